@@ -1,0 +1,56 @@
+"""Every error that the engine raises on purpose.
+
+TokenSpeedError
+├── CheckpointError      a model directory is missing, damaged or foreign; names file and tensor
+├── BackendUnavailable   the asked device or kernel cannot run here; says what to do
+├── RequestError         a request that can never run
+│   └── RequestTooLong   more tokens than a slot holds
+└── EngineStopped        the engine was closed, or its loop failed, while the request was waiting
+"""
+
+from pathlib import Path
+
+
+class TokenSpeedError(Exception):
+    """Base of all errors of the engine."""
+
+
+class CheckpointError(TokenSpeedError):
+    """A model directory cannot be used.
+
+    Attributes:
+        path: the file or directory at fault.
+        tensor: the tensor at fault, or None.
+    """
+
+    def __init__(self, path: Path | str, problem: str, tensor: str | None = None) -> None:
+        self.path = Path(path)
+        self.tensor = tensor
+        where = f"{path}" if tensor is None else f"{path}: tensor {tensor!r}"
+        super().__init__(f"{where}: {problem}")
+
+
+class BackendUnavailable(TokenSpeedError):
+    """The asked backend cannot run on this machine; the text says why and what to do."""
+
+
+class RequestError(TokenSpeedError):
+    """A request that can never run."""
+
+
+class RequestTooLong(RequestError):
+    """A request needs more positions than a slot has.
+
+    Attributes:
+        tokens: positions that the request could need.
+        limit: positions that a slot has.
+    """
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        self.tokens = tokens
+        self.limit = limit
+        super().__init__(f"request needs {tokens} positions, a slot holds {limit}")
+
+
+class EngineStopped(TokenSpeedError):
+    """The engine stopped before the request was done."""
