@@ -1,0 +1,143 @@
+"""How a model is asked for a translation: text and languages in, prompt ids out.
+
+The source stands first and the target mark after it, so that all targets of a source share its
+keys and values, and a growing source keeps those of its beginning. Earlier sentences as context
+need no marks of their own: they are the beginning of the source, and their translations the forced
+beginning of the output.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tokenspeed.errors import CheckpointError
+from tokenspeed.tokenizer import Tokenizer
+
+LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+
+
+class PromptFormat(Protocol):
+    """The way one family of models wants its prompt."""
+
+    languages: tuple[str, ...]
+    pairs: frozenset[tuple[str, str]]  # (source, target) that the model translates
+
+    def build(
+        self, source: str, source_language: str | None, target_language: str, *, is_open: bool
+    ) -> tuple[int, ...]:
+        """Return the prompt.
+
+        Args:
+            source: text in the source language.
+            source_language: its code, or None where it is not known.
+            target_language: the code of the language wanted.
+            is_open: whether the source may still grow, so that the output must not run ahead.
+        Raises:
+            ValueError: the model does not translate this pair.
+        """
+        ...
+
+
+class MarksFormat:
+    """`<s> <en> source [<open>] <de>`: the default model's format, its marks single pieces."""
+
+    def __init__(self, tokenizer: Tokenizer, pairs: frozenset[tuple[str, str]]) -> None:
+        self._tokenizer = tokenizer
+        self.pairs = pairs
+        self.languages = tuple(sorted({language for pair in pairs for language in pair}))
+        self._marks = {name: self._mark(name) for name in (*self.languages, "auto", "open")}
+
+    def build(
+        self, source: str, source_language: str | None, target_language: str, *, is_open: bool
+    ) -> tuple[int, ...]:
+        _check_pair(self.pairs, source_language, target_language)
+        ids = [self._tokenizer.bos_id, self._marks[source_language or "auto"]]
+        ids += self._tokenizer.encode(source)
+        if is_open:
+            ids.append(self._marks["open"])
+        ids.append(self._marks[target_language])
+        return tuple(ids)
+
+    def _mark(self, name: str) -> int:
+        found = self._tokenizer.piece_id(f"<{name}>")
+        if found is None:
+            raise ValueError(f"the vocabulary has no piece <{name}>")
+        return found
+
+
+class InstructionFormat:
+    """A chat prompt in the format of LLaMA-3, for general instruction models."""
+
+    def __init__(self, tokenizer: Tokenizer, pairs: frozenset[tuple[str, str]]) -> None:
+        self._tokenizer = tokenizer
+        self.pairs = pairs
+        self.languages = tuple(sorted({language for pair in pairs for language in pair}))
+        names = ("begin_of_text", "start_header_id", "end_header_id", "eot_id")
+        self._begin, self._start, self._end, self._turn = (self._special(n) for n in names)
+
+    def build(
+        self, source: str, source_language: str | None, target_language: str, *, is_open: bool
+    ) -> tuple[int, ...]:
+        _check_pair(self.pairs, source_language, target_language)
+        encode, target = self._tokenizer.encode, LANGUAGE_NAMES[target_language]
+        state = " It is unfinished: translate only what is there." if is_open else ""
+        return (
+            self._begin,
+            *self._header("system"),
+            *encode("You translate live captions. Answer with the translation alone."),
+            self._turn,
+            *self._header("user"),
+            *encode(source),
+            # After the source, so that every target and the growing source share what is before.
+            *encode(f"\n\nTranslate the text above into {target}.{state}"),
+            self._turn,
+            *self._header("assistant"),
+        )
+
+    def _header(self, role: str) -> tuple[int, ...]:
+        encode = self._tokenizer.encode
+        return (self._start, *encode(role), self._end, *encode("\n\n"))
+
+    def _special(self, name: str) -> int:
+        found = self._tokenizer.piece_id(f"<|{name}|>")
+        if found is None:
+            raise ValueError(f"the vocabulary has no piece <|{name}|>")
+        return found
+
+
+_FORMATS = {"marks": MarksFormat, "instruction": InstructionFormat}
+
+
+def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
+    """Choose the format of a model directory.
+
+    A directory made by `tokenspeed train` says so in config.json: `"tokenspeed": {"prompt":
+    "marks", "pairs": [["en", "de"], ...]}`. A directory that says nothing is asked by instruction.
+
+    Raises:
+        CheckpointError: the format is unknown, or the vocabulary lacks its marks.
+    """
+    path = directory / "config.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    section = raw.get("tokenspeed", {})
+    name = section.get("prompt", "instruction")
+    if name not in _FORMATS:
+        raise CheckpointError(path, f"prompt is {name!r}, supported: {', '.join(_FORMATS)}")
+    pairs: Sequence[Sequence[str]] = section.get("pairs") or [
+        (a, b) for a in LANGUAGE_NAMES for b in LANGUAGE_NAMES if a != b
+    ]
+    try:
+        return _FORMATS[name](tokenizer, frozenset((a, b) for a, b in pairs))
+    except ValueError as exc:
+        raise CheckpointError(directory, f"cannot be asked for translations: {exc}") from exc
+
+
+def _check_pair(
+    pairs: frozenset[tuple[str, str]], source_language: str | None, target_language: str
+) -> None:
+    known = {source for source, target in pairs if target == target_language}
+    if not known or source_language not in known | {None}:
+        raise ValueError(
+            f"translation from {source_language or 'auto'} to {target_language} is not supported"
+        )
