@@ -18,8 +18,8 @@ from tokenspeed.config import ModelConfig
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """attend(layer, q, k, v) -> values.
 
-q and the result are [tokens, num_heads, head_dim], k and v [tokens, num_kv_heads, head_dim]; q and k
-are already rotated.
+q and the result are [tokens, num_heads, head_dim], k and v [tokens, num_kv_heads, head_dim];
+q and k are already rotated.
 """
 
 

@@ -106,7 +106,10 @@ class InstructionFormat:
         return found
 
 
-_FORMATS = {"marks": MarksFormat, "instruction": InstructionFormat}
+_FORMATS: dict[str, type[MarksFormat] | type[InstructionFormat]] = {
+    "marks": MarksFormat,
+    "instruction": InstructionFormat,
+}
 
 
 def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:

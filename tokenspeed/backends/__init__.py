@@ -61,8 +61,8 @@ class Backend(Protocol):
 
         Returns:
             [R] int32: for each row of `outputs` the token with the highest logit (the lowest id on
-            a tie), or its draft where softmax(best) - softmax(draft) <= bias / (1 - bias); this is
-            the argmax of (1 - bias) * p + bias * onehot(draft), ties to the draft.
+            a tie); with a bias above 0, its draft where softmax(best) - softmax(draft) <=
+            bias / (1 - bias), which is the argmax of (1 - bias) * p + bias * onehot(draft).
         Source: biased verification, arXiv 2509.21740.
         """
         ...

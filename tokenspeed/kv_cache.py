@@ -1,0 +1,103 @@
+"""Who owns which KV slot and which tokens its keys and values stand for.
+
+Pure bookkeeping: the tensors belong to the backend. A slot is in use by one sequence or free; a
+free slot keeps its content, which later sequences reuse to the token, until somebody else needs the
+room. The cache is only a cache: the text of a session is the truth.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+# Copying a few positions costs about as much as computing them in a step that runs anyway.
+MIN_FORK_TOKENS = 8
+
+
+@dataclass
+class Slot:
+    """One row of the cache: the tokens that it holds keys and values of."""
+
+    tokens: list[int] = field(default_factory=list)
+    key: Hashable = None
+    in_use: bool = False
+    last_used: int = 0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A slot taken into use.
+
+    Attributes:
+        slot: its index.
+        reused: leading tokens whose keys and values are there, once `fork_from` was copied.
+        fork_from: slot whose first `reused` positions must be copied first, or None.
+    """
+
+    slot: int
+    reused: int
+    fork_from: int | None = None
+
+
+class KVCache:
+    """The slots of a backend."""
+
+    def __init__(self, num_slots: int, max_length: int) -> None:
+        self.max_length = max_length
+        self.slots = [Slot() for _ in range(num_slots)]
+        self._clock = 0
+
+    @property
+    def num_free(self) -> int:
+        return sum(not slot.in_use for slot in self.slots)
+
+    def acquire(self, tokens: Sequence[int], key: Hashable = None) -> Lease | None:
+        """Take a free slot for a sequence that begins with `tokens`, or None where all are in use.
+
+        The slot that the key had before is preferred, else the one used longest ago. What another
+        slot, in use or not, holds of the same beginning is forked.
+        """
+        free = [i for i, slot in enumerate(self.slots) if not slot.in_use]
+        if not free:
+            return None
+        own = [i for i in free if key is not None and self.slots[i].key == key]
+        # An empty slot was used at time 0, so it is taken before anything is evicted.
+        target = own[0] if own else min(free, key=lambda i: self.slots[i].last_used)
+        reused = self.match(target, tokens)
+        best = max(range(len(self.slots)), key=lambda i: self.match(i, tokens))
+        fork_from = None
+        if self.match(best, tokens) >= reused + MIN_FORK_TOKENS:
+            fork_from, reused = best, self.match(best, tokens)
+        slot = self.slots[target]
+        slot.in_use, slot.key, slot.tokens = True, key, list(tokens[:reused])
+        self._touch(slot)
+        return Lease(target, reused, fork_from)
+
+    def match(self, index: int, tokens: Sequence[int]) -> int:
+        """Return how many leading tokens a slot holds."""
+        held = self.slots[index].tokens
+        for i, (a, b) in enumerate(zip(held, tokens, strict=False)):
+            if a != b:
+                return i
+        return min(len(held), len(tokens))
+
+    def hold(self, index: int, tokens: Sequence[int]) -> None:
+        """Note what a slot in use holds after a step."""
+        slot = self.slots[index]
+        assert slot.in_use, f"slot {index} is not in use"
+        assert len(tokens) <= self.max_length, f"{len(tokens)} tokens in slot {index}"
+        slot.tokens = list(tokens)
+
+    def release(self, index: int) -> None:
+        """Give a slot back; its content stays until somebody needs the room."""
+        slot = self.slots[index]
+        assert slot.in_use, f"slot {index} is not in use"
+        slot.in_use = False
+        self._touch(slot)
+
+    def forget(self) -> None:
+        """Drop all contents, for instance after a step that failed half-way."""
+        for slot in self.slots:
+            slot.tokens, slot.key = [], None
+
+    def _touch(self, slot: Slot) -> None:
+        self._clock += 1
+        slot.last_used = self._clock

@@ -1,0 +1,89 @@
+"""From a model directory to a running engine: checkpoint, tokenizer, prompt format, backend.
+
+The one place that knows every backend by name. A backend that was asked for by name and cannot run
+is an error; only `auto` chooses.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tokenspeed.backends import Backend
+from tokenspeed.backends.reference import ReferenceBackend
+from tokenspeed.checkpoint import Checkpoint, open_checkpoint
+from tokenspeed.config import EngineConfig
+from tokenspeed.engine import Engine
+from tokenspeed.prompt import PromptFormat, load_prompt_format
+from tokenspeed.tokenizer import Tokenizer
+
+DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An engine and what speaks its language."""
+
+    engine: Engine
+    tokenizer: Tokenizer
+    prompts: PromptFormat
+    name: str
+    directory: Path
+    load_s: float
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def load_engine(
+    directory: Path | str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    config: EngineConfig | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> LoadedModel:
+    """Open a model directory and start an engine over it.
+
+    Args:
+        directory: a Hugging Face LLaMA directory.
+        device: "auto", or a key of BACKENDS.
+        config: slots and lengths; their defaults suit a few speakers.
+    Raises:
+        CheckpointError: the directory cannot be used.
+        BackendUnavailable: the asked backend cannot run here.
+    """
+    started = time.perf_counter()
+    directory = Path(directory)
+    checkpoint = open_checkpoint(directory)
+    tokenizer = Tokenizer.load(directory)
+    prompts = load_prompt_format(directory, tokenizer)
+    name = choose_backend() if device == "auto" else device
+    if name not in BACKENDS:
+        raise ValueError(f"device is {device!r}, expected auto or {', '.join(BACKENDS)}")
+    backend = BACKENDS[name](checkpoint, config or EngineConfig())
+    engine = Engine(backend, eos_token_ids=tokenizer.eos_ids, clock=clock)
+    return LoadedModel(
+        engine,
+        tokenizer,
+        prompts,
+        directory.resolve().name,
+        directory,
+        time.perf_counter() - started,
+    )
+
+
+def choose_backend() -> str:
+    """Return the fastest backend that this machine can run."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _reference(checkpoint: Checkpoint, config: EngineConfig) -> Backend:
+    return ReferenceBackend(checkpoint, config)
+
+
+BACKENDS: dict[str, Callable[[Checkpoint, EngineConfig], Backend]] = {
+    "reference": _reference,
+    "cpu": _reference,
+}

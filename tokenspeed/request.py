@@ -1,0 +1,244 @@
+"""One request and its arithmetic: what is sure, what is a draft, what a step taught us.
+
+Pure: no clock, no device, no thread. Times are arguments, in seconds on the engine's clock.
+"""
+
+import math
+from collections.abc import Hashable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+
+from tokenspeed.backends import NO_DRAFT
+
+MAX_DRAFT_TOKENS = 64  # rows that one verification adds; more would widen the step for everybody
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the engine is asked for.
+
+    Attributes:
+        prompt: ids that are sure, at least one.
+        forced: ids that the output begins with, whatever the model thinks (the committed prefix).
+        draft: ids expected after `forced`; verified together in one pass.
+        bias: in [0, 1), how much the draft is favoured; 0 is exactly greedy decoding.
+        max_new_tokens: cap on the output, `forced` included.
+        deadline: when the result is due; earlier deadlines go first.
+        is_final: finals go before partials of the same deadline, and no newer request of the same
+            key ends them.
+        key: a newer request of the same key supersedes an older partial one, and inherits its slot
+            and what it has produced.
+        resync: length of the n-gram after which the rest of a refuted draft is offered again; 0
+            never offers it again.
+    """
+
+    prompt: tuple[int, ...]
+    forced: tuple[int, ...] = ()
+    draft: tuple[int, ...] = ()
+    bias: float = 0.0
+    max_new_tokens: int = 128
+    deadline: float = math.inf
+    is_final: bool = False
+    key: Hashable = None
+    resync: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.prompt:
+            raise ValueError("prompt is empty, expected at least one token")
+        if not 0 <= self.bias < 1:
+            raise ValueError(f"bias is {self.bias}, expected 0 <= bias < 1")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {self.max_new_tokens}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """How a request ended.
+
+    Attributes:
+        tokens: `forced`, then what was accepted and decoded, without an end mark.
+        finish_reason: "stop" (end mark), "length", "superseded" or "cancelled".
+        accepted, decoded: output tokens taken from a draft, and decoded one by one.
+        draft_tokens: draft tokens that were verified, accepted or not.
+        steps: steps that the request took part in.
+        reused: tokens whose keys and values were found in the cache.
+        queue_ms: from submission to the first step. first_token_ms: to the first new token.
+        compute_ms: time of the steps that it took part in. total_ms: to the end.
+    """
+
+    tokens: tuple[int, ...]
+    finish_reason: str
+    accepted: int = 0
+    decoded: int = 0
+    draft_tokens: int = 0
+    steps: int = 0
+    reused: int = 0
+    queue_ms: float = 0.0
+    first_token_ms: float = 0.0
+    compute_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a sequence asks of one step: consecutive tokens of its slot, the last ones answered."""
+
+    tokens: list[int]
+    start: int  # position of the first token
+    drafts: list[int]  # for each answered row, counted from the end: the expected next token
+
+
+@dataclass
+class Sequence:
+    """A request while it runs.
+
+    The slot holds keys and values of `tokens[:computed]`. A step computes the sure tokens that are
+    missing, then the draft; each of these last rows predicts its next token, which confirms the
+    draft or replaces it.
+    """
+
+    request: Request
+    eos_token_ids: frozenset[int]
+    arrival: float = 0.0
+    slot: int = -1
+    computed: int = 0
+    reused: int = 0
+    tokens: list[int] = field(default_factory=list)  # prompt, forced, output: all sure
+    draft: list[int] = field(default_factory=list)  # on offer, after `tokens`
+    refuted: list[int] = field(default_factory=list)  # old draft from the first difference on
+    finish_reason: str | None = None
+    accepted: int = 0
+    decoded: int = 0
+    draft_tokens: int = 0
+    steps: int = 0
+    started: float | None = None
+    first_token: float | None = None
+    compute_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        request = self.request
+        self.tokens = [*request.prompt, *request.forced]
+        self.draft = list(request.draft)
+        if len(request.forced) >= request.max_new_tokens:
+            self.finish_reason = "length"
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The output so far, `forced` included."""
+        return tuple(self.tokens[len(self.request.prompt) :])
+
+    @property
+    def missing(self) -> int:
+        """Sure tokens that the slot does not hold yet."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def remaining_steps(self) -> int:
+        """Steps that this request probably still takes: short ones go first.
+
+        A draft that holds costs one step; without one, each token costs a step, and an output is
+        about as long as its prompt.
+        """
+        output = len(self.tokens) - len(self.request.prompt)
+        expected = len(self.request.prompt) - output - len(self.draft)
+        return 1 + max(expected, 0)
+
+    def begin(self, slot: int, reused: int, now: float) -> None:
+        """Take a slot that holds the first `reused` tokens already."""
+        self.slot = slot
+        # The last sure token is computed in any case: its row predicts the first new one.
+        self.computed = self.reused = min(reused, len(self.tokens) - 1)
+        if self.started is None:
+            self.started = now
+
+    def rows(self, max_rows: int) -> Rows:
+        """Choose the rows of the next step, at most `max_rows`.
+
+        No row is answered while sure tokens are still missing afterwards (a chunk of a prompt).
+        """
+        missing = self.tokens[self.computed : self.computed + max_rows]
+        if len(missing) < self.missing:
+            return Rows(missing, self.computed, [])
+        room = self.request.max_new_tokens - len(self.output) - 1
+        width = min(max_rows - len(missing), room, MAX_DRAFT_TOKENS)
+        draft = self.draft[: max(width, 0)]
+        following = self.draft[len(draft) : len(draft) + 1] or [NO_DRAFT]
+        return Rows([*missing, *draft], self.computed, [*draft, *following])
+
+    def advance(self, rows: Rows, predicted: Seq[int]) -> tuple[int, ...]:
+        """Take in what a step predicted.
+
+        Args:
+            rows: what was asked.
+            predicted: for each answered row its next token, as many as `rows.drafts`.
+        Returns:
+            The tokens that became sure, end mark excluded.
+        """
+        self.steps += 1
+        if not rows.drafts:
+            self.computed += len(rows.tokens)
+            return ()
+        before = len(self.tokens)
+        held = before
+        self.draft_tokens += len(rows.drafts) - (rows.drafts[-1] == NO_DRAFT)
+        for token, expected in zip(predicted, rows.drafts, strict=True):
+            self._append(token, token == expected)
+            if token != expected:
+                break
+            held = len(self.tokens)
+            if self.finish_reason:
+                break
+        # Rows after the first difference are in the slot too, but describe another text; and the
+        # last prediction may have met a draft token that had no row any more.
+        self.computed = min(held, rows.start + len(rows.tokens))
+        return tuple(self.tokens[before:])
+
+    def _append(self, token: int, is_accepted: bool) -> None:
+        if is_accepted:
+            self.draft.pop(0)
+            self.accepted += 1
+        else:
+            self.decoded += 1
+            self.refuted, self.draft = self.draft or self.refuted, []
+        if token in self.eos_token_ids:
+            self.finish_reason = "stop"
+            return
+        self.tokens.append(token)
+        if not is_accepted:
+            self._resync()
+        if len(self.output) >= self.request.max_new_tokens:
+            self.finish_reason = "length"
+
+    def _resync(self) -> None:
+        """Offer the rest of the refuted draft again once the new tail meets it."""
+        width = self.request.resync
+        if not width or len(self.output) - len(self.request.forced) < width:
+            return
+        tail = self.tokens[-width:]
+        for i in range(len(self.refuted) - width):
+            if self.refuted[i : i + width] == tail:
+                self.draft, self.refuted = self.refuted[i + width :], []
+                return
+
+    def hypothesis(self) -> tuple[int, ...]:
+        """The output so far and what was still expected after it: a successor's draft."""
+        return (*self.output, *(self.draft or self.refuted))
+
+    def completion(self, now: float) -> Completion:
+        """Sum up; `finish_reason` must be set."""
+        assert self.finish_reason is not None
+        started = now if self.started is None else self.started
+        first = now if self.first_token is None else self.first_token
+        return Completion(
+            tokens=self.output,
+            finish_reason=self.finish_reason,
+            accepted=self.accepted,
+            decoded=self.decoded,
+            draft_tokens=self.draft_tokens,
+            steps=self.steps,
+            reused=self.reused,
+            queue_ms=(started - self.arrival) * 1e3,
+            first_token_ms=(first - self.arrival) * 1e3,
+            compute_ms=self.compute_s * 1e3,
+            total_ms=(now - self.arrival) * 1e3,
+        )
