@@ -1,0 +1,60 @@
+"""Every error that the service raises on purpose.
+
+ServiceError
+├── ProtocolError     a frame that cannot be taken; becomes an `error` event
+├── ConfigError       a setting that cannot be used; stops start-up with its name
+├── AuthError         credentials missing, wrong or expired
+└── TranslationFailed the engine could not run a job; says which
+"""
+
+
+class ServiceError(Exception):
+    """Base of all errors of the service."""
+
+
+class ProtocolError(ServiceError):
+    """A client's frame cannot be taken.
+
+    Attributes:
+        code: one of `protocol.ERROR_CODES`.
+        message: what came and what was wanted.
+        param: dotted name of the field at fault, or None.
+        event_id: the client's id of the event, where it could be read.
+    """
+
+    def __init__(
+        self, code: str, message: str, param: str | None = None, event_id: str | None = None
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.param = param
+        self.event_id = event_id
+        super().__init__(message if param is None else f"{param}: {message}")
+
+
+class ConfigError(ServiceError):
+    """A setting has a value that cannot be used.
+
+    Attributes:
+        name: of the environment variable or option.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        super().__init__(f"{name}: {problem}")
+
+
+class AuthError(ServiceError):
+    """The credentials are missing, unknown, used up or expired."""
+
+
+class TranslationFailed(ServiceError):
+    """The engine could not run a job.
+
+    Attributes:
+        code: the `error.code` that the client gets.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)

@@ -1,0 +1,612 @@
+"""The wire `tokenspeed.v1`: one frozen dataclass for each message, parse and serialise.
+
+The fields of a class are the fields of its JSON object; `type` is its class variable. Knows names,
+types and bounds; does not know sessions, sockets or which languages a model has. `asyncapi.yaml`
+says the same for clients, and the tests hold the two against each other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import orjson
+
+from service.errors import ProtocolError
+
+_T = TypeVar("_T")
+
+SUBPROTOCOL: Final = "tokenspeed.v1"
+MAX_ID_CHARS: Final = 128  # segment_id, event_id, ping id
+MAX_INT: Final = 2**53 - 1  # what a JavaScript number holds exactly
+
+ErrorCode = Literal[
+    "invalid_event", "unknown_segment", "unsupported_language", "text_too_long", "rate_limited",
+    "glossary_invalid", "unauthorized", "forbidden_origin", "session_expired",
+    "too_many_sessions", "overloaded", "internal",
+]  # fmt: skip
+ErrorType = Literal["invalid_request", "auth", "limit", "server"]
+NoticeCode = Literal["coalescing", "slow_consumer", "degraded", "language_mismatch"]
+Mode = Literal["captions", "append_only"]
+Stability = Literal["low", "balanced", "high"]
+Formality = Literal["default", "more", "less"]
+
+CLOSE_DONE: Final = 1000
+CLOSE_DRAINED: Final = 1001
+CLOSE_INTERNAL: Final = 1011
+CLOSE_OVERLOADED: Final = 1013
+CLOSE_BAD_SESSION: Final = 4400
+CLOSE_UNAUTHENTICATED: Final = 4401
+CLOSE_IDLE: Final = 4408
+CLOSE_QUOTA: Final = 4429
+
+_ERROR_TYPES: Final[Mapping[str, ErrorType]] = {
+    "unauthorized": "auth", "forbidden_origin": "auth", "session_expired": "auth",
+    "rate_limited": "limit", "text_too_long": "limit", "too_many_sessions": "limit",
+    "overloaded": "limit", "internal": "server",
+}  # fmt: skip
+_RETRYABLE: Final = frozenset({"rate_limited", "too_many_sessions", "overloaded", "internal"})
+
+
+# ---- parts -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SourceParams:
+    """Where the text comes from; `auto` leaves the language to the model."""
+
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetParams:
+    """One wanted language."""
+
+    language: str
+    formality: Formality | None = None
+    glossary_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GlossaryEntry:
+    """A word and how it is to be translated."""
+
+    source: str
+    target: str
+    case_sensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionParams:
+    """The shape of caption cues."""
+
+    max_chars: int = 37
+    lines: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParams:
+    """Settings of a session. None: leave as it is (update), not applied (updated)."""
+
+    source: SourceParams | None = None
+    targets: tuple[TargetParams, ...] | None = None
+    mode: Mode | None = None
+    stability: Stability | None = None
+    context: int | None = None  # previous sentence pairs that go along, 0 to 2
+    glossary: tuple[GlossaryEntry, ...] | None = None
+    do_not_translate: tuple[str, ...] | None = None
+    captions: CaptionParams | None = None
+    partials: bool | None = None
+    timing: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageInfo:
+    """A source language and what it can be translated into."""
+
+    code: str
+    name: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsInfo:
+    """What the server takes from one session."""
+
+    frame_bytes: int
+    segment_chars: int
+    updates_per_s: int
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A fresh session."""
+
+    id: str
+    epoch: str
+    limits: LimitsInfo
+    model: str
+    languages: tuple[LanguageInfo, ...]
+    resume_token: str | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one update took; `accepted` and `decoded` are tokens.
+
+    `total_ms` runs from the arrival of the update to its last changed token handed to the socket.
+    """
+
+    queue_ms: float
+    compute_ms: float
+    first_token_ms: float
+    total_ms: float
+    accepted: int
+    decoded: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalStats:
+    """How a segment went: deltas sent, words taken back, first text and final after its cause."""
+
+    updates: int
+    erased: int
+    first_ms: float
+    final_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a session used."""
+
+    source_chars: int
+    target_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """What went wrong, and whether the same event may succeed later."""
+
+    type: ErrorType
+    code: ErrorCode
+    message: str
+    param: str | None = None
+    event_id: str | None = None
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSegment:
+    """A segment as it stands when the replay buffer no longer holds its history."""
+
+    segment_id: str
+    target: str
+    text: str
+    unstable: str = ""
+    is_final: bool = False
+
+
+# ---- client to server --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClientEvent:
+    """What every client event may carry."""
+
+    type: ClassVar[str]
+    event_id: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUpdate(ClientEvent):
+    """Set or change the session; what is absent stays as it is."""
+
+    type: ClassVar[str] = "session.update"
+    session: SessionParams
+    token: str | None = None  # credentials in the first message, for browsers
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUpdate(ClientEvent):
+    """The whole text of the open segment; `unstable` may be rewritten by the next `rev`."""
+
+    type: ClassVar[str] = "source.update"
+    rev: int
+    stable: str = ""
+    unstable: str = ""
+    segment_id: str | None = None
+    start_ms: float | None = None
+    end_ms: float | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAppend(ClientEvent):
+    """More text at the end of the open segment."""
+
+    type: ClassVar[str] = "source.append"
+    text: str
+    segment_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCommit(ClientEvent):
+    """The segment is complete. Idempotent."""
+
+    type: ClassVar[str] = "source.commit"
+    segment_id: str | None = None
+    rev: int | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCancel(ClientEvent):
+    """The recogniser withdrew the segment."""
+
+    type: ClassVar[str] = "source.cancel"
+    segment_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFlush(ClientEvent):
+    """Commit everything that is open."""
+
+    type: ClassVar[str] = "source.flush"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResume(ClientEvent):
+    """Go on with a session on a new connection; its first message."""
+
+    type: ClassVar[str] = "session.resume"
+    session_id: str
+    resume_token: str
+    last_seq: int
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(ClientEvent):
+    """Ask for a `pong`; browsers cannot see WebSocket pings."""
+
+    type: ClassVar[str] = "ping"
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClose(ClientEvent):
+    """Finish what is open, then end the session."""
+
+    type: ClassVar[str] = "session.close"
+
+
+# ---- server to client --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """`seq` counts the events of a session from 1; `t_ms` runs since `session.created`."""
+
+    type: ClassVar[str]
+    seq: int = field(default=0, kw_only=True)
+    t_ms: float = field(default=0.0, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCreated(ServerEvent):
+    """The first event of a session."""
+
+    type: ClassVar[str] = "session.created"
+    session: SessionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUpdated(ServerEvent):
+    """The settings as they are really applied."""
+
+    type: ClassVar[str] = "session.updated"
+    session: SessionParams
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationDelta(ServerEvent):
+    """`append` is newly stable text, `unstable` the whole current tail."""
+
+    type: ClassVar[str] = "translation.delta"
+    segment_id: str
+    target: str
+    source_rev: int
+    append: str
+    unstable: str
+    timing: Timing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationFinal(ServerEvent):
+    """The settled translation; begins with all that was appended."""
+
+    type: ClassVar[str] = "translation.final"
+    segment_id: str
+    target: str
+    text: str
+    source_text: str
+    stats: FinalStats
+    start_ms: float | None = None
+    end_ms: float | None = None
+    timing: Timing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationRetracted(ServerEvent):
+    """The segment was withdrawn by `source.cancel`."""
+
+    type: ClassVar[str] = "translation.retracted"
+    segment_id: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDelta(ServerEvent):
+    """The source as it grows, for bilingual viewers."""
+
+    type: ClassVar[str] = "source.delta"
+    segment_id: str
+    append: str
+    unstable: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFinal(ServerEvent):
+    """The settled source, for bilingual viewers."""
+
+    type: ClassVar[str] = "source.final"
+    segment_id: str
+    text: str
+    start_ms: float | None = None
+    end_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionCue(ServerEvent):
+    """A shaped caption."""
+
+    type: ClassVar[str] = "caption.cue"
+    cue_id: str
+    target: str
+    lines: tuple[str, ...]
+    start_ms: float
+    end_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionNotice(ServerEvent):
+    """Flow control made visible."""
+
+    type: ClassVar[str] = "session.notice"
+    code: NoticeCode
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionGoingAway(ServerEvent):
+    """The server will close soon."""
+
+    type: ClassVar[str] = "session.going_away"
+    time_left_ms: float
+    reason: str
+    resume_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed(ServerEvent):
+    """Whether the gap is whole; if not, a `session.snapshot` follows."""
+
+    type: ClassVar[str] = "session.resumed"
+    recovered: bool
+    from_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSnapshot(ServerEvent):
+    """All segments as they stand."""
+
+    type: ClassVar[str] = "session.snapshot"
+    segments: tuple[SnapshotSegment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(ServerEvent):
+    """Answers `ping`; `server_time` in seconds since 1970."""
+
+    type: ClassVar[str] = "pong"
+    server_time: float
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Error(ServerEvent):
+    """Something was refused or failed; most errors keep the session open."""
+
+    type: ClassVar[str] = "error"
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed(ServerEvent):
+    """The last event of a session."""
+
+    type: ClassVar[str] = "session.closed"
+    reason: str
+    usage: Usage
+
+
+CLIENT_EVENTS: Final[Mapping[str, type[ClientEvent]]] = {
+    kind.type: kind
+    for kind in (
+        SessionUpdate, SourceUpdate, SourceAppend, SourceCommit, SourceCancel, SourceFlush,
+        SessionResume, Ping, SessionClose,
+    )
+}  # fmt: skip
+SERVER_EVENTS: Final[Mapping[str, type[ServerEvent]]] = {
+    kind.type: kind
+    for kind in (
+        SessionCreated, SessionUpdated, TranslationDelta, TranslationFinal, TranslationRetracted,
+        SourceDelta, SourceFinal, CaptionCue, SessionNotice, SessionGoingAway, SessionResumed,
+        SessionSnapshot, Pong, Error, SessionClosed,
+    )
+}  # fmt: skip
+
+
+# ---- parse and serialise -----------------------------------------------------------------------
+
+
+def parse_client(frame: str | bytes) -> ClientEvent:
+    """Read a frame from a client.
+
+    Raises:
+        ProtocolError: it is no JSON object, its type is unknown, or a field is wrong.
+    """
+    return _parse(frame, CLIENT_EVENTS)
+
+
+def parse_server(frame: str | bytes) -> ServerEvent:
+    """Read a frame from the server; for clients and tests.
+
+    Raises:
+        ProtocolError: it is no JSON object, its type is unknown, or a field is wrong.
+    """
+    return _parse(frame, SERVER_EVENTS)
+
+
+def serialise(event: ClientEvent | ServerEvent) -> str:
+    """Write an event as one JSON object; fields that are None are left out."""
+    return orjson.dumps({"type": event.type, **_plain(event)}).decode()
+
+
+def error_event(exc: ProtocolError) -> Error:
+    """Turn a refused frame into the event that tells the client."""
+    return make_error(exc.code, exc.message, exc.param, exc.event_id)
+
+
+def make_error(
+    code: str, message: str, param: str | None = None, event_id: str | None = None
+) -> Error:
+    """Build an `error`; its category and whether to retry follow from the code."""
+    assert code in get_args(ErrorCode), code
+    kind: ErrorType = _ERROR_TYPES.get(code, "invalid_request")
+    retryable = code in _RETRYABLE
+    return Error(ErrorInfo(kind, code, message, param, event_id, retryable))  # type: ignore[arg-type]
+
+
+def _parse(frame: str | bytes, kinds: Mapping[str, type[_T]]) -> _T:
+    try:
+        raw = orjson.loads(frame)
+    except orjson.JSONDecodeError as exc:
+        raise ProtocolError("invalid_event", f"not JSON: {exc}") from exc
+    if not isinstance(raw, dict):
+        raise ProtocolError("invalid_event", f"expected a JSON object, got {_name(raw)}")
+    event_id = raw.get("event_id")
+    if not isinstance(event_id, str) or len(event_id) > MAX_ID_CHARS:
+        event_id = None  # one that cannot be echoed; the field check below says so
+    try:
+        kind = kinds.get(raw["type"]) if isinstance(raw.get("type"), str) else None
+        if kind is None:
+            raise ProtocolError(
+                "invalid_event", f"unknown type {str(raw.get('type'))[:80]!r}", "type"
+            )
+        return _read_object(kind, raw, "")
+    except ProtocolError as exc:
+        raise ProtocolError(exc.code, exc.message, exc.param, event_id) from exc
+
+
+@cache
+def _fields_of(kind: type) -> tuple[tuple[str, Any, bool], ...]:
+    """Name, type and whether it must be there, of each field of a dataclass."""
+    hints = get_type_hints(kind)
+    return tuple((f.name, hints[f.name], f.default is MISSING) for f in fields(kind))
+
+
+def _read_object(kind: type[_T], raw: Mapping[str, Any], path: str) -> _T:
+    values: dict[str, Any] = {}
+    for name, hint, is_required in _fields_of(kind):
+        where = f"{path}.{name}" if path else name
+        if raw.get(name) is not None:
+            values[name] = _read(hint, raw[name], where)
+        elif is_required:
+            raise _wrong("is missing", where)
+    return kind(**values)
+
+
+def _read(hint: Any, raw: Any, path: str) -> Any:
+    """Check one JSON value against the type of its field."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
+        origin = get_origin(hint)
+    if origin is Literal:
+        if raw not in get_args(hint):
+            expected = ", ".join(get_args(hint))
+            raise _wrong(f"is {str(raw)[:80]!r}, expected one of {expected}", path)
+        return raw
+    if origin is tuple:
+        if not isinstance(raw, list):
+            raise _wrong(f"expected an array, got {_name(raw)}", path)
+        item = get_args(hint)[0]
+        return tuple(_read(item, value, f"{path}[{i}]") for i, value in enumerate(raw))
+    if is_dataclass(hint):
+        if not isinstance(raw, dict):
+            raise _wrong(f"expected an object, got {_name(raw)}", path)
+        return _read_object(hint, raw, path)  # type: ignore[arg-type]
+    return _read_scalar(hint, raw, path)
+
+
+def _read_scalar(hint: Any, raw: Any, path: str) -> Any:
+    if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool):
+        return float(raw)
+    if type(raw) is not hint:
+        raise _wrong(f"expected {_JSON_NAMES[hint]}, got {_name(raw)}", path)
+    if hint is int and not 0 <= raw <= MAX_INT:
+        raise _wrong(f"is {raw}, expected 0 to 2**53 - 1", path)
+    if hint is str and path.rpartition(".")[2] in _ID_FIELDS and not 0 < len(raw) <= MAX_ID_CHARS:
+        raise _wrong(f"has {len(raw)} characters, expected 1 to {MAX_ID_CHARS}", path)
+    return raw
+
+
+_ID_FIELDS: Final = frozenset({"segment_id", "event_id", "id", "language"})
+_JSON_NAMES: Final[Mapping[Any, str]] = {
+    str: "a string", int: "an integer", float: "a number", bool: "true or false",
+    dict: "an object", list: "an array", NoneType: "null",
+}  # fmt: skip
+
+
+def _name(raw: Any) -> str:
+    return _JSON_NAMES[type(raw)]
+
+
+def _wrong(message: str, path: str) -> ProtocolError:
+    code = "glossary_invalid" if ".glossary[" in path else "invalid_event"
+    return ProtocolError(code, message, path)
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses to dicts, tuples to lists; None is left out."""
+    if is_dataclass(value):
+        found = ((f.name, getattr(value, f.name)) for f in fields(value))
+        return {name: _plain(item) for name, item in found if item is not None}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
