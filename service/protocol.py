@@ -542,7 +542,8 @@ def _fields_of(kind: type) -> tuple[tuple[str, Any, bool], ...]:
 
 def _read_object(kind: type[_T], raw: Mapping[str, Any], path: str) -> _T:
     values: dict[str, Any] = {}
-    for name, hint, is_required in _fields_of(kind):
+    by_name: Any = kind  # typeshed does not count a type variable as hashable
+    for name, hint, is_required in _fields_of(by_name):
         where = f"{path}.{name}" if path else name
         if raw.get(name) is not None:
             values[name] = _read(hint, raw[name], where)

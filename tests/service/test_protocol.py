@@ -14,7 +14,7 @@ from tests.service.wire import check_frame, document, schema_of
 
 IDS = st.text(min_size=1, max_size=20)
 TEXT = st.text(max_size=40)
-ALL_EVENTS = {**protocol.CLIENT_EVENTS, **protocol.SERVER_EVENTS}
+ALL_EVENTS: dict[str, Any] = {**protocol.CLIENT_EVENTS, **protocol.SERVER_EVENTS}
 
 
 def strategy_of(hint: Any, name: str) -> st.SearchStrategy[Any]:
@@ -25,7 +25,7 @@ def strategy_of(hint: Any, name: str) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return st.lists(strategy_of(get_args(hint)[0], ""), max_size=3).map(tuple)
     if is_dataclass(hint):
-        return messages_of(hint)  # type: ignore[arg-type]
+        return messages_of(hint)
     if origin is not None:  # X | None
         kind = next(kind for kind in get_args(hint) if kind is not type(None))
         return st.none() | strategy_of(kind, name)
@@ -36,7 +36,7 @@ def strategy_of(hint: Any, name: str) -> st.SearchStrategy[Any]:
     return st.booleans() if hint is bool else st.integers(0, protocol.MAX_INT)
 
 
-def messages_of(kind: type) -> st.SearchStrategy[Any]:
+def messages_of(kind: Any) -> st.SearchStrategy[Any]:
     hints = get_type_hints(kind)
     parts = {f.name: strategy_of(hints[f.name], f.name) for f in fields(kind)}
     return st.builds(kind, **parts)
@@ -129,7 +129,7 @@ def test_the_document_names_the_types_and_fields_of_the_dataclasses() -> None:
         check_object(kind, schema_of(kind.type), kind.type)
 
 
-def check_object(kind: type, schema: dict[str, Any], path: str) -> None:
+def check_object(kind: Any, schema: dict[str, Any], path: str) -> None:
     """The same fields, required alike, and the same for the objects inside."""
     schema = resolve(schema)
     properties = {n: value for n, value in schema["properties"].items() if "const" not in value}
@@ -156,7 +156,7 @@ def check_value(hint: Any, schema: dict[str, Any], path: str) -> None:
         assert schema["type"] == "array", path
         check_value(get_args(hint)[0], resolve(schema["items"]), path + "[]")
     elif is_dataclass(hint):
-        check_object(hint, schema, path)  # type: ignore[arg-type]
+        check_object(hint, schema, path)
     else:
         names = {str: "string", int: "integer", float: "number", bool: "boolean"}
         assert schema["type"] == names[hint], path

@@ -1,0 +1,114 @@
+"""Where a segment is cut into pieces that are translated by themselves.
+
+At sentence marks; in longer text at a clause mark or before a conjunction; text without any marks
+by its length. A cut depends only on the text before it and the one word after it, so a growing
+text keeps its cuts. Knows text; does not know revisions or translations.
+"""
+
+from typing import Final
+
+import regex
+
+from service.words import count_words, word_ends
+
+CLAUSE_WORDS: Final = 18  # a clause mark cuts a piece of at least that many words
+CONJUNCTION_WORDS: Final = 26  # a conjunction cuts from here on
+MAX_WORDS: Final = 40  # anything is cut here
+MAX_CHARS: Final = 300  # also text that has no words
+
+_SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥][\"'”’»)\]]*\s*$")
+_WIDE_END = regex.compile(r"[。！？｡।॥][\"'”’»」』）\])]*\s*$")
+_CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
+_PERIOD_WORD = regex.compile(r"([\p{L}\p{N}\p{M}.]+)\.[\"'”’»)\]]*\s*$")
+_ABBREVIATIONS: Final = frozenset(
+    # Titles and words that a name, number or example follows; none that often end a sentence.
+    "mr mrs ms dr prof st vs e.g i.e cf vol fig approx dept gen col sgt capt rev hon jr sr inc ltd"
+    " hr fr frl z.b d.h u.a bzw ca nr str evtl ggf usw bsp vgl abs mio mrd tel"
+    " m mm mme mlle p.ex env éd art chap"
+    " sra srta ud uds dña lic ing pág núm av aprox".split()
+)
+_CONJUNCTIONS: Final = frozenset(
+    "and but or because so while when which although though since"
+    " und aber oder weil denn dass während wenn obwohl"
+    " et mais ou parce car donc quand lorsque puisque"
+    " y pero o porque pues aunque cuando mientras".split()
+)
+
+
+def split(text: str, min_words: int = 0) -> list[str]:
+    """Cut a text into pieces; joined they are the text again.
+
+    All but the last are complete; the last may still grow.
+
+    Args:
+        text: of one segment, from its beginning or from an earlier cut.
+        min_words: no cut before that many words, because a translation already covers them.
+    """
+    pieces: list[str] = []
+    start = words = 0
+    ends = word_ends(text)
+    for i, end in enumerate(ends[:-1]):
+        words += 1
+        head, following = text[start:end], text[end : ends[i + 1]]
+        if _is_hard_limit(head, following, words):
+            pieces.append(head)
+        elif (pieces or words >= min_words) and _is_cut(head, following, words):
+            pieces.append(head)
+        else:
+            continue
+        start, words = end, 0
+    rest = text[start:]
+    while len(rest) > MAX_CHARS:  # one endless word
+        cut = _grapheme_offset(rest, MAX_CHARS)
+        pieces.append(rest[:cut])
+        rest = rest[cut:]
+    if rest or not pieces:
+        pieces.append(rest)
+    return pieces
+
+
+def cut_at(text: str, max_chars: int) -> int:
+    """Return where the last word ends within `max_chars`, else the last whole character."""
+    fitting = [end for end in word_ends(text) if end <= max_chars]
+    return fitting[-1] if fitting else _grapheme_offset(text, max_chars)
+
+
+def _is_hard_limit(head: str, following: str, words: int) -> bool:
+    return words >= MAX_WORDS or len(head) + len(following) > MAX_CHARS
+
+
+def _is_cut(head: str, following: str, words: int) -> bool:
+    if not count_words(following):
+        return False
+    if _WIDE_END.search(head):
+        return True
+    if following[0].isspace() and _SENTENCE_END.search(head):
+        return _ends_sentence(head, following)
+    if words >= CLAUSE_WORDS and following[0].isspace() and _CLAUSE_END.search(head):
+        return True
+    return words >= CONJUNCTION_WORDS and following.strip().casefold() in _CONJUNCTIONS
+
+
+def _ends_sentence(head: str, following: str) -> bool:
+    """Whether the mark at the end of `head` is no abbreviation, initial, ordinal or pause."""
+    if following.lstrip().lstrip("\"'“‘«([¿¡")[:1].islower():
+        return False
+    found = _PERIOD_WORD.search(head)
+    if found is None:
+        return True
+    word = found[1].casefold()
+    if word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i"):
+        return False
+    # "am 3. Mai", "No. 5. Avenue": a short number with a period is an ordinal or a list mark.
+    return not (word.isdigit() and len(word) <= 2)
+
+
+def _grapheme_offset(text: str, max_chars: int) -> int:
+    """Return the largest end of a whole character within `max_chars`, at least one character."""
+    position = 0
+    for cluster in regex.finditer(r"\X", text):
+        if position and cluster.end() > max_chars:
+            break
+        position = cluster.end()
+    # A pile of combining marks longer than the limit is cut in its middle: nothing else bounds it.
+    return position if position <= max_chars else max_chars

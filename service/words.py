@@ -1,0 +1,76 @@
+"""Words of any script: Unicode word boundaries (UAX 29), with punctuation kept at its word.
+
+In scripts without spaces a word is a grapheme cluster, which is what is shown or held back there.
+Knows characters; does not know languages.
+"""
+
+import unicodedata
+
+import regex
+
+_BOUNDARY = regex.compile(r"(?V1w)\b")
+_IS_WORD = regex.compile(r"[\p{L}\p{N}\p{M}\p{Extended_Pictographic}\p{Regional_Indicator}_]")
+_SPACES = regex.compile(r"\s+")
+_TRAILING = regex.compile(r"[\p{P}\s]+$")
+
+
+def word_ends(text: str) -> list[int]:
+    """Return where each word ends: offsets in characters, ascending, the last one len(text).
+
+    A word takes the spaces and opening marks before it and the marks right after it. Text without
+    any word is one word.
+    """
+    ends: list[int] = []
+    position = 0
+    has_core = False
+    for part in regex.split(_BOUNDARY, text):
+        if not part:
+            continue
+        is_core = _IS_WORD.search(part) is not None
+        if has_core and (is_core or part.isspace()):
+            ends.append(position)
+            has_core = False
+        has_core = has_core or is_core
+        position += len(part)
+    if not position:
+        return []
+    if has_core or not ends:
+        ends.append(position)
+    else:
+        ends[-1] = position  # spaces or marks at the end belong to the last word
+    return ends
+
+
+def count_words(text: str) -> int:
+    """Return the number of words; marks alone count as none."""
+    return len(word_ends(text)) if _IS_WORD.search(text) else 0
+
+
+def normalise(text: str) -> str:
+    """Return what must differ for a revision to be worth translating again.
+
+    Case, spaces, composed against combining characters and marks at the end do not count.
+    """
+    text = unicodedata.normalize("NFC", text).casefold()
+    return _TRAILING.sub("", _SPACES.sub(" ", text)).strip()
+
+
+def skip_words(text: str, count: int) -> int:
+    """Return the offset after the first `count` words, len(text) where there are fewer."""
+    ends = word_ends(text)
+    if count <= 0 or not ends:
+        return 0
+    return ends[min(count, len(ends)) - 1]
+
+
+def erased_words(before: str, after: str) -> int:
+    """Return how many words of `before` a reader saw vanish or change."""
+    ends = word_ends(before)
+    common = 0
+    for common, pair in enumerate(zip(before, after, strict=False)):  # noqa: B007
+        if pair[0] != pair[1]:
+            break
+    else:
+        common = min(len(before), len(after))
+    kept = sum(end <= common for end in ends)
+    return len(ends) - kept

@@ -1,0 +1,86 @@
+"""Cuts: at sentences and clauses, not at abbreviations or numbers, and never moved by growth."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.segmenter import MAX_CHARS, MAX_WORDS, cut_at, split
+from service.words import count_words, word_ends
+
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "we",
+            "saw",
+            "Dr.",
+            "Smith.",
+            "And",
+            "3.",
+            "3.14",
+            "and",
+            "so,",
+            "你好。",
+            "👍🏽",
+            "Really?",
+        ]
+    ),
+    max_size=90,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("Hello there. How are", ["Hello there.", " How are"]),
+        ("Hello there. ", ["Hello there. "]),
+        ("I saw Dr. Smith at 3.14 p.m. today", ["I saw Dr. Smith at 3.14 p.m. today"]),
+        ("Am 3. Mai kam J. Braun. Er", ["Am 3. Mai kam J. Braun.", " Er"]),
+        ("It was in 1990. Then", ["It was in 1990.", " Then"]),
+        ("Well... maybe so", ["Well... maybe so"]),
+        ("“Go.” He left", ["“Go.”", " He left"]),
+        ("你好。我们走吧", ["你好。", "我们走吧"]),
+        ("¿Qué tal? ¡Muy bien! Gracias", ["¿Qué tal?", " ¡Muy bien!", " Gracias"]),
+        ("", [""]),
+    ],
+)
+def test_sentences(text: str, pieces: list[str]) -> None:
+    assert split(text) == pieces
+
+
+def test_long_text_is_cut_at_a_clause_a_conjunction_or_by_length() -> None:
+    clause = "one " * 20 + "two, three"
+    assert split(clause) == ["one " * 20 + "two,", " three"]
+    conjunction = "one " * 30 + "and three"
+    assert [count_words(piece) for piece in split(conjunction)] == [30, 2]
+    assert [count_words(piece) for piece in split("one " * 100)] == [40, 40, 20]
+    assert [len(piece) for piece in split("x" * 700)] == [300, 300, 100]
+
+
+def test_no_cut_inside_what_is_already_translated() -> None:
+    assert split("One two. Three four. Five", min_words=3) == ["One two. Three four.", " Five"]
+
+
+@given(WORDS, st.integers(0, 50))
+def test_pieces_are_the_text_and_short(words: list[str], min_words: int) -> None:
+    text = " ".join(words)
+    pieces = split(text, min_words)
+    assert "".join(pieces) == text
+    assert all(count_words(piece) <= MAX_WORDS for piece in pieces)
+    assert all(len(piece) <= MAX_CHARS for piece in pieces)
+
+
+@given(st.text(max_size=700))
+def test_any_text_is_cut_into_itself(text: str) -> None:
+    assert "".join(split(text)) == text
+    if text:
+        assert 0 < cut_at(text, 50) <= 50 or len(text) <= 50
+
+
+@given(WORDS)
+def test_growing_text_keeps_its_cuts(words: list[str]) -> None:
+    text = " ".join(words)
+    before: list[str] = []
+    for end in word_ends(text):
+        pieces = split(text[:end])
+        assert pieces[: len(before)] == before
+        before = pieces[:-1]

@@ -1,0 +1,60 @@
+"""Words of scripts with and without spaces."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.words import count_words, erased_words, normalise, skip_words, word_ends
+
+
+def words(text: str) -> list[str]:
+    ends = word_ends(text)
+    return [text[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello, world!", ["Hello,", " world!"]),
+        ("It's 3.14 o'clock.", ["It's", " 3.14", " o'clock."]),
+        ("He said: “Go on.” Then", ["He", " said:", " “Go", " on.”", " Then"]),
+        ("我们今天去。", ["我", "们", "今", "天", "去。"]),
+        ("مرحبا بالعالم", ["مرحبا", " بالعالم"]),
+        ("cafe\u0301 👩\u200d👩\u200d👧 ok", ["cafe\u0301", " 👩\u200d👩\u200d👧", " ok"]),
+        ("สวัสดี", ["ส", "วั", "ส", "ดี"]),
+        ("  two  ", ["  two  "]),
+        ("...", ["..."]),
+        ("", []),
+    ],
+)
+def test_words(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+@given(st.text())
+def test_words_are_the_whole_text(text: str) -> None:
+    assert "".join(words(text)) == text
+    assert all(words(text))
+    assert skip_words(text, 10**6) == len(text)
+
+
+def test_small_differences_are_not_worth_a_translation() -> None:
+    assert normalise("Good  Morning. ") == normalise("good morning")
+    assert normalise("cafe\u0301") == normalise("CAFÉ!")
+    assert normalise("good morning you") != normalise("good morning")
+    assert count_words(" ... ") == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "erased"),
+    [
+        ("a b c", "a b c d", 0),
+        ("a b c", "a x c", 2),
+        ("a b c", "a b", 1),
+        ("a bc", "a b", 1),
+        ("", "a", 0),
+        ("a", "", 1),
+    ],
+)
+def test_erased_words(before: str, after: str, erased: int) -> None:
+    assert erased_words(before, after) == erased
