@@ -1,0 +1,97 @@
+"""Small random models and tokenizers that the tests make for themselves."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+import torch
+from safetensors.torch import save_file
+
+from tokenspeed.checkpoint import expected_shapes
+from tokenspeed.config import load_model_config
+
+SENTENCES = [
+    "The train to the city leaves in ten minutes.",
+    "Please tell me where the next station is.",
+    "We are going to the mountains tomorrow morning.",
+    "Der Zug in die Stadt fährt in zehn Minuten ab.",
+    "Bitte sagen Sie mir, wo der nächste Bahnhof ist.",
+    "Le train pour la ville part dans dix minutes.",
+    "El tren a la ciudad sale en diez minutos.",
+]
+
+TINY = {
+    "model_type": "llama",
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+MakeModel = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
+    """Return a function that writes a random checkpoint; keywords change its config.json."""
+
+    def make(*, seed: int = 0, **changes: Any) -> Path:
+        directory = tmp_path_factory.mktemp("model")
+        config = TINY | changes
+        (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        generator = torch.Generator().manual_seed(seed)
+        tensors = {}
+        for name, shape in expected_shapes(load_model_config(directory)):
+            noise = torch.randn(shape, generator=generator)
+            # Large enough that attention and the choice of a token really depend on the input.
+            tensors[name] = noise * shape[-1] ** -0.5 * 2 if len(shape) == 2 else 1 + 0.1 * noise
+        save_file(tensors, directory / "model.safetensors")
+        return directory
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(make_model: MakeModel) -> Path:
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def sentencepiece_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vocabulary of 400 pieces with byte fallback and the marks of the default model."""
+    directory = tmp_path_factory.mktemp("vocabulary")
+    text = directory / "text.txt"
+    text.write_text("\n".join(SENTENCES * 4), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text),
+        model_prefix=str(directory / "tokenizer"),
+        vocab_size=400,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        control_symbols=["<auto>", "<en>", "<de>", "<fr>", "<es>", "<open>"],
+        minloglevel=2,
+    )
+    return directory / "tokenizer.model"
+
+
+@pytest.fixture(scope="session")
+def tiny_translator(make_model: MakeModel, sentencepiece_model: Path) -> Path:
+    """A random model with a vocabulary and the marks prompt: says nonsense, but all of the way."""
+    size = sentencepiece.SentencePieceProcessor(model_file=str(sentencepiece_model)).vocab_size()
+    pairs = [["en", other] for other in ("de", "fr", "es")]
+    pairs += [[b, a] for a, b in pairs]
+    directory = make_model(vocab_size=size, tokenspeed={"prompt": "marks", "pairs": pairs})
+    (directory / "tokenizer.model").write_bytes(sentencepiece_model.read_bytes())
+    return directory

@@ -1,0 +1,202 @@
+"""The engine on the reference backend: identical results however they are computed, and its API."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tokenspeed.backends import Step
+from tokenspeed.backends.reference import ReferenceBackend
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.config import EngineConfig
+from tokenspeed.engine import Engine
+from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.request import Completion, Request
+
+PROMPTS = st.lists(st.integers(3, 94), min_size=1, max_size=20)
+
+
+class GatedBackend(ReferenceBackend):
+    """Counts steps, and can be made to fail or to wait before one."""
+
+    steps = 0
+    fail_next = False
+
+    def step(self, batch: Step) -> NDArray[np.int32]:
+        self.steps += 1
+        if self.fail_next:
+            self.fail_next = False
+            raise RuntimeError("the device fell over")
+        return super().step(batch)
+
+
+def make_engine(model: Path, eos: Iterable[int] = (2,), **changes: Any) -> Engine:
+    config = EngineConfig(**{"num_slots": 4, "max_length": 96, "max_step_tokens": 40} | changes)
+    return Engine(GatedBackend(open_checkpoint(model), config), eos_token_ids=eos)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> Iterator[Engine]:
+    """An engine that all tests of a module share, so that its slots are warm."""
+    engine = make_engine(tiny_model)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_model: Path) -> Iterator[Engine]:
+    """An engine with one slot and narrow steps: nothing in common with the shared one."""
+    engine = make_engine(tiny_model, num_slots=1, max_step_tokens=3)
+    yield engine
+    engine.close()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), prompts=st.lists(PROMPTS, min_size=1, max_size=5))
+def test_batch_cache_and_draft_never_change_the_output(
+    engine: Engine, alone: Engine, data: st.DataObject, prompts: list[list[int]]
+) -> None:
+    expected = [greedy(alone, prompt) for prompt in prompts]
+    requests = []
+    for prompt, output in zip(prompts, expected, strict=True):
+        forced = data.draw(st.integers(0, len(output)), "length of the forced prefix")
+        draft = list(output[forced:])
+        for at in data.draw(st.lists(st.integers(0, 16), max_size=3), "wrong draft tokens"):
+            draft[at : at + 1] = [50]
+        requests.append(Request(tuple(prompt), output[:forced], tuple(draft), max_new_tokens=16))
+    completions = engine.run(requests)
+    assert [c.tokens for c in completions] == expected
+
+
+def greedy(engine: Engine, prompt: list[int]) -> tuple[int, ...]:
+    (completion,) = engine.run([Request(tuple(prompt), max_new_tokens=16)])
+    return completion.tokens
+
+
+def test_a_bias_keeps_a_draft_that_is_almost_as_likely(engine: Engine, alone: Engine) -> None:
+    prompt = (50,)
+    output = greedy(alone, list(prompt))
+    other = (output[0] + 1, *output[1:])
+    greedy_again, held = engine.run(
+        [
+            Request(prompt, draft=other, bias=0.0, max_new_tokens=4),
+            Request(prompt, draft=other, bias=0.999, max_new_tokens=4),
+        ]
+    )
+    assert greedy_again.tokens == output[:4]
+    assert held.tokens == other[:4]
+
+
+def test_an_update_reuses_all_but_the_last_token(engine: Engine) -> None:
+    prompt = tuple(range(10, 40))
+    engine.run([Request(prompt, key="reuse", max_new_tokens=2)])
+    (again,) = engine.run([Request((*prompt, 41), key="reuse", max_new_tokens=2)])
+    assert again.reused == len(prompt)
+
+
+def test_targets_of_one_source_compute_it_once(tiny_model: Path) -> None:
+    engine = make_engine(tiny_model)
+    source = tuple(range(10, 40))
+    german, french = engine.run([Request((*source, m), max_new_tokens=3) for m in (50, 51)])
+    engine.close()
+    assert (german.reused, french.reused) == (0, len(source))
+
+
+async def test_tokens_stream_as_they_become_sure(engine: Engine, alone: Engine) -> None:
+    expected = greedy(alone, [7, 8, 9])
+    generation = engine.submit(Request((7, 8, 9), draft=expected[:5], max_new_tokens=16))
+    parts = [part async for part in generation]
+    completion = await generation.result()
+    assert tuple(token for part in parts for token in part) == completion.tokens == expected
+    assert len(parts[0]) == 6
+    assert completion.accepted == 5
+    assert completion.total_ms >= completion.first_token_ms >= completion.queue_ms >= 0
+
+
+async def test_a_newer_request_supersedes_and_inherits(tiny_model: Path) -> None:
+    engine = make_engine(tiny_model, eos=())
+    old = engine.submit(Request((5, 6, 7), key="segment", max_new_tokens=80))
+    first: list[int] = []
+    async for part in old:
+        first += part
+        if len(first) >= 3:
+            break
+    new = engine.submit(Request((5, 6, 7), key="segment", max_new_tokens=80))
+    ended, completion = await old.result(), await new.result()
+    engine.close()
+    assert ended.finish_reason == "superseded"
+    assert completion.accepted >= 3
+    assert completion.tokens[: len(ended.tokens)] == ended.tokens
+
+
+async def test_a_final_is_not_superseded(engine: Engine) -> None:
+    final = engine.submit(Request((9, 9), key="k", is_final=True, max_new_tokens=30))
+    newer = engine.submit(Request((9, 8), key="k", max_new_tokens=30))
+    completion = await final.result()
+    await newer.result()
+    assert completion.finish_reason in ("stop", "length")
+
+
+async def test_cancelling_frees_the_slot_within_a_step(tiny_model: Path) -> None:
+    engine = make_engine(tiny_model, eos=(), num_slots=1)
+    generation = engine.submit(Request((5, 6), max_new_tokens=90))
+    async for _ in generation:
+        break
+    before = engine.backend.steps  # type: ignore[attr-defined]
+    generation.cancel()
+    completion = await generation.result()
+    assert completion.finish_reason == "cancelled"
+    assert engine.backend.steps <= before + 2  # type: ignore[attr-defined]
+    assert engine.stats().slots_in_use == 0
+    engine.close()
+
+
+async def test_more_requests_than_slots_all_finish(engine: Engine) -> None:
+    generations = [engine.submit(Request((3 + i, 40 + i), max_new_tokens=6)) for i in range(20)]
+    completions = await asyncio.gather(*(g.result() for g in generations))
+    assert all(isinstance(c, Completion) for c in completions)
+    assert engine.stats().slots_in_use == 0
+
+
+async def test_a_failing_step_is_reported_and_the_engine_goes_on(
+    tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine(tiny_model)
+    engine.backend.fail_next = True  # type: ignore[attr-defined]
+    with pytest.raises(EngineStopped, match="a step failed"):
+        await engine.submit(Request((5, 6), max_new_tokens=4)).result()
+    assert "the device fell over" in caplog.text
+    completion = await engine.submit(Request((5, 6), max_new_tokens=4)).result()
+    assert completion.decoded > 0
+    assert engine.stats().failures == 1
+    engine.close()
+
+
+async def test_closing_ends_open_requests(tiny_model: Path) -> None:
+    engine = make_engine(tiny_model, eos=())
+    generation = engine.submit(Request((5, 6), max_new_tokens=90))
+    engine.close()
+    with pytest.raises(EngineStopped, match="closed"):
+        await generation.result()
+    with pytest.raises(EngineStopped, match="closed"):
+        engine.submit(Request((5, 6), max_new_tokens=4))
+    generation.cancel()
+
+
+def test_what_cannot_fit_a_slot_is_refused_at_the_door(engine: Engine) -> None:
+    with pytest.raises(RequestTooLong, match="needs 120 positions, a slot holds 96"):
+        engine.run([Request(tuple(range(3, 23)), max_new_tokens=100)])
+
+
+@pytest.mark.parametrize(
+    "fields", [{"prompt": ()}, {"bias": 1.0}, {"bias": -0.1}, {"max_new_tokens": 0}]
+)
+def test_a_senseless_request_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Request(**{"prompt": (5,)} | fields)

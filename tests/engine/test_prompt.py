@@ -1,0 +1,45 @@
+"""Prompts: the order that lets targets and growing sources share keys and values."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tokenspeed.errors import CheckpointError
+from tokenspeed.prompt import load_prompt_format
+from tokenspeed.tokenizer import Tokenizer
+
+
+def test_marks_stand_around_the_source(tiny_translator: Path) -> None:
+    tokenizer = Tokenizer.load(tiny_translator)
+    prompts = load_prompt_format(tiny_translator, tokenizer)
+    source = tokenizer.encode("The train")
+    marks = {name: tokenizer.piece_id(f"<{name}>") for name in ("en", "de", "auto", "open")}
+    assert prompts.build("The train", "en", "de", is_open=False) == (
+        tokenizer.bos_id, marks["en"], *source, marks["de"],
+    )  # fmt: skip
+    assert prompts.build("The train", None, "de", is_open=True) == (
+        tokenizer.bos_id, marks["auto"], *source, marks["open"], marks["de"],
+    )  # fmt: skip
+
+
+def test_a_growing_source_keeps_its_beginning(tiny_translator: Path) -> None:
+    prompts = load_prompt_format(tiny_translator, Tokenizer.load(tiny_translator))
+    short = prompts.build("The train to", "en", "de", is_open=True)
+    longer = prompts.build("The train to the city", "en", "fr", is_open=True)
+    assert longer[: len(short) - 2] == short[:-2]
+
+
+@pytest.mark.parametrize("pair", [("de", "fr"), ("en", "en"), ("en", "xx"), (None, "xx")])
+def test_an_unknown_pair_is_refused(tiny_translator: Path, pair: tuple[str | None, str]) -> None:
+    prompts = load_prompt_format(tiny_translator, Tokenizer.load(tiny_translator))
+    with pytest.raises(ValueError, match="is not supported"):
+        prompts.build("x", *pair, is_open=False)
+
+
+def test_a_vocabulary_without_marks_is_refused(tiny_translator: Path, tmp_path: Path) -> None:
+    config = json.loads((tiny_translator / "config.json").read_text())
+    config["tokenspeed"]["pairs"] = [["en", "pt"]]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="no piece <pt>"):
+        load_prompt_format(tmp_path, Tokenizer.load(tiny_translator))

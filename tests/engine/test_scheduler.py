@@ -1,0 +1,87 @@
+"""Order, room and admission, without a device."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenspeed.kv_cache import MIN_FORK_TOKENS, KVCache
+from tokenspeed.request import Request, Sequence
+from tokenspeed.scheduler import FINAL_HEAD_START_S, Scheduler
+
+
+def sequence(
+    deadline: float = math.inf, *, prompt: int = 4, is_final: bool = False, first: int = 1
+) -> Sequence:
+    tokens = (first, *range(2, prompt + 1))
+    return Sequence(Request(tokens, deadline=deadline, is_final=is_final), frozenset([0]))
+
+
+@given(st.lists(st.integers(0, 1000), max_size=20), st.integers(1, 8))
+def test_slots_are_given_in_deadline_order(deadlines: list[int], num_slots: int) -> None:
+    scheduler = Scheduler(KVCache(num_slots, 32), max_step_tokens=64)
+    for deadline in deadlines:
+        scheduler.add(sequence(float(deadline)))
+    scheduler.admit(now=0.0)
+    admitted = [s.request.deadline for s in scheduler.running]
+    assert admitted == sorted(deadlines)[:num_slots]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.integers(0, 50)), min_size=1, max_size=8),
+    st.integers(1, 40),
+)
+def test_a_step_never_exceeds_its_room(shapes: list[tuple[int, int]], room: int) -> None:
+    scheduler = Scheduler(KVCache(8, 64), max_step_tokens=room)
+    for i, (prompt, deadline) in enumerate(shapes):
+        scheduler.add(sequence(float(deadline), prompt=prompt, first=100 + i))
+    scheduler.admit(now=0.0)
+    plan = scheduler.plan()
+    assert plan is not None
+    batch = plan.batch
+    wanted = sum(prompt for prompt, _ in shapes)
+    assert len(batch.tokens) == min(room, wanted)
+    assert len(batch.tokens) == len(batch.slots) == len(batch.positions)
+    assert len(batch.outputs) == len(batch.drafts) == len(batch.biases)
+    # The most urgent ones are complete before anybody later gets a row.
+    deadlines = [s.request.deadline for s, _ in plan.parts]
+    assert deadlines == sorted(deadlines)
+
+
+def test_a_final_overtakes_partials_of_the_same_age_but_not_old_ones() -> None:
+    scheduler = Scheduler(KVCache(3, 32), max_step_tokens=64)
+    old, young = sequence(10.0), sequence(10.0 + FINAL_HEAD_START_S)
+    final = sequence(10.1 + FINAL_HEAD_START_S, is_final=True)
+    for s in (young, final, old):
+        scheduler.add(s)
+    scheduler.admit(now=0.0)
+    assert scheduler.running == [old, final, young]
+
+
+def test_the_second_target_waits_for_the_source_of_the_first_and_forks_it() -> None:
+    scheduler = Scheduler(KVCache(4, 64), max_step_tokens=64)
+    length = MIN_FORK_TOKENS + 4
+    german, french = sequence(prompt=length), sequence(prompt=length)
+    french.tokens[-1] = 99
+    scheduler.add(german)
+    scheduler.add(french)
+    assert scheduler.admit(now=0.0) != []
+    assert scheduler.running == [german]
+    plan = scheduler.plan()
+    assert plan is not None
+    german.advance(plan.parts[0][1], [7])
+    scheduler.cache.hold(german.slot, german.tokens[: german.computed])
+    (lease,) = scheduler.admit(now=0.0)
+    assert (lease.fork_from, lease.reused) == (german.slot, length - 1)
+
+
+def test_removing_frees_the_slot_at_once() -> None:
+    scheduler = Scheduler(KVCache(1, 32), max_step_tokens=8)
+    first, second = sequence(1.0), sequence(2.0, first=9)
+    scheduler.add(first)
+    scheduler.add(second)
+    scheduler.admit(now=0.0)
+    assert scheduler.waiting == [second]
+    scheduler.remove(first)
+    scheduler.admit(now=0.0)
+    assert scheduler.running == [second]
