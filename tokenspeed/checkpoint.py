@@ -114,7 +114,7 @@ def _read_headers(directory: Path) -> dict[str, _Header]:
     for path in _weight_files(directory):
         try:
             with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - not a dict
+                for name in file.keys():
                     part = file.get_slice(name)
                     headers[name] = (path, tuple(part.get_shape()), part.get_dtype())
         except FileNotFoundError as exc:
