@@ -1,0 +1,96 @@
+"""What this machine has for the engine, and what to do about what is missing.
+
+Each finding is a value, so that tests and the command line read the same thing.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.errors import TokenSpeedError
+from tokenspeed.loading import choose_backend
+from tokenspeed.prompt import load_prompt_format
+from tokenspeed.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        state: "ok", "missing" (works, but slower or less) or "broken" (does not work).
+        advice: what to do about it; empty when ok.
+    """
+
+    name: str
+    state: str
+    detail: str
+    advice: str = ""
+
+
+def examine(model: Path) -> Iterator[Finding]:
+    """Yield what was found, the machine first, the model last."""
+    yield Finding("python", "ok", platform.python_version())
+    yield Finding("processor", "ok", f"{platform.machine()}, {_cores()} cores usable")
+    yield Finding("torch", "ok", torch.__version__)
+    yield from _gpu()
+    yield from _native()
+    yield from _model(model)
+    yield Finding("backend", "ok", f"{choose_backend()} (what --device auto chooses)")
+
+
+def _gpu() -> Iterator[Finding]:
+    if not torch.cuda.is_available():
+        advice = "a torch build for CUDA and an NVIDIA GPU with its driver make this faster"
+        yield Finding("gpu", "missing", "torch sees no CUDA device", advice)
+        return
+    properties = torch.cuda.get_device_properties(0)
+    memory_gib = properties.total_memory / 2**30
+    yield Finding("gpu", "ok", f"{properties.name}, {memory_gib:.0f} GiB")
+    if importlib.util.find_spec("triton") is None:
+        advice = "pip install 'tokenspeed-live[gpu]'"
+        yield Finding("triton", "broken", "not installed; the fused kernels need it", advice)
+    else:
+        yield Finding("triton", "ok", importlib.metadata.version("triton"))
+
+
+def _native() -> Iterator[Finding]:
+    from tokenspeed.backends.cpu import native_available
+
+    available, detail = native_available()
+    advice = "install a C++ compiler (g++ or clang++) and reinstall the package"
+    if available:
+        yield Finding("native kernels", "ok", detail)
+    else:
+        yield Finding("native kernels", "missing", detail, advice)
+
+
+def _model(directory: Path) -> Iterator[Finding]:
+    try:
+        checkpoint = open_checkpoint(directory)
+        prompts = load_prompt_format(directory, Tokenizer.load(directory))
+    except TokenSpeedError as exc:
+        yield Finding("model", "broken", str(exc), "pass another directory with --model")
+        return
+    config = checkpoint.config
+    pairs = ", ".join(f"{a}-{b}" for a, b in sorted(prompts.pairs))
+    yield Finding(
+        "model",
+        "ok",
+        f"{directory.name}: {config.num_layers} layers of {config.hidden_size}, "
+        f"vocabulary {config.vocab_size}; {pairs}",
+    )
+
+
+def _cores() -> int:
+    # Not on every platform; where it is, it knows the affinity of this process.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,77 @@
+"""Whole texts, translated at once: for the command line, the REST endpoints and evaluation.
+
+Live text goes another way (service/policy.py); this file knows no revisions.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenspeed.loading import LoadedModel
+from tokenspeed.request import Completion, Request
+
+# An output longer than this, for its source, is a model that runs in circles.
+MAX_LENGTH_RATIO = 2.0
+LENGTH_MARGIN = 10
+
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A translated text and what it cost."""
+
+    text: str
+    total_ms: float
+    tokens: int
+
+
+def length_cap(source_tokens: int) -> int:
+    """Return how many tokens a translation of this many may have."""
+    return int(source_tokens * MAX_LENGTH_RATIO) + LENGTH_MARGIN
+
+
+def whole_request(
+    model: LoadedModel, text: str, source_language: str | None, target_language: str
+) -> Request:
+    """Return the request that translates a complete text greedily, as one piece.
+
+    Raises:
+        ValueError: the model does not translate this pair.
+    """
+    prompt = model.prompts.build(text, source_language, target_language, is_open=False)
+    room = model.engine.backend.max_length - len(prompt)
+    return Request(prompt, max_new_tokens=max(1, min(length_cap(len(prompt)), room)))
+
+
+def translate(
+    model: LoadedModel, texts: Sequence[str], source_language: str | None, target_language: str
+) -> list[Translation]:
+    """Translate texts sentence by sentence, all of them side by side.
+
+    Raises:
+        ValueError: the model does not translate this pair.
+        RequestTooLong: a sentence does not fit a slot.
+        EngineStopped: the engine was closed, or a step failed.
+    """
+    pieces = [split_sentences(text) for text in texts]
+    requests = [
+        whole_request(model, piece, source_language, target_language)
+        for text in pieces
+        for piece in text
+    ]
+    completions = iter(model.engine.run(requests))
+    return [_join(model, [next(completions) for _ in text]) for text in pieces]
+
+
+def split_sentences(text: str) -> list[str]:
+    """Cut a text after sentence marks; a blank text gives no sentence."""
+    return [part for part in _SENTENCE_END.split(text.strip()) if part]
+
+
+def _join(model: LoadedModel, parts: list[Completion]) -> Translation:
+    return Translation(
+        text=" ".join(model.tokenizer.decode(part.tokens) for part in parts),
+        total_ms=max((part.total_ms for part in parts), default=0.0),
+        tokens=sum(len(part.tokens) for part in parts),
+    )
