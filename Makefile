@@ -1,0 +1,62 @@
+# Two commands matter: `make demo` and `make test`. Both work from a fresh clone.
+PYTHON ?= python3
+PORT ?= 8000
+HOST ?= 127.0.0.1
+VENV := .venv
+BIN := $(VENV)/bin
+# constraints.txt pins torch, so that pip does not choose a build with gigabytes of CUDA libraries.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES := pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/*)
+
+.PHONY: help demo test test-gpu lint format web-types clean
+
+help:
+	@echo "make demo [PORT=8001]  install, start the service, print its address"
+	@echo "make test              install what the tests need, run all of them"
+	@echo "make lint              ruff, mypy and tsc"
+	@echo "make test-gpu          the tests that need a CUDA GPU"
+
+demo: $(VENV)/.demo
+	$(BIN)/tokenspeed serve --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.test
+	sh tests/install_chromium.sh
+	$(BIN)/python -m pytest -m "not gpu" $(PYTEST)
+
+test-gpu: $(VENV)/.test
+	$(BIN)/python -m pytest -m gpu $(PYTEST)
+
+lint: $(VENV)/.test $(VENV)/.lint web-types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: $(VENV)/.lint
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+web-types: web/node_modules/.package-lock.json
+	cd web && npx --no-install tsc -p .
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	npm ci --prefix web --no-audit --no-fund --loglevel=error
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(SOURCES) | $(VENV)/bin/python
+	@echo "Installing (a few minutes the first time) ..."
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
+	@echo "Installing what the tests need (a few minutes the first time) ..."
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) --editable '.[lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
