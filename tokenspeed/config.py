@@ -57,6 +57,7 @@ class EngineConfig:
     num_slots: int = 16  # sequences whose keys and values are kept at the same time
     max_length: int = 512  # positions of one slot, prompt and output together
     max_step_tokens: int = 256  # rows of one step; longer prompts are computed in chunks
+    max_step_ms: float = 60.0  # a step takes no more rows than fit this time, where it can be told
 
 
 def load_model_config(directory: Path) -> ModelConfig:

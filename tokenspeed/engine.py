@@ -6,6 +6,7 @@ thread, the inbox between it and its callers, and the clock.
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -57,6 +58,7 @@ class Engine:
     Args:
         backend: the device; the engine's thread alone calls it.
         eos_token_ids: ids that end an output.
+        max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
         clock: seconds, monotonic; deadlines are on the same clock.
     """
 
@@ -65,13 +67,16 @@ class Engine:
         backend: Backend,
         *,
         eos_token_ids: Iterable[int],
+        max_step_ms: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backend = backend
         self.clock = clock
         self._eos = frozenset(eos_token_ids)
         self._scheduler = Scheduler(
-            KVCache(backend.num_slots, backend.max_length), backend.max_step_tokens
+            KVCache(backend.num_slots, backend.max_length),
+            backend.max_step_tokens,
+            max_step_ms / 1e3,
         )
         self._deliver: dict[int, Deliver] = {}  # by id of the sequence
         self._stats = EngineStats(num_slots=backend.num_slots, weight_bytes=backend.weight_bytes)
@@ -235,6 +240,7 @@ class Engine:
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
         now = self.clock()
+        self._scheduler.cost.observe(len(plan.batch.tokens), now - before)
         self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now - before)
         self._distribute(plan, predicted, now, now - before)
 

@@ -62,8 +62,13 @@ def load_engine(
     name = choose_backend() if device == "auto" else device
     if name not in BACKENDS:
         raise ValueError(f"device is {device!r}, expected auto or {', '.join(BACKENDS)}")
-    backend = BACKENDS[name](checkpoint, config or EngineConfig())
-    engine = Engine(backend, eos_token_ids=tokenizer.eos_ids, clock=clock)
+    config = config or EngineConfig()
+    engine = Engine(
+        BACKENDS[name](checkpoint, config),
+        eos_token_ids=tokenizer.eos_ids,
+        max_step_ms=config.max_step_ms,
+        clock=clock,
+    )
     return LoadedModel(
         engine,
         tokenizer,

@@ -4,6 +4,8 @@ Earliest deadline first. A final counts as due earlier than a partial of the sam
 deadlines are absolute, so a waiting partial still comes up. Ties go to the shortest.
 """
 
+import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +28,11 @@ class Plan:
 class Scheduler:
     """The sequences that wait for a slot and those that have one."""
 
-    def __init__(self, cache: KVCache, max_step_tokens: int) -> None:
+    def __init__(self, cache: KVCache, max_step_tokens: int, max_step_s: float = math.inf) -> None:
         self.cache = cache
         self.max_step_tokens = max_step_tokens
+        self.max_step_s = max_step_s
+        self.cost = StepCost()
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
 
@@ -62,15 +66,16 @@ class Scheduler:
         return leases
 
     def plan(self) -> Plan | None:
-        """Fill a step with the rows of running sequences, the most urgent first."""
-        parts: list[tuple[Sequence, Rows]] = []
-        room = self.max_step_tokens
-        for sequence in sorted(self.running, key=urgency):
-            if room < 1:
-                break
-            rows = sequence.rows(room)
-            parts.append((sequence, rows))
-            room -= len(rows.tokens)
+        """Fill a step with the rows of running sequences, the most urgent first.
+
+        A sequence that would take most of the room leaves half of it to the others, and the room
+        itself is what fits `max_step_s`: a long prompt is computed in chunks between which captions
+        go on.
+        """
+        ordered = sorted(self.running, key=urgency)
+        room = min(self.max_step_tokens, self.cost.rows_within(self.max_step_s))
+        shares = share_rows([s.missing + len(s.draft) for s in ordered], room)
+        parts = [(s, s.rows(share)) for s, share in zip(ordered, shares, strict=True) if share]
         return Plan(build_step(parts), parts) if parts else None
 
     def _shares_running_prefix(self, sequence: Sequence) -> bool:
@@ -84,6 +89,71 @@ class Scheduler:
             common_prefix(other.tokens, sequence.tokens) >= available + MIN_FORK_TOKENS
             for other in self.running
         )
+
+
+class StepCost:
+    """How long a step of so many rows takes: a line fitted to recent steps, old ones fading.
+
+    The fit is least squares over exponentially decayed sums, so it follows a machine that slows
+    down within some tens of steps.
+    """
+
+    DECAY = 0.98
+    MIN_ROWS = 16  # narrower steps would cost throughput without making a caption faster
+
+    def __init__(self) -> None:
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Take a measured step in."""
+        new = (1.0, float(rows), seconds, float(rows * rows), rows * seconds)
+        old = (self._weight, self._x, self._y, self._xx, self._xy)
+        self._weight, self._x, self._y, self._xx, self._xy = (
+            a * self.DECAY + b for a, b in zip(old, new, strict=True)
+        )
+
+    def predict(self, rows: int) -> float:
+        """Return the expected seconds of a step; 0 before anything was measured."""
+        base, slope = self._line()
+        return base + slope * rows
+
+    def rows_within(self, seconds: float) -> int:
+        """Return how many rows fit the time, at least MIN_ROWS."""
+        base, slope = self._line()
+        if slope <= 0 or math.isinf(seconds):
+            return sys.maxsize
+        return max(self.MIN_ROWS, int((seconds - base) / slope))
+
+    def _line(self) -> tuple[float, float]:
+        if not self._weight:
+            return 0.0, 0.0
+        spread = self._weight * self._xx - self._x**2
+        covariance = self._weight * self._xy - self._x * self._y
+        # Steps of one width say nothing about the slope.
+        slope = max(covariance / spread, 0.0) if spread > 1e-6 * self._xx else 0.0
+        return max((self._y - slope * self._x) / self._weight, 0.0), slope
+
+
+def share_rows(wanted: list[int], room: int) -> list[int]:
+    """Divide the rows of a step among sequences, given in order of urgency.
+
+    Args:
+        wanted: rows that each could use.
+        room: rows of the step.
+    Returns:
+        Rows for each, together at most `room`, and all of it where more is wanted.
+    """
+    cap = room if len(wanted) < 2 else max(1, room // 2)
+    shares = []
+    for rows in wanted:
+        share = min(rows, cap, room)
+        shares.append(share)
+        room -= share
+    for i, rows in enumerate(wanted):
+        more = min(rows - shares[i], room)
+        shares[i] += more
+        room -= more
+    return shares
 
 
 def urgency(sequence: Sequence) -> tuple[float, int, float]:

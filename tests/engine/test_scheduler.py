@@ -2,12 +2,13 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenspeed.kv_cache import MIN_FORK_TOKENS, KVCache
 from tokenspeed.request import Request, Sequence
-from tokenspeed.scheduler import FINAL_HEAD_START_S, Scheduler
+from tokenspeed.scheduler import FINAL_HEAD_START_S, Scheduler, StepCost, share_rows
 
 
 def sequence(
@@ -43,9 +44,46 @@ def test_a_step_never_exceeds_its_room(shapes: list[tuple[int, int]], room: int)
     assert len(batch.tokens) == min(room, wanted)
     assert len(batch.tokens) == len(batch.slots) == len(batch.positions)
     assert len(batch.outputs) == len(batch.drafts) == len(batch.biases)
-    # The most urgent ones are complete before anybody later gets a row.
     deadlines = [s.request.deadline for s, _ in plan.parts]
     assert deadlines == sorted(deadlines)
+
+
+@given(st.lists(st.integers(1, 300), max_size=12), st.integers(1, 256))
+def test_rows_are_shared_by_urgency_and_none_is_left(wanted: list[int], room: int) -> None:
+    shares = share_rows(wanted, room)
+    assert sum(shares) == min(room, sum(wanted))
+    assert all(0 <= share <= rows for share, rows in zip(shares, wanted, strict=True))
+
+
+def test_a_long_prompt_leaves_half_of_the_step_to_captions() -> None:
+    assert share_rows([1000, 1, 20], 64) == [43, 1, 20]
+    assert share_rows([1000, 40, 40], 64) == [32, 32, 0]
+    assert share_rows([1000], 64) == [64]
+
+
+@given(
+    base=st.floats(1e-4, 1e-2),
+    slope=st.floats(1e-5, 1e-3),
+    widths=st.lists(st.integers(1, 256), min_size=2, max_size=50, unique=True),
+)
+def test_the_cost_of_a_step_is_learnt(base: float, slope: float, widths: list[int]) -> None:
+    cost = StepCost()
+    for rows in widths:
+        cost.observe(rows, base + slope * rows)
+    assert cost.predict(100) == pytest.approx(base + slope * 100, rel=0.01)
+    fitting = cost.rows_within(0.05)
+    assert fitting == StepCost.MIN_ROWS or base + slope * fitting <= 0.05 * 1.01
+
+
+def test_steps_narrow_when_the_machine_slows_down() -> None:
+    scheduler = Scheduler(KVCache(4, 512), max_step_tokens=256, max_step_s=0.05)
+    scheduler.add(sequence(prompt=200))
+    scheduler.admit(now=0.0)
+    for rows in (1, 16, 64):
+        scheduler.cost.observe(rows, 0.010 + 0.001 * rows)
+    plan = scheduler.plan()
+    assert plan is not None
+    assert len(plan.batch.tokens) == pytest.approx(40, abs=1)
 
 
 def test_a_final_overtakes_partials_of_the_same_age_but_not_old_ones() -> None:
