@@ -1,0 +1,45 @@
+"""Bounds of a session, and the bucket that meters its updates. Knows numbers; reads no clock."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the service takes from one session, and what it keeps for it."""
+
+    frame_bytes: int = 64 * 1024  # of one frame; a larger one closes the connection with 1009
+    segment_chars: int = 2000  # of one segment; a longer one is cut
+    updates_per_s: int = 20  # translated; more are coalesced, none is lost
+    messages_per_s: int = 200  # read; more close the connection with 4429
+    idle_s: float = 60.0  # without any frame from the client
+    open_segments: int = 32  # not committed, at one time
+    targets: int = 8  # languages of one session
+    queue_events: int = 512  # waiting for a slow reader
+    queue_bytes: int = 1024 * 1024  # waiting for a slow reader, as text
+
+
+class Bucket:
+    """Tokens that come back at a steady rate; holds a second's worth.
+
+    Args:
+        rate: tokens per second.
+        now: seconds, on the clock of the later calls.
+    """
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._tokens = rate
+        self._updated = now
+
+    def take(self, now: float) -> bool:
+        """Take one token, if there is one."""
+        self._tokens = min(self._rate, self._tokens + (now - self._updated) * self._rate)
+        self._updated = max(now, self._updated)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def ready_at(self) -> float:
+        """Return when the next token can be taken."""
+        return self._updated + max(0.0, 1 - self._tokens) / self._rate

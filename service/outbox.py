@@ -1,0 +1,98 @@
+"""The bounded queue between a session and its socket.
+
+Deltas of one (segment, target) that wait coalesce: every `append` is kept, only the newest
+`unstable`. Events are numbered when they leave, so a client sees no holes. Knows events; does no
+I/O and reads no clock.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from service.protocol import ServerEvent, TranslationDelta, TranslationFinal, serialise
+
+_E = TypeVar("_E", TranslationDelta, TranslationFinal)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    event: ServerEvent
+    arrival: float | None
+    size: int
+
+
+class Outbox:
+    """Events on their way to one client.
+
+    Args:
+        max_events, max_bytes: more that wait make the queue overflow.
+        now: seconds, when the session was created; `t_ms` counts from here.
+
+    Attributes:
+        coalesced: deltas that were merged into one that still waited.
+    """
+
+    def __init__(self, max_events: int, max_bytes: int, now: float) -> None:
+        self.coalesced = 0
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._created = now
+        self._waiting: OrderedDict[object, _Waiting] = OrderedDict()
+        self._bytes = 0
+        self._seq = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more waits than the bounds allow."""
+        return len(self._waiting) > self._max_events or self._bytes > self._max_bytes
+
+    def push(self, event: ServerEvent, arrival: float | None = None) -> None:
+        """Add an event; `arrival` is when its cause came, in seconds."""
+        key: object = object()
+        if isinstance(event, TranslationDelta):
+            key = (event.segment_id, event.target)
+            before = self._waiting.get(key)
+            if before is not None and isinstance(before.event, TranslationDelta):
+                self.coalesced += 1
+                event = replace(event, append=before.event.append + event.append)
+                self._bytes -= before.size
+        size = _size(event)
+        self._bytes += size
+        self._waiting[key] = _Waiting(event, arrival, size)  # a merged delta keeps its place
+
+    def pop(self, now: float) -> tuple[ServerEvent, str] | None:
+        """Take the next event, numbered and timed, and its frame; None where nothing waits."""
+        if not self._waiting:
+            return None
+        _, waiting = self._waiting.popitem(last=False)
+        self._bytes -= waiting.size
+        self._seq += 1
+        event = waiting.event
+        if isinstance(event, TranslationDelta | TranslationFinal):
+            event = _timed(event, waiting.arrival, now)
+        event = replace(event, seq=self._seq, t_ms=round((now - self._created) * 1e3, 3))
+        return event, serialise(event)
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        self._waiting.clear()
+        self._bytes = 0
+
+
+def _timed(event: _E, arrival: float | None, now: float) -> _E:
+    if event.timing is None or arrival is None:
+        return event
+    total_ms = round((now - arrival) * 1e3, 3)
+    return replace(event, timing=replace(event.timing, total_ms=total_ms))
+
+
+def _size(event: ServerEvent) -> int:
+    """Characters of text that an event holds, about: the rest of a frame is a few hundred."""
+    if isinstance(event, TranslationDelta):
+        return 200 + len(event.append) + len(event.unstable)
+    if isinstance(event, TranslationFinal):
+        return 300 + len(event.text) + len(event.source_text)
+    return 300

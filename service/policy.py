@@ -1,0 +1,310 @@
+"""Verified re-translation of one piece of source into one language: what to ask, settle and show.
+
+The state is the committed prefix C (token ids, only ever grows), the last hypothesis H and the
+source. Each revision asks for the whole piece again with C forced and the rest of H as a draft;
+the words that enough hypotheses agree on move into C; the last words stay hidden while the source
+is open. C ends at a word boundary that is also the end of a token, so its text is exactly the text
+of its ids. Knows ids and words; does not know engines, clocks, pieces or the wire.
+
+Sources: re-translation with masks, arXiv 2004.03643; biased verification, arXiv 2509.21740; local
+agreement, whisper_streaming.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service.words import count_words, normalise, word_ends
+
+Tokens = tuple[int, ...]
+TokenText = Callable[[Sequence[int]], tuple[str, list[int]]]
+"""ids -> (their text, whole characters only; offsets: characters known after 0, 1, ... n ids)."""
+
+MAX_SUPERSEDED: Final = 3  # partials cut short in a row; the next one may finish
+MAX_REPEATS: Final = 3  # of the same ids at the end of an output that had to be stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How eager a translation is.
+
+    Attributes:
+        agreement: hypotheses of different sources that must agree before words are settled.
+        mask_words: words at the end that are not shown while the source is open. They are not
+            settled either, and the very last word never is: it may still be half of a word.
+        bias: how much the previous hypothesis is favoured, 0 is plain greedy decoding.
+        min_source_words: fewer words of an open source are not translated.
+        shows_unstable: whether words that may still change are shown.
+    """
+
+    agreement: int
+    mask_words: int
+    bias: float
+    min_source_words: int
+    shows_unstable: bool = True
+
+
+PRESETS: Final = {
+    # design/policy.md has agreement 1 for `low`, which would settle every word at first sight, in
+    # an open source, for good. Two keeps it free to change its mind, which is what low means.
+    "low": Preset(2, 0, 0.1, 1),
+    "balanced": Preset(2, 2, 0.2, 2),
+    "high": Preset(2, 4, 0.4, 3),
+    "append_only": Preset(2, 3, 0.3, 3, shows_unstable=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One revision of a piece.
+
+    Attributes:
+        text: the piece.
+        stable_words: words from its beginning that will not be revised.
+        is_open: whether the piece may still grow.
+        is_final: whether nothing of it will change any more, so that all of it can be settled.
+    """
+
+    text: str
+    stable_words: int
+    is_open: bool = True
+    is_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A translation that is wanted: `forced` and `draft` are C and the rest of H."""
+
+    number: int  # counts the works of one translation; only the newest one's result is taken
+    text: str
+    is_open: bool
+    is_final: bool
+    forced: Tokens
+    draft: Tokens
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Hypothesis:
+    """An output with its words; `boundaries[j]`: ids up to the end of word j, None inside one."""
+
+    tokens: Tokens
+    text: str
+    ends: list[int]
+    boundaries: list[int | None]
+
+
+class Translation:
+    """One piece in one language.
+
+    Attributes:
+        committed: C, ids that are settled. committed_text: their text.
+        shown: what a reader sees, begins with committed_text.
+        covered_words: source words that C covers at most, a guess by proportion.
+        is_done: whether the final pass is through.
+    """
+
+    def __init__(self, preset: Preset, token_text: TokenText) -> None:
+        self.preset = preset
+        self.committed: Tokens = ()
+        self.committed_text = ""
+        self.shown = ""
+        self.covered_words = 0
+        self.is_done = False
+        self._token_text = token_text
+        self._hypothesis = _Hypothesis((), "", [], [])
+        self._older: deque[_Hypothesis] = deque(maxlen=8)
+        self._source = Source("", 0)
+        self._work: Work | None = None
+        self._answered = Source("", 0)  # what the hypothesis translates
+        self._pending: Source | None = None
+        self._number = 0
+        self._superseded = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a result is awaited."""
+        return self._work is not None
+
+    def revise(self, source: Source) -> Work | None:
+        """Take a revision in; return the work that it asks for, if any."""
+        if self.is_done or (self._work is not None and self._work.is_final):
+            return None
+        before, self._source = self._source, source
+        if source.is_final:
+            self._pending = None
+            if count_words(source.text):
+                return self._start(source)
+            self._work = None
+            self._settle_all(self._prefix_hypothesis())
+            return None
+        self._shrink(source)
+        # A source that only its marks or case tell from the last one needs no new translation.
+        is_same = normalise(source.text) == normalise(before.text)
+        if is_same and source.is_open == before.is_open:
+            if self._work is None and normalise(self._answered.text) == normalise(source.text):
+                self._answered = source
+                self._commit()  # more of the source may be stable now
+            return None
+        if self._is_too_short(source):
+            return None
+        if self._work is not None and self._superseded >= MAX_SUPERSEDED:
+            self._pending = source
+            return None
+        return self._start(source)
+
+    def progress(self, number: int, tokens: Tokens) -> bool:
+        """Take in an output that is still being decoded; return whether it changed `shown`.
+
+        It is shown once it is as long as what is shown already: until then a reader would see
+        words vanish that most often come back a moment later.
+        """
+        if self._work is None or self._work.number != number or not self.preset.shows_unstable:
+            return False
+        found = self._read(tokens)
+        if not found.text.startswith(self.committed_text):
+            return False
+        # Masked even when the source is complete: the last word may be half decoded.
+        visible = self._visible(found, max(self._mask_words(self._source), 1))
+        if len(visible) < len(self.shown) or visible == self.shown:
+            return False
+        self.shown = visible
+        return True
+
+    def complete(self, number: int, tokens: Tokens, *, is_whole: bool = True) -> Work | None:
+        """Take in a finished output; return the work that waited for it, if any.
+
+        Args:
+            number: of the work; results of older ones are ignored.
+            tokens: the output, C first. One that does not begin with C is not used.
+            is_whole: whether it ended by itself rather than at its length.
+        """
+        work = self._work
+        if work is None or work.number != number or self.is_done:
+            return None
+        self._work = None
+        self._superseded = 0
+        if tokens[: len(self.committed)] != self.committed:
+            tokens = self.committed
+        if not is_whole:
+            tokens = trim_repetition(tokens, len(self.committed))
+        found = self._read(tokens)
+        if work.is_final:
+            self._settle_all(found)
+            return None
+        self._older.append(self._hypothesis)
+        self._hypothesis = found
+        self._answered = Source(work.text, self._source.stable_words, work.is_open)
+        self._commit()
+        pending, self._pending = self._pending, None
+        if pending is not None and not self._is_too_short(pending):
+            return self._start(pending)
+        return None
+
+    def fail(self, number: int) -> None:
+        """The work could not be run: a final one settles what there is."""
+        work = self._work
+        if work is None or work.number != number:
+            return
+        self._work = None
+        if work.is_final:
+            self._settle_all(self._hypothesis)
+
+    def _start(self, source: Source) -> Work:
+        self._superseded = self._superseded + 1 if self._work is not None else 0
+        self._number += 1
+        self._work = Work(
+            number=self._number,
+            text=source.text,
+            is_open=source.is_open,
+            is_final=source.is_final,
+            forced=self.committed,
+            draft=self._hypothesis.tokens[len(self.committed) :],
+            bias=0.0 if source.is_final else self.preset.bias,
+        )
+        return self._work
+
+    def _is_too_short(self, source: Source) -> bool:
+        if not source.text.strip() or not source.is_open:
+            return not source.text.strip()
+        return count_words(source.text) < self.preset.min_source_words
+
+    def _shrink(self, source: Source) -> None:
+        """Take back what is shown of a source that was deleted."""
+        if not source.text.strip():
+            self._work = self._pending = None
+            self._hypothesis = self._prefix_hypothesis()
+            self.shown = self.committed_text
+
+    def _prefix_hypothesis(self) -> _Hypothesis:
+        return self._read(self.committed)
+
+    def _read(self, tokens: Tokens) -> _Hypothesis:
+        text, offsets = self._token_text(tokens)
+        first: dict[int, int] = {}
+        for count, offset in enumerate(offsets):
+            first.setdefault(offset, count)
+        ends = word_ends(text)
+        return _Hypothesis(tokens, text, ends, [first.get(end) for end in ends])
+
+    def _mask_words(self, source: Source) -> int:
+        return self.preset.mask_words if source.is_open else 0
+
+    def _visible(self, found: _Hypothesis, mask_words: int) -> str:
+        count = len(found.ends) - mask_words
+        visible = found.text[: found.ends[count - 1]] if count > 0 else ""
+        return visible if len(visible) >= len(self.committed_text) else self.committed_text
+
+    def _commit(self) -> None:
+        """Move what is agreed on from H into C, and show the rest."""
+        found, source = self._hypothesis, self._answered
+        limit = len(found.ends)
+        if source.is_open:
+            limit -= max(self.preset.mask_words, 1)
+        words = count_words(source.text)
+        if source.stable_words < words:
+            limit = min(limit, len(found.ends) * source.stable_words // words)
+        for j in range(limit, 0, -1):
+            count = found.boundaries[j - 1]
+            if count is None:
+                continue
+            if count <= len(self.committed):
+                break
+            if self._is_agreed(found.tokens[:count]):
+                self.committed = found.tokens[:count]
+                self.committed_text = found.text[: found.ends[j - 1]]
+                self.covered_words = -(-words * j // len(found.ends))
+                break
+        self.shown = self.committed_text
+        if self.preset.shows_unstable:
+            self.shown = self._visible(found, self._mask_words(self._source))
+
+    def _is_agreed(self, prefix: Tokens) -> bool:
+        """Whether the hypotheses before this one had the same words there, ended there too."""
+        needed = self.preset.agreement - 1
+        older = list(self._older)[-needed:] if needed else []
+        return len(older) == needed and all(
+            item.tokens[: len(prefix)] == prefix and len(prefix) in item.boundaries
+            for item in older
+        )
+
+    def _settle_all(self, found: _Hypothesis) -> None:
+        if found.text.startswith(self.committed_text):
+            self.committed, self.committed_text = found.tokens, found.text
+        self._hypothesis = found
+        self.shown = self.committed_text
+        self.is_done = True
+
+
+def trim_repetition(tokens: Tokens, start: int) -> Tokens:
+    """Cut a loop at the end down to its first round; `tokens[:start]` is never touched."""
+    for period in range(1, 1 + (len(tokens) - start) // MAX_REPEATS):
+        length = period
+        while (
+            start <= len(tokens) - length - 1 and tokens[-length - 1] == tokens[period - length - 1]
+        ):
+            length += 1
+        if length >= MAX_REPEATS * period:
+            return tokens[: len(tokens) - length + period]
+    return tokens

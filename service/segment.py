@@ -1,0 +1,91 @@
+"""The source side of one segment: its newest text, what of it is frozen, and its pieces.
+
+A complete piece that lies in the stable text is frozen: its translation is settled and its source
+no longer looked at. Knows text; does not know translations, targets or the wire.
+"""
+
+from dataclasses import dataclass, field
+
+from service import segmenter
+from service.policy import Source
+from service.words import count_words, skip_words, word_ends
+
+
+@dataclass(slots=True)
+class Segment:
+    """What a client said in one segment.
+
+    Attributes:
+        segment_id: its name on the wire. client_id: the client's name for it, which differs where
+            a long segment goes on under another name.
+        base: text of the client's segment that earlier parts translated already.
+        rev: the newest revision seen, -1 before the first.
+        arrival: of the newest revision; first_arrival: of the first; committed_at: of the commit.
+    """
+
+    segment_id: str
+    client_id: str
+    first_arrival: float
+    base: str = ""
+    part: int = 1
+    rev: int = -1
+    stable: str = ""
+    unstable: str = ""
+    start_ms: float | None = None
+    end_ms: float | None = None
+    arrival: float = 0.0
+    committed_at: float | None = None
+    is_appended: bool = False
+    is_dirty: bool = False  # has news that was not given to the translations yet
+    frozen: list[str] = field(default_factory=list)
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the source is complete."""
+        return self.committed_at is not None
+
+    @property
+    def text(self) -> str:
+        """The whole source of this segment, without what earlier parts translated."""
+        full = self.stable + self.unstable
+        return full[_offset_after(full, self.base) :]
+
+    def pieces(self, covered_words: int) -> list[Source]:
+        """Cut the newest text, freeze what will not change any more, return all pieces.
+
+        Args:
+            covered_words: source words of the first piece that is not frozen which settled text
+                covers already; no cut falls among them.
+        """
+        full = self.stable + self.unstable
+        offset = _offset_after(full, self.base + "".join(self.frozen))
+        stable_end = len(full) if self.is_committed else self._stable_end()
+        texts = segmenter.split(full[offset:], covered_words)
+        sources: list[Source] = []
+        is_prefix = True
+        for i, text in enumerate(texts):
+            is_last = i == len(texts) - 1
+            is_complete = self.is_committed or not is_last
+            is_prefix = is_prefix and offset + len(text) <= stable_end and is_complete
+            if is_prefix and not is_last:
+                self.frozen.append(text)
+            else:
+                stable_words = sum(offset + end <= stable_end for end in word_ends(text))
+                sources.append(Source(text, stable_words, not is_complete, self.is_committed))
+            offset += len(text)
+        return [Source(t, count_words(t), False, True) for t in self.frozen] + sources
+
+    def _stable_end(self) -> int:
+        if not self.is_appended or not self.stable or self.stable[-1].isspace():
+            return len(self.stable)
+        # The last word of typed text may still grow.
+        ends = word_ends(self.stable)
+        return ends[-2] if len(ends) > 1 else 0
+
+
+def _offset_after(full: str, prefix: str) -> int:
+    """Return where the text after `prefix` begins.
+
+    A client that rewrites what it called stable gets the same number of words skipped.
+    """
+    return len(prefix) if full.startswith(prefix) else skip_words(full, count_words(prefix))

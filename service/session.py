@@ -1,0 +1,691 @@
+"""One connection as a state machine: client events in; server events and translation jobs out.
+
+Knows the protocol, segments and translations. Does no I/O and reads no clock: every call gets the
+time, in seconds on one monotonic clock, and returns what is to be done.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from service import protocol
+from service.errors import ProtocolError
+from service.limits import Bucket, Limits
+from service.policy import PRESETS, Preset, TokenText
+from service.protocol import (
+    Error,
+    FinalStats,
+    ServerEvent,
+    SessionParams,
+    SourceParams,
+    Timing,
+)
+from service.segment import Segment
+from service.segmenter import cut_at
+from service.stream import ContextPair, Job, TargetStream
+
+PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
+NOTICE_INTERVAL_S: Final = 1.0
+MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments that are remembered
+MAX_CONTEXT: Final = 2  # earlier sentence pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """An event for the client; `arrival` is when its cause came, for `timing.total_ms`."""
+
+    event: ServerEvent
+    arrival: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job for the engine; it supersedes a running one of the same key."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nobody waits for the job of this key any more."""
+
+    key: tuple[str, str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection once everything before is sent."""
+
+    code: int
+    reason: str
+
+
+Action = Send | Start | Stop | Close
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the session must know of the model."""
+
+    name: str
+    languages: tuple[protocol.LanguageInfo, ...]
+    default_context: int = 0
+
+    def translates(self, source: str | None, target: str) -> bool:
+        """Whether the model knows the pair; None is a source that is not known."""
+        return any(target in info.targets for info in self.languages if source in (None, info.code))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        tokens: the output, the forced beginning included.
+        is_whole: whether it ended by itself rather than at its length.
+        is_current: False where a newer job of the same key, or a stop, cut it short.
+        timing: of the engine; `total_ms` is filled in when the delta is sent.
+    """
+
+    tokens: tuple[int, ...]
+    is_whole: bool = True
+    is_current: bool = True
+    timing: Timing | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened in a session, for metrics."""
+
+    stale_revisions: int = 0
+    coalesced: int = 0
+    repeated_commits: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True)
+class _Settings:
+    source: str | None = None
+    targets: tuple[str, ...] = ()
+    mode: protocol.Mode = "captions"
+    stability: protocol.Stability = "balanced"
+    context: int = 0
+    partials: bool = True
+    timing: bool = False
+
+    @property
+    def preset(self) -> Preset:
+        return PRESETS["append_only" if self.mode == "append_only" else self.stability]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A segment with its translations."""
+
+    segment: Segment
+    streams: dict[str, TargetStream] = field(default_factory=dict)
+    finals: set[str] = field(default_factory=set)  # targets whose final is sent
+    next_progress: dict[str, float] = field(default_factory=dict)
+
+
+class Session:
+    """State of one connection.
+
+    Args:
+        session_id: names the session in events and job keys.
+        model: what can be asked for.
+        limits: bounds.
+        token_text: turns ids into text.
+        now: when the session begins.
+    """
+
+    def __init__(
+        self, session_id: str, model: ModelInfo, limits: Limits, token_text: TokenText, now: float
+    ) -> None:
+        self.id = session_id
+        self.counters = Counters()
+        self.is_closing = False
+        self._model = model
+        self._limits = limits
+        self._token_text = token_text
+        self._started = self._last_frame = now
+        self._settings = _Settings(context=model.default_context)
+        self._open: dict[str, _Open] = {}  # by wire id
+        self._names: dict[str, str] = {}  # client's id -> wire id of the part that is open
+        self._closed: OrderedDict[str, int] = OrderedDict()  # client's id -> last rev
+        self._implicit = 0
+        self._context: dict[str, deque[ContextPair]] = {}
+        self._updates = Bucket(limits.updates_per_s, now)
+        self._messages = Bucket(limits.messages_per_s, now)
+        self._noticed = float("-inf")
+        self._close: Close | None = None
+        self._source_chars = 0
+        self._target_tokens = 0
+
+    # ---- what comes in ----
+
+    def open(self, now: float, epoch: str) -> list[Action]:
+        """Greet the client."""
+        limits = self._limits
+        info = protocol.SessionInfo(
+            id=self.id,
+            epoch=epoch,
+            limits=protocol.LimitsInfo(
+                limits.frame_bytes, limits.segment_chars, limits.updates_per_s, limits.idle_s
+            ),
+            model=self._model.name,
+            languages=self._model.languages,
+        )
+        self._last_frame = now
+        return [Send(protocol.SessionCreated(info))]
+
+    def receive(self, event: protocol.ClientEvent, now: float, wall_time: float) -> list[Action]:
+        """Take in an event; `wall_time` in seconds since 1970 is for `pong` alone."""
+        flood = self._meter(now)
+        if flood is not None:
+            return flood
+        try:
+            if isinstance(event, protocol.Ping):
+                return [Send(protocol.Pong(wall_time, event.id))]
+            if self.is_closing:
+                raise ProtocolError("invalid_event", "the session is closing")
+            return self._handlers[type(event)](self, event, now)
+        except ProtocolError as exc:
+            exc.event_id = event.event_id
+            return [self._error(exc)]
+
+    def refuse(self, exc: ProtocolError, now: float) -> list[Action]:
+        """Take in a frame that is no event."""
+        return self._meter(now) or [self._error(exc)]
+
+    def progress(self, job: Job, tokens: tuple[int, ...], now: float) -> list[Action]:
+        """Take in an output that is still being decoded."""
+        found = self._open.get(job.key[1])
+        stream = found.streams.get(job.target) if found else None
+        if found is None or stream is None or found.next_progress.get(job.target, 0.0) > now:
+            return []
+        found.next_progress[job.target] = now + PROGRESS_INTERVAL_S
+        stream.progress(job, tokens)
+        return self._deltas(found, stream, job, None, now)
+
+    def complete(self, job: Job, outcome: Outcome, now: float) -> list[Action]:
+        """Take in a finished output."""
+        self._target_tokens += len(outcome.tokens) - len(job.work.forced)
+        found = self._open.get(job.key[1])
+        stream = found.streams.get(job.target) if found else None
+        if found is None or stream is None or not outcome.is_current:
+            return []
+        following = stream.complete(job, outcome.tokens, is_whole=outcome.is_whole)
+        actions: list[Action] = [] if following is None else [Start(following)]
+        self._remember(stream)
+        return actions + self._after_job(found, stream, job, outcome.timing, now)
+
+    def fail(self, job: Job, code: str, message: str, now: float) -> list[Action]:
+        """Take in that a job could not be run; a final is sent all the same, with what there is."""
+        found = self._open.get(job.key[1])
+        stream = found.streams.get(job.target) if found else None
+        if found is None or stream is None:
+            return []
+        stream.fail(job)
+        message = f"segment {job.key[1]!r} to {job.target}: {message}"
+        error = Send(protocol.make_error(code, message, "segment_id"))
+        return [error, *self._after_job(found, stream, job, None, now)]
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what has become due."""
+        actions: list[Action] = []
+        for found in list(self._open.values()):
+            if found.segment.is_dirty and self._updates.take(now):
+                actions += self._revise(found, now)
+        if not self.is_closing and now - self._last_frame >= self._limits.idle_s:
+            actions += self._begin_close("idle", protocol.CLOSE_IDLE, now)
+        return actions
+
+    def next_tick(self) -> float:
+        """Return when `tick` is due."""
+        idle = self._last_frame + self._limits.idle_s
+        if any(found.segment.is_dirty for found in self._open.values()):
+            return min(idle, self._updates.ready_at())
+        return float("inf") if self.is_closing else idle
+
+    def drain(self, time_left_s: float, now: float) -> list[Action]:
+        """The server goes away: finish every segment, then close."""
+        if self.is_closing:
+            return []
+        notice = Send(protocol.SessionGoingAway(time_left_s * 1e3, "shutdown"))
+        return [notice, *self._begin_close("shutdown", protocol.CLOSE_DRAINED, now)]
+
+    # ---- handlers of client events ----
+
+    def _on_session_update(self, event: protocol.SessionUpdate, now: float) -> list[Action]:
+        settings = self._merge(event.session)
+        is_other_source = settings.source != self._settings.source
+        self._settings = settings
+        actions: list[Action] = []
+        for found in list(self._open.values()):
+            for target, stream in list(found.streams.items()):
+                # Text that is appended already cannot be asked for again from another language.
+                is_restarted = is_other_source and not stream.committed
+                if target not in settings.targets or is_restarted:
+                    actions += [Stop(key) for key in stream.keys()]
+                    del found.streams[target]
+                stream.preset = settings.preset
+            if found.segment.is_committed and not is_other_source:
+                self._forget_if_done(found)
+            else:
+                actions += self._revise(found, now)
+        for target in settings.targets:
+            self._context.setdefault(target, deque(maxlen=MAX_CONTEXT))
+        if is_other_source:
+            for pairs in self._context.values():
+                pairs.clear()
+        return [Send(protocol.SessionUpdated(self._applied())), *actions, *self._finish(now)]
+
+    def _on_source_update(self, event: protocol.SourceUpdate, now: float) -> list[Action]:
+        if self._is_stale(event.segment_id, event.rev):
+            self.counters.stale_revisions += 1
+            return []
+        found = self._find_or_open(event.segment_id, now)
+        segment = found.segment
+        if event.rev <= segment.rev:
+            self.counters.stale_revisions += 1
+            return []
+        segment.rev, segment.stable, segment.unstable = event.rev, event.stable, event.unstable
+        segment.start_ms = segment.start_ms if event.start_ms is None else event.start_ms
+        segment.end_ms = segment.end_ms if event.end_ms is None else event.end_ms
+        segment.is_appended = False
+        return self._updated(found, now)
+
+    def _on_source_append(self, event: protocol.SourceAppend, now: float) -> list[Action]:
+        found = self._find_or_open(event.segment_id, now)
+        segment = found.segment
+        segment.stable = segment.stable + segment.unstable + event.text
+        segment.unstable = ""
+        segment.rev += 1
+        segment.is_appended = True
+        return self._updated(found, now)
+
+    def _on_source_commit(self, event: protocol.SourceCommit, now: float) -> list[Action]:
+        name = event.segment_id or self._implicit_name()
+        if name in self._closed or (name not in self._names and event.text is None):
+            if event.segment_id is None or name in self._closed:
+                self.counters.repeated_commits += 1
+                return []
+            raise ProtocolError("unknown_segment", f"no segment {name!r} is open", "segment_id")
+        found = self._find_or_open(event.segment_id, now)
+        segment = found.segment
+        if event.text is not None:
+            segment.stable, segment.unstable = event.text, ""
+        if event.rev is not None:
+            segment.rev = max(segment.rev, event.rev)
+        segment.rev = max(segment.rev, 0)
+        actions = self._split_long(found, now)
+        last = self._open[self._names[name]]
+        return actions + self._commit(last, now) + self._finish(now)
+
+    def _on_source_cancel(self, event: protocol.SourceCancel, now: float) -> list[Action]:
+        name = event.segment_id or self._implicit_name()
+        wanted = [f for f in self._open.values() if f.segment.client_id == name]
+        if not wanted:
+            raise ProtocolError("unknown_segment", f"no segment {name!r} is open", "segment_id")
+        actions: list[Action] = []
+        for found in wanted:
+            actions += [Stop(key) for s in found.streams.values() for key in s.keys()]
+            actions += [
+                Send(protocol.TranslationRetracted(found.segment.segment_id, target))
+                for target in found.streams
+                if target not in found.finals
+            ]
+            self._forget(found)
+        return actions + self._finish(now)
+
+    def _on_source_flush(self, event: protocol.SourceFlush, now: float) -> list[Action]:
+        return self._commit_all(now) + self._finish(now)
+
+    def _on_session_resume(self, event: protocol.SessionResume, now: float) -> list[Action]:
+        raise ProtocolError(
+            "session_expired", "this server keeps no sessions; go on with the new one"
+        )
+
+    def _on_session_close(self, event: protocol.SessionClose, now: float) -> list[Action]:
+        return self._begin_close("client", protocol.CLOSE_DONE, now)
+
+    _handlers: dict[type, Callable[..., list[Action]]] = {
+        protocol.SessionUpdate: _on_session_update,
+        protocol.SourceUpdate: _on_source_update,
+        protocol.SourceAppend: _on_source_append,
+        protocol.SourceCommit: _on_source_commit,
+        protocol.SourceCancel: _on_source_cancel,
+        protocol.SourceFlush: _on_source_flush,
+        protocol.SessionResume: _on_session_resume,
+        protocol.SessionClose: _on_session_close,
+    }
+
+    # ---- settings ----
+
+    def _merge(self, params: SessionParams) -> _Settings:
+        """Return the settings with an update applied, or refuse all of it."""
+        settings = replace(self._settings)
+        if params.source is not None:
+            settings.source = _language(params.source.language)
+        if params.targets is not None:
+            settings.targets = tuple(
+                dict.fromkeys(_language(target.language) or "auto" for target in params.targets)
+            )
+            if len(settings.targets) > self._limits.targets:
+                raise ProtocolError(
+                    "invalid_event",
+                    f"has {len(settings.targets)} languages, at most {self._limits.targets}",
+                    "session.targets",
+                )
+        if params.context is not None:
+            if params.context > MAX_CONTEXT:
+                raise ProtocolError(
+                    "invalid_event",
+                    f"is {params.context}, expected 0 to {MAX_CONTEXT}",
+                    "session.context",
+                )
+            settings.context = params.context
+        for name in ("mode", "stability", "partials", "timing"):
+            value = getattr(params, name)
+            if value is not None:
+                setattr(settings, name, value)
+        self._check_pairs(settings, params)
+        return settings
+
+    def _check_pairs(self, settings: _Settings, params: SessionParams) -> None:
+        known = {info.code for info in self._model.languages}
+        if settings.source is not None and settings.source not in known:
+            raise ProtocolError(
+                "unsupported_language",
+                f"{settings.source!r} is not among {', '.join(sorted(known))}",
+                "session.source.language",
+            )
+        for i, target in enumerate(settings.targets):
+            if not self._model.translates(settings.source, target):
+                raise ProtocolError(
+                    "unsupported_language",
+                    f"{settings.source or 'auto'} to {target} is not supported",
+                    "session.source.language"
+                    if params.targets is None
+                    else f"session.targets[{i}].language",
+                )
+
+    def _applied(self) -> SessionParams:
+        settings = self._settings
+        return SessionParams(
+            source=SourceParams(settings.source or "auto"),
+            targets=tuple(protocol.TargetParams(target) for target in settings.targets),
+            mode=settings.mode,
+            stability=settings.stability,
+            context=settings.context,
+            # Not applied yet, whatever was asked for: the client can see that.
+            glossary=(),
+            do_not_translate=(),
+            partials=settings.partials,
+            timing=settings.timing,
+        )
+
+    # ---- segments ----
+
+    def _implicit_name(self) -> str:
+        return f"auto-{self._implicit + 1}"
+
+    def _is_stale(self, name: str | None, rev: int) -> bool:
+        return name is not None and self._closed.get(name, -1) >= rev
+
+    def _find_or_open(self, client_id: str | None, now: float) -> _Open:
+        if not self._settings.targets:
+            raise ProtocolError(
+                "invalid_event", "no target language is set; send session.update first", "type"
+            )
+        name = client_id or self._implicit_name()
+        if name in self._closed:
+            raise ProtocolError(
+                "unknown_segment", f"segment {name!r} is committed already", "segment_id"
+            )
+        if name in self._names:
+            return self._open[self._names[name]]
+        if len(self._open) >= self._limits.open_segments:
+            raise ProtocolError(
+                "rate_limited", f"{len(self._open)} segments are open already", "segment_id"
+            )
+        return self._add(Segment(name, name, first_arrival=now))
+
+    def _add(self, segment: Segment) -> _Open:
+        found = _Open(segment)
+        self._open[segment.segment_id] = found
+        self._names[segment.client_id] = segment.segment_id
+        return found
+
+    def _updated(self, found: _Open, now: float) -> list[Action]:
+        """A segment has news: translate it, or note it for later when there are too many."""
+        actions = self._split_long(found, now)
+        found = self._open[self._names[found.segment.client_id]]
+        found.segment.arrival = now
+        if not self._updates.take(now):
+            self.counters.coalesced += 1
+            found.segment.is_dirty = True
+            if now - self._noticed >= NOTICE_INTERVAL_S:
+                self._noticed = now
+                limit = f"more than {self._limits.updates_per_s} updates in a second"
+                actions.append(Send(protocol.SessionNotice("coalescing", limit)))
+            return actions
+        return actions + self._revise(found, now)
+
+    def _split_long(self, found: _Open, now: float) -> list[Action]:
+        """Force a boundary where a segment has become too long; the rest goes on by itself."""
+        actions: list[Action] = []
+        limit = self._limits.segment_chars
+        while len(found.segment.text) > limit:
+            long = found.segment
+            cut = cut_at(long.text, limit)
+            offset = len(long.stable + long.unstable) - len(long.text) + cut
+            full, is_appended = long.stable + long.unstable, long.is_appended
+            rest = Segment(
+                f"{long.client_id}~{long.part + 1}",
+                long.client_id,
+                first_arrival=now,
+                base=full[:offset],
+                part=long.part + 1,
+                rev=long.rev,
+                stable=full[: max(offset, len(long.stable))],
+                unstable=full[max(offset, len(long.stable)) :],
+                start_ms=long.start_ms,
+                end_ms=long.end_ms,
+                is_appended=is_appended,
+            )
+            long.stable, long.unstable = full[:offset], ""
+            message = (
+                f"segment {long.segment_id!r} is cut after {limit} characters and goes on as "
+                f"{rest.segment_id!r}"
+            )
+            actions.append(Send(protocol.make_error("text_too_long", message, "segment_id")))
+            actions += self._commit(found, now, is_last=False)
+            found = self._add(rest)
+        return actions
+
+    def _revise(self, found: _Open, now: float) -> list[Action]:
+        """Give the newest text of a segment to its translations."""
+        settings, segment = self._settings, found.segment
+        segment.is_dirty = False
+        if not settings.partials and not segment.is_committed:
+            return []
+        for target in settings.targets:
+            if target not in found.streams and target not in found.finals:
+                found.streams[target] = TargetStream(
+                    self.id,
+                    segment.segment_id,
+                    settings.source,
+                    target,
+                    settings.preset,
+                    self._token_text,
+                )
+        frozen = len(segment.frozen)
+        covered = max((s.covered_words(frozen) for s in found.streams.values()), default=0)
+        sources = segment.pieces(covered)
+        actions: list[Action] = []
+        for target, stream in found.streams.items():
+            pairs = list(self._context.get(target, ()))
+            context = pairs[len(pairs) - min(settings.context, len(pairs)) :]
+            jobs, dropped = stream.revise(
+                sources, max(segment.rev, 0), segment.arrival or now, context
+            )
+            actions += [Stop(key) for key in dropped]
+            actions += [Start(job) for job in jobs]
+            if not segment.is_committed:
+                actions += self._deltas(found, stream, None, None, now)
+        return actions
+
+    def _commit(self, found: _Open, now: float, *, is_last: bool = True) -> list[Action]:
+        """The source of a segment is complete."""
+        segment = found.segment
+        segment.committed_at = segment.arrival = now
+        self._source_chars += len(segment.text)
+        if is_last:
+            name = segment.client_id
+            if name == self._implicit_name():
+                self._implicit += 1
+            self._names.pop(name, None)
+            self._closed[name] = segment.rev
+            if len(self._closed) > MAX_CLOSED_SEGMENTS:
+                self._closed.popitem(last=False)
+        actions = self._revise(found, now)
+        for stream in list(found.streams.values()):
+            actions += self._finals(found, stream, None, now)
+        self._forget_if_done(found)
+        return actions
+
+    def _commit_all(self, now: float) -> list[Action]:
+        waiting = [f for f in self._open.values() if not f.segment.is_committed]
+        return [action for found in waiting for action in self._commit(found, now)]
+
+    def _forget(self, found: _Open) -> None:
+        segment = found.segment
+        self._open.pop(segment.segment_id, None)
+        if self._names.get(segment.client_id) == segment.segment_id:
+            del self._names[segment.client_id]
+            self._closed[segment.client_id] = segment.rev
+            if segment.client_id == self._implicit_name():
+                self._implicit += 1
+
+    def _forget_if_done(self, found: _Open) -> None:
+        if found.segment.is_committed and not set(found.streams) - found.finals:
+            self._open.pop(found.segment.segment_id, None)
+
+    # ---- what goes out ----
+
+    def _after_job(
+        self, found: _Open, stream: TargetStream, job: Job, timing: Timing | None, now: float
+    ) -> list[Action]:
+        if found.segment.is_committed and stream.is_done:
+            actions = self._finals(found, stream, timing, now)
+            self._forget_if_done(found)
+            return actions + self._finish(now)
+        return self._deltas(found, stream, job, timing, now)
+
+    def _deltas(
+        self,
+        found: _Open,
+        stream: TargetStream,
+        job: Job | None,
+        timing: Timing | None,
+        now: float,
+    ) -> list[Action]:
+        """Send what changed; the end of an update is always told to a client that wants timing."""
+        append, unstable, is_news = stream.take(now)
+        timing = timing if self._settings.timing else None
+        if not is_news and timing is None:
+            return []
+        segment = found.segment
+        rev = max(segment.rev, 0) if job is None else job.rev
+        delta = protocol.TranslationDelta(
+            segment.segment_id, stream.target, rev, append, unstable, timing
+        )
+        return [Send(delta, segment.arrival if job is None else job.arrival)]
+
+    def _finals(
+        self, found: _Open, stream: TargetStream, timing: Timing | None, now: float
+    ) -> list[Action]:
+        if not stream.is_done or stream.target in found.finals:
+            return []
+        stream.take(now)
+        found.finals.add(stream.target)
+        segment = found.segment
+        assert segment.committed_at is not None
+        first = now if stream.first_shown is None else stream.first_shown
+        final = protocol.TranslationFinal(
+            segment_id=segment.segment_id,
+            target=stream.target,
+            text=stream.committed,
+            source_text=segment.text,
+            stats=FinalStats(
+                updates=stream.updates,
+                erased=stream.erased,
+                first_ms=round((first - segment.first_arrival) * 1e3, 3),
+                final_ms=round((now - segment.committed_at) * 1e3, 3),
+            ),
+            start_ms=segment.start_ms,
+            end_ms=segment.end_ms,
+            timing=timing if self._settings.timing else None,
+        )
+        return [Send(final, segment.committed_at)]
+
+    def _remember(self, stream: TargetStream) -> None:
+        pairs = self._context.setdefault(stream.target, deque(maxlen=MAX_CONTEXT))
+        pairs.extend(stream.remember())
+
+    def _error(self, exc: ProtocolError) -> Send:
+        self.counters.errors += 1
+        event: Error = protocol.error_event(exc)
+        return Send(event)
+
+    def _meter(self, now: float) -> list[Action] | None:
+        self._last_frame = now
+        if self._messages.take(now):
+            return None
+        limit = f"more than {self._limits.messages_per_s} messages in a second"
+        error = Send(protocol.make_error("rate_limited", limit))
+        return [error, *self._abort("flood", protocol.CLOSE_QUOTA, now)]
+
+    def _abort(self, reason: str, code: int, now: float) -> list[Action]:
+        """Close without waiting for finals."""
+        stops: list[Action] = [
+            Stop(key)
+            for found in self._open.values()
+            for stream in found.streams.values()
+            for key in stream.keys()
+        ]
+        self._open.clear()
+        self._names.clear()
+        self.is_closing = True
+        self._close = Close(code, reason)
+        return stops + self._finish(now)
+
+    def _begin_close(self, reason: str, code: int, now: float) -> list[Action]:
+        actions = self._commit_all(now)
+        self.is_closing = True
+        self._close = Close(code, reason)
+        return actions + self._finish(now)
+
+    def _finish(self, now: float) -> list[Action]:
+        """End the session once nothing is open any more."""
+        if self._close is None or self._open:
+            return []
+        close, self._close = self._close, None
+        usage = protocol.Usage(
+            self._source_chars, self._target_tokens, round(now - self._started, 3)
+        )
+        return [Send(protocol.SessionClosed(close.reason, usage)), close]
+
+
+def _language(code: str | None) -> str | None:
+    """`en-US` -> `en`; `auto` -> None."""
+    primary = (code or "auto").replace("_", "-").split("-")[0].lower()
+    return None if primary == "auto" else primary
+
+
+def events_of(actions: Iterable[Action]) -> list[ServerEvent]:
+    """Return the events among actions."""
+    return [action.event for action in actions if isinstance(action, Send)]

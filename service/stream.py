@@ -1,0 +1,219 @@
+"""One segment in one language: its pieces put together into the one text that the wire sees.
+
+A piece is settled in order: words of a later piece are appended only when all before it are done,
+so the joined text grows at its end alone. Knows translations and text; does not know the wire's
+messages, engines or clocks (times are arguments, in seconds).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service.policy import Preset, Source, Tokens, TokenText, Translation, Work
+from service.words import erased_words
+
+_WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
+
+ContextPair = tuple[str, Tokens]  # an earlier sentence and its translation
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A translation for the engine to run.
+
+    Attributes:
+        key: (session, segment, target, piece); a newer job of the same key supersedes this one.
+        work: what to translate, with its forced beginning and its draft.
+        rev: the revision that it answers. arrival: when that came, in seconds.
+        source_language: a code, or None where it is not known.
+        context: earlier sentence pairs that go along.
+    """
+
+    key: tuple[str, str, str, int]
+    work: Work
+    rev: int
+    arrival: float
+    source_language: str | None
+    target: str
+    context: tuple[ContextPair, ...] = ()
+
+
+@dataclass(slots=True)
+class _Piece:
+    translation: Translation
+    context: tuple[ContextPair, ...]
+    source: str = ""
+    rev: int = 0
+    arrival: float = 0.0
+    is_remembered: bool = False
+
+
+class TargetStream:
+    """The translation of one segment into one language.
+
+    Attributes:
+        committed: settled text that was given out with `take`.
+        updates: times that `take` found something new. erased: words taken back from a reader.
+        first_shown: when a reader first saw text, None before.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        segment_id: str,
+        source_language: str | None,
+        target: str,
+        preset: Preset,
+        token_text: TokenText,
+    ) -> None:
+        self.segment_id = segment_id
+        self.target = target
+        self.committed = ""
+        self.updates = 0
+        self.erased = 0
+        self.first_shown: float | None = None
+        self._session_id = session_id
+        self._source_language = source_language
+        self._preset = preset
+        self._token_text = token_text
+        self._joiner = "" if target in _WITHOUT_SPACES else " "
+        self._pieces: list[_Piece] = []
+        self._unstable = ""
+
+    @property
+    def preset(self) -> Preset:
+        """How eager the translation is; may change while it runs."""
+        return self._preset
+
+    @preset.setter
+    def preset(self, preset: Preset) -> None:
+        self._preset = preset
+        for piece in self._pieces:
+            piece.translation.preset = preset
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all pieces are through their final pass."""
+        return all(piece.translation.is_done for piece in self._pieces)
+
+    def covered_words(self, index: int) -> int:
+        """Source words of a piece that settled text covers at most, a guess."""
+        known = index < len(self._pieces)
+        return self._pieces[index].translation.covered_words if known else 0
+
+    def revise(
+        self,
+        sources: Sequence[Source],
+        rev: int,
+        arrival: float,
+        context: Sequence[ContextPair] = (),
+    ) -> tuple[list[Job], list[tuple[str, str, str, int]]]:
+        """Take in a revision, cut into pieces.
+
+        Args:
+            sources: the pieces. rev, arrival: of the revision.
+            context: earlier sentence pairs, for pieces that are new.
+        Returns:
+            The jobs to start, and the keys of jobs that nobody waits for any more.
+        """
+        dropped = [self._key(i) for i in range(len(sources), len(self._pieces))]
+        del self._pieces[len(sources) :]
+        jobs = []
+        for index, source in enumerate(sources):
+            if index == len(self._pieces):
+                translation = Translation(self._preset, self._token_text)
+                self._pieces.append(_Piece(translation, tuple(context)))
+            piece = self._pieces[index]
+            if piece.translation.is_done:
+                continue
+            piece.source, piece.rev, piece.arrival = source.text, rev, arrival
+            work = piece.translation.revise(source)
+            if work is not None:
+                jobs.append(self._job(index, work))
+        return jobs, dropped
+
+    def progress(self, job: Job, tokens: Tokens) -> None:
+        """Take in an output that is still being decoded."""
+        piece = self._piece_of(job)
+        if piece is not None:
+            piece.translation.progress(job.work.number, tokens)
+
+    def complete(self, job: Job, tokens: Tokens, *, is_whole: bool) -> Job | None:
+        """Take in a finished output; return the job that waited for it, if any."""
+        piece = self._piece_of(job)
+        if piece is None:
+            return None
+        work = piece.translation.complete(job.work.number, tokens, is_whole=is_whole)
+        return None if work is None else self._job(job.key[3], work)
+
+    def fail(self, job: Job) -> None:
+        """Take in that a job could not be run."""
+        piece = self._piece_of(job)
+        if piece is not None:
+            piece.translation.fail(job.work.number)
+
+    def keys(self) -> list[tuple[str, str, str, int]]:
+        """Return the keys of the jobs that are awaited."""
+        return [self._key(i) for i, p in enumerate(self._pieces) if p.translation.is_running]
+
+    def remember(self) -> list[ContextPair]:
+        """Return the pairs of the pieces that became done since the last call."""
+        found: list[ContextPair] = []
+        for piece in self._pieces:
+            translation = piece.translation
+            if translation.is_done and not piece.is_remembered:
+                piece.is_remembered = True
+                found.append((piece.source.strip(), translation.committed))
+        return found
+
+    def take(self, now: float) -> tuple[str, str, bool]:
+        """Return newly settled text, the unstable tail, and whether either is news."""
+        committed, unstable = self._text()
+        assert committed.startswith(self.committed)
+        append = committed[len(self.committed) :]
+        is_news = bool(append) or unstable != self._unstable
+        if is_news:
+            self.updates += 1
+            self.erased += erased_words(self.committed + self._unstable, committed + unstable)
+            if self.first_shown is None and (committed or unstable):
+                self.first_shown = now
+        self.committed, self._unstable = committed, unstable
+        return append, unstable, is_news
+
+    def _text(self) -> tuple[str, str]:
+        """Join the pieces: (settled, unstable)."""
+        committed = unstable = ""
+        is_settled = True
+        for piece in self._pieces:
+            translation = piece.translation
+            settled = translation.committed_text
+            rest = translation.shown[len(settled) :] if self._preset.shows_unstable else ""
+            if is_settled:
+                committed += self._join(committed, settled)
+                unstable += rest if settled else self._join(committed, rest)
+                is_settled = translation.is_done
+            else:
+                unstable += self._join(committed + unstable, settled + rest)
+        return committed, unstable
+
+    def _join(self, before: str, text: str) -> str:
+        return self._joiner + text if before and text else text
+
+    def _piece_of(self, job: Job) -> _Piece | None:
+        index = job.key[3]
+        return self._pieces[index] if index < len(self._pieces) else None
+
+    def _key(self, index: int) -> tuple[str, str, str, int]:
+        return (self._session_id, self.segment_id, self.target, index)
+
+    def _job(self, index: int, work: Work) -> Job:
+        piece = self._pieces[index]
+        return Job(
+            key=self._key(index),
+            work=work,
+            rev=piece.rev,
+            arrival=piece.arrival,
+            source_language=self._source_language,
+            target=self.target,
+            context=piece.context,
+        )
