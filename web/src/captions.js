@@ -1,0 +1,234 @@
+/**
+ * What a viewer knows: segments with their source and their translations, as a pure reducer.
+ *
+ * `state = applyEvent(state, event)` for every event of a session, in order. Nothing here opens a
+ * socket, reads a clock or touches a page, so every user interface can share it.
+ *
+ * Two promises hold for what is shown of an open segment: `stable` only ever grows, also when the
+ * line breaks and a new session translates the segment again from its beginning; and a final that
+ * has been shown never changes.
+ *
+ * @module
+ */
+
+/**
+ * @typedef {import("./client.js").SessionEvent} SessionEvent
+ * @typedef {import("./client.js").TranslationDelta} TranslationDelta
+ * @typedef {import("./client.js").TranslationFinal} TranslationFinal
+ *
+ * @typedef {object} Line one segment in one language
+ * @property {string} stable shown and never taken back
+ * @property {string} unstable the tail that the next event may replace
+ * @property {string} received what the present session has appended; differs from `stable` only
+ *   while a new session catches up with what an earlier one had shown
+ * @property {boolean} isFinal
+ *
+ * @typedef {object} Segment
+ * @property {string} id
+ * @property {string} source
+ * @property {string} sourceUnstable
+ * @property {boolean} isCommitted the source will not change any more
+ * @property {number | null} startMs on the clock of whoever sends the source
+ * @property {number | null} endMs
+ * @property {Readonly<Record<string, Line>>} lines by language
+ *
+ * @typedef {object} State
+ * @property {string | null} sessionId
+ * @property {readonly Segment[]} segments in the order in which they first appeared
+ *
+ * @typedef {{type: "source.local", segment_id: string, stable: string, unstable?: string,
+ *   start_ms?: number, end_ms?: number, committed?: boolean}} LocalSource what the page itself sends;
+ *   a producer need not wait for the server to read its own text
+ */
+
+/** @type {State} */
+export const EMPTY = { sessionId: null, segments: [] };
+
+/** @type {Line} */
+const NEW_LINE = { stable: "", unstable: "", received: "", isFinal: false };
+
+/**
+ * @param {State} state not changed
+ * @param {SessionEvent | LocalSource} event types that say nothing about text are ignored
+ * @returns {State} the same object when nothing has changed
+ */
+export function applyEvent(state, event) {
+  switch (event.type) {
+    case "session.created":
+      return beginSession(state, event.session.id);
+    case "source.local":
+      return applySource(state, event);
+    case "translation.delta":
+      return applyDelta(state, event);
+    case "translation.final":
+      return applyFinal(state, event);
+    case "translation.retracted":
+      return retract(state, event.segment_id);
+    default:
+      return state;
+  }
+}
+
+/**
+ * @typedef {{segment: Segment, line: Line}} Shown
+ *
+ * @param {State} state
+ * @param {string} target
+ * @param {number} count
+ * @returns {Shown[]} the newest lines of a language that have any text, oldest first
+ */
+export function newestLines(state, target, count) {
+  /** @type {Shown[]} */
+  const shown = [];
+  for (let i = state.segments.length - 1; i >= 0 && shown.length < count; i -= 1) {
+    const segment = state.segments[i];
+    const line = segment?.lines[target];
+    if (segment && line && (line.stable || line.unstable)) shown.unshift({ segment, line });
+  }
+  return shown;
+}
+
+/**
+ * @param {State} state
+ * @returns {Segment[]} segments with at least one final
+ */
+export function transcript(state) {
+  return state.segments.filter(({ lines }) => Object.values(lines).some((line) => line.isFinal));
+}
+
+/**
+ * A new session knows nothing of open segments and will append their translation from its start.
+ *
+ * @param {State} state
+ * @param {string} sessionId
+ * @returns {State}
+ */
+function beginSession(state, sessionId) {
+  if (state.sessionId === sessionId) return state;
+  const segments = state.segments.map((segment) => {
+    const lines = mapValues(segment.lines, (line) =>
+      line.isFinal ? line : { ...line, received: "" },
+    );
+    return { ...segment, lines };
+  });
+  return { sessionId, segments };
+}
+
+/**
+ * @param {State} state
+ * @param {LocalSource} event
+ * @returns {State}
+ */
+function applySource(state, event) {
+  return changeSegment(state, event.segment_id, (segment) => {
+    if (segment.isCommitted) return segment;
+    return {
+      ...segment,
+      source: event.stable,
+      sourceUnstable: event.unstable ?? "",
+      isCommitted: event.committed ?? false,
+      startMs: segment.startMs ?? event.start_ms ?? null,
+      endMs: event.end_ms ?? segment.endMs,
+    };
+  });
+}
+
+/**
+ * @param {State} state
+ * @param {TranslationDelta} event
+ * @returns {State}
+ */
+function applyDelta(state, event) {
+  return changeLine(state, event.segment_id, event.target, (line) => {
+    if (line.isFinal) return line;
+    const received = line.received + event.append;
+    const whole = received + event.unstable;
+    if (received.startsWith(line.stable)) {
+      return { ...line, received, stable: received, unstable: event.unstable };
+    }
+    // A new session is still behind what an earlier one had shown: show its tail only where it
+    // continues the text on the screen.
+    const unstable = whole.startsWith(line.stable) ? whole.slice(line.stable.length) : "";
+    return { ...line, received, unstable };
+  });
+}
+
+/**
+ * @param {State} state
+ * @param {TranslationFinal} event
+ * @returns {State}
+ */
+function applyFinal(state, event) {
+  const changed = changeLine(state, event.segment_id, event.target, (line) => {
+    if (line.isFinal) return line;
+    return { stable: event.text, unstable: "", received: event.text, isFinal: true };
+  });
+  return changeSegment(changed, event.segment_id, (segment) => ({
+    ...segment,
+    source: segment.isCommitted ? segment.source : event.source_text,
+    sourceUnstable: "",
+    isCommitted: true,
+    startMs: segment.startMs ?? event.start_ms ?? null,
+    endMs: segment.endMs ?? event.end_ms ?? null,
+  }));
+}
+
+/**
+ * @param {State} state
+ * @param {string} segmentId
+ * @returns {State}
+ */
+function retract(state, segmentId) {
+  const segments = state.segments.filter(({ id }) => id !== segmentId);
+  return segments.length === state.segments.length ? state : { ...state, segments };
+}
+
+/**
+ * @param {State} state
+ * @param {string} id
+ * @param {(segment: Segment) => Segment} change
+ * @returns {State} with the segment added when it is new
+ */
+function changeSegment(state, id, change) {
+  const index = state.segments.findLastIndex((segment) => segment.id === id);
+  const before = state.segments[index] ?? {
+    id,
+    source: "",
+    sourceUnstable: "",
+    isCommitted: false,
+    startMs: null,
+    endMs: null,
+    lines: {},
+  };
+  const after = change(before);
+  if (after === before) return state;
+  const segments =
+    index < 0 ? [...state.segments, after] : state.segments.with(index, after);
+  return { ...state, segments };
+}
+
+/**
+ * @param {State} state
+ * @param {string} id
+ * @param {string} target
+ * @param {(line: Line) => Line} change
+ * @returns {State}
+ */
+function changeLine(state, id, target, change) {
+  return changeSegment(state, id, (segment) => {
+    const before = segment.lines[target] ?? NEW_LINE;
+    const after = change(before);
+    if (after === before) return segment;
+    return { ...segment, lines: { ...segment.lines, [target]: after } };
+  });
+}
+
+/**
+ * @template T
+ * @param {Readonly<Record<string, T>>} record
+ * @param {(value: T) => T} change
+ * @returns {Record<string, T>}
+ */
+function mapValues(record, change) {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]));
+}

@@ -1,0 +1,628 @@
+/**
+ * The client library: one live translation session over a WebSocket.
+ *
+ * Knows the wire protocol `tokenspeed.v1`, rate limiting and reconnection. It knows no page, no
+ * DOM and no captions; `captions.js` turns the events that come out of here into text.
+ *
+ *     const session = connect({ url: "ws://127.0.0.1:8000/v1/stream", targets: ["de"] });
+ *     session.update({ segmentId: "s1", stable: "Good", unstable: " morn" });
+ *     session.commit({ segmentId: "s1", text: "Good morning." });
+ *     for await (const event of session) console.log(event);
+ *
+ * @module
+ */
+
+/**
+ * Milliseconds, spans of time and text are named as on the wire, so that the events are the frames
+ * themselves.
+ *
+ * @typedef {{code: string, name: string, targets: readonly string[]}} LanguageInfo
+ * @typedef {{id: string, epoch: string, model: string, languages: readonly LanguageInfo[],
+ *   limits: Readonly<Record<string, number>>, resume_token?: string,
+ *   expires_at?: number}} SessionInfo
+ * @typedef {{queue_ms: number, compute_ms: number, first_token_ms: number, total_ms: number,
+ *   accepted: number, decoded: number}} Timing
+ * @typedef {{type: string, code: string, message: string, param?: string,
+ *   event_id?: string, retryable?: boolean}} ErrorInfo
+ *
+ * @typedef {{seq?: number, t_ms?: number}} Stamp what every event of the server carries
+ * @typedef {Stamp & {type: "session.created", session: SessionInfo}} SessionCreated
+ * @typedef {Stamp & {type: "session.updated", session: Record<string, unknown>}} SessionUpdated
+ * @typedef {Stamp & {type: "translation.delta", segment_id: string, target: string,
+ *   source_rev: number, append: string, unstable: string, timing?: Timing}} TranslationDelta
+ * @typedef {Stamp & {type: "translation.final", segment_id: string, target: string, text: string,
+ *   source_text: string, start_ms?: number, end_ms?: number,
+ *   stats?: Record<string, unknown>, timing?: Timing}} TranslationFinal
+ * @typedef {Stamp & {type: "translation.retracted", segment_id: string,
+ *   target?: string}} TranslationRetracted
+ * @typedef {Stamp & {type: "session.notice", code: string, message?: string}} SessionNotice
+ * @typedef {Stamp & {type: "session.going_away", time_left_ms?: number,
+ *   reason?: string}} SessionGoingAway
+ * @typedef {Stamp & {type: "session.closed", reason?: string,
+ *   usage?: Record<string, number>}} SessionClosed
+ * @typedef {Stamp & {type: "error", error: ErrorInfo}} ErrorEvent
+ * @typedef {Stamp & {type: "pong", id?: string, server_time?: number,
+ *   round_trip_ms?: number}} Pong `round_trip_ms` is measured here
+ *
+ * @typedef {"connecting" | "open" | "waiting" | "idle" | "closed"} ConnectionState
+ * "waiting" = offline, tries again by itself; "idle" = the server let go of a silent session, the
+ * next text wakes it; "closed" = over, `reason` says why.
+ * @typedef {{type: "connection", state: ConnectionState, attempt: number, retry_in_ms: number,
+ *   code: number, reason: string}} ConnectionEvent made here, never sent by a server
+ *
+ * @typedef {SessionCreated | SessionUpdated | TranslationDelta | TranslationFinal |
+ *   TranslationRetracted | SessionNotice | SessionGoingAway | SessionClosed | ErrorEvent | Pong |
+ *   ConnectionEvent} SessionEvent
+ */
+
+/**
+ * @typedef {object} Environment what tests replace
+ * @property {(url: string, protocols: string[]) => WebSocket} open
+ * @property {() => number} now milliseconds, monotonic
+ * @property {() => number} random in [0, 1)
+ * @property {(run: () => void, delayMs: number) => unknown} setTimer
+ * @property {(timer: unknown) => void} clearTimer
+ *
+ * @typedef {object} Settings
+ * @property {string} [source] language of the text, "auto" lets the server detect it
+ * @property {readonly string[]} [targets] languages to translate to
+ * @property {"captions" | "append_only"} [mode]
+ * @property {"low" | "balanced" | "high"} [stability]
+ *
+ * @typedef {object} ConnectOptions
+ * @property {string} url ws:// or wss:// address of `/v1/stream`
+ * @property {string} [token] single-use token, sent in the query
+ * @property {AbortSignal} [signal] aborting ends the session at once
+ * @property {number} [minUpdateIntervalMs] updates are thinned to one in this time; newest wins
+ * @property {number} [connectTimeoutMs] how long a server may take to answer
+ * @property {number} [pingIntervalMs] 0 turns pings, and the detection of dead lines, off
+ * @property {Partial<Environment>} [environment]
+ *
+ * @typedef {object} SourceText
+ * @property {string} segmentId
+ * @property {string} stable text that will not be rewritten
+ * @property {string} [unstable] text that the next update may rewrite
+ * @property {number} [startMs]
+ * @property {number} [endMs]
+ * @property {string} [speaker]
+ *
+ * @typedef {SourceText & {rev: number, sentRev: number}} OpenSegment
+ * @typedef {{segment_id: string, rev: number, text: string, event_id: string,
+ *   waiting: Set<string>}} Commit a commit that some target has not answered with its final
+ */
+
+export const SUBPROTOCOL = "tokenspeed.v1";
+
+const FIRST_DELAY_MS = 150;
+const MAX_DELAY_MS = 10_000;
+const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the backoff
+const CLOSE_TIMEOUT_MS = 3_000;
+
+// 1005 and 1006 are made by the browser: closed without a code, and line lost.
+const RETRYABLE_CODES = new Set([1001, 1005, 1006, 1012, 1013]);
+const IDLE_CODE = 4408;
+
+const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
+  1000: "The session has ended",
+  1002: "The server does not speak this protocol",
+  1009: "A message was too big",
+  1011: "The server made an error",
+  4400: "The session settings were refused",
+  4401: "Not signed in",
+  4403: "This page may not use the server",
+  4409: "The session went on elsewhere",
+  4429: "The quota is used up",
+});
+
+/** @type {Environment} */
+const BROWSER = {
+  open: (url, protocols) => new WebSocket(url, protocols),
+  now: () => performance.now(),
+  random: Math.random,
+  setTimer: (run, delayMs) => setTimeout(run, delayMs),
+  clearTimer: (timer) => clearTimeout(/** @type {number} */ (timer)),
+};
+
+/**
+ * How long to wait before the next try: 150 ms at first, then 1.5 to 2 times as long, 10 s at most.
+ *
+ * @param {number} previousMs 0 before the first try
+ * @param {() => number} random in [0, 1)
+ * @returns {number} milliseconds, with jitter so that clients of one server do not come back as one
+ */
+export function nextDelayMs(previousMs, random) {
+  if (previousMs === 0) return FIRST_DELAY_MS * (0.5 + 0.5 * random());
+  const delayMs = Math.max(previousMs, FIRST_DELAY_MS) * (1.5 + 0.5 * random());
+  return delayMs < MAX_DELAY_MS ? delayMs : MAX_DELAY_MS * (0.75 + 0.25 * random());
+}
+
+/**
+ * Open a session. Returns at once; the events say when it is connected, or why it is not.
+ *
+ * @param {ConnectOptions & Settings} options
+ * @returns {Session}
+ * @throws {unknown} the reason of a signal that is already aborted
+ */
+export function connect(options) {
+  options.signal?.throwIfAborted();
+  return new Session(options);
+}
+
+/** One session. Use `connect()` to make it. */
+export class Session {
+  /** @type {Required<Omit<ConnectOptions, "signal" | "token" | "environment">>} */
+  #options;
+  /** @type {Environment} */
+  #env;
+  /** @type {Required<Pick<Settings, "source" | "targets" | "mode" | "stability">>} */
+  #settings;
+  #events = new EventQueue();
+  /** @type {WebSocket | null} */
+  #socket = null;
+  /** @type {ConnectionState} */
+  #state = "connecting";
+  /** @type {OpenSegment | null} */
+  #open = null;
+  /** @type {Map<string, Commit>} */
+  #commits = new Map();
+  #attempt = 0;
+  #retryDelayMs = 0;
+  #openedAtMs = 0;
+  #heardAtMs = 0;
+  #updatedAtMs = -Infinity;
+  #eventCount = 0;
+  /** @type {{id: string, sentAtMs: number} | null} */
+  #ping = null;
+  /** @type {Map<"connect" | "retry" | "update" | "ping" | "close", unknown>} */
+  #timers = new Map();
+  /** @type {(() => void) | null} */
+  #closing = null;
+
+  /** @param {ConnectOptions & Settings} options */
+  constructor(options) {
+    const url = new URL(options.url);
+    if (options.token !== undefined) url.searchParams.set("token", options.token);
+    this.#options = {
+      url: url.href,
+      minUpdateIntervalMs: options.minUpdateIntervalMs ?? 100,
+      connectTimeoutMs: options.connectTimeoutMs ?? 8_000,
+      pingIntervalMs: options.pingIntervalMs ?? 5_000,
+    };
+    this.#env = { ...BROWSER, ...options.environment };
+    this.#settings = {
+      source: options.source ?? "auto",
+      targets: options.targets ?? [],
+      mode: options.mode ?? "captions",
+      stability: options.stability ?? "balanced",
+    };
+    options.signal?.addEventListener("abort", () => this.#finish(1000, "aborted"), { once: true });
+    this.#dial();
+  }
+
+  /** @returns {ConnectionState} */
+  get state() {
+    return this.#state;
+  }
+
+  /**
+   * Change the languages or the policy while the session runs.
+   *
+   * @param {Settings} settings what is left out stays as it is
+   */
+  configure(settings) {
+    this.#settings = { ...this.#settings, ...settings };
+    if (this.#state === "open") this.#sendSettings();
+  }
+
+  /**
+   * Say what the open segment reads now: the whole of it, every time.
+   *
+   * Thinned to `minUpdateIntervalMs`; while offline only the newest text is kept.
+   *
+   * @param {SourceText} source
+   */
+  update(source) {
+    const open = this.#open;
+    if (open && open.segmentId !== source.segmentId) this.#sendUpdate();
+    const isSame = open?.segmentId === source.segmentId;
+    this.#open = {
+      ...source,
+      rev: isSame ? open.rev + 1 : 1,
+      sentRev: isSame ? open.sentRev : 0,
+    };
+    this.#wake();
+    this.#scheduleUpdate();
+  }
+
+  /**
+   * Add text to the end of a segment; for typed text and for recognisers that never rewrite.
+   *
+   * @param {{segmentId: string, text: string}} source
+   */
+  append({ segmentId, text }) {
+    const before = this.#open?.segmentId === segmentId ? this.#open.stable : "";
+    this.update({ segmentId, stable: before + text });
+  }
+
+  /**
+   * End a segment. Kept, and sent again after a reconnection, until every target has its final.
+   *
+   * @param {{segmentId: string, text?: string}} source `text` is the whole segment, by default what
+   *   the last update said
+   * @throws {TypeError} nothing is known of the segment and no text was given
+   */
+  commit({ segmentId, text }) {
+    const open = this.#open?.segmentId === segmentId ? this.#open : null;
+    const whole = text ?? (open ? open.stable + (open.unstable ?? "") : undefined);
+    if (whole === undefined) throw new TypeError(`commit: segment ${segmentId} has no text`);
+    if (open) this.#open = null;
+    this.#clear("update");
+    const rev = (open?.rev ?? 0) + 1;
+    /** @type {Commit} */
+    const commit = {
+      segment_id: segmentId,
+      rev,
+      text: whole,
+      event_id: this.#nextId("commit"),
+      waiting: new Set(this.#settings.targets),
+    };
+    this.#commits.set(segmentId, commit);
+    this.#wake();
+    this.#sendCommit(commit);
+    if (this.#open) this.#scheduleUpdate(); // another segment may have been waiting for its turn
+  }
+
+  /**
+   * Withdraw a segment.
+   *
+   * @param {string} segmentId
+   */
+  cancel(segmentId) {
+    if (this.#open?.segmentId === segmentId) {
+      this.#open = null;
+      this.#clear("update");
+    }
+    this.#commits.delete(segmentId);
+    this.#send({ type: "source.cancel", segment_id: segmentId });
+  }
+
+  /** Make everything that is open final now. */
+  flush() {
+    if (this.#open) this.commit({ segmentId: this.#open.segmentId });
+    this.#send({ type: "source.flush" });
+  }
+
+  /** Try again now instead of at the end of the wait; for "the network is back" and for a button. */
+  reconnect() {
+    if (this.#state === "waiting" || this.#state === "idle") {
+      this.#clear("retry");
+      this.#dial();
+    }
+  }
+
+  /**
+   * End the session; the server sends the finals that are still due first.
+   *
+   * @returns {Promise<void>} when the server has said goodbye, or after three seconds
+   */
+  close() {
+    if (this.#state === "closed") return Promise.resolve();
+    if (this.#state !== "open") {
+      this.#finish(1000, "closed");
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      this.#closing = resolve;
+      this.#sendUpdate();
+      this.#send({ type: "session.close" });
+      this.#timer("close", CLOSE_TIMEOUT_MS, () => this.#finish(1000, "closed"));
+    });
+  }
+
+  /** @returns {AsyncIterator<SessionEvent, undefined>} ends when the session is closed */
+  [Symbol.asyncIterator]() {
+    return this.#events.iterate();
+  }
+
+  #dial() {
+    this.#setState("connecting");
+    /** @type {WebSocket} */
+    let socket;
+    try {
+      socket = this.#env.open(this.#options.url, [SUBPROTOCOL]);
+    } catch (error) {
+      // Only a forbidden address throws here (http page rules, bad scheme): trying again is useless.
+      this.#finish(4403, error instanceof Error ? error.message : String(error));
+      return;
+    }
+    this.#socket = socket;
+    this.#timer("connect", this.#options.connectTimeoutMs, () =>
+      this.#lose(1006, `No answer within ${this.#options.connectTimeoutMs / 1000} s`),
+    );
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+  }
+
+  /** @param {unknown} data */
+  #receive(data) {
+    this.#heardAtMs = this.#env.now();
+    const event = parseEvent(data);
+    switch (event.type) {
+      case "session.created":
+        this.#events.push(event);
+        this.#begin();
+        return;
+      case "translation.final":
+        this.#settle(event.segment_id, event.target);
+        break;
+      case "error":
+        if (!event.error.retryable) this.#forget(event.error.event_id);
+        break;
+      case "pong":
+        if (this.#ping && this.#ping.id === event.id) {
+          event.round_trip_ms = this.#heardAtMs - this.#ping.sentAtMs;
+          this.#ping = null;
+        }
+        break;
+      case "session.closed":
+        this.#events.push(event);
+        if (this.#closing) this.#finish(1000, event.reason ?? "closed");
+        return;
+    }
+    this.#events.push(event);
+  }
+
+  /** The server has answered: say what we want, then what it does not know yet. */
+  #begin() {
+    this.#clear("connect");
+    this.#openedAtMs = this.#env.now();
+    this.#setState("open");
+    this.#sendSettings();
+    for (const commit of this.#commits.values()) this.#sendCommit(commit);
+    if (this.#open) {
+      this.#open.sentRev = 0;
+      this.#sendUpdate();
+    }
+    this.#schedulePing();
+  }
+
+  /**
+   * The line is gone: decide between another try, rest, and the end.
+   *
+   * @param {number} code
+   * @param {string} reason
+   */
+  #lose(code, reason) {
+    this.#drop();
+    if (this.#closing) this.#finish(code, reason);
+    else if (code === IDLE_CODE) this.#setState("idle", 0, code, reason);
+    else if (RETRYABLE_CODES.has(code)) this.#retry(code, reason || "No connection");
+    else this.#finish(code, reason || (CLOSE_REASONS[code] ?? `Closed with code ${code}`));
+  }
+
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
+  #retry(code, reason) {
+    const livedMs = this.#openedAtMs === 0 ? 0 : this.#env.now() - this.#openedAtMs;
+    if (livedMs > STABLE_AFTER_MS) {
+      this.#attempt = 0;
+      this.#retryDelayMs = 0;
+    }
+    this.#openedAtMs = 0;
+    this.#attempt += 1;
+    this.#retryDelayMs = nextDelayMs(this.#retryDelayMs, this.#env.random);
+    this.#setState("waiting", this.#retryDelayMs, code, reason);
+    this.#timer("retry", this.#retryDelayMs, () => this.#dial());
+  }
+
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
+  #finish(code, reason) {
+    if (this.#state === "closed") return;
+    this.#drop();
+    this.#setState("closed", 0, code, reason);
+    this.#events.end();
+    this.#closing?.();
+  }
+
+  /** Let go of the socket and of every timer; the socket's late events no longer reach us. */
+  #drop() {
+    const socket = this.#socket;
+    if (socket) {
+      socket.onmessage = null;
+      socket.onclose = null;
+      if (socket.readyState < 2) socket.close();
+    }
+    this.#socket = null;
+    this.#ping = null;
+    for (const name of [...this.#timers.keys()]) this.#clear(name);
+  }
+
+  #wake() {
+    if (this.#state === "idle") this.#dial();
+  }
+
+  #scheduleUpdate() {
+    if (this.#timers.has("update")) return;
+    const waitMs = this.#updatedAtMs + this.#options.minUpdateIntervalMs - this.#env.now();
+    if (waitMs <= 0) this.#sendUpdate();
+    else this.#timer("update", waitMs, () => this.#sendUpdate());
+  }
+
+  #sendUpdate() {
+    const open = this.#open;
+    this.#clear("update");
+    if (!open || open.sentRev === open.rev || this.#state !== "open") return;
+    this.#send({
+      type: "source.update",
+      segment_id: open.segmentId,
+      rev: open.rev,
+      stable: open.stable,
+      unstable: open.unstable ?? "",
+      start_ms: open.startMs,
+      end_ms: open.endMs,
+      speaker: open.speaker,
+    });
+    open.sentRev = open.rev;
+    this.#updatedAtMs = this.#env.now();
+  }
+
+  /** @param {Commit} commit */
+  #sendCommit({ segment_id, rev, text, event_id }) {
+    this.#send({ type: "source.commit", event_id, segment_id, rev, text });
+  }
+
+  #sendSettings() {
+    const { source, targets, mode, stability } = this.#settings;
+    this.#send({
+      type: "session.update",
+      session: {
+        source: { language: source },
+        targets: targets.map((language) => ({ language })),
+        mode,
+        stability,
+        partials: true,
+        timing: true,
+      },
+    });
+  }
+
+  /**
+   * @param {string} segmentId
+   * @param {string} target
+   */
+  #settle(segmentId, target) {
+    const commit = this.#commits.get(segmentId);
+    if (!commit) return;
+    commit.waiting.delete(target);
+    const isDue = this.#settings.targets.some((language) => commit.waiting.has(language));
+    if (!isDue) this.#commits.delete(segmentId);
+  }
+
+  /** @param {string | undefined} eventId of a commit that the server has refused */
+  #forget(eventId) {
+    for (const commit of this.#commits.values()) {
+      if (commit.event_id === eventId) this.#commits.delete(commit.segment_id);
+    }
+  }
+
+  #schedulePing() {
+    const { pingIntervalMs } = this.#options;
+    if (pingIntervalMs === 0) return;
+    this.#timer("ping", pingIntervalMs, () => {
+      if (this.#ping && this.#heardAtMs < this.#ping.sentAtMs) {
+        this.#lose(1006, "The server has gone silent");
+        return;
+      }
+      this.#sendPing();
+      this.#schedulePing();
+    });
+    if (!this.#ping) this.#sendPing();
+  }
+
+  #sendPing() {
+    this.#ping = { id: this.#nextId("ping"), sentAtMs: this.#env.now() };
+    this.#send({ type: "ping", id: this.#ping.id });
+  }
+
+  /** @param {Record<string, unknown> & {type: string}} message undefined fields stay unsaid */
+  #send(message) {
+    if (this.#state === "open") this.#socket?.send(JSON.stringify(message));
+  }
+
+  /**
+   * @param {ConnectionState} state
+   * @param {number} [retryInMs]
+   * @param {number} [code]
+   * @param {string} [reason]
+   */
+  #setState(state, retryInMs = 0, code = 0, reason = "") {
+    this.#state = state;
+    const attempt = this.#attempt;
+    this.#events.push({ type: "connection", state, attempt, retry_in_ms: retryInMs, code, reason });
+  }
+
+  /** @param {string} prefix */
+  #nextId(prefix) {
+    this.#eventCount += 1;
+    return `${prefix}-${this.#eventCount}`;
+  }
+
+  /**
+   * @param {"connect" | "retry" | "update" | "ping" | "close"} name
+   * @param {number} delayMs
+   * @param {() => void} run
+   */
+  #timer(name, delayMs, run) {
+    this.#clear(name);
+    const timer = this.#env.setTimer(() => {
+      this.#timers.delete(name);
+      run();
+    }, delayMs);
+    this.#timers.set(name, timer);
+  }
+
+  /** @param {"connect" | "retry" | "update" | "ping" | "close"} name */
+  #clear(name) {
+    if (this.#timers.has(name)) this.#env.clearTimer(this.#timers.get(name));
+    this.#timers.delete(name);
+  }
+}
+
+/**
+ * @param {unknown} data one frame
+ * @returns {SessionEvent} an `error` event of type "client" for a frame that is no event
+ */
+function parseEvent(data) {
+  try {
+    const event = JSON.parse(String(data));
+    if (typeof event?.type === "string") return event;
+  } catch {
+    // falls through to the error below
+  }
+  const message = `Not an event of ${SUBPROTOCOL}: ${String(data).slice(0, 80)}`;
+  return { type: "error", error: { type: "client", code: "invalid_frame", message } };
+}
+
+/** Events between a socket that pushes and one `for await` that pulls. */
+class EventQueue {
+  /** @type {SessionEvent[]} */
+  #events = [];
+  /** @type {((result: IteratorResult<SessionEvent, undefined>) => void) | null} */
+  #waiting = null;
+  #isEnded = false;
+
+  /** @param {SessionEvent} event */
+  push(event) {
+    if (this.#waiting) {
+      this.#waiting({ done: false, value: event });
+      this.#waiting = null;
+    } else {
+      this.#events.push(event);
+    }
+  }
+
+  end() {
+    this.#isEnded = true;
+    this.#waiting?.({ done: true, value: undefined });
+    this.#waiting = null;
+  }
+
+  /** @returns {AsyncIterator<SessionEvent, undefined>} */
+  iterate() {
+    return {
+      next: () => {
+        const value = this.#events.shift();
+        if (value) return Promise.resolve({ done: false, value });
+        if (this.#isEnded) return Promise.resolve({ done: true, value: undefined });
+        return new Promise((resolve) => {
+          this.#waiting = resolve;
+        });
+      },
+    };
+  }
+}

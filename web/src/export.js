@@ -1,0 +1,177 @@
+/**
+ * The transcript as a file: TXT, SRT, WebVTT, JSON. Pure; knows no page.
+ *
+ * @module
+ */
+
+/**
+ * @typedef {import("./captions.js").Segment} Segment
+ * @typedef {"txt" | "srt" | "vtt" | "json"} Format
+ * @typedef {{startMs: number, endMs: number, lines: string[]}} Cue
+ */
+
+const LINE_CHARS = 42; // subtitle files: players have more room than the caption strip
+const CUE_LINES = 2;
+const MIN_CUE_MS = 1_000;
+const READING_MS_PER_CHAR = 60; // 17 characters a second, the usual limit for subtitles
+
+/** @type {Readonly<Record<Format, {name: string, mime: string}>>} */
+export const FORMATS = {
+  txt: { name: "Plain text", mime: "text/plain" },
+  srt: { name: "SubRip", mime: "application/x-subrip" },
+  vtt: { name: "WebVTT", mime: "text/vtt" },
+  json: { name: "JSON", mime: "application/json" },
+};
+
+/**
+ * @param {readonly Segment[]} segments those without a final in a language are left out of it
+ * @param {Format} format
+ * @param {readonly string[]} targets subtitle files with several hold them one under the other
+ * @returns {string}
+ */
+export function exportTranscript(segments, format, targets) {
+  if (format === "json") return `${JSON.stringify(toJson(segments, targets), null, 2)}\n`;
+  if (format === "txt") return toText(segments, targets);
+  const cues = toCues(segments, targets);
+  return format === "srt" ? toSrt(cues) : toVtt(cues);
+}
+
+/**
+ * Break a text at spaces into lines, greedily, so that lines do not change when text is added.
+ *
+ * @param {string} text
+ * @param {number} maxChars
+ * @returns {string[]} words longer than a line stand alone
+ */
+export function wrap(text, maxChars) {
+  /** @type {string[]} */
+  const lines = [];
+  let line = "";
+  for (const word of text.split(/\s+/u).filter(Boolean)) {
+    if (line && line.length + 1 + word.length > maxChars) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line ? `${line} ${word}` : word;
+    }
+  }
+  return line ? [...lines, line] : lines;
+}
+
+/**
+ * @param {readonly Segment[]} segments
+ * @param {readonly string[]} targets
+ */
+function toJson(segments, targets) {
+  return {
+    targets,
+    segments: segments.map(({ id, source, startMs, endMs, lines }) => ({
+      id,
+      start_ms: startMs,
+      end_ms: endMs,
+      source,
+      translations: Object.fromEntries(
+        targets.flatMap((target) => {
+          const text = finalText(lines[target]);
+          return text === null ? [] : [[target, text]];
+        }),
+      ),
+    })),
+  };
+}
+
+/**
+ * @param {readonly Segment[]} segments
+ * @param {readonly string[]} targets
+ */
+function toText(segments, targets) {
+  const paragraphs = segments.map(({ lines }) =>
+    targets.flatMap((target) => finalText(lines[target]) ?? []).join("\n"),
+  );
+  const between = targets.length > 1 ? "\n\n" : "\n";
+  return `${paragraphs.filter(Boolean).join(between)}\n`;
+}
+
+/**
+ * Segments in their own time; a long one becomes several cues that share it by length.
+ *
+ * @param {readonly Segment[]} segments
+ * @param {readonly string[]} targets
+ * @returns {Cue[]} in order, never overlapping
+ */
+function toCues(segments, targets) {
+  /** @type {Cue[]} */
+  const cues = [];
+  for (const [index, segment] of segments.entries()) {
+    const texts = targets.flatMap((target) => finalText(segment.lines[target]) ?? []);
+    const pages = paginate(texts);
+    const chars = pages.flat().join(" ").length;
+    const before = cues.at(-1)?.endMs ?? 0;
+    const startMs = Math.max(segment.startMs ?? before, before);
+    const next = segments[index + 1]?.startMs ?? Infinity;
+    const wantedMs = Math.max(MIN_CUE_MS, (segment.endMs ?? 0) - startMs, chars * READING_MS_PER_CHAR);
+    const spanMs = Math.max(1, Math.min(wantedMs, Math.max(next - startMs, (segment.endMs ?? 0) - startMs)));
+    let atMs = startMs;
+    for (const [page, lines] of pages.entries()) {
+      const share = lines.join(" ").length / Math.max(chars, 1);
+      const isLast = page === pages.length - 1;
+      const endMs = isLast ? startMs + spanMs : atMs + spanMs * share;
+      cues.push({ startMs: atMs, endMs, lines });
+      atMs = endMs;
+    }
+  }
+  return cues;
+}
+
+/**
+ * @param {readonly string[]} texts one a language
+ * @returns {string[][]} lines of each cue, languages together
+ */
+function paginate(texts) {
+  const wrapped = texts.map((text) => wrap(text, LINE_CHARS));
+  const count = Math.max(0, ...wrapped.map((lines) => Math.ceil(lines.length / CUE_LINES)));
+  return Array.from({ length: count }, (_, page) =>
+    wrapped.flatMap((lines) => lines.slice(page * CUE_LINES, (page + 1) * CUE_LINES)),
+  );
+}
+
+/** @param {readonly Cue[]} cues */
+function toSrt(cues) {
+  return cues
+    .map(({ startMs, endMs, lines }, index) => {
+      const time = `${clock(startMs, ",")} --> ${clock(endMs, ",")}`;
+      return `${index + 1}\n${time}\n${lines.join("\n")}\n`;
+    })
+    .join("\n");
+}
+
+/** @param {readonly Cue[]} cues */
+function toVtt(cues) {
+  const blocks = cues.map(({ startMs, endMs, lines }) => {
+    const time = `${clock(startMs, ".")} --> ${clock(endMs, ".")}`;
+    return `${time}\n${lines.map(escapeVtt).join("\n")}\n`;
+  });
+  return ["WEBVTT\n", ...blocks].join("\n");
+}
+
+/** @param {string} text */
+function escapeVtt(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/**
+ * @param {number} ms
+ * @param {string} mark between seconds and milliseconds
+ */
+function clock(ms, mark) {
+  const whole = Math.round(ms);
+  const pad = (/** @type {number} */ value, size = 2) => String(value).padStart(size, "0");
+  const [hours, minutes, seconds] = [whole / 3_600_000, (whole / 60_000) % 60, (whole / 1000) % 60];
+  const parts = [hours, minutes, seconds].map((value) => pad(Math.floor(value)));
+  return `${parts.join(":")}${mark}${pad(whole % 1000, 3)}`;
+}
+
+/** @param {import("./captions.js").Line | undefined} line */
+function finalText(line) {
+  return line?.isFinal ? line.stable : null;
+}

@@ -1,0 +1,389 @@
+/**
+ * Wires the page: session, captions, source box, controls.
+ *
+ * @module
+ */
+
+import { EMPTY, applyEvent, transcript } from "./captions.js";
+import { connect } from "./client.js";
+import { play } from "./demo.js";
+import { exportTranscript, FORMATS } from "./export.js";
+import { NO_MEASUREMENTS, measure } from "./meter.js";
+import { MAX_SIZE_PX, MIN_SIZE_PX, readSettings, recall, remember } from "./settings.js";
+import { SourceBox } from "./sourcebox.js";
+import { canListen, listen } from "./speech.js";
+import { View, element, languageName } from "./view.js";
+
+/**
+ * @typedef {import("./client.js").SessionEvent} SessionEvent
+ * @typedef {import("./client.js").ConnectionEvent} ConnectionEvent
+ * @typedef {import("./client.js").LanguageInfo} LanguageInfo
+ * @typedef {import("./settings.js").PageSettings} PageSettings
+ */
+
+const NOTICE_MS = 6_000;
+const SIZE_STEP = 1.15;
+const THEMES = /** @type {const} */ (["system", "light", "dark"]);
+
+// What the page offers until the server has said what its model can do.
+const FIRST_LANGUAGES = ["en", "de", "fr", "es"];
+
+const view = new View();
+const box = /** @type {HTMLTextAreaElement} */ (element("source"));
+let settings = readSettings(new URLSearchParams(location.search), recall(localStorage));
+let captions = EMPTY;
+let meter = NO_MEASUREMENTS;
+let isPaused = false;
+let notice = "";
+/** @type {readonly LanguageInfo[]} */
+let languages = FIRST_LANGUAGES.map((code) => ({
+  code,
+  name: languageName(code),
+  targets: FIRST_LANGUAGES.filter((target) => target !== code),
+}));
+/** @type {ConnectionEvent} */
+let connection = { type: "connection", state: "connecting", attempt: 0, retry_in_ms: 0, code: 0, reason: "" };
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let noticeTimer;
+/** @type {{stop: () => void} | null} */
+let speech = null;
+/** @type {{stop: () => void} | null} */
+let demo = null;
+
+const { host, protocol } = location;
+const url = `${protocol === "https:" ? "wss:" : "ws:"}//${host}/v1/stream`;
+let session = connect({ url, source: settings.source, targets: settings.targets });
+
+const startedMs = performance.now();
+const sourceBox = new SourceBox(
+  box,
+  {
+    update: ({ id, text, startMs, endMs }) => {
+      session.update({ segmentId: id, stable: text, startMs, endMs });
+      readSource(id, text, startMs, endMs, false);
+    },
+    commit: ({ id, text, startMs, endMs }) => {
+      session.commit({ segmentId: id, text });
+      readSource(id, text, startMs, endMs, true);
+    },
+    cancel: (id) => {
+      session.cancel(id);
+      captions = applyEvent(captions, { type: "translation.retracted", segment_id: id });
+      draw();
+    },
+  },
+  () => Math.round(performance.now() - startedMs),
+);
+
+/**
+ * @param {string} id
+ * @param {string} text
+ * @param {number} startMs
+ * @param {number} endMs
+ * @param {boolean} committed
+ */
+function readSource(id, text, startMs, endMs, committed) {
+  const at = { start_ms: startMs, end_ms: endMs, committed };
+  captions = applyEvent(captions, { type: "source.local", segment_id: id, stable: text, ...at });
+  draw();
+}
+
+/** Follow one session until it is over. */
+async function follow() {
+  for await (const event of session) {
+    captions = applyEvent(captions, event);
+    meter = measure(meter, event);
+    react(event);
+    draw();
+  }
+}
+
+/** @param {SessionEvent} event */
+function react(event) {
+  if (event.type === "connection") connection = event;
+  else if (event.type === "error") say(event.error.message);
+  else if (event.type === "session.notice" && event.message) say(event.message);
+  else if (event.type === "session.created" && event.session.languages.length > 0) {
+    languages = event.session.languages;
+    drawLanguages();
+  }
+}
+
+function draw() {
+  const state = isPaused && connection.state === "open" ? "paused" : connection.state;
+  view.draw({
+    captions,
+    meter,
+    settings,
+    connection: { state, text: connectionText(state) },
+    notice: notice || standingNotice(),
+    canReconnect: connection.state === "waiting" || connection.state === "closed",
+  });
+}
+
+/** @param {string} state */
+function connectionText(state) {
+  switch (state) {
+    case "open":
+      return "Live";
+    case "paused":
+      return "Paused";
+    case "waiting":
+      return "Offline";
+    case "idle":
+      return "Asleep";
+    case "closed":
+      return "Ended";
+    default:
+      return "Connecting";
+  }
+}
+
+/** What stays on the screen as long as it is true. */
+function standingNotice() {
+  const { state, attempt, reason } = connection;
+  if (state === "closed") return `${reason || "The session has ended"}.`;
+  if (state === "waiting" || (state === "connecting" && attempt > 0)) {
+    return "The server cannot be reached. Trying again; what you write is kept.";
+  }
+  return isPaused ? "Paused. Press space to go on." : "";
+}
+
+/** @param {string} text shown for a few seconds */
+function say(text) {
+  notice = text;
+  clearTimeout(noticeTimer);
+  noticeTimer = setTimeout(() => {
+    notice = "";
+    draw();
+  }, NOTICE_MS);
+  draw();
+}
+
+/** @param {Partial<PageSettings>} changed */
+function change(changed) {
+  settings = { ...settings, ...changed };
+  remember(localStorage, settings);
+  if (changed.source || changed.targets) {
+    session.configure({ source: settings.source, targets: settings.targets });
+    drawLanguages();
+  }
+  drawControls();
+  draw();
+}
+
+function reconnect() {
+  if (session.state !== "closed") {
+    session.reconnect();
+    return;
+  }
+  session = connect({ url, source: settings.source, targets: settings.targets });
+  void follow();
+}
+
+// ---- languages ----------------------------------------------------------------------------------
+
+function targetsOfSource() {
+  const offered = languages.filter(({ code }) => [code, "auto"].includes(settings.source));
+  return [...new Set(offered.flatMap(({ targets }) => targets))];
+}
+
+function drawLanguages() {
+  const sources = [...languages.map(({ code }) => code).filter((code) => code !== "auto"), "auto"];
+  const options = sources.map((code) => {
+    const name = code === "auto" ? "Detect language" : languageName(code);
+    return new Option(name, code, false, code === settings.source);
+  });
+  element("source-language").replaceChildren(...options);
+  const chips = targetsOfSource().map((code) => {
+    const chip = document.createElement("button");
+    chip.type = "button";
+    chip.className = "chip";
+    chip.lang = code;
+    chip.textContent = languageName(code);
+    chip.ariaPressed = String(settings.targets.includes(code));
+    chip.addEventListener("click", () => toggleTarget(code));
+    return chip;
+  });
+  element("targets").replaceChildren(...chips);
+}
+
+/** @param {string} code */
+function toggleTarget(code) {
+  const isOn = settings.targets.includes(code);
+  const wanted = targetsOfSource().filter((target) =>
+    target === code ? !isOn : settings.targets.includes(target),
+  );
+  if (wanted.length > 0) change({ targets: wanted });
+}
+
+/** Another language alone: the one after the first of the present ones. */
+function nextTarget() {
+  const offered = targetsOfSource();
+  const next = offered[(offered.indexOf(settings.targets[0] ?? "") + 1) % offered.length];
+  if (next) change({ targets: [next] });
+}
+
+/** @param {string} source */
+function changeSource(source) {
+  sourceBox.finish();
+  settings = { ...settings, source };
+  const offered = targetsOfSource();
+  const kept = settings.targets.filter((target) => offered.includes(target));
+  change({ source, targets: kept.length > 0 ? kept : offered.slice(0, 1) });
+}
+
+// ---- controls -----------------------------------------------------------------------------------
+
+function drawControls() {
+  element("dual").ariaPressed = String(settings.isDual);
+  element("theme").title = `Colours: ${settings.theme} (D)`;
+  element("mic").ariaPressed = String(speech !== null);
+  element("demo").ariaPressed = String(demo !== null);
+  element("demo").textContent = demo ? "Stop" : "Demo";
+  box.readOnly = speech !== null;
+  box.placeholder = speech ? "Listening …" : "Write here, or press Demo";
+}
+
+function toggleDemo() {
+  if (demo) {
+    demo.stop();
+    demo = null;
+  } else {
+    setPaused(false);
+    demo = play(settings.source, (text) => sourceBox.write(text), () => {
+      sourceBox.finish();
+      demo = null;
+      drawControls();
+    });
+  }
+  drawControls();
+}
+
+function toggleSpeech() {
+  if (speech) {
+    speech.stop();
+    speech = null;
+    sourceBox.finish();
+  } else {
+    setPaused(false);
+    speech = listen(settings.source, {
+      onInterim: (text) => sourceBox.write(text),
+      onFinal: (text) => {
+        sourceBox.write(text);
+        sourceBox.finish();
+      },
+      onProblem: (message) => {
+        speech = null;
+        drawControls();
+        say(message);
+      },
+    });
+  }
+  drawControls();
+}
+
+/** @param {boolean} wanted holds back typing and stops what runs by itself */
+function setPaused(wanted) {
+  isPaused = wanted;
+  if (isPaused && demo) toggleDemo();
+  if (isPaused && speech) toggleSpeech();
+  sourceBox.isPaused = isPaused;
+  draw();
+}
+
+/** @param {number} factor */
+function resize(factor) {
+  const strip = document.querySelector(".strip:not(.strip-source) .strip-window");
+  const present = strip ? parseFloat(getComputedStyle(strip).fontSize) : MIN_SIZE_PX;
+  const wanted = Math.round((settings.sizePx ?? present) * factor);
+  change({ sizePx: Math.min(MAX_SIZE_PX, Math.max(MIN_SIZE_PX, wanted)) });
+}
+
+function nextTheme() {
+  const next = THEMES[(THEMES.indexOf(settings.theme) + 1) % THEMES.length] ?? "system";
+  change({ theme: next });
+  say(next === "system" ? "Colours follow the system" : `Colours: ${next}`);
+}
+
+async function toggleFullScreen() {
+  if (document.fullscreenElement) await document.exitFullscreen();
+  else await element("stage").requestFullscreen();
+}
+
+/** @param {string} id of a dialog */
+function openDialog(id) {
+  const dialog = /** @type {HTMLDialogElement} */ (element(id));
+  if (!dialog.open) dialog.showModal();
+}
+
+/** @param {keyof typeof FORMATS} format */
+function download(format) {
+  const text = exportTranscript(transcript(captions), format, settings.targets);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: FORMATS[format].mime }));
+  link.download = `captions.${format}`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/** @type {Readonly<Record<string, () => void>>} */
+const KEYS = {
+  " ": () => setPaused(!isPaused),
+  "+": () => resize(SIZE_STEP),
+  "=": () => resize(SIZE_STEP),
+  "-": () => resize(1 / SIZE_STEP),
+  l: nextTarget,
+  b: () => change({ isDual: !settings.isDual }),
+  e: () => openDialog("export-dialog"),
+  d: nextTheme,
+  f: () => void toggleFullScreen(),
+  "?": () => openDialog("help-dialog"),
+};
+
+addEventListener("keydown", (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  const isTyping = target.closest("textarea, select, input, dialog") !== null;
+  const isPressingButton = event.key === " " && target.closest("button") !== null;
+  if (event.key === "Escape" && target === box) box.blur();
+  if (isTyping || isPressingButton || event.ctrlKey || event.metaKey || event.altKey) return;
+  const run = KEYS[event.key.toLowerCase()];
+  if (!run) return;
+  event.preventDefault();
+  run();
+});
+
+/** @type {Readonly<Record<string, () => void>>} */
+const BUTTONS = {
+  smaller: () => resize(1 / SIZE_STEP),
+  larger: () => resize(SIZE_STEP),
+  dual: () => change({ isDual: !settings.isDual }),
+  theme: nextTheme,
+  fullscreen: () => void toggleFullScreen(),
+  export: () => openDialog("export-dialog"),
+  help: () => openDialog("help-dialog"),
+  mic: toggleSpeech,
+  demo: toggleDemo,
+  reconnect,
+};
+for (const [id, run] of Object.entries(BUTTONS)) element(id).addEventListener("click", run);
+for (const button of document.querySelectorAll("[data-format]")) {
+  const format = /** @type {keyof typeof FORMATS} */ (button.getAttribute("data-format"));
+  button.addEventListener("click", () => download(format));
+}
+element("source-language").addEventListener("change", (event) => {
+  changeSource(/** @type {HTMLSelectElement} */ (event.target).value);
+});
+box.addEventListener("input", () => {
+  if (demo) toggleDemo(); // whoever types has taken over
+});
+addEventListener("online", () => session.reconnect());
+
+element("mic").hidden = !canListen();
+drawLanguages();
+drawControls();
+draw();
+void follow();
+if (settings.isDemo) toggleDemo();
+if (settings.isListening && canListen()) toggleSpeech();
+if (!settings.isObs && matchMedia("(pointer: fine)").matches) box.focus();

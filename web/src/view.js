@@ -1,0 +1,428 @@
+/**
+ * The page as it is seen: writes the DOM, at most once a frame, and never reads the network.
+ *
+ * Captions are written so that nothing a reader has read moves: settled text is added to the end of
+ * a text node and never rewritten, a full line keeps its break because the browser breaks lines
+ * greedily, and a strip that has rolled up never rolls back down.
+ *
+ * @module
+ */
+
+import { newestLines, transcript } from "./captions.js";
+import { BUDGET_MS, percentile } from "./meter.js";
+
+/**
+ * @typedef {import("./captions.js").State} State
+ * @typedef {import("./captions.js").Segment} Segment
+ * @typedef {import("./captions.js").Line} Line
+ * @typedef {import("./meter.js").Meter} Meter
+ * @typedef {import("./settings.js").PageSettings} PageSettings
+ *
+ * @typedef {object} Model everything that the page shows
+ * @property {State} captions
+ * @property {Meter} meter
+ * @property {PageSettings} settings
+ * @property {{state: string, text: string}} connection
+ * @property {string} notice shown over the transcript, "" = none
+ * @property {boolean} canReconnect
+ */
+
+const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ps", "sd", "ur", "yi"]);
+const SPARK_UPDATES = 48;
+const SPARK_CEILING_MS = 2 * BUDGET_MS;
+const NEAR_BOTTOM_PX = 40;
+
+/**
+ * @param {string} code
+ * @returns {string} a language's name for itself
+ */
+export function languageName(code) {
+  const name = new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code;
+  return name.charAt(0).toLocaleUpperCase(code) + name.slice(1);
+}
+
+/**
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} id
+ * @returns {T}
+ */
+export function element(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`index.html has no element #${id}`);
+  return /** @type {T} */ (found);
+}
+
+/** Draws models; each frame shows the newest one. */
+export class View {
+  /** @type {Map<string, Strip>} */
+  #strips = new Map();
+  #log = new TranscriptList(element("log"), element("transcript"));
+  /** @type {Model | null} */
+  #next = null;
+  /** @type {Model | null} */
+  #shown = null;
+
+  constructor() {
+    addEventListener("resize", () => {
+      for (const strip of this.#strips.values()) strip.reset();
+      if (this.#shown) this.draw(this.#shown);
+    });
+  }
+
+  /** @param {Model} model */
+  draw(model) {
+    const isScheduled = this.#next !== null;
+    this.#next = model;
+    if (!isScheduled) requestAnimationFrame(() => this.#write());
+  }
+
+  #write() {
+    const model = this.#next;
+    if (!model) return;
+    this.#next = null;
+    if (model.settings !== this.#shown?.settings) this.#applySettings(model.settings);
+    this.#writeStrips(model);
+    const isInStrip = (/** @type {string} */ id) =>
+      [...this.#strips.values()].every((strip) => strip.showsWhole(id));
+    this.#log.draw(model.captions, model.settings, isInStrip);
+    const isEmpty = model.captions.segments.length === 0;
+    element("page").classList.toggle("is-empty", isEmpty);
+    if (model.meter !== this.#shown?.meter) drawMeter(model.meter);
+    drawConnection(model);
+    this.#shown = model;
+  }
+
+  /** @param {PageSettings} settings */
+  #applySettings(settings) {
+    const root = document.documentElement;
+    root.dataset["theme"] = settings.theme;
+    root.classList.toggle("obs", settings.isObs);
+    const { style } = root;
+    setProperty(style, "--lines", String(settings.numLines));
+    setProperty(style, "--caption-size", settings.sizePx === null ? null : `${settings.sizePx}px`);
+    setProperty(style, "--caption-color", settings.color);
+    setProperty(style, "--caption-background", settings.background);
+    setProperty(style, "--caption-align", settings.align);
+    element("page").dataset["targets"] = String(settings.targets.length);
+    element("page").classList.toggle("is-multiple", settings.targets.length > 1);
+    element("page").classList.toggle("is-dual", settings.isDual);
+    this.#arrangeStrips(settings);
+  }
+
+  /** One strip a target, in their order, and one for the source in bilingual mode. @param {PageSettings} settings */
+  #arrangeStrips({ targets, source }) {
+    const wanted = ["", ...targets];
+    for (const [key, strip] of this.#strips) {
+      if (!wanted.includes(key)) {
+        strip.root.remove();
+        this.#strips.delete(key);
+      }
+    }
+    const stage = element("strips");
+    for (const key of wanted) {
+      const strip = this.#strips.get(key) ?? new Strip(key);
+      this.#strips.set(key, strip);
+      if (key === "") strip.setLanguage(source);
+      strip.reset();
+      stage.append(strip.root);
+    }
+  }
+
+  /** @param {Model} model */
+  #writeStrips({ captions, settings }) {
+    const count = settings.numLines + 1; // each has a line or more, and one is rolling out
+    for (const [key, strip] of this.#strips) {
+      const shown = key === "" ? newestSources(captions, count) : newestLines(captions, key, count);
+      strip.draw(shown);
+    }
+  }
+}
+
+/**
+ * The source in the shape of a translation, so that one kind of strip shows both.
+ *
+ * @param {State} state
+ * @param {number} count
+ * @returns {import("./captions.js").Shown[]}
+ */
+function newestSources(state, count) {
+  return state.segments.slice(-count).map((segment) => {
+    const { source, sourceUnstable, isCommitted } = segment;
+    const line = { stable: source, unstable: sourceUnstable, received: "", isFinal: isCommitted };
+    return { segment, line };
+  });
+}
+
+/** The two or so lines of one language, rolling up. */
+class Strip {
+  root = document.createElement("section");
+  #label = document.createElement("h2");
+  #window = document.createElement("div");
+  #roll = document.createElement("div");
+  /** @type {Map<string, Block>} */
+  #blocks = new Map();
+  #offsetPx = 0;
+
+  /** @param {string} key a language, or "" for the source */
+  constructor(key) {
+    this.root.className = key === "" ? "strip strip-source" : "strip";
+    this.root.dataset["target"] = key;
+    this.#label.className = "strip-label";
+    this.#window.className = "strip-window";
+    this.#roll.className = "strip-roll";
+    this.#window.append(this.#roll);
+    this.root.append(this.#label, this.#window);
+    if (key !== "") this.setLanguage(key);
+  }
+
+  /** @param {string} language "auto" leaves it unsaid */
+  setLanguage(language) {
+    const isKnown = language !== "auto";
+    this.#label.textContent = isKnown ? languageName(language) : "";
+    this.#roll.lang = isKnown ? language : "";
+    this.#roll.dir = isKnown ? direction(language) : "auto";
+  }
+
+  /** Forget how far it has rolled; for when the window or the type has changed its size. */
+  reset() {
+    this.#offsetPx = 0;
+  }
+
+  /** @param {readonly import("./captions.js").Shown[]} shown oldest first */
+  draw(shown) {
+    const ids = new Set(shown.map(({ segment }) => segment.id));
+    for (const [id, block] of this.#blocks) {
+      if (!ids.has(id)) this.#remove(id, block);
+    }
+    for (const { segment, line } of shown) {
+      let block = this.#blocks.get(segment.id);
+      if (!block) {
+        block = new Block(this.#roll.lang, this.#roll.dir);
+        this.#blocks.set(segment.id, block);
+        this.#roll.append(block.root);
+      }
+      block.draw(line);
+    }
+    this.#rollUp();
+  }
+
+  /** @param {string} id whether every line of this segment is in sight (or it has none here) */
+  showsWhole(id) {
+    const block = this.#blocks.get(id);
+    return block === undefined ? this.root.hidden : block.root.offsetTop >= this.#offsetPx;
+  }
+
+  /**
+   * @param {string} id
+   * @param {Block} block
+   */
+  #remove(id, block) {
+    const heightPx = block.root.offsetTop < this.#offsetPx ? block.root.offsetHeight : 0;
+    block.root.remove();
+    this.#blocks.delete(id);
+    // What is left must not seem to move: shift by the height that has gone, without a transition.
+    this.#offsetPx = Math.max(0, this.#offsetPx - heightPx);
+    this.#roll.style.transition = "none";
+    this.#roll.style.transform = `translateY(${-this.#offsetPx}px)`;
+    void this.#roll.offsetHeight;
+    this.#roll.style.transition = "";
+  }
+
+  #rollUp() {
+    const overflowPx = this.#roll.offsetHeight - this.#window.clientHeight;
+    this.#offsetPx = Math.max(this.#offsetPx, overflowPx, 0);
+    this.#roll.style.transform = `translateY(${-this.#offsetPx}px)`;
+  }
+}
+
+/** One segment in a strip: settled text, then the tail that may still change. */
+class Block {
+  root = document.createElement("p");
+  #stable = document.createTextNode("");
+  #unstable = document.createTextNode("");
+
+  /**
+   * @param {string} lang
+   * @param {string} dir
+   */
+  constructor(lang, dir) {
+    this.root.className = "block";
+    this.root.lang = lang;
+    this.root.dir = dir;
+    const stable = document.createElement("span");
+    stable.className = "stable";
+    stable.append(this.#stable);
+    const unstable = document.createElement("span");
+    unstable.className = "unstable";
+    unstable.ariaHidden = "true"; // a screen reader reads what is settled, once
+    unstable.append(this.#unstable);
+    this.root.append(stable, unstable);
+  }
+
+  /** @param {Line} line */
+  draw({ stable, unstable, isFinal }) {
+    const shown = this.#stable.data;
+    if (stable.startsWith(shown)) {
+      if (stable.length > shown.length) this.#stable.appendData(stable.slice(shown.length));
+    } else {
+      this.#stable.data = stable; // the source of a bilingual strip, or a final after a lost session
+    }
+    if (this.#unstable.data !== unstable) this.#unstable.data = unstable;
+    this.root.classList.toggle("is-final", isFinal);
+  }
+}
+
+/** The finals, in order, as a log that screen readers follow. */
+class TranscriptList {
+  #list;
+  #scroller;
+  /** @type {Map<string, HTMLLIElement>} */
+  #items = new Map();
+
+  /**
+   * @param {HTMLElement} list
+   * @param {HTMLElement} scroller
+   */
+  constructor(list, scroller) {
+    this.#list = list;
+    this.#scroller = scroller;
+  }
+
+  /**
+   * @param {State} state
+   * @param {PageSettings} settings
+   * @param {(id: string) => boolean} isInStrip such a segment is in the log, but not seen twice
+   */
+  draw(state, settings, isInStrip) {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    const wasAtEnd = scrollTop + clientHeight >= scrollHeight - NEAR_BOTTOM_PX;
+    const segments = transcript(state);
+    const ids = new Set(segments.map(({ id }) => id));
+    for (const [id, item] of this.#items) {
+      if (ids.has(id)) continue;
+      item.remove();
+      this.#items.delete(id);
+    }
+    for (const [index, segment] of segments.entries()) {
+      const item = this.#items.get(segment.id) ?? this.#create(segment, settings);
+      const present = this.#list.children[index] ?? null;
+      if (present !== item) this.#list.insertBefore(item, present);
+      addFinals(item, segment, settings.targets);
+      item.classList.toggle("is-in-strip", isInStrip(segment.id));
+    }
+    if (wasAtEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+
+  /**
+   * @param {Segment} segment
+   * @param {PageSettings} settings
+   */
+  #create(segment, settings) {
+    const item = document.createElement("li");
+    item.dataset["segment"] = segment.id;
+    const time = document.createElement("time");
+    time.textContent = segment.startMs === null ? "" : minutes(segment.startMs);
+    const source = paragraph("source", settings.source, segment.source);
+    item.append(time, source);
+    this.#items.set(segment.id, item);
+    return item;
+  }
+}
+
+/**
+ * @param {HTMLLIElement} item
+ * @param {Segment} segment
+ * @param {readonly string[]} targets each final is written once and stays
+ */
+function addFinals(item, segment, targets) {
+  for (const [language, line] of Object.entries(segment.lines)) {
+    const written = item.querySelector(`.final[lang="${CSS.escape(language)}"]`);
+    if (line.isFinal && !written) {
+      const final = paragraph("final", language, line.stable);
+      final.style.order = String(1 + Math.max(0, targets.indexOf(language)));
+      item.append(final);
+    }
+  }
+}
+
+/**
+ * @param {string} className
+ * @param {string} language
+ * @param {string} text
+ */
+function paragraph(className, language, text) {
+  const created = document.createElement("p");
+  created.className = className;
+  created.textContent = text;
+  if (language !== "auto") created.lang = language;
+  created.dir = language === "auto" ? "auto" : direction(language);
+  return created;
+}
+
+/** @param {Meter} meter */
+function drawMeter({ totals, count, within, roundTripMs }) {
+  const p95 = percentile(totals, 0.95);
+  const isOver = p95 !== null && p95 > BUDGET_MS;
+  element("meter-median").textContent = milliseconds(percentile(totals, 0.5));
+  element("meter-p95").textContent = milliseconds(p95);
+  element("meter-within").textContent =
+    count === 0 ? "–" : `${Math.floor((100 * within) / count)} %`;
+  element("meter-round-trip").textContent = milliseconds(roundTripMs);
+  element("meter").classList.toggle("is-over", isOver);
+  element("meter-verdict").textContent = isOver ? `is over ${BUDGET_MS} ms` : "";
+  const bars = totals.slice(-SPARK_UPDATES).map((totalMs, index) => {
+    const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const height = Math.max(1, Math.min(1, totalMs / SPARK_CEILING_MS) * 24);
+    bar.setAttribute("x", String(index * 3));
+    bar.setAttribute("y", String(24 - height));
+    bar.setAttribute("width", "2");
+    bar.setAttribute("height", String(height));
+    if (totalMs > BUDGET_MS) bar.setAttribute("class", "over");
+    return bar;
+  });
+  element("spark-bars").replaceChildren(...bars);
+}
+
+/** @param {Model} model */
+function drawConnection({ connection, notice, canReconnect }) {
+  element("connection").dataset["state"] = connection.state;
+  setText(element("connection-text"), connection.text);
+  setText(element("notice-text"), notice);
+  element("notice").hidden = notice === "";
+  element("reconnect").hidden = !canReconnect;
+}
+
+/**
+ * @param {HTMLElement} target
+ * @param {string} text
+ */
+function setText(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+/** @param {string} language */
+function direction(language) {
+  return RIGHT_TO_LEFT.has(language.split("-")[0] ?? "") ? "rtl" : "ltr";
+}
+
+/** @param {number | null} ms */
+function milliseconds(ms) {
+  if (ms === null) return "–";
+  return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
+}
+
+/** @param {number} ms */
+function minutes(ms) {
+  const seconds = Math.floor(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+/**
+ * @param {CSSStyleDeclaration} style
+ * @param {string} name
+ * @param {string | null} value null = as the style sheet says
+ */
+function setProperty(style, name, value) {
+  if (value === null) style.removeProperty(name);
+  else style.setProperty(name, value);
+}
