@@ -26,7 +26,7 @@ Deliver = Callable[[tuple[int, ...], Outcome | None], None]
 """deliver(new tokens, outcome or None): called on the engine's thread after each step."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class EngineStats:
     """Counters since start, and what is going on now.
 
@@ -252,7 +252,7 @@ class Engine:
             sequence.compute_s += took
             if rows.drafts and sequence.first_token is None:
                 sequence.first_token = now
-            self._scheduler.cache.hold(sequence.slot, sequence.tokens[: sequence.computed])
+            self._scheduler.cache.hold(sequence.slot, sequence.tokens, sequence.computed)
             if sequence.finish_reason:
                 self._end(sequence, sequence.finish_reason, tokens)
             elif tokens:
@@ -276,8 +276,8 @@ class Engine:
             self._deliver.pop(id(sequence))((), error)
 
     def _count(self, **increments: float) -> None:
-        old = self._stats
-        self._stats = replace(old, **{k: getattr(old, k) + v for k, v in increments.items()})
+        for name, increment in increments.items():
+            setattr(self._stats, name, getattr(self._stats, name) + increment)
 
 
 class Generation:

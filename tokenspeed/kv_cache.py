@@ -14,9 +14,10 @@ MIN_FORK_TOKENS = 8
 
 @dataclass
 class Slot:
-    """One row of the cache: the tokens that it holds keys and values of."""
+    """One row of the cache: it holds keys and values of the first `length` of `tokens`."""
 
     tokens: list[int] = field(default_factory=list)
+    length: int = 0
     key: Hashable = None
     in_use: bool = False
     last_used: int = 0
@@ -67,24 +68,26 @@ class KVCache:
         if self.match(best, tokens) >= reused + MIN_FORK_TOKENS:
             fork_from, reused = best, self.match(best, tokens)
         slot = self.slots[target]
-        slot.in_use, slot.key, slot.tokens = True, key, list(tokens[:reused])
+        slot.in_use, slot.key = True, key
+        slot.tokens, slot.length = list(tokens[:reused]), reused
         self._touch(slot)
         return Lease(target, reused, fork_from)
 
     def match(self, index: int, tokens: Sequence[int]) -> int:
         """Return how many leading tokens a slot holds."""
-        held = self.slots[index].tokens
-        for i, (a, b) in enumerate(zip(held, tokens, strict=False)):
-            if a != b:
-                return i
-        return min(len(held), len(tokens))
+        slot = self.slots[index]
+        return min(common_prefix(slot.tokens, tokens), slot.length)
 
-    def hold(self, index: int, tokens: Sequence[int]) -> None:
-        """Note what a slot in use holds after a step."""
+    def hold(self, index: int, tokens: list[int], length: int) -> None:
+        """Note that a slot in use holds the first `length` of these tokens after a step.
+
+        The list is kept, not copied, since this happens in every step: it may grow, but what it
+        holds must not change.
+        """
         slot = self.slots[index]
         assert slot.in_use, f"slot {index} is not in use"
-        assert len(tokens) <= self.max_length, f"{len(tokens)} tokens in slot {index}"
-        slot.tokens = list(tokens)
+        assert length <= self.max_length, f"{length} tokens in slot {index}"
+        slot.tokens, slot.length = tokens, length
 
     def release(self, index: int) -> None:
         """Give a slot back; its content stays until somebody needs the room."""
@@ -96,8 +99,16 @@ class KVCache:
     def forget(self) -> None:
         """Drop all contents, for instance after a step that failed half-way."""
         for slot in self.slots:
-            slot.tokens, slot.key = [], None
+            slot.tokens, slot.length, slot.key = [], 0, None
 
     def _touch(self, slot: Slot) -> None:
         self._clock += 1
         slot.last_used = self._clock
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return how many leading tokens are equal."""
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))

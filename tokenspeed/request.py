@@ -128,6 +128,11 @@ class Sequence:
         return tuple(self.tokens[len(self.request.prompt) :])
 
     @property
+    def num_output(self) -> int:
+        """Tokens of the output so far, `forced` included."""
+        return len(self.tokens) - len(self.request.prompt)
+
+    @property
     def missing(self) -> int:
         """Sure tokens that the slot does not hold yet."""
         return len(self.tokens) - self.computed
@@ -139,8 +144,7 @@ class Sequence:
         A draft that holds costs one step; without one, each token costs a step, and an output is
         about as long as its prompt.
         """
-        output = len(self.tokens) - len(self.request.prompt)
-        expected = len(self.request.prompt) - output - len(self.draft)
+        expected = len(self.request.prompt) - self.num_output - len(self.draft)
         return 1 + max(expected, 0)
 
     def begin(self, slot: int, reused: int, now: float) -> None:
@@ -159,7 +163,7 @@ class Sequence:
         missing = self.tokens[self.computed : self.computed + max_rows]
         if len(missing) < self.missing:
             return Rows(missing, self.computed, [])
-        room = self.request.max_new_tokens - len(self.output) - 1
+        room = self.request.max_new_tokens - self.num_output - 1
         width = min(max_rows - len(missing), room, MAX_DRAFT_TOKENS)
         draft = self.draft[: max(width, 0)]
         following = self.draft[len(draft) : len(draft) + 1] or [NO_DRAFT]
@@ -206,13 +210,13 @@ class Sequence:
         self.tokens.append(token)
         if not is_accepted:
             self._resync()
-        if len(self.output) >= self.request.max_new_tokens:
+        if self.num_output >= self.request.max_new_tokens:
             self.finish_reason = "length"
 
     def _resync(self) -> None:
         """Offer the rest of the refuted draft again once the new tail meets it."""
         width = self.request.resync
-        if not width or len(self.output) - len(self.request.forced) < width:
+        if not width or self.num_output - len(self.request.forced) < width:
             return
         tail = self.tokens[-width:]
         for i in range(len(self.refuted) - width):

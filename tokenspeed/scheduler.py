@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenspeed.backends import Step
-from tokenspeed.kv_cache import MIN_FORK_TOKENS, KVCache, Lease
+from tokenspeed.kv_cache import MIN_FORK_TOKENS, KVCache, Lease, common_prefix
 from tokenspeed.request import Rows, Sequence
 
 FINAL_HEAD_START_S = 0.2  # a whole budget: a final overtakes partials that came up to then
@@ -161,14 +161,6 @@ def urgency(sequence: Sequence) -> tuple[float, int, float]:
     request = sequence.request
     due = request.deadline - (FINAL_HEAD_START_S if request.is_final else 0.0)
     return (due, sequence.remaining_steps, sequence.arrival)
-
-
-def common_prefix(a: list[int], b: list[int]) -> int:
-    """Return how many leading tokens are equal."""
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return i
-    return min(len(a), len(b))
 
 
 def build_step(parts: list[tuple[Sequence, Rows]]) -> Step:

@@ -35,7 +35,7 @@ class CacheMachine(RuleBasedStateMachine):
     def grow(self, tokens: list[int]) -> None:
         for slot in self.owned:
             self.contents[slot] = (self.contents[slot] + tokens)[:32]
-            self.cache.hold(slot, self.contents[slot])
+            self.cache.hold(slot, [*self.contents[slot], 7], len(self.contents[slot]))
 
     @rule()
     def release(self) -> None:
@@ -45,7 +45,7 @@ class CacheMachine(RuleBasedStateMachine):
     @invariant()
     def freed_and_used_make_all(self) -> None:
         assert self.cache.num_free + len(self.owned) == 3
-        assert [slot.tokens for slot in self.cache.slots] == self.contents
+        assert [s.tokens[: s.length] for s in self.cache.slots] == self.contents
 
 
 TestCache = CacheMachine.TestCase
@@ -55,7 +55,7 @@ TestCache.settings = settings(max_examples=60, stateful_step_count=30, deadline=
 def filled(cache: KVCache, tokens: list[int], key: str) -> int:
     lease = cache.acquire(tokens, key)
     assert lease is not None
-    cache.hold(lease.slot, tokens)
+    cache.hold(lease.slot, tokens, len(tokens))
     cache.release(lease.slot)
     return lease.slot
 

@@ -108,7 +108,7 @@ def test_the_second_target_waits_for_the_source_of_the_first_and_forks_it() -> N
     plan = scheduler.plan()
     assert plan is not None
     german.advance(plan.parts[0][1], [7])
-    scheduler.cache.hold(german.slot, german.tokens[: german.computed])
+    scheduler.cache.hold(german.slot, german.tokens, german.computed)
     (lease,) = scheduler.admit(now=0.0)
     assert (lease.fork_from, lease.reused) == (german.slot, length - 1)
 
