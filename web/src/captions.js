@@ -4,17 +4,17 @@
  * `state = applyEvent(state, event)` for every event of a session, in order. Nothing here opens a
  * socket, reads a clock or touches a page, so every user interface can share it.
  *
- * Two promises hold for what is shown of an open segment: `stable` only ever grows, also when the
- * line breaks and a new session translates the segment again from its beginning; and a final that
- * has been shown never changes.
+ * What is shown of an open segment as `stable` only ever grows, also when the line breaks and a new
+ * session translates the segment again from its beginning. A final begins with all of it, unless
+ * such a new session came to another one, and never changes once it is shown.
  *
  * @module
  */
 
 /**
  * @typedef {import("./client.js").SessionEvent} SessionEvent
- * @typedef {import("./client.js").TranslationDelta} TranslationDelta
- * @typedef {import("./client.js").TranslationFinal} TranslationFinal
+ * @typedef {import("./protocol.js").TranslationDelta} TranslationDelta
+ * @typedef {import("./protocol.js").TranslationFinal} TranslationFinal
  *
  * @typedef {object} Line one segment in one language
  * @property {string} stable shown and never taken back
@@ -139,18 +139,30 @@ function applySource(state, event) {
  * @returns {State}
  */
 function applyDelta(state, event) {
-  return changeLine(state, event.segment_id, event.target, (line) => {
-    if (line.isFinal) return line;
-    const received = line.received + event.append;
-    const whole = received + event.unstable;
-    if (received.startsWith(line.stable)) {
-      return { ...line, received, stable: received, unstable: event.unstable };
-    }
-    // A new session is still behind what an earlier one had shown: show its tail only where it
-    // continues the text on the screen.
-    const unstable = whole.startsWith(line.stable) ? whole.slice(line.stable.length) : "";
-    return { ...line, received, unstable };
+  return changeSegment(state, event.segment_id, (segment) => {
+    const before = segment.lines[event.target] ?? NEW_LINE;
+    if (before.isFinal) return segment;
+    const line = grow(before, event.append, event.unstable);
+    return { ...segment, lines: { ...segment.lines, [event.target]: line } };
   });
+}
+
+/**
+ * @param {Line} line
+ * @param {string} append
+ * @param {string} tail
+ * @returns {Line}
+ */
+function grow(line, append, tail) {
+  const received = line.received + append;
+  if (received.startsWith(line.stable)) {
+    return { ...line, received, stable: received, unstable: tail };
+  }
+  // A new session is still behind what an earlier one had shown: show its tail only where it
+  // continues the text on the screen.
+  const whole = received + tail;
+  const unstable = whole.startsWith(line.stable) ? whole.slice(line.stable.length) : "";
+  return { ...line, received, unstable };
 }
 
 /**
@@ -159,18 +171,19 @@ function applyDelta(state, event) {
  * @returns {State}
  */
 function applyFinal(state, event) {
-  const changed = changeLine(state, event.segment_id, event.target, (line) => {
-    if (line.isFinal) return line;
-    return { stable: event.text, unstable: "", received: event.text, isFinal: true };
+  return changeSegment(state, event.segment_id, (segment) => {
+    if (segment.lines[event.target]?.isFinal) return segment;
+    const line = { stable: event.text, unstable: "", received: event.text, isFinal: true };
+    return {
+      ...segment,
+      source: segment.isCommitted ? segment.source : event.source_text,
+      sourceUnstable: "",
+      isCommitted: true,
+      startMs: segment.startMs ?? event.start_ms ?? null,
+      endMs: segment.endMs ?? event.end_ms ?? null,
+      lines: { ...segment.lines, [event.target]: line },
+    };
   });
-  return changeSegment(changed, event.segment_id, (segment) => ({
-    ...segment,
-    source: segment.isCommitted ? segment.source : event.source_text,
-    sourceUnstable: "",
-    isCommitted: true,
-    startMs: segment.startMs ?? event.start_ms ?? null,
-    endMs: segment.endMs ?? event.end_ms ?? null,
-  }));
 }
 
 /**
@@ -205,22 +218,6 @@ function changeSegment(state, id, change) {
   const segments =
     index < 0 ? [...state.segments, after] : state.segments.with(index, after);
   return { ...state, segments };
-}
-
-/**
- * @param {State} state
- * @param {string} id
- * @param {string} target
- * @param {(line: Line) => Line} change
- * @returns {State}
- */
-function changeLine(state, id, target, change) {
-  return changeSegment(state, id, (segment) => {
-    const before = segment.lines[target] ?? NEW_LINE;
-    const after = change(before);
-    if (after === before) return segment;
-    return { ...segment, lines: { ...segment.lines, [target]: after } };
-  });
 }
 
 /**

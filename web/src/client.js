@@ -12,37 +12,11 @@
  * @module
  */
 
+import { CLOSE_REASONS, IDLE_CODE, RETRYABLE_CODES, SUBPROTOCOL, parseEvent } from "./protocol.js";
+import { EventQueue } from "./queue.js";
+
 /**
- * Milliseconds, spans of time and text are named as on the wire, so that the events are the frames
- * themselves.
- *
- * @typedef {{code: string, name: string, targets: readonly string[]}} LanguageInfo
- * @typedef {{id: string, epoch: string, model: string, languages: readonly LanguageInfo[],
- *   limits: Readonly<Record<string, number>>, resume_token?: string,
- *   expires_at?: number}} SessionInfo
- * @typedef {{queue_ms: number, compute_ms: number, first_token_ms: number, total_ms: number,
- *   accepted: number, decoded: number}} Timing
- * @typedef {{type: string, code: string, message: string, param?: string,
- *   event_id?: string, retryable?: boolean}} ErrorInfo
- *
- * @typedef {{seq?: number, t_ms?: number}} Stamp what every event of the server carries
- * @typedef {Stamp & {type: "session.created", session: SessionInfo}} SessionCreated
- * @typedef {Stamp & {type: "session.updated", session: Record<string, unknown>}} SessionUpdated
- * @typedef {Stamp & {type: "translation.delta", segment_id: string, target: string,
- *   source_rev: number, append: string, unstable: string, timing?: Timing}} TranslationDelta
- * @typedef {Stamp & {type: "translation.final", segment_id: string, target: string, text: string,
- *   source_text: string, start_ms?: number, end_ms?: number,
- *   stats?: Record<string, unknown>, timing?: Timing}} TranslationFinal
- * @typedef {Stamp & {type: "translation.retracted", segment_id: string,
- *   target?: string}} TranslationRetracted
- * @typedef {Stamp & {type: "session.notice", code: string, message?: string}} SessionNotice
- * @typedef {Stamp & {type: "session.going_away", time_left_ms?: number,
- *   reason?: string}} SessionGoingAway
- * @typedef {Stamp & {type: "session.closed", reason?: string,
- *   usage?: Record<string, number>}} SessionClosed
- * @typedef {Stamp & {type: "error", error: ErrorInfo}} ErrorEvent
- * @typedef {Stamp & {type: "pong", id?: string, server_time?: number,
- *   round_trip_ms?: number}} Pong `round_trip_ms` is measured here
+ * @typedef {import("./protocol.js").ServerEvent} ServerEvent
  *
  * @typedef {"connecting" | "open" | "waiting" | "idle" | "closed"} ConnectionState
  * "waiting" = offline, tries again by itself; "idle" = the server let go of a silent session, the
@@ -50,12 +24,8 @@
  * @typedef {{type: "connection", state: ConnectionState, attempt: number, retry_in_ms: number,
  *   code: number, reason: string}} ConnectionEvent made here, never sent by a server
  *
- * @typedef {SessionCreated | SessionUpdated | TranslationDelta | TranslationFinal |
- *   TranslationRetracted | SessionNotice | SessionGoingAway | SessionClosed | ErrorEvent | Pong |
- *   ConnectionEvent} SessionEvent
- */
-
-/**
+ * @typedef {ServerEvent | ConnectionEvent} SessionEvent
+ *
  * @typedef {object} Environment what tests replace
  * @property {(url: string, protocols: string[]) => WebSocket} open
  * @property {() => number} now milliseconds, monotonic
@@ -91,28 +61,10 @@
  *   waiting: Set<string>}} Commit a commit that some target has not answered with its final
  */
 
-export const SUBPROTOCOL = "tokenspeed.v1";
-
 const FIRST_DELAY_MS = 150;
 const MAX_DELAY_MS = 10_000;
 const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the backoff
 const CLOSE_TIMEOUT_MS = 3_000;
-
-// 1005 and 1006 are made by the browser: closed without a code, and line lost.
-const RETRYABLE_CODES = new Set([1001, 1005, 1006, 1012, 1013]);
-const IDLE_CODE = 4408;
-
-const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
-  1000: "The session has ended",
-  1002: "The server does not speak this protocol",
-  1009: "A message was too big",
-  1011: "The server made an error",
-  4400: "The session settings were refused",
-  4401: "Not signed in",
-  4403: "This page may not use the server",
-  4409: "The session went on elsewhere",
-  4429: "The quota is used up",
-});
 
 /** @type {Environment} */
 const BROWSER = {
@@ -156,6 +108,7 @@ export class Session {
   #env;
   /** @type {Required<Pick<Settings, "source" | "targets" | "mode" | "stability">>} */
   #settings;
+  /** @type {EventQueue<SessionEvent>} */
   #events = new EventQueue();
   /** @type {WebSocket | null} */
   #socket = null;
@@ -570,59 +523,5 @@ export class Session {
   #clear(name) {
     if (this.#timers.has(name)) this.#env.clearTimer(this.#timers.get(name));
     this.#timers.delete(name);
-  }
-}
-
-/**
- * @param {unknown} data one frame
- * @returns {SessionEvent} an `error` event of type "client" for a frame that is no event
- */
-function parseEvent(data) {
-  try {
-    const event = JSON.parse(String(data));
-    if (typeof event?.type === "string") return event;
-  } catch {
-    // falls through to the error below
-  }
-  const message = `Not an event of ${SUBPROTOCOL}: ${String(data).slice(0, 80)}`;
-  return { type: "error", error: { type: "client", code: "invalid_frame", message } };
-}
-
-/** Events between a socket that pushes and one `for await` that pulls. */
-class EventQueue {
-  /** @type {SessionEvent[]} */
-  #events = [];
-  /** @type {((result: IteratorResult<SessionEvent, undefined>) => void) | null} */
-  #waiting = null;
-  #isEnded = false;
-
-  /** @param {SessionEvent} event */
-  push(event) {
-    if (this.#waiting) {
-      this.#waiting({ done: false, value: event });
-      this.#waiting = null;
-    } else {
-      this.#events.push(event);
-    }
-  }
-
-  end() {
-    this.#isEnded = true;
-    this.#waiting?.({ done: true, value: undefined });
-    this.#waiting = null;
-  }
-
-  /** @returns {AsyncIterator<SessionEvent, undefined>} */
-  iterate() {
-    return {
-      next: () => {
-        const value = this.#events.shift();
-        if (value) return Promise.resolve({ done: false, value });
-        if (this.#isEnded) return Promise.resolve({ done: true, value: undefined });
-        return new Promise((resolve) => {
-          this.#waiting = resolve;
-        });
-      },
-    };
   }
 }

@@ -17,7 +17,7 @@ import { View, element, languageName } from "./view.js";
 /**
  * @typedef {import("./client.js").SessionEvent} SessionEvent
  * @typedef {import("./client.js").ConnectionEvent} ConnectionEvent
- * @typedef {import("./client.js").LanguageInfo} LanguageInfo
+ * @typedef {import("./protocol.js").LanguageInfo} LanguageInfo
  * @typedef {import("./settings.js").PageSettings} PageSettings
  */
 

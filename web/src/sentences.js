@@ -13,6 +13,8 @@ const ABBREVIATIONS = new Set(
   ).split(" "),
 );
 
+const MAX_CHARS = 400; // a text without any sentence end is cut at a space by then
+
 const SENTENCE_END = /[.!?…。！？]+["'”’»)\]]*(?=\s)|[。！？]|\n/gu;
 
 /**
@@ -35,7 +37,14 @@ export function splitSentences(text) {
     if (sentence) sentences.push(sentence);
     start = end;
   }
-  return { sentences, rest: text.slice(start).replace(/^\s+/u, "") };
+  let rest = text.slice(start).replace(/^\s+/u, "");
+  while (rest.length > MAX_CHARS) {
+    const space = rest.lastIndexOf(" ", MAX_CHARS);
+    const end = space > 0 ? space : MAX_CHARS;
+    sentences.push(rest.slice(0, end).trim());
+    rest = rest.slice(end).replace(/^\s+/u, "");
+  }
+  return { sentences, rest };
 }
 
 /**
@@ -43,7 +52,8 @@ export function splitSentences(text) {
  * @returns {boolean} whether a pause after this text can be taken for the end of a sentence
  */
 export function endsSentence(text) {
-  return splitSentences(`${text} `).sentences.length > 0 && !splitSentences(`${text} `).rest;
+  const { sentences, rest } = splitSentences(`${text} `);
+  return sentences.length > 0 && rest === "";
 }
 
 /**
