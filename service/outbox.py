@@ -7,11 +7,8 @@ I/O and reads no clock.
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from service.protocol import ServerEvent, TranslationDelta, TranslationFinal, serialise
-
-_E = TypeVar("_E", TranslationDelta, TranslationFinal)
 
 
 @dataclass(slots=True)
@@ -58,6 +55,9 @@ class Outbox:
             if before is not None and isinstance(before.event, TranslationDelta):
                 self.coalesced += 1
                 event = replace(event, append=before.event.append + event.append)
+                if event.timing is None and before.event.timing is not None:
+                    # The end of an update is told even when the next one overtakes it.
+                    event, arrival = replace(event, timing=before.event.timing), before.arrival
                 self._bytes -= before.size
         size = _size(event)
         self._bytes += size
@@ -82,7 +82,9 @@ class Outbox:
         self._bytes = 0
 
 
-def _timed(event: _E, arrival: float | None, now: float) -> _E:
+def _timed(
+    event: TranslationDelta | TranslationFinal, arrival: float | None, now: float
+) -> ServerEvent:
     if event.timing is None or arrival is None:
         return event
     total_ms = round((now - arrival) * 1e3, 3)

@@ -1,0 +1,165 @@
+"""A translator without a model: characters for tokens, capitals for translation.
+
+Fast and predictable: what it says of a source is that source in capitals, and it keeps the rules of
+the real engine (forced beginnings, drafts, supersession).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Hashable, Sequence
+from dataclasses import dataclass, field
+
+from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.request import Completion, Request
+
+LANGUAGES = ("de", "en", "es", "fr")
+_MARKS = 0x110000  # ids from here on are marks, below they are characters
+
+
+def token_text(tokens: Sequence[int]) -> tuple[str, list[int]]:
+    """One character for each id."""
+    return "".join(map(chr, tokens)), list(range(len(tokens) + 1))
+
+
+def ids(text: str) -> tuple[int, ...]:
+    return tuple(map(ord, text))
+
+
+class FakeTokenizer:
+    """Ids are code points."""
+
+    vocab_size = _MARKS + 16
+    bos_id = _MARKS
+    eos_ids = (_MARKS + 1,)
+
+    def encode(self, text: str) -> list[int]:
+        return list(ids(text))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(chr(token) for token in tokens if token < _MARKS)
+
+    def decoder(self) -> "FakeDecoder":
+        return FakeDecoder()
+
+
+class FakeDecoder:
+    def push(self, tokens: Sequence[int]) -> str:
+        return "".join(map(chr, tokens))
+
+
+class FakePrompts:
+    """bos, source, target mark."""
+
+    languages = LANGUAGES
+    pairs = frozenset(
+        [("en", other) for other in ("de", "es", "fr")]
+        + [(other, "en") for other in ("de", "es", "fr")]
+    )
+
+    def build(
+        self, source: str, source_language: str | None, target_language: str, *, is_open: bool
+    ) -> tuple[int, ...]:
+        if target_language not in LANGUAGES:
+            raise ValueError(f"{target_language} is not supported")
+        return (_MARKS, *ids(source), _MARKS + 2 + LANGUAGES.index(target_language))
+
+
+def translation_of(source: str) -> str:
+    """What the fake engine says of a whole source when nothing is forced."""
+    return source.upper()
+
+
+@dataclass
+class FakeBackend:
+    name: str = "fake"
+    max_length: int = 4096
+
+
+@dataclass(frozen=True)
+class FakeStats:
+    steps: int = 0
+    rows: int = 0
+    busy_s: float = 0.0
+    weight_bytes: int = 0
+    running: int = 0
+    waiting: int = 0
+    slots_in_use: int = 0
+    num_slots: int = 1
+    requests: int = 0
+    superseded: int = 0
+    cancelled: int = 0
+    accepted: int = 0
+    decoded: int = 0
+    draft_tokens: int = 0
+    reused_tokens: int = 0
+    failures: int = 0
+
+
+@dataclass
+class FakeEngine:
+    """Answers after `delay_s`; a newer request of a key supersedes the older one."""
+
+    delay_s: float = 0.0
+    is_broken: bool = False
+    backend: FakeBackend = field(default_factory=FakeBackend)
+    clock = staticmethod(time.monotonic)
+    requests: list[Request] = field(default_factory=list)
+    running: dict[Hashable, "FakeGeneration"] = field(default_factory=dict)
+
+    def submit(self, request: Request) -> "FakeGeneration":
+        needed = len(request.prompt) + request.max_new_tokens
+        if needed > self.backend.max_length:
+            raise RequestTooLong(needed, self.backend.max_length)
+        self.requests.append(request)
+        older = self.running.get(request.key)
+        if older is not None and not older.request.is_final:
+            older.end("superseded")
+        generation = FakeGeneration(self, request)
+        self.running[request.key] = generation
+        return generation
+
+    def stats(self) -> FakeStats:
+        return FakeStats(running=len(self.running), requests=len(self.requests))
+
+    def close(self) -> None:
+        self.is_broken = True
+
+
+class FakeGeneration:
+    def __init__(self, engine: FakeEngine, request: Request) -> None:
+        self.engine = engine
+        self.request = request
+        self._reason: str | None = None
+        self._ended = asyncio.Event()
+        if engine.delay_s:
+            asyncio.get_running_loop().call_later(engine.delay_s, self.end, "stop")
+        else:
+            self.end("stop")
+
+    def end(self, reason: str) -> None:
+        if self._reason is None:
+            self._reason = reason
+            self._ended.set()
+            if self.engine.running.get(self.request.key) is self:
+                del self.engine.running[self.request.key]
+
+    def cancel(self) -> None:
+        self.end("cancelled")
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, ...]]:
+        await self._ended.wait()
+        rest = self._output()[len(self.request.forced) :]
+        for start in range(0, len(rest), 5):
+            yield rest[start : start + 5]
+
+    async def result(self) -> Completion:
+        await self._ended.wait()
+        if self.engine.is_broken:
+            raise EngineStopped("the engine was closed")
+        assert self._reason is not None
+        return Completion(self._output(), self._reason, decoded=1)
+
+    def _output(self) -> tuple[int, ...]:
+        forced = self.request.forced
+        said = ids(translation_of("".join(chr(t) for t in self.request.prompt if t < _MARKS)))
+        return (forced + said[len(forced) :])[: max(self.request.max_new_tokens, len(forced))]
