@@ -1,0 +1,279 @@
+"""Routes, start-up and the way down: the service as one Starlette application.
+
+Knows HTTP and WebSockets; sessions are in connection.py and session.py.
+"""
+
+import asyncio
+import logging
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from service import protocol
+from service.auth import Auth, bearer, is_origin_allowed
+from service.config import Config
+from service.connection import Connection, Disconnected, Hub
+from service.metrics import Metrics
+from service.rest import Rest
+from service.translator import Translator
+
+logger = logging.getLogger("service.app")
+
+PAGE_FOLDERS: Final = frozenset({"src", "assets"})
+PAGE_SUFFIXES: Final = frozenset({".html", ".css", ".svg", ".js", ".png", ".ico", ".webmanifest"})
+
+
+def make_hub(
+    config: Config, translator: Translator, model_name: str, stats: Callable[[], Any]
+) -> Hub:
+    """Put together what connections share.
+
+    Args:
+        config: settings, checked.
+        translator: over a running engine.
+        model_name: what clients are told.
+        stats: of the engine, for metrics.
+    """
+    return Hub(
+        config=config,
+        translator=translator,
+        model=translator.model_info(model_name, config.context),
+        auth=Auth(config.api_keys, config.token_s),
+        metrics=Metrics(stats),
+        epoch=secrets.token_hex(4),
+    )
+
+
+def make_app(hub: Hub) -> Starlette:
+    """Return the application."""
+    rest = Rest(hub)
+    routes: list[BaseRoute] = [
+        WebSocketRoute("/v1/stream", lambda websocket: _stream(hub, websocket)),
+        Route("/v1/sessions", lambda request: _sessions(hub, request), methods=["POST"]),
+        Route("/livez", _live),
+        Route("/health", _live),
+        Route("/readyz", lambda request: _ready(hub)),
+        Route("/startupz", lambda request: _ready(hub)),
+        Route("/metrics", lambda request: _metrics(hub)),
+        Route("/translate", rest.translate, methods=["POST"]),
+        Route("/detect", rest.detect, methods=["POST"]),
+        Route("/languages", rest.languages),
+        Route("/frontend/settings", rest.settings),
+    ]
+    if (hub.config.web / "index.html").is_file():
+        routes.append(Mount("/", _Page(directory=hub.config.web, html=True)))
+    return Starlette(routes=routes, lifespan=_lifespan)
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    yield
+
+
+# ---- plain HTTP ----
+
+
+async def _live(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+def _ready(hub: Hub) -> Response:
+    if hub.is_draining:
+        return JSONResponse({"status": "draining"}, 503)
+    return JSONResponse({"status": "ok"})
+
+
+def _metrics(hub: Hub) -> Response:
+    return PlainTextResponse(hub.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+async def _sessions(hub: Hub, request: Request) -> Response:
+    """API key in, a single-use token for a browser out."""
+    key = bearer(request.headers.get("authorization"))
+    if hub.auth.is_required and not hub.auth.is_key(key):
+        error = protocol.make_error("unauthorized", "an API key is needed: Authorization: Bearer")
+        return Response(protocol.serialise(error), 401, media_type="application/json")
+    token, expires_in = hub.auth.issue(hub.now())
+    scheme = "wss" if request.url.scheme == "https" else "ws"
+    return JSONResponse({
+        "session_id": secrets.token_hex(8),
+        "url": f"{scheme}://{request.headers.get('host', request.url.netloc)}/v1/stream",
+        "token": token,
+        "expires_in": expires_in,
+    })  # fmt: skip
+
+
+class _Page(StaticFiles):
+    """The page's files, and nothing else of its folder (its tests, its tools)."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        parts = Path(path).parts
+        is_top = len(parts) < 2 and (path in (".", "") or Path(path).suffix in PAGE_SUFFIXES)
+        if not is_top and (not parts or parts[0] not in PAGE_FOLDERS):
+            raise HTTPException(404)
+        response = await super().get_response(path, scope)
+        response.headers["x-content-type-options"] = "nosniff"
+        response.headers["referrer-policy"] = "no-referrer"
+        response.headers["cache-control"] = "no-cache"  # revalidated, so an update shows at once
+        return response
+
+
+# ---- the socket ----
+
+
+class _Socket:
+    """A Starlette WebSocket in the words of `connection.Socket`."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> str | bytes:
+        try:
+            message = await self._websocket.receive()
+        except (WebSocketDisconnect, RuntimeError) as exc:
+            raise Disconnected from exc
+        if message["type"] == "websocket.disconnect":
+            raise Disconnected
+        text: str | None = message.get("text")
+        return message["bytes"] if text is None else text
+
+    async def send(self, frame: str) -> None:
+        try:
+            await self._websocket.send({"type": "websocket.send", "text": frame})
+        except (WebSocketDisconnect, RuntimeError) as exc:
+            raise Disconnected from exc
+
+    async def close(self, code: int, reason: str) -> None:
+        try:
+            await self._websocket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError) as exc:
+            raise Disconnected from exc
+
+    def abort(self) -> None:
+        abort = self._websocket.scope["extensions"].get("tokenspeed.abort")
+        if abort is not None:
+            abort["call"]()
+
+
+async def _stream(hub: Hub, websocket: WebSocket) -> None:
+    headers, config = websocket.headers, hub.config
+    is_local = config.is_open and config.is_loopback
+    origin = headers.get("origin")
+    if not is_origin_allowed(origin, headers.get("host"), config.origins, is_local=is_local):
+        hub.metrics.refused.labels("forbidden_origin").inc()
+        await websocket.close(1008)  # before it is accepted: the client gets HTTP 403
+        return
+    offered = websocket.scope.get("subprotocols", [])
+    is_offered = protocol.SUBPROTOCOL in offered
+    await websocket.accept(subprotocol=protocol.SUBPROTOCOL if is_offered else None)
+    line = _Socket(websocket)
+    try:
+        if offered and not is_offered:
+            await line.close(protocol.CLOSE_BAD_SESSION, f"speak {protocol.SUBPROTOCOL}")
+        elif hub.is_draining:
+            await _turn_away(hub, line, "overloaded", "the server is going away")
+        elif len(hub.connections) >= config.max_sessions:
+            await _turn_away(hub, line, "too_many_sessions", "all sessions are taken")
+        else:
+            credential = websocket.query_params.get("token")
+            credential = bearer(headers.get("authorization")) or credential
+            await Connection(hub, line, secrets.token_hex(8)).run(credential)
+    except Disconnected:
+        logger.debug("client left at the door")
+
+
+async def _turn_away(hub: Hub, line: _Socket, code: str, message: str) -> None:
+    hub.metrics.refused.labels(code).inc()
+    await line.send(protocol.serialise(protocol.make_error(code, message)))
+    await line.close(protocol.CLOSE_OVERLOADED, message)
+
+
+# ---- the server ----
+
+
+class _WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, plus a way to cut off a client that does not read."""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        scope: Any = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"]["tokenspeed.abort"] = {"call": self.transport.abort}
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but a signal drains first: its own way down closes sockets with 1012 at once.
+
+    Args:
+        hub: shared state of the service.
+        on_started: called once connections are taken.
+    """
+
+    def __init__(self, hub: Hub, on_started: Callable[[], None] = lambda: None) -> None:
+        config = hub.config
+        super().__init__(
+            uvicorn.Config(
+                make_app(hub),
+                host=config.host,
+                port=config.port,
+                ws=_WebSocketProtocol,
+                ws_max_size=config.limits.frame_bytes,
+                ws_ping_interval=20.0,
+                ws_ping_timeout=20.0,
+                ws_per_message_deflate=config.deflate,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._hub = hub
+        self._on_started = on_started
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain: asyncio.Task[None] | None = None
+
+    async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super()._serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, go at once at the second."""
+        if self._loop is None or self._hub.is_draining:
+            self.should_exit = self.force_exit = True
+            return
+        # Not passed on to uvicorn, which would raise the signal again after a clean exit.
+        self._hub.is_draining = True
+        self._loop.call_soon_threadsafe(self._begin_drain, signal.Signals(sig).name)
+
+    def _begin_drain(self, cause: str) -> None:
+        logger.info("draining", extra={"data": {"cause": cause}})
+        self._drain = asyncio.ensure_future(self._drain_all())
+
+    async def _drain_all(self) -> None:
+        """Tell every session, wait until they are done, then let uvicorn stop."""
+        for connection in list(self._hub.connections):
+            connection.drain(self._hub.config.drain_s)
+        ended = [asyncio.ensure_future(c.ended.wait()) for c in self._hub.connections]
+        if ended:
+            await asyncio.wait(ended, timeout=self._hub.config.drain_s)
+        self.should_exit = True

@@ -1,0 +1,88 @@
+"""Who may connect: API keys, single-use tokens, and the origin of a page.
+
+Knows secrets and headers; does not know sockets and reads no clock.
+"""
+
+import hmac
+import secrets
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from service.errors import AuthError
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Auth:
+    """Checks credentials.
+
+    Args:
+        api_keys: long-lived secrets of servers; none means that nobody is asked.
+        token_s: life of a token in seconds.
+    """
+
+    def __init__(self, api_keys: Sequence[str], token_s: float) -> None:
+        self._keys = [key.encode() for key in api_keys]
+        self._token_s = token_s
+        self._tokens: dict[str, float] = {}  # token -> when it expires
+
+    @property
+    def is_required(self) -> bool:
+        """Whether credentials are asked for."""
+        return bool(self._keys)
+
+    def is_key(self, candidate: str | None) -> bool:
+        """Whether this is an API key; the time it takes says nothing about the keys."""
+        given = (candidate or "").encode()
+        # All keys are compared, so that the time does not tell which one came close.
+        return any([hmac.compare_digest(given, key) for key in self._keys])
+
+    def issue(self, now: float) -> tuple[str, float]:
+        """Return a fresh single-use token and its life in seconds."""
+        self._tokens = {token: end for token, end in self._tokens.items() if end > now}
+        token = secrets.token_urlsafe(32)
+        self._tokens[token] = now + self._token_s
+        return token, self._token_s
+
+    def check(self, credential: str | None, now: float) -> None:
+        """Accept an API key, or use up a token.
+
+        Raises:
+            AuthError: it is neither, or the token is expired or was used.
+        """
+        if not self.is_required or self.is_key(credential):
+            return
+        # The token is a random name of 256 bits: a dictionary look-up gives nothing away.
+        expires = self._tokens.pop(credential or "", None)
+        if expires is None:
+            raise AuthError("the token or key is missing, unknown or used up")
+        if expires <= now:
+            raise AuthError("the token has expired")
+
+
+def bearer(header: str | None) -> str | None:
+    """Return the credential of an Authorization header."""
+    scheme, _, value = (header or "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" and value.strip() else None
+
+
+def is_origin_allowed(
+    origin: str | None, host: str | None, allowed: Sequence[str], *, is_local: bool
+) -> bool:
+    """Whether a page of this origin may open a socket; CORS does not protect WebSockets.
+
+    Args:
+        origin: header of the request; browsers always send it, other clients do not.
+        host: header of the request.
+        allowed: origins of other sites that may connect.
+        is_local: whether the service is open to this machine alone. Then the host must be this
+            machine by name too, or a foreign page could reach it by pointing its own name here.
+    """
+    if origin is None:
+        return True
+    if origin in allowed:
+        return True
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() != (host or "").lower():
+        return False
+    return not is_local or parts.hostname in _LOOPBACK

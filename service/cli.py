@@ -1,0 +1,138 @@
+"""`tokenspeed serve`, and the entry point with all commands."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from service.config import Config, load_config
+from service.errors import ConfigError
+from tokenspeed.cli import build_parser, run
+from tokenspeed.config import EngineConfig
+from tokenspeed.errors import TokenSpeedError
+from tokenspeed.loading import BACKENDS, LoadedModel, load_engine
+
+
+def main() -> int:
+    """Run `tokenspeed`."""
+    parser, subparsers = build_parser()
+    add_parser(subparsers)
+    return run(parser)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `serve`."""
+    parser = subparsers.add_parser("serve", help="start the live translation service")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="default: the shipped model")
+    parser.add_argument("--host", help="default: 127.0.0.1")
+    parser.add_argument("--port", type=int, help="default: 8000; 0 takes any free port")
+    parser.add_argument("--device", choices=["auto", *BACKENDS], help="default: auto")
+    parser.add_argument("--web", type=Path, metavar="DIR", help="folder of the page")
+    parser.add_argument(
+        "--insecure",
+        action="store_const",
+        const=True,
+        help="listen beyond this machine without API keys",
+    )
+    parser.set_defaults(run=serve)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Run the service until a signal; return the exit code."""
+    from service import logs
+
+    try:
+        config = load_config(
+            model=options.model,
+            host=options.host,
+            port=options.port,
+            device=options.device,
+            web=options.web,
+            is_insecure=options.insecure,
+        )
+        config.check()
+        listener = bind(config)
+    except ConfigError as exc:
+        return _refuse(exc)
+    logs.configure(config.log_level)
+    with listener:
+        try:
+            model = load_engine(
+                config.model, device=config.device, config=EngineConfig(num_slots=slots(config))
+            )
+        except (TokenSpeedError, ValueError) as exc:
+            return _refuse(exc)
+        with contextlib.closing(model):
+            return asyncio.run(_serve(config, model, listener))
+
+
+def slots(config: Config) -> int:
+    """Return how many sequences the engine keeps: one each for most sessions, two to begin with."""
+    return max(16, min(2 * config.max_sessions, 64))
+
+
+def bind(config: Config) -> socket.socket:
+    """Open the port before the model is loaded, so that a port in use is told at once.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(256)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, OverflowError) as exc:
+        problem = getattr(exc, "strerror", None) or str(exc)
+        raise ConfigError(f"{config.host}:{config.port}", problem.lower()) from exc
+    return listener
+
+
+async def _serve(config: Config, model: LoadedModel, listener: socket.socket) -> int:
+    from service.app import Server, make_hub
+    from service.translator import Translator
+
+    engine = model.engine
+    translator = Translator(
+        engine,
+        model.tokenizer,
+        model.prompts,
+        max_length=engine.backend.max_length,
+        budget_s=config.budget_ms / 1e3,
+    )
+    hub = make_hub(config, translator, model.name, engine.stats)
+    # Nobody's first caption pays for what the first step of a backend costs.
+    for source, target in sorted(model.prompts.pairs)[:1]:
+        await translator.whole("One two three.", source, target)
+    await Server(hub, lambda: _announce(config, model, listener)).serve(sockets=[listener])
+    return 0
+
+
+def _announce(config: Config, model: LoadedModel, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    name = "127.0.0.1" if host in ("0.0.0.0", "::") else config.host
+    url = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    backend = model.engine.backend.name
+    print(f"TokenSpeed is ready on {url} (model {model.name}, {backend})", flush=True)
+    data = {"url": url, "model": model.name, "backend": backend}
+    logging.getLogger("service.cli").info("ready", extra={"data": data})
+
+
+def _refuse(problem: Exception) -> int:
+    print(f"tokenspeed: {problem}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

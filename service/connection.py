@@ -1,0 +1,350 @@
+"""One socket and its session: reads frames, runs jobs, writes events.
+
+All decisions are the session's; this file owns the tasks, the clock and the socket.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from service import protocol
+from service.auth import Auth
+from service.config import Config
+from service.errors import AuthError, ProtocolError, TranslationFailed
+from service.logs import text_data
+from service.metrics import Metrics
+from service.outbox import Outbox
+from service.session import Action, Close, ModelInfo, Send, Session, Start, Stop
+from service.stream import Job
+from service.translator import Running, Translator
+
+logger = logging.getLogger("service.connection")
+
+GRACE_S: Final = 5.0  # for a client to take the last frames and the close
+FIRST_MESSAGE_S: Final = 10.0  # for credentials in the first message
+
+
+class Disconnected(Exception):
+    """The client is gone."""
+
+
+class Socket(Protocol):
+    """What a connection needs of a WebSocket."""
+
+    async def receive(self) -> str | bytes:
+        """Return the next frame, or raise Disconnected."""
+        ...
+
+    async def send(self, frame: str) -> None:
+        """Hand a frame over, waiting while the client reads too slowly; or raise Disconnected."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the line at once."""
+        ...
+
+
+@dataclass
+class Hub:
+    """What all connections share.
+
+    Attributes:
+        connections: open ones, authenticated or not.
+        is_draining: the service is going away and takes nobody new.
+    """
+
+    config: Config
+    translator: Translator
+    model: ModelInfo
+    auth: Auth
+    metrics: Metrics
+    epoch: str
+    connections: set["Connection"] = field(default_factory=set)
+    is_draining: bool = False
+
+    def now(self) -> float:
+        """Seconds on the engine's clock."""
+        return self.translator.engine.clock()
+
+
+class Connection:
+    """Serves one client until it or the session ends; `ended` is set then.
+
+    Args:
+        hub: shared state.
+        socket: accepted already.
+        session_id: unique.
+    """
+
+    def __init__(self, hub: Hub, socket: Socket, session_id: str) -> None:
+        now = hub.now()
+        self.ended = asyncio.Event()
+        limits = hub.config.limits
+        self._hub = hub
+        self._socket = socket
+        self._session = Session(session_id, hub.model, limits, hub.translator.token_text, now)
+        self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now)
+        self._running: dict[tuple[str, str, str, int], Running] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._has_news = asyncio.Event()
+        self._changed_tick = asyncio.Event()
+        self._close: Close | None = None
+        self._cut_off: asyncio.TimerHandle | None = None
+        self._is_created = False
+
+    async def run(self, credential: str | None) -> None:
+        """Serve the client; returns once the connection is closed."""
+        hub = self._hub
+        hub.connections.add(self)
+        started = hub.now()
+        code = protocol.CLOSE_INTERNAL
+        try:
+            first = await self._authenticate(credential)
+            hub.metrics.sessions.inc()
+            self._is_created = True
+            self._do(self._session.open(hub.now(), hub.epoch))
+            if first is not None:
+                self._take(first)
+            if hub.is_draining:  # the drain began while credentials were awaited
+                self.drain(hub.config.drain_s)
+            code = await self._serve()
+        except AuthError as exc:
+            code = await self._refuse(exc)
+        except Disconnected:
+            code = 1006
+        except Exception:
+            # The connection's edge: a bug of ours ends this session, not the service.
+            logger.exception("session failed", extra={"data": {"session": self._session.id}})
+            await self._end(protocol.CLOSE_INTERNAL, "internal error")
+        finally:
+            hub.connections.discard(self)
+            self.ended.set()
+            if self._cut_off is not None:
+                self._cut_off.cancel()
+            for running in self._running.values():
+                running.cancel()
+            for task in self._jobs:
+                task.cancel()
+            self._report(code, hub.now() - started)
+
+    def drain(self, time_left_s: float) -> None:
+        """Finish every segment, then close."""
+        if self._is_created:
+            self._do(self._session.drain(time_left_s, self._hub.now()))
+        else:
+            self._begin_close(Close(protocol.CLOSE_OVERLOADED, "going away"))
+
+    # ---- before the session ----
+
+    async def _authenticate(self, credential: str | None) -> str | bytes | None:
+        """Check the credentials; return the first frame where they came in it.
+
+        Raises:
+            AuthError: they are missing or wrong.
+            Disconnected: the client left.
+        """
+        auth = self._hub.auth
+        if not auth.is_required or credential is not None:
+            auth.check(credential, self._hub.now())
+            return None
+        try:
+            frame = await asyncio.wait_for(self._socket.receive(), FIRST_MESSAGE_S)
+            event = protocol.parse_client(frame)
+        except TimeoutError:
+            raise AuthError("no credentials came") from None
+        except ProtocolError as exc:
+            raise AuthError("the first message must be a session.update with a token") from exc
+        auth.check(getattr(event, "token", None), self._hub.now())
+        return frame
+
+    async def _refuse(self, exc: AuthError) -> int:
+        self._hub.metrics.refused.labels("unauthorized").inc()
+        self._outbox.push(protocol.make_error("unauthorized", str(exc), "token"))
+        popped = self._outbox.pop(self._hub.now())
+        assert popped is not None
+        try:
+            await self._socket.send(popped[1])
+        except Disconnected:
+            return 1006
+        await self._end(protocol.CLOSE_UNAUTHENTICATED, "unauthorized")
+        return protocol.CLOSE_UNAUTHENTICATED
+
+    # ---- the session ----
+
+    async def _serve(self) -> int:
+        """Run until the session is closed or the client gone; return the close code."""
+        writer = asyncio.create_task(self._write())
+        others: list[asyncio.Task[None]] = [
+            asyncio.create_task(self._read()),
+            asyncio.create_task(self._tick()),
+        ]
+        try:
+            await asyncio.wait([writer, *others], return_when=asyncio.FIRST_COMPLETED)
+            for task in others:
+                if task.done():
+                    task.result()  # raises what ended it
+            return await writer
+        finally:
+            for task in (writer, *others):
+                task.cancel()
+            await asyncio.gather(writer, *others, return_exceptions=True)
+
+    async def _read(self) -> None:
+        while True:
+            self._take(await self._socket.receive())
+
+    def _take(self, frame: str | bytes) -> None:
+        now = self._hub.now()
+        try:
+            event = protocol.parse_client(frame)
+        except ProtocolError as exc:
+            self._do(self._session.refuse(exc, now))
+        else:
+            self._do(self._session.receive(event, now, time.time()))
+
+    async def _write(self) -> int:
+        while True:
+            await self._has_news.wait()
+            self._has_news.clear()
+            while (popped := self._outbox.pop(self._hub.now())) is not None:
+                await self._socket.send(popped[1])
+            if self._close is not None:
+                await self._end(self._close.code, self._close.reason)
+                return self._close.code
+
+    async def _tick(self) -> None:
+        while True:
+            delay = self._session.next_tick() - self._hub.now()
+            self._changed_tick.clear()
+            try:
+                await asyncio.wait_for(self._changed_tick.wait(), min(max(delay, 0.0), 3600.0))
+            except TimeoutError:
+                self._do(self._session.tick(self._hub.now()))
+
+    def _do(self, actions: list[Action]) -> None:
+        """Carry out what the session decided."""
+        for action in actions:
+            if isinstance(action, Send):
+                self._push(action)
+            elif isinstance(action, Start):
+                self._start(action.job)
+            elif isinstance(action, Stop):
+                running = self._running.pop(action.key, None)
+                if running is not None:
+                    running.cancel()
+            else:
+                self._begin_close(action)
+        self._changed_tick.set()
+        self._has_news.set()
+
+    def _push(self, send: Send) -> None:
+        if self._close is not None:
+            return
+        event = send.event
+        if isinstance(event, protocol.Error):
+            self._hub.metrics.errors.labels(event.error.code).inc()
+        if isinstance(event, protocol.TranslationFinal):
+            self._log_final(event)
+        self._outbox.push(event, send.arrival)
+        if self._outbox.is_over:
+            self._hub.metrics.slow.inc()
+            self._outbox.clear()
+            message = "frames were read too slowly"
+            self._outbox.push(protocol.SessionNotice("slow_consumer", message))
+            self._begin_close(Close(protocol.CLOSE_OVERLOADED, "slow consumer"))
+        self._has_news.set()
+
+    def _start(self, job: Job) -> None:
+        pair = (job.source_language or "auto", job.target)
+        kind = "final" if job.work.is_final else "partial"
+        self._hub.metrics.updates.labels(*pair, kind).inc()
+        try:
+            running = self._hub.translator.start(job)
+        except TranslationFailed as exc:
+            self._fail(job, exc)
+            return
+        self._running[job.key] = running
+        task = asyncio.create_task(self._follow(job, running))
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    async def _follow(self, job: Job, running: Running) -> None:
+        """Tell the session of a job's progress and end."""
+        hub, session = self._hub, self._session
+        try:
+            async for tokens in running.outputs():
+                self._do(session.progress(job, tokens, hub.now()))
+            outcome = await running.outcome()
+        except TranslationFailed as exc:
+            self._fail(job, exc)
+            return
+        except Exception:
+            # As at the edge of the connection: without this, a bug would leave the session waiting.
+            logger.exception("job failed", extra={"data": {"session": self._session.id}})
+            self._begin_close(Close(protocol.CLOSE_INTERNAL, "internal error"))
+            return
+        finally:
+            if self._running.get(job.key) is running:
+                del self._running[job.key]
+        now = hub.now()
+        pair = (job.source_language or "auto", job.target)
+        kind = "final" if job.work.is_final else "partial"
+        if outcome.is_current:
+            hub.metrics.update_seconds.labels(*pair, kind).observe(now - job.arrival)
+        else:
+            hub.metrics.superseded.labels(*pair).inc()
+        if outcome.timing is not None:
+            hub.metrics.queue_seconds.labels(*pair).observe(outcome.timing.queue_ms / 1e3)
+            hub.metrics.tokens.labels(*pair, "accepted").inc(outcome.timing.accepted)
+            hub.metrics.tokens.labels(*pair, "decoded").inc(outcome.timing.decoded)
+        self._do(session.complete(job, outcome, now))
+
+    def _fail(self, job: Job, exc: TranslationFailed) -> None:
+        data = {"session": self._session.id, "target": job.target, "problem": str(exc)}
+        logger.warning("translation failed", extra={"data": data})
+        self._do(self._session.fail(job, exc.code, str(exc), self._hub.now()))
+
+    # ---- the end ----
+
+    def _begin_close(self, close: Close) -> None:
+        """Close once everything is sent; a client that does not take it is cut off."""
+        if self._close is None:
+            self._close = close
+            self._cut_off = asyncio.get_running_loop().call_later(GRACE_S, self._socket.abort)
+        self._has_news.set()
+
+    async def _end(self, code: int, reason: str) -> None:
+        try:
+            await asyncio.wait_for(self._socket.close(code, reason), GRACE_S)
+        except Disconnected:
+            pass
+        except TimeoutError:
+            self._socket.abort()
+
+    def _log_final(self, event: protocol.TranslationFinal) -> None:
+        data = {
+            "session": self._session.id,
+            "target": event.target,
+            "updates": event.stats.updates,
+            "erased": event.stats.erased,
+            "final_ms": event.stats.final_ms,
+            **text_data(self._hub.config.log_text, source=event.source_text, text=event.text),
+        }
+        logger.debug("segment done", extra={"data": data})
+
+    def _report(self, code: int, seconds: float) -> None:
+        metrics, counters = self._hub.metrics, self._session.counters
+        metrics.closed.labels(str(code)).inc()
+        if self._is_created:
+            metrics.sessions.dec()
+        metrics.stale.inc(counters.stale_revisions)
+        metrics.coalesced.labels("revisions").inc(counters.coalesced)
+        metrics.coalesced.labels("deltas").inc(self._outbox.coalesced)
+        data = {"session": self._session.id, "code": code, "seconds": round(seconds, 3)}
+        logger.info("session ended", extra={"data": data})

@@ -1,0 +1,46 @@
+"""Structured logs: one JSON object a line, and never the text that users send.
+
+Callers put facts into `extra={"data": {...}}`. Text goes through `text_data`, which is empty unless
+the operator asked for it.
+"""
+
+import logging
+from typing import Any
+
+import orjson
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "data", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def configure(level: str) -> None:
+    """Send all logs to standard error as JSON."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # uvicorn logs the query of each request, and a query may hold a token.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+        logger.setLevel("WARNING")
+
+
+def text_data(is_wanted: bool, **texts: str) -> dict[str, str]:
+    """Return the texts where logging them was asked for."""
+    return texts if is_wanted else {}

@@ -1,0 +1,104 @@
+"""What operators see: Prometheus metrics, labelled by language pair and never by session."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tokenspeed.engine import EngineStats
+
+BUCKETS = (0.01, 0.02, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1.0, 2.0)  # seconds
+
+
+class Metrics:
+    """Counters of one service; each has its own registry, so that tests do not share any."""
+
+    def __init__(self, engine_stats: Callable[[], EngineStats]) -> None:
+        self.registry = CollectorRegistry()
+        pair = ("source", "target")
+        self.sessions = Gauge("tokenspeed_sessions", "Open sessions", registry=self.registry)
+        self.closed = Counter(
+            "tokenspeed_sessions_closed", "Ended sessions", ("code",), registry=self.registry
+        )
+        self.refused = Counter(
+            "tokenspeed_sessions_refused", "Refused sessions", ("reason",), registry=self.registry
+        )
+        self.updates = Counter(
+            "tokenspeed_updates", "Translations begun", (*pair, "kind"), registry=self.registry
+        )
+        self.superseded = Counter(
+            "tokenspeed_updates_superseded",
+            "Translations that a newer revision cut short",
+            pair,
+            registry=self.registry,
+        )
+        self.update_seconds = Histogram(
+            "tokenspeed_update_seconds",
+            "From the arrival of a revision to its whole translation",
+            (*pair, "kind"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.queue_seconds = Histogram(
+            "tokenspeed_queue_seconds",
+            "From submission to the engine's first step",
+            pair,
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.tokens = Counter(
+            "tokenspeed_tokens", "Output tokens", (*pair, "kind"), registry=self.registry
+        )
+        self.coalesced = Counter(
+            "tokenspeed_coalesced",
+            "Revisions or deltas that a newer one replaced",
+            ("where",),
+            registry=self.registry,
+        )
+        self.stale = Counter(
+            "tokenspeed_stale_revisions", "Revisions that came too late", registry=self.registry
+        )
+        self.slow = Counter(
+            "tokenspeed_slow_consumers", "Closed for reading too slowly", registry=self.registry
+        )
+        self.errors = Counter(
+            "tokenspeed_errors", "Errors told to clients", ("code",), registry=self.registry
+        )
+        self.requests = Counter(
+            "tokenspeed_rest_requests", "Requests of the REST endpoints", ("path", "status"),
+            registry=self.registry,
+        )  # fmt: skip
+        self.registry.register(_EngineCollector(engine_stats))
+
+    def render(self) -> bytes:
+        """Return the text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+
+class _EngineCollector(Collector):
+    """Reads the engine's own counters when somebody asks."""
+
+    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._stats()
+        gauges: dict[str, float] = {
+            "running": stats.running,
+            "waiting": stats.waiting,
+            "slots": stats.num_slots,
+            "slots_in_use": stats.slots_in_use,
+        }
+        counters: dict[str, float] = {
+            "steps": stats.steps,
+            "rows": stats.rows,
+            "busy_seconds": stats.busy_s,
+            "failures": stats.failures,
+            "draft_tokens": stats.draft_tokens,
+            "reused_tokens": stats.reused_tokens,
+        }
+        for name, value in gauges.items():
+            yield GaugeMetricFamily(f"tokenspeed_engine_{name}", f"Engine: {name}", value=value)
+        for name, value in counters.items():
+            yield CounterMetricFamily(f"tokenspeed_engine_{name}", f"Engine: {name}", value=value)

@@ -1,0 +1,163 @@
+"""The endpoints of LibreTranslate: whole texts over plain HTTP.
+
+`POST /translate`, `GET /languages`, `POST /detect`, `GET /frontend/settings`; JSON or form. Knows
+requests; translations are the translator's.
+"""
+
+import asyncio
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.auth import bearer
+from service.connection import Hub
+from service.detect import detect
+from service.errors import TranslationFailed
+from service.words import count_words
+
+MAX_BODY_BYTES: Final = 256 * 1024
+MAX_TEXTS: Final = 64
+MAX_CHARS: Final = 20_000  # of all texts of one request
+
+
+class RestError(Exception):
+    """A request that gets an error status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class Rest:
+    """Answers whole texts.
+
+    Args:
+        hub: shared state of the service.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def translate(self, request: Request) -> Response:
+        """Translate `q`, a string or a list of strings."""
+        try:
+            return self._reply(request, await self._translate(request))
+        except RestError as exc:
+            return self._reply(request, {"error": str(exc)}, exc.status)
+
+    async def detect(self, request: Request) -> Response:
+        """Guess the language of `q`."""
+        try:
+            body = await self._body(request)
+            text = _string(body, "q")
+            return self._reply(request, [
+                {"language": language, "confidence": confidence}
+                for language, confidence in detect(text, self._codes())
+            ])  # fmt: skip
+        except RestError as exc:
+            return self._reply(request, {"error": str(exc)}, exc.status)
+
+    async def languages(self, request: Request) -> Response:
+        """List what can be translated into what."""
+        return self._reply(request, [
+            {"code": info.code, "name": info.name, "targets": list(info.targets)}
+            for info in self._hub.model.languages
+        ])  # fmt: skip
+
+    async def settings(self, request: Request) -> Response:
+        """Tell a LibreTranslate user interface what is there."""
+        return self._reply(request, {
+            "apiKeys": self._hub.auth.is_required,
+            "keyRequired": self._hub.auth.is_required,
+            "charLimit": MAX_CHARS,
+            "suggestions": False,
+            "supportedFilesFormat": [],
+            "language": {
+                "source": {"code": "auto", "name": "Auto Detect"},
+                "target": {"code": self._codes()[0], "name": self._hub.model.languages[0].name},
+            },
+        })  # fmt: skip
+
+    async def _translate(self, request: Request) -> dict[str, Any]:
+        body = await self._body(request)
+        raw: Any = body.get("q")
+        texts: list[str] = raw if isinstance(raw, list) else [raw]
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise RestError(400, "Invalid request: missing q parameter")
+        if len(texts) > MAX_TEXTS or sum(map(len, texts)) > MAX_CHARS:
+            raise RestError(413, f"at most {MAX_TEXTS} texts and {MAX_CHARS} characters")
+        if body.get("format", "text") not in ("text", ""):
+            raise RestError(400, f"format is {body['format']!r}, only 'text' is supported")
+        source, target = _code(body, "source"), _code(body, "target")
+        guesses = [detect(text, self._codes())[0] for text in texts]
+        known = None if source == "auto" else source
+        if not self._hub.model.translates(known, target):
+            raise RestError(400, f"translation from {source} to {target} is not supported")
+        try:
+            found = await asyncio.gather(*(self._one(text, known, target) for text in texts))
+        except TranslationFailed as exc:
+            raise RestError(413 if exc.code == "text_too_long" else 503, str(exc)) from exc
+        is_list = isinstance(raw, list)
+        reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
+        if known is None:
+            detected = [{"language": code, "confidence": share} for code, share in guesses]
+            reply["detectedLanguage"] = detected if is_list else detected[0]
+        return reply
+
+    async def _one(self, text: str, source: str | None, target: str) -> str:
+        if not count_words(text):
+            return text
+        return await self._hub.translator.whole(text, source, target)
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        """Read a JSON object or a form, and check the key.
+
+        Raises:
+            RestError: the body or the key is wrong.
+        """
+        data = b""
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > MAX_BODY_BYTES:
+                raise RestError(413, f"at most {MAX_BODY_BYTES} bytes")
+        body = _read_body(data, request.headers.get("content-type", ""))
+        auth = self._hub.auth
+        given = bearer(request.headers.get("authorization")) or str(body.get("api_key") or "")
+        if auth.is_required and not auth.is_key(given):
+            raise RestError(403, "an API key is needed: Authorization: Bearer, or api_key")
+        return body
+
+    def _codes(self) -> list[str]:
+        return [info.code for info in self._hub.model.languages]
+
+    def _reply(self, request: Request, value: Any, status: int = 200) -> Response:
+        self._hub.metrics.requests.labels(request.url.path, str(status)).inc()
+        return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def _read_body(data: bytes, content_type: str) -> dict[str, Any]:
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        found = parse_qs(data.decode("utf-8", "replace"), keep_blank_values=True)
+        return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise RestError(400, "the body is neither JSON nor a form") from exc
+    if not isinstance(body, dict):
+        raise RestError(400, "the body must be a JSON object")
+    return body
+
+
+def _string(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value or len(value) > MAX_CHARS:
+        raise RestError(400, f"Invalid request: missing {name} parameter")
+    return value
+
+
+def _code(body: dict[str, Any], name: str) -> str:
+    """`EN_us` -> `en`."""
+    return _string(body, name).replace("_", "-").split("-")[0].lower()

@@ -1,0 +1,223 @@
+"""From jobs to engine requests and back: prompts, deadlines, caps and text.
+
+The one place where the service touches the engine. Knows ids and requests; does not know sessions,
+policies' state or sockets.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, Protocol
+
+from service.errors import TranslationFailed
+from service.protocol import LanguageInfo, Timing
+from service.segmenter import split
+from service.session import ModelInfo, Outcome
+from service.stream import Job
+from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.prompt import LANGUAGE_NAMES, PromptFormat
+from tokenspeed.request import Completion, Request
+from tokenspeed.translate import length_cap
+
+MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
+
+
+class Generation(Protocol):
+    """The engine's promise of an output."""
+
+    def __aiter__(self) -> AsyncIterator[tuple[int, ...]]: ...
+    async def result(self) -> Completion: ...
+    def cancel(self) -> None: ...
+
+
+class Decoder(Protocol):
+    """Turns a growing sequence of ids into whole characters."""
+
+    def push(self, ids: Sequence[int]) -> str: ...
+
+
+class Tokenizer(Protocol):
+    """What the service needs of `tokenspeed.tokenizer.Tokenizer`."""
+
+    def encode(self, text: str) -> list[int]: ...
+    def decoder(self) -> Decoder: ...
+
+
+class Engine(Protocol):
+    """What the service needs of `tokenspeed.engine.Engine`."""
+
+    @property
+    def clock(self) -> Callable[[], float]: ...
+    def submit(self, request: Request) -> Generation: ...
+
+
+class Running:
+    """A job that the engine works on."""
+
+    def __init__(self, job: Job, generation: Generation, skip: int) -> None:
+        self.job = job
+        self._generation = generation
+        self._skip = skip  # forced ids that are context, not output
+
+    def cancel(self) -> None:
+        """Stop before the engine's next step."""
+        self._generation.cancel()
+
+    async def outputs(self) -> AsyncIterator[tuple[int, ...]]:
+        """Yield the output so far, each time that it has grown.
+
+        Raises:
+            TranslationFailed: the engine could not go on.
+        """
+        tokens = self.job.work.forced
+        try:
+            async for new in self._generation:
+                tokens += new
+                yield tokens
+        except EngineStopped as exc:
+            raise TranslationFailed("internal", str(exc)) from exc
+
+    async def outcome(self) -> Outcome:
+        """Wait for the end.
+
+        Raises:
+            TranslationFailed: the engine could not go on.
+        """
+        try:
+            completion = await self._generation.result()
+        except EngineStopped as exc:
+            raise TranslationFailed("internal", str(exc)) from exc
+        return Outcome(
+            tokens=completion.tokens[self._skip :],
+            is_whole=completion.finish_reason == "stop",
+            is_current=completion.finish_reason in ("stop", "length"),
+            timing=Timing(
+                queue_ms=round(completion.queue_ms, 3),
+                compute_ms=round(completion.compute_ms, 3),
+                first_token_ms=round(completion.first_token_ms, 3),
+                total_ms=round(completion.total_ms, 3),
+                accepted=completion.accepted,
+                decoded=completion.decoded,
+            ),
+        )
+
+
+class Translator:
+    """Asks an engine for translations.
+
+    Args:
+        engine, tokenizer, prompts: of one model.
+        max_length: positions of one slot of the engine.
+        budget_s: how soon after its arrival an update is due.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        prompts: PromptFormat,
+        max_length: int,
+        budget_s: float,
+    ) -> None:
+        self.engine = engine
+        self.prompts = prompts
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self._budget_s = budget_s
+
+    def token_text(self, tokens: Sequence[int]) -> tuple[str, list[int]]:
+        """Return the text of ids, whole characters only, and how much of it each id completes."""
+        decoder = self._tokenizer.decoder()
+        text, offsets = "", [0]
+        for token in tokens:
+            text += decoder.push([token])
+            offsets.append(len(text))
+        return text, offsets
+
+    def model_info(self, name: str, default_context: int = 0) -> ModelInfo:
+        """Return what sessions must know of the model."""
+        pairs = sorted(self.prompts.pairs)
+        languages = tuple(
+            LanguageInfo(
+                code, LANGUAGE_NAMES.get(code, code), tuple(t for s, t in pairs if s == code)
+            )
+            for code in dict.fromkeys(source for source, _ in pairs)
+        )
+        return ModelInfo(name, languages, default_context)
+
+    def request(self, job: Job) -> tuple[Request, int]:
+        """Return what to ask the engine, and how many forced ids are context.
+
+        Raises:
+            TranslationFailed: the text does not fit a slot of the engine.
+        """
+        context = job.context
+        while True:
+            forced = (*(token for _, ids in context for token in ids), *job.work.forced)
+            source = " ".join([*(text for text, _ in context), job.work.text.strip()])
+            prompt = self.prompts.build(
+                source, job.source_language, job.target, is_open=job.work.is_open
+            )
+            room = self._max_length - len(prompt)
+            if room >= len(forced) + MIN_ROOM:
+                break
+            if not context:
+                raise TranslationFailed("text_too_long", "it does not fit the model")
+            context = context[1:]
+        cap = max(length_cap(len(prompt)), len(forced) + MIN_ROOM)
+        skip = len(forced) - len(job.work.forced)
+        request = Request(
+            prompt=prompt,
+            forced=forced,
+            draft=job.work.draft,
+            bias=job.work.bias,
+            max_new_tokens=min(cap, room),
+            deadline=job.arrival + self._budget_s,
+            is_final=job.work.is_final,
+            key=job.key,
+        )
+        return request, skip
+
+    def start(self, job: Job) -> Running:
+        """Hand a job to the engine. Call it from a running event loop.
+
+        Raises:
+            TranslationFailed: the text does not fit, or the engine has stopped.
+        """
+        request, skip = self.request(job)
+        return Running(job, self._submit(request), skip)
+
+    async def whole(self, text: str, source: str | None, target: str) -> str:
+        """Translate a complete text, piece by piece, side by side.
+
+        Raises:
+            TranslationFailed: a piece does not fit, or the engine has stopped.
+            ValueError: the model does not translate this pair.
+        """
+        generations: list[tuple[str, Generation]] = []
+        for piece in split(text):
+            space = piece[: len(piece) - len(piece.lstrip())] if generations else ""
+            stripped = piece.strip()
+            if not stripped:
+                continue
+            prompt = self.prompts.build(stripped, source, target, is_open=False)
+            cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
+            if cap < MIN_ROOM:
+                raise TranslationFailed("text_too_long", "a sentence does not fit the model")
+            deadline = self.engine.clock() + self._budget_s
+            request = Request(prompt, max_new_tokens=cap, deadline=deadline)
+            generations.append((space, self._submit(request)))
+        parts = []
+        for space, generation in generations:
+            try:
+                completion = await generation.result()
+            except EngineStopped as exc:
+                raise TranslationFailed("internal", str(exc)) from exc
+            parts.append(space + self.token_text(completion.tokens)[0])
+        return "".join(parts)
+
+    def _submit(self, request: Request) -> Generation:
+        try:
+            return self.engine.submit(request)
+        except RequestTooLong as exc:
+            raise TranslationFailed("text_too_long", str(exc)) from exc
+        except EngineStopped as exc:
+            raise TranslationFailed("internal", str(exc)) from exc
