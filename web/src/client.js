@@ -164,7 +164,9 @@ export class Session {
    */
   configure(settings) {
     this.#settings = { ...this.#settings, ...settings };
-    if (this.#state === "open") this.#sendSettings();
+    if (this.#state !== "open") return;
+    this.#sendSettings();
+    this.#resendOpen(); // a server that refused the languages before does not know the text
   }
 
   /**
@@ -231,12 +233,14 @@ export class Session {
    * @param {string} segmentId
    */
   cancel(segmentId) {
-    if (this.#open?.segmentId === segmentId) {
+    const open = this.#open?.segmentId === segmentId ? this.#open : null;
+    if (open) {
       this.#open = null;
       this.#clear("update");
     }
-    this.#commits.delete(segmentId);
-    this.#send({ type: "source.cancel", segment_id: segmentId });
+    const isCommitted = this.#commits.delete(segmentId);
+    const isKnown = open ? open.sentRev > 0 : isCommitted;
+    if (isKnown) this.#send({ type: "source.cancel", segment_id: segmentId });
   }
 
   /** Make everything that is open final now. */
@@ -332,10 +336,7 @@ export class Session {
     this.#setState("open");
     this.#sendSettings();
     for (const commit of this.#commits.values()) this.#sendCommit(commit);
-    if (this.#open) {
-      this.#open.sentRev = 0;
-      this.#sendUpdate();
-    }
+    this.#resendOpen();
     this.#schedulePing();
   }
 
@@ -404,6 +405,12 @@ export class Session {
     const waitMs = this.#updatedAtMs + this.#options.minUpdateIntervalMs - this.#env.now();
     if (waitMs <= 0) this.#sendUpdate();
     else this.#timer("update", waitMs, () => this.#sendUpdate());
+  }
+
+  #resendOpen() {
+    if (!this.#open) return;
+    this.#open.rev += 1;
+    this.#sendUpdate();
   }
 
   #sendUpdate() {

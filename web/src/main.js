@@ -52,7 +52,7 @@ let demo = null;
 
 const { host, protocol } = location;
 const url = `${protocol === "https:" ? "wss:" : "ws:"}//${host}/v1/stream`;
-let session = connect({ url, source: settings.source, targets: settings.targets });
+let session = begin();
 
 const startedMs = performance.now();
 const sourceBox = new SourceBox(
@@ -88,6 +88,12 @@ function readSource(id, text, startMs, endMs, committed) {
   draw();
 }
 
+function begin() {
+  const token = new URLSearchParams(location.search).get("token");
+  const { source, targets } = settings;
+  return connect({ url, source, targets, ...(token === null ? {} : { token }) });
+}
+
 /** Follow one session until it is over. */
 async function follow() {
   for await (const event of session) {
@@ -105,6 +111,7 @@ function react(event) {
   else if (event.type === "session.notice" && event.message) say(event.message);
   else if (event.type === "session.created" && event.session.languages.length > 0) {
     languages = event.session.languages;
+    keepOffered();
     drawLanguages();
   }
 }
@@ -177,15 +184,26 @@ function reconnect() {
     session.reconnect();
     return;
   }
-  session = connect({ url, source: settings.source, targets: settings.targets });
+  session = begin();
   void follow();
 }
 
 // ---- languages ----------------------------------------------------------------------------------
 
-function targetsOfSource() {
-  const offered = languages.filter(({ code }) => [code, "auto"].includes(settings.source));
+/** @param {string} [source] */
+function targetsOfSource(source = settings.source) {
+  const offered = languages.filter(({ code }) => [code, "auto"].includes(source));
   return [...new Set(offered.flatMap(({ targets }) => targets))];
+}
+
+/** Languages of a link or an earlier visit that this model does not have make way for its own. */
+function keepOffered() {
+  const isKnown = settings.source === "auto" || languages.some(({ code }) => code === settings.source);
+  const source = isKnown ? settings.source : "auto";
+  const offered = targetsOfSource(source);
+  const kept = settings.targets.filter((target) => offered.includes(target));
+  const isKept = source === settings.source && kept.length === settings.targets.length;
+  if (!isKept) change({ source, targets: kept.length > 0 ? kept : offered.slice(0, 1) });
 }
 
 function drawLanguages() {
@@ -227,8 +245,7 @@ function nextTarget() {
 /** @param {string} source */
 function changeSource(source) {
   sourceBox.finish();
-  settings = { ...settings, source };
-  const offered = targetsOfSource();
+  const offered = targetsOfSource(source);
   const kept = settings.targets.filter((target) => offered.includes(target));
   change({ source, targets: kept.length > 0 ? kept : offered.slice(0, 1) });
 }

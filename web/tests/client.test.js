@@ -151,10 +151,23 @@ describe("sending", () => {
     assert.equal(world.socket.of("source.cancel").length, 1);
   });
 
-  test("settings can change while it runs", () => {
+  test("a segment that the server never saw is cancelled without a word", () => {
+    const session = start();
+    session.update({ segmentId: "s1", stable: "G" });
+    session.cancel("s1");
+    world.greet();
+    session.cancel("s2");
+    assert.deepEqual(world.socket.sent.map(({ type }) => type), ["session.update"]);
+  });
+
+  test("settings can change while it runs, and the open text is told again", () => {
     const session = start();
     world.greet();
+    session.update({ segmentId: "s1", stable: "Good" });
     session.configure({ targets: ["fr"] });
+    const updates = world.socket.of("source.update");
+    assert.deepEqual(updates.map(({ stable }) => stable), ["Good", "Good"]);
+    assert.ok(updates[1].rev > updates[0].rev);
     assert.deepEqual(world.socket.of("session.update")[1].session.targets, [{ language: "fr" }]);
     assert.deepEqual(world.socket.of("session.update")[1].session.source, { language: "en" });
   });

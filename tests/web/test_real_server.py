@@ -1,0 +1,135 @@
+"""The page against the real service, run as a process with a real engine.
+
+The model is small and random: it says nonsense, but every part between keyboard and caption is the
+one that users get.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests.web.test_page import WATCH, stable, type_text
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+START_S = 60.0
+SENTENCE = "The train to the city leaves in ten minutes, please tell me where the station is."
+
+
+@dataclass
+class Running:
+    """A service that has said where it is."""
+
+    process: asyncio.subprocess.Process
+    url: str
+
+    @property
+    def port(self) -> int:
+        """Return where it listens."""
+        return int(self.url.rpartition(":")[2])
+
+    async def stop(self, sig: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, if it still runs, and return the exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(sig)
+        return await self.process.wait()
+
+
+@asynccontextmanager
+async def serving(model: Path | None, port: int = 0) -> AsyncIterator[Running]:
+    """Run `tokenspeed serve`; without a model, the shipped one."""
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
+    command += [] if model is None else ["--model", str(model)]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    running = Running(process, "")
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), START_S)
+        found = re.search(r"http://\S+", line.decode())
+        assert found, f"the service said {line!r}"
+        running.url = found[0]
+        yield running
+    finally:
+        await running.stop(signal.SIGKILL)
+        await process.stdout.read()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def server(tiny_translator: Path) -> AsyncIterator[Running]:
+    """One service for the tests that leave it alone."""
+    async with serving(tiny_translator) as running:
+        yield running
+        assert await running.stop() == 0
+
+
+async def open_real(page: Page, server: Running, query: str = "") -> None:
+    """Open the page of a real server and wait until its session runs."""
+    await page.goto(f"{server.url}/{query}")
+    await expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+
+
+async def check_nothing_was_taken_back(page: Page) -> None:
+    """Look at everything that was ever shown as settled."""
+    histories = list((await page.evaluate("window.seen")).values())
+    assert histories, "no caption was shown"
+    for texts in histories:
+        for before, after in zip(texts, texts[1:], strict=False):
+            assert after.startswith(before), "settled text was taken back"
+
+
+async def test_typing_is_translated_live(
+    page: Page, server: Running, picture: Callable[[str], Path]
+) -> None:
+    await open_real(page, server, "?target=de,fr")
+    await page.evaluate(WATCH)
+    await type_text(page, SENTENCE, delay_ms=20)
+    for name in ("median", "p95", "round-trip"):
+        await expect(page.locator(f"#meter-{name}")).to_have_text(re.compile(r"^[\d.]+ ms$"))
+    await page.keyboard.press("Enter")
+    for target in ("de", "fr"):
+        final = page.locator(f"#log .final[lang={target}]")
+        await expect(final).to_have_count(1)
+        settled = await page.locator(stable(page, target)).text_content()
+        assert settled == await final.text_content()
+    await check_nothing_was_taken_back(page)
+    await expect(page.locator("#log .source")).to_have_text(SENTENCE)
+    await page.screenshot(path=picture("real-server"))
+
+
+async def test_a_language_that_the_model_lacks_makes_way(page: Page, server: Running) -> None:
+    await open_real(page, server, "?source=de&target=ja")
+    await expect(page.locator("#targets [aria-pressed=true]")).to_have_text("English")
+    await type_text(page, "Der Zug in die Stadt.\n")
+    await expect(page.locator("#log .final[lang=en]")).to_have_count(1)
+
+
+async def test_a_killed_server_comes_back_and_the_sentence_goes_on(
+    page: Page, tiny_translator: Path
+) -> None:
+    async with serving(tiny_translator) as server:
+        await open_real(page, server)
+        await page.evaluate(WATCH)
+        await type_text(page, SENTENCE[:30])
+        await expect(page.locator('.strip[data-target="de"] .block')).to_have_count(1)
+        await server.stop(signal.SIGKILL)
+        await expect(page.locator("#notice-text")).to_contain_text("cannot be reached")
+        await type_text(page, SENTENCE[30:] + "\n")
+    async with serving(tiny_translator, server.port):
+        await expect(page.locator("#log .final")).to_have_count(1, timeout=20_000)
+        await expect(page.locator("#notice")).to_be_hidden()
+        await expect(page.locator("#log .source")).to_have_text(SENTENCE)
