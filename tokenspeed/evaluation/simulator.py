@@ -1,0 +1,404 @@
+"""How many speakers one machine holds: many sessions through the real scheduler, at a model's cost.
+
+A discrete-event simulation. The engine, its scheduler, requests and cache are the real ones; the
+model is a toy translator whose output grows and changes its mind like one, and a step costs what a
+`StepCost` says, which comes from measurements (`measure_cost`, or a result of `tokenspeed bench`).
+"""
+
+import heapq
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenspeed.backends import NO_DRAFT, Backend, Step
+from tokenspeed.config import ModelConfig
+from tokenspeed.evaluation.metrics import percentile, share_within
+from tokenspeed.evaluation.stepped import SteppedEngine, VirtualClock
+from tokenspeed.request import Completion, Request
+
+BEGIN, OPEN, TARGET, END = 1, 2, 3, 4  # marks of the toy translator's prompts
+FIRST_WORD = 16  # ids from here on are words
+NUM_WORDS = 5000
+MAX_LAG = 4  # source tokens that a word of the output may wait for before it is right
+
+BUDGET_MS = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """Time of a step: `base_ms + row_ms * rows + context_ms * (rows * their positions)`."""
+
+    base_ms: float
+    row_ms: float
+    context_ms: float = 0.0
+
+    def ms(self, rows: int, context: int) -> float:
+        """Return the time of a step; `context` is the sum of the rows' positions."""
+        return self.base_ms + self.row_ms * rows + self.context_ms * context
+
+
+def fit_cost(steps: Sequence[tuple[int, int, float]]) -> StepCost:
+    """Fit a cost to measured steps of (rows, sum of positions, ms), none of its parts negative.
+
+    Raises:
+        ValueError: fewer than two widths were measured.
+    """
+    if len({rows for rows, _, _ in steps}) < 2:
+        raise ValueError("a cost needs steps of at least two widths")
+    columns = np.array([(1.0, rows, context) for rows, context, _ in steps])
+    times = np.array([ms for _, _, ms in steps])
+    # Relative errors count: narrow steps are the ones that captions wait for.
+    weights = 1 / times
+    kept = [0, 1, 2]
+    while True:
+        solution = np.linalg.lstsq(columns[:, kept] * weights[:, None], times * weights)[0]
+        if (solution >= 0).all() or len(kept) == 1:
+            break
+        kept.remove(kept[int(solution.argmin())])
+    parts = [0.0, 0.0, 0.0]
+    for i, value in zip(kept, solution, strict=True):
+        parts[i] = max(float(value), 0.0)
+    return StepCost(*parts)
+
+
+def measure_cost(backend: Backend, clock: Callable[[], float], repeats: int = 5) -> StepCost:
+    """Time steps of some widths at short and long context, medians, and fit a cost."""
+    steps = []
+    longest = backend.max_length - 1
+    for rows in (1, 2, 4, 8, 16, 32, 64):
+        if rows > backend.max_step_tokens:
+            break
+        for start in (0, longest - rows):
+            batch = _one_slot(rows, max(start, 0))
+            times = []
+            for _ in range(repeats + 1):
+                before = clock()
+                backend.step(batch)
+                times.append((clock() - before) * 1e3)
+            ms = sorted(times[1:])[repeats // 2]  # the first one warms up
+            steps.append((rows, int(batch.positions.sum()), ms))
+    return fit_cost(steps)
+
+
+def _one_slot(rows: int, start: int) -> Step:
+    return Step(
+        tokens=np.full(rows, 5, np.int32),
+        slots=np.zeros(rows, np.int32),
+        positions=np.arange(start, start + rows, dtype=np.int32),
+        outputs=np.array([rows - 1], np.int32),
+        drafts=np.array([NO_DRAFT], np.int32),
+        biases=np.zeros(1, np.float32),
+    )
+
+
+# ---- the toy translator ------------------------------------------------------------------------
+
+
+def toy_prompt(words: Sequence[int], *, is_open: bool) -> tuple[int, ...]:
+    """Return a prompt for `ToyBackend`."""
+    return (BEGIN, *words, *([OPEN] if is_open else []), TARGET)
+
+
+def toy_translation(words: Sequence[int], *, is_open: bool) -> tuple[int, ...]:
+    """Translate word for word; near the open end a word is a guess that each revision changes."""
+    count = len(words)
+    found = []
+    for i, word in enumerate(words):
+        lag = word * 7919 % 101 * (MAX_LAG + 1) // 101 if is_open else 0
+        is_guess = count - i <= lag
+        found.append(FIRST_WORD + NUM_WORDS + word * 31 + (count if is_guess else 0))
+    return tuple(found)
+
+
+class ToyBackend:
+    """Translates word for word at the cost of a model.
+
+    Holds the tokens of each slot as a real cache holds their keys and values, so a scheduler that
+    mixed slots or positions up would give wrong translations here too.
+    """
+
+    name = "simulated"
+    weight_bytes = 0
+    cache_bytes = 0
+    config = ModelConfig(
+        vocab_size=2**20, hidden_size=8, intermediate_size=8, num_layers=1, num_heads=1,
+        num_kv_heads=1, head_dim=8,
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        cost: StepCost,
+        clock: VirtualClock,
+        *,
+        num_slots: int = 16,
+        max_length: int = 512,
+        max_step_tokens: int = 256,
+    ) -> None:
+        self.num_slots = num_slots
+        self.max_length = max_length
+        self.max_step_tokens = max_step_tokens
+        self._cost = cost
+        self._clock = clock
+        self._held = [[0] * max_length for _ in range(num_slots)]
+
+    def step(self, batch: Step) -> NDArray[np.int32]:
+        """Run one step; see `Backend.step`. Biases do not move a toy."""
+        places = list(zip(batch.slots.tolist(), batch.positions.tolist(), strict=True))
+        for token, (slot, position) in zip(batch.tokens.tolist(), places, strict=True):
+            self._held[slot][position] = token
+        self._clock.now += self._cost.ms(len(places), int(batch.positions.sum())) / 1e3
+        answers = [self._next(*places[row]) for row in batch.outputs.tolist()]
+        return np.array(answers, np.int32)
+
+    def logits(self, batch: Step) -> NDArray[np.float32]:
+        """A toy has none."""
+        raise NotImplementedError("the simulated backend has no logits")
+
+    def copy_slot(self, source: int, target: int, length: int) -> None:
+        self._held[target][:length] = self._held[source][:length]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _next(self, slot: int, position: int) -> int:
+        held = self._held[slot]
+        target = held.index(TARGET, 0, position + 1)
+        is_open = held[target - 1] == OPEN
+        words = held[1 : target - is_open]
+        at = position - target
+        return toy_translation(words, is_open=is_open)[at] if at < len(words) else END
+
+
+# ---- the traffic -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What speakers do.
+
+    Attributes:
+        updates_per_s: of one speaker while it speaks.
+        tokens_per_update: that a word adds to the source.
+        min_words, max_words: of a sentence.
+        pause_s: between sentences.
+        verifies: whether the last hypothesis is offered as a draft.
+        overhead_ms: what an update costs outside of the steps, one after another.
+    """
+
+    updates_per_s: float = 3.0
+    tokens_per_update: float = 1.4
+    min_words: int = 5
+    max_words: int = 25
+    pause_s: float = 0.6
+    verifies: bool = True
+    overhead_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the updates; times in ms, those of partials that were superseded included.
+
+    An update is answered by its own translation or by that of a newer revision. `seconds` is how
+    long it took until all were.
+    """
+
+    sessions: int
+    seconds: float = 0.0
+    update_ms: list[float] = field(default_factory=list)
+    final_ms: list[float] = field(default_factory=list)
+    requests: int = 0
+    completed: int = 0
+    superseded: int = 0
+    steps: int = 0
+    busy_s: float = 0.0
+
+    @property
+    def p95_ms(self) -> float:
+        """Of all updates, finals included."""
+        return percentile(self.update_ms + self.final_ms, 0.95)
+
+    @property
+    def within_budget(self) -> float:
+        """Share of all updates, finals included."""
+        return share_within(self.update_ms + self.final_ms, BUDGET_MS)
+
+    @property
+    def load(self) -> float:
+        """Share of the time that steps ran."""
+        return self.busy_s / self.seconds if self.seconds else 0.0
+
+    @property
+    def is_within_budget(self) -> bool:
+        """Whether the machine holds that many: p95 of all updates is inside the budget."""
+        return self.p95_ms <= BUDGET_MS
+
+
+@dataclass(slots=True)
+class _Speaker:
+    number: int
+    rng: random.Random
+    sentence: int = 0
+    said: list[int] = field(default_factory=list)
+    left: int = 0
+    hypothesis: tuple[int, ...] = ()
+    waiting: list[float] = field(default_factory=list)  # arrivals of updates without an answer
+
+
+class Simulation:
+    """Speakers that begin at random moments and speak for a while.
+
+    Args:
+        cost: of a step.
+        sessions: speakers. seconds: for how long each of them speaks.
+        seed: of everything random.
+        num_slots, max_step_ms: as in EngineConfig.
+    """
+
+    def __init__(
+        self,
+        cost: StepCost,
+        sessions: int,
+        seconds: float,
+        *,
+        traffic: Traffic | None = None,
+        seed: int = 0,
+        num_slots: int = 16,
+        max_step_ms: float = 60.0,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.engine = SteppedEngine(
+            ToyBackend(cost, self.clock, num_slots=num_slots),
+            eos_token_ids=[END],
+            max_step_ms=max_step_ms,
+            clock=self.clock,
+        )
+        self.report = Report(sessions)
+        self._traffic = traffic or Traffic()
+        self._seconds = seconds
+        rng = random.Random(seed)
+        self._events: list[tuple[float, int]] = []  # when, which speaker
+        self._speakers = [_Speaker(i, random.Random(rng.random())) for i in range(sessions)]
+        for speaker in self._speakers:
+            begin = rng.random() * (1 / self._traffic.updates_per_s + self._traffic.pause_s)
+            self._events.append((begin, speaker.number))
+        heapq.heapify(self._events)
+
+    def run(self) -> Report:
+        """Run until everybody has finished and everything is answered."""
+        while self._events or not self.engine.is_idle:
+            if self.engine.is_idle:
+                self.clock.skip_to(self._events[0][0])
+            while self._events and self._events[0][0] <= self.clock.now:
+                arrival, number = heapq.heappop(self._events)
+                self._speak(self._speakers[number], arrival)
+            self.engine.turn()
+        stats = self.engine.stats()
+        self.report.steps, self.report.busy_s = stats.steps, stats.busy_s
+        self.report.superseded = stats.superseded
+        self.report.seconds = self.clock.now
+        self.engine.close()
+        return self.report
+
+    def _speak(self, speaker: _Speaker, arrival: float) -> None:
+        """Say one more word, or end the sentence that has none left."""
+        traffic, rng = self._traffic, speaker.rng
+        is_final = bool(speaker.said) and not speaker.left
+        if not speaker.said:
+            speaker.left = rng.randint(traffic.min_words, traffic.max_words)
+        if not is_final:
+            speaker.left -= 1
+            tokens = int(traffic.tokens_per_update + rng.random())
+            speaker.said += [
+                FIRST_WORD + rng.randrange(NUM_WORDS - FIRST_WORD) for _ in range(max(tokens, 1))
+            ]
+        self._ask(speaker, arrival, is_final=is_final)
+        if is_final:
+            speaker.said, speaker.hypothesis, speaker.waiting = [], (), []
+            speaker.sentence += 1
+        pause = traffic.pause_s if is_final else 1 / traffic.updates_per_s
+        # A sentence that was begun is finished.
+        if arrival + pause < self._seconds or speaker.said:
+            heapq.heappush(self._events, (arrival + pause, speaker.number))
+
+    def _ask(self, speaker: _Speaker, arrival: float, *, is_final: bool) -> None:
+        self.report.requests += 1
+        sentence, waiting = speaker.sentence, speaker.waiting
+        waiting.append(arrival)
+        asked = len(waiting)
+        expected = toy_translation(speaker.said, is_open=not is_final)
+        self.clock.now += self._traffic.overhead_ms / 1e3
+
+        def deliver(tokens: tuple[int, ...], outcome: Completion | Exception | None) -> None:
+            if outcome is None:
+                return
+            if isinstance(outcome, Exception):
+                raise outcome
+            self.report.completed += 1
+            if outcome.finish_reason == "superseded":
+                return
+            assert outcome.tokens == expected, "the scheduler mixed slots or positions up"
+            if speaker.sentence == sentence:
+                speaker.hypothesis = outcome.tokens
+            answered = [at for at in waiting[:asked] if not math.isnan(at)]
+            waiting[:asked] = [math.nan] * asked
+            late = [(self.clock.now - at) * 1e3 for at in answered]
+            if is_final:
+                self.report.final_ms.append(late.pop())
+            self.report.update_ms += late
+
+        self.engine.enqueue(
+            Request(
+                prompt=toy_prompt(speaker.said, is_open=not is_final),
+                draft=speaker.hypothesis if self._traffic.verifies else (),
+                max_new_tokens=2 * len(speaker.said) + 10,
+                deadline=arrival + BUDGET_MS / 1e3,
+                is_final=is_final,
+                key=(speaker.number, sentence),
+            ),
+            deliver,
+        )
+
+
+def capacity(
+    cost: StepCost,
+    *,
+    seconds: float = 20.0,
+    max_sessions: int = 1024,
+    traffic: Traffic | None = None,
+    seed: int = 0,
+    max_step_ms: float = 60.0,
+) -> list[Report]:
+    """Find the most sessions whose p95 stays within the budget, by doubling and halving.
+
+    Returns:
+        The runs, by number of sessions; slots are as many as sessions, plus some.
+    """
+
+    def run(sessions: int) -> Report:
+        simulation = Simulation(
+            cost,
+            sessions,
+            seconds,
+            traffic=traffic,
+            seed=seed,
+            num_slots=max(16, sessions + 4),
+            max_step_ms=max_step_ms,
+        )
+        return simulation.run()
+
+    runs: dict[int, Report] = {}
+    good, bad = 0, 1
+    while bad <= max_sessions:
+        runs[bad] = run(bad)
+        if not runs[bad].is_within_budget:
+            break
+        good, bad = bad, bad * 2
+    while bad - good > max(1, good // 16) and bad <= max_sessions:
+        middle = (good + bad) // 2
+        runs[middle] = run(middle)
+        good, bad = (middle, bad) if runs[middle].is_within_budget else (good, middle)
+    return [runs[sessions] for sessions in sorted(runs)]
