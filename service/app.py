@@ -8,8 +8,8 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -64,13 +64,13 @@ def make_app(hub: Hub) -> Starlette:
     """Return the application."""
     rest = Rest(hub)
     routes: list[BaseRoute] = [
-        WebSocketRoute("/v1/stream", lambda websocket: _stream(hub, websocket)),
-        Route("/v1/sessions", lambda request: _sessions(hub, request), methods=["POST"]),
+        WebSocketRoute("/v1/stream", partial(_stream, hub)),
+        Route("/v1/sessions", partial(_sessions, hub), methods=["POST"]),
         Route("/livez", _live),
         Route("/health", _live),
-        Route("/readyz", lambda request: _ready(hub)),
-        Route("/startupz", lambda request: _ready(hub)),
-        Route("/metrics", lambda request: _metrics(hub)),
+        Route("/readyz", partial(_ready, hub)),
+        Route("/startupz", partial(_ready, hub)),
+        Route("/metrics", partial(_metrics, hub)),
         Route("/translate", rest.translate, methods=["POST"]),
         Route("/detect", rest.detect, methods=["POST"]),
         Route("/languages", rest.languages),
@@ -78,12 +78,7 @@ def make_app(hub: Hub) -> Starlette:
     ]
     if (hub.config.web / "index.html").is_file():
         routes.append(Mount("/", _Page(directory=hub.config.web, html=True)))
-    return Starlette(routes=routes, lifespan=_lifespan)
-
-
-@asynccontextmanager
-async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    yield
+    return Starlette(routes=routes)
 
 
 # ---- plain HTTP ----
@@ -93,13 +88,13 @@ async def _live(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def _ready(hub: Hub) -> Response:
+async def _ready(hub: Hub, request: Request) -> Response:
     if hub.is_draining:
         return JSONResponse({"status": "draining"}, 503)
     return JSONResponse({"status": "ok"})
 
 
-def _metrics(hub: Hub) -> Response:
+async def _metrics(hub: Hub, request: Request) -> Response:
     return PlainTextResponse(hub.metrics.render(), media_type="text/plain; version=0.0.4")
 
 

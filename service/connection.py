@@ -191,8 +191,8 @@ class Connection:
                     task.result()  # raises what ended it
             return await writer
         finally:
-            for task in (writer, *others):
-                task.cancel()
+            for each in (writer, *others):
+                each.cancel()
             await asyncio.gather(writer, *others, return_exceptions=True)
 
     async def _read(self) -> None:

@@ -36,6 +36,10 @@ class Preset:
         bias: how much the previous hypothesis is favoured, 0 is plain greedy decoding.
         min_source_words: fewer words of an open source are not translated.
         shows_unstable: whether words that may still change are shown.
+        verifies: whether the previous hypothesis is offered as a draft; what is shown is the same
+            with a bias of 0, only dearer without. For comparison.
+        wait_words: k of wait-k (arXiv 1810.08398): word t is settled once k + t - 1 source words
+            are there; 0 leaves it to agreement. For comparison.
     """
 
     agreement: int
@@ -43,6 +47,8 @@ class Preset:
     bias: float
     min_source_words: int
     shows_unstable: bool = True
+    verifies: bool = True
+    wait_words: int = 0
 
 
 PRESETS: Final = {
@@ -211,6 +217,11 @@ class Translation:
         if work.is_final:
             self._settle_all(self._hypothesis)
 
+    def stop(self) -> None:
+        """Wait for nothing any more; the next revision starts afresh from what is settled."""
+        self._work = self._pending = None
+        self._source = Source("", 0)
+
     def _start(self, source: Source) -> Work:
         self._superseded = self._superseded + 1 if self._work is not None else 0
         self._number += 1
@@ -220,7 +231,7 @@ class Translation:
             is_open=source.is_open,
             is_final=source.is_final,
             forced=self.committed,
-            draft=self._hypothesis.tokens[len(self.committed) :],
+            draft=self._hypothesis.tokens[len(self.committed) :] if self.preset.verifies else (),
             bias=0.0 if source.is_final else self.preset.bias,
         )
         return self._work
@@ -263,6 +274,8 @@ class Translation:
         if source.is_open:
             limit -= max(self.preset.mask_words, 1)
         words = count_words(source.text)
+        if self.preset.wait_words and source.is_open:
+            limit = min(limit, words - self.preset.wait_words + 1)
         if source.stable_words < words:
             limit = min(limit, len(found.ends) * source.stable_words // words)
         for j in range(limit, 0, -1):

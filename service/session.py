@@ -125,6 +125,7 @@ class _Open:
 
     segment: Segment
     streams: dict[str, TargetStream] = field(default_factory=dict)
+    parked: dict[str, TargetStream] = field(default_factory=dict)  # languages not wanted now
     finals: set[str] = field(default_factory=set)  # targets whose final is sent
     next_progress: dict[str, float] = field(default_factory=dict)
 
@@ -264,16 +265,8 @@ class Session:
         self._settings = settings
         actions: list[Action] = []
         for found in list(self._open.values()):
-            for target, stream in list(found.streams.items()):
-                # Text that is appended already cannot be asked for again from another language.
-                is_restarted = is_other_source and not stream.committed
-                if target not in settings.targets or is_restarted:
-                    actions += [Stop(key) for key in stream.keys()]
-                    del found.streams[target]
-                stream.preset = settings.preset
-            if found.segment.is_committed and not is_other_source:
-                self._forget_if_done(found)
-            else:
+            actions += self._resettle(found, is_other_source)
+            if not found.segment.is_committed:
                 actions += self._revise(found, now)
         for target in settings.targets:
             self._context.setdefault(target, deque(maxlen=MAX_CONTEXT))
@@ -331,7 +324,7 @@ class Session:
             raise ProtocolError("unknown_segment", f"no segment {name!r} is open", "segment_id")
         actions: list[Action] = []
         for found in wanted:
-            actions += [Stop(key) for s in found.streams.values() for key in s.keys()]
+            actions += [Stop(key) for s in found.streams.values() for key in s.stop()]
             actions += [
                 Send(protocol.TranslationRetracted(found.segment.segment_id, target))
                 for target in found.streams
@@ -411,6 +404,25 @@ class Session:
                     if params.targets is None
                     else f"session.targets[{i}].language",
                 )
+
+    def _resettle(self, found: _Open, is_other_source: bool) -> list[Action]:
+        """Stop the languages of a segment that are not wanted any more, or not like that."""
+        settings = self._settings
+        actions: list[Action] = []
+        for target, stream in list(found.streams.items()):
+            stream.preset = settings.preset
+            # Text that is appended already cannot be asked for again from another language.
+            is_restarted = (
+                is_other_source and not stream.committed and not found.segment.is_committed
+            )
+            if target in found.finals or (target in settings.targets and not is_restarted):
+                continue
+            actions += [Stop(key) for key in stream.stop()]
+            del found.streams[target]
+            if not is_restarted:
+                found.parked[target] = stream
+        self._forget_if_done(found)
+        return actions
 
     def _applied(self) -> SessionParams:
         settings = self._settings
@@ -513,7 +525,9 @@ class Session:
         if not settings.partials and not segment.is_committed:
             return []
         for target in settings.targets:
-            if target not in found.streams and target not in found.finals:
+            if target in found.parked:  # wanted again: it goes on from what it appended
+                found.streams[target] = found.parked.pop(target)
+            elif target not in found.streams and target not in found.finals:
                 found.streams[target] = TargetStream(
                     self.id,
                     segment.segment_id,
@@ -655,7 +669,7 @@ class Session:
             Stop(key)
             for found in self._open.values()
             for stream in found.streams.values()
-            for key in stream.keys()
+            for key in stream.stop()
         ]
         self._open.clear()
         self._names.clear()

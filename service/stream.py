@@ -152,9 +152,12 @@ class TargetStream:
         if piece is not None:
             piece.translation.fail(job.work.number)
 
-    def keys(self) -> list[tuple[str, str, str, int]]:
-        """Return the keys of the jobs that are awaited."""
-        return [self._key(i) for i, p in enumerate(self._pieces) if p.translation.is_running]
+    def stop(self) -> list[tuple[str, str, str, int]]:
+        """Wait for no job any more; return the keys of those that were awaited."""
+        keys = [self._key(i) for i, p in enumerate(self._pieces) if p.translation.is_running]
+        for piece in self._pieces:
+            piece.translation.stop()
+        return keys
 
     def remember(self) -> list[ContextPair]:
         """Return the pairs of the pieces that became done since the last call."""

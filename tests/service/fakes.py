@@ -50,7 +50,7 @@ class FakeDecoder:
 class FakePrompts:
     """bos, source, target mark."""
 
-    languages = LANGUAGES
+    languages: tuple[str, ...] = LANGUAGES
     pairs = frozenset(
         [("en", other) for other in ("de", "es", "fr")]
         + [(other, "en") for other in ("de", "es", "fr")]

@@ -1,0 +1,78 @@
+"""A real server on a free port, over an engine without a model."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from service.app import Server, make_hub
+from service.config import Config
+from service.connection import Hub
+from service.translator import Translator
+from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
+
+
+@dataclass
+class Service:
+    """A running server."""
+
+    hub: Hub
+    server: Server
+    port: int
+    engine: FakeEngine
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1/stream"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def running(engine: FakeEngine, **settings: Any) -> Iterator[Service]:
+    """Serve until the block ends."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = Config(port=listener.getsockname()[1], **settings)
+    translator = Translator(
+        engine, FakeTokenizer(), FakePrompts(), engine.backend.max_length, config.budget_ms / 1e3
+    )
+    hub = make_hub(config, translator, "fake", engine.stats)
+    started = threading.Event()
+    server = Server(hub, started.set)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield Service(hub, server, config.port, engine)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Service]:
+    """A server with all defaults, shared by the tests that leave it as it was."""
+    with running(FakeEngine()) as found:
+        yield found
+
+
+Run = Callable[..., Service]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Return a function that starts a server with settings of its own."""
+    with ExitStack() as stack:
+
+        def start(engine: FakeEngine | None = None, **settings: Any) -> Service:
+            return stack.enter_context(running(engine or FakeEngine(), **settings))
+
+        yield start
