@@ -19,10 +19,11 @@ GERMAN = PHRASES[1]["de"]
 # Keeps every text that a caption's settled part ever had, and where the regions of the page stood.
 WATCH = """() => {
   window.seen = {};
+  window.count = 0;
   window.places = new Set();
   const look = () => {
     for (const block of document.querySelectorAll(".strip:not(.strip-source) .block")) {
-      block.dataset.n ??= String(document.querySelectorAll("[data-n]").length);
+      block.dataset.n ??= String(window.count++);
       const texts = (window.seen[block.dataset.n] ??= [""]);
       const text = block.querySelector(".stable").textContent;
       if (texts.at(-1) !== text) texts.push(text);
