@@ -190,14 +190,14 @@ class TargetStream:
         for piece in self._pieces:
             translation = piece.translation
             settled = translation.committed_text
-            rest = translation.shown[len(settled) :] if self._preset.shows_unstable else ""
+            rest = translation.shown[len(settled) :]
             if is_settled:
                 committed += self._join(committed, settled)
                 unstable += rest if settled else self._join(committed, rest)
                 is_settled = translation.is_done
             else:
                 unstable += self._join(committed + unstable, settled + rest)
-        return committed, unstable
+        return committed, unstable if self._preset.shows_unstable else ""
 
     def _join(self, before: str, text: str) -> str:
         return self._joiner + text if before and text else text

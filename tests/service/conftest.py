@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from service.app import Server, make_hub
 from service.config import Config
 from service.connection import Hub
 from service.translator import Translator
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
+
+settings.register_profile("service", deadline=None)  # a busy machine is no failure
+settings.load_profile("service")
 
 
 @dataclass
