@@ -109,8 +109,12 @@ export class View {
     this.#arrangeStrips(settings);
   }
 
-  /** One strip a target, in their order, and one for the source in bilingual mode. @param {PageSettings} settings */
-  #arrangeStrips({ targets, source }) {
+  /**
+   * One strip a target, in their order, and one for the source in bilingual mode.
+   *
+   * @param {PageSettings} settings
+   */
+  #arrangeStrips({ targets, source, numLines }) {
     const wanted = ["", ...targets];
     for (const [key, strip] of this.#strips) {
       if (!wanted.includes(key)) {
@@ -123,7 +127,7 @@ export class View {
       const strip = this.#strips.get(key) ?? new Strip(key);
       this.#strips.set(key, strip);
       if (key === "") strip.setLanguage(source);
-      strip.reset();
+      strip.reset(numLines);
       stage.append(strip.root);
     }
   }
@@ -162,6 +166,7 @@ class Strip {
   /** @type {Map<string, Block>} */
   #blocks = new Map();
   #offsetPx = 0;
+  #numLines = 2;
 
   /** @param {string} key a language, or "" for the source */
   constructor(key) {
@@ -183,8 +188,13 @@ class Strip {
     this.#roll.dir = isKnown ? direction(language) : "auto";
   }
 
-  /** Forget how far it has rolled; for when the window or the type has changed its size. */
-  reset() {
+  /**
+   * Forget how far it has rolled; for when the window or the type has changed its size.
+   *
+   * @param {number} [numLines]
+   */
+  reset(numLines = this.#numLines) {
+    this.#numLines = numLines;
     this.#offsetPx = 0;
   }
 
@@ -229,8 +239,13 @@ class Strip {
   }
 
   #rollUp() {
-    const overflowPx = this.#roll.offsetHeight - this.#window.clientHeight;
-    this.#offsetPx = Math.max(this.#offsetPx, overflowPx, 0);
+    const heightPx = this.#roll.offsetHeight;
+    const overflowPx = heightPx - this.#window.clientHeight;
+    const linePx = this.#window.clientHeight / this.#numLines;
+    // A tail that was taken back leaves room below and does not pull the text down again, unless
+    // it took every line in sight with it.
+    const keptPx = Math.min(this.#offsetPx, heightPx - linePx);
+    this.#offsetPx = Math.max(keptPx, overflowPx, 0);
     this.#roll.style.transform = `translateY(${-this.#offsetPx}px)`;
   }
 }
