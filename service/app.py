@@ -144,7 +144,7 @@ class _Socket:
         except (WebSocketDisconnect, RuntimeError) as exc:
             raise Disconnected from exc
         if message["type"] == "websocket.disconnect":
-            raise Disconnected
+            raise Disconnected(message.get("code", 1006))
         text: str | None = message.get("text")
         return message["bytes"] if text is None else text
 

@@ -60,8 +60,10 @@ class Config:
         """Refuse settings that do not go together.
 
         Raises:
-            ConfigError: the service would be open to a network without keys.
+            ConfigError: the port is none, or a network could use the service without keys.
         """
+        if not 0 <= self.port <= 65535:
+            raise ConfigError("--port", f"is {self.port}, expected 0 to 65535")
         if self.is_open and not self.is_loopback and not self.is_insecure:
             raise ConfigError(
                 "TOKENSPEED_API_KEYS",

@@ -27,7 +27,15 @@ FIRST_MESSAGE_S: Final = 10.0  # for credentials in the first message
 
 
 class Disconnected(Exception):
-    """The client is gone."""
+    """The client is gone.
+
+    Attributes:
+        code: with which it closed; 1006 where it just went.
+    """
+
+    def __init__(self, code: int = 1006) -> None:
+        self.code = code
+        super().__init__(f"the client left with {code}")
 
 
 class Socket(Protocol):
@@ -116,8 +124,8 @@ class Connection:
             code = await self._serve()
         except AuthError as exc:
             code = await self._refuse(exc)
-        except Disconnected:
-            code = 1006
+        except Disconnected as exc:
+            code = exc.code
         except Exception:
             # The connection's edge: a bug of ours ends this session, not the service.
             logger.exception("session failed", extra={"data": {"session": self._session.id}})
@@ -170,8 +178,8 @@ class Connection:
         assert popped is not None
         try:
             await self._socket.send(popped[1])
-        except Disconnected:
-            return 1006
+        except Disconnected as gone:
+            return gone.code
         await self._end(protocol.CLOSE_UNAUTHENTICATED, "unauthorized")
         return protocol.CLOSE_UNAUTHENTICATED
 

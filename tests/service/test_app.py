@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -216,6 +217,28 @@ async def test_an_engine_that_fails_is_told(run: Run) -> None:
         assert isinstance(error, p.Error)
         assert isinstance(final, p.TranslationFinal)
         assert (error.error.code, error.error.retryable, final.text) == ("internal", True, "")
+
+
+async def test_a_drain_finishes_segments_and_takes_nobody_new(run: Run) -> None:
+    service = run(FakeEngine(delay_s=0.5))
+    async with (
+        session(service.ws) as client,
+        httpx.AsyncClient(base_url=service.http, trust_env=False) as http,
+    ):
+        await client.start("de")
+        await client.send(p.SourceUpdate(1, "we go home", segment_id="a"))
+        await eventually(lambda: bool(service.engine.running))
+        service.server.handle_exit(signal.SIGTERM, None)
+        await client.until(p.SessionGoingAway)
+        assert (await http.get("/readyz")).status_code == 503
+        assert (await http.get("/livez")).status_code == 200
+        async with session(service.ws) as late:
+            assert check_frame(await late.socket.recv())["error"]["code"] == "overloaded"
+            assert await close_code(late) == 1013
+        assert await close_code(client) == 1001
+    _, (final,) = texts(client, "de")
+    assert final.text == "WE GO HOME"
+    assert client.received[-1].type == "session.closed"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""`tokenspeed serve` as a process: what it refuses, and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from service import protocol as p
+from service.cli import main
+from service.config import Config, load_config
+from service.errors import ConfigError
+from tests.service.client import session
+from tests.service.process import environment, serving
+
+
+def check_refusal(code: int, out: str, err: str, problem: str) -> None:
+    assert (code, out) == (2, "")
+    assert err.startswith("tokenspeed: ")
+    assert problem in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "problem"),
+    [
+        (["--host", "0.0.0.0"], {}, "TOKENSPEED_API_KEYS: is needed to listen on 0.0.0.0"),
+        (["--host", "no.such.host.invalid"], {"TOKENSPEED_INSECURE": "1"}, "no.such.host.invalid"),
+        ([], {"TOKENSPEED_PORT": "many"}, "TOKENSPEED_PORT: is 'many'"),
+        (["--port", "70000"], {}, "--port: is 70000"),
+        (["--port", "0", "--model", "/nowhere"], {}, "/nowhere"),
+    ],
+)
+def test_start_up_stops_with_one_line(
+    arguments: list[str],
+    variables: dict[str, str],
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tokenspeed", "serve", *arguments])
+    monkeypatch.setattr("service.logs.configure", lambda level: None)
+    for name in list(os.environ):
+        if name.startswith("TOKENSPEED_"):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    code = main()
+    captured = capfd.readouterr()
+    check_refusal(code, captured.out, captured.err, problem)
+
+
+def test_a_port_in_use_is_told_by_the_process() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "service.cli", "serve", "--port", port]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment(), timeout=60
+        )
+    check_refusal(done.returncode, done.stdout, done.stderr, "address already in use")
+
+
+async def test_sigterm_drains(tiny_translator: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    secret = "nobody logs this sentence"
+    with serving(tiny_translator, TOKENSPEED_LOG_LEVEL="DEBUG") as (process, port):
+        async with session(f"ws://127.0.0.1:{port}/v1/stream") as client:
+            await client.start("de", timing=True)
+            await client.send(p.SourceUpdate(1, secret, segment_id="a"))
+            await client.until(p.TranslationDelta)
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as caught:
+                await client.until(p.SessionClosed, count=2)
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1001
+        code = await asyncio.to_thread(process.wait, 20)
+    assert code == 0
+    kinds = [event.type for event in client.received if event.type != "translation.delta"]
+    assert kinds == [
+        "session.created",
+        "session.updated",
+        "session.going_away",
+        "translation.final",
+        "session.closed",
+    ]
+    log = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert {"ready", "draining", "segment done", "session ended"} <= {e["message"] for e in log}
+    assert secret not in json.dumps(log)
+
+
+def test_the_environment_is_read_once_and_checked() -> None:
+    environ = {
+        "TOKENSPEED_PORT": "9000",
+        "TOKENSPEED_ORIGINS": "https://a.example, https://b.example",
+        "TOKENSPEED_IDLE_S": "5",
+        "TOKENSPEED_LOG_TEXT": "1",
+    }
+    config = load_config(environ, host="::1", port=None)
+    assert (config.port, config.host, config.limits.idle_s, config.log_text) == (
+        9000,
+        "::1",
+        5.0,
+        True,
+    )
+    assert config.origins == ("https://a.example", "https://b.example")
+    config.check()
+    for variable, value in (
+        ("TOKENSPEED_PORT", "70000"),
+        ("TOKENSPEED_LOG_TEXT", "yes"),
+        ("TOKENSPEED_API_KEYS", "short"),
+        ("TOKENSPEED_UPDATES_PER_S", "0"),
+        ("TOKENSPEED_LOG_LEVEL", "loud"),
+    ):
+        with pytest.raises(ConfigError, match=variable):
+            load_config({variable: value})
+
+
+def test_keys_never_show() -> None:
+    config = load_config({"TOKENSPEED_API_KEYS": "a-key-of-more-than-16"}, host="0.0.0.0")
+    config.check()
+    assert "a-key" not in repr(config)
+    assert Config(host="localhost").is_loopback
+    assert not Config(host="10.0.0.1").is_loopback

@@ -1,0 +1,74 @@
+"""The whole product: a real process, a real socket, the real model, at speaking pace."""
+
+import asyncio
+import statistics
+import time
+
+import pytest
+
+from service import protocol as p
+from service.config import load_config
+from tests.service.client import Client, session
+from tests.service.process import serving
+from tokenspeed.loading import load_engine
+from tokenspeed.request import Request
+from tokenspeed.translate import length_cap
+
+SENTENCE = "Good morning everyone, today we would like to talk about our new house."
+UPDATES_PER_S = 3.0
+
+
+async def speak(client: Client, sentence: str) -> None:
+    """Send a sentence word by word, on a clock that does not wait for answers."""
+    words = sentence.split()
+    started = time.monotonic()
+    for rev in range(1, len(words) + 1):
+        await asyncio.sleep(max(0.0, started + rev / UPDATES_PER_S - time.monotonic()))
+        await client.send(p.SourceUpdate(rev, " ".join(words[:rev]), segment_id="a"))
+    await client.send(p.SourceCommit("a"))
+
+
+async def test_a_sentence_at_speaking_pace(capsys: pytest.CaptureFixture[str]) -> None:
+    directory = load_config().model
+    with serving(directory) as (_, port):
+        async with session(f"ws://127.0.0.1:{port}/v1/stream") as client:
+            await client.start("de", timing=True)
+            speaking = asyncio.create_task(speak(client, SENTENCE))
+            await client.until(p.TranslationFinal)
+            await speaking
+    deltas = [e for e in client.received if isinstance(e, p.TranslationDelta)]
+    final = client.received[-1]
+    assert isinstance(final, p.TranslationFinal)
+    assert len({delta.source_rev for delta in deltas}) >= 3, "translations grow while one speaks"
+    appended = "".join(delta.append for delta in deltas)
+    assert final.text.startswith(appended)
+    assert final.source_text == SENTENCE
+
+    model = load_engine(directory)
+    try:
+        prompt = model.prompts.build(SENTENCE, "en", "de", is_open=False)
+        forced = tuple(model.tokenizer.encode(appended))
+        request = Request(prompt, forced=forced, max_new_tokens=length_cap(len(prompt)))
+        (greedy,) = model.engine.run([request])
+        assert final.text == model.tokenizer.decode(greedy.tokens)
+    finally:
+        model.close()
+    with capsys.disabled():
+        print(summary(client), end="")  # noqa: T201
+
+
+def summary(client: Client) -> str:
+    """The figures that the 200 ms budget is about."""
+    timings = [
+        event.timing
+        for event in client.received
+        if isinstance(event, p.TranslationDelta | p.TranslationFinal) and event.timing
+    ]
+    totals = sorted(timing.total_ms for timing in timings)
+    p95 = statistics.quantiles(totals, n=20, method="inclusive")[-1]
+    accepted = sum(timing.accepted for timing in timings)
+    decoded = sum(timing.decoded for timing in timings)
+    return (
+        f"\n{len(totals)} updates: total_ms p50 {statistics.median(totals):.1f}, p95 {p95:.1f}, "
+        f"max {totals[-1]:.1f}; {accepted} tokens accepted, {decoded} decoded\n"
+    )
