@@ -4,9 +4,10 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from service import protocol
 from tests.web.fake_server import PHRASES, FakeServer
@@ -197,24 +198,21 @@ async def test_space_pauses_and_holds_back_what_is_typed(page: Page, fake: FakeS
     await expect(page.locator("#source")).to_have_value(PHRASES[0]["en"])
 
 
-@pytest.mark.parametrize(
-    ("form", "start"), [("vtt", "WEBVTT\n"), ("srt", "1\n00:00:0"), ("txt", "Guten"), ("json", "{")]
-)
-async def test_the_transcript_can_be_taken_along(
-    page: Page, fake: FakeServer, form: str, start: str
-) -> None:
+async def test_the_transcript_can_be_taken_along(page: Page, fake: FakeServer) -> None:
     await open_page(page, fake)
     await type_text(page, PHRASES[0]["en"] + "\n", delay_ms=1)
     await expect(page.locator("#log .final")).to_have_count(1)
     await page.keyboard.press("Escape")
     await page.keyboard.press("e")
-    async with page.expect_download() as waiting:
-        await page.locator(f"[data-format={form}]").click()
-    download = await waiting.value
-    assert download.suggested_filename == f"captions.{form}"
-    text = await asyncio.to_thread((await download.path()).read_text)
-    assert text.startswith(start)
-    assert PHRASES[0]["de"] in text
+    starts = {"vtt": "WEBVTT\n", "srt": "1\n00:00:0", "txt": "Guten", "json": "{"}
+    for form, start in starts.items():
+        async with page.expect_download() as waiting:
+            await page.locator(f"[data-format={form}]").click()
+        download = await waiting.value
+        assert download.suggested_filename == f"captions.{form}"
+        text = await asyncio.to_thread((await download.path()).read_text)
+        assert text.startswith(start)
+        assert PHRASES[0]["de"] in text
 
 
 async def test_the_demo_types_by_itself(page: Page, fake: FakeServer) -> None:
@@ -264,26 +262,22 @@ CONTRAST = """(selector) => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1180])
 async def test_every_size_and_scheme_is_readable(
-    browser: Browser,
-    fake: FakeServer,
-    scheme: str,
-    width: int,
-    picture: Callable[[str], Path],
+    page: Page, fake: FakeServer, width: int, picture: Callable[[str], Path]
 ) -> None:
-    size = {"width": width, "height": 740}
-    context = await browser.new_context(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
-    page = await context.new_page()
+    await page.set_viewport_size({"width": width, "height": 740})
     await open_page(page, fake, "?target=de,fr")
     await type_text(page, " ".join(phrase["en"] for phrase in PHRASES), delay_ms=1)
     await expect(page.locator("#log .final[lang=fr]")).to_have_count(3)
     await expect(page.locator(".block .unstable").last).not_to_be_empty()
-    await page.screenshot(path=picture(f"{scheme}-{width}"))
-    assert await page.evaluate(CONTRAST, stable(page)) >= 7
-    assert await page.evaluate(CONTRAST, ".block:last-child .unstable") >= 4.5
-    assert await page.evaluate(CONTRAST, "#meter-title") >= 4.5
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        await page.emulate_media(color_scheme=scheme)
+        await page.screenshot(path=picture(f"{scheme}-{width}"))
+        assert await page.evaluate(CONTRAST, stable(page)) >= 7
+        assert await page.evaluate(CONTRAST, ".block:last-child .unstable") >= 4.5
+        assert await page.evaluate(CONTRAST, "#meter-title") >= 4.5
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
     wide = await page.evaluate(
         """() => [...document.querySelectorAll("body *")].filter((element) => {
@@ -292,4 +286,3 @@ async def test_every_size_and_scheme_is_readable(
         }).map((element) => element.outerHTML.slice(0, 80))"""
     )
     assert wide == []
-    await context.close()
