@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Playwright, async_playwright
+from playwright.async_api import Browser, Page, Playwright, async_playwright, expect
 
 from tests.web.fake_server import FakeServer
 
@@ -22,6 +22,8 @@ ADVICE = (
     "(`apt-get install chromium`, `dnf install chromium`, `brew install --cask chromium`), or "
     "`python -m playwright install chromium`, or set CHROMIUM to its path."
 )
+
+expect.set_options(timeout=20_000)  # for a loaded machine; nothing waits longer than it must
 
 
 def find_chromium(playwright: Playwright) -> str:

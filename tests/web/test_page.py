@@ -215,6 +215,32 @@ async def test_the_transcript_can_be_taken_along(page: Page, fake: FakeServer) -
         assert PHRASES[0]["de"] in text
 
 
+async def test_the_transcript_survives_a_reload_until_it_is_cleared(
+    page: Page, fake: FakeServer
+) -> None:
+    await open_page(page, fake)
+    await type_text(page, PHRASES[0]["en"] + "\n", delay_ms=1)
+    await expect(page.locator("#log .final")).to_have_text(PHRASES[0]["de"])
+    await page.reload()
+    await expect(page.locator("#log .final")).to_have_text(PHRASES[0]["de"])
+    await type_text(page, PHRASES[1]["en"] + "\n", delay_ms=1)
+    await expect(page.locator("#log .final")).to_have_text([PHRASES[0]["de"], PHRASES[1]["de"]])
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("e")
+    await page.locator("#clear").click()
+    await expect(page.locator("#log .final")).to_have_count(0)
+    await expect(page.locator(".welcome")).to_be_visible()
+
+
+async def test_a_word_that_is_being_typed_is_not_settled(page: Page, fake: FakeServer) -> None:
+    await open_page(page, fake)
+    await type_text(page, "Good morn")
+    await expect(page.locator(".block .unstable").last).not_to_be_empty()
+    await page.wait_for_timeout(150)
+    update = [event for event in fake.received if isinstance(event, protocol.SourceUpdate)][-1]
+    assert (update.stable, update.unstable) == ("Good ", "morn")
+
+
 async def test_the_demo_types_by_itself(page: Page, fake: FakeServer) -> None:
     await open_page(page, fake)
     await page.get_by_role("button", name="Demo").click()

@@ -56,15 +56,17 @@ import { EventQueue } from "./queue.js";
  * @property {number} [endMs]
  * @property {string} [speaker]
  *
+ * @typedef {"connect" | "retry" | "update" | "resend" | "ping" | "close"} TimerName
  * @typedef {SourceText & {rev: number, sentRev: number}} OpenSegment
  * @typedef {{segment_id: string, rev: number, text: string, event_id: string,
- *   waiting: Set<string>}} Commit a commit that some target has not answered with its final
+ *   waiting: Set<string>, isRefused: boolean}} Commit a commit that some target has not answered with its final
  */
 
 const FIRST_DELAY_MS = 150;
 const MAX_DELAY_MS = 10_000;
 const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the backoff
 const CLOSE_TIMEOUT_MS = 3_000;
+const RESEND_MS = 300; // after the server had no room for a text
 
 /** @type {Environment} */
 const BROWSER = {
@@ -126,7 +128,7 @@ export class Session {
   #eventCount = 0;
   /** @type {{id: string, sentAtMs: number} | null} */
   #ping = null;
-  /** @type {Map<"connect" | "retry" | "update" | "ping" | "close", unknown>} */
+  /** @type {Map<TimerName, unknown>} */
   #timers = new Map();
   /** @type {(() => void) | null} */
   #closing = null;
@@ -164,6 +166,7 @@ export class Session {
    */
   configure(settings) {
     this.#settings = { ...this.#settings, ...settings };
+    for (const id of this.#commits.keys()) this.#settle(id); // some may wait for nobody any more
     if (this.#state !== "open") return;
     this.#sendSettings();
     this.#resendOpen(); // a server that refused the languages before does not know the text
@@ -220,6 +223,7 @@ export class Session {
       text: whole,
       event_id: this.#nextId("commit"),
       waiting: new Set(this.#settings.targets),
+      isRefused: false,
     };
     this.#commits.set(segmentId, commit);
     this.#wake();
@@ -313,7 +317,7 @@ export class Session {
         this.#settle(event.segment_id, event.target);
         break;
       case "error":
-        if (!event.error.retryable) this.#forget(event.error.event_id);
+        this.#refuse(event.error);
         break;
       case "pong":
         if (this.#ping && this.#ping.id === event.id) {
@@ -419,6 +423,7 @@ export class Session {
     if (!open || open.sentRev === open.rev || this.#state !== "open") return;
     this.#send({
       type: "source.update",
+      event_id: this.#nextId("update"),
       segment_id: open.segmentId,
       rev: open.rev,
       stable: open.stable,
@@ -432,7 +437,9 @@ export class Session {
   }
 
   /** @param {Commit} commit */
-  #sendCommit({ segment_id, rev, text, event_id }) {
+  #sendCommit(commit) {
+    const { segment_id, rev, text, event_id } = commit;
+    commit.isRefused = false;
     this.#send({ type: "source.commit", event_id, segment_id, rev, text });
   }
 
@@ -453,21 +460,35 @@ export class Session {
 
   /**
    * @param {string} segmentId
-   * @param {string} target
+   * @param {string} [target] whose final has come
    */
   #settle(segmentId, target) {
     const commit = this.#commits.get(segmentId);
     if (!commit) return;
-    commit.waiting.delete(target);
+    if (target !== undefined) commit.waiting.delete(target);
     const isDue = this.#settings.targets.some((language) => commit.waiting.has(language));
     if (!isDue) this.#commits.delete(segmentId);
   }
 
-  /** @param {string | undefined} eventId of a commit that the server has refused */
-  #forget(eventId) {
+  /**
+   * Text that the server could not take just now is offered again; a commit that it will never take
+   * is forgotten.
+   *
+   * @param {import("./protocol.js").ErrorInfo} error
+   */
+  #refuse({ event_id, retryable }) {
+    if (event_id === undefined) return;
+    const commit = [...this.#commits.values()].find((waiting) => waiting.event_id === event_id);
+    if (commit && !retryable) this.#commits.delete(commit.segment_id);
+    else if (commit) commit.isRefused = true;
+    if (retryable) this.#timer("resend", RESEND_MS, () => this.#resendRefused());
+  }
+
+  #resendRefused() {
     for (const commit of this.#commits.values()) {
-      if (commit.event_id === eventId) this.#commits.delete(commit.segment_id);
+      if (commit.isRefused) this.#sendCommit(commit);
     }
+    this.#resendOpen();
   }
 
   #schedulePing() {
@@ -513,7 +534,7 @@ export class Session {
   }
 
   /**
-   * @param {"connect" | "retry" | "update" | "ping" | "close"} name
+   * @param {TimerName} name
    * @param {number} delayMs
    * @param {() => void} run
    */
@@ -526,7 +547,7 @@ export class Session {
     this.#timers.set(name, timer);
   }
 
-  /** @param {"connect" | "retry" | "update" | "ping" | "close"} name */
+  /** @param {TimerName} name */
   #clear(name) {
     if (this.#timers.has(name)) this.#env.clearTimer(this.#timers.get(name));
     this.#timers.delete(name);

@@ -4,10 +4,11 @@
  * @module
  */
 
-import { EMPTY, applyEvent, transcript } from "./captions.js";
+import { applyEvent, transcript } from "./captions.js";
 import { connect } from "./client.js";
 import { play } from "./demo.js";
 import { exportTranscript, FORMATS } from "./export.js";
+import { loadTranscript, saveTranscript } from "./history.js";
 import { NO_MEASUREMENTS, measure } from "./meter.js";
 import { MAX_SIZE_PX, MIN_SIZE_PX, readSettings, recall, remember } from "./settings.js";
 import { SourceBox } from "./sourcebox.js";
@@ -31,7 +32,8 @@ const FIRST_LANGUAGES = ["en", "de", "fr", "es"];
 const view = new View();
 const box = /** @type {HTMLTextAreaElement} */ (element("source"));
 let settings = readSettings(new URLSearchParams(location.search), recall(localStorage));
-let captions = EMPTY;
+/** @type {import("./captions.js").State} */
+let captions = { sessionId: null, segments: loadTranscript(sessionStorage) };
 let meter = NO_MEASUREMENTS;
 let isPaused = false;
 let notice = "";
@@ -54,17 +56,19 @@ const { host, protocol } = location;
 const url = `${protocol === "https:" ? "wss:" : "ws:"}//${host}/v1/stream`;
 let session = begin();
 
-const startedMs = performance.now();
+// The clock of the transcript goes on where it stood before a reload.
+const startedMs = performance.now() - (captions.segments.at(-1)?.endMs ?? 0);
 const sourceBox = new SourceBox(
   box,
   {
-    update: ({ id, text, startMs, endMs }) => {
-      session.update({ segmentId: id, stable: text, startMs, endMs });
-      readSource(id, text, startMs, endMs, false);
+    update: (segment) => {
+      const { id, stable, unstable, startMs, endMs } = segment;
+      session.update({ segmentId: id, stable, unstable, startMs, endMs });
+      showSource(segment, false);
     },
-    commit: ({ id, text, startMs, endMs }) => {
-      session.commit({ segmentId: id, text });
-      readSource(id, text, startMs, endMs, true);
+    commit: (segment) => {
+      session.commit({ segmentId: segment.id, text: segment.stable });
+      showSource(segment, true);
     },
     cancel: (id) => {
       session.cancel(id);
@@ -76,15 +80,19 @@ const sourceBox = new SourceBox(
 );
 
 /**
- * @param {string} id
- * @param {string} text
- * @param {number} startMs
- * @param {number} endMs
+ * @param {import("./sourcebox.js").SourceSegment} segment
  * @param {boolean} committed
  */
-function readSource(id, text, startMs, endMs, committed) {
-  const at = { start_ms: startMs, end_ms: endMs, committed };
-  captions = applyEvent(captions, { type: "source.local", segment_id: id, stable: text, ...at });
+function showSource({ id, stable, unstable, startMs, endMs }, committed) {
+  captions = applyEvent(captions, {
+    type: "source.local",
+    segment_id: id,
+    stable,
+    unstable,
+    start_ms: startMs,
+    end_ms: endMs,
+    committed,
+  });
   draw();
 }
 
@@ -285,7 +293,7 @@ function toggleSpeech() {
   } else {
     setPaused(false);
     speech = listen(settings.source, {
-      onInterim: (text) => sourceBox.write(text),
+      onInterim: (text) => sourceBox.write(text, true),
       onFinal: (text) => {
         sourceBox.write(text);
         sourceBox.finish();
@@ -344,6 +352,12 @@ function download(format) {
   URL.revokeObjectURL(link.href);
 }
 
+function clearTranscript() {
+  captions = { ...captions, segments: captions.segments.filter(({ isCommitted }) => !isCommitted) };
+  saveTranscript(sessionStorage, []);
+  draw();
+}
+
 /** @type {Readonly<Record<string, () => void>>} */
 const KEYS = {
   " ": () => setPaused(!isPaused),
@@ -381,6 +395,7 @@ const BUTTONS = {
   help: () => openDialog("help-dialog"),
   mic: toggleSpeech,
   demo: toggleDemo,
+  clear: clearTranscript,
   reconnect,
 };
 for (const [id, run] of Object.entries(BUTTONS)) element(id).addEventListener("click", run);
@@ -394,6 +409,7 @@ element("source-language").addEventListener("change", (event) => {
 box.addEventListener("input", () => {
   if (demo) toggleDemo(); // whoever types has taken over
 });
+addEventListener("pagehide", () => saveTranscript(sessionStorage, transcript(captions)));
 addEventListener("online", () => session.reconnect());
 
 element("mic").hidden = !canListen();

@@ -9,9 +9,12 @@
 import { endsSentence, splitSentences } from "./sentences.js";
 
 /**
+ * @typedef {{id: string, stable: string, unstable: string, startMs: number,
+ *   endMs: number}} SourceSegment
+ *
  * @typedef {object} Segments what the box feeds; a session and the captions
- * @property {(segment: {id: string, text: string, startMs: number, endMs: number}) => void} update
- * @property {(segment: {id: string, text: string, startMs: number, endMs: number}) => void} commit
+ * @property {(segment: SourceSegment) => void} update
+ * @property {(segment: SourceSegment) => void} commit
  * @property {(id: string) => void} cancel
  */
 
@@ -55,26 +58,35 @@ export class SourceBox {
   }
 
   /**
-   * Replace what the box holds, as if typed.
+   * Replace what the box holds.
    *
    * @param {string} text
+   * @param {boolean} [isGuess] all of it may still change: a recogniser's interim result
    */
-  write(text) {
+  write(text, isGuess = false) {
     this.#box.value = text;
     this.#box.scrollTop = this.#box.scrollHeight;
-    this.read();
+    this.read(isGuess);
   }
 
-  /** Take over what the box holds: commit whole sentences, update the one being written. */
-  read() {
+  /**
+   * Take over what the box holds: commit whole sentences, update the one being written.
+   *
+   * @param {boolean} [isGuess] no sentence of it is over yet
+   */
+  read(isGuess = false) {
     clearTimeout(this.#settling);
     if (this.#isPaused) return;
-    const { sentences, rest } = splitSentences(this.#box.value);
+    const { value } = this.#box;
+    const { sentences, rest } = isGuess ? { sentences: [], rest: value } : splitSentences(value);
     for (const sentence of sentences) this.#commit(sentence);
-    if (sentences.length > 0) this.#box.value = rest;
+    if (sentences.length > 0) this.#keep(rest);
     if (rest.trim()) {
-      this.#segments.update(this.#segment(rest.trim()));
-      if (endsSentence(rest)) this.#settling = setTimeout(() => this.finish(), SETTLE_MS);
+      // The word being typed is not known before it is finished.
+      const settled = isGuess ? 0 : rest.search(/\S+$/u);
+      const end = settled < 0 ? rest.length : settled;
+      this.#segments.update(this.#segment(rest.slice(0, end), rest.slice(end)));
+      if (!isGuess && endsSentence(rest)) this.#settling = setTimeout(() => this.finish(), SETTLE_MS);
     } else if (this.#open) {
       this.#segments.cancel(this.#open.id);
       this.#open = null;
@@ -92,18 +104,34 @@ export class SourceBox {
     this.#commit(rest);
   }
 
-  /** @param {string} text */
-  #commit(text) {
-    this.#segments.commit(this.#segment(text));
-    this.#open = null;
+  /**
+   * Leave only the end of the text in the box, and the caret where it stood in it.
+   *
+   * @param {string} rest
+   */
+  #keep(rest) {
+    const isEditing = document.activeElement === this.#box;
+    const fromEnd = this.#box.value.length - this.#box.selectionEnd;
+    this.#box.value = rest;
+    const caret = Math.max(0, rest.length - fromEnd);
+    if (isEditing) this.#box.setSelectionRange(caret, caret);
   }
 
   /** @param {string} text */
-  #segment(text) {
+  #commit(text) {
+    this.#segments.commit(this.#segment(text, ""));
+    this.#open = null;
+  }
+
+  /**
+   * @param {string} stable
+   * @param {string} unstable
+   */
+  #segment(stable, unstable) {
     if (!this.#open) {
       this.#count += 1;
       this.#open = { id: `${this.#prefix}-${this.#count}`, startMs: this.#now() };
     }
-    return { ...this.#open, text, endMs: this.#now() };
+    return { ...this.#open, stable, unstable, endMs: this.#now() };
   }
 }

@@ -227,6 +227,39 @@ describe("a lost line", () => {
     assert.equal(world.socket.of("source.commit").length, 0);
   });
 
+  test("text that found no room is offered again, and only that", () => {
+    const session = start();
+    world.greet();
+    session.commit({ segmentId: "s1", text: "One." });
+    session.commit({ segmentId: "s2", text: "Two." });
+    session.update({ segmentId: "s3", stable: "Three" });
+    const refuse = ({ event_id }) => {
+      const error = { type: "limit", code: "rate_limited", message: "", event_id, retryable: true };
+      world.socket.receive({ type: "error", error });
+    };
+    refuse(world.socket.of("source.commit")[1]);
+    refuse(world.socket.of("source.update")[0]);
+    world.advance(1_000);
+    const commits = world.socket.of("source.commit").map(({ segment_id }) => segment_id);
+    assert.deepEqual(commits, ["s1", "s2", "s2"]);
+    const updates = world.socket.of("source.update");
+    assert.deepEqual(updates.map(({ stable }) => stable), ["Three", "Three"]);
+    assert.ok(updates[1].rev > updates[0].rev);
+    world.advance(10_000);
+    assert.equal(world.socket.of("source.commit").length, 3);
+  });
+
+  test("a commit waits for no language that is not wanted any more", () => {
+    const session = start({ targets: ["de"] });
+    world.greet();
+    session.commit({ segmentId: "s1", text: "Yes." });
+    session.configure({ targets: ["fr"] });
+    world.socket.drop();
+    world.advance(1_000);
+    world.greet();
+    assert.equal(world.socket.of("source.commit").length, 0);
+  });
+
   test("the waits grow from 150 ms to 10 s and a stable connection starts over", async () => {
     const session = start();
     for (let i = 0; i < 14; i += 1) {
