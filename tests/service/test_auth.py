@@ -1,0 +1,60 @@
+"""Keys, tokens and origins."""
+
+import pytest
+
+from service.auth import Auth, bearer, is_origin_allowed
+from service.errors import AuthError
+
+KEY = "a-key-of-more-than-16"
+
+
+def test_a_token_works_once_and_not_for_long() -> None:
+    auth = Auth([KEY], token_s=60)
+    token, life_s = auth.issue(now=0)
+    assert life_s == 60
+    auth.check(token, now=59)
+    with pytest.raises(AuthError, match="used up"):
+        auth.check(token, now=59)
+    late, _ = auth.issue(now=0)
+    with pytest.raises(AuthError, match="expired"):
+        auth.check(late, now=60)
+    for nothing in (None, "", "x"):
+        with pytest.raises(AuthError):
+            auth.check(nothing, now=0)
+    auth.check(KEY, now=0)
+    auth.check(KEY, now=10**6)
+
+
+def test_without_keys_nobody_is_asked() -> None:
+    auth = Auth([], token_s=60)
+    assert not auth.is_required
+    auth.check(None, now=0)
+    assert not auth.is_key("")
+
+
+def test_bearer() -> None:
+    assert bearer("Bearer abc") == "abc"
+    assert bearer("bearer  abc ") == "abc"
+    assert bearer("Basic abc") is None
+    assert bearer("Bearer ") is None
+    assert bearer(None) is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "is_local", "is_allowed"),
+    [
+        (None, "example.org", False, True),
+        ("https://example.org", "example.org", False, True),
+        ("https://Example.org:8443", "example.org:8443", False, True),
+        ("https://example.org", "example.org:8443", False, False),
+        ("https://friend.example", "example.org", False, True),
+        ("file://", "", False, False),
+        ("http://localhost:8000", "localhost:8000", True, True),
+        ("http://[::1]:8000", "[::1]:8000", True, True),
+        # A foreign name that somebody pointed at this machine.
+        ("http://rebound.example:8000", "rebound.example:8000", True, False),
+    ],
+)
+def test_origins(origin: str | None, host: str, is_local: bool, is_allowed: bool) -> None:
+    allowed = ("https://friend.example",)
+    assert is_origin_allowed(origin, host, allowed, is_local=is_local) is is_allowed
