@@ -62,13 +62,6 @@ export class View {
   /** @type {Model | null} */
   #shown = null;
 
-  constructor() {
-    addEventListener("resize", () => {
-      for (const strip of this.#strips.values()) strip.reset();
-      if (this.#shown) this.draw(this.#shown);
-    });
-  }
-
   /** @param {Model} model */
   draw(model) {
     const isScheduled = this.#next !== null;
@@ -177,6 +170,8 @@ class Strip {
     this.#roll.className = "strip-roll";
     this.#window.append(this.#roll);
     this.root.append(this.#label, this.#window);
+    // Another width or type size breaks the lines anew: full screen, a turned phone, "+" and "−".
+    new ResizeObserver(() => this.reset()).observe(this.#window);
     if (key !== "") this.setLanguage(key);
   }
 
@@ -189,13 +184,14 @@ class Strip {
   }
 
   /**
-   * Forget how far it has rolled; for when the window or the type has changed its size.
+   * Show the end of the text, however far it had rolled.
    *
    * @param {number} [numLines]
    */
   reset(numLines = this.#numLines) {
     this.#numLines = numLines;
     this.#offsetPx = 0;
+    this.#rollUp();
   }
 
   /** @param {readonly import("./captions.js").Shown[]} shown oldest first */
