@@ -199,7 +199,9 @@ class Translation:
         if work.is_final:
             self._settle_all(found)
             return None
-        self._older.append(self._hypothesis)
+        if _settled_words(work.text) != _settled_words(self._answered.text):
+            # While one word is being typed, its revisions are one source: they bear out nothing.
+            self._older.append(self._hypothesis)
         self._hypothesis = found
         self._answered = Source(work.text, self._source.stable_words, work.is_open)
         self._commit()
@@ -308,6 +310,12 @@ class Translation:
         self._hypothesis = found
         self.shown = self.committed_text
         self.is_done = True
+
+
+def _settled_words(text: str) -> str:
+    """The text without its last word, which may be half typed."""
+    ends = word_ends(text)
+    return normalise(text[: ends[-2]]) if len(ends) > 1 else ""
 
 
 def trim_repetition(tokens: Tokens, start: int) -> Tokens:

@@ -16,6 +16,7 @@ CONJUNCTION_WORDS: Final = 26  # a conjunction cuts from here on
 MAX_WORDS: Final = 40  # anything is cut here
 MAX_CHARS: Final = 300  # also text that has no words
 
+_MARK_CHARS: Final = 8  # a mark and what may close after it
 _SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥][\"'”’»)\]]*\s*$")
 _WIDE_END = regex.compile(r"[。！？｡।॥][\"'”’»」』）\])]*\s*$")
 _CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
@@ -80,11 +81,12 @@ def _is_hard_limit(head: str, following: str, words: int) -> bool:
 def _is_cut(head: str, following: str, words: int) -> bool:
     if not count_words(following):
         return False
-    if _WIDE_END.search(head):
+    end = head[-_MARK_CHARS:]
+    if _WIDE_END.search(end):
         return True
-    if following[0].isspace() and _SENTENCE_END.search(head):
+    if following[0].isspace() and _SENTENCE_END.search(end):
         return _ends_sentence(head, following)
-    if words >= CLAUSE_WORDS and following[0].isspace() and _CLAUSE_END.search(head):
+    if words >= CLAUSE_WORDS and following[0].isspace() and _CLAUSE_END.search(end):
         return True
     return words >= CONJUNCTION_WORDS and following.strip().casefold() in _CONJUNCTIONS
 

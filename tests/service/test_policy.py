@@ -47,6 +47,15 @@ def test_a_word_is_settled_only_where_both_hypotheses_end_it() -> None:
     assert translation.committed_text == "das"
 
 
+def test_the_letters_of_one_word_bear_out_nothing() -> None:
+    translation = Translation(PLAIN, token_text)
+    for text in ("we go h", "we go ho", "we go hom", "we go home"):
+        revise(translation, text, "wir gehen heim")
+    assert translation.committed_text == ""
+    revise(translation, "we go home n", "wir gehen heim nun")
+    assert translation.committed_text == "wir gehen heim"
+
+
 def test_the_final_pass_is_unbiased_and_settles_everything() -> None:
     translation = Translation(PLAIN, token_text)
     revise(translation, "we go home", "wir gehen heim")
