@@ -271,6 +271,33 @@ async def test_a_browser_source_shows_captions_alone_and_is_transparent(
     await page.screenshot(path=picture("obs"), omit_background=True)
 
 
+RECOGNIZER = """
+window.SpeechRecognition = window.webkitSpeechRecognition = class {
+  constructor() { window.recognizer = this; }
+  start() {}
+  abort() {}
+  say(transcript, isFinal) {
+    this.onresult({ resultIndex: 0, results: [{ isFinal, 0: { transcript } }] });
+  }
+};
+"""
+
+
+async def test_speech_is_a_guess_until_the_recogniser_is_sure(page: Page, fake: FakeServer) -> None:
+    await page.add_init_script(RECOGNIZER)
+    await open_page(page, fake)
+    await page.get_by_role("button", name="Speak").click()
+    await expect(page.locator("#source")).to_have_attribute("placeholder", "Listening …")
+    await page.evaluate("recognizer.say('Good mourning', false)")
+    await expect(page.locator("#source")).to_have_value("Good mourning")
+    await page.evaluate(f"recognizer.say({PHRASES[0]['en']!r}, true)")
+    await expect(page.locator("#log .final")).to_have_text(PHRASES[0]["de"])
+    source = [e for e in fake.received if isinstance(e, protocol.SourceUpdate)][0]
+    assert (source.stable, source.unstable) == ("", "Good mourning")
+    commit = [e for e in fake.received if isinstance(e, protocol.SourceCommit)][0]
+    assert commit.text == PHRASES[0]["en"]
+
+
 CONTRAST = """(selector) => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const luminance = (color) => {
