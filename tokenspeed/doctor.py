@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from tokenspeed.backends.cpu import native_available
 from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.loading import choose_backend
@@ -62,8 +63,6 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _native() -> Iterator[Finding]:
-    from tokenspeed.backends.cpu import native_available
-
     available, detail = native_available()
     advice = "install a C++ compiler (g++ or clang++) and reinstall the package"
     if available:

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from tokenspeed.backends import Backend
+from tokenspeed.backends.cpu import CpuBackend, native_available
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.config import EngineConfig
@@ -81,14 +80,10 @@ def load_engine(
 
 def choose_backend() -> str:
     """Return the fastest backend that this machine can run."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _reference(checkpoint: Checkpoint, config: EngineConfig) -> Backend:
-    return ReferenceBackend(checkpoint, config)
+    return "cpu" if native_available()[0] else "reference"
 
 
 BACKENDS: dict[str, Callable[[Checkpoint, EngineConfig], Backend]] = {
-    "reference": _reference,
-    "cpu": _reference,
+    "reference": ReferenceBackend,
+    "cpu": CpuBackend,
 }

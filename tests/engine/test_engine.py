@@ -1,4 +1,4 @@
-"""The engine on the reference backend: identical results however they are computed, and its API."""
+"""The engine on both CPU backends: identical results however they are computed, and its API."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tokenspeed.backends import Step
+from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.config import EngineConfig
@@ -22,8 +23,8 @@ from tokenspeed.request import Completion, Request
 PROMPTS = st.lists(st.integers(3, 94), min_size=1, max_size=20)
 
 
-class GatedBackend(ReferenceBackend):
-    """Counts steps, and can be made to fail or to wait before one."""
+class Gate:
+    """Counts the steps of a backend, and can make one fail."""
 
     steps = 0
     fail_next = False
@@ -33,26 +34,45 @@ class GatedBackend(ReferenceBackend):
         if self.fail_next:
             self.fail_next = False
             raise RuntimeError("the device fell over")
-        return super().step(batch)
+        return super().step(batch)  # type: ignore[misc]
 
 
-def make_engine(model: Path, eos: Iterable[int] = (2,), **changes: Any) -> Engine:
+class GatedReference(Gate, ReferenceBackend):
+    """The reference backend behind a gate."""
+
+
+class GatedCpu(Gate, CpuBackend):
+    """The native backend behind a gate."""
+
+
+BACKENDS = {"reference": GatedReference, "cpu": GatedCpu}
+
+
+def make_engine(
+    model: Path, eos: Iterable[int] = (2,), backend: str = "reference", **changes: Any
+) -> Engine:
     config = EngineConfig(**{"num_slots": 4, "max_length": 96, "max_step_tokens": 40} | changes)
-    return Engine(GatedBackend(open_checkpoint(model), config), eos_token_ids=eos)
+    return Engine(BACKENDS[backend](open_checkpoint(model), config), eos_token_ids=eos)
+
+
+@pytest.fixture(scope="module", params=list(BACKENDS))
+def backend_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> Iterator[Engine]:
+def engine(tiny_model: Path, backend_name: str) -> Iterator[Engine]:
     """An engine that all tests of a module share, so that its slots are warm."""
-    engine = make_engine(tiny_model)
+    engine = make_engine(tiny_model, backend=backend_name)
     yield engine
     engine.close()
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_model: Path) -> Iterator[Engine]:
+def alone(tiny_model: Path, backend_name: str) -> Iterator[Engine]:
     """An engine with one slot and narrow steps: nothing in common with the shared one."""
-    engine = make_engine(tiny_model, num_slots=1, max_step_tokens=3)
+    engine = make_engine(tiny_model, backend=backend_name, num_slots=1, max_step_tokens=3)
     yield engine
     engine.close()
 

@@ -1,0 +1,57 @@
+"""Builds the native CPU kernels where there is a compiler; without one the package still installs.
+
+Everything else about the package is in pyproject.toml.
+"""
+
+import platform
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+NATIVE = Path("tokenspeed/native")
+COMMON = ["-O3", "-std=c++17", "-fvisibility=hidden", "-pthread", "-Wall", "-Wno-psabi"]
+# Without contraction every instruction set rounds the same way, and gives the same tokens.
+KERNELS = [*COMMON, "-ffp-contract=off", "-fno-strict-aliasing", "-fno-math-errno"]
+ISA_FLAGS = {
+    "plain": [],
+    "avx2": ["-mavx2"],
+    "avx512": [
+        *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
+        "-mprefer-vector-width=512",
+    ],
+}
+
+
+class BuildNative(build_ext):
+    """Compiles the kernels once for each instruction set that is chosen from at run time."""
+
+    def build_extension(self, ext: Extension) -> None:
+        x86 = platform.machine().lower() in ("x86_64", "amd64")
+        objects = []
+        for isa in ("plain", "avx2", "avx512") if x86 else ("plain",):
+            objects += self.compiler.compile(
+                [str(NATIVE / "kernels.cpp")],
+                output_dir=f"{self.build_temp}/{isa}",
+                macros=[("TOKENSPEED_ISA", isa)],
+                extra_postargs=[*KERNELS, *ISA_FLAGS[isa]],
+                depends=ext.depends,
+            )
+        ext.extra_objects = objects
+        super().build_extension(ext)
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "tokenspeed.native._step",
+            sources=[str(NATIVE / "step.cpp")],
+            depends=[str(NATIVE / name) for name in ("kernels.h", "kernels.cpp", "pool.h")],
+            extra_compile_args=COMMON,
+            extra_link_args=["-pthread"],
+            language="c++",
+            optional=True,
+        )
+    ],
+    cmdclass={"build_ext": BuildNative},
+)

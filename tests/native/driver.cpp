@@ -1,0 +1,88 @@
+// Runs steps of a small random model, for the sanitizers: every kernel, odd sizes, several threads.
+#include <cstdint>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace tokenspeed {
+class Model;
+struct Shape {
+  int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
+  int32_t num_slots, max_length, max_rows, num_threads, tied;
+  float rms_norm_eps;
+};
+}  // namespace tokenspeed
+using tokenspeed::Model;
+using tokenspeed::Shape;
+
+extern "C" {
+Model* tokenspeed_create(const Shape*, const char*);
+void tokenspeed_destroy(Model*);
+void tokenspeed_set_matrix(Model*, int, int, const int8_t*, const float*, int, int);
+void tokenspeed_set_norms(Model*, int, const float*, const float*);
+void tokenspeed_set_head(Model*, const int8_t*, const float*, const float*);
+void tokenspeed_set_embedding(Model*, const int8_t*, const float*);
+void tokenspeed_set_rotation(Model*, const float*, const float*);
+void tokenspeed_step(Model*, int, const int32_t*, const int32_t*, const int32_t*, int,
+                     const int32_t*, const int32_t*, const float*, int32_t*, float*);
+void tokenspeed_copy_slot(Model*, int, int, int);
+}
+
+int main(int argc, char** argv) {
+  // head_dim 12 and the other sizes are no multiples of a vector.
+  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, argc > 2, 1e-5f};
+  Model* model = tokenspeed_create(&shape, argc > 1 ? argv[1] : "");
+  if (!model) return 3;
+  std::mt19937 random(1);
+  const auto bytes = [&](int count) {
+    std::vector<int8_t> out(count);
+    for (auto& value : out) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+    return out;
+  };
+  const std::vector<float> ones(256, 1.0f), scales(256, 0.01f), angles(24 * 6, 0.7f);
+  const int width = 48, kv = 24;
+  const int rows[] = {width + 2 * kv, 40, 140, 40}, cols[] = {40, width, 40, 70};
+  for (int layer = 0; layer < shape.num_layers; layer++) {
+    for (int which = 0; which < 4; which++)
+      tokenspeed_set_matrix(model, layer, which, bytes(rows[which] * cols[which]).data(),
+                            scales.data(), rows[which], cols[which]);
+    tokenspeed_set_norms(model, layer, ones.data(), ones.data());
+  }
+  tokenspeed_set_head(model, bytes(101 * 40).data(), scales.data(), ones.data());
+  if (!shape.tied) tokenspeed_set_embedding(model, bytes(101 * 40).data(), scales.data());
+  tokenspeed_set_rotation(model, angles.data(), angles.data());
+
+  int64_t sum = 0;
+  std::vector<int32_t> position(shape.num_slots, 0);
+  for (int step = 0; step < 40; step++) {
+    std::vector<int32_t> tokens, slots, positions, outputs, drafts;
+    std::vector<float> biases;
+    for (int slot = 0; slot < shape.num_slots; slot++) {
+      const int count = static_cast<int>(random() % 4);
+      for (int i = 0; i < count && position[slot] < shape.max_length; i++) {
+        tokens.push_back(static_cast<int>(random() % 101));
+        slots.push_back(slot);
+        positions.push_back(position[slot]++);
+        if (random() % 2) continue;
+        outputs.push_back(static_cast<int>(tokens.size()) - 1);
+        drafts.push_back(static_cast<int>(random() % 103) - 1);
+        biases.push_back(random() % 2 ? 0.3f : 0.0f);
+      }
+      if (position[slot] == shape.max_length) position[slot] = 0;
+    }
+    if (tokens.empty()) continue;
+    std::vector<int32_t> next(outputs.size());
+    tokenspeed_step(model, static_cast<int>(tokens.size()), tokens.data(), slots.data(),
+                    positions.data(), static_cast<int>(outputs.size()), outputs.data(),
+                    drafts.data(), biases.data(), next.data(), nullptr);
+    for (const int32_t token : next) {
+      if (token < 0 || token >= 101) return 4;
+      sum += token;
+    }
+    tokenspeed_copy_slot(model, 0, 1, 0);
+  }
+  tokenspeed_destroy(model);
+  std::printf("%lld\n", static_cast<long long>(sum));
+  return 0;
+}

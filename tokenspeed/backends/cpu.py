@@ -1,0 +1,304 @@
+"""The CPU backend: the whole ragged step in one native call, int8 weights, without the GIL.
+
+A thin layer over tokenspeed/native: loads the library, hands the weights over, checks what it
+passes. Weights that a checkpoint stores as int8 keep their own scales; others are quantised here.
+"""
+
+import ctypes
+import importlib.machinery
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tokenspeed.backends import Step
+from tokenspeed.checkpoint import Checkpoint
+from tokenspeed.config import EngineConfig, ModelConfig
+from tokenspeed.errors import BackendUnavailable
+from tokenspeed.llama import rope_frequencies
+from tokenspeed.quantize import quantize_int8
+
+NATIVE = Path(__file__).parent.parent / "native"
+_MAX_HEAD_DIM = 256  # what the native attention keeps in registers and on its stack
+
+
+class _Shape(ctypes.Structure):
+    """`tokenspeed::Shape` of native/step.cpp."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_int32)
+            for name in (
+                "vocab_size",
+                "hidden_size",
+                "intermediate_size",
+                "num_layers",
+                "num_heads",
+                "num_kv_heads",
+                "head_dim",
+                "num_slots",
+                "max_length",
+                "max_rows",
+                "num_threads",
+                "tied",
+            )
+        ),
+        ("rms_norm_eps", ctypes.c_float),
+    ]
+
+
+class CpuBackend:
+    """Runs steps in native code.
+
+    Args:
+        checkpoint: an opened model directory.
+        config: slots and their length; allocated here, once.
+        threads: how many; default: the cores that this process may use.
+        isa: "avx512", "avx2" or "plain"; default: the best that the processor has.
+    Raises:
+        BackendUnavailable: the native library was not built, or lacks what was asked for.
+        CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
+    """
+
+    name = "cpu"
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        config: EngineConfig,
+        *,
+        threads: int | None = None,
+        isa: str = "",
+    ) -> None:
+        library = _library()
+        if library is None:
+            raise BackendUnavailable(f"the CPU backend needs its native library: {_MISSING}")
+        model = checkpoint.config
+        if model.head_dim > _MAX_HEAD_DIM:
+            raise BackendUnavailable(
+                f"head_dim is {model.head_dim}, the CPU backend takes at most {_MAX_HEAD_DIM}"
+            )
+        self.config = model
+        self.num_slots = config.num_slots
+        self.max_length = config.max_length
+        self.max_step_tokens = config.max_step_tokens
+        self.num_threads = threads or usable_cores()
+        self._library = library
+        self._model: int | None = library.tokenspeed_create(
+            ctypes.byref(_shape(model, config, self.num_threads)), isa.encode()
+        )
+        if not self._model:
+            raise BackendUnavailable(
+                f"no memory for {config.num_slots} slots of {config.max_length} positions, or this "
+                f"processor has no {isa or 'supported'} instructions"
+            )
+        self.isa = library.tokenspeed_isa(self._model).decode()
+        self.cache_bytes = library.tokenspeed_cache_bytes(self._model)
+        self.weight_bytes = self._load(checkpoint)
+
+    def step(self, batch: Step) -> NDArray[np.int32]:
+        """Run one step; see `Backend.step`."""
+        return self._step(batch, None)
+
+    def logits(self, batch: Step) -> NDArray[np.float32]:
+        """Run one step; see `Backend.logits`."""
+        logits = np.empty((len(batch.outputs), self.config.vocab_size), np.float32)
+        self._step(batch, logits)
+        return logits
+
+    def copy_slot(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one slot to another."""
+        self._library.tokenspeed_copy_slot(self._model, source, target, length)
+
+    def close(self) -> None:
+        """End the threads and free the memory."""
+        if self._model:
+            self._library.tokenspeed_destroy(self._model)
+            self._model = None
+
+    def __del__(self) -> None:
+        # A constructor that raised has no model yet.
+        if getattr(self, "_model", None):
+            self.close()
+
+    def _step(self, batch: Step, logits: NDArray[np.float32] | None) -> NDArray[np.int32]:
+        assert self._model, "the backend is closed"
+        rows, outputs = len(batch.tokens), len(batch.outputs)
+        # The native code trusts its indices, so a wrong one must not get there.
+        assert 0 < rows <= self.max_step_tokens, f"{rows} rows"
+        _check(batch.tokens, self.config.vocab_size, "tokens")
+        _check(batch.slots, self.num_slots, "slots")
+        _check(batch.positions, self.max_length, "positions")
+        _check(batch.outputs, rows, "outputs")
+        next_tokens = np.empty(outputs, np.int32)
+        self._library.tokenspeed_step(
+            self._model,
+            rows,
+            _address(batch.tokens),
+            _address(batch.slots),
+            _address(batch.positions),
+            outputs,
+            _address(batch.outputs),
+            _address(batch.drafts),
+            _address(batch.biases),
+            _address(next_tokens),
+            None if logits is None else _address(logits),
+        )
+        return next_tokens
+
+    def _load(self, checkpoint: Checkpoint) -> int:
+        """Hand the weights over; return the bytes that a step reads."""
+        library, read = self._library, 0
+        for layer in range(self.config.num_layers):
+            prefix = f"model.layers.{layer}."
+            for which, names in enumerate(_MATRICES):
+                parts = [int8_weight(checkpoint, f"{prefix}{name}.weight") for name in names]
+                q = torch.cat([part[0] for part in parts]).contiguous()
+                scale = torch.cat([part[1] for part in parts]).contiguous()
+                library.tokenspeed_set_matrix(
+                    self._model, layer, which, q.data_ptr(), scale.data_ptr(), *q.shape
+                )
+                read += q.nbytes + scale.nbytes
+            attention = checkpoint.weight(f"{prefix}input_layernorm.weight").contiguous()
+            mlp = checkpoint.weight(f"{prefix}post_attention_layernorm.weight").contiguous()
+            library.tokenspeed_set_norms(self._model, layer, attention.data_ptr(), mlp.data_ptr())
+        embedding = "model.embed_tokens.weight"
+        tied = self.config.tie_word_embeddings
+        q, scale = int8_weight(checkpoint, embedding if tied else "lm_head.weight")
+        norm = checkpoint.weight("model.norm.weight").contiguous()
+        library.tokenspeed_set_head(self._model, q.data_ptr(), scale.data_ptr(), norm.data_ptr())
+        read += q.nbytes + scale.nbytes
+        if not tied:
+            q, scale = int8_weight(checkpoint, embedding)
+            library.tokenspeed_set_embedding(self._model, q.data_ptr(), scale.data_ptr())
+        positions = torch.arange(self.max_length).float()
+        angles = positions[:, None] * rope_frequencies(self.config)  # [max_length, head_dim / 2]
+        cos, sin = angles.cos().contiguous(), angles.sin().contiguous()
+        library.tokenspeed_set_rotation(self._model, cos.data_ptr(), sin.data_ptr())
+        return read
+
+
+_MATRICES = (
+    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    ("self_attn.o_proj",),
+    ("mlp.gate_proj", "mlp.up_proj"),
+    ("mlp.down_proj",),
+)
+
+
+def int8_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
+    """Return a matrix as int8 [out, in] and its scales [out] float32, as stored where it is int8.
+
+    Raises:
+        CheckpointError: it is missing, unreadable, or holds NaN or infinity.
+    """
+    stored = checkpoint.tensor(name)
+    if stored.dtype == torch.int8:
+        q, scale = stored, checkpoint.weight(f"{name}_scale")
+    else:
+        q, scale = quantize_int8(checkpoint.weight(name))
+    return q.contiguous(), scale.flatten().float().contiguous()
+
+
+def native_available() -> tuple[bool, str]:
+    """Say whether the native library is there, and which one or why not."""
+    path = _library_path()
+    if path is None:
+        return False, _MISSING
+    return (True, path.name) if _library() else (False, f"{path.name} cannot be loaded")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may keep busy: affinity and the cgroup's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(cores or 1, *_quotas()))
+
+
+def _quotas() -> Iterator[int]:
+    """Yield the whole cores that a container's quota allows, if there is one."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            yield max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        pass  # no cgroup version 2 here
+    yield 1 << 16
+
+
+_MISSING = "it was not built at installation; install a C++ compiler and reinstall the package"
+
+
+def _library_path() -> Path | None:
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        path = NATIVE / f"_step{suffix}"
+        if path.exists():
+            return path
+    return None
+
+
+@lru_cache(maxsize=1)
+def _library() -> Any:
+    path = _library_path()
+    if path is None:
+        return None
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:
+        return None
+    pointer, integer = ctypes.c_void_p, ctypes.c_int
+    library.tokenspeed_create.restype = pointer
+    library.tokenspeed_create.argtypes = [pointer, ctypes.c_char_p]
+    library.tokenspeed_destroy.argtypes = [pointer]
+    library.tokenspeed_destroy.restype = None
+    library.tokenspeed_isa.restype = ctypes.c_char_p
+    library.tokenspeed_isa.argtypes = [pointer]
+    library.tokenspeed_set_matrix.argtypes = [
+        pointer, integer, integer, pointer, pointer, integer, integer,
+    ]  # fmt: skip
+    library.tokenspeed_set_norms.argtypes = [pointer, integer, pointer, pointer]
+    library.tokenspeed_set_head.argtypes = [pointer] * 4
+    library.tokenspeed_set_embedding.argtypes = [pointer] * 3
+    library.tokenspeed_set_rotation.argtypes = [pointer] * 3
+    library.tokenspeed_step.argtypes = [
+        pointer, integer, pointer, pointer, pointer, integer, *[pointer] * 5,
+    ]  # fmt: skip
+    library.tokenspeed_copy_slot.argtypes = [pointer, integer, integer, integer]
+    library.tokenspeed_cache_bytes.restype = ctypes.c_int64
+    library.tokenspeed_cache_bytes.argtypes = [pointer]
+    return library
+
+
+def _shape(model: ModelConfig, config: EngineConfig, threads: int) -> _Shape:
+    return _Shape(
+        vocab_size=model.vocab_size,
+        hidden_size=model.hidden_size,
+        intermediate_size=model.intermediate_size,
+        num_layers=model.num_layers,
+        num_heads=model.num_heads,
+        num_kv_heads=model.num_kv_heads,
+        head_dim=model.head_dim,
+        num_slots=config.num_slots,
+        max_length=config.max_length,
+        max_rows=config.max_step_tokens,
+        num_threads=threads,
+        tied=model.tie_word_embeddings,
+        rms_norm_eps=model.rms_norm_eps,
+    )
+
+
+def _address(array: NDArray[Any]) -> int:
+    assert array.flags.c_contiguous, "arrays of a step are contiguous"
+    return array.ctypes.data
+
+
+def _check(indices: NDArray[np.int32], limit: int, name: str) -> None:
+    assert indices.dtype == np.int32, f"{name} has dtype {indices.dtype}"
+    if len(indices):
+        assert indices.min() >= 0, f"{name} below 0"
+        assert indices.max() < limit, f"{name} reaches {indices.max()}, limit {limit}"
