@@ -162,7 +162,8 @@ class Connection:
             auth.check(credential, self._hub.now())
             return None
         try:
-            frame = await asyncio.wait_for(self._socket.receive(), FIRST_MESSAGE_S)
+            async with asyncio.timeout(FIRST_MESSAGE_S):
+                frame = await self._socket.receive()
             event = protocol.parse_client(frame)
         except TimeoutError:
             raise AuthError("no credentials came") from None
@@ -231,7 +232,9 @@ class Connection:
             delay = self._session.next_tick() - self._hub.now()
             self._changed_tick.clear()
             try:
-                await asyncio.wait_for(self._changed_tick.wait(), min(max(delay, 0.0), 3600.0))
+                # Not wait_for: before Python 3.12 it can swallow a cancellation.
+                async with asyncio.timeout(min(max(delay, 0.0), 3600.0)):
+                    await self._changed_tick.wait()
             except TimeoutError:
                 self._do(self._session.tick(self._hub.now()))
 
@@ -329,7 +332,8 @@ class Connection:
 
     async def _end(self, code: int, reason: str) -> None:
         try:
-            await asyncio.wait_for(self._socket.close(code, reason), GRACE_S)
+            async with asyncio.timeout(GRACE_S):
+                await self._socket.close(code, reason)
         except Disconnected:
             pass
         except TimeoutError:
