@@ -34,7 +34,7 @@ def test_the_client_knows_only_events_that_the_service_sends() -> None:
 
 
 def test_the_client_sends_only_events_that_the_service_knows() -> None:
-    text = (WEB / "src/client.js").read_text()
+    text = "".join((WEB / "src" / name).read_text() for name in ("client.js", "pending.js"))
     names = set(re.findall(r'type: "([a-z]+\.[a-z]+|ping)"', text))
     assert {"session.update", "source.update", "source.commit", "ping"} <= names
     assert names <= protocol.CLIENT_EVENTS.keys()

@@ -12,11 +12,15 @@
  * @module
  */
 
+import { nextDelayMs } from "./backoff.js";
+import { Pending } from "./pending.js";
 import { CLOSE_REASONS, IDLE_CODE, RETRYABLE_CODES, SUBPROTOCOL, parseEvent } from "./protocol.js";
 import { EventQueue } from "./queue.js";
 
 /**
  * @typedef {import("./protocol.js").ServerEvent} ServerEvent
+ * @typedef {import("./pending.js").SourceText} SourceText
+ * @typedef {import("./pending.js").Message} Message
  *
  * @typedef {"connecting" | "open" | "waiting" | "idle" | "closed"} ConnectionState
  * "waiting" = offline, tries again by itself; "idle" = the server let go of a silent session, the
@@ -48,22 +52,9 @@ import { EventQueue } from "./queue.js";
  * @property {number} [pingIntervalMs] 0 turns pings, and the detection of dead lines, off
  * @property {Partial<Environment>} [environment]
  *
- * @typedef {object} SourceText
- * @property {string} segmentId
- * @property {string} stable text that will not be rewritten
- * @property {string} [unstable] text that the next update may rewrite
- * @property {number} [startMs]
- * @property {number} [endMs]
- * @property {string} [speaker]
- *
  * @typedef {"connect" | "retry" | "update" | "resend" | "ping" | "close"} TimerName
- * @typedef {SourceText & {rev: number, sentRev: number}} OpenSegment
- * @typedef {{segment_id: string, rev: number, text: string, event_id: string,
- *   waiting: Set<string>, isRefused: boolean}} Commit a commit that some target has not answered with its final
  */
 
-const FIRST_DELAY_MS = 150;
-const MAX_DELAY_MS = 10_000;
 const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the backoff
 const CLOSE_TIMEOUT_MS = 3_000;
 const RESEND_MS = 300; // after the server had no room for a text
@@ -76,19 +67,6 @@ const BROWSER = {
   setTimer: (run, delayMs) => setTimeout(run, delayMs),
   clearTimer: (timer) => clearTimeout(/** @type {number} */ (timer)),
 };
-
-/**
- * How long to wait before the next try: 150 ms at first, then 1.5 to 2 times as long, 10 s at most.
- *
- * @param {number} previousMs 0 before the first try
- * @param {() => number} random in [0, 1)
- * @returns {number} milliseconds, with jitter so that clients of one server do not come back as one
- */
-export function nextDelayMs(previousMs, random) {
-  if (previousMs === 0) return FIRST_DELAY_MS * (0.5 + 0.5 * random());
-  const delayMs = Math.max(previousMs, FIRST_DELAY_MS) * (1.5 + 0.5 * random());
-  return delayMs < MAX_DELAY_MS ? delayMs : MAX_DELAY_MS * (0.75 + 0.25 * random());
-}
 
 /**
  * Open a session. Returns at once; the events say when it is connected, or why it is not.
@@ -116,16 +94,12 @@ export class Session {
   #socket = null;
   /** @type {ConnectionState} */
   #state = "connecting";
-  /** @type {OpenSegment | null} */
-  #open = null;
-  /** @type {Map<string, Commit>} */
-  #commits = new Map();
+  #pending = new Pending();
   #attempt = 0;
   #retryDelayMs = 0;
   #openedAtMs = 0;
   #heardAtMs = 0;
   #updatedAtMs = -Infinity;
-  #eventCount = 0;
   /** @type {{id: string, sentAtMs: number} | null} */
   #ping = null;
   /** @type {Map<TimerName, unknown>} */
@@ -166,10 +140,11 @@ export class Session {
    */
   configure(settings) {
     this.#settings = { ...this.#settings, ...settings };
-    for (const id of this.#commits.keys()) this.#settle(id); // some may wait for nobody any more
+    this.#pending.keepTargets(this.#settings.targets);
     if (this.#state !== "open") return;
     this.#sendSettings();
-    this.#resendOpen(); // a server that refused the languages before does not know the text
+    // A server that refused the languages before does not know the text.
+    this.#sendAll(this.#pending.openAgain());
   }
 
   /**
@@ -180,14 +155,8 @@ export class Session {
    * @param {SourceText} source
    */
   update(source) {
-    const open = this.#open;
-    if (open && open.segmentId !== source.segmentId) this.#sendUpdate();
-    const isSame = open?.segmentId === source.segmentId;
-    this.#open = {
-      ...source,
-      rev: isSame ? open.rev + 1 : 1,
-      sentRev: isSame ? open.sentRev : 0,
-    };
+    if (this.#pending.openId !== source.segmentId) this.#sendUpdate();
+    this.#pending.update(source);
     this.#wake();
     this.#scheduleUpdate();
   }
@@ -198,8 +167,7 @@ export class Session {
    * @param {{segmentId: string, text: string}} source
    */
   append({ segmentId, text }) {
-    const before = this.#open?.segmentId === segmentId ? this.#open.stable : "";
-    this.update({ segmentId, stable: before + text });
+    this.update({ segmentId, stable: this.#pending.stableText(segmentId) + text });
   }
 
   /**
@@ -210,25 +178,11 @@ export class Session {
    * @throws {TypeError} nothing is known of the segment and no text was given
    */
   commit({ segmentId, text }) {
-    const open = this.#open?.segmentId === segmentId ? this.#open : null;
-    const whole = text ?? (open ? open.stable + (open.unstable ?? "") : undefined);
-    if (whole === undefined) throw new TypeError(`commit: segment ${segmentId} has no text`);
-    if (open) this.#open = null;
+    const message = this.#pending.commit(segmentId, text, this.#settings.targets);
     this.#clear("update");
-    const rev = (open?.rev ?? 0) + 1;
-    /** @type {Commit} */
-    const commit = {
-      segment_id: segmentId,
-      rev,
-      text: whole,
-      event_id: this.#nextId("commit"),
-      waiting: new Set(this.#settings.targets),
-      isRefused: false,
-    };
-    this.#commits.set(segmentId, commit);
     this.#wake();
-    this.#sendCommit(commit);
-    if (this.#open) this.#scheduleUpdate(); // another segment may have been waiting for its turn
+    this.#send(message);
+    this.#scheduleUpdate(); // another segment may have been waiting for its turn
   }
 
   /**
@@ -237,19 +191,14 @@ export class Session {
    * @param {string} segmentId
    */
   cancel(segmentId) {
-    const open = this.#open?.segmentId === segmentId ? this.#open : null;
-    if (open) {
-      this.#open = null;
-      this.#clear("update");
-    }
-    const isCommitted = this.#commits.delete(segmentId);
-    const isKnown = open ? open.sentRev > 0 : isCommitted;
-    if (isKnown) this.#send({ type: "source.cancel", segment_id: segmentId });
+    const message = this.#pending.cancel(segmentId);
+    if (message) this.#send(message);
   }
 
   /** Make everything that is open final now. */
   flush() {
-    if (this.#open) this.commit({ segmentId: this.#open.segmentId });
+    const segmentId = this.#pending.openId;
+    if (segmentId !== null) this.commit({ segmentId });
     this.#send({ type: "source.flush" });
   }
 
@@ -314,10 +263,12 @@ export class Session {
         this.#begin();
         return;
       case "translation.final":
-        this.#settle(event.segment_id, event.target);
+        this.#pending.settle(event.segment_id, event.target);
         break;
       case "error":
-        this.#refuse(event.error);
+        if (this.#pending.refuse(event.error)) {
+          this.#timer("resend", RESEND_MS, () => this.#sendAll(this.#pending.refused()));
+        }
         break;
       case "pong":
         if (this.#ping && this.#ping.id === event.id) {
@@ -339,8 +290,7 @@ export class Session {
     this.#openedAtMs = this.#env.now();
     this.#setState("open");
     this.#sendSettings();
-    for (const commit of this.#commits.values()) this.#sendCommit(commit);
-    this.#resendOpen();
+    this.#sendAll(this.#pending.everything());
     this.#schedulePing();
   }
 
@@ -411,36 +361,13 @@ export class Session {
     else this.#timer("update", waitMs, () => this.#sendUpdate());
   }
 
-  #resendOpen() {
-    if (!this.#open) return;
-    this.#open.rev += 1;
-    this.#sendUpdate();
-  }
-
   #sendUpdate() {
-    const open = this.#open;
     this.#clear("update");
-    if (!open || open.sentRev === open.rev || this.#state !== "open") return;
-    this.#send({
-      type: "source.update",
-      event_id: this.#nextId("update"),
-      segment_id: open.segmentId,
-      rev: open.rev,
-      stable: open.stable,
-      unstable: open.unstable ?? "",
-      start_ms: open.startMs,
-      end_ms: open.endMs,
-      speaker: open.speaker,
-    });
-    open.sentRev = open.rev;
+    if (this.#state !== "open") return;
+    const message = this.#pending.takeUpdate();
+    if (!message) return;
+    this.#send(message);
     this.#updatedAtMs = this.#env.now();
-  }
-
-  /** @param {Commit} commit */
-  #sendCommit(commit) {
-    const { segment_id, rev, text, event_id } = commit;
-    commit.isRefused = false;
-    this.#send({ type: "source.commit", event_id, segment_id, rev, text });
   }
 
   #sendSettings() {
@@ -458,39 +385,6 @@ export class Session {
     });
   }
 
-  /**
-   * @param {string} segmentId
-   * @param {string} [target] whose final has come
-   */
-  #settle(segmentId, target) {
-    const commit = this.#commits.get(segmentId);
-    if (!commit) return;
-    if (target !== undefined) commit.waiting.delete(target);
-    const isDue = this.#settings.targets.some((language) => commit.waiting.has(language));
-    if (!isDue) this.#commits.delete(segmentId);
-  }
-
-  /**
-   * Text that the server could not take just now is offered again; a commit that it will never take
-   * is forgotten.
-   *
-   * @param {import("./protocol.js").ErrorInfo} error
-   */
-  #refuse({ event_id, retryable }) {
-    if (event_id === undefined) return;
-    const commit = [...this.#commits.values()].find((waiting) => waiting.event_id === event_id);
-    if (commit && !retryable) this.#commits.delete(commit.segment_id);
-    else if (commit) commit.isRefused = true;
-    if (retryable) this.#timer("resend", RESEND_MS, () => this.#resendRefused());
-  }
-
-  #resendRefused() {
-    for (const commit of this.#commits.values()) {
-      if (commit.isRefused) this.#sendCommit(commit);
-    }
-    this.#resendOpen();
-  }
-
   #schedulePing() {
     const { pingIntervalMs } = this.#options;
     if (pingIntervalMs === 0) return;
@@ -506,11 +400,16 @@ export class Session {
   }
 
   #sendPing() {
-    this.#ping = { id: this.#nextId("ping"), sentAtMs: this.#env.now() };
+    this.#ping = { id: this.#pending.nextId("ping"), sentAtMs: this.#env.now() };
     this.#send({ type: "ping", id: this.#ping.id });
   }
 
-  /** @param {Record<string, unknown> & {type: string}} message undefined fields stay unsaid */
+  /** @param {readonly Message[]} messages */
+  #sendAll(messages) {
+    for (const message of messages) this.#send(message);
+  }
+
+  /** @param {Message} message undefined fields stay unsaid */
   #send(message) {
     if (this.#state === "open") this.#socket?.send(JSON.stringify(message));
   }
@@ -525,12 +424,6 @@ export class Session {
     this.#state = state;
     const attempt = this.#attempt;
     this.#events.push({ type: "connection", state, attempt, retry_in_ms: retryInMs, code, reason });
-  }
-
-  /** @param {string} prefix */
-  #nextId(prefix) {
-    this.#eventCount += 1;
-    return `${prefix}-${this.#eventCount}`;
   }
 
   /**

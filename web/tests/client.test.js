@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 
-import { connect, nextDelayMs } from "../src/client.js";
+import { nextDelayMs } from "../src/backoff.js";
+import { connect } from "../src/client.js";
 import { FakeWorld, drain } from "./fakes.js";
 
 const URL_ = "ws://translator.example/v1/stream";
