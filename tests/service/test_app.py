@@ -6,7 +6,6 @@ import signal
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
@@ -315,33 +314,3 @@ async def test_operations_and_page(service: Service) -> None:
         assert (await http.get("/src/client.js")).status_code == 200
         for path in ("/package.json", "/tools/x.js", "/../pyproject.toml", "/node_modules/a.js"):
             assert (await http.get(path)).status_code == 404
-
-
-async def test_whole_texts_over_rest(service: Service) -> None:
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
-        languages = (await http.get("/languages")).json()
-        assert {"code": "de", "name": "German", "targets": ["en"]} in languages
-        body: dict[str, Any] = {
-            "q": "Good morning. How are you?",
-            "source": "en",
-            "target": "de",
-            "api_key": "",
-        }
-        reply = await http.post("/translate", json=body)
-        assert reply.json() == {"translatedText": "GOOD MORNING. HOW ARE YOU?"}
-        reply = await http.post("/translate", data=body)
-        assert reply.json() == {"translatedText": "GOOD MORNING. HOW ARE YOU?"}
-        body = {"q": ["Guten Morgen, wie geht es dir?", "..."], "source": "auto", "target": "en"}
-        found = (await http.post("/translate", json=body)).json()
-        assert found["translatedText"] == ["GUTEN MORGEN, WIE GEHT ES DIR?", "..."]
-        assert found["detectedLanguage"][0]["language"] == "de"
-        detected = (await http.post("/detect", json={"q": "Bonjour à tous"})).json()
-        assert detected[0]["language"] == "fr"
-        wrongs: list[Any] = [{"q": "a"}, {"q": 1, "source": "en", "target": "de"}, [],
-                      {"q": "a", "source": "de", "target": "fr"},
-                      {"q": "a", "source": "en", "target": "de", "format": "html"}]  # fmt: skip
-        for wrong in wrongs:
-            reply = await http.post("/translate", json=wrong)
-            assert (reply.status_code, list(reply.json())) == (400, ["error"])
-        reply = await http.post("/translate", json={**body, "q": "a" * 30_000})
-        assert reply.status_code == 413

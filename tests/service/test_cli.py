@@ -14,8 +14,6 @@ from websockets.exceptions import ConnectionClosed
 
 from service import protocol as p
 from service.cli import main
-from service.config import Config, load_config
-from service.errors import ConfigError
 from tests.service.client import session
 from tests.service.process import environment, serving
 
@@ -91,38 +89,3 @@ async def test_sigterm_drains(tiny_translator: Path, capfd: pytest.CaptureFixtur
     log = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert {"ready", "draining", "segment done", "session ended"} <= {e["message"] for e in log}
     assert secret not in json.dumps(log)
-
-
-def test_the_environment_is_read_once_and_checked() -> None:
-    environ = {
-        "TOKENSPEED_PORT": "9000",
-        "TOKENSPEED_ORIGINS": "https://a.example, https://b.example",
-        "TOKENSPEED_IDLE_S": "5",
-        "TOKENSPEED_LOG_TEXT": "1",
-    }
-    config = load_config(environ, host="::1", port=None)
-    assert (config.port, config.host, config.limits.idle_s, config.log_text) == (
-        9000,
-        "::1",
-        5.0,
-        True,
-    )
-    assert config.origins == ("https://a.example", "https://b.example")
-    config.check()
-    for variable, value in (
-        ("TOKENSPEED_PORT", "70000"),
-        ("TOKENSPEED_LOG_TEXT", "yes"),
-        ("TOKENSPEED_API_KEYS", "short"),
-        ("TOKENSPEED_UPDATES_PER_S", "0"),
-        ("TOKENSPEED_LOG_LEVEL", "loud"),
-    ):
-        with pytest.raises(ConfigError, match=variable):
-            load_config({variable: value})
-
-
-def test_keys_never_show() -> None:
-    config = load_config({"TOKENSPEED_API_KEYS": "a-key-of-more-than-16"}, host="0.0.0.0")
-    config.check()
-    assert "a-key" not in repr(config)
-    assert Config(host="localhost").is_loopback
-    assert not Config(host="10.0.0.1").is_loopback

@@ -327,23 +327,6 @@ def test_ping_and_resume() -> None:
     assert event.error.code == "session_expired"
 
 
-def test_deltas_of_a_slow_reader_coalesce() -> None:
-    outbox = Outbox(max_events=2, max_bytes=10**6, now=100.0)
-    outbox.push(p.TranslationDelta("a", "de", 1, "x", "yz"))
-    outbox.push(p.TranslationDelta("b", "de", 1, "k", ""))
-    timing = p.Timing(1, 1, 1, 0, 0, 0)
-    outbox.push(p.TranslationDelta("a", "de", 2, "y", "q", timing), 100.0)
-    outbox.push(p.TranslationDelta("a", "de", 3, "", "w"), 100.2)
-    assert (len(outbox), outbox.coalesced, outbox.is_over) == (2, 2, False)
-    outbox.push(p.SessionNotice("degraded"))
-    assert outbox.is_over
-    event, frame = outbox.pop(100.25) or (None, "")
-    assert event == p.TranslationDelta(
-        "a", "de", 3, "xy", "w", replace(timing, total_ms=250.0), seq=1, t_ms=250.0
-    )
-    check_frame(frame)
-
-
 TEXT = st.lists(st.sampled_from(["we", "go.", "Home", "你好。", "👍🏽", "and"]), max_size=12).map(
     " ".join
 )

@@ -1,0 +1,61 @@
+"""The source of a segment: what is stable, what is frozen, and what a client rewrites."""
+
+from service.policy import Source
+from service.segment import Segment
+
+
+def segment(stable: str, unstable: str = "", **more: bool) -> Segment:
+    found = Segment("a", "a", first_arrival=0.0, **more)  # type: ignore[arg-type]
+    found.stable, found.unstable = stable, unstable
+    return found
+
+
+def test_words_of_the_stable_text_are_counted_for_each_piece() -> None:
+    found = segment("", "We go home. Then we sl")
+    assert found.pieces(0) == [
+        Source("We go home.", 0, is_open=False),
+        Source(" Then we sl", 0, is_open=True),
+    ]
+    found.stable, found.unstable = "We go home. Then we", " sleep"
+    assert found.pieces(0) == [
+        Source("We go home.", 3, is_open=False, is_final=True),
+        Source(" Then we sleep", 2, is_open=True),
+    ]
+    assert found.frozen == ["We go home."]
+
+
+def test_a_complete_piece_is_frozen_only_where_all_of_it_is_stable() -> None:
+    found = segment("We go", " home. Then")
+    found.pieces(0)
+    assert found.frozen == []
+
+
+def test_frozen_text_is_not_looked_at_again() -> None:
+    found = segment("We go home. Then we")
+    found.pieces(0)
+    found.stable = "We went home! Then we sleep"
+    assert [source.text for source in found.pieces(0)] == ["We go home.", " Then we sleep"]
+    assert found.text == "We went home! Then we sleep"
+
+
+def test_the_last_word_of_typed_text_may_still_grow() -> None:
+    assert segment("we go ho", is_appended=True).pieces(0) == [Source("we go ho", 2)]
+    assert segment("we go home ", is_appended=True).pieces(0) == [Source("we go home ", 3)]
+    assert segment("we go ho").pieces(0) == [Source("we go ho", 3)]
+
+
+def test_all_of_a_committed_segment_is_final() -> None:
+    found = segment("We go home. Then", " we sleep")
+    found.committed_at = 1.0
+    assert found.pieces(0) == [
+        Source("We go home.", 3, is_open=False, is_final=True),
+        Source(" Then we sleep", 3, is_open=False, is_final=True),
+    ]
+
+
+def test_a_segment_that_goes_on_leaves_out_what_came_before() -> None:
+    found = segment("one two three four")
+    found.base = "one two"
+    assert found.text == " three four"
+    found.stable = "One too three four five"  # rewritten by the client: two words are skipped
+    assert found.text == " three four five"

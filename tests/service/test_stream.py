@@ -1,0 +1,63 @@
+"""Pieces of a segment joined into the one text of the wire."""
+
+from service.policy import PRESETS, Source
+from service.stream import Job, TargetStream
+from tests.service.fakes import ids, token_text
+
+
+def stream(target: str = "de", preset: str = "low") -> TargetStream:
+    return TargetStream("s", "a", "en", target, PRESETS[preset], token_text)
+
+
+def final(text: str) -> Source:
+    return Source(text, 99, is_open=False, is_final=True)
+
+
+def answer(found: TargetStream, job: Job, output: str) -> None:
+    found.complete(job, job.work.forced + ids(output)[len(job.work.forced) :], is_whole=True)
+
+
+def test_a_later_piece_is_appended_only_after_the_earlier_ones() -> None:
+    found = stream()
+    (first, second), dropped = found.revise([final("One."), final(" Two.")], 1, 10.0)
+    assert dropped == []
+    answer(found, second, "Zwei.")
+    assert found.take(11.0) == ("", "Zwei.", True)
+    answer(found, first, "Eins.")
+    assert found.take(12.0) == ("Eins. Zwei.", "", True)
+    assert found.take(13.0) == ("", "", False)
+    assert (found.is_done, found.updates, found.erased, found.first_shown) == (True, 2, 1, 11.0)
+
+
+def test_languages_without_spaces_are_joined_without() -> None:
+    found = stream("zh")
+    jobs, _ = found.revise([final("One."), final(" Two.")], 1, 10.0)
+    for job in jobs:
+        answer(found, job, "一。")
+    assert found.take(11.0)[0] == "一。一。"
+
+
+def test_a_piece_without_a_translation_leaves_no_space() -> None:
+    found = stream()
+    jobs, _ = found.revise([final("Hm."), final(" Two."), Source(" Three", 1)], 1, 10.0)
+    for job, output in zip(jobs, ("", "Zwei.", "Drei"), strict=True):
+        answer(found, job, output)
+    assert found.take(11.0) == ("Zwei.", " Drei", True)
+
+
+def test_pieces_that_are_gone_are_dropped_with_their_jobs() -> None:
+    found = stream()
+    found.revise([Source("One two.", 0, is_open=False), Source(" Three", 0)], 1, 10.0)
+    jobs, dropped = found.revise([Source("One two three", 0)], 2, 10.5)
+    assert [job.key for job in jobs] == [("s", "a", "de", 0)]
+    assert dropped == [("s", "a", "de", 1)]
+    assert jobs[0].rev == 2
+
+
+def test_finished_pieces_are_remembered_once_as_context() -> None:
+    found = stream()
+    (job,), _ = found.revise([final(" One. ")], 1, 10.0)
+    assert found.remember() == []
+    answer(found, job, "Eins.")
+    assert found.remember() == [("One.", ids("Eins."))]
+    assert found.remember() == []
