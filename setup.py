@@ -45,7 +45,7 @@ setup(
     ext_modules=[
         Extension(
             "tokenspeed.native._step",
-            sources=[str(NATIVE / "step.cpp")],
+            sources=[str(NATIVE / "step.cpp"), str(NATIVE / "bandwidth.cpp")],
             depends=[str(NATIVE / name) for name in ("kernels.h", "kernels.cpp", "pool.h")],
             extra_compile_args=COMMON,
             extra_link_args=["-pthread"],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenspeed
+from tokenspeed.bench import cli as bench
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.loading import BACKENDS, DEFAULT_MODEL
 
@@ -26,6 +27,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, Subparsers]:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_translate(commands)
     _add_doctor(commands)
+    bench.add_parser(commands)
     return parser, commands
 
 

@@ -30,7 +30,8 @@ def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str) -> None:
     objects = []
     for isa in ISA_FLAGS:
         objects.append(tmp_path / f"{isa}.o")
-        build = [*flags, *ISA_FLAGS[isa], f"-DTOKENSPEED_ISA={isa}", "-c", NATIVE / "kernels.cpp"]
+        build = [*flags, *ISA_FLAGS[isa], f"-DTOKENSPEED_ISA={isa}"]
+        build += ["-c", str(NATIVE / "kernels.cpp")]
         subprocess.run([compiler, *build, "-o", objects[-1]], check=True)
     program = tmp_path / "driver"
     sources = [NATIVE / "step.cpp", HERE / "driver.cpp", *objects]

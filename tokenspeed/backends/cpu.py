@@ -214,6 +214,13 @@ def native_available() -> tuple[bool, str]:
     return (True, path.name) if _library() else (False, f"{path.name} cannot be loaded")
 
 
+def read_bandwidth(num_bytes: int, threads: int, seconds: float = 0.5) -> float | None:
+    """Measure how fast this machine reads a buffer of this size: bytes/s, or None unmeasured."""
+    library = _library()
+    measured = library.tokenspeed_read_bandwidth(num_bytes, threads, seconds) if library else 0.0
+    return measured or None
+
+
 def usable_cores() -> int:
     """Return how many cores this process may keep busy: affinity and the cgroup's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -269,6 +276,8 @@ def _library() -> Any:
         pointer, integer, pointer, pointer, pointer, integer, *[pointer] * 5,
     ]  # fmt: skip
     library.tokenspeed_copy_slot.argtypes = [pointer, integer, integer, integer]
+    library.tokenspeed_read_bandwidth.restype = ctypes.c_double
+    library.tokenspeed_read_bandwidth.argtypes = [ctypes.c_int64, integer, ctypes.c_double]
     library.tokenspeed_cache_bytes.restype = ctypes.c_int64
     library.tokenspeed_cache_bytes.argtypes = [pointer]
     return library

@@ -1,0 +1,1 @@
+"""Benchmarks: what a step costs here, against the machine's limits and against other engines."""

@@ -1,0 +1,118 @@
+"""What a step of a backend costs: first token, one token, several streams, a verification.
+
+Times the backend's steps themselves, with the tokens that a live translation would have; knows no
+scheduler and no sockets. Bandwidth is told as a share of what the same machine reads in the same
+run.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenspeed.backends import NO_DRAFT, Backend, Step
+from tokenspeed.bench.result import Row
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Lengths in tokens, and how often everything is repeated."""
+
+    prompt_tokens: int = 40
+    new_tokens: int = 24
+    verify_tokens: int = 24
+    rounds: int = 15
+
+
+def measure(backend: Backend, streams: int, workload: Workload) -> Row:
+    """Time one backend with so many streams side by side.
+
+    Returns:
+        Milliseconds: `first_token_ms_p50` (prompts of all streams in one step),
+        `inter_token_ms_p50` and `_p95` (a step of one token a stream), `verify_ms_p50` (a draft in
+        a warm slot, all of its rows answered); and `weight_gb_per_s`, the weights read in the
+        median token's time.
+    """
+    first: list[float] = []
+    between: list[float] = []
+    verified: list[float] = []
+    for is_first in [True] + [False] * workload.rounds:
+        prompts = [_tokens(backend, workload.prompt_tokens, seed) for seed in range(streams)]
+        first.append(_timed(backend.step, _prefill(prompts)))
+        current = backend.step(_prefill(prompts))
+        for i in range(workload.new_tokens - 1):
+            step = _decode(current, workload.prompt_tokens + i)
+            started = time.perf_counter()
+            current = backend.step(step)
+            between.append((time.perf_counter() - started) * 1e3)
+        draft = _tokens(backend, workload.verify_tokens, 99)
+        verified.append(_timed(backend.step, _verify(draft, workload.prompt_tokens)))
+        if is_first:  # warming up
+            for times in (first, between, verified):
+                times.clear()
+    token_ms = statistics.median(between)
+    return {
+        "streams": streams,
+        "prompt_tokens": workload.prompt_tokens,
+        "new_tokens": workload.new_tokens,
+        "first_token_ms_p50": _round(statistics.median(first)),
+        "inter_token_ms_p50": _round(token_ms),
+        "inter_token_ms_p95": _round(float(np.percentile(between, 95))),
+        "inter_token_ms_min": _round(min(between)),
+        f"verify_{workload.verify_tokens}_ms_p50": _round(statistics.median(verified)),
+        "weight_gb_per_s": _round(backend.weight_bytes / token_ms / 1e6),
+    }
+
+
+def _timed(run: Callable[[Step], NDArray[np.int32]], step: Step) -> float:
+    started = time.perf_counter()
+    run(step)
+    return (time.perf_counter() - started) * 1e3
+
+
+def _tokens(backend: Backend, count: int, seed: int) -> NDArray[np.int32]:
+    generator = np.random.default_rng(seed)
+    return generator.integers(3, backend.config.vocab_size, count, dtype=np.int32)
+
+
+def _prefill(prompts: list[NDArray[np.int32]]) -> Step:
+    length = len(prompts[0])
+    return _step(
+        np.concatenate(prompts),
+        np.repeat(np.arange(len(prompts)), length),
+        np.tile(np.arange(length), len(prompts)),
+        np.arange(1, len(prompts) + 1) * length - 1,
+    )
+
+
+def _decode(current: NDArray[np.int32], position: int) -> Step:
+    rows = np.arange(len(current))
+    return _step(current, rows, np.full(len(current), position), rows)
+
+
+def _verify(draft: NDArray[np.int32], start: int) -> Step:
+    rows = np.arange(len(draft))
+    return _step(draft, np.zeros(len(draft)), start + rows, rows)
+
+
+def _step(
+    tokens: NDArray[np.int32],
+    slots: NDArray[np.generic],
+    positions: NDArray[np.generic],
+    outputs: NDArray[np.generic],
+) -> Step:
+    return Step(
+        tokens=np.ascontiguousarray(tokens, np.int32),
+        slots=slots.astype(np.int32),
+        positions=positions.astype(np.int32),
+        outputs=outputs.astype(np.int32),
+        drafts=np.full(len(outputs), NO_DRAFT, np.int32),
+        biases=np.zeros(len(outputs), np.float32),
+    )
+
+
+def _round(value: float) -> float:
+    return round(value, 4)
