@@ -1,29 +1,72 @@
 """The JavaScript unit tests, and the names that both languages must share."""
 
+import asyncio
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import playwright
 import pytest
 
 from service import protocol
+from tests.web.fake_server import FakeServer
 
 WEB = Path(__file__).parents[2] / "web"
 
 
-def test_javascript_unit_tests_pass() -> None:
-    node = shutil.which("node")
-    if node is None:
+def find_node() -> Path:
+    """Return Playwright's own Node.js, which the browser tests need anyway, else the system's."""
+    bundled = Path(playwright.__file__).parent / "driver" / "node"
+    found = bundled if bundled.is_file() else shutil.which("node")
+    if found is None:
         pytest.fail("The tests of web/ need Node.js 20 or newer: `apt-get install nodejs`")
+    return Path(found)
+
+
+def test_javascript_unit_tests_pass() -> None:
     files = sorted(str(file) for file in (WEB / "tests").glob("*.test.js"))
-    assert len(files) >= 3
-    command = [node, "--test", *files]
+    assert len(files) >= 4
+    command = [str(find_node()), "--test", "--test-reporter=tap", *files]
     done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"^# pass (\d+)", done.stdout, re.MULTILINE)
     assert passed, done.stdout[-2000:]
-    assert int(passed[1]) >= 3
+    assert int(passed[1]) >= 70
+
+
+SCRIPT = """
+import { connect } from "./src/client.js";
+import { EMPTY, applyEvent, newestLines } from "./src/captions.js";
+
+const session = connect({ url: process.argv[1], source: "en", targets: ["de"] });
+session.update({ segmentId: "1", stable: "Good ", unstable: "morn" });
+session.commit({ segmentId: "1", text: "Good morning, everyone." });
+let captions = EMPTY;
+for await (const event of session) {
+  captions = applyEvent(captions, event);
+  if (event.type === "translation.final") void session.close();
+}
+console.log(JSON.stringify(newestLines(captions, "de", 2).map(({ line }) => line.stable)));
+"""
+
+
+async def test_the_library_works_outside_of_a_browser() -> None:
+    server = FakeServer()
+    async with server.running():
+        process = await asyncio.create_subprocess_exec(
+            *(str(find_node()), "--input-type=module", "--eval", SCRIPT),
+            f"ws://127.0.0.1:{server.port}/v1/stream",
+            cwd=WEB,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, err.decode()
+    assert json.loads(out) == ["Guten Morgen zusammen."]
+    kinds = [type(event) for event in server.received if not isinstance(event, protocol.Ping)]
+    assert kinds == [protocol.SessionUpdate, protocol.SourceCommit, protocol.SessionClose]
 
 
 def test_the_client_knows_only_events_that_the_service_sends() -> None:
