@@ -30,6 +30,7 @@ from service.auth import Auth, bearer, is_origin_allowed
 from service.config import Config
 from service.connection import Connection, Disconnected, Hub
 from service.metrics import Metrics
+from service.openai import OpenAI
 from service.rest import Rest
 from service.translator import Translator
 
@@ -62,7 +63,7 @@ def make_hub(
 
 def make_app(hub: Hub) -> Starlette:
     """Return the application."""
-    rest = Rest(hub)
+    rest, openai = Rest(hub), OpenAI(hub)
     routes: list[BaseRoute] = [
         WebSocketRoute("/v1/stream", partial(_stream, hub)),
         Route("/v1/sessions", partial(_sessions, hub), methods=["POST"]),
@@ -75,6 +76,8 @@ def make_app(hub: Hub) -> Starlette:
         Route("/detect", rest.detect, methods=["POST"]),
         Route("/languages", rest.languages),
         Route("/frontend/settings", rest.settings),
+        Route("/v1/chat/completions", openai.chat, methods=["POST"]),
+        Route("/v1/models", openai.models),
     ]
     if (hub.config.web / "index.html").is_file():
         routes.append(Mount("/", _Page(directory=hub.config.web, html=True)))

@@ -11,6 +11,7 @@ from typing import Any
 
 from service.config import Config, load_config
 from service.errors import ConfigError
+from service.evaluation.cli import add_parser as add_evaluation
 from tokenspeed.cli import build_parser, run
 from tokenspeed.config import EngineConfig
 from tokenspeed.errors import TokenSpeedError
@@ -21,6 +22,7 @@ def main() -> int:
     """Run `tokenspeed`."""
     parser, subparsers = build_parser()
     add_parser(subparsers)
+    add_evaluation(subparsers)
     return run(parser)
 
 

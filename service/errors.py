@@ -4,6 +4,7 @@ ServiceError
 ├── ProtocolError     a frame that cannot be taken; becomes an `error` event
 ├── ConfigError       a setting that cannot be used; stops start-up with its name
 ├── AuthError         credentials missing, wrong or expired
+├── RestError         a request over plain HTTP that gets an error status
 └── TranslationFailed the engine could not run a job; says which
 """
 
@@ -46,6 +47,18 @@ class ConfigError(ServiceError):
 
 class AuthError(ServiceError):
     """The credentials are missing, unknown, used up or expired."""
+
+
+class RestError(ServiceError):
+    """A request over plain HTTP that cannot be served.
+
+    Attributes:
+        status: of the reply.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class TranslationFailed(ServiceError):

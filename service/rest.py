@@ -5,8 +5,7 @@ requests; translations are the translator's.
 """
 
 import asyncio
-from typing import Any, Final
-from urllib.parse import parse_qs
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -15,20 +14,9 @@ from starlette.responses import Response
 from service.auth import bearer
 from service.connection import Hub
 from service.detect import detect
-from service.errors import TranslationFailed
+from service.errors import RestError, TranslationFailed
+from service.http import MAX_CHARS, MAX_TEXTS, parse_body, read_body
 from service.words import count_words
-
-MAX_BODY_BYTES: Final = 256 * 1024
-MAX_TEXTS: Final = 64
-MAX_CHARS: Final = 20_000  # of all texts of one request
-
-
-class RestError(Exception):
-    """A request that gets an error status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        super().__init__(message)
 
 
 class Rest:
@@ -118,12 +106,8 @@ class Rest:
         Raises:
             RestError: the body or the key is wrong.
         """
-        data = b""
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > MAX_BODY_BYTES:
-                raise RestError(413, f"at most {MAX_BODY_BYTES} bytes")
-        body = _read_body(data, request.headers.get("content-type", ""))
+        content_type = request.headers.get("content-type", "")
+        body = parse_body(await read_body(request), content_type)
         auth = self._hub.auth
         given = bearer(request.headers.get("authorization")) or str(body.get("api_key") or "")
         if auth.is_required and not auth.is_key(given):
@@ -136,19 +120,6 @@ class Rest:
     def _reply(self, request: Request, value: Any, status: int = 200) -> Response:
         self._hub.metrics.requests.labels(request.url.path, str(status)).inc()
         return Response(orjson.dumps(value), status, media_type="application/json")
-
-
-def _read_body(data: bytes, content_type: str) -> dict[str, Any]:
-    if content_type.startswith("application/x-www-form-urlencoded"):
-        found = parse_qs(data.decode("utf-8", "replace"), keep_blank_values=True)
-        return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError as exc:
-        raise RestError(400, "the body is neither JSON nor a form") from exc
-    if not isinstance(body, dict):
-        raise RestError(400, "the body must be a JSON object")
-    return body
 
 
 def _string(body: dict[str, Any], name: str) -> str:

@@ -192,27 +192,45 @@ class Translator:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
+        return "".join([part async for part in self.stream(text, source, target)])
+
+    async def stream(self, text: str, source: str | None, target: str) -> AsyncIterator[str]:
+        """Translate a complete text; yield its translation as it is decoded, in order.
+
+        Raises:
+            TranslationFailed: a piece does not fit, or the engine has stopped.
+            ValueError: the model does not translate this pair.
+        """
         generations: list[tuple[str, Generation]] = []
-        for piece in split(text):
-            space = piece[: len(piece) - len(piece.lstrip())] if generations else ""
-            stripped = piece.strip()
-            if not stripped:
-                continue
-            prompt = self.prompts.build(stripped, source, target, is_open=False)
-            cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
-            if cap < MIN_ROOM:
-                raise TranslationFailed("text_too_long", "a sentence does not fit the model")
-            deadline = self.engine.clock() + self._budget_s
-            request = Request(prompt, max_new_tokens=cap, deadline=deadline)
-            generations.append((space, self._submit(request)))
-        parts = []
-        for space, generation in generations:
-            try:
-                completion = await generation.result()
-            except EngineStopped as exc:
-                raise TranslationFailed("internal", str(exc)) from exc
-            parts.append(space + self.token_text(completion.tokens)[0])
-        return "".join(parts)
+        try:
+            for piece in split(text):
+                stripped = piece.strip()
+                if stripped:
+                    space = piece[: len(piece) - len(piece.lstrip())] if generations else ""
+                    request = self._whole_request(stripped, source, target, len(generations))
+                    generations.append((space, self._submit(request)))
+            for space, generation in generations:
+                if space:
+                    yield space
+                decoder = self._tokenizer.decoder()
+                async for tokens in generation:
+                    part = decoder.push(tokens)
+                    if part:
+                        yield part
+        except EngineStopped as exc:
+            raise TranslationFailed("internal", str(exc)) from exc
+        finally:
+            for _, generation in generations:
+                generation.cancel()  # does nothing to those that are done
+
+    def _whole_request(self, text: str, source: str | None, target: str, index: int) -> Request:
+        prompt = self.prompts.build(text, source, target, is_open=False)
+        cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
+        if cap < MIN_ROOM:
+            raise TranslationFailed("text_too_long", "a sentence does not fit the model")
+        # Later sentences are due later, so that a long text does not hold up live captions.
+        deadline = self.engine.clock() + self._budget_s * (index + 1)
+        return Request(prompt, max_new_tokens=cap, deadline=deadline)
 
     def _submit(self, request: Request) -> Generation:
         try:

@@ -148,6 +148,8 @@ class FakeGeneration:
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, ...]]:
         await self._ended.wait()
+        if self.engine.is_broken:
+            raise EngineStopped("the engine was closed")
         rest = self._output()[len(self.request.forced) :]
         for start in range(0, len(rest), 5):
             yield rest[start : start + 5]
