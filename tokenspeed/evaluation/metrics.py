@@ -4,25 +4,29 @@ A `SegmentLog` holds what a reader saw of one segment and when. Latency is measu
 the last display, which may have been shown, taken back and shown again before. Three moments of a
 word count (`Moment`):
 
-- `first`: it was shown, with all words before it as they ended up, for the first time;
+- `first`: it was shown whole, with all text before it as it ended up, for the first time;
 - `stable`: from here on it, and all before it, never changed again. This is the delay of
   re-translation in arXiv 2004.03643 (section 3), and what `AL` and `LAAL` mean without a qualifier;
 - `settled`: the service itself said that it would not change (append-only text, or the final).
 
 Delays are in source words read (`words`) or in ms of source time (`ms`), both of the revision that
 a display answers, or in ms on the reader's clock, computation and network included (`elapsed_ms`).
-Knows lists of words and numbers; does not know sockets, models or policies.
+Words are what stands between spaces. One counts as taken back, or as shown, by its characters: text
+that only grows at its end takes nothing back, also where a comma joins its last word.
+Knows texts and numbers; does not know sockets, models or policies.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 Moment = Literal["first", "stable", "settled"]
 Unit = Literal["words", "ms", "elapsed_ms"]
-Words = tuple[str, ...]
 
+_WORD = re.compile(r"\S+")
 MANY_WORDS = 2  # an update that takes back more is one that a reader notices
 
 
@@ -31,13 +35,13 @@ class Display:
     """What a reader saw from one moment on.
 
     Attributes:
-        words: all that is shown. settled: how many of them, from the first, never change again.
+        text: all that is shown. settled: how many characters of it never change again.
         source_words: words of the source revision that this answers.
         source_ms: end of that revision's last word, since the first word began.
         elapsed_ms: when the reader saw it, on the same clock.
     """
 
-    words: Words
+    text: str
     settled: int
     source_words: int
     source_ms: float
@@ -64,9 +68,14 @@ class SegmentLog:
             raise ValueError("a segment without any display has no latency")
 
     @property
-    def prediction(self) -> Words:
-        """The words of the final text."""
-        return self.displays[-1].words
+    def prediction(self) -> str:
+        """The final text."""
+        return self.displays[-1].text
+
+    @property
+    def prediction_words(self) -> int:
+        """Words of the final text."""
+        return len(self.prediction.split())
 
     @property
     def source_words(self) -> int:
@@ -74,12 +83,17 @@ class SegmentLog:
         return len(self.source.split())
 
 
-def common_words(a: Sequence[str], b: Sequence[str]) -> int:
-    """Return how many leading words are equal."""
+def common_characters(a: str, b: str) -> int:
+    """Return how many leading characters are equal."""
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return i
     return min(len(a), len(b))
+
+
+def word_ends(text: str) -> list[int]:
+    """Return the offset after each word."""
+    return [found.end() for found in _WORD.finditer(text)]
 
 
 # ---- flicker -----------------------------------------------------------------------------------
@@ -87,8 +101,11 @@ def common_words(a: Sequence[str], b: Sequence[str]) -> int:
 
 def erased_words(displays: Sequence[Display]) -> list[int]:
     """Return how many words each display took back from the one before it."""
-    pairs = zip(displays, displays[1:], strict=False)
-    return [len(a.words) - common_words(a.words, b.words) for a, b in pairs]
+    erased = []
+    for before, after in pairwise(displays):
+        common = common_characters(before.text, after.text)
+        erased.append(sum(end > common for end in word_ends(before.text)))
+    return erased
 
 
 def normalised_erasure(logs: Iterable[SegmentLog]) -> float:
@@ -99,7 +116,7 @@ def normalised_erasure(logs: Iterable[SegmentLog]) -> float:
     erased = final = 0
     for log in logs:
         erased += sum(erased_words(log.displays))
-        final += len(log.prediction)
+        final += log.prediction_words
     return erased / final if final else 0.0
 
 
@@ -114,18 +131,16 @@ def rewriting_share(logs: Iterable[SegmentLog]) -> float:
 
 def word_displays(displays: Sequence[Display], moment: Moment) -> list[int]:
     """Return, for each word of the last display, the index of the display that counts for it."""
-    final = displays[-1].words
-    kept = [common_words(display.words, final) for display in displays]
+    final = displays[-1].text
+    kept = [common_characters(display.text, final) for display in displays]
     if moment == "settled":
         kept = [min(k, d.settled) for k, d in zip(kept, displays, strict=True)]
         kept[-1] = len(final)
     if moment == "stable":
         for i in range(len(kept) - 2, -1, -1):
             kept[i] = min(kept[i], kept[i + 1])
-    found: list[int] = []
-    for i, count in enumerate(kept):
-        found += [i] * (count - len(found))
-    return found
+    # Every word is whole in the last display, so the search ends.
+    return [next(i for i, k in enumerate(kept) if k >= end) for end in word_ends(final)]
 
 
 def word_delays(log: SegmentLog, unit: Unit, moment: Moment = "stable") -> list[float]:
@@ -243,10 +258,10 @@ def instance(index: int, log: SegmentLog, unit: Literal["words", "ms"]) -> dict[
     delays = word_delays(log, unit)
     return {
         "index": index,
-        "prediction": " ".join(log.prediction),
+        "prediction": log.prediction,
         "delays": delays,
         "elapsed": [0.0] * len(delays) if in_words else word_delays(log, "elapsed_ms"),
-        "prediction_length": len(log.prediction),
+        "prediction_length": log.prediction_words,
         "reference": log.reference,
         "source": log.source,
         "source_length": log.source_words if in_words else log.source_ms,

@@ -1,0 +1,210 @@
+"""From transcripts to the rows of the comparison: one for each (set, trace, policy).
+
+The numbers that the columns hold are defined in tokenspeed/evaluation/metrics.py.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from service.evaluation.policies import POLICIES, Policy
+from service.evaluation.transcript import Transcript, Usage, segment_logs, update_times
+from service.translator import Translator
+from tokenspeed.evaluation.metrics import (
+    SegmentLog,
+    mean_lagging,
+    normalised_erasure,
+    percentile,
+    quality,
+    rewriting_share,
+    share_within,
+)
+from tokenspeed.evaluation.plot import Point, scatter
+
+BUDGET_MS: Final = 200.0
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is replayed.
+
+    Attributes:
+        name: of the test set, with its pair, e.g. "ted-talks.en-de".
+        trace: "words" or "recogniser".
+        clock: "socket" or "virtual".
+        speakers: that talk side by side.
+    """
+
+    name: str
+    trace: str
+    clock: str
+    speakers: int
+
+
+def make_row(
+    task: Task,
+    policy_name: str,
+    transcripts: Sequence[Transcript],
+    usage: Usage,
+    offline: Sequence[str],
+) -> tuple[Row, list[SegmentLog]]:
+    """Return the numbers of one replay, and its logs.
+
+    Args:
+        offline: greedy translations of the complete lines with the same weights, in order.
+    Raises:
+        ValueError: a line has no final.
+    """
+    policy = POLICIES[policy_name]
+    logs = [log for transcript in transcripts for log in segment_logs(transcript)]
+    times = [
+        update_times(t, policy.preset.min_source_words, has_partials=policy.has_partials)
+        for t in transcripts
+    ]
+    partials = [ms for one in times for ms in one.partials]
+    coalesced = sum(len(one.coalesced) for one in times)
+    finals = [ms for one in times for ms in one.finals]
+    predictions = [log.prediction for log in logs]
+    against_reference = quality(predictions, [log.reference for log in logs])
+    against_offline = quality(predictions, list(offline))
+    sent = sum(len(t.sent) for t in transcripts)
+    row: Row = {
+        "policy": policy_name,
+        "set": task.name,
+        "trace": task.trace,
+        "clock": task.clock,
+        "speakers": task.speakers,
+        "segments": len(logs),
+        "source_words": sum(log.source_words for log in logs),
+        "updates": sent,
+        "bleu": against_reference.bleu,
+        "chrf": against_reference.chrf,
+        "bleu_offline": against_offline.bleu,
+        "chrf_offline": against_offline.chrf,
+        "al_words": mean_lagging(logs, "words", adaptive=False),
+        "laal_words": mean_lagging(logs, "words"),
+        "al_ms": mean_lagging(logs, "elapsed_ms", adaptive=False),
+        "laal_ms": mean_lagging(logs, "elapsed_ms"),
+        "laal_ideal_ms": mean_lagging(logs, "ms"),
+        "first_shown_ms": mean_lagging(logs, "elapsed_ms", "first"),
+        "settled_ms": mean_lagging(logs, "elapsed_ms", "settled"),
+        "erasure": normalised_erasure(logs),
+        "rewrites_over_2": rewriting_share(logs),
+        "update_ms_p50": percentile(partials, 0.50),
+        "update_ms_p95": percentile(partials, 0.95),
+        "update_ms_p99": percentile(partials, 0.99),
+        "final_lag_ms_p50": percentile(finals, 0.50),
+        "final_lag_ms_p95": percentile(finals, 0.95),
+        "within_200": share_within(partials + finals, BUDGET_MS),
+        "coalesced": coalesced / len(partials) if partials else 0.0,
+        "accepted": usage.accepted / usage.draft_tokens if usage.draft_tokens else 0.0,
+        "steps_per_update": usage.decoded / sent,
+        "bleu_signature": against_reference.bleu_signature,
+        "chrf_signature": against_reference.chrf_signature,
+    }
+    return {name: _plain(value) for name, value in row.items()}, logs
+
+
+def _plain(value: Any) -> Any:
+    """Round numbers for JSON, which has no nan."""
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
+
+
+def translate_offline(
+    translator: Translator, texts: Sequence[str], source: str, target: str
+) -> list[str]:
+    """Translate complete lines greedily, as the service's REST endpoint does.
+
+    Raises:
+        TranslationFailed: a piece could not be translated.
+    """
+
+    async def run() -> list[str]:
+        return await asyncio.gather(*(translator.whole(t, source, target) for t in texts))
+
+    return asyncio.run(run())
+
+
+# ---- table and plot ----------------------------------------------------------------------------
+
+COLUMNS: Final = {
+    "bleu": ("BLEU", "{:.1f}"),
+    "chrf": ("chrF", "{:.1f}"),
+    "chrf_offline": ("chrF to offline", "{:.1f}"),
+    "laal_words": ("LAAL words", "{:.2f}"),
+    "laal_ms": ("LAAL ms", "{:.0f}"),
+    "first_shown_ms": ("first shown ms", "{:.0f}"),
+    "settled_ms": ("settled ms", "{:.0f}"),
+    "erasure": ("erasure", "{:.2f}"),
+    "rewrites_over_2": ("rewrites > 2", "{:.1%}"),
+    "update_ms_p50": ("update p50", "{:.0f}"),
+    "update_ms_p95": ("p95", "{:.0f}"),
+    "update_ms_p99": ("p99", "{:.0f}"),
+    "final_lag_ms_p95": ("final p95", "{:.0f}"),
+    "within_200": ("in 200 ms", "{:.1%}"),
+    "accepted": ("accepted", "{:.0%}"),
+    "steps_per_update": ("steps/update", "{:.2f}"),
+}
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the rows as a table for each (set, trace)."""
+    parts = []
+    for key in dict.fromkeys((row["set"], row["trace"]) for row in rows):
+        chosen = [row for row in rows if (row["set"], row["trace"]) == key]
+        head = "| policy | " + " | ".join(title for title, _ in COLUMNS.values()) + " |"
+        rule = "| --- |" + " --: |" * len(COLUMNS)
+        first = chosen[0]
+        parts.append(
+            f"### {key[0]}, {_TRACES[key[1]]}\n\n"
+            f"{first['segments']} segments, {first['source_words']} source words, "
+            f"{first['updates']} updates, {first['speakers']} speakers at a time, "
+            f"{first['clock']} clock.\n\n{head}\n{rule}"
+        )
+        parts += [_line(row) for row in chosen]
+        parts.append("")
+    return "\n".join(parts)
+
+
+_TRACES: Final = {"words": "word by word", "recogniser": "as a recogniser rewrites it"}
+
+
+def _line(row: Row) -> str:
+    cells = [
+        "–" if row[name] is None else form.format(row[name]) for name, (_, form) in COLUMNS.items()
+    ]
+    policy: Policy | None = POLICIES.get(row["policy"])
+    title = policy.title if policy else row["policy"]
+    title = f"**{title}**" if policy and policy.is_ours else title
+    return f"| {title} | " + " | ".join(cells) + " |"
+
+
+def plot(rows: Sequence[Row]) -> str:
+    """Return the plot of one (set, trace): quality against latency, flicker as size.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    points = [
+        Point(
+            f"{POLICIES[row['policy']].title} ({row['erasure']:.2f})",
+            row["laal_ms"],
+            row["chrf"],
+            row["erasure"],
+            POLICIES[row["policy"]].is_ours,
+        )
+        for row in rows
+    ]
+    first = rows[0] if rows else {"set": "", "trace": "words"}
+    return scatter(
+        points,
+        title=f"{first['set']}, {_TRACES[first['trace']]}",
+        x_label="LAAL in ms, computation and network included (less is earlier)",
+        y_label="chrF of finals",
+        note="size and number in brackets: words taken back for each word of the final text",
+    )

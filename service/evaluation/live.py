@@ -1,0 +1,154 @@
+"""Replays over a real socket against a server process of their own; the clock is the client's."""
+
+import asyncio
+import os
+import re
+import sys
+import time
+import urllib.request
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from service.errors import ServiceError
+from service.evaluation.policies import Policy
+from service.evaluation.transcript import (
+    Received,
+    Sent,
+    Transcript,
+    Usage,
+    client_event,
+    session_params,
+)
+from service.evaluation.virtual import END_S, Spoken
+from service.protocol import (
+    SUBPROTOCOL,
+    Error,
+    SessionClose,
+    SessionUpdate,
+    parse_server,
+    serialise,
+)
+from tokenspeed.evaluation.replay import Line, Update
+
+START_S: Final = 120.0  # for a server to load its model
+STOP_S: Final = 20.0
+SETTLE_S: Final = 0.3  # between connecting and the first word
+
+
+class ReplayFailed(ServiceError):
+    """The server could not be started, or ended a session in the middle."""
+
+
+@asynccontextmanager
+async def running_server(policy: str, model: Path, device: str) -> AsyncIterator[str]:
+    """Start a server that follows a policy; give its address; end it.
+
+    Raises:
+        ReplayFailed: it did not come up.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service.evaluation.server", "--policy", policy,
+        "--model", str(model), "--device", device, "--host", "127.0.0.1", "--port", "0",
+        stdout=PIPE, env={**os.environ, "TOKENSPEED_LOG_LEVEL": "WARNING"},
+    )  # fmt: skip
+    try:
+        yield await asyncio.wait_for(_address(process), START_S)
+    except TimeoutError as exc:
+        raise ReplayFailed(f"the server was not ready within {START_S:.0f} s") from exc
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _address(process: Process) -> str:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        found = re.search(rb"ready on http://(\S+)", line)
+        if found:
+            return found[1].decode()
+    raise ReplayFailed("the server ended before it was ready")
+
+
+async def replay(
+    address: str, spoken: Spoken, policy: Policy, source: str, target: str
+) -> tuple[list[Transcript], Usage]:
+    """Let speakers talk side by side in real time until all is translated.
+
+    Raises:
+        ReplayFailed: the server refused something or ended a session.
+    """
+    before = await usage(address)
+    params = session_params(source, target, has_partials=policy.has_partials)
+    begin = time.perf_counter() + SETTLE_S
+    hello = serialise(SessionUpdate(params))
+    transcripts = await asyncio.gather(
+        *(_speak(address, hello, lines, updates, begin) for lines, updates in spoken)
+    )
+    return transcripts, await usage(address) - before
+
+
+async def _speak(
+    address: str, hello: str, lines: Sequence[Line], updates: Sequence[Update], begin: float
+) -> Transcript:
+    transcript = Transcript(lines)
+    frames: list[tuple[float, str | bytes]] = []
+
+    async def listen(socket: ClientConnection) -> None:
+        async for frame in socket:
+            frames.append((time.perf_counter(), frame))
+
+    url = f"ws://{address}/v1/stream"
+    async with connect(url, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None) as socket:
+        listener = asyncio.create_task(listen(socket))
+        await socket.send(hello)
+        for update in updates:
+            await asyncio.sleep(begin + update.at_ms / 1e3 - time.perf_counter())
+            event = serialise(client_event(update))
+            transcript.sent.append(Sent(time.perf_counter(), update))
+            await socket.send(event)
+        await asyncio.sleep(END_S)
+        await socket.send(serialise(SessionClose()))
+        await listener  # the server sends what is open, then closes
+    for at, frame in frames:
+        answer = parse_server(frame)
+        if isinstance(answer, Error):
+            raise ReplayFailed(f"{answer.error.code}: {answer.error.message}")
+        transcript.received.append(Received(at, answer))
+    return transcript
+
+
+async def usage(address: str) -> Usage:
+    """Read the service's counters."""
+    text = await asyncio.to_thread(_fetch, f"http://{address}/metrics")
+    totals: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            kind = sample.labels.get("kind", "") if family.name == "tokenspeed_tokens" else ""
+            name = f"{sample.name}.{kind}" if kind else sample.name
+            totals[name] = totals.get(name, 0.0) + sample.value
+    return Usage(
+        requests=int(totals.get("tokenspeed_updates_total", 0)),
+        superseded=int(totals.get("tokenspeed_updates_superseded_total", 0)),
+        decoded=int(totals.get("tokenspeed_tokens_total.decoded", 0)),
+        accepted=int(totals.get("tokenspeed_tokens_total.accepted", 0)),
+        draft_tokens=int(totals.get("tokenspeed_engine_draft_tokens_total", 0)),
+    )
+
+
+def _fetch(url: str) -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as response:
+        text: str = response.read().decode()
+        return text

@@ -1,0 +1,69 @@
+"""The policies that are compared: ours and the baselines, all as presets of the same service.
+
+Every one runs over the same engine, cache, segmenter and wire. What differs is when a translation
+is asked for, whether the last one is offered as a draft, and what of it is shown and settled.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from service.policy import PRESETS, Preset
+
+NEVER: Final = 99  # hypotheses that must agree: more than a translation keeps
+IN_FORCE: Final = "balanced"  # the preset that a session gets when it asks for nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy of the comparison.
+
+    Attributes:
+        preset: what the service does with it.
+        has_partials: whether unfinished sources are translated at all.
+        is_ours: whether it is a preset of the product.
+        title: for tables.
+    """
+
+    preset: Preset
+    title: str
+    has_partials: bool = True
+    is_ours: bool = False
+
+
+def _retranslation(title: str, mask_words: int = 0) -> Policy:
+    """Every revision from scratch, nothing settled before the end (arXiv 1912.03393)."""
+    return Policy(Preset(NEVER, mask_words, 0.0, 1, verifies=False), title)
+
+
+def _wait(k: int) -> Policy:
+    preset = Preset(1, 0, 0.0, k, shows_unstable=False, verifies=False, wait_words=k)
+    return Policy(preset, f"wait-{k}")
+
+
+POLICIES: Final = {
+    "finals": Policy(
+        Preset(NEVER, 0, 0.0, 1, shows_unstable=False), "finals only", has_partials=False
+    ),
+    "retranslation": _retranslation("plain re-translation"),
+    "mask-2": _retranslation("re-translation, mask-2", 2),
+    "mask-4": _retranslation("re-translation, mask-4", 4),
+    "agreement-2": Policy(
+        Preset(2, 0, 0.0, 1, shows_unstable=False, verifies=False), "local agreement, n = 2"
+    ),
+    **{f"wait-{k}": _wait(k) for k in (1, 3, 5, 7)},
+    "ssbd": Policy(Preset(NEVER, 2, 0.2, 1), "biased verification, mask-2"),
+    **{name: Policy(preset, f"ours, {name}", is_ours=True) for name, preset in PRESETS.items()},
+}
+
+
+@contextmanager
+def in_force(policy: Policy) -> Iterator[None]:
+    """Make every session of this process that asks for no other preset follow a policy."""
+    before = PRESETS[IN_FORCE]
+    PRESETS[IN_FORCE] = policy.preset
+    try:
+        yield
+    finally:
+        PRESETS[IN_FORCE] = before

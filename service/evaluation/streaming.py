@@ -1,0 +1,223 @@
+"""Replays documents by several policies, over sockets or in process: rows, logs and a plot."""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from tqdm import tqdm
+
+import tokenspeed
+from service.evaluation import live, virtual
+from service.evaluation.compare import Row, Task, make_row, plot, translate_offline
+from service.evaluation.policies import POLICIES
+from service.evaluation.transcript import Transcript, Usage
+from service.evaluation.virtual import Spoken
+from service.translator import Translator
+from tokenspeed.evaluation.metrics import SegmentLog, instance
+from tokenspeed.evaluation.replay import (
+    Line,
+    Update,
+    as_recogniser,
+    deal,
+    load_lines,
+    word_by_word,
+)
+from tokenspeed.loading import load_engine
+
+TRACES: Final = ("words", "recogniser")
+
+
+def compare(options: argparse.Namespace) -> list[Row]:
+    """Replay everything and write the files that were asked for; return the rows.
+
+    Raises:
+        ServiceError: a replay failed.
+        TokenSpeedError: the model cannot be used.
+        OSError: a file cannot be read or written.
+        ValueError: a set, policy or trace is unknown.
+    """
+    for name in (*_names(options.policies), *_names(options.traces)):
+        if name not in POLICIES and name not in TRACES:
+            known = f"policies {', '.join(POLICIES)}; traces {', '.join(TRACES)}"
+            raise ValueError(f"{name!r} is not known; {known}")
+    started, load = time.perf_counter(), os.getloadavg()[0]
+    rows = asyncio.run(_rows(options))
+    if options.json:
+        about = _about(options) | {
+            "load_before": round(load, 2),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        text = json.dumps({"about": about, "rows": rows}, indent=1, ensure_ascii=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    if options.plot:
+        first = (rows[0]["set"], rows[0]["trace"])
+        chosen = [row for row in rows if (row["set"], row["trace"]) == first]
+        options.plot.write_text(plot(chosen), encoding="utf-8")
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One replay that was asked for."""
+
+    policy: str
+    name: str  # of the set
+    trace: str
+    source: str
+    target: str
+    spoken: Spoken
+
+
+Done = tuple[Replay, list[Transcript], Usage]
+
+
+def _plan(options: argparse.Namespace) -> list[Replay]:
+    """Return what to replay, the replays of one policy together.
+
+    Raises:
+        OSError: a set cannot be read.
+        ValueError: a set's name or file cannot be understood.
+    """
+    plan = []
+    for name in _names(options.sets):
+        path, source, target = find_set(options.corpus, name)
+        is_reversed = not path.name.endswith(f"{source}-{target}.tsv")
+        lines = load_lines(path, reverse=is_reversed)[: options.limit or None]
+        hands = deal(lines, options.speakers)
+        for trace in _names(options.traces):
+            spoken = [(hand, _updates(options, hand, trace)) for hand in hands]
+            plan += [
+                Replay(policy, name, trace, source, target, spoken)
+                for policy in _names(options.policies)
+            ]
+    return sorted(plan, key=lambda replay: _names(options.policies).index(replay.policy))
+
+
+async def _over_sockets(options: argparse.Namespace, plan: Sequence[Replay]) -> AsyncIterator[Done]:
+    for policy, replays in groupby(plan, lambda replay: replay.policy):
+        async with live.running_server(policy, options.model, options.device) as address:
+            for replay in replays:
+                done = await live.replay(
+                    address, replay.spoken, POLICIES[policy], replay.source, replay.target
+                )
+                yield replay, *done
+
+
+async def _in_process(options: argparse.Namespace, plan: Sequence[Replay]) -> AsyncIterator[Done]:
+    stage = virtual.open_stage(options.model, options.device)
+    with closing(stage):
+        for replay in plan:
+            done = virtual.replay(
+                stage, replay.spoken, POLICIES[replay.policy], replay.source, replay.target
+            )
+            yield replay, *done
+
+
+async def _rows(options: argparse.Namespace) -> list[Row]:
+    """Replay all and measure it; rows of one set and trace stand together."""
+    plan = _plan(options)
+    offline = await asyncio.to_thread(_offline, options, plan)
+    run_all = _over_sockets if options.clock == "socket" else _in_process
+    rows = []
+    with tqdm(total=len(plan), unit="replay", leave=False) as progress:
+        async for replay, transcripts, usage in run_all(options, plan):
+            task = Task(replay.name, replay.trace, options.clock, len(replay.spoken))
+            row, logs = make_row(task, replay.policy, transcripts, usage, offline[replay.name])
+            rows.append(row)
+            if options.logs:
+                write_logs(options.logs / f"{replay.name}.{replay.trace}.{replay.policy}", logs)
+            progress.set_postfix_str(f"{replay.name} {replay.trace} {replay.policy}")
+            progress.update()
+    places = list(dict.fromkeys((replay.name, replay.trace) for replay in plan))
+    names, traces = _names(options.sets), _names(options.traces)
+    places.sort(key=lambda place: (names.index(place[0]), traces.index(place[1])))
+    return sorted(rows, key=lambda row: places.index((row["set"], row["trace"])))
+
+
+def _offline(options: argparse.Namespace, plan: Sequence[Replay]) -> dict[str, list[str]]:
+    """Translate the complete lines of each set, with an engine of its own."""
+    model = load_engine(options.model, device=options.device)
+    length = model.engine.backend.max_length
+    translator = Translator(model.engine, model.tokenizer, model.prompts, length, budget_s=60.0)
+    found: dict[str, list[str]] = {}
+    with closing(model):
+        for replay in plan:
+            if replay.name not in found:
+                texts = [line.source for lines, _ in replay.spoken for line in lines]
+                found[replay.name] = translate_offline(
+                    translator, texts, replay.source, replay.target
+                )
+    return found
+
+
+def find_set(corpus: Path, name: str) -> tuple[Path, str, str]:
+    """Return the file of a set and its direction.
+
+    Args:
+        name: "ted-talks.en-de", or "ted-talks.de-en" for the same file the other way.
+    Raises:
+        ValueError: the name has no pair, or the corpus no such file.
+    """
+    found = re.fullmatch(r"(.+)\.([a-z]{2})-([a-z]{2})", name)
+    if found is None:
+        raise ValueError(f"set is {name!r}, expected NAME.en-de or the like")
+    stem, source, target = found.groups()
+    for pair in (f"{source}-{target}", f"{target}-{source}"):
+        path = corpus / f"{stem}.{pair}.tsv"
+        if path.is_file():
+            return path, source, target
+    raise ValueError(f"{corpus} has no {stem}.{source}-{target}.tsv, nor the other way round")
+
+
+def write_logs(directory: Path, logs: Sequence[SegmentLog]) -> None:
+    """Write SimulEval's `instances.log`, in words and in ms, each in a folder of its own."""
+    units: tuple[Literal["words", "ms"], ...] = ("words", "ms")
+    for unit in units:
+        folder = directory / unit
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [
+            json.dumps(instance(i, log, unit), ensure_ascii=False) for i, log in enumerate(logs)
+        ]
+        (folder / "instances.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _updates(options: argparse.Namespace, hand: Sequence[Line], trace: str) -> list[Update]:
+    pace = options.words_per_minute
+    if trace == "words":
+        return word_by_word(hand, words_per_minute=pace)
+    return as_recogniser(
+        hand, seed=options.seed, rewriting_share=options.rewriting_share, words_per_minute=pace
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _about(options: argparse.Namespace) -> dict[str, Any]:
+    """Say on what and how the numbers were made."""
+    asked = {
+        name: getattr(options, name)
+        for name in (
+            "sets", "policies", "traces", "limit", "speakers", "clock", "words_per_minute",
+            "rewriting_share", "seed", "device",
+        )
+    }  # fmt: skip
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "version": tokenspeed.__version__,
+        "model": options.model.resolve().name,
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        **asked,
+    }
