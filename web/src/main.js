@@ -9,25 +9,22 @@ import { connect } from "./client.js";
 import { play } from "./demo.js";
 import { exportTranscript, FORMATS } from "./export.js";
 import { loadTranscript, saveTranscript } from "./history.js";
+import { FIRST_LANGUAGES, keepOffered, languageName, offeredTargets } from "./languages.js";
 import { NO_MEASUREMENTS, measure } from "./meter.js";
 import { MAX_SIZE_PX, MIN_SIZE_PX, readSettings, recall, remember } from "./settings.js";
 import { SourceBox } from "./sourcebox.js";
 import { canListen, listen } from "./speech.js";
-import { View, element, languageName } from "./view.js";
+import { View, element } from "./view.js";
 
 /**
  * @typedef {import("./client.js").SessionEvent} SessionEvent
  * @typedef {import("./client.js").ConnectionEvent} ConnectionEvent
- * @typedef {import("./protocol.js").LanguageInfo} LanguageInfo
  * @typedef {import("./settings.js").PageSettings} PageSettings
  */
 
 const NOTICE_MS = 6_000;
 const SIZE_STEP = 1.15;
 const THEMES = /** @type {const} */ (["system", "light", "dark"]);
-
-// What the page offers until the server has said what its model can do.
-const FIRST_LANGUAGES = ["en", "de", "fr", "es"];
 
 const view = new View();
 const box = /** @type {HTMLTextAreaElement} */ (element("source"));
@@ -37,12 +34,7 @@ let captions = { sessionId: null, segments: loadTranscript(sessionStorage) };
 let meter = NO_MEASUREMENTS;
 let isPaused = false;
 let notice = "";
-/** @type {readonly LanguageInfo[]} */
-let languages = FIRST_LANGUAGES.map((code) => ({
-  code,
-  name: languageName(code),
-  targets: FIRST_LANGUAGES.filter((target) => target !== code),
-}));
+let languages = FIRST_LANGUAGES;
 /** @type {ConnectionEvent} */
 let connection = { type: "connection", state: "connecting", attempt: 0, retry_in_ms: 0, code: 0, reason: "" };
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -119,7 +111,7 @@ function react(event) {
   else if (event.type === "session.notice" && event.message) say(event.message);
   else if (event.type === "session.created" && event.session.languages.length > 0) {
     languages = event.session.languages;
-    keepOffered();
+    settleLanguages();
     drawLanguages();
   }
 }
@@ -198,20 +190,15 @@ function reconnect() {
 
 // ---- languages ----------------------------------------------------------------------------------
 
-/** @param {string} [source] */
-function targetsOfSource(source = settings.source) {
-  const offered = languages.filter(({ code }) => [code, "auto"].includes(source));
-  return [...new Set(offered.flatMap(({ targets }) => targets))];
+function targetsOfSource() {
+  return offeredTargets(languages, settings.source);
 }
 
-/** Languages of a link or an earlier visit that this model does not have make way for its own. */
-function keepOffered() {
-  const isKnown = settings.source === "auto" || languages.some(({ code }) => code === settings.source);
-  const source = isKnown ? settings.source : "auto";
-  const offered = targetsOfSource(source);
-  const kept = settings.targets.filter((target) => offered.includes(target));
-  const isKept = source === settings.source && kept.length === settings.targets.length;
-  if (!isKept) change({ source, targets: kept.length > 0 ? kept : offered.slice(0, 1) });
+/** @param {string} [source] a new one */
+function settleLanguages(source = settings.source) {
+  const kept = keepOffered(languages, source, settings.targets);
+  const isSame = kept.source === settings.source && String(kept.targets) === String(settings.targets);
+  if (!isSame) change(kept);
 }
 
 function drawLanguages() {
@@ -253,9 +240,7 @@ function nextTarget() {
 /** @param {string} source */
 function changeSource(source) {
   sourceBox.finish();
-  const offered = targetsOfSource(source);
-  const kept = settings.targets.filter((target) => offered.includes(target));
-  change({ source, targets: kept.length > 0 ? kept : offered.slice(0, 1) });
+  settleLanguages(source);
 }
 
 // ---- controls -----------------------------------------------------------------------------------

@@ -1,20 +1,19 @@
 /**
  * The page as it is seen: writes the DOM, at most once a frame, and never reads the network.
  *
- * Captions are written so that nothing a reader has read moves: settled text is added to the end of
- * a text node and never rewritten, a full line keeps its break because the browser breaks lines
- * greedily, and a strip that has rolled up never rolls back down.
+ * The captions themselves are in strip.js.
  *
  * @module
  */
 
 import { newestLines, transcript } from "./captions.js";
+import { direction } from "./languages.js";
 import { BUDGET_MS, percentile } from "./meter.js";
+import { Strip } from "./strip.js";
 
 /**
  * @typedef {import("./captions.js").State} State
  * @typedef {import("./captions.js").Segment} Segment
- * @typedef {import("./captions.js").Line} Line
  * @typedef {import("./meter.js").Meter} Meter
  * @typedef {import("./settings.js").PageSettings} PageSettings
  *
@@ -27,19 +26,9 @@ import { BUDGET_MS, percentile } from "./meter.js";
  * @property {boolean} canReconnect
  */
 
-const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ps", "sd", "ur", "yi"]);
 const SPARK_UPDATES = 48;
 const SPARK_CEILING_MS = 2 * BUDGET_MS;
 const NEAR_BOTTOM_PX = 40;
-
-/**
- * @param {string} code
- * @returns {string} a language's name for itself
- */
-export function languageName(code) {
-  const name = new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code;
-  return name.charAt(0).toLocaleUpperCase(code) + name.slice(1);
-}
 
 /**
  * @template {HTMLElement} [T=HTMLElement]
@@ -148,139 +137,6 @@ function newestSources(state, count) {
     const line = { stable: source, unstable: sourceUnstable, received: "", isFinal: isCommitted };
     return { segment, line };
   });
-}
-
-/** The two or so lines of one language, rolling up. */
-class Strip {
-  root = document.createElement("section");
-  #label = document.createElement("h2");
-  #window = document.createElement("div");
-  #roll = document.createElement("div");
-  /** @type {Map<string, Block>} */
-  #blocks = new Map();
-  #offsetPx = 0;
-  #numLines = 2;
-
-  /** @param {string} key a language, or "" for the source */
-  constructor(key) {
-    this.root.className = key === "" ? "strip strip-source" : "strip";
-    this.root.dataset["target"] = key;
-    this.#label.className = "strip-label";
-    this.#window.className = "strip-window";
-    this.#roll.className = "strip-roll";
-    this.#window.append(this.#roll);
-    this.root.append(this.#label, this.#window);
-    // Another width or type size breaks the lines anew: full screen, a turned phone, "+" and "−".
-    new ResizeObserver(() => this.reset()).observe(this.#window);
-    if (key !== "") this.setLanguage(key);
-  }
-
-  /** @param {string} language "auto" leaves it unsaid */
-  setLanguage(language) {
-    const isKnown = language !== "auto";
-    this.#label.textContent = isKnown ? languageName(language) : "";
-    this.#roll.lang = isKnown ? language : "";
-    this.#roll.dir = isKnown ? direction(language) : "auto";
-  }
-
-  /**
-   * Show the end of the text, however far it had rolled.
-   *
-   * @param {number} [numLines]
-   */
-  reset(numLines = this.#numLines) {
-    this.#numLines = numLines;
-    this.#offsetPx = 0;
-    this.#rollUp();
-  }
-
-  /** @param {readonly import("./captions.js").Shown[]} shown oldest first */
-  draw(shown) {
-    const ids = new Set(shown.map(({ segment }) => segment.id));
-    for (const [id, block] of this.#blocks) {
-      if (!ids.has(id)) this.#remove(id, block);
-    }
-    for (const { segment, line } of shown) {
-      let block = this.#blocks.get(segment.id);
-      if (!block) {
-        block = new Block(this.#roll.lang, this.#roll.dir);
-        this.#blocks.set(segment.id, block);
-        this.#roll.append(block.root);
-      }
-      block.draw(line);
-    }
-    this.#rollUp();
-  }
-
-  /** @param {string} id whether every line of this segment is in sight (or it has none here) */
-  showsWhole(id) {
-    const block = this.#blocks.get(id);
-    return block === undefined ? this.root.hidden : block.root.offsetTop >= this.#offsetPx;
-  }
-
-  /**
-   * @param {string} id
-   * @param {Block} block
-   */
-  #remove(id, block) {
-    const heightPx = block.root.offsetTop < this.#offsetPx ? block.root.offsetHeight : 0;
-    block.root.remove();
-    this.#blocks.delete(id);
-    // What is left must not seem to move: shift by the height that has gone, without a transition.
-    this.#offsetPx = Math.max(0, this.#offsetPx - heightPx);
-    this.#roll.style.transition = "none";
-    this.#roll.style.transform = `translateY(${-this.#offsetPx}px)`;
-    void this.#roll.offsetHeight;
-    this.#roll.style.transition = "";
-  }
-
-  #rollUp() {
-    const heightPx = this.#roll.offsetHeight;
-    const overflowPx = heightPx - this.#window.clientHeight;
-    const linePx = this.#window.clientHeight / this.#numLines;
-    // A tail that was taken back leaves room below and does not pull the text down again, unless
-    // it took every line in sight with it.
-    const keptPx = Math.min(this.#offsetPx, heightPx - linePx);
-    this.#offsetPx = Math.max(keptPx, overflowPx, 0);
-    this.#roll.style.transform = `translateY(${-this.#offsetPx}px)`;
-  }
-}
-
-/** One segment in a strip: settled text, then the tail that may still change. */
-class Block {
-  root = document.createElement("p");
-  #stable = document.createTextNode("");
-  #unstable = document.createTextNode("");
-
-  /**
-   * @param {string} lang
-   * @param {string} dir
-   */
-  constructor(lang, dir) {
-    this.root.className = "block";
-    this.root.lang = lang;
-    this.root.dir = dir;
-    const stable = document.createElement("span");
-    stable.className = "stable";
-    stable.append(this.#stable);
-    const unstable = document.createElement("span");
-    unstable.className = "unstable";
-    unstable.ariaHidden = "true"; // a screen reader reads what is settled, once
-    unstable.append(this.#unstable);
-    this.root.append(stable, unstable);
-  }
-
-  /** @param {Line} line */
-  draw({ stable, unstable, isFinal }) {
-    const shown = this.#stable.data;
-    if (stable.startsWith(shown)) {
-      if (stable.length > shown.length) this.#stable.appendData(stable.slice(shown.length));
-    } else {
-      this.#stable.data = stable; // the source of a bilingual strip, or a final after a lost session
-    }
-    if (this.#unstable.data !== unstable) this.#unstable.data = unstable;
-    this.root.classList.toggle("is-final", isFinal);
-  }
 }
 
 /** The finals, in order, as a log that screen readers follow. */
@@ -409,11 +265,6 @@ function drawConnection({ connection, notice, canReconnect }) {
  */
 function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
-}
-
-/** @param {string} language */
-function direction(language) {
-  return RIGHT_TO_LEFT.has(language.split("-")[0] ?? "") ? "rtl" : "ltr";
 }
 
 /** @param {number | null} ms */

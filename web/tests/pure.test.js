@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 
 import { EMPTY, applyEvent } from "../src/captions.js";
 import { exportTranscript, wrap } from "../src/export.js";
+import { direction, keepOffered, languageName, offeredTargets } from "../src/languages.js";
 import { NO_MEASUREMENTS, WINDOW, measure, percentile } from "../src/meter.js";
 import { endsSentence, splitSentences } from "../src/sentences.js";
 import { readSettings, recall, remember } from "../src/settings.js";
@@ -186,4 +187,35 @@ describe("settings", () => {
       assert.deepEqual(recall(storage), {});
     }
   });
+});
+
+describe("languages", () => {
+  const model = [
+    { code: "de", name: "German", targets: ["en"] },
+    { code: "en", name: "English", targets: ["de", "fr"] },
+  ];
+
+  test("a language is called what it calls itself", () => {
+    const names = ["en", "de", "fr", "es"].map(languageName);
+    assert.deepEqual(names, ["English", "Deutsch", "Français", "Español"]);
+    assert.deepEqual(["ar", "he-IL", "de", "en-US"].map(direction), ["rtl", "rtl", "ltr", "ltr"]);
+  });
+
+  test("only what the model translates is offered", () => {
+    assert.deepEqual(offeredTargets(model, "en"), ["de", "fr"]);
+    assert.deepEqual(offeredTargets(model, "auto"), ["en", "de", "fr"]);
+    assert.deepEqual(offeredTargets(model, "xx"), []);
+  });
+
+  for (const [source, targets, kept] of [
+    ["en", ["fr", "de"], { source: "en", targets: ["fr", "de"] }],
+    ["en", ["ja", "fr"], { source: "en", targets: ["fr"] }],
+    ["de", ["fr"], { source: "de", targets: ["en"] }],
+    ["ja", ["fr"], { source: "auto", targets: ["fr"] }],
+    ["auto", [], { source: "auto", targets: ["en"] }],
+  ]) {
+    test(`${source} to ${targets} is settled as it can be`, () => {
+      assert.deepEqual(keepOffered(model, source, targets), kept);
+    });
+  }
 });

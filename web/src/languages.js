@@ -1,0 +1,64 @@
+/**
+ * Names and directions of languages, and which ones a model offers. Pure.
+ *
+ * @module
+ */
+
+/**
+ * @typedef {import("./protocol.js").LanguageInfo} LanguageInfo
+ */
+
+const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ps", "sd", "ur", "yi"]);
+
+// What the page offers until the server has said what its model can do.
+const FIRST_CODES = ["de", "en", "es", "fr"];
+
+/** @type {readonly LanguageInfo[]} */
+export const FIRST_LANGUAGES = FIRST_CODES.map((code) => ({
+  code,
+  name: languageName(code),
+  targets: FIRST_CODES.filter((target) => target !== code),
+}));
+
+/**
+ * @param {string} code
+ * @returns {string} a language's name for itself
+ */
+export function languageName(code) {
+  const name = new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code;
+  return name.charAt(0).toLocaleUpperCase(code) + name.slice(1);
+}
+
+/**
+ * @param {string} language
+ * @returns {"ltr" | "rtl"}
+ */
+export function direction(language) {
+  return RIGHT_TO_LEFT.has(language.split("-")[0] ?? "") ? "rtl" : "ltr";
+}
+
+/**
+ * @param {readonly LanguageInfo[]} languages
+ * @param {string} source "auto" = any
+ * @returns {string[]} what it can be translated to
+ */
+export function offeredTargets(languages, source) {
+  const offered = languages.filter(({ code }) => [code, "auto"].includes(source));
+  return [...new Set(offered.flatMap(({ targets }) => targets))];
+}
+
+/**
+ * Languages of a link or an earlier visit that a model does not have make way for its own.
+ *
+ * @param {readonly LanguageInfo[]} languages
+ * @param {string} source
+ * @param {readonly string[]} targets
+ * @returns {{source: string, targets: string[]}} at least one target, if the model has any
+ */
+export function keepOffered(languages, source, targets) {
+  const isKnown = source === "auto" || languages.some(({ code }) => code === source);
+  const possible = isKnown ? source : "auto";
+  const offered = offeredTargets(languages, possible);
+  const kept = targets.filter((target) => offered.includes(target));
+  return { source: possible, targets: kept.length > 0 ? kept : offered.slice(0, 1) };
+}
