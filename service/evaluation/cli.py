@@ -18,7 +18,13 @@ DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
 
 
 def add_parser(commands: Any) -> None:
-    """Add `eval streaming`."""
+    """Add the commands."""
+    _add_streaming(commands)
+    _add_capacity(commands)
+    _add_loadtest(commands)
+
+
+def _add_streaming(commands: Any) -> None:
     parser = eval_commands(commands).add_parser(
         "streaming", help="latency, flicker and quality of live translation, against baselines"
     )
@@ -65,3 +71,70 @@ def _streaming(options: argparse.Namespace) -> int:
     print(markdown(rows))
     print(f"BLEU: {rows[0]['bleu_signature']}\nchrF: {rows[0]['chrf_signature']}")
     return 0
+
+
+def _add_capacity(commands: Any) -> None:
+    parser = eval_commands(commands).add_parser(
+        "capacity", help="predict how many speakers a machine holds, by simulation"
+    )
+    parser.add_argument(
+        "--cost", metavar="BASE,ROW[,CONTEXT]",
+        help="of a step in ms: of itself, of each row, of each row's positions; "
+        "without it, steps of the model are measured here",
+    )  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=20.0, help="that each speaker speaks")
+    parser.add_argument("--max-sessions", type=int, default=1024)
+    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    parser.add_argument(
+        "--overhead-ms", type=float, default=0.0, help="of an update, outside of the steps"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR")
+    parser.add_argument("--device", choices=["auto", *BACKENDS], default="auto")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the prediction here")
+    parser.set_defaults(run=_capacity)
+
+
+def _capacity(options: argparse.Namespace) -> int:
+    from service.evaluation.capacity import predict, table
+
+    try:
+        prediction = predict(options)
+    except (OSError, ValueError) as exc:
+        print(f"tokenspeed: {exc}", file=sys.stderr)
+        return 2
+    print(table(prediction))
+    return 0
+
+
+def _add_loadtest(commands: Any) -> None:
+    parser = commands.add_parser(
+        "loadtest", help="let many speakers use a running service, and see how soon it answers"
+    )
+    parser.add_argument("--url", default="ws://127.0.0.1:8000", help="of the service")
+    parser.add_argument("--sessions", default="1,4,8,16", metavar="N,N", help="side by side")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each number of sessions")
+    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
+    parser.add_argument("--to", dest="target", default="de", metavar="LANG")
+    parser.add_argument("--stability", default="balanced", choices=["low", "balanced", "high"])
+    parser.add_argument("--append-only", action="store_true", help="mode append_only")
+    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    parser.add_argument("--budget-ms", type=float, default=200.0)
+    parser.add_argument("--api-key", help="default: TOKENSPEED_API_KEY")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="also where the service is not on this machine"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    parser.set_defaults(run=_loadtest)
+
+
+def _loadtest(options: argparse.Namespace) -> int:
+    from service.loadtest import describe, run
+
+    try:
+        levels = run(options)
+    except (ServiceError, OSError, ValueError) as exc:
+        print(f"tokenspeed: {exc}", file=sys.stderr)
+        return 2
+    print(describe(levels, options.budget_ms))
+    return 1 if any(level.failures for level in levels) else 0

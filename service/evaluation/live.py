@@ -14,6 +14,7 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from service.errors import ServiceError
@@ -92,15 +93,45 @@ async def replay(
     before = await usage(address)
     params = session_params(source, target, has_partials=policy.has_partials)
     begin = time.perf_counter() + SETTLE_S
-    hello = serialise(SessionUpdate(params))
+    hello = SessionUpdate(params)
+    url = f"ws://{address}"
     transcripts = await asyncio.gather(
-        *(_speak(address, hello, lines, updates, begin) for lines, updates in spoken)
+        *(speak(url, hello, lines, updates, begin) for lines, updates in spoken)
     )
     return transcripts, await usage(address) - before
 
 
+async def speak(
+    url: str,
+    hello: SessionUpdate,
+    lines: Sequence[Line],
+    updates: Sequence[Update],
+    begin: float,
+    api_key: str | None = None,
+) -> Transcript:
+    """Be one speaker: send updates when they are due, whatever comes back, until all is translated.
+
+    Args:
+        url: of the service, "ws://host:port".
+        begin: when the speaker begins, on time.perf_counter().
+    Raises:
+        ReplayFailed: the server refused something or ended the session.
+        OSError: the server cannot be reached.
+    """
+    headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+    try:
+        return await _speak(url, headers, serialise(hello), lines, updates, begin)
+    except WebSocketException as exc:
+        raise ReplayFailed(f"the connection ended: {exc}") from exc
+
+
 async def _speak(
-    address: str, hello: str, lines: Sequence[Line], updates: Sequence[Update], begin: float
+    url: str,
+    headers: dict[str, str],
+    hello: str,
+    lines: Sequence[Line],
+    updates: Sequence[Update],
+    begin: float,
 ) -> Transcript:
     transcript = Transcript(lines)
     frames: list[tuple[float, str | bytes]] = []
@@ -109,8 +140,12 @@ async def _speak(
         async for frame in socket:
             frames.append((time.perf_counter(), frame))
 
-    url = f"ws://{address}/v1/stream"
-    async with connect(url, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None) as socket:
+    async with connect(
+        f"{url}/v1/stream",
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        additional_headers=headers,
+        proxy=None,
+    ) as socket:
         listener = asyncio.create_task(listen(socket))
         await socket.send(hello)
         for update in updates:

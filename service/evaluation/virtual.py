@@ -97,7 +97,7 @@ def replay(
         TranslationFailed: a piece could not be translated.
     """
     before = stage.usage()
-    speakers = [_Speaker(stage, i, lines) for i, (lines, _) in enumerate(spoken)]
+    speakers = [Speaker(stage, i, lines) for i, (lines, _) in enumerate(spoken)]
     params = session_params(source, target, has_partials=policy.has_partials)
     start = stage.clock()
     events: list[tuple[float, int, int]] = []  # when, which speaker, which of its events
@@ -122,7 +122,7 @@ def replay(
     return [speaker.transcript for speaker in speakers], stage.usage() - before
 
 
-class _Speaker:
+class Speaker:
     """A session and what it waits for."""
 
     def __init__(self, stage: Stage, number: int, lines: Sequence[Line]) -> None:

@@ -1,0 +1,94 @@
+"""The service's policies as a SimulEval agent: text in, word by word, settled text out.
+
+    simuleval --agent service/evaluation/agent.py --source SOURCE --target REFERENCE \\
+        --source-type text --target-type text --output OUT --policy append_only
+
+SimulEval cannot take words back, so what is written is what the policy settles. The agent is the
+real session over the real engine; each read waits until everything is translated, as SimulEval
+counts no computation for text.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from simuleval.agents import TextToTextAgent
+from simuleval.agents.actions import Action, ReadAction, WriteAction
+from simuleval.utils import entrypoint
+
+from service.evaluation.policies import POLICIES, in_force
+from service.evaluation.transcript import session_params
+from service.evaluation.virtual import Speaker, open_stage
+from service.protocol import (
+    SessionUpdate,
+    SourceCommit,
+    SourceUpdate,
+    TranslationDelta,
+    TranslationFinal,
+)
+from tokenspeed.evaluation.replay import Line
+from tokenspeed.loading import DEFAULT_MODEL
+
+
+@entrypoint
+class TokenSpeedAgent(TextToTextAgent):  # type: ignore[misc]
+    """Reads a word, translates, and writes what has become settled."""
+
+    def __init__(self, args: Namespace) -> None:
+        self._policy = POLICIES[args.policy]
+        self._params = session_params(
+            args.source_lang, args.target_lang, has_partials=self._policy.has_partials
+        )
+        self._stage = open_stage(args.model, args.engine_device)
+        self._sentence = 0
+        super().__init__(args)
+
+    @staticmethod
+    def add_args(parser: ArgumentParser) -> None:
+        """Add the agent's arguments to SimulEval's."""
+        parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
+        parser.add_argument("--engine-device", default="auto")
+        parser.add_argument("--policy", choices=list(POLICIES), default="append_only")
+        parser.add_argument("--source-lang", default="en")
+        parser.add_argument("--target-lang", default="de")
+
+    def reset(self) -> None:
+        """Begin a new sentence with a session of its own."""
+        super().reset()
+        self._sentence += 1
+        self._speaker = Speaker(self._stage, self._sentence, [Line("", "")])
+        self._rev = 0
+        self._written = 0  # characters
+        self._run(SessionUpdate(self._params))
+
+    def policy(self) -> Action:
+        """Translate what was read; write what is newly settled, in whole words."""
+        text = " ".join(self.states.source)
+        if self.states.source_finished:
+            self._run(SourceCommit(segment_id="s", rev=self._rev, text=text))
+        else:
+            self._run(SourceUpdate(self._rev, text, segment_id="s"))
+        self._rev += 1
+        settled, is_final = self._settled()
+        # A word that is settled may still be joined by a mark: it is whole before the next space.
+        end = len(settled) if is_final else settled.rfind(" ")
+        new = settled[self._written : max(end, self._written)].strip()
+        self._written = max(end, self._written)
+        if not new and not is_final:
+            return ReadAction()
+        return WriteAction(new, finished=is_final)
+
+    def _run(self, event: SessionUpdate | SourceUpdate | SourceCommit) -> None:
+        with in_force(self._policy):
+            self._speaker.say(event)
+            while not self._stage.engine.is_idle:
+                self._stage.engine.turn()
+
+    def _settled(self) -> tuple[str, bool]:
+        """Return the settled text of the sentence, and whether it is all."""
+        text = ""
+        for received in self._speaker.transcript.received:
+            if isinstance(received.event, TranslationDelta):
+                text += received.event.append
+            elif isinstance(received.event, TranslationFinal):
+                return received.event.text, True
+        return text, False

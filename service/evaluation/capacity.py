@@ -1,0 +1,131 @@
+"""Predicts how many speakers a machine holds: a cost, given or measured here, and the simulator."""
+
+import argparse
+import json
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass
+
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.config import EngineConfig
+from tokenspeed.evaluation.simulator import (
+    BUDGET_MS,
+    Report,
+    StepCost,
+    Traffic,
+    capacity,
+    measure_cost,
+)
+from tokenspeed.loading import BACKENDS, choose_backend
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Runs with and without verification of the last hypothesis, by number of sessions."""
+
+    cost: StepCost
+    verified: list[Report]
+    plain: list[Report]
+
+    @property
+    def sessions(self) -> int:
+        """The most that stayed within the budget; 0 where not even one did."""
+        return most(self.verified)
+
+
+def most(runs: list[Report]) -> int:
+    """Return the largest number of sessions whose p95 stays within the budget."""
+    return max((run.sessions for run in runs if run.is_within_budget), default=0)
+
+
+def predict(options: argparse.Namespace) -> Prediction:
+    """Simulate more and more speakers.
+
+    Raises:
+        CheckpointError: the model cannot be used.
+        OSError: the result cannot be written.
+        ValueError: the cost cannot be read.
+    """
+    cost = read_cost(options.cost) if options.cost else _measure(options)
+    runs = {
+        verifies: capacity(
+            cost,
+            seconds=options.seconds,
+            max_sessions=options.max_sessions,
+            seed=options.seed,
+            max_step_ms=EngineConfig().max_step_ms,
+            traffic=Traffic(
+                updates_per_s=options.words_per_minute / 60,
+                verifies=verifies,
+                overhead_ms=options.overhead_ms,
+            ),
+        )
+        for verifies in (True, False)
+    }
+    prediction = Prediction(cost, runs[True], runs[False])
+    if options.json:
+        found = {
+            "cost": asdict(cost),
+            "overhead_ms": options.overhead_ms,
+            "sessions": prediction.sessions,
+            "sessions_without_verification": most(prediction.plain),
+            "runs": [_numbers(run) for run in prediction.verified],
+        }
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return prediction
+
+
+def read_cost(text: str) -> StepCost:
+    """Read "base,row" or "base,row,context", in ms.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        parts = [float(part) for part in text.split(",")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (2, 3) or min(parts) < 0:
+        raise ValueError(f"cost is {text!r}, expected BASE,ROW or BASE,ROW,CONTEXT in ms")
+    return StepCost(*parts)
+
+
+def table(prediction: Prediction) -> str:
+    """Return the runs as a table, and the result."""
+    cost = prediction.cost
+    lines = [
+        f"A step costs {cost.base_ms:.3f} ms + {cost.row_ms:.4f} a row "
+        f"+ {cost.context_ms * 1000:.4f} for 1000 positions.",
+        "",
+        "| sessions | updates | p95 ms | in 200 ms | steps | busy |",
+        "| --: | --: | --: | --: | --: | --: |",
+    ]
+    for run in prediction.verified:
+        lines.append(
+            f"| {run.sessions} | {run.requests} | {run.p95_ms:.0f} | {run.within_budget:.1%} "
+            f"| {run.steps} | {run.load:.0%} |"
+        )
+    lines += [
+        "",
+        f"{prediction.sessions} speakers at p95 <= {BUDGET_MS:.0f} ms; "
+        f"{most(prediction.plain)} without verification.",
+    ]
+    return "\n".join(lines)
+
+
+def _numbers(run: Report) -> dict[str, float]:
+    return {
+        "sessions": run.sessions,
+        "updates": run.requests,
+        "p95_ms": round(run.p95_ms, 2),
+        "within_200": round(run.within_budget, 4),
+        "steps": run.steps,
+        "busy": round(run.load, 4),
+    }
+
+
+def _measure(options: argparse.Namespace) -> StepCost:
+    name = choose_backend() if options.device == "auto" else options.device
+    config = EngineConfig(num_slots=2)
+    with closing(BACKENDS[name](open_checkpoint(options.model), config)) as backend:
+        return measure_cost(backend, time.perf_counter)

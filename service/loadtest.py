@@ -1,0 +1,242 @@
+"""`tokenspeed loadtest`: many speakers use a running service at once; how soon does it answer?
+
+Open loop: a speaker goes on at its pace whatever comes back. The clock is the client's, so the
+network counts. Only services on this machine, unless remote ones are allowed by name.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from service.evaluation.live import ReplayFailed, speak
+from service.evaluation.transcript import Transcript, update_times
+from service.policy import PRESETS
+from service.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
+from tokenspeed.evaluation.metrics import percentile, share_within
+from tokenspeed.evaluation.replay import Line, Update, word_by_word
+
+STAGGER_S: Final = 1.0  # within which the speakers of one level begin
+PAUSE_BETWEEN_S: Final = 1.0  # levels
+PATIENCE_S: Final = 15.0  # for the last finals; then a session counts as failed
+EDGES_MS: Final = (10, 25, 50, 75, 100, 150, 200, 300, 500, 1000)
+BAR: Final = 40  # characters of the longest bar
+
+_LINES: Final = [
+    Line(text, "")
+    for text in (
+        "Good evening, everybody, and welcome to the second part of our meeting.",
+        "Before we begin, I would like to thank the people who made this possible.",
+        "Last year we talked about the new station, and many of you had questions.",
+        "Some asked when it will open, and others wanted to know what it will cost.",
+        "I can tell you tonight that the first trains will leave in the spring.",
+        "It has taken longer than we hoped, because the old bridge had to be repaired.",
+        "Let me show you three pictures that were taken last week.",
+        "In the first one you can see the entrance, which is nearly finished.",
+        "The second shows the platform. There is still a lot of work to do.",
+        "What I like best is the light that comes through the roof in the morning.",
+        "If you would like to visit it, please write your name on the list at the door.",
+        "We will also send a letter to everyone who lives nearby.",
+        "Now I am happy to answer your questions, as long as there is time.",
+        "Thank you very much for listening, and good night.",
+    )
+]
+
+
+@dataclass(slots=True)
+class Level:
+    """What happened with one number of sessions; times in ms.
+
+    Attributes:
+        partials: of updates that needed a translation, those overtaken by a newer one included.
+        coalesced: how many of them were overtaken.
+        failures: sessions that did not end well, by reason.
+    """
+
+    sessions: int
+    partials: list[float] = field(default_factory=list)
+    finals: list[float] = field(default_factory=list)
+    coalesced: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def updates(self) -> list[float]:
+        """Of partials and finals."""
+        return self.partials + self.finals
+
+    def numbers(self, budget_ms: float) -> dict[str, Any]:
+        """Return what a table or a file says of it."""
+        return {
+            "sessions": self.sessions,
+            "updates": len(self.updates),
+            "update_ms_p50": _rounded(percentile(self.partials, 0.50)),
+            "update_ms_p95": _rounded(percentile(self.partials, 0.95)),
+            "update_ms_p99": _rounded(percentile(self.partials, 0.99)),
+            "final_lag_ms_p95": _rounded(percentile(self.finals, 0.95)),
+            "within_budget": _rounded(share_within(self.updates, budget_ms)),
+            "coalesced": self.coalesced,
+            "failed_sessions": sum(self.failures.values()),
+        }
+
+
+def run(options: argparse.Namespace) -> list[Level]:
+    """Run one level after the other.
+
+    Raises:
+        ValueError: the address or the levels cannot be used.
+        ReplayFailed: no session of a level could be held.
+        OSError: a file cannot be written.
+    """
+    check_address(options.url, options.allow_remote)
+    try:
+        counts = [int(part) for part in options.sessions.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1 or options.seconds <= 0:
+        raise ValueError(f"sessions are {options.sessions!r}, expected numbers such as 1,4,8")
+    levels = asyncio.run(_run_levels(options, counts))
+    if options.json:
+        found = {
+            "budget_ms": options.budget_ms,
+            "words_per_minute": options.words_per_minute,
+            "seconds": options.seconds,
+            "stability": "append_only" if options.append_only else options.stability,
+            "levels": [level.numbers(options.budget_ms) for level in levels],
+        }
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return levels
+
+
+def check_address(url: str, allow_remote: bool) -> None:
+    """Refuse what is no address of a service, and other machines unless they are allowed.
+
+    Raises:
+        ValueError: the address cannot be used.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ValueError(f"url is {url!r}, expected ws://host:port")
+    try:
+        is_local = ip_address(parts.hostname).is_loopback
+    except ValueError:
+        is_local = parts.hostname == "localhost"
+    if not is_local and not allow_remote:
+        raise ValueError(
+            f"{parts.hostname} is not this machine; --allow-remote tests it all the same"
+        )
+
+
+def script(seconds: float, words_per_minute: float, seed: int) -> tuple[list[Line], list[Update]]:
+    """Return what a speaker says: whole sentences, as many as fit the time, at least one."""
+    order = random.Random(seed).sample(_LINES, len(_LINES))
+    spoken: list[Line] = []
+    updates: list[Update] = []
+    while True:
+        more = [*spoken, order[len(spoken) % len(order)]]
+        longer = word_by_word(more, words_per_minute=words_per_minute)
+        if spoken and longer[-1].at_ms > seconds * 1e3:
+            return spoken, updates
+        spoken, updates = more, longer
+
+
+async def _run_levels(options: argparse.Namespace, counts: Sequence[int]) -> list[Level]:
+    levels = []
+    with tqdm(total=round(len(counts) * options.seconds), unit="s", leave=False) as progress:
+        for count in counts:
+            progress.set_postfix_str(f"{count} sessions")
+            ticking = asyncio.create_task(_tick(progress, options.seconds))
+            levels.append(await _run_level(options, count))
+            await ticking
+            await asyncio.sleep(PAUSE_BETWEEN_S)
+    return levels
+
+
+async def _tick(progress: "tqdm[Any]", seconds: float) -> None:
+    for _ in range(round(seconds)):
+        await asyncio.sleep(1.0)
+        progress.update()
+
+
+async def _run_level(options: argparse.Namespace, count: int) -> Level:
+    hello = SessionUpdate(
+        SessionParams(
+            source=SourceParams(options.source),
+            targets=(TargetParams(options.target),),
+            mode="append_only" if options.append_only else "captions",
+            stability=options.stability,
+            timing=True,
+        )
+    )
+    api_key = options.api_key or os.environ.get("TOKENSPEED_API_KEY")
+    begin = time.perf_counter() + STAGGER_S / 2
+    rng = random.Random(count)
+
+    async def one(number: int) -> Transcript:
+        lines, updates = script(options.seconds, options.words_per_minute, number)
+        at = begin + rng.random() * STAGGER_S
+        limit = STAGGER_S * 2 + updates[-1].at_ms / 1e3 + PATIENCE_S
+        speaking = speak(options.url, hello, lines, updates, at, api_key)
+        return await asyncio.wait_for(speaking, limit)
+
+    done = await asyncio.gather(*(one(i) for i in range(count)), return_exceptions=True)
+    preset = PRESETS["append_only" if options.append_only else options.stability]
+    level = Level(count)
+    found_any = 0
+    for outcome in done:
+        try:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            times = update_times(outcome, preset.min_source_words, has_partials=True)
+        except (ReplayFailed, OSError, TimeoutError, ValueError) as exc:
+            level.failures[str(exc) or type(exc).__name__] += 1
+            continue
+        found_any += 1
+        level.partials.extend(times.partials)
+        level.finals.extend(times.finals)
+        level.coalesced += len(times.coalesced)
+    if not found_any:
+        raise ReplayFailed(
+            f"no session of {count} went well: {level.failures.most_common(1)[0][0]}"
+        )
+    return level
+
+
+def describe(levels: Sequence[Level], budget_ms: float) -> str:
+    """Return a table of all levels, and a histogram of each."""
+    numbers = [level.numbers(budget_ms) for level in levels]
+    names = list(numbers[0])
+    parts = ["| " + " | ".join(names) + " |", "|" + " --: |" * len(names)]
+    for row in numbers:
+        parts.append("| " + " | ".join("–" if v is None else f"{v:g}" for v in row.values()) + " |")
+    for level in levels:
+        parts += ["", f"{level.sessions} sessions, ms from an update to its translation:"]
+        parts += histogram(level.updates)
+        parts += [f"  {count} x {reason}" for reason, count in level.failures.most_common()]
+    return "\n".join(parts)
+
+
+def histogram(values: Sequence[float]) -> list[str]:
+    """Return a bar for each range of ms."""
+    counts = [0] * (len(EDGES_MS) + 1)
+    for value in values:
+        counts[sum(value > edge for edge in EDGES_MS)] += 1
+    most = max(*counts, 1)
+    lines = []
+    for i, count in enumerate(counts):
+        label = f"<= {EDGES_MS[i]}" if i < len(EDGES_MS) else f"> {EDGES_MS[-1]}"
+        lines.append(f"  {label:>7} {count:6} {'█' * round(BAR * count / most)}")
+    return lines
+
+
+def _rounded(value: float) -> float | None:
+    return None if value != value else round(value, 3)
