@@ -4,8 +4,12 @@ All decisions are the session's; this file owns the tasks, the clock and the soc
 """
 
 import asyncio
+import contextlib
+import hmac
 import logging
+import secrets
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -23,7 +27,23 @@ from service.translator import Running, Translator
 logger = logging.getLogger("service.connection")
 
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
+RESUME_S: Final = 60.0  # that a session waits for its client to come back
+LOST_LINE: Final = (1005, 1006, protocol.CLOSE_SUPERSEDED)  # without a word of farewell
 FIRST_MESSAGE_S: Final = 10.0  # for credentials in the first message
+
+
+class Resumes(Exception):
+    """The first message of a connection takes over an older session.
+
+    Attributes:
+        older: the connection that has it.
+        last_seq: the newest event that the client has.
+    """
+
+    def __init__(self, older: "Connection", last_seq: int) -> None:
+        self.older = older
+        self.last_seq = last_seq
+        super().__init__(f"resumes after {last_seq}")
 
 
 class Disconnected(Exception):
@@ -64,6 +84,7 @@ class Hub:
 
     Attributes:
         connections: open ones, authenticated or not.
+        sessions: by id; those whose line was lost wait here for a while to be resumed.
         is_draining: the service is going away and takes nobody new.
     """
 
@@ -74,6 +95,7 @@ class Hub:
     metrics: Metrics
     epoch: str
     connections: set["Connection"] = field(default_factory=set)
+    sessions: dict[str, "Connection"] = field(default_factory=dict)
     is_draining: bool = False
 
     def now(self) -> float:
@@ -82,7 +104,7 @@ class Hub:
 
 
 class Connection:
-    """Serves one client until it or the session ends; `ended` is set then.
+    """Serves one client until it or the session ends; `ended` is set while no socket is attached.
 
     Args:
         hub: shared state.
@@ -98,48 +120,134 @@ class Connection:
         self._socket = socket
         self._session = Session(session_id, hub.model, limits, hub.translator.token_text, now)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now)
+        self._resume_token = secrets.token_urlsafe(24)
         self._running: dict[tuple[str, str, str, int], Running] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._has_news = asyncio.Event()
         self._changed_tick = asyncio.Event()
         self._close: Close | None = None
         self._cut_off: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._is_created = False
+        self._is_first = True  # no event of the client was taken yet
 
     async def run(self, credential: str | None) -> None:
         """Serve the client; returns once the connection is closed."""
+        try:
+            await self._attached(self._begin(credential))
+        except Resumes as exc:
+            await exc.older.resume(self._socket, exc.last_seq)
+
+    async def resume(self, socket: Socket, last_seq: int) -> None:
+        """Go on with this session on another socket; returns once that is closed."""
+        while not self.ended.is_set():
+            # The old line is most often dead without knowing it.
+            await self._end(protocol.CLOSE_SUPERSEDED, "superseded by a resume")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self.ended.wait()
+            if not self.ended.is_set():
+                self._socket.abort()
+                await self.ended.wait()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._hub.sessions[self._session.id] = self
+        self._socket = socket
+        await self._attached(self._replay(last_seq))
+
+    async def _attached(self, beginning: Coroutine[None, None, None]) -> None:
+        """Serve a socket to its end."""
         hub = self._hub
         hub.connections.add(self)
+        self.ended.clear()
         started = hub.now()
         code = protocol.CLOSE_INTERNAL
+        may_resume = False
         try:
-            first = await self._authenticate(credential)
+            await beginning
             hub.metrics.sessions.inc()
             self._is_created = True
-            self._do(self._session.open(hub.now(), hub.epoch))
-            if first is not None:
-                self._take(first)
-            if hub.is_draining:  # the drain began while credentials were awaited
+            if hub.is_draining:  # the drain began meanwhile
                 self.drain(hub.config.drain_s)
-            code = await self._serve()
+            try:
+                code = await self._serve()
+            finally:
+                hub.metrics.sessions.dec()
+        except Resumes:
+            code = protocol.CLOSE_DONE
+            raise
         except AuthError as exc:
             code = await self._refuse(exc)
         except Disconnected as exc:
             code = exc.code
+            may_resume = code in LOST_LINE and self._is_created and self._close is None
         except Exception:
             # The connection's edge: a bug of ours ends this session, not the service.
             logger.exception("session failed", extra={"data": {"session": self._session.id}})
             await self._end(protocol.CLOSE_INTERNAL, "internal error")
         finally:
             hub.connections.discard(self)
+            self._detach(code, hub.now() - started)
+            has_room = len(hub.sessions) <= 2 * hub.config.max_sessions
+            if may_resume and has_room and not hub.is_draining:
+                self._expiry = asyncio.get_running_loop().call_later(RESUME_S, self._retire)
+            else:
+                self._retire()
             self.ended.set()
-            if self._cut_off is not None:
-                self._cut_off.cancel()
-            for running in self._running.values():
-                running.cancel()
-            for task in self._jobs:
-                task.cancel()
-            self._report(code, hub.now() - started)
+
+    async def _begin(self, credential: str | None) -> None:
+        first = await self._authenticate(credential)
+        hub = self._hub
+        hub.sessions[self._session.id] = self
+        self._do(self._session.open(hub.now(), hub.epoch, self._resume_token))
+        if first is not None:
+            self._take(first)
+
+    async def _replay(self, last_seq: int) -> None:
+        """Send what a client missed, then let the session go on."""
+        now = self._hub.now()
+        missed = self._outbox.replay(last_seq)
+        # Numbered as the last event that the client has: it counts none that are replayed.
+        resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq)
+        await self._socket.send(protocol.serialise(resumed))
+        for frame in missed or ():
+            await self._socket.send(frame)
+        if missed is None:
+            self._outbox.push(protocol.SessionSnapshot(self._session.snapshot()))
+        self._do(self._session.wake(now))
+
+    def _detach(self, code: int, seconds: float) -> None:
+        """Let go of the socket and free the engine at once."""
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+        for running in self._running.values():
+            running.cancel()
+        for task in self._jobs:
+            task.cancel()
+        self._running.clear()
+        self._session.suspend()
+        self._hub.metrics.closed.labels(str(code)).inc()
+        data = {"session": self._session.id, "code": code, "seconds": round(seconds, 3)}
+        logger.info("connection ended", extra={"data": data})
+
+    def _retire(self) -> None:
+        """Forget the session."""
+        self._hub.sessions.pop(self._session.id, None)
+        metrics, counters = self._hub.metrics, self._session.counters
+        metrics.stale.inc(counters.stale_revisions)
+        metrics.coalesced.labels("revisions").inc(counters.coalesced)
+        metrics.coalesced.labels("deltas").inc(self._outbox.coalesced)
+
+    def _find_resumed(self, event: protocol.ClientEvent) -> "Connection | None":
+        """Return the connection whose session an event rightly asks for."""
+        if not isinstance(event, protocol.SessionResume) or event.epoch != self._hub.epoch:
+            return None
+        found = self._hub.sessions.get(event.session_id)
+        if found is None or found is self:
+            return None
+        token = found._resume_token
+        is_right = hmac.compare_digest(event.resume_token.encode(), token.encode())
+        return found if is_right else None
 
     def drain(self, time_left_s: float) -> None:
         """Finish every segment, then close."""
@@ -169,6 +277,9 @@ class Connection:
             raise AuthError("no credentials came") from None
         except ProtocolError as exc:
             raise AuthError("the first message must be a session.update with a token") from exc
+        older = self._find_resumed(event)
+        if older is not None and isinstance(event, protocol.SessionResume):
+            raise Resumes(older, event.last_seq)
         auth.check(getattr(event, "token", None), self._hub.now())
         return frame
 
@@ -215,6 +326,10 @@ class Connection:
         except ProtocolError as exc:
             self._do(self._session.refuse(exc, now))
         else:
+            older = self._find_resumed(event) if self._is_first else None
+            self._is_first = False
+            if older is not None and isinstance(event, protocol.SessionResume):
+                raise Resumes(older, event.last_seq)
             self._do(self._session.receive(event, now, time.time()))
 
     async def _write(self) -> int:
@@ -349,14 +464,3 @@ class Connection:
             **text_data(self._hub.config.log_text, source=event.source_text, text=event.text),
         }
         logger.debug("segment done", extra={"data": data})
-
-    def _report(self, code: int, seconds: float) -> None:
-        metrics, counters = self._hub.metrics, self._session.counters
-        metrics.closed.labels(str(code)).inc()
-        if self._is_created:
-            metrics.sessions.dec()
-        metrics.stale.inc(counters.stale_revisions)
-        metrics.coalesced.labels("revisions").inc(counters.coalesced)
-        metrics.coalesced.labels("deltas").inc(self._outbox.coalesced)
-        data = {"session": self._session.id, "code": code, "seconds": round(seconds, 3)}
-        logger.info("session ended", extra={"data": data})

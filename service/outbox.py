@@ -5,10 +5,13 @@ Deltas of one (segment, target) that wait coalesce: every `append` is kept, only
 I/O and reads no clock.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
+from typing import Final
 
 from service.protocol import ServerEvent, TranslationDelta, TranslationFinal, serialise
+
+MAX_REPLAY_EVENTS: Final = 500
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ class Outbox:
         self._waiting: OrderedDict[object, _Waiting] = OrderedDict()
         self._bytes = 0
         self._seq = 0
+        self._sent: deque[tuple[int, str]] = deque(maxlen=MAX_REPLAY_EVENTS)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -74,7 +78,15 @@ class Outbox:
         if isinstance(event, TranslationDelta | TranslationFinal):
             event = _timed(event, waiting.arrival, now)
         event = replace(event, seq=self._seq, t_ms=round((now - self._created) * 1e3, 3))
-        return event, serialise(event)
+        frame = serialise(event)
+        self._sent.append((self._seq, frame))
+        return event, frame
+
+    def replay(self, last_seq: int) -> list[str] | None:
+        """Return the frames after `last_seq`, None where they are not all kept any more."""
+        kept = [(seq, frame) for seq, frame in self._sent if seq > last_seq]
+        is_whole = len(kept) == self._seq - last_seq
+        return [frame for _, frame in kept] if is_whole else None
 
     def clear(self) -> None:
         """Forget everything that waits."""

@@ -166,7 +166,7 @@ class Session:
 
     # ---- what comes in ----
 
-    def open(self, now: float, epoch: str) -> list[Action]:
+    def open(self, now: float, epoch: str, resume_token: str | None = None) -> list[Action]:
         """Greet the client."""
         limits = self._limits
         info = protocol.SessionInfo(
@@ -177,6 +177,7 @@ class Session:
             ),
             model=self._model.name,
             languages=self._model.languages,
+            resume_token=resume_token,
         )
         self._last_frame = now
         return [Send(protocol.SessionCreated(info))]
@@ -254,8 +255,28 @@ class Session:
         """The server goes away: finish every segment, then close."""
         if self.is_closing:
             return []
+        # Sessions do not outlive the process, so there is no token to come back with.
         notice = Send(protocol.SessionGoingAway(time_left_s * 1e3, "shutdown"))
         return [notice, *self._begin_close("shutdown", protocol.CLOSE_DRAINED, now)]
+
+    def suspend(self) -> None:
+        """The line was lost: wait for no job any more."""
+        for found in self._open.values():
+            for stream in found.streams.values():
+                stream.stop()
+
+    def wake(self, now: float) -> list[Action]:
+        """The client is back: ask again for what was not done."""
+        self._last_frame = now
+        return [a for found in list(self._open.values()) for a in self._revise(found, now)]
+
+    def snapshot(self) -> tuple[protocol.SnapshotSegment, ...]:
+        """Return the open segments as they were told."""
+        return tuple(
+            protocol.SnapshotSegment(segment_id, target, stream.committed, stream.unstable)
+            for segment_id, found in self._open.items()
+            for target, stream in found.streams.items()
+        )
 
     # ---- handlers of client events ----
 
@@ -338,7 +359,7 @@ class Session:
 
     def _on_session_resume(self, event: protocol.SessionResume, now: float) -> list[Action]:
         raise ProtocolError(
-            "session_expired", "this server keeps no sessions; go on with the new one"
+            "session_expired", "there is no such session any more; go on with the new one"
         )
 
     def _on_session_close(self, event: protocol.SessionClose, now: float) -> list[Action]:

@@ -52,7 +52,7 @@ class TargetStream:
     """The translation of one segment into one language.
 
     Attributes:
-        committed: settled text that was given out with `take`.
+        committed: settled text that was given out with `take`. unstable: the tail then.
         updates: times that `take` found something new. erased: words taken back from a reader.
         first_shown: when a reader first saw text, None before.
     """
@@ -78,7 +78,7 @@ class TargetStream:
         self._token_text = token_text
         self._joiner = "" if target in _WITHOUT_SPACES else " "
         self._pieces: list[_Piece] = []
-        self._unstable = ""
+        self.unstable = ""
 
     @property
     def preset(self) -> Preset:
@@ -174,13 +174,13 @@ class TargetStream:
         committed, unstable = self._text()
         assert committed.startswith(self.committed)
         append = committed[len(self.committed) :]
-        is_news = bool(append) or unstable != self._unstable
+        is_news = bool(append) or unstable != self.unstable
         if is_news:
             self.updates += 1
-            self.erased += erased_words(self.committed + self._unstable, committed + unstable)
+            self.erased += erased_words(self.committed + self.unstable, committed + unstable)
             if self.first_shown is None and (committed or unstable):
                 self.first_shown = now
-        self.committed, self._unstable = committed, unstable
+        self.committed, self.unstable = committed, unstable
         return append, unstable, is_news
 
     def _text(self) -> tuple[str, str]:
