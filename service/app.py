@@ -107,10 +107,11 @@ async def _sessions(hub: Hub, request: Request) -> Response:
     if hub.auth.is_required and not hub.auth.is_key(key):
         error = protocol.make_error("unauthorized", "an API key is needed: Authorization: Bearer")
         return Response(protocol.serialise(error), 401, media_type="application/json")
-    token, expires_in = hub.auth.issue(hub.now())
+    session_id = secrets.token_hex(8)
+    token, expires_in = hub.auth.issue(session_id, hub.now())
     scheme = "wss" if request.url.scheme == "https" else "ws"
     return JSONResponse({
-        "session_id": secrets.token_hex(8),
+        "session_id": session_id,
         "url": f"{scheme}://{request.headers.get('host', request.url.netloc)}/v1/stream",
         "token": token,
         "expires_in": expires_in,

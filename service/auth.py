@@ -24,7 +24,7 @@ class Auth:
     def __init__(self, api_keys: Sequence[str], token_s: float) -> None:
         self._keys = [key.encode() for key in api_keys]
         self._token_s = token_s
-        self._tokens: dict[str, float] = {}  # token -> when it expires
+        self._tokens: dict[str, tuple[str, float]] = {}  # token -> session id, when it expires
 
     @property
     def is_required(self) -> bool:
@@ -37,27 +37,30 @@ class Auth:
         # All keys are compared, so that the time does not tell which one came close.
         return any([hmac.compare_digest(given, key) for key in self._keys])
 
-    def issue(self, now: float) -> tuple[str, float]:
-        """Return a fresh single-use token and its life in seconds."""
-        self._tokens = {token: end for token, end in self._tokens.items() if end > now}
+    def issue(self, session_id: str, now: float) -> tuple[str, float]:
+        """Return a fresh single-use token for a session, and its life in seconds."""
+        self._tokens = {token: kept for token, kept in self._tokens.items() if kept[1] > now}
         token = secrets.token_urlsafe(32)
-        self._tokens[token] = now + self._token_s
+        self._tokens[token] = (session_id, now + self._token_s)
         return token, self._token_s
 
-    def check(self, credential: str | None, now: float) -> None:
+    def check(self, credential: str | None, now: float) -> str | None:
         """Accept an API key, or use up a token.
 
+        Returns:
+            The session id that the token was made for, None with a key or where nobody is asked.
         Raises:
             AuthError: it is neither, or the token is expired or was used.
         """
-        if not self.is_required or self.is_key(credential):
-            return
         # The token is a random name of 256 bits: a dictionary look-up gives nothing away.
-        expires = self._tokens.pop(credential or "", None)
-        if expires is None:
-            raise AuthError("the token or key is missing, unknown or used up")
-        if expires <= now:
+        found = self._tokens.pop(credential or "", None)
+        if found is not None and found[1] > now:
+            return found[0]
+        if not self.is_required or self.is_key(credential):
+            return None
+        if found is not None:
             raise AuthError("the token has expired")
+        raise AuthError("the token or key is missing, unknown or used up")
 
 
 def bearer(header: str | None) -> str | None:

@@ -267,7 +267,7 @@ class Connection:
         """
         auth = self._hub.auth
         if not auth.is_required or credential is not None:
-            auth.check(credential, self._hub.now())
+            self._accept(credential)
             return None
         try:
             async with asyncio.timeout(FIRST_MESSAGE_S):
@@ -280,8 +280,12 @@ class Connection:
         older = self._find_resumed(event)
         if older is not None and isinstance(event, protocol.SessionResume):
             raise Resumes(older, event.last_seq)
-        auth.check(getattr(event, "token", None), self._hub.now())
+        self._accept(getattr(event, "token", None))
         return frame
+
+    def _accept(self, credential: str | None) -> None:
+        session_id = self._hub.auth.check(credential, self._hub.now())
+        self._session.id = session_id or self._session.id
 
     async def _refuse(self, exc: AuthError) -> int:
         self._hub.metrics.refused.labels("unauthorized").inc()

@@ -281,7 +281,9 @@ async def test_credentials(run: Run) -> None:
     async with session(service.ws, additional_headers=headers) as client:
         assert isinstance(await client.receive(), p.SessionCreated)
     async with session(f"{service.ws}?token={ticket['token']}") as client:
-        assert isinstance(await client.receive(), p.SessionCreated)
+        created = await client.receive()
+        assert isinstance(created, p.SessionCreated)
+        assert created.session.id == ticket["session_id"]
     for url in (f"{service.ws}?token={ticket['token']}", f"{service.ws}?token=x"):  # used up, wrong
         async with session(url) as client:
             (event,) = await client.until(p.Error)

@@ -10,12 +10,12 @@ KEY = "a-key-of-more-than-16"
 
 def test_a_token_works_once_and_not_for_long() -> None:
     auth = Auth([KEY], token_s=60)
-    token, life_s = auth.issue(now=0)
+    token, life_s = auth.issue("s1", now=0)
     assert life_s == 60
-    auth.check(token, now=59)
+    assert auth.check(token, now=59) == "s1"
     with pytest.raises(AuthError, match="used up"):
         auth.check(token, now=59)
-    late, _ = auth.issue(now=0)
+    late, _ = auth.issue("s2", now=0)
     with pytest.raises(AuthError, match="expired"):
         auth.check(late, now=60)
     for nothing in (None, "", "x"):

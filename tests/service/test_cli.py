@@ -87,5 +87,5 @@ async def test_sigterm_drains(tiny_translator: Path, capfd: pytest.CaptureFixtur
         "session.closed",
     ]
     log = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert {"ready", "draining", "segment done", "session ended"} <= {e["message"] for e in log}
+    assert {"ready", "draining", "segment done", "connection ended"} <= {e["message"] for e in log}
     assert secret not in json.dumps(log)
