@@ -335,6 +335,7 @@ class Connection:
             if older is not None and isinstance(event, protocol.SessionResume):
                 raise Resumes(older, event.last_seq)
             self._do(self._session.receive(event, now, time.time()))
+        self._changed_tick.set()
 
     async def _write(self) -> int:
         while True:
@@ -370,8 +371,6 @@ class Connection:
                     running.cancel()
             else:
                 self._begin_close(action)
-        self._changed_tick.set()
-        self._has_news.set()
 
     def _push(self, send: Send) -> None:
         if self._close is not None:
