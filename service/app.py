@@ -18,7 +18,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -75,6 +75,7 @@ def make_app(hub: Hub) -> Starlette:
         Route("/translate", rest.translate, methods=["POST"]),
         Route("/detect", rest.detect, methods=["POST"]),
         Route("/languages", rest.languages),
+        Route("/asyncapi.yaml", _document),
         Route("/frontend/settings", rest.settings),
         Route("/v1/chat/completions", openai.chat, methods=["POST"]),
         Route("/v1/models", openai.models),
@@ -89,6 +90,10 @@ def make_app(hub: Hub) -> Starlette:
 
 async def _live(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _document(request: Request) -> Response:
+    return FileResponse(Path(__file__).parent / "asyncapi.yaml", media_type="application/yaml")
 
 
 async def _ready(hub: Hub, request: Request) -> Response:

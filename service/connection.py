@@ -17,6 +17,7 @@ from service import protocol
 from service.auth import Auth
 from service.config import Config
 from service.errors import AuthError, ProtocolError, TranslationFailed
+from service.limits import Bucket
 from service.logs import text_data
 from service.metrics import Metrics
 from service.outbox import Outbox
@@ -120,6 +121,7 @@ class Connection:
         self._socket = socket
         self._session = Session(session_id, hub.model, limits, hub.translator.token_text, now)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now)
+        self._messages = Bucket(limits.messages_per_s, now)
         self._resume_token = secrets.token_urlsafe(24)
         self._running: dict[tuple[str, str, str, int], Running] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -322,6 +324,9 @@ class Connection:
     async def _read(self) -> None:
         while True:
             self._take(await self._socket.receive())
+            now = self._hub.now()
+            if not self._messages.take(now):  # the client's own socket makes it wait
+                await asyncio.sleep(self._messages.ready_at() - now)
 
     def _take(self, frame: str | bytes) -> None:
         now = self._hub.now()

@@ -10,7 +10,7 @@ class Limits:
     frame_bytes: int = 64 * 1024  # of one frame; a larger one closes the connection with 1009
     segment_chars: int = 2000  # of one segment; a longer one is cut
     updates_per_s: int = 20  # translated; more are coalesced, none is lost
-    messages_per_s: int = 200  # read; more close the connection with 4429
+    messages_per_s: int = 200  # read; more wait in the socket
     idle_s: float = 60.0  # without any frame from the client
     open_segments: int = 32  # not committed, at one time
     targets: int = 8  # languages of one session

@@ -50,7 +50,6 @@ CLOSE_BAD_SESSION: Final = 4400
 CLOSE_UNAUTHENTICATED: Final = 4401
 CLOSE_IDLE: Final = 4408
 CLOSE_SUPERSEDED: Final = 4409
-CLOSE_QUOTA: Final = 4429
 
 _ERROR_TYPES: Final[Mapping[str, ErrorType]] = {
     "unauthorized": "auth", "forbidden_origin": "auth", "session_expired": "auth",

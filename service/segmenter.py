@@ -70,7 +70,7 @@ def split(text: str, min_words: int = 0) -> list[str]:
 
 def cut_at(text: str, max_chars: int) -> int:
     """Return where the last word ends within `max_chars`, else the last whole character."""
-    fitting = [end for end in word_ends(text) if end <= max_chars]
+    fitting = [end for end in word_ends(text[: max_chars + 1]) if end <= max_chars]
     return fitting[-1] if fitting else _grapheme_offset(text, max_chars)
 
 
@@ -79,6 +79,8 @@ def _is_hard_limit(head: str, following: str, words: int) -> bool:
 
 
 def _is_cut(head: str, following: str, words: int) -> bool:
+    if head[-1].isalnum() and words < CONJUNCTION_WORDS:
+        return False  # most words, and quickly: there is no mark
     if not count_words(following):
         return False
     end = head[-_MARK_CHARS:]

@@ -158,7 +158,6 @@ class Session:
         self._implicit = 0
         self._context: dict[str, deque[ContextPair]] = {}
         self._updates = Bucket(limits.updates_per_s, now)
-        self._messages = Bucket(limits.messages_per_s, now)
         self._noticed = float("-inf")
         self._close: Close | None = None
         self._source_chars = 0
@@ -184,9 +183,7 @@ class Session:
 
     def receive(self, event: protocol.ClientEvent, now: float, wall_time: float) -> list[Action]:
         """Take in an event; `wall_time` in seconds since 1970 is for `pong` alone."""
-        flood = self._meter(now)
-        if flood is not None:
-            return flood
+        self._last_frame = now
         try:
             if isinstance(event, protocol.Ping):
                 return [Send(protocol.Pong(wall_time, event.id))]
@@ -199,7 +196,8 @@ class Session:
 
     def refuse(self, exc: ProtocolError, now: float) -> list[Action]:
         """Take in a frame that is no event."""
-        return self._meter(now) or [self._error(exc)]
+        self._last_frame = now
+        return [self._error(exc)]
 
     def progress(self, job: Job, tokens: tuple[int, ...], now: float) -> list[Action]:
         """Take in an output that is still being decoded."""
@@ -480,10 +478,10 @@ class Session:
             )
         if name in self._names:
             return self._open[self._names[name]]
-        if len(self._open) >= self._limits.open_segments:
-            raise ProtocolError(
-                "rate_limited", f"{len(self._open)} segments are open already", "segment_id"
-            )
+        # Finals that are awaited do not count: whole pages may be pasted at once.
+        count = sum(not found.segment.is_committed for found in self._open.values())
+        if count >= self._limits.open_segments:
+            raise ProtocolError("rate_limited", f"{count} segments are open already", "segment_id")
         return self._add(Segment(name, name, first_arrival=now))
 
     def _add(self, segment: Segment) -> _Open:
@@ -675,28 +673,6 @@ class Session:
         self.counters.errors += 1
         event: Error = protocol.error_event(exc)
         return Send(event)
-
-    def _meter(self, now: float) -> list[Action] | None:
-        self._last_frame = now
-        if self._messages.take(now):
-            return None
-        limit = f"more than {self._limits.messages_per_s} messages in a second"
-        error = Send(protocol.make_error("rate_limited", limit))
-        return [error, *self._abort("flood", protocol.CLOSE_QUOTA, now)]
-
-    def _abort(self, reason: str, code: int, now: float) -> list[Action]:
-        """Close without waiting for finals."""
-        stops: list[Action] = [
-            Stop(key)
-            for found in self._open.values()
-            for stream in found.streams.values()
-            for key in stream.stop()
-        ]
-        self._open.clear()
-        self._names.clear()
-        self.is_closing = True
-        self._close = Close(code, reason)
-        return stops + self._finish(now)
 
     def _begin_close(self, reason: str, code: int, now: float) -> list[Action]:
         actions = self._commit_all(now)

@@ -252,12 +252,21 @@ def test_too_many_updates_are_coalesced_and_none_is_lost() -> None:
     assert d.session.counters.coalesced == 4
 
 
-def test_a_flood_closes_the_session() -> None:
-    d = Desk(replace(LIMITS, messages_per_s=5), source=p.SourceParams("en"), targets=targets("de"))
-    for _ in range(5):
-        d.send(p.Ping("x"))
-    assert d.closed == Close(4429, "flood")
-    assert isinstance(d.events[-1], p.SessionClosed)
+def test_a_page_may_be_pasted_at_once() -> None:
+    d = desk()
+    for n in range(100):
+        d.send(p.SourceCommit(f"s{n}", text=f"we go home {n}"))
+    d.answer()
+    assert len(d.of(p.TranslationFinal)) == 100
+    assert d.of(p.Error) == []
+
+
+def test_only_so_many_segments_are_open_at_once() -> None:
+    d = desk()
+    for n in range(LIMITS.open_segments + 1):
+        d.send(update("we go", 1, f"s{n}"))
+    (event,) = d.of(p.Error)
+    assert (event.error.code, event.error.retryable) == ("rate_limited", True)
 
 
 def test_a_silent_client_is_closed_with_its_finals() -> None:
