@@ -7,7 +7,10 @@ is an error; only `auto` chooses.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+
+import torch
 
 from tokenspeed.backends import Backend
 from tokenspeed.backends.cpu import CpuBackend, native_available
@@ -15,6 +18,7 @@ from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.config import EngineConfig
 from tokenspeed.engine import Engine
+from tokenspeed.errors import BackendUnavailable
 from tokenspeed.prompt import PromptFormat, load_prompt_format
 from tokenspeed.tokenizer import Tokenizer
 
@@ -80,10 +84,23 @@ def load_engine(
 
 def choose_backend() -> str:
     """Return the fastest backend that this machine can run."""
+    if torch.cuda.is_available() and find_spec("triton"):
+        return "cuda"
     return "cpu" if native_available()[0] else "reference"
+
+
+def _cuda(checkpoint: Checkpoint, config: EngineConfig) -> Backend:
+    try:
+        from tokenspeed.backends.cuda import CudaBackend
+    except ImportError as exc:
+        raise BackendUnavailable(
+            "the GPU backend needs Triton: pip install 'tokenspeed-live[gpu]'"
+        ) from exc
+    return CudaBackend.from_checkpoint(checkpoint, config)
 
 
 BACKENDS: dict[str, Callable[[Checkpoint, EngineConfig], Backend]] = {
     "reference": ReferenceBackend,
     "cpu": CpuBackend,
+    "cuda": _cuda,
 }

@@ -1,0 +1,211 @@
+"""The weights of a model on a GPU, in the stored form and row order that the kernels read.
+
+From a checkpoint or, for benchmarks, from random numbers made on the device. Knows no steps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tokenspeed.checkpoint import Checkpoint
+from tokenspeed.config import ModelConfig
+from tokenspeed.errors import BackendUnavailable, CheckpointError
+from tokenspeed.kernels.gate_up import interleave_gate_up
+from tokenspeed.kernels.qkv import interleave_heads
+from tokenspeed.kernels.tile import GROUP_SIZE, Matrix, pack_channels, pack_float, pack_int4
+from tokenspeed.llama import rope_frequencies
+from tokenspeed.quantize import quantize_fp8, quantize_int4, quantize_int8
+
+FORMS = ("bf16", "int8", "int4", "fp8")
+_QUANTIZE = {"int8": quantize_int8, "int4": quantize_int4, "fp8": quantize_fp8}
+_SCALES = {"int8": "_scale", "int4": "_scale"}
+
+Parts = tuple[Tensor, Tensor | None]  # values and scales of one matrix, as quantised
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One layer; norms are [hidden_size]."""
+
+    input_norm: Tensor
+    qkv: Matrix
+    out: Matrix
+    post_norm: Tensor
+    gate_up: Matrix
+    down: Matrix
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A whole model.
+
+    Attributes:
+        embedding: [vocab_size, hidden_size] bf16; only the rows of a step's tokens are read.
+        inv_freq: [head_dim / 2] float32.
+    """
+
+    config: ModelConfig
+    form: str
+    embedding: Tensor
+    layers: list[LayerWeights]
+    norm: Tensor
+    head: Matrix
+    inv_freq: Tensor
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes that one step reads at least: all but the embedding."""
+        matrices = [self.head]
+        for layer in self.layers:
+            matrices += [layer.qkv, layer.out, layer.gate_up, layer.down]
+        return sum(m.nbytes for m in matrices)
+
+
+def load_weights(
+    checkpoint: Checkpoint, form: str, device: str, dtype: torch.dtype = torch.bfloat16
+) -> Weights:
+    """Read a checkpoint; values already stored in `form` are taken as they are.
+
+    Raises:
+        CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
+        BackendUnavailable: the shape does not allow the form.
+    """
+    stored = stored_form(checkpoint)
+
+    def read(name: str) -> Parts:
+        if form == stored and form in _SCALES:
+            scale = checkpoint.tensor(name + _SCALES[form])
+            return checkpoint.tensor(name).to(device), scale.to(device)
+        tensor = checkpoint.tensor(name)
+        if tensor.is_floating_point():
+            tensor = tensor.to(device)
+            if not torch.isfinite(tensor).all():
+                raise CheckpointError(checkpoint.files[name], "holds NaN or infinity", name)
+        else:
+            tensor = checkpoint.weight(name).to(device)
+        return _quantized(tensor, form, dtype)
+
+    def plain(name: str) -> Tensor:
+        return checkpoint.weight(name, dtype).to(device)
+
+    return _assemble(checkpoint.config, form, read, plain, device)
+
+
+def random_weights(
+    config: ModelConfig, form: str, device: str, dtype: torch.dtype = torch.bfloat16, seed: int = 0
+) -> Weights:
+    """Make a model of random numbers, for benchmarks of exact shapes.
+
+    On the device "meta" it has shapes and dtypes only, enough to compile its kernels.
+
+    Raises:
+        BackendUnavailable: the shape does not allow the form.
+    """
+    generator = torch.Generator("cpu" if device == "meta" else device).manual_seed(seed)
+    shapes = _shapes(config)
+
+    def noise(name: str) -> Tensor:
+        shape = shapes[name.split(".")[-2]]
+        if device == "meta":
+            return torch.empty(shape, device=device, dtype=dtype)
+        values = torch.randn(shape, generator=generator, device=device, dtype=dtype)
+        return values * shape[-1] ** -0.5
+
+    def plain(name: str) -> Tensor:
+        if name == "model.embed_tokens.weight":
+            return noise(name)
+        return torch.ones(config.hidden_size, device=device, dtype=dtype)
+
+    return _assemble(config, form, lambda n: _quantized(noise(n), form, dtype), plain, device)
+
+
+def stored_form(checkpoint: Checkpoint) -> str:
+    """Return the form of the checkpoint's matrices."""
+    return "int8" if checkpoint.is_int8 else "bf16"
+
+
+def _shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    hidden, inner = config.hidden_size, config.intermediate_size
+    width, kv_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    return {
+        "embed_tokens": (config.vocab_size, hidden),
+        "lm_head": (config.vocab_size, hidden),
+        "q_proj": (width, hidden),
+        "k_proj": (kv_width, hidden),
+        "v_proj": (kv_width, hidden),
+        "o_proj": (hidden, width),
+        "gate_proj": (inner, hidden),
+        "up_proj": (inner, hidden),
+        "down_proj": (hidden, inner),
+    }
+
+
+def _quantized(weight: Tensor, form: str, dtype: torch.dtype) -> Parts:
+    return _QUANTIZE[form](weight) if form in _QUANTIZE else (weight.to(dtype), None)
+
+
+def _packed(parts: Parts, dtype: torch.dtype) -> Matrix:
+    values, scale = parts
+    if scale is None:
+        return pack_float(values, dtype)
+    return (
+        pack_int4(values, scale) if scale.dtype == torch.float16 else pack_channels(values, scale)
+    )
+
+
+def _assemble(
+    config: ModelConfig,
+    form: str,
+    read: Callable[[str], Parts],
+    plain: Callable[[str], Tensor],
+    device: str,
+) -> Weights:
+    _check_form(config, form)
+    embedding = plain("model.embed_tokens.weight")
+    dtype = embedding.dtype
+
+    def rows(names: list[str], order: Callable[[list[Tensor]], Tensor]) -> Matrix:
+        values, scales = zip(*(read(name) for name in names), strict=True)
+        scale = None if scales[0] is None else order([s for s in scales if s is not None])
+        return _packed((order(list(values)), scale), dtype)
+
+    def by_heads(parts: list[Tensor]) -> Tensor:
+        return torch.cat([interleave_heads(part, config.head_dim) for part in parts])
+
+    layers = []
+    for i in range(config.num_layers):
+        layer = f"model.layers.{i}."
+        qkv = [f"{layer}self_attn.{name}_proj.weight" for name in "qkv"]
+        gate_up = [f"{layer}mlp.{name}_proj.weight" for name in ("gate", "up")]
+        layers.append(
+            LayerWeights(
+                plain(layer + "input_layernorm.weight"),
+                rows(qkv, by_heads),
+                _packed(read(layer + "self_attn.o_proj.weight"), dtype),
+                plain(layer + "post_attention_layernorm.weight"),
+                rows(gate_up, lambda parts: interleave_gate_up(*parts)),
+                _packed(read(layer + "mlp.down_proj.weight"), dtype),
+            )
+        )
+    if not config.tie_word_embeddings:
+        head = _packed(read("lm_head.weight"), dtype)
+    elif form == "bf16":
+        head = pack_float(embedding, dtype)  # the same memory
+    else:
+        head = _packed(read("model.embed_tokens.weight"), dtype)
+    inv_freq = rope_frequencies(config).to(device)
+    return Weights(config, form, embedding, layers, plain("model.norm.weight"), head, inv_freq)
+
+
+def _check_form(config: ModelConfig, form: str) -> None:
+    if form not in FORMS:
+        raise BackendUnavailable(f"weights cannot be {form!r}, expected {', '.join(FORMS)}")
+    width = config.num_heads * config.head_dim
+    for columns in (config.hidden_size, config.intermediate_size, width):
+        if form == "int4" and columns % GROUP_SIZE:
+            raise BackendUnavailable(
+                f"int4 needs matrices with columns in groups of {GROUP_SIZE}, this model has "
+                f"{columns}; use int8"
+            )

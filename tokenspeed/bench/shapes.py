@@ -1,0 +1,26 @@
+"""The shapes that are measured by name, with random weights."""
+
+from tokenspeed.config import ModelConfig, RopeScaling
+
+SHAPES = {
+    "llama-3-8b": ModelConfig(
+        vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_layers=32, num_heads=32,
+        num_kv_heads=8, head_dim=128, rope_theta=500000.0, max_position_embeddings=8192,
+    ),
+    "llama-3.2-1b": ModelConfig(
+        vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_layers=16, num_heads=32,
+        num_kv_heads=8, head_dim=64, rope_theta=500000.0, max_position_embeddings=131072,
+        rope_scaling=RopeScaling(32.0, 1.0, 4.0, 8192), tie_word_embeddings=True,
+    ),
+    "default-38m": ModelConfig(
+        vocab_size=16000, hidden_size=512, intermediate_size=1408, num_layers=10, num_heads=8,
+        num_kv_heads=4, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True,
+    ),
+}  # fmt: skip
+
+
+def step_weights(config: ModelConfig) -> int:
+    """Return how many weights one step reads: all matrices, the head too, the embedding not."""
+    q, kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    layer = config.hidden_size * (2 * q + 2 * kv + 3 * config.intermediate_size)
+    return config.num_layers * layer + config.vocab_size * config.hidden_size

@@ -1,0 +1,221 @@
+"""Attention of new tokens over their slots, split over positions, combined in the same kernel.
+
+A slot is cut at fixed positions into splits, and a split into blocks, so the arithmetic of a row
+follows from its own position alone. Short steps give each (token, kv head, split) a program, and
+the last one of a token combines the parts in order. Long steps give a tile of tokens of one slot
+to a program that walks through the splits itself and combines them by the same expressions.
+Source: Dao et al. 2023, flash-decoding.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from tokenspeed.kernels.tile import Launch, dot, narrow, wait_for_inputs
+
+SPLIT = 128  # positions that one program of a short step reads
+BLOCK = 32  # positions of one inner step; with 64 the values of a head of 128 spill registers
+TILE_TOKENS = 16  # tokens of one slot that a program of a long step takes
+
+
+def attention_ref(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor, positions: Tensor
+) -> Tensor:
+    """Plain torch; see `attention`. Returns the values [rows, heads, head_dim], dtype of q."""
+    out = torch.empty_like(q)
+    group = q.shape[1] // k_cache.shape[1]
+    for row, (slot, position) in enumerate(zip(slots.tolist(), positions.tolist(), strict=True)):
+        k = k_cache[slot, :, : position + 1].repeat_interleave(group, 0)
+        v = v_cache[slot, :, : position + 1].repeat_interleave(group, 0)
+        scores = (k @ q[row][:, :, None])[..., 0].float() * q.shape[2] ** -0.5
+        weights = scores.softmax(-1).to(q.dtype)  # [heads, position + 1]
+        out[row] = (weights[:, None] @ v)[:, 0]
+    return out
+
+
+@triton.jit
+def attend_split(q, k_ptr, v_ptr, row_positions, begin, last, scale_log2, at_d, d_mask,
+                 HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
+                 SPLIT: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """Attend over positions begin .. begin + SPLIT - 1, up to `last`.
+
+    Returns:
+        maximum [BLOCK_M] of the scores in log2, total [BLOCK_M, 16] (16 equal columns), values
+        [BLOCK_M, BLOCK_D], all float32 and relative to the maximum.
+    """
+    maximum = tl.full((BLOCK_M,), float("-inf"), tl.float32)
+    total = tl.zeros((BLOCK_M, 16), tl.float32)
+    values = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+    ones = tl.full((BLOCK, 16), 1.0, q.dtype)
+    at_block = tl.arange(0, BLOCK)
+    for start in tl.range(begin, tl.minimum(begin + SPLIT, last + 1), BLOCK):
+        at = start + at_block
+        inside = at <= last  # what lies behind was never written, or by another sequence
+        offset = at[:, None] * HEAD_DIM + at_d[None, :]
+        k = tl.load(k_ptr + offset, mask=inside[:, None] & d_mask[None, :], other=0.0)
+        v = tl.load(v_ptr + offset, mask=inside[:, None] & d_mask[None, :], other=0.0)
+        scores = dot(q, k.T, tl.zeros((BLOCK_M, BLOCK), tl.float32)) * scale_log2
+        scores = tl.where(at[None, :] <= row_positions[:, None], scores, float("-inf"))
+        new_maximum = tl.maximum(maximum, tl.max(scores, axis=1))
+        # A row that sees nothing yet stays at -inf; 0 in its place avoids -inf minus -inf.
+        finite = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
+        weights = narrow(tl.exp2(scores - finite[:, None]), q.dtype)
+        shrink = tl.exp2(maximum - finite)[:, None]
+        values = dot(weights, v, values * shrink)
+        # The sum as a product with ones: tl.sum's order follows the layout, a dot's does not.
+        total = dot(weights, ones, total * shrink)
+        maximum = new_maximum
+    return maximum, total, values
+
+
+@triton.jit
+def merge(maximum, total, values, more_maximum, more_total, more_values):
+    """Add one split's result to those of the splits before it."""
+    new_maximum = tl.maximum(maximum, more_maximum)
+    finite = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
+    old, new = tl.exp2(maximum - finite), tl.exp2(more_maximum - finite)
+    total = total * old + more_total * new
+    values = values * old[:, None] + more_values * new[:, None]
+    return new_maximum, total, values
+
+
+@triton.jit
+def attention_kernel(
+    q_ptr, k_ptr, v_ptr, slots_ptr, positions_ptr, tile_starts_ptr, tile_counts_ptr,
+    num_tiles_ptr, part_values_ptr, part_stats_ptr, counters_ptr, out_ptr, scale_log2,
+    KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
+    MAX_LENGTH: tl.constexpr, NUM_SPLITS: tl.constexpr, TOKENS: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, SPLIT: tl.constexpr, BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
+):  # fmt: skip
+    wait_for_inputs(PDL)
+    tile, kv_head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    if tile >= tl.load(num_tiles_ptr):
+        return
+    if TOKENS == 1:
+        first_row, count = tile, 1
+    else:
+        first_row, count = tl.load(tile_starts_ptr + tile), tl.load(tile_counts_ptr + tile)
+    last = tl.load(positions_ptr + first_row + count - 1)
+    if TOKENS == 1 and split * SPLIT > last:
+        return
+    member = tl.arange(0, BLOCK_M)
+    token = member // GROUP
+    row_mask = token < count
+    rows = first_row + tl.where(row_mask, token, 0)
+    row_positions = tl.load(positions_ptr + rows)
+    at_d = tl.arange(0, BLOCK_D)
+    d_mask = at_d < HEAD_DIM
+    heads = kv_head * GROUP + member % GROUP
+    q_at = (rows * (KV_HEADS * GROUP) + heads)[:, None] * HEAD_DIM + at_d[None, :]
+    q_mask = row_mask[:, None] & d_mask[None, :]
+    q = tl.load(q_ptr + q_at, mask=q_mask, other=0.0)
+    slot = tl.load(slots_ptr + first_row).to(tl.int64)
+    head_at = (slot * KV_HEADS + kv_head) * (MAX_LENGTH * HEAD_DIM)
+    k_ptr += head_at
+    v_ptr += head_at
+
+    maximum = tl.full((BLOCK_M,), float("-inf"), tl.float32)
+    total = tl.zeros((BLOCK_M,), tl.float32)
+    values = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+    finishes = True
+    if TOKENS > 1:
+        for begin in tl.range(0, last + 1, SPLIT):
+            m, sums, v = attend_split(
+                q, k_ptr, v_ptr, row_positions, begin, last, scale_log2, at_d, d_mask,
+                HEAD_DIM, BLOCK_M, BLOCK_D, SPLIT, BLOCK,
+            )  # fmt: skip
+            maximum, total, values = merge(maximum, total, values, m, tl.max(sums, axis=1), v)
+    else:
+        m, sums, v = attend_split(
+            q, k_ptr, v_ptr, row_positions, split * SPLIT, last, scale_log2, at_d, d_mask,
+            HEAD_DIM, BLOCK_M, BLOCK_D, SPLIT, BLOCK,
+        )  # fmt: skip
+        t = tl.max(sums, axis=1)
+        splits = last // SPLIT + 1
+        if splits == 1:
+            maximum, total, values = merge(maximum, total, values, m, t, v)
+        else:
+            # Leave the part, and let whoever comes last combine all of them, in order.
+            number = tile * KV_HEADS + kv_head
+            part = (number * NUM_SPLITS + split) * GROUP + member
+            tl.store(part_values_ptr + part[:, None] * HEAD_DIM + at_d[None, :], v, mask=q_mask)
+            tl.store(part_stats_ptr + part * 2, m, mask=row_mask)
+            tl.store(part_stats_ptr + part * 2 + 1, t, mask=row_mask)
+            tl.debug_barrier()  # all threads have stored before one of them announces it
+            finishes = tl.atomic_add(counters_ptr + number, 1, sem="acq_rel") == splits - 1
+            tl.debug_barrier()
+            if finishes:
+                tl.store(counters_ptr + number, 0)  # for the next layer
+                for i in tl.range(0, splits):
+                    part = (number * NUM_SPLITS + i) * GROUP + member
+                    part_at = part[:, None] * HEAD_DIM + at_d[None, :]
+                    # .cg: another multiprocessor wrote these; this one's L1 may hold older ones.
+                    v = tl.load(part_values_ptr + part_at, mask=q_mask, other=0.0,
+                                cache_modifier=".cg")  # fmt: skip
+                    m = tl.load(part_stats_ptr + part * 2, mask=row_mask, other=0.0,
+                                cache_modifier=".cg")  # fmt: skip
+                    t = tl.load(part_stats_ptr + part * 2 + 1, mask=row_mask, other=1.0,
+                                cache_modifier=".cg")  # fmt: skip
+                    maximum, total, values = merge(maximum, total, values, m, t, v)
+    if finishes:
+        out = narrow(values / total[:, None], out_ptr.dtype.element_ty)
+        tl.store(out_ptr + q_at, out, mask=q_mask)
+
+
+class AttentionScratch:
+    """Where programs of one step leave parts for each other; allocated once, reused by each layer.
+
+    Args:
+        rows: most rows of a step whose tokens get programs of their own.
+        heads, kv_heads, head_dim, max_length: of the cache.
+    """
+
+    def __init__(
+        self, rows: int, heads: int, kv_heads: int, head_dim: int, max_length: int, device: str
+    ) -> None:
+        self.num_splits = triton.cdiv(max_length, SPLIT)
+        parts = rows * heads * self.num_splits
+        self.values = torch.full((parts, head_dim), float("nan"), device=device)
+        self.stats = torch.full((parts, 2), float("nan"), device=device)
+        self.counters = torch.zeros(rows * kv_heads, dtype=torch.int32, device=device)
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.stats.nbytes + self.counters.nbytes
+
+
+def attention(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor, positions: Tensor,
+    tile_starts: Tensor, tile_counts: Tensor, num_tiles: Tensor, scratch: AttentionScratch,
+    out: Tensor, *, tile_tokens: int, max_tiles: int, launch: Launch,
+) -> None:  # fmt: skip
+    """Let each row attend to its own slot, up to and including its own position.
+
+    Args:
+        q: [rows, heads, head_dim], bf16.
+        k_cache, v_cache: [slots, kv_heads, max_length, head_dim], dtype of q.
+        slots, positions: [rows] int32.
+        tile_starts, tile_counts: [tiles] int32, runs of at most `tile_tokens` rows of one slot;
+            not read when tile_tokens is 1, where a tile is a row.
+        num_tiles: [1] int32, tiles that exist. max_tiles: tiles that programs are started for.
+        out: [rows, heads, head_dim], written.
+    Raises:
+        ValueError: heads is not a multiple of kv_heads.
+    """
+    _, kv_heads, max_length, head_dim = k_cache.shape
+    if q.shape[1] % kv_heads:
+        raise ValueError(f"q has {q.shape[1]} heads, expected a multiple of {kv_heads}")
+    group = q.shape[1] // kv_heads
+    splits = scratch.num_splits if tile_tokens == 1 else 1
+    block_m = max(16, triton.next_power_of_2(tile_tokens * group))
+    launch.start(
+        attention_kernel, (max_tiles, kv_heads, splits),
+        q, k_cache, v_cache, slots, positions, tile_starts, tile_counts, num_tiles,
+        scratch.values, scratch.stats, scratch.counters, out, head_dim**-0.5 * 1.4426950408889634,
+        KV_HEADS=kv_heads, GROUP=group, HEAD_DIM=head_dim, MAX_LENGTH=max_length,
+        NUM_SPLITS=scratch.num_splits, TOKENS=tile_tokens, BLOCK_M=block_m,
+        BLOCK_D=max(16, triton.next_power_of_2(head_dim)), SPLIT=SPLIT, BLOCK=BLOCK,
+        PDL=launch.pdl, num_warps=4 if tile_tokens == 1 else 8, num_stages=2,
+    )  # fmt: skip

@@ -1,0 +1,89 @@
+"""A projection back to the hidden size, added to the residual: attention's output and MLP's down.
+
+Also writes what the next kernel needs of the next RMSNorm: the hidden states times its weight, and
+the sum of their squares.
+"""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from tokenspeed.kernels.tile import (
+    Launch,
+    Matrix,
+    TileConfig,
+    multiply,
+    narrow,
+    prefetch_weight,
+    square_sum,
+    square_sum_ref,
+    wait_for_inputs,
+)
+
+
+def projection_ref(
+    x: Tensor, weight: Tensor, hidden: Tensor, next_norm: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Plain torch; see `projection`. Returns hidden (new), scaled, square_sum."""
+    new = hidden + (x @ weight.to(x.dtype).t()).float()
+    return new, (new * next_norm.float()).to(x.dtype), square_sum_ref(new)
+
+
+@triton.jit
+def projection_kernel(
+    x_ptr, w_ptr, scale_ptr, norm_ptr, num_rows_ptr, hidden_ptr, scaled_ptr, sum_ptr,
+    N: tl.constexpr, K: tl.constexpr, FORMAT: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr, FAST: tl.constexpr,
+    PDL: tl.constexpr, PREFETCH: tl.constexpr,
+):  # fmt: skip
+    col_start = tl.program_id(1) * BLOCK_N
+    if PREFETCH:
+        prefetch_weight(w_ptr, col_start, N, K, FORMAT, BLOCK_N, PREFETCH)
+    wait_for_inputs(PDL)
+    num_rows = tl.load(num_rows_ptr)
+    if tl.program_id(0) * BLOCK_M >= num_rows:
+        return
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row_mask = rows < num_rows
+    acc = multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
+                   BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+    cols = col_start + tl.arange(0, BLOCK_N)
+    mask = row_mask[:, None] & (cols < N)[None, :]
+    at = rows[:, None].to(tl.int64) * N + cols[None, :]
+    hidden = tl.load(hidden_ptr + at, mask=mask, other=0.0) + acc
+    norm = tl.load(norm_ptr + cols, mask=cols < N, other=0.0).to(tl.float32)
+    tl.store(hidden_ptr + at, hidden, mask=mask)
+    scaled = narrow(hidden * norm[None, :], scaled_ptr.dtype.element_ty)
+    tl.store(scaled_ptr + at, scaled, mask=mask)
+    squares = square_sum(tl.where(mask, hidden, 0.0))
+    # Integers: the order in which programs add does not matter.
+    tl.atomic_add(sum_ptr + rows, squares, mask=row_mask, sem="relaxed")
+
+
+def projection(
+    x: Tensor, weight: Matrix, next_norm: Tensor, num_rows: Tensor, hidden: Tensor,
+    scaled: Tensor, square_sum: Tensor, *, block_m: int, config: TileConfig, launch: Launch,
+) -> None:  # fmt: skip
+    """Add x @ weight.T to the hidden states, and prepare the next norm.
+
+    Args:
+        x: [rows, k], bf16.
+        weight: [hidden_size, k].
+        next_norm: [hidden_size], weight of the norm that comes next.
+        num_rows: [1] int32, rows that exist.
+        hidden: [rows, hidden_size] float32, updated in place.
+        scaled: [rows, hidden_size] bf16, written: hidden * next_norm.
+        square_sum: [rows] int64, the squares are added to it; zero before.
+    Raises:
+        ValueError: x does not fit the weight.
+    """
+    if x.shape[1] != weight.k:
+        raise ValueError(f"x has {x.shape[1]} columns, expected {weight.k}")
+    grid = (triton.cdiv(len(x), block_m), triton.cdiv(weight.n, config.block_n))
+    launch.start(
+        projection_kernel, grid,
+        x, weight.data, weight.scale, next_norm, num_rows, hidden, scaled, square_sum,
+        N=weight.n, K=weight.k, FORMAT=weight.format, BLOCK_M=block_m, BLOCK_N=config.block_n,
+        BLOCK_K=config.block_k, STAGES=config.stages, FAST=launch.fast_unpack, PDL=launch.pdl,
+        PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
+    )  # fmt: skip
