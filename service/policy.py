@@ -69,6 +69,8 @@ class Source:
         text: the piece.
         stable_words: words from its beginning that will not be revised.
         is_open: whether the piece may still grow.
+        is_cut: whether it is complete, but its sentence goes on in the next piece.
+        continues: whether its sentence began in the piece before.
         is_final: whether nothing of it will change any more, so that all of it can be settled.
     """
 
@@ -76,6 +78,8 @@ class Source:
     stable_words: int
     is_open: bool = True
     is_final: bool = False
+    is_cut: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +113,13 @@ class Translation:
         shown: what a reader sees, begins with committed_text.
         covered_words: source words that C covers at most, a guess by proportion.
         is_done: whether the final pass is through.
+
+    Args:
+        preset: how eager it is. token_text: turns ids into text.
+        number: works are counted from here.
     """
 
-    def __init__(self, preset: Preset, token_text: TokenText) -> None:
+    def __init__(self, preset: Preset, token_text: TokenText, number: int = 0) -> None:
         self.preset = preset
         self.committed: Tokens = ()
         self.committed_text = ""
@@ -125,13 +133,25 @@ class Translation:
         self._work: Work | None = None
         self._answered = Source("", 0)  # what the hypothesis translates
         self._pending: Source | None = None
-        self._number = 0
+        self._number = number
+        self._work_is_open = True
         self._superseded = 0
 
     @property
     def is_running(self) -> bool:
         """Whether a result is awaited."""
         return self._work is not None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing is settled and no final pass is under way."""
+        is_settling = self._work is not None and self._work.is_final
+        return not (self.committed or self.is_done or is_settling)
+
+    @property
+    def number(self) -> int:
+        """How many works were asked for."""
+        return self._number
 
     def revise(self, source: Source) -> Work | None:
         """Take a revision in; return the work that it asks for, if any."""
@@ -203,7 +223,7 @@ class Translation:
             # While one word is being typed, its revisions are one source: they bear out nothing.
             self._older.append(self._hypothesis)
         self._hypothesis = found
-        self._answered = Source(work.text, self._source.stable_words, work.is_open)
+        self._answered = Source(work.text, self._source.stable_words, self._work_is_open)
         self._commit()
         pending, self._pending = self._pending, None
         if pending is not None and not self._is_too_short(pending):
@@ -227,10 +247,11 @@ class Translation:
     def _start(self, source: Source) -> Work:
         self._superseded = self._superseded + 1 if self._work is not None else 0
         self._number += 1
+        self._work_is_open = source.is_open
         self._work = Work(
             number=self._number,
             text=source.text,
-            is_open=source.is_open,
+            is_open=source.is_open or source.is_cut,
             is_final=source.is_final,
             forced=self.committed,
             draft=self._hypothesis.tokens[len(self.committed) :] if self.preset.verifies else (),

@@ -4,7 +4,7 @@ A complete piece that lies in the stable text is frozen: its translation is sett
 no longer looked at. Knows text; does not know translations, targets or the wire.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service import segmenter
 from service.policy import Source
@@ -71,9 +71,16 @@ class Segment:
                 self.frozen.append(text)
             else:
                 stable_words = sum(offset + end <= stable_end for end in word_ends(text))
-                sources.append(Source(text, stable_words, not is_complete, self.is_committed))
+                is_cut = not is_last and not segmenter.is_sentence(text)
+                sources.append(
+                    Source(text, stable_words, not is_complete, self.is_committed, is_cut)
+                )
             offset += len(text)
-        return [Source(t, count_words(t), False, True) for t in self.frozen] + sources
+        frozen = [
+            Source(t, count_words(t), False, True, not segmenter.is_sentence(t))
+            for t in self.frozen
+        ]
+        return _linked(frozen + sources)
 
     def _stable_end(self) -> int:
         if not self.is_appended or not self.stable or self.stable[-1].isspace():
@@ -81,6 +88,12 @@ class Segment:
         # The last word of typed text may still grow.
         ends = word_ends(self.stable)
         return ends[-2] if len(ends) > 1 else 0
+
+
+def _linked(sources: list[Source]) -> list[Source]:
+    """Tell each piece whether the one before it was cut in the middle of a sentence."""
+    cuts = [False, *(source.is_cut for source in sources)]
+    return [replace(s, continues=cut) for s, cut in zip(sources, cuts, strict=False)]
 
 
 def _offset_after(full: str, prefix: str) -> int:

@@ -11,8 +11,8 @@ import regex
 
 from service.words import count_words, word_ends
 
-CLAUSE_WORDS: Final = 18  # a clause mark cuts a piece of at least that many words
-CONJUNCTION_WORDS: Final = 26  # a conjunction cuts from here on
+CLAUSE_WORDS: Final = 28  # a clause mark cuts a piece of at least that many words
+CONJUNCTION_WORDS: Final = 34  # a conjunction cuts from here on
 MAX_WORDS: Final = 40  # anything is cut here
 MAX_CHARS: Final = 300  # also text that has no words
 
@@ -66,6 +66,12 @@ def split(text: str, min_words: int = 0) -> list[str]:
     if rest or not pieces:
         pieces.append(rest)
     return pieces
+
+
+def is_sentence(piece: str) -> bool:
+    """Whether a piece ends where a sentence does, rather than in the middle of one."""
+    end = piece[-_MARK_CHARS:]
+    return _SENTENCE_END.search(end) is not None or _WIDE_END.search(end) is not None
 
 
 def cut_at(text: str, max_chars: int) -> int:

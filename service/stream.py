@@ -46,6 +46,7 @@ class _Piece:
     rev: int = 0
     arrival: float = 0.0
     is_remembered: bool = False
+    continues: bool = False  # its ids and text follow directly those of the piece before
 
 
 class TargetStream:
@@ -127,10 +128,29 @@ class TargetStream:
             if piece.translation.is_done:
                 continue
             piece.source, piece.rev, piece.arrival = source.text, rev, arrival
+            if source.continues and index and not piece.continues:
+                self._continue(piece, self._pieces[index - 1])
             work = piece.translation.revise(source)
             if work is not None:
                 jobs.append(self._job(index, work))
         return jobs, dropped
+
+    def _continue(self, piece: _Piece, before: _Piece) -> None:
+        """Let a piece go on in the middle of the sentence that the piece before began.
+
+        The model sees both, with the settled translation of the first as the forced beginning. That
+        needs the first to be done; a piece that has settled something before stays on its own.
+        """
+        if not (before.translation.is_done and piece.translation.is_fresh):
+            return
+        settled = before.translation.committed
+        older = piece.translation
+        token_text = _text_after(settled, self._token_text)
+        piece.translation = Translation(self._preset, token_text, older.number)
+        if older.shown:  # stays in sight until the new translation is there
+            piece.translation.shown = self._joiner + older.shown
+        piece.context = ((before.source.strip(), settled),)
+        piece.continues = True
 
     def progress(self, job: Job, tokens: Tokens) -> None:
         """Take in an output that is still being decoded."""
@@ -192,14 +212,16 @@ class TargetStream:
             settled = translation.committed_text
             rest = translation.shown[len(settled) :]
             if is_settled:
-                committed += self._join(committed, settled)
-                unstable += rest if settled else self._join(committed, rest)
+                committed += self._join(committed, settled, piece)
+                unstable += rest if settled else self._join(committed, rest, piece)
                 is_settled = translation.is_done
             else:
-                unstable += self._join(committed + unstable, settled + rest)
+                unstable += self._join(committed + unstable, settled + rest, piece)
         return committed, unstable if self._preset.shows_unstable else ""
 
-    def _join(self, before: str, text: str) -> str:
+    def _join(self, before: str, text: str, piece: _Piece) -> str:
+        if piece.continues:  # it has its own space, or a comma
+            return text if before else text.lstrip()
         return self._joiner + text if before and text else text
 
     def _piece_of(self, job: Job) -> _Piece | None:
@@ -220,3 +242,14 @@ class TargetStream:
             target=self.target,
             context=piece.context,
         )
+
+
+def _text_after(settled: Tokens, token_text: TokenText) -> TokenText:
+    """Return what turns ids that follow `settled` into the text that follows its text."""
+
+    def after(tokens: Sequence[int]) -> tuple[str, list[int]]:
+        text, offsets = token_text((*settled, *tokens))
+        start = offsets[len(settled)]
+        return text[start:], [offset - start for offset in offsets[len(settled) :]]
+
+    return after

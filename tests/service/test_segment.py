@@ -59,3 +59,13 @@ def test_a_segment_that_goes_on_leaves_out_what_came_before() -> None:
     assert found.text == " three four"
     found.stable = "One too three four five"  # rewritten by the client: two words are skipped
     assert found.text == " three four five"
+
+
+def test_a_cut_inside_a_sentence_is_told_to_both_sides() -> None:
+    long = "one " * 30 + "two, three four. Five"
+    found = segment(long)
+    assert [(s.is_cut, s.continues, s.is_open, s.is_final) for s in found.pieces(0)] == [
+        (True, False, False, True),
+        (False, True, False, True),
+        (False, False, True, False),
+    ]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.segmenter import MAX_CHARS, MAX_WORDS, cut_at, split
+from service.segmenter import MAX_CHARS, MAX_WORDS, cut_at, is_sentence, split
 from service.words import count_words, word_ends
 
 WORDS = st.lists(
@@ -48,10 +48,17 @@ def test_sentences(text: str, pieces: list[str]) -> None:
 
 
 def test_long_text_is_cut_at_a_clause_a_conjunction_or_by_length() -> None:
-    clause = "one " * 20 + "two, three"
-    assert split(clause) == ["one " * 20 + "two,", " three"]
-    conjunction = "one " * 30 + "and three"
-    assert [count_words(piece) for piece in split(conjunction)] == [30, 2]
+    clause = "one " * 30 + "two, three"
+    assert split(clause) == ["one " * 30 + "two,", " three"]
+    conjunction = "one " * 36 + "and three"
+    assert [count_words(piece) for piece in split(conjunction)] == [36, 2]
+    assert [is_sentence(piece) for piece in ("Go on.", "“Go on!”", "go on,", "你好。", "go")] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
     assert [count_words(piece) for piece in split("one " * 100)] == [40, 40, 20]
     assert [len(piece) for piece in split("x" * 700)] == [300, 300, 100]
 

@@ -61,3 +61,26 @@ def test_finished_pieces_are_remembered_once_as_context() -> None:
     answer(found, job, "Eins.")
     assert found.remember() == [("One.", ids("Eins."))]
     assert found.remember() == []
+
+
+def test_a_sentence_goes_on_after_a_cut_as_if_there_were_none() -> None:
+    found = stream()
+    cut = Source("One two,", 2, is_open=False, is_final=True, is_cut=True)
+    rest = Source(" three", 1, continues=True)
+    (first, alone), _ = found.revise([cut, rest], 1, 10.0)
+    assert first.work.is_open  # the model must not end the sentence
+    answer(found, alone, "Drei vier")
+    assert found.take(10.5) == ("", "Drei vier", True)
+    answer(found, first, "Eins zwei")
+    assert found.take(11.0) == ("Eins zwei", " Drei vier", True)
+    (second,), _ = found.revise([cut, Source(" three four", 2, continues=True)], 2, 11.0)
+    assert second.context == (("One two,", ids("Eins zwei")),)
+    assert second.work.number > alone.work.number
+    assert found.take(11.1) == ("", " Drei vier", False)  # still in sight
+    answer(found, second, ", drei vier fünf")
+    assert found.take(12.0) == ("", ", drei vier fünf", True)
+    last = Source(" three four five", 3, is_open=False, is_final=True, continues=True)
+    (third,), _ = found.revise([cut, last], 3, 12.0)
+    answer(found, third, ", drei vier fünf.")
+    assert found.take(13.0) == (", drei vier fünf.", "", True)
+    assert found.committed == "Eins zwei, drei vier fünf."
