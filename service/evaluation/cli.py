@@ -43,8 +43,9 @@ def _add_streaming(commands: Any) -> None:
     parser.add_argument("--limit", type=int, default=40, help="lines of a set; 0 for all")
     parser.add_argument("--speakers", type=int, default=4, help="that talk side by side")
     parser.add_argument(
-        "--clock", choices=["socket", "virtual"], default="socket",
-        help="a server process in real time, or in process with waiting left out",
+        "--clock", choices=["socket", "virtual", "cpu"], default="socket",
+        help="socket: a server process in real time; virtual: in process, waiting left out; "
+        "cpu: the same, and time that other programs took too (run it on one core)",
     )  # fmt: skip
     parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
     parser.add_argument("--rewriting-share", type=float, default=REWRITING_SHARE)

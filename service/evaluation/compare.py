@@ -34,7 +34,7 @@ class Task:
     Attributes:
         name: of the test set, with its pair, e.g. "ted-talks.en-de".
         trace: "words" or "recogniser".
-        clock: "socket" or "virtual".
+        clock: "socket", "virtual" or "cpu".
         speakers: that talk side by side.
     """
 

@@ -24,6 +24,7 @@ from service.evaluation.policies import POLICIES
 from service.evaluation.transcript import Transcript, Usage
 from service.evaluation.virtual import Spoken
 from service.translator import Translator
+from tokenspeed.backends.cpu import usable_cores
 from tokenspeed.evaluation.metrics import SegmentLog, instance
 from tokenspeed.evaluation.replay import (
     Line,
@@ -115,7 +116,8 @@ async def _over_sockets(options: argparse.Namespace, plan: Sequence[Replay]) -> 
 
 
 async def _in_process(options: argparse.Namespace, plan: Sequence[Replay]) -> AsyncIterator[Done]:
-    stage = virtual.open_stage(options.model, options.device)
+    source = time.process_time if options.clock == "cpu" else time.perf_counter
+    stage = virtual.open_stage(options.model, options.device, source)
     with closing(stage):
         for replay in plan:
             done = virtual.replay(
@@ -218,6 +220,6 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "version": tokenspeed.__version__,
         "model": options.model.resolve().name,
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "machine": f"{usable_cores()} CPU cores used, {platform.machine()}",
         **asked,
     }

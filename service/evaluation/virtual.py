@@ -5,6 +5,7 @@ and one clock. What is missing is the wire: parsing, the outbox, the network.
 """
 
 import heapq
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,13 @@ class Stage:
         self.engine.close()
 
 
-def open_stage(directory: Path, device: str = "auto") -> Stage:
+def open_stage(
+    directory: Path, device: str = "auto", source: Callable[[], float] = time.perf_counter
+) -> Stage:
     """Load a model for replays, with the engine's settings of a server.
 
+    Args:
+        source: of the clock, see SkippingClock.
     Raises:
         CheckpointError: the directory cannot be used.
         BackendUnavailable: the asked backend cannot run here.
@@ -75,7 +80,7 @@ def open_stage(directory: Path, device: str = "auto") -> Stage:
     tokenizer = Tokenizer.load(directory)
     prompts = load_prompt_format(directory, tokenizer)
     name = choose_backend() if device == "auto" else device
-    clock = SkippingClock()
+    clock = SkippingClock(source)
     engine = SteppedEngine(
         BACKENDS[name](open_checkpoint(directory), config),
         eos_token_ids=tokenizer.eos_ids,
