@@ -13,6 +13,9 @@ from safetensors.torch import save_file
 from tokenspeed.checkpoint import expected_shapes
 from tokenspeed.config import load_model_config
 
+# The models are tiny: more threads would only wait for each other, and for other tests.
+torch.set_num_threads(1)
+
 SENTENCES = [
     "The train to the city leaves in ten minutes.",
     "Please tell me where the next station is.",

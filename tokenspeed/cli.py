@@ -13,7 +13,9 @@ from typing import Any
 import tokenspeed
 from tokenspeed.bench import cli as bench
 from tokenspeed.errors import TokenSpeedError
+from tokenspeed.evaluation import cli as evaluation
 from tokenspeed.loading import BACKENDS, DEFAULT_MODEL
+from tokenspeed.training import cli as training
 
 Subparsers = Any  # argparse keeps the type of add_subparsers' result private
 
@@ -28,6 +30,8 @@ def build_parser() -> tuple[argparse.ArgumentParser, Subparsers]:
     _add_translate(commands)
     _add_doctor(commands)
     bench.add_parser(commands)
+    training.add_parser(commands)
+    evaluation.add_parser(commands)
     return parser, commands
 
 

@@ -1,0 +1,63 @@
+"""Packed batches lose nothing that fits, and examples do not see each other."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import TINY
+from tokenspeed.config import _llama
+from tokenspeed.llama import Llama
+from tokenspeed.training.attention import packed_attention
+from tokenspeed.training.packing import IGNORED, Sequenced, Shapes, pack
+
+SHAPES = Shapes(tokens=64, targets=40, documents=12, max_length=16)
+EXAMPLES = st.lists(
+    st.integers(2, 16).flatmap(
+        lambda n: st.builds(Sequenced, st.tuples(*[st.integers(3, 95)] * n), st.integers(1, n - 1))
+    ),
+    max_size=12,
+)
+
+
+@given(EXAMPLES)
+def test_a_batch_holds_whole_examples_in_order(examples: list[Sequenced]) -> None:
+    batch = pack(examples, SHAPES, padding_id=2)
+    borders = batch.borders.tolist()
+    assert len(borders) == SHAPES.documents + 1
+    assert borders == sorted(borders)
+    assert borders[-1] == SHAPES.tokens
+    assert all(b - a <= SHAPES.max_length for a, b in zip(borders, borders[1:], strict=False))
+    waiting = iter(examples)
+    at = 0
+    for i in range(batch.num_examples):
+        ids = batch.tokens[borders[i] : borders[i + 1]].tolist()
+        example = next(e for e in waiting if list(e.ids) == ids)
+        assert batch.positions[borders[i] : borders[i + 1]].tolist() == list(range(len(ids)))
+        predicted = len(ids) - example.num_prompt
+        rows = batch.rows[at : at + predicted]
+        assert rows.tolist() == list(range(borders[i] + example.num_prompt - 1, borders[i + 1] - 1))
+        assert batch.labels[at : at + predicted].tolist() == ids[example.num_prompt :]
+        at += predicted
+    assert at == batch.num_targets
+    assert (batch.labels[at:] == IGNORED).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(EXAMPLES.filter(lambda found: len(found) > 1))
+def test_an_example_does_not_see_its_neighbours(examples: list[Sequenced]) -> None:
+    torch.manual_seed(0)
+    model = Llama(_llama(TINY)).eval()
+    batch = pack(examples, SHAPES, padding_id=2)
+    attend = packed_attention(batch.borders, SHAPES.tokens, SHAPES.max_length)
+    with torch.inference_mode():
+        packed = model.hidden_states(batch.tokens, batch.positions, attend)
+        for start, end in zip(batch.borders[:2].tolist(), batch.borders[1:3].tolist(), strict=True):
+            if end == start:
+                continue
+            borders = torch.tensor([0, end - start], dtype=torch.int32)
+            alone = model.hidden_states(
+                batch.tokens[start:end],
+                batch.positions[start:end],
+                packed_attention(borders, end - start, SHAPES.max_length),
+            )
+            assert torch.allclose(packed[start:end], alone, atol=1e-5)

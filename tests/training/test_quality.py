@@ -1,0 +1,86 @@
+"""`tokenspeed eval quality` on made-up translators, and on a tiny model as a command."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tokenspeed.cli import build_parser, run
+from tokenspeed.evaluation.quality import (
+    Ask,
+    load_sets,
+    prefix_table,
+    score_prefixes,
+    score_sets,
+    table,
+    translate_sets,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two lines in two languages that differ in case alone, so that copying is translating."""
+    folder = tmp_path_factory.mktemp("sets")
+    lines = "The train leaves at noon today.\tthe train leaves at noon today.\n" * 2
+    (folder / "trains.en-de.tsv").write_text(lines, encoding="utf-8")
+    return folder
+
+
+def lower(asks: Sequence[Ask]) -> list[str]:
+    return [ask.text.lower() for ask in asks]
+
+
+def hasty(asks: Sequence[Ask]) -> list[str]:
+    """Ends every prefix with a word that never comes."""
+    return [ask.text.lower() + (" anyway" if ask.is_open else "") for ask in asks]
+
+
+def test_sets_are_read_in_both_directions(folder: Path) -> None:
+    there, back = load_sets(folder)
+    assert (there.source, there.target, back.source) == ("en", "de", "de")
+    assert there.sources == back.references
+    assert [s.source for s in load_sets(folder, directions=["de-en"])] == ["de"]
+    with pytest.raises(FileNotFoundError, match="holds no test set"):
+        load_sets(folder, ["news"])
+
+
+def test_a_perfect_translation_scores_100(folder: Path) -> None:
+    sets = load_sets(folder, directions=["en-de"])
+    scores = score_sets(sets, translate_sets(sets, lower))
+    assert [(s.variant, s.lines) for s in scores] == [("whole", 2), ("stripped", 2)]
+    assert scores[0].bleu == pytest.approx(100)
+    assert scores[1].bleu < 100, "the stripped source has lost its full stop"
+    assert "tok:13a" in scores[0].bleu_signature
+    assert "| trains | en-de | 2 | 100.0 |" in table(scores)
+
+
+def test_prefixes_that_run_ahead_are_seen(folder: Path) -> None:
+    (trains,) = load_sets(folder, directions=["en-de"])
+    calm, eager = (score_prefixes(trains, t, lines=1) for t in (lower, hasty))
+    assert (calm.prefixes, calm.consistent, calm.ahead) == (5, 1.0, 0.0)
+    assert eager.consistent == 0.0
+    assert eager.length > calm.length
+    assert "100.0%" in prefix_table([calm])
+
+
+def test_the_command_writes_what_it_prints(
+    folder: Path, tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "quality.json"
+    arguments = ["eval", "quality", "--model", str(tiny_translator), "--corpus", str(folder)]
+    arguments += ["--device", "cpu", "--processes", "1", "--prefix-lines", "1"]
+    assert run(build_parser()[0], [*arguments, "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert {"command", "date", "machine", "scores", "prefixes"} <= result.keys()
+    assert len(result["scores"]) == 4
+    assert "| trains | en-de |" in capsys.readouterr().out
+
+
+def test_a_beam_goes_through_plain_torch(
+    folder: Path, tiny_translator: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["eval", "quality", "--model", str(tiny_translator), "--corpus", str(folder)]
+    arguments += ["--device", "cpu", "--processes", "1", "--prefix-lines", "0", "--limit", "1"]
+    assert run(build_parser()[0], [*arguments, "--beam", "2"]) == 0
+    assert "| trains | de-en | 1 |" in capsys.readouterr().out

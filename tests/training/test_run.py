@@ -1,0 +1,111 @@
+"""A whole run in a tiny configuration: it learns, resumes bit for bit, and exports a model."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.cli import build_parser, run
+from tokenspeed.loading import load_engine
+from tokenspeed.training.cli import CONFIGS
+from tokenspeed.training.config import Recipe, load_recipe
+from tokenspeed.training.loop import Trainer
+from tokenspeed.training.run import train
+from tokenspeed.translate import translate
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    tiny = load_recipe(CONFIGS / "tiny.toml")
+    model = replace(tiny.model, vocab_size=400)
+    return replace(
+        tiny, model=model, vocabulary_sample=1.0, batch_tokens=384, max_example_tokens=64,
+        max_steps=12, warmup_steps=2, save_every=5, log_every=4, valid_every=6,
+    )  # fmt: skip
+
+
+def test_a_run_learns_a_toy_language(recipe: Recipe, toy_corpus: Path, tmp_path: Path) -> None:
+    longer = replace(recipe, batch_tokens=768, max_steps=60, valid_every=10)
+    train(longer, toy_corpus, tmp_path, "cpu")
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [row["valid"] for row in rows if "valid" in row]
+    assert losses[-1] < losses[0] * 0.7
+    assert "<polyline" in (tmp_path / "loss.svg").read_text()
+    stored = open_checkpoint(tmp_path / "model").config
+    assert stored == replace(longer.model, eos_token_ids=stored.eos_token_ids)
+    model = load_engine(tmp_path / "int8")
+    (found,) = translate(model, ["The train is small today."], "en", "de")
+    model.close()
+    assert found.tokens > 0
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(
+    recipe: Recipe, toy_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe, toy_corpus, tmp_path / "straight", "cpu")
+    step = Trainer.step
+
+    def stop_at_7(self: Trainer, *arguments: object) -> torch.Tensor:
+        if self.progress.step == 7:
+            raise Stopped
+        return step(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "step", stop_at_7)
+    with pytest.raises(Stopped):
+        train(recipe, toy_corpus, tmp_path / "resumed", "cpu")
+    monkeypatch.undo()
+    train(recipe, toy_corpus, tmp_path / "resumed", "cpu")
+    straight, resumed = (weights(tmp_path / name / "model") for name in ("straight", "resumed"))
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for path in directory.glob("*.safetensors"):
+        found |= load_file(path)
+    return found
+
+
+def test_the_shipped_recipes_can_be_read() -> None:
+    default = load_recipe(CONFIGS / "default.toml")
+    assert default.languages == ("de", "fr", "es")
+    assert default.model.vocab_size == 16000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("languages = []", "languages is empty"),
+        ("languages = ['de']\nspeed = 3", "unknown fields: speed"),
+        ("languages = ['de']\noptimizer = 'sgd'", "optimizer is 'sgd'"),
+    ],
+)
+def test_a_wrong_recipe_names_the_field(tmp_path: Path, text: str, message: str) -> None:
+    tiny = (CONFIGS / "tiny.toml").read_text().replace('languages = ["de"]', text)
+    path = tmp_path / "wrong.toml"
+    path.write_text(tiny)
+    with pytest.raises(ValueError, match=message):
+        load_recipe(path)
+
+
+def test_the_command_trains_and_says_where(
+    toy_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "short.toml"
+    text = (CONFIGS / "tiny.toml").read_text()
+    config.write_text(text.replace("max_steps = 60", "max_steps = 3"))
+    code = run(
+        build_parser()[0],
+        ["train", str(config), "--corpus", str(toy_corpus), "--out", str(tmp_path / "run")],
+    )
+    assert code == 0
+    assert "int8" in capsys.readouterr().out

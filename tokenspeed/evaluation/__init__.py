@@ -1,0 +1,1 @@
+"""How good the model is: translation quality, prefixes, and what streaming makes of them."""

@@ -1,0 +1,150 @@
+"""`tokenspeed eval quality`."""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from tokenspeed.backends.reference import load_llama
+from tokenspeed.bench.result import describe_cpu
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.config import EngineConfig
+from tokenspeed.evaluation.commands import eval_commands
+from tokenspeed.evaluation.decode import Decoder
+from tokenspeed.evaluation.quality import (
+    Ask,
+    PrefixScore,
+    Translate,
+    load_sets,
+    prefix_table,
+    score_prefixes,
+    score_sets,
+    table,
+    to_json,
+    translate_sets,
+)
+from tokenspeed.loading import DEFAULT_MODEL, load_engine
+from tokenspeed.prompt import load_prompt_format
+from tokenspeed.request import Request
+from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.translate import length_cap
+
+_SLOTS = 32  # texts translated side by side on a CPU
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command `eval` with its parts."""
+    parser = eval_commands(subparsers)
+    quality = parser.add_parser("quality", help="BLEU, chrF and prefix consistency on test sets")
+    quality.add_argument("--model", type=Path, default=DEFAULT_MODEL)
+    quality.add_argument("--corpus", type=Path, required=True, help="folder of name.en-xx.tsv")
+    quality.add_argument("--sets", nargs="*", default=(), help="names; all by default")
+    quality.add_argument(
+        "--directions", nargs="*", default=(), help="such as en-de; all by default"
+    )
+    quality.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    quality.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
+    quality.add_argument("--beam", type=int, default=1, help="width; 1 is greedy")
+    quality.add_argument("--prefix-lines", type=int, default=50, help="lines of a set; 0 for none")
+    quality.add_argument("--batch-size", type=int, default=256)
+    quality.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for scoring")
+    quality.add_argument("--json", type=Path, help="write the rows here")
+    quality.add_argument("--outputs", type=Path, help="write every translation here")
+    quality.set_defaults(run=run_quality)
+
+
+def run_quality(arguments: argparse.Namespace) -> int:
+    """Translate, score and print."""
+    started = time.perf_counter()
+    sets = load_sets(arguments.corpus, arguments.sets, arguments.directions, arguments.limit)
+    translate = make_translator(
+        arguments.model, arguments.device, arguments.batch_size, arguments.beam
+    )
+    outputs = translate_sets(sets, translate)
+    if arguments.outputs:
+        named = {v: {f"{s.name}.{s.source}-{s.target}": t for s, t in zip(sets, texts, strict=True)}
+                 for v, texts in outputs.items()}  # fmt: skip
+        arguments.outputs.write_text(json.dumps(named, ensure_ascii=False), encoding="utf-8")
+    prefixes: list[PrefixScore] = []
+    if arguments.prefix_lines:
+        for test_set in sets:
+            for marked in (True, False):
+                lines = arguments.prefix_lines
+                prefixes.append(score_prefixes(test_set, translate, lines, marked=marked))
+    scores = score_sets(sets, outputs, arguments.processes)
+    print(table(scores))
+    print(f"\n{scores[0].bleu_signature}\n{scores[0].chrf_signature}\n")
+    if prefixes:
+        print(prefix_table(prefixes))
+    if arguments.json:
+        text = to_json(scores, prefixes, **_circumstances(arguments, started))
+        arguments.json.write_text(text, encoding="utf-8")
+    return 0
+
+
+def make_translator(
+    directory: Path, device: str, batch_size: int = 256, beam: int = 1
+) -> Translate:
+    """Open a model directory for translating many texts.
+
+    On a CPU the engine itself translates greedily, in the precision that users get. A GPU, and a
+    beam, go through plain torch in float32 over the weights as stored.
+
+    Raises:
+        CheckpointError: the directory cannot be used.
+    """
+    if device == "cpu" and beam == 1:
+        return _engine_translator(directory)
+    checkpoint = open_checkpoint(directory)
+    tokenizer = Tokenizer.load(directory)
+    prompts = load_prompt_format(directory, tokenizer)
+    model = load_llama(checkpoint, device, torch.float32).eval()
+    decoder = Decoder(model, tokenizer.eos_ids[0], batch_size)
+
+    def translate(asks: Sequence[Ask]) -> list[str]:
+        ids = [prompts.build(a.text, a.source, a.target, is_open=a.is_open) for a in asks]
+        found = decoder.greedy(ids) if beam == 1 else decoder.beam(ids, beam)
+        return [tokenizer.decode(out) for out in found]
+
+    return translate
+
+
+def _engine_translator(directory: Path) -> Translate:
+    config = EngineConfig(num_slots=_SLOTS, max_length=1024, max_step_ms=math.inf)
+    model = load_engine(directory, device="auto", config=config)
+
+    def translate(asks: Sequence[Ask]) -> list[str]:
+        texts: list[str] = []
+        for at in tqdm(range(0, len(asks), _SLOTS * 8), desc="translating", unit_scale=_SLOTS * 8):
+            requests = []
+            for ask in asks[at : at + _SLOTS * 8]:
+                prompt = model.prompts.build(ask.text, ask.source, ask.target, is_open=ask.is_open)
+                cap = min(length_cap(len(prompt)), 1024 - len(prompt))
+                requests.append(Request(prompt, max_new_tokens=cap))
+            texts += [model.tokenizer.decode(c.tokens) for c in model.engine.run(requests)]
+        return texts
+
+    return translate
+
+
+def _circumstances(arguments: argparse.Namespace, started: float) -> dict[str, object]:
+    import sacrebleu
+
+    on_gpu = arguments.device.startswith("cuda")
+    return {
+        "command": "tokenspeed " + " ".join(sys.argv[1:]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": torch.cuda.get_device_name() if on_gpu else describe_cpu()["cpu"],
+        "torch": torch.__version__,
+        "sacrebleu": sacrebleu.__version__,
+        "seconds": round(time.perf_counter() - started, 1),
+        "beam": arguments.beam,
+    }

@@ -1,0 +1,172 @@
+"""Greedy and beam decoding of many prompts at once, in plain torch, for evaluation only.
+
+Throughput matters here and latency does not, so this is not the engine: one padded batch, decoded
+to its end. Knows ids; does not know text.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tokenspeed.llama import Llama
+
+
+class Decoder:
+    """Decodes batches of prompts with one model.
+
+    Args:
+        model: in evaluation mode, on its device.
+        eos: id that ends an output.
+        batch_size: prompts decoded together.
+    """
+
+    def __init__(self, model: Llama, eos: int, batch_size: int = 512) -> None:
+        self.model, self.eos, self.batch_size = model, eos, batch_size
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def greedy(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Return the likeliest continuation, token by token, without its end mark.
+
+        An output is cut at twice the prompt's length and 10 tokens more.
+        """
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        outputs: list[list[int]] = [[] for _ in prompts]
+        for at in range(0, len(order), self.batch_size):
+            rows = order[at : at + self.batch_size]
+            for row, ids in zip(rows, self._greedy([prompts[i] for i in rows]), strict=True):
+                outputs[row] = ids
+        return outputs
+
+    @torch.inference_mode()
+    def beam(self, prompts: Sequence[Sequence[int]], width: int = 4) -> list[list[int]]:
+        """Return the best of `width` beams by log probability over length."""
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        outputs: list[list[int]] = [[] for _ in prompts]
+        size = max(1, self.batch_size // width)
+        for at in range(0, len(order), size):
+            rows = order[at : at + size]
+            found = self._beam([prompts[i] for i in rows], width)
+            for row, ids in zip(rows, found, strict=True):
+                outputs[row] = ids
+        return outputs
+
+    def _greedy(self, prompts: list[Sequence[int]]) -> list[list[int]]:
+        cache = _Cache(self.model, len(prompts), _max_length(prompts), self.device)
+        logits, lengths = self._prefill(cache, prompts)
+        done = torch.zeros(len(prompts), dtype=torch.bool, device=self.device)
+        limits = torch.tensor([_limit(p) for p in prompts], device=self.device)
+        steps: list[Tensor] = []
+        while True:
+            token = logits.argmax(dim=-1).masked_fill(done, self.eos)
+            done = done | (token == self.eos) | (len(steps) + 1 > limits)
+            token = token.masked_fill(done, self.eos)
+            steps.append(token)
+            # Asking the device whether all are done costs a wait; every fourth step is enough.
+            if len(steps) % 4 == 0 and bool(done.all()):
+                break
+            hidden = cache.run(token, torch.minimum(lengths, cache.last))
+            logits = self.model.logits(hidden)
+            lengths = lengths + 1
+        table = torch.stack(steps, dim=1).tolist()
+        return [row[: row.index(self.eos)] if self.eos in row else row for row in table]
+
+    def _beam(self, prompts: list[Sequence[int]], width: int) -> list[list[int]]:
+        rows = len(prompts)
+        repeated = [p for p in prompts for _ in range(width)]
+        cache = _Cache(self.model, rows * width, _max_length(prompts), self.device)
+        logits, lengths = self._prefill(cache, repeated)
+        scores = torch.full((rows, width), -torch.inf, device=self.device)
+        scores[:, 0] = 0.0  # all beams are equal at first: only one of them may branch
+        outputs = torch.full((rows, width, 0), self.eos, dtype=torch.int64, device=self.device)
+        ended = torch.zeros(rows, width, dtype=torch.bool, device=self.device)
+        counts = torch.zeros(rows, width, device=self.device)
+        base = torch.arange(rows, device=self.device)[:, None] * width
+        for _ in range(max(_limit(p) for p in prompts)):
+            steps = logits.float().log_softmax(dim=-1).view(rows, width, -1)
+            stay = torch.full_like(steps, -torch.inf)
+            stay[..., self.eos] = 0.0
+            steps = torch.where(ended[..., None], stay, steps)
+            grown = counts + (~ended).float()
+            ranked = ((scores[..., None] + steps) / grown[..., None]).view(rows, -1)
+            best = ranked.topk(width, dim=-1).indices
+            parent, token = best // steps.shape[-1], best % steps.shape[-1]
+            scores = (scores[..., None] + steps).view(rows, -1).gather(1, best)
+            counts = grown.gather(1, parent)
+            ended = ended.gather(1, parent) | (token == self.eos)
+            taken = parent[..., None].expand(-1, -1, outputs.shape[-1])
+            outputs = torch.cat((outputs.gather(1, taken), token[..., None]), dim=-1)
+            if bool(ended.all()):
+                break
+            cache.reorder((base + parent).view(-1))
+            hidden = cache.run(token.view(-1), torch.minimum(lengths, cache.last))
+            logits = self.model.logits(hidden)
+            lengths = lengths + 1
+        winner = (scores / counts.clamp(min=1)).argmax(dim=-1)
+        table = outputs[torch.arange(rows, device=self.device), winner].tolist()
+        return [row[: row.index(self.eos)] if self.eos in row else row for row in table]
+
+    def _prefill(self, cache: "_Cache", prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        lengths = torch.tensor([len(p) for p in prompts], device=self.device)
+        longest = int(lengths.max())
+        # Padding on the right writes behind the prompt, where decoding overwrites it before
+        # anything can see it.
+        padded = torch.full((len(prompts), longest), self.eos, dtype=torch.int64)
+        for row, prompt in enumerate(prompts):
+            padded[row, : len(prompt)] = torch.tensor(prompt)
+        positions = torch.arange(longest, device=self.device).repeat(len(prompts))
+        hidden = cache.run(padded.to(self.device).view(-1), positions)
+        last = hidden.view(len(prompts), longest, -1)[
+            torch.arange(len(prompts), device=self.device), lengths - 1
+        ]
+        return self.model.logits(last), lengths
+
+
+class _Cache:
+    """Keys and values of a padded batch: [rows, kv_heads, length, head_dim] for each layer."""
+
+    def __init__(self, model: Llama, rows: int, length: int, device: torch.device) -> None:
+        config = model.config
+        shape = (config.num_layers, rows, config.num_kv_heads, length, config.head_dim)
+        dtype = next(model.parameters()).dtype
+        self.model, self.rows = model, rows
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.last = torch.tensor(length - 1, device=device)
+        self.index = torch.arange(length, device=device)
+        self.row_index = torch.arange(rows, device=device)
+
+    def run(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Run [rows * new] tokens, row by row, at their positions; return the hidden states."""
+        new = len(tokens) // self.rows
+        at = positions.view(self.rows, new)
+        mask = self.index <= at[:, None, :, None]  # [rows, 1, new, length]
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            rows = self.row_index[:, None].expand(-1, new)
+            self.keys[layer][rows, :, at] = k.view(self.rows, new, *k.shape[1:])
+            self.values[layer][rows, :, at] = v.view(self.rows, new, *v.shape[1:])
+            out = F.scaled_dot_product_attention(
+                q.view(self.rows, new, *q.shape[1:]).transpose(1, 2),
+                self.keys[layer],
+                self.values[layer],
+                attn_mask=mask,
+                enable_gqa=True,
+            )
+            return out.transpose(1, 2).reshape(len(tokens), *q.shape[1:])
+
+        return self.model.hidden_states(tokens, positions, attend)
+
+    def reorder(self, rows: Tensor) -> None:
+        """Let each row go on from the given row's past."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
+
+def _limit(prompt: Sequence[int]) -> int:
+    return 2 * len(prompt) + 10
+
+
+def _max_length(prompts: Sequence[Sequence[int]]) -> int:
+    return max(len(p) + _limit(p) + 4 for p in prompts)

@@ -1,0 +1,252 @@
+"""Translation quality on the public test sets: BLEU and chrF, stripped sources, prefixes.
+
+Knows sets, directions and metrics; how a text is translated is a function it is given.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tokenspeed.training.examples import strip_style
+
+ENGLISH = "en"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One text to translate."""
+
+    text: str
+    source: str
+    target: str
+    is_open: bool = False
+
+
+Translate = Callable[[Sequence[Ask]], list[str]]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A test set in one direction."""
+
+    __test__ = False  # not a test, whatever pytest thinks of its name
+
+    name: str
+    source: str
+    target: str
+    sources: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row of the table."""
+
+    set: str
+    direction: str
+    variant: str
+    lines: int
+    bleu: float
+    chrf: float
+    bleu_signature: str
+    chrf_signature: str
+
+
+@dataclass(frozen=True)
+class PrefixScore:
+    """What the translations of growing prefixes are to the translation of the whole.
+
+    Attributes:
+        consistent: share of prefixes whose translation is a prefix, in words, of the whole's.
+        standing: share of their words that stand at the same place in the whole's.
+        length: mean words of a prefix's translation as a share of the whole's.
+        said: mean words of the prefixes as a share of the whole source's.
+        ahead: mean by which the first exceeds the second, where it does.
+    """
+
+    set: str
+    direction: str
+    marked: bool
+    prefixes: int
+    consistent: float
+    standing: float
+    length: float
+    said: float
+    ahead: float
+
+
+def load_sets(
+    folder: Path, names: Sequence[str] = (), directions: Sequence[str] = (), limit: int = 0
+) -> list[TestSet]:
+    """Read `name.en-xx.tsv` files, each in both directions.
+
+    Args:
+        names: of the sets; empty for all.
+        directions: such as "en-de" and "de-en"; empty for all.
+        limit: lines of a set; 0 for all.
+    Raises:
+        FileNotFoundError: nothing in the folder fits.
+    """
+    sets = []
+    for path in sorted(folder.glob("*.tsv")):
+        name, _, pair = path.stem.rpartition(".")
+        if names and name not in names:
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        columns = [line.split("\t") for line in lines[: limit or None]]
+        english, foreign = (tuple(c[i] for c in columns) for i in (0, 1))
+        language = pair.removeprefix(f"{ENGLISH}-")
+        both = (
+            TestSet(name, ENGLISH, language, english, foreign),
+            TestSet(name, language, ENGLISH, foreign, english),
+        )
+        sets += [s for s in both if not directions or f"{s.source}-{s.target}" in directions]
+    if not sets:
+        raise FileNotFoundError(f"{folder} holds no test set name.en-xx.tsv that was asked for")
+    return sets
+
+
+def translate_sets(sets: Sequence[TestSet], translate: Translate) -> dict[str, list[list[str]]]:
+    """Translate every set whole and without case and punctuation.
+
+    Returns:
+        For "whole" and "stripped", the translations of each set.
+    """
+    variants: dict[str, Callable[[str], str]] = {
+        "whole": lambda text: text,
+        "stripped": lambda text: strip_style(text, 0.0) or text,
+    }
+    return {
+        variant: _split(
+            translate([Ask(change(text), s.source, s.target) for s in sets for text in s.sources]),
+            [len(s.sources) for s in sets],
+        )
+        for variant, change in variants.items()
+    }
+
+
+def score_sets(
+    sets: Sequence[TestSet], outputs: dict[str, list[list[str]]], processes: int = 1
+) -> list[Score]:
+    """Score what `translate_sets` returned."""
+    jobs = [
+        (s, variant, hypotheses)
+        for variant, translated in outputs.items()
+        for s, hypotheses in zip(sets, translated, strict=True)
+    ]
+    if processes == 1:
+        return [score(*job) for job in jobs]
+    with ProcessPoolExecutor(processes) as pool:
+        return list(pool.map(score, *zip(*jobs, strict=True)))
+
+
+def score(test_set: TestSet, variant: str, hypotheses: Sequence[str]) -> Score:
+    """Score the translations of one set with sacreBLEU."""
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    bleu, chrf = BLEU(), CHRF()
+    references = [list(test_set.references)]
+    return Score(
+        test_set.name,
+        f"{test_set.source}-{test_set.target}",
+        variant,
+        len(hypotheses),
+        round(bleu.corpus_score(list(hypotheses), references).score, 2),
+        round(chrf.corpus_score(list(hypotheses), references).score, 2),
+        str(bleu.get_signature()),
+        str(chrf.get_signature()),
+    )
+
+
+def score_prefixes(
+    test_set: TestSet, translate: Translate, lines: int, *, marked: bool = True
+) -> PrefixScore:
+    """Translate every prefix of the first lines of a set and compare with the whole.
+
+    Args:
+        lines: sentences, evenly spread over the set.
+        marked: say that the source is unfinished, as the service does; without the mark this is
+            what a model would do that knows whole sentences alone.
+    """
+    every = max(1, len(test_set.sources) // lines)
+    texts = [t.split() for t in test_set.sources[::every][:lines]]
+    source, target = test_set.source, test_set.target
+    wholes = translate([Ask(" ".join(words), source, target) for words in texts])
+    cuts = [(i, n) for i, words in enumerate(texts) for n in range(1, len(words))]
+    parts = translate([Ask(" ".join(texts[i][:n]), source, target, marked) for i, n in cuts])
+    consistent = standing = words_out = 0
+    lengths, said, ahead = 0.0, 0.0, 0.0
+    for (i, n), part in zip(cuts, parts, strict=True):
+        whole, words = wholes[i].split(), part.split()
+        common = _common_prefix(words, whole)
+        consistent += common == len(words)
+        standing += common
+        words_out += len(words)
+        length, share = len(words) / max(1, len(whole)), n / len(texts[i])
+        lengths, said, ahead = lengths + length, said + share, ahead + max(0.0, length - share)
+    count = max(1, len(cuts))
+    return PrefixScore(
+        test_set.name,
+        f"{source}-{target}",
+        marked,
+        len(cuts),
+        round(consistent / count, 4),
+        round(standing / max(1, words_out), 4),
+        round(lengths / count, 4),
+        round(said / count, 4),
+        round(ahead / count, 4),
+    )
+
+
+def table(scores: Sequence[Score]) -> str:
+    """Return a Markdown table, whole and stripped side by side."""
+    rows = ["| set | direction | lines | BLEU | chrF | BLEU, stripped source | chrF |"]
+    rows.append("|---|---|--:|--:|--:|--:|--:|")
+    stripped = {(s.set, s.direction): s for s in scores if s.variant == "stripped"}
+    for s in scores:
+        if s.variant == "whole":
+            other = stripped[s.set, s.direction]
+            rows.append(
+                f"| {s.set} | {s.direction} | {s.lines:,} | {s.bleu:.1f} | {s.chrf:.1f} "
+                f"| {other.bleu:.1f} | {other.chrf:.1f} |"
+            )
+    return "\n".join(rows)
+
+
+def prefix_table(scores: Sequence[PrefixScore]) -> str:
+    """Return a Markdown table of the prefix metrics."""
+    rows = ["| set | direction | mark | prefixes | consistent | standing | length | said | ahead |"]
+    rows.append("|---|---|---|--:|--:|--:|--:|--:|--:|")
+    for s in scores:
+        mark = "open" if s.marked else "none"
+        rows.append(
+            f"| {s.set} | {s.direction} | {mark} | {s.prefixes:,} | {s.consistent:.1%} "
+            f"| {s.standing:.1%} | {s.length:.1%} | {s.said:.1%} | {s.ahead:.1%} |"
+        )
+    return "\n".join(rows)
+
+
+def to_json(scores: Sequence[Score], prefixes: Sequence[PrefixScore], **more: object) -> str:
+    """Return the record of a run."""
+    rows = {"scores": [asdict(s) for s in scores], "prefixes": [asdict(p) for p in prefixes]}
+    return json.dumps({**more, **rows}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _common_prefix(a: Sequence[str], b: Sequence[str]) -> int:
+    count = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        count += 1
+    return count
+
+
+def _split(flat: list[str], sizes: Sequence[int]) -> list[list[str]]:
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(flat[at : at + size])
+        at += size
+    return parts

@@ -1,0 +1,1 @@
+"""The recipe of the default model: corpus, examples, packed batches, training, export."""

@@ -1,0 +1,66 @@
+"""A whole run: corpus and vocabulary, training, export."""
+
+from pathlib import Path
+
+import sentencepiece
+import torch
+
+from tokenspeed.quantize import write_int8
+from tokenspeed.training.config import Recipe
+from tokenspeed.training.corpus import ENGLISH, Bitext, load_bitext, load_pairs
+from tokenspeed.training.export import export_model
+from tokenspeed.training.loop import Trainer
+from tokenspeed.training.packing import Batch, Shapes
+from tokenspeed.training.stream import Stream, whole_batches
+from tokenspeed.training.vocabulary import train_vocabulary
+
+
+def train(recipe: Recipe, corpus: Path, out: Path, device: str, cache: Path | None = None) -> None:
+    """Train a recipe and write `out/model` (bfloat16) and `out/int8`.
+
+    Args:
+        corpus: folder of `en-xx.train.tsv.xz` and `en-xx.valid.tsv`.
+        out: of the vocabulary, checkpoints, logs and models; a run found there is resumed.
+        device: "cuda" or "cpu".
+        cache: of the alignment and the vocabulary; `out/cache` by default.
+    Raises:
+        FileNotFoundError: the corpus lacks a language of the recipe.
+        ValueError: the vocabulary has more pieces than the model.
+    """
+    cache = cache or out / "cache"
+    bitexts = [load_bitext(corpus, language, cache) for language in recipe.languages]
+    vocabulary = cache / "tokenizer.model"
+    if not vocabulary.exists():
+        sample = recipe.vocabulary_sample
+        train_vocabulary(bitexts, vocabulary, recipe.model.vocab_size, sample, recipe.seed)
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary))
+    if processor.vocab_size() > recipe.model.vocab_size:
+        raise ValueError(
+            f"the vocabulary has {processor.vocab_size()} pieces, "
+            f"expected at most {recipe.model.vocab_size}"
+        )
+    stream = Stream(recipe, bitexts, processor)
+    valid = _valid_batches(corpus, bitexts, processor, stream.shapes)
+    trainer = Trainer(recipe, stream, valid, out, device)
+    trainer.run()
+    export_model(out / "model", recipe.model, trainer.average, vocabulary, recipe.languages)
+    write_int8(out / "model", out / "int8")
+
+
+def choose_device() -> str:
+    """Return "cuda" where there is a GPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _valid_batches(
+    corpus: Path,
+    bitexts: list[Bitext],
+    processor: sentencepiece.SentencePieceProcessor,
+    shapes: Shapes,
+) -> list[Batch]:
+    pairs = []
+    for bitext in bitexts:
+        for english, foreign in load_pairs(corpus / f"{ENGLISH}-{bitext.language}.valid.tsv"):
+            pairs.append((english, foreign, ENGLISH, bitext.language))
+            pairs.append((foreign, english, bitext.language, ENGLISH))
+    return whole_batches(pairs, processor, shapes)

@@ -1,0 +1,157 @@
+"""The stream of training batches: batch number in, batch out, whatever process asks.
+
+An epoch is a seeded shuffle in which a pair stands as often as its weight says. A batch takes a
+fixed number of draws from it, so any batch can be made alone, and a run resumes by its number.
+"""
+
+import random
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from sentencepiece import SentencePieceProcessor
+from torch.utils.data import Dataset
+
+from tokenspeed.training.config import Recipe
+from tokenspeed.training.corpus import ENGLISH, Bitext, sampling_weights
+from tokenspeed.training.examples import Example, Pair, make_example
+from tokenspeed.training.packing import Batch, Sequenced, Shapes, pack
+
+_PROBE = 3000  # examples drawn to learn their mean length
+_FILL = 0.985  # of the batch, on average; the rest is room for chance
+
+
+class Stream(Dataset[Batch]):
+    """Batches of a recipe over its corpus.
+
+    Args:
+        recipe: the mix, the seed and the batch size.
+        bitexts: one for each language of the recipe.
+        processor: the vocabulary, with the marks.
+    """
+
+    def __init__(
+        self, recipe: Recipe, bitexts: Sequence[Bitext], processor: SentencePieceProcessor
+    ) -> None:
+        self.recipe = recipe
+        self.shapes = Shapes.for_tokens(recipe.batch_tokens, recipe.max_example_tokens)
+        self._bitexts = list(bitexts)
+        self._coder = Coder(processor)
+        # A direction is (bitext, from English?); an item is a pair in a direction.
+        self._directions = [(b, d) for b in range(len(self._bitexts)) for d in (True, False)]
+        sizes = [len(self._bitexts[b]) for b, _ in self._directions]
+        self._starts = np.concatenate(([0], np.cumsum(sizes)))
+        self._weights = np.concatenate(
+            [
+                sampling_weights(self._bitexts[b], recipe.mix, from_english=d)
+                for b, d in self._directions
+            ]
+        )
+        self.draws = self._draws_per_batch()
+
+    @property
+    def epoch_draws(self) -> float:
+        """Draws of one epoch, on average."""
+        return float(self._weights.sum())
+
+    def __getitem__(self, number: int) -> Batch:
+        examples = self.examples(number)
+        return pack(self._coder.encode(examples), self.shapes, self._coder.eos)
+
+    def examples(self, number: int) -> list[tuple[Example, str, str]]:
+        """Return the examples of a batch with their languages, in order."""
+        rng = random.Random(f"{self.recipe.seed}/{number}")
+        return [self._example(item, rng) for item in self._items(number)]
+
+    def _items(self, number: int) -> list[int]:
+        epoch, at = 0, number * self.draws
+        while at >= (size := self._epoch_size(epoch)):
+            at -= size
+            epoch += 1
+        found = self._epoch(epoch)[at : at + self.draws]
+        if len(found) < self.draws:
+            found = np.concatenate((found, self._epoch(epoch + 1)[: self.draws - len(found)]))
+        return [int(i) for i in found]
+
+    @lru_cache(maxsize=128)  # noqa: B019 - one stream lives as long as its process
+    def _epoch_size(self, epoch: int) -> int:
+        return len(self._epoch(epoch))
+
+    @lru_cache(maxsize=2)  # noqa: B019
+    def _epoch(self, epoch: int) -> NDArray[np.int32]:
+        rng = np.random.default_rng((self.recipe.seed, epoch))
+        # A weight of 1.3 stands once in every epoch and a second time in three of ten.
+        times = np.floor(self._weights + rng.random(len(self._weights))).astype(np.int64)
+        items = np.repeat(np.arange(len(times), dtype=np.int32), times)
+        return rng.permutation(items)
+
+    def _example(self, item: int, rng: random.Random) -> tuple[Example, str, str]:
+        direction = int(np.searchsorted(self._starts, item, side="right")) - 1
+        start = int(self._starts[direction])
+        bitext, from_english = self._directions[direction]
+        texts = self._bitexts[bitext]
+        pairs = [self._pair(texts, item - start, from_english)]
+        if rng.random() < self.recipe.mix.joined_share:
+            for _ in range(rng.choice((1, 1, 2, 3))):
+                pairs.append(self._pair(texts, rng.randrange(len(texts)), from_english))
+        example = make_example(pairs, self.recipe.mix, rng)
+        source, target = (ENGLISH, texts.language)[:: 1 if from_english else -1]
+        return example, source, target
+
+    @staticmethod
+    def _pair(texts: Bitext, index: int, from_english: bool) -> Pair:
+        if from_english:
+            return Pair(texts.english[index], texts.foreign[index], texts.from_english[index])
+        return Pair(texts.foreign[index], texts.english[index], texts.to_english[index])
+
+    def _draws_per_batch(self) -> int:
+        rng = random.Random(self.recipe.seed)
+        items = rng.choices(range(len(self._weights)), self._weights.tolist(), k=_PROBE)
+        sequences = self._coder.encode([self._example(item, rng) for item in items])
+        mean = sum(len(s.ids) for s in sequences) / len(sequences)
+        return max(1, int(self.recipe.batch_tokens * _FILL / mean))
+
+
+class Coder:
+    """Examples to ids, in the prompt format `marks`."""
+
+    def __init__(self, processor: SentencePieceProcessor) -> None:
+        self._processor = processor
+        self.bos, self.eos = processor.bos_id(), processor.eos_id()
+
+    def encode(self, examples: Sequence[tuple[Example, str, str]]) -> list[Sequenced]:
+        """Return prompt and target ids of (example, source language, target language)."""
+        sources = self._processor.encode([e.source for e, _, _ in examples], num_threads=1)
+        targets = self._processor.encode([e.target for e, _, _ in examples], num_threads=1)
+        return [
+            self._sequence(*example, source, target)
+            for example, source, target in zip(examples, sources, targets, strict=True)
+        ]
+
+    def _sequence(
+        self, example: Example, source: str, target: str, source_ids: list[int], out: list[int]
+    ) -> Sequenced:
+        first = self._mark("auto" if example.is_auto else source)
+        opened = (self._mark("open"),) if example.is_open else ()
+        prompt = (self.bos, first, *source_ids, *opened, self._mark(target))
+        return Sequenced((*prompt, *out, self.eos), len(prompt))
+
+    def _mark(self, name: str) -> int:
+        return int(self._processor.piece_to_id(f"<{name}>"))
+
+
+def whole_batches(
+    pairs: Sequence[tuple[str, str, str, str]],
+    processor: SentencePieceProcessor,
+    shapes: Shapes,
+) -> list[Batch]:
+    """Pack (source, target, source language, target language) whole, without any change."""
+    coder = Coder(processor)
+    examples = [(Example(s, t, False, False), a, b) for s, t, a, b in pairs]
+    sequences = coder.encode(examples)
+    per_batch = max(1, int(shapes.tokens * 0.9 / np.mean([len(s.ids) for s in sequences])))
+    return [
+        pack(sequences[at : at + per_batch], shapes, coder.eos)
+        for at in range(0, len(sequences), per_batch)
+    ]
