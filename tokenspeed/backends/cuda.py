@@ -33,7 +33,14 @@ from tokenspeed.kernels.gate_up import gate_up
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head, select
 from tokenspeed.kernels.projection import projection
 from tokenspeed.kernels.qkv import qkv
-from tokenspeed.kernels.tile import INTERPRETED, Launch, Matrix, TileConfig, block_rows
+from tokenspeed.kernels.tile import (
+    INTERPRETED,
+    Launch,
+    Matrix,
+    RecordedLaunch,
+    TileConfig,
+    block_rows,
+)
 from tokenspeed.kernels.tuned import tile_config
 
 MAX_NARROW_ROWS = 64  # up to here each row attends in programs of its own
@@ -82,7 +89,7 @@ class CudaBackend:
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self.start_s: dict[str, float] = {}
         if self._on_gpu:
-            self._stream = torch.cuda.Stream()
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._prepare()
 
     def _allocate_for(self, weights: Weights, config: EngineConfig, launch: Launch) -> None:
@@ -261,7 +268,7 @@ class CudaBackend:
 
     def _replay(self, rows: int) -> torch.cuda.Event:
         self._graphs[self._width(rows)].replay()
-        done = torch.cuda.Event()
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
         return done
 
@@ -373,6 +380,16 @@ class CudaBackend:
             inner, layer.down, next_norm, rows, *residual, sums[2 * i + 2],
             **config("down", layer.down),
         )  # fmt: skip
+
+
+def recorded_step(weights: Weights, config: EngineConfig, launch: Launch) -> list[RecordedLaunch]:
+    """Return the launches of steps of every tile height; weights may be on "meta"."""
+    backend = CudaBackend.__new__(CudaBackend)
+    backend._allocate_for(weights, config, launch)
+    recorded: list[RecordedLaunch] = []
+    for width in backend._widths():
+        backend._run(width, replace(launch, recorded=recorded))
+    return recorded
 
 
 def split_tiles(

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Callable
 
 import torch
-import triton
-import triton.language as tl
+
+from tokenspeed.kernels.read import read, read_ref
 
 
 def event_ms(run: Callable[[], object], repeats: int, warmup: int = 3) -> list[float]:
@@ -15,22 +15,14 @@ def event_ms(run: Callable[[], object], repeats: int, warmup: int = 3) -> list[f
     torch.cuda.synchronize()
     pairs = []
     for _ in range(repeats):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         start.record()
         run()
         end.record()
         pairs.append((start, end))
     torch.cuda.synchronize()
     return [start.elapsed_time(end) for start, end in pairs]
-
-
-@triton.jit
-def read_kernel(x_ptr, out_ptr, num_blocks, BLOCK: tl.constexpr, STAGES: tl.constexpr):
-    total = tl.zeros((BLOCK,), tl.int32)
-    at = tl.arange(0, BLOCK)
-    for i in tl.range(tl.program_id(0), num_blocks, tl.num_programs(0), num_stages=STAGES):
-        total += tl.load(x_ptr + i.to(tl.int64) * BLOCK + at)
-    tl.store(out_ptr + tl.program_id(0), tl.sum(total))
 
 
 def read_bandwidth(gib: int = 4, repeats: int = 10) -> float:
@@ -40,7 +32,7 @@ def read_bandwidth(gib: int = 4, repeats: int = 10) -> float:
         RuntimeError: a kernel did not read everything.
     """
     x = torch.randint(-(2**31), 2**31 - 1, (gib << 28,), dtype=torch.int32, device="cuda")
-    want = int(x.sum(dtype=torch.int64)) % 2**32
+    want = read_ref(x)
     processors = torch.cuda.get_device_properties(0).multi_processor_count
     best = 0.0
     for block, warps, per_processor, stages in ((4096, 8, 4, 3), (8192, 8, 4, 1), (4096, 4, 8, 1)):
@@ -49,12 +41,10 @@ def read_bandwidth(gib: int = 4, repeats: int = 10) -> float:
         def run(
             block: int = block, warps: int = warps, stages: int = stages, out: torch.Tensor = out
         ) -> None:
-            read_kernel[(len(out),)](
-                x, out, x.numel() // block, BLOCK=block, STAGES=stages, num_warps=warps
-            )
+            read(x, out, block=block, warps=warps, stages=stages)
 
         seconds = statistics.median(event_ms(run, repeats)) / 1e3
-        if int(out.sum(dtype=torch.int64)) % 2**32 != want:
+        if read_ref(out) != want:
             raise RuntimeError("the read kernel's sum is off")
         best = max(best, x.nbytes / seconds)
     return best

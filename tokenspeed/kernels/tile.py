@@ -200,14 +200,14 @@ def prefetch_weight(w_ptr, col_start, N: tl.constexpr, K: tl.constexpr, FORMAT: 
     LINES: tl.constexpr = BYTES // 128
     row = tl.arange(0, BLOCK_N)[:, None]
     line = tl.arange(0, LINES)[None, :]
+    # Elements of a line of 128 bytes; rows of an int4 panel are interleaved, so that its head
+    # holds the first bytes of all of them.
+    PER_LINE: tl.constexpr = 64 if FORMAT == "bf16" else 128
+    PANEL_BYTES: tl.constexpr = K // _GROUP * _PANEL * _HALF_GROUP
     if FORMAT == "int4":
-        PANEL_BYTES: tl.constexpr = K // _GROUP * _PANEL * _HALF_GROUP
-        # Rows of a panel are interleaved: its head holds the first bytes of all of them.
-        at = (col_start + row) // _PANEL * PANEL_BYTES + ((row % _PANEL) * LINES + line) * 128
-        element: tl.constexpr = 1
+        at = (col_start + row) // _PANEL * PANEL_BYTES + ((row % _PANEL) * LINES + line) * PER_LINE
     else:
-        element: tl.constexpr = 2 if FORMAT == "bf16" else 1
-        at = (col_start + row).to(tl.int64) * K + line * (128 // element)
+        at = (col_start + row).to(tl.int64) * K + line * PER_LINE
     tl.inline_asm_elementwise(
         "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
         "=r,l",

@@ -1,0 +1,518 @@
+"""One run on a lent GPU: check, tune, measure. Writes $OUT/h200.json after every section.
+
+A section that fails is printed with its traceback and skipped; only a wrong result in the first
+one, the check, ends the run, since nothing after it would mean anything.
+
+    PYTHONPATH=. python3 benchmarks/h200.py --seconds 300
+"""
+
+import argparse
+import gc
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+
+from tests.kernels.support import step_ref
+from tokenspeed.backends import NO_DRAFT, Step
+from tokenspeed.backends.cuda import CudaBackend, recorded_step
+from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.bench import tune
+from tokenspeed.bench.gpu import event_ms, read_bandwidth
+from tokenspeed.bench.shapes import SHAPES
+from tokenspeed.config import EngineConfig, ModelConfig
+from tokenspeed.engine import Engine
+from tokenspeed.kernels.compile import Job, jobs
+from tokenspeed.kernels.tile import Launch
+from tokenspeed.kernels.tuned import TUNED
+from tokenspeed.request import Request
+
+BEGAN = time.monotonic()
+OUT = Path(os.environ.get("OUT", "."))
+DATA_SHEET = 4.8e12  # bytes per second, NVIDIA H200
+TARGET = GPUTarget("cuda", 90, 32)
+PROMPT, NEW = 64, 32
+MODELS = [
+    ("llama-3-8b", "bf16"), ("llama-3-8b", "int8"), ("llama-3-8b", "int4"),
+    ("default-38m", "int8"), ("default-38m", "bf16"), ("llama-3.2-1b", "bf16"),
+]  # fmt: skip
+ENGINE = EngineConfig(num_slots=32, max_length=512, max_step_tokens=64)
+VARIANTS = {
+    "plain": Launch(),
+    "pdl": Launch(pdl=True),
+    "pdl+prefetch": Launch(pdl=True, prefetch_bytes=256),
+}
+result: dict[str, Any] = {"rows": [], "failures": []}
+
+
+def say(*words: object) -> None:
+    print(f"[{time.monotonic() - BEGAN:6.1f}s]", *words, flush=True)
+
+
+def save() -> None:
+    (OUT / "h200.json").write_text(json.dumps(result, indent=1, default=str))
+
+
+def section(name: str, run: Callable[[], object], deadline: float) -> bool:
+    """Run one part; report instead of raising. False: it failed or there was no time."""
+    if time.monotonic() - BEGAN > deadline:
+        say("SKIPPED for time:", name)
+        result["failures"].append(f"{name}: no time")
+        return False
+    began = time.monotonic()
+    try:
+        run()
+        say("done:", name, f"{time.monotonic() - began:.1f}s")
+        return True
+    except Exception:
+        say("FAILED:", name)
+        print(traceback.format_exc()[-3000:], flush=True)
+        result["failures"].append(f"{name}: {traceback.format_exc()[-1500:]}")
+        return False
+    finally:
+        gc.collect()
+        torch.cuda.empty_cache()
+        save()
+
+
+def compile_job(job: Job) -> str:
+    try:
+        job.compile(TARGET)
+        return ""
+    except Exception as exc:
+        return f"{job.kernel} {job.label}: {exc!r}"[:600]
+
+
+def backend_jobs(config: ModelConfig, form: str, launch: Launch) -> list[Job]:
+    weights = random_weights(replace(config, num_layers=1), form, "meta")
+    return jobs(recorded_step(weights, ENGINE, launch))
+
+
+def rows(parts: list[tuple[int, int, list[int]]], draft: list[int] | None = None) -> Step:
+    tokens = [t for _, _, ts in parts for t in ts]
+    drafts = draft or [NO_DRAFT] * len(tokens)
+    return Step(
+        np.array(tokens, np.int32),
+        np.array([slot for slot, _, ts in parts for _ in ts], np.int32),
+        np.array([at + i for _, at, ts in parts for i in range(len(ts))], np.int32),
+        np.arange(len(tokens), dtype=np.int32),
+        np.array(drafts, np.int32),
+        np.zeros(len(tokens), np.float32),
+    )
+
+
+def prefill(slot: int, tokens: list[int]) -> Step:
+    step = rows([(slot, 0, tokens)])
+    last = np.array([len(tokens) - 1], np.int32)
+    return replace(
+        step, outputs=last, drafts=np.array([NO_DRAFT], np.int32), biases=np.zeros(1, np.float32)
+    )
+
+
+# ---- the check
+
+
+def check(form: str, launch: Launch) -> None:
+    config = replace(SHAPES["default-38m"], num_layers=4)
+    weights = random_weights(config, form, "cuda", seed=7)
+    engine = EngineConfig(num_slots=8, max_length=512, max_step_tokens=256)
+    began = time.monotonic()
+    backend = CudaBackend(weights, engine, launch=launch)
+    say(form, launch, "start", {k: round(v, 2) for k, v in backend.start_s.items()},
+        f"all {time.monotonic() - began:.1f}s")  # fmt: skip
+    generator = np.random.default_rng(3)
+    tokens = generator.integers(3, config.vocab_size, 200).tolist()
+    exact = step_ref(weights, tokens, torch.float32).double().cpu().numpy()
+    own = step_ref(weights, tokens, torch.bfloat16).double().cpu().numpy()
+    whole = backend.logits(rows([(0, 0, tokens)]))  # 200 rows: blocked attention
+    parts = [backend.logits(rows([(1, i, tokens[i : i + 64])])) for i in range(0, 192, 64)]
+    parts.append(backend.logits(rows([(1, 192, tokens[192:])])))
+    by_64 = np.concatenate(parts)
+    by_32 = np.concatenate(
+        [backend.logits(rows([(2, i, tokens[i : i + 32])])) for i in range(0, 192, 32)]
+    )
+    backend.copy_slot(2, 3, 120)
+    ones = np.concatenate(
+        [backend.logits(rows([(3, i, tokens[i : i + 1])])) for i in range(120, 200)]
+    )
+    checks = {
+        "error": float(np.abs(whole - exact).max()),
+        "torch_error": float(np.abs(own - exact).max()),
+        "norm_error": float(np.linalg.norm(whole - exact) / np.linalg.norm(exact)),
+        "equal_64_256": bool(np.array_equal(by_64, whole)),
+        "equal_32_256": bool(np.array_equal(by_32, whole[:192])),
+        "equal_1_256": bool(np.array_equal(ones, whole[120:])),
+        "equal_1_64": bool(np.array_equal(ones, by_64[120:])),
+    }
+    # steps: greedy decoding with and without launch-ahead, graphs against eager logits
+    first = backend.step(prefill(4, tokens[:64]))
+    sequence = [*tokens[:64], int(first[0])]
+    for _ in range(40):
+        sequence.append(int(backend.step(rows([(4, len(sequence) - 1, sequence[-1:])]))[0]))
+    backend._ahead = None
+    eager = backend.logits(rows([(5, 0, sequence[:-1])]))[63:].argmax(-1).tolist()
+    checks["decode_equals_eager"] = sequence[64:] == eager
+    drafted = backend.step(rows([(6, 0, sequence[:-1])]))[63:].tolist()
+    checks["verify_equals_decode"] = sequence[64:] == drafted
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_stats()["allocation.all.allocated"]
+    backend.step(rows([(6, 10, sequence[10:20]), (5, 3, sequence[3:9])]))
+    backend.step(rows([(6, 20, sequence[20:21])]))
+    after = torch.cuda.memory_stats()["allocation.all.allocated"]
+    checks["allocations_in_steps"] = after - before
+    say("CHECK", form, "pdl" if launch.pdl else "", checks)
+    result.setdefault("checks", {})[f"{form}{' pdl' if launch.pdl else ''}"] = checks
+    backend.close()
+    good = checks["error"] <= 2 * checks["torch_error"] + 1e-5
+    if not (good and checks["decode_equals_eager"] and checks["verify_equals_decode"]):
+        raise AssertionError(f"{form}: {checks}")
+
+
+# ---- tuning
+
+
+def tune_model(shape: str, form: str, block_ms: tuple[int, ...]) -> None:
+    config = SHAPES[shape]
+    for kernel in tune.KERNELS:
+        n, k = tune.matrix_shape(config, kernel)
+        one = replace(
+            config, num_layers=1, vocab_size=config.vocab_size if kernel == "head" else 64
+        )
+        weights = random_weights(replace(one, tie_word_embeddings=True), form, "cuda")
+        layer = weights.layers[0]
+        matrix = {
+            "qkv": layer.qkv, "out": layer.out, "gate_up": layer.gate_up, "down": layer.down,
+            "head": weights.head,
+        }[kernel]  # fmt: skip
+        matrices = tune.copies(matrix)
+        for block_m in block_ms:
+            bench = tune.Bench(kernel, matrices, config, 1 if block_m == 16 else block_m)
+            times = {}
+            for tile in tune.candidates(kernel, form, k, block_m):
+                try:
+                    times[tile] = bench.microseconds(block_m, tile)
+                except Exception as exc:
+                    say("tile failed", kernel, form, tile, repr(exc)[:200])
+            best = min(times, key=lambda t: times[t])
+            TUNED[(kernel, form, n, k, block_m)] = best
+            floor = matrix.nbytes / result["read_bytes_per_s"] * 1e6
+            say(f"{shape} {form} {kernel} {n}x{k} m{block_m}: {times[best]:.1f} us, "
+                f"floor {floor:.1f} ({floor / times[best]:.0%}) {tuple(asdict(best).values())}; worst "
+                f"{max(times.values()):.1f}")  # fmt: skip
+            result.setdefault("tuning", []).append({
+                "shape": shape, "dtype": form, "kernel": kernel, "n": n, "k": k,
+                "block_m": block_m, "best": tuple(asdict(best).values()),
+                "us": times[best], "floor_us": floor,
+                "all": [(*asdict(t).values(), round(us, 2)) for t, us in times.items()],
+            })  # fmt: skip
+        del matrices, weights, layer, matrix
+
+
+# ---- measuring
+
+
+def percentile(values: list[float], q: float) -> float:
+    return float(np.percentile(values, q))
+
+
+def decode_ms(backend: CudaBackend, streams: int) -> tuple[list[float], list[float]]:
+    """First-token times and times between tokens, as the host sees them."""
+    generator = np.random.default_rng(1)
+    firsts, gaps = [], []
+    for _ in range(4):
+        last, prompts = [], []
+        for slot in range(streams):
+            prompt = generator.integers(3, backend.config.vocab_size, PROMPT).tolist()
+            began = time.perf_counter()
+            token = backend.step(prefill(slot, prompt))[0]
+            firsts.append((time.perf_counter() - began) * 1e3)
+            last.append(int(token))
+            prompts.append(prompt)
+        for i in range(NEW - 1):
+            began = time.perf_counter()
+            chosen = backend.step(rows([(s, PROMPT + i, [last[s]]) for s in range(streams)]))
+            if i:
+                gaps.append((time.perf_counter() - began) * 1e3)
+            last = chosen.tolist()
+    return firsts, gaps
+
+
+def widths_ms(backend: CudaBackend, widths: list[int]) -> dict[int, float]:
+    """Time one step on the device: rows of one slot from position 64 on (verification)."""
+    backend.step(prefill(0, list(range(3, 3 + PROMPT))))
+    backend._ahead = None
+    found = {}
+    for width in widths:
+        step = rows([(0, PROMPT, [7] * width)])
+        with torch.cuda.stream(backend._stream):
+
+            def run(step: Step = step, width: int = width) -> None:
+                backend._upload(step)
+                backend._graphs[backend._width(width)].replay()
+
+            found[width] = statistics.median(event_ms(run, 15))
+    return found
+
+
+def update_ms(backend: CudaBackend) -> dict[str, float]:
+    """A grown source: warm slot, 4 new tokens, 24 draft tokens of which 20 hold, 6 decoded."""
+    engine = Engine(backend, eos_token_ids=())
+    generator = np.random.default_rng(2)
+    times, completion = [], None
+    for i in range(12):
+        source = tuple(generator.integers(3, backend.config.vocab_size, PROMPT + 4).tolist())
+        # What will come out, from another request, so that the draft can be made to hold.
+        (known,) = engine.run([Request(source, max_new_tokens=27)])
+        engine.run([Request(source[:PROMPT], max_new_tokens=4, key=i)])
+        wrong = tuple((t + 1) % backend.config.vocab_size for t in known.tokens[20:24])
+        draft = known.tokens[:20] + wrong
+        began = time.perf_counter()
+        (completion,) = engine.run([Request(source, draft=draft, max_new_tokens=27, key=i)])
+        times.append((time.perf_counter() - began) * 1e3)
+        assert completion.tokens == known.tokens, "the draft changed the output"
+    assert completion is not None
+    engine.close()  # and the backend with it
+    return {
+        "update_ms_p50": statistics.median(times), "update_ms_max": max(times),
+        "steps": completion.steps, "accepted": completion.accepted, "reused": completion.reused,
+    }  # fmt: skip
+
+
+def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
+    config = SHAPES[shape]
+    began = time.monotonic()
+    weights = random_weights(config, form, "cuda")
+    torch.cuda.synchronize()
+    weights_s = time.monotonic() - began
+    times: dict[str, dict[int, float]] = {}
+    for name, launch in VARIANTS.items():
+        if quick and name != "plain":
+            continue
+        began = time.monotonic()
+        try:
+            backend = CudaBackend(weights, ENGINE, launch=launch)
+        except Exception as exc:
+            say("VARIANT FAILED", shape, form, name, repr(exc)[:800])
+            continue
+        start = time.monotonic() - began
+        widths = [1, 2, 4, 8, 16, 32, 64] if name == "plain" else [1, 32]
+        times[name] = widths_ms(backend, widths)
+        say(f"{shape} {form} {tuned} {name}: start {start:.1f}s; ms by width",
+            {w: round(t, 4) for w, t in times[name].items()})  # fmt: skip
+        if name == "plain":
+            plain_start = start
+        del backend
+        gc.collect()
+    best = min(times, key=lambda name: times[name][1])
+    began = time.monotonic()
+    backend = CudaBackend(weights, ENGINE, launch=VARIANTS[best])
+    start = time.monotonic() - began
+    seconds = times[best][1] / 1e3
+    share = weights.step_bytes / seconds / result["read_bytes_per_s"]
+    for streams in (1,) if quick else (1, 2, 4, 8, 16):
+        firsts, gaps = decode_ms(backend, streams)
+        row = {
+            "engine": "tokenspeed", "shape": shape, "dtype": form, "streams": streams,
+            "prompt_tokens": PROMPT, "new_tokens": NEW,
+            "first_token_ms_p50": percentile(firsts, 50), "first_token_ms_p95": percentile(firsts, 95),
+            "inter_token_ms_p50": percentile(gaps, 50), "inter_token_ms_p95": percentile(gaps, 95),
+            "inter_token_ms_p99": percentile(gaps, 99),
+            "bandwidth_share": weights.step_bytes / (percentile(gaps, 50) / 1e3)
+            / result["read_bytes_per_s"],
+            "data_sheet_share": weights.step_bytes / (percentile(gaps, 50) / 1e3) / DATA_SHEET,
+            "memory_mib": sum(backend.memory_bytes.values()) / 2**20,
+            "start_s": start, "weights_s": weights_s, "launch": best, "tiles": tuned,
+        }  # fmt: skip
+        if streams == 1:
+            row |= {
+                "device_ms_by_width": times, "device_bandwidth_share": share,
+                "weight_bytes": weights.step_bytes, "start_cold_plain_s": plain_start,
+            }  # fmt: skip
+        result["rows"].append(row)
+        say(f"{shape} {form} {tuned} streams {streams} [{best}]: first {row['first_token_ms_p50']:.2f} "
+            f"ms, token p50 {row['inter_token_ms_p50']:.4f} p95 {row['inter_token_ms_p95']:.4f} ms, "
+            f"share {row['bandwidth_share']:.0%}, device {times[best][1]:.4f} ms")  # fmt: skip
+        save()
+    if not quick:
+        update = update_ms(backend)
+        result["rows"].append({"engine": "tokenspeed", "shape": shape, "dtype": form, **update})
+        say(f"{shape} {form} update", update)
+    del backend
+    gc.collect()
+
+
+def transformers_graph(shape: str) -> None:
+    """The peer with a static cache and its decode step in a CUDA graph."""
+    import transformers
+
+    config = SHAPES[shape]
+    theirs = transformers.LlamaConfig(
+        vocab_size=config.vocab_size, hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size, num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads, num_key_value_heads=config.num_kv_heads,
+        head_dim=config.head_dim, max_position_embeddings=2048, rms_norm_eps=config.rms_norm_eps,
+        tie_word_embeddings=config.tie_word_embeddings,
+    )  # fmt: skip
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device("cuda"), torch.inference_mode():
+        model = transformers.LlamaForCausalLM(theirs).eval()
+        torch.set_default_dtype(torch.float32)
+        cache = transformers.StaticCache(config=theirs, max_cache_len=128)
+        prompt = torch.randint(3, config.vocab_size, (1, PROMPT))
+        firsts = []
+        for _ in range(6):
+            cache.reset()
+            began = time.perf_counter()
+            out = model(prompt, past_key_values=cache, cache_position=torch.arange(PROMPT))
+            token = out.logits[:, -1:].argmax(-1)
+            token.item()
+            firsts.append((time.perf_counter() - began) * 1e3)
+        at = torch.tensor([PROMPT])
+
+        def step() -> None:
+            out = model(token, past_key_values=cache, cache_position=at)
+            token.copy_(out.logits[:, -1:].argmax(-1))
+            at.add_(1)
+
+        side = torch.cuda.Stream()
+        with torch.cuda.stream(side):
+            step()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        gaps = []
+        for _ in range(3):
+            at.fill_(PROMPT)
+            for _ in range(NEW - 1):
+                began = time.perf_counter()
+                graph.replay()
+                token.item()
+                gaps.append((time.perf_counter() - began) * 1e3)
+    row = {
+        "engine": f"transformers {transformers.__version__} (static cache, CUDA graph)",
+        "shape": shape, "dtype": "bf16", "streams": 1, "prompt_tokens": PROMPT, "new_tokens": NEW,
+        "first_token_ms_p50": percentile(firsts[1:], 50),
+        "inter_token_ms_p50": percentile(gaps, 50), "inter_token_ms_p95": percentile(gaps, 95),
+        "memory_mib": torch.cuda.memory_allocated() / 2**20,
+    }  # fmt: skip
+    result["rows"].append(row)
+    say(row)
+
+
+def start_times(shape: str, form: str) -> None:
+    """Start in processes of their own: with an empty kernel cache, then with the filled one."""
+    code = (
+        "import time,torch\n"
+        "from tokenspeed.backends.cuda import CudaBackend, recorded_step\n"
+        "from tokenspeed.backends.cuda_weights import random_weights\n"
+        "from tokenspeed.bench.shapes import SHAPES\n"
+        "from tokenspeed.config import EngineConfig\n"
+        f"w=random_weights(SHAPES['{shape}'],'{form}','cuda');torch.cuda.synchronize()\n"
+        "t=time.perf_counter();b=CudaBackend(w,EngineConfig(16,512,256))\n"
+        "print('START',round(time.perf_counter()-t,2),b.start_s,b.memory_bytes)\n"
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("cold", "warm"):
+            env = {**os.environ, "TRITON_CACHE_DIR": cache}
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=150
+            )
+            line = [x for x in done.stdout.splitlines() if x.startswith("START")]
+            say("start", shape, form, name, line, done.stderr[-300:] if not line else "")
+            result.setdefault("starts", []).append(f"{shape} {form} {name}: {line}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--check-pdl", action="store_true", help="the check with it, alone")
+    options = parser.parse_args()
+    limit = options.seconds
+    if options.check_pdl:
+        check("bf16", Launch(pdl=True))
+        check("int4", Launch(pdl=True, prefetch_bytes=256))
+        return
+    # Workers are forked before CUDA is touched; they compile while the GPU measures.
+    pool = ProcessPoolExecutor(14, mp_context=multiprocessing.get_context("fork"))
+    futures: list[Future[str]] = []
+    for shape, form in MODELS:
+        config = SHAPES[shape]
+        for launch in (Launch(),):
+            for job in backend_jobs(config, form, launch):
+                futures.append(pool.submit(compile_job, job))
+    for shape, form in MODELS:
+        heights = (16, 32) if shape == "llama-3-8b" else (16,)
+        for job in tune.tuning_jobs(SHAPES[shape], form, heights):
+            futures.append(pool.submit(compile_job, job))
+    say(len(futures), "kernels to compile")
+    result.update(
+        machine=torch.cuda.get_device_name(0), python=platform.python_version(),
+        versions={"torch": torch.__version__, "triton": triton.__version__},
+        date=time.strftime("%Y-%m-%d"), command=" ".join(["python3", *sys.argv]),
+    )  # fmt: skip
+
+    def ceiling() -> None:
+        result["read_bytes_per_s"] = read_bandwidth()
+        say(f"read bandwidth {result['read_bytes_per_s'] / 1e12:.3f} TB/s")
+
+    section("ceiling", ceiling, limit)
+    good = section("check bf16", lambda: check("bf16", Launch()), limit)
+    if not good:
+        pool.shutdown(cancel_futures=True)
+        return
+    # In a process of its own: should it hang or crash, everything else goes on without it.
+    alone = subprocess.Popen([sys.executable, __file__, "--check-pdl"])
+    for form in ("int8", "int4", "fp8"):
+        section(f"check {form}", lambda form=form: check(form, Launch()), limit)
+
+    def compiled() -> None:
+        problems = [problem for future in futures if (problem := future.result())]
+        say(len(problems), "kernels do not compile", problems[:3])
+
+    section("compile", compiled, limit)
+
+    def pdl_is_right() -> None:
+        try:
+            code = alone.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            alone.kill()
+            code = -1
+        if code:
+            for name in ("pdl", "pdl+prefetch"):
+                VARIANTS.pop(name)
+            raise AssertionError(
+                f"programmatic dependent launch is left out, its check gave {code}"
+            )
+
+    section("check pdl", pdl_is_right, limit)
+    pool.shutdown()
+    section("first look 8b", lambda: measure("llama-3-8b", "bf16", "default", quick=True), limit)
+    for shape, form in MODELS:
+        heights = (16, 32) if shape == "llama-3-8b" else (16,)
+        section(f"tune {shape} {form}", lambda: tune_model(shape, form, heights), limit - 20)  # noqa: B023
+        section(f"measure {shape} {form}", lambda: measure(shape, form, "tuned"), limit)  # noqa: B023
+    for shape in ("llama-3-8b", "llama-3.2-1b", "default-38m"):
+        section(f"transformers {shape}", lambda: transformers_graph(shape), limit - 20)  # noqa: B023
+    section("start 8b", lambda: start_times("llama-3-8b", "bf16"), limit - 60)
+    say("failures:", [f[:100] for f in result["failures"]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Compile every kernel in use for GPUs that are not here, and show what each one takes.
+
+    python -m tokenspeed.bench.compiled [--targets sm_80,sm_90,sm_100,gfx942]
+
+Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
+rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
+kernel that does not compile.
+"""
+
+import argparse
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+
+from tokenspeed.backends.cuda import recorded_step
+from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.bench.shapes import SHAPES
+from tokenspeed.config import EngineConfig
+from tokenspeed.kernels.compile import Job, jobs
+from tokenspeed.kernels.tile import Launch
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+IN_USE = [
+    ("llama-3-8b", "bf16"), ("llama-3-8b", "int8"), ("llama-3-8b", "int4"),
+    ("llama-3.2-1b", "bf16"), ("default-38m", "int8"), ("default-38m", "fp8"),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one kernel takes on one GPU.
+
+    Attributes:
+        registers: of a thread. shared_bytes: of a program. spill_bytes: of a thread.
+        problem: why it did not compile, or "".
+    """
+
+    target: str
+    job: Job
+    registers: int = 0
+    shared_bytes: int = 0
+    spill_bytes: int = 0
+    problem: str = ""
+
+    @property
+    def is_decode(self) -> bool:
+        return dict(self.job.constants).get("BLOCK_M", 16) == 16
+
+    @property
+    def fails(self) -> bool:
+        return bool(self.problem) or (self.is_decode and self.spill_bytes > 0)
+
+
+def jobs_in_use(target: str) -> Iterator[Job]:
+    """Yield every kernel that a start of one of IN_USE compiles, for one target."""
+    launch = Launch(fast_unpack=target.startswith("sm"))
+    for shape, form in IN_USE:
+        if form == "fp8" and target not in ("sm_90", "sm_100"):
+            continue  # refused at start there: see check_device
+        weights = random_weights(replace(SHAPES[shape], num_layers=1), form, "meta")
+        yield from jobs(recorded_step(weights, EngineConfig(), launch))
+
+
+def examine(target: str, job: Job) -> Report:
+    """Compile one kernel and read its binary's needs."""
+    try:
+        compiled = job.compile(TARGETS[target])
+    except Exception as exc:  # whatever Triton raises: it is reported, and the check fails
+        return Report(target, job, problem=repr(exc)[:300])
+    shared = compiled.metadata.shared
+    if target.startswith("gfx"):
+        text = compiled.asm["amdgcn"]
+        return Report(
+            target, job, _number(text, r"\.vgpr_count:\s+(\d+)"), shared,
+            4 * _number(text, r"\.vgpr_spill_count:\s+(\d+)"),
+        )  # fmt: skip
+    usage = _resource_usage(compiled.asm["cubin"])
+    return Report(target, job, _number(usage, r"REG:(\d+)"), shared, _number(usage, r"STACK:(\d+)"))
+
+
+def _number(text: str, pattern: str) -> int:
+    found = re.search(pattern, text)
+    if found is None:
+        raise ValueError(f"{pattern} is not in the compiler's report")
+    return int(found[1])
+
+
+def _resource_usage(cubin: bytes) -> str:
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        asked = [str(tool), "--dump-resource-usage", file.name]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+
+def _table(reports: list[Report]) -> Iterator[str]:
+    yield "| GPU | kernel | configuration | registers | shared KiB | spilled bytes |"
+    yield "|---|---|---|---|---|---|"
+    for r in reports:
+        shared = f"{r.shared_bytes / 1024:.1f}"
+        yield (
+            f"| {r.target} | {r.job.kernel} | {r.job.label} | {r.registers} | {shared} | "
+            f"{r.problem or r.spill_bytes} |"
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; return 1 if a kernel does not compile or a decode kernel spills."""
+    parser = argparse.ArgumentParser(prog="tokenspeed.bench.compiled")
+    parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    options = parser.parse_args(arguments)
+    work: dict[tuple[str, Job], Any] = {}
+    for target in options.targets.split(","):
+        work |= dict.fromkeys((target, job) for job in jobs_in_use(target))
+    # Not forked: torch's threads may hold a lock that a forked child would wait for.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+        reports = list(pool.map(examine, *zip(*work, strict=True)))
+    sys.stdout.write("\n".join(_table(reports)) + "\n")
+    failed = [r for r in reports if r.fails]
+    sys.stdout.write(f"{len(reports)} kernels, {len(failed)} fail\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
