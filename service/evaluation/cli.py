@@ -54,6 +54,9 @@ def _add_streaming(commands: Any) -> None:
     parser.add_argument("--device", choices=["auto", *BACKENDS], default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     parser.add_argument(
+        "--keep", action="store_true", help="keep the rows of other policies that FILE has"
+    )
+    parser.add_argument(
         "--plot", type=Path, metavar="FILE.svg", help="plot the first set and trace"
     )
     parser.add_argument("--logs", type=Path, metavar="DIR", help="write SimulEval's instance logs")

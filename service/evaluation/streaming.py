@@ -59,13 +59,41 @@ def compare(options: argparse.Namespace) -> list[Row]:
             "load_before": round(load, 2),
             "seconds": round(time.perf_counter() - started, 1),
         }
-        text = json.dumps({"about": about, "rows": rows}, indent=1, ensure_ascii=False)
-        options.json.write_text(text + "\n", encoding="utf-8")
+        rows = save(options.json, about, rows, keep=options.keep)
     if options.plot:
         first = (rows[0]["set"], rows[0]["trace"])
         chosen = [row for row in rows if (row["set"], row["trace"]) == first]
         options.plot.write_text(plot(chosen), encoding="utf-8")
     return rows
+
+
+def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) -> list[Row]:
+    """Write runs and rows as JSON; return all rows.
+
+    Args:
+        keep: whether what the file has stays; new rows take the place of old ones for the same
+            set, trace and policy.
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def place(row: Row) -> tuple[Any, ...]:
+        return row["set"], row["trace"], row["policy"]
+
+    old: dict[str, Any] = {"runs": [], "rows": []}
+    if keep and path.is_file():
+        old = json.loads(path.read_text(encoding="utf-8"))
+    found = {place(row): row for row in (*old["rows"], *rows)}
+    sets = list(dict.fromkeys((row["set"], row["trace"]) for row in found.values()))
+    policies = list(POLICIES)
+    merged = sorted(
+        found.values(),
+        key=lambda row: (sets.index((row["set"], row["trace"])), policies.index(row["policy"])),
+    )
+    result = {"runs": [*old["runs"], about], "rows": merged}
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return merged
 
 
 @dataclass(frozen=True, slots=True)
