@@ -21,7 +21,8 @@ from service.limits import Bucket
 from service.logs import text_data
 from service.metrics import Metrics
 from service.outbox import Outbox
-from service.session import Action, Close, ModelInfo, Send, Session, Start, Stop
+from service.session import Action, Close, Send, Session, Start, Stop
+from service.settings import ModelInfo
 from service.stream import Job
 from service.translator import Running, Translator
 

@@ -6,29 +6,27 @@ time, in seconds on one monotonic clock, and returns what is to be done.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from service import protocol
 from service.errors import ProtocolError
 from service.limits import Bucket, Limits
-from service.policy import PRESETS, Preset, TokenText
+from service.policy import TokenText
 from service.protocol import (
     Error,
     FinalStats,
     ServerEvent,
-    SessionParams,
-    SourceParams,
     Timing,
 )
 from service.segment import Segment
 from service.segmenter import cut_at
+from service.settings import MAX_CONTEXT, ModelInfo, Settings
 from service.stream import ContextPair, Job, TargetStream
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 NOTICE_INTERVAL_S: Final = 1.0
 MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments that are remembered
-MAX_CONTEXT: Final = 2  # earlier sentence pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +63,6 @@ Action = Send | Start | Stop | Close
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What the session must know of the model."""
-
-    name: str
-    languages: tuple[protocol.LanguageInfo, ...]
-    default_context: int = 0
-
-    def translates(self, source: str | None, target: str) -> bool:
-        """Whether the model knows the pair; None is a source that is not known."""
-        return any(target in info.targets for info in self.languages if source in (None, info.code))
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a job ended.
 
@@ -102,21 +87,6 @@ class Counters:
     coalesced: int = 0
     repeated_commits: int = 0
     errors: int = 0
-
-
-@dataclass(slots=True)
-class _Settings:
-    source: str | None = None
-    targets: tuple[str, ...] = ()
-    mode: protocol.Mode = "captions"
-    stability: protocol.Stability = "balanced"
-    context: int = 0
-    partials: bool = True
-    timing: bool = False
-
-    @property
-    def preset(self) -> Preset:
-        return PRESETS["append_only" if self.mode == "append_only" else self.stability]
 
 
 @dataclass(slots=True)
@@ -151,7 +121,7 @@ class Session:
         self._limits = limits
         self._token_text = token_text
         self._started = self._last_frame = now
-        self._settings = _Settings(context=model.default_context)
+        self._settings = Settings(context=model.default_context)
         self._open: dict[str, _Open] = {}  # by wire id
         self._names: dict[str, str] = {}  # client's id -> wire id of the part that is open
         self._closed: OrderedDict[str, int] = OrderedDict()  # client's id -> last rev
@@ -279,7 +249,7 @@ class Session:
     # ---- handlers of client events ----
 
     def _on_session_update(self, event: protocol.SessionUpdate, now: float) -> list[Action]:
-        settings = self._merge(event.session)
+        settings = self._settings.merged(event.session, self._model, self._limits.targets)
         is_other_source = settings.source != self._settings.source
         self._settings = settings
         actions: list[Action] = []
@@ -292,7 +262,11 @@ class Session:
         if is_other_source:
             for pairs in self._context.values():
                 pairs.clear()
-        return [Send(protocol.SessionUpdated(self._applied())), *actions, *self._finish(now)]
+        return [
+            Send(protocol.SessionUpdated(self._settings.applied())),
+            *actions,
+            *self._finish(now),
+        ]
 
     def _on_source_update(self, event: protocol.SourceUpdate, now: float) -> list[Action]:
         if self._is_stale(event.segment_id, event.rev):
@@ -374,55 +348,7 @@ class Session:
         protocol.SessionClose: _on_session_close,
     }
 
-    # ---- settings ----
-
-    def _merge(self, params: SessionParams) -> _Settings:
-        """Return the settings with an update applied, or refuse all of it."""
-        settings = replace(self._settings)
-        if params.source is not None:
-            settings.source = _language(params.source.language)
-        if params.targets is not None:
-            settings.targets = tuple(
-                dict.fromkeys(_language(target.language) or "auto" for target in params.targets)
-            )
-            if len(settings.targets) > self._limits.targets:
-                raise ProtocolError(
-                    "invalid_event",
-                    f"has {len(settings.targets)} languages, at most {self._limits.targets}",
-                    "session.targets",
-                )
-        if params.context is not None:
-            if params.context > MAX_CONTEXT:
-                raise ProtocolError(
-                    "invalid_event",
-                    f"is {params.context}, expected 0 to {MAX_CONTEXT}",
-                    "session.context",
-                )
-            settings.context = params.context
-        for name in ("mode", "stability", "partials", "timing"):
-            value = getattr(params, name)
-            if value is not None:
-                setattr(settings, name, value)
-        self._check_pairs(settings, params)
-        return settings
-
-    def _check_pairs(self, settings: _Settings, params: SessionParams) -> None:
-        known = {info.code for info in self._model.languages}
-        if settings.source is not None and settings.source not in known:
-            raise ProtocolError(
-                "unsupported_language",
-                f"{settings.source!r} is not among {', '.join(sorted(known))}",
-                "session.source.language",
-            )
-        for i, target in enumerate(settings.targets):
-            if not self._model.translates(settings.source, target):
-                raise ProtocolError(
-                    "unsupported_language",
-                    f"{settings.source or 'auto'} to {target} is not supported",
-                    "session.source.language"
-                    if params.targets is None
-                    else f"session.targets[{i}].language",
-                )
+    # ---- segments ----
 
     def _resettle(self, found: _Open, is_other_source: bool) -> list[Action]:
         """Stop the languages of a segment that are not wanted any more, or not like that."""
@@ -442,23 +368,6 @@ class Session:
                 found.parked[target] = stream
         self._forget_if_done(found)
         return actions
-
-    def _applied(self) -> SessionParams:
-        settings = self._settings
-        return SessionParams(
-            source=SourceParams(settings.source or "auto"),
-            targets=tuple(protocol.TargetParams(target) for target in settings.targets),
-            mode=settings.mode,
-            stability=settings.stability,
-            context=settings.context,
-            # Not applied yet, whatever was asked for: the client can see that.
-            glossary=(),
-            do_not_translate=(),
-            partials=settings.partials,
-            timing=settings.timing,
-        )
-
-    # ---- segments ----
 
     def _implicit_name(self) -> str:
         return f"auto-{self._implicit + 1}"
@@ -689,12 +598,6 @@ class Session:
             self._source_chars, self._target_tokens, round(now - self._started, 3)
         )
         return [Send(protocol.SessionClosed(close.reason, usage)), close]
-
-
-def _language(code: str | None) -> str | None:
-    """`en-US` -> `en`; `auto` -> None."""
-    primary = (code or "auto").replace("_", "-").split("-")[0].lower()
-    return None if primary == "auto" else primary
 
 
 def events_of(actions: Iterable[Action]) -> list[ServerEvent]:

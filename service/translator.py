@@ -10,7 +10,8 @@ from typing import Final, Protocol
 from service.errors import TranslationFailed
 from service.protocol import LanguageInfo, Timing
 from service.segmenter import split
-from service.session import ModelInfo, Outcome
+from service.session import Outcome
+from service.settings import ModelInfo
 from service.stream import Job
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.prompt import LANGUAGE_NAMES, PromptFormat

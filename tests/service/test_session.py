@@ -13,13 +13,13 @@ from service.outbox import Outbox
 from service.session import (
     Action,
     Close,
-    ModelInfo,
     Outcome,
     Session,
     Start,
     Stop,
     events_of,
 )
+from service.settings import ModelInfo
 from service.stream import Job
 from tests.service.fakes import LANGUAGES, ids, token_text
 from tests.service.wire import check_frame
