@@ -20,6 +20,13 @@ ISA_FLAGS = {
         *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
         "-mprefer-vector-width=512",
     ],
+    "neon": ["-march=armv8.2-a+dotprod"],
+}
+ISAS = {
+    "x86_64": ("avx2", "avx512"),
+    "amd64": ("avx2", "avx512"),
+    "aarch64": ("neon",),
+    "arm64": ("neon",),
 }
 
 
@@ -27,9 +34,8 @@ class BuildNative(build_ext):
     """Compiles the kernels once for each instruction set that is chosen from at run time."""
 
     def build_extension(self, ext: Extension) -> None:
-        x86 = platform.machine().lower() in ("x86_64", "amd64")
         objects = []
-        for isa in ("plain", "avx2", "avx512") if x86 else ("plain",):
+        for isa in ("plain", *ISAS.get(platform.machine().lower(), ())):
             objects += self.compiler.compile(
                 [str(NATIVE / "kernels.cpp")],
                 output_dir=f"{self.build_temp}/{isa}",

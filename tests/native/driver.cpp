@@ -9,7 +9,7 @@ namespace tokenspeed {
 class Model;
 struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
-  int32_t num_slots, max_length, max_rows, num_threads, tied;
+  int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
 };
 }  // namespace tokenspeed
@@ -31,7 +31,7 @@ void tokenspeed_copy_slot(Model*, int, int, int);
 
 int main(int argc, char** argv) {
   // head_dim 12 and the other sizes are no multiples of a vector.
-  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, argc > 2, 1e-5f};
+  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, argc > 2, 8, 1e-5f};
   Model* model = tokenspeed_create(&shape, argc > 1 ? argv[1] : "");
   if (!model) return 3;
   std::mt19937 random(1);

@@ -25,7 +25,6 @@ from tokenspeed.llama import rope_frequencies
 from tokenspeed.quantize import quantize_int8
 
 NATIVE = Path(__file__).parent.parent / "native"
-_MAX_HEAD_DIM = 256  # what the native attention keeps in registers and on its stack
 
 
 class _Shape(ctypes.Structure):
@@ -47,6 +46,7 @@ class _Shape(ctypes.Structure):
                 "max_rows",
                 "num_threads",
                 "tied",
+                "bits",
             )
         ),
         ("rms_norm_eps", ctypes.c_float),
@@ -73,17 +73,16 @@ class CpuBackend:
         checkpoint: Checkpoint,
         config: EngineConfig,
         *,
+        bits: int = 8,
         threads: int | None = None,
         isa: str = "",
     ) -> None:
+        if bits not in (4, 8):
+            raise ValueError(f"bits is {bits}, expected 4 or 8")
         library = _library()
         if library is None:
             raise BackendUnavailable(f"the CPU backend needs its native library: {_MISSING}")
         model = checkpoint.config
-        if model.head_dim > _MAX_HEAD_DIM:
-            raise BackendUnavailable(
-                f"head_dim is {model.head_dim}, the CPU backend takes at most {_MAX_HEAD_DIM}"
-            )
         self.config = model
         self.num_slots = config.num_slots
         self.max_length = config.max_length
@@ -91,7 +90,7 @@ class CpuBackend:
         self.num_threads = threads or usable_cores()
         self._library = library
         self._model: int | None = library.tokenspeed_create(
-            ctypes.byref(_shape(model, config, self.num_threads)), isa.encode()
+            ctypes.byref(_shape(model, config, self.num_threads, bits)), isa.encode()
         )
         if not self._model:
             raise BackendUnavailable(
@@ -283,7 +282,7 @@ def _library() -> Any:
     return library
 
 
-def _shape(model: ModelConfig, config: EngineConfig, threads: int) -> _Shape:
+def _shape(model: ModelConfig, config: EngineConfig, threads: int, bits: int) -> _Shape:
     return _Shape(
         vocab_size=model.vocab_size,
         hidden_size=model.hidden_size,
@@ -297,6 +296,7 @@ def _shape(model: ModelConfig, config: EngineConfig, threads: int) -> _Shape:
         max_rows=config.max_step_tokens,
         num_threads=threads,
         tied=model.tie_word_embeddings,
+        bits=bits,
         rms_norm_eps=model.rms_norm_eps,
     )
 

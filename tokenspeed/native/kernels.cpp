@@ -1,4 +1,4 @@
-// The kernels of kernels.h for one instruction set: compiled with -DTOKENSPEED_ISA=plain|avx2|avx512
+// The kernels of kernels.h for one instruction set: compiled with -DTOKENSPEED_ISA=plain|avx2|avx512|neon
 // and the matching -m flags. Includes no standard templates, whose inline copies could be shared
 // with code that must run on older processors.
 #include "kernels.h"
@@ -6,42 +6,93 @@
 #define ISA_plain 0
 #define ISA_avx2 1
 #define ISA_avx512 2
+#define ISA_neon 3
 #define CONCAT(a, b) a##b
 #define ISA_NUMBER(name) CONCAT(ISA_, name)
 #define ISA ISA_NUMBER(TOKENSPEED_ISA)
 
-#if ISA != ISA_plain
+#if ISA == ISA_neon
+#include <arm_neon.h>
+#elif ISA != ISA_plain
 #include <immintrin.h>
 #endif
 
 namespace tokenspeed {
 namespace {
 
-// GCC and clang split these vectors into what the instruction set has.
-typedef float Floats __attribute__((vector_size(4 * kLanes)));
-typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
-typedef float LooseFloats __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+constexpr int kAhead = 4096;  // bytes of weights asked for before they are needed
 
-inline Floats load(const float* p) { return *reinterpret_cast<const LooseFloats*>(p); }
-inline void store(float* p, Floats v) { *reinterpret_cast<LooseFloats*>(p) = v; }
-inline Floats splat(float x) { return x - Floats{}; }
-inline Floats max(Floats a, Floats b) { return a > b ? a : b; }
-inline Floats min(Floats a, Floats b) { return a < b ? a : b; }
+// Sixteen floats as the vectors that the instruction set has: left to itself, GCC 12 takes a vector
+// that is too wide through memory.
+constexpr int kWidth = ISA == ISA_avx512 ? 16 : ISA == ISA_avx2 ? 8 : 4, kParts = kLanes / kWidth;
+typedef float Float __attribute__((vector_size(4 * kWidth)));
+typedef int32_t Int __attribute__((vector_size(4 * kWidth)));
+typedef float LooseFloat __attribute__((vector_size(4 * kWidth), aligned(4), may_alias));
 
-inline float sum(Floats v) {
+struct Floats {
+  Float part[kParts];
+  float operator[](int i) const { return part[i / kWidth][i % kWidth]; }
+  void set(int i, float value) { part[i / kWidth][i % kWidth] = value; }
+};
+struct Ints {
+  Int part[kParts];
+};
+
+template <class Function>
+inline Floats each(Function&& function) {
+  Floats out;
+  for (int i = 0; i < kParts; i++) out.part[i] = function(i);
+  return out;
+}
+
+inline Floats load(const float* p) {
+  return each([&](int i) -> Float { return *reinterpret_cast<const LooseFloat*>(p + i * kWidth); });
+}
+inline void store(float* p, const Floats& v) {
+  for (int i = 0; i < kParts; i++) *reinterpret_cast<LooseFloat*>(p + i * kWidth) = v.part[i];
+}
+inline Floats splat(float x) {
+  return each([&](int) -> Float { return x - Float{}; });
+}
+#define ELEMENTWISE(op)                                                         \
+  inline Floats operator op(const Floats& a, const Floats& b) {                 \
+    return each([&](int i) -> Float { return a.part[i] op b.part[i]; });        \
+  }                                                                             \
+  inline Floats operator op(const Floats& a, float b) { return a op splat(b); } \
+  inline Floats& operator op##=(Floats& a, const Floats& b) { return a = a op b; }
+ELEMENTWISE(+)
+ELEMENTWISE(-)
+ELEMENTWISE(*)
+ELEMENTWISE(/)
+inline Floats operator-(const Floats& a) {
+  return each([&](int i) -> Float { return -a.part[i]; });
+}
+inline Floats max(const Floats& a, const Floats& b) {
+  return each([&](int i) -> Float { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; });
+}
+inline Floats min(const Floats& a, const Floats& b) {
+  return each([&](int i) -> Float { return a.part[i] < b.part[i] ? a.part[i] : b.part[i]; });
+}
+inline Floats floats(const Ints& v) {
+  return each([&](int i) -> Float { return __builtin_convertvector(v.part[i], Float); });
+}
+
+inline float sum(const Floats& v) {
   float a[8], b[4];
   for (int i = 0; i < 8; i++) a[i] = v[i] + v[i + 8];
   for (int i = 0; i < 4; i++) b[i] = a[i] + a[i + 4];
   return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
-inline float largest(Floats v) {
-  float m = v[0];
-  for (int i = 1; i < kLanes; i++) m = v[i] > m ? v[i] : m;
-  return m;
+inline float largest(const Floats& v) {
+  float a[kLanes];
+  store(a, v);
+  for (int half = kLanes / 2; half; half /= 2)
+    for (int i = 0; i < half; i++) a[i] = a[i] > a[i + half] ? a[i] : a[i + half];
+  return a[0];
 }
 
-inline Floats round_even(Floats x) {
+inline Floats round_even(const Floats& x) {
   const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it leaves no room for a fraction
   return (x + magic) - magic;
 }
@@ -60,137 +111,241 @@ inline Floats exp(Floats x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  const Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
-  return p * reinterpret_cast<const Floats&>(power);
+  return each([&](int i) -> Float {
+    const Int power = (__builtin_convertvector(n.part[i], Int) + 127) << 23;
+    return p.part[i] * reinterpret_cast<const Float&>(power);
+  });
 }
 
-// ---- integer products: Tile<T> sums one panel's 64 rows for T activation rows ----
+// ---- integer products ----
+//
+// multiply<T, Bits> sums one block of a panel's 32 rows for T activation rows: sums[2 t], sums[2 t + 1]
+// hold the 32 sums of activation row t. `w` points at the block, a[t] at the row's block.
 
 #if ISA == ISA_avx512
 
-template <int T>
-inline void multiply(const int8_t* w, const int16_t* const* a, int first, int last, Ints* sums) {
-  __m512i acc[T][4];
-  for (int t = 0; t < T; t++)
-    for (int g = 0; g < 4; g++) acc[t][g] = _mm512_setzero_si512();
-  for (int k = first; k < last; k += 2) {
-    const int8_t* at = w + static_cast<int64_t>(k) * kPanelRows;
-    __builtin_prefetch(at + 2048);
-    __builtin_prefetch(at + 2048 + 64);
-    __m512i rows[4];
-    for (int g = 0; g < 4; g++)
-      rows[g] = _mm512_cvtepi8_epi16(
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + 32 * g)));
+typedef int8_t Activation;
+constexpr int kGroup = 4, kOffset8 = 128;  // vpdpbusd multiplies unsigned by signed bytes
+constexpr int kTile = 8;                   // 16 of 32 registers hold sums
+
+template <int T, int Bits>
+inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t* start, Ints* sums) {
+  __m512i acc[T][2];
+  for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm512_set1_epi32(start[t]);
+  const __m512i low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+  for (int k = 0; k < kBlock; k += kGroup) {
+    __m512i rows[2];
+    if (Bits == 8) {
+      const uint8_t* at = w + k * kPanelRows;
+      __builtin_prefetch(at + kAhead);
+      __builtin_prefetch(at + kAhead + 64);
+      rows[0] = _mm512_loadu_si512(at);
+      rows[1] = _mm512_loadu_si512(at + 64);
+    } else {
+      const uint8_t* at = w + k * kPanelRows / 2;
+      __builtin_prefetch(at + kAhead);
+      const __m512i both = _mm512_loadu_si512(at);
+      rows[0] = _mm512_and_si512(both, low);
+      rows[1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    }
     for (int t = 0; t < T; t++) {
-      int32_t pair;
-      __builtin_memcpy(&pair, a[t] + k, sizeof pair);
-      const __m512i both = _mm512_set1_epi32(pair);
-      for (int g = 0; g < 4; g++) acc[t][g] = _mm512_dpwssd_epi32(acc[t][g], rows[g], both);
+      int32_t four;
+      __builtin_memcpy(&four, a[t] + k, sizeof four);
+      const __m512i all = _mm512_set1_epi32(four);
+      acc[t][0] = _mm512_dpbusd_epi32(acc[t][0], rows[0], all);
+      acc[t][1] = _mm512_dpbusd_epi32(acc[t][1], rows[1], all);
     }
   }
   for (int t = 0; t < T; t++)
-    for (int g = 0; g < 4; g++) sums[t * 4 + g] = reinterpret_cast<Ints&>(acc[t][g]);
+    for (int g = 0; g < 2; g++) __builtin_memcpy(&sums[t * 2 + g], &acc[t][g], sizeof acc[t][g]);
 }
-constexpr int kTile = 6;  // 24 of 32 registers hold sums
 
 #elif ISA == ISA_avx2
 
-template <int T>
-inline void multiply(const int8_t* w, const int16_t* const* a, int first, int last, Ints* sums) {
-  // Sixteen registers: half a panel's quarter at a time, for up to three activation rows.
+// vpmaddubsw would saturate with 8-bit weights, so both sides are widened to 16 bits.
+typedef int16_t Activation;
+constexpr int kGroup = 2, kOffset8 = 0;
+constexpr int kTile = 4;
+
+// Sixteen registers: 16 of the 32 rows at a time, for up to four activation rows.
+template <int T, int Bits>
+inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t* start, Ints* sums) {
+  const __m128i low = _mm_set1_epi8(15);
   for (int half = 0; half < 2; half++) {
-    __m256i acc[T][4];
-    for (int t = 0; t < T; t++)
-      for (int g = 0; g < 4; g++) acc[t][g] = _mm256_setzero_si256();
-    for (int k = first; k < last; k += 2) {
-      const int8_t* at = w + static_cast<int64_t>(k) * kPanelRows + 64 * half;
-      __builtin_prefetch(at + 4096);
-      __m256i both[T];
+    __m256i acc[T][2];
+    for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_set1_epi32(start[t]);
+    for (int k = 0; k < kBlock; k += kGroup) {
+      __m256i rows[2];
+      if (Bits == 8) {
+        const uint8_t* at = w + k * kPanelRows + 32 * half;
+        if (half == 0) __builtin_prefetch(at + kAhead);
+        for (int g = 0; g < 2; g++)
+          rows[g] = _mm256_cvtepi8_epi16(
+              _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 16 * g)));
+      } else {
+        const uint8_t* at = w + k * kPanelRows / 2;
+        if (half == 0) __builtin_prefetch(at + kAhead);
+        for (int g = 0; g < 2; g++) {
+          const __m128i both = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 16 * g));
+          const __m128i wanted = half ? _mm_srli_epi16(both, 4) : both;
+          rows[g] = _mm256_cvtepu8_epi16(_mm_and_si128(wanted, low));
+        }
+      }
       for (int t = 0; t < T; t++) {
         int32_t pair;
         __builtin_memcpy(&pair, a[t] + k, sizeof pair);
-        both[t] = _mm256_set1_epi32(pair);
-      }
-      for (int g = 0; g < 4; g++) {
-        const __m256i rows =
-            _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 16 * g)));
-        for (int t = 0; t < T; t++)
-          acc[t][g] = _mm256_add_epi32(acc[t][g], _mm256_madd_epi16(rows, both[t]));
+        const __m256i all = _mm256_set1_epi32(pair);
+        for (int g = 0; g < 2; g++)
+          acc[t][g] = _mm256_add_epi32(acc[t][g], _mm256_madd_epi16(rows[g], all));
       }
     }
     for (int t = 0; t < T; t++)
-      for (int g = 0; g < 4; g++)
-        __builtin_memcpy(reinterpret_cast<char*>(sums + t * 4 + 2 * half) + 32 * g, &acc[t][g], 32);
+      for (int g = 0; g < 2; g++)
+        __builtin_memcpy(reinterpret_cast<char*>(sums + t * 2 + half) + 32 * g, &acc[t][g], 32);
   }
 }
-constexpr int kTile = 2;
+
+#elif ISA == ISA_neon
+
+typedef int8_t Activation;
+constexpr int kGroup = 4, kOffset8 = 0;
+constexpr int kTile = 4;  // 16 of 32 registers hold sums
+
+// 16 of the 32 rows at a time; sdot multiplies four rows of four columns by one group.
+template <int T, int Bits>
+inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t* start, Ints* sums) {
+  for (int half = 0; half < 2; half++) {
+    int32x4_t acc[T][4];
+    for (int t = 0; t < T; t++)
+      for (int g = 0; g < 4; g++) acc[t][g] = vdupq_n_s32(start[t]);
+    for (int k = 0; k < kBlock; k += kGroup) {
+      int8x16_t rows[4];
+      for (int g = 0; g < 4; g++) {
+        if (Bits == 8) {
+          rows[g] = vreinterpretq_s8_u8(vld1q_u8(w + k * kPanelRows + 64 * half + 16 * g));
+        } else {
+          const uint8x16_t both = vld1q_u8(w + k * kPanelRows / 2 + 16 * g);
+          rows[g] = vreinterpretq_s8_u8(half ? vshrq_n_u8(both, 4) : vandq_u8(both, vdupq_n_u8(15)));
+        }
+      }
+      for (int t = 0; t < T; t++) {
+        int32_t four;
+        __builtin_memcpy(&four, a[t] + k, sizeof four);
+        const int8x16_t all = vreinterpretq_s8_s32(vdupq_n_s32(four));
+        for (int g = 0; g < 4; g++) acc[t][g] = vdotq_s32(acc[t][g], rows[g], all);
+      }
+    }
+    for (int t = 0; t < T; t++)
+      __builtin_memcpy(reinterpret_cast<char*>(sums + t * 2 + half), acc[t], 64);
+  }
+}
 
 #else
 
-template <int T>
-inline void multiply(const int8_t* w, const int16_t* const* a, int first, int last, Ints* sums) {
-  int32_t acc[T][kPanelRows] = {};
-  for (int k = first; k < last; k += 2) {
-    const int8_t* at = w + static_cast<int64_t>(k) * kPanelRows;
-    for (int t = 0; t < T; t++)
-      for (int row = 0; row < kPanelRows; row++)
-        acc[t][row] += at[2 * row] * a[t][k] + at[2 * row + 1] * a[t][k + 1];
-  }
+typedef int8_t Activation;
+constexpr int kGroup = 4, kOffset8 = 0;
+constexpr int kTile = 4;
+
+template <int T, int Bits>
+inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t* start, Ints* sums) {
+  int32_t acc[T][kPanelRows];
+  for (int t = 0; t < T; t++)
+    for (int row = 0; row < kPanelRows; row++) acc[t][row] = start[t];
+  for (int k = 0; k < kBlock; k += kGroup)
+    for (int row = 0; row < kPanelRows; row++)
+      for (int c = 0; c < kGroup; c++) {
+        const uint8_t* at = w + (k * kPanelRows + row * kGroup) * Bits / 8 + c;
+        int value = 0;
+        if (Bits == 8) {
+          value = static_cast<int8_t>(*at);
+        } else {
+          at = w + k * kPanelRows / 2 + row % 16 * kGroup + c;
+          value = row < 16 ? *at & 15 : *at >> 4;
+        }
+        for (int t = 0; t < T; t++) acc[t][row] += value * a[t][k + c];
+      }
   __builtin_memcpy(sums, acc, sizeof acc);
 }
-constexpr int kTile = 4;
 
 #endif
 
-template <int T>
-void tile_product(const Matrix& w, int panel, const Activations& a, int start, float* y, int stride,
+template <int T, int Bits>
+void tile_product(const Matrix& w, int panel, const Activations& a, int first, float* y, int stride,
                   bool accumulate) {
-  const int8_t* data = w.data + static_cast<int64_t>(panel) * w.cols * kPanelRows;
-  const int16_t* rows[T];
-  Floats total[T * 4];
-  for (int t = 0; t < T; t++) rows[t] = a.data + static_cast<int64_t>(start + t) * w.cols;
-  for (int i = 0; i < T * 4; i++) total[i] = Floats{};
-  for (int first = 0; first < w.cols; first += kBlock) {
-    Ints sums[T * 4];
-    const int last = first + kBlock < w.cols ? first + kBlock : w.cols;
-    multiply<T>(data, rows, first, last, sums);
-    for (int i = 0; i < T * 4; i++) total[i] += __builtin_convertvector(sums[i], Floats);
-  }
-  const int base = panel * kPanelRows;
-  const int valid = w.rows - base < kPanelRows ? w.rows - base : kPanelRows;
-  for (int t = 0; t < T; t++) {
-    float* out = y + static_cast<int64_t>(start + t) * stride + base;
-    for (int g = 0; g < 4; g++) {
-      const Floats value = total[t * 4 + g] * load(w.scales + base + 16 * g) * a.scales[start + t];
-      if (16 * g + 16 <= valid) {
-        store(out + 16 * g, accumulate ? load(out + 16 * g) + value : value);
-      } else {
-        for (int i = 0; 16 * g + i < valid; i++)
-          out[16 * g + i] = accumulate ? out[16 * g + i] + value[i] : value[i];
+  constexpr int kOffset = Bits == 8 ? kOffset8 : 8;
+  constexpr int kBlockBytes = kBlock * kPanelRows * Bits / 8;
+  const int blocks = w.num_blocks();
+  const uint8_t* data = w.data + panel * w.panel_bytes();
+  const float* scales = w.scales + static_cast<int64_t>(panel) * kPanelRows * (Bits == 8 ? 1 : blocks);
+  const Activation* rows[T];
+  Floats total[T * 2];
+  for (int t = 0; t < T; t++)
+    rows[t] = static_cast<const Activation*>(a.data) + static_cast<int64_t>(first + t) * w.cols;
+  for (int i = 0; i < T * 2; i++) total[i] = Floats{};
+  for (int block = 0; block < blocks; block++) {
+    Ints sums[T * 2];
+    int32_t start[T];
+    for (int t = 0; t < T; t++) start[t] = -kOffset * a.sums[(first + t) * blocks + block];
+    multiply<T, Bits>(data + static_cast<int64_t>(block) * kBlockBytes, rows, start, sums);
+    for (int t = 0; t < T; t++) {
+      rows[t] += kBlock;
+      const float scale = a.scales[(first + t) * blocks + block];
+      for (int g = 0; g < 2; g++) {
+        Floats value = floats(sums[t * 2 + g]) * scale;
+        if (Bits == 4) value *= load(scales + block * kPanelRows + 16 * g);
+        total[t * 2 + g] += value;
       }
     }
+  }
+  const int base = panel * kPanelRows;
+  for (int t = 0; t < T; t++) {
+    float* out = y + static_cast<int64_t>(first + t) * stride + base;
+    for (int g = 0; g < 2; g++, out += 16) {
+      Floats value = total[t * 2 + g];
+      if (Bits == 8) value *= load(scales + 16 * g);
+      const int valid = w.rows - base - 16 * g;
+      if (valid >= 16) {
+        store(out, accumulate ? load(out) + value : value);
+      } else {
+        for (int i = 0; i < valid; i++) out[i] = accumulate ? out[i] + value[i] : value[i];
+      }
+    }
+  }
+}
+
+template <int T, int Bits>
+inline void tiles(const Matrix& w, int panel, const Activations& a, int first, float* y, int stride,
+                  bool accumulate) {
+  for (; first + T <= a.count; first += T)
+    tile_product<T, Bits>(w, panel, a, first, y, stride, accumulate);
+  if constexpr (T > 1) {
+    if (first < a.count) tiles<T - 1, Bits>(w, panel, a, first, y, stride, accumulate);
   }
 }
 
 void panel_product(const Matrix& w, int panel, const Activations& a, float* y, int stride,
                    bool accumulate) {
-  int at = 0;
-  for (; at + kTile <= a.count; at += kTile)
-    tile_product<kTile>(w, panel, a, at, y, stride, accumulate);
-  for (; kTile > 2 && at + 2 <= a.count; at += 2)
-    tile_product<2>(w, panel, a, at, y, stride, accumulate);
-  for (; at < a.count; at++) tile_product<1>(w, panel, a, at, y, stride, accumulate);
+  if (w.bits == 8)
+    tiles<kTile, 8>(w, panel, a, 0, y, stride, accumulate);
+  else
+    tiles<kTile, 4>(w, panel, a, 0, y, stride, accumulate);
 }
 
 // Value of a row at i, and 0 past its end, so that all loops run over whole vectors.
 inline Floats load_padded(const float* x, int i, int size) {
   if (i + kLanes <= size) return load(x + i);
-  Floats v = {};
-  for (int j = 0; i + j < size; j++) v[j] = x[i + j];
+  Floats v = {};  // and all of it is past the end in the padding of a block
+  for (int j = 0; i + j < size; j++) v.set(j, x[i + j]);
   return v;
 }
 
-float quantize(const float* x, const float* norm, float eps, int size, int padded, int16_t* q) {
+void quantize(const float* x, const float* norm, float eps, int size, int cols, const Activations& a,
+              int row) {
+  typedef Activation Packed __attribute__((vector_size(kWidth * sizeof(Activation))));
+  constexpr int kVectors = kBlock / kLanes;
+  const int blocks = cols / kBlock;
+  auto* q = static_cast<Activation*>(a.data) + static_cast<int64_t>(row) * cols;
   float inverse_rms = 1.0f;
   if (norm) {
     Floats squares = {};
@@ -200,21 +355,28 @@ float quantize(const float* x, const float* norm, float eps, int size, int padde
     }
     inverse_rms = 1.0f / __builtin_sqrtf(sum(squares) / size + eps);
   }
-  Floats most = splat(1e-20f);
-  for (int i = 0; i < size; i += kLanes) {
-    Floats v = load_padded(x, i, size);
-    if (norm) v *= load_padded(norm, i, size);
-    most = max(most, max(v, -v));
+  for (int block = 0; block < blocks; block++, q += kBlock) {
+    Floats values[kVectors], most = splat(1e-20f);
+    for (int i = 0; i < kVectors; i++) {
+      const int at = block * kBlock + i * kLanes;
+      values[i] = load_padded(x, at, size);
+      if (norm) values[i] *= load_padded(norm, at, size);
+      most = max(most, max(values[i], -values[i]));
+    }
+    const float peak = largest(most), scale = 127.0f / peak;
+    Floats total = {};
+    for (int i = 0; i < kVectors; i++) {
+      const Floats rounded = round_even(values[i] * scale);
+      total += rounded;
+      for (int j = 0; j < kParts; j++) {
+        const Packed packed = __builtin_convertvector(
+            __builtin_convertvector(rounded.part[j], Int), Packed);
+        __builtin_memcpy(q + i * kLanes + j * kWidth, &packed, sizeof packed);
+      }
+    }
+    a.sums[row * blocks + block] = static_cast<int32_t>(sum(total));  // exact
+    a.scales[row * blocks + block] = peak / 127.0f * inverse_rms;
   }
-  const float peak = largest(most);
-  const float scale = 32767.0f / peak;
-  for (int i = 0; i < padded; i += kLanes) {
-    Floats v = i < size ? load_padded(x, i, size) : Floats{};
-    if (norm && i < size) v *= load_padded(norm, i, size);
-    const Ints rounded = __builtin_convertvector(round_even(v * scale), Ints);
-    for (int j = 0; j < kLanes; j++) q[i + j] = static_cast<int16_t>(rounded[j]);
-  }
-  return peak / 32767.0f * inverse_rms;
 }
 
 void rotate(float* head, const float* cos, const float* sin, int head_dim) {
@@ -226,38 +388,59 @@ void rotate(float* head, const float* cos, const float* sin, int head_dim) {
   }
 }
 
-void attend(const float* q, const float* k, const float* v, int length, int head_dim,
-            int padded_dim, float* scores, float* out) {
-  constexpr int kMaxVectors = 16;  // head_dim up to 256
-  const int vectors = padded_dim / kLanes;
+// out[d] = sum_p weights[p] * v[p, d], for up to four vectors of d, which stay in registers.
+template <int Vectors>
+void weigh(const float* weights, const float* v, int length, int stride, float factor, int size,
+           float* out) {
+  Floats result[Vectors] = {};
+  for (int p = 0; p < length; p++, v += stride)
+    for (int i = 0; i < Vectors; i++) result[i] += load(v + i * kLanes) * weights[p];
+  for (int i = 0; i < Vectors; i++) {
+    const Floats value = result[i] * factor;
+    if ((i + 1) * kLanes <= size) {
+      store(out + i * kLanes, value);
+    } else {
+      for (int j = 0; i * kLanes + j < size; j++) out[i * kLanes + j] = value[j];
+    }
+  }
+}
+
+void attend_one(const float* q, const float* k, const float* v, int length, int head_dim,
+                int padded_dim, float* scores, float* out) {
   const float factor = 1.0f / __builtin_sqrtf(static_cast<float>(head_dim));
-  Floats query[kMaxVectors], result[kMaxVectors];
-  for (int i = 0; i < vectors; i++) {
-    query[i] = load_padded(q, i * kLanes, head_dim) * factor;
-    result[i] = Floats{};
+  Floats most = splat(-1e30f);
+  for (int p = 0; p < length; p += kLanes, k += head_dim * kLanes) {
+    Floats even = {}, odd = {};  // two sums do not wait for each other
+    for (int d = 0; d < head_dim; d += 2) {
+      even += load(k + d * kLanes) * q[d];
+      odd += load(k + (d + 1) * kLanes) * q[d + 1];
+    }
+    Floats score = (even + odd) * factor;
+    // Padding becomes exp(-87), which is below the last bit of a sum that is at least 1.
+    for (int i = length - p; i < kLanes; i++) score.set(i, -1e30f);
+    store(scores + p, score);
+    most = max(most, score);
   }
-  float peak = -1e30f;
-  for (int p = 0; p < length; p++) {
-    const float* key = k + static_cast<int64_t>(p) * padded_dim;
-    Floats product = query[0] * load(key);
-    for (int i = 1; i < vectors; i++) product += query[i] * load(key + i * kLanes);
-    scores[p] = sum(product);
-    peak = scores[p] > peak ? scores[p] : peak;
-  }
-  // Padding becomes exp(-87), which is below the last bit of a sum that is at least 1.
-  for (int p = length; p % kLanes; p++) scores[p] = -1e30f;
+  const float peak = largest(most);
   Floats total = {};
   for (int p = 0; p < length; p += kLanes) {
     const Floats weight = exp(load(scores + p) - peak);
     store(scores + p, weight);
     total += weight;
   }
-  for (int p = 0; p < length; p++) {
-    const float* value = v + static_cast<int64_t>(p) * padded_dim;
-    for (int i = 0; i < vectors; i++) result[i] += load(value + i * kLanes) * scores[p];
-  }
   const float inverse = 1.0f / sum(total);
-  for (int i = 0; i < head_dim; i++) out[i] = result[i / kLanes][i % kLanes] * inverse;
+  constexpr int kChunk = 4 * kLanes;
+  int d = 0;
+  for (; d + kChunk <= padded_dim; d += kChunk)
+    weigh<4>(scores, v + d, length, padded_dim, inverse, head_dim - d, out + d);
+  for (; d < padded_dim; d += kLanes)
+    weigh<1>(scores, v + d, length, padded_dim, inverse, head_dim - d, out + d);
+}
+
+void attend(const float* q, int heads, const float* k, const float* v, int length, int head_dim,
+            int padded_dim, float* scores, float* out) {
+  for (int h = 0; h < heads; h++)
+    attend_one(q + h * head_dim, k, v, length, head_dim, padded_dim, scores, out + h * head_dim);
 }
 
 void silu_product(const float* gate, const float* up, float* out, int size) {
@@ -294,12 +477,22 @@ int choose(const float* logits, int vocab, int draft, float bias) {
 #define TABLE_plain kPlain
 #define TABLE_avx2 kAvx2
 #define TABLE_avx512 kAvx512
+#define TABLE_neon kNeon
 #define TABLE_NAME(name) CONCAT(TABLE_, name)
 #define STRING(x) #x
 #define NAME_OF(x) STRING(x)
 
 extern const Kernels TABLE_NAME(TOKENSPEED_ISA) = {
-    NAME_OF(TOKENSPEED_ISA), panel_product, quantize, rotate, attend, silu_product, choose,
+    NAME_OF(TOKENSPEED_ISA),
+    kGroup,
+    sizeof(Activation),
+    kOffset8,
+    panel_product,
+    quantize,
+    rotate,
+    attend,
+    silu_product,
+    choose,
 };
 
 }  // namespace tokenspeed

@@ -1,52 +1,65 @@
 // The arithmetic of a step, compiled once for each instruction set and chosen at run time.
 //
 // Every kernel works on rows: what it writes for a row depends on that row alone and is computed in
-// one fixed order. Sums of products are exact integers, and floating point is never contracted to
-// fused multiply-add, so all instruction sets give the same bits.
+// one fixed order. Products are summed as exact integers within blocks of columns, and floating
+// point is never contracted to fused multiply-add, so all instruction sets give the same bits.
 #pragma once
 #include <cstdint>
 
 namespace tokenspeed {
 
-constexpr int kPanelRows = 64;  // weight rows that lie side by side in memory
+constexpr int kPanelRows = 32;  // weight rows that lie side by side in memory
 constexpr int kLanes = 16;      // floats handled together; sizes of vectors are padded to this
-constexpr int kBlock = 512;     // products summed in int32: 512 * 127 * 32767 < 2^31
+// Columns that share one scale of an activation row, and of a weight row in int4. Their products
+// sum to less than 64 * 127 * (255 + 128) < 2^22, so that int32 and float32 hold them exactly.
+constexpr int kBlock = 64;
 
-// A weight matrix [rows, cols] in int8 with one scale a row, laid out for streaming:
-// data[panel][column pair][64 rows][2 columns], padded with zeros to whole panels and pairs.
+// A weight matrix [rows, cols], laid out for streaming: data[panel][column group][32 rows][group],
+// padded with zeros to whole panels and blocks. In int4 a byte holds row r (low) and r + 16 (high)
+// of its panel. Values are stored with an offset that makes them what the instructions want.
 struct Matrix {
   int rows = 0;
-  int cols = 0;  // padded to kLanes
+  int cols = 0;  // padded to kBlock
   int panels = 0;
-  int8_t* data = nullptr;
-  float* scales = nullptr;  // [panels * 64]
+  int bits = 8;
+  uint8_t* data = nullptr;
+  float* scales = nullptr;  // int8: [panels * 32]; int4: [panels, blocks, 32]
+
+  int64_t panel_bytes() const { return static_cast<int64_t>(cols) * kPanelRows * bits / 8; }
+  int num_blocks() const { return cols / kBlock; }
 };
 
-// Activations as int16 with one scale a row.
+// Activations as small integers, with one scale and one sum for each block of a row.
 struct Activations {
-  const int16_t* data;  // [count, cols]
-  const float* scales;  // [count]
+  void* data;     // [count, cols], int8 or int16: what the kernels' multiplication takes
+  float* scales;  // [count, blocks]
+  int32_t* sums;  // [count, blocks]: they cancel the offset of the weights
   int count;
 };
 
 struct Kernels {
   const char* name;
+  int group;             // columns that one multiplication sums: 2 or 4
+  int activation_bytes;  // of one activation
+  int offset8;           // what is added to an int8 weight in memory; int4 always has 8
 
   // y[i, row] (+)= sum_k w[row, k] * a[i, k], for the rows of one panel and all activation rows.
   // y is [count, stride]; entries past matrix.rows are not touched.
   void (*panel_product)(const Matrix& w, int panel, const Activations& a, float* y, int stride,
                         bool accumulate);
 
-  // Round a row to int16; with `norm` it is RMS-normalised first. Returns its scale.
-  float (*quantize)(const float* x, const float* norm, float eps, int size, int padded,
-                    int16_t* q);
+  // Round row i of `a` to integers; with `norm` it is RMS-normalised first. cols: padded size.
+  void (*quantize)(const float* x, const float* norm, float eps, int size, int cols,
+                   const Activations& a, int i);
 
   // Rotate one head in place. cos, sin: [head_dim / 2].
   void (*rotate)(float* head, const float* cos, const float* sin, int head_dim);
 
-  // Attend over `length` positions. k, v: [length, padded_dim]; scores: scratch, padded length.
-  void (*attend)(const float* q, const float* k, const float* v, int length, int head_dim,
-                 int padded_dim, float* scores, float* out);
+  // Attend over `length` positions with `heads` queries that share keys and values. q, out:
+  // [heads, head_dim]; k: [length / 16, head_dim, 16], so that 16 scores are summed side by side;
+  // v: [length, padded_dim]; scores: scratch, padded length.
+  void (*attend)(const float* q, int heads, const float* k, const float* v, int length,
+                 int head_dim, int padded_dim, float* scores, float* out);
 
   // out = silu(gate) * up.
   void (*silu_product)(const float* gate, const float* up, float* out, int size);
@@ -60,6 +73,8 @@ extern const Kernels kPlain;
 #if defined(__x86_64__)
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
+#elif defined(__aarch64__)
+extern const Kernels kNeon;
 #endif
 
 }  // namespace tokenspeed

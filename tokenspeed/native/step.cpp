@@ -11,6 +11,10 @@
 #include <new>
 #include <vector>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "kernels.h"
 #include "pool.h"
 
@@ -42,28 +46,67 @@ class Buffer {
 };
 
 struct OwnedMatrix : Matrix {
-  Buffer<int8_t> storage;
+  Buffer<uint8_t> storage;
   Buffer<float> scale_storage;
 
-  void pack(const int8_t* source, const float* row_scales, int num_rows, int num_cols) {
+  // values: [rows, cols], in int4 one byte each, -8..7. row_scales: [rows], in int4 [rows, blocks].
+  void pack(const Kernels& kernels, int bits_, const int8_t* values, const float* row_scales,
+            int num_rows, int num_cols) {
+    bits = bits_;
     rows = num_rows;
-    cols = round_up(num_cols, kLanes);
+    cols = round_up(num_cols, kBlock);
     panels = round_up(num_rows, kPanelRows) / kPanelRows;
-    storage = Buffer<int8_t>(static_cast<size_t>(panels) * kPanelRows * cols);
-    scale_storage = Buffer<float>(static_cast<size_t>(panels) * kPanelRows);
+    group = kernels.group;
+    offset = bits == 8 ? kernels.offset8 : 8;
+    const int per_row = bits == 8 ? 1 : num_blocks();
+    storage = Buffer<uint8_t>(static_cast<size_t>(panels) * panel_bytes());
+    scale_storage = Buffer<float>(static_cast<size_t>(panels) * kPanelRows * per_row);
     data = storage.get();
     scales = scale_storage.get();
-    for (int row = 0; row < num_rows; row++) {
-      const int8_t* from = source + static_cast<int64_t>(row) * num_cols;
-      for (int col = 0; col < num_cols; col++) *at(row, col) = from[col];
-      scales[row] = row_scales[row];
+    // Rows and columns of the padding have the value 0 too, so that the offset cancels.
+    std::vector<int8_t> line(cols);
+    for (int row = 0; row < panels * kPanelRows; row++) {
+      const bool real = row < num_rows;
+      if (real) std::memcpy(line.data(), values + static_cast<int64_t>(row) * num_cols, num_cols);
+      else std::fill(line.begin(), line.end(), int8_t{0});
+      put(row, line.data());
+      for (int i = 0; real && i < per_row; i++)
+        scales[(static_cast<int64_t>(row / kPanelRows) * per_row + i) * kPanelRows +
+               row % kPanelRows] = row_scales[static_cast<int64_t>(row) * per_row + i];
     }
   }
 
-  int8_t* at(int row, int col) {
-    const int64_t panel = static_cast<int64_t>(row / kPanelRows) * cols * kPanelRows;
-    return data + panel + (col / 2) * 2 * kPanelRows + row % kPanelRows * 2 + col % 2;
+  // A row as float32: an embedding.
+  void unpack(int row, int size, float* out) const {
+    const float* scale = scales + row % kPanelRows;
+    scale += static_cast<int64_t>(row / kPanelRows) * kPanelRows * (bits == 8 ? 1 : num_blocks());
+    for (int col = 0; col < size; col++) {
+      const uint8_t byte = data[index(row, col)];
+      if (bits == 8)
+        out[col] = static_cast<int8_t>(byte - offset) * *scale;
+      else
+        out[col] = ((row % kPanelRows < 16 ? byte & 15 : byte >> 4) - offset) *
+                   scale[col / kBlock * kPanelRows];
+    }
   }
+
+ private:
+  int64_t index(int row, int col) const {
+    const int height = bits == 8 ? kPanelRows : kPanelRows / 2;
+    const int in_panel = col / group * height * group + row % height * group + col % group;
+    return row / kPanelRows * panel_bytes() + in_panel;
+  }
+
+  void put(int row, const int8_t* line) {
+    const int shift = bits == 8 || row % kPanelRows < 16 ? 0 : 4;
+    for (int col = 0; col < cols; col += group) {
+      uint8_t* bytes = data + index(row, col);
+      for (int i = 0; i < group; i++)
+        bytes[i] |= static_cast<uint8_t>(static_cast<unsigned>(line[col + i] + offset) << shift);
+    }
+  }
+
+  int group = 0, offset = 0;
 };
 
 struct Layer {
@@ -76,7 +119,7 @@ struct Layer {
 // Sizes of a model and of what is set aside for it.
 struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
-  int32_t num_slots, max_length, max_rows, num_threads, tied;
+  int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
 };
 
@@ -88,12 +131,12 @@ class Model {
         layers_(shape.num_layers),
         pool_(shape.num_threads),
         head_dim_(round_up(shape.head_dim, kLanes)),
+        length_(round_up(shape.max_length, kLanes)),
         width_(shape.num_heads * shape.head_dim),
         kv_width_(shape.num_kv_heads * shape.head_dim),
         qkv_width_(width_ + 2 * kv_width_) {
     const size_t rows = shape.max_rows;
-    const int widest = round_up(std::max({shape.hidden_size, shape.intermediate_size, width_}),
-                                kLanes);
+    widest_ = round_up(std::max({shape.hidden_size, shape.intermediate_size, width_}), kBlock);
     k_cache_ = Buffer<float>(cache_size());
     v_cache_ = Buffer<float>(cache_size());
     hidden_ = Buffer<float>(rows * shape.hidden_size);
@@ -101,16 +144,19 @@ class Model {
     attended_ = Buffer<float>(rows * width_);
     gate_up_ = Buffer<float>(rows * 2 * shape.intermediate_size);
     logits_ = Buffer<float>(rows * shape.vocab_size);
-    widest_ = widest;
-    quantized_ = Buffer<int16_t>((rows + shape.num_threads) * widest);
-    scales_ = Buffer<float>(rows);
-    activated_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * widest);
+    // One set of rows for all, and one row for each thread's own.
+    const size_t packed = rows + shape.num_threads;
+    quantized_ = Buffer<int8_t>(packed * widest_ * kernels.activation_bytes);
+    scales_ = Buffer<float>(packed * widest_ / kBlock);
+    sums_ = Buffer<int32_t>(packed * widest_ / kBlock);
+    activated_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * widest_);
     scores_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * scores_size());
+    counters_ = std::vector<Counter>((shape.num_layers * 10 + 4) * shape.num_threads);
   }
 
   size_t cache_size() const {
     return static_cast<size_t>(shape_.num_layers) * shape_.num_slots * shape_.num_kv_heads *
-           shape_.max_length * head_dim_;
+           length_ * head_dim_;
   }
 
   void step(int count, const int32_t* tokens, const int32_t* slots, const int32_t* positions,
@@ -127,105 +173,122 @@ class Model {
   std::vector<float> embedding_scales_, norm_, cos_, sin_;
 
  private:
-  // Counter from which the threads of one stage take pieces of work; a thread whose core is taken
-  // away holds up only the piece that it has.
+  // Where a thread's part of a stage begins and what of it is taken. Parts are the same in every
+  // step, so that a thread streams through its own weights; a thread that is done takes from the
+  // others, so that one whose core is taken away holds up only the piece that it has.
   struct alignas(64) Counter {
     std::atomic<int> next{0};
   };
 
   template <class Work>
-  void share(Counter& counter, int pieces, Work&& work) {
-    for (int i; (i = counter.next.fetch_add(1, std::memory_order_relaxed)) < pieces;) work(i);
+  void share(int stage, int thread, int pieces, Work&& work) {
+    const int threads = shape_.num_threads;
+    for (int i = 0; i < threads; i++) {
+      const int owner = (thread + i) % threads;
+      const int begin = pieces * owner / threads, end = pieces * (owner + 1) / threads;
+      std::atomic<int>& next = counters_[stage * threads + owner].next;
+      if (begin + next.load(std::memory_order_relaxed) >= end) continue;
+      for (int at; (at = begin + next.fetch_add(1, std::memory_order_relaxed)) < end;) work(at);
+    }
   }
 
   void embed(int token, float* out);
   template <class Prepare>
-  void product(Counter* counters, const OwnedMatrix& w, int count, int thread, Prepare&& prepare,
-               float* y, int stride, bool accumulate);
-  void attention(Counter* counters, int layer, int count, const int32_t* slots,
-                 const int32_t* positions, float* scores);
+  void product(int stage, const OwnedMatrix& w, int count, int thread, Prepare&& prepare, float* y,
+               int stride, bool accumulate);
+  void attention(int stage, int thread, int layer, int count, const int32_t* slots,
+                 const int32_t* positions);
+  void store_keys(float* row, int layer, int kv_head, int slot, int position);
 
-  float* cached(float* cache, int layer, int slot, int head, int position) const {
+  // The start of what a head of a slot has cached.
+  float* cached(const Buffer<float>& cache, int layer, int slot, int head) const {
     const size_t row = (static_cast<size_t>(layer) * shape_.num_slots + slot) *
                            shape_.num_kv_heads + head;
-    return cache + (row * shape_.max_length + position) * head_dim_;
+    return cache.get() + row * length_ * head_dim_;
   }
 
-  size_t scores_size() const { return round_up(shape_.max_length, kLanes) + kLanes; }
+  size_t scores_size() const { return length_ + kLanes; }
 
   Pool pool_;
-  const int head_dim_;  // padded
+  const int head_dim_, length_;  // padded
   const int width_, kv_width_, qkv_width_;
-  Buffer<float> k_cache_, v_cache_;  // [layer, slot, kv head, position, head_dim_]
+  // [layer, slot, kv head] of keys [length_ / 16, head_dim, 16] and values [length_, head_dim_].
+  Buffer<float> k_cache_, v_cache_;
   Buffer<float> hidden_, qkv_, attended_, gate_up_, logits_, scales_, scores_, activated_;
   int widest_ = 0;
-  Buffer<int16_t> quantized_;
+  Buffer<int8_t> quantized_;
+  Buffer<int32_t> sums_;
   std::vector<Counter> counters_;
 };
 
 void Model::embed(int token, float* out) {
   const int size = shape_.hidden_size;
-  if (shape_.tied) {
-    const float scale = head_.scales[token];
-    for (int i = 0; i < size; i++) out[i] = *head_.at(token, i) * scale;
-  } else {
-    const int8_t* row = embedding_.data() + static_cast<size_t>(token) * size;
-    for (int i = 0; i < size; i++) out[i] = row[i] * embedding_scales_[token];
-  }
+  if (shape_.tied) return head_.unpack(token, size, out);
+  const int8_t* row = embedding_.data() + static_cast<size_t>(token) * size;
+  for (int i = 0; i < size; i++) out[i] = row[i] * embedding_scales_[token];
 }
 
-// y (+)= w * x, where prepare(i, q) writes row i of x as int16 and returns its scale. Every thread of
-// the pool calls it. Uses two counters.
+// y (+)= w * x, where prepare(i, a, row) writes row i of x as row `row` of a. Every thread of the pool
+// calls it. Uses two stages.
 template <class Prepare>
-void Model::product(Counter* counters, const OwnedMatrix& w, int count, int thread,
-                    Prepare&& prepare, float* y, int stride, bool accumulate) {
-  const int16_t* data = quantized_.get();
-  const float* scales = scales_.get();
-  float own_scale;
-  if (count == 1) {  // each thread for itself: cheaper than waiting for another one
-    int16_t* own = quantized_.get() + static_cast<size_t>(shape_.max_rows + thread) * widest_;
-    own_scale = prepare(0, own);
-    data = own;
-    scales = &own_scale;
+void Model::product(int stage, const OwnedMatrix& w, int count, int thread, Prepare&& prepare,
+                    float* y, int stride, bool accumulate) {
+  const auto rows_at = [&](size_t row) {
+    return Activations{quantized_.get() + row * widest_ * kernels_.activation_bytes,
+                       scales_.get() + row * widest_ / kBlock,
+                       sums_.get() + row * widest_ / kBlock, count};
+  };
+  const Activations a = rows_at(count == 1 ? shape_.max_rows + thread : 0);
+  if (count == 1) {
+    prepare(0, a);  // each thread for itself: cheaper than waiting for another one
   } else {
-    share(counters[0], count, [&](int i) {
-      scales_.get()[i] = prepare(i, quantized_.get() + static_cast<size_t>(i) * w.cols);
-    });
+    share(stage, thread, count, [&](int i) { prepare(i, a); });
     pool_.barrier();
   }
-  const Activations a{data, scales, count};
-  share(counters[1], w.panels,
+  share(stage + 1, thread, w.panels,
         [&](int panel) { kernels_.panel_product(w, panel, a, y, stride, accumulate); });
   pool_.barrier();
 }
 
-// Rotate, store keys and values, attend. Uses two counters.
-void Model::attention(Counter* counters, int layer, int count, const int32_t* slots,
-                      const int32_t* positions, float* scores) {
-  const int dim = shape_.head_dim, half = dim / 2;
-  share(counters[0], count, [&](int i) {
-    float* row = qkv_.get() + static_cast<size_t>(i) * qkv_width_;
-    const float* cos = cos_.data() + static_cast<size_t>(positions[i]) * half;
-    const float* sin = sin_.data() + static_cast<size_t>(positions[i]) * half;
-    for (int h = 0; h < shape_.num_heads + shape_.num_kv_heads; h++)
-      kernels_.rotate(row + h * dim, cos, sin, dim);
-    for (int h = 0; h < shape_.num_kv_heads; h++) {
-      std::memcpy(cached(k_cache_.get(), layer, slots[i], h, positions[i]),
-                  row + width_ + h * dim, dim * sizeof(float));
-      std::memcpy(cached(v_cache_.get(), layer, slots[i], h, positions[i]),
-                  row + width_ + kv_width_ + h * dim, dim * sizeof(float));
-    }
-  });
-  pool_.barrier();
-  const int group = shape_.num_heads / shape_.num_kv_heads;
-  share(counters[1], count * shape_.num_kv_heads, [&](int piece) {
-    const int i = piece / shape_.num_kv_heads, kv_head = piece % shape_.num_kv_heads;
-    const float* k = cached(k_cache_.get(), layer, slots[i], kv_head, 0);
-    const float* v = cached(v_cache_.get(), layer, slots[i], kv_head, 0);
-    for (int h = kv_head * group; h < (kv_head + 1) * group; h++)
-      kernels_.attend(qkv_.get() + static_cast<size_t>(i) * qkv_width_ + h * dim, k, v,
-                      positions[i] + 1, dim, head_dim_, scores,
-                      attended_.get() + static_cast<size_t>(i) * width_ + h * dim);
+// Rotate the heads that share a key, and store key and value.
+void Model::store_keys(float* row, int layer, int kv_head, int slot, int position) {
+  const int dim = shape_.head_dim, group = shape_.num_heads / shape_.num_kv_heads;
+  const float* cos = cos_.data() + static_cast<size_t>(position) * dim / 2;
+  const float* sin = sin_.data() + static_cast<size_t>(position) * dim / 2;
+  for (int h = kv_head * group; h < (kv_head + 1) * group; h++)
+    kernels_.rotate(row + h * dim, cos, sin, dim);
+  float* key = row + width_ + kv_head * dim;
+  kernels_.rotate(key, cos, sin, dim);
+  float* keys = cached(k_cache_, layer, slot, kv_head) +
+                static_cast<size_t>(position / kLanes) * dim * kLanes + position % kLanes;
+  for (int d = 0; d < dim; d++) keys[d * kLanes] = key[d];
+  std::memcpy(cached(v_cache_, layer, slot, kv_head) + static_cast<size_t>(position) * head_dim_,
+              key + kv_width_, dim * sizeof(float));
+}
+
+// Rotate, store keys and values, attend. Uses two stages.
+void Model::attention(int stage, int thread, int layer, int count, const int32_t* slots,
+                      const int32_t* positions) {
+  const int dim = shape_.head_dim, kv_heads = shape_.num_kv_heads;
+  const int group = shape_.num_heads / kv_heads;
+  const auto store = [&](int piece) {
+    const int i = piece % count;
+    store_keys(qkv_.get() + static_cast<size_t>(i) * qkv_width_, layer, piece / count, slots[i],
+               positions[i]);
+  };
+  if (count > 1) {  // a row may attend to the keys of others
+    share(stage, thread, count * kv_heads, store);
+    pool_.barrier();
+  }
+  share(stage + 1, thread, count * kv_heads, [&](int piece) {
+    if (count == 1) store(piece);
+    const int i = piece % count, kv_head = piece / count;
+    const size_t head = static_cast<size_t>(kv_head) * group * dim;
+    kernels_.attend(qkv_.get() + i * static_cast<size_t>(qkv_width_) + head, group,
+                    cached(k_cache_, layer, slots[i], kv_head),
+                    cached(v_cache_, layer, slots[i], kv_head), positions[i] + 1, dim, head_dim_,
+                    scores_.get() + thread * scores_size(),
+                    attended_.get() + i * static_cast<size_t>(width_) + head);
   });
   pool_.barrier();
 }
@@ -233,50 +296,47 @@ void Model::attention(Counter* counters, int layer, int count, const int32_t* sl
 void Model::step(int count, const int32_t* tokens, const int32_t* slots, const int32_t* positions,
                  int num_outputs, const int32_t* outputs, const int32_t* drafts,
                  const float* biases, int32_t* next_tokens, float* logits_out) {
-  constexpr int kCountersPerLayer = 10;
+  constexpr int kStagesPerLayer = 10;
   const int hidden = shape_.hidden_size, inner = shape_.intermediate_size;
-  if (counters_.empty())
-    counters_ = std::vector<Counter>(static_cast<size_t>(shape_.num_layers) * kCountersPerLayer + 4);
   for (auto& counter : counters_) counter.next.store(0, std::memory_order_relaxed);
   float* logits = logits_out ? logits_out : logits_.get();
 
   pool_.run([&](int thread) {
-    Counter* counter = counters_.data();
-    float* scores = scores_.get() + thread * scores_size();
-    share(*counter++, count,
+    int stage = 0;
+    share(stage++, thread, count,
           [&](int i) { embed(tokens[i], hidden_.get() + static_cast<size_t>(i) * hidden); });
     pool_.barrier();
-    const auto normed = [&](const float* norm, const int32_t* rows) {
-      return [this, norm, rows, hidden](int i, int16_t* q) {
+    const auto normed = [&](const std::vector<float>& norm, const int32_t* rows) {
+      return [this, &norm, rows, hidden](int i, const Activations& a) {
         const float* row = hidden_.get() + static_cast<size_t>(rows ? rows[i] : i) * hidden;
-        return kernels_.quantize(row, norm, shape_.rms_norm_eps, hidden,
-                                 round_up(hidden, kLanes), q);
+        kernels_.quantize(row, norm.data(), shape_.rms_norm_eps, hidden, round_up(hidden, kBlock), a,
+                          i);
       };
     };
-    const auto attended = [&](int i, int16_t* q) {
-      return kernels_.quantize(attended_.get() + static_cast<size_t>(i) * width_, nullptr, 0.0f,
-                               width_, round_up(width_, kLanes), q);
+    const auto attended = [&](int i, const Activations& a) {
+      kernels_.quantize(attended_.get() + static_cast<size_t>(i) * width_, nullptr, 0.0f, width_,
+                        round_up(width_, kBlock), a, i);
     };
-    const auto activated = [&](int i, int16_t* q) {
+    const auto activated = [&](int i, const Activations& a) {
       const float* gate = gate_up_.get() + static_cast<size_t>(i) * 2 * inner;
       float* row = activated_.get() + static_cast<size_t>(thread) * widest_;
       kernels_.silu_product(gate, gate + inner, row, inner);
-      return kernels_.quantize(row, nullptr, 0.0f, inner, round_up(inner, kLanes), q);
+      kernels_.quantize(row, nullptr, 0.0f, inner, round_up(inner, kBlock), a, i);
     };
-    for (int l = 0; l < shape_.num_layers; l++, counter += kCountersPerLayer) {
+    for (int l = 0; l < shape_.num_layers; l++, stage += kStagesPerLayer) {
       const Layer& layer = layers_[l];
-      product(counter, layer.qkv, count, thread, normed(layer.attention_norm.data(), nullptr),
-              qkv_.get(), qkv_width_, false);
-      attention(counter + 2, l, count, slots, positions, scores);
-      product(counter + 4, layer.output, count, thread, attended, hidden_.get(), hidden, true);
-      product(counter + 6, layer.gate_up, count, thread, normed(layer.mlp_norm.data(), nullptr),
+      product(stage, layer.qkv, count, thread, normed(layer.attention_norm, nullptr), qkv_.get(),
+              qkv_width_, false);
+      attention(stage + 2, thread, l, count, slots, positions);
+      product(stage + 4, layer.output, count, thread, attended, hidden_.get(), hidden, true);
+      product(stage + 6, layer.gate_up, count, thread, normed(layer.mlp_norm, nullptr),
               gate_up_.get(), 2 * inner, false);
-      product(counter + 8, layer.down, count, thread, activated, hidden_.get(), hidden, true);
+      product(stage + 8, layer.down, count, thread, activated, hidden_.get(), hidden, true);
     }
     if (num_outputs == 0) return;
-    product(counter, head_, num_outputs, thread, normed(norm_.data(), outputs), logits,
-            shape_.vocab_size, false);
-    share(counter[2], num_outputs, [&](int i) {
+    product(stage, head_, num_outputs, thread, normed(norm_, outputs), logits, shape_.vocab_size,
+            false);
+    share(stage + 2, thread, num_outputs, [&](int i) {
       next_tokens[i] = kernels_.choose(logits + static_cast<size_t>(i) * shape_.vocab_size,
                                        shape_.vocab_size, drafts[i], biases[i]);
     });
@@ -284,11 +344,16 @@ void Model::step(int count, const int32_t* tokens, const int32_t* slots, const i
 }
 
 void Model::copy_slot(int source, int target, int length) {
-  const size_t bytes = static_cast<size_t>(length) * head_dim_ * sizeof(float);
+  // Keys lie in blocks of 16 positions; what the last one has past `length` is never looked at.
+  const size_t k_bytes =
+      static_cast<size_t>(round_up(length, kLanes)) * shape_.head_dim * sizeof(float);
+  const size_t v_bytes = static_cast<size_t>(length) * head_dim_ * sizeof(float);
+  if (source == target) return;
   for (int l = 0; l < shape_.num_layers; l++)
-    for (int h = 0; h < shape_.num_kv_heads; h++)
-      for (float* cache : {k_cache_.get(), v_cache_.get()})
-        std::memcpy(cached(cache, l, target, h, 0), cached(cache, l, source, h, 0), bytes);
+    for (int h = 0; h < shape_.num_kv_heads; h++) {
+      std::memcpy(cached(k_cache_, l, target, h), cached(k_cache_, l, source, h), k_bytes);
+      std::memcpy(cached(v_cache_, l, target, h), cached(v_cache_, l, source, h), v_bytes);
+    }
 }
 
 }  // namespace tokenspeed
@@ -299,6 +364,16 @@ using tokenspeed::Shape;
 
 namespace {
 
+#if defined(__aarch64__)
+bool has_dot_product() {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+  return true;  // every 64-bit processor of Apple since 2019 has it
+#endif
+}
+#endif
+
 const Kernels* find_kernels(const char* name) {
   const bool any = !name || !*name;
 #if defined(__x86_64__)
@@ -307,6 +382,9 @@ const Kernels* find_kernels(const char* name) {
     return &tokenspeed::kAvx512;
   if ((any || !std::strcmp(name, "avx2")) && __builtin_cpu_supports("avx2"))
     return &tokenspeed::kAvx2;
+#endif
+#if defined(__aarch64__)
+  if ((any || !std::strcmp(name, "neon")) && has_dot_product()) return &tokenspeed::kNeon;
 #endif
   return any || !std::strcmp(name, "plain") ? &tokenspeed::kPlain : nullptr;
 }
@@ -339,7 +417,7 @@ EXPORT void tokenspeed_set_matrix(Model* model, int layer, int which, const int8
   tokenspeed::OwnedMatrix* matrices[] = {
       &model->layers_[layer].qkv, &model->layers_[layer].output, &model->layers_[layer].gate_up,
       &model->layers_[layer].down};
-  matrices[which]->pack(weights, scales, rows, cols);
+  matrices[which]->pack(model->kernels_, model->shape_.bits, weights, scales, rows, cols);
 }
 
 EXPORT void tokenspeed_set_norms(Model* model, int layer, const float* attention, const float* mlp) {
@@ -351,7 +429,8 @@ EXPORT void tokenspeed_set_norms(Model* model, int layer, const float* attention
 EXPORT void tokenspeed_set_head(Model* model, const int8_t* weights, const float* scales,
                          const float* norm) {
   const Shape& shape = model->shape_;
-  model->head_.pack(weights, scales, shape.vocab_size, shape.hidden_size);
+  model->head_.pack(model->kernels_, shape.bits, weights, scales, shape.vocab_size,
+                    shape.hidden_size);
   model->norm_.assign(norm, norm + shape.hidden_size);
 }
 
