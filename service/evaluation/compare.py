@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.evaluation.policies import POLICIES, Policy
+from service.evaluation.policies import POLICIES
 from service.evaluation.transcript import Transcript, Usage, segment_logs, update_times
 from service.translator import Translator
 from tokenspeed.evaluation.metrics import (
@@ -22,8 +22,10 @@ from tokenspeed.evaluation.metrics import (
     share_within,
 )
 from tokenspeed.evaluation.plot import Point, scatter
+from tokenspeed.evaluation.replay import Line
 
 BUDGET_MS: Final = 200.0
+OFFLINE: Final = "offline"  # in the place of a policy
 Row = dict[str, Any]
 
 
@@ -108,6 +110,27 @@ def make_row(
     return {name: _plain(value) for name, value in row.items()}, logs
 
 
+def offline_row(task: Task, lines: Sequence[Line], offline: Sequence[str]) -> Row:
+    """Return the row of what the same weights say about complete lines, greedily."""
+    against_reference = quality(list(offline), [line.reference for line in lines])
+    return dict.fromkeys(COLUMNS) | {
+        "policy": OFFLINE,
+        "set": task.name,
+        "trace": task.trace,
+        "clock": task.clock,
+        "speakers": task.speakers,
+        "segments": len(lines),
+        "source_words": sum(len(line.source.split()) for line in lines),
+        "updates": 0,
+        "bleu": _plain(against_reference.bleu),
+        "chrf": _plain(against_reference.chrf),
+        "bleu_offline": 100.0,
+        "chrf_offline": 100.0,
+        "bleu_signature": against_reference.bleu_signature,
+        "chrf_signature": against_reference.chrf_signature,
+    }
+
+
 def _plain(value: Any) -> Any:
     """Round numbers for JSON, which has no nan."""
     if isinstance(value, float):
@@ -159,7 +182,7 @@ def markdown(rows: Sequence[Row]) -> str:
         chosen = [row for row in rows if (row["set"], row["trace"]) == key]
         head = "| policy | " + " | ".join(title for title, _ in COLUMNS.values()) + " |"
         rule = "| --- |" + " --: |" * len(COLUMNS)
-        first = chosen[0]
+        first = chosen[-1]
         parts.append(
             f"### {key[0]}, {_TRACES[key[1]]}\n\n"
             f"{first['segments']} segments, {first['source_words']} source words, "
@@ -178,9 +201,9 @@ def _line(row: Row) -> str:
     cells = [
         "–" if row[name] is None else form.format(row[name]) for name, (_, form) in COLUMNS.items()
     ]
-    policy: Policy | None = POLICIES.get(row["policy"])
-    title = policy.title if policy else row["policy"]
-    title = f"**{title}**" if policy and policy.is_ours else title
+    policy = POLICIES.get(row["policy"])
+    title = "offline, greedy" if policy is None else policy.title
+    title = f"**{title}**" if policy is not None and policy.is_ours else title
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
@@ -199,6 +222,7 @@ def plot(rows: Sequence[Row]) -> str:
             POLICIES[row["policy"]].is_ours,
         )
         for row in rows
+        if row["policy"] != OFFLINE
     ]
     first = rows[0] if rows else {"set": "", "trace": "words"}
     return scatter(

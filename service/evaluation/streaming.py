@@ -19,7 +19,15 @@ from tqdm import tqdm
 
 import tokenspeed
 from service.evaluation import live, virtual
-from service.evaluation.compare import Row, Task, make_row, plot, translate_offline
+from service.evaluation.compare import (
+    OFFLINE,
+    Row,
+    Task,
+    make_row,
+    offline_row,
+    plot,
+    translate_offline,
+)
 from service.evaluation.policies import POLICIES
 from service.evaluation.transcript import Transcript, Usage
 from service.evaluation.virtual import Spoken
@@ -85,7 +93,7 @@ def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) 
         old = json.loads(path.read_text(encoding="utf-8"))
     found = {place(row): row for row in (*old["rows"], *rows)}
     sets = list(dict.fromkeys((row["set"], row["trace"]) for row in found.values()))
-    policies = list(POLICIES)
+    policies = [OFFLINE, *POLICIES]
     merged = sorted(
         found.values(),
         key=lambda row: (sets.index((row["set"], row["trace"])), policies.index(row["policy"])),
@@ -160,6 +168,10 @@ async def _rows(options: argparse.Namespace) -> list[Row]:
     offline = await asyncio.to_thread(_offline, options, plan)
     run_all = _over_sockets if options.clock == "socket" else _in_process
     rows = []
+    for replay in {(r.name, r.trace): r for r in plan}.values():
+        lines = [line for hand, _ in replay.spoken for line in hand]
+        task = Task(replay.name, replay.trace, options.clock, len(replay.spoken))
+        rows.append(offline_row(task, lines, offline[replay.name]))
     with tqdm(total=len(plan), unit="replay", leave=False) as progress:
         async for replay, transcripts, usage in run_all(options, plan):
             task = Task(replay.name, replay.trace, options.clock, len(replay.spoken))

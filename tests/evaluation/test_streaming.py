@@ -180,20 +180,20 @@ def test_the_command_writes_rows_plot_and_logs(
     assert options.run(options) == 0
     assert "finals only" in capsys.readouterr().out
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
-    assert [row["policy"] for row in found["rows"]] == ["finals", "append_only"]
+    assert [row["policy"] for row in found["rows"]] == ["offline", "finals", "append_only"]
     wanted = {
         "policy", "set", "bleu", "chrf", "laal_words", "laal_ms", "erasure", "update_ms_p95",
         "final_lag_ms_p95", "within_200", "steps_per_update",
     }  # fmt: skip
     assert all(wanted <= set(row) for row in found["rows"])
-    assert found["rows"][1]["erasure"] == 0
+    assert found["rows"][2]["erasure"] == 0
     ElementTree.parse(tmp_path / "plot.svg")
     logs = tmp_path / "logs" / "own.de-en.recogniser.finals" / "ms" / "instances.log"
     assert len(logs.read_text(encoding="utf-8").splitlines()) == 2
     options.policies, options.keep = "append_only,low", True
     assert options.run(options) == 0
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
-    assert [row["policy"] for row in found["rows"]] == ["finals", "low", "append_only"]
+    assert [row["policy"] for row in found["rows"][1:]] == ["finals", "low", "append_only"]
     assert len(found["runs"]) == 2
     options.policies = "magic"
     assert options.run(options) == 2
