@@ -133,7 +133,7 @@ def check(form: str, launch: Launch) -> None:
     weights = random_weights(config, form, "cuda", seed=7)
     engine = EngineConfig(num_slots=8, max_length=512, max_step_tokens=256)
     began = time.monotonic()
-    backend = CudaBackend(weights, engine, launch=launch)
+    backend = CudaBackend(weights, engine, launch=launch, launch_ahead=True)
     say(form, launch, "start", {k: round(v, 2) for k, v in backend.start_s.items()},
         f"all {time.monotonic() - began:.1f}s")  # fmt: skip
     generator = np.random.default_rng(3)
@@ -321,7 +321,7 @@ def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
         gc.collect()
     best = min(times, key=lambda name: times[name][1])
     began = time.monotonic()
-    backend = CudaBackend(weights, ENGINE, launch=VARIANTS[best])
+    backend = CudaBackend(weights, ENGINE, launch=VARIANTS[best], launch_ahead=True)
     start = time.monotonic() - began
     seconds = times[best][1] / 1e3
     share = weights.step_bytes / seconds / result["read_bytes_per_s"]
@@ -439,15 +439,36 @@ def start_times(shape: str, form: str) -> None:
             result.setdefault("starts", []).append(f"{shape} {form} {name}: {line}")
 
 
+def ceiling() -> None:
+    result["read_bytes_per_s"] = read_bandwidth()
+    say(f"read bandwidth {result['read_bytes_per_s'] / 1e12:.3f} TB/s")
+
+
+def measure_only(models: str, limit: float) -> None:
+    """Measure some models with the tiles of the table, or with `default` without it."""
+    section("ceiling", ceiling, limit)
+    table = dict(TUNED)
+    for entry in models.split(","):
+        shape, form, *tiles = entry.split(":")
+        TUNED.clear()
+        TUNED.update({} if tiles else table)
+        name = "default" if tiles else "tuned"
+        section(entry, lambda: measure(shape, form, name), limit)  # noqa: B023
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--check-pdl", action="store_true", help="the check with it, alone")
+    parser.add_argument("--models", help="SHAPE:FORM[:default],... instead of all; then no tuning")
     options = parser.parse_args()
     limit = options.seconds
     if options.check_pdl:
         check("bf16", Launch(pdl=True))
         check("int4", Launch(pdl=True, prefetch_bytes=256))
+        return
+    if options.models:
+        measure_only(options.models, limit)
         return
     # Workers are forked before CUDA is touched; they compile while the GPU measures.
     pool = ProcessPoolExecutor(14, mp_context=multiprocessing.get_context("fork"))
@@ -467,10 +488,6 @@ def main() -> None:
         versions={"torch": torch.__version__, "triton": triton.__version__},
         date=time.strftime("%Y-%m-%d"), command=" ".join(["python3", *sys.argv]),
     )  # fmt: skip
-
-    def ceiling() -> None:
-        result["read_bytes_per_s"] = read_bandwidth()
-        say(f"read bandwidth {result['read_bytes_per_s'] / 1e12:.3f} TB/s")
 
     section("ceiling", ceiling, limit)
     good = section("check bf16", lambda: check("bf16", Launch()), limit)

@@ -43,6 +43,7 @@ from tokenspeed.kernels.tile import (
 )
 from tokenspeed.kernels.tuned import tile_config
 
+AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms
 MAX_NARROW_ROWS = 64  # up to here each row attends in programs of its own
 _FIELDS = (
     "tokens", "slots", "positions", "outputs", "drafts", "biases", "parity",
@@ -66,7 +67,9 @@ class CudaBackend:
         weights: on the device; see `load_weights` and `random_weights`.
         config: slots, their length and the widest step; all memory is allocated here, once.
         launch: how kernels are launched; the default is what measured best.
-        launch_ahead: launch the next decode step before this one is read.
+        launch_ahead: launch the next decode step before this one is read. A guess that turns out
+            wrong costs a whole step, so by default only steps do that are as short as the host's
+            own work between two of them.
     Raises:
         BackendUnavailable: no such GPU, or a kernel does not compile for it.
     """
@@ -79,10 +82,12 @@ class CudaBackend:
         config: EngineConfig,
         *,
         launch: Launch | None = None,
-        launch_ahead: bool = True,
+        launch_ahead: bool | None = None,
     ) -> None:
         check_device(weights.form)
         self._allocate_for(weights, config, launch or Launch())
+        if launch_ahead is None:
+            launch_ahead = self.weight_bytes <= AHEAD_BYTES
         self._launch_ahead = launch_ahead and self._on_gpu
         self._ahead: _Ahead | None = None
         self._parity = 0

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ def add_parser(commands: Any) -> None:
     )
     benches = parser.add_subparsers(metavar="BENCH", required=True)
     _add_engine(benches)
+    _add_compare(benches)
+    _add_kernels(benches)
+    _add_report(benches)
 
 
 def _add_engine(benches: Any) -> None:
@@ -68,6 +72,114 @@ def _engine(options: argparse.Namespace) -> int:
         rows.append(row)
     backend.close()
     result = make_result(rows, machine=machine, packages=["torch", "numpy"])
+    if options.json:
+        write_result(result, options.json)
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+def _add_kernels(benches: Any) -> None:
+    parser = benches.add_parser(
+        "kernels", help="each GPU kernel, cold, against its bytes and cuBLAS"
+    )
+    parser.add_argument("--shape", default="llama-3-8b", help="a named shape")
+    parser.add_argument("--dtype", default="bf16", choices=["bf16", "int8", "int4", "fp8"])
+    parser.add_argument("--rows", default="1,32", help="rows of a step (default: 1,32)")
+    parser.add_argument("--tune", action="store_true", help="try every tile, print the best ones")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    parser.set_defaults(run=_kernels)
+
+
+def _kernels(options: argparse.Namespace) -> int:
+    try:
+        from tokenspeed.backends.cuda import check_device
+        from tokenspeed.bench.kernels import measure_kernels
+        from tokenspeed.bench.shapes import SHAPES
+    except ImportError as exc:
+        raise BackendUnavailable("kernels need Triton: pip install 'tokenspeed-live[gpu]'") from exc
+    check_device(options.dtype)
+    if options.shape not in SHAPES:
+        raise BackendUnavailable(f"shape is {options.shape!r}, known: {', '.join(SHAPES)}")
+    heights = [int(part) for part in options.rows.split(",")]
+    machine, rows = measure_kernels(options.shape, options.dtype, heights, tune=options.tune)
+    result = make_result(rows, machine=machine, packages=["torch", "triton"])
+    if options.json:
+        write_result(result, options.json)
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+def _add_report(benches: Any) -> None:
+    parser = benches.add_parser("report", help="tables and a plot from result files")
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--into", type=Path, default=Path("benchmarks"), metavar="DIR")
+    parser.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from tokenspeed.bench.report import write_report
+
+    print(write_report(options.files, options.into))
+    return 0
+
+
+def _add_compare(benches: Any) -> None:
+    from tokenspeed.cli import add_model_arguments
+
+    parser = benches.add_parser("compare", help="other engines on the same weights, in turns")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--peers", default="transformers,ctranslate2,llama.cpp,onnxruntime-genai",
+        help="comma-separated (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--peer-python", default=sys.executable, help="the Python that has them")
+    parser.add_argument("--streams", default="1,8", help="comma-separated (default: 1,8)")
+    parser.add_argument("--threads", type=int, help="of every engine (default: all cores)")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--work", type=Path, help="keep converted weights there for the next run")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    import tempfile
+
+    from tqdm import tqdm
+
+    from tokenspeed.backends.cpu import read_bandwidth, usable_cores
+    from tokenspeed.bench.compare import compare, ratios
+    from tokenspeed.bench.peers import PEERS
+    from tokenspeed.checkpoint import open_checkpoint
+
+    if options.device not in ("auto", "cpu"):
+        raise BackendUnavailable(f"compare measures cpu, not {options.device}")
+    names = ["tokenspeed", *filter(None, options.peers.split(","))]
+    unknown = sorted(set(names) - set(PEERS))
+    if unknown:
+        raise ValueError(f"peers are {', '.join(unknown)}, expected some of {', '.join(PEERS)}")
+    contestants = [one for name in names for one in PEERS[name]]
+    streams = [int(part) for part in options.streams.split(",")]
+    threads = options.threads or usable_cores()
+    machine = describe_cpu()
+    for label, size in (("16_mib", 16 << 20), ("512_mib", 512 << 20)):
+        bandwidth = read_bandwidth(size, threads)
+        if bandwidth is not None:
+            machine[f"read_gb_per_s_{label}"] = round(bandwidth / 1e9, 2)
+    total = len(streams) * len(contestants) * (options.rounds + 1)
+    with tempfile.TemporaryDirectory() as folder, tqdm(total=total, leave=False) as bar:
+        rows, versions, absent = compare(
+            open_checkpoint(options.model),
+            contestants,
+            python=options.peer_python,
+            work=options.work or Path(folder),
+            streams=streams,
+            threads=threads,
+            rounds=options.rounds,
+            progress=bar.update,
+        )
+    result = make_result(rows, machine=machine, packages=["torch", "numpy"])
+    result["versions"] |= versions
+    result |= {"absent": absent, "ratios": ratios(rows)}
     if options.json:
         write_result(result, options.json)
     print(json.dumps(result, indent=1))

@@ -1,6 +1,6 @@
 """Compile every kernel in use for GPUs that are not here, and show what each one takes.
 
-    python -m tokenspeed.bench.compiled [--targets sm_80,sm_90,sm_100,gfx942]
+    python -m tokenspeed.bench.compiled [--targets sm_80,gfx942] [--models default-38m:int8]
 
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
 rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
@@ -37,8 +37,8 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 IN_USE = [
-    ("llama-3-8b", "bf16"), ("llama-3-8b", "int8"), ("llama-3-8b", "int4"),
-    ("llama-3.2-1b", "bf16"), ("default-38m", "int8"), ("default-38m", "fp8"),
+    "llama-3-8b:bf16", "llama-3-8b:int8", "llama-3-8b:int4",
+    "llama-3.2-1b:bf16", "default-38m:int8", "default-38m:fp8",
 ]  # fmt: skip
 
 
@@ -67,10 +67,10 @@ class Report:
         return bool(self.problem) or (self.is_decode and self.spill_bytes > 0)
 
 
-def jobs_in_use(target: str) -> Iterator[Job]:
-    """Yield every kernel that a start of one of IN_USE compiles, for one target."""
+def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
+    """Yield every kernel that a start of one of the models compiles, for one target."""
     launch = Launch(fast_unpack=target.startswith("sm"))
-    for shape, form in IN_USE:
+    for shape, form in (model.split(":") for model in models):
         if form == "fp8" and target not in ("sm_90", "sm_100"):
             continue  # refused at start there: see check_device
         weights = random_weights(replace(SHAPES[shape], num_layers=1), form, "meta")
@@ -101,12 +101,30 @@ def _number(text: str, pattern: str) -> int:
     return int(found[1])
 
 
+def _spill_bytes(ptx: str) -> int:
+    architecture = re.search(r"\.target (\w+)", ptx)
+    assert architecture is not None
+    # Triton carries an assembler of its own for the newest GPUs.
+    name = "ptxas-blackwell" if architecture[1].startswith("sm_1") else "ptxas"
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+        file.write(ptx)
+        file.flush()
+        asked = [str(_tool(name)), "-v", f"--gpu-name={architecture[1]}", "--fmad=false"]
+        asked += [file.name, "-o", os.devnull]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    return _number(done.stderr, r"(\d+) bytes spill stores")
+
+
+def _tool(name: str) -> Path:
+    found = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
+    return found if found.exists() else found.with_name("ptxas")
+
+
 def _resource_usage(cubin: bytes) -> str:
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        asked = [str(tool), "--dump-resource-usage", file.name]
+        asked = [str(_tool("cuobjdump")), "--dump-resource-usage", file.name]
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
 
 
@@ -125,11 +143,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the table; return 1 if a kernel does not compile or a decode kernel spills."""
     parser = argparse.ArgumentParser(prog="tokenspeed.bench.compiled")
     parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--models", default=",".join(IN_USE), help="SHAPE:FORM,...")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     options = parser.parse_args(arguments)
     work: dict[tuple[str, Job], Any] = {}
     for target in options.targets.split(","):
-        work |= dict.fromkeys((target, job) for job in jobs_in_use(target))
+        work |= dict.fromkeys(
+            (target, job) for job in jobs_in_use(target, options.models.split(","))
+        )
     # Not forked: torch's threads may hold a lock that a forked child would wait for.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:

@@ -65,11 +65,15 @@ def jobs(launches: Iterable[RecordedLaunch]) -> list[Job]:
 
 
 def compile_launches(launches: Iterable[RecordedLaunch], threads: int | None = None) -> None:
-    """Compile each different launch for the GPU of this process."""
-    target = triton.runtime.driver.active.get_current_target()
+    """Compile each different launch for the GPU of this process, ready to be launched."""
+    different = {_job(launch): launch for launch in launches}
+
+    def warm_up(launch: RecordedLaunch) -> None:
+        launch.kernel.warmup(*launch.args, grid=(1,), **launch.constants)
+
     with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
         # Triton runs its passes and ptxas outside of Python's lock.
-        for _ in pool.map(lambda job: job.compile(target), jobs(launches)):
+        for _ in pool.map(warm_up, different.values()):
             pass
 
 

@@ -1,0 +1,87 @@
+"""Each matrix kernel against its bytes and against cuBLAS, every read cold."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import astuple, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.bench.gpu import event_ms, read_bandwidth
+from tokenspeed.bench.result import Row
+from tokenspeed.bench.shapes import SHAPES
+from tokenspeed.bench.tune import KERNELS, Bench, candidates, copies, matrix_shape
+from tokenspeed.config import ModelConfig
+from tokenspeed.kernels.tile import Matrix, block_rows
+from tokenspeed.kernels.tuned import tile_config
+
+
+def measure_kernels(
+    shape: str, form: str, heights: Sequence[int], *, tune: bool
+) -> tuple[dict[str, Any], list[Row]]:
+    """Time the five uses of a matrix in a named shape.
+
+    Args:
+        shape: a key of SHAPES. form: "bf16", "int8", "int4" or "fp8".
+        heights: rows of a step.
+        tune: take the best of all candidates in place of the tile in use.
+    Returns:
+        The machine, and for each kernel and height: microseconds of this kernel, of cuBLAS in bf16
+        over the same shape, and at the read bandwidth of the same run.
+    """
+    read = read_bandwidth()
+    machine = {"gpu": torch.cuda.get_device_name(), "read_tb_per_s": round(read / 1e12, 3)}
+    config, rows = SHAPES[shape], []
+    for kernel in tqdm(KERNELS, desc="kernels", leave=False):
+        matrices = copies(one_matrix(config, kernel, form))
+        n, k = matrices[0].n, matrices[0].k
+        for height in heights:
+            block_m = block_rows(height)
+            bench = Bench(kernel, matrices, config, height)
+            tiles = [tile_config(kernel, form, n, k, block_m)]
+            if tune:
+                tiles = [*tiles, *candidates(kernel, form, k, block_m)]
+            times = {tile: bench.microseconds(block_m, tile) for tile in tiles}
+            best = min(times, key=lambda tile: times[tile])
+            floor = matrices[0].nbytes / read * 1e6
+            rows.append(
+                {
+                    "engine": "tokenspeed", "shape": shape, "dtype": form, "kernel": kernel,
+                    "n": n, "k": k, "rows": height, "tile": astuple(best),
+                    "us": round(times[best], 2), "floor_us": round(floor, 2),
+                    "bandwidth_share": round(floor / times[best], 3),
+                    "cublas_bf16_us": round(cublas_us(n, k, height), 2),
+                }
+            )  # fmt: skip
+    return machine, rows
+
+
+def one_matrix(config: ModelConfig, kernel: str, form: str) -> Matrix:
+    """Return a random weight for a kernel of a model."""
+    vocabulary = config.vocab_size if kernel == "head" else 64
+    one = replace(config, num_layers=1, vocab_size=vocabulary, tie_word_embeddings=True)
+    weights = random_weights(one, form, "cuda")
+    layer = weights.layers[0]
+    matrix = {
+        "qkv": layer.qkv, "out": layer.out, "gate_up": layer.gate_up, "down": layer.down,
+        "head": weights.head,
+    }[kernel]  # fmt: skip
+    assert (matrix.n, matrix.k) == matrix_shape(config, kernel)
+    return matrix
+
+
+def cublas_us(n: int, k: int, rows: int) -> float:
+    """Time torch's product of the same shape in bf16, cold as well."""
+    count = max(8, -(-(400 << 20) // (2 * n * k)))
+    weights = [torch.randn(n, k, device="cuda", dtype=torch.bfloat16) for _ in range(count)]
+    x = torch.randn(rows, k, device="cuda", dtype=torch.bfloat16)
+    F.linear(x, weights[0])
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for weight in weights:
+            F.linear(x, weight)
+    return statistics.median(event_ms(graph.replay, 5, warmup=1)) * 1e3 / count
