@@ -337,12 +337,12 @@ def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
             / result["read_bytes_per_s"],
             "data_sheet_share": weights.step_bytes / (percentile(gaps, 50) / 1e3) / DATA_SHEET,
             "memory_mib": sum(backend.memory_bytes.values()) / 2**20,
-            "start_s": start, "weights_s": weights_s, "launch": best, "tiles": tuned,
+            "recapture_s": start, "weights_s": weights_s, "launch": best, "tiles": tuned,
         }  # fmt: skip
         if streams == 1:
             row |= {
                 "device_ms_by_width": times, "device_bandwidth_share": share,
-                "weight_bytes": weights.step_bytes, "start_cold_plain_s": plain_start,
+                "weight_bytes": weights.step_bytes, "first_start_s": plain_start,
             }  # fmt: skip
         result["rows"].append(row)
         say(f"{shape} {form} {tuned} streams {streams} [{best}]: first {row['first_token_ms_p50']:.2f} "
