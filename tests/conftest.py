@@ -1,6 +1,7 @@
 """Small random models and tokenizers that the tests make for themselves."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,12 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
+
+# Kernels run on Triton's interpreter where there is no GPU. Said before anything imports Triton,
+# which transformers does too.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 from safetensors.torch import save_file
 
 from tokenspeed.checkpoint import expected_shapes
