@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tokenspeed.config import ModelConfig, load_model_config
 from tokenspeed.errors import CheckpointError
-from tokenspeed.quantize import dequantize_int8
+from tokenspeed.quantize import dequantize_int4, dequantize_int8, unpack_nibbles
 
 _FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -36,6 +36,11 @@ class Checkpoint:
         """Whether the matrices are stored as int8 with a scale for each output channel."""
         return "model.embed_tokens.weight_scale" in self.files
 
+    @property
+    def is_int4(self) -> bool:
+        """Whether the layers' matrices are stored as packed int4 with scales for groups."""
+        return "model.layers.0.mlp.up_proj.weight_packed" in self.files
+
     def tensor(self, name: str) -> Tensor:
         """Return a tensor as stored, backed by the memory-mapped file.
 
@@ -52,17 +57,22 @@ class Checkpoint:
             raise CheckpointError(path, f"cannot be read: {exc}", name) from exc
 
     def weight(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return a tensor as floating point, dequantised where it is stored as int8.
+        """Return a tensor as floating point, dequantised where it is stored in int8 or int4.
 
         Raises:
             CheckpointError: it is missing, unreadable, or holds NaN or infinity.
         """
-        tensor = self.tensor(name)
+        if f"{name}_packed" in self.files:
+            q = unpack_nibbles(self.tensor(f"{name}_packed"))
+            tensor = dequantize_int4(q, self.tensor(f"{name}_scale"))
+        else:
+            tensor = self.tensor(name)
         if tensor.dtype == torch.int8:
             tensor = dequantize_int8(tensor, self.tensor(f"{name}_scale"))
         tensor = tensor.to(dtype)
         if not torch.isfinite(tensor).all():
-            raise CheckpointError(self.files[name], "holds NaN or infinity", name)
+            path = self.files.get(name, self.directory)
+            raise CheckpointError(path, "holds NaN or infinity", name)
         return tensor
 
 
@@ -141,6 +151,9 @@ def _weight_files(directory: Path) -> list[Path]:
 def _check_tensor(
     directory: Path, headers: dict[str, _Header], name: str, shape: tuple[int, ...]
 ) -> None:
+    if f"{name}_packed" in headers and len(shape) == 2:
+        _check_int4(headers, name, shape)
+        return
     if name not in headers:
         raise CheckpointError(directory, "is missing", name)
     path, found, dtype = headers[name]
@@ -157,3 +170,19 @@ def _check_tensor(
         raise CheckpointError(
             scale[0], f"has shape {scale[1]}, expected {(shape[0], 1)}", f"{name}_scale"
         )
+
+
+def _check_int4(headers: dict[str, _Header], name: str, shape: tuple[int, ...]) -> None:
+    rows, columns = shape
+    wanted = {
+        f"{name}_packed": ((rows, columns // 8), ("I32",)),
+        f"{name}_scale": ((rows, columns // 128), ("F16", "BF16", "F32")),
+    }
+    for part, (expected, dtypes) in wanted.items():
+        if part not in headers:
+            raise CheckpointError(headers[f"{name}_packed"][0], "is missing", part)
+        path, found, dtype = headers[part]
+        if found != expected:
+            raise CheckpointError(path, f"has shape {found}, expected {expected}", part)
+        if dtype not in dtypes:
+            raise CheckpointError(path, f"has dtype {dtype}, supported: {', '.join(dtypes)}", part)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenspeed
+from tokenspeed import quantize_command
 from tokenspeed.bench import cli as bench
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.evaluation import cli as evaluation
@@ -30,6 +31,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, Subparsers]:
     _add_translate(commands)
     _add_doctor(commands)
     bench.add_parser(commands)
+    quantize_command.add_parser(commands)
     training.add_parser(commands)
     evaluation.add_parser(commands)
     return parser, commands

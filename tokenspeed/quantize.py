@@ -1,6 +1,8 @@
 """Weights in fewer bits: the arithmetic of the stored formats, and directories written in them.
 
 int8 is symmetric with one scale for each output channel: w = q * scale, scale = max|row| / 127.
+int4 has one scale for each group of 128 input columns; the embedding stays in bf16 there. Both are
+stored by the names of compressed-tensors, so that other engines load them too.
 Knows tensors and files; does not know devices or backends.
 """
 
@@ -43,15 +45,29 @@ def dequantize_int8(q: Tensor, scale: Tensor) -> Tensor:
 def write_int8(
     source_dir: Path | str, target_dir: Path | str, max_shard_bytes: int = MAX_SHARD_BYTES
 ) -> None:
-    """Write a model directory anew with its matrices in int8, one scale for each output channel.
+    """Write a model directory anew with its matrices in int8; see `write_quantized`."""
+    write_quantized(source_dir, target_dir, 8, max_shard_bytes)
+
+
+def write_quantized(
+    source_dir: Path | str,
+    target_dir: Path | str,
+    bits: int,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> None:
+    """Write a model directory anew with its matrices in int8 or int4.
 
     Args:
         source_dir: a Hugging Face directory in floating point.
         target_dir: made if needed; its weights are replaced.
+        bits: 8 or 4.
         max_shard_bytes: no file gets larger.
     Raises:
-        ValueError: a tensor alone is larger than a shard, or source_dir is quantised already.
+        ValueError: a tensor alone is larger than a shard, source_dir is quantised already, or a
+            matrix has no whole groups of columns.
     """
+    if bits not in _ADD:
+        raise ValueError(f"bits is {bits}, expected 8 or 4")
     source_dir, target_dir = Path(source_dir), Path(target_dir)
     raw = json.loads((source_dir / "config.json").read_text(encoding="utf-8"))
     if "quantization_config" in raw:
@@ -59,13 +75,13 @@ def write_int8(
     tensors: dict[str, Tensor] = {}
     for path in sorted(source_dir.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - no mapping
-                _add_int8(tensors, name, file.get_tensor(name))
+            for name in file.keys():
+                _ADD[bits](tensors, name, file.get_tensor(name))
     target_dir.mkdir(parents=True, exist_ok=True)
     for old in target_dir.glob("*.safetensors"):
         old.unlink()
     write_model_shards(target_dir, tensors, max_shard_bytes)
-    raw["quantization_config"] = _int8_config()
+    raw["quantization_config"] = _quantization_config(bits)
     (target_dir / "config.json").write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
     for name in _BESIDE:
         if (source_dir / name).exists() and source_dir != target_dir:
@@ -125,18 +141,34 @@ def _add_int8(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
     tensors[name], tensors[f"{name}_scale"] = quantize_int8(tensor)
 
 
-def _int8_config() -> dict[str, Any]:
-    weights = {
-        "num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False,
-    }  # fmt: skip
+def _add_int4(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
+    if tensor.dim() != 2 or name == _EMBEDDING:
+        tensors[name] = tensor.to(torch.bfloat16)
+        return
+    try:
+        q, scale = quantize_int4(tensor)
+    except ValueError as exc:
+        raise ValueError(f"{name}: {exc}") from exc
+    tensors[f"{name}_packed"] = pack_nibbles(q)
+    tensors[f"{name}_scale"] = scale
+    tensors[f"{name}_shape"] = torch.tensor(tensor.shape)
+
+
+_EMBEDDING = "model.embed_tokens.weight"
+_ADD = {8: _add_int8, 4: _add_int4}
+
+
+def _quantization_config(bits: int) -> dict[str, Any]:
+    weights: dict[str, Any] = {"num_bits": bits, "type": "int", "symmetric": True, "dynamic": False}
+    weights |= {"strategy": "channel"} if bits == 8 else {"strategy": "group", "group_size": 128}
     return {
         "quant_method": "compressed-tensors",
-        "format": "int-quantized",
+        "format": "int-quantized" if bits == 8 else "pack-quantized",
         "quantization_status": "compressed",
         "ignore": [],
         "config_groups": {
             "group_0": {
-                "targets": ["Linear", "Embedding"],
+                "targets": ["Linear", "Embedding"] if bits == 8 else ["Linear"],
                 "weights": weights,
                 "input_activations": None,
                 "output_activations": None,
@@ -200,3 +232,22 @@ def dequantize_int4(q: Tensor, scale: Tensor) -> Tensor:
     """Return q times its group's scale: [out, in] float32."""
     groups = q.float().view(*scale.shape, -1)
     return (groups * scale.float()[..., None]).view(q.shape)
+
+
+def pack_nibbles(q: Tensor) -> Tensor:
+    """Pack int4 values, each plus 8, eight to a word, the first in the lowest bits.
+
+    Args:
+        q: [out, in] int8 in -8..7, `in` a multiple of 8.
+    Returns:
+        [out, in / 8] int32.
+    """
+    words = (q.to(torch.int64) + 8).view(len(q), -1, 8)
+    packed = (words << torch.arange(0, 32, 4, device=q.device)).sum(-1)
+    return torch.where(packed >= 2**31, packed - 2**32, packed).to(torch.int32)
+
+
+def unpack_nibbles(packed: Tensor) -> Tensor:
+    """Undo `pack_nibbles`: [out, in] int8."""
+    shifts = torch.arange(0, 32, 4, dtype=torch.int32, device=packed.device)
+    return ((packed[..., None] >> shifts) & 15).sub(8).to(torch.int8).view(len(packed), -1)

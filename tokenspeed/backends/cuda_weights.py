@@ -16,11 +16,10 @@ from tokenspeed.kernels.gate_up import interleave_gate_up
 from tokenspeed.kernels.qkv import interleave_heads
 from tokenspeed.kernels.tile import GROUP_SIZE, Matrix, pack_channels, pack_float, pack_int4
 from tokenspeed.llama import rope_frequencies
-from tokenspeed.quantize import quantize_fp8, quantize_int4, quantize_int8
+from tokenspeed.quantize import quantize_fp8, quantize_int4, quantize_int8, unpack_nibbles
 
 FORMS = ("bf16", "int8", "int4", "fp8")
 _QUANTIZE = {"int8": quantize_int8, "int4": quantize_int4, "fp8": quantize_fp8}
-_SCALES = {"int8": "_scale", "int4": "_scale"}
 
 Parts = tuple[Tensor, Tensor | None]  # values and scales of one matrix, as quantised
 
@@ -75,12 +74,14 @@ def load_weights(
     stored = stored_form(checkpoint)
 
     def read(name: str) -> Parts:
-        if form == stored and form in _SCALES:
-            scale = checkpoint.tensor(name + _SCALES[form])
-            return checkpoint.tensor(name).to(device), scale.to(device)
-        tensor = checkpoint.tensor(name)
-        if tensor.is_floating_point():
-            tensor = tensor.to(device)
+        if form == stored and f"{name}_scale" in checkpoint.files:
+            scale = checkpoint.tensor(f"{name}_scale").to(device)
+            if form == "int8":
+                return checkpoint.tensor(name).to(device), scale
+            packed = checkpoint.tensor(f"{name}_packed").to(device)
+            return unpack_nibbles(packed), scale.half()
+        if name in checkpoint.files and checkpoint.tensor(name).is_floating_point():
+            tensor = checkpoint.tensor(name).to(device)
             if not torch.isfinite(tensor).all():
                 raise CheckpointError(checkpoint.files[name], "holds NaN or infinity", name)
         else:
@@ -123,7 +124,7 @@ def random_weights(
 
 def stored_form(checkpoint: Checkpoint) -> str:
     """Return the form of the checkpoint's matrices."""
-    return "int8" if checkpoint.is_int8 else "bf16"
+    return "int8" if checkpoint.is_int8 else "int4" if checkpoint.is_int4 else "bf16"
 
 
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
