@@ -14,7 +14,14 @@ from torch.nn import functional
 from tests.conftest import MakeModel
 from tests.engine.test_llama import LLAMA3, whole_sequence
 from tokenspeed.backends import NO_DRAFT, Step
-from tokenspeed.backends.cpu import CpuBackend, int8_weight, native_available, usable_cores
+from tokenspeed.backends.cpu import (
+    BLOCK,
+    CpuBackend,
+    int4_weight,
+    int8_weight,
+    native_available,
+    usable_cores,
+)
 from tokenspeed.backends.reference import choose, load_llama
 from tokenspeed.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.config import EngineConfig
@@ -44,33 +51,44 @@ def instruction_sets() -> list[str]:
 
 
 class QuantizedLinear(nn.Module):
-    """What a native product computes, in float64: int8 weights and blocks of int8 activations."""
+    """What a native product computes, in float64: weights and blocks of int8 activations."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, name: str, bits: int) -> None:
         super().__init__()
-        q, scale = int8_weight(checkpoint, name)
-        self.q, self.scale = q.double(), scale.double()
+        self.weight = dequantised(checkpoint, name, bits)
 
     def forward(self, x: Tensor) -> Tensor:
         columns = x.shape[-1]
-        blocks = functional.pad(x.double(), (0, -columns % 64)).unflatten(-1, (-1, 64))
+        padded = functional.pad(x.double(), (0, -columns % BLOCK))
+        blocks = padded.view(*x.shape[:-1], -1, BLOCK)
         peak = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-20)
         q = (blocks * (127 / peak)).round() * (peak / 127)
-        return (q.flatten(-2)[..., :columns] @ self.q.T * self.scale).float()
+        return (q.flatten(-2)[..., :columns] @ self.weight.T).float()
 
 
-def quantized_logits(checkpoint: Checkpoint, tokens: Tensor) -> Tensor:
+def dequantised(checkpoint: Checkpoint, name: str, bits: int) -> Tensor:
+    """Return the matrix that the backend multiplies by: [out, in] float64."""
+    if bits == 8:
+        q, scale = int8_weight(checkpoint, name)
+        return q.double() * scale.double()[:, None]
+    q, scale = int4_weight(checkpoint, name)
+    assert q.abs().max() <= 8
+    return q.double() * scale.double().repeat_interleave(BLOCK, 1)[:, : q.shape[1]]
+
+
+def quantized_logits(checkpoint: Checkpoint, tokens: Tensor, bits: int) -> Tensor:
     """Run the reference model with every product replaced by its quantised form."""
     model = load_llama(checkpoint, "cpu", torch.float32)
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear) and name != "lm_head":
             owner, _, attribute = name.rpartition(".")
-            linear = QuantizedLinear(checkpoint, f"{name}.weight")
+            linear = QuantizedLinear(checkpoint, f"{name}.weight", bits)
             setattr(model.get_submodule(owner), attribute, linear)
     tied = checkpoint.config.tie_word_embeddings
     embedding = "model.embed_tokens.weight"
-    q, scale = int8_weight(checkpoint, embedding)
-    model.model.embed_tokens.weight = nn.Parameter(q.float() * scale[:, None], requires_grad=False)
+    # An embedding that is not the head too stays in int8.
+    table = dequantised(checkpoint, embedding, bits if tied else 8).float()
+    model.model.embed_tokens.weight = nn.Parameter(table, requires_grad=False)
     group = checkpoint.config.num_heads // checkpoint.config.num_kv_heads
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -81,18 +99,19 @@ def quantized_logits(checkpoint: Checkpoint, tokens: Tensor) -> Tensor:
 
     with torch.inference_mode():
         hidden = model.hidden_states(tokens, torch.arange(len(tokens)), attend)
-        head = QuantizedLinear(checkpoint, embedding if tied else "lm_head.weight")
+        head = QuantizedLinear(checkpoint, embedding if tied else "lm_head.weight", bits)
         return head(hidden)
 
 
+@pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("changes", SHAPES, ids=lambda c: ",".join(c) or "tiny")
 def test_logits_equal_the_quantised_reference(
-    make_model: MakeModel, changes: dict[str, Any]
+    make_model: MakeModel, changes: dict[str, Any], bits: int
 ) -> None:
     checkpoint = open_checkpoint(make_model(**changes))
     tokens = np.random.default_rng(0).integers(3, 96, 70).astype(np.int32)
-    expected = quantized_logits(checkpoint, torch.from_numpy(tokens).long()).numpy()
-    backend = CpuBackend(checkpoint, CONFIG)
+    expected = quantized_logits(checkpoint, torch.from_numpy(tokens).long(), bits).numpy()
+    backend = CpuBackend(checkpoint, CONFIG, bits=bits)
     actual = backend.logits(whole_sequence(tokens))
     backend.close()
     # An int8 that is rounded the other way, at half of a step, moves logits by some thousandths.
@@ -100,24 +119,26 @@ def test_logits_equal_the_quantised_reference(
     assert np.abs(actual - expected).mean() < 2e-3 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("changes", SHAPES, ids=lambda c: ",".join(c) or "tiny")
 def test_every_instruction_set_and_thread_count_gives_the_same_bits(
-    make_model: MakeModel, changes: dict[str, Any]
+    make_model: MakeModel, changes: dict[str, Any], bits: int
 ) -> None:
     checkpoint = open_checkpoint(make_model(**changes))
     tokens = np.random.default_rng(1).integers(3, 96, 33).astype(np.int32)
     results = []
     for isa in instruction_sets():
         for threads in (1, 2, 3):
-            backend = CpuBackend(checkpoint, CONFIG, isa=isa, threads=threads)
+            backend = CpuBackend(checkpoint, CONFIG, bits=bits, isa=isa, threads=threads)
             assert backend.isa == isa
             results.append(backend.logits(whole_sequence(tokens)))
             backend.close()
     assert all(np.array_equal(results[0], other) for other in results[1:])
 
 
-def test_a_row_does_not_depend_on_the_width_of_its_step(tiny_model: Path) -> None:
-    backend = CpuBackend(open_checkpoint(tiny_model), CONFIG)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_row_does_not_depend_on_the_width_of_its_step(tiny_model: Path, bits: int) -> None:
+    backend = CpuBackend(open_checkpoint(tiny_model), CONFIG, bits=bits)
     tokens = np.random.default_rng(2).integers(3, 96, 60).astype(np.int32)
     whole = backend.logits(whole_sequence(tokens))
     for width in (1, 2, 7, 16):
@@ -127,6 +148,37 @@ def test_a_row_does_not_depend_on_the_width_of_its_step(tiny_model: Path) -> Non
         ]
         assert np.array_equal(np.concatenate(parts), whole)
     backend.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_row_does_not_depend_on_its_neighbours(
+    shared_backend: CpuBackend, data: st.DataObject
+) -> None:
+    """Three sequences in random cuts give the logits that each gives alone, bit for bit."""
+    lengths = data.draw(st.tuples(*[st.integers(1, 30)] * 3))
+    sequences = [
+        np.random.default_rng(i).integers(3, 96, n).astype(np.int32) for i, n in enumerate(lengths)
+    ]
+    alone = [shared_backend.logits(whole_sequence(ids, slot=0)) for ids in sequences]
+    done = [0, 0, 0]
+    while done != list(lengths):
+        parts = []
+        for slot, ids in enumerate(sequences):
+            end = min(done[slot] + data.draw(st.integers(0, 9)), len(ids))
+            if end > done[slot]:
+                parts.append((slot, done[slot], end))
+        if not parts:
+            continue
+        steps = [whole_sequence(sequences[s][a:b], slot=s, start=a) for s, a, b in parts]
+        fields = ("tokens", "slots", "positions", "drafts", "biases")
+        joined = {name: np.concatenate([getattr(step, name) for step in steps]) for name in fields}
+        rows = np.arange(len(joined["tokens"]), dtype=np.int32)
+        logits = shared_backend.logits(Step(outputs=rows, **joined))
+        for slot, start, end in parts:
+            assert np.array_equal(logits[: end - start], alone[slot][start:end])
+            logits = logits[end - start :]
+            done[slot] = end
 
 
 def test_a_forked_slot_goes_on_like_the_first(tiny_model: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from tokenspeed.backends import Step
 from tokenspeed.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from tokenspeed.errors import BackendUnavailable
 from tokenspeed.llama import rope_frequencies
 from tokenspeed.quantize import quantize_int8
 
+BLOCK = 64  # columns that share a scale; kBlock of native/kernels.h
 NATIVE = Path(__file__).parent.parent / "native"
 
 
@@ -59,6 +61,7 @@ class CpuBackend:
     Args:
         checkpoint: an opened model directory.
         config: slots and their length; allocated here, once.
+        bits: 8, one scale an output channel; or 4, one scale for 64 of its columns.
         threads: how many; default: the cores that this process may use.
         isa: "avx512", "avx2" or "plain"; default: the best that the processor has.
     Raises:
@@ -84,6 +87,8 @@ class CpuBackend:
             raise BackendUnavailable(f"the CPU backend needs its native library: {_MISSING}")
         model = checkpoint.config
         self.config = model
+        self.bits = bits
+        self._weight = int8_weight if bits == 8 else int4_weight
         self.num_slots = config.num_slots
         self.max_length = config.max_length
         self.max_step_tokens = config.max_step_tokens
@@ -157,22 +162,22 @@ class CpuBackend:
         for layer in range(self.config.num_layers):
             prefix = f"model.layers.{layer}."
             for which, names in enumerate(_MATRICES):
-                parts = [int8_weight(checkpoint, f"{prefix}{name}.weight") for name in names]
+                parts = [self._weight(checkpoint, f"{prefix}{name}.weight") for name in names]
                 q = torch.cat([part[0] for part in parts]).contiguous()
                 scale = torch.cat([part[1] for part in parts]).contiguous()
                 library.tokenspeed_set_matrix(
                     self._model, layer, which, q.data_ptr(), scale.data_ptr(), *q.shape
                 )
-                read += q.nbytes + scale.nbytes
+                read += q.nbytes * self.bits // 8 + scale.nbytes
             attention = checkpoint.weight(f"{prefix}input_layernorm.weight").contiguous()
             mlp = checkpoint.weight(f"{prefix}post_attention_layernorm.weight").contiguous()
             library.tokenspeed_set_norms(self._model, layer, attention.data_ptr(), mlp.data_ptr())
         embedding = "model.embed_tokens.weight"
         tied = self.config.tie_word_embeddings
-        q, scale = int8_weight(checkpoint, embedding if tied else "lm_head.weight")
+        q, scale = self._weight(checkpoint, embedding if tied else "lm_head.weight")
         norm = checkpoint.weight("model.norm.weight").contiguous()
         library.tokenspeed_set_head(self._model, q.data_ptr(), scale.data_ptr(), norm.data_ptr())
-        read += q.nbytes + scale.nbytes
+        read += q.nbytes * self.bits // 8 + scale.nbytes
         if not tied:
             q, scale = int8_weight(checkpoint, embedding)
             library.tokenspeed_set_embedding(self._model, q.data_ptr(), scale.data_ptr())
@@ -203,6 +208,23 @@ def int8_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
     else:
         q, scale = quantize_int8(checkpoint.weight(name))
     return q.contiguous(), scale.flatten().float().contiguous()
+
+
+def int4_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
+    """Return a matrix as int4 in int8 [out, in] and its scales [out, blocks] float32.
+
+    The value that is largest in a block becomes -8, whatever its sign.
+
+    Raises:
+        CheckpointError: it is missing, unreadable, or holds NaN or infinity.
+    """
+    weight = checkpoint.weight(name)
+    columns = weight.shape[1]
+    blocks = pad(weight, (0, -columns % BLOCK)).view(len(weight), -1, BLOCK)
+    largest = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
+    scale = torch.where(largest == 0, 1.0, largest / -8)
+    q = (blocks / scale).round().clamp(-8, 7).to(torch.int8).view(len(weight), -1)
+    return q[:, :columns].contiguous(), scale[..., 0].contiguous()
 
 
 def native_available() -> tuple[bool, str]:

@@ -41,15 +41,15 @@ def measure(backend: Backend, streams: int, workload: Workload) -> Row:
     verified: list[float] = []
     for is_first in [True] + [False] * workload.rounds:
         prompts = [_tokens(backend, workload.prompt_tokens, seed) for seed in range(streams)]
-        first.append(_timed(backend.step, _prefill(prompts)))
-        current = backend.step(_prefill(prompts))
+        first.append(_timed(backend.step, prefill_step(prompts)))
+        current = backend.step(prefill_step(prompts))
         for i in range(workload.new_tokens - 1):
-            step = _decode(current, workload.prompt_tokens + i)
+            step = decode_step(current, workload.prompt_tokens + i)
             started = time.perf_counter()
             current = backend.step(step)
             between.append((time.perf_counter() - started) * 1e3)
         draft = _tokens(backend, workload.verify_tokens, 99)
-        verified.append(_timed(backend.step, _verify(draft, workload.prompt_tokens)))
+        verified.append(_timed(backend.step, verify_step(draft, workload.prompt_tokens)))
         if is_first:  # warming up
             for times in (first, between, verified):
                 times.clear()
@@ -78,7 +78,8 @@ def _tokens(backend: Backend, count: int, seed: int) -> NDArray[np.int32]:
     return generator.integers(3, backend.config.vocab_size, count, dtype=np.int32)
 
 
-def _prefill(prompts: list[NDArray[np.int32]]) -> Step:
+def prefill_step(prompts: list[NDArray[np.int32]]) -> Step:
+    """Compute prompts of one length, one a slot; the next token of each is wanted."""
     length = len(prompts[0])
     return _step(
         np.concatenate(prompts),
@@ -88,12 +89,14 @@ def _prefill(prompts: list[NDArray[np.int32]]) -> Step:
     )
 
 
-def _decode(current: NDArray[np.int32], position: int) -> Step:
+def decode_step(current: NDArray[np.int32], position: int) -> Step:
+    """Go on by one token in each slot."""
     rows = np.arange(len(current))
     return _step(current, rows, np.full(len(current), position), rows)
 
 
-def _verify(draft: NDArray[np.int32], start: int) -> Step:
+def verify_step(draft: NDArray[np.int32], start: int) -> Step:
+    """Compute a draft in slot 0; every row is answered."""
     rows = np.arange(len(draft))
     return _step(draft, np.zeros(len(draft)), start + rows, rows)
 

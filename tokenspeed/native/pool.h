@@ -1,4 +1,7 @@
-// A few threads that run one function together, spin while work keeps coming, and sleep when idle.
+// A few threads that help with one function, spin while work keeps coming, and sleep when idle.
+//
+// Nobody waits for a helper that has not begun: where its core is busy with something else, an event
+// loop or another process, the caller does all of the work.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -38,32 +41,31 @@ class Pool {
 
   int size() const { return size_; }
 
-  // Runs function(thread index) on every thread, the caller's included, and waits for all.
+  // Runs function(thread index) on the caller's thread, and on others as they come. The function must
+  // share its work out by itself. Returns when no thread is in it any more.
   template <class Function>
   void run(Function&& function) {
-    task_ = [](void* f, int thread) { (*static_cast<Function*>(f))(thread); };
-    argument_ = &function;
     {
       std::lock_guard<std::mutex> lock(mutex_);
+      task_ = [](void* f, int thread) { (*static_cast<Function*>(f))(thread); };
+      argument_ = &function;
       round_.fetch_add(1, std::memory_order_release);
     }
     if (size_ > 1) wake_.notify_all();
     function(0);
-    barrier();
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      task_ = nullptr;
+    }
+    wait([&] { return helping_.load(std::memory_order_acquire) == 0; });
   }
 
-  // Waits until every thread of the running function is here.
-  void barrier() {
-    if (size_ == 1) return;
-    const unsigned generation = generation_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
-      arrived_.store(0, std::memory_order_relaxed);
-      generation_.store(generation + 1, std::memory_order_release);
-      return;
-    }
-    for (int spins = 0; generation_.load(std::memory_order_acquire) == generation; spins++) {
+  // Waits for what the other threads are just doing.
+  template <class Condition>
+  static void wait(Condition&& condition) {
+    for (int spins = 0; !condition(); spins++) {
       relax();
-      // The others may be waiting for this very core: an event loop runs here too.
+      // They may be waiting for this very core.
       if (spins > kSpins) std::this_thread::yield();
     }
   }
@@ -80,10 +82,17 @@ class Pool {
         std::unique_lock<std::mutex> lock(mutex_);
         wake_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != seen; });
       }
-      seen = round_.load(std::memory_order_acquire);
-      if (stopping_) return;
-      task_(argument_, thread);
-      barrier();
+      void (*task)(void*, int);
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        seen = round_.load(std::memory_order_relaxed);
+        if (stopping_) return;
+        task = task_;
+        if (task) helping_.fetch_add(1, std::memory_order_relaxed);
+      }
+      if (!task) continue;  // it was done before this thread was awake
+      task(argument_, thread);
+      helping_.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -92,8 +101,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<unsigned> round_{0};
-  std::atomic<unsigned> generation_{0};
-  std::atomic<int> arrived_{0};
+  std::atomic<int> helping_{0};
   bool stopping_ = false;
   void (*task_)(void*, int) = nullptr;
   void* argument_ = nullptr;

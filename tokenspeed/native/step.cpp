@@ -173,23 +173,30 @@ class Model {
   std::vector<float> embedding_scales_, norm_, cos_, sin_;
 
  private:
-  // Where a thread's part of a stage begins and what of it is taken. Parts are the same in every
-  // step, so that a thread streams through its own weights; a thread that is done takes from the
-  // others, so that one whose core is taken away holds up only the piece that it has.
+  // A stage's pieces are parted among the threads, the same way in every step, so that a thread
+  // streams through its own weights. One that is done takes from the others. `next` counts what is
+  // taken of a thread's part; a stage is over when all pieces are done, whoever did them.
   struct alignas(64) Counter {
-    std::atomic<int> next{0};
+    std::atomic<int> next{0}, done{0};
   };
 
   template <class Work>
   void share(int stage, int thread, int pieces, Work&& work) {
     const int threads = shape_.num_threads;
+    Counter* counters = counters_.data() + static_cast<size_t>(stage) * threads;
+    int finished = 0;
     for (int i = 0; i < threads; i++) {
       const int owner = (thread + i) % threads;
-      const int begin = pieces * owner / threads, end = pieces * (owner + 1) / threads;
-      std::atomic<int>& next = counters_[stage * threads + owner].next;
+      const int begin = static_cast<int64_t>(pieces) * owner / threads;
+      const int end = static_cast<int64_t>(pieces) * (owner + 1) / threads;
+      std::atomic<int>& next = counters[owner].next;
       if (begin + next.load(std::memory_order_relaxed) >= end) continue;
-      for (int at; (at = begin + next.fetch_add(1, std::memory_order_relaxed)) < end;) work(at);
+      for (int at; (at = begin + next.fetch_add(1, std::memory_order_relaxed)) < end; finished++)
+        work(at);
     }
+    std::atomic<int>& done = counters[0].done;
+    if (finished) done.fetch_add(finished, std::memory_order_acq_rel);
+    Pool::wait([&] { return done.load(std::memory_order_acquire) == pieces; });
   }
 
   void embed(int token, float* out);
@@ -239,15 +246,15 @@ void Model::product(int stage, const OwnedMatrix& w, int count, int thread, Prep
                        sums_.get() + row * widest_ / kBlock, count};
   };
   const Activations a = rows_at(count == 1 ? shape_.max_rows + thread : 0);
-  if (count == 1) {
-    prepare(0, a);  // each thread for itself: cheaper than waiting for another one
-  } else {
-    share(stage, thread, count, [&](int i) { prepare(i, a); });
-    pool_.barrier();
-  }
-  share(stage + 1, thread, w.panels,
-        [&](int panel) { kernels_.panel_product(w, panel, a, y, stride, accumulate); });
-  pool_.barrier();
+  if (count > 1) share(stage, thread, count, [&](int i) { prepare(i, a); });
+  bool prepared = count > 1;
+  share(stage + 1, thread, w.panels, [&](int panel) {
+    // One row each thread prepares for itself: cheaper than waiting for another one. With a piece in
+    // its hands, because a late thread must not read what the next stages already write.
+    if (!prepared) prepare(0, a);
+    prepared = true;
+    kernels_.panel_product(w, panel, a, y, stride, accumulate);
+  });
 }
 
 // Rotate the heads that share a key, and store key and value.
@@ -278,7 +285,6 @@ void Model::attention(int stage, int thread, int layer, int count, const int32_t
   };
   if (count > 1) {  // a row may attend to the keys of others
     share(stage, thread, count * kv_heads, store);
-    pool_.barrier();
   }
   share(stage + 1, thread, count * kv_heads, [&](int piece) {
     if (count == 1) store(piece);
@@ -290,7 +296,6 @@ void Model::attention(int stage, int thread, int layer, int count, const int32_t
                     scores_.get() + thread * scores_size(),
                     attended_.get() + i * static_cast<size_t>(width_) + head);
   });
-  pool_.barrier();
 }
 
 void Model::step(int count, const int32_t* tokens, const int32_t* slots, const int32_t* positions,
@@ -298,14 +303,16 @@ void Model::step(int count, const int32_t* tokens, const int32_t* slots, const i
                  const float* biases, int32_t* next_tokens, float* logits_out) {
   constexpr int kStagesPerLayer = 10;
   const int hidden = shape_.hidden_size, inner = shape_.intermediate_size;
-  for (auto& counter : counters_) counter.next.store(0, std::memory_order_relaxed);
+  for (auto& counter : counters_) {
+    counter.next.store(0, std::memory_order_relaxed);
+    counter.done.store(0, std::memory_order_relaxed);
+  }
   float* logits = logits_out ? logits_out : logits_.get();
 
   pool_.run([&](int thread) {
     int stage = 0;
     share(stage++, thread, count,
           [&](int i) { embed(tokens[i], hidden_.get() + static_cast<size_t>(i) * hidden); });
-    pool_.barrier();
     const auto normed = [&](const std::vector<float>& norm, const int32_t* rows) {
       return [this, &norm, rows, hidden](int i, const Activations& a) {
         const float* row = hidden_.get() + static_cast<size_t>(rows ? rows[i] : i) * hidden;

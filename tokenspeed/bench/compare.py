@@ -1,0 +1,240 @@
+"""Other engines beside this one: the same weights, the same work, rounds that take turns.
+
+Every engine is a process of its own (`peers/worker.py`), loaded once. One round of one engine
+follows a round of the next, so that a machine that slows down slows all of them.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save_file
+
+from tokenspeed.bench.peers import Contestant
+from tokenspeed.bench.result import Row
+from tokenspeed.checkpoint import Checkpoint, expected_shapes
+
+PROMPT_TOKENS, NEW_TOKENS, VERIFY_TOKENS = 40, 24, 24
+_PEERS = Path(__file__).parent / "peers"
+
+
+@dataclass
+class _Times:
+    """What the rounds of one engine with so many streams took, in ms."""
+
+    first: list[float] = field(default_factory=list)
+    between: list[float] = field(default_factory=list)
+    verify: list[float] = field(default_factory=list)
+    memory_mib: float = 0.0
+
+    def add(self, answer: dict[str, Any]) -> None:
+        self.first.append(answer["first_token_ms"])
+        self.between += answer["inter_token_ms"]
+        self.verify.append(answer["verify_ms"])
+        self.memory_mib = answer["memory_mib"]
+
+
+class _Worker:
+    """One engine's process."""
+
+    def __init__(self, who: Contestant, python: str, source: Path, work: Path, sizes: list[str]):
+        script, engine = _PEERS / "worker.py", _PEERS / who.file
+        if who.peer == "tokenspeed":  # the others must not see our libraries, nor we theirs
+            python = sys.executable
+        self.who = who
+        self.process = subprocess.Popen(
+            [python, script, engine, source, work, who.dtype, *sizes],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": _python_path()},
+        )
+        said = self._read()
+        self.version: str | None = said.get("version")
+        self.absent: str | None = said.get("absent")
+
+    def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+        self.process.stdout.close()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if line:
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        return {"absent": f"its process ended with status {self.process.wait(timeout=30)}"}
+
+
+def _python_path() -> str:
+    return str(Path(__file__).parents[2])
+
+
+def compare(
+    checkpoint: Checkpoint,
+    contestants: Sequence[Contestant],
+    *,
+    python: str,
+    work: Path,
+    streams: Sequence[int],
+    threads: int,
+    rounds: int,
+    progress: Callable[[], object] = lambda: None,
+) -> tuple[list[Row], dict[str, str], dict[str, str]]:
+    """Measure engines in turns.
+
+    Args:
+        python: the interpreter that has the peers installed.
+        work: a folder for converted weights; what is there already is used again.
+        progress: called after each round of one engine.
+    Returns:
+        The rows; the versions of those that ran; the reasons of those that are absent.
+    """
+    source = write_float(checkpoint, work / "float32")
+    versions: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    times: dict[tuple[Contestant, int], _Times] = {}
+    for count in streams:
+        sizes = [str(threads), str(count)]
+        workers = [_Worker(who, python, source, work, sizes) for who in contestants]
+        try:
+            for is_first in [True] + [False] * rounds:
+                for worker in workers:
+                    if worker.absent is None:
+                        _round(worker, checkpoint, count, times, is_first)
+                    progress()
+        finally:
+            for worker in workers:
+                worker.close()
+        for worker in workers:
+            label = f"{worker.who.peer} {worker.who.dtype}"
+            if worker.absent is not None:
+                absent[f"{label}, {count} streams"] = worker.absent
+            elif worker.version is not None:
+                versions[worker.who.peer] = worker.version
+    rows = [_row(who, count, threads, taken) for (who, count), taken in times.items()]
+    return rows, versions, absent
+
+
+def _round(
+    worker: _Worker,
+    checkpoint: Checkpoint,
+    streams: int,
+    times: dict[tuple[Contestant, int], _Times],
+    is_first: bool,
+) -> None:
+    generator = np.random.default_rng(1)
+    vocabulary = checkpoint.config.vocab_size
+
+    def ids(count: int) -> list[int]:
+        return [int(i) for i in generator.integers(3, vocabulary, count)]
+
+    prompts = [[1, *ids(PROMPT_TOKENS - 1)] for _ in range(streams)]
+    answer = worker.ask({"prompts": prompts, "draft": ids(VERIFY_TOKENS), "new_tokens": NEW_TOKENS})
+    if "absent" in answer:
+        worker.absent = answer["absent"]
+        times.pop((worker.who, streams), None)
+    elif not is_first:  # the first warms up
+        times.setdefault((worker.who, streams), _Times()).add(answer)
+
+
+def _row(who: Contestant, streams: int, threads: int, times: _Times) -> Row:
+    return {
+        "engine": who.peer,
+        "dtype": who.dtype,
+        "streams": streams,
+        "threads": threads,
+        **_spread("first_token", times.first),
+        **_spread("inter_token", times.between),
+        **_spread(f"verify_{VERIFY_TOKENS}", times.verify),
+        "memory_mib": round(times.memory_mib, 1),
+        "rounds": len(times.first),
+    }
+
+
+def _spread(name: str, times: list[float]) -> Row:
+    low, high = np.percentile(times, [10, 90])
+    return {
+        f"{name}_ms_p50": round(statistics.median(times), 3),
+        f"{name}_ms_p10": round(float(low), 3),
+        f"{name}_ms_p90": round(float(high), 3),
+    }
+
+
+def write_float(checkpoint: Checkpoint, directory: Path) -> Path:
+    """Write a checkpoint's weights as float32 in one file, for engines that quantise themselves."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "stored").write_text(str(checkpoint.directory.resolve()), encoding="utf-8")
+    if (directory / "model.safetensors").exists():
+        return directory
+    names = [name for name, _ in expected_shapes(checkpoint.config)]
+    tensors = {name: checkpoint.weight(name).contiguous() for name in names}
+    raw = json.loads((checkpoint.directory / "config.json").read_text(encoding="utf-8"))
+    raw.pop("quantization_config", None)
+    config = checkpoint.config  # what peers read, whatever the checkpoint left out
+    raw |= {"head_dim": config.head_dim, "num_key_value_heads": config.num_kv_heads}
+    raw |= {"rope_theta": config.rope_theta, "torch_dtype": "float32"}
+    raw |= {"rms_norm_eps": config.rms_norm_eps}
+    (directory / "config.json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
+    tokenizer = checkpoint.directory / "tokenizer.model"
+    if tokenizer.exists():  # onnxruntime-genai's builder wants one, though no text is used here
+        (directory / "tokenizer.model").write_bytes(tokenizer.read_bytes())
+        described = {"tokenizer_class": "LlamaTokenizer", "legacy": True}
+        described |= {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+        path = directory / "tokenizer_config.json"
+        path.write_text(json.dumps(described), encoding="utf-8")
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
+
+
+def ratios(rows: Sequence[Row]) -> Row:
+    """Return our times over those of the fastest peers: below 1 is faster.
+
+    Only ratios whose both sides were measured are there.
+    """
+    table = {(row["engine"], row["dtype"], row["streams"]): row for row in rows}
+    peers = [row for row in rows if row["engine"] != "tokenspeed"]
+    many = max((row["streams"] for row in rows), default=1)
+    verify = f"verify_{VERIFY_TOKENS}_ms_p50"
+    q8 = ("llama.cpp", "q8_0")
+    found: Row = {}
+
+    def against(name: str, dtype: str, streams: int, key: str, others: list[Row]) -> None:
+        own = table.get(("tokenspeed", dtype, streams))
+        if own and others:
+            found[name] = round(own[key] / min(row[key] for row in others), 3)
+
+    def only(streams: int, *dtypes: str) -> list[Row]:
+        return [
+            r for r in peers if r["streams"] == streams and (not dtypes or r["dtype"] in dtypes)
+        ]
+
+    def llama(streams: int) -> list[Row]:
+        return [table[*q8, streams]] if (*q8, streams) in table else []
+
+    token = "inter_token_ms_p50"
+    against("token_int8_to_llama_q8", "int8", 1, token, llama(1))
+    against("token_int4_to_best_int4", "int4", 1, token, only(1, "q4_0", "int4"))
+    against("first_token_int8_to_best", "int8", 1, "first_token_ms_p50", only(1))
+    against("verify_24_int8_to_best", "int8", 1, verify, only(1))
+    against(f"step_{many}_int8_to_llama_q8", "int8", many, token, llama(many))
+    against(f"step_{many}_int8_to_best", "int8", many, token, only(many))
+    against("memory_int8_to_llama_q8", "int8", 1, "memory_mib", llama(1))
+    return found

@@ -1,0 +1,40 @@
+"""transformers, eager, with its dynamic cache."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+
+def prepare(source: Path, work: Path, dtype: str) -> Path:
+    return source
+
+
+def version() -> str:
+    return str(transformers.__version__)
+
+
+class Peer:
+    def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+        self.model: Any = transformers.LlamaForCausalLM.from_pretrained(
+            model, dtype=getattr(torch, dtype)
+        ).eval()
+
+    def prefill(self, prompts: list[list[int]]) -> None:
+        self.cache = None
+        self._run(torch.tensor(prompts))
+
+    def decode(self) -> None:
+        self._run(self.current[:, None])
+
+    def verify(self, draft: list[int]) -> None:
+        self.cache.batch_select_indices(torch.tensor([0]))  # type: ignore[attr-defined]
+        self._run(torch.tensor([draft]), keep=len(draft))
+
+    def _run(self, tokens: torch.Tensor, keep: int = 1) -> None:
+        out = self.model(tokens, past_key_values=self.cache, use_cache=True, logits_to_keep=keep)
+        self.cache = out.past_key_values
+        self.current = out.logits[:, -1].argmax(-1)

@@ -1,0 +1,38 @@
+"""TokenSpeed itself, in a process of its own like the others."""
+
+from pathlib import Path
+
+import numpy as np
+
+import tokenspeed
+from tokenspeed.backends.cpu import CpuBackend
+from tokenspeed.bench.engine import decode_step, prefill_step, verify_step
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.config import EngineConfig
+
+
+def prepare(source: Path, work: Path, dtype: str) -> Path:
+    """Return the checkpoint as it is; `source` is the float copy beside the link to it."""
+    return Path((source / "stored").read_text(encoding="utf-8"))
+
+
+def version() -> str:
+    return tokenspeed.__version__
+
+
+class Peer:
+    def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
+        config = EngineConfig(num_slots=streams, max_length=128, max_step_tokens=64 * streams)
+        checkpoint = open_checkpoint(model)
+        self.backend = CpuBackend(checkpoint, config, bits=int(dtype[3:]), threads=threads)
+
+    def prefill(self, prompts: list[list[int]]) -> None:
+        self.position = len(prompts[0])
+        self.current = self.backend.step(prefill_step([np.array(p, np.int32) for p in prompts]))
+
+    def decode(self) -> None:
+        self.current = self.backend.step(decode_step(self.current, self.position))
+        self.position += 1
+
+    def verify(self, draft: list[int]) -> None:
+        self.backend.step(verify_step(np.array(draft, np.int32), self.position))
