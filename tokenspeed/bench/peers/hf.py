@@ -19,9 +19,8 @@ class Peer:
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
-        self.model: Any = transformers.LlamaForCausalLM.from_pretrained(
-            model, dtype=getattr(torch, dtype)
-        ).eval()
+        load: Any = transformers.LlamaForCausalLM.from_pretrained
+        self.model = load(model, dtype=getattr(torch, dtype)).eval()
 
     def prefill(self, prompts: list[list[int]]) -> None:
         self.cache = None

@@ -1,0 +1,84 @@
+"""`tokenspeed bench compare` on a tiny model: engines in turns, absent ones named, ratios."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tokenspeed.bench.compare import ratios, write_float
+from tokenspeed.bench.result import Row
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.cli import build_parser, run
+from tokenspeed.quantize import write_int8
+
+
+def test_absent_peers_are_named_and_the_others_measured(
+    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # This Python has transformers; ctranslate2 it may have or not, no-such-module never.
+    out = tmp_path / "result.json"
+    arguments = ["bench", "compare", "--device", "cpu", "--model", str(tiny_translator)]
+    arguments += ["--peers", "transformers", "--peer-python", sys.executable, "--streams", "1"]
+    assert run(build_parser()[0], [*arguments, "--rounds", "2", "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert json.loads(capsys.readouterr().out) == result
+    assert result["absent"] == {}
+    assert "transformers" in result["versions"]
+    engines = [(row["engine"], row["dtype"]) for row in result["rows"]]
+    assert engines == [("tokenspeed", "int8"), ("tokenspeed", "int4"), ("transformers", "float32")]
+    for row in result["rows"]:
+        for name in ("first_token", "inter_token", "verify_24"):
+            assert 0 < row[f"{name}_ms_p10"] <= row[f"{name}_ms_p50"] <= row[f"{name}_ms_p90"]
+        assert row["rounds"] == 2
+    assert result["ratios"].keys() >= {"first_token_int8_to_best", "verify_24_int8_to_best"}
+
+
+def test_a_python_without_the_peers_is_told(
+    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
+    bare.chmod(0o755)
+    arguments = ["bench", "compare", "--device", "cpu", "--model", str(tiny_translator)]
+    arguments += ["--peers", "llama.cpp", "--peer-python", str(bare), "--streams", "1"]
+    assert run(build_parser()[0], [*arguments, "--rounds", "1"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert sorted(result["absent"]) == [
+        f"llama.cpp {d}, 1 streams" for d in ("f16", "q4_0", "q8_0")
+    ]
+    assert all("ModuleNotFoundError" in reason for reason in result["absent"].values())
+    assert {row["engine"] for row in result["rows"]} == {"tokenspeed"}
+    assert "token_int8_to_llama_q8" not in result["ratios"]
+
+
+def test_float_copy_holds_the_values_of_the_stored_weights(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    write_int8(tiny_model, tmp_path / "int8")
+    stored = open_checkpoint(tmp_path / "int8")
+    source = write_float(stored, tmp_path / "float")
+    written = load_file(source / "model.safetensors")
+    name = "model.layers.0.mlp.down_proj.weight"
+    assert torch.equal(written[name], stored.weight(name))
+    assert "quantization_config" not in json.loads((source / "config.json").read_text())
+    assert open_checkpoint(source).config == stored.config
+
+
+def test_ratios_are_against_the_fastest_peer() -> None:
+    def row(engine: str, dtype: str, first: float, token: float) -> Row:
+        times = {"first_token_ms_p50": first, "inter_token_ms_p50": token}
+        shape = {"engine": engine, "dtype": dtype, "streams": 1}
+        return {**shape, **times, "verify_24_ms_p50": first, "memory_mib": 10.0}
+
+    rows = [
+        row("tokenspeed", "int8", 6.0, 1.0),
+        row("llama.cpp", "q8_0", 20.0, 2.5),
+        row("ctranslate2", "int8", 12.0, 9.0),
+    ]
+    found = ratios(rows)
+    assert found["token_int8_to_llama_q8"] == 0.4
+    assert found["first_token_int8_to_best"] == 0.5
+    assert "token_int4_to_best_int4" not in found
