@@ -84,8 +84,9 @@ class CudaBackend:
         launch: Launch | None = None,
         launch_ahead: bool | None = None,
     ) -> None:
-        check_device(weights.form)
-        self._allocate_for(weights, config, launch or Launch())
+        launch = launch or Launch(fast_unpack=not INTERPRETED and torch.version.hip is None)
+        check_device(weights.form, pdl=launch.pdl)
+        self._allocate_for(weights, config, launch)
         if launch_ahead is None:
             launch_ahead = self.weight_bytes <= AHEAD_BYTES
         self._launch_ahead = launch_ahead and self._on_gpu
@@ -408,7 +409,7 @@ def split_tiles(
     return starts, np.diff(np.append(starts, len(slots)))
 
 
-def check_device(form: str) -> None:
+def check_device(form: str, *, pdl: bool = False) -> None:
     """Refuse a machine or a form that the kernels are not made for.
 
     Raises:
@@ -426,6 +427,8 @@ def check_device(form: str) -> None:
         raise BackendUnavailable(f"{found} is too old, the kernels need sm_80 or later")
     if form == "fp8" and (major, minor) < (8, 9):
         raise BackendUnavailable(f"{found} has no fp8, it needs sm_89 or later; use int8")
+    if pdl and major < 9:
+        raise BackendUnavailable(f"{found} has no programmatic dependent launch (sm_90 and later)")
 
 
 def _device() -> str:

@@ -30,24 +30,58 @@ def _add_engine(benches: Any) -> None:
     parser.add_argument("--streams", default="1,8", help="comma-separated (default: 1,8)")
     parser.add_argument("--threads", type=int, help="of the CPU backend (default: all cores)")
     parser.add_argument("--isa", default="", help="avx512, avx2 or plain (default: the best)")
+    parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
+    parser.add_argument(
+        "--dtype", default="auto", choices=["auto", "bf16", "int8", "int4", "fp8"],
+        help="GPU: the form of the weights (default: as stored)",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     parser.set_defaults(run=_engine)
 
 
 def _engine(options: argparse.Namespace) -> int:
+    from tokenspeed.loading import choose_backend
+
+    name = choose_backend() if options.device == "auto" else options.device
+    if options.shape or options.dtype != "auto" or name == "cuda":
+        return _engine_on_gpu(options)
+    return _engine_on_cpu(options, name)
+
+
+def _engine_on_gpu(options: argparse.Namespace) -> int:
+    try:
+        from tokenspeed.backends.cuda import check_device
+        from tokenspeed.bench.gpu_engine import measure_on_gpu
+    except ImportError as exc:
+        raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
+    check_device(options.dtype)
+    streams = [int(part) for part in options.streams.split(",")]
+    machine, rows = measure_on_gpu(
+        options.model, options.shape, options.dtype, streams, options.rounds
+    )
+    return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
+
+
+def _show(result: Row, path: Path | None) -> int:
+    if path:
+        write_result(result, path)
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
     from tqdm import tqdm
 
     from tokenspeed.backends.cpu import CpuBackend, read_bandwidth, usable_cores
     from tokenspeed.bench.engine import Workload, measure
     from tokenspeed.checkpoint import open_checkpoint
     from tokenspeed.config import EngineConfig
-    from tokenspeed.loading import BACKENDS, choose_backend
+    from tokenspeed.loading import BACKENDS
 
     checkpoint = open_checkpoint(options.model)
     streams = [int(part) for part in options.streams.split(",")]
     config = EngineConfig(num_slots=max(streams), max_length=128, max_step_tokens=512)
-    name = choose_backend() if options.device == "auto" else options.device
     if name == "cpu":
         backend: Any = CpuBackend(checkpoint, config, threads=options.threads, isa=options.isa)
     elif options.threads or options.isa:
@@ -71,11 +105,7 @@ def _engine(options: argparse.Namespace) -> int:
         row["bandwidth_share"] = round(row["weight_gb_per_s"] / read, 3) if read else None
         rows.append(row)
     backend.close()
-    result = make_result(rows, machine=machine, packages=["torch", "numpy"])
-    if options.json:
-        write_result(result, options.json)
-    print(json.dumps(result, indent=1))
-    return 0
+    return _show(make_result(rows, machine=machine, packages=["torch", "numpy"]), options.json)
 
 
 def _add_kernels(benches: Any) -> None:
@@ -102,11 +132,7 @@ def _kernels(options: argparse.Namespace) -> int:
         raise BackendUnavailable(f"shape is {options.shape!r}, known: {', '.join(SHAPES)}")
     heights = [int(part) for part in options.rows.split(",")]
     machine, rows = measure_kernels(options.shape, options.dtype, heights, tune=options.tune)
-    result = make_result(rows, machine=machine, packages=["torch", "triton"])
-    if options.json:
-        write_result(result, options.json)
-    print(json.dumps(result, indent=1))
-    return 0
+    return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
 
 
 def _add_report(benches: Any) -> None:

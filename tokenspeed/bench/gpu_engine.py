@@ -1,0 +1,67 @@
+"""`tokenspeed bench engine` on a GPU: a named shape with random weights, or a checkpoint."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.bench.engine import Workload, measure
+from tokenspeed.bench.gpu import read_bandwidth
+from tokenspeed.bench.result import Row
+from tokenspeed.bench.shapes import SHAPES
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.config import EngineConfig
+from tokenspeed.errors import BackendUnavailable
+
+
+def open_backend(model: Path, shape: str, form: str, config: EngineConfig) -> CudaBackend:
+    """Build the backend that is measured.
+
+    Args:
+        model: a checkpoint, used where no shape is named.
+        shape: a key of SHAPES for random weights, or "".
+        form: "bf16", "int8", "int4", "fp8", or "auto": as stored, bf16 for random weights.
+    Raises:
+        BackendUnavailable: no such shape, GPU or form.
+        CheckpointError: the checkpoint cannot be used.
+    """
+    if not shape:
+        return CudaBackend.from_checkpoint(open_checkpoint(model), config, form)
+    if shape not in SHAPES:
+        raise BackendUnavailable(f"shape is {shape!r}, known: {', '.join(SHAPES)}")
+    return CudaBackend.from_random(SHAPES[shape], config, "bf16" if form == "auto" else form)
+
+
+def measure_on_gpu(
+    model: Path, shape: str, form: str, streams: Sequence[int], rounds: int
+) -> tuple[dict[str, Any], list[Row]]:
+    """Measure token times by number of streams; see `tokenspeed.bench.engine.measure`.
+
+    Returns:
+        The machine, with its read bandwidth of this run, and a row for each number of streams.
+    Raises:
+        BackendUnavailable, CheckpointError: see `open_backend`.
+    """
+    config = EngineConfig(num_slots=max(streams), max_length=512, max_step_tokens=512)
+    began = time.perf_counter()
+    backend = open_backend(model, shape, form, config)
+    start_s = time.perf_counter() - began
+    read = read_bandwidth()
+    machine = {"gpu": torch.cuda.get_device_name(), "read_tb_per_s": round(read / 1e12, 3)}
+    rows = []
+    for count in tqdm(streams, desc="streams", leave=False):
+        row: Row = {
+            "engine": "tokenspeed", "backend": "cuda", "shape": shape or model.resolve().name,
+            "dtype": backend.weights.form,
+        }  # fmt: skip
+        row |= measure(backend, count, Workload(prompt_tokens=64, new_tokens=32, rounds=rounds))
+        row["bandwidth_share"] = round(row["weight_gb_per_s"] * 1e9 / read, 3)
+        row["memory_mib"] = round(sum(backend.memory_bytes.values()) / 2**20, 1)
+        row["start_s"] = round(start_s, 2)
+        rows.append(row)
+    backend.close()
+    return machine, rows
