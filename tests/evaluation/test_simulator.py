@@ -13,17 +13,26 @@ from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.config import EngineConfig
 from tokenspeed.evaluation.simulator import (
     BUDGET_MS,
+    Script,
     Simulation,
     StepCost,
     Traffic,
     capacity,
     fit_cost,
     measure_cost,
+    random_script,
     toy_translation,
 )
 from tokenspeed.evaluation.stepped import SkippingClock, VirtualClock
 
 CPU = StepCost(base_ms=3.0, row_ms=0.4, context_ms=0.001)
+
+
+def scripts(
+    sessions: int, seconds: float, seed: int, traffic: Traffic | None = None
+) -> list[Script]:
+    rng = random.Random(seed)
+    return [random_script(traffic or Traffic(), seconds, rng) for _ in range(sessions)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -39,10 +48,14 @@ def test_no_update_is_lost_and_every_final_ends(
 ) -> None:
     traffic = Traffic(verifies=verifies, max_words=12)
     # Every translation is held against the toy's own while it runs.
-    simulation = Simulation(
-        cost, sessions, 3.0, traffic=traffic, seed=seed, num_slots=num_slots, max_step_ms=30
-    )
-    report = simulation.run()
+    report = Simulation(
+        cost,
+        scripts(sessions, 3.0, seed, traffic),
+        traffic=traffic,
+        seed=seed,
+        num_slots=num_slots,
+        max_step_ms=30,
+    ).run()
     assert report.completed == report.requests > 0
     assert len(report.update_ms) + len(report.final_ms) == report.requests
     assert len(report.final_ms) >= sessions
@@ -53,16 +66,16 @@ def test_no_update_is_lost_and_every_final_ends(
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 99))
 def test_nobody_waits_long_on_a_machine_with_room(sessions: int, seed: int) -> None:
-    report = Simulation(StepCost(1.0, 0.05), sessions, 5.0, seed=seed).run()
+    report = Simulation(StepCost(1.0, 0.05), scripts(sessions, 5.0, seed), seed=seed).run()
     assert max(report.update_ms + report.final_ms) < BUDGET_MS
     assert report.superseded == 0
     assert report.within_budget == 1
 
 
 def test_the_same_seed_is_the_same_run() -> None:
-    first, second = (Simulation(CPU, 5, 4.0, seed=3).run() for _ in range(2))
+    first, second = (Simulation(CPU, scripts(5, 4.0, 3)).run() for _ in range(2))
     assert first == second
-    assert first != Simulation(CPU, 5, 4.0, seed=4).run()
+    assert first != Simulation(CPU, scripts(5, 4.0, 4)).run()
 
 
 def test_verification_saves_steps_and_holds_more_speakers() -> None:

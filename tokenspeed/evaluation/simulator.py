@@ -23,7 +23,7 @@ from tokenspeed.request import Completion, Request
 BEGIN, OPEN, TARGET, END = 1, 2, 3, 4  # marks of the toy translator's prompts
 FIRST_WORD = 16  # ids from here on are words
 NUM_WORDS = 5000
-MAX_LAG = 4  # source tokens that a word of the output may wait for before it is right
+MAX_LAG = 2  # source tokens that a word of the output may wait for before it is right
 
 BUDGET_MS = 200.0
 
@@ -237,23 +237,39 @@ class Report:
         return self.p95_ms <= BUDGET_MS
 
 
+Script = Sequence[tuple[float, bool]]
+"""When a speaker adds a word or, where the second part is true, ends its sentence; in seconds."""
+
+
+def random_script(traffic: Traffic, seconds: float, rng: random.Random) -> Script:
+    """Return sentences of random lengths that begin within a time; the last one is finished."""
+    at = rng.random() * (1 / traffic.updates_per_s + traffic.pause_s)
+    found: list[tuple[float, bool]] = []
+    while at < seconds or not found:
+        for _ in range(rng.randint(traffic.min_words, traffic.max_words)):
+            found.append((at, False))
+            at += 1 / traffic.updates_per_s
+        found.append((at, True))
+        at += traffic.pause_s
+    return found
+
+
 @dataclass(slots=True)
 class _Speaker:
     number: int
     rng: random.Random
     sentence: int = 0
     said: list[int] = field(default_factory=list)
-    left: int = 0
     hypothesis: tuple[int, ...] = ()
     waiting: list[float] = field(default_factory=list)  # arrivals of updates without an answer
 
 
 class Simulation:
-    """Speakers that begin at random moments and speak for a while.
+    """Speakers that talk side by side until all that they said is translated.
 
     Args:
         cost: of a step.
-        sessions: speakers. seconds: for how long each of them speaks.
+        scripts: one of each speaker.
         seed: of everything random.
         num_slots, max_step_ms: as in EngineConfig.
     """
@@ -261,8 +277,7 @@ class Simulation:
     def __init__(
         self,
         cost: StepCost,
-        sessions: int,
-        seconds: float,
+        scripts: Sequence[Script],
         *,
         traffic: Traffic | None = None,
         seed: int = 0,
@@ -276,15 +291,15 @@ class Simulation:
             max_step_ms=max_step_ms,
             clock=self.clock,
         )
-        self.report = Report(sessions)
+        self.report = Report(len(scripts))
         self._traffic = traffic or Traffic()
-        self._seconds = seconds
         rng = random.Random(seed)
-        self._events: list[tuple[float, int]] = []  # when, which speaker
-        self._speakers = [_Speaker(i, random.Random(rng.random())) for i in range(sessions)]
-        for speaker in self._speakers:
-            begin = rng.random() * (1 / self._traffic.updates_per_s + self._traffic.pause_s)
-            self._events.append((begin, speaker.number))
+        self._speakers = [_Speaker(i, random.Random(rng.random())) for i in range(len(scripts))]
+        self._events = [  # when, which speaker, whether its sentence ends
+            (at, number, is_final)
+            for number, script in enumerate(scripts)
+            for at, is_final in script
+        ]
         heapq.heapify(self._events)
 
     def run(self) -> Report:
@@ -293,8 +308,8 @@ class Simulation:
             if self.engine.is_idle:
                 self.clock.skip_to(self._events[0][0])
             while self._events and self._events[0][0] <= self.clock.now:
-                arrival, number = heapq.heappop(self._events)
-                self._speak(self._speakers[number], arrival)
+                arrival, number, is_final = heapq.heappop(self._events)
+                self._speak(self._speakers[number], arrival, is_final)
             self.engine.turn()
         stats = self.engine.stats()
         self.report.steps, self.report.busy_s = stats.steps, stats.busy_s
@@ -303,26 +318,18 @@ class Simulation:
         self.engine.close()
         return self.report
 
-    def _speak(self, speaker: _Speaker, arrival: float) -> None:
-        """Say one more word, or end the sentence that has none left."""
-        traffic, rng = self._traffic, speaker.rng
-        is_final = bool(speaker.said) and not speaker.left
-        if not speaker.said:
-            speaker.left = rng.randint(traffic.min_words, traffic.max_words)
+    def _speak(self, speaker: _Speaker, arrival: float, is_final: bool) -> None:
+        """Say one more word, or end the sentence."""
         if not is_final:
-            speaker.left -= 1
-            tokens = int(traffic.tokens_per_update + rng.random())
+            tokens = int(self._traffic.tokens_per_update + speaker.rng.random())
             speaker.said += [
-                FIRST_WORD + rng.randrange(NUM_WORDS - FIRST_WORD) for _ in range(max(tokens, 1))
+                FIRST_WORD + speaker.rng.randrange(NUM_WORDS - FIRST_WORD)
+                for _ in range(max(tokens, 1))
             ]
         self._ask(speaker, arrival, is_final=is_final)
         if is_final:
             speaker.said, speaker.hypothesis, speaker.waiting = [], (), []
             speaker.sentence += 1
-        pause = traffic.pause_s if is_final else 1 / traffic.updates_per_s
-        # A sentence that was begun is finished.
-        if arrival + pause < self._seconds or speaker.said:
-            heapq.heappush(self._events, (arrival + pause, speaker.number))
 
     def _ask(self, speaker: _Speaker, arrival: float, *, is_final: bool) -> None:
         self.report.requests += 1
@@ -378,11 +385,13 @@ def capacity(
         The runs, by number of sessions; slots are as many as sessions, plus some.
     """
 
+    traffic = traffic or Traffic()
+
     def run(sessions: int) -> Report:
+        rng = random.Random(seed)
         simulation = Simulation(
             cost,
-            sessions,
-            seconds,
+            [random_script(traffic, seconds, rng) for _ in range(sessions)],
             traffic=traffic,
             seed=seed,
             num_slots=max(16, sessions + 4),
