@@ -213,7 +213,8 @@ def tune_model(shape: str, form: str, block_ms: tuple[int, ...]) -> None:
             TUNED[(kernel, form, n, k, block_m)] = best
             floor = matrix.nbytes / result["read_bytes_per_s"] * 1e6
             say(f"{shape} {form} {kernel} {n}x{k} m{block_m}: {times[best]:.1f} us, "
-                f"floor {floor:.1f} ({floor / times[best]:.0%}) {tuple(asdict(best).values())}; worst "
+                f"floor {floor:.1f} ({floor / times[best]:.0%}) {tuple(asdict(best).values())}; "
+                "worst "
                 f"{max(times.values()):.1f}")  # fmt: skip
             result.setdefault("tuning", []).append({
                 "shape": shape, "dtype": form, "kernel": kernel, "n": n, "k": k,
@@ -330,7 +331,8 @@ def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
         row = {
             "engine": "tokenspeed", "shape": shape, "dtype": form, "streams": streams,
             "prompt_tokens": PROMPT, "new_tokens": NEW,
-            "first_token_ms_p50": percentile(firsts, 50), "first_token_ms_p95": percentile(firsts, 95),
+            "first_token_ms_p50": percentile(firsts, 50),
+            "first_token_ms_p95": percentile(firsts, 95),
             "inter_token_ms_p50": percentile(gaps, 50), "inter_token_ms_p95": percentile(gaps, 95),
             "inter_token_ms_p99": percentile(gaps, 99),
             "bandwidth_share": weights.step_bytes / (percentile(gaps, 50) / 1e3)
@@ -345,8 +347,9 @@ def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
                 "weight_bytes": weights.step_bytes, "first_start_s": plain_start,
             }  # fmt: skip
         result["rows"].append(row)
-        say(f"{shape} {form} {tuned} streams {streams} [{best}]: first {row['first_token_ms_p50']:.2f} "
-            f"ms, token p50 {row['inter_token_ms_p50']:.4f} p95 {row['inter_token_ms_p95']:.4f} ms, "
+        say(f"{shape} {form} {tuned} streams {streams} [{best}]: "
+            f"first {row['first_token_ms_p50']:.2f} ms, "
+            f"token p50 {row['inter_token_ms_p50']:.4f} p95 {row['inter_token_ms_p95']:.4f} ms, "
             f"share {row['bandwidth_share']:.0%}, device {times[best][1]:.4f} ms")  # fmt: skip
         save()
     if not quick:
