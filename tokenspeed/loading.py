@@ -15,6 +15,7 @@ import torch
 from tokenspeed.backends import Backend
 from tokenspeed.backends.cpu import CpuBackend, native_available
 from tokenspeed.backends.reference import ReferenceBackend
+from tokenspeed.backends.torch_int8 import TorchInt8Backend
 from tokenspeed.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.config import EngineConfig
 from tokenspeed.engine import Engine
@@ -86,7 +87,7 @@ def choose_backend() -> str:
     """Return the fastest backend that this machine can run."""
     if torch.cuda.is_available() and find_spec("triton"):
         return "cuda"
-    return "cpu" if native_available()[0] else "reference"
+    return "cpu" if native_available()[0] else "torch-int8"
 
 
 def _cuda(checkpoint: Checkpoint, config: EngineConfig) -> Backend:
@@ -102,5 +103,6 @@ def _cuda(checkpoint: Checkpoint, config: EngineConfig) -> Backend:
 BACKENDS: dict[str, Callable[[Checkpoint, EngineConfig], Backend]] = {
     "reference": ReferenceBackend,
     "cpu": CpuBackend,
+    "torch-int8": TorchInt8Backend,
     "cuda": _cuda,
 }

@@ -25,7 +25,7 @@ ISA_FLAGS: dict[str, list[str]] = {"plain": []} | (
 def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str) -> None:
     compiler = shutil.which("g++") or shutil.which("clang++")
     assert compiler, "install a C++ compiler (g++ or clang++)"
-    flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-O1", "-g", "-std=c++17"]
+    flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-O1", "-g1", "-std=c++17"]
     flags += ["-pthread", "-Wno-psabi", "-ffp-contract=off", "-fno-strict-aliasing"]
     objects = []
     for isa in ISA_FLAGS:
