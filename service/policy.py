@@ -127,7 +127,7 @@ class Translation:
         self.shown = ""
         self.covered_words = 0
         self.is_done = False
-        self._token_text = token_text
+        self.token_text = token_text
         self._hypothesis = _Hypothesis((), "", [], [])
         self._older: deque[_Hypothesis] = deque(maxlen=8)
         self._source = Source("", 0)
@@ -137,6 +137,7 @@ class Translation:
         self._number = number
         self._work_is_open = True
         self._superseded = 0
+        self._certain_words: int | None = None  # of the source; None: all
 
     @property
     def is_running(self) -> bool:
@@ -199,18 +200,32 @@ class Translation:
         self.shown = visible
         return True
 
-    def complete(self, number: int, tokens: Tokens, *, is_whole: bool = True) -> Work | None:
+    def awaits(self, number: int) -> bool:
+        """Whether the result of a work would be taken."""
+        return self._work is not None and self._work.number == number and not self.is_done
+
+    def complete(
+        self,
+        number: int,
+        tokens: Tokens,
+        *,
+        is_whole: bool = True,
+        certain_words: int | None = None,
+    ) -> Work | None:
         """Take in a finished output; return the work that waited for it, if any.
 
         Args:
             number: of the work; results of older ones are ignored.
             tokens: the output, C first. One that does not begin with C is not used.
             is_whole: whether it ended by itself rather than at its length.
+            certain_words: source words from which on it is known to be wrong: what translates
+                those is not settled while the source is open. None: nothing is known.
         """
         work = self._work
-        if work is None or work.number != number or self.is_done:
+        if work is None or not self.awaits(number):
             return None
         self._work = None
+        self._certain_words = certain_words
         self._superseded = 0
         if tokens[: len(self.committed)] != self.committed:
             tokens = self.committed
@@ -276,7 +291,7 @@ class Translation:
         return self._read(self.committed)
 
     def _read(self, tokens: Tokens) -> _Hypothesis:
-        text, offsets = self._token_text(tokens)
+        text, offsets = self.token_text(tokens)
         first: dict[int, int] = {}
         for count, offset in enumerate(offsets):
             first.setdefault(offset, count)
@@ -300,8 +315,11 @@ class Translation:
         words = count_words(source.text)
         if self.preset.wait_words and source.is_open:
             limit = min(limit, words - self.preset.wait_words + 1)
-        if source.stable_words < words:
-            limit = min(limit, len(found.ends) * source.stable_words // words)
+        stable_words = source.stable_words
+        if self._certain_words is not None:
+            stable_words = min(stable_words, self._certain_words)
+        if stable_words < words:
+            limit = min(limit, len(found.ends) * stable_words // words)
         for j in range(limit, 0, -1):
             count = found.boundaries[j - 1]
             if count is None:

@@ -85,6 +85,7 @@ class GlossaryEntry:
     source: str
     target: str
     case_sensitive: bool = False
+    language: str | None = None  # the target that it is for; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +161,18 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class FinalStats:
-    """How a segment went: deltas sent, words taken back, first text and final after its cause."""
+    """How a segment went: deltas sent, words taken back, first text and final after its cause.
+
+    `terms` are the different glossary entries, protected words, links, addresses and rare names of
+    the source; `violations` are those of them that the text lacks.
+    """
 
     updates: int
     erased: int
     first_ms: float
     final_ms: float
+    terms: int = 0
+    violations: int = 0
 
 
 @dataclass(frozen=True, slots=True)

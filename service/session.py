@@ -23,6 +23,7 @@ from service.segment import Segment
 from service.segmenter import cut_at
 from service.settings import MAX_CONTEXT, ModelInfo, Settings
 from service.stream import ContextPair, Job, TargetStream
+from service.terms import Glossary
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 NOTICE_INTERVAL_S: Final = 1.0
@@ -126,6 +127,7 @@ class Session:
         self._names: dict[str, str] = {}  # client's id -> wire id of the part that is open
         self._closed: OrderedDict[str, int] = OrderedDict()  # client's id -> last rev
         self._implicit = 0
+        self._glossaries: dict[str, Glossary] = {}  # by target
         self._context: dict[str, deque[ContextPair]] = {}
         self._updates = Bucket(limits.updates_per_s, now)
         self._noticed = float("-inf")
@@ -252,6 +254,9 @@ class Session:
         settings = self._settings.merged(event.session, self._model, self._limits.targets)
         is_other_source = settings.source != self._settings.source
         self._settings = settings
+        self._glossaries = {
+            target: settings.glossary_of(target, self._model) for target in settings.targets
+        }
         actions: list[Action] = []
         for found in list(self._open.values()):
             actions += self._resettle(found, is_other_source)
@@ -356,6 +361,7 @@ class Session:
         actions: list[Action] = []
         for target, stream in list(found.streams.items()):
             stream.preset = settings.preset
+            stream.glossary = self._glossaries.get(target, stream.glossary)
             # Text that is appended already cannot be asked for again from another language.
             is_restarted = (
                 is_other_source and not stream.committed and not found.segment.is_committed
@@ -463,6 +469,7 @@ class Session:
                     target,
                     settings.preset,
                     self._token_text,
+                    self._glossaries[target],
                 )
         frozen = len(segment.frozen)
         covered = max((s.covered_words(frozen) for s in found.streams.values()), default=0)
@@ -567,6 +574,8 @@ class Session:
                 erased=stream.erased,
                 first_ms=round((first - segment.first_arrival) * 1e3, 3),
                 final_ms=round((now - segment.committed_at) * 1e3, 3),
+                terms=stream.terms,
+                violations=stream.violations,
             ),
             start_ms=segment.start_ms,
             end_ms=segment.end_ms,

@@ -3,12 +3,14 @@
 Knows the protocol's parameters; does not know segments or time.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from service.errors import ProtocolError
 from service.policy import PRESETS, Preset
 from service.protocol import (
+    GlossaryEntry,
     LanguageInfo,
     Mode,
     SessionParams,
@@ -16,17 +18,32 @@ from service.protocol import (
     Stability,
     TargetParams,
 )
+from service.terms import Glossary, Term
 
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
+MAX_TERMS: Final = 500  # glossary entries and protected words of a session, each
+MAX_TERM_CHARS: Final = 100
+
+
+def _never(word: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the session must know of the model."""
+    """What the session must know of the model.
+
+    Attributes:
+        default_context: earlier sentence pairs that go along unless a session says otherwise.
+        max_context: pairs that the model was trained with; more are never sent along.
+        is_rare: whether the vocabulary has no good spelling of a word.
+    """
 
     name: str
     languages: tuple[LanguageInfo, ...]
     default_context: int = 0
+    max_context: int = 0
+    is_rare: Callable[[str], bool] = _never
 
     def translates(self, source: str | None, target: str) -> bool:
         """Whether the model knows the pair; None is a source that is not known."""
@@ -42,6 +59,8 @@ class Settings:
     mode: Mode = "captions"
     stability: Stability = "balanced"
     context: int = 0
+    glossary: tuple[GlossaryEntry, ...] = ()
+    do_not_translate: tuple[str, ...] = ()
     partials: bool = True
     timing: bool = False
 
@@ -60,13 +79,24 @@ class Settings:
             self,
             **{
                 name: value
-                for name in ("mode", "stability", "context", "partials", "timing")
+                for name in (
+                    "mode",
+                    "stability",
+                    "context",
+                    "glossary",
+                    "do_not_translate",
+                    "partials",
+                    "timing",
+                )
                 if (value := getattr(params, name)) is not None
             },
         )
         if merged.context > MAX_CONTEXT:
             problem = f"is {merged.context}, expected 0 to {MAX_CONTEXT}"
             raise ProtocolError("invalid_event", problem, "session.context")
+        merged = replace(merged, context=min(merged.context, model.max_context))
+        _check_glossary(merged.glossary, model)
+        _check_protected(merged.do_not_translate)
         if params.source is not None:
             merged = replace(merged, source=_language(params.source.language))
         if params.targets is not None:
@@ -79,6 +109,19 @@ class Settings:
         merged._check_pairs(model, has_targets=params.targets is not None)
         return merged
 
+    def glossary_of(self, target: str, model: ModelInfo) -> Glossary:
+        """Return the words that must come out as wanted in a language."""
+        entries = [e for e in self.glossary if _language(e.language) in (None, target)]
+        terms = [Term(e.source, e.target, e.case_sensitive) for e in entries]
+        # A glossary entry is the more special wish: it stands first where both name a word.
+        named = {term.source.casefold() for term in terms}
+        terms += [
+            Term(word, word, is_case_sensitive=True, is_exact=True)
+            for word in self.do_not_translate
+            if word.casefold() not in named
+        ]
+        return Glossary(terms, model.is_rare, self.source)
+
     def applied(self) -> SessionParams:
         """Return what the client is told; what is not applied yet is reported as empty."""
         return SessionParams(
@@ -87,8 +130,8 @@ class Settings:
             mode=self.mode,
             stability=self.stability,
             context=self.context,
-            glossary=(),
-            do_not_translate=(),
+            glossary=self.glossary,
+            do_not_translate=self.do_not_translate,
             partials=self.partials,
             timing=self.timing,
         )
@@ -104,6 +147,44 @@ class Settings:
                 at_target = f"session.targets[{i}].language"
                 param = at_target if has_targets else "session.source.language"
                 raise ProtocolError("unsupported_language", problem, param)
+
+
+def _check_glossary(entries: Sequence[GlossaryEntry], model: ModelInfo) -> None:
+    if len(entries) > MAX_TERMS:
+        problem = f"has {len(entries)} entries, at most {MAX_TERMS}"
+        raise ProtocolError("glossary_invalid", problem, "session.glossary")
+    known = {target for info in model.languages for target in info.targets}
+    seen: dict[tuple[str, str | None], str] = {}
+    for i, entry in enumerate(entries):
+        at = f"session.glossary[{i}]"
+        for name, text in (("source", entry.source), ("target", entry.target)):
+            _check_term(text, f"{at}.{name}")
+        language = _language(entry.language)
+        if language is not None and language not in known:
+            problem = f"{language!r} is not among {', '.join(sorted(known))}"
+            raise ProtocolError("glossary_invalid", problem, f"{at}.language")
+        source = entry.source if entry.case_sensitive else entry.source.casefold()
+        if seen.setdefault((source, language), entry.target) != entry.target:
+            problem = f"{entry.source!r} has two translations, {seen[source, language]!r} before"
+            raise ProtocolError("glossary_invalid", problem, f"{at}.target")
+
+
+def _check_protected(words: Sequence[str]) -> None:
+    if len(words) > MAX_TERMS:
+        problem = f"has {len(words)} entries, at most {MAX_TERMS}"
+        raise ProtocolError("glossary_invalid", problem, "session.do_not_translate")
+    for i, word in enumerate(words):
+        _check_term(word, f"session.do_not_translate[{i}]")
+
+
+def _check_term(text: str, param: str) -> None:
+    if not text.strip() or text != text.strip() or "\n" in text:
+        raise ProtocolError(
+            "glossary_invalid", f"is {text[:40]!r}, expected words without space around", param
+        )
+    if len(text) > MAX_TERM_CHARS:
+        problem = f"has {len(text)} characters, at most {MAX_TERM_CHARS}"
+        raise ProtocolError("glossary_invalid", problem, param)
 
 
 def _language(code: str | None) -> str | None:

@@ -6,13 +6,16 @@ messages, engines or clocks (times are arguments, in seconds).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from service.policy import Preset, Source, Tokens, TokenText, Translation, Work
+from service.terms import Glossary, StandIns, certain_words
 from service.words import erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
+
+MAX_RETRIES: Final = 2  # of a final that lacks a term
 
 ContextPair = tuple[str, Tokens]  # an earlier sentence and its translation
 
@@ -42,11 +45,14 @@ class Job:
 class _Piece:
     translation: Translation
     context: tuple[ContextPair, ...]
+    stand_ins: StandIns
     source: str = ""
     rev: int = 0
     arrival: float = 0.0
     is_remembered: bool = False
     continues: bool = False  # its ids and text follow directly those of the piece before
+    retries: int = 0
+    best: tuple[int, Tokens, bool] | None = None  # terms missing, output, whether it is whole
 
 
 class TargetStream:
@@ -55,6 +61,7 @@ class TargetStream:
     Attributes:
         committed: settled text that was given out with `take`. unstable: the tail then.
         updates: times that `take` found something new. erased: words taken back from a reader.
+        terms: of the glossary and the like, in pieces that are done. violations: those missing.
         first_shown: when a reader first saw text, None before.
     """
 
@@ -66,13 +73,17 @@ class TargetStream:
         target: str,
         preset: Preset,
         token_text: TokenText,
+        glossary: Glossary | None = None,
     ) -> None:
         self.segment_id = segment_id
         self.target = target
         self.committed = ""
         self.updates = 0
         self.erased = 0
+        self.terms = 0
+        self.violations = 0
         self.first_shown: float | None = None
+        self._glossary = glossary or Glossary()
         self._session_id = session_id
         self._source_language = source_language
         self._preset = preset
@@ -91,6 +102,17 @@ class TargetStream:
         self._preset = preset
         for piece in self._pieces:
             piece.translation.preset = preset
+
+    @property
+    def glossary(self) -> Glossary:
+        """Words that must come out as wanted; a change holds from the next revision on."""
+        return self._glossary
+
+    @glossary.setter
+    def glossary(self, glossary: Glossary) -> None:
+        self._glossary = glossary
+        for piece in self._pieces:
+            piece.stand_ins.glossary = glossary
 
     @property
     def is_done(self) -> bool:
@@ -122,8 +144,10 @@ class TargetStream:
         jobs = []
         for index, source in enumerate(sources):
             if index == len(self._pieces):
-                translation = Translation(self._preset, self._token_text)
-                self._pieces.append(_Piece(translation, tuple(context)))
+                stand_ins = StandIns(self._glossary)
+                token_text = stand_ins.token_text(self._token_text)
+                translation = Translation(self._preset, token_text)
+                self._pieces.append(_Piece(translation, tuple(context), stand_ins))
             piece = self._pieces[index]
             if piece.translation.is_done:
                 continue
@@ -145,11 +169,13 @@ class TargetStream:
             return
         settled = before.translation.committed
         older = piece.translation
-        token_text = _text_after(settled, self._token_text)
+        piece.stand_ins = before.stand_ins  # the settled ids hold its names
+        token_text = _text_after(settled, piece.stand_ins.token_text(self._token_text))
         piece.translation = Translation(self._preset, token_text, older.number)
         if older.shown:  # stays in sight until the new translation is there
             piece.translation.shown = self._joiner + older.shown
-        piece.context = ((before.source.strip(), settled),)
+        source = piece.stand_ins.replace(before.source, before.translation.committed_text)
+        piece.context = ((source.strip(), settled),)
         piece.continues = True
 
     def progress(self, job: Job, tokens: Tokens) -> None:
@@ -161,9 +187,27 @@ class TargetStream:
     def complete(self, job: Job, tokens: Tokens, *, is_whole: bool) -> Job | None:
         """Take in a finished output; return the job that waited for it, if any."""
         piece = self._piece_of(job)
-        if piece is None:
+        if piece is None or not piece.translation.awaits(job.work.number):
             return None
-        work = piece.translation.complete(job.work.number, tokens, is_whole=is_whole)
+        token_text = piece.translation.token_text
+        missing = piece.stand_ins.missing(piece.source, token_text(tokens)[0])
+        if job.work.is_final:
+            if piece.best is None or len(missing) < piece.best[0]:
+                piece.best = (len(missing), tokens, is_whole)
+            if missing and piece.retries < MAX_RETRIES:
+                piece.retries += 1
+                piece.stand_ins.give_up(missing)
+                draft = tokens[len(job.work.forced) :]
+                return self._job(job.key[3], replace(job.work, text=piece.source, draft=draft))
+            violations, tokens, is_whole = piece.best
+            self.terms += piece.stand_ins.count(piece.source)
+            self.violations += violations
+        work = piece.translation.complete(
+            job.work.number,
+            tokens,
+            is_whole=is_whole,
+            certain_words=certain_words(piece.source, missing),
+        )
         return None if work is None else self._job(job.key[3], work)
 
     def fail(self, job: Job) -> None:
@@ -233,9 +277,11 @@ class TargetStream:
 
     def _job(self, index: int, work: Work) -> Job:
         piece = self._pieces[index]
+        settled = " ".join(each.translation.committed_text for each in self._pieces)
+        text = piece.stand_ins.replace(work.text, settled)
         return Job(
             key=self._key(index),
-            work=work,
+            work=replace(work, text=text),
             rev=piece.rev,
             arrival=piece.arrival,
             source_language=self._source_language,

@@ -13,12 +13,14 @@ from service.segmenter import split
 from service.session import Outcome
 from service.settings import ModelInfo
 from service.stream import Job
+from service.terms import Glossary, StandIns
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.prompt import LANGUAGE_NAMES, PromptFormat
 from tokenspeed.request import Completion, Request
 from tokenspeed.translate import length_cap
 
 MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
+RARE_PIECES: Final = 4  # a name of so many pieces is one that the model cannot spell
 
 
 class Generation(Protocol):
@@ -133,6 +135,10 @@ class Translator:
             offsets.append(len(text))
         return text, offsets
 
+    def is_rare(self, word: str) -> bool:
+        """Whether the vocabulary has no good spelling of a word."""
+        return len(self._tokenizer.encode(word)) >= RARE_PIECES
+
     def model_info(self, name: str, default_context: int = 0) -> ModelInfo:
         """Return what sessions must know of the model."""
         pairs = sorted(self.prompts.pairs)
@@ -142,7 +148,8 @@ class Translator:
             )
             for code in dict.fromkeys(source for source, _ in pairs)
         )
-        return ModelInfo(name, languages, default_context)
+        most = self.prompts.context_pairs
+        return ModelInfo(name, languages, min(default_context, most), most, self.is_rare)
 
     def request(self, job: Job) -> tuple[Request, int]:
         """Return what to ask the engine, and how many forced ids are context.
@@ -202,26 +209,32 @@ class Translator:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        generations: list[tuple[str, Generation]] = []
+        generations: list[tuple[str, StandIns, Generation]] = []
+        glossary = Glossary((), self.is_rare, source)
         try:
             for piece in split(text):
                 stripped = piece.strip()
                 if stripped:
                     space = piece[: len(piece) - len(piece.lstrip())] if generations else ""
-                    request = self._whole_request(stripped, source, target, len(generations))
-                    generations.append((space, self._submit(request)))
-            for space, generation in generations:
+                    stand_ins = StandIns(glossary)
+                    shown = stand_ins.replace(stripped)
+                    request = self._whole_request(shown, source, target, len(generations))
+                    generations.append((space, stand_ins, self._submit(request)))
+            for space, stand_ins, generation in generations:
                 if space:
                     yield space
-                decoder = self._tokenizer.decoder()
+                decoder = stand_ins.decoder(self._tokenizer.decoder())
                 async for tokens in generation:
                     part = decoder.push(tokens)
                     if part:
                         yield part
+                rest = decoder.end()
+                if rest:
+                    yield rest
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
         finally:
-            for _, generation in generations:
+            for _, _, generation in generations:
                 generation.cancel()  # does nothing to those that are done
 
     def _whole_request(self, text: str, source: str | None, target: str, index: int) -> Request:

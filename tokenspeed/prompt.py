@@ -22,6 +22,7 @@ class PromptFormat(Protocol):
 
     languages: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]  # (source, target) that the model translates
+    context_pairs: int  # earlier sentences that may go along, as many as it was trained with
 
     def build(
         self, source: str, source_language: str | None, target_language: str, *, is_open: bool
@@ -42,9 +43,12 @@ class PromptFormat(Protocol):
 class MarksFormat:
     """`<s> <en> source [<open>] <de>`: the default model's format, its marks single pieces."""
 
-    def __init__(self, tokenizer: Tokenizer, pairs: frozenset[tuple[str, str]]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, pairs: frozenset[tuple[str, str]], context_pairs: int = 0
+    ) -> None:
         self._tokenizer = tokenizer
         self.pairs = pairs
+        self.context_pairs = context_pairs
         self.languages = tuple(sorted({language for pair in pairs for language in pair}))
         self._marks = {name: self._mark(name) for name in (*self.languages, "auto", "open")}
 
@@ -69,9 +73,12 @@ class MarksFormat:
 class InstructionFormat:
     """A chat prompt in the format of LLaMA-3, for general instruction models."""
 
-    def __init__(self, tokenizer: Tokenizer, pairs: frozenset[tuple[str, str]]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, pairs: frozenset[tuple[str, str]], context_pairs: int = 0
+    ) -> None:
         self._tokenizer = tokenizer
         self.pairs = pairs
+        self.context_pairs = context_pairs
         self.languages = tuple(sorted({language for pair in pairs for language in pair}))
         names = ("begin_of_text", "start_header_id", "end_header_id", "eot_id")
         self._begin, self._start, self._end, self._turn = (self._special(n) for n in names)
@@ -117,6 +124,8 @@ def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
 
     A directory made by `tokenspeed train` says so in config.json: `"tokenspeed": {"prompt":
     "marks", "pairs": [["en", "de"], ...]}`. A directory that says nothing is asked by instruction.
+    `"context": 2` says that the model was trained with up to two earlier sentences before its
+    source; without it none are ever sent along.
 
     Raises:
         CheckpointError: the format is unknown, or the vocabulary lacks its marks.
@@ -131,7 +140,8 @@ def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
         (a, b) for a in LANGUAGE_NAMES for b in LANGUAGE_NAMES if a != b
     ]
     try:
-        return _FORMATS[name](tokenizer, frozenset((a, b) for a, b in pairs))
+        context_pairs = int(section.get("context", 0))
+        return _FORMATS[name](tokenizer, frozenset((a, b) for a, b in pairs), context_pairs)
     except ValueError as exc:
         raise CheckpointError(directory, f"cannot be asked for translations: {exc}") from exc
 

@@ -51,6 +51,7 @@ class FakePrompts:
     """bos, source, target mark."""
 
     languages: tuple[str, ...] = LANGUAGES
+    context_pairs = 2
     pairs = frozenset(
         [("en", other) for other in ("de", "es", "fr")]
         + [(other, "en") for other in ("de", "es", "fr")]

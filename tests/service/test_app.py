@@ -75,6 +75,27 @@ async def test_a_session_with_two_targets(service: Service) -> None:
     assert closed.usage.source_chars == len("We go home now and we rest.")
 
 
+async def test_a_glossary_over_the_socket(service: Service) -> None:
+    async with session(service.ws) as client:
+        entry = p.GlossaryEntry("good morning", "moin")
+        await client.start("de", glossary=(entry,), do_not_translate=("Quiddly",))
+        (event,) = await client.until(p.SessionUpdated)
+        assert isinstance(event, p.SessionUpdated)
+        assert event.session.glossary == (entry,)
+        assert event.session.do_not_translate == ("Quiddly",)
+        await client.send(p.SourceCommit("a", text="Good morning from Quiddly"))
+        (final,) = await client.until(p.TranslationFinal)
+        assert isinstance(final, p.TranslationFinal)
+        # This engine shouts even the names that stand in: both terms are lost, and counted.
+        assert (final.stats.terms, final.stats.violations) == (2, 2)
+        bad = p.SessionParams(glossary=(p.GlossaryEntry("", "x"),))
+        await client.send(p.SessionUpdate(bad))
+        (error,) = await client.until(p.Error)
+        assert isinstance(error, p.Error)
+        assert error.error.code == "glossary_invalid"
+        assert error.error.param == "session.glossary[0].source"
+
+
 async def test_append_and_ping_and_flush(service: Service) -> None:
     async with session(service.ws) as client:
         await client.start("de", mode="append_only")

@@ -21,6 +21,7 @@ from service.session import (
 )
 from service.settings import ModelInfo
 from service.stream import Job
+from service.terms import STAND_INS
 from tests.service.fakes import LANGUAGES, ids, token_text
 from tests.service.wire import check_frame
 
@@ -31,6 +32,7 @@ MODEL = ModelInfo(
         p.LanguageInfo(code, code, ("de", "es", "fr") if code == "en" else ("en",))
         for code in LANGUAGES
     ),
+    max_context=2,
 )
 LIMITS = Limits()
 
@@ -85,6 +87,10 @@ def update(text: str, rev: int, segment_id: str | None = "a", unstable: str = ""
     return p.SourceUpdate(rev, text, unstable, segment_id)
 
 
+def entries(*pairs: tuple[str, str]) -> tuple[p.GlossaryEntry, ...]:
+    return tuple(p.GlossaryEntry(source, target) for source, target in pairs)
+
+
 def desk(**params: Any) -> Desk:
     return Desk(**{"source": p.SourceParams("en"), "targets": targets("de"), **params})
 
@@ -113,7 +119,8 @@ def test_the_session_is_reported_as_it_is_applied() -> None:
     (updated,) = d.of(p.SessionUpdated)
     assert updated.session.source == p.SourceParams("en")
     assert updated.session.stability == "high"
-    assert updated.session.glossary == ()  # not applied yet, and said so
+    assert updated.session.glossary == (p.GlossaryEntry("a", "b"),)
+    assert updated.session.captions is None  # not applied yet, and said so
     d.send(p.SessionUpdate(p.SessionParams(timing=True)))
     assert d.of(p.SessionUpdated)[-1].session == replace(updated.session, timing=True)
 
@@ -127,7 +134,21 @@ def test_the_session_is_reported_as_it_is_applied() -> None:
         ({"source": p.SourceParams("fr")}, "session.source.language", "unsupported_language"),
         ({"context": 3}, "session.context", "invalid_event"),
         ({"targets": targets(*"abcdefghi")}, "session.targets", "invalid_event"),
-    ],
+        ({"glossary": entries(("a", " "))}, "session.glossary[0].target", "glossary_invalid"),
+        (
+            {"glossary": entries(("a", "b"), ("A", "c"))},
+            "session.glossary[1].target",
+            "glossary_invalid",
+        ),
+        ({"glossary": entries(("a", "b")) * 501}, "session.glossary", "glossary_invalid"),
+        (
+            {"glossary": (p.GlossaryEntry("a", "b", language="xx"),)},
+            "session.glossary[0].language",
+            "glossary_invalid",
+        ),
+        ({"do_not_translate": ("a", "x" * 101)}, "session.do_not_translate[1]", "glossary_invalid"),
+        ({"do_not_translate": ("a",) * 501}, "session.do_not_translate", "glossary_invalid"),
+    ],  # fmt: skip
 )
 def test_a_wrong_setting_changes_nothing(params: dict[str, Any], param: str, code: str) -> None:
     d = desk()
@@ -136,6 +157,44 @@ def test_a_wrong_setting_changes_nothing(params: dict[str, Any], param: str, cod
     assert (event.error.param, event.error.code, event.error.event_id) == (param, code, "e1")
     d.send(p.SessionUpdate(p.SessionParams()))
     assert d.of(p.SessionUpdated)[-1].session.mode == "captions"
+
+
+def test_glossary_entries_are_for_one_language_or_all_and_finals_count_them() -> None:
+    glossary = (
+        p.GlossaryEntry("router", "Netzkasten", language="de"),
+        p.GlossaryEntry("cable", "CABLE X"),
+        p.GlossaryEntry("lamp", "Leuchte", language="de"),
+    )
+    d = desk(targets=targets("de", "fr"), glossary=glossary, do_not_translate=("QuiD",))
+    d.send(p.SourceCommit("a", text="QuiD router and cable"))
+    (german, french) = d.jobs.values()
+    for job in (german, french):
+        d.jobs.pop(job.key)
+        # Names that stand in are copied; all other words come out in capitals.
+        said = " ".join(
+            word if word in STAND_INS else word.upper() for word in job.work.text.split()
+        )
+        d.do(d.session.complete(job, Outcome(ids(said)), d.now))
+    finals = {final.target: final for final in d.of(p.TranslationFinal)}
+    assert finals["de"].text == "QuiD Netzkasten AND CABLE X"
+    assert finals["fr"].text == "QuiD ROUTER AND CABLE X"
+    assert {t: (f.stats.terms, f.stats.violations) for t, f in finals.items()} == {
+        "de": (3, 0),
+        "fr": (2, 0),
+    }
+    d.send(p.SourceCommit("b", text="the lamp"))
+    d.answer("das licht")
+    last = {final.target: final for final in d.of(p.TranslationFinal)}
+    assert (last["de"].stats.terms, last["de"].stats.violations) == (1, 1)
+    assert (last["fr"].stats.terms, last["fr"].stats.violations) == (0, 0)
+
+
+def test_a_model_without_context_gets_none() -> None:
+    session = Session("s", replace(MODEL, max_context=0), LIMITS, token_text, 0.0)
+    params = p.SessionParams(p.SourceParams("en"), targets("de"), context=2)
+    (event,) = events_of(session.receive(p.SessionUpdate(params), 0.0, 0.0))
+    assert isinstance(event, p.SessionUpdated)
+    assert event.session.context == 0
 
 
 def test_older_revisions_are_ignored_and_counted() -> None:
