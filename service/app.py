@@ -26,6 +26,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service import protocol
+from service.admission import Admission
 from service.auth import Auth, bearer, is_origin_allowed
 from service.config import Config
 from service.connection import Connection, Disconnected, Hub
@@ -58,6 +59,8 @@ def make_hub(
         auth=Auth(config.api_keys, config.token_s),
         metrics=Metrics(stats),
         epoch=secrets.token_hex(4),
+        admission=Admission(config.budget_ms / 1e3, translator.engine.clock()),
+        stats=stats,
     )
 
 
@@ -194,12 +197,20 @@ async def _stream(hub: Hub, websocket: WebSocket) -> None:
             await _turn_away(hub, line, "overloaded", "the server is going away")
         elif len(hub.connections) >= config.max_sessions:
             await _turn_away(hub, line, "too_many_sessions", "all sessions are taken")
+        elif not _has_room(hub):
+            await _turn_away(hub, line, "overloaded", "one more would make all of them late")
         else:
             credential = websocket.query_params.get("token")
             credential = bearer(headers.get("authorization")) or credential
             await Connection(hub, line, secrets.token_hex(8)).run(credential)
     except Disconnected:
         logger.debug("client left at the door")
+
+
+def _has_room(hub: Hub) -> bool:
+    """Whether one more session leaves those that there are within their budget."""
+    hub.measure()
+    return not hub.config.admission or hub.admission.admits(hub.now())
 
 
 async def _turn_away(hub: Hub, line: _Socket, code: str, message: str) -> None:

@@ -36,6 +36,7 @@ class Config:
     budget_ms: float = 200.0  # TOKENSPEED_BUDGET_MS, of one update
     context: int = 0  # TOKENSPEED_CONTEXT, earlier sentence pairs, 0 to 2
     max_sessions: int = 64  # TOKENSPEED_MAX_SESSIONS
+    admission: bool = True  # TOKENSPEED_ADMISSION=0: let in more than fit the budget
     drain_s: float = 10.0  # TOKENSPEED_DRAIN_S, from SIGTERM to the end at most
     token_s: float = 60.0  # TOKENSPEED_TOKEN_S, life of a token of POST /v1/sessions
     deflate: bool = False  # TOKENSPEED_DEFLATE=1: compress frames, 64 KiB a connection
@@ -145,6 +146,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "budget_ms": ("TOKENSPEED_BUDGET_MS", _between(float, 1, 60_000)),
     "context": ("TOKENSPEED_CONTEXT", _between(int, 0, 2)),
     "max_sessions": ("TOKENSPEED_MAX_SESSIONS", _between(int, 1, 100_000)),
+    "admission": ("TOKENSPEED_ADMISSION", _flag),
     "drain_s": ("TOKENSPEED_DRAIN_S", _between(float, 0, 3600)),
     "token_s": ("TOKENSPEED_TOKEN_S", _between(float, 1, 3600)),
     "deflate": ("TOKENSPEED_DEFLATE", _flag),

@@ -9,11 +9,12 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from service import protocol
+from service.admission import Admission, Work
 from service.auth import Auth
 from service.config import Config
 from service.errors import AuthError, ProtocolError, TranslationFailed
@@ -25,12 +26,14 @@ from service.session import Action, Close, Send, Session, Start, Stop
 from service.settings import ModelInfo
 from service.stream import Job
 from service.translator import Running, Translator
+from tokenspeed.engine import EngineStats
 
 logger = logging.getLogger("service.connection")
 
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
 RESUME_S: Final = 60.0  # that a session waits for its client to come back
 LOST_LINE: Final = (1005, 1006, protocol.CLOSE_SUPERSEDED)  # without a word of farewell
+MEASURE_S: Final = 1.0  # between looks at the engine's counters
 FIRST_MESSAGE_S: Final = 10.0  # for credentials in the first message
 
 
@@ -88,6 +91,8 @@ class Hub:
         connections: open ones, authenticated or not.
         sessions: by id; those whose line was lost wait here for a while to be resumed.
         is_draining: the service is going away and takes nobody new.
+        admission: who is let in, and how often partials come.
+        stats: of the engine.
     """
 
     config: Config
@@ -96,9 +101,20 @@ class Hub:
     auth: Auth
     metrics: Metrics
     epoch: str
+    admission: Admission
+    stats: Callable[[], EngineStats]
     connections: set["Connection"] = field(default_factory=set)
     sessions: dict[str, "Connection"] = field(default_factory=dict)
     is_draining: bool = False
+    measured: float = float("-inf")  # when the engine was asked last
+
+    def measure(self) -> None:
+        """Let the admission know what the engine does, about every second."""
+        now = self.now()
+        if now - self.measured >= MEASURE_S:
+            self.measured = now
+            stats = self.stats()
+            self.admission.measure(Work(stats.rows, stats.step_s, stats.row_s), now)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""
@@ -169,6 +185,7 @@ class Connection:
         try:
             await beginning
             hub.metrics.sessions.inc()
+            hub.admission.open(self._session.id, hub.now())
             self._is_created = True
             if hub.is_draining:  # the drain began meanwhile
                 self.drain(hub.config.drain_s)
@@ -176,6 +193,7 @@ class Connection:
                 code = await self._serve()
             finally:
                 hub.metrics.sessions.dec()
+                hub.admission.close(self._session.id)
         except Resumes:
             code = protocol.CLOSE_DONE
             raise
@@ -366,6 +384,7 @@ class Connection:
 
     def _do(self, actions: list[Action]) -> None:
         """Carry out what the session decided."""
+        self._session.interval_s = self._hub.admission.interval_s
         for action in actions:
             if isinstance(action, Send):
                 self._push(action)
@@ -432,6 +451,8 @@ class Connection:
         kind = "final" if job.work.is_final else "partial"
         if outcome.is_current:
             hub.metrics.update_seconds.labels(*pair, kind).observe(now - job.arrival)
+            hub.measure()
+            hub.admission.observe(self._session.id, now - job.arrival, now)
         else:
             hub.metrics.superseded.labels(*pair).inc()
         if outcome.timing is not None:

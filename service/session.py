@@ -118,6 +118,8 @@ class Session:
         self.id = session_id
         self.counters = Counters()
         self.is_closing = False
+        self.interval_s = 0.0  # between partials at least, by how busy the machine is
+        self._next_partial = now
         self._model = model
         self._limits = limits
         self._token_text = token_text
@@ -207,9 +209,10 @@ class Session:
     def tick(self, now: float) -> list[Action]:
         """Do what has become due."""
         actions: list[Action] = []
-        for found in list(self._open.values()):
-            if found.segment.is_dirty and self._updates.take(now):
-                actions += self._revise(found, now)
+        if now >= self._next_partial:
+            for found in list(self._open.values()):
+                if found.segment.is_dirty and self._updates.take(now):
+                    actions += self._revise(found, now)
         if not self.is_closing and now - self._last_frame >= self._limits.idle_s:
             actions += self._begin_close("idle", protocol.CLOSE_IDLE, now)
         return actions
@@ -218,7 +221,7 @@ class Session:
         """Return when `tick` is due."""
         idle = self._last_frame + self._limits.idle_s
         if any(found.segment.is_dirty for found in self._open.values()):
-            return min(idle, self._updates.ready_at())
+            return min(idle, max(self._updates.ready_at(), self._next_partial))
         return float("inf") if self.is_closing else idle
 
     def drain(self, time_left_s: float, now: float) -> list[Action]:
@@ -410,15 +413,22 @@ class Session:
         actions = self._split_long(found, now)
         found = self._open[self._names[found.segment.client_id]]
         found.segment.arrival = now
-        if not self._updates.take(now):
+        is_thinned = now < self._next_partial
+        if is_thinned or not self._updates.take(now):
             self.counters.coalesced += 1
             found.segment.is_dirty = True
             if now - self._noticed >= NOTICE_INTERVAL_S:
                 self._noticed = now
-                limit = f"more than {self._limits.updates_per_s} updates in a second"
-                actions.append(Send(protocol.SessionNotice("coalescing", limit)))
+                actions.append(Send(self._notice(is_thinned=is_thinned)))
             return actions
         return actions + self._revise(found, now)
+
+    def _notice(self, *, is_thinned: bool) -> protocol.SessionNotice:
+        if is_thinned:
+            seldom = f"the machine is busy: a translation every {self.interval_s:.1f} s"
+            return protocol.SessionNotice("degraded", seldom)
+        limit = f"more than {self._limits.updates_per_s} updates in a second"
+        return protocol.SessionNotice("coalescing", limit)
 
     def _split_long(self, found: _Open, now: float) -> list[Action]:
         """Force a boundary where a segment has become too long; the rest goes on by itself."""
@@ -456,6 +466,8 @@ class Session:
         """Give the newest text of a segment to its translations."""
         settings, segment = self._settings, found.segment
         segment.is_dirty = False
+        if not segment.is_committed:
+            self._next_partial = now + self.interval_s
         if not settings.partials and not segment.is_committed:
             return []
         for target in settings.targets:

@@ -50,6 +50,8 @@ class EngineStats:
     draft_tokens: int = 0
     reused_tokens: int = 0
     failures: int = 0
+    step_s: float = 0.0  # of a step, and of each of its rows, by recent steps
+    row_s: float = 0.0
 
 
 class Engine:
@@ -138,8 +140,11 @@ class Engine:
     def stats(self) -> EngineStats:
         """Return a snapshot of the counters; callable from any thread."""
         scheduler = self._scheduler
+        step_s, row_s = scheduler.cost.line()
         return replace(
             self._stats,
+            step_s=step_s,
+            row_s=row_s,
             running=len(scheduler.running),
             waiting=len(scheduler.waiting) + len(self._inbox),
             slots_in_use=len(scheduler.cache.slots) - scheduler.cache.num_free,
@@ -225,6 +230,7 @@ class Engine:
             if old.request.key != key or old.request.is_final:
                 continue
             produced, forced = old.hypothesis(), new.request.forced
+            new.waiting_since = min(new.waiting_since, old.waiting_since)
             if old.started is not None and produced[: len(forced)] == forced:
                 new.draft = list(produced[len(forced) :])
             self._count(superseded=1)

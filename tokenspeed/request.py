@@ -100,6 +100,7 @@ class Sequence:
     request: Request
     eos_token_ids: frozenset[int]
     arrival: float = 0.0
+    waiting_since: float = math.inf  # arrival of the first request whose place this one took
     slot: int = -1
     computed: int = 0
     reused: int = 0
@@ -117,6 +118,7 @@ class Sequence:
 
     def __post_init__(self) -> None:
         request = self.request
+        self.waiting_since = min(self.waiting_since, self.arrival)
         self.tokens = [*request.prompt, *request.forced]
         self.draft = list(request.draft)
         if len(request.forced) >= request.max_new_tokens:

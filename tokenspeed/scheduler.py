@@ -1,7 +1,8 @@
 """Which sequences run and which rows go into the next step. Pure: no clock, no device.
 
 Earliest deadline first. A final counts as due earlier than a partial of the same deadline, but
-deadlines are absolute, so a waiting partial still comes up. Ties go to the shortest.
+deadlines are absolute, so a waiting partial still comes up. A partial that took the place of others
+before they were done is as old as the first of them. Ties go to the shortest.
 """
 
 import math
@@ -15,6 +16,7 @@ from tokenspeed.kv_cache import MIN_FORK_TOKENS, KVCache, Lease, common_prefix
 from tokenspeed.request import Rows, Sequence
 
 FINAL_HEAD_START_S = 0.2  # a whole budget: a final overtakes partials that came up to then
+MAX_AGING_S = 0.15  # what waiting gains a partial; less than a head start, so finals stay first
 
 
 @dataclass(frozen=True)
@@ -114,17 +116,18 @@ class StepCost:
 
     def predict(self, rows: int) -> float:
         """Return the expected seconds of a step; 0 before anything was measured."""
-        base, slope = self._line()
+        base, slope = self.line()
         return base + slope * rows
 
     def rows_within(self, seconds: float) -> int:
         """Return how many rows fit the time, at least MIN_ROWS."""
-        base, slope = self._line()
+        base, slope = self.line()
         if slope <= 0 or math.isinf(seconds):
             return sys.maxsize
         return max(self.MIN_ROWS, int((seconds - base) / slope))
 
-    def _line(self) -> tuple[float, float]:
+    def line(self) -> tuple[float, float]:
+        """Return the seconds of a step, and of each of its rows; zeros before any measurement."""
         if not self._weight:
             return 0.0, 0.0
         spread = self._weight * self._xx - self._x**2
@@ -159,7 +162,8 @@ def share_rows(wanted: list[int], room: int) -> list[int]:
 def urgency(sequence: Sequence) -> tuple[float, int, float]:
     """Sort key: due first, then short first, then first come."""
     request = sequence.request
-    due = request.deadline - (FINAL_HEAD_START_S if request.is_final else 0.0)
+    aging = min(sequence.arrival - sequence.waiting_since, MAX_AGING_S)
+    due = request.deadline - (FINAL_HEAD_START_S if request.is_final else aging)
     return (due, sequence.remaining_steps, sequence.arrival)
 
 

@@ -123,3 +123,36 @@ def test_removing_frees_the_slot_at_once() -> None:
     scheduler.remove(first)
     scheduler.admit(now=0.0)
     assert scheduler.running == [second]
+
+
+def test_a_partial_that_is_overtaken_by_itself_ages_but_never_past_a_final() -> None:
+    def partial(arrival: float, since: float, first: int) -> Sequence:
+        request = Request((first, 2, 3), deadline=arrival + 0.2)
+        return Sequence(request, frozenset([0]), arrival=arrival, waiting_since=since)
+
+    fresh, aged, ancient = partial(1.0, 1.0, 5), partial(1.0, 0.9, 6), partial(1.0, 0.0, 7)
+    final = sequence(1.2, is_final=True, first=8)
+    final.arrival = final.waiting_since = 1.0
+    scheduler = Scheduler(KVCache(4, 32), max_step_tokens=64)
+    for s in (fresh, aged, ancient, final):
+        scheduler.add(s)
+    scheduler.admit(now=1.0)
+    assert scheduler.running == [final, ancient, aged, fresh]
+
+
+@given(st.floats(0.005, 0.05), st.lists(st.booleans(), min_size=60, max_size=60))
+def test_no_partial_starves_behind_others(step_s: float, finals: list[bool]) -> None:
+    """One slot, a step each, and something new at every step: a machine that is just full."""
+    scheduler = Scheduler(KVCache(1, 32), max_step_tokens=64)
+    waited = Sequence(Request((9, 9), deadline=0.2), frozenset([0]))
+    scheduler.add(waited)
+    for i, is_final in enumerate(finals):
+        now = i * step_s
+        request = Request((3, i + 10), deadline=now + 0.2, is_final=is_final)
+        scheduler.add(Sequence(request, frozenset([0]), arrival=now))
+        scheduler.admit(now)
+        if waited in scheduler.running:
+            break
+        scheduler.remove(scheduler.running[0])
+    assert waited in scheduler.running
+    assert now <= FINAL_HEAD_START_S + 2 * step_s

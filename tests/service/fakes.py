@@ -94,6 +94,8 @@ class FakeStats:
     draft_tokens: int = 0
     reused_tokens: int = 0
     failures: int = 0
+    step_s: float = 0.0
+    row_s: float = 0.0
 
 
 @dataclass
@@ -106,6 +108,7 @@ class FakeEngine:
     clock = staticmethod(time.monotonic)
     requests: list[Request] = field(default_factory=list)
     running: dict[Hashable, "FakeGeneration"] = field(default_factory=dict)
+    row_s: float = 0.0  # that it says a row takes
 
     def submit(self, request: Request) -> "FakeGeneration":
         needed = len(request.prompt) + request.max_new_tokens
@@ -120,7 +123,9 @@ class FakeEngine:
         return generation
 
     def stats(self) -> FakeStats:
-        return FakeStats(running=len(self.running), requests=len(self.requests))
+        rows = 100 * len(self.requests)
+        counts = {"running": len(self.running), "requests": len(self.requests), "rows": rows}
+        return FakeStats(**counts, row_s=self.row_s, step_s=self.row_s)
 
     def close(self) -> None:
         self.is_broken = True
