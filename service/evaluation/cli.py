@@ -15,11 +15,13 @@ from tokenspeed.evaluation.replay import REWRITING_SHARE, WORDS_PER_MINUTE
 from tokenspeed.loading import BACKENDS, DEFAULT_MODEL
 
 DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
+SURVIVAL_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
 
 
 def add_parser(commands: Any) -> None:
     """Add the commands."""
     _add_streaming(commands)
+    _add_survival(commands)
     _add_capacity(commands)
     _add_loadtest(commands)
 
@@ -41,6 +43,9 @@ def _add_streaming(commands: Any) -> None:
     )
     parser.add_argument("--traces", default="words", metavar="A,B", help="words, recogniser")
     parser.add_argument("--limit", type=int, default=40, help="lines of a set; 0 for all")
+    parser.add_argument(
+        "--max-words", type=int, default=0, help="source words of a set, in whole lines; 0 for all"
+    )
     parser.add_argument("--speakers", type=int, default=4, help="that talk side by side")
     parser.add_argument(
         "--clock", choices=["socket", "virtual", "cpu"], default="socket",
@@ -59,6 +64,10 @@ def _add_streaming(commands: Any) -> None:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.svg", help="plot the first set and trace"
     )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.md",
+        help="put the tables between this page's marks of the file of --json",
+    )  # fmt: skip
     parser.add_argument("--logs", type=Path, metavar="DIR", help="write SimulEval's instance logs")
     parser.set_defaults(run=_streaming)
 
@@ -67,6 +76,9 @@ def _streaming(options: argparse.Namespace) -> int:
     from service.evaluation.compare import markdown
     from service.evaluation.streaming import compare
 
+    if options.page and not options.json:
+        print("tokenspeed: --page needs --json", file=sys.stderr)
+        return 2
     try:
         rows = compare(options)
     except (ServiceError, OSError, ValueError) as exc:
@@ -74,6 +86,39 @@ def _streaming(options: argparse.Namespace) -> int:
         return 2
     print(markdown(rows))
     print(f"BLEU: {rows[0]['bleu_signature']}\nchrF: {rows[0]['chrf_signature']}")
+    return 0
+
+
+def _add_survival(commands: Any) -> None:
+    parser = eval_commands(commands).add_parser(
+        "survival", help="numbers, names, addresses and glossary words that come through"
+    )
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="as above")
+    parser.add_argument("--sets", default=SURVIVAL_SETS, metavar="A,B")
+    parser.add_argument("--limit", type=int, default=150, help="lines of a set; 0 for all")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR")
+    parser.add_argument("--device", choices=["auto", *BACKENDS], default="auto")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.md",
+        help="put the table between this page's marks of the file of --json",
+    )  # fmt: skip
+    parser.set_defaults(run=_survival)
+
+
+def _survival(options: argparse.Namespace) -> int:
+    from service.evaluation.streaming import measure_survival
+    from service.evaluation.survival import table
+
+    if options.page and not options.json:
+        print("tokenspeed: --page needs --json", file=sys.stderr)
+        return 2
+    try:
+        rows = measure_survival(options)
+    except (ServiceError, OSError, ValueError) as exc:
+        print(f"tokenspeed: {exc}", file=sys.stderr)
+        return 2
+    print(table(rows))
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from service.evaluation.policies import POLICIES
 from service.evaluation.transcript import Transcript, Usage, segment_logs, update_times
+from service.protocol import TranslationFinal
 from service.translator import Translator
 from tokenspeed.evaluation.metrics import (
     SegmentLog,
@@ -104,10 +105,17 @@ def make_row(
         "coalesced": coalesced / len(partials) if partials else 0.0,
         "accepted": usage.accepted / usage.draft_tokens if usage.draft_tokens else 0.0,
         "steps_per_update": usage.decoded / sent,
+        "steps_unverified": (usage.decoded + usage.accepted) / sent,
+        "violations": sum(_violations(t) for t in transcripts),
         "bleu_signature": against_reference.bleu_signature,
         "chrf_signature": against_reference.chrf_signature,
     }
     return {name: _plain(value) for name, value in row.items()}, logs
+
+
+def _violations(transcript: Transcript) -> int:
+    events = (item.event for item in transcript.received)
+    return sum(event.stats.violations for event in events if isinstance(event, TranslationFinal))
 
 
 def offline_row(task: Task, lines: Sequence[Line], offline: Sequence[str]) -> Row:
@@ -159,7 +167,9 @@ COLUMNS: Final = {
     "bleu": ("BLEU", "{:.1f}"),
     "chrf": ("chrF", "{:.1f}"),
     "chrf_offline": ("chrF to offline", "{:.1f}"),
+    "al_words": ("AL words", "{:.2f}"),
     "laal_words": ("LAAL words", "{:.2f}"),
+    "al_ms": ("AL ms", "{:.0f}"),
     "laal_ms": ("LAAL ms", "{:.0f}"),
     "first_shown_ms": ("first shown ms", "{:.0f}"),
     "settled_ms": ("settled ms", "{:.0f}"),
@@ -172,6 +182,7 @@ COLUMNS: Final = {
     "within_200": ("in 200 ms", "{:.1%}"),
     "accepted": ("accepted", "{:.0%}"),
     "steps_per_update": ("steps/update", "{:.2f}"),
+    "steps_unverified": ("unverified", "{:.2f}"),
 }
 
 

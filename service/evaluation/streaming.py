@@ -2,28 +2,27 @@
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
-import platform
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from tqdm import tqdm
 
-import tokenspeed
-from service.evaluation import live, virtual
+from service.evaluation import live, survival, virtual
 from service.evaluation.compare import (
     OFFLINE,
     Row,
     Task,
     make_row,
+    markdown,
     offline_row,
     plot,
     translate_offline,
@@ -32,13 +31,14 @@ from service.evaluation.policies import POLICIES
 from service.evaluation.transcript import Transcript, Usage
 from service.evaluation.virtual import Spoken
 from service.translator import Translator
-from tokenspeed.backends.cpu import usable_cores
+from tokenspeed.bench.result import describe_cpu, make_result, write_result
 from tokenspeed.evaluation.metrics import SegmentLog, instance
 from tokenspeed.evaluation.replay import (
     Line,
     Update,
     as_recogniser,
     deal,
+    first_words,
     load_lines,
     word_by_word,
 )
@@ -72,15 +72,37 @@ def compare(options: argparse.Namespace) -> list[Row]:
         first = (rows[0]["set"], rows[0]["trace"])
         chosen = [row for row in rows if (row["set"], row["trace"]) == first]
         options.plot.write_text(plot(chosen), encoding="utf-8")
+    if options.page:
+        assert options.json, "the parser asks for it"
+        put_into_page(options.page, options.json.name, markdown(rows))
     return rows
 
 
-def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) -> list[Row]:
-    """Write runs and rows as JSON; return all rows.
+def put_into_page(page: Path, name: str, text: str) -> None:
+    """Replace what a page has between the marks of a result file.
 
     Args:
+        name: of the result file; the marks are `<!-- NAME -->` and `<!-- end NAME -->`.
+    Raises:
+        ValueError: the page has no such marks.
+        OSError: the page cannot be read or written.
+    """
+    before = page.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    head, found_begin, rest = before.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ValueError(f"{page} has no {begin} ... {end}")
+    page.write_text(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}", encoding="utf-8")
+
+
+def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) -> list[Row]:
+    """Write a result file; return all rows.
+
+    Args:
+        about: the run, beside machine, versions, date and command.
         keep: whether what the file has stays; new rows take the place of old ones for the same
-            set, trace and policy.
+            set, trace and policy. How those were made is kept under "earlier".
     Raises:
         OSError: the file cannot be written.
     """
@@ -88,7 +110,7 @@ def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) 
     def place(row: Row) -> tuple[Any, ...]:
         return row["set"], row["trace"], row["policy"]
 
-    old: dict[str, Any] = {"runs": [], "rows": []}
+    old: dict[str, Any] = {"rows": []}
     if keep and path.is_file():
         old = json.loads(path.read_text(encoding="utf-8"))
     found = {place(row): row for row in (*old["rows"], *rows)}
@@ -98,10 +120,39 @@ def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) 
         found.values(),
         key=lambda row: (sets.index((row["set"], row["trace"])), policies.index(row["policy"])),
     )
-    result = {"runs": [*old["runs"], about], "rows": merged}
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    packages = ("torch", "numpy", "sacrebleu", "websockets", "uvicorn")
+    result = about | make_result(merged, machine=describe_cpu(), packages=packages)
+    if old["rows"]:
+        earlier = {key: value for key, value in old.items() if key not in ("rows", "earlier")}
+        result["earlier"] = [*old.get("earlier", []), earlier]
+    write_result(result, path)
     return merged
+
+
+def measure_survival(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Count what comes through, write the files that were asked for, and return the rows.
+
+    Raises:
+        ServiceError: a sentence could not be translated.
+        OSError: a file cannot be read or written.
+        ValueError: a set is unknown.
+    """
+    rows: list[dict[str, Any]] = []
+    with closing(virtual.open_stage(options.model, options.device)) as stage:
+        for name in tqdm(_names(options.sets), unit="set", leave=False):
+            path, source, target = find_set(options.corpus, name)
+            is_reversed = not path.name.endswith(f"{source}-{target}.tsv")
+            lines = load_lines(path, reverse=is_reversed)[: options.limit or None]
+            cases = survival.find_cases(lines, target)
+            rows += [{"set": name, **row} for row in survival.score(stage, cases, source, target)]
+    if options.json:
+        weights = weights_digest(options.model)
+        model = {"name": options.model.resolve().name, "weights_sha256": weights}
+        made = make_result(rows, machine=describe_cpu(), packages=("torch", "numpy"))
+        write_result({"model": model, **made}, options.json)
+    if options.page:
+        put_into_page(options.page, options.json.name, survival.table(rows))
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +182,7 @@ def _plan(options: argparse.Namespace) -> list[Replay]:
         path, source, target = find_set(options.corpus, name)
         is_reversed = not path.name.endswith(f"{source}-{target}.tsv")
         lines = load_lines(path, reverse=is_reversed)[: options.limit or None]
+        lines = first_words(lines, options.max_words)
         hands = deal(lines, options.speakers)
         for trace in _names(options.traces):
             spoken = [(hand, _updates(options, hand, trace)) for hand in hands]
@@ -248,18 +300,22 @@ def _names(text: str) -> list[str]:
 
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:
-    """Say on what and how the numbers were made."""
+    """Say with what the numbers were made."""
     asked = {
         name: getattr(options, name)
         for name in (
-            "sets", "policies", "traces", "limit", "speakers", "clock", "words_per_minute",
-            "rewriting_share", "seed", "device",
+            "sets", "policies", "traces", "limit", "max_words", "speakers", "clock",
+            "words_per_minute", "rewriting_share", "seed", "device",
         )
     }  # fmt: skip
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "version": tokenspeed.__version__,
-        "model": options.model.resolve().name,
-        "machine": f"{usable_cores()} CPU cores used, {platform.machine()}",
-        **asked,
-    }
+    presets = {name: asdict(POLICIES[name].preset) for name in _names(options.policies)}
+    model = {"name": options.model.resolve().name, "weights_sha256": weights_digest(options.model)}
+    return {"model": model, "settings": asked, "presets": presets}
+
+
+def weights_digest(directory: Path) -> str:
+    """Return what tells the weights of a model from others: twelve digits."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

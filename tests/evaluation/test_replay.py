@@ -14,6 +14,7 @@ from tokenspeed.evaluation.replay import (
     Update,
     as_recogniser,
     deal,
+    first_words,
     load_lines,
     rewriting_updates,
     word_by_word,
@@ -81,3 +82,15 @@ def test_a_set_is_read_in_both_directions(tmp_path: Path) -> None:
     path.write_text("one column\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"talk\.en-de\.tsv:1: expected two columns"):
         load_lines(path)
+
+
+@given(st.integers(0, 200))
+def test_whole_lines_up_to_a_number_of_words(count: int) -> None:
+    found = first_words(LINES, count)
+    assert found == LINES[: len(found)]
+    words = [len(line.source.split()) for line in LINES]
+    if count == 0:
+        assert len(found) == len(LINES)
+    else:
+        assert len(found) == 1 or sum(words[: len(found)]) <= count
+        assert len(found) == len(LINES) or sum(words[: len(found) + 1]) > count

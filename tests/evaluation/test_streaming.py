@@ -175,16 +175,24 @@ def test_the_command_writes_rows_plot_and_logs(
         "--policies", "finals,append_only", "--traces", "recogniser", "--limit", "2",
         "--clock", "virtual", "--model", str(tiny_translator), "--device", "reference",
         "--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "plot.svg"),
-        "--logs", str(tmp_path / "logs"),
+        "--logs", str(tmp_path / "logs"), "--page", str(tmp_path / "page.md"),
     ])  # fmt: skip
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n<!-- rows.json -->\nold\n<!-- end rows.json -->\nEnd\n")
     assert options.run(options) == 0
     assert "finals only" in capsys.readouterr().out
+    written = page.read_text(encoding="utf-8")
+    assert written.startswith("# Title\n<!-- rows.json -->\n\n### own.de-en")
+    assert written.endswith("<!-- end rows.json -->\nEnd\n")
+    assert "old" not in written
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert [row["policy"] for row in found["rows"]] == ["offline", "finals", "append_only"]
     wanted = {
         "policy", "set", "bleu", "chrf", "laal_words", "laal_ms", "erasure", "update_ms_p95",
-        "final_lag_ms_p95", "within_200", "steps_per_update",
+        "final_lag_ms_p95", "within_200", "steps_per_update", "steps_unverified", "al_words",
+        "al_ms",
     }  # fmt: skip
+    assert {"machine", "versions", "date", "command", "model", "settings"} <= set(found)
     assert all(wanted <= set(row) for row in found["rows"])
     assert found["rows"][2]["erasure"] == 0
     ElementTree.parse(tmp_path / "plot.svg")
@@ -194,7 +202,12 @@ def test_the_command_writes_rows_plot_and_logs(
     assert options.run(options) == 0
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert [row["policy"] for row in found["rows"][1:]] == ["finals", "low", "append_only"]
-    assert len(found["runs"]) == 2
+    (earlier,) = found["earlier"]
+    assert earlier["settings"]["policies"] == "finals,append_only"
+    assert found["settings"]["policies"] == "append_only,low"
+    page.write_text("nothing here", encoding="utf-8")
+    assert options.run(options) == 2
+    assert "has no <!-- rows.json -->" in capsys.readouterr().err
     options.policies = "magic"
     assert options.run(options) == 2
     assert "'magic' is not known" in capsys.readouterr().err

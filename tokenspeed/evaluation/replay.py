@@ -73,6 +73,18 @@ def load_lines(path: Path, *, reverse: bool = False) -> list[Line]:
     return [line for line in lines if line.source]
 
 
+def first_words(lines: Sequence[Line], count: int) -> list[Line]:
+    """Return the first lines that have so many source words together, at least one; 0: all."""
+    found: list[Line] = []
+    words = 0
+    for line in lines:
+        words += len(line.source.split())
+        if count and found and words > count:
+            break
+        found.append(line)
+    return found
+
+
 def deal(lines: Sequence[Line], speakers: int) -> list[list[Line]]:
     """Deal lines to speakers in runs of about the same number of words, in order."""
     total = sum(len(line.source.split()) for line in lines)

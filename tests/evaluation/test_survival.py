@@ -1,0 +1,64 @@
+"""What must come through is found in lines, and counted with and without stand-ins."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from service.evaluation.cli import add_parser
+from service.evaluation.survival import Case, find_cases, table
+from tokenspeed.evaluation.replay import Line
+
+LINES = [
+    Line(
+        "In 2014 the city paid 3,500 euros to Duchesneau.",
+        "2014 zahlte die Stadt 3.500 Euro an Duchesneau.",
+    ),
+    Line("It was a quarter to 7 in Germany.", "Es war Viertel vor sieben in Deutschland."),
+]  # fmt: skip
+
+
+def test_cases_are_what_the_human_translation_keeps_and_what_is_put_in() -> None:
+    cases = find_cases(LINES, "de")
+    found = [(case.kind, case.wanted) for case in cases]
+    assert found[:3] == [("number", "2014"), ("number", "3,500"), ("name", "Duchesneau")]
+    assert [kind for kind, _ in found[3:]] == ["address", "do not translate", "glossary"]
+    address, protected, glossary = cases[3:]
+    assert address.text == f"In 2014 the {address.wanted} paid 3,500 euros to Duchesneau."
+    assert protected.do_not_translate == (protected.wanted,)
+    assert glossary.text == LINES[0].source
+    assert [(entry.source, entry.target) for entry in glossary.glossary] == [
+        ("city", glossary.wanted)
+    ]
+    assert all(isinstance(case, Case) for case in cases)
+
+
+def test_the_command_counts_and_writes(
+    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "\n".join(f"{line.source}\t{line.reference}" for line in LINES)
+    (tmp_path / "own.en-de.tsv").write_text(text, encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- rows.json --><!-- end rows.json -->", encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    options = parser.parse_args([
+        "eval", "survival", "--corpus", str(tmp_path), "--sets", "own.en-de",
+        "--model", str(tiny_translator), "--device", "reference",
+        "--json", str(tmp_path / "rows.json"), "--page", str(page),
+    ])  # fmt: skip
+    assert options.run(options) == 0
+    found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert {row["kind"]: row["cases"] for row in found["rows"]} == {
+        "number": 2, "name": 1, "address": 1, "do not translate": 1, "glossary": 1,
+    }  # fmt: skip
+    for row in found["rows"]:
+        assert 0 <= row["kept"] <= row["cases"]
+        # A random model keeps nothing, and the session says so of every term that it was told of.
+        if row["kind"] in ("address", "do not translate", "glossary"):
+            assert row["kept"] + row["violations"] >= row["cases"]
+    assert table(found["rows"]) in page.read_text(encoding="utf-8")
+    assert table(found["rows"]) in capsys.readouterr().out
+    options.json = None
+    assert options.run(options) == 2
