@@ -6,25 +6,29 @@ network counts. Only services on this machine, unless remote ones are allowed by
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from service.evaluation.capacity import read_cost
 from service.evaluation.live import ReplayFailed, speak
+from service.evaluation.streaming import put_into_page
 from service.evaluation.transcript import Transcript, update_times
 from service.policy import PRESETS
 from service.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
+from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.config import EngineConfig
 from tokenspeed.evaluation.metrics import percentile, share_within
 from tokenspeed.evaluation.replay import Line, Update, word_by_word
+from tokenspeed.evaluation.simulator import Report, Simulation, StepCost, Traffic
 
 STAGGER_S: Final = 1.0  # within which the speakers of one level begin
 PAUSE_BETWEEN_S: Final = 1.0  # levels
@@ -68,6 +72,7 @@ class Level:
     finals: list[float] = field(default_factory=list)
     coalesced: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    predicted: Report | None = None
 
     @property
     def updates(self) -> list[float]:
@@ -86,6 +91,16 @@ class Level:
             "within_budget": _rounded(share_within(self.updates, budget_ms)),
             "coalesced": self.coalesced,
             "failed_sessions": sum(self.failures.values()),
+            **self._prediction(),
+        }
+
+    def _prediction(self) -> dict[str, Any]:
+        if self.predicted is None:
+            return {}
+        return {
+            "predicted_update_ms_p95": _rounded(percentile(self.predicted.update_ms, 0.95)),
+            "predicted_final_lag_ms_p95": _rounded(percentile(self.predicted.final_ms, 0.95)),
+            "predicted_busy": _rounded(self.predicted.load),
         }
 
 
@@ -104,17 +119,46 @@ def run(options: argparse.Namespace) -> list[Level]:
         counts = []
     if not counts or min(counts) < 1 or options.seconds <= 0:
         raise ValueError(f"sessions are {options.sessions!r}, expected numbers such as 1,4,8")
+    cost = read_cost(options.cost) if options.cost else None
     levels = asyncio.run(_run_levels(options, counts))
+    for level in levels:
+        if cost is not None:
+            level.predicted = predict(cost, level.sessions, options)
     if options.json:
-        found = {
+        rows = [level.numbers(options.budget_ms) for level in levels]
+        about = {
             "budget_ms": options.budget_ms,
             "words_per_minute": options.words_per_minute,
             "seconds": options.seconds,
             "stability": "append_only" if options.append_only else options.stability,
-            "levels": [level.numbers(options.budget_ms) for level in levels],
+            "cost": None if cost is None else asdict(cost),
+            "verifies": not options.unverified,
         }
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        packages = ("torch", "numpy", "websockets", "uvicorn")
+        made = make_result(rows, machine=describe_cpu(), packages=packages)
+        write_result(about | made, options.json)
+    if options.page:
+        put_into_page(options.page, options.json.name, table(levels, options.budget_ms))
     return levels
+
+
+def predict(cost: StepCost, sessions: int, options: argparse.Namespace) -> Report:
+    """Let the same speakers talk to the simulator."""
+    scripts = []
+    rng = random.Random(sessions)
+    for number in range(sessions):
+        _, updates = script(options.seconds, options.words_per_minute, number)
+        begin = rng.random() * STAGGER_S
+        scripts.append([(begin + update.at_ms / 1e3, update.is_commit) for update in updates])
+    traffic = Traffic(verifies=not options.unverified, overhead_ms=options.overhead_ms)
+    config = EngineConfig()
+    return Simulation(
+        cost,
+        scripts,
+        traffic=traffic,
+        num_slots=max(config.num_slots, sessions + 4),
+        max_step_ms=config.max_step_ms,
+    ).run()
 
 
 def check_address(url: str, allow_remote: bool) -> None:
@@ -213,15 +257,22 @@ async def _run_level(options: argparse.Namespace, count: int) -> Level:
 
 def describe(levels: Sequence[Level], budget_ms: float) -> str:
     """Return a table of all levels, and a histogram of each."""
-    numbers = [level.numbers(budget_ms) for level in levels]
-    names = list(numbers[0])
-    parts = ["| " + " | ".join(names) + " |", "|" + " --: |" * len(names)]
-    for row in numbers:
-        parts.append("| " + " | ".join("–" if v is None else f"{v:g}" for v in row.values()) + " |")
+    parts = [table(levels, budget_ms)]
     for level in levels:
         parts += ["", f"{level.sessions} sessions, ms from an update to its translation:"]
         parts += histogram(level.updates)
         parts += [f"  {count} x {reason}" for reason, count in level.failures.most_common()]
+    return "\n".join(parts)
+
+
+def table(levels: Sequence[Level], budget_ms: float) -> str:
+    """Return a row for each level."""
+    numbers = [level.numbers(budget_ms) for level in levels]
+    titles = [name.replace("_", " ") for name in numbers[0]]
+    parts = ["| " + " | ".join(titles) + " |", "|" + " --: |" * len(titles)]
+    for row in numbers:
+        cells = ("–" if v is None else f"{v:.3g}" for v in row.values())
+        parts.append("| " + " | ".join(cells) + " |")
     return "\n".join(parts)
 
 

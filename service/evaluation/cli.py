@@ -173,13 +173,30 @@ def _add_loadtest(commands: Any) -> None:
     parser.add_argument(
         "--allow-remote", action="store_true", help="also where the service is not on this machine"
     )
+    parser.add_argument(
+        "--cost", metavar="BASE,ROW[,CONTEXT]",
+        help="of a step in ms, as `eval capacity` measures it: predict the numbers as well",
+    )  # fmt: skip
+    parser.add_argument(
+        "--overhead-ms", type=float, default=0.0, help="of an update, outside of the steps"
+    )
+    parser.add_argument(
+        "--unverified", action="store_true", help="predict a service that verifies no hypothesis"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.md",
+        help="put the table between this page's marks of the file of --json",
+    )  # fmt: skip
     parser.set_defaults(run=_loadtest)
 
 
 def _loadtest(options: argparse.Namespace) -> int:
     from service.loadtest import describe, run
 
+    if options.page and not options.json:
+        print("tokenspeed: --page needs --json", file=sys.stderr)
+        return 2
     try:
         levels = run(options)
     except (ServiceError, OSError, ValueError) as exc:

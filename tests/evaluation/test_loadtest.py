@@ -30,9 +30,17 @@ def test_speakers_load_a_real_server(
             return await asyncio.to_thread(options.run, options)
 
     arguments = ["--sessions", "1,2", "--seconds", "1", "--words-per-minute", "900"]
-    assert asyncio.run(load([*arguments, "--json", str(path)])) == 0
+    page = tmp_path / "page.md"
+    page.write_text("<!-- levels.json --><!-- end levels.json -->", encoding="utf-8")
+    arguments += ["--cost", "1,0.1", "--json", str(path), "--page", str(page)]
+    assert asyncio.run(load(arguments)) == 0
     assert "2 sessions, ms from an update to its translation:" in capsys.readouterr().out
-    levels = json.loads(path.read_text(encoding="utf-8"))["levels"]
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert {"machine", "versions", "date", "command", "rows", "budget_ms", "cost"} <= set(found)
+    levels = found["rows"]
+    assert "| sessions | updates |" in page.read_text(encoding="utf-8")
+    # The simulated speakers say the same at the same times; at this cost nobody waits long.
+    assert all(0 < level["predicted_update_ms_p95"] < 200 for level in levels)
     assert [level["sessions"] for level in levels] == [1, 2]
     assert all(level["updates"] > 0 and level["final_lag_ms_p95"] > 0 for level in levels)
     assert all(level["failed_sessions"] == 0 for level in levels)
