@@ -52,7 +52,7 @@ def make_hub(
         model_name: what clients are told.
         stats: of the engine, for metrics.
     """
-    return Hub(
+    hub = Hub(
         config=config,
         translator=translator,
         model=translator.model_info(model_name, config.context),
@@ -62,6 +62,17 @@ def make_hub(
         admission=Admission(config.budget_ms / 1e3, translator.engine.clock()),
         stats=stats,
     )
+    hub.metrics.gauge(
+        "tokenspeed_predicted_update_seconds",
+        "p95 of an update with one more session",
+        lambda: hub.admission.predict(hub.now()),
+    )
+    hub.metrics.gauge(
+        "tokenspeed_partial_interval_seconds",
+        "Least time between partials of a session; above 0 where the machine is busy",
+        lambda: hub.admission.interval_s,
+    )
+    return hub
 
 
 def make_app(hub: Hub) -> Starlette:

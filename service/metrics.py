@@ -71,6 +71,10 @@ class Metrics:
         )  # fmt: skip
         self.registry.register(_EngineCollector(engine_stats))
 
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Add a gauge that is read when somebody asks."""
+        Gauge(name, text, registry=self.registry).set_function(read)
+
     def render(self) -> bytes:
         """Return the text that Prometheus reads."""
         return generate_latest(self.registry)

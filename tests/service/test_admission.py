@@ -4,6 +4,7 @@ import contextlib
 import math
 import random
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -200,6 +201,11 @@ async def test_a_new_session_is_refused_while_the_running_ones_go_on(run: Run) -
         service.hub.measured = float("-inf")
         async with session(service.ws) as second:
             await second.until(p.SessionCreated)
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        text = (await http.get("/metrics")).text
+    assert 'tokenspeed_sessions_refused_total{reason="overloaded"} 1.0' in text
+    assert "tokenspeed_predicted_update_seconds " in text
+    assert "tokenspeed_partial_interval_seconds 0.0" in text
 
 
 async def test_the_door_can_be_left_open(run: Run) -> None:
