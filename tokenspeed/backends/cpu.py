@@ -185,6 +185,7 @@ class CpuBackend:
         angles = positions[:, None] * rope_frequencies(self.config)  # [max_length, head_dim / 2]
         cos, sin = angles.cos().contiguous(), angles.sin().contiguous()
         library.tokenspeed_set_rotation(self._model, cos.data_ptr(), sin.data_ptr())
+        library.tokenspeed_trim()
         return read
 
 
@@ -296,6 +297,8 @@ def _library() -> Any:
     library.tokenspeed_step.argtypes = [
         pointer, integer, pointer, pointer, pointer, integer, *[pointer] * 5,
     ]  # fmt: skip
+    library.tokenspeed_trim.argtypes = []
+    library.tokenspeed_trim.restype = None
     library.tokenspeed_copy_slot.argtypes = [pointer, integer, integer, integer]
     library.tokenspeed_read_bandwidth.restype = ctypes.c_double
     library.tokenspeed_read_bandwidth.argtypes = [ctypes.c_int64, integer, ctypes.c_double]

@@ -1,7 +1,8 @@
 """Other engines beside this one: the same weights, the same work, rounds that take turns.
 
 Every engine is a process of its own (`peers/worker.py`), loaded once. One round of one engine
-follows a round of the next, so that a machine that slows down slows all of them.
+follows a round of the next, so that a machine that slows down slows all of them; before it is
+timed it rests and warms up.
 """
 
 import json

@@ -11,6 +11,10 @@
 #include <new>
 #include <vector>
 
+#if defined(__linux__)
+#include <malloc.h>
+#include <sys/mman.h>
+#endif
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -45,24 +49,61 @@ class Buffer {
   T* data_ = nullptr;
 };
 
-struct OwnedMatrix : Matrix {
-  Buffer<uint8_t> storage;
-  Buffer<float> scale_storage;
+// One piece of memory for all weights. Where the system can, in pages of 2 MiB: a step reads all of
+// it, and with pages of 4 KiB every one of them is a walk through the page tables and the end of
+// what the processor fetches ahead.
+class Arena {
+ public:
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  ~Arena() { std::free(memory_); }
 
-  // values: [rows, cols], in int4 one byte each, -8..7. row_scales: [rows], in int4 [rows, blocks].
-  void pack(const Kernels& kernels, int bits_, const int8_t* values, const float* row_scales,
-            int num_rows, int num_cols) {
+  void reserve(size_t bytes) {
+    memory_ = std::calloc(bytes + 2 * kPage, 1);
+    if (!memory_) throw std::bad_alloc();
+    next_ = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(memory_) + kPage - 1) / kPage *
+                                       kPage);
+    end_ = next_ + bytes;
+#if defined(MADV_HUGEPAGE)
+    madvise(next_, bytes, MADV_HUGEPAGE);  // a wish; without it nothing is lost but time
+#endif
+  }
+
+  // Zeroed memory at the start of a cache line.
+  uint8_t* take(size_t bytes) {
+    uint8_t* taken = next_;
+    next_ += padded(bytes);
+    if (next_ > end_) throw std::bad_alloc();
+    return taken;
+  }
+
+  static size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+ private:
+  static constexpr size_t kPage = 2 << 20;
+  void* memory_ = nullptr;
+  uint8_t *next_ = nullptr, *end_ = nullptr;
+};
+
+struct PackedMatrix : Matrix {
+  void shape(int bits_, int num_rows, int num_cols) {
     bits = bits_;
     rows = num_rows;
     cols = round_up(num_cols, kBlock);
     panels = round_up(num_rows, kPanelRows) / kPanelRows;
+  }
+
+  size_t bytes() const { return Arena::padded(data_bytes()) + Arena::padded(scale_bytes()); }
+
+  // values: [rows, cols], in int4 one byte each, -8..7. row_scales: [rows], in int4 [rows, blocks].
+  void pack(const Kernels& kernels, Arena& arena, const int8_t* values, const float* row_scales,
+            int num_rows, int num_cols) {
     group = kernels.group;
     offset = bits == 8 ? kernels.offset8 : 8;
-    const int per_row = bits == 8 ? 1 : num_blocks();
-    storage = Buffer<uint8_t>(static_cast<size_t>(panels) * panel_bytes());
-    scale_storage = Buffer<float>(static_cast<size_t>(panels) * kPanelRows * per_row);
-    data = storage.get();
-    scales = scale_storage.get();
+    const int per_row = scales_per_row();
+    data = arena.take(data_bytes());
+    scales = reinterpret_cast<float*>(arena.take(scale_bytes()));
     // Rows and columns of the padding have the value 0 too, so that the offset cancels.
     std::vector<int8_t> line(cols);
     for (int row = 0; row < panels * kPanelRows; row++) {
@@ -79,7 +120,7 @@ struct OwnedMatrix : Matrix {
   // A row as float32: an embedding.
   void unpack(int row, int size, float* out) const {
     const float* scale = scales + row % kPanelRows;
-    scale += static_cast<int64_t>(row / kPanelRows) * kPanelRows * (bits == 8 ? 1 : num_blocks());
+    scale += static_cast<int64_t>(row / kPanelRows) * kPanelRows * scales_per_row();
     for (int col = 0; col < size; col++) {
       const uint8_t byte = data[index(row, col)];
       if (bits == 8)
@@ -91,6 +132,10 @@ struct OwnedMatrix : Matrix {
   }
 
  private:
+  int scales_per_row() const { return bits == 8 ? 1 : num_blocks(); }
+  size_t data_bytes() const { return static_cast<size_t>(panels) * panel_bytes(); }
+  size_t scale_bytes() const { return sizeof(float) * panels * kPanelRows * scales_per_row(); }
+
   int64_t index(int row, int col) const {
     const int height = bits == 8 ? kPanelRows : kPanelRows / 2;
     const int in_panel = col / group * height * group + row % height * group + col % group;
@@ -110,7 +155,7 @@ struct OwnedMatrix : Matrix {
 };
 
 struct Layer {
-  OwnedMatrix qkv, output, gate_up, down;
+  PackedMatrix qkv, output, gate_up, down;
   std::vector<float> attention_norm, mlp_norm;
 };
 
@@ -152,11 +197,16 @@ class Model {
     activated_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * widest_);
     scores_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * scores_size());
     counters_ = std::vector<Counter>((shape.num_layers * 10 + 4) * shape.num_threads);
+    shape_weights();
   }
 
   size_t cache_size() const {
     return static_cast<size_t>(shape_.num_layers) * shape_.num_slots * shape_.num_kv_heads *
            length_ * head_dim_;
+  }
+
+  void set(PackedMatrix& matrix, const int8_t* weights, const float* scales, int rows, int cols) {
+    matrix.pack(kernels_, weights_, weights, scales, rows, cols);
   }
 
   void step(int count, const int32_t* tokens, const int32_t* slots, const int32_t* positions,
@@ -168,11 +218,27 @@ class Model {
   Shape shape_;
   const Kernels& kernels_;
   std::vector<Layer> layers_;
-  OwnedMatrix head_;
+  PackedMatrix head_;
   std::vector<int8_t> embedding_;  // [vocab_size, hidden_size], empty when tied
   std::vector<float> embedding_scales_, norm_, cos_, sin_;
 
  private:
+  void shape_weights() {
+    size_t bytes = 0;
+    const auto add = [&](PackedMatrix& matrix, int rows, int cols) {
+      matrix.shape(shape_.bits, rows, cols);
+      bytes += matrix.bytes();
+    };
+    for (Layer& layer : layers_) {
+      add(layer.qkv, qkv_width_, shape_.hidden_size);
+      add(layer.output, shape_.hidden_size, width_);
+      add(layer.gate_up, 2 * shape_.intermediate_size, shape_.hidden_size);
+      add(layer.down, shape_.hidden_size, shape_.intermediate_size);
+    }
+    add(head_, shape_.vocab_size, shape_.hidden_size);
+    weights_.reserve(bytes);
+  }
+
   // A stage's pieces are parted among the threads, the same way in every step, so that a thread
   // streams through its own weights. One that is done takes from the others. `next` counts what is
   // taken of a thread's part; a stage is over when all pieces are done, whoever did them.
@@ -201,7 +267,7 @@ class Model {
 
   void embed(int token, float* out);
   template <class Prepare>
-  void product(int stage, const OwnedMatrix& w, int count, int thread, Prepare&& prepare, float* y,
+  void product(int stage, const PackedMatrix& w, int count, int thread, Prepare&& prepare, float* y,
                int stride, bool accumulate);
   void attention(int stage, int thread, int layer, int count, const int32_t* slots,
                  const int32_t* positions);
@@ -216,6 +282,7 @@ class Model {
 
   size_t scores_size() const { return length_ + kLanes; }
 
+  Arena weights_;
   Pool pool_;
   const int head_dim_, length_;  // padded
   const int width_, kv_width_, qkv_width_;
@@ -238,7 +305,7 @@ void Model::embed(int token, float* out) {
 // y (+)= w * x, where prepare(i, a, row) writes row i of x as row `row` of a. Every thread of the pool
 // calls it. Uses two stages.
 template <class Prepare>
-void Model::product(int stage, const OwnedMatrix& w, int count, int thread, Prepare&& prepare,
+void Model::product(int stage, const PackedMatrix& w, int count, int thread, Prepare&& prepare,
                     float* y, int stride, bool accumulate) {
   const auto rows_at = [&](size_t row) {
     return Activations{quantized_.get() + row * widest_ * kernels_.activation_bytes,
@@ -421,10 +488,10 @@ EXPORT const char* tokenspeed_isa(const Model* model) { return model->kernels_.n
 // which: 0 qkv, 1 output, 2 gate and up, 3 down. weights: [rows, cols]; scales: [rows].
 EXPORT void tokenspeed_set_matrix(Model* model, int layer, int which, const int8_t* weights,
                            const float* scales, int rows, int cols) {
-  tokenspeed::OwnedMatrix* matrices[] = {
+  tokenspeed::PackedMatrix* matrices[] = {
       &model->layers_[layer].qkv, &model->layers_[layer].output, &model->layers_[layer].gate_up,
       &model->layers_[layer].down};
-  matrices[which]->pack(model->kernels_, model->shape_.bits, weights, scales, rows, cols);
+  model->set(*matrices[which], weights, scales, rows, cols);
 }
 
 EXPORT void tokenspeed_set_norms(Model* model, int layer, const float* attention, const float* mlp) {
@@ -436,8 +503,7 @@ EXPORT void tokenspeed_set_norms(Model* model, int layer, const float* attention
 EXPORT void tokenspeed_set_head(Model* model, const int8_t* weights, const float* scales,
                          const float* norm) {
   const Shape& shape = model->shape_;
-  model->head_.pack(model->kernels_, shape.bits, weights, scales, shape.vocab_size,
-                    shape.hidden_size);
+  model->set(model->head_, weights, scales, shape.vocab_size, shape.hidden_size);
   model->norm_.assign(norm, norm + shape.hidden_size);
 }
 
@@ -467,6 +533,13 @@ EXPORT void tokenspeed_step(Model* model, int count, const int32_t* tokens, cons
 
 EXPORT void tokenspeed_copy_slot(Model* model, int source, int target, int length) {
   model->copy_slot(source, target, length);
+}
+
+// Give what loading needed for a while back to the system.
+EXPORT void tokenspeed_trim() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 EXPORT int64_t tokenspeed_cache_bytes(const Model* model) {
