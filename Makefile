@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/*)
 
-.PHONY: help demo test test-gpu lint format web-types clean
+.PHONY: help demo test test-gpu lint format web-types instructions clean
 
 help:
 	@echo "make demo [PORT=8001]  install, start the service, print its address"
 	@echo "make test              install what the tests need, run all of them"
 	@echo "make lint              ruff, mypy and tsc"
 	@echo "make test-gpu          the tests that need a CUDA GPU"
+	@echo "make instructions      instructions of a CPU step against what was kept (valgrind)"
 
 demo: $(VENV)/.demo
 	$(BIN)/tokenspeed serve --host $(HOST) --port $(PORT)
@@ -30,6 +31,9 @@ lint: $(VENV)/.test $(VENV)/.lint web-types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+instructions: | $(VENV)/bin/python
+	$(BIN)/python tests/benchmarks/instructions.py --check benchmarks/results/instructions.json
 
 format: $(VENV)/.lint
 	$(BIN)/ruff format
