@@ -1,10 +1,13 @@
-"""`tokenspeed train CONFIG`."""
+"""`tokenspeed train CONFIG` and `tokenspeed distill`."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from tokenspeed.training.config import load_recipe
+from tokenspeed.training.distill import distill, make_decode
 from tokenspeed.training.run import choose_device, train
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -13,12 +16,15 @@ CONFIGS = Path(__file__).parent / "configs"
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the command `train`."""
     parser = subparsers.add_parser("train", help="train a translation model from a TOML recipe")
-    parser.add_argument("config", help="a TOML file, or the name of a shipped one: default, tiny")
+    parser.add_argument(
+        "config", help="a TOML file, or the name of a shipped one: default, teacher, tiny"
+    )
     parser.add_argument("--corpus", type=Path, required=True, help="folder of en-xx.train.tsv.xz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed")
     parser.add_argument("--cache", type=Path, help="folder of alignment and vocabulary")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(run=run)
+    _add_distill(subparsers)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,3 +37,37 @@ def run(arguments: argparse.Namespace) -> int:
     train(recipe, arguments.corpus, arguments.out, device, arguments.cache)
     print(f"wrote {arguments.out / 'model'} and {arguments.out / 'int8'}")
     return 0
+
+
+def _add_distill(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    parser = subparsers.add_parser(
+        "distill",
+        help="translate a training corpus with a larger model, for a smaller one to learn",
+    )
+    parser.add_argument("--model", type=Path, required=True, help="the teacher's directory")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of en-xx.train.tsv.xz")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the synthetic pairs")
+    parser.add_argument("--languages", default="de,fr,es", help="foreign ones (default: de,fr,es)")
+    parser.add_argument(
+        "--part", type=_part, default=(1, 1), metavar="I/N", help="this process's share"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--batch-size", type=int, default=2048)
+    parser.set_defaults(run=run_distill)
+
+
+def run_distill(arguments: argparse.Namespace) -> int:
+    """Write the synthetic pairs; put them beside the corpus and `tokenspeed train` uses them."""
+    device = choose_device() if arguments.device == "auto" else arguments.device
+    decode = make_decode(arguments.model, device, arguments.batch_size)
+    languages = arguments.languages.split(",")
+    with tqdm(unit=" sentences", unit_scale=True) as bar:
+        distill(arguments.corpus, languages, decode, arguments.out, arguments.part, bar.update)
+    return 0
+
+
+def _part(text: str) -> tuple[int, int]:
+    index, _, parts = text.partition("/")
+    if not (index.isdigit() and parts.isdigit() and 1 <= int(index) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N")
+    return int(index), int(parts)

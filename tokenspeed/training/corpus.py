@@ -1,12 +1,14 @@
 """The parallel corpus in memory: pairs, their alignment, and how often each is drawn.
 
-Reads `en-xx.train.tsv.xz` and `en-xx.valid.tsv` (English, foreign, name of the source). Knows
+Reads `en-xx.train.tsv.xz`, synthetic pairs beside it (`en-xx.distilled-*.tsv.xz`), and
+`en-xx.valid.tsv` (English, foreign, name of the source). Knows
 which sources and which forms of address are preferred; does not know tokens.
 """
 
 import hashlib
 import lzma
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +65,11 @@ def load_bitext(corpus: Path, language: str, cache: Path) -> Bitext:
     Raises:
         FileNotFoundError: the corpus has no such language.
     """
-    path = corpus / f"en-{language}.train.tsv.xz"
-    english, foreign, sources = _read(path)
-    digest = hashlib.sha256(_CACHE_VERSION + path.read_bytes()).hexdigest()[:16]
+    paths = [corpus / f"en-{language}.train.tsv.xz"]
+    paths += sorted(corpus.glob(f"en-{language}.distilled-*.tsv.xz"))
+    english, foreign, sources = _read(paths)
+    content = b"".join(path.read_bytes() for path in paths)
+    digest = hashlib.sha256(_CACHE_VERSION + content).hexdigest()[:16]
     stored = cache / f"align-{language}-{digest}.npz"
     if stored.exists():
         with np.load(stored) as arrays:
@@ -88,9 +92,13 @@ def load_bitext(corpus: Path, language: str, cache: Path) -> Bitext:
     return Bitext(language, english, foreign, sources, there, back)
 
 
-def load_pairs(path: Path) -> list[tuple[str, str]]:
-    """Read (English, foreign) from a validation or test file."""
-    english, foreign, _ = _read(path)
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Read (English, foreign) from a training, validation or test file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    english, foreign, _ = _read([path])
     return list(zip(english, foreign, strict=True))
 
 
@@ -119,15 +127,16 @@ def _familiar_siblings(bitext: Bitext) -> list[int]:
     ]
 
 
-def _read(path: Path) -> tuple[list[str], list[str], list[str]]:
-    opened = lzma.open if path.suffix == ".xz" else open
+def _read(paths: Sequence[Path]) -> tuple[list[str], list[str], list[str]]:
     columns: tuple[list[str], list[str], list[str]] = ([], [], [])
-    with opened(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            fields = line.rstrip("\n").split("\t")
-            columns[0].append(fields[0])
-            columns[1].append(fields[1])
-            columns[2].append(fields[2] if len(fields) > 2 else "")
+    for path in paths:
+        opened = lzma.open if path.suffix == ".xz" else open
+        with opened(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                fields = line.rstrip("\n").split("\t")
+                columns[0].append(fields[0])
+                columns[1].append(fields[1])
+                columns[2].append(fields[2] if len(fields) > 2 else "")
     return columns
 
 

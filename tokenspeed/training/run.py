@@ -7,7 +7,7 @@ import torch
 
 from tokenspeed.quantize import write_int8
 from tokenspeed.training.config import Recipe
-from tokenspeed.training.corpus import ENGLISH, Bitext, load_bitext, load_pairs
+from tokenspeed.training.corpus import ENGLISH, Bitext, load_bitext, read_pairs
 from tokenspeed.training.export import export_model
 from tokenspeed.training.loop import Trainer
 from tokenspeed.training.packing import Batch, Shapes
@@ -60,7 +60,7 @@ def _valid_batches(
 ) -> list[Batch]:
     pairs = []
     for bitext in bitexts:
-        for english, foreign in load_pairs(corpus / f"{ENGLISH}-{bitext.language}.valid.tsv"):
+        for english, foreign in read_pairs(corpus / f"{ENGLISH}-{bitext.language}.valid.tsv"):
             pairs.append((english, foreign, ENGLISH, bitext.language))
             pairs.append((foreign, english, bitext.language, ENGLISH))
     return whole_batches(pairs, processor, shapes)

@@ -1,0 +1,72 @@
+"""Synthetic pairs: every sentence once, shared among processes, and used by the next training."""
+
+import lzma
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tokenspeed.cli import build_parser, run
+from tokenspeed.loading import DEFAULT_MODEL
+from tokenspeed.training.corpus import load_bitext, read_pairs
+from tokenspeed.training.distill import SOURCE_NAME, distill, is_plausible
+
+
+def spell(texts: Sequence[str], source: str, target: str) -> list[str]:
+    """Stand in for a teacher: mark every word with the language it went into."""
+    return ["" if "quiet" in t else " ".join(f"{w}/{target}" for w in t.split()) for t in texts]
+
+
+def rows(path: Path) -> list[list[str]]:
+    with lzma.open(path, "rt", encoding="utf-8") as file:
+        return [line.rstrip("\n").split("\t") for line in file]
+
+
+def test_parts_hold_every_sentence_once(toy_corpus: Path, tmp_path: Path) -> None:
+    done: list[int] = []
+    for index in (1, 2, 3):
+        distill(toy_corpus, ["de"], spell, tmp_path, (index, 3), done.append)
+    made = [row for i in (1, 2, 3) for row in rows(tmp_path / f"en-de.distilled-{i}.tsv.xz")]
+    pairs = read_pairs(toy_corpus / "en-de.train.tsv.xz")
+    there = [row[0] for row in made if row[1].endswith("/de")]
+    back = [row[1] for row in made if row[0].endswith("/en")]
+    assert sorted(there) == sorted({english for english, _ in pairs if "quiet" not in english})
+    assert sorted(back) == sorted({foreign for _, foreign in pairs})
+    assert sum(done) == len({e for e, _ in pairs}) + len({f for _, f in pairs})
+    assert {row[2] for row in made} == {SOURCE_NAME}
+
+
+def test_training_reads_synthetic_pairs_beside_the_corpus(toy_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "en-de.train.tsv.xz").write_bytes((toy_corpus / "en-de.train.tsv.xz").read_bytes())
+    alone = load_bitext(tmp_path, "de", tmp_path / "cache")
+    distill(tmp_path, ["de"], spell, tmp_path)
+    both = load_bitext(tmp_path, "de", tmp_path / "cache")
+    assert len(both) == len(alone) + both.sources.count(SOURCE_NAME)
+    assert both.english[: len(alone)] == alone.english
+    assert len(both.from_english[len(both) - 1]) == len(both.foreign[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("source", "made", "plausible"),
+    [
+        ("Good morning, everyone.", "Guten Morgen zusammen.", True),
+        ("Berlin", "Berlin", True),  # names stay
+        ("The dog sleeps under it.", "The dog sleeps under it.", False),
+        ("Yes.", "", False),
+        ("Yes.", "ja ja ja ja ja ja ja", False),
+        ("one two three four five six", "a b c d e a b c d", False),
+        ("again and again and again and again and again", "a b a b a b a b a", True),
+    ],
+)
+def test_what_may_teach(source: str, made: str, plausible: bool) -> None:
+    assert is_plausible(source, made) is plausible
+
+
+def test_the_command_writes_pairs_of_the_default_model(toy_corpus: Path, tmp_path: Path) -> None:
+    command = ["distill", "--model", str(DEFAULT_MODEL), "--corpus", str(toy_corpus)]
+    command += ["--out", str(tmp_path), "--languages", "de", "--device", "cpu", "--part", "1/12"]
+    parser, _ = build_parser()
+    assert run(parser, command) == 0
+    made = rows(tmp_path / "en-de.distilled-1.tsv.xz")
+    assert made
+    assert all(english and foreign and name == SOURCE_NAME for english, foreign, name in made)
