@@ -20,11 +20,10 @@ from tqdm import tqdm
 
 from service.evaluation.capacity import read_cost
 from service.evaluation.live import ReplayFailed, speak
-from service.evaluation.streaming import put_into_page
 from service.evaluation.transcript import Transcript, update_times
 from service.policy import PRESETS
 from service.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
 from tokenspeed.config import EngineConfig
 from tokenspeed.evaluation.metrics import percentile, share_within
 from tokenspeed.evaluation.replay import Line, Update, word_by_word

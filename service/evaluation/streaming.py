@@ -31,7 +31,7 @@ from service.evaluation.policies import POLICIES
 from service.evaluation.transcript import Transcript, Usage
 from service.evaluation.virtual import Spoken
 from service.translator import Translator
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
 from tokenspeed.evaluation.metrics import SegmentLog, instance
 from tokenspeed.evaluation.replay import (
     Line,
@@ -76,24 +76,6 @@ def compare(options: argparse.Namespace) -> list[Row]:
         assert options.json, "the parser asks for it"
         put_into_page(options.page, options.json.name, markdown(rows))
     return rows
-
-
-def put_into_page(page: Path, name: str, text: str) -> None:
-    """Replace what a page has between the marks of a result file.
-
-    Args:
-        name: of the result file; the marks are `<!-- NAME -->` and `<!-- end NAME -->`.
-    Raises:
-        ValueError: the page has no such marks.
-        OSError: the page cannot be read or written.
-    """
-    before = page.read_text(encoding="utf-8")
-    begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
-    head, found_begin, rest = before.partition(begin)
-    _, found_end, tail = rest.partition(end)
-    if not (found_begin and found_end):
-        raise ValueError(f"{page} has no {begin} ... {end}")
-    page.write_text(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}", encoding="utf-8")
 
 
 def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) -> list[Row]:

@@ -22,7 +22,10 @@ def test_absent_peers_are_named_and_the_others_measured(
     out = tmp_path / "result.json"
     arguments = ["bench", "compare", "--device", "cpu", "--model", str(tiny_translator)]
     arguments += ["--peers", "transformers", "--peer-python", sys.executable, "--streams", "1"]
-    assert run(build_parser()[0], [*arguments, "--rounds", "2", "--json", str(out)]) == 0
+    page = tmp_path / "page.md"
+    page.write_text("Ours:\n<!-- result.json -->\nold\n<!-- end result.json -->\nThe end.\n")
+    arguments += ["--rounds", "2", "--json", str(out), "--page", str(page)]
+    assert run(build_parser()[0], arguments) == 0
     result = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == result
     assert result["absent"] == {}
@@ -33,6 +36,13 @@ def test_absent_peers_are_named_and_the_others_measured(
         for name in ("first_token", "inter_token", "verify_24"):
             assert 0 < row[f"{name}_ms_p10"] <= row[f"{name}_ms_p50"] <= row[f"{name}_ms_p90"]
         assert row["rounds"] == 2
+    assert result["floor_ms"]["int4"]["512 MiB"] < result["floor_ms"]["int8"]["512 MiB"]
+    shown = page.read_text()
+    assert shown.startswith("Ours:")
+    assert shown.endswith("The end.\n")
+    assert "old" not in shown
+    assert f"| **tokenspeed** int8 | {result['rows'][0]['first_token_ms_p50']:.2f} <sub>" in shown
+    assert "| first token, int8, to the best peer | 0.65 |" in shown
     assert result["ratios"].keys() >= {"first_token_int8_to_best", "verify_24_int8_to_best"}
 
 

@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tokenspeed.bench.result import Row, describe_cpu, make_result, write_result
+from tokenspeed.bench.result import (
+    Row,
+    describe_cpu,
+    make_result,
+    put_into_page,
+    write_result,
+)
 from tokenspeed.errors import BackendUnavailable
 
 
@@ -164,6 +170,10 @@ def _add_compare(benches: Any) -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--work", type=Path, help="keep converted weights there for the next run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.md",
+        help="put the tables between this page's marks of the file of --json",
+    )  # fmt: skip
     parser.set_defaults(run=_compare)
 
 
@@ -173,10 +183,13 @@ def _compare(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from tokenspeed.backends.cpu import read_bandwidth, usable_cores
-    from tokenspeed.bench.compare import compare, ratios
+    from tokenspeed.bench.compare import compare, floors, ratios
     from tokenspeed.bench.peers import PEERS
+    from tokenspeed.bench.standing import standing
     from tokenspeed.checkpoint import open_checkpoint
 
+    if options.page and not options.json:
+        raise ValueError("--page needs --json")
     if options.device not in ("auto", "cpu"):
         raise BackendUnavailable(f"compare measures cpu, not {options.device}")
     names = ["tokenspeed", *filter(None, options.peers.split(","))]
@@ -206,7 +219,10 @@ def _compare(options: argparse.Namespace) -> int:
     result = make_result(rows, machine=machine, packages=["torch", "numpy"])
     result["versions"] |= versions
     result |= {"absent": absent, "ratios": ratios(rows)}
+    result["floor_ms"] = floors(open_checkpoint(options.model), machine)
     if options.json:
         write_result(result, options.json)
+    if options.page:
+        put_into_page(options.page, options.json.name, standing(result))
     print(json.dumps(result, indent=1))
     return 0

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save_file
 
+from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.bench.peers import Contestant
 from tokenspeed.bench.result import Row
 from tokenspeed.checkpoint import Checkpoint, expected_shapes
+from tokenspeed.config import EngineConfig
 
 PROMPT_TOKENS, NEW_TOKENS, VERIFY_TOKENS = 40, 24, 24
 _PEERS = Path(__file__).parent / "peers"
@@ -203,6 +205,28 @@ def write_float(checkpoint: Checkpoint, directory: Path) -> Path:
         path.write_text(json.dumps(described), encoding="utf-8")
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     return directory
+
+
+def floors(checkpoint: Checkpoint, machine: Row) -> Row:
+    """Return the ms that reading the weights once takes, by precision and size of the buffer.
+
+    Args:
+        machine: with `read_gb_per_s_...` for each size that was measured.
+    """
+    found: Row = {}
+    for bits in (8, 4):
+        config = EngineConfig(num_slots=1, max_length=16, max_step_tokens=16)
+        backend = CpuBackend(checkpoint, config, bits=bits, threads=1)
+        size = backend.weight_bytes
+        backend.close()
+        found[f"int{bits}"] = {
+            name.removeprefix("read_gb_per_s_").replace("_mib", " MiB"): round(
+                size / value / 1e6, 4
+            )
+            for name, value in machine.items()
+            if name.startswith("read_gb_per_s_")
+        }
+    return found
 
 
 def ratios(rows: Sequence[Row]) -> Row:

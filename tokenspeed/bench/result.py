@@ -39,6 +39,24 @@ def write_result(result: Row, path: Path) -> None:
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def put_into_page(page: Path, name: str, text: str) -> None:
+    """Replace what a page has between the marks of a result file.
+
+    Args:
+        name: of the result file; the marks are `<!-- NAME -->` and `<!-- end NAME -->`.
+    Raises:
+        ValueError: the page has no such marks.
+        OSError: the page cannot be read or written.
+    """
+    before = page.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    head, found_begin, rest = before.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ValueError(f"{page} has no {begin} ... {end}")
+    page.write_text(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}", encoding="utf-8")
+
+
 def describe_cpu() -> dict[str, Any]:
     """Return the processor's name, its usable cores and what it can do."""
     fields = _cpuinfo()
