@@ -1,7 +1,7 @@
 """The page against the real service, run as a process with a real engine.
 
-The model is small and random: it says nonsense, but every part between keyboard and caption is the
-one that users get.
+Most of it with a model that is small and random: it says nonsense, but every part between keyboard
+and caption is the one that users get. Once with the shipped model, whose words are known.
 """
 
 import asyncio
@@ -109,6 +109,20 @@ async def test_typing_is_translated_live(
     await check_nothing_was_taken_back(page)
     await expect(page.locator("#log .source")).to_have_text(SENTENCE)
     await page.screenshot(path=picture("real-server"))
+
+
+async def test_the_shipped_model_greets_in_german_and_french(
+    page: Page, picture: Callable[[str], Path]
+) -> None:
+    async with serving(None) as server:
+        await open_real(page, server, "?target=de,fr")
+        await type_text(page, "Good morning. Where is the station?\n", delay_ms=20)
+        captions = page.locator("#log .final[lang=de]")
+        await expect(captions.filter(has_text="Guten Morgen")).to_have_count(1)
+        await expect(captions.filter(has_text="Bahnhof")).to_have_count(1)
+        french = page.locator("#log .final[lang=fr]")
+        await expect(french.filter(has_text="Bonjour")).to_have_count(1)
+        await page.screenshot(path=picture("shipped-model"))
 
 
 async def test_a_language_that_the_model_lacks_makes_way(page: Page, server: Running) -> None:
