@@ -99,9 +99,9 @@ def test_steps_allocate_nothing(backend: CudaBackend) -> None:
 def test_dependent_launch_changes_nothing(backend: CudaBackend) -> None:
     if torch.cuda.get_device_capability() < (9, 0):
         with pytest.raises(BackendUnavailable, match="dependent launch"):
-            CudaBackend(backend.weights, ENGINE, launch=Launch(pdl=True))
+            CudaBackend(backend.weights, ENGINE, launch=Launch(pdl=2))
         return
-    other = CudaBackend(backend.weights, ENGINE, launch=Launch(pdl=True, prefetch_bytes=256))
+    other = CudaBackend(backend.weights, ENGINE, launch=Launch(pdl=2, prefetch_bytes=256))
     step = rows((0, 0, prompt(50)))
     assert np.array_equal(other.step(step), backend.step(step))
     assert np.array_equal(other.logits(step), backend.logits(step))

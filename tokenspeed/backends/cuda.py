@@ -43,7 +43,9 @@ from tokenspeed.kernels.tile import (
 )
 from tokenspeed.kernels.tuned import tile_config
 
+DEPENDENT_LAUNCH = 3  # after the main loop: the only kind that measured faster
 AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms
+PREFETCH_BYTES = 512  # of each weight row of a model that small
 MAX_NARROW_ROWS = 64  # up to here each row attends in programs of its own
 _FIELDS = (
     "tokens", "slots", "positions", "outputs", "drafts", "biases", "parity",
@@ -84,8 +86,8 @@ class CudaBackend:
         launch: Launch | None = None,
         launch_ahead: bool | None = None,
     ) -> None:
-        launch = launch or Launch(fast_unpack=not INTERPRETED and torch.version.hip is None)
-        check_device(weights.form, pdl=launch.pdl)
+        launch = launch or default_launch(_target(), weights.step_bytes)
+        check_device(weights.form, pdl=launch.pdl > 0)
         self._allocate_for(weights, config, launch)
         if launch_ahead is None:
             launch_ahead = self.weight_bytes <= AHEAD_BYTES
@@ -409,6 +411,21 @@ def split_tiles(
     return starts, np.diff(np.append(starts, len(slots)))
 
 
+def default_launch(target: str, step_bytes: int) -> Launch:
+    """Return how kernels are best launched, as measured (benchmarks/notes-cuda.md).
+
+    Args:
+        target: "sm_90", "gfx942", or "" for the interpreter.
+        step_bytes: weights of a step; what the L2 holds is asked for before the wait.
+    """
+    if not target.startswith("sm_"):
+        return Launch(fast_unpack=False)
+    if int(target[3:]) < 90:
+        return Launch(fast_unpack=True)
+    prefetch = PREFETCH_BYTES if step_bytes <= AHEAD_BYTES else 0
+    return Launch(pdl=DEPENDENT_LAUNCH, prefetch_bytes=prefetch, fast_unpack=True)
+
+
 def check_device(form: str, *, pdl: bool = False) -> None:
     """Refuse a machine or a form that the kernels are not made for.
 
@@ -429,6 +446,14 @@ def check_device(form: str, *, pdl: bool = False) -> None:
         raise BackendUnavailable(f"{found} has no fp8, it needs sm_89 or later; use int8")
     if pdl and major < 9:
         raise BackendUnavailable(f"{found} has no programmatic dependent launch (sm_90 and later)")
+
+
+def _target() -> str:
+    """Return the GPU of this process as `default_launch` wants it."""
+    if INTERPRETED or torch.version.hip is not None or not torch.cuda.is_available():
+        return ""
+    major, minor = torch.cuda.get_device_capability()
+    return f"sm_{major}{minor}"
 
 
 def _device() -> str:

@@ -19,6 +19,7 @@ from tokenspeed.kernels.lm_head import HeadScratch, lm_head
 from tokenspeed.kernels.projection import projection
 from tokenspeed.kernels.qkv import qkv
 from tokenspeed.kernels.tile import GROUP_SIZE, Launch, Matrix, TileConfig
+from tokenspeed.kernels.tuned import HEAD_BLOCK_N
 
 KERNELS = ("qkv", "out", "gate_up", "down", "head")
 _COLD_BYTES = 400 << 20  # several times the L2 of any GPU so far
@@ -40,18 +41,19 @@ def matrix_shape(config: ModelConfig, kernel: str) -> tuple[int, int]:
 def candidates(kernel: str, form: str, k: int, block_m: int) -> list[TileConfig]:
     """Return the tiles worth measuring."""
     if form == "bf16":
-        grid = [(16, 256, 4, 4), (16, 512, 4, 3), (32, 128, 4, 5), (32, 256, 4, 3),
-                (32, 256, 4, 4), (32, 256, 8, 4), (64, 128, 4, 4), (64, 128, 8, 4)]  # fmt: skip
+        grid = [(16, 512, 2, 3), (32, 128, 4, 5), (32, 256, 4, 3), (32, 256, 4, 4), (64, 64, 4, 6),
+                (64, 128, 4, 4), (128, 64, 4, 4), (128, 128, 8, 3)]  # fmt: skip
     elif form == "int4":
-        grid = [(16, 256, 4, 4), (32, 128, 4, 6), (32, 256, 4, 4), (32, 512, 4, 3),
-                (64, 128, 4, 5), (64, 256, 4, 3), (64, 256, 8, 4), (128, 128, 8, 5)]  # fmt: skip
+        grid = [(32, 256, 4, 4), (32, 512, 4, 3), (64, 128, 4, 5), (64, 256, 4, 3),
+                (64, 512, 4, 3), (128, 256, 4, 3)]  # fmt: skip
     else:
-        grid = [(16, 512, 4, 4), (16, 256, 4, 5), (32, 256, 4, 4), (32, 256, 4, 6),
-                (32, 512, 8, 3), (64, 128, 4, 5), (64, 256, 4, 3), (64, 256, 8, 4)]  # fmt: skip
+        grid = [(16, 512, 4, 4), (16, 512, 2, 3), (32, 256, 4, 4), (32, 256, 4, 6),
+                (64, 128, 4, 5), (64, 256, 4, 3), (128, 128, 4, 4), (128, 256, 8, 3)]  # fmt: skip
+    if k <= 2048:
+        grid += [(16, 256, 2, 3), (16, 128, 2, 4), (32, 128, 2, 4), (64, 256, 4, 2)]
     if kernel == "head":
-        grid = [tile for tile in grid if tile[0] == 32]
-    small = [(16, 128, 4, 4), (16, 128, 2, 4), (32, 128, 2, 4)] if k <= 2048 else []
-    fits = [tile for tile in grid + small if tile[1] <= max(k, GROUP_SIZE)]
+        grid = [tile for tile in grid if tile[0] == HEAD_BLOCK_N]
+    fits = [tile for tile in grid if tile[1] <= max(k, GROUP_SIZE)]
     return [TileConfig(*tile) for tile in dict.fromkeys(fits)]
 
 

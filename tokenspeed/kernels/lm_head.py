@@ -15,6 +15,7 @@ from tokenspeed.kernels.tile import (
     TileConfig,
     inverse_rms,
     inverse_rms_ref,
+    main_loop_done,
     multiply,
     prefetch_weight,
     wait_for_inputs,
@@ -58,6 +59,7 @@ def lm_head_kernel(
     rows = tl.load(outputs_ptr + outs, mask=out_mask, other=0)
     acc = multiply(x_ptr, rows, out_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
                    BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+    main_loop_done(PDL)
     logits = acc * inverse_rms(sum_ptr, rows, out_mask, K, EPS)[:, None]
     cols = col_start + tl.arange(0, BLOCK_N)
     if STORE_LOGITS:

@@ -12,6 +12,7 @@ from tokenspeed.kernels.tile import (
     Launch,
     Matrix,
     TileConfig,
+    main_loop_done,
     multiply,
     narrow,
     prefetch_weight,
@@ -47,6 +48,7 @@ def projection_kernel(
     row_mask = rows < num_rows
     acc = multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
                    BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+    main_loop_done(PDL)
     cols = col_start + tl.arange(0, BLOCK_N)
     mask = row_mask[:, None] & (cols < N)[None, :]
     at = rows[:, None].to(tl.int64) * N + cols[None, :]

@@ -15,6 +15,7 @@ from tokenspeed.kernels.tile import (
     TileConfig,
     inverse_rms,
     inverse_rms_ref,
+    main_loop_done,
     multiply,
     narrow,
     prefetch_weight,
@@ -67,6 +68,7 @@ def qkv_kernel(
     row_mask = rows < num_rows
     acc = multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
                    BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+    main_loop_done(PDL)
     acc = acc * inverse_rms(sum_ptr, rows, row_mask, K, EPS)[:, None]
     first, second = tl.split(tl.reshape(acc, (BLOCK_M, BLOCK_N // 2, 2)))
 

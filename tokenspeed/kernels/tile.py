@@ -114,14 +114,15 @@ class Launch:
     """How kernels are launched; changes nothing in what they compute.
 
     Attributes:
-        pdl: programmatic dependent launch: start while the kernel before drains (sm_90 and later).
+        pdl: programmatic dependent launch (sm_90 and later): 0 none; a kernel lets the next one
+            start 1 as soon as it runs, 2 when its own inputs are there, 3 after its main loop.
         prefetch_bytes: with pdl, so many first bytes of each weight row are asked for before
             waiting for the kernel before; a multiple of 128, 0 is none.
         fast_unpack: unpack int4 by PTX (NVIDIA alone).
         recorded: if given, launches are noted here and not made: to compile them beforehand.
     """
 
-    pdl: bool = False
+    pdl: int = 0
     prefetch_bytes: int = 0
     fast_unpack: bool = not INTERPRETED
     recorded: "list[RecordedLaunch] | None" = None
@@ -159,16 +160,52 @@ def wait_for_inputs(PDL: tl.constexpr):
     Each program of each kernel comes here before it reads or writes anything that changes, also
     one with nothing to do: otherwise a kernel could end before the one before it.
     """
-    if PDL:
+    if PDL == 1:
         gdc_launch_dependents()
+    if PDL:
         gdc_wait()
+    if PDL == 2:
+        gdc_launch_dependents()
 
 
 @triton.jit
-def widen(w, dtype: tl.constexpr):
-    """Turn int8 or float8 into the dtype of the rows, exactly."""
+def main_loop_done(PDL: tl.constexpr):
+    """Let the next kernel be scheduled while this one writes its results."""
+    if PDL == 3:
+        gdc_launch_dependents()
+
+
+@triton.jit
+def widen(w, dtype: tl.constexpr, FAST: tl.constexpr):
+    """Turn int8 or float8 into the dtype of the rows, exactly.
+
+    Fast: 0x4300 + 7 low bits is 128 + those, 0x4300 + the sign bit is 128 or 256; their difference
+    is the value. The GPU's own conversion of integers, 16 a cycle, is slower than its memory.
+    """
     if _INTERPRETED:
         return w.to(tl.float32)
+    if FAST and w.dtype == tl.int8 and dtype == tl.bfloat16:
+        return tl.inline_asm_elementwise(
+            """
+            {
+            .reg .b32 a, b, c, d, one;
+            mov.b32 one, 0x3F803F80;
+            prmt.b32 a, $2, 0, 0x4140;
+            prmt.b32 b, $2, 0, 0x4342;
+            lop3.b32 c, a, 0x00800080, 0xC300C300, 0xEA;
+            lop3.b32 d, b, 0x00800080, 0xC300C300, 0xEA;
+            lop3.b32 a, a, 0x007F007F, 0x43004300, 0xEA;
+            lop3.b32 b, b, 0x007F007F, 0x43004300, 0xEA;
+            fma.rn.bf16x2 $0, a, one, c;
+            fma.rn.bf16x2 $1, b, one, d;
+            }
+            """,
+            "=r,=r,r",
+            [w],
+            dtype=tl.bfloat16,
+            is_pure=True,
+            pack=4,
+        )
     return w.to(dtype)
 
 
@@ -306,7 +343,7 @@ def multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N: tl.constexpr
                 w = tl.load(w_ptrs + start)
             else:
                 w = tl.load(w_ptrs + start, mask=w_mask, other=0.0)
-            acc = dot(a, widen(w, a.dtype).T, acc)
+            acc = dot(a, widen(w, a.dtype, FAST).T, acc)
         if FORMAT != "bf16":
             scale = tl.load(scale_ptr + cols, mask=col_mask, other=0.0)
             acc = acc * scale[None, :]
