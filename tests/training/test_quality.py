@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenspeed.cli import build_parser, run
+from tokenspeed.evaluation.cli import make_translator
 from tokenspeed.evaluation.quality import (
     Ask,
     load_sets,
@@ -84,3 +85,11 @@ def test_a_beam_goes_through_plain_torch(
     arguments += ["--device", "cpu", "--processes", "1", "--prefix-lines", "0", "--limit", "1"]
     assert run(build_parser()[0], [*arguments, "--beam", "2"]) == 0
     assert "| trains | de-en | 1 |" in capsys.readouterr().out
+
+
+def test_the_reference_translates_as_the_engine_does(folder: Path, tiny_translator: Path) -> None:
+    asks = [Ask("The train leaves at noon.", "en", "de"), Ask("Der Zug hält.", "de", "en")]
+    found = make_translator(tiny_translator, "reference")(asks)
+    assert found == make_translator(tiny_translator, "reference", batch_size=1)(asks)
+    assert len(found) == len(asks)
+    assert all(found)

@@ -50,7 +50,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     quality.add_argument(
         "--directions", nargs="*", default=(), help="such as en-de; all by default"
     )
-    quality.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    quality.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu",
+        help="cpu: the engine as users get it; reference: plain torch in float32 on the CPU; cuda",
+    )  # fmt: skip
     quality.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
     quality.add_argument("--beam", type=int, default=1, help="width; 1 is greedy")
     quality.add_argument("--prefix-lines", type=int, default=50, help="lines of a set; 0 for none")
@@ -95,8 +98,8 @@ def make_translator(
 ) -> Translate:
     """Open a model directory for translating many texts.
 
-    On a CPU the engine itself translates greedily, in the precision that users get. A GPU, and a
-    beam, go through plain torch in float32 over the weights as stored.
+    On "cpu" the engine itself translates greedily, in the precision that users get. "reference", a
+    GPU, and a beam go through plain torch in float32 over the weights as stored.
 
     Raises:
         CheckpointError: the directory cannot be used.
@@ -106,7 +109,8 @@ def make_translator(
     checkpoint = open_checkpoint(directory)
     tokenizer = Tokenizer.load(directory)
     prompts = load_prompt_format(directory, tokenizer)
-    model = load_llama(checkpoint, device, torch.float32).eval()
+    place = "cpu" if device == "reference" else device
+    model = load_llama(checkpoint, place, torch.float32).eval()
     decoder = Decoder(model, tokenizer.eos_ids[0], batch_size)
 
     def translate(asks: Sequence[Ask]) -> list[str]:
