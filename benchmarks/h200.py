@@ -1,4 +1,4 @@
-"""One run on a lent GPU: check, tune, measure. Writes $OUT/h200.json after every section.
+"""One run on a GPU machine: check, tune, measure. Writes $OUT/h200.json after every section.
 
 A section that fails is printed with its traceback and skipped; only a wrong result in the first
 one, the check, ends the run, since nothing after it would mean anything.

@@ -107,8 +107,8 @@ def _number(text: str, pattern: str) -> int:
 def _spill_bytes(ptx: str) -> int:
     architecture = re.search(r"\.target (\w+)", ptx)
     assert architecture is not None
-    # Triton carries an assembler of its own for the newest GPUs.
-    name = "ptxas-blackwell" if architecture[1].startswith("sm_1") else "ptxas"
+    # The newer of Triton's two assemblers, where it has two: Triton writes for that one.
+    name = "ptxas-blackwell"
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
         file.write(ptx)
         file.flush()

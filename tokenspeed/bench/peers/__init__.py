@@ -24,5 +24,6 @@ PEERS: dict[str, tuple[Contestant, ...]] = {
         ("ctranslate2", "ct2.py", ("int8", "float32")),
         ("llama.cpp", "llama.py", ("f16", "q8_0", "q4_0")),
         ("onnxruntime-genai", "genai.py", ("int8", "int4")),
+        ("vllm", "vllm.py", ("bfloat16",)),
     )
 }

@@ -1,0 +1,34 @@
+"""vLLM on a GPU, offline: its own batching, graphs and compilation, without its prefix cache."""
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+vllm: Any = importlib.import_module("vllm")
+
+
+def prepare(source: Path, work: Path, dtype: str) -> Path:
+    return source
+
+
+def version() -> str:
+    return str(vllm.__version__)
+
+
+class Peer:
+    def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
+        self.llm: Any = vllm.LLM(
+            model=str(model), dtype=dtype, skip_tokenizer_init=True, max_model_len=1024,
+            max_num_seqs=max(2, streams), enable_prefix_caching=False, disable_log_stats=True,
+        )  # fmt: skip
+
+    def generate(self, prompts: list[list[int]], new_tokens: int) -> None:
+        wanted = vllm.SamplingParams(
+            temperature=0.0, max_tokens=new_tokens, ignore_eos=True, detokenize=False
+        )
+        asked = [{"prompt_token_ids": prompt} for prompt in prompts]
+        done = self.llm.generate(asked, wanted, use_tqdm=False)
+        assert all(len(one.outputs[0].token_ids) == new_tokens for one in done)
