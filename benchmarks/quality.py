@@ -1,0 +1,103 @@
+"""Put the shipped model's quality into pages: `python benchmarks/quality.py`.
+
+Numbers come from `results/quality-default.json` alone; goals are those that the project set itself.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenspeed.bench.result import put_into_page
+
+HERE = Path(__file__).parent
+NAME = "quality-default.json"
+PAGES = (HERE / "quality.md", HERE.parent / "tokenspeed" / "models" / "default" / "README.md")
+GOALS = {  # BLEU, greedy, shipped precision
+    ("tatoeba", "en-de"): 42, ("tatoeba", "en-fr"): 50, ("tatoeba", "en-es"): 50,
+    ("multi30k-2016", "en-de"): 39, ("multi30k-2016", "en-fr"): 58,
+    ("msctd-dialogue", "en-de"): 25, ("ted-talks", "en-de"): 20,
+    ("newstest2014", "en-de"): 16, ("newstest2014", "en-fr"): 22,
+}  # fmt: skip
+Row = dict[str, Any]
+
+
+def pick(rows: list[Row], **wanted: object) -> list[Row]:
+    """Return the rows with these values."""
+    return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+
+
+def quality(rows: list[Row]) -> Iterator[str]:
+    """Yield a table of every set and direction, with the goal where there is one."""
+    yield "| set | direction | lines | BLEU | chrF | goal | BLEU, no case or punctuation |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
+    for row in pick(rows, kind="quality", variant="whole"):
+        name, direction = row["set"], row["direction"]
+        (bare,) = pick(rows, kind="quality", variant="stripped", set=name, direction=direction)
+        goal = GOALS.get((name, direction))
+        verdict = f"{goal}, {'met' if row['bleu'] >= goal else 'missed'}" if goal else ""
+        yield (
+            f"| {name} | {direction} | {row['lines']:,} | {row['bleu']:.1f} | {row['chrf']:.1f} "
+            f"| {verdict} | {bare['bleu']:.1f} |"
+        )
+
+
+def precision(rows: list[Row]) -> Iterator[str]:
+    """Yield the same lines translated in three precisions."""
+    found = pick(rows, kind="precision")
+    kinds = ("bf16-float", "int8-float", "int8-engine")
+    yield (
+        "| set | direction | lines | bf16 weights, float32 products "
+        "| int8 weights, float32 products | int8 weights and activations (shipped, CPU engine) |"
+    )
+    yield "|---|---|--:|--:|--:|--:|"
+    for first in pick(found, precision=kinds[0]):
+        same = {key: first[key] for key in ("set", "direction", "lines")}
+        scores = [pick(found, precision=kind, **same)[0]["bleu"] for kind in kinds]
+        cells = [*map(str, same.values()), *(f"{score:.2f}" for score in scores)]
+        yield f"| {' | '.join(cells)} |"
+    means = []
+    for kind in kinds:
+        scores = [row["bleu"] for row in pick(found, precision=kind)]
+        means.append(sum(scores) / len(scores))
+    yield f"| mean | | | {' | '.join(f'{mean:.2f}' for mean in means)} |"
+
+
+def prefixes(rows: list[Row]) -> Iterator[str]:
+    """Yield how translations of prefixes stand to the translation of the whole."""
+    yield "| set | direction | marked as open | prefixes | is a prefix | words that stand | ahead |"
+    yield "|---|---|---|--:|--:|--:|--:|"
+    for row in pick(rows, kind="prefix"):
+        yield (
+            f"| {row['set']} | {row['direction']} | {'yes' if row['marked'] else 'no'} "
+            f"| {row['prefixes']:,} | {row['consistent']:.1%} | {row['standing']:.1%} "
+            f"| {row['ahead']:.1%} |"
+        )
+
+
+def page(result: Row) -> str:
+    """Return all tables with what made them."""
+    rows = result["rows"]
+    signature = pick(rows, kind="quality")[0]
+    parts = [
+        f"{result['machine']['cpu']}, {result['machine']['cores']} cores, {result['date']}. "
+        f"sacreBLEU `{signature['bleu_signature']}`, `{signature['chrf_signature']}`.",
+        "\n".join(quality(rows)),
+        "The same lines in three precisions, BLEU:",
+        "\n".join(precision(rows)),
+        "Every prefix of a sentence against the translation of the whole sentence. *Ahead* is by "
+        "how much of the whole's length a prefix's translation exceeds the share said so far:",
+        "\n".join(prefixes(rows)),
+    ]
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Fill the pages."""
+    result = json.loads((HERE / "results" / NAME).read_text(encoding="utf-8"))
+    for path in PAGES:
+        put_into_page(path, NAME, page(result))
+
+
+if __name__ == "__main__":
+    main()
