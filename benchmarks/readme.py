@@ -1,0 +1,104 @@
+"""Fill the README's table of figures from the committed results: `python benchmarks/readme.py`.
+
+Numbers come from `results/*.json` alone; a file that is missing is an error, not an empty cell.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenspeed.bench.result import put_into_page
+
+HERE = Path(__file__).parent
+Row = dict[str, Any]
+
+
+def load(name: str) -> Row:
+    """Read one result file."""
+    result: Row = json.loads((HERE / "results" / name).read_text(encoding="utf-8"))
+    return result
+
+
+def find(rows: list[Row], **wanted: object) -> Row:
+    """Return the only row, or the last one, with these values.
+
+    Raises:
+        LookupError: there is none.
+    """
+    found = [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+    if not found:
+        raise LookupError(f"no row with {wanted}")
+    return found[-1]
+
+
+def captions() -> Iterator[str]:
+    """Yield rows about live captions over a real socket."""
+    load_test = load("loadtest-balanced.json")
+    where = machine(load_test)
+    for sessions in (1, 4):
+        row = find(load_test["rows"], sessions=sessions)
+        speakers = "one speaker" if sessions == 1 else f"{sessions} speakers at once"
+        yield (
+            f"| caption update, {speakers}, arrival to last changed token, p95 "
+            f"| **{row['update_ms_p95']:.0f} ms** | {where} |"
+        )
+    yield f"| final after the sentence ends, 4 speakers, p95 | {row['final_lag_ms_p95']:.0f} ms | |"
+    rows = load("streaming-policies.json")["rows"]
+    balanced = find(rows, set="ted-talks.en-de", trace="words", policy="balanced")
+    plain = find(rows, set="ted-talks.en-de", trace="words", policy="retranslation")
+    yield (
+        "| words taken back for each word of the final, `balanced`; plain re-translation; "
+        f"`append_only` | **{balanced['erasure']:.2f}**; {plain['erasure']:.2f}; 0 | TED talks |"
+    )
+
+
+def processor() -> Iterator[str]:
+    """Yield rows about the CPU engine and its peers."""
+    result = load("cpu-compare.json")
+    where = machine(result)
+    peers = (("llama.cpp", "q8_0"), ("onnxruntime-genai", "int8"), ("ctranslate2", "int8"))
+    for text, key, streams in (
+        ("a token", "inter_token_ms_p50", 1),
+        ("first token, prompt of 40", "first_token_ms_p50", 1),
+        ("24 known tokens verified", "verify_24_ms_p50", 1),
+        ("a step of 8 streams", "inter_token_ms_p50", 8),
+    ):
+        own = find(result["rows"], engine="tokenspeed", dtype="int8", streams=streams)[key]
+        others = ", ".join(
+            f"{engine} {find(result['rows'], engine=engine, dtype=dtype, streams=streams)[key]:.1f}"
+            for engine, dtype in peers
+        )
+        yield f"| CPU, int8: {text} | **{own:.2f} ms** ({others}) | {where} |"
+        where = ""
+
+
+def graphics() -> Iterator[str]:
+    """Yield rows about the GPU engine and vLLM beside it."""
+    result = load("h200-8b-vllm.json")
+    rows, where = result["rows"], result["machine"]["gpu"]
+    for dtype in ("bf16", "int8", "int4"):
+        own = find(rows, engine="tokenspeed", shape="llama-3-8b", dtype=dtype, streams=1)
+        about = f"{own['bandwidth_share']:.0%} of the read bandwidth"
+        for row in rows:
+            engine = row["engine"].partition(" (")[0]
+            if engine.startswith("vLLM") and (row["dtype"], row["streams"]) == (dtype, 1):
+                about = f"{engine} {row['inter_token_ms_p50']:.2f}; {about}"
+        yield (
+            f"| GPU, LLaMA-3-8B {dtype}: a token "
+            f"| **{own['inter_token_ms_p50']:.2f} ms** ({about}) | {where} |"
+        )
+        where = ""
+    small = find(load("h200-38m.json")["rows"], engine="tokenspeed", dtype="int8", streams=1)
+    yield f"| GPU, default model int8: a token | **{small['inter_token_ms_p50']:.2f} ms** | |"
+
+
+def machine(result: Row) -> str:
+    """Name a processor."""
+    about = result["machine"]
+    return f"{about['cpu']}, {about['cores']} cores"
+
+
+if __name__ == "__main__":
+    lines = ["| what | measured | where |", "|---|---|---|", *captions(), *processor(), *graphics()]
+    put_into_page(HERE.parent / "README.md", "figures", "\n".join(lines))
