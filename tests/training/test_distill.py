@@ -8,8 +8,9 @@ import pytest
 
 from tokenspeed.cli import build_parser, run
 from tokenspeed.loading import DEFAULT_MODEL
-from tokenspeed.training.corpus import load_bitext, read_pairs
-from tokenspeed.training.distill import SOURCE_NAME, distill, is_plausible
+from tokenspeed.training.config import Mix
+from tokenspeed.training.corpus import DISTILLED, load_bitext, read_pairs, sampling_weights
+from tokenspeed.training.distill import distill, is_plausible
 
 
 def spell(texts: Sequence[str], source: str, target: str) -> list[str]:
@@ -33,17 +34,22 @@ def test_parts_hold_every_sentence_once(toy_corpus: Path, tmp_path: Path) -> Non
     assert sorted(there) == sorted({english for english, _ in pairs if "quiet" not in english})
     assert sorted(back) == sorted({foreign for _, foreign in pairs})
     assert sum(done) == len({e for e, _ in pairs}) + len({f for _, f in pairs})
-    assert {row[2] for row in made} == {SOURCE_NAME}
+    assert {row[2] for row in made} == set(DISTILLED)
 
 
 def test_training_reads_synthetic_pairs_beside_the_corpus(toy_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "en-de.train.tsv.xz").write_bytes((toy_corpus / "en-de.train.tsv.xz").read_bytes())
-    alone = load_bitext(tmp_path, "de", tmp_path / "cache")
+    alone = load_bitext(tmp_path, "de")
     distill(tmp_path, ["de"], spell, tmp_path)
-    both = load_bitext(tmp_path, "de", tmp_path / "cache")
-    assert len(both) == len(alone) + both.sources.count(SOURCE_NAME)
+    both = load_bitext(tmp_path, "de")
+    assert len(both) == len(alone) + sum(both.sources.count(name) for name in DISTILLED)
     assert both.english[: len(alone)] == alone.english
-    assert len(both.from_english[len(both) - 1]) == len(both.foreign[-1].split())
+    # Learnt as distillation where the teacher wrote the target, else as back-translation.
+    mix = Mix(weights={"distilled": 0.5, "back-translated": 0.25})
+    for from_english, name in ((True, DISTILLED[0]), (False, DISTILLED[1])):
+        weights = sampling_weights(both, mix, from_english=from_english)
+        wanted = {"tatoeba": 1.0, name: 0.5}
+        assert weights.tolist() == [wanted.get(source, 0.25) for source in both.sources]
 
 
 @pytest.mark.parametrize(
@@ -69,4 +75,4 @@ def test_the_command_writes_pairs_of_the_default_model(toy_corpus: Path, tmp_pat
     assert run(parser, command) == 0
     made = rows(tmp_path / "en-de.distilled-1.tsv.xz")
     assert made
-    assert all(english and foreign and name == SOURCE_NAME for english, foreign, name in made)
+    assert all(english and foreign and name in DISTILLED for english, foreign, name in made)

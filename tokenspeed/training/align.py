@@ -7,7 +7,9 @@ Source: Brown et al. 1993; the prior of Dyer et al. 2013 (fast_align), its sharp
 
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ _TABLE_BITS = 24
 _SHARPNESS = 4.0  # of the diagonal; 0 is plain IBM 1
 _NULL_SHARE = 0.08  # prior of a target word that translates nothing
 _FLOOR = 1e-9
+_RARE = 1e-4  # probability below which a link is forgotten
 _NEAR = 0.15  # of the sentence: how far off the diagonal a link is believed by itself
 _TRIM = string.punctuation + "«»„“”‚‘’…¿¡–—"
 
@@ -24,60 +27,127 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
-def align(
-    sources: Sequence[Words], targets: Sequence[Words], rounds: int = 4, chunk: int = 20000
-) -> list[NDArray[np.int16]]:
-    """Align each target word with a source word.
+class Lexicon:
+    """Which words of one language translate which of another, as learnt from sentence pairs.
 
-    Args:
-        sources, targets: the words of each pair, in the same order.
-        rounds: iterations of expectation maximisation.
-        chunk: pairs that one vectorised pass takes.
-    Returns:
-        For each pair [target words] int16: the index of the source word, -1 for none.
+    Attributes:
+        source_ids, target_ids: the number of each word; 0 is no word, and every unknown one.
+        table: [2 ** 24] float32; probability of a target word given a source word, by `_hash`.
     """
-    source_ids, target_ids = _ids(sources), _ids(targets)
-    num_sources = max((max(s, default=0) for s in source_ids), default=0) + 1
-    chunks = [
-        _Links(source_ids[start : start + chunk], target_ids[start : start + chunk])
-        for start in range(0, len(source_ids), chunk)
-    ]
-    # Links are hashed into one table; a few collisions cost less than a sorted index of all links.
-    table = np.full(1 << _TABLE_BITS, 1.0, np.float32)
-    for _ in range(rounds):
-        counts = np.zeros(1 << _TABLE_BITS, np.float64)
-        totals = np.zeros(num_sources, np.float64)
-        for links in chunks:
-            share = links.posterior(table)
-            counts += np.bincount(links.keys, share, minlength=len(counts))
-            totals += np.bincount(links.source_words, share, minlength=num_sources)
-        table = _normalise(counts, totals, chunks)
-    return [row for links in chunks for row in links.best(table)]
+
+    def __init__(
+        self, source_ids: dict[str, int], target_ids: dict[str, int], table: Floats
+    ) -> None:
+        self.source_ids, self.target_ids, self.table = source_ids, target_ids, table
+
+    @classmethod
+    def fit(
+        cls, sources: Sequence[Words], targets: Sequence[Words], rounds: int = 4, chunk: int = 20000
+    ) -> "Lexicon":
+        """Learn from the words of sentence pairs.
+
+        Args:
+            sources, targets: the words of each pair, in the same order.
+            rounds: iterations of expectation maximisation.
+            chunk: pairs that one vectorised pass takes.
+        """
+        source_ids, target_ids = _number(sources), _number(targets)
+        lexicon = cls(source_ids, target_ids, np.full(1 << _TABLE_BITS, 1.0, np.float32))
+        chunks = [
+            lexicon._links(sources[start : start + chunk], targets[start : start + chunk])
+            for start in range(0, len(sources), chunk)
+        ]
+        # Links are hashed into one table; a few collisions cost less than an index of all links.
+        for _ in range(rounds):
+            counts = np.zeros(1 << _TABLE_BITS, np.float64)
+            totals = np.zeros(len(source_ids) + 1, np.float64)
+            for links in chunks:
+                share = links.posterior(lexicon.table)
+                counts += np.bincount(links.keys, share, minlength=len(counts))
+                totals += np.bincount(links.source_words, share, minlength=len(totals))
+            lexicon.table = _normalise(counts, totals, chunks)
+        lexicon.table[lexicon.table < _RARE] = 0
+        return lexicon
+
+    def align(self, source: Words, target: Words) -> NDArray[np.int16]:
+        """Return, for each target word, the index of the source word it translates; -1: none."""
+        if not source or not target:
+            return np.full(len(target), -1, np.int16)
+        links = self._links([source], [target])
+        share = links.posterior(self.table).reshape(len(target), len(source) + 1)
+        return (share.argmax(axis=1) - 1).astype(np.int16)
+
+    def save(self, path: Path) -> None:
+        """Write the words and the probabilities that are not zero."""
+        keys = np.flatnonzero(self.table).astype(np.int32)
+        sources, targets = (
+            np.frombuffer("\n".join(ids).encode(), np.uint8)
+            for ids in (self.source_ids, self.target_ids)
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            np.savez(file, keys=keys, values=self.table[keys], sources=sources, targets=targets)
+
+    @classmethod
+    def load(cls, path: Path) -> "Lexicon":
+        """Read what `save` wrote."""
+        with np.load(path) as stored:
+            table = np.zeros(1 << _TABLE_BITS, np.float32)
+            table[stored["keys"]] = stored["values"]
+            sources, targets = (
+                {word: number for number, word in enumerate(text.split("\n"), start=1)}
+                for text in (stored[name].tobytes().decode() for name in ("sources", "targets"))
+            )
+        return cls(sources, targets, table)
+
+    def _links(self, sources: Sequence[Words], targets: Sequence[Words]) -> "_Links":
+        return _Links(
+            [[self.source_ids.get(_plain(word), 0) for word in words] for words in sources],
+            [[self.target_ids.get(_plain(word), 0) for word in words] for words in targets],
+        )
 
 
-def agree(
-    there: Sequence[NDArray[np.int16]], back: Sequence[NDArray[np.int16]]
-) -> list[NDArray[np.int16]]:
+@dataclass(frozen=True)
+class Aligner:
+    """Two lexicons, one each way, that check one another.
+
+    Attributes:
+        there: from the source's words to the target's.
+        back: from the target's words to the source's.
+    """
+
+    there: Lexicon
+    back: Lexicon
+
+    def cut(self, source: str, target: str) -> NDArray[np.int16]:
+        """Return [target words] int16: the furthest source word that it and those before need."""
+        source_words, target_words = source.split(), target.split()
+        found = self.there.align(source_words, target_words)
+        reverse = self.back.align(target_words, source_words)
+        return running_cut(agree(found, reverse))
+
+    def reversed(self) -> "Aligner":
+        """Return the aligner for the other direction."""
+        return Aligner(self.back, self.there)
+
+
+def agree(there: NDArray[np.int16], back: NDArray[np.int16]) -> NDArray[np.int16]:
     """Drop links of `there` that reach far off the diagonal and that `back` does not confirm.
 
     IBM 1 lets rare words attract others from all over the sentence; one such link would hold back
     the whole rest of a cut target.
 
     Args:
-        there: for each pair [target words], the source word; -1 for none.
-        back: for each pair [source words], the target word; -1 for none.
+        there: [target words], the source word; -1 for none.
+        back: [source words], the target word; -1 for none.
     """
-    kept = []
-    for row, reverse in zip(there, back, strict=True):
-        if not len(row) or not len(reverse):
-            kept.append(row)
-            continue
-        index = np.arange(len(row))
-        confirmed = reverse[np.maximum(row, 0)] == index
-        off = np.abs((row + 0.5) / len(reverse) - (index + 0.5) / len(row))
-        near = off <= np.maximum(_NEAR, 2.0 / len(reverse))
-        kept.append(np.where((row >= 0) & (confirmed | near), row, -1).astype(np.int16))
-    return kept
+    if not len(there) or not len(back):
+        return there
+    index = np.arange(len(there))
+    confirmed = back[np.maximum(there, 0)] == index
+    off = np.abs((there + 0.5) / len(back) - (index + 0.5) / len(there))
+    near = off <= np.maximum(_NEAR, 2.0 / len(back))
+    return np.where((there >= 0) & (confirmed | near), there, -1).astype(np.int16)
 
 
 def running_cut(alignment: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -107,7 +177,6 @@ class _Links:
         self.source_words = np.concatenate(words).astype(np.int32)
         self.priors: Floats = np.concatenate(priors)
         self.sizes: Ints = np.concatenate(groups)  # links of each target word
-        self.target_lens = [len(t) for t in targets]
 
     def posterior(self, table: Floats) -> Floats:
         """Return the probability of each link among those of its target word."""
@@ -115,22 +184,6 @@ class _Links:
         starts = np.cumsum(self.sizes) - self.sizes
         sums = np.add.reduceat(weights, starts) if len(starts) else weights
         return weights / np.repeat(sums, self.sizes)
-
-    def best(self, table: Floats) -> list[NDArray[np.int16]]:
-        """Return the likeliest source word of each target word, by pair; -1 is the null."""
-        share, out, at = self.posterior(table), [], 0
-        sizes = iter(self.sizes)
-        for length in self.target_lens:
-            row = np.full(length, -1, np.int16)
-            if length:
-                size = next(sizes)
-                for _ in range(length - 1):
-                    next(sizes)
-                block = share[at : at + length * size].reshape(length, size)
-                row = (block.argmax(axis=1) - 1).astype(np.int16)
-                at += length * size
-            out.append(row)
-        return out
 
 
 def _normalise(
@@ -143,14 +196,19 @@ def _normalise(
     return (counts / np.maximum(divisors, _FLOOR)).astype(np.float32)
 
 
-def _ids(sentences: Sequence[Words]) -> list[list[int]]:
-    """Number the words, without case and outer punctuation; 0 is left for the null word."""
+def _number(sentences: Sequence[Words]) -> dict[str, int]:
+    """Number the words from 1, in the order in which they come."""
     numbers: dict[str, int] = {}
-    out = []
     for words in sentences:
-        plain = ((w.lower().strip(_TRIM) or w) for w in words)
-        out.append([numbers.setdefault(word, len(numbers) + 1) for word in plain])
-    return out
+        for word in words:
+            numbers.setdefault(_plain(word), len(numbers) + 1)
+    return numbers
+
+
+@lru_cache(maxsize=1 << 16)
+def _plain(word: str) -> str:
+    """Drop case and outer punctuation."""
+    return word.lower().strip(_TRIM) or word
 
 
 def _hash(source: Ints, target: Ints) -> Ints:

@@ -21,7 +21,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--corpus", type=Path, required=True, help="folder of en-xx.train.tsv.xz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed")
-    parser.add_argument("--cache", type=Path, help="folder of alignment and vocabulary")
+    parser.add_argument("--cache", type=Path, help="folder of lexicons and vocabulary")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(run=run)
     _add_distill(subparsers)

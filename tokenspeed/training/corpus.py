@@ -1,4 +1,4 @@
-"""The parallel corpus in memory: pairs, their alignment, and how often each is drawn.
+"""The parallel corpus in memory: pairs, their words, and how often each is drawn.
 
 Reads `en-xx.train.tsv.xz`, synthetic pairs beside it (`en-xx.distilled-*.tsv.xz`), and
 `en-xx.valid.tsv` (English, foreign, name of the source). Knows
@@ -7,6 +7,8 @@ which sources and which forms of address are preferred; does not know tokens.
 
 import hashlib
 import lzma
+import multiprocessing
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenspeed.training.align import agree, align, running_cut
+from tokenspeed.training.align import Aligner, Lexicon
 from tokenspeed.training.config import Mix
 
 ENGLISH = "en"
-_CACHE_VERSION = b"1"
+DISTILLED = ("distilled-foreign", "distilled-english")  # the side that a teacher wrote
+_CACHE_VERSION = b"2"
+_LEXICON_PAIRS = 150_000  # more teach rare words alone
 
 FAMILIAR = {
     "de": re.compile(r"\b(du|dich|dir|dein\w*|euch|euer|eure\w*)\b", re.IGNORECASE),
@@ -34,17 +38,6 @@ FORMAL = {
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """For each pair, the furthest source word that each target word (and those before) needs."""
-
-    flat: NDArray[np.int16]
-    offsets: NDArray[np.int64]  # [pairs + 1]
-
-    def __getitem__(self, pair: int) -> NDArray[np.int16]:
-        return self.flat[self.offsets[pair] : self.offsets[pair + 1]]
-
-
-@dataclass(frozen=True)
 class Bitext:
     """The pairs of English with one foreign language."""
 
@@ -52,44 +45,42 @@ class Bitext:
     english: list[str]
     foreign: list[str]
     sources: list[str]  # where each pair comes from
-    from_english: Cuts  # over the foreign words
-    to_english: Cuts  # over the English words
 
     def __len__(self) -> int:
         return len(self.english)
 
 
-def load_bitext(corpus: Path, language: str, cache: Path) -> Bitext:
-    """Read the training pairs of a language and align them, or take the alignment from `cache`.
+def load_bitext(corpus: Path, language: str) -> Bitext:
+    """Read the training pairs of a language, the synthetic ones last.
 
     Raises:
         FileNotFoundError: the corpus has no such language.
     """
-    paths = [corpus / f"en-{language}.train.tsv.xz"]
-    paths += sorted(corpus.glob(f"en-{language}.distilled-*.tsv.xz"))
-    english, foreign, sources = _read(paths)
-    content = b"".join(path.read_bytes() for path in paths)
-    digest = hashlib.sha256(_CACHE_VERSION + content).hexdigest()[:16]
-    stored = cache / f"align-{language}-{digest}.npz"
-    if stored.exists():
-        with np.load(stored) as arrays:
-            there = Cuts(arrays["there"].astype(np.int16) - 1, arrays["there_at"])
-            back = Cuts(arrays["back"].astype(np.int16) - 1, arrays["back_at"])
-    else:
-        english_words = [text.split() for text in english]
-        foreign_words = [text.split() for text in foreign]
-        to_foreign = align(english_words, foreign_words)
-        to_english = align(foreign_words, english_words)
-        there = _cuts(agree(to_foreign, to_english))
-        back = _cuts(agree(to_english, to_foreign))
-        cache.mkdir(parents=True, exist_ok=True)
-        # A sentence has at most 100 words, so one byte holds an index.
-        np.savez_compressed(
-            stored,
-            there=(there.flat + 1).astype(np.uint8), there_at=there.offsets,
-            back=(back.flat + 1).astype(np.uint8), back_at=back.offsets,
-        )  # fmt: skip
-    return Bitext(language, english, foreign, sources, there, back)
+    paths = [_train_path(corpus, language)]
+    paths += sorted(corpus.glob(f"{ENGLISH}-{language}.distilled-*.tsv.xz"))
+    return Bitext(language, *_read(paths))
+
+
+def load_aligners(corpus: Path, languages: Sequence[str], cache: Path) -> list[Aligner]:
+    """Learn which words translate which, from English, or take it from `cache`.
+
+    Each lexicon that is missing is learnt in a process of its own.
+
+    Raises:
+        FileNotFoundError: the corpus lacks a language.
+    """
+    paths = [
+        (train, _lexicon_path(train, cache, is_there=is_there), is_there)
+        for train in (_train_path(corpus, language) for language in languages)
+        for is_there in (True, False)
+    ]
+    missing = [path for path in paths if not path[1].exists()]
+    if missing:
+        # Not forked: the parent may have threads, of torch or of a compiler.
+        with multiprocessing.get_context("spawn").Pool(min(len(missing), _processors())) as pool:
+            pool.starmap(_fit_lexicon, missing)
+    lexicons = [Lexicon.load(stored) for _, stored, _ in paths]
+    return [Aligner(*two) for two in zip(lexicons[::2], lexicons[1::2], strict=True)]
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
@@ -103,8 +94,15 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def sampling_weights(bitext: Bitext, mix: Mix, *, from_english: bool) -> NDArray[np.float64]:
-    """Return how many times a pair is drawn in an epoch, on average: [pairs]."""
-    weights = np.array([mix.weights.get(name, 1.0) for name in bitext.sources])
+    """Return how many times a pair is drawn in an epoch, on average: [pairs].
+
+    A teacher's pair counts as "distilled" where the teacher wrote the target, as "back-translated"
+    where it wrote the source.
+    """
+    by_name = dict(mix.weights)
+    for name, is_target in zip(DISTILLED, (from_english, not from_english), strict=True):
+        by_name[name] = mix.weights.get("distilled" if is_target else "back-translated", 1.0)
+    weights = np.array([by_name.get(name, 1.0) for name in bitext.sources])
     if from_english:
         weights[_familiar_siblings(bitext)] *= mix.familiar_weight
     return weights
@@ -140,8 +138,23 @@ def _read(paths: Sequence[Path]) -> tuple[list[str], list[str], list[str]]:
     return columns
 
 
-def _cuts(alignment: list[NDArray[np.int16]]) -> Cuts:
-    offsets = np.zeros(len(alignment) + 1, np.int64)
-    np.cumsum([len(row) for row in alignment], out=offsets[1:])
-    flat = np.concatenate([running_cut(row) for row in alignment])
-    return Cuts(flat.astype(np.int16), offsets)
+def _fit_lexicon(train: Path, stored: Path, is_there: bool) -> None:
+    pairs = read_pairs(train)[:_LEXICON_PAIRS]
+    english, foreign = ([pair[side].split() for pair in pairs] for side in (0, 1))
+    lexicon = Lexicon.fit(*((english, foreign) if is_there else (foreign, english)))
+    lexicon.save(stored)
+
+
+def _lexicon_path(train: Path, cache: Path, *, is_there: bool) -> Path:
+    digest = hashlib.sha256(_CACHE_VERSION + train.read_bytes()).hexdigest()[:16]
+    language = train.name.removeprefix(f"{ENGLISH}-").partition(".")[0]
+    direction = f"{ENGLISH}-{language}" if is_there else f"{language}-{ENGLISH}"
+    return cache / f"lexicon-{direction}-{digest}.npz"
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _train_path(corpus: Path, language: str) -> Path:
+    return corpus / f"{ENGLISH}-{language}.train.tsv.xz"

@@ -17,9 +17,8 @@ from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.evaluation.decode import Decoder
 from tokenspeed.prompt import load_prompt_format
 from tokenspeed.tokenizer import Tokenizer
-from tokenspeed.training.corpus import ENGLISH, read_pairs
+from tokenspeed.training.corpus import DISTILLED, ENGLISH, read_pairs
 
-SOURCE_NAME = "distilled"  # in the third column, and in a recipe's weights
 _CHUNK = 100_000  # sentences that are sorted by length together
 _LONGEST = 160  # tokens of a prompt; what is longer is no caption
 
@@ -34,7 +33,7 @@ def distill(
     part: tuple[int, int] = (1, 1),
     progress: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Write `out/en-xx.distilled-I.tsv.xz`: English, foreign, "distilled".
+    """Write `out/en-xx.distilled-I.tsv.xz`: English, foreign, and which of `DISTILLED` it is.
 
     Args:
         corpus: folder of `en-xx.train.tsv.xz`.
@@ -61,7 +60,7 @@ def distill(
                     for text, made in zip(chunk, decode(chunk, source, target), strict=True):
                         if is_plausible(text, made):
                             pair = (text, made) if there else (made, text)
-                            file.write("\t".join((*pair, SOURCE_NAME)) + "\n")
+                            file.write("\t".join((*pair, DISTILLED[not there])) + "\n")
                     progress(len(chunk))
 
 

@@ -6,7 +6,7 @@ know tensors.
 
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,17 +20,8 @@ _FINAL = ".!?…。"
 _PUNCTUATION = set(string.punctuation + "«»„“”‚‘’…¿¡–—") - set("'’-")
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A sentence and its translation.
-
-    Attributes:
-        cut: [target words]; the furthest source word that each target word needs.
-    """
-
-    source: str
-    target: str
-    cut: NDArray[np.int16]
+Pair = tuple[str, str]  # a sentence and its translation
+Cut = Callable[[str, str], NDArray[np.int16]]  # as `Aligner.cut`
 
 
 @dataclass(frozen=True)
@@ -43,21 +34,22 @@ class Example:
     is_auto: bool
 
 
-def make_example(pairs: Sequence[Pair], mix: Mix, rng: random.Random) -> Example:
+def make_example(pairs: Sequence[Pair], mix: Mix, cut: Cut, rng: random.Random) -> Example:
     """Make one example from consecutive sentences of one segment.
 
     Args:
         pairs: at least one.
         mix: the shares.
+        cut: tells how far into the source each target word reaches; asked for prefixes alone.
         rng: consumed in a fixed order, so that equal seeds give equal examples.
     """
     kind, style, is_auto = rng.random(), rng.random(), rng.random() < mix.auto_share
-    joined = join(pairs)
-    source, target, is_open = joined.source, joined.target, False
+    source, target = (" ".join(texts) for texts in zip(*pairs, strict=True))
+    is_open = False
     words = source.split()
     if kind < mix.prefix_share and len(words) > 1:
         half = rng.random() < mix.half_word_share
-        source, target = cut_prefix(joined, rng.randrange(1, len(words)), half)
+        source, target = cut_prefix(pairs, rng.randrange(1, len(words)), cut, half=half)
         is_open = True
     elif kind < mix.prefix_share + mix.open_whole_share:
         source, is_open = source.rstrip(_FINAL + " ") or source, True
@@ -66,38 +58,29 @@ def make_example(pairs: Sequence[Pair], mix: Mix, rng: random.Random) -> Example
     return Example(source, target, is_open, is_auto)
 
 
-def join(pairs: Sequence[Pair]) -> Pair:
-    """Put sentences into one segment; the alignment of the later ones moves along."""
-    if len(pairs) == 1:
-        return pairs[0]
-    cuts, words = [], 0
-    for pair in pairs:
-        # A target word without need of its own still stands after the sentences before it.
-        cuts.append(np.maximum(pair.cut + words, words - 1))
-        words += len(pair.source.split())
-    return Pair(
-        " ".join(p.source for p in pairs),
-        " ".join(p.target for p in pairs),
-        np.concatenate(cuts).astype(np.int16),
-    )
-
-
-def cut_prefix(pair: Pair, num_words: int, half: bool) -> tuple[str, str]:
-    """Cut a pair after some source words.
+def cut_prefix(pairs: Sequence[Pair], num_words: int, cut: Cut, *, half: bool) -> Pair:
+    """Cut sentences after some source words.
 
     Args:
-        pair: whole.
+        pairs: whole, at least one.
         num_words: source words that are kept, at least one.
+        cut: as in `make_example`.
         half: keep also the first half of the next word, as someone typing would have left it.
     Returns:
         The source and the longest target whose words need only what is kept.
     """
-    words = pair.source.split()
-    kept = words[:num_words]
-    if half and num_words < len(words):
-        kept.append(words[num_words][: max(1, len(words[num_words]) // 2)])
-    num_target = target_words_within(pair.cut, num_words)
-    return " ".join(kept), " ".join(pair.target.split()[:num_target])
+    sources: list[str] = []
+    targets: list[str] = []
+    for source, target in pairs:
+        words, left = source.split(), num_words - len(sources)
+        sources += words[:left]
+        if left < len(words):
+            targets += target.split()[: target_words_within(cut(source, target), left)]
+            if half:
+                sources.append(words[left][: max(1, len(words[left]) // 2)])
+            break
+        targets += target.split()
+    return " ".join(sources), " ".join(targets)
 
 
 def strip_style(text: str, style: float) -> str:

@@ -7,7 +7,7 @@ import torch
 
 from tokenspeed.quantize import write_int8
 from tokenspeed.training.config import Recipe
-from tokenspeed.training.corpus import ENGLISH, Bitext, load_bitext, read_pairs
+from tokenspeed.training.corpus import ENGLISH, Bitext, load_aligners, load_bitext, read_pairs
 from tokenspeed.training.export import export_model
 from tokenspeed.training.loop import Trainer
 from tokenspeed.training.packing import Batch, Shapes
@@ -22,13 +22,14 @@ def train(recipe: Recipe, corpus: Path, out: Path, device: str, cache: Path | No
         corpus: folder of `en-xx.train.tsv.xz` and `en-xx.valid.tsv`.
         out: of the vocabulary, checkpoints, logs and models; a run found there is resumed.
         device: "cuda" or "cpu".
-        cache: of the alignment and the vocabulary; `out/cache` by default.
+        cache: of the lexicons and the vocabulary; `out/cache` by default.
     Raises:
         FileNotFoundError: the corpus lacks a language of the recipe.
         ValueError: the vocabulary has more pieces than the model.
     """
     cache = cache or out / "cache"
-    bitexts = [load_bitext(corpus, language, cache) for language in recipe.languages]
+    cache.mkdir(parents=True, exist_ok=True)
+    bitexts = [load_bitext(corpus, language) for language in recipe.languages]
     vocabulary = cache / "tokenizer.model"
     if not vocabulary.exists():
         sample = recipe.vocabulary_sample
@@ -39,7 +40,9 @@ def train(recipe: Recipe, corpus: Path, out: Path, device: str, cache: Path | No
             f"the vocabulary has {processor.vocab_size()} pieces, "
             f"expected at most {recipe.model.vocab_size}"
         )
-    stream = Stream(recipe, bitexts, processor)
+    cuts_prefixes = recipe.mix.prefix_share > 0
+    aligners = load_aligners(corpus, recipe.languages, cache) if cuts_prefixes else []
+    stream = Stream(recipe, bitexts, processor, aligners)
     valid = _valid_batches(corpus, bitexts, processor, stream.shapes)
     trainer = Trainer(recipe, stream, valid, out, device)
     trainer.run()

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor
 from torch.utils.data import Dataset
 
+from tokenspeed.training.align import Aligner
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.corpus import ENGLISH, Bitext, sampling_weights
-from tokenspeed.training.examples import Example, Pair, make_example
+from tokenspeed.training.examples import Cut, Example, make_example
 from tokenspeed.training.packing import Batch, Sequenced, Shapes, pack
 
 _PROBE = 3000  # examples drawn to learn their mean length
@@ -29,10 +30,17 @@ class Stream(Dataset[Batch]):
         recipe: the mix, the seed and the batch size.
         bitexts: one for each language of the recipe.
         processor: the vocabulary, with the marks.
+        aligners: one for each bitext, where the recipe cuts prefixes.
+    Raises:
+        ValueError: prefixes are to be cut and aligners are missing.
     """
 
     def __init__(
-        self, recipe: Recipe, bitexts: Sequence[Bitext], processor: SentencePieceProcessor
+        self,
+        recipe: Recipe,
+        bitexts: Sequence[Bitext],
+        processor: SentencePieceProcessor,
+        aligners: Sequence[Aligner] = (),
     ) -> None:
         self.recipe = recipe
         self.shapes = Shapes.for_tokens(recipe.batch_tokens, recipe.max_example_tokens)
@@ -40,6 +48,7 @@ class Stream(Dataset[Batch]):
         self._coder = Coder(processor)
         # A direction is (bitext, from English?); an item is a pair in a direction.
         self._directions = [(b, d) for b in range(len(self._bitexts)) for d in (True, False)]
+        self._cuts = _cuts(aligners, self._directions, recipe)
         sizes = [len(self._bitexts[b]) for b, _ in self._directions]
         self._starts = np.concatenate(([0], np.cumsum(sizes)))
         self._weights = np.concatenate(
@@ -91,19 +100,15 @@ class Stream(Dataset[Batch]):
         start = int(self._starts[direction])
         bitext, from_english = self._directions[direction]
         texts = self._bitexts[bitext]
-        pairs = [self._pair(texts, item - start, from_english)]
+        side = (texts.english, texts.foreign)[:: 1 if from_english else -1]
+        pairs = [(side[0][item - start], side[1][item - start])]
         if rng.random() < self.recipe.mix.joined_share:
             for _ in range(rng.choice((1, 1, 2, 3))):
-                pairs.append(self._pair(texts, rng.randrange(len(texts)), from_english))
-        example = make_example(pairs, self.recipe.mix, rng)
+                other = rng.randrange(len(texts))
+                pairs.append((side[0][other], side[1][other]))
+        example = make_example(pairs, self.recipe.mix, self._cuts[direction], rng)
         source, target = (ENGLISH, texts.language)[:: 1 if from_english else -1]
         return example, source, target
-
-    @staticmethod
-    def _pair(texts: Bitext, index: int, from_english: bool) -> Pair:
-        if from_english:
-            return Pair(texts.english[index], texts.foreign[index], texts.from_english[index])
-        return Pair(texts.foreign[index], texts.english[index], texts.to_english[index])
 
     def _draws_per_batch(self) -> int:
         rng = random.Random(self.recipe.seed)
@@ -111,6 +116,21 @@ class Stream(Dataset[Batch]):
         sequences = self._coder.encode([self._example(item, rng) for item in items])
         mean = sum(len(s.ids) for s in sequences) / len(sequences)
         return max(1, int(self.recipe.batch_tokens * _FILL / mean))
+
+
+def _cuts(
+    aligners: Sequence[Aligner], directions: Sequence[tuple[int, bool]], recipe: Recipe
+) -> list[Cut]:
+    """Return what cuts the targets of each direction."""
+    if not recipe.mix.prefix_share:
+        return [_uncut] * len(directions)
+    if len(aligners) != len(recipe.languages):
+        raise ValueError(f"{len(aligners)} aligners for {len(recipe.languages)} languages")
+    return [(aligners[b] if there else aligners[b].reversed()).cut for b, there in directions]
+
+
+def _uncut(source: str, target: str) -> NDArray[np.int16]:
+    raise AssertionError("a recipe without prefixes cuts nothing")
 
 
 class Coder:
