@@ -37,6 +37,14 @@ def test_parts_hold_every_sentence_once(toy_corpus: Path, tmp_path: Path) -> Non
     assert {row[2] for row in made} == set(DISTILLED)
 
 
+def test_what_was_done_before_the_end_is_usable(toy_corpus: Path, tmp_path: Path) -> None:
+    done: list[int] = []
+    distill(toy_corpus, ["de"], spell, tmp_path, (1, 1), done.append, lambda: bool(done))
+    made = rows(tmp_path / "en-de.distilled-1.tsv.xz")
+    assert len(done) == 1
+    assert {row[2] for row in made} == {DISTILLED[0]}
+
+
 def test_training_reads_synthetic_pairs_beside_the_corpus(toy_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "en-de.train.tsv.xz").write_bytes((toy_corpus / "en-de.train.tsv.xz").read_bytes())
     alone = load_bitext(tmp_path, "de")

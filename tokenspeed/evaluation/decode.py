@@ -4,13 +4,15 @@ Throughput matters here and latency does not, so this is not the engine: one pad
 to its end. Knows ids; does not know text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tokenspeed.llama import Llama
+
+_USUAL_LENGTH = 48  # tokens of a prompt; of longer ones fewer are decoded together
 
 
 class Decoder:
@@ -32,10 +34,8 @@ class Decoder:
 
         An output is cut at twice the prompt's length and 10 tokens more.
         """
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         outputs: list[list[int]] = [[] for _ in prompts]
-        for at in range(0, len(order), self.batch_size):
-            rows = order[at : at + self.batch_size]
+        for rows in self._batches(prompts, self.batch_size):
             for row, ids in zip(rows, self._greedy([prompts[i] for i in rows]), strict=True):
                 outputs[row] = ids
         return outputs
@@ -43,15 +43,22 @@ class Decoder:
     @torch.inference_mode()
     def beam(self, prompts: Sequence[Sequence[int]], width: int = 4) -> list[list[int]]:
         """Return the best of `width` beams by log probability over length."""
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         outputs: list[list[int]] = [[] for _ in prompts]
-        size = max(1, self.batch_size // width)
-        for at in range(0, len(order), size):
-            rows = order[at : at + size]
+        for rows in self._batches(prompts, self.batch_size // width):
             found = self._beam([prompts[i] for i in rows], width)
             for row, ids in zip(rows, found, strict=True):
                 outputs[row] = ids
         return outputs
+
+    @staticmethod
+    def _batches(prompts: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+        """Yield the numbers of prompts of like length, the longest first, fewer of long ones."""
+        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+        at = 0
+        while at < len(order):
+            rows = max(1, min(size, size * _USUAL_LENGTH // len(prompts[order[at]])))
+            yield order[at : at + rows]
+            at += rows
 
     def _greedy(self, prompts: list[Sequence[int]]) -> list[list[int]]:
         cache = _Cache(self.model, len(prompts), _max_length(prompts), self.device)
@@ -148,14 +155,17 @@ class _Cache:
             rows = self.row_index[:, None].expand(-1, new)
             self.keys[layer][rows, :, at] = k.view(self.rows, new, *k.shape[1:])
             self.values[layer][rows, :, at] = v.view(self.rows, new, *v.shape[1:])
+            # Queries that share keys are rows of one matrix: no keys are repeated for them.
+            groups = q.shape[1] // k.shape[1]
+            grouped = q.view(self.rows, new, -1, groups, q.shape[2]).permute(0, 2, 3, 1, 4)
             out = F.scaled_dot_product_attention(
-                q.view(self.rows, new, *q.shape[1:]).transpose(1, 2),
+                grouped.flatten(2, 3),
                 self.keys[layer],
                 self.values[layer],
-                attn_mask=mask,
-                enable_gqa=True,
+                attn_mask=mask.repeat(1, 1, groups, 1),
             )
-            return out.transpose(1, 2).reshape(len(tokens), *q.shape[1:])
+            ungrouped = out.view(self.rows, -1, groups, new, q.shape[2])
+            return ungrouped.permute(0, 3, 1, 2, 4).reshape(q.shape)
 
         return self.model.hidden_states(tokens, positions, attend)
 

@@ -1,6 +1,8 @@
 """`tokenspeed train CONFIG` and `tokenspeed distill`."""
 
 import argparse
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,9 @@ def _add_distill(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--batch-size", type=int, default=2048)
+    parser.add_argument(
+        "--max-seconds", type=float, default=math.inf, help="stop then; what is done is usable"
+    )
     parser.set_defaults(run=run_distill)
 
 
@@ -61,8 +66,12 @@ def run_distill(arguments: argparse.Namespace) -> int:
     device = choose_device() if arguments.device == "auto" else arguments.device
     decode = make_decode(arguments.model, device, arguments.batch_size)
     languages = arguments.languages.split(",")
+    end = time.monotonic() + arguments.max_seconds
     with tqdm(unit=" sentences", unit_scale=True) as bar:
-        distill(arguments.corpus, languages, decode, arguments.out, arguments.part, bar.update)
+        distill(
+            arguments.corpus, languages, decode, arguments.out, arguments.part, bar.update,
+            lambda: time.monotonic() >= end,
+        )  # fmt: skip
     return 0
 
 

@@ -6,6 +6,7 @@ Rush, 2016, https://aclanthology.org/D16-1139), as back-translation where it wro
 (Sennrich et al., 2016, https://aclanthology.org/P16-1009).
 """
 
+import contextlib
 import lzma
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from tokenspeed.prompt import load_prompt_format
 from tokenspeed.tokenizer import Tokenizer
 from tokenspeed.training.corpus import DISTILLED, ENGLISH, read_pairs
 
-_CHUNK = 100_000  # sentences that are sorted by length together
+_CHUNK = 32_768  # sentences that are sorted by length together
 _LONGEST = 160  # tokens of a prompt; what is longer is no caption
 
 Decode = Callable[[Sequence[str], str, str], list[str]]  # texts, source language, target language
@@ -32,6 +33,7 @@ def distill(
     out: Path,
     part: tuple[int, int] = (1, 1),
     progress: Callable[[int], object] = lambda count: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Write `out/en-xx.distilled-I.tsv.xz`: English, foreign, and which of `DISTILLED` it is.
 
@@ -40,6 +42,7 @@ def distill(
         decode: translates texts; an empty string where it gave up.
         part: (I, N): the I-th of N processes, each with its own sentences.
         progress: called with the number of sentences done.
+        is_over: asked before each chunk of sentences; then what is done is the result.
     Raises:
         FileNotFoundError: the corpus lacks a language.
     """
@@ -50,18 +53,35 @@ def distill(
         pairs = read_pairs(corpus / f"{ENGLISH}-{language}.train.tsv.xz")
         english |= dict.fromkeys(pair[0] for pair in pairs)
         foreign[language] = list(dict.fromkeys(pair[1] for pair in pairs))
+    jobs = [
+        (at, language, there, chunk)
+        for language in languages
+        for there, texts in ((True, list(english)), (False, foreign[language]))
+        for at, chunk in enumerate(_chunks(texts[index - 1 :: parts]))
+    ]
     out.mkdir(parents=True, exist_ok=True)
-    for language in languages:
-        path = out / f"{ENGLISH}-{language}.distilled-{index}.tsv.xz"
-        with lzma.open(path, "wt", encoding="utf-8", preset=4) as file:
-            for texts, there in ((list(english), True), (foreign[language], False)):
-                source, target = (ENGLISH, language)[:: 1 if there else -1]
-                for chunk in _chunks(texts[index - 1 :: parts]):
-                    for text, made in zip(chunk, decode(chunk, source, target), strict=True):
-                        if is_plausible(text, made):
-                            pair = (text, made) if there else (made, text)
-                            file.write("\t".join((*pair, DISTILLED[not there])) + "\n")
-                    progress(len(chunk))
+    with contextlib.ExitStack() as stack:
+        files = {
+            language: stack.enter_context(
+                lzma.open(
+                    out / f"{ENGLISH}-{language}.distilled-{index}.tsv.xz",
+                    "wt",
+                    encoding="utf-8",
+                    preset=1,
+                )
+            )
+            for language in languages
+        }
+        # All directions in turn: whoever stops early has some of each.
+        for _, language, there, chunk in sorted(jobs, key=lambda job: job[0]):
+            if is_over():
+                break
+            source, target = (ENGLISH, language)[:: 1 if there else -1]
+            for text, made in zip(chunk, decode(chunk, source, target), strict=True):
+                if is_plausible(text, made):
+                    pair = (text, made) if there else (made, text)
+                    files[language].write("\t".join((*pair, DISTILLED[not there])) + "\n")
+            progress(len(chunk))
 
 
 def is_plausible(source: str, made: str) -> bool:
