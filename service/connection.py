@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from service import protocol
+from service.actions import Action, Close, Send, Start, Stop
 from service.admission import Admission, Work
 from service.auth import Auth
 from service.config import Config
@@ -22,7 +23,7 @@ from service.limits import Bucket
 from service.logs import text_data
 from service.metrics import Metrics
 from service.outbox import Outbox
-from service.session import Action, Close, Send, Session, Start, Stop
+from service.session import Session
 from service.settings import ModelInfo
 from service.stream import Job
 from service.translator import Running, Translator

@@ -5,20 +5,16 @@ time, in seconds on one monotonic clock, and returns what is to be done.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from service import protocol
+from service.actions import Action, Close, Counters, Outcome, Send, Start, Stop
 from service.errors import ProtocolError
 from service.limits import Bucket, Limits
 from service.policy import TokenText
-from service.protocol import (
-    Error,
-    FinalStats,
-    ServerEvent,
-    Timing,
-)
+from service.protocol import Error, FinalStats, Timing
 from service.segment import Segment
 from service.segmenter import cut_at
 from service.settings import MAX_CONTEXT, ModelInfo, Settings
@@ -28,66 +24,6 @@ from service.terms import Glossary
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 NOTICE_INTERVAL_S: Final = 1.0
 MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments that are remembered
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """An event for the client; `arrival` is when its cause came, for `timing.total_ms`."""
-
-    event: ServerEvent
-    arrival: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A job for the engine; it supersedes a running one of the same key."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Nobody waits for the job of this key any more."""
-
-    key: tuple[str, str, str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the connection once everything before is sent."""
-
-    code: int
-    reason: str
-
-
-Action = Send | Start | Stop | Close
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a job ended.
-
-    Attributes:
-        tokens: the output, the forced beginning included.
-        is_whole: whether it ended by itself rather than at its length.
-        is_current: False where a newer job of the same key, or a stop, cut it short.
-        timing: of the engine; `total_ms` is filled in when the delta is sent.
-    """
-
-    tokens: tuple[int, ...]
-    is_whole: bool = True
-    is_current: bool = True
-    timing: Timing | None = None
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened in a session, for metrics."""
-
-    stale_revisions: int = 0
-    coalesced: int = 0
-    repeated_commits: int = 0
-    errors: int = 0
 
 
 @dataclass(slots=True)
@@ -619,8 +555,3 @@ class Session:
             self._source_chars, self._target_tokens, round(now - self._started, 3)
         )
         return [Send(protocol.SessionClosed(close.reason, usage)), close]
-
-
-def events_of(actions: Iterable[Action]) -> list[ServerEvent]:
-    """Return the events among actions."""
-    return [action.event for action in actions if isinstance(action, Send)]

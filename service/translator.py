@@ -7,10 +7,10 @@ policies' state or sockets.
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, Protocol
 
+from service.actions import Outcome
 from service.errors import TranslationFailed
 from service.protocol import LanguageInfo, Timing
 from service.segmenter import split
-from service.session import Outcome
 from service.settings import ModelInfo
 from service.stream import Job
 from service.terms import Glossary, StandIns

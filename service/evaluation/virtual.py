@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from service.actions import Action, Outcome, Send, Start, Stop
 from service.cli import slots
 from service.config import Config
 from service.errors import TranslationFailed
@@ -25,7 +26,7 @@ from service.evaluation.transcript import (
 )
 from service.limits import Limits
 from service.protocol import ClientEvent, SessionClose, SessionUpdate, Timing
-from service.session import Action, Outcome, Send, Session, Start, Stop
+from service.session import Session
 from service.stream import Job
 from service.translator import Translator
 from tokenspeed.checkpoint import open_checkpoint

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from service import protocol as p
+from service.actions import Action, Start
 from service.admission import (
     ADAPT_S,
     MAX_INTERVAL_S,
@@ -20,7 +21,6 @@ from service.admission import (
     Admission,
     Work,
 )
-from service.session import Action, Start
 from tests.service.client import session
 from tests.service.conftest import Run
 from tests.service.fakes import FakeEngine

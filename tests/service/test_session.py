@@ -8,17 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import protocol as p
+from service.actions import Action, Close, Outcome, Start, Stop, events_of
 from service.limits import Limits
 from service.outbox import Outbox
-from service.session import (
-    Action,
-    Close,
-    Outcome,
-    Session,
-    Start,
-    Stop,
-    events_of,
-)
+from service.session import Session
 from service.settings import ModelInfo
 from service.stream import Job
 from service.terms import STAND_INS
