@@ -9,6 +9,7 @@ from typing import Any
 from tokenspeed.checkpoint import Checkpoint, expected_shapes, open_checkpoint
 from tokenspeed.errors import CheckpointError
 from tokenspeed.quantize import write_quantized
+from tokenspeed.tokenizer import Tokenizer
 
 
 def add_parser(commands: Any) -> None:
@@ -17,6 +18,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--bits", type=int, choices=[8, 4], required=True)
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT")
+    parser.add_argument(
+        "--text", type=Path, metavar="FILE",
+        help="measure the loss on its lines, SOURCE TAB TARGET or plain (default: a few of ours)",
+    )  # fmt: skip
+    parser.add_argument("--direction", default="en-de", help="of --text (default: en-de)")
+    parser.add_argument("--lines", type=int, default=100, help="of --text; 0: all (default: 100)")
     parser.set_defaults(run=_quantize)
 
 
@@ -36,9 +43,29 @@ def _quantize(options: argparse.Namespace) -> int:
         f"{before / 2**20:.1f} MiB -> {after / 2**20:.1f} MiB\n"
         f"relative error of a matrix: mean {sum(errors.values()) / len(errors):.2%}, "
         f"worst {errors[worst]:.2%} ({worst})\n"
-        f"its translations: tokenspeed eval --model {options.target}\n"
     )
+    sys.stdout.write(_loss(source, target, options))
     return 0
+
+
+def _loss(source: Checkpoint, target: Checkpoint, options: argparse.Namespace) -> str:
+    """Return what the smaller weights cost in perplexity and BLEU."""
+    from tokenspeed.evaluation.loss import (
+        compare_quality,
+        measure_quality,
+        read_lines,
+        sample_lines,
+    )
+
+    lines = sample_lines()
+    if options.text:
+        first, _, second = options.direction.partition("-")
+        lines = read_lines(options.text, (first, second), options.lines)
+    try:
+        Tokenizer.load(source.directory)
+    except CheckpointError as exc:
+        return f"perplexity not measured: {exc}\n"
+    return compare_quality(measure_quality(source, lines), measure_quality(target, lines))
 
 
 def stored_bytes(checkpoint: Checkpoint) -> int:
