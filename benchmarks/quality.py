@@ -1,9 +1,13 @@
 """Put the shipped model's quality into pages: `python benchmarks/quality.py`.
 
 Numbers come from `results/quality-default.json` alone; goals are those that the project set itself.
+The model card's sentences are translated anew.
 """
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,8 +96,29 @@ def page(result: Row) -> str:
     return "\n\n".join(parts)
 
 
+def translate_samples(card: str) -> str:
+    """Return the model card with the translations of its sample sentences made anew."""
+    head, rest = card.split("<!-- samples -->")
+    samples, tail = rest.split("<!-- end samples -->")
+    sections = []
+    for section in re.split(r"(?=^### )", samples, flags=re.MULTILINE):
+        if found := re.match(r"### (\w+) to (\w+)\n", section):
+            sources = re.findall(r"^\| (?!source|-)(.*?) \|", section, flags=re.MULTILINE)
+            command = [sys.executable, "-m", "tokenspeed", "translate"]
+            command += ["--from", found[1], "--to", found[2]]
+            made = subprocess.run(
+                command, input="\n".join(sources), capture_output=True, text=True, check=True
+            ).stdout.splitlines()
+            rows = [f"| {a} | {b} |\n" for a, b in zip(sources, made, strict=True)]
+            section = f"{found[0]}\n| source | translation |\n|---|---|\n{''.join(rows)}\n"
+        sections.append(section)
+    return f"{head}<!-- samples -->{''.join(sections)}<!-- end samples -->{tail}"
+
+
 def main() -> None:
     """Fill the pages."""
+    card = PAGES[1].read_text(encoding="utf-8")
+    PAGES[1].write_text(translate_samples(card), encoding="utf-8")
     result = json.loads((HERE / "results" / NAME).read_text(encoding="utf-8"))
     for path in PAGES:
         put_into_page(path, NAME, page(result))

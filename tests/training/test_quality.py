@@ -49,7 +49,7 @@ def test_sets_are_read_in_both_directions(folder: Path) -> None:
 def test_a_perfect_translation_scores_100(folder: Path) -> None:
     sets = load_sets(folder, directions=["en-de"])
     scores = score_sets(sets, translate_sets(sets, lower))
-    assert [(s.variant, s.lines) for s in scores] == [("whole", 2), ("stripped", 2)]
+    assert [(s.variant, s.lines) for s in scores] == [("whole", 2), ("stripped", 2), ("auto", 2)]
     assert scores[0].bleu == pytest.approx(100)
     assert scores[1].bleu < 100, "the stripped source has lost its full stop"
     assert "tok:13a" in scores[0].bleu_signature
@@ -74,7 +74,7 @@ def test_the_command_writes_what_it_prints(
     assert run(build_parser()[0], [*arguments, "--json", str(out)]) == 0
     result = json.loads(out.read_text())
     assert {"command", "date", "machine", "scores", "prefixes"} <= result.keys()
-    assert len(result["scores"]) == 4
+    assert len(result["scores"]) == 6  # two directions, three variants
     assert "| trains | en-de |" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""Translation quality on the public test sets: BLEU and chrF, stripped sources, prefixes.
+"""Translation quality on the public test sets: BLEU, chrF, stripped sources, prefixes.
 
 Knows sets, directions and metrics; how a text is translated is a function it is given.
 """
@@ -19,7 +19,7 @@ class Ask:
     """One text to translate."""
 
     text: str
-    source: str
+    source: str | None  # None: not known
     target: str
     is_open: bool = False
 
@@ -109,21 +109,24 @@ def load_sets(
 
 
 def translate_sets(sets: Sequence[TestSet], translate: Translate) -> dict[str, list[list[str]]]:
-    """Translate every set whole and without case and punctuation.
+    """Translate every set as it is, without case and punctuation, and without its language.
 
     Returns:
-        For "whole" and "stripped", the translations of each set.
+        For "whole", "stripped" and "auto", the translations of each set.
     """
-    variants: dict[str, Callable[[str], str]] = {
-        "whole": lambda text: text,
-        "stripped": lambda text: strip_style(text, 0.0) or text,
+    variants: dict[str, Callable[[str, str, str], Ask]] = {
+        "whole": Ask,
+        "stripped": lambda text, source, target: Ask(
+            strip_style(text, 0.0) or text, source, target
+        ),
+        "auto": lambda text, source, target: Ask(text, None, target),
     }
     return {
         variant: _split(
-            translate([Ask(change(text), s.source, s.target) for s in sets for text in s.sources]),
+            translate([ask(text, s.source, s.target) for s in sets for text in s.sources]),
             [len(s.sources) for s in sets],
         )
-        for variant, change in variants.items()
+        for variant, ask in variants.items()
     }
 
 
@@ -202,16 +205,16 @@ def score_prefixes(
 
 
 def table(scores: Sequence[Score]) -> str:
-    """Return a Markdown table, whole and stripped side by side."""
-    rows = ["| set | direction | lines | BLEU | chrF | BLEU, stripped source | chrF |"]
-    rows.append("|---|---|--:|--:|--:|--:|--:|")
-    stripped = {(s.set, s.direction): s for s in scores if s.variant == "stripped"}
+    """Return a Markdown table, the variants of a source side by side."""
+    rows = ["| set | direction | lines | BLEU | chrF | BLEU, stripped source | chrF | BLEU, auto |"]
+    rows.append("|---|---|--:|--:|--:|--:|--:|--:|")
+    others = {(s.set, s.direction, s.variant): s for s in scores}
     for s in scores:
         if s.variant == "whole":
-            other = stripped[s.set, s.direction]
+            stripped, auto = (others[s.set, s.direction, v] for v in ("stripped", "auto"))
             rows.append(
                 f"| {s.set} | {s.direction} | {s.lines:,} | {s.bleu:.1f} | {s.chrf:.1f} "
-                f"| {other.bleu:.1f} | {other.chrf:.1f} |"
+                f"| {stripped.bleu:.1f} | {stripped.chrf:.1f} | {auto.bleu:.1f} |"
             )
     return "\n".join(rows)
 
