@@ -93,11 +93,14 @@ class _EngineCollector(Collector):
             "waiting": stats.waiting,
             "slots": stats.num_slots,
             "slots_in_use": stats.slots_in_use,
+            "read_bandwidth_bytes_per_second": stats.read_bytes_per_s,
+            "bandwidth_share": stats.bandwidth_share,
         }
         counters: dict[str, float] = {
             "steps": stats.steps,
             "rows": stats.rows,
             "busy_seconds": stats.busy_s,
+            "weight_bytes_read": stats.weight_bytes * stats.steps,
             "failures": stats.failures,
             "draft_tokens": stats.draft_tokens,
             "reused_tokens": stats.reused_tokens,

@@ -31,7 +31,8 @@ class EngineStats:
     """Counters since start, and what is going on now.
 
     `weight_bytes` is what one step reads at least, so weight_bytes * steps / busy_s is the read
-    bandwidth that the engine reached.
+    bandwidth that the engine reached; `read_bytes_per_s` is what the machine was measured to reach
+    (0: not measured).
     """
 
     running: int = 0
@@ -52,6 +53,17 @@ class EngineStats:
     failures: int = 0
     step_s: float = 0.0  # of a step, and of each of its rows, by recent steps
     row_s: float = 0.0
+    recent_step_s: float = 0.0  # mean over about the last 100 steps
+    read_bytes_per_s: float = 0.0
+
+    @property
+    def bandwidth_share(self) -> float:
+        """Share of the measured read bandwidth that recent steps reached; 0 while unknown.
+
+        Above 1 where caches hold weights that the measurement had to read from memory.
+        """
+        available = self.recent_step_s * self.read_bytes_per_s
+        return self.weight_bytes / available if available else 0.0
 
 
 class Engine:
@@ -61,6 +73,7 @@ class Engine:
         backend: the device; the engine's thread alone calls it.
         eos_token_ids: ids that end an output.
         max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
+        read_bytes_per_s: what the device was measured to read, for the statistics; 0: unknown.
         clock: seconds, monotonic; deadlines are on the same clock.
     """
 
@@ -70,6 +83,7 @@ class Engine:
         *,
         eos_token_ids: Iterable[int],
         max_step_ms: float = math.inf,
+        read_bytes_per_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backend = backend
@@ -81,7 +95,11 @@ class Engine:
             max_step_ms / 1e3,
         )
         self._deliver: dict[int, Deliver] = {}  # by id of the sequence
-        self._stats = EngineStats(num_slots=backend.num_slots, weight_bytes=backend.weight_bytes)
+        self._stats = EngineStats(
+            num_slots=backend.num_slots,
+            weight_bytes=backend.weight_bytes,
+            read_bytes_per_s=read_bytes_per_s,
+        )
         self._inbox: list[tuple[Sequence, Deliver] | Sequence] = []  # a bare one: cancel it
         self._wake = threading.Condition()
         self._stopping = False
@@ -248,6 +266,8 @@ class Engine:
         now = self.clock()
         self._scheduler.cost.observe(len(plan.batch.tokens), now - before)
         self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now - before)
+        weight = 1 / min(self._stats.steps, 100)
+        self._stats.recent_step_s += weight * (now - before - self._stats.recent_step_s)
         self._distribute(plan, predicted, now, now - before)
 
     def _distribute(self, plan: Plan, predicted: list[int], now: float, took: float) -> None:

@@ -18,6 +18,7 @@ from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.config import EngineConfig
 from tokenspeed.engine import Engine
 from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.loading import load_engine
 from tokenspeed.request import Completion, Request
 
 PROMPTS = st.lists(st.integers(3, 94), min_size=1, max_size=20)
@@ -220,3 +221,26 @@ def test_what_cannot_fit_a_slot_is_refused_at_the_door(engine: Engine) -> None:
 def test_a_senseless_request_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Request(**{"prompt": (5,)} | fields)
+
+
+def test_the_share_of_the_bandwidth_follows_from_the_steps(tiny_model: Path) -> None:
+    config = EngineConfig(num_slots=1, max_length=40, max_step_tokens=16)
+    backend = ReferenceBackend(open_checkpoint(tiny_model), config)
+    ticks = iter(range(10_000))
+    engine = Engine(
+        backend, eos_token_ids=(), read_bytes_per_s=backend.weight_bytes * 4.0,
+        clock=lambda: next(ticks) * 0.5,
+    )  # fmt: skip
+    assert engine.stats().bandwidth_share == 0.0  # nothing ran yet
+    engine.run([Request((5, 6), max_new_tokens=3)])
+    stats = engine.stats()
+    engine.close()
+    assert stats.recent_step_s == pytest.approx(0.5)  # one tick of this clock
+    assert stats.bandwidth_share == pytest.approx(1 / (0.5 * 4))
+
+
+def test_a_start_measures_what_the_machine_reads(tiny_translator: Path) -> None:
+    model = load_engine(tiny_translator, device="cpu")
+    measured = model.engine.stats().read_bytes_per_s
+    model.close()
+    assert 1e8 < measured < 1e13

@@ -96,6 +96,9 @@ class FakeStats:
     failures: int = 0
     step_s: float = 0.0
     row_s: float = 0.0
+    recent_step_s: float = 0.0
+    read_bytes_per_s: float = 0.0
+    bandwidth_share: float = 0.0
 
 
 @dataclass

@@ -332,6 +332,8 @@ async def test_operations_and_page(service: Service) -> None:
         metrics = (await http.get("/metrics")).text
         assert 'tokenspeed_update_seconds_bucket{kind="final",le="0.2",source="en"' in metrics
         assert "tokenspeed_engine_steps_total" in metrics
+        assert "tokenspeed_engine_weight_bytes_read_total" in metrics
+        assert "tokenspeed_engine_bandwidth_share" in metrics
         assert (await http.get("/asyncapi.yaml")).text.startswith("asyncapi: 3.0.0")
         page = await http.get("/")
         assert page.status_code == 200
