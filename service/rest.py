@@ -43,7 +43,7 @@ class Rest:
             text = _string(body, "q")
             return self._reply(request, [
                 {"language": language, "confidence": confidence}
-                for language, confidence in detect(text, self._codes())
+                for language, confidence in await self._detect(text)
             ])  # fmt: skip
         except RestError as exc:
             return self._reply(request, {"error": str(exc)}, exc.status)
@@ -80,7 +80,6 @@ class Rest:
         if body.get("format", "text") not in ("text", ""):
             raise RestError(400, f"format is {body['format']!r}, only 'text' is supported")
         source, target = _code(body, "source"), _code(body, "target")
-        guesses = [detect(text, self._codes())[0] for text in texts]
         known = None if source == "auto" else source
         if not self._hub.model.translates(known, target):
             raise RestError(400, f"translation from {source} to {target} is not supported")
@@ -91,9 +90,14 @@ class Rest:
         is_list = isinstance(raw, list)
         reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
         if known is None:
+            guesses = [(await self._detect(text))[0] for text in texts]
             detected = [{"language": code, "confidence": share} for code, share in guesses]
             reply["detectedLanguage"] = detected if is_list else detected[0]
         return reply
+
+    async def _detect(self, text: str) -> list[tuple[str, float]]:
+        # In a thread: the first call reads a model, a long text takes milliseconds.
+        return await asyncio.to_thread(detect, text, self._codes())
 
     async def _one(self, text: str, source: str | None, target: str) -> str:
         if not count_words(text):

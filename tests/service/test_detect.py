@@ -17,6 +17,8 @@ LANGUAGES = ("de", "en", "es", "fr")
         ("Guten Morgen", "de"),
         ("Bonjour à tous", "fr"),
         ("Buenos días a todos", "es"),
+        ("Tres tristes tigres comen trigo", "es"),
+        ("Ein Zug hält", "de"),
     ],
 )
 def test_guesses(text: str, language: str) -> None:
@@ -27,3 +29,8 @@ def test_guesses(text: str, language: str) -> None:
 
 def test_nothing_known_is_told_by_equal_confidence() -> None:
     assert {share for _, share in detect("12345", LANGUAGES)} == {25.0}
+
+
+def test_a_language_that_nobody_can_tell_gets_no_confidence() -> None:
+    assert detect("Guten Morgen", ["de", "x-house"])[0] == ("de", 100.0)
+    assert detect("Guten Morgen", ["x-house"]) == [("x-house", 0.0)]
