@@ -15,6 +15,8 @@ from tokenspeed.bench.result import (
 )
 from tokenspeed.errors import BackendUnavailable
 
+CPU_PEERS = "transformers,ctranslate2,llama.cpp,onnxruntime-genai"
+
 
 def add_parser(commands: Any) -> None:
     """Add `bench` and its sub-commands."""
@@ -161,8 +163,13 @@ def _add_compare(benches: Any) -> None:
     parser = benches.add_parser("compare", help="other engines on the same weights, in turns")
     add_model_arguments(parser)
     parser.add_argument(
-        "--peers", default="transformers,ctranslate2,llama.cpp,onnxruntime-genai",
-        help="comma-separated (default: %(default)s)",
+        "--peers", help=f"comma-separated (default: {CPU_PEERS}; on a GPU: transformers,vllm)"
+    )
+    parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
+    parser.add_argument("--dtype", default="", help="GPU: forms of ours (default: bf16,int8,int4)")
+    parser.add_argument(
+        "--peer-path", action="append", default=[], metavar="PEER=FOLDER",
+        help="GPU: put a folder first on a peer's PYTHONPATH",
     )  # fmt: skip
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that has them")
     parser.add_argument("--streams", default="1,8", help="comma-separated (default: 1,8)")
@@ -188,11 +195,14 @@ def _compare(options: argparse.Namespace) -> int:
     from tokenspeed.bench.standing import standing
     from tokenspeed.checkpoint import open_checkpoint
 
+    if options.shape or options.device == "cuda":
+        return _compare_on_gpu(options)
     if options.page and not options.json:
         raise ValueError("--page needs --json")
     if options.device not in ("auto", "cpu"):
         raise BackendUnavailable(f"compare measures cpu, not {options.device}")
-    names = ["tokenspeed", *filter(None, options.peers.split(","))]
+    peers = CPU_PEERS if options.peers is None else options.peers
+    names = ["tokenspeed", *filter(None, peers.split(","))]
     unknown = sorted(set(names) - set(PEERS))
     if unknown:
         raise ValueError(f"peers are {', '.join(unknown)}, expected some of {', '.join(PEERS)}")
@@ -226,3 +236,55 @@ def _compare(options: argparse.Namespace) -> int:
         put_into_page(options.page, options.json.name, standing(result))
     print(json.dumps(result, indent=1))
     return 0
+
+
+def _compare_on_gpu(options: argparse.Namespace) -> int:
+    import tempfile
+
+    from tqdm import tqdm
+
+    try:
+        import torch
+
+        from tokenspeed.backends.cuda import check_device
+        from tokenspeed.bench.compare_gpu import compare_on_gpu, contestants, write_shape
+        from tokenspeed.bench.gpu import read_bandwidth
+        from tokenspeed.bench.shapes import SHAPES
+    except ImportError as exc:
+        raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
+    from tokenspeed.bench.compare import write_float
+    from tokenspeed.checkpoint import open_checkpoint
+
+    forms = (options.dtype or "bf16,int8,int4").split(",")
+    for form in forms:
+        check_device(form)
+    if options.shape and options.shape not in SHAPES:
+        raise BackendUnavailable(f"shape is {options.shape!r}, known: {', '.join(SHAPES)}")
+    peers = "transformers,vllm" if options.peers is None else options.peers
+    who = contestants(["tokenspeed", *filter(None, peers.split(","))], forms)
+    streams = [int(part) for part in options.streams.split(",")]
+    machine: dict[str, Any] = {"gpu": "none, interpreted"}
+    read = 0.0
+    if torch.cuda.is_available():
+        read = read_bandwidth()
+        torch.cuda.empty_cache()
+        machine = {"gpu": torch.cuda.get_device_name(), "read_tb_per_s": round(read / 1e12, 3)}
+    with tempfile.TemporaryDirectory() as folder:
+        work = options.work or Path(folder)
+        if options.shape:
+            config, source = SHAPES[options.shape], write_shape(SHAPES[options.shape], work)
+        else:
+            checkpoint = open_checkpoint(options.model)
+            config, source = checkpoint.config, write_float(checkpoint, work / "float32")
+        total = len(streams) * len(who) * (options.rounds + 1)
+        with tqdm(total=total, leave=False) as bar:
+            rows, versions, absent = compare_on_gpu(
+                config, source, who, python=options.peer_python,
+                paths=dict(part.split("=", 1) for part in options.peer_path), streams=streams,
+                rounds=options.rounds, read_bytes_per_s=read,
+                label=options.shape or options.model.resolve().name, progress=bar.update,
+            )  # fmt: skip
+    result = make_result(rows, machine=machine, packages=["torch", "triton"])
+    result["versions"] |= versions
+    result["absent"] = absent
+    return _show(result, options.json)

@@ -29,7 +29,7 @@ _PEERS = Path(__file__).parent / "peers"
 
 
 @dataclass
-class _Times:
+class Times:
     """What the rounds of one engine with so many streams took, in ms."""
 
     first: list[float] = field(default_factory=list)
@@ -43,14 +43,27 @@ class _Times:
         self.verify.append(answer["verify_ms"])
         self.memory_mib = answer["memory_mib"]
 
+    def summary(self, *more: int) -> Row:
+        """Return medians, 10th and 90th percentiles of all three, and further ones of a token."""
+        row = {**_spread("first_token", self.first), **_spread("inter_token", self.between)}
+        for percent in more:
+            value = float(np.percentile(self.between, percent))
+            row[f"inter_token_ms_p{percent}"] = round(value, 4)
+        row |= _spread(f"verify_{VERIFY_TOKENS}", self.verify)
+        return row | {"rounds": len(self.first)}
 
-class _Worker:
+
+class Worker:
     """One engine's process."""
 
-    def __init__(self, who: Contestant, python: str, source: Path, work: Path, sizes: list[str]):
+    def __init__(
+        self, who: Contestant, python: str, source: Path, work: Path, sizes: list[str],
+        more_path: str = "",
+    ) -> None:  # fmt: skip
         script, engine = _PEERS / "worker.py", _PEERS / who.file
         if who.peer == "tokenspeed":  # the others must not see our libraries, nor we theirs
             python = sys.executable
+        folders = [more_path, str(Path(__file__).parents[2])]
         self.who = who
         self.process = subprocess.Popen(
             [python, script, engine, source, work, who.dtype, *sizes],
@@ -58,7 +71,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
         )
         said = self._read()
         self.version: str | None = said.get("version")
@@ -86,10 +99,6 @@ class _Worker:
         return {"absent": f"its process ended with status {self.process.wait(timeout=30)}"}
 
 
-def _python_path() -> str:
-    return str(Path(__file__).parents[2])
-
-
 def compare(
     checkpoint: Checkpoint,
     contestants: Sequence[Contestant],
@@ -110,18 +119,18 @@ def compare(
     Returns:
         The rows; the versions of those that ran; the reasons of those that are absent.
     """
-    source = write_float(checkpoint, work / "float32")
+    source, vocabulary = write_float(checkpoint, work / "float32"), checkpoint.config.vocab_size
     versions: dict[str, str] = {}
     absent: dict[str, str] = {}
-    times: dict[tuple[Contestant, int], _Times] = {}
+    times: dict[tuple[Contestant, int], Times] = {}
     for count in streams:
         sizes = [str(threads), str(count)]
-        workers = [_Worker(who, python, source, work, sizes) for who in contestants]
+        workers = [Worker(who, python, source, work, sizes) for who in contestants]
         try:
             for is_first in [True] + [False] * rounds:
                 for worker in workers:
                     if worker.absent is None:
-                        _round(worker, checkpoint, count, times, is_first)
+                        play_round(worker, vocabulary, count, times, is_first)
                     progress()
         finally:
             for worker in workers:
@@ -136,39 +145,33 @@ def compare(
     return rows, versions, absent
 
 
-def _round(
-    worker: _Worker,
-    checkpoint: Checkpoint,
-    streams: int,
-    times: dict[tuple[Contestant, int], _Times],
-    is_first: bool,
-) -> None:
+def play_round(
+    worker: Worker, vocabulary: int, streams: int, times: dict[tuple[Contestant, int], Times],
+    is_first: bool, prompt_tokens: int = PROMPT_TOKENS, new_tokens: int = NEW_TOKENS,
+) -> None:  # fmt: skip
+    """Let one engine generate for all streams once, and add what it took; the first warms up."""
     generator = np.random.default_rng(1)
-    vocabulary = checkpoint.config.vocab_size
 
     def ids(count: int) -> list[int]:
         return [int(i) for i in generator.integers(3, vocabulary, count)]
 
-    prompts = [[1, *ids(PROMPT_TOKENS - 1)] for _ in range(streams)]
-    answer = worker.ask({"prompts": prompts, "draft": ids(VERIFY_TOKENS), "new_tokens": NEW_TOKENS})
+    prompts = [[1, *ids(prompt_tokens - 1)] for _ in range(streams)]
+    answer = worker.ask({"prompts": prompts, "draft": ids(VERIFY_TOKENS), "new_tokens": new_tokens})
     if "absent" in answer:
         worker.absent = answer["absent"]
         times.pop((worker.who, streams), None)
-    elif not is_first:  # the first warms up
-        times.setdefault((worker.who, streams), _Times()).add(answer)
+    elif not is_first:
+        times.setdefault((worker.who, streams), Times()).add(answer)
 
 
-def _row(who: Contestant, streams: int, threads: int, times: _Times) -> Row:
+def _row(who: Contestant, streams: int, threads: int, times: Times) -> Row:
     return {
         "engine": who.peer,
         "dtype": who.dtype,
         "streams": streams,
         "threads": threads,
-        **_spread("first_token", times.first),
-        **_spread("inter_token", times.between),
-        **_spread(f"verify_{VERIFY_TOKENS}", times.verify),
+        **times.summary(),
         "memory_mib": round(times.memory_mib, 1),
-        "rounds": len(times.first),
     }
 
 

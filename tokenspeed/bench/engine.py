@@ -78,12 +78,12 @@ def _tokens(backend: Backend, count: int, seed: int) -> NDArray[np.int32]:
     return generator.integers(3, backend.config.vocab_size, count, dtype=np.int32)
 
 
-def prefill_step(prompts: list[NDArray[np.int32]]) -> Step:
+def prefill_step(prompts: list[NDArray[np.int32]], first_slot: int = 0) -> Step:
     """Compute prompts of one length, one a slot; the next token of each is wanted."""
     length = len(prompts[0])
     return _step(
         np.concatenate(prompts),
-        np.repeat(np.arange(len(prompts)), length),
+        np.repeat(first_slot + np.arange(len(prompts)), length),
         np.tile(np.arange(length), len(prompts)),
         np.arange(1, len(prompts) + 1) * length - 1,
     )

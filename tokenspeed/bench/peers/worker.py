@@ -36,8 +36,14 @@ def main() -> None:
         return
     _say(out, {"version": module.version()})
     for line in sys.stdin:
-        answer = _round(peer, json.loads(line))
-        answer["memory_mib"] = _resident_mib() - before
+        try:
+            answer = _round(peer, json.loads(line))
+        except Exception as exc:  # as above: it falls out, and the others go on
+            _say(out, {"absent": f"{type(exc).__name__}: {exc}"[:300]})
+            return
+        # On a GPU the process's own memory says nothing.
+        on_gpu = getattr(peer, "memory_mib", None)
+        answer["memory_mib"] = on_gpu() if on_gpu else _resident_mib() - before
         _say(out, answer)
 
 

@@ -1,0 +1,67 @@
+"""`tokenspeed bench compare` on a GPU, here on the interpreter: peers that agree, absent ones."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeModel
+from tokenspeed.bench.compare_gpu import compare_on_gpu, contestants, write_shape
+from tokenspeed.bench.peers import hf_gpu
+from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.cli import build_parser, run
+from tokenspeed.config import load_model_config
+
+
+def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_path: Path) -> None:
+    (tmp_path / "vllm.py").write_text("raise ImportError('only a name')\n", encoding="utf-8")
+    model, seen = make_model(), []
+    rows, versions, absent = compare_on_gpu(
+        open_checkpoint(model).config, model, contestants(["transformers", "vllm"], []),
+        python=sys.executable, paths={"vllm": str(tmp_path)}, streams=[1, 2], rounds=1,
+        read_bytes_per_s=1e9, label="tiny", progress=lambda: seen.append(1),
+    )  # fmt: skip
+    assert absent == {"vllm bfloat16": "ImportError: only a name"}
+    assert list(versions) == ["transformers"]
+    assert len(seen) == 8
+    assert [(row["engine"], row["dtype"], row["streams"]) for row in rows] == [
+        ("transformers", "bf16", 1),
+        ("transformers", "bf16", 2),
+    ]
+    for row in rows:
+        assert row["first_token_ms_p50"] > 0
+        assert 0 < row["inter_token_ms_p50"] <= row["inter_token_ms_p95"]
+        assert row["prompt_tokens"] == 64
+        assert row["start_s"] > 0
+        assert row["bandwidth_share"] >= 0
+
+
+def test_a_gpu_comparison_knows_its_shapes(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["bench", "compare", "--device", "cuda", "--shape", "llama-9"]
+    assert run(build_parser()[0], asked) == 2
+    assert "shape is 'llama-9', known: llama-3-8b" in capsys.readouterr().err
+
+
+def test_the_static_cache_gives_the_tokens_of_the_dynamic_one(make_model: MakeModel) -> None:
+    model = make_model()
+    plain = import_module("tokenspeed.bench.peers.hf").Peer(model, "float32", 1, 2)
+    static = hf_gpu.Peer(model, "float32", 1, 2)
+    for prompts in ([[1, 5, 6, 7], [1, 8, 9, 10]], [[1, 9, 9, 3, 4]]):
+        for peer in (plain, static):
+            peer.prefill(prompts)
+        for _ in range(6):
+            assert [token for (token,) in static.current] == plain.current.tolist()
+            plain.decode()
+            static.decode()
+        static.verify([4, 5, 6])
+
+
+def test_a_shape_is_written_as_it_is_read(make_model: MakeModel, tmp_path: Path) -> None:
+    config = open_checkpoint(make_model()).config
+    assert load_model_config(write_shape(config, tmp_path)) == config
+    peer = hf_gpu.Peer(tmp_path, "bfloat16", 1, 1)  # random weights
+    peer.prefill([[1, 2, 3]])
+    peer.decode()
+    with pytest.raises(ValueError, match="peers on a GPU are gpt-fast, expected some of"):
+        contestants(["gpt-fast"], ["bf16"])

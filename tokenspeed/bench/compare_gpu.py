@@ -1,0 +1,122 @@
+"""Other engines beside this one on a GPU: processes that are all loaded, rounds that take turns.
+
+The shape is a named one with random weights, or a checkpoint. Unlike on a CPU an engine is started
+once for all numbers of streams: some need a minute for it.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenspeed.bench.compare import Times, Worker, play_round
+from tokenspeed.bench.peers import Contestant
+from tokenspeed.bench.result import Row
+from tokenspeed.bench.shapes import step_weights
+from tokenspeed.config import ModelConfig
+
+PROMPT_TOKENS, NEW_TOKENS = 64, 32
+_BITS = {"int8": 8, "int4": 4.125}  # int4 with a half-precision scale for 128 weights
+# file of each peer that runs on a GPU, and the name of bf16 there
+GPU_PEERS = {
+    "tokenspeed": "own_gpu.py", "transformers": "hf_gpu.py", "vllm": "vllm.py",
+}  # fmt: skip
+
+
+def contestants(names: Sequence[str], forms: Sequence[str]) -> list[Contestant]:
+    """Return ours in every form, then the peers in bf16.
+
+    Raises:
+        ValueError: a peer is not known.
+    """
+    unknown = sorted(set(names) - set(GPU_PEERS))
+    if unknown:
+        known = ", ".join(GPU_PEERS)
+        raise ValueError(f"peers on a GPU are {', '.join(unknown)}, expected some of {known}")
+    ours = [Contestant("tokenspeed", GPU_PEERS["tokenspeed"], form) for form in forms]
+    others = [name for name in names if name != "tokenspeed"]
+    return ours + [Contestant(name, GPU_PEERS[name], "bfloat16") for name in others]
+
+
+def write_shape(config: ModelConfig, directory: Path) -> Path:
+    """Write the config.json of a shape that has no weights, as peers read it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    described: Row = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+        "vocab_size": config.vocab_size, "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size, "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads, "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_dim, "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope_theta, "torch_dtype": "bfloat16",
+        "max_position_embeddings": min(config.max_position_embeddings, 8192),
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2,
+    }  # fmt: skip
+    (directory / "config.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+    return directory
+
+
+def compare_on_gpu(
+    config: ModelConfig,
+    source: Path,
+    who: Sequence[Contestant],
+    *,
+    python: str,
+    paths: Mapping[str, str],
+    streams: Sequence[int],
+    rounds: int,
+    read_bytes_per_s: float,
+    label: str,
+    progress: Callable[[], object] = lambda: None,
+) -> tuple[list[Row], dict[str, str], dict[str, str]]:
+    """Measure engines in turns on one GPU.
+
+    Args:
+        source: a folder with config.json, and weights or not.
+        python: the interpreter that has the peers installed.
+        paths: folders to put first on a peer's PYTHONPATH, by its name.
+        read_bytes_per_s: measured on this machine; 0 leaves shares out.
+        label: the shape's or the model's name in the rows.
+    Returns:
+        The rows; the versions of those that ran; the reasons of those that are absent.
+    """
+    workers, starts = [], {}
+    for one in who:
+        began = time.perf_counter()
+        sizes = ["1", str(max(streams))]
+        worker = Worker(one, python, source, source, sizes, paths.get(one.peer, ""))
+        starts[one] = time.perf_counter() - began
+        workers.append(worker)
+    rows: list[Row] = []
+    try:
+        for count in streams:
+            times: dict[tuple[Contestant, int], Times] = {}
+            for is_first in [True] + [False] * rounds:
+                for worker in workers:
+                    if worker.absent is None:
+                        play_round(worker, config.vocab_size, count, times, is_first,
+                                   PROMPT_TOKENS, NEW_TOKENS)  # fmt: skip
+                    progress()
+            for (one, _), taken in times.items():
+                row = _row(one, config, count, taken, starts[one], read_bytes_per_s)
+                rows.append({"engine": one.peer, "shape": label, **row})
+    finally:
+        for worker in workers:
+            worker.close()
+    absent = {f"{w.who.peer} {w.who.dtype}": w.absent for w in workers if w.absent is not None}
+    versions = {w.who.peer: w.version for w in workers if w.version is not None}
+    return rows, versions, absent
+
+
+def _row(
+    who: Contestant, config: ModelConfig, streams: int, times: Times, start_s: float, read: float
+) -> Row:
+    row: dict[str, Any] = {"dtype": "bf16" if who.dtype == "bfloat16" else who.dtype}
+    row |= {"streams": streams, "prompt_tokens": PROMPT_TOKENS, "new_tokens": NEW_TOKENS}
+    row |= times.summary(95)
+    weight_bytes = step_weights(config) * _BITS.get(who.dtype, 16) / 8
+    if read:
+        row["bandwidth_share"] = round(weight_bytes / (row["inter_token_ms_p50"] / 1e3) / read, 3)
+    row |= {"memory_mib": round(times.memory_mib) or None, "start_s": round(start_s, 1)}
+    return row
