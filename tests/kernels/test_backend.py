@@ -18,6 +18,7 @@ from tokenspeed.config import EngineConfig
 from tokenspeed.engine import Engine
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.tile import INTERPRETED, TileConfig
+from tokenspeed.kernels.tuned import SPLIT_K
 from tokenspeed.quantize import write_quantized
 from tokenspeed.request import Request
 
@@ -82,6 +83,30 @@ def test_a_row_has_the_same_bits_at_every_width(backend: CudaBackend) -> None:
     together = backend.logits(rows((2, 0, prompt[:30]), (1, 70, [5]), (0, 70, [5])))
     assert np.array_equal(together[:30], whole[:30])
     assert np.array_equal(together[30], together[31])
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8"])
+def test_cut_matrices_keep_a_rows_bits_too(
+    model: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kernel, n, k in (("qkv", 256, 128), ("out", 128, 128), ("down", 128, 128)):
+        monkeypatch.setitem(SPLIT_K, (kernel, form, n, k), 2)
+    if INTERPRETED:
+        monkeypatch.setattr(cuda, "tile_config", lambda *_: TileConfig(32, 64, 4, 2))
+    backend = CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG, form)
+    prompt = np.random.default_rng(1).integers(3, 90, 70).tolist()
+    whole = backend.logits(rows((0, 0, prompt)))
+    backend.copy_slot(0, 1, 50)
+    parts = [
+        backend.logits(rows((1, 50, prompt[50:69]))),
+        backend.logits(rows((1, 69, [prompt[69]]))),
+    ]
+    assert np.array_equal(np.concatenate(parts), whole[50:])
+    ref, exact = (
+        step_ref(backend.weights, prompt, d).cpu() for d in (torch.bfloat16, torch.float32)
+    )
+    assert_as_exact(torch.from_numpy(whole), ref, exact)
+    backend.close()
 
 
 def test_a_fork_goes_on_like_its_source(backend: CudaBackend) -> None:

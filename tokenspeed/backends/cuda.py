@@ -38,10 +38,13 @@ from tokenspeed.kernels.tile import (
     Launch,
     Matrix,
     RecordedLaunch,
+    SplitScratch,
     TileConfig,
     block_rows,
+    split_needs,
+    split_scratch,
 )
-from tokenspeed.kernels.tuned import tile_config
+from tokenspeed.kernels.tuned import split_parts, tile_config
 
 DEPENDENT_LAUNCH = 3  # after the main loop: the only kind that measured faster
 AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms
@@ -194,7 +197,8 @@ class CudaBackend:
         if self._on_gpu:
             self._stream.synchronize()
         self._graphs.clear()
-        for name in ("weights", "_cache", "_workspace", "_attention_scratch", "_head_scratch"):
+        for name in ("weights", "_cache", "_workspace", "_attention_scratch", "_head_scratch",
+                     "_split_scratch"):  # fmt: skip
             self.__dict__.pop(name, None)
 
     def _allocate(self) -> None:
@@ -235,8 +239,21 @@ class CudaBackend:
         self._head_scratch = HeadScratch(
             padded, model.vocab_size, self._tile("head", self.weights.head, 16).block_n, device
         )
+        self._split_scratch = self._allocate_split()
         scratch = self._attention_scratch.nbytes + self._head_scratch.nbytes + self._meta.nbytes
+        scratch += self._split_scratch.nbytes
         self._workspace_bytes = sum(t.nbytes for t in self._workspace.values()) + scratch
+
+    def _allocate_split(self) -> SplitScratch:
+        """Allocate what the matrices of a layer that are cut along K share in short steps."""
+        layer, elements, counters = self.weights.layers[0], 0, 0
+        for kernel, matrix in (("qkv", layer.qkv), ("out", layer.out), ("down", layer.down)):
+            parts = split_parts(kernel, matrix.format, matrix.n, matrix.k)
+            for rows in (w for w in self._widths() if w <= MAX_NARROW_ROWS):
+                tile = self._tile(kernel, matrix, block_rows(rows))
+                needs = split_needs(rows, matrix.n, block_rows(rows), tile, parts)
+                elements, counters = max(elements, needs[0]), max(counters, needs[1])
+        return split_scratch(elements, counters, self.device)
 
     def _prepare(self) -> None:
         """Compile every kernel, then capture a graph for each width."""
@@ -364,9 +381,15 @@ class CudaBackend:
             tile = self._tile(kernel, matrix, block_m)
             return {"block_m": block_m, "config": tile, "launch": launch}
 
+        def split(kernel: str, matrix: Matrix) -> dict[str, Any]:
+            parts = split_parts(kernel, matrix.format, matrix.n, matrix.k)
+            # A wide step has programs enough: one takes all parts of its tile in turn.
+            scratch = self._split_scratch if width <= MAX_NARROW_ROWS else None
+            return config(kernel, matrix) | {"split_k": parts, "scratch": scratch}
+
         qkv(
             scaled, sums[2 * i], layer.qkv, work["cos"], work["sin"], fields["slots"],
-            fields["positions"], rows, q, k_cache, v_cache, eps=eps, **config("qkv", layer.qkv),
+            fields["positions"], rows, q, k_cache, v_cache, eps=eps, **split("qkv", layer.qkv),
         )  # fmt: skip
         tokens = self._tile_tokens(width)
         attention(
@@ -378,7 +401,7 @@ class CudaBackend:
         residual = work["hidden"], work["scaled"]
         projection(
             values.view(width, -1), layer.out, norm, rows, *residual, sums[2 * i + 1],
-            **config("out", layer.out),
+            **split("out", layer.out),
         )  # fmt: skip
         gate_up(
             scaled, sums[2 * i + 1], layer.gate_up, rows, inner, eps=eps,
@@ -386,7 +409,7 @@ class CudaBackend:
         )  # fmt: skip
         projection(
             inner, layer.down, next_norm, rows, *residual, sums[2 * i + 2],
-            **config("down", layer.down),
+            **split("down", layer.down),
         )  # fmt: skip
 
 

@@ -11,13 +11,18 @@ from torch import Tensor
 from tokenspeed.kernels.tile import (
     Launch,
     Matrix,
+    SplitScratch,
     TileConfig,
+    check_split,
     main_loop_done,
-    multiply,
+    multiply_part,
+    multiply_split,
     narrow,
     prefetch_weight,
+    split_grid,
     square_sum,
     square_sum_ref,
+    sum_parts,
     wait_for_inputs,
 )
 
@@ -32,8 +37,10 @@ def projection_ref(
 
 @triton.jit
 def projection_kernel(
-    x_ptr, w_ptr, scale_ptr, norm_ptr, num_rows_ptr, hidden_ptr, scaled_ptr, sum_ptr,
-    N: tl.constexpr, K: tl.constexpr, FORMAT: tl.constexpr, BLOCK_M: tl.constexpr,
+    x_ptr, w_ptr, scale_ptr, norm_ptr, num_rows_ptr, hidden_ptr, scaled_ptr, sum_ptr, parts_ptr,
+    counters_ptr,
+    N: tl.constexpr, K: tl.constexpr, SPLIT_K: tl.constexpr, IS_SHARED: tl.constexpr,
+    FORMAT: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr, FAST: tl.constexpr,
     PDL: tl.constexpr, PREFETCH: tl.constexpr,
 ):  # fmt: skip
@@ -46,9 +53,21 @@ def projection_kernel(
         return
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_mask = rows < num_rows
-    acc = multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
-                   BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
-    main_loop_done(PDL)
+    if IS_SHARED:
+        part = tl.program_id(2)
+        acc = multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start,
+                            part * (K // SPLIT_K), N, K, K // SPLIT_K, FORMAT, BLOCK_M, BLOCK_N,
+                            BLOCK_K, STAGES, FAST)  # fmt: skip
+        main_loop_done(PDL)
+        tile = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+        acc, last = sum_parts(acc, row_mask, parts_ptr, counters_ptr, tile, part, SPLIT_K, BLOCK_M,
+                              BLOCK_N)  # fmt: skip
+        if not last:
+            return
+    else:
+        acc = multiply_split(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, SPLIT_K,
+                             FORMAT, BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+        main_loop_done(PDL)
     cols = col_start + tl.arange(0, BLOCK_N)
     mask = row_mask[:, None] & (cols < N)[None, :]
     at = rows[:, None].to(tl.int64) * N + cols[None, :]
@@ -65,6 +84,7 @@ def projection_kernel(
 def projection(
     x: Tensor, weight: Matrix, next_norm: Tensor, num_rows: Tensor, hidden: Tensor,
     scaled: Tensor, square_sum: Tensor, *, block_m: int, config: TileConfig, launch: Launch,
+    split_k: int = 1, scratch: SplitScratch | None = None,
 ) -> None:  # fmt: skip
     """Add x @ weight.T to the hidden states, and prepare the next norm.
 
@@ -76,16 +96,22 @@ def projection(
         hidden: [rows, hidden_size] float32, updated in place.
         scaled: [rows, hidden_size] bf16, written: hidden * next_norm.
         square_sum: [rows] int64, the squares are added to it; zero before.
+        split_k: parts that K is cut into, the same at every number of rows.
+        scratch: lets the parts of a short step run side by side; None: one after the other, to
+            the same bits.
     Raises:
-        ValueError: x does not fit the weight.
+        ValueError: x does not fit the weight, or the weight not the parts.
     """
     if x.shape[1] != weight.k:
         raise ValueError(f"x has {x.shape[1]} columns, expected {weight.k}")
-    grid = (triton.cdiv(len(x), block_m), triton.cdiv(weight.n, config.block_n))
+    check_split(weight, split_k)
+    grid, parts, counters = split_grid(len(x), weight.n, block_m, config, split_k, scratch)
     launch.start(
         projection_kernel, grid,
         x, weight.data, weight.scale, next_norm, num_rows, hidden, scaled, square_sum,
-        N=weight.n, K=weight.k, FORMAT=weight.format, BLOCK_M=block_m, BLOCK_N=config.block_n,
+        square_sum if parts is None else parts, num_rows if counters is None else counters,
+        N=weight.n, K=weight.k, SPLIT_K=split_k, IS_SHARED=parts is not None,
+        FORMAT=weight.format, BLOCK_M=block_m, BLOCK_N=config.block_n,
         BLOCK_K=config.block_k, STAGES=config.stages, FAST=launch.fast_unpack, PDL=launch.pdl,
         PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
     )  # fmt: skip

@@ -12,13 +12,18 @@ from torch import Tensor
 from tokenspeed.kernels.tile import (
     Launch,
     Matrix,
+    SplitScratch,
     TileConfig,
+    check_split,
     inverse_rms,
     inverse_rms_ref,
     main_loop_done,
-    multiply,
+    multiply_part,
+    multiply_split,
     narrow,
     prefetch_weight,
+    split_grid,
+    sum_parts,
     wait_for_inputs,
 )
 
@@ -49,8 +54,9 @@ def qkv_ref(
 @triton.jit
 def qkv_kernel(
     x_ptr, sum_ptr, w_ptr, scale_ptr, cos_ptr, sin_ptr, slots_ptr, positions_ptr, num_rows_ptr,
-    q_ptr, k_ptr, v_ptr,
-    K: tl.constexpr, HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr,
+    q_ptr, k_ptr, v_ptr, parts_ptr, counters_ptr,
+    K: tl.constexpr, SPLIT_K: tl.constexpr, IS_SHARED: tl.constexpr,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr,
     MAX_LENGTH: tl.constexpr, EPS: tl.constexpr, FORMAT: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr, FAST: tl.constexpr,
     PDL: tl.constexpr, PREFETCH: tl.constexpr,
@@ -66,9 +72,21 @@ def qkv_kernel(
         return
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_mask = rows < num_rows
-    acc = multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
-                   BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
-    main_loop_done(PDL)
+    if IS_SHARED:
+        part = tl.program_id(2)
+        acc = multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start,
+                            part * (K // SPLIT_K), N, K, K // SPLIT_K, FORMAT, BLOCK_M, BLOCK_N,
+                            BLOCK_K, STAGES, FAST)  # fmt: skip
+        main_loop_done(PDL)
+        tile = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+        acc, last = sum_parts(acc, row_mask, parts_ptr, counters_ptr, tile, part, SPLIT_K, BLOCK_M,
+                              BLOCK_N)  # fmt: skip
+        if not last:
+            return
+    else:
+        acc = multiply_split(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, SPLIT_K,
+                             FORMAT, BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+        main_loop_done(PDL)
     acc = acc * inverse_rms(sum_ptr, rows, row_mask, K, EPS)[:, None]
     first, second = tl.split(tl.reshape(acc, (BLOCK_M, BLOCK_N // 2, 2)))
 
@@ -102,7 +120,8 @@ def qkv_kernel(
 def qkv(
     x: Tensor, square_sum: Tensor, weight: Matrix, cos: Tensor, sin: Tensor, slots: Tensor,
     positions: Tensor, num_rows: Tensor, q: Tensor, k_cache: Tensor, v_cache: Tensor, *,
-    eps: float, block_m: int, config: TileConfig, launch: Launch,
+    eps: float, block_m: int, config: TileConfig, launch: Launch, split_k: int = 1,
+    scratch: SplitScratch | None = None,
 ) -> None:  # fmt: skip
     """Project scaled hidden states to q, k and v, rotate q and k, write k and v to their slots.
 
@@ -114,8 +133,9 @@ def qkv(
         slots, positions: [rows] int32; num_rows: [1] int32, rows that exist.
         q: [rows, heads, head_dim], written. k_cache, v_cache: [slots, kv_heads, max_length,
             head_dim], written at (slot, position).
+        split_k, scratch: see `projection`.
     Raises:
-        ValueError: the weight does not fit the cache's heads.
+        ValueError: the weight does not fit the cache's heads, or the parts.
     """
     _, kv_heads, max_length, head_dim = k_cache.shape
     heads = q.shape[1]
@@ -123,12 +143,15 @@ def qkv(
         raise ValueError(
             f"weight has {weight.n} rows, expected {(heads + 2 * kv_heads) * head_dim}"
         )
-    grid = (triton.cdiv(len(x), block_m), triton.cdiv(weight.n, config.block_n))
+    check_split(weight, split_k)
+    grid, parts, counters = split_grid(len(x), weight.n, block_m, config, split_k, scratch)
     launch.start(
         qkv_kernel, grid,
         x, square_sum, weight.data, weight.scale, cos, sin, slots, positions, num_rows,
-        q, k_cache, v_cache,
-        K=weight.k, HEADS=heads, KV_HEADS=kv_heads, HEAD_DIM=head_dim, MAX_LENGTH=max_length,
+        q, k_cache, v_cache, square_sum if parts is None else parts,
+        num_rows if counters is None else counters,
+        K=weight.k, SPLIT_K=split_k, IS_SHARED=parts is not None,
+        HEADS=heads, KV_HEADS=kv_heads, HEAD_DIM=head_dim, MAX_LENGTH=max_length,
         EPS=eps, FORMAT=weight.format, BLOCK_M=block_m, BLOCK_N=config.block_n,
         BLOCK_K=config.block_k, STAGES=config.stages, FAST=launch.fast_unpack, PDL=launch.pdl,
         PREFETCH=launch.prefetch_bytes, num_warps=config.warps,

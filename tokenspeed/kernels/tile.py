@@ -1,8 +1,10 @@
 """The weight-times-rows tile that all matrix kernels share, and the stored forms of a weight.
 
 A row's dot products run over K in ascending order in one accumulator, by the same tensor-core
-instruction whatever the tile's width, so a row's result does not depend on the number of rows. No
-sum that could depend on a tile's layout is ever taken in floating point.
+instruction whatever the tile's width, so a row's result does not depend on the number of rows. A
+matrix may be cut along K into fixed parts: each has its accumulator, and they are added in order,
+by one program or, in short steps, by the last of several. No sum that could depend on a tile's
+layout is ever taken in floating point.
 Knows matrices; does not know layers.
 """
 
@@ -110,6 +112,29 @@ class TileConfig:
 
 
 @dataclass(frozen=True)
+class SplitScratch:
+    """Where programs that share a tile leave their parts for the last of them.
+
+    Attributes:
+        parts: [elements] float32, one block of each program; reused by every kernel of a step.
+        counters: [tiles] int32, zero between kernels.
+    """
+
+    parts: Tensor
+    counters: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.parts.nbytes + self.counters.nbytes
+
+
+def split_scratch(elements: int, tiles: int, device: str) -> SplitScratch:
+    """Allocate room for `elements` partial sums in `tiles` tiles; its parts hold NaN at first."""
+    parts = torch.full((max(elements, 1),), float("nan"), device=device)
+    return SplitScratch(parts, torch.zeros(max(tiles, 1), dtype=torch.int32, device=device))
+
+
+@dataclass(frozen=True)
 class Launch:
     """How kernels are launched; changes nothing in what they compute.
 
@@ -146,6 +171,48 @@ class RecordedLaunch:
     kernel: Any
     args: tuple[Any, ...]
     constants: dict[str, Any]
+
+
+def check_split(weight: Matrix, split_k: int) -> None:
+    """Refuse parts that K cannot be cut into.
+
+    Raises:
+        ValueError: says what the parts have to be multiples of.
+    """
+    unit = GROUP_SIZE if weight.format == "int4" else 16  # of one tensor-core instruction
+    if split_k > 1 and weight.k % (split_k * unit):
+        raise ValueError(f"{weight.k} columns cannot be cut into {split_k} multiples of {unit}")
+
+
+def split_grid(
+    rows: int, n: int, block_m: int, config: TileConfig, split_k: int,
+    scratch: SplitScratch | None,
+) -> tuple[tuple[int, ...], Tensor | None, Tensor | None]:  # fmt: skip
+    """Return the programs of a matrix kernel, and where they share parts: None if they do not.
+
+    Raises:
+        ValueError: the scratch is too small.
+    """
+    tiles = triton.cdiv(rows, block_m), triton.cdiv(n, config.block_n)
+    if split_k == 1 or scratch is None:
+        return tiles, None, None
+    elements, count = split_needs(rows, n, block_m, config, split_k)
+    if len(scratch.parts) < elements or len(scratch.counters) < count:
+        raise ValueError(
+            f"scratch has {len(scratch.parts)} elements, {len(scratch.counters)} counters, "
+            f"expected {elements}, {count}"
+        )
+    return (*tiles, split_k), scratch.parts, scratch.counters
+
+
+def split_needs(
+    rows: int, n: int, block_m: int, config: TileConfig, split_k: int
+) -> tuple[int, int]:
+    """Return the elements and counters that sharing parts takes of a scratch."""
+    if split_k == 1:
+        return 0, 0
+    tiles = triton.cdiv(rows, block_m) * triton.cdiv(n, config.block_n)
+    return tiles * split_k * block_m * config.block_n, tiles
 
 
 def block_rows(num_rows: int) -> int:
@@ -302,6 +369,16 @@ def multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N: tl.constexpr
 
     x is [*, K]; rows outside row_mask read as zeros. Columns past N are not meaningful.
     """
+    return multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, 0, N, K, K, FORMAT,
+                         BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+
+
+@triton.jit
+def multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, begin, N: tl.constexpr,
+                  K: tl.constexpr, PART_K: tl.constexpr, FORMAT: tl.constexpr,
+                  BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+                  STAGES: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
+    """`multiply` over the inputs begin .. begin + PART_K - 1 alone."""
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     cols = col_start + tl.arange(0, BLOCK_N)
     col_mask = cols < N
@@ -311,15 +388,15 @@ def multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N: tl.constexpr
         w_rows = w_ptr + (cols // _PANEL).to(tl.int64)[:, None] * (K * _PANEL // 2)
         w_rows += (cols % _PANEL)[:, None] * _HALF_GROUP + half[None, :]
         x_low = x_rows + half[None, :]
-        for start in tl.range(0, K, BLOCK_K, num_stages=STAGES):
+        for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=STAGES):
             for at in tl.static_range(0, BLOCK_K, _GROUP):
                 group = start + at
-                # BLOCK_K may reach past K by whole groups.
-                x_mask = row_mask[:, None] & (group + half < K)[None, :]
+                # BLOCK_K may reach past the part by whole groups.
+                x_mask = row_mask[:, None] & (group + half < begin + PART_K)[None, :]
                 a_low = tl.load(x_low + group, mask=x_mask, other=0.0)
                 a_high = tl.load(x_low + group + _HALF_GROUP, mask=x_mask, other=0.0)
                 # A group of a panel holds _PANEL * _HALF_GROUP bytes for _GROUP columns.
-                w_mask = col_mask[:, None] & (group + half < K)[None, :]
+                w_mask = col_mask[:, None] & (group + half < begin + PART_K)[None, :]
                 packed = tl.load(w_rows + group * (_PANEL // 2), mask=w_mask, other=0)
                 number = tl.minimum(group, K - _GROUP) // _GROUP
                 scale = tl.load(scale_ptr + number * N + cols, mask=col_mask, other=0.0)
@@ -331,15 +408,15 @@ def multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N: tl.constexpr
         k = tl.arange(0, BLOCK_K)
         x_ptrs = x_rows + k[None, :]
         w_ptrs = w_ptr + cols.to(tl.int64)[:, None] * K + k[None, :]
-        for start in tl.range(0, K, BLOCK_K, num_stages=STAGES):
-            if K % BLOCK_K == 0:
+        for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=STAGES):
+            if PART_K % BLOCK_K == 0:
                 x_mask = row_mask[:, None]
                 w_mask = col_mask[:, None]
             else:
-                x_mask = row_mask[:, None] & (start + k < K)[None, :]
-                w_mask = col_mask[:, None] & (start + k < K)[None, :]
+                x_mask = row_mask[:, None] & (start + k < begin + PART_K)[None, :]
+                w_mask = col_mask[:, None] & (start + k < begin + PART_K)[None, :]
             a = tl.load(x_ptrs + start, mask=x_mask, other=0.0)
-            if N % BLOCK_N == 0 and K % BLOCK_K == 0:
+            if N % BLOCK_N == 0 and PART_K % BLOCK_K == 0:
                 w = tl.load(w_ptrs + start)
             else:
                 w = tl.load(w_ptrs + start, mask=w_mask, other=0.0)
@@ -348,6 +425,48 @@ def multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N: tl.constexpr
             scale = tl.load(scale_ptr + cols, mask=col_mask, other=0.0)
             acc = acc * scale[None, :]
     return acc
+
+
+@triton.jit
+def multiply_split(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N: tl.constexpr,
+                   K: tl.constexpr, SPLIT_K: tl.constexpr, FORMAT: tl.constexpr,
+                   BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+                   STAGES: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
+    """Return `multiply` as the sum, in order, of SPLIT_K parts that this program computes alone."""
+    PART_K: tl.constexpr = K // SPLIT_K
+    acc = multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, 0, N, K, PART_K,
+                        FORMAT, BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+    if SPLIT_K > 1:
+        for part in tl.range(1, SPLIT_K, num_stages=1):
+            acc += multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, part * PART_K,
+                                 N, K, PART_K, FORMAT, BLOCK_M, BLOCK_N, BLOCK_K, STAGES,
+                                 FAST)  # fmt: skip
+    return acc
+
+
+@triton.jit
+def sum_parts(acc, row_mask, parts_ptr, counters_ptr, tile, part, SPLIT_K: tl.constexpr,
+              BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):  # fmt: skip
+    """Leave a part; the last program of the tile gets the sum of all of them, in order.
+
+    Returns:
+        The sum [BLOCK_M, BLOCK_N] and whether this program is the last: only then it is one.
+    """
+    member = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    mask = row_mask[:, None] & (member >= 0)
+    at = parts_ptr + tile * (SPLIT_K * BLOCK_M * BLOCK_N) + member
+    tl.store(at + part * (BLOCK_M * BLOCK_N), acc, mask=mask)
+    tl.debug_barrier()  # all threads have stored before one of them announces it
+    last = tl.atomic_add(counters_ptr + tile, 1, sem="acq_rel") == SPLIT_K - 1
+    tl.debug_barrier()
+    if last:
+        tl.store(counters_ptr + tile, 0)  # for the next kernel
+        # .cg: other multiprocessors wrote these; this one's L1 may hold older ones.
+        acc = tl.load(at, mask=mask, other=0.0, cache_modifier=".cg")
+        for i in tl.static_range(1, SPLIT_K):
+            acc += tl.load(at + i * (BLOCK_M * BLOCK_N), mask=mask, other=0.0,
+                           cache_modifier=".cg")  # fmt: skip
+    return acc, last
 
 
 @triton.jit

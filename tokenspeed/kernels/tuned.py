@@ -53,6 +53,16 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
 }
 
 
+# Parts that K is cut into, by (kernel, stored form, n, k) and never by the number of rows: a row's
+# sums are the same at every width. What is not here is not cut.
+SPLIT_K: dict[tuple[str, str, int, int], int] = {}
+
+
+def split_parts(kernel: str, form: str, n: int, k: int) -> int:
+    """Return how many parts K is cut into; only "qkv", "out" and "down" can be cut."""
+    return SPLIT_K.get((kernel, form, n, k), 1)
+
+
 def tile_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileConfig:
     """Return the tile of a kernel ("qkv", "out", "gate_up", "down" or "head").
 
