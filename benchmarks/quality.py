@@ -47,24 +47,55 @@ def quality(rows: list[Row]) -> Iterator[str]:
 
 
 def precision(rows: list[Row]) -> Iterator[str]:
-    """Yield the same lines translated in three precisions."""
+    """Yield the same lines translated in other precisions, with the shipped one's difference."""
     found = pick(rows, kind="precision")
-    kinds = ("bf16-float", "int8-float", "int8-engine")
+    kinds = (
+        ("undistilled", "bf16-float"), ("undistilled", "int8-engine"),
+        ("default", "int8-float"), ("default", "int8-engine"),
+    )  # fmt: skip
     yield (
-        "| set | direction | lines | bf16 weights, float32 products "
-        "| int8 weights, float32 products | int8 weights and activations (shipped, CPU engine) |"
+        "| set | direction | lines | earlier model: bf16, float32 products | int8, shipped engine | "
+        "| this model: int8, float32 products | int8, shipped engine | |"
     )
-    yield "|---|---|--:|--:|--:|--:|"
-    for first in pick(found, precision=kinds[0]):
+    yield "|---|---|--:|--:|--:|--:|--:|--:|--:|"
+    totals: list[tuple[float, float]] = []
+    for first in pick(found, model=kinds[0][0], precision=kinds[0][1]):
         same = {key: first[key] for key in ("set", "direction", "lines")}
-        scores = [pick(found, precision=kind, **same)[0]["bleu"] for kind in kinds]
-        cells = [*map(str, same.values()), *(f"{score:.2f}" for score in scores)]
-        yield f"| {' | '.join(cells)} |"
-    means = []
-    for kind in kinds:
-        scores = [row["bleu"] for row in pick(found, precision=kind)]
-        means.append(sum(scores) / len(scores))
-    yield f"| mean | | | {' | '.join(f'{mean:.2f}' for mean in means)} |"
+        a, b, c, d = (pick(found, model=m, precision=p, **same)[0]["bleu"] for m, p in kinds)
+        totals.append((b - a, d - c))
+        yield (
+            f"| {' | '.join(map(str, same.values()))} | {a:.2f} | {b:.2f} | {b - a:+.2f} "
+            f"| {c:.2f} | {d:.2f} | {d - c:+.2f} |"
+        )
+    means = [sum(column) / len(totals) for column in zip(*totals, strict=True)]
+    yield f"| mean | | | | | {means[0]:+.2f} | | | {means[1]:+.2f} |"
+
+
+def gains(rows: list[Row]) -> Iterator[str]:
+    """Yield what distillation and a longer training gained, where there is a goal."""
+    yield "| set | direction | lines | before | teacher | this model | |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
+    for row in pick(rows, kind="quality", variant="whole"):
+        same = {key: row[key] for key in ("set", "direction", "lines")}
+        before, teacher = (
+            pick(rows, kind="before", model=model, **same)[0]["bleu"]
+            for model in ("undistilled", "teacher")
+        )
+        yield (
+            f"| {' | '.join(map(str, same.values()))} | {before:.1f} | {teacher:.1f} "
+            f"| {row['bleu']:.1f} | {row['bleu'] - before:+.1f} |"
+        )
+
+
+def unnamed(rows: list[Row]) -> Iterator[str]:
+    """Yield what it costs not to name the source's language."""
+    yield "| set | direction | lines | language named | `auto` | |"
+    yield "|---|---|--:|--:|--:|--:|"
+    for row in pick(rows, kind="auto"):
+        same = {key: row[key] for key in ("set", "direction", "lines")}
+        named = pick(rows, kind="precision", model="default", precision="int8-engine", **same)[0]
+        cells = (*same.values(), named["bleu"], row["bleu"], f"{row['bleu'] - named['bleu']:+.2f}")
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 def prefixes(rows: list[Row]) -> Iterator[str]:
@@ -87,8 +118,12 @@ def page(result: Row) -> str:
         f"{result['machine']['cpu']}, {result['machine']['cores']} cores, {result['date']}. "
         f"sacreBLEU `{signature['bleu_signature']}`, `{signature['chrf_signature']}`.",
         "\n".join(quality(rows)),
-        "The same lines in three precisions, BLEU:",
+        "What distillation and a training twice as long gained, BLEU:",
+        "\n".join(gains(rows)),
+        "The same lines in other precisions, BLEU (the first lines of each set):",
         "\n".join(precision(rows)),
+        "Without the name of the source language, BLEU:",
+        "\n".join(unnamed(rows)),
         "Every prefix of a sentence against the translation of the whole sentence. *Ahead* is by "
         "how much of the whole's length a prefix's translation exceeds the share said so far:",
         "\n".join(prefixes(rows)),
