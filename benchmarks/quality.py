@@ -54,8 +54,8 @@ def precision(rows: list[Row]) -> Iterator[str]:
         ("default", "int8-float"), ("default", "int8-engine"),
     )  # fmt: skip
     yield (
-        "| set | direction | lines | earlier model: bf16, float32 products | int8, shipped engine | "
-        "| this model: int8, float32 products | int8, shipped engine | |"
+        "| set | direction | lines | earlier model: bf16, float32 products "
+        "| int8, shipped engine | | this model: int8, float32 products | int8, shipped engine | |"
     )
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|"
     totals: list[tuple[float, float]] = []
