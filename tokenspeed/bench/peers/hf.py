@@ -18,7 +18,6 @@ def version() -> str:
 class Peer:
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
         torch.set_num_threads(threads)
-        torch.set_grad_enabled(False)
         load: Any = transformers.LlamaForCausalLM.from_pretrained
         self.model = load(model, dtype=getattr(torch, dtype)).eval()
 
@@ -33,6 +32,7 @@ class Peer:
         self.cache.batch_select_indices(torch.tensor([0]))  # type: ignore[attr-defined]
         self._run(torch.tensor([draft]), keep=len(draft))
 
+    @torch.no_grad()
     def _run(self, tokens: torch.Tensor, keep: int = 1) -> None:
         out = self.model(tokens, past_key_values=self.cache, use_cache=True, logits_to_keep=keep)
         self.cache = out.past_key_values

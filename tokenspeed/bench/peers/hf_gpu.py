@@ -35,7 +35,6 @@ class _Batch:
 
 class Peer:
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
-        torch.set_grad_enabled(False)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         kind = getattr(torch, dtype)
         if any(model.glob("*.safetensors")):
@@ -89,6 +88,7 @@ class Peer:
         for layer in batch.cache.layers:
             layer.cumulative_length.fill_(position)
 
+    @torch.no_grad()
     def _run(self, batch: _Batch, tokens: Tensor, keep: int) -> Tensor:
         """Run tokens [streams, new] from the batch's position on; return the chosen ones."""
         at = batch.position + torch.arange(tokens.shape[1], device=self.device)
