@@ -32,6 +32,8 @@ class Peer:
             model=str(model), dtype=dtype, skip_tokenizer_init=True, max_model_len=1024,
             max_num_seqs=max(2, streams), enable_prefix_caching=False, disable_log_stats=True,
             load_format="auto" if is_stored else "dummy", kv_cache_memory_bytes=CACHE_BYTES, seed=0,
+            # It refuses to start where less than this is free, and others are loaded beside it.
+            gpu_memory_utilization=0.3,
         )  # fmt: skip
 
     def generate(self, prompts: list[list[int]], new_tokens: int) -> None:
