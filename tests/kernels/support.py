@@ -22,7 +22,7 @@ from tokenspeed.quantize import quantize_fp8, quantize_int4, quantize_int8
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FORMATS = ["bf16", "int8", "int4", "fp8"]
-CONFIG = TileConfig(block_n=32, block_k=128, warps=4, stages=3)
+CONFIG = TileConfig(block_n=32, block_k=256, warps=4, stages=3)
 LAUNCH = Launch()
 EPS = 1e-5
 

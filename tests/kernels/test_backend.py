@@ -50,7 +50,7 @@ def backend(model: Path) -> Iterator[CudaBackend]:
         if INTERPRETED:
             # numpy rounds to float32 once for each BLOCK_K, a GPU for each 16 columns.
             def same(kernel: str, form: str, *_: int) -> TileConfig:
-                return TileConfig(32, 128 if form == "int4" else 64, 4, 2)
+                return TileConfig(32, 256 if form == "int4" else 64, 4, 2)
 
             patch.setattr(cuda, "tile_config", same)
         yield CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG)

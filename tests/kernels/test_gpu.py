@@ -22,12 +22,14 @@ from tokenspeed.request import Request
 pytestmark = pytest.mark.gpu
 
 ENGINE = EngineConfig(num_slots=8, max_length=512, max_step_tokens=256)
-SHAPE = replace(SHAPES["default-38m"], num_layers=4)
+SHAPE = replace(SHAPES["default-38m"], num_layers=4)  # narrow tiles
+WIDE = replace(SHAPES["llama-3.2-1b"], num_layers=2, vocab_size=SHAPE.vocab_size)  # K in parts
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=[(s, f) for s in ("narrow", "wide") for f in FORMS])
 def backend(request: pytest.FixtureRequest) -> Iterator[CudaBackend]:
-    weights = random_weights(SHAPE, request.param, "cuda", seed=7)
+    shape, form = request.param
+    weights = random_weights(SHAPE if shape == "narrow" else WIDE, form, "cuda", seed=7)
     backend = CudaBackend(weights, ENGINE, launch_ahead=True)
     yield backend
     backend.close()
@@ -105,6 +107,30 @@ def test_dependent_launch_changes_nothing(backend: CudaBackend) -> None:
     step = rows((0, 0, prompt(50)))
     assert np.array_equal(other.step(step), backend.step(step))
     assert np.array_equal(other.logits(step), backend.logits(step))
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8"])
+def test_a_long_prompt_gives_the_same_bits_in_one_step_or_many(form: str) -> None:
+    tokens = prompt(2000)
+    config = EngineConfig(num_slots=2, max_length=2048, max_step_tokens=2048)
+    backend = CudaBackend(random_weights(WIDE, form, "cuda", seed=7), config)
+    whole = backend.step(rows((0, 0, tokens)))
+    parts = [backend.step(rows((1, at, tokens[at : at + 100]))) for at in range(0, 2000, 100)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    backend.close()
+
+
+async def test_cancelling_ends_within_a_step() -> None:
+    engine = Engine(CudaBackend.from_random(SHAPE, ENGINE, "int8"), eos_token_ids=())
+    generation = engine.submit(Request(tuple(prompt(30)), max_new_tokens=400))
+    async for _ in generation:
+        break
+    steps = engine.stats().steps
+    generation.cancel()
+    completion = await generation.result()
+    assert completion.finish_reason == "cancelled"
+    assert engine.stats().steps - steps <= 3  # the one in flight, and what ran meanwhile
+    engine.close()
 
 
 async def test_a_newer_request_supersedes_within_a_step() -> None:

@@ -1,5 +1,6 @@
 """The GPU backend beside transformers: the same greedy tokens, but for ties that are shown."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,24 @@ def model(make_model: MakeModel) -> Path:
 def test_tokens_are_those_of_transformers(model: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    theirs = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16, device_map="cuda")
-    ours = CudaBackend.from_checkpoint(open_checkpoint(model), EngineConfig(), "bf16")
     tokens = np.random.default_rng(1).integers(3, 2000, 200).tolist()
-    with torch.inference_mode():
-        logits = theirs(torch.tensor([tokens], device="cuda")).logits[0].float().cpu()
+
+    def logits(dtype: torch.dtype) -> torch.Tensor:
+        theirs = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, device_map="cuda")
+        with torch.inference_mode():
+            return theirs(torch.tensor([tokens], device="cuda")).logits[0].float().cpu()
+
+    exact, rounded = logits(torch.float32), logits(torch.bfloat16)
+    ours = CudaBackend.from_checkpoint(open_checkpoint(model), EngineConfig(), "bf16")
     chosen = torch.from_numpy(ours.step(rows((0, 0, tokens)))).long()
     ours.close()
-    best = logits.max(-1).values
-    gap = best - logits.gather(1, chosen[:, None])[:, 0]
-    # bf16 keeps 8 bits: tokens whose logits are closer than that may change places.
-    ties = [(i, float(g)) for i, g in enumerate(gap) if g > 0]
-    assert all(g <= best[i].abs() * 2**-6 for i, g in ties), f"rows that differ: {ties}"
+    gap = exact.max(-1).values - exact.gather(1, chosen[:, None])[:, 0]
+    differ = chosen != rounded.argmax(-1)
+    # Their own rounding moves logits by so much; tokens that are closer may change places.
+    noise = (rounded - exact).abs().max(-1).values
+    ties = [
+        (row, float(gap[row]), float(noise[row])) for row in torch.nonzero(differ)[:, 0].tolist()
+    ]
+    sys.stdout.write(f"rows that differ, distance to float32's best, their rounding: {ties}\n")
+    assert all(far <= 2 * by for _, far, by in ties)
+    assert len(ties) < len(tokens) / 5

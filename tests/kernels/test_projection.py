@@ -66,7 +66,7 @@ def test_a_foreign_input_is_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["bf16", "int8", "int4"])
-@pytest.mark.parametrize(("rows", "n", "k"), [(1, 100, 512), (20, 70, 768)])
+@pytest.mark.parametrize(("rows", "n", "k"), [(1, 100, 512), (20, 70, 1024)])
 def test_parts_side_by_side_or_in_turn_give_the_same_bits(
     form: str, rows: int, n: int, k: int
 ) -> None:
@@ -90,10 +90,10 @@ def test_parts_side_by_side_or_in_turn_give_the_same_bits(
 
 
 def test_parts_have_to_be_whole() -> None:
-    x, weight = random(1, 384), matrix(random(32, 384), "int4")
+    x, weight = random(1, 768), matrix(random(32, 768), "int4")
     hidden, scaled, sums = random(1, 32, dtype=torch.float32), random(1, 32), ints(0).long()
     how: dict[str, Any] = {"block_m": 16, "config": CONFIG, "launch": LAUNCH, "split_k": 2}
-    with pytest.raises(ValueError, match="384 columns cannot be cut into 2 multiples of 128"):
+    with pytest.raises(ValueError, match="768 columns cannot be cut into 2 multiples of 256"):
         projection(x, weight, random(32), ints(1), hidden, scaled, sums, **how)
     with pytest.raises(ValueError, match="scratch has 1 elements, 1 counters, expected 1536, 1"):
         projection(x, weight, random(32), ints(1), hidden, scaled, sums,

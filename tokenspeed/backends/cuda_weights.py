@@ -63,7 +63,7 @@ class Weights:
 
 
 def load_weights(
-    checkpoint: Checkpoint, form: str, device: str, dtype: torch.dtype = torch.bfloat16
+    checkpoint: Checkpoint, form: str, device: str, dtype: torch.dtype | None = None
 ) -> Weights:
     """Read a checkpoint; values already stored in `form` are taken as they are.
 
@@ -72,6 +72,7 @@ def load_weights(
         BackendUnavailable: the shape does not allow the form.
     """
     stored = stored_form(checkpoint)
+    dtype = dtype or row_dtype(form)
 
     def read(name: str) -> Parts:
         if form == stored and f"{name}_scale" in checkpoint.files:
@@ -95,7 +96,7 @@ def load_weights(
 
 
 def random_weights(
-    config: ModelConfig, form: str, device: str, dtype: torch.dtype = torch.bfloat16, seed: int = 0
+    config: ModelConfig, form: str, device: str, dtype: torch.dtype | None = None, seed: int = 0
 ) -> Weights:
     """Make a model of random numbers, for benchmarks of exact shapes.
 
@@ -106,6 +107,7 @@ def random_weights(
     """
     generator = torch.Generator("cpu" if device == "meta" else device).manual_seed(seed)
     shapes = _shapes(config)
+    dtype = dtype or row_dtype(form)
 
     def noise(name: str) -> Tensor:
         shape = shapes[name.split(".")[-2]]
@@ -120,6 +122,11 @@ def random_weights(
         return torch.ones(config.hidden_size, device=device, dtype=dtype)
 
     return _assemble(config, form, lambda n: _quantized(noise(n), form, dtype), plain, device)
+
+
+def row_dtype(form: str) -> torch.dtype:
+    """Return the dtype of activations and cache: float16 can hold int8 and int4 exactly."""
+    return torch.bfloat16 if form == "bf16" else torch.float16
 
 
 def stored_form(checkpoint: Checkpoint) -> str:

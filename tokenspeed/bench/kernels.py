@@ -16,7 +16,7 @@ from tokenspeed.bench.shapes import SHAPES
 from tokenspeed.bench.tune import KERNELS, Bench, candidates, copies, matrix_shape
 from tokenspeed.config import ModelConfig
 from tokenspeed.kernels.tile import Matrix, block_rows
-from tokenspeed.kernels.tuned import tile_config
+from tokenspeed.kernels.tuned import split_parts, tile_config
 
 
 def measure_kernels(
@@ -41,16 +41,16 @@ def measure_kernels(
         for height in heights:
             block_m = block_rows(height)
             bench = Bench(kernel, matrices, config, height)
-            tiles = [tile_config(kernel, form, n, k, block_m)]
+            tiles = [(tile_config(kernel, form, n, k, block_m), split_parts(kernel, form, n, k))]
             if tune:
-                tiles = [*tiles, *candidates(kernel, form, k, block_m)]
-            times = {tile: bench.microseconds(block_m, tile) for tile in tiles}
+                tiles = [*tiles, *candidates(kernel, form, n, k, block_m)]
+            times = {tile: bench.microseconds(block_m, *tile) for tile in tiles}
             best = min(times, key=lambda tile: times[tile])
             floor = matrices[0].nbytes / read * 1e6
             rows.append(
                 {
                     "engine": "tokenspeed", "shape": shape, "dtype": form, "kernel": kernel,
-                    "n": n, "k": k, "rows": height, "tile": astuple(best),
+                    "n": n, "k": k, "rows": height, "tile": astuple(best[0]), "parts": best[1],
                     "us": round(times[best], 2), "floor_us": round(floor, 2),
                     "bandwidth_share": round(floor / times[best], 3),
                     "cublas_bf16_us": round(cublas_us(n, k, height), 2),

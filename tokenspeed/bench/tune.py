@@ -6,11 +6,14 @@ runs over all copies, so that no weight is in the L2 when it is read.
 
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 
+from tokenspeed.backends.cuda_weights import row_dtype
 from tokenspeed.bench.gpu import event_ms
 from tokenspeed.config import ModelConfig
 from tokenspeed.kernels.compile import Job, jobs
@@ -18,10 +21,21 @@ from tokenspeed.kernels.gate_up import gate_up
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head
 from tokenspeed.kernels.projection import projection
 from tokenspeed.kernels.qkv import qkv
-from tokenspeed.kernels.tile import GROUP_SIZE, Launch, Matrix, TileConfig
-from tokenspeed.kernels.tuned import HEAD_BLOCK_N
+from tokenspeed.kernels.tile import (
+    BITS,
+    PANEL,
+    WORDS,
+    Launch,
+    Matrix,
+    SplitScratch,
+    TileConfig,
+    split_needs,
+    split_scratch,
+)
+from tokenspeed.kernels.tuned import head_block_n, split_parts
 
 KERNELS = ("qkv", "out", "gate_up", "down", "head")
+TUNING = Launch(pdl=3)  # tiles are chosen as they are used: one kernel behind another
 _COLD_BYTES = 400 << 20  # several times the L2 of any GPU so far
 
 
@@ -38,23 +52,50 @@ def matrix_shape(config: ModelConfig, kernel: str) -> tuple[int, int]:
     }[kernel]
 
 
-def candidates(kernel: str, form: str, k: int, block_m: int) -> list[TileConfig]:
-    """Return the tiles worth measuring."""
-    if form == "bf16":
-        grid = [(16, 512, 2, 3), (32, 128, 4, 5), (32, 256, 4, 3), (32, 256, 4, 4), (64, 64, 4, 6),
-                (64, 128, 4, 4), (128, 64, 4, 4), (128, 128, 8, 3)]  # fmt: skip
-    elif form == "int4":
-        grid = [(32, 256, 4, 4), (32, 512, 4, 3), (64, 128, 4, 5), (64, 256, 4, 3),
-                (64, 512, 4, 3), (128, 256, 4, 3)]  # fmt: skip
-    else:
-        grid = [(16, 512, 4, 4), (16, 512, 2, 3), (32, 256, 4, 4), (32, 256, 4, 6),
-                (64, 128, 4, 5), (64, 256, 4, 3), (128, 128, 4, 4), (128, 256, 8, 3)]  # fmt: skip
-    if k <= 2048:
-        grid += [(16, 256, 2, 3), (16, 128, 2, 4), (32, 128, 2, 4), (64, 256, 4, 2)]
+def candidates(
+    kernel: str, form: str, n: int, k: int, block_m: int
+) -> list[tuple[TileConfig, int]]:
+    """Return the tiles worth measuring, each with the parts that K is cut into.
+
+    Above 16 rows only tiles that fit what is used at 16: the same parts, the same kind of tile.
+    """
+    grid = [*_NARROW, *_WIDE[form]] if block_m == 16 else [*_NARROW_TALL, *_TALL[form]]
     if kernel == "head":
-        grid = [tile for tile in grid if tile[0] == HEAD_BLOCK_N]
-    fits = [tile for tile in grid if tile[1] <= max(k, GROUP_SIZE)]
-    return [TileConfig(*tile) for tile in dict.fromkeys(fits)]
+        grid = [tile for tile in grid if tile[0] == head_block_n(n, k)]
+    least = 256 if form == "int4" else 0
+    fits = [tile for tile in grid if least <= tile[1] <= max(triton.next_power_of_2(k), 256)]
+    unit = {"int8": 64, "int4": 256}.get(form, 16)
+    if block_m > 16:
+        parts = [split_parts(kernel, form, n, k)]
+    elif kernel in ("gate_up", "head"):
+        parts = [1]
+    else:
+        parts = [p for p in (1, 2, 4, 8) if k % (p * unit) == 0 and n * p <= 1 << 16]
+    found = [(TileConfig(*tile), p) for tile in dict.fromkeys(fits) for p in parts]
+    return [(tile, p) for tile, p in found if p == 1 or tile.block_k <= k // p]
+
+
+# block_n, block_k, warps, stages.
+_NARROW = [(16, 128, 2, 4), (16, 256, 2, 3), (16, 512, 2, 2), (16, 512, 2, 3), (32, 256, 2, 3),
+           (32, 256, 4, 3), (32, 512, 2, 2), (32, 512, 4, 2), (32, 512, 4, 3), (64, 128, 2, 4),
+           (64, 256, 2, 2), (64, 256, 2, 3)]  # fmt: skip
+_NARROW_TALL = [(32, 128, 2, 4), (32, 256, 2, 2), (32, 256, 4, 2), (64, 128, 2, 3),
+                (64, 256, 2, 2)]  # fmt: skip
+_WIDE = {
+    "bf16": [(64, 64, 4, 6), (64, 128, 4, 3), (64, 128, 4, 4), (64, 256, 4, 3), (128, 64, 4, 4),
+             (128, 128, 4, 3), (128, 128, 8, 3)],
+    "int8": [(64, 128, 4, 4), (64, 256, 4, 2), (64, 256, 4, 3), (64, 256, 4, 4), (64, 512, 4, 2),
+             (128, 128, 4, 4), (128, 256, 4, 3), (128, 256, 8, 3)],
+    "int4": [(64, 256, 4, 2), (64, 256, 4, 3), (64, 256, 4, 4), (64, 512, 4, 2), (64, 512, 4, 3),
+             (128, 256, 4, 3), (128, 256, 8, 3), (128, 512, 8, 2)],
+    "fp8": [(64, 128, 4, 4), (64, 256, 4, 3), (128, 128, 4, 4)],
+}  # fmt: skip
+_TALL = {
+    "bf16": [(64, 64, 4, 4), (64, 128, 4, 3), (128, 64, 4, 4), (128, 64, 8, 4), (128, 128, 8, 3)],
+    "int8": [(64, 128, 4, 4), (64, 256, 4, 3), (128, 128, 8, 4), (128, 128, 4, 3)],
+    "int4": [(64, 256, 4, 2), (64, 256, 4, 3), (128, 256, 8, 2), (128, 256, 8, 3)],
+    "fp8": [(64, 128, 4, 4), (128, 64, 8, 4)],
+}
 
 
 class Bench:
@@ -71,7 +112,9 @@ class Bench:
         device = matrices[0].data.device
         n, k = matrices[0].n, matrices[0].k
 
-        def noise(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+        row = row_dtype(matrices[0].format)
+
+        def noise(*shape: int, dtype: torch.dtype = row) -> Tensor:
             if device.type == "meta":
                 return torch.empty(shape, dtype=dtype, device=device)
             return torch.randn(shape, device=device).to(dtype)
@@ -91,10 +134,15 @@ class Bench:
         self.angles = noise(16, config.head_dim // 2, dtype=torch.float32)
         self.inner = noise(rows, config.intermediate_size)
         self.scratch: dict[int, HeadScratch] = {}  # by block_n
+        self.split: SplitScratch | None = None
 
-    def launch(self, matrix: Matrix, block_m: int, tile: TileConfig, launch: Launch) -> None:
-        """Launch the kernel once over one copy."""
+    def launch(
+        self, matrix: Matrix, block_m: int, tile: TileConfig, launch: Launch, parts: int = 1
+    ) -> None:
+        """Launch the kernel once over one copy, with K cut into parts."""
         how: dict[str, Any] = {"block_m": block_m, "config": tile, "launch": launch}
+        if self.kernel in ("qkv", "out", "down"):
+            how |= {"split_k": parts, "scratch": self._shared(matrix, block_m, tile, parts)}
         if self.kernel == "qkv":
             qkv(self.x, self.sums, matrix, self.angles, self.angles, self.slots, self.positions,
                 self.count, self.q, self.cache, self.cache, eps=1e-5, **how)  # fmt: skip
@@ -111,21 +159,33 @@ class Bench:
             projection(self.x, matrix, self.norm, self.count, self.hidden, self.scaled, self.sums,
                        **how)  # fmt: skip
 
-    def job(self, block_m: int, tile: TileConfig) -> Job:
+    def _shared(self, matrix: Matrix, block_m: int, tile: TileConfig, parts: int) -> SplitScratch:
+        elements, tiles = split_needs(self.rows, matrix.n, block_m, tile, parts)
+        if (
+            self.split is None
+            or len(self.split.parts) < elements
+            or len(self.split.counters) < tiles
+        ):
+            self.split = split_scratch(elements, tiles, str(self.x.device))
+        return self.split
+
+    def job(self, block_m: int, tile: TileConfig, parts: int = 1) -> Job:
         """Return what has to be compiled for a tile."""
-        launch = Launch(recorded=[], fast_unpack=True)
-        self.launch(self.matrices[0], block_m, tile, launch)
+        launch = replace(TUNING, recorded=[])
+        self.launch(self.matrices[0], block_m, tile, launch, parts)
         return jobs(launch.recorded or [])[0]
 
-    def microseconds(self, block_m: int, tile: TileConfig, repeats: int = 5) -> float:
+    def microseconds(
+        self, block_m: int, tile: TileConfig, parts: int = 1, repeats: int = 5
+    ) -> float:
         """Time one launch, cold: the median over replays of a graph over all copies."""
-        launch = Launch()
-        self.launch(self.matrices[0], block_m, tile, launch)
+        launch = TUNING
+        self.launch(self.matrices[0], block_m, tile, launch, parts)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             for matrix in self.matrices:
-                self.launch(matrix, block_m, tile, launch)
+                self.launch(matrix, block_m, tile, launch, parts)
         times = event_ms(graph.replay, repeats, warmup=1)
         return statistics.median(times) * 1e3 / len(self.matrices)
 
@@ -142,11 +202,12 @@ def copies(matrix: Matrix) -> list[Matrix]:
 
 def meta_matrix(form: str, n: int, k: int) -> Matrix:
     """Return a matrix without values, to compile for."""
-    if form == "int4":
-        data = torch.empty(-(-n // 16), k // 128, 16, 64, dtype=torch.uint8, device="meta")
-        scale = torch.empty(k // 128, n, dtype=torch.float16, device="meta")
-        return Matrix(data, scale, n, k, form)
-    kinds = {"bf16": torch.bfloat16, "int8": torch.int8, "fp8": torch.float8_e4m3fn}
+    if form in BITS:
+        units = -(-k // (WORDS * 16 // BITS[form]))
+        data = torch.empty(-(-n // PANEL), units, PANEL, WORDS, dtype=torch.int16, device="meta")
+        scale = torch.empty(-(-k // 256), n, dtype=torch.int32, device="meta")
+        return Matrix(data, scale if form == "int4" else torch.empty(n, device="meta"), n, k, form)
+    kinds = {"bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
     data = torch.empty(n, k, dtype=kinds[form], device="meta")
     return Matrix(data, torch.empty(1 if form == "bf16" else n, device="meta"), n, k, form)
 
@@ -157,5 +218,5 @@ def tuning_jobs(config: ModelConfig, form: str, block_ms: tuple[int, ...]) -> It
         n, k = matrix_shape(config, kernel)
         for block_m in block_ms:
             bench = Bench(kernel, [meta_matrix(form, n, k)], config, block_m)
-            for tile in candidates(kernel, form, k, block_m):
-                yield bench.job(block_m, tile)
+            for tile, parts in candidates(kernel, form, n, k, block_m):
+                yield bench.job(block_m, tile, parts)

@@ -16,6 +16,7 @@ from tokenspeed.kernels.tile import Launch, dot, narrow, wait_for_inputs
 
 SPLIT = 128  # positions that one program of a short step reads
 BLOCK = 32  # positions of one inner step; with 64 the values of a head of 128 spill registers
+STAGES = 3  # blocks of a short step that are on their way at once
 TILE_TOKENS = 16  # tokens of one slot that a program of a long step takes
 
 
@@ -87,12 +88,13 @@ def attention_kernel(
     KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
     MAX_LENGTH: tl.constexpr, NUM_SPLITS: tl.constexpr, TOKENS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, SPLIT: tl.constexpr, BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
+    ONE_TILE: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     wait_for_inputs(PDL)
     tile, kv_head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    if tile >= tl.load(num_tiles_ptr):
-        return
+    if not ONE_TILE:
+        if tile >= tl.load(num_tiles_ptr):
+            return
     if TOKENS == 1:
         first_row, count = tile, 1
     else:
@@ -217,5 +219,6 @@ def attention(
         KV_HEADS=kv_heads, GROUP=group, HEAD_DIM=head_dim, MAX_LENGTH=max_length,
         NUM_SPLITS=scratch.num_splits, TOKENS=tile_tokens, BLOCK_M=block_m,
         BLOCK_D=max(16, triton.next_power_of_2(head_dim)), SPLIT=SPLIT, BLOCK=BLOCK,
-        PDL=launch.pdl, num_warps=4 if tile_tokens == 1 else 8, num_stages=2,
+        ONE_TILE=max_tiles == 1, PDL=launch.pdl, num_warps=4 if tile_tokens == 1 else 8,
+        num_stages=STAGES if tile_tokens == 1 else 2,
     )  # fmt: skip

@@ -40,21 +40,23 @@ def gate_up_kernel(
     x_ptr, sum_ptr, w_ptr, scale_ptr, num_rows_ptr, out_ptr,
     N: tl.constexpr, K: tl.constexpr, EPS: tl.constexpr, FORMAT: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr,
-    FAST: tl.constexpr, PDL: tl.constexpr, PREFETCH: tl.constexpr,
+    FAST: tl.constexpr, ONE_ROW: tl.constexpr, PDL: tl.constexpr, PREFETCH: tl.constexpr,
 ):  # fmt: skip
     col_start = tl.program_id(1) * BLOCK_N
     if PREFETCH:
         prefetch_weight(w_ptr, col_start, N, K, FORMAT, BLOCK_N, PREFETCH)
     wait_for_inputs(PDL)
-    num_rows = tl.load(num_rows_ptr)
+    num_rows = 1 if ONE_ROW else tl.load(num_rows_ptr)
     if tl.program_id(0) * BLOCK_M >= num_rows:
         return
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_mask = rows < num_rows
+    # Asked for before the weights, so that nothing is waited for after them.
+    inverse = inverse_rms(sum_ptr, rows, row_mask, K, EPS)
     acc = multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
                    BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
     main_loop_done(PDL)
-    acc = acc * inverse_rms(sum_ptr, rows, row_mask, K, EPS)[:, None]
+    acc = acc * inverse[:, None]
     gate, up = tl.split(tl.reshape(acc, (BLOCK_M, BLOCK_N // 2, 2)))
     out = gate / (1.0 + tl.exp(-gate)) * up
     cols = col_start // 2 + tl.arange(0, BLOCK_N // 2)
@@ -86,6 +88,6 @@ def gate_up(
         x, square_sum, weight.data, weight.scale, num_rows, out,
         N=weight.n, K=weight.k, EPS=eps, FORMAT=weight.format, BLOCK_M=block_m,
         BLOCK_N=config.block_n, BLOCK_K=config.block_k, STAGES=config.stages,
-        FAST=launch.fast_unpack, PDL=launch.pdl, PREFETCH=launch.prefetch_bytes,
-        num_warps=config.warps,
+        FAST=launch.fast_unpack, ONE_ROW=len(x) == 1, PDL=launch.pdl,
+        PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
     )  # fmt: skip

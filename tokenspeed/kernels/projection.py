@@ -42,17 +42,23 @@ def projection_kernel(
     N: tl.constexpr, K: tl.constexpr, SPLIT_K: tl.constexpr, IS_SHARED: tl.constexpr,
     FORMAT: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr, FAST: tl.constexpr,
-    PDL: tl.constexpr, PREFETCH: tl.constexpr,
+    ONE_ROW: tl.constexpr, PDL: tl.constexpr, PREFETCH: tl.constexpr,
 ):  # fmt: skip
     col_start = tl.program_id(1) * BLOCK_N
     if PREFETCH:
         prefetch_weight(w_ptr, col_start, N, K, FORMAT, BLOCK_N, PREFETCH)
     wait_for_inputs(PDL)
-    num_rows = tl.load(num_rows_ptr)
+    num_rows = 1 if ONE_ROW else tl.load(num_rows_ptr)
     if tl.program_id(0) * BLOCK_M >= num_rows:
         return
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_mask = rows < num_rows
+    cols = col_start + tl.arange(0, BLOCK_N)
+    mask = row_mask[:, None] & (cols < N)[None, :]
+    at = rows[:, None].to(tl.int64) * N + cols[None, :]
+    # Asked for before the weights, so that nothing is waited for after them.
+    hidden = tl.load(hidden_ptr + at, mask=mask, other=0.0)
+    norm = tl.load(norm_ptr + cols, mask=cols < N, other=0.0).to(tl.float32)
     if IS_SHARED:
         part = tl.program_id(2)
         acc = multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start,
@@ -68,11 +74,7 @@ def projection_kernel(
         acc = multiply_split(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, SPLIT_K,
                              FORMAT, BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
         main_loop_done(PDL)
-    cols = col_start + tl.arange(0, BLOCK_N)
-    mask = row_mask[:, None] & (cols < N)[None, :]
-    at = rows[:, None].to(tl.int64) * N + cols[None, :]
-    hidden = tl.load(hidden_ptr + at, mask=mask, other=0.0) + acc
-    norm = tl.load(norm_ptr + cols, mask=cols < N, other=0.0).to(tl.float32)
+    hidden += acc
     tl.store(hidden_ptr + at, hidden, mask=mask)
     scaled = narrow(hidden * norm[None, :], scaled_ptr.dtype.element_ty)
     tl.store(scaled_ptr + at, scaled, mask=mask)
@@ -112,6 +114,6 @@ def projection(
         square_sum if parts is None else parts, num_rows if counters is None else counters,
         N=weight.n, K=weight.k, SPLIT_K=split_k, IS_SHARED=parts is not None,
         FORMAT=weight.format, BLOCK_M=block_m, BLOCK_N=config.block_n,
-        BLOCK_K=config.block_k, STAGES=config.stages, FAST=launch.fast_unpack, PDL=launch.pdl,
-        PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
+        BLOCK_K=config.block_k, STAGES=config.stages, FAST=launch.fast_unpack, ONE_ROW=len(x) == 1,
+        PDL=launch.pdl, PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
     )  # fmt: skip

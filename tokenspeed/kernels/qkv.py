@@ -59,7 +59,7 @@ def qkv_kernel(
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr,
     MAX_LENGTH: tl.constexpr, EPS: tl.constexpr, FORMAT: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr, FAST: tl.constexpr,
-    PDL: tl.constexpr, PREFETCH: tl.constexpr,
+    ONE_ROW: tl.constexpr, PDL: tl.constexpr, PREFETCH: tl.constexpr,
 ):  # fmt: skip
     N: tl.constexpr = (HEADS + 2 * KV_HEADS) * HEAD_DIM
     HALF: tl.constexpr = HEAD_DIM // 2
@@ -67,11 +67,21 @@ def qkv_kernel(
     if PREFETCH:
         prefetch_weight(w_ptr, col_start, N, K, FORMAT, BLOCK_N, PREFETCH)
     wait_for_inputs(PDL)
-    num_rows = tl.load(num_rows_ptr)
+    num_rows = 1 if ONE_ROW else tl.load(num_rows_ptr)
     if tl.program_id(0) * BLOCK_M >= num_rows:
         return
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_mask = rows < num_rows
+    # Asked for before the weights, so that nothing is waited for after them.
+    inverse = inverse_rms(sum_ptr, rows, row_mask, K, EPS)
+    pair = col_start // 2 + tl.arange(0, BLOCK_N // 2)
+    head, at = pair // HALF, pair % HALF
+    rotates = row_mask[:, None] & (head < HEADS + KV_HEADS)[None, :]
+    slots = tl.load(slots_ptr + rows, mask=row_mask, other=0).to(tl.int64)
+    positions = tl.load(positions_ptr + rows, mask=row_mask, other=0)
+    angle = positions[:, None] * HALF + at[None, :]
+    cos = tl.load(cos_ptr + angle, mask=rotates, other=1.0)
+    sin = tl.load(sin_ptr + angle, mask=rotates, other=0.0)
     if IS_SHARED:
         part = tl.program_id(2)
         acc = multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start,
@@ -87,17 +97,8 @@ def qkv_kernel(
         acc = multiply_split(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, SPLIT_K,
                              FORMAT, BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
         main_loop_done(PDL)
-    acc = acc * inverse_rms(sum_ptr, rows, row_mask, K, EPS)[:, None]
+    acc = acc * inverse[:, None]
     first, second = tl.split(tl.reshape(acc, (BLOCK_M, BLOCK_N // 2, 2)))
-
-    pair = col_start // 2 + tl.arange(0, BLOCK_N // 2)
-    head, at = pair // HALF, pair % HALF
-    rotates = row_mask[:, None] & (head < HEADS + KV_HEADS)[None, :]
-    slots = tl.load(slots_ptr + rows, mask=row_mask, other=0).to(tl.int64)
-    positions = tl.load(positions_ptr + rows, mask=row_mask, other=0)
-    angle = positions[:, None] * HALF + at[None, :]
-    cos = tl.load(cos_ptr + angle, mask=rotates, other=1.0)
-    sin = tl.load(sin_ptr + angle, mask=rotates, other=0.0)
     turned = narrow(first * cos - second * sin, q_ptr.dtype.element_ty)
     turned_second = narrow(second * cos + first * sin, q_ptr.dtype.element_ty)
 
@@ -153,6 +154,6 @@ def qkv(
         K=weight.k, SPLIT_K=split_k, IS_SHARED=parts is not None,
         HEADS=heads, KV_HEADS=kv_heads, HEAD_DIM=head_dim, MAX_LENGTH=max_length,
         EPS=eps, FORMAT=weight.format, BLOCK_M=block_m, BLOCK_N=config.block_n,
-        BLOCK_K=config.block_k, STAGES=config.stages, FAST=launch.fast_unpack, PDL=launch.pdl,
-        PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
+        BLOCK_K=config.block_k, STAGES=config.stages, FAST=launch.fast_unpack, ONE_ROW=len(x) == 1,
+        PDL=launch.pdl, PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
     )  # fmt: skip

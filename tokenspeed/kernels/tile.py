@@ -1,7 +1,10 @@
 """The weight-times-rows tile that all matrix kernels share, and the stored forms of a weight.
 
-A row's dot products run over K in ascending order in one accumulator, by the same tensor-core
-instruction whatever the tile's width, so a row's result does not depend on the number of rows. A
+The weight is the left operand of the tensor core and the rows are the right one: 64 rows of a
+weight fill an instruction whatever the width of the step, and quantised weights go from shared
+memory through registers straight into it. A row's dot products run over K in ascending order in
+one accumulator, by the same kind of instruction at every width, so a row's result does not depend
+on the number of rows. A
 matrix may be cut along K into fixed parts: each has its accumulator, and they are added in order,
 by one program or, in short steps, by the last of several. No sum that could depend on a tile's
 layout is ever taken in floating point.
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -26,10 +30,11 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 # Constants of the kernels have to be constexpr.
 _INTERPRETED = tl.constexpr(INTERPRETED)
 _SUM_UNIT = tl.constexpr(SUM_UNIT)
-_HALF_GROUP = tl.constexpr(GROUP_SIZE // 2)
-_GROUP = tl.constexpr(GROUP_SIZE)
-_ROWS_PER_PANEL = 16  # rows whose int4 groups lie side by side: 1 KiB read in one piece
-_PANEL = tl.constexpr(_ROWS_PER_PANEL)
+PANEL = 16  # rows of a quantised weight whose units lie side by side: 1 KiB in one piece
+WORDS = 32  # of a unit: words of 16 bits that hold neighbouring columns of a row
+BITS = {"int8": 8, "int4": 4}  # of a field of a word
+_PANEL = tl.constexpr(PANEL)
+_WORDS = tl.constexpr(WORDS)
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,12 @@ class Matrix:
     """A weight [n, k] in its stored form.
 
     Attributes:
-        data: bf16 (or float32) [n, k]; int8 or float8 [n, k]; int4 as uint8
-            [n / 16, k / 128, 16, 64], where byte j of a group holds columns j (low nibble) and
-            j + 64, each plus 8.
-        scale: [n] float32; int4: [k / 128, n] float16; unused (one element) for floats.
+        data: bf16 (or float32) or float8 [n, k]; int8 and int4 as int16 words
+            [n / 16, k / unit, 16, 32], rounded up, in units of 64 columns (int8) or 128 (int4):
+            field i of word j holds column j + 32 * i, plus 128 or 8. So two neighbouring words
+            unpack to the pairs of columns that a thread of the tensor core needs.
+        scale: [n] float32; int4: [k / 256, n] int32, rounded up, the float16 scales of two groups
+            of 128; unused (one element) for floats.
     """
 
     data: Tensor
@@ -57,12 +64,18 @@ class Matrix:
         """Return the weight as the kernels see it: [n, k] float32."""
         if self.format == "bf16":
             return self.data.float()
-        if self.format != "int4":
+        if self.format == "fp8":
             return self.data.float() * self.scale[:, None]
-        low, high = (self.data & 15).short() - 8, (self.data >> 4).short() - 8
-        q = torch.cat((low, high), dim=-1)  # [n / 16, k / 128, 16, 128]
-        q = q.transpose(1, 2).reshape(-1, self.k // GROUP_SIZE, GROUP_SIZE)[: self.n]
-        return (q.float() * self.scale.float().t()[:, :, None]).reshape(self.n, self.k)
+        bits = BITS[self.format]
+        shifts = torch.arange(0, 16, bits, device=self.data.device, dtype=torch.int16)
+        fields = self.data[..., None, :] >> shifts[:, None] & 2**bits - 1
+        # [n / 16, k / unit, 16, fields, 32]
+        q = (fields - 2 ** (bits - 1)).transpose(1, 2).reshape(len(self.data) * PANEL, -1)
+        q = q[: self.n, : self.k].float()
+        if bits == 8:
+            return q * self.scale[:, None]
+        scale = self.scale.t().contiguous().view(torch.float16)[:, : self.k // GROUP_SIZE]
+        return (q.view(self.n, -1, GROUP_SIZE) * scale.float()[..., None]).view(self.n, self.k)
 
 
 def pack_float(weight: Tensor, dtype: torch.dtype = torch.bfloat16) -> Matrix:
@@ -75,12 +88,14 @@ def pack_float(weight: Tensor, dtype: torch.dtype = torch.bfloat16) -> Matrix:
 def pack_channels(q: Tensor, scale: Tensor) -> Matrix:
     """Store int8 or float8 q [n, k] with one scale for each row, [n, 1]."""
     n, k = q.shape
-    form = "int8" if q.dtype == torch.int8 else "fp8"
-    return Matrix(q.contiguous(), scale.float().reshape(n).contiguous(), n, k, form)
+    scale = scale.float().reshape(n).contiguous()
+    if q.dtype == torch.int8:
+        return Matrix(pack_words(q, BITS["int8"]), scale, n, k, "int8")
+    return Matrix(q.contiguous(), scale, n, k, "fp8")
 
 
 def pack_int4(q: Tensor, scale: Tensor) -> Matrix:
-    """Shuffle int4 values so that a kernel unpacks them by shift and mask.
+    """Store int4 values in groups.
 
     Args:
         q: [n, k] int8 in -8..7.
@@ -91,14 +106,20 @@ def pack_int4(q: Tensor, scale: Tensor) -> Matrix:
     n, k = q.shape
     if k % GROUP_SIZE:
         raise ValueError(f"int4 needs input columns in groups of {GROUP_SIZE}, got {k}")
-    panels = -(-n // _ROWS_PER_PANEL)
-    padded = q.new_zeros(panels * _ROWS_PER_PANEL, k)
-    padded[:n] = q
-    groups = padded.view(panels, _ROWS_PER_PANEL, k // GROUP_SIZE, GROUP_SIZE).transpose(1, 2)
-    nibbles = (groups + 8).to(torch.uint8)  # [panels, k / 128, 16, 128]
-    half = GROUP_SIZE // 2
-    data = nibbles[..., :half] | (nibbles[..., half:] << 4)
-    return Matrix(data.contiguous(), scale.half().t().contiguous(), n, k, "int4")
+    # Two groups to a word: loads of two bytes cannot be asked for ahead.
+    pairs = F.pad(scale.half(), (0, k // GROUP_SIZE % 2)).contiguous().view(torch.int32)
+    return Matrix(pack_words(q, BITS["int4"]), pairs.t().contiguous(), n, k, "int4")
+
+
+def pack_words(q: Tensor, bits: int) -> Tensor:
+    """Put signed fields, q [n, k] int8, into words as `Matrix` describes."""
+    fields = 16 // bits
+    q = F.pad(q, (0, -q.shape[1] % (fields * WORDS), 0, -q.shape[0] % PANEL))
+    q = q.view(len(q) // PANEL, PANEL, -1, fields, WORDS).transpose(1, 2)
+    words = torch.zeros_like(q[..., 0, :], dtype=torch.int16)
+    for i in range(fields):
+        words |= (q[..., i, :].short() + 2 ** (bits - 1)) << (bits * i)
+    return words.contiguous()
 
 
 @dataclass(frozen=True)
@@ -143,7 +164,7 @@ class Launch:
             start 1 as soon as it runs, 2 when its own inputs are there, 3 after its main loop.
         prefetch_bytes: with pdl, so many first bytes of each weight row are asked for before
             waiting for the kernel before; a multiple of 128, 0 is none.
-        fast_unpack: unpack int4 by PTX (NVIDIA alone).
+        fast_unpack: unpack int8 and int4 by PTX (NVIDIA alone).
         recorded: if given, launches are noted here and not made: to compile them beforehand.
     """
 
@@ -179,7 +200,8 @@ def check_split(weight: Matrix, split_k: int) -> None:
     Raises:
         ValueError: says what the parts have to be multiples of.
     """
-    unit = GROUP_SIZE if weight.format == "int4" else 16  # of one tensor-core instruction
+    # Of one tensor-core instruction, of a row's words, or of groups whose scales share a word.
+    unit = {"int8": 64, "int4": 2 * GROUP_SIZE}.get(weight.format, 16)
     if split_k > 1 and weight.k % (split_k * unit):
         raise ValueError(f"{weight.k} columns cannot be cut into {split_k} multiples of {unit}")
 
@@ -243,37 +265,9 @@ def main_loop_done(PDL: tl.constexpr):
 
 
 @triton.jit
-def widen(w, dtype: tl.constexpr, FAST: tl.constexpr):
-    """Turn int8 or float8 into the dtype of the rows, exactly.
-
-    Fast: 0x4300 + 7 low bits is 128 + those, 0x4300 + the sign bit is 128 or 256; their difference
-    is the value. The GPU's own conversion of integers, 16 a cycle, is slower than its memory.
-    """
-    if _INTERPRETED:
-        return w.to(tl.float32)
-    if FAST and w.dtype == tl.int8 and dtype == tl.bfloat16:
-        return tl.inline_asm_elementwise(
-            """
-            {
-            .reg .b32 a, b, c, d, one;
-            mov.b32 one, 0x3F803F80;
-            prmt.b32 a, $2, 0, 0x4140;
-            prmt.b32 b, $2, 0, 0x4342;
-            lop3.b32 c, a, 0x00800080, 0xC300C300, 0xEA;
-            lop3.b32 d, b, 0x00800080, 0xC300C300, 0xEA;
-            lop3.b32 a, a, 0x007F007F, 0x43004300, 0xEA;
-            lop3.b32 b, b, 0x007F007F, 0x43004300, 0xEA;
-            fma.rn.bf16x2 $0, a, one, c;
-            fma.rn.bf16x2 $1, b, one, d;
-            }
-            """,
-            "=r,=r,r",
-            [w],
-            dtype=tl.bfloat16,
-            is_pure=True,
-            pack=4,
-        )
-    return w.to(dtype)
+def widen(w, dtype: tl.constexpr):
+    """Turn float8 into the dtype of the rows, exactly."""
+    return w.to(tl.float32) if _INTERPRETED else w.to(dtype)
 
 
 @triton.jit
@@ -294,6 +288,9 @@ def narrow(x, dtype: tl.constexpr):
     if _INTERPRETED and dtype == tl.bfloat16:
         bits = x.to(tl.int32, bitcast=True)
         x = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
+    if dtype == tl.float16:
+        # What is too large for it becomes the largest; NaN stays NaN.
+        x = tl.clamp(x, -65504.0, 65504.0, propagate_nan=tl.PropagateNan.ALL)
     return x.to(dtype)
 
 
@@ -304,18 +301,19 @@ def prefetch_weight(w_ptr, col_start, N: tl.constexpr, K: tl.constexpr, FORMAT: 
     LINES: tl.constexpr = BYTES // 128
     row = tl.arange(0, BLOCK_N)[:, None]
     line = tl.arange(0, LINES)[None, :]
-    # Elements of a line of 128 bytes; rows of an int4 panel are interleaved, so that its head
-    # holds the first bytes of all of them.
-    PER_LINE: tl.constexpr = 64 if FORMAT == "bf16" else 128
-    PANEL_BYTES: tl.constexpr = K // _GROUP * _PANEL * _HALF_GROUP
-    if FORMAT == "int4":
-        at = (col_start + row) // _PANEL * PANEL_BYTES + ((row % _PANEL) * LINES + line) * PER_LINE
+    if FORMAT == "int8" or FORMAT == "int4":
+        # Rows of a panel are interleaved, so that its head holds the first bytes of all of them.
+        UNIT: tl.constexpr = 64 if FORMAT == "int8" else 128
+        PANEL_WORDS: tl.constexpr = (K + UNIT - 1) // UNIT * _PANEL * _WORDS
+        at = ((col_start + row) // _PANEL).to(tl.int64) * PANEL_WORDS
+        at += ((row % _PANEL) * LINES + line) * 64
     else:
+        PER_LINE: tl.constexpr = 64 if FORMAT == "bf16" else 128
         at = (col_start + row).to(tl.int64) * K + line * PER_LINE
     tl.inline_asm_elementwise(
         "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
         "=r,l",
-        [w_ptr + at + tl.zeros((BLOCK_N, LINES), tl.int32)],
+        [w_ptr + at],
         dtype=tl.int32,
         is_pure=False,
         pack=1,
@@ -323,42 +321,91 @@ def prefetch_weight(w_ptr, col_start, N: tl.constexpr, K: tl.constexpr, FORMAT: 
 
 
 @triton.jit
-def unpack_int4(packed, FAST: tl.constexpr):
-    """Turn bytes into the bf16 values of their low and their high nibbles, -8..7.
+def unpack_int8(words, dtype: tl.constexpr, BLOCK_N: tl.constexpr, UNITS: tl.constexpr,
+                FAST: tl.constexpr):  # fmt: skip
+    """Turn words [BLOCK_N, UNITS * 32] into weights [BLOCK_N, UNITS * 64], exactly.
 
-    Fast: 0x43nn is 128 + nn in bf16, so an `and` and a subtraction make a pair of values.
+    Fast: 0x64nn is 1024 + nn in float16, so one instruction puts two bytes in place and another
+    subtracts. (bf16 has a bit too few for that, and its way would take the GPU longer than its
+    memory does.)
     """
-    if FAST:
+    if FAST and dtype == tl.float16:
         low, high = tl.inline_asm_elementwise(
             """
             {
-            .reg .b32 a, b, c, d, one, minus;
-            mov.b32 one, 0x3F803F80;
-            mov.b32 minus, 0xC308C308;
-            prmt.b32 a, $4, 0, 0x4140;
-            prmt.b32 b, $4, 0, 0x4342;
-            shr.u32 c, a, 4;
-            shr.u32 d, b, 4;
-            lop3.b32 a, a, 0x000F000F, 0x43004300, 0xEA;
-            lop3.b32 b, b, 0x000F000F, 0x43004300, 0xEA;
-            lop3.b32 c, c, 0x000F000F, 0x43004300, 0xEA;
-            lop3.b32 d, d, 0x000F000F, 0x43004300, 0xEA;
-            fma.rn.bf16x2 $0, a, one, minus;
-            fma.rn.bf16x2 $1, b, one, minus;
-            fma.rn.bf16x2 $2, c, one, minus;
-            fma.rn.bf16x2 $3, d, one, minus;
+            .reg .b32 a, b, hundreds, offset;
+            mov.b32 hundreds, 0x64646464;
+            mov.b32 offset, 0x64806480;
+            prmt.b32 a, $2, hundreds, 0x4240;
+            prmt.b32 b, $2, hundreds, 0x4341;
+            sub.rn.f16x2 $0, a, offset;
+            sub.rn.f16x2 $1, b, offset;
             }
             """,
-            "=r,=r,=r,=r,r",
-            [packed],
-            dtype=(tl.bfloat16, tl.bfloat16),
+            "=r,=r,r",
+            [words],
+            dtype=(tl.float16, tl.float16),
             is_pure=True,
-            pack=4,
+            pack=2,
         )
     else:
-        low = ((packed & 15).to(tl.float32) - 8.0).to(tl.bfloat16)
-        high = ((packed >> 4).to(tl.float32) - 8.0).to(tl.bfloat16)
-    return low, high
+        wide = tl.float32 if _INTERPRETED else dtype
+        low = ((words & 255).to(tl.float32) - 128.0).to(wide)
+        high = (((words >> 8) & 255).to(tl.float32) - 128.0).to(wide)
+    q = tl.reshape(tl.join(low, high), (BLOCK_N, UNITS, _WORDS, 2))
+    return tl.reshape(tl.permute(q, (0, 1, 3, 2)), (BLOCK_N, UNITS * 2 * _WORDS))
+
+
+@triton.jit
+def unpack_int4(words, scales, dtype: tl.constexpr, BLOCK_N: tl.constexpr, UNITS: tl.constexpr,
+                FAST: tl.constexpr):  # fmt: skip
+    """Turn words [BLOCK_N, UNITS * 32] into weights [BLOCK_N, UNITS * 128], rounded to dtype.
+
+    scales [BLOCK_N, UNITS / 2] holds those of two units each. Fast: the bytes 0x64, 0x0n and
+    0x64, 0xn0 are 1024 + n and 1024 + 16 * n in float16.
+    """
+    scale = tl.reshape(tl.join(scales, scales >> 16), (BLOCK_N, UNITS, 1)).to(tl.int16)
+    scale = tl.broadcast_to(scale.to(tl.float16, bitcast=True), (BLOCK_N, UNITS, _WORDS))
+    scale = tl.reshape(scale, (BLOCK_N, UNITS * _WORDS))
+    if FAST and dtype == tl.float16:
+        q0, q1, q2, q3 = tl.inline_asm_elementwise(
+            """
+            {
+            .reg .b32 a, b, c, d, h, offset, sixteenth, small;
+            mov.b32 offset, 0x64086408;
+            mov.b32 sixteenth, 0x2C002C00;
+            mov.b32 small, 0xD480D480;
+            shr.u32 h, $4, 8;
+            lop3.b32 a, $4, 0x000F000F, 0x64006400, 0xEA;
+            lop3.b32 b, $4, 0x00F000F0, 0x64006400, 0xEA;
+            lop3.b32 c, h, 0x000F000F, 0x64006400, 0xEA;
+            lop3.b32 d, h, 0x00F000F0, 0x64006400, 0xEA;
+            sub.rn.f16x2 a, a, offset;
+            fma.rn.f16x2 b, b, sixteenth, small;
+            sub.rn.f16x2 c, c, offset;
+            fma.rn.f16x2 d, d, sixteenth, small;
+            mul.rn.f16x2 $0, a, $5;
+            mul.rn.f16x2 $1, b, $5;
+            mul.rn.f16x2 $2, c, $5;
+            mul.rn.f16x2 $3, d, $5;
+            }
+            """,
+            "=&r,=&r,=&r,=r,r,r",
+            [words, scale],
+            dtype=(tl.float16, tl.float16, tl.float16, tl.float16),
+            is_pure=True,
+            pack=2,
+        )
+    else:
+        wide = tl.float32 if _INTERPRETED else dtype
+        by = scale.to(tl.float32)
+        q0 = (((words & 15).to(tl.float32) - 8.0) * by).to(wide)
+        q1 = ((((words >> 4) & 15).to(tl.float32) - 8.0) * by).to(wide)
+        q2 = ((((words >> 8) & 15).to(tl.float32) - 8.0) * by).to(wide)
+        q3 = ((((words >> 12) & 15).to(tl.float32) - 8.0) * by).to(wide)
+    q = tl.join(tl.join(q0, q2), tl.join(q1, q3))
+    q = tl.permute(tl.reshape(q, (BLOCK_N, UNITS, _WORDS, 2, 2)), (0, 1, 3, 4, 2))
+    return tl.reshape(q, (BLOCK_N, UNITS * 4 * _WORDS))
 
 
 @triton.jit
@@ -379,52 +426,64 @@ def multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, begin, N: 
                   BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
                   STAGES: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
     """`multiply` over the inputs begin .. begin + PART_K - 1 alone."""
-    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    # The weight is the left operand: its rows fill the tensor core's 64, whatever the step's width.
+    acc = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
     cols = col_start + tl.arange(0, BLOCK_N)
     col_mask = cols < N
     x_rows = x_ptr + rows[:, None].to(tl.int64) * K
-    if FORMAT == "int4":
-        half = tl.arange(0, _HALF_GROUP)
-        w_rows = w_ptr + (cols // _PANEL).to(tl.int64)[:, None] * (K * _PANEL // 2)
-        w_rows += (cols % _PANEL)[:, None] * _HALF_GROUP + half[None, :]
-        x_low = x_rows + half[None, :]
+    EXACT: tl.constexpr = PART_K % BLOCK_K == 0  # else BLOCK_K may reach past the part
+    if FORMAT == "int8" or FORMAT == "int4":
+        UNIT: tl.constexpr = 64 if FORMAT == "int8" else 128
+        UNITS: tl.constexpr = BLOCK_K // UNIT
+        word = tl.arange(0, UNITS * _WORDS)
+        PANEL_WORDS: tl.constexpr = (K + UNIT - 1) // UNIT * _PANEL * _WORDS
+        w_rows = w_ptr + (cols // _PANEL).to(tl.int64)[:, None] * PANEL_WORDS
+        w_rows += (cols % _PANEL)[:, None] * _WORDS
+        w_rows += (word // _WORDS * (_PANEL * _WORDS) + word % _WORDS)[None, :]
+        k = tl.arange(0, BLOCK_K)
+        x_ptrs = x_rows + k[None, :]
         for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=STAGES):
-            for at in tl.static_range(0, BLOCK_K, _GROUP):
-                group = start + at
-                # BLOCK_K may reach past the part by whole groups.
-                x_mask = row_mask[:, None] & (group + half < begin + PART_K)[None, :]
-                a_low = tl.load(x_low + group, mask=x_mask, other=0.0)
-                a_high = tl.load(x_low + group + _HALF_GROUP, mask=x_mask, other=0.0)
-                # A group of a panel holds _PANEL * _HALF_GROUP bytes for _GROUP columns.
-                w_mask = col_mask[:, None] & (group + half < begin + PART_K)[None, :]
-                packed = tl.load(w_rows + group * (_PANEL // 2), mask=w_mask, other=0)
-                number = tl.minimum(group, K - _GROUP) // _GROUP
-                scale = tl.load(scale_ptr + number * N + cols, mask=col_mask, other=0.0)
-                low, high = unpack_int4(packed, FAST)
-                part = dot(a_low, low.T, tl.zeros((BLOCK_M, BLOCK_N), tl.float32))
-                part = dot(a_high, high.T, part)
-                acc = tl.fma(part, tl.broadcast_to(scale.to(tl.float32)[None, :], part.shape), acc)
+            x_mask = row_mask[:, None]
+            w_mask = col_mask[:, None]
+            if not EXACT:
+                left = begin + PART_K - start
+                x_mask = x_mask & (k < left)[None, :]
+                w_mask = w_mask & (word // _WORDS * UNIT < left)[None, :]
+            a = tl.load(x_ptrs + start, mask=x_mask, other=0.0)
+            w_ptrs = w_rows + start // UNIT * (_PANEL * _WORDS)
+            if EXACT and N % BLOCK_N == 0:
+                words = tl.load(w_ptrs)
+            else:
+                words = tl.load(w_ptrs, mask=w_mask, other=0)
+            if FORMAT == "int8":
+                w = unpack_int8(words, a.dtype, BLOCK_N, UNITS, FAST)
+            else:
+                pair = start // (2 * UNIT) + tl.arange(0, UNITS // 2)
+                pair_mask = col_mask[:, None] & (pair * (2 * UNIT) < K)[None, :]
+                scales = tl.load(scale_ptr + pair[None, :] * N + cols[:, None], mask=pair_mask,
+                                 other=0)  # fmt: skip
+                w = unpack_int4(words, scales, a.dtype, BLOCK_N, UNITS, FAST)
+            acc = dot(w, a.T, acc)
     else:
         k = tl.arange(0, BLOCK_K)
         x_ptrs = x_rows + k[None, :]
         w_ptrs = w_ptr + cols.to(tl.int64)[:, None] * K + k[None, :]
         for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=STAGES):
-            if PART_K % BLOCK_K == 0:
-                x_mask = row_mask[:, None]
-                w_mask = col_mask[:, None]
-            else:
-                x_mask = row_mask[:, None] & (start + k < begin + PART_K)[None, :]
-                w_mask = col_mask[:, None] & (start + k < begin + PART_K)[None, :]
+            x_mask = row_mask[:, None]
+            w_mask = col_mask[:, None]
+            if not EXACT:
+                x_mask = x_mask & (start + k < begin + PART_K)[None, :]
+                w_mask = w_mask & (start + k < begin + PART_K)[None, :]
             a = tl.load(x_ptrs + start, mask=x_mask, other=0.0)
-            if N % BLOCK_N == 0 and PART_K % BLOCK_K == 0:
+            if EXACT and N % BLOCK_N == 0:
                 w = tl.load(w_ptrs + start)
             else:
                 w = tl.load(w_ptrs + start, mask=w_mask, other=0.0)
-            acc = dot(a, widen(w, a.dtype, FAST).T, acc)
-        if FORMAT != "bf16":
-            scale = tl.load(scale_ptr + cols, mask=col_mask, other=0.0)
-            acc = acc * scale[None, :]
-    return acc
+            acc = dot(widen(w, a.dtype), a.T, acc)
+    if FORMAT == "int8" or FORMAT == "fp8":
+        scale = tl.load(scale_ptr + cols, mask=col_mask, other=0.0)
+        acc = acc * scale[:, None]
+    return acc.T
 
 
 @triton.jit

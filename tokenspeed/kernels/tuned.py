@@ -9,58 +9,109 @@ import triton
 
 from tokenspeed.kernels.tile import TileConfig
 
-HEAD_BLOCK_N = 64
-
 # Measured on an H200 (benchmarks/results); block_n, block_k, warps, stages.
 TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
-    ("qkv", "bf16", 6144, 4096, 16): TileConfig(32, 256, 4, 4),
-    ("qkv", "bf16", 6144, 4096, 32): TileConfig(32, 256, 4, 3),
-    ("out", "bf16", 4096, 4096, 16): TileConfig(32, 128, 4, 5),
-    ("out", "bf16", 4096, 4096, 32): TileConfig(32, 128, 4, 5),
-    ("gate_up", "bf16", 28672, 4096, 16): TileConfig(128, 64, 4, 4),
+    ("qkv", "bf16", 6144, 4096, 16): TileConfig(64, 128, 4, 3),
+    ("out", "bf16", 4096, 4096, 16): TileConfig(64, 128, 4, 4),
+    ("gate_up", "bf16", 28672, 4096, 16): TileConfig(128, 128, 4, 3),
+    ("down", "bf16", 4096, 14336, 16): TileConfig(64, 128, 4, 4),
+    ("head", "bf16", 128256, 4096, 16): TileConfig(128, 128, 4, 3),
+    ("qkv", "bf16", 6144, 4096, 32): TileConfig(64, 128, 4, 3),
+    ("out", "bf16", 4096, 4096, 32): TileConfig(64, 128, 4, 4),
     ("gate_up", "bf16", 28672, 4096, 32): TileConfig(128, 64, 4, 4),
-    ("down", "bf16", 4096, 14336, 16): TileConfig(32, 256, 4, 4),
-    ("down", "bf16", 4096, 14336, 32): TileConfig(32, 256, 4, 4),
-    ("head", "bf16", 128256, 4096, 16): TileConfig(64, 128, 4, 4),
-    ("head", "bf16", 128256, 4096, 32): TileConfig(64, 128, 4, 4),
-    ("qkv", "int8", 6144, 4096, 16): TileConfig(32, 256, 4, 4),
+    ("down", "bf16", 4096, 14336, 32): TileConfig(64, 128, 4, 4),
+    ("head", "bf16", 128256, 4096, 32): TileConfig(128, 64, 4, 4),
+    ("qkv", "bf16", 6144, 4096, 64): TileConfig(64, 128, 4, 3),
+    ("out", "bf16", 4096, 4096, 64): TileConfig(64, 128, 4, 3),
+    ("gate_up", "bf16", 28672, 4096, 64): TileConfig(128, 64, 8, 4),
+    ("down", "bf16", 4096, 14336, 64): TileConfig(64, 128, 4, 3),
+    ("head", "bf16", 128256, 4096, 64): TileConfig(128, 64, 4, 4),
+    ("qkv", "int8", 6144, 4096, 16): TileConfig(64, 256, 4, 3),
+    ("out", "int8", 4096, 4096, 16): TileConfig(64, 256, 4, 3),
+    ("gate_up", "int8", 28672, 4096, 16): TileConfig(64, 256, 4, 2),
+    ("down", "int8", 4096, 14336, 16): TileConfig(64, 256, 4, 3),
+    ("head", "int8", 128256, 4096, 16): TileConfig(128, 256, 4, 2),
     ("qkv", "int8", 6144, 4096, 32): TileConfig(64, 256, 4, 3),
-    ("out", "int8", 4096, 4096, 16): TileConfig(32, 256, 4, 4),
-    ("out", "int8", 4096, 4096, 32): TileConfig(16, 256, 4, 5),
-    ("gate_up", "int8", 28672, 4096, 16): TileConfig(128, 128, 4, 4),
-    ("gate_up", "int8", 28672, 4096, 32): TileConfig(128, 128, 4, 4),
-    ("down", "int8", 4096, 14336, 16): TileConfig(32, 256, 4, 4),
-    ("down", "int8", 4096, 14336, 32): TileConfig(32, 256, 4, 4),
-    ("head", "int8", 128256, 4096, 16): TileConfig(64, 256, 4, 3),
-    ("head", "int8", 128256, 4096, 32): TileConfig(64, 128, 4, 5),
-    ("qkv", "int4", 6144, 4096, 16): TileConfig(64, 512, 4, 3),
+    ("out", "int8", 4096, 4096, 32): TileConfig(64, 256, 4, 3),
+    ("gate_up", "int8", 28672, 4096, 32): TileConfig(128, 256, 8, 3),
+    ("down", "int8", 4096, 14336, 32): TileConfig(64, 256, 4, 3),
+    ("head", "int8", 128256, 4096, 32): TileConfig(128, 128, 4, 4),
+    ("qkv", "int8", 6144, 4096, 64): TileConfig(128, 256, 8, 3),
+    ("out", "int8", 4096, 4096, 64): TileConfig(64, 256, 4, 2),
+    ("gate_up", "int8", 28672, 4096, 64): TileConfig(128, 256, 8, 3),
+    ("down", "int8", 4096, 14336, 64): TileConfig(128, 256, 8, 3),
+    ("head", "int8", 128256, 4096, 64): TileConfig(128, 128, 4, 4),
+    ("qkv", "int4", 6144, 4096, 16): TileConfig(64, 256, 4, 4),
+    ("out", "int4", 4096, 4096, 16): TileConfig(64, 256, 4, 3),
+    ("gate_up", "int4", 28672, 4096, 16): TileConfig(128, 256, 4, 3),
+    ("down", "int4", 4096, 14336, 16): TileConfig(64, 256, 4, 3),
+    ("head", "int4", 128256, 4096, 16): TileConfig(128, 256, 4, 3),
     ("qkv", "int4", 6144, 4096, 32): TileConfig(64, 256, 4, 3),
-    ("out", "int4", 4096, 4096, 16): TileConfig(32, 256, 4, 4),
     ("out", "int4", 4096, 4096, 32): TileConfig(64, 256, 4, 3),
-    ("gate_up", "int4", 28672, 4096, 16): TileConfig(64, 256, 4, 3),
-    ("gate_up", "int4", 28672, 4096, 32): TileConfig(128, 256, 4, 3),
-    ("down", "int4", 4096, 14336, 16): TileConfig(32, 256, 4, 4),
+    ("gate_up", "int4", 28672, 4096, 32): TileConfig(128, 256, 8, 3),
     ("down", "int4", 4096, 14336, 32): TileConfig(64, 256, 4, 3),
-    ("head", "int4", 128256, 4096, 16): TileConfig(64, 256, 4, 3),
-    ("head", "int4", 128256, 4096, 32): TileConfig(64, 256, 4, 3),
-    ("qkv", "int8", 1024, 512, 16): TileConfig(16, 512, 2, 3),
-    ("out", "int8", 512, 512, 16): TileConfig(16, 512, 4, 4),
-    ("gate_up", "int8", 2816, 512, 16): TileConfig(16, 512, 2, 3),
-    ("down", "int8", 512, 1408, 16): TileConfig(16, 512, 4, 4),
-    ("head", "int8", 16000, 512, 16): TileConfig(64, 256, 4, 3),
-    ("qkv", "bf16", 3072, 2048, 16): TileConfig(32, 128, 4, 5),
-    ("out", "bf16", 2048, 2048, 16): TileConfig(32, 256, 4, 4),
+    ("head", "int4", 128256, 4096, 32): TileConfig(128, 256, 4, 3),
+    ("qkv", "int4", 6144, 4096, 64): TileConfig(64, 256, 4, 3),
+    ("out", "int4", 4096, 4096, 64): TileConfig(64, 256, 4, 2),
+    ("gate_up", "int4", 28672, 4096, 64): TileConfig(64, 256, 4, 3),
+    ("down", "int4", 4096, 14336, 64): TileConfig(64, 256, 4, 3),
+    ("head", "int4", 128256, 4096, 64): TileConfig(128, 256, 4, 2),
+    ("qkv", "bf16", 3072, 2048, 16): TileConfig(64, 64, 4, 6),
+    ("out", "bf16", 2048, 2048, 16): TileConfig(64, 256, 4, 3),
+    ("gate_up", "bf16", 16384, 2048, 16): TileConfig(64, 128, 4, 3),
+    ("down", "bf16", 2048, 8192, 16): TileConfig(64, 256, 4, 3),
+    ("head", "bf16", 128256, 2048, 16): TileConfig(128, 128, 4, 3),
+    ("qkv", "int8", 1024, 512, 16): TileConfig(16, 128, 2, 4),
+    ("out", "int8", 512, 512, 16): TileConfig(16, 128, 2, 4),
+    ("gate_up", "int8", 2816, 512, 16): TileConfig(16, 128, 2, 4),
+    ("down", "int8", 512, 1408, 16): TileConfig(16, 256, 2, 3),
+    ("head", "int8", 16000, 512, 16): TileConfig(64, 256, 4, 4),
+    ("qkv", "bf16", 1024, 512, 16): TileConfig(16, 512, 2, 2),
+    ("out", "bf16", 512, 512, 16): TileConfig(16, 128, 2, 4),
+    ("gate_up", "bf16", 2816, 512, 16): TileConfig(64, 64, 4, 6),
+    ("down", "bf16", 512, 1408, 16): TileConfig(64, 64, 4, 6),
+    ("head", "bf16", 16000, 512, 16): TileConfig(64, 128, 4, 4),
 }
 
 
 # Parts that K is cut into, by (kernel, stored form, n, k) and never by the number of rows: a row's
-# sums are the same at every width. What is not here is not cut.
-SPLIT_K: dict[tuple[str, str, int, int], int] = {}
+# sums are the same at every width.
+SPLIT_K: dict[tuple[str, str, int, int], int] = {
+    ("qkv", "bf16", 6144, 4096): 2,
+    ("out", "bf16", 4096, 4096): 4,
+    ("down", "bf16", 4096, 14336): 4,
+    ("qkv", "int8", 6144, 4096): 2,
+    ("out", "int8", 4096, 4096): 4,
+    ("down", "int8", 4096, 14336): 4,
+    ("qkv", "int4", 6144, 4096): 4,
+    ("out", "int4", 4096, 4096): 8,
+    ("down", "int4", 4096, 14336): 8,
+    ("qkv", "bf16", 3072, 2048): 8,
+    ("out", "bf16", 2048, 2048): 4,
+    ("down", "bf16", 2048, 8192): 4,
+    ("qkv", "int8", 1024, 512): 1,
+    ("out", "int8", 512, 512): 1,
+    ("down", "int8", 512, 1408): 2,
+    ("qkv", "bf16", 1024, 512): 1,
+    ("out", "bf16", 512, 512): 1,
+    ("down", "bf16", 512, 1408): 8,
+}
 
 
 def split_parts(kernel: str, form: str, n: int, k: int) -> int:
     """Return how many parts K is cut into; only "qkv", "out" and "down" can be cut."""
-    return SPLIT_K.get((kernel, form, n, k), 1)
+    if kernel not in ("qkv", "out", "down"):
+        return 1
+    return SPLIT_K.get((kernel, form, n, k)) or default_parts(kernel, form, n, k)
+
+
+def default_parts(kernel: str, form: str, n: int, k: int) -> int:
+    """Return parts that give a GPU of some 130 processors about two programs each."""
+    if is_narrow(kernel, form, n, k):
+        return 1
+    programs = n // 64
+    fits = [p for p in (2, 4, 8) if programs * p <= 300 and k % (p * 256) == 0 and k // p >= 512]
+    return max(fits, default=1)
 
 
 def tile_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileConfig:
@@ -76,17 +127,31 @@ def tile_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileCon
     return found or default_config(kernel, form, n, k, block_m)
 
 
+def is_narrow(kernel: str, form: str, n: int, k: int) -> bool:
+    """Return whether the tiles of a matrix are narrow, at every height.
+
+    64 rows of a weight and four warps fill Hopper's wide instruction, fewer take an older one that
+    rounds otherwise: which one it is has to be the same at every height.
+    """
+    found = TUNED.get((kernel, form, n, k, 16))
+    if found:
+        return found.block_n < 64 or found.warps < 4
+    return kernel != "head" and n * k < 1 << 21
+
+
+def head_block_n(n: int, k: int) -> int:
+    """Return the columns of the LM head's tiles: small heads need the more programs."""
+    return 64 if n * k < 1 << 25 else 128
+
+
 def default_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileConfig:
     """Return a tile that is fair for any shape: about 48 KiB of weights in flight a program."""
-    widest = max(32, triton.next_power_of_2(k))
-    is_wide = kernel == "head" or n >= 8192
-    if block_m == 64:
-        # Two warps: with four, Hopper would take another instruction, with another rounding.
-        if form == "int4":
-            return TileConfig(HEAD_BLOCK_N if kernel == "head" else 32, 128, 2, 3)
-        return TileConfig(64, min(64, widest), 2, 4)
+    widest = max(256 if form == "int4" else 128, triton.next_power_of_2(k))
+    if is_narrow(kernel, form, n, k):
+        return TileConfig(32 if block_m == 64 else 16, min(256, widest), 2, 3)
+    block_n = head_block_n(n, k) if kernel == "head" else 64 if block_m < 64 else 128
+    if form in ("int8", "fp8"):
+        return TileConfig(block_n, 128, 8 if block_m == 64 else 4, 4)
     if form == "int4":
-        return TileConfig(64 if is_wide else 32, 256 if widest >= 256 else 128, 4, 3)
-    if is_wide:
-        return TileConfig(64, min(128, widest), 4, 4)
-    return TileConfig(16, min(512, widest), 2, 3)
+        return TileConfig(block_n, min(256, widest), 8 if block_n == 128 else 4, 3)
+    return TileConfig(block_n, 64 if block_n == 128 else 128, 8 if block_m == 64 else 4, 4)
