@@ -27,26 +27,23 @@ from typing import Any
 import numpy as np
 import torch
 import triton
-from triton.backends.compiler import GPUTarget
 
 from tests.kernels.support import step_ref
 from tokenspeed.backends import NO_DRAFT, Step
-from tokenspeed.backends.cuda import CudaBackend, recorded_step
+from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench import tune
 from tokenspeed.bench.gpu import event_ms, read_bandwidth
 from tokenspeed.bench.shapes import SHAPES
 from tokenspeed.config import EngineConfig, ModelConfig
 from tokenspeed.engine import Engine
-from tokenspeed.kernels.compile import Job, jobs
-from tokenspeed.kernels.tile import Launch
-from tokenspeed.kernels.tuned import TUNED
+from tokenspeed.kernels.tile import Launch, RecordedLaunch, TileConfig
+from tokenspeed.kernels.tuned import SPLIT_K, TUNED
 from tokenspeed.request import Request
 
 BEGAN = time.monotonic()
 OUT = Path(os.environ.get("OUT", "."))
 DATA_SHEET = 4.8e12  # bytes per second, NVIDIA H200
-TARGET = GPUTarget("cuda", 90, 32)
 PROMPT, NEW = 64, 32
 MODELS = [
     ("llama-3-8b", "bf16"), ("llama-3-8b", "int8"), ("llama-3-8b", "int4"),
@@ -88,17 +85,35 @@ def section(name: str, run: Callable[[], object], deadline: float) -> bool:
         save()
 
 
-def compile_job(job: Job) -> str:
-    try:
-        job.compile(TARGET)
-        return ""
-    except Exception as exc:
-        return f"{job.kernel} {job.label}: {exc!r}"[:600]
+def warm_up(launches: list[RecordedLaunch]) -> str:
+    """Compile as a launch would, under a launch's own key in Triton's cache."""
+    problems = []
+    for launch in launches:
+        try:
+            launch.kernel.warmup(*launch.args, grid=(1,), **launch.constants)
+        except Exception as exc:
+            problems.append(f"{launch.kernel.fn.__name__} {launch.constants}: {exc!r}"[:600])
+    return "; ".join(problems)
 
 
-def backend_jobs(config: ModelConfig, form: str, launch: Launch) -> list[Job]:
+def warm_model(config: ModelConfig, form: str, launch: Launch, part: int) -> str:
+    """Compile a sixth of a model's kernels."""
     weights = random_weights(replace(config, num_layers=1), form, "meta")
-    return jobs(recorded_step(weights, ENGINE, launch))
+    recorded = recorded_step(weights, ENGINE, launch)
+    different = {(r.kernel, tuple(sorted(r.constants.items()))): r for r in recorded}
+    return warm_up(list(different.values())[part::6])
+
+
+def warm_tile(
+    config: ModelConfig, form: str, kernel: str, block_m: int, tile: TileConfig, parts: int
+) -> str:
+    """Compile one candidate."""
+    n, k = tune.matrix_shape(config, kernel)
+    matrix = tune.meta_matrix(form, n, k)
+    bench = tune.Bench(kernel, [matrix], config, 1 if block_m == 16 else block_m)
+    launch = replace(tune.TUNING, recorded=[])
+    bench.launch(matrix, block_m, tile, launch, parts)
+    return warm_up(launch.recorded or [])
 
 
 def rows(parts: list[tuple[int, int, list[int]]], draft: list[int] | None = None) -> Step:
@@ -125,8 +140,15 @@ def prefill(slot: int, tokens: list[int]) -> Step:
 # ---- the check
 
 
-def check(form: str, launch: Launch) -> None:
-    config = replace(SHAPES["default-38m"], num_layers=4)
+# One with narrow tiles, one with wide ones and K in parts.
+CHECKED = {
+    "narrow": replace(SHAPES["default-38m"], num_layers=4),
+    "wide": replace(SHAPES["llama-3.2-1b"], num_layers=2, vocab_size=16000),
+}
+
+
+def check(form: str, launch: Launch, shape: str = "narrow") -> None:
+    config = CHECKED[shape]
     weights = random_weights(config, form, "cuda", seed=7)
     engine = EngineConfig(num_slots=8, max_length=512, max_step_tokens=256)
     began = time.monotonic()
@@ -173,12 +195,13 @@ def check(form: str, launch: Launch) -> None:
     backend.step(rows([(6, 20, sequence[20:21])]))
     after = torch.cuda.memory_stats()["allocation.all.allocated"]
     checks["allocations_in_steps"] = after - before
-    say("CHECK", form, "pdl" if launch.pdl else "", checks)
-    result.setdefault("checks", {})[f"{form}{' pdl' if launch.pdl else ''}"] = checks
+    name = f"{shape} {form}{' pdl' if launch.pdl else ''}"
+    say("CHECK", name, checks)
+    result.setdefault("checks", {})[name] = checks
     backend.close()
     good = checks["error"] <= 2 * checks["torch_error"] + 1e-5
     if not (good and checks["decode_equals_eager"] and checks["verify_equals_decode"]):
-        raise AssertionError(f"{form}: {checks}")
+        raise AssertionError(f"{name}: {checks}")
 
 
 # ---- tuning
@@ -201,23 +224,25 @@ def tune_model(shape: str, form: str, block_ms: tuple[int, ...]) -> None:
         for block_m in block_ms:
             bench = tune.Bench(kernel, matrices, config, 1 if block_m == 16 else block_m)
             times = {}
-            for tile in tune.candidates(kernel, form, k, block_m):
+            for tile, parts in tune.candidates(kernel, form, n, k, block_m):
                 try:
-                    times[tile] = bench.microseconds(block_m, tile)
+                    times[(tile, parts)] = bench.microseconds(block_m, tile, parts)
                 except Exception as exc:
-                    say("tile failed", kernel, form, tile, repr(exc)[:200])
+                    say("tile failed", kernel, form, tile, parts, repr(exc)[:200])
             best = min(times, key=lambda t: times[t])
-            TUNED[(kernel, form, n, k, block_m)] = best
+            TUNED[(kernel, form, n, k, block_m)] = best[0]
+            if block_m == 16 and kernel in ("qkv", "out", "down"):
+                SPLIT_K[(kernel, form, n, k)] = best[1]
             floor = matrix.nbytes / result["read_bytes_per_s"] * 1e6
             say(f"{shape} {form} {kernel} {n}x{k} m{block_m}: {times[best]:.1f} us, "
-                f"floor {floor:.1f} ({floor / times[best]:.0%}) {tuple(asdict(best).values())}; "
-                "worst "
-                f"{max(times.values()):.1f}")  # fmt: skip
+                f"floor {floor:.1f} ({floor / times[best]:.0%}) "
+                f"{(*asdict(best[0]).values(), best[1])}; "
+                f"worst {max(times.values()):.1f}")  # fmt: skip
             result.setdefault("tuning", []).append({
                 "shape": shape, "dtype": form, "kernel": kernel, "n": n, "k": k,
-                "block_m": block_m, "best": tuple(asdict(best).values()),
+                "block_m": block_m, "best": (*asdict(best[0]).values(), best[1]),
                 "us": times[best], "floor_us": floor,
-                "all": [(*asdict(t).values(), round(us, 2)) for t, us in times.items()],
+                "all": [(*asdict(t).values(), p, round(us, 2)) for (t, p), us in times.items()],
             })  # fmt: skip
         del matrices, weights, layer, matrix
 
@@ -309,7 +334,7 @@ def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
             say("VARIANT FAILED", shape, form, name, repr(exc)[:800])
             continue
         start = time.monotonic() - began
-        widths = [1, 2, 4, 8, 16, 32, 64] if name == "default" else [1, 32]
+        widths = [1, 2, 4, 8, 16, 32, 64] if name == "default" else [1, 16, 32]
         times[name] = widths_ms(backend, widths)
         say(f"{shape} {form} {tuned} {name}: start {start:.1f}s; ms by width",
             {w: round(t, 4) for w, t in times[name].items()})  # fmt: skip
@@ -319,7 +344,7 @@ def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
         gc.collect()
     best = min(times, key=lambda name: times[name][1])
     began = time.monotonic()
-    backend = CudaBackend(weights, ENGINE, launch=VARIANTS[best], launch_ahead=True)
+    backend = CudaBackend(weights, ENGINE, launch=VARIANTS[best])
     start = time.monotonic() - began
     seconds = times[best][1] / 1e3
     share = weights.step_bytes / seconds / result["read_bytes_per_s"]
@@ -357,70 +382,11 @@ def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
     gc.collect()
 
 
-def transformers_graph(shape: str) -> None:
-    """The peer with a static cache and its decode step in a CUDA graph."""
-    import transformers
-
-    config = SHAPES[shape]
-    theirs = transformers.LlamaConfig(
-        vocab_size=config.vocab_size, hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size, num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads, num_key_value_heads=config.num_kv_heads,
-        head_dim=config.head_dim, max_position_embeddings=2048, rms_norm_eps=config.rms_norm_eps,
-        tie_word_embeddings=config.tie_word_embeddings,
-    )  # fmt: skip
-    torch.set_default_dtype(torch.bfloat16)
-    with torch.device("cuda"), torch.inference_mode():
-        model = transformers.LlamaForCausalLM(theirs).eval()
-        torch.set_default_dtype(torch.float32)
-        cache = transformers.StaticCache(config=theirs, max_cache_len=128)
-        prompt = torch.randint(3, config.vocab_size, (1, PROMPT))
-        firsts = []
-        for _ in range(6):
-            cache.reset()
-            began = time.perf_counter()
-            out = model(prompt, past_key_values=cache, cache_position=torch.arange(PROMPT))
-            token = out.logits[:, -1:].argmax(-1)
-            token.item()
-            firsts.append((time.perf_counter() - began) * 1e3)
-        at = torch.tensor([PROMPT])
-
-        def step() -> None:
-            out = model(token, past_key_values=cache, cache_position=at)
-            token.copy_(out.logits[:, -1:].argmax(-1))
-            at.add_(1)
-
-        side = torch.cuda.Stream()
-        with torch.cuda.stream(side):
-            step()
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step()
-        gaps = []
-        for _ in range(3):
-            at.fill_(PROMPT)
-            for _ in range(NEW - 1):
-                began = time.perf_counter()
-                graph.replay()
-                token.item()
-                gaps.append((time.perf_counter() - began) * 1e3)
-    row = {
-        "engine": f"transformers {transformers.__version__} (static cache, CUDA graph)",
-        "shape": shape, "dtype": "bf16", "streams": 1, "prompt_tokens": PROMPT, "new_tokens": NEW,
-        "first_token_ms_p50": percentile(firsts[1:], 50),
-        "inter_token_ms_p50": percentile(gaps, 50), "inter_token_ms_p95": percentile(gaps, 95),
-        "memory_mib": torch.cuda.memory_allocated() / 2**20,
-    }  # fmt: skip
-    result["rows"].append(row)
-    say(row)
-
-
 def start_times(shape: str, form: str) -> None:
     """Start in processes of their own: with an empty kernel cache, then with the filled one."""
     code = (
         "import time,torch\n"
-        "from tokenspeed.backends.cuda import CudaBackend, recorded_step\n"
+        "from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step\n"
         "from tokenspeed.backends.cuda_weights import random_weights\n"
         "from tokenspeed.bench.shapes import SHAPES\n"
         "from tokenspeed.config import EngineConfig\n"
@@ -459,73 +425,59 @@ def measure_only(models: str, limit: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--check-pdl", action="store_true", help="the check with it, alone")
     parser.add_argument("--models", help="SHAPE:FORM[:default],... instead of all; then no tuning")
+    parser.add_argument("--tune", default="16,32,64", help="heights of tiles to choose, or none")
     options = parser.parse_args()
     limit = options.seconds
-    if options.check_pdl:
-        check("bf16", Launch(pdl=3))
-        check("int4", Launch(pdl=3, prefetch_bytes=512))
-        return
-    if options.models:
-        measure_only(options.models, limit)
-        return
-    # Workers are forked before CUDA is touched; they compile while the GPU measures.
-    pool = ProcessPoolExecutor(14, mp_context=multiprocessing.get_context("fork"))
-    futures: list[Future[str]] = []
-    for shape, form in MODELS:
-        config = SHAPES[shape]
-        for launch in (Launch(), Launch(pdl=3)):
-            for job in backend_jobs(config, form, launch):
-                futures.append(pool.submit(compile_job, job))
-    for shape, form in MODELS:
-        heights = (16, 32) if shape == "llama-3-8b" else (16,)
-        for job in tune.tuning_jobs(SHAPES[shape], form, heights):
-            futures.append(pool.submit(compile_job, job))
-    say(len(futures), "kernels to compile")
+    heights = tuple(int(height) for height in options.tune.split(",") if height)
+    # Worker processes compile while this one measures.
+    pool = ProcessPoolExecutor(14, mp_context=multiprocessing.get_context("spawn"))
     result.update(
         machine=torch.cuda.get_device_name(0), python=platform.python_version(),
         versions={"torch": torch.__version__, "triton": triton.__version__},
         date=time.strftime("%Y-%m-%d"), command=" ".join(["python3", *sys.argv]),
     )  # fmt: skip
+    futures: dict[str, list[Future[str]]] = {}
 
+    def compiled(name: str) -> None:
+        began = time.monotonic()
+        problems = [problem for future in futures.pop(name, []) if (problem := future.result())]
+        say("waited", round(time.monotonic() - began, 1), "s for", name, problems[:3])
+
+    if options.models:
+        measure_only(options.models, limit)
+        return
+    for name, config in CHECKED.items():
+        for form in ("bf16", "int8", "int4", "fp8"):
+            futures[f"{name} {form}"] = [
+                pool.submit(warm_model, config, form, default_launch("sm_90", 1 << 40), part)
+                for part in range(6)
+            ]
+    for shape, form in MODELS:
+        config = SHAPES[shape]
+        futures[f"{shape} {form}"] = [
+            pool.submit(warm_tile, config, form, kernel, height, tile, parts)
+            for kernel in tune.KERNELS
+            for height in heights
+            for tile, parts in tune.candidates(
+                kernel, form, *tune.matrix_shape(config, kernel), height
+            )
+        ]
     section("ceiling", ceiling, limit)
-    good = section("check bf16", lambda: check("bf16", Launch()), limit)
-    if not good:
+    for name in CHECKED:
+        for form in ("bf16", "int8", "int4", "fp8"):
+            compiled(f"{name} {form}")
+            launch = default_launch("sm_90", 1 << 40)
+            section(f"check {name} {form}", lambda: check(form, launch, name), limit)  # noqa: B023
+    if any(failure.startswith("check narrow bf16") for failure in result["failures"]):
         pool.shutdown(cancel_futures=True)
         return
-    # In a process of its own: should it hang or crash, everything else goes on without it.
-    alone = subprocess.Popen([sys.executable, __file__, "--check-pdl"])
-    for form in ("int8", "int4", "fp8"):
-        section(f"check {form}", lambda form=form: check(form, Launch()), limit)
-
-    def compiled() -> None:
-        problems = [problem for future in futures if (problem := future.result())]
-        say(len(problems), "kernels do not compile", problems[:3])
-
-    section("compile", compiled, limit)
-
-    def pdl_is_right() -> None:
-        try:
-            code = alone.wait(timeout=40)
-        except subprocess.TimeoutExpired:
-            alone.kill()
-            code = -1
-        if code:
-            VARIANTS.pop("default")
-            raise AssertionError(
-                f"programmatic dependent launch is left out, its check gave {code}"
-            )
-
-    section("check pdl", pdl_is_right, limit)
-    pool.shutdown()
-    section("first look 8b", lambda: measure("llama-3-8b", "bf16", "default", quick=True), limit)
-    for shape, form in MODELS:
-        heights = (16, 32) if shape == "llama-3-8b" else (16,)
+    for shape, form in MODELS if heights else []:
+        compiled(f"{shape} {form}")
         section(f"tune {shape} {form}", lambda: tune_model(shape, form, heights), limit - 20)  # noqa: B023
+    for shape, form in MODELS:
         section(f"measure {shape} {form}", lambda: measure(shape, form, "tuned"), limit)  # noqa: B023
-    for shape in ("llama-3-8b", "llama-3.2-1b", "default-38m"):
-        section(f"transformers {shape}", lambda: transformers_graph(shape), limit - 20)  # noqa: B023
+    pool.shutdown(cancel_futures=True)
     section("start 8b", lambda: start_times("llama-3-8b", "bf16"), limit - 60)
     say("failures:", [f[:100] for f in result["failures"]])
 
