@@ -75,22 +75,29 @@ def processor() -> Iterator[str]:
 
 def graphics() -> Iterator[str]:
     """Yield rows about the GPU engine and vLLM beside it."""
-    result = load("h200-8b-vllm.json")
-    rows, where = result["rows"], result["machine"]["gpu"]
-    for dtype in ("bf16", "int8", "int4"):
-        own = find(rows, engine="tokenspeed", shape="llama-3-8b", dtype=dtype, streams=1)
-        about = f"{own['bandwidth_share']:.0%} of the read bandwidth"
-        for row in rows:
-            engine = row["engine"].partition(" (")[0]
-            if engine.startswith("vLLM") and (row["dtype"], row["streams"]) == (dtype, 1):
-                about = f"{engine} {row['inter_token_ms_p50']:.2f}; {about}"
+    result = load("h200-compare.json")
+    rows, where = result["rows"], result["machine"]["gpu"] + ", one run, engines in turns"
+    theirs = {
+        name: find(rows, engine=name, dtype="bf16", streams=1) for name in ("vllm", "transformers")
+    }
+    versions = result["versions"]
+    for text, key in (("a token", "inter_token_ms_p50"), ("first token", "first_token_ms_p50")):
+        own = find(rows, engine="tokenspeed", dtype="bf16", streams=1)
+        beside = ", ".join(f"{name} {versions[name]} {row[key]:.2f}" for name, row in theirs.items())
+        yield f"| GPU, LLaMA-3-8B bf16: {text} | **{own[key]:.2f} ms** ({beside}) | {where} |"
+        where = ""
+    result = load("h200.json")
+    rows, where = result["rows"], f"{result['machine']['gpu']}, alone"
+    for shape, dtype in (
+        ("llama-3-8b", "bf16"), ("llama-3-8b", "int8"), ("llama-3-8b", "int4"),
+        ("llama-3.2-1b", "bf16"), ("default-38m", "int8"),
+    ):  # fmt: skip
+        own = find(rows, engine="tokenspeed", shape=shape, dtype=dtype, streams=1)
         yield (
-            f"| GPU, LLaMA-3-8B {dtype}: a token "
-            f"| **{own['inter_token_ms_p50']:.2f} ms** ({about}) | {where} |"
+            f"| GPU, {shape} {dtype}: a token | **{own['inter_token_ms_p50']:.2f} ms** "
+            f"({own['bandwidth_share']:.0%} of the read bandwidth) | {where} |"
         )
         where = ""
-    small = find(load("h200-38m.json")["rows"], engine="tokenspeed", dtype="int8", streams=1)
-    yield f"| GPU, default model int8: a token | **{small['inter_token_ms_p50']:.2f} ms** | |"
 
 
 def machine(result: Row) -> str:
