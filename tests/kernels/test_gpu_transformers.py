@@ -29,7 +29,7 @@ def test_tokens_are_those_of_transformers(model: Path) -> None:
     tokens = np.random.default_rng(1).integers(3, 2000, 200).tolist()
 
     def logits(dtype: torch.dtype) -> torch.Tensor:
-        theirs = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, device_map="cuda")
+        theirs = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to("cuda")
         with torch.inference_mode():
             return theirs(torch.tensor([tokens], device="cuda")).logits[0].float().cpu()
 
