@@ -83,7 +83,9 @@ def graphics() -> Iterator[str]:
     versions = result["versions"]
     for text, key in (("a token", "inter_token_ms_p50"), ("first token", "first_token_ms_p50")):
         own = find(rows, engine="tokenspeed", dtype="bf16", streams=1)
-        beside = ", ".join(f"{name} {versions[name]} {row[key]:.2f}" for name, row in theirs.items())
+        beside = ", ".join(
+            f"{name} {versions[name]} {row[key]:.2f}" for name, row in theirs.items()
+        )
         yield f"| GPU, LLaMA-3-8B bf16: {text} | **{own[key]:.2f} ms** ({beside}) | {where} |"
         where = ""
     result = load("h200.json")
