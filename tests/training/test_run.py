@@ -43,6 +43,24 @@ def test_a_run_learns_a_toy_language(recipe: Recipe, toy_corpus: Path, tmp_path:
     assert found.tokens > 0
 
 
+def test_a_run_can_begin_with_a_trained_model(
+    recipe: Recipe, toy_corpus: Path, tmp_path: Path
+) -> None:
+    train(recipe, toy_corpus, tmp_path / "first", "cpu")
+    stopped = replace(recipe, max_steps=1, learning_rate=0.0, weight_decay=0.0)
+    train(stopped, toy_corpus, tmp_path / "second", "cpu", init=tmp_path / "first" / "model")
+    first, second = (weights(tmp_path / name / "model") for name in ("first", "second"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = replace(recipe, model=replace(recipe.model, intermediate_size=96))
+    with pytest.raises(ValueError, match="gate_proj.weight is .* expected"):
+        train(other, toy_corpus, tmp_path / "third", "cpu", init=tmp_path / "first" / "model")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tokenizer.model").write_bytes(b"another")
+    with pytest.raises(ValueError, match="is not the vocabulary of"):
+        train(recipe, toy_corpus, tmp_path / "fourth", "cpu", tmp_path / "cache",
+              tmp_path / "first" / "int8")  # fmt: skip
+
+
 class Stopped(Exception):
     pass
 

@@ -24,6 +24,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="folder of en-xx.train.tsv.xz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed")
     parser.add_argument("--cache", type=Path, help="folder of lexicons and vocabulary")
+    parser.add_argument(
+        "--init", type=Path, help="a model whose weights a new run begins with, such as the shipped"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(run=run)
     _add_distill(subparsers)
@@ -36,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         path = CONFIGS / f"{path.name}.toml"
     recipe = load_recipe(path)
     device = choose_device() if arguments.device == "auto" else arguments.device
-    train(recipe, arguments.corpus, arguments.out, device, arguments.cache)
+    train(recipe, arguments.corpus, arguments.out, device, arguments.cache, arguments.init)
     print(f"wrote {arguments.out / 'model'} and {arguments.out / 'int8'}")
     return 0
 

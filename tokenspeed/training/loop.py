@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from tokenspeed.checkpoint import Checkpoint
 from tokenspeed.llama import Llama, rope_frequencies
 from tokenspeed.training.attention import packed_attention
 from tokenspeed.training.config import Recipe
@@ -67,6 +68,23 @@ class Trainer:
         self.loss = torch.compile(summed_loss, dynamic=False) if is_cuda else summed_loss
         self.log = Log(directory, recipe, self.weights, self.device)
         self.progress = Progress()
+
+    def begin_with(self, checkpoint: Checkpoint) -> None:
+        """Take a trained model's weights; a run that is resumed replaces them by its own.
+
+        Raises:
+            CheckpointError: a tensor is missing.
+            ValueError: the model has another shape.
+        """
+        for name, weight in self.weights.items():
+            found = checkpoint.weight(name, torch.float32)
+            if found.shape != weight.shape:
+                raise ValueError(
+                    f"{name} is {list(found.shape)} in {checkpoint.directory}, "
+                    f"expected {list(weight.shape)}"
+                )
+            weight.data.copy_(found)
+            self.average[name].copy_(found)
 
     def run(self) -> Progress:
         """Train to the end of the schedule, from the last checkpoint if there is one."""

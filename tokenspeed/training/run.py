@@ -5,6 +5,7 @@ from pathlib import Path
 import sentencepiece
 import torch
 
+from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.quantize import write_int8
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.corpus import ENGLISH, Bitext, load_aligners, load_bitext, read_pairs
@@ -15,7 +16,14 @@ from tokenspeed.training.stream import Stream, whole_batches
 from tokenspeed.training.vocabulary import train_vocabulary
 
 
-def train(recipe: Recipe, corpus: Path, out: Path, device: str, cache: Path | None = None) -> None:
+def train(
+    recipe: Recipe,
+    corpus: Path,
+    out: Path,
+    device: str,
+    cache: Path | None = None,
+    init: Path | None = None,
+) -> None:
     """Train a recipe and write `out/model` (bfloat16) and `out/int8`.
 
     Args:
@@ -23,14 +31,23 @@ def train(recipe: Recipe, corpus: Path, out: Path, device: str, cache: Path | No
         out: of the vocabulary, checkpoints, logs and models; a run found there is resumed.
         device: "cuda" or "cpu".
         cache: of the lexicons and the vocabulary; `out/cache` by default.
+        init: a model directory whose weights and vocabulary a new run begins with, in any
+            precision; by default it begins with random weights.
     Raises:
         FileNotFoundError: the corpus lacks a language of the recipe.
-        ValueError: the vocabulary has more pieces than the model.
+        ValueError: the vocabulary has more pieces than the model, or the model to begin with has
+            another shape or vocabulary.
     """
     cache = cache or out / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     bitexts = [load_bitext(corpus, language) for language in recipe.languages]
     vocabulary = cache / "tokenizer.model"
+    if init is not None:
+        pieces = (init / "tokenizer.model").read_bytes()
+        if not vocabulary.exists():
+            vocabulary.write_bytes(pieces)
+        if vocabulary.read_bytes() != pieces:
+            raise ValueError(f"{vocabulary} is not the vocabulary of {init}")
     if not vocabulary.exists():
         sample = recipe.vocabulary_sample
         train_vocabulary(bitexts, vocabulary, recipe.model.vocab_size, sample, recipe.seed)
@@ -45,6 +62,8 @@ def train(recipe: Recipe, corpus: Path, out: Path, device: str, cache: Path | No
     stream = Stream(recipe, bitexts, processor, aligners)
     valid = _valid_batches(corpus, bitexts, processor, stream.shapes)
     trainer = Trainer(recipe, stream, valid, out, device)
+    if init is not None:
+        trainer.begin_with(open_checkpoint(init))
     trainer.run()
     export_model(out / "model", recipe.model, trainer.average, vocabulary, recipe.languages)
     write_int8(out / "model", out / "int8")
