@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ def test_tokens_are_those_of_transformers(model: Path) -> None:
     tokens = np.random.default_rng(1).integers(3, 2000, 200).tolist()
 
     def logits(dtype: torch.dtype) -> torch.Tensor:
-        theirs = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to("cuda")
+        theirs: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
+        theirs.to("cuda")
         with torch.inference_mode():
             return theirs(torch.tensor([tokens], device="cuda")).logits[0].float().cpu()
 
