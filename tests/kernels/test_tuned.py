@@ -1,0 +1,49 @@
+"""The tables of tiles and parts: what keeps a row's bits the same at every width."""
+
+import pytest
+
+from tokenspeed.bench.shapes import SHAPES
+from tokenspeed.bench.tune import KERNELS, candidates, matrix_shape, meta_matrix
+from tokenspeed.kernels.tile import check_split
+from tokenspeed.kernels.tuned import SPLIT_K, TUNED, is_narrow, split_parts, tile_config
+
+FORMS = ["bf16", "int8", "int4", "fp8"]
+# Of the shapes in use, of the tests' models, and of ones nobody has tuned.
+SIZES = [matrix_shape(SHAPES[shape], kernel) for shape in SHAPES for kernel in KERNELS]
+SIZES += [(48, 32), (100, 128), (5120, 13824), (1536, 8960), (2000, 256)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_matrix_keeps_its_kind_of_tile_at_every_height(kernel: str, form: str) -> None:
+    for n, k in SIZES:
+        tiles = [tile_config(kernel, form, n, k, height) for height in (16, 32, 64)]
+        assert len({tile.block_n < 64 or tile.warps < 4 for tile in tiles}) == 1, (n, k, tiles)
+        assert is_narrow(kernel, form, n, k) == (tiles[0].block_n < 64 or tiles[0].warps < 4)
+        if kernel == "head":
+            assert len({tile.block_n for tile in tiles}) == 1, (n, k, tiles)
+        if form == "int4":  # two groups share a word of scales
+            assert all(tile.block_k % 256 == 0 for tile in tiles)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_parts_fit_the_matrix(kernel: str, form: str) -> None:
+    for n, k in SIZES:
+        if form == "int4" and k % 128:
+            continue
+        check_split(meta_matrix(form, n, k), split_parts(kernel, form, n, k))
+
+
+def test_the_tables_are_of_shapes_that_have_a_name() -> None:
+    known = {(k, *matrix_shape(shape, k)) for shape in SHAPES.values() for k in KERNELS}
+    assert {(kernel, n, k) for kernel, _, n, k, _ in TUNED} <= known
+    assert {(kernel, n, k) for kernel, _, n, k in SPLIT_K} <= known
+
+
+def test_candidates_differ_in_nothing_that_would_change_bits() -> None:
+    n, k = matrix_shape(SHAPES["llama-3-8b"], "down")
+    assert {p for _, p in candidates("down", "int8", n, k, 32)} == {
+        split_parts("down", "int8", n, k)
+    }
+    assert all(k // p >= tile.block_k for tile, p in candidates("down", "int8", n, k, 16) if p > 1)
