@@ -10,8 +10,10 @@ from tokenspeed.cli import build_parser, run
 from tokenspeed.evaluation.cli import make_translator
 from tokenspeed.evaluation.quality import (
     Ask,
+    TestSet,
     load_sets,
     prefix_table,
+    score_address,
     score_prefixes,
     score_sets,
     table,
@@ -56,6 +58,31 @@ def test_a_perfect_translation_scores_100(folder: Path) -> None:
     assert "| trains | en-de | 2 | 100.0 |" in table(scores)
 
 
+def test_context_is_the_line_before_in_the_same_document() -> None:
+    lines = ("One.", "Two.", "Three.")
+    test_set = TestSet("talks", "en", "de", lines, lines, ("a", "a", "b"))
+    asked: list[Ask] = []
+
+    def watch(asks: Sequence[Ask]) -> list[str]:
+        asked.extend(asks)
+        return lower(asks)
+
+    found = translate_sets([test_set], watch, ("whole", "context"))
+    assert found["context"] == found["whole"] == [["one.", "two.", "three."]]
+    assert [ask.context for ask in asked[3:]] == [(), (("One.", "one."),), ()]
+
+
+def test_forms_of_address_are_counted() -> None:
+    sources = ("Are you here?", "You and you.", "Who is there?", "I saw you.")
+    made = ("Sind Sie hier?", "Du und Sie.", "Bist du da?", "Ich sah dich.")
+    test_set = TestSet("talks", "en", "de", sources, made)
+    found = score_address(test_set, ("Bist du hier?", "Sie und ihr.", "Wer?", "Ich sah."))
+    assert found is not None
+    assert (found.lines, found.formal, found.familiar) == (3, 1, 1)
+    assert (found.reference_formal, found.reference_familiar) == (1, 1)
+    assert score_address(TestSet("talks", "de", "en", made, sources), sources) is None
+
+
 def test_prefixes_that_run_ahead_are_seen(folder: Path) -> None:
     (trains,) = load_sets(folder, directions=["en-de"])
     calm, eager = (score_prefixes(trains, t, lines=1) for t in (lower, hasty))
@@ -73,9 +100,18 @@ def test_the_command_writes_what_it_prints(
     arguments += ["--device", "cpu", "--processes", "1", "--prefix-lines", "1"]
     assert run(build_parser()[0], [*arguments, "--json", str(out)]) == 0
     result = json.loads(out.read_text())
-    assert {"command", "date", "machine", "scores", "prefixes"} <= result.keys()
+    assert {"command", "date", "machine", "scores", "prefixes", "addresses"} <= result.keys()
     assert len(result["scores"]) == 6  # two directions, three variants
     assert "| trains | en-de |" in capsys.readouterr().out
+
+
+def test_context_goes_through_every_translator(folder: Path, tiny_translator: Path) -> None:
+    ask = Ask("It is late.", "en", "de", context=(("The train leaves.", "Der Zug fährt."),))
+    alone = Ask("It is late.", "en", "de")
+    for device in ("cpu", "reference"):
+        found = make_translator(tiny_translator, device)([ask, alone])
+        assert found[1] == make_translator(tiny_translator, device)([alone])[0]
+        assert "Der Zug" not in found[0], "only what is new is the translation"
 
 
 def test_a_beam_goes_through_plain_torch(

@@ -20,11 +20,13 @@ from tokenspeed.config import EngineConfig
 from tokenspeed.evaluation.commands import eval_commands
 from tokenspeed.evaluation.decode import Decoder
 from tokenspeed.evaluation.quality import (
+    VARIANTS,
     Ask,
     PrefixScore,
     Translate,
     load_sets,
     prefix_table,
+    score_address,
     score_prefixes,
     score_sets,
     table,
@@ -32,7 +34,7 @@ from tokenspeed.evaluation.quality import (
     translate_sets,
 )
 from tokenspeed.loading import DEFAULT_MODEL, load_engine
-from tokenspeed.prompt import load_prompt_format
+from tokenspeed.prompt import PromptFormat, load_prompt_format
 from tokenspeed.request import Request
 from tokenspeed.tokenizer import Tokenizer
 from tokenspeed.translate import length_cap
@@ -57,6 +59,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     quality.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
     quality.add_argument("--beam", type=int, default=1, help="width; 1 is greedy")
     quality.add_argument("--prefix-lines", type=int, default=50, help="lines of a set; 0 for none")
+    quality.add_argument(
+        "--variants", nargs="*", default=VARIANTS, choices=(*VARIANTS, "context"),
+        help="of the source (default: whole stripped auto); context: after the line before it",
+    )  # fmt: skip
     quality.add_argument("--batch-size", type=int, default=256)
     quality.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for scoring")
     quality.add_argument("--json", type=Path, help="write the rows here")
@@ -71,7 +77,8 @@ def run_quality(arguments: argparse.Namespace) -> int:
     translate = make_translator(
         arguments.model, arguments.device, arguments.batch_size, arguments.beam
     )
-    outputs = translate_sets(sets, translate)
+    variants = list(dict.fromkeys(("whole", *arguments.variants)))
+    outputs = translate_sets(sets, translate, variants)
     if arguments.outputs:
         named = {v: {f"{s.name}.{s.source}-{s.target}": t for s, t in zip(sets, texts, strict=True)}
                  for v, texts in outputs.items()}  # fmt: skip
@@ -87,8 +94,13 @@ def run_quality(arguments: argparse.Namespace) -> int:
     print(f"\n{scores[0].bleu_signature}\n{scores[0].chrf_signature}\n")
     if prefixes:
         print(prefix_table(prefixes))
+    addresses = [
+        found
+        for s, texts in zip(sets, outputs["whole"], strict=True)
+        if (found := score_address(s, texts)) is not None
+    ]
     if arguments.json:
-        text = to_json(scores, prefixes, **_circumstances(arguments, started))
+        text = to_json(scores, prefixes, addresses, **_circumstances(arguments, started))
         arguments.json.write_text(text, encoding="utf-8")
     return 0
 
@@ -114,7 +126,7 @@ def make_translator(
     decoder = Decoder(model, tokenizer.eos_ids[0], batch_size)
 
     def translate(asks: Sequence[Ask]) -> list[str]:
-        ids = [prompts.build(a.text, a.source, a.target, is_open=a.is_open) for a in asks]
+        ids = [_prompt(a, prompts, tokenizer) for a in asks]
         found = decoder.greedy(ids) if beam == 1 else decoder.beam(ids, beam)
         return [tokenizer.decode(out) for out in found]
 
@@ -130,13 +142,21 @@ def _engine_translator(directory: Path) -> Translate:
         for at in tqdm(range(0, len(asks), _SLOTS * 8), desc="translating", unit_scale=_SLOTS * 8):
             requests = []
             for ask in asks[at : at + _SLOTS * 8]:
-                prompt = model.prompts.build(ask.text, ask.source, ask.target, is_open=ask.is_open)
+                prompt = _prompt(ask, model.prompts, model.tokenizer)
                 cap = min(length_cap(len(prompt)), 1024 - len(prompt))
                 requests.append(Request(prompt, max_new_tokens=cap))
             texts += [model.tokenizer.decode(c.tokens) for c in model.engine.run(requests)]
         return texts
 
     return translate
+
+
+def _prompt(ask: Ask, prompts: PromptFormat, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return what to continue: with context, the translations of that are its end."""
+    source = " ".join([*(text for text, _ in ask.context), ask.text])
+    said = " ".join(translation for _, translation in ask.context)
+    prompt = prompts.build(source, ask.source, ask.target, is_open=ask.is_open)
+    return (*prompt, *(tokenizer.encode(said) if said else ()))
 
 
 def _circumstances(arguments: argparse.Namespace, started: float) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Translation quality on the public test sets: BLEU, chrF, stripped sources, prefixes.
+"""Translation quality on the public test sets: BLEU, chrF, stripped sources, prefixes, address.
 
 Knows sets, directions and metrics; how a text is translated is a function it is given.
 """
@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tokenspeed.training.corpus import FAMILIAR, FORMAL
 from tokenspeed.training.examples import strip_style
 
 ENGLISH = "en"
@@ -22,6 +23,7 @@ class Ask:
     source: str | None  # None: not known
     target: str
     is_open: bool = False
+    context: tuple[tuple[str, str], ...] = ()  # sentences said before, with their translations
 
 
 Translate = Callable[[Sequence[Ask]], list[str]]
@@ -38,6 +40,7 @@ class TestSet:
     target: str
     sources: tuple[str, ...]
     references: tuple[str, ...]
+    documents: tuple[str, ...] = ()  # of each line, where the set has them
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,25 @@ class PrefixScore:
     ahead: float
 
 
+@dataclass(frozen=True)
+class AddressScore:
+    """How translations of English sentences with "you" address whoever that is.
+
+    Attributes:
+        lines: of the set with "you" in the source.
+        formal, familiar: of the translations; what has both, or neither, is in neither.
+        reference_formal, reference_familiar: of the references.
+    """
+
+    set: str
+    direction: str
+    lines: int
+    formal: int
+    familiar: int
+    reference_formal: int
+    reference_familiar: int
+
+
 def load_sets(
     folder: Path, names: Sequence[str] = (), directions: Sequence[str] = (), limit: int = 0
 ) -> list[TestSet]:
@@ -98,9 +120,10 @@ def load_sets(
         columns = [line.split("\t") for line in lines[: limit or None]]
         english, foreign = (tuple(c[i] for c in columns) for i in (0, 1))
         language = pair.removeprefix(f"{ENGLISH}-")
+        documents = tuple(c[2] for c in columns) if all(len(c) > 2 for c in columns) else ()
         both = (
-            TestSet(name, ENGLISH, language, english, foreign),
-            TestSet(name, language, ENGLISH, foreign, english),
+            TestSet(name, ENGLISH, language, english, foreign, documents),
+            TestSet(name, language, ENGLISH, foreign, english, documents),
         )
         sets += [s for s in both if not directions or f"{s.source}-{s.target}" in directions]
     if not sets:
@@ -108,26 +131,49 @@ def load_sets(
     return sets
 
 
-def translate_sets(sets: Sequence[TestSet], translate: Translate) -> dict[str, list[list[str]]]:
-    """Translate every set as it is, without case and punctuation, and without its language.
+VARIANTS = ("whole", "stripped", "auto")
+
+
+def translate_sets(
+    sets: Sequence[TestSet], translate: Translate, variants: Sequence[str] = VARIANTS
+) -> dict[str, list[list[str]]]:
+    """Translate every set in some of these ways.
+
+    "whole" as it is; "stripped" without case and punctuation; "auto" without naming its language;
+    "context" after the line before it, where that belongs to the same document. The last needs
+    "whole" before it.
 
     Returns:
-        For "whole", "stripped" and "auto", the translations of each set.
+        For each variant, the translations of each set.
     """
-    variants: dict[str, Callable[[str, str, str], Ask]] = {
+    asked: dict[str, Callable[[str, str, str], Ask]] = {
         "whole": Ask,
         "stripped": lambda text, source, target: Ask(
             strip_style(text, 0.0) or text, source, target
         ),
         "auto": lambda text, source, target: Ask(text, None, target),
     }
-    return {
-        variant: _split(
-            translate([ask(text, s.source, s.target) for s in sets for text in s.sources]),
-            [len(s.sources) for s in sets],
-        )
-        for variant, ask in variants.items()
-    }
+    found: dict[str, list[list[str]]] = {}
+    for variant in variants:
+        if variant == "context":
+            pairs = zip(sets, found["whole"], strict=True)
+            asks = [ask for s, wholes in pairs for ask in _after_the_line_before(s, wholes)]
+        else:
+            ask = asked[variant]
+            asks = [ask(text, s.source, s.target) for s in sets for text in s.sources]
+        found[variant] = _split(translate(asks), [len(s.sources) for s in sets])
+    return found
+
+
+def _after_the_line_before(test_set: TestSet, wholes: Sequence[str]) -> list[Ask]:
+    """Ask for every line with the one before it in its document, as translated without context."""
+    sources, documents = test_set.sources, test_set.documents or ("",) * len(test_set.sources)
+    asks = []
+    for i, text in enumerate(sources):
+        follows = i > 0 and documents[i] == documents[i - 1]
+        context = ((sources[i - 1], wholes[i - 1]),) if follows else ()
+        asks.append(Ask(text, test_set.source, test_set.target, context=context))
+    return asks
 
 
 def score_sets(
@@ -162,6 +208,20 @@ def score(test_set: TestSet, variant: str, hypotheses: Sequence[str]) -> Score:
         str(bleu.get_signature()),
         str(chrf.get_signature()),
     )
+
+
+def score_address(test_set: TestSet, hypotheses: Sequence[str]) -> AddressScore | None:
+    """Count forms of address in translations; None where English is not the source."""
+    formal, familiar = FORMAL.get(test_set.target), FAMILIAR.get(test_set.target)
+    if formal is None or familiar is None:
+        return None
+    counts = []
+    lines = [i for i, text in enumerate(test_set.sources) if "you" in text.lower()]
+    for texts in (hypotheses, test_set.references):
+        kinds = [(bool(formal.search(texts[i])), bool(familiar.search(texts[i]))) for i in lines]
+        counts += [kinds.count((True, False)), kinds.count((False, True))]
+    direction = f"{test_set.source}-{test_set.target}"
+    return AddressScore(test_set.name, direction, len(lines), *counts)
 
 
 def score_prefixes(
@@ -206,16 +266,17 @@ def score_prefixes(
 
 def table(scores: Sequence[Score]) -> str:
     """Return a Markdown table, the variants of a source side by side."""
-    rows = ["| set | direction | lines | BLEU | chrF | BLEU, stripped source | chrF | BLEU, auto |"]
-    rows.append("|---|---|--:|--:|--:|--:|--:|--:|")
-    others = {(s.set, s.direction, s.variant): s for s in scores}
+    variants = list(dict.fromkeys(s.variant for s in scores))
+    rows = [
+        "| set | direction | lines | " + " | ".join(f"BLEU, {v} | chrF" for v in variants) + " |"
+    ]
+    rows.append("|---|---|--:|" + "--:|--:|" * len(variants))
+    found = {(s.set, s.direction, s.variant): s for s in scores}
     for s in scores:
-        if s.variant == "whole":
-            stripped, auto = (others[s.set, s.direction, v] for v in ("stripped", "auto"))
-            rows.append(
-                f"| {s.set} | {s.direction} | {s.lines:,} | {s.bleu:.1f} | {s.chrf:.1f} "
-                f"| {stripped.bleu:.1f} | {stripped.chrf:.1f} | {auto.bleu:.1f} |"
-            )
+        if s.variant == variants[0]:
+            same = [found[s.set, s.direction, v] for v in variants]
+            cells = " | ".join(f"{other.bleu:.1f} | {other.chrf:.1f}" for other in same)
+            rows.append(f"| {s.set} | {s.direction} | {s.lines:,} | {cells} |")
     return "\n".join(rows)
 
 
@@ -232,9 +293,18 @@ def prefix_table(scores: Sequence[PrefixScore]) -> str:
     return "\n".join(rows)
 
 
-def to_json(scores: Sequence[Score], prefixes: Sequence[PrefixScore], **more: object) -> str:
+def to_json(
+    scores: Sequence[Score],
+    prefixes: Sequence[PrefixScore],
+    addresses: Sequence[AddressScore],
+    **more: object,
+) -> str:
     """Return the record of a run."""
-    rows = {"scores": [asdict(s) for s in scores], "prefixes": [asdict(p) for p in prefixes]}
+    rows = {
+        "scores": [asdict(row) for row in scores],
+        "prefixes": [asdict(row) for row in prefixes],
+        "addresses": [asdict(row) for row in addresses],
+    }
     return json.dumps({**more, **rows}, indent=1, ensure_ascii=False) + "\n"
 
 
