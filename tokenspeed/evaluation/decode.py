@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tokenspeed.llama import Llama
 
+_SPAN = 16  # positions of the cache that are read, at least, and by which that grows
 _USUAL_LENGTH = 48  # tokens of a prompt; of longer ones fewer are decoded together
 
 
@@ -63,22 +64,29 @@ class Decoder:
     def _greedy(self, prompts: list[Sequence[int]]) -> list[list[int]]:
         cache = _Cache(self.model, len(prompts), _max_length(prompts), self.device)
         logits, lengths = self._prefill(cache, prompts)
-        done = torch.zeros(len(prompts), dtype=torch.bool, device=self.device)
         limits = torch.tensor([_limit(p) for p in prompts], device=self.device)
-        steps: list[Tensor] = []
-        while True:
-            token = logits.argmax(dim=-1).masked_fill(done, self.eos)
-            done = done | (token == self.eos) | (len(steps) + 1 > limits)
+        made = torch.full((len(prompts), int(limits.max()) + 2), self.eos, device=self.device)
+        rows = torch.arange(len(prompts), device=self.device)  # prompts still being continued
+        done = torch.zeros(len(prompts), dtype=torch.bool, device=self.device)
+        for step in range(made.shape[1]):
+            token = logits.argmax(dim=-1)
+            done = done | (token == self.eos) | (step + 1 > limits)
             token = token.masked_fill(done, self.eos)
-            steps.append(token)
-            # Asking the device whether all are done costs a wait; every fourth step is enough.
-            if len(steps) % 4 == 0 and bool(done.all()):
-                break
+            made[rows, step] = token
+            # Asking the device who is done costs a wait; every fourth step is enough.
+            if step % 4 == 3:
+                (left,) = (~done).nonzero(as_tuple=True)
+                if not len(left):
+                    break
+                # The few that go on do not need the batch of the many that have ended.
+                if len(left) <= len(rows) // 2:
+                    cache.reorder(left)
+                    rows, done, limits = rows[left], done[left], limits[left]
+                    token, lengths = token[left], lengths[left]
             hidden = cache.run(token, torch.minimum(lengths, cache.last))
             logits = self.model.logits(hidden)
             lengths = lengths + 1
-        table = torch.stack(steps, dim=1).tolist()
-        return [row[: row.index(self.eos)] if self.eos in row else row for row in table]
+        return [row[: row.index(self.eos)] if self.eos in row else row for row in made.tolist()]
 
     def _beam(self, prompts: list[Sequence[int]], width: int) -> list[list[int]]:
         rows = len(prompts)
@@ -136,6 +144,7 @@ class _Cache:
 
     def __init__(self, model: Llama, rows: int, length: int, device: torch.device) -> None:
         config = model.config
+        length = -(-length // _SPAN) * _SPAN
         shape = (config.num_layers, rows, config.num_kv_heads, length, config.head_dim)
         dtype = next(model.parameters()).dtype
         self.model, self.rows = model, rows
@@ -144,12 +153,15 @@ class _Cache:
         self.last = torch.tensor(length - 1, device=device)
         self.index = torch.arange(length, device=device)
         self.row_index = torch.arange(rows, device=device)
+        self.used = 0  # positions that any row may have written
 
     def run(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Run [rows * new] tokens, row by row, at their positions; return the hidden states."""
         new = len(tokens) // self.rows
+        self.used = min(self.used + new, len(self.index))
+        span = -(-self.used // _SPAN) * _SPAN
         at = positions.view(self.rows, new)
-        mask = self.index <= at[:, None, :, None]  # [rows, 1, new, length]
+        mask = self.index[:span] <= at[:, None, :, None]  # [rows, 1, new, span]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             rows = self.row_index[:, None].expand(-1, new)
@@ -160,8 +172,8 @@ class _Cache:
             grouped = q.view(self.rows, new, -1, groups, q.shape[2]).permute(0, 2, 3, 1, 4)
             out = F.scaled_dot_product_attention(
                 grouped.flatten(2, 3),
-                self.keys[layer],
-                self.values[layer],
+                self.keys[layer][:, :, :span],
+                self.values[layer][:, :, :span],
                 attn_mask=mask.repeat(1, 1, groups, 1),
             )
             ungrouped = out.view(self.rows, -1, groups, new, q.shape[2])
@@ -170,8 +182,9 @@ class _Cache:
         return self.model.hidden_states(tokens, positions, attend)
 
     def reorder(self, rows: Tensor) -> None:
-        """Let each row go on from the given row's past."""
+        """Let each row go on from the given row's past; fewer rows make a smaller batch."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.rows, self.row_index = len(rows), self.row_index[: len(rows)]
 
 
 def _limit(prompt: Sequence[int]) -> int:
