@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tokenspeed.checkpoint import Checkpoint
 from tokenspeed.llama import Llama, rope_frequencies
-from tokenspeed.training.attention import packed_attention
+from tokenspeed.training.attention import Reach, find_reach, packed_attention
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.optimizer import Muon
 from tokenspeed.training.packing import IGNORED, Batch
@@ -113,8 +113,8 @@ class Trainer:
         self.model.train()
         on_device = batch.to(self.device)
         loss = self.loss(
-            self.model, on_device.tokens, on_device.positions, on_device.borders, on_device.rows,
-            on_device.labels, self.stream.shapes.max_length, recipe.dropout, recipe.label_smoothing,
+            self.model, on_device.tokens, on_device.positions, self._reach(on_device),
+            on_device.rows, on_device.labels, recipe.dropout, recipe.label_smoothing,
         ) / max(1, batch.num_targets)  # fmt: skip
         loss.backward()  # type: ignore[no-untyped-call]
         for name, parameter in self._named():
@@ -156,11 +156,10 @@ class Trainer:
         for batch in self.valid:
             b = batch.to(self.device)
             total += float(
-                summed_loss(
-                    self.model, b.tokens, b.positions, b.borders, b.rows, b.labels,
-                    self.stream.shapes.max_length, 0.0, 0.0,
+                self.loss(
+                    self.model, b.tokens, b.positions, self._reach(b), b.rows, b.labels, 0.0, 0.0
                 )
-            )  # fmt: skip
+            )
             count += batch.num_targets
         self._copy_to_model()
         return total / max(1, count)
@@ -223,6 +222,9 @@ class Trainer:
         named = dict(self._named())
         torch._foreach_copy_(list(named.values()), [self.weights[n] for n in named])
 
+    def _reach(self, batch: Batch) -> Reach:
+        return find_reach(batch.borders, self.stream.shapes.tokens)
+
     def _named(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         return self.model.named_parameters()
 
@@ -244,20 +246,19 @@ def summed_loss(
     model: Llama,
     tokens: Tensor,
     positions: Tensor,
-    borders: Tensor,
+    reach: Reach,
     rows: Tensor,
     labels: Tensor,
-    max_length: int,
     dropout: float,
     label_smoothing: float,
 ) -> Tensor:
     """Return the cross entropy of a packed batch, summed over its predictions.
 
     Args:
-        tokens, positions, borders, rows, labels: as in `Batch`, on the model's device.
+        tokens, positions, rows, labels: as in `Batch`, on the model's device.
+        reach: of the tokens.
     """
-    attend = packed_attention(borders, len(tokens), max_length)
-    hidden = model.hidden_states(tokens, positions, attend, dropout)
+    hidden = model.hidden_states(tokens, positions, packed_attention(reach), dropout)
     logits = model.logits(hidden[rows])  # [targets, vocab_size]: only where something is predicted
     return F.cross_entropy(
         logits.float(), labels, ignore_index=IGNORED, label_smoothing=label_smoothing,
