@@ -23,6 +23,7 @@ class Mix:
     stripped_share: float = 0.25  # source without case and punctuation
     joined_share: float = 0.15  # 2 to 4 sentences in one segment
     familiar_weight: float = 0.15  # of a familiar variant whose formal sibling exists, en to xx
+    formal_odds: float = 0.0  # formal draws of an English "you" for each familiar one, at least
     weights: dict[str, float] = field(default_factory=dict)  # by name of the source; else 1
 
 

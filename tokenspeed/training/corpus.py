@@ -24,11 +24,19 @@ ENGLISH = "en"
 DISTILLED = ("distilled-foreign", "distilled-english")  # the side that a teacher wrote
 _CACHE_VERSION = b"2"
 _LEXICON_PAIRS = 150_000  # more teach rare words alone
+_LEAST_FAMILIAR = 0.3  # share that is left of familiar pairs when formal ones are preferred
 
+YOU = re.compile(r"\byou(r|rs|rself|rselves)?\b", re.IGNORECASE)
 FAMILIAR = {
     "de": re.compile(r"\b(du|dich|dir|dein\w*|euch|euer|eure\w*)\b", re.IGNORECASE),
     "fr": re.compile(r"\b(tu|te|toi|ton|ta|tes)\b|\bt['’]", re.IGNORECASE),
-    "es": re.compile(r"\b(tú|te|ti|tu|tus|contigo|tuy[oa]s?)\b", re.IGNORECASE),
+    # Spanish says it in the verb alone: common verbs, and tenses whose endings nothing else has.
+    "es": re.compile(
+        r"\b(tú|te|ti|tus?|contigo|tuy[oa]s?|eres|estás|tienes|puedes|quieres|sabes|debes|has|vas"
+        r"|haces|vienes|crees|piensas|necesitas|(dij|hic|v|fu|pud|estuv|tuv|quis)iste"
+        r"|\w*([aei]|d)r(á|ía)s|(ha|se)r(á|ía)s)\b",
+        re.IGNORECASE,
+    ),
 }
 FORMAL = {
     "de": re.compile(r"(?<!^)(?<![.!?] )\b(Sie|Ihnen|Ihr(e[nmrs]?)?)\b|^Sie\b"),
@@ -97,32 +105,42 @@ def sampling_weights(bitext: Bitext, mix: Mix, *, from_english: bool) -> NDArray
     """Return how many times a pair is drawn in an epoch, on average: [pairs].
 
     A teacher's pair counts as "distilled" where the teacher wrote the target, as "back-translated"
-    where it wrote the source.
+    where it wrote the source. From English, familiar address gives way to formal.
     """
     by_name = dict(mix.weights)
     for name, is_target in zip(DISTILLED, (from_english, not from_english), strict=True):
         by_name[name] = mix.weights.get("distilled" if is_target else "back-translated", 1.0)
     weights = np.array([by_name.get(name, 1.0) for name in bitext.sources])
-    if from_english:
-        weights[_familiar_siblings(bitext)] *= mix.familiar_weight
+    if from_english and bitext.language in FORMAL:
+        _prefer_formal(weights, bitext, mix)
     return weights
 
 
-def _familiar_siblings(bitext: Bitext) -> list[int]:
-    """Return the pairs in familiar address whose English sentence also has a formal translation."""
-    formal, familiar = FORMAL.get(bitext.language), FAMILIAR.get(bitext.language)
-    if formal is None or familiar is None:
-        return []
-    with_formal = {
-        english
-        for english, foreign in zip(bitext.english, bitext.foreign, strict=True)
-        if "you" in english.lower() and formal.search(foreign) and not familiar.search(foreign)
-    }
-    return [
-        i
-        for i, (english, foreign) in enumerate(zip(bitext.english, bitext.foreign, strict=True))
-        if english in with_formal and familiar.search(foreign)
-    ]
+def _prefer_formal(weights: NDArray[np.float64], bitext: Bitext, mix: Mix) -> None:
+    """Lower the weights of pairs in familiar address, in place.
+
+    First where the English sentence also has a formal translation, then all alike until formal
+    ones are drawn `formal_odds` times as often: a model says what it has seen more of. Sentences
+    with "you" must not get rare, so that is where a language with few formal pairs stays familiar.
+    """
+    formal, familiar = _address(bitext)
+    with_formal = {english for english, is_so in zip(bitext.english, formal, strict=True) if is_so}
+    has_sibling = np.array([english in with_formal for english in bitext.english])
+    weights[familiar & has_sibling] *= mix.familiar_weight
+    odds = weights[formal].sum() / max(weights[familiar].sum(), 1e-9)
+    if mix.formal_odds > odds:
+        weights[familiar] *= max(odds / mix.formal_odds, _LEAST_FAMILIAR)
+
+
+def _address(bitext: Bitext) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which pairs render an English "you" formally alone, and which familiarly: [pairs]."""
+    formal, familiar = FORMAL[bitext.language], FAMILIAR[bitext.language]
+    found = np.zeros((2, len(bitext)), np.bool_)
+    for i, (english, foreign) in enumerate(zip(bitext.english, bitext.foreign, strict=True)):
+        if YOU.search(english):
+            found[1, i] = familiar.search(foreign) is not None
+            found[0, i] = not found[1, i] and formal.search(foreign) is not None
+    return found[0], found[1]
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[str], list[str], list[str]]:
