@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tokenspeed.training.corpus import FAMILIAR, FORMAL
+from tokenspeed.training.corpus import FAMILIAR, FORMAL, YOU
 from tokenspeed.training.examples import strip_style
 
 ENGLISH = "en"
@@ -216,7 +216,7 @@ def score_address(test_set: TestSet, hypotheses: Sequence[str]) -> AddressScore 
     if formal is None or familiar is None:
         return None
     counts = []
-    lines = [i for i, text in enumerate(test_set.sources) if "you" in text.lower()]
+    lines = [i for i, text in enumerate(test_set.sources) if YOU.search(text)]
     for texts in (hypotheses, test_set.references):
         kinds = [(bool(formal.search(texts[i])), bool(familiar.search(texts[i]))) for i in lines]
         counts += [kinds.count((True, False)), kinds.count((False, True))]
