@@ -54,6 +54,7 @@ def test_a_perfect_translation_scores_100(folder: Path) -> None:
     assert [(s.variant, s.lines) for s in scores] == [("whole", 2), ("stripped", 2), ("auto", 2)]
     assert scores[0].bleu == pytest.approx(100)
     assert scores[1].bleu < 100, "the stripped source has lost its full stop"
+    assert scores[1].bleu_words == pytest.approx(100), "but no word"
     assert "tok:13a" in scores[0].bleu_signature
     assert "| trains | en-de | 2 | 100.0 |" in table(scores)
 

@@ -45,13 +45,19 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Score:
-    """A row of the table."""
+    """A row of the table.
+
+    Attributes:
+        bleu_words: BLEU where case and punctuation of translation and reference are left out: what
+            a source without them costs in words.
+    """
 
     set: str
     direction: str
     variant: str
     lines: int
     bleu: float
+    bleu_words: float
     chrf: float
     bleu_signature: str
     chrf_signature: str
@@ -198,12 +204,16 @@ def score(test_set: TestSet, variant: str, hypotheses: Sequence[str]) -> Score:
 
     bleu, chrf = BLEU(), CHRF()
     references = [list(test_set.references)]
+    words, reference_words = (
+        [strip_style(text, 0.0) for text in texts] for texts in (hypotheses, test_set.references)
+    )
     return Score(
         test_set.name,
         f"{test_set.source}-{test_set.target}",
         variant,
         len(hypotheses),
         round(bleu.corpus_score(list(hypotheses), references).score, 2),
+        round(BLEU().corpus_score(words, [reference_words]).score, 2),
         round(chrf.corpus_score(list(hypotheses), references).score, 2),
         str(bleu.get_signature()),
         str(chrf.get_signature()),
