@@ -1,10 +1,15 @@
 """transformers, eager, with its dynamic cache."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+
+# What the cache is called, as argument and in what comes back: "cache" in newer versions.
+_ARGUMENTS = inspect.signature(transformers.LlamaForCausalLM.forward).parameters
+CACHE = "cache" if "cache" in _ARGUMENTS else "past_key_values"
 
 
 def prepare(source: Path, work: Path, dtype: str) -> Path:
@@ -34,6 +39,7 @@ class Peer:
 
     @torch.no_grad()
     def _run(self, tokens: torch.Tensor, keep: int = 1) -> None:
-        out = self.model(tokens, past_key_values=self.cache, use_cache=True, logits_to_keep=keep)
-        self.cache = out.past_key_values
+        kept = {CACHE: self.cache}
+        out = self.model(tokens, use_cache=True, logits_to_keep=keep, **kept)
+        self.cache = out[CACHE]
         self.current = out.logits[:, -1].argmax(-1)

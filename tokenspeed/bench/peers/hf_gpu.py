@@ -4,6 +4,7 @@ Its cache counts positions by itself; positions and mask are passed all the same
 replay changes, so that nothing in a captured step asks the host.
 """
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import torch
 import transformers
 from torch import Tensor
 
+# What the cache is called: "cache" in newer versions.
+_ARGUMENTS = inspect.signature(transformers.LlamaForCausalLM.forward).parameters
+CACHE = "cache" if "cache" in _ARGUMENTS else "past_key_values"
 MAX_LENGTH = 256  # positions of the static cache
 
 
@@ -94,7 +98,7 @@ class Peer:
         at = batch.position + torch.arange(tokens.shape[1], device=self.device)
         mask = torch.arange(MAX_LENGTH, device=self.device)[None, :] <= at[:, None]
         out = self.model(
-            tokens, position_ids=at[None].expand(len(tokens), -1), past_key_values=batch.cache,
+            tokens, position_ids=at[None].expand(len(tokens), -1), **{CACHE: batch.cache},
             attention_mask=mask[None, None].expand(len(tokens), -1, -1, -1), logits_to_keep=keep,
         )  # fmt: skip
         chosen: Tensor = out.logits.argmax(-1)
