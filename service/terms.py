@@ -202,14 +202,22 @@ class StandIns:
         for name, held in self._wanted.items():
             if held.wanted == item.wanted and name not in tried:
                 return name
-        for name in STAND_INS:
-            if name in said or name in tried:
-                continue
-            holder = self._wanted.get(name)
-            if holder is None or (holder.wanted not in now and not _has(settled, holder)):
-                self._wanted[name] = replace(item, start=0, end=0)
-                return name
-        return None
+        free = [name for name in STAND_INS if name not in said and name not in tried]
+        unused = (name for name in free if self._is_unused(name, now, settled))
+        # Rather than none at all, one that its word has given up; what was said with it is lost.
+        given_up = (name for name in free if self._is_given_up(name, settled))
+        chosen = next(unused, None) or next(given_up, None)
+        if chosen is not None:
+            self._wanted[chosen] = replace(item, start=0, end=0)
+        return chosen
+
+    def _is_unused(self, name: str, now: set[str], settled: str) -> bool:
+        holder = self._wanted.get(name)
+        return holder is None or (holder.wanted not in now and not _has(settled, holder))
+
+    def _is_given_up(self, name: str, settled: str) -> bool:
+        holder = self._wanted[name]
+        return name in self._tried.get(holder.wanted, set()) and not _has(settled, holder)
 
     def restore(
         self, text: str, offsets: list[int], *, is_beginning: bool = True

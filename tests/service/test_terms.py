@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.policy import PRESETS, Source
@@ -75,6 +75,7 @@ def test_a_sentence_may_begin_with_a_glossary_word_but_a_protected_one_stays() -
 
 
 @given(st.lists(SENTENCES, min_size=1, max_size=5), st.integers(0, 3))
+@example([*["machine IT a@b.de"] * 4, "machine IT TokenSpeed Microsoft a@b.de Python"], 1)
 def test_a_model_that_copies_names_gives_every_wanted_word(
     revisions: list[str], failures: int
 ) -> None:
