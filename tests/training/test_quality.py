@@ -39,6 +39,11 @@ def hasty(asks: Sequence[Ask]) -> list[str]:
     return [ask.text.lower() + (" anyway" if ask.is_open else "") for ask in asks]
 
 
+def capitals(asks: Sequence[Ask]) -> list[str]:
+    """Gives no prefix of the whole where the source has a capital or a full stop."""
+    return [str(len(a.text)) if a.text != a.text.lower().strip(".") else a.text for a in asks]
+
+
 def test_sets_are_read_in_both_directions(folder: Path) -> None:
     there, back = load_sets(folder)
     assert (there.source, there.target, back.source) == ("en", "de", "de")
@@ -89,6 +94,8 @@ def test_prefixes_that_run_ahead_are_seen(folder: Path) -> None:
     calm, eager = (score_prefixes(trains, t, lines=1) for t in (lower, hasty))
     assert (calm.prefixes, calm.consistent, calm.ahead) == (5, 1.0, 0.0)
     assert eager.consistent == 0.0
+    stripped = score_prefixes(trains, capitals, lines=1, stripped=True)
+    assert (stripped.stripped, stripped.consistent) == (True, 1.0)
     assert eager.length > calm.length
     assert "100.0%" in prefix_table([calm])
 

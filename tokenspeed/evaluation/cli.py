@@ -86,9 +86,11 @@ def run_quality(arguments: argparse.Namespace) -> int:
     prefixes: list[PrefixScore] = []
     if arguments.prefix_lines:
         for test_set in sets:
-            for marked in (True, False):
+            for marked, stripped in ((True, False), (False, False), (True, True)):
                 lines = arguments.prefix_lines
-                prefixes.append(score_prefixes(test_set, translate, lines, marked=marked))
+                prefixes.append(
+                    score_prefixes(test_set, translate, lines, marked=marked, stripped=stripped)
+                )
     scores = score_sets(sets, outputs, arguments.processes)
     print(table(scores))
     print(f"\n{scores[0].bleu_signature}\n{scores[0].chrf_signature}\n")

@@ -78,6 +78,7 @@ class PrefixScore:
     set: str
     direction: str
     marked: bool
+    stripped: bool
     prefixes: int
     consistent: float
     standing: float
@@ -235,7 +236,12 @@ def score_address(test_set: TestSet, hypotheses: Sequence[str]) -> AddressScore 
 
 
 def score_prefixes(
-    test_set: TestSet, translate: Translate, lines: int, *, marked: bool = True
+    test_set: TestSet,
+    translate: Translate,
+    lines: int,
+    *,
+    marked: bool = True,
+    stripped: bool = False,
 ) -> PrefixScore:
     """Translate every prefix of the first lines of a set and compare with the whole.
 
@@ -243,15 +249,17 @@ def score_prefixes(
         lines: sentences, evenly spread over the set.
         marked: say that the source is unfinished, as the service does; without the mark this is
             what a model would do that knows whole sentences alone.
+        stripped: leave out case and punctuation, as a recogniser does.
     """
     every = max(1, len(test_set.sources) // lines)
-    texts = [t.split() for t in test_set.sources[::every][:lines]]
+    said = test_set.sources[::every][:lines]
+    texts = [(strip_style(t, 0.0) or t if stripped else t).split() for t in said]
     source, target = test_set.source, test_set.target
     wholes = translate([Ask(" ".join(words), source, target) for words in texts])
     cuts = [(i, n) for i, words in enumerate(texts) for n in range(1, len(words))]
     parts = translate([Ask(" ".join(texts[i][:n]), source, target, marked) for i, n in cuts])
     consistent = standing = words_out = 0
-    lengths, said, ahead = 0.0, 0.0, 0.0
+    lengths, shares, ahead = 0.0, 0.0, 0.0
     for (i, n), part in zip(cuts, parts, strict=True):
         whole, words = wholes[i].split(), part.split()
         common = _common_prefix(words, whole)
@@ -259,17 +267,18 @@ def score_prefixes(
         standing += common
         words_out += len(words)
         length, share = len(words) / max(1, len(whole)), n / len(texts[i])
-        lengths, said, ahead = lengths + length, said + share, ahead + max(0.0, length - share)
+        lengths, shares, ahead = lengths + length, shares + share, ahead + max(0.0, length - share)
     count = max(1, len(cuts))
     return PrefixScore(
         test_set.name,
         f"{source}-{target}",
         marked,
+        stripped,
         len(cuts),
         round(consistent / count, 4),
         round(standing / max(1, words_out), 4),
         round(lengths / count, 4),
-        round(said / count, 4),
+        round(shares / count, 4),
         round(ahead / count, 4),
     )
 
@@ -292,12 +301,15 @@ def table(scores: Sequence[Score]) -> str:
 
 def prefix_table(scores: Sequence[PrefixScore]) -> str:
     """Return a Markdown table of the prefix metrics."""
-    rows = ["| set | direction | mark | prefixes | consistent | standing | length | said | ahead |"]
-    rows.append("|---|---|---|--:|--:|--:|--:|--:|--:|")
+    rows = [
+        "| set | direction | mark | source | prefixes | consistent | standing | length | said "
+        "| ahead |"
+    ]
+    rows.append("|---|---|---|---|--:|--:|--:|--:|--:|--:|")
     for s in scores:
-        mark = "open" if s.marked else "none"
+        mark, style = "open" if s.marked else "none", "stripped" if s.stripped else "whole"
         rows.append(
-            f"| {s.set} | {s.direction} | {mark} | {s.prefixes:,} | {s.consistent:.1%} "
+            f"| {s.set} | {s.direction} | {mark} | {style} | {s.prefixes:,} | {s.consistent:.1%} "
             f"| {s.standing:.1%} | {s.length:.1%} | {s.said:.1%} | {s.ahead:.1%} |"
         )
     return "\n".join(rows)
