@@ -102,6 +102,24 @@ def graphics() -> Iterator[str]:
         where = ""
 
 
+def quality() -> Iterator[str]:
+    """Yield a row about the default model."""
+    shipped = load("quality-default.json")["runs"]["shipped"]
+    whole = [score for score in shipped["scores"] if score["variant"] == "whole"]
+    cells = []
+    for name, label in (("tatoeba", "Tatoeba"), ("multi30k-2016", "Multi30k")):
+        for foreign in ("de", "fr", "es"):
+            for direction in (f"en-{foreign}", f"{foreign}-en"):
+                for row in whole:
+                    if (row["set"], row["direction"]) == (name, direction):
+                        cells.append((label, direction, row["bleu"]))
+    text = "; ".join(
+        f"{label} " + ", ".join(f"{d} {bleu:.0f}" for other, d, bleu in cells if other == label)
+        for label in dict.fromkeys(cell[0] for cell in cells)
+    )
+    yield f"| default model, BLEU ([all sets](benchmarks/quality.md)) | {text} | int8, greedy |"
+
+
 def machine(result: Row) -> str:
     """Name a processor."""
     about = result["machine"]
@@ -109,5 +127,6 @@ def machine(result: Row) -> str:
 
 
 if __name__ == "__main__":
-    lines = ["| what | measured | where |", "|---|---|---|", *captions(), *processor(), *graphics()]
+    lines = ["| what | measured | where |", "|---|---|---|", *captions(), *processor(), *graphics(),
+             *quality()]  # fmt: skip
     put_into_page(HERE.parent / "README.md", "figures", "\n".join(lines))

@@ -86,6 +86,10 @@ def test_forms_of_address_are_counted() -> None:
     assert found is not None
     assert (found.lines, found.formal, found.familiar) == (3, 1, 1)
     assert (found.reference_formal, found.reference_familiar) == (1, 1)
+    perfect = score_address(test_set, made)
+    assert perfect is not None
+    assert perfect.bleu_with == pytest.approx(100)
+    assert found.bleu_with < 100
     assert score_address(TestSet("talks", "de", "en", made, sources), sources) is None
 
 

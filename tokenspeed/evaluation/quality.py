@@ -95,6 +95,8 @@ class AddressScore:
         lines: of the set with "you" in the source.
         formal, familiar: of the translations; what has both, or neither, is in neither.
         reference_formal, reference_familiar: of the references.
+        bleu_with, bleu_without: of the lines with "you" and of all others; a model that keeps to
+            one form is wrong in some of the former whatever it knows.
     """
 
     set: str
@@ -104,6 +106,8 @@ class AddressScore:
     familiar: int
     reference_formal: int
     reference_familiar: int
+    bleu_with: float
+    bleu_without: float
 
 
 def load_sets(
@@ -226,13 +230,26 @@ def score_address(test_set: TestSet, hypotheses: Sequence[str]) -> AddressScore 
     formal, familiar = FORMAL.get(test_set.target), FAMILIAR.get(test_set.target)
     if formal is None or familiar is None:
         return None
+    has_you = [YOU.search(text) is not None for text in test_set.sources]
+    lines = [i for i, is_so in enumerate(has_you) if is_so]
     counts = []
-    lines = [i for i, text in enumerate(test_set.sources) if YOU.search(text)]
     for texts in (hypotheses, test_set.references):
         kinds = [(bool(formal.search(texts[i])), bool(familiar.search(texts[i]))) for i in lines]
         counts += [kinds.count((True, False)), kinds.count((False, True))]
+    others = [i for i, is_so in enumerate(has_you) if not is_so]
+    bleus = [_bleu(hypotheses, test_set.references, part) for part in (lines, others)]
     direction = f"{test_set.source}-{test_set.target}"
-    return AddressScore(test_set.name, direction, len(lines), *counts)
+    return AddressScore(test_set.name, direction, len(lines), *counts, *bleus)
+
+
+def _bleu(hypotheses: Sequence[str], references: Sequence[str], lines: Sequence[int]) -> float:
+    """Score some of the lines; 0 for none."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    if not lines:
+        return 0.0
+    found = BLEU().corpus_score([hypotheses[i] for i in lines], [[references[i] for i in lines]])
+    return round(found.score, 2)
 
 
 def score_prefixes(
