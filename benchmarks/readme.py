@@ -114,7 +114,7 @@ def quality() -> Iterator[str]:
                     if (row["set"], row["direction"]) == (name, direction):
                         cells.append((label, direction, row["bleu"]))
     text = "; ".join(
-        f"{label} " + ", ".join(f"{d} {bleu:.0f}" for other, d, bleu in cells if other == label)
+        f"{label} " + ", ".join(f"{d} {bleu:.1f}" for other, d, bleu in cells if other == label)
         for label in dict.fromkeys(cell[0] for cell in cells)
     )
     yield f"| default model, BLEU ([all sets](benchmarks/quality.md)) | {text} | int8, greedy |"
