@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 WIDTH, HEIGHT = 860, 520
 LEFT, RIGHT, TOP, BOTTOM = 70, 30, 50, 60
 MIN_RADIUS, RADIUS_RANGE = 4.0, 14.0
 FONT = "font-family='system-ui, sans-serif'"
 INK, GRID, OURS, OTHERS = "#7a7f87", "#7a7f8740", "#d9480f", "#1c7ed6"
-LABEL_HEIGHT = 13
+LABEL_HEIGHT, CHARACTER_WIDTH = 14, 6.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +77,24 @@ def scatter(
     for y in y_ticks:
         parts.append(_line(LEFT, up(y), WIDTH - RIGHT, up(y)))
         parts.append(_text(LEFT - 8, up(y) + 4, f"{y:g}", anchor="end"))
-    labels: list[tuple[float, float]] = []
-    for point in sorted(points, key=lambda p: -p.size):
-        radius = MIN_RADIUS + RADIUS_RANGE * math.sqrt(min(max(point.size, 0.0), 1.0))
+    marks = sorted(points, key=lambda p: -p.size)  # large ones lie below small ones
+    circles = [(across(p.x), up(p.y), _radius(p.size)) for p in marks]
+    for point, (x, y, radius) in zip(marks, circles, strict=True):
         color = OURS if point.is_ours else OTHERS
-        x, y = across(point.x), up(point.y)
         parts.append(
             f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{radius:.1f}' fill='{color}' "
             f"fill-opacity='0.45' stroke='{color}'/>"
         )
-        at = _free(labels, x, y + 4)
-        labels.append((x, at))
-        is_left = x > WIDTH * 0.78
-        shift = -radius - 5 if is_left else radius + 5
-        anchor = "end" if is_left else "start"
-        parts.append(_text(x + shift, at, point.label, anchor=anchor, color=color))
+    taken = [_Box(x - r, y - r, x + r, y + r) for x, y, r in circles]
+    for point, circle in zip(marks, circles, strict=True):
+        color = OURS if point.is_ours else OTHERS
+        box, anchor = _free(taken, circle, len(point.label) * CHARACTER_WIDTH)
+        taken.append(box)
+        near = box.left if anchor == "start" else box.right
+        middle = (box.top + box.bottom) / 2
+        if abs(middle - circle[1]) > LABEL_HEIGHT:  # too far off to belong to it without a line
+            parts.append(_line(circle[0], circle[1], near, middle, color))
+        parts.append(_text(near, middle + 4, point.label, anchor=anchor, color=color))
     if note:
         parts.append(_text(WIDTH - RIGHT, TOP - 8, note, anchor="end", size=11))
     return "\n".join([*parts, "</svg>\n"])
@@ -103,15 +107,43 @@ def _spread(values: Sequence[float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _free(taken: Sequence[tuple[float, float]], x: float, y: float) -> float:
-    """Move a label down until it meets no other."""
-    while any(abs(x - a) < 170 and abs(y - b) < LABEL_HEIGHT for a, b in taken):
-        y += LABEL_HEIGHT
-    return y
+def _radius(size: float) -> float:
+    return MIN_RADIUS + RADIUS_RANGE * math.sqrt(min(max(size, 0.0), 1.0))
 
 
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f"<line x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}' stroke='{GRID}'/>"
+class _Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: "_Box") -> bool:
+        is_beside = self.right <= other.left or other.right <= self.left
+        return not (is_beside or self.bottom <= other.top or other.bottom <= self.top)
+
+
+def _free(
+    taken: Sequence[_Box], circle: tuple[float, float, float], width: float
+) -> tuple[_Box, str]:
+    """Find room for a label beside its mark, else above or below; and the end at the mark."""
+    x, y, radius = circle
+    found: tuple[_Box, str] | None = None
+    for row in range(2 * (HEIGHT // LABEL_HEIGHT)):
+        shift = LABEL_HEIGHT * ((row + 1) // 2) * (1 if row % 2 else -1)
+        top = y + shift - LABEL_HEIGHT / 2
+        for left, anchor in ((x + radius + 5, "start"), (x - radius - 5 - width, "end")):
+            box = _Box(left, top, left + width, top + LABEL_HEIGHT)
+            is_inside = LEFT <= left and box.right <= WIDTH and TOP <= top <= HEIGHT - BOTTOM
+            found = found or (box, anchor)
+            if is_inside and not any(box.meets(other) for other in taken):
+                return box, anchor
+    assert found is not None
+    return found  # no room anywhere: rather over another than none
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, color: str = GRID) -> str:
+    at = f"x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}'"
+    return f"<line {at} stroke='{color}' stroke-width='{1 if color == GRID else 0.5}'/>"
 
 
 def _text(

@@ -139,13 +139,15 @@ def loss_curve(
 
     def place(x: float, y: float) -> str:
         px = left + x / last * (width - left - 12)
-        py = 12 + (1 - min(1.0, (y - low) / span)) * (height - bottom - 12)
+        py = 12 + (1 - (y - low) / span) * (height - bottom - 12)
         return f"{px:.1f},{py:.1f}"
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="11">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
+        f'<clipPath id="plot"><rect x="{left}" y="12" width="{width - left - 12}" '
+        f'height="{height - bottom - 10}"/></clipPath>',  # the steep beginning comes in from above
     ]
     for i in range(5):
         y = low + span * i / 4
@@ -155,11 +157,14 @@ def loss_curve(
         at = last * i / 4
         parts.append(
             f'<text x="{place(at, low).split(",")[0]}" y="{height - 12}" '
-            f'text-anchor="middle">{at:.0f}</text>'
+            f'text-anchor="{"end" if i == 4 else "middle"}">{at:.0f}</text>'
         )
     for i, (name, curve) in enumerate(curves.items()):
         color = ("#2a6fdb", "#d9480f", "#2b8a3e", "#862e9c")[i % 4]
         line = " ".join(place(x, y) for x, y in curve)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.5"/>')
+        parts.append(
+            f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.5" '
+            'clip-path="url(#plot)"/>'
+        )
         parts.append(f'<text x="{width - 70}" y="{28 + 16 * i}" fill="{color}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
