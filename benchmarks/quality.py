@@ -29,7 +29,7 @@ GOALS = {  # BLEU, greedy, shipped precision
 }  # fmt: skip
 # Into English at least the same.
 GOALS |= {(name, "-".join(reversed(way.split("-")))): goal for (name, way), goal in GOALS.items()}
-SHAPES = {"d4": "4 x 768", "d6": "6 x 640", "d10": "10 x 512"}
+SHAPES = {"d4": "4 x 768", "d6": "6 x 640", "d10": "10 x 512", "d16": "16 x 384"}
 Row = dict[str, Any]
 Runs = dict[str, Row]
 
@@ -67,7 +67,8 @@ def _best(paths: Sequence[Path]) -> Row:
         for key, name in names.items()
     }
     about = {key: rounds[0][key] for key in ("machine", "date", "versions")}
-    return {"rounds": len(rounds), **found, **about}
+    command = _without_paths(rounds[0]["command"])
+    return {"rounds": len(rounds), **found, **about, "command": command}
 
 
 def _without_paths(command: str) -> str:
@@ -156,13 +157,15 @@ def prefix_training(runs: Runs) -> Iterator[tuple[object, ...]]:
 def shapes(result: Row) -> Iterator[tuple[object, ...]]:
     """Yield what models of equal size and different depth learn from the same batches."""
     for name, label in SHAPES.items():
-        training = result["trainings"][f"shape-{name}"]
-        found = scores(result["runs"][f"shape-{name}"])
-        mean = sum(row["bleu"] for row in found.values()) / len(found)
         speed = result["speeds"][name]
-        yield (label, f"{training['num_parameters'] / 1e6:.1f}M", f"{training['final_valid']:.3f}",
-               f"{mean:.1f}", f"{speed['token_ms_1']:.2f} ms", f"{speed['token_ms_8']:.2f} ms",
-               f"{speed['first_token_ms_1']:.2f} ms")  # fmt: skip
+        times = (speed["token_ms_1"], speed["token_ms_8"], speed["first_token_ms_1"])
+        learnt: tuple[str, ...] = ("", "not trained", "")
+        if training := result["trainings"].get(f"shape-{name}"):
+            found = scores(result["runs"][f"shape-{name}"])
+            mean = sum(row["bleu"] for row in found.values()) / len(found)
+            millions = training["num_parameters"] / 1e6
+            learnt = (f"{millions:.1f}M", f"{training['final_valid']:.3f}", f"{mean:.1f}")
+        yield (label, *learnt, *(f"{ms:.2f} ms" for ms in times))
 
 
 def address(runs: Runs) -> Iterator[tuple[object, ...]]:

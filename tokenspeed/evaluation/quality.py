@@ -13,6 +13,7 @@ from tokenspeed.training.corpus import FAMILIAR, FORMAL, YOU
 from tokenspeed.training.examples import strip_style
 
 ENGLISH = "en"
+VARIANTS = ("whole", "stripped", "auto")  # of a source; "context" is asked for by name
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,6 @@ def load_sets(
     if not sets:
         raise FileNotFoundError(f"{folder} holds no test set name.en-xx.tsv that was asked for")
     return sets
-
-
-VARIANTS = ("whole", "stripped", "auto")
 
 
 def translate_sets(
