@@ -35,10 +35,10 @@ from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench import tune
 from tokenspeed.bench.gpu import event_ms, read_bandwidth
 from tokenspeed.bench.shapes import SHAPES
-from tokenspeed.config import EngineConfig, ModelConfig
 from tokenspeed.engine import Engine
 from tokenspeed.kernels.tile import Launch, RecordedLaunch, TileConfig
 from tokenspeed.kernels.tuned import SPLIT_K, TUNED
+from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.request import Request
 
 BEGAN = time.monotonic()
@@ -389,7 +389,7 @@ def start_times(shape: str, form: str) -> None:
         "from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step\n"
         "from tokenspeed.backends.cuda_weights import random_weights\n"
         "from tokenspeed.bench.shapes import SHAPES\n"
-        "from tokenspeed.config import EngineConfig\n"
+        "from tokenspeed.model.config import EngineConfig\n"
         f"w=random_weights(SHAPES['{shape}'],'{form}','cuda');torch.cuda.synchronize()\n"
         "t=time.perf_counter();b=CudaBackend(w,EngineConfig(16,512,256))\n"
         "print('START',round(time.perf_counter()-t,2),b.start_s,b.memory_bytes)\n"

@@ -24,10 +24,10 @@ from service.evaluation.transcript import Transcript, update_times
 from service.policy import PRESETS
 from service.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
 from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
-from tokenspeed.config import EngineConfig
 from tokenspeed.evaluation.metrics import percentile, share_within
 from tokenspeed.evaluation.replay import Line, Update, word_by_word
 from tokenspeed.evaluation.simulator import Report, Simulation, StepCost, Traffic
+from tokenspeed.model.config import EngineConfig
 
 STAGGER_S: Final = 1.0  # within which the speakers of one level begin
 PAUSE_BETWEEN_S: Final = 1.0  # levels

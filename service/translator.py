@@ -15,7 +15,7 @@ from service.settings import ModelInfo
 from service.stream import Job
 from service.terms import Glossary, StandIns
 from tokenspeed.errors import EngineStopped, RequestTooLong
-from tokenspeed.prompt import LANGUAGE_NAMES, PromptFormat
+from tokenspeed.model.prompt import LANGUAGE_NAMES, PromptFormat
 from tokenspeed.request import Completion, Request
 from tokenspeed.translate import length_cap
 
@@ -38,7 +38,7 @@ class Decoder(Protocol):
 
 
 class Tokenizer(Protocol):
-    """What the service needs of `tokenspeed.tokenizer.Tokenizer`."""
+    """What the service needs of `tokenspeed.model.tokenizer.Tokenizer`."""
 
     def encode(self, text: str) -> list[int]: ...
     def decoder(self) -> Decoder: ...

@@ -17,8 +17,8 @@ if not torch.cuda.is_available():
 
 from safetensors.torch import save_file
 
-from tokenspeed.checkpoint import expected_shapes
-from tokenspeed.config import load_model_config
+from tokenspeed.model.checkpoint import expected_shapes
+from tokenspeed.model.config import load_model_config
 
 # The models are tiny: more threads would only wait for each other, and for other tests.
 torch.set_num_threads(1)

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from tokenspeed.backends.cpu import native_available
-from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.loading import choose_backend
-from tokenspeed.prompt import load_prompt_format
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.prompt import load_prompt_format
+from tokenspeed.model.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

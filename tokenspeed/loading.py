@@ -16,12 +16,12 @@ from tokenspeed.backends import Backend
 from tokenspeed.backends.cpu import CpuBackend, native_available, read_bandwidth, usable_cores
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.backends.torch_int8 import TorchInt8Backend
-from tokenspeed.checkpoint import Checkpoint, open_checkpoint
-from tokenspeed.config import EngineConfig
 from tokenspeed.engine import Engine
 from tokenspeed.errors import BackendUnavailable
-from tokenspeed.prompt import PromptFormat, load_prompt_format
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.prompt import PromptFormat, load_prompt_format
+from tokenspeed.model.tokenizer import Tokenizer
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenspeed.checkpoint import Checkpoint, expected_shapes, open_checkpoint
 from tokenspeed.errors import CheckpointError
-from tokenspeed.quantize import write_quantized
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.checkpoint import Checkpoint, expected_shapes, open_checkpoint
+from tokenspeed.model.quantize import write_quantized
+from tokenspeed.model.tokenizer import Tokenizer
 
 
 def add_parser(commands: Any) -> None:

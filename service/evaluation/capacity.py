@@ -6,8 +6,6 @@ import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
 from tokenspeed.evaluation.simulator import (
     BUDGET_MS,
     Report,
@@ -17,6 +15,8 @@ from tokenspeed.evaluation.simulator import (
     measure_cost,
 )
 from tokenspeed.loading import BACKENDS, choose_backend
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from tokenspeed.bench.compare import ratios, write_float
 from tokenspeed.bench.result import Row
-from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.cli import build_parser, run
-from tokenspeed.quantize import write_int8
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.quantize import write_int8
 
 
 def test_absent_peers_are_named_and_the_others_measured(

@@ -9,9 +9,9 @@ import pytest
 from tests.conftest import MakeModel
 from tokenspeed.bench.compare_gpu import compare_on_gpu, contestants, write_shape
 from tokenspeed.bench.peers import hf_gpu
-from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.cli import build_parser, run
-from tokenspeed.config import load_model_config
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import load_model_config
 
 
 def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_path: Path) -> None:

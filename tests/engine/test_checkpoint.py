@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeModel
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
 from tokenspeed.errors import CheckpointError
-from tokenspeed.quantize import dequantize_int8, quantize_int8
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.quantize import dequantize_int8, quantize_int8
 
 LAYER = "model.layers.1.mlp.up_proj.weight"
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tokenspeed.backends import Step
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
 from tokenspeed.engine import Engine
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.loading import load_engine
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 from tokenspeed.request import Completion, Request
 
 PROMPTS = st.lists(st.integers(3, 94), min_size=1, max_size=20)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeModel
-from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.cli import build_parser, run
 from tokenspeed.errors import CheckpointError
-from tokenspeed.quantize import (
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.quantize import (
     dequantize_int4,
     pack_nibbles,
     quantize_fp8,

@@ -10,8 +10,8 @@ from transformers import LlamaForCausalLM
 from tests.conftest import MakeModel
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 
 LLAMA3 = {
     "rope_type": "llama3",

@@ -15,7 +15,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from tokenspeed.backends.reference import load_llama
-from tokenspeed.checkpoint import open_checkpoint
+from tokenspeed.model.checkpoint import open_checkpoint
 
 torch.ones(8, 8) @ torch.ones(8, 8)  # what torch sets aside for itself comes before the weights
 def peak_kib():

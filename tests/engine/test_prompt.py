@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tokenspeed.errors import CheckpointError
-from tokenspeed.prompt import load_prompt_format
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.prompt import load_prompt_format
+from tokenspeed.model.tokenizer import Tokenizer
 
 
 def test_marks_stand_around_the_source(tiny_translator: Path) -> None:

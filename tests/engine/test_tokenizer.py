@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
 from tokenspeed.errors import CheckpointError
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from tokenspeed.config import _llama
-from tokenspeed.evaluation.decode import Decoder
-from tokenspeed.llama import Llama
+from tokenspeed.model.config import _llama
+from tokenspeed.model.decode import Decoder
+from tokenspeed.model.llama import Llama
 from tokenspeed.training.attention import find_reach, packed_attention
 
 EOS = 2

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.conftest import MakeModel
-from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.cli import build_parser, run
 from tokenspeed.evaluation.loss import Line, measure_quality, read_lines, sample_lines
-from tokenspeed.prompt import load_prompt_format
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.prompt import load_prompt_format
+from tokenspeed.model.tokenizer import Tokenizer
 
 
 def test_perplexity_is_that_of_transformers(tiny_translator: Path) -> None:

@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
 from tokenspeed.evaluation.simulator import (
     BUDGET_MS,
     Script,
@@ -24,6 +22,8 @@ from tokenspeed.evaluation.simulator import (
     toy_translation,
 )
 from tokenspeed.evaluation.stepped import SkippingClock, VirtualClock
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 
 CPU = StepCost(base_ms=3.0, row_ms=0.4, context_ms=0.001)
 

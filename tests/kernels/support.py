@@ -18,7 +18,7 @@ from tokenspeed.kernels.tile import (
     pack_int4,
     square_sum_ref,
 )
-from tokenspeed.quantize import quantize_fp8, quantize_int4, quantize_int8
+from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FORMATS = ["bf16", "int8", "int4", "fp8"]

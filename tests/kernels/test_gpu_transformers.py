@@ -11,8 +11,8 @@ import torch
 from tests.conftest import MakeModel
 from tests.kernels.test_backend import rows
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 
 pytestmark = pytest.mark.gpu
 

@@ -6,8 +6,8 @@ from tests.conftest import MakeModel
 from tests.kernels.test_backend import rows
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.bench.peers.own_gpu import Peer
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 
 
 def test_it_generates_what_the_backend_does(make_model: MakeModel) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from tests.kernels.support import matrix, random
 from tokenspeed.kernels.tile import pack_int4, square_sum_ref
-from tokenspeed.quantize import quantize_int4
+from tokenspeed.model.quantize import quantize_int4
 
 
 @pytest.mark.parametrize(

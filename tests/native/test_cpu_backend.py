@@ -23,10 +23,10 @@ from tokenspeed.backends.cpu import (
     usable_cores,
 )
 from tokenspeed.backends.reference import choose, load_llama
-from tokenspeed.checkpoint import Checkpoint, open_checkpoint
-from tokenspeed.config import EngineConfig
 from tokenspeed.errors import BackendUnavailable
-from tokenspeed.quantize import write_int8
+from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.quantize import write_int8
 
 CONFIG = EngineConfig(num_slots=3, max_length=128, max_step_tokens=100)
 

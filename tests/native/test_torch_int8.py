@@ -14,8 +14,8 @@ from tests.engine.test_llama import whole_sequence
 from tests.native.test_cpu_backend import CONFIG, SHAPES
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.torch_int8 import BlockLinear, TorchInt8Backend
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.quantize import quantize_int8
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.quantize import quantize_int8
 
 
 @settings(max_examples=30, deadline=None)

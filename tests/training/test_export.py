@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from tests.conftest import TINY
-from tokenspeed.config import _llama
-from tokenspeed.quantize import MAX_SHARD_BYTES
+from tokenspeed.model.config import _llama
+from tokenspeed.model.quantize import MAX_SHARD_BYTES
 from tokenspeed.training.export import export_model
 
 

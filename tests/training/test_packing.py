@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import TINY
-from tokenspeed.config import _llama
-from tokenspeed.llama import Llama
+from tokenspeed.model.config import _llama
+from tokenspeed.model.llama import Llama
 from tokenspeed.training.attention import Reach, find_reach, packed_attention
 from tokenspeed.training.packing import IGNORED, Sequenced, Shapes, pack
 

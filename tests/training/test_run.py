@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tokenspeed.checkpoint import open_checkpoint
 from tokenspeed.cli import build_parser, run
 from tokenspeed.loading import load_engine
+from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.training.cli import CONFIGS
 from tokenspeed.training.config import Recipe, load_recipe
 from tokenspeed.training.loop import Trainer

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenspeed.config import ModelConfig
+from tokenspeed.model.config import ModelConfig
 
 NO_DRAFT = -1
 

@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from tokenspeed.backends import Step
-from tokenspeed.checkpoint import Checkpoint
-from tokenspeed.config import EngineConfig, ModelConfig
 from tokenspeed.errors import BackendUnavailable
-from tokenspeed.llama import rope_frequencies
-from tokenspeed.quantize import quantize_int8
+from tokenspeed.model.checkpoint import Checkpoint
+from tokenspeed.model.config import EngineConfig, ModelConfig
+from tokenspeed.model.llama import rope_frequencies
+from tokenspeed.model.quantize import quantize_int8
 
 BLOCK = 64  # columns that share a scale; kBlock of native/kernels.h
 NATIVE = Path(__file__).parent.parent / "native"

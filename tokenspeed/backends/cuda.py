@@ -23,8 +23,6 @@ from tokenspeed.backends.cuda_weights import (
     random_weights,
     stored_form,
 )
-from tokenspeed.checkpoint import Checkpoint
-from tokenspeed.config import EngineConfig, ModelConfig
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.attention import AttentionScratch, attention
 from tokenspeed.kernels.compile import compile_launches
@@ -45,6 +43,8 @@ from tokenspeed.kernels.tile import (
     split_scratch,
 )
 from tokenspeed.kernels.tuned import split_parts, tile_config
+from tokenspeed.model.checkpoint import Checkpoint
+from tokenspeed.model.config import EngineConfig, ModelConfig
 
 DEPENDENT_LAUNCH = 3  # after the main loop: the only kind that measured faster
 AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms

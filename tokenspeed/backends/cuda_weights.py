@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokenspeed.checkpoint import Checkpoint
-from tokenspeed.config import ModelConfig
 from tokenspeed.errors import BackendUnavailable, CheckpointError
 from tokenspeed.kernels.gate_up import interleave_gate_up
 from tokenspeed.kernels.qkv import interleave_heads
 from tokenspeed.kernels.tile import GROUP_SIZE, Matrix, pack_channels, pack_float, pack_int4
-from tokenspeed.llama import rope_frequencies
-from tokenspeed.quantize import quantize_fp8, quantize_int4, quantize_int8, unpack_nibbles
+from tokenspeed.model.checkpoint import Checkpoint
+from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.llama import rope_frequencies
+from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8, unpack_nibbles
 
 FORMS = ("bf16", "int8", "int4", "fp8")
 _QUANTIZE = {"int8": quantize_int8, "int4": quantize_int4, "fp8": quantize_fp8}

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tokenspeed.backends import NO_DRAFT, Step
-from tokenspeed.checkpoint import Checkpoint
-from tokenspeed.config import EngineConfig
-from tokenspeed.llama import Llama, rope_frequencies
+from tokenspeed.model.checkpoint import Checkpoint
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.llama import Llama, rope_frequencies
 
 TILE_ROWS = 16
 
 
 class ReferenceBackend:
-    """Runs steps with `tokenspeed.llama`.
+    """Runs steps with `tokenspeed.model.llama`.
 
     Args:
         checkpoint: an opened model directory.

@@ -11,8 +11,8 @@ from torch.nn.functional import pad
 
 from tokenspeed.backends.cpu import BLOCK, int8_weight
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.checkpoint import Checkpoint
-from tokenspeed.config import EngineConfig
+from tokenspeed.model.checkpoint import Checkpoint
+from tokenspeed.model.config import EngineConfig
 
 
 class BlockLinear(nn.Module):
@@ -42,7 +42,7 @@ class BlockLinear(nn.Module):
 
 
 class TorchInt8Backend(ReferenceBackend):
-    """Runs steps with `tokenspeed.llama` on int8 weights.
+    """Runs steps with `tokenspeed.model.llama` on int8 weights.
 
     Raises:
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.

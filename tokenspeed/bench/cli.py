@@ -83,9 +83,9 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
 
     from tokenspeed.backends.cpu import CpuBackend, read_bandwidth, usable_cores
     from tokenspeed.bench.engine import Workload, measure
-    from tokenspeed.checkpoint import open_checkpoint
-    from tokenspeed.config import EngineConfig
     from tokenspeed.loading import BACKENDS
+    from tokenspeed.model.checkpoint import open_checkpoint
+    from tokenspeed.model.config import EngineConfig
 
     checkpoint = open_checkpoint(options.model)
     streams = [int(part) for part in options.streams.split(",")]
@@ -193,7 +193,7 @@ def _compare(options: argparse.Namespace) -> int:
     from tokenspeed.bench.compare import compare, floors, ratios
     from tokenspeed.bench.peers import PEERS
     from tokenspeed.bench.standing import standing
-    from tokenspeed.checkpoint import open_checkpoint
+    from tokenspeed.model.checkpoint import open_checkpoint
 
     if options.shape or options.device == "cuda":
         return _compare_on_gpu(options)
@@ -253,7 +253,7 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
     except ImportError as exc:
         raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
     from tokenspeed.bench.compare import write_float
-    from tokenspeed.checkpoint import open_checkpoint
+    from tokenspeed.model.checkpoint import open_checkpoint
 
     forms = (options.dtype or "bf16,int8,int4").split(",")
     for form in forms:

@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.bench.peers import Contestant
 from tokenspeed.bench.result import Row
-from tokenspeed.checkpoint import Checkpoint, expected_shapes
-from tokenspeed.config import EngineConfig
+from tokenspeed.model.checkpoint import Checkpoint, expected_shapes
+from tokenspeed.model.config import EngineConfig
 
 PROMPT_TOKENS, NEW_TOKENS, VERIFY_TOKENS = 40, 24, 24
 _PEERS = Path(__file__).parent / "peers"

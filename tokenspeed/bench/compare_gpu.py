@@ -14,7 +14,7 @@ from tokenspeed.bench.compare import Times, Worker, play_round
 from tokenspeed.bench.peers import Contestant
 from tokenspeed.bench.result import Row
 from tokenspeed.bench.shapes import step_weights
-from tokenspeed.config import ModelConfig
+from tokenspeed.model.config import ModelConfig
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 32
 _BITS = {"int8": 8, "int4": 4.125}  # int4 with a half-precision scale for 128 weights

@@ -27,8 +27,8 @@ from triton.backends.compiler import GPUTarget
 from tokenspeed.backends.cuda import default_launch, recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.shapes import SHAPES
-from tokenspeed.config import EngineConfig
 from tokenspeed.kernels.compile import Job, jobs
+from tokenspeed.model.config import EngineConfig
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),

@@ -13,9 +13,9 @@ from tokenspeed.bench.engine import Workload, measure
 from tokenspeed.bench.gpu import read_bandwidth
 from tokenspeed.bench.result import Row
 from tokenspeed.bench.shapes import SHAPES
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 
 
 def open_backend(model: Path, shape: str, form: str, config: EngineConfig) -> CudaBackend:

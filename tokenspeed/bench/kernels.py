@@ -14,9 +14,9 @@ from tokenspeed.bench.gpu import event_ms, read_bandwidth
 from tokenspeed.bench.result import Row
 from tokenspeed.bench.shapes import SHAPES
 from tokenspeed.bench.tune import KERNELS, Bench, candidates, copies, matrix_shape
-from tokenspeed.config import ModelConfig
 from tokenspeed.kernels.tile import Matrix, block_rows
 from tokenspeed.kernels.tuned import split_parts, tile_config
+from tokenspeed.model.config import ModelConfig
 
 
 def measure_kernels(

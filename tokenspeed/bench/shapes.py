@@ -1,6 +1,6 @@
 """The shapes that are measured by name, with random weights."""
 
-from tokenspeed.config import ModelConfig, RopeScaling
+from tokenspeed.model.config import ModelConfig, RopeScaling
 
 SHAPES = {
     "llama-3-8b": ModelConfig(

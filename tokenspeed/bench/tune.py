@@ -15,7 +15,6 @@ from torch import Tensor
 
 from tokenspeed.backends.cuda_weights import row_dtype
 from tokenspeed.bench.gpu import event_ms
-from tokenspeed.config import ModelConfig
 from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.kernels.gate_up import gate_up
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head
@@ -33,6 +32,7 @@ from tokenspeed.kernels.tile import (
     split_scratch,
 )
 from tokenspeed.kernels.tuned import head_block_n, split_parts
+from tokenspeed.model.config import ModelConfig
 
 KERNELS = ("qkv", "out", "gate_up", "down", "head")
 TUNING = Launch(pdl=3)  # tiles are chosen as they are used: one kernel behind another

@@ -15,10 +15,7 @@ from tqdm import tqdm
 
 from tokenspeed.backends.reference import load_llama
 from tokenspeed.bench.result import describe_cpu
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
 from tokenspeed.evaluation.commands import eval_commands
-from tokenspeed.evaluation.decode import Decoder
 from tokenspeed.evaluation.quality import (
     VARIANTS,
     Ask,
@@ -34,9 +31,12 @@ from tokenspeed.evaluation.quality import (
     translate_sets,
 )
 from tokenspeed.loading import DEFAULT_MODEL, load_engine
-from tokenspeed.prompt import PromptFormat, load_prompt_format
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.decode import Decoder
+from tokenspeed.model.prompt import PromptFormat, load_prompt_format
+from tokenspeed.model.tokenizer import Tokenizer
 from tokenspeed.request import Request
-from tokenspeed.tokenizer import Tokenizer
 from tokenspeed.translate import length_cap
 
 _SLOTS = 32  # texts translated side by side on a CPU

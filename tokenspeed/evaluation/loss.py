@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokenspeed.backends.reference import load_llama
-from tokenspeed.checkpoint import Checkpoint, expected_shapes
 from tokenspeed.errors import CheckpointError
-from tokenspeed.evaluation.decode import Decoder
-from tokenspeed.llama import Llama
-from tokenspeed.prompt import PromptFormat, load_prompt_format
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.checkpoint import Checkpoint, expected_shapes
+from tokenspeed.model.decode import Decoder
+from tokenspeed.model.llama import Llama
+from tokenspeed.model.prompt import PromptFormat, load_prompt_format
+from tokenspeed.model.tokenizer import Tokenizer
 
 LARGE_BYTES = 4 << 30  # of float32 weights; larger models are run in bf16
 

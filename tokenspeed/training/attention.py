@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from tokenspeed.llama import Attend
+from tokenspeed.model.llama import Attend
 
 _BLOCK = 128  # rows and columns of the scores that a GPU takes or skips together
 

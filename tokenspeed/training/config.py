@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenspeed.config import ModelConfig
+from tokenspeed.model.config import ModelConfig
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 
 from tokenspeed.backends.reference import load_llama
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.evaluation.decode import Decoder
-from tokenspeed.prompt import load_prompt_format
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.decode import Decoder
+from tokenspeed.model.prompt import load_prompt_format
+from tokenspeed.model.tokenizer import Tokenizer
 from tokenspeed.training.corpus import DISTILLED, ENGLISH, read_pairs
 
 _CHUNK = 32_768  # sentences that are sorted by length together

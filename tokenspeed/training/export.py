@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenspeed.config import ModelConfig
-from tokenspeed.quantize import MAX_SHARD_BYTES, write_model_shards
+from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.quantize import MAX_SHARD_BYTES, write_model_shards
 
 
 def export_model(

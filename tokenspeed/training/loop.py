@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from tokenspeed.checkpoint import Checkpoint
-from tokenspeed.llama import Llama, rope_frequencies
+from tokenspeed.model.checkpoint import Checkpoint
+from tokenspeed.model.llama import Llama, rope_frequencies
 from tokenspeed.training.attention import Reach, find_reach, packed_attention
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.optimizer import Muon

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenspeed.config import ModelConfig
+from tokenspeed.model.config import ModelConfig
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.packing import Batch
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import sentencepiece
 import torch
 
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.quantize import write_int8
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.quantize import write_int8
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.corpus import ENGLISH, Bitext, load_aligners, load_bitext, read_pairs
 from tokenspeed.training.export import export_model

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tokenspeed.quantize import MAX_SHARD_BYTES, write_shards
+from tokenspeed.model.quantize import MAX_SHARD_BYTES, write_shards
 
 _META = "state.json"
 

@@ -7,8 +7,8 @@ import numpy as np
 import tokenspeed
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.bench.engine import decode_step, prefill_step, verify_step
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 
 
 def prepare(source: Path, work: Path, dtype: str) -> Path:

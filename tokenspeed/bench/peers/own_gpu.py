@@ -7,8 +7,8 @@ import numpy as np
 import tokenspeed
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.bench.engine import decode_step, prefill_step, verify_step
-from tokenspeed.checkpoint import open_checkpoint
-from tokenspeed.config import EngineConfig, load_model_config
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig, load_model_config
 
 
 def prepare(source: Path, work: Path, dtype: str) -> Path:

@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tokenspeed.config import ModelConfig, load_model_config
 from tokenspeed.errors import CheckpointError
-from tokenspeed.quantize import dequantize_int4, dequantize_int8, unpack_nibbles
+from tokenspeed.model.config import ModelConfig, load_model_config
+from tokenspeed.model.quantize import dequantize_int4, dequantize_int8, unpack_nibbles
 
 _FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import sentencepiece
 import tokenizers
 
-from tokenspeed.config import load_model_config
 from tokenspeed.errors import CheckpointError
+from tokenspeed.model.config import load_model_config
 
 _REPLACEMENT = "\ufffd"  # what both libraries decode incomplete UTF-8 to
 _MAX_INCOMPLETE_BYTES = 3  # a character has at most four bytes

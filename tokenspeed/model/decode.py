@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tokenspeed.llama import Llama
+from tokenspeed.model.llama import Llama
 
 _SPAN = 16  # positions of the cache that are read, at least, and by which that grows
 _USUAL_LENGTH = 48  # tokens of a prompt; of longer ones fewer are decoded together

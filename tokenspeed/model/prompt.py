@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tokenspeed.errors import CheckpointError
-from tokenspeed.tokenizer import Tokenizer
+from tokenspeed.model.tokenizer import Tokenizer
 
 LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
 
