@@ -35,11 +35,11 @@ from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench import tune
 from tokenspeed.bench.gpu import event_ms, read_bandwidth
 from tokenspeed.bench.shapes import SHAPES
-from tokenspeed.engine import Engine
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.request import Request
 from tokenspeed.kernels.tile import Launch, RecordedLaunch, TileConfig
 from tokenspeed.kernels.tuned import SPLIT_K, TUNED
 from tokenspeed.model.config import EngineConfig, ModelConfig
-from tokenspeed.request import Request
 
 BEGAN = time.monotonic()
 OUT = Path(os.environ.get("OUT", "."))

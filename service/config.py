@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from service.errors import ConfigError
 from service.limits import Limits
-from tokenspeed.loading import DEFAULT_MODEL
+from tokenspeed.engine.loading import DEFAULT_MODEL
 
 _T = TypeVar("_T")
 WEB: Final = Path(__file__).parents[1] / "web"

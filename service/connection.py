@@ -27,7 +27,7 @@ from service.session import Session
 from service.settings import ModelInfo
 from service.stream import Job
 from service.translator import Running, Translator
-from tokenspeed.engine import EngineStats
+from tokenspeed.engine.engine import EngineStats
 
 logger = logging.getLogger("service.connection")
 

@@ -14,10 +14,10 @@ from service.segmenter import split
 from service.settings import ModelInfo
 from service.stream import Job
 from service.terms import Glossary, StandIns
+from tokenspeed.engine.request import Completion, Request
+from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.prompt import LANGUAGE_NAMES, PromptFormat
-from tokenspeed.request import Completion, Request
-from tokenspeed.translate import length_cap
 
 MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
 RARE_PIECES: Final = 4  # a name of so many pieces is one that the model cannot spell
@@ -45,7 +45,7 @@ class Tokenizer(Protocol):
 
 
 class Engine(Protocol):
-    """What the service needs of `tokenspeed.engine.Engine`."""
+    """What the service needs of `tokenspeed.engine.engine.Engine`."""
 
     @property
     def clock(self) -> Callable[[], float]: ...

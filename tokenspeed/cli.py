@@ -13,9 +13,9 @@ from typing import Any
 import tokenspeed
 from tokenspeed import quantize_command
 from tokenspeed.bench import cli as bench
+from tokenspeed.engine.loading import BACKENDS, DEFAULT_MODEL
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.evaluation import cli as evaluation
-from tokenspeed.loading import BACKENDS, DEFAULT_MODEL
 from tokenspeed.training import cli as training
 
 Subparsers = Any  # argparse keeps the type of add_subparsers' result private
@@ -80,8 +80,8 @@ def _add_translate(commands: Subparsers) -> None:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    from tokenspeed.loading import load_engine
-    from tokenspeed.translate import translate
+    from tokenspeed.engine.loading import load_engine
+    from tokenspeed.engine.translate import translate
 
     model = load_engine(options.model, device=options.device)
     source = None if options.source == "auto" else options.source

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from tokenspeed.backends.cpu import native_available
+from tokenspeed.engine.loading import choose_backend
 from tokenspeed.errors import TokenSpeedError
-from tokenspeed.loading import choose_backend
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer

@@ -25,8 +25,8 @@ from service.protocol import (
     TranslationDelta,
     TranslationFinal,
 )
+from tokenspeed.engine.loading import DEFAULT_MODEL
 from tokenspeed.evaluation.replay import Line
-from tokenspeed.loading import DEFAULT_MODEL
 
 
 @entrypoint

@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
+from tokenspeed.engine.loading import BACKENDS, choose_backend
 from tokenspeed.evaluation.simulator import (
     BUDGET_MS,
     Report,
@@ -14,7 +15,6 @@ from tokenspeed.evaluation.simulator import (
     capacity,
     measure_cost,
 )
-from tokenspeed.loading import BACKENDS, choose_backend
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from service.errors import ServiceError
 from service.evaluation.policies import POLICIES
+from tokenspeed.engine.loading import BACKENDS, DEFAULT_MODEL
 from tokenspeed.evaluation.commands import eval_commands
 from tokenspeed.evaluation.replay import REWRITING_SHARE, WORDS_PER_MINUTE
-from tokenspeed.loading import BACKENDS, DEFAULT_MODEL
 
 DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
 SURVIVAL_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"

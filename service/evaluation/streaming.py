@@ -32,6 +32,7 @@ from service.evaluation.transcript import Transcript, Usage
 from service.evaluation.virtual import Spoken
 from service.translator import Translator
 from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
+from tokenspeed.engine.loading import load_engine
 from tokenspeed.evaluation.metrics import SegmentLog, instance
 from tokenspeed.evaluation.replay import (
     Line,
@@ -42,7 +43,6 @@ from tokenspeed.evaluation.replay import (
     load_lines,
     word_by_word,
 )
-from tokenspeed.loading import load_engine
 
 TRACES: Final = ("words", "recogniser")
 

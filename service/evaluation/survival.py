@@ -21,9 +21,9 @@ from service.protocol import (
     TargetParams,
     TranslationFinal,
 )
+from tokenspeed.engine.request import Request
+from tokenspeed.engine.translate import length_cap, split_sentences
 from tokenspeed.evaluation.replay import Line
-from tokenspeed.request import Request
-from tokenspeed.translate import length_cap, split_sentences
 
 ADDRESSES: Final = (
     "https://example.org/live", "www.bahnhof-west.de", "info@captions.example",

@@ -29,16 +29,16 @@ from service.protocol import ClientEvent, SessionClose, SessionUpdate, Timing
 from service.session import Session
 from service.stream import Job
 from service.translator import Translator
-from tokenspeed.engine import Outcome as EngineOutcome
+from tokenspeed.engine.engine import Outcome as EngineOutcome
+from tokenspeed.engine.loading import BACKENDS, choose_backend
+from tokenspeed.engine.request import Sequence as Running
 from tokenspeed.errors import EngineStopped
 from tokenspeed.evaluation.replay import Line, Update
 from tokenspeed.evaluation.stepped import SkippingClock, SteppedEngine
-from tokenspeed.loading import BACKENDS, choose_backend
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
-from tokenspeed.request import Sequence as Running
 
 END_S: Final = 0.5  # from a speaker's last update to the end of the session
 

@@ -8,8 +8,8 @@ import pytest
 
 from tokenspeed.cli import build_parser, run
 from tokenspeed.doctor import examine
-from tokenspeed.loading import load_engine
-from tokenspeed.translate import length_cap, split_sentences, translate
+from tokenspeed.engine.loading import load_engine
+from tokenspeed.engine.translate import length_cap, split_sentences, translate
 
 
 def tokenspeed(*arguments: str) -> int:

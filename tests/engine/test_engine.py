@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from tokenspeed.backends import Step
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.engine import Engine
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.loading import load_engine
+from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
-from tokenspeed.loading import load_engine
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.request import Completion, Request
 
 PROMPTS = st.lists(st.integers(3, 94), min_size=1, max_size=20)
 

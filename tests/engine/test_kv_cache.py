@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tokenspeed.kv_cache import MIN_FORK_TOKENS, KVCache, Lease
+from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease
 
 TOKENS = st.lists(st.integers(0, 1), min_size=1, max_size=24)
 KEYS = st.sampled_from([None, "a", "b", "c"])

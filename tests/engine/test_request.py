@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.request import Request, Rows, Sequence
+from tokenspeed.engine.request import Request, Rows, Sequence
 
 EOS = 0
 PROMPT = (5, 6, 7)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.kv_cache import MIN_FORK_TOKENS, KVCache
-from tokenspeed.request import Request, Sequence
-from tokenspeed.scheduler import FINAL_HEAD_START_S, Scheduler, StepCost, share_rows
+from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache
+from tokenspeed.engine.request import Request, Sequence
+from tokenspeed.engine.scheduler import FINAL_HEAD_START_S, Scheduler, StepCost, share_rows
 
 
 def sequence(

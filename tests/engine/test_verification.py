@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tests.conftest import MakeModel
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.engine import Engine
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.request import Request
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.request import Request
 
 SHAPES: list[dict[str, object]] = [
     {},

@@ -13,14 +13,14 @@ from tokenspeed.backends import NO_DRAFT, Step, cuda
 from tokenspeed.backends.cuda import CudaBackend, split_tiles
 from tokenspeed.backends.cuda_weights import FORMS, load_weights, stored_form
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.engine import Engine
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.tile import INTERPRETED, TileConfig
 from tokenspeed.kernels.tuned import SPLIT_K
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.quantize import write_quantized
-from tokenspeed.request import Request
 
 CONFIG = EngineConfig(num_slots=3, max_length=144, max_step_tokens=72)
 

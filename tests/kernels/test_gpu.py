@@ -13,11 +13,11 @@ from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_weights import FORMS, random_weights
 from tokenspeed.bench.shapes import SHAPES
-from tokenspeed.engine import Engine
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.tile import Launch
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.request import Request
 
 pytestmark = pytest.mark.gpu
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass, field
 
+from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
-from tokenspeed.request import Completion, Request
 
 LANGUAGES = ("de", "en", "es", "fr")
 _MARKS = 0x110000  # ids from here on are marks, below they are characters

@@ -11,9 +11,9 @@ from service.config import load_config
 from service.policy import trim_repetition
 from tests.service.client import Client, session
 from tests.service.process import serving
-from tokenspeed.loading import load_engine
-from tokenspeed.request import Request
-from tokenspeed.translate import length_cap
+from tokenspeed.engine.loading import load_engine
+from tokenspeed.engine.request import Request
+from tokenspeed.engine.translate import length_cap
 
 SENTENCE = "Good morning everyone, today we would like to talk about our new house."
 UPDATES_PER_S = 3.0

@@ -14,9 +14,9 @@ from service.errors import TranslationFailed
 from service.policy import PRESETS, Source, Translation, Work
 from service.stream import ContextPair, Job
 from service.translator import MIN_ROOM, Translator
-from tokenspeed.loading import LoadedModel, load_engine
+from tokenspeed.engine.loading import LoadedModel, load_engine
+from tokenspeed.engine.request import Request
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.request import Request
 
 WORDS = "the train to the city leaves".split()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenspeed.cli import build_parser, run
-from tokenspeed.loading import DEFAULT_MODEL
+from tokenspeed.engine.loading import DEFAULT_MODEL
 from tokenspeed.training.config import Mix
 from tokenspeed.training.corpus import DISTILLED, load_bitext, read_pairs, sampling_weights
 from tokenspeed.training.distill import distill, is_plausible

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from tokenspeed.cli import build_parser, run
-from tokenspeed.loading import load_engine
+from tokenspeed.engine.loading import load_engine
+from tokenspeed.engine.translate import translate
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.training.cli import CONFIGS
 from tokenspeed.training.config import Recipe, load_recipe
 from tokenspeed.training.loop import Trainer
 from tokenspeed.training.run import train
-from tokenspeed.translate import translate
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def _add_engine(benches: Any) -> None:
 
 
 def _engine(options: argparse.Namespace) -> int:
-    from tokenspeed.loading import choose_backend
+    from tokenspeed.engine.loading import choose_backend
 
     name = choose_backend() if options.device == "auto" else options.device
     if options.shape or options.dtype != "auto" or name == "cuda":
@@ -83,7 +83,7 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
 
     from tokenspeed.backends.cpu import CpuBackend, read_bandwidth, usable_cores
     from tokenspeed.bench.engine import Workload, measure
-    from tokenspeed.loading import BACKENDS
+    from tokenspeed.engine.loading import BACKENDS
     from tokenspeed.model.checkpoint import open_checkpoint
     from tokenspeed.model.config import EngineConfig
 

@@ -15,6 +15,9 @@ from tqdm import tqdm
 
 from tokenspeed.backends.reference import load_llama
 from tokenspeed.bench.result import describe_cpu
+from tokenspeed.engine.loading import DEFAULT_MODEL, load_engine
+from tokenspeed.engine.request import Request
+from tokenspeed.engine.translate import length_cap
 from tokenspeed.evaluation.commands import eval_commands
 from tokenspeed.evaluation.quality import (
     VARIANTS,
@@ -30,14 +33,11 @@ from tokenspeed.evaluation.quality import (
     to_json,
     translate_sets,
 )
-from tokenspeed.loading import DEFAULT_MODEL, load_engine
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.decode import Decoder
 from tokenspeed.model.prompt import PromptFormat, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
-from tokenspeed.request import Request
-from tokenspeed.translate import length_cap
 
 _SLOTS = 32  # texts translated side by side on a CPU
 

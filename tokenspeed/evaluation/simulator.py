@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenspeed.backends import NO_DRAFT, Backend, Step
+from tokenspeed.engine.request import Completion, Request
 from tokenspeed.evaluation.metrics import percentile, share_within
 from tokenspeed.evaluation.stepped import SteppedEngine, VirtualClock
 from tokenspeed.model.config import ModelConfig
-from tokenspeed.request import Completion, Request
 
 BEGIN, OPEN, TARGET, END = 1, 2, 3, 4  # marks of the toy translator's prompts
 FIRST_WORD = 16  # ids from here on are words

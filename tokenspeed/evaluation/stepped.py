@@ -7,8 +7,8 @@ time it is differ.
 import time
 from collections.abc import Callable
 
-from tokenspeed.engine import Deliver, Engine
-from tokenspeed.request import Request, Sequence
+from tokenspeed.engine.engine import Deliver, Engine
+from tokenspeed.engine.request import Request, Sequence
 
 
 class SkippingClock:

@@ -16,7 +16,7 @@ from tokenspeed.backends import Backend
 from tokenspeed.backends.cpu import CpuBackend, native_available, read_bandwidth, usable_cores
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.backends.torch_int8 import TorchInt8Backend
-from tokenspeed.engine import Engine
+from tokenspeed.engine.engine import Engine
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.config import EngineConfig

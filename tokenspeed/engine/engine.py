@@ -14,12 +14,12 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 
 from tokenspeed.backends import Backend
+from tokenspeed.engine.kv_cache import KVCache
+from tokenspeed.engine.request import Completion, Request, Sequence
+from tokenspeed.engine.scheduler import Plan, Scheduler
 from tokenspeed.errors import EngineStopped, RequestTooLong
-from tokenspeed.kv_cache import KVCache
-from tokenspeed.request import Completion, Request, Sequence
-from tokenspeed.scheduler import Plan, Scheduler
 
-logger = logging.getLogger("tokenspeed.engine")
+logger = logging.getLogger("tokenspeed.engine.engine")
 
 Outcome = Completion | EngineStopped
 Deliver = Callable[[tuple[int, ...], Outcome | None], None]

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenspeed.loading import LoadedModel
-from tokenspeed.request import Completion, Request
+from tokenspeed.engine.loading import LoadedModel
+from tokenspeed.engine.request import Completion, Request
 
 # An output longer than this, for its source, is a model that runs in circles.
 MAX_LENGTH_RATIO = 2.0

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenspeed.backends import Step
-from tokenspeed.kv_cache import MIN_FORK_TOKENS, KVCache, Lease, common_prefix
-from tokenspeed.request import Rows, Sequence
+from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease, common_prefix
+from tokenspeed.engine.request import Rows, Sequence
 
 FINAL_HEAD_START_S = 0.2  # a whole budget: a final overtakes partials that came up to then
 MAX_AGING_S = 0.15  # what waiting gains a partial; less than a head start, so finals stay first

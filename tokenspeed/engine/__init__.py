@@ -1,0 +1,1 @@
+"""Requests in, tokens out: what runs next, in which slot, and from which model directory."""
