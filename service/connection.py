@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from service import protocol
-from service.actions import Action, Close, Send, Start, Stop
 from service.admission import Admission, Work
 from service.auth import Auth
+from service.captions.actions import Action, Close, Send, Start, Stop
+from service.captions.session import Session
+from service.captions.settings import ModelInfo
+from service.captions.stream import Job
 from service.config import Config
 from service.errors import AuthError, ProtocolError, TranslationFailed
 from service.limits import Bucket
 from service.logs import text_data
 from service.metrics import Metrics
 from service.outbox import Outbox
-from service.session import Session
-from service.settings import ModelInfo
-from service.stream import Job
 from service.translator import Running, Translator
 from tokenspeed.engine.engine import EngineStats
 

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from service.captions.policy import PRESETS
 from service.evaluation.capacity import read_cost
 from service.evaluation.live import ReplayFailed, speak
 from service.evaluation.transcript import Transcript, update_times
-from service.policy import PRESETS
 from service.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
 from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
 from tokenspeed.evaluation.metrics import percentile, share_within

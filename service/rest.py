@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.auth import bearer
+from service.captions.words import count_words
 from service.connection import Hub
 from service.detect import detect
 from service.errors import RestError, TranslationFailed
 from service.http import MAX_CHARS, MAX_TEXTS, parse_body, read_body
-from service.words import count_words
 
 
 class Rest:

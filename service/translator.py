@@ -7,13 +7,13 @@ policies' state or sockets.
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, Protocol
 
-from service.actions import Outcome
+from service.captions.actions import Outcome
+from service.captions.glossary import Glossary, StandIns
+from service.captions.segmenter import split
+from service.captions.settings import ModelInfo
+from service.captions.stream import Job
 from service.errors import TranslationFailed
 from service.protocol import LanguageInfo, Timing
-from service.segmenter import split
-from service.settings import ModelInfo
-from service.stream import Job
-from service.terms import Glossary, StandIns
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import EngineStopped, RequestTooLong

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from service.policy import PRESETS, Preset
+from service.captions.policy import PRESETS, Preset
 
 NEVER: Final = 99  # hypotheses that must agree: more than a translation keeps
 IN_FORCE: Final = "balanced"  # the preset that a session gets when it asks for nothing

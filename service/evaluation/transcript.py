@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
+from service.captions.segmenter import split
+from service.captions.words import count_words, normalise
 from service.protocol import (
     ServerEvent,
     SessionParams,
@@ -13,8 +15,6 @@ from service.protocol import (
     TranslationDelta,
     TranslationFinal,
 )
-from service.segmenter import split
-from service.words import count_words, normalise
 from tokenspeed.evaluation.metrics import Display, SegmentLog
 from tokenspeed.evaluation.replay import Line, Update
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from service.actions import Action, Outcome, Send, Start, Stop
+from service.captions.actions import Action, Outcome, Send, Start, Stop
+from service.captions.session import Session
+from service.captions.stream import Job
 from service.cli import slots
 from service.config import Config
 from service.errors import TranslationFailed
@@ -26,8 +28,6 @@ from service.evaluation.transcript import (
 )
 from service.limits import Limits
 from service.protocol import ClientEvent, SessionClose, SessionUpdate, Timing
-from service.session import Session
-from service.stream import Job
 from service.translator import Translator
 from tokenspeed.engine.engine import Outcome as EngineOutcome
 from tokenspeed.engine.loading import BACKENDS, choose_backend

@@ -11,14 +11,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from service.captions.policy import PRESETS
+from service.captions.words import word_ends
 from service.evaluation import live, virtual
 from service.evaluation.cli import add_parser
 from service.evaluation.compare import Row, Task, make_row, markdown, plot
 from service.evaluation.policies import POLICIES, in_force
 from service.evaluation.streaming import find_set
 from service.evaluation.transcript import Transcript, Usage, segment_logs, update_times
-from service.policy import PRESETS
-from service.words import word_ends
 from tests.evaluation.lines import LINES
 from tokenspeed.evaluation.metrics import SegmentLog, normalised_erasure
 from tokenspeed.evaluation.replay import as_recogniser, deal, word_by_word

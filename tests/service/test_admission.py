@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from service import protocol as p
-from service.actions import Action, Start
 from service.admission import (
     ADAPT_S,
     MAX_INTERVAL_S,
@@ -21,6 +20,7 @@ from service.admission import (
     Admission,
     Work,
 )
+from service.captions.actions import Action, Start
 from tests.service.client import session
 from tests.service.conftest import Run
 from tests.service.fakes import FakeEngine

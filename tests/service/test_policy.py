@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.policy import (
+from service.captions.policy import (
     MAX_SUPERSEDED,
     PRESETS,
     Preset,

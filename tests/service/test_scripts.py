@@ -7,10 +7,10 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.policy import PRESETS, Preset, Source, Translation
-from service.segmenter import cut_at, split
-from service.stream import TargetStream
-from service.words import word_ends
+from service.captions.policy import PRESETS, Preset, Source, Translation
+from service.captions.segmenter import cut_at, split
+from service.captions.stream import TargetStream
+from service.captions.words import word_ends
 from tests.service.fakes import ids, token_text
 
 SAMPLES = {

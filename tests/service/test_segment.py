@@ -1,7 +1,7 @@
 """The source of a segment: what is stable, what is frozen, and what a client rewrites."""
 
-from service.policy import Source
-from service.segment import Segment
+from service.captions.policy import Source
+from service.captions.segment import Segment
 
 
 def segment(stable: str, unstable: str = "", **more: bool) -> Segment:

@@ -1,7 +1,7 @@
 """Pieces of a segment joined into the one text of the wire."""
 
-from service.policy import PRESETS, Source
-from service.stream import Job, TargetStream
+from service.captions.policy import PRESETS, Source
+from service.captions.stream import Job, TargetStream
 from tests.service.fakes import ids, token_text
 
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.policy import PRESETS, Source
-from service.stream import Job, TargetStream
-from service.terms import STAND_INS, Glossary, StandIns, Term
-from service.words import word_ends
+from service.captions.glossary import STAND_INS, Glossary, StandIns, Term
+from service.captions.policy import PRESETS, Source
+from service.captions.stream import Job, TargetStream
+from service.captions.words import word_ends
 from tests.service.fakes import ids, token_text
 
 TERMS = (

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.captions.policy import PRESETS, Source, Translation, Work
+from service.captions.stream import ContextPair, Job
 from service.errors import TranslationFailed
-from service.policy import PRESETS, Source, Translation, Work
-from service.stream import ContextPair, Job
 from service.translator import MIN_ROOM, Translator
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.engine.request import Request

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.words import count_words, erased_words, normalise, skip_words, word_ends
+from service.captions.words import count_words, erased_words, normalise, skip_words, word_ends
 
 
 def words(text: str) -> list[str]:

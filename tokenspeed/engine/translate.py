@@ -1,6 +1,6 @@
 """Whole texts, translated at once: for the command line, the REST endpoints and evaluation.
 
-Live text goes another way (service/policy.py); this file knows no revisions.
+Live text goes another way (service/captions/policy.py); this file knows no revisions.
 """
 
 import re

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from service.words import count_words, normalise, word_ends
+from service.captions.words import count_words, normalise, word_ends
 
 Tokens = tuple[int, ...]
 TokenText = Callable[[Sequence[int]], tuple[str, list[int]]]

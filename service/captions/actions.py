@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from service.captions.stream import Job
 from service.protocol import ServerEvent, Timing
-from service.stream import Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from service import protocol
-from service.actions import Action, Close, Counters, Outcome, Send, Start, Stop
+from service.captions.actions import Action, Close, Counters, Outcome, Send, Start, Stop
+from service.captions.glossary import Glossary
+from service.captions.policy import TokenText
+from service.captions.segment import Segment
+from service.captions.segmenter import cut_at
+from service.captions.settings import MAX_CONTEXT, ModelInfo, Settings
+from service.captions.stream import ContextPair, Job, TargetStream
 from service.errors import ProtocolError
 from service.limits import Bucket, Limits
-from service.policy import TokenText
 from service.protocol import Error, FinalStats, Timing
-from service.segment import Segment
-from service.segmenter import cut_at
-from service.settings import MAX_CONTEXT, ModelInfo, Settings
-from service.stream import ContextPair, Job, TargetStream
-from service.terms import Glossary
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 NOTICE_INTERVAL_S: Final = 1.0

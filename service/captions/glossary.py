@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import regex
 
-from service.words import count_words
+from service.captions.words import count_words
 
 TokenText = Callable[[Sequence[int]], tuple[str, list[int]]]
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from service.policy import Preset, Source, Tokens, TokenText, Translation, Work
-from service.terms import Glossary, StandIns, certain_words
-from service.words import erased_words
+from service.captions.glossary import Glossary, StandIns, certain_words
+from service.captions.policy import Preset, Source, Tokens, TokenText, Translation, Work
+from service.captions.words import erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from service.captions.glossary import Glossary, Term
+from service.captions.policy import PRESETS, Preset
 from service.errors import ProtocolError
-from service.policy import PRESETS, Preset
 from service.protocol import (
     GlossaryEntry,
     LanguageInfo,
@@ -18,7 +19,6 @@ from service.protocol import (
     Stability,
     TargetParams,
 )
-from service.terms import Glossary, Term
 
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
 MAX_TERMS: Final = 500  # glossary entries and protected words of a session, each
