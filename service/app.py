@@ -25,7 +25,6 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from service import protocol
 from service.admission import Admission
 from service.auth import Auth, bearer, is_origin_allowed
 from service.config import Config
@@ -34,6 +33,7 @@ from service.metrics import Metrics
 from service.openai import OpenAI
 from service.rest import Rest
 from service.translator import Translator
+from service.wire import protocol
 
 logger = logging.getLogger("service.app")
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from service import protocol
 from service.admission import Admission, Work
 from service.auth import Auth
 from service.captions.actions import Action, Close, Send, Start, Stop
@@ -25,8 +24,9 @@ from service.errors import AuthError, ProtocolError, TranslationFailed
 from service.limits import Bucket
 from service.logs import text_data
 from service.metrics import Metrics
-from service.outbox import Outbox
 from service.translator import Running, Translator
+from service.wire import protocol
+from service.wire.outbox import Outbox
 from tokenspeed.engine.engine import EngineStats
 
 logger = logging.getLogger("service.connection")

@@ -22,7 +22,7 @@ from service.captions.policy import PRESETS
 from service.evaluation.capacity import read_cost
 from service.evaluation.live import ReplayFailed, speak
 from service.evaluation.transcript import Transcript, update_times
-from service.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
+from service.wire.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
 from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
 from tokenspeed.evaluation.metrics import percentile, share_within
 from tokenspeed.evaluation.replay import Line, Update, word_by_word

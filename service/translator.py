@@ -13,7 +13,7 @@ from service.captions.segmenter import split
 from service.captions.settings import ModelInfo
 from service.captions.stream import Job
 from service.errors import TranslationFailed
-from service.protocol import LanguageInfo, Timing
+from service.wire.protocol import LanguageInfo, Timing
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import EngineStopped, RequestTooLong

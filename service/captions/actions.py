@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from service.captions.stream import Job
-from service.protocol import ServerEvent, Timing
+from service.wire.protocol import ServerEvent, Timing
 
 
 @dataclass(frozen=True, slots=True)

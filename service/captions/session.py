@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from service import protocol
 from service.captions.actions import Action, Close, Counters, Outcome, Send, Start, Stop
 from service.captions.glossary import Glossary
 from service.captions.policy import TokenText
@@ -19,7 +18,8 @@ from service.captions.settings import MAX_CONTEXT, ModelInfo, Settings
 from service.captions.stream import ContextPair, Job, TargetStream
 from service.errors import ProtocolError
 from service.limits import Bucket, Limits
-from service.protocol import Error, FinalStats, Timing
+from service.wire import protocol
+from service.wire.protocol import Error, FinalStats, Timing
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 NOTICE_INTERVAL_S: Final = 1.0

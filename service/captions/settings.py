@@ -10,7 +10,7 @@ from typing import Final
 from service.captions.glossary import Glossary, Term
 from service.captions.policy import PRESETS, Preset
 from service.errors import ProtocolError
-from service.protocol import (
+from service.wire.protocol import (
     GlossaryEntry,
     LanguageInfo,
     Mode,

@@ -18,7 +18,7 @@ from simuleval.utils import entrypoint
 from service.evaluation.policies import POLICIES, in_force
 from service.evaluation.transcript import session_params
 from service.evaluation.virtual import Speaker, open_stage
-from service.protocol import (
+from service.wire.protocol import (
     SessionUpdate,
     SourceCommit,
     SourceUpdate,

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from service.evaluation.policies import POLICIES
 from service.evaluation.transcript import Transcript, Usage, segment_logs, update_times
-from service.protocol import TranslationFinal
 from service.translator import Translator
+from service.wire.protocol import TranslationFinal
 from tokenspeed.evaluation.metrics import (
     SegmentLog,
     mean_lagging,

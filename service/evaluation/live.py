@@ -28,7 +28,7 @@ from service.evaluation.transcript import (
     session_params,
 )
 from service.evaluation.virtual import END_S, Spoken
-from service.protocol import (
+from service.wire.protocol import (
     SUBPROTOCOL,
     Error,
     SessionClose,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from service.evaluation.transcript import Transcript
 from service.evaluation.virtual import Speaker, Stage
-from service.protocol import (
+from service.wire.protocol import (
     GlossaryEntry,
     SessionParams,
     SessionUpdate,

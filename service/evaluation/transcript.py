@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from service.captions.segmenter import split
 from service.captions.words import count_words, normalise
-from service.protocol import (
+from service.wire.protocol import (
     ServerEvent,
     SessionParams,
     SourceCommit,

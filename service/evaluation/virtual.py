@@ -27,8 +27,8 @@ from service.evaluation.transcript import (
     session_params,
 )
 from service.limits import Limits
-from service.protocol import ClientEvent, SessionClose, SessionUpdate, Timing
 from service.translator import Translator
+from service.wire.protocol import ClientEvent, SessionClose, SessionUpdate, Timing
 from tokenspeed.engine.engine import Outcome as EngineOutcome
 from tokenspeed.engine.loading import BACKENDS, choose_backend
 from tokenspeed.engine.request import Sequence as Running

@@ -7,7 +7,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from service import protocol as p
+from service.wire import protocol as p
 from tests.service.wire import check_frame
 
 

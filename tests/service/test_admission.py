@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
-from service import protocol as p
 from service.admission import (
     ADAPT_S,
     MAX_INTERVAL_S,
@@ -21,6 +20,7 @@ from service.admission import (
     Work,
 )
 from service.captions.actions import Action, Start
+from service.wire import protocol as p
 from tests.service.client import session
 from tests.service.conftest import Run
 from tests.service.fakes import FakeEngine

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from service import protocol as p
 from service.limits import Limits
+from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine

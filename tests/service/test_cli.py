@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from service import protocol as p
 from service.cli import main
+from service.wire import protocol as p
 from tests.service.client import session
 from tests.service.process import environment, serving
 

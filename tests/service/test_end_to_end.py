@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from service import protocol as p
 from service.captions.policy import trim_repetition
 from service.config import load_config
+from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.process import serving
 from tokenspeed.engine.loading import load_engine

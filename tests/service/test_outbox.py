@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import protocol as p
-from service.outbox import Outbox
+from service.wire import protocol as p
+from service.wire.outbox import Outbox
 from tests.service.wire import check_frame
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import protocol
 from service.errors import ProtocolError
+from service.wire import protocol
 from tests.service.wire import check_frame, document, schema_of
 
 IDS = st.text(min_size=1, max_size=20)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service import protocol as p
+from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine
@@ -82,7 +82,7 @@ async def test_work_that_was_cut_off_is_done_again(run: Run) -> None:
 
 
 async def test_a_gap_that_is_not_kept_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.outbox.MAX_REPLAY_EVENTS", 2)
+    monkeypatch.setattr("service.wire.outbox.MAX_REPLAY_EVENTS", 2)
     service = run()
     async with session(service.ws) as first:
         info = await begin(first, service)

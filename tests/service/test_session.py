@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import protocol as p
 from service.captions.actions import Action, Close, Outcome, Start, Stop, events_of
 from service.captions.glossary import STAND_INS
 from service.captions.session import Session
 from service.captions.settings import ModelInfo
 from service.captions.stream import Job
 from service.limits import Limits
-from service.outbox import Outbox
+from service.wire import protocol as p
+from service.wire.outbox import Outbox
 from tests.service.fakes import LANGUAGES, ids, token_text
 from tests.service.wire import check_frame
 

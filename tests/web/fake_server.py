@@ -2,7 +2,7 @@
 
 It "translates" from a table of sentences, in proportion to how much of the source has come, so that
 tests and pictures know what will be on the screen. It is strict where a real server is: it refuses
-frames that `service.protocol` does not accept, and appended text is never taken back.
+frames that `service.wire.protocol` does not accept, and appended text is never taken back.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from service import protocol as p
+from service.wire import protocol as p
 
 WEB = Path(__file__).parents[2] / "web"
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import playwright
 import pytest
 
-from service import protocol
+from service.wire import protocol
 from tests.web.fake_server import FakeServer
 
 WEB = Path(__file__).parents[2] / "web"

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from playwright.async_api import Page, expect
 
-from service import protocol
+from service.wire import protocol
 from tests.web.fake_server import PHRASES, FakeServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from typing import Final
 
-from service.protocol import ServerEvent, TranslationDelta, TranslationFinal, serialise
+from service.wire.protocol import ServerEvent, TranslationDelta, TranslationFinal, serialise
 
 MAX_REPLAY_EVENTS: Final = 500
 
