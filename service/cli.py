@@ -102,7 +102,7 @@ def bind(config: Config) -> socket.socket:
 
 
 async def _serve(config: Config, model: LoadedModel, listener: socket.socket) -> int:
-    from service.app import Server, make_hub
+    from service.doors.app import Server, make_hub
     from service.translator import Translator
 
     engine = model.engine

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from service.app import Server, make_hub
 from service.config import Config
-from service.connection import Hub
+from service.doors.app import Server, make_hub
+from service.doors.connection import Hub
 from service.translator import Translator
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
 

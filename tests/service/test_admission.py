@@ -201,7 +201,7 @@ async def test_a_new_session_is_refused_while_the_running_ones_go_on(run: Run) -
         service.hub.measured = float("-inf")
         async with session(service.ws) as second:
             await second.until(p.SessionCreated)
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         text = (await http.get("/metrics")).text
     assert 'tokenspeed_sessions_refused_total{reason="overloaded"} 1.0' in text
     assert "tokenspeed_predicted_update_seconds " in text

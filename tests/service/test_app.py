@@ -210,7 +210,7 @@ async def test_a_cut_line_frees_the_engine(run: Run) -> None:
 async def test_a_slow_reader_delays_nobody_and_is_closed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.connection.GRACE_S", 0.3)
+    monkeypatch.setattr("service.doors.connection.GRACE_S", 0.3)
     service = run(limits=Limits(queue_bytes=20_000, messages_per_s=10_000, segment_chars=2000))
     async with session(service.ws, max_queue=1) as slow, session(service.ws) as other:
         await slow.start("de", "fr", "es")
@@ -244,7 +244,7 @@ async def test_a_drain_finishes_segments_and_takes_nobody_new(run: Run) -> None:
     service = run(FakeEngine(delay_s=0.5))
     async with (
         session(service.ws) as client,
-        httpx.AsyncClient(base_url=service.http, trust_env=False) as http,
+        httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http,
     ):
         await client.start("de")
         await client.send(p.SourceUpdate(1, "we go home", segment_id="a"))
@@ -294,7 +294,7 @@ async def test_another_subprotocol_is_refused(service: Service) -> None:
 
 async def test_credentials(run: Run) -> None:
     service = run(api_keys=(KEY,))
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         assert (await http.post("/v1/sessions")).status_code == 401
         reply = await http.post("/v1/sessions", headers={"authorization": f"Bearer {KEY}"})
         ticket = reply.json()
@@ -326,7 +326,7 @@ async def test_credentials(run: Run) -> None:
 
 
 async def test_operations_and_page(service: Service) -> None:
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         for path in ("/livez", "/readyz", "/startupz", "/health"):
             assert (await http.get(path)).json() == {"status": "ok"}
         metrics = (await http.get("/metrics")).text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.auth import Auth, bearer, is_origin_allowed
+from service.doors.auth import Auth, bearer, is_origin_allowed
 from service.errors import AuthError
 
 KEY = "a-key-of-more-than-16"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.detect import detect
+from service.doors.detect import detect
 
 LANGUAGES = ("de", "en", "es", "fr")
 

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from service.openai import languages_of
+from service.doors.openai import languages_of
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine
 
@@ -37,7 +37,7 @@ def question(text: object, system: str = "Translate from English to German.") ->
 
 
 async def test_a_chat_is_a_translation(service: Service) -> None:
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         assert (await http.get("/v1/models")).json()["data"][0]["id"] == "fake"
         reply = (await http.post("/v1/chat/completions", json=question("Hello there."))).json()
         assert reply["object"] == "chat.completion"
@@ -54,7 +54,7 @@ async def test_a_chat_is_a_translation(service: Service) -> None:
 
 async def test_a_chat_streams(service: Service) -> None:
     body = {**question("Hello there. Good night."), "stream": True}
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         reply = await http.post("/v1/chat/completions", json=body)
     assert reply.headers["content-type"].startswith("text/event-stream")
     *events, end, nothing = reply.text.split("\n\n")
@@ -68,7 +68,7 @@ async def test_a_chat_streams(service: Service) -> None:
 
 async def test_failures_are_told(run: Run) -> None:
     service = run(FakeEngine(is_broken=True), api_keys=(KEY,))
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         assert (await http.post("/v1/chat/completions", json=question("Hi"))).status_code == 401
         http.headers["authorization"] = f"Bearer {KEY}"
         assert (await http.post("/v1/chat/completions", json=question("Hi"))).status_code == 503

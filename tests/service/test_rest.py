@@ -11,7 +11,7 @@ KEY = "a-key-of-more-than-16"
 
 
 async def test_whole_texts_over_rest(service: Service) -> None:
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         languages = (await http.get("/languages")).json()
         assert {"code": "de", "name": "German", "targets": ["en"]} in languages
         body: dict[str, Any] = {
@@ -43,7 +43,7 @@ async def test_whole_texts_over_rest(service: Service) -> None:
 async def test_a_key_is_asked_for_in_the_header_or_the_body(run: Run) -> None:
     service = run(api_keys=(KEY,))
     body = {"q": "Hello", "source": "en", "target": "de"}
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         assert (await http.post("/translate", json=body)).status_code == 403
         assert (await http.post("/translate", json={**body, "api_key": "x"})).status_code == 403
         reply = await http.post("/translate", json={**body, "api_key": KEY})
@@ -57,7 +57,7 @@ async def test_a_key_is_asked_for_in_the_header_or_the_body(run: Run) -> None:
 async def test_an_engine_that_fails_is_an_error_not_a_text(run: Run) -> None:
     service = run(FakeEngine(is_broken=True))
     body = {"q": "Hello", "source": "en", "target": "de"}
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=service.doors.http, trust_env=False) as http:
         reply = await http.post("/translate", json=body)
         assert reply.status_code == 503
         assert list(reply.json()) == ["error"]

@@ -127,7 +127,7 @@ async def test_a_line_that_only_seems_alive_is_superseded(run: Run) -> None:
 
 
 async def test_nobody_waits_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.connection.RESUME_S", 0.1)
+    monkeypatch.setattr("service.doors.connection.RESUME_S", 0.1)
     service = run()
     async with session(service.ws) as first:
         info = await begin(first, service)

@@ -26,16 +26,16 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.admission import Admission
-from service.auth import Auth, bearer, is_origin_allowed
 from service.config import Config
-from service.connection import Connection, Disconnected, Hub
+from service.doors.auth import Auth, bearer, is_origin_allowed
+from service.doors.connection import Connection, Disconnected, Hub
+from service.doors.openai import OpenAI
+from service.doors.rest import Rest
 from service.metrics import Metrics
-from service.openai import OpenAI
-from service.rest import Rest
 from service.translator import Translator
 from service.wire import protocol
 
-logger = logging.getLogger("service.app")
+logger = logging.getLogger("service.doors.app")
 
 PAGE_FOLDERS: Final = frozenset({"src", "assets"})
 PAGE_SUFFIXES: Final = frozenset({".html", ".css", ".svg", ".js", ".png", ".ico", ".webmanifest"})

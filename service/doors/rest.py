@@ -11,12 +11,12 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.auth import bearer
 from service.captions.words import count_words
-from service.connection import Hub
-from service.detect import detect
+from service.doors.auth import bearer
+from service.doors.connection import Hub
+from service.doors.detect import detect
+from service.doors.http import MAX_CHARS, MAX_TEXTS, parse_body, read_body
 from service.errors import RestError, TranslationFailed
-from service.http import MAX_CHARS, MAX_TEXTS, parse_body, read_body
 
 
 class Rest:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from service.admission import Admission, Work
-from service.auth import Auth
 from service.captions.actions import Action, Close, Send, Start, Stop
 from service.captions.session import Session
 from service.captions.settings import ModelInfo
 from service.captions.stream import Job
 from service.config import Config
+from service.doors.auth import Auth
 from service.errors import AuthError, ProtocolError, TranslationFailed
 from service.limits import Bucket
 from service.logs import text_data
@@ -29,7 +29,7 @@ from service.wire import protocol
 from service.wire.outbox import Outbox
 from tokenspeed.engine.engine import EngineStats
 
-logger = logging.getLogger("service.connection")
+logger = logging.getLogger("service.doors.connection")
 
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
 RESUME_S: Final = 60.0  # that a session waits for its client to come back

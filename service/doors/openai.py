@@ -14,10 +14,10 @@ import regex
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from service.auth import bearer
-from service.connection import Hub
+from service.doors.auth import bearer
+from service.doors.connection import Hub
+from service.doors.http import MAX_CHARS, parse_body, read_body
 from service.errors import RestError, TranslationFailed
-from service.http import MAX_CHARS, parse_body, read_body
 
 _NAMES: Final = {
     "en": "english|englisch|anglais|inglés",

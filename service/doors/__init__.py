@@ -1,0 +1,1 @@
+"""How clients come in: the socket, plain HTTP, and who may."""
