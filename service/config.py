@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from service.errors import ConfigError
-from service.limits import Limits
+from service.load.limits import Limits
 from tokenspeed.engine.loading import DEFAULT_MODEL
 
 _T = TypeVar("_T")

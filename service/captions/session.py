@@ -17,7 +17,7 @@ from service.captions.segmenter import cut_at
 from service.captions.settings import MAX_CONTEXT, ModelInfo, Settings
 from service.captions.stream import ContextPair, Job, TargetStream
 from service.errors import ProtocolError
-from service.limits import Bucket, Limits
+from service.load.limits import Bucket, Limits
 from service.wire import protocol
 from service.wire.protocol import Error, FinalStats, Timing
 

@@ -25,13 +25,13 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from service.admission import Admission
 from service.config import Config
 from service.doors.auth import Auth, bearer, is_origin_allowed
 from service.doors.connection import Connection, Disconnected, Hub
 from service.doors.openai import OpenAI
 from service.doors.rest import Rest
-from service.metrics import Metrics
+from service.load.admission import Admission
+from service.load.metrics import Metrics
 from service.translator import Translator
 from service.wire import protocol
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from service.admission import Admission, Work
 from service.captions.actions import Action, Close, Send, Start, Stop
 from service.captions.session import Session
 from service.captions.settings import ModelInfo
@@ -21,9 +20,10 @@ from service.captions.stream import Job
 from service.config import Config
 from service.doors.auth import Auth
 from service.errors import AuthError, ProtocolError, TranslationFailed
-from service.limits import Bucket
+from service.load.admission import Admission, Work
+from service.load.limits import Bucket
+from service.load.metrics import Metrics
 from service.logs import text_data
-from service.metrics import Metrics
 from service.translator import Running, Translator
 from service.wire import protocol
 from service.wire.outbox import Outbox

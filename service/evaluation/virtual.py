@@ -26,7 +26,7 @@ from service.evaluation.transcript import (
     client_event,
     session_params,
 )
-from service.limits import Limits
+from service.load.limits import Limits
 from service.translator import Translator
 from service.wire.protocol import ClientEvent, SessionClose, SessionUpdate, Timing
 from tokenspeed.engine.engine import Outcome as EngineOutcome

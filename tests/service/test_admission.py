@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
-from service.admission import (
+from service.captions.actions import Action, Start
+from service.load.admission import (
     ADAPT_S,
     MAX_INTERVAL_S,
     MIN_INTERVAL_S,
@@ -19,7 +20,6 @@ from service.admission import (
     Admission,
     Work,
 )
-from service.captions.actions import Action, Start
 from service.wire import protocol as p
 from tests.service.client import session
 from tests.service.conftest import Run

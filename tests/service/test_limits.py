@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.limits import Bucket
+from service.load.limits import Bucket
 
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 0.5), max_size=200))

@@ -12,7 +12,7 @@ from service.captions.glossary import STAND_INS
 from service.captions.session import Session
 from service.captions.settings import ModelInfo
 from service.captions.stream import Job
-from service.limits import Limits
+from service.load.limits import Limits
 from service.wire import protocol as p
 from service.wire.outbox import Outbox
 from tests.service.fakes import LANGUAGES, ids, token_text

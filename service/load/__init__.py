@@ -1,0 +1,1 @@
+"""How much is taken on: bounds, admission, and what operators see of it."""
