@@ -32,9 +32,9 @@ from tests.kernels.support import step_ref
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
-from tokenspeed.bench import tune
-from tokenspeed.bench.gpu import event_ms, read_bandwidth
-from tokenspeed.bench.shapes import SHAPES
+from tokenspeed.bench.engines import tune
+from tokenspeed.bench.engines.gpu import event_ms, read_bandwidth
+from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.kernels.tile import Launch, RecordedLaunch, TileConfig
@@ -388,7 +388,7 @@ def start_times(shape: str, form: str) -> None:
         "import time,torch\n"
         "from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step\n"
         "from tokenspeed.backends.cuda_weights import random_weights\n"
-        "from tokenspeed.bench.shapes import SHAPES\n"
+        "from tokenspeed.bench.engines.shapes import SHAPES\n"
         "from tokenspeed.model.config import EngineConfig\n"
         f"w=random_weights(SHAPES['{shape}'],'{form}','cuda');torch.cuda.synchronize()\n"
         "t=time.perf_counter();b=CudaBackend(w,EngineConfig(16,512,256))\n"

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from service.bench.cli import add_parser as add_evaluation
 from service.config import Config, load_config
 from service.errors import ConfigError
-from service.evaluation.cli import add_parser as add_evaluation
 from tokenspeed.cli import build_parser, run
 from tokenspeed.engine.loading import BACKENDS, LoadedModel, load_engine
 from tokenspeed.errors import TokenSpeedError

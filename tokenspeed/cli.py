@@ -13,9 +13,9 @@ from typing import Any
 import tokenspeed
 from tokenspeed import quantize_command
 from tokenspeed.bench import cli as bench
+from tokenspeed.bench.quality import cli as evaluation
 from tokenspeed.engine.loading import BACKENDS, DEFAULT_MODEL
 from tokenspeed.errors import TokenSpeedError
-from tokenspeed.evaluation import cli as evaluation
 from tokenspeed.training import cli as training
 
 Subparsers = Any  # argparse keeps the type of add_subparsers' result private

@@ -50,7 +50,7 @@ def _quantize(options: argparse.Namespace) -> int:
 
 def _loss(source: Checkpoint, target: Checkpoint, options: argparse.Namespace) -> str:
     """Return what the smaller weights cost in perplexity and BLEU."""
-    from tokenspeed.evaluation.loss import (
+    from tokenspeed.bench.quality.loss import (
         compare_quality,
         measure_quality,
         read_lines,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tokenspeed.bench.compare import ratios, write_float
+from tokenspeed.bench.engines.compare import ratios, write_float
 from tokenspeed.bench.result import Row
 from tokenspeed.cli import build_parser, run
 from tokenspeed.model.checkpoint import open_checkpoint

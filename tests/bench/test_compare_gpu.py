@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeModel
-from tokenspeed.bench.compare_gpu import compare_on_gpu, contestants, write_shape
-from tokenspeed.bench.peers import hf_gpu
+from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
+from tokenspeed.bench.engines.peers import hf_gpu
 from tokenspeed.cli import build_parser, run
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import load_model_config
@@ -45,7 +45,7 @@ def test_a_gpu_comparison_knows_its_shapes(capsys: pytest.CaptureFixture[str]) -
 
 def test_the_static_cache_gives_the_tokens_of_the_dynamic_one(make_model: MakeModel) -> None:
     model = make_model()
-    plain = import_module("tokenspeed.bench.peers.hf").Peer(model, "float32", 1, 2)
+    plain = import_module("tokenspeed.bench.engines.peers.hf").Peer(model, "float32", 1, 2)
     static = hf_gpu.Peer(model, "float32", 1, 2)
     for prompts in ([[1, 5, 6, 7], [1, 8, 9, 10]], [[1, 9, 9, 3, 4]]):
         for peer in (plain, static):

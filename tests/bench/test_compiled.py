@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenspeed.bench.compiled import IN_USE
+from tokenspeed.bench.engines.compiled import IN_USE
 
 
 @pytest.mark.timeout(400)
@@ -21,7 +21,7 @@ def test_decode_kernels_compile_without_spills(targets: str, models: str, tmp_pa
     env = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
     asked = ["--decode", "--targets", targets, "--models", models]
     done = subprocess.run(
-        [sys.executable, "-m", "tokenspeed.bench.compiled", *asked],
+        [sys.executable, "-m", "tokenspeed.bench.engines.compiled", *asked],
         env=env, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

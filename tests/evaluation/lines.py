@@ -1,6 +1,6 @@
 """A handful of sentences of our own, English and German, for tests."""
 
-from tokenspeed.evaluation.replay import Line
+from service.bench.captions.documents import Line
 
 # ruff: noqa: E501
 LINES = [

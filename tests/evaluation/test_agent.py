@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import service.evaluation
-from service.evaluation import virtual
-from service.evaluation.policies import POLICIES
-from service.evaluation.transcript import segment_logs
+from service.bench.captions import simulated_replay as virtual
+from service.bench.captions.documents import word_by_word
+from service.bench.captions.policies import POLICIES
+from service.bench.captions.transcript import segment_logs
 from tests.evaluation.lines import LINES
-from tokenspeed.evaluation.replay import word_by_word
 
 AGENT = Path(service.evaluation.__file__).parent / "agent.py"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service.evaluation.cli import add_parser
-from service.evaluation.live import running_server
-from service.loadtest import EDGES_MS, Level, check_address, describe, histogram, script
+from service.bench.captions.socket_replay import running_server
+from service.bench.cli import add_parser
+from service.bench.load.loadtest import EDGES_MS, Level, check_address, describe, histogram, script
 
 
 def parse(*arguments: str) -> argparse.Namespace:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.conftest import MakeModel
+from tokenspeed.bench.quality.loss import Line, measure_quality, read_lines, sample_lines
 from tokenspeed.cli import build_parser, run
-from tokenspeed.evaluation.loss import Line, measure_quality, read_lines, sample_lines
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer

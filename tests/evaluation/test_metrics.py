@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.evaluation.metrics import (
+from service.bench.captions.scores import (
     Display,
     Moment,
     SegmentLog,

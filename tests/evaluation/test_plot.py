@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.evaluation.plot import (
+from service.bench.captions.plot import (
     CHARACTER_WIDTH,
     HEIGHT,
     LABEL_HEIGHT,

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.evaluation.lines import LINES
-from tokenspeed.evaluation.replay import (
+from service.bench.captions.documents import (
     MAX_REWRITTEN,
     Line,
     Update,
@@ -19,6 +18,7 @@ from tokenspeed.evaluation.replay import (
     rewriting_updates,
     word_by_word,
 )
+from tests.evaluation.lines import LINES
 
 WORDS = st.text("abcde", min_size=1, max_size=4)
 SPOKEN = st.lists(st.lists(WORDS, min_size=1, max_size=12), min_size=1, max_size=5).map(

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.evaluation.simulator import (
+from service.bench.load.simulator import (
     BUDGET_MS,
     Script,
     Simulation,
@@ -21,7 +20,8 @@ from tokenspeed.evaluation.simulator import (
     random_script,
     toy_translation,
 )
-from tokenspeed.evaluation.stepped import SkippingClock, VirtualClock
+from tokenspeed.backends.reference import ReferenceBackend
+from tokenspeed.bench.manual_engine import SkippingClock, VirtualClock
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 

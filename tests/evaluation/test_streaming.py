@@ -11,17 +11,18 @@ from xml.etree import ElementTree
 
 import pytest
 
+from service.bench.captions import simulated_replay as virtual
+from service.bench.captions import socket_replay as live
+from service.bench.captions.documents import as_recogniser, deal, word_by_word
+from service.bench.captions.policies import POLICIES, in_force
+from service.bench.captions.rows import Row, Task, make_row, markdown, plot
+from service.bench.captions.scores import SegmentLog, normalised_erasure
+from service.bench.captions.streaming import find_set
+from service.bench.captions.transcript import Transcript, Usage, segment_logs, update_times
+from service.bench.cli import add_parser
 from service.captions.policy import PRESETS
 from service.captions.words import word_ends
-from service.evaluation import live, virtual
-from service.evaluation.cli import add_parser
-from service.evaluation.compare import Row, Task, make_row, markdown, plot
-from service.evaluation.policies import POLICIES, in_force
-from service.evaluation.streaming import find_set
-from service.evaluation.transcript import Transcript, Usage, segment_logs, update_times
 from tests.evaluation.lines import LINES
-from tokenspeed.evaluation.metrics import SegmentLog, normalised_erasure
-from tokenspeed.evaluation.replay import as_recogniser, deal, word_by_word
 
 HANDS = deal(LINES[:4], 2)
 WORDS = [(hand, word_by_word(hand, words_per_minute=900, pause_ms=100)) for hand in HANDS]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.evaluation.cli import add_parser
-from service.evaluation.survival import Case, find_cases, table
-from tokenspeed.evaluation.replay import Line
+from service.bench.captions.documents import Line
+from service.bench.captions.retention import Case, find_cases, table
+from service.bench.cli import add_parser
 
 LINES = [
     Line(

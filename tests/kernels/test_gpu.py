@@ -12,7 +12,7 @@ from tests.kernels.test_backend import rows
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_weights import FORMS, random_weights
-from tokenspeed.bench.shapes import SHAPES
+from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable

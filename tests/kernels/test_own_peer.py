@@ -5,7 +5,7 @@ import numpy as np
 from tests.conftest import MakeModel
 from tests.kernels.test_backend import rows
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.bench.peers.own_gpu import Peer
+from tokenspeed.bench.engines.peers.own_gpu import Peer
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 

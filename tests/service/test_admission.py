@@ -10,6 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
+from service.bench.load.simulator import (
+    BUDGET_MS,
+    Report,
+    Simulation,
+    StepCost,
+    Traffic,
+    random_script,
+)
 from service.captions.actions import Action, Start
 from service.load.admission import (
     ADAPT_S,
@@ -26,14 +34,6 @@ from tests.service.conftest import Run
 from tests.service.fakes import FakeEngine
 from tests.service.test_session import Desk, desk, update
 from tests.service.wire import check_frame
-from tokenspeed.evaluation.simulator import (
-    BUDGET_MS,
-    Report,
-    Simulation,
-    StepCost,
-    Traffic,
-    random_script,
-)
 
 
 def simulate(cost: StepCost, sessions: int) -> tuple[Report, Admission]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenspeed.cli import build_parser, run
-from tokenspeed.evaluation.cli import make_translator
-from tokenspeed.evaluation.quality import (
+from tokenspeed.bench.quality.cli import make_translator
+from tokenspeed.bench.quality.sets import (
     Ask,
     TestSet,
     load_sets,
@@ -19,6 +18,7 @@ from tokenspeed.evaluation.quality import (
     table,
     translate_sets,
 )
+from tokenspeed.cli import build_parser, run
 
 
 @pytest.fixture(scope="module")

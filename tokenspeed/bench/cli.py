@@ -60,7 +60,7 @@ def _engine(options: argparse.Namespace) -> int:
 def _engine_on_gpu(options: argparse.Namespace) -> int:
     try:
         from tokenspeed.backends.cuda import check_device
-        from tokenspeed.bench.gpu_engine import measure_on_gpu
+        from tokenspeed.bench.engines.gpu_engine import measure_on_gpu
     except ImportError as exc:
         raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
     check_device(options.dtype)
@@ -82,7 +82,7 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
     from tqdm import tqdm
 
     from tokenspeed.backends.cpu import CpuBackend, read_bandwidth, usable_cores
-    from tokenspeed.bench.engine import Workload, measure
+    from tokenspeed.bench.engines.engine import Workload, measure
     from tokenspeed.engine.loading import BACKENDS
     from tokenspeed.model.checkpoint import open_checkpoint
     from tokenspeed.model.config import EngineConfig
@@ -131,8 +131,8 @@ def _add_kernels(benches: Any) -> None:
 def _kernels(options: argparse.Namespace) -> int:
     try:
         from tokenspeed.backends.cuda import check_device
-        from tokenspeed.bench.kernels import measure_kernels
-        from tokenspeed.bench.shapes import SHAPES
+        from tokenspeed.bench.engines.kernels import measure_kernels
+        from tokenspeed.bench.engines.shapes import SHAPES
     except ImportError as exc:
         raise BackendUnavailable("kernels need Triton: pip install 'tokenspeed-live[gpu]'") from exc
     check_device(options.dtype)
@@ -190,9 +190,9 @@ def _compare(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from tokenspeed.backends.cpu import read_bandwidth, usable_cores
-    from tokenspeed.bench.compare import compare, floors, ratios
-    from tokenspeed.bench.peers import PEERS
-    from tokenspeed.bench.standing import standing
+    from tokenspeed.bench.engines.compare import compare, floors, ratios
+    from tokenspeed.bench.engines.comparison_table import standing
+    from tokenspeed.bench.engines.peers import PEERS
     from tokenspeed.model.checkpoint import open_checkpoint
 
     if options.shape or options.device == "cuda":
@@ -247,12 +247,12 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
         import torch
 
         from tokenspeed.backends.cuda import check_device
-        from tokenspeed.bench.compare_gpu import compare_on_gpu, contestants, write_shape
-        from tokenspeed.bench.gpu import read_bandwidth
-        from tokenspeed.bench.shapes import SHAPES
+        from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
+        from tokenspeed.bench.engines.gpu import read_bandwidth
+        from tokenspeed.bench.engines.shapes import SHAPES
     except ImportError as exc:
         raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
-    from tokenspeed.bench.compare import write_float
+    from tokenspeed.bench.engines.compare import write_float
     from tokenspeed.model.checkpoint import open_checkpoint
 
     forms = (options.dtype or "bf16,int8,int4").split(",")

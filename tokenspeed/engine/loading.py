@@ -100,7 +100,7 @@ def measured_bandwidth(backend: Backend) -> float:
     """
     if backend.name != "cuda":
         return read_bandwidth(backend.weight_bytes, usable_cores(), seconds=0.03) or 0.0
-    from tokenspeed.bench import gpu
+    from tokenspeed.bench.engines import gpu
 
     if not torch.cuda.is_available() or torch.cuda.mem_get_info()[0] < 2 << 30:
         return 0.0

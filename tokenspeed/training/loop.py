@@ -23,7 +23,7 @@ from tokenspeed.training.attention import Reach, find_reach, packed_attention
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.optimizer import Muon
 from tokenspeed.training.packing import IGNORED, Batch
-from tokenspeed.training.report import Log
+from tokenspeed.training.progress import Log
 from tokenspeed.training.state import has_state, load_state, save_state
 from tokenspeed.training.stream import Stream
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from service.bench.captions.documents import REWRITING_SHARE, WORDS_PER_MINUTE
+from service.bench.captions.policies import POLICIES
 from service.errors import ServiceError
-from service.evaluation.policies import POLICIES
+from tokenspeed.bench.commands import eval_commands
 from tokenspeed.engine.loading import BACKENDS, DEFAULT_MODEL
-from tokenspeed.evaluation.commands import eval_commands
-from tokenspeed.evaluation.replay import REWRITING_SHARE, WORDS_PER_MINUTE
 
 DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
 SURVIVAL_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
@@ -73,8 +73,8 @@ def _add_streaming(commands: Any) -> None:
 
 
 def _streaming(options: argparse.Namespace) -> int:
-    from service.evaluation.compare import markdown
-    from service.evaluation.streaming import compare
+    from service.bench.captions.rows import markdown
+    from service.bench.captions.streaming import compare
 
     if options.page and not options.json:
         print("tokenspeed: --page needs --json", file=sys.stderr)
@@ -107,8 +107,8 @@ def _add_survival(commands: Any) -> None:
 
 
 def _survival(options: argparse.Namespace) -> int:
-    from service.evaluation.streaming import measure_survival
-    from service.evaluation.survival import table
+    from service.bench.captions.retention import table
+    from service.bench.captions.streaming import measure_survival
 
     if options.page and not options.json:
         print("tokenspeed: --page needs --json", file=sys.stderr)
@@ -145,7 +145,7 @@ def _add_capacity(commands: Any) -> None:
 
 
 def _capacity(options: argparse.Namespace) -> int:
-    from service.evaluation.capacity import predict, table
+    from service.bench.load.capacity import predict, table
 
     try:
         prediction = predict(options)
@@ -192,7 +192,7 @@ def _add_loadtest(commands: Any) -> None:
 
 
 def _loadtest(options: argparse.Namespace) -> int:
-    from service.loadtest import describe, run
+    from service.bench.load.loadtest import describe, run
 
     if options.page and not options.json:
         print("tokenspeed: --page needs --json", file=sys.stderr)

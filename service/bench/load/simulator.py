@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from service.bench.captions.scores import percentile, share_within
 from tokenspeed.backends import NO_DRAFT, Backend, Step
+from tokenspeed.bench.manual_engine import SteppedEngine, VirtualClock
 from tokenspeed.engine.request import Completion, Request
-from tokenspeed.evaluation.metrics import percentile, share_within
-from tokenspeed.evaluation.stepped import SteppedEngine, VirtualClock
 from tokenspeed.model.config import ModelConfig
 
 BEGIN, OPEN, TARGET, END = 1, 2, 3, 4  # marks of the toy translator's prompts

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenspeed.bench.compare import Times, Worker, play_round
-from tokenspeed.bench.peers import Contestant
+from tokenspeed.bench.engines.compare import Times, Worker, play_round
+from tokenspeed.bench.engines.peers import Contestant
+from tokenspeed.bench.engines.shapes import step_weights
 from tokenspeed.bench.result import Row
-from tokenspeed.bench.shapes import step_weights
 from tokenspeed.model.config import ModelConfig
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 32

@@ -19,7 +19,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from tokenspeed.backends.cpu import CpuBackend
-from tokenspeed.bench.peers import Contestant
+from tokenspeed.bench.engines.peers import Contestant
 from tokenspeed.bench.result import Row
 from tokenspeed.model.checkpoint import Checkpoint, expected_shapes
 from tokenspeed.model.config import EngineConfig

@@ -9,10 +9,10 @@ import torch
 from tqdm import tqdm
 
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.bench.engine import Workload, measure
-from tokenspeed.bench.gpu import read_bandwidth
+from tokenspeed.bench.engines.engine import Workload, measure
+from tokenspeed.bench.engines.gpu import read_bandwidth
+from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.result import Row
-from tokenspeed.bench.shapes import SHAPES
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -39,7 +39,7 @@ def open_backend(model: Path, shape: str, form: str, config: EngineConfig) -> Cu
 def measure_on_gpu(
     model: Path, shape: str, form: str, streams: Sequence[int], rounds: int
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Measure token times by number of streams; see `tokenspeed.bench.engine.measure`.
+    """Measure token times by number of streams; see `tokenspeed.bench.engines.engine.measure`.
 
     Returns:
         The machine, with its read bandwidth of this run, and a row for each number of streams.

@@ -14,7 +14,7 @@ import triton
 from torch import Tensor
 
 from tokenspeed.backends.cuda_weights import row_dtype
-from tokenspeed.bench.gpu import event_ms
+from tokenspeed.bench.engines.gpu import event_ms
 from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.kernels.gate_up import gate_up
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head

@@ -17,9 +17,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
-from service.errors import ServiceError
-from service.evaluation.policies import Policy
-from service.evaluation.transcript import (
+from service.bench.captions.documents import Line, Update
+from service.bench.captions.policies import Policy
+from service.bench.captions.simulated_replay import END_S, Spoken
+from service.bench.captions.transcript import (
     Received,
     Sent,
     Transcript,
@@ -27,7 +28,7 @@ from service.evaluation.transcript import (
     client_event,
     session_params,
 )
-from service.evaluation.virtual import END_S, Spoken
+from service.errors import ServiceError
 from service.wire.protocol import (
     SUBPROTOCOL,
     Error,
@@ -36,7 +37,6 @@ from service.wire.protocol import (
     parse_server,
     serialise,
 )
-from tokenspeed.evaluation.replay import Line, Update
 
 START_S: Final = 120.0  # for a server to load its model
 STOP_S: Final = 20.0
@@ -55,7 +55,7 @@ async def running_server(policy: str, model: Path, device: str) -> AsyncIterator
         ReplayFailed: it did not come up.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.evaluation.server", "--policy", policy,
+        sys.executable, "-m", "service.bench.captions.server", "--policy", policy,
         "--model", str(model), "--device", device, "--host", "127.0.0.1", "--port", "0",
         stdout=PIPE, env={**os.environ, "TOKENSPEED_LOG_LEVEL": "WARNING"},
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """From transcripts to the rows of the comparison: one for each (set, trace, policy).
 
-The numbers that the columns hold are defined in tokenspeed/evaluation/metrics.py.
+The numbers that the columns hold are defined in service/bench/captions/scores.py.
 """
 
 import asyncio
@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.evaluation.policies import POLICIES
-from service.evaluation.transcript import Transcript, Usage, segment_logs, update_times
-from service.translator import Translator
-from service.wire.protocol import TranslationFinal
-from tokenspeed.evaluation.metrics import (
+from service.bench.captions.documents import Line
+from service.bench.captions.plot import Point, scatter
+from service.bench.captions.policies import POLICIES
+from service.bench.captions.scores import (
     SegmentLog,
     mean_lagging,
     normalised_erasure,
@@ -22,8 +21,9 @@ from tokenspeed.evaluation.metrics import (
     rewriting_share,
     share_within,
 )
-from tokenspeed.evaluation.plot import Point, scatter
-from tokenspeed.evaluation.replay import Line
+from service.bench.captions.transcript import Transcript, Usage, segment_logs, update_times
+from service.translator import Translator
+from service.wire.protocol import TranslationFinal
 
 BUDGET_MS: Final = 200.0
 OFFLINE: Final = "offline"  # in the place of a policy

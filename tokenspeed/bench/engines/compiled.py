@@ -1,6 +1,6 @@
 """Compile every kernel in use for GPUs that are not here, and show what each one takes.
 
-    python -m tokenspeed.bench.compiled [--targets sm_80,gfx942] [--models default-38m:int8]
+    python -m tokenspeed.bench.engines.compiled [--targets sm_80,gfx942] [--models default-38m:int8]
                                         [--decode]
 
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
@@ -26,7 +26,7 @@ from triton.backends.compiler import GPUTarget
 
 from tokenspeed.backends.cuda import default_launch, recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
-from tokenspeed.bench.shapes import SHAPES
+from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.model.config import EngineConfig
 
@@ -144,7 +144,7 @@ def _table(reports: list[Report]) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; return 1 if a kernel does not compile or a decode kernel spills."""
-    parser = argparse.ArgumentParser(prog="tokenspeed.bench.compiled")
+    parser = argparse.ArgumentParser(prog="tokenspeed.bench.engines.compiled")
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--models", default=",".join(IN_USE), help="SHAPE:FORM,...")
     parser.add_argument("--decode", action="store_true", help="tiles of 16 rows alone")

@@ -6,8 +6,7 @@ import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
-from tokenspeed.engine.loading import BACKENDS, choose_backend
-from tokenspeed.evaluation.simulator import (
+from service.bench.load.simulator import (
     BUDGET_MS,
     Report,
     StepCost,
@@ -15,6 +14,7 @@ from tokenspeed.evaluation.simulator import (
     capacity,
     measure_cost,
 )
+from tokenspeed.engine.loading import BACKENDS, choose_backend
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 

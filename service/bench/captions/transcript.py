@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
+from service.bench.captions.documents import Line, Update
+from service.bench.captions.scores import Display, SegmentLog
 from service.captions.segmenter import split
 from service.captions.words import count_words, normalise
 from service.wire.protocol import (
@@ -15,8 +17,6 @@ from service.wire.protocol import (
     TranslationDelta,
     TranslationFinal,
 )
-from tokenspeed.evaluation.metrics import Display, SegmentLog
-from tokenspeed.evaluation.replay import Line, Update
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.evaluation.transcript import Transcript
-from service.evaluation.virtual import Speaker, Stage
+from service.bench.captions.documents import Line
+from service.bench.captions.simulated_replay import Speaker, Stage
+from service.bench.captions.transcript import Transcript
 from service.wire.protocol import (
     GlossaryEntry,
     SessionParams,
@@ -23,7 +24,6 @@ from service.wire.protocol import (
 )
 from tokenspeed.engine.request import Request
 from tokenspeed.engine.translate import length_cap, split_sentences
-from tokenspeed.evaluation.replay import Line
 
 ADDRESSES: Final = (
     "https://example.org/live", "www.bahnhof-west.de", "info@captions.example",

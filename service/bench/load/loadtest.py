@@ -18,15 +18,15 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from service.bench.captions.documents import Line, Update, word_by_word
+from service.bench.captions.scores import percentile, share_within
+from service.bench.captions.socket_replay import ReplayFailed, speak
+from service.bench.captions.transcript import Transcript, update_times
+from service.bench.load.capacity import read_cost
+from service.bench.load.simulator import Report, Simulation, StepCost, Traffic
 from service.captions.policy import PRESETS
-from service.evaluation.capacity import read_cost
-from service.evaluation.live import ReplayFailed, speak
-from service.evaluation.transcript import Transcript, update_times
 from service.wire.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
 from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
-from tokenspeed.evaluation.metrics import percentile, share_within
-from tokenspeed.evaluation.replay import Line, Update, word_by_word
-from tokenspeed.evaluation.simulator import Report, Simulation, StepCost, Traffic
 from tokenspeed.model.config import EngineConfig
 
 STAGGER_S: Final = 1.0  # within which the speakers of one level begin

@@ -1,6 +1,6 @@
 """The service's policies as a SimulEval agent: text in, word by word, settled text out.
 
-    simuleval --agent service/evaluation/agent.py --source SOURCE --target REFERENCE \\
+    simuleval --agent service/bench/captions/agent.py --source SOURCE --target REFERENCE \\
         --source-type text --target-type text --output OUT --policy append_only
 
 SimulEval cannot take words back, so what is written is what the policy settles. The agent is the
@@ -15,9 +15,10 @@ from simuleval.agents import TextToTextAgent
 from simuleval.agents.actions import Action, ReadAction, WriteAction
 from simuleval.utils import entrypoint
 
-from service.evaluation.policies import POLICIES, in_force
-from service.evaluation.transcript import session_params
-from service.evaluation.virtual import Speaker, open_stage
+from service.bench.captions.documents import Line
+from service.bench.captions.policies import POLICIES, in_force
+from service.bench.captions.simulated_replay import Speaker, open_stage
+from service.bench.captions.transcript import session_params
 from service.wire.protocol import (
     SessionUpdate,
     SourceCommit,
@@ -26,7 +27,6 @@ from service.wire.protocol import (
     TranslationFinal,
 )
 from tokenspeed.engine.loading import DEFAULT_MODEL
-from tokenspeed.evaluation.replay import Line
 
 
 @entrypoint

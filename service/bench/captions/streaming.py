@@ -16,8 +16,20 @@ from typing import Any, Final, Literal
 
 from tqdm import tqdm
 
-from service.evaluation import live, survival, virtual
-from service.evaluation.compare import (
+from service.bench.captions import retention as survival
+from service.bench.captions import simulated_replay as virtual
+from service.bench.captions import socket_replay as live
+from service.bench.captions.documents import (
+    Line,
+    Update,
+    as_recogniser,
+    deal,
+    first_words,
+    load_lines,
+    word_by_word,
+)
+from service.bench.captions.policies import POLICIES
+from service.bench.captions.rows import (
     OFFLINE,
     Row,
     Task,
@@ -27,22 +39,12 @@ from service.evaluation.compare import (
     plot,
     translate_offline,
 )
-from service.evaluation.policies import POLICIES
-from service.evaluation.transcript import Transcript, Usage
-from service.evaluation.virtual import Spoken
+from service.bench.captions.scores import SegmentLog, instance
+from service.bench.captions.simulated_replay import Spoken
+from service.bench.captions.transcript import Transcript, Usage
 from service.translator import Translator
 from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
 from tokenspeed.engine.loading import load_engine
-from tokenspeed.evaluation.metrics import SegmentLog, instance
-from tokenspeed.evaluation.replay import (
-    Line,
-    Update,
-    as_recogniser,
-    deal,
-    first_words,
-    load_lines,
-    word_by_word,
-)
 
 TRACES: Final = ("words", "recogniser")
 

@@ -14,12 +14,8 @@ import torch
 from tqdm import tqdm
 
 from tokenspeed.backends.reference import load_llama
-from tokenspeed.bench.result import describe_cpu
-from tokenspeed.engine.loading import DEFAULT_MODEL, load_engine
-from tokenspeed.engine.request import Request
-from tokenspeed.engine.translate import length_cap
-from tokenspeed.evaluation.commands import eval_commands
-from tokenspeed.evaluation.quality import (
+from tokenspeed.bench.commands import eval_commands
+from tokenspeed.bench.quality.sets import (
     VARIANTS,
     Ask,
     PrefixScore,
@@ -33,6 +29,10 @@ from tokenspeed.evaluation.quality import (
     to_json,
     translate_sets,
 )
+from tokenspeed.bench.result import describe_cpu
+from tokenspeed.engine.loading import DEFAULT_MODEL, load_engine
+from tokenspeed.engine.request import Request
+from tokenspeed.engine.translate import length_cap
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.decode import Decoder

@@ -4,14 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from service.bench.captions.policies import POLICIES, in_force
 from service.cli import add_parser
-from service.evaluation.policies import POLICIES, in_force
 from tokenspeed.cli import build_parser, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal; what follows `--policy NAME` goes to `serve`."""
-    parser = argparse.ArgumentParser(prog="python -m service.evaluation.server")
+    parser = argparse.ArgumentParser(prog="python -m service.bench.captions.server")
     parser.add_argument("--policy", choices=list(POLICIES), required=True)
     options, rest = parser.parse_known_args(arguments)
     commands, subparsers = build_parser()

@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from service.captions.actions import Action, Outcome, Send, Start, Stop
-from service.captions.session import Session
-from service.captions.stream import Job
-from service.cli import slots
-from service.config import Config
-from service.errors import TranslationFailed
-from service.evaluation.policies import Policy, in_force
-from service.evaluation.transcript import (
+from service.bench.captions.documents import Line, Update
+from service.bench.captions.policies import Policy, in_force
+from service.bench.captions.transcript import (
     Received,
     Sent,
     Transcript,
@@ -26,15 +21,20 @@ from service.evaluation.transcript import (
     client_event,
     session_params,
 )
+from service.captions.actions import Action, Outcome, Send, Start, Stop
+from service.captions.session import Session
+from service.captions.stream import Job
+from service.cli import slots
+from service.config import Config
+from service.errors import TranslationFailed
 from service.load.limits import Limits
 from service.translator import Translator
 from service.wire.protocol import ClientEvent, SessionClose, SessionUpdate, Timing
+from tokenspeed.bench.manual_engine import SkippingClock, SteppedEngine
 from tokenspeed.engine.engine import Outcome as EngineOutcome
 from tokenspeed.engine.loading import BACKENDS, choose_backend
 from tokenspeed.engine.request import Sequence as Running
 from tokenspeed.errors import EngineStopped
-from tokenspeed.evaluation.replay import Line, Update
-from tokenspeed.evaluation.stepped import SkippingClock, SteppedEngine
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.prompt import load_prompt_format

@@ -1,0 +1,1 @@
+"""Measuring the service: captions by every policy, and many speakers at once."""

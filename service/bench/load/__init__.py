@@ -1,0 +1,1 @@
+"""How many speakers a machine holds: measured, and predicted."""

@@ -1,0 +1,1 @@
+"""How good the translations of a model are, and what fewer bits cost."""
