@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import triton
 
-from tests.kernels.support import step_ref
+from tests.tokenspeed.kernels.support import step_ref
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step
 from tokenspeed.backends.cuda_weights import random_weights

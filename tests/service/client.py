@@ -8,7 +8,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from service.wire import protocol as p
-from tests.service.wire import check_frame
+from tests.service.asyncapi import check_frame
 
 
 class Client:

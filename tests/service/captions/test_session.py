@@ -1,0 +1,468 @@
+"""The session: what a client sends, what it gets back, and what never happens."""
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.captions.actions import Action, Close, Outcome, Start, Stop, events_of
+from service.captions.glossary import STAND_INS
+from service.captions.session import Session
+from service.captions.settings import ModelInfo
+from service.captions.stream import Job
+from service.load.limits import Limits
+from service.wire import protocol as p
+from service.wire.outbox import Outbox
+from tests.service.fakes import LANGUAGES, ids, token_text
+from tests.service.asyncapi import check_frame
+
+E = TypeVar("E", bound=p.ServerEvent)
+MODEL = ModelInfo(
+    "fake",
+    tuple(
+        p.LanguageInfo(code, code, ("de", "es", "fr") if code == "en" else ("en",))
+        for code in LANGUAGES
+    ),
+    max_context=2,
+)
+LIMITS = Limits()
+
+
+class Desk:
+    """A session, the jobs that it waits for, and everything that it sent."""
+
+    def __init__(self, limits: Limits = LIMITS, **params: Any) -> None:
+        self.now = 100.0
+        self.session = Session("s", MODEL, limits, token_text, self.now)
+        self.jobs: dict[tuple[str, str, str, int], Job] = {}
+        self.events: list[p.ServerEvent] = []
+        self.closed: Close | None = None
+        self.do(self.session.open(self.now, "e"))
+        if params:
+            self.send(p.SessionUpdate(p.SessionParams(**params)))
+
+    def do(self, actions: list[Action]) -> list[p.ServerEvent]:
+        for action in actions:
+            if isinstance(action, Start):
+                self.jobs[action.job.key] = action.job
+            elif isinstance(action, Stop):
+                self.jobs.pop(action.key, None)
+            elif isinstance(action, Close):
+                self.closed = action
+        found = events_of(actions)
+        self.events += found
+        return found
+
+    def send(self, event: p.ClientEvent) -> list[p.ServerEvent]:
+        return self.do(self.session.receive(event, self.now, 1e9))
+
+    def answer(self, output: str | None = None) -> list[p.ServerEvent]:
+        """Let the engine finish all jobs: capitals of the source, or a given output."""
+        found: list[p.ServerEvent] = []
+        while self.jobs:
+            job = self.jobs.pop(next(iter(self.jobs)))
+            said = ids(job.work.text.strip().upper() if output is None else output)
+            tokens = job.work.forced + said[len(job.work.forced) :]
+            found += self.do(self.session.complete(job, Outcome(tokens), self.now))
+        return found
+
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def targets(*languages: str) -> tuple[p.TargetParams, ...]:
+    return tuple(p.TargetParams(language) for language in languages)
+
+
+def update(text: str, rev: int, segment_id: str | None = "a", unstable: str = "") -> p.SourceUpdate:
+    return p.SourceUpdate(rev, text, unstable, segment_id)
+
+
+def entries(*pairs: tuple[str, str]) -> tuple[p.GlossaryEntry, ...]:
+    return tuple(p.GlossaryEntry(source, target) for source, target in pairs)
+
+
+def desk(**params: Any) -> Desk:
+    return Desk(**{"source": p.SourceParams("en"), "targets": targets("de"), **params})
+
+
+def test_a_sentence_word_by_word() -> None:
+    d = desk()
+    words = "we go home now and rest".split()
+    for n in range(1, len(words) + 1):
+        d.send(update(" ".join(words[:n]), n))
+        d.answer()
+    appended = "".join(delta.append for delta in d.of(p.TranslationDelta))
+    assert appended == "WE GO"  # agreed on, and four source words behind
+    assert d.of(p.TranslationDelta)[-1].source_rev == 6
+    d.send(p.SourceCommit("a"))
+    d.answer()
+    (final,) = d.of(p.TranslationFinal)
+    assert (final.text, final.source_text) == ("WE GO HOME NOW AND REST", "we go home now and rest")
+    assert final.stats.updates > 2
+    assert final.stats.erased == 0
+
+
+def test_the_session_is_reported_as_it_is_applied() -> None:
+    d = desk(
+        source=p.SourceParams("en-US"), stability="high", glossary=(p.GlossaryEntry("a", "b"),)
+    )
+    (updated,) = d.of(p.SessionUpdated)
+    assert updated.session.source == p.SourceParams("en")
+    assert updated.session.stability == "high"
+    assert updated.session.glossary == (p.GlossaryEntry("a", "b"),)
+    assert updated.session.captions is None  # not applied yet, and said so
+    d.send(p.SessionUpdate(p.SessionParams(timing=True)))
+    assert d.of(p.SessionUpdated)[-1].session == replace(updated.session, timing=True)
+
+
+@pytest.mark.parametrize(
+    ("params", "param", "code"),
+    [
+        ({"targets": targets("xx")}, "session.targets[0].language", "unsupported_language"),
+        ({"targets": targets("fr", "en")}, "session.targets[1].language", "unsupported_language"),
+        ({"source": p.SourceParams("xx")}, "session.source.language", "unsupported_language"),
+        ({"source": p.SourceParams("fr")}, "session.source.language", "unsupported_language"),
+        ({"context": 3}, "session.context", "invalid_event"),
+        ({"targets": targets(*"abcdefghi")}, "session.targets", "invalid_event"),
+        ({"glossary": entries(("a", " "))}, "session.glossary[0].target", "glossary_invalid"),
+        (
+            {"glossary": entries(("a", "b"), ("A", "c"))},
+            "session.glossary[1].target",
+            "glossary_invalid",
+        ),
+        ({"glossary": entries(("a", "b")) * 501}, "session.glossary", "glossary_invalid"),
+        (
+            {"glossary": (p.GlossaryEntry("a", "b", language="xx"),)},
+            "session.glossary[0].language",
+            "glossary_invalid",
+        ),
+        ({"do_not_translate": ("a", "x" * 101)}, "session.do_not_translate[1]", "glossary_invalid"),
+        ({"do_not_translate": ("a",) * 501}, "session.do_not_translate", "glossary_invalid"),
+    ],  # fmt: skip
+)
+def test_a_wrong_setting_changes_nothing(params: dict[str, Any], param: str, code: str) -> None:
+    d = desk()
+    (event,) = d.send(p.SessionUpdate(p.SessionParams(mode="append_only", **params), event_id="e1"))
+    assert isinstance(event, p.Error)
+    assert (event.error.param, event.error.code, event.error.event_id) == (param, code, "e1")
+    d.send(p.SessionUpdate(p.SessionParams()))
+    assert d.of(p.SessionUpdated)[-1].session.mode == "captions"
+
+
+def test_glossary_entries_are_for_one_language_or_all_and_finals_count_them() -> None:
+    glossary = (
+        p.GlossaryEntry("router", "Netzkasten", language="de"),
+        p.GlossaryEntry("cable", "CABLE X"),
+        p.GlossaryEntry("lamp", "Leuchte", language="de"),
+    )
+    d = desk(targets=targets("de", "fr"), glossary=glossary, do_not_translate=("QuiD",))
+    d.send(p.SourceCommit("a", text="QuiD router and cable"))
+    (german, french) = d.jobs.values()
+    for job in (german, french):
+        d.jobs.pop(job.key)
+        # Names that stand in are copied; all other words come out in capitals.
+        said = " ".join(
+            word if word in STAND_INS else word.upper() for word in job.work.text.split()
+        )
+        d.do(d.session.complete(job, Outcome(ids(said)), d.now))
+    finals = {final.target: final for final in d.of(p.TranslationFinal)}
+    assert finals["de"].text == "QuiD Netzkasten AND CABLE X"
+    assert finals["fr"].text == "QuiD ROUTER AND CABLE X"
+    assert {t: (f.stats.terms, f.stats.violations) for t, f in finals.items()} == {
+        "de": (3, 0),
+        "fr": (2, 0),
+    }
+    d.send(p.SourceCommit("b", text="the lamp"))
+    d.answer("das licht")
+    last = {final.target: final for final in d.of(p.TranslationFinal)}
+    assert (last["de"].stats.terms, last["de"].stats.violations) == (1, 1)
+    assert (last["fr"].stats.terms, last["fr"].stats.violations) == (0, 0)
+
+
+def test_a_model_without_context_gets_none() -> None:
+    session = Session("s", replace(MODEL, max_context=0), LIMITS, token_text, 0.0)
+    params = p.SessionParams(p.SourceParams("en"), targets("de"), context=2)
+    (event,) = events_of(session.receive(p.SessionUpdate(params), 0.0, 0.0))
+    assert isinstance(event, p.SessionUpdated)
+    assert event.session.context == 0
+
+
+def test_older_revisions_are_ignored_and_counted() -> None:
+    d = desk()
+    d.send(update("we go home", 5))
+    d.answer()
+    assert d.send(update("we", 5)) == []
+    assert d.send(update("we", 4)) == []
+    assert d.session.counters.stale_revisions == 2
+    d.send(p.SourceCommit("a"))
+    d.answer()
+    assert d.send(update("we", 5)) == []
+    assert d.send(p.SourceCommit("a")) == []
+    (event,) = d.send(update("we go away", 6))
+    assert isinstance(event, p.Error)
+    assert event.error.code == "unknown_segment"
+    assert len(d.of(p.TranslationFinal)) == 1
+
+
+def test_segments_without_a_name_follow_each_other() -> None:
+    d = desk()
+    d.send(p.SourceAppend("we go "))
+    d.send(p.SourceAppend("home"))
+    d.send(p.SourceCommit())
+    d.send(p.SourceCommit())
+    d.send(p.SourceAppend("good night"))
+    d.send(p.SourceFlush())
+    d.answer()
+    finals = [(final.segment_id, final.text) for final in d.of(p.TranslationFinal)]
+    assert finals == [("auto-1", "WE GO HOME"), ("auto-2", "GOOD NIGHT")]
+
+
+def test_every_target_gets_its_final() -> None:
+    d = desk(targets=targets("de", "fr"))
+    d.send(update("we go home", 1))
+    d.send(p.SessionUpdate(p.SessionParams(targets=targets("fr", "es"))))
+    d.send(p.SourceCommit("a", text="We go home."))
+    d.answer()
+    assert sorted(f.target for f in d.of(p.TranslationFinal)) == ["es", "fr"]
+    assert {f.text for f in d.of(p.TranslationFinal)} == {"WE GO HOME."}
+
+
+def test_a_cancelled_segment_is_retracted() -> None:
+    d = desk()
+    d.send(update("we go home", 1))
+    (event,) = d.send(p.SourceCancel("a"))
+    assert event == p.TranslationRetracted("a", "de")
+    assert d.jobs == {}
+    (again,) = d.send(p.SourceCancel("a"))
+    assert isinstance(again, p.Error)
+    assert again.error.code == "unknown_segment"
+
+
+def test_a_target_must_be_set_first() -> None:
+    d = Desk()
+    (event,) = d.send(update("we go", 1))
+    assert isinstance(event, p.Error)
+    assert event.error.code == "invalid_event"
+
+
+def test_sentences_inside_a_segment_are_settled_one_by_one() -> None:
+    d = desk()
+    d.send(update("We go home. Then we", 1))
+    assert [(job.work.text, job.work.is_final) for job in d.jobs.values()] == [
+        ("We go home.", True),
+        (" Then we", False),
+    ]
+    d.answer()
+    assert "".join(delta.append for delta in d.of(p.TranslationDelta)) == "WE GO HOME."
+    d.send(update("We went home. Then we sleep now again", 2))  # what was stable is rewritten
+    assert [job.work.text for job in d.jobs.values()] == [" Then we sleep now again"]
+    d.answer()
+    d.send(p.SourceCommit("a"))
+    d.answer()
+    (final,) = d.of(p.TranslationFinal)
+    assert final.text == "WE GO HOME. THEN WE SLEEP NOW AGAIN"
+
+
+def test_unstable_sentences_are_translated_but_not_settled() -> None:
+    d = desk()
+    d.send(update("", 1, unstable="We go home. Then we sleep"))
+    d.answer()
+    d.send(update("", 2, unstable="We go home. Then we sleep now"))
+    d.answer()
+    assert [delta.append for delta in d.of(p.TranslationDelta)] == ["", "", ""]
+    assert d.of(p.TranslationDelta)[-1].unstable == "WE GO HOME. THEN WE"
+
+
+def test_a_segment_that_is_too_long_goes_on_under_another_name() -> None:
+    d = Desk(replace(LIMITS, segment_chars=50), source=p.SourceParams("en"), targets=targets("de"))
+    text = "we go " * 20
+    d.send(update(text, 1))
+    d.send(update(text + "home", 2))
+    d.send(p.SourceCommit("a"))
+    d.answer()
+    finals = d.of(p.TranslationFinal)
+    assert [final.segment_id for final in finals] == ["a", "a~2", "a~3"]
+    assert "".join(final.source_text for final in finals) == text + "home"
+    assert {event.error.code for event in d.of(p.Error)} == {"text_too_long"}
+
+
+def test_too_many_updates_are_coalesced_and_none_is_lost() -> None:
+    d = Desk(replace(LIMITS, updates_per_s=2), source=p.SourceParams("en"), targets=targets("de"))
+    for rev in range(1, 7):
+        d.send(update("we " * (rev + 1), rev))
+    assert [event.code for event in d.of(p.SessionNotice)] == ["coalescing"]
+    d.answer()
+    assert d.of(p.TranslationDelta)[-1].source_rev == 2
+    assert d.session.next_tick() == pytest.approx(100.5)
+    d.now = d.session.next_tick()
+    d.do(d.session.tick(d.now))
+    d.answer()
+    assert d.of(p.TranslationDelta)[-1].source_rev == 6
+    assert d.session.counters.coalesced == 4
+
+
+def test_a_page_may_be_pasted_at_once() -> None:
+    d = desk()
+    for n in range(100):
+        d.send(p.SourceCommit(f"s{n}", text=f"we go home {n}"))
+    d.answer()
+    assert len(d.of(p.TranslationFinal)) == 100
+    assert d.of(p.Error) == []
+
+
+def test_only_so_many_segments_are_open_at_once() -> None:
+    d = desk()
+    for n in range(LIMITS.open_segments + 1):
+        d.send(update("we go", 1, f"s{n}"))
+    (event,) = d.of(p.Error)
+    assert (event.error.code, event.error.retryable) == ("rate_limited", True)
+
+
+def test_a_silent_client_is_closed_with_its_finals() -> None:
+    d = desk()
+    d.send(update("we go home", 1))
+    d.now = d.session.next_tick()
+    assert d.now == 160.0
+    d.do(d.session.tick(d.now))
+    assert d.closed is None
+    d.answer()
+    assert d.closed == Close(4408, "idle")
+    assert [event.type for event in d.events[-2:]] == ["translation.final", "session.closed"]
+
+
+def test_close_waits_for_the_finals() -> None:
+    d = desk()
+    d.send(update("we go home", 1))
+    assert d.send(p.SessionClose()) == []
+    (refused,) = d.send(update("we go home now", 2))
+    assert isinstance(refused, p.Error)
+    d.answer()
+    closed = d.events[-1]
+    assert isinstance(closed, p.SessionClosed)
+    assert (closed.reason, closed.usage.source_chars) == ("client", 10)
+    assert d.closed == Close(1000, "client")
+
+
+def test_drain_tells_finishes_and_closes() -> None:
+    d = desk()
+    d.send(update("we go home", 1))
+    (notice,) = d.do(d.session.drain(5.0, d.now))
+    assert notice == p.SessionGoingAway(5000.0, "shutdown")
+    d.answer()
+    assert [event.type for event in d.events[-2:]] == ["translation.final", "session.closed"]
+    assert d.closed == Close(1001, "shutdown")
+
+
+def test_a_failed_job_is_told_and_its_final_still_comes() -> None:
+    d = desk()
+    d.send(update("we go home", 1))
+    d.answer()
+    d.send(p.SourceCommit("a"))
+    (job,) = d.jobs.values()
+    events = d.do(d.session.fail(job, "internal", "a step failed", d.now))
+    assert [event.type for event in events] == ["error", "translation.final"]
+    assert d.of(p.TranslationFinal)[0].text == "WE GO HOME"
+
+
+def test_context_pairs_go_along_when_asked_for() -> None:
+    d = desk(context=1)
+    for name, text in (("a", "One two."), ("b", "Three four."), ("c", "Five six.")):
+        d.send(update(text, 1, name))
+        d.answer()
+        d.send(p.SourceCommit(name))
+        if name == "c":
+            assert [job.context for job in d.jobs.values()] == [
+                (("Three four.", ids("THREE FOUR.")),)
+            ]
+        d.answer()
+
+
+def test_ping_and_resume() -> None:
+    d = desk()
+    assert d.send(p.Ping("7")) == [p.Pong(1e9, "7")]
+    (event,) = d.send(p.SessionResume("s", "t", 3, "e"))
+    assert isinstance(event, p.Error)
+    assert event.error.code == "session_expired"
+
+
+TEXT = st.lists(st.sampled_from(["we", "go.", "Home", "你好。", "👍🏽", "and"]), max_size=12).map(
+    " ".join
+)
+NAMES = st.sampled_from([None, "a", "b"])
+EVENTS = st.one_of(
+    st.builds(p.SourceUpdate, st.integers(0, 30), TEXT, TEXT, NAMES),
+    st.builds(p.SourceAppend, TEXT, NAMES),
+    st.builds(p.SourceCommit, NAMES, st.none() | st.integers(0, 30), st.none() | TEXT),
+    st.builds(p.SourceCancel, NAMES),
+    st.just(p.SourceFlush()),
+    st.builds(
+        lambda names, **more: p.SessionUpdate(p.SessionParams(targets=targets(*names), **more)),
+        st.sampled_from([["de"], ["fr"], ["de", "fr"]]),
+        stability=st.sampled_from([None, "low", "high"]),
+        partials=st.sampled_from([None, True, False]),
+        source=st.sampled_from([None, None, p.SourceParams("auto"), p.SourceParams("en")]),
+    ),
+)
+STEPS = st.lists(
+    st.tuples(EVENTS, st.integers(0, 3), st.text(alphabet="ab .é你", max_size=12)), max_size=25
+)
+
+
+@settings(max_examples=150)
+@given(STEPS, st.sampled_from(["captions", "append_only"]), st.booleans())
+def test_whatever_happens_appended_text_stays(
+    steps: list[tuple[p.ClientEvent, int, str]], mode: str, timing: bool
+) -> None:
+    d = Desk(
+        replace(LIMITS, segment_chars=40, updates_per_s=5),
+        source=p.SourceParams("en"),
+        targets=targets("de", "fr"),
+        mode=mode,
+        timing=timing,
+    )
+    for event, count, output in steps:
+        d.send(event)
+        for key in list(d.jobs)[:count]:
+            job = d.jobs[key]
+            tokens = (job.work.forced if count % 2 else ()) + ids(output)
+            if len(output) % 3 == 0:
+                d.do(d.session.progress(job, tokens, d.now))
+                continue
+            del d.jobs[key]
+            if output.startswith("a"):
+                d.do(d.session.fail(job, "internal", "x", d.now))
+            else:
+                d.do(d.session.complete(job, Outcome(tokens, len(output) < 5), d.now))
+        d.now += 0.11
+        d.do(d.session.tick(d.now))
+    d.send(p.SessionClose())
+    d.answer()
+    assert d.closed == Close(1000, "client")
+    check_history(d.events, mode)
+
+
+def check_history(events: list[p.ServerEvent], mode: str) -> None:
+    """Append is never taken back, nothing follows a final, and the wire's document agrees."""
+    appended: dict[tuple[str, str], str] = {}
+    ended: set[tuple[str, str]] = set()
+    outbox = Outbox(10**6, 10**9, 100.0)
+    for event in events:
+        if isinstance(event, p.TranslationDelta):
+            key = (event.segment_id, event.target)
+            assert key not in ended
+            appended[key] = appended.get(key, "") + event.append
+            assert mode == "captions" or event.unstable == ""
+        elif isinstance(event, p.TranslationFinal | p.TranslationRetracted):
+            key = (event.segment_id, event.target)
+            assert key not in ended
+            ended.add(key)
+            if isinstance(event, p.TranslationFinal):
+                assert event.text.startswith(appended.get(key, ""))
+        outbox.push(event)
+    seqs = []
+    while (popped := outbox.pop(101.0)) is not None:
+        seqs.append(check_frame(popped[1])["seq"])
+    assert seqs == list(range(1, len(seqs) + 1))

@@ -1,0 +1,343 @@
+"""Real sockets: a session from end to end, and everything that goes wrong on the way."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import struct
+from collections.abc import Callable
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from service.load.limits import Limits
+from service.wire import protocol as p
+from tests.service.client import Client, session
+from tests.service.conftest import Run, Service
+from tests.service.fakes import FakeEngine
+from tests.service.asyncapi import check_frame
+
+KEY = "a-key-of-more-than-16"
+
+
+def texts(client: Client, target: str) -> tuple[str, list[p.TranslationFinal]]:
+    """What was appended for a target, and its finals."""
+    deltas = [e for e in client.received if isinstance(e, p.TranslationDelta)]
+    appended = "".join(e.append for e in deltas if e.target == target)
+    finals = [e for e in client.received if isinstance(e, p.TranslationFinal)]
+    return appended, [e for e in finals if e.target == target]
+
+
+async def close_code(client: Client) -> int:
+    """Read to the end; return the server's close code."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await client.receive()
+    code = client.socket.close_code
+    assert code is not None
+    return code
+
+
+async def eventually(condition: Callable[[], bool], within_s: float = 20) -> None:
+    """Wait for something that the server does in its own time."""
+    for _ in range(round(within_s / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+async def test_a_session_with_two_targets(service: Service) -> None:
+    words = "we go home now and we rest".split()
+    async with session(service.ws) as client:
+        assert client.socket.subprotocol == p.SUBPROTOCOL
+        created = await client.receive()
+        assert isinstance(created, p.SessionCreated)
+        assert [info.code for info in created.session.languages] == ["de", "en", "es", "fr"]
+        await client.start("de", "fr", timing=True)
+        for rev in range(1, len(words)):
+            text = " ".join(words[: rev + 1])
+            await client.send(p.SourceUpdate(rev, text, segment_id="a"))
+            await client.until(p.TranslationDelta, count=2)
+        await client.send(p.SourceCommit("a", text="We go home now and we rest."))
+        await client.until(p.TranslationFinal, count=2)
+        await client.send(p.SessionClose())
+        assert await close_code(client) == 1000
+    for target in ("de", "fr"):
+        appended, (final,) = texts(client, target)
+        assert appended.startswith("WE GO HOME")
+        assert final.text.startswith(appended)
+    deltas = [e for e in client.received if isinstance(e, p.TranslationDelta) and e.timing]
+    assert all(e.timing and e.timing.total_ms >= 0 for e in deltas)
+    closed = client.received[-1]
+    assert isinstance(closed, p.SessionClosed)
+    assert closed.usage.source_chars == len("We go home now and we rest.")
+
+
+async def test_a_glossary_over_the_socket(service: Service) -> None:
+    async with session(service.ws) as client:
+        entry = p.GlossaryEntry("good morning", "moin")
+        await client.start("de", glossary=(entry,), do_not_translate=("Quiddly",))
+        (event,) = await client.until(p.SessionUpdated)
+        assert isinstance(event, p.SessionUpdated)
+        assert event.session.glossary == (entry,)
+        assert event.session.do_not_translate == ("Quiddly",)
+        await client.send(p.SourceCommit("a", text="Good morning from Quiddly"))
+        (final,) = await client.until(p.TranslationFinal)
+        assert isinstance(final, p.TranslationFinal)
+        # This engine shouts even the names that stand in: both terms are lost, and counted.
+        assert (final.stats.terms, final.stats.violations) == (2, 2)
+        bad = p.SessionParams(glossary=(p.GlossaryEntry("", "x"),))
+        await client.send(p.SessionUpdate(bad))
+        (error,) = await client.until(p.Error)
+        assert isinstance(error, p.Error)
+        assert error.error.code == "glossary_invalid"
+        assert error.error.param == "session.glossary[0].source"
+
+
+async def test_append_and_ping_and_flush(service: Service) -> None:
+    async with session(service.ws) as client:
+        await client.start("de", mode="append_only")
+        for word in "we go home now and we rest ".split(" "):
+            await client.send(p.SourceAppend(word + " "))
+        await client.send(p.Ping("7"))
+        (pong,) = await client.until(p.Pong)
+        assert isinstance(pong, p.Pong)
+        assert pong.id == "7"
+        await client.send(p.SourceFlush())
+        await client.until(p.TranslationFinal)
+        unstable = {e.unstable for e in client.received if isinstance(e, p.TranslationDelta)}
+        assert unstable <= {""}
+        _, (final,) = texts(client, "de")
+        assert final.segment_id == "auto-1"
+
+
+async def test_two_sessions_do_not_hear_each_other(service: Service) -> None:
+    async with session(service.ws) as one, session(service.ws) as two:
+        await one.start("de")
+        await two.start("fr")
+        await one.send(p.SourceCommit("x", text="good morning"))
+        await two.send(p.SourceCommit("x", text="good night"))
+        (first,), (second,) = (
+            await one.until(p.TranslationFinal),
+            await two.until(p.TranslationFinal),
+        )
+        assert isinstance(first, p.TranslationFinal)
+        assert isinstance(second, p.TranslationFinal)
+        assert (first.text, first.target) == ("GOOD MORNING", "de")
+        assert (second.text, second.target) == ("GOOD NIGHT", "fr")
+
+
+async def test_a_cancelled_segment_is_retracted(run: Run) -> None:
+    service = run(FakeEngine(delay_s=0.2))
+    async with session(service.ws) as client:
+        await client.start("de")
+        await client.send(p.SourceUpdate(1, "we go home", segment_id="a"))
+        await client.send(p.SourceCancel("a"))
+        (event,) = await client.until(p.TranslationRetracted)
+        assert isinstance(event, p.TranslationRetracted)
+        assert event.segment_id == "a"
+        assert service.engine.running == {}
+
+
+async def test_bad_frames_are_told_and_the_session_goes_on(service: Service) -> None:
+    async with session(service.ws) as client:
+        for frame in ("{", "[]", '{"type":"what"}', '{"type":"source.update"}', b"\xff\x00"):
+            await client.socket.send(frame)
+            (event,) = await client.until(p.Error)
+            assert isinstance(event, p.Error)
+            assert event.error.code == "invalid_event"
+        await client.send(p.SessionUpdate(p.SessionParams(targets=(p.TargetParams("tlh"),))))
+        (event,) = await client.until(p.Error)
+        assert isinstance(event, p.Error)
+        assert event.error.code == "unsupported_language"
+        await client.start("de")
+        await client.send(p.SourceCommit("a", text="still here"))
+        (final,) = await client.until(p.TranslationFinal)
+        assert isinstance(final, p.TranslationFinal)
+        assert final.text == "STILL HERE"
+
+
+async def test_a_frame_that_is_too_big_closes_with_1009(service: Service) -> None:
+    async with session(service.ws) as client:
+        await client.socket.send('{"type":"source.append","text":"%s"}' % ("x" * 70_000))
+        assert await close_code(client) == 1009
+
+
+async def test_a_flood_waits_and_nothing_of_it_is_lost(run: Run) -> None:
+    service = run(limits=Limits(messages_per_s=50))
+    async with session(service.ws) as client:
+        for n in range(80):
+            await client.send(p.Ping(str(n)))
+        pongs = await client.until(p.Pong, count=80)
+    assert [pong.id for pong in pongs if isinstance(pong, p.Pong)] == [str(n) for n in range(80)]
+
+
+async def test_an_idle_client_is_closed(run: Run) -> None:
+    service = run(limits=Limits(idle_s=0.2))
+    async with session(service.ws) as client:
+        await client.start("de")
+        await client.send(p.SourceUpdate(1, "we go home"))
+        assert await close_code(client) == 4408
+        _, (final,) = texts(client, "de")
+        assert final.text == "WE GO HOME"
+
+
+async def test_too_many_sessions_are_turned_away(run: Run) -> None:
+    service = run(max_sessions=1)
+    async with session(service.ws) as client:
+        await client.receive()
+        async with session(service.ws) as late:
+            frame = check_frame(await late.socket.recv())
+            assert frame["error"]["code"] == "too_many_sessions"
+            assert frame["error"]["retryable"]
+            assert await close_code(late) == 1013
+
+
+async def test_a_cut_line_frees_the_engine(run: Run) -> None:
+    service = run(FakeEngine(delay_s=30))
+    async with session(service.ws) as client:
+        await client.start("de")
+        await client.send(p.SourceUpdate(1, "we go home"))
+        await eventually(lambda: bool(service.engine.running))
+        raw: socket.socket = client.socket.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.socket.transport.abort()
+        await eventually(lambda: not service.engine.running and not service.hub.connections)
+
+
+async def test_a_slow_reader_delays_nobody_and_is_closed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.doors.connection.GRACE_S", 0.3)
+    service = run(limits=Limits(queue_bytes=20_000, messages_per_s=10_000, segment_chars=2000))
+    async with session(service.ws, max_queue=1) as slow, session(service.ws) as other:
+        await slow.start("de", "fr", "es")
+        slow.socket.transport.pause_reading()
+        text = "we go home now " * 100
+        try:
+            # More than what the kernel's buffers take, so that the server has to keep it.
+            for n in range(4000):
+                await slow.socket.send(p.serialise(p.SourceCommit(f"s{n}", text=text)))
+        except ConnectionClosed:
+            pass
+        await other.start("de")
+        await other.send(p.SourceCommit("a", text="hello"))
+        await other.until(p.TranslationFinal)
+        await eventually(lambda: len(service.hub.connections) == 1)
+        assert b"tokenspeed_slow_consumers_total 1.0" in service.hub.metrics.render()
+
+
+async def test_an_engine_that_fails_is_told(run: Run) -> None:
+    service = run(FakeEngine(is_broken=True))
+    async with session(service.ws) as client:
+        await client.start("de")
+        await client.send(p.SourceCommit("a", text="hello"))
+        error, final = await client.until(p.Error, p.TranslationFinal, count=2)
+        assert isinstance(error, p.Error)
+        assert isinstance(final, p.TranslationFinal)
+        assert (error.error.code, error.error.retryable, final.text) == ("internal", True, "")
+
+
+async def test_a_drain_finishes_segments_and_takes_nobody_new(run: Run) -> None:
+    service = run(FakeEngine(delay_s=0.5))
+    async with (
+        session(service.ws) as client,
+        httpx.AsyncClient(base_url=service.http, trust_env=False) as http,
+    ):
+        await client.start("de")
+        await client.send(p.SourceUpdate(1, "we go home", segment_id="a"))
+        await eventually(lambda: bool(service.engine.running))
+        service.server.handle_exit(signal.SIGTERM, None)
+        await client.until(p.SessionGoingAway)
+        assert (await http.get("/readyz")).status_code == 503
+        assert (await http.get("/livez")).status_code == 200
+        async with session(service.ws) as late:
+            assert check_frame(await late.socket.recv())["error"]["code"] == "overloaded"
+            assert await close_code(late) == 1013
+        assert await close_code(client) == 1001
+    _, (final,) = texts(client, "de")
+    assert final.text == "WE GO HOME"
+    assert client.received[-1].type == "session.closed"
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [
+        ("http://127.0.0.1:{port}", True),
+        ("http://127.0.0.1:1", False),
+        ("https://evil.example", False),
+        ("https://friend.example", True),
+        ("null", False),
+    ],
+)
+async def test_pages_of_other_sites_stay_outside(run: Run, origin: str, is_allowed: bool) -> None:
+    service = run(origins=("https://friend.example",))
+    origin = origin.format(port=service.port)
+    if is_allowed:
+        async with session(service.ws, origin=origin) as client:
+            assert isinstance(await client.receive(), p.SessionCreated)
+        return
+    with pytest.raises(InvalidStatus) as caught:
+        async with session(service.ws, origin=origin):
+            pass
+    assert caught.value.response.status_code == 403
+
+
+async def test_another_subprotocol_is_refused(service: Service) -> None:
+    async with session(service.ws, subprotocols=["tokenspeed.v9"]) as client:
+        assert await close_code(client) == 4400
+    async with session(service.ws, subprotocols=None) as client:
+        assert isinstance(await client.receive(), p.SessionCreated)
+
+
+async def test_credentials(run: Run) -> None:
+    service = run(api_keys=(KEY,))
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        assert (await http.post("/v1/sessions")).status_code == 401
+        reply = await http.post("/v1/sessions", headers={"authorization": f"Bearer {KEY}"})
+        ticket = reply.json()
+    assert ticket["url"] == service.ws
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with session(service.ws, additional_headers=headers) as client:
+        assert isinstance(await client.receive(), p.SessionCreated)
+    async with session(f"{service.ws}?token={ticket['token']}") as client:
+        created = await client.receive()
+        assert isinstance(created, p.SessionCreated)
+        assert created.session.id == ticket["session_id"]
+    for url in (f"{service.ws}?token={ticket['token']}", f"{service.ws}?token=x"):  # used up, wrong
+        async with session(url) as client:
+            (event,) = await client.until(p.Error)
+            assert isinstance(event, p.Error)
+            assert event.error.code == "unauthorized"
+            assert await close_code(client) == 4401
+    async with session(service.ws) as client:  # in the first message
+        await client.send(p.SessionUpdate(p.SessionParams(), token=KEY))
+        assert [
+            e.type for e in await client.until(p.SessionCreated, p.SessionUpdated, count=2)
+        ] == [
+            "session.created",
+            "session.updated",
+        ]
+    async with session(service.ws) as client:
+        await client.send(p.Ping())
+        assert await close_code(client) == 4401
+
+
+async def test_operations_and_page(service: Service) -> None:
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        for path in ("/livez", "/readyz", "/startupz", "/health"):
+            assert (await http.get(path)).json() == {"status": "ok"}
+        metrics = (await http.get("/metrics")).text
+        assert 'tokenspeed_update_seconds_bucket{kind="final",le="0.2",source="en"' in metrics
+        assert "tokenspeed_engine_steps_total" in metrics
+        assert "tokenspeed_engine_weight_bytes_read_total" in metrics
+        assert "tokenspeed_engine_bandwidth_share" in metrics
+        assert (await http.get("/asyncapi.yaml")).text.startswith("asyncapi: 3.0.0")
+        page = await http.get("/")
+        assert page.status_code == 200
+        assert "text/html" in page.headers["content-type"]
+        assert (await http.get("/src/client.js")).status_code == 200
+        for path in ("/package.json", "/tools/x.js", "/../pyproject.toml", "/node_modules/a.js"):
+            assert (await http.get(path)).status_code == 404

@@ -1,0 +1,137 @@
+"""A session survives its line: nothing is lost, or the loss is told."""
+
+import asyncio
+
+import pytest
+
+from service.wire import protocol as p
+from tests.service.client import Client, session
+from tests.service.conftest import Run, Service
+from tests.service.fakes import FakeEngine
+from tests.service.doors.test_app import close_code, eventually
+
+KEY = "a-key-of-more-than-16"
+
+
+async def begin(client: Client, service: Service) -> p.SessionInfo:
+    """Speak three words, then lose the line before all of it was read."""
+    created = await client.receive()
+    assert isinstance(created, p.SessionCreated)
+    await client.start("de", timing=True)
+    for rev, text in enumerate(("we go", "we go home", "we go home now"), start=1):
+        await client.send(p.SourceUpdate(rev, text, segment_id="a"))
+        await client.until(p.TranslationDelta)
+    return created.session
+
+
+async def cut(client: Client, service: Service) -> None:
+    client.socket.transport.abort()
+    await eventually(lambda: not service.hub.connections)
+
+
+def resume(info: p.SessionInfo, last_seq: int, **wrong: str) -> p.SessionResume:
+    token = wrong.get("token", info.resume_token or "")
+    return p.SessionResume(
+        wrong.get("id", info.id), token, last_seq, wrong.get("epoch", info.epoch)
+    )
+
+
+def appended(client: Client) -> str:
+    return "".join(e.append for e in client.received if isinstance(e, p.TranslationDelta))
+
+
+async def test_the_gap_is_replayed_and_the_segment_goes_on(run: Run) -> None:
+    service = run()
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        known = first.last_seq - 1  # as if the last delta had been lost on the way
+        await cut(first, service)
+    lost = first.received.pop()
+    async with session(service.ws) as second:
+        await second.receive()  # its own session.created, of no use now
+        await second.send(resume(info, known))
+        assert await second.receive() == p.SessionResumed(True, known + 1, seq=known)
+        assert await second.receive() == lost
+        await second.send(p.SourceUpdate(4, "we go home now and rest", segment_id="a"))
+        await second.send(p.SourceCommit("a"))
+        (final,) = await second.until(p.TranslationFinal)
+        assert isinstance(final, p.TranslationFinal)
+        assert final.text == "WE GO HOME NOW AND REST"
+        assert final.text.startswith(appended(first) + appended(second))
+        await second.send(p.SessionClose())
+        assert await close_code(second) == 1000
+    await eventually(lambda: service.hub.sessions == {})
+
+
+async def test_work_that_was_cut_off_is_done_again(run: Run) -> None:
+    service = run(FakeEngine(delay_s=0.3))
+    async with session(service.ws) as first:
+        created = await first.receive()
+        assert isinstance(created, p.SessionCreated)
+        await first.start("de")
+        await first.send(p.SourceCommit("a", text="we go home"))
+        await eventually(lambda: bool(service.engine.running))
+        await cut(first, service)
+        assert service.engine.running == {}
+    async with session(service.ws) as second:
+        await second.receive()
+        await second.send(resume(created.session, 2))
+        (final,) = await second.until(p.TranslationFinal)
+        assert isinstance(final, p.TranslationFinal)
+        assert final.text == "WE GO HOME"
+
+
+async def test_a_gap_that_is_not_kept_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.wire.outbox.MAX_REPLAY_EVENTS", 2)
+    service = run()
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        await cut(first, service)
+    async with session(service.ws) as second:
+        await second.receive()
+        await second.send(resume(info, 1))
+        assert await second.receive() == p.SessionResumed(False, 2, seq=1)
+        frame = p.parse_server(await second.socket.recv())
+        assert isinstance(frame, p.SessionSnapshot)
+        (segment,) = frame.segments
+        assert (segment.segment_id, segment.target, segment.is_final) == ("a", "de", False)
+        assert segment.text == appended(first)
+
+
+async def test_only_the_owner_may_resume(run: Run) -> None:
+    service = run()
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        await cut(first, service)
+    for wrong in ({"token": "x"}, {"id": "x"}, {"epoch": "x"}):
+        async with session(service.ws) as second:
+            await second.send(resume(info, 1, **wrong))
+            (event,) = await second.until(p.Error)
+            assert isinstance(event, p.Error)
+            assert event.error.code == "session_expired"
+            await second.start("de")  # the new session is there
+            await second.until(p.SessionUpdated)
+
+
+async def test_a_line_that_only_seems_alive_is_superseded(run: Run) -> None:
+    service = run(api_keys=(KEY,))
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with session(service.ws, additional_headers=headers) as first:
+        info = await begin(first, service)
+        async with session(service.ws) as second:  # the token of the session is its credential
+            await second.send(resume(info, first.last_seq))
+            assert isinstance(await second.receive(), p.SessionResumed)
+            assert await close_code(first) == 4409
+            await second.send(p.SourceCommit("a"))
+            await second.until(p.TranslationFinal)
+
+
+async def test_nobody_waits_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.doors.connection.RESUME_S", 0.1)
+    service = run()
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        await cut(first, service)
+    assert list(service.hub.sessions) == [info.id]
+    await asyncio.sleep(0.1)
+    await eventually(lambda: service.hub.sessions == {})

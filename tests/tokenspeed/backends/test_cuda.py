@@ -1,0 +1,171 @@
+"""The whole step of the GPU backend against the reference backend, on tiny models."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import MakeModel
+from tests.tokenspeed.kernels.support import DEVICE, assert_as_exact, step_ref
+from tokenspeed.backends import NO_DRAFT, Step, cuda
+from tokenspeed.backends.cuda import CudaBackend, split_tiles
+from tokenspeed.backends.cuda_weights import FORMS, load_weights, stored_form
+from tokenspeed.backends.reference import ReferenceBackend
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.request import Request
+from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels.tile import INTERPRETED, TileConfig
+from tokenspeed.kernels.tuned import SPLIT_K
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.quantize import write_quantized
+
+CONFIG = EngineConfig(num_slots=3, max_length=144, max_step_tokens=72)
+
+
+def rows(*parts: tuple[int, int, list[int]], outputs: list[int] | None = None) -> Step:
+    """Build a step of (slot, first position, tokens)."""
+    tokens = [t for _, _, ts in parts for t in ts]
+    wanted = list(range(len(tokens))) if outputs is None else outputs
+    return Step(
+        np.array(tokens, np.int32),
+        np.array([slot for slot, _, ts in parts for _ in ts], np.int32),
+        np.array([at + i for _, at, ts in parts for i in range(len(ts))], np.int32),
+        np.array(wanted, np.int32),
+        np.full(len(wanted), NO_DRAFT, np.int32),
+        np.zeros(len(wanted), np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def model(make_model: MakeModel) -> Path:
+    return make_model(hidden_size=128, intermediate_size=128, head_dim=32, seed=3)
+
+
+@pytest.fixture(scope="module")
+def backend(model: Path) -> Iterator[CudaBackend]:
+    with pytest.MonkeyPatch.context() as patch:
+        if INTERPRETED:
+            # numpy rounds to float32 once for each BLOCK_K, a GPU for each 16 columns.
+            def same(kernel: str, form: str, *_: int) -> TileConfig:
+                return TileConfig(32, 256 if form == "int4" else 64, 4, 2)
+
+            patch.setattr(cuda, "tile_config", same)
+        yield CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG)
+
+
+def test_logits_are_those_of_the_reference(model: Path, backend: CudaBackend) -> None:
+    checkpoint = open_checkpoint(model)
+    exact = ReferenceBackend(checkpoint, CONFIG)
+    torch_bf16 = ReferenceBackend(checkpoint, CONFIG, backend.device, torch.bfloat16)
+    prompt = np.random.default_rng(0).integers(3, 90, 70).tolist()
+    for step in (
+        rows((0, 0, prompt)),
+        rows((0, 70, [5]), (2, 0, prompt[:9]), outputs=[0, 4, 9]),
+        rows((2, 9, [7, 8]), (0, 71, [9, 9, 9])),
+    ):
+        wanted = exact.logits(step)
+        allowed = 2 * np.abs(torch_bf16.logits(step) - wanted).max() + 1e-5
+        assert np.abs(backend.logits(step) - wanted).max() <= allowed
+        assert (backend.step(step) == backend.logits(step).argmax(-1)).all()
+
+
+def test_a_row_has_the_same_bits_at_every_width(backend: CudaBackend) -> None:
+    prompt = np.random.default_rng(1).integers(3, 90, 70).tolist()
+    whole = backend.logits(rows((0, 0, prompt)))
+    backend.copy_slot(0, 1, 20)
+    middle = backend.logits(rows((1, 20, prompt[20:53])))
+    narrow = backend.logits(rows((1, 53, prompt[53:69])))
+    alone = backend.logits(rows((1, 69, prompt[69:])))
+    assert np.array_equal(np.concatenate((middle, narrow, alone)), whole[20:])
+    together = backend.logits(rows((2, 0, prompt[:30]), (1, 70, [5]), (0, 70, [5])))
+    assert np.array_equal(together[:30], whole[:30])
+    assert np.array_equal(together[30], together[31])
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8"])
+def test_cut_matrices_keep_a_rows_bits_too(
+    model: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kernel, n, k in (("qkv", 256, 128), ("out", 128, 128), ("down", 128, 128)):
+        monkeypatch.setitem(SPLIT_K, (kernel, form, n, k), 2)
+    if INTERPRETED:
+        monkeypatch.setattr(cuda, "tile_config", lambda *_: TileConfig(32, 64, 4, 2))
+    backend = CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG, form)
+    prompt = np.random.default_rng(1).integers(3, 90, 70).tolist()
+    whole = backend.logits(rows((0, 0, prompt)))
+    backend.copy_slot(0, 1, 50)
+    parts = [
+        backend.logits(rows((1, 50, prompt[50:69]))),
+        backend.logits(rows((1, 69, [prompt[69]]))),
+    ]
+    assert np.array_equal(np.concatenate(parts), whole[50:])
+    ref, exact = (
+        step_ref(backend.weights, prompt, d).cpu() for d in (torch.bfloat16, torch.float32)
+    )
+    assert_as_exact(torch.from_numpy(whole), ref, exact)
+    backend.close()
+
+
+def test_a_fork_goes_on_like_its_source(backend: CudaBackend) -> None:
+    backend.step(rows((0, 0, [5, 6, 7, 8])))
+    backend.copy_slot(0, 2, 3)
+    alone, fork = backend.logits(rows((0, 3, [9]))), backend.logits(rows((2, 3, [9])))
+    assert np.array_equal(alone, fork)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_runs_and_says_what_it_reads(model: Path, form: str) -> None:
+    checkpoint = open_checkpoint(model)
+    backend = CudaBackend.from_checkpoint(checkpoint, CONFIG, form)
+    got = torch.from_numpy(backend.logits(rows((0, 0, [5, 6, 7]))))
+    ref, exact = (
+        step_ref(backend.weights, [5, 6, 7], dtype).cpu()
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    assert_as_exact(got, ref, exact)
+    elements = 2 * (128 * 32 * 8 + 128 * 128 + 3 * 128 * 128) + 96 * 128
+    bits = {"bf16": 16, "int8": 8, "fp8": 8, "int4": 4}[form]
+    assert elements * bits / 8 <= backend.weight_bytes < elements * bits / 8 * 1.08
+    backend.close()
+
+
+def test_the_engine_runs_on_it(model: Path) -> None:
+    backend = CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG)
+    engine = Engine(backend, eos_token_ids=())
+    prompts = [tuple(range(10, 19)), tuple(range(40, 44))]
+    alone = [engine.run([Request(p, max_new_tokens=4)])[0].tokens for p in prompts]
+    again = engine.run(
+        [
+            Request(p, draft=(*tokens[:2], 1, tokens[3]), max_new_tokens=4)
+            for p, tokens in zip(prompts, alone, strict=True)
+        ]
+    )
+    engine.close()
+    assert [c.tokens for c in again] == alone
+    assert all(c.accepted >= 2 for c in again)
+
+
+def test_tiles_hold_rows_of_one_slot() -> None:
+    slots = np.array([4, 4, 4, 0, 7, 7, 7, 7, 7], np.int32)
+    starts, counts = split_tiles(slots, 2)
+    assert starts.tolist() == [0, 2, 3, 4, 6, 8]
+    assert counts.tolist() == [2, 1, 1, 2, 2, 1]
+
+
+def test_int4_says_which_shape_it_cannot_have(make_model: MakeModel) -> None:
+    checkpoint = open_checkpoint(make_model())
+    with pytest.raises(BackendUnavailable, match="groups of 128, this model has 32; use int8"):
+        CudaBackend.from_checkpoint(checkpoint, CONFIG, "int4")
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_stored_form_is_read_as_it_is(model: Path, tmp_path: Path, bits: int) -> None:
+    write_quantized(model, tmp_path, bits)
+    weights = load_weights(open_checkpoint(tmp_path), f"int{bits}", DEVICE)
+    name = "model.layers.1.mlp.down_proj.weight"
+    exact = open_checkpoint(tmp_path).weight(name)
+    assert stored_form(open_checkpoint(tmp_path)) == weights.form == f"int{bits}"
+    assert torch.equal(weights.layers[1].down.dequantize().cpu(), exact)

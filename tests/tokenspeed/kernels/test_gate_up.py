@@ -1,0 +1,37 @@
+"""The gate and up kernel with SiLU against plain torch."""
+
+import pytest
+import torch
+
+from tests.tokenspeed.kernels.support import (
+    CONFIG,
+    EPS,
+    FORMATS,
+    LAUNCH,
+    assert_as_exact,
+    ints,
+    matrix,
+    nans,
+    random,
+)
+from tokenspeed.kernels.gate_up import gate_up, gate_up_ref, interleave_gate_up
+from tokenspeed.kernels.tile import block_rows, square_sum_ref
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("rows", "exist", "inner", "k"), [(1, 1, 50, 128), (17, 11, 96, 384), (63, 63, 100, 256)]
+)
+def test_it_equals_torch(form: str, rows: int, exist: int, inner: int, k: int) -> None:
+    x = random(rows, k, seed=1)
+    sums = square_sum_ref(random(rows, k, seed=2, dtype=torch.float32))
+    gate, up = random(inner, k, seed=3) * 0.2, random(inner, k, seed=4) * 0.2
+    weight = matrix(interleave_gate_up(gate, up), form)
+    out = nans(rows, inner)
+    gate_up(x, sums, weight, ints(exist), out,
+            eps=EPS, block_m=block_rows(rows), config=CONFIG, launch=LAUNCH)  # fmt: skip
+    table = weight.dequantize()
+    ref = gate_up_ref(x, sums, table.bfloat16(), EPS)
+    exact = gate_up_ref(x.float(), sums, table, EPS)
+    assert_as_exact(out[:exist], ref[:exist], exact[:exist])
+    assert torch.isnan(out[exist:]).all()

@@ -1,0 +1,100 @@
+"""The projection kernel with residual and prepared norm against plain torch."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.tokenspeed.kernels.support import (
+    CONFIG,
+    DEVICE,
+    FORMATS,
+    LAUNCH,
+    assert_as_exact,
+    ints,
+    matrix,
+    nans,
+    random,
+)
+from tokenspeed.kernels.projection import projection, projection_ref
+from tokenspeed.kernels.tile import block_rows, split_needs, split_scratch
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("rows", "exist", "n", "k"), [(1, 1, 100, 128), (17, 12, 64, 384), (63, 63, 200, 256)]
+)
+def test_it_equals_torch(form: str, rows: int, exist: int, n: int, k: int) -> None:
+    x, norm = random(rows, k, seed=1), random(n, seed=2)
+    weight = matrix(random(n, k, seed=3) * 0.1, form)
+    before = random(rows, n, seed=4, dtype=torch.float32)
+    hidden, scaled = before.clone(), nans(rows, n)
+    sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
+    projection(x, weight, norm, ints(exist), hidden, scaled, sums,
+               block_m=block_rows(rows), config=CONFIG, launch=LAUNCH)  # fmt: skip
+    table = weight.dequantize()
+    refs = projection_ref(x, table.bfloat16(), before, norm)
+    exacts = projection_ref(x.float(), table, before, norm)
+    for got, ref, exact in zip((hidden, scaled), refs, exacts, strict=False):
+        assert_as_exact(got[:exist], ref[:exist], exact[:exist])
+    assert torch.equal(hidden[exist:], before[exist:])
+    assert torch.isnan(scaled[exist:]).all()
+    # The integer sum belongs to the hidden states that were written, to the last unit.
+    assert torch.equal(sums[:exist], projection_sums(hidden[:exist]))
+    assert not sums[exist:].any()
+
+
+def projection_sums(hidden: torch.Tensor) -> torch.Tensor:
+    return (hidden.square() * 2.0**32).to(torch.int64).sum(-1)
+
+
+def test_odd_columns_are_read_to_the_last() -> None:
+    x, weight = random(3, 100, seed=1), matrix(random(37, 100, seed=2), "bf16")
+    hidden = torch.zeros(3, 37, device=DEVICE)
+    sums = torch.zeros(3, dtype=torch.int64, device=DEVICE)
+    projection(x, weight, random(37), ints(3), hidden, nans(3, 37), sums,
+               block_m=16, config=CONFIG, launch=LAUNCH)  # fmt: skip
+    exact = x.double() @ weight.data.double().t()
+    assert_as_exact(hidden, (x @ weight.data.t()).float(), exact)
+
+
+def test_a_foreign_input_is_refused() -> None:
+    weight = matrix(random(32, 128), "bf16")
+    with pytest.raises(ValueError, match="x has 64 columns, expected 128"):
+        projection(random(1, 64), weight, random(32), ints(1), random(1, 32), random(1, 32),
+                   ints(0), block_m=16, config=CONFIG, launch=LAUNCH)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8", "int4"])
+@pytest.mark.parametrize(("rows", "n", "k"), [(1, 100, 512), (20, 70, 1024)])
+def test_parts_side_by_side_or_in_turn_give_the_same_bits(
+    form: str, rows: int, n: int, k: int
+) -> None:
+    x, norm = random(rows, k, seed=1), random(n, seed=2)
+    weight = matrix(random(n, k, seed=3) * 0.1, form)
+    before = random(rows, n, seed=4, dtype=torch.float32)
+    scratch = split_scratch(*split_needs(64, n, 64, CONFIG, 2), DEVICE)
+    results = []
+    for shared, height in ((scratch, block_rows(rows)), (scratch, 64), (None, 64)):
+        hidden, scaled = before.clone(), nans(rows, n)
+        sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
+        projection(x, weight, norm, ints(rows), hidden, scaled, sums, block_m=height,
+                   config=CONFIG, launch=LAUNCH, split_k=2, scratch=shared)  # fmt: skip
+        assert not scratch.counters.any()
+        results.append((hidden, scaled, sums))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    table = weight.dequantize()
+    exact = projection_ref(x.float(), table, before, norm)
+    assert_as_exact(results[0][0], projection_ref(x, table.bfloat16(), before, norm)[0], exact[0])
+
+
+def test_parts_have_to_be_whole() -> None:
+    x, weight = random(1, 768), matrix(random(32, 768), "int4")
+    hidden, scaled, sums = random(1, 32, dtype=torch.float32), random(1, 32), ints(0).long()
+    how: dict[str, Any] = {"block_m": 16, "config": CONFIG, "launch": LAUNCH, "split_k": 2}
+    with pytest.raises(ValueError, match="768 columns cannot be cut into 2 multiples of 256"):
+        projection(x, weight, random(32), ints(1), hidden, scaled, sums, **how)
+    with pytest.raises(ValueError, match="scratch has 1 elements, 1 counters, expected 1536, 1"):
+        projection(x, weight, random(32), ints(1), hidden, scaled, sums,
+                   scratch=split_scratch(0, 0, DEVICE), **(how | {"split_k": 3}))  # fmt: skip

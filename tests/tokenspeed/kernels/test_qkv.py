@@ -1,0 +1,55 @@
+"""The fused q, k, v kernel against plain torch."""
+
+import pytest
+import torch
+
+from tests.tokenspeed.kernels.support import (
+    CONFIG,
+    DEVICE,
+    EPS,
+    FORMATS,
+    LAUNCH,
+    assert_as_exact,
+    ints,
+    matrix,
+    nans,
+    random,
+)
+from tokenspeed.kernels.qkv import interleave_heads, qkv, qkv_ref
+from tokenspeed.kernels.tile import block_rows, square_sum_ref
+
+HEADS, KV_HEADS, LENGTH, SLOTS = 4, 2, 40, 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("rows", "exist", "hidden", "head_dim"), [(1, 1, 128, 16), (17, 13, 256, 32), (63, 63, 384, 8)]
+)
+def test_it_equals_torch(form: str, rows: int, exist: int, hidden: int, head_dim: int) -> None:
+    x = random(rows, hidden, seed=1)
+    sums = square_sum_ref(random(rows, hidden, seed=2, dtype=torch.float32))
+    width = (HEADS + 2 * KV_HEADS) * head_dim
+    weight = matrix(interleave_heads(random(width, hidden, seed=3) * 0.1, head_dim), form)
+    angles = torch.arange(LENGTH)[:, None] * torch.rand(head_dim // 2)
+    cos, sin = angles.cos().to(DEVICE), angles.sin().to(DEVICE)
+    slots, positions = torch.arange(rows) % SLOTS, torch.arange(rows) // SLOTS
+    places = slots.int().to(DEVICE), positions.int().to(DEVICE)
+    cache = (SLOTS, KV_HEADS, LENGTH, head_dim)
+    k, v, q = nans(*cache), nans(*cache), nans(rows, HEADS, head_dim)
+    qkv(x, sums, weight, cos, sin, *places, ints(exist), q, k, v,
+        eps=EPS, block_m=block_rows(rows), config=CONFIG, launch=LAUNCH)  # fmt: skip
+
+    def reference(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        k, v = nans(*cache, dtype=dtype), nans(*cache, dtype=dtype)
+        table = weight.dequantize().to(dtype)
+        at = (slots[:exist].to(DEVICE), positions[:exist].to(DEVICE))
+        q = qkv_ref(x[:exist].to(dtype), sums[:exist], table, cos, sin, *at, k, v, EPS)
+        return q, k, v
+
+    refs, exacts = reference(torch.bfloat16), reference(torch.float32)
+    assert_as_exact(q[:exist], refs[0], exacts[0])
+    assert torch.isnan(q[exist:]).all()
+    for got, ref, exact in zip((k, v), refs[1:], exacts[1:], strict=True):
+        written = torch.isfinite(exact)
+        assert_as_exact(got[written], ref[written], exact[written])
+        assert torch.isnan(got[~written]).all()

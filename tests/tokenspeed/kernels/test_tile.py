@@ -1,0 +1,38 @@
+"""Stored forms of a weight: what is packed is what the kernels and `dequantize` read."""
+
+import pytest
+import torch
+
+from tests.tokenspeed.kernels.support import matrix, random
+from tokenspeed.kernels.tile import pack_int4, square_sum_ref
+from tokenspeed.model.quantize import quantize_int4
+
+
+@pytest.mark.parametrize(
+    ("form", "error"), [("bf16", 0.0), ("int8", 0.01), ("fp8", 0.04), ("int4", 0.2)]
+)
+def test_packing_loses_only_the_rounding(form: str, error: float) -> None:
+    weight = random(37, 256)
+    back = matrix(weight, form).dequantize()
+    assert back.shape == weight.shape
+    assert (back - weight.float()).norm() <= error * weight.float().norm()
+
+
+def test_int4_is_packed_without_loss() -> None:
+    q, scale = quantize_int4(random(50, 384))
+    packed = pack_int4(q, scale)
+    expected = q.float().view(50, 3, 128) * scale.float()[..., None]
+    assert torch.equal(packed.dequantize(), expected.view(50, 384))
+    assert packed.nbytes == 64 * 192 + 2 * 50 * 4  # four panels; scales of two groups a word
+
+
+def test_int4_needs_whole_groups() -> None:
+    with pytest.raises(ValueError, match="groups of 128, got 100"):
+        pack_int4(torch.zeros(4, 100, dtype=torch.int8), torch.ones(4, 1))
+
+
+def test_the_sum_of_squares_keeps_small_and_large_rows() -> None:
+    for size in (1e-3, 1.0, 1e3):
+        x = random(4, 2000, dtype=torch.float32) * size
+        got = square_sum_ref(x).double() * 2.0**-32
+        torch.testing.assert_close(got, x.double().square().sum(-1), rtol=1e-3, atol=0)

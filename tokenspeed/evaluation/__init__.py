@@ -1,1 +1,0 @@
-"""How good the model is: translation quality, prefixes, and what streaming makes of them."""
