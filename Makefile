@@ -33,7 +33,7 @@ lint: $(VENV)/.test $(VENV)/.lint web-types
 	$(BIN)/mypy
 
 instructions: | $(VENV)/bin/python
-	$(BIN)/python tests/benchmarks/instructions.py --check benchmarks/results/instructions.json
+	$(BIN)/python -m tokenspeed.bench.engines.instructions --check benchmarks/results/instructions.json
 
 format: $(VENV)/.lint
 	$(BIN)/ruff format

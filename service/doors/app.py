@@ -107,7 +107,8 @@ async def _live(request: Request) -> Response:
 
 
 async def _document(request: Request) -> Response:
-    return FileResponse(Path(__file__).parent / "asyncapi.yaml", media_type="application/yaml")
+    document = Path(protocol.__file__).with_name("asyncapi.yaml")
+    return FileResponse(document, media_type="application/yaml")
 
 
 async def _ready(hub: Hub, request: Request) -> Response:

@@ -8,9 +8,9 @@ import orjson
 import yaml
 from jsonschema import Draft202012Validator
 
-import service
+import service.wire
 
-PATH = Path(service.__file__).parent / "asyncapi.yaml"
+PATH = Path(service.wire.__file__).parent / "asyncapi.yaml"
 
 
 @cache

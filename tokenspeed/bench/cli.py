@@ -248,8 +248,8 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
 
         from tokenspeed.backends.cuda import check_device
         from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
-        from tokenspeed.bench.engines.gpu import read_bandwidth
         from tokenspeed.bench.engines.shapes import SHAPES
+        from tokenspeed.kernels.timing import read_bandwidth
     except ImportError as exc:
         raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
     from tokenspeed.bench.engines.compare import write_float

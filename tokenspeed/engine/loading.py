@@ -23,7 +23,7 @@ from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.prompt import PromptFormat, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 
-DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
+DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "default"
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def measured_bandwidth(backend: Backend) -> float:
     """
     if backend.name != "cuda":
         return read_bandwidth(backend.weight_bytes, usable_cores(), seconds=0.03) or 0.0
-    from tokenspeed.bench.engines import gpu
+    from tokenspeed.kernels import timing
 
     if not torch.cuda.is_available() or torch.cuda.mem_get_info()[0] < 2 << 30:
         return 0.0
-    measured = gpu.read_bandwidth(gib=1, repeats=5)
+    measured = timing.read_bandwidth(gib=1, repeats=5)
     torch.cuda.empty_cache()
     return measured
 

@@ -15,8 +15,8 @@ from service.captions.stream import Job
 from service.load.limits import Limits
 from service.wire import protocol as p
 from service.wire.outbox import Outbox
-from tests.service.fakes import LANGUAGES, ids, token_text
 from tests.service.asyncapi import check_frame
+from tests.service.fakes import LANGUAGES, ids, token_text
 
 E = TypeVar("E", bound=p.ServerEvent)
 MODEL = ModelInfo(

@@ -13,10 +13,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from service.load.limits import Limits
 from service.wire import protocol as p
+from tests.service.asyncapi import check_frame
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine
-from tests.service.asyncapi import check_frame
 
 KEY = "a-key-of-more-than-16"
 

@@ -7,8 +7,8 @@ import pytest
 from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
-from tests.service.fakes import FakeEngine
 from tests.service.doors.test_app import close_code, eventually
+from tests.service.fakes import FakeEngine
 
 KEY = "a-key-of-more-than-16"
 

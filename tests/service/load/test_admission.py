@@ -29,11 +29,11 @@ from service.load.admission import (
     Work,
 )
 from service.wire import protocol as p
+from tests.service.asyncapi import check_frame
+from tests.service.captions.test_session import Desk, desk, update
 from tests.service.client import session
 from tests.service.conftest import Run
 from tests.service.fakes import FakeEngine
-from tests.service.captions.test_session import Desk, desk, update
-from tests.service.asyncapi import check_frame
 
 
 def simulate(cost: StepCost, sessions: int) -> tuple[Report, Admission]:

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tests.conftest import MakeModel
-from tests.tokenspeed.kernels.support import DEVICE, assert_as_exact, step_ref
+from tests.tokenspeed.kernels.support import DEVICE, assert_as_exact
 from tokenspeed.backends import NO_DRAFT, Step, cuda
 from tokenspeed.backends.cuda import CudaBackend, split_tiles
+from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import FORMS, load_weights, stored_form
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.engine.engine import Engine

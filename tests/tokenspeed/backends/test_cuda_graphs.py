@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tokenspeed.kernels.support import assert_as_exact, step_ref
 from tests.tokenspeed.backends.test_cuda import rows
+from tests.tokenspeed.kernels.support import assert_as_exact
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import FORMS, random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.engine.engine import Engine

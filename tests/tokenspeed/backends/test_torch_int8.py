@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import MakeModel
-from tests.tokenspeed.model.test_llama import whole_sequence
 from tests.tokenspeed.backends.test_cpu import CONFIG, SHAPES
+from tests.tokenspeed.model.test_llama import whole_sequence
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.torch_int8 import BlockLinear, TorchInt8Backend
 from tokenspeed.model.checkpoint import open_checkpoint

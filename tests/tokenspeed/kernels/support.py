@@ -3,20 +3,13 @@
 import torch
 from torch import Tensor
 
-from tokenspeed.backends.cuda_weights import Weights
-from tokenspeed.kernels.attention import attention_ref
-from tokenspeed.kernels.gate_up import gate_up_ref
-from tokenspeed.kernels.projection import projection_ref
-from tokenspeed.kernels.qkv import qkv_ref
 from tokenspeed.kernels.tile import (
     Launch,
     Matrix,
     TileConfig,
-    inverse_rms_ref,
     pack_channels,
     pack_float,
     pack_int4,
-    square_sum_ref,
 )
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8
 
@@ -56,31 +49,3 @@ def assert_as_exact(got: Tensor, ref: Tensor, exact: Tensor) -> None:
     error = (got.double() - exact.double()).abs().max().item()
     allowed = 2 * (ref.double() - exact.double()).abs().max().item() + 1e-5
     assert error <= allowed, f"error {error}, torch's own {allowed / 2}"
-
-
-def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> torch.Tensor:
-    """Plain torch over one sequence, from the weights as the kernels read them: logits."""
-    config, count = weights.config, len(tokens)
-    positions = torch.arange(count, device=DEVICE)
-    slots = torch.zeros(count, dtype=torch.int64, device=DEVICE)
-    angles = positions[:, None] * weights.inv_freq
-    hidden = weights.embedding[torch.tensor(tokens, device=DEVICE)].float()
-    norms = [n for layer in weights.layers for n in (layer.input_norm, layer.post_norm)]
-    norms.append(weights.norm)
-    scaled, sums = (hidden * norms[0].float()).to(dtype), square_sum_ref(hidden)
-    for i, layer in enumerate(weights.layers):
-        shape = (1, config.num_kv_heads, count, config.head_dim)
-        k, v = (torch.zeros(shape, dtype=dtype, device=DEVICE) for _ in range(2))
-        q = qkv_ref(scaled, sums, layer.qkv.dequantize().to(dtype), angles.cos(), angles.sin(),
-                    slots, positions, k, v, config.rms_norm_eps)  # fmt: skip
-        values = attention_ref(q, k, v, slots, positions).view(count, -1)
-        hidden, scaled, sums = projection_ref(
-            values, layer.out.dequantize().to(dtype), hidden, norms[2 * i + 1]
-        )
-        weight = layer.gate_up.dequantize().to(dtype)
-        inner = gate_up_ref(scaled, sums, weight, config.rms_norm_eps)
-        hidden, scaled, sums = projection_ref(
-            inner, layer.down.dequantize().to(dtype), hidden, norms[2 * i + 2]
-        )
-    logits = (scaled @ weights.head.dequantize().to(dtype).t()).float()
-    return logits * inverse_rms_ref(sums, config.hidden_size, config.rms_norm_eps)

@@ -10,7 +10,7 @@ import pytest
 from tests.tokenspeed.backends.test_cpu import instruction_sets
 
 HERE = Path(__file__).parent
-NATIVE = HERE.parent.parent / "tokenspeed" / "native"
+NATIVE = Path(__file__).parents[3] / "tokenspeed" / "native"
 ISA_FLAGS: dict[str, list[str]] = {"plain": []} | (
     {
         "avx2": ["-mavx2"],

@@ -63,7 +63,7 @@ class Worker:
         script, engine = _PEERS / "worker.py", _PEERS / who.file
         if who.peer == "tokenspeed":  # the others must not see our libraries, nor we theirs
             python = sys.executable
-        folders = [more_path, str(Path(__file__).parents[2])]
+        folders = [more_path, str(Path(__file__).parents[3])]
         self.who = who
         self.process = subprocess.Popen(
             [python, script, engine, source, work, who.dtype, *sizes],

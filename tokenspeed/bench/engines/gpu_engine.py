@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.bench.engines.engine import Workload, measure
-from tokenspeed.bench.engines.gpu import read_bandwidth
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.result import Row
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels.timing import read_bandwidth
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from tokenspeed.backends.cuda_weights import random_weights
-from tokenspeed.bench.engines.gpu import event_ms, read_bandwidth
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies, matrix_shape
 from tokenspeed.bench.result import Row
 from tokenspeed.kernels.tile import Matrix, block_rows
+from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.kernels.tuned import split_parts, tile_config
 from tokenspeed.model.config import ModelConfig
 

@@ -14,7 +14,6 @@ import triton
 from torch import Tensor
 
 from tokenspeed.backends.cuda_weights import row_dtype
-from tokenspeed.bench.engines.gpu import event_ms
 from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.kernels.gate_up import gate_up
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head
@@ -31,6 +30,7 @@ from tokenspeed.kernels.tile import (
     split_needs,
     split_scratch,
 )
+from tokenspeed.kernels.timing import event_ms
 from tokenspeed.kernels.tuned import head_block_n, split_parts
 from tokenspeed.model.config import ModelConfig
 

@@ -5,14 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import service.evaluation
+import service.bench.captions
 from service.bench.captions import simulated_replay as virtual
 from service.bench.captions.documents import word_by_word
 from service.bench.captions.policies import POLICIES
 from service.bench.captions.transcript import segment_logs
 from tests.service.bench.lines import LINES
 
-AGENT = Path(service.evaluation.__file__).parent / "agent.py"
+AGENT = Path(service.bench.captions.__file__).parent / "agent.py"
 
 
 def test_simuleval_runs_the_agent(tiny_translator: Path, tmp_path: Path) -> None:

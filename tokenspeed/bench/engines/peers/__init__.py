@@ -1,8 +1,8 @@
 """Other engines on the same weights, each in a process of its own.
 
 A peer is a file here with a class `Peer`; `worker.py` runs it under the Python that has it and
-speaks JSON lines with `tokenspeed.bench.engines.compare`. These files import nothing of tokenspeed (but the
-one that measures it), so that a peer's environment needs numpy, safetensors and the peer.
+speaks JSON lines with `tokenspeed.bench.engines.compare`. These files import nothing of tokenspeed
+(but the one that measures it), so that a peer's environment needs numpy, safetensors and the peer.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
 """Instructions of one CPU step, which do not depend on how busy the machine is.
 
-    python tests/benchmarks/instructions.py                     # print
-    python tests/benchmarks/instructions.py --json FILE         # and keep
-    python tests/benchmarks/instructions.py --check FILE        # fail where a step needs more
+    python -m tokenspeed.bench.engines.instructions               # print
+    python -m tokenspeed.bench.engines.instructions --json FILE   # and keep
+    python -m tokenspeed.bench.engines.instructions --check FILE  # fail where a step needs more
 
 Runs `step.cpp` under callgrind with AVX2 kernels (valgrind knows no AVX-512) and random weights of
 the default model's shape. Only what happens within the step counts, not loading.
@@ -18,7 +18,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "tokenspeed" / "native"
 # vocabulary, hidden, intermediate, layers, heads, KV heads, head width
 SHAPE = ("16000", "512", "1408", "10", "8", "4", "64")

@@ -1,4 +1,6 @@
-"""Put the shipped model's quality into pages: `python benchmarks/quality.py [FOLDER]`.
+"""Put the shipped model's quality into pages.
+
+    python -m tokenspeed.bench.pages.model_card [FOLDER]
 
 With a folder, first merge what was measured there into `results/quality-default.json`: the files of
 `tokenspeed eval quality --json`, named by what they are of (`shipped.json`, `bf16.json`, ...), the
@@ -18,9 +20,12 @@ from typing import Any
 
 from tokenspeed.bench.result import put_into_page
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
 NAME = "quality-default.json"
-PAGES = (HERE / "quality.md", HERE.parent / "tokenspeed" / "models" / "default" / "README.md")
+PAGES = (
+    ROOT / "benchmarks" / "quality.md",
+    ROOT / "tokenspeed" / "models" / "default" / "README.md",
+)
 GOALS = {  # BLEU, greedy, shipped precision
     ("tatoeba", "en-de"): 42, ("tatoeba", "en-fr"): 50, ("tatoeba", "en-es"): 50,
     ("multi30k-2016", "en-de"): 39, ("multi30k-2016", "en-fr"): 58,
@@ -278,7 +283,7 @@ def translate_samples(card: str) -> str:
 
 def main() -> None:
     """Merge results where a folder is named, then fill the pages."""
-    path = HERE / "results" / NAME
+    path = ROOT / "benchmarks" / "results" / NAME
     if len(sys.argv) > 1:
         merged = json.dumps(collect(Path(sys.argv[1])), indent=1, ensure_ascii=False)
         path.write_text(merged + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 A section that fails is printed with its traceback and skipped; only a wrong result in the first
 one, the check, ends the run, since nothing after it would mean anything.
 
-    PYTHONPATH=. python3 benchmarks/h200.py --seconds 300
+    python -m tokenspeed.bench.engines.gpu_suite --seconds 300
 """
 
 import argparse
@@ -28,16 +28,16 @@ import numpy as np
 import torch
 import triton
 
-from tests.tokenspeed.kernels.support import step_ref
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step
+from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines import tune
-from tokenspeed.bench.engines.gpu import event_ms, read_bandwidth
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.kernels.tile import Launch, RecordedLaunch, TileConfig
+from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.kernels.tuned import SPLIT_K, TUNED
 from tokenspeed.model.config import EngineConfig, ModelConfig
 

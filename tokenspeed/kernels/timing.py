@@ -15,8 +15,8 @@ def event_ms(run: Callable[[], object], repeats: int, warmup: int = 3) -> list[f
     torch.cuda.synchronize()
     pairs = []
     for _ in range(repeats):
-        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        start = torch.cuda.Event(enable_timing=True)
+        end = torch.cuda.Event(enable_timing=True)
         start.record()
         run()
         end.record()

@@ -1,4 +1,6 @@
-"""Fill the README's table of figures from the committed results: `python benchmarks/readme.py`.
+"""Fill the README's table of figures from the committed results.
+
+    python -m tokenspeed.bench.pages.readme
 
 Numbers come from `results/*.json` alone; a file that is missing is an error, not an empty cell.
 """
@@ -10,13 +12,13 @@ from typing import Any
 
 from tokenspeed.bench.result import put_into_page
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
 Row = dict[str, Any]
 
 
 def load(name: str) -> Row:
     """Read one result file."""
-    result: Row = json.loads((HERE / "results" / name).read_text(encoding="utf-8"))
+    result: Row = json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))
     return result
 
 
@@ -129,4 +131,4 @@ def machine(result: Row) -> str:
 if __name__ == "__main__":
     lines = ["| what | measured | where |", "|---|---|---|", *captions(), *processor(), *graphics(),
              *quality()]  # fmt: skip
-    put_into_page(HERE.parent / "README.md", "figures", "\n".join(lines))
+    put_into_page(ROOT / "README.md", "figures", "\n".join(lines))

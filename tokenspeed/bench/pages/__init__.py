@@ -1,0 +1,1 @@
+"""Pages made from committed results: the README, the quality page and the model card."""
