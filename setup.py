@@ -1,12 +1,12 @@
 """Builds the native CPU kernels where there is a compiler; without one the package still installs.
 
-Everything else about the package is in pyproject.toml.
+Says too where the packages are. Everything else about the package is in pyproject.toml.
 """
 
 import platform
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("tokenspeed/native")
@@ -48,6 +48,9 @@ class BuildNative(build_ext):
 
 
 setup(
+    # The page's files are data of the service; only a checkout has them in a folder of their own.
+    packages=[*find_packages(include=["tokenspeed*", "service*"]), "service.page"],
+    package_dir={"service.page": "web"},
     ext_modules=[
         Extension(
             "tokenspeed.native._step",

@@ -7,6 +7,7 @@ not asked for: they follow from the number of sessions.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,7 +17,12 @@ from service.load.limits import Limits
 from tokenspeed.engine.loading import DEFAULT_MODEL
 
 _T = TypeVar("_T")
-WEB: Final = Path(__file__).parents[1] / "web"
+
+
+def find_page() -> Path:
+    """Return the folder of the page: data of an installed package, or `web/` of a checkout."""
+    installed = Path(str(files("service") / "page"))
+    return installed if installed.is_dir() else installed.parents[1] / "web"
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Config:
     port: int = 8000  # TOKENSPEED_PORT; 0 takes any free one
     model: Path = DEFAULT_MODEL  # TOKENSPEED_MODEL, a directory
     device: str = "auto"  # TOKENSPEED_DEVICE
-    web: Path = WEB  # TOKENSPEED_WEB, the page's directory
+    web: Path = field(default_factory=find_page)  # TOKENSPEED_WEB, the page's directory
     api_keys: tuple[str, ...] = field(default=(), repr=False)  # TOKENSPEED_API_KEYS, with commas
     origins: tuple[str, ...] = ()  # TOKENSPEED_ORIGINS, with commas; pages of other sites
     is_insecure: bool = False  # TOKENSPEED_INSECURE=1: no keys, whoever can reach it may use it

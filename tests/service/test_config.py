@@ -1,8 +1,10 @@
 """Settings: read once, checked, and silent about keys."""
 
+from pathlib import Path
+
 import pytest
 
-from service.config import Config, load_config
+from service.config import Config, find_page, load_config
 from service.errors import ConfigError
 
 
@@ -39,3 +41,10 @@ def test_keys_never_show() -> None:
     assert "a-key" not in repr(config)
     assert Config(host="localhost").is_loopback
     assert not Config(host="10.0.0.1").is_loopback
+
+
+def test_a_checkout_has_the_page_beside_the_service_and_settings_may_say_another() -> None:
+    assert (find_page() / "index.html").is_file()
+    assert load_config({}).web == find_page()
+    assert load_config({"TOKENSPEED_WEB": "/elsewhere"}).web == Path("/elsewhere")
+    assert load_config({"TOKENSPEED_WEB": "/elsewhere"}, web=Path("/here")).web == Path("/here")
