@@ -24,24 +24,18 @@ from tokenspeed.backends.cuda_weights import (
     stored_form,
 )
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels.arithmetic import INTERPRETED
 from tokenspeed.kernels.attention import AttentionScratch, attention
 from tokenspeed.kernels.compile import compile_launches
 from tokenspeed.kernels.embedding import embedding
 from tokenspeed.kernels.gate_up import gate_up
+from tokenspeed.kernels.launch import Launch, RecordedLaunch
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head, select
+from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.projection import projection
 from tokenspeed.kernels.qkv import qkv
-from tokenspeed.kernels.tile import (
-    INTERPRETED,
-    Launch,
-    Matrix,
-    RecordedLaunch,
-    SplitScratch,
-    TileConfig,
-    block_rows,
-    split_needs,
-    split_scratch,
-)
+from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
+from tokenspeed.kernels.tile import TileConfig, block_rows
 from tokenspeed.kernels.tuned import split_parts, tile_config
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig, ModelConfig

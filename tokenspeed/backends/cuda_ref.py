@@ -6,9 +6,9 @@ from torch import Tensor
 from tokenspeed.backends.cuda_weights import Weights
 from tokenspeed.kernels.attention import attention_ref
 from tokenspeed.kernels.gate_up import gate_up_ref
+from tokenspeed.kernels.norm import inverse_rms_ref, square_sum_ref
 from tokenspeed.kernels.projection import projection_ref
 from tokenspeed.kernels.qkv import qkv_ref
-from tokenspeed.kernels.tile import inverse_rms_ref, square_sum_ref
 
 
 def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tokenspeed.errors import BackendUnavailable, CheckpointError
 from tokenspeed.kernels.gate_up import interleave_gate_up
+from tokenspeed.kernels.matrix import GROUP_SIZE, Matrix, pack_channels, pack_float, pack_int4
 from tokenspeed.kernels.qkv import interleave_heads
-from tokenspeed.kernels.tile import GROUP_SIZE, Matrix, pack_channels, pack_float, pack_int4
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.llama import rope_frequencies

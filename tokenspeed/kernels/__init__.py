@@ -13,6 +13,6 @@ hidden states also writes them times the next norm's weight, and adds the square
 integer sum; whoever reads them multiplies its result by the row's 1 / rms. The sum is fixed point,
 so its value does not depend on the order in which programs add to it.
 
-Every kernel gives a row the same bits whatever the other rows are: see `tile`.
+Every kernel gives a row the same bits whatever the other rows are: see `tile` and `split_k`.
 Imports torch and triton alone.
 """

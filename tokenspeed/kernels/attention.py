@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.tile import Launch, dot, narrow, wait_for_inputs
+from tokenspeed.kernels.arithmetic import dot, narrow
+from tokenspeed.kernels.launch import Launch, wait_for_inputs
 
 SPLIT = 128  # positions that one program of a short step reads
 BLOCK = 32  # positions of one inner step; with 64 the values of a head of 128 spill registers

@@ -4,7 +4,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.tile import Launch, narrow, square_sum, square_sum_ref, wait_for_inputs
+from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.launch import Launch, wait_for_inputs
+from tokenspeed.kernels.norm import square_sum, square_sum_ref
 
 
 def embedding_ref(tokens: Tensor, table: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:

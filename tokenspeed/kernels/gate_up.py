@@ -9,18 +9,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.tile import (
-    Launch,
-    Matrix,
-    TileConfig,
-    inverse_rms,
-    inverse_rms_ref,
-    main_loop_done,
-    multiply,
-    narrow,
-    prefetch_weight,
-    wait_for_inputs,
-)
+from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.launch import Launch, main_loop_done, wait_for_inputs
+from tokenspeed.kernels.matrix import Matrix, prefetch_weight
+from tokenspeed.kernels.norm import inverse_rms, inverse_rms_ref
+from tokenspeed.kernels.tile import TileConfig, multiply
 
 
 def interleave_gate_up(gate: Tensor, up: Tensor) -> Tensor:

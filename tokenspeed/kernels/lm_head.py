@@ -9,17 +9,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.tile import (
-    Launch,
-    Matrix,
-    TileConfig,
-    inverse_rms,
-    inverse_rms_ref,
-    main_loop_done,
-    multiply,
-    prefetch_weight,
-    wait_for_inputs,
-)
+from tokenspeed.kernels.launch import Launch, main_loop_done, wait_for_inputs
+from tokenspeed.kernels.matrix import Matrix, prefetch_weight
+from tokenspeed.kernels.norm import inverse_rms, inverse_rms_ref
+from tokenspeed.kernels.tile import TileConfig, multiply
 
 _EXP_UNIT = tl.constexpr(2.0**-30)  # exponentials are at most 1, and at most 2**33 are summed
 _LOG2E = tl.constexpr(1.4426950408889634)

@@ -8,23 +8,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.tile import (
-    Launch,
-    Matrix,
+from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.launch import Launch, main_loop_done, wait_for_inputs
+from tokenspeed.kernels.matrix import Matrix, prefetch_weight
+from tokenspeed.kernels.norm import square_sum, square_sum_ref
+from tokenspeed.kernels.split_k import (
     SplitScratch,
-    TileConfig,
     check_split,
-    main_loop_done,
-    multiply_part,
     multiply_split,
-    narrow,
-    prefetch_weight,
     split_grid,
-    square_sum,
-    square_sum_ref,
     sum_parts,
-    wait_for_inputs,
 )
+from tokenspeed.kernels.tile import TileConfig, multiply_part
 
 
 def projection_ref(

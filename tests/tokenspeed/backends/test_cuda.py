@@ -17,7 +17,8 @@ from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable
-from tokenspeed.kernels.tile import INTERPRETED, TileConfig
+from tokenspeed.kernels.arithmetic import INTERPRETED
+from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.tuned import SPLIT_K
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig

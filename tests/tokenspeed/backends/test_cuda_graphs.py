@@ -17,7 +17,7 @@ from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable
-from tokenspeed.kernels.tile import Launch
+from tokenspeed.kernels.launch import Launch
 from tokenspeed.model.config import EngineConfig
 
 pytestmark = pytest.mark.gpu

@@ -3,14 +3,9 @@
 import torch
 from torch import Tensor
 
-from tokenspeed.kernels.tile import (
-    Launch,
-    Matrix,
-    TileConfig,
-    pack_channels,
-    pack_float,
-    pack_int4,
-)
+from tokenspeed.kernels.launch import Launch
+from tokenspeed.kernels.matrix import Matrix, pack_channels, pack_float, pack_int4
+from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -15,7 +15,8 @@ from tests.tokenspeed.kernels.support import (
     random,
 )
 from tokenspeed.kernels.gate_up import gate_up, gate_up_ref, interleave_gate_up
-from tokenspeed.kernels.tile import block_rows, square_sum_ref
+from tokenspeed.kernels.norm import square_sum_ref
+from tokenspeed.kernels.tile import block_rows
 
 
 @pytest.mark.parametrize("form", FORMATS)

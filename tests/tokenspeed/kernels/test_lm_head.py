@@ -16,7 +16,9 @@ from tests.tokenspeed.kernels.support import (
     random,
 )
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head, lm_head_ref, select
-from tokenspeed.kernels.tile import Matrix, block_rows, square_sum_ref
+from tokenspeed.kernels.matrix import Matrix
+from tokenspeed.kernels.norm import square_sum_ref
+from tokenspeed.kernels.tile import block_rows
 
 
 def choose(

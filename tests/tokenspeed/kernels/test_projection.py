@@ -17,7 +17,8 @@ from tests.tokenspeed.kernels.support import (
     random,
 )
 from tokenspeed.kernels.projection import projection, projection_ref
-from tokenspeed.kernels.tile import block_rows, split_needs, split_scratch
+from tokenspeed.kernels.split_k import split_needs, split_scratch
+from tokenspeed.kernels.tile import block_rows
 
 
 @pytest.mark.parametrize("form", FORMATS)

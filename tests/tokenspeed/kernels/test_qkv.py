@@ -15,8 +15,9 @@ from tests.tokenspeed.kernels.support import (
     nans,
     random,
 )
+from tokenspeed.kernels.norm import square_sum_ref
 from tokenspeed.kernels.qkv import interleave_heads, qkv, qkv_ref
-from tokenspeed.kernels.tile import block_rows, square_sum_ref
+from tokenspeed.kernels.tile import block_rows
 
 HEADS, KV_HEADS, LENGTH, SLOTS = 4, 2, 40, 3
 

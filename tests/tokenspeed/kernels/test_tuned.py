@@ -4,7 +4,7 @@ import pytest
 
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.tune import KERNELS, candidates, matrix_shape, meta_matrix
-from tokenspeed.kernels.tile import check_split
+from tokenspeed.kernels.split_k import check_split
 from tokenspeed.kernels.tuned import SPLIT_K, TUNED, is_narrow, split_parts, tile_config
 
 FORMS = ["bf16", "int8", "int4", "fp8"]

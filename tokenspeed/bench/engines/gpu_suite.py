@@ -36,7 +36,8 @@ from tokenspeed.bench.engines import tune
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
-from tokenspeed.kernels.tile import Launch, RecordedLaunch, TileConfig
+from tokenspeed.kernels.launch import Launch, RecordedLaunch
+from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.kernels.tuned import SPLIT_K, TUNED
 from tokenspeed.model.config import EngineConfig, ModelConfig

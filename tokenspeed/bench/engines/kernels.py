@@ -13,7 +13,8 @@ from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies, matrix_shape
 from tokenspeed.bench.result import Row
-from tokenspeed.kernels.tile import Matrix, block_rows
+from tokenspeed.kernels.matrix import Matrix
+from tokenspeed.kernels.tile import block_rows
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.kernels.tuned import split_parts, tile_config
 from tokenspeed.model.config import ModelConfig

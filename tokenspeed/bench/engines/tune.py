@@ -16,20 +16,13 @@ from torch import Tensor
 from tokenspeed.backends.cuda_weights import row_dtype
 from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.kernels.gate_up import gate_up
+from tokenspeed.kernels.launch import Launch
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head
+from tokenspeed.kernels.matrix import BITS, PANEL, WORDS, Matrix
 from tokenspeed.kernels.projection import projection
 from tokenspeed.kernels.qkv import qkv
-from tokenspeed.kernels.tile import (
-    BITS,
-    PANEL,
-    WORDS,
-    Launch,
-    Matrix,
-    SplitScratch,
-    TileConfig,
-    split_needs,
-    split_scratch,
-)
+from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
+from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms
 from tokenspeed.kernels.tuned import head_block_n, split_parts
 from tokenspeed.model.config import ModelConfig

@@ -1,0 +1,74 @@
+"""How kernels are launched: recorded or made, and when the next one may start.
+
+Changes nothing in what they compute.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+from tokenspeed.kernels.arithmetic import INTERPRETED
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How kernels are launched; changes nothing in what they compute.
+
+    Attributes:
+        pdl: programmatic dependent launch (sm_90 and later): 0 none; a kernel lets the next one
+            start 1 as soon as it runs, 2 when its own inputs are there, 3 after its main loop.
+        prefetch_bytes: with pdl, so many first bytes of each weight row are asked for before
+            waiting for the kernel before; a multiple of 128, 0 is none.
+        fast_unpack: unpack int8 and int4 by PTX (NVIDIA alone).
+        recorded: if given, launches are noted here and not made: to compile them beforehand.
+    """
+
+    pdl: int = 0
+    prefetch_bytes: int = 0
+    fast_unpack: bool = not INTERPRETED
+    recorded: "list[RecordedLaunch] | None" = None
+
+    def start(self, kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
+        """Launch a kernel. `constants` are its constexpr parameters and num_warps, num_stages."""
+        # Without fusion by the compiler, expressions round the same way at every tile height.
+        constants["enable_fp_fusion"] = False
+        if self.pdl:
+            constants["launch_pdl"] = True
+        if self.recorded is not None:
+            self.recorded.append(RecordedLaunch(kernel, args, constants))
+        else:
+            kernel[grid](*args, **constants)
+
+
+@dataclass(frozen=True)
+class RecordedLaunch:
+    """A launch that was noted and not made."""
+
+    kernel: Any
+    args: tuple[Any, ...]
+    constants: dict[str, Any]
+
+
+@triton.jit
+def wait_for_inputs(PDL: tl.constexpr):
+    """Let the next kernel be scheduled, and wait for everything that the one before wrote.
+
+    Each program of each kernel comes here before it reads or writes anything that changes, also
+    one with nothing to do: otherwise a kernel could end before the one before it.
+    """
+    if PDL == 1:
+        gdc_launch_dependents()
+    if PDL:
+        gdc_wait()
+    if PDL == 2:
+        gdc_launch_dependents()
+
+
+@triton.jit
+def main_loop_done(PDL: tl.constexpr):
+    """Let the next kernel be scheduled while this one writes its results."""
+    if PDL == 3:
+        gdc_launch_dependents()

@@ -1,0 +1,223 @@
+"""The stored forms of a weight: how each is packed, and how a kernel unpacks it.
+
+Knows one matrix; does not know what it is multiplied with.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from tokenspeed.kernels.arithmetic import INTERPRETED
+
+GROUP_SIZE = 128  # input columns that share one int4 scale
+PANEL = 16  # rows of a quantised weight whose units lie side by side: 1 KiB in one piece
+WORDS = 32  # of a unit: words of 16 bits that hold neighbouring columns of a row
+BITS = {"int8": 8, "int4": 4}  # of a field of a word
+
+# Constants of the kernels have to be constexpr.
+_INTERPRETED = tl.constexpr(INTERPRETED)
+_PANEL = tl.constexpr(PANEL)
+_WORDS = tl.constexpr(WORDS)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight [n, k] in its stored form.
+
+    Attributes:
+        data: bf16 (or float32) or float8 [n, k]; int8 and int4 as int16 words
+            [n / 16, k / unit, 16, 32], rounded up, in units of 64 columns (int8) or 128 (int4):
+            field i of word j holds column j + 32 * i, plus 128 or 8. So two neighbouring words
+            unpack to the pairs of columns that a thread of the tensor core needs.
+        scale: [n] float32; int4: [k / 256, n] int32, rounded up, the float16 scales of two groups
+            of 128; unused (one element) for floats.
+    """
+
+    data: Tensor
+    scale: Tensor
+    n: int
+    k: int
+    format: str  # "bf16", "int8", "int4", "fp8"
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes + (self.scale.nbytes if self.format != "bf16" else 0)
+
+    def dequantize(self) -> Tensor:
+        """Return the weight as the kernels see it: [n, k] float32."""
+        if self.format == "bf16":
+            return self.data.float()
+        if self.format == "fp8":
+            return self.data.float() * self.scale[:, None]
+        bits = BITS[self.format]
+        shifts = torch.arange(0, 16, bits, device=self.data.device, dtype=torch.int16)
+        fields = self.data[..., None, :] >> shifts[:, None] & 2**bits - 1
+        # [n / 16, k / unit, 16, fields, 32]
+        q = (fields - 2 ** (bits - 1)).transpose(1, 2).reshape(len(self.data) * PANEL, -1)
+        q = q[: self.n, : self.k].float()
+        if bits == 8:
+            return q * self.scale[:, None]
+        scale = self.scale.t().contiguous().view(torch.float16)[:, : self.k // GROUP_SIZE]
+        return (q.view(self.n, -1, GROUP_SIZE) * scale.float()[..., None]).view(self.n, self.k)
+
+
+def pack_float(weight: Tensor, dtype: torch.dtype = torch.bfloat16) -> Matrix:
+    """Store [n, k] as it is."""
+    n, k = weight.shape
+    unused = torch.zeros(1, device=weight.device)
+    return Matrix(weight.to(dtype).contiguous(), unused, n, k, "bf16")
+
+
+def pack_channels(q: Tensor, scale: Tensor) -> Matrix:
+    """Store int8 or float8 q [n, k] with one scale for each row, [n, 1]."""
+    n, k = q.shape
+    scale = scale.float().reshape(n).contiguous()
+    if q.dtype == torch.int8:
+        return Matrix(pack_words(q, BITS["int8"]), scale, n, k, "int8")
+    return Matrix(q.contiguous(), scale, n, k, "fp8")
+
+
+def pack_int4(q: Tensor, scale: Tensor) -> Matrix:
+    """Store int4 values in groups.
+
+    Args:
+        q: [n, k] int8 in -8..7.
+        scale: [n, k / 128].
+    Raises:
+        ValueError: k is not a multiple of 128.
+    """
+    n, k = q.shape
+    if k % GROUP_SIZE:
+        raise ValueError(f"int4 needs input columns in groups of {GROUP_SIZE}, got {k}")
+    # Two groups to a word: loads of two bytes cannot be asked for ahead.
+    pairs = F.pad(scale.half(), (0, k // GROUP_SIZE % 2)).contiguous().view(torch.int32)
+    return Matrix(pack_words(q, BITS["int4"]), pairs.t().contiguous(), n, k, "int4")
+
+
+def pack_words(q: Tensor, bits: int) -> Tensor:
+    """Put signed fields, q [n, k] int8, into words as `Matrix` describes."""
+    fields = 16 // bits
+    q = F.pad(q, (0, -q.shape[1] % (fields * WORDS), 0, -q.shape[0] % PANEL))
+    q = q.view(len(q) // PANEL, PANEL, -1, fields, WORDS).transpose(1, 2)
+    words = torch.zeros_like(q[..., 0, :], dtype=torch.int16)
+    for i in range(fields):
+        words |= (q[..., i, :].short() + 2 ** (bits - 1)) << (bits * i)
+    return words.contiguous()
+
+
+@triton.jit
+def prefetch_weight(w_ptr, col_start, N: tl.constexpr, K: tl.constexpr, FORMAT: tl.constexpr,
+                    BLOCK_N: tl.constexpr, BYTES: tl.constexpr):  # fmt: skip
+    """Ask the L2 for the first BYTES bytes of BLOCK_N rows of the weight."""
+    LINES: tl.constexpr = BYTES // 128
+    row = tl.arange(0, BLOCK_N)[:, None]
+    line = tl.arange(0, LINES)[None, :]
+    if FORMAT == "int8" or FORMAT == "int4":
+        # Rows of a panel are interleaved, so that its head holds the first bytes of all of them.
+        UNIT: tl.constexpr = 64 if FORMAT == "int8" else 128
+        PANEL_WORDS: tl.constexpr = (K + UNIT - 1) // UNIT * _PANEL * _WORDS
+        at = ((col_start + row) // _PANEL).to(tl.int64) * PANEL_WORDS
+        at += ((row % _PANEL) * LINES + line) * 64
+    else:
+        PER_LINE: tl.constexpr = 64 if FORMAT == "bf16" else 128
+        at = (col_start + row).to(tl.int64) * K + line * PER_LINE
+    tl.inline_asm_elementwise(
+        "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
+        "=r,l",
+        [w_ptr + at],
+        dtype=tl.int32,
+        is_pure=False,
+        pack=1,
+    )
+
+
+@triton.jit
+def unpack_int8(words, dtype: tl.constexpr, BLOCK_N: tl.constexpr, UNITS: tl.constexpr,
+                FAST: tl.constexpr):  # fmt: skip
+    """Turn words [BLOCK_N, UNITS * 32] into weights [BLOCK_N, UNITS * 64], exactly.
+
+    Fast: 0x64nn is 1024 + nn in float16, so one instruction puts two bytes in place and another
+    subtracts. (bf16 has a bit too few for that, and its way would take the GPU longer than its
+    memory does.)
+    """
+    if FAST and dtype == tl.float16:
+        low, high = tl.inline_asm_elementwise(
+            """
+            {
+            .reg .b32 a, b, hundreds, offset;
+            mov.b32 hundreds, 0x64646464;
+            mov.b32 offset, 0x64806480;
+            prmt.b32 a, $2, hundreds, 0x4240;
+            prmt.b32 b, $2, hundreds, 0x4341;
+            sub.rn.f16x2 $0, a, offset;
+            sub.rn.f16x2 $1, b, offset;
+            }
+            """,
+            "=r,=r,r",
+            [words],
+            dtype=(tl.float16, tl.float16),
+            is_pure=True,
+            pack=2,
+        )
+    else:
+        wide = tl.float32 if _INTERPRETED else dtype
+        low = ((words & 255).to(tl.float32) - 128.0).to(wide)
+        high = (((words >> 8) & 255).to(tl.float32) - 128.0).to(wide)
+    q = tl.reshape(tl.join(low, high), (BLOCK_N, UNITS, _WORDS, 2))
+    return tl.reshape(tl.permute(q, (0, 1, 3, 2)), (BLOCK_N, UNITS * 2 * _WORDS))
+
+
+@triton.jit
+def unpack_int4(words, scales, dtype: tl.constexpr, BLOCK_N: tl.constexpr, UNITS: tl.constexpr,
+                FAST: tl.constexpr):  # fmt: skip
+    """Turn words [BLOCK_N, UNITS * 32] into weights [BLOCK_N, UNITS * 128], rounded to dtype.
+
+    scales [BLOCK_N, UNITS / 2] holds those of two units each. Fast: the bytes 0x64, 0x0n and
+    0x64, 0xn0 are 1024 + n and 1024 + 16 * n in float16.
+    """
+    scale = tl.reshape(tl.join(scales, scales >> 16), (BLOCK_N, UNITS, 1)).to(tl.int16)
+    scale = tl.broadcast_to(scale.to(tl.float16, bitcast=True), (BLOCK_N, UNITS, _WORDS))
+    scale = tl.reshape(scale, (BLOCK_N, UNITS * _WORDS))
+    if FAST and dtype == tl.float16:
+        q0, q1, q2, q3 = tl.inline_asm_elementwise(
+            """
+            {
+            .reg .b32 a, b, c, d, h, offset, sixteenth, small;
+            mov.b32 offset, 0x64086408;
+            mov.b32 sixteenth, 0x2C002C00;
+            mov.b32 small, 0xD480D480;
+            shr.u32 h, $4, 8;
+            lop3.b32 a, $4, 0x000F000F, 0x64006400, 0xEA;
+            lop3.b32 b, $4, 0x00F000F0, 0x64006400, 0xEA;
+            lop3.b32 c, h, 0x000F000F, 0x64006400, 0xEA;
+            lop3.b32 d, h, 0x00F000F0, 0x64006400, 0xEA;
+            sub.rn.f16x2 a, a, offset;
+            fma.rn.f16x2 b, b, sixteenth, small;
+            sub.rn.f16x2 c, c, offset;
+            fma.rn.f16x2 d, d, sixteenth, small;
+            mul.rn.f16x2 $0, a, $5;
+            mul.rn.f16x2 $1, b, $5;
+            mul.rn.f16x2 $2, c, $5;
+            mul.rn.f16x2 $3, d, $5;
+            }
+            """,
+            "=&r,=&r,=&r,=r,r,r",
+            [words, scale],
+            dtype=(tl.float16, tl.float16, tl.float16, tl.float16),
+            is_pure=True,
+            pack=2,
+        )
+    else:
+        wide = tl.float32 if _INTERPRETED else dtype
+        by = scale.to(tl.float32)
+        q0 = (((words & 15).to(tl.float32) - 8.0) * by).to(wide)
+        q1 = ((((words >> 4) & 15).to(tl.float32) - 8.0) * by).to(wide)
+        q2 = ((((words >> 8) & 15).to(tl.float32) - 8.0) * by).to(wide)
+        q3 = ((((words >> 12) & 15).to(tl.float32) - 8.0) * by).to(wide)
+    q = tl.join(tl.join(q0, q2), tl.join(q1, q3))
+    q = tl.permute(tl.reshape(q, (BLOCK_N, UNITS, _WORDS, 2, 2)), (0, 1, 3, 4, 2))
+    return tl.reshape(q, (BLOCK_N, UNITS * 4 * _WORDS))

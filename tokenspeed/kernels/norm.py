@@ -1,0 +1,36 @@
+"""The two halves of RMSNorm: a writer's sum of squares, a reader's 1 / rms.
+
+The sum is fixed point, so that it depends neither on the layout of a tile nor on the order in
+which programs add to it.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+SUM_UNIT = 2.0**-32  # squares are summed as int64 in this unit; overflows past 2**31
+_SUM_UNIT = tl.constexpr(SUM_UNIT)  # constants of the kernels have to be constexpr
+
+
+def square_sum_ref(x: Tensor) -> Tensor:
+    """Return the sum of squares of each row of [rows, size] as the kernels keep it: int64."""
+    return (x.float().square() / SUM_UNIT).to(torch.int64).sum(-1)
+
+
+def inverse_rms_ref(square_sum: Tensor, size: int, eps: float) -> Tensor:
+    """Return 1 / rms from `square_sum_ref`: [rows, 1] float32."""
+    return torch.rsqrt(square_sum.double() * SUM_UNIT / size + eps).float()[:, None]
+
+
+@triton.jit
+def square_sum(x):
+    """Return the sum of squares of each row of [M, N] float32 in units of SUM_UNIT: [M] int64."""
+    return tl.sum((x * x * (1.0 / _SUM_UNIT)).to(tl.int64), axis=1)
+
+
+@triton.jit
+def inverse_rms(sum_ptr, rows, row_mask, K: tl.constexpr, EPS: tl.constexpr):
+    """Return 1 / sqrt(mean of squares + EPS) of each row: [M] float32."""
+    total = tl.load(sum_ptr + rows, mask=row_mask, other=0).to(tl.float32)
+    return tl.rsqrt(tl.fma(total, _SUM_UNIT / K, EPS))
