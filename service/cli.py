@@ -1,4 +1,4 @@
-"""`tokenspeed serve`, and the entry point with all commands."""
+"""`tokenspeed serve`."""
 
 import argparse
 import asyncio
@@ -7,32 +7,21 @@ import logging
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
-from service.bench.cli import add_parser as add_evaluation
 from service.config import Config, load_config
 from service.errors import ConfigError
-from tokenspeed.cli import build_parser, run
-from tokenspeed.engine.loading import BACKENDS, LoadedModel, load_engine
+from tokenspeed.commands.arguments import DEVICES
+from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.config import EngineConfig
 
 
-def main() -> int:
-    """Run `tokenspeed`."""
-    parser, subparsers = build_parser()
-    add_parser(subparsers)
-    add_evaluation(subparsers)
-    return run(parser)
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add `serve`."""
-    parser = subparsers.add_parser("serve", help="start the live translation service")
+def add_serve(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `serve`."""
     parser.add_argument("--model", type=Path, metavar="DIR", help="default: the shipped model")
     parser.add_argument("--host", help="default: 127.0.0.1")
     parser.add_argument("--port", type=int, help="default: 8000; 0 takes any free port")
-    parser.add_argument("--device", choices=["auto", *BACKENDS], help="default: auto")
+    parser.add_argument("--device", choices=DEVICES, help="default: auto")
     parser.add_argument("--web", type=Path, metavar="DIR", help="folder of the page")
     parser.add_argument(
         "--insecure",
@@ -134,7 +123,3 @@ def _announce(config: Config, model: LoadedModel, listener: socket.socket) -> No
 def _refuse(problem: Exception) -> int:
     print(f"tokenspeed: {problem}", file=sys.stderr)
     return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

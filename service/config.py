@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from service.errors import ConfigError
 from service.load.limits import Limits
-from tokenspeed.engine.loading import DEFAULT_MODEL
+from tokenspeed.model.config import DEFAULT_MODEL
 
 _T = TypeVar("_T")
 

@@ -1,4 +1,4 @@
-"""`python -m tokenspeed`: the engine's commands, without the service."""
+"""`python -m tokenspeed`: the same program as `tokenspeed`."""
 
 import sys
 

@@ -1,55 +1,95 @@
-"""The commands of the engine: translate, train, eval, bench, quantize, doctor.
+"""The command line: one table of all commands, of which only the chosen one is imported.
 
-`service.cli` adds the commands of the service to the same parser and is what `tokenspeed` runs.
+Knows each command by its name, its line of help, and the place that adds its arguments. That place
+is a string, so that nothing here depends on training, on what measures, or on the service.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Final, TypeAlias
 
 import tokenspeed
-from tokenspeed import quantize_command
-from tokenspeed.bench import cli as bench
-from tokenspeed.bench.quality import cli as evaluation
-from tokenspeed.engine.loading import BACKENDS, DEFAULT_MODEL
 from tokenspeed.errors import TokenSpeedError
-from tokenspeed.training import cli as training
 
-Subparsers = Any  # argparse keeps the type of add_subparsers' result private
+# Name -> line of help, and either "module:function" or the table of a group. The function fills
+# the parser of its command and sets the default `run`, which takes the options and returns the
+# exit code.
+Table: TypeAlias = Mapping[str, tuple[str, "str | Table"]]
+
+_BENCH: Final[Table] = {
+    "engine": (
+        "first token, ms a token, share of the bandwidth",
+        "tokenspeed.bench.cli:add_engine",
+    ),
+    "compare": (
+        "other engines on the same weights, in turns",
+        "tokenspeed.bench.cli:add_compare",
+    ),
+    "kernels": (
+        "each GPU kernel, cold, against its bytes and cuBLAS",
+        "tokenspeed.bench.cli:add_kernels",
+    ),
+    "report": ("tables and a plot from result files", "tokenspeed.bench.cli:add_report"),
+}
+_EVAL: Final[Table] = {
+    "quality": (
+        "BLEU, chrF and prefix consistency on test sets",
+        "tokenspeed.bench.quality.cli:add_quality",
+    ),
+    "streaming": (
+        "latency, flicker and quality of live translation, against baselines",
+        "service.bench.cli:add_streaming",
+    ),
+    "survival": (
+        "numbers, names, addresses and glossary words that come through",
+        "service.bench.cli:add_survival",
+    ),
+    "capacity": (
+        "predict how many speakers a machine holds, by simulation",
+        "service.bench.cli:add_capacity",
+    ),
+}
+COMMANDS: Final[Table] = {
+    "serve": ("start the live translation service", "service.cli:add_serve"),
+    "translate": (
+        "translate a text, or standard input by lines",
+        "tokenspeed.commands.translate:add_translate",
+    ),
+    "doctor": (
+        "say what was found here and what is missing",
+        "tokenspeed.commands.doctor:add_doctor",
+    ),
+    "quantize": (
+        "write a model directory in int8 or int4",
+        "tokenspeed.commands.quantize:add_quantize",
+    ),
+    "loadtest": (
+        "let many speakers use a running service, and see how soon it answers",
+        "service.bench.cli:add_loadtest",
+    ),
+    "bench": ("measure this machine, alone or beside other engines", _BENCH),
+    "eval": ("measure quality, latency and capacity", _EVAL),
+    "train": (
+        "train a translation model from a TOML recipe",
+        "tokenspeed.training.cli:add_train",
+    ),
+    "distill": (
+        "translate a training corpus with a larger model, for a smaller one to learn",
+        "tokenspeed.training.cli:add_distill",
+    ),
+}
 
 
-def build_parser() -> tuple[argparse.ArgumentParser, Subparsers]:
-    """Return the parser with the engine's commands, and the place to add more."""
-    parser = argparse.ArgumentParser(
-        prog="tokenspeed", description="Live translation of text that is still growing."
-    )
-    parser.add_argument("--version", action="version", version=tokenspeed.__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_translate(commands)
-    _add_doctor(commands)
-    bench.add_parser(commands)
-    quantize_command.add_parser(commands)
-    training.add_parser(commands)
-    evaluation.add_parser(commands)
-    return parser, commands
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and turn expected errors into one line and exit code 2.
 
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --model and --device, the same for every command that loads a model."""
-    parser.add_argument(
-        "--model", type=Path, default=DEFAULT_MODEL, metavar="DIR",
-        help="a Hugging Face LLaMA directory (default: the shipped model)",
-    )  # fmt: skip
-    parser.add_argument("--device", choices=["auto", *BACKENDS], default="auto")
-
-
-def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
-    """Parse, run the command, and turn expected errors into one line and exit code 2."""
-    options = parser.parse_args(arguments)
+    Args:
+        arguments: what follows `tokenspeed`; None takes those of the process.
+    """
     try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
         code: int = options.run(options)
         return code
     except TokenSpeedError as exc:
@@ -62,74 +102,50 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
         return 141
 
 
-def main() -> int:
-    """Run the engine's commands alone (`python -m tokenspeed`)."""
-    return run(build_parser()[0])
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options of the command that the arguments begin with.
+
+    Raises:
+        SystemExit: help was asked for, or the arguments are wrong; argparse has said so.
+    """
+    names, place = _choose(arguments)
+    program = " ".join(("tokenspeed", *names))
+    rest = arguments[len(names) :]
+    if isinstance(place, str):
+        return _command_parser(program, place).parse_args(rest)
+    parser = _group_parser(program, place)
+    parser.parse_args(rest)
+    parser.error("the command comes first")  # `tokenspeed -- translate`: argparse goes on after --
 
 
-def _add_translate(commands: Subparsers) -> None:
-    parser = commands.add_parser("translate", help="translate a text, or standard input by lines")
-    parser.add_argument("text", nargs="*", help="without it, each line of standard input")
-    parser.add_argument("--to", required=True, metavar="LANG", help="target language, e.g. de")
-    parser.add_argument(
-        "--from", dest="source", default="auto", metavar="LANG", help="default: auto"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with timing")
-    add_model_arguments(parser)
-    parser.set_defaults(run=_translate)
+def _choose(arguments: Sequence[str]) -> tuple[list[str], "str | Table"]:
+    """Follow the arguments through the tables as far as they are names."""
+    names: list[str] = []
+    place: str | Table = COMMANDS
+    for word in arguments:
+        if isinstance(place, str) or word not in place:
+            break
+        names.append(word)
+        place = place[word][1]
+    return names, place
 
 
-def _translate(options: argparse.Namespace) -> int:
-    from tokenspeed.engine.loading import load_engine
-    from tokenspeed.engine.translate import translate
-
-    model = load_engine(options.model, device=options.device)
-    source = None if options.source == "auto" else options.source
-    try:
-        for text in _texts(options.text):
-            try:
-                (result,) = translate(model, [text], source, options.to)
-            except ValueError as exc:
-                print(f"tokenspeed: {exc}", file=sys.stderr)
-                return 2
-            if options.json:
-                line = {
-                    "source": text,
-                    "text": result.text,
-                    "from": options.source,
-                    "to": options.to,
-                    "total_ms": round(result.total_ms, 3),
-                    "tokens": result.tokens,
-                }
-                print(json.dumps(line, ensure_ascii=False), flush=True)
-            else:
-                print(result.text, flush=True)
-    finally:
-        model.close()
-    return 0
+def _command_parser(program: str, place: str) -> argparse.ArgumentParser:
+    module, _, function = place.partition(":")
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    add_arguments = getattr(import_module(module), function)
+    parser = argparse.ArgumentParser(prog=program)
+    add_arguments(parser)
+    return parser
 
 
-def _texts(words: list[str]) -> Iterator[str]:
-    if words:
-        yield " ".join(words)
-        return
-    for line in sys.stdin:
-        yield line.rstrip("\n")
-
-
-def _add_doctor(commands: Subparsers) -> None:
-    parser = commands.add_parser("doctor", help="say what was found here and what is missing")
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR")
-    parser.set_defaults(run=_doctor)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from tokenspeed.doctor import examine
-
-    broken = False
-    for finding in examine(options.model):
-        broken |= finding.state == "broken"
-        print(f"{finding.state:8} {finding.name:15} {finding.detail}")
-        if finding.advice:
-            print(f"{'':8} {'':15} -> {finding.advice}")
-    return 1 if broken else 0
+def _group_parser(program: str, table: Table) -> argparse.ArgumentParser:
+    """Return what says the names of a table; it parses no command."""
+    parser = argparse.ArgumentParser(prog=program)
+    if table is COMMANDS:
+        parser.description = "Live translation of text that is still growing."
+        parser.add_argument("--version", action="version", version=tokenspeed.__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (line, _) in table.items():
+        commands.add_parser(name, help=line)
+    return parser

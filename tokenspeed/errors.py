@@ -5,9 +5,12 @@ TokenSpeedError
 ├── BackendUnavailable   the asked device or kernel cannot run here; says what to do
 ├── RequestError         a request that can never run
 │   └── RequestTooLong   more tokens than a slot holds
-└── EngineStopped        the engine was closed, or its loop failed, while the request was waiting
+├── EngineStopped        the engine was closed, or its loop failed, while the request was waiting
+└── CommandError         a command that cannot be done as asked; becomes one line and exit code 2
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -54,3 +57,20 @@ class RequestTooLong(RequestError):
 
 class EngineStopped(TokenSpeedError):
     """The engine stopped before the request was done."""
+
+
+class CommandError(TokenSpeedError):
+    """A command cannot be done as asked; the text says why."""
+
+
+@contextmanager
+def told(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors of these kinds into a CommandError: what a user can cause needs no traceback.
+
+    Raises:
+        CommandError: with the text of the error.
+    """
+    try:
+        yield
+    except kinds as exc:
+        raise CommandError(str(exc)) from exc

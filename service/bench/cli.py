@@ -4,32 +4,26 @@ Only the arguments: what runs is imported when it runs, so that other commands s
 """
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from service.bench.captions.documents import REWRITING_SHARE, WORDS_PER_MINUTE
 from service.bench.captions.policies import POLICIES
 from service.errors import ServiceError
-from tokenspeed.bench.commands import eval_commands
-from tokenspeed.engine.loading import BACKENDS, DEFAULT_MODEL
+from tokenspeed.commands.arguments import (
+    add_json_argument,
+    add_model_arguments,
+    add_page_arguments,
+    check_page,
+)
+from tokenspeed.errors import told
 
 DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
 SURVIVAL_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
 
 
-def add_parser(commands: Any) -> None:
-    """Add the commands."""
-    _add_streaming(commands)
-    _add_survival(commands)
-    _add_capacity(commands)
-    _add_loadtest(commands)
-
-
-def _add_streaming(commands: Any) -> None:
-    parser = eval_commands(commands).add_parser(
-        "streaming", help="latency, flicker and quality of live translation, against baselines"
-    )
+def add_streaming(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval streaming`."""
     parser.add_argument(
         "--corpus", type=Path, required=True, metavar="DIR",
         help="folder of NAME.en-xx.tsv: source, translation, document",
@@ -55,19 +49,14 @@ def _add_streaming(commands: Any) -> None:
     parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
     parser.add_argument("--rewriting-share", type=float, default=REWRITING_SHARE)
     parser.add_argument("--seed", type=int, default=0, help="of the recogniser's mistakes")
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR")
-    parser.add_argument("--device", choices=["auto", *BACKENDS], default="auto")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    add_model_arguments(parser)
+    add_page_arguments(parser)
     parser.add_argument(
         "--keep", action="store_true", help="keep the rows of other policies that FILE has"
     )
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.svg", help="plot the first set and trace"
     )
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE.md",
-        help="put the tables between this page's marks of the file of --json",
-    )  # fmt: skip
     parser.add_argument("--logs", type=Path, metavar="DIR", help="write SimulEval's instance logs")
     parser.set_defaults(run=_streaming)
 
@@ -76,33 +65,21 @@ def _streaming(options: argparse.Namespace) -> int:
     from service.bench.captions.rows import markdown
     from service.bench.captions.streaming import compare
 
-    if options.page and not options.json:
-        print("tokenspeed: --page needs --json", file=sys.stderr)
-        return 2
-    try:
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
         rows = compare(options)
-    except (ServiceError, OSError, ValueError) as exc:
-        print(f"tokenspeed: {exc}", file=sys.stderr)
-        return 2
     print(markdown(rows))
     print(f"BLEU: {rows[0]['bleu_signature']}\nchrF: {rows[0]['chrf_signature']}")
     return 0
 
 
-def _add_survival(commands: Any) -> None:
-    parser = eval_commands(commands).add_parser(
-        "survival", help="numbers, names, addresses and glossary words that come through"
-    )
+def add_survival(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval survival`."""
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="as above")
     parser.add_argument("--sets", default=SURVIVAL_SETS, metavar="A,B")
     parser.add_argument("--limit", type=int, default=150, help="lines of a set; 0 for all")
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR")
-    parser.add_argument("--device", choices=["auto", *BACKENDS], default="auto")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE.md",
-        help="put the table between this page's marks of the file of --json",
-    )  # fmt: skip
+    add_model_arguments(parser)
+    add_page_arguments(parser)
     parser.set_defaults(run=_survival)
 
 
@@ -110,22 +87,15 @@ def _survival(options: argparse.Namespace) -> int:
     from service.bench.captions.retention import table
     from service.bench.captions.streaming import measure_survival
 
-    if options.page and not options.json:
-        print("tokenspeed: --page needs --json", file=sys.stderr)
-        return 2
-    try:
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
         rows = measure_survival(options)
-    except (ServiceError, OSError, ValueError) as exc:
-        print(f"tokenspeed: {exc}", file=sys.stderr)
-        return 2
     print(table(rows))
     return 0
 
 
-def _add_capacity(commands: Any) -> None:
-    parser = eval_commands(commands).add_parser(
-        "capacity", help="predict how many speakers a machine holds, by simulation"
-    )
+def add_capacity(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval capacity`."""
     parser.add_argument(
         "--cost", metavar="BASE,ROW[,CONTEXT]",
         help="of a step in ms: of itself, of each row, of each row's positions; "
@@ -138,28 +108,22 @@ def _add_capacity(commands: Any) -> None:
         "--overhead-ms", type=float, default=0.0, help="of an update, outside of the steps"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR")
-    parser.add_argument("--device", choices=["auto", *BACKENDS], default="auto")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the prediction here")
+    add_model_arguments(parser)
+    add_json_argument(parser)
     parser.set_defaults(run=_capacity)
 
 
 def _capacity(options: argparse.Namespace) -> int:
     from service.bench.load.capacity import predict, table
 
-    try:
+    with told(OSError, ValueError):
         prediction = predict(options)
-    except (OSError, ValueError) as exc:
-        print(f"tokenspeed: {exc}", file=sys.stderr)
-        return 2
     print(table(prediction))
     return 0
 
 
-def _add_loadtest(commands: Any) -> None:
-    parser = commands.add_parser(
-        "loadtest", help="let many speakers use a running service, and see how soon it answers"
-    )
+def add_loadtest(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `loadtest`."""
     parser.add_argument("--url", default="ws://127.0.0.1:8000", help="of the service")
     parser.add_argument("--sessions", default="1,4,8,16", metavar="N,N", help="side by side")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each number of sessions")
@@ -183,24 +147,15 @@ def _add_loadtest(commands: Any) -> None:
     parser.add_argument(
         "--unverified", action="store_true", help="predict a service that verifies no hypothesis"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE.md",
-        help="put the table between this page's marks of the file of --json",
-    )  # fmt: skip
+    add_page_arguments(parser)
     parser.set_defaults(run=_loadtest)
 
 
 def _loadtest(options: argparse.Namespace) -> int:
     from service.bench.load.loadtest import describe, run
 
-    if options.page and not options.json:
-        print("tokenspeed: --page needs --json", file=sys.stderr)
-        return 2
-    try:
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
         levels = run(options)
-    except (ServiceError, OSError, ValueError) as exc:
-        print(f"tokenspeed: {exc}", file=sys.stderr)
-        return 2
     print(describe(levels, options.budget_ms))
     return 1 if any(level.failures for level in levels) else 0

@@ -19,7 +19,7 @@ def environment(**variables: str) -> dict[str, str]:
 @contextmanager
 def serving(model: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Start `serve` on a free port; yield the process and the port once it is ready."""
-    command = [sys.executable, "-m", "service.cli", "serve", "--model", str(model), "--port", "0"]
+    command = [sys.executable, "-m", "tokenspeed", "serve", "--model", str(model), "--port", "0"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment(**variables)
     )

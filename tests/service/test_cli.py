@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from service.cli import main
 from service.wire import protocol as p
 from tests.service.client import session
 from tests.service.process import environment, serving
+from tokenspeed.cli import main
 
 
 def check_refusal(code: int, out: str, err: str, problem: str) -> None:
@@ -42,14 +42,13 @@ def test_start_up_stops_with_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["tokenspeed", "serve", *arguments])
     monkeypatch.setattr("service.logs.configure", lambda level: None)
     for name in list(os.environ):
         if name.startswith("TOKENSPEED_"):
             monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    code = main()
+    code = main(["serve", *arguments])
     captured = capfd.readouterr()
     check_refusal(code, captured.out, captured.err, problem)
 
@@ -57,7 +56,7 @@ def test_start_up_stops_with_one_line(
 def test_a_port_in_use_is_told_by_the_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "service.cli", "serve", "--port", port]
+        command = [sys.executable, "-m", "tokenspeed", "serve", "--port", port]
         done = subprocess.run(
             command, capture_output=True, text=True, env=environment(), timeout=60
         )

@@ -1,89 +1,95 @@
-"""The engine's commands as a user types them, on a small random model."""
+"""The table of commands: each can be reached, and nothing but the chosen one is imported."""
 
-import io
-import json
-from pathlib import Path
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import pytest
 
-from tokenspeed.cli import build_parser, run
-from tokenspeed.doctor import examine
-from tokenspeed.engine.loading import load_engine
-from tokenspeed.engine.translate import length_cap, split_sentences, translate
+from tokenspeed.cli import COMMANDS, Table, main
+from tokenspeed.commands.arguments import DEVICES
+from tokenspeed.engine.loading import BACKENDS
 
 
-def tokenspeed(*arguments: str) -> int:
-    return run(build_parser()[0], arguments)
+def names(table: Table = COMMANDS) -> Iterator[list[str]]:
+    """Every command with the groups that it is in."""
+    for name, (_, place) in table.items():
+        if isinstance(place, str):
+            yield [name]
+        else:
+            yield from ([name, *rest] for rest in names(place))
 
 
-def test_translate_prints_one_line_a_text(
-    tiny_translator: Path, capsys: pytest.CaptureFixture[str]
+def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str]:
+    """The exit code of argparse, and what was printed."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    captured = capsys.readouterr()
+    return caught.value.code, captured.out + captured.err
+
+
+@pytest.mark.parametrize("command", list(names()), ids=" ".join)
+def test_every_command_has_its_arguments(
+    command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        tokenspeed("translate", "--model", str(tiny_translator), "--to", "de", "Good morning") == 0
-    )
-    assert capsys.readouterr().out.count("\n") == 1
-
-
-def test_translate_reads_standard_input_by_lines(
-    tiny_translator: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("The train.\n\nThe city.\n"))
-    code = tokenspeed("translate", "--model", str(tiny_translator), "--to", "fr", "--json")
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    code, out = said([*command, "--help"], capsys)
     assert code == 0
-    assert [line["source"] for line in lines] == ["The train.", "", "The city."]
-    assert [line["to"] for line in lines] == ["fr"] * 3
-    assert lines[1]["text"] == ""
-    assert lines[0]["tokens"] > 0
+    assert out.startswith(f"usage: tokenspeed {' '.join(command)} ")
+
+
+@pytest.mark.parametrize("group", [[], ["bench"], ["eval"]])
+def test_a_group_says_its_commands(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = said([*group, "--help"], capsys)
+    assert code == 0
+    for command in names():
+        if command[: len(group)] == group:
+            assert f"\n    {command[len(group)]}" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "nowhere", "--to", "de"], "nowhere: not found"),
-        (["--to", "xx"], "translation from auto to xx is not supported"),
-        (["--to", "de", "--from", "fr"], "translation from fr to de is not supported"),
+        ([], "the following arguments are required: COMMAND"),
+        (["bench"], "the following arguments are required: COMMAND"),
+        (["bench", "nothing"], "invalid choice: 'nothing'"),
+        (["--", "bench", "report"], "tokenspeed: error: "),
+        (["eval", "capacity", "--speed"], "unrecognized arguments: --speed"),
     ],
 )
-def test_a_wrong_call_gives_one_clear_line(
-    tiny_translator: Path,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+def test_a_wrong_call_is_told(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = [] if "--model" in arguments else ["--model", str(tiny_translator)]
-    assert tokenspeed("translate", *arguments, *model, "Hello") == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    code, out = said(arguments, capsys)
+    assert code == 2
+    assert message in out
 
 
-def test_sentences_are_translated_side_by_side_and_joined(tiny_translator: Path) -> None:
-    model = load_engine(tiny_translator, device="reference")
-    text = "The train leaves. Please tell me!  Where?"
-    (whole,) = translate(model, [text], "en", "de")
-    parts = translate(model, ["The train leaves.", "Please tell me!", "Where?"], "en", "de")
-    (blank,) = translate(model, ["  "], "en", "de")
-    model.close()
-    assert whole.text == " ".join(part.text for part in parts)
-    assert whole.tokens == sum(part.tokens for part in parts)
-    assert (blank.text, blank.tokens) == ("", 0)
+def test_devices_are_the_backends() -> None:
+    assert DEVICES == ("auto", *BACKENDS)
 
 
-def test_splitting_keeps_every_word() -> None:
-    assert split_sentences(" One. Two?  Three… four ") == ["One.", "Two?", "Three…", "four"]
-    assert length_cap(10) == 30
+def imported(code: str) -> list[str]:
+    """The modules that a fresh Python has after running this code."""
+    script = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    asked = [sys.executable, "-c", script]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.splitlines()[-1].split()
 
 
-def test_doctor_names_what_it_found(tiny_translator: Path) -> None:
-    findings = {finding.name: finding for finding in examine(tiny_translator)}
-    assert findings["model"].state == "ok"
-    assert "en-de" in findings["model"].detail
-    assert {"python", "torch", "gpu", "native kernels", "backend"} <= findings.keys()
-    assert all(f.advice for f in findings.values() if f.state != "ok")
+def weighs(module: str) -> bool:
+    """Whether a module is of training or of what measures."""
+    return module.startswith("tokenspeed.training") or "bench" in module.split(".")
 
 
-def test_doctor_fails_on_a_broken_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tokenspeed("doctor", "--model", str(tmp_path)) == 1
-    assert "config.json: not found" in capsys.readouterr().out
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["bench", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    found = imported(f"from tokenspeed.cli import main; main({arguments})")
+    assert "tokenspeed.cli" in found
+    assert not {"torch", "numpy", "service"} & set(found)
+    assert not [module for module in found if weighs(module)]
+
+
+def test_serving_imports_neither_training_nor_what_measures() -> None:
+    found = imported("import service.cli, service.doors.app, service.translator")
+    assert "service.doors.connection" in found
+    assert not [module for module in found if weighs(module)]

@@ -48,7 +48,7 @@ class Running:
 @asynccontextmanager
 async def serving(model: Path | None, port: int = 0) -> AsyncIterator[Running]:
     """Run `tokenspeed serve`; without a model, the shipped one."""
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "tokenspeed", "serve", "--port", str(port)]
     command += [] if model is None else ["--model", str(model)]
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -1,4 +1,4 @@
-"""`tokenspeed bench ...`: one sub-command for each benchmark."""
+"""`tokenspeed bench engine`, `compare`, `kernels` and `report`: arguments, and what runs."""
 
 import argparse
 import json
@@ -13,27 +13,19 @@ from tokenspeed.bench.result import (
     put_into_page,
     write_result,
 )
-from tokenspeed.errors import BackendUnavailable
+from tokenspeed.commands.arguments import (
+    add_json_argument,
+    add_model_arguments,
+    add_page_arguments,
+    check_page,
+)
+from tokenspeed.errors import BackendUnavailable, CommandError
 
 CPU_PEERS = "transformers,ctranslate2,llama.cpp,onnxruntime-genai"
 
 
-def add_parser(commands: Any) -> None:
-    """Add `bench` and its sub-commands."""
-    parser = commands.add_parser(
-        "bench", help="measure this machine, alone or beside other engines"
-    )
-    benches = parser.add_subparsers(metavar="BENCH", required=True)
-    _add_engine(benches)
-    _add_compare(benches)
-    _add_kernels(benches)
-    _add_report(benches)
-
-
-def _add_engine(benches: Any) -> None:
-    from tokenspeed.cli import add_model_arguments
-
-    parser = benches.add_parser("engine", help="first token, ms a token, share of the bandwidth")
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench engine`."""
     add_model_arguments(parser)
     parser.add_argument("--streams", default="1,8", help="comma-separated (default: 1,8)")
     parser.add_argument("--threads", type=int, help="of the CPU backend (default: all cores)")
@@ -44,7 +36,7 @@ def _add_engine(benches: Any) -> None:
         help="GPU: the form of the weights (default: as stored)",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    add_json_argument(parser)
     parser.set_defaults(run=_engine)
 
 
@@ -116,15 +108,13 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
     return _show(make_result(rows, machine=machine, packages=["torch", "numpy"]), options.json)
 
 
-def _add_kernels(benches: Any) -> None:
-    parser = benches.add_parser(
-        "kernels", help="each GPU kernel, cold, against its bytes and cuBLAS"
-    )
+def add_kernels(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench kernels`."""
     parser.add_argument("--shape", default="llama-3-8b", help="a named shape")
     parser.add_argument("--dtype", default="bf16", choices=["bf16", "int8", "int4", "fp8"])
     parser.add_argument("--rows", default="1,32", help="rows of a step (default: 1,32)")
     parser.add_argument("--tune", action="store_true", help="try every tile, print the best ones")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    add_json_argument(parser)
     parser.set_defaults(run=_kernels)
 
 
@@ -143,8 +133,8 @@ def _kernels(options: argparse.Namespace) -> int:
     return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
 
 
-def _add_report(benches: Any) -> None:
-    parser = benches.add_parser("report", help="tables and a plot from result files")
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench report`."""
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--into", type=Path, default=Path("benchmarks"), metavar="DIR")
     parser.set_defaults(run=_report)
@@ -157,10 +147,8 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_compare(benches: Any) -> None:
-    from tokenspeed.cli import add_model_arguments
-
-    parser = benches.add_parser("compare", help="other engines on the same weights, in turns")
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench compare`."""
     add_model_arguments(parser)
     parser.add_argument(
         "--peers", help=f"comma-separated (default: {CPU_PEERS}; on a GPU: transformers,vllm)"
@@ -176,11 +164,7 @@ def _add_compare(benches: Any) -> None:
     parser.add_argument("--threads", type=int, help="of every engine (default: all cores)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--work", type=Path, help="keep converted weights there for the next run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE.md",
-        help="put the tables between this page's marks of the file of --json",
-    )  # fmt: skip
+    add_page_arguments(parser)
     parser.set_defaults(run=_compare)
 
 
@@ -197,15 +181,14 @@ def _compare(options: argparse.Namespace) -> int:
 
     if options.shape or options.device == "cuda":
         return _compare_on_gpu(options)
-    if options.page and not options.json:
-        raise ValueError("--page needs --json")
+    check_page(options)
     if options.device not in ("auto", "cpu"):
         raise BackendUnavailable(f"compare measures cpu, not {options.device}")
     peers = CPU_PEERS if options.peers is None else options.peers
     names = ["tokenspeed", *filter(None, peers.split(","))]
     unknown = sorted(set(names) - set(PEERS))
     if unknown:
-        raise ValueError(f"peers are {', '.join(unknown)}, expected some of {', '.join(PEERS)}")
+        raise CommandError(f"peers are {', '.join(unknown)}, expected some of {', '.join(PEERS)}")
     contestants = [one for name in names for one in PEERS[name]]
     streams = [int(part) for part in options.streams.split(",")]
     threads = options.threads or usable_cores()

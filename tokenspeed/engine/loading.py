@@ -19,11 +19,9 @@ from tokenspeed.backends.torch_int8 import TorchInt8Backend
 from tokenspeed.engine.engine import Engine
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
-from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.config import DEFAULT_MODEL, EngineConfig
 from tokenspeed.model.prompt import PromptFormat, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
-
-DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "default"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from tokenspeed.errors import CheckpointError
 
+DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "default"  # the shipped one
+
 
 @dataclass(frozen=True)
 class RopeScaling:

@@ -4,7 +4,6 @@ import argparse
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -15,9 +14,8 @@ from tokenspeed.training.run import choose_device, train
 CONFIGS = Path(__file__).parent / "configs"
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Add the command `train`."""
-    parser = subparsers.add_parser("train", help="train a translation model from a TOML recipe")
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `train`."""
     parser.add_argument(
         "config", help="a TOML file, or the name of a shipped one: default, teacher, tiny"
     )
@@ -29,7 +27,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(run=run)
-    _add_distill(subparsers)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,11 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_distill(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    parser = subparsers.add_parser(
-        "distill",
-        help="translate a training corpus with a larger model, for a smaller one to learn",
-    )
+def add_distill(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `distill`."""
     parser.add_argument("--model", type=Path, required=True, help="the teacher's directory")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of en-xx.train.tsv.xz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the synthetic pairs")

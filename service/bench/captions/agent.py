@@ -26,7 +26,7 @@ from service.wire.protocol import (
     TranslationDelta,
     TranslationFinal,
 )
-from tokenspeed.engine.loading import DEFAULT_MODEL
+from tokenspeed.model.config import DEFAULT_MODEL
 
 
 @entrypoint

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenspeed.cli import build_parser, run
-from tokenspeed.engine.loading import DEFAULT_MODEL
+from tokenspeed.cli import main
+from tokenspeed.model.config import DEFAULT_MODEL
 from tokenspeed.training.config import Mix
 from tokenspeed.training.corpus import DISTILLED, load_bitext, read_pairs, sampling_weights
 from tokenspeed.training.distill import distill, is_plausible
@@ -79,8 +79,7 @@ def test_what_may_teach(source: str, made: str, plausible: bool) -> None:
 def test_the_command_writes_pairs_of_the_default_model(toy_corpus: Path, tmp_path: Path) -> None:
     command = ["distill", "--model", str(DEFAULT_MODEL), "--corpus", str(toy_corpus)]
     command += ["--out", str(tmp_path), "--languages", "de", "--device", "cpu", "--part", "1/12"]
-    parser, _ = build_parser()
-    assert run(parser, command) == 0
+    assert main(command) == 0
     made = rows(tmp_path / "en-de.distilled-1.tsv.xz")
     assert made
     assert all(english and foreign and name in DISTILLED for english, foreign, name in made)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tokenspeed.cli import build_parser, run
+from tokenspeed.cli import main
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.translate import translate
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -121,8 +121,7 @@ def test_the_command_trains_and_says_where(
     config = tmp_path / "short.toml"
     text = (CONFIGS / "tiny.toml").read_text()
     config.write_text(text.replace("max_steps = 60", "max_steps = 3"))
-    code = run(
-        build_parser()[0],
+    code = main(
         ["train", str(config), "--corpus", str(toy_corpus), "--out", str(tmp_path / "run")],
     )
     assert code == 0

@@ -8,13 +8,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from tokenspeed.backends.reference import load_llama
-from tokenspeed.bench.commands import eval_commands
 from tokenspeed.bench.quality.sets import (
     VARIANTS,
     Ask,
@@ -30,7 +28,8 @@ from tokenspeed.bench.quality.sets import (
     translate_sets,
 )
 from tokenspeed.bench.result import describe_cpu
-from tokenspeed.engine.loading import DEFAULT_MODEL, load_engine
+from tokenspeed.commands.arguments import add_model_argument
+from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Request
 from tokenspeed.engine.translate import length_cap
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -42,32 +41,28 @@ from tokenspeed.model.tokenizer import Tokenizer
 _SLOTS = 32  # texts translated side by side on a CPU
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Add the command `eval` with its parts."""
-    parser = eval_commands(subparsers)
-    quality = parser.add_parser("quality", help="BLEU, chrF and prefix consistency on test sets")
-    quality.add_argument("--model", type=Path, default=DEFAULT_MODEL)
-    quality.add_argument("--corpus", type=Path, required=True, help="folder of name.en-xx.tsv")
-    quality.add_argument("--sets", nargs="*", default=(), help="names; all by default")
-    quality.add_argument(
-        "--directions", nargs="*", default=(), help="such as en-de; all by default"
-    )
-    quality.add_argument(
+def add_quality(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval quality`."""
+    add_model_argument(parser)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of name.en-xx.tsv")
+    parser.add_argument("--sets", nargs="*", default=(), help="names; all by default")
+    parser.add_argument("--directions", nargs="*", default=(), help="such as en-de; all by default")
+    parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu",
         help="cpu: the engine as users get it; reference: plain torch in float32 on the CPU; cuda",
     )  # fmt: skip
-    quality.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
-    quality.add_argument("--beam", type=int, default=1, help="width; 1 is greedy")
-    quality.add_argument("--prefix-lines", type=int, default=50, help="lines of a set; 0 for none")
-    quality.add_argument(
+    parser.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
+    parser.add_argument("--beam", type=int, default=1, help="width; 1 is greedy")
+    parser.add_argument("--prefix-lines", type=int, default=50, help="lines of a set; 0 for none")
+    parser.add_argument(
         "--variants", nargs="*", default=VARIANTS, choices=(*VARIANTS, "context"),
         help="of the source (default: whole stripped auto); context: after the line before it",
     )  # fmt: skip
-    quality.add_argument("--batch-size", type=int, default=256)
-    quality.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for scoring")
-    quality.add_argument("--json", type=Path, help="write the rows here")
-    quality.add_argument("--outputs", type=Path, help="write every translation here")
-    quality.set_defaults(run=run_quality)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for scoring")
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--outputs", type=Path, help="write every translation here")
+    parser.set_defaults(run=run_quality)
 
 
 def run_quality(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,5 @@
 """What must come through is found in lines, and counted with and without stand-ins."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from service.bench.captions.documents import Line
 from service.bench.captions.retention import Case, find_cases, table
-from service.bench.cli import add_parser
+from tokenspeed.cli import main
 
 LINES = [
     Line(
@@ -41,14 +40,12 @@ def test_the_command_counts_and_writes(
     (tmp_path / "own.en-de.tsv").write_text(text, encoding="utf-8")
     page = tmp_path / "page.md"
     page.write_text("<!-- rows.json --><!-- end rows.json -->", encoding="utf-8")
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    options = parser.parse_args([
+    command = [
         "eval", "survival", "--corpus", str(tmp_path), "--sets", "own.en-de",
         "--model", str(tiny_translator), "--device", "reference",
-        "--json", str(tmp_path / "rows.json"), "--page", str(page),
-    ])  # fmt: skip
-    assert options.run(options) == 0
+        "--page", str(page),
+    ]  # fmt: skip
+    assert main([*command, "--json", str(tmp_path / "rows.json")]) == 0
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert {row["kind"]: row["cases"] for row in found["rows"]} == {
         "number": 2, "name": 1, "address": 1, "do not translate": 1, "glossary": 1,
@@ -60,5 +57,5 @@ def test_the_command_counts_and_writes(
             assert row["kept"] + row["violations"] >= row["cases"]
     assert table(found["rows"]) in page.read_text(encoding="utf-8")
     assert table(found["rows"]) in capsys.readouterr().out
-    options.json = None
-    assert options.run(options) == 2
+    assert main(command) == 2
+    assert "--page needs --json" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """Replays of the service by every policy: in process, and over a real socket to a real server."""
 
-import argparse
 import asyncio
 import json
 from collections.abc import Iterator
@@ -19,10 +18,10 @@ from service.bench.captions.rows import Row, Task, make_row, markdown, plot
 from service.bench.captions.scores import SegmentLog, normalised_erasure
 from service.bench.captions.streaming import find_set
 from service.bench.captions.transcript import Transcript, Usage, segment_logs, update_times
-from service.bench.cli import add_parser
 from service.captions.policy import PRESETS
 from service.captions.words import word_ends
 from tests.service.bench.lines import LINES
+from tokenspeed.cli import main
 
 HANDS = deal(LINES[:4], 2)
 WORDS = [(hand, word_by_word(hand, words_per_minute=900, pause_ms=100)) for hand in HANDS]
@@ -169,18 +168,16 @@ def test_the_command_writes_rows_plot_and_logs(
 ) -> None:
     text = "\n".join(f"{line.source}\t{line.reference}" for line in LINES)
     (tmp_path / "own.en-de.tsv").write_text(text, encoding="utf-8")
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    options = parser.parse_args([
+    command = [
         "eval", "streaming", "--corpus", str(tmp_path), "--sets", "own.de-en",
-        "--policies", "finals,append_only", "--traces", "recogniser", "--limit", "2",
+        "--traces", "recogniser", "--limit", "2",
         "--clock", "virtual", "--model", str(tiny_translator), "--device", "reference",
         "--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "plot.svg"),
         "--logs", str(tmp_path / "logs"), "--page", str(tmp_path / "page.md"),
-    ])  # fmt: skip
+    ]  # fmt: skip
     page = tmp_path / "page.md"
     page.write_text("# Title\n<!-- rows.json -->\nold\n<!-- end rows.json -->\nEnd\n")
-    assert options.run(options) == 0
+    assert main([*command, "--policies", "finals,append_only"]) == 0
     assert "finals only" in capsys.readouterr().out
     written = page.read_text(encoding="utf-8")
     assert written.startswith("# Title\n<!-- rows.json -->\n\n### own.de-en")
@@ -199,18 +196,17 @@ def test_the_command_writes_rows_plot_and_logs(
     ElementTree.parse(tmp_path / "plot.svg")
     logs = tmp_path / "logs" / "own.de-en.recogniser.finals" / "ms" / "instances.log"
     assert len(logs.read_text(encoding="utf-8").splitlines()) == 2
-    options.policies, options.keep = "append_only,low", True
-    assert options.run(options) == 0
+    command += ["--keep", "--policies"]
+    assert main([*command, "append_only,low"]) == 0
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert [row["policy"] for row in found["rows"][1:]] == ["finals", "low", "append_only"]
     (earlier,) = found["earlier"]
     assert earlier["settings"]["policies"] == "finals,append_only"
     assert found["settings"]["policies"] == "append_only,low"
     page.write_text("nothing here", encoding="utf-8")
-    assert options.run(options) == 2
+    assert main([*command, "append_only,low"]) == 2
     assert "has no <!-- rows.json -->" in capsys.readouterr().err
-    options.policies = "magic"
-    assert options.run(options) == 2
+    assert main([*command, "magic"]) == 2
     assert "'magic' is not known" in capsys.readouterr().err
 
 

@@ -1,6 +1,5 @@
 """A load test of a real server, its numbers, and what it refuses."""
 
-import argparse
 import asyncio
 import json
 from collections.abc import Sequence
@@ -9,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from service.bench.captions.socket_replay import running_server
-from service.bench.cli import add_parser
 from service.bench.load.loadtest import EDGES_MS, Level, check_address, describe, histogram, script
-
-
-def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    return parser.parse_args(arguments)
+from tokenspeed.cli import main
 
 
 def test_speakers_load_a_real_server(
@@ -26,8 +19,8 @@ def test_speakers_load_a_real_server(
 
     async def load(arguments: Sequence[str]) -> int:
         async with running_server("balanced", tiny_translator, "reference") as address:
-            options = parse("loadtest", "--url", f"ws://{address}", *arguments)
-            return await asyncio.to_thread(options.run, options)
+            command = ["loadtest", "--url", f"ws://{address}", *arguments]
+            return await asyncio.to_thread(main, command)
 
     arguments = ["--sessions", "1,2", "--seconds", "1", "--words-per-minute", "900"]
     page = tmp_path / "page.md"
@@ -47,8 +40,9 @@ def test_speakers_load_a_real_server(
 
 
 def test_a_service_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    options = parse("loadtest", "--url", "ws://127.0.0.1:9", "--sessions", "1", "--seconds", "0.2")
-    assert options.run(options) == 2
+    assert (
+        main(["loadtest", "--url", "ws://127.0.0.1:9", "--sessions", "1", "--seconds", "0.2"]) == 2
+    )
     assert "no session of 1 went well" in capsys.readouterr().err
 
 
@@ -64,8 +58,7 @@ def test_other_machines_are_refused_unless_allowed(url: str) -> None:
 
 def test_bad_numbers_of_sessions_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for sessions in ("", "0", "many"):
-        options = parse("loadtest", "--sessions", sessions)
-        assert options.run(options) == 2
+        assert main(["loadtest", "--sessions", sessions]) == 2
         assert "expected numbers such as" in capsys.readouterr().err
 
 
@@ -93,15 +86,12 @@ def test_capacity_is_predicted_from_a_cost(
 ) -> None:
     path = tmp_path / "capacity.json"
     arguments = ["--seconds", "3", "--max-sessions", "8", "--json", str(path)]
-    options = parse("eval", "capacity", "--cost", "4,0.4,0.001", *arguments)
-    assert options.run(options) == 0
+    assert main(["eval", "capacity", "--cost", "4,0.4,0.001", *arguments]) == 0
     assert "speakers at p95 <= 200 ms" in capsys.readouterr().out
     found = json.loads(path.read_text(encoding="utf-8"))
     assert found["sessions"] >= found["sessions_without_verification"]
     model = ["--model", str(tiny_translator), "--device", "reference"]
-    options = parse("eval", "capacity", *model, *arguments)
-    assert options.run(options) == 0
+    assert main(["eval", "capacity", *model, *arguments]) == 0
     assert json.loads(path.read_text(encoding="utf-8"))["cost"]["base_ms"] >= 0
-    options = parse("eval", "capacity", "--cost", "cheap")
-    assert options.run(options) == 2
+    assert main(["eval", "capacity", "--cost", "cheap"]) == 2
     assert "expected BASE,ROW" in capsys.readouterr().err

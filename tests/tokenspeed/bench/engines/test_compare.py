@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tokenspeed.bench.engines.compare import ratios, write_float
 from tokenspeed.bench.result import Row
-from tokenspeed.cli import build_parser, run
+from tokenspeed.cli import main
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.quantize import write_int8
 
@@ -25,7 +25,7 @@ def test_absent_peers_are_named_and_the_others_measured(
     page = tmp_path / "page.md"
     page.write_text("Ours:\n<!-- result.json -->\nold\n<!-- end result.json -->\nThe end.\n")
     arguments += ["--rounds", "2", "--json", str(out), "--page", str(page)]
-    assert run(build_parser()[0], arguments) == 0
+    assert main(arguments) == 0
     result = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == result
     assert result["absent"] == {}
@@ -54,7 +54,7 @@ def test_a_python_without_the_peers_is_told(
     bare.chmod(0o755)
     arguments = ["bench", "compare", "--device", "cpu", "--model", str(tiny_translator)]
     arguments += ["--peers", "llama.cpp", "--peer-python", str(bare), "--streams", "1"]
-    assert run(build_parser()[0], [*arguments, "--rounds", "1"]) == 0
+    assert main([*arguments, "--rounds", "1"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert sorted(result["absent"]) == [
         f"llama.cpp {d}, 1 streams" for d in ("f16", "q4_0", "q8_0")

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import MakeModel
 from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
 from tokenspeed.bench.engines.peers import hf_gpu
-from tokenspeed.cli import build_parser, run
+from tokenspeed.cli import main
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import load_model_config
 
@@ -39,7 +39,7 @@ def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_p
 
 def test_a_gpu_comparison_knows_its_shapes(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["bench", "compare", "--device", "cuda", "--shape", "llama-9"]
-    assert run(build_parser()[0], asked) == 2
+    assert main(asked) == 2
     assert "shape is 'llama-9', known: llama-3-8b" in capsys.readouterr().err
 
 

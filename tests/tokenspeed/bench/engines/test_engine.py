@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenspeed.cli import build_parser, run
+from tokenspeed.cli import main
 
 
 @pytest.mark.parametrize("device", ["cpu", "reference"])
@@ -14,12 +14,7 @@ def test_a_result_says_what_was_measured_where(
 ) -> None:
     out = tmp_path / "result.json"
     arguments = ["bench", "engine", "--model", str(tiny_translator), "--device", device]
-    assert (
-        run(
-            build_parser()[0], [*arguments, "--streams", "1,3", "--rounds", "2", "--json", str(out)]
-        )
-        == 0
-    )
+    assert main([*arguments, "--streams", "1,3", "--rounds", "2", "--json", str(out)]) == 0
     result = json.loads(out.read_text())
     assert {"machine", "versions", "date", "command", "rows"} <= result.keys()
     assert result["machine"]["read_gb_per_s_512_mib_size"] > 0
@@ -37,5 +32,5 @@ def test_threads_belong_to_the_cpu_backend(
     tiny_translator: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["bench", "engine", "--model", str(tiny_translator), "--device", "reference"]
-    assert run(build_parser()[0], [*arguments, "--threads", "1"]) == 2
+    assert main([*arguments, "--threads", "1"]) == 2
     assert "belong to the CPU backend" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import torch
 
 from tests.conftest import MakeModel
 from tokenspeed.bench.quality.loss import Line, measure_quality, read_lines, sample_lines
-from tokenspeed.cli import build_parser, run
+from tokenspeed.cli import main
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
@@ -54,7 +54,7 @@ def test_the_command_says_what_is_lost(
     text = tmp_path / "lines.tsv"
     text.write_text("The train.\tDer Zug.\n\nThe city.\tDie Stadt.\n", encoding="utf-8")
     asked = ["quantize", "--bits", "8", str(tiny_translator), str(tmp_path / "8")]
-    assert run(build_parser()[0], [*asked, "--text", str(text), "--direction", "en-de"]) == 0
+    assert main([*asked, "--text", str(text), "--direction", "en-de"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"perplexity over \d+ tokens: [\d.]+ -> [\d.]+ \([+-][\d.]+%\)", said)
     assert re.search(r"BLEU of 2 translations: [\d.]+ -> [\d.]+; \d+% of them stay", said)

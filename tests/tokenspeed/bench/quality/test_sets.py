@@ -18,7 +18,7 @@ from tokenspeed.bench.quality.sets import (
     table,
     translate_sets,
 )
-from tokenspeed.cli import build_parser, run
+from tokenspeed.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_the_command_writes_what_it_prints(
     out = tmp_path / "quality.json"
     arguments = ["eval", "quality", "--model", str(tiny_translator), "--corpus", str(folder)]
     arguments += ["--device", "cpu", "--processes", "1", "--prefix-lines", "1"]
-    assert run(build_parser()[0], [*arguments, "--json", str(out)]) == 0
+    assert main([*arguments, "--json", str(out)]) == 0
     result = json.loads(out.read_text())
     assert {"command", "date", "machine", "scores", "prefixes", "addresses"} <= result.keys()
     assert len(result["scores"]) == 6  # two directions, three variants
@@ -131,7 +131,7 @@ def test_a_beam_goes_through_plain_torch(
 ) -> None:
     arguments = ["eval", "quality", "--model", str(tiny_translator), "--corpus", str(folder)]
     arguments += ["--device", "cpu", "--processes", "1", "--prefix-lines", "0", "--limit", "1"]
-    assert run(build_parser()[0], [*arguments, "--beam", "2"]) == 0
+    assert main([*arguments, "--beam", "2"]) == 0
     assert "| trains | de-en | 1 |" in capsys.readouterr().out
 
 

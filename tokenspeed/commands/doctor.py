@@ -1,8 +1,9 @@
-"""What this machine has for the engine, and what to do about what is missing.
+"""`tokenspeed doctor`: what this machine has for the engine, and what to do about what is missing.
 
 Each finding is a value, so that tests and the command line read the same thing.
 """
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 
 from tokenspeed.backends.cpu import native_available
+from tokenspeed.commands.arguments import add_model_argument
 from tokenspeed.engine.loading import choose_backend
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -34,6 +36,22 @@ class Finding:
     state: str
     detail: str
     advice: str = ""
+
+
+def add_doctor(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `doctor`."""
+    add_model_argument(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    broken = False
+    for finding in examine(options.model):
+        broken |= finding.state == "broken"
+        print(f"{finding.state:8} {finding.name:15} {finding.detail}")
+        if finding.advice:
+            print(f"{'':8} {'':15} -> {finding.advice}")
+    return 1 if broken else 0
 
 
 def examine(model: Path) -> Iterator[Finding]:

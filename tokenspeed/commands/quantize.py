@@ -1,10 +1,8 @@
 """`tokenspeed quantize --bits 8|4 IN OUT`: fewer bits on disk, and what they cost."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import Checkpoint, expected_shapes, open_checkpoint
@@ -12,9 +10,8 @@ from tokenspeed.model.quantize import write_quantized
 from tokenspeed.model.tokenizer import Tokenizer
 
 
-def add_parser(commands: Any) -> None:
-    """Add `quantize`."""
-    parser = commands.add_parser("quantize", help="write a model directory in int8 or int4")
+def add_quantize(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `quantize`."""
     parser.add_argument("--bits", type=int, choices=[8, 4], required=True)
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT")
@@ -24,10 +21,10 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--direction", default="en-de", help="of --text (default: en-de)")
     parser.add_argument("--lines", type=int, default=100, help="of --text; 0: all (default: 100)")
-    parser.set_defaults(run=_quantize)
+    parser.set_defaults(run=_run)
 
 
-def _quantize(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     source = open_checkpoint(options.source)
     if options.source.resolve() == options.target.resolve():
         raise CheckpointError(options.target, "is the source too; name another directory")
@@ -39,12 +36,12 @@ def _quantize(options: argparse.Namespace) -> int:
     errors = dict(weight_errors(source, target))
     worst = max(errors, key=lambda name: errors[name])
     before, after = stored_bytes(source), stored_bytes(target)
-    sys.stdout.write(
+    print(
         f"{before / 2**20:.1f} MiB -> {after / 2**20:.1f} MiB\n"
         f"relative error of a matrix: mean {sum(errors.values()) / len(errors):.2%}, "
-        f"worst {errors[worst]:.2%} ({worst})\n"
+        f"worst {errors[worst]:.2%} ({worst})"
     )
-    sys.stdout.write(_loss(source, target, options))
+    print(_loss(source, target, options), end="")
     return 0
 
 

@@ -1,0 +1,69 @@
+"""`tokenspeed translate` as a user types it, on a small random model."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tokenspeed.cli import main
+from tokenspeed.engine.loading import load_engine
+from tokenspeed.engine.translate import length_cap, split_sentences, translate
+
+
+def test_translate_prints_one_line_a_text(
+    tiny_translator: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["translate", "--model", str(tiny_translator), "--to", "de", "Good morning"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_translate_reads_standard_input_by_lines(
+    tiny_translator: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("The train.\n\nThe city.\n"))
+    code = main(["translate", "--model", str(tiny_translator), "--to", "fr", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == 0
+    assert [line["source"] for line in lines] == ["The train.", "", "The city."]
+    assert [line["to"] for line in lines] == ["fr"] * 3
+    assert lines[1]["text"] == ""
+    assert lines[0]["tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nowhere", "--to", "de"], "nowhere: not found"),
+        (["--to", "xx"], "translation from auto to xx is not supported"),
+        (["--to", "de", "--from", "fr"], "translation from fr to de is not supported"),
+    ],
+)
+def test_a_wrong_call_gives_one_clear_line(
+    tiny_translator: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    model = [] if "--model" in arguments else ["--model", str(tiny_translator)]
+    assert main(["translate", *arguments, *model, "Hello"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_sentences_are_translated_side_by_side_and_joined(tiny_translator: Path) -> None:
+    model = load_engine(tiny_translator, device="reference")
+    text = "The train leaves. Please tell me!  Where?"
+    (whole,) = translate(model, [text], "en", "de")
+    parts = translate(model, ["The train leaves.", "Please tell me!", "Where?"], "en", "de")
+    (blank,) = translate(model, ["  "], "en", "de")
+    model.close()
+    assert whole.text == " ".join(part.text for part in parts)
+    assert whole.tokens == sum(part.tokens for part in parts)
+    assert (blank.text, blank.tokens) == ("", 0)
+
+
+def test_splitting_keeps_every_word() -> None:
+    assert split_sentences(" One. Two?  Three… four ") == ["One.", "Two?", "Three…", "four"]
+    assert length_cap(10) == 30

@@ -1,0 +1,1 @@
+"""The commands of the engine, a file for each; `tokenspeed.cli` names them."""

@@ -1,0 +1,49 @@
+"""Arguments that several commands share."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Final
+
+from tokenspeed.errors import CommandError
+from tokenspeed.model.config import DEFAULT_MODEL
+
+# The backends of `engine.loading`, by name: to write help, nothing needs to be imported.
+DEVICES: Final = ("auto", "reference", "cpu", "torch-int8", "cuda")
+
+
+def add_model_arguments(parser: ArgumentParser) -> None:
+    """Add --model and --device."""
+    add_model_argument(parser)
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+
+
+def add_model_argument(parser: ArgumentParser) -> None:
+    """Add --model."""
+    parser.add_argument(
+        "--model", type=Path, default=DEFAULT_MODEL, metavar="DIR",
+        help="a Hugging Face LLaMA directory (default: the shipped model)",
+    )  # fmt: skip
+
+
+def add_json_argument(parser: ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+
+
+def add_page_arguments(parser: ArgumentParser) -> None:
+    """Add --json and --page."""
+    add_json_argument(parser)
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.md",
+        help="put the tables between this page's marks of the file of --json",
+    )  # fmt: skip
+
+
+def check_page(options: Namespace) -> None:
+    """Refuse a page without the file that its marks name, before anything is measured.
+
+    Raises:
+        CommandError: --page without --json.
+    """
+    if options.page and not options.json:
+        raise CommandError("--page needs --json")
