@@ -17,8 +17,8 @@ if not torch.cuda.is_available():
 
 from safetensors.torch import save_file
 
-from tokenspeed.model.checkpoint import expected_shapes
 from tokenspeed.model.config import load_model_config
+from tokenspeed.model.weights import weight_shapes
 
 # The models are tiny: more threads would only wait for each other, and for other tests.
 torch.set_num_threads(1)
@@ -63,7 +63,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
         (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
         generator = torch.Generator().manual_seed(seed)
         tensors = {}
-        for name, shape in expected_shapes(load_model_config(directory)):
+        for name, shape in weight_shapes(load_model_config(directory)).items():
             noise = torch.randn(shape, generator=generator)
             # Large enough that attention and the choice of a token really depend on the input.
             tensors[name] = noise * shape[-1] ** -0.5 * 2 if len(shape) == 2 else 1 + 0.1 * noise

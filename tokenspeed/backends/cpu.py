@@ -24,6 +24,15 @@ from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.llama import rope_frequencies
 from tokenspeed.model.quantize import quantize_int8
+from tokenspeed.model.weights import (
+    EMBEDDING,
+    FUSED,
+    INPUT_NORM,
+    NORM,
+    POST_NORM,
+    head_weight,
+    layer_weight,
+)
 
 BLOCK = 64  # columns that share a scale; kBlock of native/kernels.h
 NATIVE = Path(__file__).parent.parent / "native"
@@ -160,26 +169,23 @@ class CpuBackend:
         """Hand the weights over; return the bytes that a step reads."""
         library, read = self._library, 0
         for layer in range(self.config.num_layers):
-            prefix = f"model.layers.{layer}."
-            for which, names in enumerate(_MATRICES):
-                parts = [self._weight(checkpoint, f"{prefix}{name}.weight") for name in names]
+            for which, names in enumerate(FUSED.values()):  # the native library's order as well
+                parts = [self._weight(checkpoint, layer_weight(layer, name)) for name in names]
                 q = torch.cat([part[0] for part in parts]).contiguous()
                 scale = torch.cat([part[1] for part in parts]).contiguous()
                 library.tokenspeed_set_matrix(
                     self._model, layer, which, q.data_ptr(), scale.data_ptr(), *q.shape
                 )
                 read += q.nbytes * self.bits // 8 + scale.nbytes
-            attention = checkpoint.weight(f"{prefix}input_layernorm.weight").contiguous()
-            mlp = checkpoint.weight(f"{prefix}post_attention_layernorm.weight").contiguous()
+            attention = checkpoint.weight(layer_weight(layer, INPUT_NORM)).contiguous()
+            mlp = checkpoint.weight(layer_weight(layer, POST_NORM)).contiguous()
             library.tokenspeed_set_norms(self._model, layer, attention.data_ptr(), mlp.data_ptr())
-        embedding = "model.embed_tokens.weight"
-        tied = self.config.tie_word_embeddings
-        q, scale = self._weight(checkpoint, embedding if tied else "lm_head.weight")
-        norm = checkpoint.weight("model.norm.weight").contiguous()
+        q, scale = self._weight(checkpoint, head_weight(self.config))
+        norm = checkpoint.weight(NORM).contiguous()
         library.tokenspeed_set_head(self._model, q.data_ptr(), scale.data_ptr(), norm.data_ptr())
         read += q.nbytes * self.bits // 8 + scale.nbytes
-        if not tied:
-            q, scale = int8_weight(checkpoint, embedding)
+        if not self.config.tie_word_embeddings:
+            q, scale = int8_weight(checkpoint, EMBEDDING)
             library.tokenspeed_set_embedding(self._model, q.data_ptr(), scale.data_ptr())
         positions = torch.arange(self.max_length).float()
         angles = positions[:, None] * rope_frequencies(self.config)  # [max_length, head_dim / 2]
@@ -187,14 +193,6 @@ class CpuBackend:
         library.tokenspeed_set_rotation(self._model, cos.data_ptr(), sin.data_ptr())
         library.tokenspeed_trim()
         return read
-
-
-_MATRICES = (
-    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    ("self_attn.o_proj",),
-    ("mlp.gate_proj", "mlp.up_proj"),
-    ("mlp.down_proj",),
-)
 
 
 def int8_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,16 @@ from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.llama import rope_frequencies
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8, unpack_nibbles
+from tokenspeed.model.weights import (
+    EMBEDDING,
+    FUSED,
+    INPUT_NORM,
+    NORM,
+    POST_NORM,
+    head_weight,
+    layer_weight,
+    weight_shapes,
+)
 
 FORMS = ("bf16", "int8", "int4", "fp8")
 _QUANTIZE = {"int8": quantize_int8, "int4": quantize_int4, "fp8": quantize_fp8}
@@ -106,18 +116,18 @@ def random_weights(
         BackendUnavailable: the shape does not allow the form.
     """
     generator = torch.Generator("cpu" if device == "meta" else device).manual_seed(seed)
-    shapes = _shapes(config)
+    shapes = weight_shapes(config)
     dtype = dtype or row_dtype(form)
 
     def noise(name: str) -> Tensor:
-        shape = shapes[name.split(".")[-2]]
+        shape = shapes[name]
         if device == "meta":
             return torch.empty(shape, device=device, dtype=dtype)
         values = torch.randn(shape, generator=generator, device=device, dtype=dtype)
         return values * shape[-1] ** -0.5
 
     def plain(name: str) -> Tensor:
-        if name == "model.embed_tokens.weight":
+        if name == EMBEDDING:
             return noise(name)
         return torch.ones(config.hidden_size, device=device, dtype=dtype)
 
@@ -132,22 +142,6 @@ def row_dtype(form: str) -> torch.dtype:
 def stored_form(checkpoint: Checkpoint) -> str:
     """Return the form of the checkpoint's matrices."""
     return "int8" if checkpoint.is_int8 else "int4" if checkpoint.is_int4 else "bf16"
-
-
-def _shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
-    hidden, inner = config.hidden_size, config.intermediate_size
-    width, kv_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    return {
-        "embed_tokens": (config.vocab_size, hidden),
-        "lm_head": (config.vocab_size, hidden),
-        "q_proj": (width, hidden),
-        "k_proj": (kv_width, hidden),
-        "v_proj": (kv_width, hidden),
-        "o_proj": (hidden, width),
-        "gate_proj": (inner, hidden),
-        "up_proj": (inner, hidden),
-        "down_proj": (hidden, inner),
-    }
 
 
 def _quantized(weight: Tensor, form: str, dtype: torch.dtype) -> Parts:
@@ -171,40 +165,45 @@ def _assemble(
     device: str,
 ) -> Weights:
     _check_form(config, form)
-    embedding = plain("model.embed_tokens.weight")
+    embedding = plain(EMBEDDING)
     dtype = embedding.dtype
 
-    def rows(names: list[str], order: Callable[[list[Tensor]], Tensor]) -> Matrix:
+    def matrix(layer: int, kernel: str) -> Matrix:
+        names = [layer_weight(layer, part) for part in FUSED[kernel]]
         values, scales = zip(*(read(name) for name in names), strict=True)
+        order = orders.get(kernel, _one)
         scale = None if scales[0] is None else order([s for s in scales if s is not None])
         return _packed((order(list(values)), scale), dtype)
 
     def by_heads(parts: list[Tensor]) -> Tensor:
         return torch.cat([interleave_heads(part, config.head_dim) for part in parts])
 
-    layers = []
-    for i in range(config.num_layers):
-        layer = f"model.layers.{i}."
-        qkv = [f"{layer}self_attn.{name}_proj.weight" for name in "qkv"]
-        gate_up = [f"{layer}mlp.{name}_proj.weight" for name in ("gate", "up")]
-        layers.append(
-            LayerWeights(
-                plain(layer + "input_layernorm.weight"),
-                rows(qkv, by_heads),
-                _packed(read(layer + "self_attn.o_proj.weight"), dtype),
-                plain(layer + "post_attention_layernorm.weight"),
-                rows(gate_up, lambda parts: interleave_gate_up(*parts)),
-                _packed(read(layer + "mlp.down_proj.weight"), dtype),
-            )
+    orders: dict[str, Callable[[list[Tensor]], Tensor]] = {
+        "qkv": by_heads,
+        "gate_up": lambda parts: interleave_gate_up(*parts),
+    }
+    layers = [
+        LayerWeights(
+            plain(layer_weight(i, INPUT_NORM)),
+            matrix(i, "qkv"),
+            matrix(i, "out"),
+            plain(layer_weight(i, POST_NORM)),
+            matrix(i, "gate_up"),
+            matrix(i, "down"),
         )
-    if not config.tie_word_embeddings:
-        head = _packed(read("lm_head.weight"), dtype)
-    elif form == "bf16":
+        for i in range(config.num_layers)
+    ]
+    if config.tie_word_embeddings and form == "bf16":
         head = pack_float(embedding, dtype)  # the same memory
     else:
-        head = _packed(read("model.embed_tokens.weight"), dtype)
+        head = _packed(read(head_weight(config)), dtype)
     inv_freq = rope_frequencies(config).to(device)
-    return Weights(config, form, embedding, layers, plain("model.norm.weight"), head, inv_freq)
+    return Weights(config, form, embedding, layers, plain(NORM), head, inv_freq)
+
+
+def _one(parts: list[Tensor]) -> Tensor:
+    (part,) = parts
+    return part
 
 
 def _check_form(config: ModelConfig, form: str) -> None:

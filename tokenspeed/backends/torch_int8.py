@@ -13,6 +13,7 @@ from tokenspeed.backends.cpu import BLOCK, int8_weight
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.weights import EMBEDDING
 
 
 class BlockLinear(nn.Module):
@@ -59,8 +60,7 @@ class TorchInt8Backend(ReferenceBackend):
                 linear = BlockLinear(*int8_weight(checkpoint, f"{name}.weight"))
                 setattr(self.model.get_submodule(owner), attribute, linear)
                 read += linear.blocks.nbytes + linear.scale.nbytes
-        embedding = "model.embed_tokens.weight"
-        q, scale = int8_weight(checkpoint, embedding)
+        q, scale = int8_weight(checkpoint, EMBEDDING)
         table = nn.Parameter(q.float() * scale[:, None], requires_grad=False)
         self.model.model.embed_tokens.weight = table
         if self.config.tie_word_embeddings:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tokenspeed.errors import CheckpointError
-from tokenspeed.model.checkpoint import Checkpoint, expected_shapes, open_checkpoint
+from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.quantize import write_quantized
 from tokenspeed.model.tokenizer import Tokenizer
+from tokenspeed.model.weights import weight_shapes
 
 
 def add_quantize(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +73,7 @@ def stored_bytes(checkpoint: Checkpoint) -> int:
 
 def weight_errors(source: Checkpoint, target: Checkpoint) -> Iterator[tuple[str, float]]:
     """Yield each matrix's name and |target - source| / |source| (Frobenius norms)."""
-    for name, shape in expected_shapes(source.config):
+    for name, shape in weight_shapes(source.config).items():
         if len(shape) == 2:
             exact = source.weight(name)
             error = (target.weight(name) - exact).norm() / exact.norm().clamp(min=1e-12)

@@ -1,4 +1,4 @@
-"""A Hugging Face LLaMA directory on disk: names, shapes and memory-mapped tensors.
+"""A Hugging Face LLaMA directory on disk: checked files and memory-mapped tensors.
 
 Everything is checked when the directory is opened, before a backend allocates anything: that each
 tensor of the configuration is there, has its shape and a dtype we read, and that no file is cut
@@ -6,7 +6,6 @@ short. Knows the stored int8 format; does not know devices or backends.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.config import ModelConfig, load_model_config
 from tokenspeed.model.quantize import dequantize_int4, dequantize_int8, unpack_nibbles
+from tokenspeed.model.weights import EMBEDDING, FUSED, layer_weight, weight_shapes
 
 _FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -34,12 +34,12 @@ class Checkpoint:
     @property
     def is_int8(self) -> bool:
         """Whether the matrices are stored as int8 with a scale for each output channel."""
-        return "model.embed_tokens.weight_scale" in self.files
+        return f"{EMBEDDING}_scale" in self.files
 
     @property
     def is_int4(self) -> bool:
         """Whether the layers' matrices are stored as packed int4 with scales for groups."""
-        return "model.layers.0.mlp.up_proj.weight_packed" in self.files
+        return f"{layer_weight(0, FUSED['gate_up'][1])}_packed" in self.files
 
     def tensor(self, name: str) -> Tensor:
         """Return a tensor as stored, backed by the memory-mapped file.
@@ -90,30 +90,9 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
     headers = _read_headers(directory)
     files = {name: path for name, (path, _, _) in headers.items()}
     checkpoint = Checkpoint(directory, config, raw_config, files)
-    for name, shape in expected_shapes(config):
+    for name, shape in weight_shapes(config).items():
         _check_tensor(directory, headers, name, shape)
     return checkpoint
-
-
-def expected_shapes(config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield the name and shape of each tensor that a model of this shape has."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    width, kv_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    yield "model.embed_tokens.weight", (config.vocab_size, hidden)
-    for i in range(config.num_layers):
-        layer = f"model.layers.{i}."
-        yield layer + "input_layernorm.weight", (hidden,)
-        yield layer + "self_attn.q_proj.weight", (width, hidden)
-        yield layer + "self_attn.k_proj.weight", (kv_width, hidden)
-        yield layer + "self_attn.v_proj.weight", (kv_width, hidden)
-        yield layer + "self_attn.o_proj.weight", (hidden, width)
-        yield layer + "post_attention_layernorm.weight", (hidden,)
-        yield layer + "mlp.gate_proj.weight", (inner, hidden)
-        yield layer + "mlp.up_proj.weight", (inner, hidden)
-        yield layer + "mlp.down_proj.weight", (hidden, inner)
-    yield "model.norm.weight", (hidden,)
-    if not config.tie_word_embeddings:
-        yield "lm_head.weight", (config.vocab_size, hidden)
 
 
 _Header = tuple[Path, tuple[int, ...], str]  # file, shape, dtype

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.weights import layer_shapes
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """attend(layer, q, k, v) -> values.
@@ -101,11 +102,10 @@ class Attention(nn.Module):
         super().__init__()
         self.index = index
         self.head_dim = config.head_dim
-        width, kv_width = config.num_heads * self.head_dim, config.num_kv_heads * self.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
-        self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
+        self.q_proj = _matrix(config, "self_attn.q_proj")
+        self.k_proj = _matrix(config, "self_attn.k_proj")
+        self.v_proj = _matrix(config, "self_attn.v_proj")
+        self.o_proj = _matrix(config, "self_attn.o_proj")
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         q = self.q_proj(x).view(len(x), -1, self.head_dim)  # [tokens, num_heads, head_dim]
@@ -120,9 +120,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = _matrix(config, "mlp.gate_proj")
+        self.up_proj = _matrix(config, "mlp.up_proj")
+        self.down_proj = _matrix(config, "mlp.down_proj")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -140,6 +140,11 @@ class RMSNorm(nn.Module):
         x32 = x.float()
         normed = x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * normed.to(x.dtype)
+
+
+def _matrix(config: ModelConfig, part: str) -> nn.Linear:
+    rows, columns = layer_shapes(config)[part]
+    return nn.Linear(columns, rows, bias=False)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

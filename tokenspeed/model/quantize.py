@@ -17,6 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tokenspeed.model.weights import EMBEDDING
+
 MAX_SHARD_BYTES = 16 * 2**20
 _HEADER_BYTES = 2**16  # room for the names and offsets of one file
 _INDEX = "model.safetensors.index.json"
@@ -142,7 +144,7 @@ def _add_int8(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
 
 
 def _add_int4(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
-    if tensor.dim() != 2 or name == _EMBEDDING:
+    if tensor.dim() != 2 or name == EMBEDDING:
         tensors[name] = tensor.to(torch.bfloat16)
         return
     try:
@@ -154,7 +156,6 @@ def _add_int4(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
     tensors[f"{name}_shape"] = torch.tensor(tensor.shape)
 
 
-_EMBEDDING = "model.embed_tokens.weight"
 _ADD = {8: _add_int8, 4: _add_int4}
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.llama import Llama, rope_frequencies
+from tokenspeed.model.weights import TO_RESIDUAL
 from tokenspeed.training.attention import Reach, find_reach, packed_attention
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.optimizer import Muon
@@ -277,7 +278,7 @@ def initialise(model: Llama) -> None:
         if parameter.dim() < 2:
             continue
         std = 0.02 if "embed" in name else parameter.shape[1] ** -0.5
-        if name.endswith(("o_proj.weight", "down_proj.weight")):
+        if name.removesuffix(".weight").endswith(TO_RESIDUAL):
             std /= math.sqrt(2 * layers)
         torch.nn.init.normal_(parameter, std=std)
 

@@ -3,13 +3,14 @@
 import pytest
 
 from tokenspeed.bench.engines.shapes import SHAPES
-from tokenspeed.bench.engines.tune import KERNELS, candidates, matrix_shape, meta_matrix
+from tokenspeed.bench.engines.tune import KERNELS, candidates, meta_matrix
 from tokenspeed.kernels.split_k import check_split
 from tokenspeed.kernels.tuned import SPLIT_K, TUNED, is_narrow, split_parts, tile_config
+from tokenspeed.model.weights import fused_shape
 
 FORMS = ["bf16", "int8", "int4", "fp8"]
 # Of the shapes in use, of the tests' models, and of ones nobody has tuned.
-SIZES = [matrix_shape(SHAPES[shape], kernel) for shape in SHAPES for kernel in KERNELS]
+SIZES = [fused_shape(SHAPES[shape], kernel) for shape in SHAPES for kernel in KERNELS]
 SIZES += [(48, 32), (100, 128), (5120, 13824), (1536, 8960), (2000, 256)]
 
 
@@ -36,13 +37,13 @@ def test_parts_fit_the_matrix(kernel: str, form: str) -> None:
 
 
 def test_the_tables_are_of_shapes_that_have_a_name() -> None:
-    known = {(k, *matrix_shape(shape, k)) for shape in SHAPES.values() for k in KERNELS}
+    known = {(k, *fused_shape(shape, k)) for shape in SHAPES.values() for k in KERNELS}
     assert {(kernel, n, k) for kernel, _, n, k, _ in TUNED} <= known
     assert {(kernel, n, k) for kernel, _, n, k in SPLIT_K} <= known
 
 
 def test_candidates_differ_in_nothing_that_would_change_bits() -> None:
-    n, k = matrix_shape(SHAPES["llama-3-8b"], "down")
+    n, k = fused_shape(SHAPES["llama-3-8b"], "down")
     assert {p for _, p in candidates("down", "int8", n, k, 32)} == {
         split_parts("down", "int8", n, k)
     }

@@ -21,8 +21,9 @@ from safetensors.torch import save_file
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.bench.engines.peers import Contestant
 from tokenspeed.bench.result import Row
-from tokenspeed.model.checkpoint import Checkpoint, expected_shapes
+from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.weights import weight_shapes
 
 PROMPT_TOKENS, NEW_TOKENS, VERIFY_TOKENS = 40, 24, 24
 _PEERS = Path(__file__).parent / "peers"
@@ -190,7 +191,7 @@ def write_float(checkpoint: Checkpoint, directory: Path) -> Path:
     (directory / "stored").write_text(str(checkpoint.directory.resolve()), encoding="utf-8")
     if (directory / "model.safetensors").exists():
         return directory
-    names = [name for name, _ in expected_shapes(checkpoint.config)]
+    names = list(weight_shapes(checkpoint.config))
     tensors = {name: checkpoint.weight(name).contiguous() for name in names}
     raw = json.loads((checkpoint.directory / "config.json").read_text(encoding="utf-8"))
     raw.pop("quantization_config", None)

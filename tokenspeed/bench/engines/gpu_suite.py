@@ -41,6 +41,7 @@ from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.kernels.tuned import SPLIT_K, TUNED
 from tokenspeed.model.config import EngineConfig, ModelConfig
+from tokenspeed.model.weights import fused_shape
 
 BEGAN = time.monotonic()
 OUT = Path(os.environ.get("OUT", "."))
@@ -109,7 +110,7 @@ def warm_tile(
     config: ModelConfig, form: str, kernel: str, block_m: int, tile: TileConfig, parts: int
 ) -> str:
     """Compile one candidate."""
-    n, k = tune.matrix_shape(config, kernel)
+    n, k = fused_shape(config, kernel)
     matrix = tune.meta_matrix(form, n, k)
     bench = tune.Bench(kernel, [matrix], config, 1 if block_m == 16 else block_m)
     launch = replace(tune.TUNING, recorded=[])
@@ -211,7 +212,7 @@ def check(form: str, launch: Launch, shape: str = "narrow") -> None:
 def tune_model(shape: str, form: str, block_ms: tuple[int, ...]) -> None:
     config = SHAPES[shape]
     for kernel in tune.KERNELS:
-        n, k = tune.matrix_shape(config, kernel)
+        n, k = fused_shape(config, kernel)
         one = replace(
             config, num_layers=1, vocab_size=config.vocab_size if kernel == "head" else 64
         )
@@ -460,9 +461,7 @@ def main() -> None:
             pool.submit(warm_tile, config, form, kernel, height, tile, parts)
             for kernel in tune.KERNELS
             for height in heights
-            for tile, parts in tune.candidates(
-                kernel, form, *tune.matrix_shape(config, kernel), height
-            )
+            for tile, parts in tune.candidates(kernel, form, *fused_shape(config, kernel), height)
         ]
     section("ceiling", ceiling, limit)
     for name in CHECKED:

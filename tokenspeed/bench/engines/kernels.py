@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
-from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies, matrix_shape
+from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies
 from tokenspeed.bench.result import Row
 from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.tile import block_rows
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.kernels.tuned import split_parts, tile_config
 from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.weights import fused_shape
 
 
 def measure_kernels(
@@ -70,7 +71,7 @@ def one_matrix(config: ModelConfig, kernel: str, form: str) -> Matrix:
         "qkv": layer.qkv, "out": layer.out, "gate_up": layer.gate_up, "down": layer.down,
         "head": weights.head,
     }[kernel]  # fmt: skip
-    assert (matrix.n, matrix.k) == matrix_shape(config, kernel)
+    assert (matrix.n, matrix.k) == fused_shape(config, kernel)
     return matrix
 
 

@@ -26,23 +26,11 @@ from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms
 from tokenspeed.kernels.tuned import head_block_n, split_parts
 from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.weights import FUSED, fused_shape
 
-KERNELS = ("qkv", "out", "gate_up", "down", "head")
+KERNELS = (*FUSED, "head")
 TUNING = Launch(pdl=3)  # tiles are chosen as they are used: one kernel behind another
 _COLD_BYTES = 400 << 20  # several times the L2 of any GPU so far
-
-
-def matrix_shape(config: ModelConfig, kernel: str) -> tuple[int, int]:
-    """Return (n, k) of the weight that a kernel reads."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    width = config.num_heads * config.head_dim
-    return {
-        "qkv": (width + 2 * config.num_kv_heads * config.head_dim, hidden),
-        "out": (hidden, width),
-        "gate_up": (2 * inner, hidden),
-        "down": (hidden, inner),
-        "head": (config.vocab_size, hidden),
-    }[kernel]
 
 
 def candidates(
@@ -208,7 +196,7 @@ def meta_matrix(form: str, n: int, k: int) -> Matrix:
 def tuning_jobs(config: ModelConfig, form: str, block_ms: tuple[int, ...]) -> Iterator[Job]:
     """Yield every kernel that tuning a model would run."""
     for kernel in KERNELS:
-        n, k = matrix_shape(config, kernel)
+        n, k = fused_shape(config, kernel)
         for block_m in block_ms:
             bench = Bench(kernel, [meta_matrix(form, n, k)], config, block_m)
             for tile, parts in candidates(kernel, form, n, k, block_m):

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from tokenspeed.backends.reference import load_llama
 from tokenspeed.errors import CheckpointError
-from tokenspeed.model.checkpoint import Checkpoint, expected_shapes
+from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.decode import Decoder
 from tokenspeed.model.llama import Llama
 from tokenspeed.model.prompt import PromptFormat, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
+from tokenspeed.model.weights import weight_shapes
 
 LARGE_BYTES = 4 << 30  # of float32 weights; larger models are run in bf16
 
@@ -108,7 +109,7 @@ def measure_quality(checkpoint: Checkpoint, lines: Sequence[Line]) -> Quality:
     tokenizer = Tokenizer.load(checkpoint.directory)
     prompts = _prompts(checkpoint, tokenizer)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    count = sum(math.prod(shape) for _, shape in expected_shapes(checkpoint.config))
+    count = sum(math.prod(shape) for shape in weight_shapes(checkpoint.config).values())
     dtype = torch.bfloat16 if 4 * count > LARGE_BYTES else torch.float32
     model = load_llama(checkpoint, device, dtype).eval()
     asked = [line for line in lines if prompts and line.direction in prompts.pairs]
