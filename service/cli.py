@@ -6,8 +6,10 @@ import contextlib
 import logging
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from service.captions.policy import PRESETS, Preset
 from service.config import Config, load_config
 from service.errors import ConfigError
 from tokenspeed.commands.arguments import DEVICES
@@ -32,8 +34,12 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=serve)
 
 
-def serve(options: argparse.Namespace) -> int:
-    """Run the service until a signal; return the exit code."""
+def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) -> int:
+    """Run the service until a signal; return the exit code.
+
+    Args:
+        presets: how eager the translations of a session are, by name; others for comparison.
+    """
     from service import logs
 
     try:
@@ -58,7 +64,7 @@ def serve(options: argparse.Namespace) -> int:
         except (TokenSpeedError, ValueError) as exc:
             return _refuse(exc)
         with contextlib.closing(model):
-            return asyncio.run(_serve(config, model, listener))
+            return asyncio.run(_serve(config, model, listener, presets))
 
 
 def slots(config: Config) -> int:
@@ -90,8 +96,11 @@ def bind(config: Config) -> socket.socket:
     return listener
 
 
-async def _serve(config: Config, model: LoadedModel, listener: socket.socket) -> int:
-    from service.doors.app import Server, make_hub
+async def _serve(
+    config: Config, model: LoadedModel, listener: socket.socket, presets: Mapping[str, Preset]
+) -> int:
+    from service.doors.app import Server
+    from service.doors.state import AppState
     from service.translator import Translator
 
     engine = model.engine
@@ -102,11 +111,11 @@ async def _serve(config: Config, model: LoadedModel, listener: socket.socket) ->
         max_length=engine.backend.max_length,
         budget_s=config.budget_ms / 1e3,
     )
-    hub = make_hub(config, translator, model.name, engine.stats)
+    state = AppState(config, translator, model.name, engine.stats, presets)
     # Nobody's first caption pays for what the first step of a backend costs.
     for source, target in sorted(model.prompts.pairs)[:1]:
         await translator.whole("One two three.", source, target)
-    await Server(hub, lambda: _announce(config, model, listener)).serve(sockets=[listener])
+    await Server(state, lambda: _announce(config, model, listener)).serve(sockets=[listener])
     return 0
 
 

@@ -4,16 +4,18 @@ The one place where the service touches the engine. Knows ids and requests; does
 policies' state or sockets.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
-from service.captions.actions import Outcome
-from service.captions.glossary import Glossary, StandIns
-from service.captions.segmenter import split
+from service.captions.detokenizer import Decoder, Detokenizer
+from service.captions.glossary import Glossary, Placeholders
+from service.captions.job import FollowJob, Job, Outcome, Tokens
+from service.captions.segmenter import cut
 from service.captions.settings import ModelInfo
-from service.captions.stream import Job
 from service.errors import TranslationFailed
 from service.wire.protocol import LanguageInfo, Timing
+from tokenspeed.engine.core import Deliver
+from tokenspeed.engine.engine import Cancellable, TokenStream
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import EngineStopped, RequestTooLong
@@ -23,84 +25,19 @@ MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
 RARE_PIECES: Final = 4  # a name of so many pieces is one that the model cannot spell
 
 
-class Generation(Protocol):
-    """The engine's promise of an output."""
-
-    def __aiter__(self) -> AsyncIterator[tuple[int, ...]]: ...
-    async def result(self) -> Completion: ...
-    def cancel(self) -> None: ...
-
-
-class Decoder(Protocol):
-    """Turns a growing sequence of ids into whole characters."""
-
-    def push(self, ids: Sequence[int]) -> str: ...
-
-
 class Tokenizer(Protocol):
-    """What the service needs of `tokenspeed.model.tokenizer.Tokenizer`."""
+    """What the service needs of a tokenizer."""
 
     def encode(self, text: str) -> list[int]: ...
     def decoder(self) -> Decoder: ...
 
 
 class Engine(Protocol):
-    """What the service needs of `tokenspeed.engine.engine.Engine`."""
+    """What the service needs of an engine: the one with a thread, the manual one, a fake."""
 
     @property
     def clock(self) -> Callable[[], float]: ...
-    def submit(self, request: Request) -> Generation: ...
-
-
-class Running:
-    """A job that the engine works on."""
-
-    def __init__(self, job: Job, generation: Generation, skip: int) -> None:
-        self.job = job
-        self._generation = generation
-        self._skip = skip  # forced ids that are context, not output
-
-    def cancel(self) -> None:
-        """Stop before the engine's next step."""
-        self._generation.cancel()
-
-    async def outputs(self) -> AsyncIterator[tuple[int, ...]]:
-        """Yield the output so far, each time that it has grown.
-
-        Raises:
-            TranslationFailed: the engine could not go on.
-        """
-        tokens = self.job.work.forced
-        try:
-            async for new in self._generation:
-                tokens += new
-                yield tokens
-        except EngineStopped as exc:
-            raise TranslationFailed("internal", str(exc)) from exc
-
-    async def outcome(self) -> Outcome:
-        """Wait for the end.
-
-        Raises:
-            TranslationFailed: the engine could not go on.
-        """
-        try:
-            completion = await self._generation.result()
-        except EngineStopped as exc:
-            raise TranslationFailed("internal", str(exc)) from exc
-        return Outcome(
-            tokens=completion.tokens[self._skip :],
-            is_whole=completion.finish_reason == "stop",
-            is_current=completion.finish_reason in ("stop", "length"),
-            timing=Timing(
-                queue_ms=round(completion.queue_ms, 3),
-                compute_ms=round(completion.compute_ms, 3),
-                first_token_ms=round(completion.first_token_ms, 3),
-                total_ms=round(completion.total_ms, 3),
-                accepted=completion.accepted,
-                decoded=completion.decoded,
-            ),
-        )
+    def submit(self, request: Request, deliver: Deliver) -> Cancellable: ...
 
 
 class Translator:
@@ -126,14 +63,9 @@ class Translator:
         self._max_length = max_length
         self._budget_s = budget_s
 
-    def token_text(self, tokens: Sequence[int]) -> tuple[str, list[int]]:
-        """Return the text of ids, whole characters only, and how much of it each id completes."""
-        decoder = self._tokenizer.decoder()
-        text, offsets = "", [0]
-        for token in tokens:
-            text += decoder.push([token])
-            offsets.append(len(text))
-        return text, offsets
+    def new_detokenizer(self) -> Detokenizer:
+        """Return what turns the ids of one growing output into text."""
+        return Detokenizer(self._tokenizer.decoder)
 
     def is_rare(self, word: str) -> bool:
         """Whether the vocabulary has no good spelling of a word."""
@@ -159,10 +91,10 @@ class Translator:
         """
         context = job.context
         while True:
-            forced = (*(token for _, ids in context for token in ids), *job.work.forced)
-            source = " ".join([*(text for text, _ in context), job.work.text.strip()])
+            forced = (*(token for _, ids in context for token in ids), *job.forced)
+            source = " ".join([*(text for text, _ in context), job.text.strip()])
             prompt = self.prompts.build(
-                source, job.source_language, job.target, is_open=job.work.is_open
+                source, job.source_language, job.target, is_open=job.is_open
             )
             room = self._max_length - len(prompt)
             if room >= len(forced) + MIN_ROOM:
@@ -171,27 +103,42 @@ class Translator:
                 raise TranslationFailed("text_too_long", "it does not fit the model")
             context = context[1:]
         cap = max(length_cap(len(prompt)), len(forced) + MIN_ROOM)
-        skip = len(forced) - len(job.work.forced)
+        skip = len(forced) - len(job.forced)
         request = Request(
             prompt=prompt,
             forced=forced,
-            draft=job.work.draft,
-            bias=job.work.bias,
+            draft=job.draft,
+            bias=job.bias,
             max_new_tokens=min(cap, room),
-            deadline=job.arrival + self._budget_s,
-            is_final=job.work.is_final,
+            deadline=job.arrival_s + self._budget_s,
+            is_final=job.is_final,
             key=job.key,
         )
         return request, skip
 
-    def start(self, job: Job) -> Running:
-        """Hand a job to the engine. Call it from a running event loop.
+    def start(self, job: Job, follow: FollowJob) -> Cancellable:
+        """Hand a job to the engine; `follow` hears of its output and its end.
+
+        With the engine that has a thread, call it from a running event loop.
 
         Raises:
             TranslationFailed: the text does not fit, or the engine has stopped.
         """
         request, skip = self.request(job)
-        return Running(job, self._submit(request), skip)
+        tokens = job.forced
+
+        def deliver(new: Tokens, ending: Completion | EngineStopped | None) -> None:
+            nonlocal tokens
+            tokens += new
+            if ending is None:
+                follow(tokens, None)
+            elif isinstance(ending, EngineStopped):
+                follow(tokens, TranslationFailed("internal", str(ending)))
+            else:
+                outcome = _outcome(ending, skip)
+                follow(outcome.tokens, outcome)
+
+        return self._submit(request, deliver)
 
     async def whole(self, text: str, source: str | None, target: str) -> str:
         """Translate a complete text, piece by piece, side by side.
@@ -209,22 +156,22 @@ class Translator:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        generations: list[tuple[str, StandIns, Generation]] = []
+        streams: list[tuple[str, Placeholders, TokenStream]] = []
         glossary = Glossary((), self.is_rare, source)
         try:
-            for piece in split(text):
+            for piece in cut(text):
                 stripped = piece.strip()
                 if stripped:
-                    space = piece[: len(piece) - len(piece.lstrip())] if generations else ""
-                    stand_ins = StandIns(glossary)
-                    shown = stand_ins.replace(stripped)
-                    request = self._whole_request(shown, source, target, len(generations))
-                    generations.append((space, stand_ins, self._submit(request)))
-            for space, stand_ins, generation in generations:
+                    space = piece[: len(piece) - len(piece.lstrip())] if streams else ""
+                    placeholders = Placeholders(glossary)
+                    shown = placeholders.replace(stripped)
+                    request = self._whole_request(shown, source, target, len(streams))
+                    streams.append((space, placeholders, TokenStream(self._submit, request)))
+            for space, placeholders, stream in streams:
                 if space:
                     yield space
-                decoder = stand_ins.decoder(self._tokenizer.decoder())
-                async for tokens in generation:
+                decoder = placeholders.decoder(self._tokenizer.decoder())
+                async for tokens in stream:
                     part = decoder.push(tokens)
                     if part:
                         yield part
@@ -234,8 +181,8 @@ class Translator:
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
         finally:
-            for _, _, generation in generations:
-                generation.cancel()  # does nothing to those that are done
+            for _, _, stream in streams:
+                stream.cancel()  # does nothing to those that are done
 
     def _whole_request(self, text: str, source: str | None, target: str, index: int) -> Request:
         prompt = self.prompts.build(text, source, target, is_open=False)
@@ -246,10 +193,27 @@ class Translator:
         deadline = self.engine.clock() + self._budget_s * (index + 1)
         return Request(prompt, max_new_tokens=cap, deadline=deadline)
 
-    def _submit(self, request: Request) -> Generation:
+    def _submit(self, request: Request, deliver: Deliver) -> Cancellable:
         try:
-            return self.engine.submit(request)
+            return self.engine.submit(request, deliver)
         except RequestTooLong as exc:
             raise TranslationFailed("text_too_long", str(exc)) from exc
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
+
+
+def _outcome(completion: Completion, skip: int) -> Outcome:
+    """Return how a job ended; the first `skip` tokens are context, not output."""
+    return Outcome(
+        tokens=completion.tokens[skip:],
+        is_whole=completion.finish_reason == "stop",
+        is_current=completion.finish_reason in ("stop", "length"),
+        timing=Timing(
+            queue_ms=round(completion.queue_ms, 3),
+            compute_ms=round(completion.compute_ms, 3),
+            first_token_ms=round(completion.first_token_ms, 3),
+            total_ms=round(completion.total_ms, 3),
+            accepted=completion.accepted,
+            decoded=completion.decoded,
+        ),
+    )

@@ -3,16 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from service.captions.stream import Job
-from service.wire.protocol import ServerEvent, Timing
+from service.captions.job import Job, JobKey
+from service.wire.protocol import ServerEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """An event for the client; `arrival` is when its cause came, for `timing.total_ms`."""
+    """An event for the client; `arrival_s` is when its cause came, for `timing.total_ms`."""
 
     event: ServerEvent
-    arrival: float | None = None
+    arrival_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Start:
 class Stop:
     """Nobody waits for the job of this key any more."""
 
-    key: tuple[str, str, str, int]
+    key: JobKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +38,6 @@ class Close:
 
 
 Action = Send | Start | Stop | Close
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a job ended.
-
-    Attributes:
-        tokens: the output, the forced beginning included.
-        is_whole: whether it ended by itself rather than at its length.
-        is_current: False where a newer job of the same key, or a stop, cut it short.
-        timing: of the engine; `total_ms` is filled in when the delta is sent.
-    """
-
-    tokens: tuple[int, ...]
-    is_whole: bool = True
-    is_current: bool = True
-    timing: Timing | None = None
 
 
 @dataclass(slots=True)

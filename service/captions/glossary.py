@@ -8,15 +8,14 @@ where it is missing. Knows text and words; does not know models, pieces or the w
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 import regex
 
+from service.captions.detokenizer import Decoder, TokenText
 from service.captions.words import count_words
 
-TokenText = Callable[[Sequence[int]], tuple[str, list[int]]]
-
-STAND_INS: Final = (
+PLACEHOLDERS: Final = (
     # Copied unchanged by the default model in most sentences of the test sets; no language here
     # has another name for them, and nobody's translation depends on what they are.
     "Microsoft", "Python", "Toronto", "Google", "Twitter", "Obama", "Samsung", "Boston",
@@ -35,7 +34,7 @@ _ADDRESS: Final = (
 _NAME: Final = regex.compile(
     rf"(?V1)(?<=[\p{{Ll}}\p{{N}},;:] ){_BEFORE}\p{{Lu}}[\p{{L}}'’-]*\p{{L}}"
 )
-_ALL_STAND_INS: Final = regex.compile(rf"(?V1){_BEFORE}(?:{'|'.join(STAND_INS)})")
+_ALL_PLACEHOLDERS: Final = regex.compile(rf"(?V1){_BEFORE}(?:{'|'.join(PLACEHOLDERS)})")
 _CAPITAL_NOUNS: Final = frozenset({"de", "lb"})  # languages where a capital makes no name
 _FIRST: Final = regex.compile(r"[\p{L}\p{N}]")
 
@@ -58,12 +57,6 @@ class Found:
     end: int
     wanted: str
     is_exact: bool = True
-
-
-class Decoder(Protocol):
-    """Turns a growing sequence of ids into whole characters."""
-
-    def push(self, ids: Sequence[int]) -> str: ...
 
 
 class Glossary:
@@ -120,29 +113,29 @@ class Glossary:
         return sorted(found, key=lambda item: item.start)
 
 
-class StandIns:
+class Placeholders:
     """Which name stands for which word in one piece of source.
 
-    A name keeps its word for as long as that is in the source or in settled text.
+    A name keeps its word for as long as that is in the source or in committed text.
     """
 
     def __init__(self, glossary: Glossary) -> None:
         self.glossary = glossary
-        self._wanted: dict[str, Found] = {}  # by stand-in
-        self._tried: dict[str, set[str]] = {}  # by wanted word: stand-ins that were not copied
+        self._wanted: dict[str, Found] = {}  # by placeholder
+        self._tried: dict[str, set[str]] = {}  # by wanted word: placeholders that were not copied
 
-    def replace(self, text: str, settled: str = "") -> str:
+    def replace(self, text: str, committed: str = "") -> str:
         """Return the source for the model.
 
         Args:
-            text: the piece. settled: text that is settled already, whose words keep their names.
+            text: the piece. committed: translated text, whose words keep their names.
         """
         found = self._find(text)
         now = {item.wanted for item in found}
-        said = {match[0] for match in _ALL_STAND_INS.finditer(text)}
+        said = {match[0] for match in _ALL_PLACEHOLDERS.finditer(text)}
         parts, at = [], 0
         for item in found:
-            name = self._name_of(item, now, said, settled)
+            name = self._name_of(item, now, said, committed)
             if name is not None:
                 parts += [text[at : item.start], name]
                 at = item.end
@@ -157,7 +150,7 @@ class StandIns:
 
         return restored
 
-    def decoder(self, decoder: "Decoder") -> "RestoringDecoder":
+    def decoder(self, decoder: Decoder) -> "RestoringDecoder":
         """Return what turns ids into text with the wanted words, as they come."""
         return RestoringDecoder(decoder, self)
 
@@ -189,35 +182,35 @@ class StandIns:
         """Find the terms, and names that are meant as themselves but stand in for others."""
         found = self._terms(text)
         taken = [(item.start, item.end) for item in found]
-        for match in _ALL_STAND_INS.finditer(text):
+        for match in _ALL_PLACEHOLDERS.finditer(text):
             held = self._wanted.get(match[0])
             is_free = all(match.end() <= start or end <= match.start() for start, end in taken)
             if held is not None and held.wanted != match[0] and is_free:
                 found.append(Found(*match.span(), match[0]))
         return sorted(found, key=lambda item: item.start)
 
-    def _name_of(self, item: Found, now: set[str], said: set[str], settled: str) -> str | None:
+    def _name_of(self, item: Found, now: set[str], said: set[str], committed: str) -> str | None:
         """Return the name that stands in for a word, None where all are taken."""
         tried = self._tried.get(item.wanted, set())
         for name, held in self._wanted.items():
             if held.wanted == item.wanted and name not in tried:
                 return name
-        free = [name for name in STAND_INS if name not in said and name not in tried]
-        unused = (name for name in free if self._is_unused(name, now, settled))
+        free = [name for name in PLACEHOLDERS if name not in said and name not in tried]
+        unused = (name for name in free if self._is_unused(name, now, committed))
         # Rather than none at all, one that its word has given up; what was said with it is lost.
-        given_up = (name for name in free if self._is_given_up(name, settled))
+        given_up = (name for name in free if self._is_given_up(name, committed))
         chosen = next(unused, None) or next(given_up, None)
         if chosen is not None:
             self._wanted[chosen] = replace(item, start=0, end=0)
         return chosen
 
-    def _is_unused(self, name: str, now: set[str], settled: str) -> bool:
+    def _is_unused(self, name: str, now: set[str], committed: str) -> bool:
         holder = self._wanted.get(name)
-        return holder is None or (holder.wanted not in now and not _has(settled, holder))
+        return holder is None or (holder.wanted not in now and not _has(committed, holder))
 
-    def _is_given_up(self, name: str, settled: str) -> bool:
+    def _is_given_up(self, name: str, committed: str) -> bool:
         holder = self._wanted[name]
-        return name in self._tried.get(holder.wanted, set()) and not _has(settled, holder)
+        return name in self._tried.get(holder.wanted, set()) and not _has(committed, holder)
 
     def restore(
         self, text: str, offsets: list[int], *, is_beginning: bool = True
@@ -232,7 +225,7 @@ class StandIns:
         moved: list[int] = []
         at = 0  # in text
         grown = 0  # characters that the result has more
-        for match in _ALL_STAND_INS.finditer(text):
+        for match in _ALL_PLACEHOLDERS.finditer(text):
             item = self._wanted.get(match[0])
             if item is None:
                 continue
@@ -250,18 +243,18 @@ class StandIns:
 
 
 class RestoringDecoder:
-    """Decodes an output that stand-ins may be in; a word that may still grow is held back."""
+    """Decodes an output that placeholders may be in; a word that may still grow is held back."""
 
-    def __init__(self, decoder: Decoder, stand_ins: StandIns) -> None:
+    def __init__(self, decoder: Decoder, placeholders: Placeholders) -> None:
         self._decoder = decoder
-        self._stand_ins = stand_ins
+        self._placeholders = placeholders
         self._held = ""
         self._is_first = True
 
     def push(self, ids: Sequence[int]) -> str:
         """Take ids in; return the text that became sure."""
         text = self._held + self._decoder.push(ids)
-        if not self._stand_ins.are_used:
+        if not self._placeholders.are_used:
             return text
         # What follows the last space may be the beginning of a name.
         end = text.rfind(" ")
@@ -274,7 +267,7 @@ class RestoringDecoder:
         return self._give(rest)
 
     def _give(self, text: str) -> str:
-        found = self._stand_ins.restore(text, [], is_beginning=self._is_first)[0]
+        found = self._placeholders.restore(text, [], is_beginning=self._is_first)[0]
         self._is_first = self._is_first and not found.strip()
         return found
 

@@ -1,4 +1,4 @@
-"""Verified re-translation of one piece of source into one language: what to ask, settle and show.
+"""Verified re-translation of one piece of source into one language: what to ask, commit and show.
 
 The state is the committed prefix C (token ids, only ever grows), the last hypothesis H and the
 source. Each revision asks for the whole piece again with C forced and the rest of H as a draft;
@@ -11,15 +11,12 @@ agreement, whisper_streaming.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from service.captions.detokenizer import TokenText
+from service.captions.job import Job, JobKey, Tokens
 from service.captions.words import count_words, normalise, word_ends
-
-Tokens = tuple[int, ...]
-TokenText = Callable[[Sequence[int]], tuple[str, list[int]]]
-"""ids -> (their text, whole characters only; offsets: characters known after 0, 1, ... n ids)."""
 
 MAX_SUPERSEDED: Final = 3  # partials cut short in a row; the next one may finish
 MAX_REPEATS: Final = 3  # of the same ids at the end of an output that had to be stopped
@@ -30,15 +27,15 @@ class Preset:
     """How eager a translation is.
 
     Attributes:
-        agreement: hypotheses of different sources that must agree before words are settled.
+        agreement: hypotheses of different sources that must agree before words are committed.
         mask_words: words at the end that are not shown while the source is open. They are not
-            settled either, and the very last word never is: it may still be half of a word.
+            committed either, and the very last word never is: it may still be half of a word.
         bias: how much the previous hypothesis is favoured, 0 is plain greedy decoding.
         min_source_words: fewer words of an open source are not translated.
         shows_unstable: whether words that may still change are shown.
         verifies: whether the previous hypothesis is offered as a draft; what is shown is the same
             with a bias of 0, only dearer without. For comparison.
-        wait_words: k of wait-k (arXiv 1810.08398): word t is settled once k + t - 1 source words
+        wait_words: k of wait-k (arXiv 1810.08398): word t is committed once k + t - 1 source words
             are there, however well it is agreed on; 0 leaves it to agreement.
     """
 
@@ -54,7 +51,7 @@ class Preset:
 PRESETS: Final = {
     # Chosen by `tokenspeed eval streaming`, benchmarks/streaming.md. Three hypotheses that agree
     # instead of two take three words more in a hundred back and gain half a point of BLEU; a bias
-    # above 0.2 holds on to what is wrong. Where unsettled words are shown, settling them five
+    # above 0.2 holds on to what is wrong. Where unsettled words are shown, committing them five
     # source words late changes little to see, and brings finals to what is said offline.
     "low": Preset(3, 0, 0.1, 1, wait_words=5),
     "balanced": Preset(3, 2, 0.2, 2, wait_words=5),
@@ -73,7 +70,7 @@ class Source:
         is_open: whether the piece may still grow.
         is_cut: whether it is complete, but its sentence goes on in the next piece.
         continues: whether its sentence began in the piece before.
-        is_final: whether nothing of it will change any more, so that all of it can be settled.
+        is_final: whether nothing of it will change any more, so that all of it can be committed.
     """
 
     text: str
@@ -82,19 +79,6 @@ class Source:
     is_final: bool = False
     is_cut: bool = False
     continues: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A translation that is wanted: `forced` and `draft` are C and the rest of H."""
-
-    number: int  # counts the works of one translation; only the newest one's result is taken
-    text: str
-    is_open: bool
-    is_final: bool
-    forced: Tokens
-    draft: Tokens
-    bias: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +95,19 @@ class Translation:
     """One piece in one language.
 
     Attributes:
-        committed: C, ids that are settled. committed_text: their text.
+        committed: C, ids that are committed. committed_text: their text.
         shown: what a reader sees, begins with committed_text.
         covered_words: source words that C covers at most, a guess by proportion.
         is_done: whether the final pass is through.
 
     Args:
+        key: of its jobs.
         preset: how eager it is. token_text: turns ids into text.
-        number: works are counted from here.
+        number: jobs are counted from here.
     """
 
-    def __init__(self, preset: Preset, token_text: TokenText, number: int = 0) -> None:
+    def __init__(self, key: JobKey, preset: Preset, token_text: TokenText, number: int = 0) -> None:
+        self.key = key
         self.preset = preset
         self.committed: Tokens = ()
         self.committed_text = ""
@@ -132,53 +118,53 @@ class Translation:
         self._hypothesis = _Hypothesis((), "", [], [])
         self._older: deque[_Hypothesis] = deque(maxlen=8)
         self._source = Source("", 0)
-        self._work: Work | None = None
+        self._job: Job | None = None
         self._answered = Source("", 0)  # what the hypothesis translates
         self._pending: Source | None = None
         self._number = number
-        self._work_is_open = True
+        self._job_is_open = True
         self._superseded = 0
         self._certain_words: int | None = None  # of the source; None: all
 
     @property
     def is_running(self) -> bool:
         """Whether a result is awaited."""
-        return self._work is not None
+        return self._job is not None
 
     @property
     def is_fresh(self) -> bool:
-        """Whether nothing is settled and no final pass is under way."""
-        is_settling = self._work is not None and self._work.is_final
-        return not (self.committed or self.is_done or is_settling)
+        """Whether nothing is committed and no final pass is under way."""
+        is_committing = self._job is not None and self._job.is_final
+        return not (self.committed or self.is_done or is_committing)
 
     @property
     def number(self) -> int:
-        """How many works were asked for."""
+        """How many jobs were asked for."""
         return self._number
 
-    def revise(self, source: Source) -> Work | None:
-        """Take a revision in; return the work that it asks for, if any."""
-        if self.is_done or (self._work is not None and self._work.is_final):
+    def revise(self, source: Source) -> Job | None:
+        """Take a revision in; return the job that it asks for, if any."""
+        if self.is_done or (self._job is not None and self._job.is_final):
             return None
         before, self._source = self._source, source
         if source.is_final:
             self._pending = None
             if count_words(source.text):
                 return self._start(source)
-            self._work = None
-            self._settle_all(self._prefix_hypothesis())
+            self._job = None
+            self._commit_all(self._prefix_hypothesis())
             return None
         self._shrink(source)
         # A source that only its marks or case tell from the last one needs no new translation.
         is_same = normalise(source.text) == normalise(before.text)
         if is_same and source.is_open == before.is_open:
-            if self._work is None and normalise(self._answered.text) == normalise(source.text):
+            if self._job is None and normalise(self._answered.text) == normalise(source.text):
                 self._answered = source
                 self._commit()  # more of the source may be stable now
             return None
         if self._is_too_short(source):
             return None
-        if self._work is not None and self._superseded >= MAX_SUPERSEDED:
+        if self._job is not None and self._superseded >= MAX_SUPERSEDED:
             self._pending = source
             return None
         return self._start(source)
@@ -189,7 +175,7 @@ class Translation:
         It is shown once it is as long as what is shown already: until then a reader would see
         words vanish that most often come back a moment later.
         """
-        if self._work is None or self._work.number != number or not self.preset.shows_unstable:
+        if self._job is None or self._job.number != number or not self.preset.shows_unstable:
             return False
         found = self._read(tokens)
         if not found.text.startswith(self.committed_text):
@@ -202,8 +188,8 @@ class Translation:
         return True
 
     def awaits(self, number: int) -> bool:
-        """Whether the result of a work would be taken."""
-        return self._work is not None and self._work.number == number and not self.is_done
+        """Whether the result of a job would be taken."""
+        return self._job is not None and self._job.number == number and not self.is_done
 
     def complete(
         self,
@@ -212,20 +198,20 @@ class Translation:
         *,
         is_whole: bool = True,
         certain_words: int | None = None,
-    ) -> Work | None:
-        """Take in a finished output; return the work that waited for it, if any.
+    ) -> Job | None:
+        """Take in a finished output; return the job that waited for it, if any.
 
         Args:
-            number: of the work; results of older ones are ignored.
+            number: of the job; results of older ones are ignored.
             tokens: the output, C first. One that does not begin with C is not used.
             is_whole: whether it ended by itself rather than at its length.
             certain_words: source words from which on it is known to be wrong: what translates
-                those is not settled while the source is open. None: nothing is known.
+                those is not committed while the source is open. None: nothing is known.
         """
-        work = self._work
-        if work is None or not self.awaits(number):
+        job = self._job
+        if job is None or not self.awaits(number):
             return None
-        self._work = None
+        self._job = None
         self._certain_words = certain_words
         self._superseded = 0
         if tokens[: len(self.committed)] != self.committed:
@@ -233,14 +219,14 @@ class Translation:
         if not is_whole:
             tokens = trim_repetition(tokens, len(self.committed))
         found = self._read(tokens)
-        if work.is_final:
-            self._settle_all(found)
+        if job.is_final:
+            self._commit_all(found)
             return None
-        if _settled_words(work.text) != _settled_words(self._answered.text):
+        if _whole_words(job.text) != _whole_words(self._answered.text):
             # While one word is being typed, its revisions are one source: they bear out nothing.
             self._older.append(self._hypothesis)
         self._hypothesis = found
-        self._answered = Source(work.text, self._source.stable_words, self._work_is_open)
+        self._answered = Source(job.text, self._source.stable_words, self._job_is_open)
         self._commit()
         pending, self._pending = self._pending, None
         if pending is not None and not self._is_too_short(pending):
@@ -248,24 +234,25 @@ class Translation:
         return None
 
     def fail(self, number: int) -> None:
-        """The work could not be run: a final one settles what there is."""
-        work = self._work
-        if work is None or work.number != number:
+        """The job could not be run: a final one commits what there is."""
+        job = self._job
+        if job is None or job.number != number:
             return
-        self._work = None
-        if work.is_final:
-            self._settle_all(self._hypothesis)
+        self._job = None
+        if job.is_final:
+            self._commit_all(self._hypothesis)
 
     def stop(self) -> None:
-        """Wait for nothing any more; the next revision starts afresh from what is settled."""
-        self._work = self._pending = None
+        """Wait for nothing any more; the next revision starts afresh from what is committed."""
+        self._job = self._pending = None
         self._source = Source("", 0)
 
-    def _start(self, source: Source) -> Work:
-        self._superseded = self._superseded + 1 if self._work is not None else 0
+    def _start(self, source: Source) -> Job:
+        self._superseded = self._superseded + 1 if self._job is not None else 0
         self._number += 1
-        self._work_is_open = source.is_open
-        self._work = Work(
+        self._job_is_open = source.is_open
+        self._job = Job(
+            key=self.key,
             number=self._number,
             text=source.text,
             is_open=source.is_open or source.is_cut,
@@ -274,7 +261,7 @@ class Translation:
             draft=self._hypothesis.tokens[len(self.committed) :] if self.preset.verifies else (),
             bias=0.0 if source.is_final else self.preset.bias,
         )
-        return self._work
+        return self._job
 
     def _is_too_short(self, source: Source) -> bool:
         if not source.text.strip() or not source.is_open:
@@ -284,7 +271,7 @@ class Translation:
     def _shrink(self, source: Source) -> None:
         """Take back what is shown of a source that was deleted."""
         if not source.text.strip():
-            self._work = self._pending = None
+            self._job = self._pending = None
             self._hypothesis = self._prefix_hypothesis()
             self.shown = self.committed_text
 
@@ -345,7 +332,7 @@ class Translation:
             for item in older
         )
 
-    def _settle_all(self, found: _Hypothesis) -> None:
+    def _commit_all(self, found: _Hypothesis) -> None:
         if found.text.startswith(self.committed_text):
             self.committed, self.committed_text = found.tokens, found.text
         self._hypothesis = found
@@ -353,7 +340,7 @@ class Translation:
         self.is_done = True
 
 
-def _settled_words(text: str) -> str:
+def _whole_words(text: str) -> str:
     """The text without its last word, which may be half typed."""
     ends = word_ends(text)
     return normalise(text[: ends[-2]]) if len(ends) > 1 else ""

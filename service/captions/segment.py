@@ -1,6 +1,6 @@
 """The source side of one segment: its newest text, what of it is frozen, and its pieces.
 
-A complete piece that lies in the stable text is frozen: its translation is settled and its source
+A complete piece that lies in the stable text is frozen: its translation is committed and its source
 no longer looked at. Knows text; does not know translations, targets or the wire.
 """
 
@@ -20,12 +20,13 @@ class Segment:
             a long segment goes on under another name.
         base: text of the client's segment that earlier parts translated already.
         rev: the newest revision seen, -1 before the first.
-        arrival: of the newest revision; first_arrival: of the first; committed_at: of the commit.
+        arrival_s: of the newest revision. first_arrival_s: of the first.
+        committed_s: of the commit.
     """
 
     segment_id: str
     client_id: str
-    first_arrival: float
+    first_arrival_s: float
     base: str = ""
     part: int = 1
     rev: int = -1
@@ -33,8 +34,8 @@ class Segment:
     unstable: str = ""
     start_ms: float | None = None
     end_ms: float | None = None
-    arrival: float = 0.0
-    committed_at: float | None = None
+    arrival_s: float = 0.0
+    committed_s: float | None = None
     is_appended: bool = False
     is_dirty: bool = False  # has news that was not given to the translations yet
     frozen: list[str] = field(default_factory=list)
@@ -42,7 +43,7 @@ class Segment:
     @property
     def is_committed(self) -> bool:
         """Whether the source is complete."""
-        return self.committed_at is not None
+        return self.committed_s is not None
 
     @property
     def text(self) -> str:
@@ -50,17 +51,37 @@ class Segment:
         full = self.stable + self.unstable
         return full[_offset_after(full, self.base) :]
 
+    def cut(self, length: int, now_s: float) -> "Segment":
+        """End this segment after that many characters; return the one in which the rest goes on."""
+        full = self.stable + self.unstable
+        offset = len(full) - len(self.text) + length
+        stable_end = max(offset, len(self.stable))
+        self.stable, self.unstable = full[:offset], ""
+        return replace(
+            self,
+            segment_id=f"{self.client_id}~{self.part + 1}",
+            first_arrival_s=now_s,
+            base=full[:offset],
+            part=self.part + 1,
+            stable=full[:stable_end],
+            unstable=full[stable_end:],
+            arrival_s=0.0,
+            committed_s=None,
+            is_dirty=False,
+            frozen=[],
+        )
+
     def pieces(self, covered_words: int) -> list[Source]:
         """Cut the newest text, freeze what will not change any more, return all pieces.
 
         Args:
-            covered_words: source words of the first piece that is not frozen which settled text
+            covered_words: source words of the first piece that is not frozen which committed text
                 covers already; no cut falls among them.
         """
         full = self.stable + self.unstable
         offset = _offset_after(full, self.base + "".join(self.frozen))
         stable_end = len(full) if self.is_committed else self._stable_end()
-        texts = segmenter.split(full[offset:], covered_words)
+        texts = segmenter.cut(full[offset:], covered_words)
         sources: list[Source] = []
         is_prefix = True
         for i, text in enumerate(texts):

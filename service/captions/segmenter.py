@@ -36,7 +36,7 @@ _CONJUNCTIONS: Final = frozenset(
 )
 
 
-def split(text: str, min_words: int = 0) -> list[str]:
+def cut(text: str, min_words: int = 0) -> list[str]:
     """Cut a text into pieces; joined they are the text again.
 
     All but the last are complete; the last may still grow.
@@ -60,9 +60,9 @@ def split(text: str, min_words: int = 0) -> list[str]:
         start, words = end, 0
     rest = text[start:]
     while len(rest) > MAX_CHARS:  # one endless word
-        cut = _grapheme_offset(rest, MAX_CHARS)
-        pieces.append(rest[:cut])
-        rest = rest[cut:]
+        offset = _grapheme_offset(rest, MAX_CHARS)
+        pieces.append(rest[:offset])
+        rest = rest[offset:]
     if rest or not pieces:
         pieces.append(rest)
     return pieces

@@ -3,12 +3,12 @@
 Knows the protocol's parameters; does not know segments or time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from service.captions.glossary import Glossary, Term
-from service.captions.policy import PRESETS, Preset
+from service.captions.policy import Preset
 from service.errors import ProtocolError
 from service.wire.protocol import (
     GlossaryEntry,
@@ -64,10 +64,9 @@ class Settings:
     partials: bool = True
     timing: bool = False
 
-    @property
-    def preset(self) -> Preset:
-        """How eager translations are."""
-        return PRESETS["append_only" if self.mode == "append_only" else self.stability]
+    def preset(self, presets: Mapping[str, Preset]) -> Preset:
+        """Return how eager translations are."""
+        return presets["append_only" if self.mode == "append_only" else self.stability]
 
     def merged(self, params: SessionParams, model: ModelInfo, max_targets: int) -> "Settings":
         """Return the settings with an update applied.
@@ -113,7 +112,7 @@ class Settings:
         """Return the words that must come out as wanted in a language."""
         entries = [e for e in self.glossary if _language(e.language) in (None, target)]
         terms = [Term(e.source, e.target, e.case_sensitive) for e in entries]
-        # A glossary entry is the more special wish: it stands first where both name a word.
+        # A glossary entry is the narrower wish: where both name a word, the entry counts.
         named = {term.source.casefold() for term in terms}
         terms += [
             Term(word, word, is_case_sensitive=True, is_exact=True)

@@ -1,54 +1,33 @@
 """One segment in one language: its pieces put together into the one text that the wire sees.
 
-A piece is settled in order: words of a later piece are appended only when all before it are done,
+Pieces are committed in order: words of a later piece are appended only when all before it are done,
 so the joined text grows at its end alone. Knows translations and text; does not know the wire's
 messages, engines or clocks (times are arguments, in seconds).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from service.captions.glossary import Glossary, StandIns, certain_words
-from service.captions.policy import Preset, Source, Tokens, TokenText, Translation, Work
+from service.captions.detokenizer import TokenText
+from service.captions.glossary import Glossary, Placeholders, certain_words
+from service.captions.job import ContextPair, Job, JobKey, Tokens
+from service.captions.policy import Preset, Source, Translation
 from service.captions.words import erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
 
 MAX_RETRIES: Final = 2  # of a final that lacks a term
 
-ContextPair = tuple[str, Tokens]  # an earlier sentence and its translation
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A translation for the engine to run.
-
-    Attributes:
-        key: (session, segment, target, piece); a newer job of the same key supersedes this one.
-        work: what to translate, with its forced beginning and its draft.
-        rev: the revision that it answers. arrival: when that came, in seconds.
-        source_language: a code, or None where it is not known.
-        context: earlier sentence pairs that go along.
-    """
-
-    key: tuple[str, str, str, int]
-    work: Work
-    rev: int
-    arrival: float
-    source_language: str | None
-    target: str
-    context: tuple[ContextPair, ...] = ()
-
 
 @dataclass(slots=True)
 class _Piece:
     translation: Translation
     context: tuple[ContextPair, ...]
-    stand_ins: StandIns
+    placeholders: Placeholders
     source: str = ""
     rev: int = 0
-    arrival: float = 0.0
+    arrival_s: float = 0.0
     is_remembered: bool = False
     continues: bool = False  # its ids and text follow directly those of the piece before
     retries: int = 0
@@ -59,10 +38,20 @@ class TargetStream:
     """The translation of one segment into one language.
 
     Attributes:
-        committed: settled text that was given out with `take`. unstable: the tail then.
+        committed: text that was given out with `take`, never to change. unstable: the tail then.
         updates: times that `take` found something new. erased: words taken back from a reader.
         terms: of the glossary and the like, in pieces that are done. violations: those missing.
-        first_shown: when a reader first saw text, None before.
+        first_shown_s: when a reader first saw text, None before.
+        is_parked: whether the language is not wanted now; what was appended stays.
+        is_final_sent: whether the client has the whole of it.
+        next_progress_s: when an output that is still being decoded may be shown again.
+
+    Args:
+        session_id, segment_id, target: name its jobs.
+        source_language: a code, or None where it is not known.
+        preset: how eager it is.
+        new_detokenizer: returns what turns the ids of one output into text.
+        glossary: words that must come out as wanted.
     """
 
     def __init__(
@@ -72,25 +61,28 @@ class TargetStream:
         source_language: str | None,
         target: str,
         preset: Preset,
-        token_text: TokenText,
+        new_detokenizer: Callable[[], TokenText],
         glossary: Glossary | None = None,
     ) -> None:
         self.segment_id = segment_id
         self.target = target
         self.committed = ""
+        self.unstable = ""
         self.updates = 0
         self.erased = 0
         self.terms = 0
         self.violations = 0
-        self.first_shown: float | None = None
+        self.first_shown_s: float | None = None
+        self.is_parked = False
+        self.is_final_sent = False
+        self.next_progress_s = 0.0
         self._glossary = glossary or Glossary()
         self._session_id = session_id
         self._source_language = source_language
         self._preset = preset
-        self._token_text = token_text
+        self._new_detokenizer = new_detokenizer
         self._joiner = "" if target in _WITHOUT_SPACES else " "
         self._pieces: list[_Piece] = []
-        self.unstable = ""
 
     @property
     def preset(self) -> Preset:
@@ -112,7 +104,7 @@ class TargetStream:
     def glossary(self, glossary: Glossary) -> None:
         self._glossary = glossary
         for piece in self._pieces:
-            piece.stand_ins.glossary = glossary
+            piece.placeholders.glossary = glossary
 
     @property
     def is_done(self) -> bool:
@@ -120,7 +112,7 @@ class TargetStream:
         return all(piece.translation.is_done for piece in self._pieces)
 
     def covered_words(self, index: int) -> int:
-        """Source words of a piece that settled text covers at most, a guess."""
+        """Source words of a piece that committed text covers at most, a guess."""
         known = index < len(self._pieces)
         return self._pieces[index].translation.covered_words if known else 0
 
@@ -128,13 +120,13 @@ class TargetStream:
         self,
         sources: Sequence[Source],
         rev: int,
-        arrival: float,
+        arrival_s: float,
         context: Sequence[ContextPair] = (),
-    ) -> tuple[list[Job], list[tuple[str, str, str, int]]]:
+    ) -> tuple[list[Job], list[JobKey]]:
         """Take in a revision, cut into pieces.
 
         Args:
-            sources: the pieces. rev, arrival: of the revision.
+            sources: the pieces. rev, arrival_s: of the revision.
             context: earlier sentence pairs, for pieces that are new.
         Returns:
             The jobs to start, and the keys of jobs that nobody waits for any more.
@@ -144,79 +136,80 @@ class TargetStream:
         jobs = []
         for index, source in enumerate(sources):
             if index == len(self._pieces):
-                stand_ins = StandIns(self._glossary)
-                token_text = stand_ins.token_text(self._token_text)
-                translation = Translation(self._preset, token_text)
-                self._pieces.append(_Piece(translation, tuple(context), stand_ins))
+                placeholders = Placeholders(self._glossary)
+                token_text = placeholders.token_text(self._new_detokenizer())
+                translation = Translation(self._key(index), self._preset, token_text)
+                self._pieces.append(_Piece(translation, tuple(context), placeholders))
             piece = self._pieces[index]
             if piece.translation.is_done:
                 continue
-            piece.source, piece.rev, piece.arrival = source.text, rev, arrival
+            piece.source, piece.rev, piece.arrival_s = source.text, rev, arrival_s
             if source.continues and index and not piece.continues:
                 self._continue(piece, self._pieces[index - 1])
-            work = piece.translation.revise(source)
-            if work is not None:
-                jobs.append(self._job(index, work))
+            job = piece.translation.revise(source)
+            if job is not None:
+                jobs.append(self._completed(job))
         return jobs, dropped
 
     def _continue(self, piece: _Piece, before: _Piece) -> None:
         """Let a piece go on in the middle of the sentence that the piece before began.
 
-        The model sees both, with the settled translation of the first as the forced beginning. That
-        needs the first to be done; a piece that has settled something before stays on its own.
+        The model sees both, with the committed translation of the first as the forced beginning.
+        That needs the first to be done; a piece that has committed something stays on its own.
         """
         if not (before.translation.is_done and piece.translation.is_fresh):
             return
-        settled = before.translation.committed
+        committed = before.translation.committed
         older = piece.translation
-        piece.stand_ins = before.stand_ins  # the settled ids hold its names
-        token_text = _text_after(settled, piece.stand_ins.token_text(self._token_text))
-        piece.translation = Translation(self._preset, token_text, older.number)
+        piece.placeholders = before.placeholders  # the committed ids hold its names
+        whole_text = piece.placeholders.token_text(self._new_detokenizer())
+        token_text = _text_after(committed, whole_text)
+        piece.translation = Translation(older.key, self._preset, token_text, older.number)
         if older.shown:  # stays in sight until the new translation is there
             piece.translation.shown = self._joiner + older.shown
-        source = piece.stand_ins.replace(before.source, before.translation.committed_text)
-        piece.context = ((source.strip(), settled),)
+        source = piece.placeholders.replace(before.source, before.translation.committed_text)
+        piece.context = ((source.strip(), committed),)
         piece.continues = True
 
     def progress(self, job: Job, tokens: Tokens) -> None:
         """Take in an output that is still being decoded."""
         piece = self._piece_of(job)
         if piece is not None:
-            piece.translation.progress(job.work.number, tokens)
+            piece.translation.progress(job.number, tokens)
 
     def complete(self, job: Job, tokens: Tokens, *, is_whole: bool) -> Job | None:
         """Take in a finished output; return the job that waited for it, if any."""
         piece = self._piece_of(job)
-        if piece is None or not piece.translation.awaits(job.work.number):
+        if piece is None or not piece.translation.awaits(job.number):
             return None
         token_text = piece.translation.token_text
-        missing = piece.stand_ins.missing(piece.source, token_text(tokens)[0])
-        if job.work.is_final:
+        missing = piece.placeholders.missing(piece.source, token_text(tokens)[0])
+        if job.is_final:
             if piece.best is None or len(missing) < piece.best[0]:
                 piece.best = (len(missing), tokens, is_whole)
             if missing and piece.retries < MAX_RETRIES:
                 piece.retries += 1
-                piece.stand_ins.give_up(missing)
-                draft = tokens[len(job.work.forced) :]
-                return self._job(job.key[3], replace(job.work, text=piece.source, draft=draft))
+                piece.placeholders.give_up(missing)
+                draft = tokens[len(job.forced) :]
+                return self._completed(replace(job, text=piece.source, draft=draft))
             violations, tokens, is_whole = piece.best
-            self.terms += piece.stand_ins.count(piece.source)
+            self.terms += piece.placeholders.count(piece.source)
             self.violations += violations
-        work = piece.translation.complete(
-            job.work.number,
+        following = piece.translation.complete(
+            job.number,
             tokens,
             is_whole=is_whole,
             certain_words=certain_words(piece.source, missing),
         )
-        return None if work is None else self._job(job.key[3], work)
+        return None if following is None else self._completed(following)
 
     def fail(self, job: Job) -> None:
         """Take in that a job could not be run."""
         piece = self._piece_of(job)
         if piece is not None:
-            piece.translation.fail(job.work.number)
+            piece.translation.fail(job.number)
 
-    def stop(self) -> list[tuple[str, str, str, int]]:
+    def stop(self) -> list[JobKey]:
         """Wait for no job any more; return the keys of those that were awaited."""
         keys = [self._key(i) for i, p in enumerate(self._pieces) if p.translation.is_running]
         for piece in self._pieces:
@@ -233,8 +226,8 @@ class TargetStream:
                 found.append((piece.source.strip(), translation.committed))
         return found
 
-    def take(self, now: float) -> tuple[str, str, bool]:
-        """Return newly settled text, the unstable tail, and whether either is news."""
+    def take(self, now_s: float) -> tuple[str, str, bool]:
+        """Return newly committed text, the unstable tail, and whether either is news."""
         committed, unstable = self._text()
         assert committed.startswith(self.committed)
         append = committed[len(self.committed) :]
@@ -242,25 +235,25 @@ class TargetStream:
         if is_news:
             self.updates += 1
             self.erased += erased_words(self.committed + self.unstable, committed + unstable)
-            if self.first_shown is None and (committed or unstable):
-                self.first_shown = now
+            if self.first_shown_s is None and (committed or unstable):
+                self.first_shown_s = now_s
         self.committed, self.unstable = committed, unstable
         return append, unstable, is_news
 
     def _text(self) -> tuple[str, str]:
-        """Join the pieces: (settled, unstable)."""
+        """Join the pieces: (committed, unstable)."""
         committed = unstable = ""
-        is_settled = True
+        is_committed = True
         for piece in self._pieces:
             translation = piece.translation
-            settled = translation.committed_text
-            rest = translation.shown[len(settled) :]
-            if is_settled:
-                committed += self._join(committed, settled, piece)
-                unstable += rest if settled else self._join(committed, rest, piece)
-                is_settled = translation.is_done
+            own = translation.committed_text
+            rest = translation.shown[len(own) :]
+            if is_committed:
+                committed += self._join(committed, own, piece)
+                unstable += rest if own else self._join(committed, rest, piece)
+                is_committed = translation.is_done
             else:
-                unstable += self._join(committed + unstable, settled + rest, piece)
+                unstable += self._join(committed + unstable, own + rest, piece)
         return committed, unstable if self._preset.shows_unstable else ""
 
     def _join(self, before: str, text: str, piece: _Piece) -> str:
@@ -269,33 +262,32 @@ class TargetStream:
         return self._joiner + text if before and text else text
 
     def _piece_of(self, job: Job) -> _Piece | None:
-        index = job.key[3]
+        index = job.key.piece
         return self._pieces[index] if index < len(self._pieces) else None
 
-    def _key(self, index: int) -> tuple[str, str, str, int]:
-        return (self._session_id, self.segment_id, self.target, index)
+    def _key(self, index: int) -> JobKey:
+        return JobKey(self._session_id, self.segment_id, self.target, index)
 
-    def _job(self, index: int, work: Work) -> Job:
-        piece = self._pieces[index]
-        settled = " ".join(each.translation.committed_text for each in self._pieces)
-        text = piece.stand_ins.replace(work.text, settled)
-        return Job(
-            key=self._key(index),
-            work=replace(work, text=text),
+    def _completed(self, job: Job) -> Job:
+        """Add to a job of the policy what it does not know."""
+        piece = self._pieces[job.key.piece]
+        committed = " ".join(each.translation.committed_text for each in self._pieces)
+        return replace(
+            job,
+            text=piece.placeholders.replace(job.text, committed),
             rev=piece.rev,
-            arrival=piece.arrival,
+            arrival_s=piece.arrival_s,
             source_language=self._source_language,
-            target=self.target,
             context=piece.context,
         )
 
 
-def _text_after(settled: Tokens, token_text: TokenText) -> TokenText:
-    """Return what turns ids that follow `settled` into the text that follows its text."""
+def _text_after(committed: Tokens, token_text: TokenText) -> TokenText:
+    """Return what turns ids that follow `committed` into the text that follows its text."""
 
     def after(tokens: Sequence[int]) -> tuple[str, list[int]]:
-        text, offsets = token_text((*settled, *tokens))
-        start = offsets[len(settled)]
-        return text[start:], [offset - start for offset in offsets[len(settled) :]]
+        text, offsets = token_text((*committed, *tokens))
+        start = offsets[len(committed)]
+        return text[start:], [offset - start for offset in offsets[len(committed) :]]
 
     return after

@@ -1,6 +1,6 @@
 """Routes, start-up and the way down: the service as one Starlette application.
 
-Knows HTTP and WebSockets; sessions are in connection.py and session.py.
+Knows HTTP and WebSockets; sessions are in connection.py and captions/session.py.
 """
 
 import asyncio
@@ -22,17 +22,15 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from service.config import Config
-from service.doors.auth import Auth, bearer, is_origin_allowed
-from service.doors.connection import Connection, Disconnected, Hub
+from service.doors.auth import bearer, is_origin_allowed
+from service.doors.connection import Connection
 from service.doors.openai import OpenAI
 from service.doors.rest import Rest
-from service.load.admission import Admission
-from service.load.metrics import Metrics
-from service.translator import Translator
+from service.doors.socket import ABORT, Disconnected, Socket, StarletteSocket
+from service.doors.state import AppState
 from service.wire import protocol
 
 logger = logging.getLogger("service.doors.app")
@@ -41,51 +39,17 @@ PAGE_FOLDERS: Final = frozenset({"src", "assets"})
 PAGE_SUFFIXES: Final = frozenset({".html", ".css", ".svg", ".js", ".png", ".ico", ".webmanifest"})
 
 
-def make_hub(
-    config: Config, translator: Translator, model_name: str, stats: Callable[[], Any]
-) -> Hub:
-    """Put together what connections share.
-
-    Args:
-        config: settings, checked.
-        translator: over a running engine.
-        model_name: what clients are told.
-        stats: of the engine, for metrics.
-    """
-    hub = Hub(
-        config=config,
-        translator=translator,
-        model=translator.model_info(model_name, config.context),
-        auth=Auth(config.api_keys, config.token_s),
-        metrics=Metrics(stats),
-        epoch=secrets.token_hex(4),
-        admission=Admission(config.budget_ms / 1e3, translator.engine.clock()),
-        stats=stats,
-    )
-    hub.metrics.gauge(
-        "tokenspeed_predicted_update_seconds",
-        "p95 of an update with one more session",
-        lambda: hub.admission.predict(hub.now()),
-    )
-    hub.metrics.gauge(
-        "tokenspeed_partial_interval_seconds",
-        "Least time between partials of a session; above 0 where the machine is busy",
-        lambda: hub.admission.interval_s,
-    )
-    return hub
-
-
-def make_app(hub: Hub) -> Starlette:
+def make_app(state: AppState) -> Starlette:
     """Return the application."""
-    rest, openai = Rest(hub), OpenAI(hub)
+    rest, openai = Rest(state), OpenAI(state)
     routes: list[BaseRoute] = [
-        WebSocketRoute("/v1/stream", partial(_stream, hub)),
-        Route("/v1/sessions", partial(_sessions, hub), methods=["POST"]),
+        WebSocketRoute("/v1/stream", partial(_stream, state)),
+        Route("/v1/sessions", partial(_sessions, state), methods=["POST"]),
         Route("/livez", _live),
         Route("/health", _live),
-        Route("/readyz", partial(_ready, hub)),
-        Route("/startupz", partial(_ready, hub)),
-        Route("/metrics", partial(_metrics, hub)),
+        Route("/readyz", partial(_ready, state)),
+        Route("/startupz", partial(_ready, state)),
+        Route("/metrics", partial(_metrics, state)),
         Route("/translate", rest.translate, methods=["POST"]),
         Route("/detect", rest.detect, methods=["POST"]),
         Route("/languages", rest.languages),
@@ -94,8 +58,8 @@ def make_app(hub: Hub) -> Starlette:
         Route("/v1/chat/completions", openai.chat, methods=["POST"]),
         Route("/v1/models", openai.models),
     ]
-    if (hub.config.web / "index.html").is_file():
-        routes.append(Mount("/", _Page(directory=hub.config.web, html=True)))
+    if (state.config.web / "index.html").is_file():
+        routes.append(Mount("/", _Page(directory=state.config.web, html=True)))
     return Starlette(routes=routes)
 
 
@@ -111,24 +75,24 @@ async def _document(request: Request) -> Response:
     return FileResponse(document, media_type="application/yaml")
 
 
-async def _ready(hub: Hub, request: Request) -> Response:
-    if hub.is_draining:
+async def _ready(state: AppState, request: Request) -> Response:
+    if state.is_draining:
         return JSONResponse({"status": "draining"}, 503)
     return JSONResponse({"status": "ok"})
 
 
-async def _metrics(hub: Hub, request: Request) -> Response:
-    return PlainTextResponse(hub.metrics.render(), media_type="text/plain; version=0.0.4")
+async def _metrics(state: AppState, request: Request) -> Response:
+    return PlainTextResponse(state.metrics.render(), media_type="text/plain; version=0.0.4")
 
 
-async def _sessions(hub: Hub, request: Request) -> Response:
+async def _sessions(state: AppState, request: Request) -> Response:
     """API key in, a single-use token for a browser out."""
     key = bearer(request.headers.get("authorization"))
-    if hub.auth.is_required and not hub.auth.is_key(key):
+    if state.auth.is_required and not state.auth.is_key(key):
         error = protocol.make_error("unauthorized", "an API key is needed: Authorization: Bearer")
         return Response(protocol.serialise(error), 401, media_type="application/json")
     session_id = secrets.token_hex(8)
-    token, expires_in = hub.auth.issue(session_id, hub.now())
+    token, expires_in = state.auth.issue(session_id, state.now_s())
     scheme = "wss" if request.url.scheme == "https" else "ws"
     return JSONResponse({
         "session_id": session_id,
@@ -156,77 +120,37 @@ class _Page(StaticFiles):
 # ---- the socket ----
 
 
-class _Socket:
-    """A Starlette WebSocket in the words of `connection.Socket`."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-
-    async def receive(self) -> str | bytes:
-        try:
-            message = await self._websocket.receive()
-        except (WebSocketDisconnect, RuntimeError) as exc:
-            raise Disconnected from exc
-        if message["type"] == "websocket.disconnect":
-            raise Disconnected(message.get("code", 1006))
-        text: str | None = message.get("text")
-        return message["bytes"] if text is None else text
-
-    async def send(self, frame: str) -> None:
-        try:
-            await self._websocket.send({"type": "websocket.send", "text": frame})
-        except (WebSocketDisconnect, RuntimeError) as exc:
-            raise Disconnected from exc
-
-    async def close(self, code: int, reason: str) -> None:
-        try:
-            await self._websocket.close(code, reason)
-        except (WebSocketDisconnect, RuntimeError) as exc:
-            raise Disconnected from exc
-
-    def abort(self) -> None:
-        abort = self._websocket.scope["extensions"].get("tokenspeed.abort")
-        if abort is not None:
-            abort["call"]()
-
-
-async def _stream(hub: Hub, websocket: WebSocket) -> None:
-    headers, config = websocket.headers, hub.config
+async def _stream(state: AppState, websocket: WebSocket) -> None:
+    headers, config = websocket.headers, state.config
     is_local = config.is_open and config.is_loopback
     origin = headers.get("origin")
     if not is_origin_allowed(origin, headers.get("host"), config.origins, is_local=is_local):
-        hub.metrics.refused.labels("forbidden_origin").inc()
+        state.metrics.refused.labels("forbidden_origin").inc()
         await websocket.close(1008)  # before it is accepted: the client gets HTTP 403
         return
     offered = websocket.scope.get("subprotocols", [])
     is_offered = protocol.SUBPROTOCOL in offered
     await websocket.accept(subprotocol=protocol.SUBPROTOCOL if is_offered else None)
-    line = _Socket(websocket)
+    line = StarletteSocket(websocket)
     try:
         if offered and not is_offered:
             await line.close(protocol.CLOSE_BAD_SESSION, f"speak {protocol.SUBPROTOCOL}")
-        elif hub.is_draining:
-            await _turn_away(hub, line, "overloaded", "the server is going away")
-        elif len(hub.connections) >= config.max_sessions:
-            await _turn_away(hub, line, "too_many_sessions", "all sessions are taken")
-        elif not _has_room(hub):
-            await _turn_away(hub, line, "overloaded", "one more would make all of them late")
+        elif state.is_draining:
+            await _turn_away(state, line, "overloaded", "the server is going away")
+        elif len(state.connections) >= config.max_sessions:
+            await _turn_away(state, line, "too_many_sessions", "all sessions are taken")
+        elif not state.has_room():
+            await _turn_away(state, line, "overloaded", "one more would make all of them late")
         else:
             credential = websocket.query_params.get("token")
             credential = bearer(headers.get("authorization")) or credential
-            await Connection(hub, line, secrets.token_hex(8)).run(credential)
+            await Connection(state, line, secrets.token_hex(8)).run(credential)
     except Disconnected:
         logger.debug("client left at the door")
 
 
-def _has_room(hub: Hub) -> bool:
-    """Whether one more session leaves those that there are within their budget."""
-    hub.measure()
-    return not hub.config.admission or hub.admission.admits(hub.now())
-
-
-async def _turn_away(hub: Hub, line: _Socket, code: str, message: str) -> None:
-    hub.metrics.refused.labels(code).inc()
+async def _turn_away(state: AppState, line: Socket, code: str, message: str) -> None:
+    state.metrics.refused.labels(code).inc()
     await line.send(protocol.serialise(protocol.make_error(code, message)))
     await line.close(protocol.CLOSE_OVERLOADED, message)
 
@@ -241,22 +165,22 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         scope: Any = getattr(self, "scope", None)
         if scope is not None:
-            scope["extensions"]["tokenspeed.abort"] = {"call": self.transport.abort}
+            scope["extensions"][ABORT] = {"call": self.transport.abort}
 
 
 class Server(uvicorn.Server):
     """uvicorn, but a signal drains first: its own way down closes sockets with 1012 at once.
 
     Args:
-        hub: shared state of the service.
+        state: shared state of the service.
         on_started: called once connections are taken.
     """
 
-    def __init__(self, hub: Hub, on_started: Callable[[], None] = lambda: None) -> None:
-        config = hub.config
+    def __init__(self, state: AppState, on_started: Callable[[], None] = lambda: None) -> None:
+        config = state.config
         super().__init__(
             uvicorn.Config(
-                make_app(hub),
+                make_app(state),
                 host=config.host,
                 port=config.port,
                 ws=_WebSocketProtocol,
@@ -270,7 +194,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,
             )
         )
-        self._hub = hub
+        self._state = state
         self._on_started = on_started
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -285,11 +209,11 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, go at once at the second."""
-        if self._loop is None or self._hub.is_draining:
+        if self._loop is None or self._state.is_draining:
             self.should_exit = self.force_exit = True
             return
         # Not passed on to uvicorn, which would raise the signal again after a clean exit.
-        self._hub.is_draining = True
+        self._state.is_draining = True
         self._loop.call_soon_threadsafe(self._begin_drain, signal.Signals(sig).name)
 
     def _begin_drain(self, cause: str) -> None:
@@ -298,9 +222,9 @@ class Server(uvicorn.Server):
 
     async def _drain_all(self) -> None:
         """Tell every session, wait until they are done, then let uvicorn stop."""
-        for connection in list(self._hub.connections):
-            connection.drain(self._hub.config.drain_s)
-        ended = [asyncio.ensure_future(c.ended.wait()) for c in self._hub.connections]
+        for connection in list(self._state.connections):
+            connection.drain(self._state.config.drain_s)
+        ended = [asyncio.ensure_future(c.ended.wait()) for c in self._state.connections]
         if ended:
-            await asyncio.wait(ended, timeout=self._hub.config.drain_s)
+            await asyncio.wait(ended, timeout=self._state.config.drain_s)
         self.should_exit = True

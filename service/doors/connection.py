@@ -1,155 +1,81 @@
-"""One socket and its session: reads frames, runs jobs, writes events.
+"""One socket and its session: reads frames, writes events, ends in order.
 
-All decisions are the session's; this file owns the tasks, the clock and the socket.
+All decisions are the session's, which a `Driver` runs; this file owns the tasks, the timers and the
+socket.
 """
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from collections.abc import Coroutine
+from typing import Final
 
-from service.captions.actions import Action, Close, Send, Start, Stop
+from service.captions.actions import Close
+from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.session import Session
-from service.captions.settings import ModelInfo
-from service.captions.stream import Job
-from service.config import Config
-from service.doors.auth import Auth
+from service.doors.resume import LOST_LINE, Resumes
+from service.doors.socket import Disconnected, Socket
+from service.doors.state import AppState
+from service.driver import Driver
 from service.errors import AuthError, ProtocolError, TranslationFailed
-from service.load.admission import Admission, Work
 from service.load.limits import Bucket
-from service.load.metrics import Metrics
 from service.logs import text_data
-from service.translator import Running, Translator
 from service.wire import protocol
 from service.wire.outbox import Outbox
-from tokenspeed.engine.engine import EngineStats
+from tokenspeed.engine.engine import Cancellable
 
-logger = logging.getLogger("service.doors.connection")
+logger = logging.getLogger("service.connection")
 
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
-RESUME_S: Final = 60.0  # that a session waits for its client to come back
-LOST_LINE: Final = (1005, 1006, protocol.CLOSE_SUPERSEDED)  # without a word of farewell
-MEASURE_S: Final = 1.0  # between looks at the engine's counters
 FIRST_MESSAGE_S: Final = 10.0  # for credentials in the first message
 
 
-class Resumes(Exception):
-    """The first message of a connection takes over an older session.
-
-    Attributes:
-        older: the connection that has it.
-        last_seq: the newest event that the client has.
-    """
-
-    def __init__(self, older: "Connection", last_seq: int) -> None:
-        self.older = older
-        self.last_seq = last_seq
-        super().__init__(f"resumes after {last_seq}")
-
-
-class Disconnected(Exception):
-    """The client is gone.
-
-    Attributes:
-        code: with which it closed; 1006 where it just went.
-    """
-
-    def __init__(self, code: int = 1006) -> None:
-        self.code = code
-        super().__init__(f"the client left with {code}")
-
-
-class Socket(Protocol):
-    """What a connection needs of a WebSocket."""
-
-    async def receive(self) -> str | bytes:
-        """Return the next frame, or raise Disconnected."""
-        ...
-
-    async def send(self, frame: str) -> None:
-        """Hand a frame over, waiting while the client reads too slowly; or raise Disconnected."""
-        ...
-
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection."""
-        ...
-
-    def abort(self) -> None:
-        """Cut the line at once."""
-        ...
-
-
-@dataclass
-class Hub:
-    """What all connections share.
-
-    Attributes:
-        connections: open ones, authenticated or not.
-        sessions: by id; those whose line was lost wait here for a while to be resumed.
-        is_draining: the service is going away and takes nobody new.
-        admission: who is let in, and how often partials come.
-        stats: of the engine.
-    """
-
-    config: Config
-    translator: Translator
-    model: ModelInfo
-    auth: Auth
-    metrics: Metrics
-    epoch: str
-    admission: Admission
-    stats: Callable[[], EngineStats]
-    connections: set["Connection"] = field(default_factory=set)
-    sessions: dict[str, "Connection"] = field(default_factory=dict)
-    is_draining: bool = False
-    measured: float = float("-inf")  # when the engine was asked last
-
-    def measure(self) -> None:
-        """Let the admission know what the engine does, about every second."""
-        now = self.now()
-        if now - self.measured >= MEASURE_S:
-            self.measured = now
-            stats = self.stats()
-            self.admission.measure(Work(stats.rows, stats.step_s, stats.row_s), now)
-
-    def now(self) -> float:
-        """Seconds on the engine's clock."""
-        return self.translator.engine.clock()
-
-
 class Connection:
-    """Serves one client until it or the session ends; `ended` is set while no socket is attached.
+    """Serves one client until it or the session ends; the sink of its session's driver.
 
     Args:
-        hub: shared state.
+        state: what all connections share.
         socket: accepted already.
         session_id: unique.
+
+    Attributes:
+        ended: set while no socket is attached.
+        resume_token: what the client proves with that a session is its own.
     """
 
-    def __init__(self, hub: Hub, socket: Socket, session_id: str) -> None:
-        now = hub.now()
+    def __init__(self, state: AppState, socket: Socket, session_id: str) -> None:
+        now_s = state.now_s()
+        limits = state.config.limits
+        translator = state.translator
         self.ended = asyncio.Event()
-        limits = hub.config.limits
-        self._hub = hub
+        self.resume_token = secrets.token_urlsafe(24)
+        self._state = state
         self._socket = socket
-        self._session = Session(session_id, hub.model, limits, hub.translator.token_text, now)
-        self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now)
-        self._messages = Bucket(limits.messages_per_s, now)
-        self._resume_token = secrets.token_urlsafe(24)
-        self._running: dict[tuple[str, str, str, int], Running] = {}
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._session = Session(
+            session_id, state.model, limits, translator.new_detokenizer, now_s, state.presets
+        )
+        self._driver = Driver(
+            self._session,
+            self._start_job,
+            state.now_s,
+            self,
+            lambda: state.admission.interval_s,
+        )
+        self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
+        self._messages = Bucket(limits.messages_per_s, now_s)
         self._has_news = asyncio.Event()
         self._changed_tick = asyncio.Event()
         self._close: Close | None = None
         self._cut_off: asyncio.TimerHandle | None = None
-        self._expiry: asyncio.TimerHandle | None = None
         self._is_created = False
         self._is_first = True  # no event of the client was taken yet
+
+    @property
+    def session_id(self) -> str:
+        """Names the session."""
+        return self._session.id
 
     async def run(self, credential: str | None) -> None:
         """Serve the client; returns once the connection is closed."""
@@ -169,32 +95,46 @@ class Connection:
             if not self.ended.is_set():
                 self._socket.abort()
                 await self.ended.wait()
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._hub.sessions[self._session.id] = self
+        self._state.sessions.add(self)
         self._socket = socket
         await self._attached(self._replay(last_seq))
 
+    def retire(self) -> None:
+        """Take note that nobody comes back to the session."""
+        metrics, counters = self._state.metrics, self._session.counters
+        metrics.stale.inc(counters.stale_revisions)
+        metrics.coalesced.labels("revisions").inc(counters.coalesced)
+        metrics.coalesced.labels("deltas").inc(self._outbox.coalesced)
+
+    def drain(self, time_left_s: float) -> None:
+        """Finish every segment, then close."""
+        if self._is_created:
+            self._driver.drain(time_left_s)
+        else:
+            self.close(Close(protocol.CLOSE_OVERLOADED, "going away"))
+
+    # ---- a line comes and goes ----
+
     async def _attached(self, beginning: Coroutine[None, None, None]) -> None:
         """Serve a socket to its end."""
-        hub = self._hub
-        hub.connections.add(self)
+        state = self._state
+        state.connections.add(self)
         self.ended.clear()
-        started = hub.now()
+        started_s = state.now_s()
         code = protocol.CLOSE_INTERNAL
         may_resume = False
         try:
             await beginning
-            hub.metrics.sessions.inc()
-            hub.admission.open(self._session.id, hub.now())
+            state.metrics.sessions.inc()
+            state.admission.open(self.session_id, state.now_s())
             self._is_created = True
-            if hub.is_draining:  # the drain began meanwhile
-                self.drain(hub.config.drain_s)
+            if state.is_draining:  # the drain began meanwhile
+                self.drain(state.config.drain_s)
             try:
                 code = await self._serve()
             finally:
-                hub.metrics.sessions.dec()
-                hub.admission.close(self._session.id)
+                state.metrics.sessions.dec()
+                state.admission.close(self.session_id)
         except Resumes:
             code = protocol.CLOSE_DONE
             raise
@@ -205,29 +145,26 @@ class Connection:
             may_resume = code in LOST_LINE and self._is_created and self._close is None
         except Exception:
             # The connection's edge: a bug of ours ends this session, not the service.
-            logger.exception("session failed", extra={"data": {"session": self._session.id}})
+            logger.exception("session failed", extra={"data": {"session": self.session_id}})
             await self._end(protocol.CLOSE_INTERNAL, "internal error")
         finally:
-            hub.connections.discard(self)
-            self._detach(code, hub.now() - started)
-            has_room = len(hub.sessions) <= 2 * hub.config.max_sessions
-            if may_resume and has_room and not hub.is_draining:
-                self._expiry = asyncio.get_running_loop().call_later(RESUME_S, self._retire)
+            state.connections.discard(self)
+            self._detach(code, state.now_s() - started_s)
+            if may_resume and not state.is_draining:
+                state.sessions.park(self)
             else:
-                self._retire()
+                state.sessions.retire(self)
             self.ended.set()
 
     async def _begin(self, credential: str | None) -> None:
         first = await self._authenticate(credential)
-        hub = self._hub
-        hub.sessions[self._session.id] = self
-        self._do(self._session.open(hub.now(), hub.epoch, self._resume_token))
+        self._state.sessions.add(self)
+        self._driver.open(self._state.epoch, self.resume_token)
         if first is not None:
             self._take(first)
 
     async def _replay(self, last_seq: int) -> None:
         """Send what a client missed, then let the session go on."""
-        now = self._hub.now()
         missed = self._outbox.replay(last_seq)
         # Numbered as the last event that the client has: it counts none that are replayed.
         resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq)
@@ -236,47 +173,16 @@ class Connection:
             await self._socket.send(frame)
         if missed is None:
             self._outbox.push(protocol.SessionSnapshot(self._session.snapshot()))
-        self._do(self._session.wake(now))
+        self._driver.wake()
 
     def _detach(self, code: int, seconds: float) -> None:
         """Let go of the socket and free the engine at once."""
         if self._cut_off is not None:
             self._cut_off.cancel()
-        for running in self._running.values():
-            running.cancel()
-        for task in self._jobs:
-            task.cancel()
-        self._running.clear()
-        self._session.suspend()
-        self._hub.metrics.closed.labels(str(code)).inc()
-        data = {"session": self._session.id, "code": code, "seconds": round(seconds, 3)}
+        self._driver.suspend()
+        self._state.metrics.closed.labels(str(code)).inc()
+        data = {"session": self.session_id, "code": code, "seconds": round(seconds, 3)}
         logger.info("connection ended", extra={"data": data})
-
-    def _retire(self) -> None:
-        """Forget the session."""
-        self._hub.sessions.pop(self._session.id, None)
-        metrics, counters = self._hub.metrics, self._session.counters
-        metrics.stale.inc(counters.stale_revisions)
-        metrics.coalesced.labels("revisions").inc(counters.coalesced)
-        metrics.coalesced.labels("deltas").inc(self._outbox.coalesced)
-
-    def _find_resumed(self, event: protocol.ClientEvent) -> "Connection | None":
-        """Return the connection whose session an event rightly asks for."""
-        if not isinstance(event, protocol.SessionResume) or event.epoch != self._hub.epoch:
-            return None
-        found = self._hub.sessions.get(event.session_id)
-        if found is None or found is self:
-            return None
-        token = found._resume_token
-        is_right = hmac.compare_digest(event.resume_token.encode(), token.encode())
-        return found if is_right else None
-
-    def drain(self, time_left_s: float) -> None:
-        """Finish every segment, then close."""
-        if self._is_created:
-            self._do(self._session.drain(time_left_s, self._hub.now()))
-        else:
-            self._begin_close(Close(protocol.CLOSE_OVERLOADED, "going away"))
 
     # ---- before the session ----
 
@@ -285,10 +191,10 @@ class Connection:
 
         Raises:
             AuthError: they are missing or wrong.
+            Resumes: the first message asks for an older session.
             Disconnected: the client left.
         """
-        auth = self._hub.auth
-        if not auth.is_required or credential is not None:
+        if not self._state.auth.is_required or credential is not None:
             self._accept(credential)
             return None
         try:
@@ -299,20 +205,18 @@ class Connection:
             raise AuthError("no credentials came") from None
         except ProtocolError as exc:
             raise AuthError("the first message must be a session.update with a token") from exc
-        older = self._find_resumed(event)
-        if older is not None and isinstance(event, protocol.SessionResume):
-            raise Resumes(older, event.last_seq)
+        self._state.sessions.check(event, self)
         self._accept(getattr(event, "token", None))
         return frame
 
     def _accept(self, credential: str | None) -> None:
-        session_id = self._hub.auth.check(credential, self._hub.now())
+        session_id = self._state.auth.check(credential, self._state.now_s())
         self._session.id = session_id or self._session.id
 
     async def _refuse(self, exc: AuthError) -> int:
-        self._hub.metrics.refused.labels("unauthorized").inc()
+        self._state.metrics.refused.labels("unauthorized").inc()
         self._outbox.push(protocol.make_error("unauthorized", str(exc), "token"))
-        popped = self._outbox.pop(self._hub.now())
+        popped = self._outbox.pop(self._state.now_s())
         assert popped is not None
         try:
             await self._socket.send(popped[1])
@@ -344,29 +248,27 @@ class Connection:
     async def _read(self) -> None:
         while True:
             self._take(await self._socket.receive())
-            now = self._hub.now()
-            if not self._messages.take(now):  # the client's own socket makes it wait
-                await asyncio.sleep(self._messages.ready_at() - now)
+            now_s = self._state.now_s()
+            if not self._messages.take(now_s):  # the client's own socket makes it wait
+                await asyncio.sleep(self._messages.ready_at() - now_s)
 
     def _take(self, frame: str | bytes) -> None:
-        now = self._hub.now()
         try:
             event = protocol.parse_client(frame)
         except ProtocolError as exc:
-            self._do(self._session.refuse(exc, now))
+            self._driver.refuse(exc)
         else:
-            older = self._find_resumed(event) if self._is_first else None
+            if self._is_first:
+                self._state.sessions.check(event, self)
             self._is_first = False
-            if older is not None and isinstance(event, protocol.SessionResume):
-                raise Resumes(older, event.last_seq)
-            self._do(self._session.receive(event, now, time.time()))
+            self._driver.receive(event, time.time())
         self._changed_tick.set()
 
     async def _write(self) -> int:
         while True:
             await self._has_news.wait()
             self._has_news.clear()
-            while (popped := self._outbox.pop(self._hub.now())) is not None:
+            while (popped := self._outbox.pop(self._state.now_s())) is not None:
                 await self._socket.send(popped[1])
             if self._close is not None:
                 await self._end(self._close.code, self._close.reason)
@@ -374,107 +276,81 @@ class Connection:
 
     async def _tick(self) -> None:
         while True:
-            delay = self._session.next_tick() - self._hub.now()
+            delay_s = self._driver.next_tick_s() - self._state.now_s()
             self._changed_tick.clear()
             try:
                 # Not wait_for: before Python 3.12 it can swallow a cancellation.
-                async with asyncio.timeout(min(max(delay, 0.0), 3600.0)):
+                async with asyncio.timeout(min(max(delay_s, 0.0), 3600.0)):
                     await self._changed_tick.wait()
             except TimeoutError:
-                self._do(self._session.tick(self._hub.now()))
+                self._driver.tick()
 
-    def _do(self, actions: list[Action]) -> None:
-        """Carry out what the session decided."""
-        self._session.interval_s = self._hub.admission.interval_s
-        for action in actions:
-            if isinstance(action, Send):
-                self._push(action)
-            elif isinstance(action, Start):
-                self._start(action.job)
-            elif isinstance(action, Stop):
-                running = self._running.pop(action.key, None)
-                if running is not None:
-                    running.cancel()
-            else:
-                self._begin_close(action)
+    def _start_job(self, job: Job, follow: FollowJob) -> Cancellable:
+        """Hand a job to the engine; a bug in what follows from its news ends this session alone."""
 
-    def _push(self, send: Send) -> None:
+        def guarded(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
+            try:
+                follow(tokens, ending)
+            except Exception:
+                # Called by the event loop, so this is the connection's edge too.
+                logger.exception("job failed", extra={"data": {"session": self.session_id}})
+                self.close(Close(protocol.CLOSE_INTERNAL, "internal error"))
+
+        return self._state.translator.start(job, guarded)
+
+    # ---- the sink of the driver ----
+
+    def send(self, event: protocol.ServerEvent, arrival_s: float | None) -> None:
+        """Put an event into the outbox."""
         if self._close is not None:
             return
-        event = send.event
+        metrics = self._state.metrics
         if isinstance(event, protocol.Error):
-            self._hub.metrics.errors.labels(event.error.code).inc()
+            metrics.errors.labels(event.error.code).inc()
         if isinstance(event, protocol.TranslationFinal):
             self._log_final(event)
-        self._outbox.push(event, send.arrival)
+        self._outbox.push(event, arrival_s)
         if self._outbox.is_over:
-            self._hub.metrics.slow.inc()
+            metrics.slow.inc()
             self._outbox.clear()
             message = "frames were read too slowly"
             self._outbox.push(protocol.SessionNotice("slow_consumer", message))
-            self._begin_close(Close(protocol.CLOSE_OVERLOADED, "slow consumer"))
+            self.close(Close(protocol.CLOSE_OVERLOADED, "slow consumer"))
         self._has_news.set()
 
-    def _start(self, job: Job) -> None:
-        pair = (job.source_language or "auto", job.target)
-        kind = "final" if job.work.is_final else "partial"
-        self._hub.metrics.updates.labels(*pair, kind).inc()
-        try:
-            running = self._hub.translator.start(job)
-        except TranslationFailed as exc:
-            self._fail(job, exc)
-            return
-        self._running[job.key] = running
-        task = asyncio.create_task(self._follow(job, running))
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
-
-    async def _follow(self, job: Job, running: Running) -> None:
-        """Tell the session of a job's progress and end."""
-        hub, session = self._hub, self._session
-        try:
-            async for tokens in running.outputs():
-                self._do(session.progress(job, tokens, hub.now()))
-            outcome = await running.outcome()
-        except TranslationFailed as exc:
-            self._fail(job, exc)
-            return
-        except Exception:
-            # As at the edge of the connection: without this, a bug would leave the session waiting.
-            logger.exception("job failed", extra={"data": {"session": self._session.id}})
-            self._begin_close(Close(protocol.CLOSE_INTERNAL, "internal error"))
-            return
-        finally:
-            if self._running.get(job.key) is running:
-                del self._running[job.key]
-        now = hub.now()
-        pair = (job.source_language or "auto", job.target)
-        kind = "final" if job.work.is_final else "partial"
-        if outcome.is_current:
-            hub.metrics.update_seconds.labels(*pair, kind).observe(now - job.arrival)
-            hub.measure()
-            hub.admission.observe(self._session.id, now - job.arrival, now)
-        else:
-            hub.metrics.superseded.labels(*pair).inc()
-        if outcome.timing is not None:
-            hub.metrics.queue_seconds.labels(*pair).observe(outcome.timing.queue_ms / 1e3)
-            hub.metrics.tokens.labels(*pair, "accepted").inc(outcome.timing.accepted)
-            hub.metrics.tokens.labels(*pair, "decoded").inc(outcome.timing.decoded)
-        self._do(session.complete(job, outcome, now))
-
-    def _fail(self, job: Job, exc: TranslationFailed) -> None:
-        data = {"session": self._session.id, "target": job.target, "problem": str(exc)}
-        logger.warning("translation failed", extra={"data": data})
-        self._do(self._session.fail(job, exc.code, str(exc), self._hub.now()))
-
-    # ---- the end ----
-
-    def _begin_close(self, close: Close) -> None:
+    def close(self, close: Close) -> None:
         """Close once everything is sent; a client that does not take it is cut off."""
         if self._close is None:
             self._close = close
             self._cut_off = asyncio.get_running_loop().call_later(GRACE_S, self._socket.abort)
         self._has_news.set()
+
+    def job_started(self, job: Job) -> None:
+        """Count an update."""
+        self._state.metrics.updates.labels(*_labels(job)).inc()
+
+    def job_ended(self, job: Job, outcome: Outcome) -> None:
+        """Count what an update took, and tell the admission."""
+        state, labels = self._state, _labels(job)
+        pair = labels[:2]
+        if outcome.is_current:
+            now_s = state.now_s()
+            state.metrics.update_seconds.labels(*labels).observe(now_s - job.arrival_s)
+            state.measure()
+            state.admission.observe(self.session_id, now_s - job.arrival_s, now_s)
+        else:
+            state.metrics.superseded.labels(*pair).inc()
+        if outcome.timing is not None:
+            state.metrics.queue_seconds.labels(*pair).observe(outcome.timing.queue_ms / 1e3)
+            state.metrics.tokens.labels(*pair, "accepted").inc(outcome.timing.accepted)
+            state.metrics.tokens.labels(*pair, "decoded").inc(outcome.timing.decoded)
+
+    def job_failed(self, job: Job, problem: TranslationFailed) -> None:
+        """Log that a job could not be run."""
+        data = {"session": self.session_id, "target": job.target, "problem": str(problem)}
+        logger.warning("translation failed", extra={"data": data})
+
+    # ---- the end ----
 
     async def _end(self, code: int, reason: str) -> None:
         try:
@@ -487,11 +363,16 @@ class Connection:
 
     def _log_final(self, event: protocol.TranslationFinal) -> None:
         data = {
-            "session": self._session.id,
+            "session": self.session_id,
             "target": event.target,
             "updates": event.stats.updates,
             "erased": event.stats.erased,
             "final_ms": event.stats.final_ms,
-            **text_data(self._hub.config.log_text, source=event.source_text, text=event.text),
+            **text_data(self._state.config.log_text, source=event.source_text, text=event.text),
         }
         logger.debug("segment done", extra={"data": data})
+
+
+def _labels(job: Job) -> tuple[str, str, str]:
+    """Return source, target and kind of an update, as metrics name them."""
+    return job.source_language or "auto", job.target, "final" if job.is_final else "partial"

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from service.doors.auth import bearer
-from service.doors.connection import Hub
 from service.doors.http import MAX_CHARS, parse_body, read_body
+from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 
 _NAMES: Final = {
@@ -31,15 +31,15 @@ class OpenAI:
     """Answers chat requests with translations.
 
     Args:
-        hub: shared state of the service.
+        state: shared state of the service.
     """
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, state: AppState) -> None:
+        self._state = state
 
     async def models(self, request: Request) -> Response:
         """List the one model."""
-        model = {"id": self._hub.model.name, "object": "model", "owned_by": "tokenspeed"}
+        model = {"id": self._state.model.name, "object": "model", "owned_by": "tokenspeed"}
         return self._reply(request, {"object": "list", "data": [model]})
 
     async def chat(self, request: Request) -> Response:
@@ -52,7 +52,7 @@ class OpenAI:
                 self._count(request, 200)
                 events = self._events(text, source, target)
                 return StreamingResponse(events, media_type="text/event-stream")
-            translated = await self._hub.translator.whole(text, source, target)
+            translated = await self._state.translator.whole(text, source, target)
             choice = {
                 "index": 0,
                 "message": {"role": "assistant", "content": translated},
@@ -69,7 +69,7 @@ class OpenAI:
         """Server-sent events: one for each part that was decoded."""
         frame = self._object("chat.completion.chunk", {})
         try:
-            async for part in self._hub.translator.stream(text, source, target):
+            async for part in self._state.translator.stream(text, source, target):
                 frame["choices"] = [{"index": 0, "delta": {"content": part}}]
                 yield b"data: " + orjson.dumps(frame) + b"\n\n"
         except TranslationFailed as exc:
@@ -103,14 +103,14 @@ class OpenAI:
         source, target = languages_of(said["system"])
         if target is None:
             raise RestError(400, "name the target language in the system message")
-        if not self._hub.model.translates(source, target):
+        if not self._state.model.translates(source, target):
             raise RestError(
                 400, f"translation from {source or 'auto'} to {target} is not supported"
             )
         return text, source, target
 
     def _check_key(self, request: Request) -> None:
-        auth = self._hub.auth
+        auth = self._state.auth
         if auth.is_required and not auth.is_key(bearer(request.headers.get("authorization"))):
             raise RestError(401, "an API key is needed: Authorization: Bearer")
 
@@ -119,7 +119,7 @@ class OpenAI:
             "id": f"chatcmpl-{secrets.token_hex(8)}",
             "object": kind,
             "created": int(time.time()),
-            "model": self._hub.model.name,
+            "model": self._state.model.name,
             "choices": [choice],
         }
 
@@ -132,7 +132,7 @@ class OpenAI:
         return Response(orjson.dumps(value), status, media_type="application/json")
 
     def _count(self, request: Request, status: int) -> None:
-        self._hub.metrics.requests.labels(request.url.path, str(status)).inc()
+        self._state.metrics.requests.labels(request.url.path, str(status)).inc()
 
 
 def languages_of(instruction: str) -> tuple[str | None, str | None]:

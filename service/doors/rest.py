@@ -13,9 +13,9 @@ from starlette.responses import Response
 
 from service.captions.words import count_words
 from service.doors.auth import bearer
-from service.doors.connection import Hub
 from service.doors.detect import detect
 from service.doors.http import MAX_CHARS, MAX_TEXTS, parse_body, read_body
+from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 
 
@@ -23,11 +23,11 @@ class Rest:
     """Answers whole texts.
 
     Args:
-        hub: shared state of the service.
+        state: shared state of the service.
     """
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, state: AppState) -> None:
+        self._state = state
 
     async def translate(self, request: Request) -> Response:
         """Translate `q`, a string or a list of strings."""
@@ -52,20 +52,20 @@ class Rest:
         """List what can be translated into what."""
         return self._reply(request, [
             {"code": info.code, "name": info.name, "targets": list(info.targets)}
-            for info in self._hub.model.languages
+            for info in self._state.model.languages
         ])  # fmt: skip
 
     async def settings(self, request: Request) -> Response:
         """Tell a LibreTranslate user interface what is there."""
         return self._reply(request, {
-            "apiKeys": self._hub.auth.is_required,
-            "keyRequired": self._hub.auth.is_required,
+            "apiKeys": self._state.auth.is_required,
+            "keyRequired": self._state.auth.is_required,
             "charLimit": MAX_CHARS,
             "suggestions": False,
             "supportedFilesFormat": [],
             "language": {
                 "source": {"code": "auto", "name": "Auto Detect"},
-                "target": {"code": self._codes()[0], "name": self._hub.model.languages[0].name},
+                "target": {"code": self._codes()[0], "name": self._state.model.languages[0].name},
             },
         })  # fmt: skip
 
@@ -81,7 +81,7 @@ class Rest:
             raise RestError(400, f"format is {body['format']!r}, only 'text' is supported")
         source, target = _code(body, "source"), _code(body, "target")
         known = None if source == "auto" else source
-        if not self._hub.model.translates(known, target):
+        if not self._state.model.translates(known, target):
             raise RestError(400, f"translation from {source} to {target} is not supported")
         try:
             found = await asyncio.gather(*(self._one(text, known, target) for text in texts))
@@ -102,7 +102,7 @@ class Rest:
     async def _one(self, text: str, source: str | None, target: str) -> str:
         if not count_words(text):
             return text
-        return await self._hub.translator.whole(text, source, target)
+        return await self._state.translator.whole(text, source, target)
 
     async def _body(self, request: Request) -> dict[str, Any]:
         """Read a JSON object or a form, and check the key.
@@ -112,17 +112,17 @@ class Rest:
         """
         content_type = request.headers.get("content-type", "")
         body = parse_body(await read_body(request), content_type)
-        auth = self._hub.auth
+        auth = self._state.auth
         given = bearer(request.headers.get("authorization")) or str(body.get("api_key") or "")
         if auth.is_required and not auth.is_key(given):
             raise RestError(403, "an API key is needed: Authorization: Bearer, or api_key")
         return body
 
     def _codes(self) -> list[str]:
-        return [info.code for info in self._hub.model.languages]
+        return [info.code for info in self._state.model.languages]
 
     def _reply(self, request: Request, value: Any, status: int = 200) -> Response:
-        self._hub.metrics.requests.labels(request.url.path, str(status)).inc()
+        self._state.metrics.requests.labels(request.url.path, str(status)).inc()
         return Response(orjson.dumps(value), status, media_type="application/json")
 
 

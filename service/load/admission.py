@@ -29,7 +29,7 @@ GUESSED_STEPS: Final = 10.0  # of an update, at the 95th percentile
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class EngineWork:
     """What the engine says of itself.
 
     Attributes:
@@ -57,7 +57,7 @@ class Admission:
         self.interval_s = 0.0
         self._budget_s = budget_s
         self._updates: deque[tuple[float, float, str]] = deque()  # when, how long, whose
-        self._works: deque[tuple[float, Work]] = deque()
+        self._works: deque[tuple[float, EngineWork]] = deque()
         self._opened: dict[str, float] = {}
         self._adapted = now
 
@@ -69,7 +69,7 @@ class Admission:
         """Take note of a session that ends."""
         self._opened.pop(session, None)
 
-    def measure(self, work: Work, now: float) -> None:
+    def measure(self, work: EngineWork, now: float) -> None:
         """Take in the engine's counters; call it about every second."""
         self._works.append((now, work))
         # The last one outside of the window is its beginning.
@@ -98,7 +98,7 @@ class Admission:
             return math.inf
         measured = self._p95(now, WINDOW_S)
         if measured is None:
-            work = self._works[-1][1] if self._works else Work(0, 0.0, 0.0)
+            work = self._works[-1][1] if self._works else EngineWork(0, 0.0, 0.0)
             return GUESSED_STEPS * work.base_s / (1 - wanted / MAX_LOAD)
         present = self._load(now, self._active(now))
         return measured * max((MAX_LOAD - present) / (MAX_LOAD - wanted), 1.0)

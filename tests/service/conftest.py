@@ -12,8 +12,8 @@ import pytest
 from hypothesis import settings
 
 from service.config import Config
-from service.doors.app import Server, make_hub
-from service.doors.connection import Hub
+from service.doors.app import Server
+from service.doors.state import AppState
 from service.translator import Translator
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
 
@@ -25,7 +25,7 @@ settings.load_profile("service")
 class Service:
     """A running server."""
 
-    hub: Hub
+    state: AppState
     server: Server
     port: int
     engine: FakeEngine
@@ -47,14 +47,14 @@ def running(engine: FakeEngine, **settings: Any) -> Iterator[Service]:
     translator = Translator(
         engine, FakeTokenizer(), FakePrompts(), engine.backend.max_length, config.budget_ms / 1e3
     )
-    hub = make_hub(config, translator, "fake", engine.stats)
+    state = AppState(config, translator, "fake", engine.stats)
     started = threading.Event()
-    server = Server(hub, started.set)
+    server = Server(state, started.set)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
     try:
         assert started.wait(10)
-        yield Service(hub, server, config.port, engine)
+        yield Service(state, server, config.port, engine)
     finally:
         server.should_exit = True
         thread.join(20)

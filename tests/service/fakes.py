@@ -6,9 +6,11 @@ the real engine (forced beginnings, drafts, supersession).
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
+from service.captions.detokenizer import TokenText
+from tokenspeed.engine.core import Deliver, EngineStats
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
 
@@ -19,6 +21,11 @@ _MARKS = 0x110000  # ids from here on are marks, below they are characters
 def token_text(tokens: Sequence[int]) -> tuple[str, list[int]]:
     """One character for each id."""
     return "".join(map(chr, tokens)), list(range(len(tokens) + 1))
+
+
+def new_detokenizer() -> TokenText:
+    """The same for every output."""
+    return token_text
 
 
 def ids(text: str) -> tuple[int, ...]:
@@ -76,31 +83,6 @@ class FakeBackend:
     max_length: int = 4096
 
 
-@dataclass(frozen=True)
-class FakeStats:
-    steps: int = 0
-    rows: int = 0
-    busy_s: float = 0.0
-    weight_bytes: int = 0
-    running: int = 0
-    waiting: int = 0
-    slots_in_use: int = 0
-    num_slots: int = 1
-    requests: int = 0
-    superseded: int = 0
-    cancelled: int = 0
-    accepted: int = 0
-    decoded: int = 0
-    draft_tokens: int = 0
-    reused_tokens: int = 0
-    failures: int = 0
-    step_s: float = 0.0
-    row_s: float = 0.0
-    recent_step_s: float = 0.0
-    read_bytes_per_s: float = 0.0
-    bandwidth_share: float = 0.0
-
-
 @dataclass
 class FakeEngine:
     """Answers after `delay_s`; a newer request of a key supersedes the older one."""
@@ -113,7 +95,7 @@ class FakeEngine:
     running: dict[Hashable, "FakeGeneration"] = field(default_factory=dict)
     row_s: float = 0.0  # that it says a row takes
 
-    def submit(self, request: Request) -> "FakeGeneration":
+    def submit(self, request: Request, deliver: Deliver) -> "FakeGeneration":
         needed = len(request.prompt) + request.max_new_tokens
         if needed > self.backend.max_length:
             raise RequestTooLong(needed, self.backend.max_length)
@@ -121,54 +103,55 @@ class FakeEngine:
         older = self.running.get(request.key)
         if older is not None and not older.request.is_final:
             older.end("superseded")
-        generation = FakeGeneration(self, request)
+        generation = FakeGeneration(self, request, deliver)
         self.running[request.key] = generation
         return generation
 
-    def stats(self) -> FakeStats:
-        rows = 100 * len(self.requests)
-        counts = {"running": len(self.running), "requests": len(self.requests), "rows": rows}
-        return FakeStats(**counts, row_s=self.row_s, step_s=self.row_s)
+    def stats(self) -> EngineStats:
+        return EngineStats(
+            num_slots=1,
+            running=len(self.running),
+            requests=len(self.requests),
+            rows=100 * len(self.requests),
+            row_s=self.row_s,
+            step_s=self.row_s,
+        )
 
     def close(self) -> None:
         self.is_broken = True
 
 
 class FakeGeneration:
-    def __init__(self, engine: FakeEngine, request: Request) -> None:
+    def __init__(self, engine: FakeEngine, request: Request, deliver: Deliver) -> None:
         self.engine = engine
         self.request = request
-        self._reason: str | None = None
-        self._ended = asyncio.Event()
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._is_over = False
         if engine.delay_s:
-            asyncio.get_running_loop().call_later(engine.delay_s, self.end, "stop")
+            self._loop.call_later(engine.delay_s, self.end, "stop")
         else:
-            self.end("stop")
+            self._loop.call_soon(self.end, "stop")
 
     def end(self, reason: str) -> None:
-        if self._reason is None:
-            self._reason = reason
-            self._ended.set()
-            if self.engine.running.get(self.request.key) is self:
-                del self.engine.running[self.request.key]
+        if self._is_over:
+            return
+        self._is_over = True
+        if self.engine.running.get(self.request.key) is self:
+            del self.engine.running[self.request.key]
+        self._loop.call_soon(self._tell, reason)
 
     def cancel(self) -> None:
         self.end("cancelled")
 
-    async def __aiter__(self) -> AsyncIterator[tuple[int, ...]]:
-        await self._ended.wait()
+    def _tell(self, reason: str) -> None:
         if self.engine.is_broken:
-            raise EngineStopped("the engine was closed")
+            self._deliver((), EngineStopped("the engine was closed"))
+            return
         rest = self._output()[len(self.request.forced) :]
         for start in range(0, len(rest), 5):
-            yield rest[start : start + 5]
-
-    async def result(self) -> Completion:
-        await self._ended.wait()
-        if self.engine.is_broken:
-            raise EngineStopped("the engine was closed")
-        assert self._reason is not None
-        return Completion(self._output(), self._reason, decoded=1)
+            self._deliver(rest[start : start + 5], None)
+        self._deliver((), Completion(self._output(), reason, decoded=1))
 
     def _output(self) -> tuple[int, ...]:
         forced = self.request.forced

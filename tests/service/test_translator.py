@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.captions.policy import PRESETS, Source, Translation, Work
-from service.captions.stream import ContextPair, Job
+from service.captions.job import ContextPair, Job, JobKey, Outcome
+from service.captions.policy import PRESETS, Source, Translation
 from service.errors import TranslationFailed
 from service.translator import MIN_ROOM, Translator
 from tokenspeed.engine.loading import LoadedModel, load_engine
@@ -38,16 +38,36 @@ def translator(model: LoadedModel) -> Translator:
     return Translator(model.engine, model.tokenizer, model.prompts, 128, budget_s=0.2)
 
 
-def job(work: Work, context: tuple[ContextPair, ...] = ()) -> Job:
-    return Job(("s", "a", "de", 0), work, 1, 100.0, "en", "de", context)
+def job(
+    text: str,
+    forced: tuple[int, ...] = (),
+    draft: tuple[int, ...] = (),
+    context: tuple[ContextPair, ...] = (),
+) -> Job:
+    return Job(
+        JobKey("s", "a", "de", 0), 1, text, is_open=False, is_final=True, forced=forced,
+        draft=draft, bias=0.0, rev=1, arrival_s=100.0, source_language="en", context=context,
+    )  # fmt: skip
 
 
-def work(text: str, forced: tuple[int, ...] = (), draft: tuple[int, ...] = ()) -> Work:
-    return Work(1, text, False, True, forced, draft, 0.0)
+async def run(translator: Translator, job: Job) -> tuple[list[tuple[int, ...]], Outcome]:
+    """Return the outputs on the way, and how the job ended."""
+    ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    outputs: list[tuple[int, ...]] = []
+
+    def follow(tokens: tuple[int, ...], ending: Outcome | TranslationFailed | None) -> None:
+        outputs.append(tokens)
+        if isinstance(ending, TranslationFailed):
+            ended.set_exception(ending)
+        elif ending is not None:
+            ended.set_result(ending)
+
+    translator.start(job, follow)
+    return outputs, await ended
 
 
 def test_a_request_is_due_within_the_budget(translator: Translator, model: LoadedModel) -> None:
-    request, skip = translator.request(job(work(" the train", (5, 6), (7, 8))))
+    request, skip = translator.request(job(" the train", (5, 6), (7, 8)))
     assert request.prompt == model.prompts.build("the train", "en", "de", is_open=False)
     assert (request.forced, request.draft, skip) == ((5, 6), (7, 8), 0)
     assert request.deadline == pytest.approx(100.2)
@@ -56,24 +76,22 @@ def test_a_request_is_due_within_the_budget(translator: Translator, model: Loade
 
 def test_context_is_forced_and_not_given_back(translator: Translator, model: LoadedModel) -> None:
     said = tuple(model.tokenizer.encode("der zug"))
-    asked = job(work("the city", (5,)), (("the train.", said),))
+    asked = job("the city", (5,), context=(("the train.", said),))
     request, skip = translator.request(asked)
     assert request.prompt == model.prompts.build("the train. the city", "en", "de", is_open=False)
     assert (request.forced, skip) == ((*said, 5), len(said))
     (completion,) = model.engine.run([request])
 
-    async def outcome() -> tuple[int, ...]:
-        return (await translator.start(asked).outcome()).tokens
-
-    assert asyncio.run(outcome()) == completion.tokens[len(said) :]
+    outputs, outcome = asyncio.run(run(translator, asked))
+    assert outputs[-1] == outcome.tokens == completion.tokens[len(said) :]
 
 
 def test_context_gives_way_to_a_long_text(translator: Translator) -> None:
     pairs = (("the train " * 8, (7,) * 110), ("the city", (5, 6)))
-    request, skip = translator.request(job(work("the city"), pairs))
+    request, skip = translator.request(job("the city", context=pairs))
     assert (request.forced, skip) == ((5, 6), 2)
     with pytest.raises(TranslationFailed, match="does not fit"):
-        translator.request(job(work("the city " * 60)))
+        translator.request(job("the city " * 60))
 
 
 def test_a_draft_and_a_stream_change_nothing_in_the_final(
@@ -81,32 +99,34 @@ def test_a_draft_and_a_stream_change_nothing_in_the_final(
 ) -> None:
     """What the policy settles along the way is all that a final knows of the way."""
 
+    def known(wanted: Job) -> Job:
+        return replace(wanted, arrival_s=100.0, source_language="en")
+
     async def stream(preset: str) -> tuple[Translation, tuple[int, ...]]:
-        translation = Translation(PRESETS[preset], translator.token_text)
+        translation = Translation(job("").key, PRESETS[preset], translator.new_detokenizer())
         for n in range(1, len(WORDS)):
             wanted = translation.revise(Source(" ".join(WORDS[:n]), n))
             if wanted is not None:
-                running = translator.start(job(wanted))
-                async for tokens in running.outputs():
+                outputs, outcome = await run(translator, known(wanted))
+                for tokens in outputs[:-1]:
                     assert tokens[: len(wanted.forced)] == wanted.forced
                     translation.progress(wanted.number, tokens)
-                outcome = await running.outcome()
                 translation.complete(wanted.number, outcome.tokens, is_whole=outcome.is_whole)
         forced = translation.committed
         wanted = translation.revise(Source(" ".join(WORDS), 99, is_open=False, is_final=True))
         assert wanted is not None
         assert wanted.draft
-        outcome = await translator.start(job(wanted)).outcome()
+        _, outcome = await run(translator, known(wanted))
         translation.complete(wanted.number, outcome.tokens)
         assert translation.committed == outcome.tokens
         return translation, forced
 
     for preset in ("balanced", "append_only"):
         translation, forced = asyncio.run(stream(preset))
-        request, _ = translator.request(job(work(" ".join(WORDS), forced)))
+        request, _ = translator.request(job(" ".join(WORDS), forced))
         (greedy,) = model.engine.run([replace(request, draft=(), key=None)])
         assert translation.committed == greedy.tokens
-        assert translation.committed_text == translator.token_text(greedy.tokens)[0]
+        assert translation.committed_text == translator.new_detokenizer()(greedy.tokens)[0]
 
 
 def test_whole_texts_are_translated_piece_by_piece(
@@ -119,7 +139,7 @@ def test_whole_texts_are_translated_piece_by_piece(
         (completion,) = model.engine.run(
             [Request(prompt, max_new_tokens=int(len(prompt) * 2) + 10)]
         )
-        parts.append(translator.token_text(completion.tokens)[0])
+        parts.append(translator.new_detokenizer()(completion.tokens)[0])
     assert found == " ".join(parts)
     with pytest.raises(TranslationFailed, match="does not fit"):
         asyncio.run(translator.whole("👍🏽" * 100, "en", "de"))
@@ -131,12 +151,12 @@ def test_text_of_ids_grows_by_whole_characters(
     translator: Translator, model: LoadedModel, data: st.DataObject
 ) -> None:
     ids = data.draw(st.lists(st.integers(0, model.tokenizer.vocab_size - 1), max_size=20))
-    text, offsets = translator.token_text(ids)
+    text, offsets = translator.new_detokenizer()(ids)
     assert len(offsets) == len(ids) + 1
     assert offsets == sorted(offsets)
     assert offsets[-1] == len(text)
     for n in range(len(ids)):
-        assert text.startswith(translator.token_text(ids[:n])[0])
+        assert text.startswith(translator.new_detokenizer()(ids[:n])[0])
 
 
 def test_the_model_tells_its_pairs(translator: Translator) -> None:

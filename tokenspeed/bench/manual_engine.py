@@ -1,13 +1,14 @@
-"""The engine without its thread, and clocks that leave out waiting: replay faster than real time.
+"""An engine that its caller steps, and clocks that leave out waiting: replay faster than real time.
 
-The scheduler, the requests and the cache are the engine's own; only who turns the crank and what
-time it is differ.
+The core is the engine's own; only who runs its steps and what time it is differ.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from tokenspeed.engine.engine import Deliver, Engine
+from tokenspeed.backends import Backend
+from tokenspeed.engine.core import Deliver, EngineCore, EngineStats
 from tokenspeed.engine.request import Request, Sequence
 
 
@@ -45,33 +46,80 @@ class VirtualClock:
         self.now = max(self.now, moment)
 
 
-class SteppedEngine(Engine):
-    """An engine whose steps are run by the caller, on the caller's thread."""
+class ManualEngine:
+    """The engine, its steps run by the caller on the caller's thread.
 
-    def _loop(self) -> None:
-        """Leave the thread of the engine without work."""
+    Args:
+        backend: the device.
+        eos_token_ids: ids that end an output.
+        max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
+        clock: seconds; deadlines are on the same clock.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        eos_token_ids: Iterable[int],
+        max_step_ms: float = math.inf,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.backend = backend
+        self.clock = clock
+        self._core = EngineCore(
+            backend, eos_token_ids=eos_token_ids, max_step_ms=max_step_ms, clock=clock
+        )
+        self._inbox: list[tuple[Sequence, Deliver] | Sequence] = []  # a bare one: cancel it
 
     @property
     def is_idle(self) -> bool:
         """Whether a step would do nothing."""
-        return not self._inbox and not self._has_work()
+        return not self._inbox and not self._core.has_work
 
-    def enqueue(self, request: Request, deliver: Deliver) -> Sequence:
-        """Hand a request over; its tokens and its end are delivered during `turn`.
+    def submit(self, request: Request, deliver: Deliver) -> "ManualGeneration":
+        """Hand a request over; its tokens and its end are delivered during `step`.
 
         Raises:
             RequestTooLong: prompt and output cannot fit a slot.
-            EngineStopped: the engine was closed.
         """
-        return self._enqueue(request, deliver)
+        sequence = self._core.sequence(request)
+        self._inbox.append((sequence, deliver))
+        return ManualGeneration(self._inbox, sequence)
 
-    def withdraw(self, sequence: Sequence) -> None:
-        """Cancel a request."""
-        self._cancel(sequence)
-
-    def turn(self) -> None:
+    def step(self) -> None:
         """Take in what was handed over and run one step."""
-        inbox, self._inbox = self._inbox, []
-        self._take_in(inbox)
-        if self._has_work():
-            self._step()
+        inbox = self._inbox[:]
+        self._inbox.clear()
+        for item in inbox:
+            if isinstance(item, Sequence):
+                self._core.cancel(item)
+            else:
+                self._core.add(*item)
+        self._core.step()
+
+    def run_until_idle(self) -> None:
+        """Run steps until everything that was handed over has ended."""
+        while not self.is_idle:
+            self.step()
+
+    def stats(self) -> EngineStats:
+        """Return a snapshot of the counters."""
+        return self._core.stats()
+
+    def close(self) -> None:
+        """Give the backend's memory back."""
+        self.backend.close()
+
+
+class ManualGeneration:
+    """The handle on a request of a manual engine."""
+
+    def __init__(
+        self, inbox: list[tuple[Sequence, Deliver] | Sequence], sequence: Sequence
+    ) -> None:
+        self._inbox = inbox
+        self._sequence = sequence
+
+    def cancel(self) -> None:
+        """End the request at the next step."""
+        self._inbox.append(self._sequence)

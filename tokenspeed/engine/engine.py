@@ -1,7 +1,7 @@
-"""The engine: requests in, tokens out. One thread runs the steps; an event loop never waits for it.
+"""The engine as a service uses it: requests in, tokens out, an event loop never waits for a step.
 
-Everything that decides is elsewhere and pure (request, scheduler, kv_cache). This file owns the
-thread, the inbox between it and its callers, and the clock.
+Everything that decides is elsewhere and has no thread (core, request, scheduler, kv_cache). This
+file owns the thread, the inbox between it and its callers, and the handles that callers get.
 """
 
 import asyncio
@@ -11,63 +11,19 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Protocol
 
 from tokenspeed.backends import Backend
-from tokenspeed.engine.kv_cache import KVCache
+from tokenspeed.engine.core import Deliver, EngineCore, EngineStats
 from tokenspeed.engine.request import Completion, Request, Sequence
-from tokenspeed.engine.scheduler import Plan, Scheduler
-from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.errors import EngineStopped
 
-logger = logging.getLogger("tokenspeed.engine.engine")
-
-Outcome = Completion | EngineStopped
-Deliver = Callable[[tuple[int, ...], Outcome | None], None]
-"""deliver(new tokens, outcome or None): called on the engine's thread after each step."""
-
-
-@dataclass
-class EngineStats:
-    """Counters since start, and what is going on now.
-
-    `weight_bytes` is what one step reads at least, so weight_bytes * steps / busy_s is the read
-    bandwidth that the engine reached; `read_bytes_per_s` is what the machine was measured to reach
-    (0: not measured).
-    """
-
-    running: int = 0
-    waiting: int = 0
-    slots_in_use: int = 0
-    num_slots: int = 0
-    steps: int = 0
-    rows: int = 0
-    busy_s: float = 0.0
-    weight_bytes: int = 0
-    requests: int = 0
-    superseded: int = 0
-    cancelled: int = 0
-    accepted: int = 0
-    decoded: int = 0
-    draft_tokens: int = 0
-    reused_tokens: int = 0
-    failures: int = 0
-    step_s: float = 0.0  # of a step, and of each of its rows, by recent steps
-    row_s: float = 0.0
-    recent_step_s: float = 0.0  # mean over about the last 100 steps
-    read_bytes_per_s: float = 0.0
-
-    @property
-    def bandwidth_share(self) -> float:
-        """Share of the measured read bandwidth that recent steps reached; 0 while unknown.
-
-        Above 1 where caches hold weights that the measurement had to read from memory.
-        """
-        available = self.recent_step_s * self.read_bytes_per_s
-        return self.weight_bytes / available if available else 0.0
+logger = logging.getLogger("tokenspeed.engine")
 
 
 class Engine:
-    """Runs requests over one backend.
+    """Runs requests over one backend, on a thread of its own.
 
     Args:
         backend: the device; the engine's thread alone calls it.
@@ -88,17 +44,12 @@ class Engine:
     ) -> None:
         self.backend = backend
         self.clock = clock
-        self._eos = frozenset(eos_token_ids)
-        self._scheduler = Scheduler(
-            KVCache(backend.num_slots, backend.max_length),
-            backend.max_step_tokens,
-            max_step_ms / 1e3,
-        )
-        self._deliver: dict[int, Deliver] = {}  # by id of the sequence
-        self._stats = EngineStats(
-            num_slots=backend.num_slots,
-            weight_bytes=backend.weight_bytes,
+        self._core = EngineCore(
+            backend,
+            eos_token_ids=eos_token_ids,
+            max_step_ms=max_step_ms,
             read_bytes_per_s=read_bytes_per_s,
+            clock=clock,
         )
         self._inbox: list[tuple[Sequence, Deliver] | Sequence] = []  # a bare one: cancel it
         self._wake = threading.Condition()
@@ -106,24 +57,27 @@ class Engine:
         self._thread = threading.Thread(target=self._loop, name="tokenspeed-engine", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request) -> "Generation":
+    def submit(self, request: Request, deliver: Deliver) -> "Generation":
         """Hand a request over and return at once. Call it from a running event loop.
 
+        Args:
+            deliver: called on that loop with the new tokens of each step (`forced` not repeated),
+                and once with how the request ended.
         Raises:
             RequestTooLong: prompt and output cannot fit a slot.
             EngineStopped: the engine was closed.
         """
         loop = asyncio.get_running_loop()
-        generation = Generation(self)
 
-        def deliver(tokens: tuple[int, ...], outcome: Outcome | None) -> None:
+        def deliver_there(
+            tokens: tuple[int, ...], ending: Completion | EngineStopped | None
+        ) -> None:
             try:
-                loop.call_soon_threadsafe(generation._receive, tokens, outcome)
+                loop.call_soon_threadsafe(deliver, tokens, ending)
             except RuntimeError:  # the loop was closed while the step ran: nobody listens
                 logger.debug("result dropped, its event loop is closed")
 
-        generation._sequence = self._enqueue(request, deliver)
-        return generation
+        return Generation(self, self._enqueue(request, deliver_there))
 
     def run(self, requests: Seq[Request]) -> list[Completion]:
         """Run requests side by side and wait for all: for scripts and tests without a loop.
@@ -132,13 +86,13 @@ class Engine:
             RequestTooLong: a request cannot fit a slot.
             EngineStopped: the engine was closed, or a step failed.
         """
-        outcomes: dict[int, Outcome] = {}
+        endings: dict[int, Completion | EngineStopped] = {}
         done = threading.Semaphore(0)
 
         def collector(index: int) -> Deliver:
-            def deliver(tokens: tuple[int, ...], outcome: Outcome | None) -> None:
-                if outcome is not None:
-                    outcomes[index] = outcome
+            def deliver(tokens: tuple[int, ...], ending: Completion | EngineStopped | None) -> None:
+                if ending is not None:
+                    endings[index] = ending
                     done.release()
 
             return deliver
@@ -147,26 +101,12 @@ class Engine:
             self._enqueue(request, collector(index))
         for _ in requests:
             done.acquire()
-        completions = []
-        for index in range(len(requests)):
-            outcome = outcomes[index]
-            if isinstance(outcome, EngineStopped):
-                raise outcome
-            completions.append(outcome)
-        return completions
+        return [completed(endings[index]) for index in range(len(requests))]
 
     def stats(self) -> EngineStats:
         """Return a snapshot of the counters; callable from any thread."""
-        scheduler = self._scheduler
-        step_s, row_s = scheduler.cost.line()
-        return replace(
-            self._stats,
-            step_s=step_s,
-            row_s=row_s,
-            running=len(scheduler.running),
-            waiting=len(scheduler.waiting) + len(self._inbox),
-            slots_in_use=len(scheduler.cache.slots) - scheduler.cache.num_free,
-        )
+        stats = self._core.stats()
+        return replace(stats, waiting=stats.waiting + len(self._inbox))
 
     def close(self) -> None:
         """End the thread and give the backend's memory back; open requests get EngineStopped."""
@@ -179,10 +119,7 @@ class Engine:
         self.backend.close()
 
     def _enqueue(self, request: Request, deliver: Deliver) -> Sequence:
-        needed = len(request.prompt) + max(request.max_new_tokens, len(request.forced))
-        if needed > self.backend.max_length:
-            raise RequestTooLong(needed, self.backend.max_length)
-        sequence = Sequence(request, self._eos, self.clock())
+        sequence = self._core.sequence(request)
         self._post((sequence, deliver))
         return sequence
 
@@ -202,123 +139,66 @@ class Engine:
     # Everything below runs on the engine's thread.
 
     def _loop(self) -> None:
+        core = self._core
         while True:
             with self._wake:
-                while not (self._inbox or self._stopping or self._has_work()):
+                while not (self._inbox or self._stopping or core.has_work):
                     self._wake.wait()
                 inbox, self._inbox = self._inbox, []
                 stopping = self._stopping
-            self._take_in(inbox)
+            for item in inbox:
+                if isinstance(item, Sequence):
+                    core.cancel(item)
+                else:
+                    core.add(*item)
             if stopping:
-                self._fail_all(EngineStopped("the engine was closed"))
+                core.fail(EngineStopped("the engine was closed"))
                 return
             try:
-                self._step()
+                core.step()
             except Exception:
                 # One broken step must not end the service: whoever was in it gets an error.
                 logger.exception("step failed")
-                self._count(failures=1)
-                self._fail_all(EngineStopped("a step failed; the log has its traceback"))
-                self._scheduler.cache.forget()
-
-    def _has_work(self) -> bool:
-        return bool(self._scheduler.running or self._scheduler.waiting)
-
-    def _take_in(self, inbox: list[tuple[Sequence, Deliver] | Sequence]) -> None:
-        for item in inbox:
-            if isinstance(item, Sequence):
-                if id(item) in self._deliver:
-                    self._count(cancelled=1)
-                    self._end(item, "cancelled")
-                continue
-            sequence, deliver = item
-            self._deliver[id(sequence)] = deliver
-            self._count(requests=1)
-            self._supersede_for(sequence)
-            self._scheduler.add(sequence)
-            if sequence.finish_reason:  # `forced` fills the output already
-                self._end(sequence, sequence.finish_reason)
-
-    def _supersede_for(self, new: Sequence) -> None:
-        """End the older partial of the same key; the new one goes on from what it produced."""
-        key = new.request.key
-        if key is None:
-            return
-        for old in [*self._scheduler.running, *self._scheduler.waiting]:
-            if old.request.key != key or old.request.is_final:
-                continue
-            produced, forced = old.hypothesis(), new.request.forced
-            new.waiting_since = min(new.waiting_since, old.waiting_since)
-            if old.started is not None and produced[: len(forced)] == forced:
-                new.draft = list(produced[len(forced) :])
-            self._count(superseded=1)
-            self._end(old, "superseded")
-
-    def _step(self) -> None:
-        for lease in self._scheduler.admit(self.clock()):
-            if lease.fork_from is not None:
-                self.backend.copy_slot(lease.fork_from, lease.slot, lease.reused)
-        plan = self._scheduler.plan()
-        if plan is None:
-            return
-        before = self.clock()
-        predicted = self.backend.step(plan.batch).tolist()
-        now = self.clock()
-        self._scheduler.cost.observe(len(plan.batch.tokens), now - before)
-        self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now - before)
-        weight = 1 / min(self._stats.steps, 100)
-        self._stats.recent_step_s += weight * (now - before - self._stats.recent_step_s)
-        self._distribute(plan, predicted, now, now - before)
-
-    def _distribute(self, plan: Plan, predicted: list[int], now: float, took: float) -> None:
-        at = 0
-        for sequence, rows in plan.parts:
-            tokens = sequence.advance(rows, predicted[at : at + len(rows.drafts)])
-            at += len(rows.drafts)
-            sequence.compute_s += took
-            if rows.drafts and sequence.first_token is None:
-                sequence.first_token = now
-            self._scheduler.cache.hold(sequence.slot, sequence.tokens, sequence.computed)
-            if sequence.finish_reason:
-                self._end(sequence, sequence.finish_reason, tokens)
-            elif tokens:
-                self._deliver[id(sequence)](tokens, None)
-
-    def _end(self, sequence: Sequence, reason: str, tokens: tuple[int, ...] = ()) -> None:
-        sequence.finish_reason = reason
-        self._scheduler.remove(sequence)
-        completion = sequence.completion(self.clock())
-        self._count(
-            accepted=completion.accepted,
-            decoded=completion.decoded,
-            draft_tokens=completion.draft_tokens,
-            reused_tokens=completion.reused,
-        )
-        self._deliver.pop(id(sequence))(tokens, completion)
-
-    def _fail_all(self, error: EngineStopped) -> None:
-        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
-            self._scheduler.remove(sequence)
-            self._deliver.pop(id(sequence))((), error)
-
-    def _count(self, **increments: float) -> None:
-        for name, increment in increments.items():
-            setattr(self._stats, name, getattr(self._stats, name) + increment)
+                core.count_failure()
+                core.fail(EngineStopped("a step failed; the log has its traceback"))
 
 
 class Generation:
-    """The output of one request as it grows. Belongs to the event loop that submitted it.
+    """The handle on a request that the engine works on."""
 
-    Iterating yields the tokens that one step made sure, `forced` not repeated.
+    def __init__(self, engine: Engine, sequence: Sequence) -> None:
+        self._engine = engine
+        self._sequence = sequence
+
+    def cancel(self) -> None:
+        """Stop before the next step. The request then ends as "cancelled"; an ended one stays."""
+        self._engine._cancel(self._sequence)
+
+
+class Cancellable(Protocol):
+    """A handle on a request, whatever engine runs it."""
+
+    def cancel(self) -> None: ...
+
+
+class TokenStream:
+    """The output of one request as it grows, for callers that await it.
+
+    Iterating yields the tokens that one step made sure, `forced` not repeated. Belongs to the event
+    loop that made it.
+
+    Args:
+        submit: of an engine.
+        request: what is asked.
+    Raises:
+        RequestTooLong, EngineStopped: as `Engine.submit` does.
     """
 
-    _sequence: Sequence
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, submit: Callable[[Request, Deliver], Cancellable], request: Request) -> None:
         self._parts: list[tuple[int, ...]] = []
-        self._outcome: Outcome | None = None
+        self._ending: Completion | EngineStopped | None = None
         self._changed = asyncio.Event()
+        self._generation = submit(request, self._receive)
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, ...]]:
         at = 0
@@ -326,36 +206,41 @@ class Generation:
             while at < len(self._parts):
                 yield self._parts[at]
                 at += 1
-            if self._outcome is not None:
-                self._raise_if_failed()
+            if self._ending is not None:
+                completed(self._ending)
                 return
             self._changed.clear()
             await self._changed.wait()
 
-    async def result(self) -> Completion:
+    async def completion(self) -> Completion:
         """Wait for the end.
 
         Raises:
             EngineStopped: the engine was closed, or a step failed.
         """
-        while self._outcome is None:
+        while self._ending is None:
             self._changed.clear()
             await self._changed.wait()
-        return self._raise_if_failed()
+        return completed(self._ending)
 
     def cancel(self) -> None:
-        """Stop before the next step. The result then says "cancelled"; a finished one stays."""
-        if self._outcome is None:
-            self._engine._cancel(self._sequence)
+        """Stop before the next step; an output that has ended stays."""
+        if self._ending is None:
+            self._generation.cancel()
 
-    def _receive(self, tokens: tuple[int, ...], outcome: Outcome | None) -> None:
+    def _receive(self, tokens: tuple[int, ...], ending: Completion | EngineStopped | None) -> None:
         if tokens:
             self._parts.append(tokens)
-        self._outcome = outcome
+        self._ending = ending
         self._changed.set()
 
-    def _raise_if_failed(self) -> Completion:
-        assert self._outcome is not None
-        if isinstance(self._outcome, EngineStopped):
-            raise self._outcome
-        return self._outcome
+
+def completed(ending: Completion | EngineStopped) -> Completion:
+    """Return how a request ended.
+
+    Raises:
+        EngineStopped: it was not run to an end.
+    """
+    if isinstance(ending, EngineStopped):
+        raise ending
+    return ending

@@ -16,7 +16,7 @@ from simuleval.agents.actions import Action, ReadAction, WriteAction
 from simuleval.utils import entrypoint
 
 from service.bench.captions.documents import Line
-from service.bench.captions.policies import POLICIES, in_force
+from service.bench.captions.policies import POLICIES, presets_of
 from service.bench.captions.simulated_replay import Speaker, open_stage
 from service.bench.captions.transcript import session_params
 from service.wire.protocol import (
@@ -55,7 +55,9 @@ class TokenSpeedAgent(TextToTextAgent):  # type: ignore[misc]
         """Begin a new sentence with a session of its own."""
         super().reset()
         self._sentence += 1
-        self._speaker = Speaker(self._stage, self._sentence, [Line("", "")])
+        self._speaker = Speaker(
+            self._stage, self._sentence, [Line("", "")], presets_of(self._policy)
+        )
         self._rev = 0
         self._written = 0  # characters
         self._run(SessionUpdate(self._params))
@@ -78,10 +80,8 @@ class TokenSpeedAgent(TextToTextAgent):  # type: ignore[misc]
         return WriteAction(new, finished=is_final)
 
     def _run(self, event: SessionUpdate | SourceUpdate | SourceCommit) -> None:
-        with in_force(self._policy):
-            self._speaker.say(event)
-            while not self._stage.engine.is_idle:
-                self._stage.engine.turn()
+        self._speaker.say(event)
+        self._stage.engine.run_until_idle()
 
     def _settled(self) -> tuple[str, bool]:
         """Return the settled text of the sentence, and whether it is all."""

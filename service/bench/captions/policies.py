@@ -1,20 +1,18 @@
 """The policies that are compared: ours and the baselines, all as presets of the same service.
 
 Every one runs over the same engine, cache, segmenter and wire. What differs is when a translation
-is asked for, what of it is shown and settled, and the bias towards the last one. Plain
+is asked for, what of it is shown and committed, and the bias towards the last one. Plain
 re-translation alone decodes from scratch: to the others the last hypothesis is offered as a draft.
 Without a bias that changes no token, so it changes what a baseline costs, never what it shows.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from service.captions.policy import PRESETS, Preset
 
 NEVER: Final = 99  # hypotheses that must agree: more than a translation keeps
-IN_FORCE: Final = "balanced"  # the preset that a session gets when it asks for nothing
+DEFAULT_STABILITY: Final = "balanced"  # what a session gets when it asks for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,6 @@ POLICIES: Final = {
 }
 
 
-@contextmanager
-def in_force(policy: Policy) -> Iterator[None]:
-    """Make every session of this process that asks for no other preset follow a policy."""
-    before = PRESETS[IN_FORCE]
-    PRESETS[IN_FORCE] = policy.preset
-    try:
-        yield
-    finally:
-        PRESETS[IN_FORCE] = before
+def presets_of(policy: Policy) -> dict[str, Preset]:
+    """Return presets with which a session that asks for none of them follows a policy."""
+    return {**PRESETS, DEFAULT_STABILITY: policy.preset}

@@ -130,14 +130,13 @@ def _plain(stage: Stage, texts: Sequence[str], source: str, target: str) -> list
             prompt = stage.translator.prompts.build(sentence, source, target, is_open=False)
             request = Request(prompt, max_new_tokens=length_cap(len(prompt)))
             done: list[tuple[int, ...]] = []
-            stage.engine.enqueue(
+            stage.engine.submit(
                 request,
                 lambda tokens, outcome, done=done: done.append(tokens),  # type: ignore[misc]
             )
-            while not stage.engine.is_idle:
-                stage.engine.turn()
+            stage.engine.run_until_idle()
             tokens = [token for part in done for token in part]
-            parts.append(stage.translator.token_text(tokens)[0])
+            parts.append(stage.translator.new_detokenizer()(tokens)[0])
         outputs[text] = " ".join(parts)
     return [outputs[text] for text in texts]
 
@@ -156,8 +155,7 @@ def _live(
         )
         speaker.say(SessionUpdate(params))
         speaker.say(SourceCommit(f"case-{i}", 0, case.text))
-        while not stage.engine.is_idle:
-            stage.engine.turn()
+        stage.engine.run_until_idle()
         final = _last_final(speaker.transcript)
         texts.append(final.text)
         violations.append(final.stats.violations)

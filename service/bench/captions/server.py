@@ -1,11 +1,12 @@
-"""`tokenspeed serve` with one of the compared policies in force: what the replay starts."""
+"""`tokenspeed serve` with the presets of a compared policy: what the socket replay starts."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from service.bench.captions.policies import POLICIES, in_force
-from tokenspeed.cli import main as run
+from service.bench.captions.policies import POLICIES, presets_of
+from service.cli import serve
+from tokenspeed.cli import parse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -13,8 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m service.bench.captions.server")
     parser.add_argument("--policy", choices=list(POLICIES), required=True)
     options, rest = parser.parse_known_args(arguments)
-    with in_force(POLICIES[options.policy]):
-        return run(["serve", *rest])
+    return serve(parse(["serve", *rest]), presets_of(POLICIES[options.policy]))
 
 
 if __name__ == "__main__":

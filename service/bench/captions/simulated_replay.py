@@ -6,13 +6,13 @@ and one clock. What is missing is the wire: parsing, the outbox, the network.
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from service.bench.captions.documents import Line, Update
-from service.bench.captions.policies import Policy, in_force
+from service.bench.captions.policies import Policy, presets_of
 from service.bench.captions.transcript import (
     Received,
     Sent,
@@ -21,20 +21,19 @@ from service.bench.captions.transcript import (
     client_event,
     session_params,
 )
-from service.captions.actions import Action, Outcome, Send, Start, Stop
+from service.captions.actions import Close
+from service.captions.job import Job, Outcome
+from service.captions.policy import PRESETS, Preset
 from service.captions.session import Session
-from service.captions.stream import Job
 from service.cli import slots
 from service.config import Config
+from service.driver import Driver
 from service.errors import TranslationFailed
 from service.load.limits import Limits
 from service.translator import Translator
-from service.wire.protocol import ClientEvent, SessionClose, SessionUpdate, Timing
-from tokenspeed.bench.manual_engine import SkippingClock, SteppedEngine
-from tokenspeed.engine.engine import Outcome as EngineOutcome
+from service.wire.protocol import ClientEvent, ServerEvent, SessionClose, SessionUpdate
+from tokenspeed.bench.manual_engine import ManualEngine, SkippingClock
 from tokenspeed.engine.loading import BACKENDS, choose_backend
-from tokenspeed.engine.request import Sequence as Running
-from tokenspeed.errors import EngineStopped
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.prompt import load_prompt_format
@@ -50,7 +49,7 @@ Spoken = Sequence[tuple[Sequence[Line], Sequence[Update]]]
 class Stage:
     """A model, and the clock that its replays run on."""
 
-    engine: SteppedEngine
+    engine: ManualEngine
     translator: Translator
     clock: SkippingClock
 
@@ -82,7 +81,7 @@ def open_stage(
     prompts = load_prompt_format(directory, tokenizer)
     name = choose_backend() if device == "auto" else device
     clock = SkippingClock(source)
-    engine = SteppedEngine(
+    engine = ManualEngine(
         BACKENDS[name](open_checkpoint(directory), config),
         eos_token_ids=tokenizer.eos_ids,
         max_step_ms=config.max_step_ms,
@@ -103,7 +102,7 @@ def replay(
         TranslationFailed: a piece could not be translated.
     """
     before = stage.usage()
-    speakers = [Speaker(stage, i, lines) for i, (lines, _) in enumerate(spoken)]
+    speakers = [Speaker(stage, i, lines, presets_of(policy)) for i, (lines, _) in enumerate(spoken)]
     params = session_params(source, target, has_partials=policy.has_partials)
     start = stage.clock()
     events: list[tuple[float, int, int]] = []  # when, which speaker, which of its events
@@ -115,93 +114,80 @@ def replay(
         ]
         events += [(start + at, i, j) for j, (at, _) in enumerate(speakers[i].script)]
     heapq.heapify(events)
-    with in_force(policy):
-        while events or not stage.engine.is_idle:
-            if stage.engine.is_idle:
-                stage.clock.skip_to(min(events[0][0], *(s.next_tick() for s in speakers)))
-            for speaker in speakers:
-                speaker.tick()
-            while events and events[0][0] <= stage.clock():
-                _, i, j = heapq.heappop(events)
-                speakers[i].say(speakers[i].script[j][1])
-            stage.engine.turn()
+    while events or not stage.engine.is_idle:
+        if stage.engine.is_idle:
+            stage.clock.skip_to(min(events[0][0], *(s.next_tick_s() for s in speakers)))
+        for speaker in speakers:
+            speaker.tick()
+        while events and events[0][0] <= stage.clock():
+            _, i, j = heapq.heappop(events)
+            speakers[i].say(speakers[i].script[j][1])
+        stage.engine.step()
     return [speaker.transcript for speaker in speakers], stage.usage() - before
 
 
 class Speaker:
-    """A session and what it waits for."""
+    """A session on the stage; what is sent and what comes back is its transcript.
 
-    def __init__(self, stage: Stage, number: int, lines: Sequence[Line]) -> None:
+    Args:
+        stage: the model and its clock.
+        number: tells speakers apart.
+        lines: that are spoken.
+        presets: how eager the translations are, by name.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        number: int,
+        lines: Sequence[Line],
+        presets: Mapping[str, Preset] = PRESETS,
+    ) -> None:
         self.transcript = Transcript(lines)
         self.script: list[tuple[float, Update | ClientEvent]] = []
-        self._stage = stage
-        self._running: dict[tuple[str, str, str, int], Running] = {}
+        self._clock = stage.clock
         translator = stage.translator
-        self._session = Session(
+        session = Session(
             f"speaker-{number}",
             translator.model_info("replay"),
             Limits(),
-            translator.token_text,
+            translator.new_detokenizer,
             stage.clock(),
+            presets,
         )
+        self._driver = Driver(session, translator.start, stage.clock, self)
 
     def say(self, item: Update | ClientEvent) -> None:
         """Send an event."""
-        now = self._stage.clock()
         if isinstance(item, Update):
-            self.transcript.sent.append(Sent(now, item))
+            self.transcript.sent.append(Sent(self._clock(), item))
             item = client_event(item)
-        self._do(self._session.receive(item, now, now))
+        self._driver.receive(item)
 
-    def next_tick(self) -> float:
+    def next_tick_s(self) -> float:
         """Return when the session wants to be woken."""
-        return self._session.next_tick()
+        return self._driver.next_tick_s()
 
     def tick(self) -> None:
         """Wake the session where that is due."""
-        now = self._stage.clock()
-        if self._session.next_tick() <= now:
-            self._do(self._session.tick(now))
+        if self._driver.next_tick_s() <= self._clock():
+            self._driver.tick()
 
-    def _do(self, actions: Sequence[Action]) -> None:
-        for action in actions:
-            if isinstance(action, Send):
-                self.transcript.received.append(Received(self._stage.clock(), action.event))
-            elif isinstance(action, Start):
-                self._start(action.job)
-            elif isinstance(action, Stop):
-                running = self._running.pop(action.key, None)
-                if running is not None:
-                    self._stage.engine.withdraw(running)
+    # ---- the sink of the driver ----
 
-    def _start(self, job: Job) -> None:
-        request, skip = self._stage.translator.request(job)
-        running = self._stage.engine.enqueue(request, self._follower(job, skip))
-        self._running[job.key] = running
+    def send(self, event: ServerEvent, arrival_s: float | None) -> None:
+        """Note what a client would get."""
+        self.transcript.received.append(Received(self._clock(), event))
 
-    def _follower(
-        self, job: Job, skip: int
-    ) -> Callable[[tuple[int, ...], EngineOutcome | None], None]:
-        output = list(job.work.forced)
+    def close(self, close: Close) -> None:
+        """A replay has no line to close."""
 
-        def deliver(tokens: tuple[int, ...], outcome: EngineOutcome | None) -> None:
-            now = self._stage.clock()
-            output.extend(tokens)
-            if outcome is None:
-                self._do(self._session.progress(job, tuple(output), now))
-                return
-            if isinstance(outcome, EngineStopped):
-                raise TranslationFailed("internal", str(outcome)) from outcome
-            timing = Timing(
-                outcome.queue_ms, outcome.compute_ms, outcome.first_token_ms, outcome.total_ms,
-                outcome.accepted, outcome.decoded,
-            )  # fmt: skip
-            result = Outcome(
-                outcome.tokens[skip:],
-                is_whole=outcome.finish_reason == "stop",
-                is_current=outcome.finish_reason in ("stop", "length"),
-                timing=timing,
-            )
-            self._do(self._session.complete(job, result, now))
+    def job_started(self, job: Job) -> None:
+        """Nothing is counted here: the engine counts."""
 
-        return deliver
+    def job_ended(self, job: Job, outcome: Outcome) -> None:
+        """Nothing is counted here: the engine counts."""
+
+    def job_failed(self, job: Job, problem: TranslationFailed) -> None:
+        """A replay with a hole in it measures nothing."""
+        raise problem

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from service.bench.captions.documents import Line, Update
 from service.bench.captions.scores import Display, SegmentLog
-from service.captions.segmenter import split
+from service.captions.segmenter import cut
 from service.captions.words import count_words, normalise
 from service.wire.protocol import (
     ServerEvent,
@@ -188,7 +188,7 @@ def update_times(
             rev, text = item.update.rev, item.update.text
             own = [at for answered, at in answers if answered == rev]
             newer = [at for answered, at in answers if answered > rev]
-            is_short = count_words(split(text)[-1]) < min_source_words
+            is_short = count_words(cut(text)[-1]) < min_source_words
             if own:
                 times.answered.append((max(own) - item.at) * 1e3)
             elif not has_partials or is_short or normalise(text) == normalise(before):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.bench.captions.scores import percentile, share_within
 from tokenspeed.backends import NO_DRAFT, Backend, Step
-from tokenspeed.bench.manual_engine import SteppedEngine, VirtualClock
+from tokenspeed.bench.manual_engine import ManualEngine, VirtualClock
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.model.config import ModelConfig
 
@@ -285,7 +285,7 @@ class Simulation:
         max_step_ms: float = 60.0,
     ) -> None:
         self.clock = VirtualClock()
-        self.engine = SteppedEngine(
+        self.engine = ManualEngine(
             ToyBackend(cost, self.clock, num_slots=num_slots),
             eos_token_ids=[END],
             max_step_ms=max_step_ms,
@@ -310,7 +310,7 @@ class Simulation:
             while self._events and self._events[0][0] <= self.clock.now:
                 arrival, number, is_final = heapq.heappop(self._events)
                 self._speak(self._speakers[number], arrival, is_final)
-            self.engine.turn()
+            self.engine.step()
         stats = self.engine.stats()
         self.report.steps, self.report.busy_s = stats.steps, stats.busy_s
         self.report.superseded = stats.superseded
@@ -357,7 +357,7 @@ class Simulation:
                 self.report.final_ms.append(late.pop())
             self.report.update_ms += late
 
-        self.engine.enqueue(
+        self.engine.submit(
             Request(
                 prompt=toy_prompt(speaker.said, is_open=not is_final),
                 draft=speaker.hypothesis if self._traffic.verifies else (),

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.captions.glossary import STAND_INS, Glossary, StandIns, Term
+from service.captions.glossary import PLACEHOLDERS, Glossary, Placeholders, Term
+from service.captions.job import Job
 from service.captions.policy import PRESETS, Source
-from service.captions.stream import Job, TargetStream
+from service.captions.stream import TargetStream
 from service.captions.words import word_ends
-from tests.service.fakes import ids, token_text
+from tests.service.fakes import ids, new_detokenizer, token_text
 
 TERMS = (
     Term("coffee machine", "Kaffeemaschine"),
@@ -18,7 +19,17 @@ TERMS = (
     Term("IT", "EDV", is_case_sensitive=True),
     Term("TokenSpeed", "TokenSpeed", is_case_sensitive=True, is_exact=True),
 )
-WORDS = ("the", "coffee", "machine", "IT", "it", "TokenSpeed", *STAND_INS[:3], "a@b.de", "x.org/y")
+WORDS = (
+    "the",
+    "coffee",
+    "machine",
+    "IT",
+    "it",
+    "TokenSpeed",
+    *PLACEHOLDERS[:3],
+    "a@b.de",
+    "x.org/y",
+)
 SENTENCES = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
 
 
@@ -54,21 +65,21 @@ def test_a_rare_name_is_kept_but_no_word_that_begins_a_sentence() -> None:
 
 
 def test_another_name_stands_in_where_the_first_was_not_copied() -> None:
-    found = StandIns(Glossary(TERMS))
-    assert found.replace("a machine") == f"a {STAND_INS[0]}"
+    found = Placeholders(Glossary(TERMS))
+    assert found.replace("a machine") == f"a {PLACEHOLDERS[0]}"
     missing = found.missing("a machine", "ein Ding")
     assert [item.wanted for item in missing] == ["maschinchen"]
     found.give_up(missing)
-    assert found.replace("a machine") == f"a {STAND_INS[1]}"
+    assert found.replace("a machine") == f"a {PLACEHOLDERS[1]}"
     # What was settled with the first name keeps its meaning.
-    for name in STAND_INS[:2]:
+    for name in PLACEHOLDERS[:2]:
         assert found.restore(f"ein {name}s", [])[0] == "ein maschinchens"
     assert found.missing("a machine", "ein maschinchens") == []
     assert found.missing("a machine", "Maschinchen sind da") == []
 
 
 def test_a_sentence_may_begin_with_a_glossary_word_but_a_protected_one_stays() -> None:
-    found = StandIns(Glossary((*TERMS, Term("npm", "npm", is_exact=True))))
+    found = Placeholders(Glossary((*TERMS, Term("npm", "npm", is_exact=True))))
     source = found.replace("machine, machine and npm")
     assert found.restore(source, [])[0] == "Maschinchen, maschinchen and npm"
     assert found.restore(found.replace("npm"), [])[0] == "npm"
@@ -81,19 +92,19 @@ def test_a_model_that_copies_names_gives_every_wanted_word(
 ) -> None:
     """The identity as a model: whatever was said before, what comes back is what was wanted."""
     glossary = Glossary(TERMS)
-    stand_ins = StandIns(glossary)
+    placeholders = Placeholders(glossary)
     for text in revisions:
         for _ in range(failures):
-            stand_ins.give_up(glossary.find(text))
-        shown = stand_ins.replace(text)
+            placeholders.give_up(glossary.find(text))
+        shown = placeholders.replace(text)
         expected, at = "", 0
         for item in glossary.find(text):
             expected += text[at : item.start] + item.wanted
             at = item.end
         expected += text[at:]
-        output, offsets = stand_ins.token_text(token_text)(ids(shown))
+        output, offsets = placeholders.token_text(token_text)(ids(shown))
         assert output.casefold() == expected.casefold()
-        assert stand_ins.missing(text, output) == []
+        assert placeholders.missing(text, output) == []
         assert offsets == sorted(offsets)
         assert (len(offsets), offsets[-1]) == (len(shown) + 1, len(output))
 
@@ -106,10 +117,10 @@ def test_text_that_comes_piece_by_piece_is_the_text_of_the_whole(
         def push(self, tokens: Sequence[int]) -> str:
             return "".join(map(chr, tokens))
 
-    stand_ins = StandIns(Glossary(TERMS))
-    rest = stand_ins.replace(text)
-    whole = stand_ins.restore(rest, [])[0]
-    decoder = stand_ins.decoder(Characters())
+    placeholders = Placeholders(Glossary(TERMS))
+    rest = placeholders.replace(text)
+    whole = placeholders.restore(rest, [])[0]
+    decoder = placeholders.decoder(Characters())
     said = ""
     while rest:
         size = data.draw(st.integers(1, len(rest)))
@@ -123,11 +134,11 @@ def test_text_that_comes_piece_by_piece_is_the_text_of_the_whole(
 
 
 def stream(preset: str = "low") -> TargetStream:
-    return TargetStream("s", "a", "en", "de", PRESETS[preset], token_text, Glossary(TERMS))
+    return TargetStream("s", "a", "en", "de", PRESETS[preset], new_detokenizer, Glossary(TERMS))
 
 
 def answer(found: TargetStream, job: Job, output: str) -> Job | None:
-    tokens = job.work.forced + ids(output)[len(job.work.forced) :]
+    tokens = job.forced + ids(output)[len(job.forced) :]
     return found.complete(job, tokens, is_whole=True)
 
 
@@ -135,10 +146,10 @@ def test_a_final_that_lacks_a_term_is_asked_for_again_and_the_best_one_counts() 
     found = stream()
     source = Source("the TokenSpeed machine", 9, is_open=False, is_final=True)
     (job,), _ = found.revise([source], 1, 10.0)
-    assert job.work.text == f"the {STAND_INS[0]} {STAND_INS[1]}"
-    second = answer(found, job, f"das {STAND_INS[0]} Ding")
+    assert job.text == f"the {PLACEHOLDERS[0]} {PLACEHOLDERS[1]}"
+    second = answer(found, job, f"das {PLACEHOLDERS[0]} Ding")
     assert second is not None
-    assert second.work.text == f"the {STAND_INS[0]} {STAND_INS[2]}"
+    assert second.text == f"the {PLACEHOLDERS[0]} {PLACEHOLDERS[2]}"
     assert not found.is_done
     third = answer(found, second, "das da")
     assert third is not None
@@ -153,7 +164,7 @@ def test_a_second_try_that_has_everything_is_taken_at_once() -> None:
     (job,), _ = found.revise([Source("a machine", 9, is_open=False, is_final=True)], 1, 10.0)
     second = answer(found, job, "ein Ding")
     assert second is not None
-    assert answer(found, second, f"ein {STAND_INS[1]}") is None
+    assert answer(found, second, f"ein {PLACEHOLDERS[1]}") is None
     assert found.take(11.0)[0] == "ein maschinchen"
     assert (found.terms, found.violations) == (1, 0)
 
@@ -165,7 +176,7 @@ def test_nothing_is_settled_from_where_a_term_is_missing() -> None:
         words = "we see one machine here now".split()
         for n in range(3, len(words) + 1):
             jobs, _ = found.revise([Source(" ".join(words[:n]), n)], n, 10.0)
-            said = ["wir", "sehen", "eine", STAND_INS[0] if is_copied else "Ding", "hier", "nun"]
+            said = ["wir", "sehen", "eine", PLACEHOLDERS[0] if is_copied else "Ding", "hier", "nun"]
             for job in jobs:
                 answer(found, job, " ".join(said[:n]))
         found.take(11.0)
@@ -181,7 +192,7 @@ def test_a_link_is_settled_whole_or_not_at_all() -> None:
     for n in range(1, len(words) + 1):
         jobs, _ = found.revise([Source(" ".join(words[:n]), n)], n, 10.0)
         for job in jobs:
-            answer(found, job, job.work.text)
+            answer(found, job, job.text)
         found.take(11.0)
         ends.add(found.committed)
         assert "https" not in found.committed or words[2] in found.committed
@@ -193,11 +204,11 @@ def test_terms_go_on_through_a_sentence_that_had_to_be_cut() -> None:
     cut = Source("the TokenSpeed,", 2, is_open=False, is_final=True, is_cut=True)
     rest = Source(" a machine", 2, is_open=False, is_final=True, continues=True)
     (job, _), _ = found.revise([cut, Source(" a", 1, continues=True)], 1, 10.0)
-    answer(found, job, f"das {STAND_INS[0]}")
+    answer(found, job, f"das {PLACEHOLDERS[0]}")
     (last,), _ = found.revise([cut, rest], 2, 11.0)
-    assert last.context == ((f"the {STAND_INS[0]},", ids(f"das {STAND_INS[0]}")),)
-    assert last.work.text.strip() == f"a {STAND_INS[1]}"
-    assert answer(found, last, f", ein {STAND_INS[1]}") is None
+    assert last.context == ((f"the {PLACEHOLDERS[0]},", ids(f"das {PLACEHOLDERS[0]}")),)
+    assert last.text.strip() == f"a {PLACEHOLDERS[1]}"
+    assert answer(found, last, f", ein {PLACEHOLDERS[1]}") is None
     assert found.take(12.0)[0] == "das TokenSpeed, ein maschinchen"
     assert (found.terms, found.violations) == (2, 0)
 
@@ -208,14 +219,14 @@ def test_a_new_glossary_holds_from_the_next_revision_on() -> None:
     answer(found, job, "der router ist")
     found.glossary = Glossary([Term("router", "Netzkasten")])
     (job,), _ = found.revise([Source("the router is here", 4)], 2, 10.5)
-    assert job.work.text == f"the {STAND_INS[0]} is here"
-    answer(found, job, f"der {STAND_INS[0]} ist hier")
+    assert job.text == f"the {PLACEHOLDERS[0]} is here"
+    answer(found, job, f"der {PLACEHOLDERS[0]} ist hier")
     assert "Netzkasten" in "".join(found.take(11.0)[:2])
 
 
 @given(SENTENCES)
 def test_every_word_of_a_restored_text_has_its_end(text: str) -> None:
-    stand_ins = StandIns(Glossary(TERMS))
-    output, offsets = stand_ins.token_text(token_text)(ids(stand_ins.replace(text)))
+    placeholders = Placeholders(Glossary(TERMS))
+    output, offsets = placeholders.token_text(token_text)(ids(placeholders.replace(text)))
     # The last word, at least, ends where an id does, so that all of a text can be settled.
     assert not output or word_ends(output)[-1] in offsets

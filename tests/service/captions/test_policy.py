@@ -4,31 +4,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.captions.job import Job, JobKey
 from service.captions.policy import (
     MAX_SUPERSEDED,
     PRESETS,
     Preset,
     Source,
     Translation,
-    Work,
     trim_repetition,
 )
 from tests.service.fakes import ids, token_text
 
+KEY = JobKey("s", "a", "de", 0)
 PLAIN = Preset(agreement=2, mask_words=1, bias=0.2, min_source_words=1)
 
 
-def revise(translation: Translation, text: str, output: str | None = None, **more: bool) -> Work:
+def revise(translation: Translation, text: str, output: str | None = None, **more: bool) -> Job:
     """A whole round: a stable source in, the engine's output back."""
-    work = translation.revise(Source(text, 10**6, **more))
-    assert work is not None
+    job = translation.revise(Source(text, 10**6, **more))
+    assert job is not None
     if output is not None:
-        translation.complete(work.number, ids(output))
-    return work
+        translation.complete(job.number, ids(output))
+    return job
 
 
 def test_two_hypotheses_must_agree_before_words_are_settled() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     first = revise(translation, "we go", "wir gehen")
     assert (first.forced, first.draft, first.bias) == ((), (), 0.2)
     assert (translation.committed_text, translation.shown) == ("", "wir")
@@ -41,14 +42,14 @@ def test_two_hypotheses_must_agree_before_words_are_settled() -> None:
 
 
 def test_a_word_is_settled_only_where_both_hypotheses_end_it() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "a b c", "das Haustier ist da")
     revise(translation, "a b c d", "das Haus ist da")
     assert translation.committed_text == "das"
 
 
 def test_the_letters_of_one_word_bear_out_nothing() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     for text in ("we go h", "we go ho", "we go hom", "we go home"):
         revise(translation, text, "wir gehen heim")
     assert translation.committed_text == ""
@@ -57,48 +58,48 @@ def test_the_letters_of_one_word_bear_out_nothing() -> None:
 
 
 def test_the_final_pass_is_unbiased_and_settles_everything() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "we go home", "wir gehen heim")
-    work = translation.revise(Source("We go home.", 3, is_open=False, is_final=True))
-    assert work is not None
-    assert (work.bias, work.draft, work.is_final) == (0.0, ids("wir gehen heim"), True)
-    translation.complete(work.number, ids("Wir gehen heim."))
+    job = translation.revise(Source("We go home.", 3, is_open=False, is_final=True))
+    assert job is not None
+    assert (job.bias, job.draft, job.is_final) == (0.0, ids("wir gehen heim"), True)
+    translation.complete(job.number, ids("Wir gehen heim."))
     assert (translation.committed_text, translation.is_done) == ("Wir gehen heim.", True)
     assert translation.revise(Source("We go home later.", 4)) is None
 
 
 def test_an_equal_revision_asks_for_nothing_but_may_settle_more() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "we go", "wir gehen")
-    work = translation.revise(Source("we go home", 0))
-    assert work is not None
-    translation.complete(work.number, ids("wir gehen heim"))
+    job = translation.revise(Source("we go home", 0))
+    assert job is not None
+    translation.complete(job.number, ids("wir gehen heim"))
     assert translation.committed_text == ""  # nothing of the source is stable
     assert translation.revise(Source("We go  home,", 3)) is None
     assert translation.committed_text == "wir gehen"
 
 
 def test_unstable_source_words_hold_their_share_of_the_translation() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     for text in ("a b c d e", "a b c d e f"):
-        work = translation.revise(Source(text, 3))
-        assert work is not None
-        translation.complete(work.number, ids("A B C D E F"))
+        job = translation.revise(Source(text, 3))
+        assert job is not None
+        translation.complete(job.number, ids("A B C D E F"))
     assert translation.committed_text == "A B C"
 
 
 def test_too_few_words_wait_unless_the_source_is_complete() -> None:
-    translation = Translation(PRESETS["high"], token_text)
+    translation = Translation(KEY, PRESETS["high"], token_text)
     assert translation.revise(Source("we go", 2)) is None
     assert translation.revise(Source("we go home", 3)) is not None
-    translation = Translation(PRESETS["high"], token_text)
+    translation = Translation(KEY, PRESETS["high"], token_text)
     assert translation.revise(Source("Go!", 1, is_open=False, is_final=True)) is not None
 
 
 def test_a_translation_cannot_be_superseded_for_ever() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     works = [translation.revise(Source("a " * n, n)) for n in range(1, 12)]
-    started = [work for work in works if work is not None]
+    started = [job for job in works if job is not None]
     assert len(started) == MAX_SUPERSEDED + 1
     following = translation.complete(started[-1].number, ids("A B"))
     assert following is not None
@@ -106,19 +107,19 @@ def test_a_translation_cannot_be_superseded_for_ever() -> None:
 
 
 def test_text_that_is_being_decoded_is_shown_once_it_is_as_long() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "a b c d", "A B C D")
     assert translation.shown == "A B C"
-    work = revise(translation, "a b c d e f")
-    assert not translation.progress(work.number, ids("A X"))
-    assert not translation.progress(work.number, ids("A X Y"))
-    assert translation.progress(work.number, ids("A X Y Z Q"))
+    job = revise(translation, "a b c d e f")
+    assert not translation.progress(job.number, ids("A X"))
+    assert not translation.progress(job.number, ids("A X Y"))
+    assert translation.progress(job.number, ids("A X Y Z Q"))
     assert translation.shown == "A X Y Z"
-    assert not translation.progress(work.number - 1, ids("A X Y Z Q R S"))
+    assert not translation.progress(job.number - 1, ids("A X Y Z Q R S"))
 
 
 def test_deleted_text_takes_the_unstable_tail_with_it() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "a b c", "A B C")
     assert translation.revise(Source("", 0)) is None
     assert translation.shown == ""
@@ -127,11 +128,11 @@ def test_deleted_text_takes_the_unstable_tail_with_it() -> None:
 
 
 def test_a_failed_final_settles_the_last_hypothesis() -> None:
-    translation = Translation(PLAIN, token_text)
+    translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "a b c", "A B C")
-    work = translation.revise(Source("a b c.", 3, is_open=False, is_final=True))
-    assert work is not None
-    translation.fail(work.number)
+    job = translation.revise(Source("a b c.", 3, is_open=False, is_final=True))
+    assert job is not None
+    translation.fail(job.number)
     assert (translation.committed_text, translation.is_done) == ("A B C", True)
 
 
@@ -167,11 +168,11 @@ STEPS = st.lists(
 def test_settled_text_never_changes_for_any_engine(
     steps: list[tuple[str, str | list[str], int]], preset: str, last: str, keeps_forced: bool
 ) -> None:
-    translation = Translation(PRESETS[preset], token_text)
-    work: Work | None = None
+    translation = Translation(KEY, PRESETS[preset], token_text)
+    job: Job | None = None
 
     def output(text: str) -> tuple[int, ...]:
-        forced = work.forced if work is not None and keeps_forced else ()
+        forced = job.forced if job is not None and keeps_forced else ()
         return (*forced, *ids(text))
 
     def check(before: str) -> None:
@@ -184,18 +185,18 @@ def test_settled_text_never_changes_for_any_engine(
     for kind, value, number in steps:
         before = translation.committed_text
         if kind == "revise":
-            work = translation.revise(Source(" ".join(value), number)) or work
-        elif work is not None and kind == "progress":
-            translation.progress(work.number - number, output(str(value)))
-        elif work is not None and kind == "complete":
-            following = translation.complete(work.number, output(str(value)), is_whole=bool(number))
-            work = following or work
-        elif work is not None:
-            translation.fail(work.number)
+            job = translation.revise(Source(" ".join(value), number)) or job
+        elif job is not None and kind == "progress":
+            translation.progress(job.number - number, output(str(value)))
+        elif job is not None and kind == "complete":
+            following = translation.complete(job.number, output(str(value)), is_whole=bool(number))
+            job = following or job
+        elif job is not None:
+            translation.fail(job.number)
         check(before)
     before = translation.committed_text
-    work = translation.revise(Source("a b c", 3, is_open=False, is_final=True))
-    if work is not None:
-        translation.complete(work.number, output(last))
+    job = translation.revise(Source("a b c", 3, is_open=False, is_final=True))
+    if job is not None:
+        translation.complete(job.number, output(last))
     check(before)
     assert translation.is_done

@@ -7,11 +7,12 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.captions.job import JobKey
 from service.captions.policy import PRESETS, Preset, Source, Translation
-from service.captions.segmenter import cut_at, split
+from service.captions.segmenter import cut, cut_at
 from service.captions.stream import TargetStream
 from service.captions.words import word_ends
-from tests.service.fakes import ids, token_text
+from tests.service.fakes import ids, new_detokenizer, token_text
 
 SAMPLES = {
     "chinese": "我们今天去。他们明天来！",
@@ -28,6 +29,8 @@ SAMPLES = {
 CHARACTERS = sorted({c for text in SAMPLES.values() for c in regex.findall(r"\X", text)})
 TEXTS = st.lists(st.sampled_from(CHARACTERS), max_size=25).map("".join)
 
+KEY = JobKey("s", "a", "de", 0)
+
 
 def character_ends(text: str) -> set[int]:
     return {0, *itertools.accumulate(len(cluster) for cluster in regex.findall(r"\X", text))}
@@ -40,7 +43,7 @@ def test_words_end_where_characters_do(text: str) -> None:
 
 @given(TEXTS, st.integers(1, 30))
 def test_cuts_fall_between_characters(text: str, limit: int) -> None:
-    assert set(itertools.accumulate(len(piece) for piece in split(text))) <= character_ends(text)
+    assert set(itertools.accumulate(len(piece) for piece in cut(text))) <= character_ends(text)
     longest = max((len(cluster) for cluster in regex.findall(r"\X", text)), default=0)
     if text and longest <= limit:
         assert cut_at(text, limit) in character_ends(text)
@@ -53,7 +56,7 @@ def test_a_growing_translation_is_shown_and_settled_in_whole_characters(
 ) -> None:
     """Ids are code points here, so that every cluster could be torn apart."""
     said = " ".join([SAMPLES[name]] * 2)
-    translation = Translation(PRESETS[preset], token_text)
+    translation = Translation(KEY, PRESETS[preset], token_text)
     count = len(word_ends(said)) + 3
     for n in range(1, count):
         output = said[: word_ends(said)[min(n, len(word_ends(said))) - 1]]
@@ -75,7 +78,7 @@ def test_append_only_takes_nothing_back_in_any_script(
     words: list[str], data: st.DataObject
 ) -> None:
     """Whatever a model says to whatever source, what was given out is the beginning of the end."""
-    stream = TargetStream("s", "a", "en", "zh", PRESETS["append_only"], token_text)
+    stream = TargetStream("s", "a", "en", "zh", PRESETS["append_only"], new_detokenizer)
     given_out = ""
     for n in range(1, len(words) + 1):
         is_final = n == len(words)
@@ -83,7 +86,7 @@ def test_append_only_takes_nothing_back_in_any_script(
         jobs, _ = stream.revise([source], n, float(n))
         for job in jobs:
             output = ids(data.draw(TEXTS))
-            stream.complete(job, job.work.forced + output, is_whole=True)
+            stream.complete(job, job.forced + output, is_whole=True)
         append, unstable, _ = stream.take(float(n))
         given_out += append
         assert unstable == ""
@@ -93,7 +96,7 @@ def test_append_only_takes_nothing_back_in_any_script(
 
 
 def test_an_edit_in_the_middle_keeps_what_is_settled_and_takes_the_rest_anew() -> None:
-    translation = Translation(Preset(2, 1, 0.0, 1), token_text)
+    translation = Translation(KEY, Preset(2, 1, 0.0, 1), token_text)
     for text, output in (("a b c", "A B C"), ("a b c d", "A B C D")):
         work = translation.revise(Source(text, 4))
         assert work is not None

@@ -5,7 +5,7 @@ from service.captions.segment import Segment
 
 
 def segment(stable: str, unstable: str = "", **more: bool) -> Segment:
-    found = Segment("a", "a", first_arrival=0.0, **more)  # type: ignore[arg-type]
+    found = Segment("a", "a", first_arrival_s=0.0, **more)  # type: ignore[arg-type]
     found.stable, found.unstable = stable, unstable
     return found
 
@@ -46,7 +46,7 @@ def test_the_last_word_of_typed_text_may_still_grow() -> None:
 
 def test_all_of_a_committed_segment_is_final() -> None:
     found = segment("We go home. Then", " we sleep")
-    found.committed_at = 1.0
+    found.committed_s = 1.0
     assert found.pieces(0) == [
         Source("We go home.", 3, is_open=False, is_final=True),
         Source(" Then we sleep", 3, is_open=False, is_final=True),

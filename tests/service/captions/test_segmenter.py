@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.captions.segmenter import MAX_CHARS, MAX_WORDS, cut_at, is_sentence, split
+from service.captions.segmenter import MAX_CHARS, MAX_WORDS, cut, cut_at, is_sentence
 from service.captions.words import count_words, word_ends
 
 WORDS = st.lists(
@@ -44,14 +44,14 @@ WORDS = st.lists(
     ],
 )
 def test_sentences(text: str, pieces: list[str]) -> None:
-    assert split(text) == pieces
+    assert cut(text) == pieces
 
 
 def test_long_text_is_cut_at_a_clause_a_conjunction_or_by_length() -> None:
     clause = "one " * 30 + "two, three"
-    assert split(clause) == ["one " * 30 + "two,", " three"]
+    assert cut(clause) == ["one " * 30 + "two,", " three"]
     conjunction = "one " * 36 + "and three"
-    assert [count_words(piece) for piece in split(conjunction)] == [36, 2]
+    assert [count_words(piece) for piece in cut(conjunction)] == [36, 2]
     assert [is_sentence(piece) for piece in ("Go on.", "“Go on!”", "go on,", "你好。", "go")] == [
         True,
         True,
@@ -59,18 +59,18 @@ def test_long_text_is_cut_at_a_clause_a_conjunction_or_by_length() -> None:
         True,
         False,
     ]
-    assert [count_words(piece) for piece in split("one " * 100)] == [40, 40, 20]
-    assert [len(piece) for piece in split("x" * 700)] == [300, 300, 100]
+    assert [count_words(piece) for piece in cut("one " * 100)] == [40, 40, 20]
+    assert [len(piece) for piece in cut("x" * 700)] == [300, 300, 100]
 
 
 def test_no_cut_inside_what_is_already_translated() -> None:
-    assert split("One two. Three four. Five", min_words=3) == ["One two. Three four.", " Five"]
+    assert cut("One two. Three four. Five", min_words=3) == ["One two. Three four.", " Five"]
 
 
 @given(WORDS, st.integers(0, 50))
 def test_pieces_are_the_text_and_short(words: list[str], min_words: int) -> None:
     text = " ".join(words)
-    pieces = split(text, min_words)
+    pieces = cut(text, min_words)
     assert "".join(pieces) == text
     assert all(count_words(piece) <= MAX_WORDS for piece in pieces)
     assert all(len(piece) <= MAX_CHARS for piece in pieces)
@@ -78,7 +78,7 @@ def test_pieces_are_the_text_and_short(words: list[str], min_words: int) -> None
 
 @given(st.text(max_size=700))
 def test_any_text_is_cut_into_itself(text: str) -> None:
-    assert "".join(split(text)) == text
+    assert "".join(cut(text)) == text
     if text:
         assert 0 < cut_at(text, 50) <= 50 or len(text) <= 50
 
@@ -88,6 +88,6 @@ def test_growing_text_keeps_its_cuts(words: list[str]) -> None:
     text = " ".join(words)
     before: list[str] = []
     for end in word_ends(text):
-        pieces = split(text[:end])
+        pieces = cut(text[:end])
         assert pieces[: len(before)] == before
         before = pieces[:-1]

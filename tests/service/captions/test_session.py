@@ -1,22 +1,25 @@
 """The session: what a client sends, what it gets back, and what never happens."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.captions.actions import Action, Close, Outcome, Start, Stop, events_of
-from service.captions.glossary import STAND_INS
+from service.captions.actions import Close, events_of
+from service.captions.glossary import PLACEHOLDERS
+from service.captions.job import FollowJob, Job, JobKey, Outcome
 from service.captions.session import Session
 from service.captions.settings import ModelInfo
-from service.captions.stream import Job
+from service.driver import Driver
+from service.errors import TranslationFailed
 from service.load.limits import Limits
 from service.wire import protocol as p
 from service.wire.outbox import Outbox
 from tests.service.asyncapi import check_frame
-from tests.service.fakes import LANGUAGES, ids, token_text
+from tests.service.fakes import LANGUAGES, ids, new_detokenizer
 
 E = TypeVar("E", bound=p.ServerEvent)
 MODEL = ModelInfo(
@@ -30,42 +33,91 @@ MODEL = ModelInfo(
 LIMITS = Limits()
 
 
+@dataclass
+class Held:
+    """The handle on a job that waits at a desk."""
+
+    desk: "Desk"
+    key: JobKey
+
+    def cancel(self) -> None:
+        self.desk.jobs.pop(self.key, None)
+
+
+@dataclass
+class Record:
+    """The sink of a desk: what a client would get."""
+
+    events: list[p.ServerEvent] = field(default_factory=list)
+    closed: Close | None = None
+
+    def send(self, event: p.ServerEvent, arrival_s: float | None) -> None:
+        self.events.append(event)
+
+    def close(self, close: Close) -> None:
+        self.closed = close
+
+    def job_started(self, job: Job) -> None: ...
+    def job_ended(self, job: Job, outcome: Outcome) -> None: ...
+    def job_failed(self, job: Job, problem: TranslationFailed) -> None: ...
+
+
 class Desk:
-    """A session, the jobs that it waits for, and everything that it sent."""
+    """A session behind its driver; jobs wait until the test answers them."""
 
     def __init__(self, limits: Limits = LIMITS, **params: Any) -> None:
         self.now = 100.0
-        self.session = Session("s", MODEL, limits, token_text, self.now)
-        self.jobs: dict[tuple[str, str, str, int], Job] = {}
-        self.events: list[p.ServerEvent] = []
-        self.closed: Close | None = None
-        self.do(self.session.open(self.now, "e"))
+        self.interval_s = 0.0
+        self.sink = Record()
+        self.events = self.sink.events
+        self.session = Session("s", MODEL, limits, new_detokenizer, self.now)
+        self.driver = Driver(
+            self.session, self.start, lambda: self.now, self.sink, lambda: self.interval_s
+        )
+        self.jobs: dict[JobKey, Job] = {}
+        self.started: list[tuple[float, Job]] = []
+        self._follow: dict[JobKey, FollowJob] = {}
+        self.driver.open("e")
         if params:
             self.send(p.SessionUpdate(p.SessionParams(**params)))
 
-    def do(self, actions: list[Action]) -> list[p.ServerEvent]:
-        for action in actions:
-            if isinstance(action, Start):
-                self.jobs[action.job.key] = action.job
-            elif isinstance(action, Stop):
-                self.jobs.pop(action.key, None)
-            elif isinstance(action, Close):
-                self.closed = action
-        found = events_of(actions)
-        self.events += found
-        return found
+    @property
+    def closed(self) -> Close | None:
+        return self.sink.closed
+
+    def start(self, job: Job, follow: FollowJob) -> "Held":
+        self.jobs[job.key], self._follow[job.key] = job, follow
+        self.started.append((self.now, job))
+        return Held(self, job.key)
+
+    def new(self, act: Callable[[], object]) -> list[p.ServerEvent]:
+        """Return the events that came of it."""
+        before = len(self.events)
+        act()
+        return self.events[before:]
 
     def send(self, event: p.ClientEvent) -> list[p.ServerEvent]:
-        return self.do(self.session.receive(event, self.now, 1e9))
+        return self.new(lambda: self.driver.receive(event, 1e9))
+
+    def tick(self) -> list[p.ServerEvent]:
+        return self.new(self.driver.tick)
+
+    def progress(self, job: Job, tokens: tuple[int, ...]) -> list[p.ServerEvent]:
+        return self.new(lambda: self._follow[job.key](tokens, None))
+
+    def finish(self, job: Job, ending: Outcome | TranslationFailed) -> list[p.ServerEvent]:
+        """Let a job end."""
+        del self.jobs[job.key]
+        tokens = ending.tokens if isinstance(ending, Outcome) else ()
+        return self.new(lambda: self._follow[job.key](tokens, ending))
 
     def answer(self, output: str | None = None) -> list[p.ServerEvent]:
         """Let the engine finish all jobs: capitals of the source, or a given output."""
         found: list[p.ServerEvent] = []
         while self.jobs:
-            job = self.jobs.pop(next(iter(self.jobs)))
-            said = ids(job.work.text.strip().upper() if output is None else output)
-            tokens = job.work.forced + said[len(job.work.forced) :]
-            found += self.do(self.session.complete(job, Outcome(tokens), self.now))
+            job = next(iter(self.jobs.values()))
+            said = ids(job.text.strip().upper() if output is None else output)
+            found += self.finish(job, Outcome(job.forced + said[len(job.forced) :]))
         return found
 
     def of(self, kind: type[E]) -> list[E]:
@@ -160,14 +212,11 @@ def test_glossary_entries_are_for_one_language_or_all_and_finals_count_them() ->
     )
     d = desk(targets=targets("de", "fr"), glossary=glossary, do_not_translate=("QuiD",))
     d.send(p.SourceCommit("a", text="QuiD router and cable"))
-    (german, french) = d.jobs.values()
+    german, french = list(d.jobs.values())
     for job in (german, french):
-        d.jobs.pop(job.key)
         # Names that stand in are copied; all other words come out in capitals.
-        said = " ".join(
-            word if word in STAND_INS else word.upper() for word in job.work.text.split()
-        )
-        d.do(d.session.complete(job, Outcome(ids(said)), d.now))
+        said = " ".join(word if word in PLACEHOLDERS else word.upper() for word in job.text.split())
+        d.finish(job, Outcome(ids(said)))
     finals = {final.target: final for final in d.of(p.TranslationFinal)}
     assert finals["de"].text == "QuiD Netzkasten AND CABLE X"
     assert finals["fr"].text == "QuiD ROUTER AND CABLE X"
@@ -183,7 +232,7 @@ def test_glossary_entries_are_for_one_language_or_all_and_finals_count_them() ->
 
 
 def test_a_model_without_context_gets_none() -> None:
-    session = Session("s", replace(MODEL, max_context=0), LIMITS, token_text, 0.0)
+    session = Session("s", replace(MODEL, max_context=0), LIMITS, new_detokenizer, 0.0)
     params = p.SessionParams(p.SourceParams("en"), targets("de"), context=2)
     (event,) = events_of(session.receive(p.SessionUpdate(params), 0.0, 0.0))
     assert isinstance(event, p.SessionUpdated)
@@ -251,14 +300,14 @@ def test_a_target_must_be_set_first() -> None:
 def test_sentences_inside_a_segment_are_settled_one_by_one() -> None:
     d = desk()
     d.send(update("We go home. Then we", 1))
-    assert [(job.work.text, job.work.is_final) for job in d.jobs.values()] == [
+    assert [(job.text, job.is_final) for job in d.jobs.values()] == [
         ("We go home.", True),
         (" Then we", False),
     ]
     d.answer()
     assert "".join(delta.append for delta in d.of(p.TranslationDelta)) == "WE GO HOME."
     d.send(update("We went home. Then we sleep now again", 2))  # what was stable is rewritten
-    assert [job.work.text for job in d.jobs.values()] == [" Then we sleep now again"]
+    assert [job.text for job in d.jobs.values()] == [" Then we sleep now again"]
     d.answer()
     d.send(p.SourceCommit("a"))
     d.answer()
@@ -296,9 +345,9 @@ def test_too_many_updates_are_coalesced_and_none_is_lost() -> None:
     assert [event.code for event in d.of(p.SessionNotice)] == ["coalescing"]
     d.answer()
     assert d.of(p.TranslationDelta)[-1].source_rev == 2
-    assert d.session.next_tick() == pytest.approx(100.5)
-    d.now = d.session.next_tick()
-    d.do(d.session.tick(d.now))
+    assert d.driver.next_tick_s() == pytest.approx(100.5)
+    d.now = d.driver.next_tick_s()
+    d.tick()
     d.answer()
     assert d.of(p.TranslationDelta)[-1].source_rev == 6
     assert d.session.counters.coalesced == 4
@@ -324,9 +373,9 @@ def test_only_so_many_segments_are_open_at_once() -> None:
 def test_a_silent_client_is_closed_with_its_finals() -> None:
     d = desk()
     d.send(update("we go home", 1))
-    d.now = d.session.next_tick()
+    d.now = d.driver.next_tick_s()
     assert d.now == 160.0
-    d.do(d.session.tick(d.now))
+    d.tick()
     assert d.closed is None
     d.answer()
     assert d.closed == Close(4408, "idle")
@@ -349,7 +398,7 @@ def test_close_waits_for_the_finals() -> None:
 def test_drain_tells_finishes_and_closes() -> None:
     d = desk()
     d.send(update("we go home", 1))
-    (notice,) = d.do(d.session.drain(5.0, d.now))
+    (notice,) = d.new(lambda: d.driver.drain(5.0))
     assert notice == p.SessionGoingAway(5000.0, "shutdown")
     d.answer()
     assert [event.type for event in d.events[-2:]] == ["translation.final", "session.closed"]
@@ -362,7 +411,7 @@ def test_a_failed_job_is_told_and_its_final_still_comes() -> None:
     d.answer()
     d.send(p.SourceCommit("a"))
     (job,) = d.jobs.values()
-    events = d.do(d.session.fail(job, "internal", "a step failed", d.now))
+    events = d.finish(job, TranslationFailed("internal", "a step failed"))
     assert [event.type for event in events] == ["error", "translation.final"]
     assert d.of(p.TranslationFinal)[0].text == "WE GO HOME"
 
@@ -427,17 +476,16 @@ def test_whatever_happens_appended_text_stays(
         d.send(event)
         for key in list(d.jobs)[:count]:
             job = d.jobs[key]
-            tokens = (job.work.forced if count % 2 else ()) + ids(output)
+            tokens = (job.forced if count % 2 else ()) + ids(output)
             if len(output) % 3 == 0:
-                d.do(d.session.progress(job, tokens, d.now))
+                d.progress(job, tokens)
                 continue
-            del d.jobs[key]
             if output.startswith("a"):
-                d.do(d.session.fail(job, "internal", "x", d.now))
+                d.finish(job, TranslationFailed("internal", "x"))
             else:
-                d.do(d.session.complete(job, Outcome(tokens, len(output) < 5), d.now))
+                d.finish(job, Outcome(tokens, len(output) < 5))
         d.now += 0.11
-        d.do(d.session.tick(d.now))
+        d.tick()
     d.send(p.SessionClose())
     d.answer()
     assert d.closed == Close(1000, "client")

@@ -1,12 +1,13 @@
 """Pieces of a segment joined into the one text of the wire."""
 
+from service.captions.job import Job
 from service.captions.policy import PRESETS, Source
-from service.captions.stream import Job, TargetStream
-from tests.service.fakes import ids, token_text
+from service.captions.stream import TargetStream
+from tests.service.fakes import ids, new_detokenizer
 
 
 def stream(target: str = "de", preset: str = "low") -> TargetStream:
-    return TargetStream("s", "a", "en", target, PRESETS[preset], token_text)
+    return TargetStream("s", "a", "en", target, PRESETS[preset], new_detokenizer)
 
 
 def final(text: str) -> Source:
@@ -14,7 +15,7 @@ def final(text: str) -> Source:
 
 
 def answer(found: TargetStream, job: Job, output: str) -> None:
-    found.complete(job, job.work.forced + ids(output)[len(job.work.forced) :], is_whole=True)
+    found.complete(job, job.forced + ids(output)[len(job.forced) :], is_whole=True)
 
 
 def test_a_later_piece_is_appended_only_after_the_earlier_ones() -> None:
@@ -26,7 +27,7 @@ def test_a_later_piece_is_appended_only_after_the_earlier_ones() -> None:
     answer(found, first, "Eins.")
     assert found.take(12.0) == ("Eins. Zwei.", "", True)
     assert found.take(13.0) == ("", "", False)
-    assert (found.is_done, found.updates, found.erased, found.first_shown) == (True, 2, 1, 11.0)
+    assert (found.is_done, found.updates, found.erased, found.first_shown_s) == (True, 2, 1, 11.0)
 
 
 def test_languages_without_spaces_are_joined_without() -> None:
@@ -68,14 +69,14 @@ def test_a_sentence_goes_on_after_a_cut_as_if_there_were_none() -> None:
     cut = Source("One two,", 2, is_open=False, is_final=True, is_cut=True)
     rest = Source(" three", 1, continues=True)
     (first, alone), _ = found.revise([cut, rest], 1, 10.0)
-    assert first.work.is_open  # the model must not end the sentence
+    assert first.is_open  # the model must not end the sentence
     answer(found, alone, "Drei vier")
     assert found.take(10.5) == ("", "Drei vier", True)
     answer(found, first, "Eins zwei")
     assert found.take(11.0) == ("Eins zwei", " Drei vier", True)
     (second,), _ = found.revise([cut, Source(" three four", 2, continues=True)], 2, 11.0)
     assert second.context == (("One two,", ids("Eins zwei")),)
-    assert second.work.number > alone.work.number
+    assert second.number > alone.number
     assert found.take(11.1) == ("", " Drei vier", False)  # still in sight
     answer(found, second, ", drei vier fünf")
     assert found.take(12.0) == ("", ", drei vier fünf", True)

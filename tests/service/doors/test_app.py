@@ -204,7 +204,7 @@ async def test_a_cut_line_frees_the_engine(run: Run) -> None:
         raw: socket.socket = client.socket.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.socket.transport.abort()
-        await eventually(lambda: not service.engine.running and not service.hub.connections)
+        await eventually(lambda: not service.engine.running and not service.state.connections)
 
 
 async def test_a_slow_reader_delays_nobody_and_is_closed(
@@ -225,8 +225,8 @@ async def test_a_slow_reader_delays_nobody_and_is_closed(
         await other.start("de")
         await other.send(p.SourceCommit("a", text="hello"))
         await other.until(p.TranslationFinal)
-        await eventually(lambda: len(service.hub.connections) == 1)
-        assert b"tokenspeed_slow_consumers_total 1.0" in service.hub.metrics.render()
+        await eventually(lambda: len(service.state.connections) == 1)
+        assert b"tokenspeed_slow_consumers_total 1.0" in service.state.metrics.render()
 
 
 async def test_an_engine_that_fails_is_told(run: Run) -> None:

@@ -26,7 +26,7 @@ async def begin(client: Client, service: Service) -> p.SessionInfo:
 
 async def cut(client: Client, service: Service) -> None:
     client.socket.transport.abort()
-    await eventually(lambda: not service.hub.connections)
+    await eventually(lambda: not service.state.connections)
 
 
 def resume(info: p.SessionInfo, last_seq: int, **wrong: str) -> p.SessionResume:
@@ -60,7 +60,7 @@ async def test_the_gap_is_replayed_and_the_segment_goes_on(run: Run) -> None:
         assert final.text.startswith(appended(first) + appended(second))
         await second.send(p.SessionClose())
         assert await close_code(second) == 1000
-    await eventually(lambda: service.hub.sessions == {})
+    await eventually(lambda: len(service.state.sessions) == 0)
 
 
 async def test_work_that_was_cut_off_is_done_again(run: Run) -> None:
@@ -127,11 +127,11 @@ async def test_a_line_that_only_seems_alive_is_superseded(run: Run) -> None:
 
 
 async def test_nobody_waits_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.doors.connection.RESUME_S", 0.1)
+    monkeypatch.setattr("service.doors.resume.RESUME_S", 0.1)
     service = run()
     async with session(service.ws) as first:
         info = await begin(first, service)
         await cut(first, service)
-    assert list(service.hub.sessions) == [info.id]
+    assert info.id in service.state.sessions
     await asyncio.sleep(0.1)
-    await eventually(lambda: service.hub.sessions == {})
+    await eventually(lambda: len(service.state.sessions) == 0)

@@ -18,7 +18,6 @@ from service.bench.load.simulator import (
     Traffic,
     random_script,
 )
-from service.captions.actions import Action, Start
 from service.load.admission import (
     ADAPT_S,
     MAX_INTERVAL_S,
@@ -26,7 +25,7 @@ from service.load.admission import (
     MIN_UPDATES,
     WINDOW_S,
     Admission,
-    Work,
+    EngineWork,
 )
 from service.wire import protocol as p
 from tests.service.asyncapi import check_frame
@@ -44,8 +43,8 @@ def simulate(cost: StepCost, sessions: int) -> tuple[Report, Admission]:
     report = simulation.run()
     stats = simulation.engine.stats()
     admission = Admission(BUDGET_MS / 1e3, 0.0)
-    admission.measure(Work(0, stats.step_s, stats.row_s), 0.0)
-    admission.measure(Work(stats.rows, stats.step_s, stats.row_s), report.seconds)
+    admission.measure(EngineWork(0, stats.step_s, stats.row_s), 0.0)
+    admission.measure(EngineWork(stats.rows, stats.step_s, stats.row_s), report.seconds)
     for i, ms in enumerate(report.update_ms + report.final_ms):
         admission.observe(f"s{i % sessions}", ms / 1e3, report.seconds)
     return report, admission
@@ -79,7 +78,7 @@ def test_a_prediction_is_what_a_larger_simulation_says() -> None:
 def test_before_anything_is_measured_steps_alone_speak() -> None:
     admission = Admission(0.2, 0.0)
     assert admission.admits(0.0)
-    admission.measure(Work(10, 0.003, 0.0002), 1.0)
+    admission.measure(EngineWork(10, 0.003, 0.0002), 1.0)
     assert admission.admits(1.0)
     for i in range(100):
         if not admission.admits(1.0):
@@ -128,18 +127,13 @@ def test_partials_are_thinned_out_and_finals_never(
     events: list[tuple[float, bool]], interval_s: float
 ) -> None:
     d = desk(stability="low")
-    d.session.interval_s = interval_s
-    started: list[tuple[float, bool]] = []
+    d.interval_s = interval_s
 
-    def run_due(until: float) -> None:
-        while d.session.next_tick() <= until:
-            d.now = max(d.now, d.session.next_tick())
-            act(d.session.tick(d.now))
-
-    def act(actions: list[Action]) -> None:
-        started.extend((d.now, a.job.work.is_final) for a in actions if isinstance(a, Start))
-        d.do(actions)
-        d.answer()
+    def run_due(until_s: float) -> None:
+        while d.driver.next_tick_s() <= until_s:
+            d.now = max(d.now, d.driver.next_tick_s())
+            d.tick()
+            d.answer()
 
     segment, text = 0, ""
     for pause, is_final in events:
@@ -147,14 +141,17 @@ def test_partials_are_thinned_out_and_finals_never(
         d.now = max(d.now, d.now + pause)
         text += f" word{len(text)}"
         name = f"s{segment}"
-        act(d.session.receive(update(text, len(text), name), d.now, 0.0))
+        d.send(update(text, len(text), name))
+        d.answer()
         if is_final:
             before = len(d.of(p.TranslationFinal))
-            act(d.session.receive(p.SourceCommit(name), d.now, 0.0))
+            d.send(p.SourceCommit(name))
+            d.answer()
             assert len(d.of(p.TranslationFinal)) == before + 1
-            assert started[-1] == (d.now, True)
+            assert (d.started[-1][0], d.started[-1][1].is_final) == (d.now, True)
             segment, text = segment + 1, ""
     run_due(d.now + 2 * interval_s)
+    started = [(at, job.is_final) for at, job in d.started]
     partials = [at for at, is_final in started if not is_final]
     assert all(b - a >= interval_s - 1e-9 for a, b in zip(partials, partials[1:], strict=False))
     if text:  # what was put off came in the end
@@ -190,7 +187,7 @@ async def test_a_new_session_is_refused_while_the_running_ones_go_on(run: Run) -
         await first.start("de")
         await first.until(p.SessionUpdated)
         engine.row_s = 0.1
-        service.hub.measured = float("-inf")  # as if a second had passed
+        service.state._measured_s = float("-inf")  # as if a second had passed
         error, code = await refused(service.ws)
         assert (error.error.code, error.error.retryable, code) == ("overloaded", True, 1013)
         await first.send(p.SourceCommit("a", text="good morning"))
@@ -198,7 +195,7 @@ async def test_a_new_session_is_refused_while_the_running_ones_go_on(run: Run) -
         assert isinstance(final, p.TranslationFinal)
         assert final.text == "GOOD MORNING"
         engine.row_s = 1e-6
-        service.hub.measured = float("-inf")
+        service.state._measured_s = float("-inf")
         async with session(service.ws) as second:
             await second.until(p.SessionCreated)
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
@@ -216,7 +213,7 @@ async def test_the_door_can_be_left_open(run: Run) -> None:
 
 async def test_a_busy_machine_tells_its_sessions(run: Run) -> None:
     service = run()
-    service.hub.admission.interval_s = 0.3
+    service.state.admission.interval_s = 0.3
     async with session(service.ws) as client:
         await client.start("de", stability="low")
         for rev in range(1, 6):

@@ -14,7 +14,7 @@ from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import FORMS, random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
-from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.engine import Engine, TokenStream
 from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.launch import Launch
@@ -123,12 +123,12 @@ def test_a_long_prompt_gives_the_same_bits_in_one_step_or_many(form: str) -> Non
 
 async def test_cancelling_ends_within_a_step() -> None:
     engine = Engine(CudaBackend.from_random(SHAPE, ENGINE, "int8"), eos_token_ids=())
-    generation = engine.submit(Request(tuple(prompt(30)), max_new_tokens=400))
+    generation = TokenStream(engine.submit, Request(tuple(prompt(30)), max_new_tokens=400))
     async for _ in generation:
         break
     steps = engine.stats().steps
     generation.cancel()
-    completion = await generation.result()
+    completion = await generation.completion()
     assert completion.finish_reason == "cancelled"
     assert engine.stats().steps - steps <= 3  # the one in flight, and what ran meanwhile
     engine.close()
@@ -136,11 +136,11 @@ async def test_cancelling_ends_within_a_step() -> None:
 
 async def test_a_newer_request_supersedes_within_a_step() -> None:
     engine = Engine(CudaBackend.from_random(SHAPE, ENGINE, "int8"), eos_token_ids=())
-    old = engine.submit(Request(tuple(prompt(30)), key="k", max_new_tokens=300))
+    old = TokenStream(engine.submit, Request(tuple(prompt(30)), key="k", max_new_tokens=300))
     async for _ in old:
         break
-    new = engine.submit(Request(tuple(prompt(34)), key="k", max_new_tokens=20))
-    ended, completion = await old.result(), await new.result()
+    new = TokenStream(engine.submit, Request(tuple(prompt(34)), key="k", max_new_tokens=20))
+    ended, completion = await old.completion(), await new.completion()
     engine.close()
     assert ended.finish_reason == "superseded"
     assert len(ended.tokens) < 300

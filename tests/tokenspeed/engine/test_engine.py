@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenspeed.backends import Step
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.engine import Engine, TokenStream
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
@@ -131,9 +131,11 @@ def test_targets_of_one_source_compute_it_once(tiny_model: Path) -> None:
 
 async def test_tokens_stream_as_they_become_sure(engine: Engine, alone: Engine) -> None:
     expected = greedy(alone, [7, 8, 9])
-    generation = engine.submit(Request((7, 8, 9), draft=expected[:5], max_new_tokens=16))
+    generation = TokenStream(
+        engine.submit, Request((7, 8, 9), draft=expected[:5], max_new_tokens=16)
+    )
     parts = [part async for part in generation]
-    completion = await generation.result()
+    completion = await generation.completion()
     assert tuple(token for part in parts for token in part) == completion.tokens == expected
     assert len(parts[0]) == 6
     assert completion.accepted == 5
@@ -142,14 +144,14 @@ async def test_tokens_stream_as_they_become_sure(engine: Engine, alone: Engine) 
 
 async def test_a_newer_request_supersedes_and_inherits(tiny_model: Path) -> None:
     engine = make_engine(tiny_model, eos=())
-    old = engine.submit(Request((5, 6, 7), key="segment", max_new_tokens=80))
+    old = TokenStream(engine.submit, Request((5, 6, 7), key="segment", max_new_tokens=80))
     first: list[int] = []
     async for part in old:
         first += part
         if len(first) >= 3:
             break
-    new = engine.submit(Request((5, 6, 7), key="segment", max_new_tokens=80))
-    ended, completion = await old.result(), await new.result()
+    new = TokenStream(engine.submit, Request((5, 6, 7), key="segment", max_new_tokens=80))
+    ended, completion = await old.completion(), await new.completion()
     engine.close()
     assert ended.finish_reason == "superseded"
     assert completion.accepted >= 3
@@ -157,21 +159,21 @@ async def test_a_newer_request_supersedes_and_inherits(tiny_model: Path) -> None
 
 
 async def test_a_final_is_not_superseded(engine: Engine) -> None:
-    final = engine.submit(Request((9, 9), key="k", is_final=True, max_new_tokens=30))
-    newer = engine.submit(Request((9, 8), key="k", max_new_tokens=30))
-    completion = await final.result()
-    await newer.result()
+    final = TokenStream(engine.submit, Request((9, 9), key="k", is_final=True, max_new_tokens=30))
+    newer = TokenStream(engine.submit, Request((9, 8), key="k", max_new_tokens=30))
+    completion = await final.completion()
+    await newer.completion()
     assert completion.finish_reason in ("stop", "length")
 
 
 async def test_cancelling_frees_the_slot_within_a_step(tiny_model: Path) -> None:
     engine = make_engine(tiny_model, eos=(), num_slots=1)
-    generation = engine.submit(Request((5, 6), max_new_tokens=90))
+    generation = TokenStream(engine.submit, Request((5, 6), max_new_tokens=90))
     async for _ in generation:
         break
     before = engine.backend.steps  # type: ignore[attr-defined]
     generation.cancel()
-    completion = await generation.result()
+    completion = await generation.completion()
     assert completion.finish_reason == "cancelled"
     assert engine.backend.steps <= before + 2  # type: ignore[attr-defined]
     assert engine.stats().slots_in_use == 0
@@ -179,8 +181,10 @@ async def test_cancelling_frees_the_slot_within_a_step(tiny_model: Path) -> None
 
 
 async def test_more_requests_than_slots_all_finish(engine: Engine) -> None:
-    generations = [engine.submit(Request((3 + i, 40 + i), max_new_tokens=6)) for i in range(20)]
-    completions = await asyncio.gather(*(g.result() for g in generations))
+    generations = [
+        TokenStream(engine.submit, Request((3 + i, 40 + i), max_new_tokens=6)) for i in range(20)
+    ]
+    completions = await asyncio.gather(*(g.completion() for g in generations))
     assert all(isinstance(c, Completion) for c in completions)
     assert engine.stats().slots_in_use == 0
 
@@ -191,9 +195,9 @@ async def test_a_failing_step_is_reported_and_the_engine_goes_on(
     engine = make_engine(tiny_model)
     engine.backend.fail_next = True  # type: ignore[attr-defined]
     with pytest.raises(EngineStopped, match="a step failed"):
-        await engine.submit(Request((5, 6), max_new_tokens=4)).result()
+        await TokenStream(engine.submit, Request((5, 6), max_new_tokens=4)).completion()
     assert "the device fell over" in caplog.text
-    completion = await engine.submit(Request((5, 6), max_new_tokens=4)).result()
+    completion = await TokenStream(engine.submit, Request((5, 6), max_new_tokens=4)).completion()
     assert completion.decoded > 0
     assert engine.stats().failures == 1
     engine.close()
@@ -201,12 +205,12 @@ async def test_a_failing_step_is_reported_and_the_engine_goes_on(
 
 async def test_closing_ends_open_requests(tiny_model: Path) -> None:
     engine = make_engine(tiny_model, eos=())
-    generation = engine.submit(Request((5, 6), max_new_tokens=90))
+    generation = TokenStream(engine.submit, Request((5, 6), max_new_tokens=90))
     engine.close()
     with pytest.raises(EngineStopped, match="closed"):
-        await generation.result()
+        await generation.completion()
     with pytest.raises(EngineStopped, match="closed"):
-        engine.submit(Request((5, 6), max_new_tokens=4))
+        TokenStream(engine.submit, Request((5, 6), max_new_tokens=4))
     generation.cancel()
 
 

@@ -13,7 +13,7 @@ import pytest
 from service.bench.captions import simulated_replay as virtual
 from service.bench.captions import socket_replay as live
 from service.bench.captions.documents import as_recogniser, deal, word_by_word
-from service.bench.captions.policies import POLICIES, in_force
+from service.bench.captions.policies import POLICIES, presets_of
 from service.bench.captions.rows import Row, Task, make_row, markdown, plot
 from service.bench.captions.scores import SegmentLog, normalised_erasure
 from service.bench.captions.streaming import find_set
@@ -108,11 +108,11 @@ def test_a_recogniser_s_mistakes_do_not_reach_the_finals(
     assert len(run(stage, "balanced", REWRITTEN)[1]) == len(plain)
 
 
-def test_the_policy_in_force_ends_with_its_block() -> None:
-    before = dict(PRESETS)
-    with in_force(POLICIES["wait-3"]):
-        assert PRESETS["balanced"].wait_words == 3
-    assert before == PRESETS
+def test_a_policy_takes_the_place_of_the_default_preset_alone() -> None:
+    presets = presets_of(POLICIES["wait-3"])
+    assert presets["balanced"].wait_words == 3
+    assert presets["high"] == PRESETS["high"]
+    assert PRESETS["balanced"].wait_words != 3
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,106 @@
+"""Sessions that outlive their line: who may come back to which, and for how long it is kept.
+
+Knows sessions by name and token; what is sent again is the connection's affair.
+"""
+
+import asyncio
+import hmac
+from typing import Final, Protocol
+
+from service.doors.socket import Socket
+from service.wire import protocol
+
+RESUME_S: Final = 60.0  # that a session waits for its client to come back
+LOST_LINE: Final = (1005, 1006, protocol.CLOSE_SUPERSEDED)  # without a word of farewell
+
+
+class Resumable(Protocol):
+    """A connection whose session may be taken over by another line."""
+
+    @property
+    def session_id(self) -> str:
+        """Names the session."""
+        ...
+
+    @property
+    def resume_token(self) -> str:
+        """What its client alone knows."""
+        ...
+
+    async def resume(self, socket: Socket, last_seq: int) -> None:
+        """Go on with the session on another socket; returns once that is closed."""
+        ...
+
+    def retire(self) -> None:
+        """Take note that nobody comes back any more."""
+        ...
+
+
+class Resumes(Exception):
+    """The first message of a connection takes over an older session.
+
+    Attributes:
+        older: the connection that has it.
+        last_seq: the newest event that the client has.
+    """
+
+    def __init__(self, older: Resumable, last_seq: int) -> None:
+        self.older = older
+        self.last_seq = last_seq
+        super().__init__(f"resumes after {last_seq}")
+
+
+class ResumableSessions:
+    """The sessions of this process that a client may come back to, by id.
+
+    Args:
+        epoch: names the process; tokens of another one are worth nothing here.
+        max_sessions: more than twice as many are never kept.
+    """
+
+    def __init__(self, epoch: str, max_sessions: int) -> None:
+        self._epoch = epoch
+        self._max_kept = 2 * max_sessions
+        self._known: dict[str, Resumable] = {}
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._known
+
+    def add(self, connection: Resumable) -> None:
+        """Keep a session while it has a line."""
+        self._known[connection.session_id] = connection
+        expiry = self._expiries.pop(connection.session_id, None)
+        if expiry is not None:
+            expiry.cancel()
+
+    def park(self, connection: Resumable) -> None:
+        """Keep a session whose line was lost for a while."""
+        if len(self._known) > self._max_kept:
+            self.retire(connection)
+            return
+        loop = asyncio.get_running_loop()
+        self._expiries[connection.session_id] = loop.call_later(RESUME_S, self.retire, connection)
+
+    def retire(self, connection: Resumable) -> None:
+        """Forget a session."""
+        self._known.pop(connection.session_id, None)
+        self._expiries.pop(connection.session_id, None)
+        connection.retire()
+
+    def check(self, event: protocol.ClientEvent, asking: Resumable) -> None:
+        """Look at the first event of a connection.
+
+        Raises:
+            Resumes: it rightly asks for an older session.
+        """
+        if not isinstance(event, protocol.SessionResume) or event.epoch != self._epoch:
+            return
+        older = self._known.get(event.session_id)
+        if older is None or older is asking:
+            return
+        if hmac.compare_digest(event.resume_token.encode(), older.resume_token.encode()):
+            raise Resumes(older, event.last_seq)

@@ -1,0 +1,95 @@
+"""What all requests and connections of one running service share."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from service.captions.policy import PRESETS, Preset
+from service.config import Config
+from service.doors.auth import Auth
+from service.doors.resume import ResumableSessions
+from service.load.admission import Admission, EngineWork
+from service.load.metrics import Metrics
+from service.translator import Translator
+from tokenspeed.engine.core import EngineStats
+
+MEASURE_S: Final = 1.0  # between looks at the engine's counters
+
+
+class Drainable(Protocol):
+    """An open connection, as the way down sees it."""
+
+    ended: asyncio.Event
+
+    def drain(self, time_left_s: float) -> None:
+        """Finish every segment, then close."""
+        ...
+
+
+class AppState:
+    """What all connections share.
+
+    Args:
+        config: settings, checked.
+        translator: over a running engine.
+        model_name: what clients are told.
+        stats: of the engine.
+        presets: how eager the translations of a session are, by name.
+
+    Attributes:
+        epoch: names this process.
+        connections: open ones, authenticated or not.
+        sessions: those that a client may come back to.
+        admission: who is let in, and how often partials come.
+        is_draining: the service is going away and takes nobody new.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        translator: Translator,
+        model_name: str,
+        stats: Callable[[], EngineStats],
+        presets: Mapping[str, Preset] = PRESETS,
+    ) -> None:
+        self.config = config
+        self.translator = translator
+        self.model = translator.model_info(model_name, config.context)
+        self.presets = presets
+        self.auth = Auth(config.api_keys, config.token_s)
+        self.epoch = secrets.token_hex(4)
+        self.connections: set[Drainable] = set()
+        self.sessions = ResumableSessions(self.epoch, config.max_sessions)
+        self.admission = Admission(config.budget_ms / 1e3, translator.engine.clock())
+        self.is_draining = False
+        self.metrics = Metrics(stats)
+        self._stats = stats
+        self._measured_s = float("-inf")  # when the engine was asked last
+        self.metrics.gauge(
+            "tokenspeed_predicted_update_seconds",
+            "p95 of an update with one more session",
+            lambda: self.admission.predict(self.now_s()),
+        )
+        self.metrics.gauge(
+            "tokenspeed_partial_interval_seconds",
+            "Least time between partials of a session; above 0 where the machine is busy",
+            lambda: self.admission.interval_s,
+        )
+
+    def now_s(self) -> float:
+        """Seconds on the engine's clock."""
+        return self.translator.engine.clock()
+
+    def measure(self) -> None:
+        """Let the admission know what the engine does, about every second."""
+        now_s = self.now_s()
+        if now_s - self._measured_s >= MEASURE_S:
+            self._measured_s = now_s
+            stats = self._stats()
+            self.admission.measure(EngineWork(stats.rows, stats.step_s, stats.row_s), now_s)
+
+    def has_room(self) -> bool:
+        """Whether one more session leaves those that there are within their budget."""
+        self.measure()
+        return not self.config.admission or self.admission.admits(self.now_s())

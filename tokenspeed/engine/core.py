@@ -1,0 +1,212 @@
+"""The engine without a thread: takes requests in, runs one step at a time, delivers what came out.
+
+Owns the scheduler, the backend and the counters. Knows no event loop and no inbox; whoever drives
+it (`Engine` on its own thread, a benchmark on the caller's) calls it from one thread at a time.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from tokenspeed.backends import Backend
+from tokenspeed.engine.kv_cache import KVCache
+from tokenspeed.engine.request import Completion, Request, Sequence
+from tokenspeed.engine.scheduler import Plan, Scheduler
+from tokenspeed.errors import EngineStopped, RequestTooLong
+
+Deliver = Callable[[tuple[int, ...], Completion | EngineStopped | None], None]
+"""deliver(new tokens, how it ended or None): called after each step that has news of a request."""
+
+
+@dataclass
+class EngineStats:
+    """Counters since start, and what is going on now.
+
+    `weight_bytes` is what one step reads at least, so weight_bytes * steps / busy_s is the read
+    bandwidth that the engine reached; `read_bytes_per_s` is what the machine was measured to reach
+    (0: not measured).
+    """
+
+    running: int = 0
+    waiting: int = 0
+    slots_in_use: int = 0
+    num_slots: int = 0
+    steps: int = 0
+    rows: int = 0
+    busy_s: float = 0.0
+    weight_bytes: int = 0
+    requests: int = 0
+    superseded: int = 0
+    cancelled: int = 0
+    accepted: int = 0
+    decoded: int = 0
+    draft_tokens: int = 0
+    reused_tokens: int = 0
+    failures: int = 0
+    step_s: float = 0.0  # of a step, and of each of its rows, by recent steps
+    row_s: float = 0.0
+    recent_step_s: float = 0.0  # mean over about the last 100 steps
+    read_bytes_per_s: float = 0.0
+
+    @property
+    def bandwidth_share(self) -> float:
+        """Share of the measured read bandwidth that recent steps reached; 0 while unknown.
+
+        Above 1 where caches hold weights that the measurement had to read from memory.
+        """
+        available = self.recent_step_s * self.read_bytes_per_s
+        return self.weight_bytes / available if available else 0.0
+
+
+class EngineCore:
+    """Runs requests over one backend, a step a call.
+
+    Args:
+        backend: the device.
+        eos_token_ids: ids that end an output.
+        max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
+        read_bytes_per_s: what the device was measured to read, for the statistics; 0: unknown.
+        clock: seconds, monotonic; deadlines are on the same clock.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        eos_token_ids: Iterable[int],
+        max_step_ms: float = math.inf,
+        read_bytes_per_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.backend = backend
+        self.clock = clock
+        self._eos = frozenset(eos_token_ids)
+        self._scheduler = Scheduler(
+            KVCache(backend.num_slots, backend.max_length),
+            backend.max_step_tokens,
+            max_step_ms / 1e3,
+        )
+        self._deliver: dict[int, Deliver] = {}  # by id of the sequence
+        self._stats = EngineStats(
+            num_slots=backend.num_slots,
+            weight_bytes=backend.weight_bytes,
+            read_bytes_per_s=read_bytes_per_s,
+        )
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self._scheduler.running or self._scheduler.waiting)
+
+    def sequence(self, request: Request) -> Sequence:
+        """Return what stands for a request from now on; callable from any thread.
+
+        Raises:
+            RequestTooLong: prompt and output cannot fit a slot.
+        """
+        needed = len(request.prompt) + max(request.max_new_tokens, len(request.forced))
+        if needed > self.backend.max_length:
+            raise RequestTooLong(needed, self.backend.max_length)
+        return Sequence(request, self._eos, self.clock())
+
+    def add(self, sequence: Sequence, deliver: Deliver) -> None:
+        """Take a request in; an older partial of its key ends."""
+        self._deliver[id(sequence)] = deliver
+        self._count(requests=1)
+        self._supersede_for(sequence)
+        self._scheduler.add(sequence)
+        if sequence.finish_reason:  # `forced` fills the output already
+            self._end(sequence, sequence.finish_reason)
+
+    def cancel(self, sequence: Sequence) -> None:
+        """End a request as "cancelled"; one that has ended stays as it is."""
+        if id(sequence) in self._deliver:
+            self._count(cancelled=1)
+            self._end(sequence, "cancelled")
+
+    def step(self) -> None:
+        """Run one step and deliver what came out; without work it does nothing."""
+        for lease in self._scheduler.admit(self.clock()):
+            if lease.fork_from is not None:
+                self.backend.copy_slot(lease.fork_from, lease.slot, lease.reused)
+        plan = self._scheduler.plan()
+        if plan is None:
+            return
+        before = self.clock()
+        predicted = self.backend.step(plan.batch).tolist()
+        now = self.clock()
+        self._scheduler.cost.observe(len(plan.batch.tokens), now - before)
+        self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now - before)
+        weight = 1 / min(self._stats.steps, 100)
+        self._stats.recent_step_s += weight * (now - before - self._stats.recent_step_s)
+        self._distribute(plan, predicted, now, now - before)
+
+    def fail(self, error: EngineStopped) -> None:
+        """End every request with an error; what the slots hold is not relied on any more."""
+        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
+            self._scheduler.remove(sequence)
+            self._deliver.pop(id(sequence))((), error)
+        self._scheduler.cache.forget()
+
+    def count_failure(self) -> None:
+        """Note that a step failed."""
+        self._count(failures=1)
+
+    def stats(self) -> EngineStats:
+        """Return a snapshot of the counters; callable from any thread."""
+        scheduler = self._scheduler
+        step_s, row_s = scheduler.cost.line()
+        return replace(
+            self._stats,
+            step_s=step_s,
+            row_s=row_s,
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            slots_in_use=len(scheduler.cache.slots) - scheduler.cache.num_free,
+        )
+
+    def _supersede_for(self, new: Sequence) -> None:
+        """End the older partial of the same key; the new one goes on from what it produced."""
+        key = new.request.key
+        if key is None:
+            return
+        for old in [*self._scheduler.running, *self._scheduler.waiting]:
+            if old.request.key != key or old.request.is_final:
+                continue
+            produced, forced = old.hypothesis(), new.request.forced
+            new.waiting_since = min(new.waiting_since, old.waiting_since)
+            if old.started is not None and produced[: len(forced)] == forced:
+                new.draft = list(produced[len(forced) :])
+            self._count(superseded=1)
+            self._end(old, "superseded")
+
+    def _distribute(self, plan: Plan, predicted: list[int], now: float, took_s: float) -> None:
+        at = 0
+        for sequence, rows in plan.parts:
+            tokens = sequence.advance(rows, predicted[at : at + len(rows.drafts)])
+            at += len(rows.drafts)
+            sequence.compute_s += took_s
+            if rows.drafts and sequence.first_token is None:
+                sequence.first_token = now
+            self._scheduler.cache.hold(sequence.slot, sequence.tokens, sequence.computed)
+            if sequence.finish_reason:
+                self._end(sequence, sequence.finish_reason, tokens)
+            elif tokens:
+                self._deliver[id(sequence)](tokens, None)
+
+    def _end(self, sequence: Sequence, reason: str, tokens: tuple[int, ...] = ()) -> None:
+        sequence.finish_reason = reason
+        self._scheduler.remove(sequence)
+        completion = sequence.completion(self.clock())
+        self._count(
+            accepted=completion.accepted,
+            decoded=completion.decoded,
+            draft_tokens=completion.draft_tokens,
+            reused_tokens=completion.reused,
+        )
+        self._deliver.pop(id(sequence))(tokens, completion)
+
+    def _count(self, **increments: float) -> None:
+        for name, increment in increments.items():
+            setattr(self._stats, name, getattr(self._stats, name) + increment)
