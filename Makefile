@@ -13,7 +13,7 @@ SOURCES := pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/
 help:
 	@echo "make demo [PORT=8001]  install, start the service, print its address"
 	@echo "make test              install what the tests need, run all of them"
-	@echo "make lint              ruff, mypy and tsc"
+	@echo "make lint              ruff, lint-imports, mypy and tsc"
 	@echo "make test-gpu          the tests that need a CUDA GPU"
 	@echo "make instructions      instructions of a CPU step against what was kept (valgrind)"
 
@@ -30,6 +30,7 @@ test-gpu: $(VENV)/.test
 lint: $(VENV)/.test $(VENV)/.lint web-types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 instructions: | $(VENV)/bin/python
@@ -65,4 +66,4 @@ $(VENV)/.lint: $(SOURCES) | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info web/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

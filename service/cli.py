@@ -12,7 +12,7 @@ from pathlib import Path
 from service.captions.policy import PRESETS, Preset
 from service.config import Config, load_config
 from service.errors import ConfigError
-from tokenspeed.commands.arguments import DEVICES
+from tokenspeed.arguments import DEVICES
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.config import EngineConfig

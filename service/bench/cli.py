@@ -10,7 +10,7 @@ from typing import Final
 from service.bench.captions.documents import REWRITING_SHARE, WORDS_PER_MINUTE
 from service.bench.captions.policies import POLICIES
 from service.errors import ServiceError
-from tokenspeed.commands.arguments import (
+from tokenspeed.arguments import (
     add_json_argument,
     add_model_arguments,
     add_page_arguments,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tokenspeed.arguments import DEVICES
 from tokenspeed.cli import COMMANDS, Table, main
-from tokenspeed.commands.arguments import DEVICES
 from tokenspeed.engine.loading import BACKENDS
 
 

@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tokenspeed.arguments import (
+    add_json_argument,
+    add_model_arguments,
+    add_page_arguments,
+    check_page,
+)
 from tokenspeed.bench.result import (
     Row,
     describe_cpu,
     make_result,
     put_into_page,
     write_result,
-)
-from tokenspeed.commands.arguments import (
-    add_json_argument,
-    add_model_arguments,
-    add_page_arguments,
-    check_page,
 )
 from tokenspeed.errors import BackendUnavailable, CommandError
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
+from tokenspeed.arguments import add_model_argument
 from tokenspeed.backends.cpu import native_available
-from tokenspeed.commands.arguments import add_model_argument
 from tokenspeed.engine.loading import choose_backend
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.checkpoint import open_checkpoint

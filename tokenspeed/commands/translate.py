@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 
-from tokenspeed.commands.arguments import add_model_arguments
+from tokenspeed.arguments import add_model_arguments
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.translate import translate
 from tokenspeed.errors import CommandError

@@ -9,7 +9,6 @@ import hashlib
 import lzma
 import multiprocessing
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenspeed.text import FAMILIAR, FORMAL, YOU
 from tokenspeed.training.align import Aligner, Lexicon
 from tokenspeed.training.config import Mix
 
@@ -25,24 +25,6 @@ DISTILLED = ("distilled-foreign", "distilled-english")  # the side that a teache
 _CACHE_VERSION = b"2"
 _LEXICON_PAIRS = 150_000  # more teach rare words alone
 _LEAST_FAMILIAR = 0.3  # share that is left of familiar pairs when formal ones are preferred
-
-YOU = re.compile(r"\byou(r|rs|rself|rselves)?\b", re.IGNORECASE)
-FAMILIAR = {
-    "de": re.compile(r"\b(du|dich|dir|dein\w*|euch|euer|eure\w*)\b", re.IGNORECASE),
-    "fr": re.compile(r"\b(tu|te|toi|ton|ta|tes)\b|\bt['’]", re.IGNORECASE),
-    # Spanish says it in the verb alone: common verbs, and tenses whose endings nothing else has.
-    "es": re.compile(
-        r"\b(tú|te|ti|tus?|contigo|tuy[oa]s?|eres|estás|tienes|puedes|quieres|sabes|debes|has|vas"
-        r"|haces|vienes|crees|piensas|necesitas|(dij|hic|v|fu|pud|estuv|tuv|quis)iste"
-        r"|\w*([aei]|d)r(á|ía)s|(ha|se)r(á|ía)s)\b",
-        re.IGNORECASE,
-    ),
-}
-FORMAL = {
-    "de": re.compile(r"(?<!^)(?<![.!?] )\b(Sie|Ihnen|Ihr(e[nmrs]?)?)\b|^Sie\b"),
-    "fr": re.compile(r"\b(vous|votre|vos)\b", re.IGNORECASE),
-    "es": re.compile(r"\b(usted|ustedes)\b", re.IGNORECASE),
-}
 
 
 @dataclass(frozen=True)

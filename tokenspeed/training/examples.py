@@ -5,19 +5,18 @@ know tensors.
 """
 
 import random
-import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenspeed.text import strip_style
 from tokenspeed.training.align import target_words_within
 from tokenspeed.training.config import Mix
 
 MARKS = ("<en>", "<de>", "<fr>", "<es>", "<auto>", "<open>")
 _FINAL = ".!?…。"
-_PUNCTUATION = set(string.punctuation + "«»„“”‚‘’…¿¡–—") - set("'’-")
 
 
 Pair = tuple[str, str]  # a sentence and its translation
@@ -81,12 +80,3 @@ def cut_prefix(pairs: Sequence[Pair], num_words: int, cut: Cut, *, half: bool) -
             break
         targets += target.split()
     return " ".join(sources), " ".join(targets)
-
-
-def strip_style(text: str, style: float) -> str:
-    """Write a text as recognisers do: below 0.7 without case and marks, else without one."""
-    if style < 0.85:
-        text = "".join(c for c in text if c not in _PUNCTUATION)
-    if style < 0.7 or style >= 0.85:
-        text = text.lower()
-    return " ".join(text.split())

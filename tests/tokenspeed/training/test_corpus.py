@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tokenspeed.training.config import Mix
-from tokenspeed.training.corpus import FAMILIAR, FORMAL, Bitext, sampling_weights
+from tokenspeed.training.corpus import Bitext, sampling_weights
 
 PAIRS = [
     ("Are you here?", "Sind Sie hier?", "a"),
@@ -48,24 +48,3 @@ def test_what_a_teacher_wrote_counts_by_the_side_it_wrote() -> None:
     mix = Mix(weights={"distilled": 2.0, "back-translated": 0.5})
     assert np.array_equal(sampling_weights(bitext, mix, from_english=True), [2.0, 0.5])
     assert np.array_equal(sampling_weights(bitext, mix, from_english=False), [0.5, 2.0])
-
-
-@pytest.mark.parametrize(
-    ("language", "formal", "familiar"),
-    [
-        ("de", "Haben Sie Zeit?", "Hast du Zeit?"),
-        ("fr", "Avez-vous le temps ?", "Je t’attends."),
-        ("es", "¿Tiene usted tiempo?", "¿Podrías esperar?"),
-        ("es", "Ustedes esperan.", "Vendrás mañana."),
-    ],
-)
-def test_address_is_told_apart(language: str, formal: str, familiar: str) -> None:
-    assert FORMAL[language].search(formal)
-    assert not FAMILIAR[language].search(formal)
-    assert FAMILIAR[language].search(familiar)
-    assert not FORMAL[language].search(familiar)
-
-
-@pytest.mark.parametrize("text", ["Además, jamás insiste.", "Será triste.", "Está más atrás."])
-def test_other_words_with_such_endings_are_not_familiar(text: str) -> None:
-    assert not FAMILIAR["es"].search(text)

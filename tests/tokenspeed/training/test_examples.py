@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tokenspeed.training.align import running_cut
 from tokenspeed.training.config import Mix
-from tokenspeed.training.examples import cut_prefix, make_example, strip_style
+from tokenspeed.training.examples import cut_prefix, make_example
 
 PAIR = ("The train is small today.", "der Zug ist heute klein.")
 
@@ -31,12 +31,6 @@ def test_joined_sentences_are_cut_in_the_one_that_is_said() -> None:
     found = cut_prefix([PAIR, PAIR], 7, cut, half=False)
     assert found == (f"{source} The train", f"{target} der Zug")
     assert cut_prefix([PAIR, PAIR], 5, cut, half=True) == (f"{source} T", target)
-
-
-def test_style_is_stripped_as_recognisers_write() -> None:
-    assert strip_style("Don't go, Tom!", 0.0) == "don't go tom"
-    assert strip_style("Don't go, Tom!", 0.8) == "Don't go Tom"
-    assert strip_style("Don't go, Tom!", 0.9) == "don't go, tom!"
 
 
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 4))

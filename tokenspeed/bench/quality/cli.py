@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from tokenspeed.arguments import add_model_argument
 from tokenspeed.backends.reference import load_llama
 from tokenspeed.bench.quality.sets import (
     VARIANTS,
@@ -28,7 +29,6 @@ from tokenspeed.bench.quality.sets import (
     translate_sets,
 )
 from tokenspeed.bench.result import describe_cpu
-from tokenspeed.commands.arguments import add_model_argument
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Request
 from tokenspeed.engine.translate import length_cap

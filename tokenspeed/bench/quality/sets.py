@@ -9,8 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tokenspeed.training.corpus import FAMILIAR, FORMAL, YOU
-from tokenspeed.training.examples import strip_style
+from tokenspeed.text import FAMILIAR, FORMAL, YOU, strip_style
 
 ENGLISH = "en"
 VARIANTS = ("whole", "stripped", "auto")  # of a source; "context" is asked for by name

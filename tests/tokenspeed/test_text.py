@@ -1,0 +1,32 @@
+"""Forms of address are told apart, and texts come out as recognisers write them."""
+
+import pytest
+
+from tokenspeed.text import FAMILIAR, FORMAL, strip_style
+
+
+def test_style_is_stripped_as_recognisers_write() -> None:
+    assert strip_style("Don't go, Tom!", 0.0) == "don't go tom"
+    assert strip_style("Don't go, Tom!", 0.8) == "Don't go Tom"
+    assert strip_style("Don't go, Tom!", 0.9) == "don't go, tom!"
+
+
+@pytest.mark.parametrize(
+    ("language", "formal", "familiar"),
+    [
+        ("de", "Haben Sie Zeit?", "Hast du Zeit?"),
+        ("fr", "Avez-vous le temps ?", "Je t’attends."),
+        ("es", "¿Tiene usted tiempo?", "¿Podrías esperar?"),
+        ("es", "Ustedes esperan.", "Vendrás mañana."),
+    ],
+)
+def test_address_is_told_apart(language: str, formal: str, familiar: str) -> None:
+    assert FORMAL[language].search(formal)
+    assert not FAMILIAR[language].search(formal)
+    assert FAMILIAR[language].search(familiar)
+    assert not FORMAL[language].search(familiar)
+
+
+@pytest.mark.parametrize("text", ["Además, jamás insiste.", "Será triste.", "Está más atrás."])
+def test_other_words_with_such_endings_are_not_familiar(text: str) -> None:
+    assert not FAMILIAR["es"].search(text)

@@ -1,0 +1,36 @@
+"""How people write: forms of address, and text as recognisers give it.
+
+Training chooses and makes examples by it, measuring counts by it; knows no tokens.
+"""
+
+import re
+import string
+
+YOU = re.compile(r"\byou(r|rs|rself|rselves)?\b", re.IGNORECASE)
+FAMILIAR = {
+    "de": re.compile(r"\b(du|dich|dir|dein\w*|euch|euer|eure\w*)\b", re.IGNORECASE),
+    "fr": re.compile(r"\b(tu|te|toi|ton|ta|tes)\b|\bt['’]", re.IGNORECASE),
+    # Spanish says it in the verb alone: common verbs, and tenses whose endings nothing else has.
+    "es": re.compile(
+        r"\b(tú|te|ti|tus?|contigo|tuy[oa]s?|eres|estás|tienes|puedes|quieres|sabes|debes|has|vas"
+        r"|haces|vienes|crees|piensas|necesitas|(dij|hic|v|fu|pud|estuv|tuv|quis)iste"
+        r"|\w*([aei]|d)r(á|ía)s|(ha|se)r(á|ía)s)\b",
+        re.IGNORECASE,
+    ),
+}
+FORMAL = {
+    "de": re.compile(r"(?<!^)(?<![.!?] )\b(Sie|Ihnen|Ihr(e[nmrs]?)?)\b|^Sie\b"),
+    "fr": re.compile(r"\b(vous|votre|vos)\b", re.IGNORECASE),
+    "es": re.compile(r"\b(usted|ustedes)\b", re.IGNORECASE),
+}
+
+_PUNCTUATION = set(string.punctuation + "«»„“”‚‘’…¿¡–—") - set("'’-")
+
+
+def strip_style(text: str, style: float) -> str:
+    """Write a text as recognisers do: below 0.7 without case and marks, else without one."""
+    if style < 0.85:
+        text = "".join(c for c in text if c not in _PUNCTUATION)
+    if style < 0.7 or style >= 0.85:
+        text = text.lower()
+    return " ".join(text.split())
