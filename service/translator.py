@@ -110,7 +110,7 @@ class Translator:
             draft=job.draft,
             bias=job.bias,
             max_new_tokens=min(cap, room),
-            deadline=job.arrival_s + self._budget_s,
+            deadline_s=job.arrival_s + self._budget_s,
             is_final=job.is_final,
             key=job.key,
         )
@@ -190,8 +190,8 @@ class Translator:
         if cap < MIN_ROOM:
             raise TranslationFailed("text_too_long", "a sentence does not fit the model")
         # Later sentences are due later, so that a long text does not hold up live captions.
-        deadline = self.engine.clock() + self._budget_s * (index + 1)
-        return Request(prompt, max_new_tokens=cap, deadline=deadline)
+        deadline_s = self.engine.clock() + self._budget_s * (index + 1)
+        return Request(prompt, max_new_tokens=cap, deadline_s=deadline_s)
 
     def _submit(self, request: Request, deliver: Deliver) -> Cancellable:
         try:

@@ -1,1 +1,1 @@
-"""What the user sees: sessions, segments, the policy that settles words. No I/O, no clock."""
+"""What the user sees: sessions, segments, the policy that commits words. No I/O, no clock."""

@@ -47,7 +47,7 @@ class Pacing:
 
     def ready_s(self) -> float:
         """Return when the next revision can be translated."""
-        return max(self._bucket.ready_at(), self._next_partial_s)
+        return max(self._bucket.ready_s(), self._next_partial_s)
 
     def notice(self, now_s: float) -> SessionNotice | None:
         """Return what a client is told of a revision that waits, not too often."""

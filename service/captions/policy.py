@@ -223,7 +223,8 @@ class Translation:
             self._commit_all(found)
             return None
         if _whole_words(job.text) != _whole_words(self._answered.text):
-            # While one word is being typed, its revisions are one source: they bear out nothing.
+            # Revisions that differ only in the word being typed are one source: agreement among
+            # them would prove nothing.
             self._older.append(self._hypothesis)
         self._hypothesis = found
         self._answered = Source(job.text, self._source.stable_words, self._job_is_open)

@@ -37,14 +37,14 @@ class Auth:
         # All keys are compared, so that the time does not tell which one came close.
         return any([hmac.compare_digest(given, key) for key in self._keys])
 
-    def issue(self, session_id: str, now: float) -> tuple[str, float]:
+    def issue(self, session_id: str, now_s: float) -> tuple[str, float]:
         """Return a fresh single-use token for a session, and its life in seconds."""
-        self._tokens = {token: kept for token, kept in self._tokens.items() if kept[1] > now}
+        self._tokens = {token: kept for token, kept in self._tokens.items() if kept[1] > now_s}
         token = secrets.token_urlsafe(32)
-        self._tokens[token] = (session_id, now + self._token_s)
+        self._tokens[token] = (session_id, now_s + self._token_s)
         return token, self._token_s
 
-    def check(self, credential: str | None, now: float) -> str | None:
+    def check(self, credential: str | None, now_s: float) -> str | None:
         """Accept an API key, or use up a token.
 
         Returns:
@@ -54,7 +54,7 @@ class Auth:
         """
         # The token is a random name of 256 bits: a dictionary look-up gives nothing away.
         found = self._tokens.pop(credential or "", None)
-        if found is not None and found[1] > now:
+        if found is not None and found[1] > now_s:
             return found[0]
         if not self.is_required or self.is_key(credential):
             return None

@@ -250,7 +250,7 @@ class Connection:
             self._take(await self._socket.receive())
             now_s = self._state.now_s()
             if not self._messages.take(now_s):  # the client's own socket makes it wait
-                await asyncio.sleep(self._messages.ready_at() - now_s)
+                await asyncio.sleep(self._messages.ready_s() - now_s)
 
     def _take(self, frame: str | bytes) -> None:
         try:

@@ -47,90 +47,90 @@ class Admission:
 
     Args:
         budget_s: of an update, from its arrival to its whole translation.
-        now: seconds, on the clock of the later calls.
+        now_s: on the clock of the later calls.
 
     Attributes:
         interval_s: the least time between partials of a session; 0 while there is no need.
     """
 
-    def __init__(self, budget_s: float, now: float) -> None:
+    def __init__(self, budget_s: float, now_s: float) -> None:
         self.interval_s = 0.0
         self._budget_s = budget_s
         self._updates: deque[tuple[float, float, str]] = deque()  # when, how long, whose
         self._works: deque[tuple[float, EngineWork]] = deque()
         self._opened: dict[str, float] = {}
-        self._adapted = now
+        self._adapted = now_s
 
-    def open(self, session: str, now: float) -> None:
+    def open(self, session: str, now_s: float) -> None:
         """Take note of a session that begins."""
-        self._opened[session] = now
+        self._opened[session] = now_s
 
     def close(self, session: str) -> None:
         """Take note of a session that ends."""
         self._opened.pop(session, None)
 
-    def measure(self, work: EngineWork, now: float) -> None:
+    def measure(self, work: EngineWork, now_s: float) -> None:
         """Take in the engine's counters; call it about every second."""
-        self._works.append((now, work))
+        self._works.append((now_s, work))
         # The last one outside of the window is its beginning.
-        while len(self._works) > 2 and self._works[1][0] <= now - WINDOW_S:
+        while len(self._works) > 2 and self._works[1][0] <= now_s - WINDOW_S:
             self._works.popleft()
 
-    def observe(self, session: str, seconds: float, now: float) -> None:
+    def observe(self, session: str, seconds: float, now_s: float) -> None:
         """Take in an update that was answered."""
-        self._updates.append((now, seconds, session))
-        while self._updates[0][0] < now - WINDOW_S:
+        self._updates.append((now_s, seconds, session))
+        while self._updates[0][0] < now_s - WINDOW_S:
             self._updates.popleft()
-        if now - self._adapted >= ADAPT_S:
-            self._adapted = now
-            self._adapt(now)
+        if now_s - self._adapted >= ADAPT_S:
+            self._adapted = now_s
+            self._adapt(now_s)
 
-    def admits(self, now: float) -> bool:
+    def admits(self, now_s: float) -> bool:
         """Whether one more session leaves all within the budget."""
-        load = self._load(now, self._speakers(now) + 1)
-        return load <= MIN_LOAD or self.predict(now) <= self._budget_s
+        load = self._load(now_s, self._speakers(now_s) + 1)
+        return load <= MIN_LOAD or self.predict(now_s) <= self._budget_s
 
-    def predict(self, now: float, more: int = 1) -> float:
+    def predict(self, now_s: float, more: int = 1) -> float:
         """Return the p95 of an update, in seconds, with so many more speakers; inf: no end."""
-        speakers = self._speakers(now)
-        wanted = self._load(now, speakers + more)
+        speakers = self._speakers(now_s)
+        wanted = self._load(now_s, speakers + more)
         if wanted >= MAX_LOAD:
             return math.inf
-        measured = self._p95(now, WINDOW_S)
+        measured = self._p95(now_s, WINDOW_S)
         if measured is None:
             work = self._works[-1][1] if self._works else EngineWork(0, 0.0, 0.0)
             return GUESSED_STEPS * work.base_s / (1 - wanted / MAX_LOAD)
-        present = self._load(now, self._active(now))
+        present = self._load(now_s, self._active(now_s))
         return measured * max((MAX_LOAD - present) / (MAX_LOAD - wanted), 1.0)
 
-    def _active(self, now: float) -> int:
-        return len({who for at, _, who in self._updates if at >= now - WINDOW_S})
+    def _active(self, now_s: float) -> int:
+        return len({who for at, _, who in self._updates if at >= now_s - WINDOW_S})
 
-    def _speakers(self, now: float) -> int:
+    def _speakers(self, now_s: float) -> int:
         """Sessions that speak, and new ones that will begin to."""
-        active = {who for at, _, who in self._updates if at >= now - WINDOW_S}
-        return len(active | {who for who, at in self._opened.items() if at >= now - WINDOW_S})
+        active = {who for at, _, who in self._updates if at >= now_s - WINDOW_S}
+        return len(active | {who for who, at in self._opened.items() if at >= now_s - WINDOW_S})
 
-    def _load(self, now: float, speakers: int) -> float:
+    def _load(self, now_s: float, speakers: int) -> float:
         """Return the share of time that the rows of so many speakers take."""
         if not self._works:
             return 0.0
         (begin, first), (end, last) = self._works[0], self._works[-1]
-        active = self._active(now)
+        active = self._active(now_s)
         share = GUESSED_ROWS_PER_S
         if active and end > begin and len(self._updates) >= MIN_UPDATES:
             share = (last.rows - first.rows) / (end - begin) / active
         return share * speakers * last.row_s
 
-    def _p95(self, now: float, window_s: float) -> float | None:
-        times = sorted(seconds for at, seconds, _ in self._updates if at >= now - window_s)
+    def _p95(self, now_s: float, window_s: float) -> float | None:
+        times = sorted(seconds for at, seconds, _ in self._updates if at >= now_s - window_s)
         if len(times) < MIN_UPDATES:
             return None
         return times[math.ceil(0.95 * len(times)) - 1]
 
-    def _adapt(self, now: float) -> None:
+    def _adapt(self, now_s: float) -> None:
         """Let partials come less often while updates are late, and more often again."""
-        late = self._p95(now, RECENT_S)
+        late = self._p95(now_s, RECENT_S)
         if late is not None and late > 0.9 * self._budget_s:
             self.interval_s = min(max(1.5 * self.interval_s, 0.2), MAX_INTERVAL_S)
         elif late is None or late < 0.6 * self._budget_s:

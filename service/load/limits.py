@@ -23,23 +23,23 @@ class Bucket:
 
     Args:
         rate: tokens per second.
-        now: seconds, on the clock of the later calls.
+        now_s: on the clock of the later calls.
     """
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now_s: float) -> None:
         self._rate = rate
         self._tokens = rate
-        self._updated = now
+        self._updated = now_s
 
-    def take(self, now: float) -> bool:
+    def take(self, now_s: float) -> bool:
         """Take one token, if there is one."""
-        self._tokens = min(self._rate, self._tokens + (now - self._updated) * self._rate)
-        self._updated = max(now, self._updated)
+        self._tokens = min(self._rate, self._tokens + (now_s - self._updated) * self._rate)
+        self._updated = max(now_s, self._updated)
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
 
-    def ready_at(self) -> float:
+    def ready_s(self) -> float:
         """Return when the next token can be taken."""
         return self._updated + max(0.0, 1 - self._tokens) / self._rate

@@ -17,7 +17,7 @@ MAX_REPLAY_EVENTS: Final = 500
 @dataclass(slots=True)
 class _Waiting:
     event: ServerEvent
-    arrival: float | None
+    arrival_s: float | None
     size: int
 
 
@@ -26,17 +26,17 @@ class Outbox:
 
     Args:
         max_events, max_bytes: more that wait make the queue overflow.
-        now: seconds, when the session was created; `t_ms` counts from here.
+        now_s: when the session was created; `t_ms` counts from here.
 
     Attributes:
         coalesced: deltas that were merged into one that still waited.
     """
 
-    def __init__(self, max_events: int, max_bytes: int, now: float) -> None:
+    def __init__(self, max_events: int, max_bytes: int, now_s: float) -> None:
         self.coalesced = 0
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._created = now
+        self._created = now_s
         self._waiting: OrderedDict[object, _Waiting] = OrderedDict()
         self._bytes = 0
         self._seq = 0
@@ -50,8 +50,8 @@ class Outbox:
         """Whether more waits than the bounds allow."""
         return len(self._waiting) > self._max_events or self._bytes > self._max_bytes
 
-    def push(self, event: ServerEvent, arrival: float | None = None) -> None:
-        """Add an event; `arrival` is when its cause came, in seconds."""
+    def push(self, event: ServerEvent, arrival_s: float | None = None) -> None:
+        """Add an event; `arrival_s` is when its cause came."""
         key: object = object()
         if isinstance(event, TranslationDelta):
             key = (event.segment_id, event.target)
@@ -61,13 +61,13 @@ class Outbox:
                 event = replace(event, append=before.event.append + event.append)
                 if event.timing is None and before.event.timing is not None:
                     # The end of an update is told even when the next one overtakes it.
-                    event, arrival = replace(event, timing=before.event.timing), before.arrival
+                    event, arrival_s = replace(event, timing=before.event.timing), before.arrival_s
                 self._bytes -= before.size
         size = _size(event)
         self._bytes += size
-        self._waiting[key] = _Waiting(event, arrival, size)  # a merged delta keeps its place
+        self._waiting[key] = _Waiting(event, arrival_s, size)  # a merged delta keeps its place
 
-    def pop(self, now: float) -> tuple[ServerEvent, str] | None:
+    def pop(self, now_s: float) -> tuple[ServerEvent, str] | None:
         """Take the next event, numbered and timed, and its frame; None where nothing waits."""
         if not self._waiting:
             return None
@@ -76,8 +76,8 @@ class Outbox:
         self._seq += 1
         event = waiting.event
         if isinstance(event, TranslationDelta | TranslationFinal):
-            event = _timed(event, waiting.arrival, now)
-        event = replace(event, seq=self._seq, t_ms=round((now - self._created) * 1e3, 3))
+            event = _timed(event, waiting.arrival_s, now_s)
+        event = replace(event, seq=self._seq, t_ms=round((now_s - self._created) * 1e3, 3))
         frame = serialise(event)
         self._sent.append((self._seq, frame))
         return event, frame
@@ -95,11 +95,11 @@ class Outbox:
 
 
 def _timed(
-    event: TranslationDelta | TranslationFinal, arrival: float | None, now: float
+    event: TranslationDelta | TranslationFinal, arrival_s: float | None, now_s: float
 ) -> ServerEvent:
-    if event.timing is None or arrival is None:
+    if event.timing is None or arrival_s is None:
         return event
-    total_ms = round((now - arrival) * 1e3, 3)
+    total_ms = round((now_s - arrival_s) * 1e3, 3)
     return replace(event, timing=replace(event.timing, total_ms=total_ms))
 
 

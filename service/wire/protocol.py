@@ -344,7 +344,7 @@ class TranslationDelta(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class TranslationFinal(ServerEvent):
-    """The settled translation; begins with all that was appended."""
+    """The committed translation; begins with all that was appended."""
 
     type: ClassVar[str] = "translation.final"
     segment_id: str

@@ -70,7 +70,7 @@ def test_a_request_is_due_within_the_budget(translator: Translator, model: Loade
     request, skip = translator.request(job(" the train", (5, 6), (7, 8)))
     assert request.prompt == model.prompts.build("the train", "en", "de", is_open=False)
     assert (request.forced, request.draft, skip) == ((5, 6), (7, 8), 0)
-    assert request.deadline == pytest.approx(100.2)
+    assert request.deadline_s == pytest.approx(100.2)
     assert request.is_final
 
 

@@ -135,12 +135,12 @@ class EngineCore:
             return
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
-        now = self.clock()
-        self._scheduler.cost.observe(len(plan.batch.tokens), now - before)
-        self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now - before)
+        now_s = self.clock()
+        self._scheduler.cost.observe(len(plan.batch.tokens), now_s - before)
+        self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now_s - before)
         weight = 1 / min(self._stats.steps, 100)
-        self._stats.recent_step_s += weight * (now - before - self._stats.recent_step_s)
-        self._distribute(plan, predicted, now, now - before)
+        self._stats.recent_step_s += weight * (now_s - before - self._stats.recent_step_s)
+        self._distribute(plan, predicted, now_s, now_s - before)
 
     def fail(self, error: EngineStopped) -> None:
         """End every request with an error; what the slots hold is not relied on any more."""
@@ -175,20 +175,20 @@ class EngineCore:
             if old.request.key != key or old.request.is_final:
                 continue
             produced, forced = old.hypothesis(), new.request.forced
-            new.waiting_since = min(new.waiting_since, old.waiting_since)
-            if old.started is not None and produced[: len(forced)] == forced:
+            new.waiting_since_s = min(new.waiting_since_s, old.waiting_since_s)
+            if old.started_s is not None and produced[: len(forced)] == forced:
                 new.draft = list(produced[len(forced) :])
             self._count(superseded=1)
             self._end(old, "superseded")
 
-    def _distribute(self, plan: Plan, predicted: list[int], now: float, took_s: float) -> None:
+    def _distribute(self, plan: Plan, predicted: list[int], now_s: float, took_s: float) -> None:
         at = 0
         for sequence, rows in plan.parts:
             tokens = sequence.advance(rows, predicted[at : at + len(rows.drafts)])
             at += len(rows.drafts)
             sequence.compute_s += took_s
-            if rows.drafts and sequence.first_token is None:
-                sequence.first_token = now
+            if rows.drafts and sequence.first_token_s is None:
+                sequence.first_token_s = now_s
             self._scheduler.cache.hold(sequence.slot, sequence.tokens, sequence.computed)
             if sequence.finish_reason:
                 self._end(sequence, sequence.finish_reason, tokens)

@@ -56,7 +56,7 @@ def load_engine(
         CheckpointError: the directory cannot be used.
         BackendUnavailable: the asked backend cannot run here.
     """
-    started = time.perf_counter()
+    started_s = time.perf_counter()
     directory = Path(directory)
     checkpoint = open_checkpoint(directory)
     tokenizer = Tokenizer.load(directory)
@@ -79,7 +79,7 @@ def load_engine(
         prompts,
         directory.resolve().name,
         directory,
-        time.perf_counter() - started,
+        time.perf_counter() - started_s,
     )
 
 

@@ -23,7 +23,7 @@ class Request:
         draft: ids expected after `forced`; verified together in one pass.
         bias: in [0, 1), how much the draft is favoured; 0 is exactly greedy decoding.
         max_new_tokens: cap on the output, `forced` included.
-        deadline: when the result is due; earlier deadlines go first.
+        deadline_s: when the result is due, in seconds; earlier ones go first.
         is_final: finals go before partials of the same deadline, and no newer request of the same
             key ends them.
         key: a newer request of the same key supersedes an older partial one, and inherits its slot
@@ -37,7 +37,7 @@ class Request:
     draft: tuple[int, ...] = ()
     bias: float = 0.0
     max_new_tokens: int = 128
-    deadline: float = math.inf
+    deadline_s: float = math.inf
     is_final: bool = False
     key: Hashable = None
     resync: int = 2
@@ -99,8 +99,8 @@ class Sequence:
 
     request: Request
     eos_token_ids: frozenset[int]
-    arrival: float = 0.0
-    waiting_since: float = math.inf  # arrival of the first request whose place this one took
+    arrival_s: float = 0.0
+    waiting_since_s: float = math.inf  # arrival of the first request whose place this one took
     slot: int = -1
     computed: int = 0
     reused: int = 0
@@ -112,13 +112,13 @@ class Sequence:
     decoded: int = 0
     draft_tokens: int = 0
     steps: int = 0
-    started: float | None = None
-    first_token: float | None = None
+    started_s: float | None = None
+    first_token_s: float | None = None
     compute_s: float = 0.0
 
     def __post_init__(self) -> None:
         request = self.request
-        self.waiting_since = min(self.waiting_since, self.arrival)
+        self.waiting_since_s = min(self.waiting_since_s, self.arrival_s)
         self.tokens = [*request.prompt, *request.forced]
         self.draft = list(request.draft)
         if len(request.forced) >= request.max_new_tokens:
@@ -149,13 +149,13 @@ class Sequence:
         expected = len(self.request.prompt) - self.num_output - len(self.draft)
         return 1 + max(expected, 0)
 
-    def begin(self, slot: int, reused: int, now: float) -> None:
+    def begin(self, slot: int, reused: int, now_s: float) -> None:
         """Take a slot that holds the first `reused` tokens already."""
         self.slot = slot
         # The last sure token is computed in any case: its row predicts the first new one.
         self.computed = self.reused = min(reused, len(self.tokens) - 1)
-        if self.started is None:
-            self.started = now
+        if self.started_s is None:
+            self.started_s = now_s
 
     def rows(self, max_rows: int) -> Rows:
         """Choose the rows of the next step, at most `max_rows`.
@@ -230,11 +230,11 @@ class Sequence:
         """The output so far and what was still expected after it: a successor's draft."""
         return (*self.output, *(self.draft or self.refuted))
 
-    def completion(self, now: float) -> Completion:
+    def completion(self, now_s: float) -> Completion:
         """Sum up; `finish_reason` must be set."""
         assert self.finish_reason is not None
-        started = now if self.started is None else self.started
-        first = now if self.first_token is None else self.first_token
+        started_s = now_s if self.started_s is None else self.started_s
+        first = now_s if self.first_token_s is None else self.first_token_s
         return Completion(
             tokens=self.output,
             finish_reason=self.finish_reason,
@@ -243,8 +243,8 @@ class Sequence:
             draft_tokens=self.draft_tokens,
             steps=self.steps,
             reused=self.reused,
-            queue_ms=(started - self.arrival) * 1e3,
-            first_token_ms=(first - self.arrival) * 1e3,
+            queue_ms=(started_s - self.arrival_s) * 1e3,
+            first_token_ms=(first - self.arrival_s) * 1e3,
             compute_ms=self.compute_s * 1e3,
-            total_ms=(now - self.arrival) * 1e3,
+            total_ms=(now_s - self.arrival_s) * 1e3,
         )

@@ -49,7 +49,7 @@ class Scheduler:
             self.running.remove(sequence)
             self.cache.release(sequence.slot)
 
-    def admit(self, now: float) -> list[Lease]:
+    def admit(self, now_s: float) -> list[Lease]:
         """Give free slots to waiting sequences in order; return the leases taken.
 
         The caller copies what a lease forks before the next step.
@@ -61,7 +61,7 @@ class Scheduler:
             lease = self.cache.acquire(sequence.tokens, sequence.request.key)
             if lease is None:
                 break
-            sequence.begin(lease.slot, lease.reused, now)
+            sequence.begin(lease.slot, lease.reused, now_s)
             self.waiting.remove(sequence)
             self.running.append(sequence)
             leases.append(lease)
@@ -162,9 +162,9 @@ def share_rows(wanted: list[int], room: int) -> list[int]:
 def urgency(sequence: Sequence) -> tuple[float, int, float]:
     """Sort key: due first, then short first, then first come."""
     request = sequence.request
-    aging = min(sequence.arrival - sequence.waiting_since, MAX_AGING_S)
-    due = request.deadline - (FINAL_HEAD_START_S if request.is_final else aging)
-    return (due, sequence.remaining_steps, sequence.arrival)
+    aging = min(sequence.arrival_s - sequence.waiting_since_s, MAX_AGING_S)
+    due = request.deadline_s - (FINAL_HEAD_START_S if request.is_final else aging)
+    return (due, sequence.remaining_steps, sequence.arrival_s)
 
 
 def build_step(parts: list[tuple[Sequence, Rows]]) -> Step:

@@ -362,7 +362,7 @@ class Simulation:
                 prompt=toy_prompt(speaker.said, is_open=not is_final),
                 draft=speaker.hypothesis if self._traffic.verifies else (),
                 max_new_tokens=2 * len(speaker.said) + 10,
-                deadline=arrival + BUDGET_MS / 1e3,
+                deadline_s=arrival + BUDGET_MS / 1e3,
                 is_final=is_final,
                 key=(speaker.number, sentence),
             ),

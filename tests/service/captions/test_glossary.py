@@ -71,7 +71,7 @@ def test_another_name_stands_in_where_the_first_was_not_copied() -> None:
     assert [item.wanted for item in missing] == ["maschinchen"]
     found.give_up(missing)
     assert found.replace("a machine") == f"a {PLACEHOLDERS[1]}"
-    # What was settled with the first name keeps its meaning.
+    # What was committed with the first name keeps its meaning.
     for name in PLACEHOLDERS[:2]:
         assert found.restore(f"ein {name}s", [])[0] == "ein maschinchens"
     assert found.missing("a machine", "ein maschinchens") == []
@@ -169,8 +169,8 @@ def test_a_second_try_that_has_everything_is_taken_at_once() -> None:
     assert (found.terms, found.violations) == (1, 0)
 
 
-def test_nothing_is_settled_from_where_a_term_is_missing() -> None:
-    settled = {}
+def test_nothing_is_committed_from_where_a_term_is_missing() -> None:
+    committed = {}
     for is_copied in (True, False):
         found = stream("append_only")
         words = "we see one machine here now".split()
@@ -180,12 +180,12 @@ def test_nothing_is_settled_from_where_a_term_is_missing() -> None:
             for job in jobs:
                 answer(found, job, " ".join(said[:n]))
         found.take(11.0)
-        settled[is_copied] = found.committed
-    assert settled[True].startswith("wir sehen eine maschinchen")
-    assert settled[False] == "wir sehen eine"
+        committed[is_copied] = found.committed
+    assert committed[True].startswith("wir sehen eine maschinchen")
+    assert committed[False] == "wir sehen eine"
 
 
-def test_a_link_is_settled_whole_or_not_at_all() -> None:
+def test_a_link_is_committed_whole_or_not_at_all() -> None:
     found = stream("append_only")
     words = "look at https://example.org/live/a now and then please".split()
     ends = set()
@@ -228,5 +228,5 @@ def test_a_new_glossary_holds_from_the_next_revision_on() -> None:
 def test_every_word_of_a_restored_text_has_its_end(text: str) -> None:
     placeholders = Placeholders(Glossary(TERMS))
     output, offsets = placeholders.token_text(token_text)(ids(placeholders.replace(text)))
-    # The last word, at least, ends where an id does, so that all of a text can be settled.
+    # The last word, at least, ends where an id does, so that all of a text can be committed.
     assert not output or word_ends(output)[-1] in offsets

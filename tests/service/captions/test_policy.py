@@ -1,4 +1,4 @@
-"""The policy: what is settled stays settled, whatever the engine says."""
+"""The policy: what is committed stays committed, whatever the engine says."""
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ def test_two_hypotheses_must_agree_before_words_are_settled() -> None:
     assert (translation.committed_text, translation.shown) == ("wir gehen", "wir gehen jetzt")
 
 
-def test_a_word_is_settled_only_where_both_hypotheses_end_it() -> None:
+def test_a_word_is_committed_only_where_both_hypotheses_end_it() -> None:
     translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "a b c", "das Haustier ist da")
     revise(translation, "a b c d", "das Haus ist da")
@@ -57,7 +57,7 @@ def test_the_letters_of_one_word_bear_out_nothing() -> None:
     assert translation.committed_text == "wir gehen heim"
 
 
-def test_the_final_pass_is_unbiased_and_settles_everything() -> None:
+def test_the_final_pass_is_unbiased_and_commits_everything() -> None:
     translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "we go home", "wir gehen heim")
     job = translation.revise(Source("We go home.", 3, is_open=False, is_final=True))
@@ -68,7 +68,7 @@ def test_the_final_pass_is_unbiased_and_settles_everything() -> None:
     assert translation.revise(Source("We go home later.", 4)) is None
 
 
-def test_an_equal_revision_asks_for_nothing_but_may_settle_more() -> None:
+def test_an_equal_revision_asks_for_nothing_but_may_commit_more() -> None:
     translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "we go", "wir gehen")
     job = translation.revise(Source("we go home", 0))
@@ -127,7 +127,7 @@ def test_deleted_text_takes_the_unstable_tail_with_it() -> None:
     assert translation.is_done
 
 
-def test_a_failed_final_settles_the_last_hypothesis() -> None:
+def test_a_failed_final_commits_the_last_hypothesis() -> None:
     translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "a b c", "A B C")
     job = translation.revise(Source("a b c.", 3, is_open=False, is_final=True))
@@ -165,7 +165,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from(sorted(PRESETS)), OUTPUTS, st.booleans())
-def test_settled_text_never_changes_for_any_engine(
+def test_committed_text_never_changes_for_any_engine(
     steps: list[tuple[str, str | list[str], int]], preset: str, last: str, keeps_forced: bool
 ) -> None:
     translation = Translation(KEY, PRESETS[preset], token_text)

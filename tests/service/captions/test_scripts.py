@@ -51,7 +51,7 @@ def test_cuts_fall_between_characters(text: str, limit: int) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_a_growing_translation_is_shown_and_settled_in_whole_characters(
+def test_a_growing_translation_is_shown_and_committed_in_whole_characters(
     name: str, preset: str
 ) -> None:
     """Ids are code points here, so that every cluster could be torn apart."""
@@ -66,7 +66,7 @@ def test_a_growing_translation_is_shown_and_settled_in_whole_characters(
         for text in (translation.shown, translation.committed_text):
             assert said.startswith(text)
             assert len(text) in character_ends(said)
-    assert translation.committed_text  # all of these scripts have words that can be settled
+    assert translation.committed_text  # all of these scripts have words that can be committed
     work = translation.revise(Source("word " * count, count, is_open=False, is_final=True))
     assert work is not None
     translation.complete(work.number, ids(said))
@@ -95,7 +95,7 @@ def test_append_only_takes_nothing_back_in_any_script(
     assert stream.erased == 0
 
 
-def test_an_edit_in_the_middle_keeps_what_is_settled_and_takes_the_rest_anew() -> None:
+def test_an_edit_in_the_middle_keeps_what_is_committed_and_takes_the_rest_anew() -> None:
     translation = Translation(KEY, Preset(2, 1, 0.0, 1), token_text)
     for text, output in (("a b c", "A B C"), ("a b c d", "A B C D")):
         work = translation.revise(Source(text, 4))

@@ -297,7 +297,7 @@ def test_a_target_must_be_set_first() -> None:
     assert event.error.code == "invalid_event"
 
 
-def test_sentences_inside_a_segment_are_settled_one_by_one() -> None:
+def test_sentences_inside_a_segment_are_committed_one_by_one() -> None:
     d = desk()
     d.send(update("We go home. Then we", 1))
     assert [(job.text, job.is_final) for job in d.jobs.values()] == [

@@ -10,25 +10,25 @@ KEY = "a-key-of-more-than-16"
 
 def test_a_token_works_once_and_not_for_long() -> None:
     auth = Auth([KEY], token_s=60)
-    token, life_s = auth.issue("s1", now=0)
+    token, life_s = auth.issue("s1", now_s=0)
     assert life_s == 60
-    assert auth.check(token, now=59) == "s1"
+    assert auth.check(token, now_s=59) == "s1"
     with pytest.raises(AuthError, match="used up"):
-        auth.check(token, now=59)
-    late, _ = auth.issue("s2", now=0)
+        auth.check(token, now_s=59)
+    late, _ = auth.issue("s2", now_s=0)
     with pytest.raises(AuthError, match="expired"):
-        auth.check(late, now=60)
+        auth.check(late, now_s=60)
     for nothing in (None, "", "x"):
         with pytest.raises(AuthError):
-            auth.check(nothing, now=0)
-    auth.check(KEY, now=0)
-    auth.check(KEY, now=10**6)
+            auth.check(nothing, now_s=0)
+    auth.check(KEY, now_s=0)
+    auth.check(KEY, now_s=10**6)
 
 
 def test_without_keys_nobody_is_asked() -> None:
     auth = Auth([], token_s=60)
     assert not auth.is_required
-    auth.check(None, now=0)
+    auth.check(None, now_s=0)
     assert not auth.is_key("")
 
 

@@ -21,6 +21,6 @@ def test_a_token_can_be_taken_when_it_is_said_to_be_ready() -> None:
     bucket = Bucket(4, 0.0)
     while bucket.take(0.0):
         pass
-    assert bucket.ready_at() == 0.25
+    assert bucket.ready_s() == 0.25
     assert not bucket.take(0.2)
-    assert bucket.take(bucket.ready_at() + 1e-9)
+    assert bucket.take(bucket.ready_s() + 1e-9)

@@ -11,7 +11,7 @@ from tests.service.asyncapi import check_frame
 
 
 def test_deltas_of_a_slow_reader_coalesce() -> None:
-    outbox = Outbox(max_events=2, max_bytes=10**6, now=100.0)
+    outbox = Outbox(max_events=2, max_bytes=10**6, now_s=100.0)
     outbox.push(p.TranslationDelta("a", "de", 1, "x", "yz"))
     outbox.push(p.TranslationDelta("b", "de", 1, "k", ""))
     timing = p.Timing(1, 1, 1, 0, 0, 0)
@@ -41,7 +41,7 @@ DELTAS = st.builds(
 def test_nothing_appended_is_lost_and_the_newest_tail_wins(
     steps: list[p.TranslationDelta | None],
 ) -> None:
-    outbox = Outbox(max_events=100, max_bytes=10**6, now=0.0)
+    outbox = Outbox(max_events=100, max_bytes=10**6, now_s=0.0)
     sent: dict[tuple[str, str], tuple[str, str]] = {}
     received: dict[tuple[str, str], tuple[str, str]] = {}
     seqs = []

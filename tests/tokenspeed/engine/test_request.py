@@ -13,7 +13,7 @@ DRAFTS = st.lists(st.integers(0, 4), max_size=30)
 
 def run(sequence: Sequence, target: list[int], max_rows: int = 1000, reused: int = 0) -> None:
     """Play the device: a model whose output is `target`, then the end mark."""
-    sequence.begin(slot=0, reused=reused, now=0.0)
+    sequence.begin(slot=0, reused=reused, now_s=0.0)
     held = list(sequence.tokens[: sequence.computed])
     while sequence.finish_reason is None:
         rows = sequence.rows(max_rows)

@@ -12,19 +12,19 @@ from tokenspeed.engine.scheduler import FINAL_HEAD_START_S, Scheduler, StepCost,
 
 
 def sequence(
-    deadline: float = math.inf, *, prompt: int = 4, is_final: bool = False, first: int = 1
+    deadline_s: float = math.inf, *, prompt: int = 4, is_final: bool = False, first: int = 1
 ) -> Sequence:
     tokens = (first, *range(2, prompt + 1))
-    return Sequence(Request(tokens, deadline=deadline, is_final=is_final), frozenset([0]))
+    return Sequence(Request(tokens, deadline_s=deadline_s, is_final=is_final), frozenset([0]))
 
 
 @given(st.lists(st.integers(0, 1000), max_size=20), st.integers(1, 8))
 def test_slots_are_given_in_deadline_order(deadlines: list[int], num_slots: int) -> None:
     scheduler = Scheduler(KVCache(num_slots, 32), max_step_tokens=64)
-    for deadline in deadlines:
-        scheduler.add(sequence(float(deadline)))
-    scheduler.admit(now=0.0)
-    admitted = [s.request.deadline for s in scheduler.running]
+    for deadline_s in deadlines:
+        scheduler.add(sequence(float(deadline_s)))
+    scheduler.admit(now_s=0.0)
+    admitted = [s.request.deadline_s for s in scheduler.running]
     assert admitted == sorted(deadlines)[:num_slots]
 
 
@@ -34,9 +34,9 @@ def test_slots_are_given_in_deadline_order(deadlines: list[int], num_slots: int)
 )
 def test_a_step_never_exceeds_its_room(shapes: list[tuple[int, int]], room: int) -> None:
     scheduler = Scheduler(KVCache(8, 64), max_step_tokens=room)
-    for i, (prompt, deadline) in enumerate(shapes):
-        scheduler.add(sequence(float(deadline), prompt=prompt, first=100 + i))
-    scheduler.admit(now=0.0)
+    for i, (prompt, deadline_s) in enumerate(shapes):
+        scheduler.add(sequence(float(deadline_s), prompt=prompt, first=100 + i))
+    scheduler.admit(now_s=0.0)
     plan = scheduler.plan()
     assert plan is not None
     batch = plan.batch
@@ -44,7 +44,7 @@ def test_a_step_never_exceeds_its_room(shapes: list[tuple[int, int]], room: int)
     assert len(batch.tokens) == min(room, wanted)
     assert len(batch.tokens) == len(batch.slots) == len(batch.positions)
     assert len(batch.outputs) == len(batch.drafts) == len(batch.biases)
-    deadlines = [s.request.deadline for s, _ in plan.parts]
+    deadlines = [s.request.deadline_s for s, _ in plan.parts]
     assert deadlines == sorted(deadlines)
 
 
@@ -78,7 +78,7 @@ def test_the_cost_of_a_step_is_learnt(base: float, slope: float, widths: list[in
 def test_steps_narrow_when_the_machine_slows_down() -> None:
     scheduler = Scheduler(KVCache(4, 512), max_step_tokens=256, max_step_s=0.05)
     scheduler.add(sequence(prompt=200))
-    scheduler.admit(now=0.0)
+    scheduler.admit(now_s=0.0)
     for rows in (1, 16, 64):
         scheduler.cost.observe(rows, 0.010 + 0.001 * rows)
     plan = scheduler.plan()
@@ -92,7 +92,7 @@ def test_a_final_overtakes_partials_of_the_same_age_but_not_old_ones() -> None:
     final = sequence(10.1 + FINAL_HEAD_START_S, is_final=True)
     for s in (young, final, old):
         scheduler.add(s)
-    scheduler.admit(now=0.0)
+    scheduler.admit(now_s=0.0)
     assert scheduler.running == [old, final, young]
 
 
@@ -103,13 +103,13 @@ def test_the_second_target_waits_for_the_source_of_the_first_and_forks_it() -> N
     french.tokens[-1] = 99
     scheduler.add(german)
     scheduler.add(french)
-    assert scheduler.admit(now=0.0) != []
+    assert scheduler.admit(now_s=0.0) != []
     assert scheduler.running == [german]
     plan = scheduler.plan()
     assert plan is not None
     german.advance(plan.parts[0][1], [7])
     scheduler.cache.hold(german.slot, german.tokens, german.computed)
-    (lease,) = scheduler.admit(now=0.0)
+    (lease,) = scheduler.admit(now_s=0.0)
     assert (lease.fork_from, lease.reused) == (german.slot, length - 1)
 
 
@@ -118,25 +118,25 @@ def test_removing_frees_the_slot_at_once() -> None:
     first, second = sequence(1.0), sequence(2.0, first=9)
     scheduler.add(first)
     scheduler.add(second)
-    scheduler.admit(now=0.0)
+    scheduler.admit(now_s=0.0)
     assert scheduler.waiting == [second]
     scheduler.remove(first)
-    scheduler.admit(now=0.0)
+    scheduler.admit(now_s=0.0)
     assert scheduler.running == [second]
 
 
 def test_a_partial_that_is_overtaken_by_itself_ages_but_never_past_a_final() -> None:
-    def partial(arrival: float, since: float, first: int) -> Sequence:
-        request = Request((first, 2, 3), deadline=arrival + 0.2)
-        return Sequence(request, frozenset([0]), arrival=arrival, waiting_since=since)
+    def partial(arrival_s: float, since: float, first: int) -> Sequence:
+        request = Request((first, 2, 3), deadline_s=arrival_s + 0.2)
+        return Sequence(request, frozenset([0]), arrival_s=arrival_s, waiting_since_s=since)
 
     fresh, aged, ancient = partial(1.0, 1.0, 5), partial(1.0, 0.9, 6), partial(1.0, 0.0, 7)
     final = sequence(1.2, is_final=True, first=8)
-    final.arrival = final.waiting_since = 1.0
+    final.arrival_s = final.waiting_since_s = 1.0
     scheduler = Scheduler(KVCache(4, 32), max_step_tokens=64)
     for s in (fresh, aged, ancient, final):
         scheduler.add(s)
-    scheduler.admit(now=1.0)
+    scheduler.admit(now_s=1.0)
     assert scheduler.running == [final, ancient, aged, fresh]
 
 
@@ -144,12 +144,12 @@ def test_a_partial_that_is_overtaken_by_itself_ages_but_never_past_a_final() -> 
 def test_no_partial_starves_behind_others(step_s: float, finals: list[bool]) -> None:
     """One slot, a step each, and something new at every step: a machine that is just full."""
     scheduler = Scheduler(KVCache(1, 32), max_step_tokens=64)
-    waited = Sequence(Request((9, 9), deadline=0.2), frozenset([0]))
+    waited = Sequence(Request((9, 9), deadline_s=0.2), frozenset([0]))
     scheduler.add(waited)
     for i, is_final in enumerate(finals):
         now = i * step_s
-        request = Request((3, i + 10), deadline=now + 0.2, is_final=is_final)
-        scheduler.add(Sequence(request, frozenset([0]), arrival=now))
+        request = Request((3, i + 10), deadline_s=now + 0.2, is_final=is_final)
+        scheduler.add(Sequence(request, frozenset([0]), arrival_s=now))
         scheduler.admit(now)
         if waited in scheduler.running:
             break
