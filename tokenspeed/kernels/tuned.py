@@ -7,6 +7,7 @@ programs' partial results are per block, and have to be the same blocks for ever
 
 import triton
 
+from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.tile import TileConfig
 
 # Measured on an H200 (benchmarks/results); block_n, block_k, warps, stages.
@@ -125,6 +126,16 @@ def tile_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileCon
     """
     found = TUNED.get((kernel, form, n, k, block_m))
     return found or default_config(kernel, form, n, k, block_m)
+
+
+def matrix_tile(kernel: str, matrix: Matrix, block_m: int) -> TileConfig:
+    """Return the tile of a kernel for one matrix; see `tile_config`."""
+    return tile_config(kernel, matrix.format, matrix.n, matrix.k, block_m)
+
+
+def matrix_parts(kernel: str, matrix: Matrix) -> int:
+    """Return how many parts K of one matrix is cut into; see `split_parts`."""
+    return split_parts(kernel, matrix.format, matrix.n, matrix.k)
 
 
 def is_narrow(kernel: str, form: str, n: int, k: int) -> bool:

@@ -9,14 +9,15 @@ import torch
 
 from tests.conftest import MakeModel
 from tests.tokenspeed.kernels.support import DEVICE, assert_as_exact
-from tokenspeed.backends import NO_DRAFT, Step, cuda
-from tokenspeed.backends.cuda import CudaBackend, split_tiles
+from tokenspeed.backends import NO_DRAFT, Step
+from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import FORMS, load_weights, stored_form
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels import tuned
 from tokenspeed.kernels.arithmetic import INTERPRETED
 from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.tuned import SPLIT_K
@@ -54,7 +55,7 @@ def backend(model: Path) -> Iterator[CudaBackend]:
             def same(kernel: str, form: str, *_: int) -> TileConfig:
                 return TileConfig(32, 256 if form == "int4" else 64, 4, 2)
 
-            patch.setattr(cuda, "tile_config", same)
+            patch.setattr(tuned, "tile_config", same)
         yield CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG)
 
 
@@ -94,7 +95,7 @@ def test_cut_matrices_keep_a_rows_bits_too(
     for kernel, n, k in (("qkv", 256, 128), ("out", 128, 128), ("down", 128, 128)):
         monkeypatch.setitem(SPLIT_K, (kernel, form, n, k), 2)
     if INTERPRETED:
-        monkeypatch.setattr(cuda, "tile_config", lambda *_: TileConfig(32, 64, 4, 2))
+        monkeypatch.setattr(tuned, "tile_config", lambda *_: TileConfig(32, 64, 4, 2))
     backend = CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG, form)
     prompt = np.random.default_rng(1).integers(3, 90, 70).tolist()
     whole = backend.logits(rows((0, 0, prompt)))
@@ -148,13 +149,6 @@ def test_the_engine_runs_on_it(model: Path) -> None:
     engine.close()
     assert [c.tokens for c in again] == alone
     assert all(c.accepted >= 2 for c in again)
-
-
-def test_tiles_hold_rows_of_one_slot() -> None:
-    slots = np.array([4, 4, 4, 0, 7, 7, 7, 7, 7], np.int32)
-    starts, counts = split_tiles(slots, 2)
-    assert starts.tolist() == [0, 2, 3, 4, 6, 8]
-    assert counts.tolist() == [2, 1, 1, 2, 2, 1]
 
 
 def test_int4_says_which_shape_it_cannot_have(make_model: MakeModel) -> None:

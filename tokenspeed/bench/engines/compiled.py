@@ -24,7 +24,8 @@ from typing import Any
 import triton
 from triton.backends.compiler import GPUTarget
 
-from tokenspeed.backends.cuda import default_launch, recorded_step
+from tokenspeed.backends.cuda import default_launch
+from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.kernels.compile import Job, jobs

@@ -29,8 +29,9 @@ import torch
 import triton
 
 from tokenspeed.backends import NO_DRAFT, Step
-from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step
+from tokenspeed.backends.cuda import CudaBackend, default_launch
 from tokenspeed.backends.cuda_ref import step_ref
+from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines import tune
 from tokenspeed.bench.engines.shapes import SHAPES
@@ -388,7 +389,7 @@ def start_times(shape: str, form: str) -> None:
     """Start in processes of their own: with an empty kernel cache, then with the filled one."""
     code = (
         "import time,torch\n"
-        "from tokenspeed.backends.cuda import CudaBackend, default_launch, recorded_step\n"
+        "from tokenspeed.backends.cuda import CudaBackend\n"
         "from tokenspeed.backends.cuda_weights import random_weights\n"
         "from tokenspeed.bench.engines.shapes import SHAPES\n"
         "from tokenspeed.model.config import EngineConfig\n"

@@ -1,0 +1,193 @@
+"""What the steps of one GPU backend read and write: fields, cache, workspace and scratch.
+
+Everything is allocated here, once. A step's rows are written to pinned memory and copied to the
+device in one piece; its tokens are read from pinned memory. Knows where things lie and how large
+they are; does not know in which order kernels run.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tokenspeed.backends import Step
+from tokenspeed.backends.cuda_weights import Weights
+from tokenspeed.kernels.attention import AttentionScratch
+from tokenspeed.kernels.lm_head import HeadScratch
+from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
+from tokenspeed.kernels.tile import block_rows
+from tokenspeed.kernels.tuned import matrix_parts, matrix_tile
+from tokenspeed.model.config import EngineConfig, ModelConfig
+
+MAX_NARROW_ROWS = 64  # up to here each row attends in programs of its own
+_COUNT_PLACES = (0, 4, 8)  # each count on a line of its own: all are passed as aligned pointers
+
+
+class RowFields(NamedTuple):
+    """What a step says of its rows; each field is a row of one int32 buffer.
+
+    Attributes:
+        tokens, slots, positions: of each row.
+        outputs, drafts, biases: of each wanted row; biases are float32.
+        parity: which half of the results each wanted row goes to.
+        tile_starts, tile_counts: runs of rows of one slot that attend together.
+        counts: rows, outputs and tiles, at _COUNT_PLACES.
+    """
+
+    tokens: Any
+    slots: Any
+    positions: Any
+    outputs: Any
+    drafts: Any
+    biases: Any
+    parity: Any
+    tile_starts: Any
+    tile_counts: Any
+    counts: Any
+
+
+class StepMemory:
+    """All memory of a backend but the weights.
+
+    Args:
+        weights: of the model, on the device of the memory; may be on "meta".
+        config: slots, their length and the widest step.
+    Attributes:
+        fields: on the device, [max_step_tokens] each, padded.
+        num_rows, num_outputs, num_tiles: [1] int32 on the device.
+        chosen: [2, max_step_tokens] int32, pinned; written by `select`.
+        cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v.
+        cos, sin: [max_length, head_dim / 2] float32.
+        hidden: [rows, hidden_size] float32. scaled: the same in the dtype of rows.
+        sums: [norms, rows] int64, the squares of the hidden states before each norm.
+        q, values: [rows, heads * head_dim]. inner: [rows, intermediate_size].
+    """
+
+    def __init__(self, weights: Weights, config: EngineConfig) -> None:
+        model, device = weights.config, str(weights.embedding.device)
+        self.model, self.device = model, device
+        self.max_step_tokens = config.max_step_tokens
+        # Fields are views into one buffer, each on a boundary that vector loads like.
+        padded = -(-max(config.max_step_tokens, 16) // 16) * 16
+        pinned = weights.embedding.is_cuda
+        host = torch.zeros(len(RowFields._fields), padded, dtype=torch.int32, pin_memory=pinned)
+        self._host = host
+        self._host_fields = RowFields(*host.numpy())
+        self._buffer = torch.zeros_like(host, device=device)
+        fields = RowFields(*self._buffer)
+        self.fields = fields._replace(biases=fields.biases.view(torch.float32))
+        self.num_rows, self.num_outputs, self.num_tiles = (
+            fields.counts[i : i + 1] for i in _COUNT_PLACES
+        )
+        self.chosen = torch.zeros(2, padded, dtype=torch.int32, pin_memory=pinned)
+
+        dtype = weights.embedding.dtype
+        slots = (config.num_slots, model.num_kv_heads, config.max_length, model.head_dim)
+        self.cache = torch.zeros(2, model.num_layers, *slots, dtype=dtype, device=device)
+        angles = torch.arange(config.max_length, device=device)[:, None] * weights.inv_freq
+        self.cos, self.sin = angles.cos(), angles.sin()
+        width = model.num_heads * model.head_dim
+        norms = 2 * model.num_layers + 1
+        self.hidden = torch.zeros(padded, model.hidden_size, device=device)
+        self.scaled = torch.zeros(padded, model.hidden_size, dtype=dtype, device=device)
+        self.sums = torch.zeros(norms, padded, dtype=torch.int64, device=device)
+        self.q = torch.zeros(padded, width, dtype=dtype, device=device)
+        self.values = torch.zeros(padded, width, dtype=dtype, device=device)
+        self.inner = torch.zeros(padded, model.intermediate_size, dtype=dtype, device=device)
+        self.attention_scratch = AttentionScratch(
+            min(padded, MAX_NARROW_ROWS),
+            model.num_heads,
+            model.num_kv_heads,
+            model.head_dim,
+            config.max_length,
+            device,
+        )
+        block_n = matrix_tile("head", weights.head, 16).block_n
+        self.head_scratch = HeadScratch(padded, model.vocab_size, block_n, device)
+        self.split_scratch = _split_scratch(weights, step_widths(config.max_step_tokens), device)
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes on the device beside weights and cache."""
+        tensors = (self.cos, self.sin, self.hidden, self.scaled, self.sums, self.q, self.values)
+        scratch = (self.attention_scratch, self.head_scratch, self.split_scratch)
+        parts = (*tensors, self.inner, self._buffer, *scratch)
+        return sum(part.nbytes for part in parts)
+
+    def upload(self, batch: Step, parity: int) -> None:
+        """Write a step's rows to pinned memory and copy them to the device.
+
+        Args:
+            parity: which half of the results the step's tokens go to.
+        """
+        rows, outputs, host = len(batch.tokens), len(batch.outputs), self._host_fields
+        host.tokens[:rows] = batch.tokens
+        host.slots[:rows] = batch.slots
+        host.positions[:rows] = batch.positions
+        host.outputs[:outputs] = batch.outputs
+        host.drafts[:outputs] = batch.drafts
+        host.biases.view(np.float32)[:outputs] = batch.biases
+        host.parity[:] = parity
+        tiles, width = rows, step_width(rows, self.max_step_tokens)
+        if width > MAX_NARROW_ROWS:
+            starts, counts = split_tiles(batch.slots, tile_tokens(self.model, width))
+            tiles = len(starts)
+            host.tile_starts[:tiles] = starts
+            host.tile_counts[:tiles] = counts
+        host.counts[list(_COUNT_PLACES)] = rows, outputs, tiles
+        self._buffer.copy_(self._host, non_blocking=True)
+
+    def read(self, parity: int, count: int) -> NDArray[np.int32]:
+        """Return the first `count` tokens of one half of the results."""
+        return self.chosen[parity, :count].numpy().copy()
+
+    def copy_slot(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one slot to another."""
+        self.cache[:, :, target, :, :length] = self.cache[:, :, source, :, :length]
+
+
+def _split_scratch(weights: Weights, widths: list[int], device: str) -> SplitScratch:
+    """Allocate what the matrices of a layer that are cut along K share in short steps."""
+    layer, elements, counters = weights.layers[0], 0, 0
+    for kernel, matrix in (("qkv", layer.qkv), ("out", layer.out), ("down", layer.down)):
+        for rows in (w for w in widths if w <= MAX_NARROW_ROWS):
+            tile = matrix_tile(kernel, matrix, block_rows(rows))
+            parts = matrix_parts(kernel, matrix)
+            needs = split_needs(rows, matrix.n, block_rows(rows), tile, parts)
+            elements, counters = max(elements, needs[0]), max(counters, needs[1])
+    return split_scratch(elements, counters, device)
+
+
+def step_widths(max_step_tokens: int) -> list[int]:
+    """Return the widths that steps run at: powers of two, and the widest step."""
+    widths = [2**i for i in range(max_step_tokens.bit_length())]
+    return [w for w in widths if w < max_step_tokens] + [max_step_tokens]
+
+
+def step_width(rows: int, max_step_tokens: int) -> int:
+    """Return the width that a step of so many rows runs at.
+
+    Raises:
+        ValueError: it has more rows than a step may have.
+    """
+    if rows > max_step_tokens:
+        raise ValueError(f"step has {rows} rows, expected at most {max_step_tokens}")
+    return min(max(1, 1 << (rows - 1).bit_length()), max_step_tokens)
+
+
+def tile_tokens(model: ModelConfig, width: int) -> int:
+    """Return how many rows of a slot attend together: a dot of 32 rows, or each row alone."""
+    group = model.num_heads // model.num_kv_heads
+    return 1 if width <= MAX_NARROW_ROWS else max(2, 32 // group)
+
+
+def split_tiles(
+    slots: NDArray[np.int32], tile_tokens: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut rows into runs of one slot of at most tile_tokens: their starts and counts."""
+    bounds = np.flatnonzero(np.diff(slots, prepend=-1))  # first row of each run
+    ends = np.append(bounds[1:], len(slots))
+    pairs = zip(bounds, ends, strict=True)
+    starts = np.concatenate([np.arange(a, b, tile_tokens) for a, b in pairs])
+    return starts, np.diff(np.append(starts, len(slots)))
