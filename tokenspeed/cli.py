@@ -42,9 +42,9 @@ _EVAL: Final[Table] = {
         "latency, flicker and quality of live translation, against baselines",
         "service.bench.cli:add_streaming",
     ),
-    "survival": (
-        "numbers, names, addresses and glossary words that come through",
-        "service.bench.cli:add_survival",
+    "retention": (
+        "term retention: numbers, names, addresses and glossary words that come through",
+        "service.bench.cli:add_retention",
     ),
     "capacity": (
         "predict how many speakers a machine holds, by simulation",

@@ -19,7 +19,7 @@ from tokenspeed.arguments import (
 from tokenspeed.errors import told
 
 DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
-SURVIVAL_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
+RETENTION_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
 
 
 def add_streaming(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +42,8 @@ def add_streaming(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--speakers", type=int, default=4, help="that talk side by side")
     parser.add_argument(
-        "--clock", choices=["socket", "virtual", "cpu"], default="socket",
-        help="socket: a server process in real time; virtual: in process, waiting left out; "
+        "--clock", choices=["socket", "simulated", "cpu"], default="socket",
+        help="socket: a server process in real time; simulated: in process, waiting left out; "
         "cpu: the same, and time that other programs took too (run it on one core)",
     )  # fmt: skip
     parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
@@ -62,35 +62,35 @@ def add_streaming(parser: argparse.ArgumentParser) -> None:
 
 
 def _streaming(options: argparse.Namespace) -> int:
-    from service.bench.captions.rows import markdown
-    from service.bench.captions.streaming import compare
+    from service.bench.captions.rows import policy_tables
+    from service.bench.captions.streaming import measure_policies
 
     check_page(options)
     with told(ServiceError, OSError, ValueError):
-        rows = compare(options)
-    print(markdown(rows))
+        rows = measure_policies(options)
+    print(policy_tables(rows))
     print(f"BLEU: {rows[0]['bleu_signature']}\nchrF: {rows[0]['chrf_signature']}")
     return 0
 
 
-def add_survival(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `eval survival`."""
+def add_retention(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval retention`."""
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="as above")
-    parser.add_argument("--sets", default=SURVIVAL_SETS, metavar="A,B")
+    parser.add_argument("--sets", default=RETENTION_SETS, metavar="A,B")
     parser.add_argument("--limit", type=int, default=150, help="lines of a set; 0 for all")
     add_model_arguments(parser)
     add_page_arguments(parser)
-    parser.set_defaults(run=_survival)
+    parser.set_defaults(run=_retention)
 
 
-def _survival(options: argparse.Namespace) -> int:
-    from service.bench.captions.retention import table
-    from service.bench.captions.streaming import measure_survival
+def _retention(options: argparse.Namespace) -> int:
+    from service.bench.captions.retention import retention_table
+    from service.bench.captions.streaming import measure_retention
 
     check_page(options)
     with told(ServiceError, OSError, ValueError):
-        rows = measure_survival(options)
-    print(table(rows))
+        rows = measure_retention(options)
+    print(retention_table(rows))
     return 0
 
 
@@ -114,11 +114,11 @@ def add_capacity(parser: argparse.ArgumentParser) -> None:
 
 
 def _capacity(options: argparse.Namespace) -> int:
-    from service.bench.load.capacity import predict, table
+    from service.bench.load.capacity import capacity_table, predict_capacity
 
     with told(OSError, ValueError):
-        prediction = predict(options)
-    print(table(prediction))
+        prediction = predict_capacity(options)
+    print(capacity_table(prediction))
     return 0
 
 
@@ -152,10 +152,10 @@ def add_loadtest(parser: argparse.ArgumentParser) -> None:
 
 
 def _loadtest(options: argparse.Namespace) -> int:
-    from service.bench.load.loadtest import describe, run
+    from service.bench.load.loadtest import describe, run_load_test
 
     check_page(options)
     with told(ServiceError, OSError, ValueError):
-        levels = run(options)
+        levels = run_load_test(options)
     print(describe(levels, options.budget_ms))
     return 1 if any(level.failures for level in levels) else 0

@@ -52,7 +52,7 @@ def _engine(options: argparse.Namespace) -> int:
 def _engine_on_gpu(options: argparse.Namespace) -> int:
     try:
         from tokenspeed.backends.cuda import check_device
-        from tokenspeed.bench.engines.gpu_engine import measure_on_gpu
+        from tokenspeed.bench.engines.gpu_steps import measure_on_gpu
     except ImportError as exc:
         raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
     check_device(options.dtype)
@@ -74,7 +74,7 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
     from tqdm import tqdm
 
     from tokenspeed.backends.cpu import CpuBackend, read_bandwidth, usable_cores
-    from tokenspeed.bench.engines.engine import Workload, measure
+    from tokenspeed.bench.engines.steps import Workload, measure_backend
     from tokenspeed.engine.loading import BACKENDS
     from tokenspeed.model.checkpoint import open_checkpoint
     from tokenspeed.model.config import EngineConfig
@@ -98,7 +98,7 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
     for count in tqdm(streams, desc="streams", leave=False):
         row: Row = {"engine": "tokenspeed", "backend": name, "model": options.model.resolve().name}
         row |= {"dtype": "int8" if name == "cpu" else "float32", "threads": threads}
-        row |= measure(backend, count, Workload(rounds=options.rounds))
+        row |= measure_backend(backend, count, Workload(rounds=options.rounds))
         row["isa"] = getattr(backend, "isa", None)
         row["memory_mib"] = round((backend.weight_bytes + backend.cache_bytes) / 2**20, 1)
         read = machine.get("read_gb_per_s_model_size")
@@ -121,7 +121,7 @@ def add_kernels(parser: argparse.ArgumentParser) -> None:
 def _kernels(options: argparse.Namespace) -> int:
     try:
         from tokenspeed.backends.cuda import check_device
-        from tokenspeed.bench.engines.kernels import measure_kernels
+        from tokenspeed.bench.engines.kernel_times import measure_kernels
         from tokenspeed.bench.engines.shapes import SHAPES
     except ImportError as exc:
         raise BackendUnavailable("kernels need Triton: pip install 'tokenspeed-live[gpu]'") from exc
@@ -175,7 +175,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     from tokenspeed.backends.cpu import read_bandwidth, usable_cores
     from tokenspeed.bench.engines.compare import compare, floors, ratios
-    from tokenspeed.bench.engines.comparison_table import standing
+    from tokenspeed.bench.engines.comparison_table import comparison_table
     from tokenspeed.bench.engines.peers import PEERS
     from tokenspeed.model.checkpoint import open_checkpoint
 
@@ -216,7 +216,7 @@ def _compare(options: argparse.Namespace) -> int:
     if options.json:
         write_result(result, options.json)
     if options.page:
-        put_into_page(options.page, options.json.name, standing(result))
+        put_into_page(options.page, options.json.name, comparison_table(result))
     print(json.dumps(result, indent=1))
     return 0
 

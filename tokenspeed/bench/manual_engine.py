@@ -32,7 +32,7 @@ class SkippingClock:
         self._skipped += max(0.0, moment - self())
 
 
-class VirtualClock:
+class SimulatedClock:
     """Time that only passes when told: what a computation costs comes from a model of it."""
 
     def __init__(self) -> None:

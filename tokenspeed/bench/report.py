@@ -42,7 +42,7 @@ def read_results(paths: Iterable[Path]) -> list[Row]:
     return sorted(results, key=lambda result: str(result.get("date")))
 
 
-def markdown(result: Row) -> str:
+def result_table(result: Row) -> str:
     """Return a heading that makes the numbers repeatable, and the table of token times."""
     rows = [row for row in result["rows"] if "inter_token_ms_p50" in row]
     used = [column for column in _COLUMNS if any(row.get(column[0]) is not None for row in rows)]
@@ -119,6 +119,6 @@ def write_report(paths: Sequence[Path], into: Path) -> Path:
     into.mkdir(parents=True, exist_ok=True)
     (into / "tokens.svg").write_text(token_bars(results), encoding="utf-8")
     tables = into / "tables.md"
-    text = "\n".join(markdown(result) for result in results)
+    text = "\n".join(result_table(result) for result in results)
     tables.write_text("![time between tokens](tokens.svg)\n\n" + text, encoding="utf-8")
     return tables

@@ -85,7 +85,9 @@ def _put_in(lines: Sequence[Line], target: str) -> Iterator[Case]:
         count += 1
 
 
-def score(stage: Stage, cases: Sequence[Case], source: str, target: str) -> list[dict[str, Any]]:
+def count_kept(
+    stage: Stage, cases: Sequence[Case], source: str, target: str
+) -> list[dict[str, Any]]:
     """Translate every case both ways; return a row for each kind.
 
     Raises:
@@ -108,7 +110,7 @@ def score(stage: Stage, cases: Sequence[Case], source: str, target: str) -> list
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def retention_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a table."""
     lines = [
         "| what | direction | cases | kept | without stand-ins |",

@@ -17,11 +17,11 @@ from service.bench.captions.scores import (
     mean_lagging,
     normalised_erasure,
     percentile,
-    quality,
     rewriting_share,
+    score_text,
     share_within,
 )
-from service.bench.captions.transcript import Transcript, Usage, segment_logs, update_times
+from service.bench.captions.transcript import EngineUsage, Transcript, segment_logs, update_times
 from service.translator import Translator
 from service.wire.protocol import TranslationFinal
 
@@ -37,7 +37,7 @@ class Task:
     Attributes:
         name: of the test set, with its pair, e.g. "ted-talks.en-de".
         trace: "words" or "recogniser".
-        clock: "socket", "virtual" or "cpu".
+        clock: "socket", "simulated" or "cpu".
         speakers: that talk side by side.
     """
 
@@ -51,7 +51,7 @@ def make_row(
     task: Task,
     policy_name: str,
     transcripts: Sequence[Transcript],
-    usage: Usage,
+    usage: EngineUsage,
     offline: Sequence[str],
 ) -> tuple[Row, list[SegmentLog]]:
     """Return the numbers of one replay, and its logs.
@@ -71,8 +71,8 @@ def make_row(
     coalesced = sum(len(one.coalesced) for one in times)
     finals = [ms for one in times for ms in one.finals]
     predictions = [log.prediction for log in logs]
-    against_reference = quality(predictions, [log.reference for log in logs])
-    against_offline = quality(predictions, list(offline))
+    against_reference = score_text(predictions, [log.reference for log in logs])
+    against_offline = score_text(predictions, list(offline))
     sent = sum(len(t.sent) for t in transcripts)
     row: Row = {
         "policy": policy_name,
@@ -120,7 +120,7 @@ def _violations(transcript: Transcript) -> int:
 
 def offline_row(task: Task, lines: Sequence[Line], offline: Sequence[str]) -> Row:
     """Return the row of what the same weights say about complete lines, greedily."""
-    against_reference = quality(list(offline), [line.reference for line in lines])
+    against_reference = score_text(list(offline), [line.reference for line in lines])
     return dict.fromkeys(COLUMNS) | {
         "policy": OFFLINE,
         "set": task.name,
@@ -186,7 +186,7 @@ COLUMNS: Final = {
 }
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def policy_tables(rows: Sequence[Row]) -> str:
     """Return the rows as a table for each (set, trace)."""
     parts = []
     for key in dict.fromkeys((row["set"], row["trace"]) for row in rows):
@@ -218,7 +218,7 @@ def _line(row: Row) -> str:
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
-def plot(rows: Sequence[Row]) -> str:
+def policy_plot(rows: Sequence[Row]) -> str:
     """Return the plot of one (set, trace): quality against latency, flicker as size.
 
     Raises:

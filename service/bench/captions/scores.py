@@ -99,7 +99,7 @@ def word_ends(text: str) -> list[int]:
 # ---- flicker -----------------------------------------------------------------------------------
 
 
-def erased_words(displays: Sequence[Display]) -> list[int]:
+def words_taken_back(displays: Sequence[Display]) -> list[int]:
     """Return how many words each display took back from the one before it."""
     erased = []
     for before, after in pairwise(displays):
@@ -115,14 +115,14 @@ def normalised_erasure(logs: Iterable[SegmentLog]) -> float:
     """
     erased = final = 0
     for log in logs:
-        erased += sum(erased_words(log.displays))
+        erased += sum(words_taken_back(log.displays))
         final += log.prediction_words
     return erased / final if final else 0.0
 
 
 def rewriting_share(logs: Iterable[SegmentLog]) -> float:
     """Return the share of display changes that took more than two words back."""
-    changes = [n for log in logs for n in erased_words(log.displays)]
+    changes = [n for log in logs for n in words_taken_back(log.displays)]
     return sum(n > MANY_WORDS for n in changes) / len(changes) if changes else 0.0
 
 
@@ -219,7 +219,7 @@ def share_within(values: Sequence[float], limit: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class TextScore:
     """Corpus scores, with what sacreBLEU says about how they were made."""
 
     bleu: float
@@ -228,7 +228,7 @@ class Quality:
     chrf_signature: str
 
 
-def quality(predictions: Sequence[str], references: Sequence[str]) -> Quality:
+def score_text(predictions: Sequence[str], references: Sequence[str]) -> TextScore:
     """Score finals against references, one of each for a segment.
 
     Raises:
@@ -242,7 +242,7 @@ def quality(predictions: Sequence[str], references: Sequence[str]) -> Quality:
     bleu, chrf = BLEU(), CHRF()
     bleu_score = bleu.corpus_score(list(predictions), [list(references)]).score
     chrf_score = chrf.corpus_score(list(predictions), [list(references)]).score
-    return Quality(bleu_score, chrf_score, str(bleu.get_signature()), str(chrf.get_signature()))
+    return TextScore(bleu_score, chrf_score, str(bleu.get_signature()), str(chrf.get_signature()))
 
 
 # ---- SimulEval's instance format ---------------------------------------------------------------

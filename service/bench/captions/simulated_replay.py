@@ -14,10 +14,10 @@ from typing import Final
 from service.bench.captions.documents import Line, Update
 from service.bench.captions.policies import Policy, presets_of
 from service.bench.captions.transcript import (
+    EngineUsage,
     Received,
     Sent,
     Transcript,
-    Usage,
     client_event,
     session_params,
 )
@@ -53,10 +53,10 @@ class Stage:
     translator: Translator
     clock: SkippingClock
 
-    def usage(self) -> Usage:
+    def usage(self) -> EngineUsage:
         """Return what the engine did so far."""
         stats = self.engine.stats()
-        return Usage(
+        return EngineUsage(
             stats.requests, stats.superseded, stats.decoded, stats.accepted, stats.draft_tokens
         )
 
@@ -95,7 +95,7 @@ def open_stage(
 
 def replay(
     stage: Stage, spoken: Spoken, policy: Policy, source: str, target: str
-) -> tuple[list[Transcript], Usage]:
+) -> tuple[list[Transcript], EngineUsage]:
     """Let speakers talk side by side until all is translated.
 
     Raises:

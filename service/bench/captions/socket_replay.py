@@ -21,10 +21,10 @@ from service.bench.captions.documents import Line, Update
 from service.bench.captions.policies import Policy
 from service.bench.captions.simulated_replay import END_S, Spoken
 from service.bench.captions.transcript import (
+    EngineUsage,
     Received,
     Sent,
     Transcript,
-    Usage,
     client_event,
     session_params,
 )
@@ -84,7 +84,7 @@ async def _address(process: Process) -> str:
 
 async def replay(
     address: str, spoken: Spoken, policy: Policy, source: str, target: str
-) -> tuple[list[Transcript], Usage]:
+) -> tuple[list[Transcript], EngineUsage]:
     """Let speakers talk side by side in real time until all is translated.
 
     Raises:
@@ -164,7 +164,7 @@ async def _speak(
     return transcript
 
 
-async def usage(address: str) -> Usage:
+async def usage(address: str) -> EngineUsage:
     """Read the service's counters."""
     text = await asyncio.to_thread(_fetch, f"http://{address}/metrics")
     totals: dict[str, float] = {}
@@ -173,7 +173,7 @@ async def usage(address: str) -> Usage:
             kind = sample.labels.get("kind", "") if family.name == "tokenspeed_tokens" else ""
             name = f"{sample.name}.{kind}" if kind else sample.name
             totals[name] = totals.get(name, 0.0) + sample.value
-    return Usage(
+    return EngineUsage(
         requests=int(totals.get("tokenspeed_updates_total", 0)),
         superseded=int(totals.get("tokenspeed_updates_superseded_total", 0)),
         decoded=int(totals.get("tokenspeed_tokens_total.decoded", 0)),

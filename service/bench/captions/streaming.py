@@ -16,9 +16,7 @@ from typing import Any, Final, Literal
 
 from tqdm import tqdm
 
-from service.bench.captions import retention as survival
-from service.bench.captions import simulated_replay as virtual
-from service.bench.captions import socket_replay as live
+from service.bench.captions import retention, simulated_replay, socket_replay
 from service.bench.captions.documents import (
     Line,
     Update,
@@ -34,14 +32,14 @@ from service.bench.captions.rows import (
     Row,
     Task,
     make_row,
-    markdown,
     offline_row,
-    plot,
+    policy_plot,
+    policy_tables,
     translate_offline,
 )
 from service.bench.captions.scores import SegmentLog, instance
 from service.bench.captions.simulated_replay import Spoken
-from service.bench.captions.transcript import Transcript, Usage
+from service.bench.captions.transcript import EngineUsage, Transcript
 from service.translator import Translator
 from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
 from tokenspeed.engine.loading import load_engine
@@ -49,7 +47,7 @@ from tokenspeed.engine.loading import load_engine
 TRACES: Final = ("words", "recogniser")
 
 
-def compare(options: argparse.Namespace) -> list[Row]:
+def measure_policies(options: argparse.Namespace) -> list[Row]:
     """Replay everything and write the files that were asked for; return the rows.
 
     Raises:
@@ -69,18 +67,20 @@ def compare(options: argparse.Namespace) -> list[Row]:
             "load_before": round(load, 2),
             "seconds": round(time.perf_counter() - started, 1),
         }
-        rows = save(options.json, about, rows, keep=options.keep)
+        rows = merge_result(options.json, about, rows, keep=options.keep)
     if options.plot:
         first = (rows[0]["set"], rows[0]["trace"])
         chosen = [row for row in rows if (row["set"], row["trace"]) == first]
-        options.plot.write_text(plot(chosen), encoding="utf-8")
+        options.plot.write_text(policy_plot(chosen), encoding="utf-8")
     if options.page:
         assert options.json, "the parser asks for it"
-        put_into_page(options.page, options.json.name, markdown(rows))
+        put_into_page(options.page, options.json.name, policy_tables(rows))
     return rows
 
 
-def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) -> list[Row]:
+def merge_result(
+    path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool
+) -> list[Row]:
     """Write a result file; return all rows.
 
     Args:
@@ -113,7 +113,7 @@ def save(path: Path, about: dict[str, Any], rows: Sequence[Row], *, keep: bool) 
     return merged
 
 
-def measure_survival(options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_retention(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Count what comes through, write the files that were asked for, and return the rows.
 
     Raises:
@@ -122,20 +122,22 @@ def measure_survival(options: argparse.Namespace) -> list[dict[str, Any]]:
         ValueError: a set is unknown.
     """
     rows: list[dict[str, Any]] = []
-    with closing(virtual.open_stage(options.model, options.device)) as stage:
+    with closing(simulated_replay.open_stage(options.model, options.device)) as stage:
         for name in tqdm(_names(options.sets), unit="set", leave=False):
             path, source, target = find_set(options.corpus, name)
             is_reversed = not path.name.endswith(f"{source}-{target}.tsv")
             lines = load_lines(path, reverse=is_reversed)[: options.limit or None]
-            cases = survival.find_cases(lines, target)
-            rows += [{"set": name, **row} for row in survival.score(stage, cases, source, target)]
+            cases = retention.find_cases(lines, target)
+            rows += [
+                {"set": name, **row} for row in retention.count_kept(stage, cases, source, target)
+            ]
     if options.json:
         weights = weights_digest(options.model)
         model = {"name": options.model.resolve().name, "weights_sha256": weights}
         made = make_result(rows, machine=describe_cpu(), packages=("torch", "numpy"))
         write_result({"model": model, **made}, options.json)
     if options.page:
-        put_into_page(options.page, options.json.name, survival.table(rows))
+        put_into_page(options.page, options.json.name, retention.retention_table(rows))
     return rows
 
 
@@ -151,7 +153,7 @@ class Replay:
     spoken: Spoken
 
 
-Done = tuple[Replay, list[Transcript], Usage]
+Done = tuple[Replay, list[Transcript], EngineUsage]
 
 
 def _plan(options: argparse.Namespace) -> list[Replay]:
@@ -179,9 +181,9 @@ def _plan(options: argparse.Namespace) -> list[Replay]:
 
 async def _over_sockets(options: argparse.Namespace, plan: Sequence[Replay]) -> AsyncIterator[Done]:
     for policy, replays in groupby(plan, lambda replay: replay.policy):
-        async with live.running_server(policy, options.model, options.device) as address:
+        async with socket_replay.running_server(policy, options.model, options.device) as address:
             for replay in replays:
-                done = await live.replay(
+                done = await socket_replay.replay(
                     address, replay.spoken, POLICIES[policy], replay.source, replay.target
                 )
                 yield replay, *done
@@ -189,10 +191,10 @@ async def _over_sockets(options: argparse.Namespace, plan: Sequence[Replay]) -> 
 
 async def _in_process(options: argparse.Namespace, plan: Sequence[Replay]) -> AsyncIterator[Done]:
     source = time.process_time if options.clock == "cpu" else time.perf_counter
-    stage = virtual.open_stage(options.model, options.device, source)
+    stage = simulated_replay.open_stage(options.model, options.device, source)
     with closing(stage):
         for replay in plan:
-            done = virtual.replay(
+            done = simulated_replay.replay(
                 stage, replay.spoken, POLICIES[replay.policy], replay.source, replay.target
             )
             yield replay, *done

@@ -45,7 +45,7 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class EngineUsage:
     """What an engine did: requests, and their tokens.
 
     Each token that was decoded, the end mark too, is a step that its update waited for; accepted
@@ -58,9 +58,9 @@ class Usage:
     accepted: int = 0
     draft_tokens: int = 0
 
-    def __sub__(self, before: "Usage") -> "Usage":
+    def __sub__(self, before: "EngineUsage") -> "EngineUsage":
         names = [f.name for f in fields(self)]
-        return Usage(**{name: getattr(self, name) - getattr(before, name) for name in names})
+        return EngineUsage(**{name: getattr(self, name) - getattr(before, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 
 from service.bench.load.simulator import (
     BUDGET_MS,
-    Report,
-    StepCost,
+    LinearCost,
+    SimulatedLoad,
     Traffic,
-    capacity,
+    find_capacity,
     measure_cost,
 )
 from tokenspeed.engine.loading import BACKENDS, choose_backend
@@ -23,9 +23,9 @@ from tokenspeed.model.config import EngineConfig
 class Prediction:
     """Runs with and without verification of the last hypothesis, by number of sessions."""
 
-    cost: StepCost
-    verified: list[Report]
-    plain: list[Report]
+    cost: LinearCost
+    verified: list[SimulatedLoad]
+    plain: list[SimulatedLoad]
 
     @property
     def sessions(self) -> int:
@@ -33,12 +33,12 @@ class Prediction:
         return most(self.verified)
 
 
-def most(runs: list[Report]) -> int:
+def most(runs: list[SimulatedLoad]) -> int:
     """Return the largest number of sessions whose p95 stays within the budget."""
     return max((run.sessions for run in runs if run.is_within_budget), default=0)
 
 
-def predict(options: argparse.Namespace) -> Prediction:
+def predict_capacity(options: argparse.Namespace) -> Prediction:
     """Simulate more and more speakers.
 
     Raises:
@@ -48,7 +48,7 @@ def predict(options: argparse.Namespace) -> Prediction:
     """
     cost = read_cost(options.cost) if options.cost else _measure(options)
     runs = {
-        verifies: capacity(
+        verifies: find_capacity(
             cost,
             seconds=options.seconds,
             max_sessions=options.max_sessions,
@@ -75,7 +75,7 @@ def predict(options: argparse.Namespace) -> Prediction:
     return prediction
 
 
-def read_cost(text: str) -> StepCost:
+def read_cost(text: str) -> LinearCost:
     """Read "base,row" or "base,row,context", in ms.
 
     Raises:
@@ -87,10 +87,10 @@ def read_cost(text: str) -> StepCost:
         parts = []
     if len(parts) not in (2, 3) or min(parts) < 0:
         raise ValueError(f"cost is {text!r}, expected BASE,ROW or BASE,ROW,CONTEXT in ms")
-    return StepCost(*parts)
+    return LinearCost(*parts)
 
 
-def table(prediction: Prediction) -> str:
+def capacity_table(prediction: Prediction) -> str:
     """Return the runs as a table, and the result."""
     cost = prediction.cost
     lines = [
@@ -113,7 +113,7 @@ def table(prediction: Prediction) -> str:
     return "\n".join(lines)
 
 
-def _numbers(run: Report) -> dict[str, float]:
+def _numbers(run: SimulatedLoad) -> dict[str, float]:
     return {
         "sessions": run.sessions,
         "updates": run.requests,
@@ -124,7 +124,7 @@ def _numbers(run: Report) -> dict[str, float]:
     }
 
 
-def _measure(options: argparse.Namespace) -> StepCost:
+def _measure(options: argparse.Namespace) -> LinearCost:
     name = choose_backend() if options.device == "auto" else options.device
     config = EngineConfig(num_slots=2)
     with closing(BACKENDS[name](open_checkpoint(options.model), config)) as backend:

@@ -23,7 +23,7 @@ from service.bench.captions.scores import percentile, share_within
 from service.bench.captions.socket_replay import ReplayFailed, speak
 from service.bench.captions.transcript import Transcript, update_times
 from service.bench.load.capacity import read_cost
-from service.bench.load.simulator import Report, Simulation, StepCost, Traffic
+from service.bench.load.simulator import LinearCost, SimulatedLoad, Simulation, Traffic
 from service.captions.policy import PRESETS
 from service.wire.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
 from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
@@ -71,7 +71,7 @@ class Level:
     finals: list[float] = field(default_factory=list)
     coalesced: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    predicted: Report | None = None
+    predicted: SimulatedLoad | None = None
 
     @property
     def updates(self) -> list[float]:
@@ -103,7 +103,7 @@ class Level:
         }
 
 
-def run(options: argparse.Namespace) -> list[Level]:
+def run_load_test(options: argparse.Namespace) -> list[Level]:
     """Run one level after the other.
 
     Raises:
@@ -122,7 +122,7 @@ def run(options: argparse.Namespace) -> list[Level]:
     levels = asyncio.run(_run_levels(options, counts))
     for level in levels:
         if cost is not None:
-            level.predicted = predict(cost, level.sessions, options)
+            level.predicted = simulate_level(cost, level.sessions, options)
     if options.json:
         rows = [level.numbers(options.budget_ms) for level in levels]
         about = {
@@ -137,11 +137,11 @@ def run(options: argparse.Namespace) -> list[Level]:
         made = make_result(rows, machine=describe_cpu(), packages=packages)
         write_result(about | made, options.json)
     if options.page:
-        put_into_page(options.page, options.json.name, table(levels, options.budget_ms))
+        put_into_page(options.page, options.json.name, level_table(levels, options.budget_ms))
     return levels
 
 
-def predict(cost: StepCost, sessions: int, options: argparse.Namespace) -> Report:
+def simulate_level(cost: LinearCost, sessions: int, options: argparse.Namespace) -> SimulatedLoad:
     """Let the same speakers talk to the simulator."""
     scripts = []
     rng = random.Random(sessions)
@@ -256,7 +256,7 @@ async def _run_level(options: argparse.Namespace, count: int) -> Level:
 
 def describe(levels: Sequence[Level], budget_ms: float) -> str:
     """Return a table of all levels, and a histogram of each."""
-    parts = [table(levels, budget_ms)]
+    parts = [level_table(levels, budget_ms)]
     for level in levels:
         parts += ["", f"{level.sessions} sessions, ms from an update to its translation:"]
         parts += histogram(level.updates)
@@ -264,7 +264,7 @@ def describe(levels: Sequence[Level], budget_ms: float) -> str:
     return "\n".join(parts)
 
 
-def table(levels: Sequence[Level], budget_ms: float) -> str:
+def level_table(levels: Sequence[Level], budget_ms: float) -> str:
     """Return a row for each level."""
     numbers = [level.numbers(budget_ms) for level in levels]
     titles = [name.replace("_", " ") for name in numbers[0]]

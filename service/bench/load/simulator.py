@@ -2,7 +2,8 @@
 
 A discrete-event simulation. The engine, its scheduler, requests and cache are the real ones; the
 model is a toy translator whose output grows and changes its mind like one, and a step costs what a
-`StepCost` says, which comes from measurements (`measure_cost`, or a result of `tokenspeed bench`).
+`LinearCost` says, which comes from measurements (`measure_cost`, or a result of `tokenspeed
+bench`).
 """
 
 import heapq
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from service.bench.captions.scores import percentile, share_within
 from tokenspeed.backends import NO_DRAFT, Backend, Step
-from tokenspeed.bench.manual_engine import ManualEngine, VirtualClock
+from tokenspeed.bench.manual_engine import ManualEngine, SimulatedClock
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.model.config import ModelConfig
 
@@ -29,7 +30,7 @@ BUDGET_MS = 200.0
 
 
 @dataclass(frozen=True, slots=True)
-class StepCost:
+class LinearCost:
     """Time of a step: `base_ms + row_ms * rows + context_ms * (rows * their positions)`."""
 
     base_ms: float
@@ -41,7 +42,7 @@ class StepCost:
         return self.base_ms + self.row_ms * rows + self.context_ms * context
 
 
-def fit_cost(steps: Sequence[tuple[int, int, float]]) -> StepCost:
+def fit_cost(steps: Sequence[tuple[int, int, float]]) -> LinearCost:
     """Fit a cost to measured steps of (rows, sum of positions, ms), none of its parts negative.
 
     Raises:
@@ -62,10 +63,10 @@ def fit_cost(steps: Sequence[tuple[int, int, float]]) -> StepCost:
     parts = [0.0, 0.0, 0.0]
     for i, value in zip(kept, solution, strict=True):
         parts[i] = max(float(value), 0.0)
-    return StepCost(*parts)
+    return LinearCost(*parts)
 
 
-def measure_cost(backend: Backend, clock: Callable[[], float], repeats: int = 5) -> StepCost:
+def measure_cost(backend: Backend, clock: Callable[[], float], repeats: int = 5) -> LinearCost:
     """Time steps of some widths at short and long context, medians, and fit a cost."""
     steps = []
     longest = backend.max_length - 1
@@ -131,8 +132,8 @@ class ToyBackend:
 
     def __init__(
         self,
-        cost: StepCost,
-        clock: VirtualClock,
+        cost: LinearCost,
+        clock: SimulatedClock,
         *,
         num_slots: int = 16,
         max_length: int = 512,
@@ -199,7 +200,7 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class Report:
+class SimulatedLoad:
     """What became of the updates; times in ms, those of partials that were superseded included.
 
     An update is answered by its own translation or by that of a newer revision. `seconds` is how
@@ -276,7 +277,7 @@ class Simulation:
 
     def __init__(
         self,
-        cost: StepCost,
+        cost: LinearCost,
         scripts: Sequence[Script],
         *,
         traffic: Traffic | None = None,
@@ -284,14 +285,14 @@ class Simulation:
         num_slots: int = 16,
         max_step_ms: float = 60.0,
     ) -> None:
-        self.clock = VirtualClock()
+        self.clock = SimulatedClock()
         self.engine = ManualEngine(
             ToyBackend(cost, self.clock, num_slots=num_slots),
             eos_token_ids=[END],
             max_step_ms=max_step_ms,
             clock=self.clock,
         )
-        self.report = Report(len(scripts))
+        self.report = SimulatedLoad(len(scripts))
         self._traffic = traffic or Traffic()
         rng = random.Random(seed)
         self._speakers = [_Speaker(i, random.Random(rng.random())) for i in range(len(scripts))]
@@ -302,7 +303,7 @@ class Simulation:
         ]
         heapq.heapify(self._events)
 
-    def run(self) -> Report:
+    def run(self) -> SimulatedLoad:
         """Run until everybody has finished and everything is answered."""
         while self._events or not self.engine.is_idle:
             if self.engine.is_idle:
@@ -370,15 +371,15 @@ class Simulation:
         )
 
 
-def capacity(
-    cost: StepCost,
+def find_capacity(
+    cost: LinearCost,
     *,
     seconds: float = 20.0,
     max_sessions: int = 1024,
     traffic: Traffic | None = None,
     seed: int = 0,
     max_step_ms: float = 60.0,
-) -> list[Report]:
+) -> list[SimulatedLoad]:
     """Find the most sessions whose p95 stays within the budget, by doubling and halving.
 
     Returns:
@@ -387,7 +388,7 @@ def capacity(
 
     traffic = traffic or Traffic()
 
-    def run(sessions: int) -> Report:
+    def run(sessions: int) -> SimulatedLoad:
         rng = random.Random(seed)
         simulation = Simulation(
             cost,
@@ -399,7 +400,7 @@ def capacity(
         )
         return simulation.run()
 
-    runs: dict[int, Report] = {}
+    runs: dict[int, SimulatedLoad] = {}
     good, bad = 0, 1
     while bad <= max_sessions:
         runs[bad] = run(bad)

@@ -12,9 +12,9 @@ from websockets.exceptions import ConnectionClosed
 
 from service.bench.load.simulator import (
     BUDGET_MS,
-    Report,
+    LinearCost,
+    SimulatedLoad,
     Simulation,
-    StepCost,
     Traffic,
     random_script,
 )
@@ -35,7 +35,7 @@ from tests.service.conftest import Run
 from tests.service.fakes import FakeEngine
 
 
-def simulate(cost: StepCost, sessions: int) -> tuple[Report, Admission]:
+def simulate(cost: LinearCost, sessions: int) -> tuple[SimulatedLoad, Admission]:
     """Let simulated speakers talk; return what became of it and what an admission learns of it."""
     rng = random.Random(1)
     scripts = [random_script(Traffic(), 5.0, rng) for _ in range(sessions)]
@@ -50,8 +50,10 @@ def simulate(cost: StepCost, sessions: int) -> tuple[Report, Admission]:
     return report, admission
 
 
-@pytest.mark.parametrize("cost", [StepCost(20, 1.0), StepCost(8, 1.5, 0.001), StepCost(6, 0.9)])
-def test_sessions_are_let_in_up_to_the_budget_and_not_beyond(cost: StepCost) -> None:
+@pytest.mark.parametrize(
+    "cost", [LinearCost(20, 1.0), LinearCost(8, 1.5, 0.001), LinearCost(6, 0.9)]
+)
+def test_sessions_are_let_in_up_to_the_budget_and_not_beyond(cost: LinearCost) -> None:
     found = {}
     for sessions in range(2, 20):
         report, admission = simulate(cost, sessions)
@@ -67,7 +69,7 @@ def test_sessions_are_let_in_up_to_the_budget_and_not_beyond(cost: StepCost) -> 
 
 
 def test_a_prediction_is_what_a_larger_simulation_says() -> None:
-    cost = StepCost(4, 0.5, 0.001)
+    cost = LinearCost(4, 0.5, 0.001)
     report, admission = simulate(cost, 8)
     more = simulate(cost, 14)[0]
     assert admission.predict(report.seconds, 0) * 1e3 == pytest.approx(report.p95_ms)

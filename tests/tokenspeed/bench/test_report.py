@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenspeed.bench.report import markdown, write_report
+from tokenspeed.bench.report import result_table, write_report
 
 RESULT = {
     "machine": {"gpu": "NVIDIA X", "read_tb_per_s": 4.5},
@@ -24,7 +24,7 @@ RESULT = {
 
 
 def test_a_table_has_only_columns_that_were_measured() -> None:
-    lines = markdown(RESULT).splitlines()
+    lines = result_table(RESULT).splitlines()
     assert lines[0] == "NVIDIA X, reads 4.5 TB/s measured; 2026-01-02; torch 2.11"
     titles = "engine | model | weights | streams | first token ms | token p50 ms"
     assert lines[4] == f"| {titles} | share of bandwidth |"

@@ -14,7 +14,7 @@ GOALS: dict[str, tuple[str, float]] = {
 }
 
 
-def standing(result: Row) -> str:
+def comparison_table(result: Row) -> str:
     """Return the table of engines, the ratios beside their goals, and the floor.
 
     Args:

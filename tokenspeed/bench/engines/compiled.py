@@ -44,7 +44,7 @@ IN_USE = [
 
 
 @dataclass(frozen=True)
-class Report:
+class KernelNeeds:
     """What one kernel takes on one GPU.
 
     Attributes:
@@ -79,23 +79,23 @@ def is_decode(job: Job) -> bool:
     return dict(job.constants).get("BLOCK_M", 16) == 16
 
 
-def examine(target: str, job: Job) -> Report:
+def compile_for(target: str, job: Job) -> KernelNeeds:
     """Compile one kernel and read its binary's needs."""
     try:
         compiled = job.compile(TARGETS[target])
     except Exception as exc:  # whatever Triton raises: it is reported, and the check fails
-        return Report(target, job, problem=repr(exc)[:300])
+        return KernelNeeds(target, job, problem=repr(exc)[:300])
     shared = compiled.metadata.shared
     if target.startswith("gfx"):
         text = compiled.asm["amdgcn"]
-        return Report(
+        return KernelNeeds(
             target, job, _number(text, r"\.vgpr_count:\s+(\d+)"), shared,
             4 * _number(text, r"\.vgpr_spill_count:\s+(\d+)"),
         )  # fmt: skip
     usage = _resource_usage(compiled.asm["cubin"])
     # A stack alone is no spill; asking the assembler takes as long as compiling.
     spilled = _spill_bytes(compiled.asm["ptx"]) if _number(usage, r"STACK:(\d+)") else 0
-    return Report(target, job, _number(usage, r"REG:(\d+)"), shared, spilled)
+    return KernelNeeds(target, job, _number(usage, r"REG:(\d+)"), shared, spilled)
 
 
 def _number(text: str, pattern: str) -> int:
@@ -132,7 +132,7 @@ def _resource_usage(cubin: bytes) -> str:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
 
 
-def _table(reports: list[Report]) -> Iterator[str]:
+def _table(reports: list[KernelNeeds]) -> Iterator[str]:
     yield "| GPU | kernel | configuration | registers | shared KiB | spilled bytes |"
     yield "|---|---|---|---|---|---|"
     for r in reports:
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Not forked: torch's threads may hold a lock that a forked child would wait for.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
-        reports = list(pool.map(examine, *zip(*work, strict=True)))
+        reports = list(pool.map(compile_for, *zip(*work, strict=True)))
     sys.stdout.write("\n".join(_table(reports)) + "\n")
     failed = [r for r in reports if r.fails]
     sys.stdout.write(f"{len(reports)} kernels, {len(failed)} fail\n")

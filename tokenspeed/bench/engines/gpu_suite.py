@@ -62,7 +62,7 @@ def say(*words: object) -> None:
     print(f"[{time.monotonic() - BEGAN:6.1f}s]", *words, flush=True)
 
 
-def save() -> None:
+def save_result() -> None:
     (OUT / "h200.json").write_text(json.dumps(result, indent=1, default=str))
 
 
@@ -85,7 +85,7 @@ def section(name: str, run: Callable[[], object], deadline: float) -> bool:
     finally:
         gc.collect()
         torch.cuda.empty_cache()
-        save()
+        save_result()
 
 
 def warm_up(launches: list[RecordedLaunch]) -> str:
@@ -119,7 +119,7 @@ def warm_tile(
     return warm_up(launch.recorded or [])
 
 
-def rows(parts: list[tuple[int, int, list[int]]], draft: list[int] | None = None) -> Step:
+def rows_step(parts: list[tuple[int, int, list[int]]], draft: list[int] | None = None) -> Step:
     tokens = [t for _, _, ts in parts for t in ts]
     drafts = draft or [NO_DRAFT] * len(tokens)
     return Step(
@@ -133,7 +133,7 @@ def rows(parts: list[tuple[int, int, list[int]]], draft: list[int] | None = None
 
 
 def prefill(slot: int, tokens: list[int]) -> Step:
-    step = rows([(slot, 0, tokens)])
+    step = rows_step([(slot, 0, tokens)])
     last = np.array([len(tokens) - 1], np.int32)
     return replace(
         step, outputs=last, drafts=np.array([NO_DRAFT], np.int32), biases=np.zeros(1, np.float32)
@@ -162,16 +162,16 @@ def check(form: str, launch: Launch, shape: str = "narrow") -> None:
     tokens = generator.integers(3, config.vocab_size, 200).tolist()
     exact = step_ref(weights, tokens, torch.float32).double().cpu().numpy()
     own = step_ref(weights, tokens, torch.bfloat16).double().cpu().numpy()
-    whole = backend.logits(rows([(0, 0, tokens)]))  # 200 rows: blocked attention
-    parts = [backend.logits(rows([(1, i, tokens[i : i + 64])])) for i in range(0, 192, 64)]
-    parts.append(backend.logits(rows([(1, 192, tokens[192:])])))
+    whole = backend.logits(rows_step([(0, 0, tokens)]))  # 200 rows: blocked attention
+    parts = [backend.logits(rows_step([(1, i, tokens[i : i + 64])])) for i in range(0, 192, 64)]
+    parts.append(backend.logits(rows_step([(1, 192, tokens[192:])])))
     by_64 = np.concatenate(parts)
     by_32 = np.concatenate(
-        [backend.logits(rows([(2, i, tokens[i : i + 32])])) for i in range(0, 192, 32)]
+        [backend.logits(rows_step([(2, i, tokens[i : i + 32])])) for i in range(0, 192, 32)]
     )
     backend.copy_slot(2, 3, 120)
     ones = np.concatenate(
-        [backend.logits(rows([(3, i, tokens[i : i + 1])])) for i in range(120, 200)]
+        [backend.logits(rows_step([(3, i, tokens[i : i + 1])])) for i in range(120, 200)]
     )
     checks = {
         "error": float(np.abs(whole - exact).max()),
@@ -186,16 +186,16 @@ def check(form: str, launch: Launch, shape: str = "narrow") -> None:
     first = backend.step(prefill(4, tokens[:64]))
     sequence = [*tokens[:64], int(first[0])]
     for _ in range(40):
-        sequence.append(int(backend.step(rows([(4, len(sequence) - 1, sequence[-1:])]))[0]))
+        sequence.append(int(backend.step(rows_step([(4, len(sequence) - 1, sequence[-1:])]))[0]))
     backend._ahead = None
-    eager = backend.logits(rows([(5, 0, sequence[:-1])]))[63:].argmax(-1).tolist()
+    eager = backend.logits(rows_step([(5, 0, sequence[:-1])]))[63:].argmax(-1).tolist()
     checks["decode_equals_eager"] = sequence[64:] == eager
-    drafted = backend.step(rows([(6, 0, sequence[:-1])]))[63:].tolist()
+    drafted = backend.step(rows_step([(6, 0, sequence[:-1])]))[63:].tolist()
     checks["verify_equals_decode"] = sequence[64:] == drafted
     torch.cuda.synchronize()
     before = torch.cuda.memory_stats()["allocation.all.allocated"]
-    backend.step(rows([(6, 10, sequence[10:20]), (5, 3, sequence[3:9])]))
-    backend.step(rows([(6, 20, sequence[20:21])]))
+    backend.step(rows_step([(6, 10, sequence[10:20]), (5, 3, sequence[3:9])]))
+    backend.step(rows_step([(6, 20, sequence[20:21])]))
     after = torch.cuda.memory_stats()["allocation.all.allocated"]
     checks["allocations_in_steps"] = after - before
     name = f"{shape} {form}{' pdl' if launch.pdl else ''}"
@@ -272,7 +272,7 @@ def decode_ms(backend: CudaBackend, streams: int) -> tuple[list[float], list[flo
             prompts.append(prompt)
         for i in range(NEW - 1):
             began = time.perf_counter()
-            chosen = backend.step(rows([(s, PROMPT + i, [last[s]]) for s in range(streams)]))
+            chosen = backend.step(rows_step([(s, PROMPT + i, [last[s]]) for s in range(streams)]))
             if i:
                 gaps.append((time.perf_counter() - began) * 1e3)
             last = chosen.tolist()
@@ -285,7 +285,7 @@ def widths_ms(backend: CudaBackend, widths: list[int]) -> dict[int, float]:
     backend._ahead = None
     found = {}
     for width in widths:
-        step = rows([(0, PROMPT, [7] * width)])
+        step = rows_step([(0, PROMPT, [7] * width)])
         with torch.cuda.stream(backend._stream):
 
             def run(step: Step = step, width: int = width) -> None:
@@ -320,7 +320,7 @@ def update_ms(backend: CudaBackend) -> dict[str, float]:
     }  # fmt: skip
 
 
-def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
+def measure_shape(shape: str, form: str, tuned: str, quick: bool = False) -> None:
     config = SHAPES[shape]
     began = time.monotonic()
     weights = random_weights(config, form, "cuda")
@@ -376,7 +376,7 @@ def measure(shape: str, form: str, tuned: str, quick: bool = False) -> None:
             f"first {row['first_token_ms_p50']:.2f} ms, "
             f"token p50 {row['inter_token_ms_p50']:.4f} p95 {row['inter_token_ms_p95']:.4f} ms, "
             f"share {row['bandwidth_share']:.0%}, device {times[best][1]:.4f} ms")  # fmt: skip
-        save()
+        save_result()
     if not quick:
         update = update_ms(backend)
         result["rows"].append({"engine": "tokenspeed", "shape": shape, "dtype": form, **update})
@@ -422,7 +422,7 @@ def measure_only(models: str, limit: float) -> None:
         TUNED.clear()
         TUNED.update({} if tiles else table)
         name = "default" if tiles else "tuned"
-        section(entry, lambda: measure(shape, form, name), limit)  # noqa: B023
+        section(entry, lambda: measure_shape(shape, form, name), limit)  # noqa: B023
 
 
 def main() -> None:
@@ -477,7 +477,7 @@ def main() -> None:
         compiled(f"{shape} {form}")
         section(f"tune {shape} {form}", lambda: tune_model(shape, form, heights), limit - 20)  # noqa: B023
     for shape, form in MODELS:
-        section(f"measure {shape} {form}", lambda: measure(shape, form, "tuned"), limit)  # noqa: B023
+        section(f"measure {shape} {form}", lambda: measure_shape(shape, form, "tuned"), limit)  # noqa: B023
     pool.shutdown(cancel_futures=True)
     section("start 8b", lambda: start_times("llama-3-8b", "bf16"), limit - 60)
     say("failures:", [f[:100] for f in result["failures"]])

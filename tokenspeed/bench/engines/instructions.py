@@ -91,7 +91,7 @@ def count(program: Path, folder: Path, bits: int, step: tuple[int, int, int]) ->
     return found
 
 
-def measure() -> dict[str, dict[str, int]]:
+def count_all() -> dict[str, dict[str, int]]:
     """Return the instructions of each step by part."""
     measured = {}
     with tempfile.TemporaryDirectory() as name:
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--check", type=Path, metavar="FILE")
     options = parser.parse_args()
-    measured = measure()
+    measured = count_all()
     show(measured)
     if options.json:
         kept = {"compiler": compiler_version(), "shape": SHAPE, "instructions": measured}

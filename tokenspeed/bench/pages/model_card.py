@@ -85,7 +85,7 @@ def _without_paths(command: str) -> str:
     )
 
 
-def scores(run: Row, variant: str = "whole") -> dict[tuple[str, str], Row]:
+def scores_of(run: Row, variant: str = "whole") -> dict[tuple[str, str], Row]:
     """Return the scores of a run in one variant, by set and direction."""
     return {(s["set"], s["direction"]): s for s in run["scores"] if s["variant"] == variant}
 
@@ -99,10 +99,10 @@ def table(head: str, aligned: str, rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
 
 
-def quality(runs: Runs) -> Iterator[tuple[object, ...]]:
+def set_rows(runs: Runs) -> Iterator[tuple[object, ...]]:
     """Yield every set and direction, with the goal where there is one."""
-    auto = scores(runs["shipped"], "auto")
-    for key, row in scores(runs["shipped"]).items():
+    auto = scores_of(runs["shipped"], "auto")
+    for key, row in scores_of(runs["shipped"]).items():
         goal = GOALS.get(key)
         verdict = f"{goal}, {'met' if row['bleu'] >= goal else 'missed'}" if goal else ""
         yield (*key, f"{row['lines']:,}", f"{row['bleu']:.1f}", f"{row['chrf']:.1f}", verdict,
@@ -111,8 +111,8 @@ def quality(runs: Runs) -> Iterator[tuple[object, ...]]:
 
 def stripped(runs: Runs) -> Iterator[tuple[object, ...]]:
     """Yield what a source without case and punctuation costs, with theirs counted and without."""
-    bare = scores(runs["shipped"], "stripped")
-    for key, row in scores(runs["shipped"]).items():
+    bare = scores_of(runs["shipped"], "stripped")
+    for key, row in scores_of(runs["shipped"]).items():
         yield (*key, f"{row['bleu']:.1f}", f"{bare[key]['bleu']:.1f}",
                f"{bare[key]['bleu'] - row['bleu']:+.1f}", f"{row['bleu_words']:.1f}",
                f"{bare[key]['bleu_words']:.1f}",
@@ -121,15 +121,15 @@ def stripped(runs: Runs) -> Iterator[tuple[object, ...]]:
 
 def gains(runs: Runs) -> Iterator[tuple[object, ...]]:
     """Yield the default model before this one, the teacher, and this one."""
-    before, teacher = (scores(runs[name]) for name in ("before", "teacher"))
-    for key, row in scores(runs["shipped"]).items():
+    before, teacher = (scores_of(runs[name]) for name in ("before", "teacher"))
+    for key, row in scores_of(runs["shipped"]).items():
         three = [before[key]["bleu"], teacher[key]["bleu"], row["bleu"]]
         yield (*key, *(f"{bleu:.1f}" for bleu in three), f"{three[2] - three[0]:+.1f}")
 
 
 def precision(runs: Runs) -> Iterator[tuple[object, ...]]:
     """Yield bfloat16, greedy and by beam, beside what is shipped."""
-    exact, beam, shipped = (scores(runs[name]) for name in ("bf16", "beam4", "shipped"))
+    exact, beam, shipped = (scores_of(runs[name]) for name in ("bf16", "beam4", "shipped"))
     differences = []
     for key, row in exact.items():
         differences.append(shipped[key]["bleu"] - row["bleu"])
@@ -166,7 +166,7 @@ def shapes(result: Row) -> Iterator[tuple[object, ...]]:
         times = (speed["token_ms_1"], speed["token_ms_8"], speed["first_token_ms_1"])
         learnt: tuple[str, ...] = ("", "not trained", "")
         if training := result["trainings"].get(f"shape-{name}"):
-            found = scores(result["runs"][f"shape-{name}"])
+            found = scores_of(result["runs"][f"shape-{name}"])
             mean = sum(row["bleu"] for row in found.values()) / len(found)
             millions = training["num_parameters"] / 1e6
             learnt = (f"{millions:.1f}M", f"{training['final_valid']:.3f}", f"{mean:.1f}")
@@ -187,8 +187,8 @@ def address(runs: Runs) -> Iterator[tuple[object, ...]]:
 
 def context(runs: Runs) -> Iterator[tuple[object, ...]]:
     """Yield what the sentence before, given as context, changes."""
-    alone = scores(runs["context"])
-    for key, row in scores(runs["context"], "context").items():
+    alone = scores_of(runs["context"])
+    for key, row in scores_of(runs["context"], "context").items():
         yield (*key, f"{row['lines']:,}", f"{alone[key]['bleu']:.1f}", f"{row['bleu']:.1f}",
                f"{row['bleu'] - alone[key]['bleu']:+.1f}")  # fmt: skip
 
@@ -208,7 +208,7 @@ def page(result: Row) -> str:
         f"{signatures}.",
         table(
             "| set | direction | lines | BLEU | chrF | goal | BLEU, language not named |",
-            "llrrrlr", list(quality(runs)),
+            "llrrrlr", list(set_rows(runs)),
         ),
         "Sources without case and punctuation, as recognisers give them. Which mark or capital the "
         "reference has cannot always be known; *words* leaves both out of what is scored:",

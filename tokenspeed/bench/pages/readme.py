@@ -104,7 +104,7 @@ def graphics() -> Iterator[str]:
         where = ""
 
 
-def quality() -> Iterator[str]:
+def default_model() -> Iterator[str]:
     """Yield a row about the default model."""
     shipped = load("quality-default.json")["runs"]["shipped"]
     whole = [score for score in shipped["scores"] if score["variant"] == "whole"]
@@ -130,5 +130,5 @@ def machine(result: Row) -> str:
 
 if __name__ == "__main__":
     lines = ["| what | measured | where |", "|---|---|---|", *captions(), *processor(), *graphics(),
-             *quality()]  # fmt: skip
+             *default_model()]  # fmt: skip
     put_into_page(ROOT / "README.md", "figures", "\n".join(lines))

@@ -24,7 +24,7 @@ from tokenspeed.bench.quality.sets import (
     score_address,
     score_prefixes,
     score_sets,
-    table,
+    score_table,
     to_json,
     translate_sets,
 )
@@ -87,7 +87,7 @@ def run_quality(arguments: argparse.Namespace) -> int:
                     score_prefixes(test_set, translate, lines, marked=marked, stripped=stripped)
                 )
     scores = score_sets(sets, outputs, arguments.processes)
-    print(table(scores))
+    print(score_table(scores))
     print(f"\n{scores[0].bleu_signature}\n{scores[0].chrf_signature}\n")
     if prefixes:
         print(prefix_table(prefixes))

@@ -54,7 +54,7 @@ SAMPLE: tuple[dict[str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Line:
+class Sample:
     """A text and, for models that translate, what it is a translation of."""
 
     text: str
@@ -78,7 +78,7 @@ class Quality:
     translations: tuple[str, ...]
 
 
-def read_lines(path: Path, direction: tuple[str, str], limit: int) -> list[Line]:
+def read_lines(path: Path, direction: tuple[str, str], limit: int) -> list[Sample]:
     """Read lines of `source TAB target`, or of plain text.
 
     Raises:
@@ -88,19 +88,19 @@ def read_lines(path: Path, direction: tuple[str, str], limit: int) -> list[Line]
     for line in path.read_text(encoding="utf-8").splitlines():
         source, tab, target = line.partition("\t")
         if line.strip():
-            lines.append(Line(target, source, direction) if tab else Line(line))
+            lines.append(Sample(target, source, direction) if tab else Sample(line))
     if not lines:
         raise ValueError(f"{path}: holds no text")
     return lines[: limit or None]
 
 
-def sample_lines() -> list[Line]:
+def sample_lines() -> list[Sample]:
     """Return the built-in lines in every direction."""
     pairs = permutations(SAMPLE[0], 2)
-    return [Line(text[b], text[a], (a, b)) for a, b in pairs for text in SAMPLE]
+    return [Sample(text[b], text[a], (a, b)) for a, b in pairs for text in SAMPLE]
 
 
-def measure_quality(checkpoint: Checkpoint, lines: Sequence[Line]) -> Quality:
+def measure_quality(checkpoint: Checkpoint, lines: Sequence[Sample]) -> Quality:
     """Run a checkpoint over lines; those in directions that it does not know are plain text to it.
 
     Raises:
@@ -130,7 +130,7 @@ def _prompts(checkpoint: Checkpoint, tokenizer: Tokenizer) -> PromptFormat | Non
         return None
 
 
-def _prompt(prompts: PromptFormat | None, line: Line) -> tuple[int, ...]:
+def _prompt(prompts: PromptFormat | None, line: Sample) -> tuple[int, ...]:
     assert prompts is not None
     assert line.direction is not None
     return prompts.build(line.source, *line.direction, is_open=False)
@@ -154,7 +154,7 @@ def _causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _translate(
-    model: Llama, tokenizer: Tokenizer, prompts: PromptFormat | None, lines: Sequence[Line]
+    model: Llama, tokenizer: Tokenizer, prompts: PromptFormat | None, lines: Sequence[Sample]
 ) -> tuple[tuple[str, ...], float | None]:
     """Return the greedy translations and, where sacreBLEU is installed, their BLEU."""
     decoder = Decoder(model, tokenizer.eos_ids[0], 64)

@@ -194,12 +194,12 @@ def score_sets(
         for s, hypotheses in zip(sets, translated, strict=True)
     ]
     if processes == 1:
-        return [score(*job) for job in jobs]
+        return [score_set(*job) for job in jobs]
     with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(score, *zip(*jobs, strict=True)))
+        return list(pool.map(score_set, *zip(*jobs, strict=True)))
 
 
-def score(test_set: TestSet, variant: str, hypotheses: Sequence[str]) -> Score:
+def score_set(test_set: TestSet, variant: str, hypotheses: Sequence[str]) -> Score:
     """Score the translations of one set with sacreBLEU."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
@@ -297,7 +297,7 @@ def score_prefixes(
     )
 
 
-def table(scores: Sequence[Score]) -> str:
+def score_table(scores: Sequence[Score]) -> str:
     """Return a Markdown table, the variants of a source side by side."""
     variants = list(dict.fromkeys(s.variant for s in scores))
     rows = [

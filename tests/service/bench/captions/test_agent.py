@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import service.bench.captions
-from service.bench.captions import simulated_replay as virtual
+from service.bench.captions import simulated_replay
 from service.bench.captions.documents import word_by_word
 from service.bench.captions.policies import POLICIES
 from service.bench.captions.transcript import segment_logs
@@ -32,14 +32,16 @@ def test_simuleval_runs_the_agent(tiny_translator: Path, tmp_path: Path) -> None
     log = (tmp_path / "out" / "instances.log").read_text(encoding="utf-8")
     instances = [json.loads(line) for line in log.splitlines()]
 
-    stage = virtual.open_stage(tiny_translator, "reference")
+    stage = simulated_replay.open_stage(tiny_translator, "reference")
     # SimulEval says with the last word that it is the last.
     updates = [
         update
         for update in word_by_word(lines, words_per_minute=12, pause_ms=5000)
         if update.is_commit or update.words < len(lines[update.line].source.split())
     ]
-    transcripts, _ = virtual.replay(stage, [(lines, updates)], POLICIES["wait-3"], "en", "de")
+    transcripts, _ = simulated_replay.replay(
+        stage, [(lines, updates)], POLICIES["wait-3"], "en", "de"
+    )
     stage.close()
     for found, ours in zip(instances, segment_logs(transcripts[0]), strict=True):
         assert found["prediction"] == " ".join(ours.prediction.split())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.bench.captions.documents import Line
-from service.bench.captions.retention import Case, find_cases, table
+from service.bench.captions.retention import Case, find_cases, retention_table
 from tokenspeed.cli import main
 
 LINES = [
@@ -41,7 +41,7 @@ def test_the_command_counts_and_writes(
     page = tmp_path / "page.md"
     page.write_text("<!-- rows.json --><!-- end rows.json -->", encoding="utf-8")
     command = [
-        "eval", "survival", "--corpus", str(tmp_path), "--sets", "own.en-de",
+        "eval", "retention", "--corpus", str(tmp_path), "--sets", "own.en-de",
         "--model", str(tiny_translator), "--device", "reference",
         "--page", str(page),
     ]  # fmt: skip
@@ -55,7 +55,7 @@ def test_the_command_counts_and_writes(
         # A random model keeps nothing, and the session says so of every term that it was told of.
         if row["kind"] in ("address", "do not translate", "glossary"):
             assert row["kept"] + row["violations"] >= row["cases"]
-    assert table(found["rows"]) in page.read_text(encoding="utf-8")
-    assert table(found["rows"]) in capsys.readouterr().out
+    assert retention_table(found["rows"]) in page.read_text(encoding="utf-8")
+    assert retention_table(found["rows"]) in capsys.readouterr().out
     assert main(command) == 2
     assert "--page needs --json" in capsys.readouterr().err

@@ -17,16 +17,16 @@ from service.bench.captions.scores import (
     SegmentLog,
     Unit,
     average_lagging,
-    erased_words,
     instance,
     mean_lagging,
     normalised_erasure,
     percentile,
-    quality,
     rewriting_share,
+    score_text,
     share_within,
     word_delays,
     word_displays,
+    words_taken_back,
 )
 
 MOMENTS: tuple[Moment, ...] = ("first", "stable", "settled")
@@ -84,14 +84,14 @@ def test_moments_of_a_word_that_was_taken_back() -> None:
 
 def test_erasure_counts_words_taken_back() -> None:
     log = log_of("a", "a b c d", "x", "x y", "a b c d")
-    assert erased_words(log.displays) == [0, 4, 0, 2]
+    assert words_taken_back(log.displays) == [0, 4, 0, 2]
     assert normalised_erasure([log, log_of("a", "a b c d")]) == 6 / 8
     assert rewriting_share([log]) == 1 / 4
 
 
 def test_a_comma_that_joins_a_word_takes_nothing_back() -> None:
     log = log_of("Haus", "Haus, das", "Haus, das")
-    assert erased_words(log.displays) == [0, 0]
+    assert words_taken_back(log.displays) == [0, 0]
     assert word_displays(log.displays, "first") == [1, 1]
 
 
@@ -114,7 +114,7 @@ def test_bad_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="without any display"):
         SegmentLog("a", "b", 1.0, ())
     with pytest.raises(ValueError, match="1 predictions for 0"):
-        quality(["a"], [])
+        score_text(["a"], [])
 
 
 @given(logs(append_only=True))
@@ -175,7 +175,7 @@ def test_no_updates_have_no_percentile() -> None:
 
 
 def test_quality_is_sacrebleu_with_its_signature() -> None:
-    found = quality(["der Zug fährt ab ."], ["der Zug fährt ab ."])
+    found = score_text(["der Zug fährt ab ."], ["der Zug fährt ab ."])
     assert found.bleu == pytest.approx(100)
     assert found.chrf == pytest.approx(100)
     assert "tok:13a" in found.bleu_signature
@@ -229,7 +229,7 @@ def test_simuleval_reads_our_logs_and_agrees(tmp_path: Path) -> None:
         ("words", "delays"), ("ms", "delays"), ("ms", "elapsed"),
     ]  # fmt: skip
     predictions = [log.prediction for log in found]
-    bleu = quality(predictions, [log.reference for log in found]).bleu
+    bleu = score_text(predictions, [log.reference for log in found]).bleu
 
     for unit, column in cases:
         lines = [instance(i, log, unit) for i, log in enumerate(found)]

@@ -10,14 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from service.bench.captions import simulated_replay as virtual
-from service.bench.captions import socket_replay as live
+from service.bench.captions import simulated_replay, socket_replay
 from service.bench.captions.documents import as_recogniser, deal, word_by_word
 from service.bench.captions.policies import POLICIES, presets_of
-from service.bench.captions.rows import Row, Task, make_row, markdown, plot
+from service.bench.captions.rows import Row, Task, make_row, policy_plot, policy_tables
 from service.bench.captions.scores import SegmentLog, normalised_erasure
 from service.bench.captions.streaming import find_set
-from service.bench.captions.transcript import Transcript, Usage, segment_logs, update_times
+from service.bench.captions.transcript import EngineUsage, Transcript, segment_logs, update_times
 from service.captions.policy import PRESETS
 from service.captions.words import word_ends
 from tests.service.bench.lines import LINES
@@ -29,16 +28,16 @@ REWRITTEN = [(hand, as_recogniser(hand, words_per_minute=900, seed=2)) for hand 
 
 
 @pytest.fixture(scope="module")
-def stage(tiny_translator: Path) -> Iterator[virtual.Stage]:
-    found = virtual.open_stage(tiny_translator, "reference")
+def stage(tiny_translator: Path) -> Iterator[simulated_replay.Stage]:
+    found = simulated_replay.open_stage(tiny_translator, "reference")
     yield found
     found.close()
 
 
 def run(
-    stage: virtual.Stage, name: str, spoken: virtual.Spoken = WORDS
-) -> tuple[list[Transcript], list[SegmentLog], Usage]:
-    transcripts, usage = virtual.replay(stage, spoken, POLICIES[name], "en", "de")
+    stage: simulated_replay.Stage, name: str, spoken: simulated_replay.Spoken = WORDS
+) -> tuple[list[Transcript], list[SegmentLog], EngineUsage]:
+    transcripts, usage = simulated_replay.replay(stage, spoken, POLICIES[name], "en", "de")
     return transcripts, [log for t in transcripts for log in segment_logs(t)], usage
 
 
@@ -47,12 +46,12 @@ def finals(logs: list[SegmentLog]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def plain(stage: virtual.Stage) -> list[SegmentLog]:
+def plain(stage: simulated_replay.Stage) -> list[SegmentLog]:
     return run(stage, "retranslation")[1]
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_every_policy_ends_every_line(stage: virtual.Stage, name: str) -> None:
+def test_every_policy_ends_every_line(stage: simulated_replay.Stage, name: str) -> None:
     transcripts, logs, usage = run(stage, name)
     assert [log.source for log in logs] == [line.source for line in LINES[:4]]
     policy = POLICIES[name]
@@ -70,18 +69,18 @@ def test_every_policy_ends_every_line(stage: virtual.Stage, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["finals", "mask-2", "mask-4", "ssbd"])
 def test_what_settles_nothing_early_ends_like_plain_retranslation(
-    stage: virtual.Stage, plain: list[SegmentLog], name: str
+    stage: simulated_replay.Stage, plain: list[SegmentLog], name: str
 ) -> None:
     assert finals(run(stage, name)[1]) == finals(plain)
 
 
-def test_verification_without_a_bias_changes_no_answer(stage: virtual.Stage) -> None:
+def test_verification_without_a_bias_changes_no_answer(stage: simulated_replay.Stage) -> None:
     # Slow speech, so that no revision is overtaken and every display is comparable.
     slow = [(LINES[3:4], word_by_word(LINES[3:4], words_per_minute=12, pause_ms=5000))]
     _, plain, plain_usage = run(stage, "retranslation", slow)
     preset = replace(POLICIES["retranslation"].preset, verifies=True)
     policy = replace(POLICIES["retranslation"], preset=preset)
-    transcripts, usage = virtual.replay(stage, slow, policy, "en", "de")
+    transcripts, usage = simulated_replay.replay(stage, slow, policy, "en", "de")
     found = [log for t in transcripts for log in segment_logs(t)]
     assert [answers(log) for log in found] == [answers(log) for log in plain]
     assert usage.superseded == plain_usage.superseded == 0
@@ -94,7 +93,7 @@ def answers(log: SegmentLog) -> list[str]:
     return [*last, log.prediction]
 
 
-def test_wait_k_waits(stage: virtual.Stage) -> None:
+def test_wait_k_waits(stage: simulated_replay.Stage) -> None:
     for k in (1, 5):
         for log in run(stage, f"wait-{k}")[1]:
             for display in log.displays[:-1]:
@@ -102,7 +101,7 @@ def test_wait_k_waits(stage: virtual.Stage) -> None:
 
 
 def test_a_recogniser_s_mistakes_do_not_reach_the_finals(
-    stage: virtual.Stage, plain: list[SegmentLog]
+    stage: simulated_replay.Stage, plain: list[SegmentLog]
 ) -> None:
     assert finals(run(stage, "retranslation", REWRITTEN)[1]) == finals(plain)
     assert len(run(stage, "balanced", REWRITTEN)[1]) == len(plain)
@@ -116,16 +115,18 @@ def test_a_policy_takes_the_place_of_the_default_preset_alone() -> None:
 
 
 @pytest.fixture(scope="module")
-def over_socket(tiny_translator: Path) -> tuple[list[Transcript], Usage]:
-    async def replay() -> tuple[list[Transcript], Usage]:
-        async with live.running_server("mask-2", tiny_translator, "reference") as address:
-            return await live.replay(address, WORDS, POLICIES["mask-2"], "en", "de")
+def over_socket(tiny_translator: Path) -> tuple[list[Transcript], EngineUsage]:
+    async def replay() -> tuple[list[Transcript], EngineUsage]:
+        async with socket_replay.running_server("mask-2", tiny_translator, "reference") as address:
+            return await socket_replay.replay(address, WORDS, POLICIES["mask-2"], "en", "de")
 
     return asyncio.run(replay())
 
 
 def test_socket_and_process_agree(
-    stage: virtual.Stage, over_socket: tuple[list[Transcript], Usage], plain: list[SegmentLog]
+    stage: simulated_replay.Stage,
+    over_socket: tuple[list[Transcript], EngineUsage],
+    plain: list[SegmentLog],
 ) -> None:
     transcripts, usage = over_socket
     logs = [log for transcript in transcripts for log in segment_logs(transcript)]
@@ -142,25 +143,25 @@ def test_socket_and_process_agree(
 
 def test_a_server_that_cannot_start_is_an_error(tmp_path: Path) -> None:
     async def start() -> None:
-        async with live.running_server("balanced", tmp_path, "reference"):
+        async with socket_replay.running_server("balanced", tmp_path, "reference"):
             pass
 
-    with pytest.raises(live.ReplayFailed, match="ended before it was ready"):
+    with pytest.raises(socket_replay.ReplayFailed, match="ended before it was ready"):
         asyncio.run(start())
 
 
-def test_a_table_and_a_plot_of_rows(stage: virtual.Stage) -> None:
+def test_a_table_and_a_plot_of_rows(stage: simulated_replay.Stage) -> None:
     rows: list[Row] = []
     for name in ("finals", "balanced"):
         transcripts, logs, usage = run(stage, name)
         offline = [log.prediction for log in logs]
-        task = Task("own.en-de", "words", "virtual", 2)
+        task = Task("own.en-de", "words", "simulated", 2)
         rows.append(make_row(task, name, transcripts, usage, offline)[0])
-    table = markdown(rows)
+    table = policy_tables(rows)
     assert "### own.en-de, word by word" in table
     assert "| **ours, balanced** |" in table
     assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
-    assert "ours, balanced" in "".join(ElementTree.fromstring(plot(rows)).itertext())
+    assert "ours, balanced" in "".join(ElementTree.fromstring(policy_plot(rows)).itertext())
 
 
 def test_the_command_writes_rows_plot_and_logs(
@@ -171,7 +172,7 @@ def test_the_command_writes_rows_plot_and_logs(
     command = [
         "eval", "streaming", "--corpus", str(tmp_path), "--sets", "own.de-en",
         "--traces", "recogniser", "--limit", "2",
-        "--clock", "virtual", "--model", str(tiny_translator), "--device", "reference",
+        "--clock", "simulated", "--model", str(tiny_translator), "--device", "reference",
         "--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "plot.svg"),
         "--logs", str(tmp_path / "logs"), "--page", str(tmp_path / "page.md"),
     ]  # fmt: skip

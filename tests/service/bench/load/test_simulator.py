@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from service.bench.load.simulator import (
     BUDGET_MS,
+    LinearCost,
     Script,
     Simulation,
-    StepCost,
     Traffic,
-    capacity,
+    find_capacity,
     fit_cost,
     measure_cost,
     random_script,
     toy_translation,
 )
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.bench.manual_engine import SkippingClock, VirtualClock
+from tokenspeed.bench.manual_engine import SimulatedClock, SkippingClock
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 
-CPU = StepCost(base_ms=3.0, row_ms=0.4, context_ms=0.001)
+CPU = LinearCost(base_ms=3.0, row_ms=0.4, context_ms=0.001)
 
 
 def scripts(
@@ -37,14 +37,14 @@ def scripts(
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.builds(StepCost, st.floats(0.1, 40), st.floats(0, 3), st.floats(0, 0.01)),
+    st.builds(LinearCost, st.floats(0.1, 40), st.floats(0, 3), st.floats(0, 0.01)),
     st.integers(1, 24),
     st.integers(1, 8),
     st.booleans(),
     st.integers(0, 99),
 )
 def test_no_update_is_lost_and_every_final_ends(
-    cost: StepCost, sessions: int, num_slots: int, verifies: bool, seed: int
+    cost: LinearCost, sessions: int, num_slots: int, verifies: bool, seed: int
 ) -> None:
     traffic = Traffic(verifies=verifies, max_words=12)
     # Every translation is held against the toy's own while it runs.
@@ -66,7 +66,7 @@ def test_no_update_is_lost_and_every_final_ends(
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 99))
 def test_nobody_waits_long_on_a_machine_with_room(sessions: int, seed: int) -> None:
-    report = Simulation(StepCost(1.0, 0.05), scripts(sessions, 5.0, seed), seed=seed).run()
+    report = Simulation(LinearCost(1.0, 0.05), scripts(sessions, 5.0, seed), seed=seed).run()
     assert max(report.update_ms + report.final_ms) < BUDGET_MS
     assert report.superseded == 0
     assert report.within_budget == 1
@@ -80,7 +80,7 @@ def test_the_same_seed_is_the_same_run() -> None:
 
 def test_verification_saves_steps_and_holds_more_speakers() -> None:
     runs = {
-        verifies: capacity(CPU, seconds=4.0, traffic=Traffic(verifies=verifies))
+        verifies: find_capacity(CPU, seconds=4.0, traffic=Traffic(verifies=verifies))
         for verifies in (True, False)
     }
     most = {
@@ -107,7 +107,7 @@ def test_the_end_of_an_open_source_is_a_guess() -> None:
 
 @given(st.floats(0.1, 50), st.floats(0.001, 5), st.floats(0, 0.01))
 def test_a_cost_is_found_again(base: float, row: float, context: float) -> None:
-    truth = StepCost(base, row, context)
+    truth = LinearCost(base, row, context)
     steps = [
         (rows, rows * start, truth.ms(rows, rows * start))
         for rows in (1, 2, 4, 16, 64)
@@ -134,10 +134,10 @@ def test_the_cost_of_a_backend_is_measured(tiny_model: Path) -> None:
 
 
 def test_clocks_skip_what_is_idle() -> None:
-    virtual = VirtualClock()
-    virtual.skip_to(2.0)
-    virtual.skip_to(1.0)
-    assert virtual() == 2.0
+    simulated = SimulatedClock()
+    simulated.skip_to(2.0)
+    simulated.skip_to(1.0)
+    assert simulated() == 2.0
     real = SkippingClock()
     before = real()
     real.skip_to(before + 1000)

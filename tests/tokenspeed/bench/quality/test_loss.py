@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import MakeModel
-from tokenspeed.bench.quality.loss import Line, measure_quality, read_lines, sample_lines
+from tokenspeed.bench.quality.loss import Sample, measure_quality, read_lines, sample_lines
 from tokenspeed.cli import main
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.prompt import load_prompt_format
@@ -43,7 +43,7 @@ def test_a_model_that_does_not_translate_is_read_plainly(
 ) -> None:
     model = make_model(vocab_size=400)
     (model / "tokenizer.model").write_bytes(sentencepiece_model.read_bytes())
-    found = measure_quality(open_checkpoint(model), [Line("The train.")])
+    found = measure_quality(open_checkpoint(model), [Sample("The train.")])
     assert found.bleu is None
     assert found.tokens == len(Tokenizer.load(model).encode("The train.")) + 1
 

@@ -15,7 +15,7 @@ from tokenspeed.bench.quality.sets import (
     score_address,
     score_prefixes,
     score_sets,
-    table,
+    score_table,
     translate_sets,
 )
 from tokenspeed.cli import main
@@ -61,7 +61,7 @@ def test_a_perfect_translation_scores_100(folder: Path) -> None:
     assert scores[1].bleu < 100, "the stripped source has lost its full stop"
     assert scores[1].bleu_words == pytest.approx(100), "but no word"
     assert "tok:13a" in scores[0].bleu_signature
-    assert "| trains | en-de | 2 | 100.0 |" in table(scores)
+    assert "| trains | en-de | 2 | 100.0 |" in score_table(scores)
 
 
 def test_context_is_the_line_before_in_the_same_document() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 import tokenspeed
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.bench.engines.engine import decode_step, prefill_step, verify_step
+from tokenspeed.bench.engines.steps import decode_step, prefill_step, verify_step
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig, load_model_config
 

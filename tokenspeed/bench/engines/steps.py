@@ -27,7 +27,7 @@ class Workload:
     rounds: int = 15
 
 
-def measure(backend: Backend, streams: int, workload: Workload) -> Row:
+def measure_backend(backend: Backend, streams: int, workload: Workload) -> Row:
     """Time one backend with so many streams side by side.
 
     Returns:

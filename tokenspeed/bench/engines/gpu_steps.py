@@ -9,8 +9,8 @@ import torch
 from tqdm import tqdm
 
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.bench.engines.engine import Workload, measure
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.steps import Workload, measure_backend
 from tokenspeed.bench.result import Row
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.timing import read_bandwidth
@@ -39,7 +39,7 @@ def open_backend(model: Path, shape: str, form: str, config: EngineConfig) -> Cu
 def measure_on_gpu(
     model: Path, shape: str, form: str, streams: Sequence[int], rounds: int
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Measure token times by number of streams; see `tokenspeed.bench.engines.engine.measure`.
+    """Measure token times by number of streams; see `measure_backend` in steps.py.
 
     Returns:
         The machine, with its read bandwidth of this run, and a row for each number of streams.
@@ -58,7 +58,9 @@ def measure_on_gpu(
             "engine": "tokenspeed", "backend": "cuda", "shape": shape or model.resolve().name,
             "dtype": backend.weights.form,
         }  # fmt: skip
-        row |= measure(backend, count, Workload(prompt_tokens=64, new_tokens=32, rounds=rounds))
+        row |= measure_backend(
+            backend, count, Workload(prompt_tokens=64, new_tokens=32, rounds=rounds)
+        )
         row["bandwidth_share"] = round(row["weight_gb_per_s"] * 1e9 / read, 3)
         row["memory_mib"] = round(sum(backend.memory_bytes.values()) / 2**20, 1)
         row["start_s"] = round(start_s, 2)
