@@ -110,9 +110,10 @@ class Translator:
             draft=job.draft,
             bias=job.bias,
             max_new_tokens=min(cap, room),
-            deadline_s=job.arrival_s + self._budget_s,
+            deadline_s=max(job.arrival_s, job.reached_s) + self._budget_s,
             is_final=job.is_final,
             key=job.key,
+            client=job.key.session_id,
         )
         return request, skip
 

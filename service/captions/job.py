@@ -38,6 +38,7 @@ class Job:
         draft: ids expected after `forced`, to be verified.
         bias: how much the draft is favoured, 0 is plain greedy decoding.
         rev: the revision that it answers. arrival_s: when that came, in seconds.
+        reached_s: when a reader gets to it, later than its arrival where a lot came at once.
         source_language: a code, or None where it is not known.
         context: earlier sentence pairs that go along.
     """
@@ -52,6 +53,7 @@ class Job:
     bias: float
     rev: int = 0
     arrival_s: float = 0.0
+    reached_s: float = 0.0
     source_language: str | None = None
     context: tuple[ContextPair, ...] = ()
 

@@ -1,4 +1,7 @@
-"""When a revision is translated: so many a second at most, and fewer while the machine is busy.
+"""When a revision is translated, and when a reader gets to it.
+
+So many revisions a second at most, and fewer while the machine is busy; what came at once is due
+one after another, as it is read.
 
 Knows numbers; reads no clock (times are arguments, in seconds).
 """
@@ -9,6 +12,7 @@ from service.load.limits import Bucket
 from service.wire.protocol import SessionNotice
 
 NOTICE_INTERVAL_S: Final = 1.0
+READING_CHARS_PER_S: Final = 50.0  # of source text; three times what captions are made for
 
 
 class Pacing:
@@ -59,3 +63,21 @@ class Pacing:
             return SessionNotice("degraded", seldom)
         limit = f"more than {self._updates_per_s} updates in a second"
         return SessionNotice("coalescing", limit)
+
+
+class Reader:
+    """Where somebody who reads one language has got to."""
+
+    def __init__(self) -> None:
+        self._until_s = 0.0
+
+    def reaches_s(self, now_s: float, final_chars: int = 0) -> float:
+        """Return when the reader is through with all that came before.
+
+        Args:
+            now_s: when the text came.
+            final_chars: source characters that are added to what is to be read.
+        """
+        reached_s = max(self._until_s, now_s)
+        self._until_s = reached_s + final_chars / READING_CHARS_PER_S
+        return reached_s

@@ -6,12 +6,13 @@ time, in seconds on one monotonic clock, and returns what is to be done.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from service.captions.actions import Action, Close, Counters, Send, Start, Stop
 from service.captions.detokenizer import TokenText
 from service.captions.glossary import Glossary
 from service.captions.job import ContextPair, Job, JobKey, Outcome
-from service.captions.pacing import Pacing
+from service.captions.pacing import Pacing, Reader
 from service.captions.policy import PRESETS, Preset
 from service.captions.segment import Segment
 from service.captions.segments import Segments
@@ -66,6 +67,7 @@ class Session:
         self._targets: dict[str, None] = {}  # all that were ever wanted, in order
         self._glossaries: dict[str, Glossary] = {}  # by target
         self._context: dict[str, deque[ContextPair]] = {}  # by target
+        self._readers: dict[str, Reader] = {}  # by target
         self._close: Close | None = None
         self._source_chars = 0
         self._target_tokens = 0
@@ -369,10 +371,16 @@ class Session:
                 sources, max(segment.rev, 0), segment.arrival_s or now_s, context
             )
             actions += [Stop(key) for key in dropped]
-            actions += [Start(job) for job in jobs]
+            actions += [Start(self._timed(job, now_s)) for job in jobs]
             if not segment.is_committed:
                 actions += self._deltas(segment, stream, None, None, now_s)
         return actions
+
+    def _timed(self, job: Job, now_s: float) -> Job:
+        """Say when a reader gets to a job's text: a pasted page need not be there at once."""
+        reader = self._readers.setdefault(job.target, Reader())
+        final_chars = len(job.text) if job.is_final else 0
+        return replace(job, reached_s=reader.reaches_s(now_s, final_chars))
 
     def _open_streams(self, segment: Segment) -> None:
         """Begin or go on with the translations of a segment that are wanted."""

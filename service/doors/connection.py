@@ -337,7 +337,9 @@ class Connection:
             now_s = state.now_s()
             state.metrics.update_seconds.labels(*labels).observe(now_s - job.arrival_s)
             state.measure()
-            state.admission.observe(self.session_id, now_s - job.arrival_s, now_s)
+            # What a reader gets to later is not late before that: a paste makes nobody's door shut.
+            late_s = max(now_s - max(job.arrival_s, job.reached_s), 0.0)
+            state.admission.observe(self.session_id, late_s, now_s)
         else:
             state.metrics.superseded.labels(*pair).inc()
         if outcome.timing is not None:

@@ -6,7 +6,7 @@ it (`Engine` on its own thread, a benchmark on the caller's) calls it from one t
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 
 from tokenspeed.backends import Backend
@@ -87,7 +87,8 @@ class EngineCore:
             backend.max_step_tokens,
             max_step_ms / 1e3,
         )
-        self._deliver: dict[int, Deliver] = {}  # by id of the sequence
+        self._deliver: dict[Sequence, Deliver] = {}
+        self._partials: dict[Hashable, Sequence] = {}  # by key, what a newer request ends
         self._stats = EngineStats(
             num_slots=backend.num_slots,
             weight_bytes=backend.weight_bytes,
@@ -112,7 +113,7 @@ class EngineCore:
 
     def add(self, sequence: Sequence, deliver: Deliver) -> None:
         """Take a request in; an older partial of its key ends."""
-        self._deliver[id(sequence)] = deliver
+        self._deliver[sequence] = deliver
         self._count(requests=1)
         self._supersede_for(sequence)
         self._scheduler.add(sequence)
@@ -121,7 +122,7 @@ class EngineCore:
 
     def cancel(self, sequence: Sequence) -> None:
         """End a request as "cancelled"; one that has ended stays as it is."""
-        if id(sequence) in self._deliver:
+        if sequence in self._deliver:
             self._count(cancelled=1)
             self._end(sequence, "cancelled")
 
@@ -130,13 +131,13 @@ class EngineCore:
         for lease in self._scheduler.admit(self.clock()):
             if lease.fork_from is not None:
                 self.backend.copy_slot(lease.fork_from, lease.slot, lease.reused)
-        plan = self._scheduler.plan()
+        plan = self._scheduler.plan(self.clock())
         if plan is None:
             return
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
         now_s = self.clock()
-        self._scheduler.cost.observe(len(plan.batch.tokens), now_s - before)
+        self._scheduler.observe(plan, now_s - before)
         self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now_s - before)
         weight = 1 / min(self._stats.steps, 100)
         self._stats.recent_step_s += weight * (now_s - before - self._stats.recent_step_s)
@@ -145,8 +146,8 @@ class EngineCore:
     def fail(self, error: EngineStopped) -> None:
         """End every request with an error; what the slots hold is not relied on any more."""
         for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
-            self._scheduler.remove(sequence)
-            self._deliver.pop(id(sequence))((), error)
+            self._leave(sequence)
+            self._deliver.pop(sequence)((), error)
         self._scheduler.cache.forget()
 
     def count_failure(self) -> None:
@@ -171,15 +172,16 @@ class EngineCore:
         key = new.request.key
         if key is None:
             return
-        for old in [*self._scheduler.running, *self._scheduler.waiting]:
-            if old.request.key != key or old.request.is_final:
-                continue
+        old = self._partials.get(key)
+        if old is not None:
             produced, forced = old.hypothesis(), new.request.forced
             new.waiting_since_s = min(new.waiting_since_s, old.waiting_since_s)
             if old.started_s is not None and produced[: len(forced)] == forced:
                 new.draft = list(produced[len(forced) :])
             self._count(superseded=1)
             self._end(old, "superseded")
+        if not new.request.is_final:
+            self._partials[key] = new
 
     def _distribute(self, plan: Plan, predicted: list[int], now_s: float, took_s: float) -> None:
         at = 0
@@ -193,11 +195,11 @@ class EngineCore:
             if sequence.finish_reason:
                 self._end(sequence, sequence.finish_reason, tokens)
             elif tokens:
-                self._deliver[id(sequence)](tokens, None)
+                self._deliver[sequence](tokens, None)
 
     def _end(self, sequence: Sequence, reason: str, tokens: tuple[int, ...] = ()) -> None:
         sequence.finish_reason = reason
-        self._scheduler.remove(sequence)
+        self._leave(sequence)
         completion = sequence.completion(self.clock())
         self._count(
             accepted=completion.accepted,
@@ -205,7 +207,12 @@ class EngineCore:
             draft_tokens=completion.draft_tokens,
             reused_tokens=completion.reused,
         )
-        self._deliver.pop(id(sequence))(tokens, completion)
+        self._deliver.pop(sequence)(tokens, completion)
+
+    def _leave(self, sequence: Sequence) -> None:
+        self._scheduler.remove(sequence)
+        if self._partials.get(sequence.request.key) is sequence:
+            del self._partials[sequence.request.key]
 
     def _count(self, **increments: float) -> None:
         for name, increment in increments.items():

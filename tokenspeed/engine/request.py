@@ -28,6 +28,7 @@ class Request:
             key ends them.
         key: a newer request of the same key supersedes an older partial one, and inherits its slot
             and what it has produced.
+        client: who asks; the machine is shared equally between clients, not between requests.
         resync: length of the n-gram after which the rest of a refuted draft is offered again; 0
             never offers it again.
     """
@@ -40,6 +41,7 @@ class Request:
     deadline_s: float = math.inf
     is_final: bool = False
     key: Hashable = None
+    client: Hashable = None
     resync: int = 2
 
     def __post_init__(self) -> None:
@@ -88,9 +90,9 @@ class Rows:
     drafts: list[int]  # for each answered row, counted from the end: the expected next token
 
 
-@dataclass
+@dataclass(eq=False)
 class Sequence:
-    """A request while it runs.
+    """A request while it runs; one of a kind, so compared by identity.
 
     The slot holds keys and values of `tokens[:computed]`. A step computes the sure tokens that are
     missing, then the draft; each of these last rows predicts its next token, which confirms the

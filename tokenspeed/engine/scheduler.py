@@ -1,22 +1,37 @@
 """Which sequences run and which rows go into the next step. Pure: no clock, no device.
 
-Earliest deadline first. A final counts as due earlier than a partial of the same deadline, but
+A client that had more than its share of the machine comes after those that had not. Among these,
+earliest deadline first: a final counts as due earlier than a partial of the same deadline, but
 deadlines are absolute, so a waiting partial still comes up. A partial that took the place of others
 before they were done is as old as the first of them. Ties go to the shortest.
+
+What nobody waits for yet, because its deadline is far or its client is over its share, is
+background work: it fills the room that live work leaves in a step, and gives its slot up to it.
 """
 
+import heapq
+import itertools
 import math
 import sys
+from collections.abc import Generator, Hashable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from tokenspeed.backends import Step
+from tokenspeed.engine.fairness import FairShares
 from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease, common_prefix
 from tokenspeed.engine.request import Rows, Sequence
 
-FINAL_HEAD_START_S = 0.2  # a whole budget: a final overtakes partials that came up to then
-MAX_AGING_S = 0.15  # what waiting gains a partial; less than a head start, so finals stay first
+FINAL_HEAD_START_S: Final = 0.2  # a whole budget: a final overtakes partials that came up to then
+MAX_AGING_S: Final = 0.15  # what waiting gains a partial; less than a head start: finals stay first
+LIVE_S: Final = 0.5  # before its deadline somebody may be waiting for an output already
+# Shares of the longest step. A caption that comes while background work runs waits for that step,
+# and takes several steps itself, which background work beside it makes longer.
+BACKGROUND_STEP: Final = 1 / 3
+MIXED_STEP: Final = 1 / 6
 
 
 @dataclass(frozen=True)
@@ -28,57 +43,118 @@ class Plan:
 
 
 class Scheduler:
-    """The sequences that wait for a slot and those that have one."""
+    """The sequences that wait for a slot and those that have one.
+
+    Args:
+        cache: who holds which slot.
+        max_step_tokens: rows of a step at most.
+        max_step_s: no more rows than fit this time, by what steps took so far.
+    """
 
     def __init__(self, cache: KVCache, max_step_tokens: int, max_step_s: float = math.inf) -> None:
         self.cache = cache
         self.max_step_tokens = max_step_tokens
         self.max_step_s = max_step_s
         self.cost = StepCost()
-        self.waiting: list[Sequence] = []
+        self.shares = FairShares()
+        self.waiting = WaitingSequences()
         self.running: list[Sequence] = []
 
     def add(self, sequence: Sequence) -> None:
-        self.waiting.append(sequence)
+        """Let a sequence wait for a slot."""
+        self.waiting.add(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, whatever its state, and free its slot."""
-        if sequence in self.waiting:
-            self.waiting.remove(sequence)
-        elif sequence in self.running:
+        if sequence.slot >= 0:
             self.running.remove(sequence)
             self.cache.release(sequence.slot)
+            sequence.slot = -1
+        else:
+            self.waiting.discard(sequence)
 
     def admit(self, now_s: float) -> list[Lease]:
-        """Give free slots to waiting sequences in order; return the leases taken.
+        """Give slots to waiting sequences in order; return the leases taken.
 
-        The caller copies what a lease forks before the next step.
+        The caller copies what a lease forks before the next step. Where all slots are in use, live
+        work takes that of background work, which waits again and goes on from its tokens.
         """
-        leases = []
-        for sequence in sorted(self.waiting, key=urgency):
-            if self._shares_running_prefix(sequence):
-                continue
-            lease = self.cache.acquire(sequence.tokens, sequence.request.key)
-            if lease is None:
-                break
-            sequence.begin(lease.slot, lease.reused, now_s)
-            self.waiting.remove(sequence)
-            self.running.append(sequence)
-            leases.append(lease)
+        leases: list[Lease] = []
+        num_deferred = 0
+        with closing(self.waiting.ordered(self.shares)) as ordered:
+            for sequence in ordered:
+                if len(leases) + num_deferred > 2 * len(self.cache.slots):
+                    break  # what is left is looked at after the next step
+                preempted = None if self.cache.num_free else self._background(sequence, now_s)
+                if not self.cache.num_free and preempted is None:
+                    break
+                if self._shares_running_prefix(sequence):
+                    num_deferred += 1
+                    continue
+                if preempted is not None:
+                    self.remove(preempted)
+                    self.add(preempted)
+                leases.append(self._begin(sequence, now_s))
         return leases
 
-    def plan(self) -> Plan | None:
-        """Fill a step with the rows of running sequences, the most urgent first.
+    def plan(self, now_s: float) -> Plan | None:
+        """Fill a step with the rows of running sequences, live ones and the most urgent first.
 
         A sequence that would take most of the room leaves half of it to the others, and the room
         itself is what fits `max_step_s`: a long prompt is computed in chunks between which captions
         go on.
         """
-        ordered = sorted(self.running, key=urgency)
-        room = min(self.max_step_tokens, self.cost.rows_within(self.max_step_s))
-        shares = share_rows([s.missing + len(s.draft) for s in ordered], room)
-        parts = [(s, s.rows(share)) for s, share in zip(ordered, shares, strict=True) if share]
+        ordered = sorted(self.running, key=self._rank)
+        live = [s for s in ordered if self.is_live(s, now_s)]
+        rest = [s for s in ordered if not self.is_live(s, now_s)]
+        parts = self._rows_of(live, self._room(1.0))
+        taken = sum(len(rows.tokens) for _, rows in parts)
+        parts += self._rows_of(rest, self._room(MIXED_STEP if live else BACKGROUND_STEP) - taken)
         return Plan(build_step(parts), parts) if parts else None
+
+    def observe(self, plan: Plan, seconds: float) -> None:
+        """Take in how long a step took: it prices the next ones, and is charged to its clients."""
+        total = len(plan.batch.tokens)
+        self.cost.observe(total, seconds)
+        used_s: dict[Hashable, float] = {}
+        for sequence, rows in plan.parts:
+            client = sequence.request.client
+            used_s[client] = used_s.get(client, 0.0) + seconds * len(rows.tokens) / total
+        active = {sequence.request.client for sequence in self.running} | self.waiting.clients
+        self.shares.charge(used_s, active)
+
+    def is_live(self, sequence: Sequence, now_s: float) -> bool:
+        """Whether somebody may be waiting for an output, and has a right to it."""
+        request = sequence.request
+        return request.deadline_s - now_s <= LIVE_S and not self.shares.is_over(request.client)
+
+    def _rank(self, sequence: Sequence) -> tuple[bool, float, int, float]:
+        return (self.shares.is_over(sequence.request.client), *urgency(sequence))
+
+    def _room(self, share: float) -> int:
+        return min(self.max_step_tokens, self.cost.rows_within(self.max_step_s * share))
+
+    def _rows_of(self, sequences: list[Sequence], room: int) -> list[tuple[Sequence, Rows]]:
+        if room <= 0:
+            return []
+        shares = share_rows([s.missing + len(s.draft) for s in sequences], room)
+        return [(s, s.rows(share)) for s, share in zip(sequences, shares, strict=True) if share]
+
+    def _begin(self, sequence: Sequence, now_s: float) -> Lease:
+        """Give a waiting sequence one of the free slots."""
+        lease = self.cache.acquire(sequence.tokens, sequence.request.key)
+        assert lease is not None
+        self.waiting.discard(sequence)
+        sequence.begin(lease.slot, lease.reused, now_s)
+        self.running.append(sequence)
+        return lease
+
+    def _background(self, sequence: Sequence, now_s: float) -> Sequence | None:
+        """Return the least urgent background work, whose slot a live sequence may take."""
+        if not self.is_live(sequence, now_s):
+            return None
+        background = [s for s in self.running if not self.is_live(s, now_s)]
+        return max(background, key=self._rank, default=None)
 
     def _shares_running_prefix(self, sequence: Sequence) -> bool:
         """Whether a running sequence is about to compute a beginning that this one could fork.
@@ -91,6 +167,84 @@ class Scheduler:
             common_prefix(other.tokens, sequence.tokens) >= available + MIN_FORK_TOKENS
             for other in self.running
         )
+
+
+class WaitingSequences:
+    """Sequences without a slot: one heap a client, so that nothing is sorted that does not move."""
+
+    def __init__(self) -> None:
+        self._heaps: dict[Hashable, list[tuple[tuple[float, int, float], int, Sequence]]] = {}
+        self._places: dict[Sequence, int] = {}  # number of its only valid entry
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, sequence: Sequence) -> bool:
+        return sequence in self._places
+
+    def __iter__(self) -> Iterator[Sequence]:
+        for heap in list(self._heaps.values()):
+            for _, number, sequence in list(heap):
+                if self._places.get(sequence) == number:
+                    yield sequence
+
+    @property
+    def clients(self) -> set[Hashable]:
+        """Those who have sequences here."""
+        return set(self._heaps)
+
+    def add(self, sequence: Sequence) -> None:
+        """Put a sequence in; its urgency must not change while it is here."""
+        number = next(self._numbers)
+        self._places[sequence] = number
+        heap = self._heaps.setdefault(sequence.request.client, [])
+        heapq.heappush(heap, (urgency(sequence), number, sequence))
+
+    def discard(self, sequence: Sequence) -> None:
+        """Take a sequence out, if it is here; its entry is dropped when it comes up."""
+        if self._places.pop(sequence, None) is not None:
+            self._drop_stale(sequence.request.client)
+
+    def ordered(self, shares: FairShares) -> Generator[Sequence]:
+        """Yield sequences in order: clients within their share first, then by urgency.
+
+        What is yielded may be discarded meanwhile; what is added meanwhile may come or not.
+        """
+        passed: list[tuple[tuple[float, int, float], int, Sequence]] = []
+        heads = [
+            ((shares.is_over(client), heap[0][0]), heap[0][1], client)
+            for client, heap in self._heaps.items()
+        ]
+        heapq.heapify(heads)
+        try:
+            while heads:
+                _, _, client = heapq.heappop(heads)
+                heap = self._heaps.get(client)
+                if not heap:
+                    continue
+                entry = heapq.heappop(heap)
+                passed.append(entry)
+                if self._places.get(entry[2]) == entry[1]:
+                    yield entry[2]
+                if heap:
+                    head = ((shares.is_over(client), heap[0][0]), heap[0][1], client)
+                    heapq.heappush(heads, head)
+        finally:
+            for key, number, sequence in passed:
+                if self._places.get(sequence) == number:
+                    heap = self._heaps.setdefault(sequence.request.client, [])
+                    heapq.heappush(heap, (key, number, sequence))
+            for client in {sequence.request.client for _, _, sequence in passed}:
+                self._drop_stale(client)
+
+    def _drop_stale(self, client: Hashable) -> None:
+        """Keep the head of a heap valid, and no empty heap."""
+        heap = self._heaps.get(client, [])
+        while heap and self._places.get(heap[0][2]) != heap[0][1]:
+            heapq.heappop(heap)
+        if not heap:
+            self._heaps.pop(client, None)
 
 
 class StepCost:

@@ -366,6 +366,7 @@ class Simulation:
                 deadline_s=arrival + BUDGET_MS / 1e3,
                 is_final=is_final,
                 key=(speaker.number, sentence),
+                client=speaker.number,
             ),
             deliver,
         )

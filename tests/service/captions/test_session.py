@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from service.captions.actions import Close, events_of
 from service.captions.glossary import PLACEHOLDERS
 from service.captions.job import FollowJob, Job, JobKey, Outcome
+from service.captions.pacing import READING_CHARS_PER_S
 from service.captions.session import Session
 from service.captions.settings import ModelInfo
 from service.driver import Driver
@@ -514,3 +515,18 @@ def check_history(events: list[p.ServerEvent], mode: str) -> None:
     while (popped := outbox.pop(101.0)) is not None:
         seqs.append(check_frame(popped[1])["seq"])
     assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_what_comes_at_once_is_due_as_it_is_read() -> None:
+    d = desk()
+    sentence = "We go home and rest. "
+    d.send(p.SourceCommit("page", text=sentence * 50))
+    reached = [job.reached_s - d.now for job in d.jobs.values()]
+    assert reached[0] == 0.0
+    assert reached == sorted(reached)
+    assert reached[-1] > 49 * (len(sentence) - 2) / READING_CHARS_PER_S
+    d.answer()
+    d.now += 60.0  # all is read
+    d.send(update("we go on", 1, "b"))
+    (job,) = d.jobs.values()
+    assert job.reached_s == job.arrival_s == d.now

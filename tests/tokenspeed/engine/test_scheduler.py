@@ -3,19 +3,41 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
 from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache
 from tokenspeed.engine.request import Request, Sequence
-from tokenspeed.engine.scheduler import FINAL_HEAD_START_S, Scheduler, StepCost, share_rows
+from tokenspeed.engine.scheduler import (
+    FINAL_HEAD_START_S,
+    Scheduler,
+    StepCost,
+    WaitingSequences,
+    share_rows,
+)
 
 
 def sequence(
-    deadline_s: float = math.inf, *, prompt: int = 4, is_final: bool = False, first: int = 1
+    deadline_s: float = math.inf,
+    *,
+    prompt: int = 4,
+    is_final: bool = False,
+    first: int = 1,
+    client: str | None = None,
 ) -> Sequence:
     tokens = (first, *range(2, prompt + 1))
-    return Sequence(Request(tokens, deadline_s=deadline_s, is_final=is_final), frozenset([0]))
+    request = Request(tokens, deadline_s=deadline_s, is_final=is_final, client=client)
+    return Sequence(request, frozenset([0]))
+
+
+def run_step(scheduler: Scheduler, now_s: float, seconds: float) -> list[Sequence]:
+    """Admit, plan and account one step; return whose rows it had. Nothing is decoded."""
+    scheduler.admit(now_s)
+    plan = scheduler.plan(now_s)
+    assert plan is not None
+    scheduler.observe(plan, seconds)
+    return [s for s, _ in plan.parts]
 
 
 @given(st.lists(st.integers(0, 1000), max_size=20), st.integers(1, 8))
@@ -37,7 +59,7 @@ def test_a_step_never_exceeds_its_room(shapes: list[tuple[int, int]], room: int)
     for i, (prompt, deadline_s) in enumerate(shapes):
         scheduler.add(sequence(float(deadline_s), prompt=prompt, first=100 + i))
     scheduler.admit(now_s=0.0)
-    plan = scheduler.plan()
+    plan = scheduler.plan(now_s=0.0)
     assert plan is not None
     batch = plan.batch
     wanted = sum(prompt for prompt, _ in shapes)
@@ -77,11 +99,11 @@ def test_the_cost_of_a_step_is_learnt(base: float, slope: float, widths: list[in
 
 def test_steps_narrow_when_the_machine_slows_down() -> None:
     scheduler = Scheduler(KVCache(4, 512), max_step_tokens=256, max_step_s=0.05)
-    scheduler.add(sequence(prompt=200))
+    scheduler.add(sequence(0.2, prompt=200))
     scheduler.admit(now_s=0.0)
     for rows in (1, 16, 64):
         scheduler.cost.observe(rows, 0.010 + 0.001 * rows)
-    plan = scheduler.plan()
+    plan = scheduler.plan(now_s=0.0)
     assert plan is not None
     assert len(plan.batch.tokens) == pytest.approx(40, abs=1)
 
@@ -105,7 +127,7 @@ def test_the_second_target_waits_for_the_source_of_the_first_and_forks_it() -> N
     scheduler.add(french)
     assert scheduler.admit(now_s=0.0) != []
     assert scheduler.running == [german]
-    plan = scheduler.plan()
+    plan = scheduler.plan(now_s=0.0)
     assert plan is not None
     german.advance(plan.parts[0][1], [7])
     scheduler.cache.hold(german.slot, german.tokens, german.computed)
@@ -119,7 +141,7 @@ def test_removing_frees_the_slot_at_once() -> None:
     scheduler.add(first)
     scheduler.add(second)
     scheduler.admit(now_s=0.0)
-    assert scheduler.waiting == [second]
+    assert list(scheduler.waiting) == [second]
     scheduler.remove(first)
     scheduler.admit(now_s=0.0)
     assert scheduler.running == [second]
@@ -156,3 +178,140 @@ def test_no_partial_starves_behind_others(step_s: float, finals: list[bool]) -> 
         scheduler.remove(scheduler.running[0])
     assert waited in scheduler.running
     assert now <= FINAL_HEAD_START_S + 2 * step_s
+
+
+def test_a_client_over_its_share_comes_after_the_others_whatever_its_deadlines() -> None:
+    scheduler = Scheduler(KVCache(2, 64), max_step_tokens=64)
+    scheduler.shares.charge({"greedy": 0.5}, ["greedy", "modest"])
+    early, late = sequence(1.0, client="greedy"), sequence(9.0, first=7, client="modest")
+    for s in (early, late):
+        scheduler.add(s)
+    scheduler.admit(now_s=0.0)
+    assert scheduler.running == [late, early]
+
+
+def test_live_work_takes_the_slot_of_background_work_which_goes_on_later() -> None:
+    scheduler = Scheduler(KVCache(1, 64), max_step_tokens=64)
+    far, near = sequence(100.0, client="a"), sequence(0.2, first=9, client="b")
+    scheduler.add(far)
+    scheduler.admit(now_s=0.0)
+    assert scheduler.running == [far]
+    scheduler.add(near)
+    scheduler.admit(now_s=0.0)
+    assert scheduler.running == [near]
+    assert list(scheduler.waiting) == [far]
+    scheduler.remove(near)
+    scheduler.admit(now_s=0.1)
+    assert scheduler.running == [far]
+
+
+def test_background_rows_do_not_stretch_a_step_with_live_ones() -> None:
+    scheduler = Scheduler(KVCache(4, 512), max_step_tokens=256, max_step_s=0.12)
+    for rows in (1, 16, 64):
+        scheduler.cost.observe(rows, 0.001 * rows)
+    scheduler.add(sequence(100.0, prompt=300, client="a"))
+    scheduler.admit(now_s=0.0)
+    alone = scheduler.plan(now_s=0.0)
+    assert alone is not None
+    assert len(alone.batch.tokens) == pytest.approx(40, abs=1)
+    scheduler.add(sequence(0.2, prompt=10, first=9, client="b"))
+    scheduler.admit(now_s=0.0)
+    mixed = scheduler.plan(now_s=0.0)
+    assert mixed is not None
+    assert [len(rows.tokens) for _, rows in mixed.parts] == [10, pytest.approx(10, abs=1)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    num_paste=st.integers(1, 200),
+    prompt=st.integers(4, 60),
+    pause=st.lists(st.integers(1, 10), min_size=5, max_size=20),
+    num_slots=st.integers(1, 16),
+)
+def test_no_client_delays_another_by_more_than_the_allowance_and_its_own_share(
+    num_paste: int, prompt: int, pause: list[int], num_slots: int
+) -> None:
+    """A paste of finals that are all due at once, and somebody who says a word now and then."""
+    step_s, now_s = 0.02, 0.0
+    scheduler = Scheduler(KVCache(num_slots, 128), max_step_tokens=64)
+    for i in range(num_paste):
+        scheduler.add(sequence(0.1, prompt=prompt, is_final=True, first=100 + i, client="paste"))
+    waited_s = 0.0
+    for steps in pause:
+        for _ in range(steps):
+            scheduler.admit(now_s)
+            plan = scheduler.plan(now_s)
+            if plan is not None:  # rows go in, and nothing ends: the machine is never idle
+                scheduler.observe(plan, step_s)
+            now_s += step_s
+        word = sequence(now_s + 0.2, first=7, client="speaker")
+        scheduler.add(word)
+        asked_s = now_s
+        while word not in run_step(scheduler, now_s, step_s):
+            now_s += step_s
+        waited_s += now_s - asked_s
+        scheduler.remove(word)
+        now_s += step_s
+    # Two share the machine while a word waits, so a debt grows at half the pace of the time. What
+    # the speaker uses beyond its half of a step gives the other's debt back.
+    used_s = len(pause) * step_s
+    assert waited_s <= 2 * (ALLOWANCE_S + used_s + step_s)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 0.1)), max_size=60))
+def test_shares_add_up_and_nobody_saves_up(uses: list[tuple[str, float]]) -> None:
+    shares = FairShares()
+    for client, seconds in uses:
+        shares.charge({client: seconds}, "abc")
+        assert all(shares.debt_s(c) >= 0 for c in "abc")
+    total = sum(seconds for _, seconds in uses)
+    for client in "abc":
+        own = sum(seconds for c, seconds in uses if c == client)
+        assert own - total / 3 <= shares.debt_s(client) + 1e-9
+        assert shares.debt_s(client) <= own + 1e-9
+
+
+def test_planning_looks_at_few_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler(KVCache(8, 64), max_step_tokens=64)
+    for i in range(10_000):
+        scheduler.add(sequence(float(i), first=100 + i, client=f"c{i % 50}"))
+    looks = 0
+    is_over = FairShares.is_over
+
+    def counted(self: FairShares, client: str) -> bool:
+        nonlocal looks
+        looks += 1
+        return is_over(self, client)
+
+    monkeypatch.setattr(FairShares, "is_over", counted)
+    monkeypatch.setattr(
+        "tokenspeed.engine.scheduler.urgency", pytest.fail
+    )  # nothing is sorted anew
+    assert len(list(scheduler.waiting.ordered(scheduler.shares))[:8]) == 8
+    assert len(scheduler.waiting) == 10_000
+    monkeypatch.undo()
+    monkeypatch.setattr(FairShares, "is_over", counted)
+    looks = 0
+    scheduler.admit(now_s=0.0)
+    assert len(scheduler.running) == 8
+    assert looks < 200  # one for each client, and a few for each slot
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.booleans()), max_size=40))
+def test_waiting_sequences_come_in_order_and_leave_for_good(
+    items: list[tuple[str, int, bool]],
+) -> None:
+    waiting = WaitingSequences()
+    kept = []
+    for client, deadline_s, stays in items:
+        s = sequence(float(deadline_s), client=client)
+        waiting.add(s)
+        if stays:
+            kept.append(s)
+        else:
+            waiting.discard(s)
+    found = list(waiting.ordered(FairShares()))
+    assert set(found) == set(kept) == set(waiting)
+    assert [s.request.deadline_s for s in found] == sorted(s.request.deadline_s for s in kept)
+    assert list(waiting.ordered(FairShares())) == found  # looking changes nothing
+    assert waiting.clients == {s.request.client for s in kept}
