@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from tokenspeed.arguments import (
     add_page_arguments,
     check_page,
 )
+from tokenspeed.bench.page import put_into_page
 from tokenspeed.bench.result import (
     Row,
     describe_cpu,
+    describe_gpu,
     make_result,
-    put_into_page,
+    read_rates,
     write_result,
 )
 from tokenspeed.errors import BackendUnavailable, CommandError
@@ -50,17 +54,24 @@ def _engine(options: argparse.Namespace) -> int:
 
 
 def _engine_on_gpu(options: argparse.Namespace) -> int:
-    try:
+    with _needs_triton():
         from tokenspeed.backends.cuda import check_device
         from tokenspeed.bench.engines.gpu_steps import measure_on_gpu
-    except ImportError as exc:
-        raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
     check_device(options.dtype)
     streams = [int(part) for part in options.streams.split(",")]
     machine, rows = measure_on_gpu(
         options.model, options.shape, options.dtype, streams, options.rounds
     )
     return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
+
+
+@contextmanager
+def _needs_triton() -> Iterator[None]:
+    """Say what is missing where an import fails."""
+    try:
+        yield
+    except ImportError as exc:
+        raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
 
 
 def _show(result: Row, path: Path | None) -> int:
@@ -73,7 +84,7 @@ def _show(result: Row, path: Path | None) -> int:
 def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
     from tqdm import tqdm
 
-    from tokenspeed.backends.cpu import CpuBackend, read_bandwidth, usable_cores
+    from tokenspeed.backends.cpu import CpuBackend, usable_cores
     from tokenspeed.bench.engines.steps import Workload, measure_backend
     from tokenspeed.engine.loading import BACKENDS
     from tokenspeed.model.checkpoint import open_checkpoint
@@ -90,10 +101,8 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
         backend = BACKENDS[name](checkpoint, config)
     threads = options.threads or usable_cores()
     machine = describe_cpu()
-    for label, size in (("model", backend.weight_bytes), ("512_mib", 512 << 20)):
-        bandwidth = read_bandwidth(size, threads)
-        if bandwidth is not None:
-            machine[f"read_gb_per_s_{label}_size"] = round(bandwidth / 1e9, 2)
+    sizes = {"model_size": backend.weight_bytes, "512_mib_size": 512 << 20}
+    machine |= read_rates(sizes, threads)
     rows = []
     for count in tqdm(streams, desc="streams", leave=False):
         row: Row = {"engine": "tokenspeed", "backend": name, "model": options.model.resolve().name}
@@ -119,15 +128,12 @@ def add_kernels(parser: argparse.ArgumentParser) -> None:
 
 
 def _kernels(options: argparse.Namespace) -> int:
-    try:
+    with _needs_triton():
         from tokenspeed.backends.cuda import check_device
         from tokenspeed.bench.engines.kernel_times import measure_kernels
-        from tokenspeed.bench.engines.shapes import SHAPES
-    except ImportError as exc:
-        raise BackendUnavailable("kernels need Triton: pip install 'tokenspeed-live[gpu]'") from exc
+        from tokenspeed.bench.engines.shapes import named_shape
     check_device(options.dtype)
-    if options.shape not in SHAPES:
-        raise BackendUnavailable(f"shape is {options.shape!r}, known: {', '.join(SHAPES)}")
+    named_shape(options.shape)
     heights = [int(part) for part in options.rows.split(",")]
     machine, rows = measure_kernels(options.shape, options.dtype, heights, tune=options.tune)
     return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
@@ -173,7 +179,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from tokenspeed.backends.cpu import read_bandwidth, usable_cores
+    from tokenspeed.backends.cpu import usable_cores
     from tokenspeed.bench.engines.compare import compare, floors, ratios
     from tokenspeed.bench.engines.comparison_table import comparison_table
     from tokenspeed.bench.engines.peers import PEERS
@@ -193,10 +199,7 @@ def _compare(options: argparse.Namespace) -> int:
     streams = [int(part) for part in options.streams.split(",")]
     threads = options.threads or usable_cores()
     machine = describe_cpu()
-    for label, size in (("16_mib", 16 << 20), ("512_mib", 512 << 20)):
-        bandwidth = read_bandwidth(size, threads)
-        if bandwidth is not None:
-            machine[f"read_gb_per_s_{label}"] = round(bandwidth / 1e9, 2)
+    machine |= read_rates({"16_mib": 16 << 20, "512_mib": 512 << 20}, threads)
     total = len(streams) * len(contestants) * (options.rounds + 1)
     with tempfile.TemporaryDirectory() as folder, tqdm(total=total, leave=False) as bar:
         rows, versions, absent = compare(
@@ -213,12 +216,9 @@ def _compare(options: argparse.Namespace) -> int:
     result["versions"] |= versions
     result |= {"absent": absent, "ratios": ratios(rows)}
     result["floor_ms"] = floors(open_checkpoint(options.model), machine)
-    if options.json:
-        write_result(result, options.json)
     if options.page:
         put_into_page(options.page, options.json.name, comparison_table(result))
-    print(json.dumps(result, indent=1))
-    return 0
+    return _show(result, options.json)
 
 
 def _compare_on_gpu(options: argparse.Namespace) -> int:
@@ -226,23 +226,20 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    try:
+    with _needs_triton():
         import torch
 
         from tokenspeed.backends.cuda import check_device
         from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
-        from tokenspeed.bench.engines.shapes import SHAPES
+        from tokenspeed.bench.engines.shapes import named_shape
         from tokenspeed.kernels.timing import read_bandwidth
-    except ImportError as exc:
-        raise BackendUnavailable("a GPU needs Triton: pip install 'tokenspeed-live[gpu]'") from exc
     from tokenspeed.bench.engines.compare import write_float
     from tokenspeed.model.checkpoint import open_checkpoint
 
     forms = (options.dtype or "bf16,int8,int4").split(",")
     for form in forms:
         check_device(form)
-    if options.shape and options.shape not in SHAPES:
-        raise BackendUnavailable(f"shape is {options.shape!r}, known: {', '.join(SHAPES)}")
+    shape = named_shape(options.shape) if options.shape else None
     peers = "transformers,vllm" if options.peers is None else options.peers
     who = contestants(["tokenspeed", *filter(None, peers.split(","))], forms)
     streams = [int(part) for part in options.streams.split(",")]
@@ -251,11 +248,11 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
     if torch.cuda.is_available():
         read = read_bandwidth()
         torch.cuda.empty_cache()
-        machine = {"gpu": torch.cuda.get_device_name(), "read_tb_per_s": round(read / 1e12, 3)}
+        machine = describe_gpu(read)
     with tempfile.TemporaryDirectory() as folder:
         work = options.work or Path(folder)
-        if options.shape:
-            config, source = SHAPES[options.shape], write_shape(SHAPES[options.shape], work)
+        if shape:
+            config, source = shape, write_shape(shape, work)
         else:
             checkpoint = open_checkpoint(options.model)
             config, source = checkpoint.config, write_float(checkpoint, work / "float32")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from tokenspeed.bench.page import cell, describe_machine, markdown_table
 from tokenspeed.bench.result import Row
 
 _COLUMNS = (
@@ -52,23 +53,13 @@ def result_table(result: Row) -> str:
         "",
         f"    {result['command']}",
         "",
-        "| " + " | ".join(title for _, title, _ in used) + " |",
-        "|" + "---|" * len(used),
+        markdown_table(
+            " | ".join(title for _, title, _ in used),
+            "l" * len(used),
+            [[cell(row.get(key), form, "") for key, _, form in used] for row in rows],
+        ),
     ]
-    for row in rows:
-        cells = [form.format(row[key]) if row.get(key) is not None else "" for key, _, form in used]
-        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def describe_machine(machine: Row | str) -> str:
-    """Return one line about a machine."""
-    if isinstance(machine, str):
-        return machine
-    parts = [str(machine[key]) for key in ("gpu", "cpu") if key in machine]
-    if "read_tb_per_s" in machine:
-        parts.append(f"reads {machine['read_tb_per_s']} TB/s measured")
-    return ", ".join(parts)
 
 
 def bars(title: str, unit: str, values: Sequence[tuple[str, float]]) -> str:

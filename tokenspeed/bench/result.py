@@ -1,6 +1,7 @@
 """A result file: one JSON object that says what was measured, where, when and by which command."""
 
 import datetime
+import hashlib
 import json
 import platform
 import shlex
@@ -12,13 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import tokenspeed
-from tokenspeed.backends.cpu import usable_cores
+from tokenspeed.backends.cpu import read_bandwidth, usable_cores
 
 Row = dict[str, Any]
 
 
-def make_result(rows: Sequence[Row], *, machine: dict[str, Any], packages: Sequence[str]) -> Row:
-    """Wrap measured rows with what makes them repeatable."""
+def make_result(
+    rows: Sequence[Row],
+    *,
+    machine: dict[str, Any],
+    packages: Sequence[str],
+    program: str = "tokenspeed",
+) -> Row:
+    """Wrap measured rows with what makes them repeatable.
+
+    Args:
+        machine: see describe_cpu and describe_gpu.
+        packages: whose versions matter.
+        program: that this process runs, as a user calls it.
+    """
     return {
         "machine": machine,
         "versions": {
@@ -28,7 +41,7 @@ def make_result(rows: Sequence[Row], *, machine: dict[str, Any], packages: Seque
             **{name: found for name in packages if (found := _version(name))},
         },
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": shlex.join(["tokenspeed", *sys.argv[1:]]),
+        "command": shlex.join([*program.split(), *sys.argv[1:]]),
         "rows": list(rows),
     }
 
@@ -37,24 +50,6 @@ def write_result(result: Row, path: Path) -> None:
     """Write a result file, readable by people too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def put_into_page(page: Path, name: str, text: str) -> None:
-    """Replace what a page has between the marks of a result file.
-
-    Args:
-        name: of the result file; the marks are `<!-- NAME -->` and `<!-- end NAME -->`.
-    Raises:
-        ValueError: the page has no such marks.
-        OSError: the page cannot be read or written.
-    """
-    before = page.read_text(encoding="utf-8")
-    begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
-    head, found_begin, rest = before.partition(begin)
-    _, found_end, tail = rest.partition(end)
-    if not (found_begin and found_end):
-        raise ValueError(f"{page} has no {begin} ... {end}")
-    page.write_text(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}", encoding="utf-8")
 
 
 def describe_cpu() -> dict[str, Any]:
@@ -68,6 +63,36 @@ def describe_cpu() -> dict[str, Any]:
         "flags": [flag for flag in wanted if flag in flags],
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def describe_gpu(read_bytes_per_s: float) -> dict[str, Any]:
+    """Return the name of the GPU in use and what it was measured to read."""
+    import torch
+
+    read = round(read_bytes_per_s / 1e12, 3)
+    return {"gpu": torch.cuda.get_device_name(), "read_tb_per_s": read}
+
+
+def read_rates(sizes: dict[str, int], threads: int) -> dict[str, float]:
+    """Measure how fast buffers are read, in 10^9 bytes a second; empty where it cannot be.
+
+    Args:
+        sizes: bytes, by label; the names of what comes back are `read_gb_per_s_LABEL`.
+    """
+    measured = {label: read_bandwidth(size, threads) for label, size in sizes.items()}
+    return {
+        f"read_gb_per_s_{label}": round(rate / 1e9, 2)
+        for label, rate in measured.items()
+        if rate is not None
+    }
+
+
+def describe_model(directory: Path) -> dict[str, str]:
+    """Return a model's name, and twelve digits that tell its weights from others."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return {"name": directory.resolve().name, "weights_sha256": digest.hexdigest()[:12]}
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -22,6 +22,7 @@ from service.wire.protocol import (
     TargetParams,
     TranslationFinal,
 )
+from tokenspeed.bench.page import markdown_table
 from tokenspeed.engine.request import Request
 from tokenspeed.engine.translate import length_cap, split_sentences
 
@@ -112,15 +113,11 @@ def count_kept(
 
 def retention_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a table."""
-    lines = [
-        "| what | direction | cases | kept | without stand-ins |",
-        "| --- | --- | --: | --: | --: |",
-    ]
+    cells = []
     for row in rows:
         shares = [f"{row[name] / row['cases']:.1%}" for name in ("kept", "kept_without")]
-        pair = f"{row['source']} to {row['target']}"
-        lines.append(f"| {row['kind']} | {pair} | {row['cases']} | {' | '.join(shares)} |")
-    return "\n".join(lines)
+        cells.append([row["kind"], f"{row['source']} to {row['target']}", row["cases"], *shares])
+    return markdown_table("what | direction | cases | kept | without stand-ins", "llrrr", cells)
 
 
 def _plain(stage: Stage, texts: Sequence[str], source: str, target: str) -> list[str]:

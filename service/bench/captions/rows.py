@@ -18,16 +18,17 @@ from service.bench.captions.scores import (
     normalised_erasure,
     percentile,
     rewriting_share,
-    score_text,
     share_within,
 )
 from service.bench.captions.transcript import EngineUsage, Transcript, segment_logs, update_times
 from service.translator import Translator
 from service.wire.protocol import TranslationFinal
+from tokenspeed.bench.page import cell, markdown_table
+from tokenspeed.bench.quality.text_score import score_text
+from tokenspeed.bench.result import Row
 
 BUDGET_MS: Final = 200.0
 OFFLINE: Final = "offline"  # in the place of a policy
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,34 +189,33 @@ COLUMNS: Final = {
 
 def policy_tables(rows: Sequence[Row]) -> str:
     """Return the rows as a table for each (set, trace)."""
+    titles = " | ".join(["policy", *(title for title, _ in COLUMNS.values())])
     parts = []
     for key in dict.fromkeys((row["set"], row["trace"]) for row in rows):
         chosen = [row for row in rows if (row["set"], row["trace"]) == key]
-        head = "| policy | " + " | ".join(title for title, _ in COLUMNS.values()) + " |"
-        rule = "| --- |" + " --: |" * len(COLUMNS)
+        cells = [
+            [_title(row["policy"]), *(cell(row[name], form) for name, (_, form) in COLUMNS.items())]
+            for row in chosen
+        ]
         first = chosen[-1]
         parts.append(
             f"### {key[0]}, {_TRACES[key[1]]}\n\n"
             f"{first['segments']} segments, {first['source_words']} source words, "
             f"{first['updates']} updates, {first['speakers']} speakers at a time, "
-            f"{first['clock']} clock.\n\n{head}\n{rule}"
+            f"{first['clock']} clock.\n\n"
+            f"{markdown_table(titles, 'l' + 'r' * len(COLUMNS), cells)}\n"
         )
-        parts += [_line(row) for row in chosen]
-        parts.append("")
     return "\n".join(parts)
 
 
 _TRACES: Final = {"words": "word by word", "recogniser": "as a recogniser rewrites it"}
 
 
-def _line(row: Row) -> str:
-    cells = [
-        "–" if row[name] is None else form.format(row[name]) for name, (_, form) in COLUMNS.items()
-    ]
-    policy = POLICIES.get(row["policy"])
-    title = "offline, greedy" if policy is None else policy.title
-    title = f"**{title}**" if policy is not None and policy.is_ours else title
-    return f"| {title} | " + " | ".join(cells) + " |"
+def _title(name: str) -> str:
+    if name == OFFLINE:
+        return "offline, greedy"
+    policy = POLICIES[name]
+    return f"**{policy.title}**" if policy.is_ours else policy.title
 
 
 def policy_plot(rows: Sequence[Row]) -> str:

@@ -215,36 +215,6 @@ def share_within(values: Sequence[float], limit: float) -> float:
     return sum(value <= limit for value in values) / len(values) if values else math.nan
 
 
-# ---- quality -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TextScore:
-    """Corpus scores, with what sacreBLEU says about how they were made."""
-
-    bleu: float
-    chrf: float
-    bleu_signature: str
-    chrf_signature: str
-
-
-def score_text(predictions: Sequence[str], references: Sequence[str]) -> TextScore:
-    """Score finals against references, one of each for a segment.
-
-    Raises:
-        ValueError: there is none, or their numbers differ.
-    """
-    if not predictions or len(predictions) != len(references):
-        raise ValueError(f"{len(predictions)} predictions for {len(references)} references")
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-
-    bleu, chrf = BLEU(), CHRF()
-    bleu_score = bleu.corpus_score(list(predictions), [list(references)]).score
-    chrf_score = chrf.corpus_score(list(predictions), [list(references)]).score
-    return TextScore(bleu_score, chrf_score, str(bleu.get_signature()), str(chrf.get_signature()))
-
-
 # ---- SimulEval's instance format ---------------------------------------------------------------
 
 

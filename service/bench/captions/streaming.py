@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -29,7 +28,6 @@ from service.bench.captions.documents import (
 from service.bench.captions.policies import POLICIES
 from service.bench.captions.rows import (
     OFFLINE,
-    Row,
     Task,
     make_row,
     offline_row,
@@ -41,7 +39,8 @@ from service.bench.captions.scores import SegmentLog, instance
 from service.bench.captions.simulated_replay import Spoken
 from service.bench.captions.transcript import EngineUsage, Transcript
 from service.translator import Translator
-from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
+from tokenspeed.bench.page import put_into_page
+from tokenspeed.bench.result import Row, describe_cpu, describe_model, make_result, write_result
 from tokenspeed.engine.loading import load_engine
 
 TRACES: Final = ("words", "recogniser")
@@ -124,18 +123,14 @@ def measure_retention(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with closing(simulated_replay.open_stage(options.model, options.device)) as stage:
         for name in tqdm(_names(options.sets), unit="set", leave=False):
-            path, source, target = find_set(options.corpus, name)
-            is_reversed = not path.name.endswith(f"{source}-{target}.tsv")
-            lines = load_lines(path, reverse=is_reversed)[: options.limit or None]
+            lines, source, target = load_set(options.corpus, name, options.limit)
             cases = retention.find_cases(lines, target)
             rows += [
                 {"set": name, **row} for row in retention.count_kept(stage, cases, source, target)
             ]
     if options.json:
-        weights = weights_digest(options.model)
-        model = {"name": options.model.resolve().name, "weights_sha256": weights}
         made = make_result(rows, machine=describe_cpu(), packages=("torch", "numpy"))
-        write_result({"model": model, **made}, options.json)
+        write_result({"model": describe_model(options.model), **made}, options.json)
     if options.page:
         put_into_page(options.page, options.json.name, retention.retention_table(rows))
     return rows
@@ -165,9 +160,7 @@ def _plan(options: argparse.Namespace) -> list[Replay]:
     """
     plan = []
     for name in _names(options.sets):
-        path, source, target = find_set(options.corpus, name)
-        is_reversed = not path.name.endswith(f"{source}-{target}.tsv")
-        lines = load_lines(path, reverse=is_reversed)[: options.limit or None]
+        lines, source, target = load_set(options.corpus, name, options.limit)
         lines = first_words(lines, options.max_words)
         hands = deal(lines, options.speakers)
         for trace in _names(options.traces):
@@ -260,6 +253,18 @@ def find_set(corpus: Path, name: str) -> tuple[Path, str, str]:
     raise ValueError(f"{corpus} has no {stem}.{source}-{target}.tsv, nor the other way round")
 
 
+def load_set(corpus: Path, name: str, limit: int) -> tuple[list[Line], str, str]:
+    """Return the first lines of a set (0: all) and its direction.
+
+    Raises:
+        ValueError: see `find_set` and `load_lines`.
+        OSError: the file cannot be read.
+    """
+    path, source, target = find_set(corpus, name)
+    is_reversed = not path.name.endswith(f"{source}-{target}.tsv")
+    return load_lines(path, reverse=is_reversed)[: limit or None], source, target
+
+
 def write_logs(directory: Path, logs: Sequence[SegmentLog]) -> None:
     """Write SimulEval's `instances.log`, in words and in ms, each in a folder of its own."""
     units: tuple[Literal["words", "ms"], ...] = ("words", "ms")
@@ -295,13 +300,4 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
         )
     }  # fmt: skip
     presets = {name: asdict(POLICIES[name].preset) for name in _names(options.policies)}
-    model = {"name": options.model.resolve().name, "weights_sha256": weights_digest(options.model)}
-    return {"model": model, "settings": asked, "presets": presets}
-
-
-def weights_digest(directory: Path) -> str:
-    """Return what tells the weights of a model from others: twelve digits."""
-    digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return {"model": describe_model(options.model), "settings": asked, "presets": presets}

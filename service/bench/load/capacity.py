@@ -1,7 +1,6 @@
 """Predicts how many speakers a machine holds: a cost, given or measured here, and the simulator."""
 
 import argparse
-import json
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -14,6 +13,8 @@ from service.bench.load.simulator import (
     find_capacity,
     measure_cost,
 )
+from tokenspeed.bench.page import markdown_table
+from tokenspeed.bench.result import describe_cpu, make_result, write_result
 from tokenspeed.engine.loading import BACKENDS, choose_backend
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -64,14 +65,15 @@ def predict_capacity(options: argparse.Namespace) -> Prediction:
     }
     prediction = Prediction(cost, runs[True], runs[False])
     if options.json:
-        found = {
+        rows = [_numbers(run) for run in prediction.verified]
+        result = make_result(rows, machine=describe_cpu(), packages=("torch", "numpy"))
+        result |= {
             "cost": asdict(cost),
             "overhead_ms": options.overhead_ms,
             "sessions": prediction.sessions,
             "sessions_without_verification": most(prediction.plain),
-            "runs": [_numbers(run) for run in prediction.verified],
         }
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_result(result, options.json)
     return prediction
 
 
@@ -93,19 +95,16 @@ def read_cost(text: str) -> LinearCost:
 def capacity_table(prediction: Prediction) -> str:
     """Return the runs as a table, and the result."""
     cost = prediction.cost
+    cells = [
+        (run.sessions, run.requests, f"{run.p95_ms:.0f}", f"{run.within_budget:.1%}", run.steps,
+         f"{run.load:.0%}")
+        for run in prediction.verified
+    ]  # fmt: skip
     lines = [
         f"A step costs {cost.base_ms:.3f} ms + {cost.row_ms:.4f} a row "
         f"+ {cost.context_ms * 1000:.4f} for 1000 positions.",
         "",
-        "| sessions | updates | p95 ms | in 200 ms | steps | busy |",
-        "| --: | --: | --: | --: | --: | --: |",
-    ]
-    for run in prediction.verified:
-        lines.append(
-            f"| {run.sessions} | {run.requests} | {run.p95_ms:.0f} | {run.within_budget:.1%} "
-            f"| {run.steps} | {run.load:.0%} |"
-        )
-    lines += [
+        markdown_table("sessions | updates | p95 ms | in 200 ms | steps | busy", "r" * 6, cells),
         "",
         f"{prediction.sessions} speakers at p95 <= {BUDGET_MS:.0f} ms; "
         f"{most(prediction.plain)} without verification.",

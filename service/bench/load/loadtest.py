@@ -26,7 +26,8 @@ from service.bench.load.capacity import read_cost
 from service.bench.load.simulator import LinearCost, SimulatedLoad, Simulation, Traffic
 from service.captions.policy import PRESETS
 from service.wire.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
-from tokenspeed.bench.result import describe_cpu, make_result, put_into_page, write_result
+from tokenspeed.bench.page import cell, markdown_table, put_into_page
+from tokenspeed.bench.result import describe_cpu, make_result, write_result
 from tokenspeed.model.config import EngineConfig
 
 STAGGER_S: Final = 1.0  # within which the speakers of one level begin
@@ -267,12 +268,9 @@ def describe(levels: Sequence[Level], budget_ms: float) -> str:
 def level_table(levels: Sequence[Level], budget_ms: float) -> str:
     """Return a row for each level."""
     numbers = [level.numbers(budget_ms) for level in levels]
-    titles = [name.replace("_", " ") for name in numbers[0]]
-    parts = ["| " + " | ".join(titles) + " |", "|" + " --: |" * len(titles)]
-    for row in numbers:
-        cells = ("–" if v is None else f"{v:.3g}" for v in row.values())
-        parts.append("| " + " | ".join(cells) + " |")
-    return "\n".join(parts)
+    titles = " | ".join(numbers[0]).replace("_", " ")
+    cells = [[cell(value, "{:.3g}") for value in row.values()] for row in numbers]
+    return markdown_table(titles, "r" * len(numbers[0]), cells)
 
 
 def histogram(values: Sequence[float]) -> list[str]:

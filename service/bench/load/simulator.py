@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bench.captions.scores import percentile, share_within
-from tokenspeed.backends import NO_DRAFT, Backend, Step
+from tokenspeed.backends import Backend, Step
+from tokenspeed.bench.engines.steps import make_step
 from tokenspeed.bench.manual_engine import ManualEngine, SimulatedClock
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.model.config import ModelConfig
@@ -74,7 +75,8 @@ def measure_cost(backend: Backend, clock: Callable[[], float], repeats: int = 5)
         if rows > backend.max_step_tokens:
             break
         for start in (0, longest - rows):
-            batch = _one_slot(rows, max(start, 0))
+            positions = np.arange(rows) + max(start, 0)
+            batch = make_step(np.full(rows, 5), np.zeros(rows), positions, [rows - 1])
             times = []
             for _ in range(repeats + 1):
                 before = clock()
@@ -83,17 +85,6 @@ def measure_cost(backend: Backend, clock: Callable[[], float], repeats: int = 5)
             ms = sorted(times[1:])[repeats // 2]  # the first one warms up
             steps.append((rows, int(batch.positions.sum()), ms))
     return fit_cost(steps)
-
-
-def _one_slot(rows: int, start: int) -> Step:
-    return Step(
-        tokens=np.full(rows, 5, np.int32),
-        slots=np.zeros(rows, np.int32),
-        positions=np.arange(start, start + rows, dtype=np.int32),
-        outputs=np.array([rows - 1], np.int32),
-        drafts=np.array([NO_DRAFT], np.int32),
-        biases=np.zeros(1, np.float32),
-    )
 
 
 # ---- the toy translator ------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A comparison of engines as Markdown: the times, and what of the goals was reached."""
 
+from tokenspeed.bench.page import markdown_table
 from tokenspeed.bench.result import Row
 
 # name in a result's "ratios": what it says, at most
@@ -35,23 +36,20 @@ def comparison_table(result: Row) -> str:
 def _engines(rows: list[Row]) -> str:
     many = max(row["streams"] for row in rows)
     table = {(row["engine"], row["dtype"], row["streams"]): row for row in rows}
-    lines = [
-        f"| engine | first token of 40, ms | a token, ms | verify 24, ms | step of {many}, ms "
-        "| memory, MiB |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
+    cells = []
     for engine, dtype in dict.fromkeys((row["engine"], row["dtype"]) for row in rows):
         one, more = table.get((engine, dtype, 1)), table.get((engine, dtype, many))
         name = f"**{engine}** {dtype}" if engine == "tokenspeed" else f"{engine} {dtype}"
-        cells = [
+        cells.append([
+            name,
             _time(one, "first_token"),
             _time(one, "inter_token"),
             _time(one, "verify_24"),
             _time(more, "inter_token"),
             f"{one['memory_mib']:.0f}" if one else "",
-        ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        ])  # fmt: skip
+    titles = f"engine | first token of 40, ms | a token, ms | verify 24, ms | step of {many}, ms"
+    return markdown_table(titles + " | memory, MiB", "lrrrrr", cells)
 
 
 def _time(row: Row | None, name: str) -> str:
@@ -62,15 +60,15 @@ def _time(row: Row | None, name: str) -> str:
 
 
 def _goals(result: Row) -> str:
-    lines = ["| ratio | goal | measured | |", "|---|--:|--:|---|"]
+    cells: list[tuple[object, ...]] = []
     for name, (text, goal) in GOALS.items():
         if (value := result["ratios"].get(name)) is not None:
             verdict = "reached" if value <= goal else "**missed**"
-            lines.append(f"| {text} | {goal} | {value:.2f} | {verdict} |")
+            cells.append((text, goal, f"{value:.2f}", verdict))
     for row in result["rows"]:
         for name, floor in result.get("floor_ms", {}).get(row["dtype"], {}).items():
             if row["engine"] == "tokenspeed" and row["streams"] == 1:
                 share = row["inter_token_ms_p50"] / floor
                 text = f"a token, {row['dtype']}, to reading its weights at the rate of {name}"
-                lines.append(f"| {text} | | {share:.2f} | |")
-    return "\n".join(lines)
+                cells.append((text, "", f"{share:.2f}", ""))
+    return markdown_table("ratio | goal | measured | ", "lrrl", cells)

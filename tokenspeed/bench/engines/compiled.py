@@ -28,6 +28,7 @@ from tokenspeed.backends.cuda import default_launch
 from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.page import markdown_table
 from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.model.config import EngineConfig
 
@@ -132,15 +133,14 @@ def _resource_usage(cubin: bytes) -> str:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
 
 
-def _table(reports: list[KernelNeeds]) -> Iterator[str]:
-    yield "| GPU | kernel | configuration | registers | shared KiB | spilled bytes |"
-    yield "|---|---|---|---|---|---|"
-    for r in reports:
-        shared = f"{r.shared_bytes / 1024:.1f}"
-        yield (
-            f"| {r.target} | {r.job.kernel} | {r.job.label} | {r.registers} | {shared} | "
-            f"{r.problem or r.spill_bytes} |"
-        )
+def _table(reports: list[KernelNeeds]) -> str:
+    rows = [
+        (r.target, r.job.kernel, r.job.label, r.registers, f"{r.shared_bytes / 1024:.1f}",
+         r.problem or r.spill_bytes)
+        for r in reports
+    ]  # fmt: skip
+    titles = "GPU | kernel | configuration | registers | shared KiB | spilled bytes"
+    return markdown_table(titles, "llllll", rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -162,9 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
         reports = list(pool.map(compile_for, *zip(*work, strict=True)))
-    sys.stdout.write("\n".join(_table(reports)) + "\n")
+    print(_table(reports))
     failed = [r for r in reports if r.fails]
-    sys.stdout.write(f"{len(reports)} kernels, {len(failed)} fail\n")
+    print(f"{len(reports)} kernels, {len(failed)} fail")
     return 1 if failed else 0
 
 

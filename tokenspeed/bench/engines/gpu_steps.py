@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.shapes import named_shape
 from tokenspeed.bench.engines.steps import Workload, measure_backend
-from tokenspeed.bench.result import Row
-from tokenspeed.errors import BackendUnavailable
+from tokenspeed.bench.result import Row, describe_gpu
 from tokenspeed.kernels.timing import read_bandwidth
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -31,9 +29,7 @@ def open_backend(model: Path, shape: str, form: str, config: EngineConfig) -> Cu
     """
     if not shape:
         return CudaBackend.from_checkpoint(open_checkpoint(model), config, form)
-    if shape not in SHAPES:
-        raise BackendUnavailable(f"shape is {shape!r}, known: {', '.join(SHAPES)}")
-    return CudaBackend.from_random(SHAPES[shape], config, "bf16" if form == "auto" else form)
+    return CudaBackend.from_random(named_shape(shape), config, "bf16" if form == "auto" else form)
 
 
 def measure_on_gpu(
@@ -51,7 +47,7 @@ def measure_on_gpu(
     backend = open_backend(model, shape, form, config)
     start_s = time.perf_counter() - began
     read = read_bandwidth()
-    machine = {"gpu": torch.cuda.get_device_name(), "read_tb_per_s": round(read / 1e12, 3)}
+    machine = describe_gpu(read)
     rows = []
     for count in tqdm(streams, desc="streams", leave=False):
         row: Row = {

@@ -11,7 +11,6 @@ import gc
 import json
 import multiprocessing
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,15 +25,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import triton
 
-from tokenspeed.backends import NO_DRAFT, Step
+from tokenspeed.backends import Step
 from tokenspeed.backends.cuda import CudaBackend, default_launch
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines import tune
+from tokenspeed.bench.engines.kernel_times import one_matrix
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.steps import make_step, prefill_step
+from tokenspeed.bench.result import make_result
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.kernels.launch import Launch, RecordedLaunch
@@ -119,25 +120,16 @@ def warm_tile(
     return warm_up(launch.recorded or [])
 
 
-def rows_step(parts: list[tuple[int, int, list[int]]], draft: list[int] | None = None) -> Step:
+def rows_step(parts: list[tuple[int, int, list[int]]]) -> Step:
+    """Compute parts of slots: the slot, its first position, its tokens; every row is answered."""
     tokens = [t for _, _, ts in parts for t in ts]
-    drafts = draft or [NO_DRAFT] * len(tokens)
-    return Step(
-        np.array(tokens, np.int32),
-        np.array([slot for slot, _, ts in parts for _ in ts], np.int32),
-        np.array([at + i for _, at, ts in parts for i in range(len(ts))], np.int32),
-        np.arange(len(tokens), dtype=np.int32),
-        np.array(drafts, np.int32),
-        np.zeros(len(tokens), np.float32),
-    )
+    slots = [slot for slot, _, ts in parts for _ in ts]
+    positions = [at + i for _, at, ts in parts for i in range(len(ts))]
+    return make_step(tokens, slots, positions, np.arange(len(tokens)))
 
 
 def prefill(slot: int, tokens: list[int]) -> Step:
-    step = rows_step([(slot, 0, tokens)])
-    last = np.array([len(tokens) - 1], np.int32)
-    return replace(
-        step, outputs=last, drafts=np.array([NO_DRAFT], np.int32), biases=np.zeros(1, np.float32)
-    )
+    return prefill_step([np.array(tokens, np.int32)], slot)
 
 
 # ---- the check
@@ -213,16 +205,8 @@ def check(form: str, launch: Launch, shape: str = "narrow") -> None:
 def tune_model(shape: str, form: str, block_ms: tuple[int, ...]) -> None:
     config = SHAPES[shape]
     for kernel in tune.KERNELS:
-        n, k = fused_shape(config, kernel)
-        one = replace(
-            config, num_layers=1, vocab_size=config.vocab_size if kernel == "head" else 64
-        )
-        weights = random_weights(replace(one, tie_word_embeddings=True), form, "cuda")
-        layer = weights.layers[0]
-        matrix = {
-            "qkv": layer.qkv, "out": layer.out, "gate_up": layer.gate_up, "down": layer.down,
-            "head": weights.head,
-        }[kernel]  # fmt: skip
+        matrix = one_matrix(config, kernel, form)
+        n, k = matrix.n, matrix.k
         matrices = tune.copies(matrix)
         for block_m in block_ms:
             bench = tune.Bench(kernel, matrices, config, 1 if block_m == 16 else block_m)
@@ -247,14 +231,10 @@ def tune_model(shape: str, form: str, block_ms: tuple[int, ...]) -> None:
                 "us": times[best], "floor_us": floor,
                 "all": [(*asdict(t).values(), p, round(us, 2)) for (t, p), us in times.items()],
             })  # fmt: skip
-        del matrices, weights, layer, matrix
+        del matrices, matrix
 
 
 # ---- measuring
-
-
-def percentile(values: list[float], q: float) -> float:
-    return float(np.percentile(values, q))
 
 
 def decode_ms(backend: CudaBackend, streams: int) -> tuple[list[float], list[float]]:
@@ -353,16 +333,16 @@ def measure_shape(shape: str, form: str, tuned: str, quick: bool = False) -> Non
     share = weights.step_bytes / seconds / result["read_bytes_per_s"]
     for streams in (1,) if quick else (1, 2, 4, 8, 16):
         firsts, gaps = decode_ms(backend, streams)
+        first_p50, first_p95 = np.percentile(firsts, [50, 95]).tolist()
+        p50, p95, p99 = np.percentile(gaps, [50, 95, 99]).tolist()
+        bytes_per_s = weights.step_bytes / (p50 / 1e3)
         row = {
             "engine": "tokenspeed", "shape": shape, "dtype": form, "streams": streams,
             "prompt_tokens": PROMPT, "new_tokens": NEW,
-            "first_token_ms_p50": percentile(firsts, 50),
-            "first_token_ms_p95": percentile(firsts, 95),
-            "inter_token_ms_p50": percentile(gaps, 50), "inter_token_ms_p95": percentile(gaps, 95),
-            "inter_token_ms_p99": percentile(gaps, 99),
-            "bandwidth_share": weights.step_bytes / (percentile(gaps, 50) / 1e3)
-            / result["read_bytes_per_s"],
-            "data_sheet_share": weights.step_bytes / (percentile(gaps, 50) / 1e3) / DATA_SHEET,
+            "first_token_ms_p50": first_p50, "first_token_ms_p95": first_p95,
+            "inter_token_ms_p50": p50, "inter_token_ms_p95": p95, "inter_token_ms_p99": p99,
+            "bandwidth_share": bytes_per_s / result["read_bytes_per_s"],
+            "data_sheet_share": bytes_per_s / DATA_SHEET,
             "memory_mib": sum(backend.memory_bytes.values()) / 2**20,
             "recapture_s": start, "weights_s": weights_s, "launch": best, "tiles": tuned,
         }  # fmt: skip
@@ -435,11 +415,9 @@ def main() -> None:
     heights = tuple(int(height) for height in options.tune.split(",") if height)
     # Worker processes compile while this one measures.
     pool = ProcessPoolExecutor(14, mp_context=multiprocessing.get_context("spawn"))
-    result.update(
-        machine=torch.cuda.get_device_name(0), python=platform.python_version(),
-        versions={"torch": torch.__version__, "triton": triton.__version__},
-        date=time.strftime("%Y-%m-%d"), command=" ".join(["python3", *sys.argv]),
-    )  # fmt: skip
+    program = "python -m tokenspeed.bench.engines.gpu_suite"
+    machine, packages = {"gpu": torch.cuda.get_device_name()}, ["torch", "triton"]
+    result.update(make_result([], machine=machine, packages=packages, program=program))
     futures: dict[str, list[Future[str]]] = {}
 
     def compiled(name: str) -> None:

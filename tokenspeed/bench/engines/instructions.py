@@ -18,6 +18,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tokenspeed.bench.page import markdown_table
+
 ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "tokenspeed" / "native"
 # vocabulary, hidden, intermediate, layers, heads, KV heads, head width
@@ -105,14 +107,13 @@ def count_all() -> dict[str, dict[str, int]]:
 
 def show(measured: dict[str, dict[str, int]]) -> None:
     """Print millions of instructions and the share of each part."""
-    say = sys.stdout.write
-    say("| step | million instructions | " + " | ".join(PARTS) + " | rest |\n")
-    say("|---|--:|" + "--:|" * (len(PARTS) + 1) + "\n")
+    rows = []
     for label, parts in measured.items():
-        whole = parts["all"]
-        shares = [parts.get(part, 0) / whole for part in PARTS]
+        shares = [parts.get(part, 0) / parts["all"] for part in PARTS]
         cells = [f"{share:.1%}" for share in (*shares, 1 - sum(shares))]
-        say(f"| {label} | {whole / 1e6:.2f} | " + " | ".join(cells) + " |\n")
+        rows.append([label, f"{parts['all'] / 1e6:.2f}", *cells])
+    titles = " | ".join(["step", "million instructions", *PARTS, "rest"])
+    print(markdown_table(titles, "lr" + "r" * (len(PARTS) + 1), rows))
 
 
 def compiler_version() -> str:

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from tokenspeed.backends.cuda_weights import random_weights
-from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.shapes import named_shape
 from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies
-from tokenspeed.bench.result import Row
+from tokenspeed.bench.result import Row, describe_gpu
 from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.tile import block_rows
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
@@ -35,8 +35,8 @@ def measure_kernels(
         over the same shape, and at the read bandwidth of the same run.
     """
     read = read_bandwidth()
-    machine = {"gpu": torch.cuda.get_device_name(), "read_tb_per_s": round(read / 1e12, 3)}
-    config, rows = SHAPES[shape], []
+    machine = describe_gpu(read)
+    config, rows = named_shape(shape), []
     for kernel in tqdm(KERNELS, desc="kernels", leave=False):
         matrices = copies(one_matrix(config, kernel, form))
         n, k = matrices[0].n, matrices[0].k

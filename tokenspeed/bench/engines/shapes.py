@@ -1,5 +1,6 @@
 """The shapes that are measured by name, with random weights."""
 
+from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import ModelConfig, RopeScaling
 
 SHAPES = {
@@ -17,6 +18,17 @@ SHAPES = {
         num_kv_heads=4, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True,
     ),
 }  # fmt: skip
+
+
+def named_shape(name: str) -> ModelConfig:
+    """Return a shape.
+
+    Raises:
+        BackendUnavailable: there is none of that name.
+    """
+    if name not in SHAPES:
+        raise BackendUnavailable(f"shape is {name!r}, known: {', '.join(SHAPES)}")
+    return SHAPES[name]
 
 
 def step_weights(config: ModelConfig) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tokenspeed.backends import NO_DRAFT, Backend, Step
 from tokenspeed.bench.result import Row
@@ -78,10 +78,21 @@ def _tokens(backend: Backend, count: int, seed: int) -> NDArray[np.int32]:
     return generator.integers(3, backend.config.vocab_size, count, dtype=np.int32)
 
 
+def make_step(
+    tokens: ArrayLike, slots: ArrayLike, positions: ArrayLike, outputs: ArrayLike
+) -> Step:
+    """Return a step without drafts and biases; see `Step`."""
+    tokens, slots, positions, outputs = (
+        np.ascontiguousarray(values, np.int32) for values in (tokens, slots, positions, outputs)
+    )
+    drafts = np.full(len(outputs), NO_DRAFT, np.int32)
+    return Step(tokens, slots, positions, outputs, drafts, np.zeros(len(outputs), np.float32))
+
+
 def prefill_step(prompts: list[NDArray[np.int32]], first_slot: int = 0) -> Step:
     """Compute prompts of one length, one a slot; the next token of each is wanted."""
     length = len(prompts[0])
-    return _step(
+    return make_step(
         np.concatenate(prompts),
         np.repeat(first_slot + np.arange(len(prompts)), length),
         np.tile(np.arange(length), len(prompts)),
@@ -92,29 +103,13 @@ def prefill_step(prompts: list[NDArray[np.int32]], first_slot: int = 0) -> Step:
 def decode_step(current: NDArray[np.int32], position: int) -> Step:
     """Go on by one token in each slot."""
     rows = np.arange(len(current))
-    return _step(current, rows, np.full(len(current), position), rows)
+    return make_step(current, rows, np.full(len(current), position), rows)
 
 
 def verify_step(draft: NDArray[np.int32], start: int) -> Step:
     """Compute a draft in slot 0; every row is answered."""
     rows = np.arange(len(draft))
-    return _step(draft, np.zeros(len(draft)), start + rows, rows)
-
-
-def _step(
-    tokens: NDArray[np.int32],
-    slots: NDArray[np.generic],
-    positions: NDArray[np.generic],
-    outputs: NDArray[np.generic],
-) -> Step:
-    return Step(
-        tokens=np.ascontiguousarray(tokens, np.int32),
-        slots=slots.astype(np.int32),
-        positions=positions.astype(np.int32),
-        outputs=outputs.astype(np.int32),
-        drafts=np.full(len(outputs), NO_DRAFT, np.int32),
-        biases=np.zeros(len(outputs), np.float32),
-    )
+    return make_step(draft, np.zeros(len(draft)), start + rows, rows)
 
 
 def _round(value: float) -> float:

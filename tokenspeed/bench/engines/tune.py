@@ -5,8 +5,6 @@ runs over all copies, so that no weight is in the L2 when it is read.
 """
 
 import statistics
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +12,6 @@ import triton
 from torch import Tensor
 
 from tokenspeed.backends.cuda_weights import row_dtype
-from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.kernels.gate_up import gate_up
 from tokenspeed.kernels.launch import Launch
 from tokenspeed.kernels.lm_head import HeadScratch, lm_head
@@ -26,7 +23,7 @@ from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms
 from tokenspeed.kernels.tuned import head_block_n, split_parts
 from tokenspeed.model.config import ModelConfig
-from tokenspeed.model.weights import FUSED, fused_shape
+from tokenspeed.model.weights import FUSED
 
 KERNELS = (*FUSED, "head")
 TUNING = Launch(pdl=3)  # tiles are chosen as they are used: one kernel behind another
@@ -150,12 +147,6 @@ class Bench:
             self.split = split_scratch(elements, tiles, str(self.x.device))
         return self.split
 
-    def job(self, block_m: int, tile: TileConfig, parts: int = 1) -> Job:
-        """Return what has to be compiled for a tile."""
-        launch = replace(TUNING, recorded=[])
-        self.launch(self.matrices[0], block_m, tile, launch, parts)
-        return jobs(launch.recorded or [])[0]
-
     def microseconds(
         self, block_m: int, tile: TileConfig, parts: int = 1, repeats: int = 5
     ) -> float:
@@ -191,13 +182,3 @@ def meta_matrix(form: str, n: int, k: int) -> Matrix:
     kinds = {"bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
     data = torch.empty(n, k, dtype=kinds[form], device="meta")
     return Matrix(data, torch.empty(1 if form == "bf16" else n, device="meta"), n, k, form)
-
-
-def tuning_jobs(config: ModelConfig, form: str, block_ms: tuple[int, ...]) -> Iterator[Job]:
-    """Yield every kernel that tuning a model would run."""
-    for kernel in KERNELS:
-        n, k = fused_shape(config, kernel)
-        for block_m in block_ms:
-            bench = Bench(kernel, [meta_matrix(form, n, k)], config, block_m)
-            for tile, parts in candidates(kernel, form, n, k, block_m):
-                yield bench.job(block_m, tile, parts)

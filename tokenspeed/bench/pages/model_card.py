@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenspeed.bench.result import put_into_page
+from tokenspeed.bench.page import describe_machine, markdown_table, put_into_page
 
 ROOT = Path(__file__).parents[3]
 NAME = "quality-default.json"
@@ -91,12 +91,6 @@ def scores_of(run: Row, variant: str = "whole") -> dict[tuple[str, str], Row]:
 
 
 # ---- the tables --------------------------------------------------------------------------------
-
-
-def table(head: str, aligned: str, rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; `aligned` has l or r for each column."""
-    lines = [head, "|" + "".join("---|" if a == "l" else "--:|" for a in aligned)]
-    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
 
 
 def set_rows(runs: Runs) -> Iterator[tuple[object, ...]]:
@@ -202,58 +196,63 @@ def page(result: Row) -> str:
     runs: Runs = result["runs"]
     shipped = runs["shipped"]
     signatures = ", ".join(f"`{signature}`" for signature in result["signatures"])
+    made_on, taught_on, checked_on = (
+        describe_machine(runs[name]["machine"]) for name in ("shipped", "teacher", "bf16")
+    )
     steps = result["trainings"]["shape-d10"]["steps"]
     parts = [
-        f"{shipped['machine']}, {shipped['date']}: the engine as users get it. sacreBLEU "
+        f"{made_on}, {shipped['date']}: the engine as users get it. sacreBLEU "
         f"{signatures}.",
-        table(
-            "| set | direction | lines | BLEU | chrF | goal | BLEU, language not named |",
+        markdown_table(
+            "set | direction | lines | BLEU | chrF | goal | BLEU, language not named",
             "llrrrlr", list(set_rows(runs)),
         ),
         "Sources without case and punctuation, as recognisers give them. Which mark or capital the "
         "reference has cannot always be known; *words* leaves both out of what is scored:",
-        table(
-            "| set | direction | BLEU | stripped source | | words | stripped source | |",
+        markdown_table(
+            "set | direction | BLEU | stripped source | | words | stripped source |",
             "llrrrrrr", list(stripped(runs)),
         ),
         f"The default model before this one, the teacher and this one, BLEU; the first two on "
-        f"{runs['teacher']['machine']}:",
-        table("| set | direction | before | teacher | this model | |", "llrrrr", list(gains(runs))),
-        f"Precision and search, BLEU; bfloat16 weights on {runs['bf16']['machine']} with float32 "
+        f"{taught_on}:",
+        markdown_table(
+            "set | direction | before | teacher | this model |", "llrrrr", list(gains(runs))
+        ),
+        f"Precision and search, BLEU; bfloat16 weights on {checked_on} with float32 "
         "products:",
-        table(
-            "| set | direction | bf16, beam 4 | bf16, greedy | int8 as shipped, greedy | to bf16 |",
+        markdown_table(
+            "set | direction | bf16, beam 4 | bf16, greedy | int8 as shipped, greedy | to bf16",
             "llrrrr", list(precision(runs)),
         ),
         "Every prefix of a sentence against the translation of the whole sentence. *Ahead* is by "
         "how much of the whole's length a prefix's translation exceeds the share said so far:",
-        table(
-            "| set | direction | the source | prefixes | is a prefix | words that stand "
-            "| ahead |",
+        markdown_table(
+            "set | direction | the source | prefixes | is a prefix | words that stand "
+            "| ahead",
             "lllrrrr", list(prefixes(runs["prefixes"]["prefixes"])),
         ),
         f"The same model trained for {steps:,} steps without prefixes and with them: how often the "
         "translation of a prefix contradicts the final one.",
-        table(
-            "| set | direction | prefixes | without | with | ratio | ahead, without | with |",
+        markdown_table(
+            "set | direction | prefixes | without | with | ratio | ahead, without | with",
             "llrrrrrr", list(prefix_training(runs)),
         ),
         f"Depth against width: the same {steps:,} batches, mean BLEU over the first 600 lines of "
         "tatoeba, multi30k-2016 and ted-talks, and the CPU engine at its best of "
         f"{result['speeds']['d10']['rounds']} rounds.",
-        table(
-            "| layers x width | parameters | valid, nats a token | BLEU | a token | of 8 streams "
-            "| first token |",
+        markdown_table(
+            "layers x width | parameters | valid, nats a token | BLEU | a token | of 8 streams "
+            "| first token",
             "lrrrrrr", list(shapes(result)),
         ),
         'Formal address among translations of an English "you" that show which it is:',
-        table(
-            "| set | direction | lines with you | before | this model | references "
-            "| BLEU, lines with you | BLEU, others |",
+        markdown_table(
+            "set | direction | lines with you | before | this model | references "
+            "| BLEU, lines with you | BLEU, others",
             "llrrrrrr", list(address(runs)),
         ),
         "With the line before it, and its translation, as context, BLEU:",
-        table("| set | direction | lines | alone | after the line before | |", "llrrrr",
+        markdown_table("set | direction | lines | alone | after the line before |", "llrrrr",
               list(context(runs))),
     ]  # fmt: skip
     return "\n\n".join(parts)

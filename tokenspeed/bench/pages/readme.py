@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenspeed.bench.result import put_into_page
+from tokenspeed.bench.page import put_into_page
 
 ROOT = Path(__file__).parents[3]
 Row = dict[str, Any]

@@ -4,9 +4,9 @@ import argparse
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,8 +16,10 @@ from tokenspeed.arguments import add_model_argument
 from tokenspeed.backends.reference import load_llama
 from tokenspeed.bench.quality.sets import (
     VARIANTS,
+    AddressScore,
     Ask,
     PrefixScore,
+    Score,
     Translate,
     load_sets,
     prefix_table,
@@ -25,10 +27,9 @@ from tokenspeed.bench.quality.sets import (
     score_prefixes,
     score_sets,
     score_table,
-    to_json,
     translate_sets,
 )
-from tokenspeed.bench.result import describe_cpu
+from tokenspeed.bench.result import describe_cpu, make_result, write_result
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Request
 from tokenspeed.engine.translate import length_cap
@@ -97,8 +98,15 @@ def run_quality(arguments: argparse.Namespace) -> int:
         if (found := score_address(s, texts)) is not None
     ]
     if arguments.json:
-        text = to_json(scores, prefixes, addresses, **_circumstances(arguments, started))
-        arguments.json.write_text(text, encoding="utf-8")
+        on_gpu = arguments.device.startswith("cuda")
+        machine = {"gpu": torch.cuda.get_device_name()} if on_gpu else describe_cpu()
+        result = make_result((), machine=machine, packages=["torch", "sacrebleu"])
+        del result["rows"]  # three kinds of them in its place
+        result |= {"seconds": round(time.perf_counter() - started, 1), "beam": arguments.beam}
+        kinds: dict[str, Sequence[Score | PrefixScore | AddressScore]]
+        kinds = {"scores": scores, "prefixes": prefixes, "addresses": addresses}
+        result |= {name: [asdict(row) for row in rows] for name, rows in kinds.items()}
+        write_result(result, arguments.json)
     return 0
 
 
@@ -154,18 +162,3 @@ def _prompt(ask: Ask, prompts: PromptFormat, tokenizer: Tokenizer) -> tuple[int,
     said = " ".join(translation for _, translation in ask.context)
     prompt = prompts.build(source, ask.source, ask.target, is_open=ask.is_open)
     return (*prompt, *(tokenizer.encode(said) if said else ()))
-
-
-def _circumstances(arguments: argparse.Namespace, started: float) -> dict[str, object]:
-    import sacrebleu
-
-    on_gpu = arguments.device.startswith("cuda")
-    return {
-        "command": "tokenspeed " + " ".join(sys.argv[1:]),
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": torch.cuda.get_device_name() if on_gpu else describe_cpu()["cpu"],
-        "torch": torch.__version__,
-        "sacrebleu": sacrebleu.__version__,
-        "seconds": round(time.perf_counter() - started, 1),
-        "beam": arguments.beam,
-    }

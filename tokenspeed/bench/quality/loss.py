@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokenspeed.backends.reference import load_llama
+from tokenspeed.bench.quality.text_score import bleu
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.decode import Decoder
@@ -119,8 +120,8 @@ def measure_quality(checkpoint: Checkpoint, lines: Sequence[Sample]) -> Quality:
         target = [*tokenizer.encode(line.text), tokenizer.eos_ids[0]]
         total += _surprise(model, ids, target)
         tokens += len(target)
-    translations, bleu = _translate(model, tokenizer, prompts, asked) if asked else ((), None)
-    return Quality(math.exp(total / tokens), tokens, bleu, translations)
+    translations, score = _translate(model, tokenizer, prompts, asked) if asked else ((), None)
+    return Quality(math.exp(total / tokens), tokens, score, translations)
 
 
 def _prompts(checkpoint: Checkpoint, tokenizer: Tokenizer) -> PromptFormat | None:
@@ -161,10 +162,9 @@ def _translate(
     ids = decoder.greedy([_prompt(prompts, line) for line in lines])
     texts = tuple(tokenizer.decode(one) for one in ids)
     try:
-        from sacrebleu.metrics.bleu import BLEU
+        return texts, bleu(texts, [line.text for line in lines])
     except ImportError:
         return texts, None
-    return texts, BLEU().corpus_score(list(texts), [[line.text for line in lines]]).score
 
 
 def compare_quality(source: Quality, target: Quality) -> str:

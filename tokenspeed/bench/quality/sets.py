@@ -3,12 +3,13 @@
 Knows sets, directions and metrics; how a text is translated is a function it is given.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from tokenspeed.bench.page import markdown_table
+from tokenspeed.bench.quality.text_score import bleu, score_text
 from tokenspeed.text import FAMILIAR, FORMAL, YOU, strip_style
 
 ENGLISH = "en"
@@ -201,11 +202,7 @@ def score_sets(
 
 def score_set(test_set: TestSet, variant: str, hypotheses: Sequence[str]) -> Score:
     """Score the translations of one set with sacreBLEU."""
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-
-    bleu, chrf = BLEU(), CHRF()
-    references = [list(test_set.references)]
+    scored = score_text(hypotheses, test_set.references)
     words, reference_words = (
         [strip_style(text, 0.0) for text in texts] for texts in (hypotheses, test_set.references)
     )
@@ -214,11 +211,11 @@ def score_set(test_set: TestSet, variant: str, hypotheses: Sequence[str]) -> Sco
         f"{test_set.source}-{test_set.target}",
         variant,
         len(hypotheses),
-        round(bleu.corpus_score(list(hypotheses), references).score, 2),
-        round(BLEU().corpus_score(words, [reference_words]).score, 2),
-        round(chrf.corpus_score(list(hypotheses), references).score, 2),
-        str(bleu.get_signature()),
-        str(chrf.get_signature()),
+        round(scored.bleu, 2),
+        round(bleu(words, reference_words), 2),
+        round(scored.chrf, 2),
+        scored.bleu_signature,
+        scored.chrf_signature,
     )
 
 
@@ -241,12 +238,9 @@ def score_address(test_set: TestSet, hypotheses: Sequence[str]) -> AddressScore 
 
 def _bleu(hypotheses: Sequence[str], references: Sequence[str], lines: Sequence[int]) -> float:
     """Score some of the lines; 0 for none."""
-    from sacrebleu.metrics.bleu import BLEU
-
     if not lines:
         return 0.0
-    found = BLEU().corpus_score([hypotheses[i] for i in lines], [[references[i] for i in lines]])
-    return round(found.score, 2)
+    return round(bleu([hypotheses[i] for i in lines], [references[i] for i in lines]), 2)
 
 
 def score_prefixes(
@@ -300,48 +294,26 @@ def score_prefixes(
 def score_table(scores: Sequence[Score]) -> str:
     """Return a Markdown table, the variants of a source side by side."""
     variants = list(dict.fromkeys(s.variant for s in scores))
-    rows = [
-        "| set | direction | lines | " + " | ".join(f"BLEU, {v} | chrF" for v in variants) + " |"
-    ]
-    rows.append("|---|---|--:|" + "--:|--:|" * len(variants))
     found = {(s.set, s.direction, s.variant): s for s in scores}
+    rows = []
     for s in scores:
         if s.variant == variants[0]:
             same = [found[s.set, s.direction, v] for v in variants]
-            cells = " | ".join(f"{other.bleu:.1f} | {other.chrf:.1f}" for other in same)
-            rows.append(f"| {s.set} | {s.direction} | {s.lines:,} | {cells} |")
-    return "\n".join(rows)
+            cells = [f"{number:.1f}" for other in same for number in (other.bleu, other.chrf)]
+            rows.append([s.set, s.direction, f"{s.lines:,}", *cells])
+    titles = " | ".join(f"BLEU, {v} | chrF" for v in variants)
+    return markdown_table(f"set | direction | lines | {titles}", "llr" + "rr" * len(variants), rows)
 
 
 def prefix_table(scores: Sequence[PrefixScore]) -> str:
     """Return a Markdown table of the prefix metrics."""
-    rows = [
-        "| set | direction | mark | source | prefixes | consistent | standing | length | said "
-        "| ahead |"
-    ]
-    rows.append("|---|---|---|---|--:|--:|--:|--:|--:|--:|")
+    rows = []
     for s in scores:
         mark, style = "open" if s.marked else "none", "stripped" if s.stripped else "whole"
-        rows.append(
-            f"| {s.set} | {s.direction} | {mark} | {style} | {s.prefixes:,} | {s.consistent:.1%} "
-            f"| {s.standing:.1%} | {s.length:.1%} | {s.said:.1%} | {s.ahead:.1%} |"
-        )
-    return "\n".join(rows)
-
-
-def to_json(
-    scores: Sequence[Score],
-    prefixes: Sequence[PrefixScore],
-    addresses: Sequence[AddressScore],
-    **more: object,
-) -> str:
-    """Return the record of a run."""
-    rows = {
-        "scores": [asdict(row) for row in scores],
-        "prefixes": [asdict(row) for row in prefixes],
-        "addresses": [asdict(row) for row in addresses],
-    }
-    return json.dumps({**more, **rows}, indent=1, ensure_ascii=False) + "\n"
+        shares = [f"{n:.1%}" for n in (s.consistent, s.standing, s.length, s.said, s.ahead)]
+        rows.append([s.set, s.direction, mark, style, f"{s.prefixes:,}", *shares])
+    titles = "set | direction | mark | source | prefixes | consistent | standing | length | said"
+    return markdown_table(f"{titles} | ahead", "llllrrrrrr", rows)
 
 
 def _common_prefix(a: Sequence[str], b: Sequence[str]) -> int:

@@ -22,12 +22,12 @@ from service.bench.captions.scores import (
     normalised_erasure,
     percentile,
     rewriting_share,
-    score_text,
     share_within,
     word_delays,
     word_displays,
     words_taken_back,
 )
+from tokenspeed.bench.quality.text_score import score_text
 
 MOMENTS: tuple[Moment, ...] = ("first", "stable", "settled")
 

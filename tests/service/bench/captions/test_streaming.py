@@ -13,13 +13,14 @@ import pytest
 from service.bench.captions import simulated_replay, socket_replay
 from service.bench.captions.documents import as_recogniser, deal, word_by_word
 from service.bench.captions.policies import POLICIES, presets_of
-from service.bench.captions.rows import Row, Task, make_row, policy_plot, policy_tables
+from service.bench.captions.rows import Task, make_row, policy_plot, policy_tables
 from service.bench.captions.scores import SegmentLog, normalised_erasure
 from service.bench.captions.streaming import find_set
 from service.bench.captions.transcript import EngineUsage, Transcript, segment_logs, update_times
 from service.captions.policy import PRESETS
 from service.captions.words import word_ends
 from tests.service.bench.lines import LINES
+from tokenspeed.bench.result import Row
 from tokenspeed.cli import main
 
 HANDS = deal(LINES[:4], 2)
