@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/*)
 
-.PHONY: help demo test test-gpu lint format web-types instructions clean
+# Tests on every core; a worker without any left takes some of another's. PYTEST adds options.
+TESTS := $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist worksteal
+
+.PHONY: help demo test coverage test-gpu lint python-lint format web-types instructions clean
 
 help:
 	@echo "make demo [PORT=8001]  install, start the service, print its address"
@@ -22,12 +25,19 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	sh tests/install_chromium.sh
-	$(BIN)/python -m pytest -m "not gpu" $(PYTEST)
+	$(TESTS) $(PYTEST)
+
+coverage: $(VENV)/.test
+	sh tests/install_chromium.sh
+	$(TESTS) --cov --cov-report term $(PYTEST)
 
 test-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -m gpu $(PYTEST)
 
-lint: $(VENV)/.test $(VENV)/.lint web-types
+lint: $(VENV)/.test $(VENV)/.lint
+	$(MAKE) --no-print-directory --jobs 2 python-lint web-types
+
+python-lint:
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports

@@ -143,6 +143,15 @@ def _table(reports: list[KernelNeeds]) -> str:
     return markdown_table(titles, "llllll", rows)
 
 
+def _compile_all(work: list[tuple[str, Job]], processes: int) -> list[KernelNeeds]:
+    if processes == 1:
+        return [compile_for(target, job) for target, job in work]
+    # Not forked: torch's threads may hold a lock that a forked child would wait for.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        return list(pool.map(compile_for, *zip(*work, strict=True)))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; return 1 if a kernel does not compile or a decode kernel spills."""
     parser = argparse.ArgumentParser(prog="tokenspeed.bench.engines.compiled")
@@ -158,10 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
             for job in jobs_in_use(target, options.models.split(","))
             if is_decode(job) or not options.decode
         )
-    # Not forked: torch's threads may hold a lock that a forked child would wait for.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
-        reports = list(pool.map(compile_for, *zip(*work, strict=True)))
+    reports = _compile_all(list(work), options.jobs)
     print(_table(reports))
     failed = [r for r in reports if r.fails]
     print(f"{len(reports)} kernels, {len(failed)} fail")

@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tokenspeed.backends.cpu import usable_cores
 from tokenspeed.bench.engines.compiled import IN_USE
 
 
@@ -16,10 +16,17 @@ from tokenspeed.bench.engines.compiled import IN_USE
     ("targets", "models"),
     [("sm_90", ",".join(IN_USE)), ("sm_80,sm_100,gfx942", "default-38m:int8,llama-3-8b:int4")],
 )
-def test_decode_kernels_compile_without_spills(targets: str, models: str, tmp_path: Path) -> None:
+def test_decode_kernels_compile_without_spills(
+    targets: str, models: str, pytestconfig: pytest.Config
+) -> None:
+    # Triton knows a binary by kernel, options and its own version: an unchanged one is read again.
+    assert pytestconfig.cache is not None
+    cache = pytestconfig.cache.mkdir("triton")
     # A process of its own: in this one Triton interprets.
-    env = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
-    asked = ["--decode", "--targets", targets, "--models", models]
+    env = {**os.environ, "TRITON_CACHE_DIR": str(cache), "TRITON_INTERPRET": "0"}
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    jobs = max(1, usable_cores() // workers)
+    asked = ["--decode", "--targets", targets, "--models", models, "--jobs", str(jobs)]
     done = subprocess.run(
         [sys.executable, "-m", "tokenspeed.bench.engines.compiled", *asked],
         env=env, capture_output=True, text=True,
