@@ -2,12 +2,13 @@
 
 import argparse
 import asyncio
-import contextlib
 import logging
+import os
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from service.captions.policy import PRESETS, Preset
 from service.config import Config, load_config
@@ -16,6 +17,9 @@ from tokenspeed.arguments import DEVICES
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.config import EngineConfig
+
+EXIT_ENGINE_LOST: Final = 70  # EX_SOFTWARE: a supervisor starts the service anew
+ENGINE_CLOSE_S: Final = 5.0  # for a step under way
 
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +67,15 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
             )
         except (TokenSpeedError, ValueError) as exc:
             return _refuse(exc)
-        with contextlib.closing(model):
-            return asyncio.run(_serve(config, model, listener, presets))
+        try:
+            code = asyncio.run(_serve(config, model, listener, presets))
+        finally:
+            has_ended = model.engine.close(ENGINE_CLOSE_S)
+        if not has_ended:
+            # Its thread cannot be ended, and Python would wait for it.
+            logging.shutdown()
+            os._exit(code or EXIT_ENGINE_LOST)
+        return code
 
 
 def slots(config: Config) -> int:
@@ -111,12 +122,13 @@ async def _serve(
         max_length=engine.backend.max_length,
         budget_s=config.budget_ms / 1e3,
     )
-    state = AppState(config, translator, model.name, engine.stats, presets)
+    state = AppState(config, translator, model.name, engine, presets)
     # Nobody's first caption pays for what the first step of a backend costs.
     for source, target in sorted(model.prompts.pairs)[:1]:
         await translator.whole("One two three.", source, target)
-    await Server(state, lambda: _announce(config, model, listener)).serve(sockets=[listener])
-    return 0
+    server = Server(state, lambda: _announce(config, model, listener))
+    await server.serve(sockets=[listener])
+    return EXIT_ENGINE_LOST if server.is_engine_lost else 0
 
 
 def _announce(config: Config, model: LoadedModel, listener: socket.socket) -> None:

@@ -35,6 +35,8 @@ from service.wire import protocol
 
 logger = logging.getLogger("service.doors.app")
 
+WATCH_S: Final = 0.5  # between looks at the engine
+GIVE_UP_S: Final = 2.0  # for clients to take the news that the engine is lost
 PAGE_FOLDERS: Final = frozenset({"src", "assets"})
 PAGE_SUFFIXES: Final = frozenset({".html", ".css", ".svg", ".js", ".png", ".ico", ".webmanifest"})
 
@@ -45,8 +47,8 @@ def make_app(state: AppState) -> Starlette:
     routes: list[BaseRoute] = [
         WebSocketRoute("/v1/stream", partial(_stream, state)),
         Route("/v1/sessions", partial(_sessions, state), methods=["POST"]),
-        Route("/livez", _live),
-        Route("/health", _live),
+        Route("/livez", partial(_live, state)),
+        Route("/health", partial(_live, state)),
         Route("/readyz", partial(_ready, state)),
         Route("/startupz", partial(_ready, state)),
         Route("/metrics", partial(_metrics, state)),
@@ -66,7 +68,10 @@ def make_app(state: AppState) -> Starlette:
 # ---- plain HTTP ----
 
 
-async def _live(request: Request) -> Response:
+async def _live(state: AppState, request: Request) -> Response:
+    """Whether this process is worth keeping: a supervisor restarts it where it is not."""
+    if state.is_lost():
+        return JSONResponse({"status": state.problem()}, 503)
     return JSONResponse({"status": "ok"})
 
 
@@ -78,6 +83,9 @@ async def _document(request: Request) -> Response:
 async def _ready(state: AppState, request: Request) -> Response:
     if state.is_draining:
         return JSONResponse({"status": "draining"}, 503)
+    problem = state.problem()
+    if problem is not None:
+        return JSONResponse({"status": problem}, 503)
     return JSONResponse({"status": "ok"})
 
 
@@ -174,6 +182,9 @@ class Server(uvicorn.Server):
     Args:
         state: shared state of the service.
         on_started: called once connections are taken.
+
+    Attributes:
+        is_engine_lost: whether the server ended because its engine did.
     """
 
     def __init__(self, state: AppState, on_started: Callable[[], None] = lambda: None) -> None:
@@ -198,6 +209,8 @@ class Server(uvicorn.Server):
         self._on_started = on_started
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: asyncio.Task[None] | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self.is_engine_lost = False
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -205,16 +218,33 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._watchdog = asyncio.create_task(self._watch_engine())
         self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, go at once at the second."""
         if self._loop is None or self._state.is_draining:
-            self.should_exit = self.force_exit = True
+            # At once, also where a step hangs and the engine's thread would be waited for.
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
             return
         # Not passed on to uvicorn, which would raise the signal again after a clean exit.
         self._state.is_draining = True
         self._loop.call_soon_threadsafe(self._begin_drain, signal.Signals(sig).name)
+
+    async def _watch_engine(self) -> None:
+        """Where the engine is lost, tell everybody and let the process end."""
+        while not self._state.is_lost():  # noqa: ASYNC110 - a hanging thread sets no event
+            await asyncio.sleep(WATCH_S)
+        problem = self._state.problem() or "the engine is lost"
+        logger.critical("engine lost", extra={"data": {"problem": problem}})
+        self.is_engine_lost = True
+        for connection in list(self._state.connections):
+            connection.give_up(problem)
+        ended = [asyncio.ensure_future(c.ended.wait()) for c in self._state.connections]
+        if ended:
+            await asyncio.wait(ended, timeout=GIVE_UP_S)
+        self.should_exit = True
 
     def _begin_drain(self, cause: str) -> None:
         logger.info("draining", extra={"data": {"cause": cause}})

@@ -113,6 +113,11 @@ class Connection:
         else:
             self.close(Close(protocol.CLOSE_OVERLOADED, "going away"))
 
+    def give_up(self, problem: str) -> None:
+        """Tell the client that nothing more will come, then close."""
+        self.send(protocol.make_error("internal", problem), None)
+        self.close(Close(protocol.CLOSE_INTERNAL, problem))
+
     # ---- a line comes and goes ----
 
     async def _attached(self, beginning: Coroutine[None, None, None]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from service.captions.policy import PRESETS, Preset
@@ -13,8 +13,11 @@ from service.load.admission import Admission, EngineWork
 from service.load.metrics import Metrics
 from service.translator import Translator
 from tokenspeed.engine.core import EngineStats
+from tokenspeed.engine.engine import EngineHealth
 
 MEASURE_S: Final = 1.0  # between looks at the engine's counters
+SLOW_STEP_S: Final = 2.0  # of a step, from here on the service says that it is not ready
+HANGING_STEP_S: Final = 20.0  # of a step, from here on it is taken for one that never ends
 
 
 class Drainable(Protocol):
@@ -26,6 +29,22 @@ class Drainable(Protocol):
         """Finish every segment, then close."""
         ...
 
+    def give_up(self, problem: str) -> None:
+        """Tell the client that nothing more will come, then close."""
+        ...
+
+
+class MonitoredEngine(Protocol):
+    """What is looked at of an engine, beside asking it for translations."""
+
+    def stats(self) -> EngineStats:
+        """Return a snapshot of the counters."""
+        ...
+
+    def health(self) -> EngineHealth:
+        """Return whether it can be relied on."""
+        ...
+
 
 class AppState:
     """What all connections share.
@@ -34,7 +53,7 @@ class AppState:
         config: settings, checked.
         translator: over a running engine.
         model_name: what clients are told.
-        stats: of the engine.
+        engine: tells what it does and how it is.
         presets: how eager the translations of a session are, by name.
 
     Attributes:
@@ -50,7 +69,7 @@ class AppState:
         config: Config,
         translator: Translator,
         model_name: str,
-        stats: Callable[[], EngineStats],
+        engine: MonitoredEngine,
         presets: Mapping[str, Preset] = PRESETS,
     ) -> None:
         self.config = config
@@ -63,8 +82,8 @@ class AppState:
         self.sessions = ResumableSessions(self.epoch, config.max_sessions)
         self.admission = Admission(config.budget_ms / 1e3, translator.engine.clock())
         self.is_draining = False
-        self.metrics = Metrics(stats)
-        self._stats = stats
+        self.metrics = Metrics(engine.stats)
+        self._engine = engine
         self._measured_s = float("-inf")  # when the engine was asked last
         self.metrics.gauge(
             "tokenspeed_predicted_update_seconds",
@@ -86,8 +105,24 @@ class AppState:
         now_s = self.now_s()
         if now_s - self._measured_s >= MEASURE_S:
             self._measured_s = now_s
-            stats = self._stats()
+            stats = self._engine.stats()
             self.admission.measure(EngineWork(stats.rows, stats.step_s, stats.row_s), now_s)
+
+    def problem(self) -> str | None:
+        """Return why the engine cannot be relied on; None where it can."""
+        health = self._engine.health()
+        if not health.is_alive:
+            return "the engine has stopped"
+        if health.step_s > SLOW_STEP_S:
+            return "a step of the engine hangs"
+        if health.failures_in_a_row > 1:
+            return "steps of the engine fail"
+        return None
+
+    def is_lost(self) -> bool:
+        """Whether the engine will not come back by itself: the process has to be started anew."""
+        health = self._engine.health()
+        return not health.is_alive or health.step_s > HANGING_STEP_S
 
     def has_room(self) -> bool:
         """Whether one more session leaves those that there are within their budget."""

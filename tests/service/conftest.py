@@ -47,7 +47,7 @@ def running(engine: FakeEngine, **settings: Any) -> Iterator[Service]:
     translator = Translator(
         engine, FakeTokenizer(), FakePrompts(), engine.backend.max_length, config.budget_ms / 1e3
     )
-    state = AppState(config, translator, "fake", engine.stats)
+    state = AppState(config, translator, "fake", engine)
     started = threading.Event()
     server = Server(state, started.set)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))

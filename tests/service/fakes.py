@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from service.captions.detokenizer import TokenText
 from tokenspeed.engine.core import Deliver, EngineStats
+from tokenspeed.engine.engine import EngineHealth
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
 
@@ -89,6 +90,8 @@ class FakeEngine:
 
     delay_s: float = 0.0
     is_broken: bool = False
+    is_alive: bool = True
+    step_s: float = 0.0  # of the step under way, as it says
     backend: FakeBackend = field(default_factory=FakeBackend)
     clock = staticmethod(time.monotonic)
     requests: list[Request] = field(default_factory=list)
@@ -116,6 +119,9 @@ class FakeEngine:
             row_s=self.row_s,
             step_s=self.row_s,
         )
+
+    def health(self) -> EngineHealth:
+        return EngineHealth(self.is_alive, self.step_s, failures_in_a_row=0)
 
     def close(self) -> None:
         self.is_broken = True

@@ -68,6 +68,9 @@ class EngineCore:
         max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
         read_bytes_per_s: what the device was measured to read, for the statistics; 0: unknown.
         clock: seconds, monotonic; deadlines are on the same clock.
+
+    Attributes:
+        failures_in_a_row: steps that raised since the last one that did not.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class EngineCore:
     ) -> None:
         self.backend = backend
         self.clock = clock
+        self.failures_in_a_row = 0
         self._eos = frozenset(eos_token_ids)
         self._scheduler = Scheduler(
             KVCache(backend.num_slots, backend.max_length),
@@ -88,6 +92,7 @@ class EngineCore:
             max_step_ms / 1e3,
         )
         self._deliver: dict[Sequence, Deliver] = {}
+        self._in_step: list[Sequence] = []  # those whose rows a step under way has
         self._partials: dict[Hashable, Sequence] = {}  # by key, what a newer request ends
         self._stats = EngineStats(
             num_slots=backend.num_slots,
@@ -134,25 +139,54 @@ class EngineCore:
         plan = self._scheduler.plan(self.clock())
         if plan is None:
             return
+        self._in_step = [sequence for sequence, _ in plan.parts]
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
         now_s = self.clock()
+        self._in_step, self.failures_in_a_row = [], 0
         self._scheduler.observe(plan, now_s - before)
         self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now_s - before)
         weight = 1 / min(self._stats.steps, 100)
         self._stats.recent_step_s += weight * (now_s - before - self._stats.recent_step_s)
         self._distribute(plan, predicted, now_s, now_s - before)
 
+    def recover(self) -> None:
+        """Go on after a step that raised: its sequences are tried again, one in each step.
+
+        All start again from their tokens, because what the slots hold is not relied on any more.
+        One that was tried alone and made that step fail too is at fault: it ends with an error.
+        """
+        self._count(failures=1)
+        self.failures_in_a_row += 1
+        suspects, self._in_step = self._in_step or list(self._scheduler.running), []
+        is_at_fault = len(suspects) == 1 and suspects[0] in self._scheduler.alone
+        self._scheduler.restart_running()
+        self._scheduler.cache.forget()
+        if is_at_fault:
+            self._fail(suspects[0], EngineStopped("its step failed; the log has the traceback"))
+        else:
+            self._scheduler.alone.update(suspects)
+
+    def replace_backend(self, backend: Backend) -> None:
+        """Go on with another backend of the same shape; requests start again from their tokens."""
+        self.backend = backend
+        self._scheduler.restart_running()
+        self._scheduler.cache.forget()
+
+    def refuse(self, sequence: Sequence, error: EngineStopped) -> None:
+        """End a request that could not be taken in, as far as it was."""
+        if sequence in self._deliver:
+            self._fail(sequence, error)
+
     def fail(self, error: EngineStopped) -> None:
         """End every request with an error; what the slots hold is not relied on any more."""
         for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
-            self._leave(sequence)
-            self._deliver.pop(sequence)((), error)
+            self._fail(sequence, error)
         self._scheduler.cache.forget()
 
-    def count_failure(self) -> None:
-        """Note that a step failed."""
-        self._count(failures=1)
+    def _fail(self, sequence: Sequence, error: EngineStopped) -> None:
+        self._leave(sequence)
+        self._deliver.pop(sequence)((), error)
 
     def stats(self) -> EngineStats:
         """Return a snapshot of the counters; callable from any thread."""

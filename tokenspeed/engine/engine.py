@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from collections.abc import Sequence as Seq
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from tokenspeed.backends import Backend
 from tokenspeed.engine.core import Deliver, EngineCore, EngineStats
@@ -20,6 +20,23 @@ from tokenspeed.engine.request import Completion, Request, Sequence
 from tokenspeed.errors import EngineStopped
 
 logger = logging.getLogger("tokenspeed.engine")
+
+MAX_FAILURES: Final = 4  # in a row, until the backend is built anew; as many again end it
+
+
+@dataclass(frozen=True)
+class EngineHealth:
+    """Whether an engine can be relied on.
+
+    Attributes:
+        is_alive: whether its thread runs, and its backend was not given up.
+        step_s: how long the step under way has taken so far; 0 between steps.
+        failures_in_a_row: steps that failed since the last one that did not.
+    """
+
+    is_alive: bool
+    step_s: float
+    failures_in_a_row: int
 
 
 class Engine:
@@ -31,6 +48,7 @@ class Engine:
         max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
         read_bytes_per_s: what the device was measured to read, for the statistics; 0: unknown.
         clock: seconds, monotonic; deadlines are on the same clock.
+        rebuild: makes the backend anew, for when steps fail again and again.
     """
 
     def __init__(
@@ -41,9 +59,12 @@ class Engine:
         max_step_ms: float = math.inf,
         read_bytes_per_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        rebuild: Callable[[], Backend] | None = None,
     ) -> None:
-        self.backend = backend
         self.clock = clock
+        self._rebuild = rebuild
+        self._is_given_up = False
+        self._step_began_s: float | None = None
         self._core = EngineCore(
             backend,
             eos_token_ids=eos_token_ids,
@@ -56,6 +77,20 @@ class Engine:
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="tokenspeed-engine", daemon=True)
         self._thread.start()
+
+    @property
+    def backend(self) -> Backend:
+        """The device."""
+        return self._core.backend
+
+    def health(self) -> EngineHealth:
+        """Return whether the engine can be relied on; callable from any thread."""
+        began_s = self._step_began_s
+        return EngineHealth(
+            is_alive=self._thread.is_alive() and not self._is_given_up,
+            step_s=0.0 if began_s is None else self.clock() - began_s,
+            failures_in_a_row=self._core.failures_in_a_row,
+        )
 
     def submit(self, request: Request, deliver: Deliver) -> "Generation":
         """Hand a request over and return at once. Call it from a running event loop.
@@ -108,15 +143,24 @@ class Engine:
         stats = self._core.stats()
         return replace(stats, waiting=stats.waiting + len(self._inbox))
 
-    def close(self) -> None:
-        """End the thread and give the backend's memory back; open requests get EngineStopped."""
+    def close(self, timeout_s: float | None = None) -> bool:
+        """End the thread and give the backend's memory back; open requests get EngineStopped.
+
+        Args:
+            timeout_s: how long a step under way is waited for; None waits for ever.
+        Returns:
+            Whether it ended; a step that hangs keeps the thread and the memory.
+        """
         with self._wake:
             if self._stopping:
-                return
+                return not self._thread.is_alive()
             self._stopping = True
             self._wake.notify()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            return False
         self.backend.close()
+        return True
 
     def _enqueue(self, request: Request, deliver: Deliver) -> Sequence:
         sequence = self._core.sequence(request)
@@ -147,20 +191,53 @@ class Engine:
                 inbox, self._inbox = self._inbox, []
                 stopping = self._stopping
             for item in inbox:
-                if isinstance(item, Sequence):
-                    core.cancel(item)
-                else:
-                    core.add(*item)
+                self._take_in(item)
             if stopping:
                 core.fail(EngineStopped("the engine was closed"))
                 return
+            if self._is_given_up:
+                core.fail(EngineStopped("the backend fails again and again; it was given up"))
+                continue
+            self._step_began_s = self.clock()
             try:
                 core.step()
-            except Exception:
-                # One broken step must not end the service: whoever was in it gets an error.
+            except BaseException:
+                # One broken step must not end the service; SystemExit would end this thread alone.
                 logger.exception("step failed")
-                core.count_failure()
-                core.fail(EngineStopped("a step failed; the log has its traceback"))
+                self._recover()
+            finally:
+                self._step_began_s = None
+
+    def _take_in(self, item: tuple[Sequence, Deliver] | Sequence) -> None:
+        try:
+            if isinstance(item, Sequence):
+                self._core.cancel(item)
+            else:
+                self._core.add(*item)
+        except BaseException:
+            # As with a step: a bug in taking one request in is that request's alone.
+            logger.exception("request not taken in")
+            if isinstance(item, Sequence):
+                return
+            error = EngineStopped("the request was not taken in; the log has the traceback")
+            self._core.refuse(item[0], error)
+
+    def _recover(self) -> None:
+        """Try the sequences of a failed step again; after repeated failure with a new backend."""
+        core = self._core
+        core.recover()
+        if core.failures_in_a_row == 0 or core.failures_in_a_row % MAX_FAILURES:
+            return
+        if self._rebuild is not None and core.failures_in_a_row == MAX_FAILURES:
+            try:
+                logger.error("the backend is built anew after %d failures", MAX_FAILURES)
+                core.backend.close()
+                core.replace_backend(self._rebuild())
+            except Exception:
+                logger.exception("the backend could not be built anew")
+            else:
+                return
+        self._is_given_up = True
 
 
 class Generation:

@@ -72,6 +72,7 @@ def load_engine(
         max_step_ms=config.max_step_ms,
         read_bytes_per_s=measured_bandwidth(backend),
         clock=clock,
+        rebuild=lambda: BACKENDS[name](checkpoint, config),
     )
     return LoadedModel(
         engine,

@@ -59,6 +59,7 @@ class Scheduler:
         self.shares = FairShares()
         self.waiting = WaitingSequences()
         self.running: list[Sequence] = []
+        self.alone: set[Sequence] = set()  # each gets a step of its own: one of them makes it fail
 
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for a slot."""
@@ -66,6 +67,7 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, whatever its state, and free its slot."""
+        self.alone.discard(sequence)
         if sequence.slot >= 0:
             self.running.remove(sequence)
             self.cache.release(sequence.slot)
@@ -92,8 +94,7 @@ class Scheduler:
                     num_deferred += 1
                     continue
                 if preempted is not None:
-                    self.remove(preempted)
-                    self.add(preempted)
+                    self._restart(preempted)
                 leases.append(self._begin(sequence, now_s))
         return leases
 
@@ -105,6 +106,9 @@ class Scheduler:
         go on.
         """
         ordered = sorted(self.running, key=self._rank)
+        suspect = next((s for s in ordered if s in self.alone), None)
+        if suspect is not None:
+            ordered = [suspect]
         live = [s for s in ordered if self.is_live(s, now_s)]
         rest = [s for s in ordered if not self.is_live(s, now_s)]
         parts = self._rows_of(live, self._room(1.0))
@@ -114,6 +118,7 @@ class Scheduler:
 
     def observe(self, plan: Plan, seconds: float) -> None:
         """Take in how long a step took: it prices the next ones, and is charged to its clients."""
+        self.alone.difference_update(sequence for sequence, _ in plan.parts)
         total = len(plan.batch.tokens)
         self.cost.observe(total, seconds)
         used_s: dict[Hashable, float] = {}
@@ -122,6 +127,18 @@ class Scheduler:
             used_s[client] = used_s.get(client, 0.0) + seconds * len(rows.tokens) / total
         active = {sequence.request.client for sequence in self.running} | self.waiting.clients
         self.shares.charge(used_s, active)
+
+    def restart_running(self) -> None:
+        """Let everything that runs wait again, to go on from its tokens."""
+        for sequence in list(self.running):
+            self._restart(sequence)
+
+    def _restart(self, sequence: Sequence) -> None:
+        is_alone = sequence in self.alone
+        self.remove(sequence)
+        self.add(sequence)
+        if is_alone:
+            self.alone.add(sequence)
 
     def is_live(self, sequence: Sequence, now_s: float) -> bool:
         """Whether somebody may be waiting for an output, and has a right to it."""

@@ -341,3 +341,36 @@ async def test_operations_and_page(service: Service) -> None:
         assert (await http.get("/src/client.js")).status_code == 200
         for path in ("/package.json", "/tools/x.js", "/../pyproject.toml", "/node_modules/a.js"):
             assert (await http.get(path)).status_code == 404
+
+
+async def test_health_tells_what_the_engine_is_like(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.doors.state.HANGING_STEP_S", 1000.0)
+    service = run()
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+
+        async def codes() -> tuple[int, int]:
+            return (await http.get("/livez")).status_code, (await http.get("/readyz")).status_code
+
+        assert await codes() == (200, 200)
+        service.engine.step_s = 5.0
+        assert await codes() == (200, 503)
+        assert (await http.get("/readyz")).json() == {"status": "a step of the engine hangs"}
+        service.engine.step_s = 0.0
+        assert await codes() == (200, 200)
+
+
+async def test_a_lost_engine_is_told_and_ends_the_server(run: Run) -> None:
+    service = run(FakeEngine(delay_s=60.0))
+    async with session(service.ws) as client:
+        await client.start("de")
+        await client.send(p.SourceCommit("a", text="we go home"))
+        await eventually(lambda: bool(service.engine.running))
+        service.engine.is_alive = False
+        (error,) = await client.until(p.Error)
+        assert isinstance(error, p.Error)
+        assert (error.error.code, error.error.message) == ("internal", "the engine has stopped")
+        assert await close_code(client) == 1011
+    await eventually(lambda: service.server.should_exit)
+    assert service.server.is_engine_lost

@@ -1,6 +1,8 @@
 """The engine on both CPU backends: identical results however they are computed, and its API."""
 
 import asyncio
+import sys
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from numpy.typing import NDArray
 from tokenspeed.backends import Step
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
-from tokenspeed.engine.engine import Engine, TokenStream
+from tokenspeed.engine.engine import MAX_FAILURES, Engine, TokenStream
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Completion, Request
+from tokenspeed.engine.scheduler import Scheduler
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -25,16 +28,23 @@ PROMPTS = st.lists(st.integers(3, 94), min_size=1, max_size=20)
 
 
 class Gate:
-    """Counts the steps of a backend, and can make one fail."""
+    """Counts the steps of a backend, and can make some fail or wait."""
 
     steps = 0
-    fail_next = False
+    fail_next = 0  # steps that fail from now on
+    error: BaseException = RuntimeError("the device fell over")
+    poison: int | None = None  # a token that makes any step fail
+    hold: threading.Event | None = None
 
     def step(self, batch: Step) -> NDArray[np.int32]:
         self.steps += 1
+        if self.hold is not None:
+            self.hold.wait(30)
         if self.fail_next:
-            self.fail_next = False
-            raise RuntimeError("the device fell over")
+            self.fail_next -= 1
+            raise self.error
+        if self.poison is not None and self.poison in batch.tokens:
+            raise RuntimeError("poison")
         return super().step(batch)  # type: ignore[misc]
 
 
@@ -189,18 +199,92 @@ async def test_more_requests_than_slots_all_finish(engine: Engine) -> None:
     assert engine.stats().slots_in_use == 0
 
 
-async def test_a_failing_step_is_reported_and_the_engine_goes_on(
+async def test_a_failed_step_is_tried_again_and_nobody_notices(
     tiny_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = make_engine(tiny_model)
-    engine.backend.fail_next = True  # type: ignore[attr-defined]
-    with pytest.raises(EngineStopped, match="a step failed"):
-        await TokenStream(engine.submit, Request((5, 6), max_new_tokens=4)).completion()
+    prompts = [(5, 6), (7, 8, 9), (20, 21)]
+    expected = [greedy(engine, list(prompt)) for prompt in prompts]
+    engine.backend.fail_next = 1  # type: ignore[attr-defined]
+    completions = engine.run([Request(prompt, max_new_tokens=16) for prompt in prompts])
+    assert [c.tokens for c in completions] == expected
     assert "the device fell over" in caplog.text
-    completion = await TokenStream(engine.submit, Request((5, 6), max_new_tokens=4)).completion()
-    assert completion.decoded > 0
-    assert engine.stats().failures == 1
+    assert (engine.stats().failures, engine.health().failures_in_a_row) == (1, 0)
     engine.close()
+
+
+async def test_one_request_that_breaks_each_step_fails_alone(tiny_model: Path) -> None:
+    engine = make_engine(tiny_model)
+    expected = greedy(engine, [7, 8, 9])
+    engine.backend.poison = 50  # type: ignore[attr-defined]
+    bad = TokenStream(engine.submit, Request((50, 51), max_new_tokens=4))
+    good = TokenStream(engine.submit, Request((7, 8, 9), max_new_tokens=16))
+    assert (await good.completion()).tokens == expected
+    with pytest.raises(EngineStopped, match="its step failed"):
+        await bad.completion()
+    assert engine.health().is_alive
+    engine.close()
+
+
+async def test_a_backend_that_fails_again_and_again_is_built_anew(tiny_model: Path) -> None:
+    config = EngineConfig(num_slots=4, max_length=96, max_step_tokens=40)
+
+    def build() -> GatedReference:
+        return GatedReference(open_checkpoint(tiny_model), config)
+
+    engine = Engine(build(), eos_token_ids=(2,), rebuild=build)
+    engine.backend.fail_next = 10**9  # type: ignore[attr-defined]
+    streams = [TokenStream(engine.submit, Request((5 + i, 6), max_new_tokens=4)) for i in range(6)]
+    endings = await asyncio.gather(*(s.completion() for s in streams), return_exceptions=True)
+    # The first failure was of all; then some were tried alone, and no request seemed innocent.
+    assert sum(isinstance(ending, EngineStopped) for ending in endings) == MAX_FAILURES - 1
+    assert engine.health().is_alive
+    engine.close()
+    assert engine.health().failures_in_a_row == 0
+
+
+async def test_an_engine_without_a_way_back_says_that_it_has_stopped(tiny_model: Path) -> None:
+    engine = make_engine(tiny_model)
+    engine.backend.fail_next = 10**9  # type: ignore[attr-defined]
+    streams = [TokenStream(engine.submit, Request((5 + i, 6), max_new_tokens=4)) for i in range(6)]
+    for stream in streams:
+        with pytest.raises(EngineStopped):
+            await stream.completion()
+    assert not engine.health().is_alive
+    late = TokenStream(engine.submit, Request((5, 6), max_new_tokens=4))
+    with pytest.raises(EngineStopped, match="given up"):
+        await late.completion()
+    engine.close()
+
+
+async def test_neither_an_intake_that_raises_nor_an_exit_ends_the_thread(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(tiny_model)
+    expected = greedy(engine, [7, 8, 9])
+    with monkeypatch.context() as patch:
+        patch.setattr(Scheduler, "add", lambda self, sequence: sys.exit(3))
+        refused = TokenStream(engine.submit, Request((5, 6), max_new_tokens=4))
+        with pytest.raises(EngineStopped, match="not taken in"):
+            await refused.completion()
+    engine.backend.fail_next = 1  # type: ignore[attr-defined]
+    engine.backend.error = SystemExit(3)  # type: ignore[attr-defined]
+    assert greedy(engine, [7, 8, 9]) == expected
+    engine.close()
+
+
+async def test_a_step_that_hangs_is_seen_and_does_not_hold_up_the_end(tiny_model: Path) -> None:
+    engine = make_engine(tiny_model)
+    release = threading.Event()
+    engine.backend.hold = release  # type: ignore[attr-defined]
+    stream = TokenStream(engine.submit, Request((5, 6), max_new_tokens=4))
+    while not engine.health().step_s:  # noqa: ASYNC110 - a hanging thread sets no event
+        await asyncio.sleep(0.01)
+    assert engine.close(timeout_s=0.05) is False
+    release.set()
+    with pytest.raises(EngineStopped):
+        await stream.completion()
+    engine._thread.join()
 
 
 async def test_closing_ends_open_requests(tiny_model: Path) -> None:
