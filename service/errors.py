@@ -17,7 +17,7 @@ class ProtocolError(ServiceError):
     """A client's frame cannot be taken.
 
     Attributes:
-        code: one of `protocol.ERROR_CODES`.
+        code: one of `protocol.ErrorCode`.
         message: what came and what was wanted.
         param: dotted name of the field at fault, or None.
         event_id: the client's id of the event, where it could be read.

@@ -181,7 +181,11 @@ class Session:
         """Return the open segments as they were told."""
         return tuple(
             protocol.SnapshotSegment(
-                segment.segment_id, stream.target, stream.committed, stream.unstable
+                segment.segment_id,
+                stream.target,
+                stream.committed,
+                stream.unstable,
+                is_final=stream.is_final_sent,
             )
             for segment in self._segments
             for stream in self._streams_of(segment)

@@ -122,7 +122,7 @@ class Settings:
         return Glossary(terms, model.is_rare, self.source)
 
     def applied(self) -> SessionParams:
-        """Return what the client is told; what is not applied yet is reported as empty."""
+        """Return what the client is told."""
         return SessionParams(
             source=SourceParams(self.source or "auto"),
             targets=tuple(TargetParams(target) for target in self.targets),

@@ -242,7 +242,7 @@ export class Session {
       socket = this.#env.open(this.#options.url, [SUBPROTOCOL]);
     } catch (error) {
       // Only a forbidden address throws here (http page rules, bad scheme): trying again is useless.
-      this.#finish(4403, error instanceof Error ? error.message : String(error));
+      this.#finish(0, error instanceof Error ? error.message : String(error));
       return;
     }
     this.#socket = socket;

@@ -14,7 +14,6 @@
  * @property {string} [unstable] text that the next update may rewrite
  * @property {number} [startMs]
  * @property {number} [endMs]
- * @property {string} [speaker]
  *
  * @typedef {SourceText & {rev: number, sentRev: number}} OpenSegment
  * @typedef {{segment_id: string, rev: number, text: string, event_id: string,
@@ -63,7 +62,6 @@ export class Pending {
       unstable: open.unstable ?? "",
       start_ms: open.startMs,
       end_ms: open.endMs,
-      speaker: open.speaker,
     };
   }
 

@@ -11,8 +11,7 @@
  *
  * @typedef {{code: string, name: string, targets: readonly string[]}} LanguageInfo
  * @typedef {{id: string, epoch: string, model: string, languages: readonly LanguageInfo[],
- *   limits: Readonly<Record<string, number>>, resume_token?: string,
- *   expires_at?: number}} SessionInfo
+ *   limits: Readonly<Record<string, number>>, resume_token?: string}} SessionInfo
  * @typedef {{queue_ms: number, compute_ms: number, first_token_ms: number, total_ms: number,
  *   accepted: number, decoded: number}} Timing
  * @typedef {{type: string, code: string, message: string, param?: string,
@@ -55,9 +54,7 @@ export const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
   1011: "The server made an error",
   4400: "The session settings were refused",
   4401: "Not signed in",
-  4403: "This page may not use the server",
   4409: "The session went on elsewhere",
-  4429: "The quota is used up",
 });
 
 /**

@@ -166,7 +166,6 @@ def test_the_session_is_reported_as_it_is_applied() -> None:
     assert updated.session.source == p.SourceParams("en")
     assert updated.session.stability == "high"
     assert updated.session.glossary == (p.GlossaryEntry("a", "b"),)
-    assert updated.session.captions is None  # not applied yet, and said so
     d.send(p.SessionUpdate(p.SessionParams(timing=True)))
     assert d.of(p.SessionUpdated)[-1].session == replace(updated.session, timing=True)
 
@@ -289,6 +288,17 @@ def test_a_cancelled_segment_is_retracted() -> None:
     (again,) = d.send(p.SourceCancel("a"))
     assert isinstance(again, p.Error)
     assert again.error.code == "unknown_segment"
+
+
+def test_a_snapshot_says_which_translations_of_a_segment_are_final() -> None:
+    d = desk(targets=targets("de", "fr"))
+    d.send(p.SourceCommit("a", text="We go home."))
+    german, _ = d.jobs.values()
+    d.finish(german, Outcome(ids("WE GO HOME.")))
+    assert d.session.snapshot() == (
+        p.SnapshotSegment("a", "de", "WE GO HOME.", is_final=True),
+        p.SnapshotSegment("a", "fr", ""),
+    )
 
 
 def test_a_target_must_be_set_first() -> None:

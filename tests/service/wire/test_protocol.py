@@ -111,6 +111,44 @@ def test_a_refusal_names_the_field(frame: str, param: str | None, code: str) -> 
     assert (caught.value.param, caught.value.code) == (param, code)
 
 
+@pytest.mark.parametrize(
+    ("event", "param"),
+    [
+        ({"session": {"captions": {"lines": 2}}}, "session.captions"),
+        (
+            {"session": {"targets": [{"language": "de"}, {"language": "fr", "formality": "more"}]}},
+            "session.targets[1].formality",
+        ),
+        (
+            {"session": {"targets": [{"language": "de", "glossary_id": "g"}]}},
+            "session.targets[0].glossary_id",
+        ),
+        ({"type": "source.update", "rev": 1, "speaker": "Ann"}, "speaker"),
+    ],
+)
+def test_what_is_not_built_yet_is_refused_by_name(event: dict[str, Any], param: str) -> None:
+    frame = orjson.dumps({"type": "session.update", "event_id": "e1", **event})
+    with pytest.raises(ProtocolError) as caught:
+        protocol.parse_client(frame)
+    error = protocol.error_event(caught.value).error
+    assert (error.code, error.param, error.event_id) == ("unsupported", param, "e1")
+    assert not error.retryable
+
+
+def test_a_field_that_is_not_built_may_be_null() -> None:
+    target = {"language": "de", "formality": None}
+    frame = {"type": "session.update", "session": {"targets": [target], "captions": None}}
+    params = protocol.SessionParams(targets=(protocol.TargetParams("de"),))
+    assert protocol.parse_client(orjson.dumps(frame)) == protocol.SessionUpdate(params)
+
+
+def test_a_client_ignores_what_a_newer_server_says_of_a_field() -> None:
+    target = {"language": "de", "formality": "more"}
+    frame = {"type": "session.updated", "session": {"targets": [target]}}
+    params = protocol.SessionParams(targets=(protocol.TargetParams("de"),))
+    assert protocol.parse_server(orjson.dumps(frame)) == protocol.SessionUpdated(params)
+
+
 def test_an_error_echoes_the_event_id_and_unknown_fields_are_ignored() -> None:
     with pytest.raises(ProtocolError) as caught:
         protocol.parse_client('{"type": "source.append", "event_id": "e7"}')
