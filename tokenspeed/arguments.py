@@ -1,6 +1,6 @@
 """Arguments that several commands share."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,14 @@ def add_model_argument(parser: ArgumentParser) -> None:
         "--model", type=Path, default=DEFAULT_MODEL, metavar="DIR",
         help="a Hugging Face LLaMA directory (default: the shipped model)",
     )  # fmt: skip
+
+
+def counts(text: str) -> list[int]:
+    """Read numbers of one and more with commas between them, as a type of an argument."""
+    parts = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
+    if min(parts) < 1:
+        raise ArgumentTypeError(f"{text!r}: expected numbers such as 1,4,8")
+    return parts
 
 
 def add_json_argument(parser: ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from tokenspeed.arguments import (
     add_model_arguments,
     add_page_arguments,
     check_page,
+    counts,
 )
 from tokenspeed.errors import told
 
@@ -125,7 +126,9 @@ def _capacity(options: argparse.Namespace) -> int:
 def add_loadtest(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `loadtest`."""
     parser.add_argument("--url", default="ws://127.0.0.1:8000", help="of the service")
-    parser.add_argument("--sessions", default="1,4,8,16", metavar="N,N", help="side by side")
+    parser.add_argument(
+        "--sessions", type=counts, default=[1, 4, 8, 16], metavar="N,N", help="side by side"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="for each number of sessions")
     parser.add_argument("--from", dest="source", default="en", metavar="LANG")
     parser.add_argument("--to", dest="target", default="de", metavar="LANG")

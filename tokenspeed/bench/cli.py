@@ -13,6 +13,7 @@ from tokenspeed.arguments import (
     add_model_arguments,
     add_page_arguments,
     check_page,
+    counts,
 )
 from tokenspeed.bench.page import put_into_page
 from tokenspeed.bench.result import (
@@ -23,7 +24,7 @@ from tokenspeed.bench.result import (
     read_rates,
     write_result,
 )
-from tokenspeed.errors import BackendUnavailable, CommandError
+from tokenspeed.errors import BackendUnavailable, CommandError, told
 
 CPU_PEERS = "transformers,ctranslate2,llama.cpp,onnxruntime-genai"
 
@@ -31,7 +32,7 @@ CPU_PEERS = "transformers,ctranslate2,llama.cpp,onnxruntime-genai"
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench engine`."""
     add_model_arguments(parser)
-    parser.add_argument("--streams", default="1,8", help="comma-separated (default: 1,8)")
+    parser.add_argument("--streams", type=counts, default=[1, 8], help="default: 1,8")
     parser.add_argument("--threads", type=int, help="of the CPU backend (default: all cores)")
     parser.add_argument("--isa", default="", help="avx512, avx2 or plain (default: the best)")
     parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
@@ -58,9 +59,8 @@ def _engine_on_gpu(options: argparse.Namespace) -> int:
         from tokenspeed.backends.cuda import check_device
         from tokenspeed.bench.engines.gpu_steps import measure_on_gpu
     check_device(options.dtype)
-    streams = [int(part) for part in options.streams.split(",")]
     machine, rows = measure_on_gpu(
-        options.model, options.shape, options.dtype, streams, options.rounds
+        options.model, options.shape, options.dtype, options.streams, options.rounds
     )
     return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
 
@@ -91,8 +91,7 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
     from tokenspeed.model.config import EngineConfig
 
     checkpoint = open_checkpoint(options.model)
-    streams = [int(part) for part in options.streams.split(",")]
-    config = EngineConfig(num_slots=max(streams), max_length=128, max_step_tokens=512)
+    config = EngineConfig(num_slots=max(options.streams), max_length=128, max_step_tokens=512)
     if name == "cpu":
         backend: Any = CpuBackend(checkpoint, config, threads=options.threads, isa=options.isa)
     elif options.threads or options.isa:
@@ -104,7 +103,7 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
     sizes = {"model_size": backend.weight_bytes, "512_mib_size": 512 << 20}
     machine |= read_rates(sizes, threads)
     rows = []
-    for count in tqdm(streams, desc="streams", leave=False):
+    for count in tqdm(options.streams, desc="streams", leave=False):
         row: Row = {"engine": "tokenspeed", "backend": name, "model": options.model.resolve().name}
         row |= {"dtype": "int8" if name == "cpu" else "float32", "threads": threads}
         row |= measure_backend(backend, count, Workload(rounds=options.rounds))
@@ -121,7 +120,7 @@ def add_kernels(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench kernels`."""
     parser.add_argument("--shape", default="llama-3-8b", help="a named shape")
     parser.add_argument("--dtype", default="bf16", choices=["bf16", "int8", "int4", "fp8"])
-    parser.add_argument("--rows", default="1,32", help="rows of a step (default: 1,32)")
+    parser.add_argument("--rows", type=counts, default=[1, 32], help="of a step (default: 1,32)")
     parser.add_argument("--tune", action="store_true", help="try every tile, print the best ones")
     add_json_argument(parser)
     parser.set_defaults(run=_kernels)
@@ -134,8 +133,7 @@ def _kernels(options: argparse.Namespace) -> int:
         from tokenspeed.bench.engines.shapes import named_shape
     check_device(options.dtype)
     named_shape(options.shape)
-    heights = [int(part) for part in options.rows.split(",")]
-    machine, rows = measure_kernels(options.shape, options.dtype, heights, tune=options.tune)
+    machine, rows = measure_kernels(options.shape, options.dtype, options.rows, tune=options.tune)
     return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
 
 
@@ -166,7 +164,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         help="GPU: put a folder first on a peer's PYTHONPATH",
     )  # fmt: skip
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that has them")
-    parser.add_argument("--streams", default="1,8", help="comma-separated (default: 1,8)")
+    parser.add_argument("--streams", type=counts, default=[1, 8], help="default: 1,8")
     parser.add_argument("--threads", type=int, help="of every engine (default: all cores)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--work", type=Path, help="keep converted weights there for the next run")
@@ -196,18 +194,17 @@ def _compare(options: argparse.Namespace) -> int:
     if unknown:
         raise CommandError(f"peers are {', '.join(unknown)}, expected some of {', '.join(PEERS)}")
     contestants = [one for name in names for one in PEERS[name]]
-    streams = [int(part) for part in options.streams.split(",")]
     threads = options.threads or usable_cores()
     machine = describe_cpu()
     machine |= read_rates({"16_mib": 16 << 20, "512_mib": 512 << 20}, threads)
-    total = len(streams) * len(contestants) * (options.rounds + 1)
+    total = len(options.streams) * len(contestants) * (options.rounds + 1)
     with tempfile.TemporaryDirectory() as folder, tqdm(total=total, leave=False) as bar:
         rows, versions, absent = compare(
             open_checkpoint(options.model),
             contestants,
             python=options.peer_python,
             work=options.work or Path(folder),
-            streams=streams,
+            streams=options.streams,
             threads=threads,
             rounds=options.rounds,
             progress=bar.update,
@@ -241,8 +238,8 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
         check_device(form)
     shape = named_shape(options.shape) if options.shape else None
     peers = "transformers,vllm" if options.peers is None else options.peers
-    who = contestants(["tokenspeed", *filter(None, peers.split(","))], forms)
-    streams = [int(part) for part in options.streams.split(",")]
+    with told(ValueError):
+        who = contestants(["tokenspeed", *filter(None, peers.split(","))], forms)
     machine: dict[str, Any] = {"gpu": "none, interpreted"}
     read = 0.0
     if torch.cuda.is_available():
@@ -256,12 +253,12 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
         else:
             checkpoint = open_checkpoint(options.model)
             config, source = checkpoint.config, write_float(checkpoint, work / "float32")
-        total = len(streams) * len(who) * (options.rounds + 1)
+        total = len(options.streams) * len(who) * (options.rounds + 1)
         with tqdm(total=total, leave=False) as bar:
             rows, versions, absent = compare_on_gpu(
                 config, source, who, python=options.peer_python,
-                paths=dict(part.split("=", 1) for part in options.peer_path), streams=streams,
-                rounds=options.rounds, read_bytes_per_s=read,
+                paths=dict(part.split("=", 1) for part in options.peer_path),
+                streams=options.streams, rounds=options.rounds, read_bytes_per_s=read,
                 label=options.shape or options.model.resolve().name, progress=bar.update,
             )  # fmt: skip
     result = make_result(rows, machine=machine, packages=["torch", "triton"])

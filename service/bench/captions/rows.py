@@ -6,7 +6,7 @@ The numbers that the columns hold are defined in service/bench/captions/scores.p
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from service.bench.captions.documents import Line
@@ -24,7 +24,7 @@ from service.bench.captions.transcript import EngineUsage, Transcript, segment_l
 from service.translator import Translator
 from service.wire.protocol import TranslationFinal
 from tokenspeed.bench.page import cell, markdown_table
-from tokenspeed.bench.quality.text_score import score_text
+from tokenspeed.bench.quality.text_score import TextScore, score_text
 from tokenspeed.bench.result import Row
 
 BUDGET_MS: Final = 200.0
@@ -75,17 +75,8 @@ def make_row(
     against_reference = score_text(predictions, [log.reference for log in logs])
     against_offline = score_text(predictions, list(offline))
     sent = sum(len(t.sent) for t in transcripts)
-    row: Row = {
-        "policy": policy_name,
-        "set": task.name,
-        "trace": task.trace,
-        "clock": task.clock,
-        "speakers": task.speakers,
-        "segments": len(logs),
-        "source_words": sum(log.source_words for log in logs),
-        "updates": sent,
-        "bleu": against_reference.bleu,
-        "chrf": against_reference.chrf,
+    source_words = sum(log.source_words for log in logs)
+    row = _about(policy_name, task, len(logs), source_words, sent, against_reference) | {
         "bleu_offline": against_offline.bleu,
         "chrf_offline": against_offline.chrf,
         "al_words": mean_lagging(logs, "words", adaptive=False),
@@ -108,8 +99,6 @@ def make_row(
         "steps_per_update": usage.decoded / sent,
         "steps_unverified": (usage.decoded + usage.accepted) / sent,
         "violations": sum(_violations(t) for t in transcripts),
-        "bleu_signature": against_reference.bleu_signature,
-        "chrf_signature": against_reference.chrf_signature,
     }
     return {name: _plain(value) for name, value in row.items()}, logs
 
@@ -122,21 +111,26 @@ def _violations(transcript: Transcript) -> int:
 def offline_row(task: Task, lines: Sequence[Line], offline: Sequence[str]) -> Row:
     """Return the row of what the same weights say about complete lines, greedily."""
     against_reference = score_text(list(offline), [line.reference for line in lines])
-    return dict.fromkeys(COLUMNS) | {
-        "policy": OFFLINE,
+    words = sum(len(line.source.split()) for line in lines)
+    about = _about(OFFLINE, task, len(lines), words, 0, against_reference)
+    row = dict.fromkeys(COLUMNS) | about | {"bleu_offline": 100.0, "chrf_offline": 100.0}
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _about(
+    policy: str, task: Task, segments: int, source_words: int, updates: int, scored: TextScore
+) -> Row:
+    """Return what the rows of all policies have."""
+    return {
+        "policy": policy,
         "set": task.name,
         "trace": task.trace,
         "clock": task.clock,
         "speakers": task.speakers,
-        "segments": len(lines),
-        "source_words": sum(len(line.source.split()) for line in lines),
-        "updates": 0,
-        "bleu": _plain(against_reference.bleu),
-        "chrf": _plain(against_reference.chrf),
-        "bleu_offline": 100.0,
-        "chrf_offline": 100.0,
-        "bleu_signature": against_reference.bleu_signature,
-        "chrf_signature": against_reference.chrf_signature,
+        "segments": segments,
+        "source_words": source_words,
+        "updates": updates,
+        **asdict(scored),
     }
 
 
@@ -161,8 +155,6 @@ def translate_offline(
 
     return asyncio.run(run())
 
-
-# ---- table and plot ----------------------------------------------------------------------------
 
 COLUMNS: Final = {
     "bleu": ("BLEU", "{:.1f}"),

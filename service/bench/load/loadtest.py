@@ -113,14 +113,10 @@ def run_load_test(options: argparse.Namespace) -> list[Level]:
         OSError: a file cannot be written.
     """
     check_address(options.url, options.allow_remote)
-    try:
-        counts = [int(part) for part in options.sessions.split(",")]
-    except ValueError:
-        counts = []
-    if not counts or min(counts) < 1 or options.seconds <= 0:
-        raise ValueError(f"sessions are {options.sessions!r}, expected numbers such as 1,4,8")
+    if options.seconds <= 0:
+        raise ValueError(f"seconds are {options.seconds}, expected some")
     cost = read_cost(options.cost) if options.cost else None
-    levels = asyncio.run(_run_levels(options, counts))
+    levels = asyncio.run(_run_levels(options))
     for level in levels:
         if cost is not None:
             level.predicted = simulate_level(cost, level.sessions, options)
@@ -193,10 +189,12 @@ def script(seconds: float, words_per_minute: float, seed: int) -> tuple[list[Lin
         spoken, updates = more, longer
 
 
-async def _run_levels(options: argparse.Namespace, counts: Sequence[int]) -> list[Level]:
+async def _run_levels(options: argparse.Namespace) -> list[Level]:
     levels = []
-    with tqdm(total=round(len(counts) * options.seconds), unit="s", leave=False) as progress:
-        for count in counts:
+    with tqdm(
+        total=round(len(options.sessions) * options.seconds), unit="s", leave=False
+    ) as progress:
+        for count in options.sessions:
             progress.set_postfix_str(f"{count} sessions")
             ticking = asyncio.create_task(_tick(progress, options.seconds))
             levels.append(await _run_level(options, count))

@@ -123,16 +123,13 @@ def compare(
     source, vocabulary = write_float(checkpoint, work / "float32"), checkpoint.config.vocab_size
     versions: dict[str, str] = {}
     absent: dict[str, str] = {}
-    times: dict[tuple[Contestant, int], Times] = {}
+    rows: list[Row] = []
     for count in streams:
         sizes = [str(threads), str(count)]
         workers = [Worker(who, python, source, work, sizes) for who in contestants]
         try:
-            for is_first in [True] + [False] * rounds:
-                for worker in workers:
-                    if worker.absent is None:
-                        play_round(worker, vocabulary, count, times, is_first)
-                    progress()
+            times = play(workers, vocabulary, count, rounds, progress)
+            rows += [_row(who, count, threads, taken) for who, taken in times.items()]
         finally:
             for worker in workers:
                 worker.close()
@@ -142,27 +139,38 @@ def compare(
                 absent[f"{label}, {count} streams"] = worker.absent
             elif worker.version is not None:
                 versions[worker.who.peer] = worker.version
-    rows = [_row(who, count, threads, taken) for (who, count), taken in times.items()]
     return rows, versions, absent
 
 
-def play_round(
-    worker: Worker, vocabulary: int, streams: int, times: dict[tuple[Contestant, int], Times],
-    is_first: bool, prompt_tokens: int = PROMPT_TOKENS, new_tokens: int = NEW_TOKENS,
-) -> None:  # fmt: skip
-    """Let one engine generate for all streams once, and add what it took; the first warms up."""
+def play(
+    workers: Sequence[Worker], vocabulary: int, streams: int, rounds: int,
+    progress: Callable[[], object], prompt_tokens: int = PROMPT_TOKENS,
+    new_tokens: int = NEW_TOKENS,
+) -> dict[Contestant, Times]:  # fmt: skip
+    """Let engines generate for all streams in turns; a first round warms up and does not count.
+
+    Returns:
+        What the rounds of each took, without those that failed in one: they are absent from then.
+    """
     generator = np.random.default_rng(1)
 
     def ids(count: int) -> list[int]:
         return [int(i) for i in generator.integers(3, vocabulary, count)]
 
     prompts = [[1, *ids(prompt_tokens - 1)] for _ in range(streams)]
-    answer = worker.ask({"prompts": prompts, "draft": ids(VERIFY_TOKENS), "new_tokens": new_tokens})
-    if "absent" in answer:
-        worker.absent = answer["absent"]
-        times.pop((worker.who, streams), None)
-    elif not is_first:
-        times.setdefault((worker.who, streams), Times()).add(answer)
+    asked = {"prompts": prompts, "draft": ids(VERIFY_TOKENS), "new_tokens": new_tokens}
+    times = {worker.who: Times() for worker in workers if worker.absent is None}
+    for turn in range(rounds + 1):
+        for worker in workers:
+            if worker.absent is None:
+                answer = worker.ask(asked)
+                worker.absent = answer.get("absent")
+                if worker.absent is not None:
+                    del times[worker.who]
+                elif turn > 0:
+                    times[worker.who].add(answer)
+            progress()
+    return times
 
 
 def _row(who: Contestant, streams: int, threads: int, times: Times) -> Row:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenspeed.bench.engines.compare import Times, Worker, play_round
+from tokenspeed.bench.engines.compare import Times, Worker, play
 from tokenspeed.bench.engines.peers import Contestant
 from tokenspeed.bench.engines.shapes import step_weights
 from tokenspeed.bench.result import Row
@@ -91,14 +91,10 @@ def compare_on_gpu(
     rows: list[Row] = []
     try:
         for count in streams:
-            times: dict[tuple[Contestant, int], Times] = {}
-            for is_first in [True] + [False] * rounds:
-                for worker in workers:
-                    if worker.absent is None:
-                        play_round(worker, config.vocab_size, count, times, is_first,
-                                   PROMPT_TOKENS, NEW_TOKENS)  # fmt: skip
-                    progress()
-            for (one, _), taken in times.items():
+            times = play(
+                workers, config.vocab_size, count, rounds, progress, PROMPT_TOKENS, NEW_TOKENS
+            )
+            for one, taken in times.items():
                 row = _row(one, config, count, taken, starts[one], read_bytes_per_s)
                 rows.append({"engine": one.peer, "shape": label, **row})
     finally:

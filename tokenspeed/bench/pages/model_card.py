@@ -16,9 +16,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from tokenspeed.bench.page import describe_machine, markdown_table, put_into_page
+from tokenspeed.bench.result import Row
 
 ROOT = Path(__file__).parents[3]
 NAME = "quality-default.json"
@@ -35,7 +35,6 @@ GOALS = {  # BLEU, greedy, shipped precision
 # Into English at least the same.
 GOALS |= {(name, "-".join(reversed(way.split("-")))): goal for (name, way), goal in GOALS.items()}
 SHAPES = {"d4": "4 x 768", "d6": "6 x 640", "d10": "10 x 512", "d16": "16 x 384"}
-Row = dict[str, Any]
 Runs = dict[str, Row]
 
 

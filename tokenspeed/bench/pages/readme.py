@@ -8,12 +8,11 @@ Numbers come from `results/*.json` alone; a file that is missing is an error, no
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tokenspeed.bench.page import put_into_page
+from tokenspeed.bench.result import Row
 
 ROOT = Path(__file__).parents[3]
-Row = dict[str, Any]
 
 
 def load(name: str) -> Row:

@@ -56,10 +56,15 @@ def test_other_machines_are_refused_unless_allowed(url: str) -> None:
     check_address("ws://[::1]:8000", allow_remote=False)
 
 
-def test_bad_numbers_of_sessions_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for sessions in ("", "0", "many"):
-        assert main(["loadtest", "--sessions", sessions]) == 2
-        assert "expected numbers such as" in capsys.readouterr().err
+@pytest.mark.parametrize("sessions", ["", "0", "many", "1,,2"])
+def test_bad_numbers_of_sessions_are_refused(
+    sessions: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["loadtest", "--sessions", sessions])
+    assert "expected numbers such as 1,4,8" in capsys.readouterr().err
+    assert main(["loadtest", "--seconds", "0"]) == 2
+    assert "seconds are 0.0" in capsys.readouterr().err
 
 
 def test_a_script_fits_its_time_with_whole_sentences() -> None:

@@ -1,6 +1,7 @@
 """TokenSpeed itself, in a process of its own like the others."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Peer:
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
         config = EngineConfig(num_slots=streams, max_length=128, max_step_tokens=64 * streams)
         checkpoint = open_checkpoint(model)
-        self.backend = CpuBackend(checkpoint, config, bits=int(dtype[3:]), threads=threads)
+        self.backend: Any = CpuBackend(checkpoint, config, bits=int(dtype[3:]), threads=threads)
 
     def prefill(self, prompts: list[list[int]]) -> None:
         self.position = len(prompts[0])

@@ -1,12 +1,13 @@
 """TokenSpeed on a GPU, in a process of its own like the others."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-import tokenspeed
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.bench.engines.steps import decode_step, prefill_step, verify_step
+from tokenspeed.bench.engines.peers import own
+from tokenspeed.bench.engines.steps import prefill_step
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig, load_model_config
 
@@ -17,15 +18,14 @@ def prepare(source: Path, work: Path, dtype: str) -> Path:
     return Path(stored.read_text(encoding="utf-8")) if stored.exists() else source
 
 
-def version() -> str:
-    return tokenspeed.__version__
+version = own.version
 
 
-class Peer:
+class Peer(own.Peer):
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
         config = EngineConfig(num_slots=streams, max_length=512, max_step_tokens=256)
         if any(model.glob("*.safetensors")):
-            self.backend = CudaBackend.from_checkpoint(open_checkpoint(model), config, dtype)
+            self.backend: Any = CudaBackend.from_checkpoint(open_checkpoint(model), config, dtype)
         else:
             self.backend = CudaBackend.from_random(load_model_config(model), config, dtype)
 
@@ -37,13 +37,6 @@ class Peer:
         chosen = [self.backend.step(prefill_step(step, i * at_once))
                   for i, step in enumerate(steps)]  # fmt: skip
         self.current = np.concatenate(chosen)
-
-    def decode(self) -> None:
-        self.current = self.backend.step(decode_step(self.current, self.position))
-        self.position += 1
-
-    def verify(self, draft: list[int]) -> None:
-        self.backend.step(verify_step(np.array(draft, np.int32), self.position))
 
     def memory_mib(self) -> float:
         return sum(self.backend.memory_bytes.values()) / 2**20
