@@ -54,11 +54,18 @@ class RestError(ServiceError):
 
     Attributes:
         status: of the reply.
+        retry_after_s: when to ask again, where that may help.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:
         self.status = status
+        self.retry_after_s = retry_after_s
         super().__init__(message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the reply."""
+        return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
 
 
 class TranslationFailed(ServiceError):

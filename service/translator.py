@@ -4,12 +4,13 @@ The one place where the service touches the engine. Knows ids and requests; does
 policies' state or sockets.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final, Protocol
 
 from service.captions.detokenizer import Decoder, Detokenizer
 from service.captions.glossary import Glossary, Placeholders
 from service.captions.job import FollowJob, Job, Outcome, Tokens
+from service.captions.pacing import Reader
 from service.captions.segmenter import cut
 from service.captions.settings import ModelInfo
 from service.errors import TranslationFailed
@@ -141,17 +142,24 @@ class Translator:
 
         return self._submit(request, deliver)
 
-    async def whole(self, text: str, source: str | None, target: str) -> str:
+    async def whole(
+        self, text: str, source: str | None, target: str, client: Hashable = None
+    ) -> str:
         """Translate a complete text, piece by piece, side by side.
 
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        return "".join([part async for part in self.stream(text, source, target)])
+        return "".join([part async for part in self.stream(text, source, target, client)])
 
-    async def stream(self, text: str, source: str | None, target: str) -> AsyncIterator[str]:
+    async def stream(
+        self, text: str, source: str | None, target: str, client: Hashable = None
+    ) -> AsyncIterator[str]:
         """Translate a complete text; yield its translation as it is decoded, in order.
+
+        Args:
+            client: who asks; the machine is shared equally between clients.
 
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
@@ -159,6 +167,7 @@ class Translator:
         """
         streams: list[tuple[str, Placeholders, TokenStream]] = []
         glossary = Glossary((), self.is_rare, source)
+        reader = Reader()
         try:
             for piece in cut(text):
                 stripped = piece.strip()
@@ -166,7 +175,8 @@ class Translator:
                     space = piece[: len(piece) - len(piece.lstrip())] if streams else ""
                     placeholders = Placeholders(glossary)
                     shown = placeholders.replace(stripped)
-                    request = self._whole_request(shown, source, target, len(streams))
+                    prompt = self.prompts.build(shown, source, target, is_open=False)
+                    request = self._whole_request(prompt, reader, len(stripped), client)
                     streams.append((space, placeholders, TokenStream(self._submit, request)))
             for space, placeholders, stream in streams:
                 if space:
@@ -185,14 +195,15 @@ class Translator:
             for _, _, stream in streams:
                 stream.cancel()  # does nothing to those that are done
 
-    def _whole_request(self, text: str, source: str | None, target: str, index: int) -> Request:
-        prompt = self.prompts.build(text, source, target, is_open=False)
+    def _whole_request(
+        self, prompt: Tokens, reader: Reader, chars: int, client: Hashable
+    ) -> Request:
         cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
         if cap < MIN_ROOM:
             raise TranslationFailed("text_too_long", "a sentence does not fit the model")
-        # Later sentences are due later, so that a long text does not hold up live captions.
-        deadline_s = self.engine.clock() + self._budget_s * (index + 1)
-        return Request(prompt, max_new_tokens=cap, deadline_s=deadline_s)
+        # Due as they are read, so that a long text does not hold up live captions.
+        deadline_s = reader.reaches_s(self.engine.clock(), chars) + self._budget_s
+        return Request(prompt, max_new_tokens=cap, deadline_s=deadline_s, client=client)
 
     def _submit(self, request: Request, deliver: Deliver) -> Cancellable:
         try:

@@ -15,7 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from service.doors.auth import bearer
-from service.doors.http import MAX_CHARS, parse_body, read_body
+from service.doors.http import (
+    CLIENT_GONE,
+    MAX_CHARS,
+    ClientGone,
+    check_gate,
+    client_of,
+    parse_body,
+    read_body,
+    while_connected,
+)
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 
@@ -48,11 +57,16 @@ class OpenAI:
             self._check_key(request)
             body = parse_body(await read_body(request), "application/json")
             text, source, target = self._wanted(body)
+            client = client_of(request, bearer(request.headers.get("authorization")))
+            check_gate(self._state.gate, client)
             if body.get("stream") is True:
                 self._count(request, 200)
-                events = self._events(text, source, target)
+                events = self._events(text, source, target, client)
                 return StreamingResponse(events, media_type="text/event-stream")
-            translated = await self._state.translator.whole(text, source, target)
+            with self._state.gate.passing(client):
+                translator = self._state.translator
+                work = translator.whole(text, source, target, client)
+                translated = await while_connected(request, work)
             choice = {
                 "index": 0,
                 "message": {"role": "assistant", "content": translated},
@@ -63,15 +77,21 @@ class OpenAI:
             status = 413 if exc.code == "text_too_long" else 503
             return self._error(request, status, str(exc))
         except RestError as exc:
-            return self._error(request, exc.status, str(exc))
+            return self._error(request, exc.status, str(exc), exc.headers)
+        except ClientGone:
+            return self._error(request, CLIENT_GONE, "the client has gone")
 
-    async def _events(self, text: str, source: str | None, target: str) -> AsyncIterator[bytes]:
+    async def _events(
+        self, text: str, source: str | None, target: str, client: str
+    ) -> AsyncIterator[bytes]:
         """Server-sent events: one for each part that was decoded."""
         frame = self._object("chat.completion.chunk", {})
+        translated = self._state.translator.stream(text, source, target, client)
         try:
-            async for part in self._state.translator.stream(text, source, target):
-                frame["choices"] = [{"index": 0, "delta": {"content": part}}]
-                yield b"data: " + orjson.dumps(frame) + b"\n\n"
+            with self._state.gate.passing(client):
+                async for part in translated:
+                    frame["choices"] = [{"index": 0, "delta": {"content": part}}]
+                    yield b"data: " + orjson.dumps(frame) + b"\n\n"
         except TranslationFailed as exc:
             # The status is sent already; what is missing must not look like the end.
             yield (
@@ -123,13 +143,25 @@ class OpenAI:
             "choices": [choice],
         }
 
-    def _error(self, request: Request, status: int, message: str) -> Response:
+    def _error(
+        self,
+        request: Request,
+        status: int,
+        message: str,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
         kind = "invalid_request_error" if status < 500 else "server_error"
-        return self._reply(request, {"error": {"message": message, "type": kind}}, status)
+        return self._reply(request, {"error": {"message": message, "type": kind}}, status, headers)
 
-    def _reply(self, request: Request, value: Any, status: int = 200) -> Response:
+    def _reply(
+        self,
+        request: Request,
+        value: Any,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
         self._count(request, status)
-        return Response(orjson.dumps(value), status, media_type="application/json")
+        return Response(orjson.dumps(value), status, headers, "application/json")
 
     def _count(self, request: Request, status: int) -> None:
         self._state.metrics.requests.labels(request.url.path, str(status)).inc()

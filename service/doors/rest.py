@@ -14,7 +14,17 @@ from starlette.responses import Response
 from service.captions.words import count_words
 from service.doors.auth import bearer
 from service.doors.detect import detect
-from service.doors.http import MAX_CHARS, MAX_TEXTS, parse_body, read_body
+from service.doors.http import (
+    CLIENT_GONE,
+    MAX_CHARS,
+    MAX_TEXTS,
+    ClientGone,
+    check_gate,
+    client_of,
+    parse_body,
+    read_body,
+    while_connected,
+)
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 
@@ -34,7 +44,9 @@ class Rest:
         try:
             return self._reply(request, await self._translate(request))
         except RestError as exc:
-            return self._reply(request, {"error": str(exc)}, exc.status)
+            return self._reply(request, {"error": str(exc)}, exc.status, exc.headers)
+        except ClientGone:
+            return self._reply(request, {"error": "the client has gone"}, CLIENT_GONE)
 
     async def detect(self, request: Request) -> Response:
         """Guess the language of `q`."""
@@ -83,8 +95,11 @@ class Rest:
         known = None if source == "auto" else source
         if not self._state.model.translates(known, target):
             raise RestError(400, f"translation from {source} to {target} is not supported")
+        client = client_of(request, self._key(request, body))
+        check_gate(self._state.gate, client)
         try:
-            found = await asyncio.gather(*(self._one(text, known, target) for text in texts))
+            with self._state.gate.passing(client):
+                found = await while_connected(request, self._all(texts, known, target, client))
         except TranslationFailed as exc:
             raise RestError(413 if exc.code == "text_too_long" else 503, str(exc)) from exc
         is_list = isinstance(raw, list)
@@ -99,10 +114,15 @@ class Rest:
         # In a thread: the first call reads a model, a long text takes milliseconds.
         return await asyncio.to_thread(detect, text, self._codes())
 
-    async def _one(self, text: str, source: str | None, target: str) -> str:
+    async def _all(
+        self, texts: list[str], source: str | None, target: str, client: str
+    ) -> list[str]:
+        return await asyncio.gather(*(self._one(text, source, target, client) for text in texts))
+
+    async def _one(self, text: str, source: str | None, target: str, client: str) -> str:
         if not count_words(text):
             return text
-        return await self._state.translator.whole(text, source, target)
+        return await self._state.translator.whole(text, source, target, client)
 
     async def _body(self, request: Request) -> dict[str, Any]:
         """Read a JSON object or a form, and check the key.
@@ -112,18 +132,26 @@ class Rest:
         """
         content_type = request.headers.get("content-type", "")
         body = parse_body(await read_body(request), content_type)
-        auth = self._state.auth
-        given = bearer(request.headers.get("authorization")) or str(body.get("api_key") or "")
+        auth, given = self._state.auth, self._key(request, body)
         if auth.is_required and not auth.is_key(given):
             raise RestError(403, "an API key is needed: Authorization: Bearer, or api_key")
         return body
 
+    def _key(self, request: Request, body: dict[str, Any]) -> str:
+        return bearer(request.headers.get("authorization")) or str(body.get("api_key") or "")
+
     def _codes(self) -> list[str]:
         return [info.code for info in self._state.model.languages]
 
-    def _reply(self, request: Request, value: Any, status: int = 200) -> Response:
+    def _reply(
+        self,
+        request: Request,
+        value: Any,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
         self._state.metrics.requests.labels(request.url.path, str(status)).inc()
-        return Response(orjson.dumps(value), status, media_type="application/json")
+        return Response(orjson.dumps(value), status, headers, "application/json")
 
 
 def _string(body: dict[str, Any], name: str) -> str:

@@ -10,6 +10,7 @@ from service.config import Config
 from service.doors.auth import Auth
 from service.doors.resume import ResumableSessions
 from service.load.admission import Admission, EngineWork
+from service.load.gate import RequestGate
 from service.load.metrics import Metrics
 from service.translator import Translator
 from tokenspeed.engine.core import EngineStats
@@ -61,6 +62,7 @@ class AppState:
         connections: open ones, authenticated or not.
         sessions: those that a client may come back to.
         admission: who is let in, and how often partials come.
+        gate: how many requests over plain HTTP are under way.
         is_draining: the service is going away and takes nobody new.
     """
 
@@ -81,6 +83,7 @@ class AppState:
         self.connections: set[Drainable] = set()
         self.sessions = ResumableSessions(self.epoch, config.max_sessions)
         self.admission = Admission(config.budget_ms / 1e3, translator.engine.clock())
+        self.gate = RequestGate(config.limits.requests_of_client, config.limits.requests_in_all)
         self.is_draining = False
         self.metrics = Metrics(engine.stats)
         self._engine = engine

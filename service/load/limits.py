@@ -16,6 +16,8 @@ class Limits:
     targets: int = 8  # languages of one session
     queue_events: int = 512  # waiting for a slow reader
     queue_bytes: int = 1024 * 1024  # waiting for a slow reader, as text
+    requests_of_client: int = 8  # over plain HTTP, under way at one time
+    requests_in_all: int = 64  # over plain HTTP, under way at one time
 
 
 class Bucket:

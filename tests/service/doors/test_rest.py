@@ -1,10 +1,13 @@
 """The endpoints of LibreTranslate, over real HTTP."""
 
+import asyncio
 from typing import Any
 
 import httpx
 
+from service.load.limits import Limits
 from tests.service.conftest import Run, Service
+from tests.service.doors.test_app import eventually
 from tests.service.fakes import FakeEngine
 
 KEY = "a-key-of-more-than-16"
@@ -61,3 +64,36 @@ async def test_an_engine_that_fails_is_an_error_not_a_text(run: Run) -> None:
         reply = await http.post("/translate", json=body)
         assert reply.status_code == 503
         assert list(reply.json()) == ["error"]
+
+
+async def test_the_work_for_a_client_that_has_gone_ends(run: Run) -> None:
+    service = run(FakeEngine(delay_s=60.0))
+    body: dict[str, Any] = {"q": "Hello there. Good morning.", "source": "en", "target": "de"}
+    chat = {
+        "messages": [
+            {"role": "system", "content": "Translate into German"},
+            {"role": "user", "content": "Hello there."},
+        ]
+    }
+    for path, asked in (
+        ("/translate", body),
+        ("/v1/chat/completions", chat),
+        ("/v1/chat/completions", {**chat, "stream": True}),
+    ):
+        async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+            waiting = asyncio.create_task(http.post(path, json=asked))
+            await eventually(lambda: bool(service.engine.running))
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await eventually(lambda: not service.engine.running)
+
+
+async def test_one_client_has_so_many_requests_under_way_and_is_told_to_wait(run: Run) -> None:
+    service = run(FakeEngine(delay_s=0.3), limits=Limits(requests_of_client=2))
+    body = {"q": "Hello there.", "source": "en", "target": "de"}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        replies = await asyncio.gather(*(http.post("/translate", json=body) for _ in range(4)))
+        assert sorted(reply.status_code for reply in replies) == [200, 200, 429, 429]
+        refused = next(reply for reply in replies if reply.status_code == 429)
+        assert refused.headers["retry-after"] == "1"
+        assert (await http.post("/translate", json=body)).status_code == 200
