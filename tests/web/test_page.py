@@ -23,7 +23,7 @@ WATCH = """() => {
   window.count = 0;
   window.places = new Set();
   const look = () => {
-    for (const block of document.querySelectorAll(".strip:not(.strip-source) .block")) {
+    for (const block of document.querySelectorAll(".caption-row:not(.caption-row-source) .block")) {
       block.dataset.n ??= String(window.count++);
       const texts = (window.seen[block.dataset.n] ??= [""]);
       const text = block.querySelector(".stable").textContent;
@@ -54,7 +54,7 @@ async def type_text(page: Page, text: str, delay_ms: float = 8) -> None:
 
 def stable(page: Page, target: str = "de") -> str:
     """Return the selector of the newest settled text of a language."""
-    return f'.strip[data-target="{target}"] .block:last-child .stable'
+    return f'.caption-row[data-target="{target}"] .block:last-child .stable'
 
 
 async def test_a_typed_sentence_grows_settles_and_nothing_jumps(
@@ -165,24 +165,29 @@ async def test_several_languages_at_once_and_the_shortcuts(
     await page.screenshot(path=picture("two-targets"))
 
     await page.keyboard.press("Escape")
-    window = page.locator('.strip[data-target="de"] .strip-window')
+    window = page.locator('.caption-row[data-target="de"] .caption-row-window')
     size = "element => parseFloat(getComputedStyle(element).fontSize)"
     before = await window.evaluate(size)
     await page.keyboard.press("+")
     await page.wait_for_function(
-        f"""() => ({size})(document.querySelector('.strip[data-target="de"] .strip-window'))
-          > {before}"""
+        f"""() => ({size})(
+          document.querySelector('.caption-row[data-target="de"] .caption-row-window'),
+        ) > {before}"""
     )
     assert await page.locator("#page").evaluate("page => page.classList.contains('is-dual')")
     await page.keyboard.press("b")
     await page.wait_for_function("!document.querySelector('#page').classList.contains('is-dual')")
     await page.keyboard.press("l")
-    await expect(page.locator(".strip:not(.strip-source)")).to_have_count(1)
-    await expect(page.locator(".strip:not(.strip-source)")).to_have_attribute("data-target", "fr")
+    await expect(page.locator(".caption-row:not(.caption-row-source)")).to_have_count(1)
+    await expect(page.locator(".caption-row:not(.caption-row-source)")).to_have_attribute(
+        "data-target", "fr"
+    )
     await page.keyboard.press("d")
     await page.wait_for_function("document.documentElement.dataset.theme === 'light'")
     await page.reload()  # choices are remembered
-    await expect(page.locator(".strip:not(.strip-source)")).to_have_attribute("data-target", "fr")
+    await expect(page.locator(".caption-row:not(.caption-row-source)")).to_have_attribute(
+        "data-target", "fr"
+    )
 
 
 async def test_space_pauses_and_holds_back_what_is_typed(page: Page, fake: FakeServer) -> None:
@@ -259,11 +264,11 @@ async def test_a_browser_source_shows_captions_alone_and_is_transparent(
         await expect(page.locator(region)).to_be_hidden()
     style = await page.evaluate(
         """() => {
-          const strip = document.querySelector('.strip[data-target="de"]');
-          const styles = getComputedStyle(strip.querySelector(".strip-window"));
+          const row = document.querySelector('.caption-row[data-target="de"]');
+          const styles = getComputedStyle(row.querySelector(".caption-row-window"));
           return [getComputedStyle(document.body).backgroundColor,
             getComputedStyle(document.documentElement).backgroundColor, styles.fontSize,
-            styles.color, styles.textAlign, getComputedStyle(strip).backgroundColor];
+            styles.color, styles.textAlign, getComputedStyle(row).backgroundColor];
         }"""
     )
     clear = "rgba(0, 0, 0, 0)"

@@ -139,7 +139,7 @@ async def test_a_killed_server_comes_back_and_the_sentence_goes_on(
         await open_real(page, server)
         await page.evaluate(WATCH)
         await type_text(page, SENTENCE[:30])
-        await expect(page.locator('.strip[data-target="de"] .block')).to_have_count(1)
+        await expect(page.locator('.caption-row[data-target="de"] .block')).to_have_count(1)
         await server.stop(signal.SIGKILL)
         await expect(page.locator("#notice-text")).to_contain_text("cannot be reached")
         await type_text(page, SENTENCE[30:] + "\n")

@@ -10,7 +10,7 @@
  * @typedef {{startMs: number, endMs: number, lines: string[]}} Cue
  */
 
-const LINE_CHARS = 42; // subtitle files: players have more room than the caption strip
+const LINE_CHARS = 42; // subtitle files: players have more room than the caption row
 const CUE_LINES = 2;
 const MIN_CUE_MS = 1_000;
 const READING_MS_PER_CHAR = 60; // 17 characters a second, the usual limit for subtitles

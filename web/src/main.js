@@ -304,8 +304,8 @@ function setPaused(wanted) {
 
 /** @param {number} factor */
 function resize(factor) {
-  const strip = document.querySelector(".strip:not(.strip-source) .strip-window");
-  const present = strip ? parseFloat(getComputedStyle(strip).fontSize) : MIN_SIZE_PX;
+  const row = document.querySelector(".caption-row:not(.caption-row-source) .caption-row-window");
+  const present = row ? parseFloat(getComputedStyle(row).fontSize) : MIN_SIZE_PX;
   const wanted = Math.round((settings.sizePx ?? present) * factor);
   change({ sizePx: Math.min(MAX_SIZE_PX, Math.max(MIN_SIZE_PX, wanted)) });
 }

@@ -11,7 +11,7 @@
  * @property {string} source language of the text, "auto" = detect
  * @property {readonly string[]} targets at least one
  * @property {boolean} isDual the source is shown beside its translations
- * @property {number} numLines of a caption strip
+ * @property {number} numLines of a caption row
  * @property {number | null} sizePx of captions, null = what fits the window
  * @property {"system" | "light" | "dark"} theme
  * @property {string | null} color of captions, as CSS

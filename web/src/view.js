@@ -1,7 +1,7 @@
 /**
  * The page as it is seen: writes the DOM, at most once a frame, and never reads the network.
  *
- * The captions themselves are in strip.js.
+ * The captions themselves are in captionrow.js.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 import { newestLines, transcript } from "./captions.js";
 import { direction } from "./languages.js";
 import { BUDGET_MS, percentile } from "./meter.js";
-import { Strip } from "./strip.js";
+import { CaptionRow } from "./captionrow.js";
 
 /**
  * @typedef {import("./captions.js").State} State
@@ -43,8 +43,8 @@ export function element(id) {
 
 /** Draws models; each frame shows the newest one. */
 export class View {
-  /** @type {Map<string, Strip>} */
-  #strips = new Map();
+  /** @type {Map<string, CaptionRow>} */
+  #rows = new Map();
   #log = new TranscriptList(element("log"), element("transcript"));
   /** @type {Model | null} */
   #next = null;
@@ -63,10 +63,10 @@ export class View {
     if (!model) return;
     this.#next = null;
     if (model.settings !== this.#shown?.settings) this.#applySettings(model.settings);
-    this.#writeStrips(model);
-    const isInStrip = (/** @type {string} */ id) =>
-      [...this.#strips.values()].every((strip) => strip.showsWhole(id));
-    this.#log.draw(model.captions, model.settings, isInStrip);
+    this.#writeRows(model);
+    const isInRow = (/** @type {string} */ id) =>
+      [...this.#rows.values()].every((row) => row.showsWhole(id));
+    this.#log.draw(model.captions, model.settings, isInRow);
     const isEmpty = model.captions.segments.length === 0;
     element("page").classList.toggle("is-empty", isEmpty);
     if (model.meter !== this.#shown?.meter) drawMeter(model.meter);
@@ -88,44 +88,44 @@ export class View {
     element("page").dataset["targets"] = String(settings.targets.length);
     element("page").classList.toggle("is-multiple", settings.targets.length > 1);
     element("page").classList.toggle("is-dual", settings.isDual);
-    this.#arrangeStrips(settings);
+    this.#arrangeRows(settings);
   }
 
   /**
-   * One strip a target, in their order, and one for the source in bilingual mode.
+   * One row a target, in their order, and one for the source in bilingual mode.
    *
    * @param {PageSettings} settings
    */
-  #arrangeStrips({ targets, source, numLines }) {
+  #arrangeRows({ targets, source, numLines }) {
     const wanted = ["", ...targets];
-    for (const [key, strip] of this.#strips) {
+    for (const [key, row] of this.#rows) {
       if (!wanted.includes(key)) {
-        strip.root.remove();
-        this.#strips.delete(key);
+        row.root.remove();
+        this.#rows.delete(key);
       }
     }
-    const stage = element("strips");
+    const stage = element("caption-rows");
     for (const key of wanted) {
-      const strip = this.#strips.get(key) ?? new Strip(key);
-      this.#strips.set(key, strip);
-      if (key === "") strip.setLanguage(source);
-      strip.reset(numLines);
-      stage.append(strip.root);
+      const row = this.#rows.get(key) ?? new CaptionRow(key);
+      this.#rows.set(key, row);
+      if (key === "") row.setLanguage(source);
+      row.reset(numLines);
+      stage.append(row.root);
     }
   }
 
   /** @param {Model} model */
-  #writeStrips({ captions, settings }) {
+  #writeRows({ captions, settings }) {
     const count = settings.numLines + 1; // each has a line or more, and one is rolling out
-    for (const [key, strip] of this.#strips) {
+    for (const [key, row] of this.#rows) {
       const shown = key === "" ? newestSources(captions, count) : newestLines(captions, key, count);
-      strip.draw(shown);
+      row.draw(shown);
     }
   }
 }
 
 /**
- * The source in the shape of a translation, so that one kind of strip shows both.
+ * The source in the shape of a translation, so that one kind of row shows both.
  *
  * @param {State} state
  * @param {number} count
@@ -158,9 +158,9 @@ class TranscriptList {
   /**
    * @param {State} state
    * @param {PageSettings} settings
-   * @param {(id: string) => boolean} isInStrip such a segment is in the log, but not seen twice
+   * @param {(id: string) => boolean} isInRow such a segment is in the log, but not seen twice
    */
-  draw(state, settings, isInStrip) {
+  draw(state, settings, isInRow) {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     const wasAtEnd = scrollTop + clientHeight >= scrollHeight - NEAR_BOTTOM_PX;
     const segments = transcript(state);
@@ -175,7 +175,7 @@ class TranscriptList {
       const present = this.#list.children[index] ?? null;
       if (present !== item) this.#list.insertBefore(item, present);
       addFinals(item, segment, settings.targets);
-      item.classList.toggle("is-in-strip", isInStrip(segment.id));
+      item.classList.toggle("is-in-caption-row", isInRow(segment.id));
     }
     if (wasAtEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }

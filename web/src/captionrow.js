@@ -1,9 +1,9 @@
 /**
- * A caption strip: the two or so lines of one language, rolling up.
+ * A caption row: the two or so lines of one language, rolling up.
  *
  * Written so that nothing a reader has read moves: settled text is added to the end of a text node
  * and never rewritten, a full line keeps its break because the browser breaks lines greedily, and a
- * strip that has rolled up does not roll back down while it has text to show.
+ * row that has rolled up does not roll back down while it has text to show.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { direction, languageName } from "./languages.js";
  */
 
 /** One language. */
-export class Strip {
+export class CaptionRow {
   root = document.createElement("section");
   #label = document.createElement("h2");
   #window = document.createElement("div");
@@ -28,11 +28,11 @@ export class Strip {
 
   /** @param {string} key a language, or "" for the source */
   constructor(key) {
-    this.root.className = key === "" ? "strip strip-source" : "strip";
+    this.root.className = key === "" ? "caption-row caption-row-source" : "caption-row";
     this.root.dataset["target"] = key;
-    this.#label.className = "strip-label";
-    this.#window.className = "strip-window";
-    this.#roll.className = "strip-roll";
+    this.#label.className = "caption-row-label";
+    this.#window.className = "caption-row-window";
+    this.#roll.className = "caption-row-roll";
     this.#window.append(this.#roll);
     this.root.append(this.#label, this.#window);
     // Another width or type size breaks the lines anew: full screen, a turned phone, "+" and "−".
@@ -111,7 +111,7 @@ export class Strip {
   }
 }
 
-/** One segment in a strip: settled text, then the tail that may still change. */
+/** One segment in a row: settled text, then the tail that may still change. */
 class Block {
   root = document.createElement("p");
   #stable = document.createTextNode("");
@@ -141,7 +141,7 @@ class Block {
     if (stable.startsWith(shown)) {
       if (stable.length > shown.length) this.#stable.appendData(stable.slice(shown.length));
     } else {
-      this.#stable.data = stable; // the source of a bilingual strip, or a final after a lost session
+      this.#stable.data = stable; // the source of a bilingual row, or a final after a lost session
     }
     if (this.#unstable.data !== unstable) this.#unstable.data = unstable;
     this.root.classList.toggle("is-final", isFinal);
