@@ -11,12 +11,14 @@ SOURCES := pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/
 # Tests on every core; a worker without any left takes some of another's. PYTEST adds options.
 TESTS := $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist worksteal
 
-.PHONY: help demo test coverage test-gpu lint python-lint format web-types instructions clean
+.PHONY: help demo test coverage docs test-gpu lint python-lint format web-types instructions clean
 
 help:
 	@echo "make demo [PORT=8001]  install, start the service, print its address"
 	@echo "make test              install what the tests need, run all of them"
 	@echo "make lint              ruff, lint-imports, mypy and tsc"
+	@echo "make coverage          the tests, and which lines outside GPU code they did not reach"
+	@echo "make docs              the documentation, in build/site"
 	@echo "make test-gpu          the tests that need a CUDA GPU"
 	@echo "make instructions      instructions of a CPU step against what was kept (valgrind)"
 
@@ -42,6 +44,10 @@ python-lint:
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# Nothing is loaded from elsewhere, neither now nor when the pages are read.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 instructions: | $(VENV)/bin/python
 	$(BIN)/python -m tokenspeed.bench.engines.instructions --check benchmarks/results/instructions.json
@@ -69,6 +75,10 @@ $(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
 	@echo "Installing what the tests need (a few minutes the first time) ..."
 	$(PIP) --editable '.[test]'
 	$(PIP) --no-deps simuleval==1.1.4
+	@touch $@
+
+$(VENV)/.docs: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.lint: $(SOURCES) | $(VENV)/bin/python

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from service.captions.policy import PRESETS, Preset
-from service.config import Config, load_config
+from service.config import Config, load_config, variables
 from service.errors import ConfigError
 from tokenspeed.arguments import DEVICES
 from tokenspeed.engine.loading import LoadedModel, load_engine
@@ -24,6 +24,11 @@ ENGINE_CLOSE_S: Final = 5.0  # for a step under way
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `serve`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "environment variables, over which arguments win:\n" + "\n".join(
+        f"  {variable.name:26} {variable.meaning}" + (f" (default: {default})" if default else "")
+        for variable, default in variables()
+    )
     parser.add_argument("--model", type=Path, metavar="DIR", help="default: the shipped model")
     parser.add_argument("--host", help="default: 127.0.0.1")
     parser.add_argument("--port", type=int, help="default: 8000; 0 takes any free port")

@@ -6,7 +6,7 @@ not asked for: they follow from the number of sessions.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,27 +26,128 @@ def find_page() -> Path:
 
 
 @dataclass(frozen=True)
-class Config:
-    """How the service runs. Each field says its environment variable."""
+class Variable:
+    """An environment variable: its name, how its text is read, and what it says in a few words."""
 
-    host: str = "127.0.0.1"  # TOKENSPEED_HOST
-    port: int = 8000  # TOKENSPEED_PORT; 0 takes any free one
-    model: Path = DEFAULT_MODEL  # TOKENSPEED_MODEL, a directory
-    device: str = "auto"  # TOKENSPEED_DEVICE
-    web: Path = field(default_factory=find_page)  # TOKENSPEED_WEB, the page's directory
-    api_keys: tuple[str, ...] = field(default=(), repr=False)  # TOKENSPEED_API_KEYS, with commas
-    origins: tuple[str, ...] = ()  # TOKENSPEED_ORIGINS, with commas; pages of other sites
-    is_insecure: bool = False  # TOKENSPEED_INSECURE=1: no keys, whoever can reach it may use it
-    log_text: bool = False  # TOKENSPEED_LOG_TEXT=1: users' text in the logs
-    log_level: str = "INFO"  # TOKENSPEED_LOG_LEVEL
-    budget_ms: float = 200.0  # TOKENSPEED_BUDGET_MS, of one update
-    context: int = 0  # TOKENSPEED_CONTEXT, earlier sentence pairs, 0 to 2
-    max_sessions: int = 64  # TOKENSPEED_MAX_SESSIONS
-    admission: bool = True  # TOKENSPEED_ADMISSION=0: let in more than fit the budget
-    drain_s: float = 10.0  # TOKENSPEED_DRAIN_S, from SIGTERM to the end at most
-    token_s: float = 60.0  # TOKENSPEED_TOKEN_S, life of a token of POST /v1/sessions
-    deflate: bool = False  # TOKENSPEED_DEFLATE=1: compress frames, 64 KiB a connection
-    limits: Limits = Limits()  # TOKENSPEED_IDLE_S, TOKENSPEED_UPDATES_PER_S
+    name: str
+    read: Callable[[str], Any]
+    meaning: str
+
+
+def _flag(raw: str) -> bool:
+    if raw not in ("0", "1"):
+        raise ValueError("expected 0 or 1")
+    return raw == "1"
+
+
+def _between(kind: type[_T], low: float, high: float) -> Callable[[str], _T]:
+    def read(raw: str) -> _T:
+        value: Any = kind(raw)  # type: ignore[call-arg]
+        if not low <= value <= high:
+            raise ValueError(f"expected {low} to {high}")
+        return value
+
+    return read
+
+
+def _list(raw: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+
+def _keys(raw: str) -> tuple[str, ...]:
+    keys = _list(raw)
+    if any(len(key) < 16 for key in keys):
+        raise ValueError("a key has fewer than 16 characters")
+    return keys
+
+
+def _level(raw: str) -> str:
+    if raw.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("expected DEBUG, INFO, WARNING or ERROR")
+    return raw.upper()
+
+
+def _from(name: str, read: Callable[[str], Any], meaning: str) -> dict[str, Variable]:
+    """Return the metadata of a field that an environment variable can set."""
+    return {"variable": Variable(f"TOKENSPEED_{name}", read, meaning)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """How the service runs. Each field says its environment variable and what it means."""
+
+    host: str = field(
+        default="127.0.0.1",
+        metadata=_from("HOST", str, "address to listen on; beyond this machine it needs keys"),
+    )
+    port: int = field(
+        default=8000,
+        metadata=_from("PORT", _between(int, 0, 65535), "port to listen on; 0 takes any free one"),
+    )
+    model: Path = field(
+        default=DEFAULT_MODEL,
+        metadata=_from("MODEL", Path, "directory of the model"),
+    )
+    device: str = field(
+        default="auto",
+        metadata=_from("DEVICE", str, "auto, or the backend to use"),
+    )
+    web: Path = field(
+        default_factory=find_page,
+        metadata=_from("WEB", Path, "folder of the page"),
+    )
+    api_keys: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        metadata=_from("API_KEYS", _keys, "keys of 16 characters or more, with commas between"),
+    )
+    origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_from("ORIGINS", _list, "other sites whose pages may connect, with commas"),
+    )
+    is_insecure: bool = field(
+        default=False,
+        metadata=_from("INSECURE", _flag, "1: no keys, whoever can reach it may use it"),
+    )
+    log_text: bool = field(
+        default=False,
+        metadata=_from("LOG_TEXT", _flag, "1: users' text goes into the logs"),
+    )
+    log_level: str = field(
+        default="INFO",
+        metadata=_from("LOG_LEVEL", _level, "DEBUG, INFO, WARNING or ERROR"),
+    )
+    budget_ms: float = field(
+        default=200.0,
+        metadata=_from("BUDGET_MS", _between(float, 1, 60_000), "milliseconds for one update"),
+    )
+    context: int = field(
+        default=0,
+        metadata=_from("CONTEXT", _between(int, 0, 2), "earlier sentence pairs that go along"),
+    )
+    max_sessions: int = field(
+        default=64,
+        metadata=_from("MAX_SESSIONS", _between(int, 1, 100_000), "sessions at one time"),
+    )
+    admission: bool = field(
+        default=True,
+        metadata=_from("ADMISSION", _flag, "0: let in more sessions than fit the budget"),
+    )
+    drain_s: float = field(
+        default=10.0,
+        metadata=_from("DRAIN_S", _between(float, 0, 3600), "seconds from SIGTERM to the end"),
+    )
+    token_s: float = field(
+        default=60.0,
+        metadata=_from(
+            "TOKEN_S", _between(float, 1, 3600), "seconds that a token of POST /v1/sessions lives"
+        ),
+    )
+    deflate: bool = field(
+        default=False,
+        metadata=_from("DEFLATE", _flag, "1: compress frames, for 64 KiB a connection"),
+    )
+    limits: Limits = Limits()  # of them, _LIMITS can be set
 
     @property
     def is_loopback(self) -> bool:
@@ -87,77 +188,52 @@ def load_config(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Co
     """
     config = Config()
     values: dict[str, Any] = {}
-    for name, (variable, read) in _VARIABLES.items():
-        if environ.get(variable):
-            values[name] = _read(variable, read, environ[variable])
+    for name, variable in _variables().items():
+        if environ.get(variable.name):
+            values[name] = _read(variable, environ[variable.name])
     limits: dict[str, Any] = {}
-    for name, (variable, read) in _LIMITS.items():
-        if environ.get(variable):
-            limits[name] = _read(variable, read, environ[variable])
+    for name, variable in _LIMITS.items():
+        if environ.get(variable.name):
+            limits[name] = _read(variable, environ[variable.name])
     values |= {name: value for name, value in overrides.items() if value is not None}
     return replace(config, **values, limits=replace(config.limits, **limits))
 
 
-def _read(variable: str, read: Callable[[str], _T], raw: str) -> _T:
+def _read(variable: Variable, raw: str) -> Any:
     try:
-        return read(raw.strip())
+        return variable.read(raw.strip())
     except ValueError as exc:
-        raise ConfigError(variable, f"is {raw!r}: {exc}") from exc
+        raise ConfigError(variable.name, f"is {raw!r}: {exc}") from exc
 
 
-def _flag(raw: str) -> bool:
-    if raw not in ("0", "1"):
-        raise ValueError("expected 0 or 1")
-    return raw == "1"
-
-
-def _between(kind: type[_T], low: float, high: float) -> Callable[[str], _T]:
-    def read(raw: str) -> _T:
-        value: Any = kind(raw)  # type: ignore[call-arg]
-        if not low <= value <= high:
-            raise ValueError(f"expected {low} to {high}")
-        return value
-
-    return read
-
-
-def _list(raw: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in raw.split(",") if part.strip())
-
-
-def _keys(raw: str) -> tuple[str, ...]:
-    keys = _list(raw)
-    if any(len(key) < 16 for key in keys):
-        raise ValueError("a key has fewer than 16 characters")
-    return keys
-
-
-def _level(raw: str) -> str:
-    if raw.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError("expected DEBUG, INFO, WARNING or ERROR")
-    return raw.upper()
-
-
-_VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
-    "host": ("TOKENSPEED_HOST", str),
-    "port": ("TOKENSPEED_PORT", _between(int, 0, 65535)),
-    "model": ("TOKENSPEED_MODEL", Path),
-    "device": ("TOKENSPEED_DEVICE", str),
-    "web": ("TOKENSPEED_WEB", Path),
-    "api_keys": ("TOKENSPEED_API_KEYS", _keys),
-    "origins": ("TOKENSPEED_ORIGINS", _list),
-    "is_insecure": ("TOKENSPEED_INSECURE", _flag),
-    "log_text": ("TOKENSPEED_LOG_TEXT", _flag),
-    "log_level": ("TOKENSPEED_LOG_LEVEL", _level),
-    "budget_ms": ("TOKENSPEED_BUDGET_MS", _between(float, 1, 60_000)),
-    "context": ("TOKENSPEED_CONTEXT", _between(int, 0, 2)),
-    "max_sessions": ("TOKENSPEED_MAX_SESSIONS", _between(int, 1, 100_000)),
-    "admission": ("TOKENSPEED_ADMISSION", _flag),
-    "drain_s": ("TOKENSPEED_DRAIN_S", _between(float, 0, 3600)),
-    "token_s": ("TOKENSPEED_TOKEN_S", _between(float, 1, 3600)),
-    "deflate": ("TOKENSPEED_DEFLATE", _flag),
+_LIMITS: Final[Mapping[str, Variable]] = {
+    "idle_s": Variable(
+        "TOKENSPEED_IDLE_S",
+        _between(float, 1, 86_400),
+        "seconds without a frame from the client after which a session ends",
+    ),
+    "updates_per_s": Variable(
+        "TOKENSPEED_UPDATES_PER_S",
+        _between(int, 1, 1000),
+        "updates of a session that are translated a second",
+    ),
 }
-_LIMITS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
-    "idle_s": ("TOKENSPEED_IDLE_S", _between(float, 1, 86_400)),
-    "updates_per_s": ("TOKENSPEED_UPDATES_PER_S", _between(int, 1, 1000)),
-}
+
+
+def variables() -> list[tuple[Variable, str]]:
+    """Return every variable with its default as a user would write it."""
+    config = Config()
+    found = [(v, _shown(getattr(config, name))) for name, v in _variables().items()]
+    return found + [(v, _shown(getattr(config.limits, name))) for name, v in _LIMITS.items()]
+
+
+def _variables() -> dict[str, Variable]:
+    return {f.name: f.metadata["variable"] for f in fields(Config) if "variable" in f.metadata}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Path):
+        return "what is installed"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, bool | float) else str(value)

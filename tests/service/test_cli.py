@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from service.config import variables
 from service.wire import protocol as p
 from tests.service.client import session
 from tests.service.process import environment, serving
@@ -51,6 +52,14 @@ def test_start_up_stops_with_one_line(
     code = main(["serve", *arguments])
     captured = capfd.readouterr()
     check_refusal(code, captured.out, captured.err, problem)
+
+
+def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["serve", "--help"])
+    shown = capsys.readouterr().out
+    assert [variable.name for variable, _ in variables() if variable.name not in shown] == []
+    assert "TOKENSPEED_IDLE_S          seconds without" in shown
 
 
 def test_a_port_in_use_is_told_by_the_process() -> None:

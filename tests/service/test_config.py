@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config import Config, find_page, load_config
+from service.config import Config, find_page, load_config, variables
 from service.errors import ConfigError
 
 
@@ -48,3 +48,18 @@ def test_a_checkout_has_the_page_beside_the_service_and_settings_may_say_another
     assert load_config({}).web == find_page()
     assert load_config({"TOKENSPEED_WEB": "/elsewhere"}).web == Path("/elsewhere")
     assert load_config({"TOKENSPEED_WEB": "/elsewhere"}, web=Path("/here")).web == Path("/here")
+
+
+def test_every_setting_says_what_it_means_and_its_default_can_be_read() -> None:
+    for variable, default in variables():
+        assert variable.meaning
+        if default not in ("", "what is installed"):
+            load_config({variable.name: default})
+    shown = dict((variable.name, default) for variable, default in variables())
+    assert shown["TOKENSPEED_PORT"] == "8000"
+    assert shown["TOKENSPEED_ADMISSION"] == "1"
+    assert shown["TOKENSPEED_IDLE_S"] == "60"
+    assert (
+        load_config({name: value for name, value in shown.items() if "installed" not in value})
+        == Config()
+    )
