@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,34 @@ def test_a_wrong_call_is_told(
     code, out = said(arguments, capsys)
     assert code == 2
     assert message in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bench report nowhere.json",
+        "bench compare --peers nothing",
+        "eval quality --corpus nowhere --device reference",
+        "eval streaming --corpus nowhere",
+        "eval retention --corpus nowhere",
+        "eval capacity --cost cheap",
+        "loadtest --url http://127.0.0.1",
+        "train nowhere.toml --corpus nowhere --out nowhere",
+        "quantize --bits 8 nowhere out",
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tokenspeed: ")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_devices_are_the_backends() -> None:

@@ -147,7 +147,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> int:
     from tokenspeed.bench.report import write_report
 
-    print(write_report(options.files, options.into))
+    with told(OSError, ValueError):
+        print(write_report(options.files, options.into))
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenspeed.errors import CheckpointError
+from tokenspeed.errors import CheckpointError, told
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.quantize import write_quantized
 from tokenspeed.model.tokenizer import Tokenizer
@@ -58,7 +58,8 @@ def _loss(source: Checkpoint, target: Checkpoint, options: argparse.Namespace) -
     lines = sample_lines()
     if options.text:
         first, _, second = options.direction.partition("-")
-        lines = read_lines(options.text, (first, second), options.lines)
+        with told(OSError, ValueError):
+            lines = read_lines(options.text, (first, second), options.lines)
     try:
         Tokenizer.load(source.directory)
     except CheckpointError as exc:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tokenspeed.errors import told
 from tokenspeed.training.config import load_recipe
 from tokenspeed.training.distill import distill, make_decode
 from tokenspeed.training.run import choose_device, train
@@ -34,9 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path(arguments.config)
     if not path.exists() and (CONFIGS / f"{path.name}.toml").exists():
         path = CONFIGS / f"{path.name}.toml"
-    recipe = load_recipe(path)
+    with told(OSError, ValueError):
+        recipe = load_recipe(path)
     device = choose_device() if arguments.device == "auto" else arguments.device
-    train(recipe, arguments.corpus, arguments.out, device, arguments.cache, arguments.init)
+    with told(FileNotFoundError):
+        train(recipe, arguments.corpus, arguments.out, device, arguments.cache, arguments.init)
     print(f"wrote {arguments.out / 'model'} and {arguments.out / 'int8'}")
     return 0
 
@@ -64,7 +67,7 @@ def run_distill(arguments: argparse.Namespace) -> int:
     decode = make_decode(arguments.model, device, arguments.batch_size)
     languages = arguments.languages.split(",")
     end = time.monotonic() + arguments.max_seconds
-    with tqdm(unit=" sentences", unit_scale=True) as bar:
+    with told(FileNotFoundError), tqdm(unit=" sentences", unit_scale=True) as bar:
         distill(
             arguments.corpus, languages, decode, arguments.out, arguments.part, bar.update,
             lambda: time.monotonic() >= end,

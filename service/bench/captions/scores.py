@@ -91,7 +91,7 @@ def common_characters(a: str, b: str) -> int:
     return min(len(a), len(b))
 
 
-def word_ends(text: str) -> list[int]:
+def spaced_word_ends(text: str) -> list[int]:
     """Return the offset after each word."""
     return [found.end() for found in _WORD.finditer(text)]
 
@@ -104,7 +104,7 @@ def words_taken_back(displays: Sequence[Display]) -> list[int]:
     erased = []
     for before, after in pairwise(displays):
         common = common_characters(before.text, after.text)
-        erased.append(sum(end > common for end in word_ends(before.text)))
+        erased.append(sum(end > common for end in spaced_word_ends(before.text)))
     return erased
 
 
@@ -140,7 +140,7 @@ def word_displays(displays: Sequence[Display], moment: Moment) -> list[int]:
         for i in range(len(kept) - 2, -1, -1):
             kept[i] = min(kept[i], kept[i + 1])
     # Every word is whole in the last display, so the search ends.
-    return [next(i for i, k in enumerate(kept) if k >= end) for end in word_ends(final)]
+    return [next(i for i, k in enumerate(kept) if k >= end) for end in spaced_word_ends(final)]
 
 
 def word_delays(log: SegmentLog, unit: Unit, moment: Moment = "stable") -> list[float]:

@@ -121,9 +121,9 @@ def measure_retention(options: argparse.Namespace) -> list[dict[str, Any]]:
         ValueError: a set is unknown.
     """
     rows: list[dict[str, Any]] = []
+    sets = [(name, *load_set(options.corpus, name, options.limit)) for name in _names(options.sets)]
     with closing(simulated_replay.open_stage(options.model, options.device)) as stage:
-        for name in tqdm(_names(options.sets), unit="set", leave=False):
-            lines, source, target = load_set(options.corpus, name, options.limit)
+        for name, lines, source, target in tqdm(sets, unit="set", leave=False):
             cases = retention.find_cases(lines, target)
             rows += [
                 {"set": name, **row} for row in retention.count_kept(stage, cases, source, target)

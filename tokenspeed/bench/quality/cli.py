@@ -33,6 +33,7 @@ from tokenspeed.bench.result import describe_cpu, make_result, write_result
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Request
 from tokenspeed.engine.translate import length_cap
+from tokenspeed.errors import told
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.decode import Decoder
@@ -69,7 +70,8 @@ def add_quality(parser: argparse.ArgumentParser) -> None:
 def run_quality(arguments: argparse.Namespace) -> int:
     """Translate, score and print."""
     started = time.perf_counter()
-    sets = load_sets(arguments.corpus, arguments.sets, arguments.directions, arguments.limit)
+    with told(OSError):
+        sets = load_sets(arguments.corpus, arguments.sets, arguments.directions, arguments.limit)
     translate = make_translator(
         arguments.model, arguments.device, arguments.batch_size, arguments.beam
     )
