@@ -37,6 +37,7 @@ class Segment:
     arrival_s: float = 0.0
     committed_s: float | None = None
     is_appended: bool = False
+    is_ending: bool = False  # is committed once it is cut into parts that are short enough
     is_dirty: bool = False  # has news that was not given to the translations yet
     frozen: list[str] = field(default_factory=list)
 
@@ -59,7 +60,7 @@ class Segment:
         self.stable, self.unstable = full[:offset], ""
         return replace(
             self,
-            segment_id=f"{self.client_id}~{self.part + 1}",
+            segment_id=_part_id(self.client_id, self.part + 1),
             first_arrival_s=now_s,
             base=full[:offset],
             part=self.part + 1,
@@ -70,6 +71,11 @@ class Segment:
             is_dirty=False,
             frozen=[],
         )
+
+    def rename(self) -> None:
+        """Take the name of the next part: this one is taken."""
+        self.part += 1
+        self.segment_id = _part_id(self.client_id, self.part)
 
     def pieces(self, covered_words: int) -> list[Source]:
         """Cut the newest text, freeze what will not change any more, return all pieces.
@@ -109,6 +115,10 @@ class Segment:
         # The last word of typed text may still grow.
         ends = word_ends(self.stable)
         return ends[-2] if len(ends) > 1 else 0
+
+
+def _part_id(client_id: str, part: int) -> str:
+    return f"{client_id}~{part}"
 
 
 def _linked(sources: list[Source]) -> list[Source]:

@@ -31,6 +31,7 @@ class Segments:
         self._names: dict[str, str] = {}  # client's id -> wire id of what is open under it
         self._closed: OrderedDict[str, int] = OrderedDict()  # client's id -> last rev
         self._unnamed = 0  # segments without a name that are over
+        self._long: dict[str, Segment] = {}  # by wire id, those to be cut
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(list(self._open.values()))
@@ -44,7 +45,13 @@ class Segments:
 
     def name(self, client_id: str | None) -> str:
         """Return the client's name for a segment; one without a name gets the next of ours."""
-        return client_id or f"auto-{self._unnamed + 1}"
+        if client_id:
+            return client_id
+        name = f"auto-{self._unnamed + 1}"
+        while name in self._closed:  # a client has used that name itself
+            self._unnamed += 1
+            name = f"auto-{self._unnamed + 1}"
+        return name
 
     def named(self, name: str) -> Segment | None:
         """Return what is open under a client's name."""
@@ -74,20 +81,38 @@ class Segments:
             problem = f"segment {name!r} is committed already"
             raise ProtocolError("unknown_segment", problem, "segment_id")
         found = self.named(name)
+        if found is not None and found.is_ending:
+            problem = f"segment {name!r} is committed already"
+            raise ProtocolError("unknown_segment", problem, "segment_id")
         if found is not None:
             return found
+        if name in self._open:
+            problem = f"{name!r} is the service's own name of a part of another segment"
+            raise ProtocolError("invalid_event", problem, "segment_id")
         # Finals that are awaited do not count: whole pages may be pasted at once.
         count = sum(not segment.is_committed for segment in self._open.values())
         if count >= self._max_open:
             raise ProtocolError("rate_limited", f"{count} segments are open already", "segment_id")
         return self._add(Segment(name, name, first_arrival_s=now_s))
 
-    def cut_long(self, segment: Segment, now_s: float) -> Segment | None:
-        """Cut a segment that has become too long; return what goes on under the next name."""
-        if len(segment.text) <= self._max_chars:
-            return None
-        cut = cut_at(segment.text, self._max_chars)
-        return self._add(segment.cut(cut, now_s))
+    def next_long(self) -> Segment | None:
+        """Return a segment that is to be cut, None where there is none."""
+        return next(iter(self._long.values()), None)
+
+    def check_length(self, segment: Segment) -> bool:
+        """Return whether a segment is short enough; one that is not is to be cut."""
+        is_long = len(segment.text) > self._max_chars
+        if is_long:
+            self._long[segment.segment_id] = segment
+        return not is_long
+
+    def cut(self, segment: Segment, now_s: float) -> Segment:
+        """Cut a segment that is too long; return what goes on under the next name."""
+        del self._long[segment.segment_id]
+        rest = segment.cut(cut_at(segment.text, self._max_chars), now_s)
+        while rest.segment_id in self._open or rest.segment_id in self._names:
+            rest.rename()  # a client has a segment of that name
+        return self._add(rest)
 
     def close(self, segment: Segment) -> None:
         """Free the name of a segment: it is committed, or withdrawn."""
@@ -104,6 +129,7 @@ class Segments:
     def forget(self, segment: Segment) -> None:
         """Drop a segment: all its finals are sent, or it was withdrawn."""
         self._open.pop(segment.segment_id, None)
+        self._long.pop(segment.segment_id, None)
 
     def _add(self, segment: Segment) -> Segment:
         self._open[segment.segment_id] = segment

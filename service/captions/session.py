@@ -66,6 +66,7 @@ class Session:
         self._streams: dict[tuple[str, str], TargetStream] = {}  # by (segment, target)
         self._targets: dict[str, None] = {}  # all that were ever wanted, in order
         self._glossaries: dict[str, Glossary] = {}  # by target
+        self._glossary_words: object = None  # what they were made of
         self._context: dict[str, deque[ContextPair]] = {}  # by target
         self._readers: dict[str, Reader] = {}  # by target
         self._close: Close | None = None
@@ -142,6 +143,10 @@ class Session:
 
     def tick(self, now_s: float) -> list[Action]:
         """Do what has become due."""
+        long = self._segments.next_long()
+        if long is not None:
+            # One part a tick: a page that is pasted at once must not hold up other connections.
+            return self._cut(long, now_s)
         actions: list[Action] = []
         if not self.pacing.is_thinned(now_s):
             for segment in self._segments:
@@ -153,6 +158,8 @@ class Session:
 
     def next_tick_s(self) -> float:
         """Return when `tick` is due."""
+        if self._segments.next_long() is not None:
+            return 0.0
         idle_s = self._last_frame_s + self._limits.idle_s
         if any(segment.is_dirty for segment in self._segments):
             return min(idle_s, self.pacing.ready_s())
@@ -197,8 +204,13 @@ class Session:
         settings = self._settings.merged(event.session, self._model, self._limits.targets)
         is_other_source = settings.source != self._settings.source
         self._settings = settings
+        # Compiling takes milliseconds for a long glossary, and most updates change something else.
+        words = (settings.glossary, settings.do_not_translate, settings.source)
+        known = self._glossaries if words == self._glossary_words else {}
+        self._glossary_words = words
         self._glossaries = {
-            target: settings.glossary_of(target, self._model) for target in settings.targets
+            target: known.get(target) or settings.glossary_of(target, self._model)
+            for target in settings.targets
         }
         self._targets |= dict.fromkeys(settings.targets)
         actions: list[Action] = []
@@ -238,8 +250,9 @@ class Session:
 
     def _on_source_commit(self, event: protocol.SourceCommit, now_s: float) -> list[Action]:
         name = self._segments.name(event.segment_id)
-        is_over = self._segments.is_closed(name)
-        if is_over or (self._segments.named(name) is None and event.text is None):
+        named = self._segments.named(name)
+        is_over = self._segments.is_closed(name) or (named is not None and named.is_ending)
+        if is_over or (named is None and event.text is None):
             if event.segment_id is None or is_over:
                 self.counters.repeated_commits += 1
                 return []
@@ -248,8 +261,7 @@ class Session:
         if event.text is not None:
             segment.stable, segment.unstable = event.text, ""
         segment.rev = max(segment.rev, event.rev or 0, 0)
-        last, actions = self._cut_long(segment, now_s)
-        return actions + self._commit(last, now_s) + self._finish(now_s)
+        return self._commit(segment, now_s) + self._finish(now_s)
 
     def _on_source_cancel(self, event: protocol.SourceCancel, now_s: float) -> list[Action]:
         name = self._segments.name(event.segment_id)
@@ -332,31 +344,34 @@ class Session:
 
     def _updated(self, segment: Segment, now_s: float) -> list[Action]:
         """A segment has news: translate it, or note it for later when there are too many."""
-        segment, actions = self._cut_long(segment, now_s)
         segment.arrival_s = now_s
+        if not self._segments.check_length(segment):
+            return []
         if self.pacing.admit(now_s):
-            return actions + self._revise(segment, now_s)
+            return self._revise(segment, now_s)
         self.counters.coalesced += 1
         segment.is_dirty = True
         notice = self.pacing.notice(now_s)
-        return actions if notice is None else [*actions, Send(notice)]
+        return [] if notice is None else [Send(notice)]
 
-    def _cut_long(self, segment: Segment, now_s: float) -> tuple[Segment, list[Action]]:
-        """Force a boundary where a segment has become too long; return what is still open of it."""
-        actions: list[Action] = []
-        while (rest := self._segments.cut_long(segment, now_s)) is not None:
-            message = (
-                f"segment {segment.segment_id!r} is cut after {self._limits.segment_chars} "
-                f"characters and goes on as {rest.segment_id!r}"
-            )
-            actions.append(Send(protocol.make_error("text_too_long", message, "segment_id")))
-            actions += self._commit(segment, now_s)
-            segment = rest
-        return segment, actions
+    def _cut(self, segment: Segment, now_s: float) -> list[Action]:
+        """Force a boundary where a segment has become too long; the rest goes on by itself."""
+        rest = self._segments.cut(segment, now_s)
+        message = (
+            f"segment {segment.segment_id!r} is cut after {self._limits.segment_chars} "
+            f"characters and goes on as {rest.segment_id!r}"
+        )
+        told = Send(protocol.make_error("text_too_long", message, "segment_id"))
+        actions = [told, *self._commit_whole(segment, now_s)]
+        if rest.is_ending:
+            return actions + self._commit(rest, now_s) + self._finish(now_s)
+        return actions + self._updated(rest, now_s)
 
     def _revise(self, segment: Segment, now_s: float) -> list[Action]:
         """Give the newest text of a segment to its translations."""
         settings = self._settings
+        if not segment.is_committed and not self._segments.check_length(segment):
+            return []  # it is cut first
         segment.is_dirty = False
         if not segment.is_committed:
             self.pacing.partial_started(now_s)
@@ -405,7 +420,13 @@ class Session:
             )
 
     def _commit(self, segment: Segment, now_s: float) -> list[Action]:
-        """The source of a segment is complete."""
+        """The source of a segment is complete; one that is too long is cut first, tick by tick."""
+        if self._segments.check_length(segment):
+            return self._commit_whole(segment, now_s)
+        segment.is_ending = True
+        return []
+
+    def _commit_whole(self, segment: Segment, now_s: float) -> list[Action]:
         segment.committed_s = segment.arrival_s = now_s
         self._source_chars += len(segment.text)
         self._segments.close(segment)

@@ -5,11 +5,18 @@ Knows characters; does not know languages.
 """
 
 import unicodedata
+from collections.abc import Iterator
 
 import regex
 
 _BOUNDARY = regex.compile(r"(?V1w)\b")
 _IS_WORD = regex.compile(r"[\p{L}\p{N}\p{M}\p{Extended_Pictographic}\p{Regional_Indicator}_]")
+# Pairs of regional indicators (flags) with what extends them. The boundary rules for these look
+# back to the beginning of their run, in quadratic time, so a run is taken apart before.
+_FLAG_RUN = regex.compile(r"\p{Regional_Indicator}{3}")
+_FLAG = regex.compile(
+    r"(?V1)((?:\p{Regional_Indicator}[\p{Word_Break=Extend}\p{Word_Break=Format}\u200d]*){1,2})"
+)
 _SPACES = regex.compile(r"\s+")
 _TRAILING = regex.compile(r"[\p{P}\s]+$")
 
@@ -23,9 +30,7 @@ def word_ends(text: str) -> list[int]:
     ends: list[int] = []
     position = 0
     has_core = False
-    for part in regex.split(_BOUNDARY, text):
-        if not part:
-            continue
+    for part in _parts(text):
         is_core = _IS_WORD.search(part) is not None
         if has_core and (is_core or part.isspace()):
             ends.append(position)
@@ -39,6 +44,16 @@ def word_ends(text: str) -> list[int]:
     else:
         ends[-1] = position  # spaces or marks at the end belong to the last word
     return ends
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Split a text at the boundaries of words; no part is empty."""
+    runs = _FLAG.split(text) if _FLAG_RUN.search(text) else [text]
+    for i, run in enumerate(runs):
+        if i % 2:  # a flag
+            yield run
+        else:
+            yield from filter(None, _BOUNDARY.split(run))
 
 
 def count_words(text: str) -> int:

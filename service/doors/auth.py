@@ -85,7 +85,11 @@ def is_origin_allowed(
         return True
     if origin in allowed:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+        name = parts.hostname
+    except ValueError:  # such as "http://["
+        return False
     if parts.scheme not in ("http", "https") or parts.netloc.lower() != (host or "").lower():
         return False
-    return not is_local or parts.hostname in _LOOPBACK
+    return not is_local or name in _LOOPBACK

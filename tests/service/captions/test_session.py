@@ -103,6 +103,13 @@ class Desk:
     def tick(self) -> list[p.ServerEvent]:
         return self.new(self.driver.tick)
 
+    def cut(self) -> list[p.ServerEvent]:
+        """Let the session cut what is too long, a part at each tick."""
+        found: list[p.ServerEvent] = []
+        while self.driver.next_tick_s() == 0.0:
+            found += self.tick()
+        return found
+
     def progress(self, job: Job, tokens: tuple[int, ...]) -> list[p.ServerEvent]:
         return self.new(lambda: self._follow[job.key](tokens, None))
 
@@ -114,7 +121,7 @@ class Desk:
 
     def answer(self, output: str | None = None) -> list[p.ServerEvent]:
         """Let the engine finish all jobs: capitals of the source, or a given output."""
-        found: list[p.ServerEvent] = []
+        found = self.cut()
         while self.jobs:
             job = next(iter(self.jobs.values()))
             said = ids(job.text.strip().upper() if output is None else output)
@@ -540,3 +547,55 @@ def test_what_comes_at_once_is_due_as_it_is_read() -> None:
     d.send(update("we go on", 1, "b"))
     (job,) = d.jobs.values()
     assert job.reached_s == job.arrival_s == d.now
+
+
+def test_a_pasted_page_is_cut_a_part_at_a_tick_and_then_committed() -> None:
+    d = Desk(replace(LIMITS, segment_chars=50), source=p.SourceParams("en"), targets=targets("de"))
+    text = "we go home now " * 40
+    d.send(p.SourceCommit("a", text=text))
+    assert d.jobs == {}  # nothing is done at once
+    most = 0
+    while d.driver.next_tick_s() == 0.0:
+        before = len(d.started)
+        d.tick()
+        most = max(most, len(d.started) - before)
+    assert most <= 2
+    assert d.send(p.SourceCommit("a")) == []  # the same again is no news
+    d.answer()
+    finals = d.of(p.TranslationFinal)
+    assert "".join(final.source_text for final in finals) == text
+    assert [final.segment_id for final in finals] == ["a", *(f"a~{n}" for n in range(2, 15))]
+
+
+def test_what_is_being_cut_takes_no_more_text() -> None:
+    d = Desk(replace(LIMITS, segment_chars=50), source=p.SourceParams("en"), targets=targets("de"))
+    d.send(p.SourceCommit("a", text="we go home now " * 40))
+    d.tick()
+    (event,) = d.send(p.SourceAppend("and rest", "a"))
+    assert isinstance(event, p.Error)
+    assert event.error.code == "unknown_segment"
+    d.send(p.SessionClose())
+    assert d.closed is None
+    d.answer()
+    assert d.closed == Close(1000, "client")
+
+
+def test_names_of_the_service_and_of_the_client_do_not_collide() -> None:
+    d = Desk(replace(LIMITS, segment_chars=50), source=p.SourceParams("en"), targets=targets("de"))
+    d.send(p.SourceCommit("auto-1", text="good night"))
+    d.send(p.SourceAppend("good morning"))
+    d.send(p.SourceCommit())
+    d.answer()
+    assert [f.segment_id for f in d.of(p.TranslationFinal)] == ["auto-1", "auto-2"]
+    d.send(update("mine", 1, "a~2"))
+    d.send(update("we go home now " * 5, 1))
+    d.cut()
+    d.send(update("we go home now " * 5 + "and", 2))
+    (event,) = d.send(update("not mine", 1, "a~3"))
+    assert isinstance(event, p.Error)
+    assert (event.error.code, event.error.param) == ("invalid_event", "segment_id")
+    d.send(p.SourceFlush())
+    d.answer()
+    texts = {f.segment_id: f.source_text for f in d.of(p.TranslationFinal)}
+    assert texts["a~2"] == "mine"
+    assert texts["a"] + texts["a~3"] == "we go home now " * 5 + "and"

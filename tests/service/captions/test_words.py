@@ -1,5 +1,7 @@
 """Words of scripts with and without spaces."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,3 +60,14 @@ def test_small_differences_are_not_worth_a_translation() -> None:
 )
 def test_erased_words(before: str, after: str, erased: int) -> None:
     assert erased_words(before, after) == erased
+
+
+def test_a_run_of_flags_is_cut_between_flags_and_in_linear_time() -> None:
+    for flags in (1, 2, 3, 50):
+        text = "ok " + "🇩🇪" * flags + " end"
+        assert [text[a:b] for a, b in pairwise([0, *word_ends(text)])] == [
+            "ok", " 🇩🇪", *["🇩🇪"] * (flags - 1), " end",
+        ]  # fmt: skip
+    assert len(word_ends("🇩🇪" * 100_000)) == 100_000  # minutes, if it were quadratic
+    odd = "🇩🇪🇫🇷🇪\u200d\ufe0f!"
+    assert word_ends(odd) == [2, 4, len(odd)]

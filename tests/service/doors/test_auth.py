@@ -49,6 +49,7 @@ def test_bearer() -> None:
         ("https://example.org", "example.org:8443", False, False),
         ("https://friend.example", "example.org", False, True),
         ("file://", "", False, False),
+        ("http://[", "[", False, False),
         ("http://localhost:8000", "localhost:8000", True, True),
         ("http://[::1]:8000", "[::1]:8000", True, True),
         # A foreign name that somebody pointed at this machine.
