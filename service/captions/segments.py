@@ -64,7 +64,10 @@ class Segments:
 
     def is_closed(self, name: str) -> bool:
         """Whether the segment of this name was committed or withdrawn."""
-        return name in self._closed
+        # A whole book may be committed at once: names are forgotten before their finals are there.
+        found = self._open.get(name)
+        is_awaited = found is not None and found.client_id == name and name not in self._names
+        return is_awaited or name in self._closed
 
     def is_stale(self, client_id: str | None, rev: int) -> bool:
         """Whether a revision comes after the end of its segment, and says nothing newer."""

@@ -29,6 +29,7 @@ from service.doors.auth import bearer, is_origin_allowed
 from service.doors.connection import Connection
 from service.doors.openai import OpenAI
 from service.doors.rest import Rest
+from service.doors.resume import Resumes
 from service.doors.socket import ABORT, Disconnected, Socket, StarletteSocket
 from service.doors.state import AppState
 from service.wire import protocol
@@ -146,13 +147,17 @@ async def _stream(state: AppState, websocket: WebSocket) -> None:
         elif state.is_draining:
             await _turn_away(state, line, "overloaded", "the server is going away")
         elif len(state.connections) >= config.max_sessions:
+            await state.sessions.check_next(line)
             await _turn_away(state, line, "too_many_sessions", "all sessions are taken")
         elif not state.has_room():
+            await state.sessions.check_next(line)
             await _turn_away(state, line, "overloaded", "one more would make all of them late")
         else:
             credential = websocket.query_params.get("token")
             credential = bearer(headers.get("authorization")) or credential
             await Connection(state, line, secrets.token_hex(8)).run(credential)
+    except Resumes as exc:
+        await exc.older.resume(line, exc.last_seq)
     except Disconnected:
         logger.debug("client left at the door")
 

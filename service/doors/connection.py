@@ -78,11 +78,12 @@ class Connection:
         return self._session.id
 
     async def run(self, credential: str | None) -> None:
-        """Serve the client; returns once the connection is closed."""
-        try:
-            await self._attached(self._begin(credential))
-        except Resumes as exc:
-            await exc.older.resume(self._socket, exc.last_seq)
+        """Serve the client; returns once the connection is closed.
+
+        Raises:
+            Resumes: the client goes on with an older session instead.
+        """
+        await self._attached(self._begin(credential))
 
     async def resume(self, socket: Socket, last_seq: int) -> None:
         """Go on with this session on another socket; returns once that is closed."""
@@ -174,9 +175,10 @@ class Connection:
         # Numbered as the last event that the client has: it counts none that are replayed.
         resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq)
         await self._socket.send(protocol.serialise(resumed))
-        for frame in missed or ():
+        for frame in self._outbox.finals(last_seq) if missed is None else missed:
             await self._socket.send(frame)
         if missed is None:
+            self._outbox.drop_deltas()
             self._outbox.push(protocol.SessionSnapshot(self._session.snapshot()))
         self._driver.wake()
 

@@ -4,13 +4,16 @@ Knows sessions by name and token; what is sent again is the connection's affair.
 """
 
 import asyncio
+import contextlib
 import hmac
 from typing import Final, Protocol
 
 from service.doors.socket import Socket
+from service.errors import ProtocolError
 from service.wire import protocol
 
 RESUME_S: Final = 60.0  # that a session waits for its client to come back
+FIRST_WORD_S: Final = 1.0  # that a full service waits for a client to say whose session it is
 LOST_LINE: Final = (1005, 1006, protocol.CLOSE_SUPERSEDED)  # without a word of farewell
 
 
@@ -91,7 +94,21 @@ class ResumableSessions:
         self._expiries.pop(connection.session_id, None)
         connection.retire()
 
-    def check(self, event: protocol.ClientEvent, asking: Resumable) -> None:
+    async def check_next(self, socket: Socket) -> None:
+        """Look at the first frame of a connection that is not to have a session of its own.
+
+        Raises:
+            Resumes: it rightly asks for an older session.
+            Disconnected: the client left.
+        """
+        if not self._known:
+            return
+        with contextlib.suppress(TimeoutError, ProtocolError):
+            async with asyncio.timeout(FIRST_WORD_S):
+                frame = await socket.receive()
+            self.check(protocol.parse_client(frame))
+
+    def check(self, event: protocol.ClientEvent, asking: Resumable | None = None) -> None:
         """Look at the first event of a connection.
 
         Raises:

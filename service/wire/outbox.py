@@ -11,7 +11,7 @@ from typing import Final
 
 from service.wire.protocol import ServerEvent, TranslationDelta, TranslationFinal, serialise
 
-MAX_REPLAY_EVENTS: Final = 500
+MAX_REPLAY_EVENTS: Final = 500  # also of finals alone, which are kept for longer
 
 
 @dataclass(slots=True)
@@ -41,6 +41,7 @@ class Outbox:
         self._bytes = 0
         self._seq = 0
         self._sent: deque[tuple[int, str]] = deque(maxlen=MAX_REPLAY_EVENTS)
+        self._finals: deque[TranslationFinal] = deque(maxlen=MAX_REPLAY_EVENTS)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -80,6 +81,8 @@ class Outbox:
         event = replace(event, seq=self._seq, t_ms=round((now_s - self._created) * 1e3, 3))
         frame = serialise(event)
         self._sent.append((self._seq, frame))
+        if isinstance(event, TranslationFinal):
+            self._finals.append(event)
         return event, frame
 
     def replay(self, last_seq: int) -> list[str] | None:
@@ -87,6 +90,21 @@ class Outbox:
         kept = [(seq, frame) for seq, frame in self._sent if seq > last_seq]
         is_whole = len(kept) == self._seq - last_seq
         return [frame for _, frame in kept] if is_whole else None
+
+    def finals(self, last_seq: int) -> list[str]:
+        """Return the finals after `last_seq`, whose segments no snapshot holds any more.
+
+        All are numbered `last_seq`: a client that loses its line once more still lacks the rest.
+        """
+        missed = [event for event in self._finals if event.seq > last_seq]
+        return [serialise(replace(event, seq=last_seq)) for event in missed]
+
+    def drop_deltas(self) -> None:
+        """Forget the deltas that wait: a snapshot tells all that was ever appended."""
+        for key, waiting in list(self._waiting.items()):
+            if isinstance(waiting.event, TranslationDelta):
+                self._bytes -= waiting.size
+                del self._waiting[key]
 
     def clear(self) -> None:
         """Forget everything that waits."""

@@ -380,6 +380,17 @@ def test_a_page_may_be_pasted_at_once() -> None:
     assert d.of(p.Error) == []
 
 
+def test_a_page_that_is_committed_again_is_translated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.captions.segments.MAX_CLOSED_SEGMENTS", 2)
+    d = desk()
+    for _ in range(2):
+        for n in range(5):
+            d.send(p.SourceCommit(f"s{n}", text="We go home."))
+    assert d.session.counters.repeated_commits == 5
+    d.answer()
+    assert [final.segment_id for final in d.of(p.TranslationFinal)] == [f"s{n}" for n in range(5)]
+
+
 def test_only_so_many_segments_are_open_at_once() -> None:
     d = desk()
     for n in range(LIMITS.open_segments + 1):

@@ -1,6 +1,7 @@
 """A session survives its line: nothing is lost, or the loss is told."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,53 @@ async def test_a_gap_that_is_not_kept_is_told(run: Run, monkeypatch: pytest.Monk
         (segment,) = frame.segments
         assert (segment.segment_id, segment.target, segment.is_final) == ("a", "de", False)
         assert segment.text == appended(first)
+
+
+async def test_a_final_in_a_gap_that_is_not_kept_comes_all_the_same(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.wire.outbox.MAX_REPLAY_EVENTS", 2)
+    service = run()
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        known = first.last_seq
+        await first.send(p.SourceCommit("a"))
+        (final,) = await first.until(p.TranslationFinal)
+        for rev, text in enumerate(("it is", "it is late", "it is late now"), start=1):
+            await first.send(p.SourceUpdate(rev, text, segment_id="b"))
+            await first.until(p.TranslationDelta)
+        await cut(first, service)
+    async with session(service.ws) as second:
+        await second.receive()
+        await second.send(resume(info, known))
+        assert await second.receive() == p.SessionResumed(False, known + 1, seq=known)
+        assert p.parse_server(await second.socket.recv()) == replace(final, seq=known)
+        snapshot = p.parse_server(await second.socket.recv())
+        assert isinstance(snapshot, p.SessionSnapshot)
+        assert [segment.segment_id for segment in snapshot.segments] == ["b"]
+
+
+async def test_a_full_service_lets_the_owner_of_a_lost_line_back_in(run: Run) -> None:
+    service = run(max_sessions=1)
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        async with session(service.ws) as second:  # the old line still looks alive
+            await second.send(resume(info, first.last_seq))
+            assert isinstance(await second.receive(), p.SessionResumed)
+            await cut(second, service)
+    async with session(service.ws) as other:  # another client took the free place
+        await other.start("de")
+        async with session(service.ws) as third:
+            await third.send(resume(info, first.last_seq))
+            assert isinstance(await third.receive(), p.SessionResumed)
+            await third.send(p.SourceCommit("a"))
+            await third.until(p.TranslationFinal)
+        async with session(service.ws) as stranger:
+            await stranger.send(resume(info, 1, token="x"))
+            error = p.parse_server(await stranger.socket.recv())
+            assert isinstance(error, p.Error)
+            assert error.error.code == "too_many_sessions"
+            assert await close_code(stranger) == 1013
 
 
 async def test_only_the_owner_may_resume(run: Run) -> None:

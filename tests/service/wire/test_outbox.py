@@ -27,6 +27,24 @@ def test_deltas_of_a_slow_reader_coalesce() -> None:
     check_frame(frame)
 
 
+def test_a_snapshot_needs_the_finals_but_no_delta_that_waits() -> None:
+    outbox = Outbox(max_events=10, max_bytes=10**6, now_s=0.0)
+    stats = p.FinalStats(updates=1, erased=0, first_ms=1, final_ms=1)
+    finals = [p.TranslationFinal(name, "de", "X", "x", stats) for name in "abc"]
+    for final in finals:
+        outbox.push(final)
+        outbox.pop(0.0)
+    outbox.push(p.TranslationDelta("d", "de", 1, "x", ""))
+    outbox.push(p.SessionNotice("degraded"))
+    assert [p.parse_server(frame) for frame in outbox.finals(1)] == [
+        replace(final, seq=1) for final in finals[1:]
+    ]
+    outbox.drop_deltas()
+    event, _ = outbox.pop(0.0) or (None, "")
+    assert isinstance(event, p.SessionNotice)
+    assert (len(outbox), outbox.is_over) == (0, False)
+
+
 DELTAS = st.builds(
     p.TranslationDelta,
     st.sampled_from("ab"),
