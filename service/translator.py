@@ -7,7 +7,7 @@ policies' state or sockets.
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final, Protocol
 
-from service.captions.detokenizer import Decoder, Detokenizer
+from service.captions.detokenizer import Detokenizer, TextDecoder
 from service.captions.glossary import Glossary, Placeholders
 from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.pacing import Reader
@@ -30,7 +30,7 @@ class Tokenizer(Protocol):
     """What the service needs of a tokenizer."""
 
     def encode(self, text: str) -> list[int]: ...
-    def decoder(self) -> Decoder: ...
+    def decoder(self) -> TextDecoder: ...
 
 
 class Engine(Protocol):

@@ -10,7 +10,7 @@ TokenText = Callable[[Sequence[int]], tuple[str, list[int]]]
 """ids -> (their text, whole characters only; offsets: characters known after 0, 1, ... n ids)."""
 
 
-class Decoder(Protocol):
+class TextDecoder(Protocol):
     """Turns a growing sequence of ids into whole characters."""
 
     def push(self, ids: Sequence[int]) -> str: ...
@@ -23,7 +23,7 @@ class Detokenizer:
         make_decoder: returns a fresh decoder for one sequence of ids.
     """
 
-    def __init__(self, make_decoder: Callable[[], Decoder]) -> None:
+    def __init__(self, make_decoder: Callable[[], TextDecoder]) -> None:
         self._make_decoder = make_decoder
         self._decoder = make_decoder()
         self._tokens: list[int] = []

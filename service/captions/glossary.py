@@ -12,7 +12,7 @@ from typing import Final
 
 import regex
 
-from service.captions.detokenizer import Decoder, TokenText
+from service.captions.detokenizer import TextDecoder, TokenText
 from service.captions.words import count_words
 
 PLACEHOLDERS: Final = (
@@ -150,7 +150,7 @@ class Placeholders:
 
         return restored
 
-    def decoder(self, decoder: Decoder) -> "RestoringDecoder":
+    def decoder(self, decoder: TextDecoder) -> "RestoringDecoder":
         """Return what turns ids into text with the wanted words, as they come."""
         return RestoringDecoder(decoder, self)
 
@@ -245,7 +245,7 @@ class Placeholders:
 class RestoringDecoder:
     """Decodes an output that placeholders may be in; a word that may still grow is held back."""
 
-    def __init__(self, decoder: Decoder, placeholders: Placeholders) -> None:
+    def __init__(self, decoder: TextDecoder, placeholders: Placeholders) -> None:
         self._decoder = decoder
         self._placeholders = placeholders
         self._held = ""

@@ -18,7 +18,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 
 
 @dataclass(frozen=True)
-class Translation:
+class TranslatedText:
     """A translated text and what it cost."""
 
     text: str
@@ -46,7 +46,7 @@ def whole_request(
 
 def translate(
     model: LoadedModel, texts: Sequence[str], source_language: str | None, target_language: str
-) -> list[Translation]:
+) -> list[TranslatedText]:
     """Translate texts sentence by sentence, all of them side by side.
 
     Raises:
@@ -69,8 +69,8 @@ def split_sentences(text: str) -> list[str]:
     return [part for part in _SENTENCE_END.split(text.strip()) if part]
 
 
-def _join(model: LoadedModel, parts: list[Completion]) -> Translation:
-    return Translation(
+def _join(model: LoadedModel, parts: list[Completion]) -> TranslatedText:
+    return TranslatedText(
         text=" ".join(model.tokenizer.decode(part.tokens) for part in parts),
         total_ms=max((part.total_ms for part in parts), default=0.0),
         tokens=sum(len(part.tokens) for part in parts),

@@ -16,7 +16,7 @@ _SPAN = 16  # positions of the cache that are read, at least, and by which that 
 _USUAL_LENGTH = 48  # tokens of a prompt; of longer ones fewer are decoded together
 
 
-class Decoder:
+class BatchDecoder:
     """Decodes batches of prompts with one model.
 
     Args:

@@ -15,7 +15,7 @@ import torch
 
 from tokenspeed.backends.reference import load_llama
 from tokenspeed.model.checkpoint import open_checkpoint
-from tokenspeed.model.decode import Decoder
+from tokenspeed.model.decode import BatchDecoder
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 from tokenspeed.training.corpus import DISTILLED, ENGLISH, read_pairs
@@ -113,7 +113,7 @@ def make_decode(model: Path, device: str, batch_size: int) -> Decode:
     tokenizer = Tokenizer.load(model)
     prompts = load_prompt_format(model, tokenizer)
     llama = load_llama(open_checkpoint(model), device, dtype).eval()
-    decoder = Decoder(llama, tokenizer.eos_ids[0], batch_size)
+    decoder = BatchDecoder(llama, tokenizer.eos_ids[0], batch_size)
 
     def decode(texts: Sequence[str], source: str, target: str) -> list[str]:
         ids = [prompts.build(text, source, target, is_open=False) for text in texts]

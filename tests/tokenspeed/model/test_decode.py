@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import TINY
 from tokenspeed.model.config import _llama
-from tokenspeed.model.decode import Decoder
+from tokenspeed.model.decode import BatchDecoder
 from tokenspeed.model.llama import Llama
 from tokenspeed.training.attention import find_reach, packed_attention
 
@@ -44,20 +44,20 @@ def plainly(model: Llama, prompt: list[int]) -> list[int]:
 def test_a_batch_from_which_rows_drop_out_gives_what_each_gives_alone(model: Llama) -> None:
     asked = prompts(24)
     # An end that comes now and then, at different times: whatever the model says most is the end.
-    said = [token for ids in Decoder(model, EOS, 24).greedy(asked) for token in ids]
+    said = [token for ids in BatchDecoder(model, EOS, 24).greedy(asked) for token in ids]
     ends = sorted(set(said), key=said.count)
-    found = Decoder(model, ends[len(ends) // 2], 24).greedy(asked)
+    found = BatchDecoder(model, ends[len(ends) // 2], 24).greedy(asked)
     assert len({len(ids) for ids in found}) > 3, "rows end at different times"
-    alone = Decoder(model, ends[len(ends) // 2], 1)
+    alone = BatchDecoder(model, ends[len(ends) // 2], 1)
     assert found == [alone.greedy([prompt])[0] for prompt in asked]
 
 
 def test_greedy_is_what_plain_decoding_gives(model: Llama) -> None:
     asked = prompts(5)
-    assert Decoder(model, EOS, 5).greedy(asked) == [plainly(model, prompt) for prompt in asked]
+    assert BatchDecoder(model, EOS, 5).greedy(asked) == [plainly(model, prompt) for prompt in asked]
 
 
 def test_a_beam_of_one_is_greedy(model: Llama) -> None:
     asked = [[i, i + 7, i + 20] for i in range(3, 9)]  # of one length, so cut at the same one
-    decoder = Decoder(model, EOS, 6)
+    decoder = BatchDecoder(model, EOS, 6)
     assert decoder.beam(asked, 1) == decoder.greedy(asked)

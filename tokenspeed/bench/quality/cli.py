@@ -36,7 +36,7 @@ from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import told
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.decode import Decoder
+from tokenspeed.model.decode import BatchDecoder
 from tokenspeed.model.prompt import PromptFormat, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 
@@ -130,7 +130,7 @@ def make_translator(
     prompts = load_prompt_format(directory, tokenizer)
     place = "cpu" if device == "reference" else device
     model = load_llama(checkpoint, place, torch.float32).eval()
-    decoder = Decoder(model, tokenizer.eos_ids[0], batch_size)
+    decoder = BatchDecoder(model, tokenizer.eos_ids[0], batch_size)
 
     def translate(asks: Sequence[Ask]) -> list[str]:
         ids = [_prompt(a, prompts, tokenizer) for a in asks]

@@ -17,7 +17,7 @@ from tokenspeed.backends.reference import load_llama
 from tokenspeed.bench.quality.text_score import bleu
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import Checkpoint
-from tokenspeed.model.decode import Decoder
+from tokenspeed.model.decode import BatchDecoder
 from tokenspeed.model.llama import Llama
 from tokenspeed.model.prompt import PromptFormat, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
@@ -158,7 +158,7 @@ def _translate(
     model: Llama, tokenizer: Tokenizer, prompts: PromptFormat | None, lines: Sequence[Sample]
 ) -> tuple[tuple[str, ...], float | None]:
     """Return the greedy translations and, where sacreBLEU is installed, their BLEU."""
-    decoder = Decoder(model, tokenizer.eos_ids[0], 64)
+    decoder = BatchDecoder(model, tokenizer.eos_ids[0], 64)
     ids = decoder.greedy([_prompt(prompts, line) for line in lines])
     texts = tuple(tokenizer.decode(one) for one in ids)
     try:
