@@ -17,6 +17,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -27,6 +28,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from service.doors.auth import bearer, is_origin_allowed
 from service.doors.connection import Connection
+from service.doors.guard import Guard, OtherMethods, json_error
 from service.doors.openai import OpenAI
 from service.doors.rest import Rest
 from service.doors.resume import Resumes
@@ -61,9 +63,18 @@ def make_app(state: AppState) -> Starlette:
         Route("/v1/chat/completions", openai.chat, methods=["POST"]),
         Route("/v1/models", openai.models),
     ]
+    for route in list(routes):
+        if isinstance(route, Route):
+            methods = sorted(route.methods or ())
+            routes.append(Route(route.path, OtherMethods(*methods)))
     if (state.config.web / "index.html").is_file():
         routes.append(Mount("/", _Page(directory=state.config.web, html=True)))
-    return Starlette(routes=routes)
+    local = state.config.is_open and state.config.is_loopback
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, is_local=local)],
+        exception_handlers={HTTPException: json_error},
+    )
 
 
 # ---- plain HTTP ----
@@ -103,12 +114,13 @@ async def _sessions(state: AppState, request: Request) -> Response:
     session_id = secrets.token_hex(8)
     token, expires_in = state.auth.issue(session_id, state.now_s())
     scheme = "wss" if request.url.scheme == "https" else "ws"
-    return JSONResponse({
+    ticket = {
         "session_id": session_id,
         "url": f"{scheme}://{request.headers.get('host', request.url.netloc)}/v1/stream",
         "token": token,
         "expires_in": expires_in,
-    })  # fmt: skip
+    }
+    return JSONResponse(ticket, headers={"cache-control": "no-store"})
 
 
 class _Page(StaticFiles):
@@ -120,8 +132,6 @@ class _Page(StaticFiles):
         if not is_top and (not parts or parts[0] not in PAGE_FOLDERS):
             raise HTTPException(404)
         response = await super().get_response(path, scope)
-        response.headers["x-content-type-options"] = "nosniff"
-        response.headers["referrer-policy"] = "no-referrer"
         response.headers["cache-control"] = "no-cache"  # revalidated, so an update shows at once
         return response
 

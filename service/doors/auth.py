@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from service.errors import AuthError
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class Auth:
@@ -92,4 +92,4 @@ def is_origin_allowed(
         return False
     if parts.scheme not in ("http", "https") or parts.netloc.lower() != (host or "").lower():
         return False
-    return not is_local or name in _LOOPBACK
+    return not is_local or name in LOOPBACK_NAMES
