@@ -11,12 +11,13 @@ SOURCES := pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/
 # Tests on every core; a worker without any left takes some of another's. PYTEST adds options.
 TESTS := $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist worksteal
 
-.PHONY: help demo test coverage docs test-gpu lint python-lint format web-types instructions clean
+.PHONY: help demo test coverage docs test-gpu lint python-lint generate format web-types instructions clean
 
 help:
 	@echo "make demo [PORT=8001]  install, start the service, print its address"
 	@echo "make test              install what the tests need, run all of them"
-	@echo "make lint              ruff, lint-imports, mypy and tsc"
+	@echo "make lint              ruff, lint-imports, mypy, tsc, and whether what is generated is fresh"
+	@echo "make generate          the protocol's document and JavaScript types, from the dataclasses"
 	@echo "make coverage          the tests, and which lines outside GPU code they did not reach"
 	@echo "make docs              the documentation, in build/site"
 	@echo "make test-gpu          the tests that need a CUDA GPU"
@@ -43,6 +44,7 @@ python-lint:
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
+	$(BIN)/python -m service.wire.generate --check
 	$(BIN)/mypy
 
 # Nothing is loaded from elsewhere, neither now nor when the pages are read.
@@ -51,6 +53,9 @@ docs: $(VENV)/.docs
 
 instructions: | $(VENV)/bin/python
 	$(BIN)/python -m tokenspeed.bench.engines.instructions --check benchmarks/results/instructions.json
+
+generate: $(VENV)/.lint
+	$(BIN)/python -m service.wire.generate
 
 format: $(VENV)/.lint
 	$(BIN)/ruff format

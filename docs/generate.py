@@ -4,19 +4,19 @@ A page says `<!-- settings -->` where the table goes. mkdocs calls `on_page_mark
 (`hooks` in mkdocs.yml); the tests call the functions that make the parts.
 """
 
-import inspect
-import re
+import json
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, is_dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from service.config import variables
 from service.wire import protocol
+from service.wire.describe import Field, description_of, fields_of, literals
+from service.wire.generate import about
 from tokenspeed.bench.page import markdown_table
 
 
@@ -53,53 +53,38 @@ def protocol_reference() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "settings": settings_table, "protocol": protocol_reference,
+    "settings": settings_table, "about the protocol": about,
+    "protocol": protocol_reference,
 }  # fmt: skip
 
 
 def _section(kind: type, parts: dict[str, type]) -> str:
     is_event = issubclass(kind, protocol.ClientEvent | protocol.ServerEvent)
     name = kind.type if is_event else kind.__name__
-    said = inspect.getdoc(kind) or ""
-    hints, remarks = get_type_hints(kind), _remarks(kind)
-    rows = []
-    for item in fields(kind):
-        shown = _type(hints[item.name], parts)
-        rows.append((f"`{item.name}`", shown, _default(item), remarks.get(item.name, "")))
+    rows = [
+        (f"`{field.name}`", _type(field.hint, parts), _default(field), field.description)
+        for field in fields_of(kind)
+    ]
     title = f"### {name}" if name != kind.__name__ else f"### {name} {{ #{name.lower()} }}"
     table = markdown_table("field | type | default | remark", "llll", rows) if rows else ""
-    return f"{title}\n\n{said}\n\n{table}\n"
+    return f"{title}\n\n{description_of(kind)[0]}\n\n{table}\n"
 
 
 def _type(hint: Any, parts: dict[str, type]) -> str:
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return " or ".join(_type(one, parts) for one in inner if one is not NoneType)
-    if origin is Literal:
-        return ", ".join(f"`{value}`" for value in inner)
-    if origin is tuple:
-        return f"list of {_type(inner[0], parts)}"
+    if literals(hint):
+        return ", ".join(f"`{value}`" for value in literals(hint))
+    if get_origin(hint) is tuple:
+        return f"list of {_type(get_args(hint)[0], parts)}"
     if is_dataclass(hint):
         assert isinstance(hint, type)
         parts[hint.__name__] = hint
         return f"[{hint.__name__}](#{hint.__name__.lower()})"
-    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
-    return names.get(hint, str(hint))
+    return {str: "string", int: "integer", float: "number", bool: "boolean"}[hint]
 
 
-def _default(item: "Field[Any]") -> str:
-    if item.default is MISSING:
-        return "**required**" if item.default_factory is MISSING else ""
-    if item.default is None:
+def _default(field: Field) -> str:
+    if field.is_required:
+        return "**required**"
+    if field.default is MISSING:
         return ""
-    return f"`{str(item.default).lower() if isinstance(item.default, bool) else item.default!r}`"
-
-
-def _remarks(kind: type) -> dict[str, str]:
-    """Return the comments behind a class' fields, its bases' included."""
-    found: dict[str, str] = {}
-    for base in reversed([b for b in kind.__mro__ if is_dataclass(b)]):
-        for line in inspect.getsource(base).splitlines():
-            if said := re.match(r"    (\w+): .*  # (.+)", line):
-                found[said[1]] = said[2]
-    return found
+    return f"`{json.dumps(field.default)}`"

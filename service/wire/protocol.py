@@ -1,8 +1,9 @@
 """The wire `tokenspeed.v1`: one frozen dataclass for each message, parse and serialise.
 
-The fields of a class are the fields of its JSON object; `type` is its class variable. Knows names,
-types and bounds; does not know sessions, sockets or which languages a model has. `asyncapi.yaml`
-says the same for clients, and the tests hold the two against each other.
+The fields of a class are the fields of its JSON object; `type` is its class variable. What clients
+read of the protocol, `asyncapi.yaml` and the types of `web/src/protocol.js`, is made from the
+classes and their docstrings (`make generate`). Knows names, types and bounds; does not know
+sessions, sockets or which languages a model has.
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,9 @@ from service.errors import ProtocolError
 _T = TypeVar("_T")
 
 SUBPROTOCOL: Final = "tokenspeed.v1"
-MAX_ID_CHARS: Final = 128  # segment_id, event_id, ping id
+MAX_ID_CHARS: Final = 128
 MAX_INT: Final = 2**53 - 1  # what a JavaScript number holds exactly
+ID_FIELDS: Final = frozenset({"segment_id", "event_id", "id", "language"})  # 1 to MAX_ID_CHARS
 
 ErrorCode = Literal[
     "invalid_event", "unknown_segment", "unsupported_language", "text_too_long", "rate_limited",
@@ -50,6 +52,25 @@ CLOSE_UNAUTHENTICATED: Final = 4401
 CLOSE_IDLE: Final = 4408
 CLOSE_SUPERSEDED: Final = 4409
 
+CLOSE_CODES: Final[Mapping[int, str]] = {
+    CLOSE_DONE: "The session has ended",
+    CLOSE_DRAINED: "The server goes away; every final was sent",
+    1002: "A frame broke the rules of WebSocket",
+    1005: "The line was closed without a code",
+    1006: "The line was lost",
+    1007: "A frame was not UTF-8",
+    1009: "A message was too big",
+    CLOSE_INTERNAL: "The server made an error",
+    1012: "The server restarts",
+    CLOSE_OVERLOADED: "The server has no room, or the client read too slowly",
+    CLOSE_BAD_SESSION: "The client does not offer `tokenspeed.v1`",
+    CLOSE_UNAUTHENTICATED: "Not signed in",
+    CLOSE_IDLE: "Nothing was sent for too long",
+    CLOSE_SUPERSEDED: "The session went on elsewhere",
+}
+"""What the end of a connection means. 1005 and 1006 are made by the client's own side."""
+RETRYABLE_CLOSE_CODES: Final = frozenset({1001, 1005, 1006, 1012, 1013})
+
 _ERROR_TYPES: Final[Mapping[str, ErrorType]] = {
     "unauthorized": "auth", "session_expired": "auth",
     "rate_limited": "limit", "text_too_long": "limit", "too_many_sessions": "limit",
@@ -63,37 +84,67 @@ _RETRYABLE: Final = frozenset({"rate_limited", "too_many_sessions", "overloaded"
 
 @dataclass(frozen=True, slots=True)
 class SourceParams:
-    """Where the text comes from; `auto` leaves the language to the model."""
+    """Where the text comes from.
+
+    Attributes:
+        language: of the text; `auto` leaves it to the model. `en-US` counts as `en`.
+    """
 
     language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TargetParams:
-    """One wanted language."""
+    """One wanted language.
+
+    Attributes:
+        language: to translate into; `de-AT` counts as `de`.
+    """
 
     language: str
 
 
 @dataclass(frozen=True, slots=True)
 class GlossaryEntry:
-    """A word and how it is to be translated."""
+    """A word and how it is to be translated.
+
+    Attributes:
+        source: one or more words of the source, up to 100 characters.
+        target: what they become.
+        case_sensitive: whether only words in the same case count.
+        language: the target that it is for; all where it is left out.
+    """
 
     source: str
     target: str
     case_sensitive: bool = False
-    language: str | None = None  # the target that it is for; None: all
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionParams:
-    """Settings of a session. None: leave as it is (update), not applied (updated)."""
+    """Settings of a session: as they are wanted, or as they are applied.
+
+    Attributes:
+        source: where the text comes from.
+        targets: the wanted languages. One that is dropped gets no more text, one that is new
+            begins with what is open.
+        mode: `captions` shows text that may still change as `unstable`; `append_only` shows only
+            what stays.
+        stability: how long text waits before it is appended: `low` is soonest, `high` waits until
+            it is surest, `balanced` lies between.
+        context: earlier sentence pairs that go along, 0 to 2, no more than the model was taught.
+        glossary: words and their translations, up to 500.
+        do_not_translate: words that stay as they are, up to 500.
+        partials: whether open segments are translated, or only committed ones.
+        timing: whether deltas and finals say how long they took.
+    """
 
     source: SourceParams | None = None
     targets: tuple[TargetParams, ...] | None = None
     mode: Mode | None = None
     stability: Stability | None = None
-    context: int | None = None  # previous sentence pairs that go along, 0 to 2
+    context: int | None = None
     glossary: tuple[GlossaryEntry, ...] | None = None
     do_not_translate: tuple[str, ...] | None = None
     partials: bool | None = None
@@ -102,7 +153,13 @@ class SessionParams:
 
 @dataclass(frozen=True, slots=True)
 class LanguageInfo:
-    """A source language and what it can be translated into."""
+    """A source language and what it can be translated into.
+
+    Attributes:
+        code: as in `source.language`.
+        name: in English.
+        targets: codes of the languages that it is translated into.
+    """
 
     code: str
     name: str
@@ -111,7 +168,14 @@ class LanguageInfo:
 
 @dataclass(frozen=True, slots=True)
 class LimitsInfo:
-    """What the server takes from one session."""
+    """What the server takes from one session.
+
+    Attributes:
+        frame_bytes: of one frame; a larger one closes the connection with 1009.
+        segment_chars: of one segment; a longer one is cut and goes on under another name.
+        updates_per_s: revisions that are translated; of more than that only the newest are.
+        idle_s: seconds without a frame of the client after which the session is closed.
+    """
 
     frame_bytes: int
     segment_chars: int
@@ -121,7 +185,16 @@ class LimitsInfo:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A fresh session."""
+    """A fresh session.
+
+    Attributes:
+        id: names the session, for `session.resume`.
+        epoch: names the running server; a session does not outlive it.
+        limits: what the server takes.
+        model: name of the model.
+        languages: what it translates.
+        resume_token: what `session.resume` proves with that the session is the client's own.
+    """
 
     id: str
     epoch: str
@@ -133,9 +206,15 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long one update took; `accepted` and `decoded` are tokens.
+    """How long one update took.
 
-    `total_ms` runs from the arrival of the update to its last changed token handed to the socket.
+    Attributes:
+        queue_ms: until the engine began with it.
+        compute_ms: that the engine worked on it.
+        first_token_ms: from the engine's taking it in to its first new token.
+        total_ms: from the arrival of the update to its last changed token handed to the socket.
+        accepted: tokens of the translation before that were confirmed rather than decoded.
+        decoded: tokens that were decoded one by one.
     """
 
     queue_ms: float
@@ -148,10 +227,16 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class FinalStats:
-    """How a segment went: deltas sent, words taken back, first text and final after its cause.
+    """How a segment went.
 
-    `terms` are the different glossary entries, protected words, links, addresses and rare names of
-    the source; `violations` are those of them that the text lacks.
+    Attributes:
+        updates: times that its text grew or changed.
+        erased: words that were shown and taken back.
+        first_ms: from the first text of its source to the first of its translation.
+        final_ms: from its commit to its final.
+        terms: different glossary entries, protected words, links, addresses and rare names of the
+            source.
+        violations: those of them that the text lacks.
     """
 
     updates: int
@@ -164,7 +249,13 @@ class FinalStats:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a session used."""
+    """What a session used.
+
+    Attributes:
+        source_chars: characters that were committed.
+        target_tokens: tokens that the model said, partials included.
+        seconds: that the session lasted.
+    """
 
     source_chars: int
     target_tokens: int
@@ -173,7 +264,21 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """What went wrong, and whether the same event may succeed later."""
+    """What went wrong.
+
+    Attributes:
+        type: who can do something about it: `invalid_request` the client's author, `auth` whoever
+            has the credentials, `limit` nobody but time, `server` the server's operator.
+        code: `invalid_event` (no event, or a field is wrong), `unknown_segment`,
+            `unsupported_language`, `text_too_long` (the text is cut, or does not fit the model),
+            `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol, not built
+            yet), `unauthorized`, `session_expired` (nothing to resume: go on with the new session),
+            `too_many_sessions`, `overloaded` or `internal`.
+        message: what came and what was wanted, in English.
+        param: dotted name of the field at fault, such as `session.targets[0].language`.
+        event_id: of the event at fault, where it had one.
+        retryable: whether the same event may succeed later.
+    """
 
     type: ErrorType
     code: ErrorCode
@@ -185,7 +290,15 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSegment:
-    """A segment as it stands when the replay buffer no longer holds its history."""
+    """One translation as it stands.
+
+    Attributes:
+        segment_id: of the segment.
+        target: its language.
+        text: all that was appended.
+        unstable: the tail that may still change.
+        is_final: whether its final was sent.
+    """
 
     segment_id: str
     target: str
@@ -199,7 +312,11 @@ class SnapshotSegment:
 
 @dataclass(frozen=True, slots=True)
 class ClientEvent:
-    """What every client event may carry."""
+    """What every event of a client may carry.
+
+    Attributes:
+        event_id: the client's name for the event; an `error` that it causes repeats it.
+    """
 
     type: ClassVar[str]
     event_id: str | None = field(default=None, kw_only=True)
@@ -207,16 +324,36 @@ class ClientEvent:
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate(ClientEvent):
-    """Set or change the session; what is absent stays as it is."""
+    """Set or change the session; what is absent stays as it is.
+
+    May be sent at any time; a target must be set before the first text. Answered by
+    `session.updated`, or by an `error`, and then nothing of it is applied.
+
+    Attributes:
+        session: what is wanted.
+        token: credentials, in the first message of a client that can send no headers.
+    """
 
     type: ClassVar[str] = "session.update"
     session: SessionParams
-    token: str | None = None  # credentials in the first message, for browsers
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceUpdate(ClientEvent):
-    """The whole text of the open segment; `unstable` may be rewritten by the next `rev`."""
+    """The whole text of the open segment, `stable` and `unstable` together.
+
+    A `rev` that is not newer than the last one seen is ignored and counted. Of updates that come
+    faster than they can be translated only the newest is.
+
+    Attributes:
+        rev: counts the revisions of the segment, upwards.
+        stable: text that will not change any more.
+        unstable: text after it that the next `rev` may rewrite.
+        segment_id: names the segment; without one there is one implicit segment at a time.
+        start_ms: when it begins, on the client's clock; repeated in its finals.
+        end_ms: when it ends, likewise.
+    """
 
     type: ClassVar[str] = "source.update"
     rev: int
@@ -229,7 +366,12 @@ class SourceUpdate(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceAppend(ClientEvent):
-    """More text at the end of the open segment."""
+    """More text at the end of the open segment; for typed text and recognisers that never rewrite.
+
+    Attributes:
+        text: with its own spaces.
+        segment_id: names the segment; without one there is one implicit segment at a time.
+    """
 
     type: ClassVar[str] = "source.append"
     text: str
@@ -238,7 +380,15 @@ class SourceAppend(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceCommit(ClientEvent):
-    """The segment is complete. Idempotent."""
+    """The segment is complete: every target gets its `translation.final`.
+
+    Idempotent: the commit of a segment that was committed or withdrawn is ignored and counted.
+
+    Attributes:
+        segment_id: names the segment; without one it is the implicit segment.
+        rev: of the last text; updates up to it that come late are ignored.
+        text: the whole segment; what the last update said where it is left out.
+    """
 
     type: ClassVar[str] = "source.commit"
     segment_id: str | None = None
@@ -248,7 +398,11 @@ class SourceCommit(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceCancel(ClientEvent):
-    """The recogniser withdrew the segment."""
+    """The recogniser withdrew the segment: no final comes, but a `translation.retracted`.
+
+    Attributes:
+        segment_id: names the segment; without one it is the implicit segment.
+    """
 
     type: ClassVar[str] = "source.cancel"
     segment_id: str | None = None
@@ -263,7 +417,14 @@ class SourceFlush(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionResume(ClientEvent):
-    """Go on with a session on a new connection; its first message."""
+    """Go on with a session on a new connection; its first message.
+
+    Attributes:
+        session_id: of the `session.created` of the lost connection.
+        resume_token: likewise.
+        last_seq: of the newest event that the client has.
+        epoch: of that `session.created`.
+    """
 
     type: ClassVar[str] = "session.resume"
     session_id: str
@@ -274,7 +435,11 @@ class SessionResume(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class Ping(ClientEvent):
-    """Ask for a `pong`; browsers cannot see WebSocket pings."""
+    """Ask for a `pong`; browsers cannot see the pings of WebSocket.
+
+    Attributes:
+        id: is repeated in the answer.
+    """
 
     type: ClassVar[str] = "ping"
     id: str | None = None
@@ -292,7 +457,12 @@ class SessionClose(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """`seq` counts the events of a session from 1; `t_ms` runs since `session.created`."""
+    """What every event of the server carries.
+
+    Attributes:
+        seq: counts the events of a session from 1, without holes; 0 in an error before a session.
+        t_ms: milliseconds since the session began.
+    """
 
     type: ClassVar[str]
     seq: int = field(default=0, kw_only=True)
@@ -301,7 +471,11 @@ class ServerEvent:
 
 @dataclass(frozen=True, slots=True)
 class SessionCreated(ServerEvent):
-    """The first event of a session."""
+    """The first event of a session.
+
+    Attributes:
+        session: what the session is, and what can be asked of it.
+    """
 
     type: ClassVar[str] = "session.created"
     session: SessionInfo
@@ -309,7 +483,11 @@ class SessionCreated(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdated(ServerEvent):
-    """The settings as they are really applied."""
+    """Answers `session.update`.
+
+    Attributes:
+        session: all settings as they are really applied.
+    """
 
     type: ClassVar[str] = "session.updated"
     session: SessionParams
@@ -317,7 +495,19 @@ class SessionUpdated(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class TranslationDelta(ServerEvent):
-    """`append` is newly stable text, `unstable` the whole current tail."""
+    """The translation of a segment has grown, or its tail has changed.
+
+    Deltas that wait for a slow reader become one: every `append` is kept, and the newest
+    `unstable`. With `timing` one comes at the end of each update, even where nothing changed.
+
+    Attributes:
+        segment_id: of the segment.
+        target: its language.
+        source_rev: the revision of the source that it answers.
+        append: text that is newly stable; it is sent once and never taken back.
+        unstable: the whole tail after it as it is now; takes the place of the one before.
+        timing: of an update that ended, where `timing` is set.
+    """
 
     type: ClassVar[str] = "translation.delta"
     segment_id: str
@@ -330,7 +520,18 @@ class TranslationDelta(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class TranslationFinal(ServerEvent):
-    """The committed translation; begins with all that was appended."""
+    """The committed translation of a segment, once for each target.
+
+    Attributes:
+        segment_id: of the segment.
+        target: its language.
+        text: the whole translation; begins with all that was appended.
+        source_text: what was translated.
+        stats: how the segment went.
+        start_ms: as the client said.
+        end_ms: as the client said.
+        timing: of the last update, where `timing` is set and the commit needed one.
+    """
 
     type: ClassVar[str] = "translation.final"
     segment_id: str
@@ -345,7 +546,12 @@ class TranslationFinal(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class TranslationRetracted(ServerEvent):
-    """The segment was withdrawn by `source.cancel`."""
+    """The segment was withdrawn by `source.cancel`; no more comes of it.
+
+    Attributes:
+        segment_id: of the segment.
+        target: its language.
+    """
 
     type: ClassVar[str] = "translation.retracted"
     segment_id: str
@@ -354,16 +560,28 @@ class TranslationRetracted(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionNotice(ServerEvent):
-    """Flow control made visible."""
+    """Flow control made visible.
+
+    Attributes:
+        code: `coalescing` (updates come faster than they are translated; the newest count),
+            `degraded` (the machine is busy: partials come less often, finals as ever) or
+            `slow_consumer` (frames are read too slowly; the connection closes with 1013).
+        message: the same with numbers, in English.
+    """
 
     type: ClassVar[str] = "session.notice"
     code: NoticeCode
-    message: str | None = None
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class SessionGoingAway(ServerEvent):
-    """The server will close soon."""
+    """The server shuts down: what is open is finished, then the connection closes with 1001.
+
+    Attributes:
+        time_left_ms: that there is for it at most.
+        reason: `shutdown`.
+    """
 
     type: ClassVar[str] = "session.going_away"
     time_left_ms: float
@@ -372,7 +590,13 @@ class SessionGoingAway(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionResumed(ServerEvent):
-    """Whether the gap is whole; if not, a `session.snapshot` follows."""
+    """Answers `session.resume`; its `seq` repeats the client's `last_seq`.
+
+    Attributes:
+        recovered: whether all missed events follow; if not, the missed finals and a
+            `session.snapshot` do.
+        from_seq: `seq` of the next event.
+    """
 
     type: ClassVar[str] = "session.resumed"
     recovered: bool
@@ -381,7 +605,11 @@ class SessionResumed(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot(ServerEvent):
-    """All segments as they stand."""
+    """The open segments as they stand, where too much was missed to send it all again.
+
+    Attributes:
+        segments: one for each segment and target.
+    """
 
     type: ClassVar[str] = "session.snapshot"
     segments: tuple[SnapshotSegment, ...]
@@ -389,7 +617,12 @@ class SessionSnapshot(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class Pong(ServerEvent):
-    """Answers `ping`; `server_time` in seconds since 1970."""
+    """Answers `ping`.
+
+    Attributes:
+        server_time: seconds since 1970.
+        id: of the `ping`.
+    """
 
     type: ClassVar[str] = "pong"
     server_time: float
@@ -398,7 +631,11 @@ class Pong(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class Error(ServerEvent):
-    """Something was refused or failed; most errors keep the session open."""
+    """Something was refused or failed; most errors keep the session open.
+
+    Attributes:
+        error: what, why, and what to do.
+    """
 
     type: ClassVar[str] = "error"
     error: ErrorInfo
@@ -406,7 +643,12 @@ class Error(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionClosed(ServerEvent):
-    """The last event of a session."""
+    """The last event of a session; the connection closes after it.
+
+    Attributes:
+        reason: `client` (it asked), `idle` (it was silent for too long) or `shutdown`.
+        usage: what the session used.
+    """
 
     type: ClassVar[str] = "session.closed"
     reason: str
@@ -575,12 +817,11 @@ def _read_scalar(hint: Any, raw: Any, path: str) -> Any:
         raise _wrong(f"expected {_JSON_NAMES[hint]}, got {_name(raw)}", path)
     if hint is int and not 0 <= raw <= MAX_INT:
         raise _wrong(f"is {raw}, expected 0 to 2**53 - 1", path)
-    if hint is str and path.rpartition(".")[2] in _ID_FIELDS and not 0 < len(raw) <= MAX_ID_CHARS:
+    if hint is str and path.rpartition(".")[2] in ID_FIELDS and not 0 < len(raw) <= MAX_ID_CHARS:
         raise _wrong(f"has {len(raw)} characters, expected 1 to {MAX_ID_CHARS}", path)
     return raw
 
 
-_ID_FIELDS: Final = frozenset({"segment_id", "event_id", "id", "language"})
 _JSON_NAMES: Final[Mapping[Any, str]] = {
     str: "a string", int: "an integer", float: "a number", bool: "true or false",
     dict: "an object", list: "an array", NoneType: "null",

@@ -25,7 +25,7 @@ def test_what_events_hold_is_described_once_and_linked() -> None:
     assert shown.count("### SessionParams {") == 1
     assert "| `session` | [SessionParams](#sessionparams) | **required** |" in shown
     assert "list of [TargetParams](#targetparams)" in shown
-    assert "previous sentence pairs that go along, 0 to 2" in shown  # a comment of the source
+    assert "earlier sentence pairs that go along, 0 to 2" in shown  # the docstring's words
 
 
 def test_every_setting_is_there_with_its_default() -> None:

@@ -30,14 +30,6 @@ def _validators() -> dict[str, Draft202012Validator]:
     return found
 
 
-def schema_of(kind: str) -> dict[str, Any]:
-    """The payload schema of a message type."""
-    for message in document()["components"]["messages"].values():
-        if message["payload"]["properties"]["type"]["const"] == kind:
-            return message["payload"]
-    raise KeyError(kind)
-
-
 def check_frame(frame: str | bytes) -> dict[str, Any]:
     """Return the frame's object.
 

@@ -1,4 +1,4 @@
-"""The JavaScript unit tests, and the names that both languages must share."""
+"""The JavaScript unit tests, and the library in Node.js."""
 
 import asyncio
 import json
@@ -67,22 +67,6 @@ async def test_the_library_works_outside_of_a_browser() -> None:
     assert json.loads(out) == ["Guten Morgen zusammen."]
     kinds = [type(event) for event in server.received if not isinstance(event, protocol.Ping)]
     assert kinds == [protocol.SessionUpdate, protocol.SourceCommit, protocol.SessionClose]
-
-
-def test_the_client_knows_only_events_that_the_service_sends() -> None:
-    text = (WEB / "src/protocol.js").read_text()
-    names = set(re.findall(r'type: "([a-z.]+)"[,}]', text)) - {"client"}
-    assert {"session.created", "translation.delta", "translation.final"} <= names
-    assert names <= protocol.SERVER_EVENTS.keys()
-
-
-def test_the_client_sends_only_events_that_the_service_knows() -> None:
-    text = "".join((WEB / "src" / name).read_text() for name in ("client.js", "pending.js"))
-    names = set(re.findall(r'type: "([a-z]+\.[a-z]+|ping)"', text))
-    assert {"session.update", "source.update", "source.commit", "ping"} <= names
-    assert names <= protocol.CLIENT_EVENTS.keys()
-    assert re.search(r'"tokenspeed\.v1"', (WEB / "src/protocol.js").read_text())
-    assert protocol.SUBPROTOCOL == "tokenspeed.v1"
 
 
 def test_no_private_registry_is_committed() -> None:

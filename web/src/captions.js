@@ -13,8 +13,8 @@
 
 /**
  * @typedef {import("./client.js").SessionEvent} SessionEvent
- * @typedef {import("./protocol.js").TranslationDelta} TranslationDelta
- * @typedef {import("./protocol.js").TranslationFinal} TranslationFinal
+ * @typedef {import("./messages.js").TranslationDelta} TranslationDelta
+ * @typedef {import("./messages.js").TranslationFinal} TranslationFinal
  *
  * @typedef {object} Line one segment in one language
  * @property {string} stable shown and never taken back
@@ -39,6 +39,7 @@
  * @typedef {{type: "source.local", segment_id: string, stable: string, unstable?: string,
  *   start_ms?: number, end_ms?: number, committed?: boolean}} LocalSource what the page itself sends;
  *   a producer need not wait for the server to read its own text
+ * @typedef {{type: "translation.retracted", segment_id: string}} LocalRetraction likewise
  */
 
 /** @type {State} */
@@ -49,7 +50,7 @@ const NEW_LINE = { stable: "", unstable: "", received: "", isFinal: false };
 
 /**
  * @param {State} state not changed
- * @param {SessionEvent | LocalSource} event types that say nothing about text are ignored
+ * @param {SessionEvent | LocalSource | LocalRetraction} event types that say nothing about text are ignored
  * @returns {State} the same object when nothing has changed
  */
 export function applyEvent(state, event) {

@@ -18,7 +18,7 @@ import { CLOSE_REASONS, IDLE_CODE, RETRYABLE_CODES, SUBPROTOCOL, parseEvent } fr
 import { EventQueue } from "./queue.js";
 
 /**
- * @typedef {import("./protocol.js").ServerEvent} ServerEvent
+ * @typedef {import("./protocol.js").ReceivedEvent} ReceivedEvent
  * @typedef {import("./pending.js").SourceText} SourceText
  * @typedef {import("./pending.js").Message} Message
  *
@@ -28,7 +28,7 @@ import { EventQueue } from "./queue.js";
  * @typedef {{type: "connection", state: ConnectionState, attempt: number, retry_in_ms: number,
  *   code: number, reason: string}} ConnectionEvent made here, never sent by a server
  *
- * @typedef {ServerEvent | ConnectionEvent} SessionEvent
+ * @typedef {ReceivedEvent | ConnectionEvent} SessionEvent
  *
  * @typedef {object} Environment what tests replace
  * @property {(url: string, protocols: string[]) => WebSocket} open

@@ -5,7 +5,7 @@
  */
 
 /**
- * @typedef {import("./protocol.js").LanguageInfo} LanguageInfo
+ * @typedef {import("./messages.js").LanguageInfo} LanguageInfo
  */
 
 const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ps", "sd", "ur", "yi"]);

@@ -18,7 +18,7 @@
  * @typedef {SourceText & {rev: number, sentRev: number}} OpenSegment
  * @typedef {{segment_id: string, rev: number, text: string, event_id: string,
  *   waiting: Set<string>, isRefused: boolean}} Commit `waiting` are the targets without a final
- * @typedef {Record<string, unknown> & {type: string}} Message
+ * @typedef {import("./messages.js").ClientEvent} Message
  */
 
 /** Text on its way. */
@@ -128,7 +128,7 @@ export class Pending {
    * The server did not take a message: text that it had no room for is kept, a commit that it will
    * never take is forgotten.
    *
-   * @param {import("./protocol.js").ErrorInfo} error
+   * @param {{event_id?: string, retryable?: boolean}} error
    * @returns {boolean} whether to offer `refused()` again after a while
    */
   refuse({ event_id, retryable }) {

@@ -1,65 +1,47 @@
 /**
- * The wire protocol `tokenspeed.v1` as a client sees it: events of the server, close codes.
- *
- * Knows names and types; holds no connection.
+ * The wire protocol `tokenspeed.v1` as a client sees it: close codes and frames; `messages.js` has
+ * the types of its messages. Holds no connection.
  *
  * @module
  */
 
-/**
- * Names are those of the wire, so that an event is its frame; units are milliseconds.
- *
- * @typedef {{code: string, name: string, targets: readonly string[]}} LanguageInfo
- * @typedef {{id: string, epoch: string, model: string, languages: readonly LanguageInfo[],
- *   limits: Readonly<Record<string, number>>, resume_token?: string}} SessionInfo
- * @typedef {{queue_ms: number, compute_ms: number, first_token_ms: number, total_ms: number,
- *   accepted: number, decoded: number}} Timing
- * @typedef {{type: string, code: string, message: string, param?: string,
- *   event_id?: string, retryable?: boolean}} ErrorInfo
- *
- * @typedef {{seq?: number, t_ms?: number}} Stamp what every event of the server carries
- * @typedef {Stamp & {type: "session.created", session: SessionInfo}} SessionCreated
- * @typedef {Stamp & {type: "session.updated", session: Record<string, unknown>}} SessionUpdated
- * @typedef {Stamp & {type: "translation.delta", segment_id: string, target: string,
- *   source_rev: number, append: string, unstable: string, timing?: Timing}} TranslationDelta
- * @typedef {Stamp & {type: "translation.final", segment_id: string, target: string, text: string,
- *   source_text: string, start_ms?: number, end_ms?: number,
- *   stats?: Record<string, unknown>, timing?: Timing}} TranslationFinal
- * @typedef {Stamp & {type: "translation.retracted", segment_id: string,
- *   target?: string}} TranslationRetracted
- * @typedef {Stamp & {type: "session.notice", code: string, message?: string}} SessionNotice
- * @typedef {Stamp & {type: "session.going_away", time_left_ms?: number,
- *   reason?: string}} SessionGoingAway
- * @typedef {Stamp & {type: "session.closed", reason?: string,
- *   usage?: Record<string, number>}} SessionClosed
- * @typedef {Stamp & {type: "error", error: ErrorInfo}} ErrorEvent
- * @typedef {Stamp & {type: "pong", id?: string, server_time?: number,
- *   round_trip_ms?: number}} Pong `round_trip_ms` is measured here
- *
- * @typedef {SessionCreated | SessionUpdated | TranslationDelta | TranslationFinal |
- *   TranslationRetracted | SessionNotice | SessionGoingAway | SessionClosed | ErrorEvent |
- *   Pong} ServerEvent
- */
-
+// ---- made by `make generate` from service/wire/protocol.py ----
 export const SUBPROTOCOL = "tokenspeed.v1";
-
-// 1005 and 1006 are made by the browser: closed without a code, and line lost.
-export const RETRYABLE_CODES = new Set([1001, 1005, 1006, 1012, 1013]);
 export const IDLE_CODE = 4408;
-
+export const RETRYABLE_CODES = new Set([1001, 1005, 1006, 1012, 1013]);
 export const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
   1000: "The session has ended",
-  1002: "The server does not speak this protocol",
+  1001: "The server goes away; every final was sent",
+  1002: "A frame broke the rules of WebSocket",
+  1005: "The line was closed without a code",
+  1006: "The line was lost",
+  1007: "A frame was not UTF-8",
   1009: "A message was too big",
   1011: "The server made an error",
-  4400: "The session settings were refused",
+  1012: "The server restarts",
+  1013: "The server has no room, or the client read too slowly",
+  4400: "The client does not offer `tokenspeed.v1`",
   4401: "Not signed in",
+  4408: "Nothing was sent for too long",
   4409: "The session went on elsewhere",
 });
+// ---- end of what is made ----
+
+/**
+ * What comes out of a frame: an event of the server, or the error that it is none.
+ *
+ * @typedef {import("./messages.js").ServerEvent} ServerEvent
+ * @typedef {import("./messages.js").Pong} Pong
+ *
+ * @typedef {{type: "error", error: {type: "client", code: "invalid_frame", message: string,
+ *   event_id?: string, retryable?: false}}} FrameError made here, never sent by a server
+ * @typedef {Exclude<ServerEvent, Pong> | (Pong & {round_trip_ms?: number}) |
+ *   FrameError} ReceivedEvent `round_trip_ms` is measured here
+ */
 
 /**
  * @param {unknown} data one frame
- * @returns {ServerEvent} an `error` event of type "client" for a frame that is no event
+ * @returns {ReceivedEvent}
  */
 export function parseEvent(data) {
   try {

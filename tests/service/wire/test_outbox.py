@@ -18,7 +18,7 @@ def test_deltas_of_a_slow_reader_coalesce() -> None:
     outbox.push(p.TranslationDelta("a", "de", 2, "y", "q", timing), 100.0)
     outbox.push(p.TranslationDelta("a", "de", 3, "", "w"), 100.2)
     assert (len(outbox), outbox.coalesced, outbox.is_over) == (2, 2, False)
-    outbox.push(p.SessionNotice("degraded"))
+    outbox.push(p.SessionNotice("degraded", "busy"))
     assert outbox.is_over
     event, frame = outbox.pop(100.25) or (None, "")
     assert event == p.TranslationDelta(
@@ -35,7 +35,7 @@ def test_a_snapshot_needs_the_finals_but_no_delta_that_waits() -> None:
         outbox.push(final)
         outbox.pop(0.0)
     outbox.push(p.TranslationDelta("d", "de", 1, "x", ""))
-    outbox.push(p.SessionNotice("degraded"))
+    outbox.push(p.SessionNotice("degraded", "busy"))
     assert [p.parse_server(frame) for frame in outbox.finals(1)] == [
         replace(final, seq=1) for final in finals[1:]
     ]

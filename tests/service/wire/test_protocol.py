@@ -1,6 +1,6 @@
 """The wire: round trips, refusals that name the field, and the published document."""
 
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import orjson
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.errors import ProtocolError
 from service.wire import protocol
-from tests.service.asyncapi import check_frame, document, schema_of
+from tests.service.asyncapi import check_frame
 
 IDS = st.text(min_size=1, max_size=20)
 TEXT = st.text(max_size=40)
@@ -155,55 +155,3 @@ def test_an_error_echoes_the_event_id_and_unknown_fields_are_ignored() -> None:
     error = protocol.error_event(caught.value).error
     assert (error.event_id, error.type, error.retryable) == ("e7", "invalid_request", False)
     assert protocol.parse_client('{"type": "ping", "id": "a", "new": {}}') == protocol.Ping("a")
-
-
-def test_the_document_names_the_types_and_fields_of_the_dataclasses() -> None:
-    published = {
-        message["payload"]["properties"]["type"]["const"]
-        for message in document()["components"]["messages"].values()
-    }
-    assert published == set(ALL_EVENTS)
-    for kind in ALL_EVENTS.values():
-        check_object(kind, schema_of(kind.type), kind.type)
-
-
-def check_object(kind: Any, schema: dict[str, Any], path: str) -> None:
-    """The same fields, required alike, and the same for the objects inside."""
-    schema = resolve(schema)
-    properties = {n: value for n, value in schema["properties"].items() if "const" not in value}
-    required = set(schema.get("required", ())) & set(properties)
-    hints = get_type_hints(kind)
-    assert set(properties) == {f.name for f in fields(kind)}, path
-    stamped = {"seq", "t_ms"}  # the sender always fills them in
-    has_default = {
-        f.name for f in fields(kind) if f.name not in stamped and f.default is not MISSING
-    }
-    assert required == {f.name for f in fields(kind)} - has_default, path
-    for name, value in properties.items():
-        check_value(hints[name], resolve(value), f"{path}.{name}")
-
-
-def check_value(hint: Any, schema: dict[str, Any], path: str) -> None:
-    origin = get_origin(hint)
-    if origin not in (None, tuple, Literal):
-        hint = next(kind for kind in get_args(hint) if kind is not type(None))
-        origin = get_origin(hint)
-    if origin is Literal:
-        assert set(schema["enum"]) == set(get_args(hint)), path
-    elif origin is tuple:
-        assert schema["type"] == "array", path
-        check_value(get_args(hint)[0], resolve(schema["items"]), path + "[]")
-    elif is_dataclass(hint):
-        check_object(hint, schema, path)
-    else:
-        names = {str: "string", int: "integer", float: "number", bool: "boolean"}
-        assert schema["type"] == names[hint], path
-
-
-def resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" not in schema:
-        return schema
-    found: Any = document()
-    for part in schema["$ref"].removeprefix("#/").split("/"):
-        found = found[part]
-    return found

@@ -1,0 +1,444 @@
+/**
+ * The messages of the protocol `tokenspeed.v1`, as types. Names are those of the wire, so that an
+ * event is its frame. There is no code in here, and no browser loads it.
+ *
+ * Made by `make generate` from service/wire/protocol.py; edit that.
+ *
+ * @module
+ */
+
+export {};
+
+/**
+ * Settings of a session: as they are wanted, or as they are applied.
+ *
+ * @typedef {object} SessionParams
+ * @property {SourceParams | undefined} [source] where the text comes from
+ * @property {readonly TargetParams[] | undefined} [targets] the wanted languages. One that is
+ *   dropped gets no more text, one that is new begins with what is open
+ * @property {"captions" | "append_only" | undefined} [mode] `captions` shows text that may still
+ *   change as `unstable`; `append_only` shows only what stays
+ * @property {"low" | "balanced" | "high" | undefined} [stability] how long text waits before it is
+ *   appended: `low` is soonest, `high` waits until it is surest, `balanced` lies between
+ * @property {number | undefined} [context] earlier sentence pairs that go along, 0 to 2, no more
+ *   than the model was taught
+ * @property {readonly GlossaryEntry[] | undefined} [glossary] words and their translations, up to
+ *   500
+ * @property {readonly string[] | undefined} [do_not_translate] words that stay as they are, up to
+ *   500
+ * @property {boolean | undefined} [partials] whether open segments are translated, or only
+ *   committed ones
+ * @property {boolean | undefined} [timing] whether deltas and finals say how long they took
+ */
+
+/**
+ * Where the text comes from.
+ *
+ * @typedef {object} SourceParams
+ * @property {string | undefined} [language] of the text; `auto` leaves it to the model. `en-US`
+ *   counts as `en`
+ */
+
+/**
+ * One wanted language.
+ *
+ * @typedef {object} TargetParams
+ * @property {string} language to translate into; `de-AT` counts as `de`
+ */
+
+/**
+ * A word and how it is to be translated.
+ *
+ * @typedef {object} GlossaryEntry
+ * @property {string} source one or more words of the source, up to 100 characters
+ * @property {string} target what they become
+ * @property {boolean | undefined} [case_sensitive] whether only words in the same case count
+ * @property {string | undefined} [language] the target that it is for; all where it is left out
+ */
+
+/**
+ * A fresh session.
+ *
+ * @typedef {object} SessionInfo
+ * @property {string} id names the session, for `session.resume`
+ * @property {string} epoch names the running server; a session does not outlive it
+ * @property {LimitsInfo} limits what the server takes
+ * @property {string} model name of the model
+ * @property {readonly LanguageInfo[]} languages what it translates
+ * @property {string} [resume_token] what `session.resume` proves with that the session is the
+ *   client's own
+ */
+
+/**
+ * What the server takes from one session.
+ *
+ * @typedef {object} LimitsInfo
+ * @property {number} frame_bytes of one frame; a larger one closes the connection with 1009
+ * @property {number} segment_chars of one segment; a longer one is cut and goes on under another
+ *   name
+ * @property {number} updates_per_s revisions that are translated; of more than that only the newest
+ *   are
+ * @property {number} idle_s seconds without a frame of the client after which the session is closed
+ */
+
+/**
+ * A source language and what it can be translated into.
+ *
+ * @typedef {object} LanguageInfo
+ * @property {string} code as in `source.language`
+ * @property {string} name in English
+ * @property {readonly string[]} targets codes of the languages that it is translated into
+ */
+
+/**
+ * How long one update took.
+ *
+ * @typedef {object} Timing
+ * @property {number} queue_ms until the engine began with it
+ * @property {number} compute_ms that the engine worked on it
+ * @property {number} first_token_ms from the engine's taking it in to its first new token
+ * @property {number} total_ms from the arrival of the update to its last changed token handed to
+ *   the socket
+ * @property {number} accepted tokens of the translation before that were confirmed rather than
+ *   decoded
+ * @property {number} decoded tokens that were decoded one by one
+ */
+
+/**
+ * How a segment went.
+ *
+ * @typedef {object} FinalStats
+ * @property {number} updates times that its text grew or changed
+ * @property {number} erased words that were shown and taken back
+ * @property {number} first_ms from the first text of its source to the first of its translation
+ * @property {number} final_ms from its commit to its final
+ * @property {number} terms different glossary entries, protected words, links, addresses and rare
+ *   names of the source
+ * @property {number} violations those of them that the text lacks
+ */
+
+/**
+ * One translation as it stands.
+ *
+ * @typedef {object} SnapshotSegment
+ * @property {string} segment_id of the segment
+ * @property {string} target its language
+ * @property {string} text all that was appended
+ * @property {string} unstable the tail that may still change
+ * @property {boolean} is_final whether its final was sent
+ */
+
+/**
+ * What went wrong.
+ *
+ * @typedef {object} ErrorInfo
+ * @property {"invalid_request" | "auth" | "limit" | "server"} type who can do something about it:
+ *   `invalid_request` the client's author, `auth` whoever has the credentials, `limit` nobody but
+ *   time, `server` the server's operator
+ * @property {"invalid_event" | "unknown_segment" | "unsupported_language" | "text_too_long" |
+ *   "rate_limited" | "glossary_invalid" | "unsupported" | "unauthorized" | "session_expired" |
+ *   "too_many_sessions" | "overloaded" | "internal"} code `invalid_event` (no event, or a field is
+ *   wrong), `unknown_segment`, `unsupported_language`, `text_too_long` (the text is cut, or does
+ *   not fit the model), `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol,
+ *   not built yet), `unauthorized`, `session_expired` (nothing to resume: go on with the new
+ *   session), `too_many_sessions`, `overloaded` or `internal`
+ * @property {string} message what came and what was wanted, in English
+ * @property {string} [param] dotted name of the field at fault, such as
+ *   `session.targets[0].language`
+ * @property {string} [event_id] of the event at fault, where it had one
+ * @property {boolean} retryable whether the same event may succeed later
+ */
+
+/**
+ * What a session used.
+ *
+ * @typedef {object} Usage
+ * @property {number} source_chars characters that were committed
+ * @property {number} target_tokens tokens that the model said, partials included
+ * @property {number} seconds that the session lasted
+ */
+
+/**
+ * Set or change the session; what is absent stays as it is.
+ *
+ * May be sent at any time; a target must be set before the first text. Answered by
+ * `session.updated`, or by an `error`, and then nothing of it is applied.
+ *
+ * @typedef {object} SessionUpdate
+ * @property {"session.update"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ * @property {SessionParams} session what is wanted
+ * @property {string | undefined} [token] credentials, in the first message of a client that can
+ *   send no headers
+ */
+
+/**
+ * The whole text of the open segment, `stable` and `unstable` together.
+ *
+ * A `rev` that is not newer than the last one seen is ignored and counted. Of updates that come
+ * faster than they can be translated only the newest is.
+ *
+ * @typedef {object} SourceUpdate
+ * @property {"source.update"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ * @property {number} rev counts the revisions of the segment, upwards
+ * @property {string | undefined} [stable] text that will not change any more
+ * @property {string | undefined} [unstable] text after it that the next `rev` may rewrite
+ * @property {string | undefined} [segment_id] names the segment; without one there is one implicit
+ *   segment at a time
+ * @property {number | undefined} [start_ms] when it begins, on the client's clock; repeated in its
+ *   finals
+ * @property {number | undefined} [end_ms] when it ends, likewise
+ */
+
+/**
+ * More text at the end of the open segment; for typed text and recognisers that never rewrite.
+ *
+ * @typedef {object} SourceAppend
+ * @property {"source.append"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ * @property {string} text with its own spaces
+ * @property {string | undefined} [segment_id] names the segment; without one there is one implicit
+ *   segment at a time
+ */
+
+/**
+ * The segment is complete: every target gets its `translation.final`.
+ *
+ * Idempotent: the commit of a segment that was committed or withdrawn is ignored and counted.
+ *
+ * @typedef {object} SourceCommit
+ * @property {"source.commit"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ * @property {string | undefined} [segment_id] names the segment; without one it is the implicit
+ *   segment
+ * @property {number | undefined} [rev] of the last text; updates up to it that come late are
+ *   ignored
+ * @property {string | undefined} [text] the whole segment; what the last update said where it is
+ *   left out
+ */
+
+/**
+ * The recogniser withdrew the segment: no final comes, but a `translation.retracted`.
+ *
+ * @typedef {object} SourceCancel
+ * @property {"source.cancel"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ * @property {string | undefined} [segment_id] names the segment; without one it is the implicit
+ *   segment
+ */
+
+/**
+ * Commit everything that is open.
+ *
+ * @typedef {object} SourceFlush
+ * @property {"source.flush"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ */
+
+/**
+ * Go on with a session on a new connection; its first message.
+ *
+ * @typedef {object} SessionResume
+ * @property {"session.resume"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ * @property {string} session_id of the `session.created` of the lost connection
+ * @property {string} resume_token likewise
+ * @property {number} last_seq of the newest event that the client has
+ * @property {string} epoch of that `session.created`
+ */
+
+/**
+ * Ask for a `pong`; browsers cannot see the pings of WebSocket.
+ *
+ * @typedef {object} Ping
+ * @property {"ping"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ * @property {string | undefined} [id] is repeated in the answer
+ */
+
+/**
+ * Finish what is open, then end the session.
+ *
+ * @typedef {object} SessionClose
+ * @property {"session.close"} type
+ * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
+ *   causes repeats it
+ */
+
+/**
+ * The first event of a session.
+ *
+ * @typedef {object} SessionCreated
+ * @property {"session.created"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {SessionInfo} session what the session is, and what can be asked of it
+ */
+
+/**
+ * Answers `session.update`.
+ *
+ * @typedef {object} SessionUpdated
+ * @property {"session.updated"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {SessionParams} session all settings as they are really applied
+ */
+
+/**
+ * The translation of a segment has grown, or its tail has changed.
+ *
+ * Deltas that wait for a slow reader become one: every `append` is kept, and the newest
+ * `unstable`. With `timing` one comes at the end of each update, even where nothing changed.
+ *
+ * @typedef {object} TranslationDelta
+ * @property {"translation.delta"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {string} segment_id of the segment
+ * @property {string} target its language
+ * @property {number} source_rev the revision of the source that it answers
+ * @property {string} append text that is newly stable; it is sent once and never taken back
+ * @property {string} unstable the whole tail after it as it is now; takes the place of the one
+ *   before
+ * @property {Timing} [timing] of an update that ended, where `timing` is set
+ */
+
+/**
+ * The committed translation of a segment, once for each target.
+ *
+ * @typedef {object} TranslationFinal
+ * @property {"translation.final"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {string} segment_id of the segment
+ * @property {string} target its language
+ * @property {string} text the whole translation; begins with all that was appended
+ * @property {string} source_text what was translated
+ * @property {FinalStats} stats how the segment went
+ * @property {number} [start_ms] as the client said
+ * @property {number} [end_ms] as the client said
+ * @property {Timing} [timing] of the last update, where `timing` is set and the commit needed one
+ */
+
+/**
+ * The segment was withdrawn by `source.cancel`; no more comes of it.
+ *
+ * @typedef {object} TranslationRetracted
+ * @property {"translation.retracted"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {string} segment_id of the segment
+ * @property {string} target its language
+ */
+
+/**
+ * Flow control made visible.
+ *
+ * @typedef {object} SessionNotice
+ * @property {"session.notice"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {"coalescing" | "slow_consumer" | "degraded"} code `coalescing` (updates come faster
+ *   than they are translated; the newest count), `degraded` (the machine is busy: partials come
+ *   less often, finals as ever) or `slow_consumer` (frames are read too slowly; the connection
+ *   closes with 1013)
+ * @property {string} message the same with numbers, in English
+ */
+
+/**
+ * The server shuts down: what is open is finished, then the connection closes with 1001.
+ *
+ * @typedef {object} SessionGoingAway
+ * @property {"session.going_away"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {number} time_left_ms that there is for it at most
+ * @property {string} reason `shutdown`
+ */
+
+/**
+ * Answers `session.resume`; its `seq` repeats the client's `last_seq`.
+ *
+ * @typedef {object} SessionResumed
+ * @property {"session.resumed"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {boolean} recovered whether all missed events follow; if not, the missed finals and a
+ *   `session.snapshot` do
+ * @property {number} from_seq `seq` of the next event
+ */
+
+/**
+ * The open segments as they stand, where too much was missed to send it all again.
+ *
+ * @typedef {object} SessionSnapshot
+ * @property {"session.snapshot"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {readonly SnapshotSegment[]} segments one for each segment and target
+ */
+
+/**
+ * Answers `ping`.
+ *
+ * @typedef {object} Pong
+ * @property {"pong"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {number} server_time seconds since 1970
+ * @property {string} [id] of the `ping`
+ */
+
+/**
+ * Something was refused or failed; most errors keep the session open.
+ *
+ * @typedef {object} ErrorEvent
+ * @property {"error"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {ErrorInfo} error what, why, and what to do
+ */
+
+/**
+ * The last event of a session; the connection closes after it.
+ *
+ * @typedef {object} SessionClosed
+ * @property {"session.closed"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {string} reason `client` (it asked), `idle` (it was silent for too long) or `shutdown`
+ * @property {Usage} usage what the session used
+ */
+
+/**
+ * @typedef {SessionUpdate | SourceUpdate | SourceAppend | SourceCommit | SourceCancel | SourceFlush
+ *   | SessionResume | Ping | SessionClose} ClientEvent
+ */
+
+/**
+ * @typedef {SessionCreated | SessionUpdated | TranslationDelta | TranslationFinal |
+ *   TranslationRetracted | SessionNotice | SessionGoingAway | SessionResumed | SessionSnapshot |
+ *   Pong | ErrorEvent | SessionClosed} ServerEvent
+ */
