@@ -61,7 +61,7 @@ class Connection:
             self._start_job,
             state.now_s,
             self,
-            lambda: state.admission.interval_s,
+            state.partial_interval_s,
         )
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
         self._messages = Bucket(limits.messages_per_s, now_s)
@@ -140,7 +140,7 @@ class Connection:
                 code = await self._serve()
             finally:
                 state.metrics.sessions.dec()
-                state.admission.close(self.session_id)
+                state.admission.close(self.session_id, state.now_s())
         except Resumes:
             code = protocol.CLOSE_DONE
             raise

@@ -96,7 +96,7 @@ class AppState:
         self.metrics.gauge(
             "tokenspeed_partial_interval_seconds",
             "Least time between partials of a session; above 0 where the machine is busy",
-            lambda: self.admission.interval_s,
+            self.partial_interval_s,
         )
 
     def now_s(self) -> float:
@@ -106,10 +106,16 @@ class AppState:
     def measure(self) -> None:
         """Let the admission know what the engine does, about every second."""
         now_s = self.now_s()
+        self.admission.refresh(now_s)
         if now_s - self._measured_s >= MEASURE_S:
             self._measured_s = now_s
             stats = self._engine.stats()
             self.admission.measure(EngineWork(stats.rows, stats.step_s, stats.row_s), now_s)
+
+    def partial_interval_s(self) -> float:
+        """Return the least time between partials of a session; above 0 on a busy machine."""
+        self.admission.refresh(self.now_s())
+        return self.admission.interval_s
 
     def problem(self) -> str | None:
         """Return why the engine cannot be relied on; None where it can."""

@@ -59,15 +59,18 @@ class Admission:
         self._updates: deque[tuple[float, float, str]] = deque()  # when, how long, whose
         self._works: deque[tuple[float, EngineWork]] = deque()
         self._opened: dict[str, float] = {}
+        self._departed: dict[str, float] = {}  # when, of those that speak no more
         self._adapted = now_s
 
     def open(self, session: str, now_s: float) -> None:
         """Take note of a session that begins."""
         self._opened[session] = now_s
 
-    def close(self, session: str) -> None:
+    def close(self, session: str, now_s: float) -> None:
         """Take note of a session that ends."""
         self._opened.pop(session, None)
+        self._departed = {w: at for w, at in self._departed.items() if at >= now_s - WINDOW_S}
+        self._departed[session] = now_s
 
     def measure(self, work: EngineWork, now_s: float) -> None:
         """Take in the engine's counters; call it about every second."""
@@ -79,11 +82,16 @@ class Admission:
     def observe(self, session: str, seconds: float, now_s: float) -> None:
         """Take in an update that was answered."""
         self._updates.append((now_s, seconds, session))
-        while self._updates[0][0] < now_s - WINDOW_S:
+        self.refresh(now_s)
+
+    def refresh(self, now_s: float) -> None:
+        """Let time pass: what was busy long ago is not busy now, though nobody spoke since."""
+        while self._updates and self._updates[0][0] < now_s - WINDOW_S:
             self._updates.popleft()
-        if now_s - self._adapted >= ADAPT_S:
-            self._adapted = now_s
-            self._adapt(now_s)
+        self._adapted = max(self._adapted, now_s - 10 * WINDOW_S)  # by then nothing is left
+        while now_s - self._adapted >= ADAPT_S:
+            self._adapted += ADAPT_S
+            self._adapt(self._adapted)
 
     def admits(self, now_s: float) -> bool:
         """Whether one more session leaves all within the budget."""
@@ -109,11 +117,12 @@ class Admission:
     def _speakers(self, now_s: float) -> int:
         """Sessions that speak, and new ones that will begin to."""
         active = {who for at, _, who in self._updates if at >= now_s - WINDOW_S}
-        return len(active | {who for who, at in self._opened.items() if at >= now_s - WINDOW_S})
+        fresh = {who for who, at in self._opened.items() if at >= now_s - WINDOW_S}
+        return len((active - self._departed.keys()) | fresh)
 
     def _load(self, now_s: float, speakers: int) -> float:
         """Return the share of time that the rows of so many speakers take."""
-        if not self._works:
+        if not self._works or not speakers:
             return 0.0
         (begin, first), (end, last) = self._works[0], self._works[-1]
         active = self._active(now_s)

@@ -23,6 +23,7 @@ from service.load.admission import (
     MAX_INTERVAL_S,
     MIN_INTERVAL_S,
     MIN_UPDATES,
+    RECENT_S,
     WINDOW_S,
     Admission,
     EngineWork,
@@ -89,7 +90,7 @@ def test_before_anything_is_measured_steps_alone_speak() -> None:
     assert 20 < i < 100  # a crowd at the door is counted before it says a word
     assert admission.admits(1.0 + 2 * WINDOW_S)  # it says nothing: it costs nothing
     for k in range(i):
-        admission.close(f"s{k}")
+        admission.close(f"s{k}", 1.0)
     assert admission.admits(1.0)
 
 
@@ -115,6 +116,32 @@ def test_late_updates_thin_partials_out() -> None:
     for i in range(100):
         admission.observe("a", 0.5, i * 0.05)
     assert admission.interval_s == MAX_INTERVAL_S
+
+
+def test_a_burst_is_forgotten_with_time_though_nobody_speaks() -> None:
+    admission = Admission(0.2, 0.0)
+    for i in range(100):
+        admission.observe("a", 0.5, i * 0.05)
+    assert admission.interval_s == MAX_INTERVAL_S
+    admission.refresh(5.0 + RECENT_S + 6.0)
+    assert 0 < admission.interval_s < 0.5
+    admission.refresh(5.0 + RECENT_S + 12.0)
+    assert admission.interval_s == 0.0
+
+
+def test_who_has_left_is_no_speaker_any_more() -> None:
+    def admission(*, leave: bool) -> Admission:
+        found = Admission(0.2, 0.0)
+        found.measure(EngineWork(0, 0.002, 0.002), 0.0)
+        for i in range(100):  # eight speakers that fill the machine
+            found.observe(f"s{i % 8}", 0.15, i * 0.05)
+        found.measure(EngineWork(1900, 0.002, 0.002), 5.0)
+        for i in range(8 if leave else 0):
+            found.close(f"s{i}", 5.0)
+        return found
+
+    assert not admission(leave=False).admits(5.0)
+    assert admission(leave=True).admits(5.0)
 
 
 # ---- in a session ------------------------------------------------------------------------------
