@@ -173,7 +173,8 @@ class Connection:
         """Send what a client missed, then let the session go on."""
         missed = self._outbox.replay(last_seq)
         # Numbered as the last event that the client has: it counts none that are replayed.
-        resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq)
+        t_ms = self._outbox.t_ms(self._state.now_s())
+        resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq, t_ms=t_ms)
         await self._socket.send(protocol.serialise(resumed))
         for frame in self._outbox.finals(last_seq) if missed is None else missed:
             await self._socket.send(frame)
@@ -181,6 +182,7 @@ class Connection:
             self._outbox.drop_deltas()
             self._outbox.push(protocol.SessionSnapshot(self._session.snapshot()))
         self._driver.wake()
+        self._has_news.set()  # the snapshot, and what waited when the line was lost
 
     def _detach(self, code: int, seconds: float) -> None:
         """Let go of the socket and free the engine at once."""

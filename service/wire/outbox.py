@@ -78,12 +78,16 @@ class Outbox:
         event = waiting.event
         if isinstance(event, TranslationDelta | TranslationFinal):
             event = _timed(event, waiting.arrival_s, now_s)
-        event = replace(event, seq=self._seq, t_ms=round((now_s - self._created) * 1e3, 3))
+        event = replace(event, seq=self._seq, t_ms=self.t_ms(now_s))
         frame = serialise(event)
         self._sent.append((self._seq, frame))
         if isinstance(event, TranslationFinal):
             self._finals.append(event)
         return event, frame
+
+    def t_ms(self, now_s: float) -> float:
+        """Return the time of an event that is sent now."""
+        return round((now_s - self._created) * 1e3, 3)
 
     def replay(self, last_seq: int) -> list[str] | None:
         """Return the frames after `last_seq`, None where they are not all kept any more."""
