@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from service.doors.connection import Connection
+from service.doors.socket import Disconnected
 from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
@@ -125,6 +127,76 @@ async def test_a_final_in_a_gap_that_is_not_kept_comes_all_the_same(
         snapshot = p.parse_server(await second.socket.recv())
         assert isinstance(snapshot, p.SessionSnapshot)
         assert [segment.segment_id for segment in snapshot.segments] == ["b"]
+
+
+class Line:
+    """A socket whose client stops reading when it is told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[p.ServerEvent] = []
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self._frames: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def say(self, event: p.ClientEvent) -> None:
+        self._frames.put_nowait(p.serialise(event))
+
+    def lose(self) -> None:
+        self._frames.put_nowait(None)
+
+    def has(self, kind: type[p.ServerEvent]) -> bool:
+        return any(isinstance(event, kind) for event in self.sent)
+
+    async def receive(self) -> str:
+        frame = await self._frames.get()
+        if frame is None:
+            raise Disconnected
+        return frame
+
+    async def send(self, frame: str) -> None:
+        await self.reads.wait()
+        self.sent.append(p.parse_server(frame))
+
+    async def close(self, code: int, reason: str) -> None:
+        self.lose()
+
+    def abort(self) -> None:
+        self.lose()
+
+
+async def test_what_waited_for_a_line_is_in_the_snapshot_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.wire.outbox.MAX_REPLAY_EVENTS", 0)
+    state = run().state
+    first, second = Line(), Line()
+    connection = Connection(state, first, "s")
+    serving = asyncio.create_task(connection.run(None))
+    first.say(p.SessionUpdate(p.SessionParams(p.SourceParams("en"), (p.TargetParams("de"),))))
+    await eventually(lambda: first.has(p.SessionUpdated))
+    first.reads.clear()
+    words = "we go home now and we rest".split()
+    for rev in range(1, len(words)):
+        first.say(p.SourceUpdate(rev, " ".join(words[: rev + 1]), segment_id="a"))
+        await asyncio.sleep(0.1)  # is translated, and waits behind what the client does not read
+    first.lose()
+    await serving
+    assert not first.has(p.TranslationDelta)
+
+    serving = asyncio.create_task(connection.resume(second, first.sent[-1].seq))
+    second.say(p.SourceCommit("a", text="we go home now and we rest"))
+    await eventually(lambda: second.has(p.TranslationFinal))
+    second.lose()
+    await serving
+    resumed, snapshot, *later = second.sent
+    assert isinstance(resumed, p.SessionResumed)
+    assert isinstance(snapshot, p.SessionSnapshot)
+    (segment,) = snapshot.segments
+    assert segment.text.startswith("WE GO")
+    deltas = [event.append for event in later if isinstance(event, p.TranslationDelta)]
+    final = later[-1]
+    assert isinstance(final, p.TranslationFinal)
+    assert final.text.startswith(segment.text + "".join(deltas))
 
 
 async def test_a_full_service_lets_the_owner_of_a_lost_line_back_in(run: Run) -> None:
