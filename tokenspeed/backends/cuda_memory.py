@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from tokenspeed.backends import Step
 from tokenspeed.backends.cuda_weights import Weights
-from tokenspeed.kernels.attention import AttentionScratch
-from tokenspeed.kernels.lm_head import HeadScratch
+from tokenspeed.kernels.attention import attention_scratch
+from tokenspeed.kernels.lm_head import head_scratch
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tile import block_rows
 from tokenspeed.kernels.tuned import matrix_parts, matrix_tile
@@ -95,7 +95,7 @@ class StepMemory:
         self.q = torch.zeros(padded, width, dtype=dtype, device=device)
         self.values = torch.zeros(padded, width, dtype=dtype, device=device)
         self.inner = torch.zeros(padded, model.intermediate_size, dtype=dtype, device=device)
-        self.attention_scratch = AttentionScratch(
+        self.attention_scratch = attention_scratch(
             min(padded, MAX_NARROW_ROWS),
             model.num_heads,
             model.num_kv_heads,
@@ -104,7 +104,7 @@ class StepMemory:
             device,
         )
         block_n = matrix_tile("head", weights.head, 16).block_n
-        self.head_scratch = HeadScratch(padded, model.vocab_size, block_n, device)
+        self.head_scratch = head_scratch(padded, model.vocab_size, block_n, device)
         self.split_scratch = _split_scratch(weights, step_widths(config.max_step_tokens), device)
 
     @property

@@ -6,9 +6,10 @@ from torch import Tensor
 from tokenspeed.backends.cuda_weights import Weights
 from tokenspeed.kernels.attention import attention_ref
 from tokenspeed.kernels.gate_up import gate_up_ref
-from tokenspeed.kernels.norm import inverse_rms_ref, square_sum_ref
+from tokenspeed.kernels.norm import Scaled, inverse_rms_ref, square_sum_ref
 from tokenspeed.kernels.projection import projection_ref
-from tokenspeed.kernels.qkv import qkv_ref
+from tokenspeed.kernels.qkv import Rotation, qkv_ref
+from tokenspeed.kernels.slots import Cache, Places
 
 
 def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:
@@ -29,19 +30,19 @@ def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:
     norms = [n for layer in weights.layers for n in (layer.input_norm, layer.post_norm)]
     norms.append(weights.norm)
     scaled, sums = (hidden * norms[0].float()).to(dtype), square_sum_ref(hidden)
+    rotation, places = Rotation(angles.cos(), angles.sin()), Places(slots, positions)
+    eps = config.rms_norm_eps
     for i, layer in enumerate(weights.layers):
+        qkv_weight, out, gate_up_weight, down = (
+            matrix.dequantize().to(dtype)
+            for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)
+        )
         shape = (1, config.num_kv_heads, count, config.head_dim)
-        k, v = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
-        q = qkv_ref(scaled, sums, layer.qkv.dequantize().to(dtype), angles.cos(), angles.sin(),
-                    slots, positions, k, v, config.rms_norm_eps)  # fmt: skip
-        values = attention_ref(q, k, v, slots, positions).view(count, -1)
-        hidden, scaled, sums = projection_ref(
-            values, layer.out.dequantize().to(dtype), hidden, norms[2 * i + 1]
-        )
-        weight = layer.gate_up.dequantize().to(dtype)
-        inner = gate_up_ref(scaled, sums, weight, config.rms_norm_eps)
-        hidden, scaled, sums = projection_ref(
-            inner, layer.down.dequantize().to(dtype), hidden, norms[2 * i + 2]
-        )
+        cache = Cache(*torch.zeros(2, *shape, dtype=dtype, device=device))
+        q = qkv_ref(Scaled(scaled, sums), qkv_weight, rotation, places, cache, eps)
+        values = attention_ref(q, cache, places).view(count, -1)
+        hidden, scaled, sums = projection_ref(values, out, hidden, norms[2 * i + 1])
+        inner = gate_up_ref(Scaled(scaled, sums), gate_up_weight, eps)
+        hidden, scaled, sums = projection_ref(inner, down, hidden, norms[2 * i + 2])
     logits = (scaled @ weights.head.dequantize().to(dtype).t()).float()
-    return logits * inverse_rms_ref(sums, config.hidden_size, config.rms_norm_eps)
+    return logits * inverse_rms_ref(sums, config.hidden_size, eps)

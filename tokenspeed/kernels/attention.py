@@ -7,6 +7,8 @@ to a program that walks through the splits itself and combines them by the same 
 Source: Dao et al. 2023, flash-decoding.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 import triton
 import triton.language as tl
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import dot, narrow
 from tokenspeed.kernels.launch import Launch, wait_for_inputs
+from tokenspeed.kernels.slots import Cache, Places
 
 SPLIT = 128  # positions that one program of a short step reads
 BLOCK = 32  # positions of one inner step; with 64 the values of a head of 128 spill registers
@@ -21,15 +24,74 @@ STAGES = 3  # blocks of a short step that are on their way at once
 TILE_TOKENS = 16  # tokens of one slot that a program of a long step takes
 
 
-def attention_ref(
-    q: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor, positions: Tensor
-) -> Tensor:
+class Tiles(NamedTuple):
+    """Runs of rows of one slot that attend together.
+
+    Attributes:
+        starts, counts: [tiles] int32; not read where a tile is a row.
+        num: [1] int32, tiles that exist.
+    """
+
+    starts: Any
+    counts: Any
+    num: Any
+
+
+class AttentionScratch(NamedTuple):
+    """Where programs of one step leave parts for each other; reused by each layer.
+
+    Attributes:
+        attended: [parts, head_dim] float32. stats: [parts, 2] float32, maximum and total.
+        counters: [rows * kv_heads] int32, zero between kernels.
+    """
+
+    attended: Any
+    stats: Any
+    counters: Any
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.nbytes for t in self)
+
+
+class AttentionShape(NamedTuple):
+    """The heads of a cache, and how a program walks over it: a constant of the kernel."""
+
+    kv_heads: int
+    group: int  # heads that share a kv head
+    head_dim: int
+    max_length: int
+    tokens: int  # of a tile
+    block_m: int
+    block_d: int
+    split: int  # positions
+    block: int  # positions
+
+
+def attention_scratch(
+    rows: int, heads: int, kv_heads: int, head_dim: int, max_length: int, device: str
+) -> AttentionScratch:
+    """Allocate the scratch; holds NaN at first.
+
+    Args:
+        rows: most rows of a step whose tokens get programs of their own.
+        heads, kv_heads, head_dim, max_length: of the cache.
+    """
+    parts = rows * heads * triton.cdiv(max_length, SPLIT)
+    return AttentionScratch(
+        torch.full((parts, head_dim), float("nan"), device=device),
+        torch.full((parts, 2), float("nan"), device=device),
+        torch.zeros(rows * kv_heads, dtype=torch.int32, device=device),
+    )
+
+
+def attention_ref(q: Tensor, cache: Cache, places: Places) -> Tensor:
     """Plain torch; see `attention`. Returns the values [rows, heads, head_dim], dtype of q."""
     out = torch.empty_like(q)
-    group = q.shape[1] // k_cache.shape[1]
-    for row, (slot, position) in enumerate(zip(slots.tolist(), positions.tolist(), strict=True)):
-        k = k_cache[slot, :, : position + 1].repeat_interleave(group, 0)
-        v = v_cache[slot, :, : position + 1].repeat_interleave(group, 0)
+    group = q.shape[1] // cache.k.shape[1]
+    for row, (slot, position) in enumerate(zip(*(p.tolist() for p in places), strict=True)):
+        k = cache.k[slot, :, : position + 1].repeat_interleave(group, 0)
+        v = cache.v[slot, :, : position + 1].repeat_interleave(group, 0)
         scores = (k @ q[row][:, :, None])[..., 0].float() * q.shape[2] ** -0.5
         weights = scores.softmax(-1).to(q.dtype)  # [heads, position + 1]
         out[row] = (weights[:, None] @ v)[:, 0]
@@ -37,24 +99,28 @@ def attention_ref(
 
 
 @triton.jit
-def attend_split(q, k_ptr, v_ptr, row_positions, begin, last, scale_log2, at_d, d_mask,
-                 HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
-                 SPLIT: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def attend_split(
+    q, k_ptr, v_ptr, row_positions, begin, last, scale_log2, at_d, SHAPE: tl.constexpr
+):
     """Attend over positions begin .. begin + SPLIT - 1, up to `last`.
 
     Returns:
         maximum [BLOCK_M] of the scores in log2, total [BLOCK_M, 16] (16 equal columns), values
         [BLOCK_M, BLOCK_D], all float32 and relative to the maximum.
     """
+    BLOCK_M: tl.constexpr = SHAPE.block_m
+    BLOCK_D: tl.constexpr = SHAPE.block_d
+    BLOCK: tl.constexpr = SHAPE.block
     maximum = tl.full((BLOCK_M,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_M, 16), tl.float32)
     values = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
     ones = tl.full((BLOCK, 16), 1.0, q.dtype)
     at_block = tl.arange(0, BLOCK)
-    for start in tl.range(begin, tl.minimum(begin + SPLIT, last + 1), BLOCK):
+    d_mask = at_d < SHAPE.head_dim
+    for start in tl.range(begin, tl.minimum(begin + SHAPE.split, last + 1), BLOCK):
         at = start + at_block
         inside = at <= last  # what lies behind was never written, or by another sequence
-        offset = at[:, None] * HEAD_DIM + at_d[None, :]
+        offset = at[:, None] * SHAPE.head_dim + at_d[None, :]
         k = tl.load(k_ptr + offset, mask=inside[:, None] & d_mask[None, :], other=0.0)
         v = tl.load(v_ptr + offset, mask=inside[:, None] & d_mask[None, :], other=0.0)
         scores = dot(q, k.T, tl.zeros((BLOCK_M, BLOCK), tl.float32)) * scale_log2
@@ -84,40 +150,52 @@ def merge(maximum, total, values, more_maximum, more_total, more_values):
 
 @triton.jit
 def attention_kernel(
-    q_ptr, k_ptr, v_ptr, slots_ptr, positions_ptr, tile_starts_ptr, tile_counts_ptr,
-    num_tiles_ptr, part_values_ptr, part_stats_ptr, counters_ptr, out_ptr, scale_log2,
-    KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
-    MAX_LENGTH: tl.constexpr, NUM_SPLITS: tl.constexpr, TOKENS: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, SPLIT: tl.constexpr, BLOCK: tl.constexpr,
-    ONE_TILE: tl.constexpr, PDL: tl.constexpr,
-):  # fmt: skip
+    q_ptr,
+    cache,
+    places,
+    tiles,
+    scratch,
+    out_ptr,
+    scale_log2,
+    SHAPE: tl.constexpr,
+    ONE_TILE: tl.constexpr,
+    PDL: tl.constexpr,
+):
     wait_for_inputs(PDL)
+    KV_HEADS: tl.constexpr = SHAPE.kv_heads
+    GROUP: tl.constexpr = SHAPE.group
+    HEAD_DIM: tl.constexpr = SHAPE.head_dim
+    TOKENS: tl.constexpr = SHAPE.tokens
+    BLOCK_M: tl.constexpr = SHAPE.block_m
+    BLOCK_D: tl.constexpr = SHAPE.block_d
+    SPLIT: tl.constexpr = SHAPE.split
+    NUM_SPLITS: tl.constexpr = (SHAPE.max_length + SPLIT - 1) // SPLIT
     tile, kv_head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     if not ONE_TILE:
-        if tile >= tl.load(num_tiles_ptr):
+        if tile >= tl.load(tiles.num):
             return
     if TOKENS == 1:
         first_row, count = tile, 1
     else:
-        first_row, count = tl.load(tile_starts_ptr + tile), tl.load(tile_counts_ptr + tile)
-    last = tl.load(positions_ptr + first_row + count - 1)
+        first_row, count = tl.load(tiles.starts + tile), tl.load(tiles.counts + tile)
+    last = tl.load(places.positions + first_row + count - 1)
     if TOKENS == 1 and split * SPLIT > last:
         return
     member = tl.arange(0, BLOCK_M)
     token = member // GROUP
     row_mask = token < count
     rows = first_row + tl.where(row_mask, token, 0)
-    row_positions = tl.load(positions_ptr + rows)
+    row_positions = tl.load(places.positions + rows)
     at_d = tl.arange(0, BLOCK_D)
     d_mask = at_d < HEAD_DIM
     heads = kv_head * GROUP + member % GROUP
     q_at = (rows * (KV_HEADS * GROUP) + heads)[:, None] * HEAD_DIM + at_d[None, :]
     q_mask = row_mask[:, None] & d_mask[None, :]
     q = tl.load(q_ptr + q_at, mask=q_mask, other=0.0)
-    slot = tl.load(slots_ptr + first_row).to(tl.int64)
-    head_at = (slot * KV_HEADS + kv_head) * (MAX_LENGTH * HEAD_DIM)
-    k_ptr += head_at
-    v_ptr += head_at
+    slot = tl.load(places.slots + first_row).to(tl.int64)
+    head_at = (slot * KV_HEADS + kv_head) * (SHAPE.max_length * HEAD_DIM)
+    k_ptr = cache.k + head_at
+    v_ptr = cache.v + head_at
 
     maximum = tl.full((BLOCK_M,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_M,), tl.float32)
@@ -126,15 +204,13 @@ def attention_kernel(
     if TOKENS > 1:
         for begin in tl.range(0, last + 1, SPLIT):
             m, sums, v = attend_split(
-                q, k_ptr, v_ptr, row_positions, begin, last, scale_log2, at_d, d_mask,
-                HEAD_DIM, BLOCK_M, BLOCK_D, SPLIT, BLOCK,
-            )  # fmt: skip
+                q, k_ptr, v_ptr, row_positions, begin, last, scale_log2, at_d, SHAPE
+            )
             maximum, total, values = merge(maximum, total, values, m, tl.max(sums, axis=1), v)
     else:
         m, sums, v = attend_split(
-            q, k_ptr, v_ptr, row_positions, split * SPLIT, last, scale_log2, at_d, d_mask,
-            HEAD_DIM, BLOCK_M, BLOCK_D, SPLIT, BLOCK,
-        )  # fmt: skip
+            q, k_ptr, v_ptr, row_positions, split * SPLIT, last, scale_log2, at_d, SHAPE
+        )
         t = tl.max(sums, axis=1)
         splits = last // SPLIT + 1
         if splits == 1:
@@ -143,83 +219,72 @@ def attention_kernel(
             # Leave the part, and let whoever comes last combine all of them, in order.
             number = tile * KV_HEADS + kv_head
             part = (number * NUM_SPLITS + split) * GROUP + member
-            tl.store(part_values_ptr + part[:, None] * HEAD_DIM + at_d[None, :], v, mask=q_mask)
-            tl.store(part_stats_ptr + part * 2, m, mask=row_mask)
-            tl.store(part_stats_ptr + part * 2 + 1, t, mask=row_mask)
+            tl.store(scratch.attended + part[:, None] * HEAD_DIM + at_d[None, :], v, mask=q_mask)
+            tl.store(scratch.stats + part * 2, m, mask=row_mask)
+            tl.store(scratch.stats + part * 2 + 1, t, mask=row_mask)
             tl.debug_barrier()  # all threads have stored before one of them announces it
-            finishes = tl.atomic_add(counters_ptr + number, 1, sem="acq_rel") == splits - 1
+            finishes = tl.atomic_add(scratch.counters + number, 1, sem="acq_rel") == splits - 1
             tl.debug_barrier()
             if finishes:
-                tl.store(counters_ptr + number, 0)  # for the next layer
+                tl.store(scratch.counters + number, 0)  # for the next layer
                 for i in tl.range(0, splits):
                     part = (number * NUM_SPLITS + i) * GROUP + member
                     part_at = part[:, None] * HEAD_DIM + at_d[None, :]
                     # .cg: another multiprocessor wrote these; this one's L1 may hold older ones.
-                    v = tl.load(part_values_ptr + part_at, mask=q_mask, other=0.0,
-                                cache_modifier=".cg")  # fmt: skip
-                    m = tl.load(part_stats_ptr + part * 2, mask=row_mask, other=0.0,
-                                cache_modifier=".cg")  # fmt: skip
-                    t = tl.load(part_stats_ptr + part * 2 + 1, mask=row_mask, other=1.0,
-                                cache_modifier=".cg")  # fmt: skip
+                    v = tl.load(scratch.attended + part_at, q_mask, 0.0, cache_modifier=".cg")
+                    stats = scratch.stats + part * 2
+                    m = tl.load(stats, row_mask, 0.0, cache_modifier=".cg")
+                    t = tl.load(stats + 1, row_mask, 1.0, cache_modifier=".cg")
                     maximum, total, values = merge(maximum, total, values, m, t, v)
     if finishes:
         out = narrow(values / total[:, None], out_ptr.dtype.element_ty)
         tl.store(out_ptr + q_at, out, mask=q_mask)
 
 
-class AttentionScratch:
-    """Where programs of one step leave parts for each other; allocated once, reused by each layer.
-
-    Args:
-        rows: most rows of a step whose tokens get programs of their own.
-        heads, kv_heads, head_dim, max_length: of the cache.
-    """
-
-    def __init__(
-        self, rows: int, heads: int, kv_heads: int, head_dim: int, max_length: int, device: str
-    ) -> None:
-        self.num_splits = triton.cdiv(max_length, SPLIT)
-        parts = rows * heads * self.num_splits
-        self.values = torch.full((parts, head_dim), float("nan"), device=device)
-        self.stats = torch.full((parts, 2), float("nan"), device=device)
-        self.counters = torch.zeros(rows * kv_heads, dtype=torch.int32, device=device)
-
-    @property
-    def nbytes(self) -> int:
-        return self.values.nbytes + self.stats.nbytes + self.counters.nbytes
-
-
 def attention(
-    q: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor, positions: Tensor,
-    tile_starts: Tensor, tile_counts: Tensor, num_tiles: Tensor, scratch: AttentionScratch,
-    out: Tensor, *, tile_tokens: int, max_tiles: int, launch: Launch,
-) -> None:  # fmt: skip
+    q: Tensor,
+    cache: Cache,
+    places: Places,
+    tiles: Tiles,
+    scratch: AttentionScratch,
+    out: Tensor,
+    *,
+    tile_tokens: int,
+    max_tiles: int,
+    launch: Launch,
+) -> None:
     """Let each row attend to its own slot, up to and including its own position.
 
     Args:
-        q: [rows, heads, head_dim], bf16.
-        k_cache, v_cache: [slots, kv_heads, max_length, head_dim], dtype of q.
-        slots, positions: [rows] int32.
-        tile_starts, tile_counts: [tiles] int32, runs of at most `tile_tokens` rows of one slot;
-            not read when tile_tokens is 1, where a tile is a row.
-        num_tiles: [1] int32, tiles that exist. max_tiles: tiles that programs are started for.
+        q: [rows, heads, head_dim], dtype of the cache.
+        tiles: runs of at most `tile_tokens` rows; where that is 1, a tile is a row.
         out: [rows, heads, head_dim], written.
+        max_tiles: tiles that programs are started for.
     Raises:
         ValueError: heads is not a multiple of kv_heads.
     """
-    _, kv_heads, max_length, head_dim = k_cache.shape
+    _, kv_heads, max_length, head_dim = cache.k.shape
     if q.shape[1] % kv_heads:
         raise ValueError(f"q has {q.shape[1]} heads, expected a multiple of {kv_heads}")
     group = q.shape[1] // kv_heads
-    splits = scratch.num_splits if tile_tokens == 1 else 1
     block_m = max(16, triton.next_power_of_2(tile_tokens * group))
+    block_d = max(16, triton.next_power_of_2(head_dim))
+    shape = AttentionShape(
+        kv_heads, group, head_dim, max_length, tile_tokens, block_m, block_d, SPLIT, BLOCK
+    )
     launch.start(
-        attention_kernel, (max_tiles, kv_heads, splits),
-        q, k_cache, v_cache, slots, positions, tile_starts, tile_counts, num_tiles,
-        scratch.values, scratch.stats, scratch.counters, out, head_dim**-0.5 * 1.4426950408889634,
-        KV_HEADS=kv_heads, GROUP=group, HEAD_DIM=head_dim, MAX_LENGTH=max_length,
-        NUM_SPLITS=scratch.num_splits, TOKENS=tile_tokens, BLOCK_M=block_m,
-        BLOCK_D=max(16, triton.next_power_of_2(head_dim)), SPLIT=SPLIT, BLOCK=BLOCK,
-        ONE_TILE=max_tiles == 1, PDL=launch.pdl, num_warps=4 if tile_tokens == 1 else 8,
+        attention_kernel,
+        (max_tiles, kv_heads, triton.cdiv(max_length, SPLIT) if tile_tokens == 1 else 1),
+        q,
+        cache,
+        places,
+        tiles,
+        scratch,
+        out,
+        head_dim**-0.5 * 1.4426950408889634,
+        SHAPE=shape,
+        ONE_TILE=max_tiles == 1,
+        PDL=launch.pdl,
+        num_warps=4 if tile_tokens == 1 else 8,
         num_stages=STAGES if tile_tokens == 1 else 2,
-    )  # fmt: skip
+    )

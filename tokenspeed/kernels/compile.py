@@ -6,7 +6,7 @@ CI it compiles for chips that are not there.
 
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +20,16 @@ from triton.compiler import ASTSource
 from tokenspeed.kernels.launch import RecordedLaunch
 
 _TYPES = {
-    torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32", torch.int8: "i8",
-    torch.uint8: "u8", torch.int16: "i16", torch.int32: "i32", torch.int64: "i64",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.float32: "fp32",
     torch.float8_e4m3fn: "fp8e4nv",
-}  # fmt: skip
+    torch.int8: "i8",
+    torch.uint8: "u8",
+    torch.int16: "i16",
+    torch.int32: "i32",
+    torch.int64: "i64",
+}
 _OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion", "launch_pdl")
 
 
@@ -33,15 +39,24 @@ class Job:
 
     module: str
     kernel: str
-    types: tuple[tuple[str, str, bool], ...]  # name, Triton type, whether aligned to 16 bytes
+    types: tuple[tuple[str, Any], ...]  # name; Triton type, or a named tuple of them
+    aligned: tuple[tuple[int, ...], ...]  # paths of arguments aligned to 16 bytes
     constants: tuple[tuple[str, Any], ...]  # constexpr parameters and options
 
     @property
     def label(self) -> str:
         """Return the constants that tell configurations of a kernel apart."""
-        shown = ("FORMAT", "BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps", "STAGES", "TOKENS")
-        values = dict(self.constants)
+        shown = ("format", "block_m", "block_n", "block_k", "num_warps", "stages", "tokens")
+        values = self.values
         return " ".join(f"{name}={values[name]}" for name in shown if name in values)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return the constants by name, those of a group by their own names."""
+        values: dict[str, Any] = {}
+        for name, value in self.constants:
+            values |= value._asdict() if hasattr(value, "_asdict") else {name: value}
+        return values
 
     def compile(self, target: GPUTarget) -> Any:
         """Compile for a target; returns Triton's compiled kernel, which is in its cache then."""
@@ -49,13 +64,9 @@ class Job:
         names = kernel.arg_names
         options = {k: v for k, v in self.constants if k in _OPTIONS}
         constants = {(names.index(k),): v for k, v in self.constants if k not in _OPTIONS}
-        types = {name: kind for name, kind, _ in self.types}
+        types = dict(self.types)
         signature = {name: types.get(name, "constexpr") for name in names}
-        aligned = {
-            (names.index(name),): [["tt.divisibility", 16]]
-            for name, _, is_16 in self.types
-            if is_16
-        }
+        aligned = {path: [["tt.divisibility", 16]] for path in self.aligned}
         source = ASTSource(kernel, signature, constants, aligned)
         return triton.compile(source, target=target, options=options)
 
@@ -79,17 +90,32 @@ def compile_launches(launches: Iterable[RecordedLaunch], threads: int | None = N
 
 
 def _job(launch: RecordedLaunch) -> Job:
-    types = []
-    for name, arg in zip(launch.kernel.arg_names, launch.args, strict=False):
-        if isinstance(arg, Tensor):
-            aligned = arg.is_meta or arg.data_ptr() % 16 == 0
-            types.append((name, "*" + _TYPES[arg.dtype], aligned))
-        else:
-            assert isinstance(arg, float), f"argument {name} is neither tensor nor float"
-            types.append((name, "fp32", False))
+    names = launch.kernel.arg_names[: len(launch.args)]
     return Job(
         launch.kernel.fn.__module__,
         launch.kernel.fn.__name__,
-        tuple(types),
+        tuple(zip(names, (_type(arg) for arg in launch.args), strict=True)),
+        tuple(path for path, leaf in _leaves(launch.args) if _is_aligned(leaf)),
         tuple(sorted(launch.constants.items())),
     )
+
+
+def _type(arg: Any) -> Any:
+    if isinstance(arg, tuple):
+        return type(arg)(*(_type(part) for part in arg))
+    if isinstance(arg, Tensor):
+        return "*" + _TYPES[arg.dtype]
+    assert isinstance(arg, float), f"{arg!r} is neither tensor nor float"
+    return "fp32"
+
+
+def _leaves(arg: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Any]]:
+    if isinstance(arg, tuple):
+        for i, part in enumerate(arg):
+            yield from _leaves(part, (*path, i))
+    else:
+        yield path, arg
+
+
+def _is_aligned(arg: Any) -> bool:
+    return isinstance(arg, Tensor) and (arg.is_meta or arg.data_ptr() % 16 == 0)

@@ -10,10 +10,11 @@ import triton.language as tl
 from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import narrow
-from tokenspeed.kernels.launch import Launch, main_loop_done, wait_for_inputs
-from tokenspeed.kernels.matrix import Matrix, prefetch_weight
-from tokenspeed.kernels.norm import inverse_rms, inverse_rms_ref
-from tokenspeed.kernels.tile import TileConfig, multiply
+from tokenspeed.kernels.launch import main_loop_done
+from tokenspeed.kernels.matrix import Matrix
+from tokenspeed.kernels.norm import Scaled, inverse_rms, inverse_rms_ref
+from tokenspeed.kernels.plan import Plan
+from tokenspeed.kernels.tile import multiply, start_tile, tile_rows
 
 
 def interleave_gate_up(gate: Tensor, up: Tensor) -> Tensor:
@@ -21,52 +22,51 @@ def interleave_gate_up(gate: Tensor, up: Tensor) -> Tensor:
     return torch.stack((gate, up), dim=1).reshape(-1, gate.shape[1])
 
 
-def gate_up_ref(x: Tensor, square_sum: Tensor, weight: Tensor, eps: float) -> Tensor:
+def gate_up_ref(x: Scaled, weight: Tensor, eps: float) -> Tensor:
     """Plain torch; see `gate_up`. `weight` is [2 * intermediate, hidden], floats."""
-    out = (x @ weight.to(x.dtype).t()).float() * inverse_rms_ref(square_sum, x.shape[1], eps)
-    gate, up = out.view(len(x), -1, 2).unbind(-1)
-    return (F.silu(gate) * up).to(x.dtype)
+    inverse = inverse_rms_ref(x.square_sum, x.states.shape[1], eps)
+    out = (x.states @ weight.to(x.states.dtype).t()).float() * inverse
+    gate, up = out.view(len(out), -1, 2).unbind(-1)
+    return (F.silu(gate) * up).to(x.states.dtype)
 
 
 @triton.jit
 def gate_up_kernel(
-    x_ptr, sum_ptr, w_ptr, scale_ptr, num_rows_ptr, out_ptr,
-    N: tl.constexpr, K: tl.constexpr, EPS: tl.constexpr, FORMAT: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr,
-    FAST: tl.constexpr, ONE_ROW: tl.constexpr, PDL: tl.constexpr, PREFETCH: tl.constexpr,
-):  # fmt: skip
-    col_start = tl.program_id(1) * BLOCK_N
-    if PREFETCH:
-        prefetch_weight(w_ptr, col_start, N, K, FORMAT, BLOCK_N, PREFETCH)
-    wait_for_inputs(PDL)
-    num_rows = 1 if ONE_ROW else tl.load(num_rows_ptr)
-    if tl.program_id(0) * BLOCK_M >= num_rows:
+    x,
+    weight,
+    num_rows_ptr,
+    out_ptr,
+    MATRIX: tl.constexpr,
+    EPS: tl.constexpr,
+    TILE: tl.constexpr,
+    OVERLAP: tl.constexpr,
+    ONE_ROW: tl.constexpr,
+):
+    col_start, num_rows = start_tile(weight, num_rows_ptr, MATRIX, TILE, OVERLAP, ONE_ROW)
+    if tl.program_id(0) * TILE.block_m >= num_rows:
         return
-    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    row_mask = rows < num_rows
+    rows, row_mask = tile_rows(num_rows, TILE)
     # Asked for before the weights, so that nothing is waited for after them.
-    inverse = inverse_rms(sum_ptr, rows, row_mask, K, EPS)
-    acc = multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
-                   BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
-    main_loop_done(PDL)
+    inverse = inverse_rms(x.square_sum, rows, row_mask, MATRIX.k, EPS)
+    acc = multiply(x.states, rows, row_mask, weight, col_start, MATRIX, TILE)
+    main_loop_done(OVERLAP.pdl)
     acc = acc * inverse[:, None]
-    gate, up = tl.split(tl.reshape(acc, (BLOCK_M, BLOCK_N // 2, 2)))
+    BLOCK_M: tl.constexpr = TILE.block_m
+    HALF: tl.constexpr = TILE.block_n // 2
+    gate, up = tl.split(tl.reshape(acc, (BLOCK_M, HALF, 2)))
     out = gate / (1.0 + tl.exp(-gate)) * up
-    cols = col_start // 2 + tl.arange(0, BLOCK_N // 2)
-    at = rows[:, None].to(tl.int64) * (N // 2) + cols[None, :]
-    mask = row_mask[:, None] & (cols < N // 2)[None, :]
+    cols = col_start // 2 + tl.arange(0, HALF)
+    at = rows[:, None].to(tl.int64) * (MATRIX.n // 2) + cols[None, :]
+    mask = row_mask[:, None] & (cols < MATRIX.n // 2)[None, :]
     tl.store(out_ptr + at, narrow(out, out_ptr.dtype.element_ty), mask=mask)
 
 
 def gate_up(
-    x: Tensor, square_sum: Tensor, weight: Matrix, num_rows: Tensor, out: Tensor, *,
-    eps: float, block_m: int, config: TileConfig, launch: Launch,
-) -> None:  # fmt: skip
+    x: Scaled, weight: Matrix, num_rows: Tensor, out: Tensor, *, eps: float, plan: Plan
+) -> None:
     """Write silu(gate(norm(x))) * up(norm(x)).
 
     Args:
-        x: [rows, hidden], hidden states times the norm's weight, bf16.
-        square_sum: [rows] int64, of the hidden states, in units of SUM_UNIT.
         weight: [2 * intermediate, hidden], `interleave_gate_up`.
         num_rows: [1] int32, rows that exist.
         out: [rows, intermediate], written.
@@ -75,12 +75,7 @@ def gate_up(
     """
     if out.shape[1] * 2 != weight.n:
         raise ValueError(f"out has {out.shape[1]} columns, expected {weight.n // 2}")
-    grid = (triton.cdiv(len(x), block_m), triton.cdiv(weight.n, config.block_n))
-    launch.start(
-        gate_up_kernel, grid,
-        x, square_sum, weight.data, weight.scale, num_rows, out,
-        N=weight.n, K=weight.k, EPS=eps, FORMAT=weight.format, BLOCK_M=block_m,
-        BLOCK_N=config.block_n, BLOCK_K=config.block_k, STAGES=config.stages,
-        FAST=launch.fast_unpack, ONE_ROW=len(x) == 1, PDL=launch.pdl,
-        PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
-    )  # fmt: skip
+    rows = len(x.states)
+    plan.start(
+        gate_up_kernel, weight, rows, x, weight.arrays, num_rows, out, EPS=eps, ONE_ROW=rows == 1
+    )

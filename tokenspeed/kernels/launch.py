@@ -4,13 +4,20 @@ Changes nothing in what they compute.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from tokenspeed.kernels.arithmetic import INTERPRETED
+
+
+class Overlap(NamedTuple):
+    """What a kernel does while the one before still runs: a constant of it; see `Launch`."""
+
+    pdl: int
+    prefetch_bytes: int
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,19 @@ class Launch:
     fast_unpack: bool = not INTERPRETED
     recorded: "list[RecordedLaunch] | None" = None
 
+    @property
+    def overlap(self) -> Overlap:
+        return Overlap(self.pdl, self.prefetch_bytes)
+
     def start(self, kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
-        """Launch a kernel. `constants` are its constexpr parameters and num_warps, num_stages."""
+        """Launch a kernel.
+
+        Args:
+            args: tensors, floats and named tuples of tensors; no field may be called `values` or
+                `type`, as Triton's own tuples have them.
+            constants: its constexpr parameters, plain or as named tuples, and num_warps,
+                num_stages.
+        """
         # Without fusion by the compiler, expressions round the same way at every tile height.
         constants["enable_fp_fusion"] = False
         if self.pdl:

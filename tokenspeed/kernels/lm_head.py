@@ -4,25 +4,81 @@ The head leaves each program's best token and its sum of exponentials; a second,
 the token of a row and puts it where the next step would read it. Logits are stored only on request.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from tokenspeed.kernels.launch import Launch, main_loop_done, wait_for_inputs
-from tokenspeed.kernels.matrix import Matrix, prefetch_weight
-from tokenspeed.kernels.norm import inverse_rms, inverse_rms_ref
-from tokenspeed.kernels.tile import TileConfig, multiply
+from tokenspeed.kernels.matrix import Matrix
+from tokenspeed.kernels.norm import Scaled, inverse_rms, inverse_rms_ref
+from tokenspeed.kernels.plan import Plan
+from tokenspeed.kernels.tile import multiply, start_tile, tile_rows
 
 _EXP_UNIT = tl.constexpr(2.0**-30)  # exponentials are at most 1, and at most 2**33 are summed
 _LOG2E = tl.constexpr(1.4426950408889634)
 
 
+class Wanted(NamedTuple):
+    """The rows whose tokens are wanted.
+
+    Attributes:
+        rows: [outputs] int32, which rows of the step.
+        num: [1] int32, how many there are.
+        drafts: [outputs] int32, the token that each is compared with; -1 for none.
+    """
+
+    rows: Any
+    num: Any
+    drafts: Any
+
+
+class NextStep(NamedTuple):
+    """What `select` changes so that the step can be run once more, a token further.
+
+    Attributes:
+        tokens, positions: [rows] int32; at a wanted row the chosen token and the next position are
+            written.
+        parity: [outputs] int32, which half of the results is written; flipped.
+    """
+
+    tokens: Any
+    positions: Any
+    parity: Any
+
+
+class HeadScratch(NamedTuple):
+    """What the head's programs leave for `select`: [outputs, blocks], draft_logit [outputs]."""
+
+    best: Any
+    index: Any
+    exps: Any
+    draft_logit: Any
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.nbytes for t in self)
+
+
+def head_scratch(rows: int, vocab_size: int, block_n: int, device: str) -> HeadScratch:
+    """Allocate the scratch of a head whose tiles have block_n columns; holds NaN at first."""
+    blocks = triton.cdiv(vocab_size, block_n)
+    return HeadScratch(
+        torch.full((rows, blocks), float("nan"), device=device),
+        torch.zeros((rows, blocks), dtype=torch.int32, device=device),
+        torch.full((rows, blocks), float("nan"), device=device),
+        torch.full((rows,), float("nan"), device=device),
+    )
+
+
 def lm_head_ref(
-    x: Tensor, square_sum: Tensor, weight: Tensor, drafts: Tensor, biases: Tensor, eps: float
+    x: Scaled, weight: Tensor, drafts: Tensor, biases: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     """Plain torch; see `lm_head`. Returns logits [rows, vocab] float32 and tokens [rows]."""
-    logits = (x @ weight.to(x.dtype).t()).float() * inverse_rms_ref(square_sum, x.shape[1], eps)
+    inverse = inverse_rms_ref(x.square_sum, x.states.shape[1], eps)
+    logits = (x.states @ weight.to(x.states.dtype).t()).float() * inverse
     best = logits.argmax(-1)
     p = logits.softmax(-1)
     gap = p.gather(1, best[:, None]) - p.gather(1, drafts.long().clamp(min=0)[:, None])
@@ -32,29 +88,29 @@ def lm_head_ref(
 
 @triton.jit
 def lm_head_kernel(
-    x_ptr, sum_ptr, w_ptr, scale_ptr, outputs_ptr, num_outputs_ptr, drafts_ptr,
-    best_ptr, index_ptr, exps_ptr, draft_logit_ptr, logits_ptr,
-    N: tl.constexpr, K: tl.constexpr, EPS: tl.constexpr, NUM_BLOCKS: tl.constexpr,
-    FORMAT: tl.constexpr, STORE_LOGITS: tl.constexpr, BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr, FAST: tl.constexpr,
-    PDL: tl.constexpr, PREFETCH: tl.constexpr,
-):  # fmt: skip
-    block = tl.program_id(1)
-    col_start = block * BLOCK_N
-    if PREFETCH:
-        prefetch_weight(w_ptr, col_start, N, K, FORMAT, BLOCK_N, PREFETCH)
-    wait_for_inputs(PDL)
-    num_outputs = tl.load(num_outputs_ptr)
-    if tl.program_id(0) * BLOCK_M >= num_outputs:
+    x,
+    weight,
+    wanted,
+    scratch,
+    logits_ptr,
+    MATRIX: tl.constexpr,
+    EPS: tl.constexpr,
+    NUM_BLOCKS: tl.constexpr,
+    STORE_LOGITS: tl.constexpr,
+    TILE: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    col_start, num_outputs = start_tile(weight, wanted.num, MATRIX, TILE, OVERLAP, False)
+    if tl.program_id(0) * TILE.block_m >= num_outputs:
         return
-    outs = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    out_mask = outs < num_outputs
-    rows = tl.load(outputs_ptr + outs, mask=out_mask, other=0)
-    acc = multiply(x_ptr, rows, out_mask, w_ptr, scale_ptr, col_start, N, K, FORMAT,
-                   BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
-    main_loop_done(PDL)
-    logits = acc * inverse_rms(sum_ptr, rows, out_mask, K, EPS)[:, None]
-    cols = col_start + tl.arange(0, BLOCK_N)
+    outs, out_mask = tile_rows(num_outputs, TILE)
+    N: tl.constexpr = MATRIX.n
+    block = tl.program_id(1)
+    rows = tl.load(wanted.rows + outs, mask=out_mask, other=0)
+    acc = multiply(x.states, rows, out_mask, weight, col_start, MATRIX, TILE)
+    main_loop_done(OVERLAP.pdl)
+    logits = acc * inverse_rms(x.square_sum, rows, out_mask, MATRIX.k, EPS)[:, None]
+    cols = col_start + tl.arange(0, TILE.block_n)
     if STORE_LOGITS:
         at = outs[:, None].to(tl.int64) * N + cols[None, :]
         tl.store(logits_ptr + at, logits, mask=out_mask[:, None] & (cols < N)[None, :])
@@ -65,27 +121,33 @@ def lm_head_kernel(
     exps = tl.exp2((logits - best[:, None]) * _LOG2E)
     total = tl.sum((exps * (1.0 / _EXP_UNIT)).to(tl.int64), axis=1)
     at = outs * NUM_BLOCKS + block
-    tl.store(best_ptr + at, best, mask=out_mask)
-    tl.store(index_ptr + at, index, mask=out_mask)
-    tl.store(exps_ptr + at, total.to(tl.float32) * _EXP_UNIT, mask=out_mask)
-    draft = tl.load(drafts_ptr + outs, mask=out_mask, other=-1)
-    mine = out_mask & (draft >= col_start) & (draft < col_start + BLOCK_N)
+    tl.store(scratch.best + at, best, mask=out_mask)
+    tl.store(scratch.index + at, index, mask=out_mask)
+    tl.store(scratch.exps + at, total.to(tl.float32) * _EXP_UNIT, mask=out_mask)
+    draft = tl.load(wanted.drafts + outs, mask=out_mask, other=-1)
+    mine = out_mask & (draft >= col_start) & (draft < col_start + TILE.block_n)
     is_draft = cols[None, :] == draft[:, None]
     draft_logit = tl.max(tl.where(is_draft, logits, float("-inf")), axis=1)
-    tl.store(draft_logit_ptr + outs, draft_logit, mask=mine)
+    tl.store(scratch.draft_logit + outs, draft_logit, mask=mine)
 
 
 @triton.jit
 def select_kernel(
-    best_ptr, index_ptr, exps_ptr, draft_logit_ptr, outputs_ptr, num_outputs_ptr, drafts_ptr,
-    biases_ptr, tokens_ptr, positions_ptr, parity_ptr, chosen_ptr,
-    NUM_BLOCKS: tl.constexpr, MAX_ROWS: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
-):  # fmt: skip
+    scratch,
+    wanted,
+    biases_ptr,
+    next_step,
+    chosen_ptr,
+    NUM_BLOCKS: tl.constexpr,
+    MAX_ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
+):
     wait_for_inputs(PDL)
     out = tl.program_id(0)
-    parity = tl.load(parity_ptr + out)
-    tl.store(parity_ptr + out, 1 - parity)  # one for each program: no race
-    if out >= tl.load(num_outputs_ptr):
+    parity = tl.load(next_step.parity + out)
+    tl.store(next_step.parity + out, 1 - parity)  # one for each program: no race
+    if out >= tl.load(wanted.num):
         return
     best = float("-inf")
     index = 2147483647
@@ -94,9 +156,9 @@ def select_kernel(
         at = start + tl.arange(0, BLOCK)
         mask = at < NUM_BLOCKS
         at += out * NUM_BLOCKS
-        bests = tl.load(best_ptr + at, mask=mask, other=float("-inf"))
-        indices = tl.load(index_ptr + at, mask=mask, other=2147483647)
-        exps = tl.load(exps_ptr + at, mask=mask, other=0.0)
+        bests = tl.load(scratch.best + at, mask=mask, other=float("-inf"))
+        indices = tl.load(scratch.index + at, mask=mask, other=2147483647)
+        exps = tl.load(scratch.exps + at, mask=mask, other=0.0)
         new_best = tl.maximum(best, tl.max(bests))
         # Blocks come in the order of their tokens: on a tie the earlier index is the lower one.
         here = tl.min(tl.where(bests == new_best, indices, 2147483647))
@@ -104,86 +166,85 @@ def select_kernel(
         part = tl.sum(exps * tl.exp2((bests - new_best) * _LOG2E))
         total = total * tl.exp2((best - new_best) * _LOG2E) + part
         best = new_best
-    draft = tl.load(drafts_ptr + out)
+    draft = tl.load(wanted.drafts + out)
     bias = tl.load(biases_ptr + out)
-    draft_logit = tl.load(draft_logit_ptr + out, mask=draft >= 0, other=float("-inf"))
+    draft_logit = tl.load(scratch.draft_logit + out, mask=draft >= 0, other=float("-inf"))
     gap = (1.0 - tl.exp2((draft_logit - best) * _LOG2E)) / total
     accepted = (draft >= 0) & (bias > 0.0) & (gap <= bias / (1.0 - bias))
     token = tl.where(accepted, draft, index)
     tl.store(chosen_ptr + parity * MAX_ROWS + out, token)
     # If only decoding goes on, the next step is this one, a token further.
-    row = tl.load(outputs_ptr + out)
-    tl.store(tokens_ptr + row, token)
-    tl.store(positions_ptr + row, tl.load(positions_ptr + row) + 1)
-
-
-class HeadScratch:
-    """What the head's programs leave for `select`: [rows, blocks] each."""
-
-    def __init__(self, rows: int, vocab_size: int, block_n: int, device: str) -> None:
-        blocks = triton.cdiv(vocab_size, block_n)
-        self.best = torch.full((rows, blocks), float("nan"), device=device)
-        self.index = torch.zeros((rows, blocks), dtype=torch.int32, device=device)
-        self.exps = torch.full((rows, blocks), float("nan"), device=device)
-        self.draft_logit = torch.full((rows,), float("nan"), device=device)
-
-    @property
-    def nbytes(self) -> int:
-        return sum(t.nbytes for t in (self.best, self.index, self.exps, self.draft_logit))
+    row = tl.load(wanted.rows + out)
+    tl.store(next_step.tokens + row, token)
+    tl.store(next_step.positions + row, tl.load(next_step.positions + row) + 1)
 
 
 def lm_head(
-    x: Tensor, square_sum: Tensor, weight: Matrix, outputs: Tensor, num_outputs: Tensor,
-    drafts: Tensor, scratch: HeadScratch, logits: Tensor | None, *, rows: int, eps: float,
-    block_m: int, config: TileConfig, launch: Launch,
-) -> None:  # fmt: skip
+    x: Scaled,
+    weight: Matrix,
+    wanted: Wanted,
+    scratch: HeadScratch,
+    logits: Tensor | None,
+    *,
+    rows: int,
+    eps: float,
+    plan: Plan,
+) -> None:
     """Compute the logits of the wanted rows, and of each block of them what `select` needs.
 
     Args:
-        x: [*, hidden], hidden states times the final norm's weight, bf16.
-        square_sum: [*] int64, of the hidden states, in units of SUM_UNIT.
         weight: [vocab_size, hidden].
-        outputs: [rows] int32, the wanted rows of x. num_outputs: [1] int32, how many there are.
-        drafts: [rows] int32, -1 for none.
         logits: [rows, vocab_size] float32, written; None: not stored.
         rows: how many programs are started for.
     Raises:
         ValueError: the scratch was made for other blocks.
     """
-    blocks = triton.cdiv(weight.n, config.block_n)
+    blocks = triton.cdiv(weight.n, plan.config.block_n)
     if scratch.best.shape[1] != blocks:
         raise ValueError(f"scratch has {scratch.best.shape[1]} blocks, expected {blocks}")
-    launch.start(
-        lm_head_kernel, (triton.cdiv(rows, block_m), blocks),
-        x, square_sum, weight.data, weight.scale, outputs, num_outputs, drafts,
-        scratch.best, scratch.index, scratch.exps, scratch.draft_logit,
+    plan.start(
+        lm_head_kernel,
+        weight,
+        rows,
+        x,
+        weight.arrays,
+        wanted,
+        scratch,
         scratch.best if logits is None else logits,
-        N=weight.n, K=weight.k, EPS=eps, NUM_BLOCKS=blocks, FORMAT=weight.format,
-        STORE_LOGITS=logits is not None, BLOCK_M=block_m, BLOCK_N=config.block_n,
-        BLOCK_K=config.block_k, STAGES=config.stages, FAST=launch.fast_unpack, PDL=launch.pdl,
-        PREFETCH=launch.prefetch_bytes, num_warps=config.warps,
-    )  # fmt: skip
+        EPS=eps,
+        NUM_BLOCKS=blocks,
+        STORE_LOGITS=logits is not None,
+    )
 
 
 def select(
-    scratch: HeadScratch, outputs: Tensor, num_outputs: Tensor, drafts: Tensor, biases: Tensor,
-    tokens: Tensor, positions: Tensor, parity: Tensor, chosen: Tensor, *, rows: int,
+    scratch: HeadScratch,
+    wanted: Wanted,
+    biases: Tensor,
+    next_step: NextStep,
+    chosen: Tensor,
+    *,
+    rows: int,
     launch: Launch,
-) -> None:  # fmt: skip
+) -> None:
     """Choose each wanted row's token, and make the step ready to be run once more.
 
     Args:
-        outputs, num_outputs, drafts: as for `lm_head`. biases: [rows] float32 in [0, 1).
-        tokens, positions: [*] int32; at a wanted row the chosen token and the next position are
-            written.
-        parity: [rows] int32, which half of `chosen` is written; flipped.
+        biases: [outputs] float32 in [0, 1).
         chosen: [2, max_rows] int32, written; may be pinned memory of the host.
         rows: how many programs are started for.
     """
     launch.start(
-        select_kernel, (rows,),
-        scratch.best, scratch.index, scratch.exps, scratch.draft_logit, outputs, num_outputs,
-        drafts, biases, tokens, positions, parity, chosen,
-        NUM_BLOCKS=scratch.best.shape[1], MAX_ROWS=chosen.shape[1], BLOCK=1024, PDL=launch.pdl,
+        select_kernel,
+        (rows,),
+        scratch,
+        wanted,
+        biases,
+        next_step,
+        chosen,
+        NUM_BLOCKS=scratch.best.shape[1],
+        MAX_ROWS=chosen.shape[1],
+        BLOCK=1024,
+        PDL=launch.pdl,
         num_warps=4,
-    )  # fmt: skip
+    )

@@ -4,6 +4,7 @@ Knows one matrix; does not know what it is multiplied with.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,21 @@ _PANEL = tl.constexpr(PANEL)
 _WORDS = tl.constexpr(WORDS)
 
 
+class MatrixType(NamedTuple):
+    """What a kernel is compiled for of a matrix: a constant of the kernel."""
+
+    n: int
+    k: int
+    format: str  # "bf16", "int8", "int4", "fp8"
+
+
+class MatrixData(NamedTuple):
+    """What a kernel reads of a matrix; see `Matrix`."""
+
+    data: Any
+    scale: Any
+
+
 @dataclass(frozen=True)
 class Matrix:
     """A weight [n, k] in its stored form.
@@ -42,6 +58,14 @@ class Matrix:
     n: int
     k: int
     format: str  # "bf16", "int8", "int4", "fp8"
+
+    @property
+    def type(self) -> MatrixType:
+        return MatrixType(self.n, self.k, self.format)
+
+    @property
+    def arrays(self) -> MatrixData:
+        return MatrixData(self.data, self.scale)
 
     @property
     def nbytes(self) -> int:
@@ -110,25 +134,26 @@ def pack_words(q: Tensor, bits: int) -> Tensor:
 
 
 @triton.jit
-def prefetch_weight(w_ptr, col_start, N: tl.constexpr, K: tl.constexpr, FORMAT: tl.constexpr,
-                    BLOCK_N: tl.constexpr, BYTES: tl.constexpr):  # fmt: skip
+def prefetch_weight(
+    weight, col_start, MATRIX: tl.constexpr, BLOCK_N: tl.constexpr, BYTES: tl.constexpr
+):
     """Ask the L2 for the first BYTES bytes of BLOCK_N rows of the weight."""
     LINES: tl.constexpr = BYTES // 128
     row = tl.arange(0, BLOCK_N)[:, None]
     line = tl.arange(0, LINES)[None, :]
-    if FORMAT == "int8" or FORMAT == "int4":
+    if MATRIX.format == "int8" or MATRIX.format == "int4":
         # Rows of a panel are interleaved, so that its head holds the first bytes of all of them.
-        UNIT: tl.constexpr = 64 if FORMAT == "int8" else 128
-        PANEL_WORDS: tl.constexpr = (K + UNIT - 1) // UNIT * _PANEL * _WORDS
+        UNIT: tl.constexpr = 64 if MATRIX.format == "int8" else 128
+        PANEL_WORDS: tl.constexpr = (MATRIX.k + UNIT - 1) // UNIT * _PANEL * _WORDS
         at = ((col_start + row) // _PANEL).to(tl.int64) * PANEL_WORDS
         at += ((row % _PANEL) * LINES + line) * 64
     else:
-        PER_LINE: tl.constexpr = 64 if FORMAT == "bf16" else 128
-        at = (col_start + row).to(tl.int64) * K + line * PER_LINE
+        PER_LINE: tl.constexpr = 64 if MATRIX.format == "bf16" else 128
+        at = (col_start + row).to(tl.int64) * MATRIX.k + line * PER_LINE
     tl.inline_asm_elementwise(
         "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
         "=r,l",
-        [w_ptr + at],
+        [weight.data + at],
         dtype=tl.int32,
         is_pure=False,
         pack=1,
@@ -136,8 +161,9 @@ def prefetch_weight(w_ptr, col_start, N: tl.constexpr, K: tl.constexpr, FORMAT: 
 
 
 @triton.jit
-def unpack_int8(words, dtype: tl.constexpr, BLOCK_N: tl.constexpr, UNITS: tl.constexpr,
-                FAST: tl.constexpr):  # fmt: skip
+def unpack_int8(
+    words, dtype: tl.constexpr, BLOCK_N: tl.constexpr, UNITS: tl.constexpr, FAST: tl.constexpr
+):
     """Turn words [BLOCK_N, UNITS * 32] into weights [BLOCK_N, UNITS * 64], exactly.
 
     Fast: 0x64nn is 1024 + nn in float16, so one instruction puts two bytes in place and another
@@ -172,8 +198,14 @@ def unpack_int8(words, dtype: tl.constexpr, BLOCK_N: tl.constexpr, UNITS: tl.con
 
 
 @triton.jit
-def unpack_int4(words, scales, dtype: tl.constexpr, BLOCK_N: tl.constexpr, UNITS: tl.constexpr,
-                FAST: tl.constexpr):  # fmt: skip
+def unpack_int4(
+    words,
+    scales,
+    dtype: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    UNITS: tl.constexpr,
+    FAST: tl.constexpr,
+):
     """Turn words [BLOCK_N, UNITS * 32] into weights [BLOCK_N, UNITS * 128], rounded to dtype.
 
     scales [BLOCK_N, UNITS / 2] holds those of two units each. Fast: the bytes 0x64, 0x0n and

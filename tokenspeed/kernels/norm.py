@@ -4,6 +4,8 @@ The sum is fixed point, so that it depends neither on the layout of a tile nor o
 which programs add to it.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 import triton
 import triton.language as tl
@@ -11,6 +13,32 @@ from torch import Tensor
 
 SUM_UNIT = 2.0**-32  # squares are summed as int64 in this unit; overflows past 2**31
 _SUM_UNIT = tl.constexpr(SUM_UNIT)  # constants of the kernels have to be constexpr
+
+
+class HiddenStates(NamedTuple):
+    """What a writer of hidden states keeps up to date.
+
+    Attributes:
+        states: [rows, hidden_size] float32.
+        scaled: [rows, hidden_size], the states times the next norm's weight.
+        square_sum: [rows] int64, of the states, in units of SUM_UNIT.
+    """
+
+    states: Any
+    scaled: Any
+    square_sum: Any
+
+
+class Scaled(NamedTuple):
+    """Hidden states as the reader of a norm gets them.
+
+    Attributes:
+        states: [rows, hidden_size], hidden states times the norm's weight, bf16 or float16.
+        square_sum: [rows] int64, of the hidden states, in units of SUM_UNIT.
+    """
+
+    states: Any
+    square_sum: Any
 
 
 def square_sum_ref(x: Tensor) -> Tensor:

@@ -4,19 +4,25 @@ Each part has an accumulator of its own, and how many there are never depends on
 side by side or in turn, the parts give the same bits.
 """
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
+from tokenspeed.kernels.launch import main_loop_done
 from tokenspeed.kernels.matrix import GROUP_SIZE, Matrix
 from tokenspeed.kernels.tile import TileConfig, multiply_part
 
 
-@dataclass(frozen=True)
-class SplitScratch:
+class SplitK(NamedTuple):
+    """How K is cut: a constant of the kernel."""
+
+    parts: int
+    is_shared: bool  # between programs, else each takes all parts of its tile in turn
+
+
+class SplitScratch(NamedTuple):
     """Where programs that share a tile leave their parts for the last of them.
 
     Attributes:
@@ -24,12 +30,12 @@ class SplitScratch:
         counters: [tiles] int32, zero between kernels.
     """
 
-    parts: Tensor
-    counters: Tensor
+    parts: Any
+    counters: Any
 
     @property
     def nbytes(self) -> int:
-        return self.parts.nbytes + self.counters.nbytes
+        return int(self.parts.nbytes + self.counters.nbytes)
 
 
 def split_scratch(elements: int, tiles: int, device: str) -> SplitScratch:
@@ -50,25 +56,17 @@ def check_split(weight: Matrix, split_k: int) -> None:
         raise ValueError(f"{weight.k} columns cannot be cut into {split_k} multiples of {unit}")
 
 
-def split_grid(
-    rows: int, n: int, block_m: int, config: TileConfig, split_k: int,
-    scratch: SplitScratch | None,
-) -> tuple[tuple[int, ...], Tensor | None, Tensor | None]:  # fmt: skip
-    """Return the programs of a matrix kernel, and where they share parts: None if they do not.
+def check_scratch(scratch: SplitScratch, elements: int, tiles: int) -> None:
+    """Refuse a scratch that is too small.
 
     Raises:
-        ValueError: the scratch is too small.
+        ValueError: says what it has and what is needed.
     """
-    tiles = triton.cdiv(rows, block_m), triton.cdiv(n, config.block_n)
-    if split_k == 1 or scratch is None:
-        return tiles, None, None
-    elements, count = split_needs(rows, n, block_m, config, split_k)
-    if len(scratch.parts) < elements or len(scratch.counters) < count:
+    if len(scratch.parts) < elements or len(scratch.counters) < tiles:
         raise ValueError(
             f"scratch has {len(scratch.parts)} elements, {len(scratch.counters)} counters, "
-            f"expected {elements}, {count}"
+            f"expected {elements}, {tiles}"
         )
-    return (*tiles, split_k), scratch.parts, scratch.counters
 
 
 def split_needs(
@@ -82,42 +80,66 @@ def split_needs(
 
 
 @triton.jit
-def multiply_split(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N: tl.constexpr,
-                   K: tl.constexpr, SPLIT_K: tl.constexpr, FORMAT: tl.constexpr,
-                   BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-                   STAGES: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
-    """Return `multiply` as the sum, in order, of SPLIT_K parts that this program computes alone."""
-    PART_K: tl.constexpr = K // SPLIT_K
-    acc = multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, 0, N, K, PART_K,
-                        FORMAT, BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
-    if SPLIT_K > 1:
-        for part in tl.range(1, SPLIT_K, num_stages=1):
-            acc += multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, part * PART_K,
-                                 N, K, PART_K, FORMAT, BLOCK_M, BLOCK_N, BLOCK_K, STAGES,
-                                 FAST)  # fmt: skip
-    return acc
+def multiply_split(
+    x_ptr,
+    rows,
+    row_mask,
+    weight,
+    col_start,
+    scratch,
+    MATRIX: tl.constexpr,
+    TILE: tl.constexpr,
+    SPLIT: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """Return `multiply` as the sum, in order, of its parts; lets the next kernel be scheduled.
+
+    Returns:
+        The sum [BLOCK_M, BLOCK_N], and whether this program has it: one whose parts are shared
+        has it only if it is the last of its tile, and ends here otherwise.
+    """
+    PART_K: tl.constexpr = MATRIX.k // SPLIT.parts
+    if SPLIT.is_shared:
+        part = tl.program_id(2)
+        acc = multiply_part(
+            x_ptr, rows, row_mask, weight, col_start, part * PART_K, PART_K, MATRIX, TILE
+        )
+        main_loop_done(PDL)
+        tile = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+        acc, has_sum = sum_parts(acc, row_mask, scratch, tile, part, TILE, SPLIT)
+    else:
+        acc = multiply_part(x_ptr, rows, row_mask, weight, col_start, 0, PART_K, MATRIX, TILE)
+        if SPLIT.parts > 1:
+            for part in tl.range(1, SPLIT.parts, num_stages=1):
+                acc += multiply_part(
+                    x_ptr, rows, row_mask, weight, col_start, part * PART_K, PART_K, MATRIX, TILE
+                )
+        main_loop_done(PDL)
+        has_sum = True
+    return acc, has_sum
 
 
 @triton.jit
-def sum_parts(acc, row_mask, parts_ptr, counters_ptr, tile, part, SPLIT_K: tl.constexpr,
-              BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):  # fmt: skip
+def sum_parts(acc, row_mask, scratch, tile, part, TILE: tl.constexpr, SPLIT: tl.constexpr):
     """Leave a part; the last program of the tile gets the sum of all of them, in order.
 
     Returns:
         The sum [BLOCK_M, BLOCK_N] and whether this program is the last: only then it is one.
     """
-    member = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    PARTS: tl.constexpr = SPLIT.parts
+    ELEMENTS: tl.constexpr = TILE.block_m * TILE.block_n
+    member = tl.arange(0, TILE.block_m)[:, None] * TILE.block_n
+    member += tl.arange(0, TILE.block_n)[None, :]
     mask = row_mask[:, None] & (member >= 0)
-    at = parts_ptr + tile * (SPLIT_K * BLOCK_M * BLOCK_N) + member
-    tl.store(at + part * (BLOCK_M * BLOCK_N), acc, mask=mask)
+    at = scratch.parts + tile * (PARTS * ELEMENTS) + member
+    tl.store(at + part * ELEMENTS, acc, mask=mask)
     tl.debug_barrier()  # all threads have stored before one of them announces it
-    last = tl.atomic_add(counters_ptr + tile, 1, sem="acq_rel") == SPLIT_K - 1
+    last = tl.atomic_add(scratch.counters + tile, 1, sem="acq_rel") == PARTS - 1
     tl.debug_barrier()
     if last:
-        tl.store(counters_ptr + tile, 0)  # for the next kernel
+        tl.store(scratch.counters + tile, 0)  # for the next kernel
         # .cg: other multiprocessors wrote these; this one's L1 may hold older ones.
         acc = tl.load(at, mask=mask, other=0.0, cache_modifier=".cg")
-        for i in tl.static_range(1, SPLIT_K):
-            acc += tl.load(at + i * (BLOCK_M * BLOCK_N), mask=mask, other=0.0,
-                           cache_modifier=".cg")  # fmt: skip
+        for i in tl.static_range(1, PARTS):
+            acc += tl.load(at + i * ELEMENTS, mask=mask, other=0.0, cache_modifier=".cg")
     return acc, last

@@ -9,16 +9,28 @@ Knows matrices; does not know layers.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
 
 from tokenspeed.kernels.arithmetic import dot, widen
-from tokenspeed.kernels.matrix import PANEL, WORDS, unpack_int4, unpack_int8
+from tokenspeed.kernels.launch import wait_for_inputs
+from tokenspeed.kernels.matrix import PANEL, WORDS, prefetch_weight, unpack_int4, unpack_int8
 
 # Constants of the kernels have to be constexpr.
 _PANEL = tl.constexpr(PANEL)
 _WORDS = tl.constexpr(WORDS)
+
+
+class Tile(NamedTuple):
+    """A tile of rows and weights as a kernel is compiled for it: a constant of the kernel."""
+
+    block_m: int  # rows
+    block_n: int  # rows of the weight
+    block_k: int
+    stages: int
+    fast_unpack: bool
 
 
 @dataclass(frozen=True)
@@ -37,40 +49,81 @@ def block_rows(num_rows: int) -> int:
 
 
 @triton.jit
-def multiply(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, N: tl.constexpr, K: tl.constexpr,
-             FORMAT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-             BLOCK_K: tl.constexpr, STAGES: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
+def start_tile(
+    weight,
+    count_ptr,
+    MATRIX: tl.constexpr,
+    TILE: tl.constexpr,
+    OVERLAP: tl.constexpr,
+    ONE_ROW: tl.constexpr,
+):
+    """Ask for the weight ahead, wait for the inputs, and find this program's place.
+
+    Args:
+        count_ptr: rows that exist; not read where ONE_ROW says that it is one.
+    Returns:
+        The first column, and the rows that exist: a program without any ends here. Others go on
+        with `tile_rows`.
+    """
+    col_start = tl.program_id(1) * TILE.block_n
+    if OVERLAP.prefetch_bytes:
+        prefetch_weight(weight, col_start, MATRIX, TILE.block_n, OVERLAP.prefetch_bytes)
+    wait_for_inputs(OVERLAP.pdl)
+    count = 1 if ONE_ROW else tl.load(count_ptr)
+    return col_start, count
+
+
+@triton.jit
+def tile_rows(count, TILE: tl.constexpr):
+    """Return this program's rows [BLOCK_M], and which of them exist."""
+    rows = tl.program_id(0) * TILE.block_m + tl.arange(0, TILE.block_m)
+    return rows, rows < count
+
+
+@triton.jit
+def multiply(x_ptr, rows, row_mask, weight, col_start, MATRIX: tl.constexpr, TILE: tl.constexpr):
     """Return x[rows] @ weight[col_start : col_start + BLOCK_N].T: [BLOCK_M, BLOCK_N] float32.
 
     x is [*, K]; rows outside row_mask read as zeros. Columns past N are not meaningful.
     """
-    return multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, 0, N, K, K, FORMAT,
-                         BLOCK_M, BLOCK_N, BLOCK_K, STAGES, FAST)  # fmt: skip
+    return multiply_part(x_ptr, rows, row_mask, weight, col_start, 0, MATRIX.k, MATRIX, TILE)
 
 
 @triton.jit
-def multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, begin, N: tl.constexpr,
-                  K: tl.constexpr, PART_K: tl.constexpr, FORMAT: tl.constexpr,
-                  BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-                  STAGES: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
+def multiply_part(
+    x_ptr,
+    rows,
+    row_mask,
+    weight,
+    col_start,
+    begin,
+    PART_K: tl.constexpr,
+    MATRIX: tl.constexpr,
+    TILE: tl.constexpr,
+):
     """`multiply` over the inputs begin .. begin + PART_K - 1 alone."""
+    N: tl.constexpr = MATRIX.n
+    K: tl.constexpr = MATRIX.k
+    BLOCK_M: tl.constexpr = TILE.block_m
+    BLOCK_N: tl.constexpr = TILE.block_n
+    BLOCK_K: tl.constexpr = TILE.block_k
     # The weight is the left operand: its rows fill the tensor core's 64, whatever the step's width.
     acc = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
     cols = col_start + tl.arange(0, BLOCK_N)
     col_mask = cols < N
     x_rows = x_ptr + rows[:, None].to(tl.int64) * K
     EXACT: tl.constexpr = PART_K % BLOCK_K == 0  # else BLOCK_K may reach past the part
-    if FORMAT == "int8" or FORMAT == "int4":
-        UNIT: tl.constexpr = 64 if FORMAT == "int8" else 128
+    if MATRIX.format == "int8" or MATRIX.format == "int4":
+        UNIT: tl.constexpr = 64 if MATRIX.format == "int8" else 128
         UNITS: tl.constexpr = BLOCK_K // UNIT
         word = tl.arange(0, UNITS * _WORDS)
         PANEL_WORDS: tl.constexpr = (K + UNIT - 1) // UNIT * _PANEL * _WORDS
-        w_rows = w_ptr + (cols // _PANEL).to(tl.int64)[:, None] * PANEL_WORDS
+        w_rows = weight.data + (cols // _PANEL).to(tl.int64)[:, None] * PANEL_WORDS
         w_rows += (cols % _PANEL)[:, None] * _WORDS
         w_rows += (word // _WORDS * (_PANEL * _WORDS) + word % _WORDS)[None, :]
         k = tl.arange(0, BLOCK_K)
         x_ptrs = x_rows + k[None, :]
-        for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=STAGES):
+        for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=TILE.stages):
             x_mask = row_mask[:, None]
             w_mask = col_mask[:, None]
             if not EXACT:
@@ -83,20 +136,21 @@ def multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, begin, N: 
                 words = tl.load(w_ptrs)
             else:
                 words = tl.load(w_ptrs, mask=w_mask, other=0)
-            if FORMAT == "int8":
-                w = unpack_int8(words, a.dtype, BLOCK_N, UNITS, FAST)
+            if MATRIX.format == "int8":
+                w = unpack_int8(words, a.dtype, BLOCK_N, UNITS, TILE.fast_unpack)
             else:
                 pair = start // (2 * UNIT) + tl.arange(0, UNITS // 2)
                 pair_mask = col_mask[:, None] & (pair * (2 * UNIT) < K)[None, :]
-                scales = tl.load(scale_ptr + pair[None, :] * N + cols[:, None], mask=pair_mask,
-                                 other=0)  # fmt: skip
-                w = unpack_int4(words, scales, a.dtype, BLOCK_N, UNITS, FAST)
+                scales = tl.load(
+                    weight.scale + pair[None, :] * N + cols[:, None], mask=pair_mask, other=0
+                )
+                w = unpack_int4(words, scales, a.dtype, BLOCK_N, UNITS, TILE.fast_unpack)
             acc = dot(w, a.T, acc)
     else:
         k = tl.arange(0, BLOCK_K)
         x_ptrs = x_rows + k[None, :]
-        w_ptrs = w_ptr + cols.to(tl.int64)[:, None] * K + k[None, :]
-        for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=STAGES):
+        w_ptrs = weight.data + cols.to(tl.int64)[:, None] * K + k[None, :]
+        for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=TILE.stages):
             x_mask = row_mask[:, None]
             w_mask = col_mask[:, None]
             if not EXACT:
@@ -108,7 +162,7 @@ def multiply_part(x_ptr, rows, row_mask, w_ptr, scale_ptr, col_start, begin, N: 
             else:
                 w = tl.load(w_ptrs + start, mask=w_mask, other=0.0)
             acc = dot(widen(w, a.dtype), a.T, acc)
-    if FORMAT == "int8" or FORMAT == "fp8":
-        scale = tl.load(scale_ptr + cols, mask=col_mask, other=0.0)
+    if MATRIX.format == "int8" or MATRIX.format == "fp8":
+        scale = tl.load(weight.scale + cols, mask=col_mask, other=0.0)
         acc = acc * scale[:, None]
     return acc.T

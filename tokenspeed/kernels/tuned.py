@@ -7,8 +7,11 @@ programs' partial results are per block, and have to be the same blocks for ever
 
 import triton
 
+from tokenspeed.kernels.launch import Launch
 from tokenspeed.kernels.matrix import Matrix
-from tokenspeed.kernels.tile import TileConfig
+from tokenspeed.kernels.plan import Plan
+from tokenspeed.kernels.split_k import SplitScratch
+from tokenspeed.kernels.tile import TileConfig, block_rows
 
 # Measured on an H200 (benchmarks/results); block_n, block_k, warps, stages.
 TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
@@ -136,6 +139,19 @@ def matrix_tile(kernel: str, matrix: Matrix, block_m: int) -> TileConfig:
 def matrix_parts(kernel: str, matrix: Matrix) -> int:
     """Return how many parts K of one matrix is cut into; see `split_parts`."""
     return split_parts(kernel, matrix.format, matrix.n, matrix.k)
+
+
+def matrix_plan(
+    kernel: str, matrix: Matrix, rows: int, launch: Launch, scratch: SplitScratch | None = None
+) -> Plan:
+    """Return how a kernel runs over one matrix in a step of so many rows.
+
+    Args:
+        scratch: where the programs of a tile may share its parts; None: one takes all in turn.
+    """
+    block_m = block_rows(rows)
+    parts = matrix_parts(kernel, matrix)
+    return Plan(block_m, matrix_tile(kernel, matrix, block_m), launch, parts, scratch)
 
 
 def is_narrow(kernel: str, form: str, n: int, k: int) -> bool:

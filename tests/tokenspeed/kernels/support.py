@@ -1,11 +1,14 @@
 """What the kernel tests share: seeded tensors, weights in each stored form, the tolerance rule."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from tokenspeed.kernels.launch import Launch
 from tokenspeed.kernels.matrix import Matrix, pack_channels, pack_float, pack_int4
-from tokenspeed.kernels.tile import TileConfig
+from tokenspeed.kernels.plan import Plan
+from tokenspeed.kernels.tile import TileConfig, block_rows
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -26,6 +29,11 @@ def nans(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
 
 def ints(*values: int) -> Tensor:
     return torch.tensor(values, dtype=torch.int32, device=DEVICE)
+
+
+def plan(rows: int, config: TileConfig = CONFIG, **how: Any) -> Plan:
+    """How a matrix kernel runs in a step of so many rows."""
+    return Plan(block_rows(rows), config, LAUNCH, **how)
 
 
 def matrix(weight: Tensor, form: str) -> Matrix:

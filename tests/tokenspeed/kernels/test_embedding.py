@@ -4,6 +4,7 @@ import torch
 
 from tests.tokenspeed.kernels.support import DEVICE, LAUNCH, ints, nans, random
 from tokenspeed.kernels.embedding import embedding, embedding_ref
+from tokenspeed.kernels.norm import HiddenStates
 
 
 def test_it_equals_torch_and_zeroes_the_sums() -> None:
@@ -11,7 +12,8 @@ def test_it_equals_torch_and_zeroes_the_sums() -> None:
     tokens = ints(89, 0, 7, 7, 5)
     hidden, scaled = nans(6, size, dtype=torch.float32), nans(6, size)
     sums = torch.full((5, 6), -1, dtype=torch.int64, device=DEVICE)
-    embedding(tokens, table, norm, ints(exist), hidden, scaled, sums, launch=LAUNCH)
+    states = HiddenStates(hidden, scaled, sums)
+    embedding(tokens, table, norm, ints(exist), states, launch=LAUNCH)
     refs = embedding_ref(tokens[:exist].long(), table, norm)
     for got, ref in zip((hidden, scaled, sums[0]), refs, strict=True):
         assert torch.equal(got[:exist], ref)

@@ -4,19 +4,17 @@ import pytest
 import torch
 
 from tests.tokenspeed.kernels.support import (
-    CONFIG,
     EPS,
     FORMATS,
-    LAUNCH,
     assert_as_exact,
     ints,
     matrix,
     nans,
+    plan,
     random,
 )
 from tokenspeed.kernels.gate_up import gate_up, gate_up_ref, interleave_gate_up
-from tokenspeed.kernels.norm import square_sum_ref
-from tokenspeed.kernels.tile import block_rows
+from tokenspeed.kernels.norm import Scaled, square_sum_ref
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -29,10 +27,9 @@ def test_it_equals_torch(form: str, rows: int, exist: int, inner: int, k: int) -
     gate, up = random(inner, k, seed=3) * 0.2, random(inner, k, seed=4) * 0.2
     weight = matrix(interleave_gate_up(gate, up), form)
     out = nans(rows, inner)
-    gate_up(x, sums, weight, ints(exist), out,
-            eps=EPS, block_m=block_rows(rows), config=CONFIG, launch=LAUNCH)  # fmt: skip
+    gate_up(Scaled(x, sums), weight, ints(exist), out, eps=EPS, plan=plan(rows))
     table = weight.dequantize()
-    ref = gate_up_ref(x, sums, table.bfloat16(), EPS)
-    exact = gate_up_ref(x.float(), sums, table, EPS)
+    ref = gate_up_ref(Scaled(x, sums), table.bfloat16(), EPS)
+    exact = gate_up_ref(Scaled(x.float(), sums), table, EPS)
     assert_as_exact(out[:exist], ref[:exist], exact[:exist])
     assert torch.isnan(out[exist:]).all()

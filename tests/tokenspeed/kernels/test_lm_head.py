@@ -13,29 +13,27 @@ from tests.tokenspeed.kernels.support import (
     ints,
     matrix,
     nans,
+    plan,
     random,
 )
-from tokenspeed.kernels.lm_head import HeadScratch, lm_head, lm_head_ref, select
+from tokenspeed.kernels.lm_head import NextStep, Wanted, head_scratch, lm_head, lm_head_ref, select
 from tokenspeed.kernels.matrix import Matrix
-from tokenspeed.kernels.norm import square_sum_ref
-from tokenspeed.kernels.tile import block_rows
+from tokenspeed.kernels.norm import Scaled, square_sum_ref
 
 
 def choose(
-    x: torch.Tensor, sums: torch.Tensor, weight: Matrix, outputs: torch.Tensor,
-    drafts: torch.Tensor, biases: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    x: Scaled, weight: Matrix, outputs: torch.Tensor, drafts: torch.Tensor, biases: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Run both kernels; return logits, tokens, and where the next step would go on."""
     count, rows = len(outputs), len(outputs) + 2
-    scratch = HeadScratch(rows, weight.n, CONFIG.block_n, DEVICE)
+    scratch = head_scratch(rows, weight.n, CONFIG.block_n, DEVICE)
     logits = nans(rows, weight.n, dtype=torch.float32)
     parity = torch.ones(rows, dtype=torch.int32, device=DEVICE)
     chosen = torch.full((2, rows), -7, dtype=torch.int32, device=DEVICE)
-    tokens, positions = ints(*[-1] * len(x)), ints(*range(len(x)))
-    lm_head(x, sums, weight, outputs, ints(count), drafts, scratch, logits,
-            rows=rows, eps=EPS, block_m=block_rows(rows), config=CONFIG, launch=LAUNCH)  # fmt: skip
-    select(scratch, outputs, ints(count), drafts, biases, tokens, positions, parity, chosen,
-           rows=rows, launch=LAUNCH)  # fmt: skip
+    tokens, positions = ints(*[-1] * len(x.states)), ints(*range(len(x.states)))
+    wanted, following = Wanted(outputs, ints(count), drafts), NextStep(tokens, positions, parity)
+    lm_head(x, weight, wanted, scratch, logits, rows=rows, eps=EPS, plan=plan(rows))
+    select(scratch, wanted, biases, following, chosen, rows=rows, launch=LAUNCH)
     assert not parity.any()
     assert (chosen[0] == -7).all()
     assert (chosen[1, count:] == -7).all()
@@ -54,11 +52,14 @@ def test_it_equals_torch(form: str, rows: int, vocab: int) -> None:
     wanted = outputs.long()
 
     def reference(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        return lm_head_ref(x[wanted].to(dtype), sums[wanted], table.to(dtype), drafts, biases, EPS)
+        rows = Scaled(x[wanted].to(dtype), sums[wanted])
+        return lm_head_ref(rows, table.to(dtype), drafts, biases, EPS)
 
     drafts = torch.full((rows,), -1, dtype=torch.int32, device=DEVICE)
     biases = torch.zeros(rows, device=DEVICE)
-    logits, tokens, next_tokens, next_positions = choose(x, sums, weight, outputs, drafts, biases)
+    logits, tokens, next_tokens, next_positions = choose(
+        Scaled(x, sums), weight, outputs, drafts, biases
+    )
     assert_as_exact(logits, reference(torch.bfloat16)[0], reference(torch.float32)[0])
     assert torch.equal(tokens.long(), logits.argmax(-1))
     assert torch.equal(next_tokens[wanted], tokens)
@@ -68,7 +69,7 @@ def test_it_equals_torch(form: str, rows: int, vocab: int) -> None:
     # Drafts near the top, with biases from exactly greedy to nearly always.
     drafts = logits.argsort(-1, descending=True)[:, 1].int().contiguous()
     biases = torch.linspace(0, 0.9, rows, device=DEVICE)
-    _, tokens, _, _ = choose(x, sums, weight, outputs, drafts, biases)
+    _, tokens, _, _ = choose(Scaled(x, sums), weight, outputs, drafts, biases)
     p = logits.double().softmax(-1)
     gap = p.max(-1).values - p.gather(1, drafts.long()[:, None])[:, 0]
     threshold = (biases / (1 - biases)).double()
@@ -83,13 +84,13 @@ def test_a_tie_goes_to_the_lowest_id() -> None:
     weight = matrix(row.repeat(300, 1), "bf16")
     x = row.repeat(2, 1)
     drafts, biases = ints(-1, 250), torch.tensor([0.0, 0.1], device=DEVICE)
-    _, tokens, _, _ = choose(x, square_sum_ref(x), weight, ints(0, 1), drafts, biases)
+    _, tokens, _, _ = choose(Scaled(x, square_sum_ref(x)), weight, ints(0, 1), drafts, biases)
     assert tokens.tolist() == [0, 250]
 
 
 def test_scratch_of_another_size_is_refused() -> None:
     weight, x = matrix(random(64, 128), "bf16"), random(1, 128)
-    scratch = HeadScratch(1, 1000, CONFIG.block_n, DEVICE)
+    scratch = head_scratch(1, 1000, CONFIG.block_n, DEVICE)
+    args = Scaled(x, square_sum_ref(x)), weight, Wanted(ints(0), ints(1), ints(-1)), scratch, None
     with pytest.raises(ValueError, match="scratch has 32 blocks, expected 2"):
-        lm_head(x, square_sum_ref(x), weight, ints(0), ints(1), ints(-1), scratch, None,
-                rows=1, eps=EPS, block_m=16, config=CONFIG, launch=LAUNCH)  # fmt: skip
+        lm_head(*args, rows=1, eps=EPS, plan=plan(1))

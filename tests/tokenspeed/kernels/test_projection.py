@@ -1,7 +1,5 @@
 """The projection kernel with residual and prepared norm against plain torch."""
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -9,16 +7,16 @@ from tests.tokenspeed.kernels.support import (
     CONFIG,
     DEVICE,
     FORMATS,
-    LAUNCH,
     assert_as_exact,
     ints,
     matrix,
     nans,
+    plan,
     random,
 )
+from tokenspeed.kernels.norm import HiddenStates
 from tokenspeed.kernels.projection import projection, projection_ref
 from tokenspeed.kernels.split_k import split_needs, split_scratch
-from tokenspeed.kernels.tile import block_rows
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -31,8 +29,8 @@ def test_it_equals_torch(form: str, rows: int, exist: int, n: int, k: int) -> No
     before = random(rows, n, seed=4, dtype=torch.float32)
     hidden, scaled = before.clone(), nans(rows, n)
     sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
-    projection(x, weight, norm, ints(exist), hidden, scaled, sums,
-               block_m=block_rows(rows), config=CONFIG, launch=LAUNCH)  # fmt: skip
+    states = HiddenStates(hidden, scaled, sums)
+    projection(x, weight, norm, ints(exist), states, plan=plan(rows))
     table = weight.dequantize()
     refs = projection_ref(x, table.bfloat16(), before, norm)
     exacts = projection_ref(x.float(), table, before, norm)
@@ -53,17 +51,17 @@ def test_odd_columns_are_read_to_the_last() -> None:
     x, weight = random(3, 100, seed=1), matrix(random(37, 100, seed=2), "bf16")
     hidden = torch.zeros(3, 37, device=DEVICE)
     sums = torch.zeros(3, dtype=torch.int64, device=DEVICE)
-    projection(x, weight, random(37), ints(3), hidden, nans(3, 37), sums,
-               block_m=16, config=CONFIG, launch=LAUNCH)  # fmt: skip
+    states = HiddenStates(hidden, nans(3, 37), sums)
+    projection(x, weight, random(37), ints(3), states, plan=plan(3))
     exact = x.double() @ weight.data.double().t()
     assert_as_exact(hidden, (x @ weight.data.t()).float(), exact)
 
 
 def test_a_foreign_input_is_refused() -> None:
     weight = matrix(random(32, 128), "bf16")
+    states = HiddenStates(random(1, 32), random(1, 32), ints(0))
     with pytest.raises(ValueError, match="x has 64 columns, expected 128"):
-        projection(random(1, 64), weight, random(32), ints(1), random(1, 32), random(1, 32),
-                   ints(0), block_m=16, config=CONFIG, launch=LAUNCH)  # fmt: skip
+        projection(random(1, 64), weight, random(32), ints(1), states, plan=plan(1))
 
 
 @pytest.mark.parametrize("form", ["bf16", "int8", "int4"])
@@ -76,11 +74,12 @@ def test_parts_side_by_side_or_in_turn_give_the_same_bits(
     before = random(rows, n, seed=4, dtype=torch.float32)
     scratch = split_scratch(*split_needs(64, n, 64, CONFIG, 2), DEVICE)
     results = []
-    for shared, height in ((scratch, block_rows(rows)), (scratch, 64), (None, 64)):
+    for shared, height in ((scratch, rows), (scratch, 64), (None, 64)):
         hidden, scaled = before.clone(), nans(rows, n)
         sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
-        projection(x, weight, norm, ints(rows), hidden, scaled, sums, block_m=height,
-                   config=CONFIG, launch=LAUNCH, split_k=2, scratch=shared)  # fmt: skip
+        states = HiddenStates(hidden, scaled, sums)
+        how = plan(height, split_k=2, scratch=shared)
+        projection(x, weight, norm, ints(rows), states, plan=how)
         assert not scratch.counters.any()
         results.append((hidden, scaled, sums))
     for other in results[1:]:
@@ -92,10 +91,10 @@ def test_parts_side_by_side_or_in_turn_give_the_same_bits(
 
 def test_parts_have_to_be_whole() -> None:
     x, weight = random(1, 768), matrix(random(32, 768), "int4")
-    hidden, scaled, sums = random(1, 32, dtype=torch.float32), random(1, 32), ints(0).long()
-    how: dict[str, Any] = {"block_m": 16, "config": CONFIG, "launch": LAUNCH, "split_k": 2}
+    states = HiddenStates(random(1, 32, dtype=torch.float32), random(1, 32), ints(0).long())
+    args = x, weight, random(32), ints(1), states
     with pytest.raises(ValueError, match="768 columns cannot be cut into 2 multiples of 256"):
-        projection(x, weight, random(32), ints(1), hidden, scaled, sums, **how)
+        projection(*args, plan=plan(1, split_k=2))
+    small = split_scratch(0, 0, DEVICE)
     with pytest.raises(ValueError, match="scratch has 1 elements, 1 counters, expected 1536, 1"):
-        projection(x, weight, random(32), ints(1), hidden, scaled, sums,
-                   scratch=split_scratch(0, 0, DEVICE), **(how | {"split_k": 3}))  # fmt: skip
+        projection(*args, plan=plan(1, split_k=3, scratch=small))

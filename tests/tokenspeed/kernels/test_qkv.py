@@ -4,20 +4,19 @@ import pytest
 import torch
 
 from tests.tokenspeed.kernels.support import (
-    CONFIG,
     DEVICE,
     EPS,
     FORMATS,
-    LAUNCH,
     assert_as_exact,
     ints,
     matrix,
     nans,
+    plan,
     random,
 )
-from tokenspeed.kernels.norm import square_sum_ref
-from tokenspeed.kernels.qkv import interleave_heads, qkv, qkv_ref
-from tokenspeed.kernels.tile import block_rows
+from tokenspeed.kernels.norm import Scaled, square_sum_ref
+from tokenspeed.kernels.qkv import Rotation, interleave_heads, qkv, qkv_ref
+from tokenspeed.kernels.slots import Cache, Places
 
 HEADS, KV_HEADS, LENGTH, SLOTS = 4, 2, 40, 3
 
@@ -34,17 +33,19 @@ def test_it_equals_torch(form: str, rows: int, exist: int, hidden: int, head_dim
     angles = torch.arange(LENGTH)[:, None] * torch.rand(head_dim // 2)
     cos, sin = angles.cos().to(DEVICE), angles.sin().to(DEVICE)
     slots, positions = torch.arange(rows) % SLOTS, torch.arange(rows) // SLOTS
-    places = slots.int().to(DEVICE), positions.int().to(DEVICE)
+    places = Places(slots.int().to(DEVICE), positions.int().to(DEVICE))
     cache = (SLOTS, KV_HEADS, LENGTH, head_dim)
     k, v, q = nans(*cache), nans(*cache), nans(rows, HEADS, head_dim)
-    qkv(x, sums, weight, cos, sin, *places, ints(exist), q, k, v,
-        eps=EPS, block_m=block_rows(rows), config=CONFIG, launch=LAUNCH)  # fmt: skip
+    rotation = Rotation(cos, sin)
+    args = Scaled(x, sums), weight, rotation, places, ints(exist), q, Cache(k, v)
+    qkv(*args, eps=EPS, plan=plan(rows))
 
     def reference(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         k, v = nans(*cache, dtype=dtype), nans(*cache, dtype=dtype)
         table = weight.dequantize().to(dtype)
-        at = (slots[:exist].to(DEVICE), positions[:exist].to(DEVICE))
-        q = qkv_ref(x[:exist].to(dtype), sums[:exist], table, cos, sin, *at, k, v, EPS)
+        at = Places(slots[:exist].to(DEVICE), positions[:exist].to(DEVICE))
+        rows = Scaled(x[:exist].to(dtype), sums[:exist])
+        q = qkv_ref(rows, table, rotation, at, Cache(k, v), EPS)
         return q, k, v
 
     refs, exacts = reference(torch.bfloat16), reference(torch.float32)

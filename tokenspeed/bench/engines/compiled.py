@@ -77,7 +77,7 @@ def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
 
 def is_decode(job: Job) -> bool:
     """Return whether a step of up to 16 rows uses the kernel."""
-    return dict(job.constants).get("BLOCK_M", 16) == 16
+    return job.values.get("block_m", 16) == 16
 
 
 def compile_for(target: str, job: Job) -> KernelNeeds:

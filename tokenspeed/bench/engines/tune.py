@@ -5,7 +5,7 @@ runs over all copies, so that no weight is in the L2 when it is read.
 """
 
 import statistics
-from typing import Any
+from dataclasses import replace
 
 import torch
 import triton
@@ -14,10 +14,13 @@ from torch import Tensor
 from tokenspeed.backends.cuda_weights import row_dtype
 from tokenspeed.kernels.gate_up import gate_up
 from tokenspeed.kernels.launch import Launch
-from tokenspeed.kernels.lm_head import HeadScratch, lm_head
+from tokenspeed.kernels.lm_head import HeadScratch, Wanted, head_scratch, lm_head
 from tokenspeed.kernels.matrix import BITS, PANEL, WORDS, Matrix
+from tokenspeed.kernels.norm import HiddenStates, Scaled
+from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.projection import projection
-from tokenspeed.kernels.qkv import qkv
+from tokenspeed.kernels.qkv import Rotation, qkv
+from tokenspeed.kernels.slots import Cache, Places
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms
@@ -118,24 +121,30 @@ class Bench:
         self, matrix: Matrix, block_m: int, tile: TileConfig, launch: Launch, parts: int = 1
     ) -> None:
         """Launch the kernel once over one copy, with K cut into parts."""
-        how: dict[str, Any] = {"block_m": block_m, "config": tile, "launch": launch}
+        plan = Plan(block_m, tile, launch)
+        x = Scaled(self.x, self.sums)
         if self.kernel in ("qkv", "out", "down"):
-            how |= {"split_k": parts, "scratch": self._shared(matrix, block_m, tile, parts)}
+            shared = self._shared(matrix, block_m, tile, parts)
+            plan = replace(plan, split_k=parts, scratch=shared)
         if self.kernel == "qkv":
-            qkv(self.x, self.sums, matrix, self.angles, self.angles, self.slots, self.positions,
-                self.count, self.q, self.cache, self.cache, eps=1e-5, **how)  # fmt: skip
+            rotation, places = (
+                Rotation(self.angles, self.angles),
+                Places(self.slots, self.positions),
+            )
+            cache = Cache(self.cache, self.cache)
+            qkv(x, matrix, rotation, places, self.count, self.q, cache, eps=1e-5, plan=plan)
         elif self.kernel == "gate_up":
-            gate_up(self.x, self.sums, matrix, self.count, self.inner, eps=1e-5, **how)
+            gate_up(x, matrix, self.count, self.inner, eps=1e-5, plan=plan)
         elif self.kernel == "head":
             if tile.block_n not in self.scratch:
                 device = str(self.x.device)
-                self.scratch[tile.block_n] = HeadScratch(self.rows, matrix.n, tile.block_n, device)
+                self.scratch[tile.block_n] = head_scratch(self.rows, matrix.n, tile.block_n, device)
             scratch = self.scratch[tile.block_n]
-            lm_head(self.x, self.sums, matrix, self.outputs, self.count, self.drafts, scratch,
-                    None, rows=self.rows, eps=1e-5, **how)  # fmt: skip
+            wanted = Wanted(self.outputs, self.count, self.drafts)
+            lm_head(x, matrix, wanted, scratch, None, rows=self.rows, eps=1e-5, plan=plan)
         else:
-            projection(self.x, matrix, self.norm, self.count, self.hidden, self.scaled, self.sums,
-                       **how)  # fmt: skip
+            hidden = HiddenStates(self.hidden, self.scaled, self.sums)
+            projection(self.x, matrix, self.norm, self.count, hidden, plan=plan)
 
     def _shared(self, matrix: Matrix, block_m: int, tile: TileConfig, parts: int) -> SplitScratch:
         elements, tiles = split_needs(self.rows, matrix.n, block_m, tile, parts)
