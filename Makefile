@@ -10,6 +10,9 @@ SOURCES := pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/
 
 # Tests on every core; a worker without any left takes some of another's. PYTEST adds options.
 TESTS := $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist worksteal
+# Tests of GPU code, whose lines are not counted: kernels on the interpreter take long to watch.
+UNCOVERED := --ignore tests/tokenspeed/kernels --ignore-glob '*/backends/test_cuda*' \
+	--ignore-glob '*/engines/test_compiled.py' --ignore tests/tokenspeed/native
 
 .PHONY: help demo test coverage docs test-gpu lint python-lint generate format web-types instructions clean
 
@@ -32,7 +35,7 @@ test: $(VENV)/.test
 
 coverage: $(VENV)/.test
 	sh tests/install_chromium.sh
-	$(TESTS) --cov --cov-report term $(PYTEST)
+	$(TESTS) $(UNCOVERED) --cov --cov-report term $(PYTEST)
 
 test-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -m gpu $(PYTEST)

@@ -33,7 +33,7 @@ def test_javascript_unit_tests_pass() -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"^# pass (\d+)", done.stdout, re.MULTILINE)
     assert passed, done.stdout[-2000:]
-    assert int(passed[1]) >= 70
+    assert int(passed[1]) >= 90
 
 
 SCRIPT = """

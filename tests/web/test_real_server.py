@@ -5,6 +5,7 @@ and caption is the one that users get. Once with the shipped model, whose words 
 """
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -13,11 +14,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocket, expect
 
+from tests.web.cable import Cable
 from tests.web.test_page import WATCH, stable, type_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -46,14 +50,14 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(model: Path | None, port: int = 0) -> AsyncIterator[Running]:
-    """Run `tokenspeed serve`; without a model, the shipped one."""
+async def serving(model: Path | None, port: int = 0, **settings: str) -> AsyncIterator[Running]:
+    """Run `tokenspeed serve`; without a model, the shipped one. Settings are of the environment."""
     command = [sys.executable, "-m", "tokenspeed", "serve", "--port", str(port)]
     command += [] if model is None else ["--model", str(model)]
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **settings},
         cwd=Path(__file__).parents[2],
     )
     assert process.stdout is not None
@@ -132,9 +136,99 @@ async def test_a_language_that_the_model_lacks_makes_way(page: Page, server: Run
     await expect(page.locator("#log .final[lang=en]")).to_have_count(1)
 
 
+def watch_frames(page: Page) -> list[dict[str, Any]]:
+    """Keep every event that the page gets or sends, over all its lines."""
+    frames: list[dict[str, Any]] = []
+
+    def listen(line: WebSocket) -> None:
+        for name in ("framereceived", "framesent"):
+            line.on(name, lambda frame: frames.append(json.loads(frame)))
+
+    page.on("websocket", listen)
+    return frames
+
+
+def of_type(frames: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [frame for frame in frames if frame["type"] == kind]
+
+
+async def open_by_cable(page: Page, cable: Cable, path: str = "") -> list[dict[str, Any]]:
+    """Open the page at the end of a cable; return the list to which its frames come."""
+    frames = watch_frames(page)
+    await page.goto(cable.url + path)
+    await expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+    await page.evaluate(WATCH)
+    return frames
+
+
+async def test_a_line_cut_in_mid_sentence_is_taken_up_again(page: Page, server: Running) -> None:
+    cable = Cable(server.port)
+    async with cable.running():
+        frames = await open_by_cable(page, cable)
+        await type_text(page, SENTENCE[:50])
+        await expect(page.locator('.caption-row[data-target="de"] .block')).to_have_count(1)
+        cable.cut()
+        await type_text(page, SENTENCE[50:] + "\n")
+        await expect(page.locator("#log .final")).to_have_count(1)
+        await expect(page.locator("#log .source")).to_have_text(SENTENCE)
+        (resumed,) = of_type(frames, "session.resumed")
+        assert resumed["recovered"]
+        (final,) = of_type(frames, "translation.final")
+        deltas = of_type(frames, "translation.delta")
+        assert final["text"].startswith("".join(delta["append"] for delta in deltas))
+        assert len({delta["seq"] for delta in deltas}) == len(deltas)
+        await check_nothing_was_taken_back(page)
+        await page.goto("about:blank")
+
+
+async def test_a_line_cut_between_commits_and_finals_loses_none(
+    page: Page, server: Running
+) -> None:
+    first, second, third = "The train leaves now.", "Where is the station?", "Tell me, please."
+    cable = Cable(server.port)
+    async with cable.running():
+        frames = await open_by_cable(page, cable)
+        cable.is_deaf = True  # the finals of the first are lost on the way
+        await type_text(page, first + "\n")
+        await asyncio.sleep(0.5)
+        cable.is_cut, cable.is_deaf = True, False
+        cable.cut()
+        await type_text(page, second + "\n" + third + "\n")
+        cable.is_cut = False
+        await expect(page.locator("#log .source")).to_have_text([first, second, third])
+        await expect(page.locator("#log .final")).to_have_count(3)
+        # They may overtake each other, as on a line that holds; the page keeps the order.
+        finals = [final["source_text"] for final in of_type(frames, "translation.final")]
+        assert sorted(finals) == sorted([first, second, third])
+        assert len(of_type(frames, "session.resumed")) == 1
+        assert of_type(frames, "error") == []
+        await check_nothing_was_taken_back(page)
+        await page.goto("about:blank")
+
+
+async def test_a_token_is_used_up_but_its_session_survives_a_lost_line(
+    page: Page, tiny_translator: Path
+) -> None:
+    key = "a-key-of-more-than-16"
+    async with serving(tiny_translator, TOKENSPEED_API_KEYS=key) as server:
+        cable = Cable(server.port)
+        async with cable.running(), httpx.AsyncClient() as http:
+            headers = {"authorization": f"Bearer {key}"}
+            reply = await http.post(f"{server.url}/v1/sessions", headers=headers)
+            frames = await open_by_cable(page, cable, f"/?token={reply.json()['token']}")
+            await type_text(page, SENTENCE[:50])
+            cable.cut()
+            await type_text(page, SENTENCE[50:] + "\n")
+            await expect(page.locator("#log .final")).to_have_count(1)
+            assert len(of_type(frames, "session.resumed")) == 1
+            assert of_type(frames, "error") == []
+            await page.goto("about:blank")
+
+
 async def test_a_killed_server_comes_back_and_the_sentence_goes_on(
     page: Page, tiny_translator: Path
 ) -> None:
+    frames = watch_frames(page)
     async with serving(tiny_translator) as server:
         await open_real(page, server)
         await page.evaluate(WATCH)
@@ -147,3 +241,6 @@ async def test_a_killed_server_comes_back_and_the_sentence_goes_on(
         await expect(page.locator("#log .final")).to_have_count(1, timeout=20_000)
         await expect(page.locator("#notice")).to_be_hidden()
         await expect(page.locator("#log .source")).to_have_text(SENTENCE)
+        (refusal,) = of_type(frames, "error")
+        assert refusal["error"]["code"] == "session_expired"
+        assert len(of_type(frames, "translation.final")) == 1

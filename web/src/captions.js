@@ -59,6 +59,8 @@ export function applyEvent(state, event) {
       return beginSession(state, event.session.id);
     case "source.local":
       return applySource(state, event);
+    case "session.snapshot":
+      return event.segments.reduce(applySnapshot, state);
     case "translation.delta":
       return applyDelta(state, event);
     case "translation.final":
@@ -145,6 +147,22 @@ function applyDelta(state, event) {
     if (before.isFinal) return segment;
     const line = grow(before, event.append, event.unstable);
     return { ...segment, lines: { ...segment.lines, [event.target]: line } };
+  });
+}
+
+/**
+ * What was appended in a gap is not known piece by piece, but the whole is.
+ *
+ * @param {State} state
+ * @param {import("./messages.js").SnapshotSegment} snapshot
+ * @returns {State}
+ */
+function applySnapshot(state, { segment_id, target, text, unstable }) {
+  return changeSegment(state, segment_id, (segment) => {
+    const before = segment.lines[target] ?? NEW_LINE;
+    if (before.isFinal) return segment;
+    const line = grow({ ...before, received: "" }, text, unstable);
+    return { ...segment, lines: { ...segment.lines, [target]: line } };
   });
 }
 

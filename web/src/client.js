@@ -4,6 +4,9 @@
  * Knows the wire protocol `tokenspeed.v1`, rate limiting and reconnection. It knows no page, no
  * DOM and no captions; `captions.js` turns the events that come out of here into text.
  *
+ * A lost line is recovered in one way: ask for the session that was there; where the server has
+ * forgotten it, go on with the new one. In both cases say all of `pending.js` again.
+ *
  *     const session = connect({ url: "ws://127.0.0.1:8000/v1/stream", targets: ["de"] });
  *     session.update({ segmentId: "s1", stable: "Good", unstable: " morn" });
  *     session.commit({ segmentId: "s1", text: "Good morning." });
@@ -19,6 +22,7 @@ import { EventQueue } from "./queue.js";
 
 /**
  * @typedef {import("./protocol.js").ReceivedEvent} ReceivedEvent
+ * @typedef {import("./messages.js").SessionCreated} SessionCreated
  * @typedef {import("./pending.js").SourceText} SourceText
  * @typedef {import("./pending.js").Message} Message
  *
@@ -45,19 +49,23 @@ import { EventQueue } from "./queue.js";
  *
  * @typedef {object} ConnectOptions
  * @property {string} url ws:// or wss:// address of `/v1/stream`
- * @property {string} [token] single-use token, sent in the query
+ * @property {string} [token] single-use token or key, sent in the query of a new session
  * @property {AbortSignal} [signal] aborting ends the session at once
  * @property {number} [minUpdateIntervalMs] updates are thinned to one in this time; newest wins
  * @property {number} [connectTimeoutMs] how long a server may take to answer
  * @property {number} [pingIntervalMs] 0 turns pings, and the detection of dead lines, off
  * @property {Partial<Environment>} [environment]
  *
+ * @typedef {{session_id: string, resume_token: string, epoch: string,
+ *   last_seq: number}} Resumption what the server knows a session by, and the newest event seen
  * @typedef {"connect" | "retry" | "update" | "resend" | "ping" | "close"} TimerName
  */
 
 const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the backoff
 const CLOSE_TIMEOUT_MS = 3_000;
 const RESEND_MS = 300; // after the server had no room for a text
+// With these a server says that it does not know the session that it was asked for.
+const FORGOTTEN_CODES = new Set(["session_expired", "unauthorized"]);
 
 /** @type {Environment} */
 const BROWSER = {
@@ -84,6 +92,8 @@ export function connect(options) {
 export class Session {
   /** @type {Required<Omit<ConnectOptions, "signal" | "token" | "environment">>} */
   #options;
+  /** @type {string | undefined} */
+  #token;
   /** @type {Environment} */
   #env;
   /** @type {Required<Pick<Settings, "source" | "targets" | "mode" | "stability">>} */
@@ -95,6 +105,10 @@ export class Session {
   /** @type {ConnectionState} */
   #state = "connecting";
   #pending = new Pending();
+  /** @type {Resumption | null} */
+  #resumption = null;
+  /** @type {SessionCreated | null} the session to go on with where the lost one is forgotten */
+  #greeting = null;
   #attempt = 0;
   #retryDelayMs = 0;
   #openedAtMs = 0;
@@ -109,10 +123,9 @@ export class Session {
 
   /** @param {ConnectOptions & Settings} options */
   constructor(options) {
-    const url = new URL(options.url);
-    if (options.token !== undefined) url.searchParams.set("token", options.token);
+    this.#token = options.token;
     this.#options = {
-      url: url.href,
+      url: new URL(options.url).href,
       minUpdateIntervalMs: options.minUpdateIntervalMs ?? 100,
       connectTimeoutMs: options.connectTimeoutMs ?? 8_000,
       pingIntervalMs: options.pingIntervalMs ?? 5_000,
@@ -239,34 +252,73 @@ export class Session {
     /** @type {WebSocket} */
     let socket;
     try {
-      socket = this.#env.open(this.#options.url, [SUBPROTOCOL]);
+      socket = this.#env.open(this.#address(), [SUBPROTOCOL]);
     } catch (error) {
       // Only a forbidden address throws here (http page rules, bad scheme): trying again is useless.
       this.#finish(0, error instanceof Error ? error.message : String(error));
       return;
     }
     this.#socket = socket;
+    this.#greeting = null;
     this.#timer("connect", this.#options.connectTimeoutMs, () =>
       this.#lose(1006, `No answer within ${this.#options.connectTimeoutMs / 1000} s`),
     );
+    socket.onopen = () => {
+      if (this.#resumption) this.#write({ type: "session.resume", ...this.#resumption });
+    };
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+  }
+
+  /** The token of a session that is resumed is its own credential; the other is used up. */
+  #address() {
+    const url = new URL(this.#options.url);
+    if (this.#token !== undefined && !this.#resumption) url.searchParams.set("token", this.#token);
+    return url.href;
   }
 
   /** @param {unknown} data */
   #receive(data) {
     this.#heardAtMs = this.#env.now();
     const event = parseEvent(data);
+    if (this.#state === "connecting") this.#meet(event);
+    else this.#take(event);
+  }
+
+  /**
+   * Find out which session the line has: the one that was asked for, or a new one.
+   *
+   * @param {ReceivedEvent} event
+   */
+  #meet(event) {
+    if (event.type === "session.resumed") this.#begin(event);
+    else if (event.type === "session.created") {
+      this.#greeting = event;
+      if (!this.#resumption) this.#beginNew(event);
+    } else if (event.type === "error" && this.#resumption && FORGOTTEN_CODES.has(event.error.code)) {
+      this.#resumption = null;
+      if (this.#greeting) {
+        this.#beginNew(this.#greeting);
+        this.#count(event);
+      } else {
+        this.#drop(); // such a server wants the token before it gives a new session
+        this.#dial();
+      }
+    } else this.#events.push(event);
+  }
+
+  /** @param {ReceivedEvent} event need not be sent again */
+  #count(event) {
+    if (this.#resumption && "seq" in event) this.#resumption.last_seq = event.seq;
+  }
+
+  /** @param {ReceivedEvent} event */
+  #take(event) {
+    this.#count(event);
+    if (!this.#pending.take(event)) return;
     switch (event.type) {
-      case "session.created":
-        this.#events.push(event);
-        this.#begin();
-        return;
-      case "translation.final":
-        this.#pending.settle(event.segment_id, event.target);
-        break;
       case "error":
-        if (this.#pending.refuse(event.error)) {
+        if (this.#pending.hasRefused) {
           this.#timer("resend", RESEND_MS, () => this.#sendAll(this.#pending.refused()));
         }
         break;
@@ -284,9 +336,23 @@ export class Session {
     this.#events.push(event);
   }
 
-  /** The server has answered: say what we want, then what it does not know yet. */
-  #begin() {
+  /** @param {SessionCreated} event */
+  #beginNew(event) {
+    const { id, epoch, resume_token } = event.session;
+    this.#resumption =
+      resume_token === undefined ? null : { session_id: id, resume_token, epoch, last_seq: 0 };
+    this.#pending.beginSession();
+    this.#begin(event);
+  }
+
+  /**
+   * The session is there: say what we want, then what it does not know yet.
+   *
+   * @param {ReceivedEvent} event
+   */
+  #begin(event) {
     this.#clear("connect");
+    this.#take(event);
     this.#openedAtMs = this.#env.now();
     this.#setState("open");
     this.#sendSettings();
@@ -341,6 +407,7 @@ export class Session {
   #drop() {
     const socket = this.#socket;
     if (socket) {
+      socket.onopen = null;
       socket.onmessage = null;
       socket.onclose = null;
       if (socket.readyState < 2) socket.close();
@@ -411,7 +478,12 @@ export class Session {
 
   /** @param {Message} message undefined fields stay unsaid */
   #send(message) {
-    if (this.#state === "open") this.#socket?.send(JSON.stringify(message));
+    if (this.#state === "open") this.#write(message);
+  }
+
+  /** @param {Message} message */
+  #write(message) {
+    this.#socket?.send(JSON.stringify(message));
   }
 
   /**

@@ -1,13 +1,17 @@
 /**
- * What the server may not know yet: the newest open text, and the commits without their finals.
+ * What the server may not know yet: the newest open text, the commits without their finals, and what
+ * was withdrawn.
  *
- * Decides what is to be said; opens no socket and reads no clock. All of a lost session that must be
- * told to the next one is in here, and nothing else.
+ * Decides what is to be said, and whether an answer is news; opens no socket and reads no clock. After
+ * a lost line all of it is said again, to the same session or to a new one. That does no harm: a
+ * segment is named by its id, and a server ignores what it knows.
  *
  * @module
  */
 
 /**
+ * @typedef {import("./protocol.js").ReceivedEvent} ReceivedEvent
+ *
  * @typedef {object} SourceText
  * @property {string} segmentId
  * @property {string} stable text that will not be rewritten
@@ -15,11 +19,13 @@
  * @property {number} [startMs]
  * @property {number} [endMs]
  *
- * @typedef {SourceText & {rev: number, sentRev: number}} OpenSegment
- * @typedef {{segment_id: string, rev: number, text: string, event_id: string,
- *   waiting: Set<string>, isRefused: boolean}} Commit `waiting` are the targets without a final
+ * @typedef {SourceText & {rev: number, sentRev: number, isRefused: boolean}} OpenSegment
+ * @typedef {{message: Message, waiting: Map<string, number>, isRefused: boolean}} Commit `waiting`
+ *   says how many characters have no final yet, by target
  * @typedef {import("./messages.js").ClientEvent} Message
  */
+
+const MAX_SETTLED = 1_000; // more than a server sends again
 
 /** Text on its way. */
 export class Pending {
@@ -27,6 +33,10 @@ export class Pending {
   #open = null;
   /** @type {Map<string, Commit>} */
   #commits = new Map();
+  /** @type {Map<string, Message>} by segment, until the server has said that it is gone */
+  #cancels = new Map();
+  /** @type {Set<string>} segment and target of the newest finals */
+  #settled = new Set();
   #eventCount = 0;
 
   /** @returns {string | null} the segment that is being written */
@@ -37,7 +47,8 @@ export class Pending {
   /** @param {SourceText} source takes the place of whatever segment was open */
   update(source) {
     const open = this.#ofOpen(source.segmentId);
-    this.#open = { ...source, rev: (open?.rev ?? 0) + 1, sentRev: open?.sentRev ?? 0 };
+    const { rev, sentRev, isRefused } = open ?? { rev: 0, sentRev: 0, isRefused: false };
+    this.#open = { ...source, rev: rev + 1, sentRev, isRefused };
   }
 
   /**
@@ -77,17 +88,17 @@ export class Pending {
     const whole = text ?? (open ? open.stable + (open.unstable ?? "") : undefined);
     if (whole === undefined) throw new TypeError(`commit: segment ${segmentId} has no text`);
     if (open) this.#open = null;
-    /** @type {Commit} */
-    const commit = {
+    /** @type {import("./messages.js").SourceCommit} */
+    const message = {
+      type: "source.commit",
+      event_id: this.nextId("commit"),
       segment_id: segmentId,
       rev: (open?.rev ?? 0) + 1,
       text: whole,
-      event_id: this.nextId("commit"),
-      waiting: new Set(targets),
-      isRefused: false,
     };
-    this.#commits.set(segmentId, commit);
-    return toMessage(commit);
+    const waiting = new Map(targets.map((target) => [target, whole.length]));
+    this.#commits.set(segmentId, { message, waiting, isRefused: false });
+    return message;
   }
 
   /**
@@ -99,44 +110,54 @@ export class Pending {
     if (open) this.#open = null;
     const isCommitted = this.#commits.delete(segmentId);
     const isKnown = open ? open.sentRev > 0 : isCommitted;
-    return isKnown ? { type: "source.cancel", segment_id: segmentId } : null;
+    if (!isKnown) return null;
+    /** @type {Message} */
+    const message = { type: "source.cancel", event_id: this.nextId("cancel"), segment_id: segmentId };
+    this.#cancels.set(segmentId, message);
+    return message;
   }
 
   /**
-   * A final has come.
+   * Take note of what the server says.
    *
-   * @param {string} segmentId
-   * @param {string} target
+   * @param {ReceivedEvent} event
+   * @returns {boolean} whether it is news: not of a translation that has its final, which a new
+   *   session gives once more, nor of a segment that was withdrawn
    */
-  settle(segmentId, target) {
-    const commit = this.#commits.get(segmentId);
-    commit?.waiting.delete(target);
-    if (commit?.waiting.size === 0) this.#commits.delete(segmentId);
+  take(event) {
+    switch (event.type) {
+      case "session.snapshot":
+        event.segments = event.segments.filter((segment) => this.#isWanted(segment));
+        return true;
+      case "translation.delta":
+        return this.#isWanted(event);
+      case "translation.final":
+        if (!this.#isWanted(event)) return false;
+        this.#settle(event);
+        return true;
+      case "translation.retracted":
+        this.#cancels.delete(this.#nameOf(event.segment_id));
+        return true;
+      case "error":
+        return this.#refuse(event.error);
+      default:
+        return true;
+    }
   }
 
   /** @param {readonly string[]} targets the others are not waited for any more */
   keepTargets(targets) {
     for (const [id, commit] of this.#commits) {
-      for (const target of commit.waiting) {
+      for (const target of commit.waiting.keys()) {
         if (!targets.includes(target)) commit.waiting.delete(target);
       }
       if (commit.waiting.size === 0) this.#commits.delete(id);
     }
   }
 
-  /**
-   * The server did not take a message: text that it had no room for is kept, a commit that it will
-   * never take is forgotten.
-   *
-   * @param {{event_id?: string, retryable?: boolean}} error
-   * @returns {boolean} whether to offer `refused()` again after a while
-   */
-  refuse({ event_id, retryable }) {
-    if (event_id === undefined) return false;
-    const commit = [...this.#commits.values()].find((waiting) => waiting.event_id === event_id);
-    if (commit && !retryable) this.#commits.delete(commit.segment_id);
-    else if (commit) commit.isRefused = true;
-    return retryable === true;
+  /** @returns {boolean} whether to offer `refused()` again after a while */
+  get hasRefused() {
+    return this.#open?.isRefused || [...this.#commits.values()].some(({ isRefused }) => isRefused);
   }
 
   /** @returns {Message[]} the refused commits and the open text */
@@ -145,9 +166,14 @@ export class Pending {
     return this.#again(commits);
   }
 
-  /** @returns {Message[]} all that a new session must be told, oldest first */
+  /** A new session knows nothing of what was withdrawn from an earlier one. */
+  beginSession() {
+    this.#cancels.clear();
+  }
+
+  /** @returns {Message[]} all that was perhaps not received, oldest first */
   everything() {
-    return this.#again([...this.#commits.values()]);
+    return [...this.#cancels.values(), ...this.#again([...this.#commits.values()])];
   }
 
   /** @returns {Message[]} the open text, in a revision that no server has seen */
@@ -161,13 +187,69 @@ export class Pending {
     return `${prefix}-${this.#eventCount}`;
   }
 
+  /** @param {{segment_id: string, target: string}} event */
+  #isWanted({ segment_id, target }) {
+    const isCancelled = this.#cancels.has(this.#nameOf(segment_id));
+    return !isCancelled && !this.#settled.has(`${segment_id} ${target}`);
+  }
+
+  /** @param {import("./messages.js").TranslationFinal} event */
+  #settle({ segment_id, target, source_text }) {
+    this.#settled.add(`${segment_id} ${target}`);
+    const [oldest] = this.#settled;
+    if (this.#settled.size > MAX_SETTLED) this.#settled.delete(String(oldest));
+    const name = this.#nameOf(segment_id);
+    const waiting = this.#commits.get(name)?.waiting;
+    if (!waiting) return;
+    const numLeft = (waiting.get(target) ?? 0) - source_text.length;
+    if (numLeft > 0) waiting.set(target, numLeft);
+    else waiting.delete(target);
+    if (waiting.size === 0) this.#commits.delete(name);
+  }
+
+  /**
+   * A server cuts a segment that is too long: `s1`, `s1~2`, `s1~3`.
+   *
+   * @param {string} segmentId on the wire
+   * @returns {string} what the client calls it
+   */
+  #nameOf(segmentId) {
+    const isOurs = this.#commits.has(segmentId) || this.#cancels.has(segmentId) || this.#ofOpen(segmentId);
+    return isOurs ? segmentId : segmentId.replace(/~\d+$/, "");
+  }
+
+  /**
+   * The server did not take a message: text that it had no room for is kept, a commit that it will
+   * never take is forgotten. A segment that it does not know need not be withdrawn.
+   *
+   * @param {{event_id?: string, retryable?: boolean}} error
+   * @returns {boolean} whether it is news
+   */
+  #refuse({ event_id, retryable }) {
+    if (event_id === undefined) return true;
+    if (event_id.startsWith("cancel-")) {
+      for (const [id, cancel] of this.#cancels) {
+        if (cancel.event_id === event_id) this.#cancels.delete(id);
+      }
+      return false; // said twice, it is refused the second time
+    }
+    const refused = [...this.#commits].find(([, { message }]) => message.event_id === event_id);
+    if (refused && !retryable) this.#commits.delete(refused[0]);
+    else if (refused) refused[1].isRefused = true;
+    else if (this.#open && retryable) this.#open.isRefused = true;
+    return true;
+  }
+
   /** @param {Commit[]} commits */
   #again(commits) {
     const messages = commits.map((commit) => {
       commit.isRefused = false;
-      return toMessage(commit);
+      return commit.message;
     });
-    if (this.#open) this.#open.rev += 1;
+    if (this.#open) {
+      this.#open.rev += 1;
+      this.#open.isRefused = false;
+    }
     const update = this.takeUpdate();
     return update ? [...messages, update] : messages;
   }
@@ -176,12 +258,4 @@ export class Pending {
   #ofOpen(segmentId) {
     return this.#open?.segmentId === segmentId ? this.#open : null;
   }
-}
-
-/**
- * @param {Commit} commit
- * @returns {Message}
- */
-function toMessage({ segment_id, rev, text, event_id }) {
-  return { type: "source.commit", event_id, segment_id, rev, text };
 }

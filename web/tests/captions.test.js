@@ -59,6 +59,20 @@ describe("one segment", () => {
     assert.deepEqual(state.segments, []);
   });
 
+  test("a snapshot tells the whole of what was appended in a gap, and nothing of what is final", () => {
+    const segment = (segment_id, text, unstable) =>
+      ({ segment_id, target: "de", text, unstable, is_final: false });
+    const before = [created(), delta("Guten "), final("Ja.", "s2")];
+    const snapshot = {
+      type: "session.snapshot",
+      segments: [segment("s1", "Guten Morgen ", "zus"), segment("s2", "", "x"), segment("s3", "Wo ", "ist")],
+    };
+    const state = replay(...before, snapshot, delta("zusammen ", "."));
+    assert.deepEqual([line(state).stable, line(state).unstable], ["Guten Morgen zusammen ", "."]);
+    assert.deepEqual([line(state, 1).stable, line(state, 1).unstable], ["Ja.", ""]);
+    assert.deepEqual([line(state, 2).stable, line(state, 2).unstable], ["Wo ", "ist"]);
+  });
+
   test("targets are kept apart", () => {
     const state = replay(created(), delta("Ja"), delta("Oui", "", "s1", "fr"), final("Ja."));
     assert.equal(line(state).isFinal, true);

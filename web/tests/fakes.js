@@ -4,6 +4,7 @@ export class FakeSocket {
   readyState = 0;
   /** @type {any[]} */
   sent = [];
+  onopen = null;
   onmessage = null;
   onclose = null;
 
@@ -20,6 +21,7 @@ export class FakeSocket {
   /** What the server does. */
   open() {
     this.readyState = 1;
+    this.onopen?.();
   }
 
   receive(event) {

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from tokenspeed.cli import main
-from tokenspeed.engine.loading import load_engine
-from tokenspeed.engine.translate import length_cap, split_sentences, translate
 
 
 def test_translate_prints_one_line_a_text(
@@ -50,20 +48,3 @@ def test_a_wrong_call_gives_one_clear_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-
-
-def test_sentences_are_translated_side_by_side_and_joined(tiny_translator: Path) -> None:
-    model = load_engine(tiny_translator, device="reference")
-    text = "The train leaves. Please tell me!  Where?"
-    (whole,) = translate(model, [text], "en", "de")
-    parts = translate(model, ["The train leaves.", "Please tell me!", "Where?"], "en", "de")
-    (blank,) = translate(model, ["  "], "en", "de")
-    model.close()
-    assert whole.text == " ".join(part.text for part in parts)
-    assert whole.tokens == sum(part.tokens for part in parts)
-    assert (blank.text, blank.tokens) == ("", 0)
-
-
-def test_splitting_keeps_every_word() -> None:
-    assert split_sentences(" One. Two?  Three… four ") == ["One.", "Two?", "Three…", "four"]
-    assert length_cap(10) == 30

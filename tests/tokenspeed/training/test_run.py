@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tokenspeed.cli import main
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.translate import translate
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -91,38 +90,3 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
     for path in directory.glob("*.safetensors"):
         found |= load_file(path)
     return found
-
-
-def test_the_shipped_recipes_can_be_read() -> None:
-    default = load_recipe(CONFIGS / "default.toml")
-    assert default.languages == ("de", "fr", "es")
-    assert default.model.vocab_size == 16000
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("languages = []", "languages is empty"),
-        ("languages = ['de']\nspeed = 3", "unknown fields: speed"),
-        ("languages = ['de']\noptimizer = 'sgd'", "optimizer is 'sgd'"),
-    ],
-)
-def test_a_wrong_recipe_names_the_field(tmp_path: Path, text: str, message: str) -> None:
-    tiny = (CONFIGS / "tiny.toml").read_text().replace('languages = ["de"]', text)
-    path = tmp_path / "wrong.toml"
-    path.write_text(tiny)
-    with pytest.raises(ValueError, match=message):
-        load_recipe(path)
-
-
-def test_the_command_trains_and_says_where(
-    toy_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = tmp_path / "short.toml"
-    text = (CONFIGS / "tiny.toml").read_text()
-    config.write_text(text.replace("max_steps = 60", "max_steps = 3"))
-    code = main(
-        ["train", str(config), "--corpus", str(toy_corpus), "--out", str(tmp_path / "run")],
-    )
-    assert code == 0
-    assert "int8" in capsys.readouterr().out

@@ -1,0 +1,80 @@
+"""Each source file has its test at the same place under `tests/`, with the same name."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("tokenspeed", "service", "docs")
+
+# Needs a GPU, valgrind or another program of the field; the whole of it runs only there.
+NOT_HERE = frozenset({
+    "tokenspeed/bench/engines/gpu_steps.py",
+    "tokenspeed/bench/engines/gpu_suite.py",
+    "tokenspeed/bench/engines/instructions.py",  # `make instructions`
+    "tokenspeed/bench/engines/kernel_times.py",
+    "tokenspeed/bench/engines/peers/ct2.py",
+    "tokenspeed/bench/engines/peers/genai.py",
+    "tokenspeed/bench/engines/peers/llama.py",
+    "tokenspeed/bench/engines/peers/vllm.py",
+    "tokenspeed/bench/engines/tune.py",
+    "tokenspeed/kernels/timing.py",
+})  # fmt: skip
+
+# Parts of something larger: the test that runs them. A line goes away when they get their own.
+ELSEWHERE = {
+    "service/bench/captions/policies.py": "service/bench/captions/test_streaming.py",
+    "service/bench/captions/rows.py": "service/bench/captions/test_streaming.py",
+    "service/bench/captions/server.py": "service/bench/captions/test_streaming.py",
+    "service/bench/captions/simulated_replay.py": "service/bench/captions/test_streaming.py",
+    "service/bench/captions/socket_replay.py": "service/bench/captions/test_streaming.py",
+    "service/bench/captions/transcript.py": "service/bench/captions/test_streaming.py",
+    "service/bench/cli.py": "service/bench/captions/test_streaming.py",
+    "service/bench/load/capacity.py": "service/bench/load/test_simulator.py",
+    "service/captions/actions.py": "service/captions/test_session.py",
+    "service/captions/job.py": "service/captions/test_session.py",
+    "service/doors/connection.py": "service/doors/test_app.py",
+    "service/doors/socket.py": "service/doors/test_app.py",
+    "service/doors/state.py": "service/doors/test_app.py",
+    "service/driver.py": "service/captions/test_session.py",
+    "tokenspeed/backends/cuda_ref.py": "tokenspeed/backends/test_cuda.py",
+    "tokenspeed/backends/cuda_weights.py": "tokenspeed/backends/test_cuda.py",
+    "tokenspeed/bench/cli.py": "tokenspeed/bench/engines/test_compare.py",
+    "tokenspeed/bench/engines/comparison_table.py": "tokenspeed/bench/engines/test_compare.py",
+    "tokenspeed/bench/engines/peers/hf.py": "tokenspeed/bench/engines/test_compare_gpu.py",
+    "tokenspeed/bench/engines/peers/hf_gpu.py": "tokenspeed/bench/engines/test_compare_gpu.py",
+    "tokenspeed/bench/engines/peers/own.py": "tokenspeed/bench/engines/test_compare.py",
+    "tokenspeed/bench/engines/peers/worker.py": "tokenspeed/bench/engines/test_compare.py",
+    "tokenspeed/bench/manual_engine.py": "service/bench/load/test_simulator.py",
+    "tokenspeed/bench/quality/cli.py": "tokenspeed/bench/quality/test_sets.py",
+    "tokenspeed/commands/quantize.py": "tokenspeed/model/test_quantize.py",
+    "tokenspeed/engine/core.py": "tokenspeed/engine/test_engine.py",
+    "tokenspeed/kernels/arithmetic.py": "tokenspeed/kernels/test_projection.py",
+    "tokenspeed/kernels/compile.py": "tokenspeed/bench/engines/test_compiled.py",
+    "tokenspeed/kernels/launch.py": "tokenspeed/kernels/test_projection.py",
+    "tokenspeed/kernels/split_k.py": "tokenspeed/kernels/test_projection.py",
+    "tokenspeed/kernels/tile.py": "tokenspeed/kernels/test_projection.py",
+    "tokenspeed/training/loop.py": "tokenspeed/training/test_run.py",
+    "tokenspeed/training/stream.py": "tokenspeed/training/test_run.py",
+}
+
+
+def mirrored(source: str) -> Path:
+    path = Path(source)
+    return ROOT / "tests" / path.parent / f"test_{path.name}"
+
+
+def sources() -> list[str]:
+    found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return [str(path.relative_to(ROOT)) for path in found if not path.name.startswith("__")]
+
+
+def test_each_source_file_has_its_test_at_the_mirrored_place() -> None:
+    bare = [source for source in sources() if not mirrored(source).is_file()]
+    assert sorted(set(bare) - NOT_HERE - ELSEWHERE.keys()) == []
+
+
+def test_the_exceptions_are_needed_and_their_tests_are_there() -> None:
+    named = NOT_HERE | ELSEWHERE.keys()
+    assert sorted(source for source in named if not (ROOT / source).is_file()) == []
+    assert sorted(source for source in named if mirrored(source).is_file()) == []
+    missing = [test for test in ELSEWHERE.values() if not (ROOT / "tests" / test).is_file()]
+    assert missing == []

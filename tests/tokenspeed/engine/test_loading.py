@@ -1,0 +1,44 @@
+"""From a model directory to a running engine, on whichever backend is asked for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import MakeModel
+from tokenspeed.engine import loading
+from tokenspeed.engine.loading import BACKENDS, choose_backend, load_engine
+from tokenspeed.engine.request import Request
+from tokenspeed.errors import CheckpointError
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "torch-int8"])
+def test_every_backend_for_processors_loads_and_runs(tiny_translator: Path, device: str) -> None:
+    model = load_engine(tiny_translator, device=device)
+    try:
+        assert model.engine.backend.name == device
+        assert model.name == tiny_translator.name
+        prompt = model.prompts.build("Good morning.", "en", "de", is_open=False)
+        (done,) = model.engine.run([Request(prompt, max_new_tokens=3)])
+        assert 1 <= len(done.tokens) <= 3
+    finally:
+        model.close()
+
+
+def test_an_unknown_device_is_told_with_those_that_there_are(tiny_translator: Path) -> None:
+    with pytest.raises(ValueError, match="device is 'tpu', expected auto or reference, cpu"):
+        load_engine(tiny_translator, device="tpu")
+
+
+def test_a_directory_without_a_vocabulary_is_told(make_model: MakeModel) -> None:
+    with pytest.raises(CheckpointError, match=r"neither tokenizer.model nor tokenizer.json"):
+        load_engine(make_model(), device="reference")
+
+
+def test_auto_takes_the_native_library_where_it_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(loading, "native_available", lambda: (True, ""))
+    assert choose_backend() == "cpu"
+    monkeypatch.setattr(loading, "native_available", lambda: (False, "no compiler"))
+    assert choose_backend() == "torch-int8"
+    assert choose_backend() in BACKENDS

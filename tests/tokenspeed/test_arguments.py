@@ -1,0 +1,44 @@
+"""Arguments that commands share: devices that there are, lists of numbers, pages with a file."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+
+import pytest
+
+from tokenspeed.arguments import (
+    DEVICES,
+    add_model_arguments,
+    add_page_arguments,
+    check_page,
+    counts,
+)
+from tokenspeed.engine.loading import BACKENDS
+from tokenspeed.errors import CommandError
+from tokenspeed.model.config import DEFAULT_MODEL
+
+
+def test_the_devices_of_the_help_are_the_backends() -> None:
+    assert DEVICES == ("auto", *BACKENDS)
+
+
+def test_the_shipped_model_is_the_default() -> None:
+    parser = ArgumentParser()
+    add_model_arguments(parser)
+    options = parser.parse_args([])
+    assert (options.model, options.device) == (DEFAULT_MODEL, "auto")
+    assert (options.model / "config.json").is_file()
+
+
+def test_numbers_come_with_commas_and_count_from_one() -> None:
+    assert counts("1,4,8") == [1, 4, 8]
+    for wrong in ("", "1,,2", "0", "-1", "two", "1.5"):
+        with pytest.raises(ArgumentTypeError, match="expected numbers such as 1,4,8"):
+            counts(wrong)
+
+
+def test_a_page_needs_the_file_that_its_marks_name() -> None:
+    parser = ArgumentParser()
+    add_page_arguments(parser)
+    check_page(parser.parse_args([]))
+    check_page(parser.parse_args(["--page", "a.md", "--json", "a.json"]))
+    with pytest.raises(CommandError, match="--page needs --json"):
+        check_page(parser.parse_args(["--page", "a.md"]))
