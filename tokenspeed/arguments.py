@@ -20,9 +20,12 @@ def add_model_arguments(parser: ArgumentParser) -> None:
 def add_model_argument(parser: ArgumentParser) -> None:
     """Add --model."""
     parser.add_argument(
-        "--model", type=Path, default=DEFAULT_MODEL, metavar="DIR",
+        "--model",
+        type=Path,
+        default=DEFAULT_MODEL,
+        metavar="DIR",
         help="a Hugging Face LLaMA directory (default: the shipped model)",
-    )  # fmt: skip
+    )
 
 
 def counts(text: str) -> list[int]:
@@ -42,9 +45,11 @@ def add_page_arguments(parser: ArgumentParser) -> None:
     """Add --json and --page."""
     add_json_argument(parser)
     parser.add_argument(
-        "--page", type=Path, metavar="FILE.md",
+        "--page",
+        type=Path,
+        metavar="FILE.md",
         help="put the tables between this page's marks of the file of --json",
-    )  # fmt: skip
+    )
 
 
 def check_page(options: Namespace) -> None:

@@ -37,9 +37,11 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--isa", default="", help="avx512, avx2 or plain (default: the best)")
     parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
     parser.add_argument(
-        "--dtype", default="auto", choices=["auto", "bf16", "int8", "int4", "fp8"],
+        "--dtype",
+        default="auto",
+        choices=["auto", "bf16", "int8", "int4", "fp8"],
         help="GPU: the form of the weights (default: as stored)",
-    )  # fmt: skip
+    )
     parser.add_argument("--rounds", type=int, default=15)
     add_json_argument(parser)
     parser.set_defaults(run=_engine)
@@ -161,9 +163,12 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
     parser.add_argument("--dtype", default="", help="GPU: forms of ours (default: bf16,int8,int4)")
     parser.add_argument(
-        "--peer-path", action="append", default=[], metavar="PEER=FOLDER",
+        "--peer-path",
+        action="append",
+        default=[],
+        metavar="PEER=FOLDER",
         help="GPU: put a folder first on a peer's PYTHONPATH",
-    )  # fmt: skip
+    )
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that has them")
     parser.add_argument("--streams", type=counts, default=[1, 8], help="default: 1,8")
     parser.add_argument("--threads", type=int, help="of every engine (default: all cores)")

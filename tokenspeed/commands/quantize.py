@@ -17,9 +17,11 @@ def add_quantize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT")
     parser.add_argument(
-        "--text", type=Path, metavar="FILE",
+        "--text",
+        type=Path,
+        metavar="FILE",
         help="measure the loss on its lines, SOURCE TAB TARGET or plain (default: a few of ours)",
-    )  # fmt: skip
+    )
     parser.add_argument("--direction", default="en-de", help="of --text (default: en-de)")
     parser.add_argument("--lines", type=int, default=100, help="of --text; 0: all (default: 100)")
     parser.set_defaults(run=_run)

@@ -92,8 +92,11 @@ def load_model_config(directory: Path) -> ModelConfig:
 
 def _llama(raw: dict[str, Any]) -> ModelConfig:
     unsupported = {
-        "attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "pretraining_tp": 1,
-    }  # fmt: skip
+        "attention_bias": False,
+        "mlp_bias": False,
+        "hidden_act": "silu",
+        "pretraining_tp": 1,
+    }
     for name, expected in unsupported.items():
         if raw.get(name, expected) != expected:
             raise ValueError(f"{name} is {raw[name]!r}, only {expected!r} is supported")

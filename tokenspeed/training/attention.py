@@ -59,9 +59,12 @@ def _blocked(reach: Reach) -> Attend:
         return (document[query] == document[key]) & (query >= key)
 
     mask = BlockMask.from_kv_blocks(
-        reach.num_blocks, reach.blocks, BLOCK_SIZE=_BLOCK, mask_mod=sees,
+        reach.num_blocks,
+        reach.blocks,
+        BLOCK_SIZE=_BLOCK,
+        mask_mod=sees,
         seq_lengths=(num_tokens, num_tokens),
-    )  # fmt: skip
+    )
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))  # [1, heads, tokens, head_dim]

@@ -262,9 +262,12 @@ def summed_loss(
     hidden = model.hidden_states(tokens, positions, packed_attention(reach), dropout)
     logits = model.logits(hidden[rows])  # [targets, vocab_size]: only where something is predicted
     return F.cross_entropy(
-        logits.float(), labels, ignore_index=IGNORED, label_smoothing=label_smoothing,
+        logits.float(),
+        labels,
+        ignore_index=IGNORED,
+        label_smoothing=label_smoothing,
         reduction="sum",
-    )  # fmt: skip
+    )
 
 
 def _owns(optimizer: torch.optim.Optimizer, weight: Tensor) -> bool:

@@ -61,9 +61,11 @@ class Log:
         seconds = max(time.perf_counter() - self._since, 1e-9)
         speed = self._tokens / seconds
         row: dict[str, Any] = {
-            "step": step, "elapsed_s": round(elapsed_s, 2), "loss": round(loss, 5),
+            "step": step,
+            "elapsed_s": round(elapsed_s, 2),
+            "loss": round(loss, 5),
             "tokens_per_s": round(speed),
-        }  # fmt: skip
+        }
         if self.peak_flops:
             flops = self._tokens * body_flops(self.recipe.model)
             flops += self._targets * head_flops(self.recipe.model)

@@ -10,8 +10,11 @@ from tokenspeed.bench.page import cell, describe_machine, markdown_table, put_in
 def test_a_table_has_its_titles_sides_and_cells() -> None:
     table = markdown_table("what | ms | ", "lrl", [("a", 1.5, "x"), ("b", 2, "")])
     assert table.splitlines() == [
-        "| what | ms |  |", "|---|--:|---|", "| a | 1.5 | x |", "| b | 2 |  |",
-    ]  # fmt: skip
+        "| what | ms |  |",
+        "|---|--:|---|",
+        "| a | 1.5 | x |",
+        "| b | 2 |  |",
+    ]
 
 
 def test_a_cell_without_a_value_says_so() -> None:

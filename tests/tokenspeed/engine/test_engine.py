@@ -316,9 +316,11 @@ def test_the_share_of_the_bandwidth_follows_from_the_steps(tiny_model: Path) -> 
     backend = ReferenceBackend(open_checkpoint(tiny_model), config)
     ticks = iter(range(10_000))
     engine = Engine(
-        backend, eos_token_ids=(), read_bytes_per_s=backend.weight_bytes * 4.0,
+        backend,
+        eos_token_ids=(),
+        read_bytes_per_s=backend.weight_bytes * 4.0,
         clock=lambda: next(ticks) * 0.5,
-    )  # fmt: skip
+    )
     assert engine.stats().bandwidth_share == 0.0  # nothing ran yet
     engine.run([Request((5, 6), max_new_tokens=3)])
     stats = engine.stats()

@@ -16,11 +16,18 @@ def test_marks_stand_around_the_source(tiny_translator: Path) -> None:
     source = tokenizer.encode("The train")
     marks = {name: tokenizer.piece_id(f"<{name}>") for name in ("en", "de", "auto", "open")}
     assert prompts.build("The train", "en", "de", is_open=False) == (
-        tokenizer.bos_id, marks["en"], *source, marks["de"],
-    )  # fmt: skip
+        tokenizer.bos_id,
+        marks["en"],
+        *source,
+        marks["de"],
+    )
     assert prompts.build("The train", None, "de", is_open=True) == (
-        tokenizer.bos_id, marks["auto"], *source, marks["open"], marks["de"],
-    )  # fmt: skip
+        tokenizer.bos_id,
+        marks["auto"],
+        *source,
+        marks["open"],
+        marks["de"],
+    )
 
 
 def test_a_growing_source_keeps_its_beginning(tiny_translator: Path) -> None:

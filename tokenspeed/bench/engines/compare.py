@@ -143,10 +143,14 @@ def compare(
 
 
 def play(
-    workers: Sequence[Worker], vocabulary: int, streams: int, rounds: int,
-    progress: Callable[[], object], prompt_tokens: int = PROMPT_TOKENS,
+    workers: Sequence[Worker],
+    vocabulary: int,
+    streams: int,
+    rounds: int,
+    progress: Callable[[], object],
+    prompt_tokens: int = PROMPT_TOKENS,
     new_tokens: int = NEW_TOKENS,
-) -> dict[Contestant, Times]:  # fmt: skip
+) -> dict[Contestant, Times]:
     """Let engines generate for all streams in turns; a first round warms up and does not count.
 
     Returns:

@@ -19,9 +19,7 @@ from tokenspeed.model.config import ModelConfig
 PROMPT_TOKENS, NEW_TOKENS = 64, 32
 _BITS = {"int8": 8, "int4": 4.125}  # int4 with a half-precision scale for 128 weights
 # file of each peer that runs on a GPU, and the name of bf16 there
-GPU_PEERS = {
-    "tokenspeed": "own_gpu.py", "transformers": "hf_gpu.py", "vllm": "vllm.py",
-}  # fmt: skip
+GPU_PEERS = {"tokenspeed": "own_gpu.py", "transformers": "hf_gpu.py", "vllm": "vllm.py"}
 
 
 def contestants(names: Sequence[str], forms: Sequence[str]) -> list[Contestant]:

@@ -40,14 +40,16 @@ def _engines(rows: list[Row]) -> str:
     for engine, dtype in dict.fromkeys((row["engine"], row["dtype"]) for row in rows):
         one, more = table.get((engine, dtype, 1)), table.get((engine, dtype, many))
         name = f"**{engine}** {dtype}" if engine == "tokenspeed" else f"{engine} {dtype}"
-        cells.append([
-            name,
-            _time(one, "first_token"),
-            _time(one, "inter_token"),
-            _time(one, "verify_24"),
-            _time(more, "inter_token"),
-            f"{one['memory_mib']:.0f}" if one else "",
-        ])  # fmt: skip
+        cells.append(
+            [
+                name,
+                _time(one, "first_token"),
+                _time(one, "inter_token"),
+                _time(one, "verify_24"),
+                _time(more, "inter_token"),
+                f"{one['memory_mib']:.0f}" if one else "",
+            ]
+        )
     titles = f"engine | first token of 40, ms | a token, ms | verify 24, ms | step of {many}, ms"
     return markdown_table(titles + " | memory, MiB", "lrrrrr", cells)
 

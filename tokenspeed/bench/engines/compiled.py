@@ -39,9 +39,13 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 IN_USE = [
-    "llama-3-8b:bf16", "llama-3-8b:int8", "llama-3-8b:int4",
-    "llama-3.2-1b:bf16", "default-38m:int8", "default-38m:fp8",
-]  # fmt: skip
+    "llama-3-8b:bf16",
+    "llama-3-8b:int8",
+    "llama-3-8b:int4",
+    "llama-3.2-1b:bf16",
+    "default-38m:int8",
+    "default-38m:fp8",
+]
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,12 @@ def compile_for(target: str, job: Job) -> KernelNeeds:
     if target.startswith("gfx"):
         text = compiled.asm["amdgcn"]
         return KernelNeeds(
-            target, job, _number(text, r"\.vgpr_count:\s+(\d+)"), shared,
+            target,
+            job,
+            _number(text, r"\.vgpr_count:\s+(\d+)"),
+            shared,
             4 * _number(text, r"\.vgpr_spill_count:\s+(\d+)"),
-        )  # fmt: skip
+        )
     usage = _resource_usage(compiled.asm["cubin"])
     # A stack alone is no spill; asking the assembler takes as long as compiling.
     spilled = _spill_bytes(compiled.asm["ptx"]) if _number(usage, r"STACK:(\d+)") else 0

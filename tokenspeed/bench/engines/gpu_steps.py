@@ -51,9 +51,11 @@ def measure_on_gpu(
     rows = []
     for count in tqdm(streams, desc="streams", leave=False):
         row: Row = {
-            "engine": "tokenspeed", "backend": "cuda", "shape": shape or model.resolve().name,
+            "engine": "tokenspeed",
+            "backend": "cuda",
+            "shape": shape or model.resolve().name,
             "dtype": backend.weights.form,
-        }  # fmt: skip
+        }
         row |= measure_backend(
             backend, count, Workload(prompt_tokens=64, new_tokens=32, rounds=rounds)
         )

@@ -50,9 +50,13 @@ OUT = Path(os.environ.get("OUT", "."))
 DATA_SHEET = 4.8e12  # bytes per second, NVIDIA H200
 PROMPT, NEW = 64, 32
 MODELS = [
-    ("llama-3-8b", "bf16"), ("llama-3-8b", "int8"), ("llama-3-8b", "int4"),
-    ("default-38m", "int8"), ("default-38m", "bf16"), ("llama-3.2-1b", "bf16"),
-]  # fmt: skip
+    ("llama-3-8b", "bf16"),
+    ("llama-3-8b", "int8"),
+    ("llama-3-8b", "int4"),
+    ("default-38m", "int8"),
+    ("default-38m", "bf16"),
+    ("llama-3.2-1b", "bf16"),
+]
 ENGINE = EngineConfig(num_slots=32, max_length=512, max_step_tokens=64)
 # The launch in use first; None is the backend's own choice.
 VARIANTS: dict[str, Launch | None] = {"default": None, "plain": Launch()}
@@ -221,10 +225,12 @@ def tune_model(shape: str, form: str, block_ms: tuple[int, ...]) -> None:
             if block_m == 16 and kernel in ("qkv", "out", "down"):
                 SPLIT_K[(kernel, form, n, k)] = best[1]
             floor = matrix.nbytes / result["read_bytes_per_s"] * 1e6
-            say(f"{shape} {form} {kernel} {n}x{k} m{block_m}: {times[best]:.1f} us, "
+            say(
+                f"{shape} {form} {kernel} {n}x{k} m{block_m}: {times[best]:.1f} us, "
                 f"floor {floor:.1f} ({floor / times[best]:.0%}) "
                 f"{(*asdict(best[0]).values(), best[1])}; "
-                f"worst {max(times.values()):.1f}")  # fmt: skip
+                f"worst {max(times.values()):.1f}"
+            )
             result.setdefault("tuning", []).append({
                 "shape": shape, "dtype": form, "kernel": kernel, "n": n, "k": k,
                 "block_m": block_m, "best": (*asdict(best[0]).values(), best[1]),
@@ -295,9 +301,12 @@ def update_ms(backend: CudaBackend) -> dict[str, float]:
     assert completion is not None
     engine.close()  # and the backend with it
     return {
-        "update_ms_p50": statistics.median(times), "update_ms_max": max(times),
-        "steps": completion.steps, "accepted": completion.accepted, "reused": completion.reused,
-    }  # fmt: skip
+        "update_ms_p50": statistics.median(times),
+        "update_ms_max": max(times),
+        "steps": completion.steps,
+        "accepted": completion.accepted,
+        "reused": completion.reused,
+    }
 
 
 def measure_shape(shape: str, form: str, tuned: str, quick: bool = False) -> None:
@@ -319,8 +328,10 @@ def measure_shape(shape: str, form: str, tuned: str, quick: bool = False) -> Non
         start = time.monotonic() - began
         widths = [1, 2, 4, 8, 16, 32, 64] if name == "default" else [1, 16, 32]
         times[name] = widths_ms(backend, widths)
-        say(f"{shape} {form} {tuned} {name}: start {start:.1f}s; ms by width",
-            {w: round(t, 4) for w, t in times[name].items()})  # fmt: skip
+        say(
+            f"{shape} {form} {tuned} {name}: start {start:.1f}s; ms by width",
+            {w: round(t, 4) for w, t in times[name].items()},
+        )
         if name == "default":
             plain_start = start
         del backend
@@ -348,14 +359,18 @@ def measure_shape(shape: str, form: str, tuned: str, quick: bool = False) -> Non
         }  # fmt: skip
         if streams == 1:
             row |= {
-                "device_ms_by_width": times, "device_bandwidth_share": share,
-                "weight_bytes": weights.step_bytes, "first_start_s": plain_start,
-            }  # fmt: skip
+                "device_ms_by_width": times,
+                "device_bandwidth_share": share,
+                "weight_bytes": weights.step_bytes,
+                "first_start_s": plain_start,
+            }
         result["rows"].append(row)
-        say(f"{shape} {form} {tuned} streams {streams} [{best}]: "
+        say(
+            f"{shape} {form} {tuned} streams {streams} [{best}]: "
             f"first {row['first_token_ms_p50']:.2f} ms, "
             f"token p50 {row['inter_token_ms_p50']:.4f} p95 {row['inter_token_ms_p95']:.4f} ms, "
-            f"share {row['bandwidth_share']:.0%}, device {times[best][1]:.4f} ms")  # fmt: skip
+            f"share {row['bandwidth_share']:.0%}, device {times[best][1]:.4f} ms"
+        )
         save_result()
     if not quick:
         update = update_ms(backend)

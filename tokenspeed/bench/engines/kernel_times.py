@@ -68,9 +68,12 @@ def one_matrix(config: ModelConfig, kernel: str, form: str) -> Matrix:
     weights = random_weights(one, form, "cuda")
     layer = weights.layers[0]
     matrix = {
-        "qkv": layer.qkv, "out": layer.out, "gate_up": layer.gate_up, "down": layer.down,
+        "qkv": layer.qkv,
+        "out": layer.out,
+        "gate_up": layer.gate_up,
+        "down": layer.down,
         "head": weights.head,
-    }[kernel]  # fmt: skip
+    }[kernel]
     assert (matrix.n, matrix.k) == fused_shape(config, kernel)
     return matrix
 

@@ -57,8 +57,11 @@ def collect(folder: Path) -> Row:
     }
     speeds = {name: _best(sorted(folder.glob(f"engine/{name}-*.json"))) for name in SHAPES}
     return {
-        "signatures": sorted(signatures), "runs": runs, "trainings": trainings, "speeds": speeds,
-    }  # fmt: skip
+        "signatures": sorted(signatures),
+        "runs": runs,
+        "trainings": trainings,
+        "speeds": speeds,
+    }
 
 
 def _best(paths: Sequence[Path]) -> Row:

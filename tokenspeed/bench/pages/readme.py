@@ -92,9 +92,12 @@ def graphics() -> Iterator[str]:
     result = load("h200.json")
     rows, where = result["rows"], f"{result['machine']['gpu']}, alone"
     for shape, dtype in (
-        ("llama-3-8b", "bf16"), ("llama-3-8b", "int8"), ("llama-3-8b", "int4"),
-        ("llama-3.2-1b", "bf16"), ("default-38m", "int8"),
-    ):  # fmt: skip
+        ("llama-3-8b", "bf16"),
+        ("llama-3-8b", "int8"),
+        ("llama-3-8b", "int4"),
+        ("llama-3.2-1b", "bf16"),
+        ("default-38m", "int8"),
+    ):
         own = find(rows, engine="tokenspeed", shape=shape, dtype=dtype, streams=1)
         yield (
             f"| GPU, {shape} {dtype}: a token | **{own['inter_token_ms_p50']:.2f} ms** "

@@ -50,16 +50,20 @@ def add_quality(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sets", nargs="*", default=(), help="names; all by default")
     parser.add_argument("--directions", nargs="*", default=(), help="such as en-de; all by default")
     parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu",
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
         help="cpu: the engine as users get it; reference: plain torch in float32 on the CPU; cuda",
-    )  # fmt: skip
+    )
     parser.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
     parser.add_argument("--beam", type=int, default=1, help="width; 1 is greedy")
     parser.add_argument("--prefix-lines", type=int, default=50, help="lines of a set; 0 for none")
     parser.add_argument(
-        "--variants", nargs="*", default=VARIANTS, choices=(*VARIANTS, "context"),
+        "--variants",
+        nargs="*",
+        default=VARIANTS,
+        choices=(*VARIANTS, "context"),
         help="of the source (default: whole stripped auto); context: after the line before it",
-    )  # fmt: skip
+    )
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for scoring")
     parser.add_argument("--json", type=Path, help="write the rows here")
@@ -78,8 +82,10 @@ def run_quality(arguments: argparse.Namespace) -> int:
     variants = list(dict.fromkeys(("whole", *arguments.variants)))
     outputs = translate_sets(sets, translate, variants)
     if arguments.outputs:
-        named = {v: {f"{s.name}.{s.source}-{s.target}": t for s, t in zip(sets, texts, strict=True)}
-                 for v, texts in outputs.items()}  # fmt: skip
+        named = {
+            v: {f"{s.name}.{s.source}-{s.target}": t for s, t in zip(sets, texts, strict=True)}
+            for v, texts in outputs.items()
+        }
         arguments.outputs.write_text(json.dumps(named, ensure_ascii=False), encoding="utf-8")
     prefixes: list[PrefixScore] = []
     if arguments.prefix_lines:

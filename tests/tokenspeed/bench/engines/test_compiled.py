@@ -29,8 +29,10 @@ def test_decode_kernels_compile_without_spills(
     asked = ["--decode", "--targets", targets, "--models", models, "--jobs", str(jobs)]
     done = subprocess.run(
         [sys.executable, "-m", "tokenspeed.bench.engines.compiled", *asked],
-        env=env, capture_output=True, text=True,
-    )  # fmt: skip
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     for target in targets.split(","):
         for kernel in ("qkv", "attention", "projection", "gate_up", "lm_head"):

@@ -98,9 +98,12 @@ class Peer:
         at = batch.position + torch.arange(tokens.shape[1], device=self.device)
         mask = torch.arange(MAX_LENGTH, device=self.device)[None, :] <= at[:, None]
         out = self.model(
-            tokens, position_ids=at[None].expand(len(tokens), -1), **{CACHE: batch.cache},
-            attention_mask=mask[None, None].expand(len(tokens), -1, -1, -1), logits_to_keep=keep,
-        )  # fmt: skip
+            tokens,
+            position_ids=at[None].expand(len(tokens), -1),
+            **{CACHE: batch.cache},
+            attention_mask=mask[None, None].expand(len(tokens), -1, -1, -1),
+            logits_to_keep=keep,
+        )
         chosen: Tensor = out.logits.argmax(-1)
         return chosen
 

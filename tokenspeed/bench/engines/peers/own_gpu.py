@@ -34,8 +34,9 @@ class Peer(own.Peer):
         whole = [np.array(prompt, np.int32) for prompt in prompts]
         at_once = max(1, self.backend.max_step_tokens // self.position)
         steps = [whole[i : i + at_once] for i in range(0, len(whole), at_once)]
-        chosen = [self.backend.step(prefill_step(step, i * at_once))
-                  for i, step in enumerate(steps)]  # fmt: skip
+        chosen = [
+            self.backend.step(prefill_step(step, i * at_once)) for i, step in enumerate(steps)
+        ]
         self.current = np.concatenate(chosen)
 
     def memory_mib(self) -> float:
