@@ -63,7 +63,7 @@ CLOSE_CODES: Final[Mapping[int, str]] = {
     CLOSE_INTERNAL: "The server made an error",
     1012: "The server restarts",
     CLOSE_OVERLOADED: "The server has no room, or the client read too slowly",
-    CLOSE_BAD_SESSION: "The client does not offer `tokenspeed.v1`",
+    CLOSE_BAD_SESSION: "The client speaks another protocol",
     CLOSE_UNAUTHENTICATED: "Not signed in",
     CLOSE_IDLE: "Nothing was sent for too long",
     CLOSE_SUPERSEDED: "The session went on elsewhere",
