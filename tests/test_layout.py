@@ -47,11 +47,7 @@ ELSEWHERE = {
     "tokenspeed/bench/quality/cli.py": "tokenspeed/bench/quality/test_sets.py",
     "tokenspeed/commands/quantize.py": "tokenspeed/model/test_quantize.py",
     "tokenspeed/engine/core.py": "tokenspeed/engine/test_engine.py",
-    "tokenspeed/kernels/arithmetic.py": "tokenspeed/kernels/test_projection.py",
-    "tokenspeed/kernels/compile.py": "tokenspeed/bench/engines/test_compiled.py",
-    "tokenspeed/kernels/launch.py": "tokenspeed/kernels/test_projection.py",
-    "tokenspeed/kernels/split_k.py": "tokenspeed/kernels/test_projection.py",
-    "tokenspeed/kernels/tile.py": "tokenspeed/kernels/test_projection.py",
+    "tokenspeed/kernels/slots.py": "tokenspeed/kernels/test_attention.py",
     "tokenspeed/training/loop.py": "tokenspeed/training/test_run.py",
     "tokenspeed/training/stream.py": "tokenspeed/training/test_run.py",
 }
