@@ -80,3 +80,9 @@ def test_the_types_have_every_message_and_every_field() -> None:
     assert "@property {boolean | undefined} [case_sensitive] " in text  # a client may leave it out
     assert "@property {number} violations " in text  # the server always sends it
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_no_browser_loads_the_types() -> None:
+    for path in generate.PAGE.glob("*.js"):
+        imported = re.findall(r"^import .*messages\.js", path.read_text(), re.MULTILINE)
+        assert imported == [], path.name

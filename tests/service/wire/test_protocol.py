@@ -155,3 +155,16 @@ def test_an_error_echoes_the_event_id_and_unknown_fields_are_ignored() -> None:
     error = protocol.error_event(caught.value).error
     assert (error.event_id, error.type, error.retryable) == ("e7", "invalid_request", False)
     assert protocol.parse_client('{"type": "ping", "id": "a", "new": {}}') == protocol.Ping("a")
+
+
+@pytest.mark.parametrize(
+    ("base", "listed"),
+    [
+        (protocol.ClientEvent, protocol.CLIENT_EVENTS),
+        (protocol.ServerEvent, protocol.SERVER_EVENTS),
+    ],
+)
+def test_no_message_is_left_out_of_the_tables(base: type, listed: dict[str, type]) -> None:
+    kinds = [kind for kind in vars(protocol).values() if isinstance(kind, type)]
+    assert {k for k in kinds if issubclass(k, base) and k is not base} == set(listed.values())
+    assert all(kind.type == name for name, kind in listed.items())  # type: ignore[attr-defined]
