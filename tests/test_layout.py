@@ -11,6 +11,7 @@ NOT_HERE = frozenset({
     "tokenspeed/bench/engines/gpu_suite.py",
     "tokenspeed/bench/engines/instructions.py",  # `make instructions`
     "tokenspeed/bench/engines/kernel_times.py",
+    "tokenspeed/bench/engines/persistent_step.py",
     "tokenspeed/bench/engines/peers/ct2.py",
     "tokenspeed/bench/engines/peers/genai.py",
     "tokenspeed/bench/engines/peers/llama.py",

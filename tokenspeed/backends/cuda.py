@@ -8,6 +8,7 @@ this one is read. Knows rows and slots; does not know requests.
 
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from tokenspeed.kernels.compile import compile_launches
 from tokenspeed.kernels.launch import Launch
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig, ModelConfig
+
+if TYPE_CHECKING:
+    from tokenspeed.backends.cuda_persistent import PersistentStep
 
 DEPENDENT_LAUNCH = 3  # after the main loop: the only kind that measured faster
 AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms
@@ -53,6 +57,8 @@ class CudaBackend:
         launch_ahead: launch the next decode step before this one is read. A guess that turns out
             wrong costs a whole step, so by default only steps do that are as short as the host's
             own work between two of them.
+        persistent: run short steps as one kernel, see `cuda_persistent`; to the same bits. None:
+            where that measured faster.
     Raises:
         BackendUnavailable: no such GPU, or a kernel does not compile for it.
     """
@@ -66,6 +72,7 @@ class CudaBackend:
         *,
         launch: Launch | None = None,
         launch_ahead: bool | None = None,
+        persistent: bool | None = None,
     ) -> None:
         launch = launch or default_launch(_target(), weights.step_bytes)
         check_device(weights.form, pdl=launch.pdl > 0)
@@ -76,6 +83,7 @@ class CudaBackend:
         self.memory = StepMemory(weights, config)
         self.cache_bytes = self.memory.cache.nbytes
         self.device, self._on_gpu = self.memory.device, weights.embedding.is_cuda
+        self.persistent = self._make_persistent(persistent)
         if launch_ahead is None:
             launch_ahead = self.weight_bytes <= AHEAD_BYTES
         self._launch_ahead = launch_ahead and self._on_gpu
@@ -86,6 +94,28 @@ class CudaBackend:
         if self._on_gpu:
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._prepare()
+
+    def _make_persistent(self, wanted: bool | None) -> "PersistentStep | None":
+        """Prepare the path of one kernel a step.
+
+        Raises:
+            BackendUnavailable: it is wanted, and this Triton, GPU or model cannot take it.
+        """
+        if wanted is False or (wanted is None and not self._on_gpu):
+            return None
+        try:
+            from tokenspeed.backends import cuda_persistent
+        except ImportError as exc:
+            if wanted is None:
+                return None
+            raise BackendUnavailable(f"no persistent kernel without Triton 3.6: {exc}") from exc
+        problem = cuda_persistent.why_not(self.weights)
+        if wanted is None and (problem or not cuda_persistent.gains(self.weights)):
+            return None
+        if problem:
+            raise BackendUnavailable(f"no persistent kernel here: {problem}")
+        self.weights = cuda_persistent.stack_layers(self.weights)
+        return cuda_persistent.PersistentStep(self.weights, self.memory)
 
     @classmethod
     def from_checkpoint(
@@ -119,7 +149,8 @@ class CudaBackend:
         return {
             "weights": self.weight_bytes + (0 if tied_floats else embedding),
             "cache": self.cache_bytes,
-            "workspace": self.memory.workspace_bytes,
+            "workspace": self.memory.workspace_bytes
+            + (0 if self.persistent is None else self.persistent.nbytes),
         }
 
     def step(self, batch: Step) -> NDArray[np.int32]:
@@ -172,7 +203,7 @@ class CudaBackend:
         if self._on_gpu:
             self._stream.synchronize()
         self._graphs.clear()
-        for name in ("weights", "memory"):
+        for name in ("weights", "memory", "persistent"):
             self.__dict__.pop(name, None)
 
     def _prepare(self) -> None:
@@ -204,7 +235,7 @@ class CudaBackend:
 
     def _run(self, width: int, launch: Launch, logits: torch.Tensor | None = None) -> None:
         """Launch one step of up to `width` rows."""
-        run_step(self.weights, self.memory, width, launch, logits)
+        run_step(self.weights, self.memory, width, launch, logits, self.persistent)
 
     def _width(self, rows: int) -> int:
         return step_width(rows, self.max_step_tokens)

@@ -4,6 +4,7 @@ Knows layers and launches; does not know streams, graphs or what a step is for.
 """
 
 from dataclasses import replace
+from typing import Protocol
 
 from torch import Tensor
 
@@ -29,8 +30,23 @@ from tokenspeed.kernels.tuned import matrix_plan
 from tokenspeed.model.config import EngineConfig
 
 
+class LayersAndHead(Protocol):
+    """What runs all between embedding and choice as one kernel, for steps that are short enough."""
+
+    max_width: int
+
+    def run(self, width: int, logits: Tensor | None = None) -> None:
+        """Launch it."""
+        ...
+
+
 def run_step(
-    weights: Weights, memory: StepMemory, width: int, launch: Launch, logits: Tensor | None = None
+    weights: Weights,
+    memory: StepMemory,
+    width: int,
+    launch: Launch,
+    logits: Tensor | None = None,
+    persistent: LayersAndHead | None = None,
 ) -> None:
     """Launch the kernels of one step.
 
@@ -38,18 +54,23 @@ def run_step(
         memory: its fields hold the step.
         width: rows that programs are started for; at least the step's own.
         logits: [width, vocab_size] float32, written; None: not stored.
+        persistent: takes the place of the layers' and the head's kernels, to the same bits.
     """
     fields, rows, eps = memory.fields, memory.num_rows, weights.config.rms_norm_eps
     norms = [n for layer in weights.layers for n in (layer.input_norm, layer.post_norm)]
     norms.append(weights.norm)
     hidden = HiddenStates(memory.hidden, memory.scaled, memory.sums)
     embedding(fields.tokens[:width], weights.embedding, norms[0], rows, hidden, launch=launch)
-    for i, layer in enumerate(weights.layers):
-        _run_layer(i, layer, norms[2 * i + 1 : 2 * i + 3], memory, width, eps, launch)
-    wanted = Wanted(fields.outputs, memory.num_outputs, fields.drafts)
-    scratch, plan = memory.head_scratch, matrix_plan("head", weights.head, width, launch)
-    last = Scaled(memory.scaled, memory.sums[-1])
-    lm_head(last, weights.head, wanted, scratch, logits, rows=width, eps=eps, plan=plan)
+    wanted, scratch = Wanted(fields.outputs, memory.num_outputs, fields.drafts), memory.head_scratch
+    if persistent is not None and width <= persistent.max_width:
+        if launch.recorded is None:  # it is compiled by its first launch
+            persistent.run(width, logits)
+    else:
+        for i, layer in enumerate(weights.layers):
+            _run_layer(i, layer, norms[2 * i + 1 : 2 * i + 3], memory, width, eps, launch)
+        plan, last = matrix_plan("head", weights.head, width, launch), memory.sums[-1]
+        x = Scaled(memory.scaled, last)
+        lm_head(x, weights.head, wanted, scratch, logits, rows=width, eps=eps, plan=plan)
     following = NextStep(fields.tokens, fields.positions, fields.parity)
     select(scratch, wanted, fields.biases, following, memory.chosen, rows=width, launch=launch)
 

@@ -30,7 +30,7 @@ class MatrixType(NamedTuple):
 
     n: int
     k: int
-    format: str  # "bf16", "int8", "int4", "fp8"
+    format: str  # how it lies: "bf16", "tiled", "int8", "int4", "fp8"
 
 
 class MatrixData(NamedTuple):
@@ -45,7 +45,8 @@ class Matrix:
     """A weight [n, k] in its stored form.
 
     Attributes:
-        data: bf16 (or float32) or float8 [n, k]; int8 and int4 as int16 words
+        data: bf16 (or float32) or float8 [n, k]; bf16 also in tiles, [n / 128, k / 64, 128, 64],
+            each 16 KiB in one piece; int8 and int4 as int16 words
             [n / 16, k / unit, 16, 32], rounded up, in units of 64 columns (int8) or 128 (int4):
             field i of word j holds column j + 32 * i, plus 128 or 8. So two neighbouring words
             unpack to the pairs of columns that a thread of the tensor core needs.
@@ -61,7 +62,7 @@ class Matrix:
 
     @property
     def type(self) -> MatrixType:
-        return MatrixType(self.n, self.k, self.format)
+        return MatrixType(self.n, self.k, self.layout)
 
     @property
     def arrays(self) -> MatrixData:
@@ -71,8 +72,15 @@ class Matrix:
     def nbytes(self) -> int:
         return self.data.nbytes + (self.scale.nbytes if self.format != "bf16" else 0)
 
+    @property
+    def layout(self) -> str:
+        """How the kernels read it: its format, or "tiled"."""
+        return "tiled" if self.format == "bf16" and self.data.dim() == 4 else self.format
+
     def dequantize(self) -> Tensor:
         """Return the weight as the kernels see it: [n, k] float32."""
+        if self.layout == "tiled":
+            return self.data.transpose(1, 2).reshape(self.n, self.k).float()
         if self.format == "bf16":
             return self.data.float()
         if self.format == "fp8":
@@ -94,6 +102,18 @@ def pack_float(weight: Tensor, dtype: torch.dtype = torch.bfloat16) -> Matrix:
     n, k = weight.shape
     unused = torch.zeros(1, device=weight.device)
     return Matrix(weight.to(dtype).contiguous(), unused, n, k, "bf16")
+
+
+def pack_tiles(weight: Tensor) -> Tensor:
+    """Return [n, k] in tiles of 128 by 64: [n / 128, k / 64, 128, 64].
+
+    Raises:
+        ValueError: n or k is no multiple.
+    """
+    n, k = weight.shape
+    if n % 128 or k % 64:
+        raise ValueError(f"[{n}, {k}] cannot be cut into tiles of 128 by 64")
+    return weight.view(n // 128, 128, k // 64, 64).transpose(1, 2).contiguous()
 
 
 def pack_channels(q: Tensor, scale: Tensor) -> Matrix:

@@ -149,7 +149,13 @@ def multiply_part(
     else:
         k = tl.arange(0, BLOCK_K)
         x_ptrs = x_rows + k[None, :]
-        w_ptrs = weight.data + cols.to(tl.int64)[:, None] * K + k[None, :]
+        # Elements of the weight from one of its columns of BLOCK_K to the next.
+        STEP: tl.constexpr = 128 if MATRIX.format == "tiled" else 1
+        if MATRIX.format == "tiled":  # BLOCK_K is a multiple of 64 that divides PART_K
+            w_ptrs = weight.data + (cols // 128).to(tl.int64)[:, None] * (K * 128)
+            w_ptrs += (cols % 128)[:, None] * 64 + (k // 64 * 8192 + k % 64)[None, :]
+        else:
+            w_ptrs = weight.data + cols.to(tl.int64)[:, None] * K + k[None, :]
         for start in tl.range(begin, begin + PART_K, BLOCK_K, num_stages=TILE.stages):
             x_mask = row_mask[:, None]
             w_mask = col_mask[:, None]
@@ -158,9 +164,9 @@ def multiply_part(
                 w_mask = w_mask & (start + k < begin + PART_K)[None, :]
             a = tl.load(x_ptrs + start, mask=x_mask, other=0.0)
             if EXACT and N % BLOCK_N == 0:
-                w = tl.load(w_ptrs + start)
+                w = tl.load(w_ptrs + start * STEP)
             else:
-                w = tl.load(w_ptrs + start, mask=w_mask, other=0.0)
+                w = tl.load(w_ptrs + start * STEP, mask=w_mask, other=0.0)
             acc = dot(widen(w, a.dtype), a.T, acc)
     if MATRIX.format == "int8" or MATRIX.format == "fp8":
         scale = tl.load(weight.scale + cols, mask=col_mask, other=0.0)

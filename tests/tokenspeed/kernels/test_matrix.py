@@ -1,10 +1,12 @@
 """Stored forms of a weight: what is packed is what the kernels and `dequantize` read."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.tokenspeed.kernels.support import matrix, random
-from tokenspeed.kernels.matrix import pack_int4
+from tokenspeed.kernels.matrix import pack_float, pack_int4, pack_tiles
 from tokenspeed.model.quantize import quantize_int4
 
 
@@ -29,3 +31,16 @@ def test_int4_is_packed_without_loss() -> None:
 def test_int4_needs_whole_groups() -> None:
     with pytest.raises(ValueError, match="groups of 128, got 100"):
         pack_int4(torch.zeros(4, 100, dtype=torch.int8), torch.ones(4, 1))
+
+
+def test_tiles_change_how_a_weight_lies_and_nothing_else() -> None:
+    weight = random(256, 128, seed=3)
+    tiled = replace(pack_float(weight), data=pack_tiles(weight))
+    assert tiled.layout == "tiled"
+    assert torch.equal(tiled.dequantize(), weight.float())
+    assert torch.equal(tiled.data[1, 1], weight[128:, 64:])
+
+
+def test_tiles_need_whole_tiles() -> None:
+    with pytest.raises(ValueError, match="tiles of 128 by 64"):
+        pack_tiles(torch.zeros(100, 64))

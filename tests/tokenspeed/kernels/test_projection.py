@@ -1,5 +1,7 @@
 """The projection kernel with residual and prepared norm against plain torch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,9 +16,11 @@ from tests.tokenspeed.kernels.support import (
     plan,
     random,
 )
+from tokenspeed.kernels.matrix import pack_float, pack_tiles
 from tokenspeed.kernels.norm import HiddenStates
 from tokenspeed.kernels.projection import projection, projection_ref
 from tokenspeed.kernels.split_k import split_needs, split_scratch
+from tokenspeed.kernels.tile import TileConfig
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -98,3 +102,17 @@ def test_parts_have_to_be_whole() -> None:
     small = split_scratch(0, 0, DEVICE)
     with pytest.raises(ValueError, match="scratch has 1 elements, 1 counters, expected 1536, 1"):
         projection(*args, plan=plan(1, split_k=3, scratch=small))
+
+
+def test_tiles_give_the_same_bits() -> None:
+    x, norm, weight = random(3, 256, seed=1), random(128, seed=2), random(128, 256, seed=3)
+    results = []
+    for data in (weight, pack_tiles(weight)):
+        hidden = torch.zeros(3, 128, device=DEVICE)
+        sums = torch.zeros(3, dtype=torch.int64, device=DEVICE)
+        states = HiddenStates(hidden, nans(3, 128), sums)
+        tile = replace(plan(3), config=TileConfig(64, 64, 4, 3))
+        projection(x, replace(pack_float(weight), data=data), norm, ints(3), states, plan=tile)
+        results.append(hidden)
+    assert torch.equal(*results)
+    assert (results[0] - x.float() @ weight.float().t()).abs().max() < 0.5

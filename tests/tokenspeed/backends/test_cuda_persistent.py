@@ -1,0 +1,136 @@
+"""The path of one kernel a step: which models it takes, and equal bits on a GPU."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tokenspeed.backends.test_cuda import rows
+from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_persistent import (
+    gains,
+    stack_layers,
+    why_not_shape,
+)
+from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.errors import BackendUnavailable
+from tokenspeed.model.config import EngineConfig, ModelConfig
+
+FORMS = ["bf16", "int8", "int4"]
+LARGE, SMALL = SHAPES["llama-3-8b"], SHAPES["default-38m"]
+WIDE = replace(SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=24064)
+PROMPT = np.random.default_rng(3).integers(3, WIDE.vocab_size, 240).tolist()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_stacked_layers_are_the_same_weights(form: str) -> None:
+    config = replace(WIDE, num_layers=2, vocab_size=256)
+    weights = random_weights(config, form, "cpu", seed=5)
+    before = [layer.down.dequantize() for layer in weights.layers]
+    stacked = stack_layers(weights)
+    for layer, want in zip(stacked.layers, before, strict=True):
+        assert torch.equal(layer.down.dequantize(), want)
+    first, second = (layer.down.data for layer in stacked.layers)
+    assert second.data_ptr() - first.data_ptr() == first.nbytes
+
+
+@pytest.mark.parametrize(
+    ("config", "form", "reason"),
+    [
+        (LARGE, "bf16", None),
+        (LARGE, "int4", None),
+        (WIDE, "int8", None),
+        (SMALL, "int8", "narrow"),
+        (LARGE, "fp8", "does not know fp8"),
+        (replace(LARGE, vocab_size=512), "bf16", "head's tiles"),
+    ],
+)
+def test_it_says_which_model_it_cannot_run(
+    config: ModelConfig, form: str, reason: str | None
+) -> None:
+    found = why_not_shape(random_weights(replace(config, num_layers=1), form, "meta"))
+    assert found is None if reason is None else reason in str(found)
+
+
+def test_it_is_the_default_where_it_measured_faster() -> None:
+    def chosen(config: ModelConfig, form: str) -> bool:
+        return gains(random_weights(replace(config, num_layers=1), form, "meta"))
+
+    assert [chosen(LARGE, form) for form in FORMS] == [True, True, False]
+    assert not chosen(WIDE, "bf16")
+
+
+def test_it_is_refused_without_a_hopper_gpu() -> None:
+    if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] == 9:
+        pytest.skip("this is one")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    weights = random_weights(replace(WIDE, num_layers=1, vocab_size=256), "bf16", device)
+    with pytest.raises(BackendUnavailable, match="no persistent kernel here"):
+        CudaBackend(weights, EngineConfig(num_slots=1, max_length=32), persistent=True)
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def backend(request: pytest.FixtureRequest) -> Iterator[CudaBackend]:
+    if torch.cuda.get_device_capability()[0] != 9:
+        pytest.skip("needs a Hopper GPU")
+    weights = random_weights(WIDE, request.param, "cuda", seed=7)
+    config = EngineConfig(num_slots=16, max_length=512, max_step_tokens=256)
+    backend = CudaBackend(weights, config, persistent=True)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def whole(backend: CudaBackend) -> np.ndarray:
+    """Logits of the whole prompt, through the graph's kernels."""
+    return backend.logits(rows((0, 0, PROMPT)))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("width", [1, 2, 5, 8, 16])
+@pytest.mark.parametrize("begin", [0, 16, 80, 200])
+def test_a_short_step_has_the_bits_of_a_long_one(
+    backend: CudaBackend, whole: np.ndarray, begin: int, width: int
+) -> None:
+    backend.copy_slot(0, 1, begin)
+    for at in range(begin, begin + 2 * width, width):
+        assert width <= persistent_width(backend)
+        got = backend.logits(rows((1, at, PROMPT[at : at + width])))
+        assert np.array_equal(got, whole[at : at + width])
+
+
+@pytest.mark.gpu
+def test_streams_side_by_side_do_not_meet(backend: CudaBackend, whole: np.ndarray) -> None:
+    for i in range(1, 16):
+        backend.copy_slot(0, i, 100 + 7 * i)
+    step = rows(*((i, 100 + 7 * i, [PROMPT[100 + 7 * i]]) for i in range(16)))
+    assert np.array_equal(backend.logits(step), whole[100:206:7])
+
+
+@pytest.mark.gpu
+def test_drafts_biases_and_chosen_outputs_count(backend: CudaBackend, whole: np.ndarray) -> None:
+    backend.copy_slot(0, 1, 60)
+    step = rows((1, 60, PROMPT[60:76]), outputs=[3, 7, 15])
+    best = whole[60:76].argmax(-1)
+    assert backend.step(step).tolist() == best[[3, 7, 15]].tolist()
+    second = np.argsort(whole[60:76], -1)[[3, 7, 15], -2].astype(np.int32)
+    biases = np.array([0.0, 0.999, 0.999], np.float32)
+    assert backend.step(replace(step, drafts=second, biases=biases)).tolist() == [
+        best[3], second[1], second[2]
+    ]  # fmt: skip
+
+
+@pytest.mark.gpu
+def test_repetition_gives_the_same_bits(backend: CudaBackend, whole: np.ndarray) -> None:
+    backend.copy_slot(0, 1, 120)
+    step = rows((1, 120, PROMPT[120:136]))
+    for _ in range(20):
+        assert np.array_equal(backend.logits(step), whole[120:136])
+
+
+def persistent_width(backend: CudaBackend) -> int:
+    assert backend.persistent is not None
+    return backend.persistent.max_width

@@ -1,0 +1,44 @@
+"""The persistent kernel compiles for Hopper and fits; its results are the backend tests' affair."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tokenspeed.backends.cuda_persistent import default_ring
+from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.kernels.tuned import split_parts
+
+FORMS = ["bf16", "int8", "int4"]
+LARGE = SHAPES["llama-3-8b"]
+
+# In a process of its own: where there is no GPU, this one's Triton is an interpreter.
+COMPILE = """
+import sys
+from tokenspeed.kernels.persistent import compile_step
+form, width, slots, row_slots, in_flight = sys.argv[1], *map(int, sys.argv[2:6])
+parts = tuple(map(int, sys.argv[6:9]))
+kernel = compile_step((4096, 14336, 32, 8, 128, 128256), parts, form, width, slots, row_slots,
+                      in_flight)
+ptx = kernel.asm["ptx"]
+print(kernel.metadata.shared, ptx.count("wgmma.mma_async"), ptx.count("cp.async.bulk.tensor"))
+"""
+
+
+@pytest.mark.parametrize("width", [8, 16])
+@pytest.mark.parametrize("form", FORMS)
+def test_it_compiles_for_hopper_and_fits(form: str, width: int) -> None:
+    ring = default_ring(form, width, LARGE.head_dim)
+    shapes = {"qkv": (6144, 4096), "out": (4096, 4096), "down": (4096, 14336)}
+    parts = [split_parts(kernel, form, n, k) for kernel, (n, k) in shapes.items()]
+    numbers = [width, ring.slots, ring.row_slots, ring.in_flight, *parts]
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-c", COMPILE, form, *map(str, numbers)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    shared, products, copies = map(int, done.stdout.split())
+    assert shared <= 232448  # what a program of Hopper can have
+    assert ring.slots >= 8  # the weights run ahead of the barriers
+    assert products > 0
+    assert copies > 0

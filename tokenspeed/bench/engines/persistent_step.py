@@ -1,0 +1,192 @@
+"""The persistent step beside the graph of kernels, on a Hopper GPU: equal bits, and time.
+
+    python -m tokenspeed.bench.engines.persistent_step check bf16 int8 int4
+    python -m tokenspeed.bench.engines.persistent_step time llama-3-8b:bf16 --widths 1,16
+
+Prints JSON lines; with OUT set, also appends them to $OUT/persistent.jsonl.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+
+from tokenspeed.backends import NO_DRAFT, Step, cuda_persistent
+from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_persistent import Ring, default_ring
+from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.bench.engines.gpu_suite import update_ms
+from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.kernels.timing import event_ms, read_bandwidth
+from tokenspeed.model.config import EngineConfig
+
+POSITION = 80  # that a timed row attends from
+
+
+def say(**row: Any) -> None:
+    print(json.dumps(row), flush=True)
+    if "OUT" in os.environ:
+        with (Path(os.environ["OUT"]) / "persistent.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def rows(*parts: tuple[int, int, list[int]]) -> Step:
+    """Build a step of (slot, first position, tokens), every row an output."""
+    count = sum(len(tokens) for _, _, tokens in parts)
+    return Step(
+        np.array([t for _, _, ts in parts for t in ts], np.int32),
+        np.array([slot for slot, _, ts in parts for _ in ts], np.int32),
+        np.array([at + i for _, at, ts in parts for i in range(len(ts))], np.int32),
+        np.arange(count, dtype=np.int32),
+        np.full(count, NO_DRAFT, np.int32),
+        np.zeros(count, np.float32),
+    )
+
+
+def check(form: str) -> None:
+    """Compare a small model's logits at widths of 1 to 16 with those of one wide step."""
+    shape = replace(SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=24064)
+    config = EngineConfig(num_slots=16, max_length=512, max_step_tokens=256)
+    backend = CudaBackend(random_weights(shape, form, "cuda", seed=7), config, persistent=True)
+    tokens = np.random.default_rng(3).integers(3, shape.vocab_size, 240).tolist()
+    whole = backend.logits(rows((0, 0, tokens)))
+    plain, backend.persistent = backend.persistent, None
+    reference = backend.logits(rows((0, 239, [tokens[239]])))
+    backend.persistent = plain
+    say(check=form, graph_equal=bool(np.array_equal(reference[0], whole[239])))
+    for begin in (16, 80, 200):
+        for width in [w for w in (1, 2, 5, 8, 16, 32, 64) if w <= cuda_persistent.MAX_WIDTH]:
+            backend.copy_slot(0, 1, begin)
+            got = np.concatenate([
+                backend.logits(rows((1, at, tokens[at : at + width])))
+                for at in range(begin, min(begin + max(width, 16 - 16 % width), 240), width)
+            ])  # fmt: skip
+            want = whole[begin : begin + len(got)]
+            error = float(np.abs(got - want).max())
+            equal = bool(np.array_equal(got, want))
+            say(check=form, width=width, position=begin, equal=equal, largest_difference=error)
+    together = rows(*((i, 100 + i, [tokens[100 + i]]) for i in range(16)))
+    for i in range(1, 16):
+        backend.copy_slot(0, i, 100 + i)
+    got = backend.logits(together)
+    say(check=form, streams=16, equal=bool(np.array_equal(got, whole[100:116])))
+    drafts = whole[100:116].argmax(-1).astype(np.int32)
+    drafts[::2] = np.argsort(whole[100:116], -1)[::2, -2]
+    biased = replace(together, drafts=drafts, biases=np.full(16, 0.05, np.float32))
+    chosen = backend.step(biased)
+    backend.persistent = None
+    backend._graphs.clear()
+    backend._run(16, backend.launch)
+    torch.cuda.synchronize()
+    backend._upload(biased)
+    backend._run(16, backend.launch)
+    torch.cuda.synchronize()
+    same = bool((backend.memory.read(backend._parity, 16) == chosen).all())
+    say(check=form, drafts_and_biases_equal=same)
+    backend.close()
+
+
+def graph_of(run: Any) -> torch.cuda.CUDAGraph:
+    run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph
+
+
+def median_ms(run: Any, repeats: int = 20) -> float:
+    return statistics.median(event_ms(run, repeats))
+
+
+def whole_engine(model: str, form: str) -> None:
+    """Time tokens and caption updates as the engine runs them, with and without the kernel."""
+    config = EngineConfig(num_slots=32, max_length=512, max_step_tokens=64)
+    weights = random_weights(SHAPES[model], form, "cuda", seed=7)
+    for persistent in (False, True):
+        backend = CudaBackend(weights, config, persistent=persistent)
+        times = []
+        for i in range(100):
+            began = time.perf_counter()
+            backend.step(rows((0, 64 + i, [9])))
+            times.append((time.perf_counter() - began) * 1e3)
+        token_ms = statistics.median(times)
+        say(model=model, form=form, persistent=persistent, token_ms=token_ms, **update_ms(backend))
+
+
+def streams(width: int) -> Step:
+    return rows(*((i, POSITION, [7 + i]) for i in range(width)))
+
+
+def step_ms(backend: CudaBackend, width: int) -> float:
+    """Return what the graph of a step takes on the device."""
+    backend.step(streams(width))
+    return median_ms(backend._graphs[backend._width(width)].replay)
+
+
+def timing(model: str, form: str, widths: list[int], in_flights: list[int], layers: int) -> None:
+    shape = SHAPES[model]
+    if layers:
+        shape = replace(shape, num_layers=layers)
+    config = EngineConfig(num_slots=max(16, *widths), max_length=512, max_step_tokens=max(widths))
+    weights = random_weights(shape, form, "cuda", seed=7)
+    graphs = CudaBackend(weights, config, persistent=False)
+    graph_ms = {width: step_ms(graphs, width) for width in widths}
+    graphs.close()
+    began = time.monotonic()
+    one = CudaBackend(weights, config, persistent=True)
+    say(model=model, form=form, start_s=one.start_s, total_s=time.monotonic() - began)
+    gigabytes = one.weight_bytes / 1e9
+    for width in widths:
+        # Wider than the kernel: the graph, over weights as the kernel wants them.
+        ms = step_ms(one, width)
+        say(model=model, form=form, width=width, graph_ms=graph_ms[width], persistent_ms=ms,
+            persistent_tb_per_s=gigabytes / ms)  # fmt: skip
+        path = one.persistent
+        if path is None or width > path.max_width:
+            continue
+        base = default_ring(form, max(8, width), shape.head_dim)
+        for in_flight in in_flights:
+            path.ring = Ring(base.slots, base.row_slots, in_flight)
+            one._upload(streams(width))
+            graph = graph_of(lambda width=width, path=path: path.run(width))
+            ms = median_ms(graph.replay)
+            say(model=model, form=form, width=width, in_flight=in_flight, slots=base.slots,
+                kernel_ms=ms, tb_per_s=gigabytes / ms)  # fmt: skip
+        path.ring = None
+    one.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["check", "time", "engine", "read"])
+    parser.add_argument("cases", nargs="*")
+    parser.add_argument("--widths", default="1,8,16")
+    parser.add_argument("--rings", default="")
+    parser.add_argument("--layers", type=int, default=0)
+    parser.add_argument("--max-width", type=int, default=cuda_persistent.MAX_WIDTH)
+    args = parser.parse_args()
+    cuda_persistent.MAX_WIDTH = args.max_width
+    if args.what == "read":
+        gpu, versions = torch.cuda.get_device_name(), (torch.__version__, triton.__version__)
+        say(gpu=gpu, torch=versions[0], triton=versions[1], date=time.strftime("%Y-%m-%d"),
+            command=" ".join(sys.argv), read_tb_per_s=read_bandwidth() / 1e12)  # fmt: skip
+    for case in args.cases:
+        if args.what == "check":
+            check(case)
+        else:
+            model, form = case.split(":")
+            if args.what == "engine":
+                whole_engine(model, form)
+                continue
+            flights = [int(i) for i in args.rings.split(",") if i]
+            timing(model, form, [int(w) for w in args.widths.split(",")], flights, args.layers)

@@ -1,0 +1,11 @@
+"""Names of Gluon that Triton has changed between 3.6 and 3.9, under one name each."""
+
+from typing import Any
+
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import tma
+
+# All threads of a partition meet. 3.6: thread_barrier; 3.7 and later: barrier.
+barrier: Any = getattr(gl, "thread_barrier", None) or gl.barrier
+# Copy a block to shared memory and tell an mbarrier. Before 3.9: async_copy_global_to_shared.
+tma_load: Any = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
