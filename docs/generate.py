@@ -59,8 +59,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def _section(kind: type, parts: dict[str, type]) -> str:
-    is_event = issubclass(kind, protocol.ClientEvent | protocol.ServerEvent)
-    name = kind.type if is_event else kind.__name__
+    name: str = getattr(kind, "type", kind.__name__)  # of an event; a part has none
     rows = [
         (f"`{field.name}`", _type(field.hint, parts), _default(field), field.description)
         for field in fields_of(kind)
