@@ -14,14 +14,16 @@ from service.captions.glossary import Glossary
 from service.captions.job import ContextPair, Job, JobKey, Outcome
 from service.captions.pacing import Pacing, Reader
 from service.captions.policy import PRESETS, Preset
+from service.captions.reports import delta_of, final_of
 from service.captions.segment import Segment
 from service.captions.segments import Segments
 from service.captions.settings import MAX_CONTEXT, ModelInfo, Settings
 from service.captions.stream import TargetStream
+from service.captions.streams import Streams
 from service.errors import ProtocolError
 from service.load.limits import Limits
 from service.wire import protocol
-from service.wire.protocol import FinalStats, Timing
+from service.wire.protocol import Timing
 
 PROGRESS_INTERVAL_S = 0.05  # between deltas of an update that is still being decoded
 
@@ -63,8 +65,7 @@ class Session:
         self._started_s = self._last_frame_s = now_s
         self._settings = Settings(context=model.default_context)
         self._segments = Segments(limits.open_segments, limits.segment_chars)
-        self._streams: dict[tuple[str, str], TargetStream] = {}  # by (segment, target)
-        self._targets: dict[str, None] = {}  # all that were ever wanted, in order
+        self._streams = Streams()
         self._glossaries: dict[str, Glossary] = {}  # by target
         self._glossary_words: object = None  # what they were made of
         self._context: dict[str, deque[ContextPair]] = {}  # by target
@@ -176,7 +177,7 @@ class Session:
     def suspend(self) -> None:
         """The line was lost: wait for no job any more."""
         for segment in self._segments:
-            for stream in self._streams_of(segment):
+            for stream in self._streams.of(segment):
                 stream.stop()
 
     def wake(self, now_s: float) -> list[Action]:
@@ -195,7 +196,7 @@ class Session:
                 is_final=stream.is_final_sent,
             )
             for segment in self._segments
-            for stream in self._streams_of(segment)
+            for stream in self._streams.of(segment)
         )
 
     # ---- handlers of client events ----
@@ -212,7 +213,6 @@ class Session:
             target: known.get(target) or settings.glossary_of(target, self._model)
             for target in settings.targets
         }
-        self._targets |= dict.fromkeys(settings.targets)
         actions: list[Action] = []
         for segment in self._segments:
             actions += self._apply_settings(segment, is_other_source)
@@ -270,7 +270,7 @@ class Session:
             raise ProtocolError("unknown_segment", f"no segment {name!r} is open", "segment_id")
         actions: list[Action] = []
         for segment in wanted:
-            streams = self._streams_of(segment)
+            streams = self._streams.of(segment)
             actions += [Stop(key) for stream in streams for key in stream.stop()]
             actions += [
                 Send(protocol.TranslationRetracted(segment.segment_id, stream.target))
@@ -307,19 +307,12 @@ class Session:
 
     def _find(self, key: JobKey) -> tuple[Segment | None, TargetStream | None]:
         """Return what a job is for, where it is still wanted."""
-        stream = self._streams.get((key.segment_id, key.target))
-        is_wanted = stream is not None and not stream.is_parked
-        return self._segments.get(key.segment_id), stream if is_wanted else None
-
-    def _streams_of(self, segment: Segment) -> list[TargetStream]:
-        """Return the translations of a segment that are wanted now."""
-        found = (self._streams.get((segment.segment_id, target)) for target in self._targets)
-        return [stream for stream in found if stream is not None and not stream.is_parked]
+        return self._segments.get(key.segment_id), self._streams.find(key)
 
     def _apply_settings(self, segment: Segment, is_other_source: bool) -> list[Action]:
         """Stop the languages of a segment that are not wanted any more, or not like that."""
         actions: list[Action] = []
-        for stream in self._streams_of(segment):
+        for stream in self._streams.of(segment):
             stream.preset = self._settings.preset(self._presets)
             stream.glossary = self._glossaries.get(stream.target, stream.glossary)
             # Text that is appended already cannot be asked for again from another language.
@@ -329,7 +322,7 @@ class Session:
                 continue
             actions += [Stop(key) for key in stream.stop()]
             if is_restarted:
-                del self._streams[segment.segment_id, stream.target]
+                self._streams.remove(stream)
             else:
                 stream.is_parked = True
         self._forget_if_done(segment)
@@ -378,7 +371,7 @@ class Session:
             if not settings.partials:
                 return []
         self._open_streams(segment)
-        streams = self._streams_of(segment)
+        streams = self._streams.of(segment)
         frozen = len(segment.frozen)
         covered = max((stream.covered_words(frozen) for stream in streams), default=0)
         sources = segment.pieces(covered)
@@ -405,18 +398,18 @@ class Session:
         """Begin or go on with the translations of a segment that are wanted."""
         settings = self._settings
         for target in settings.targets:
-            key = (segment.segment_id, target)
-            if key in self._streams:  # wanted again: it goes on from what it appended
-                self._streams[key].is_parked = False
+            if self._streams.resume(segment, target):
                 continue
-            self._streams[key] = TargetStream(
-                self.id,
-                segment.segment_id,
-                settings.source,
-                target,
-                settings.preset(self._presets),
-                self._new_detokenizer,
-                self._glossaries[target],
+            self._streams.add(
+                TargetStream(
+                    self.id,
+                    segment.segment_id,
+                    settings.source,
+                    target,
+                    settings.preset(self._presets),
+                    self._new_detokenizer,
+                    self._glossaries[target],
+                )
             )
 
     def _commit(self, segment: Segment, now_s: float) -> list[Action]:
@@ -431,7 +424,7 @@ class Session:
         self._source_chars += len(segment.text)
         self._segments.close(segment)
         actions = self._revise(segment, now_s)
-        for stream in self._streams_of(segment):
+        for stream in self._streams.of(segment):
             actions += self._final(segment, stream, None, now_s)
         self._forget_if_done(segment)
         return actions
@@ -441,13 +434,12 @@ class Session:
         return [action for segment in waiting for action in self._commit(segment, now_s)]
 
     def _forget_if_done(self, segment: Segment) -> None:
-        if segment.is_committed and all(s.is_final_sent for s in self._streams_of(segment)):
+        if segment.is_committed and all(s.is_final_sent for s in self._streams.of(segment)):
             self._forget(segment)
 
     def _forget(self, segment: Segment) -> None:
         self._segments.forget(segment)
-        for target in self._targets:
-            self._streams.pop((segment.segment_id, target), None)
+        self._streams.forget(segment)
 
     # ---- what goes out ----
 
@@ -469,15 +461,9 @@ class Session:
         now_s: float,
     ) -> list[Action]:
         """Send what changed; the end of an update is always told to a client that wants timing."""
-        append, unstable, is_news = stream.take(now_s)
-        timing = timing if self._settings.timing else None
-        if not is_news and timing is None:
-            return []
-        rev = max(segment.rev, 0) if job is None else job.rev
-        delta = protocol.TranslationDelta(
-            segment.segment_id, stream.target, rev, append, unstable, timing
-        )
-        return [Send(delta, segment.arrival_s if job is None else job.arrival_s)]
+        delta = delta_of(segment, stream, job, self._wanted(timing), now_s)
+        arrival_s = segment.arrival_s if job is None else job.arrival_s
+        return [] if delta is None else [Send(delta, arrival_s)]
 
     def _final(
         self, segment: Segment, stream: TargetStream, timing: Timing | None, now_s: float
@@ -485,28 +471,12 @@ class Session:
         """Send the whole translation, once."""
         if not stream.is_done or stream.is_final_sent:
             return []
-        stream.take(now_s)
         stream.is_final_sent = True
-        assert segment.committed_s is not None
-        first_s = now_s if stream.first_shown_s is None else stream.first_shown_s
-        final = protocol.TranslationFinal(
-            segment_id=segment.segment_id,
-            target=stream.target,
-            text=stream.committed,
-            source_text=segment.text,
-            stats=FinalStats(
-                updates=stream.updates,
-                erased=stream.erased,
-                first_ms=round((first_s - segment.first_arrival_s) * 1e3, 3),
-                final_ms=round((now_s - segment.committed_s) * 1e3, 3),
-                terms=stream.terms,
-                violations=stream.violations,
-            ),
-            start_ms=segment.start_ms,
-            end_ms=segment.end_ms,
-            timing=timing if self._settings.timing else None,
-        )
+        final = final_of(segment, stream, self._wanted(timing), now_s)
         return [Send(final, segment.committed_s)]
+
+    def _wanted(self, timing: Timing | None) -> Timing | None:
+        return timing if self._settings.timing else None
 
     def _remember(self, stream: TargetStream) -> None:
         pairs = self._context.setdefault(stream.target, deque(maxlen=MAX_CONTEXT))

@@ -1,0 +1,51 @@
+"""What a client is told of a translation: the protocol's events from segments and streams.
+
+Knows both; decides nothing.
+"""
+
+from service.captions.job import Job
+from service.captions.segment import Segment
+from service.captions.stream import TargetStream
+from service.wire.protocol import FinalStats, Timing, TranslationDelta, TranslationFinal
+
+
+def delta_of(
+    segment: Segment, stream: TargetStream, job: Job | None, timing: Timing | None, now_s: float
+) -> TranslationDelta | None:
+    """Return what changed since the last delta; None where nothing did.
+
+    Args:
+        job: that brought the change; None where the text alone did.
+        timing: of the job. The end of an update is told with it, news or not.
+    """
+    append, unstable, is_news = stream.take(now_s)
+    if not is_news and timing is None:
+        return None
+    rev = max(segment.rev, 0) if job is None else job.rev
+    return TranslationDelta(segment.segment_id, stream.target, rev, append, unstable, timing)
+
+
+def final_of(
+    segment: Segment, stream: TargetStream, timing: Timing | None, now_s: float
+) -> TranslationFinal:
+    """Return the whole translation of a committed segment."""
+    stream.take(now_s)
+    assert segment.committed_s is not None
+    first_s = now_s if stream.first_shown_s is None else stream.first_shown_s
+    return TranslationFinal(
+        segment_id=segment.segment_id,
+        target=stream.target,
+        text=stream.committed,
+        source_text=segment.text,
+        stats=FinalStats(
+            updates=stream.updates,
+            erased=stream.erased,
+            first_ms=round((first_s - segment.first_arrival_s) * 1e3, 3),
+            final_ms=round((now_s - segment.committed_s) * 1e3, 3),
+            terms=stream.terms,
+            violations=stream.violations,
+        ),
+        start_ms=segment.start_ms,
+        end_ms=segment.end_ms,
+        timing=timing,
+    )

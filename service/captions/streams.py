@@ -1,0 +1,48 @@
+"""The translations of a session's segments, by segment and target.
+
+Knows which of them are wanted now; does not know what they say, or when.
+"""
+
+from service.captions.job import JobKey
+from service.captions.segment import Segment
+from service.captions.stream import TargetStream
+
+
+class Streams:
+    """One translation for each segment and language that was ever wanted for it."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, str], TargetStream] = {}
+        self._targets: dict[str, None] = {}  # all that there are streams of, in order
+
+    def find(self, key: JobKey) -> TargetStream | None:
+        """Return what a job is for, where it is still wanted."""
+        stream = self._streams.get((key.segment_id, key.target))
+        return stream if stream is not None and not stream.is_parked else None
+
+    def of(self, segment: Segment) -> list[TargetStream]:
+        """Return the translations of a segment that are wanted now."""
+        found = (self._streams.get((segment.segment_id, target)) for target in self._targets)
+        return [stream for stream in found if stream is not None and not stream.is_parked]
+
+    def resume(self, segment: Segment, target: str) -> bool:
+        """Want a language again: it goes on from what it appended. False: it was never wanted."""
+        stream = self._streams.get((segment.segment_id, target))
+        if stream is None:
+            return False
+        stream.is_parked = False
+        return True
+
+    def add(self, stream: TargetStream) -> None:
+        """Begin a translation."""
+        self._targets[stream.target] = None
+        self._streams[stream.segment_id, stream.target] = stream
+
+    def remove(self, stream: TargetStream) -> None:
+        """Drop a translation that is to begin anew."""
+        del self._streams[stream.segment_id, stream.target]
+
+    def forget(self, segment: Segment) -> None:
+        """Drop all translations of a segment."""
+        for target in self._targets:
+            self._streams.pop((segment.segment_id, target), None)
