@@ -22,7 +22,6 @@ NOT_HERE = frozenset({
 
 # Parts of something larger: the test that runs them. A line goes away when they get their own.
 ELSEWHERE = {
-    "service/bench/captions/policies.py": "service/bench/captions/test_streaming.py",
     "service/bench/captions/rows.py": "service/bench/captions/test_streaming.py",
     "service/bench/captions/server.py": "service/bench/captions/test_streaming.py",
     "service/bench/captions/simulated_replay.py": "service/bench/captions/test_streaming.py",
@@ -30,12 +29,8 @@ ELSEWHERE = {
     "service/bench/captions/transcript.py": "service/bench/captions/test_streaming.py",
     "service/bench/cli.py": "service/bench/captions/test_streaming.py",
     "service/bench/load/capacity.py": "service/bench/load/test_simulator.py",
-    "service/captions/actions.py": "service/captions/test_session.py",
-    "service/captions/job.py": "service/captions/test_session.py",
     "service/doors/connection.py": "service/doors/test_app.py",
     "service/doors/socket.py": "service/doors/test_app.py",
-    "service/doors/state.py": "service/doors/test_app.py",
-    "service/driver.py": "service/captions/test_session.py",
     "tokenspeed/backends/cuda_ref.py": "tokenspeed/backends/test_cuda.py",
     "tokenspeed/backends/cuda_weights.py": "tokenspeed/backends/test_cuda.py",
     "tokenspeed/bench/cli.py": "tokenspeed/bench/engines/test_compare.py",
@@ -44,10 +39,8 @@ ELSEWHERE = {
     "tokenspeed/bench/engines/peers/hf_gpu.py": "tokenspeed/bench/engines/test_compare_gpu.py",
     "tokenspeed/bench/engines/peers/own.py": "tokenspeed/bench/engines/test_compare.py",
     "tokenspeed/bench/engines/peers/worker.py": "tokenspeed/bench/engines/test_compare.py",
-    "tokenspeed/bench/manual_engine.py": "service/bench/load/test_simulator.py",
     "tokenspeed/bench/quality/cli.py": "tokenspeed/bench/quality/test_sets.py",
     "tokenspeed/commands/quantize.py": "tokenspeed/model/test_quantize.py",
-    "tokenspeed/engine/core.py": "tokenspeed/engine/test_engine.py",
     "tokenspeed/kernels/slots.py": "tokenspeed/kernels/test_attention.py",
     "tokenspeed/training/loop.py": "tokenspeed/training/test_run.py",
     "tokenspeed/training/stream.py": "tokenspeed/training/test_run.py",

@@ -77,6 +77,7 @@ class Desk:
         )
         self.jobs: dict[JobKey, Job] = {}
         self.started: list[tuple[float, Job]] = []
+        self.refusal: TranslationFailed | None = None  # of every job from now on
         self._follow: dict[JobKey, FollowJob] = {}
         self.driver.open("e")
         if params:
@@ -87,6 +88,8 @@ class Desk:
         return self.sink.closed
 
     def start(self, job: Job, follow: FollowJob) -> "Held":
+        if self.refusal is not None:
+            raise self.refusal
         self.jobs[job.key], self._follow[job.key] = job, follow
         self.started.append((self.now, job))
         return Held(self, job.key)
@@ -109,6 +112,10 @@ class Desk:
         while self.driver.next_tick_s() == 0.0:
             found += self.tick()
         return found
+
+    def follow(self, job: Job) -> FollowJob:
+        """Return what hears of a job's news."""
+        return self._follow[job.key]
 
     def progress(self, job: Job, tokens: tuple[int, ...]) -> list[p.ServerEvent]:
         return self.new(lambda: self._follow[job.key](tokens, None))

@@ -12,12 +12,11 @@ import pytest
 
 from service.bench.captions import simulated_replay, socket_replay
 from service.bench.captions.documents import as_recogniser, deal, word_by_word
-from service.bench.captions.policies import POLICIES, presets_of
+from service.bench.captions.policies import POLICIES
 from service.bench.captions.rows import Task, make_row, policy_plot, policy_tables
 from service.bench.captions.scores import SegmentLog, normalised_erasure
 from service.bench.captions.streaming import find_set
 from service.bench.captions.transcript import EngineUsage, Transcript, segment_logs, update_times
-from service.captions.policy import PRESETS
 from service.captions.words import word_ends
 from tests.service.bench.lines import LINES
 from tokenspeed.bench.result import Row
@@ -106,13 +105,6 @@ def test_a_recogniser_s_mistakes_do_not_reach_the_finals(
 ) -> None:
     assert finals(run(stage, "retranslation", REWRITTEN)[1]) == finals(plain)
     assert len(run(stage, "balanced", REWRITTEN)[1]) == len(plain)
-
-
-def test_a_policy_takes_the_place_of_the_default_preset_alone() -> None:
-    presets = presets_of(POLICIES["wait-3"])
-    assert presets["balanced"].wait_words == 3
-    assert presets["high"] == PRESETS["high"]
-    assert PRESETS["balanced"].wait_words != 3
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,126 @@
+"""The engine without a thread: what a step does, and what a failed one leaves."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tokenspeed.engine.test_engine import GatedReference
+from tokenspeed.engine.core import EngineCore
+from tokenspeed.engine.request import Completion, Request, Sequence
+from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
+
+
+class Ears:
+    """Hears what is delivered for each request."""
+
+    def __init__(self, core: EngineCore) -> None:
+        self.core = core
+        self.tokens: dict[Sequence, list[int]] = {}
+        self.endings: dict[Sequence, Completion | EngineStopped] = {}
+
+    def add(self, request: Request) -> Sequence:
+        sequence = self.core.sequence(request)
+        self.tokens[sequence] = []
+
+        def deliver(tokens: tuple[int, ...], ending: Completion | EngineStopped | None) -> None:
+            assert sequence not in self.endings, "nothing comes after the end"
+            self.tokens[sequence] += tokens
+            if ending is not None:
+                self.endings[sequence] = ending
+
+        self.core.add(sequence, deliver)
+        return sequence
+
+    def reason(self, sequence: Sequence) -> str:
+        ending = self.endings[sequence]
+        return "failed" if isinstance(ending, EngineStopped) else ending.finish_reason
+
+
+@pytest.fixture
+def ears(tiny_model: Path) -> Ears:
+    config = EngineConfig(num_slots=2, max_length=64, max_step_tokens=32)
+    backend = GatedReference(open_checkpoint(tiny_model), config)
+    return Ears(EngineCore(backend, eos_token_ids=()))
+
+
+def finish(ears: Ears) -> None:
+    while ears.core.has_work:
+        ears.core.step()
+
+
+def test_a_step_without_work_does_nothing(ears: Ears) -> None:
+    ears.core.step()
+    assert ears.core.stats().steps == 0
+
+
+def test_tokens_come_as_they_become_sure_and_then_the_end(ears: Ears) -> None:
+    sequence = ears.add(Request((5, 6), max_new_tokens=4))
+    ears.core.step()
+    assert len(ears.tokens[sequence]) == 1
+    assert sequence not in ears.endings
+    finish(ears)
+    ending = ears.endings[sequence]
+    assert isinstance(ending, Completion)
+    assert tuple(ears.tokens[sequence]) == ending.tokens
+    assert ears.core.stats().slots_in_use == 0
+
+
+def test_a_newer_request_of_a_key_ends_the_older_partial_at_once(ears: Ears) -> None:
+    older = ears.add(Request((5, 6), key="k", max_new_tokens=20))
+    for _ in range(3):
+        ears.core.step()
+    newer = ears.add(Request((5, 6), key="k", max_new_tokens=20))
+    assert ears.reason(older) == "superseded"
+    assert newer.draft == ears.tokens[older]  # it goes on from what was there
+    final = ears.add(Request((5, 6), key="k", max_new_tokens=5, is_final=True))
+    later = ears.add(Request((5, 6), key="k", max_new_tokens=5))
+    finish(ears)
+    assert [ears.reason(s) for s in (newer, final, later)] == ["superseded", "length", "length"]
+
+
+def test_a_cancelled_request_ends_once(ears: Ears) -> None:
+    sequence = ears.add(Request((5, 6), max_new_tokens=20))
+    ears.core.cancel(sequence)
+    ears.core.cancel(sequence)
+    assert ears.reason(sequence) == "cancelled"
+    assert not ears.core.has_work
+    assert ears.core.stats().cancelled == 1
+
+
+def test_what_a_failed_step_had_is_tried_again_one_by_one(ears: Ears) -> None:
+    backend = ears.core.backend
+    assert isinstance(backend, GatedReference)
+    prompts = [(5, 6), (7, 8)]
+    alone = [ears.add(Request(prompt, max_new_tokens=6)) for prompt in prompts]
+    finish(ears)
+    again = [ears.add(Request(prompt, max_new_tokens=6)) for prompt in prompts]
+    ears.core.step()
+    backend.fail_next = 1
+    with pytest.raises(RuntimeError):
+        ears.core.step()
+    ears.core.recover()
+    assert ears.core.failures_in_a_row == 1
+    finish(ears)
+    assert ears.core.failures_in_a_row == 0
+    assert [ears.tokens[s] for s in again] == [ears.tokens[s] for s in alone]
+
+
+def test_who_fails_alone_ends_alone(ears: Ears) -> None:
+    backend = ears.core.backend
+    assert isinstance(backend, GatedReference)
+    backend.poison = 50
+    bad = ears.add(Request((50, 51), max_new_tokens=4))
+    good = ears.add(Request((7, 8), max_new_tokens=4))
+    while ears.core.has_work:
+        try:
+            ears.core.step()
+        except RuntimeError:
+            ears.core.recover()
+    assert (ears.reason(bad), ears.reason(good)) == ("failed", "length")
+
+
+def test_what_cannot_fit_a_slot_is_refused(ears: Ears) -> None:
+    with pytest.raises(RequestTooLong):
+        ears.core.sequence(Request(tuple(range(3, 60)), max_new_tokens=20))
