@@ -7,23 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import MakeModel
-from tests.tokenspeed.kernels.support import DEVICE, assert_as_exact
+from tests.tokenspeed.kernels.support import assert_as_exact
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ref import step_ref
-from tokenspeed.backends.cuda_weights import FORMS, load_weights, stored_form
+from tokenspeed.backends.cuda_weights import FORMS
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
-from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels import tuned
 from tokenspeed.kernels.arithmetic import INTERPRETED
 from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.tuned import SPLIT_K
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.quantize import write_quantized
 
 CONFIG = EngineConfig(num_slots=3, max_length=144, max_step_tokens=72)
 
@@ -40,11 +37,6 @@ def rows(*parts: tuple[int, int, list[int]], outputs: list[int] | None = None) -
         np.full(len(wanted), NO_DRAFT, np.int32),
         np.zeros(len(wanted), np.float32),
     )
-
-
-@pytest.fixture(scope="module")
-def model(make_model: MakeModel) -> Path:
-    return make_model(hidden_size=128, intermediate_size=128, head_dim=32, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -149,19 +141,3 @@ def test_the_engine_runs_on_it(model: Path) -> None:
     engine.close()
     assert [c.tokens for c in again] == alone
     assert all(c.accepted >= 2 for c in again)
-
-
-def test_int4_says_which_shape_it_cannot_have(make_model: MakeModel) -> None:
-    checkpoint = open_checkpoint(make_model())
-    with pytest.raises(BackendUnavailable, match="groups of 128, this model has 32; use int8"):
-        CudaBackend.from_checkpoint(checkpoint, CONFIG, "int4")
-
-
-@pytest.mark.parametrize("bits", [8, 4])
-def test_a_stored_form_is_read_as_it_is(model: Path, tmp_path: Path, bits: int) -> None:
-    write_quantized(model, tmp_path, bits)
-    weights = load_weights(open_checkpoint(tmp_path), f"int{bits}", DEVICE)
-    name = "model.layers.1.mlp.down_proj.weight"
-    exact = open_checkpoint(tmp_path).weight(name)
-    assert stored_form(open_checkpoint(tmp_path)) == weights.form == f"int{bits}"
-    assert torch.equal(weights.layers[1].down.dequantize().cpu(), exact)

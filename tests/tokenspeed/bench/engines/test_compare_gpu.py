@@ -1,7 +1,6 @@
 """`tokenspeed bench compare` on a GPU, here on the interpreter: peers that agree, absent ones."""
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -41,20 +40,6 @@ def test_a_gpu_comparison_knows_its_shapes(capsys: pytest.CaptureFixture[str]) -
     asked = ["bench", "compare", "--device", "cuda", "--shape", "llama-9"]
     assert main(asked) == 2
     assert "shape is 'llama-9', known: llama-3-8b" in capsys.readouterr().err
-
-
-def test_the_static_cache_gives_the_tokens_of_the_dynamic_one(make_model: MakeModel) -> None:
-    model = make_model()
-    plain = import_module("tokenspeed.bench.engines.peers.hf").Peer(model, "float32", 1, 2)
-    static = hf_gpu.Peer(model, "float32", 1, 2)
-    for prompts in ([[1, 5, 6, 7], [1, 8, 9, 10]], [[1, 9, 9, 3, 4]]):
-        for peer in (plain, static):
-            peer.prefill(prompts)
-        for _ in range(6):
-            assert [token for (token,) in static.current] == plain.current.tolist()
-            plain.decode()
-            static.decode()
-        static.verify([4, 5, 6])
 
 
 def test_a_shape_is_written_as_it_is_read(make_model: MakeModel, tmp_path: Path) -> None:
