@@ -6,6 +6,7 @@ Knows characters; does not know languages.
 
 import unicodedata
 from collections.abc import Iterator
+from os.path import commonprefix
 
 import regex
 
@@ -80,12 +81,9 @@ def skip_words(text: str, count: int) -> int:
 
 def erased_words(before: str, after: str) -> int:
     """Return how many words of `before` a reader saw vanish or change."""
-    ends = word_ends(before)
-    common = 0
-    for common, pair in enumerate(zip(before, after, strict=False)):  # noqa: B007
-        if pair[0] != pair[1]:
-            break
-    else:
-        common = min(len(before), len(after))
-    kept = sum(end <= common for end in ends)
-    return len(ends) - kept
+    if after.startswith(before):
+        return 0
+    common = len(commonprefix((before, after)))
+    # Only the words from the last space that both have on: of a long text most stands still.
+    start = max(before.rfind(" ", 0, common), 0)
+    return sum(start + end > common for end in word_ends(before[start:]))

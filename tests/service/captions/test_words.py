@@ -71,3 +71,19 @@ def test_a_run_of_flags_is_cut_between_flags_and_in_linear_time() -> None:
     assert len(word_ends("🇩🇪" * 100_000)) == 100_000  # minutes, if it were quadratic
     odd = "🇩🇪🇫🇷🇪\u200d\ufe0f!"
     assert word_ends(odd) == [2, 4, len(odd)]
+
+
+@given(
+    st.text(alphabet="ab .,«»'🇩🇪你é\u0301\n", max_size=30),
+    st.text(alphabet="ab .,«»'🇩🇪你é\u0301\n", max_size=10),
+    st.integers(0, 30),
+)
+def test_erased_words_are_those_that_end_behind_what_stands(
+    before: str, tail: str, kept: int
+) -> None:
+    after = before[:kept] + tail
+    common = next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b),
+        min(len(before), len(after)),
+    )
+    assert erased_words(before, after) == sum(end > common for end in word_ends(before))
