@@ -104,10 +104,11 @@ class Segments:
 
     def check_length(self, segment: Segment) -> bool:
         """Return whether a segment is short enough; one that is not is to be cut."""
-        is_long = len(segment.text) > self._max_chars
-        if is_long:
+        if len(segment.text) > self._max_chars:
             self._long[segment.segment_id] = segment
-        return not is_long
+            return False
+        self._long.pop(segment.segment_id, None)  # a revision has made it short again
+        return True
 
     def cut(self, segment: Segment, now_s: float) -> Segment:
         """Cut a segment that is too long; return what goes on under the next name."""

@@ -72,7 +72,7 @@ def make_app(state: AppState) -> Starlette:
     local = state.config.is_open and state.config.is_loopback
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, is_local=local)],
+        middleware=[Middleware(Guard, is_local=local, origins=state.config.origins)],
         exception_handlers={HTTPException: json_error},
     )
 

@@ -3,7 +3,7 @@
 Knows HTTP; does not know what is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -36,11 +36,13 @@ class Guard:
         is_local: whether the service is open to this machine alone, without keys. Then the host
             must be this machine by name too, or a foreign page could read and translate here by
             pointing its own name at this machine (DNS rebinding).
+        origins: of sites that may connect; a proxy of theirs brings their names along.
     """
 
-    def __init__(self, app: ASGIApp, *, is_local: bool) -> None:
+    def __init__(self, app: ASGIApp, *, is_local: bool, origins: Sequence[str] = ()) -> None:
         self._app = app
         self._is_local = is_local
+        self._hosts = {*LOOPBACK_NAMES, *(urlsplit(origin).hostname for origin in origins)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; sockets check their origin by themselves."""
@@ -55,7 +57,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        if self._is_local and not _is_loopback(Request(scope).headers.get("host")):
+        if self._is_local and _name_of(Request(scope).headers.get("host")) not in self._hosts:
             refused = JSONResponse({"error": "this service answers to localhost alone"}, 403)
             await refused(scope, receive, send_guarded)
             return
@@ -77,11 +79,12 @@ class OtherMethods:
         raise HTTPException(405, headers={"allow": self._allow})
 
 
-def _is_loopback(host: str | None) -> bool:
+def _name_of(host: str | None) -> str:
+    """Return the name in a Host header, without its port; "" for what is none."""
     try:
-        return urlsplit(f"//{host}").hostname in LOOPBACK_NAMES
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:
-        return False
+        return ""
 
 
 async def json_error(request: Request, exc: Exception) -> Response:

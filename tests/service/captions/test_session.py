@@ -617,3 +617,16 @@ def test_names_of_the_service_and_of_the_client_do_not_collide() -> None:
     texts = {f.segment_id: f.source_text for f in d.of(p.TranslationFinal)}
     assert texts["a~2"] == "mine"
     assert texts["a"] + texts["a~3"] == "we go home now " * 5 + "and"
+
+
+def test_a_text_that_is_short_again_before_it_was_cut_stays_whole() -> None:
+    d = Desk(replace(LIMITS, segment_chars=50), source=p.SourceParams("en"), targets=targets("de"))
+    d.send(update("we go home now " * 40, 1))
+    d.send(update("we go home", 2))
+    assert d.cut() == []
+    d.send(p.SourceCommit("a"))
+    d.answer()
+    assert [(f.segment_id, f.source_text) for f in d.of(p.TranslationFinal)] == [
+        ("a", "we go home")
+    ]
+    assert d.of(p.Error) == []

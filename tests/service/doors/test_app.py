@@ -326,6 +326,10 @@ async def test_credentials(run: Run) -> None:
 
 
 async def test_operations_and_page(service: Service) -> None:
+    async with session(service.ws) as client:  # metrics have a label once it was used
+        await client.start("de")
+        await client.send(p.SourceCommit("a", text="we go home"))
+        await client.until(p.TranslationFinal)
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
         for path in ("/livez", "/readyz", "/startupz", "/health"):
             assert (await http.get(path)).json() == {"status": "ok"}

@@ -47,6 +47,14 @@ async def test_an_open_service_answers_to_this_machine_s_names_alone(
         assert (await http.get("/languages", headers={"host": host})).status_code == status
 
 
+async def test_a_proxy_of_a_known_site_is_answered(run: Run) -> None:
+    service = run(origins=("https://captions.example",))
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        for host, status in (("captions.example", 200), ("other.example", 403)):
+            found = await http.get("/languages", headers={"host": host})
+            assert found.status_code == status
+
+
 async def test_with_keys_any_host_will_do(run: Run) -> None:
     service = run(api_keys=("a-key-of-more-than-16",))
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
