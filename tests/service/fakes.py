@@ -103,11 +103,11 @@ class FakeEngine:
         if needed > self.backend.max_length:
             raise RequestTooLong(needed, self.backend.max_length)
         self.requests.append(request)
-        older = self.running.get(request.key)
+        older = None if request.key is None else self.running.get(request.key)
         if older is not None and not older.request.is_final:
             older.end("superseded")
         generation = FakeGeneration(self, request, deliver)
-        self.running[request.key] = generation
+        self.running[generation.place] = generation
         return generation
 
     def stats(self) -> EngineStats:
@@ -131,6 +131,7 @@ class FakeGeneration:
     def __init__(self, engine: FakeEngine, request: Request, deliver: Deliver) -> None:
         self.engine = engine
         self.request = request
+        self.place: Hashable = self if request.key is None else request.key
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
         self._is_over = False
@@ -143,8 +144,8 @@ class FakeGeneration:
         if self._is_over:
             return
         self._is_over = True
-        if self.engine.running.get(self.request.key) is self:
-            del self.engine.running[self.request.key]
+        if self.engine.running.get(self.place) is self:
+            del self.engine.running[self.place]
         self._loop.call_soon(self._tell, reason)
 
     def cancel(self) -> None:
