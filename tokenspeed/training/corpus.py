@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenspeed.text import FAMILIAR, FORMAL, YOU
+from tokenspeed.text.style import FAMILIAR, FORMAL, YOU
 from tokenspeed.training.align import Aligner, Lexicon
 from tokenspeed.training.config import Mix
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenspeed.text import strip_style
+from tokenspeed.text.style import strip_style
 from tokenspeed.training.align import target_words_within
 from tokenspeed.training.config import Mix
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenspeed.bench.page import markdown_table
 from tokenspeed.bench.quality.text_score import bleu, score_text
-from tokenspeed.text import FAMILIAR, FORMAL, YOU, strip_style
+from tokenspeed.text.style import FAMILIAR, FORMAL, YOU, strip_style
 
 ENGLISH = "en"
 VARIANTS = ("whole", "stripped", "auto")  # of a source; "context" is asked for by name

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenspeed.text import FAMILIAR, FORMAL, strip_style
+from tokenspeed.text.style import FAMILIAR, FORMAL, strip_style
 
 
 def test_style_is_stripped_as_recognisers_write() -> None:
