@@ -7,11 +7,8 @@ policies' state or sockets.
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final, Protocol
 
-from service.captions.detokenizer import Detokenizer, TextDecoder
-from service.captions.glossary import Glossary, Placeholders
 from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.pacing import Reader
-from service.captions.segmenter import cut
 from service.captions.settings import ModelInfo
 from service.errors import TranslationFailed
 from service.wire.protocol import LanguageInfo, Timing
@@ -21,6 +18,9 @@ from tokenspeed.engine.request import Completion, Request
 from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.prompt import LANGUAGE_NAMES, PromptFormat
+from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
+from tokenspeed.text.glossary import Glossary, Placeholders
+from tokenspeed.text.segmenter import cut
 
 MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
 RARE_PIECES: Final = 4  # a name of so many pieces is one that the model cannot spell

@@ -14,9 +14,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from service.captions.detokenizer import TokenText
 from service.captions.job import Job, JobKey, Tokens
-from service.captions.words import count_words, normalise, word_ends
+from tokenspeed.text.detokenizer import TokenText
+from tokenspeed.text.words import count_words, normalise, word_ends
 
 MAX_SUPERSEDED: Final = 3  # partials cut short in a row; the next one may finish
 MAX_REPEATS: Final = 3  # of the same ids at the end of an output that had to be stopped

@@ -6,9 +6,9 @@ no longer looked at. Knows text; does not know translations, targets or the wire
 
 from dataclasses import dataclass, field, replace
 
-from service.captions import segmenter
 from service.captions.policy import Source
-from service.captions.words import count_words, skip_words, word_ends
+from tokenspeed.text import segmenter
+from tokenspeed.text.words import count_words, skip_words, word_ends
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.captions.segment import Segment
-from service.captions.segmenter import cut_at
 from service.errors import ProtocolError
+from tokenspeed.text.segmenter import cut_at
 
 MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments that are remembered
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from service.captions.actions import Action, Close, Counters, Send, Start, Stop
-from service.captions.detokenizer import TokenText
-from service.captions.glossary import Glossary
 from service.captions.job import ContextPair, Job, JobKey, Outcome
 from service.captions.pacing import Pacing, Reader
 from service.captions.policy import PRESETS, Preset
@@ -24,6 +22,8 @@ from service.errors import ProtocolError
 from service.load.limits import Limits
 from service.wire import protocol
 from service.wire.protocol import Timing
+from tokenspeed.text.detokenizer import TokenText
+from tokenspeed.text.glossary import Glossary
 
 PROGRESS_INTERVAL_S = 0.05  # between deltas of an update that is still being decoded
 

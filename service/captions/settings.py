@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from service.captions.glossary import Glossary, Term
 from service.captions.policy import Preset
 from service.errors import ProtocolError
 from service.wire.protocol import (
@@ -19,6 +18,7 @@ from service.wire.protocol import (
     Stability,
     TargetParams,
 )
+from tokenspeed.text.glossary import Glossary, Term
 
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
 MAX_TERMS: Final = 500  # glossary entries and protected words of a session, each

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from service.captions.detokenizer import TokenText
-from service.captions.glossary import Glossary, Placeholders, certain_words
 from service.captions.job import ContextPair, Job, JobKey, Tokens
 from service.captions.policy import Preset, Source, Translation
-from service.captions.words import erased_words
+from tokenspeed.text.detokenizer import TokenText
+from tokenspeed.text.glossary import Glossary, Placeholders, certain_words
+from tokenspeed.text.words import erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
 

@@ -11,7 +11,6 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.captions.words import count_words
 from service.doors.auth import bearer
 from service.doors.detect import detect
 from service.doors.http import (
@@ -27,6 +26,7 @@ from service.doors.http import (
 )
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
+from tokenspeed.text.words import count_words
 
 
 class Rest:

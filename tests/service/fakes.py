@@ -9,11 +9,11 @@ import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from service.captions.detokenizer import TokenText
 from tokenspeed.engine.core import Deliver, EngineStats
 from tokenspeed.engine.engine import EngineHealth
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.text.detokenizer import TokenText
 
 LANGUAGES = ("de", "en", "es", "fr")
 _MARKS = 0x110000  # ids from here on are marks, below they are characters

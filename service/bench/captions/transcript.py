@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, fields
 
 from service.bench.captions.documents import Line, Update
 from service.bench.captions.scores import Display, SegmentLog
-from service.captions.segmenter import cut
-from service.captions.words import count_words, normalise
 from service.wire.protocol import (
     ServerEvent,
     SessionParams,
@@ -17,6 +15,8 @@ from service.wire.protocol import (
     TranslationDelta,
     TranslationFinal,
 )
+from tokenspeed.text.segmenter import cut
+from tokenspeed.text.words import count_words, normalise
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from service.captions.job import JobKey
 from service.captions.policy import PRESETS, Preset, Source, Translation
-from service.captions.segmenter import cut, cut_at
 from service.captions.stream import TargetStream
-from service.captions.words import word_ends
 from tests.service.fakes import ids, new_detokenizer, token_text
+from tokenspeed.text.segmenter import cut, cut_at
+from tokenspeed.text.words import word_ends
 
 SAMPLES = {
     "chinese": "我们今天去。他们明天来！",

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.captions.actions import Close, events_of
-from service.captions.glossary import PLACEHOLDERS
 from service.captions.job import FollowJob, Job, JobKey, Outcome
 from service.captions.pacing import READING_CHARS_PER_S
 from service.captions.session import Session
@@ -21,6 +20,7 @@ from service.wire import protocol as p
 from service.wire.outbox import Outbox
 from tests.service.asyncapi import check_frame
 from tests.service.fakes import LANGUAGES, ids, new_detokenizer
+from tokenspeed.text.glossary import PLACEHOLDERS
 
 E = TypeVar("E", bound=p.ServerEvent)
 MODEL = ModelInfo(

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import orjson
 import pytest
 
-from service.captions.glossary import PLACEHOLDERS
 from service.captions.job import Outcome
 from service.captions.session import Session
 from service.errors import ProtocolError
@@ -24,6 +23,7 @@ from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually
 from tests.service.fakes import ids
 from tests.service.wire.fields import paths_of, without_values
+from tokenspeed.text.glossary import PLACEHOLDERS
 
 KEY = "a-key-of-more-than-16"
 ABSENT = object()

@@ -10,9 +10,9 @@ from service.bench.captions.documents import word_by_word
 from service.bench.captions.policies import POLICIES
 from service.bench.captions.scores import SegmentLog, normalised_erasure
 from service.bench.captions.transcript import segment_logs, update_times
-from service.captions.words import word_ends
 from tests.service.bench.captions.replays import REWRITTEN, finals, run
 from tests.service.bench.lines import LINES
+from tokenspeed.text.words import word_ends
 
 
 @pytest.mark.parametrize("name", POLICIES)

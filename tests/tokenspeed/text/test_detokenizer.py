@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.captions.detokenizer import Detokenizer
+from tokenspeed.text.detokenizer import Detokenizer
 
 
 class Bytes:

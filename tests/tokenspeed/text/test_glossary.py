@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.captions.glossary import PLACEHOLDERS, Glossary, Placeholders, Term
 from service.captions.job import Job
 from service.captions.policy import PRESETS, Source
 from service.captions.stream import TargetStream
-from service.captions.words import word_ends
 from tests.service.fakes import ids, new_detokenizer, token_text
+from tokenspeed.text.glossary import PLACEHOLDERS, Glossary, Placeholders, Term
+from tokenspeed.text.words import word_ends
 
 TERMS = (
     Term("coffee machine", "Kaffeemaschine"),

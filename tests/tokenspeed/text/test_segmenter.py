@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.captions.segmenter import MAX_CHARS, MAX_WORDS, cut, cut_at, is_sentence
-from service.captions.words import count_words, word_ends
+from tokenspeed.text.segmenter import MAX_CHARS, MAX_WORDS, cut, cut_at, is_sentence
+from tokenspeed.text.words import count_words, word_ends
 
 WORDS = st.lists(
     st.sampled_from(

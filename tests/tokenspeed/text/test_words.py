@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.captions.words import count_words, erased_words, normalise, skip_words, word_ends
+from tokenspeed.text.words import count_words, erased_words, normalise, skip_words, word_ends
 
 
 def words(text: str) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Final
 
 import regex
 
-from service.captions.detokenizer import TextDecoder, TokenText
-from service.captions.words import count_words
+from tokenspeed.text.detokenizer import TextDecoder, TokenText
+from tokenspeed.text.words import count_words
 
 PLACEHOLDERS: Final = (
     # Copied unchanged by the default model in most sentences of the test sets; no language here

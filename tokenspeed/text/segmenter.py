@@ -9,7 +9,7 @@ from typing import Final
 
 import regex
 
-from service.captions.words import count_words, word_ends
+from tokenspeed.text.words import count_words, word_ends
 
 CLAUSE_WORDS: Final = 28  # a clause mark cuts a piece of at least that many words
 CONJUNCTION_WORDS: Final = 34  # a conjunction cuts from here on
