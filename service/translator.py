@@ -17,9 +17,10 @@ from tokenspeed.engine.engine import Cancellable, TokenStream
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import EngineStopped, RequestTooLong
-from tokenspeed.model.prompt import LANGUAGE_NAMES, PromptFormat
+from tokenspeed.model.prompt import PromptFormat
 from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
 from tokenspeed.text.glossary import Glossary, Placeholders
+from tokenspeed.text.languages import name_of
 from tokenspeed.text.segmenter import cut
 
 MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
@@ -76,9 +77,7 @@ class Translator:
         """Return what sessions must know of the model."""
         pairs = sorted(self.prompts.pairs)
         languages = tuple(
-            LanguageInfo(
-                code, LANGUAGE_NAMES.get(code, code), tuple(t for s, t in pairs if s == code)
-            )
+            LanguageInfo(code, name_of(code), tuple(t for s, t in pairs if s == code))
             for code in dict.fromkeys(source for source, _ in pairs)
         )
         most = self.prompts.context_pairs

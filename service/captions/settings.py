@@ -19,6 +19,7 @@ from service.wire.protocol import (
     TargetParams,
 )
 from tokenspeed.text.glossary import Glossary, Term
+from tokenspeed.text.languages import primary
 
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
 MAX_TERMS: Final = 500  # glossary entries and protected words of a session, each
@@ -97,10 +98,10 @@ class Settings:
         _check_glossary(merged.glossary, model)
         _check_protected(merged.do_not_translate)
         if params.source is not None:
-            merged = replace(merged, source=_language(params.source.language))
+            merged = replace(merged, source=primary(params.source.language))
         if params.targets is not None:
             # "auto" is no target: no model translates into it, and the check below says so.
-            codes = (_language(target.language) or "auto" for target in params.targets)
+            codes = (primary(target.language) or "auto" for target in params.targets)
             merged = replace(merged, targets=tuple(dict.fromkeys(codes)))
         if len(merged.targets) > max_targets:
             problem = f"has {len(merged.targets)} languages, at most {max_targets}"
@@ -110,7 +111,7 @@ class Settings:
 
     def glossary_of(self, target: str, model: ModelInfo) -> Glossary:
         """Return the words that must come out as wanted in a language."""
-        entries = [e for e in self.glossary if _language(e.language) in (None, target)]
+        entries = [e for e in self.glossary if primary(e.language) in (None, target)]
         terms = [Term(e.source, e.target, e.case_sensitive) for e in entries]
         # A glossary entry is the narrower wish: where both name a word, the entry counts.
         named = {term.source.casefold() for term in terms}
@@ -158,7 +159,7 @@ def _check_glossary(entries: Sequence[GlossaryEntry], model: ModelInfo) -> None:
         at = f"session.glossary[{i}]"
         for name, text in (("source", entry.source), ("target", entry.target)):
             _check_term(text, f"{at}.{name}")
-        language = _language(entry.language)
+        language = primary(entry.language)
         if language is not None and language not in known:
             problem = f"{language!r} is not among {', '.join(sorted(known))}"
             raise ProtocolError("glossary_invalid", problem, f"{at}.language")
@@ -184,9 +185,3 @@ def _check_term(text: str, param: str) -> None:
     if len(text) > MAX_TERM_CHARS:
         problem = f"has {len(text)} characters, at most {MAX_TERM_CHARS}"
         raise ProtocolError("glossary_invalid", problem, param)
-
-
-def _language(code: str | None) -> str | None:
-    """`en-US` -> `en`; `auto` -> None."""
-    primary = (code or "auto").replace("_", "-").split("-")[0].lower()
-    return None if primary == "auto" else primary

@@ -13,8 +13,9 @@ from typing import Protocol
 
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.tokenizer import Tokenizer
+from tokenspeed.text.languages import name_of
 
-LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+DEFAULT_LANGUAGES = ("en", "de", "fr", "es")  # of a general model that says nothing of its own
 
 
 class PromptFormat(Protocol):
@@ -87,7 +88,7 @@ class InstructionFormat:
         self, source: str, source_language: str | None, target_language: str, *, is_open: bool
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
-        encode, target = self._tokenizer.encode, LANGUAGE_NAMES[target_language]
+        encode, target = self._tokenizer.encode, name_of(target_language)
         state = " It is unfinished: translate only what is there." if is_open else ""
         return (
             self._begin,
@@ -137,7 +138,7 @@ def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
     if name not in _FORMATS:
         raise CheckpointError(path, f"prompt is {name!r}, supported: {', '.join(_FORMATS)}")
     pairs: Sequence[Sequence[str]] = section.get("pairs") or [
-        (a, b) for a in LANGUAGE_NAMES for b in LANGUAGE_NAMES if a != b
+        (a, b) for a in DEFAULT_LANGUAGES for b in DEFAULT_LANGUAGES if a != b
     ]
     try:
         context_pairs = int(section.get("context", 0))

@@ -1,0 +1,171 @@
+"""Languages: their codes, and their names in any of them. All from CLDR, by way of `babel`.
+
+Knows every language that CLDR names; does not know which of them a model translates.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import regex
+from babel import Locale, UnknownLocaleError
+from babel.core import get_global
+
+AUTO: Final = "auto"  # a source whose language nobody has named
+
+_SUBTAG: Final = regex.compile(r"[A-Za-z0-9]{1,8}")
+_WORD: Final = regex.compile(r"[\p{L}\p{M}]+(?:[-_](?:\p{L}{2,4}|\d{3})\b)*")
+_MAX_NAME_WORDS: Final = 3
+# What a name ends in where a sentence bends it: "ins Deutsche", "langue allemande", "inglesa".
+_ENDINGS: Final = ("en", "er", "em", "es", "as", "os", "e", "s", "a")
+_CONSTRUCTED: Final = frozenset({"ia", "ie", "io", "vo"})  # "has ido" names no language
+_QUOTES: Final = "\"'`“”„‘’«»<>[]()"
+_ARROW_BEFORE: Final = regex.compile(r"(?:->|=>|→|⇒|>)\s*$")
+_ARROW_AFTER: Final = regex.compile(r"\s*(?:->|=>|→|⇒)")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Where a text names a language; `code` may be one that no model here knows."""
+
+    start: int
+    end: int
+    code: str
+
+
+def normalise(tag: str) -> str | None:
+    """Return a tag as BCP 47 writes it: `EN_us` -> `en-US`, `deu` -> `de`, `iw` -> `he`.
+
+    None where it is no tag at all. Whether there is such a language is not looked at.
+    """
+    subtags = tag.strip().replace("_", "-").split("-")
+    if not all(map(_SUBTAG.fullmatch, subtags)):
+        return None
+    language = subtags[0].lower()
+    if len(language) < 2 or not (language.isalpha() or len(subtags) == 1):
+        return None
+    language = str(get_global("language_aliases").get(language, language)).split("_")[0]
+    return "-".join([language, *map(_subtag, subtags[1:])])
+
+
+def primary(tag: str | None) -> str | None:
+    """Return the language of a tag without script and region: `de_AT` -> `de`.
+
+    None for `auto` and for no tag. What cannot be a tag comes back in small letters.
+    """
+    language = (normalise(tag or AUTO) or str(tag).lower()).split("-")[0]
+    return None if language == AUTO else language
+
+
+def name_of(tag: str, language: str = "en") -> str:
+    """Return what a language is called in another: ("de", "fr") -> `allemand`.
+
+    A region is named where CLDR has a name for the two together (`pt-BR`). What has no name is
+    called by its tag.
+    """
+    names = _names(language)
+    normal = normalise(tag) or tag
+    return names.get(normal.replace("-", "_")) or names.get(normal.split("-")[0]) or tag
+
+
+def code_of(name: str, languages: Iterable[str] = ()) -> str | None:
+    """Return the code of a language: by its code or tag, or by its name.
+
+    Args:
+        name: as somebody wrote it; capitals and accents do not count.
+        languages: codes of those in which the name may be, beside English.
+    """
+    tag = normalise(name)
+    code = None if tag is None else tag.split("-")[0]
+    if code in _names("en"):
+        return code
+    wanted = _folded(name.strip())
+    for language in dict.fromkeys(("en", *languages)):
+        if wanted in _codes(language):
+            return _codes(language)[wanted]
+    return None
+
+
+def mentions(text: str, languages: Iterable[str]) -> list[Mention]:
+    """Return the languages that a text names, from left to right.
+
+    Names count in English and in any of `languages`, whatever their capitals and accents, with the
+    endings that grammar gives them. A code counts in capitals, between quotes or beside an arrow,
+    for many codes are words ("de", "es"); in capitals alone only one of `languages` ("DO IT").
+    """
+    ours = tuple(dict.fromkeys(("en", *languages)))
+    words = list(_WORD.finditer(text))
+    found: list[Mention] = []
+    at = 0
+    while at < len(words):
+        for count in range(min(_MAX_NAME_WORDS, len(words) - at), 0, -1):
+            start, end = words[at].start(), words[at + count - 1].end()
+            code = _named(text[start:end], ours)
+            if code is None and count == 1:
+                code = _coded(text, start, end, ours)
+            if code is not None:
+                found.append(Mention(start, end, code))
+                at += count - 1
+                break
+        at += 1
+    return found
+
+
+def _named(words: str, languages: tuple[str, ...]) -> str | None:
+    folded = _folded(words)
+    bare = [folded.removesuffix(ending) for ending in _ENDINGS if folded.endswith(ending)]
+    for name in (folded, *bare):
+        for language in languages:
+            code = _codes(language).get(name)
+            # Of three letters are those of few speakers, some called like words ("Even", "Fang").
+            if code is not None and len(code) == 2 and code not in _CONSTRUCTED:
+                return code
+    return None
+
+
+def _coded(text: str, start: int, end: int, languages: tuple[str, ...]) -> str | None:
+    word = text[start:end]
+    tag = normalise(word)
+    code = None if tag is None else tag.split("-")[0]
+    if code is None or code not in _names("en"):
+        return None
+    region = word[len(code) :] if tag != code else ""
+    if code in languages and (word.isupper() or region):
+        return code
+    if region and not region.islower():  # pt-BR, but not to-do
+        return code
+    is_quoted = text[start - 1 : start] in _QUOTES and text[end : end + 1] in _QUOTES and start
+    has_arrow = _ARROW_BEFORE.search(text[:start]) or _ARROW_AFTER.match(text[end:])
+    return code if is_quoted or has_arrow else None
+
+
+def _subtag(subtag: str) -> str:
+    """Write a script with a capital, a region in capitals, all else small."""
+    if len(subtag) == 4 and subtag.isalpha():
+        return subtag.capitalize()
+    return subtag.upper() if len(subtag) == 2 or subtag.isdigit() else subtag.lower()
+
+
+def _folded(name: str) -> str:
+    """Take from a name what people leave away: capitals and accents."""
+    apart = unicodedata.normalize("NFD", name.casefold())
+    return " ".join("".join(c for c in apart if not unicodedata.combining(c)).split())
+
+
+@lru_cache(maxsize=64)
+def _names(language: str) -> dict[str, str]:
+    """Names of all languages in one, by CLDR code (`pt_BR`); none where CLDR lacks that one."""
+    try:
+        locale = Locale.parse((normalise(language) or "und").split("-")[0])
+    except (UnknownLocaleError, ValueError):
+        return {}
+    return dict(locale.languages)
+
+
+@lru_cache(maxsize=64)
+def _codes(language: str) -> dict[str, str]:
+    """Codes by folded name; of two languages of one name the one with the shorter code."""
+    names = sorted(_names(language).items(), key=lambda item: (-len(item[0]), item[0]))
+    return {_folded(name): code.split("_")[0] for code, name in names}
