@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.doors.auth import bearer
-from service.doors.detect import detect
 from service.doors.http import (
     CLIENT_GONE,
     MAX_CHARS,
@@ -26,6 +25,7 @@ from service.doors.http import (
 )
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
+from tokenspeed.text.detection import detect
 from tokenspeed.text.words import count_words
 
 
