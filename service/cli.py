@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -61,11 +62,15 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
             is_insecure=options.insecure,
         )
         config.check()
-        listener = bind(config)
+        listeners = [bind(config.host, config.port)]
+        if config.metrics_port:
+            listeners.append(bind(config.host, config.metrics_port))
     except ConfigError as exc:
         return _refuse(exc)
     logs.configure(config.log_level)
-    with listener:
+    with contextlib.ExitStack() as open_ports:
+        for listener in listeners:
+            open_ports.enter_context(listener)
         try:
             model = load_engine(
                 config.model, device=config.device, config=EngineConfig(num_slots=slots(config))
@@ -73,7 +78,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
         except (TokenSpeedError, ValueError) as exc:
             return _refuse(exc)
         try:
-            code = asyncio.run(_serve(config, model, listener, presets))
+            code = asyncio.run(_serve(config, model, listeners, presets))
         finally:
             has_ended = model.engine.close(ENGINE_CLOSE_S)
         if not has_ended:
@@ -88,15 +93,15 @@ def slots(config: Config) -> int:
     return max(16, min(2 * config.max_sessions, 64))
 
 
-def bind(config: Config) -> socket.socket:
-    """Open the port before the model is loaded, so that a port in use is told at once.
+def bind(host: str, port: int) -> socket.socket:
+    """Open a port before the model is loaded, so that a port in use is told at once.
 
     Raises:
         ConfigError: the address cannot be used.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -108,14 +113,17 @@ def bind(config: Config) -> socket.socket:
             raise
     except (OSError, OverflowError) as exc:
         problem = getattr(exc, "strerror", None) or str(exc)
-        raise ConfigError(f"{config.host}:{config.port}", problem.lower()) from exc
+        raise ConfigError(f"{host}:{port}", problem.lower()) from exc
     return listener
 
 
 async def _serve(
-    config: Config, model: LoadedModel, listener: socket.socket, presets: Mapping[str, Preset]
+    config: Config,
+    model: LoadedModel,
+    listeners: list[socket.socket],
+    presets: Mapping[str, Preset],
 ) -> int:
-    from service.doors.app import Server
+    from service.doors.server import Server
     from service.doors.state import AppState
     from service.translator import Translator
 
@@ -131,8 +139,8 @@ async def _serve(
     # Nobody's first caption pays for what the first step of a backend costs.
     for source, target in sorted(model.prompts.pairs)[:1]:
         await translator.whole("One two three.", source, target)
-    server = Server(state, lambda: _announce(config, model, listener))
-    await server.serve(sockets=[listener])
+    server = Server(state, lambda: _announce(config, model, listeners[0]))
+    await server.serve(sockets=listeners)
     return EXIT_ENGINE_LOST if server.is_engine_lost else 0
 
 

@@ -8,9 +8,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from service.errors import ConfigError
 from service.load.limits import Limits
@@ -61,6 +62,20 @@ def _keys(raw: str) -> tuple[str, ...]:
     return keys
 
 
+def _web_address(raw: str) -> str:
+    url = urlsplit(raw)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise ValueError("expected something like https://captions.example")
+    return raw.rstrip("/")
+
+
+def _networks(raw: str) -> tuple[str, ...]:
+    networks = _list(raw)
+    for network in networks:
+        ip_network(network)
+    return networks
+
+
 def _level(raw: str) -> str:
     if raw.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError("expected DEBUG, INFO, WARNING or ERROR")
@@ -103,7 +118,33 @@ class Config:
     )
     origins: tuple[str, ...] = field(
         default=(),
-        metadata=_from("ORIGINS", _list, "other sites whose pages may connect, with commas"),
+        metadata=_from(
+            "ORIGINS", _list, "other sites whose pages may connect, with commas; * for all"
+        ),
+    )
+    public_url: str = field(
+        default="",
+        metadata=_from(
+            "PUBLIC_URL", _web_address, "where browsers find the service: https://captions.example"
+        ),
+    )
+    proxies: tuple[str, ...] = field(
+        default=(),
+        metadata=_from(
+            "PROXIES",
+            _networks,
+            "addresses or networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and Host "
+            "are believed, with commas",
+        ),
+    )
+    metrics_port: int = field(
+        default=0,
+        metadata=_from(
+            "METRICS_PORT",
+            _between(int, 0, 65535),
+            "port of its own for /metrics and the probes; 0: the service's, with a key where "
+            "there are keys",
+        ),
     )
     is_insecure: bool = field(
         default=False,
@@ -164,14 +205,22 @@ class Config:
         """Whether no credentials are asked for."""
         return not self.api_keys
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the service is open to this machine alone, without keys."""
+        return self.is_open and self.is_loopback
+
     def check(self) -> None:
         """Refuse settings that do not go together.
 
         Raises:
-            ConfigError: the port is none, or a network could use the service without keys.
+            ConfigError: a port is none or given twice, or a network could use the service without
+                keys.
         """
         if not 0 <= self.port <= 65535:
             raise ConfigError("--port", f"is {self.port}, expected 0 to 65535")
+        if self.port and self.metrics_port == self.port:
+            raise ConfigError("TOKENSPEED_METRICS_PORT", f"is {self.port}, which is taken already")
         if self.is_open and not self.is_loopback and not self.is_insecure:
             raise ConfigError(
                 "TOKENSPEED_API_KEYS",

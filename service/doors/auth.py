@@ -72,18 +72,20 @@ def bearer(header: str | None) -> str | None:
 def is_origin_allowed(
     origin: str | None, host: str | None, allowed: Sequence[str], *, is_local: bool
 ) -> bool:
-    """Whether a page of this origin may open a socket; CORS does not protect WebSockets.
+    """Whether a page of this origin may ask for something that is more than reading.
+
+    CORS protects neither WebSockets nor forms: browsers send both without asking first.
 
     Args:
         origin: header of the request; browsers always send it, other clients do not.
         host: header of the request.
-        allowed: origins of other sites that may connect.
+        allowed: origins of other sites that may connect; "*" is any.
         is_local: whether the service is open to this machine alone. Then the host must be this
             machine by name too, or a foreign page could reach it by pointing its own name here.
     """
     if origin is None:
         return True
-    if origin in allowed:
+    if origin in allowed or "*" in allowed:
         return True
     try:
         parts = urlsplit(origin)
@@ -93,3 +95,11 @@ def is_origin_allowed(
     if parts.scheme not in ("http", "https") or parts.netloc.lower() != (host or "").lower():
         return False
     return not is_local or name in LOOPBACK_NAMES
+
+
+def host_name(host: str | None) -> str:
+    """Return the name in a Host header, without its port; "" for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,19 +1,21 @@
-"""What all answers over plain HTTP have: headers that bind a browser, and errors in JSON.
+"""What all answers over plain HTTP have, and what is refused before anybody looks at a request.
 
+Headers that bind a browser; hosts, origins, ports and types of bodies that fit; errors in JSON.
 Knows HTTP; does not know what is asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.doors.auth import LOOPBACK_NAMES
+from service.config import Config
+from service.doors.auth import LOOPBACK_NAMES, host_name, is_origin_allowed
 
 # Scripts, styles and sockets of this service alone. Other services may be named in the page's
 # address, so that sockets may go anywhere.
@@ -26,6 +28,10 @@ _EVERYWHERE: Final = {
     "referrer-policy": "no-referrer",
     "content-security-policy": CONTENT_SECURITY_POLICY,
 }
+_BODIES: Final = frozenset(
+    {"application/json", "application/x-www-form-urlencoded", "multipart/form-data"}
+)
+_WATCHERS: Final = frozenset({"/metrics", "/livez", "/health", "/readyz", "/startupz"})
 
 
 class Guard:
@@ -33,19 +39,20 @@ class Guard:
 
     Args:
         app: what answers.
-        is_local: whether the service is open to this machine alone, without keys. Then the host
-            must be this machine by name too, or a foreign page could read and translate here by
-            pointing its own name at this machine (DNS rebinding).
-        origins: of sites that may connect; a proxy of theirs brings their names along.
+        config: says who may ask, and on which port.
     """
 
-    def __init__(self, app: ASGIApp, *, is_local: bool, origins: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, config: Config) -> None:
         self._app = app
-        self._is_local = is_local
-        self._hosts = {*LOOPBACK_NAMES, *(urlsplit(origin).hostname for origin in origins)}
+        self._config = config
+        # A proxy of a site that may connect brings the site's name along.
+        self._hosts = {*LOOPBACK_NAMES, *(urlsplit(origin).hostname for origin in config.origins)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; sockets check their origin by themselves."""
+        if scope["type"] == "websocket" and self._is_for_watchers(scope):
+            await send({"type": "websocket.close"})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -57,11 +64,38 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        if self._is_local and _name_of(Request(scope).headers.get("host")) not in self._hosts:
-            refused = JSONResponse({"error": "this service answers to localhost alone"}, 403)
-            await refused(scope, receive, send_guarded)
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await error_reply(scope["path"], *refusal)(scope, receive, send_guarded)
             return
         await self._app(scope, receive, send_guarded)
+
+    def _is_for_watchers(self, scope: Scope) -> bool:
+        return bool(self._config.metrics_port) and scope["server"][1] == self._config.metrics_port
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """Return the status and the message for a request that goes no further."""
+        config, headers, method = self._config, Headers(scope=scope), scope["method"]
+        if config.is_local and host_name(headers.get("host")) not in self._hosts:
+            # Or a foreign page could read and translate here by pointing its own name at this
+            # machine (DNS rebinding).
+            return 403, "this service answers to localhost alone"
+        if config.metrics_port:
+            path = scope["path"]
+            if not (path in _WATCHERS if self._is_for_watchers(scope) else path != "/metrics"):
+                return 404, "Not Found"
+        origin = headers.get("origin")
+        if method not in ("GET", "HEAD") and not is_origin_allowed(
+            origin, headers.get("host"), config.origins, is_local=config.is_local
+        ):
+            return 403, f"pages of {origin} may not use this service (TOKENSPEED_ORIGINS)"
+        if method == "POST" and _has_body(headers):
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind not in _BODIES:
+                # What a page may send without asking first, such as text/plain, is none of these
+                # but for forms, which say their origin.
+                return 415, f"send JSON or a form, not {kind or 'a body without a type'}"
+        return None
 
 
 class OtherMethods:
@@ -79,18 +113,27 @@ class OtherMethods:
         raise HTTPException(405, headers={"allow": self._allow})
 
 
-def _name_of(host: str | None) -> str:
-    """Return the name in a Host header, without its port; "" for what is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
 async def json_error(request: Request, exc: Exception) -> Response:
-    """Answer what no handler answers (404, 405) in JSON, in the shape of each API's errors."""
+    """Answer what no handler answers: 404, 405."""
     assert isinstance(exc, HTTPException)
-    error: Mapping[str, str] | str = exc.detail
-    if request.url.path.startswith("/v1/"):
-        error = {"message": exc.detail, "type": "invalid_request_error"}
-    return JSONResponse({"error": error}, exc.status_code, exc.headers)
+    return error_reply(request.url.path, exc.status_code, exc.detail, exc.headers)
+
+
+async def json_failure(request: Request, exc: Exception) -> Response:
+    """Answer where a bug of ours ended a request; the traceback is logged."""
+    return error_reply(request.url.path, 500, "Internal Server Error")
+
+
+def error_reply(
+    path: str, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an error in the shape that the API of a path has."""
+    error: Mapping[str, str] | str = message
+    if path.startswith("/v1/"):
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        error = {"message": message, "type": kind}
+    return JSONResponse({"error": error}, status, headers)
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from service.config import Config
-from service.doors.app import Server
+from service.doors.server import Server
 from service.doors.state import AppState
 from service.translator import Translator
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
@@ -42,15 +42,18 @@ class Service:
 @contextmanager
 def running(engine: FakeEngine, **settings: Any) -> Iterator[Service]:
     """Serve until the block ends."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = Config(port=listener.getsockname()[1], **settings)
+    listeners = [socket.create_server(("127.0.0.1", 0))]
+    if settings.get("metrics_port"):
+        listeners.append(socket.create_server(("127.0.0.1", 0)))
+        settings["metrics_port"] = listeners[1].getsockname()[1]
+    config = Config(port=listeners[0].getsockname()[1], **settings)
     translator = Translator(
         engine, FakeTokenizer(), FakePrompts(), engine.backend.max_length, config.budget_ms / 1e3
     )
     state = AppState(config, translator, "fake", engine)
     started = threading.Event()
     server = Server(state, started.set)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=listeners)))
     thread.start()
     try:
         assert started.wait(10)

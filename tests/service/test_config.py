@@ -63,3 +63,23 @@ def test_every_setting_says_what_it_means_and_its_default_can_be_read() -> None:
         load_config({name: value for name, value in shown.items() if "installed" not in value})
         == Config()
     )
+
+
+def test_addresses_of_proxies_and_of_the_service_are_checked() -> None:
+    config = load_config(
+        {
+            "TOKENSPEED_PROXIES": "10.0.0.0/8, ::1",
+            "TOKENSPEED_PUBLIC_URL": "https://a.example/live/",
+        }
+    )
+    assert (config.proxies, config.public_url) == (("10.0.0.0/8", "::1"), "https://a.example/live")
+    for name, value in (
+        ("PROXIES", "proxy"),
+        ("PUBLIC_URL", "a.example"),
+        ("PUBLIC_URL", "wss://a.example"),
+        ("METRICS_PORT", "-1"),
+    ):
+        with pytest.raises(ConfigError, match=name):
+            load_config({f"TOKENSPEED_{name}": value})
+    with pytest.raises(ConfigError, match="METRICS_PORT"):
+        load_config({}, port=9000, metrics_port=9000).check()

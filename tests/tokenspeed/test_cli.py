@@ -119,6 +119,6 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_serving_imports_neither_training_nor_what_measures() -> None:
-    found = imported("import service.cli, service.doors.app, service.translator")
+    found = imported("import service.cli, service.doors.server, service.translator")
     assert "service.doors.connection" in found
     assert not [module for module in found if weighs(module)]

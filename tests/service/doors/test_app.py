@@ -2,23 +2,19 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 import struct
 from collections.abc import Callable
 
 import httpx
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from service.load.limits import Limits
 from service.wire import protocol as p
-from tests.service.asyncapi import check_frame
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine
-
-KEY = "a-key-of-more-than-16"
 
 
 def texts(client: Client, target: str) -> tuple[str, list[p.TranslationFinal]]:
@@ -184,17 +180,6 @@ async def test_an_idle_client_is_closed(run: Run) -> None:
         assert final.text == "WE GO HOME"
 
 
-async def test_too_many_sessions_are_turned_away(run: Run) -> None:
-    service = run(max_sessions=1)
-    async with session(service.ws) as client:
-        await client.receive()
-        async with session(service.ws) as late:
-            frame = check_frame(await late.socket.recv())
-            assert frame["error"]["code"] == "too_many_sessions"
-            assert frame["error"]["retryable"]
-            assert await close_code(late) == 1013
-
-
 async def test_a_cut_line_frees_the_engine(run: Run) -> None:
     service = run(FakeEngine(delay_s=30))
     async with session(service.ws) as client:
@@ -240,91 +225,6 @@ async def test_an_engine_that_fails_is_told(run: Run) -> None:
         assert (error.error.code, error.error.retryable, final.text) == ("internal", True, "")
 
 
-async def test_a_drain_finishes_segments_and_takes_nobody_new(run: Run) -> None:
-    service = run(FakeEngine(delay_s=0.5))
-    async with (
-        session(service.ws) as client,
-        httpx.AsyncClient(base_url=service.http, trust_env=False) as http,
-    ):
-        await client.start("de")
-        await client.send(p.SourceUpdate(1, "we go home", segment_id="a"))
-        await eventually(lambda: bool(service.engine.running))
-        service.server.handle_exit(signal.SIGTERM, None)
-        await client.until(p.SessionGoingAway)
-        assert (await http.get("/readyz")).status_code == 503
-        assert (await http.get("/livez")).status_code == 200
-        async with session(service.ws) as late:
-            assert check_frame(await late.socket.recv())["error"]["code"] == "overloaded"
-            assert await close_code(late) == 1013
-        assert await close_code(client) == 1001
-    _, (final,) = texts(client, "de")
-    assert final.text == "WE GO HOME"
-    assert client.received[-1].type == "session.closed"
-
-
-@pytest.mark.parametrize(
-    ("origin", "is_allowed"),
-    [
-        ("http://127.0.0.1:{port}", True),
-        ("http://127.0.0.1:1", False),
-        ("https://evil.example", False),
-        ("https://friend.example", True),
-        ("null", False),
-    ],
-)
-async def test_pages_of_other_sites_stay_outside(run: Run, origin: str, is_allowed: bool) -> None:
-    service = run(origins=("https://friend.example",))
-    origin = origin.format(port=service.port)
-    if is_allowed:
-        async with session(service.ws, origin=origin) as client:
-            assert isinstance(await client.receive(), p.SessionCreated)
-        return
-    with pytest.raises(InvalidStatus) as caught:
-        async with session(service.ws, origin=origin):
-            pass
-    assert caught.value.response.status_code == 403
-
-
-async def test_another_subprotocol_is_refused(service: Service) -> None:
-    async with session(service.ws, subprotocols=["tokenspeed.v9"]) as client:
-        assert await close_code(client) == 4400
-    async with session(service.ws, subprotocols=None) as client:
-        assert isinstance(await client.receive(), p.SessionCreated)
-
-
-async def test_credentials(run: Run) -> None:
-    service = run(api_keys=(KEY,))
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
-        assert (await http.post("/v1/sessions")).status_code == 401
-        reply = await http.post("/v1/sessions", headers={"authorization": f"Bearer {KEY}"})
-        ticket = reply.json()
-    assert ticket["url"] == service.ws
-    headers = {"authorization": f"Bearer {KEY}"}
-    async with session(service.ws, additional_headers=headers) as client:
-        assert isinstance(await client.receive(), p.SessionCreated)
-    async with session(f"{service.ws}?token={ticket['token']}") as client:
-        created = await client.receive()
-        assert isinstance(created, p.SessionCreated)
-        assert created.session.id == ticket["session_id"]
-    for url in (f"{service.ws}?token={ticket['token']}", f"{service.ws}?token=x"):  # used up, wrong
-        async with session(url) as client:
-            (event,) = await client.until(p.Error)
-            assert isinstance(event, p.Error)
-            assert event.error.code == "unauthorized"
-            assert await close_code(client) == 4401
-    async with session(service.ws) as client:  # in the first message
-        await client.send(p.SessionUpdate(p.SessionParams(), token=KEY))
-        assert [
-            e.type for e in await client.until(p.SessionCreated, p.SessionUpdated, count=2)
-        ] == [
-            "session.created",
-            "session.updated",
-        ]
-    async with session(service.ws) as client:
-        await client.send(p.Ping())
-        assert await close_code(client) == 4401
-
-
 async def test_operations_and_page(service: Service) -> None:
     async with session(service.ws) as client:  # metrics have a label once it was used
         await client.start("de")
@@ -345,36 +245,3 @@ async def test_operations_and_page(service: Service) -> None:
         assert (await http.get("/src/client.js")).status_code == 200
         for path in ("/package.json", "/tools/x.js", "/../pyproject.toml", "/node_modules/a.js"):
             assert (await http.get(path)).status_code == 404
-
-
-async def test_health_tells_what_the_engine_is_like(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.doors.state.HANGING_STEP_S", 1000.0)
-    service = run()
-    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
-
-        async def codes() -> tuple[int, int]:
-            return (await http.get("/livez")).status_code, (await http.get("/readyz")).status_code
-
-        assert await codes() == (200, 200)
-        service.engine.step_s = 5.0
-        assert await codes() == (200, 503)
-        assert (await http.get("/readyz")).json() == {"status": "a step of the engine hangs"}
-        service.engine.step_s = 0.0
-        assert await codes() == (200, 200)
-
-
-async def test_a_lost_engine_is_told_and_ends_the_server(run: Run) -> None:
-    service = run(FakeEngine(delay_s=60.0))
-    async with session(service.ws) as client:
-        await client.start("de")
-        await client.send(p.SourceCommit("a", text="we go home"))
-        await eventually(lambda: bool(service.engine.running))
-        service.engine.is_alive = False
-        (error,) = await client.until(p.Error)
-        assert isinstance(error, p.Error)
-        assert (error.error.code, error.error.message) == ("internal", "the engine has stopped")
-        assert await close_code(client) == 1011
-    await eventually(lambda: service.server.should_exit)
-    assert service.server.is_engine_lost

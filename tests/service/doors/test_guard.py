@@ -2,7 +2,13 @@
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+from service.config import Config
+from service.doors.guard import Guard, json_failure
 from tests.service.conftest import Run, Service
 
 
@@ -60,6 +66,82 @@ async def test_with_keys_any_host_will_do(run: Run) -> None:
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
         found = await http.get("/languages", headers={"host": "captions.example"})
         assert found.status_code == 200
-        headers = {"authorization": "Bearer a-key-of-more-than-16"}
-        ticket = await http.post("/v1/sessions", headers=headers)
-        assert ticket.headers["cache-control"] == "no-store"
+
+
+TEXT = {"q": "Good morning.", "source": "en", "target": "de"}
+FRIEND = "https://friend.example"
+
+
+@pytest.mark.parametrize("origins", [(FRIEND,), ("*",)])
+async def test_pages_of_known_sites_may_use_the_apis(run: Run, origins: tuple[str, ...]) -> None:
+    service = run(origins=origins)
+    asked = {"access-control-request-method": "POST"}
+    asked["access-control-request-headers"] = "authorization,content-type,x-stainless-os"
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        for path in ("/translate", "/v1/chat/completions", "/v1/sessions"):
+            preflight = await http.options(path, headers={"origin": FRIEND, **asked})
+            assert preflight.status_code == 200
+            assert preflight.headers["access-control-allow-origin"] in (FRIEND, "*")
+            assert "POST" in preflight.headers["access-control-allow-methods"]
+            allowed = preflight.headers["access-control-allow-headers"]
+            assert allowed == asked["access-control-request-headers"]
+        found = await http.post("/translate", json=TEXT, headers={"origin": FRIEND})
+        assert found.json() == {"translatedText": "GOOD MORNING."}
+        assert found.headers["access-control-allow-origin"] in (FRIEND, "*")
+        wrong = await http.post("/translate", json={}, headers={"origin": FRIEND})
+        assert wrong.headers["access-control-allow-origin"] in (FRIEND, "*")  # so that it is read
+
+
+@pytest.mark.parametrize("origins", [(), (FRIEND,)])
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://["])
+async def test_pages_of_other_sites_may_not(
+    run: Run, origins: tuple[str, ...], origin: str
+) -> None:
+    service = run(origins=origins)
+    asked = {"access-control-request-method": "POST", "origin": origin}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        for reply in (
+            await http.options("/translate", headers=asked),
+            await http.post("/translate", json=TEXT, headers={"origin": origin}),
+            await http.post("/translate", data=TEXT, headers={"origin": origin}),
+        ):
+            assert (reply.status_code, list(reply.json())) == (403, ["error"])
+            assert "access-control-allow-origin" not in reply.headers
+        read = await http.get("/languages", headers={"origin": origin})
+        assert "access-control-allow-origin" not in read.headers
+        own = await http.post("/translate", json=TEXT, headers={"origin": service.http})
+        assert own.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json", 200),
+        ("Application/JSON; charset=utf-8", 200),
+        ("text/plain", 415),
+        ("application/xml", 415),
+        ("", 415),
+    ],
+)
+async def test_bodies_are_json_or_forms(service: Service, kind: str, status: int) -> None:
+    body = b'{"q": "Good morning.", "source": "en", "target": "de"}'
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        headers = {"content-type": kind} if kind else {}
+        for path in ("/translate", "/v1/sessions"):
+            found = await http.post(path, content=body, headers=headers)
+            assert (found.status_code, "error" in found.json()) == (status, status != 200)
+        assert (await http.post("/v1/sessions")).status_code == 200  # none is needed
+
+
+async def test_a_bug_of_ours_is_told_in_json_and_binds_a_browser() -> None:
+    def fail(request: Request) -> Response:
+        raise RuntimeError("a bug")
+
+    app = Starlette(
+        routes=[Route("/v1/models", fail)], exception_handlers={Exception: json_failure}
+    )
+    transport = httpx.ASGITransport(Guard(app, Config()), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        found = await http.get("/v1/models")
+    assert (found.status_code, found.json()["error"]["type"]) == (500, "server_error")
+    assert found.headers["x-content-type-options"] == "nosniff"

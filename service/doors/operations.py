@@ -1,0 +1,94 @@
+"""Plain HTTP beside translations: probes, metrics, tokens for browsers, the protocol's document.
+
+Knows the state of the service; translations are in rest.py and openai.py.
+"""
+
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+
+from service.doors.auth import LOOPBACK_NAMES, bearer, host_name
+from service.doors.state import AppState
+from service.wire import protocol
+
+
+class Operations:
+    """Answers those who run the service.
+
+    Args:
+        state: shared state of the service.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+
+    async def live(self, request: Request) -> Response:
+        """Whether this process is worth keeping: a supervisor restarts it where it is not."""
+        if self._state.is_lost():
+            return JSONResponse({"status": self._state.problem()}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether it takes sessions."""
+        problem = "draining" if self._state.is_draining else self._state.problem()
+        if problem is not None:
+            return JSONResponse({"status": problem}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def document(self, request: Request) -> Response:
+        """The protocol."""
+        document = Path(protocol.__file__).with_name("asyncapi.yaml")
+        return FileResponse(document, media_type="application/yaml")
+
+    async def metrics(self, request: Request) -> Response:
+        """Counters for Prometheus: on a port of their own, or for who has a key."""
+        if not self._state.config.metrics_port and not self._has_key(request):
+            return _no_key('{"error":"an API key is needed: Authorization: Bearer"}')
+        text = self._state.metrics.render()
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    async def sessions(self, request: Request) -> Response:
+        """API key in, a single-use token for a browser out."""
+        state = self._state
+        if not self._has_key(request):
+            error = protocol.make_error(
+                "unauthorized", "an API key is needed: Authorization: Bearer"
+            )
+            return _no_key(protocol.serialise(error))
+        session_id = secrets.token_hex(8)
+        token, expires_in = state.auth.issue(session_id, state.now_s())
+        ticket = {
+            "session_id": session_id,
+            "url": f"{self._public_url(request)}/v1/stream",
+            "token": token,
+            "expires_in": expires_in,
+        }
+        return JSONResponse(ticket, headers={"cache-control": "no-store"})
+
+    def _has_key(self, request: Request) -> bool:
+        auth = self._state.auth
+        return not auth.is_required or auth.is_key(bearer(request.headers.get("authorization")))
+
+    def _public_url(self, request: Request) -> str:
+        """Return where a browser finds the service, as `ws://host` or `wss://host`.
+
+        What a request says of itself is believed from a trusted proxy, or where it names this
+        machine; anything else could send a browser with a fresh token to somebody else's host.
+        """
+        config = self._state.config
+        if config.public_url:
+            url = urlsplit(config.public_url)
+            scheme, place = url.scheme, url.netloc + url.path.rstrip("/")
+        else:
+            scheme, place = request.scope["scheme"], request.headers.get("host", "")
+            if not config.proxies and host_name(place) not in LOOPBACK_NAMES:
+                host, port = request.scope["server"]
+                place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return f"{'wss' if scheme == 'https' else 'ws'}://{place}"
+
+
+def _no_key(body: str) -> Response:
+    return Response(body, 401, {"www-authenticate": "Bearer"}, "application/json")

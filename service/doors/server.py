@@ -1,0 +1,120 @@
+"""The server: listens, drains at a signal, and ends where the engine is lost.
+
+Knows uvicorn and signals; what is answered is in app.py.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from service.doors.app import make_app
+from service.doors.socket import ABORT
+from service.doors.state import AppState
+
+logger = logging.getLogger("service.doors.server")
+
+WATCH_S: Final = 0.5  # between looks at the engine
+GIVE_UP_S: Final = 2.0  # for clients to take the news that the engine is lost
+
+
+class _WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, plus a way to cut off a client that does not read."""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        scope: Any = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"][ABORT] = {"call": self.transport.abort}
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but a signal drains first: its own way down closes sockets with 1012 at once.
+
+    Args:
+        state: shared state of the service.
+        on_started: called once connections are taken.
+
+    Attributes:
+        is_engine_lost: whether the server ended because its engine did.
+    """
+
+    def __init__(self, state: AppState, on_started: Callable[[], None] = lambda: None) -> None:
+        config = state.config
+        super().__init__(
+            uvicorn.Config(
+                make_app(state),
+                host=config.host,
+                port=config.port,
+                ws=_WebSocketProtocol,
+                ws_max_size=config.limits.frame_bytes,
+                ws_ping_interval=20.0,
+                ws_ping_timeout=20.0,
+                ws_per_message_deflate=config.deflate,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=bool(config.proxies),
+                forwarded_allow_ips=list(config.proxies),
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._state = state
+        self._on_started = on_started
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain: asyncio.Task[None] | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self.is_engine_lost = False
+
+    async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super()._serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._watchdog = asyncio.create_task(self._watch_engine())
+        self._on_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, go at once at the second."""
+        if self._loop is None or self._state.is_draining:
+            # At once, also where a step hangs and the engine's thread would be waited for.
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+            return
+        # Not passed on to uvicorn, which would raise the signal again after a clean exit.
+        self._state.is_draining = True
+        self._loop.call_soon_threadsafe(self._begin_drain, signal.Signals(sig).name)
+
+    async def _watch_engine(self) -> None:
+        """Where the engine is lost, tell everybody and let the process end."""
+        while not self._state.is_lost():  # noqa: ASYNC110 - a hanging thread sets no event
+            await asyncio.sleep(WATCH_S)
+        problem = self._state.problem() or "the engine is lost"
+        logger.critical("engine lost", extra={"data": {"problem": problem}})
+        self.is_engine_lost = True
+        for connection in list(self._state.connections):
+            connection.give_up(problem)
+        ended = [asyncio.ensure_future(c.ended.wait()) for c in self._state.connections]
+        if ended:
+            await asyncio.wait(ended, timeout=GIVE_UP_S)
+        self.should_exit = True
+
+    def _begin_drain(self, cause: str) -> None:
+        logger.info("draining", extra={"data": {"cause": cause}})
+        self._drain = asyncio.ensure_future(self._drain_all())
+
+    async def _drain_all(self) -> None:
+        """Tell every session, wait until they are done, then let uvicorn stop."""
+        for connection in list(self._state.connections):
+            connection.drain(self._state.config.drain_s)
+        ended = [asyncio.ensure_future(c.ended.wait()) for c in self._state.connections]
+        if ended:
+            await asyncio.wait(ended, timeout=self._state.config.drain_s)
+        self.should_exit = True
