@@ -24,13 +24,15 @@ FORMAL = {
     "es": re.compile(r"\b(usted|ustedes)\b", re.IGNORECASE),
 }
 
-_PUNCTUATION = set(string.punctuation + "«»„“”‚‘’…¿¡–—") - set("'’-")
+_PUNCTUATION = "".join(sorted(set(string.punctuation + "«»„“”‚‘’…¿¡–—") - set("'’-%$&@#+")))
+# What stands between digits is part of a number: 8:45, 2.5, 05/11.
+_MARK = re.compile(rf"(?<!\d)[{re.escape(_PUNCTUATION)}]|[{re.escape(_PUNCTUATION)}](?!\d)")
 
 
 def strip_style(text: str, style: float) -> str:
     """Write a text as recognisers do: below 0.7 without case and marks, else without one."""
     if style < 0.85:
-        text = "".join(c for c in text if c not in _PUNCTUATION)
+        text = _MARK.sub("", text)
     if style < 0.7 or style >= 0.85:
         text = text.lower()
     return " ".join(text.split())

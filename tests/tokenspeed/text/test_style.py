@@ -11,6 +11,10 @@ def test_style_is_stripped_as_recognisers_write() -> None:
     assert strip_style("Don't go, Tom!", 0.9) == "don't go, tom!"
 
 
+def test_marks_within_numbers_stay() -> None:
+    assert strip_style("At 8:45, $2.50 (5 %) on 05/11.", 0.0) == "at 8:45 $2.50 5 % on 05/11"
+
+
 @pytest.mark.parametrize(
     ("language", "formal", "familiar"),
     [

@@ -1,0 +1,4 @@
+"""Numbers, times, dates and money in text: read in one language, written in another.
+
+Pure: characters in, characters out. Knows no models, tokens or sessions.
+"""

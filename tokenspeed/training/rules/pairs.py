@@ -1,0 +1,50 @@
+"""All pairs that are made by rule, in one stream.
+
+`tokenspeed train` takes them as it takes the pairs of a corpus: a name of the source, a weight by
+that name. `frames.is_taught` says which directions a source is for.
+"""
+
+import random
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from tokenspeed.training.rules import amounts, spoken, times
+from tokenspeed.training.rules.frames import Pair
+from tokenspeed.training.rules.trade import trade
+
+_TRIES = 4  # draws for each pair that is wanted: rules with few values repeat themselves
+
+
+def pairs(language: str, seed: int, scale: float = 1.0) -> Iterator[Pair]:
+    """Yield pairs of English with a language, none of them twice; about 50,000 for a scale of 1.
+
+    Args:
+        language: `de`, `fr` or `es`.
+        seed: equal ones give equal pairs, in equal order.
+        scale: how many of the kinds that have no end; greetings and the trade come whole.
+    """
+    rngs = (random.Random(f"{seed}/{language}/{number}") for number in range(99))
+    endless = (
+        (amounts.counts(language, next(rngs)), 11_000),
+        (amounts.bare(language, next(rngs)), 9_000),
+        (amounts.money(language, next(rngs)), 6_000),
+        (amounts.measures(language, next(rngs)), 6_000),
+        (times.times(language, next(rngs)), 8_000),
+        (times.dates(language, next(rngs)), 7_000),
+        (spoken.sounds(language, next(rngs)), 1_500),
+        (spoken.stutters(language, next(rngs)), 5_000),
+    )
+    seen: set[tuple[str, str]] = set()
+    whole = chain(spoken.greetings(language), trade(language, next(rngs)))
+    yield from _new(whole, seen)
+    for made, wanted in endless:
+        count = round(wanted * scale)
+        yield from islice(_new(islice(made, count * _TRIES), seen), count)
+
+
+def _new(made: Iterator[Pair], seen: set[tuple[str, str]]) -> Iterator[Pair]:
+    for pair in made:
+        key = (pair.english, pair.foreign)
+        if key not in seen:
+            seen.add(key)
+            yield pair
