@@ -42,6 +42,10 @@ class Engine(Protocol):
     def submit(self, request: Request, deliver: Deliver) -> Cancellable: ...
 
 
+def _ignore() -> None:
+    """Do nothing."""
+
+
 class Translator:
     """Asks an engine for translations.
 
@@ -72,6 +76,10 @@ class Translator:
     def is_rare(self, word: str) -> bool:
         """Whether the vocabulary has no good spelling of a word."""
         return len(self._tokenizer.encode(word)) >= RARE_PIECES
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens the vocabulary makes of a text."""
+        return len(self._tokenizer.encode(text))
 
     def model_info(self, name: str, default_context: int = 0) -> ModelInfo:
         """Return what sessions must know of the model."""
@@ -142,23 +150,35 @@ class Translator:
         return self._submit(request, deliver)
 
     async def whole(
-        self, text: str, source: str | None, target: str, client: Hashable = None
+        self,
+        text: str,
+        source: str | None,
+        target: str,
+        client: Hashable = None,
+        on_cut: Callable[[], None] = _ignore,
     ) -> str:
-        """Translate a complete text, piece by piece, side by side.
+        """Translate a complete text, piece by piece, side by side; arguments as of `stream`.
 
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        return "".join([part async for part in self.stream(text, source, target, client)])
+        parts = self.stream(text, source, target, client, on_cut)
+        return "".join([part async for part in parts])
 
     async def stream(
-        self, text: str, source: str | None, target: str, client: Hashable = None
+        self,
+        text: str,
+        source: str | None,
+        target: str,
+        client: Hashable = None,
+        on_cut: Callable[[], None] = _ignore,
     ) -> AsyncIterator[str]:
         """Translate a complete text; yield its translation as it is decoded, in order.
 
         Args:
             client: who asks; the machine is shared equally between clients.
+            on_cut: called where the output of a piece reached its length cap without an end.
 
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
@@ -188,6 +208,8 @@ class Translator:
                 rest = decoder.end()
                 if rest:
                     yield rest
+                if (await stream.completion()).finish_reason == "length":
+                    on_cut()
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
         finally:

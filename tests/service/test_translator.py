@@ -132,15 +132,21 @@ def test_a_draft_and_a_stream_change_nothing_in_the_final(
 def test_whole_texts_are_translated_piece_by_piece(
     translator: Translator, model: LoadedModel
 ) -> None:
-    found = asyncio.run(translator.whole("The train leaves. Where is it?", "en", "de"))
-    parts = []
+    cuts: list[None] = []
+    whole = translator.whole(
+        "The train leaves. Where is it?", "en", "de", on_cut=lambda: cuts.append(None)
+    )
+    found = asyncio.run(whole)
+    parts, at_cap = [], 0
     for text in ("The train leaves.", "Where is it?"):
         prompt = model.prompts.build(text, "en", "de", is_open=False)
         (completion,) = model.engine.run(
             [Request(prompt, max_new_tokens=int(len(prompt) * 2) + 10)]
         )
         parts.append(translator.new_detokenizer()(completion.tokens)[0])
+        at_cap += completion.finish_reason == "length"
     assert found == " ".join(parts)
+    assert len(cuts) == at_cap
     with pytest.raises(TranslationFailed, match="does not fit"):
         asyncio.run(translator.whole("👍🏽" * 100, "en", "de"))
     assert MIN_ROOM > 0
