@@ -29,11 +29,11 @@ help:
 demo: $(VENV)/.demo
 	$(BIN)/tokenspeed serve --host $(HOST) --port $(PORT)
 
-test: $(VENV)/.test
+test: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
 	$(TESTS) $(PYTEST)
 
-coverage: $(VENV)/.test
+coverage: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
 	$(TESTS) $(UNCOVERED) --cov --cov-report term $(PYTEST)
 

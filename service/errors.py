@@ -55,11 +55,20 @@ class RestError(ServiceError):
     Attributes:
         status: of the reply.
         retry_after_s: when to ask again, where that may help.
+        param: name of the field at fault, or None.
     """
 
-    def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_after_s: int | None = None,
+        *,
+        param: str | None = None,
+    ) -> None:
         self.status = status
         self.retry_after_s = retry_after_s
+        self.param = param
         super().__init__(message)
 
     @property

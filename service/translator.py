@@ -4,7 +4,7 @@ The one place where the service touches the engine. Knows ids and requests; does
 policies' state or sockets.
 """
 
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import Final, Protocol
 
 from service.captions.job import FollowJob, Job, Outcome, Tokens
@@ -173,7 +173,7 @@ class Translator:
         target: str,
         client: Hashable = None,
         on_cut: Callable[[], None] = _ignore,
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str]:
         """Translate a complete text; yield its translation as it is decoded, in order.
 
         Args:

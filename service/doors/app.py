@@ -41,11 +41,13 @@ def make_app(state: AppState) -> ASGIApp:
         Route("/metrics", operations.metrics),
         Route("/translate", rest.translate, methods=["POST"]),
         Route("/detect", rest.detect, methods=["POST"]),
+        Route("/suggest", rest.suggest, methods=["POST"]),
         Route("/languages", rest.languages),
         Route("/asyncapi.yaml", operations.document),
         Route("/frontend/settings", rest.settings),
         Route("/v1/chat/completions", openai.chat, methods=["POST"]),
         Route("/v1/models", openai.models),
+        Route("/v1/models/{name:path}", openai.model),
     ]
     others = [Route(route.path, OtherMethods(*sorted(route.methods or ()))) for route in routes]
     table: list[BaseRoute] = [WebSocketRoute("/v1/stream", partial(stream, state)), *routes]

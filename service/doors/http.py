@@ -1,11 +1,18 @@
-"""What plain HTTP requests share: bodies within bounds, who asks, and whether he is still there."""
+"""What plain HTTP requests share: their fields, who asks, and whether he is still there.
+
+Fields come as JSON, as a form of either kind, or in the query. Knows HTTP; does not know what is
+asked for.
+"""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
 import orjson
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.errors import RestError
@@ -14,23 +21,53 @@ from service.load.gate import RequestGate
 _T = TypeVar("_T")
 
 MAX_BODY_BYTES: Final = 256 * 1024
-MAX_TEXTS: Final = 64
+MAX_FIELDS: Final = 1000
+MAX_TEXTS: Final = 256
 CLIENT_GONE: Final = 499  # as nginx logs it; nobody reads it
 MAX_CHARS: Final = 20_000  # of all texts of one request
 
+_FORM: Final = "application/x-www-form-urlencoded"
+_MULTIPART: Final = "multipart/form-data"
+_KINDS: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string",
+                 list: "a list", dict: "an object", type(None): "null"}  # fmt: skip
 
-async def read_body(request: Request) -> bytes:
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that came with a form."""
+
+    name: str
+    data: bytes
+
+
+async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Return the body.
 
     Raises:
         RestError: it is too big.
     """
-    data = b""
+    data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise RestError(413, f"at most {MAX_BODY_BYTES} bytes")
-    return data
+        if len(data) > max_bytes:
+            raise RestError(413, f"at most {max_bytes} bytes")
+    return bytes(data)
+
+
+async def read_fields(request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """Return the fields of the body, and those of the query that the body lacks.
+
+    Raises:
+        RestError: the body is too big, or neither a JSON object nor a form.
+    """
+    data = await read_body(request, max_bytes)
+    content_type = request.headers.get("content-type", "")
+    query = _listed((name, value) for name, value in request.query_params.multi_items())
+    if not data.strip() and query:
+        return query
+    if content_type.lower().startswith(_MULTIPART):
+        return query | await _multipart(request, data)
+    return query | parse_body(data, content_type)
 
 
 def parse_body(data: bytes, content_type: str) -> dict[str, Any]:
@@ -39,8 +76,14 @@ def parse_body(data: bytes, content_type: str) -> dict[str, Any]:
     Raises:
         RestError: it is neither a JSON object nor a form.
     """
-    if content_type.startswith("application/x-www-form-urlencoded"):
-        found = parse_qs(data.decode("utf-8", "replace"), keep_blank_values=True)
+    # curl calls whatever it sends a form, unless it is told otherwise.
+    if content_type.lower().startswith(_FORM) and not data.lstrip().startswith(b"{"):
+        try:
+            found = parse_qs(
+                data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS
+            )
+        except ValueError as exc:
+            raise RestError(400, f"the form has more than {MAX_FIELDS} fields") from exc
         return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
     try:
         body = orjson.loads(data)
@@ -49,6 +92,57 @@ def parse_body(data: bytes, content_type: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RestError(400, "the body must be a JSON object")
     return body
+
+
+def kind_of(value: object) -> str:
+    """Return what a value of a body is called: `a list`, `null`."""
+    return _KINDS.get(type(value), "a file")
+
+
+def text_field(body: dict[str, Any], name: str, max_chars: int = MAX_CHARS) -> str:
+    """Return a field that must be a string with something in it.
+
+    Raises:
+        RestError: it is missing, something else, or too long.
+    """
+    value = body.get(name)
+    if value is None or value == "":
+        raise RestError(400, f"Invalid request: missing {name} parameter", param=name)
+    if not isinstance(value, str):
+        raise RestError(
+            400, f"Invalid request: {name} must be a string, not {kind_of(value)}", param=name
+        )
+    if len(value) > max_chars:
+        raise RestError(413, f"{name} has more than {max_chars} characters", param=name)
+    return value
+
+
+def texts_field(body: dict[str, Any], name: str) -> list[str]:
+    """Return a field that is a string or a list of strings, as a list.
+
+    Raises:
+        RestError: it is missing, something else, or too long.
+    """
+    raw = body.get(name)
+    if raw is None:
+        raise RestError(400, f"Invalid request: missing {name} parameter", param=name)
+    texts = raw if isinstance(raw, list) else [raw]
+    if not texts:
+        raise RestError(400, f"Invalid request: {name} is an empty list", param=name)
+    for text in texts:
+        if not isinstance(text, str):
+            held = f"a list with {kind_of(text)}" if isinstance(raw, list) else kind_of(raw)
+            raise RestError(
+                400,
+                f"Invalid request: {name} must be a string or a list of strings, not {held}",
+                param=name,
+            )
+    if len(texts) > MAX_TEXTS:
+        raise RestError(413, f"{name} has {len(texts)} texts, at most {MAX_TEXTS}", param=name)
+    chars = sum(map(len, texts))
+    if chars > MAX_CHARS:
+        raise RestError(413, f"{name} has {chars} characters, at most {MAX_CHARS}", param=name)
+    return texts
 
 
 def client_of(request: Request, key: str | None) -> str:
@@ -95,3 +189,32 @@ async def _disconnected(request: Request) -> None:
 
 class ClientGone(Exception):
     """The client closed the connection before it had its answer."""
+
+
+async def _multipart(request: Request, data: bytes) -> dict[str, Any]:
+    async def once() -> AsyncGenerator[bytes, None]:
+        yield data
+
+    try:
+        parser = MultiPartParser(
+            request.headers, once(), max_files=1, max_fields=MAX_FIELDS, max_part_size=len(data)
+        )
+        form = await parser.parse()
+    except MultiPartException as exc:
+        raise RestError(400, f"the form cannot be read: {exc.message}") from exc
+    fields: list[tuple[str, Any]] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            fields.append((name, Upload(value.filename or "", await value.read())))
+            await value.close()
+        else:
+            fields.append((name, value))
+    return _listed(fields)
+
+
+def _listed(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return fields by name, one that is repeated as a list."""
+    found: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}

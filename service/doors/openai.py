@@ -1,16 +1,18 @@
 """`POST /v1/chat/completions` and `GET /v1/models`, so that OpenAI's clients can translate.
 
-The last user message is the text; the system message names the language ("Translate into German",
-"from French to English"). Knows requests; translations are the translator's.
+The last user message is the text. Its languages are named by `translation`, an extension of ours,
+or by the system message ("Translate into German"). Knows requests; translations are the
+translator's.
 """
 
 import secrets
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-import regex
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -21,19 +23,40 @@ from service.doors.http import (
     ClientGone,
     check_gate,
     client_of,
+    kind_of,
     parse_body,
     read_body,
     while_connected,
 )
+from service.doors.instruction import (
+    Languages,
+    UnclearInstruction,
+    instruction_of,
+    languages_of,
+    without_fence,
+)
+from service.doors.output import Output
 from service.doors.state import AppState
+from service.doors.whole import check_pair, failed
 from service.errors import RestError, TranslationFailed
+from tokenspeed.text.languages import code_of
+from tokenspeed.text.words import count_words
 
-_NAMES: Final = {
-    "en": "english|englisch|anglais|inglés",
-    "de": "german|deutsch|allemand|alemán",
-    "fr": "french|französisch|français|francés",
-    "es": "spanish|spanisch|espagnol|español",
-}
+MAX_STOPS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a chat asks for."""
+
+    text: str
+    source: str | None
+    target: str
+    prompt_tokens: int
+    max_tokens: int | None
+    stops: tuple[str, ...]
+    is_stream: bool
+    has_usage: bool  # in a stream
 
 
 class OpenAI:
@@ -45,94 +68,185 @@ class OpenAI:
 
     def __init__(self, state: AppState) -> None:
         self._state = state
+        self._created = int(time.time())
 
     async def models(self, request: Request) -> Response:
         """List the one model."""
-        model = {"id": self._state.model.name, "object": "model", "owned_by": "tokenspeed"}
-        return self._reply(request, {"object": "list", "data": [model]})
+        return self._reply(request, {"object": "list", "data": [self._model()]})
+
+    async def model(self, request: Request) -> Response:
+        """Tell of one model."""
+        name = request.path_params["name"]
+        if name == self._state.model.name:
+            return self._reply(request, self._model())
+        error = RestError(404, f"The model {name!r} does not exist", param="model")
+        return self._error(request, error, "model_not_found")
 
     async def chat(self, request: Request) -> Response:
         """Translate the last user message."""
         try:
             self._check_key(request)
-            body = parse_body(await read_body(request), "application/json")
-            text, source, target = self._wanted(body)
+            question = self._wanted(parse_body(await read_body(request), "application/json"))
             client = client_of(request, bearer(request.headers.get("authorization")))
             check_gate(self._state.gate, client)
-            if body.get("stream") is True:
+            if question.is_stream:
                 self._count(request, 200)
-                events = self._events(text, source, target, client)
+                events = self._events(question, client)
                 return StreamingResponse(events, media_type="text/event-stream")
             with self._state.gate.passing(client):
-                translator = self._state.translator
-                work = translator.whole(text, source, target, client)
-                translated = await while_connected(request, work)
-            choice = {
+                translated, output = await while_connected(request, self._whole(question, client))
+            reply = self._object("chat.completion", {
                 "index": 0,
-                "message": {"role": "assistant", "content": translated},
-                "finish_reason": "stop",
-            }
-            return self._reply(request, self._object("chat.completion", choice))
+                "message": {"role": "assistant", "content": translated, "refusal": None},
+                "logprobs": None,
+                "finish_reason": output.finish_reason,
+            })  # fmt: skip
+            return self._reply(request, reply | {"usage": _usage(question, output)})
         except TranslationFailed as exc:
-            status = 413 if exc.code == "text_too_long" else 503
-            return self._error(request, status, str(exc))
+            return self._error(request, failed(exc))
         except RestError as exc:
-            return self._error(request, exc.status, str(exc), exc.headers)
+            is_key = exc.status == 401
+            return self._error(request, exc, "invalid_api_key" if is_key else None)
         except ClientGone:
-            return self._error(request, CLIENT_GONE, "the client has gone")
+            return self._error(request, RestError(CLIENT_GONE, "the client has gone"))
 
-    async def _events(
-        self, text: str, source: str | None, target: str, client: str
-    ) -> AsyncIterator[bytes]:
+    async def _whole(self, question: _Question, client: str) -> tuple[str, Output]:
+        output = self._output(question)
+        parts = [part async for part in self._parts(question, output, client)]
+        return "".join(parts), output
+
+    async def _parts(self, question: _Question, output: Output, client: str) -> AsyncIterator[str]:
+        """Yield the translation as it may be shown; what is past its end is not computed."""
+        if not count_words(question.text):
+            yield output.push(question.text) + output.end()
+            return
+        stream = self._state.translator.stream(
+            question.text, question.source, question.target, client, output.mark_cut
+        )
+        async with aclosing(stream):
+            async for part in stream:
+                given = output.push(part)
+                if given:
+                    yield given
+                if output.is_over:
+                    return
+        rest = output.end()
+        if rest:
+            yield rest
+
+    async def _events(self, question: _Question, client: str) -> AsyncIterator[bytes]:
         """Server-sent events: one for each part that was decoded."""
         frame = self._object("chat.completion.chunk", {})
-        translated = self._state.translator.stream(text, source, target, client)
+        if question.has_usage:
+            frame["usage"] = None
+
+        def event(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+            return _event(frame | {"choices": [choice]})
+
+        output = self._output(question)
         try:
             with self._state.gate.passing(client):
-                async for part in translated:
-                    frame["choices"] = [{"index": 0, "delta": {"content": part}}]
-                    yield b"data: " + orjson.dumps(frame) + b"\n\n"
+                yield event({"role": "assistant", "content": ""})
+                async for part in self._parts(question, output, client):
+                    yield event({"content": part})
         except TranslationFailed as exc:
             # The status is sent already; what is missing must not look like the end.
-            yield (
-                b"data: "
-                + orjson.dumps({"error": {"message": str(exc), "type": "server"}})
-                + b"\n\n"
-            )
+            yield _event({"error": _error_of(failed(exc), None)})
             return
-        frame["choices"] = [{"index": 0, "delta": {}, "finish_reason": "stop"}]
-        yield b"data: " + orjson.dumps(frame) + b"\n\ndata: [DONE]\n\n"
+        yield event({}, output.finish_reason)
+        if question.has_usage:
+            yield _event(frame | {"choices": [], "usage": _usage(question, output)})
+        yield b"data: [DONE]\n\n"
 
-    def _wanted(self, body: dict[str, Any]) -> tuple[str, str | None, str]:
-        """Return the text, the source language where it is named, and the target.
+    def _wanted(self, body: dict[str, Any]) -> _Question:
+        """Return what a body asks for.
 
         Raises:
-            RestError: the messages do not say what to do.
+            RestError: it does not say what to do, or asks for what there is not.
         """
         messages = body.get("messages")
         if not isinstance(messages, list):
-            raise RestError(400, "messages must be an array")
-        said = {"system": "", "user": ""}
-        for message in messages:
-            if isinstance(message, dict):
-                role = "system" if message.get("role") == "developer" else message.get("role")
-                said[str(role)] = _content(message.get("content"))
-        text = said["user"].strip()
-        if not text or len(text) > MAX_CHARS:
-            raise RestError(400, f"the last user message must have 1 to {MAX_CHARS} characters")
-        source, target = languages_of(said["system"])
-        if target is None:
-            raise RestError(400, "name the target language in the system message")
-        if not self._state.model.translates(source, target):
             raise RestError(
-                400, f"translation from {source or 'auto'} to {target} is not supported"
+                400, f"messages must be a list, not {kind_of(messages)}", param="messages"
             )
-        return text, source, target
+        for message in messages:
+            if not isinstance(message, dict):
+                problem = f"messages must hold objects, not {kind_of(message)}"
+                raise RestError(400, problem, param="messages")
+        said = [(str(message.get("role")), _content(message.get("content")))
+                for message in messages]  # fmt: skip
+        instruction = "\n".join(text for role, text in said if role in ("system", "developer"))
+        text = next((text for role, text in reversed(said) if role == "user"), "")
+        languages, text = self._languages(body, instruction, text)
+        text = without_fence(text, instruction)
+        if not text or len(text) > MAX_CHARS:
+            raise RestError(
+                400,
+                f"the last user message must have 1 to {MAX_CHARS} characters",
+                param="messages",
+            )
+        if languages.target is None:
+            raise RestError(
+                400,
+                'name the target language in the system message, as in "Translate into German", '
+                'or as "translation": {"target": "de"}',
+                param="messages",
+            )
+        check_pair(self._state, languages.source, languages.target, "messages")
+        n = body.get("n")
+        if n not in (None, 1):
+            raise RestError(400, f"n is {n!r}, there is 1 translation of a text", param="n")
+        options = body.get("stream_options")
+        count = self._state.translator.count_tokens
+        return _Question(
+            text,
+            languages.source,
+            languages.target,
+            sum(count(content) for _, content in said),
+            _max_tokens(body),
+            _stops(body),
+            is_stream=body.get("stream") is True,
+            has_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        )
+
+    def _languages(
+        self, body: dict[str, Any], instruction: str, text: str
+    ) -> tuple[Languages, str]:
+        """Return the languages that are asked for, and the text without what only names them."""
+        ours = [info.code for info in self._state.model.languages]
+        asked = body.get("translation")
+        if asked is not None:
+            if not isinstance(asked, dict):
+                raise RestError(
+                    400, f"translation must be an object, not {kind_of(asked)}", param="translation"
+                )
+            source = _named(asked, "source", ours)
+            return Languages(source, _named(asked, "target", ours)), text
+        try:
+            languages = languages_of(instruction, ours)
+            if languages.target is None and not instruction:
+                languages, text = instruction_of(text, ours) or (languages, text)
+        except UnclearInstruction as exc:
+            raise RestError(400, str(exc), param="messages") from exc
+        return languages, text
+
+    def _output(self, question: _Question) -> Output:
+        count = self._state.translator.count_tokens
+        return Output(count, question.max_tokens, question.stops)
 
     def _check_key(self, request: Request) -> None:
         auth = self._state.auth
         if auth.is_required and not auth.is_key(bearer(request.headers.get("authorization"))):
             raise RestError(401, "an API key is needed: Authorization: Bearer")
+
+    def _model(self) -> dict[str, Any]:
+        return {
+            "id": self._state.model.name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "tokenspeed",
+        }
 
     def _object(self, kind: str, choice: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -143,15 +257,9 @@ class OpenAI:
             "choices": [choice],
         }
 
-    def _error(
-        self,
-        request: Request,
-        status: int,
-        message: str,
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        return self._reply(request, {"error": {"message": message, "type": kind}}, status, headers)
+    def _error(self, request: Request, error: RestError, code: str | None = None) -> Response:
+        reply = {"error": _error_of(error, code)}
+        return self._reply(request, reply, error.status, error.headers)
 
     def _reply(
         self,
@@ -164,24 +272,8 @@ class OpenAI:
         return Response(orjson.dumps(value), status, headers, "application/json")
 
     def _count(self, request: Request, status: int) -> None:
-        self._state.metrics.requests.labels(request.url.path, str(status)).inc()
-
-
-def languages_of(instruction: str) -> tuple[str | None, str | None]:
-    """Return (source, target) as an instruction names them; None where it does not.
-
-    The source follows "from"; the target is the last other language that is named.
-    """
-    source = target = None
-    for code, names in _NAMES.items():
-        if regex.search(rf"\b(?:from|aus|vom|depuis|de l'|du|del)\s+(?:the\s+)?(?:{names})\b",
-                        instruction, regex.IGNORECASE):  # fmt: skip
-            source = code
-    named = "|".join(f"(?P<{code}>\\b(?:{names})\\b)" for code, names in _NAMES.items())
-    for found in regex.finditer(named, instruction, regex.IGNORECASE):
-        if found.lastgroup != source:
-            target = found.lastgroup
-    return source, target
+        path = "/v1/models/{name}" if request.path_params else request.url.path
+        self._state.metrics.requests.labels(path, str(status)).inc()
 
 
 def _content(raw: Any) -> str:
@@ -189,3 +281,54 @@ def _content(raw: Any) -> str:
     if isinstance(raw, list):
         return "".join(str(part.get("text", "")) for part in raw if isinstance(part, dict))
     return raw if isinstance(raw, str) else ""
+
+
+def _named(asked: dict[str, Any], name: str, languages: list[str]) -> str | None:
+    """Return a language of `translation`, given by its code or its name."""
+    raw = asked.get(name)
+    if raw is None or (name == "source" and raw == "auto"):
+        return None
+    if not isinstance(raw, str):
+        param = f"translation.{name}"
+        raise RestError(400, f"{param} must be a string, not {kind_of(raw)}", param=param)
+    code = code_of(raw, languages)
+    if code is None:
+        raise RestError(400, f"{raw!r} is no language", param=f"translation.{name}")
+    return code
+
+
+def _max_tokens(body: dict[str, Any]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        raw = body.get(name)
+        if raw is not None:
+            if type(raw) is not int or raw < 1:
+                said = raw if type(raw) is int else kind_of(raw)
+                raise RestError(400, f"{name} must be a number from 1, not {said}", param=name)
+            return raw
+    return None
+
+
+def _stops(body: dict[str, Any]) -> tuple[str, ...]:
+    raw = body.get("stop")
+    stops = [] if raw is None else raw if isinstance(raw, list) else [raw]
+    if len(stops) > MAX_STOPS or not all(isinstance(stop, str) for stop in stops):
+        said = f"stop must be a string or up to {MAX_STOPS} of them"
+        raise RestError(400, said, param="stop")
+    return tuple(stops)
+
+
+def _usage(question: _Question, output: Output) -> dict[str, int]:
+    return {
+        "prompt_tokens": question.prompt_tokens,
+        "completion_tokens": output.tokens,
+        "total_tokens": question.prompt_tokens + output.tokens,
+    }
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def _error_of(error: RestError, code: str | None) -> dict[str, Any]:
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return {"message": str(error), "type": kind, "param": error.param, "code": code}

@@ -1,11 +1,12 @@
 """The endpoints of LibreTranslate: whole texts over plain HTTP.
 
-`POST /translate`, `GET /languages`, `POST /detect`, `GET /frontend/settings`; JSON or form. Knows
-requests; translations are the translator's.
+`POST /translate`, `GET /languages`, `POST /detect`, `GET /frontend/settings`, and `POST /suggest`,
+which is refused. Knows requests; translations are the translator's.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
@@ -17,16 +18,19 @@ from service.doors.http import (
     MAX_CHARS,
     MAX_TEXTS,
     ClientGone,
-    check_gate,
     client_of,
-    parse_body,
-    read_body,
-    while_connected,
+    kind_of,
+    read_fields,
+    text_field,
+    texts_field,
 )
 from service.doors.state import AppState
-from service.errors import RestError, TranslationFailed
+from service.doors.whole import check_pair, translate_texts
+from service.errors import RestError
 from tokenspeed.text.detection import detect
-from tokenspeed.text.words import count_words
+from tokenspeed.text.languages import AUTO, primary
+
+MAX_ALTERNATIVES: Final = 3
 
 
 class Rest:
@@ -41,24 +45,15 @@ class Rest:
 
     async def translate(self, request: Request) -> Response:
         """Translate `q`, a string or a list of strings."""
-        try:
-            return self._reply(request, await self._translate(request))
-        except RestError as exc:
-            return self._reply(request, {"error": str(exc)}, exc.status, exc.headers)
-        except ClientGone:
-            return self._reply(request, {"error": "the client has gone"}, CLIENT_GONE)
+        return await self._answer(request, self._translate)
 
     async def detect(self, request: Request) -> Response:
         """Guess the language of `q`."""
-        try:
-            body = await self._body(request)
-            text = _string(body, "q")
-            return self._reply(request, [
-                {"language": language, "confidence": confidence}
-                for language, confidence in await self._detect(text)
-            ])  # fmt: skip
-        except RestError as exc:
-            return self._reply(request, {"error": str(exc)}, exc.status)
+        return await self._answer(request, self._guess)
+
+    async def suggest(self, request: Request) -> Response:
+        """Refuse a better translation: nothing here learns from users."""
+        return await self._answer(request, self._suggest)
 
     async def languages(self, request: Request) -> Response:
         """List what can be translated into what."""
@@ -73,75 +68,81 @@ class Rest:
             "apiKeys": self._state.auth.is_required,
             "keyRequired": self._state.auth.is_required,
             "charLimit": MAX_CHARS,
+            "batchLimit": MAX_TEXTS,
+            "alternativesLimit": MAX_ALTERNATIVES,
             "suggestions": False,
             "supportedFilesFormat": [],
+            "filesTranslation": False,
             "language": {
-                "source": {"code": "auto", "name": "Auto Detect"},
+                "source": {"code": AUTO, "name": "Auto Detect"},
                 "target": {"code": self._codes()[0], "name": self._state.model.languages[0].name},
             },
         })  # fmt: skip
 
     async def _translate(self, request: Request) -> dict[str, Any]:
-        body = await self._body(request)
-        raw: Any = body.get("q")
-        texts: list[str] = raw if isinstance(raw, list) else [raw]
-        if not texts or not all(isinstance(text, str) for text in texts):
-            raise RestError(400, "Invalid request: missing q parameter")
-        if len(texts) > MAX_TEXTS or sum(map(len, texts)) > MAX_CHARS:
-            raise RestError(413, f"at most {MAX_TEXTS} texts and {MAX_CHARS} characters")
-        if body.get("format", "text") not in ("text", ""):
-            raise RestError(400, f"format is {body['format']!r}, only 'text' is supported")
-        source, target = _code(body, "source"), _code(body, "target")
-        known = None if source == "auto" else source
-        if not self._state.model.translates(known, target):
-            raise RestError(400, f"translation from {source} to {target} is not supported")
+        body = await self._fields(request)
+        texts = texts_field(body, "q")
+        source, target = primary(text_field(body, "source")), _target(body)
+        _check_format(body)
+        num_alternatives = _alternatives(body)
+        check_pair(self._state, source, target)
         client = client_of(request, self._key(request, body))
-        check_gate(self._state.gate, client)
-        try:
-            with self._state.gate.passing(client):
-                found = await while_connected(request, self._all(texts, known, target, client))
-        except TranslationFailed as exc:
-            raise RestError(413 if exc.code == "text_too_long" else 503, str(exc)) from exc
-        is_list = isinstance(raw, list)
+        found = await translate_texts(self._state, request, texts, source, target, client)
+        is_list = isinstance(body["q"], list)
         reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
-        if known is None:
+        if num_alternatives:
+            # Decoding is greedy: there is one answer, and what is not there is not made up.
+            reply["alternatives"] = [[] for _ in texts] if is_list else []
+        if source is None:
             guesses = [(await self._detect(text))[0] for text in texts]
             detected = [{"language": code, "confidence": share} for code, share in guesses]
             reply["detectedLanguage"] = detected if is_list else detected[0]
         return reply
 
+    async def _guess(self, request: Request) -> list[dict[str, Any]]:
+        text = text_field(await self._fields(request), "q")
+        return [
+            {"language": language, "confidence": confidence}
+            for language, confidence in await self._detect(text)
+        ]
+
+    async def _suggest(self, request: Request) -> None:
+        await self._fields(request)
+        raise RestError(403, "Suggestions are disabled on this server.")
+
     async def _detect(self, text: str) -> list[tuple[str, float]]:
         # In a thread: the first call reads a model, a long text takes milliseconds.
         return await asyncio.to_thread(detect, text, self._codes())
 
-    async def _all(
-        self, texts: list[str], source: str | None, target: str, client: str
-    ) -> list[str]:
-        return await asyncio.gather(*(self._one(text, source, target, client) for text in texts))
-
-    async def _one(self, text: str, source: str | None, target: str, client: str) -> str:
-        if not count_words(text):
-            return text
-        return await self._state.translator.whole(text, source, target, client)
-
-    async def _body(self, request: Request) -> dict[str, Any]:
-        """Read a JSON object or a form, and check the key.
+    async def _fields(self, request: Request) -> dict[str, Any]:
+        """Read what was sent, and check the key.
 
         Raises:
             RestError: the body or the key is wrong.
         """
-        content_type = request.headers.get("content-type", "")
-        body = parse_body(await read_body(request), content_type)
+        body = await read_fields(request)
         auth, given = self._state.auth, self._key(request, body)
         if auth.is_required and not auth.is_key(given):
             raise RestError(403, "an API key is needed: Authorization: Bearer, or api_key")
         return body
 
     def _key(self, request: Request, body: dict[str, Any]) -> str:
-        return bearer(request.headers.get("authorization")) or str(body.get("api_key") or "")
+        # The npm package `libretranslate` writes it as one word.
+        given = body.get("api_key") or body.get("apiKey") or ""
+        return bearer(request.headers.get("authorization")) or str(given)
 
     def _codes(self) -> list[str]:
         return [info.code for info in self._state.model.languages]
+
+    async def _answer(
+        self, request: Request, work: Callable[[Request], Awaitable[Any]]
+    ) -> Response:
+        try:
+            return self._reply(request, await work(request))
+        except RestError as exc:
+            return self._reply(request, {"error": str(exc)}, exc.status, exc.headers)
+        except ClientGone:
+            return self._reply(request, {"error": "the client has gone"}, CLIENT_GONE)
 
     def _reply(
         self,
@@ -154,13 +155,33 @@ class Rest:
         return Response(orjson.dumps(value), status, headers, "application/json")
 
 
-def _string(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str) or not value or len(value) > MAX_CHARS:
-        raise RestError(400, f"Invalid request: missing {name} parameter")
-    return value
+def _target(body: dict[str, Any]) -> str:
+    found = primary(text_field(body, "target"))
+    if found is None:
+        raise RestError(400, "target must be a language, not auto", param="target")
+    return found
 
 
-def _code(body: dict[str, Any], name: str) -> str:
-    """`EN_us` -> `en`."""
-    return _string(body, name).replace("_", "-").split("-")[0].lower()
+def _check_format(body: dict[str, Any]) -> None:
+    given = body.get("format") or "text"
+    if given != "text":
+        raise RestError(400, f"format is {given!r}, supported: 'text'", param="format")
+
+
+def _alternatives(body: dict[str, Any]) -> int:
+    """Return how many other translations are asked for; a form has numbers as strings."""
+    raw = body.get("alternatives") or 0
+    if isinstance(raw, str) and raw.strip().isdecimal():
+        raw = int(raw)
+    if type(raw) is not int:
+        said = repr(raw) if isinstance(raw, str) else kind_of(raw)
+        raise RestError(
+            400, f"Invalid request: alternatives must be a number, not {said}", param="alternatives"
+        )
+    if not 0 <= raw <= MAX_ALTERNATIVES:
+        raise RestError(
+            400,
+            f"Invalid request: alternatives is {raw}, expected 0 to {MAX_ALTERNATIVES}",
+            param="alternatives",
+        )
+    return raw

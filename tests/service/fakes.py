@@ -97,6 +97,7 @@ class FakeEngine:
     requests: list[Request] = field(default_factory=list)
     running: dict[Hashable, "FakeGeneration"] = field(default_factory=dict)
     row_s: float = 0.0  # that it says a row takes
+    never_ends: bool = False  # every output is cut at its length cap
 
     def submit(self, request: Request, deliver: Deliver) -> "FakeGeneration":
         needed = len(request.prompt) + request.max_new_tokens
@@ -158,7 +159,8 @@ class FakeGeneration:
         rest = self._output()[len(self.request.forced) :]
         for start in range(0, len(rest), 5):
             self._deliver(rest[start : start + 5], None)
-        self._deliver((), Completion(self._output(), reason, decoded=1))
+        ending = "length" if self.engine.never_ends and reason == "stop" else reason
+        self._deliver((), Completion(self._output(), ending, decoded=1))
 
     def _output(self) -> tuple[int, ...]:
         forced = self.request.forced

@@ -1,9 +1,13 @@
-"""Bodies of plain HTTP: JSON or a form, and nothing else."""
+"""Fields of plain HTTP: JSON, a form of either kind or the query, and nothing else."""
 
+from typing import Any
+
+import httpx
 import pytest
 
-from service.doors.http import parse_body
+from service.doors.http import MAX_TEXTS, kind_of, parse_body, text_field, texts_field
 from service.errors import RestError
+from tests.service.conftest import Service
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -25,9 +29,93 @@ def test_a_form_may_repeat_a_field_and_leave_one_empty() -> None:
 
 @pytest.mark.parametrize(
     ("data", "problem"),
-    [(b"{", "neither JSON nor a form"), (b"", "neither JSON"), (b"[1]", "must be a JSON object")],
+    [
+        (b"{", "neither JSON nor a form"),
+        (b"", "neither JSON"),
+        (b"[1]", "must be a JSON object"),
+        (b'{"q": "\xff"}', "neither JSON"),
+    ],
 )
 def test_anything_else_is_refused(data: bytes, problem: str) -> None:
     with pytest.raises(RestError, match=problem) as caught:
         parse_body(data, "application/json")
     assert caught.value.status == 400
+
+
+def test_a_form_that_is_json_is_read_as_json() -> None:
+    assert parse_body(b' {"q": "Hi"}', FORM) == {"q": "Hi"}
+
+
+def test_a_form_of_very_many_fields_is_refused() -> None:
+    with pytest.raises(RestError, match="more than 1000 fields"):
+        parse_body(b"&".join([b"q=a"] * 1001), FORM)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (["de"], "a list"),
+        (1, "a number"),
+        (1.5, "a number"),
+        (True, "a boolean"),
+        ({}, "an object"),
+    ],
+)
+def test_errors_name_the_type(value: object, kind: str) -> None:
+    assert kind_of(value) == kind
+    with pytest.raises(RestError, match=f"target must be a string, not {kind}") as caught:
+        text_field({"target": value}, "target")
+    assert (caught.value.status, caught.value.param) == (400, "target")
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "words"),
+    [
+        (None, 400, "missing q parameter"),
+        (123, 400, "q must be a string or a list of strings, not a number"),
+        (["a", 5], 400, "not a list with a number"),
+        (["a", None], 400, "not a list with null"),
+        ([], 400, "q is an empty list"),
+        (["a"] * (MAX_TEXTS + 1), 413, f"at most {MAX_TEXTS}"),
+        (["a" * 15_000] * 2, 413, "30000 characters, at most 20000"),
+    ],
+)
+def test_texts_are_a_string_or_strings(value: Any, status: int, words: str) -> None:
+    with pytest.raises(RestError, match=words) as caught:
+        texts_field({"q": value}, "q")
+    assert caught.value.status == status
+
+
+def test_a_text_may_be_empty() -> None:
+    assert texts_field({"q": ""}, "q") == [""]
+    with pytest.raises(RestError, match="missing target"):
+        text_field({"target": ""}, "target")
+    with pytest.raises(RestError, match="more than 3 characters"):
+        text_field({"q": "abcd"}, "q", max_chars=3)
+
+
+async def test_forms_and_queries_over_http(service: Service) -> None:
+    fields = {"q": "Good morning", "source": "en", "target": "de"}
+    good = {"translatedText": "GOOD MORNING"}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        parts = {name: (None, value) for name, value in fields.items()}
+        assert (await http.post("/translate", files=parts)).json() == good
+        assert (await http.post("/translate", params=fields)).json() == good
+        assert (await http.post("/translate", params=fields, json={"q": "Hi"})).json() == {
+            "translatedText": "HI"
+        }
+        several = [("q", (None, "One")), ("q", (None, "Two"))]
+        rest = [(name, (None, fields[name])) for name in ("source", "target")]
+        reply = await http.post("/translate", files=several + rest)
+        assert reply.json() == {"translatedText": ["ONE", "TWO"]}
+        reply = await http.post("/translate", files=[*rest, ("q", ("q.txt", b"Hi"))])
+        assert reply.json() == {
+            "error": "Invalid request: q must be a string or a list of strings, not a file"
+        }
+        for content_type in ("multipart/form-data", "multipart/form-data; boundary=x"):
+            reply = await http.post(
+                "/translate", content=b"--y\r\n", headers={"content-type": content_type}
+            )
+            assert (reply.status_code, "the form cannot be read" in reply.text) == (400, True)
+        reply = await http.post("/translate", data={"q": "a" * 300_000})
+        assert (reply.status_code, reply.json()) == (413, {"error": "at most 262144 bytes"})

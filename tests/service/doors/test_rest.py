@@ -1,14 +1,22 @@
 """The endpoints of LibreTranslate, over real HTTP."""
 
 import asyncio
+import json
+import subprocess
 from typing import Any
+from urllib.error import HTTPError
 
 import httpx
+import pytest
+from deep_translator import LibreTranslator
+from deep_translator.exceptions import AuthorizationException
+from libretranslatepy import LibreTranslateAPI
 
 from service.load.limits import Limits
 from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually
 from tests.service.fakes import FakeEngine
+from tests.web.test_client import WEB, find_node
 
 KEY = "a-key-of-more-than-16"
 
@@ -33,14 +41,91 @@ async def test_whole_texts_over_rest(service: Service) -> None:
         assert found["detectedLanguage"][0]["language"] == "de"
         detected = (await http.post("/detect", json={"q": "Bonjour à tous"})).json()
         assert detected[0]["language"] == "fr"
-        wrongs: list[Any] = [{"q": "a"}, {"q": 1, "source": "en", "target": "de"}, [],
-                      {"q": "a", "source": "de", "target": "fr"},
-                      {"q": "a", "source": "en", "target": "de", "format": "html"}]  # fmt: skip
-        for wrong in wrongs:
-            reply = await http.post("/translate", json=wrong)
-            assert (reply.status_code, list(reply.json())) == (400, ["error"])
-        reply = await http.post("/translate", json={**body, "q": "a" * 30_000})
-        assert reply.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"q": None}, "missing q parameter"),
+        ({"q": 123}, "q must be a string or a list of strings, not a number"),
+        ({"target": ["de", "fr"]}, "target must be a string, not a list"),
+        ({"target": None}, "missing target parameter"),
+        ({"target": "auto"}, "target must be a language, not auto"),
+        ({"source": 1}, "source must be a string, not a number"),
+        ({"source": "de", "target": "fr"}, "translation from de to fr is not supported"),
+        ({"target": "xx"}, "translation from en to xx is not supported"),
+        ({"format": "pdf"}, "format is 'pdf'"),
+        ({"alternatives": "many"}, "alternatives must be a number, not 'many'"),
+        ({"alternatives": [1]}, "alternatives must be a number, not a list"),
+        ({"alternatives": 9}, "alternatives is 9, expected 0 to 3"),
+    ],
+)
+async def test_what_cannot_be_done_is_told(
+    service: Service, wrong: dict[str, Any], words: str
+) -> None:
+    body = {"q": "a", "source": "en", "target": "de"} | wrong
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        reply = await http.post("/translate", json=body)
+    assert (reply.status_code, list(reply.json())) == (400, ["error"])
+    assert words in reply.json()["error"]
+
+
+async def test_limits_are_announced_and_kept(service: Service) -> None:
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        settings = (await http.get("/frontend/settings")).json()
+        body: dict[str, Any] = {"source": "en", "target": "de"}
+        for q, status in (
+            ("a" * settings["charLimit"], 200),
+            ("a" * (settings["charLimit"] + 1), 413),
+            (["Hi."] * settings["batchLimit"], 200),
+            (["Hi."] * (settings["batchLimit"] + 1), 413),
+        ):
+            assert (await http.post("/translate", json={**body, "q": q})).status_code == status
+        most = settings["alternativesLimit"]
+        reply = await http.post("/translate", json={**body, "q": "Hi", "alternatives": most})
+        assert reply.json() == {"translatedText": "HI", "alternatives": []}
+        reply = await http.post("/translate", json={**body, "q": ["Hi"], "alternatives": str(most)})
+        assert reply.json() == {"translatedText": ["HI"], "alternatives": [[]]}
+        reply = await http.post("/suggest", json={**body, "q": "a", "s": "b"})
+        assert (reply.status_code, reply.json()) == (
+            403, {"error": "Suggestions are disabled on this server."},
+        )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # what urllib opens for it
+def test_libretranslatepy(run: Run) -> None:
+    service = run(api_keys=(KEY,))
+    client = LibreTranslateAPI(service.http, KEY)
+    assert client.translate("Good morning.", "en", "de") == "GOOD MORNING."
+    assert client.detect("Bonjour à tous, comment allez-vous ?")[0]["language"] == "fr"
+    assert {info["code"] for info in client.languages()} == {"de", "en", "es", "fr"}
+    with pytest.raises(HTTPError, match="403") as caught:
+        LibreTranslateAPI(service.http, "wrong").translate("Hi", "en", "de")
+    caught.value.close()
+
+
+def test_deep_translator(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    service = run(api_keys=(KEY,))
+    url = f"{service.http}/"
+    client = LibreTranslator("en", "de", api_key=KEY, custom_url=url)
+    assert client.translate("Good morning.") == "GOOD MORNING."
+    assert client.translate_batch(["One.", "Two."]) == ["ONE.", "TWO."]
+    with pytest.raises(AuthorizationException):
+        LibreTranslator("en", "de", api_key="wrong", custom_url=url).translate("Hello")
+
+
+def test_the_packages_of_npm(run: Run) -> None:
+    service = run(api_keys=(KEY,))
+    command = [str(find_node()), "tests/peers.js", service.http, KEY]
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {
+        "libretranslate": "GOOD MORNING.",
+        "translate": "GOOD MORNING.",
+        "by_name": "GOOD MORNING.",
+        "refused": "Error: translation from en to it is not supported",
+    }
 
 
 async def test_a_key_is_asked_for_in_the_header_or_the_body(run: Run) -> None:

@@ -1,0 +1,224 @@
+"""What a chat's instruction asks for: from which language into which, and what fences the text.
+
+"Translate into German, not English", "del inglés al francés", "en->it". Each language that an
+instruction names has a part in it: source, target, or one that is ruled out; the words beside it
+say which. Knows text and languages; does not know which of them the model translates.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import regex
+
+from tokenspeed.text.languages import Mention, code_of, mentions, name_of, primary
+
+
+class UnclearInstruction(ValueError):
+    """An instruction names several languages, and none of them before the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Languages:
+    """From which language into which; None where an instruction does not say."""
+
+    source: str | None
+    target: str | None
+
+
+_NEGATION: Final = regex.compile(
+    r"\b(?:not|never|no|don['’]?t|avoid|without|neither|nor|except|instead of"
+    r"|rather than|other than|nicht|nie|niemals|kein\w*|ohne|statt|anstatt|außer|weder"
+    r"|pas|jamais|sans|aucun\w*|au lieu d[eu']|plutôt que|sauf"
+    r"|nunca|jamás|sin|tampoco|en vez de|en lugar de|excepto)\b(?P<tail>.*)$",
+    regex.IGNORECASE | regex.DOTALL,
+)
+# What ends the reach of a "not": "do not explain but translate into German".
+_TURN: Final = regex.compile(
+    r"\b(?:but|and|just|only|then|simply|always|sondern|und|nur|aber|mais|et|seulement|sino|pero|y)\b",
+    regex.IGNORECASE,
+)
+_REACH_WORDS: Final = 6
+_ARTICLES: Final = (
+    r"(?:(?:the|a|an|your|its|das|dem|den|der|die|le|la|les|el|lo|un|une|language|langue|lengua"
+    r"|idioma|sprache)\s+|l['’]\s*)*[\"'`“„«<(\[]*\s*$"
+)
+_FROM: Final = regex.compile(
+    r"(?:\b(?:from|out of|aus|vom|von|depuis|desde|del|du|de|speaks?|speaking|spoken in|written in"
+    r"|is in|originally|sources?(?:[ _-]?lang(?:uage)?)?(?:\s+is|\s*[:=])?)\s*|\bd['’])"
+    + _ARTICLES,
+    regex.IGNORECASE,
+)
+_INTO: Final = regex.compile(
+    r"(?:\b(?:into|ins|nach|vers|hacia|target(?:[ _-]?lang(?:uage)?)?(?:\s+is|\s*[:=])?)"
+    r"(?:\s+[\p{L}-]+){0,2}?|->|=>|→|⇒)\s*" + _ARTICLES,
+    regex.IGNORECASE,
+)
+_TO: Final = regex.compile(
+    r"\b(?:(?:to|in|auf|im)(?:\s+(?!translat|render|convert|interpret)[\p{L}-]+)??"
+    r"|al|à|a|en|use|using|write|speak|output|zu)\s*" + _ARTICLES,
+    regex.IGNORECASE,
+)
+# "Spanish is not allowed"
+_RULED_OUT: Final = regex.compile(
+    r"\s*(?:is|are|must|may|ist|darf|wird|est|es|está)\s+(?:\w+\s+)?"
+    r"(?:not|never|forbidden|nicht|verboten|pas|interdit|no|prohibido)\b",
+    regex.IGNORECASE,
+)
+_TRANSLATE: Final = regex.compile(
+    r"\b(?:translat|render|convert|interpret|put|turn|übersetz|übertrag|dolmetsch|tradu|transla)\w*",
+    regex.IGNORECASE,
+)
+_CLAUSE_END: Final = regex.compile(r"[.;!?\n,()]")
+_SENTENCE_END: Final = regex.compile(r"[.;!?\n]")
+_LIST: Final = regex.compile(
+    r"[\s,/&]*(?:\b(?:or|nor|and|oder|und|noch|ou|et|ni|o|u|y|e)\b[\s,]*)?"
+)
+_PAIR: Final = regex.compile(r"\s*[-–—/|]\s*")
+_SMALL_PAIR: Final = regex.compile(
+    r"(?<![\w-])([a-z]{2,3})(?:\s+to\s+|\s+in\s+|[-_/|>2])([a-z]{2,3})(?![\w-])"
+)
+_SMALL_CODE: Final = regex.compile(
+    r"(?<![\w-])(?:from|into|to|in|aus|nach|ins|auf|vers|(?:target|source)(?:[ _-]?lang(?:uage)?)?"
+    r"|lang(?:uage)?)\s*(?:is\s+|[:=]\s*)?[\"'`]?(?P<code>[a-z]{2,3})(?![\w-])"
+)
+_USER_HEAD: Final = regex.compile(
+    r"(?s)\s*(?P<head>[^\n]{1,200}?)(?::\s*\n|:\s+|\n)\s*(?P<text>\S.*)"
+)
+
+_CERTAIN, _LIKELY, _BARE, _VERB = 3, 2, 1, 2  # how strongly words speak for a target
+
+
+def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
+    """Return the languages that an instruction asks for.
+
+    Args:
+        languages: codes of those in which the names may be.
+
+    Raises:
+        UnclearInstruction: it could be one of several.
+    """
+    source: str | None = None
+    targets: dict[str, int] = {}  # by code: how strongly words speak for it
+    bare: list[Mention] = []
+    last: Mention | None = None
+    part = ""  # of the mention before
+    for mention in _mentions(instruction, languages):
+        between = instruction[last.end : mention.start] if last else None
+        clause = _since(_CLAUSE_END, instruction, mention.start)
+        if last is not None and between and _LIST.fullmatch(between) and part != "bare":
+            pass  # one more of the same: "not English or Spanish"
+        else:
+            before = instruction[max(clause, last.end if last else 0) : mention.start]
+            part = _part(before)
+        if _RULED_OUT.match(instruction, mention.end):
+            part = "not"
+        if part == "source":
+            source = source or mention.code
+        elif part in ("into", "to"):
+            sentence = _since(_SENTENCE_END, instruction, mention.start)
+            strength = _CERTAIN if part == "into" else _LIKELY
+            strength += _VERB * bool(_TRANSLATE.search(instruction, sentence, mention.start))
+            targets[mention.code] = max(strength, targets.get(mention.code, 0))
+            named = [other for other in bare if other.start >= clause]
+            if source is None and named and named[-1].code != mention.code:
+                source = named[-1].code  # "the English text to Spanish"
+                bare.remove(named[-1])
+        elif part == "bare":
+            if last is not None and bare and bare[-1] is last and _PAIR.fullmatch(between or ""):
+                source = source or bare.pop().code  # "English-German"
+            bare.append(mention)
+        last = mention
+    for mention in bare:
+        targets.setdefault(mention.code, _BARE)
+    return Languages(source, _strongest(targets, source))
+
+
+def instruction_of(user_text: str, languages: Sequence[str]) -> tuple[Languages, str] | None:
+    """Part a user message into an instruction and its text: "Translate into German: Hello".
+
+    None where it does not begin with an instruction.
+    """
+    found = _USER_HEAD.fullmatch(user_text)
+    if found is None or not _TRANSLATE.search(found["head"]):
+        return None
+    asked = languages_of(found["head"], languages)
+    return (asked, found["text"]) if asked.target else None
+
+
+def without_fence(text: str, instruction: str) -> str:
+    """Take off the marks round a text that its instruction speaks of: `🔤 Good morning. 🔤`.
+
+    A fence is a run of signs, or a tag and its end, at both ends; it comes once or several times.
+    """
+    while True:
+        stripped = text.strip()
+        tag = regex.fullmatch(r"(?s)<([\p{L}_][\w-]*)>(.*)</\1>", stripped)
+        if tag is not None and f"<{tag[1]}>" in instruction:
+            text = tag[2]
+            continue
+        fence = _fence(stripped, instruction)
+        if not fence:
+            return stripped
+        text = stripped[len(fence) : -len(fence)]
+
+
+def _fence(text: str, instruction: str) -> str:
+    signs = regex.match(r"[^\p{L}\p{N}\s]+", text)
+    for length in range(len(signs[0]) if signs else 0, 0, -1):
+        fence = text[:length]
+        is_round = len(text) > 2 * length and text.endswith(fence)
+        # Marks of sentences are in an instruction for itself, and are no word about a fence.
+        is_mark = not fence.strip(".,;:!?'()¿¡…") or fence in ("-", "--")
+        if is_round and fence in instruction and not is_mark:
+            return fence
+    return ""
+
+
+def _part(before: str) -> str:
+    """Return what a language is, of which these words are said before it in its clause."""
+    negation = _NEGATION.search(before)
+    if negation is not None:
+        tail = negation["tail"]
+        if len(tail.split()) <= _REACH_WORDS and not _TURN.search(tail):
+            return "not"
+    for part, pattern in (("source", _FROM), ("into", _INTO), ("to", _TO)):
+        if pattern.search(before):
+            return part
+    return "bare"
+
+
+def _mentions(instruction: str, languages: Sequence[str]) -> list[Mention]:
+    """Return the languages that are named, small codes too where words about them stand by."""
+    found = mentions(instruction, languages)
+    for match in _SMALL_PAIR.finditer(instruction):
+        codes = [primary(match[1]), code_of(match[2])]
+        if codes[0] in languages and codes[1] and codes[0] != codes[1]:
+            found = [m for m in found if m.end <= match.start() or m.start >= match.end()]
+            found += [Mention(*match.span(i), str(code)) for i, code in enumerate(codes, 1)]
+    for match in _SMALL_CODE.finditer(instruction):
+        start, end = match.span("code")
+        is_free = all(end <= m.start or m.end <= start for m in found)
+        if is_free and primary(match["code"]) in languages:
+            found.append(Mention(start, end, str(primary(match["code"]))))
+    return sorted(found, key=lambda mention: mention.start)
+
+
+def _strongest(targets: dict[str, int], source: str | None) -> str | None:
+    candidates = {code: strength for code, strength in targets.items() if code != source} or targets
+    if not candidates:
+        return None
+    best = [code for code, rank in candidates.items() if rank == max(candidates.values())]
+    if len(best) > 1:
+        raise UnclearInstruction(f"name one target language, not {_listed(best)}")
+    return best[0]
+
+
+def _listed(codes: Iterable[str]) -> str:
+    *names, last = map(name_of, codes)
+    return f"{', '.join(names)} and {last}"
+
+
+def _since(mark: regex.Pattern[str], text: str, end: int) -> int:
+    """Return where the clause or sentence begins that `end` is in."""
+    return max((found.end() for found in mark.finditer(text, 0, end)), default=0)

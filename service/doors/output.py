@@ -1,0 +1,102 @@
+"""The end of a chat's answer: where it is cut, and what it is counted as.
+
+Takes the text of a translation as it comes. Knows text and how to count tokens; does not know who
+translates.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import regex
+
+_WORD: Final = regex.compile(r"\s*\S+")
+_LAST_SPACE: Final = regex.compile(r"(?r)\s+")
+
+
+class Output:
+    """Cuts a growing text at a stop string or at so many tokens.
+
+    Tokens are counted word by word, so that the number does not depend on how the text came.
+
+    Args:
+        count_tokens: of a text.
+        max_tokens: of the whole; None is no bound.
+        stops: strings before which the text ends.
+
+    Attributes:
+        finish_reason: "stop", or "length" where it was cut by tokens or `is_cut` was told.
+        tokens: of what was given so far.
+        is_over: nothing more will be given.
+    """
+
+    def __init__(
+        self,
+        count_tokens: Callable[[str], int],
+        max_tokens: int | None = None,
+        stops: Sequence[str] = (),
+    ) -> None:
+        self._count_tokens = count_tokens
+        self._max_tokens = max_tokens
+        self._stops = [stop for stop in stops if stop]
+        self._held = ""  # may be the beginning of a stop string, or of a longer word
+        self.finish_reason = "stop"
+        self.tokens = 0
+        self.is_over = False
+
+    def push(self, text: str) -> str:
+        """Take text in; return what became sure."""
+        if self.is_over:
+            return ""
+        self._held += text
+        return self._give(is_end=False)
+
+    def end(self) -> str:
+        """Return what was held back."""
+        if self.is_over:
+            return ""
+        found = self._give(is_end=True)
+        self.is_over = True
+        return found
+
+    def mark_cut(self) -> None:
+        """Note that the model did not come to an end."""
+        if not self.is_over:
+            self.finish_reason = "length"
+
+    def _give(self, *, is_end: bool) -> str:
+        places = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
+        if places:
+            ready, self._held, is_end = self._held[: min(places)], "", True
+        else:
+            kept = 0 if is_end else max(self._beginning_of_stop(), self._open_word())
+            ready = self._held[: len(self._held) - kept]
+            self._held = self._held[len(ready) :]
+        given = self._within(ready)
+        if places and not self.is_over:
+            self.finish_reason, self.is_over = "stop", True
+        return given
+
+    def _within(self, text: str) -> str:
+        """Count a text, and cut it where no more tokens are left."""
+        end = 0
+        for word in _WORD.finditer(text):
+            cost = self._count_tokens(word[0].strip())
+            if self._max_tokens is not None and self.tokens + cost > self._max_tokens:
+                self.finish_reason, self.is_over, self._held = "length", True, ""
+                return text[:end]
+            self.tokens += cost
+            end = word.end()
+        return text
+
+    def _open_word(self) -> int:
+        """Return how many characters at the end may belong to a word that still grows."""
+        space = _LAST_SPACE.search(self._held)
+        return len(self._held) - (space.start() if space else 0)
+
+    def _beginning_of_stop(self) -> int:
+        """Return how many characters at the end may be the beginning of a stop string."""
+        longest = max((len(stop) for stop in self._stops), default=1) - 1
+        for length in range(min(longest, len(self._held)), 0, -1):
+            if any(stop.startswith(self._held[-length:]) for stop in self._stops):
+                return length
+        return 0
