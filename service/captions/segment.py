@@ -36,6 +36,7 @@ class Segment:
     end_ms: float | None = None
     arrival_s: float = 0.0
     committed_s: float | None = None
+    last_update: tuple[int, int] | None = None  # rev and hash of the newest `source.update`
     is_appended: bool = False
     is_ending: bool = False  # is committed once it is cut into parts that are short enough
     is_dirty: bool = False  # has news that was not given to the translations yet

@@ -7,6 +7,7 @@ and source text; does not know translations.
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from service.captions.segment import Segment
@@ -14,6 +15,33 @@ from service.errors import ProtocolError
 from tokenspeed.text.segmenter import cut_at
 
 MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments that are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What is remembered of a segment that was committed or withdrawn.
+
+    Attributes:
+        rev: the last. text_hash: of the whole text.
+        update: rev and hash of the last `source.update`, None where none came.
+        is_withdrawn: no text was committed.
+    """
+
+    rev: int
+    text_hash: int
+    update: tuple[int, int] | None
+    is_withdrawn: bool
+
+    def repeats_update(self, rev: int, text: str) -> bool:
+        """Whether an update says what was said already, as after a lost line."""
+        if self.is_withdrawn:
+            return rev <= self.rev
+        return (rev, hash(text)) in (self.update, (self.rev, self.text_hash))
+
+    def repeats_commit(self, rev: int | None, text: str | None) -> bool:
+        """Whether a commit says what was said already."""
+        is_same_text = text is None or hash(text) == self.text_hash
+        return self.is_withdrawn or (is_same_text and (rev is None or rev >= self.rev))
 
 
 class Segments:
@@ -29,7 +57,7 @@ class Segments:
         self._max_chars = max_chars
         self._open: dict[str, Segment] = {}  # by wire id
         self._names: dict[str, str] = {}  # client's id -> wire id of what is open under it
-        self._closed: OrderedDict[str, int] = OrderedDict()  # client's id -> last rev
+        self._closed: OrderedDict[str, Closed] = OrderedDict()  # by client's id
         self._unnamed = 0  # segments without a name that are over
         self._long: dict[str, Segment] = {}  # by wire id, those to be cut
 
@@ -64,14 +92,19 @@ class Segments:
 
     def is_closed(self, name: str) -> bool:
         """Whether the segment of this name was committed or withdrawn."""
+        return self.closed(name) is not None
+
+    def closed(self, name: str) -> Closed | None:
+        """Return what is remembered of a segment that was committed or withdrawn."""
         # A whole book may be committed at once: names are forgotten before their finals are there.
         found = self._open.get(name)
         is_awaited = found is not None and found.client_id == name and name not in self._names
-        return is_awaited or name in self._closed
-
-    def is_stale(self, client_id: str | None, rev: int) -> bool:
-        """Whether a revision comes after the end of its segment, and says nothing newer."""
-        return client_id is not None and self._closed.get(client_id, -1) >= rev
+        if is_awaited and name not in self._closed:
+            return _closed(self.of_name(name)[-1])
+        named = self.named(name)
+        if named is not None and named.is_ending:
+            return _closed(named)
+        return self._closed.get(name)
 
     def open(self, client_id: str | None, now_s: float) -> Segment:
         """Return the open segment of a name, a new one where there is none.
@@ -81,12 +114,8 @@ class Segments:
         """
         name = self.name(client_id)
         if self.is_closed(name):
-            problem = f"segment {name!r} is committed already"
-            raise ProtocolError("unknown_segment", problem, "segment_id")
+            raise over(name)
         found = self.named(name)
-        if found is not None and found.is_ending:
-            problem = f"segment {name!r} is committed already"
-            raise ProtocolError("unknown_segment", problem, "segment_id")
         if found is not None:
             return found
         if name in self._open:
@@ -126,7 +155,7 @@ class Segments:
         if name == self.name(None):
             self._unnamed += 1
         del self._names[name]
-        self._closed[name] = segment.rev
+        self._closed[name] = _closed(segment)
         if len(self._closed) > MAX_CLOSED_SEGMENTS:
             self._closed.popitem(last=False)
 
@@ -139,3 +168,15 @@ class Segments:
         self._open[segment.segment_id] = segment
         self._names[segment.client_id] = segment.segment_id
         return segment
+
+
+def over(name: str) -> ProtocolError:
+    """Return what is told of text for a segment that was committed or withdrawn."""
+    problem = f"segment {name!r} is committed already; a new utterance needs a name of its own"
+    return ProtocolError("unknown_segment", problem, "segment_id")
+
+
+def _closed(segment: Segment) -> Closed:
+    is_withdrawn = not (segment.is_committed or segment.is_ending)
+    text = segment.stable + segment.unstable
+    return Closed(max(segment.rev, 0), hash(text), segment.last_update, is_withdrawn)

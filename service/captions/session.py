@@ -14,7 +14,7 @@ from service.captions.pacing import Pacing, Reader
 from service.captions.policy import PRESETS, Preset
 from service.captions.reports import delta_of, final_of
 from service.captions.segment import Segment
-from service.captions.segments import Segments
+from service.captions.segments import Segments, over
 from service.captions.settings import MAX_CONTEXT, ModelInfo, Settings
 from service.captions.stream import TargetStream
 from service.captions.streams import Streams
@@ -66,6 +66,7 @@ class Session:
         self._settings = Settings(context=model.default_context)
         self._segments = Segments(limits.open_segments, limits.segment_chars)
         self._streams = Streams()
+        self._committed: dict[str, Segment] = {}  # finals are awaited, in the order of commits
         self._glossaries: dict[str, Glossary] = {}  # by target
         self._glossary_words: object = None  # what they were made of
         self._context: dict[str, deque[ContextPair]] = {}  # by target
@@ -223,11 +224,16 @@ class Session:
         return [
             Send(protocol.SessionUpdated(self._settings.applied())),
             *actions,
+            *self._all_finals(
+                now_s
+            ),  # those of a language that is not wanted any more held up none
             *self._finish(now_s),
         ]
 
     def _on_source_update(self, event: protocol.SourceUpdate, now_s: float) -> list[Action]:
-        if self._segments.is_stale(event.segment_id, event.rev):
+        text = event.stable + event.unstable
+        closed = self._segments.closed(self._segments.name(event.segment_id))
+        if closed is not None and closed.repeats_update(event.rev, text):
             self.counters.stale_revisions += 1
             return []
         segment = self._open_segment(event.segment_id, now_s)
@@ -235,6 +241,7 @@ class Session:
             self.counters.stale_revisions += 1
             return []
         segment.rev, segment.stable, segment.unstable = event.rev, event.stable, event.unstable
+        segment.last_update = (event.rev, hash(text))
         segment.start_ms = segment.start_ms if event.start_ms is None else event.start_ms
         segment.end_ms = segment.end_ms if event.end_ms is None else event.end_ms
         segment.is_appended = False
@@ -250,13 +257,15 @@ class Session:
 
     def _on_source_commit(self, event: protocol.SourceCommit, now_s: float) -> list[Action]:
         name = self._segments.name(event.segment_id)
-        named = self._segments.named(name)
-        is_over = self._segments.is_closed(name) or (named is not None and named.is_ending)
-        if is_over or (named is None and event.text is None):
-            if event.segment_id is None or is_over:
-                self.counters.repeated_commits += 1
-                return []
+        closed = self._segments.closed(name)
+        is_nothing = closed is None and event.text is None and self._segments.named(name) is None
+        if is_nothing and event.segment_id is not None:
             raise ProtocolError("unknown_segment", f"no segment {name!r} is open", "segment_id")
+        if closed is not None and not closed.repeats_commit(event.rev, event.text):
+            raise over(name)
+        if closed is not None or is_nothing:
+            self.counters.repeated_commits += 1
+            return []
         segment = self._open_segment(event.segment_id, now_s)
         if event.text is not None:
             segment.stable, segment.unstable = event.text, ""
@@ -279,7 +288,8 @@ class Session:
             ]
             self._segments.close(segment)
             self._forget(segment)
-        return actions + self._finish(now_s)
+        # Finals may have waited for those that do not come now.
+        return actions + self._all_finals(now_s) + self._finish(now_s)
 
     def _on_source_flush(self, event: protocol.SourceFlush, now_s: float) -> list[Action]:
         return self._commit_all(now_s) + self._finish(now_s)
@@ -351,11 +361,16 @@ class Session:
         """Force a boundary where a segment has become too long; the rest goes on by itself."""
         rest = self._segments.cut(segment, now_s)
         message = (
-            f"segment {segment.segment_id!r} is cut after {self._limits.segment_chars} "
-            f"characters and goes on as {rest.segment_id!r}"
+            f"segment {segment.segment_id!r} is longer than {self._limits.segment_chars} "
+            f"characters: it is cut and goes on as {rest.segment_id!r}"
         )
-        told = Send(protocol.make_error("text_too_long", message, "segment_id"))
-        actions = [told, *self._commit_whole(segment, now_s)]
+        notice = protocol.SessionNotice(
+            "segment_cut",
+            message,
+            segment_id=segment.segment_id,
+            next_segment_id=rest.segment_id,
+        )
+        actions = [Send(notice), *self._commit_whole(segment, now_s)]
         if rest.is_ending:
             return actions + self._commit(rest, now_s) + self._finish(now_s)
         return actions + self._updated(rest, now_s)
@@ -423,9 +438,10 @@ class Session:
         segment.committed_s = segment.arrival_s = now_s
         self._source_chars += len(segment.text)
         self._segments.close(segment)
+        self._committed[segment.segment_id] = segment
         actions = self._revise(segment, now_s)
         for stream in self._streams.of(segment):
-            actions += self._final(segment, stream, None, now_s)
+            actions += self._finals(stream.target, now_s)
         self._forget_if_done(segment)
         return actions
 
@@ -440,6 +456,7 @@ class Session:
     def _forget(self, segment: Segment) -> None:
         self._segments.forget(segment)
         self._streams.forget(segment)
+        self._committed.pop(segment.segment_id, None)
 
     # ---- what goes out ----
 
@@ -447,8 +464,10 @@ class Session:
         self, segment: Segment, stream: TargetStream, job: Job, timing: Timing | None, now_s: float
     ) -> list[Action]:
         if segment.is_committed and stream.is_done:
-            actions = self._final(segment, stream, timing, now_s)
-            self._forget_if_done(segment)
+            stream.timing = timing
+            actions = self._finals(stream.target, now_s)
+            if not stream.is_final_sent:  # its text need not wait for the finals before it
+                actions += self._deltas(segment, stream, job, timing, now_s)
             return actions + self._finish(now_s)
         return self._deltas(segment, stream, job, timing, now_s)
 
@@ -465,15 +484,28 @@ class Session:
         arrival_s = segment.arrival_s if job is None else job.arrival_s
         return [] if delta is None else [Send(delta, arrival_s)]
 
-    def _final(
-        self, segment: Segment, stream: TargetStream, timing: Timing | None, now_s: float
-    ) -> list[Action]:
-        """Send the whole translation, once."""
-        if not stream.is_done or stream.is_final_sent:
-            return []
-        stream.is_final_sent = True
-        final = final_of(segment, stream, self._wanted(timing), now_s)
-        return [Send(final, segment.committed_s)]
+    def _finals(self, target: str, now_s: float) -> list[Action]:
+        """Send what is complete in one language, each once, in the order of the commits."""
+        actions: list[Action] = []
+        told = []
+        for segment in self._committed.values():
+            stream = self._streams.get(segment.segment_id, target)
+            if stream is None or stream.is_final_sent:
+                continue
+            if not stream.is_done:
+                break
+            stream.is_final_sent = True
+            final = final_of(segment, stream, self._wanted(stream.timing), now_s)
+            actions.append(Send(final, segment.committed_s))
+            told.append(segment)
+        for segment in told:
+            self._forget_if_done(segment)
+        return actions
+
+    def _all_finals(self, now_s: float) -> list[Action]:
+        return [
+            action for target in self._settings.targets for action in self._finals(target, now_s)
+        ]
 
     def _wanted(self, timing: Timing | None) -> Timing | None:
         return timing if self._settings.timing else None

@@ -11,6 +11,7 @@ from typing import Final
 
 from service.captions.job import ContextPair, Job, JobKey, Tokens
 from service.captions.policy import Preset, Source, Translation
+from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Glossary, Placeholders, certain_words
 from tokenspeed.text.words import erased_words
@@ -43,7 +44,7 @@ class TargetStream:
         terms: of the glossary and the like, in pieces that are done. violations: those missing.
         first_shown_s: when a reader first saw text, None before.
         is_parked: whether the language is not wanted now; what was appended stays.
-        is_final_sent: whether the client has the whole of it.
+        is_final_sent: whether the client has the whole of it. timing: of the last update before.
         next_progress_s: when an output that is still being decoded may be shown again.
 
     Args:
@@ -75,6 +76,7 @@ class TargetStream:
         self.first_shown_s: float | None = None
         self.is_parked = False
         self.is_final_sent = False
+        self.timing: Timing | None = None
         self.next_progress_s = 0.0
         self._glossary = glossary or Glossary()
         self._session_id = session_id

@@ -17,7 +17,11 @@ class Streams:
 
     def find(self, key: JobKey) -> TargetStream | None:
         """Return what a job is for, where it is still wanted."""
-        stream = self._streams.get((key.segment_id, key.target))
+        return self.get(key.segment_id, key.target)
+
+    def get(self, segment_id: str, target: str) -> TargetStream | None:
+        """Return the translation of a segment into a language, where it is wanted now."""
+        stream = self._streams.get((segment_id, target))
         return stream if stream is not None and not stream.is_parked else None
 
     def of(self, segment: Segment) -> list[TargetStream]:

@@ -39,7 +39,7 @@ ErrorCode = Literal[
     "overloaded", "internal",
 ]  # fmt: skip
 ErrorType = Literal["invalid_request", "auth", "limit", "server"]
-NoticeCode = Literal["coalescing", "slow_consumer", "degraded"]
+NoticeCode = Literal["coalescing", "slow_consumer", "degraded", "segment_cut"]
 Mode = Literal["captions", "append_only"]
 Stability = Literal["low", "balanced", "high"]
 
@@ -172,7 +172,8 @@ class LimitsInfo:
 
     Attributes:
         frame_bytes: of one frame; a larger one closes the connection with 1009.
-        segment_chars: of one segment; a longer one is cut and goes on under another name.
+        segment_chars: of one segment; a longer one is cut, with a `session.notice`, and goes on
+            under another name.
         updates_per_s: revisions that are translated; of more than that only the newest are.
         idle_s: seconds without a frame of the client after which the session is closed.
     """
@@ -270,7 +271,7 @@ class ErrorInfo:
         type: who can do something about it: `invalid_request` the client's author, `auth` whoever
             has the credentials, `limit` nobody but time, `server` the server's operator.
         code: `invalid_event` (no event, or a field is wrong), `unknown_segment`,
-            `unsupported_language`, `text_too_long` (the text is cut, or does not fit the model),
+            `unsupported_language`, `text_too_long` (a piece of it does not fit the model),
             `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol, not built
             yet), `unauthorized`, `session_expired` (nothing to resume: go on with the new session),
             `too_many_sessions`, `overloaded` or `internal`.
@@ -344,7 +345,8 @@ class SourceUpdate(ClientEvent):
     """The whole text of the open segment, `stable` and `unstable` together.
 
     A `rev` that is not newer than the last one seen is ignored and counted. Of updates that come
-    faster than they can be translated only the newest is.
+    faster than they can be translated only the newest is. A name is for one segment: an update
+    after its commit gets the error `unknown_segment`, unless it says again what was said last.
 
     Attributes:
         rev: counts the revisions of the segment, upwards.
@@ -382,11 +384,13 @@ class SourceAppend(ClientEvent):
 class SourceCommit(ClientEvent):
     """The segment is complete: every target gets its `translation.final`.
 
-    Idempotent: the commit of a segment that was committed or withdrawn is ignored and counted.
+    The finals of one target come in the order of the commits. Idempotent: the same commit again,
+    as after a lost line, is ignored and counted, as is that of a segment that was withdrawn; with
+    an older `rev` or another text it gets the error `unknown_segment`.
 
     Attributes:
         segment_id: names the segment; without one it is the implicit segment.
-        rev: of the last text; updates up to it that come late are ignored.
+        rev: of the last text.
         text: the whole segment; what the last update said where it is left out.
     """
 
@@ -522,6 +526,10 @@ class TranslationDelta(ServerEvent):
 class TranslationFinal(ServerEvent):
     """The committed translation of a segment, once for each target.
 
+    Finals of one target leave in the order in which their segments were committed, the parts of a
+    segment that was cut in the order of its text; targets do not wait for each other. A final that
+    waits for an earlier one has its text in deltas before.
+
     Attributes:
         segment_id: of the segment.
         target: its language.
@@ -560,18 +568,24 @@ class TranslationRetracted(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionNotice(ServerEvent):
-    """Flow control made visible.
+    """Something that a client may want to know, and need do nothing about.
 
     Attributes:
         code: `coalescing` (updates come faster than they are translated; the newest count),
-            `degraded` (the machine is busy: partials come less often, finals as ever) or
-            `slow_consumer` (frames are read too slowly; the connection closes with 1013).
+            `degraded` (the machine is busy: partials come less often, finals as ever),
+            `slow_consumer` (frames are read too slowly; the connection closes with 1013) or
+            `segment_cut` (a segment is longer than `limits.segment_chars`: it is committed up to
+            the end of a sentence, where there is one, and goes on as `next_segment_id`).
         message: the same with numbers, in English.
+        segment_id: what it is about, where it is about one segment.
+        next_segment_id: under which a segment that was cut goes on.
     """
 
     type: ClassVar[str] = "session.notice"
     code: NoticeCode
     message: str
+    segment_id: str | None = None
+    next_segment_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ by its length. A cut depends only on the text before it and the one word after i
 text keeps its cuts. Knows text; does not know revisions or translations.
 """
 
+from itertools import accumulate
 from typing import Final
 
 import regex
@@ -75,9 +76,19 @@ def is_sentence(piece: str) -> bool:
 
 
 def cut_at(text: str, max_chars: int) -> int:
-    """Return where the last word ends within `max_chars`, else the last whole character."""
-    fitting = [end for end in word_ends(text[: max_chars + 1]) if end <= max_chars]
-    return fitting[-1] if fitting else _grapheme_offset(text, max_chars)
+    """Return where a text that is too long is best cut: within `max_chars`, and in its latter half.
+
+    After the last sentence there, else after a clause, a word, or at least a whole character.
+    """
+    head = text[: max_chars + 1]
+    ends = list(accumulate(map(len, cut(head)[:-1])))
+    late = [end for end in ends if max_chars // 2 <= end <= max_chars]
+    sentences = [end for end in late if is_sentence(head[:end])]
+    words = [end for end in word_ends(head) if end <= max_chars]
+    for fitting in (sentences, late, words):
+        if fitting:
+            return fitting[-1]
+    return _grapheme_offset(text, max_chars)
 
 
 def _is_hard_limit(head: str, following: str, words: int) -> bool:

@@ -74,8 +74,8 @@ export {};
  *
  * @typedef {object} LimitsInfo
  * @property {number} frame_bytes of one frame; a larger one closes the connection with 1009
- * @property {number} segment_chars of one segment; a longer one is cut and goes on under another
- *   name
+ * @property {number} segment_chars of one segment; a longer one is cut, with a `session.notice`,
+ *   and goes on under another name
  * @property {number} updates_per_s revisions that are translated; of more than that only the newest
  *   are
  * @property {number} idle_s seconds without a frame of the client after which the session is closed
@@ -138,10 +138,10 @@ export {};
  * @property {"invalid_event" | "unknown_segment" | "unsupported_language" | "text_too_long" |
  *   "rate_limited" | "glossary_invalid" | "unsupported" | "unauthorized" | "session_expired" |
  *   "too_many_sessions" | "overloaded" | "internal"} code `invalid_event` (no event, or a field is
- *   wrong), `unknown_segment`, `unsupported_language`, `text_too_long` (the text is cut, or does
- *   not fit the model), `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol,
- *   not built yet), `unauthorized`, `session_expired` (nothing to resume: go on with the new
- *   session), `too_many_sessions`, `overloaded` or `internal`
+ *   wrong), `unknown_segment`, `unsupported_language`, `text_too_long` (a piece of it does not fit
+ *   the model), `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol, not built
+ *   yet), `unauthorized`, `session_expired` (nothing to resume: go on with the new session),
+ *   `too_many_sessions`, `overloaded` or `internal`
  * @property {string} message what came and what was wanted, in English
  * @property {string} [param] dotted name of the field at fault, such as
  *   `session.targets[0].language`
@@ -177,7 +177,8 @@ export {};
  * The whole text of the open segment, `stable` and `unstable` together.
  *
  * A `rev` that is not newer than the last one seen is ignored and counted. Of updates that come
- * faster than they can be translated only the newest is.
+ * faster than they can be translated only the newest is. A name is for one segment: an update
+ * after its commit gets the error `unknown_segment`, unless it says again what was said last.
  *
  * @typedef {object} SourceUpdate
  * @property {"source.update"} type
@@ -208,7 +209,9 @@ export {};
 /**
  * The segment is complete: every target gets its `translation.final`.
  *
- * Idempotent: the commit of a segment that was committed or withdrawn is ignored and counted.
+ * The finals of one target come in the order of the commits. Idempotent: the same commit again,
+ * as after a lost line, is ignored and counted, as is that of a segment that was withdrawn; with
+ * an older `rev` or another text it gets the error `unknown_segment`.
  *
  * @typedef {object} SourceCommit
  * @property {"source.commit"} type
@@ -216,8 +219,7 @@ export {};
  *   causes repeats it
  * @property {string | undefined} [segment_id] names the segment; without one it is the implicit
  *   segment
- * @property {number | undefined} [rev] of the last text; updates up to it that come late are
- *   ignored
+ * @property {number | undefined} [rev] of the last text
  * @property {string | undefined} [text] the whole segment; what the last update said where it is
  *   left out
  */
@@ -319,6 +321,10 @@ export {};
 /**
  * The committed translation of a segment, once for each target.
  *
+ * Finals of one target leave in the order in which their segments were committed, the parts of a
+ * segment that was cut in the order of its text; targets do not wait for each other. A final that
+ * waits for an earlier one has its text in deltas before.
+ *
  * @typedef {object} TranslationFinal
  * @property {"translation.final"} type
  * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
@@ -347,18 +353,22 @@ export {};
  */
 
 /**
- * Flow control made visible.
+ * Something that a client may want to know, and need do nothing about.
  *
  * @typedef {object} SessionNotice
  * @property {"session.notice"} type
  * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
- * @property {"coalescing" | "slow_consumer" | "degraded"} code `coalescing` (updates come faster
- *   than they are translated; the newest count), `degraded` (the machine is busy: partials come
- *   less often, finals as ever) or `slow_consumer` (frames are read too slowly; the connection
- *   closes with 1013)
+ * @property {"coalescing" | "slow_consumer" | "degraded" | "segment_cut"} code `coalescing`
+ *   (updates come faster than they are translated; the newest count), `degraded` (the machine is
+ *   busy: partials come less often, finals as ever), `slow_consumer` (frames are read too slowly;
+ *   the connection closes with 1013) or `segment_cut` (a segment is longer than
+ *   `limits.segment_chars`: it is committed up to the end of a sentence, where there is one, and
+ *   goes on as `next_segment_id`)
  * @property {string} message the same with numbers, in English
+ * @property {string} [segment_id] what it is about, where it is about one segment
+ * @property {string} [next_segment_id] under which a segment that was cut goes on
  */
 
 /**

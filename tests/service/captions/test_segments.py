@@ -13,8 +13,6 @@ def test_a_name_stands_for_one_segment_until_that_is_committed() -> None:
     first.rev = 3
     segments.close(first)
     assert segments.is_closed("a")
-    assert segments.is_stale("a", 3)
-    assert not segments.is_stale("a", 4)
     with pytest.raises(ProtocolError, match="'a' is committed already") as caught:
         segments.open("a", 3.0)
     assert (caught.value.code, caught.value.param) == ("unknown_segment", "segment_id")
@@ -22,6 +20,48 @@ def test_a_name_stands_for_one_segment_until_that_is_committed() -> None:
     segments.forget(first)
     assert segments.get("a") is None
     assert len(segments) == 0
+
+
+@pytest.mark.parametrize(
+    ("rev", "text", "is_update_again", "is_commit_again"),
+    [
+        (2, "we go", True, False),  # the last update
+        (3, "we go home", True, True),  # the commit
+        (None, "we go home", False, True),
+        (3, "we go", False, False),
+        (2, "we go home", False, False),
+        (0, "we", False, False),  # another utterance under a name that is used up
+        (4, "we go home", False, True),
+    ],
+)
+def test_what_a_closed_segment_said_is_known_again(
+    rev: int | None, text: str, is_update_again: bool, is_commit_again: bool
+) -> None:
+    segments = Segments(max_open=4, max_chars=100)
+    segment = segments.open("a", 1.0)
+    segment.last_update = (2, hash("we go"))
+    segment.rev, segment.stable, segment.committed_s = 3, "we go home", 2.0
+    segments.close(segment)
+    for is_forgotten in (False, True):
+        closed = segments.closed("a")
+        assert closed is not None
+        assert (rev is not None and closed.repeats_update(rev, text)) == is_update_again
+        assert closed.repeats_commit(rev, text) == is_commit_again
+        assert closed.repeats_commit(rev, None) == (rev is None or rev >= 3)
+        if not is_forgotten:
+            segments.forget(segment)
+
+
+def test_nothing_that_comes_late_for_a_withdrawn_segment_matters() -> None:
+    segments = Segments(max_open=4, max_chars=100)
+    segment = segments.open("a", 1.0)
+    segment.rev = 3
+    segments.close(segment)
+    closed = segments.closed("a")
+    assert closed is not None
+    assert closed.repeats_update(3, "anything")
+    assert not closed.repeats_update(4, "anything")
+    assert closed.repeats_commit(7, "anything")
 
 
 def test_segments_without_a_name_get_the_next_one_that_is_free() -> None:

@@ -262,11 +262,20 @@ def test_older_revisions_are_ignored_and_counted() -> None:
     assert d.session.counters.stale_revisions == 2
     d.send(p.SourceCommit("a"))
     d.answer()
-    assert d.send(update("we", 5)) == []
+    assert d.send(update("we go home", 5)) == []
     assert d.send(p.SourceCommit("a")) == []
-    (event,) = d.send(update("we go away", 6))
-    assert isinstance(event, p.Error)
-    assert event.error.code == "unknown_segment"
+    assert d.send(p.SourceCommit("a", text="we go home")) == []
+    late: list[p.ClientEvent] = [
+        update("we", 5),
+        update("we", 0),
+        update("we go away", 6),
+        p.SourceCommit("a", text="we go away"),
+        p.SourceCommit("a", rev=2, text="we go home"),
+    ]
+    for event in late:
+        (told,) = d.send(event)
+        assert isinstance(told, p.Error)
+        assert (told.error.code, told.error.param) == ("unknown_segment", "segment_id")
     assert len(d.of(p.TranslationFinal)) == 1
 
 
@@ -291,6 +300,46 @@ def test_every_target_gets_its_final() -> None:
     d.answer()
     assert sorted(f.target for f in d.of(p.TranslationFinal)) == ["es", "fr"]
     assert {f.text for f in d.of(p.TranslationFinal)} == {"WE GO HOME."}
+
+
+@given(st.permutations(range(6)), st.sets(st.integers(0, 5), max_size=2))
+def test_finals_of_a_target_leave_in_the_order_of_the_commits(
+    order: list[int], withdrawn: set[int]
+) -> None:
+    d = Desk(source=p.SourceParams("en"), targets=targets("de", "fr"))
+    for n in range(6):
+        d.send(p.SourceCommit(f"s{n}", text="We go home. " * (n % 3 + 1)))
+    for n in order:
+        for key, job in [item for item in d.jobs.items() if item[0].segment_id == f"s{n}"]:
+            if key in d.jobs and n in withdrawn and key.target == "fr":
+                d.send(p.SourceCancel(f"s{n}"))
+            elif key in d.jobs:
+                d.finish(job, Outcome(ids("wir gehen")))
+    d.answer()
+    assert d.of(p.Error) == []
+    for target in ("de", "fr"):
+        said = [f.segment_id for f in d.of(p.TranslationFinal) if f.target == target]
+        assert said == sorted(said)
+        assert {f"s{n}" for n in range(6) if n not in withdrawn} <= set(said)
+    check_history(d.events, "captions")
+
+
+def test_a_final_that_waits_for_an_earlier_one_is_readable_before() -> None:
+    d = desk()
+    d.send(p.SourceCommit("long", text="We go home and rest."))
+    d.send(p.SourceCommit("short", text="Yes."))
+    (job,) = [job for key, job in d.jobs.items() if key.segment_id == "short"]
+    (delta,) = d.new(lambda: d.finish(job, Outcome(ids("Ja."))))
+    assert isinstance(delta, p.TranslationDelta)
+    assert (delta.segment_id, delta.append) == ("short", "Ja.")
+    d.answer()
+    assert [final.segment_id for final in d.of(p.TranslationFinal)] == ["long", "short"]
+    # A language that is dropped holds up nobody.
+    d.send(p.SourceCommit("a", text="We go home."))
+    d.send(p.SessionUpdate(p.SessionParams(targets=targets("fr"))))
+    d.send(p.SourceCommit("b", text="Yes."))
+    d.answer()
+    assert d.of(p.TranslationFinal)[-1].segment_id == "b"
 
 
 def test_a_cancelled_segment_is_retracted() -> None:
@@ -360,7 +409,10 @@ def test_a_segment_that_is_too_long_goes_on_under_another_name() -> None:
     finals = d.of(p.TranslationFinal)
     assert [final.segment_id for final in finals] == ["a", "a~2", "a~3"]
     assert "".join(final.source_text for final in finals) == text + "home"
-    assert {event.error.code for event in d.of(p.Error)} == {"text_too_long"}
+    assert d.of(p.Error) == []
+    told = d.of(p.SessionNotice)
+    assert {event.code for event in told} == {"segment_cut"}
+    assert [(n.segment_id, n.next_segment_id) for n in told] == [("a", "a~2"), ("a~2", "a~3")]
 
 
 def test_too_many_updates_are_coalesced_and_none_is_lost() -> None:

@@ -133,7 +133,7 @@ EXPERIMENTS = {
         [setup(), {"type": "source.append", "text": "we go home now "}], ["a", ABSENT]
     ),
     "source.commit.segment_id": Experiment([setup(), *TWO, commit("we go")], ["a", "b", ABSENT]),
-    "source.commit.rev": Experiment([setup(), commit("we go"), update(5, "we go home")], [9, 1]),
+    "source.commit.rev": Experiment([setup(), commit("we go"), update(5, "we go")], [5, 9]),
     "source.commit.text": Experiment([setup(), update(1, "we go"), commit("")], ["we", ABSENT]),
     "source.cancel.segment_id": Experiment([setup(), *TWO, {"type": "source.cancel"}], ["a", "b"]),
     "ping.id": Experiment([{"type": "ping"}], ["x", ABSENT]),

@@ -18,7 +18,7 @@ from tests.service.asyncapi import check_frame
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually
-from tests.service.fakes import FakeEngine
+from tests.service.fakes import FakeBackend, FakeEngine
 from tests.service.process import serving
 from tests.service.wire.fields import paths_of, said_by
 
@@ -232,6 +232,8 @@ async def heard(run: Run, tiny_translator: Path, monkeypatch: pytest.MonkeyPatch
     clients.append(await slow_reading(run(limits=Limits(queue_events=4, messages_per_s=10_000))))
     clients.append(await a_wrong_key(run(api_keys=(KEY,))))
     clients.append(await a_failing_engine(run(FakeEngine(is_broken=True))))
+    small = FakeEngine(backend=FakeBackend(max_length=8))
+    clients.append(await a_failing_engine(run(small)))
     clients.append(await a_full_house(run(max_sessions=1)))
     clients += await going_down(run(FakeEngine(delay_s=0.5)))
     monkeypatch.setattr("service.wire.outbox.MAX_REPLAY_EVENTS", 2)

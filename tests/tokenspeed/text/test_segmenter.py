@@ -83,6 +83,14 @@ def test_any_text_is_cut_into_itself(text: str) -> None:
         assert 0 < cut_at(text, 50) <= 50 or len(text) <= 50
 
 
+def test_a_long_text_is_cut_after_a_late_sentence_else_clause_else_word() -> None:
+    sentences = "We went home. Then we slept. And so on and on and on"
+    assert sentences[: cut_at(sentences, 40)] == "We went home. Then we slept."
+    assert cut_at("one. " + "two " * 30, 80) == 76  # that sentence ends too early
+    clause = "one " * 30 + "two, " + "three " * 20
+    assert clause[: cut_at(clause, 160)] == "one " * 30 + "two,"
+
+
 @given(WORDS)
 def test_growing_text_keeps_its_cuts(words: list[str]) -> None:
     text = " ".join(words)
