@@ -90,7 +90,12 @@ def sentencepiece_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=400,
         byte_fallback=True,
         hard_vocab_limit=False,
-        control_symbols=["<auto>", "<en>", "<de>", "<fr>", "<es>", "<open>"],
+        control_symbols=[
+            *(f"<{language}>" for language in ("auto", "en", "de", "fr", "es")),
+            "<open>",
+            "<formal>",
+            "<informal>",
+        ],  # fmt: skip
         minloglevel=2,
     )
     return directory / "tokenizer.model"

@@ -13,6 +13,7 @@ from tokenspeed.engine.core import Deliver, EngineStats
 from tokenspeed.engine.engine import EngineHealth
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.model.prompt import FORMALITIES, Formality
 from tokenspeed.text.detokenizer import TokenText
 
 LANGUAGES = ("de", "en", "es", "fr")
@@ -56,7 +57,7 @@ class FakeDecoder:
 
 
 class FakePrompts:
-    """bos, source, target mark."""
+    """bos, source, form of address, target mark."""
 
     languages: tuple[str, ...] = LANGUAGES
     context_pairs = 2
@@ -64,13 +65,23 @@ class FakePrompts:
         [("en", other) for other in ("de", "es", "fr")]
         + [(other, "en") for other in ("de", "es", "fr")]
     )
+    formalities = frozenset(("de", "fr"))
 
     def build(
-        self, source: str, source_language: str | None, target_language: str, *, is_open: bool
+        self,
+        source: str,
+        source_language: str | None,
+        target_language: str,
+        *,
+        is_open: bool,
+        formality: Formality | None = None,
     ) -> tuple[int, ...]:
         if target_language not in LANGUAGES:
             raise ValueError(f"{target_language} is not supported")
-        return (_MARKS, *ids(source), _MARKS + 2 + LANGUAGES.index(target_language))
+        if formality and target_language not in self.formalities:
+            raise ValueError(f"no {formality} address in {target_language}")
+        asked = (_MARKS + 8 + FORMALITIES.index(formality),) if formality else ()
+        return (_MARKS, *ids(source), *asked, _MARKS + 2 + LANGUAGES.index(target_language))
 
 
 def translation_of(source: str) -> str:

@@ -9,12 +9,14 @@ beginning of the output.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.tokenizer import Tokenizer
 from tokenspeed.text.languages import name_of
 
+Formality = Literal["formal", "informal"]  # how a translation addresses whoever is spoken to
+FORMALITIES: tuple[Formality, ...] = ("formal", "informal")
 DEFAULT_LANGUAGES = ("en", "de", "fr", "es")  # of a general model that says nothing of its own
 
 
@@ -24,9 +26,16 @@ class PromptFormat(Protocol):
     languages: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]  # (source, target) that the model translates
     context_pairs: int  # earlier sentences that may go along, as many as it was trained with
+    formalities: frozenset[str]  # target languages whose form of address can be chosen
 
     def build(
-        self, source: str, source_language: str | None, target_language: str, *, is_open: bool
+        self,
+        source: str,
+        source_language: str | None,
+        target_language: str,
+        *,
+        is_open: bool,
+        formality: Formality | None = None,
     ) -> tuple[int, ...]:
         """Return the prompt.
 
@@ -35,32 +44,52 @@ class PromptFormat(Protocol):
             source_language: its code, or None where it is not known.
             target_language: the code of the language wanted.
             is_open: whether the source may still grow, so that the output must not run ahead.
+            formality: how "you" is rendered; None leaves it to the model.
         Raises:
-            ValueError: the model does not translate this pair.
+            ValueError: the model does not translate this pair, or cannot be asked for a formality
+                in the language wanted.
         """
         ...
 
 
 class MarksFormat:
-    """`<s> <en> source [<open>] <de>`: the default model's format, its marks single pieces."""
+    """`<s> <en> source [<open>] [<formal>] <de>`: the default model's, its marks single pieces.
+
+    The form of address stands by the target, so that the source's keys and values serve any.
+    """
 
     def __init__(
-        self, tokenizer: Tokenizer, pairs: frozenset[tuple[str, str]], context_pairs: int = 0
+        self,
+        tokenizer: Tokenizer,
+        pairs: frozenset[tuple[str, str]],
+        context_pairs: int = 0,
+        formalities: frozenset[str] = frozenset(),
     ) -> None:
         self._tokenizer = tokenizer
         self.pairs = pairs
         self.context_pairs = context_pairs
+        self.formalities = formalities
         self.languages = tuple(sorted({language for pair in pairs for language in pair}))
-        self._marks = {name: self._mark(name) for name in (*self.languages, "auto", "open")}
+        names = (*self.languages, "auto", "open", *(FORMALITIES if formalities else ()))
+        self._marks = {name: self._mark(name) for name in names}
 
     def build(
-        self, source: str, source_language: str | None, target_language: str, *, is_open: bool
+        self,
+        source: str,
+        source_language: str | None,
+        target_language: str,
+        *,
+        is_open: bool,
+        formality: Formality | None = None,
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
+        _check_formality(self.formalities, formality, target_language)
         ids = [self._tokenizer.bos_id, self._marks[source_language or "auto"]]
         ids += self._tokenizer.encode(source)
         if is_open:
             ids.append(self._marks["open"])
+        if formality:
+            ids.append(self._marks[formality])
         ids.append(self._marks[target_language])
         return tuple(ids)
 
@@ -75,21 +104,34 @@ class InstructionFormat:
     """A chat prompt in the format of LLaMA-3, for general instruction models."""
 
     def __init__(
-        self, tokenizer: Tokenizer, pairs: frozenset[tuple[str, str]], context_pairs: int = 0
+        self,
+        tokenizer: Tokenizer,
+        pairs: frozenset[tuple[str, str]],
+        context_pairs: int = 0,
+        formalities: frozenset[str] = frozenset(),
     ) -> None:
         self._tokenizer = tokenizer
         self.pairs = pairs
         self.context_pairs = context_pairs
+        self.formalities = formalities
         self.languages = tuple(sorted({language for pair in pairs for language in pair}))
         names = ("begin_of_text", "start_header_id", "end_header_id", "eot_id")
         self._begin, self._start, self._end, self._turn = (self._special(n) for n in names)
 
     def build(
-        self, source: str, source_language: str | None, target_language: str, *, is_open: bool
+        self,
+        source: str,
+        source_language: str | None,
+        target_language: str,
+        *,
+        is_open: bool,
+        formality: Formality | None = None,
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
+        _check_formality(self.formalities, formality, target_language)
         encode, target = self._tokenizer.encode, name_of(target_language)
-        state = " It is unfinished: translate only what is there." if is_open else ""
+        state = f" Use {formality} address." if formality else ""
+        state += " It is unfinished: translate only what is there." if is_open else ""
         return (
             self._begin,
             *self._header("system"),
@@ -126,7 +168,8 @@ def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
     A directory made by `tokenspeed train` says so in config.json: `"tokenspeed": {"prompt":
     "marks", "pairs": [["en", "de"], ...]}`. A directory that says nothing is asked by instruction.
     `"context": 2` says that the model was trained with up to two earlier sentences before its
-    source; without it none are ever sent along.
+    source; without it none are ever sent along. `"formality": ["de", ...]` names the target
+    languages whose form of address the model was taught to choose by its marks.
 
     Raises:
         CheckpointError: the format is unknown, or the vocabulary lacks its marks.
@@ -142,7 +185,9 @@ def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
     ]
     try:
         context_pairs = int(section.get("context", 0))
-        return _FORMATS[name](tokenizer, frozenset((a, b) for a, b in pairs), context_pairs)
+        formalities = frozenset(section.get("formality", ()))
+        both = frozenset((a, b) for a, b in pairs)
+        return _FORMATS[name](tokenizer, both, context_pairs, formalities)
     except ValueError as exc:
         raise CheckpointError(directory, f"cannot be asked for translations: {exc}") from exc
 
@@ -155,3 +200,10 @@ def _check_pair(
         raise ValueError(
             f"translation from {source_language or 'auto'} to {target_language} is not supported"
         )
+
+
+def _check_formality(
+    formalities: frozenset[str], formality: Formality | None, target_language: str
+) -> None:
+    if formality and target_language not in formalities:
+        raise ValueError(f"the model cannot be asked for {formality} address in {target_language}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tokenspeed.errors import CheckpointError
-from tokenspeed.model.prompt import load_prompt_format
+from tokenspeed.model.prompt import FORMALITIES, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 
 
@@ -42,6 +42,28 @@ def test_an_unknown_pair_is_refused(tiny_translator: Path, pair: tuple[str | Non
     prompts = load_prompt_format(tiny_translator, Tokenizer.load(tiny_translator))
     with pytest.raises(ValueError, match="is not supported"):
         prompts.build("x", *pair, is_open=False)
+
+
+def test_formality_stands_by_the_target_where_the_model_knows_it(
+    tiny_translator: Path, tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer.load(tiny_translator)
+    plain = load_prompt_format(tiny_translator, tokenizer)
+    assert not plain.formalities
+    with pytest.raises(ValueError, match="cannot be asked for formal address in de"):
+        plain.build("x", "en", "de", is_open=False, formality="formal")
+    config = json.loads((tiny_translator / "config.json").read_text())
+    config["tokenspeed"]["formality"] = ["de"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    prompts = load_prompt_format(tmp_path, tokenizer)
+    assert prompts.formalities == {"de"}
+    whole = prompts.build("The train", "en", "de", is_open=True)
+    for formality in FORMALITIES:
+        mark = tokenizer.piece_id(f"<{formality}>")
+        asked = prompts.build("The train", "en", "de", is_open=True, formality=formality)
+        assert asked == (*whole[:-1], mark, whole[-1])
+    with pytest.raises(ValueError, match="informal address in en"):
+        prompts.build("x", "de", "en", is_open=False, formality="informal")
 
 
 def test_a_vocabulary_without_marks_is_refused(tiny_translator: Path, tmp_path: Path) -> None:
