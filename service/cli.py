@@ -14,6 +14,7 @@ from typing import Final
 from service.captions.policy import PRESETS, Preset
 from service.config import Config, load_config, variables
 from service.errors import ConfigError
+from service.load.descriptors import room_for
 from tokenspeed.arguments import DEVICES
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.errors import TokenSpeedError
@@ -62,6 +63,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
             is_insecure=options.insecure,
         )
         config.check()
+        check_files(config)
         listeners = [bind(config.host, config.port)]
         if config.metrics_port:
             listeners.append(bind(config.host, config.metrics_port))
@@ -91,6 +93,21 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
 def slots(config: Config) -> int:
     """Return how many sequences the engine keeps: one each for most sessions, two to begin with."""
     return max(16, min(2 * config.max_sessions, 64))
+
+
+def check_files(config: Config) -> None:
+    """Refuse to start where the limit of open files does not hold all sessions.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    room = room_for(config.connections)
+    if room.connections <= config.max_sessions:
+        raise ConfigError(
+            "TOKENSPEED_MAX_SESSIONS",
+            f"is {config.max_sessions}, and the limit of open files (ulimit -n) leaves room for "
+            f"{room.connections} connections",
+        )
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -19,6 +19,8 @@ from tokenspeed.model.config import DEFAULT_MODEL
 
 _T = TypeVar("_T")
 
+MORE_CONNECTIONS: Final = 320  # than sessions
+
 
 def find_page() -> Path:
     """Return the folder of the page: data of an installed package, or `web/` of a checkout."""
@@ -170,6 +172,14 @@ class Config:
         default=64,
         metadata=_from("MAX_SESSIONS", _between(int, 1, 100_000), "sessions at one time"),
     )
+    max_connections: int = field(
+        default=0,
+        metadata=_from(
+            "MAX_CONNECTIONS",
+            _between(int, 0, 1_000_000),
+            "connections at one time, sessions among them; 0: room for the sessions and 320 more",
+        ),
+    )
     admission: bool = field(
         default=True,
         metadata=_from("ADMISSION", _flag, "0: let in more sessions than fit the budget"),
@@ -210,6 +220,12 @@ class Config:
         """Whether the service is open to this machine alone, without keys."""
         return self.is_open and self.is_loopback
 
+    @property
+    def connections(self) -> int:
+        """How many connections there may be at one time, if there are files for them."""
+        # Requests under way, and as many that wait, are short; probes must come through, too.
+        return self.max_connections or self.max_sessions + MORE_CONNECTIONS
+
     def check(self) -> None:
         """Refuse settings that do not go together.
 
@@ -221,6 +237,11 @@ class Config:
             raise ConfigError("--port", f"is {self.port}, expected 0 to 65535")
         if self.port and self.metrics_port == self.port:
             raise ConfigError("TOKENSPEED_METRICS_PORT", f"is {self.port}, which is taken already")
+        if self.connections <= self.max_sessions:
+            raise ConfigError(
+                "TOKENSPEED_MAX_CONNECTIONS",
+                f"is {self.connections}, expected more than the {self.max_sessions} sessions",
+            )
         if self.is_open and not self.is_loopback and not self.is_insecure:
             raise ConfigError(
                 "TOKENSPEED_API_KEYS",

@@ -26,6 +26,27 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
+class Seldom(logging.Filter):
+    """Lets a message through once a second; the next time it says how many were left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, tuple[float, int]] = {}  # message: when it was said, then left out
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it has been a second."""
+        said, left_out = self._seen.get(record.msg, (float("-inf"), 0))
+        if record.created - said < 1.0:
+            self._seen[record.msg] = (said, left_out + 1)
+            return False
+        if len(self._seen) > 100:  # some hold the names of objects
+            self._seen.clear()
+        self._seen[record.msg] = (record.created, 0)
+        if left_out:
+            record.data = {**getattr(record, "data", {}), "left_out": left_out}
+        return True
+
+
 def configure(level: str) -> None:
     """Send all logs to standard error as JSON."""
     handler = logging.StreamHandler()
@@ -39,6 +60,9 @@ def configure(level: str) -> None:
         logger.handlers[:] = []
         logger.propagate = True
         logger.setLevel("WARNING")
+    # What anybody can make the service say, as often as he likes.
+    for name in ("uvicorn.error", "asyncio", "service.doors.lines"):
+        logging.getLogger(name).filters[:] = [Seldom()]
 
 
 def text_data(is_wanted: bool, **texts: str) -> dict[str, str]:

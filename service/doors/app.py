@@ -12,13 +12,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from service.doors.entrance import stream
-from service.doors.guard import Guard, OtherMethods, json_error, json_failure
+from service.doors.guard import Guard, OtherMethods, json_error, json_failure, nobody_there
 from service.doors.openai import OpenAI
 from service.doors.operations import Operations
 from service.doors.rest import Rest
@@ -66,7 +67,11 @@ def make_app(state: AppState) -> ASGIApp:
     app = Starlette(
         routes=table,
         middleware=[cors] if config.origins else [],
-        exception_handlers={HTTPException: json_error, Exception: json_failure},
+        exception_handlers={
+            HTTPException: json_error,
+            ClientDisconnect: nobody_there,
+            Exception: json_failure,
+        },
     )
     return Guard(app, config)
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.config import Config
 from service.doors.auth import LOOPBACK_NAMES, host_name, is_origin_allowed
+from service.doors.http import CLIENT_GONE
 
 # Scripts, styles and sockets of this service alone. Other services may be named in the page's
 # address, so that sockets may go anywhere.
@@ -117,6 +118,11 @@ async def json_error(request: Request, exc: Exception) -> Response:
     """Answer what no handler answers: 404, 405."""
     assert isinstance(exc, HTTPException)
     return error_reply(request.url.path, exc.status_code, exc.detail, exc.headers)
+
+
+async def nobody_there(request: Request, exc: Exception) -> Response:
+    """Answer who left before the whole of a body had come; it is no fault of ours."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def json_failure(request: Request, exc: Exception) -> Response:

@@ -15,8 +15,10 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.doors.app import make_app
+from service.doors.lines import BAD_REQUEST, Line, Lines
 from service.doors.socket import ABORT
 from service.doors.state import AppState
+from service.load.descriptors import room_for
 
 logger = logging.getLogger("service.doors.server")
 
@@ -33,6 +35,13 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         if scope is not None:
             scope["extensions"][ABORT] = {"call": self.transport.abort}
 
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            # A handshake that cannot be read: uvicorn leaves the answer where it is.
+            self.transport.write(b"".join(self.conn.data_to_send()) or BAD_REQUEST)
+            self.transport.close()
+
 
 class Server(uvicorn.Server):
     """uvicorn, but a signal drains first: its own way down closes sockets with 1012 at once.
@@ -47,11 +56,14 @@ class Server(uvicorn.Server):
 
     def __init__(self, state: AppState, on_started: Callable[[], None] = lambda: None) -> None:
         config = state.config
+        room = room_for(config.connections)
         super().__init__(
             uvicorn.Config(
                 make_app(state),
                 host=config.host,
                 port=config.port,
+                backlog=room.backlog,
+                http=Line,
                 ws=_WebSocketProtocol,
                 ws_max_size=config.limits.frame_bytes,
                 ws_ping_interval=20.0,
@@ -65,6 +77,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,
             )
         )
+        self.server_state = Lines(room.connections, config.limits, state.metrics)
         self._state = state
         self._on_started = on_started
         self._loop: asyncio.AbstractEventLoop | None = None

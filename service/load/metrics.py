@@ -24,6 +24,12 @@ class Metrics:
         self.refused = Counter(
             "tokenspeed_sessions_refused", "Refused sessions", ("reason",), registry=self.registry
         )
+        self.connections_refused = Counter(
+            "tokenspeed_connections_refused",
+            "Connections that were too many, or gave way to others while they waited",
+            ("reason",),
+            registry=self.registry,
+        )
         self.updates = Counter(
             "tokenspeed_updates", "Translations begun", (*pair, "kind"), registry=self.registry
         )

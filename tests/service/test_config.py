@@ -83,3 +83,9 @@ def test_addresses_of_proxies_and_of_the_service_are_checked() -> None:
             load_config({f"TOKENSPEED_{name}": value})
     with pytest.raises(ConfigError, match="METRICS_PORT"):
         load_config({}, port=9000, metrics_port=9000).check()
+
+
+def test_there_are_more_connections_than_sessions() -> None:
+    assert load_config({"TOKENSPEED_MAX_SESSIONS": "100"}).connections > 100
+    with pytest.raises(ConfigError, match="MAX_CONNECTIONS"):
+        load_config({"TOKENSPEED_MAX_CONNECTIONS": "64"}).check()
