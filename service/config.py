@@ -184,6 +184,22 @@ class Config:
         default=True,
         metadata=_from("ADMISSION", _flag, "0: let in more sessions than fit the budget"),
     )
+    max_rooms: int = field(
+        default=256,
+        metadata=_from("MAX_ROOMS", _between(int, 0, 100_000), "rooms at one time"),
+    )
+    max_readers: int = field(
+        default=2000,
+        metadata=_from("MAX_READERS", _between(int, 1, 1_000_000), "readers of all rooms"),
+    )
+    room_idle_s: float = field(
+        default=6 * 3600.0,
+        metadata=_from(
+            "ROOM_IDLE_S",
+            _between(float, 1, 30 * 86_400),
+            "seconds that a room is kept which nobody speaks or reads in",
+        ),
+    )
     drain_s: float = field(
         default=10.0,
         metadata=_from("DRAIN_S", _between(float, 0, 3600), "seconds from SIGTERM to the end"),

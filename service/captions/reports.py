@@ -6,7 +6,14 @@ Knows both; decides nothing.
 from service.captions.job import Job
 from service.captions.segment import Segment
 from service.captions.stream import TargetStream
-from service.wire.protocol import FinalStats, Timing, TranslationDelta, TranslationFinal
+from service.wire.protocol import (
+    FinalStats,
+    SourceDelta,
+    SourceFinal,
+    Timing,
+    TranslationDelta,
+    TranslationFinal,
+)
 
 
 def delta_of(
@@ -22,7 +29,9 @@ def delta_of(
     if not is_news and timing is None:
         return None
     rev = max(segment.rev, 0) if job is None else job.rev
-    return TranslationDelta(segment.segment_id, stream.target, rev, append, unstable, timing)
+    return TranslationDelta(
+        segment.segment_id, stream.target, rev, append, unstable, timing, segment.speaker
+    )
 
 
 def final_of(
@@ -48,4 +57,21 @@ def final_of(
         start_ms=segment.start_ms,
         end_ms=segment.end_ms,
         timing=timing,
+        speaker=segment.speaker,
+    )
+
+
+def source_delta_of(segment: Segment, language: str | None) -> SourceDelta:
+    """Return what is being said in a segment."""
+    text = segment.text
+    stable_end = max(len(text) - len(segment.unstable), 0)
+    return SourceDelta(
+        segment.segment_id, text[:stable_end], text[stable_end:], segment.speaker, language
+    )
+
+
+def source_final_of(segment: Segment, language: str | None, text: str) -> SourceFinal:
+    """Return what was said in a segment; empty text where it was withdrawn."""
+    return SourceFinal(
+        segment.segment_id, text, segment.speaker, language, segment.start_ms, segment.end_ms
     )

@@ -6,14 +6,14 @@ time, in seconds on one monotonic clock, and returns what is to be done.
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
 
 from service.captions.actions import Action, Close, Counters, Send, Start, Stop
+from service.captions.cues import Timeline
 from service.captions.job import ContextPair, Job, JobKey, Outcome
 from service.captions.pacing import Pacing, Reader
-from service.captions.policy import PRESETS, Preset, Source
-from service.captions.reports import delta_of, final_of
+from service.captions.policy import PRESETS, Preset
+from service.captions.reports import delta_of, final_of, source_delta_of, source_final_of
 from service.captions.segment import Segment
 from service.captions.segments import Segments, over
 from service.captions.settings import MAX_CONTEXT, ModelInfo, Settings
@@ -26,18 +26,7 @@ from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Glossary
 
-PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
-MAX_PIECES: Final = 16  # that are asked for in one go, each in each language one
-MAX_BACKLOG: Final = 64  # jobs that may wait for the engine when more of a long text is cut
-
-
-@dataclass(slots=True)
-class _Revision:
-    """A text on its way to the translations of its segment, some pieces at a time."""
-
-    segment: Segment
-    sources: list[Source] | None = None  # None: not cut into pieces yet
-    num_taken: int = 0
+PROGRESS_INTERVAL_S = 0.05  # between deltas of an update that is still being decoded
 
 
 class Session:
@@ -55,8 +44,6 @@ class Session:
         pacing: when revisions are translated.
         counters: what happened, for metrics.
         is_closing: whether no more source is taken.
-        is_full: whether so much waits for its translation that no more is to be read.
-        backlog: jobs that wait for the engine, as the driver says.
     """
 
     def __init__(
@@ -72,22 +59,22 @@ class Session:
         self.pacing = Pacing(limits.updates_per_s, now_s)
         self.counters = Counters()
         self.is_closing = False
-        self.is_full = False
-        self.backlog = 0
         self._model = model
         self._limits = limits
         self._new_detokenizer = new_detokenizer
         self._presets = presets
         self._started_s = self._last_frame_s = now_s
         self._settings = Settings(context=model.default_context)
+        self._audience: frozenset[str] = frozenset()  # languages that readers of the room want
+        self._is_suspended = False
         self._segments = Segments(limits.open_segments, limits.segment_chars)
         self._streams = Streams()
         self._committed: dict[str, Segment] = {}  # finals are awaited, in the order of commits
-        self._revisions: dict[str, _Revision] = {}  # by wire id
         self._glossaries: dict[str, Glossary] = {}  # by target
         self._glossary_words: object = None  # what they were made of
         self._context: dict[str, deque[ContextPair]] = {}  # by target
         self._readers: dict[str, Reader] = {}  # by target
+        self._timeline = Timeline()
         self._close: Close | None = None
         self._source_chars = 0
         self._target_tokens = 0
@@ -120,8 +107,7 @@ class Session:
                 return [Send(protocol.Pong(wall_time_s, event.id))]
             if self.is_closing:
                 raise ProtocolError("invalid_event", "the session is closing")
-            actions = self._handlers[type(event)](self, event, now_s)
-            return actions + self._go_on(now_s)
+            return self._handlers[type(event)](self, event, now_s)
         except ProtocolError as exc:
             exc.event_id = event.event_id
             return [self._error(exc)]
@@ -163,25 +149,43 @@ class Session:
 
     def tick(self, now_s: float) -> list[Action]:
         """Do what has become due."""
+        long = self._segments.next_long()
+        if long is not None:
+            # One part a tick: a page that is pasted at once must not hold up other connections.
+            return self._cut(long, now_s)
         actions: list[Action] = []
         if not self.pacing.is_thinned(now_s):
             for segment in self._segments:
                 if segment.is_dirty and self.pacing.take(now_s):
-                    self._revise(segment)
-        if not self._revisions and (long := self._next_long()) is not None:
-            # One part a tick: a page that is pasted at once must not hold up other connections.
-            actions += self._cut(long, now_s)
-        if now_s >= self._idle_s():
+                    actions += self._revise(segment, now_s)
+        if not self.is_closing and now_s - self._last_frame_s >= self._limits.idle_s:
             actions += self._begin_close("idle", protocol.CLOSE_IDLE, now_s)
-        return actions + self._go_on(now_s)
+        return actions
 
     def next_tick_s(self) -> float:
         """Return when `tick` is due."""
-        if self._revisions or self._next_long() is not None:
+        if self._segments.next_long() is not None:
             return 0.0
+        idle_s = self._last_frame_s + self._limits.idle_s
         if any(segment.is_dirty for segment in self._segments):
-            return min(self._idle_s(), self.pacing.ready_s())
-        return self._idle_s()
+            return min(idle_s, self.pacing.ready_s())
+        return float("inf") if self.is_closing else idle_s
+
+    @property
+    def settings(self) -> Settings:
+        """What the client asked for, as it is applied."""
+        return self._settings
+
+    def set_audience(self, targets: frozenset[str], now_s: float) -> list[Action]:
+        """Translate into these languages, too: readers of the session's room want them.
+
+        While the line is lost they are noted alone; `wake` asks for them.
+        """
+        self._audience = targets
+        if self._is_suspended:
+            self._compile_glossaries()
+            return []
+        return self._retarget(now_s)
 
     def drain(self, time_left_s: float, now_s: float) -> list[Action]:
         """The server goes away: finish every segment, then close."""
@@ -193,34 +197,16 @@ class Session:
 
     def suspend(self) -> None:
         """The line was lost: wait for no job any more."""
-        self._revisions.clear()
+        self._is_suspended = True
         for segment in self._segments:
             for stream in self._streams.of(segment):
                 stream.stop()
 
     def wake(self, now_s: float) -> list[Action]:
         """The client is back: ask again for what was not done."""
+        self._is_suspended = False
         self._last_frame_s = now_s
-        for segment in self._segments:
-            self._revise(segment)
-        return self._go_on(now_s)
-
-    def measure_pending(self, now_s: float) -> list[Action]:
-        """Find out whether so much waits for its translation that no more is to be read.
-
-        What is read already is taken all the same, so that nothing committed is dropped.
-        """
-        pending = self._segments.pending_chars
-        bound = self._limits.pending_chars
-        if self.is_full:
-            self.is_full = pending > bound // 2
-            self._last_frame_s = now_s  # the client may have spoken, nobody listened
-            return []
-        self.is_full = pending > bound
-        if not self.is_full:
-            return []
-        waiting = f"{pending} characters wait for their translation; no more is read meanwhile"
-        return [Send(protocol.SessionNotice("backlog", waiting))]
+        return [action for segment in self._segments for action in self._revise(segment, now_s)]
 
     def snapshot(self) -> tuple[protocol.SnapshotSegment, ...]:
         """Return the open segments as they were told."""
@@ -234,6 +220,7 @@ class Session:
             )
             for segment in self._segments
             for stream in self._streams.of(segment)
+            if stream.target in self._settings.targets or stream.target not in self._audience
         )
 
     # ---- handlers of client events ----
@@ -242,27 +229,46 @@ class Session:
         settings = self._settings.merged(event.session, self._model, self._limits.targets)
         is_other_source = settings.source != self._settings.source
         self._settings = settings
+        if settings.room is None:
+            self._audience = frozenset()
+        actions = self._retarget(now_s, is_other_source=is_other_source)
+        if is_other_source:
+            self._context.clear()
+        return [
+            Send(protocol.SessionUpdated(self._settings.applied())),
+            *actions,
+            # Those of a language that is not wanted any more hold up none.
+            *self._all_finals(now_s),
+            *self._finish(now_s),
+        ]
+
+    def _retarget(self, now_s: float, *, is_other_source: bool = False) -> list[Action]:
+        """Let open segments follow the settings and the audience."""
+        self._compile_glossaries()
+        actions: list[Action] = []
+        for segment in self._segments:
+            actions += self._apply_settings(segment, is_other_source)
+            if not segment.is_committed:
+                actions += self._revise(segment, now_s)
+        return actions
+
+    def _compile_glossaries(self) -> None:
+        settings = self._settings
         # Compiling takes milliseconds for a long glossary, and most updates change something else.
         words = (settings.glossary, settings.do_not_translate, settings.source)
         known = self._glossaries if words == self._glossary_words else {}
         self._glossary_words = words
         self._glossaries = {
             target: known.get(target) or settings.glossary_of(target, self._model)
-            for target in settings.targets
+            for target in self._targets
         }
-        actions: list[Action] = []
-        for segment in self._segments:
-            actions += self._apply_settings(segment, is_other_source)
-            if not segment.is_committed:
-                self._revise(segment)
-        if is_other_source:
-            self._context.clear()
-        return [
-            Send(protocol.SessionUpdated(self._settings.applied())),
-            *actions,
-            # Those of a language that is not wanted any more held up none.
-            *self._all_finals(now_s),
-        ]
+
+    @property
+    def _targets(self) -> tuple[str, ...]:
+        """Languages that the client wants, then those of its readers that the model has."""
+        source = self._settings.source
+        read = sorted(t for t in self._audience if self._model.translates(source, t))
+        return tuple(dict.fromkeys((*self._settings.targets, *read)))
 
     def _on_source_update(self, event: protocol.SourceUpdate, now_s: float) -> list[Action]:
         text = event.stable + event.unstable
@@ -270,7 +276,7 @@ class Session:
         if closed is not None and closed.repeats_update(event.rev, text):
             self.counters.stale_revisions += 1
             return []
-        segment = self._open_segment(event.segment_id, now_s)
+        segment = self._open_segment(event.segment_id, now_s, event.speaker)
         if event.rev <= segment.rev:
             self.counters.stale_revisions += 1
             return []
@@ -282,7 +288,7 @@ class Session:
         return self._updated(segment, now_s)
 
     def _on_source_append(self, event: protocol.SourceAppend, now_s: float) -> list[Action]:
-        segment = self._open_segment(event.segment_id, now_s)
+        segment = self._open_segment(event.segment_id, now_s, event.speaker)
         segment.stable = segment.stable + segment.unstable + event.text
         segment.unstable = ""
         segment.rev += 1
@@ -300,12 +306,11 @@ class Session:
         if closed is not None or is_nothing:
             self.counters.repeated_commits += 1
             return []
-        segment = self._open_segment(event.segment_id, now_s)
+        segment = self._open_segment(event.segment_id, now_s, event.speaker)
         if event.text is not None:
             segment.stable, segment.unstable = event.text, ""
         segment.rev = max(segment.rev, event.rev or 0, 0)
-        self._commit(segment, now_s)
-        return []
+        return self._commit(segment, now_s) + self._finish(now_s)
 
     def _on_source_cancel(self, event: protocol.SourceCancel, now_s: float) -> list[Action]:
         name = self._segments.name(event.segment_id)
@@ -321,14 +326,15 @@ class Session:
                 for stream in streams
                 if not stream.is_final_sent
             ]
+            if not segment.is_committed:
+                actions += self._told(source_final_of(segment, self._settings.source, ""))
             self._segments.close(segment)
             self._forget(segment)
         # Finals may have waited for those that do not come now.
-        return actions + self._all_finals(now_s)
+        return actions + self._all_finals(now_s) + self._finish(now_s)
 
     def _on_source_flush(self, event: protocol.SourceFlush, now_s: float) -> list[Action]:
-        self._commit_all(now_s)
-        return []
+        return self._commit_all(now_s) + self._finish(now_s)
 
     def _on_session_resume(self, event: protocol.SessionResume, now_s: float) -> list[Action]:
         raise ProtocolError(
@@ -363,7 +369,7 @@ class Session:
             stream.glossary = self._glossaries.get(stream.target, stream.glossary)
             # Text that is appended already cannot be asked for again from another language.
             is_restarted = is_other_source and not stream.committed and not segment.is_committed
-            is_wanted = stream.target in self._settings.targets and not is_restarted
+            is_wanted = stream.target in self._targets and not is_restarted
             if stream.is_final_sent or is_wanted:
                 continue
             actions += [Stop(key) for key in stream.stop()]
@@ -374,25 +380,31 @@ class Session:
         self._forget_if_done(segment)
         return actions
 
-    def _open_segment(self, client_id: str | None, now_s: float) -> Segment:
-        if not self._settings.targets:
+    def _open_segment(self, client_id: str | None, now_s: float, speaker: str | None) -> Segment:
+        if not self._settings.targets and self._settings.room is None:
             raise ProtocolError(
                 "invalid_event", "no target language is set; send session.update first", "type"
             )
-        return self._segments.open(client_id, now_s)
+        segment = self._segments.open(client_id, now_s)
+        segment.speaker = speaker or segment.speaker
+        return segment
 
     def _updated(self, segment: Segment, now_s: float) -> list[Action]:
         """A segment has news: translate it, or note it for later when there are too many."""
         segment.arrival_s = now_s
         if not self._segments.check_length(segment):
             return []
+        told = self._told(source_delta_of(segment, self._settings.source))
         if self.pacing.admit(now_s):
-            self._revise(segment)
-            return []
+            return [*told, *self._revise(segment, now_s)]
         self.counters.coalesced += 1
         segment.is_dirty = True
         notice = self.pacing.notice(now_s)
-        return [] if notice is None else [Send(notice)]
+        return told if notice is None else [*told, Send(notice)]
+
+    def _told(self, event: protocol.SourceDelta | protocol.SourceFinal) -> list[Action]:
+        """Tell a room what is said; nobody else is told what he said himself."""
+        return [] if self._settings.room is None else [Send(event)]
 
     def _cut(self, segment: Segment, now_s: float) -> list[Action]:
         """Force a boundary where a segment has become too long; the rest goes on by itself."""
@@ -407,87 +419,38 @@ class Session:
             segment_id=segment.segment_id,
             next_segment_id=rest.segment_id,
         )
-        told = Send(notice)
-        self._commit_whole(segment, now_s)
+        actions = [Send(notice), *self._commit_whole(segment, now_s)]
         if rest.is_ending:
-            self._commit(rest, now_s)
-            return [told]
-        return [told, *self._updated(rest, now_s)]
+            return actions + self._commit(rest, now_s) + self._finish(now_s)
+        return actions + self._updated(rest, now_s)
 
-    def _next_long(self) -> Segment | None:
-        """Return a segment of which a part is to be cut now; text waits as text, not as jobs."""
-        return self._segments.next_long() if self.backlog < MAX_BACKLOG else None
-
-    def _idle_s(self) -> float:
-        """Return when the client has been silent for too long."""
-        is_heard = not (self.is_closing or self.is_full)
-        return self._last_frame_s + self._limits.idle_s if is_heard else float("inf")
-
-    def _revise(self, segment: Segment) -> None:
-        """Let the newest text of a segment go to its translations."""
+    def _revise(self, segment: Segment, now_s: float) -> list[Action]:
+        """Give the newest text of a segment to its translations."""
+        settings = self._settings
+        if not segment.is_committed and not self._segments.check_length(segment):
+            return []  # it is cut first
         segment.is_dirty = False
-        self._revisions[segment.segment_id] = _Revision(segment)
-
-    def _go_on(self, now_s: float) -> list[Action]:
-        """Give some pieces of text to the translations; the rest has its turn at the next tick."""
-        actions: list[Action] = []
-        room = MAX_PIECES
-        while self._revisions and room > 0:
-            revision = next(iter(self._revisions.values()))
-            segment = revision.segment
-            if revision.sources is None:
-                revision.sources = self._pieces_of(segment, now_s)
-            streams = self._streams.of(segment)
-            begin = revision.num_taken
-            end = min(begin + max(room // max(len(streams), 1), 1), len(revision.sources))
-            room -= max((end - begin) * len(streams), 1)
-            for stream in streams:
-                actions += self._ask(revision, stream, range(begin, end), now_s)
-            revision.num_taken = end
-            if end == len(revision.sources):
-                del self._revisions[segment.segment_id]
-                for stream in streams:
-                    actions += self._revised(segment, stream, now_s)
-                self._forget_if_done(segment)
-        return actions + self._finish(now_s)
-
-    def _pieces_of(self, segment: Segment, now_s: float) -> list[Source]:
-        """Return the pieces of a segment that are to be translated."""
         if not segment.is_committed:
-            if not self._segments.check_length(segment):
-                return []  # it is cut first
             self.pacing.partial_started(now_s)
-            if not self._settings.partials:
+            if not settings.partials:
                 return []
-            self._open_streams(segment)
+        self._open_streams(segment)
         streams = self._streams.of(segment)
         frozen = len(segment.frozen)
         covered = max((stream.covered_words(frozen) for stream in streams), default=0)
-        return segment.pieces(covered)
-
-    def _ask(
-        self, revision: _Revision, stream: TargetStream, part: range, now_s: float
-    ) -> list[Action]:
-        """Let one translation take some pieces in."""
-        if not part:
-            return []
-        segment = revision.segment
-        pairs = list(self._context.get(stream.target, ()))
-        context = pairs[len(pairs) - min(self._settings.context, len(pairs)) :]
-        arrival_s = segment.arrival_s or now_s
-        jobs, dropped = stream.revise(
-            revision.sources or (), max(segment.rev, 0), arrival_s, context, part
-        )
-        return [
-            *(Stop(key) for key in dropped),
-            *(Start(self._timed(job, now_s)) for job in jobs),
-        ]
-
-    def _revised(self, segment: Segment, stream: TargetStream, now_s: float) -> list[Action]:
-        """Tell what a new text alone changed."""
-        if segment.is_committed:
-            return self._finals(stream.target, now_s)
-        return self._deltas(segment, stream, None, None, now_s)
+        sources = segment.pieces(covered)
+        actions: list[Action] = []
+        for stream in streams:
+            pairs = list(self._context.get(stream.target, ()))
+            context = pairs[len(pairs) - min(settings.context, len(pairs)) :]
+            jobs, dropped = stream.revise(
+                sources, max(segment.rev, 0), segment.arrival_s or now_s, context
+            )
+            actions += [Stop(key) for key in dropped]
+            actions += [Start(self._timed(job, now_s)) for job in jobs]
+            if not segment.is_committed:
+                actions += self._deltas(segment, stream, None, None, now_s)
+        return actions
 
     def _timed(self, job: Job, now_s: float) -> Job:
         """Say when a reader gets to a job's text: a pasted page need not be there at once."""
@@ -498,7 +461,7 @@ class Session:
     def _open_streams(self, segment: Segment) -> None:
         """Begin or go on with the translations of a segment that are wanted."""
         settings = self._settings
-        for target in settings.targets:
+        for target in self._targets:
             if self._streams.resume(segment, target):
                 continue
             self._streams.add(
@@ -513,44 +476,44 @@ class Session:
                 )
             )
 
-    def _commit(self, segment: Segment, now_s: float) -> None:
+    def _commit(self, segment: Segment, now_s: float) -> list[Action]:
         """The source of a segment is complete; one that is too long is cut first, tick by tick."""
         if self._segments.check_length(segment):
-            self._commit_whole(segment, now_s)
-        else:
-            segment.is_ending = True
+            return self._commit_whole(segment, now_s)
+        segment.is_ending = True
+        return []
 
-    def _commit_whole(self, segment: Segment, now_s: float) -> None:
+    def _commit_whole(self, segment: Segment, now_s: float) -> list[Action]:
         segment.committed_s = segment.arrival_s = now_s
         self._source_chars += len(segment.text)
         self._segments.close(segment)
         self._committed[segment.segment_id] = segment
-        self._open_streams(segment)  # in the languages of now, whenever its turn comes
-        self._revise(segment)
+        actions = self._told(source_final_of(segment, self._settings.source, segment.text))
+        actions += self._revise(segment, now_s)
+        for stream in self._streams.of(segment):
+            actions += self._finals(stream.target, now_s)
+        self._forget_if_done(segment)
+        return actions
 
-    def _commit_all(self, now_s: float) -> None:
-        for segment in self._segments:
-            if not segment.is_committed:
-                self._commit(segment, now_s)
+    def _commit_all(self, now_s: float) -> list[Action]:
+        waiting = [segment for segment in self._segments if not segment.is_committed]
+        return [action for segment in waiting for action in self._commit(segment, now_s)]
 
     def _forget_if_done(self, segment: Segment) -> None:
-        is_taken = segment.is_committed and segment.segment_id not in self._revisions
-        if is_taken and all(s.is_final_sent for s in self._streams.of(segment)):
+        if segment.is_committed and all(s.is_final_sent for s in self._streams.of(segment)):
             self._forget(segment)
 
     def _forget(self, segment: Segment) -> None:
         self._segments.forget(segment)
         self._streams.forget(segment)
         self._committed.pop(segment.segment_id, None)
-        self._revisions.pop(segment.segment_id, None)
 
     # ---- what goes out ----
 
     def _after_job(
         self, segment: Segment, stream: TargetStream, job: Job, timing: Timing | None, now_s: float
     ) -> list[Action]:
-        is_taken = segment.is_committed and segment.segment_id not in self._revisions
-        if is_taken and stream.is_done:
+        if segment.is_committed and stream.is_done:
             stream.timing = timing
             actions = self._finals(stream.target, now_s)
             if not stream.is_final_sent:  # its text need not wait for the finals before it
@@ -579,19 +542,42 @@ class Session:
             stream = self._streams.get(segment.segment_id, target)
             if stream is None or stream.is_final_sent:
                 continue
-            if segment.segment_id in self._revisions or not stream.is_done:
+            if not stream.is_done:
                 break
             stream.is_final_sent = True
             final = final_of(segment, stream, self._wanted(stream.timing), now_s)
-            actions.append(Send(final, segment.committed_s))
+            actions += [Send(final, segment.committed_s), *self._cues(segment, stream, now_s)]
             told.append(segment)
         for segment in told:
             self._forget_if_done(segment)
         return actions
 
     def _all_finals(self, now_s: float) -> list[Action]:
+        return [action for target in self._targets for action in self._finals(target, now_s)]
+
+    def _cues(self, segment: Segment, stream: TargetStream, now_s: float) -> list[Action]:
+        """Cut a final into cues, where the client wants them."""
+        wanted = self._settings.captions
+        if wanted is None:
+            return []
+        own_ms = [(at_s - self._started_s) * 1e3 for at_s in (segment.first_arrival_s, now_s)]
+        start_ms = own_ms[0] if segment.start_ms is None else segment.start_ms
+        end_ms = own_ms[1] if segment.end_ms is None else segment.end_ms
+        cues = self._timeline.add(
+            stream.target, stream.committed, start_ms, end_ms, wanted.max_chars, wanted.lines
+        )
         return [
-            action for target in self._settings.targets for action in self._finals(target, now_s)
+            Send(
+                protocol.CaptionCue(
+                    f"{segment.segment_id}.{i + 1}",
+                    segment.segment_id,
+                    stream.target,
+                    cue.lines,
+                    cue.start_ms,
+                    cue.end_ms,
+                )
+            )
+            for i, cue in enumerate(cues)
         ]
 
     def _wanted(self, timing: Timing | None) -> Timing | None:
@@ -606,10 +592,10 @@ class Session:
         return Send(protocol.error_event(exc))
 
     def _begin_close(self, reason: str, code: int, now_s: float) -> list[Action]:
-        self._commit_all(now_s)
+        actions = self._commit_all(now_s)
         self.is_closing = True
         self._close = Close(code, reason)
-        return self._go_on(now_s)
+        return actions + self._finish(now_s)
 
     def _finish(self, now_s: float) -> list[Action]:
         """End the session once nothing is open any more."""

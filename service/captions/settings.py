@@ -10,6 +10,7 @@ from typing import Final
 from service.captions.policy import Preset
 from service.errors import ProtocolError
 from service.wire.protocol import (
+    CaptionParams,
     GlossaryEntry,
     LanguageInfo,
     Mode,
@@ -24,6 +25,8 @@ from tokenspeed.text.languages import primary
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
 MAX_TERMS: Final = 500  # glossary entries and protected words of a session, each
 MAX_TERM_CHARS: Final = 100
+MAX_CUE_CHARS: Final = 200  # of a line
+MAX_CUE_LINES: Final = 10
 
 
 def _never(word: str) -> bool:
@@ -64,6 +67,8 @@ class Settings:
     do_not_translate: tuple[str, ...] = ()
     partials: bool = True
     timing: bool = False
+    captions: CaptionParams | None = None
+    room: str | None = None
 
     def preset(self, presets: Mapping[str, Preset]) -> Preset:
         """Return how eager translations are."""
@@ -87,10 +92,14 @@ class Settings:
                     "do_not_translate",
                     "partials",
                     "timing",
+                    "captions",
+                    "room",
                 )
                 if (value := getattr(params, name)) is not None
             },
         )
+        if merged.captions is not None:
+            _check_captions(merged.captions)
         if merged.context > MAX_CONTEXT:
             problem = f"is {merged.context}, expected 0 to {MAX_CONTEXT}"
             raise ProtocolError("invalid_event", problem, "session.context")
@@ -134,6 +143,8 @@ class Settings:
             do_not_translate=self.do_not_translate,
             partials=self.partials,
             timing=self.timing,
+            captions=self.captions,
+            room=self.room,
         )
 
     def _check_pairs(self, model: ModelInfo, *, has_targets: bool) -> None:
@@ -167,6 +178,16 @@ def _check_glossary(entries: Sequence[GlossaryEntry], model: ModelInfo) -> None:
         if seen.setdefault((source, language), entry.target) != entry.target:
             problem = f"{entry.source!r} has two translations, {seen[source, language]!r} before"
             raise ProtocolError("glossary_invalid", problem, f"{at}.target")
+
+
+def _check_captions(captions: CaptionParams) -> None:
+    for name, value, most in (
+        ("max_chars", captions.max_chars, MAX_CUE_CHARS),
+        ("lines", captions.lines, MAX_CUE_LINES),
+    ):
+        if not 1 <= value <= most:
+            problem = f"is {value}, expected 1 to {most}"
+            raise ProtocolError("invalid_event", problem, f"session.captions.{name}")
 
 
 def _check_protected(words: Sequence[str]) -> None:

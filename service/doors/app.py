@@ -23,6 +23,7 @@ from service.doors.guard import Guard, OtherMethods, json_error, json_failure, n
 from service.doors.openai import OpenAI
 from service.doors.operations import Operations
 from service.doors.rest import Rest
+from service.doors.rooms import Rooms
 from service.doors.state import AppState
 
 PAGE_FOLDERS: Final = frozenset({"src", "assets"})
@@ -33,6 +34,7 @@ PREFLIGHT_S: Final = 600  # that a browser remembers what it may ask for
 def make_app(state: AppState) -> ASGIApp:
     """Return the application."""
     rest, openai, operations = Rest(state), OpenAI(state), Operations(state)
+    rooms = Rooms(state)
     routes = [
         Route("/v1/sessions", operations.sessions, methods=["POST"]),
         Route("/livez", operations.live),
@@ -49,9 +51,17 @@ def make_app(state: AppState) -> ASGIApp:
         Route("/v1/chat/completions", openai.chat, methods=["POST"]),
         Route("/v1/models", openai.models),
         Route("/v1/models/{name:path}", openai.model),
+        Route("/v1/rooms", rooms.create, methods=["POST"]),
+        Route("/v1/rooms/{room}", rooms.room, methods=["GET", "PATCH", "DELETE"]),
+        Route("/v1/rooms/{room}/events", rooms.events),
+        Route("/v1/rooms/{room}/transcript.{form}", rooms.transcript),
     ]
     others = [Route(route.path, OtherMethods(*sorted(route.methods or ()))) for route in routes]
-    table: list[BaseRoute] = [WebSocketRoute("/v1/stream", partial(stream, state)), *routes]
+    table: list[BaseRoute] = [
+        WebSocketRoute("/v1/stream", partial(stream, state)),
+        WebSocketRoute("/v1/rooms/{room}/listen", rooms.listen),
+        *routes,
+    ]
     table += others
     config = state.config
     if (config.web / "index.html").is_file():
@@ -59,7 +69,7 @@ def make_app(state: AppState) -> ASGIApp:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=config.origins,
-        allow_methods=("GET", "POST"),
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),  # none is believed for where it comes from; there are no cookies
         expose_headers=("retry-after",),
         max_age=PREFLIGHT_S,

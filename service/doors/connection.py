@@ -10,18 +10,18 @@ import logging
 import secrets
 import time
 from collections.abc import Coroutine
-from functools import partial
 from typing import Final
 
 from service.captions.actions import Close
 from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.session import Session
 from service.doors.resume import LOST_LINE, Resumes
+from service.doors.seat import Seat
 from service.doors.socket import Disconnected, Socket
 from service.doors.state import AppState
-from service.doors.turns import Turns
 from service.driver import Driver
 from service.errors import AuthError, ProtocolError, TranslationFailed
+from service.load.limits import Bucket
 from service.logs import text_data
 from service.wire import protocol
 from service.wire.outbox import Outbox
@@ -31,7 +31,6 @@ logger = logging.getLogger("service.connection")
 
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
 FIRST_MESSAGE_S: Final = 10.0  # for credentials in the first message
-FRAMES_OF_A_TURN: Final = 8  # that are sent one after another; then others have their turn
 
 
 class Connection:
@@ -65,11 +64,11 @@ class Connection:
             self,
             state.partial_interval_s,
         )
+        self._seat = Seat(state.rooms, self._session, self._driver.set_audience)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
-        self._turns = Turns(limits.work_share, state.now_s)
+        self._messages = Bucket(limits.messages_per_s, now_s)
         self._has_news = asyncio.Event()
         self._changed_tick = asyncio.Event()
-        self._has_room = asyncio.Event()  # a job ended
         self._close: Close | None = None
         self._cut_off: asyncio.TimerHandle | None = None
         self._is_created = False
@@ -105,6 +104,7 @@ class Connection:
 
     def retire(self) -> None:
         """Take note that nobody comes back to the session."""
+        self._seat.leave()
         metrics, counters = self._state.metrics, self._session.counters
         metrics.stale.inc(counters.stale_revisions)
         metrics.coalesced.labels("revisions").inc(counters.coalesced)
@@ -179,10 +179,8 @@ class Connection:
         t_ms = self._outbox.t_ms(self._state.now_s())
         resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq, t_ms=t_ms)
         await self._socket.send(protocol.serialise(resumed))
-        for number, frame in enumerate(self._outbox.finals(last_seq) if missed is None else missed):
+        for frame in self._outbox.finals(last_seq) if missed is None else missed:
             await self._socket.send(frame)
-            if not (number + 1) % FRAMES_OF_A_TURN:
-                await asyncio.sleep(0)
         if missed is None:
             self._outbox.drop_deltas()
             self._outbox.push(protocol.SessionSnapshot(self._session.snapshot()))
@@ -224,7 +222,11 @@ class Connection:
         return frame
 
     def _accept(self, credential: str | None) -> None:
-        session_id = self._state.auth.check(credential, self._state.now_s())
+        if self._seat.grant(credential):
+            return
+        auth = self._state.auth
+        session_id = auth.check(credential, self._state.now_s())
+        self._seat.may_speak_anywhere = auth.is_key(credential)
         self._session.id = session_id or self._session.id
 
     async def _refuse(self, exc: AuthError) -> int:
@@ -260,18 +262,16 @@ class Connection:
             await asyncio.gather(writer, *others, return_exceptions=True)
 
     async def _read(self) -> None:
-        """Take frames; while a client costs or wants too much, its own socket makes it wait."""
         while True:
-            frame = await self._socket.receive()
-            while self._driver.is_full:
-                self._has_room.clear()
-                await self._has_room.wait()
-            self._turns.charge(partial(self._take, frame))
-            await asyncio.sleep(self._turns.delay_s())  # others have their turn in any case
+            self._take(await self._socket.receive())
+            now_s = self._state.now_s()
+            if not self._messages.take(now_s):  # the client's own socket makes it wait
+                await asyncio.sleep(self._messages.ready_s() - now_s)
 
     def _take(self, frame: str | bytes) -> None:
         try:
             event = protocol.parse_client(frame)
+            self._seat.check(event)
         except ProtocolError as exc:
             self._driver.refuse(exc)
         else:
@@ -279,18 +279,15 @@ class Connection:
                 self._state.sessions.check(event, self)
             self._is_first = False
             self._driver.receive(event, time.time())
+            self._seat.follow()
         self._changed_tick.set()
 
     async def _write(self) -> int:
-        num_sent = 0
         while True:
             await self._has_news.wait()
             self._has_news.clear()
             while (popped := self._outbox.pop(self._state.now_s())) is not None:
                 await self._socket.send(popped[1])
-                num_sent += 1
-                if not num_sent % FRAMES_OF_A_TURN:
-                    await asyncio.sleep(0)
             if self._close is not None:
                 await self._end(self._close.code, self._close.reason)
                 return self._close.code
@@ -298,27 +295,18 @@ class Connection:
     async def _tick(self) -> None:
         while True:
             delay_s = self._driver.next_tick_s() - self._state.now_s()
-            delay_s = max(delay_s, self._turns.delay_s())
             self._changed_tick.clear()
-            if delay_s <= 0:
-                await asyncio.sleep(0)
-            elif await self._is_changed_within(delay_s):
-                continue
-            self._turns.charge(self._driver.tick)
-
-    async def _is_changed_within(self, seconds: float) -> bool:
-        try:
-            # Not wait_for: before Python 3.12 it can swallow a cancellation.
-            async with asyncio.timeout(min(seconds, 3600.0)):
-                await self._changed_tick.wait()
-        except TimeoutError:
-            return False
-        return True
+            try:
+                # Not wait_for: before Python 3.12 it can swallow a cancellation.
+                async with asyncio.timeout(min(max(delay_s, 0.0), 3600.0)):
+                    await self._changed_tick.wait()
+            except TimeoutError:
+                self._driver.tick()
 
     def _start_job(self, job: Job, follow: FollowJob) -> Cancellable:
         """Hand a job to the engine; a bug in what follows from its news ends this session alone."""
 
-        def take(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
+        def guarded(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
             try:
                 follow(tokens, ending)
             except Exception:
@@ -326,15 +314,14 @@ class Connection:
                 logger.exception("job failed", extra={"data": {"session": self.session_id}})
                 self.close(Close(protocol.CLOSE_INTERNAL, "internal error"))
 
-        def guarded(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
-            self._turns.do(partial(take, tokens, ending))
-
         return self._state.translator.start(job, guarded)
 
     # ---- the sink of the driver ----
 
     def send(self, event: protocol.ServerEvent, arrival_s: float | None) -> None:
-        """Put an event into the outbox."""
+        """Put an event into the outbox, and let the session's room hear it."""
+        if not self._seat.pass_on(event, self._state.now_s()):
+            return
         if self._close is not None:
             return
         metrics = self._state.metrics
@@ -364,8 +351,6 @@ class Connection:
 
     def job_ended(self, job: Job, outcome: Outcome) -> None:
         """Count what an update took, and tell the admission."""
-        self._changed_tick.set()
-        self._has_room.set()
         state, labels = self._state, _labels(job)
         pair = labels[:2]
         if outcome.is_current:
@@ -384,8 +369,6 @@ class Connection:
 
     def job_failed(self, job: Job, problem: TranslationFailed) -> None:
         """Log that a job could not be run."""
-        self._changed_tick.set()
-        self._has_room.set()
         data = {"session": self.session_id, "target": job.target, "problem": str(problem)}
         logger.warning("translation failed", extra={"data": data})
 

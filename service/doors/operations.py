@@ -5,11 +5,13 @@ Knows the state of the service; translations are in rest.py and openai.py.
 
 import secrets
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
+from service.config import Config
 from service.doors.auth import LOOPBACK_NAMES, bearer, host_name
 from service.doors.state import AppState
 from service.wire import protocol
@@ -62,7 +64,7 @@ class Operations:
         token, expires_in = state.auth.issue(session_id, state.now_s())
         ticket = {
             "session_id": session_id,
-            "url": f"{self._public_url(request)}/v1/stream",
+            "url": f"{public_url(state.config, request, 'ws')}/v1/stream",
             "token": token,
             "expires_in": expires_in,
         }
@@ -72,22 +74,23 @@ class Operations:
         auth = self._state.auth
         return not auth.is_required or auth.is_key(bearer(request.headers.get("authorization")))
 
-    def _public_url(self, request: Request) -> str:
-        """Return where a browser finds the service, as `ws://host` or `wss://host`.
 
-        What a request says of itself is believed from a trusted proxy, or where it names this
-        machine; anything else could send a browser with a fresh token to somebody else's host.
-        """
-        config = self._state.config
-        if config.public_url:
-            url = urlsplit(config.public_url)
-            scheme, place = url.scheme, url.netloc + url.path.rstrip("/")
-        else:
-            scheme, place = request.scope["scheme"], request.headers.get("host", "")
-            if not config.proxies and host_name(place) not in LOOPBACK_NAMES:
-                host, port = request.scope["server"]
-                place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return f"{'wss' if scheme == 'https' else 'ws'}://{place}"
+def public_url(config: Config, request: Request, scheme: Literal["http", "ws"]) -> str:
+    """Return where a browser finds the service, such as `wss://host`; `scheme` without its `s`.
+
+    What a request says of itself is believed from a trusted proxy, or where it names this machine;
+    anything else could send a browser with a fresh token to somebody else's host.
+    """
+    if config.public_url:
+        url = urlsplit(config.public_url)
+        is_secure, place = url.scheme == "https", url.netloc + url.path.rstrip("/")
+    else:
+        is_secure = request.scope["scheme"] == "https"
+        place = request.headers.get("host", "")
+        if not config.proxies and host_name(place) not in LOOPBACK_NAMES:
+            host, port = request.scope["server"]
+            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{scheme}{'s' if is_secure else ''}://{place}"
 
 
 def _no_key(body: str) -> Response:

@@ -9,21 +9,38 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.doors.app import make_app
-from service.doors.frames import WebSocketProtocol
-from service.doors.lines import Line, Lines
+from service.doors.lines import BAD_REQUEST, Line, Lines
+from service.doors.socket import ABORT
 from service.doors.state import AppState
 from service.load.descriptors import room_for
 
 logger = logging.getLogger("service.doors.server")
 
-PING_S: Final = 20.0  # between pings, and for the answer to one
 WATCH_S: Final = 0.5  # between looks at the engine
 GIVE_UP_S: Final = 2.0  # for clients to take the news that the engine is lost
+
+
+class _WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, plus a way to cut off a client that does not read."""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        scope: Any = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"][ABORT] = {"call": self.transport.abort}
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            # A handshake that cannot be read: uvicorn leaves the answer where it is.
+            self.transport.write(b"".join(self.conn.data_to_send()) or BAD_REQUEST)
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -47,10 +64,10 @@ class Server(uvicorn.Server):
                 port=config.port,
                 backlog=room.backlog,
                 http=Line,
-                ws=WebSocketProtocol,
+                ws=_WebSocketProtocol,
                 ws_max_size=config.limits.frame_bytes,
-                ws_ping_interval=PING_S,
-                ws_ping_timeout=PING_S,
+                ws_ping_interval=20.0,
+                ws_ping_timeout=20.0,
                 ws_per_message_deflate=config.deflate,
                 access_log=False,
                 log_config=None,
@@ -110,6 +127,7 @@ class Server(uvicorn.Server):
         """Tell every session, wait until they are done, then let uvicorn stop."""
         for connection in list(self._state.connections):
             connection.drain(self._state.config.drain_s)
+        self._state.rooms.wake_all()  # readers of rooms in which nobody speaks need not wait
         ended = [asyncio.ensure_future(c.ended.wait()) for c in self._state.connections]
         if ended:
             await asyncio.wait(ended, timeout=self._state.config.drain_s)

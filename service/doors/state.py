@@ -12,6 +12,7 @@ from service.doors.resume import ResumableSessions
 from service.load.admission import Admission, EngineWork
 from service.load.gate import RequestGate
 from service.load.metrics import Metrics
+from service.rooms.hub import Hub
 from service.translator import Translator
 from tokenspeed.engine.core import EngineStats
 from tokenspeed.engine.engine import EngineHealth
@@ -63,6 +64,7 @@ class AppState:
         sessions: those that a client may come back to.
         admission: who is let in, and how often partials come.
         gate: how many requests over plain HTTP are under way.
+        rooms: where readers follow what is said.
         is_draining: the service is going away and takes nobody new.
     """
 
@@ -84,6 +86,7 @@ class AppState:
         self.sessions = ResumableSessions(self.epoch, config.max_sessions)
         self.admission = Admission(config.budget_ms / 1e3, translator.engine.clock())
         self.gate = RequestGate(config.limits.requests_of_client, config.limits.requests_in_all)
+        self.rooms = Hub(config.max_rooms, config.room_idle_s)
         self.is_draining = False
         self.metrics = Metrics(engine.stats)
         self._engine = engine
@@ -92,6 +95,10 @@ class AppState:
             "tokenspeed_predicted_update_seconds",
             "p95 of an update with one more session",
             lambda: self.admission.predict(self.now_s()),
+        )
+        self.metrics.gauge("tokenspeed_rooms", "Rooms that are kept", lambda: len(self.rooms))
+        self.metrics.gauge(
+            "tokenspeed_readers", "Who reads along in a room", lambda: self.rooms.num_readers
         )
         self.metrics.gauge(
             "tokenspeed_partial_interval_seconds",

@@ -31,16 +31,19 @@ _T = TypeVar("_T")
 SUBPROTOCOL: Final = "tokenspeed.v1"
 MAX_ID_CHARS: Final = 128
 MAX_INT: Final = 2**53 - 1  # what a JavaScript number holds exactly
-ID_FIELDS: Final = frozenset({"segment_id", "event_id", "id", "language"})  # 1 to MAX_ID_CHARS
+ID_FIELDS: Final = frozenset(
+    {"segment_id", "event_id", "id", "language", "speaker", "room"}
+)  # 1 to MAX_ID_CHARS
 
 ErrorCode = Literal[
     "invalid_event", "unknown_segment", "unsupported_language", "text_too_long", "rate_limited",
-    "glossary_invalid", "unsupported", "unauthorized", "session_expired", "too_many_sessions",
-    "overloaded", "internal",
+    "glossary_invalid", "unsupported", "unknown_room", "unauthorized", "session_expired",
+    "too_many_sessions", "overloaded", "internal",
 ]  # fmt: skip
 ErrorType = Literal["invalid_request", "auth", "limit", "server"]
-NoticeCode = Literal["coalescing", "backlog", "slow_consumer", "degraded", "segment_cut"]
+NoticeCode = Literal["coalescing", "slow_consumer", "degraded", "segment_cut"]
 Mode = Literal["captions", "append_only"]
+ReaderForm = Literal["captions", "append_only"]
 Stability = Literal["low", "balanced", "high"]
 
 CLOSE_DONE: Final = 1000
@@ -49,6 +52,7 @@ CLOSE_INTERNAL: Final = 1011
 CLOSE_OVERLOADED: Final = 1013
 CLOSE_BAD_SESSION: Final = 4400
 CLOSE_UNAUTHENTICATED: Final = 4401
+CLOSE_NO_ROOM: Final = 4404
 CLOSE_IDLE: Final = 4408
 CLOSE_SUPERSEDED: Final = 4409
 
@@ -65,6 +69,7 @@ CLOSE_CODES: Final[Mapping[int, str]] = {
     CLOSE_OVERLOADED: "The server has no room, or the client read too slowly",
     CLOSE_BAD_SESSION: "The client speaks another protocol",
     CLOSE_UNAUTHENTICATED: "Not signed in",
+    CLOSE_NO_ROOM: "There is no such room",
     CLOSE_IDLE: "Nothing was sent for too long",
     CLOSE_SUPERSEDED: "The session went on elsewhere",
 }
@@ -122,6 +127,19 @@ class GlossaryEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionParams:
+    """How captions are cut into cues.
+
+    Attributes:
+        max_chars: of a line, 1 to 200.
+        lines: of a cue, 1 to 10.
+    """
+
+    max_chars: int = 42
+    lines: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class SessionParams:
     """Settings of a session: as they are wanted, or as they are applied.
 
@@ -138,6 +156,8 @@ class SessionParams:
         do_not_translate: words that stay as they are, up to 500.
         partials: whether open segments are translated, or only committed ones.
         timing: whether deltas and finals say how long they took.
+        captions: asks for a `caption.cue` of each cue when a segment is final.
+        room: where readers follow what is said; needs the room's host token, or an API key.
     """
 
     source: SourceParams | None = None
@@ -149,6 +169,8 @@ class SessionParams:
     do_not_translate: tuple[str, ...] | None = None
     partials: bool | None = None
     timing: bool | None = None
+    captions: CaptionParams | None = None
+    room: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +295,9 @@ class ErrorInfo:
         code: `invalid_event` (no event, or a field is wrong), `unknown_segment`,
             `unsupported_language`, `text_too_long` (a piece of it does not fit the model),
             `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol, not built
-            yet), `unauthorized`, `session_expired` (nothing to resume: go on with the new session),
-            `too_many_sessions`, `overloaded` or `internal`.
+            yet), `unknown_room` (there is none of this name, or it is closed), `unauthorized`,
+            `session_expired` (nothing to resume: go on with the new session), `too_many_sessions`,
+            `overloaded` or `internal`.
         message: what came and what was wanted, in English.
         param: dotted name of the field at fault, such as `session.targets[0].language`.
         event_id: of the event at fault, where it had one.
@@ -306,6 +329,52 @@ class SnapshotSegment:
     text: str
     unstable: str = ""
     is_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoomInfo:
+    """A room, as its readers are told.
+
+    Attributes:
+        id: in its address.
+        name: for people.
+        speakers: sessions that speak in it now.
+        readers: how many read along, at this moment.
+        is_closed: whether its host has closed it; what was said stays for a while.
+    """
+
+    id: str
+    name: str
+    speakers: int
+    readers: int
+    is_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSegment:
+    """A segment of a room in the language of a reader, as it stands.
+
+    Attributes:
+        segment_id: a number; segments are shown in the order of their numbers.
+        text: all that was appended.
+        unstable: the tail that may still change.
+        is_final: whether nothing more comes.
+        is_retracted: whether the segment was withdrawn.
+        speaker: who says it, where that was told.
+        source: what is said, for readers who want it.
+        start_ms: when it began, since the room was opened.
+        end_ms: when it was last spoken to.
+    """
+
+    segment_id: str
+    text: str
+    unstable: str = ""
+    is_final: bool = False
+    is_retracted: bool = False
+    speaker: str | None = None
+    source: str | None = None
+    start_ms: float = 0.0
+    end_ms: float = 0.0
 
 
 # ---- client to server --------------------------------------------------------------------------
@@ -355,6 +424,7 @@ class SourceUpdate(ClientEvent):
         segment_id: names the segment; without one there is one implicit segment at a time.
         start_ms: when it begins, on the client's clock; repeated in its finals.
         end_ms: when it ends, likewise.
+        speaker: who says it; repeated in what is told of the segment.
     """
 
     type: ClassVar[str] = "source.update"
@@ -364,6 +434,7 @@ class SourceUpdate(ClientEvent):
     segment_id: str | None = None
     start_ms: float | None = None
     end_ms: float | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,11 +444,13 @@ class SourceAppend(ClientEvent):
     Attributes:
         text: with its own spaces.
         segment_id: names the segment; without one there is one implicit segment at a time.
+        speaker: who says it, as in `source.update`.
     """
 
     type: ClassVar[str] = "source.append"
     text: str
     segment_id: str | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,12 +465,14 @@ class SourceCommit(ClientEvent):
         segment_id: names the segment; without one it is the implicit segment.
         rev: of the last text.
         text: the whole segment; what the last update said where it is left out.
+        speaker: who says it, as in `source.update`.
     """
 
     type: ClassVar[str] = "source.commit"
     segment_id: str | None = None
     rev: int | None = None
     text: str | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,6 +586,7 @@ class TranslationDelta(ServerEvent):
         append: text that is newly stable; it is sent once and never taken back.
         unstable: the whole tail after it as it is now; takes the place of the one before.
         timing: of an update that ended, where `timing` is set.
+        speaker: as the client said.
     """
 
     type: ClassVar[str] = "translation.delta"
@@ -520,6 +596,7 @@ class TranslationDelta(ServerEvent):
     append: str
     unstable: str
     timing: Timing | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -539,6 +616,7 @@ class TranslationFinal(ServerEvent):
         start_ms: as the client said.
         end_ms: as the client said.
         timing: of the last update, where `timing` is set and the commit needed one.
+        speaker: as the client said.
     """
 
     type: ClassVar[str] = "translation.final"
@@ -550,6 +628,7 @@ class TranslationFinal(ServerEvent):
     start_ms: float | None = None
     end_ms: float | None = None
     timing: Timing | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,17 +646,110 @@ class TranslationRetracted(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceDelta(ServerEvent):
+    """What is being said, for readers of a room who want it beside its translation.
+
+    Attributes:
+        segment_id: of the segment.
+        stable: text that will not change any more, whole.
+        unstable: text after it that may still change; takes the place of the one before.
+        speaker: who says it, where that was told.
+        language: that it is said in, where that is known.
+    """
+
+    type: ClassVar[str] = "source.delta"
+    segment_id: str
+    stable: str
+    unstable: str
+    speaker: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFinal(ServerEvent):
+    """All that was said in a segment, once.
+
+    Attributes:
+        segment_id: of the segment.
+        text: what was said; empty where the segment was withdrawn.
+        speaker: who said it, where that was told.
+        language: that it was said in, where that is known.
+        start_ms: as the client said, in a room since it was opened.
+        end_ms: likewise.
+    """
+
+    type: ClassVar[str] = "source.final"
+    segment_id: str
+    text: str
+    speaker: str | None = None
+    language: str | None = None
+    start_ms: float | None = None
+    end_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionCue(ServerEvent):
+    """Lines to be shown together, where `captions` is set; after the final of their segment.
+
+    Attributes:
+        cue_id: names the cue.
+        segment_id: of the segment.
+        target: its language.
+        lines: from top to bottom.
+        start_ms: when they are shown, on the clock of `start_ms` in `source.update`, or since the
+            session began where the client sends none.
+        end_ms: when they go; at most 17 characters a second are shown.
+    """
+
+    type: ClassVar[str] = "caption.cue"
+    cue_id: str
+    segment_id: str
+    target: str
+    lines: tuple[str, ...]
+    start_ms: float
+    end_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoomState(ServerEvent):
+    """The first event of a reader, and again where it lags: how the segments of a room stand.
+
+    Segments that have not changed since the `seq` that the reader came back with are left out.
+
+    Attributes:
+        room: what the room is.
+        target: the language that is read; `source` for what is said itself.
+        segments: in the order in which they began; each takes the place of what the reader has.
+    """
+
+    type: ClassVar[str] = "room.state"
+    room: RoomInfo
+    target: str
+    segments: tuple[RoomSegment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomUpdated(ServerEvent):
+    """Something about the room itself has changed: its name, its speakers, or it was closed.
+
+    Attributes:
+        room: what the room is now.
+    """
+
+    type: ClassVar[str] = "room.updated"
+    room: RoomInfo
+
+
+@dataclass(frozen=True, slots=True)
 class SessionNotice(ServerEvent):
     """Something that a client may want to know, and need do nothing about.
 
     Attributes:
         code: `coalescing` (updates come faster than they are translated; the newest count),
-            `degraded` (the machine is busy: partials come less often, finals as ever), `backlog`
-            (so much that is committed waits for its translation that no more is read until half of
-            it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the
-            connection closes with 1013) or `segment_cut` (a segment is longer than
-            `limits.segment_chars`: it is committed up to the end of a sentence, where there is one,
-            and goes on as `next_segment_id`).
+            `degraded` (the machine is busy: partials come less often, finals as ever),
+            `slow_consumer` (frames are read too slowly; the connection closes with 1013) or
+            `segment_cut` (a segment is longer than `limits.segment_chars`: it is committed up to
+            the end of a sentence, where there is one, and goes on as `next_segment_id`).
         message: the same with numbers, in English.
         segment_id: what it is about, where it is about one segment.
         next_segment_id: under which a segment that was cut goes on.
@@ -682,6 +854,7 @@ SERVER_EVENTS: Final[Mapping[str, type[ServerEvent]]] = {
     kind.type: kind
     for kind in (
         SessionCreated, SessionUpdated, TranslationDelta, TranslationFinal, TranslationRetracted,
+        SourceDelta, SourceFinal, CaptionCue, RoomState, RoomUpdated,
         SessionNotice, SessionGoingAway, SessionResumed, SessionSnapshot, Pong, Error,
         SessionClosed,
     )
@@ -691,11 +864,9 @@ SERVER_EVENTS: Final[Mapping[str, type[ServerEvent]]] = {
 # other unknown fields are ignored, so that what is added within v1 breaks nobody.
 NOT_BUILT: Final[Mapping[str, tuple[str, ...]]] = {
     "session.update": (
-        "session.captions",
         "session.targets[].formality",
         "session.targets[].glossary_id",
     ),
-    "source.update": ("speaker",),
 }
 
 

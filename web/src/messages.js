@@ -29,6 +29,10 @@ export {};
  * @property {boolean | undefined} [partials] whether open segments are translated, or only
  *   committed ones
  * @property {boolean | undefined} [timing] whether deltas and finals say how long they took
+ * @property {CaptionParams | undefined} [captions] asks for a `caption.cue` of each cue when a
+ *   segment is final
+ * @property {string | undefined} [room] where readers follow what is said; needs the room's host
+ *   token, or an API key
  */
 
 /**
@@ -54,6 +58,14 @@ export {};
  * @property {string} target what they become
  * @property {boolean | undefined} [case_sensitive] whether only words in the same case count
  * @property {string | undefined} [language] the target that it is for; all where it is left out
+ */
+
+/**
+ * How captions are cut into cues.
+ *
+ * @typedef {object} CaptionParams
+ * @property {number | undefined} [max_chars] of a line, 1 to 200
+ * @property {number | undefined} [lines] of a cue, 1 to 10
  */
 
 /**
@@ -118,6 +130,32 @@ export {};
  */
 
 /**
+ * A room, as its readers are told.
+ *
+ * @typedef {object} RoomInfo
+ * @property {string} id in its address
+ * @property {string} name for people
+ * @property {number} speakers sessions that speak in it now
+ * @property {number} readers how many read along, at this moment
+ * @property {boolean} is_closed whether its host has closed it; what was said stays for a while
+ */
+
+/**
+ * A segment of a room in the language of a reader, as it stands.
+ *
+ * @typedef {object} RoomSegment
+ * @property {string} segment_id a number; segments are shown in the order of their numbers
+ * @property {string} text all that was appended
+ * @property {string} unstable the tail that may still change
+ * @property {boolean} is_final whether nothing more comes
+ * @property {boolean} is_retracted whether the segment was withdrawn
+ * @property {string} [speaker] who says it, where that was told
+ * @property {string} [source] what is said, for readers who want it
+ * @property {number} start_ms when it began, since the room was opened
+ * @property {number} end_ms when it was last spoken to
+ */
+
+/**
  * One translation as it stands.
  *
  * @typedef {object} SnapshotSegment
@@ -136,11 +174,12 @@ export {};
  *   `invalid_request` the client's author, `auth` whoever has the credentials, `limit` nobody but
  *   time, `server` the server's operator
  * @property {"invalid_event" | "unknown_segment" | "unsupported_language" | "text_too_long" |
- *   "rate_limited" | "glossary_invalid" | "unsupported" | "unauthorized" | "session_expired" |
- *   "too_many_sessions" | "overloaded" | "internal"} code `invalid_event` (no event, or a field is
- *   wrong), `unknown_segment`, `unsupported_language`, `text_too_long` (a piece of it does not fit
- *   the model), `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol, not built
- *   yet), `unauthorized`, `session_expired` (nothing to resume: go on with the new session),
+ *   "rate_limited" | "glossary_invalid" | "unsupported" | "unknown_room" | "unauthorized" |
+ *   "session_expired" | "too_many_sessions" | "overloaded" | "internal"} code `invalid_event` (no
+ *   event, or a field is wrong), `unknown_segment`, `unsupported_language`, `text_too_long` (a
+ *   piece of it does not fit the model), `rate_limited`, `glossary_invalid`, `unsupported` (known
+ *   to the protocol, not built yet), `unknown_room` (there is none of this name, or it is closed),
+ *   `unauthorized`, `session_expired` (nothing to resume: go on with the new session),
  *   `too_many_sessions`, `overloaded` or `internal`
  * @property {string} message what came and what was wanted, in English
  * @property {string} [param] dotted name of the field at fault, such as
@@ -192,6 +231,7 @@ export {};
  * @property {number | undefined} [start_ms] when it begins, on the client's clock; repeated in its
  *   finals
  * @property {number | undefined} [end_ms] when it ends, likewise
+ * @property {string | undefined} [speaker] who says it; repeated in what is told of the segment
  */
 
 /**
@@ -204,6 +244,7 @@ export {};
  * @property {string} text with its own spaces
  * @property {string | undefined} [segment_id] names the segment; without one there is one implicit
  *   segment at a time
+ * @property {string | undefined} [speaker] who says it, as in `source.update`
  */
 
 /**
@@ -222,6 +263,7 @@ export {};
  * @property {number | undefined} [rev] of the last text
  * @property {string | undefined} [text] the whole segment; what the last update said where it is
  *   left out
+ * @property {string | undefined} [speaker] who says it, as in `source.update`
  */
 
 /**
@@ -316,6 +358,7 @@ export {};
  * @property {string} unstable the whole tail after it as it is now; takes the place of the one
  *   before
  * @property {Timing} [timing] of an update that ended, where `timing` is set
+ * @property {string} [speaker] as the client said
  */
 
 /**
@@ -338,6 +381,7 @@ export {};
  * @property {number} [start_ms] as the client said
  * @property {number} [end_ms] as the client said
  * @property {Timing} [timing] of the last update, where `timing` is set and the commit needed one
+ * @property {string} [speaker] as the client said
  */
 
 /**
@@ -353,6 +397,82 @@ export {};
  */
 
 /**
+ * What is being said, for readers of a room who want it beside its translation.
+ *
+ * @typedef {object} SourceDelta
+ * @property {"source.delta"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {string} segment_id of the segment
+ * @property {string} stable text that will not change any more, whole
+ * @property {string} unstable text after it that may still change; takes the place of the one
+ *   before
+ * @property {string} [speaker] who says it, where that was told
+ * @property {string} [language] that it is said in, where that is known
+ */
+
+/**
+ * All that was said in a segment, once.
+ *
+ * @typedef {object} SourceFinal
+ * @property {"source.final"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {string} segment_id of the segment
+ * @property {string} text what was said; empty where the segment was withdrawn
+ * @property {string} [speaker] who said it, where that was told
+ * @property {string} [language] that it was said in, where that is known
+ * @property {number} [start_ms] as the client said, in a room since it was opened
+ * @property {number} [end_ms] likewise
+ */
+
+/**
+ * Lines to be shown together, where `captions` is set; after the final of their segment.
+ *
+ * @typedef {object} CaptionCue
+ * @property {"caption.cue"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {string} cue_id names the cue
+ * @property {string} segment_id of the segment
+ * @property {string} target its language
+ * @property {readonly string[]} lines from top to bottom
+ * @property {number} start_ms when they are shown, on the clock of `start_ms` in `source.update`,
+ *   or since the session began where the client sends none
+ * @property {number} end_ms when they go; at most 17 characters a second are shown
+ */
+
+/**
+ * The first event of a reader, and again where it lags: how the segments of a room stand.
+ *
+ * Segments that have not changed since the `seq` that the reader came back with are left out.
+ *
+ * @typedef {object} RoomState
+ * @property {"room.state"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {RoomInfo} room what the room is
+ * @property {string} target the language that is read; `source` for what is said itself
+ * @property {readonly RoomSegment[]} segments in the order in which they began; each takes the
+ *   place of what the reader has
+ */
+
+/**
+ * Something about the room itself has changed: its name, its speakers, or it was closed.
+ *
+ * @typedef {object} RoomUpdated
+ * @property {"room.updated"} type
+ * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ *   a session
+ * @property {number} t_ms milliseconds since the session began
+ * @property {RoomInfo} room what the room is now
+ */
+
+/**
  * Something that a client may want to know, and need do nothing about.
  *
  * @typedef {object} SessionNotice
@@ -360,13 +480,12 @@ export {};
  * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
- * @property {"coalescing" | "backlog" | "slow_consumer" | "degraded" | "segment_cut"} code
- *   `coalescing` (updates come faster than they are translated; the newest count), `degraded` (the
- *   machine is busy: partials come less often, finals as ever), `backlog` (so much that is
- *   committed waits for its translation that no more is read until half of it is done; nothing is
- *   lost), `slow_consumer` (frames are read too slowly; the connection closes with 1013) or
- *   `segment_cut` (a segment is longer than `limits.segment_chars`: it is committed up to the end
- *   of a sentence, where there is one, and goes on as `next_segment_id`)
+ * @property {"coalescing" | "slow_consumer" | "degraded" | "segment_cut"} code `coalescing`
+ *   (updates come faster than they are translated; the newest count), `degraded` (the machine is
+ *   busy: partials come less often, finals as ever), `slow_consumer` (frames are read too slowly;
+ *   the connection closes with 1013) or `segment_cut` (a segment is longer than
+ *   `limits.segment_chars`: it is committed up to the end of a sentence, where there is one, and
+ *   goes on as `next_segment_id`)
  * @property {string} message the same with numbers, in English
  * @property {string} [segment_id] what it is about, where it is about one segment
  * @property {string} [next_segment_id] under which a segment that was cut goes on
@@ -450,6 +569,7 @@ export {};
 
 /**
  * @typedef {SessionCreated | SessionUpdated | TranslationDelta | TranslationFinal |
- *   TranslationRetracted | SessionNotice | SessionGoingAway | SessionResumed | SessionSnapshot |
- *   Pong | ErrorEvent | SessionClosed} ServerEvent
+ *   TranslationRetracted | SourceDelta | SourceFinal | CaptionCue | RoomState | RoomUpdated |
+ *   SessionNotice | SessionGoingAway | SessionResumed | SessionSnapshot | Pong | ErrorEvent |
+ *   SessionClosed} ServerEvent
  */

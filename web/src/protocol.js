@@ -22,6 +22,7 @@ export const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
   1013: "The server has no room, or the client read too slowly",
   4400: "The client speaks another protocol",
   4401: "Not signed in",
+  4404: "There is no such room",
   4408: "Nothing was sent for too long",
   4409: "The session went on elsewhere",
 });

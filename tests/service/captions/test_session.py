@@ -608,11 +608,11 @@ def test_what_comes_at_once_is_due_as_it_is_read() -> None:
     d = desk()
     sentence = "We go home and rest. "
     d.send(p.SourceCommit("page", text=sentence * 50))
-    d.answer()
-    reached = [job.reached_s - d.now for _, job in d.started]
+    reached = [job.reached_s - d.now for job in d.jobs.values()]
     assert reached[0] == 0.0
     assert reached == sorted(reached)
     assert reached[-1] > 49 * (len(sentence) - 2) / READING_CHARS_PER_S
+    d.answer()
     d.now += 60.0  # all is read
     d.send(update("we go on", 1, "b"))
     (job,) = d.jobs.values()
@@ -682,3 +682,39 @@ def test_a_text_that_is_short_again_before_it_was_cut_stays_whole() -> None:
         ("a", "we go home")
     ]
     assert d.of(p.Error) == []
+
+
+def test_a_reader_of_the_room_gets_a_language_from_then_on() -> None:
+    d = Desk()
+    d.send(p.SessionUpdate(p.SessionParams(p.SourceParams("en"), (), room="r")))
+    d.send(p.SourceUpdate(1, "we go", segment_id="a"))
+    assert not d.jobs
+    d.driver.set_audience(frozenset({"de", "xx"}))  # the model has no xx
+    assert [job.target for job in d.jobs.values()] == ["de"]
+    d.driver.set_audience(frozenset())
+    assert not d.jobs
+    d.send(p.SourceCommit("a", text="we go home"))
+    assert [e.type for e in d.events if isinstance(e, p.SourceDelta | p.SourceFinal)] == [
+        "source.delta",
+        "source.final",
+    ]
+
+
+def test_readers_who_come_while_the_line_is_lost_are_served_when_it_is_back() -> None:
+    d = Desk()
+    d.send(p.SessionUpdate(p.SessionParams(p.SourceParams("en"), (), room="r")))
+    d.send(p.SourceUpdate(1, "we go", segment_id="a"))
+    d.driver.suspend()
+    d.driver.set_audience(frozenset({"de"}))
+    assert not d.jobs
+    d.driver.wake()
+    assert [job.target for job in d.jobs.values()] == ["de"]
+
+
+def test_a_snapshot_has_no_languages_of_readers() -> None:
+    d = Desk()
+    languages = (p.TargetParams("fr"),)
+    d.send(p.SessionUpdate(p.SessionParams(p.SourceParams("en"), languages, room="r")))
+    d.send(p.SourceUpdate(1, "we go", segment_id="a"))
+    d.driver.set_audience(frozenset({"de"}))
+    assert {segment.target for segment in d.session.snapshot()} == {"fr"}

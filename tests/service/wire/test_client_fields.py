@@ -100,6 +100,7 @@ SPEECH = [update(n, " ".join(WORDS[:n])) for n in range(1, len(WORDS) + 1)]
 SPOKEN = [*SPEECH, commit(" ".join(WORDS))]
 ENTRY = {"source": "cable", "target": "Kabel"}
 TERMS = [setup(glossary=[ENTRY]), commit("the cable and the Cable")]
+CUES = [setup(captions={}), commit(" ".join(WORDS))]
 TWO = [update(1, "we go home", segment="a"), update(1, "it is late", segment="b")]
 CLOSE: Frame = {"type": "session.close"}
 
@@ -120,6 +121,15 @@ EXPERIMENTS = {
     "session.update.session.do_not_translate[]": Experiment([setup(), *SPOKEN], ["Quid", "and"]),
     "session.update.session.partials": Experiment([setup(), *SPOKEN], [True, False]),
     "session.update.session.timing": Experiment([setup(), *SPOKEN], [True, False]),
+    "session.update.session.captions.max_chars": Experiment(CUES, [10, 30]),
+    "session.update.session.captions.lines": Experiment(CUES, [1, 2]),
+    # Who speaks in a room is told what he says, too: the room, that is.
+    "session.update.session.room": Experiment([setup(), *SPOKEN], ["r", ABSENT]),
+    "source.update.speaker": Experiment([setup(), update(1, "we go home now")], ["Ann", ABSENT]),
+    "source.append.speaker": Experiment(
+        [setup(), {"type": "source.append", "text": "we go home now "}], ["Ann", ABSENT]
+    ),
+    "source.commit.speaker": Experiment([setup(), commit("we go")], ["Ann", ABSENT]),
     "source.update.rev": Experiment([setup(), update(3, "we go"), update(4, "we go home")], [4, 2]),
     "source.update.stable": Experiment([setup(), update(1, "we go home now")], ["it is", "late"]),
     "source.update.unstable": Experiment([setup(), update(1, "we go home")], ["", " now and rest"]),
@@ -190,22 +200,21 @@ class Planted(p.SourceUpdate):
     """An update with what nobody reads."""
 
     type: ClassVar[str] = "source.update"
-    speaker: str | None = None
+    mood: str | None = None
 
 
 def test_every_field_has_its_experiment() -> None:
     tried = EXPERIMENTS.keys() | OVER_A_SOCKET
     assert without_values(paths_of(p.CLIENT_EVENTS)) == tried
     planted = {**p.CLIENT_EVENTS, "source.update": Planted}
-    assert without_values(paths_of(planted)) - tried == {"source.update.speaker"}
+    assert without_values(paths_of(planted)) - tried == {"source.update.mood"}
 
 
 def test_an_experiment_finds_a_field_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(p.CLIENT_EVENTS, "source.update", Planted)
-    monkeypatch.setattr(p, "NOT_BUILT", {})
     monkeypatch.setitem(Session._handlers, Planted, Session._handlers[p.SourceUpdate])
-    experiment = Experiment([setup(), update(1, "we go home now")], ["Ann", "Ben"])
-    assert not changes("source.update.speaker", experiment)
+    experiment = Experiment([setup(), update(1, "we go home now")], ["glad", "sad"])
+    assert not changes("source.update.mood", experiment)
 
 
 # ---- what the connection reads ----

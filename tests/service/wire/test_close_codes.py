@@ -70,6 +70,12 @@ async def other_subprotocol(run: Run) -> int:
         return await code_of(client)
 
 
+async def no_room(service: Service) -> int:
+    where = service.ws.removesuffix("stream")
+    async with session(f"{where}rooms/nowhere/listen?target=de") as client:
+        return await code_of(client)
+
+
 async def superseded(run: Run) -> int:
     service = run()
     async with session(service.ws) as first:
@@ -93,6 +99,7 @@ async def test_every_close_code_is_met(run: Run, monkeypatch: pytest.MonkeyPatch
         1013: await full(run),
         4400: await other_subprotocol(run),
         4401: await closed_with(run(api_keys=("a-key-of-more-than-16",)), query="?token=x"),
+        4404: await no_room(run()),
         4408: await closed_with(run(limits=Limits(idle_s=0.1))),
         4409: await superseded(run),
         1011: await bug(run, monkeypatch),

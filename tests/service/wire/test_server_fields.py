@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -81,7 +82,9 @@ async def refusals(service: Service) -> Client:
         await client.start("de")
         for frame in (
             '{"type": "source.update", "event_id": "e"}',
-            '{"type": "source.update", "rev": 1, "speaker": "Ann"}',
+            '{"type": "session.update", "session": {"targets": [{"language": "de",'
+            ' "glossary_id": "g"}]}}',
+            '{"type": "session.update", "session": {"room": "nowhere"}}',
             '{"type": "session.update", "session": {"targets": [{"language": "xx"}]}}',
             '{"type": "session.update", "session": {"do_not_translate": [""]}}',
             '{"type": "session.resume", "session_id": "", "resume_token": "", "last_seq": 1,'
@@ -210,6 +213,42 @@ async def a_lost_line(service: Service) -> list[Client]:
     return lines
 
 
+async def a_room(service: Service) -> list[Client]:
+    """Needs an engine that takes a while."""
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        opened = (await http.post("/v1/rooms", json={"name": "Talk"})).json()
+        host = {"authorization": f"Bearer {opened['host_token']}"}
+        where = f"{service.ws.removesuffix('stream')}rooms/{opened['id']}/listen"
+        async with (
+            session(f"{service.ws}?token={opened['host_token']}") as speaker,
+            session(f"{where}?target=de&source=1") as reader,
+        ):
+            await hear(reader, p.RoomState)
+            await speaker.start(
+                "de", room=opened["id"], captions=p.CaptionParams(20, 1), stability="low"
+            )
+            for rev in range(1, len(WORDS) + 1):
+                head, tail = " ".join(WORDS[:rev]), " and so on"
+                update = p.SourceUpdate(rev, head, tail, "a", 10.0, 20.0, "Ann")
+                await speaker.send(update)
+                await asyncio.sleep(0.03)
+            await hear(reader, p.TranslationDelta)
+            async with session(f"{where}?target=de&source=1") as late:
+                await hear(late, p.RoomState)
+            await speaker.send(p.SourceCommit("a", text=" ".join(WORDS)))
+            await hear(speaker, p.CaptionCue)
+            await speaker.send(p.SourceUpdate(1, "never mind", segment_id="b"))
+            await speaker.send(p.SourceCancel("b"))
+            await hear(speaker, p.TranslationRetracted)
+            await http.patch(f"/v1/rooms/{opened['id']}", json={"name": "Talk 2"}, headers=host)
+            await hear(reader, p.TranslationRetracted)
+            await http.delete(f"/v1/rooms/{opened['id']}", headers=host)
+            await hear(reader)
+        async with session(f"{where}?target=de&source=1") as after:
+            await hear(after)
+    return [speaker, reader, late, after]
+
+
 def said(clients: list[Client]) -> set[str]:
     return {path for client in clients for event in client.received for path in said_by(event)}
 
@@ -229,13 +268,13 @@ async def heard(run: Run, tiny_translator: Path, monkeypatch: pytest.MonkeyPatch
     busy = run()
     busy.state.admission.interval_s = 0.3
     clients.append(await haste(busy))
-    clients.append(await slow_reading(run(limits=Limits(queue_events=4, work_share=1.0))))
-    clients.append(await haste(run(limits=Limits(pending_chars=1))))
+    clients.append(await slow_reading(run(limits=Limits(queue_events=4, messages_per_s=10_000))))
     clients.append(await a_wrong_key(run(api_keys=(KEY,))))
     clients.append(await a_failing_engine(run(FakeEngine(is_broken=True))))
     small = FakeEngine(backend=FakeBackend(max_length=8))
     clients.append(await a_failing_engine(run(small)))
     clients.append(await a_full_house(run(max_sessions=1)))
+    clients += await a_room(run(FakeEngine(delay_s=0.02)))
     clients += await going_down(run(FakeEngine(delay_s=0.5)))
     monkeypatch.setattr("service.wire.outbox.MAX_REPLAY_EVENTS", 2)
     clients += await a_lost_line(run(FakeEngine(delay_s=30)))

@@ -1,0 +1,369 @@
+"""The doors of rooms: hosts open them over HTTP, readers follow by WebSocket or server-sent events.
+
+What a room says is the room's affair; this file owns its readers' lines, and asks for translations
+of what was said before somebody wanted to read it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import orjson
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.websockets import WebSocket
+
+from service.captions.settings import MAX_CUE_CHARS, MAX_CUE_LINES
+from service.doors.auth import bearer, is_origin_allowed
+from service.doors.guard import error_reply
+from service.doors.http import parse_body, read_body, while_connected
+from service.doors.operations import public_url
+from service.doors.socket import Disconnected, Socket, StarletteSocket
+from service.doors.state import AppState
+from service.errors import ProtocolError, RestError, TranslationFailed
+from service.rooms.room import SOURCE, Reader, Room
+from service.rooms.transcript import FORMS, transcript, write
+from service.wire import protocol
+
+logger = logging.getLogger("service.doors.rooms")
+
+LINGER_S: Final = 15.0  # that a language is kept for a reader whose line was lost
+SILENCE_S: Final = 15.0  # without an event, then a comment keeps proxies from closing the line
+RETRY_MS: Final = 1000  # that a browser waits before it comes back
+GRACE_S: Final = 5.0  # for a reader to take the close
+MAX_SIDE_BY_SIDE: Final = 4  # segments of before that are translated at one time
+
+_CLOSE_OF: Final[Mapping[int, int]] = {
+    403: protocol.CLOSE_UNAUTHENTICATED,
+    404: protocol.CLOSE_NO_ROOM,
+    429: protocol.CLOSE_OVERLOADED,
+    503: protocol.CLOSE_OVERLOADED,
+}
+_CODE_OF: Final[Mapping[int, str]] = {
+    403: "unauthorized",
+    404: "unknown_room",
+    429: "rate_limited",
+    503: "overloaded",
+}
+
+
+def answered(
+    handler: Callable[["Rooms", Request], Awaitable[Response]],
+) -> Callable[["Rooms", Request], Awaitable[Response]]:
+    """Turn the error of a handler into its reply."""
+
+    async def handle(self: "Rooms", request: Request) -> Response:
+        try:
+            return await handler(self, request)
+        except RestError as exc:
+            return error_reply(request.url.path, exc.status, str(exc), exc.headers)
+
+    return handle
+
+
+class Rooms:
+    """Answers hosts and readers.
+
+    Args:
+        state: shared state of the service.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+        self._catching_up: dict[tuple[str, str], asyncio.Task[None]] = {}  # by room and language
+
+    # ---- hosts ----
+
+    @answered
+    async def create(self, request: Request) -> Response:
+        """Open a room: `name` and `pass_phrase`, both optional."""
+        auth = self._state.auth
+        if auth.is_required and not auth.is_key(bearer(request.headers.get("authorization"))):
+            raise RestError(401, "an API key is needed: Authorization: Bearer")
+        body = await _body(request)
+        name = _text(body, "name") or ""
+        room, token = self._state.rooms.create(
+            name, _text(body, "pass_phrase"), self._state.now_s()
+        )
+        address = public_url(self._state.config, request, "http")
+        reply = {
+            "id": room.id,
+            "name": room.name,
+            "host_token": token,
+            "view_url": f"{address}/r/{room.id}",
+        }
+        return _json(reply, 201)
+
+    @answered
+    async def room(self, request: Request) -> Response:
+        """Tell what a room is, change it or close it, by the method of the request."""
+        if request.method == "PATCH":
+            return await self._change(request)
+        if request.method == "DELETE":
+            return await self._close(request)
+        # Also to who has yet to give its pass phrase.
+        return _json(self._described(self._state.rooms.room(request.path_params["room"])))
+
+    async def _change(self, request: Request) -> Response:
+        """Give the room another `name` or `pass_phrase` (empty: none)."""
+        room = self._hosted(request)
+        body = await _body(request)
+        name, pass_phrase = _text(body, "name"), _text(body, "pass_phrase")
+        if pass_phrase is not None:
+            self._state.rooms.set_pass_phrase(room.id, pass_phrase or None)
+        if name is not None:
+            self._state.rooms.rename(room.id, name)
+        return _json(self._described(room))
+
+    async def _close(self, request: Request) -> Response:
+        """End the room: nothing more is said, readers keep what there is."""
+        room = self._hosted(request)
+        room.close()
+        return _json(self._described(room))
+
+    # ---- readers ----
+
+    @answered
+    async def transcript(self, request: Request) -> Response:
+        """Give what was said so far as a file; what nobody read before is translated first."""
+        room, target = self._entered(request), self._target(request)
+        form = request.path_params["form"]
+        if form not in FORMS:
+            raise RestError(404, f"a transcript is one of {', '.join(FORMS)}")
+        max_chars = _number(request, "max_chars", 42, MAX_CUE_CHARS)
+        max_lines = _number(request, "lines", 2, MAX_CUE_LINES)
+        await while_connected(request, self._catch_up(room, target))
+        data = write(transcript(room, target), form, max_chars, max_lines)
+        name = f'attachment; filename="{target}.{form}"'
+        headers = {"content-disposition": name, "cache-control": "no-store"}
+        return Response(data, headers=headers, media_type=FORMS[form])
+
+    @answered
+    async def events(self, request: Request) -> Response:
+        """Let somebody read by server-sent events; `Last-Event-ID` goes on where a line broke."""
+        room = self._entered(request)
+        last = request.headers.get("last-event-id") or request.query_params.get("last_seq") or "0"
+        has_news = asyncio.Event()
+        reader = self._reader(request, last, has_news.set)
+        if room.is_closed and reader.seen:
+            return Response(status_code=204)  # tells a browser not to come back
+        self._check_places()
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(
+            self._sent_events(room, reader, has_news), 200, headers, "text/event-stream"
+        )
+
+    async def _sent_events(
+        self, room: Room, reader: Reader, has_news: asyncio.Event
+    ) -> AsyncIterator[str]:
+        with self._reading(room, reader):
+            yield f"retry: {RETRY_MS}\n\n"
+            while True:
+                for number, frame in room.take(reader):
+                    yield f"id: {number}\ndata: {frame}\n\n"
+                if self._is_over(room):
+                    return
+                try:
+                    async with asyncio.timeout(SILENCE_S):
+                        await has_news.wait()
+                except TimeoutError:
+                    yield ": still here\n\n"
+                has_news.clear()
+
+    async def listen(self, websocket: WebSocket) -> None:
+        """Let somebody read by WebSocket."""
+        config, headers = self._state.config, websocket.headers
+        origin, host = headers.get("origin"), headers.get("host")
+        if not is_origin_allowed(origin, host, config.origins, is_local=config.is_local):
+            self._state.metrics.refused.labels("forbidden_origin").inc()
+            await websocket.close(1008)
+            return
+        offered = websocket.scope.get("subprotocols", [])
+        is_offered = protocol.SUBPROTOCOL in offered
+        await websocket.accept(subprotocol=protocol.SUBPROTOCOL if is_offered else None)
+        line = StarletteSocket(websocket)
+        try:
+            try:
+                room = self._entered(websocket)
+                has_news = asyncio.Event()
+                last = websocket.query_params.get("last_seq") or "0"
+                reader = self._reader(websocket, last, has_news.set)
+                self._check_places()
+            except RestError as exc:
+                code = _CODE_OF.get(exc.status, "invalid_event")
+                await line.send(protocol.serialise(protocol.make_error(code, str(exc))))
+                await line.close(_CLOSE_OF.get(exc.status, protocol.CLOSE_BAD_SESSION), str(exc))
+                return
+            with self._reading(room, reader):
+                await self._serve(line, room, reader, has_news)
+        except Disconnected:
+            logger.debug("reader left")
+
+    async def _serve(
+        self, line: Socket, room: Room, reader: Reader, has_news: asyncio.Event
+    ) -> None:
+        async def write_frames() -> None:
+            while True:
+                has_news.clear()
+                for _, frame in room.take(reader):
+                    await line.send(frame)
+                if self._is_over(room):
+                    return
+                await has_news.wait()
+
+        async def read_frames() -> None:
+            while True:
+                await _answer(line, await line.receive())
+
+        tasks = [asyncio.create_task(write_frames()), asyncio.create_task(read_frames())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        is_over = room.is_closed
+        code = protocol.CLOSE_DONE if is_over else protocol.CLOSE_DRAINED
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await line.close(code, "the room is closed" if is_over else "shutdown")
+        except TimeoutError:
+            line.abort()
+
+    def _is_over(self, room: Room) -> bool:
+        """Whether nothing more will be said: on the way down its speakers are let finish."""
+        return room.is_closed or (self._state.is_draining and not room.info().speakers)
+
+    # ---- who reads what ----
+
+    @contextlib.contextmanager
+    def _reading(self, room: Room, reader: Reader) -> Any:
+        """Keep a reader in the room."""
+        room.read(reader)
+        self._begin_catching_up(room, reader.target)
+        try:
+            yield
+        finally:
+            room.unread(reader, lingers=True)
+            loop = asyncio.get_running_loop()
+            loop.call_later(LINGER_S, room.forget, reader.target)
+
+    def _reader(self, connection: HTTPConnection, last: str, wake: Callable[[], None]) -> Reader:
+        params = connection.query_params
+        form = params.get("mode", "captions")
+        if form not in ("captions", "append_only"):
+            raise RestError(400, f"mode is {form[:40]!r}, expected captions or append_only")
+        if not last.isdecimal() or len(last) > 16:
+            raise RestError(400, f"the last event is {last[:40]!r}, expected a number")
+        has_source = params.get("source", "0") not in ("0", "")
+        target = self._target(connection)
+        return Reader(target, form, has_source, wake, int(last))  # type: ignore[arg-type]
+
+    def _check_places(self) -> None:
+        if self._state.is_draining:
+            raise RestError(503, "the server is going away", 1)
+        if self._state.rooms.num_readers >= self._state.config.max_readers:
+            raise RestError(503, "all places are taken", 10)
+
+    def _target(self, connection: HTTPConnection) -> str:
+        target = connection.query_params.get("target", "")
+        known = {code for info in self._state.model.languages for code in info.targets}
+        if target != SOURCE and target not in known:
+            expected = ", ".join((*sorted(known), SOURCE))
+            raise RestError(400, f"target is {target[:40]!r}, expected one of {expected}")
+        return target
+
+    def _entered(self, connection: HTTPConnection) -> Room:
+        rooms = self._state.rooms
+        given = connection.headers.get("x-pass-phrase") or connection.query_params.get("pass")
+        return rooms.enter(connection.path_params["room"], given, self._state.now_s())
+
+    def _hosted(self, request: Request) -> Room:
+        room = self._state.rooms.room(request.path_params["room"])
+        token = bearer(request.headers.get("authorization"))
+        if self._state.rooms.hosted_by(token) is not room and not self._state.auth.is_key(token):
+            raise RestError(401, "the host token is needed: Authorization: Bearer")
+        return room
+
+    def _described(self, room: Room) -> dict[str, Any]:
+        known = sorted({code for info in self._state.model.languages for code in info.targets})
+        return {
+            "id": room.id,
+            "name": room.name,
+            "speakers": room.info().speakers,
+            "readers": room.num_readers,
+            "is_closed": room.is_closed,
+            "has_pass_phrase": self._state.rooms.has_pass_phrase(room.id),
+            "targets": known,
+        }
+
+    # ---- what was said before ----
+
+    def _begin_catching_up(self, room: Room, target: str) -> None:
+        key = (room.id, target)
+        if target != SOURCE and key not in self._catching_up and room.untranslated(target):
+            task = asyncio.create_task(self._catch_up(room, target))
+            self._catching_up[key] = task
+            task.add_done_callback(lambda _: self._catching_up.pop(key, None))
+
+    async def _catch_up(self, room: Room, target: str) -> None:
+        """Translate what was said before anybody wanted to read it, the newest first."""
+        if target == SOURCE:
+            return
+        while waiting := room.untranslated(target)[:MAX_SIDE_BY_SIDE]:
+            found = await asyncio.gather(
+                *(
+                    self._translate(room, said.source.text, said.language, target)
+                    for said in waiting
+                )
+            )
+            for said, text in zip(waiting, found, strict=True):
+                room.translated(said.number, target, text)
+
+    async def _translate(self, room: Room, text: str, source: str | None, target: str) -> str:
+        try:
+            return await self._state.translator.whole(text, source, target, f"room {room.id}")
+        except (TranslationFailed, ValueError) as exc:
+            logger.warning("segment stays untranslated", extra={"data": {"problem": str(exc)}})
+            return text
+
+
+async def _answer(line: Socket, frame: str | bytes) -> None:
+    """Answer what a reader says: a ping, and nothing else."""
+    try:
+        event = protocol.parse_client(frame)
+        if not isinstance(event, protocol.Ping):
+            raise ProtocolError("invalid_event", "a reader may send pings alone", "type")
+    except ProtocolError as exc:
+        await line.send(protocol.serialise(protocol.error_event(exc)))
+        return
+    await line.send(protocol.serialise(protocol.Pong(time.time(), event.id)))
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    data = await read_body(request)
+    return parse_body(data, request.headers.get("content-type", "")) if data else {}
+
+
+def _text(body: Mapping[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise RestError(400, f"{name} is no string")
+    return value
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    given = request.query_params.get(name, str(default))
+    if not given.isdecimal() or len(given) > 9 or not 1 <= int(given) <= most:
+        raise RestError(400, f"{name} is {given[:40]!r}, expected 1 to {most}")
+    return int(given)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(orjson.dumps(value), status, headers, "application/json")

@@ -1,0 +1,94 @@
+"""A session's place in a room: whether it may speak there, what readers want of it, what they get.
+
+Knows rooms and events; does not know sockets.
+"""
+
+from collections.abc import Callable
+
+from service.captions.session import Session
+from service.errors import ProtocolError, RestError
+from service.rooms.hub import Hub
+from service.rooms.room import Room
+from service.wire import protocol
+
+
+class Seat:
+    """Lets a session speak in the room that it asks for, if it may.
+
+    Args:
+        hub: the rooms.
+        session: that speaks.
+        set_audience: has the session translate into what readers want.
+    """
+
+    def __init__(
+        self, hub: Hub, session: Session, set_audience: Callable[[frozenset[str]], None]
+    ) -> None:
+        self._hub = hub
+        self._session = session
+        self._set_audience = set_audience
+        self._granted: Room | None = None
+        self._room: Room | None = None
+        self.may_speak_anywhere = False
+
+    def grant(self, credential: str | None) -> bool:
+        """Look at a credential; return whether it is the host's token of a room."""
+        found = self._hub.hosted_by(credential)
+        self._granted = found or self._granted
+        return found is not None
+
+    def check(self, event: protocol.ClientEvent) -> None:
+        """Look at an event before the session takes it.
+
+        Raises:
+            ProtocolError: it asks for a room in which the client may not speak.
+        """
+        if not isinstance(event, protocol.SessionUpdate) or event.session.room is None:
+            return
+        self.grant(event.token)
+        try:
+            room = self._hub.room(event.session.room)
+        except RestError as exc:
+            raise ProtocolError("unknown_room", str(exc), "session.room") from exc
+        if room is not self._granted and not self.may_speak_anywhere:
+            message = "speaking in a room needs its host token"
+            raise ProtocolError("unauthorized", message, "session.room")
+        if room.is_closed:
+            raise ProtocolError("unknown_room", "the room is closed", "session.room")
+
+    def follow(self) -> None:
+        """Take the place that the session's settings say."""
+        wanted = self._session.settings.room
+        if wanted == (self._room.id if self._room else None):
+            return
+        self.leave()
+        if wanted is not None:
+            self._room = self._hub.room(wanted)
+            self._room.join(self._session.id, self)
+
+    def set_audience(self, targets: frozenset[str]) -> None:
+        """Readers want these languages."""
+        self._set_audience(targets)
+
+    def pass_on(self, event: protocol.ServerEvent, now_s: float) -> bool:
+        """Let the room hear an event; return whether the client gets it as well."""
+        if isinstance(event, protocol.SourceDelta | protocol.SourceFinal):
+            if self._room is not None:
+                self._room.speak(self._session.id, event, now_s)
+            return False
+        if isinstance(event, protocol.CaptionCue):
+            return event.target in self._session.settings.targets
+        if self._room is None or not isinstance(
+            event,
+            protocol.TranslationDelta | protocol.TranslationFinal | protocol.TranslationRetracted,
+        ):
+            return True
+        self._room.speak(self._session.id, event, now_s)
+        targets = self._session.settings.targets
+        return event.target in targets or event.target not in self._room.audience
+
+    def leave(self) -> None:
+        """Speak no more."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.leave(self._session.id)

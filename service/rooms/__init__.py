@@ -1,0 +1,1 @@
+"""Rooms: one speaker or several, and everybody who reads along."""

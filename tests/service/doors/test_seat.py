@@ -1,0 +1,90 @@
+"""A seat in a room: who may take it, and what of a session's events goes where."""
+
+import pytest
+
+from service.captions.session import Session
+from service.captions.settings import ModelInfo
+from service.doors.seat import Seat
+from service.errors import ProtocolError
+from service.load.limits import Limits
+from service.rooms.hub import Hub
+from service.rooms.room import Reader
+from service.wire import protocol as p
+from tests.service.fakes import new_detokenizer
+
+MODEL = ModelInfo("fake", (p.LanguageInfo("en", "English", ("de", "fr")),))
+STATS = p.FinalStats(0, 0, 0.0, 0.0)
+
+
+class Place:
+    """A session with a seat, and the languages that it was asked for."""
+
+    def __init__(self, hub: Hub, name: str = "s") -> None:
+        self.asked: list[frozenset[str]] = []
+        self.session = Session(name, MODEL, Limits(), new_detokenizer, 0.0)
+        self.seat = Seat(hub, self.session, self.asked.append)
+
+    def update(self, token: str | None = None, **params: object) -> None:
+        event = p.SessionUpdate(p.SessionParams(**params), token)  # type: ignore[arg-type]
+        self.seat.check(event)
+        self.session.receive(event, 1.0)
+        self.seat.follow()
+
+
+def test_a_seat_needs_the_token_of_its_own_room() -> None:
+    hub = Hub(10, 100.0)
+    (room, token), (other, other_token) = hub.create("", None, 0.0), hub.create("", None, 0.0)
+    place = Place(hub)
+    for given in (None, "wrong", other_token):
+        with pytest.raises(ProtocolError) as problem:
+            place.update(given, room=room.id)
+        assert (problem.value.code, problem.value.param) == ("unauthorized", "session.room")
+    assert room.info().speakers == 0
+    place.update(token, room=room.id)
+    assert room.info().speakers == 1
+    with pytest.raises(ProtocolError) as problem:
+        place.update(room="nowhere")
+    assert problem.value.code == "unknown_room"
+    place.update(other_token, room=other.id)  # moves
+    assert (room.info().speakers, other.info().speakers) == (0, 1)
+    place.seat.leave()
+    place.seat.leave()
+    assert other.info().speakers == 0
+
+
+def test_who_has_a_key_speaks_anywhere_but_in_a_closed_room() -> None:
+    hub = Hub(10, 100.0)
+    room, _ = hub.create("", None, 0.0)
+    place = Place(hub)
+    place.seat.may_speak_anywhere = True
+    place.update(room=room.id)
+    assert room.info().speakers == 1
+    room.close()
+    with pytest.raises(ProtocolError) as problem:
+        place.update(room=room.id)
+    assert problem.value.code == "unknown_room"
+
+
+def test_readers_and_the_client_get_what_each_asked_for() -> None:
+    hub = Hub(10, 100.0)
+    room, token = hub.create("", None, 0.0)
+    place = Place(hub)
+    place.update(token, room=room.id, targets=(p.TargetParams("de"),))
+    reader = Reader("fr", "captions", False, lambda: None)
+    room.read(reader)
+    room.take(reader)
+    assert place.asked[-1] == {"fr"}
+    events: list[tuple[p.ServerEvent, bool]] = [
+        (p.SourceDelta("a", "hello", ""), False),
+        (p.TranslationDelta("a", "fr", 1, "bon", ""), False),
+        (p.TranslationDelta("a", "de", 1, "hal", ""), True),
+        (p.SourceFinal("a", "hello"), False),
+        (p.TranslationFinal("a", "fr", "bonjour", "hello", STATS), False),
+        (p.CaptionCue("a.1", "a", "fr", ("bonjour",), 0, 1), False),
+        (p.CaptionCue("a.1", "a", "de", ("hallo",), 0, 1), True),
+        (p.SessionNotice("degraded", "busy"), True),
+    ]
+    for event, is_for_client in events:
+        assert place.seat.pass_on(event, 2.0) is is_for_client
+    told = [p.parse_server(frame).type for _, frame in room.take(reader)]
+    assert told == ["translation.delta", "translation.final"]

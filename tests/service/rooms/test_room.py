@@ -1,0 +1,287 @@
+"""A room: whatever readers miss, they end up with what was said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from service.rooms.room import SOURCE, Reader, Room
+from service.wire import protocol as p
+
+STATS = p.FinalStats(0, 0, 0.0, 0.0)
+
+
+@dataclass
+class View:
+    """What a reader has on the screen: by segment, text and unstable text."""
+
+    reader: Reader
+    lines: dict[int, tuple[str, str]] = field(default_factory=dict)
+    committed: dict[int, str] = field(default_factory=dict)
+    last: int = 0
+
+    def take(self, room: Room) -> None:
+        for number, frame in room.take(self.reader):
+            assert number >= self.last
+            self.last = number
+            self.show(p.parse_server(frame))
+
+    def show(self, event: p.ServerEvent) -> None:
+        if isinstance(event, p.RoomState):
+            for segment in event.segments:
+                self.put(int(segment.segment_id), segment.text, segment.unstable)
+                if segment.is_retracted:
+                    del self.lines[int(segment.segment_id)]
+        elif isinstance(event, p.TranslationDelta):
+            before = self.lines.get(int(event.segment_id), ("", ""))[0]
+            self.put(int(event.segment_id), before + event.append, event.unstable)
+        elif isinstance(event, p.TranslationFinal):
+            self.put(int(event.segment_id), event.text, "")
+        elif isinstance(event, p.TranslationRetracted):
+            self.lines.pop(int(event.segment_id), None)
+
+    def put(self, number: int, text: str, unstable: str) -> None:
+        if self.reader.form == "append_only":
+            assert not unstable
+            assert text.startswith(self.committed.get(number, ""))
+            self.committed[number] = text
+        self.lines[number] = (text, unstable)
+
+
+class Speaker:
+    """A session: its audience, and what it has under way."""
+
+    def __init__(self) -> None:
+        self.audience: frozenset[str] = frozenset()
+        self.open: dict[str, dict[str, tuple[str, str]]] = {}  # segment -> target -> text
+
+    def set_audience(self, targets: frozenset[str]) -> None:
+        self.audience = targets
+
+
+WORDS = st.text("ab ", max_size=4)
+TARGETS = st.sampled_from(("de", "fr"))
+FORMS = st.sampled_from(("captions", "append_only"))
+
+
+class Rooms(RuleBasedStateMachine):
+    """Two speakers, readers who come, lag, break off and come back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = Room("r", "Talk", 0.0, max_lag=3)
+        self.speakers = {name: Speaker() for name in "xy"}
+        for name, speaker in self.speakers.items():
+            self.room.join(name, speaker)
+        self.views: list[View] = []
+        self.wakes = 0
+        self.segments = 0
+        self.shown: dict[tuple[str, str, str], tuple[str, str]] = {}
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    @rule(language=TARGETS, form=FORMS, has_source=st.booleans())
+    def comes(self, language: str, form: p.ReaderForm, has_source: bool) -> None:
+        reader = Reader(language, form, has_source, self.wake)
+        self.views.append(View(reader))
+        self.room.read(reader)
+
+    @rule(data=st.data())
+    def goes_and_comes_back(self, data: st.DataObject) -> None:
+        if not self.views:
+            return
+        view = data.draw(st.sampled_from(self.views))
+        self.room.unread(view.reader)
+        view.reader = Reader(
+            view.reader.target, view.reader.form, False, self.wake, view.reader.seen
+        )
+        self.room.read(view.reader)
+
+    @rule(data=st.data())
+    def looks(self, data: st.DataObject) -> None:
+        if self.views:
+            self.check(data.draw(st.sampled_from(self.views)))
+
+    @rule(name=st.sampled_from("xy"), text=WORDS)
+    def says(self, name: str, text: str) -> None:
+        self.segments += 1
+        self.speakers[name].open[f"s{self.segments}"] = {}
+        self.room.speak(name, p.SourceDelta(f"s{self.segments}", text, ""), 1.0)
+
+    @rule(
+        name=st.sampled_from("xy"),
+        deltas=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4),
+        data=st.data(),
+    )
+    def translates(self, name: str, deltas: list[tuple[str, str]], data: st.DataObject) -> None:
+        speaker = self.speakers[name]
+        if not speaker.open or not speaker.audience:
+            return
+        segment = data.draw(st.sampled_from(sorted(speaker.open)))
+        target = data.draw(st.sampled_from(sorted(speaker.audience)))
+        for append, unstable in deltas:
+            before = speaker.open[segment].get(target, ("", ""))[0]
+            speaker.open[segment][target] = (before + append, unstable)
+            event = p.TranslationDelta(segment, target, 0, append, unstable)
+            self.room.speak(name, event, 2.0)
+
+    @rule(name=st.sampled_from("xy"), more=WORDS, data=st.data())
+    def ends(self, name: str, more: str, data: st.DataObject) -> None:
+        speaker = self.speakers[name]
+        if not speaker.open:
+            return
+        segment = data.draw(st.sampled_from(sorted(speaker.open)))
+        self.room.speak(name, p.SourceFinal(segment, "said"), 3.0)
+        for target, (text, _) in speaker.open.pop(segment).items():
+            final = p.TranslationFinal(segment, target, text + more, "said", STATS)
+            self.room.speak(name, final, 3.0)
+
+    @rule(name=st.sampled_from("xy"), data=st.data())
+    def takes_back(self, name: str, data: st.DataObject) -> None:
+        speaker = self.speakers[name]
+        if not speaker.open:
+            return
+        segment = data.draw(st.sampled_from(sorted(speaker.open)))
+        for target in speaker.open.pop(segment):
+            self.room.speak(name, p.TranslationRetracted(segment, target), 3.0)
+
+    @rule(name=st.text("ab", max_size=3))
+    def is_renamed(self, name: str) -> None:
+        self.room.rename(name)
+
+    def teardown(self) -> None:
+        for view in self.views:
+            self.check(view)
+
+    def check(self, view: View) -> None:
+        """Who looks sees all, however long ago the last look was."""
+        view.take(self.room)
+        wanted = {
+            said.number: (told.text, told.unstable if view.reader.form == "captions" else "")
+            for said in self.room.segments.values()
+            if (told := said.channels.get(view.reader.target)) and not told.is_retracted
+        }
+        shown = {n: line for n, line in view.lines.items() if line != ("", "")}
+        assert shown == {n: line for n, line in wanted.items() if line != ("", "")}
+
+    @invariant()
+    def speakers_know_who_reads(self) -> None:
+        read = {view.reader.target for view in self.views}
+        assert all(speaker.audience == read for speaker in self.speakers.values())
+
+
+TestRooms = Rooms.TestCase
+TestRooms.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def told(room: Room, reader: Reader) -> list[p.ServerEvent]:
+    return [p.parse_server(frame) for _, frame in room.take(reader)]
+
+
+def a_room() -> tuple[Room, Speaker]:
+    room, speaker = Room("r", "Talk", 10.0), Speaker()
+    room.join("x", speaker)
+    return room, speaker
+
+
+def a_reader(room: Room, target: str, *, has_source: bool = False, last: int = 0) -> Reader:
+    reader = Reader(target, "captions", has_source, lambda: None, last)
+    room.read(reader)
+    return reader
+
+
+def test_a_frame_is_written_once_for_all() -> None:
+    room, _ = a_room()
+    first, second = a_reader(room, "de"), a_reader(room, "de")
+    told(room, first), told(room, second)
+    room.speak("x", p.SourceDelta("a", "hello", ""), 11.0)
+    room.speak("x", p.TranslationDelta("a", "de", 1, "Hallo", ""), 11.5)
+    [(_, one)], [(_, other)] = room.take(first), room.take(second)
+    assert one is other
+    event = p.parse_server(one)
+    assert isinstance(event, p.TranslationDelta)
+    assert (event.segment_id, event.append) == ("1", "Hallo")
+
+
+def test_a_language_is_asked_for_while_somebody_reads_it_and_a_little_longer() -> None:
+    room, speaker = a_room()
+    assert speaker.audience == frozenset()
+    first, second = a_reader(room, "de"), a_reader(room, "de")
+    assert speaker.audience == {"de"}
+    room.unread(first)
+    assert speaker.audience == {"de"}
+    room.unread(second, lingers=True)
+    assert speaker.audience == {"de"}
+    room.forget("de")
+    assert speaker.audience == frozenset()
+
+
+def test_the_source_stands_beside_its_translation_for_who_wants_it() -> None:
+    room, _ = a_room()
+    plain, both, source = a_reader(room, "de"), a_reader(room, "de", has_source=True), None
+    source = a_reader(room, SOURCE)
+    for reader in (plain, both, source):
+        told(room, reader)
+    room.speak("x", p.SourceDelta("a", "he", "llo", "Ann", "en"), 11.0)
+    room.speak("x", p.SourceFinal("a", "hello", "Ann", "en"), 12.0)
+    room.speak("x", p.TranslationFinal("a", "de", "Hallo", "hello", STATS), 12.5)
+    assert [event.type for event in told(room, plain)] == ["translation.final"]
+    assert [event.type for event in told(room, source)] == ["source.delta", "source.final"]
+    events = told(room, both)
+    assert [event.type for event in events] == [
+        "source.delta",
+        "source.final",
+        "translation.final",
+    ]
+    final = events[-1]
+    assert isinstance(final, p.TranslationFinal)
+    assert (final.speaker, final.start_ms, final.end_ms) == ("Ann", 1000.0, 2000.0)
+    late = a_reader(room, "de", has_source=True)
+    (state,) = told(room, late)
+    assert isinstance(state, p.RoomState)
+    assert [(s.text, s.source, s.speaker) for s in state.segments] == [("Hallo", "hello", "Ann")]
+
+
+def test_what_nobody_read_is_translated_later_and_only_once() -> None:
+    room, speaker = a_room()
+    room.speak("x", p.SourceFinal("a", "hello", None, "en"), 11.0)
+    room.speak("x", p.SourceFinal("b", "  ", None, "en"), 11.0)
+    reader = a_reader(room, "de")
+    room.speak("x", p.SourceFinal("c", "now", None, "en"), 12.0)  # its own session translates it
+    assert [said.number for said in room.untranslated("de")] == [1]
+    assert not room.untranslated("en")  # it was said in English
+    told(room, reader)
+    room.translated(1, "de", "Hallo")
+    room.translated(1, "de", "Hallo?")
+    (final,) = told(room, reader)
+    assert isinstance(final, p.TranslationFinal)
+    assert final.text == "Hallo"
+    room.leave("x")  # and leaves the last segment untranslated
+    assert [said.number for said in room.untranslated("de")] == [3]
+
+
+def test_nothing_is_said_in_a_closed_room() -> None:
+    room, _ = a_room()
+    reader = a_reader(room, "de")
+    room.close()
+    room.speak("x", p.SourceFinal("a", "hello"), 11.0)
+    (state,) = told(room, reader)
+    assert isinstance(state, p.RoomState)
+    assert state.room.is_closed
+    assert not room.segments
+
+
+@given(st.lists(st.sampled_from(["x", "y"]), max_size=30))
+def test_segments_of_two_speakers_with_the_same_names_stay_apart(order: list[str]) -> None:
+    room = Room("r", "", 0.0)
+    said: Mapping[str, list[str]] = {"x": [], "y": []}
+    for name in said:
+        room.join(name, Speaker())
+    for i, name in enumerate(order):
+        room.speak(name, p.SourceFinal(f"auto-{len(said[name])}", f"{name}{i}"), 1.0)
+        said[name].append(f"{name}{i}")
+    texts = [each.source.text for each in room.segments.values()]
+    assert texts == [f"{name}{i}" for i, name in enumerate(order)]
