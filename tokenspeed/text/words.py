@@ -4,11 +4,12 @@ In scripts without spaces a word is a grapheme cluster, which is what is shown o
 Knows characters; does not know languages.
 """
 
-import unicodedata
 from collections.abc import Iterator
 from os.path import commonprefix
 
 import regex
+
+from tokenspeed.text.clean import compose
 
 _BOUNDARY = regex.compile(r"(?V1w)\b")
 _IS_WORD = regex.compile(r"[\p{L}\p{N}\p{M}\p{Extended_Pictographic}\p{Regional_Indicator}_]")
@@ -67,7 +68,7 @@ def normalise(text: str) -> str:
 
     Case, spaces, composed against combining characters and marks at the end do not count.
     """
-    text = unicodedata.normalize("NFC", text).casefold()
+    text = compose(text).casefold()
     return _TRAILING.sub("", _SPACES.sub(" ", text)).strip()
 
 
