@@ -6,6 +6,7 @@ TokenSpeedError
 ├── RequestError         a request that can never run
 │   └── RequestTooLong   more tokens than a slot holds
 ├── EngineStopped        the engine was closed, or its loop failed, while the request was waiting
+├── DocumentError        a file that cannot be translated; names it
 └── CommandError         a command that cannot be done as asked; becomes one line and exit code 2
 """
 
@@ -57,6 +58,18 @@ class RequestTooLong(RequestError):
 
 class EngineStopped(TokenSpeedError):
     """The engine stopped before the request was done."""
+
+
+class DocumentError(TokenSpeedError):
+    """A file cannot be translated: its format is unknown, or it is not of its format.
+
+    Attributes:
+        name: of the file.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        super().__init__(f"{name}: {problem}")
 
 
 class CommandError(TokenSpeedError):

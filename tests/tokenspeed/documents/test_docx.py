@@ -1,0 +1,88 @@
+"""Word: paragraphs, tables, headers; formats stay with their words."""
+
+import io
+import zipfile
+
+import docx
+import pytest
+from docx.document import Document as File
+
+from tests.tokenspeed.documents.translators import lose_marks, one_word, same, shout
+from tokenspeed.documents import docx as docx_format
+from tokenspeed.documents.docx import open_docx
+
+
+def made() -> bytes:
+    file = docx.Document()
+    file.add_heading("The title", 1)
+    paragraph = file.add_paragraph("Hello ")
+    paragraph.add_run("wor").bold = True
+    paragraph.add_run("ld").bold = True
+    paragraph.add_run(", how are")
+    paragraph.add_run(" you?")
+    paragraph = file.add_paragraph()
+    paragraph.add_run("Note").italic = True
+    paragraph.add_run(" before\tafter")
+    file.add_paragraph("12.5")
+    file.add_table(1, 2).rows[0].cells[1].text = "In a cell"
+    file.sections[0].header.paragraphs[0].text = "At the top"
+    written = io.BytesIO()
+    file.save(written)
+    return written.getvalue()
+
+
+def runs(file: File) -> list[tuple[str, bool | None]]:
+    return [(run.text, run.bold) for run in file.paragraphs[1].runs if run.text]
+
+
+def test_paragraphs_are_texts_and_formats_are_marks() -> None:
+    document = open_docx(made(), "de")
+    assert sorted(document.texts) == sorted([
+        "The title", "Hello <g2>world</g2>, how are you?", "<g1>Note</g1> before", "after",
+        "In a cell", "At the top",
+    ])  # fmt: skip
+
+
+def test_an_unchanged_file_is_the_very_same() -> None:
+    data = made()
+    assert same(open_docx(data, "de")) == data
+    with pytest.raises(ValueError, match="0 translations for 6"):
+        open_docx(data, "de").translated([])
+
+
+def test_words_keep_their_format() -> None:
+    document = open_docx(made(), "de")
+    file = docx.Document(io.BytesIO(document.translated([shout(text) for text in document.texts])))
+    assert runs(file) == [("HELLO ", None), ("WORLD", True), (", HOW ARE YOU?", None)]
+    assert file.paragraphs[0].text == "THE TITLE"
+    assert file.paragraphs[2].text == "NOTE BEFORE\tAFTER"
+    assert file.tables[0].rows[0].cells[1].text == "IN A CELL"
+    assert file.sections[0].header.paragraphs[0].text == "AT THE TOP"
+
+
+@pytest.mark.parametrize("translator", [lose_marks, one_word])
+def test_marks_that_are_lost_cost_no_words(translator: object) -> None:
+    document = open_docx(made(), "de")
+    texts = [translator(text) for text in document.texts]  # type: ignore[operator]
+    file = docx.Document(io.BytesIO(document.translated(texts)))
+    expected = "HELLO WORLD, HOW ARE YOU?" if translator is lose_marks else "Ja"
+    assert file.paragraphs[1].text == expected
+
+
+def test_words_round_a_format_stay_in_order() -> None:
+    document = open_docx(made(), "de")
+    texts = ["Zur <g1>Notiz</g1>" if text.startswith("<g1>") else text for text in document.texts]
+    file = docx.Document(io.BytesIO(document.translated(texts)))
+    assert file.paragraphs[2].text == "Zur Notiz\tafter"
+
+
+def test_what_is_no_word_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = io.BytesIO()
+    with zipfile.ZipFile(empty, "w") as package:
+        package.writestr("a.txt", "a")
+    for data in (b"", b"PK", empty.getvalue()):
+        with pytest.raises(ValueError, match="no Word file"):
+            open_docx(data, "de")
+    monkeypatch.setattr(docx_format, "MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(ValueError, match="it unpacks to"):
+        open_docx(made(), "de")

@@ -1,0 +1,188 @@
+"""Word (.docx): paragraphs of the text, of tables, headers and footers; their formats stay.
+
+`python-docx` reads and writes the package. Words of one format are one run; where a translation
+moves words of another format, they keep their order.
+"""
+
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import docx
+import regex
+from docx.opc.exceptions import PackageNotFoundError
+from docx.oxml.ns import qn
+
+from tokenspeed.documents.document import readable
+from tokenspeed.documents.tagged import Tag, Tagged
+
+MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
+
+_WORDS: Final = regex.compile(r"\p{L}")
+_PARAGRAPH, _RUN, _TEXT, _FORMAT = qn("w:p"), qn("w:r"), qn("w:t"), qn("w:rPr")
+_BREAKS: Final = frozenset({qn("w:tab"), qn("w:br"), qn("w:cr"), qn("w:drawing"), qn("w:pict")})
+_SPACE: Final = "{http://www.w3.org/XML/1998/namespace}space"
+
+
+@dataclass(slots=True)
+class _Part:
+    """Words of one format, in as many elements as the writer made of them."""
+
+    format: bytes
+    elements: list[Any]
+
+    @property
+    def text(self) -> str:
+        return "".join(element.text or "" for element in self.elements)
+
+    def write(self, text: str) -> None:
+        for element in self.elements:
+            element.text = ""
+        self.elements[0].text = text
+        self.elements[0].set(_SPACE, "preserve")
+
+
+class DocxDocument:
+    """A Word file.
+
+    Args:
+        data: its bytes.
+
+    Raises:
+        ValueError: it is no such file, or unpacks to very much.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._file = _opened(data)
+        self._paragraphs = [
+            _Paragraph(parts)
+            for parts in _paragraph_parts(self._file)
+            if _WORDS.search("".join(part.text for part in parts))
+        ]
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """What is to be translated, paragraph by paragraph."""
+        return [readable(paragraph.tagged.text) for paragraph in self._paragraphs]
+
+    def translated(self, translations: Sequence[str]) -> bytes:
+        """Return the file with these in place of `texts`; the very same file where none differs.
+
+        Raises:
+            ValueError: there are not as many.
+        """
+        texts = self.texts
+        if len(translations) != len(texts):
+            raise ValueError(f"{len(translations)} translations for {len(texts)} texts")
+        if list(translations) == list(texts):
+            return self._data
+        for paragraph, text, translation in zip(self._paragraphs, texts, translations, strict=True):
+            if translation != text:
+                paragraph.write(translation)
+        written = io.BytesIO()
+        self._file.save(written)
+        return written.getvalue()
+
+
+def open_docx(data: bytes, target: str) -> DocxDocument:
+    """Return a Word file as a document.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    return DocxDocument(data)
+
+
+def _opened(data: bytes) -> Any:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as package:
+            size = sum(member.file_size for member in package.infolist())
+        if size > MAX_UNPACKED_BYTES:
+            raise ValueError(f"it unpacks to {size} bytes, at most {MAX_UNPACKED_BYTES}")
+        return docx.Document(io.BytesIO(data))
+    except (zipfile.BadZipFile, PackageNotFoundError, KeyError) as exc:
+        raise ValueError("it is no Word file") from exc
+
+
+def _paragraph_parts(file: Any) -> Iterator[list[_Part]]:
+    for part in file.part.package.iter_parts():
+        element = getattr(part, "element", None)
+        if element is not None and str(part.partname).startswith("/word/"):
+            for paragraph in element.iter(_PARAGRAPH):
+                yield from _stretches(paragraph)
+
+
+def _stretches(paragraph: Any) -> Iterator[list[_Part]]:
+    """Return the parts of a paragraph, anew after each tab, line break or picture."""
+    parts: list[_Part] = []
+    for element in paragraph.iter():
+        if next(element.iterancestors(_PARAGRAPH), None) is not paragraph:
+            continue  # of a text box in it
+        if element.tag in _BREAKS and parts:
+            yield parts
+            parts = []
+        if element.tag == _TEXT:
+            run = element.getparent()
+            form = _format_of(run)
+            if parts and parts[-1].format == form:
+                parts[-1].elements.append(element)
+            else:
+                parts.append(_Part(form, [element]))
+    if parts:
+        yield parts
+
+
+def _format_of(run: Any) -> bytes:
+    """Return what tells runs apart: their format, and the link that they are in."""
+    found = run.find(_FORMAT)
+    names = [] if found is None else sorted(
+        f"{child.tag}{sorted(child.attrib.items())}" for child in found if child.tag not in _UNSEEN
+    )  # fmt: skip
+    parent = run.getparent()
+    link = "" if parent.tag == _PARAGRAPH else str(id(parent))
+    return "|".join([*names, link]).encode()
+
+
+# What programs note of runs, and nobody sees: spelling, language, hints.
+_UNSEEN: Final = frozenset({qn("w:lang"), qn("w:noProof")})
+
+
+class _Paragraph:
+    """Words in a row, of which those of the commonest format are plain and others tagged."""
+
+    def __init__(self, parts: Sequence[_Part]) -> None:
+        self._parts = parts
+        chars = Counter[bytes]()
+        for part in parts:
+            chars[part.format] += len(part.text)
+        usual = chars.most_common(1)[0][0]
+        self._plain = [i for i, part in enumerate(parts) if part.format == usual]
+        pieces: list[str | Tag] = []
+        for i, part in enumerate(parts):
+            tags = () if i in self._plain else (Tag("", "start", i + 1), Tag("", "end", i + 1))
+            pieces += [*tags[:1], part.text, *tags[1:]]
+        self.tagged = Tagged(pieces)
+
+    def write(self, translation: str) -> None:
+        """Write words into the parts that they belong to, in their order."""
+        pieces = self.tagged.restored(translation, in_order=True)
+        starts = [p.number - 1 for p in pieces if isinstance(p, Tag) and p.kind == "start"]
+        texts = [""] * len(self._parts)
+        inside, before = False, -1  # in a tagged part; the last of them
+        for piece in pieces:
+            if isinstance(piece, Tag):
+                inside = piece.kind == "start"
+                before = starts.pop(0) if inside else before
+            elif inside:
+                texts[before] += piece
+            elif piece:
+                after = starts[0] if starts else len(self._parts)
+                between = [i for i in self._plain if before < i < after]
+                # No plain words stood here: they go with their neighbours.
+                texts[between[0] if between else before if before >= 0 else after] += piece
+        for part, text in zip(self._parts, texts, strict=True):
+            part.write(text)

@@ -1,0 +1,66 @@
+"""JSON (.json): the strings that are values; keys, order, numbers and layout stay as they are.
+
+Made for files of messages of user interfaces. Not translated: what has no letters, what stands
+under a key that begins with `$` or `@` (schemas, notes on messages), and messages with `plural` or
+`select` branches of ICU, whose grammar is more than text.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+import regex
+
+from tokenspeed.documents.document import Source, SpanDocument, Unit, read
+
+_TOKEN: Final = regex.compile(r'"(?:[^"\\]++|\\.)*+"(?<is_key>\s*+:)?|[{}\[\]]', regex.DOTALL)
+_NOTES: Final = ("$", "@")
+_WORDS: Final = regex.compile(r"\p{L}")
+_BRANCHES: Final = regex.compile(r"\{\s*[\w.]+\s*,\s*(?:plural|select|selectordinal)\s*,")
+
+
+def open_json(data: bytes, target: str) -> SpanDocument:
+    """Return a JSON file as a document.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    source = read(data)
+    try:
+        json.loads(source.text)
+    except (json.JSONDecodeError, RecursionError) as exc:
+        raise ValueError(f"it is no JSON: {exc}") from exc
+    return SpanDocument(source, _units(source))
+
+
+def _units(source: Source) -> Iterator[Unit]:
+    # Where nothing but ASCII was allowed, nothing else is written.
+    is_escaped = source.text.isascii() and "\\u" in source.text
+    is_note = [False]  # of each value that is open
+    key = ""
+    for token in _TOKEN.finditer(source.text):
+        if token[0] in "]}":
+            is_note.pop()
+            key = ""
+        elif token[0] in "[{":
+            is_note.append(is_note[-1] or key.startswith(_NOTES))
+            key = ""
+        elif token["is_key"]:
+            key = json.loads(token[0][: -len(token["is_key"])], strict=False)
+        else:
+            if not is_note[-1] and not key.startswith(_NOTES):
+                yield from _value(token, is_escaped)
+            key = ""
+
+
+def _value(token: regex.Match[str], is_escaped: bool) -> Iterator[Unit]:
+    value = str(json.loads(token[0], strict=False))
+    text = value.strip()
+    if not _WORDS.search(text) or _BRANCHES.search(text):
+        return
+    before, _, after = value.partition(text)
+
+    def share(translation: str) -> list[str]:
+        return [json.dumps(f"{before}{translation}{after}", ensure_ascii=is_escaped)]
+
+    yield Unit(text, (token.span(),), share)

@@ -1,0 +1,169 @@
+"""Text with tags among its words: what a translator sees of them, and where they stand afterwards.
+
+A translator gets `Hello <g1>world</g1>, <x2/>` whatever the tags are, and should keep those marks.
+Where it did not, each tag is put at the same share of the translation: none is ever lost.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import regex
+
+Kind = Literal["start", "end", "single"]
+
+_MARK: Final = regex.compile(r"<(/?)([gx])(\d+)(/?)>")
+_SPACE: Final = regex.compile(r"\s+")
+_SPACES: Final = regex.compile(r"  +")
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag of a document: the beginning or end of a pair, or one alone."""
+
+    raw: str
+    kind: Kind
+    number: int  # the same for both of a pair
+
+    @property
+    def mark(self) -> str:
+        """What a translator sees."""
+        if self.kind == "single":
+            return f"<x{self.number}/>"
+        return f"<{'/' if self.kind == 'end' else ''}g{self.number}>"
+
+
+class Tagged:
+    """A text with tags.
+
+    Args:
+        pieces: words and tags in their order.
+    """
+
+    def __init__(self, pieces: Sequence[str | Tag]) -> None:
+        self._pieces = pieces
+        self._tags = [piece for piece in pieces if isinstance(piece, Tag)]
+
+    @property
+    def text(self) -> str:
+        """What is to be translated."""
+        return "".join(p.mark if isinstance(p, Tag) else p for p in self._pieces)
+
+    def restored(self, translation: str, *, in_order: bool = False) -> list[str | Tag]:
+        """Return the words and tags of a translation.
+
+        Args:
+            in_order: tags stay in their order; else words that they stand round may change places.
+        """
+        found = self._by_marks(translation)
+        if (
+            found is not None
+            and in_order
+            and [p for p in found if isinstance(p, Tag)] != self._tags
+        ):
+            found = None
+        if found is None or not self._is_sound(found):
+            found = self._by_share(_SPACES.sub(" ", _MARK.sub("", translation)).strip(" "))
+        return found
+
+    def _by_marks(self, translation: str) -> list[str | Tag] | None:
+        """Return a translation in pieces, None where a mark is missing or twice."""
+        left = {tag.mark: tag for tag in self._tags}
+        pieces: list[str | Tag] = []
+        at = 0
+        for match in _MARK.finditer(translation) if left else ():
+            tag = left.pop(match[0], None)
+            if tag is None:
+                return None
+            pieces += [translation[at : match.start()], tag]
+            at = match.end()
+        return None if left else [*pieces, translation[at:]]
+
+    def _is_sound(self, pieces: Sequence[str | Tag]) -> bool:
+        """Whether pairs are pairs: none crosses another, none lost its words."""
+        had, has = _words_inside(self._pieces), _words_inside(pieces)
+        if has is None:
+            return False
+        return had is None or all(has[number] for number in had if had[number])
+
+    def _by_share(self, translation: str) -> list[str | Tag]:
+        """Put each tag where it stood in the source, counted in characters, at a word's edge."""
+        source = sum(len(piece) for piece in self._pieces if isinstance(piece, str))
+        spaces = [match.span() for match in _SPACE.finditer(translation)]
+        begins = [0, *(end for _, end in spaces)]  # of words
+        ends = [*(start for start, _ in spaces), len(translation)]
+        found: list[str | Tag] = []
+        position = at = 0
+        least_end = 0  # an end stands behind the first word after its beginning
+        for i, piece in enumerate(self._pieces):
+            if isinstance(piece, str):
+                position += len(piece)
+                continue
+            wanted = position * len(translation) / max(source, 1)
+            if piece.kind == "end":
+                edge = _nearest(ends, wanted, max(at, least_end), len(translation))
+            else:
+                edge = _nearest(begins, wanted, at, len(translation))
+                least_end = edge + 1
+            found += [translation[at:edge], piece]
+            at = edge
+            following = self._pieces[i + 1] if i + 1 < len(self._pieces) else ""
+            if piece.kind == "single" and isinstance(following, str) and following[:1].isspace():
+                found.append(" ")
+        return [*found, translation[at:]]
+
+
+def _words_inside(pieces: Sequence[str | Tag]) -> dict[int, bool] | None:
+    """Return for each pair whether there are words in it; None where pairs cross."""
+    found: dict[int, bool] = {}
+    opened: list[tuple[int, int]] = []  # number, and words before it
+    words = 0
+    for piece in pieces:
+        if isinstance(piece, str):
+            words += bool(piece.strip())
+        elif piece.kind == "start":
+            opened.append((piece.number, words))
+        elif piece.kind == "end":
+            number, before = opened.pop() if opened else (-1, 0)
+            if number != piece.number:
+                return None
+            found[number] = words > before
+    return found
+
+
+def _nearest(edges: Sequence[int], wanted: float, least: int, most: int) -> int:
+    """Return the edge nearest to a place, from `least` on; `most` where there is none."""
+    first = bisect_left(edges, least)
+    at = bisect_left(edges, wanted, lo=first)
+    near = edges[max(first, at - 1) : at + 1]
+    return min(near, key=lambda edge: abs(edge - wanted), default=most)
+
+
+def parse(text: str, tag: regex.Pattern[str]) -> Tagged:
+    """Return a text whose tags a pattern finds: `<i>`, `</i>`, and others that have no pair."""
+    found = list(tag.finditer(text))
+    opened: list[tuple[str, int]] = []
+    pairs: dict[int, int] = {}
+    for i, match in enumerate(found):
+        name = regex.match(r"</?([\p{L}\d]*)", match[0])
+        if name is None or not name[1]:
+            continue
+        if not match[0].startswith("</"):
+            opened.append((name[1], i))
+        elif opened and opened[-1][0] == name[1]:
+            pairs[i] = opened.pop()[1]
+            pairs[pairs[i]] = i
+    pieces: list[str | Tag] = []
+    at = 0
+    for i, match in enumerate(found):
+        number = min(i, pairs.get(i, i)) + 1
+        kind: Kind = "single" if i not in pairs else "start" if pairs[i] > i else "end"
+        pieces += [text[at : match.start()], Tag(match[0], kind, number)]
+        at = match.end()
+    return Tagged([*pieces, text[at:]])
+
+
+def raw(pieces: Sequence[str | Tag]) -> str:
+    """Return words and tags as a document has them."""
+    return "".join(piece.raw if isinstance(piece, Tag) else piece for piece in pieces)
