@@ -19,7 +19,7 @@ from tokenspeed.model.config import DEFAULT_MODEL
 
 _T = TypeVar("_T")
 
-MORE_CONNECTIONS: Final = 320  # than sessions
+MORE_CONNECTIONS: Final = 320  # than sessions and readers
 
 
 def find_page() -> Path:
@@ -177,7 +177,7 @@ class Config:
         metadata=_from(
             "MAX_CONNECTIONS",
             _between(int, 0, 1_000_000),
-            "connections at one time, sessions among them; 0: room for the sessions and 320 more",
+            "connections at one time; 0: room for sessions, readers and 320 more",
         ),
     )
     admission: bool = field(
@@ -240,7 +240,13 @@ class Config:
     def connections(self) -> int:
         """How many connections there may be at one time, if there are files for them."""
         # Requests under way, and as many that wait, are short; probes must come through, too.
-        return self.max_connections or self.max_sessions + MORE_CONNECTIONS
+        held = self.max_sessions + self.max_readers
+        return self.max_connections or held + MORE_CONNECTIONS
+
+    @property
+    def strangers(self) -> int:
+        """How many sockets without a session there may be at one time."""
+        return min(max(self.max_sessions, 16), 128)
 
     def check(self) -> None:
         """Refuse settings that do not go together.

@@ -355,6 +355,11 @@ class Session:
         protocol.SessionClose: _on_session_close,
     }
 
+    @property
+    def worth(self) -> int:
+        """How much would be lost: 2 where text has no final yet, 1 where all has, 0 without any."""
+        return 2 if len(self._segments) else int(self._source_chars > 0)
+
     # ---- segments and their translations ----
 
     def _find(self, key: JobKey) -> tuple[Segment | None, TargetStream | None]:

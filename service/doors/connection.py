@@ -20,7 +20,7 @@ from service.doors.seat import Seat
 from service.doors.socket import Disconnected, Socket
 from service.doors.state import AppState
 from service.driver import Driver
-from service.errors import AuthError, ProtocolError, TranslationFailed
+from service.errors import ProtocolError, TranslationFailed
 from service.load.limits import Bucket
 from service.logs import text_data
 from service.wire import protocol
@@ -30,7 +30,6 @@ from tokenspeed.engine.engine import Cancellable
 logger = logging.getLogger("service.connection")
 
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
-FIRST_MESSAGE_S: Final = 10.0  # for credentials in the first message
 
 
 class Connection:
@@ -40,13 +39,16 @@ class Connection:
         state: what all connections share.
         socket: accepted already.
         session_id: unique.
+        credential: that the client showed, checked.
 
     Attributes:
         ended: set while no socket is attached.
         resume_token: what the client proves with that a session is its own.
     """
 
-    def __init__(self, state: AppState, socket: Socket, session_id: str) -> None:
+    def __init__(
+        self, state: AppState, socket: Socket, session_id: str, credential: str | None = None
+    ) -> None:
         now_s = state.now_s()
         limits = state.config.limits
         translator = state.translator
@@ -65,6 +67,8 @@ class Connection:
             state.partial_interval_s,
         )
         self._seat = Seat(state.rooms, self._session, self._driver.set_audience)
+        self._seat.grant(credential)
+        self._seat.may_speak_anywhere = state.auth.is_key(credential)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
         self._messages = Bucket(limits.messages_per_s, now_s)
         self._has_news = asyncio.Event()
@@ -79,24 +83,38 @@ class Connection:
         """Names the session."""
         return self._session.id
 
-    async def run(self, credential: str | None) -> None:
+    @property
+    def address(self) -> str:
+        """Where the client is."""
+        return self._socket.address
+
+    @property
+    def worth(self) -> int:
+        """How much would be lost with the session."""
+        return self._session.worth
+
+    async def run(self, first: str | bytes | None = None) -> None:
         """Serve the client; returns once the connection is closed.
 
+        Args:
+            first: frame of the client that was read at the door.
         Raises:
             Resumes: the client goes on with an older session instead.
         """
-        await self._attached(self._begin(credential))
+        await self._attached(self._begin(first))
 
     async def resume(self, socket: Socket, last_seq: int) -> None:
         """Go on with this session on another socket; returns once that is closed."""
         while not self.ended.is_set():
-            # The old line is most often dead without knowing it.
+            # The old line is most often dead without knowing it. While it ends, another resume may
+            # take its place; then that one's is the old line.
+            line = self._socket
             await self._end(protocol.CLOSE_SUPERSEDED, "superseded by a resume")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self.ended.wait()
-            if not self.ended.is_set():
-                self._socket.abort()
+            if self._socket is line and not self.ended.is_set():
+                line.abort()
                 await self.ended.wait()
         self._state.sessions.add(self)
         self._socket = socket
@@ -147,8 +165,6 @@ class Connection:
         except Resumes:
             code = protocol.CLOSE_DONE
             raise
-        except AuthError as exc:
-            code = await self._refuse(exc)
         except Disconnected as exc:
             code = exc.code
             may_resume = code in LOST_LINE and self._is_created and self._close is None
@@ -165,8 +181,7 @@ class Connection:
                 state.sessions.retire(self)
             self.ended.set()
 
-    async def _begin(self, credential: str | None) -> None:
-        first = await self._authenticate(credential)
+    async def _begin(self, first: str | bytes | None) -> None:
         self._state.sessions.add(self)
         self._driver.open(self._state.epoch, self.resume_token)
         if first is not None:
@@ -192,54 +207,9 @@ class Connection:
         if self._cut_off is not None:
             self._cut_off.cancel()
         self._driver.suspend()
-        self._state.metrics.closed.labels(str(code)).inc()
+        self._state.metrics.closed.labels(_code_label(code)).inc()
         data = {"session": self.session_id, "code": code, "seconds": round(seconds, 3)}
         logger.info("connection ended", extra={"data": data})
-
-    # ---- before the session ----
-
-    async def _authenticate(self, credential: str | None) -> str | bytes | None:
-        """Check the credentials; return the first frame where they came in it.
-
-        Raises:
-            AuthError: they are missing or wrong.
-            Resumes: the first message asks for an older session.
-            Disconnected: the client left.
-        """
-        if not self._state.auth.is_required or credential is not None:
-            self._accept(credential)
-            return None
-        try:
-            async with asyncio.timeout(FIRST_MESSAGE_S):
-                frame = await self._socket.receive()
-            event = protocol.parse_client(frame)
-        except TimeoutError:
-            raise AuthError("no credentials came") from None
-        except ProtocolError as exc:
-            raise AuthError("the first message must be a session.update with a token") from exc
-        self._state.sessions.check(event, self)
-        self._accept(getattr(event, "token", None))
-        return frame
-
-    def _accept(self, credential: str | None) -> None:
-        if self._seat.grant(credential):
-            return
-        auth = self._state.auth
-        session_id = auth.check(credential, self._state.now_s())
-        self._seat.may_speak_anywhere = auth.is_key(credential)
-        self._session.id = session_id or self._session.id
-
-    async def _refuse(self, exc: AuthError) -> int:
-        self._state.metrics.refused.labels("unauthorized").inc()
-        self._outbox.push(protocol.make_error("unauthorized", str(exc), "token"))
-        popped = self._outbox.pop(self._state.now_s())
-        assert popped is not None
-        try:
-            await self._socket.send(popped[1])
-        except Disconnected as gone:
-            return gone.code
-        await self._end(protocol.CLOSE_UNAUTHENTICATED, "unauthorized")
-        return protocol.CLOSE_UNAUTHENTICATED
 
     # ---- the session ----
 
@@ -393,6 +363,11 @@ class Connection:
             **text_data(self._state.config.log_text, source=event.source_text, text=event.text),
         }
         logger.debug("segment done", extra={"data": data})
+
+
+def _code_label(code: int) -> str:
+    """Return a close code as metrics name it: clients may invent more than can be counted."""
+    return str(code) if code in protocol.CLOSE_CODES or 1000 <= code <= 1015 else "other"
 
 
 def _labels(job: Job) -> tuple[str, str, str]:

@@ -1,18 +1,22 @@
 """The door of `/v1/stream`: who gets a session, who goes on with an older one, who is turned away.
 
-Knows origins, subprotocols and places; what a session says is the connection's affair.
+A line without a session stands at the door, and gives way there; it takes nobody's place. Knows
+origins, credentials and places; what a session says is the connection's affair.
 """
 
+import asyncio
 import logging
 import secrets
+from dataclasses import replace
 
 from starlette.websockets import WebSocket
 
 from service.doors.auth import bearer, is_origin_allowed
 from service.doors.connection import Connection
 from service.doors.resume import Resumes
-from service.doors.socket import Disconnected, Socket, StarletteSocket
+from service.doors.socket import Disconnected, Socket, StarletteSocket, send_away
 from service.doors.state import AppState
+from service.errors import AuthError, ProtocolError
 from service.wire import protocol
 
 logger = logging.getLogger("service.doors.entrance")
@@ -30,28 +34,94 @@ async def stream(state: AppState, websocket: WebSocket) -> None:
     is_offered = protocol.SUBPROTOCOL in offered
     await websocket.accept(subprotocol=protocol.SUBPROTOCOL if is_offered else None)
     line = StarletteSocket(websocket)
+    credential = bearer(headers.get("authorization")) or websocket.query_params.get("token")
     try:
         if offered and not is_offered:
-            await line.close(protocol.CLOSE_BAD_SESSION, f"speak {protocol.SUBPROTOCOL}")
-        elif state.is_draining:
-            await _turn_away(state, line, "overloaded", "the server is going away")
-        elif len(state.connections) >= config.max_sessions:
-            await state.sessions.check_next(line)
-            await _turn_away(state, line, "too_many_sessions", "all sessions are taken")
-        elif not state.has_room():
-            await state.sessions.check_next(line)
-            await _turn_away(state, line, "overloaded", "one more would make all of them late")
-        else:
-            credential = websocket.query_params.get("token")
-            credential = bearer(headers.get("authorization")) or credential
-            await Connection(state, line, secrets.token_hex(8)).run(credential)
+            await send_away(line, protocol.CLOSE_BAD_SESSION, f"speak {protocol.SUBPROTOCOL}")
+            return
+        connection, first = await _admit(state, line, credential)
+        line.keep()
+        await connection.run(first)
     except Resumes as exc:
+        line.keep()
         await exc.older.resume(line, exc.last_seq)
+    except AuthError as exc:
+        await _refuse(state, line, protocol.make_error("unauthorized", str(exc), "token"))
+    except _Full as exc:
+        await _refuse(state, line, protocol.make_error(exc.code, str(exc)))
     except Disconnected:
         logger.debug("client left at the door")
 
 
-async def _turn_away(state: AppState, line: Socket, code: str, message: str) -> None:
+async def _admit(
+    state: AppState, line: Socket, credential: str | None
+) -> tuple[Connection, str | bytes | None]:
+    """Return a connection with a place, and its first frame where the credentials came in it.
+
+    Raises:
+        AuthError: the credentials are missing or wrong.
+        Resumes: the client goes on with an older session instead.
+        _Full: there is no place.
+        Disconnected: the client left, or gave way.
+    """
+    first = None
+    if state.is_draining:
+        raise _Full("overloaded", "the server is going away")
+    if state.auth.is_required and credential is None:
+        line.stand_by()
+        first, credential = await _first_frame(state, line)
+    full = _is_full(state)
+    if full is not None:
+        if first is None:
+            line.stand_by()
+            await state.sessions.check_next(line)
+        raise full
+    session_id = None
+    if state.rooms.hosted_by(credential) is None:
+        session_id = state.auth.check(credential, state.now_s())
+    return Connection(state, line, session_id or secrets.token_hex(8), credential), first
+
+
+async def _first_frame(state: AppState, line: Socket) -> tuple[str | bytes, str | None]:
+    """Return the first frame, and the credential in it."""
+    try:
+        async with asyncio.timeout(state.config.limits.first_event_s):
+            frame = await line.receive()
+        event = protocol.parse_client(frame)
+    except TimeoutError:
+        raise AuthError("no credentials came") from None
+    except ProtocolError as exc:
+        raise AuthError("the first message must be a session.update with a token") from exc
+    state.sessions.check(event)
+    return frame, getattr(event, "token", None)
+
+
+class _Full(Exception):
+    """There is no place for one more session."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def _is_full(state: AppState) -> _Full | None:
+    if len(state.connections) >= state.config.max_sessions:
+        return _Full("too_many_sessions", "all sessions are taken")
+    if not state.has_room():
+        return _Full("overloaded", "one more would make all of them late")
+    return None
+
+
+async def _refuse(state: AppState, line: Socket, error: protocol.Error) -> None:
+    code = error.error.code
     state.metrics.refused.labels(code).inc()
-    await line.send(protocol.serialise(protocol.make_error(code, message)))
-    await line.close(protocol.CLOSE_OVERLOADED, message)
+    is_stranger = code == "unauthorized"
+    try:
+        await line.send(protocol.serialise(replace(error, seq=1)))
+        await send_away(
+            line,
+            protocol.CLOSE_UNAUTHENTICATED if is_stranger else protocol.CLOSE_OVERLOADED,
+            "unauthorized" if is_stranger else error.error.message,
+        )
+    except Disconnected:
+        logger.debug("client left at the door")

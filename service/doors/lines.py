@@ -1,17 +1,14 @@
-"""Connections before they are anything else: how many there are, and how long one may be silent.
+"""All connections of one server: how many there may be, and which give way to others.
 
-uvicorn's HTTP protocol, which waits for ever for the rest of a head or a body, and for a client
-that does not read its answer. Knows bytes and time; does not know what is asked for.
+Whoever waits for its client, for the rest of a request or for credentials, gives way to new ones;
+who is served does not. Knows how many and whose; does not know bytes.
 """
 
-import asyncio
 import logging
 from collections import Counter
-from typing import Final
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
-import h11
-import orjson
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from service.load.limits import Limits
@@ -19,168 +16,74 @@ from service.load.metrics import Metrics
 
 logger = logging.getLogger("service.doors.lines")
 
-JSON: Final = (
-    (b"content-type", b"application/json"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"connection", b"close"),
-)
 
+@runtime_checkable
+class Line(Protocol):
+    """A connection, as others see it.
 
-BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    Attributes:
+        address: where the client is.
+        is_waiting: whether the client is waited for.
+        is_stranger: whether it is a socket without a session.
+        since_s: when that began.
+    """
+
+    address: str
+    is_waiting: bool
+    is_stranger: bool
+    since_s: float
+
+    def give_way(self) -> None:
+        """End it for the sake of another."""
+        ...
 
 
 class Lines(ServerState):
-    """All connections of one server, as uvicorn keeps them.
+    """The connections of one server, as uvicorn keeps them.
 
     Args:
         max_lines: at one time.
+        max_strangers: sockets without a session, at one time.
         limits: how long a client may keep a line waiting.
-        metrics: count what is refused.
+        metrics: count those that are too many.
     """
 
-    def __init__(self, max_lines: int, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, max_lines: int, max_strangers: int, limits: Limits, metrics: Metrics
+    ) -> None:
         super().__init__()
         self.limits = limits
         self._max_lines = max_lines
+        self._max_strangers = max_strangers
         self._metrics = metrics
 
-    def has_room(self) -> bool:
-        """Make room for the newest line where there are too many; False where that cannot be.
-
-        A line that waits for its client gives way to one that may not. The oldest does, of the
-        address that has most, so that nobody with many lines can take those of others.
-        """
+    def make_room(self) -> bool:
+        """End a line where the newest is one too many; False where none gives way."""
         if len(self.connections) <= self._max_lines:
             return True
-        idle = [each for each in self.connections if isinstance(each, Line) and each.is_waiting]
-        if not idle:
-            self._metrics.connections_refused.labels("too_many").inc()
-            logger.warning("connections are refused: there are too many")
+        if self._end_one(line for line in self._lines() if line.is_waiting):
+            return True
+        self._metrics.connections_refused.labels("too_many").inc()
+        logger.warning("connections are refused: there are too many")
+        return False
+
+    def make_room_for_stranger(self) -> None:
+        """End a socket without a session where the newest is one too many."""
+        strangers = [line for line in self._lines() if line.is_stranger]
+        if len(strangers) > self._max_strangers:
+            self._end_one(strangers)
+
+    def _lines(self) -> Iterable[Line]:
+        return (line for line in self.connections if isinstance(line, Line))
+
+    def _end_one(self, lines: Iterable[Line]) -> bool:
+        """End the oldest, of the address that has most: many lines take nothing of others."""
+        found = list(lines)
+        if not found:
             return False
-        held = Counter(each.address for each in idle)
-        victim = max(idle, key=lambda each: (held[each.address], -each.since_s))
+        held = Counter(line.address for line in found)
+        victim = max(found, key=lambda line: (held[line.address], -line.since_s))
         self._metrics.connections_refused.labels("gave_way").inc()
         logger.warning("connections that wait give way: there are too many")
         victim.give_way()
         return True
-
-
-class Line(H11Protocol):
-    """One connection that speaks HTTP, until it is over or a WebSocket.
-
-    Attributes:
-        since_s: when the client began to be waited for.
-    """
-
-    server_state: Lines
-    since_s = 0.0
-    _owed = ""  # what the client is waited for
-    _deadline: asyncio.TimerHandle | None = None
-    _is_upgraded = False
-    _gave_way = False
-
-    @property
-    def address(self) -> str:
-        """Where the client is; a proxy in front has the same for all."""
-        return self.client[0] if self.client else ""
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the client is waited for."""
-        return bool(self._owed) and not self._gave_way
-
-    def give_way(self) -> None:
-        """Cut the line for the sake of another."""
-        self._gave_way = True
-        self.transport.abort()
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new line, if there is room."""
-        super().connection_made(transport)
-        if not self.server_state.has_room():
-            self._refuse(503, "too many connections")
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the line."""
-        self._forget_deadline()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes in."""
-        if self.transport.is_closing():
-            return
-        super().data_received(data)
-        self._watch()
-
-    def on_response_complete(self) -> None:
-        """Wait for the next request."""
-        super().on_response_complete()
-        self._watch()
-
-    def pause_writing(self) -> None:
-        """Wait for the client to read."""
-        super().pause_writing()
-        self._watch()
-
-    def resume_writing(self) -> None:
-        """Go on writing."""
-        super().resume_writing()
-        self._watch()
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the line over."""
-        self._is_upgraded = True
-        self._forget_deadline()
-        super().handle_websocket_upgrade(event)
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
-        self._refuse(400, msg)
-
-    def _watch(self) -> None:
-        """See what the client is waited for, and for how long."""
-        owed = "" if self._is_upgraded else self._what_is_owed()
-        if owed == self._owed:
-            return
-        self._forget_deadline()
-        self._owed = owed
-        if owed:
-            limits = self.server_state.limits
-            patience_s = {"head": limits.head_s, "body": limits.body_s, "reading": limits.answer_s}
-            self.since_s = self.loop.time()
-            self._deadline = self.loop.call_later(patience_s[owed], self._give_up)
-
-    def _what_is_owed(self) -> str:
-        if self.transport.is_closing() or self.flow.write_paused:
-            return "reading"
-        return {h11.IDLE: "head", h11.SEND_BODY: "body"}.get(self.conn.their_state, "")
-
-    def _give_up(self) -> None:
-        """Let go of a client that took too long."""
-        if self._owed == "reading":
-            self.transport.abort()
-        elif self._owed == "head":
-            self.transport.close()  # nobody asked for anything yet
-        else:
-            self._refuse(408, "the body of the request took too long")
-        self._watch()
-
-    def _refuse(self, status: int, message: str) -> None:
-        """Answer, if that can still be done, and close."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = orjson.dumps({"error": message})
-            headers = [*JSON, (b"content-length", str(len(body)).encode())]
-            for event in (
-                h11.Response(status_code=status, headers=headers),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-    def _forget_deadline(self) -> None:
-        self._owed = ""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None

@@ -6,6 +6,7 @@ Knows sessions by name and token; what is sent again is the connection's affair.
 import asyncio
 import contextlib
 import hmac
+from collections import Counter
 from typing import Final, Protocol
 
 from service.doors.socket import Socket
@@ -28,6 +29,16 @@ class Resumable(Protocol):
     @property
     def resume_token(self) -> str:
         """What its client alone knows."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where its client is."""
+        ...
+
+    @property
+    def worth(self) -> int:
+        """How much would be lost with the session; 0 where nothing was said."""
         ...
 
     async def resume(self, socket: Socket, last_seq: int) -> None:
@@ -65,7 +76,7 @@ class ResumableSessions:
         self._epoch = epoch
         self._max_kept = 2 * max_sessions
         self._known: dict[str, Resumable] = {}
-        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        self._expiries: dict[str, asyncio.TimerHandle] = {}  # of those that wait, oldest first
 
     def __len__(self) -> int:
         return len(self._known)
@@ -81,17 +92,24 @@ class ResumableSessions:
             expiry.cancel()
 
     def park(self, connection: Resumable) -> None:
-        """Keep a session whose line was lost for a while."""
-        if len(self._known) > self._max_kept:
-            self.retire(connection)
-            return
+        """Keep a session whose line was lost for a while, or another one that is worth more.
+
+        Where there are too many, one of the address that has most of them is forgotten: the one
+        that is worth least, then the oldest. So nobody pushes out others by dropping many lines.
+        """
         loop = asyncio.get_running_loop()
         self._expiries[connection.session_id] = loop.call_later(RESUME_S, self.retire, connection)
+        if len(self._known) > self._max_kept:
+            waiting = [self._known[session_id] for session_id in self._expiries]
+            held = Counter(each.address for each in waiting)
+            self.retire(min(waiting, key=lambda each: (-held[each.address], each.worth)))
 
     def retire(self, connection: Resumable) -> None:
         """Forget a session."""
         self._known.pop(connection.session_id, None)
-        self._expiries.pop(connection.session_id, None)
+        expiry = self._expiries.pop(connection.session_id, None)
+        if expiry is not None:
+            expiry.cancel()
         connection.retire()
 
     async def check_next(self, socket: Socket) -> None:

@@ -21,7 +21,7 @@ from service.doors.auth import bearer, is_origin_allowed
 from service.doors.guard import error_reply
 from service.doors.http import parse_body, read_body, while_connected
 from service.doors.operations import public_url
-from service.doors.socket import Disconnected, Socket, StarletteSocket
+from service.doors.socket import Disconnected, Socket, StarletteSocket, send_away
 from service.doors.state import AppState
 from service.errors import ProtocolError, RestError, TranslationFailed
 from service.rooms.room import SOURCE, Reader, Room
@@ -195,8 +195,11 @@ class Rooms:
             except RestError as exc:
                 code = _CODE_OF.get(exc.status, "invalid_event")
                 await line.send(protocol.serialise(protocol.make_error(code, str(exc))))
-                await line.close(_CLOSE_OF.get(exc.status, protocol.CLOSE_BAD_SESSION), str(exc))
+                await send_away(
+                    line, _CLOSE_OF.get(exc.status, protocol.CLOSE_BAD_SESSION), str(exc)
+                )
                 return
+            line.keep()
             with self._reading(room, reader):
                 await self._serve(line, room, reader, has_news)
         except Disconnected:

@@ -9,14 +9,14 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.doors.app import make_app
-from service.doors.lines import BAD_REQUEST, Line, Lines
-from service.doors.socket import ABORT
+from service.doors.http_line import HttpLine
+from service.doors.lines import Lines
+from service.doors.socket_line import SocketLine
 from service.doors.state import AppState
 from service.load.descriptors import room_for
 
@@ -24,23 +24,6 @@ logger = logging.getLogger("service.doors.server")
 
 WATCH_S: Final = 0.5  # between looks at the engine
 GIVE_UP_S: Final = 2.0  # for clients to take the news that the engine is lost
-
-
-class _WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, plus a way to cut off a client that does not read."""
-
-    def handle_connect(self, event: Any) -> None:
-        super().handle_connect(event)
-        scope: Any = getattr(self, "scope", None)
-        if scope is not None:
-            scope["extensions"][ABORT] = {"call": self.transport.abort}
-
-    def handle_events(self) -> None:
-        super().handle_events()
-        if self.conn.handshake_exc is not None and not self.transport.is_closing():
-            # A handshake that cannot be read: uvicorn leaves the answer where it is.
-            self.transport.write(b"".join(self.conn.data_to_send()) or BAD_REQUEST)
-            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -63,8 +46,8 @@ class Server(uvicorn.Server):
                 host=config.host,
                 port=config.port,
                 backlog=room.backlog,
-                http=Line,
-                ws=_WebSocketProtocol,
+                http=HttpLine,
+                ws=SocketLine,
                 ws_max_size=config.limits.frame_bytes,
                 ws_ping_interval=20.0,
                 ws_ping_timeout=20.0,
@@ -77,7 +60,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,
             )
         )
-        self.server_state = Lines(room.connections, config.limits, state.metrics)
+        self.server_state = Lines(room.connections, config.strangers, config.limits, state.metrics)
         self._state = state
         self._on_started = on_started
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -1,10 +1,28 @@
 """A WebSocket in the words of the service: frames in, frames out, and how it ends."""
 
+import asyncio
 from typing import Final, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-ABORT: Final = "tokenspeed.abort"  # extension of the scope that cuts the line
+LINE: Final = "tokenspeed.line"  # extension of the scope: the line below, where there is one
+FAREWELL_S: Final = 1.0  # for a client that is turned away to close in turn
+
+
+class Line(Protocol):
+    """What is under a WebSocket."""
+
+    def abort(self) -> None:
+        """Cut it at once."""
+        ...
+
+    def keep(self) -> None:
+        """Let it give way to nobody: it has a session."""
+        ...
+
+    def stand_by(self, address: str) -> None:
+        """Let it give way where too many stand by, too."""
+        ...
 
 
 class Disconnected(Exception):
@@ -22,6 +40,11 @@ class Disconnected(Exception):
 class Socket(Protocol):
     """What a connection needs of a WebSocket."""
 
+    @property
+    def address(self) -> str:
+        """Where the client is; "" where that is not known."""
+        ...
+
     async def receive(self) -> str | bytes:
         """Return the next frame, or raise Disconnected."""
         ...
@@ -38,6 +61,14 @@ class Socket(Protocol):
         """Cut the line at once."""
         ...
 
+    def keep(self) -> None:
+        """Let the line give way to nobody: it has a session."""
+        ...
+
+    def stand_by(self) -> None:
+        """Let the line give way where too many stand by, too."""
+        ...
+
 
 class StarletteSocket:
     """A Starlette WebSocket as a `Socket`.
@@ -48,6 +79,12 @@ class StarletteSocket:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
+        self._line: Line | None = websocket.scope["extensions"].get(LINE)
+
+    @property
+    def address(self) -> str:
+        """Where the client is; "" where that is not known."""
+        return self._websocket.client.host if self._websocket.client else ""
 
     async def receive(self) -> str | bytes:
         """Return the next frame, or raise Disconnected."""
@@ -76,6 +113,26 @@ class StarletteSocket:
 
     def abort(self) -> None:
         """Cut the line at once."""
-        abort = self._websocket.scope["extensions"].get(ABORT)
-        if abort is not None:
-            abort["call"]()
+        if self._line is not None:
+            self._line.abort()
+
+    def keep(self) -> None:
+        """Let the line give way to nobody: it has a session."""
+        if self._line is not None:
+            self._line.keep()
+
+    def stand_by(self) -> None:
+        """Let the line give way where too many stand by, too."""
+        if self._line is not None:
+            self._line.stand_by(self.address)
+
+
+async def send_away(line: Socket, code: int, reason: str) -> None:
+    """Close a line that has no session, and cut it where its client does not close in turn.
+
+    Raises:
+        Disconnected: the client is gone already.
+    """
+    line.stand_by()
+    asyncio.get_running_loop().call_later(FAREWELL_S, line.abort)
+    await line.close(code, reason)

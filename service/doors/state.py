@@ -60,7 +60,7 @@ class AppState:
 
     Attributes:
         epoch: names this process.
-        connections: open ones, authenticated or not.
+        connections: those that have a session; others stand at the door.
         sessions: those that a client may come back to.
         admission: who is let in, and how often partials come.
         gate: how many requests over plain HTTP are under way.

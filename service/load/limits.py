@@ -18,6 +18,7 @@ class Limits:
     queue_bytes: int = 1024 * 1024  # waiting for a slow reader, as text
     requests_of_client: int = 8  # over plain HTTP, under way at one time
     requests_in_all: int = 64  # over plain HTTP, under way at one time
+    first_event_s: float = 10.0  # for credentials in the first event of a socket
     head_s: float = 10.0  # for the head of a request, from the first moment
     body_s: float = 30.0  # for the body of a request
     answer_s: float = 30.0  # for a client to read an answer that does not fit into buffers

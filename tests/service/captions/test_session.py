@@ -483,6 +483,17 @@ def test_close_waits_for_the_finals() -> None:
     assert d.closed == Close(1000, "client")
 
 
+def test_a_session_is_worth_what_would_be_lost_with_it() -> None:
+    d = desk()
+    assert d.session.worth == 0
+    d.send(update("we go home", 1))
+    assert d.session.worth == 2
+    d.send(p.SourceCommit("a"))
+    assert d.session.worth == 2  # its final is awaited
+    d.answer()
+    assert d.session.worth == 1
+
+
 def test_drain_tells_finishes_and_closes() -> None:
     d = desk()
     d.send(update("we go home", 1))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 from collections.abc import Callable
@@ -245,3 +246,18 @@ async def test_operations_and_page(service: Service) -> None:
         assert (await http.get("/src/client.js")).status_code == 200
         for path in ("/package.json", "/tools/x.js", "/../pyproject.toml", "/node_modules/a.js"):
             assert (await http.get(path)).status_code == 404
+
+
+async def test_close_codes_that_clients_invent_are_not_counted_one_by_one(run: Run) -> None:
+    service = run()
+    for code in (1000, 3000, 4400, 4567, 4999):
+        async with session(service.ws) as client:
+            await client.receive()
+            await client.socket.close(code)
+    await eventually(lambda: not service.state.connections)
+    text = service.state.metrics.render().decode()
+    assert set(re.findall(r'sessions_closed_total\{code="(\w+)"\}', text)) == {
+        "1000",
+        "4400",
+        "other",
+    }

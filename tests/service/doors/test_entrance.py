@@ -1,14 +1,20 @@
 """Who gets in at `/v1/stream`, over real sockets."""
 
+from contextlib import AsyncExitStack
+from typing import Any
+
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from service.load.limits import Limits
 from service.wire import protocol as p
 from tests.service.asyncapi import check_frame
-from tests.service.client import session
+from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
-from tests.service.doors.test_app import close_code
+from tests.service.doors.test_app import close_code, eventually
+from tests.service.doors.test_lines import answer, connected
+from tests.service.doors.test_socket_line import HANDSHAKE
 
 KEY = "a-key-of-more-than-16"
 
@@ -82,6 +88,55 @@ async def test_credentials(run: Run) -> None:
             "session.created",
             "session.updated",
         ]
+    for wrong in (p.Ping(), p.SessionUpdate(p.SessionParams())):
+        async with session(service.ws) as client:
+            await client.send(wrong)
+            assert await close_code(client) == 4401
+    assert service.state.connections == set()
+
+
+async def test_who_shows_no_credentials_takes_no_place(run: Run) -> None:
+    service = run(api_keys=(KEY,), max_sessions=2)
+    token = service.state.auth.issue("mine", service.state.now_s())[0]
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with AsyncExitStack() as stack:
+
+        async def enter(url: str = "", **options: Any) -> Client:
+            return await stack.enter_async_context(session(url or service.ws, **options))
+
+        silent = [await enter() for _ in range(40)]
+        with pytest.raises(ConnectionClosed):
+            await silent[0].receive()  # there is room for 16 of them, and the oldest go
+        for _ in range(2):
+            served = await enter(additional_headers=headers)
+            assert isinstance(await served.receive(), p.SessionCreated)
+        late = await enter(f"{service.ws}?token={token}")
+        (error,) = await late.until(p.Error)
+        assert isinstance(error, p.Error)
+        assert error.error.code == "too_many_sessions"
+        await served.socket.close()
+        await eventually(lambda: len(service.state.connections) == 1)
+        again = await enter()  # the token was not used up
+        await again.send(p.SessionUpdate(p.SessionParams(), token=token))
+        created = await again.receive()
+        assert isinstance(created, p.SessionCreated)
+        assert created.session.id == "mine"
+
+
+async def test_credentials_are_not_waited_for_long(run: Run) -> None:
+    service = run(api_keys=(KEY,), limits=Limits(first_event_s=0.1))
     async with session(service.ws) as client:
-        await client.send(p.Ping())
+        (event,) = await client.until(p.Error)
+        assert isinstance(event, p.Error)
+        assert event.error.message == "no credentials came"
         assert await close_code(client) == 4401
+
+
+async def test_who_is_turned_away_and_does_not_go_is_cut_off(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.doors.socket.FAREWELL_S", 0.1)
+    service = run(api_keys=(KEY,))
+    with connected(service) as line:  # which never answers the close
+        head = b"GET /v1/stream?token=x HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
+        assert b"unauthorized" in answer(line, head)

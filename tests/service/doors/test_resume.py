@@ -1,12 +1,13 @@
 """A session survives its line: nothing is lost, or the loss is told."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from service.doors.connection import Connection
-from service.doors.socket import Disconnected
+from service.doors.resume import ResumableSessions
+from service.doors.socket import Disconnected, Socket
 from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
@@ -132,6 +133,8 @@ async def test_a_final_in_a_gap_that_is_not_kept_comes_all_the_same(
 class Line:
     """A socket whose client stops reading when it is told to."""
 
+    address = "127.0.0.1"
+
     def __init__(self) -> None:
         self.sent: list[p.ServerEvent] = []
         self.reads = asyncio.Event()
@@ -162,6 +165,10 @@ class Line:
 
     def abort(self) -> None:
         self.lose()
+
+    def keep(self) -> None: ...
+
+    def stand_by(self) -> None: ...
 
 
 async def test_what_waited_for_a_line_is_in_the_snapshot_alone(
@@ -259,3 +266,88 @@ async def test_nobody_waits_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert info.id in service.state.sessions
     await asyncio.sleep(0.1)
     await eventually(lambda: len(service.state.sessions) == 0)
+
+
+async def test_of_two_that_come_back_at_once_one_is_superseded_and_told(run: Run) -> None:
+    service = run()
+    async with (
+        session(service.ws) as first,
+        session(service.ws) as one,
+        session(service.ws) as two,
+    ):
+        info = await begin(first, service)
+        for client in (one, two):
+            await client.receive()
+            client.last_seq = 0
+        await asyncio.gather(*(each.send(resume(info, first.last_seq)) for each in (one, two)))
+        for client in (one, two):
+            assert isinstance(await client.receive(), p.SessionResumed)
+        done, (going,) = await asyncio.wait(
+            [asyncio.create_task(close_code(each)) for each in (one, two)],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        assert [task.result() for task in done] == [4409]
+        going.cancel()
+
+
+@dataclass(eq=False)
+class Parked:
+    """A session whose line was lost."""
+
+    session_id: str
+    address: str
+    worth: int
+    resume_token: str = "token"
+    is_retired: bool = False
+
+    async def resume(self, socket: Socket, last_seq: int) -> None: ...
+
+    def retire(self) -> None:
+        self.is_retired = True
+
+
+async def park(*parked: tuple[str, int]) -> list[bool]:
+    """Drop lines of (address, worth) into room for four; return who is kept."""
+    sessions = ResumableSessions("epoch", max_sessions=2)
+    found = [Parked(str(number), *each) for number, each in enumerate(parked)]
+    for each in found:
+        sessions.add(each)
+        sessions.park(each)
+    assert len(sessions) == min(len(found), 4)
+    kept = [each.session_id in sessions for each in found]
+    assert kept == [not each.is_retired for each in found]
+    for each in found:
+        sessions.retire(each)
+    return kept
+
+
+async def test_sessions_with_work_outrank_empty_ones_and_new_ones_old_ones() -> None:
+    assert await park(*[("a", 0)] * 6) == [False, False, True, True, True, True]
+    assert await park(("a", 2), *[("a", 0)] * 6, ("a", 1)) == [True, *[False] * 4, *[True] * 3]
+    assert await park(*[("a", 2)] * 4, ("a", 0)) == [True] * 4 + [False]
+    assert await park(*[("a", 1)] * 4, ("a", 2)) == [False, True, True, True, True]
+
+
+async def test_many_dropped_lines_push_out_nobody_of_another_address() -> None:
+    assert await park(("b", 0), *[("a", 2)] * 9) == [True, *[False] * 6, *[True] * 3]
+    assert (await park(("b", 1), ("c", 0), *[("a", 2)] * 9))[:2] == [True, True]
+
+
+async def test_a_speaker_comes_back_after_many_have_left(run: Run) -> None:
+    service = run(FakeEngine(delay_s=30), max_sessions=4)
+    async with session(service.ws) as speaker:
+        created = await speaker.receive()
+        assert isinstance(created, p.SessionCreated)
+        await speaker.start("de")
+        await speaker.send(p.SourceUpdate(1, "we go home", segment_id="a"))
+        await eventually(lambda: bool(service.engine.running))
+        await cut(speaker, service)
+    for _ in range(20):
+        async with session(service.ws) as empty:
+            await empty.receive()
+            await cut(empty, service)
+    assert len(service.state.sessions) == 8
+    async with session(service.ws) as again:
+        await again.receive()
+        await again.send(resume(created.session, speaker.last_seq))
+        assert isinstance(await again.receive(), p.SessionResumed)

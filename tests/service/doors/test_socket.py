@@ -6,16 +6,32 @@ from typing import Any
 import pytest
 from starlette.websockets import WebSocket
 
-from service.doors.socket import ABORT, Disconnected, StarletteSocket
+from service.doors.socket import LINE, Disconnected, StarletteSocket
 
 Message = MutableMapping[str, Any]
 
 
+class FakeLine:
+    """Notes what it is told."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    def abort(self) -> None:
+        self.done.append("cut")
+
+    def keep(self) -> None:
+        self.done.append("kept")
+
+    def stand_by(self, address: str) -> None:
+        self.done.append(f"stands by for {address}")
+
+
 async def connected(*messages: Message) -> tuple[StarletteSocket, list[Message], list[str]]:
-    """Return a socket whose client sends these messages; what it is sent; whether it was cut."""
+    """Return a socket whose client sends these messages; what it is sent; what its line does."""
     incoming = iter([{"type": "websocket.connect"}, *messages])
     sent: list[Message] = []
-    cut: list[str] = []
+    done: list[str] = []
 
     async def receive() -> Message:
         return next(incoming)
@@ -25,11 +41,12 @@ async def connected(*messages: Message) -> tuple[StarletteSocket, list[Message],
 
     scope = {
         "type": "websocket",
-        "extensions": {ABORT: {"call": lambda: cut.append("cut")}},
+        "extensions": {LINE: FakeLine(done)},
+        "client": ("10.0.0.1", 50000),
     }
     websocket = WebSocket(scope, receive, send)
     await websocket.accept()
-    return StarletteSocket(websocket), sent, cut
+    return StarletteSocket(websocket), sent, done
 
 
 async def test_frames_of_both_kinds_come_in() -> None:
@@ -49,7 +66,7 @@ async def test_a_client_that_leaves_is_told_with_its_code() -> None:
 
 
 async def test_frames_and_the_close_go_out_and_nothing_behind_it() -> None:
-    socket, sent, cut = await connected()
+    socket, sent, done = await connected()
     await socket.send("hello")
     await socket.close(4408, "idle")
     assert sent[1:] == [
@@ -58,5 +75,7 @@ async def test_frames_and_the_close_go_out_and_nothing_behind_it() -> None:
     ]
     with pytest.raises(Disconnected):
         await socket.send("more")
+    socket.stand_by()
+    socket.keep()
     socket.abort()
-    assert cut == ["cut"]
+    assert done == ["stands by for 10.0.0.1", "kept", "cut"]

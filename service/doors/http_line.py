@@ -1,0 +1,143 @@
+"""uvicorn's HTTP protocol, which waits for ever, with an end to its patience.
+
+For the rest of a head or a body, and for a client that does not read its answer. Knows bytes and
+time; does not know what is asked for.
+"""
+
+import asyncio
+from typing import Final
+
+import h11
+import orjson
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.doors.lines import Lines
+
+_HEADERS: Final = (
+    (b"content-type", b"application/json"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"connection", b"close"),
+)
+
+
+class HttpLine(H11Protocol):
+    """One connection that speaks HTTP, until it is over or a WebSocket.
+
+    Attributes:
+        is_stranger: never; it has no session, and wants none.
+        since_s: when the client began to be waited for.
+    """
+
+    server_state: Lines
+    is_stranger = False
+    since_s = 0.0
+    _owed = ""  # what the client is waited for
+    _deadline: asyncio.TimerHandle | None = None
+    _is_upgraded = False
+    _gave_way = False
+
+    @property
+    def address(self) -> str:
+        """Where the client is; a proxy in front has the same for all."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client is waited for."""
+        return bool(self._owed) and not self._gave_way
+
+    def give_way(self) -> None:
+        """Cut the line for the sake of another."""
+        self._gave_way = True
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new line, if there is room."""
+        super().connection_made(transport)
+        if not self.server_state.make_room():
+            self._refuse(503, "too many connections")
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the line."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        super().resume_writing()
+        self._watch()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the line over."""
+        self._is_upgraded = True
+        self._forget_deadline()
+        super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(400, msg)
+
+    def _watch(self) -> None:
+        """See what the client is waited for, and for how long."""
+        owed = "" if self._is_upgraded else self._what_is_owed()
+        if owed == self._owed:
+            return
+        self._forget_deadline()
+        self._owed = owed
+        if owed:
+            limits = self.server_state.limits
+            patience_s = {"head": limits.head_s, "body": limits.body_s, "reading": limits.answer_s}
+            self.since_s = self.loop.time()
+            self._deadline = self.loop.call_later(patience_s[owed], self._give_up)
+
+    def _what_is_owed(self) -> str:
+        if self.transport.is_closing() or self.flow.write_paused:
+            return "reading"
+        return {h11.IDLE: "head", h11.SEND_BODY: "body"}.get(self.conn.their_state, "")
+
+    def _give_up(self) -> None:
+        """Let go of a client that took too long."""
+        if self._owed == "reading":
+            self.transport.abort()
+        elif self._owed == "head":
+            self.transport.close()  # nobody asked for anything yet
+        else:
+            self._refuse(408, "the body of the request took too long")
+        self._watch()
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer, if that can still be done, and close."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = orjson.dumps({"error": message})
+            headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]
+            for event in (
+                h11.Response(status_code=status, headers=headers),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _forget_deadline(self) -> None:
+        self._owed = ""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,111 @@
+"""uvicorn's WebSocket protocol, as strict as RFC 6455 wants it, and giving way at the door.
+
+Knows bytes and frames; does not know events or sessions.
+"""
+
+import asyncio
+import codecs
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+
+from service.doors.lines import Lines
+from service.doors.socket import LINE
+
+BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_new_decoder: Final = codecs.getincrementaldecoder("utf-8")
+
+
+class SocketLine(WebSocketsSansIOProtocol):
+    """One connection, from the handshake on.
+
+    Attributes:
+        address: where the client is.
+        is_stranger: whether it stands by without a session.
+        since_s: since when.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: Lines,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.address = ""
+        self.is_stranger = False
+        self.since_s = 0.0
+        self._lines = server_state
+        self._decoder = _new_decoder()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is of no use to anybody, or not yet."""
+        return self.is_stranger or (self.close_sent and not self._gave_way)
+
+    # ---- what the application may do with it ----
+
+    def abort(self) -> None:
+        """Cut it at once."""
+        self.transport.abort()
+
+    def keep(self) -> None:
+        """Let it give way to nobody: it has a session."""
+        self.is_stranger = False
+
+    def stand_by(self, address: str) -> None:
+        """Let it give way where too many stand by, too."""
+        self.address = address
+        self.is_stranger = True
+        self.since_s = self.loop.time()
+        self._lines.make_room_for_stranger()
+
+    def give_way(self) -> None:
+        """Cut it for the sake of another."""
+        self.is_stranger = False
+        self._gave_way = True
+        self.transport.abort()
+
+    _gave_way = False
+
+    # ---- what comes in ----
+
+    def handle_connect(self, event: Any) -> None:
+        """Take a handshake; hand the line to the application."""
+        super().handle_connect(event)
+        scope: Any = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"][LINE] = self
+
+    def handle_events(self) -> None:
+        """Take what was understood, and answer a handshake that was not."""
+        super().handle_events()
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            # uvicorn leaves the answer where it is.
+            self.transport.write(b"".join(self.conn.data_to_send()) or BAD_REQUEST)
+            self.transport.close()
+
+    def handle_text(self, event: Frame) -> None:
+        """Take a text, or its beginning."""
+        self._decoder = _new_decoder()
+        if self._is_text(event):
+            super().handle_text(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take more of a message."""
+        if self.curr_msg_data_type != "text" or self._is_text(event):
+            super().handle_cont(event)
+
+    def _is_text(self, event: Frame) -> bool:
+        """Whether a frame goes on as UTF-8 must; where not, the connection fails at once."""
+        try:
+            self._decoder.decode(bytes(event.data), final=event.fin)
+        except UnicodeDecodeError:
+            if not self.close_sent:
+                self.conn.fail(CloseCode.INVALID_DATA, "text that is no UTF-8")
+                self.handle_parser_exception()
+            return False
+        return True

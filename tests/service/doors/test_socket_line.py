@@ -1,0 +1,29 @@
+"""Handshakes, over raw sockets; frames are in test_autobahn.py."""
+
+import pytest
+
+from tests.service.conftest import Service
+from tests.service.doors.test_lines import answer, connected
+
+HANDSHAKE = (
+    b"host: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /v1/stream?x=" + b"a" * 9000 + b" HTTP/1.1\r\n" + HANDSHAKE, b"414"),
+        (b"GET /v1/stream HTTP/1.1\r\n" + HANDSHAKE + b"x: y\r\n" * 300, b"431"),
+        (b"GET /v1/stream HTTP/1.1\r\n" + HANDSHAKE + b"x: " + b"y" * 9000 + b"\r\n", b"431"),
+        (b"GET /v1/stream HTTP/1.1\r\n" + HANDSHAKE + b"content-length: 5\r\n", b"400"),
+        (b"POST /v1/stream HTTP/1.1\r\n" + HANDSHAKE, b"405"),
+        (b"GET /livez HTTP/9\r\n", b"400"),
+    ],
+)
+def test_handshakes_that_cannot_be_taken_are_answered(
+    service: Service, head: bytes, status: bytes
+) -> None:
+    with connected(service) as line:
+        assert answer(line, head + b"\r\n").startswith(b"HTTP/1.1 " + status + b" ")
