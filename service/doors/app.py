@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from service.doors.entrance import stream
+from service.doors.files import Files
 from service.doors.guard import Guard, OtherMethods, json_error, json_failure, nobody_there
 from service.doors.openai import OpenAI
 from service.doors.operations import Operations
@@ -34,6 +35,7 @@ PREFLIGHT_S: Final = 600  # that a browser remembers what it may ask for
 def make_app(state: AppState) -> ASGIApp:
     """Return the application."""
     rest, openai, operations = Rest(state), OpenAI(state), Operations(state)
+    files = Files(state, rest)
     rooms = Rooms(state)
     routes = [
         Route("/v1/sessions", operations.sessions, methods=["POST"]),
@@ -45,6 +47,8 @@ def make_app(state: AppState) -> ASGIApp:
         Route("/translate", rest.translate, methods=["POST"]),
         Route("/detect", rest.detect, methods=["POST"]),
         Route("/suggest", rest.suggest, methods=["POST"]),
+        Route("/translate_file", files.translate, methods=["POST"]),
+        Route("/download_file/{name}", files.download),
         Route("/languages", rest.languages),
         Route("/asyncapi.yaml", operations.document),
         Route("/frontend/settings", rest.settings),

@@ -21,6 +21,7 @@ from service.load.gate import RequestGate
 _T = TypeVar("_T")
 
 MAX_BODY_BYTES: Final = 256 * 1024
+MAX_FILE_BYTES: Final = 2 * 1024 * 1024
 MAX_FIELDS: Final = 1000
 MAX_TEXTS: Final = 256
 CLIENT_GONE: Final = 499  # as nginx logs it; nobody reads it

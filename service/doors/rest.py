@@ -15,7 +15,9 @@ from starlette.responses import Response
 from service.doors.auth import bearer
 from service.doors.http import (
     CLIENT_GONE,
+    MAX_BODY_BYTES,
     MAX_CHARS,
+    MAX_FILE_BYTES,
     MAX_TEXTS,
     ClientGone,
     client_of,
@@ -25,8 +27,11 @@ from service.doors.http import (
     texts_field,
 )
 from service.doors.state import AppState
-from service.doors.whole import check_pair, translate_texts
+from service.doors.whole import check_pair, translate_documents, translate_texts
 from service.errors import RestError
+from tokenspeed.documents.formats import suffixes
+from tokenspeed.documents.html import open_text
+from tokenspeed.documents.tagged import without_marks
 from tokenspeed.text.detection import detect
 from tokenspeed.text.languages import AUTO, primary
 
@@ -45,15 +50,15 @@ class Rest:
 
     async def translate(self, request: Request) -> Response:
         """Translate `q`, a string or a list of strings."""
-        return await self._answer(request, self._translate)
+        return await self.answer(request, self._translate)
 
     async def detect(self, request: Request) -> Response:
         """Guess the language of `q`."""
-        return await self._answer(request, self._guess)
+        return await self.answer(request, self._guess)
 
     async def suggest(self, request: Request) -> Response:
         """Refuse a better translation: nothing here learns from users."""
-        return await self._answer(request, self._suggest)
+        return await self.answer(request, self._suggest)
 
     async def languages(self, request: Request) -> Response:
         """List what can be translated into what."""
@@ -71,8 +76,9 @@ class Rest:
             "batchLimit": MAX_TEXTS,
             "alternativesLimit": MAX_ALTERNATIVES,
             "suggestions": False,
-            "supportedFilesFormat": [],
-            "filesTranslation": False,
+            "supportedFilesFormat": suffixes(),
+            "filesTranslation": True,
+            "fileBytesLimit": MAX_FILE_BYTES,
             "language": {
                 "source": {"code": AUTO, "name": "Auto Detect"},
                 "target": {"code": self._codes()[0], "name": self._state.model.languages[0].name},
@@ -80,51 +86,75 @@ class Rest:
         })  # fmt: skip
 
     async def _translate(self, request: Request) -> dict[str, Any]:
-        body = await self._fields(request)
+        body = await self.fields(request)
         texts = texts_field(body, "q")
-        source, target = primary(text_field(body, "source")), _target(body)
-        _check_format(body)
+        source, target = languages_of(body)
+        is_html = _is_html(body)
         num_alternatives = _alternatives(body)
         check_pair(self._state, source, target)
-        client = client_of(request, self._key(request, body))
-        found = await translate_texts(self._state, request, texts, source, target, client)
+        client = self.client(request, body)
+        found, seen = await self._found(request, texts, source, target, client, is_html=is_html)
         is_list = isinstance(body["q"], list)
         reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
         if num_alternatives:
             # Decoding is greedy: there is one answer, and what is not there is not made up.
             reply["alternatives"] = [[] for _ in texts] if is_list else []
         if source is None:
-            guesses = [(await self._detect(text))[0] for text in texts]
+            guesses = [(await self._detect(text))[0] for text in seen]
             detected = [{"language": code, "confidence": share} for code, share in guesses]
             reply["detectedLanguage"] = detected if is_list else detected[0]
         return reply
 
+    async def _found(
+        self,
+        request: Request,
+        texts: list[str],
+        source: str | None,
+        target: str,
+        client: str,
+        *,
+        is_html: bool,
+    ) -> tuple[list[str], list[str]]:
+        """Return the translations, and of each text what its language can be seen by."""
+        if not is_html:
+            found = await translate_texts(self._state, request, texts, source, target, client)
+            return found, texts
+        pages, written = await translate_documents(
+            self._state, request, lambda: list(map(open_text, texts)), source, target, client
+        )
+        seen = [" ".join(map(without_marks, page.texts)) for page in pages]
+        return [page.decode("utf-8", "replace") for page in written], seen
+
     async def _guess(self, request: Request) -> list[dict[str, Any]]:
-        text = text_field(await self._fields(request), "q")
+        text = text_field(await self.fields(request), "q")
         return [
             {"language": language, "confidence": confidence}
             for language, confidence in await self._detect(text)
         ]
 
     async def _suggest(self, request: Request) -> None:
-        await self._fields(request)
+        await self.fields(request)
         raise RestError(403, "Suggestions are disabled on this server.")
 
     async def _detect(self, text: str) -> list[tuple[str, float]]:
         # In a thread: the first call reads a model, a long text takes milliseconds.
         return await asyncio.to_thread(detect, text, self._codes())
 
-    async def _fields(self, request: Request) -> dict[str, Any]:
+    async def fields(self, request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
         """Read what was sent, and check the key.
 
         Raises:
             RestError: the body or the key is wrong.
         """
-        body = await read_fields(request)
+        body = await read_fields(request, max_bytes)
         auth, given = self._state.auth, self._key(request, body)
         if auth.is_required and not auth.is_key(given):
             raise RestError(403, "an API key is needed: Authorization: Bearer, or api_key")
         return body
+
+    def client(self, request: Request, body: dict[str, Any]) -> str:
+        """Return who asks."""
+        return client_of(request, self._key(request, body))
 
     def _key(self, request: Request, body: dict[str, Any]) -> str:
         # The npm package `libretranslate` writes it as one word.
@@ -134,9 +164,8 @@ class Rest:
     def _codes(self) -> list[str]:
         return [info.code for info in self._state.model.languages]
 
-    async def _answer(
-        self, request: Request, work: Callable[[Request], Awaitable[Any]]
-    ) -> Response:
+    async def answer(self, request: Request, work: Callable[[Request], Awaitable[Any]]) -> Response:
+        """Return what work returns, or its error, as LibreTranslate does."""
         try:
             return self._reply(request, await work(request))
         except RestError as exc:
@@ -151,21 +180,28 @@ class Rest:
         status: int = 200,
         headers: dict[str, str] | None = None,
     ) -> Response:
-        self._state.metrics.requests.labels(request.url.path, str(status)).inc()
+        path = "/download_file" if request.path_params else request.url.path
+        self._state.metrics.requests.labels(path, str(status)).inc()
         return Response(orjson.dumps(value), status, headers, "application/json")
 
 
-def _target(body: dict[str, Any]) -> str:
-    found = primary(text_field(body, "target"))
-    if found is None:
+def languages_of(body: dict[str, Any]) -> tuple[str | None, str]:
+    """Return `source`, None for auto, and `target`, without their regions.
+
+    Raises:
+        RestError: one is missing, or none.
+    """
+    source, target = primary(text_field(body, "source")), primary(text_field(body, "target"))
+    if target is None:
         raise RestError(400, "target must be a language, not auto", param="target")
-    return found
+    return source, target
 
 
-def _check_format(body: dict[str, Any]) -> None:
+def _is_html(body: dict[str, Any]) -> bool:
     given = body.get("format") or "text"
-    if given != "text":
-        raise RestError(400, f"format is {given!r}, supported: 'text'", param="format")
+    if given not in ("text", "html"):
+        raise RestError(400, f"format is {given!r}, expected 'text' or 'html'", param="format")
+    return bool(given == "html")
 
 
 def _alternatives(body: dict[str, Any]) -> int:

@@ -4,15 +4,18 @@ Knows requests and the translator; does not know how an endpoint writes its ques
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
 from service.doors.http import check_gate, while_connected
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
+from tokenspeed.documents.document import Document
 from tokenspeed.text.words import count_words
+
+_T = TypeVar("_T")
 
 SIDE_BY_SIDE: Final = 16  # texts of one request; more wait, so that none fills the engine's queue
 
@@ -31,7 +34,43 @@ async def translate_texts(
         RestError: a text does not fit, the engine cannot, or too many requests are under way.
         ClientGone: nobody waits for the result any more.
     """
-    check_gate(state.gate, client)
+    return await _passing(state, request, client, _texts(state, texts, source, target, client))
+
+
+async def translate_documents(
+    state: AppState,
+    request: Request,
+    opened: Callable[[], Sequence[Document]],
+    source: str | None,
+    target: str,
+    client: str,
+) -> tuple[Sequence[Document], list[bytes]]:
+    """Translate documents; return them, and as they are written then.
+
+    Args:
+        opened: reads them; in a thread, as a large one takes long.
+
+    Raises:
+        RestError, ClientGone: as `translate_texts`, and what `opened` raises.
+    """
+
+    async def work() -> tuple[Sequence[Document], list[bytes]]:
+        documents = await asyncio.to_thread(opened)
+        texts = [text for document in documents for text in document.texts]
+        found = iter(await _texts(state, texts, source, target, client))
+
+        def written() -> list[bytes]:
+            return [document.translated([next(found) for _ in document.texts])
+                    for document in documents]  # fmt: skip
+
+        return documents, await asyncio.to_thread(written)
+
+    return await _passing(state, request, client, work())
+
+
+async def _texts(
+    state: AppState, texts: Sequence[str], source: str | None, target: str, client: str
+) -> list[str]:
     turns = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def one(text: str) -> str:
@@ -40,14 +79,20 @@ async def translate_texts(
         async with turns:
             return await state.translator.whole(text, source, target, client)
 
-    async def all_of_them() -> list[str]:
-        return await asyncio.gather(*map(one, texts))
+    return await asyncio.gather(*map(one, texts))
 
+
+async def _passing(
+    state: AppState, request: Request, client: str, work: Coroutine[Any, Any, _T]
+) -> _T:
     try:
+        check_gate(state.gate, client)
         with state.gate.passing(client):
-            return await while_connected(request, all_of_them())
+            return await while_connected(request, work)
     except TranslationFailed as exc:
         raise failed(exc) from exc
+    finally:
+        work.close()  # where it never began
 
 
 def failed(exc: TranslationFailed) -> RestError:

@@ -5,6 +5,7 @@ the real engine (forced beginnings, drafts, supersession).
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
@@ -85,8 +86,8 @@ class FakePrompts:
 
 
 def translation_of(source: str) -> str:
-    """What the fake engine says of a whole source when nothing is forced."""
-    return source.upper()
+    """What the fake engine says of a whole source when nothing is forced; tags it copies."""
+    return re.sub(r"(<[^<>]*>)|[^<]+|<", lambda found: found[1] or found[0].upper(), source)
 
 
 @dataclass

@@ -164,6 +164,11 @@ def parse(text: str, tag: regex.Pattern[str]) -> Tagged:
     return Tagged([*pieces, text[at:]])
 
 
+def without_marks(text: str) -> str:
+    """Return the words of what a translator sees."""
+    return _MARK.sub("", text)
+
+
 def raw(pieces: Sequence[str | Tag]) -> str:
     """Return words and tags as a document has them."""
     return "".join(piece.raw if isinstance(piece, Tag) else piece for piece in pieces)

@@ -20,6 +20,7 @@ const outcome = async (asked) => {
 const asked = { query: "Good morning.", source: "en", target: "de", apiurl, apiKey };
 const answers = {
   libretranslate: await outcome(translate(asked)),
+  html: await outcome(translate({ ...asked, query: "Hello <b>world</b>", format: "html" })),
   translate: await outcome(engine("Good morning.", "de")),
   by_name: await outcome(engine("Good morning.", "German")),
   refused: await outcome(engine("Good morning.", "it")),

@@ -70,6 +70,36 @@ async def test_what_cannot_be_done_is_told(
     assert words in reply.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("Hello <b>world</b>", "HELLO <b>WORLD</b>"),
+        (
+            "<p>Tom &amp; Ann</p>\n<script>x = 1</script>",
+            "<p>TOM &amp; ANN</p>\n<script>x = 1</script>",
+        ),
+        ("plain words", "PLAIN WORDS"),
+        ("<br>", "<br>"),
+        ("", ""),
+    ],
+)
+async def test_html_keeps_its_tags(service: Service, page: str, expected: str) -> None:
+    body = {"q": page, "source": "en", "target": "de", "format": "html"}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        assert (await http.post("/translate", json=body)).json() == {"translatedText": expected}
+        several = {**body, "q": [page, "two"]}
+        reply = await http.post("/translate", json=several)
+        assert reply.json() == {"translatedText": [expected, "TWO"]}
+
+
+async def test_the_language_of_a_page_is_that_of_its_words(service: Service) -> None:
+    page = "<p lang='en' title='en'>Guten Morgen, <b class='the and of'>wie geht</b> es dir?</p>"
+    body = {"q": page, "source": "auto", "target": "en", "format": "html"}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        reply = (await http.post("/translate", json=body)).json()
+    assert reply["detectedLanguage"]["language"] == "de"
+
+
 async def test_limits_are_announced_and_kept(service: Service) -> None:
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
         settings = (await http.get("/frontend/settings")).json()
@@ -122,6 +152,7 @@ def test_the_packages_of_npm(run: Run) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == {
         "libretranslate": "GOOD MORNING.",
+        "html": "HELLO <b>WORLD</b>",
         "translate": "GOOD MORNING.",
         "by_name": "GOOD MORNING.",
         "refused": "Error: translation from en to it is not supported",

@@ -1,0 +1,138 @@
+"""`POST /translate_file` of LibreTranslate: a file in, the address of its translation out.
+
+Translations are kept in memory for half an hour, so many of each client, under names that nobody
+guesses. Knows requests and files; formats are in tokenspeed/documents.
+"""
+
+import secrets
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.doors.http import MAX_BODY_BYTES, MAX_FILE_BYTES, Upload, kind_of
+from service.doors.operations import public_url
+from service.doors.rest import Rest, languages_of
+from service.doors.state import AppState
+from service.doors.whole import check_pair, translate_documents
+from service.errors import RestError
+from tokenspeed.documents.document import Document
+from tokenspeed.documents.formats import open_document
+from tokenspeed.errors import DocumentError
+
+MAX_FILE_CHARS: Final = 200_000  # of all texts of a file
+KEPT_S: Final = 1800.0
+MAX_KEPT: Final = 64  # files
+MAX_KEPT_OF_CLIENT: Final = 8  # files; with more, the oldest go
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A translated file that waits to be fetched."""
+
+    client: Hashable
+    name: str  # for the user
+    data: bytes
+    until_s: float
+
+
+class KeptFiles:
+    """Translated files by names that nobody guesses. Reads no clock."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, KeptFile] = {}  # in the order of their ends
+
+    def keep(self, client: Hashable, name: str, data: bytes, now_s: float) -> str | None:
+        """Keep a file for half an hour; return its key, None where there is no more room."""
+        self._forget(now_s)
+        own = [key for key, file in self._files.items() if file.client == client]
+        for key in own[: max(0, len(own) - MAX_KEPT_OF_CLIENT + 1)]:
+            del self._files[key]
+        if len(self._files) >= MAX_KEPT:
+            return None
+        key = secrets.token_urlsafe(24)
+        self._files[key] = KeptFile(client, name, data, now_s + KEPT_S)
+        return key
+
+    def find(self, key: str, now_s: float) -> KeptFile | None:
+        """Return a file, None where it is not known or its time is over."""
+        self._forget(now_s)
+        return self._files.get(key)
+
+    def _forget(self, now_s: float) -> None:
+        self._files = {key: file for key, file in self._files.items() if file.until_s > now_s}
+
+
+class Files:
+    """Answers files.
+
+    Args:
+        state: shared state of the service.
+        rest: the endpoints beside it, whose keys and errors are the same.
+    """
+
+    def __init__(self, state: AppState, rest: Rest) -> None:
+        self._state = state
+        self._rest = rest
+        self._kept = KeptFiles()
+
+    async def translate(self, request: Request) -> Response:
+        """Translate `file`, of a multipart form; say where its translation is."""
+        return await self._rest.answer(request, self._translate)
+
+    async def download(self, request: Request) -> Response:
+        """Return a translated file. Its address is the permission, as nobody guesses it."""
+        key = PurePath(request.path_params["name"]).stem
+        file = self._kept.find(key, self._state.now_s())
+        if file is None:
+            return await self._rest.answer(request, _gone)
+        self._state.metrics.requests.labels("/download_file", "200").inc()
+        headers = {
+            # Never shown by the browser: it is a user's file, under the service's own origin.
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",
+            "cache-control": "no-store",
+        }
+        return Response(file.data, 200, headers, "application/octet-stream")
+
+    async def _translate(self, request: Request) -> dict[str, Any]:
+        body = await self._rest.fields(request, MAX_FILE_BYTES + MAX_BODY_BYTES)
+        file = body.get("file")
+        if not isinstance(file, Upload) or not file.name:
+            what = "missing" if file is None else f"must be a file, not {kind_of(file)}"
+            raise RestError(400, f"Invalid request: file {what}", param="file")
+        if len(file.data) > MAX_FILE_BYTES:
+            raise RestError(413, f"the file has more than {MAX_FILE_BYTES} bytes", param="file")
+        source, target = languages_of(body)
+        check_pair(self._state, source, target)
+        client = self._rest.client(request, body)
+
+        def opened() -> list[Document]:
+            document = open_document(file.name, file.data, target)
+            chars = sum(map(len, document.texts))
+            if chars > MAX_FILE_CHARS:
+                raise RestError(
+                    413, f"the file has {chars} characters, at most {MAX_FILE_CHARS}", param="file"
+                )
+            return [document]
+
+        try:
+            _, (data,) = await translate_documents(
+                self._state, request, opened, source, target, client
+            )
+        except DocumentError as exc:
+            raise RestError(400, str(exc), param="file") from exc
+        path = PurePath(file.name.replace("\\", "/"))
+        name = f"{path.stem}.{target}{path.suffix}"
+        key = self._kept.keep(client, name, data, self._state.now_s())
+        if key is None:
+            raise RestError(503, "too many translated files wait to be fetched", 60)
+        place = public_url(self._state.config, request, "http")
+        return {"translatedFileUrl": f"{place}/download_file/{key}{path.suffix.lower()}"}
+
+
+async def _gone(request: Request) -> None:
+    raise RestError(404, "there is no such file, or its time is over")
