@@ -4,8 +4,10 @@ The one interpreter of a session's actions, for the socket, for simulated replay
 They differ in the clock, in what starts a job, and in the sink that takes what comes out.
 """
 
+import heapq
+import itertools
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from service.captions.actions import Action, Close, Send, Start, Stop
 from service.captions.job import FollowJob, Job, JobKey, Outcome, Tokens
@@ -13,6 +15,10 @@ from service.captions.session import Session
 from service.errors import ProtocolError, TranslationFailed
 from service.wire.protocol import ClientEvent, ServerEvent
 from tokenspeed.engine.engine import Cancellable
+
+MAX_RUNNING: Final = 32  # jobs of one session that the engine has at one time
+MAX_LIVE: Final = 128  # of which somebody may be waiting for already
+LIVE_S: Final = 0.5  # before a reader gets to a text somebody may be waiting for it
 
 StartJob = Callable[[Job, FollowJob], Cancellable]
 """Starts a job, or raises TranslationFailed; its news never come before it has returned."""
@@ -67,12 +73,19 @@ class Driver:
         self._sink = sink
         self._interval_s = interval_s
         self._running: dict[JobKey, tuple[Job, Cancellable]] = {}
+        self._waiting = _WaitingJobs()
         self._suspensions = 0  # news of jobs from before the last one are of no use
 
     @property
     def is_waiting(self) -> bool:
         """Whether jobs are under way."""
-        return bool(self._running)
+        return bool(self._running or self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that no more is to be read of the client."""
+        self._do(self.session.measure_pending(self._clock()))
+        return self.session.is_full
 
     def open(self, epoch: str, resume_token: str | None = None) -> None:
         """Greet the client."""
@@ -80,7 +93,9 @@ class Driver:
 
     def receive(self, event: ClientEvent, wall_time_s: float = 0.0) -> None:
         """Take in an event of the client; `wall_time_s`, seconds since 1970, is for `pong`."""
-        self._do(self.session.receive(event, self._now_s(), wall_time_s))
+        now_s = self._now_s()
+        self._do(self.session.receive(event, now_s, wall_time_s))
+        self._do(self.session.measure_pending(now_s))
 
     def refuse(self, problem: ProtocolError) -> None:
         """Take in a frame that is no event."""
@@ -92,6 +107,7 @@ class Driver:
 
     def next_tick_s(self) -> float:
         """Return when `tick` is due."""
+        self.session.backlog = len(self._waiting)
         return self.session.next_tick_s()
 
     def tick(self) -> None:
@@ -107,6 +123,7 @@ class Driver:
         for _, handle in self._running.values():
             handle.cancel()
         self._running.clear()
+        self._waiting.clear()
         self._suspensions += 1
         self.session.suspend()
 
@@ -116,6 +133,7 @@ class Driver:
 
     def _now_s(self) -> float:
         self.session.pacing.interval_s = self._interval_s()
+        self.session.backlog = len(self._waiting)
         return self._clock()
 
     def _do(self, actions: Sequence[Action]) -> None:
@@ -125,6 +143,7 @@ class Driver:
             elif isinstance(action, Start):
                 self._start(action.job)
             elif isinstance(action, Stop):
+                self._waiting.discard(action.key)
                 running = self._running.pop(action.key, None)
                 if running is not None:
                     running[1].cancel()
@@ -132,6 +151,21 @@ class Driver:
                 self._sink.close(action)
 
     def _start(self, job: Job) -> None:
+        """Hand a job to the engine now or, where that has enough of this session, later."""
+        is_live = job.reached_s - self._clock() <= LIVE_S
+        room = MAX_LIVE if is_live else MAX_RUNNING
+        if job.key in self._running or len(self._running) < room:
+            self._waiting.discard(job.key)
+            self._ask(job)
+        else:
+            self._waiting.add(job)
+
+    def _fill(self) -> None:
+        """Hand over what waits, as far as there is room."""
+        while self._waiting and len(self._running) < MAX_RUNNING:
+            self._ask(self._waiting.pop())
+
+    def _ask(self, job: Job) -> None:
         self._sink.job_started(job)
         suspensions = self._suspensions
 
@@ -154,10 +188,52 @@ class Driver:
             del self._running[job.key]
         if isinstance(ending, TranslationFailed):
             self._fail(job, ending)
-            return
-        self._sink.job_ended(job, ending)
-        self._do(self.session.complete(job, ending, self._now_s()))
+        else:
+            self._sink.job_ended(job, ending)
+            self._do(self.session.complete(job, ending, self._now_s()))
+        self._fill()
 
     def _fail(self, job: Job, problem: TranslationFailed) -> None:
         self._sink.job_failed(job, problem)
         self._do(self.session.fail(job, problem.code, str(problem), self._clock()))
+
+
+class _WaitingJobs:
+    """Jobs that wait for room in the engine, what a reader gets to first before all others.
+
+    One of a key: a newer one takes the place of an older one, which costs the engine nothing.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[JobKey, tuple[int, Job]] = {}
+        self._heap: list[tuple[float, int, JobKey]] = []
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, job: Job) -> None:
+        """Let a job wait."""
+        number = next(self._numbers)
+        self._jobs[job.key] = (number, job)
+        heapq.heappush(self._heap, (job.reached_s, number, job.key))
+
+    def pop(self) -> Job:
+        """Take the next job out; there must be one."""
+        while True:
+            _, number, key = heapq.heappop(self._heap)
+            found = self._jobs.get(key)
+            if found is not None and found[0] == number:
+                del self._jobs[key]
+                return found[1]
+
+    def discard(self, key: JobKey) -> None:
+        """Take the job of a key out, where there is one."""
+        self._jobs.pop(key, None)
+        if not self._jobs:
+            self._heap.clear()
+
+    def clear(self) -> None:
+        """Take all out."""
+        self._jobs.clear()
+        self._heap.clear()

@@ -5,10 +5,15 @@ no longer looked at. Knows text; does not know translations, targets or the wire
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from service.captions.policy import Source
 from tokenspeed.text import segmenter
 from tokenspeed.text.words import count_words, skip_words, word_ends
+
+MAX_HISTORY: Final = 64 * 1024  # characters; no revision holds more, so more need not be known
+MAX_REWRITTEN: Final = 4000  # characters of it whose words are counted
+MAX_LAST_WORD: Final = 300  # characters that are looked back for the beginning of a word
 
 
 @dataclass(slots=True)
@@ -42,7 +47,8 @@ class Segment:
     is_appended: bool = False
     is_ending: bool = False  # is committed once it is cut into parts that are short enough
     is_dirty: bool = False  # has news that was not given to the translations yet
-    frozen: list[str] = field(default_factory=list)
+    frozen: list[Source] = field(default_factory=list)
+    _found: tuple[str, str, int] = ("", "", 0)  # full text, what was left out, where the rest is
 
     @property
     def is_committed(self) -> bool:
@@ -53,27 +59,36 @@ class Segment:
     def text(self) -> str:
         """The whole source of this segment, without what earlier parts translated."""
         full = self.stable + self.unstable
-        return full[_offset_after(full, self.base) :]
+        if self._found[:2] != (full, self.base):
+            self._found = (full, self.base, _offset_after(full, self.base))
+        return full[self._found[2] :]
 
     def cut(self, length: int, now_s: float) -> "Segment":
-        """End this segment after that many characters; return the one in which the rest goes on."""
+        """End this segment after that many characters; return the one in which the rest goes on.
+
+        What came before is the rest's alone to know, and where nobody can send it again, nobody's.
+        """
         full = self.stable + self.unstable
-        offset = len(full) - len(self.text) + length
-        stable_end = max(offset, len(self.stable))
-        self.stable, self.unstable = full[:offset], ""
-        return replace(
+        begin = len(full) - len(self.text)
+        end = begin + length
+        stable_end = max(end, len(self.stable))
+        history = 0 if end <= MAX_HISTORY or not self.is_appended else end
+        rest = replace(
             self,
             segment_id=_part_id(self.client_id, self.part + 1),
             first_arrival_s=now_s,
-            base=full[:offset],
+            base=full[history:end],
             part=self.part + 1,
-            stable=full[:stable_end],
+            stable=full[history:stable_end],
             unstable=full[stable_end:],
             arrival_s=0.0,
             committed_s=None,
             is_dirty=False,
             frozen=[],
+            _found=("", "", 0),
         )
+        self.base, self.stable, self.unstable = "", full[begin:end], ""
+        return rest
 
     def rename(self) -> None:
         """Take the name of the next part: this one is taken."""
@@ -88,7 +103,8 @@ class Segment:
                 covers already; no cut falls among them.
         """
         full = self.stable + self.unstable
-        offset = _offset_after(full, self.base + "".join(self.frozen))
+        frozen = "".join(source.text for source in self.frozen)
+        offset = _offset_after(full, self.base + frozen)
         stable_end = len(full) if self.is_committed else self._stable_end()
         texts = segmenter.cut(full[offset:], covered_words)
         sources: list[Source] = []
@@ -98,7 +114,8 @@ class Segment:
             is_complete = self.is_committed or not is_last
             is_prefix = is_prefix and offset + len(text) <= stable_end and is_complete
             if is_prefix and not is_last:
-                self.frozen.append(text)
+                is_cut = not segmenter.is_sentence(text)
+                self.frozen.append(Source(text, count_words(text), False, True, is_cut))
             else:
                 stable_words = sum(offset + end <= stable_end for end in word_ends(text))
                 is_cut = not is_last and not segmenter.is_sentence(text)
@@ -106,18 +123,15 @@ class Segment:
                     Source(text, stable_words, not is_complete, self.is_committed, is_cut)
                 )
             offset += len(text)
-        frozen = [
-            Source(t, count_words(t), False, True, not segmenter.is_sentence(t))
-            for t in self.frozen
-        ]
-        return _linked(frozen + sources)
+        return _linked(self.frozen + sources)
 
     def _stable_end(self) -> int:
         if not self.is_appended or not self.stable or self.stable[-1].isspace():
             return len(self.stable)
         # The last word of typed text may still grow.
-        ends = word_ends(self.stable)
-        return ends[-2] if len(ends) > 1 else 0
+        begin = max(len(self.stable) - MAX_LAST_WORD, 0)
+        ends = word_ends(self.stable[begin:])
+        return begin + (ends[-2] if len(ends) > 1 else 0)
 
 
 def _part_id(client_id: str, part: int) -> str:
@@ -133,6 +147,25 @@ def _linked(sources: list[Source]) -> list[Source]:
 def _offset_after(full: str, prefix: str) -> int:
     """Return where the text after `prefix` begins.
 
-    A client that rewrites what it called stable gets the same number of words skipped.
+    A client that rewrites what it called stable gets the same number of words skipped; where it
+    rewrites pages, the same number of characters, which costs nothing to count.
     """
-    return len(prefix) if full.startswith(prefix) else skip_words(full, count_words(prefix))
+    if full.startswith(prefix):
+        return len(prefix)
+    same = full.rfind(" ", 0, _num_same(full, prefix)) + 1
+    if len(prefix) - same > MAX_REWRITTEN:
+        return min(len(prefix), len(full))
+    rest = full[same : same + 2 * MAX_REWRITTEN]
+    return same + skip_words(rest, count_words(prefix[same:]))
+
+
+def _num_same(a: str, b: str) -> int:
+    """Return how many characters two texts have in common at their beginning."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

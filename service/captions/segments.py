@@ -15,6 +15,7 @@ from service.errors import ProtocolError
 from tokenspeed.text.segmenter import cut_at
 
 MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments that are remembered
+MIN_CHARS: Final = 100  # that a short segment counts for: its work is not all in its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,14 @@ class Segments:
     Args:
         max_open: not committed, at one time.
         max_chars: of one segment; a longer one is cut.
+
+    Attributes:
+        pending_chars: of committed segments whose finals are not sent, and of text to be cut.
     """
 
     def __init__(self, max_open: int, max_chars: int) -> None:
+        self.pending_chars = 0
+        self._pending: dict[str, int] = {}  # characters by wire id
         self._max_open = max_open
         self._max_chars = max_chars
         self._open: dict[str, Segment] = {}  # by wire id
@@ -133,10 +139,13 @@ class Segments:
 
     def check_length(self, segment: Segment) -> bool:
         """Return whether a segment is short enough; one that is not is to be cut."""
-        if len(segment.text) > self._max_chars:
+        length = len(segment.text)
+        if length > self._max_chars:
             self._long[segment.segment_id] = segment
+            self._note_pending(segment, length)
             return False
-        self._long.pop(segment.segment_id, None)  # a revision has made it short again
+        if self._long.pop(segment.segment_id, None):  # a revision has made it short again
+            self._note_pending(segment, 0)
         return True
 
     def cut(self, segment: Segment, now_s: float) -> Segment:
@@ -145,10 +154,12 @@ class Segments:
         rest = segment.cut(cut_at(segment.text, self._max_chars), now_s)
         while rest.segment_id in self._open or rest.segment_id in self._names:
             rest.rename()  # a client has a segment of that name
+        self._note_pending(segment, 0)
         return self._add(rest)
 
     def close(self, segment: Segment) -> None:
         """Free the name of a segment: it is committed, or withdrawn."""
+        self._note_pending(segment, max(len(segment.text), MIN_CHARS))
         name = segment.client_id
         if self._names.get(name) != segment.segment_id:
             return
@@ -163,6 +174,12 @@ class Segments:
         """Drop a segment: all its finals are sent, or it was withdrawn."""
         self._open.pop(segment.segment_id, None)
         self._long.pop(segment.segment_id, None)
+        self._note_pending(segment, 0)
+
+    def _note_pending(self, segment: Segment, chars: int) -> None:
+        self.pending_chars += chars - self._pending.pop(segment.segment_id, 0)
+        if chars:
+            self._pending[segment.segment_id] = chars
 
     def _add(self, segment: Segment) -> Segment:
         self._open[segment.segment_id] = segment

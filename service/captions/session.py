@@ -6,13 +6,14 @@ time, in seconds on one monotonic clock, and returns what is to be done.
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Final
 
 from service.captions.actions import Action, Close, Counters, Send, Start, Stop
 from service.captions.cues import Timeline
 from service.captions.job import ContextPair, Job, JobKey, Outcome
 from service.captions.pacing import Pacing, Reader
-from service.captions.policy import PRESETS, Preset
+from service.captions.policy import PRESETS, Preset, Source
 from service.captions.reports import delta_of, final_of, source_delta_of, source_final_of
 from service.captions.segment import Segment
 from service.captions.segments import Segments, over
@@ -26,7 +27,18 @@ from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Glossary
 
-PROGRESS_INTERVAL_S = 0.05  # between deltas of an update that is still being decoded
+PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
+MAX_PIECES: Final = 16  # that are asked for in one go, each in each language one
+MAX_BACKLOG: Final = 64  # jobs that may wait for the engine when more of a long text is cut
+
+
+@dataclass(slots=True)
+class _Revision:
+    """A text on its way to the translations of its segment, some pieces at a time."""
+
+    segment: Segment
+    sources: list[Source] | None = None  # None: not cut into pieces yet
+    num_taken: int = 0
 
 
 class Session:
@@ -44,6 +56,8 @@ class Session:
         pacing: when revisions are translated.
         counters: what happened, for metrics.
         is_closing: whether no more source is taken.
+        is_full: whether so much waits for its translation that no more is to be read.
+        backlog: jobs that wait for the engine, as the driver says.
     """
 
     def __init__(
@@ -59,6 +73,8 @@ class Session:
         self.pacing = Pacing(limits.updates_per_s, now_s)
         self.counters = Counters()
         self.is_closing = False
+        self.is_full = False
+        self.backlog = 0
         self._model = model
         self._limits = limits
         self._new_detokenizer = new_detokenizer
@@ -70,6 +86,7 @@ class Session:
         self._segments = Segments(limits.open_segments, limits.segment_chars)
         self._streams = Streams()
         self._committed: dict[str, Segment] = {}  # finals are awaited, in the order of commits
+        self._revisions: dict[str, _Revision] = {}  # by wire id
         self._glossaries: dict[str, Glossary] = {}  # by target
         self._glossary_words: object = None  # what they were made of
         self._context: dict[str, deque[ContextPair]] = {}  # by target
@@ -107,7 +124,8 @@ class Session:
                 return [Send(protocol.Pong(wall_time_s, event.id))]
             if self.is_closing:
                 raise ProtocolError("invalid_event", "the session is closing")
-            return self._handlers[type(event)](self, event, now_s)
+            actions = self._handlers[type(event)](self, event, now_s)
+            return actions + self._go_on(now_s)
         except ProtocolError as exc:
             exc.event_id = event.event_id
             return [self._error(exc)]
@@ -149,27 +167,25 @@ class Session:
 
     def tick(self, now_s: float) -> list[Action]:
         """Do what has become due."""
-        long = self._segments.next_long()
-        if long is not None:
-            # One part a tick: a page that is pasted at once must not hold up other connections.
-            return self._cut(long, now_s)
         actions: list[Action] = []
         if not self.pacing.is_thinned(now_s):
             for segment in self._segments:
                 if segment.is_dirty and self.pacing.take(now_s):
-                    actions += self._revise(segment, now_s)
-        if not self.is_closing and now_s - self._last_frame_s >= self._limits.idle_s:
+                    self._revise(segment)
+        if not self._revisions and (long := self._next_long()) is not None:
+            # One part a tick: a page that is pasted at once must not hold up other connections.
+            actions += self._cut(long, now_s)
+        if now_s >= self._idle_s():
             actions += self._begin_close("idle", protocol.CLOSE_IDLE, now_s)
-        return actions
+        return actions + self._go_on(now_s)
 
     def next_tick_s(self) -> float:
         """Return when `tick` is due."""
-        if self._segments.next_long() is not None:
+        if self._revisions or self._next_long() is not None:
             return 0.0
-        idle_s = self._last_frame_s + self._limits.idle_s
         if any(segment.is_dirty for segment in self._segments):
-            return min(idle_s, self.pacing.ready_s())
-        return float("inf") if self.is_closing else idle_s
+            return min(self._idle_s(), self.pacing.ready_s())
+        return self._idle_s()
 
     @property
     def settings(self) -> Settings:
@@ -185,7 +201,7 @@ class Session:
         if self._is_suspended:
             self._compile_glossaries()
             return []
-        return self._retarget(now_s)
+        return self._retarget(now_s) + self._go_on(now_s)
 
     def drain(self, time_left_s: float, now_s: float) -> list[Action]:
         """The server goes away: finish every segment, then close."""
@@ -198,6 +214,7 @@ class Session:
     def suspend(self) -> None:
         """The line was lost: wait for no job any more."""
         self._is_suspended = True
+        self._revisions.clear()
         for segment in self._segments:
             for stream in self._streams.of(segment):
                 stream.stop()
@@ -206,7 +223,26 @@ class Session:
         """The client is back: ask again for what was not done."""
         self._is_suspended = False
         self._last_frame_s = now_s
-        return [action for segment in self._segments for action in self._revise(segment, now_s)]
+        for segment in self._segments:
+            self._revise(segment)
+        return self._go_on(now_s)
+
+    def measure_pending(self, now_s: float) -> list[Action]:
+        """Find out whether so much waits for its translation that no more is to be read.
+
+        What is read already is taken all the same, so that nothing committed is dropped.
+        """
+        pending = self._segments.pending_chars
+        bound = self._limits.pending_chars
+        if self.is_full:
+            self.is_full = pending > bound // 2
+            self._last_frame_s = now_s  # the client may have spoken, nobody listened
+            return []
+        self.is_full = pending > bound
+        if not self.is_full:
+            return []
+        waiting = f"{pending} characters wait for their translation; no more is read meanwhile"
+        return [Send(protocol.SessionNotice("backlog", waiting))]
 
     def snapshot(self) -> tuple[protocol.SnapshotSegment, ...]:
         """Return the open segments as they were told."""
@@ -249,7 +285,7 @@ class Session:
         for segment in self._segments:
             actions += self._apply_settings(segment, is_other_source)
             if not segment.is_committed:
-                actions += self._revise(segment, now_s)
+                self._revise(segment)
         return actions
 
     def _compile_glossaries(self) -> None:
@@ -310,7 +346,7 @@ class Session:
         if event.text is not None:
             segment.stable, segment.unstable = event.text, ""
         segment.rev = max(segment.rev, event.rev or 0, 0)
-        return self._commit(segment, now_s) + self._finish(now_s)
+        return self._commit(segment, now_s)
 
     def _on_source_cancel(self, event: protocol.SourceCancel, now_s: float) -> list[Action]:
         name = self._segments.name(event.segment_id)
@@ -331,10 +367,10 @@ class Session:
             self._segments.close(segment)
             self._forget(segment)
         # Finals may have waited for those that do not come now.
-        return actions + self._all_finals(now_s) + self._finish(now_s)
+        return actions + self._all_finals(now_s)
 
     def _on_source_flush(self, event: protocol.SourceFlush, now_s: float) -> list[Action]:
-        return self._commit_all(now_s) + self._finish(now_s)
+        return self._commit_all(now_s)
 
     def _on_session_resume(self, event: protocol.SessionResume, now_s: float) -> list[Action]:
         raise ProtocolError(
@@ -401,7 +437,8 @@ class Session:
             return []
         told = self._told(source_delta_of(segment, self._settings.source))
         if self.pacing.admit(now_s):
-            return [*told, *self._revise(segment, now_s)]
+            self._revise(segment)
+            return told
         self.counters.coalesced += 1
         segment.is_dirty = True
         notice = self.pacing.notice(now_s)
@@ -424,38 +461,86 @@ class Session:
             segment_id=segment.segment_id,
             next_segment_id=rest.segment_id,
         )
-        actions = [Send(notice), *self._commit_whole(segment, now_s)]
+        told = Send(notice)
+        actions = [told, *self._commit_whole(segment, now_s)]
         if rest.is_ending:
-            return actions + self._commit(rest, now_s) + self._finish(now_s)
+            return actions + self._commit(rest, now_s)
         return actions + self._updated(rest, now_s)
 
-    def _revise(self, segment: Segment, now_s: float) -> list[Action]:
-        """Give the newest text of a segment to its translations."""
-        settings = self._settings
-        if not segment.is_committed and not self._segments.check_length(segment):
-            return []  # it is cut first
+    def _next_long(self) -> Segment | None:
+        """Return a segment of which a part is to be cut now; text waits as text, not as jobs."""
+        return self._segments.next_long() if self.backlog < MAX_BACKLOG else None
+
+    def _idle_s(self) -> float:
+        """Return when the client has been silent for too long."""
+        is_heard = not (self.is_closing or self.is_full)
+        return self._last_frame_s + self._limits.idle_s if is_heard else float("inf")
+
+    def _revise(self, segment: Segment) -> None:
+        """Let the newest text of a segment go to its translations."""
         segment.is_dirty = False
+        self._revisions[segment.segment_id] = _Revision(segment)
+
+    def _go_on(self, now_s: float) -> list[Action]:
+        """Give some pieces of text to the translations; the rest has its turn at the next tick."""
+        actions: list[Action] = []
+        room = MAX_PIECES
+        while self._revisions and room > 0:
+            revision = next(iter(self._revisions.values()))
+            segment = revision.segment
+            if revision.sources is None:
+                revision.sources = self._pieces_of(segment, now_s)
+            streams = self._streams.of(segment)
+            begin = revision.num_taken
+            end = min(begin + max(room // max(len(streams), 1), 1), len(revision.sources))
+            room -= max((end - begin) * len(streams), 1)
+            for stream in streams:
+                actions += self._ask(revision, stream, range(begin, end), now_s)
+            revision.num_taken = end
+            if end == len(revision.sources):
+                del self._revisions[segment.segment_id]
+                for stream in streams:
+                    actions += self._revised(segment, stream, now_s)
+                self._forget_if_done(segment)
+        return actions + self._finish(now_s)
+
+    def _pieces_of(self, segment: Segment, now_s: float) -> list[Source]:
+        """Return the pieces of a segment that are to be translated."""
         if not segment.is_committed:
+            if not self._segments.check_length(segment):
+                return []  # it is cut first
             self.pacing.partial_started(now_s)
-            if not settings.partials:
+            if not self._settings.partials:
                 return []
-        self._open_streams(segment)
+            self._open_streams(segment)
         streams = self._streams.of(segment)
         frozen = len(segment.frozen)
         covered = max((stream.covered_words(frozen) for stream in streams), default=0)
-        sources = segment.pieces(covered)
-        actions: list[Action] = []
-        for stream in streams:
-            pairs = list(self._context.get(stream.target, ()))
-            context = pairs[len(pairs) - min(settings.context, len(pairs)) :]
-            jobs, dropped = stream.revise(
-                sources, max(segment.rev, 0), segment.arrival_s or now_s, context
-            )
-            actions += [Stop(key) for key in dropped]
-            actions += [Start(self._timed(job, now_s)) for job in jobs]
-            if not segment.is_committed:
-                actions += self._deltas(segment, stream, None, None, now_s)
-        return actions
+        return segment.pieces(covered)
+
+    def _ask(
+        self, revision: _Revision, stream: TargetStream, part: range, now_s: float
+    ) -> list[Action]:
+        """Let one translation take some pieces in."""
+        if not part:
+            return []
+        segment = revision.segment
+        pairs = list(self._context.get(stream.target, ()))
+        context = pairs[len(pairs) - min(self._settings.context, len(pairs)) :]
+        arrival_s = segment.arrival_s or now_s
+        jobs, dropped = stream.revise(
+            revision.sources or (), max(segment.rev, 0), arrival_s, context, part
+        )
+        return [
+            *(Stop(key) for key in dropped),
+            *(Start(self._timed(job, now_s)) for job in jobs),
+        ]
+
+    def _revised(self, segment: Segment, stream: TargetStream, now_s: float) -> list[Action]:
+        """Tell what a new text alone changed."""
+        if segment.is_committed:
+            return self._finals(stream.target, now_s)
+        return self._deltas(segment, stream, None, None, now_s)
 
     def _timed(self, job: Job, now_s: float) -> Job:
         """Say when a reader gets to a job's text: a pasted page need not be there at once."""
@@ -493,32 +578,32 @@ class Session:
         self._source_chars += len(segment.text)
         self._segments.close(segment)
         self._committed[segment.segment_id] = segment
-        actions = self._told(source_final_of(segment, self._settings.source, segment.text))
-        actions += self._revise(segment, now_s)
-        for stream in self._streams.of(segment):
-            actions += self._finals(stream.target, now_s)
-        self._forget_if_done(segment)
-        return actions
+        self._open_streams(segment)  # in the languages of now, whenever its turn comes
+        self._revise(segment)
+        return self._told(source_final_of(segment, self._settings.source, segment.text))
 
     def _commit_all(self, now_s: float) -> list[Action]:
         waiting = [segment for segment in self._segments if not segment.is_committed]
         return [action for segment in waiting for action in self._commit(segment, now_s)]
 
     def _forget_if_done(self, segment: Segment) -> None:
-        if segment.is_committed and all(s.is_final_sent for s in self._streams.of(segment)):
+        is_taken = segment.is_committed and segment.segment_id not in self._revisions
+        if is_taken and all(s.is_final_sent for s in self._streams.of(segment)):
             self._forget(segment)
 
     def _forget(self, segment: Segment) -> None:
         self._segments.forget(segment)
         self._streams.forget(segment)
         self._committed.pop(segment.segment_id, None)
+        self._revisions.pop(segment.segment_id, None)
 
     # ---- what goes out ----
 
     def _after_job(
         self, segment: Segment, stream: TargetStream, job: Job, timing: Timing | None, now_s: float
     ) -> list[Action]:
-        if segment.is_committed and stream.is_done:
+        is_taken = segment.is_committed and segment.segment_id not in self._revisions
+        if is_taken and stream.is_done:
             stream.timing = timing
             actions = self._finals(stream.target, now_s)
             if not stream.is_final_sent:  # its text need not wait for the finals before it
@@ -547,7 +632,7 @@ class Session:
             stream = self._streams.get(segment.segment_id, target)
             if stream is None or stream.is_final_sent:
                 continue
-            if not stream.is_done:
+            if segment.segment_id in self._revisions or not stream.is_done:
                 break
             stream.is_final_sent = True
             final = final_of(segment, stream, self._wanted(stream.timing), now_s)
@@ -600,7 +685,7 @@ class Session:
         actions = self._commit_all(now_s)
         self.is_closing = True
         self._close = Close(code, reason)
-        return actions + self._finish(now_s)
+        return actions + self._go_on(now_s)
 
     def _finish(self, now_s: float) -> list[Action]:
         """End the session once nothing is open any more."""

@@ -124,19 +124,22 @@ class TargetStream:
         rev: int,
         arrival_s: float,
         context: Sequence[ContextPair] = (),
+        part: range | None = None,
     ) -> tuple[list[Job], list[JobKey]]:
         """Take in a revision, cut into pieces.
 
         Args:
             sources: the pieces. rev, arrival_s: of the revision.
             context: earlier sentence pairs, for pieces that are new.
+            part: which of the pieces are taken in; the others follow, in order. None: all.
         Returns:
             The jobs to start, and the keys of jobs that nobody waits for any more.
         """
         dropped = [self._key(i) for i in range(len(sources), len(self._pieces))]
         del self._pieces[len(sources) :]
         jobs = []
-        for index, source in enumerate(sources):
+        for index in range(len(sources)) if part is None else part:
+            source = sources[index]
             if index == len(self._pieces):
                 placeholders = Placeholders(self._glossary)
                 token_text = placeholders.token_text(self._new_detokenizer())
@@ -273,7 +276,9 @@ class TargetStream:
     def _completed(self, job: Job) -> Job:
         """Add to a job of the policy what it does not know."""
         piece = self._pieces[job.key.piece]
-        committed = " ".join(each.translation.committed_text for each in self._pieces)
+        committed = ""
+        if piece.placeholders.are_used:  # else there is no name that committed text could hold
+            committed = " ".join(each.translation.committed_text for each in self._pieces)
         return replace(
             job,
             text=piece.placeholders.replace(job.text, committed),

@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Final
 
 from service.captions.actions import Close
@@ -19,9 +20,9 @@ from service.doors.resume import LOST_LINE, Resumes
 from service.doors.seat import Seat
 from service.doors.socket import Disconnected, Socket
 from service.doors.state import AppState
+from service.doors.turns import Turns
 from service.driver import Driver
 from service.errors import ProtocolError, TranslationFailed
-from service.load.limits import Bucket
 from service.logs import text_data
 from service.wire import protocol
 from service.wire.outbox import Outbox
@@ -30,6 +31,7 @@ from tokenspeed.engine.engine import Cancellable
 logger = logging.getLogger("service.connection")
 
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
+FRAMES_OF_A_TURN: Final = 8  # that are sent one after another; then others have their turn
 
 
 class Connection:
@@ -70,9 +72,10 @@ class Connection:
         self._seat.grant(credential)
         self._seat.may_speak_anywhere = state.auth.is_key(credential)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
-        self._messages = Bucket(limits.messages_per_s, now_s)
+        self._turns = Turns(limits.work_share, state.now_s)
         self._has_news = asyncio.Event()
         self._changed_tick = asyncio.Event()
+        self._has_room = asyncio.Event()  # a job ended
         self._close: Close | None = None
         self._cut_off: asyncio.TimerHandle | None = None
         self._is_created = False
@@ -194,8 +197,10 @@ class Connection:
         t_ms = self._outbox.t_ms(self._state.now_s())
         resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq, t_ms=t_ms)
         await self._socket.send(protocol.serialise(resumed))
-        for frame in self._outbox.finals(last_seq) if missed is None else missed:
+        for number, frame in enumerate(self._outbox.finals(last_seq) if missed is None else missed):
             await self._socket.send(frame)
+            if not (number + 1) % FRAMES_OF_A_TURN:
+                await asyncio.sleep(0)
         if missed is None:
             self._outbox.drop_deltas()
             self._outbox.push(protocol.SessionSnapshot(self._session.snapshot()))
@@ -232,11 +237,14 @@ class Connection:
             await asyncio.gather(writer, *others, return_exceptions=True)
 
     async def _read(self) -> None:
+        """Take frames; while a client costs or wants too much, its own socket makes it wait."""
         while True:
-            self._take(await self._socket.receive())
-            now_s = self._state.now_s()
-            if not self._messages.take(now_s):  # the client's own socket makes it wait
-                await asyncio.sleep(self._messages.ready_s() - now_s)
+            frame = await self._socket.receive()
+            while self._driver.is_full:
+                self._has_room.clear()
+                await self._has_room.wait()
+            self._turns.charge(partial(self._take, frame))
+            await asyncio.sleep(self._turns.delay_s())  # others have their turn in any case
 
     def _take(self, frame: str | bytes) -> None:
         try:
@@ -253,11 +261,15 @@ class Connection:
         self._changed_tick.set()
 
     async def _write(self) -> int:
+        num_sent = 0
         while True:
             await self._has_news.wait()
             self._has_news.clear()
             while (popped := self._outbox.pop(self._state.now_s())) is not None:
                 await self._socket.send(popped[1])
+                num_sent += 1
+                if not num_sent % FRAMES_OF_A_TURN:
+                    await asyncio.sleep(0)
             if self._close is not None:
                 await self._end(self._close.code, self._close.reason)
                 return self._close.code
@@ -265,24 +277,36 @@ class Connection:
     async def _tick(self) -> None:
         while True:
             delay_s = self._driver.next_tick_s() - self._state.now_s()
+            delay_s = max(delay_s, self._turns.delay_s())
             self._changed_tick.clear()
-            try:
-                # Not wait_for: before Python 3.12 it can swallow a cancellation.
-                async with asyncio.timeout(min(max(delay_s, 0.0), 3600.0)):
-                    await self._changed_tick.wait()
-            except TimeoutError:
-                self._driver.tick()
+            if delay_s <= 0:
+                await asyncio.sleep(0)
+            elif await self._is_changed_within(delay_s):
+                continue
+            self._turns.charge(self._driver.tick)
+
+    async def _is_changed_within(self, seconds: float) -> bool:
+        try:
+            # Not wait_for: before Python 3.12 it can swallow a cancellation.
+            async with asyncio.timeout(min(seconds, 3600.0)):
+                await self._changed_tick.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _start_job(self, job: Job, follow: FollowJob) -> Cancellable:
         """Hand a job to the engine; a bug in what follows from its news ends this session alone."""
 
-        def guarded(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
+        def take(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
             try:
                 follow(tokens, ending)
             except Exception:
                 # Called by the event loop, so this is the connection's edge too.
                 logger.exception("job failed", extra={"data": {"session": self.session_id}})
                 self.close(Close(protocol.CLOSE_INTERNAL, "internal error"))
+
+        def guarded(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
+            self._turns.do(partial(take, tokens, ending))
 
         return self._state.translator.start(job, guarded)
 
@@ -321,6 +345,8 @@ class Connection:
 
     def job_ended(self, job: Job, outcome: Outcome) -> None:
         """Count what an update took, and tell the admission."""
+        self._changed_tick.set()
+        self._has_room.set()
         state, labels = self._state, _labels(job)
         pair = labels[:2]
         if outcome.is_current:
@@ -339,6 +365,8 @@ class Connection:
 
     def job_failed(self, job: Job, problem: TranslationFailed) -> None:
         """Log that a job could not be run."""
+        self._changed_tick.set()
+        self._has_room.set()
         data = {"session": self.session_id, "target": job.target, "problem": str(problem)}
         logger.warning("translation failed", extra={"data": data})
 

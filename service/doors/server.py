@@ -22,6 +22,7 @@ from service.load.descriptors import room_for
 
 logger = logging.getLogger("service.doors.server")
 
+PING_S: Final = 20.0  # between pings, and for the answer to one
 WATCH_S: Final = 0.5  # between looks at the engine
 GIVE_UP_S: Final = 2.0  # for clients to take the news that the engine is lost
 
@@ -49,8 +50,8 @@ class Server(uvicorn.Server):
                 http=HttpLine,
                 ws=SocketLine,
                 ws_max_size=config.limits.frame_bytes,
-                ws_ping_interval=20.0,
-                ws_ping_timeout=20.0,
+                ws_ping_interval=PING_S,
+                ws_ping_timeout=PING_S,
                 ws_per_message_deflate=config.deflate,
                 access_log=False,
                 log_config=None,

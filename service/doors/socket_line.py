@@ -8,9 +8,9 @@ import codecs
 from typing import Any, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+from service.doors.frames import PricedFrames
 from service.doors.lines import Lines
 from service.doors.socket import LINE
 
@@ -18,7 +18,7 @@ BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-
 _new_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
-class SocketLine(WebSocketsSansIOProtocol):
+class SocketLine(PricedFrames):
     """One connection, from the handshake on.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Bounds of a session, and the bucket that meters its updates. Knows numbers; reads no clock."""
+"""Bounds of a session, and what meters its updates and its work. Knows numbers; reads no clock."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,9 @@ class Limits:
 
     frame_bytes: int = 64 * 1024  # of one frame; a larger one closes the connection with 1009
     segment_chars: int = 2000  # of one segment; a longer one is cut
+    pending_chars: int = 64 * 1024  # committed and not translated; beyond it no more is read
     updates_per_s: int = 20  # translated; more are coalesced, none is lost
-    messages_per_s: int = 200  # read; more wait in the socket
+    work_share: float = 0.2  # of the event loop's time; a client that costs more waits
     idle_s: float = 60.0  # without any frame from the client
     open_segments: int = 32  # not committed, at one time
     targets: int = 8  # languages of one session
@@ -49,3 +50,29 @@ class Bucket:
     def ready_s(self) -> float:
         """Return when the next token can be taken."""
         return self._updated + max(0.0, 1 - self._tokens) / self._rate
+
+
+class Account:
+    """Time that one client may cost the event loop: a second's share at once, then as it comes.
+
+    Prices are what things cost in fact, so that a cheap message and a dear one need no two limits.
+
+    Args:
+        share: of the time that passes, in (0, 1].
+        now_s: on the clock of the later calls.
+    """
+
+    def __init__(self, share: float, now_s: float) -> None:
+        self._share = share
+        self._left_s = share
+        self._updated_s = now_s
+
+    def spend(self, seconds: float, now_s: float) -> None:
+        """Take note of what something cost; there may be less left than that."""
+        passed_s = max(now_s - self._updated_s, 0.0)
+        self._left_s = min(self._share, self._left_s + passed_s * self._share) - seconds
+        self._updated_s = max(now_s, self._updated_s)
+
+    def ready_s(self) -> float:
+        """Return when all that was spent is paid for."""
+        return self._updated_s + max(0.0, -self._left_s) / self._share

@@ -6,6 +6,7 @@ I/O and reads no clock.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -95,13 +96,14 @@ class Outbox:
         is_whole = len(kept) == self._seq - last_seq
         return [frame for _, frame in kept] if is_whole else None
 
-    def finals(self, last_seq: int) -> list[str]:
-        """Return the finals after `last_seq`, whose segments no snapshot holds any more.
+    def finals(self, last_seq: int) -> Iterator[str]:
+        """Yield the finals after `last_seq`, whose segments no snapshot holds any more.
 
         All are numbered `last_seq`: a client that loses its line once more still lacks the rest.
         """
         missed = [event for event in self._finals if event.seq > last_seq]
-        return [serialise(replace(event, seq=last_seq)) for event in missed]
+        for event in missed:
+            yield serialise(replace(event, seq=last_seq))
 
     def drop_deltas(self) -> None:
         """Forget the deltas that wait: a snapshot tells all that was ever appended."""

@@ -41,7 +41,7 @@ ErrorCode = Literal[
     "too_many_sessions", "overloaded", "internal",
 ]  # fmt: skip
 ErrorType = Literal["invalid_request", "auth", "limit", "server"]
-NoticeCode = Literal["coalescing", "slow_consumer", "degraded", "segment_cut"]
+NoticeCode = Literal["coalescing", "backlog", "slow_consumer", "degraded", "segment_cut"]
 Mode = Literal["captions", "append_only"]
 ReaderForm = Literal["captions", "append_only"]
 Stability = Literal["low", "balanced", "high"]
@@ -746,10 +746,12 @@ class SessionNotice(ServerEvent):
 
     Attributes:
         code: `coalescing` (updates come faster than they are translated; the newest count),
-            `degraded` (the machine is busy: partials come less often, finals as ever),
-            `slow_consumer` (frames are read too slowly; the connection closes with 1013) or
-            `segment_cut` (a segment is longer than `limits.segment_chars`: it is committed up to
-            the end of a sentence, where there is one, and goes on as `next_segment_id`).
+            `degraded` (the machine is busy: partials come less often, finals as ever), `backlog`
+            (so much that is committed waits for its translation that no more is read until half of
+            it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the
+            connection closes with 1013) or `segment_cut` (a segment is longer than
+            `limits.segment_chars`: it is committed up to the end of a sentence, where there is one,
+            and goes on as `next_segment_id`).
         message: the same with numbers, in English.
         segment_id: what it is about, where it is about one segment.
         next_segment_id: under which a segment that was cut goes on.

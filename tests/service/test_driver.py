@@ -1,9 +1,15 @@
 """The driver: what a session decides is carried out, once and in order."""
 
-from service.captions.job import Outcome
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.captions.job import Job, JobKey, Outcome
+from service.driver import MAX_LIVE, MAX_RUNNING, _WaitingJobs
 from service.errors import ProtocolError, TranslationFailed
 from service.wire import protocol as p
-from tests.service.captions.test_session import Desk, desk, update
+from tests.service.captions.test_session import LIMITS, Desk, desk, targets, update
 from tests.service.fakes import ids
 
 
@@ -61,3 +67,85 @@ def test_the_pace_follows_the_machine() -> None:
     d.interval_s = 0.5
     d.send(update("we go home", 1))
     assert d.session.pacing.interval_s == 0.5
+
+
+def test_the_engine_has_only_so_many_jobs_of_a_session() -> None:
+    d = desk(targets=targets("de", "fr", "es"))
+    most = 0
+    for n in range(100):
+        d.send(p.SourceCommit(f"s{n}", text="We go home, and then we rest for a while."))
+        most = max(most, len(d.jobs))
+    assert most == MAX_RUNNING
+    while d.jobs:
+        job = next(iter(d.jobs.values()))
+        d.finish(job, Outcome(ids(job.text.upper())))
+        most = max(most, len(d.jobs))
+    assert most == MAX_RUNNING
+    assert len(d.of(p.TranslationFinal)) == 300
+    assert not d.driver.is_waiting
+
+
+def test_what_somebody_may_be_waiting_for_passes_what_is_read_later() -> None:
+    d = desk()
+    d.send(p.SourceCommit("page", text="We go home and rest. " * 60))
+    d.cut()
+    assert len(d.jobs) == MAX_RUNNING
+    d.now += 60.0  # the page is read, as far as it is there
+    d.send(update("good morning", 1, "b"))
+    assert any(key.segment_id == "b" for key in d.jobs)
+    for n in range(2 * MAX_LIVE):
+        d.now += 0.06
+        d.send(update(f"good morning {n}", n + 2, "b"))
+    assert len(d.jobs) == MAX_RUNNING + 1  # a newer one of a key takes no place of its own
+
+
+def test_a_job_that_waits_is_replaced_or_dropped_without_the_engine() -> None:
+    d = desk(stability="low")
+    d.send(p.SourceCommit("page", text="We go home and rest. " * 60))
+    d.cut()
+    waiting = JobKey("s", "page", "de", 59)
+    assert waiting not in d.jobs
+    before = len(d.started)
+    d.send(p.SourceCancel("page"))
+    assert d.jobs == {}
+    assert not d.driver.is_waiting
+    assert len(d.started) == before
+
+
+def test_a_client_that_wants_too_much_is_told_and_not_read_until_half_is_done() -> None:
+    limits = replace(LIMITS, pending_chars=1000)
+    d = Desk(limits, source=p.SourceParams("en"), targets=targets("de"))
+    for n in range(10):
+        assert not d.driver.is_full
+        d.send(p.SourceCommit(f"s{n}", text="We go home."))  # counts for a hundred
+    d.send(p.SourceCommit("more", text="We go home."))
+    assert d.driver.is_full
+    assert [event.code for event in d.of(p.SessionNotice)] == ["backlog"]
+    d.now += 2 * LIMITS.idle_s  # nobody listened, so the client was not silent
+    assert d.driver.next_tick_s() == float("inf")
+    jobs = list(d.jobs.values())
+    for n, job in enumerate(jobs):
+        assert d.driver.is_full == (n < 6)
+        d.finish(job, Outcome(ids("X")))
+    assert d.driver.next_tick_s() == d.now + LIMITS.idle_s
+    assert len(d.of(p.TranslationFinal)) == 11
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.booleans()), max_size=40))
+def test_jobs_leave_in_the_order_in_which_they_are_read(
+    changes: list[tuple[str, int, bool]],
+) -> None:
+    waiting = _WaitingJobs()
+    expected: dict[str, int] = {}
+    for name, reached_s, is_added in changes:
+        key = JobKey("s", name, "de", 0)
+        if is_added:
+            waiting.add(Job(key, 1, name, False, True, (), (), 0.0, reached_s=float(reached_s)))
+            expected[name] = reached_s
+        else:
+            waiting.discard(key)
+            expected.pop(name, None)
+        assert len(waiting) == len(expected)
+    left = [waiting.pop() for _ in range(len(waiting))]
+    assert {job.text: job.reached_s for job in left} == expected
+    assert [job.reached_s for job in left] == sorted(job.reached_s for job in left)

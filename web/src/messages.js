@@ -480,12 +480,13 @@ export {};
  * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
- * @property {"coalescing" | "slow_consumer" | "degraded" | "segment_cut"} code `coalescing`
- *   (updates come faster than they are translated; the newest count), `degraded` (the machine is
- *   busy: partials come less often, finals as ever), `slow_consumer` (frames are read too slowly;
- *   the connection closes with 1013) or `segment_cut` (a segment is longer than
- *   `limits.segment_chars`: it is committed up to the end of a sentence, where there is one, and
- *   goes on as `next_segment_id`)
+ * @property {"coalescing" | "backlog" | "slow_consumer" | "degraded" | "segment_cut"} code
+ *   `coalescing` (updates come faster than they are translated; the newest count), `degraded` (the
+ *   machine is busy: partials come less often, finals as ever), `backlog` (so much that is
+ *   committed waits for its translation that no more is read until half of it is done; nothing is
+ *   lost), `slow_consumer` (frames are read too slowly; the connection closes with 1013) or
+ *   `segment_cut` (a segment is longer than `limits.segment_chars`: it is committed up to the end
+ *   of a sentence, where there is one, and goes on as `next_segment_id`)
  * @property {string} message the same with numbers, in English
  * @property {string} [segment_id] what it is about, where it is about one segment
  * @property {string} [next_segment_id] under which a segment that was cut goes on

@@ -163,7 +163,7 @@ async def test_a_frame_that_is_too_big_closes_with_1009(service: Service) -> Non
 
 
 async def test_a_flood_waits_and_nothing_of_it_is_lost(run: Run) -> None:
-    service = run(limits=Limits(messages_per_s=50))
+    service = run(limits=Limits(work_share=0.01))
     async with session(service.ws) as client:
         for n in range(80):
             await client.send(p.Ping(str(n)))
@@ -197,7 +197,7 @@ async def test_a_slow_reader_delays_nobody_and_is_closed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.doors.connection.GRACE_S", 0.3)
-    service = run(limits=Limits(queue_bytes=20_000, messages_per_s=10_000, segment_chars=2000))
+    service = run(limits=Limits(queue_bytes=20_000, work_share=1.0))
     async with session(service.ws, max_queue=1) as slow, session(service.ws) as other:
         await slow.start("de", "fr", "es")
         slow.socket.transport.pause_reading()

@@ -76,7 +76,7 @@ def test_the_types_have_every_message_and_every_field() -> None:
     for name, kind in EVENTS.items():
         (block,) = [part for part in text.split("/**\n") if f'{{"{name}"}} type\n' in part]
         for field in fields(kind):
-            assert re.search(rf"}} \[?{field.name}\]? ", block), (name, field.name)
+            assert re.search(rf"}} \[?{field.name}\]?\s", block), (name, field.name)
     assert "@property {boolean | undefined} [case_sensitive] " in text  # a client may leave it out
     assert "@property {number} violations " in text  # the server always sends it
     assert max(map(len, text.splitlines())) <= 100

@@ -268,7 +268,8 @@ async def heard(run: Run, tiny_translator: Path, monkeypatch: pytest.MonkeyPatch
     busy = run()
     busy.state.admission.interval_s = 0.3
     clients.append(await haste(busy))
-    clients.append(await slow_reading(run(limits=Limits(queue_events=4, messages_per_s=10_000))))
+    clients.append(await slow_reading(run(limits=Limits(queue_events=4, work_share=1.0))))
+    clients.append(await haste(run(limits=Limits(pending_chars=1))))
     clients.append(await a_wrong_key(run(api_keys=(KEY,))))
     clients.append(await a_failing_engine(run(FakeEngine(is_broken=True))))
     small = FakeEngine(backend=FakeBackend(max_length=8))

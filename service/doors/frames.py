@@ -1,0 +1,105 @@
+"""uvicorn's WebSocket protocol, with a price on what comes in.
+
+A read from the kernel may hold tens of thousands of frames that say nothing. They are looked at a
+slice at a time, at a client's own cost, and none further than somebody takes what they say. Knows
+bytes and frames; does not know events or sessions.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from service.load.limits import Account
+
+SLICE_BYTES: Final = 1024  # looked at in one go: 170 of the smallest frames, about 2 ms
+SLICE_S: Final = 0.001  # of one turn, and what one slice takes beyond it
+FRAMES_SHARE: Final = 0.1  # of the event loop's time, for taking one client's frames apart
+
+
+class PricedFrames(WebSocketsSansIOProtocol):
+    """One connection, from the handshake on."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of a connection."""
+        super().connection_made(transport)
+        self._account = Account(FRAMES_SHARE, self.loop.time())
+        self._unread = b""
+        self._offset = 0  # of what was not looked at yet
+        self._timer: asyncio.TimerHandle | None = None  # until it is looked at
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was not looked at."""
+        self._stop_timer()
+        self._unread = b""
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in."""
+        self._unread, self._offset = self._unread[self._offset :] + data, 0
+        if self._timer is None:
+            self._look()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return the next message; nothing is read ahead of it."""
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self._read_on()
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a message."""
+        await super().send(message)
+        if message["type"] == "websocket.close":
+            self._read_on()  # the client's own close is to be found
+
+    def handle_ping(self) -> None:
+        """Answer a ping, unless the client takes no answers: they would pile up here."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def keepalive_timeout(self) -> None:
+        """Give up a client that answers no ping; one that is not listened to cannot."""
+        if self.read_paused or self._timer is not None:
+            assert self.ping_timeout is not None
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+        else:
+            super().keepalive_timeout()
+
+    def _look(self) -> None:
+        """Look at some of what came."""
+        self._stop_timer()
+        begin_s = time.thread_time()
+        spent_s = 0.0
+        while self._offset < len(self._unread) and spent_s < SLICE_S and not self.read_paused:
+            if self.transport.is_closing():
+                self._unread, self._offset = b"", 0
+                break
+            part = self._unread[self._offset : self._offset + SLICE_BYTES]
+            self._offset += len(part)
+            super().data_received(part)
+            spent_s = time.thread_time() - begin_s
+        self._account.spend(spent_s, self.loop.time())
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Look on, or let more come, as soon as what is there is taken and paid for."""
+        if self.read_paused or self._timer is not None or self.disconnected:
+            return
+        is_left = self._offset < len(self._unread)
+        delay_s = self._account.ready_s() - self.loop.time()
+        if is_left or delay_s > 0:
+            self.transport.pause_reading()
+            self._timer = self.loop.call_later(max(delay_s, 0.0), self._look)
+        else:
+            self.transport.resume_reading()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,61 @@
+"""Work for one client on the event loop, a slice at each turn, and what it costs.
+
+Everybody's work shares one thread. So whoever has much of it does some, lets the others have their
+turn, and goes on. Knows time and callables; does not know sessions.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from service.load.limits import Account
+
+SLICE_S: Final = 0.002  # of one turn, and what one piece of work takes beyond it
+
+
+class Turns:
+    """What is still to be done for a client, in order.
+
+    Args:
+        share: of the event loop's time that the client may cost.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, share: float, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._account = Account(share, clock())
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_due = False
+
+    def do(self, act: Callable[[], None]) -> None:
+        """Let something be done at the next turn, after all that waits already."""
+        self._waiting.append(act)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def charge(self, act: Callable[[], None]) -> None:
+        """Do something at once, and let the client pay for it."""
+        # Time of this thread alone: nobody pays for others that have the processor.
+        before_s = time.thread_time()
+        try:
+            act()
+        finally:
+            self._account.spend(time.thread_time() - before_s, self._clock())
+
+    def delay_s(self) -> float:
+        """Return how long the client must wait until it has paid for what it cost."""
+        return max(self._account.ready_s() - self._clock(), 0.0)
+
+    def _take_turn(self) -> None:
+        self.charge(self._do_some)
+        self._is_due = bool(self._waiting)
+        if self._is_due:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _do_some(self) -> None:
+        end_s = time.thread_time() + SLICE_S
+        while self._waiting and time.thread_time() < end_s:
+            self._waiting.popleft()()

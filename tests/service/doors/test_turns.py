@@ -1,0 +1,65 @@
+"""Turns on the event loop: in order, a slice at a time, and paid for."""
+
+import asyncio
+import time
+from functools import partial
+
+import pytest
+
+from service.doors import turns
+from service.doors.turns import Turns
+
+
+def burn() -> None:
+    """Take a slice of this thread's time."""
+    end_s = time.thread_time() + turns.SLICE_S
+    while time.thread_time() <= end_s:
+        pass
+
+
+async def test_who_has_much_to_do_lets_others_have_their_turn() -> None:
+    greedy, patient = Turns(1.0, time.monotonic), Turns(1.0, time.monotonic)
+    done: list[str] = []
+
+    def work(name: str) -> None:
+        burn()
+        done.append(name)
+
+    for number in range(3):
+        greedy.do(partial(work, f"greedy {number}"))
+    for number in range(2):
+        patient.do(partial(done.append, f"patient {number}"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert done == ["greedy 0", "patient 0", "patient 1", "greedy 1", "greedy 2"]
+
+
+async def test_what_is_added_meanwhile_comes_after_what_waits() -> None:
+    client = Turns(1.0, time.monotonic)
+    done: list[int] = []
+
+    def first() -> None:
+        client.do(lambda: done.append(3))
+        done.append(1)
+
+    client.do(first)
+    client.do(lambda: done.append(2))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert done == [1, 2, 3]
+
+
+def test_work_is_charged_to_its_client_also_where_it_fails() -> None:
+    now_s = 5.0
+    client = Turns(0.001, lambda: now_s)
+    assert client.delay_s() == 0.0
+
+    def fail() -> None:
+        burn()
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        client.charge(fail)
+    assert client.delay_s() > 0.0
+    now_s = 5.0 + client.delay_s()
+    assert client.delay_s() == 0.0
