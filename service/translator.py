@@ -4,6 +4,8 @@ The one place where the service touches the engine. Knows ids and requests; does
 policies' state or sockets.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import Final, Protocol
 
@@ -21,8 +23,9 @@ from tokenspeed.model.prompt import PromptFormat
 from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
 from tokenspeed.text.glossary import Glossary, Placeholders
 from tokenspeed.text.languages import name_of
-from tokenspeed.text.segmenter import cut
+from tokenspeed.text.segmenter import pieces
 
+MAX_AHEAD: Final = 32  # pieces of a whole text that the engine has at one time
 MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
 RARE_PIECES: Final = 4  # a name of so many pieces is one that the model cannot spell
 
@@ -184,20 +187,29 @@ class Translator:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        streams: list[tuple[str, Placeholders, TokenStream]] = []
         glossary = Glossary((), self.is_rare, source)
         reader = Reader()
+        # A long text waits as text: neither this event loop nor the engine gets all of it at once.
+        unread = pieces(text)
+        ahead: deque[tuple[str, Placeholders, TokenStream]] = deque()
+        is_first = True
         try:
-            for piece in cut(text):
-                stripped = piece.strip()
-                if stripped:
-                    space = piece[: len(piece) - len(piece.lstrip())] if streams else ""
+            while True:
+                while len(ahead) < MAX_AHEAD and (piece := next(unread, None)) is not None:
+                    stripped = piece.strip()
+                    if not stripped:
+                        continue
+                    space = "" if is_first else piece[: len(piece) - len(piece.lstrip())]
+                    is_first = False
                     placeholders = Placeholders(glossary)
                     shown = placeholders.replace(stripped)
                     prompt = self.prompts.build(shown, source, target, is_open=False)
                     request = self._whole_request(prompt, reader, len(stripped), client)
-                    streams.append((space, placeholders, TokenStream(self._submit, request)))
-            for space, placeholders, stream in streams:
+                    ahead.append((space, placeholders, TokenStream(self._submit, request)))
+                    await asyncio.sleep(0)  # others have their turn
+                if not ahead:
+                    return
+                space, placeholders, stream = ahead[0]
                 if space:
                     yield space
                 decoder = placeholders.decoder(self._tokenizer.decoder())
@@ -210,10 +222,11 @@ class Translator:
                     yield rest
                 if (await stream.completion()).finish_reason == "length":
                     on_cut()
+                ahead.popleft()
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
         finally:
-            for _, _, stream in streams:
+            for _, _, stream in ahead:
                 stream.cancel()  # does nothing to those that are done
 
     def _whole_request(

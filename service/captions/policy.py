@@ -16,7 +16,7 @@ from typing import Final
 
 from service.captions.job import Job, JobKey, Tokens
 from tokenspeed.text.detokenizer import TokenText
-from tokenspeed.text.words import count_words, normalise, word_ends
+from tokenspeed.text.words import count_words, has_words, normalise, word_ends
 
 MAX_SUPERSEDED: Final = 3  # partials cut short in a row; the next one may finish
 MAX_REPEATS: Final = 3  # of the same ids at the end of an output that had to be stopped
@@ -149,7 +149,7 @@ class Translation:
         before, self._source = self._source, source
         if source.is_final:
             self._pending = None
-            if count_words(source.text):
+            if has_words(source.text):
                 return self._start(source)
             self._job = None
             self._commit_all(self._prefix_hypothesis())

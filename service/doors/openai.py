@@ -40,7 +40,7 @@ from service.doors.state import AppState
 from service.doors.whole import check_pair, failed
 from service.errors import RestError, TranslationFailed
 from tokenspeed.text.languages import code_of
-from tokenspeed.text.words import count_words
+from tokenspeed.text.words import has_words
 
 MAX_STOPS: Final = 4
 
@@ -117,7 +117,7 @@ class OpenAI:
 
     async def _parts(self, question: _Question, output: Output, client: str) -> AsyncIterator[str]:
         """Yield the translation as it may be shown; what is past its end is not computed."""
-        if not count_words(question.text):
+        if not has_words(question.text):
             yield output.push(question.text) + output.end()
             return
         stream = self._state.translator.stream(

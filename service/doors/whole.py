@@ -13,7 +13,7 @@ from service.doors.http import check_gate, while_connected
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 from tokenspeed.documents.document import Document
-from tokenspeed.text.words import count_words
+from tokenspeed.text.words import has_words
 
 _T = TypeVar("_T")
 
@@ -71,15 +71,23 @@ async def translate_documents(
 async def _texts(
     state: AppState, texts: Sequence[str], source: str | None, target: str, client: str
 ) -> list[str]:
-    turns = asyncio.Semaphore(SIDE_BY_SIDE)
+    found = list(texts)
+    rest = iter(enumerate(texts))
 
-    async def one(text: str) -> str:
-        if not count_words(text):
-            return text
-        async with turns:
-            return await state.translator.whole(text, source, target, client)
+    async def work() -> None:
+        for index, text in rest:
+            if has_words(text):
+                found[index] = await state.translator.whole(text, source, target, client)
+            else:
+                await asyncio.sleep(0)  # a file may have thousands of them
 
-    return await asyncio.gather(*map(one, texts))
+    workers = [asyncio.ensure_future(work()) for _ in range(min(SIDE_BY_SIDE, len(texts)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()  # where another one failed
+    return found
 
 
 async def _passing(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from service.captions.job import ContextPair, Job, JobKey, Outcome
 from service.captions.policy import PRESETS, Source, Translation
 from service.errors import TranslationFailed
-from service.translator import MIN_ROOM, Translator
+from service.translator import MAX_AHEAD, MIN_ROOM, Translator
+from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.engine.request import Request
 from tokenspeed.model.config import EngineConfig
@@ -150,6 +151,25 @@ def test_whole_texts_are_translated_piece_by_piece(
     with pytest.raises(TranslationFailed, match="does not fit"):
         asyncio.run(translator.whole("👍🏽" * 100, "en", "de"))
     assert MIN_ROOM > 0
+
+
+async def test_a_long_text_waits_as_text_and_leaves_nothing_behind() -> None:
+    engine = FakeEngine()
+    translator = Translator(engine, FakeTokenizer(), FakePrompts(), 4096, budget_s=0.2)
+    found = await translator.whole("We go home. " * 500, "en", "de")
+    assert found == ("WE GO HOME. " * 500).strip()
+    assert len(engine.requests) == 500
+
+    engine = FakeEngine(delay_s=30)
+    translator = Translator(engine, FakeTokenizer(), FakePrompts(), 4096, budget_s=0.2)
+    waiting = asyncio.create_task(translator.whole("We go home. " * 500, "en", "de"))
+    for _ in range(2 * MAX_AHEAD):  # a piece at each turn of the loop
+        await asyncio.sleep(0)
+    assert len(engine.running) == MAX_AHEAD
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert len(engine.requests) == MAX_AHEAD
+    assert engine.running == {}
 
 
 @given(st.data())

@@ -5,19 +5,22 @@ by its length. A cut depends only on the text before it and the one word after i
 text keeps its cuts. Knows text; does not know revisions or translations.
 """
 
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
 import regex
 
-from tokenspeed.text.words import count_words, word_ends
+from tokenspeed.text.words import has_words, word_ends
 
 CLAUSE_WORDS: Final = 28  # a clause mark cuts a piece of at least that many words
 CONJUNCTION_WORDS: Final = 34  # a conjunction cuts from here on
 MAX_WORDS: Final = 40  # anything is cut here
 MAX_CHARS: Final = 300  # also text that has no words
 
+WINDOW_CHARS: Final = 4 * MAX_CHARS  # of a whole text that are looked at in one go
 _MARK_CHARS: Final = 8  # a mark and what may close after it
+_PERIOD_CHARS: Final = 40  # a word with a period that may be an abbreviation, and its marks
 _SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥][\"'”’»)\]]*\s*$")
 _WIDE_END = regex.compile(r"[。！？｡।॥][\"'”’»」』）\])]*\s*$")
 _CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
@@ -46,27 +49,37 @@ def cut(text: str, min_words: int = 0) -> list[str]:
         text: of one segment, from its beginning or from an earlier cut.
         min_words: no cut before that many words, because a translation already covers them.
     """
-    pieces: list[str] = []
+    found: list[str] = []
     start = words = 0
     ends = word_ends(text)
-    for i, end in enumerate(ends[:-1]):
+    for i, end in enumerate(ends):
         words += 1
+        while end - start > MAX_CHARS:  # one endless word
+            offset = _grapheme_offset(text[start:end], MAX_CHARS)
+            found.append(text[start : start + offset])
+            start, words = start + offset, 1
+        if i == len(ends) - 1:
+            break
         head, following = text[start:end], text[end : ends[i + 1]]
-        if _is_hard_limit(head, following, words):
-            pieces.append(head)
-        elif (pieces or words >= min_words) and _is_cut(head, following, words):
-            pieces.append(head)
-        else:
-            continue
-        start, words = end, 0
-    rest = text[start:]
-    while len(rest) > MAX_CHARS:  # one endless word
-        offset = _grapheme_offset(rest, MAX_CHARS)
-        pieces.append(rest[:offset])
-        rest = rest[offset:]
-    if rest or not pieces:
-        pieces.append(rest)
-    return pieces
+        is_allowed = bool(found) or words >= min_words
+        is_cut = is_allowed and _is_cut(head, following, words)
+        if is_cut or _is_hard_limit(head, following, words):
+            found.append(head)
+            start, words = end, 0
+    if start < len(text) or not found:
+        found.append(text[start:])
+    return found
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Yield what `cut` returns for a whole text, looking no further ahead than it has to."""
+    begin = 0
+    while len(text) - begin > WINDOW_CHARS:
+        # The last but one may be followed by a word that goes on outside of the window.
+        for piece in cut(text[begin : begin + WINDOW_CHARS])[:-2]:
+            yield piece
+            begin += len(piece)
+    yield from cut(text[begin:])
 
 
 def is_sentence(piece: str) -> bool:
@@ -98,7 +111,7 @@ def _is_hard_limit(head: str, following: str, words: int) -> bool:
 def _is_cut(head: str, following: str, words: int) -> bool:
     if head[-1].isalnum() and words < CONJUNCTION_WORDS:
         return False  # most words, and quickly: there is no mark
-    if not count_words(following):
+    if not has_words(following):
         return False
     end = head[-_MARK_CHARS:]
     if _WIDE_END.search(end):
@@ -114,7 +127,7 @@ def _ends_sentence(head: str, following: str) -> bool:
     """Whether the mark at the end of `head` is no abbreviation, initial, ordinal or pause."""
     if following.lstrip().lstrip("\"'“‘«([¿¡")[:1].islower():
         return False
-    found = _PERIOD_WORD.search(head)
+    found = _PERIOD_WORD.search(head[-_PERIOD_CHARS:])
     if found is None:
         return True
     word = found[1].casefold()

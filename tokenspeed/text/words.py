@@ -58,9 +58,14 @@ def _parts(text: str) -> Iterator[str]:
             yield from filter(None, _BOUNDARY.split(run))
 
 
+def has_words(text: str) -> bool:
+    """Whether there is any word; marks alone are none."""
+    return _IS_WORD.search(text) is not None
+
+
 def count_words(text: str) -> int:
     """Return the number of words; marks alone count as none."""
-    return len(word_ends(text)) if _IS_WORD.search(text) else 0
+    return len(word_ends(text)) if has_words(text) else 0
 
 
 def normalise(text: str) -> str:

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.text.segmenter import MAX_CHARS, MAX_WORDS, cut, cut_at, is_sentence
+from tokenspeed.text.segmenter import (
+    MAX_CHARS,
+    MAX_WORDS,
+    WINDOW_CHARS,
+    cut,
+    cut_at,
+    is_sentence,
+    pieces,
+)
 from tokenspeed.text.words import count_words, word_ends
 
 WORDS = st.lists(
@@ -99,3 +107,43 @@ def test_growing_text_keeps_its_cuts(words: list[str]) -> None:
         pieces = cut(text[:end])
         assert pieces[: len(before)] == before
         before = pieces[:-1]
+
+
+LONG_PARTS = st.sampled_from(
+    [
+        "We go home. ",
+        "und ",
+        "你好。",
+        "ein Wort, ",
+        "🇩🇪",
+        "x" * 700,
+        "e\u0301" * 200,
+        "3. ",
+        "... ",
+    ]
+)
+
+
+@given(st.lists(st.tuples(LONG_PARTS, st.integers(1, 40)), max_size=12))
+def test_a_whole_text_is_cut_alike_however_far_one_looks(parts: list[tuple[str, int]]) -> None:
+    text = "".join(part * count for part, count in parts)
+    assert list(pieces(text)) == cut(text)
+
+
+def test_no_more_of_a_whole_text_is_looked_at_than_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[int] = []
+
+    def noted(text: str) -> list[str]:
+        looked_at.append(len(text))
+        return cut(text)
+
+    monkeypatch.setattr("tokenspeed.text.segmenter.cut", noted)
+    found = pieces("We go home. " * 10_000)
+    assert next(found) == "We go home."
+    assert looked_at == [WINDOW_CHARS]
+
+
+def test_an_endless_word_is_cut_also_where_others_follow() -> None:
+    assert max(map(len, cut("x" * 1000 + " and more"))) <= MAX_CHARS

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.text.words import count_words, erased_words, normalise, skip_words, word_ends
+from tokenspeed.text.words import (
+    count_words,
+    erased_words,
+    has_words,
+    normalise,
+    skip_words,
+    word_ends,
+)
 
 
 def words(text: str) -> list[str]:
@@ -87,3 +94,8 @@ def test_erased_words_are_those_that_end_behind_what_stands(
         min(len(before), len(after)),
     )
     assert erased_words(before, after) == sum(end > common for end in word_ends(before))
+
+
+@given(st.text(max_size=20))
+def test_there_are_words_where_some_are_counted(text: str) -> None:
+    assert has_words(text) == (count_words(text) > 0)
