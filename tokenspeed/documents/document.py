@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import regex
+
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -16,6 +18,7 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_CONTROLS: Final = regex.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 _UNREADABLE: Final = "surrogateescape"  # keeps bytes that are no text, to be written as they were
 
 
@@ -106,6 +109,11 @@ def readable(text: str) -> str:
     return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
+def writable(text: str) -> str:
+    """Return a translation without what no file should have: controls, and halves of characters."""
+    return _CONTROLS.sub("", readable(text))
+
+
 class SpanDocument:
     """A document whose texts are spans of its source.
 
@@ -135,7 +143,7 @@ class SpanDocument:
         written: list[tuple[int, int, str]] = []
         for unit, text, translation in zip(self._units, self._texts, translations, strict=True):
             if translation != text:
-                parts = unit.share(translation)
+                parts = unit.share(writable(translation))
                 assert len(parts) == len(unit.spans)
                 written += [(*span, part) for span, part in zip(unit.spans, parts, strict=True)]
         found, at = [], 0

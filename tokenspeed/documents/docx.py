@@ -16,7 +16,8 @@ import regex
 from docx.opc.exceptions import PackageNotFoundError
 from docx.oxml.ns import qn
 
-from tokenspeed.documents.document import readable
+from tokenspeed.documents.document import readable, writable
+from tokenspeed.documents.flow import LINE_END
 from tokenspeed.documents.tagged import Tag, Tagged
 
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
@@ -82,7 +83,7 @@ class DocxDocument:
             return self._data
         for paragraph, text, translation in zip(self._paragraphs, texts, translations, strict=True):
             if translation != text:
-                paragraph.write(translation)
+                paragraph.write(LINE_END.sub(" ", writable(translation)))
         written = io.BytesIO()
         self._file.save(written)
         return written.getvalue()

@@ -19,8 +19,10 @@ MAX_JOINED_CHARS: Final = 400  # of lines without any mark of an end
 _SENTENCE_END: Final = regex.compile(r"[.!?…:。！？｡][\"'”’»)\]*_~♪♫]*$|[♪♫]$")
 _PAUSE_END: Final = regex.compile(r"(?:\.\.\.|…)[\"'”’»)\]]*$")
 _CLAUSE_END: Final = regex.compile(r"[,;–—-][\"'”’»)\]]*$")
-# A word ends before a space that is in no tag.
-_WORD_END: Final = regex.compile(r"(?=\s)(?<=\S)(?![^<>]*>)")
+_WORD_END: Final = regex.compile(r"(?=\s)(?<=\S)")
+_IN_TAG: Final = "\ue000"  # stands for the spaces in tags, where no line ends
+LINE_END: Final = regex.compile(r"\s*[\r\n\t\x85\u2028\u2029]\s*")
+_ARROW: Final = regex.compile(r"-->")
 _SENTENCE_BONUS: Final = 24.0  # characters that a cut may move for a mark
 _CLAUSE_BONUS: Final = 8.0
 
@@ -71,11 +73,13 @@ def line_unit(
 
     def share(translation: str) -> list[str]:
         parts, said = [], ""
-        shared = share_out(lines, raw(tagged.restored(translation)))
+        # An end of a line, or an arrow between times, would be read as a part of the file.
+        words = _ARROW.sub("→", LINE_END.sub(" ", translation)).replace(_IN_TAG, "")
+        shared = share_out(lines, raw(tagged.restored(words), _IN_TAG))
         for gap, part, is_filled in zip(gaps, shared, fills, strict=True):
             said = part or said
             if part or is_filled:
-                parts.append(gap + (part or said))
+                parts.append(gap + (part or said).replace(_IN_TAG, " "))
             else:
                 parts.append(gap.replace("\r", "").replace("\n", ""))
         return parts

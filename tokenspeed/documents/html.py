@@ -14,6 +14,7 @@ from typing import Final, Literal
 import regex
 
 from tokenspeed.documents.document import Source, SpanDocument, Unit, read
+from tokenspeed.documents.flow import LINE_END
 from tokenspeed.documents.tagged import Tag, Tagged
 
 _INLINE: Final = frozenset(
@@ -202,7 +203,7 @@ def _unit(source: str, start: int, end: int, pieces: list[str | Tag]) -> Unit:
     has_nbsp = "&nbsp;" in source[start:end]
 
     def share(translation: str) -> list[str]:
-        found = tagged.restored(translation)
+        found = tagged.restored(LINE_END.sub(" ", translation))
         return ["".join(p.raw if isinstance(p, Tag) else _escaped(p, has_nbsp) for p in found)]
 
     return Unit(tagged.text, ((start + head, end - tail),), share)
@@ -243,4 +244,5 @@ def _escaped(text: str, has_nbsp: bool) -> str:
 
 
 def _escaped_attribute(text: str) -> list[str]:
+    text = LINE_END.sub(" ", text)
     return [_escaped(text, False).replace('"', "&quot;").replace("'", "&#39;")]

@@ -13,7 +13,7 @@ import regex
 
 Kind = Literal["start", "end", "single"]
 
-_MARK: Final = regex.compile(r"<(/?)([gx])(\d+)(/?)>")
+_MARK: Final = regex.compile(r"</?[gx]\d+/?>", regex.IGNORECASE)
 _SPACE: Final = regex.compile(r"\s+")
 _SPACES: Final = regex.compile(r"  +")
 
@@ -73,7 +73,7 @@ class Tagged:
         pieces: list[str | Tag] = []
         at = 0
         for match in _MARK.finditer(translation) if left else ():
-            tag = left.pop(match[0], None)
+            tag = left.pop(match[0].lower(), None)
             if tag is None:
                 return None
             pieces += [translation[at : match.start()], tag]
@@ -169,6 +169,6 @@ def without_marks(text: str) -> str:
     return _MARK.sub("", text)
 
 
-def raw(pieces: Sequence[str | Tag]) -> str:
-    """Return words and tags as a document has them."""
-    return "".join(piece.raw if isinstance(piece, Tag) else piece for piece in pieces)
+def raw(pieces: Sequence[str | Tag], space: str = " ") -> str:
+    """Return words and tags as a document has them; `space` stands for those in tags."""
+    return "".join(p.raw.replace(" ", space) if isinstance(p, Tag) else p for p in pieces)

@@ -50,5 +50,6 @@ def test_places_are_written_and_the_rest_stays() -> None:
     assert document.texts == ("one two", "bad \ufffd")
     assert document.translated(document.texts) == b"0\xff2345678\xfe"
     assert document.translated(["eins zwei", "bad \ufffd"]) == b"0\xffeins34zwei678\xfe"
+    assert document.translated(["a\x00 b", "c\x1b"]) == b"0\xffa34b67c\xfe"
     with pytest.raises(ValueError, match="1 translations for 2 texts"):
         document.translated(["eins"])

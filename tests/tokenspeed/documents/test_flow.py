@@ -1,12 +1,15 @@
 """Sentences over several lines: joined, and shared out again."""
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenspeed.documents.document import SpanDocument, read
 from tokenspeed.documents.flow import MAX_JOINED_CHARS, goes_on, groups, line_unit, share_out
+from tokenspeed.documents.tagged import parse
 
+TAG = regex.compile(r"<[^<>]*>")
 LINES = st.lists(
     st.lists(st.text("abcÄ.,!", min_size=1, max_size=6), min_size=1, max_size=5).map(" ".join),
     min_size=1,
@@ -40,9 +43,15 @@ def test_a_cut_at_a_mark_stays_at_a_mark() -> None:
 
 
 def test_no_cut_is_in_a_tag() -> None:
-    for lines in (["a", "b"], ["a b c d e f g", "h"], ["a", "b c d e f g h"]):
-        parts = share_out(lines, '<v Bob Ray Lee Smith>x <font color="red">y</font>')
-        assert parts == ["<v Bob Ray Lee Smith>x", '<font color="red">y</font>']
+    tags = '<v Bob Ray Lee Smith>x <font color="red">y</font>'
+    for source in ("a\nb", "a\nb c d e f g h i j", "a b c d e f g h i j\nk"):
+        first = source.index("\n")
+        spans = [(0, first), (first + 1, len(source))]
+        unit = line_unit(source, spans, [True, True], lambda _: parse(tags, TAG))
+        document = SpanDocument(read(source.encode()), [unit])
+        assert document.translated([unit.text.upper()]).decode() == (
+            '<v Bob Ray Lee Smith>X\n<font color="red">Y</font>'
+        )
 
 
 @pytest.mark.parametrize(

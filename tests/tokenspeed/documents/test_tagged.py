@@ -64,6 +64,7 @@ def test_whatever_is_answered_no_tag_is_lost(text: str, answer: str) -> None:
         ("Die <g1></g1> große Katze", "Die <b>große</b> Katze"),
         ("Die </g1>große<g1> Katze", "Die <b>große</b> Katze"),
         ("Die <g1>große</g1> <g1>Katze</g1>", "Die <b>große</b> Katze"),
+        ("DIE <G1>GROSSE</G1> KATZE", "DIE <b>GROSSE</b> KATZE"),
         ("", "<b></b>"),
     ],
 )

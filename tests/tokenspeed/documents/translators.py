@@ -36,7 +36,12 @@ def longer(text: str) -> str:
     return regex.sub(r"(?<![<\w/])\p{L}+(?![\w/]*>)", lambda m: " ".join([m[0]] * 3), text)
 
 
-ALL: list[Callable[[str], str]] = [shout, lose_marks, one_word, longer]
+def noisy(text: str) -> str:
+    """What no file should have, among the words."""
+    return f"1\n00:01 --> 00:02\r\n\n{text}\x00\x1b\ud800"
+
+
+ALL: list[Callable[[str], str]] = [shout, lose_marks, one_word, longer, noisy]
 
 
 def translate(document: _Document, translator: Callable[[str], str]) -> str:
