@@ -6,12 +6,15 @@ policies' state or sockets.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.pacing import Reader
-from service.captions.settings import ModelInfo
+from service.captions.policy import Source
+from service.captions.settings import PIVOT, ModelInfo
+from service.captions.spoken import Spoken
 from service.errors import TranslationFailed
 from service.wire.protocol import LanguageInfo, Timing
 from tokenspeed.engine.core import Deliver
@@ -19,15 +22,32 @@ from tokenspeed.engine.engine import Cancellable, TokenStream
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import EngineStopped, RequestTooLong
-from tokenspeed.model.prompt import PromptFormat
+from tokenspeed.model.prompt import Formality, PromptFormat
+from tokenspeed.text.detection import language_of
 from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
-from tokenspeed.text.glossary import Glossary, Placeholders
+from tokenspeed.text.glossary import Glossary, Placeholders, Term
 from tokenspeed.text.languages import name_of
 from tokenspeed.text.segmenter import pieces
 
 MAX_AHEAD: Final = 32  # pieces of a whole text that the engine has at one time
 MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
+Pairs = frozenset[tuple[str, str]]  # (source, target)
+
 RARE_PIECES: Final = 4  # a name of so many pieces is one that the model cannot spell
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is wanted of a whole text; `kept` leaves the words of `glossary` as they are."""
+
+    glossary: Glossary
+    kept: Glossary
+    formality: Formality | None
+    reader: Reader
+    client: Hashable
+
+
+_Said = tuple[Placeholders, TokenStream]  # an output on its way, and what is to be put back in it
 
 
 class Tokenizer(Protocol):
@@ -86,13 +106,20 @@ class Translator:
 
     def model_info(self, name: str, default_context: int = 0) -> ModelInfo:
         """Return what sessions must know of the model."""
-        pairs = sorted(self.prompts.pairs)
+        pairs = self.prompts.pairs
         languages = tuple(
-            LanguageInfo(code, name_of(code), tuple(t for s, t in pairs if s == code))
-            for code in dict.fromkeys(source for source, _ in pairs)
+            LanguageInfo(source, name_of(source), _targets(pairs, source), _pivots(pairs, source))
+            for source in sorted({source for source, _ in pairs})
         )
         most = self.prompts.context_pairs
-        return ModelInfo(name, languages, min(default_context, most), most, self.is_rare)
+        return ModelInfo(
+            name,
+            languages,
+            min(default_context, most),
+            most,
+            self.is_rare,
+            self._language_of,
+        )
 
     def request(self, job: Job) -> tuple[Request, int]:
         """Return what to ask the engine, and how many forced ids are context.
@@ -159,6 +186,8 @@ class Translator:
         target: str,
         client: Hashable = None,
         on_cut: Callable[[], None] = _ignore,
+        terms: Sequence[Term] = (),
+        formality: Formality | None = None,
     ) -> str:
         """Translate a complete text, piece by piece, side by side; arguments as of `stream`.
 
@@ -166,7 +195,7 @@ class Translator:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        parts = self.stream(text, source, target, client, on_cut)
+        parts = self.stream(text, source, target, client, on_cut, terms, formality)
         return "".join([part async for part in parts])
 
     async def stream(
@@ -176,47 +205,69 @@ class Translator:
         target: str,
         client: Hashable = None,
         on_cut: Callable[[], None] = _ignore,
+        terms: Sequence[Term] = (),
+        formality: Formality | None = None,
     ) -> AsyncGenerator[str]:
         """Translate a complete text; yield its translation as it is decoded, in order.
+
+        A sentence that is in the wanted language already comes back as it is, whatever `source`
+        says; one of a pair that the model lacks goes through English.
 
         Args:
             client: who asks; the machine is shared equally between clients.
             on_cut: called where the output of a piece reached its length cap without an end.
+            terms: words with the translation that is wanted.
+            formality: how "you" is rendered; None leaves it to the model.
 
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        glossary = Glossary((), self.is_rare, source)
-        reader = Reader()
         # A long text waits as text: neither this event loop nor the engine gets all of it at once.
         unread = pieces(text)
-        ahead: deque[tuple[str, Placeholders, TokenStream]] = deque()
-        is_first = True
+        ahead: deque[tuple[str, str | asyncio.Task[_Said]]] = deque()
+        sources: list[Source] = []
+        spoken = Spoken()
+        wish = _Wish(
+            Glossary(terms, self.is_rare, source),
+            Glossary([Term(t.source, t.source) for t in terms], self.is_rare, source),
+            formality,
+            Reader(),
+            client,
+        )
         try:
             while True:
                 while len(ahead) < MAX_AHEAD and (piece := next(unread, None)) is not None:
                     stripped = piece.strip()
                     if not stripped:
                         continue
-                    space = "" if is_first else piece[: len(piece) - len(piece.lstrip())]
-                    is_first = False
-                    placeholders = Placeholders(glossary)
-                    shown = placeholders.replace(stripped)
-                    prompt = self.prompts.build(shown, source, target, is_open=False)
-                    request = self._whole_request(prompt, reader, len(stripped), client)
-                    ahead.append((space, placeholders, TokenStream(self._submit, request)))
+                    space = piece[: len(piece) - len(piece.lstrip())] if sources else ""
+                    at = range(len(sources), len(sources) + 1)
+                    sources.append(Source(stripped, 0))
+                    (marked,) = spoken.mark(sources, at, self._language_of, source, None)
+                    if marked.language == target:
+                        ahead.append((space, stripped))  # it is in the wanted language already
+                    else:
+                        is_known = self._is_known(marked.language, target)
+                        language = marked.language if is_known else source
+                        said = self._say(stripped, language, target, wish)
+                        ahead.append((space, asyncio.create_task(said)))
                     await asyncio.sleep(0)  # others have their turn
                 if not ahead:
                     return
-                space, placeholders, stream = ahead[0]
+                space, part = ahead[0]
                 if space:
                     yield space
+                if isinstance(part, str):
+                    ahead.popleft()
+                    yield part
+                    continue
+                placeholders, stream = await part
                 decoder = placeholders.decoder(self._tokenizer.decoder())
                 async for tokens in stream:
-                    part = decoder.push(tokens)
-                    if part:
-                        yield part
+                    new = decoder.push(tokens)
+                    if new:
+                        yield new
                 rest = decoder.end()
                 if rest:
                     yield rest
@@ -226,18 +277,54 @@ class Translator:
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
         finally:
-            for _, _, stream in ahead:
-                stream.cancel()  # does nothing to those that are done
+            for _, part in ahead:
+                if isinstance(part, str):
+                    continue
+                if part.done() and not part.cancelled() and part.exception() is None:
+                    part.result()[1].cancel()  # does nothing to those that are done
+                part.cancel()
 
-    def _whole_request(
-        self, prompt: Tokens, reader: Reader, chars: int, client: Hashable
-    ) -> Request:
+    async def _say(self, text: str, source: str | None, target: str, wish: _Wish) -> _Said:
+        """Ask for one piece; of a pair that takes two passes wait for the first."""
+        # Due as they are read, so that a long text does not hold up live captions.
+        deadline_s = wish.reader.reaches_s(self.engine.clock(), len(text)) + self._budget_s
+        if source is not None and target in _pivots(self.prompts.pairs, source):
+            placeholders, stream = self._ask(text, source, PIVOT, wish.kept, deadline_s, wish)
+            try:
+                decoder = placeholders.decoder(self._tokenizer.decoder())
+                tokens = (await stream.completion()).tokens
+                text, source = (decoder.push(tokens) + decoder.end()).strip(), PIVOT
+            finally:
+                stream.cancel()
+        return self._ask(text, source, target, wish.glossary, deadline_s, wish, wish.formality)
+
+    def _ask(
+        self,
+        text: str,
+        source: str | None,
+        target: str,
+        glossary: Glossary,
+        deadline_s: float,
+        wish: _Wish,
+        formality: Formality | None = None,
+    ) -> _Said:
+        placeholders = Placeholders(glossary)
+        shown = placeholders.replace(text)
+        prompt = self.prompts.build(shown, source, target, is_open=False, formality=formality)
         cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
         if cap < MIN_ROOM:
             raise TranslationFailed("text_too_long", "a sentence does not fit the model")
-        # Due as they are read, so that a long text does not hold up live captions.
-        deadline_s = reader.reaches_s(self.engine.clock(), chars) + self._budget_s
-        return Request(prompt, max_new_tokens=cap, deadline_s=deadline_s, client=client)
+        request = Request(prompt, max_new_tokens=cap, deadline_s=deadline_s, client=wish.client)
+        return placeholders, TokenStream(self._submit, request)
+
+    def _is_known(self, source: str | None, target: str) -> bool:
+        pairs = self.prompts.pairs
+        return (source, target) in pairs or (
+            source is not None and target in _pivots(pairs, source)
+        )
+
+    def _language_of(self, text: str, expected: str | None) -> str | None:
+        return language_of(text, {source for source, _ in self.prompts.pairs}, expected)
 
     def _submit(self, request: Request, deliver: Deliver) -> Cancellable:
         try:
@@ -263,3 +350,17 @@ def _outcome(completion: Completion, skip: int) -> Outcome:
             decoded=completion.decoded,
         ),
     )
+
+
+def _targets(pairs: Pairs, source: str) -> tuple[str, ...]:
+    """Return what a language can be translated into, in one pass or two."""
+    direct = {target for known, target in pairs if known == source}
+    return tuple(sorted(direct | set(_pivots(pairs, source))))
+
+
+def _pivots(pairs: Pairs, source: str) -> tuple[str, ...]:
+    """Return what a language can be translated into through English alone."""
+    if (source, PIVOT) not in pairs:
+        return ()
+    others = {target for known, target in pairs if known == PIVOT and target != source}
+    return tuple(sorted(target for target in others if (source, target) not in pairs))

@@ -22,6 +22,7 @@ class JobKey(NamedTuple):
     segment_id: str
     target: str
     piece: int  # of the segment, from 0
+    is_pivot: bool = False  # a first pass, whose result is translated on and not told
 
 
 @dataclass(frozen=True, slots=True)

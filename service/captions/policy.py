@@ -71,6 +71,7 @@ class Source:
         is_cut: whether it is complete, but its sentence goes on in the next piece.
         continues: whether its sentence began in the piece before.
         is_final: whether nothing of it will change any more, so that all of it can be committed.
+        language: that it is in, None where it is not known.
     """
 
     text: str
@@ -79,6 +80,7 @@ class Source:
     is_final: bool = False
     is_cut: bool = False
     continues: bool = False
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,17 @@ def delta_of(
 
 
 def final_of(
-    segment: Segment, stream: TargetStream, timing: Timing | None, now_s: float
+    segment: Segment,
+    stream: TargetStream,
+    timing: Timing | None,
+    now_s: float,
+    lost_terms: int = 0,
 ) -> TranslationFinal:
-    """Return the whole translation of a committed segment."""
+    """Return the whole translation of a committed segment.
+
+    Args:
+        lost_terms: that a first pass lost before the stream could see them.
+    """
     stream.take(now_s)
     assert segment.committed_s is not None
     first_s = now_s if stream.first_shown_s is None else stream.first_shown_s
@@ -51,8 +59,8 @@ def final_of(
             erased=stream.erased,
             first_ms=round((first_s - segment.first_arrival_s) * 1e3, 3),
             final_ms=round((now_s - segment.committed_s) * 1e3, 3),
-            terms=stream.terms,
-            violations=stream.violations,
+            terms=stream.terms + lost_terms,
+            violations=stream.violations + lost_terms,
         ),
         start_ms=segment.start_ms,
         end_ms=segment.end_ms,

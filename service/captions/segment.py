@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from service.captions.policy import Source
+from service.captions.spoken import Spoken
 from tokenspeed.text import segmenter
 from tokenspeed.text.words import count_words, skip_words, word_ends
 
@@ -49,6 +50,9 @@ class Segment:
     is_dirty: bool = False  # has news that was not given to the translations yet
     frozen: list[Source] = field(default_factory=list)
     _found: tuple[str, str, int] = ("", "", 0)  # full text, what was left out, where the rest is
+    sources: list[Source] = field(default_factory=list)  # its pieces, as they are translated
+    spoken: Spoken = field(default_factory=Spoken)
+    is_mismatch_told: bool = False
 
     @property
     def is_committed(self) -> bool:
@@ -86,6 +90,8 @@ class Segment:
             is_dirty=False,
             frozen=[],
             _found=("", "", 0),
+            sources=[],
+            spoken=Spoken(),
         )
         self.base, self.stable, self.unstable = "", full[begin:end], ""
         return rest

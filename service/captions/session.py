@@ -5,7 +5,7 @@ time, in seconds on one monotonic clock, and returns what is to be done.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,9 +15,11 @@ from service.captions.job import ContextPair, Job, JobKey, Outcome
 from service.captions.pacing import Pacing, Reader
 from service.captions.policy import PRESETS, Preset, Source
 from service.captions.reports import delta_of, final_of, source_delta_of, source_final_of
+from service.captions.routes import for_pivot, for_target, is_pivoted
 from service.captions.segment import Segment
 from service.captions.segments import Segments, over
-from service.captions.settings import MAX_CONTEXT, ModelInfo, Settings
+from service.captions.settings import MAX_CONTEXT, PIVOT, ModelInfo, Settings
+from service.captions.spoken import Spoken
 from service.captions.stream import TargetStream
 from service.captions.streams import Streams
 from service.errors import ProtocolError
@@ -26,6 +28,7 @@ from service.wire import protocol
 from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Glossary
+from tokenspeed.text.languages import name_of
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 MAX_PIECES: Final = 16  # that are asked for in one go, each in each language one
@@ -88,8 +91,10 @@ class Session:
         self._committed: dict[str, Segment] = {}  # finals are awaited, in the order of commits
         self._revisions: dict[str, _Revision] = {}  # by wire id
         self._glossaries: dict[str, Glossary] = {}  # by target
+        self._pivot_glossary: Glossary | None = None  # made when it is needed
         self._glossary_words: object = None  # what they were made of
-        self._context: dict[str, deque[ContextPair]] = {}  # by target
+        self._context: dict[str, deque[tuple[str | None, ContextPair]]] = {}  # by target
+        self._spoken: str | None = None  # the language of the last segment
         self._readers: dict[str, Reader] = {}  # by target
         self._timeline = Timeline()
         self._close: Close | None = None
@@ -142,6 +147,8 @@ class Session:
             return []
         stream.next_progress_s = now_s + PROGRESS_INTERVAL_S
         stream.progress(job, tokens)
+        if stream.is_pivot:
+            return []
         return self._deltas(segment, stream, job, None, now_s)
 
     def complete(self, job: Job, outcome: Outcome, now_s: float) -> list[Action]:
@@ -216,7 +223,7 @@ class Session:
         self._is_suspended = True
         self._revisions.clear()
         for segment in self._segments:
-            for stream in self._streams.of(segment):
+            for stream in self._streams.running_of(segment):
                 stream.stop()
 
     def wake(self, now_s: float) -> list[Action]:
@@ -267,9 +274,12 @@ class Session:
         self._settings = settings
         if settings.room is None:
             self._audience = frozenset()
-        actions = self._retarget(now_s, is_other_source=is_other_source)
         if is_other_source:
             self._context.clear()
+            self._spoken = None
+            for segment in self._segments:
+                segment.spoken, segment.is_mismatch_told = Spoken(), False
+        actions = self._retarget(now_s, is_other_source=is_other_source)
         return [
             Send(protocol.SessionUpdated(self._settings.applied())),
             *actions,
@@ -298,6 +308,7 @@ class Session:
             target: known.get(target) or settings.glossary_of(target, self._model)
             for target in self._targets
         }
+        self._pivot_glossary = self._pivot_glossary if known else None
 
     @property
     def _targets(self) -> tuple[str, ...]:
@@ -355,11 +366,11 @@ class Session:
             raise ProtocolError("unknown_segment", f"no segment {name!r} is open", "segment_id")
         actions: list[Action] = []
         for segment in wanted:
-            streams = self._streams.of(segment)
-            actions += [Stop(key) for stream in streams for key in stream.stop()]
+            running = self._streams.running_of(segment)
+            actions += [Stop(key) for stream in running for key in stream.stop()]
             actions += [
                 Send(protocol.TranslationRetracted(segment.segment_id, stream.target))
-                for stream in streams
+                for stream in self._streams.of(segment)
                 if not stream.is_final_sent
             ]
             if not segment.is_committed:
@@ -405,6 +416,13 @@ class Session:
     def _apply_settings(self, segment: Segment, is_other_source: bool) -> list[Action]:
         """Stop the languages of a segment that are not wanted any more, or not like that."""
         actions: list[Action] = []
+        pivot = self._streams.pivot_of(segment)
+        if pivot is not None and not segment.is_committed:
+            pivot.preset = self._settings.preset(self._presets)
+            pivot.glossary = self._pivot_glossary or pivot.glossary
+            if is_other_source:
+                actions += [Stop(key) for key in pivot.stop()]
+                self._streams.remove(pivot)
         for stream in self._streams.of(segment):
             stream.preset = self._settings.preset(self._presets)
             stream.glossary = self._glossaries.get(stream.target, stream.glossary)
@@ -494,11 +512,14 @@ class Session:
             begin = revision.num_taken
             end = min(begin + max(room // max(len(streams), 1), 1), len(revision.sources))
             room -= max((end - begin) * len(streams), 1)
-            for stream in streams:
-                actions += self._ask(revision, stream, range(begin, end), now_s)
+            actions += self._mark(revision, range(begin, end))
+            rev, arrival_s = max(segment.rev, 0), segment.arrival_s or now_s
+            for stream in self._streams.running_of(segment):
+                actions += self._ask(segment, stream, range(begin, end), rev, arrival_s, now_s)
             revision.num_taken = end
             if end == len(revision.sources):
                 del self._revisions[segment.segment_id]
+                self._spoken = segment.spoken.language or self._spoken
                 for stream in streams:
                     actions += self._revised(segment, stream, now_s)
                 self._forget_if_done(segment)
@@ -513,34 +534,107 @@ class Session:
             if not self._settings.partials:
                 return []
             self._open_streams(segment)
-        streams = self._streams.of(segment)
         frozen = len(segment.frozen)
-        covered = max((stream.covered_words(frozen) for stream in streams), default=0)
+        running = self._streams.running_of(segment)
+        covered = max((stream.covered_words(frozen) for stream in running), default=0)
         return segment.pieces(covered)
 
+    def _mark(self, revision: _Revision, part: range) -> list[Action]:
+        """Find out which language some pieces are in; begin a first pass where one is needed."""
+        segment, sources = revision.segment, revision.sources or []
+        sources[part.start : part.stop] = segment.spoken.mark(
+            sources, part, self._model.language_of, self._settings.source, self._spoken
+        )
+        segment.sources = sources
+        self._open_pivot(segment)
+        return list(self._mismatch(segment))
+
     def _ask(
-        self, revision: _Revision, stream: TargetStream, part: range, now_s: float
-    ) -> list[Action]:
-        """Let one translation take some pieces in."""
+        self, segment: Segment, stream: TargetStream, part: range, rev: int, arrival_s: float,
+        now_s: float,
+    ) -> list[Action]:  # fmt: skip
+        """Let one translation take some pieces in; `rev` and `arrival_s` are of their text."""
+        part = range(min(part.start, stream.num_pieces), part.stop)
         if not part:
             return []
-        segment = revision.segment
-        pairs = list(self._context.get(stream.target, ()))
-        context = pairs[len(pairs) - min(self._settings.context, len(pairs)) :]
-        arrival_s = segment.arrival_s or now_s
-        jobs, dropped = stream.revise(
-            revision.sources or (), max(segment.rev, 0), arrival_s, context, part
-        )
+        sources = self._read_by(stream, segment, part)
+        language = sources[part.start].language
+        known = [pair for said, pair in self._context.get(stream.target, ()) if said == language]
+        context = known[len(known) - min(self._settings.context, len(known)) :]
+        jobs, dropped = stream.revise(sources, rev, arrival_s, context, part)
         return [
             *(Stop(key) for key in dropped),
             *(Start(self._timed(job, now_s)) for job in jobs),
         ]
+
+    def _read_by(self, stream: TargetStream, segment: Segment, part: range) -> list[Source]:
+        """Return the pieces of a segment, some of them as a translation is to read them."""
+        model, settings, sources = self._model, self._settings, list(segment.sources)
+        pivot = self._streams.pivot_of(segment)
+        for i in part:
+            if stream.is_pivot:
+                sources[i] = for_pivot(sources[i], self._targets, model)
+            else:
+                target, named = stream.target, settings.source
+                sources[i] = for_target(sources[i], i, target, pivot, named, model)
+        return sources
 
     def _revised(self, segment: Segment, stream: TargetStream, now_s: float) -> list[Action]:
         """Tell what a new text alone changed."""
         if segment.is_committed:
             return self._finals(stream.target, now_s)
         return self._deltas(segment, stream, None, None, now_s)
+
+    def _open_pivot(self, segment: Segment) -> None:
+        """Begin the first pass of a segment's translations where any of them takes two."""
+        settings, model = self._settings, self._model
+        is_needed = any(is_pivoted(segment.sources, target, model) for target in self._targets)
+        if not is_needed or self._streams.pivot_of(segment) is not None:
+            return
+        if self._pivot_glossary is None:
+            self._pivot_glossary = settings.pivot_glossary(model)
+        self._streams.add(
+            TargetStream(
+                self.id,
+                segment.segment_id,
+                settings.source,
+                PIVOT,
+                settings.preset(self._presets),
+                self._new_detokenizer,
+                self._pivot_glossary,
+                is_pivot=True,
+            )
+        )
+
+    def _pivoted(self, segment: Segment, job: Job, now_s: float) -> list[Action]:
+        """A first pass has news: translate it on."""
+        actions: list[Action] = []
+        i = job.key.piece
+        for stream in self._streams.of(segment):
+            piece = segment.sources[i : i + 1]
+            if i < stream.num_pieces and is_pivoted(piece, stream.target, self._model):
+                part = range(i, i + 1)
+                actions += self._ask(segment, stream, part, job.rev, job.arrival_s, now_s)
+                # One that has nothing to translate is done at once.
+                actions += self._after_job(segment, stream, job, None, now_s)
+        return actions
+
+    def _mismatch(self, segment: Segment) -> Iterator[Send]:
+        """Tell once that a segment is not in the language that the session names."""
+        named, found = self._settings.source, segment.spoken.mismatch
+        if named is None or found is None or segment.is_mismatch_told:
+            return
+        segment.is_mismatch_told = True
+        yield Send(
+            protocol.SessionNotice(
+                "language_mismatch",
+                f"the source is said to be {name_of(named)}, segment {segment.segment_id!r} is in "
+                f"{name_of(found)}",
+                segment_id=segment.segment_id,
+                language=named,
+                detected_language=found,
+            )
+        )
 
     def _timed(self, job: Job, now_s: float) -> Job:
         """Say when a reader gets to a job's text: a pasted page need not be there at once."""
@@ -602,6 +696,8 @@ class Session:
     def _after_job(
         self, segment: Segment, stream: TargetStream, job: Job, timing: Timing | None, now_s: float
     ) -> list[Action]:
+        if stream.is_pivot:
+            return self._pivoted(segment, job, now_s)
         is_taken = segment.is_committed and segment.segment_id not in self._revisions
         if is_taken and stream.is_done:
             stream.timing = timing
@@ -635,7 +731,10 @@ class Session:
             if segment.segment_id in self._revisions or not stream.is_done:
                 break
             stream.is_final_sent = True
-            final = final_of(segment, stream, self._wanted(stream.timing), now_s)
+            pivot = self._streams.pivot_of(segment)
+            has_two = is_pivoted(segment.sources, target, self._model)
+            lost_terms = pivot.violations if pivot is not None and has_two else 0
+            final = final_of(segment, stream, self._wanted(stream.timing), now_s, lost_terms)
             actions += [Send(final, segment.committed_s), *self._cues(segment, stream, now_s)]
             told.append(segment)
         for segment in told:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from service.captions.policy import Preset
+from service.captions.spoken import LanguageOf
 from service.errors import ProtocolError
 from service.wire.protocol import (
     CaptionParams,
@@ -22,6 +23,7 @@ from service.wire.protocol import (
 from tokenspeed.text.glossary import Glossary, Term
 from tokenspeed.text.languages import primary
 
+PIVOT: Final = "en"  # what a pair goes through that the model was not taught
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
 MAX_TERMS: Final = 500  # glossary entries and protected words of a session, each
 MAX_TERM_CHARS: Final = 100
@@ -33,6 +35,10 @@ def _never(word: str) -> bool:
     return False
 
 
+def _unknown(text: str, expected: str | None) -> str | None:
+    return expected
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What the session must know of the model.
@@ -41,6 +47,7 @@ class ModelInfo:
         default_context: earlier sentence pairs that go along unless a session says otherwise.
         max_context: pairs that the model was trained with; more are never sent along.
         is_rare: whether the vocabulary has no good spelling of a word.
+        language_of: tells in which of the model's languages a text is.
     """
 
     name: str
@@ -48,10 +55,20 @@ class ModelInfo:
     default_context: int = 0
     max_context: int = 0
     is_rare: Callable[[str], bool] = _never
+    language_of: LanguageOf = _unknown
 
     def translates(self, source: str | None, target: str) -> bool:
-        """Whether the model knows the pair; None is a source that is not known."""
+        """Whether a pair can be asked for; None is a source that is not known.
+
+        What is in the wanted language already passes through.
+        """
+        if source == target:
+            return any(target in (info.code, *info.targets) for info in self.languages)
         return any(target in info.targets for info in self.languages if source in (None, info.code))
+
+    def needs_pivot(self, source: str | None, target: str) -> bool:
+        """Whether a pair takes two passes, through English."""
+        return any(target in info.pivot_targets for info in self.languages if info.code == source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +147,11 @@ class Settings:
             if word.casefold() not in named
         ]
         return Glossary(terms, model.is_rare, self.source)
+
+    def pivot_glossary(self, model: ModelInfo) -> Glossary:
+        """Return the words that a first pass leaves to the second one, as they are."""
+        words = dict.fromkeys((*(e.source for e in self.glossary), *self.do_not_translate))
+        return Glossary([Term(word, word) for word in words], model.is_rare, self.source)
 
     def applied(self) -> SessionParams:
         """Return what the client is told."""

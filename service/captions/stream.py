@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from service.captions.copied import Copied
 from service.captions.job import ContextPair, Job, JobKey, Tokens
 from service.captions.policy import Preset, Source, Translation
 from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Glossary, Placeholders, certain_words
-from tokenspeed.text.words import erased_words
+from tokenspeed.text.words import count_words, erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
 
@@ -33,6 +34,7 @@ class _Piece:
     continues: bool = False  # its ids and text follow directly those of the piece before
     retries: int = 0
     best: tuple[int, Tokens, bool] | None = None  # terms missing, output, whether it is whole
+    language: str | None = None  # that its translation reads
 
 
 class TargetStream:
@@ -49,10 +51,11 @@ class TargetStream:
 
     Args:
         session_id, segment_id, target: name its jobs.
-        source_language: a code, or None where it is not known.
+        source_language: of sources that do not say it, None where it is not known.
         preset: how eager it is.
         new_detokenizer: returns what turns the ids of one output into text.
         glossary: words that must come out as wanted.
+        is_pivot: whether it is a first pass, whose text is translated on.
     """
 
     def __init__(
@@ -64,8 +67,11 @@ class TargetStream:
         preset: Preset,
         new_detokenizer: Callable[[], TokenText],
         glossary: Glossary | None = None,
+        *,
+        is_pivot: bool = False,
     ) -> None:
         self.segment_id = segment_id
+        self.is_pivot = is_pivot
         self.target = target
         self.committed = ""
         self.unstable = ""
@@ -113,6 +119,28 @@ class TargetStream:
         """Whether all pieces are through their final pass."""
         return all(piece.translation.is_done for piece in self._pieces)
 
+    @property
+    def num_pieces(self) -> int:
+        """How many pieces were taken in."""
+        return len(self._pieces)
+
+    def as_source(self, source: Source, index: int) -> Source:
+        """Return what this translation of a piece is to those who translate it on.
+
+        What is committed here will not change, so it is stable there.
+        """
+        known = index < len(self._pieces)
+        found = self._pieces[index].translation if known else None
+        is_done = found is not None and found.is_done
+        return replace(
+            source,
+            text=found.shown if found is not None else "",
+            stable_words=count_words(found.committed_text) if found is not None else 0,
+            is_open=not is_done,
+            is_final=source.is_final and is_done,
+            language=self.target,
+        )
+
     def covered_words(self, index: int) -> int:
         """Source words of a piece that committed text covers at most, a guess."""
         known = index < len(self._pieces)
@@ -130,7 +158,7 @@ class TargetStream:
 
         Args:
             sources: the pieces. rev, arrival_s: of the revision.
-            context: earlier sentence pairs, for pieces that are new.
+            context: earlier sentence pairs, for pieces that are new; in their language.
             part: which of the pieces are taken in; the others follow, in order. None: all.
         Returns:
             The jobs to start, and the keys of jobs that nobody waits for any more.
@@ -141,14 +169,13 @@ class TargetStream:
         for index in range(len(sources)) if part is None else part:
             source = sources[index]
             if index == len(self._pieces):
-                placeholders = Placeholders(self._glossary)
-                token_text = placeholders.token_text(self._new_detokenizer())
-                translation = Translation(self._key(index), self._preset, token_text)
-                self._pieces.append(_Piece(translation, tuple(context), placeholders))
+                self._pieces.append(self._new_piece(index, source, context))
             piece = self._pieces[index]
             if piece.translation.is_done:
                 continue
             piece.source, piece.rev, piece.arrival_s = source.text, rev, arrival_s
+            if piece.language != source.language and self._change_language(piece, source):
+                dropped.append(self._key(index))
             if source.continues and index and not piece.continues:
                 self._continue(piece, self._pieces[index - 1])
             job = piece.translation.revise(source)
@@ -156,13 +183,39 @@ class TargetStream:
                 jobs.append(self._completed(job))
         return jobs, dropped
 
+    def _new_piece(
+        self, index: int, source: Source, context: Sequence[ContextPair], number: int = 0
+    ) -> _Piece:
+        """Return a piece; one that is in the wanted language already is not translated."""
+        placeholders = Placeholders(self._glossary)
+        token_text = placeholders.token_text(self._new_detokenizer())
+        kind = Copied if source.language == self.target else Translation
+        translation = kind(self._key(index), self._preset, token_text, number)
+        return _Piece(translation, tuple(context), placeholders, language=source.language)
+
+    def _change_language(self, piece: _Piece, source: Source) -> bool:
+        """Begin anew with a piece that turned out to be in another language.
+
+        One that has committed something goes on as it began. Returns whether nobody waits for the
+        job any more that was under way.
+        """
+        older = piece.translation
+        if piece.continues or not older.is_fresh:
+            return False
+        fresh = self._new_piece(older.key.piece, source, (), older.number)
+        piece.translation, piece.placeholders = fresh.translation, fresh.placeholders
+        piece.language = source.language
+        piece.translation.shown = older.shown  # in sight until there is something new
+        return older.is_running
+
     def _continue(self, piece: _Piece, before: _Piece) -> None:
         """Let a piece go on in the middle of the sentence that the piece before began.
 
         The model sees both, with the committed translation of the first as the forced beginning.
         That needs the first to be done; a piece that has committed something stays on its own.
         """
-        if not (before.translation.is_done and piece.translation.is_fresh):
+        is_possible = before.translation.is_done and piece.translation.is_fresh
+        if not is_possible or self.target in (before.language, piece.language):
             return
         committed = before.translation.committed
         older = piece.translation
@@ -221,14 +274,15 @@ class TargetStream:
             piece.translation.stop()
         return keys
 
-    def remember(self) -> list[ContextPair]:
-        """Return the pairs of the pieces that became done since the last call."""
-        found: list[ContextPair] = []
+    def remember(self) -> list[tuple[str | None, ContextPair]]:
+        """Return language and pair of the pieces that became done since the last call."""
+        found: list[tuple[str | None, ContextPair]] = []
         for piece in self._pieces:
             translation = piece.translation
             if translation.is_done and not piece.is_remembered:
                 piece.is_remembered = True
-                found.append((piece.source.strip(), translation.committed))
+                if translation.committed:  # a piece that was copied has no ids
+                    found.append((piece.language, (piece.source.strip(), translation.committed)))
         return found
 
     def take(self, now_s: float) -> tuple[str, str, bool]:
@@ -271,7 +325,7 @@ class TargetStream:
         return self._pieces[index] if index < len(self._pieces) else None
 
     def _key(self, index: int) -> JobKey:
-        return JobKey(self._session_id, self.segment_id, self.target, index)
+        return JobKey(self._session_id, self.segment_id, self.target, index, self.is_pivot)
 
     def _completed(self, job: Job) -> Job:
         """Add to a job of the policy what it does not know."""
@@ -284,7 +338,7 @@ class TargetStream:
             text=piece.placeholders.replace(job.text, committed),
             rev=piece.rev,
             arrival_s=piece.arrival_s,
-            source_language=self._source_language,
+            source_language=piece.language or self._source_language,
             context=piece.context,
         )
 

@@ -14,9 +14,12 @@ class Streams:
     def __init__(self) -> None:
         self._streams: dict[tuple[str, str], TargetStream] = {}
         self._targets: dict[str, None] = {}  # all that there are streams of, in order
+        self._pivots: dict[str, TargetStream] = {}  # by segment: first passes
 
     def find(self, key: JobKey) -> TargetStream | None:
         """Return what a job is for, where it is still wanted."""
+        if key.is_pivot:
+            return self._pivots.get(key.segment_id)
         return self.get(key.segment_id, key.target)
 
     def get(self, segment_id: str, target: str) -> TargetStream | None:
@@ -29,6 +32,15 @@ class Streams:
         found = (self._streams.get((segment.segment_id, target)) for target in self._targets)
         return [stream for stream in found if stream is not None and not stream.is_parked]
 
+    def pivot_of(self, segment: Segment) -> TargetStream | None:
+        """Return the first pass of the translations of a segment that take two."""
+        return self._pivots.get(segment.segment_id)
+
+    def running_of(self, segment: Segment) -> list[TargetStream]:
+        """Return all that may wait for jobs: the first pass, and what is wanted."""
+        pivot = self.pivot_of(segment)
+        return [*([] if pivot is None else [pivot]), *self.of(segment)]
+
     def resume(self, segment: Segment, target: str) -> bool:
         """Want a language again: it goes on from what it appended. False: it was never wanted."""
         stream = self._streams.get((segment.segment_id, target))
@@ -39,14 +51,21 @@ class Streams:
 
     def add(self, stream: TargetStream) -> None:
         """Begin a translation."""
+        if stream.is_pivot:
+            self._pivots[stream.segment_id] = stream
+            return
         self._targets[stream.target] = None
         self._streams[stream.segment_id, stream.target] = stream
 
     def remove(self, stream: TargetStream) -> None:
         """Drop a translation that is to begin anew."""
+        if stream.is_pivot:
+            del self._pivots[stream.segment_id]
+            return
         del self._streams[stream.segment_id, stream.target]
 
     def forget(self, segment: Segment) -> None:
         """Drop all translations of a segment."""
+        self._pivots.pop(segment.segment_id, None)
         for target in self._targets:
             self._streams.pop((segment.segment_id, target), None)

@@ -41,7 +41,9 @@ ErrorCode = Literal[
     "too_many_sessions", "overloaded", "internal",
 ]  # fmt: skip
 ErrorType = Literal["invalid_request", "auth", "limit", "server"]
-NoticeCode = Literal["coalescing", "backlog", "slow_consumer", "degraded", "segment_cut"]
+NoticeCode = Literal[
+    "coalescing", "backlog", "slow_consumer", "degraded", "segment_cut", "language_mismatch"
+]  # fmt: skip
 Mode = Literal["captions", "append_only"]
 ReaderForm = Literal["captions", "append_only"]
 Stability = Literal["low", "balanced", "high"]
@@ -92,7 +94,9 @@ class SourceParams:
     """Where the text comes from.
 
     Attributes:
-        language: of the text; `auto` leaves it to the model. `en-US` counts as `en`.
+        language: of the text; `en-US` counts as `en`. With `auto` each sentence is translated from
+            the language that it is in. A sentence in a language that is wanted passes through to
+            it as it is, whatever is named here.
     """
 
     language: str | None = None
@@ -181,11 +185,13 @@ class LanguageInfo:
         code: as in `source.language`.
         name: in English.
         targets: codes of the languages that it is translated into.
+        pivot_targets: those of them that are reached through English, in two passes.
     """
 
     code: str
     name: str
     targets: tuple[str, ...]
+    pivot_targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -749,12 +755,16 @@ class SessionNotice(ServerEvent):
             `degraded` (the machine is busy: partials come less often, finals as ever), `backlog`
             (so much that is committed waits for its translation that no more is read until half of
             it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the
-            connection closes with 1013) or `segment_cut` (a segment is longer than
+            connection closes with 1013), `segment_cut` (a segment is longer than
             `limits.segment_chars`: it is committed up to the end of a sentence, where there is one,
-            and goes on as `next_segment_id`).
+            and goes on as `next_segment_id`) or `language_mismatch` (a segment is clearly not in
+            the language that `source.language` names; what is in another one is translated from
+            that, where the model can).
         message: the same with numbers, in English.
         segment_id: what it is about, where it is about one segment.
         next_segment_id: under which a segment that was cut goes on.
+        language: that the session names, of a mismatch.
+        detected_language: that the text is in, of a mismatch.
     """
 
     type: ClassVar[str] = "session.notice"
@@ -762,6 +772,8 @@ class SessionNotice(ServerEvent):
     message: str
     segment_id: str | None = None
     next_segment_id: str | None = None
+    language: str | None = None
+    detected_language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,5 +189,12 @@ def test_the_model_tells_its_pairs(translator: Translator) -> None:
     info = translator.model_info("tiny")
     assert [language.code for language in info.languages] == ["de", "en", "es", "fr"]
     assert info.languages[1].targets == ("de", "es", "fr")
+    assert info.languages[1].pivot_targets == ()
+    assert info.languages[0].targets == ("en", "es", "fr")
+    assert info.languages[0].pivot_targets == ("es", "fr")
     assert info.translates(None, "de")
-    assert not info.translates("fr", "de")
+    assert info.translates("fr", "de")
+    assert info.translates("de", "de")
+    assert not info.translates("fr", "it")
+    assert not info.translates("it", "it")
+    assert info.language_of("Wir haben neue Kunden gewonnen.", "en") == "de"

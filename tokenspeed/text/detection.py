@@ -18,7 +18,7 @@ ENOUGH: Final = 1000  # characters that are looked at
 CLAIM: Final = 0.5  # share of the likelier languages' that is worth telling
 SURE: Final = 0.9  # share of the likelier languages' from where on it is acted on
 FOREIGN: Final = 0.5  # share of all languages' with which another one forbids both
-EXPECTED: Final = 2.0  # how much likelier the language is that was spoken until now
+EXPECTED: Final = 3.0  # how much likelier the language is that was spoken until now
 
 # What stands alone often, and what the library has no opinion of.
 _GREETINGS: Final = {

@@ -18,6 +18,7 @@ export const FIRST_LANGUAGES = FIRST_CODES.map((code) => ({
   code,
   name: languageName(code),
   targets: FIRST_CODES.filter((target) => target !== code),
+  pivot_targets: [],
 }));
 
 /**

@@ -39,8 +39,9 @@ export {};
  * Where the text comes from.
  *
  * @typedef {object} SourceParams
- * @property {string | undefined} [language] of the text; `auto` leaves it to the model. `en-US`
- *   counts as `en`
+ * @property {string | undefined} [language] of the text; `en-US` counts as `en`. With `auto` each
+ *   sentence is translated from the language that it is in. A sentence in a language that is wanted
+ *   passes through to it as it is, whatever is named here
  */
 
 /**
@@ -100,6 +101,8 @@ export {};
  * @property {string} code as in `source.language`
  * @property {string} name in English
  * @property {readonly string[]} targets codes of the languages that it is translated into
+ * @property {readonly string[]} pivot_targets those of them that are reached through English, in
+ *   two passes
  */
 
 /**
@@ -480,16 +483,20 @@ export {};
  * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
- * @property {"coalescing" | "backlog" | "slow_consumer" | "degraded" | "segment_cut"} code
- *   `coalescing` (updates come faster than they are translated; the newest count), `degraded` (the
- *   machine is busy: partials come less often, finals as ever), `backlog` (so much that is
- *   committed waits for its translation that no more is read until half of it is done; nothing is
- *   lost), `slow_consumer` (frames are read too slowly; the connection closes with 1013) or
- *   `segment_cut` (a segment is longer than `limits.segment_chars`: it is committed up to the end
- *   of a sentence, where there is one, and goes on as `next_segment_id`)
+ * @property {"coalescing" | "backlog" | "slow_consumer" | "degraded" | "segment_cut" |
+ *   "language_mismatch"} code `coalescing` (updates come faster than they are translated; the
+ *   newest count), `degraded` (the machine is busy: partials come less often, finals as ever),
+ *   `backlog` (so much that is committed waits for its translation that no more is read until half
+ *   of it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the connection
+ *   closes with 1013), `segment_cut` (a segment is longer than `limits.segment_chars`: it is
+ *   committed up to the end of a sentence, where there is one, and goes on as `next_segment_id`) or
+ *   `language_mismatch` (a segment is clearly not in the language that `source.language` names;
+ *   what is in another one is translated from that, where the model can)
  * @property {string} message the same with numbers, in English
  * @property {string} [segment_id] what it is about, where it is about one segment
  * @property {string} [next_segment_id] under which a segment that was cut goes on
+ * @property {string} [language] that the session names, of a mismatch
+ * @property {string} [detected_language] that the text is in, of a mismatch
  */
 
 /**

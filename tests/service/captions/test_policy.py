@@ -1,5 +1,7 @@
 """The policy: what is committed stays committed, whatever the engine says."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ KEY = JobKey("s", "a", "de", 0)
 PLAIN = Preset(agreement=2, mask_words=1, bias=0.2, min_source_words=1)
 
 
-def revise(translation: Translation, text: str, output: str | None = None, **more: bool) -> Job:
+def revise(translation: Translation, text: str, output: str | None = None, **more: Any) -> Job:
     """A whole round: a stable source in, the engine's output back."""
     job = translation.revise(Source(text, 10**6, **more))
     assert job is not None

@@ -20,6 +20,7 @@ from service.wire import protocol as p
 from service.wire.outbox import Outbox
 from tests.service.asyncapi import check_frame
 from tests.service.fakes import LANGUAGES, ids, new_detokenizer
+from tokenspeed.text.detection import language_of as detected
 from tokenspeed.text.glossary import PLACEHOLDERS
 
 E = TypeVar("E", bound=p.ServerEvent)
@@ -66,12 +67,12 @@ class Record:
 class Desk:
     """A session behind its driver; jobs wait until the test answers them."""
 
-    def __init__(self, limits: Limits = LIMITS, **params: Any) -> None:
+    def __init__(self, limits: Limits = LIMITS, model: ModelInfo = MODEL, **params: Any) -> None:
         self.now = 100.0
         self.interval_s = 0.0
         self.sink = Record()
         self.events = self.sink.events
-        self.session = Session("s", MODEL, limits, new_detokenizer, self.now)
+        self.session = Session("s", model, limits, new_detokenizer, self.now)
         self.driver = Driver(
             self.session, self.start, lambda: self.now, self.sink, lambda: self.interval_s
         )
@@ -188,7 +189,7 @@ def test_the_session_is_reported_as_it_is_applied() -> None:
     ("params", "param", "code"),
     [
         ({"targets": targets("xx")}, "session.targets[0].language", "unsupported_language"),
-        ({"targets": targets("fr", "en")}, "session.targets[1].language", "unsupported_language"),
+        ({"targets": targets("fr", "xx")}, "session.targets[1].language", "unsupported_language"),
         ({"source": p.SourceParams("xx")}, "session.source.language", "unsupported_language"),
         ({"source": p.SourceParams("fr")}, "session.source.language", "unsupported_language"),
         ({"context": 3}, "session.context", "invalid_event"),
@@ -729,3 +730,206 @@ def test_a_snapshot_has_no_languages_of_readers() -> None:
     d.send(p.SourceUpdate(1, "we go", segment_id="a"))
     d.driver.set_audience(frozenset({"de"}))
     assert {segment.target for segment in d.session.snapshot()} == {"fr"}
+
+
+# ---- languages ----
+
+PIVOTED = replace(
+    MODEL,
+    languages=tuple(
+        replace(
+            info,
+            targets=tuple(code for code in LANGUAGES if code != info.code),
+            pivot_targets=tuple(code for code in LANGUAGES if code not in (info.code, "en"))
+            if info.code != "en"
+            else (),
+        )
+        for info in MODEL.languages
+    ),
+    language_of=lambda text, expected: detected(text, LANGUAGES, expected),
+)
+GERMAN = "Die Folien schicke ich euch später per E-Mail."
+ENGLISH = "The patch was merged yesterday and it will be deployed tonight."
+FRENCH = "Nous avons gagné beaucoup de nouveaux clients cette année."
+
+
+def meeting(*languages: str, source: str = "auto", **params: Any) -> Desk:
+    said = {"source": p.SourceParams(source), "targets": targets(*languages), **params}
+    return Desk(model=PIVOTED, **said)
+
+
+@pytest.mark.parametrize("source", ["auto", "de", "en"])
+def test_what_is_in_the_wanted_language_passes_through(source: str) -> None:
+    d = meeting("en", source=source)
+    d.send(p.SourceCommit("a", text=f"{GERMAN} {ENGLISH} {GERMAN}"))
+    d.send(p.SourceCommit("b", text=ENGLISH))
+    assert {job.source_language for job in d.jobs.values()} == {"de"}
+    d.answer()
+    said = {final.segment_id: final.text for final in d.of(p.TranslationFinal)}
+    assert said == {"a": f"{GERMAN.upper()} {ENGLISH} {GERMAN.upper()}", "b": ENGLISH}
+
+
+def test_a_session_of_one_language_beside_others_is_taken() -> None:
+    d = meeting("en", "de", source="en")
+    assert d.of(p.Error) == []
+    d.send(p.SourceCommit("a", text="OK, bye"))
+    d.answer()
+    said = {final.target: final.text for final in d.of(p.TranslationFinal)}
+    assert said == {"en": "OK, bye", "de": "OK, BYE"}
+
+
+@pytest.mark.parametrize("mode", ["captions", "append_only"])
+def test_a_text_that_passes_through_grows_word_by_word(mode: str) -> None:
+    d = meeting("en", mode=mode, stability="low")
+    words = ENGLISH.split()
+    for n in range(1, len(words) + 1):
+        d.send(update(" ".join(words[:n]), n))
+        d.answer()
+    # The first words may be in any language.
+    assert all(len(job.text.split()) < 4 for _, job in d.started)
+    shown = [e.unstable for e in d.of(p.TranslationDelta)]
+    d.send(p.SourceCommit("a"))
+    assert [final.text for final in d.of(p.TranslationFinal)] == [ENGLISH]
+    assert (shown[-1] == " tonight.") == (mode == "captions")
+    check_history(d.events, mode)
+
+
+def test_a_named_language_that_is_wrong_is_told_once_a_segment() -> None:
+    d = meeting("en", source="fr")
+    d.send(update(FRENCH, 1, "a"))
+    d.send(p.SourceCommit("a"))
+    assert d.of(p.SessionNotice) == []
+    d.send(p.SourceCommit("b", text="Danke schön."))  # too short to say
+    d.send(update(GERMAN, 1, "c"))
+    d.send(p.SourceCommit("c", text=GERMAN + " Bis dann."))
+    (notice,) = d.of(p.SessionNotice)
+    assert (notice.code, notice.segment_id) == ("language_mismatch", "c")
+    assert (notice.language, notice.detected_language) == ("fr", "de")
+    assert "French" in notice.message
+    assert "German" in notice.message
+    assert [job.source_language for job in d.jobs.values()] == ["fr", "fr", "de", "de"]
+    d.answer()
+    check_history(d.events, "captions")
+
+
+def test_another_named_language_is_looked_at_anew() -> None:
+    d = meeting("en", source="fr")
+    d.send(update(GERMAN, 1))
+    d.send(p.SessionUpdate(p.SessionParams(source=p.SourceParams("es"))))
+    told = [notice.language for notice in d.of(p.SessionNotice)]
+    assert told == ["fr", "es"]
+
+
+def test_a_short_text_is_in_the_language_that_was_spoken_before() -> None:
+    d = meeting("en")
+    d.send(p.SourceCommit("a", text=ENGLISH))
+    d.send(p.SourceCommit("b", text="OK."))
+    d.send(p.SourceCommit("c", text=GERMAN))
+    d.send(p.SourceCommit("d", text="Ja."))
+    assert [job.source_language for job in d.jobs.values()] == ["de", "de"]
+    assert [final.text for final in d.of(p.TranslationFinal)] == [ENGLISH, "OK."]
+
+
+def test_a_pair_that_the_model_lacks_goes_through_english() -> None:
+    d = meeting("fr", "en", source="de")
+    d.send(p.SourceCommit("a", text=f"{GERMAN} Wir sehen uns dann."))
+    asked = [(job.source_language, job.target, job.key.is_pivot) for job in d.jobs.values()]
+    assert sorted(asked) == sorted([("de", "en", True), ("de", "en", False)] * 2)
+    d.answer()
+    passes = [job.text for _, job in d.started if job.target == "fr"]
+    assert passes == [GERMAN.upper(), "WIR SEHEN UNS DANN."]
+    assert {job.source_language for _, job in d.started if job.target == "fr"} == {"en"}
+    said = {final.target: final.text for final in d.of(p.TranslationFinal)}
+    assert set(said) == {"fr", "en"}  # the first pass itself is not told
+    assert said["fr"] == f"{GERMAN} Wir sehen uns dann.".upper()
+
+
+def test_a_meeting_of_three_languages_reads_well_in_one() -> None:
+    d = meeting("fr")
+    d.send(p.SourceCommit("a", text=" ".join((GERMAN, ENGLISH, FRENCH))))
+    d.answer()
+    (final,) = d.of(p.TranslationFinal)
+    assert final.text == f"{GERMAN.upper()} {ENGLISH.upper()} {FRENCH}"
+    asked = [(job.source_language, job.target) for _, job in d.started]
+    assert sorted(asked) == [("de", "en"), ("en", "fr"), ("en", "fr")]
+
+
+def test_a_second_pass_streams_with_the_first() -> None:
+    d = meeting("fr", source="de", stability="low")
+    words = "Wir gehen jetzt alle zusammen nach Hause und ruhen uns aus".split()
+    for n in range(1, len(words) + 1):
+        d.send(update(" ".join(words[:n]), n))
+        d.answer()
+    deltas = d.of(p.TranslationDelta)
+    assert {delta.target for delta in deltas} == {"fr"}
+    assert deltas[-1].source_rev == len(words)
+    before = "".join(delta.append for delta in deltas)
+    assert before  # committed while the segment was open
+    d.send(p.SourceCommit("a"))
+    d.answer()
+    (final,) = d.of(p.TranslationFinal)
+    assert final.text == " ".join(words).upper()
+    check_history(d.events, "captions")
+
+
+def test_terms_come_through_both_passes() -> None:
+    d = meeting(
+        "fr", source="de", glossary=entries(("Folien", "diapositives")), do_not_translate=("Zug",)
+    )
+    d.send(p.SourceCommit("a", text="Die Folien liegen im Zug bereit."))
+    d.answer()
+    (final,) = d.of(p.TranslationFinal)
+    # Names stand in for terms, and the fake engine has only capitals, so none is found again.
+    assert (final.stats.terms, final.stats.violations) == (2, 2)
+
+
+def test_a_failed_first_pass_is_told_and_the_final_still_comes() -> None:
+    d = meeting("fr", source="de")
+    d.send(p.SourceCommit("a", text="Guten Abend"))
+    (job,) = d.jobs.values()
+    d.finish(job, TranslationFailed("internal", "x"))
+    (final,) = d.of(p.TranslationFinal)
+    assert final.text == ""
+    assert [event.error.code for event in d.of(p.Error)] == ["internal"]
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([GERMAN, ENGLISH, FRENCH, "OK.", "Hm"]),
+            st.integers(1, 12),
+            st.sampled_from(["update", "commit", "cancel", "cut", "targets"]),
+            st.integers(0, 3),
+        ),
+        max_size=14,
+    ),
+    st.sampled_from(["auto", "de", "en"]),
+    st.sampled_from(["captions", "append_only"]),
+)
+def test_whatever_is_spoken_appended_text_stays_and_all_finals_come(
+    steps: list[tuple[str, int, str, int]], source: str, mode: str
+) -> None:
+    d = meeting("fr", "en", source=source, mode=mode)
+    for rev, (text, count, act, answers) in enumerate(steps):
+        text = " ".join(text.split()[:count])
+        if act == "commit":
+            d.send(p.SourceCommit("a", text=f"{text} {GERMAN}"))
+        elif act == "cancel":
+            d.send(p.SourceCancel("a"))
+        elif act == "cut":
+            d.driver.suspend()
+            d.jobs.clear()
+            d.driver.wake()
+        elif act == "targets":
+            d.send(p.SessionUpdate(p.SessionParams(targets=targets(*["fr", "de"][: answers + 1]))))
+        else:
+            d.send(update(f"{text} {ENGLISH}" if answers else text, rev))
+        for job in list(d.jobs.values())[:answers]:
+            d.finish(job, Outcome((*job.forced, *ids(job.text.upper())[len(job.forced) :])))
+        d.now += 0.11
+        d.tick()
+    d.send(p.SessionClose())
+    d.answer()
+    assert d.closed == Close(1000, "client")
+    check_history(d.events, mode)

@@ -1,6 +1,6 @@
 """Pieces of a segment joined into the one text of the wire."""
 
-from service.captions.job import Job
+from service.captions.job import Job, JobKey
 from service.captions.policy import PRESETS, Source
 from service.captions.stream import TargetStream
 from tests.service.fakes import ids, new_detokenizer
@@ -50,8 +50,8 @@ def test_pieces_that_are_gone_are_dropped_with_their_jobs() -> None:
     found = stream()
     found.revise([Source("One two.", 0, is_open=False), Source(" Three", 0)], 1, 10.0)
     jobs, dropped = found.revise([Source("One two three", 0)], 2, 10.5)
-    assert [job.key for job in jobs] == [("s", "a", "de", 0)]
-    assert dropped == [("s", "a", "de", 1)]
+    assert [job.key for job in jobs] == [JobKey("s", "a", "de", 0)]
+    assert dropped == [JobKey("s", "a", "de", 1)]
     assert jobs[0].rev == 2
 
 
@@ -60,7 +60,7 @@ def test_finished_pieces_are_remembered_once_as_context() -> None:
     (job,), _ = found.revise([final(" One. ")], 1, 10.0)
     assert found.remember() == []
     answer(found, job, "Eins.")
-    assert found.remember() == [("One.", ids("Eins."))]
+    assert found.remember() == [(None, ("One.", ids("Eins.")))]
     assert found.remember() == []
 
 
@@ -85,3 +85,35 @@ def test_a_sentence_goes_on_after_a_cut_as_if_there_were_none() -> None:
     answer(found, third, ", drei vier fünf.")
     assert found.take(13.0) == (", drei vier fünf.", "", True)
     assert found.committed == "Eins zwei, drei vier fünf."
+
+
+def test_a_piece_in_another_language_begins_anew_while_nothing_is_committed() -> None:
+    found = stream("en")
+    (first,), _ = found.revise([Source("wir gehen", 0, language="de")], 1, 10.0)
+    assert first.source_language == "de"
+    found.progress(first, ids("WE GO ON"))
+    (second,), dropped = found.revise([Source("wir gehen va", 0, language="fr")], 2, 10.1)
+    assert (second.source_language, second.number, second.draft) == ("fr", 2, ())
+    assert dropped == [first.key]
+    assert found.complete(first, ids("we"), is_whole=True) is None  # nobody waits for it
+    jobs, dropped = found.revise([Source("we go home", 3, language="en")], 3, 10.2)
+    assert (jobs, dropped) == ([], [second.key])
+    assert found.take(11.0) == ("we go", " home", True)
+    # What is committed stays, whatever the rest is in.
+    assert found.revise([Source("we go home wir gehen", 3, language="de")], 4, 10.3) == ([], [])
+    assert found.take(12.0) == (" home", " wir gehen", True)
+
+
+def test_a_translation_is_a_source_for_a_second_pass() -> None:
+    found = stream("en")
+    source = Source("Wir gehen.", 2, is_open=False, language="de")
+    assert found.as_source(source, 0).text == ""
+    (job,), _ = found.revise([source], 1, 10.0)
+    answer(found, job, "We go.")
+    expected = Source("We go.", 0, is_open=True, language="en")
+    assert found.as_source(source, 0) == expected
+    ended = final("Wir gehen.")
+    (job,), _ = found.revise([ended], 2, 10.0)
+    assert not found.as_source(ended, 0).is_final
+    answer(found, job, "We go.")
+    assert found.as_source(ended, 0) == Source("We go.", 2, False, True, language="en")

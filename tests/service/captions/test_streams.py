@@ -30,3 +30,23 @@ def test_streams_are_found_by_segment_and_target_while_they_are_wanted() -> None
     streams.forget(segment)
     assert streams.of(segment) == []
     assert streams.find(JobKey("s", "b", "de", 0)) is other
+
+
+def test_a_first_pass_is_beside_what_is_wanted() -> None:
+    streams, segment = Streams(), Segment("a", "a", first_arrival_s=0.0)
+    french = stream("a", "fr")
+    preset = PRESETS["balanced"]
+    pivot = TargetStream("s", "a", "de", "en", preset, new_detokenizer, is_pivot=True)
+    assert streams.pivot_of(segment) is None
+    for each in (french, pivot):
+        streams.add(each)
+    assert streams.of(segment) == [french]
+    assert streams.running_of(segment) == [pivot, french]
+    assert streams.pivot_of(segment) is pivot
+    assert streams.find(JobKey("s", "a", "en", 0)) is None
+    assert streams.find(JobKey("s", "a", "en", 0, is_pivot=True)) is pivot
+    streams.remove(pivot)
+    assert streams.running_of(segment) == [french]
+    streams.add(pivot)
+    streams.forget(segment)
+    assert streams.running_of(segment) == []

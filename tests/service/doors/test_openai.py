@@ -142,7 +142,7 @@ async def test_what_cannot_be_done_is_refused_with_its_name(
     [
         ("Be kind.", "name the target language"),
         ("English to Italian", "translation from en to it is not supported"),
-        ("From German to French.", "translation from de to fr is not supported"),
+        ("From German to Dutch.", "translation from de to nl is not supported"),
         ("into German and French", "name one target language, not German and French"),
     ],
 )

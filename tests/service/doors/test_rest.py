@@ -24,7 +24,7 @@ KEY = "a-key-of-more-than-16"
 async def test_whole_texts_over_rest(service: Service) -> None:
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
         languages = (await http.get("/languages")).json()
-        assert {"code": "de", "name": "German", "targets": ["en"]} in languages
+        assert {"code": "de", "name": "German", "targets": ["en", "es", "fr"]} in languages
         body: dict[str, Any] = {
             "q": "Good morning. How are you?",
             "source": "en",
@@ -52,7 +52,7 @@ async def test_whole_texts_over_rest(service: Service) -> None:
         ({"target": None}, "missing target parameter"),
         ({"target": "auto"}, "target must be a language, not auto"),
         ({"source": 1}, "source must be a string, not a number"),
-        ({"source": "de", "target": "fr"}, "translation from de to fr is not supported"),
+        ({"source": "de", "target": "it"}, "translation from de to it is not supported"),
         ({"target": "xx"}, "translation from en to xx is not supported"),
         ({"format": "pdf"}, "format is 'pdf'"),
         ({"alternatives": "many"}, "alternatives must be a number, not 'many'"),

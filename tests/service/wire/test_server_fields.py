@@ -101,6 +101,14 @@ async def refusals(service: Service) -> Client:
     return client
 
 
+async def a_mistaken_language(service: Service) -> Client:
+    async with session(service.ws) as client:
+        await client.start("en", source=p.SourceParams("fr"))
+        await client.send(p.SourceCommit("a", text="Wir haben neue Kunden gewonnen."))
+        await hear(client, p.TranslationFinal)
+    return client
+
+
 async def a_speech(service: Service) -> Client:
     async with session(service.ws) as client:
         await client.start("de")
@@ -263,6 +271,7 @@ async def heard(run: Run, tiny_translator: Path, monkeypatch: pytest.MonkeyPatch
             clients.append(await a_model(f"ws://127.0.0.1:{port}/v1/stream"))
     clients.append(await all_settings(run()))
     clients.append(await a_speech(run()))
+    clients.append(await a_mistaken_language(run()))
     clients.append(await refusals(run(limits=Limits(segment_chars=20, open_segments=1))))
     clients.append(await haste(run(limits=Limits(updates_per_s=2))))
     busy = run()
@@ -287,7 +296,7 @@ class Planted(p.SessionNotice):
     """A notice with what nobody sends."""
 
     type: ClassVar[str] = "session.notice"
-    code: Literal["degraded", "language_mismatch"]  # type: ignore[assignment]
+    code: Literal["degraded", "never_sent"]  # type: ignore[assignment]
     expires_at: float | None = None
 
 
@@ -295,6 +304,6 @@ async def test_every_message_field_and_code_is_sent(heard: set[str]) -> None:
     assert sorted(paths_of(p.SERVER_EVENTS) - heard) == []
     planted = {**p.SERVER_EVENTS, "session.notice": Planted}
     assert paths_of(planted) - heard == {
-        "session.notice.code=language_mismatch",
+        "session.notice.code=never_sent",
         "session.notice.expires_at",
     }

@@ -1,0 +1,70 @@
+"""Which language each piece of a session is in, as its text grows.
+
+With hysteresis: a language stays until the text speaks clearly against it, and a text that says
+nothing clear is taken for what was spoken before. Knows text and names of languages; does not know
+translations, targets or the wire.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from service.captions.policy import Source
+from tokenspeed.text.words import count_words
+
+LanguageOf = Callable[[str, str | None], str | None]
+"""(text, language expected) -> the language, None where one would have to guess."""
+
+CONTRADICTION_WORDS: Final = 4  # fewer say nothing against the language that a session names
+
+
+class Spoken:
+    """The language of each piece of one segment.
+
+    Attributes:
+        mismatch: a language that is not the one named, None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.mismatch: str | None = None
+        self._pieces: list[tuple[str, str | None]] = []
+
+    @property
+    def language(self) -> str | None:
+        """The language of the last piece that is in a known one."""
+        return next((found for _, found in reversed(self._pieces) if found is not None), None)
+
+    def mark(
+        self,
+        sources: Sequence[Source],
+        part: range,
+        language_of: LanguageOf,
+        named: str | None,
+        before: str | None,
+    ) -> list[Source]:
+        """Return some pieces with their languages.
+
+        Args:
+            sources: all pieces of the segment.
+            part: which of them; those before were marked already.
+            named: the language that the session says it is, None where it says none.
+            before: what was spoken until this segment began.
+        """
+        del self._pieces[len(sources) :]
+        before = named or before
+        for index in part:
+            source = sources[index]
+            if index:
+                before = self._pieces[index - 1][1] or before
+            is_new = index == len(self._pieces)
+            text, last = (None, None) if is_new else self._pieces[index]
+            found = last
+            if text != source.text:
+                found = last or before
+                if named is None or count_words(source.text) >= CONTRADICTION_WORDS:
+                    # What was only expected is given up where nothing is clear.
+                    found = language_of(source.text, found) or named or last
+            self._pieces[index : index + 1] = [(source.text, found)]
+        others = (found for _, found in self._pieces if named is not None and found != named)
+        self.mismatch = next(others, None)
+        return [replace(sources[index], language=self._pieces[index][1]) for index in part]
