@@ -1,0 +1,124 @@
+"""Numbers become digits where that helps, idioms stay, and wrong values are seen and put right."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenspeed.text.quantities.computing import check, find, repair, rewrite
+from tokenspeed.text.quantities.locales import LANGUAGES
+
+languages = st.sampled_from(LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "rewritten"),
+    [
+        ("She is twenty nine.", "en", "She is 29."),
+        ("It costs twenty three dollars and fifty cents.", "en", "It costs 23.50 dollars."),
+        ("at half past nine in the evening.", "en", "at 9:30 p.m."),
+        ("at noon", "en", "at 12:00"),
+        ("on the second of May", "en", "on May 2"),
+        ("in nineteen eighty four", "en", "in 1984"),
+        ("two million three hundred thousand people", "en", "2,300,000 people"),
+        ("her twelfth marathon", "en", "her 12th marathon"),
+        ("um halb zehn abends", "de", "um 21:30 Uhr"),
+        ("um ein Uhr", "de", "um 1 Uhr"),
+        ("zwei Millionen Euro", "de", "2 Millionen Euro"),
+        ("à neuf heures et demie", "fr", "à 9 h 30"),
+        ("trois millions d'euros", "fr", "3 millions d'euros"),
+        ("a las nueve menos cuarto", "es", "a las 8:45"),
+        ("veintiuna páginas", "es", "21 páginas"),
+    ],
+)
+def test_numbers_become_digits(text: str, language: str, rewritten: str) -> None:
+    assert rewrite(text, language) == rewritten
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("One of us was second to none at first.", "en"),
+        ("No one waits a second, for once.", "en"),
+        ("Half of them, two thirds, three fifths of us.", "en"),
+        ("I told you a thousand times.", "en"),
+        ("It may five times.", "en"),
+        ("The nineteen eighties and her thirties.", "en"),
+        ("Hundreds of people, a hundred ways.", "en"),
+        ("Testing, one two three four.", "en"),
+        ("Eine Frau und ein Mann, zum ersten Mal, gib acht.", "de"),
+        ("Tausende Menschen, Millionen Sterne.", "de"),
+        ("Un livre neuf, une voiture neuve, quelque chose de neuf.", "fr"),
+        ("Cent fois, mille mercis, des milliers.", "fr"),
+        ("Una de nosotras, de una vez, los dos.", "es"),
+        ("Mil gracias, cientos de cosas.", "es"),
+        ("It is 5 o'clock and 3.5 percent of 1,234.", "en"),
+    ],
+)
+def test_idioms_and_digits_stay(text: str, language: str) -> None:
+    assert rewrite(text, language) == text
+
+
+def test_a_number_that_may_grow_is_left_alone() -> None:
+    assert find("It costs twenty", "en", is_open=True) == []
+    assert find("It costs twenty three dollars and", "en", is_open=True)[0].wanted == "23 dollars"
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "pair", "repaired"),
+    [
+        ("We meet at noon.", "Wir treffen uns um 19 Uhr.", "en-de", "Wir treffen uns um 12 Uhr."),
+        ("She is twenty nine.", "Sie ist neunundneunzig.", "en-de", "Sie ist 29."),
+        ("It costs $23.", "Das kostet 20 Dollar.", "en-de", "Das kostet 23 Dollar."),
+        ("A las 20:45.", "At 8:45.", "es-en", "At 8:45 p.m."),
+        ("at half past nine", "à huit heures et demie", "en-fr", "à 9 h 30"),
+        ("12,345 people", "12,345 Leute", "en-de", "12.345 Leute"),
+        ("On May 11", "Am 5. Mai", "en-de", "Am 11. Mai"),
+        ("It is her 21st time", "Es ist das 12. Mal", "en-de", "Es ist das 21. Mal"),
+        ("sixty-six million euros", "£66m", "en-de", "66 Millionen Euro"),
+    ],
+)
+def test_wrong_values_are_put_right(source: str, output: str, pair: str, repaired: str) -> None:
+    assert check(source, output, *pair.split("-"))
+    assert repair(source, output, *pair.split("-")) == repaired
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "pair"),
+    [
+        ("at half past nine", "um halb zehn", "en-de"),
+        ("at half past nine", "las nueve y media", "en-es"),
+        ("at nine o'clock", "à neuf heures", "en-fr"),
+        ("20:45 Uhr", "quarter to nine in the evening", "de-en"),
+        ("twenty dollars", "20 $", "en-fr"),
+        ("One of us", "Einer von uns", "en-de"),
+        ("1.5 million", "1.500.000", "en-de"),
+        ("5 percent", "5 %", "en-de"),
+        ("call five five five one two", "rufen Sie 555 12 an", "en-de"),
+    ],
+)
+def test_right_values_are_left(source: str, output: str, pair: str) -> None:
+    assert check(source, output, *pair.split("-")) == []
+    assert repair(source, output, *pair.split("-")) == output
+
+
+def test_where_it_is_not_plain_what_is_meant_nothing_changes() -> None:
+    assert repair("30 or 40", "50 oder", "en-de"[:2], "de") == "50 oder"
+    assert len(check("30 or 40", "50 oder", "en", "de")) == 2
+
+
+@given(languages, st.text())
+def test_rewriting_any_text_twice_changes_nothing_more(language: str, text: str) -> None:
+    once = rewrite(text, language)
+    assert rewrite(once, language) == once
+
+
+@given(languages, languages, st.text(), st.text())
+def test_any_two_texts_are_compared(one: str, other: str, source: str, output: str) -> None:
+    repaired = repair(source, output, one, other)
+    assert len(check(source, repaired, one, other)) <= len(check(source, output, one, other))
+
+
+@given(languages, st.text())
+def test_a_text_lacks_nothing_of_itself(language: str, text: str) -> None:
+    assert check(text, text, language, language) == []
+    assert repair(text, text, language, language) == text

@@ -1,0 +1,246 @@
+"""What is computed rather than guessed: numbers for the model to copy, and a look at what it wrote.
+
+Before a translation, numbers in words become digits (`find`): a model copies those, and guesses at
+the others. After it, every quantity of the source is looked for by its value (`check`), and where
+one is wrong, and it is plain which, it is put right (`repair`). Knows two languages and no model.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tokenspeed.text.quantities.locales import LANGUAGES, words
+from tokenspeed.text.quantities.reading import Quantity, read
+from tokenspeed.text.quantities.writing import (
+    write,
+    write_date,
+    write_number,
+    write_ordinal,
+    write_time,
+)
+
+_FEW: Final = 3  # ordinals up to here are common words
+_IN_WORDS: Final = 12  # up to here a writer uses words, and a model knows them well
+_ROUND: Final = frozenset({100.0, 1000.0})  # "thanks a thousand times", "cent fois"
+_NOON: Final = ("noon", "midday")  # English; the others' words for it are known to models
+_DECADE: Final = re.compile(r" (?:twen|thir|for|fif|six|seven|eigh|nine)ties\b", re.IGNORECASE)
+_HALF_DAY: Final = 12 * 60
+_CLOSE: Final = 1e-6
+_NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A stretch of a text, and what is to stand there."""
+
+    start: int
+    end: int
+    wanted: str
+
+
+def find(text: str, language: str, *, is_open: bool = False) -> list[Change]:
+    """Return where quantities are said in words, and how their own language writes them in digits.
+
+    Small numbers in running prose stay ("one of us", "at first", "no one", French "neuf"), unless a
+    unit, a currency, a month or a clock goes with them.
+
+    Args:
+        language: of the text; one that is not known has none.
+        is_open: the text may still grow; what may become another number is left alone.
+    """
+    return [
+        Change(q.start, q.end, _in_digits(q, text, language))
+        for q in read(text, language, is_open=is_open)
+        if q.is_said and q.is_final and _is_better_in_digits(q, text, language)
+    ]
+
+
+def rewrite(text: str, language: str, *, is_open: bool = False) -> str:
+    """Return a text with its said quantities in digits."""
+    return _replaced(text, find(text, language, is_open=is_open))
+
+
+def check(source: str, output: str, source_language: str, target_language: str) -> list[Quantity]:
+    """Return the quantities of a source that its translation lacks, by value, in their order.
+
+    Nothing is missing where one of the languages is none of the four.
+    """
+    missing, _ = _compare(source, output, source_language, target_language)
+    return missing
+
+
+def repair(source: str, output: str, source_language: str, target_language: str) -> str:
+    """Return an output with wrong quantities put right, where it is plain which one is meant.
+
+    It is plain where as many of a kind are wrong in the output as are missing of the source; they
+    are taken in their order. Anything else stays as it is.
+    """
+    return _replaced(output, corrections(source, output, source_language, target_language))
+
+
+def corrections(
+    source: str, output: str, source_language: str, target_language: str
+) -> list[Change]:
+    """Return where an output is wrong, and what belongs there; see `repair`."""
+    missing, extra = _compare(source, output, source_language, target_language)
+    found: list[Change] = []
+    for kinds in (frozenset({"time"}), frozenset({"date", "digits"}), _NUMBERS):
+        wanted = [quantity for quantity in missing if quantity.kind in kinds]
+        wrong = [quantity for quantity in extra if quantity.kind in kinds]
+        if wanted and len(wanted) == len(wrong):
+            found += [
+                _correction(right, other, target_language)
+                for right, other in zip(wanted, wrong, strict=True)
+            ]
+    return sorted(found, key=lambda item: item.start)
+
+
+def _correction(right: Quantity, wrong: Quantity, language: str) -> Change:
+    """Return what replaces a wrong quantity; its unit is kept, if there is one."""
+    if right.kind in ("time", "date", "digits") or right.unit != wrong.unit:
+        is_number = right.kind == "number" and wrong.kind in ("number", "ordinal")
+        if not is_number:
+            return Change(wrong.start, wrong.end, write(right, language))
+    is_year = right.kind == "number" and _is_year(right.value)
+    if wrong.kind == "ordinal" or right.kind == "ordinal":
+        return Change(wrong.start, wrong.end, write_ordinal(int(right.value), language))
+    number = write_number(right.value, language, is_year=is_year, places=_places(right))
+    return Change(*wrong.core, number)
+
+
+def _compare(
+    source: str, output: str, source_language: str, target_language: str
+) -> tuple[list[Quantity], list[Quantity]]:
+    """Return what a source has alone, and what an output has alone."""
+    if source_language not in LANGUAGES or target_language not in LANGUAGES:
+        return [], []
+    wanted = [q for q in read(source, source_language) if _counts(q)]
+    if not wanted:
+        return [], []
+    given = read(output, target_language)
+    missing = []
+    for quantity in wanted:
+        same = next((other for other in given if is_same(quantity, other)), None)
+        if same is not None:
+            given.remove(same)
+        elif quantity.kind != "digits" or quantity.text not in _digits_of(output):
+            missing.append(quantity)
+    return missing, [q for q in given if _counts(q)]
+
+
+def is_same(wanted: Quantity, given: Quantity) -> bool:
+    """Return whether a quantity of a source and one of its translation are worth the same.
+
+    A unit may be said in another way; a currency may not be another.
+    """
+    kinds = {wanted.kind, given.kind}
+    if "digits" in kinds:
+        return _digits(wanted) == _digits(given)
+    if "time" in kinds:
+        return _is_same_time(wanted, given)
+    if "date" in kinds:
+        return kinds == {"date"} and (wanted.day, wanted.month, wanted.value) == (
+            given.day, given.month, given.value,
+        )  # fmt: skip
+    if kinds == {"money"} and wanted.unit != given.unit:
+        return False
+    if "percent" in kinds and not kinds <= {"percent", "number"}:
+        return False
+    return abs(wanted.value - given.value) <= _CLOSE * max(1.0, abs(wanted.value))
+
+
+def _is_same_time(wanted: Quantity, given: Quantity) -> bool:
+    if wanted.kind != given.kind:  # "at nine": whole hours alone
+        clock, number = (wanted, given) if wanted.kind == "time" else (given, wanted)
+        hour, minute = divmod(int(clock.value), 60)
+        if number.kind != "number" or minute or number.unit:
+            return False
+        return number.value == hour or (number.value <= 12 and (hour - number.value) % 12 == 0)
+    if wanted.is_exact and not given.is_exact:  # "8:45" may be said of a morning alone
+        return wanted.value == given.value
+    if not wanted.is_exact and given.value >= _HALF_DAY + 60 and not given.part:
+        return False  # 21:30 for "half past nine" is a guess
+    if wanted.is_exact and given.is_exact:
+        return wanted.value == given.value
+    return wanted.value % _HALF_DAY == given.value % _HALF_DAY
+
+
+def _digits(quantity: Quantity) -> str:
+    if quantity.kind == "digits":
+        return quantity.text
+    return f"{quantity.value:.0f}" if quantity.kind == "number" else ""
+
+
+def _digits_of(text: str) -> str:
+    """Return all digits of a text: a number to call may be grouped in any way."""
+    return "".join(c for c in text if c.isdigit())
+
+
+def _counts(quantity: Quantity) -> bool:
+    """Return whether a quantity must be in a translation: one and first may be anything."""
+    return quantity.kind not in ("number", "ordinal") or quantity.value != 1
+
+
+def _is_better_in_digits(quantity: Quantity, text: str, language: str) -> bool:
+    value, kind = quantity.value, quantity.kind
+    if kind in ("date", "digits"):
+        return True
+    said = text[quantity.start : quantity.end].lower()
+    if kind == "time":  # whole hours are plain enough in words, but for "ein Uhr"
+        return value % 60 != 0 or bool(quantity.part) or said in _NOON or said.endswith("uhr")
+    if kind == "ordinal":
+        return value > _FEW and not _is_fraction(quantity, text, language)
+    if kind in ("money", "percent") or quantity.unit:
+        return value != 1
+    if kind == "number" and value in _ROUND and len(said.removeprefix("a ").split()) == 1:
+        return False
+    if _DECADE.match(text, quantity.end):  # "the nineteen eighties"
+        return False
+    return value > _IN_WORDS or value < 0 or value % 1 != 0
+
+
+def _is_fraction(quantity: Quantity, text: str, language: str) -> bool:
+    """Return whether an ordinal is the "fifth" of "two fifths"."""
+    before = text[: quantity.start].rstrip().rpartition(" ")[2].lower()
+    is_plural = text[quantity.end - 1 : quantity.end] == "s"
+    return is_plural or before in words(language).ones or bool(read(before, language))
+
+
+def _is_year(value: float) -> bool:
+    return 1100 <= value < 2100 and value % 1 == 0
+
+
+def _in_digits(quantity: Quantity, text: str, language: str) -> str:
+    """Return a quantity in the digits of its own language, with the unit as it was said."""
+    said = text[quantity.start : quantity.end]
+    if quantity.kind == "time":
+        is_exact = quantity.is_exact and said.lower() not in _NOON
+        return write_time(int(quantity.value), language, is_exact=is_exact)
+    if quantity.kind == "date":
+        return write_date(quantity.day, quantity.month, int(quantity.value), language)
+    if quantity.kind == "digits":
+        return quantity.text
+    if quantity.kind == "ordinal":
+        is_feminine = said.lower().endswith(("a", "ère", "nde"))
+        return write_ordinal(int(quantity.value), language, is_feminine=is_feminine)
+    is_year = not quantity.unit and _is_year(quantity.value) and quantity.kind == "number"
+    number = write_number(quantity.value, language, is_year=is_year, places=_places(quantity))
+    start, end = quantity.core
+    if (start, end) == (quantity.start, quantity.end) and quantity.kind == "money":
+        return write(quantity, language)  # cents went into the number
+    before, after = said[: start - quantity.start], said[end - quantity.start :]
+    return before + number + after
+
+
+def _places(quantity: Quantity) -> int:
+    return 2 if quantity.kind == "money" and quantity.value % 1 else 0
+
+
+def _replaced(text: str, found: Sequence[Change]) -> str:
+    parts, at = [], 0
+    for item in found:
+        parts += [text[at : item.start], item.wanted]
+        # "p.m." ends with a mark of its own.
+        at = item.end + (item.wanted.endswith(".") and text[item.end : item.end + 1] == ".")
+    return "".join([*parts, text[at:]])

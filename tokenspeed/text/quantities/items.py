@@ -1,0 +1,199 @@
+"""The numbers of a text, in digits and in words, where they stand.
+
+Number words are read by `text2num` (MIT): it knows all four languages, says where in a text a
+number stands, and takes hundredths of a millisecond. Weighed and left: `num2words` only writes and
+is LGPL; `dateparser` reads whole strings rather than finding places in them and takes milliseconds;
+`babel` reads digits alone. What makes times, dates and money of numbers is in `reading`.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Literal
+
+from text_to_num import find_numbers
+
+from tokenspeed.text.quantities.locales import Words, words
+
+# A number, an ordinal, noon or midnight, a time in digits, a date in digits, other digits.
+Mark = Literal["N", "O", "C", "T", "D", "X"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A number or the like. `value`: of a time, minutes after midnight. `is_said`: in words."""
+
+    start: int
+    end: int
+    mark: Mark
+    value: float
+    text: str  # in digits
+    is_said: bool
+
+
+_TOKEN: Final = re.compile(
+    r"(?P<iso>(?<!\w)\d{4}-\d\d-\d\d(?!\w))"
+    r"|(?P<date>(?<![\w/.])\d{1,2}(?P<mark>[/.])\d{1,2}(?P=mark)(?:\d{4}|\d{2})(?![\w/]|\.\d))"
+    r"|(?P<time>(?<![\w:.])(?:[01]?\d|2[0-4])"
+    r"(?:: ?[0-5]\d(?![\w:])|\.[0-5]\d(?= ?[Uu]hr\b)))"
+    r"|(?P<glued>\d+[^\W\d_]\w*|[^\W\d_]+\d(?:[\w.]*\w)?)"
+    r"|(?P<digits>\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,]\d+)*)"
+    r"|(?P<word>[^\W\d_]+['’]?)"
+    r"|(?P<other>[^\w\s])"
+)
+_ENDING: Final = {
+    "en": re.compile(r"(\d+)(?:st|nd|rd|th)$"),
+    "de": re.compile(r"(\d+)(?:te[nrsm]?|ste[nrsm]?)$"),
+    "fr": re.compile(r"(\d+)(?:er|re|e|ème|eme|nd|nde|ère)$"),
+    "es": re.compile(r"(\d+)(?:º|ª|o|a|er)$"),
+}
+_HOUR_MINUTE: Final = re.compile(r"(\d{1,2})h(\d\d)?$", re.IGNORECASE)
+_SCALED: Final = re.compile(r"(\d{1,9})(k|m|bn)$", re.IGNORECASE)  # "£52m"
+_AM_PM: Final = re.compile(r"(\d{1,2})(?:am|pm)$", re.IGNORECASE)
+_AS_READ: Final = {
+    "primer": "primero", "tercer": "tercero", "decimotercer": "decimotercero",
+    "veintiún": "veintiuno", "veintiun": "veintiuno",
+}  # fmt: skip
+_UNREAD: Final = {"sixtieth": 60}  # an ordinal that text2num has not
+_HOURS: Final = frozenset(
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty".split()
+)
+# "pour cent", "menos cuarto": read as a whole.
+_NO_NUMBER_AFTER: Final = {
+    "cent": ("pour",), "cents": ("pour",), "ciento": ("por",), "cientos": ("por",),
+    "cuarto": ("y", "menos"),
+}  # fmt: skip
+_SPACES: Final = re.compile(r"[ \u00a0\u202f]")
+
+
+class _Token:
+    """A token as `text2num` asks for it."""
+
+    __slots__ = ("_text", "end", "is_apart", "start")
+
+    def __init__(self, text: str, start: int, end: int, is_apart: bool) -> None:
+        self._text, self.start, self.end, self.is_apart = text, start, end, is_apart
+
+    def text(self) -> str:
+        return self._text
+
+    def nt_separated(self, previous: "_Token") -> bool:
+        return False
+
+    def not_a_number_part(self) -> bool:
+        return self.is_apart
+
+
+def find_items(text: str, language: str) -> list[Item]:
+    """Return the items of a text from left to right, none overlapping another.
+
+    Raises:
+        KeyError: the language is none of the four.
+    """
+    known, apart = words(language), _apart(language)
+    tokens: list[_Token] = []
+    items: list[Item] = []
+    for match in _TOKEN.finditer(text):
+        start, end = match.span()
+        kind, said = match.lastgroup or "", match[0]
+        if kind == "word":
+            lowered = said.lower()
+            before = tokens[-1].text() if tokens else ""
+            is_apart = lowered in apart or before in _NO_NUMBER_AFTER.get(lowered, ())
+            lowered = _AS_READ.get(lowered, lowered)
+            if lowered == "oh" and before in _HOURS:  # "nine oh five"
+                lowered = "o"
+            tokens.append(_Token(lowered, start, end, is_apart))
+            if lowered in _UNREAD:
+                value = _UNREAD[lowered]
+                items.append(Item(start, end, "O", value, str(value), True))
+            if lowered in known.noons:
+                hour = known.noons[lowered]
+                items.append(Item(start, end, "C", hour, said, True))
+        elif said != "-" or not tokens or tokens[-1].text() != "o":
+            tokens.append(_Token("-" if said == "-" else "§", start, end, said != "-"))
+            if kind != "other":
+                items += _written(kind, said, start, language)
+    items += _said(text, tokens, language, known)
+    items.sort(key=lambda item: item.start)
+    return items
+
+
+def number_of(text: str, language: str) -> float | None:
+    """Return what digits are worth as a locale writes them, None where they are no number.
+
+    "1.234" is 1.234 in English and 1234 in German. A mark that cannot group thousands is a decimal
+    one, whatever the locale.
+    """
+    known = words(language)
+    plain = _SPACES.sub("", text)
+    marks = [c for c in plain if c in ".,"]
+    if not marks:
+        return float(plain)
+    last = marks[-1]
+    if len(set(marks)) == 2:
+        whole, _, places = plain.rpartition(last)
+        is_number = marks.count(last) == 1 and _is_grouped(whole)
+        return float(f"{re.sub('[.,]', '', whole)}.{places}") if is_number else None
+    if len(marks) > 1:
+        return float(plain.replace(last, "")) if _is_grouped(plain) else None
+    if last == known.decimal or not _is_grouped(plain) or (last == "." and known.group == " "):
+        return float(plain.replace(last, "."))
+    return float(plain.replace(last, ""))
+
+
+def _is_grouped(text: str) -> bool:
+    return re.fullmatch(r"[1-9]\d{0,2}(?:([.,])\d{3})?(?:\1\d{3})*", text) is not None
+
+
+@cache
+def _apart(language: str) -> frozenset[str]:
+    """Return words that `text2num` would read into numbers, and that are read here instead."""
+    known = words(language)
+    return frozenset(
+        known.plurals - known.scales.keys() | {*known.point.split("|"), "centavos", "centavo"}
+    )
+
+
+def _written(kind: str, said: str, start: int, language: str) -> Iterator[Item]:
+    """Yield what a token with digits in it is."""
+    end = start + len(said)
+    if kind in ("date", "mark", "iso"):
+        yield Item(start, end, "D", 0.0, said, False)
+    elif kind == "time":
+        hour, minute = re.split("[:.]", said)
+        yield Item(start, end, "T", int(hour) * 60 + int(minute), said, False)
+    elif kind == "digits":
+        value = number_of(said, language) if len(said) < 30 else None
+        yield Item(start, end, "X" if value is None else "N", value or 0.0, said, False)
+    elif match := _ENDING[language].match(said):
+        yield Item(start, end, "O", float(match[1]), match[1], False)
+    elif (match := _HOUR_MINUTE.match(said)) and int(match[1]) < 25:
+        yield Item(start, end, "T", int(match[1]) * 60 + int(match[2] or 0), said, False)
+    elif match := _SCALED.match(said):
+        value = float(match[1]) * 10.0 ** {"k": 3, "m": 6, "bn": 9}[match[2].lower()]
+        yield Item(start, end, "N", value, f"{value:.0f}", False)
+    elif match := _AM_PM.match(said):
+        yield Item(start, start + len(match[1]), "N", float(match[1]), match[1], False)
+
+
+def _said(text: str, tokens: list[_Token], language: str, known: Words) -> Iterator[Item]:
+    """Yield what number words are worth."""
+    for found in find_numbers(tokens, language, 0.0):
+        first, last = tokens[found.start], tokens[found.end - 1]
+        is_alone = found.end - found.start == 1
+        if is_alone and (first.text() in known.plurals or _follows_digits(text, first, known)):
+            continue
+        if found.start and first.text() in known.scales:
+            before = tokens[found.start - 1]
+            first = before if before.text() in known.before_scale else first
+        value = float(found.value)
+        digits = found.text if found.text.isdigit() else f"{value:.0f}"
+        yield Item(first.start, last.end, "O" if found.is_ordinal else "N", value, digits, True)
+
+
+def _follows_digits(text: str, token: _Token, known: Words) -> bool:
+    """Return whether a word is the "million" of "2.5 million"."""
+    return token.text() in known.scales and text[: token.start].rstrip()[-1:].isdigit()
