@@ -38,6 +38,10 @@ _EVAL: Final[Table] = {
         "BLEU, chrF and prefix consistency on test sets",
         "tokenspeed.bench.quality.cli:add_quality",
     ),
+    "text": (
+        "numbers, times, dates, money and words of the trade: passed and total of each kind",
+        "tokenspeed.bench.quality.text.cli:add_text",
+    ),
     "streaming": (
         "latency, flicker and quality of live translation, against baselines",
         "service.bench.cli:add_streaming",

@@ -1,0 +1,68 @@
+"""`tokenspeed eval text`."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from tokenspeed.arguments import add_model_arguments, add_page_arguments, check_page
+from tokenspeed.bench.page import put_into_page
+from tokenspeed.bench.quality.text.cases import Case, Translate, case_table, run_cases
+from tokenspeed.bench.quality.text.numbers import number_cases
+from tokenspeed.bench.quality.text.trade import trade_cases
+from tokenspeed.bench.result import describe_cpu, describe_model, make_result, write_result
+from tokenspeed.engine.loading import LoadedModel, load_engine
+from tokenspeed.engine.translate import translate
+
+# What is measured, by name. A new set is a function that returns its cases, and a line here.
+SETS: Final[dict[str, Callable[[], list[Case]]]] = {
+    "numbers": number_cases,
+    "trade": trade_cases,
+}
+_AT_ONCE: Final = 64  # texts side by side
+
+
+def add_text(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval text`."""
+    add_model_arguments(parser)
+    parser.add_argument("--sets", nargs="*", default=tuple(SETS), choices=tuple(SETS))
+    parser.add_argument("--limit", type=int, default=0, help="cases of a set; 0 for all")
+    add_page_arguments(parser)
+    parser.set_defaults(run=run_text)
+
+
+def run_text(options: argparse.Namespace) -> int:
+    """Translate the cases by the model alone and as the product does; count what is right."""
+    check_page(options)
+    cases = [case for name in options.sets for case in SETS[name]()[: options.limit or None]]
+    model = load_engine(options.model, device=options.device)
+    runs: dict[str, list[dict[str, Any]]] = {}
+    try:
+        for name, is_product in (("model alone", False), ("product", True)):
+            with tqdm(total=len(cases), desc=name, unit=" texts", leave=False) as bar:
+                runs[name] = run_cases(cases, _translator(model, bar, is_product=is_product))
+    finally:
+        model.close()
+    table = case_table(runs)
+    print(table)
+    if options.json:
+        rows = [row | {"through": name} for name, rows in runs.items() for row in rows]
+        result = make_result(rows, machine=describe_cpu(), packages=["torch", "text2num"])
+        write_result(result | {"model": describe_model(options.model)}, options.json)
+    if options.page:
+        put_into_page(options.page, options.json.name, table)
+    return 0
+
+
+def _translator(model: LoadedModel, bar: Any, *, is_product: bool) -> Translate:
+    def translated(texts: Sequence[str], source: str, target: str) -> list[str]:
+        outputs = []
+        for at in range(0, len(texts), _AT_ONCE):
+            some = texts[at : at + _AT_ONCE]
+            found = translate(model, some, source, target, is_alone=not is_product)
+            outputs += [each.text for each in found]
+            bar.update(len(some))
+        return outputs
+
+    return translated
