@@ -27,6 +27,8 @@ from tokenspeed.text.detection import language_of
 from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
 from tokenspeed.text.glossary import Glossary, Placeholders, Term
 from tokenspeed.text.languages import name_of
+from tokenspeed.text.quantities.computing import repair
+from tokenspeed.text.quantities.reading import read
 from tokenspeed.text.segmenter import pieces
 
 MAX_AHEAD: Final = 32  # pieces of a whole text that the engine has at one time
@@ -47,7 +49,14 @@ class _Wish:
     client: Hashable
 
 
-_Said = tuple[Placeholders, TokenStream]  # an output on its way, and what is to be put back in it
+@dataclass(frozen=True)
+class _Said:
+    """An output on its way, what is to be put back in it, and what was asked."""
+
+    placeholders: Placeholders
+    stream: TokenStream
+    text: str
+    source: str | None
 
 
 class Tokenizer(Protocol):
@@ -262,16 +271,21 @@ class Translator:
                     ahead.popleft()
                     yield part
                     continue
-                placeholders, stream = await part
-                decoder = placeholders.decoder(self._tokenizer.decoder())
-                async for tokens in stream:
+                found = await part
+                decoder = found.placeholders.decoder(self._tokenizer.decoder())
+                # Numbers are put right by looking at the whole of a piece, so it comes as a whole.
+                is_held = found.source is not None and bool(read(found.text, found.source))
+                held: list[str] = []
+                async for tokens in found.stream:
                     new = decoder.push(tokens)
-                    if new:
+                    if is_held:
+                        held.append(new)
+                    elif new:
                         yield new
-                rest = decoder.end()
+                rest = "".join([*held, decoder.end()])
                 if rest:
-                    yield rest
-                if (await stream.completion()).finish_reason == "length":
+                    yield _repaired(found, rest, target)
+                if (await found.stream.completion()).finish_reason == "length":
                     on_cut()
                 ahead.popleft()
         except EngineStopped as exc:
@@ -281,7 +295,7 @@ class Translator:
                 if isinstance(part, str):
                     continue
                 if part.done() and not part.cancelled() and part.exception() is None:
-                    part.result()[1].cancel()  # does nothing to those that are done
+                    part.result().stream.cancel()  # does nothing to those that are done
                 part.cancel()
 
     async def _say(self, text: str, source: str | None, target: str, wish: _Wish) -> _Said:
@@ -289,13 +303,14 @@ class Translator:
         # Due as they are read, so that a long text does not hold up live captions.
         deadline_s = wish.reader.reaches_s(self.engine.clock(), len(text)) + self._budget_s
         if source is not None and target in _pivots(self.prompts.pairs, source):
-            placeholders, stream = self._ask(text, source, PIVOT, wish.kept, deadline_s, wish)
+            said = self._ask(text, source, PIVOT, wish.kept, deadline_s, wish)
             try:
-                decoder = placeholders.decoder(self._tokenizer.decoder())
-                tokens = (await stream.completion()).tokens
-                text, source = (decoder.push(tokens) + decoder.end()).strip(), PIVOT
+                decoder = said.placeholders.decoder(self._tokenizer.decoder())
+                tokens = (await said.stream.completion()).tokens
+                found = (decoder.push(tokens) + decoder.end()).strip()
+                text, source = _repaired(said, found, PIVOT), PIVOT
             finally:
-                stream.cancel()
+                said.stream.cancel()
         return self._ask(text, source, target, wish.glossary, deadline_s, wish, wish.formality)
 
     def _ask(
@@ -309,13 +324,13 @@ class Translator:
         formality: Formality | None = None,
     ) -> _Said:
         placeholders = Placeholders(glossary)
-        shown = placeholders.replace(text)
+        shown = placeholders.replace(text, language=source)
         prompt = self.prompts.build(shown, source, target, is_open=False, formality=formality)
         cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
         if cap < MIN_ROOM:
             raise TranslationFailed("text_too_long", "a sentence does not fit the model")
         request = Request(prompt, max_new_tokens=cap, deadline_s=deadline_s, client=wish.client)
-        return placeholders, TokenStream(self._submit, request)
+        return _Said(placeholders, TokenStream(self._submit, request), text, source)
 
     def _is_known(self, source: str | None, target: str) -> bool:
         pairs = self.prompts.pairs
@@ -350,6 +365,11 @@ def _outcome(completion: Completion, skip: int) -> Outcome:
             decoded=completion.decoded,
         ),
     )
+
+
+def _repaired(said: _Said, output: str, target: str) -> str:
+    """Return an output with its numbers as the source has them."""
+    return output if said.source is None else repair(said.text, output, said.source, target)
 
 
 def _targets(pairs: Pairs, source: str) -> tuple[str, ...]:

@@ -333,12 +333,15 @@ class TargetStream:
         committed = ""
         if piece.placeholders.are_used:  # else there is no name that committed text could hold
             committed = " ".join(each.translation.committed_text for each in self._pieces)
+        language = piece.language or self._source_language
         return replace(
             job,
-            text=piece.placeholders.replace(job.text, committed),
+            text=piece.placeholders.replace(
+                job.text, committed, language=language, is_open=job.is_open
+            ),
             rev=piece.rev,
             arrival_s=piece.arrival_s,
-            source_language=piece.language or self._source_language,
+            source_language=language,
             context=piece.context,
         )
 

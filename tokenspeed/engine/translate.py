@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from tokenspeed.engine.loading import LoadedModel
 from tokenspeed.engine.request import Completion, Request
+from tokenspeed.text.quantities.computing import repair, rewrite
 
 # An output longer than this, for its source, is a model that runs in circles.
 MAX_LENGTH_RATIO = 2.0
 LENGTH_MARGIN = 10
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
+# "am 3. Mai": a short number with a period is an ordinal.
+_SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!\b\d\.)(?<!\b\d\d\.)\s+")
 
 
 @dataclass(frozen=True)
@@ -45,23 +47,36 @@ def whole_request(
 
 
 def translate(
-    model: LoadedModel, texts: Sequence[str], source_language: str | None, target_language: str
+    model: LoadedModel,
+    texts: Sequence[str],
+    source_language: str | None,
+    target_language: str,
+    *,
+    is_alone: bool = False,
 ) -> list[TranslatedText]:
     """Translate texts sentence by sentence, all of them side by side.
 
+    Args:
+        is_alone: by the model alone, without computing numbers, times and dates.
     Raises:
         ValueError: the model does not translate this pair.
         RequestTooLong: a sentence does not fit a slot.
         EngineStopped: the engine was closed, or a step failed.
     """
+    language = None if is_alone else source_language
     pieces = [split_sentences(text) for text in texts]
     requests = [
-        whole_request(model, piece, source_language, target_language)
+        whole_request(
+            model, rewrite(piece, language) if language else piece, source_language, target_language
+        )
         for text in pieces
         for piece in text
     ]
     completions = iter(model.engine.run(requests))
-    return [_join(model, [next(completions) for _ in text]) for text in pieces]
+    return [
+        _join(model, text, [next(completions) for _ in text], language, target_language)
+        for text in pieces
+    ]
 
 
 def split_sentences(text: str) -> list[str]:
@@ -69,9 +84,21 @@ def split_sentences(text: str) -> list[str]:
     return [part for part in _SENTENCE_END.split(text.strip()) if part]
 
 
-def _join(model: LoadedModel, parts: list[Completion]) -> TranslatedText:
+def _join(
+    model: LoadedModel,
+    pieces: Sequence[str],
+    parts: list[Completion],
+    source_language: str | None,
+    target_language: str,
+) -> TranslatedText:
+    texts = [model.tokenizer.decode(part.tokens) for part in parts]
+    if source_language is not None:
+        texts = [
+            repair(piece, text, source_language, target_language)
+            for piece, text in zip(pieces, texts, strict=True)
+        ]
     return TranslatedText(
-        text=" ".join(model.tokenizer.decode(part.tokens) for part in parts),
+        text=" ".join(texts),
         total_ms=max((part.total_ms for part in parts), default=0.0),
         tokens=sum(len(part.tokens) for part in parts),
     )

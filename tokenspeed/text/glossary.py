@@ -13,6 +13,8 @@ from typing import Final
 import regex
 
 from tokenspeed.text.detokenizer import TextDecoder, TokenText
+from tokenspeed.text.quantities.computing import Change
+from tokenspeed.text.quantities.computing import find as find_said
 from tokenspeed.text.words import count_words
 
 PLACEHOLDERS: Final = (
@@ -124,20 +126,33 @@ class Placeholders:
         self._wanted: dict[str, Found] = {}  # by placeholder
         self._tried: dict[str, set[str]] = {}  # by wanted word: placeholders that were not copied
 
-    def replace(self, text: str, committed: str = "") -> str:
-        """Return the source for the model.
+    def replace(
+        self,
+        text: str,
+        committed: str = "",
+        *,
+        language: str | None = None,
+        is_open: bool = False,
+    ) -> str:
+        """Return the source for the model; numbers that are said in words are digits in it.
 
         Args:
             text: the piece. committed: translated text, whose words keep their names.
+            language: of the text, None where it is not known.
+            is_open: the piece may still grow.
         """
         found = self._find(text)
         now = {item.wanted for item in found}
         said = {match[0] for match in _ALL_PLACEHOLDERS.finditer(text)}
         parts, at = [], 0
-        for item in found:
-            name = self._name_of(item, now, said, committed)
-            if name is not None:
-                parts += [text[at : item.start], name]
+        items: list[Found | Change] = [*found, *_numbers(text, found, language, is_open)]
+        for item in sorted(items, key=lambda item: item.start):
+            if isinstance(item, Found):
+                shown = self._name_of(item, now, said, committed)
+            else:
+                shown = item.wanted
+            if shown is not None:
+                parts += [text[at : item.start], shown]
                 at = item.end
         return "".join([*parts, text[at:]])
 
@@ -270,6 +285,19 @@ class RestoringDecoder:
         found = self._placeholders.restore(text, [], is_beginning=self._is_first)[0]
         self._is_first = self._is_first and not found.strip()
         return found
+
+
+def _numbers(
+    text: str, found: Sequence[Found], language: str | None, is_open: bool
+) -> list[Change]:
+    """Return what is written in digits for the model, and is no part of a term."""
+    if language is None:
+        return []
+    return [
+        change
+        for change in find_said(text, language, is_open=is_open)
+        if all(change.end <= item.start or item.end <= change.start for item in found)
+    ]
 
 
 def certain_words(text: str, missing: Sequence[Found]) -> int | None:
