@@ -128,6 +128,7 @@ class Translator:
             most,
             self.is_rare,
             self._language_of,
+            self.prompts.formalities,
         )
 
     def request(self, job: Job) -> tuple[Request, int]:
@@ -141,7 +142,11 @@ class Translator:
             forced = (*(token for _, ids in context for token in ids), *job.forced)
             source = " ".join([*(text for text, _ in context), job.text.strip()])
             prompt = self.prompts.build(
-                source, job.source_language, job.target, is_open=job.is_open
+                source,
+                job.source_language,
+                job.target,
+                is_open=job.is_open,
+                formality=job.formality,
             )
             room = self._max_length - len(prompt)
             if room >= len(forced) + MIN_ROOM:

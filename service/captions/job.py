@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from service.errors import TranslationFailed
-from service.wire.protocol import Timing
+from service.wire.protocol import Formality, Timing
 
 Tokens = tuple[int, ...]
 ContextPair = tuple[str, Tokens]  # an earlier sentence and its translation
@@ -42,6 +42,7 @@ class Job:
         reached_s: when a reader gets to it, later than its arrival where a lot came at once.
         source_language: a code, or None where it is not known.
         context: earlier sentence pairs that go along.
+        formality: how whoever is spoken to is addressed; None leaves it to the model.
     """
 
     key: JobKey
@@ -57,6 +58,7 @@ class Job:
     reached_s: float = 0.0
     source_language: str | None = None
     context: tuple[ContextPair, ...] = ()
+    formality: Formality | None = None
 
     @property
     def target(self) -> str:

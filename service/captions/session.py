@@ -424,6 +424,7 @@ class Session:
                 actions += [Stop(key) for key in pivot.stop()]
                 self._streams.remove(pivot)
         for stream in self._streams.of(segment):
+            stream.formality = self._settings.formality.get(stream.target)
             stream.preset = self._settings.preset(self._presets)
             stream.glossary = self._glossaries.get(stream.target, stream.glossary)
             # Text that is appended already cannot be asked for again from another language.
@@ -646,19 +647,21 @@ class Session:
         """Begin or go on with the translations of a segment that are wanted."""
         settings = self._settings
         for target in self._targets:
-            if self._streams.resume(segment, target):
-                continue
-            self._streams.add(
-                TargetStream(
-                    self.id,
-                    segment.segment_id,
-                    settings.source,
-                    target,
-                    settings.preset(self._presets),
-                    self._new_detokenizer,
-                    self._glossaries[target],
+            if not self._streams.resume(segment, target):
+                self._streams.add(
+                    TargetStream(
+                        self.id,
+                        segment.segment_id,
+                        settings.source,
+                        target,
+                        settings.preset(self._presets),
+                        self._new_detokenizer,
+                        self._glossaries[target],
+                    )
                 )
-            )
+            stream = self._streams.get(segment.segment_id, target)
+            assert stream is not None
+            stream.formality = settings.formality.get(target)
 
     def _commit(self, segment: Segment, now_s: float) -> list[Action]:
         """The source of a segment is complete; one that is too long is cut first, tick by tick."""

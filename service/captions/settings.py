@@ -4,7 +4,7 @@ Knows the protocol's parameters; does not know segments or time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from service.captions.policy import Preset
@@ -12,6 +12,7 @@ from service.captions.spoken import LanguageOf
 from service.errors import ProtocolError
 from service.wire.protocol import (
     CaptionParams,
+    Formality,
     GlossaryEntry,
     LanguageInfo,
     Mode,
@@ -48,6 +49,7 @@ class ModelInfo:
         max_context: pairs that the model was trained with; more are never sent along.
         is_rare: whether the vocabulary has no good spelling of a word.
         language_of: tells in which of the model's languages a text is.
+        formalities: languages in which the form of address can be chosen.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ModelInfo:
     max_context: int = 0
     is_rare: Callable[[str], bool] = _never
     language_of: LanguageOf = _unknown
+    formalities: frozenset[str] = frozenset()
 
     def translates(self, source: str | None, target: str) -> bool:
         """Whether a pair can be asked for; None is a source that is not known.
@@ -77,6 +80,7 @@ class Settings:
 
     source: str | None = None
     targets: tuple[str, ...] = ()
+    formality: Mapping[str, Formality] = field(default_factory=dict)  # by target
     mode: Mode = "captions"
     stability: Stability = "balanced"
     context: int = 0
@@ -127,8 +131,15 @@ class Settings:
             merged = replace(merged, source=primary(params.source.language))
         if params.targets is not None:
             # "auto" is no target: no model translates into it, and the check below says so.
+            wanted = {
+                (primary(t.language) or "auto"): t.formality for t in reversed(params.targets)
+            }
             codes = (primary(target.language) or "auto" for target in params.targets)
-            merged = replace(merged, targets=tuple(dict.fromkeys(codes)))
+            merged = replace(
+                merged,
+                targets=tuple(dict.fromkeys(codes)),
+                formality={code: each for code, each in wanted.items() if each is not None},
+            )
         if len(merged.targets) > max_targets:
             problem = f"has {len(merged.targets)} languages, at most {max_targets}"
             raise ProtocolError("invalid_event", problem, "session.targets")
@@ -157,7 +168,7 @@ class Settings:
         """Return what the client is told."""
         return SessionParams(
             source=SourceParams(self.source or "auto"),
-            targets=tuple(TargetParams(target) for target in self.targets),
+            targets=tuple(TargetParams(t, self.formality.get(t)) for t in self.targets),
             mode=self.mode,
             stability=self.stability,
             context=self.context,
@@ -180,6 +191,9 @@ class Settings:
                 at_target = f"session.targets[{i}].language"
                 param = at_target if has_targets else "session.source.language"
                 raise ProtocolError("unsupported_language", problem, param)
+            if target in self.formality and target not in model.formalities:
+                problem = f"the model has no choice of address in {target}"
+                raise ProtocolError("unsupported", problem, f"session.targets[{i}].formality")
 
 
 def _check_glossary(entries: Sequence[GlossaryEntry], model: ModelInfo) -> None:

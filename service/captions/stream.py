@@ -12,7 +12,7 @@ from typing import Final
 from service.captions.copied import Copied
 from service.captions.job import ContextPair, Job, JobKey, Tokens
 from service.captions.policy import Preset, Source, Translation
-from service.wire.protocol import Timing
+from service.wire.protocol import Formality, Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Glossary, Placeholders, certain_words
 from tokenspeed.text.words import count_words, erased_words
@@ -47,6 +47,7 @@ class TargetStream:
         first_shown_s: when a reader first saw text, None before.
         is_parked: whether the language is not wanted now; what was appended stays.
         is_final_sent: whether the client has the whole of it. timing: of the last update before.
+        formality: how whoever is spoken to is addressed, in what is asked for from now on.
         next_progress_s: when an output that is still being decoded may be shown again.
 
     Args:
@@ -83,6 +84,7 @@ class TargetStream:
         self.is_parked = False
         self.is_final_sent = False
         self.timing: Timing | None = None
+        self.formality: Formality | None = None
         self.next_progress_s = 0.0
         self._glossary = glossary or Glossary()
         self._session_id = session_id
@@ -343,6 +345,7 @@ class TargetStream:
             arrival_s=piece.arrival_s,
             source_language=language,
             context=piece.context,
+            formality=self.formality,
         )
 
 

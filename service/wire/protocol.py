@@ -45,6 +45,8 @@ NoticeCode = Literal[
     "coalescing", "backlog", "slow_consumer", "degraded", "segment_cut", "language_mismatch"
 ]  # fmt: skip
 Mode = Literal["captions", "append_only"]
+Formality = Literal["formal", "informal"]
+FORMALITIES: Final[tuple[Formality, ...]] = ("formal", "informal")
 ReaderForm = Literal["captions", "append_only"]
 Stability = Literal["low", "balanced", "high"]
 
@@ -108,9 +110,13 @@ class TargetParams:
 
     Attributes:
         language: to translate into; `de-AT` counts as `de`.
+        formality: how whoever is spoken to is addressed: `formal` (Sie, vous, usted) or `informal`
+            (du, tu, tú); left to the text where it is absent. A model that was not taught to
+            choose in this language refuses it with the error `unsupported`.
     """
 
     language: str
+    formality: Formality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -877,10 +883,7 @@ SERVER_EVENTS: Final[Mapping[str, type[ServerEvent]]] = {
 # Known to the design and not built yet. Refused by name, lest silence is taken for consent; all
 # other unknown fields are ignored, so that what is added within v1 breaks nobody.
 NOT_BUILT: Final[Mapping[str, tuple[str, ...]]] = {
-    "session.update": (
-        "session.targets[].formality",
-        "session.targets[].glossary_id",
-    ),
+    "session.update": ("session.targets[].glossary_id",),
 }
 
 

@@ -31,6 +31,7 @@ MODEL = ModelInfo(
         for code in LANGUAGES
     ),
     max_context=2,
+    formalities=frozenset(["de"]),
 )
 LIMITS = Limits()
 
@@ -730,6 +731,24 @@ def test_a_snapshot_has_no_languages_of_readers() -> None:
     d.send(p.SourceUpdate(1, "we go", segment_id="a"))
     d.driver.set_audience(frozenset({"de"}))
     assert {segment.target for segment in d.session.snapshot()} == {"fr"}
+
+
+def test_a_form_of_address_is_asked_for_in_its_language() -> None:
+    d = Desk(source=p.SourceParams("en"))
+    wanted = (p.TargetParams("de", "formal"), p.TargetParams("fr"))
+    (told,) = d.send(p.SessionUpdate(p.SessionParams(targets=wanted)))
+    assert isinstance(told, p.SessionUpdated)
+    assert told.session.targets == wanted
+    d.send(p.SourceCommit("a", text="Can you help me?"))
+    assert {job.target: job.formality for job in d.jobs.values()} == {"de": "formal", "fr": None}
+    d.send(p.SessionUpdate(p.SessionParams(targets=(p.TargetParams("de", "informal"),))))
+    d.send(p.SourceCommit("b", text="Can you help me?"))
+    assert [job.formality for job in d.jobs.values()][-1] == "informal"
+    wrong = (p.TargetParams("de"), p.TargetParams("fr", "formal"))
+    (error,) = d.send(p.SessionUpdate(p.SessionParams(targets=wrong)))
+    assert isinstance(error, p.Error)
+    assert error.error.code == "unsupported"
+    assert error.error.param == "session.targets[1].formality"
 
 
 # ---- languages ----

@@ -85,7 +85,7 @@ def play(script: Sequence[Frame]) -> list[Any]:
             timing = p.Timing(1, 1, 1, 1, 0, len(said))
             d.finish(job, Outcome(job.forced + said[len(job.forced) :], timing=timing))
     told = [event for event in d.events if not isinstance(event, p.SessionUpdated)]
-    asked = [(j.text, j.source_language, j.target, j.context) for _, j in d.started]
+    asked = [(j.text, j.source_language, j.target, j.context, j.formality) for _, j in d.started]
     return [*told, *asked]
 
 
@@ -107,6 +107,9 @@ CLOSE: Frame = {"type": "session.close"}
 EXPERIMENTS = {
     "session.update.session.source.language": Experiment([setup(), *SPOKEN], ["en", ABSENT]),
     "session.update.session.targets[].language": Experiment([setup(), *SPOKEN], ["de", "fr"]),
+    "session.update.session.targets[].formality": Experiment(
+        [setup(), *SPOKEN], ["formal", "informal", ABSENT]
+    ),
     "session.update.session.mode": Experiment([setup(), *SPOKEN], ["captions", "append_only"]),
     "session.update.session.stability": Experiment(
         [setup(), *SPOKEN], ["low", "balanced", "high"]

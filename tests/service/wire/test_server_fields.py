@@ -68,6 +68,9 @@ async def all_settings(service: Service) -> Client:
                 "de", mode="captions" if flag else "append_only", stability="low", context=2,
                 glossary=(entry,), do_not_translate=("Quid",), partials=flag, timing=flag,
             )  # fmt: skip
+        for formality in p.FORMALITIES:
+            wanted = p.SessionParams(targets=(p.TargetParams("de", formality),))
+            await client.send(p.SessionUpdate(wanted))
         await client.start("de", stability="balanced")
         await client.start("de", stability="high")
         await client.send(p.Ping("p"))
