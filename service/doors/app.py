@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
+from service.doors.deepl import DeepL
 from service.doors.entrance import stream
 from service.doors.files import Files
 from service.doors.guard import Guard, OtherMethods, json_error, json_failure, nobody_there
@@ -35,7 +36,7 @@ PREFLIGHT_S: Final = 600  # that a browser remembers what it may ask for
 def make_app(state: AppState) -> ASGIApp:
     """Return the application."""
     rest, openai, operations = Rest(state), OpenAI(state), Operations(state)
-    files = Files(state, rest)
+    files, deepl = Files(state, rest), DeepL(state)
     rooms = Rooms(state)
     routes = [
         Route("/v1/sessions", operations.sessions, methods=["POST"]),
@@ -52,6 +53,9 @@ def make_app(state: AppState) -> ASGIApp:
         Route("/languages", rest.languages),
         Route("/asyncapi.yaml", operations.document),
         Route("/frontend/settings", rest.settings),
+        Route("/v2/translate", deepl.translate, methods=["POST"]),
+        Route("/v2/languages", deepl.languages, methods=["GET", "POST"]),
+        Route("/v2/usage", deepl.usage, methods=["GET", "POST"]),
         Route("/v1/chat/completions", openai.chat, methods=["POST"]),
         Route("/v1/models", openai.models),
         Route("/v1/models/{name:path}", openai.model),

@@ -134,6 +134,8 @@ def error_reply(
     path: str, status: int, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return an error in the shape that the API of a path has."""
+    if path.startswith("/v2/"):
+        return JSONResponse({"message": message}, status, headers)
     error: Mapping[str, str] | str = message
     if path.startswith("/v1/"):
         kind = "invalid_request_error" if status < 500 else "server_error"

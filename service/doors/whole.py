@@ -13,6 +13,7 @@ from service.doors.http import check_gate, while_connected
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 from tokenspeed.documents.document import Document
+from tokenspeed.model.prompt import Formality
 from tokenspeed.text.words import has_words
 
 _T = TypeVar("_T")
@@ -27,6 +28,7 @@ async def translate_texts(
     source: str | None,
     target: str,
     client: str,
+    formality: Formality | None = None,
 ) -> list[str]:
     """Translate the texts of a request; what has no words comes back as it is.
 
@@ -34,7 +36,9 @@ async def translate_texts(
         RestError: a text does not fit, the engine cannot, or too many requests are under way.
         ClientGone: nobody waits for the result any more.
     """
-    return await _passing(state, request, client, _texts(state, texts, source, target, client))
+    return await _passing(
+        state, request, client, _texts(state, texts, source, target, client, formality)
+    )
 
 
 async def translate_documents(
@@ -44,6 +48,7 @@ async def translate_documents(
     source: str | None,
     target: str,
     client: str,
+    formality: Formality | None = None,
 ) -> tuple[Sequence[Document], list[bytes]]:
     """Translate documents; return them, and as they are written then.
 
@@ -57,7 +62,7 @@ async def translate_documents(
     async def work() -> tuple[Sequence[Document], list[bytes]]:
         documents = await asyncio.to_thread(opened)
         texts = [text for document in documents for text in document.texts]
-        found = iter(await _texts(state, texts, source, target, client))
+        found = iter(await _texts(state, texts, source, target, client, formality))
 
         def written() -> list[bytes]:
             return [document.translated([next(found) for _ in document.texts])
@@ -69,7 +74,12 @@ async def translate_documents(
 
 
 async def _texts(
-    state: AppState, texts: Sequence[str], source: str | None, target: str, client: str
+    state: AppState,
+    texts: Sequence[str],
+    source: str | None,
+    target: str,
+    client: str,
+    formality: Formality | None,
 ) -> list[str]:
     found = list(texts)
     rest = iter(enumerate(texts))
@@ -77,7 +87,9 @@ async def _texts(
     async def work() -> None:
         for index, text in rest:
             if has_words(text):
-                found[index] = await state.translator.whole(text, source, target, client)
+                found[index] = await state.translator.whole(
+                    text, source, target, client, formality=formality
+                )
             else:
                 await asyncio.sleep(0)  # a file may have thousands of them
 

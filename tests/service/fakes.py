@@ -87,7 +87,9 @@ class FakePrompts:
 
 def translation_of(source: str) -> str:
     """What the fake engine says of a whole source when nothing is forced; tags it copies."""
-    return re.sub(r"(<[^<>]*>)|[^<]+|<", lambda found: found[1] or found[0].upper(), source)
+    return re.sub(
+        r"(<[^<>]*>|\{[^{}]*\})|[^<{]+|[<{]", lambda found: found[1] or found[0].upper(), source
+    )
 
 
 @dataclass

@@ -1,0 +1,207 @@
+"""`/v2/translate`, `/v2/languages` and `/v2/usage`, so that DeepL's clients can translate.
+
+Knows DeepL's words for things: capital codes with regions, formality, tags; translations are the
+translator's.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Literal
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.doors.auth import bearer
+from service.doors.http import (
+    CLIENT_GONE,
+    MAX_TEXTS,
+    ClientGone,
+    client_of,
+    kind_of,
+    read_fields,
+    text_field,
+    texts_field,
+)
+from service.doors.state import AppState
+from service.doors.whole import translate_documents, translate_texts
+from service.errors import RestError
+from tokenspeed.documents import html, xml
+from tokenspeed.documents.document import SpanDocument
+from tokenspeed.documents.tagged import without_marks
+from tokenspeed.model.prompt import Formality
+from tokenspeed.text.detection import detect
+from tokenspeed.text.languages import name_of, primary
+
+# DeepL wants a region of some targets. Which one is asked for makes no difference here.
+_REGIONS: Final = {"en": ("EN-GB", "EN-US"), "pt": ("PT-BR", "PT-PT")}
+_FORMALITY: Final[dict[str, Formality | None]] = {
+    "default": None, "more": "formal", "less": "informal",
+    "prefer_more": "formal", "prefer_less": "informal",
+}  # fmt: skip
+_UNLIMITED: Final = 1_000_000_000_000  # characters a month, as DeepL tells accounts without a limit
+_REFUSED: Final = ("glossary_id", "glossary_ids", "style_id", "translation_memory_id")
+
+
+class DeepL:
+    """Answers DeepL's clients.
+
+    Args:
+        state: shared state of the service.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+        self._chars = 0  # translated since the start
+
+    async def translate(self, request: Request) -> Response:
+        """Translate `text`, a list of strings."""
+        return await self._answer(request, self._translate)
+
+    async def languages(self, request: Request) -> Response:
+        """List languages of one `type`, source or target."""
+        return await self._answer(request, self._languages)
+
+    async def usage(self, request: Request) -> Response:
+        """Tell how much was translated since the start; there is no limit."""
+        return await self._answer(request, self._usage)
+
+    async def _translate(self, request: Request) -> dict[str, Any]:
+        body, client = await self._fields(request)
+        texts = texts_field(body, "text")
+        source, target = self._pair(body)
+        for name in _REFUSED:
+            if body.get(name):
+                raise RestError(400, f"Value for '{name}' not supported.", param=name)
+        formality = self._formality(body, target)
+        tags = body.get("tag_handling") or None
+        if tags not in (None, "html", "xml"):
+            raise RestError(400, "Value for 'tag_handling' not supported.", param="tag_handling")
+        if body.get("split_sentences") == "nonewlines":
+            texts = [text.replace("\n", " ") for text in texts]
+        seen = texts
+        if tags is None:
+            found = await translate_texts(
+                self._state, request, texts, source, target, client, formality
+            )
+        else:
+            documents, written = await translate_documents(
+                self._state, request, lambda: [_opened(text, tags, body) for text in texts],
+                source, target, client, formality,
+            )  # fmt: skip
+            found = [each.decode("utf-8", "replace") for each in written]
+            seen = [" ".join(map(without_marks, document.texts)) for document in documents]
+        self._chars += sum(map(len, texts))
+        codes = [info.code for info in self._state.model.languages]
+        translations = []
+        for text, words, translation in zip(texts, seen, found, strict=True):
+            language = source or detect(words, codes)[0][0]
+            translations.append({
+                "detected_source_language": language.upper(),
+                "text": translation,
+                **({"billed_characters": len(text)} if _is_on(body, "show_billed_characters")
+                   else {}),
+            })  # fmt: skip
+        return {"translations": translations}
+
+    async def _languages(self, request: Request) -> list[dict[str, Any]]:
+        body, _ = await self._fields(request)
+        kind = body.get("type") or "source"
+        infos = self._state.model.languages
+        if kind == "source":
+            return [{"language": i.code.upper(), "name": i.name} for i in infos if i.targets]
+        if kind != "target":
+            raise RestError(400, "Value for 'type' not supported.", param="type")
+        codes = sorted({target for info in infos for target in info.targets})
+        return [
+            {"language": tag, "name": name_of(tag), "supports_formality": self._has_formality(code)}
+            for code in codes
+            for tag in _REGIONS.get(code, (code.upper(),))
+        ]
+
+    async def _usage(self, request: Request) -> dict[str, int]:
+        await self._fields(request)
+        return {"character_count": self._chars, "character_limit": _UNLIMITED}
+
+    def _pair(self, body: dict[str, Any]) -> tuple[str | None, str]:
+        target = primary(text_field(body, "target_lang"))
+        source = primary(text_field(body, "source_lang")) if body.get("source_lang") else None
+        if target is None or not self._state.model.translates(None, target):
+            raise RestError(400, "Value for 'target_lang' not supported.", param="target_lang")
+        if not self._state.model.translates(source, target):
+            raise RestError(400, "Value for 'source_lang' not supported.", param="source_lang")
+        return source, target
+
+    def _formality(self, body: dict[str, Any], target: str) -> Formality | None:
+        given = body.get("formality") or "default"
+        if given not in _FORMALITY:
+            raise RestError(400, "Value for 'formality' not supported.", param="formality")
+        wanted = _FORMALITY[given]
+        if wanted is None or self._has_formality(target):
+            return wanted
+        if given.startswith("prefer_"):
+            return None
+        raise RestError(
+            400,
+            f"'formality' is not supported for given 'target_lang' ({target})",
+            param="formality",
+        )
+
+    def _has_formality(self, target: str) -> bool:
+        return target in self._state.translator.prompts.formalities
+
+    async def _fields(self, request: Request) -> tuple[dict[str, Any], str]:
+        """Read what was sent and who asks, and check the key.
+
+        Raises:
+            RestError: the body or the key is wrong.
+        """
+        body = await read_fields(request)
+        header = request.headers.get("authorization")
+        scheme, _, value = (header or "").partition(" ")
+        is_deepl = scheme.lower() == "deepl-auth-key"
+        given = value.strip() if is_deepl else bearer(header) or str(body.get("auth_key") or "")
+        auth = self._state.auth
+        if auth.is_required and not auth.is_key(given):
+            raise RestError(403, "Authorization failed: send DeepL-Auth-Key with a key")
+        # Without keys of ours any will do, and says nothing about who asks.
+        return body, client_of(request, given if auth.is_required else None)
+
+    async def _answer(
+        self, request: Request, work: Callable[[Request], Awaitable[Any]]
+    ) -> Response:
+        status, value, headers = 200, None, None
+        try:
+            value = await work(request)
+        except RestError as exc:
+            status, value, headers = exc.status, {"message": str(exc)}, exc.headers
+        except ClientGone:
+            status, value = CLIENT_GONE, {"message": "the client has gone"}
+        self._state.metrics.requests.labels(request.url.path, str(status)).inc()
+        return Response(orjson.dumps(value), status, headers, "application/json")
+
+
+def _opened(text: str, tags: Literal["html", "xml"], body: dict[str, Any]) -> SpanDocument:
+    if tags == "html":
+        return html.open_text(text)
+    return xml.open_text(
+        text,
+        _names(body, "splitting_tags"),
+        _names(body, "non_splitting_tags"),
+        _names(body, "ignore_tags"),
+        is_outline_seen=_is_on(body, "outline_detection", default=True),
+    )
+
+
+def _names(body: dict[str, Any], name: str) -> Sequence[str]:
+    """Return a list of tags; a form has them with commas between."""
+    raw = body.get(name) or []
+    parts = raw if isinstance(raw, list) else [raw]
+    if not all(isinstance(part, str) for part in parts) or len(parts) > MAX_TEXTS:
+        raise RestError(400, f"{name} must be a list of strings, not {kind_of(raw)}", param=name)
+    return [tag.strip() for part in parts for tag in part.split(",")]
+
+
+def _is_on(body: dict[str, Any], name: str, *, default: bool = False) -> bool:
+    """Return a switch; a form says 1 and 0."""
+    raw = body.get(name)
+    return default if raw is None else raw not in (False, 0, "0", "false", "")
