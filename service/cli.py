@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -15,6 +16,7 @@ from service.captions.policy import PRESETS, Preset
 from service.config import Config, load_config, variables
 from service.errors import ConfigError
 from service.load.descriptors import room_for
+from service.load.stalls import Stalls
 from tokenspeed.arguments import DEVICES
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.errors import TokenSpeedError
@@ -80,7 +82,9 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
         except (TokenSpeedError, ValueError) as exc:
             return _refuse(exc)
         try:
-            code = asyncio.run(_serve(config, model, listeners, presets))
+            stalls = Stalls()
+            with asyncio.Runner(loop_factory=stalls.new_loop) as runner:
+                code = runner.run(_serve(config, model, listeners, presets, stalls))
         finally:
             has_ended = model.engine.close(ENGINE_CLOSE_S)
         if not has_ended:
@@ -139,6 +143,7 @@ async def _serve(
     model: LoadedModel,
     listeners: list[socket.socket],
     presets: Mapping[str, Preset],
+    stalls: Stalls,
 ) -> int:
     from service.doors.server import Server
     from service.doors.state import AppState
@@ -156,7 +161,15 @@ async def _serve(
     # Nobody's first caption pays for what the first step of a backend costs.
     for source, target in sorted(model.prompts.pairs)[:1]:
         await translator.whole("One two three.", source, target)
-    server = Server(state, lambda: _announce(config, model, listeners[0]))
+
+    def started() -> None:
+        # What there is now stays: no collection need look at it again, which took 0.1 s.
+        gc.collect()
+        gc.freeze()
+        stalls.tell = state.metrics.stalled
+        _announce(config, model, listeners[0])
+
+    server = Server(state, started)
     await server.serve(sockets=listeners)
     return EXIT_ENGINE_LOST if server.is_engine_lost else 0
 

@@ -19,6 +19,46 @@ SLICE_S: Final = 0.001  # of one turn, and what one slice takes beyond it
 FRAMES_SHARE: Final = 0.1  # of the event loop's time, for taking one client's frames apart
 
 
+class Messages:
+    """Finds where messages end, byte by byte through the heads of frames."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()  # of a frame, where it has begun
+        self._left = 0  # bytes of a frame behind its head
+        self._is_last = False  # whether a message ends with it
+
+    def size(self, data: bytes, start: int, most: int) -> int:
+        """Return how many bytes to look at in one go: none behind the end of a message.
+
+        What is wrong in a later frame ends the connection, and before that the message is to be
+        answered.
+        """
+        at, end = start, min(start + most, len(data))
+        while at < end:
+            if self._left:
+                step = min(self._left, end - at)
+                at += step
+                self._left -= step
+                if self._is_last and not self._left:
+                    return at - start
+                continue
+            self._head.append(data[at])
+            at += 1
+            if len(self._head) >= 2:
+                self._read_head()
+        return at - start
+
+    def _read_head(self) -> None:
+        code = self._head[1] & 127
+        size = {126: 4, 127: 10}.get(code, 2)
+        if len(self._head) < size:
+            return
+        length = int.from_bytes(self._head[2:]) if size > 2 else code
+        self._left = length + (4 if self._head[1] & 0x80 else 0)  # the mask is in between
+        self._is_last = bool(self._head[0] & 0x80) and self._head[0] & 15 < 8
+        self._head.clear()
+
+
 class PricedFrames(WebSocketsSansIOProtocol):
     """One connection, from the handshake on."""
 
@@ -26,6 +66,7 @@ class PricedFrames(WebSocketsSansIOProtocol):
         """Take note of a connection."""
         super().connection_made(transport)
         self._account = Account(FRAMES_SHARE, self.loop.time())
+        self._messages = Messages()
         self._unread = b""
         self._offset = 0  # of what was not looked at yet
         self._timer: asyncio.TimerHandle | None = None  # until it is looked at
@@ -80,7 +121,10 @@ class PricedFrames(WebSocketsSansIOProtocol):
             if self.transport.is_closing():
                 self._unread, self._offset = b"", 0
                 break
-            part = self._unread[self._offset : self._offset + SLICE_BYTES]
+            size = len(self._unread)
+            if self.handshake_initiated:
+                size = self._messages.size(self._unread, self._offset, SLICE_BYTES)
+            part = self._unread[self._offset : self._offset + size]
             self._offset += len(part)
             super().data_received(part)
             spent_s = time.thread_time() - begin_s

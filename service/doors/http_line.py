@@ -5,6 +5,7 @@ time; does not know what is asked for.
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Final
 
 import h11
@@ -129,7 +130,9 @@ class HttpLine(H11Protocol):
             body = orjson.dumps({"error": message})
             headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]
             for event in (
-                h11.Response(status_code=status, headers=headers),
+                h11.Response(
+                    status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()
+                ),
                 h11.Data(data=body),
                 h11.EndOfMessage(),
             ):

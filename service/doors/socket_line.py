@@ -8,7 +8,8 @@ import codecs
 from typing import Any, Final
 
 from uvicorn.config import Config
-from websockets.frames import CloseCode, Frame
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.server import ServerProtocol
 
 from service.doors.frames import PricedFrames
 from service.doors.lines import Lines
@@ -16,6 +17,16 @@ from service.doors.socket import LINE
 
 BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _new_decoder: Final = codecs.getincrementaldecoder("utf-8")
+
+
+class _Protocol(ServerProtocol):
+    """websockets', which takes a close amid the fragments of a message for an error."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take one frame."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None  # the rest of a message does not come any more
+        super().recv_frame(frame)
 
 
 class SocketLine(PricedFrames):
@@ -38,7 +49,13 @@ class SocketLine(PricedFrames):
         self.address = ""
         self.is_stranger = False
         self.since_s = 0.0
+        self.conn = _Protocol(
+            extensions=self.conn.available_extensions,
+            max_size=config.ws_max_size,
+            logger=self.conn.logger,
+        )
         self._lines = server_state
+        self._gave_way = False
         self._decoder = _new_decoder()
 
     @property
@@ -69,13 +86,12 @@ class SocketLine(PricedFrames):
         self._gave_way = True
         self.transport.abort()
 
-    _gave_way = False
-
     # ---- what comes in ----
 
     def handle_connect(self, event: Any) -> None:
         """Take a handshake; hand the line to the application."""
         super().handle_connect(event)
+        self.address = self.client[0] if self.client else ""
         scope: Any = getattr(self, "scope", None)
         if scope is not None:
             scope["extensions"][LINE] = self

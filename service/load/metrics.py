@@ -9,10 +9,15 @@ from prometheus_client.registry import Collector
 from tokenspeed.engine.core import EngineStats
 
 BUCKETS = (0.01, 0.02, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1.0, 2.0)  # seconds
+STALL_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds
 
 
 class Metrics:
-    """Counters of one service; each has its own registry, so that tests do not share any."""
+    """Counters of one service; each has its own registry, so that tests do not share any.
+
+    Attributes:
+        longest_stall_s: the longest turn of the event loop so far.
+    """
 
     def __init__(self, engine_stats: Callable[[], EngineStats]) -> None:
         self.registry = CollectorRegistry()
@@ -75,7 +80,24 @@ class Metrics:
             "tokenspeed_rest_requests", "Requests of the REST endpoints", ("path", "status"),
             registry=self.registry,
         )  # fmt: skip
+        self.stalls = Histogram(
+            "tokenspeed_event_loop_stall_seconds",
+            "Turns of the event loop of more than a millisecond: so long nobody was listened to",
+            buckets=STALL_BUCKETS,
+            registry=self.registry,
+        )
+        self.longest_stall_s = 0.0
+        self.gauge(
+            "tokenspeed_event_loop_longest_stall_seconds",
+            "Longest turn of the event loop since the start",
+            lambda: self.longest_stall_s,
+        )
         self.registry.register(_EngineCollector(engine_stats))
+
+    def stalled(self, seconds: float) -> None:
+        """Take note of a turn of the event loop that took long."""
+        self.stalls.observe(seconds)
+        self.longest_stall_s = max(self.longest_stall_s, seconds)
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge that is read when somebody asks."""

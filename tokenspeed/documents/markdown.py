@@ -15,7 +15,7 @@ from markdown_it.token import Token
 from tokenspeed.documents import html
 from tokenspeed.documents.document import SpanDocument, Unit, read
 from tokenspeed.documents.flow import groups, line_unit
-from tokenspeed.documents.tagged import Kind, Tag, Tagged
+from tokenspeed.documents.tagged import Kind, Tag, Tagged, without_marks
 
 MAX_MARKED_CHARS: Final = 10_000  # of one paragraph; finding marks takes its square, at worst
 
@@ -24,8 +24,8 @@ _FRONT: Final = regex.compile(r"(---|\+\+\+)[ \t]*\r?\n(?:.*\r?\n)*?\1[ \t]*(?:\
 _HARD_BREAK: Final = regex.compile(r"(?:  |\\)$")
 _WORDS: Final = regex.compile(r"\p{L}")
 _MARKS: Final = regex.compile(
-    r"(?P<single>\\[!-/:-@\[-`{-~]|(?P<ticks>`++)(?:.*?[^`])??(?P=ticks)(?!`)|<[^<>\s][^<>]*>"
-    r"|&(?:#\w{1,8}|\w{1,32});)"
+    r"(?P<word>(?P<ticks>`++)(?:.*?[^`])??(?P=ticks)(?!`)|<[a-z]+:[^<>\s]*>)"
+    r"|(?P<single>\\[!-/:-@\[-`{-~]|<[^<>\s][^<>]*>|&(?:#\w{1,8}|\w{1,32});)"
     r"|(?P<open>!?\[)"
     r"|(?P<close>\](?:\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+(?:\"[^\"]*\"|'[^']*'))?\s*\)|\[[^\[\]]*\])?)"
     r"|(?P<emphasis>\*\*\*|\*\*|\*|~~|(?<![\p{L}\p{N}])_{1,3}|_{1,3}(?![\p{L}\p{N}]))"
@@ -90,7 +90,7 @@ def _inline(text: str, spans: list[tuple[int, int]]) -> Iterator[Unit]:
         if any(_WORDS.search(word) for word in words[group.start : group.stop]):
             places = spans[group.start : group.stop]
             unit = line_unit(text, places, [False] * len(places), _parse)
-            if _WORDS.search(regex.sub(r"<[^<>]*>", "", unit.text)):
+            if _WORDS.search(without_marks(unit.text)):
                 yield unit
 
 
@@ -110,8 +110,8 @@ def _parse(text: str) -> Tagged:
             match["emphasis"] and match.start() and text[match.start() - 1].strip()
         )
         names = [each for each, _ in opened]
-        if match["single"]:
-            marks[i] = _Mark(match[0], "single", i + 1)
+        if match["single"] or match["word"]:
+            marks[i] = _Mark(match[0], "single" if match["single"] else "word", i + 1)
         elif is_close and name in names:
             while True:
                 each, j = opened.pop()

@@ -1,6 +1,6 @@
 """Text with tags among its words: what a translator sees of them, and where they stand afterwards.
 
-A translator gets `Hello <g1>world</g1>, <x2/>` whatever the tags are, and should keep those marks.
+A translator gets `Press <g1>this</g1><x2/> {x3}` whatever the tags are, and should keep the marks.
 Where it did not, each tag is put at the same share of the translation: none is ever lost.
 """
 
@@ -11,16 +11,16 @@ from typing import Final, Literal
 
 import regex
 
-Kind = Literal["start", "end", "single"]
+Kind = Literal["start", "end", "single", "word"]
 
-_MARK: Final = regex.compile(r"</?[gx]\d+/?>", regex.IGNORECASE)
+_MARK: Final = regex.compile(r"</?g\d+>|<x\d+/>|\{x\d+\}", regex.IGNORECASE)
 _SPACE: Final = regex.compile(r"\s+")
 _SPACES: Final = regex.compile(r"  +")
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag of a document: the beginning or end of a pair, or one alone."""
+    """A tag of a document: the beginning or end of a pair, one alone, or what stands for a word."""
 
     raw: str
     kind: Kind
@@ -31,6 +31,8 @@ class Tag:
         """What a translator sees."""
         if self.kind == "single":
             return f"<x{self.number}/>"
+        if self.kind == "word":
+            return f"{{x{self.number}}}"
         return f"<{'/' if self.kind == 'end' else ''}g{self.number}>"
 
 
@@ -109,7 +111,11 @@ class Tagged:
             found += [translation[at:edge], piece]
             at = edge
             following = self._pieces[i + 1] if i + 1 < len(self._pieces) else ""
-            if piece.kind == "single" and isinstance(following, str) and following[:1].isspace():
+            if (
+                piece.kind in ("single", "word")
+                and isinstance(following, str)
+                and following[:1].isspace()
+            ):
                 found.append(" ")
         return [*found, translation[at:]]
 

@@ -37,3 +37,12 @@ def test_a_gauge_is_read_when_somebody_asks() -> None:
     assert lines(metrics)["tokenspeed_something"] == 1.0
     value = 2.0
     assert lines(metrics)["tokenspeed_something"] == 2.0
+
+
+def test_the_longest_stall_of_the_event_loop_is_kept() -> None:
+    metrics = Metrics(EngineStats)
+    for seconds in (0.004, 0.07, 0.03):
+        metrics.stalled(seconds)
+    shown = lines(metrics)
+    assert shown["tokenspeed_event_loop_longest_stall_seconds"] == 0.07
+    assert shown['tokenspeed_event_loop_stall_seconds_bucket{le="0.05"}'] == 2

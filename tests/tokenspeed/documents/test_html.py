@@ -85,7 +85,7 @@ def test_tags_of_a_page_stay(page: str, translator: Callable[[str], str]) -> Non
         ("<p><b>All</b></p>", ["All"], "<p><b>ALL</b></p>"),
         (
             "<p>Use <code>if x</code> for &lt;b&gt;\n  text</p>",
-            ["Use <x1/> for <b> text"],
+            ["Use {x1} for <b> text"],
             "<p>USE <code>if x</code> FOR &lt;B&gt; TEXT</p>",
         ),
         ("10&nbsp;km off", ["10\xa0km off"], "10&nbsp;KM OFF"),

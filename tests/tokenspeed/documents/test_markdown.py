@@ -83,7 +83,7 @@ after a hard break.
 
 def test_texts_of_a_page() -> None:
     assert open_markdown(PAGE.encode(), "de").texts == (
-        "Hello <g1>World</g1> of <x3/>",
+        "Hello <g1>World</g1> of {x3}",
         "A paragraph with <g1>bold text</g1> and a <g3>link</g3> and an image <g5>Alt text</g5>."
         " It has snake_case_words and 2 * 3 * 4.",
         "Quoted words that go on here.",

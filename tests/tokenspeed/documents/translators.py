@@ -12,7 +12,7 @@ class _Document(Protocol):
     def translated(self, translations: Sequence[str]) -> bytes: ...
 
 
-_MARK = regex.compile(r"</?[gx]\d+/?>")
+_MARK = regex.compile(r"</?g\d+>|<x\d+/>|\{x\d+\}")
 
 
 def shout(text: str) -> str:
@@ -33,7 +33,7 @@ def one_word(text: str) -> str:
 
 def longer(text: str) -> str:
     """Three times the words, marks where they were."""
-    return regex.sub(r"(?<![<\w/])\p{L}+(?![\w/]*>)", lambda m: " ".join([m[0]] * 3), text)
+    return regex.sub(r"(?<![<\w/{])\p{L}+(?![\w/]*[>}])", lambda m: " ".join([m[0]] * 3), text)
 
 
 def noisy(text: str) -> str:
