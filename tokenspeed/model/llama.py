@@ -164,7 +164,8 @@ def rope_frequencies(config: ModelConfig) -> Tensor:
     With LLaMA-3 scaling, wavelengths longer than the original context are stretched by `factor`,
     short ones stay, and those between are blended.
     """
-    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
+    pairs = torch.arange(0, config.head_dim, 2, dtype=torch.int64, device="cpu")  # nor "meta"
+    exponents = pairs.float() / config.head_dim
     frequencies = 1.0 / config.rope_theta**exponents
     scaling = config.rope_scaling
     if scaling is None:
