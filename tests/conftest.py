@@ -20,8 +20,10 @@ from safetensors.torch import save_file
 from tokenspeed.model.config import load_model_config
 from tokenspeed.model.weights import weight_shapes
 
-# The models are tiny: more threads would only wait for each other, and for other tests.
+# The models are tiny: more threads would only wait for each other, and for other tests. This goes
+# for the processes that tests start, too.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 SENTENCES = [
     "The train to the city leaves in ten minutes.",

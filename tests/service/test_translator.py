@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,14 +23,11 @@ WORDS = "the train to the city leaves".split()
 
 @pytest.fixture(scope="module")
 def model(tiny_translator: Path) -> Iterator[LoadedModel]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # more only wait for each other in a model this small
     found = load_engine(
         tiny_translator, device="reference", config=EngineConfig(num_slots=4, max_length=128)
     )
     yield found
     found.close()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

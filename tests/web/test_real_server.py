@@ -57,7 +57,7 @@ async def serving(model: Path | None, port: int = 0, **settings: str) -> AsyncIt
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **settings},
+        env={**os.environ, **settings},
         cwd=Path(__file__).parents[2],
     )
     assert process.stdout is not None

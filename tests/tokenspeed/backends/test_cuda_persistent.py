@@ -27,8 +27,8 @@ PROMPT = np.random.default_rng(3).integers(3, WIDE.vocab_size, 240).tolist()
 
 @pytest.mark.parametrize("form", FORMS)
 def test_stacked_layers_are_the_same_weights(form: str) -> None:
-    config = replace(WIDE, num_layers=2, vocab_size=256)
-    weights = random_weights(config, form, "cpu", seed=5)
+    small = replace(WIDE, hidden_size=256, intermediate_size=512, num_heads=8, num_kv_heads=2)
+    weights = random_weights(replace(small, num_layers=2, vocab_size=256), form, "cpu", seed=5)
     before = [layer.down.dequantize() for layer in weights.layers]
     stacked = stack_layers(weights)
     for layer, want in zip(stacked.layers, before, strict=True):

@@ -27,6 +27,14 @@ def recipe() -> Recipe:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def straight(recipe: Recipe, toy_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of 12 steps. Others take its vocabulary and lexicons."""
+    out = tmp_path_factory.mktemp("straight")
+    train(recipe, toy_corpus, out, "cpu")
+    return out
+
+
 def test_a_run_learns_a_toy_language(recipe: Recipe, toy_corpus: Path, tmp_path: Path) -> None:
     longer = replace(recipe, batch_tokens=768, max_steps=60, valid_every=10)
     train(longer, toy_corpus, tmp_path, "cpu")
@@ -43,21 +51,20 @@ def test_a_run_learns_a_toy_language(recipe: Recipe, toy_corpus: Path, tmp_path:
 
 
 def test_a_run_can_begin_with_a_trained_model(
-    recipe: Recipe, toy_corpus: Path, tmp_path: Path
+    recipe: Recipe, straight: Path, toy_corpus: Path, tmp_path: Path
 ) -> None:
-    train(recipe, toy_corpus, tmp_path / "first", "cpu")
+    cache, model = straight / "cache", straight / "model"
     stopped = replace(recipe, max_steps=1, learning_rate=0.0, weight_decay=0.0)
-    train(stopped, toy_corpus, tmp_path / "second", "cpu", init=tmp_path / "first" / "model")
-    first, second = (weights(tmp_path / name / "model") for name in ("first", "second"))
+    train(stopped, toy_corpus, tmp_path / "second", "cpu", cache, model)
+    first, second = weights(model), weights(tmp_path / "second" / "model")
     assert all(torch.equal(first[name], second[name]) for name in first)
     other = replace(recipe, model=replace(recipe.model, intermediate_size=96))
     with pytest.raises(ValueError, match="gate_proj.weight is .* expected"):
-        train(other, toy_corpus, tmp_path / "third", "cpu", init=tmp_path / "first" / "model")
+        train(other, toy_corpus, tmp_path / "third", "cpu", cache, model)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "tokenizer.model").write_bytes(b"another")
     with pytest.raises(ValueError, match="is not the vocabulary of"):
-        train(recipe, toy_corpus, tmp_path / "fourth", "cpu", tmp_path / "cache",
-              tmp_path / "first" / "int8")  # fmt: skip
+        train(recipe, toy_corpus, tmp_path / "fourth", "cpu", tmp_path / "cache", straight / "int8")
 
 
 class Stopped(Exception):
@@ -65,9 +72,12 @@ class Stopped(Exception):
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(
-    recipe: Recipe, toy_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe,
+    straight: Path,
+    toy_corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train(recipe, toy_corpus, tmp_path / "straight", "cpu")
     step = Trainer.step
 
     def stop_at_7(self: Trainer, *arguments: object) -> torch.Tensor:
@@ -77,12 +87,12 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
     monkeypatch.setattr(Trainer, "step", stop_at_7)
     with pytest.raises(Stopped):
-        train(recipe, toy_corpus, tmp_path / "resumed", "cpu")
+        train(recipe, toy_corpus, tmp_path, "cpu", straight / "cache")
     monkeypatch.undo()
-    train(recipe, toy_corpus, tmp_path / "resumed", "cpu")
-    straight, resumed = (weights(tmp_path / name / "model") for name in ("straight", "resumed"))
-    assert straight.keys() == resumed.keys()
-    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    train(recipe, toy_corpus, tmp_path, "cpu", straight / "cache")
+    whole, resumed = weights(straight / "model"), weights(tmp_path / "model")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:

@@ -1,13 +1,14 @@
 """A small model on the stage of simulated replays."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from service.bench.captions import simulated_replay
 from service.bench.captions.scores import SegmentLog
-from tests.service.bench.captions.replays import run
+from tests.service.bench.captions.replays import Replay, run
 
 
 @pytest.fixture(scope="module")
@@ -18,5 +19,11 @@ def stage(tiny_translator: Path) -> Iterator[simulated_replay.Stage]:
 
 
 @pytest.fixture(scope="module")
-def plain(stage: simulated_replay.Stage) -> list[SegmentLog]:
-    return run(stage, "retranslation")[1]
+def in_words(stage: simulated_replay.Stage) -> Callable[[str], Replay]:
+    """Return a function that replays the lines word by word by a policy, once for all tests."""
+    return cache(lambda name: run(stage, name))
+
+
+@pytest.fixture(scope="module")
+def plain(in_words: Callable[[str], Replay]) -> list[SegmentLog]:
+    return in_words("retranslation")[1]

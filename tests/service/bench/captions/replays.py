@@ -12,9 +12,12 @@ WORDS = [(hand, word_by_word(hand, words_per_minute=900, pause_ms=100)) for hand
 REWRITTEN = [(hand, as_recogniser(hand, words_per_minute=900, seed=2)) for hand in HANDS]
 
 
+Replay = tuple[list[Transcript], list[SegmentLog], EngineUsage]
+
+
 def run(
     stage: simulated_replay.Stage, name: str, spoken: simulated_replay.Spoken = WORDS
-) -> tuple[list[Transcript], list[SegmentLog], EngineUsage]:
+) -> Replay:
     transcripts, usage = simulated_replay.replay(stage, spoken, POLICIES[name], "en", "de")
     return transcripts, [log for t in transcripts for log in segment_logs(t)], usage
 

@@ -1,5 +1,6 @@
 """Replays in process, by every policy."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,14 +11,14 @@ from service.bench.captions.documents import word_by_word
 from service.bench.captions.policies import POLICIES
 from service.bench.captions.scores import SegmentLog, normalised_erasure
 from service.bench.captions.transcript import segment_logs, update_times
-from tests.service.bench.captions.replays import REWRITTEN, finals, run
+from tests.service.bench.captions.replays import REWRITTEN, Replay, finals, run
 from tests.service.bench.lines import LINES
 from tokenspeed.text.words import word_ends
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_every_policy_ends_every_line(stage: simulated_replay.Stage, name: str) -> None:
-    transcripts, logs, usage = run(stage, name)
+def test_every_policy_ends_every_line(in_words: Callable[[str], Replay], name: str) -> None:
+    transcripts, logs, usage = in_words(name)
     assert [log.source for log in logs] == [line.source for line in LINES[:4]]
     policy = POLICIES[name]
     for transcript in transcripts:
@@ -33,10 +34,10 @@ def test_every_policy_ends_every_line(stage: simulated_replay.Stage, name: str) 
 
 
 @pytest.mark.parametrize("name", ["finals", "mask-2", "mask-4", "ssbd"])
-def test_what_settles_nothing_early_ends_like_plain_retranslation(
-    stage: simulated_replay.Stage, plain: list[SegmentLog], name: str
+def test_what_commits_nothing_early_ends_like_plain_retranslation(
+    in_words: Callable[[str], Replay], plain: list[SegmentLog], name: str
 ) -> None:
-    assert finals(run(stage, name)[1]) == finals(plain)
+    assert finals(in_words(name)[1]) == finals(plain)
 
 
 def test_verification_without_a_bias_changes_no_answer(stage: simulated_replay.Stage) -> None:
@@ -58,9 +59,9 @@ def answers(log: SegmentLog) -> list[str]:
     return [*last, log.prediction]
 
 
-def test_wait_k_waits(stage: simulated_replay.Stage) -> None:
+def test_wait_k_waits(in_words: Callable[[str], Replay]) -> None:
     for k in (1, 5):
-        for log in run(stage, f"wait-{k}")[1]:
+        for log in in_words(f"wait-{k}")[1]:
             for display in log.displays[:-1]:
                 assert len(word_ends(display.text)) <= max(display.source_words - k + 1, 0)
 

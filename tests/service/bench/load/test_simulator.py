@@ -38,7 +38,7 @@ def scripts(
 @settings(max_examples=25, deadline=None)
 @given(
     st.builds(LinearCost, st.floats(0.1, 40), st.floats(0, 3), st.floats(0, 0.01)),
-    st.integers(1, 24),
+    st.integers(1, 12),
     st.integers(1, 8),
     st.booleans(),
     st.integers(0, 99),
