@@ -48,8 +48,10 @@ def test_a_wheel_holds_two_packages_and_the_page_as_data_of_one(wheel: Path) -> 
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"service", "tokenspeed"}
     page = {name.removeprefix("service/page/") for name in names if "/page/" in name}
-    wanted = {"index.html", "style.css", "icon.svg"}
-    wanted |= {f"src/{file.name}" for file in (ROOT / "web" / "src").glob("*.js")}
+    web = ROOT / "web"
+    wanted = {file.name for end in ("html", "css", "svg") for file in web.glob(f"*.{end}")}
+    wanted |= {f"src/{file.name}" for file in (web / "src").glob("*.js")}
+    wanted |= {str(f.relative_to(web)) for f in (web / "assets").rglob("*") if f.is_file()}
     assert page == wanted
     assert "service/wire/asyncapi.yaml" in names
 

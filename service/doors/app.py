@@ -12,8 +12,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
@@ -62,6 +62,7 @@ def make_app(state: AppState) -> ASGIApp:
         Route("/v1/rooms", rooms.create, methods=["POST"]),
         Route("/v1/rooms/{room}", rooms.room, methods=["GET", "PATCH", "DELETE"]),
         Route("/v1/rooms/{room}/events", rooms.events),
+        Route("/v1/rooms/{room}/qr.svg", rooms.qr_code),
         Route("/v1/rooms/{room}/transcript.{form}", rooms.transcript),
     ]
     others = [Route(route.path, OtherMethods(*sorted(route.methods or ()))) for route in routes]
@@ -73,6 +74,8 @@ def make_app(state: AppState) -> ASGIApp:
     table += others
     config = state.config
     if (config.web / "index.html").is_file():
+        table.append(Route("/r/{room}", partial(_file, config.web / "room.html")))
+        table.append(Route("/overlay", partial(_file, config.web / "overlay.html")))
         table.append(Mount("/", _Page(directory=config.web, html=True)))
     cors = Middleware(
         CORSMiddleware,
@@ -92,6 +95,11 @@ def make_app(state: AppState) -> ASGIApp:
         },
     )
     return Guard(app, config)
+
+
+async def _file(path: Path, request: Request) -> Response:
+    """One page for every room: its script reads the address."""
+    return FileResponse(path, headers={"cache-control": "no-cache"})
 
 
 class _Page(StaticFiles):

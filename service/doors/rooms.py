@@ -6,12 +6,14 @@ of what was said before somebody wanted to read it.
 
 import asyncio
 import contextlib
+import io
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
+import segno
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket
@@ -88,12 +90,11 @@ class Rooms:
         room, token = self._state.rooms.create(
             name, _text(body, "pass_phrase"), self._state.now_s()
         )
-        address = public_url(self._state.config, request, "http")
         reply = {
             "id": room.id,
             "name": room.name,
             "host_token": token,
-            "view_url": f"{address}/r/{room.id}",
+            "view_url": self._view_url(request, room),
         }
         return _json(reply, 201)
 
@@ -125,6 +126,20 @@ class Rooms:
         return _json(self._described(room))
 
     # ---- readers ----
+
+    @answered
+    async def qr_code(self, request: Request) -> Response:
+        """Give the link of the readers' page as a picture for their cameras."""
+        room = self._state.rooms.room(request.path_params["room"])
+        picture = io.BytesIO()
+        # Dark on light with the quiet zone that cameras want, whatever the colours of the page.
+        segno.make(self._view_url(request, room), error="m").save(
+            picture, kind="svg", scale=8, border=4, light="#fff", xmldecl=False
+        )
+        return Response(picture.getvalue(), media_type="image/svg+xml")
+
+    def _view_url(self, request: Request, room: Room) -> str:
+        return f"{public_url(self._state.config, request, 'http')}/r/{room.id}"
 
     @answered
     async def transcript(self, request: Request) -> Response:
@@ -318,7 +333,8 @@ class Rooms:
         """Translate what was said before anybody wanted to read it, the newest first."""
         if target == SOURCE:
             return
-        while waiting := room.untranslated(target)[:MAX_SIDE_BY_SIDE]:
+        # Some of the newest together, and those in the order in which they were said.
+        while waiting := room.untranslated(target)[:MAX_SIDE_BY_SIDE][::-1]:
             found = await asyncio.gather(
                 *(
                     self._translate(room, said.source.text, said.language, target)

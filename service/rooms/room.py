@@ -162,6 +162,7 @@ class Room:
         self._number = 0  # of the newest event
         self._t_ms = 0.0  # when that was
         self._said = 0  # number of the newest segment
+        self._over = 0  # number of the newest that is over
         self._open: dict[tuple[str, str], Said] = {}  # by session and its segment
         self._speakers: dict[str, Speaker] = {}
         self._readers: dict[str, list[Reader]] = {}  # by channel
@@ -318,6 +319,7 @@ class Room:
         elif isinstance(event, SourceFinal):
             told.text, told.unstable, told.is_final = event.text, "", True
             said.asked = self._audience
+            self._over = max(self._over, said.number)
         elif isinstance(event, TranslationDelta):
             told.text, told.unstable = told.text + event.append, event.unstable
         elif isinstance(event, SourceDelta):
@@ -358,6 +360,7 @@ class Room:
                 for said in self.segments.values()
                 if (found := self._segment(said, reader, since)) is not None
             ),
+            self._over,
             seq=self._number,
             t_ms=self._t_ms,
         )

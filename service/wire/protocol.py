@@ -732,12 +732,15 @@ class RoomState(ServerEvent):
         room: what the room is.
         target: the language that is read; `source` for what is said itself.
         segments: in the order in which they began; each takes the place of what the reader has.
+        over: number of the newest segment that is over, 0 where none is; a translation of one up
+            to it is news of something said before.
     """
 
     type: ClassVar[str] = "room.state"
     room: RoomInfo
     target: str
     segments: tuple[RoomSegment, ...]
+    over: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ import { EventQueue } from "./queue.js";
  * @property {readonly string[]} [targets] languages to translate to
  * @property {"captions" | "append_only"} [mode]
  * @property {"low" | "balanced" | "high"} [stability]
+ * @property {{id: string, host_token: string} | undefined} [room] where readers follow what is said
  *
  * @typedef {object} ConnectOptions
  * @property {string} url ws:// or wss:// address of `/v1/stream`
@@ -96,7 +97,7 @@ export class Session {
   #token;
   /** @type {Environment} */
   #env;
-  /** @type {Required<Pick<Settings, "source" | "targets" | "mode" | "stability">>} */
+  /** @type {Required<Omit<Settings, "room">> & Pick<Settings, "room">} */
   #settings;
   /** @type {EventQueue<SessionEvent>} */
   #events = new EventQueue();
@@ -136,6 +137,7 @@ export class Session {
       targets: options.targets ?? [],
       mode: options.mode ?? "captions",
       stability: options.stability ?? "balanced",
+      ...(options.room ? { room: options.room } : {}),
     };
     options.signal?.addEventListener("abort", () => this.#finish(1000, "aborted"), { once: true });
     this.#dial();
@@ -438,9 +440,10 @@ export class Session {
   }
 
   #sendSettings() {
-    const { source, targets, mode, stability } = this.#settings;
+    const { source, targets, mode, stability, room } = this.#settings;
     this.#send({
       type: "session.update",
+      ...(room ? { token: room.host_token } : {}),
       session: {
         source: { language: source },
         targets: targets.map((language) => ({ language })),
@@ -448,6 +451,7 @@ export class Session {
         stability,
         partials: true,
         timing: true,
+        ...(room ? { room: room.id } : {}),
       },
     });
   }

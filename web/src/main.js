@@ -12,6 +12,7 @@ import { loadTranscript, saveTranscript } from "./history.js";
 import { FIRST_LANGUAGES, keepOffered, languageName, offeredTargets } from "./languages.js";
 import { NO_MEASUREMENTS, measure } from "./meter.js";
 import { MAX_SIZE_PX, MIN_SIZE_PX, readSettings, recall, remember } from "./settings.js";
+import { askRoom, closeRoom, openRoom, pictureUrl, recallRoom, rememberRoom } from "./share.js";
 import { SourceBox } from "./sourcebox.js";
 import { canListen, listen } from "./speech.js";
 import { View, element } from "./view.js";
@@ -23,6 +24,7 @@ import { View, element } from "./view.js";
  */
 
 const NOTICE_MS = 6_000;
+const READERS_MS = 2_000; // between looks at who reads along, while the dialog is open
 const SIZE_STEP = 1.15;
 const THEMES = /** @type {const} */ (["system", "light", "dark"]);
 
@@ -44,6 +46,8 @@ let speech = null;
 /** @type {{stop: () => void} | null} */
 let demo = null;
 
+const base = new URL(".", location.href).href;
+let room = recallRoom(sessionStorage);
 const { host, protocol } = location;
 const url = `${protocol === "https:" ? "wss:" : "ws:"}//${host}/v1/stream`;
 let session = begin();
@@ -91,7 +95,13 @@ function showSource({ id, stable, unstable, startMs, endMs }, committed) {
 function begin() {
   const token = new URLSearchParams(location.search).get("token");
   const { source, targets } = settings;
-  return connect({ url, source, targets, ...(token === null ? {} : { token }) });
+  return connect({
+    url,
+    source,
+    targets,
+    ...(token === null ? {} : { token }),
+    ...(room === null ? {} : { room }),
+  });
 }
 
 /** Follow one session until it is over. */
@@ -107,7 +117,10 @@ async function follow() {
 /** @param {SessionEvent} event */
 function react(event) {
   if (event.type === "connection") connection = event;
-  else if (event.type === "error") say(event.error.message);
+  else if (event.type === "error") {
+    say(event.error.message);
+    if (room && "param" in event.error && event.error.param === "session.room") forgetRoom();
+  }
   else if (event.type === "session.notice" && event.message) say(event.message);
   else if (event.type === "session.created" && event.session.languages.length > 0) {
     languages = event.session.languages;
@@ -243,12 +256,56 @@ function changeSource(source) {
   settleLanguages(source);
 }
 
+// ---- who reads along ----------------------------------------------------------------------------
+
+async function share() {
+  try {
+    room ??= await openRoom(base, new URLSearchParams(location.search).get("token"));
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error));
+    return;
+  }
+  rememberRoom(sessionStorage, room);
+  session.configure({ room });
+  drawControls();
+  /** @type {HTMLImageElement} */ (element("share-picture")).src = pictureUrl(base, room);
+  /** @type {HTMLInputElement} */ (element("share-url")).value = room.view_url;
+  openDialog("share-dialog");
+  void countReaders();
+}
+
+async function countReaders() {
+  const dialog = /** @type {HTMLDialogElement} */ (element("share-dialog"));
+  while (dialog.open && room) {
+    const found = await askRoom(base, room).catch(() => null);
+    const count = found?.readers ?? 0;
+    element("share-readers").textContent =
+      count === 0 ? "Nobody reads along yet." : count === 1 ? "One reads along." : `${count} read along.`;
+    await new Promise((resolve) => setTimeout(resolve, READERS_MS));
+  }
+}
+
+/** The room is no more, of a server that was restarted perhaps; the session goes on without it. */
+function forgetRoom() {
+  room = null;
+  rememberRoom(sessionStorage, null);
+  session.configure({ room: undefined });
+  drawControls();
+}
+
+async function endRoom() {
+  if (room) await closeRoom(base, room).catch(() => {});
+  forgetRoom();
+  /** @type {HTMLDialogElement} */ (element("share-dialog")).close();
+}
+
 // ---- controls -----------------------------------------------------------------------------------
 
 function drawControls() {
   element("dual").ariaPressed = String(settings.isDual);
   element("theme").title = `Colours: ${settings.theme} (D)`;
   element("mic").ariaPressed = String(speech !== null);
+  element("share").ariaPressed = String(room !== null);
   element("demo").ariaPressed = String(demo !== null);
   element("demo").textContent = demo ? "Stop" : "Demo";
   box.readOnly = speech !== null;
@@ -381,6 +438,9 @@ const BUTTONS = {
   mic: toggleSpeech,
   demo: toggleDemo,
   clear: clearTranscript,
+  share: () => void share(),
+  "share-copy": () => void navigator.clipboard?.writeText(room?.view_url ?? ""),
+  "share-end": () => void endRoom(),
   reconnect,
 };
 for (const [id, run] of Object.entries(BUTTONS)) element(id).addEventListener("click", run);

@@ -465,6 +465,8 @@ export {};
  * @property {string} target the language that is read; `source` for what is said itself
  * @property {readonly RoomSegment[]} segments in the order in which they began; each takes the
  *   place of what the reader has
+ * @property {number} over number of the newest segment that is over, 0 where none is; a translation
+ *   of one up to it is news of something said before
  */
 
 /**

@@ -1,0 +1,141 @@
+/**
+ * A reader's line to a room: opens it, notices when it is dead, comes back where it broke.
+ *
+ *     const line = listen({ url: "ws://127.0.0.1:8000/v1/rooms/ID/listen", target: "fr" }, show);
+ *     line.close();
+ *
+ * Knows the wire and time; `audience.js` turns what comes into text.
+ *
+ * @module
+ */
+
+import { nextDelayMs } from "./backoff.js";
+import { CLOSE_REASONS, RETRYABLE_CODES, SUBPROTOCOL, parseEvent } from "./protocol.js";
+
+/**
+ * @typedef {import("./protocol.js").ReceivedEvent} ReceivedEvent
+ *
+ * @typedef {"connecting" | "open" | "waiting" | "closed" | "pass"} LineState "waiting" = offline,
+ *   tries again by itself; "closed" = over, `reason` says why; "pass" = a pass phrase is wanted
+ *
+ * @typedef {object} ListenOptions
+ * @property {string} url ws:// or wss:// address of a room's `listen`
+ * @property {string} target language, or "source"
+ * @property {"captions" | "append_only"} [mode]
+ * @property {boolean} [hasSource] whether what is said is wanted as well
+ * @property {string} [pass] pass phrase
+ * @property {number} [pingIntervalMs]
+ *
+ * @typedef {object} Listener
+ * @property {(event: ReceivedEvent) => void} onEvent
+ * @property {(state: LineState, reason: string) => void} onState
+ */
+
+const PASS_CODE = 4401;
+const STABLE_AFTER_MS = 10_000;
+
+/**
+ * @param {ListenOptions} options
+ * @param {Listener} listener
+ * @returns {{close: () => void, reconnect: () => void}}
+ */
+export function listen(options, listener) {
+  const { target, mode = "captions", hasSource = false, pass, pingIntervalMs = 5_000 } = options;
+  let lastSeq = 0;
+  let delayMs = 0;
+  let openedAtMs = 0;
+  let heardAtMs = 0;
+  let isOver = false;
+  /** @type {WebSocket | null} */
+  let socket = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+
+  function address() {
+    const url = new URL(options.url);
+    url.searchParams.set("target", target);
+    if (mode !== "captions") url.searchParams.set("mode", mode);
+    if (hasSource) url.searchParams.set("source", "1");
+    if (pass !== undefined) url.searchParams.set("pass", pass);
+    if (lastSeq > 0) url.searchParams.set("last_seq", String(lastSeq));
+    return url.href;
+  }
+
+  function dial() {
+    clearTimeout(timer);
+    listener.onState("connecting", "");
+    const line = new WebSocket(address(), [SUBPROTOCOL]);
+    socket = line;
+    heardAtMs = performance.now();
+    line.onopen = () => {
+      openedAtMs = performance.now();
+      watch();
+    };
+    line.onmessage = ({ data }) => {
+      heardAtMs = performance.now();
+      const event = parseEvent(data);
+      if ("seq" in event && event.seq > lastSeq) lastSeq = event.seq;
+      if (event.type === "room.state") listener.onState("open", "");
+      if (event.type !== "pong") listener.onEvent(event);
+    };
+    line.onclose = ({ code, reason }) => lose(code, reason);
+  }
+
+  /** A phone that slept, or a cable that was pulled, closes nothing: silence does. */
+  function watch() {
+    timer = setTimeout(() => {
+      if (performance.now() - heardAtMs > 2.5 * pingIntervalMs) {
+        lose(1006, "The server has gone silent");
+        return;
+      }
+      socket?.send(JSON.stringify({ type: "ping" }));
+      watch();
+    }, pingIntervalMs);
+  }
+
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
+  function lose(code, reason) {
+    drop();
+    if (isOver) return;
+    const why = reason || CLOSE_REASONS[code] || "";
+    if (code === PASS_CODE) end("pass", why);
+    else if (RETRYABLE_CODES.has(code)) {
+      if (openedAtMs > 0 && performance.now() - openedAtMs > STABLE_AFTER_MS) delayMs = 0;
+      openedAtMs = 0;
+      delayMs = nextDelayMs(delayMs, Math.random);
+      listener.onState("waiting", why);
+      timer = setTimeout(dial, delayMs);
+    } else end("closed", why);
+  }
+
+  function drop() {
+    clearTimeout(timer);
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    socket = null;
+  }
+
+  /**
+   * @param {"closed" | "pass"} state
+   * @param {string} why
+   */
+  function end(state, why) {
+    isOver = true;
+    listener.onState(state, why);
+  }
+
+  dial();
+  return {
+    close() {
+      isOver = true;
+      drop();
+    },
+    reconnect() {
+      if (!isOver && socket === null) dial();
+    },
+  };
+}
