@@ -32,6 +32,7 @@ from service.errors import RestError
 from tokenspeed.documents.formats import suffixes
 from tokenspeed.documents.html import open_text
 from tokenspeed.documents.tagged import without_marks
+from tokenspeed.model.prompt import FORMALITIES, Formality
 from tokenspeed.text.detection import detect
 from tokenspeed.text.languages import AUTO, primary
 
@@ -93,12 +94,25 @@ class Rest:
         num_alternatives = _alternatives(body)
         check_pair(self._state, source, target)
         client = self.client(request, body)
-        found, seen = await self._found(request, texts, source, target, client, is_html=is_html)
+
+        async def translated(formality: Formality | None) -> tuple[list[str], list[str]]:
+            return await self._found(
+                request, texts, source, target, client, formality, is_html=is_html
+            )
+
+        found, seen = await translated(None)
         is_list = isinstance(body["q"], list)
         reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
         if num_alternatives:
-            # Decoding is greedy: there is one answer, and what is not there is not made up.
-            reply["alternatives"] = [[] for _ in texts] if is_list else []
+            # Decoding is greedy: other answers are those with another form of address.
+            formalities = self._state.translator.prompts.formalities
+            wanted = FORMALITIES if target in formalities else ()
+            others = [(await translated(formality))[0] for formality in wanted]
+            alternatives = [
+                [text for text in dict.fromkeys(each) if text != first][:num_alternatives]
+                for first, *each in zip(found, *others, strict=True)
+            ]
+            reply["alternatives"] = alternatives if is_list else alternatives[0]
         if source is None:
             guesses = [(await self._detect(text))[0] for text in seen]
             detected = [{"language": code, "confidence": share} for code, share in guesses]
@@ -112,15 +126,24 @@ class Rest:
         source: str | None,
         target: str,
         client: str,
+        formality: Formality | None,
         *,
         is_html: bool,
     ) -> tuple[list[str], list[str]]:
         """Return the translations, and of each text what its language can be seen by."""
         if not is_html:
-            found = await translate_texts(self._state, request, texts, source, target, client)
+            found = await translate_texts(
+                self._state, request, texts, source, target, client, formality
+            )
             return found, texts
         pages, written = await translate_documents(
-            self._state, request, lambda: list(map(open_text, texts)), source, target, client
+            self._state,
+            request,
+            lambda: list(map(open_text, texts)),
+            source,
+            target,
+            client,
+            formality,
         )
         seen = [" ".join(map(without_marks, page.texts)) for page in pages]
         return [page.decode("utf-8", "replace") for page in written], seen

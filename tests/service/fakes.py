@@ -112,6 +112,7 @@ class FakeEngine:
     running: dict[Hashable, "FakeGeneration"] = field(default_factory=dict)
     row_s: float = 0.0  # that it says a row takes
     never_ends: bool = False  # every output is cut at its length cap
+    says: dict[str, str] = field(default_factory=dict)  # whatever is asked, by form of address
 
     def submit(self, request: Request, deliver: Deliver) -> "FakeGeneration":
         needed = len(request.prompt) + request.max_new_tokens
@@ -178,5 +179,10 @@ class FakeGeneration:
 
     def _output(self) -> tuple[int, ...]:
         forced = self.request.forced
+        asked = {mark - _MARKS - 8 for mark in self.request.prompt[1:-1] if mark > _MARKS}
+        told = [text for formality, text in self.engine.says.items()
+                if FORMALITIES.index(formality) in asked]  # fmt: skip
+        if told:
+            return ids(told[0])
         said = ids(translation_of("".join(chr(t) for t in self.request.prompt if t < _MARKS)))
         return (forced + said[len(forced) :])[: max(self.request.max_new_tokens, len(forced))]

@@ -116,10 +116,26 @@ async def test_limits_are_announced_and_kept(service: Service) -> None:
         assert reply.json() == {"translatedText": "HI", "alternatives": []}
         reply = await http.post("/translate", json={**body, "q": ["Hi"], "alternatives": str(most)})
         assert reply.json() == {"translatedText": ["HI"], "alternatives": [[]]}
+        body["target"] = "es"  # whose forms of address this model does not tell apart
+        reply = await http.post("/translate", json={**body, "q": "Hi", "alternatives": 1})
+        assert reply.json() == {"translatedText": "HI", "alternatives": []}
         reply = await http.post("/suggest", json={**body, "q": "a", "s": "b"})
         assert (reply.status_code, reply.json()) == (
             403, {"error": "Suggestions are disabled on this server."},
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("most", "expected"), [(3, ["HI, SIE", "HI, DU"]), (1, ["HI, SIE"])])
+async def test_alternatives_are_other_forms_of_address(
+    run: Run, most: int, expected: list[str]
+) -> None:
+    service = run(FakeEngine(says={"formal": "HI, SIE", "informal": "HI, DU"}))
+    body = {"source": "en", "target": "de", "alternatives": most}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        reply = await http.post("/translate", json={**body, "q": "Hi"})
+        assert reply.json() == {"translatedText": "HI", "alternatives": expected}
+        reply = await http.post("/translate", json={**body, "q": ["Hi", "..."]})
+        assert reply.json() == {"translatedText": ["HI", "..."], "alternatives": [expected, []]}
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # what urllib opens for it
