@@ -15,6 +15,7 @@ import regex
 from tokenspeed.text.detokenizer import TextDecoder, TokenText
 from tokenspeed.text.quantities.computing import Change
 from tokenspeed.text.quantities.computing import find as find_said
+from tokenspeed.text.terms import Phrase, PhraseIndex
 from tokenspeed.text.words import count_words
 
 PLACEHOLDERS: Final = (
@@ -37,6 +38,8 @@ _NAME: Final = regex.compile(
     rf"(?V1)(?<=[\p{{Ll}}\p{{N}},;:] ){_BEFORE}\p{{Lu}}[\p{{L}}'’-]*\p{{L}}"
 )
 _ALL_PLACEHOLDERS: Final = regex.compile(rf"(?V1){_BEFORE}(?:{'|'.join(PLACEHOLDERS)})")
+_ADDRESSES: Final = regex.compile(rf"(?V1){_BEFORE}(?:{_ADDRESS}){_AFTER}")
+_BENT: Final = ("de", "en", "es", "fr")  # how words may be bent where nobody says the language
 _CAPITAL_NOUNS: Final = frozenset({"de", "lb"})  # languages where a capital makes no name
 _FIRST: Final = regex.compile(r"[\p{L}\p{N}]")
 
@@ -79,16 +82,10 @@ class Glossary:
         has_names = source_language is not None and source_language not in _CAPITAL_NOUNS
         self._is_rare = is_rare if has_names else None
         self._last: tuple[str, list[Found]] = ("", [])  # asked for several times in a row
-        self._exact = {t.source: t for t in terms if t.is_case_sensitive}
-        self._folded = {t.source.casefold(): t for t in terms if not t.is_case_sensitive}
-        parts = []
-        for term in sorted(terms, key=lambda t: -len(t.source)):
-            flags = "" if term.is_case_sensitive else "i"
-            parts.append(f"(?{flags}:{regex.escape(term.source)})")
-        own = f"(?P<own>{'|'.join(parts)})|" if parts else ""
-        self._pattern = regex.compile(
-            rf"(?V1){_BEFORE}(?:{own}(?P<address>{_ADDRESS})){_AFTER}", cache_pattern=False
-        )
+        self._terms = tuple(terms)
+        phrases = [Phrase(term.source, term.is_case_sensitive) for term in terms]
+        languages = _BENT if source_language is None else (source_language,)
+        self._index = PhraseIndex(phrases, languages)
 
     def find(self, text: str) -> list[Found]:
         """Return the terms of a text from left to right, none overlapping another."""
@@ -97,16 +94,15 @@ class Glossary:
         return list(self._last[1])
 
     def _find(self, text: str) -> list[Found]:
-        found = []
-        for match in self._pattern.finditer(text):
-            said = match[0]
-            term = None
-            if match.groupdict().get("own"):
-                term = self._exact.get(said) or self._folded.get(said.casefold())
-            if term is None:
-                found.append(Found(*match.span(), said))
-            else:
-                found.append(Found(*match.span(), term.target, term.is_exact))
+        places = [
+            Found(start, end, self._terms[number].target, self._terms[number].is_exact)
+            for start, end, number in self._index.find(text)
+        ]
+        places += [Found(*match.span(), match[0]) for match in _ADDRESSES.finditer(text)]
+        found: list[Found] = []
+        for place in sorted(places, key=lambda item: (item.start, -item.end)):
+            if not found or found[-1].end <= place.start:
+                found.append(place)
         taken = [(item.start, item.end) for item in found]
         for match in _NAME.finditer(text) if self._is_rare else ():
             is_free = all(match.end() <= start or end <= match.start() for start, end in taken)

@@ -55,6 +55,29 @@ def test_terms_are_found_as_whole_words(text: str, expected: list[str]) -> None:
     assert wanted(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "language", "wanted"),
+    [
+        ("Our Tickets are sold out.", "en", ["Eintrittskarte"]),
+        ("Both stages are open, the main stages, too.", "en", ["Bühne", "Hauptbühne"]),
+        ("TICKETS and iphones, iPhones", None, ["Eintrittskarte"]),  # a protected word is exact
+        ("tickets.com has tickets", "en", ["tickets.com", "Eintrittskarte"]),
+        ("see www.ticket.org/tickets", "en", ["www.ticket.org/tickets"]),
+    ],
+)
+def test_terms_are_found_in_the_forms_of_the_language(
+    text: str, language: str | None, wanted: list[str]
+) -> None:
+    terms = [
+        Term("ticket", "Eintrittskarte"),
+        Term("stage", "Bühne"),
+        Term("main stage", "Hauptbühne"),
+        Term("iPhone", "iPhone", is_case_sensitive=True, is_exact=True),
+    ]
+    found = Glossary(terms, source_language=language).find(text)
+    assert [item.wanted for item in found] == wanted
+
+
 def test_a_rare_name_is_kept_but_no_word_that_begins_a_sentence() -> None:
     text = "Duchesneau met Hochschwarzwald and Ann. Unfortunately Schwarzenegger left."
     found = Glossary((), lambda word: len(word) > 8, "en").find(text)
