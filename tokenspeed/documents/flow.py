@@ -6,18 +6,20 @@ does not know what surrounds them.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final
 
 import regex
 
 from tokenspeed.documents.document import Unit
 from tokenspeed.documents.tagged import Tagged, raw
+from tokenspeed.text.segmenter import cut
 
 MAX_JOINED_CHARS: Final = 400  # of lines without any mark of an end
 
-_SENTENCE_END: Final = regex.compile(r"[.!?…:。！？｡][\"'”’»)\]*_~♪♫]*$|[♪♫]$")
-_PAUSE_END: Final = regex.compile(r"(?:\.\.\.|…)[\"'”’»)\]]*$")
+_SENTENCE_END: Final = regex.compile(r"[.!?…:。！？｡][\"'”’»)\]]*$")
+_LIST_END: Final = regex.compile(r":[\"'”’»)\]]*$")
+_LOOK_CHARS: Final = 48
 _CLAUSE_END: Final = regex.compile(r"[,;–—-][\"'”’»)\]]*$")
 _WORD_END: Final = regex.compile(r"(?=\s)(?<=\S)")
 _IN_TAG: Final = "\ue000"  # stands for the spaces in tags, where no line ends
@@ -29,12 +31,11 @@ _CLAUSE_BONUS: Final = 8.0
 
 def goes_on(line: str, following: str) -> bool:
     """Whether a sentence of one line goes on in the next one."""
-    if not line or not following:
+    if not line or not following or _LIST_END.search(line):
         return False
-    is_lower = following.lstrip("\"'“„«(")[:1].islower()
-    if _PAUSE_END.search(line):
-        return is_lower
-    return is_lower or not _SENTENCE_END.search(line)
+    # What both ends look like is enough to know; the segmenter knows abbreviations.
+    tail, head = line[-_LOOK_CHARS:].strip(), following[:_LOOK_CHARS]
+    return len(tail) not in accumulate(map(len, cut(f"{tail} {head}")))
 
 
 def groups(lines: Sequence[str], breaks: Sequence[bool]) -> list[range]:

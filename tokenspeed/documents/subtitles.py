@@ -30,17 +30,21 @@ _BARE_BEFORE: Final = regex.compile(rf"(?:{_MARK})*")
 _BARE_AFTER: Final = regex.compile(r"(?r)[\s♪♫]+$")
 _INNER: Final = regex.compile(_TAG)
 _WORDS: Final = regex.compile(r"\p{L}")
-_DASH: Final = regex.compile(r"[-–—♪♫]|>>")
+_NEW: Final = regex.compile(r"[-–—♪♫]|>>")
+_SONG: Final = regex.compile(r"[♪♫]")
+_SOUND: Final = regex.compile(r"\[[^\[\]]*\]|\([^()]*\)")  # [applause], (coughs)
+_SPEAKER: Final = regex.compile(r"\p{Lu}[\p{Lu}\d .'’-]{0,30}:\s")  # JOHN: Hello
 
 
 @dataclass(slots=True)
 class _Line:
-    """A line of a cue: where its words stand, and whether a new speaker says them."""
+    """A line of a cue: where its words stand, and whether they begin or end what is said."""
 
     start: int
     end: int
     cue: int
-    is_new: bool
+    is_new: bool  # another speaker's, or of a song
+    is_last: bool
 
 
 @dataclass(slots=True)
@@ -115,8 +119,10 @@ def _lines(text: str, number: int, cue: _Cue) -> Iterator[_Line]:
         if _INNER.search(text, first, last):  # a tag that ends among the words begins there, too
             first, last = _peeled(text, start, end, _BARE_BEFORE, _BARE_AFTER)
         if _WORDS.search(text, first, last):
-            is_new = _DASH.search(text, start, first) is not None
-            yield _Line(first, last, number, is_new)
+            is_sound = _SOUND.fullmatch(text, first, last) is not None
+            is_new = _NEW.search(text, start, first) or _SPEAKER.match(text, first, last)
+            is_last = _SONG.search(text, last, end)
+            yield _Line(first, last, number, bool(is_new) or is_sound, bool(is_last) or is_sound)
 
 
 def _peeled(
@@ -130,7 +136,7 @@ def _peeled(
 
 
 def _is_apart(line: _Line, following: _Line, cues: Sequence[_Cue]) -> bool:
-    if following.is_new or following.cue > line.cue + 1:
+    if line.is_last or following.is_new or following.cue > line.cue + 1:
         return True
     pause_s = cues[following.cue].from_s - cues[line.cue].to_s
     return following.cue != line.cue and not -MAX_PAUSE_S < pause_s < MAX_PAUSE_S

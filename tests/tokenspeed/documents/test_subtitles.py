@@ -95,6 +95,25 @@ def test_tags_placing_and_speakers_are_no_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("lines", "texts"),
+    [
+        (["♪ Oh, my little", "friend ♪", "He was late"], ["Oh, my little friend", "He was late"]),
+        (["And then", "[applause]", "we left"], ["And then", "[applause]", "we left"]),
+        (["(coughs)", "Well, so"], ["(coughs)", "Well, so"]),
+        (["and so it went", "JOHN: Hello"], ["and so it went", "JOHN: Hello"]),
+        (["We met Mr.", "Brown there."], ["We met Mr. Brown there."]),
+        (["- And so", "it went", "- No"], ["And so it went", "No"]),
+        (["It went on...", "and on."], ["It went on... and on."]),
+    ],
+)
+def test_songs_sounds_and_speakers_are_said_by_themselves(
+    lines: list[str], texts: list[str]
+) -> None:
+    cues = (f"{i}\n00:00:0{i},000 --> 00:00:0{i},900\n{line}\n" for i, line in enumerate(lines, 1))
+    assert list(open_srt("\n".join(cues).encode(), "de").texts) == texts
+
+
 def test_a_long_pause_ends_a_sentence() -> None:
     late = RUNNING.replace("00:00:03,100 --> 00:00:04,000", "00:01:03,100 --> 00:01:04,000")
     assert len(open_srt(late.encode(), "de").texts) == 2
