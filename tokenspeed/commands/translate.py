@@ -11,7 +11,7 @@ from tokenspeed.commands.translate_file import named_files, output_of, translate
 from tokenspeed.documents.formats import suffixes
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.translate import translate
-from tokenspeed.errors import CommandError, told
+from tokenspeed.errors import CommandError, RequestTooLong, told
 
 
 def add_translate(parser: argparse.ArgumentParser) -> None:
@@ -76,15 +76,32 @@ def _run_files(options: argparse.Namespace, files: Sequence[Path]) -> int:
             raise CommandError(f"{output} is there already; --force overwrites it")
     model = load_engine(options.model, device=options.device)
 
+    kept: list[str] = []
+
     def translated(texts: Sequence[str]) -> list[str]:
-        with told(ValueError):
-            return [found.text for found in translate(model, texts, source, options.to)]
+        try:
+            with told(ValueError):
+                return [found.text for found in translate(model, texts, source, options.to)]
+        except RequestTooLong:
+            if len(texts) == 1:
+                kept.extend(texts)
+                return list(texts)
+            return [found for text in texts for found in translated([text])]
 
     try:
         for path, output in zip(files, outputs, strict=True):
             origin = f"{options.source} {options.to} {options.model.resolve()}"
-            translate_file(path, output, options.to, origin, translated)
-            print(output, flush=True)
+            count = translate_file(path, output, options.to, origin, translated)
+            if options.json:
+                print(json.dumps({"file": str(path), "output": str(output), "texts": count,
+                                  "untranslated": len(kept)}, ensure_ascii=False))  # fmt: skip
+            else:
+                print(output, flush=True)
+            if kept:
+                print(
+                    f"{path}: {len(kept)} texts are too long and stay as they are", file=sys.stderr
+                )
+                kept.clear()
     finally:
         model.close()
     return 0

@@ -131,6 +131,23 @@ def test_the_command_writes_beside_its_files(
     assert (tmp_path / "x.txt").is_file()
 
 
+def test_a_text_that_does_not_fit_stays_and_is_told(
+    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.json"
+    endless = "👍🏽" * 300 + "a"
+    path.write_text(json.dumps(["Good morning.", endless, "Good night."]))
+    command = ["translate", "--model", str(tiny_translator), "--to", "de", "--json", str(path)]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    written = tmp_path / "a.de.json"
+    assert json.loads(said.out) == {
+        "file": str(path), "output": str(written), "texts": 3, "untranslated": 1,
+    }  # fmt: skip
+    assert f"{path}: 1 texts are too long and stay as they are" in said.err
+    assert json.loads(written.read_text())[1] == endless
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
