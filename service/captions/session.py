@@ -317,6 +317,11 @@ class Session:
         read = sorted(t for t in self._audience if self._model.translates(source, t))
         return tuple(dict.fromkeys((*self._settings.targets, *read)))
 
+    def _targets_of(self, segment: Segment) -> tuple[str, ...]:
+        """Those, and what is not wanted any more but was begun and is to have its end."""
+        begun = [stream.target for stream in self._streams.of(segment)]
+        return tuple(dict.fromkeys((*self._targets, *begun)))
+
     def _on_source_update(self, event: protocol.SourceUpdate, now_s: float) -> list[Action]:
         text = event.stable + event.unstable
         closed = self._segments.closed(self._segments.name(event.segment_id))
@@ -336,6 +341,8 @@ class Session:
 
     def _on_source_append(self, event: protocol.SourceAppend, now_s: float) -> list[Action]:
         segment = self._open_segment(event.segment_id, now_s, event.speaker)
+        if segment.rev >= protocol.MAX_INT:
+            raise ProtocolError("invalid_event", f"no revision comes after {segment.rev}", "type")
         segment.stable = segment.stable + segment.unstable + event.text
         segment.unstable = ""
         segment.rev += 1
@@ -366,6 +373,7 @@ class Session:
             raise ProtocolError("unknown_segment", f"no segment {name!r} is open", "segment_id")
         actions: list[Action] = []
         for segment in wanted:
+            self._streams.resume_shown(segment)
             running = self._streams.running_of(segment)
             actions += [Stop(key) for stream in running for key in stream.stop()]
             actions += [
@@ -428,9 +436,10 @@ class Session:
             stream.preset = self._settings.preset(self._presets)
             stream.glossary = self._glossaries.get(stream.target, stream.glossary)
             # Text that is appended already cannot be asked for again from another language.
-            is_restarted = is_other_source and not stream.committed and not segment.is_committed
-            is_wanted = stream.target in self._targets and not is_restarted
-            if stream.is_final_sent or is_wanted:
+            is_wanted = stream.target in self._targets
+            is_open = not segment.is_committed
+            is_restarted = is_other_source and is_wanted and is_open and not stream.committed
+            if stream.is_final_sent or not is_open or (is_wanted and not is_restarted):
                 continue
             actions += [Stop(key) for key in stream.stop()]
             if is_restarted:
@@ -574,7 +583,7 @@ class Session:
         pivot = self._streams.pivot_of(segment)
         for i in part:
             if stream.is_pivot:
-                sources[i] = for_pivot(sources[i], self._targets, model)
+                sources[i] = for_pivot(sources[i], self._targets_of(segment), model)
             else:
                 target, named = stream.target, settings.source
                 sources[i] = for_target(sources[i], i, target, pivot, named, model)
@@ -589,7 +598,8 @@ class Session:
     def _open_pivot(self, segment: Segment) -> None:
         """Begin the first pass of a segment's translations where any of them takes two."""
         settings, model = self._settings, self._model
-        is_needed = any(is_pivoted(segment.sources, target, model) for target in self._targets)
+        targets = self._targets_of(segment)
+        is_needed = any(is_pivoted(segment.sources, target, model) for target in targets)
         if not is_needed or self._streams.pivot_of(segment) is not None:
             return
         if self._pivot_glossary is None:
@@ -675,6 +685,7 @@ class Session:
         self._source_chars += len(segment.text)
         self._segments.close(segment)
         self._committed[segment.segment_id] = segment
+        self._streams.resume_shown(segment)
         self._open_streams(segment)  # in the languages of now, whenever its turn comes
         self._revise(segment)
         return self._told(source_final_of(segment, self._settings.source, segment.text))
@@ -745,7 +756,8 @@ class Session:
         return actions
 
     def _all_finals(self, now_s: float) -> list[Action]:
-        return [action for target in self._targets for action in self._finals(target, now_s)]
+        targets = self._streams.targets
+        return [action for target in targets for action in self._finals(target, now_s)]
 
     def _cues(self, segment: Segment, stream: TargetStream, now_s: float) -> list[Action]:
         """Cut a final into cues, where the client wants them."""

@@ -16,6 +16,11 @@ class Streams:
         self._targets: dict[str, None] = {}  # all that there are streams of, in order
         self._pivots: dict[str, TargetStream] = {}  # by segment: first passes
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All languages that there were translations into."""
+        return tuple(self._targets)
+
     def find(self, key: JobKey) -> TargetStream | None:
         """Return what a job is for, where it is still wanted."""
         if key.is_pivot:
@@ -48,6 +53,13 @@ class Streams:
             return False
         stream.is_parked = False
         return True
+
+    def resume_shown(self, segment: Segment) -> None:
+        """Want every language that a reader saw: what was begun has an end."""
+        for target in self._targets:
+            stream = self._streams.get((segment.segment_id, target))
+            if stream is not None and stream.first_shown_s is not None:
+                stream.is_parked = False
 
     def add(self, stream: TargetStream) -> None:
         """Begin a translation."""

@@ -193,6 +193,7 @@ class Connection:
     async def _replay(self, last_seq: int) -> None:
         """Send what a client missed, then let the session go on."""
         missed = self._outbox.replay(last_seq)
+        last_seq = min(last_seq, self._outbox.last_seq)  # it cannot have what was never sent
         # Numbered as the last event that the client has: it counts none that are replayed.
         t_ms = self._outbox.t_ms(self._state.now_s())
         resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq, t_ms=t_ms)

@@ -48,6 +48,11 @@ class Outbox:
         return len(self._waiting)
 
     @property
+    def last_seq(self) -> int:
+        """Number of the newest event that left."""
+        return self._seq
+
+    @property
     def is_over(self) -> bool:
         """Whether more waits than the bounds allow."""
         return len(self._waiting) > self._max_events or self._bytes > self._max_bytes

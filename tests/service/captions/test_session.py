@@ -485,6 +485,39 @@ def test_close_waits_for_the_finals() -> None:
     assert d.closed == Close(1000, "client")
 
 
+@pytest.mark.parametrize("ends_with", [p.SourceCommit("a"), p.SourceCancel("a")])
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_a_language_that_is_taken_away_gets_the_end_of_what_it_began(
+    ends_with: p.ClientEvent, is_committed: bool
+) -> None:
+    d = meeting("de", "fr", source="en")
+    d.send(update("we go home", 1))
+    d.answer()
+    if is_committed:
+        d.send(ends_with)
+    d.send(p.SessionUpdate(p.SessionParams(targets=targets("fr"))))
+    if not is_committed:
+        d.send(ends_with)
+    d.answer()
+    finals, retracted = d.of(p.TranslationFinal), d.of(p.TranslationRetracted)
+    ends = [e.target for e in finals] + [e.target for e in retracted]
+    assert sorted(ends) == ["de", "fr"]
+    d.send(p.SourceCommit("b", text="we rest"))  # nobody saw German of this one
+    d.answer()
+    assert [e.target for e in d.of(p.TranslationFinal) if e.segment_id == "b"] == ["fr"]
+
+
+def test_no_revision_grows_beyond_what_javascript_counts() -> None:
+    d = desk()
+    d.send(update("we go", 2**53 - 1))
+    (refused,) = d.send(p.SourceAppend(" home", "a"))
+    assert isinstance(refused, p.Error)
+    assert refused.error.code == "invalid_event"
+    d.send(p.SourceCommit("a"))
+    d.answer()
+    assert [final.text for final in d.of(p.TranslationFinal)] == ["WE GO"]
+
+
 def test_a_session_is_worth_what_would_be_lost_with_it() -> None:
     d = desk()
     assert d.session.worth == 0
@@ -591,6 +624,9 @@ def test_whatever_happens_appended_text_stays(
     d.answer()
     assert d.closed == Close(1000, "client")
     check_history(d.events, mode)
+    shown = {(e.segment_id, e.target) for e in d.of(p.TranslationDelta) if e.append or e.unstable}
+    ended = {(e.segment_id, e.target) for e in d.of(p.TranslationFinal)}
+    assert shown <= ended | {(e.segment_id, e.target) for e in d.of(p.TranslationRetracted)}
 
 
 def check_history(events: list[p.ServerEvent], mode: str) -> None:
@@ -952,3 +988,6 @@ def test_whatever_is_spoken_appended_text_stays_and_all_finals_come(
     d.answer()
     assert d.closed == Close(1000, "client")
     check_history(d.events, mode)
+    shown = {(e.segment_id, e.target) for e in d.of(p.TranslationDelta) if e.append or e.unstable}
+    ended = {(e.segment_id, e.target) for e in d.of(p.TranslationFinal)}
+    assert shown <= ended | {(e.segment_id, e.target) for e in d.of(p.TranslationRetracted)}

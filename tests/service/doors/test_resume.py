@@ -268,6 +268,22 @@ async def test_nobody_waits_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch) 
     await eventually(lambda: len(service.state.sessions) == 0)
 
 
+async def test_who_says_to_have_more_than_was_sent_gets_a_snapshot(run: Run) -> None:
+    service = run()
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        await cut(first, service)
+    async with session(service.ws) as second:
+        await second.receive()
+        await second.send(resume(info, 2**53 - 1))
+        resumed = await second.receive()
+        assert isinstance(resumed, p.SessionResumed)
+        assert not resumed.recovered
+        assert resumed.seq >= first.last_seq
+        assert resumed.from_seq == resumed.seq + 1 < 100
+        assert isinstance(await second.receive(), p.SessionSnapshot)
+
+
 async def test_of_two_that_come_back_at_once_one_is_superseded_and_told(run: Run) -> None:
     service = run()
     async with (
