@@ -51,7 +51,7 @@ class Preset:
 PRESETS: Final = {
     # Chosen by `tokenspeed eval streaming`, benchmarks/streaming.md. Three hypotheses that agree
     # instead of two take three words more in a hundred back and gain half a point of BLEU; a bias
-    # above 0.2 holds on to what is wrong. Where unsettled words are shown, committing them five
+    # above 0.2 holds on to what is wrong. Where uncommitted words are shown, committing them five
     # source words late changes little to see, and brings finals to what is said offline.
     "low": Preset(3, 0, 0.1, 1, wait_words=5),
     "balanced": Preset(3, 2, 0.2, 2, wait_words=5),

@@ -94,7 +94,7 @@ def test_context_gives_way_to_a_long_text(translator: Translator) -> None:
 def test_a_draft_and_a_stream_change_nothing_in_the_final(
     translator: Translator, model: LoadedModel
 ) -> None:
-    """What the policy settles along the way is all that a final knows of the way."""
+    """What the policy commits along the way is all that a final knows of the way."""
 
     def known(wanted: Job) -> Job:
         return replace(wanted, arrival_s=100.0, source_language="en")

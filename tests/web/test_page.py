@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 SENTENCE = PHRASES[1]["en"]
 GERMAN = PHRASES[1]["de"]
 
-# Keeps every text that a caption's settled part ever had, and where the regions of the page stood.
+# Keeps every text that a caption's committed part ever had, and where the page's regions stood.
 WATCH = """() => {
   window.seen = {};
   window.count = 0;
@@ -53,11 +53,11 @@ async def type_text(page: Page, text: str, delay_ms: float = 8) -> None:
 
 
 def stable(page: Page, target: str = "de") -> str:
-    """Return the selector of the newest settled text of a language."""
+    """Return the selector of the newest committed text of a language."""
     return f'.caption-row[data-target="{target}"] .block:last-child .stable'
 
 
-async def test_a_typed_sentence_grows_settles_and_nothing_jumps(
+async def test_a_typed_sentence_grows_is_committed_and_nothing_jumps(
     page: Page, fake: FakeServer, picture: Callable[[str], Path]
 ) -> None:
     await open_page(page, fake)
@@ -76,7 +76,7 @@ async def test_a_typed_sentence_grows_settles_and_nothing_jumps(
     assert max(len(texts) for texts in histories) > 3, "the caption did not grow step by step"
     for texts in histories:
         for before, after in zip(texts, texts[1:], strict=False):
-            assert after.startswith(before), "settled text was taken back"
+            assert after.startswith(before), "committed text was taken back"
     assert len(await page.evaluate("[...window.places]")) == 1, "a region of the page moved"
 
     updates = [event for event in fake.received if isinstance(event, protocol.SourceUpdate)]
@@ -137,7 +137,7 @@ async def test_a_lost_server_is_said_and_what_is_written_survives(
         assert kinds[:3] == [protocol.SessionUpdate, protocol.SourceCommit, protocol.SourceUpdate]
         for texts in (await page.evaluate("window.seen")).values():
             for before, after in zip(texts, texts[1:], strict=False):
-                assert after.startswith(before), "settled text was taken back"
+                assert after.startswith(before), "committed text was taken back"
         await page.goto("about:blank")
 
 
@@ -237,7 +237,7 @@ async def test_the_transcript_survives_a_reload_until_it_is_cleared(
     await expect(page.locator(".welcome")).to_be_visible()
 
 
-async def test_a_word_that_is_being_typed_is_not_settled(page: Page, fake: FakeServer) -> None:
+async def test_a_word_that_is_being_typed_is_not_committed(page: Page, fake: FakeServer) -> None:
     await open_page(page, fake)
     await type_text(page, "Good morn")
     await expect(page.locator(".block .unstable").last).not_to_be_empty()

@@ -88,12 +88,12 @@ async def open_real(page: Page, server: Running, query: str = "") -> None:
 
 
 async def check_nothing_was_taken_back(page: Page) -> None:
-    """Look at everything that was ever shown as settled."""
+    """Look at everything that was ever shown as committed."""
     histories = list((await page.evaluate("window.seen")).values())
     assert histories, "no caption was shown"
     for texts in histories:
         for before, after in zip(texts, texts[1:], strict=False):
-            assert after.startswith(before), "settled text was taken back"
+            assert after.startswith(before), "committed text was taken back"
 
 
 async def test_typing_is_translated_live(
@@ -108,8 +108,8 @@ async def test_typing_is_translated_live(
     for target in ("de", "fr"):
         final = page.locator(f"#log .final[lang={target}]")
         await expect(final).to_have_count(1)
-        settled = await page.locator(stable(page, target)).text_content()
-        assert settled == await final.text_content()
+        committed = await page.locator(stable(page, target)).text_content()
+        assert committed == await final.text_content()
     await check_nothing_was_taken_back(page)
     await expect(page.locator("#log .source")).to_have_text(SENTENCE)
     await page.screenshot(path=picture("real-server"))

@@ -15,7 +15,7 @@ from tokenspeed.model.config import load_model_config
 
 _REPLACEMENT = "\ufffd"  # what both libraries decode incomplete UTF-8 to
 _MAX_INCOMPLETE_BYTES = 3  # a character has at most four bytes
-_CONTEXT_IDS = 8  # settled ids that go along when the next ones are decoded
+_CONTEXT_IDS = 8  # ids given out that go along when the next ones are decoded
 
 
 class Tokenizer(ABC):
@@ -117,7 +117,7 @@ class IncrementalDecoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        # The first piece of a decoded sequence loses its space, so settled ids go along.
+        # The first piece of a decoded sequence loses its space, so ids before it go along.
         self._context: list[int] = []
         self._pending: list[int] = []
         self._given = 0  # characters of the pending text given out already
@@ -129,7 +129,7 @@ class IncrementalDecoder:
     def flush(self) -> str:
         """End the sequence: return what was held back, U+FFFD for what became no character."""
         rest = self._pending_text()[self._given :]
-        self._settle()
+        self._give_out()
         return rest
 
     def _push_one(self, token: int) -> str:
@@ -141,14 +141,14 @@ class IncrementalDecoder:
         part = whole[self._given :]
         self._given = len(whole)
         if not broken:
-            self._settle()
+            self._give_out()
         return part
 
     def _pending_text(self) -> str:
         before = self._tokenizer.decode(self._context)
         return self._tokenizer.decode(self._context + self._pending)[len(before) :]
 
-    def _settle(self) -> None:
+    def _give_out(self) -> None:
         self._context = (self._context + self._pending)[-_CONTEXT_IDS:]
         self._pending = []
         self._given = 0

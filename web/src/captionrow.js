@@ -1,7 +1,7 @@
 /**
  * A caption row: the two or so lines of one language, rolling up.
  *
- * Written so that nothing a reader has read moves: settled text is added to the end of a text node
+ * Written so that nothing a reader has read moves: committed text is added to the end of a text node
  * and never rewritten, a full line keeps its break because the browser breaks lines greedily, and a
  * row that has rolled up does not roll back down while it has text to show.
  *
@@ -111,7 +111,7 @@ export class CaptionRow {
   }
 }
 
-/** One segment in a row: settled text, then the tail that may still change. */
+/** One segment in a row: committed text, then the tail that may still change. */
 class Block {
   root = document.createElement("p");
   #stable = document.createTextNode("");
@@ -130,7 +130,7 @@ class Block {
     stable.append(this.#stable);
     const unstable = document.createElement("span");
     unstable.className = "unstable";
-    unstable.ariaHidden = "true"; // a screen reader reads what is settled, once
+    unstable.ariaHidden = "true"; // a screen reader reads what is committed, once
     unstable.append(this.#unstable);
     this.root.append(stable, unstable);
   }

@@ -25,7 +25,7 @@
  * @typedef {import("./messages.js").ClientEvent} Message
  */
 
-const MAX_SETTLED = 1_000; // more than a server sends again
+const MAX_FINALS = 1_000; // more than a server sends again
 
 /** Text on its way. */
 export class Pending {
@@ -36,7 +36,7 @@ export class Pending {
   /** @type {Map<string, Message>} by segment, until the server has said that it is gone */
   #cancels = new Map();
   /** @type {Set<string>} segment and target of the newest finals */
-  #settled = new Set();
+  #finals = new Set();
   #eventCount = 0;
 
   /** @returns {string | null} the segment that is being written */
@@ -53,7 +53,7 @@ export class Pending {
 
   /**
    * @param {string} segmentId
-   * @returns {string} what is known of its settled text
+   * @returns {string} what is known of its stable text
    */
   stableText(segmentId) {
     return this.#ofOpen(segmentId)?.stable ?? "";
@@ -133,7 +133,7 @@ export class Pending {
         return this.#isWanted(event);
       case "translation.final":
         if (!this.#isWanted(event)) return false;
-        this.#settle(event);
+        this.#finish(event);
         return true;
       case "translation.retracted":
         this.#cancels.delete(this.#nameOf(event.segment_id));
@@ -190,14 +190,14 @@ export class Pending {
   /** @param {{segment_id: string, target: string}} event */
   #isWanted({ segment_id, target }) {
     const isCancelled = this.#cancels.has(this.#nameOf(segment_id));
-    return !isCancelled && !this.#settled.has(`${segment_id} ${target}`);
+    return !isCancelled && !this.#finals.has(`${segment_id} ${target}`);
   }
 
   /** @param {import("./messages.js").TranslationFinal} event */
-  #settle({ segment_id, target, source_text }) {
-    this.#settled.add(`${segment_id} ${target}`);
-    const [oldest] = this.#settled;
-    if (this.#settled.size > MAX_SETTLED) this.#settled.delete(String(oldest));
+  #finish({ segment_id, target, source_text }) {
+    this.#finals.add(`${segment_id} ${target}`);
+    const [oldest] = this.#finals;
+    if (this.#finals.size > MAX_FINALS) this.#finals.delete(String(oldest));
     const name = this.#nameOf(segment_id);
     const waiting = this.#commits.get(name)?.waiting;
     if (!waiting) return;

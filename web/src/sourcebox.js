@@ -83,8 +83,8 @@ export class SourceBox {
     if (sentences.length > 0) this.#keep(rest);
     if (rest.trim()) {
       // The word being typed is not known before it is finished.
-      const settled = isGuess ? 0 : rest.search(/\S+$/u);
-      const end = settled < 0 ? rest.length : settled;
+      const stable = isGuess ? 0 : rest.search(/\S+$/u);
+      const end = stable < 0 ? rest.length : stable;
       this.#segments.update(this.#segment(rest.slice(0, end), rest.slice(end)));
       if (!isGuess && endsSentence(rest)) this.#settling = setTimeout(() => this.finish(), SETTLE_MS);
     } else if (this.#open) {

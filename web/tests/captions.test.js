@@ -46,7 +46,7 @@ describe("one segment", () => {
     assert.equal(line(state).unstable, "Morgen");
   });
 
-  test("a final settles it and later deltas do not undo that", () => {
+  test("a final ends it and later deltas do not undo that", () => {
     const state = replay(created(), delta("Guten "), final("Guten Tag."), delta("x", "y"), final("?"));
     const { stable, unstable, isFinal } = line(state);
     assert.deepEqual([stable, unstable, isFinal], ["Guten Tag.", "", true]);

@@ -214,7 +214,7 @@ describe("languages", () => {
     ["ja", ["fr"], { source: "auto", targets: ["fr"] }],
     ["auto", [], { source: "auto", targets: ["en"] }],
   ]) {
-    test(`${source} to ${targets} is settled as it can be`, () => {
+    test(`${source} to ${targets} become what can be had`, () => {
       assert.deepEqual(keepOffered(model, source, targets), kept);
     });
   }

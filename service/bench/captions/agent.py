@@ -1,9 +1,9 @@
-"""The service's policies as a SimulEval agent: text in, word by word, settled text out.
+"""The service's policies as a SimulEval agent: text in, word by word, committed text out.
 
     simuleval --agent service/bench/captions/agent.py --source SOURCE --target REFERENCE \\
         --source-type text --target-type text --output OUT --policy append_only
 
-SimulEval cannot take words back, so what is written is what the policy settles. The agent is the
+SimulEval cannot take words back, so what is written is what the policy commits. The agent is the
 real session over the real engine; each read waits until everything is translated, as SimulEval
 counts no computation for text.
 """
@@ -31,7 +31,7 @@ from tokenspeed.model.config import DEFAULT_MODEL
 
 @entrypoint
 class TokenSpeedAgent(TextToTextAgent):  # type: ignore[misc]
-    """Reads a word, translates, and writes what has become settled."""
+    """Reads a word, translates, and writes what has become committed."""
 
     def __init__(self, args: Namespace) -> None:
         self._policy = POLICIES[args.policy]
@@ -63,17 +63,17 @@ class TokenSpeedAgent(TextToTextAgent):  # type: ignore[misc]
         self._run(SessionUpdate(self._params))
 
     def policy(self) -> Action:
-        """Translate what was read; write what is newly settled, in whole words."""
+        """Translate what was read; write what is newly committed, in whole words."""
         text = " ".join(self.states.source)
         if self.states.source_finished:
             self._run(SourceCommit(segment_id="s", rev=self._rev, text=text))
         else:
             self._run(SourceUpdate(self._rev, text, segment_id="s"))
         self._rev += 1
-        settled, is_final = self._settled()
-        # A word that is settled may still be joined by a mark: it is whole before the next space.
-        end = len(settled) if is_final else settled.rfind(" ")
-        new = settled[self._written : max(end, self._written)].strip()
+        committed, is_final = self._committed()
+        # A word that is committed may still be joined by a mark: it is whole before the next space.
+        end = len(committed) if is_final else committed.rfind(" ")
+        new = committed[self._written : max(end, self._written)].strip()
         self._written = max(end, self._written)
         if not new and not is_final:
             return ReadAction()
@@ -83,8 +83,8 @@ class TokenSpeedAgent(TextToTextAgent):  # type: ignore[misc]
         self._speaker.say(event)
         self._stage.engine.run_until_idle()
 
-    def _settled(self) -> tuple[str, bool]:
-        """Return the settled text of the sentence, and whether it is all."""
+    def _committed(self) -> tuple[str, bool]:
+        """Return the committed text of the sentence, and whether it is all."""
         text = ""
         for received in self._speaker.transcript.received:
             if isinstance(received.event, TranslationDelta):

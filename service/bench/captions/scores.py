@@ -7,7 +7,7 @@ word count (`Moment`):
 - `first`: it was shown whole, with all text before it as it ended up, for the first time;
 - `stable`: from here on it, and all before it, never changed again. This is the delay of
   re-translation in arXiv 2004.03643 (section 3), and what `AL` and `LAAL` mean without a qualifier;
-- `settled`: the service itself said that it would not change (append-only text, or the final).
+- `committed`: the service itself said that it would not change (append-only text, or the final).
 
 Delays are in source words read (`words`) or in ms of source time (`ms`), both of the revision that
 a display answers, or in ms on the reader's clock, computation and network included (`elapsed_ms`).
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-Moment = Literal["first", "stable", "settled"]
+Moment = Literal["first", "stable", "committed"]
 Unit = Literal["words", "ms", "elapsed_ms"]
 
 _WORD = re.compile(r"\S+")
@@ -35,14 +35,14 @@ class Display:
     """What a reader saw from one moment on.
 
     Attributes:
-        text: all that is shown. settled: how many characters of it never change again.
+        text: all that is shown. committed: how many characters of it never change again.
         source_words: words of the source revision that this answers.
         source_ms: end of that revision's last word, since the first word began.
         elapsed_ms: when the reader saw it, on the same clock.
     """
 
     text: str
-    settled: int
+    committed: int
     source_words: int
     source_ms: float
     elapsed_ms: float
@@ -55,7 +55,7 @@ class SegmentLog:
     Attributes:
         source, reference: the complete source and a human translation.
         source_ms: the source's length in time.
-        displays: in order; the last one is the final text, all of it settled.
+        displays: in order; the last one is the final text, all of it committed.
     """
 
     source: str
@@ -133,8 +133,8 @@ def word_displays(displays: Sequence[Display], moment: Moment) -> list[int]:
     """Return, for each word of the last display, the index of the display that counts for it."""
     final = displays[-1].text
     kept = [common_characters(display.text, final) for display in displays]
-    if moment == "settled":
-        kept = [min(k, d.settled) for k, d in zip(kept, displays, strict=True)]
+    if moment == "committed":
+        kept = [min(k, d.committed) for k, d in zip(kept, displays, strict=True)]
         kept[-1] = len(final)
     if moment == "stable":
         for i in range(len(kept) - 2, -1, -1):

@@ -144,14 +144,12 @@ def _segment_log(
     committed = ""
     for at, event in events:
         if isinstance(event, TranslationFinal):
-            text, settled, answered = event.text, len(event.text), sent[-1].update
+            text, kept, answered = event.text, len(event.text), sent[-1].update
         else:
             committed += event.append
-            text, settled = committed + event.unstable, len(committed)
+            text, kept = committed + event.unstable, len(committed)
             answered = updates[event.source_rev]
-        displays.append(
-            Display(text, settled, answered.words, answered.source_ms, (at - begin) * 1e3)
-        )
+        displays.append(Display(text, kept, answered.words, answered.source_ms, (at - begin) * 1e3))
     return SegmentLog(line.source, line.reference, sent[-1].update.source_ms, tuple(displays))
 
 

@@ -30,7 +30,7 @@ def revise(translation: Translation, text: str, output: str | None = None, **mor
     return job
 
 
-def test_two_hypotheses_must_agree_before_words_are_settled() -> None:
+def test_two_hypotheses_must_agree_before_words_are_committed() -> None:
     translation = Translation(KEY, PLAIN, token_text)
     first = revise(translation, "we go", "wir gehen")
     assert (first.forced, first.draft, first.bias) == ((), (), 0.2)

@@ -391,7 +391,7 @@ def test_sentences_inside_a_segment_are_committed_one_by_one() -> None:
     assert final.text == "WE GO HOME. THEN WE SLEEP NOW AGAIN"
 
 
-def test_unstable_sentences_are_translated_but_not_settled() -> None:
+def test_unstable_sentences_are_translated_but_not_committed() -> None:
     d = desk()
     d.send(update("", 1, unstable="We go home. Then we sleep"))
     d.answer()

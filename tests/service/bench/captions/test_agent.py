@@ -1,4 +1,4 @@
-"""SimulEval drives our agent in its own loop, and writes what the service settles."""
+"""SimulEval drives our agent in its own loop, and writes what the service commits."""
 
 import json
 import subprocess

@@ -29,15 +29,15 @@ from service.bench.captions.scores import (
 )
 from tokenspeed.bench.quality.text_score import score_text
 
-MOMENTS: tuple[Moment, ...] = ("first", "stable", "settled")
+MOMENTS: tuple[Moment, ...] = ("first", "stable", "committed")
 
 
-def log_of(*shown: str, settled: tuple[int, ...] = (), reference: str = "a b c d") -> SegmentLog:
+def log_of(*shown: str, committed: tuple[int, ...] = (), reference: str = "a b c d") -> SegmentLog:
     """Display i answers i + 1 of the source words, each 100 ms long, 30 ms after the last."""
     displays = tuple(
         Display(
             text=text,
-            settled=settled[i] if settled else 0,
+            committed=committed[i] if committed else 0,
             source_words=i + 1,
             source_ms=(i + 1) * 100.0,
             elapsed_ms=(i + 1) * 100.0 + 30,
@@ -53,10 +53,10 @@ WORD = st.sampled_from(["a", "b", "c", "d"])
 
 @st.composite
 def logs(draw: st.DrawFn, *, append_only: bool = False) -> SegmentLog:
-    """Any reader's log whose settled words really are settled."""
+    """Any reader's log whose committed words really are committed."""
     final = " ".join(draw(st.lists(WORD, min_size=1, max_size=12)))
     count = draw(st.integers(1, 8))
-    settled = sorted(draw(st.lists(st.integers(0, len(final)), min_size=count, max_size=count)))
+    committed = sorted(draw(st.lists(st.integers(0, len(final)), min_size=count, max_size=count)))
     read = sorted(draw(st.lists(st.integers(1, count), min_size=count, max_size=count)))
     lags = draw(st.lists(st.floats(0, 2000), min_size=count, max_size=count))
     displays = []
@@ -64,8 +64,8 @@ def logs(draw: st.DrawFn, *, append_only: bool = False) -> SegmentLog:
     for i in range(count):
         tail = "" if append_only else draw(st.text("abc ", max_size=8))
         elapsed = max(elapsed, read[i] * 300.0 + lags[i])
-        text = final[: settled[i]] + tail
-        displays.append(Display(text, settled[i], read[i], read[i] * 300.0, elapsed))
+        text = final[: committed[i]] + tail
+        displays.append(Display(text, committed[i], read[i], read[i] * 300.0, elapsed))
     displays.append(Display(final, len(final), count, count * 300.0, elapsed + 1))
     source = " ".join("w" for _ in range(count))
     reference = " ".join(draw(st.lists(WORD, min_size=1, max_size=12)))
@@ -73,10 +73,10 @@ def logs(draw: st.DrawFn, *, append_only: bool = False) -> SegmentLog:
 
 
 def test_moments_of_a_word_that_was_taken_back() -> None:
-    log = log_of("a", "a b", "x", "a b c", "a b c d", settled=(0, 1, 0, 1, 7))
+    log = log_of("a", "a b", "x", "a b c", "a b c d", committed=(0, 1, 0, 1, 7))
     assert word_displays(log.displays, "first") == [0, 1, 3, 4]
     assert word_displays(log.displays, "stable") == [3, 3, 3, 4]
-    assert word_displays(log.displays, "settled") == [1, 4, 4, 4]
+    assert word_displays(log.displays, "committed") == [1, 4, 4, 4]
     assert word_delays(log, "words") == [4, 4, 4, 5]
     assert word_delays(log, "ms", "first") == [100, 200, 400, 500]
     assert word_delays(log, "elapsed_ms", "first") == [130, 230, 430, 530]
@@ -123,14 +123,14 @@ def test_append_only_text_erases_nothing(log: SegmentLog) -> None:
     assert rewriting_share([log]) == 0
     first = word_displays(log.displays, "first")
     assert first == word_displays(log.displays, "stable")
-    assert first == word_displays(log.displays, "settled")
+    assert first == word_displays(log.displays, "committed")
 
 
 @given(logs())
-def test_a_word_is_shown_then_stable_then_settled(log: SegmentLog) -> None:
-    first, stable, settled = (word_displays(log.displays, moment) for moment in MOMENTS)
-    assert len(first) == len(stable) == len(settled) == log.prediction_words
-    assert all(a <= b <= c for a, b, c in zip(first, stable, settled, strict=True))
+def test_a_word_is_shown_then_stable_then_committed(log: SegmentLog) -> None:
+    first, stable, committed = (word_displays(log.displays, moment) for moment in MOMENTS)
+    assert len(first) == len(stable) == len(committed) == log.prediction_words
+    assert all(a <= b <= c for a, b, c in zip(first, stable, committed, strict=True))
     assert stable == sorted(stable)
 
 
