@@ -24,6 +24,7 @@ _FEW: Final = 3  # ordinals up to here are common words
 _IN_WORDS: Final = 12  # up to here a writer uses words, and a model knows them well
 _ROUND: Final = frozenset({100.0, 1000.0})  # "thanks a thousand times", "cent fois"
 _NOON: Final = ("noon", "midday")  # English; the others' words for it are known to models
+_BEGINS: Final = ".!?…:;\"'“”„«»‘’¿¡()[]-–—>"  # a sentence may begin after it
 _DECADE: Final = re.compile(r" (?:twen|thir|for|fif|six|seven|eigh|nine)ties\b", re.IGNORECASE)
 _HALF_DAY: Final = 12 * 60
 _CLOSE: Final = 1e-6
@@ -52,7 +53,10 @@ def find(text: str, language: str, *, is_open: bool = False) -> list[Change]:
     return [
         Change(q.start, q.end, _in_digits(q, text, language))
         for q in read(text, language, is_open=is_open)
-        if q.is_said and q.is_final and _is_better_in_digits(q, text, language)
+        if q.is_said
+        and q.is_final
+        and _is_better_in_digits(q, text, language)
+        and not _is_name(text, q.start)
     ]
 
 
@@ -84,29 +88,45 @@ def corrections(
 ) -> list[Change]:
     """Return where an output is wrong, and what belongs there; see `repair`."""
     missing, extra = _compare(source, output, source_language, target_language)
+    if not missing or not extra:
+        return []
+    missing = [q for q in missing if q.value > _IN_WORDS or q.unit or not q.is_said or q.day]
+    there = {q.value for q in read(output, target_language) if q.kind in _NUMBERS}
     found: list[Change] = []
     for kinds in (frozenset({"time"}), frozenset({"date", "digits"}), _NUMBERS):
         wanted = [quantity for quantity in missing if quantity.kind in kinds]
         wrong = [quantity for quantity in extra if quantity.kind in kinds]
-        if wanted and len(wanted) == len(wrong):
-            found += [
-                _correction(right, other, target_language)
-                for right, other in zip(wanted, wrong, strict=True)
-            ]
+        if not wanted or len(wanted) != len(wrong):
+            continue
+        if any(quantity.day in there for quantity in wanted):  # "January 1st and 8th"
+            continue
+        for right, other in zip(wanted, wrong, strict=True):
+            change = _correction(right, other, source, output, target_language)
+            found += [change] if change else []
     return sorted(found, key=lambda item: item.start)
 
 
-def _correction(right: Quantity, wrong: Quantity, language: str) -> Change:
+def _correction(
+    right: Quantity, wrong: Quantity, source: str, output: str, language: str
+) -> Change | None:
     """Return what replaces a wrong quantity; its unit is kept, if there is one."""
-    if right.kind in ("time", "date", "digits") or right.unit != wrong.unit:
-        is_number = right.kind == "number" and wrong.kind in ("number", "ordinal")
-        if not is_number:
-            return Change(wrong.start, wrong.end, write(right, language))
-    is_year = right.kind == "number" and _is_year(right.value)
+    if right.kind in ("time", "date", "digits"):
+        return Change(wrong.start, wrong.end, write(right, language))
     if wrong.kind == "ordinal" or right.kind == "ordinal":
         return Change(wrong.start, wrong.end, write_ordinal(int(right.value), language))
+    if wrong.value and _is_power_of_ten(right.value / wrong.value):
+        # "between 4 and 5 million"; but what is grouped as in the source is not meant so.
+        if source[slice(*right.core)] != output[slice(*wrong.core)]:
+            return None
+    if right.kind == "money" and wrong.kind == "money" and right.unit != wrong.unit:
+        return Change(wrong.start, wrong.end, write(right, language))
+    is_year = right.kind == "number" and _is_year(right.value)
     number = write_number(right.value, language, is_year=is_year, places=_places(right))
     return Change(*wrong.core, number)
+
+
+def _is_power_of_ten(ratio: float) -> bool:
+    return any(abs(ratio - 10.0**n) < _CLOSE * 10.0**n for n in (-9, -6, -3, 3, 6, 9))
 
 
 def _compare(
@@ -119,9 +139,10 @@ def _compare(
     if not wanted:
         return [], []
     given = read(output, target_language)
+    may_be_late = re.search(words(source_language).later, source.lower()) is not None
     missing = []
     for quantity in wanted:
-        same = next((other for other in given if is_same(quantity, other)), None)
+        same = next((o for o in given if is_same(quantity, o, may_be_late=may_be_late)), None)
         if same is not None:
             given.remove(same)
         elif quantity.kind != "digits" or quantity.text not in _digits_of(output):
@@ -129,16 +150,19 @@ def _compare(
     return missing, [q for q in given if _counts(q)]
 
 
-def is_same(wanted: Quantity, given: Quantity) -> bool:
+def is_same(wanted: Quantity, given: Quantity, *, may_be_late: bool = False) -> bool:
     """Return whether a quantity of a source and one of its translation are worth the same.
 
     A unit may be said in another way; a currency may not be another.
+
+    Args:
+        may_be_late: a time that does not say so may be after noon: "tonight at seven".
     """
     kinds = {wanted.kind, given.kind}
     if "digits" in kinds:
         return _digits(wanted) == _digits(given)
     if "time" in kinds:
-        return _is_same_time(wanted, given)
+        return _is_same_time(wanted, given, may_be_late)
     if "date" in kinds:
         return kinds == {"date"} and (wanted.day, wanted.month, wanted.value) == (
             given.day, given.month, given.value,
@@ -150,7 +174,7 @@ def is_same(wanted: Quantity, given: Quantity) -> bool:
     return abs(wanted.value - given.value) <= _CLOSE * max(1.0, abs(wanted.value))
 
 
-def _is_same_time(wanted: Quantity, given: Quantity) -> bool:
+def _is_same_time(wanted: Quantity, given: Quantity, may_be_late: bool) -> bool:
     if wanted.kind != given.kind:  # "at nine": whole hours alone
         clock, number = (wanted, given) if wanted.kind == "time" else (given, wanted)
         hour, minute = divmod(int(clock.value), 60)
@@ -159,7 +183,8 @@ def _is_same_time(wanted: Quantity, given: Quantity) -> bool:
         return number.value == hour or (number.value <= 12 and (hour - number.value) % 12 == 0)
     if wanted.is_exact and not given.is_exact:  # "8:45" may be said of a morning alone
         return wanted.value == given.value
-    if not wanted.is_exact and given.value >= _HALF_DAY + 60 and not given.part:
+    is_late = given.value >= _HALF_DAY + 60 and not given.part
+    if not wanted.is_exact and is_late and not may_be_late:
         return False  # 21:30 for "half past nine" is a guess
     if wanted.is_exact and given.is_exact:
         return wanted.value == given.value
@@ -179,7 +204,7 @@ def _digits_of(text: str) -> str:
 
 def _counts(quantity: Quantity) -> bool:
     """Return whether a quantity must be in a translation: one and first may be anything."""
-    return quantity.kind not in ("number", "ordinal") or quantity.value != 1
+    return quantity.kind not in ("number", "ordinal", "money") or quantity.value != 1
 
 
 def _is_better_in_digits(quantity: Quantity, text: str, language: str) -> bool:
@@ -204,7 +229,16 @@ def _is_fraction(quantity: Quantity, text: str, language: str) -> bool:
     """Return whether an ordinal is the "fifth" of "two fifths"."""
     before = text[: quantity.start].rstrip().rpartition(" ")[2].lower()
     is_plural = text[quantity.end - 1 : quantity.end] == "s"
+    said, after = text[quantity.start : quantity.end].lower(), text[quantity.end :]
+    if said == "cuarto" or after.lower().startswith(" parte"):  # Spanish: a room, a quarter
+        return True
     return is_plural or before in words(language).ones or bool(read(before, language))
+
+
+def _is_name(text: str, start: int) -> bool:
+    """Return whether a number has a capital in the middle of a sentence: "the Sixth Summit"."""
+    before = text[:start].rstrip()
+    return text[start].isupper() and bool(before) and before[-1] not in _BEGINS
 
 
 def _is_year(value: float) -> bool:

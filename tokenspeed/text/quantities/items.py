@@ -36,7 +36,7 @@ _TOKEN: Final = re.compile(
     r"(?P<iso>(?<!\w)\d{4}-\d\d-\d\d(?!\w))"
     r"|(?P<date>(?<![\w/.])\d{1,2}(?P<mark>[/.])\d{1,2}(?P=mark)(?:\d{4}|\d{2})(?![\w/]|\.\d))"
     r"|(?P<time>(?<![\w:.])(?:[01]?\d|2[0-4])"
-    r"(?:: ?[0-5]\d(?![\w:])|\.[0-5]\d(?= ?[Uu]hr\b)))"
+    r"(?:: ?[0-5]\d(?![\w:])|\.[0-5]\d(?= ?(?:[Uu]hr\b|[ap]\.?m\b))))"
     r"|(?P<glued>\d+[^\W\d_]\w*|[^\W\d_]+\d(?:[\w.]*\w)?)"
     r"|(?P<digits>\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,]\d+)*)"
     r"|(?P<word>[^\W\d_]+['’]?)"
@@ -49,12 +49,15 @@ _ENDING: Final = {
     "es": re.compile(r"(\d+)(?:º|ª|o|a|er)$"),
 }
 _HOUR_MINUTE: Final = re.compile(r"(\d{1,2})h(\d\d)?$", re.IGNORECASE)
-_SCALED: Final = re.compile(r"(\d{1,9})(k|m|bn)$", re.IGNORECASE)  # "£52m"
-_AM_PM: Final = re.compile(r"(\d{1,2})(?:am|pm)$", re.IGNORECASE)
+_SUFFIX: Final = re.compile(r"(\d{1,9})(?:am|pm|k|m|bn)$", re.IGNORECASE)  # "8pm", "£52m"
 _AS_READ: Final = {
     "primer": "primero", "tercer": "tercero", "decimotercer": "decimotercero",
     "veintiún": "veintiuno", "veintiun": "veintiuno",
 }  # fmt: skip
+_ARTICLES: Final = frozenset(  # before "achten" where it is no verb
+    "der die das den dem des im am zum zur vom beim ins jeden jedem unseren unserem meinem meinen"
+    " seinem seinen ihrem ihren diesem diesen".split()
+)
 _UNREAD: Final = {"sixtieth": 60}  # an ordinal that text2num has not
 _HOURS: Final = frozenset(
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -139,7 +142,7 @@ def number_of(text: str, language: str) -> float | None:
         return float(f"{re.sub('[.,]', '', whole)}.{places}") if is_number else None
     if len(marks) > 1:
         return float(plain.replace(last, "")) if _is_grouped(plain) else None
-    if last == known.decimal or not _is_grouped(plain) or (last == "." and known.group == " "):
+    if last == known.decimal or not _is_grouped(plain):
         return float(plain.replace(last, "."))
     return float(plain.replace(last, ""))
 
@@ -172,10 +175,7 @@ def _written(kind: str, said: str, start: int, language: str) -> Iterator[Item]:
         yield Item(start, end, "O", float(match[1]), match[1], False)
     elif (match := _HOUR_MINUTE.match(said)) and int(match[1]) < 25:
         yield Item(start, end, "T", int(match[1]) * 60 + int(match[2] or 0), said, False)
-    elif match := _SCALED.match(said):
-        value = float(match[1]) * 10.0 ** {"k": 3, "m": 6, "bn": 9}[match[2].lower()]
-        yield Item(start, end, "N", value, f"{value:.0f}", False)
-    elif match := _AM_PM.match(said):
+    elif match := _SUFFIX.match(said):
         yield Item(start, start + len(match[1]), "N", float(match[1]), match[1], False)
 
 
@@ -183,15 +183,46 @@ def _said(text: str, tokens: list[_Token], language: str, known: Words) -> Itera
     """Yield what number words are worth."""
     for found in find_numbers(tokens, language, 0.0):
         first, last = tokens[found.start], tokens[found.end - 1]
-        is_alone = found.end - found.start == 1
-        if is_alone and (first.text() in known.plurals or _follows_digits(text, first, known)):
+        if _is_misread([token.text() for token in tokens[found.start : found.end]], language):
             continue
-        if found.start and first.text() in known.scales:
-            before = tokens[found.start - 1]
-            first = before if before.text() in known.before_scale else first
+        at = found.start
+        if found.end - at == 1 and first.text() in known.plurals:
+            continue
+        if at and first.text() in known.scales:
+            is_alone = found.end - found.start == 1
+            if is_alone and _follows_digits(text, first, known):
+                continue
+            if tokens[at - 1].text() in known.before_scale:
+                at -= 1
+                first = tokens[at]
+            elif is_alone and first.text() in known.bare:  # "the million-dollar question"
+                continue
+        elif first.text() in known.bare and found.end - found.start == 1:
+            continue
+        before = _word_before(tokens, at)
+        if before in known.vague or (first.text() == "achten" and before not in _ARTICLES):
+            continue
         value = float(found.value)
         digits = found.text if found.text.isdigit() else f"{value:.0f}"
         yield Item(first.start, last.end, "O" if found.is_ordinal else "N", value, digits, True)
+
+
+def _is_misread(said: list[str], language: str) -> bool:
+    """Return whether words are two numbers with an "and" between them."""
+    if language == "fr":
+        pairs = zip(said, said[1:], strict=False)
+        return any(a == "et" and not b.startswith(("un", "onz")) for a, b in pairs)
+    if language == "es":
+        pairs = zip(said, said[1:], strict=False)
+        return any(b == "y" and not a.endswith(("nta", "nte")) for a, b in pairs)
+    return False
+
+
+def _word_before(tokens: list[_Token], at: int) -> str:
+    """Return the word that stands before a token, whatever hyphen is between them."""
+    while at and tokens[at - 1].text() == "-":
+        at -= 1
+    return tokens[at - 1].text() if at else ""
 
 
 def _follows_digits(text: str, token: _Token, known: Words) -> bool:

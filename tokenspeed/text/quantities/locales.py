@@ -28,13 +28,17 @@ class Words:
     minus: str
     scales: dict[str, int]  # exponent of ten of what may follow a number
     plurals: frozenset[str]  # "hundreds": no number by themselves
+    bare: frozenset[str]  # scales that are no number without something before them
     before_scale: frozenset[str]  # "a" of "a million"
+    vague: frozenset[str]  # "several" of "several hundred"
     ones: frozenset[str]  # also articles, pronouns, adjectives or nouns
     percent: str
     currencies: dict[str, str]  # word -> code
     cents: str
     joint: str  # between money and its cents
     of: str  # what may stand between a scale and what is counted
+    half: str  # after a number: one half more
+    later: str  # says of a whole sentence that its times are after noon
     units: frozenset[str]
     clocks: tuple[Clock, ...]
     noons: dict[str, int]  # hours
@@ -60,8 +64,10 @@ _WORDS: Final = {
         point="point",
         minus="minus|negative",
         scales={"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12},
-        plurals=_names("hundreds thousands millions billions trillions dozens"),
+        plurals=_names("tens hundreds thousands millions billions trillions dozens"),
+        bare=_names("hundred thousand million billion trillion"),
         before_scale=_names("a"),
+        vague=_names("half several few many some couple multi another"),
         ones=_names("one first second third quarter a half"),
         percent="percent|per cent|%",
         currencies=_table("""
@@ -75,6 +81,8 @@ _WORDS: Final = {
         cents="cents?|pence|pennies|centimes?|centavos?",
         joint="and ",
         of="",
+        half="(?: |-)and(?: |-)a(?: |-)half",
+        later="tonight|evening|afternoon|night|dinner|[ap]\\.?m\\b",
         units=_names(
             "kilometers kilometres miles meters metres centimeters centimetres millimeters "
             "millimetres kilos kilograms grams tons tonnes liters litres degrees megabytes "
@@ -85,7 +93,12 @@ _WORDS: Final = {
             ("(?:a )?quarter (?:to|till|of|before) {H}(?: o['’] ?clock)?", -15, 0),
             ("half past {H}", 30, 0),
             ("{M}(?: minutes?)? (?:past|after) {H}(?: o['’] ?clock)?", 0, 1),
-            ("{M}(?: minutes?)? (?:to|till|before) {H}(?: o['’] ?clock)?", 0, -1),
+            ("{M} minutes? (?:to|till|before) {H}(?: o['’] ?clock)?", 0, -1),
+            (
+                r"(?:(?<=\bat )|(?<=\bby )|(?<=\bit is )|(?<=\bit['’]s )|(?<=\bit was )"
+                r"|(?<=\balready )|(?<=\buntil )){M} (?:to|till|before) {H}"
+                r"(?: o['’] ?clock|(?! \w+s\b| percent))", 0, -1,
+            ),
             ("{H} o['’] ?clock", 0, 0),
             (
                 r"(?:(?<=\bat )|(?<=\bby )|(?<=\buntil )){H} {M}"
@@ -111,7 +124,9 @@ _WORDS: Final = {
         scales={"tausend": 3, "million": 6, "millionen": 6, "mio": 6, "milliarde": 9,
                 "milliarden": 9, "mrd": 9, "billion": 12, "billionen": 12},
         plurals=_names("millionen milliarden billionen hunderte tausende"),
+        bare=_names("million milliarde billion"),
         before_scale=_names("eine einer"),
+        vague=_names("halbe halben einige mehrere paar viele wenige weitere"),
         ones=_names("ein eine einen einem einer eines eins erste ersten erster erstes erstem acht"),
         percent="prozent|%",
         currencies=_table("""
@@ -125,6 +140,8 @@ _WORDS: Final = {
         cents="cents?|pence|rappen|centavos?|centimes?",
         joint="und ",
         of="",
+        half=" ?einhalb",
+        later="abend|nacht|mittag",
         units=_names(
             "kilometer kilometern meilen meter metern zentimeter zentimetern millimeter "
             "millimetern kilo kilogramm gramm tonnen liter litern grad megabyte gigabyte terabyte "
@@ -154,8 +171,10 @@ _WORDS: Final = {
         point="virgule",
         minus="moins",
         scales={"mille": 3, "million": 6, "millions": 6, "milliard": 9, "milliards": 9},
-        plurals=_names("millions milliards centaines milliers"),
+        plurals=_names("millions milliards centaines milliers milles"),
+        bare=_names("million milliard"),
         before_scale=_names("un"),
+        vague=_names("demi quelques plusieurs autre"),
         ones=_names("un une premier première second seconde neuf"),
         percent="pour ?cents?|%",
         currencies=_table("""
@@ -169,6 +188,8 @@ _WORDS: Final = {
         cents="cents?|centimes?|pence|centavos?",
         joint="et ",
         of="(?:d['’] ?|de )?",
+        half=" et demie?",
+        later="soir|nuit|midi",
         units=_names(
             "kilomètres miles mètres centimètres millimètres kilos kilogrammes grammes tonnes "
             "litres degrés mégaoctets gigaoctets watts kilowatts volts millisecondes hertz km cm "
@@ -196,7 +217,9 @@ _WORDS: Final = {
         minus="menos",
         scales={"mil": 3, "millón": 6, "millones": 6, "billón": 12, "billones": 12},
         plurals=_names("millones billones cientos miles"),
+        bare=_names("millón billón"),
         before_scale=_names("un"),
+        vague=_names("medio media varios algunos pocos otro"),
         ones=_names("un una uno primer primero primera segundo segunda tercer ciento"),
         percent="por ?cientos?|%",
         currencies=_table("""
@@ -210,6 +233,8 @@ _WORDS: Final = {
         cents="centavos?|céntimos?|peniques?|cents?",
         joint="(?:y|con) ",
         of="(?:de )?",
+        half=" y medi[oa]",
+        later="tarde|noche",
         units=_names(
             "kilómetros millas metros centímetros milímetros kilos kilogramos gramos toneladas "
             "litros grados megabytes gigabytes megas gigas vatios kilovatios voltios milisegundos "

@@ -40,6 +40,7 @@ _MARKS: Final = {
 }  # fmt: skip
 _N, _O, _C, _T, _D = (_MARKS[name] for name in "NOCTD")
 _ANY: Final = re.compile(f"[{''.join(_MARKS.values())}]")
+_SHORT_SCALES: Final = {"k": 3, "m": 6, "bn": 9, "md": 9, "mrd": 9}
 _NO_MARKS: Final = {ord(mark): " " for mark in _MARKS.values()}
 _HALF_DAY: Final = 12 * 60
 
@@ -129,6 +130,8 @@ class _Reader:
                         continue
                     count += sign * int(minute.value)
                     is_said = is_said or minute.is_said
+                if sign and minute.value % 5 and not _is_clock(match, self._marked):
+                    continue  # "two after three"
                 if hour.value % 1 or not 0 <= hour.value <= 24:
                     continue
                 at = int(hour.value) * 60 + count
@@ -200,6 +203,7 @@ class _Reader:
         for match in _amounts(self._language).finditer(self._marked):
             item = self._items[match.start("n")]
             value = item.value
+            value += 0.5 if match["half"] else 0
             scales = [match["scale"], match["scale2"]]
             if match["places"]:
                 parts = [self._items[at] for at in _marks_of(match, "places")]
@@ -209,7 +213,8 @@ class _Reader:
                 value = float(f"{value:.0f}.{digits}")
                 scales.append(scale)
             for scale in filter(None, scales):
-                value *= 10.0 ** self._known.scales[scale.strip()]
+                name = scale.strip(" -.")
+                value *= 10.0 ** (_SHORT_SCALES.get(name) or self._known.scales[name])
             kind: Kind = "number"
             unit = match["unit"] or ""
             sign, name = match["sign"], match["currency"]
@@ -222,10 +227,12 @@ class _Reader:
                 if match[group]:
                     cents = self._items[match.start(group)].value
                     value += cents / 100 if 10 <= cents < 100 or group == "cents" else 0
-            if match["minus"]:
+            if match["minus"] and self._is_negative(match, item):
                 value = -value
-            start, end = self._span(*match.span())
             core = self._core(match)
+            start, end = self._span(*match.span())
+            if match["minus"] and value >= 0:
+                start = core[0]
             if match["rest"] and value % 1 == 0:  # "un livre neuf"
                 end = self._span(match.start(), match.end("currency"))[1]
             is_said = item.is_said or bool(match["cents"] or match["rest"])
@@ -236,12 +243,20 @@ class _Reader:
                 start, end = self._span(match.start(1), match.end(1))
                 yield Quantity(start, end, "number", year, (start, end), True)
 
+    def _is_negative(self, match: re.Match[str], item: Item) -> bool:
+        """Return whether a minus is one: French and Spanish have the same word for "less"."""
+        if len(match["minus"]) == 1:
+            return not item.is_said
+        return self._language in ("en", "de") or (match["unit"] or "")[:5] in ("degré", "grado")
+
     def _core(self, match: re.Match[str]) -> tuple[int, int]:
         """Return where the number of an amount stands, with its minus, decimals and scale."""
         if match["cents"]:
             return self._span(*match.span())
-        first = "minus" if match["minus"] and not match["sign"] else "n"
-        last = next((g for g in ("scale2", "scale", "places") if match[g]), "n")
+        item = self._items[match.start("n")]
+        is_negative = match["minus"] and self._is_negative(match, item)
+        first = "minus" if is_negative and not match["sign"] else "n"
+        last = next((g for g in ("scale2", "scale", "half", "places") if match[g]), "n")
         return self._span(match.start(first), match.end(last))
 
     def _places_of(self, parts: list[Item]) -> tuple[str, str]:
@@ -270,6 +285,14 @@ class _Reader:
         """Return where a stretch of the marked text stands in the text."""
         last = self._items.get(end - 1)
         return self._places[start], last.end if last else self._places[end - 1] + 1
+
+
+def _is_clock(match: re.Match[str], text: str) -> bool:
+    """Return whether a time of an odd minute is surely one."""
+    said = match[0]
+    return any(
+        word in said for word in ("past", "minut", "uhr", "clock", "heure", " h ", " y ")
+    ) or (text[: match.start()].endswith(("at ", "um ", "las ", "la ", " h")))
 
 
 def _year(parts: list[Item]) -> float | None:
@@ -348,10 +371,13 @@ def _amounts(language: str) -> re.Pattern[str]:
         rf"(?P<sign>[{signs}] ?)?"
         rf"(?P<n>{_N})"
         rf"(?: (?:{known.point}) (?P<places>{_N}(?: {_N})*))?"
-        rf"(?P<scale> (?:{scales})\b)?(?P<scale2> (?:{scales})\b)?"
-        rf"(?: ?(?P<percent>(?:{known.percent})(?!\w))"
-        rf"| ?{known.of}(?P<currency>[{signs}]|(?:{currencies})\b)"
+        rf"(?P<half>{known.half}\b)?"
+        rf"(?P<scale>[ -](?:{scales})\b| ?(?:m|md|mrd|bn)\.?(?= ?[{signs}])"
+        rf"|(?(sign)(?:bn|m|k)\b|(?!)))?"
+        rf"(?P<scale2> (?:{scales})\b)?"
+        rf"(?:[ -]?(?P<percent>(?:{known.percent})(?!\w))"
+        rf"|[ -]?{known.of}(?P<currency>[{signs}]|(?:{currencies})\b)"
         rf"(?: (?:{known.joint})?(?P<cents>{_N}) (?:{known.cents})\b"
         rf"| (?P<rest>{_N})(?=[.,!?]|$))?"  # "twenty euros fifty"
-        rf"| ?(?P<unit>(?:{units})\b))?"
+        rf"|[ -]?(?P<unit>(?:{units})\b))?"
     )

@@ -46,7 +46,14 @@ def write(quantity: Quantity, language: str) -> str:
         return write_ordinal(int(quantity.value), language)
     if quantity.kind == "money":
         number = write_number(quantity.value, language, places=2 if quantity.value % 1 else 0)
-        return f"{number} {_CURRENCIES[language][quantity.unit]}"
+        name = _CURRENCIES[language][quantity.unit]
+        if number[-1].isalpha() and language in ("fr", "es"):
+            return (
+                f"{number} d'{name}"
+                if language == "fr" and name[0] == "e"
+                else f"{number} de {name}"
+            )
+        return f"{number} {name}"
     number = write_number(quantity.value, language)
     if quantity.kind == "percent":
         return number + _PERCENT[language]
@@ -88,11 +95,12 @@ def write_time(minutes: int, language: str, *, is_exact: bool) -> str:
     if not is_exact:
         hour = hour % 12 or 12
     if language == "en" and is_exact:
-        return f"{hour % 12 or 12}:{minute:02d} {'a.m.' if hour < 12 else 'p.m.'}"
+        said = f"{hour % 12 or 12}:{minute:02d}" if minute else f"{hour % 12 or 12}"
+        return f"{said} {'a.m.' if hour < 12 else 'p.m.'}"
     if language == "de":
         return f"{hour}:{minute:02d} Uhr" if minute else f"{hour} Uhr"
     if language == "fr":
-        return f"{hour} h {minute:02d}"
+        return f"{hour} h {minute:02d}" if minute else f"{hour} h"
     return f"{hour}:{minute:02d}"
 
 

@@ -52,6 +52,8 @@ def test_numbers_become_digits(text: str, language: str, rewritten: str) -> None
         ("Una de nosotras, de una vez, los dos.", "es"),
         ("Mil gracias, cientos de cosas.", "es"),
         ("It is 5 o'clock and 3.5 percent of 1,234.", "en"),
+        ("Every two to three years, at the Sixth Summit.", "en"),
+        ("Otro cuarto de baño y la quinta parte.", "es"),
     ],
 )
 def test_idioms_and_digits_stay(text: str, language: str) -> None:
@@ -91,6 +93,7 @@ def test_wrong_values_are_put_right(source: str, output: str, pair: str, repaire
         ("20:45 Uhr", "quarter to nine in the evening", "de-en"),
         ("twenty dollars", "20 $", "en-fr"),
         ("One of us", "Einer von uns", "en-de"),
+        ("tonight at 7:00", "heute Abend um 19:00 Uhr", "en-de"),
         ("1.5 million", "1.500.000", "en-de"),
         ("5 percent", "5 %", "en-de"),
         ("call five five five one two", "rufen Sie 555 12 an", "en-de"),
@@ -98,6 +101,18 @@ def test_wrong_values_are_put_right(source: str, output: str, pair: str, repaire
 )
 def test_right_values_are_left(source: str, output: str, pair: str) -> None:
     assert check(source, output, *pair.split("-")) == []
+    assert repair(source, output, *pair.split("-")) == output
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "pair"),
+    [
+        ("between $4 and $5 million", "entre 4 et 5 M$", "en-fr"),
+        ("nine of them wait for both", "neuf attendent les 2", "en-fr"),
+        ("January 1 and 8", "am 1. Januar und am 8. Januar", "en-de"),
+    ],
+)
+def test_what_may_be_right_is_left(source: str, output: str, pair: str) -> None:
     assert repair(source, output, *pair.split("-")) == output
 
 

@@ -28,7 +28,7 @@ def test_digits_are_read_as_a_locale_writes_them(
         ("eine Million, dreiundzwanzig", "de", [("eine Million", 1e6), ("dreiundzwanzig", 23)]),
         ("vingt et une à cent pour cent", "fr", [("vingt et une", 21), ("cent", 100)]),
         ("doscientas mil y cuarto", "es", [("doscientas mil", 200_000)]),
-        ("£52m, 5k", "en", [("52m", 52e6), ("5k", 5e3)]),
+        ("£52m, 8pm", "en", [("52", 52), ("8", 8)]),
         ("nine oh five", "en", [("nine", 9), ("oh five", 5)]),
     ],
 )

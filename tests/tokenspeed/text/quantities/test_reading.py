@@ -69,6 +69,7 @@ def test_a_date_that_reads_in_two_orders_is_digits() -> None:
         ("two million euros", "en", 2e6, "EUR"), ("2,5 Millionen Euro", "de", 2.5e6, "EUR"),
         ("trois millions d'euros", "fr", 3e6, "EUR"), ("mil libras", "es", 1000, "GBP"),
         ("3000 millones de dólares", "es", 3e9, "USD"), ("12.345,67 €", "de", 12345.67, "EUR"),
+        ("£52m", "en", 52e6, "GBP"), ("4,5 Md$", "fr", 4.5e9, "USD"),
         ("minus twenty dollars", "en", -20, "USD"), ("vingt euros cinquante", "fr", 20.5, "EUR"),
     ],
 )  # fmt: skip
@@ -86,7 +87,12 @@ def test_money(text: str, language: str, value: float, unit: str) -> None:
         ("twenty one point five million", "en", [21.5e6]), ("2.5 million", "en", [2.5e6]),
         ("Millionen Menschen", "de", []), ("on May 5, 20 people came", "en", [0, 20]),
         ("null Komma null fünf", "de", [0.05]), ("eighty per cent", "en", [80]),
-        ("the second of five", "en", [2, 5]),
+        ("the second of five", "en", [2, 5]), ("several hundred, half a million", "en", []),
+        ("the million-dollar question", "en", []), ("medio millón", "es", []),
+        ("eight and a half", "en", [8.5]), ("two to three", "en", [2, 3]),
+        ("achten Sie auf acht", "de", [8]), ("22.000", "fr", [22000]), ("deux milles", "fr", [2]),
+        ("por lo menos cinco", "es", [5]), ("moins vingt degrés", "fr", [-20]),
+        ("cent et mille", "fr", []), ("it is ten to nine", "en", [530]),
     ],
 )  # fmt: skip
 def test_numbers(text: str, language: str, values: list[float]) -> None:
