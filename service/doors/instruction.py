@@ -7,11 +7,15 @@ say which. Knows text and languages; does not know which of them the model trans
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import regex
 
 from tokenspeed.text.languages import Mention, code_of, mentions, name_of, primary
+
+MAX_READ_CHARS: Final = 4000  # of a longer instruction its beginning and its end are read
+MAX_MENTIONS: Final = 50  # of languages; time grows with their square
 
 
 class UnclearInstruction(ValueError):
@@ -28,6 +32,7 @@ class Languages:
 
 _NEGATION: Final = regex.compile(
     r"\b(?:not|never|no|don['’]?t|avoid|without|neither|nor|except|instead of"
+    r"|(?:any|every)thing but|all but"
     r"|rather than|other than|nicht|nie|niemals|kein\w*|ohne|statt|anstatt|außer|weder"
     r"|pas|jamais|sans|aucun\w*|au lieu d[eu']|plutôt que|sauf"
     r"|nunca|jamás|sin|tampoco|en vez de|en lugar de|excepto)\b(?P<tail>.*)$",
@@ -40,13 +45,14 @@ _TURN: Final = regex.compile(
 )
 _REACH_WORDS: Final = 6
 _ARTICLES: Final = (
-    r"(?:(?:the|a|an|your|its|das|dem|den|der|die|le|la|les|el|lo|un|une|language|langue|lengua"
+    r"(?:[\"'`]?\s*[:=]\s*)?(?:(?:the|a|an|your|its|das|dem|den|der|die|le|la|les|el|lo|un|une|language|langue|lengua"
     r"|idioma|sprache)\s+|l['’]\s*)*[\"'`“„«<(\[]*\s*$"
 )
 _FROM: Final = regex.compile(
-    r"(?:\b(?:from|out of|aus|vom|von|depuis|desde|del|du|de|speaks?|speaking|spoken in|written in"
-    r"|is in|originally|sources?(?:[ _-]?lang(?:uage)?)?(?:\s+is|\s*[:=])?)\s*|\bd['’])"
-    + _ARTICLES,
+    r"(?:\b(?:from|out of|aus|vom|von|depuis|desde|del|du|de|speaks|speaking"
+    r"|(?:I|we|they|who) speak"
+    r"|(?:spoken|written|said|text) in|(?:is|are|est|está|ist|sind|sont) (?:in|auf|en)"
+    r"|originally|sources?(?:[ _-]?lang(?:uage)?)?(?:\s+is|\s*[:=])?)\s*|\bd['’])" + _ARTICLES,
     regex.IGNORECASE,
 )
 _INTO: Final = regex.compile(
@@ -65,6 +71,21 @@ _RULED_OUT: Final = regex.compile(
     r"(?:not|never|forbidden|nicht|verboten|pas|interdit|no|prohibido)\b",
     regex.IGNORECASE,
 )
+_IS_SOURCE: Final = regex.compile(
+    r"\s+(?:is|will be|ist|est|es)\s+(?:(?:the|das|die|der|le|la|el)\s+|l['’])?"
+    r"(?:input|source|original|eingabe|quelle|entrée|entrada|fuente|origen)",
+    regex.IGNORECASE,
+)
+# "If the text is in German already, leave it."
+_CONDITION: Final = regex.compile(
+    r"\b(?:if|when|whenever|whether|unless|in case|wenn|falls|si|lorsque|quand|cuando)\b",
+    regex.IGNORECASE,
+)
+_DO: Final = regex.compile(
+    r"\b(?:translat|render|convert|interpret|answer|repl|respond|write|output|use|give|return|put"
+    r"|übersetz|antwort|schreib|tradu|répond|écri|respond|escrib)\w*",
+    regex.IGNORECASE,
+)
 _TRANSLATE: Final = regex.compile(
     r"\b(?:translat|render|convert|interpret|put|turn|übersetz|übertrag|dolmetsch|tradu|transla)\w*",
     regex.IGNORECASE,
@@ -80,12 +101,22 @@ _SMALL_PAIR: Final = regex.compile(
 )
 _SMALL_CODE: Final = regex.compile(
     r"(?<![\w-])(?:from|into|to|in|aus|nach|ins|auf|vers|(?:target|source)(?:[ _-]?lang(?:uage)?)?"
-    r"|lang(?:uage)?)\s*(?:is\s+|[:=]\s*)?[\"'`]?(?P<code>[a-z]{2,3})(?![\w-])"
+    r"|lang(?:uage)?)[\"'`]?\s*(?:is\s+|[:=]\s*)?[\"'`]?(?!(?:to|from|in)\b)(?P<code>[a-z]{2,3})(?![\w-])"
 )
 _USER_HEAD: Final = regex.compile(
     r"(?s)\s*(?P<head>[^\n]{1,200}?)(?::\s*\n|:\s+|\n)\s*(?P<text>\S.*)"
 )
 
+_LABEL_BEFORE: Final = regex.compile(
+    r"\A\s*(?:(?:source|original|input)?\s*(?:text|sentence)|source|original|input)\s*:\s*",
+    regex.IGNORECASE,
+)
+_LABEL_AFTER: Final = regex.compile(
+    r"(?:\n\s*(?:translat\w+(?:\s+text)?|output|target(?:\s+text)?)\s*:|\s*(?:=>|->))\s*\Z",
+    regex.IGNORECASE,
+)
+
+_PREPOSITIONS: Final = frozenset({"to", "in"})  # codes, too
 _CERTAIN, _LIKELY, _BARE, _VERB = 3, 2, 1, 2  # how strongly words speak for a target
 
 
@@ -98,12 +129,14 @@ def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
     Raises:
         UnclearInstruction: it could be one of several.
     """
+    if len(instruction) > MAX_READ_CHARS:
+        instruction = f"{instruction[: MAX_READ_CHARS // 2]}\n{instruction[-MAX_READ_CHARS // 2 :]}"
     source: str | None = None
     targets: dict[str, int] = {}  # by code: how strongly words speak for it
     bare: list[Mention] = []
     last: Mention | None = None
     part = ""  # of the mention before
-    for mention in _mentions(instruction, languages):
+    for mention in _mentions(instruction, languages)[:MAX_MENTIONS]:
         between = instruction[last.end : mention.start] if last else None
         clause = _since(_CLAUSE_END, instruction, mention.start)
         if last is not None and between and _LIST.fullmatch(between) and part != "bare":
@@ -111,8 +144,12 @@ def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
         else:
             before = instruction[max(clause, last.end if last else 0) : mention.start]
             part = _part(before)
-        if _RULED_OUT.match(instruction, mention.end):
+        if _RULED_OUT.match(instruction, mention.end) or _is_condition(
+            instruction[clause : mention.start]
+        ):
             part = "not"
+        elif _IS_SOURCE.match(instruction, mention.end):
+            part = "source"
         if part == "source":
             source = source or mention.code
         elif part in ("into", "to"):
@@ -131,7 +168,8 @@ def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
         last = mention
     for mention in bare:
         targets.setdefault(mention.code, _BARE)
-    return Languages(source, _strongest(targets, source))
+    target = _strongest(targets, source)
+    return Languages(None if source == target else source, target)
 
 
 def instruction_of(user_text: str, languages: Sequence[str]) -> tuple[Languages, str] | None:
@@ -143,7 +181,14 @@ def instruction_of(user_text: str, languages: Sequence[str]) -> tuple[Languages,
     if found is None or not _TRANSLATE.search(found["head"]):
         return None
     asked = languages_of(found["head"], languages)
-    return (asked, found["text"]) if asked.target else None
+    return (asked, _bare(found["text"])) if asked.target else None
+
+
+def _bare(text: str) -> str:
+    """Return the text of a filled form: `Source text: Hello` and below it `Translation:`."""
+    text = _LABEL_AFTER.sub("", _LABEL_BEFORE.sub("", text)).strip()
+    fenced = regex.fullmatch(r"(?s)(\"\"\"|'\'\'|```|###+|---+)\s*(.*?)\s*\1", text)
+    return fenced[2] if fenced and fenced[2] else text
 
 
 def without_fence(text: str, instruction: str) -> str:
@@ -188,15 +233,22 @@ def _part(before: str) -> str:
     return "bare"
 
 
+def _is_condition(before: str) -> bool:
+    """Whether what is said before a language only says when: "if the text is in German"."""
+    found = _CONDITION.search(before)
+    return found is not None and _DO.search(before, found.end()) is None
+
+
 def _mentions(instruction: str, languages: Sequence[str]) -> list[Mention]:
     """Return the languages that are named, small codes too where words about them stand by."""
-    found = mentions(instruction, languages)
-    for match in _SMALL_PAIR.finditer(instruction):
+    found = [m for m in mentions(instruction, languages)
+             if instruction[m.start : m.end] not in _PREPOSITIONS]  # fmt: skip
+    for match in islice(_SMALL_PAIR.finditer(instruction), MAX_MENTIONS):
         codes = [primary(match[1]), code_of(match[2])]
         if codes[0] in languages and codes[1] and codes[0] != codes[1]:
             found = [m for m in found if m.end <= match.start() or m.start >= match.end()]
             found += [Mention(*match.span(i), str(code)) for i, code in enumerate(codes, 1)]
-    for match in _SMALL_CODE.finditer(instruction):
+    for match in islice(_SMALL_CODE.finditer(instruction), MAX_MENTIONS):
         start, end = match.span("code")
         is_free = all(end <= m.start or m.end <= start for m in found)
         if is_free and primary(match["code"]) in languages:

@@ -225,7 +225,7 @@ class OpenAI:
             return Languages(source, _named(asked, "target", ours)), text
         try:
             languages = languages_of(instruction, ours)
-            if languages.target is None and not instruction:
+            if languages.target is None:
                 languages, text = instruction_of(text, ours) or (languages, text)
         except UnclearInstruction as exc:
             raise RestError(400, str(exc), param="messages") from exc

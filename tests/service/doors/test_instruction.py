@@ -26,6 +26,12 @@ OURS = ("de", "en", "es", "fr")
         ("You are a professional English to French translator.", "en", "fr"),
         ("I speak English. Translate what I say for a French audience.", "en", "fr"),
         ("German, please", None, "de"),
+        ("Speak German", None, "de"),
+        ("Turn each line of English into natural-sounding Spanish", "en", "es"),
+        ("Give the German version of each sentence. English is the input.", "en", "de"),
+        ("Translate to German. If the text is in German already, leave it.", None, "de"),
+        ("If the user writes English, answer in Spanish", None, "es"),
+        ("When it is French translate to German", None, "de"),
         # In other languages than English
         ("Übersetze ins Deutsche", None, "de"),
         ("Übersetze auf Deutsch", None, "de"),
@@ -47,7 +53,12 @@ OURS = ("de", "en", "es", "fr")
         ("Traduire en français, sans anglais", None, "fr"),
         ("Output must be French; Spanish is not allowed", None, "fr"),
         ("Do not explain or comment and translate to German", None, "de"),
+        ("Réponds uniquement en espagnol; le texte est en anglais", "en", "es"),
+        ("Anything but German: French", None, "fr"),
+        ("I want this in French and under no circumstances in German", None, "fr"),
         # By code
+        ('{"from": "en", "to": "de"}', "en", "de"),
+        ("translate it to de-DE, keep it short", None, "de"),
         ("EN to DE", "en", "de"),
         ("Translate from en to de", "en", "de"),
         ("translate to fr", None, "fr"),
@@ -96,6 +107,13 @@ def test_any_instruction_is_read_or_unclear(instruction: str) -> None:
     assert found.target is None or len(found.target) >= 2
 
 
+@pytest.mark.parametrize("part", ["word ", "not French, ", "en to de\n", "to ", "if French "])
+def test_long_instructions_are_read_at_their_ends(part: str) -> None:
+    filler = part * 5000
+    assert languages_of(f"Translate into Spanish! {filler}", ("es",)).target == "es"
+    assert languages_of(f"{filler}.\nTranslate into Spanish!", ("es",)).target == "es"
+
+
 def test_a_user_message_may_begin_with_its_instruction() -> None:
     assert instruction_of("Translate into German: Good morning: all", OURS) == (
         Languages(None, "de"),
@@ -105,6 +123,12 @@ def test_a_user_message_may_begin_with_its_instruction() -> None:
         Languages(None, "fr"),
         "Hi there",
     )
+    form = "Translate the source text to German. Output the translation alone.\nSource Text: Hi\n"
+    fenced = 'Translate into German:\n"""\nHi\n"""'
+    for text in (f"{form}Translated Text:", fenced, "translate from en to de:\nHi =>"):
+        asked = instruction_of(text, OURS)
+        assert asked is not None
+        assert (asked[0].target, asked[1]) == ("de", "Hi")
     for text in ("Hello: world", "I translate books: this one", "Translate into German"):
         assert instruction_of(text, OURS) is None
 
