@@ -1,8 +1,8 @@
 """Where a segment is cut into pieces that are translated by themselves.
 
 At sentence marks; in longer text at a clause mark or before a conjunction; text without any marks
-by its length. A cut depends only on the text before it and the one word after it, so a growing
-text keeps its cuts. Knows text; does not know revisions or translations.
+by its length. A cut depends only on the text before it and the one word after it, where that is
+whole, so a growing text keeps its cuts. Knows text; does not know revisions or translations.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from typing import Final
 
 import regex
 
+from tokenspeed.text import abbreviations
 from tokenspeed.text.words import has_words, word_ends
 
 CLAUSE_WORDS: Final = 28  # a clause mark cuts a piece of at least that many words
@@ -21,17 +22,13 @@ MAX_CHARS: Final = 300  # also text that has no words
 WINDOW_CHARS: Final = 4 * MAX_CHARS  # of a whole text that are looked at in one go
 _MARK_CHARS: Final = 8  # a mark and what may close after it
 _PERIOD_CHARS: Final = 40  # a word with a period that may be an abbreviation, and its marks
-_SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥][\"'”’»)\]]*\s*$")
+_SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥](?:\s?[\"'”’»)\]])*\s*$")
 _WIDE_END = regex.compile(r"[。！？｡।॥][\"'”’»」』）\])]*\s*$")
+_SPACED_MARK = regex.compile(r"\s{1,2}[?!]+(?:\s?[»”\")])*(?=\s)")  # « Où est-il ? Elle ... »
 _CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
 _PERIOD_WORD = regex.compile(r"([\p{L}\p{N}\p{M}.]+)\.[\"'”’»)\]]*\s*$")
-_ABBREVIATIONS: Final = frozenset(
-    # Titles and words that a name, number or example follows; none that often end a sentence.
-    "mr mrs ms dr prof st vs e.g i.e cf vol fig approx dept gen col sgt capt rev hon jr sr inc ltd"
-    " hr fr frl z.b d.h u.a bzw ca nr str evtl ggf usw bsp vgl abs mio mrd tel"
-    " m mm mme mlle p.ex env éd art chap"
-    " sra srta ud uds dña lic ing pág núm av aprox".split()
-)
+_ACRONYM: Final = regex.compile(r"(?:\p{L}{1,2}\.)+\p{L}{1,3}")  # u.s, a.m, ph.d, ee.uu
+_WORD: Final = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}'’]*")
 _CONJUNCTIONS: Final = frozenset(
     "and but or because so while when which although though since"
     " und aber oder weil denn dass während wenn obwohl"
@@ -60,9 +57,13 @@ def cut(text: str, min_words: int = 0) -> list[str]:
             start, words = start + offset, 1
         if i == len(ends) - 1:
             break
+        spaced = _SPACED_MARK.match(text, end)
+        if spaced is not None:
+            end = spaced.end()
         head, following = text[start:end], text[end : ends[i + 1]]
         is_allowed = bool(found) or words >= min_words
-        is_cut = is_allowed and _is_cut(head, following, words)
+        is_whole = i + 2 < len(ends) or following[-1].isspace()
+        is_cut = is_allowed and _is_cut(head, following, words, is_whole)
         if is_cut or _is_hard_limit(head, following, words):
             found.append(head)
             start, words = end, 0
@@ -108,7 +109,8 @@ def _is_hard_limit(head: str, following: str, words: int) -> bool:
     return words >= MAX_WORDS or len(head) + len(following) > MAX_CHARS
 
 
-def _is_cut(head: str, following: str, words: int) -> bool:
+def _is_cut(head: str, following: str, words: int, is_whole: bool) -> bool:
+    """Whether a piece ends; `is_whole`: the word after it will not grow."""
     if head[-1].isalnum() and words < CONJUNCTION_WORDS:
         return False  # most words, and quickly: there is no mark
     if not has_words(following):
@@ -117,24 +119,35 @@ def _is_cut(head: str, following: str, words: int) -> bool:
     if _WIDE_END.search(end):
         return True
     if following[0].isspace() and _SENTENCE_END.search(end):
-        return _ends_sentence(head, following)
+        return _ends_sentence(head, following, words, is_whole)
     if words >= CLAUSE_WORDS and following[0].isspace() and _CLAUSE_END.search(end):
         return True
-    return words >= CONJUNCTION_WORDS and following.strip().casefold() in _CONJUNCTIONS
+    is_conjunction = following.strip().casefold() in _CONJUNCTIONS
+    return words >= CONJUNCTION_WORDS and is_whole and is_conjunction
 
 
-def _ends_sentence(head: str, following: str) -> bool:
+def _ends_sentence(head: str, following: str, words: int, is_whole: bool) -> bool:
     """Whether the mark at the end of `head` is no abbreviation, initial, ordinal or pause."""
-    if following.lstrip().lstrip("\"'“‘«([¿¡")[:1].islower():
+    first = following.lstrip().lstrip("\"'“‘«([¿¡")[:1]
+    if first.islower():
         return False
     found = _PERIOD_WORD.search(head[-_PERIOD_CHARS:])
     if found is None:
         return True
-    word = found[1].casefold()
-    if word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i"):
+    word = found[1].lower()
+    if word in abbreviations.LEADING:
         return False
-    # "am 3. Mai", "No. 5. Avenue": a short number with a period is an ordinal or a list mark.
-    return not (word.isdigit() and len(word) <= 2)
+    if word in abbreviations.NUMBERED and first.isdigit():
+        return False
+    is_number = word.isdigit() and len(word) <= 2  # "am 3. Mai", "1. Open the door."
+    if is_number and words == 1:
+        return False
+    is_initial = len(word) == 1 and word.isalpha() and word != "i"
+    is_short = is_initial or _ACRONYM.fullmatch(word) or word in abbreviations.either()
+    if not (is_number or is_short):
+        return True
+    begun = _WORD.search(following)
+    return is_whole and begun is not None and begun[0].lower() in abbreviations.STARTERS
 
 
 def _grapheme_offset(text: str, max_chars: int) -> int:

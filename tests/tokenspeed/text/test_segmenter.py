@@ -30,6 +30,12 @@ WORDS = st.lists(
             "你好。",
             "👍🏽",
             "Really?",
+            "U.S.",
+            "No.",
+            "p.m.",
+            "The",
+            "Open",
+            "il ?",
         ]
     ),
     max_size=90,
@@ -45,6 +51,31 @@ WORDS = st.lists(
         ("Am 3. Mai kam J. Braun. Er", ["Am 3. Mai kam J. Braun.", " Er"]),
         ("It was in 1990. Then", ["It was in 1990.", " Then"]),
         ("Well... maybe so", ["Well... maybe so"]),
+        ("No. 5 is alive. No. I am not.", ["No. 5 is alive.", " No.", " I am not."]),
+        ("We met near the U.S. Embassy.", ["We met near the U.S. Embassy."]),
+        ("the No. 2 player in the U.S. Open", ["the No. 2 player in the U.S. Open"]),
+        ("He lives in the U.S. He is", ["He lives in the U.S.", " He is"]),
+        ("at 7 p.m. and then", ["at 7 p.m. and then"]),
+        ("at 7 p.m. We", ["at 7 p.m. We"]),  # it may still become "Wednesday"
+        ("at 7 p.m. We left", ["at 7 p.m.", " We left"]),
+        ("It costs approx. 5 euros. Birds", ["It costs approx. 5 euros.", " Birds"]),
+        ("Siehe z. B. Seite 5. Das ist", ["Siehe z. B. Seite 5.", " Das ist"]),
+        ("Plan B. The next one", ["Plan B.", " The next one"]),
+        ("1. Open it. 2. Go in", ["1. Open it.", " 2. Go in"]),
+        (
+            "Es kostet 5 Mio. Euro. Der Preis steigt",
+            ["Es kostet 5 Mio. Euro.", " Der Preis steigt"],
+        ),
+        (
+            "El Sr. García vive en la Av. Libertad. Es",
+            ["El Sr. García vive en la Av. Libertad.", " Es"],
+        ),
+        ("Give it to me. Birds sing", ["Give it to me.", " Birds sing"]),
+        ("Ask Max. Tom knows", ["Ask Max.", " Tom knows"]),
+        ("Où est-il ? Elle vient", ["Où est-il ?", " Elle vient"]),
+        ("« Où ? » Elle vient", ["« Où ? »", " Elle vient"]),
+        ("He came on Jan. 5. It", ["He came on Jan. 5. It"]),
+        ("see pp. 3 and 4. It rained", ["see pp. 3 and 4.", " It rained"]),
         ("“Go.” He left", ["“Go.”", " He left"]),
         ("你好。我们走吧", ["你好。", "我们走吧"]),
         ("¿Qué tal? ¡Muy bien! Gracias", ["¿Qué tal?", " ¡Muy bien!", " Gracias"]),
@@ -97,6 +128,16 @@ def test_a_long_text_is_cut_after_a_late_sentence_else_clause_else_word() -> Non
     assert cut_at("one. " + "two " * 30, 80) == 76  # that sentence ends too early
     clause = "one " * 30 + "two, " + "three " * 20
     assert clause[: cut_at(clause, 160)] == "one " * 30 + "two,"
+
+
+@given(WORDS)
+def test_text_that_grows_by_characters_keeps_its_cuts(words: list[str]) -> None:
+    text = " ".join(words[-12:])
+    before: list[str] = []
+    for end in range(len(text) + 1):
+        pieces = cut(text[:end])
+        assert pieces[: len(before)] == before
+        before = pieces[:-1]
 
 
 @given(WORDS)

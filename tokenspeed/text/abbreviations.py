@@ -1,0 +1,94 @@
+"""Words that end in a period and end no sentence, and words that begin one.
+
+For the languages of the default model, as their dictionaries have them; months are from CLDR. Lists
+of other projects were weighed: pysbd's calls "de", "en" and "un" abbreviations, syntok's knows
+three languages, CLDR's and ICU's come with no package that needs no compiler.
+"""
+
+from functools import cache
+from typing import Final
+
+from babel import Locale
+
+_LANGUAGES: Final = ("de", "en", "es", "fr")
+
+# A name or an example follows, however it begins: never the end of a sentence.
+_LEADING: Final = (
+    # en
+    " mr mrs ms messrs dr prof hon e.g i.e cf vs viz approx esp incl"
+    # de
+    " hr fr frl dipl z.b z.t d.h d.i u.a s.o s.u bzw bzgl vgl ca evtl ggf inkl exkl zzgl"
+    " sogen"
+    # fr
+    " m mm mme mmes mlle mlles mgr p.ex c.-à-d env"
+    # es
+    " sr sra sres srta srtas dña dra lic ud uds vd vds p.ej aprox gral"
+)
+# A number follows; without one some of them are words ("No. I am not"): they end a sentence.
+_NUMBERED: Final = (
+    " no nos nr nrn num núm n nº p pp pg pgs pág págs s vol vols bd bde ch chap kap cap fig"
+    " figs abb abs art arts sec sect § par z ziff tab tabl eq ex op v tel tél ext rd pos lfd"
+    " al éd ed aufl"
+)
+# They may end a sentence or stand inside one; the word after them says which.
+_EITHER: Final = (
+    # en
+    " etc al inc ltd co corp bros jr esq llc plc assn dept univ ave blvd rd hwy st mt ft"
+    " ph.d rev gen col maj capt cmdr lt sgt cpl pvt brig gov sen supt insp sec nr vol chap"
+    " fig figs pp"
+    # de
+    " usw usf uhr std sek mio mrd tsd mwst abk abt abb abs anm allg jh jhd gmbh ff dgl bspw"
+    " ehem eigtl einschl entspr frz engl dt insb kath urspr zit ebd nrn bd kap ing str hl"
+    " geb betr"
+    # fr
+    " hab suiv sqq ibid dép fém masc trad boul tél av pág págs núm"
+    # es
+    " cía dpto depto dcha izq izda pral tfno arq avda pza sto excmo cap"
+)
+_STARTERS: Final = (
+    # en
+    " the a an this that these those he she it we you they i there here his her its our your"
+    " their my what when where who whom whose why how which and but so then or nor if in on"
+    " at for from with as by to of after before since while because although however"
+    " therefore meanwhile moreover also yes no not now today tomorrow yesterday let please"
+    " thank all most some many several each every one two both another other such see it's"
+    " that's there's he's she's we're they're i'm you're don't is are was were do does did"
+    " can could will would should may must has have had"
+    # de
+    " der die das den dem des ein eine einen einem einer er sie es wir ihr ich du man mein"
+    " dein sein unser euer und aber oder denn doch sondern also dann wenn als weil da dass"
+    " ob obwohl während nachdem bevor wer wen wem was wo wohin woher wann warum wieso wie"
+    " welche welcher dieser diese dieses jener jede jeder alle viele einige manche kein"
+    " keine nicht auch nur noch schon hier dort heute morgen gestern jetzt im am zum zur in"
+    " an auf bei mit nach von vor für über unter bis seit durch trotzdem deshalb daher"
+    " außerdem bitte danke ja nein ist sind war waren hat haben kann"
+    # fr
+    " le la les l un une des du il elle on nous vous ils elles je tu ce cet cette ces c'est"
+    " ceux mon ma mes ton ta tes son sa ses notre nos votre vos leur leurs et mais ou donc"
+    " or ni car puis alors si quand lorsque comme parce que qui où pourquoi comment combien"
+    " quel quelle dans sur sous avec sans pour par en à au aux chez depuis pendant après"
+    " avant aussi ainsi cependant pourtant oui non ici là aujourd'hui demain hier tout tous"
+    " toutes plusieurs chaque"
+    # es
+    " el los las unos unas él ella nosotros ustedes usted ellos ellas yo tú esto este esta"
+    " estos estas ese esa esos esas aquel su sus mi mis tu nuestro nuestra y e pero o u"
+    " porque pues aunque cuando mientras entonces como quién quien qué cuál dónde cuándo"
+    " cómo por con sin sobre hasta desde según después antes también además no sí aquí allí"
+    " hoy mañana ayer ahora todo todos cada muchos hay es son fue era ha han"
+)
+
+LEADING: Final = frozenset(_LEADING.split())
+NUMBERED: Final = frozenset(_NUMBERED.split())
+STARTERS: Final = frozenset(_STARTERS.split())
+
+
+@cache
+def either() -> frozenset[str]:
+    """Return what may end a sentence or stand inside one, the short names of months among it."""
+    months = (
+        name.rstrip(".").lower()
+        for language in _LANGUAGES
+        for name in Locale(language).months["format"]["abbreviated"].values()
+        if name.endswith(".") or (language == "en" and name not in ("Mar", "May"))
+    )
+    return frozenset(_EITHER.split()) | frozenset(months)
