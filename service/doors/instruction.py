@@ -136,7 +136,10 @@ def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
     bare: list[Mention] = []
     last: Mention | None = None
     part = ""  # of the mention before
-    for mention in _mentions(instruction, languages)[:MAX_MENTIONS]:
+    named = _mentions(instruction, languages)
+    if len(named) > MAX_MENTIONS:
+        named = named[: MAX_MENTIONS // 2] + named[-MAX_MENTIONS // 2 :]
+    for mention in named:
         between = instruction[last.end : mention.start] if last else None
         clause = _since(_CLAUSE_END, instruction, mention.start)
         if last is not None and between and _LIST.fullmatch(between) and part != "bare":
@@ -157,10 +160,10 @@ def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
             strength = _CERTAIN if part == "into" else _LIKELY
             strength += _VERB * bool(_TRANSLATE.search(instruction, sentence, mention.start))
             targets[mention.code] = max(strength, targets.get(mention.code, 0))
-            named = [other for other in bare if other.start >= clause]
-            if source is None and named and named[-1].code != mention.code:
-                source = named[-1].code  # "the English text to Spanish"
-                bare.remove(named[-1])
+            before_it = [other for other in bare if other.start >= clause]
+            if source is None and before_it and before_it[-1].code != mention.code:
+                source = before_it[-1].code  # "the English text to Spanish"
+                bare.remove(before_it[-1])
         elif part == "bare":
             if last is not None and bare and bare[-1] is last and _PAIR.fullmatch(between or ""):
                 source = source or bare.pop().code  # "English-German"
