@@ -1,0 +1,134 @@
+"""What other programs send, to the shipped model: what must hold whatever a model says.
+
+Kinds of trouble from public bug reports of other tools. The marks round a text, its tags and its
+times come to nothing that the plain words would not have come to.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import regex
+
+from service.config import load_config
+from tests.service.process import serving
+
+GREETING = "Good morning, everyone."
+SRT = """1
+00:00:00,500 --> 00:00:02,000
+Good morning, everyone.
+
+2
+00:00:02,100 --> 00:00:05,000
+<i>We have a lot to talk about
+this afternoon.</i>
+
+3
+00:00:05,100 --> 00:00:07,000
+- Where is the key?
+- It is on the table.
+"""
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx.Client]:
+    with serving(load_config().model, TOKENSPEED_ADMISSION="0") as (_, port):
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+            yield client
+
+
+def translate(http: httpx.Client, q: Any, target: str = "de", **more: Any) -> Any:
+    body = {"q": q, "source": "en", "target": target, **more}
+    return http.post("/translate", json=body).json()["translatedText"]
+
+
+def chat(http: httpx.Client, system: str, text: str, **more: Any) -> str:
+    url = f"{http.base_url}/v1"
+    with openai.OpenAI(
+        base_url=url, api_key="none", http_client=httpx.Client(trust_env=False)
+    ) as o:
+        create: Any = o.chat.completions.create
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
+        content: str = create(model="any", messages=messages, **more).choices[0].message.content
+        return content
+
+
+@pytest.mark.parametrize(
+    ("system", "text"),
+    [
+        ("Interpret the sentence between the 🔤 marks into German. Leave out the 🔤.", "🔤 {} 🔤"),
+        ("Translate what is between 🔤 to German, without retaining 🔤.", "🔤{}🔤"),
+        ("The text is in <text> tags. Into German, please.", "<text>\n{}\n</text>"),
+        ("Translate the part between ### into German, not English.", "###\n{}\n###"),
+        ("Übersetze ins Deutsche, nie ins Französische.", "{}"),
+        ("del inglés al alemán", "{}"),
+        ("target_language: de", "{}"),
+    ],
+)
+def test_a_fence_changes_nothing(http: httpx.Client, system: str, text: str) -> None:
+    assert chat(http, system, text.format(GREETING)) == translate(http, GREETING)
+
+
+@pytest.mark.parametrize(
+    ("system", "target"),
+    [
+        ("Render this into French, never into Spanish.", "fr"),
+        ("Answer in Spanish. Do not use German words, nor French ones.", "es"),
+        ("From Spanish into German, please. Do not use English words.", "de"),
+        ("en->fr", "fr"),
+    ],
+)
+def test_the_language_asked_for_comes_back(http: httpx.Client, system: str, target: str) -> None:
+    found = chat(http, system, GREETING)
+    assert found == translate(http, GREETING, target)
+    assert chat(http, "", GREETING, extra_body={"translation": {"target": target}}) == found
+
+
+@pytest.mark.parametrize("system", ["English to Italian", "into Dutch, not German", "Auf Polnisch"])
+def test_a_language_that_is_not_there_is_refused_by_name(http: httpx.Client, system: str) -> None:
+    with pytest.raises(openai.BadRequestError, match="to (it|nl|pl) is not supported"):
+        chat(http, system, GREETING)
+
+
+def test_a_subtitle_file_keeps_its_times_and_tags(http: httpx.Client) -> None:
+    upload = {"file": ("talk.srt", SRT.encode())}
+    data = {"source": "en", "target": "de"}
+    url = http.post("/translate_file", files=upload, data=data).json()["translatedFileUrl"]
+    lines = http.get(url).text.split("\n")
+    assert len(lines) == len(SRT.split("\n"))
+    words = [
+        GREETING, "We have a lot to talk about this afternoon.", "Where is the key?",
+        "It is on the table.",
+    ]  # fmt: skip
+    greeting, sentence, question, answer = translate(http, words)
+    assert lines[2] == greeting
+    assert " ".join(lines[6:8]) == f"<i>{sentence}</i>"
+    assert lines[11:13] == [f"- {question}", f"- {answer}"]
+    kept = [i for i, line in enumerate(SRT.split("\n")) if not regex.search(r"\p{L}", line)]
+    assert [lines[i] for i in kept] == [SRT.split("\n")[i] for i in kept]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p>Good morning, everyone.</p><ul><li>Where is the key?</li></ul>",
+        "<h1>Good morning, everyone.</h1>\n<img src='a.png' alt='Where is the key?'>",
+        "Good morning, everyone.<br><a href='?a=1&amp;b=2'>Where is the key?</a>",
+    ],
+)
+def test_html_is_its_words(http: httpx.Client, page: str) -> None:
+    expected = page
+    for words in (GREETING, "Where is the key?"):
+        expected = expected.replace(words, translate(http, words))
+    assert translate(http, page, format="html") == expected
+
+
+def test_json_values_are_translated_and_keys_are_not(http: httpx.Client) -> None:
+    upload = {"file": ("app.json", json.dumps({"Good": GREETING, "n": 1, "x": "42"}).encode())}
+    data = {"source": "en", "target": "fr"}
+    url = http.post("/translate_file", files=upload, data=data).json()["translatedFileUrl"]
+    assert http.get(url).json() == {"Good": translate(http, GREETING, "fr"), "n": 1, "x": "42"}
