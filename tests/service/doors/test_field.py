@@ -47,11 +47,8 @@ def translate(http: httpx.Client, q: Any, target: str = "de", **more: Any) -> An
 
 
 def chat(http: httpx.Client, system: str, text: str, **more: Any) -> str:
-    url = f"{http.base_url}/v1"
-    with openai.OpenAI(
-        base_url=url, api_key="none", http_client=httpx.Client(trust_env=False)
-    ) as o:
-        create: Any = o.chat.completions.create
+    with openai.OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0) as client:
+        create: Any = client.chat.completions.create
         messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
         content: str = create(model="any", messages=messages, **more).choices[0].message.content
         return content
