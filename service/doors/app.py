@@ -94,7 +94,7 @@ def make_app(state: AppState) -> ASGIApp:
             Exception: json_failure,
         },
     )
-    return Guard(app, config)
+    return Guard(app, config, state.metrics.requests)
 
 
 async def _file(path: Path, request: Request) -> Response:

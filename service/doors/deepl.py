@@ -176,7 +176,6 @@ class DeepL:
             status, value, headers = exc.status, {"message": str(exc)}, exc.headers
         except ClientGone:
             status, value = CLIENT_GONE, {"message": "the client has gone"}
-        self._state.metrics.requests.labels(request.url.path, str(status)).inc()
         return Response(orjson.dumps(value), status, headers, "application/json")
 
 

@@ -90,7 +90,6 @@ class Files:
         file = self._kept.find(key, self._state.now_s())
         if file is None:
             return await self._rest.answer(request, _gone)
-        self._state.metrics.requests.labels("/download_file", "200").inc()
         headers = {
             # Never shown by the browser: it is a user's file, under the service's own origin.
             "content-disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",

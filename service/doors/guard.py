@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.config import Config
@@ -41,10 +43,12 @@ class Guard:
     Args:
         app: what answers.
         config: says who may ask, and on which port.
+        requests: counts answers by path and status.
     """
 
-    def __init__(self, app: ASGIApp, config: Config) -> None:
+    def __init__(self, app: ASGIApp, config: Config, requests: Counter) -> None:
         self._app = app
+        self._requests = requests
         self._config = config
         # A proxy of a site that may connect brings the site's name along.
         self._hosts = {*LOOPBACK_NAMES, *(urlsplit(origin).hostname for origin in config.origins)}
@@ -63,6 +67,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _EVERYWHERE.items():
                     headers.setdefault(name, value)
+                self._requests.labels(_path_label(scope), str(message["status"])).inc()
             await send(message)
 
         refusal = self._refusal(scope)
@@ -90,7 +95,7 @@ class Guard:
             origin, headers.get("host"), config.origins, is_local=config.is_local
         ):
             return 403, f"pages of {origin} may not use this service (TOKENSPEED_ORIGINS)"
-        if method == "POST" and _has_body(headers):
+        if method in ("POST", "PATCH") and _has_body(headers):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind not in _BODIES:
                 # What a page may send without asking first, such as text/plain, is none of these
@@ -136,11 +141,19 @@ def error_reply(
     """Return an error in the shape that the API of a path has."""
     if path.startswith("/v2/"):
         return JSONResponse({"message": message}, status, headers)
+    if path.startswith("/v2/"):  # DeepL's
+        return JSONResponse({"message": message}, status, headers)
     error: Mapping[str, str] | str = message
     if path.startswith("/v1/"):
         kind = "invalid_request_error" if status < 500 else "server_error"
         error = {"message": message, "type": kind}
     return JSONResponse({"error": error}, status, headers)
+
+
+def _path_label(scope: Scope) -> str:
+    """Return the path of a route as the table has it: what clients ask for has no end."""
+    route = scope.get("route")
+    return route.path if isinstance(route, Route) else "other"
 
 
 def _has_body(headers: Headers) -> bool:

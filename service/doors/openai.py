@@ -72,15 +72,15 @@ class OpenAI:
 
     async def models(self, request: Request) -> Response:
         """List the one model."""
-        return self._reply(request, {"object": "list", "data": [self._model()]})
+        return self._reply({"object": "list", "data": [self._model()]})
 
     async def model(self, request: Request) -> Response:
         """Tell of one model."""
         name = request.path_params["name"]
         if name == self._state.model.name:
-            return self._reply(request, self._model())
+            return self._reply(self._model())
         error = RestError(404, f"The model {name!r} does not exist", param="model")
-        return self._error(request, error, "model_not_found")
+        return self._error(error, "model_not_found")
 
     async def chat(self, request: Request) -> Response:
         """Translate the last user message."""
@@ -90,7 +90,6 @@ class OpenAI:
             client = client_of(request, bearer(request.headers.get("authorization")))
             check_gate(self._state.gate, client)
             if question.is_stream:
-                self._count(request, 200)
                 events = self._events(question, client)
                 return StreamingResponse(events, media_type="text/event-stream")
             with self._state.gate.passing(client):
@@ -101,14 +100,14 @@ class OpenAI:
                 "logprobs": None,
                 "finish_reason": output.finish_reason,
             })  # fmt: skip
-            return self._reply(request, reply | {"usage": _usage(question, output)})
+            return self._reply(reply | {"usage": _usage(question, output)})
         except TranslationFailed as exc:
-            return self._error(request, failed(exc))
+            return self._error(failed(exc))
         except RestError as exc:
             is_key = exc.status == 401
-            return self._error(request, exc, "invalid_api_key" if is_key else None)
+            return self._error(exc, "invalid_api_key" if is_key else None)
         except ClientGone:
-            return self._error(request, RestError(CLIENT_GONE, "the client has gone"))
+            return self._error(RestError(CLIENT_GONE, "the client has gone"))
 
     async def _whole(self, question: _Question, client: str) -> tuple[str, Output]:
         output = self._output(question)
@@ -257,23 +256,17 @@ class OpenAI:
             "choices": [choice],
         }
 
-    def _error(self, request: Request, error: RestError, code: str | None = None) -> Response:
+    def _error(self, error: RestError, code: str | None = None) -> Response:
         reply = {"error": _error_of(error, code)}
-        return self._reply(request, reply, error.status, error.headers)
+        return self._reply(reply, error.status, error.headers)
 
     def _reply(
         self,
-        request: Request,
         value: Any,
         status: int = 200,
         headers: dict[str, str] | None = None,
     ) -> Response:
-        self._count(request, status)
         return Response(orjson.dumps(value), status, headers, "application/json")
-
-    def _count(self, request: Request, status: int) -> None:
-        path = "/v1/models/{name}" if request.path_params else request.url.path
-        self._state.metrics.requests.labels(path, str(status)).inc()
 
 
 def _content(raw: Any) -> str:

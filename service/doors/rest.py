@@ -63,14 +63,14 @@ class Rest:
 
     async def languages(self, request: Request) -> Response:
         """List what can be translated into what."""
-        return self._reply(request, [
+        return self._reply([
             {"code": info.code, "name": info.name, "targets": list(info.targets)}
             for info in self._state.model.languages
         ])  # fmt: skip
 
     async def settings(self, request: Request) -> Response:
         """Tell a LibreTranslate user interface what is there."""
-        return self._reply(request, {
+        return self._reply({
             "apiKeys": self._state.auth.is_required,
             "keyRequired": self._state.auth.is_required,
             "charLimit": MAX_CHARS,
@@ -190,21 +190,18 @@ class Rest:
     async def answer(self, request: Request, work: Callable[[Request], Awaitable[Any]]) -> Response:
         """Return what work returns, or its error, as LibreTranslate does."""
         try:
-            return self._reply(request, await work(request))
+            return self._reply(await work(request))
         except RestError as exc:
-            return self._reply(request, {"error": str(exc)}, exc.status, exc.headers)
+            return self._reply({"error": str(exc)}, exc.status, exc.headers)
         except ClientGone:
-            return self._reply(request, {"error": "the client has gone"}, CLIENT_GONE)
+            return self._reply({"error": "the client has gone"}, CLIENT_GONE)
 
     def _reply(
         self,
-        request: Request,
         value: Any,
         status: int = 200,
         headers: dict[str, str] | None = None,
     ) -> Response:
-        path = "/download_file" if request.path_params else request.url.path
-        self._state.metrics.requests.labels(path, str(status)).inc()
         return Response(orjson.dumps(value), status, headers, "application/json")
 
 

@@ -77,7 +77,7 @@ class Metrics:
             "tokenspeed_errors", "Errors told to clients", ("code",), registry=self.registry
         )
         self.requests = Counter(
-            "tokenspeed_rest_requests", "Requests of the REST endpoints", ("path", "status"),
+            "tokenspeed_rest_requests", "Answers over plain HTTP", ("path", "status"),
             registry=self.registry,
         )  # fmt: skip
         self.stalls = Histogram(

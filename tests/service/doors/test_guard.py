@@ -1,5 +1,7 @@
 """Headers, hosts and errors of plain HTTP, over real connections."""
 
+import re
+
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -9,7 +11,9 @@ from starlette.routing import Route
 
 from service.config import Config
 from service.doors.guard import Guard, json_failure
+from service.load.metrics import Metrics
 from tests.service.conftest import Run, Service
+from tokenspeed.engine.core import EngineStats
 
 
 async def test_every_answer_binds_a_browser(service: Service) -> None:
@@ -32,6 +36,8 @@ async def test_what_is_not_there_is_told_in_json(service: Service) -> None:
         chat = await http.get("/v1/chat/completions")
         assert (chat.status_code, chat.json()["error"]["type"]) == (405, "invalid_request_error")
         assert (await http.get("/nowhere.html")).json() == {"error": "Not Found"}
+        deepl = await http.delete("/v2/translate")
+        assert (deepl.status_code, deepl.json()) == (405, {"message": "Method Not Allowed"})
 
 
 @pytest.mark.parametrize(
@@ -140,8 +146,28 @@ async def test_a_bug_of_ours_is_told_in_json_and_binds_a_browser() -> None:
     app = Starlette(
         routes=[Route("/v1/models", fail)], exception_handlers={Exception: json_failure}
     )
-    transport = httpx.ASGITransport(Guard(app, Config()), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(
+        Guard(app, Config(), Metrics(EngineStats).requests), raise_app_exceptions=False
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         found = await http.get("/v1/models")
     assert (found.status_code, found.json()["error"]["type"]) == (500, "server_error")
     assert found.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_what_clients_ask_for_is_counted_by_the_table_s_paths(run: Run) -> None:
+    service = run()
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        for number in range(5):
+            await http.get(f"/nowhere/{number}")
+            await http.get(f"/v1/models/{number}")
+            await http.post("/translate", json=TEXT | {"source": "x" * number})
+        await http.post("/translate", json=TEXT)
+    text = service.state.metrics.render().decode()
+    found = re.findall(r'requests_total\{path="(.*)",status="(\d+)"\} (\d)', text)
+    assert sorted(found) == [
+        ("/translate", "200", "1"),
+        ("/translate", "400", "5"),
+        ("/v1/models/{name:path}", "404", "5"),
+        ("other", "404", "5"),
+    ]
