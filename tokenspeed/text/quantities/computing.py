@@ -25,7 +25,6 @@ _IN_WORDS: Final = 12  # up to here a writer uses words, and a model knows them 
 _ROUND: Final = frozenset({100.0, 1000.0})  # "thanks a thousand times", "cent fois"
 _NOON: Final = ("noon", "midday")  # English; the others' words for it are known to models
 _BEGINS: Final = ".!?…:;\"'“”„«»‘’¿¡()[]-–—>"  # a sentence may begin after it
-_DECADE: Final = re.compile(r" (?:twen|thir|for|fif|six|seven|eigh|nine)ties\b", re.IGNORECASE)
 _HALF_DAY: Final = 12 * 60
 _CLOSE: Final = 1e-6
 _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
@@ -40,7 +39,9 @@ class Change:
     wanted: str
 
 
-def find(text: str, language: str, *, is_open: bool = False) -> list[Change]:
+def find(
+    text: str, language: str, *, is_open: bool = False, is_repaired: bool = False
+) -> list[Change]:
     """Return where quantities are said in words, and how their own language writes them in digits.
 
     Small numbers in running prose stay ("one of us", "at first", "no one", French "neuf"), unless a
@@ -49,20 +50,21 @@ def find(text: str, language: str, *, is_open: bool = False) -> list[Change]:
     Args:
         language: of the text; one that is not known has none.
         is_open: the text may still grow; what may become another number is left alone.
+        is_repaired: the output will be; then a date such as 05/11/2026, of which nobody knows
+            whether May or November was meant, is shown as one of both, and comes out as it was.
     """
     return [
         Change(q.start, q.end, _in_digits(q, text, language))
         for q in read(text, language, is_open=is_open)
-        if q.is_said
-        and q.is_final
-        and _is_better_in_digits(q, text, language)
+        if q.is_final
+        and (_is_bare_date(q, is_repaired) if not q.is_said else _is_better(q, text, language))
         and not _is_name(text, q.start)
     ]
 
 
-def rewrite(text: str, language: str, *, is_open: bool = False) -> str:
-    """Return a text with its said quantities in digits."""
-    return _replaced(text, find(text, language, is_open=is_open))
+def rewrite(text: str, language: str) -> str:
+    """Return a complete text with its said quantities in digits, for an output to be repaired."""
+    return _replaced(text, find(text, language, is_repaired=True))
 
 
 def check(source: str, output: str, source_language: str, target_language: str) -> list[Quantity]:
@@ -98,7 +100,7 @@ def corrections(
         wrong = [quantity for quantity in extra if quantity.kind in kinds]
         if not wanted or len(wanted) != len(wrong):
             continue
-        if any(quantity.day in there for quantity in wanted):  # "January 1st and 8th"
+        if any(q.kind == "date" and q.day in there for q in wanted):  # "January 1st and 8th"
             continue
         for right, other in zip(wanted, wrong, strict=True):
             change = _correction(right, other, source, output, target_language)
@@ -145,7 +147,7 @@ def _compare(
         same = next((o for o in given if is_same(quantity, o, may_be_late=may_be_late)), None)
         if same is not None:
             given.remove(same)
-        elif quantity.kind != "digits" or quantity.text not in _digits_of(output):
+        elif quantity.kind != "digits" or _digits_of(quantity.text) not in _digits_of(output):
             missing.append(quantity)
     return missing, [q for q in given if _counts(q)]
 
@@ -193,7 +195,7 @@ def _is_same_time(wanted: Quantity, given: Quantity, may_be_late: bool) -> bool:
 
 def _digits(quantity: Quantity) -> str:
     if quantity.kind == "digits":
-        return quantity.text
+        return _digits_of(quantity.text)
     return f"{quantity.value:.0f}" if quantity.kind == "number" else ""
 
 
@@ -207,20 +209,26 @@ def _counts(quantity: Quantity) -> bool:
     return quantity.kind not in ("number", "ordinal", "money") or quantity.value != 1
 
 
-def _is_better_in_digits(quantity: Quantity, text: str, language: str) -> bool:
+def _is_bare_date(quantity: Quantity, is_repaired: bool) -> bool:
+    """Return whether a date in digits is better shown with the name of its month."""
+    is_clear = quantity.kind == "date" and bool(quantity.text)
+    return is_clear or (is_repaired and quantity.kind == "digits" and quantity.day > 0)
+
+
+def _is_better(quantity: Quantity, text: str, language: str) -> bool:
+    """Return whether a quantity that is said is better in digits."""
     value, kind = quantity.value, quantity.kind
     if kind in ("date", "digits"):
         return True
     said = text[quantity.start : quantity.end].lower()
     if kind == "time":  # whole hours are plain enough in words, but for "ein Uhr"
-        return value % 60 != 0 or bool(quantity.part) or said in _NOON or said.endswith("uhr")
+        is_clock = said in _NOON or (language == "de" and said not in words("de").noons)
+        return value % 60 != 0 or bool(quantity.part) or is_clock
     if kind == "ordinal":
         return value > _FEW and not _is_fraction(quantity, text, language)
     if kind in ("money", "percent") or quantity.unit:
         return value != 1
     if kind == "number" and value in _ROUND and len(said.removeprefix("a ").split()) == 1:
-        return False
-    if _DECADE.match(text, quantity.end):  # "the nineteen eighties"
         return False
     return value > _IN_WORDS or value < 0 or value % 1 != 0
 
@@ -251,10 +259,12 @@ def _in_digits(quantity: Quantity, text: str, language: str) -> str:
     if quantity.kind == "time":
         is_exact = quantity.is_exact and said.lower() not in _NOON
         return write_time(int(quantity.value), language, is_exact=is_exact)
-    if quantity.kind == "date":
+    if quantity.day:
         return write_date(quantity.day, quantity.month, int(quantity.value), language)
     if quantity.kind == "digits":
         return quantity.text
+    if quantity.unit == "decade":
+        return f"{quantity.value:.0f}s"
     if quantity.kind == "ordinal":
         is_feminine = said.lower().endswith(("a", "ère", "nde"))
         return write_ordinal(int(quantity.value), language, is_feminine=is_feminine)

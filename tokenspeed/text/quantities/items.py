@@ -59,6 +59,12 @@ _ARTICLES: Final = frozenset(  # before "achten" where it is no verb
     " seinem seinen ihrem ihren diesem diesen".split()
 )
 _UNREAD: Final = {"sixtieth": 60}  # an ordinal that text2num has not
+_HALVES: Final = {"anderthalb": 1.5} | {
+    f"{said}einhalb": number + 0.5
+    for number, said in enumerate(
+        "ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split(), 1
+    )
+}
 _HOURS: Final = frozenset(
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty".split()
@@ -68,6 +74,7 @@ _NO_NUMBER_AFTER: Final = {
     "cent": ("pour",), "cents": ("pour",), "ciento": ("por",), "cientos": ("por",),
     "cuarto": ("y", "menos"),
 }  # fmt: skip
+_DECADE: Final = re.compile(r"(\d{4})(?:s|er|ern)$")  # "1980s", "1980er"
 _SPACES: Final = re.compile(r"[ \u00a0\u202f]")
 
 
@@ -110,8 +117,9 @@ def find_items(text: str, language: str) -> list[Item]:
                 lowered = "o"
             tokens.append(_Token(lowered, start, end, is_apart))
             if lowered in _UNREAD:
-                value = _UNREAD[lowered]
-                items.append(Item(start, end, "O", value, str(value), True))
+                items.append(Item(start, end, "O", _UNREAD[lowered], str(_UNREAD[lowered]), True))
+            if lowered in _HALVES and language == "de":
+                items.append(Item(start, end, "N", _HALVES[lowered], "", True))
             if lowered in known.noons:
                 hour = known.noons[lowered]
                 items.append(Item(start, end, "C", hour, said, True))
@@ -175,6 +183,8 @@ def _written(kind: str, said: str, start: int, language: str) -> Iterator[Item]:
         yield Item(start, end, "O", float(match[1]), match[1], False)
     elif (match := _HOUR_MINUTE.match(said)) and int(match[1]) < 25:
         yield Item(start, end, "T", int(match[1]) * 60 + int(match[2] or 0), said, False)
+    elif match := _DECADE.match(said):
+        yield Item(start, end, "N", float(match[1]), match[1], False)
     elif match := _SUFFIX.match(said):
         yield Item(start, start + len(match[1]), "N", float(match[1]), match[1], False)
 

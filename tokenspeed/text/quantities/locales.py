@@ -158,6 +158,7 @@ _WORDS: Final = {
             ("{M}(?: minuten?)? vor {H}(?: uhr)?", 0, -1),
             ("{H} uhr {M}(?! (?:prozent|euro|dollar|pfund))", 0, 1),
             ("{H} ?uhr", 0, 0),
+            (r"(?<=\bum ){H}(?= ?(?:[.,!?]|$))", 0, 0),
         ),
         noons={"mittag": 12, "mitternacht": 0},
         part=(

@@ -31,7 +31,7 @@ class Quantity:
     month: int = 0
     is_exact: bool = True  # a time of which the half of the day is known
     part: str = ""  # of the day, as it is said
-    text: str = ""  # of kind `digits`
+    text: str = ""  # of kind `digits`; a date that reads in two orders has its month first
     is_final: bool = True  # nothing that follows can make it another
 
 
@@ -191,13 +191,15 @@ class _Reader:
         first, second, year = numbers if "-" not in item.text else (*numbers[:0:-1], numbers[0])
         if self._language == "en" and "-" not in item.text and "." not in item.text:
             if max(first, second) <= 12 and first != second:  # nobody can know which was meant
-                return _digits(item)
+                year += 2000 if year < 50 else 1900 if year < 100 else 0
+                return replace(_digits(item), value=year, day=second, month=first)
             if second > 12:
                 first, second = second, first
         if not (1 <= first <= 31 and 1 <= second <= 12):
             return _digits(item)
         year += 2000 if year < 50 else 1900 if year < 100 else 0
-        return Quantity(*_span_of(item), "date", year, _span_of(item), day=first, month=second)
+        span = _span_of(item)
+        return Quantity(*span, "date", year, span, day=first, month=second, text=item.text)
 
     def _numbers(self) -> Iterator[Quantity]:
         for match in _amounts(self._language).finditer(self._marked):
@@ -242,6 +244,12 @@ class _Reader:
             if self._language == "en" and year is not None:
                 start, end = self._span(match.start(1), match.end(1))
                 yield Quantity(start, end, "number", year, (start, end), True)
+        for match in _DECADE.finditer(self._marked) if self._language == "en" else ():
+            item = self._items[match.start()]
+            if item.is_said and 13 <= item.value <= 20:
+                start, end = self._span(*match.span())
+                year = item.value * 100 + _TENS[match[1]] * 10
+                yield Quantity(start, end, "number", year, (start, end), True, unit="decade")
 
     def _is_negative(self, match: re.Match[str], item: Item) -> bool:
         """Return whether a minus is one: French and Spanish have the same word for "less"."""
@@ -251,7 +259,7 @@ class _Reader:
 
     def _core(self, match: re.Match[str]) -> tuple[int, int]:
         """Return where the number of an amount stands, with its minus, decimals and scale."""
-        if match["cents"]:
+        if match["cents"] or (match["rest"] and self._items[match.start("rest")].value >= 10):
             return self._span(*match.span())
         item = self._items[match.start("n")]
         is_negative = match["minus"] and self._is_negative(match, item)
@@ -313,8 +321,7 @@ def _marks_of(match: re.Match[str], group: str | int) -> list[int]:
 
 
 def _digits(item: Item) -> Quantity:
-    text = "".join(c for c in item.text if c.isdigit())
-    return Quantity(*_span_of(item), "digits", 0.0, _span_of(item), text=text)
+    return Quantity(*_span_of(item), "digits", 0.0, _span_of(item), text=item.text)
 
 
 def _span_of(item: Item) -> tuple[int, int]:
@@ -322,6 +329,10 @@ def _span_of(item: Item) -> tuple[int, int]:
 
 
 _RUN: Final = re.compile(f"{_N}(?: {_N}){{3,}}")
+_TENS: Final = {
+    name: tens for tens, name in enumerate("twen thir for fif six seven eigh nine".split(), 2)
+}
+_DECADE: Final = re.compile(rf"{_N} ({'|'.join(_TENS)})ties\b")
 _PAIR: Final = re.compile(f"(?=({_N} {_N}))")
 
 
@@ -378,6 +389,6 @@ def _amounts(language: str) -> re.Pattern[str]:
         rf"(?:[ -]?(?P<percent>(?:{known.percent})(?!\w))"
         rf"|[ -]?{known.of}(?P<currency>[{signs}]|(?:{currencies})\b)"
         rf"(?: (?:{known.joint})?(?P<cents>{_N}) (?:{known.cents})\b"
-        rf"| (?P<rest>{_N})(?=[.,!?]|$))?"  # "twenty euros fifty"
+        rf"| (?:con )?(?P<rest>{_N})(?=[.,!?]|$))?"  # "twenty euros fifty"
         rf"|[ -]?(?P<unit>(?:{units})\b))?"
     )
