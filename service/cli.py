@@ -148,6 +148,7 @@ async def _serve(
     from service.doors.server import Server
     from service.doors.state import AppState
     from service.translator import Translator
+    from tokenspeed.text import detection
 
     engine = model.engine
     translator = Translator(
@@ -158,7 +159,9 @@ async def _serve(
         budget_s=config.budget_ms / 1e3,
     )
     state = AppState(config, translator, model.name, engine, presets)
-    # Nobody's first caption pays for what the first step of a backend costs.
+    # Nobody's first caption pays for what the first step of a backend costs, and the first look at
+    # its language.
+    detection.load()
     for source, target in sorted(model.prompts.pairs)[:1]:
         await translator.whole("One two three.", source, target)
 

@@ -32,6 +32,10 @@ _BENCH: Final[Table] = {
         "tokenspeed.bench.cli:add_kernels",
     ),
     "report": ("tables and a plot from result files", "tokenspeed.bench.cli:add_report"),
+    "abuse": (
+        "a speaker beside clients that misbehave, each on a server of its own",
+        "service.bench.cli:add_abuse",
+    ),
 }
 _EVAL: Final[Table] = {
     "quality": (

@@ -1,4 +1,4 @@
-"""The commands that measure the service: `eval streaming`, `eval capacity`, `loadtest`.
+"""The commands that measure the service, live translations, and how much it holds.
 
 Only the arguments: what runs is imported when it runs, so that other commands start fast.
 """
@@ -162,3 +162,22 @@ def _loadtest(options: argparse.Namespace) -> int:
         levels = run_load_test(options)
     print(describe(levels, options.budget_ms))
     return 1 if any(level.failures for level in levels) else 0
+
+
+def add_abuse(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench abuse`."""
+    parser.add_argument("--attacks", metavar="A,B", help="default: all, and the speaker alone")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each attack")
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_abuse)
+
+
+def _abuse(options: argparse.Namespace) -> int:
+    from service.bench.load.abuse import abuse_table, run_abuse
+
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        rows = run_abuse(options)
+    print(abuse_table(rows))
+    return 1 if any(row["victim_lost"] for row in rows) else 0
