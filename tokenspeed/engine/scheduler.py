@@ -22,11 +22,12 @@ import numpy as np
 
 from tokenspeed.backends import Step
 from tokenspeed.engine.fairness import FairShares
-from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease, common_prefix
+from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease
 from tokenspeed.engine.request import Rows, Sequence
 
 FINAL_HEAD_START_S: Final = 0.2  # a whole budget: a final overtakes partials that came up to then
 MAX_AGING_S: Final = 0.15  # what waiting gains a partial; less than a head start: finals stay first
+MAX_DEFERRED: Final = 8  # beginnings that are waited for, of one look
 LIVE_S: Final = 0.5  # before its deadline somebody may be waiting for an output already
 # Shares of the longest step. A caption that comes while background work runs waits for that step,
 # and takes several steps itself, which background work beside it makes longer.
@@ -82,20 +83,25 @@ class Scheduler:
         work takes that of background work, which waits again and goes on from its tokens.
         """
         leases: list[Lease] = []
-        num_deferred = 0
+        deferred: list[list[int]] = []  # beginnings that are about to be there
         with closing(self.waiting.ordered(self.shares)) as ordered:
-            for sequence in ordered:
-                if len(leases) + num_deferred > 2 * len(self.cache.slots):
+            for num_seen, sequence in enumerate(ordered):
+                if num_seen > 2 * len(self.cache.slots) or len(deferred) > MAX_DEFERRED:
                     break  # what is left is looked at after the next step
                 preempted = None if self.cache.num_free else self._background(sequence, now_s)
                 if not self.cache.num_free and preempted is None:
                     break
-                if self._shares_running_prefix(sequence):
-                    num_deferred += 1
+                # What shares a deferred beginning has no more of it in any slot, and is no sooner.
+                if any(sequence.tokens[: len(begin)] == begin for begin in deferred):
+                    continue
+                best = self.cache.best_match(sequence.tokens)
+                needed = best[1] + MIN_FORK_TOKENS
+                if self._is_about_to_hold(sequence.tokens, needed):
+                    deferred.append(sequence.tokens[:needed])
                     continue
                 if preempted is not None:
                     self._restart(preempted)
-                leases.append(self._begin(sequence, now_s))
+                leases.append(self._begin(sequence, now_s, best))
         return leases
 
     def plan(self, now_s: float) -> Plan | None:
@@ -157,9 +163,9 @@ class Scheduler:
         shares = share_rows([s.missing + len(s.draft) for s in sequences], room)
         return [(s, s.rows(share)) for s, share in zip(sequences, shares, strict=True) if share]
 
-    def _begin(self, sequence: Sequence, now_s: float) -> Lease:
+    def _begin(self, sequence: Sequence, now_s: float, best: tuple[int, int]) -> Lease:
         """Give a waiting sequence one of the free slots."""
-        lease = self.cache.acquire(sequence.tokens, sequence.request.key)
+        lease = self.cache.acquire(sequence.tokens, sequence.request.key, best)
         assert lease is not None
         self.waiting.discard(sequence)
         sequence.begin(lease.slot, lease.reused, now_s)
@@ -173,17 +179,14 @@ class Scheduler:
         background = [s for s in self.running if not self.is_live(s, now_s)]
         return max(background, key=self._rank, default=None)
 
-    def _shares_running_prefix(self, sequence: Sequence) -> bool:
-        """Whether a running sequence is about to compute a beginning that this one could fork.
+    def _is_about_to_hold(self, tokens: list[int], count: int) -> bool:
+        """Whether a running sequence begins with so many of the tokens, computed or not.
 
         Several targets of one source arrive together: the first computes the source, the others
         wait one step and copy it.
         """
-        available = max(self.cache.match(i, sequence.tokens) for i in range(len(self.cache.slots)))
-        return any(
-            common_prefix(other.tokens, sequence.tokens) >= available + MIN_FORK_TOKENS
-            for other in self.running
-        )
+        begin = tokens[:count]
+        return len(begin) == count and any(s.tokens[:count] == begin for s in self.running)
 
 
 class WaitingSequences:

@@ -1,10 +1,12 @@
 """No slot is owned twice, and what a lease promises is what the slots held."""
 
-from hypothesis import settings
+from os.path import commonprefix
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease
+from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease, common_prefix
 
 TOKENS = st.lists(st.integers(0, 1), min_size=1, max_size=24)
 KEYS = st.sampled_from([None, "a", "b", "c"])
@@ -83,3 +85,9 @@ def test_the_slot_used_longest_ago_is_evicted() -> None:
     filled(cache, [2], "b")
     lease = cache.acquire([3], "c")
     assert lease == Lease(oldest, reused=0)
+
+
+@given(st.lists(st.integers(0, 1)), st.lists(st.integers(0, 1)), st.lists(st.integers(0, 1)))
+def test_equal_beginnings_are_counted(same: list[int], a: list[int], b: list[int]) -> None:
+    a, b = 5 * same + a, 5 * same + b
+    assert common_prefix(a, b) == len(commonprefix((a, b)))
