@@ -169,7 +169,8 @@ async def _serve(
         # What there is now stays: no collection need look at it again, which took 0.1 s.
         gc.collect()
         gc.freeze()
-        stalls.tell = state.metrics.stalled
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: setattr(stalls, "tell", state.metrics.stalled))  # after this turn
         _announce(config, model, listeners[0])
 
     server = Server(state, started)

@@ -6,7 +6,7 @@ policies' state or sockets.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -57,6 +57,11 @@ class _Said:
     stream: TokenStream
     text: str
     source: str | None
+
+
+async def others_first() -> None:
+    """Let everybody else on the event loop have a turn."""
+    await asyncio.sleep(0)
 
 
 class Tokenizer(Protocol):
@@ -202,6 +207,7 @@ class Translator:
         on_cut: Callable[[], None] = _ignore,
         terms: Sequence[Term] = (),
         formality: Formality | None = None,
+        turn: Callable[[], Awaitable[None]] = others_first,
     ) -> str:
         """Translate a complete text, piece by piece, side by side; arguments as of `stream`.
 
@@ -209,7 +215,7 @@ class Translator:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        parts = self.stream(text, source, target, client, on_cut, terms, formality)
+        parts = self.stream(text, source, target, client, on_cut, terms, formality, turn)
         return "".join([part async for part in parts])
 
     async def stream(
@@ -221,6 +227,7 @@ class Translator:
         on_cut: Callable[[], None] = _ignore,
         terms: Sequence[Term] = (),
         formality: Formality | None = None,
+        turn: Callable[[], Awaitable[None]] = others_first,
     ) -> AsyncGenerator[str]:
         """Translate a complete text; yield its translation as it is decoded, in order.
 
@@ -232,6 +239,7 @@ class Translator:
             on_cut: called where the output of a piece reached its length cap without an end.
             terms: words with the translation that is wanted.
             formality: how "you" is rendered; None leaves it to the model.
+            turn: waited for before each piece, so that many texts do not hold up the event loop.
 
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
@@ -251,7 +259,11 @@ class Translator:
         )
         try:
             while True:
-                while len(ahead) < MAX_AHEAD and (piece := next(unread, None)) is not None:
+                while len(ahead) < MAX_AHEAD:
+                    await turn()
+                    piece = next(unread, None)
+                    if piece is None:
+                        break
                     stripped = piece.strip()
                     if not stripped:
                         continue
@@ -266,7 +278,6 @@ class Translator:
                         language = marked.language if is_known else source
                         said = self._say(stripped, language, target, wish)
                         ahead.append((space, asyncio.create_task(said)))
-                    await asyncio.sleep(0)  # others have their turn
                 if not ahead:
                     return
                 space, part = ahead[0]

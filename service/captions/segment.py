@@ -123,7 +123,8 @@ class Segment:
                 is_cut = not segmenter.is_sentence(text)
                 self.frozen.append(Source(text, count_words(text), False, True, is_cut))
             else:
-                stable_words = sum(offset + end <= stable_end for end in word_ends(text))
+                ends = word_ends(text) if offset < stable_end else ()  # else none is stable
+                stable_words = sum(offset + end <= stable_end for end in ends)
                 is_cut = not is_last and not segmenter.is_sentence(text)
                 sources.append(
                     Source(text, stable_words, not is_complete, self.is_committed, is_cut)

@@ -304,10 +304,13 @@ class Session:
         words = (settings.glossary, settings.do_not_translate, settings.source)
         known = self._glossaries if words == self._glossary_words else {}
         self._glossary_words = words
-        self._glossaries = {
-            target: known.get(target) or settings.glossary_of(target, self._model)
-            for target in self._targets
-        }
+        is_for_all = all(entry.language is None for entry in settings.glossary)
+        shared = next(iter(known.values()), None) if is_for_all else None
+        self._glossaries = {}
+        for target in self._targets:
+            found = known.get(target) or shared or settings.glossary_of(target, self._model)
+            self._glossaries[target] = found
+            shared = found if is_for_all else None
         self._pivot_glossary = self._pivot_glossary if known else None
 
     @property

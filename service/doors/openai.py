@@ -120,7 +120,12 @@ class OpenAI:
             yield output.push(question.text) + output.end()
             return
         stream = self._state.translator.stream(
-            question.text, question.source, question.target, client, output.mark_cut
+            question.text,
+            question.source,
+            question.target,
+            client,
+            output.mark_cut,
+            turn=self._state.turns.turn,
         )
         async with aclosing(stream):
             async for part in stream:

@@ -346,7 +346,9 @@ class Rooms:
 
     async def _translate(self, room: Room, text: str, source: str | None, target: str) -> str:
         try:
-            return await self._state.translator.whole(text, source, target, f"room {room.id}")
+            return await self._state.translator.whole(
+                text, source, target, f"room {room.id}", turn=self._state.turns.turn
+            )
         except (TranslationFailed, ValueError) as exc:
             logger.warning("segment stays untranslated", extra={"data": {"problem": str(exc)}})
             return text

@@ -9,6 +9,7 @@ from service.captions.policy import PRESETS, Preset
 from service.config import Config
 from service.doors.auth import Auth
 from service.doors.resume import ResumableSessions
+from service.doors.turns import OneByOne
 from service.load.admission import Admission, EngineWork
 from service.load.gate import RequestGate
 from service.load.metrics import Metrics
@@ -64,6 +65,7 @@ class AppState:
         sessions: those that a client may come back to.
         admission: who is let in, and how often partials come.
         gate: how many requests over plain HTTP are under way.
+        turns: of the pieces of all their texts, on the event loop.
         rooms: where readers follow what is said.
         is_draining: the service is going away and takes nobody new.
     """
@@ -87,6 +89,7 @@ class AppState:
         self.admission = Admission(config.budget_ms / 1e3, translator.engine.clock())
         self.gate = RequestGate(config.limits.requests_of_client, config.limits.requests_in_all)
         self.rooms = Hub(config.max_rooms, config.room_idle_s)
+        self.turns = OneByOne()
         self.is_draining = False
         self.metrics = Metrics(engine.stats)
         self._engine = engine

@@ -88,7 +88,7 @@ async def _texts(
         for index, text in rest:
             if has_words(text):
                 found[index] = await state.translator.whole(
-                    text, source, target, client, formality=formality
+                    text, source, target, client, formality=formality, turn=state.turns.turn
                 )
             else:
                 await asyncio.sleep(0)  # a file may have thousands of them

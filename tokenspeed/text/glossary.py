@@ -8,6 +8,7 @@ where it is missing. Knows text and words; does not know models, pieces or the w
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import regex
@@ -65,7 +66,9 @@ class Found:
 
 
 class Glossary:
-    """The terms of one target language, compiled once. Addresses and links are always among them.
+    """The terms of one target language, compiled once, at first use.
+
+    Addresses and links are always among them.
 
     Args:
         terms: of two that match at one place the longer one counts.
@@ -83,9 +86,13 @@ class Glossary:
         self._is_rare = is_rare if has_names else None
         self._last: tuple[str, list[Found]] = ("", [])  # asked for several times in a row
         self._terms = tuple(terms)
-        phrases = [Phrase(term.source, term.is_case_sensitive) for term in terms]
-        languages = _BENT if source_language is None else (source_language,)
-        self._index = PhraseIndex(phrases, languages)
+        self._languages = _BENT if source_language is None else (source_language,)
+
+    @cached_property
+    def _index(self) -> PhraseIndex:
+        # When it is needed: settings may come often, and a thousand terms take 2 ms.
+        phrases = [Phrase(term.source, term.is_case_sensitive) for term in self._terms]
+        return PhraseIndex(phrases, self._languages)
 
     def find(self, text: str) -> list[Found]:
         """Return the terms of a text from left to right, none overlapping another."""

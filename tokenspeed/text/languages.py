@@ -35,6 +35,7 @@ class Mention:
     code: str
 
 
+@lru_cache(maxsize=4096)
 def normalise(tag: str) -> str | None:
     """Return a tag as BCP 47 writes it: `EN_us` -> `en-US`, `deu` -> `de`, `iw` -> `he`.
 

@@ -171,6 +171,19 @@ async def test_a_flood_waits_and_nothing_of_it_is_lost(run: Run) -> None:
     assert [pong.id for pong in pongs if isinstance(pong, p.Pong)] == [str(n) for n in range(80)]
 
 
+async def test_who_commits_too_much_is_told_and_waits_and_loses_nothing(run: Run) -> None:
+    service = run(FakeEngine(delay_s=0.01), limits=Limits(pending_chars=1000))
+    async with session(service.ws) as client:
+        await client.start("de")
+        for n in range(100):
+            await client.send(p.SourceCommit(f"s{n}", text="we go home"))
+        await client.until(p.TranslationFinal, count=100)
+        notices = [e for e in client.received if isinstance(e, p.SessionNotice)]
+        assert {notice.code for notice in notices} == {"backlog"}
+        _, finals = texts(client, "de")
+        assert [final.segment_id for final in finals] == [f"s{n}" for n in range(100)]
+
+
 async def test_an_idle_client_is_closed(run: Run) -> None:
     service = run(limits=Limits(idle_s=0.2))
     async with session(service.ws) as client:

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from service.doors import turns
-from service.doors.turns import Turns
+from service.doors.turns import TASKS_OF_A_TURN, OneByOne, Turns
 
 
 def burn() -> None:
@@ -63,3 +63,23 @@ def test_work_is_charged_to_its_client_also_where_it_fails() -> None:
     assert client.delay_s() > 0.0
     now_s = 5.0 + client.delay_s()
     assert client.delay_s() == 0.0
+
+
+async def test_many_tasks_go_on_some_at_a_turn_in_their_order() -> None:
+    turns = OneByOne()
+    done: list[int] = []
+    most = before = 0
+
+    async def work(number: int) -> None:
+        await turns.turn()
+        done.append(number)
+
+    tasks = [asyncio.create_task(work(number)) for number in range(20)]
+    await asyncio.sleep(0)
+    tasks[3].cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+        most, before = max(most, len(done) - before), len(done)
+    assert done == [number for number in range(20) if number != 3]
+    assert most == TASKS_OF_A_TURN
+    await asyncio.gather(*tasks, return_exceptions=True)
