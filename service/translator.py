@@ -340,7 +340,7 @@ class Translator:
         formality: Formality | None = None,
     ) -> _Said:
         placeholders = Placeholders(glossary)
-        shown = placeholders.replace(text, language=source)
+        shown = placeholders.replace(text, language=source, is_repaired=True)
         prompt = self.prompts.build(shown, source, target, is_open=False, formality=formality)
         cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
         if cap < MIN_ROOM:

@@ -136,19 +136,23 @@ class Placeholders:
         *,
         language: str | None = None,
         is_open: bool = False,
+        is_repaired: bool = False,
     ) -> str:
         """Return the source for the model; numbers that are said in words are digits in it.
 
         Args:
             text: the piece. committed: translated text, whose words keep their names.
             language: of the text, None where it is not known.
-            is_open: the piece may still grow.
+            is_open: the piece may still grow. is_repaired: numbers of the output will be put right.
         """
         found = self._find(text)
         now = {item.wanted for item in found}
         said = {match[0] for match in _ALL_PLACEHOLDERS.finditer(text)}
         parts, at = [], 0
-        items: list[Found | Change] = [*found, *_numbers(text, found, language, is_open)]
+        items: list[Found | Change] = [
+            *found,
+            *_numbers(text, found, language, is_open, is_repaired),
+        ]
         for item in sorted(items, key=lambda item: item.start):
             if isinstance(item, Found):
                 shown = self._name_of(item, now, said, committed)
@@ -291,14 +295,14 @@ class RestoringDecoder:
 
 
 def _numbers(
-    text: str, found: Sequence[Found], language: str | None, is_open: bool
+    text: str, found: Sequence[Found], language: str | None, is_open: bool, is_repaired: bool
 ) -> list[Change]:
     """Return what is written in digits for the model, and is no part of a term."""
     if language is None:
         return []
     return [
         change
-        for change in find_said(text, language, is_open=is_open)
+        for change in find_said(text, language, is_open=is_open, is_repaired=is_repaired)
         if all(change.end <= item.start or item.end <= change.start for item in found)
     ]
 

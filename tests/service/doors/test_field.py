@@ -129,3 +129,26 @@ def test_json_values_are_translated_and_keys_are_not(http: httpx.Client) -> None
     data = {"source": "en", "target": "fr"}
     url = http.post("/translate_file", files=upload, data=data).json()["translatedFileUrl"]
     assert http.get(url).json() == {"Good": translate(http, GREETING, "fr"), "n": 1, "x": "42"}
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "there", "not_there"),
+    [
+        ("She is twenty nine and her sister is seventeen.", "de", ("29", "17"), ()),
+        ("She is twenty nine and her sister is seventeen.", "es", ("29", "17"), ()),
+        ("It costs twenty three dollars.", "fr", ("23",), ("20",)),
+        ("The doors open at noon.", "de", ("12",), ("19",)),
+        ("Let us start at half past nine.", "de", ("9:30",), ("8:30", "21:30")),
+        ("Dinner is at a quarter past seven.", "fr", ("7 ?h ?15",), ("8",)),
+        ("The backup runs at 23:59.", "fr", ("23 ?h ?59",), ("14",)),
+        ("The parcel arrives on 05/11/2026 at 8:45 p.m.", "de", ("05/11/2026", "20:45"), ("17",)),
+    ],
+)
+def test_numbers_are_those_of_the_source(
+    http: httpx.Client, text: str, target: str, there: tuple[str, ...], not_there: tuple[str, ...]
+) -> None:
+    name = {"de": "German", "fr": "French", "es": "Spanish"}[target]
+    asked = f"Translate from English into {name}."
+    for said in (translate(http, text, target), chat(http, asked, text)):
+        assert all(regex.search(rf"(?<!\d){number}", said) for number in there), said
+        assert not any(number in said for number in not_there), said

@@ -58,7 +58,7 @@ def find(
         for q in read(text, language, is_open=is_open)
         if q.is_final
         and (_is_bare_date(q, is_repaired) if not q.is_said else _is_better(q, text, language))
-        and not _is_name(text, q.start)
+        and not (q.kind in ("number", "ordinal") and _is_name(text, q.start))
     ]
 
 

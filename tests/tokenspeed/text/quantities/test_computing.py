@@ -19,6 +19,8 @@ languages = st.sampled_from(LANGUAGES)
         ("at noon", "en", "at 12:00"),
         ("on the second of May", "en", "on May 2"),
         ("in nineteen eighty four", "en", "in 1984"),
+        ("since May third, nineteen fifty", "en", "since May 3, 1950"),
+        ("um Viertel nach sieben", "de", "um 7:15 Uhr"),
         ("two million three hundred thousand people", "en", "2,300,000 people"),
         ("her twelfth marathon", "en", "her 12th marathon"),
         ("um halb zehn abends", "de", "um 21:30 Uhr"),
