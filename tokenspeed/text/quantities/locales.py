@@ -149,6 +149,8 @@ _WORDS: Final = {
         ),
         clocks=(
             ("viertel nach {H}(?: uhr)?", 15, 0),
+            ("eine minute nach {H}(?: uhr)?", 1, 0),
+            ("eine minute vor {H}(?: uhr)?", -1, 0),
             ("viertel vor {H}(?: uhr)?", -15, 0),
             ("dreiviertel {H}(?: uhr)?", -15, 0),
             ("halb {H}(?: uhr)?", -30, 0),
