@@ -61,11 +61,12 @@ async def translate_documents(
 
     async def work() -> tuple[Sequence[Document], list[bytes]]:
         documents = await asyncio.to_thread(opened)
-        texts = [text for document in documents for text in document.texts]
-        found = iter(await _texts(state, texts, source, target, client, formality))
+        texts = list(dict.fromkeys(text for document in documents for text in document.texts))
+        translated = await _texts(state, texts, source, target, client, formality)
+        found = dict(zip(texts, translated, strict=True))
 
         def written() -> list[bytes]:
-            return [document.translated([next(found) for _ in document.texts])
+            return [document.translated([found[text] for text in document.texts])
                     for document in documents]  # fmt: skip
 
         return documents, await asyncio.to_thread(written)

@@ -21,6 +21,7 @@ from tokenspeed.documents.flow import LINE_END
 from tokenspeed.documents.tagged import Tag, Tagged
 
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
+MAX_XML_BYTES: Final = 16 * 1024 * 1024  # which takes ten times as much memory
 
 _WORDS: Final = regex.compile(r"\p{L}")
 _PARAGRAPH, _RUN, _TEXT, _FORMAT = qn("w:p"), qn("w:r"), qn("w:t"), qn("w:rPr")
@@ -101,9 +102,12 @@ def open_docx(data: bytes, target: str) -> DocxDocument:
 def _opened(data: bytes) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as package:
-            size = sum(member.file_size for member in package.infolist())
-        if size > MAX_UNPACKED_BYTES:
-            raise ValueError(f"it unpacks to {size} bytes, at most {MAX_UNPACKED_BYTES}")
+            members = package.infolist()
+        xml = sum(each.file_size for each in members if each.filename.endswith((".xml", ".rels")))
+        for size, most in ((sum(each.file_size for each in members), MAX_UNPACKED_BYTES),
+                           (xml, MAX_XML_BYTES)):  # fmt: skip
+            if size > most:
+                raise ValueError(f"it unpacks to {size} bytes, at most {most}")
         return docx.Document(io.BytesIO(data))
     except (zipfile.BadZipFile, PackageNotFoundError, KeyError) as exc:
         raise ValueError("it is no Word file") from exc

@@ -50,7 +50,8 @@ def _units(text: str) -> Iterator[Unit]:
     front = _FRONT.match(text)
     skipped = sum(end < front.end() for _, end in lines) if front else 0
     body = "\n" * skipped + "\n".join(text[start:end] for start, end in lines[skipped:])
-    parser = MarkdownIt("commonmark").enable(["table"])
+    # Blocks alone: what is in them is found below, with its places.
+    parser = MarkdownIt("commonmark").enable("table").disable("inline")
     at = 0  # in the source: cells of a row stand in one line
     for token in parser.parse(body):
         if token.map is None:

@@ -12,7 +12,7 @@ import regex
 from babel import UnknownLocaleError
 from babel.messages.plurals import get_plural
 
-from tokenspeed.documents.document import read
+from tokenspeed.documents.document import read, writable
 
 _CHARSET: Final = regex.compile(rb"charset=([\w-]+)")
 _WORDS: Final = regex.compile(r"\p{L}")
@@ -101,4 +101,4 @@ def open_po(data: bytes, target: str) -> PoDocument:
 def _edged(message: str, translation: str) -> str:
     """Return a translation with the space and line breaks at the ends of its message."""
     before, _, after = message.partition(message.strip())
-    return f"{before}{translation}{after}"
+    return f"{before}{writable(translation)}{after}"

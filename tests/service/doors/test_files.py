@@ -72,6 +72,16 @@ async def test_what_cannot_be_translated_is_told(
     assert words in reply.json()["error"]
 
 
+async def test_a_text_that_a_file_repeats_is_translated_once(run: Run) -> None:
+    service = run()
+    upload = {"file": ("a.json", b'["Yes", "No", "Yes", "42"]')}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        reply = await http.post("/translate_file", files=upload, data=TARGET)
+        found = await http.get(reply.json()["translatedFileUrl"])
+    assert found.json() == ["YES", "NO", "YES", "42"]
+    assert len(service.engine.requests) == 2
+
+
 async def test_other_bodies_and_names_are_refused(service: Service) -> None:
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
         reply = await http.post("/translate_file", json=TARGET)

@@ -88,6 +88,8 @@ def test_what_is_no_word_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     for data in (b"", b"PK", empty.getvalue()):
         with pytest.raises(ValueError, match="no Word file"):
             open_docx(data, "de")
-    monkeypatch.setattr(docx_format, "MAX_UNPACKED_BYTES", 1000)
-    with pytest.raises(ValueError, match="it unpacks to"):
-        open_docx(made(), "de")
+    for limit in ("MAX_UNPACKED_BYTES", "MAX_XML_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(docx_format, limit, 1000)
+            with pytest.raises(ValueError, match=r"it unpacks to \d+ bytes, at most 1000"):
+                open_docx(made(), "de")
