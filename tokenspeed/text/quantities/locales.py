@@ -82,7 +82,10 @@ _WORDS: Final = {
         joint="and ",
         of="",
         half="(?: |-)and(?: |-)a(?: |-)half",
-        later="tonight|evening|afternoon|night|dinner|[ap]\\.?m\\b",
+        later=(
+            r"tonight|evening|afternoon|(?<!mid)night|dinner"
+            r"|\d (?:to|-|–) \d{1,2}(?::\d\d)? ?p\.?m\b"  # "2:00 to 4:00 p.m."
+        ),
         units=_names(
             "kilometers kilometres miles meters metres centimeters centimetres millimeters "
             "millimetres kilos kilograms grams tons tonnes liters litres degrees megabytes "
@@ -141,7 +144,7 @@ _WORDS: Final = {
         joint="und ",
         of="",
         half=" ?einhalb",
-        later="abend|nacht|mittag",
+        later="abend|(?<!mitter)nacht|nachmittag",
         units=_names(
             "kilometer kilometern meilen meter metern zentimeter zentimetern millimeter "
             "millimetern kilo kilogramm gramm tonnen liter litern grad megabyte gigabyte terabyte "
@@ -192,7 +195,7 @@ _WORDS: Final = {
         joint="et ",
         of="(?:d['’] ?|de )?",
         half=" et demie?",
-        later="soir|nuit|midi",
+        later="soir|(?<!mi)nuit|après-midi",
         units=_names(
             "kilomètres miles mètres centimètres millimètres kilos kilogrammes grammes tonnes "
             "litres degrés mégaoctets gigaoctets watts kilowatts volts millisecondes hertz km cm "
@@ -237,7 +240,7 @@ _WORDS: Final = {
         joint="(?:y|con) ",
         of="(?:de )?",
         half=" y medi[oa]",
-        later="tarde|noche",
+        later="tarde|(?<!media)noche",
         units=_names(
             "kilómetros millas metros centímetros milímetros kilos kilogramos gramos toneladas "
             "litros grados megabytes gigabytes megas gigas vatios kilovatios voltios milisegundos "
