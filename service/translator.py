@@ -25,38 +25,27 @@ from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.prompt import Formality, PromptFormat
 from tokenspeed.text.detection import language_of
 from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
-from tokenspeed.text.glossary import Glossary, Placeholders, Term
+from tokenspeed.text.glossary import Glossary, Term
 from tokenspeed.text.languages import name_of
-from tokenspeed.text.quantities.computing import repair
-from tokenspeed.text.quantities.reading import read
-from tokenspeed.text.segmenter import pieces
+from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.vocabulary import vocabulary_of
+from tokenspeed.text.whole import Exchange, Part, Whole
 
 MAX_AHEAD: Final = 32  # pieces of a whole text that the engine has at one time
 MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
 Pairs = frozenset[tuple[str, str]]  # (source, target)
 
-RARE_PIECES: Final = 4  # a name of so many pieces is one that the model cannot spell
-
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What is wanted of a whole text; `kept` leaves the words of `glossary` as they are."""
+    """What is wanted of a whole text, and what is done to it by (source, target, first of two)."""
 
-    glossary: Glossary
-    kept: Glossary
+    terms: tuple[Term, ...]
     formality: Formality | None
     reader: Reader
     client: Hashable
-
-
-@dataclass(frozen=True)
-class _Said:
-    """An output on its way, what is to be put back in it, and what was asked."""
-
-    placeholders: Placeholders
-    stream: TokenStream
-    text: str
-    source: str | None
+    on_cut: Callable[[], None]
+    hygienes: dict[tuple[str | None, str, bool], Hygiene]
 
 
 async def others_first() -> None:
@@ -68,6 +57,7 @@ class Tokenizer(Protocol):
     """What the service needs of a tokenizer."""
 
     def encode(self, text: str) -> list[int]: ...
+    def piece_id(self, piece: str) -> int | None: ...
     def decoder(self) -> TextDecoder: ...
 
 
@@ -79,7 +69,7 @@ class Engine(Protocol):
     def submit(self, request: Request, deliver: Deliver) -> Cancellable: ...
 
 
-def _ignore() -> None:
+def _ignore(*_: object) -> None:
     """Do nothing."""
 
 
@@ -90,6 +80,11 @@ class Translator:
         engine, tokenizer, prompts: of one model.
         max_length: positions of one slot of the engine.
         budget_s: how soon after its arrival an update is due.
+
+    Attributes:
+        vocabulary: of the model, as text sees it.
+        on_faults: told of a whole text's target, outputs that were not used, and pieces left as
+            they were.
     """
 
     def __init__(
@@ -102,6 +97,8 @@ class Translator:
     ) -> None:
         self.engine = engine
         self.prompts = prompts
+        self.vocabulary = vocabulary_of(tokenizer)
+        self.on_faults: Callable[[str, int, int], None] = _ignore
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._budget_s = budget_s
@@ -109,10 +106,6 @@ class Translator:
     def new_detokenizer(self) -> Detokenizer:
         """Return what turns the ids of one growing output into text."""
         return Detokenizer(self._tokenizer.decoder)
-
-    def is_rare(self, word: str) -> bool:
-        """Whether the vocabulary has no good spelling of a word."""
-        return len(self._tokenizer.encode(word)) >= RARE_PIECES
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the vocabulary makes of a text."""
@@ -131,7 +124,7 @@ class Translator:
             languages,
             min(default_context, most),
             most,
-            self.is_rare,
+            self.vocabulary,
             self._language_of,
             self.prompts.formalities,
         )
@@ -229,7 +222,7 @@ class Translator:
         formality: Formality | None = None,
         turn: Callable[[], Awaitable[None]] = others_first,
     ) -> AsyncGenerator[str]:
-        """Translate a complete text; yield its translation as it is decoded, in order.
+        """Translate a complete text; yield its translation piece by piece, in order.
 
         A sentence that is in the wanted language already comes back as it is, whatever `source`
         says; one of a pair that the model lacks goes through English.
@@ -246,107 +239,100 @@ class Translator:
             ValueError: the model does not translate this pair.
         """
         # A long text waits as text: neither this event loop nor the engine gets all of it at once.
-        unread = pieces(text)
-        ahead: deque[tuple[str, str | asyncio.Task[_Said]]] = deque()
+        whole = Whole(text, self._hygiene(source, target, terms, is_kept=False))
+        unread = whole.parts()
+        ahead: deque[tuple[Part, asyncio.Task[str]]] = deque()
         sources: list[Source] = []
         spoken = Spoken()
-        wish = _Wish(
-            Glossary(terms, self.is_rare, source),
-            Glossary([Term(t.source, t.source) for t in terms], self.is_rare, source),
-            formality,
-            Reader(),
-            client,
-        )
+        wish = _Wish(tuple(terms), formality, Reader(), client, on_cut, {})
         try:
             while True:
                 while len(ahead) < MAX_AHEAD:
                     await turn()
-                    piece = next(unread, None)
-                    if piece is None:
+                    part = next(unread, None)
+                    if part is None:
                         break
-                    stripped = piece.strip()
-                    if not stripped:
-                        continue
-                    space = piece[: len(piece) - len(piece.lstrip())] if sources else ""
                     at = range(len(sources), len(sources) + 1)
-                    sources.append(Source(stripped, 0))
+                    sources.append(Source(part.source, 0))
                     (marked,) = spoken.mark(sources, at, self._language_of, source, None)
                     if marked.language == target:
-                        ahead.append((space, stripped))  # it is in the wanted language already
+                        part.text = part.source  # it is in the wanted language already
                     else:
                         is_known = self._is_known(marked.language, target)
                         language = marked.language if is_known else source
-                        said = self._say(stripped, language, target, wish)
-                        ahead.append((space, asyncio.create_task(said)))
-                if not ahead:
-                    return
-                space, part = ahead[0]
-                if space:
-                    yield space
-                if isinstance(part, str):
+                        said = self._say(part.source, language, target, wish)
+                        ahead.append((part, asyncio.create_task(said)))
+                    if part.text is not None and not ahead:
+                        break
+                if ready := whole.take_ready():
+                    yield ready
+                if ahead:
+                    part, task = ahead[0]
+                    part.text = await task
                     ahead.popleft()
-                    yield part
-                    continue
-                found = await part
-                decoder = found.placeholders.decoder(self._tokenizer.decoder())
-                # Numbers are put right by looking at the whole of a piece, so it comes as a whole.
-                is_held = found.source is not None and bool(read(found.text, found.source))
-                held: list[str] = []
-                async for tokens in found.stream:
-                    new = decoder.push(tokens)
-                    if is_held:
-                        held.append(new)
-                    elif new:
-                        yield new
-                rest = "".join([*held, decoder.end()])
-                if rest:
-                    yield _repaired(found, rest, target)
-                if (await found.stream.completion()).finish_reason == "length":
-                    on_cut()
-                ahead.popleft()
+                elif part is None:
+                    return
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
         finally:
-            for _, part in ahead:
-                if isinstance(part, str):
-                    continue
-                if part.done() and not part.cancelled() and part.exception() is None:
-                    part.result().stream.cancel()  # does nothing to those that are done
-                part.cancel()
+            for _, task in ahead:
+                task.cancel()
 
-    async def _say(self, text: str, source: str | None, target: str, wish: _Wish) -> _Said:
-        """Ask for one piece; of a pair that takes two passes wait for the first."""
+    async def _say(self, text: str, source: str | None, target: str, wish: _Wish) -> str:
+        """Translate one piece; one of a pair that takes two passes goes through English."""
         # Due as they are read, so that a long text does not hold up live captions.
         deadline_s = wish.reader.reaches_s(self.engine.clock(), len(text)) + self._budget_s
         if source is not None and target in _pivots(self.prompts.pairs, source):
-            said = self._ask(text, source, PIVOT, wish.kept, deadline_s, wish)
-            try:
-                decoder = said.placeholders.decoder(self._tokenizer.decoder())
-                tokens = (await said.stream.completion()).tokens
-                found = (decoder.push(tokens) + decoder.end()).strip()
-                text, source = _repaired(said, found, PIVOT), PIVOT
-            finally:
-                said.stream.cancel()
-        return self._ask(text, source, target, wish.glossary, deadline_s, wish, wish.formality)
+            text = await self._exchange(text, source, PIVOT, deadline_s, wish, is_kept=True)
+            source = PIVOT
+        return await self._exchange(text, source, target, deadline_s, wish, is_kept=False)
 
-    def _ask(
+    async def _exchange(
         self,
         text: str,
         source: str | None,
         target: str,
-        glossary: Glossary,
         deadline_s: float,
         wish: _Wish,
-        formality: Formality | None = None,
-    ) -> _Said:
-        placeholders = Placeholders(glossary)
-        shown = placeholders.replace(text, language=source, is_repaired=True)
-        prompt = self.prompts.build(shown, source, target, is_open=False, formality=formality)
-        cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
-        if cap < MIN_ROOM:
-            raise TranslationFailed("text_too_long", "a sentence does not fit the model")
-        request = Request(prompt, max_new_tokens=cap, deadline_s=deadline_s, client=wish.client)
-        return _Said(placeholders, TokenStream(self._submit, request), text, source)
+        *,
+        is_kept: bool,
+    ) -> str:
+        """Ask until there is a translation; `is_kept` leaves terms to a second pass."""
+        key = (source, target, is_kept)
+        if key not in wish.hygienes:
+            wish.hygienes[key] = self._hygiene(source, target, wish.terms, is_kept=is_kept)
+        exchange = Exchange(wish.hygienes[key], text, source)
+        formality = None if is_kept else wish.formality
+        while exchange.shown is not None:
+            prompt = self.prompts.build(
+                exchange.shown, source, target, is_open=False, formality=formality
+            )
+            cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
+            if cap < MIN_ROOM:
+                raise TranslationFailed("text_too_long", "a sentence does not fit the model")
+            request = Request(prompt, max_new_tokens=cap, deadline_s=deadline_s, client=wish.client)
+            stream = TokenStream(self._submit, request)
+            try:
+                completion = await stream.completion()
+            finally:
+                stream.cancel()  # does nothing to one that is done
+            is_whole = completion.finish_reason == "stop"
+            exchange.take(self._text_of(completion.tokens), is_whole=is_whole)
+        if exchange.is_untranslated and not is_whole:
+            wish.on_cut()
+        self.on_faults(target, exchange.faults, int(exchange.is_untranslated))
+        return exchange.text
+
+    def _hygiene(
+        self, source: str | None, target: str, terms: Sequence[Term], *, is_kept: bool
+    ) -> Hygiene:
+        if is_kept:
+            terms = [Term(term.source, term.source) for term in terms]
+        glossary = Glossary(terms, self.vocabulary.is_rare, source)
+        return Hygiene(self.vocabulary, glossary, source, target)
+
+    def _text_of(self, tokens: Sequence[int]) -> str:
+        return self.new_detokenizer()(tokens)[0]
 
     def _is_known(self, source: str | None, target: str) -> bool:
         pairs = self.prompts.pairs
@@ -381,11 +367,6 @@ def _outcome(completion: Completion, skip: int) -> Outcome:
             decoded=completion.decoded,
         ),
     )
-
-
-def _repaired(said: _Said, output: str, target: str) -> str:
-    """Return an output with its numbers as the source has them."""
-    return output if said.source is None else repair(said.text, output, said.source, target)
 
 
 def _targets(pairs: Pairs, source: str) -> tuple[str, ...]:

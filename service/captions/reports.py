@@ -61,6 +61,8 @@ def final_of(
             final_ms=round((now_s - segment.committed_s) * 1e3, 3),
             terms=stream.terms + lost_terms,
             violations=stream.violations + lost_terms,
+            faults=stream.faults,
+            untranslated=stream.untranslated,
         ),
         start_ms=segment.start_ms,
         end_ms=segment.end_ms,

@@ -9,7 +9,7 @@ from typing import Final
 
 from service.captions.policy import Source
 from service.captions.spoken import Spoken
-from tokenspeed.text import segmenter
+from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.words import count_words, skip_words, word_ends
 
 MAX_HISTORY: Final = 64 * 1024  # characters; no revision holds more, so more need not be known
@@ -101,33 +101,32 @@ class Segment:
         self.part += 1
         self.segment_id = _part_id(self.client_id, self.part)
 
-    def pieces(self, covered_words: int) -> list[Source]:
+    def pieces(self, covered_words: int, hygiene: Hygiene | None = None) -> list[Source]:
         """Cut the newest text, freeze what will not change any more, return all pieces.
 
         Args:
             covered_words: source words of the first piece that is not frozen which committed text
                 covers already; no cut falls among them.
+            hygiene: says where a text is cut.
         """
         full = self.stable + self.unstable
         frozen = "".join(source.text for source in self.frozen)
         offset = _offset_after(full, self.base + frozen)
         stable_end = len(full) if self.is_committed else self._stable_end()
-        texts = segmenter.cut(full[offset:], covered_words)
+        cuts = (hygiene or Hygiene()).cut(full[offset:], covered_words)
         sources: list[Source] = []
         is_prefix = True
-        for i, text in enumerate(texts):
-            is_last = i == len(texts) - 1
+        for i, cut in enumerate(cuts):
+            text, is_last = cut.text, i == len(cuts) - 1
             is_complete = self.is_committed or not is_last
             is_prefix = is_prefix and offset + len(text) <= stable_end and is_complete
             if is_prefix and not is_last:
-                is_cut = not segmenter.is_sentence(text)
-                self.frozen.append(Source(text, count_words(text), False, True, is_cut))
+                self.frozen.append(Source(text, count_words(text), False, True, cut.is_cut))
             else:
                 ends = word_ends(text) if offset < stable_end else ()  # else none is stable
                 stable_words = sum(offset + end <= stable_end for end in ends)
-                is_cut = not is_last and not segmenter.is_sentence(text)
                 sources.append(
-                    Source(text, stable_words, not is_complete, self.is_committed, is_cut)
+                    Source(text, stable_words, not is_complete, self.is_committed, cut.is_cut)
                 )
             offset += len(text)
         return _linked(self.frozen + sources)

@@ -27,8 +27,8 @@ from service.load.limits import Limits
 from service.wire import protocol
 from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
-from tokenspeed.text.glossary import Glossary
 from tokenspeed.text.languages import name_of
+from tokenspeed.text.pipeline import Hygiene
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 MAX_PIECES: Final = 16  # that are asked for in one go, each in each language one
@@ -90,9 +90,9 @@ class Session:
         self._streams = Streams()
         self._committed: dict[str, Segment] = {}  # finals are awaited, in the order of commits
         self._revisions: dict[str, _Revision] = {}  # by wire id
-        self._glossaries: dict[str, Glossary] = {}  # by target
-        self._pivot_glossary: Glossary | None = None  # made when it is needed
-        self._glossary_words: object = None  # what they were made of
+        self._hygienes: dict[str, Hygiene] = {}  # by target
+        self._pivot_hygiene: Hygiene | None = None  # made when it is needed
+        self._hygiene_words: object = None  # what they were made of
         self._context: dict[str, deque[tuple[str | None, ContextPair]]] = {}  # by target
         self._spoken: str | None = None  # the language of the last segment
         self._readers: dict[str, Reader] = {}  # by target
@@ -206,7 +206,7 @@ class Session:
         """
         self._audience = targets
         if self._is_suspended:
-            self._compile_glossaries()
+            self._compile_hygienes()
             return []
         return self._retarget(now_s) + self._go_on(now_s)
 
@@ -290,7 +290,7 @@ class Session:
 
     def _retarget(self, now_s: float, *, is_other_source: bool = False) -> list[Action]:
         """Let open segments follow the settings and the audience."""
-        self._compile_glossaries()
+        self._compile_hygienes()
         actions: list[Action] = []
         for segment in self._segments:
             actions += self._apply_settings(segment, is_other_source)
@@ -298,20 +298,30 @@ class Session:
                 self._revise(segment)
         return actions
 
-    def _compile_glossaries(self) -> None:
+    def _cutting(self) -> Hygiene:
+        """Return what says where a text is cut, the same for all targets."""
+        return next(iter(self._hygienes.values()), None) or Hygiene(self._model.vocabulary)
+
+    def _compile_hygienes(self) -> None:
         settings = self._settings
         # Compiling takes milliseconds for a long glossary, and most updates change something else.
-        words = (settings.glossary, settings.do_not_translate, settings.source)
-        known = self._glossaries if words == self._glossary_words else {}
-        self._glossary_words = words
+        words = (
+            settings.glossary,
+            settings.do_not_translate,
+            settings.source,
+            settings.capitals,
+            settings.profanity,
+        )
+        known = self._hygienes if words == self._hygiene_words else {}
+        self._hygiene_words = words
         is_for_all = all(entry.language is None for entry in settings.glossary)
-        shared = next(iter(known.values()), None) if is_for_all else None
-        self._glossaries = {}
+        shared = next(iter(known.values())).glossary if known and is_for_all else None
+        self._hygienes = {}
         for target in self._targets:
-            found = known.get(target) or shared or settings.glossary_of(target, self._model)
-            self._glossaries[target] = found
-            shared = found if is_for_all else None
-        self._pivot_glossary = self._pivot_glossary if known else None
+            found = known.get(target) or settings.hygiene_of(target, self._model, shared)
+            self._hygienes[target] = found
+            shared = found.glossary if is_for_all else None
+        self._pivot_hygiene = self._pivot_hygiene if known else None
 
     @property
     def _targets(self) -> tuple[str, ...]:
@@ -430,14 +440,14 @@ class Session:
         pivot = self._streams.pivot_of(segment)
         if pivot is not None and not segment.is_committed:
             pivot.preset = self._settings.preset(self._presets)
-            pivot.glossary = self._pivot_glossary or pivot.glossary
+            pivot.hygiene = self._pivot_hygiene or pivot.hygiene
             if is_other_source:
                 actions += [Stop(key) for key in pivot.stop()]
                 self._streams.remove(pivot)
         for stream in self._streams.of(segment):
             stream.formality = self._settings.formality.get(stream.target)
             stream.preset = self._settings.preset(self._presets)
-            stream.glossary = self._glossaries.get(stream.target, stream.glossary)
+            stream.hygiene = self._hygienes.get(stream.target, stream.hygiene)
             # Text that is appended already cannot be asked for again from another language.
             is_wanted = stream.target in self._targets
             is_open = not segment.is_committed
@@ -550,7 +560,7 @@ class Session:
         frozen = len(segment.frozen)
         running = self._streams.running_of(segment)
         covered = max((stream.covered_words(frozen) for stream in running), default=0)
-        return segment.pieces(covered)
+        return segment.pieces(covered, self._cutting())
 
     def _mark(self, revision: _Revision, part: range) -> list[Action]:
         """Find out which language some pieces are in; begin a first pass where one is needed."""
@@ -605,8 +615,8 @@ class Session:
         is_needed = any(is_pivoted(segment.sources, target, model) for target in targets)
         if not is_needed or self._streams.pivot_of(segment) is not None:
             return
-        if self._pivot_glossary is None:
-            self._pivot_glossary = settings.pivot_glossary(model)
+        if self._pivot_hygiene is None:
+            self._pivot_hygiene = settings.pivot_hygiene(model)
         self._streams.add(
             TargetStream(
                 self.id,
@@ -615,7 +625,7 @@ class Session:
                 PIVOT,
                 settings.preset(self._presets),
                 self._new_detokenizer,
-                self._pivot_glossary,
+                self._pivot_hygiene,
                 is_pivot=True,
             )
         )
@@ -669,7 +679,7 @@ class Session:
                         target,
                         settings.preset(self._presets),
                         self._new_detokenizer,
-                        self._glossaries[target],
+                        self._hygienes[target],
                     )
                 )
             stream = self._streams.get(segment.segment_id, target)

@@ -3,7 +3,7 @@
 Knows the protocol's parameters; does not know segments or time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -11,11 +11,13 @@ from service.captions.policy import Preset
 from service.captions.spoken import LanguageOf
 from service.errors import ProtocolError
 from service.wire.protocol import (
+    Capitals,
     CaptionParams,
     Formality,
     GlossaryEntry,
     LanguageInfo,
     Mode,
+    Profanity,
     SessionParams,
     SourceParams,
     Stability,
@@ -23,6 +25,8 @@ from service.wire.protocol import (
 )
 from tokenspeed.text.glossary import Glossary, Term
 from tokenspeed.text.languages import primary
+from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.vocabulary import Vocabulary
 
 PIVOT: Final = "en"  # what a pair goes through that the model was not taught
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
@@ -30,10 +34,6 @@ MAX_TERMS: Final = 500  # glossary entries and protected words of a session, eac
 MAX_TERM_CHARS: Final = 100
 MAX_CUE_CHARS: Final = 200  # of a line
 MAX_CUE_LINES: Final = 10
-
-
-def _never(word: str) -> bool:
-    return False
 
 
 def _unknown(text: str, expected: str | None) -> str | None:
@@ -47,7 +47,7 @@ class ModelInfo:
     Attributes:
         default_context: earlier sentence pairs that go along unless a session says otherwise.
         max_context: pairs that the model was trained with; more are never sent along.
-        is_rare: whether the vocabulary has no good spelling of a word.
+        vocabulary: as text sees it.
         language_of: tells in which of the model's languages a text is.
         formalities: languages in which the form of address can be chosen.
     """
@@ -56,7 +56,7 @@ class ModelInfo:
     languages: tuple[LanguageInfo, ...]
     default_context: int = 0
     max_context: int = 0
-    is_rare: Callable[[str], bool] = _never
+    vocabulary: Vocabulary = Vocabulary()
     language_of: LanguageOf = _unknown
     formalities: frozenset[str] = frozenset()
 
@@ -86,6 +86,8 @@ class Settings:
     context: int = 0
     glossary: tuple[GlossaryEntry, ...] = ()
     do_not_translate: tuple[str, ...] = ()
+    capitals: Capitals = "keep"
+    profanity: Profanity = "raw"
     partials: bool = True
     timing: bool = False
     captions: CaptionParams | None = None
@@ -111,6 +113,8 @@ class Settings:
                     "context",
                     "glossary",
                     "do_not_translate",
+                    "capitals",
+                    "profanity",
                     "partials",
                     "timing",
                     "captions",
@@ -146,8 +150,12 @@ class Settings:
         merged._check_pairs(model, has_targets=params.targets is not None)
         return merged
 
-    def glossary_of(self, target: str, model: ModelInfo) -> Glossary:
-        """Return the words that must come out as wanted in a language."""
+    def hygiene_of(
+        self, target: str, model: ModelInfo, glossary: Glossary | None = None
+    ) -> Hygiene:
+        """Return what is done to texts on their way into a language; `glossary`: made before."""
+        if glossary is not None:
+            return self._hygiene(glossary, target, model)
         entries = [e for e in self.glossary if primary(e.language) in (None, target)]
         terms = [Term(e.source, e.target, e.case_sensitive) for e in entries]
         # A glossary entry is the narrower wish: where both name a word, the entry counts.
@@ -157,12 +165,20 @@ class Settings:
             for word in self.do_not_translate
             if word.casefold() not in named
         ]
-        return Glossary(terms, model.is_rare, self.source)
+        made = Glossary(terms, model.vocabulary.is_rare, self.source)
+        return self._hygiene(made, target, model)
 
-    def pivot_glossary(self, model: ModelInfo) -> Glossary:
-        """Return the words that a first pass leaves to the second one, as they are."""
+    def pivot_hygiene(self, model: ModelInfo) -> Hygiene:
+        """Return what is done in a first pass, which leaves words of the glossary as they are."""
         words = dict.fromkeys((*(e.source for e in self.glossary), *self.do_not_translate))
-        return Glossary([Term(word, word) for word in words], model.is_rare, self.source)
+        terms = [Term(word, word) for word in words]
+        glossary = Glossary(terms, model.vocabulary.is_rare, self.source)
+        return self._hygiene(glossary, PIVOT, model)
+
+    def _hygiene(self, glossary: Glossary, target: str, model: ModelInfo) -> Hygiene:
+        return Hygiene(
+            model.vocabulary, glossary, self.source, target, self.capitals, self.profanity
+        )
 
     def applied(self) -> SessionParams:
         """Return what the client is told."""
@@ -174,6 +190,8 @@ class Settings:
             context=self.context,
             glossary=self.glossary,
             do_not_translate=self.do_not_translate,
+            capitals=self.capitals,
+            profanity=self.profanity,
             partials=self.partials,
             timing=self.timing,
             captions=self.captions,

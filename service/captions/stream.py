@@ -14,7 +14,9 @@ from service.captions.job import ContextPair, Job, JobKey, Tokens
 from service.captions.policy import Preset, Source, Translation
 from service.wire.protocol import Formality, Timing
 from tokenspeed.text.detokenizer import TokenText
-from tokenspeed.text.glossary import Glossary, Placeholders, certain_words
+from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.pipeline import Piece as PieceText
+from tokenspeed.text.placeholders import certain_words
 from tokenspeed.text.words import count_words, erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
@@ -26,14 +28,17 @@ MAX_RETRIES: Final = 2  # of a final that lacks a term
 class _Piece:
     translation: Translation
     context: tuple[ContextPair, ...]
-    placeholders: Placeholders
+    text: PieceText
     source: str = ""
+    is_open: bool = True
     rev: int = 0
     arrival_s: float = 0.0
     is_remembered: bool = False
     continues: bool = False  # its ids and text follow directly those of the piece before
     retries: int = 0
     best: tuple[int, Tokens, bool] | None = None  # terms missing, output, whether it is whole
+    is_plain: bool = False  # whether it was asked for once more, without anything, after a fault
+    instead: str | None = None  # the source, where no output was a translation
     language: str | None = None  # that its translation reads
 
 
@@ -44,6 +49,7 @@ class TargetStream:
         committed: text that was given out with `take`, never to change. unstable: the tail then.
         updates: times that `take` found something new. erased: words taken back from a reader.
         terms: of the glossary and the like, in pieces that are done. violations: those missing.
+        faults: outputs that were not used. untranslated: pieces that stayed as they were.
         first_shown_s: when a reader first saw text, None before.
         is_parked: whether the language is not wanted now; what was appended stays.
         is_final_sent: whether the client has the whole of it. timing: of the last update before.
@@ -55,7 +61,7 @@ class TargetStream:
         source_language: of sources that do not say it, None where it is not known.
         preset: how eager it is.
         new_detokenizer: returns what turns the ids of one output into text.
-        glossary: words that must come out as wanted.
+        hygiene: what is done to text on its way in and out.
         is_pivot: whether it is a first pass, whose text is translated on.
     """
 
@@ -67,7 +73,7 @@ class TargetStream:
         target: str,
         preset: Preset,
         new_detokenizer: Callable[[], TokenText],
-        glossary: Glossary | None = None,
+        hygiene: Hygiene | None = None,
         *,
         is_pivot: bool = False,
     ) -> None:
@@ -80,13 +86,15 @@ class TargetStream:
         self.erased = 0
         self.terms = 0
         self.violations = 0
+        self.faults = 0
+        self.untranslated = 0
         self.first_shown_s: float | None = None
         self.is_parked = False
         self.is_final_sent = False
         self.timing: Timing | None = None
         self.formality: Formality | None = None
         self.next_progress_s = 0.0
-        self._glossary = glossary or Glossary()
+        self._hygiene = hygiene or Hygiene(target=target)
         self._session_id = session_id
         self._source_language = source_language
         self._preset = preset
@@ -106,15 +114,15 @@ class TargetStream:
             piece.translation.preset = preset
 
     @property
-    def glossary(self) -> Glossary:
-        """Words that must come out as wanted; a change holds from the next revision on."""
-        return self._glossary
+    def hygiene(self) -> Hygiene:
+        """What is done to text; a change holds from the next revision on."""
+        return self._hygiene
 
-    @glossary.setter
-    def glossary(self, glossary: Glossary) -> None:
-        self._glossary = glossary
+    @hygiene.setter
+    def hygiene(self, hygiene: Hygiene) -> None:
+        self._hygiene = hygiene
         for piece in self._pieces:
-            piece.placeholders.glossary = glossary
+            piece.text.hygiene = hygiene
 
     @property
     def is_done(self) -> bool:
@@ -132,12 +140,12 @@ class TargetStream:
         What is committed here will not change, so it is stable there.
         """
         known = index < len(self._pieces)
-        found = self._pieces[index].translation if known else None
-        is_done = found is not None and found.is_done
+        committed, rest = self._text_of(self._pieces[index]) if known else ("", "")
+        is_done = known and self._pieces[index].translation.is_done
         return replace(
             source,
-            text=found.shown if found is not None else "",
-            stable_words=count_words(found.committed_text) if found is not None else 0,
+            text=committed + rest,
+            stable_words=count_words(committed),
             is_open=not is_done,
             is_final=source.is_final and is_done,
             language=self.target,
@@ -176,11 +184,12 @@ class TargetStream:
             if piece.translation.is_done:
                 continue
             piece.source, piece.rev, piece.arrival_s = source.text, rev, arrival_s
+            piece.is_open = source.is_open
             if piece.language != source.language and self._change_language(piece, source):
                 dropped.append(self._key(index))
             if source.continues and index and not piece.continues:
                 self._continue(piece, self._pieces[index - 1])
-            job = piece.translation.revise(source)
+            job = piece.translation.revise(self._as_read(piece, source))
             if job is not None:
                 jobs.append(self._completed(job))
         return jobs, dropped
@@ -189,11 +198,22 @@ class TargetStream:
         self, index: int, source: Source, context: Sequence[ContextPair], number: int = 0
     ) -> _Piece:
         """Return a piece; one that is in the wanted language already is not translated."""
-        placeholders = Placeholders(self._glossary)
-        token_text = placeholders.token_text(self._new_detokenizer())
+        text = self._hygiene.piece()
+        token_text = text.token_text(self._new_detokenizer())
         kind = Copied if source.language == self.target else Translation
         translation = kind(self._key(index), self._preset, token_text, number)
-        return _Piece(translation, tuple(context), placeholders, language=source.language)
+        return _Piece(translation, tuple(context), text, language=source.language)
+
+    def _as_read(self, piece: _Piece, source: Source) -> Source:
+        """Return a source as a model reads it; one that is copied is not read at all."""
+        if isinstance(piece.translation, Copied):
+            return source
+        committed = piece.translation.committed_text
+        piece.text.language = piece.language or self._source_language
+        piece.text.take(source.text, is_open=source.is_open, committed=committed)
+        words_before = count_words(piece.text.prefix)
+        stable_words = max(source.stable_words - words_before, 0)
+        return replace(source, text=piece.text.core, stable_words=stable_words)
 
     def _change_language(self, piece: _Piece, source: Source) -> bool:
         """Begin anew with a piece that turned out to be in another language.
@@ -205,7 +225,7 @@ class TargetStream:
         if piece.continues or not older.is_fresh:
             return False
         fresh = self._new_piece(older.key.piece, source, (), older.number)
-        piece.translation, piece.placeholders = fresh.translation, fresh.placeholders
+        piece.translation, piece.text = fresh.translation, fresh.text
         piece.language = source.language
         piece.translation.shown = older.shown  # in sight until there is something new
         return older.is_running
@@ -219,15 +239,17 @@ class TargetStream:
         is_possible = before.translation.is_done and piece.translation.is_fresh
         if not is_possible or self.target in (before.language, piece.language):
             return
+        if before.instead is not None or not before.text.core or before.text.suffix:
+            return
         committed = before.translation.committed
         older = piece.translation
-        piece.placeholders = before.placeholders  # the committed ids hold its names
-        whole_text = piece.placeholders.token_text(self._new_detokenizer())
+        piece.text = before.text.following()  # the committed ids hold its names
+        whole_text = piece.text.token_text(self._new_detokenizer())
         token_text = _text_after(committed, whole_text)
         piece.translation = Translation(older.key, self._preset, token_text, older.number)
         if older.shown:  # stays in sight until the new translation is there
             piece.translation.shown = self._joiner + older.shown
-        source = piece.placeholders.replace(before.source, before.translation.committed_text)
+        source = before.text.shown(before.translation.committed_text)
         piece.context = ((source.strip(), committed),)
         piece.continues = True
 
@@ -242,26 +264,56 @@ class TargetStream:
         piece = self._piece_of(job)
         if piece is None or not piece.translation.awaits(job.number):
             return None
-        token_text = piece.translation.token_text
-        missing = piece.placeholders.missing(piece.source, token_text(tokens)[0])
+        token_text, placeholders = piece.translation.token_text, piece.text.placeholders
+        output = token_text(tokens)[0]
+        missing = placeholders.missing(piece.text.core, output)
         if job.is_final:
-            if piece.best is None or len(missing) < piece.best[0]:
-                piece.best = (len(missing), tokens, is_whole)
-            if missing and piece.retries < MAX_RETRIES:
-                piece.retries += 1
-                piece.placeholders.give_up(missing)
-                draft = tokens[len(job.forced) :]
-                return self._completed(replace(job, text=piece.source, draft=draft))
-            violations, tokens, is_whole = piece.best
-            self.terms += piece.placeholders.count(piece.source)
-            self.violations += violations
+            again = self._again(piece, job, tokens, output, is_whole=is_whole)
+            if again is not None:
+                return again
+            if piece.best is not None:
+                violations, tokens, is_whole = piece.best
+                self.terms += placeholders.count(piece.text.core)
+                self.violations += violations
+                if not piece.continues:
+                    committed = piece.translation.committed_text
+                    piece.text.finish(token_text(tokens)[0], committed)
         following = piece.translation.complete(
             job.number,
             tokens,
             is_whole=is_whole,
-            certain_words=certain_words(piece.source, missing),
+            certain_words=certain_words(piece.text.core, missing),
         )
         return None if following is None else self._completed(following)
+
+    def _again(
+        self, piece: _Piece, job: Job, tokens: Tokens, output: str, *, is_whole: bool
+    ) -> Job | None:
+        """Return the job that asks for a final once more, None where its best output is to do."""
+        text, placeholders = piece.text, piece.text.placeholders
+        said = self._new_detokenizer()(tokens)[0]
+        fault = None if piece.continues else text.fault_of(said, is_whole=is_whole)
+        if fault is not None:
+            self.faults += 1
+            if piece.best is None and not piece.is_plain:
+                piece.is_plain = True
+                piece.context = ()
+                return self._completed(replace(job, text=text.plainly(), draft=(), bias=0.0))
+            if piece.best is None:
+                if piece.translation.committed:  # what readers have stays
+                    piece.best = (0, tokens, is_whole)
+                else:
+                    self.untranslated += 1
+                    piece.instead = text.untranslated()
+            return None
+        missing = placeholders.missing(text.core, output)
+        if piece.best is None or len(missing) < piece.best[0]:
+            piece.best = (len(missing), tokens, is_whole)
+        if missing and piece.retries < MAX_RETRIES:
+            piece.retries += 1
+            placeholders.give_up(missing)
+            return self._completed(replace(job, text=text.core, draft=tokens[len(job.forced) :]))
+        return None
 
     def fail(self, job: Job) -> None:
         """Take in that a job could not be run."""
@@ -283,8 +335,10 @@ class TargetStream:
             translation = piece.translation
             if translation.is_done and not piece.is_remembered:
                 piece.is_remembered = True
-                if translation.committed:  # a piece that was copied has no ids
-                    found.append((piece.language, (piece.source.strip(), translation.committed)))
+                # A piece that was copied, or has nothing for a model, has no ids.
+                if translation.committed and piece.instead is None:
+                    shown = piece.text.shown(translation.committed_text).strip()
+                    found.append((piece.language, (shown, translation.committed)))
         return found
 
     def take(self, now_s: float) -> tuple[str, str, bool]:
@@ -306,16 +360,27 @@ class TargetStream:
         committed = unstable = ""
         is_committed = True
         for piece in self._pieces:
-            translation = piece.translation
-            own = translation.committed_text
-            rest = translation.shown[len(own) :]
+            own, rest = self._text_of(piece)
             if is_committed:
                 committed += self._join(committed, own, piece)
                 unstable += rest if own else self._join(committed, rest, piece)
-                is_committed = translation.is_done
+                is_committed = piece.translation.is_done
             else:
                 unstable += self._join(committed + unstable, own + rest, piece)
         return committed, unstable if self._preset.shows_unstable else ""
+
+    def _text_of(self, piece: _Piece) -> tuple[str, str]:
+        """Return what is committed of a piece and the rest that is shown, all round it too."""
+        translation, text = piece.translation, piece.text
+        own = translation.committed_text
+        rest = translation.shown[len(own) :]
+        if translation.is_done:
+            return text.prefix + (own if piece.instead is None else piece.instead) + text.suffix, ""
+        if own:
+            return text.prefix + own, rest
+        if rest or not text.core:
+            rest = text.prefix + rest
+        return "", rest if piece.is_open or not translation.shown else rest + text.suffix
 
     def _join(self, before: str, text: str, piece: _Piece) -> str:
         if piece.continues:  # it has its own space, or a comma
@@ -333,12 +398,12 @@ class TargetStream:
         """Add to a job of the policy what it does not know."""
         piece = self._pieces[job.key.piece]
         committed = ""
-        if piece.placeholders.are_used:  # else there is no name that committed text could hold
+        if piece.text.placeholders.are_used:  # else committed text can hold no stand-in
             committed = " ".join(each.translation.committed_text for each in self._pieces)
         language = piece.language or self._source_language
         return replace(
             job,
-            text=piece.placeholders.replace(
+            text=piece.text.placeholders.replace(
                 job.text, committed, language=language, is_open=job.is_open
             ),
             rev=piece.rev,

@@ -324,6 +324,7 @@ class Connection:
             metrics.errors.labels(event.error.code).inc()
         if isinstance(event, protocol.TranslationFinal):
             self._log_final(event)
+            metrics.count_faults(event.target, event.stats.faults, event.stats.untranslated)
         self._outbox.push(event, arrival_s)
         if self._outbox.is_over:
             metrics.slow.inc()

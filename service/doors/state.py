@@ -92,6 +92,7 @@ class AppState:
         self.turns = OneByOne()
         self.is_draining = False
         self.metrics = Metrics(engine.stats)
+        translator.on_faults = self.metrics.count_faults
         self._engine = engine
         self._measured_s = float("-inf")  # when the engine was asked last
         self.metrics.gauge(

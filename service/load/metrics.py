@@ -61,6 +61,12 @@ class Metrics:
         self.tokens = Counter(
             "tokenspeed_tokens", "Output tokens", (*pair, "kind"), registry=self.registry
         )
+        self.faults = Counter(
+            "tokenspeed_output_faults",
+            "Outputs that were no translation, and texts that were left as they were for it",
+            ("target", "kind"),
+            registry=self.registry,
+        )
         self.coalesced = Counter(
             "tokenspeed_coalesced",
             "Revisions or deltas that a newer one replaced",
@@ -98,6 +104,11 @@ class Metrics:
         """Take note of a turn of the event loop that took long."""
         self.stalls.observe(seconds)
         self.longest_stall_s = max(self.longest_stall_s, seconds)
+
+    def count_faults(self, target: str, faults: int, untranslated: int) -> None:
+        """Take note of outputs that were no translation, and of texts left as they were."""
+        self.faults.labels(target, "output").inc(faults)
+        self.faults.labels(target, "untranslated").inc(untranslated)
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge that is read when somebody asks."""

@@ -49,6 +49,8 @@ Formality = Literal["formal", "informal"]
 FORMALITIES: Final[tuple[Formality, ...]] = ("formal", "informal")
 ReaderForm = Literal["captions", "append_only"]
 Stability = Literal["low", "balanced", "high"]
+Capitals = Literal["keep", "sentence"]
+Profanity = Literal["raw", "mask"]
 
 CLOSE_DONE: Final = 1000
 CLOSE_DRAINED: Final = 1001
@@ -164,6 +166,9 @@ class SessionParams:
         context: earlier sentence pairs that go along, 0 to 2, no more than the model was taught.
         glossary: words and their translations, up to 500.
         do_not_translate: words that stay as they are, up to 500.
+        capitals: text in capitals is translated as sentences are; `keep` gives it back in
+            capitals, `sentence` as sentences.
+        profanity: `mask` gives swear words with stars, `f***`; `raw` leaves them.
         partials: whether open segments are translated, or only committed ones.
         timing: whether deltas and finals say how long they took.
         captions: asks for a `caption.cue` of each cue when a segment is final.
@@ -177,6 +182,8 @@ class SessionParams:
     context: int | None = None
     glossary: tuple[GlossaryEntry, ...] | None = None
     do_not_translate: tuple[str, ...] | None = None
+    capitals: Capitals | None = None
+    profanity: Profanity | None = None
     partials: bool | None = None
     timing: bool | None = None
     captions: CaptionParams | None = None
@@ -272,6 +279,9 @@ class FinalStats:
         terms: different glossary entries, protected words, links, addresses and rare names of the
             source.
         violations: those of them that the text lacks.
+        faults: outputs that were no translation (that ran in circles, were far too long, or copied
+            the source) and were not used.
+        untranslated: pieces of the text that are the source, because no output was a translation.
     """
 
     updates: int
@@ -280,6 +290,8 @@ class FinalStats:
     final_ms: float
     terms: int = 0
     violations: int = 0
+    faults: int = 0
+    untranslated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,5 +111,6 @@ def _texts(words: list[str]) -> Iterator[str]:
     if words:
         yield " ".join(words)
         return
-    for line in sys.stdin:
-        yield line.rstrip("\n")
+    # What is no UTF-8 becomes U+FFFD: one bad byte in a file must not end the run.
+    for line in sys.stdin.buffer:
+        yield line.decode(errors="replace").rstrip("\r\n")

@@ -8,24 +8,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenspeed.engine.loading import LoadedModel
-from tokenspeed.engine.request import Completion, Request
-from tokenspeed.text.quantities.computing import repair, rewrite
+from tokenspeed.engine.request import Request
+from tokenspeed.text.glossary import Glossary
+from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.vocabulary import vocabulary_of
+from tokenspeed.text.whole import Exchange, Whole
 
 # An output longer than this, for its source, is a model that runs in circles.
 MAX_LENGTH_RATIO = 2.0
 LENGTH_MARGIN = 10
 
-# "am 3. Mai": a short number with a period is an ordinal.
-_SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!\b\d\.)(?<!\b\d\d\.)\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 
 
 @dataclass(frozen=True)
 class TranslatedText:
-    """A translated text and what it cost."""
+    """A translated text and what it cost; `untranslated`: pieces of it that are the source."""
 
     text: str
     total_ms: float
     tokens: int
+    untranslated: int = 0
 
 
 def length_cap(source_tokens: int) -> int:
@@ -54,51 +57,54 @@ def translate(
     *,
     is_alone: bool = False,
 ) -> list[TranslatedText]:
-    """Translate texts sentence by sentence, all of them side by side.
+    """Translate texts piece by piece, all of them side by side.
 
     Args:
         is_alone: by the model alone, without computing numbers, times and dates.
     Raises:
         ValueError: the model does not translate this pair.
-        RequestTooLong: a sentence does not fit a slot.
+        RequestTooLong: a piece does not fit a slot.
         EngineStopped: the engine was closed, or a step failed.
     """
+    hygiene = hygiene_of(model, source_language, target_language)
     language = None if is_alone else source_language
-    pieces = [split_sentences(text) for text in texts]
-    requests = [
-        whole_request(
-            model, rewrite(piece, language) if language else piece, source_language, target_language
-        )
-        for text in pieces
-        for piece in text
+    wholes = [Whole(text, hygiene) for text in texts]
+    parts = [
+        (i, part, Exchange(hygiene, part.source, language))
+        for i, whole in enumerate(wholes)
+        for part in whole.parts()
     ]
-    completions = iter(model.engine.run(requests))
+    total_ms, tokens, untranslated = [0.0] * len(texts), [0] * len(texts), [0] * len(texts)
+    open_parts = parts
+    while asked := [found for found in open_parts if found[2].shown is not None]:
+        shown = [exchange.shown or "" for _, _, exchange in asked]
+        requests = [whole_request(model, s, source_language, target_language) for s in shown]
+        slowest = [0.0] * len(texts)
+        completions = model.engine.run(requests)
+        for (i, _, exchange), completion in zip(asked, completions, strict=True):
+            output = model.tokenizer.decode(completion.tokens)
+            exchange.take(output, is_whole=completion.finish_reason == "stop")
+            slowest[i] = max(slowest[i], completion.total_ms)
+            tokens[i] += len(completion.tokens)
+        total_ms = [a + b for a, b in zip(total_ms, slowest, strict=True)]
+        open_parts = asked
+    for i, part, exchange in parts:
+        part.text = exchange.text
+        untranslated[i] += exchange.is_untranslated
+    texts_out = [whole.take_ready() for whole in wholes]
     return [
-        _join(model, text, [next(completions) for _ in text], language, target_language)
-        for text in pieces
+        TranslatedText(*found)
+        for found in zip(texts_out, total_ms, tokens, untranslated, strict=True)
     ]
+
+
+def hygiene_of(model: LoadedModel, source_language: str | None, target_language: str) -> Hygiene:
+    """Return what is done to texts on their way to a model and back."""
+    vocabulary = vocabulary_of(model.tokenizer)
+    glossary = Glossary((), vocabulary.is_rare, source_language)
+    return Hygiene(vocabulary, glossary, source_language, target_language)
 
 
 def split_sentences(text: str) -> list[str]:
     """Cut a text after sentence marks; a blank text gives no sentence."""
     return [part for part in _SENTENCE_END.split(text.strip()) if part]
-
-
-def _join(
-    model: LoadedModel,
-    pieces: Sequence[str],
-    parts: list[Completion],
-    source_language: str | None,
-    target_language: str,
-) -> TranslatedText:
-    texts = [model.tokenizer.decode(part.tokens) for part in parts]
-    if source_language is not None:
-        texts = [
-            repair(piece, text, source_language, target_language)
-            for piece, text in zip(pieces, texts, strict=True)
-        ]
-    return TranslatedText(
-        text=" ".join(texts),
-        total_ms=max((part.total_ms for part in parts), default=0.0),
-        tokens=sum(len(part.tokens) for part in parts),
-    )

@@ -26,6 +26,10 @@ export {};
  *   500
  * @property {readonly string[] | undefined} [do_not_translate] words that stay as they are, up to
  *   500
+ * @property {"keep" | "sentence" | undefined} [capitals] text in capitals is translated as
+ *   sentences are; `keep` gives it back in capitals, `sentence` as sentences
+ * @property {"raw" | "mask" | undefined} [profanity] `mask` gives swear words with stars, `f***`;
+ *   `raw` leaves them
  * @property {boolean | undefined} [partials] whether open segments are translated, or only
  *   committed ones
  * @property {boolean | undefined} [timing] whether deltas and finals say how long they took
@@ -133,6 +137,10 @@ export {};
  * @property {number} terms different glossary entries, protected words, links, addresses and rare
  *   names of the source
  * @property {number} violations those of them that the text lacks
+ * @property {number} faults outputs that were no translation (that ran in circles, were far too
+ *   long, or copied the source) and were not used
+ * @property {number} untranslated pieces of the text that are the source, because no output was a
+ *   translation
  */
 
 /**

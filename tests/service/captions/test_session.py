@@ -20,8 +20,8 @@ from service.wire import protocol as p
 from service.wire.outbox import Outbox
 from tests.service.asyncapi import check_frame
 from tests.service.fakes import LANGUAGES, ids, new_detokenizer
+from tokenspeed.text import vocabulary
 from tokenspeed.text.detection import language_of as detected
-from tokenspeed.text.glossary import PLACEHOLDERS
 
 E = TypeVar("E", bound=p.ServerEvent)
 MODEL = ModelInfo(
@@ -231,7 +231,9 @@ def test_glossary_entries_are_for_one_language_or_all_and_finals_count_them() ->
     german, french = list(d.jobs.values())
     for job in (german, french):
         # Names that stand in are copied; all other words come out in capitals.
-        said = " ".join(word if word in PLACEHOLDERS else word.upper() for word in job.text.split())
+        said = " ".join(
+            word if word in vocabulary.NAMES else word.upper() for word in job.text.split()
+        )
         d.finish(job, Outcome(ids(said)))
     finals = {final.target: final for final in d.of(p.TranslationFinal)}
     assert finals["de"].text == "QuiD Netzkasten AND CABLE X"
@@ -378,12 +380,12 @@ def test_sentences_inside_a_segment_are_committed_one_by_one() -> None:
     d.send(update("We go home. Then we", 1))
     assert [(job.text, job.is_final) for job in d.jobs.values()] == [
         ("We go home.", True),
-        (" Then we", False),
+        ("Then we", False),
     ]
     d.answer()
     assert "".join(delta.append for delta in d.of(p.TranslationDelta)) == "WE GO HOME."
     d.send(update("We went home. Then we sleep now again", 2))  # what was stable is rewritten
-    assert [job.text for job in d.jobs.values()] == [" Then we sleep now again"]
+    assert [job.text for job in d.jobs.values()] == ["Then we sleep now again"]
     d.answer()
     d.send(p.SourceCommit("a"))
     d.answer()
@@ -420,7 +422,7 @@ def test_a_segment_that_is_too_long_goes_on_under_another_name() -> None:
 def test_too_many_updates_are_coalesced_and_none_is_lost() -> None:
     d = Desk(replace(LIMITS, updates_per_s=2), source=p.SourceParams("en"), targets=targets("de"))
     for rev in range(1, 7):
-        d.send(update("we " * (rev + 1), rev))
+        d.send(update(" ".join("we go home and rest then".split()[: rev + 1]), rev))
     assert [event.code for event in d.of(p.SessionNotice)] == ["coalescing"]
     d.answer()
     assert d.of(p.TranslationDelta)[-1].source_rev == 2
@@ -892,7 +894,8 @@ def test_a_pair_that_the_model_lacks_goes_through_english() -> None:
     assert sorted(asked) == sorted([("de", "en", True), ("de", "en", False)] * 2)
     d.answer()
     passes = [job.text for _, job in d.started if job.target == "fr"]
-    assert passes == [GERMAN.upper(), "WIR SEHEN UNS DANN."]
+    # What the first pass says in capitals is read as a sentence.
+    assert passes == [GERMAN.capitalize(), "Wir sehen uns dann."]
     assert {job.source_language for _, job in d.started if job.target == "fr"} == {"en"}
     said = {final.target: final.text for final in d.of(p.TranslationFinal)}
     assert set(said) == {"fr", "en"}  # the first pass itself is not told

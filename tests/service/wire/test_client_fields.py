@@ -23,7 +23,7 @@ from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually
 from tests.service.fakes import ids
 from tests.service.wire.fields import paths_of, without_values
-from tokenspeed.text.glossary import PLACEHOLDERS
+from tokenspeed.text.vocabulary import NAMES
 
 KEY = "a-key-of-more-than-16"
 ABSENT = object()
@@ -70,6 +70,9 @@ def with_value(script: Sequence[Frame], path: str, value: Any) -> list[Frame]:
     return frames
 
 
+COPIED = {*NAMES, "quietly"}
+
+
 def play(script: Sequence[Frame]) -> list[Any]:
     """What a session does: its events but for repeated settings, and what the engine is asked."""
     d = Desk()
@@ -81,7 +84,7 @@ def play(script: Sequence[Frame]) -> list[Any]:
             d.driver.refuse(exc)
         while d.jobs:
             job = next(iter(d.jobs.values()))
-            said = ids(" ".join(w if w in PLACEHOLDERS else w.upper() for w in job.text.split()))
+            said = ids(" ".join(w if w in COPIED else w.upper() for w in job.text.split()))
             timing = p.Timing(1, 1, 1, 1, 0, len(said))
             d.finish(job, Outcome(job.forced + said[len(job.forced) :], timing=timing))
     told = [event for event in d.events if not isinstance(event, p.SessionUpdated)]
@@ -122,6 +125,12 @@ EXPERIMENTS = {
     "session.update.session.glossary[].case_sensitive": Experiment(TERMS, [True, False]),
     "session.update.session.glossary[].language": Experiment(TERMS, ["de", "fr"]),
     "session.update.session.do_not_translate[]": Experiment([setup(), *SPOKEN], ["Quid", "and"]),
+    "session.update.session.capitals": Experiment(
+        [setup(), commit("WE GO HOME QUIETLY")], ["keep", "sentence"]
+    ),
+    "session.update.session.profanity": Experiment(
+        [setup(), commit("so ein arsch ist das")], ["raw", "mask"]
+    ),
     "session.update.session.partials": Experiment([setup(), *SPOKEN], [True, False]),
     "session.update.session.timing": Experiment([setup(), *SPOKEN], [True, False]),
     "session.update.session.captions.max_chars": Experiment(CUES, [10, 30]),

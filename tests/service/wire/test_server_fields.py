@@ -19,7 +19,7 @@ from tests.service.asyncapi import check_frame
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually
-from tests.service.fakes import FakeBackend, FakeEngine
+from tests.service.fakes import BABBLE, FakeBackend, FakeEngine
 from tests.service.process import serving
 from tests.service.wire.fields import paths_of, said_by
 
@@ -67,12 +67,14 @@ async def all_settings(service: Service) -> Client:
             await client.start(
                 "de", mode="captions" if flag else "append_only", stability="low", context=2,
                 glossary=(entry,), do_not_translate=("Quid",), partials=flag, timing=flag,
+                capitals="keep" if flag else "sentence", profanity="raw" if flag else "mask",
             )  # fmt: skip
         for formality in p.FORMALITIES:
             wanted = p.SessionParams(targets=(p.TargetParams("de", formality),))
             await client.send(p.SessionUpdate(wanted))
         await client.start("de", stability="balanced")
         await client.start("de", stability="high")
+        await client.send(p.SourceCommit("b", text=BABBLE))
         await client.send(p.Ping("p"))
         await client.send(p.SessionClose())
         await hear(client)

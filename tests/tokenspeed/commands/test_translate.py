@@ -19,12 +19,15 @@ def test_translate_prints_one_line_a_text(
 def test_translate_reads_standard_input_by_lines(
     tiny_translator: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("The train.\n\nThe city.\n"))
+    lines_in = io.TextIOWrapper(io.BytesIO(b"The train.\r\n\n\xff\xfe bad\nThe city.\n"))
+    monkeypatch.setattr("sys.stdin", lines_in)
     code = main(["translate", "--model", str(tiny_translator), "--to", "fr", "--json"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == 0
-    assert [line["source"] for line in lines] == ["The train.", "", "The city."]
-    assert [line["to"] for line in lines] == ["fr"] * 3
+    # What is no UTF-8 is shown as such, and ends nothing.
+    sources = ["The train.", "", "\ufffd\ufffd bad", "The city."]
+    assert [line["source"] for line in lines] == sources
+    assert [line["to"] for line in lines] == ["fr"] * 4
     assert lines[1]["text"] == ""
     assert lines[0]["tokens"] > 0
 

@@ -135,7 +135,7 @@ def test_a_text_that_does_not_fit_stays_and_is_told(
     tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a.json"
-    endless = "👍🏽" * 300 + "a"
+    endless = "ŵŷ" * 300
     path.write_text(json.dumps(["Good morning.", endless, "Good night."]))
     command = ["translate", "--model", str(tiny_translator), "--to", "de", "--json", str(path)]
     assert main(command) == 0

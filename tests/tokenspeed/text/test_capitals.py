@@ -1,0 +1,51 @@
+"""Text in capitals: when it is, and how it is read."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenspeed.text.capitals import are_capitals, to_sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("THE TRAIN IS LATE", True),
+        ("DIE GROßE STRAßE IST ZU", True),
+        ("À L'ÉCOLE, VITE !", True),
+        ("NATO met the EU and the UN", False),
+        ("LIVE now", False),
+        ("NATO", False),  # one word may be a name
+        ("OK TV", False),
+        ("", False),
+        ("12 345", False),
+    ],
+)
+def test_capitals_are_a_matter_of_the_whole_text(text: str, expected: bool) -> None:
+    assert are_capitals(text) is expected
+
+
+def test_a_growing_text_does_not_change_its_mind_at_once() -> None:
+    states, before = [], False
+    for text in ("THE", "THE TRAIN", "THE TRAIN is", "THE TRAIN is late today again"):
+        before = are_capitals(text, before)
+        states.append(before)
+    assert states == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("THE TRAIN IS LATE. WHY? I'M TIRED, I AM.", "The train is late. Why? I'm tired, I am."),
+        ("¿QUÉ HORA ES? ¡TARDE!", "¿Qué hora es? ¡Tarde!"),
+        ("IN THE US THEY TELL US", "In the US they tell us"),
+        ("“GO” HE SAID", "“Go” he said"),
+    ],
+)
+def test_a_sentence_keeps_first_letters_and_what_is_no_word(text: str, expected: str) -> None:
+    assert to_sentence(text) == expected
+
+
+@given(st.text())
+def test_a_sentence_has_as_many_characters(text: str) -> None:
+    assert len(to_sentence(text)) == len(text)

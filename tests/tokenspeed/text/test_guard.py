@@ -1,0 +1,32 @@
+"""Outputs that no reader should see."""
+
+import pytest
+
+from tokenspeed.text.guard import fault_of
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "expected"),
+    [
+        ("See you at noon.", "Wir sehen uns mittags.", None),
+        ("See you.", 'Der Claims "Der Claims "Der Claims "Der Claims "Der Claims', "loop"),
+        ("yeah yeah yeah yeah yeah yeah", "ja ja ja ja ja ja", None),
+        (
+            "Great job",
+            "Großartige Arbeit, „Dream!“ und noch vieles mehr davon, wie man weiß, ja",
+            "long",
+        ),
+        ("we have never seen this before", "we have never seen this before.", "copy"),
+        ("Taxi, Hotel, Restaurant", "Taxi, Hotel, Restaurant", None),  # may well be the same
+        ("12 34 56 78 90 12", "12 34 56 78 90 12", None),
+        ("no, never, not today, never", "nein, niemals, nicht heute, niemals", None),
+    ],
+)
+def test_what_is_wrong_is_told(source: str, output: str, expected: str | None) -> None:
+    assert fault_of(source, output, is_whole=True, is_same_language=False) == expected
+
+
+def test_a_copy_is_right_where_the_language_may_be_the_same() -> None:
+    text = "we have never seen this before"
+    assert fault_of(text, text, is_whole=True, is_same_language=True) is None
+    assert fault_of(text, "nie", is_whole=False, is_same_language=False) == "long"

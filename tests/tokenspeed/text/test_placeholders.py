@@ -1,0 +1,73 @@
+"""What stands for protected words: put back, counted, and placed where it is lost."""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.service.fakes import ids, token_text
+from tokenspeed.text.glossary import Glossary, Term
+from tokenspeed.text.placeholders import Placeholders
+from tokenspeed.text.vocabulary import NAMES
+
+TERMS = (
+    Term("coffee machine", "Kaffeemaschine"),
+    Term("machine", "maschinchen"),
+    Term("IT", "EDV", is_case_sensitive=True),
+    Term("TokenSpeed", "TokenSpeed", is_case_sensitive=True, is_exact=True),
+)
+WORDS = (
+    "the",
+    "coffee",
+    "machine",
+    "IT",
+    "it",
+    "TokenSpeed",
+    *NAMES[:3],
+    "a@b.de",
+    "x.org/y",
+)
+SENTENCES = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
+
+
+def test_another_name_stands_in_where_the_first_was_not_copied() -> None:
+    found = Placeholders(Glossary(TERMS))
+    assert found.replace("a machine") == f"a {NAMES[0]}"
+    missing = found.missing("a machine", "ein Ding")
+    assert [item.wanted for item in missing] == ["maschinchen"]
+    found.give_up(missing)
+    assert found.replace("a machine") == f"a {NAMES[1]}"
+    # What was committed with the first name keeps its meaning.
+    for name in NAMES[:2]:
+        assert found.restore(f"ein {name}s", [])[0] == "ein maschinchens"
+    assert found.missing("a machine", "ein maschinchens") == []
+    assert found.missing("a machine", "Maschinchen sind da") == []
+
+
+def test_a_sentence_may_begin_with_a_glossary_word_but_a_protected_one_stays() -> None:
+    found = Placeholders(Glossary((*TERMS, Term("npm", "npm", is_exact=True))))
+    source = found.replace("machine, machine and npm")
+    assert found.restore(source, [])[0] == "Maschinchen, maschinchen and npm"
+    assert found.restore(found.replace("npm"), [])[0] == "npm"
+
+
+@given(st.lists(SENTENCES, min_size=1, max_size=5), st.integers(0, 3))
+@example([*["machine IT a@b.de"] * 4, "machine IT TokenSpeed Microsoft a@b.de Python"], 1)
+def test_a_model_that_copies_names_gives_every_wanted_word(
+    revisions: list[str], failures: int
+) -> None:
+    """The identity as a model: whatever was said before, what comes back is what was wanted."""
+    glossary = Glossary(TERMS)
+    placeholders = Placeholders(glossary)
+    for text in revisions:
+        for _ in range(failures):
+            placeholders.give_up(glossary.find(text))
+        shown = placeholders.replace(text)
+        expected, at = "", 0
+        for item in glossary.find(text):
+            expected += text[at : item.start] + item.wanted
+            at = item.end
+        expected += text[at:]
+        output, offsets = placeholders.token_text(token_text)(ids(shown))
+        assert output.casefold() == expected.casefold()
+        assert placeholders.missing(text, output) == []
+        assert offsets == sorted(offsets)
+        assert (len(offsets), offsets[-1]) == (len(shown) + 1, len(output))

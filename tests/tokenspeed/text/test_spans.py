@@ -1,0 +1,92 @@
+"""What must come through as it is: found by its form, in time that grows with the length."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenspeed.text.spans import find_spans, has_text
+
+WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Great job 👍🏽!", [("👍🏽", PICTURE)]),
+        ("👨‍👩‍👧 🇩🇪🇫🇷 1️⃣ and ❤️", [("👨‍👩‍👧 🇩🇪🇫🇷 1️⃣", PICTURE), ("❤️", PICTURE)]),
+        ("Hi :smile: there", [(":smile:", PICTURE)]),
+        ("<i>Down <b>we</b> go.</i>", [(tag, MARK) for tag in ("<i>", "<b>", "</b>", "</i>")]),
+        ("One<br>two</p>", [("<br>", BREAK), ("</p>", BREAK)]),
+        ("{\\an8}Up & <00:01.000>down&nbsp;", [
+            (tag, MARK) for tag in ("{\\an8}", "<00:01.000>", "&nbsp;")
+        ]),
+        ("a < b and c <d", []),
+        ("Hello {name}, {{ n }} ${x} %s %1$s %(a)s.", [
+            (hole, WORD) for hole in ("{name}", "{{ n }}", "${x}", "%s", "%1$s", "%(a)s")
+        ]),
+        ("100% sure, 5 % of us", []),
+        ("Go to Settings > General > About.", [("Settings > General > About", WORD)]),
+        (">> Hello. >> Hi.", [(">>", BREAK), (">>", BREAK)]),
+        ("we → they = all", [("→", BREAK), ("=", BREAK)]),
+        ("Use `pip install` now", [("`pip install`", WORD)]),
+        ("**bold** and _this_", [("**", MARK), ("**", MARK), ("_", MARK), ("_", MARK)]),
+        ("See [the page](http://x.org/a).", [("[", MARK), ("](http://x.org/a)", MARK)]),
+        ("## Heading", [("##", MARK)]),
+        ("- a point", [("-", MARK)]),
+        ("§ 5 and #12", [("§ 5", WORD), ("#12", WORD)]),
+        ("5 + 3 = 8", [("5 + 3 = 8", WORD)]),
+        ("Say 你好，世界 or Привет, мир!", [("你好，世界", WORD), ("Привет, мир", WORD)]),
+        ("Write to anna.b+c@mail.example.com.", [("anna.b+c@mail.example.com", WORD)]),
+        ("See https://ex.org/a?b=1, or www.x-y.fr!", [
+            ("https://ex.org/a?b=1", WORD), ("www.x-y.fr", WORD)
+        ]),
+        ("See example.com/live: it is (new.org).", [("example.com/live", WORD), ("new.org", WORD)]),
+        ("@ana wrote #AskTheBoard2027", [("@ana", WORD), ("#AskTheBoard2027", WORD)]),
+        ("In C:\\Users\\me\\a.txt, /etc/hosts or ~/b", [
+            (path, WORD) for path in ("C:\\Users\\me\\a.txt", "/etc/hosts", "~/b")
+        ]),
+        ("report.pdf v1.2.3 10.0.0.1 A320 COVID-19", [
+            (code, WORD) for code in ("report.pdf", "v1.2.3", "10.0.0.1", "A320", "COVID-19")
+        ]),
+        ("foo() iPhone snake_case C++ --force x=5", [
+            (code, WORD) for code in ("foo()", "iPhone", "snake_case", "C++", "--force", "x=5")
+        ]),
+        # Written anew in each language, or no codes at all.
+        ("05.11.2026 at 3.30, 1.000.000 and 2,5 km/h, and/or e.g. No.5 it's", []),
+    ],
+)  # fmt: skip
+def test_each_form_is_found(text: str, expected: list[tuple[str, str]]) -> None:
+    assert [(span.wanted, span.kind) for span in find_spans(text)] == expected
+
+
+def test_signs_that_the_vocabulary_lacks_are_spans() -> None:
+    found = find_spans("x² and ½ of ™ at 5 €", str.isascii)
+    assert [span.wanted for span in found] == ["²", "½", "™"]
+    assert find_spans("x² and ½", lambda sign: True) == []
+
+
+def test_text_of_spans_alone_has_no_text() -> None:
+    for text, expected in (("😀 👍", False), ("?", False), ("a@b.de!", False), ("so 😀", True)):
+        assert has_text(text, find_spans(text)) is expected
+
+
+PARTS = st.sampled_from(
+    ("we", " ", "go.", "👍", "<b>", "</b>", "{x}", "a@b.de", "http://x.y", "**", ">>", "5", "§",
+     "`", "<", "[", "(", "привет", "\\", "%s", "#a", "🇩", "A > B", "\n")
+)  # fmt: skip
+
+
+@given(st.lists(PARTS, max_size=20).map("".join) | st.text())
+def test_spans_are_in_order_and_say_what_is_there(text: str) -> None:
+    at = 0
+    for span in find_spans(text, str.isascii):
+        assert at <= span.start < span.end <= len(text)
+        assert span.wanted == text[span.start : span.end]
+        at = span.end
+
+
+@given(st.text("abcdefghij äöüßéñ,;:?'’-", max_size=60))
+def test_plain_words_are_no_spans(text: str) -> None:
+    assert [
+        span for span in find_spans(text) if span.kind == "word" and span.wanted.isalpha()
+    ] == []

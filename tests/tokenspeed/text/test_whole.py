@@ -1,0 +1,92 @@
+"""A whole text: its layout stays, what is no translation is asked for again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.vocabulary import NAMES
+from tokenspeed.text.whole import WINDOW_CHARS, Exchange, Whole
+
+HYGIENE = Hygiene(source="en", target="de")
+
+
+def translated(text: str) -> str:
+    """A text by a model that says everything in other words, as many of them."""
+    whole = Whole(text, HYGIENE)
+    said = []
+    for part in whole.parts():
+        exchange = Exchange(HYGIENE, part.source)
+        while exchange.shown is not None:
+            words = exchange.shown.split(" ")
+            exchange.take(" ".join(w if w in NAMES else w.swapcase() for w in words))
+        part.text = exchange.text
+        said.append(whole.take_ready())
+    return "".join([*said, whole.take_ready()])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One line.\nTwo lines.\r\n\r\nEnd", "oNE LINE.\ntWO LINES.\r\n\r\neND"),
+        ("  indented  \n\tand\n", "  INDENTED  \n\tAND\n"),
+        ("We are happy\nto see you\nthere", "wE ARE HAPPY\nTO SEE YOU\nTHERE"),
+        ("Title\n\nA text,\nDear all", "tITLE\n\na TEXT,\ndEAR ALL"),
+        ("- one\n- two\n😀\n\n", "- ONE\n- TWO\n😀\n\n"),
+        ("One.  Two.   Three.", "oNE.  tWO.   tHREE."),
+        ("", ""),
+        ("\n", "\n"),
+    ],
+)  # fmt: skip
+def test_lines_stay_where_they_were(text: str, expected: str) -> None:
+    assert translated(text) == expected
+
+
+@given(
+    st.lists(
+        st.sampled_from(("We go", "home.", "\n", "\n\n", " ", "a@b.de", "👍", "and")), max_size=20
+    )
+)
+def test_as_many_lines_come_back(parts: list[str]) -> None:
+    text = " ".join(parts)
+    assert translated(text).count("\n") == text.count("\n")
+
+
+def test_a_very_long_line_is_read_in_parts() -> None:
+    text = "We go home and rest. " * (3 * WINDOW_CHARS // 20)
+    whole = Whole(text, HYGIENE)
+    next(whole.parts())
+    assert translated(text) == text.swapcase()
+
+
+def test_an_answer_that_is_no_translation_is_asked_for_once_more() -> None:
+    exchange = Exchange(HYGIENE, "We go home 👍")
+    assert exchange.shown == "We go home"
+    assert exchange.take("so so so so so so so so") == "We go home."
+    assert exchange.take("Wir gehen heim.") is None
+    assert (exchange.text, exchange.faults, exchange.is_untranslated) == (
+        "Wir gehen heim 👍",
+        1,
+        False,
+    )
+
+
+def test_a_text_without_a_translation_stays_as_it_is() -> None:
+    exchange = Exchange(HYGIENE, "WE GO HOME 👍")
+    while exchange.shown is not None:
+        exchange.take("so so so so so so so so")
+    assert exchange.text == "WE GO HOME 👍"
+    assert (exchange.faults, exchange.is_untranslated) == (2, True)
+    cut = Exchange(HYGIENE, "We go.")
+    cut.take("Wir gehen", is_whole=False)
+    assert cut.shown == "We go"
+
+
+def test_a_word_that_is_not_copied_is_tried_by_another_name_and_placed_in_the_end() -> None:
+    exchange = Exchange(HYGIENE, "Write to a@b.de now.")
+    asked = [exchange.shown]
+    while exchange.shown is not None:
+        asked.append(exchange.take("Schreib jetzt."))
+    assert asked == [*(f"Write to {name} now." for name in NAMES[:3]), None]
+    assert exchange.text in ("Schreib a@b.de jetzt.", "Schreib jetzt a@b.de.")
+    assert [item.wanted for item in exchange.missing] == ["a@b.de"]

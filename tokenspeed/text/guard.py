@@ -1,0 +1,54 @@
+"""Outputs that no reader should see: those that run in circles, are far too long, or are no
+translation at all. Knows text; does not know models, or what is done about it.
+"""
+
+from collections import Counter
+from typing import Final, Literal
+
+import regex
+
+Fault = Literal["loop", "long", "copy"]
+
+MAX_RATIO: Final = 2.5  # characters of an output to those of its source
+MARGIN: Final = 40  # characters that may be more in any case
+MIN_ROUNDS: Final = 4  # of the same words, more often than the source says them
+MAX_PERIOD: Final = 6  # words of one round
+MIN_COPY: Final = 5  # words; fewer may well be the same in two languages
+
+_WORD: Final = regex.compile(r"[\p{L}\p{N}\p{M}]+")
+
+
+def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool) -> Fault | None:
+    """Return what is wrong with an output, None where nothing looks wrong.
+
+    Args:
+        source: what the model was shown. is_whole: whether it ended by itself.
+        is_same_language: whether the target may be the language of the source.
+    """
+    said, read = ([word.casefold() for word in _words(text)] for text in (output, source))
+    if _rounds(said) >= max(MIN_ROUNDS, _rounds(read) + 2):
+        return "loop"
+    if not is_whole or len(output) > MAX_RATIO * len(source) + MARGIN:
+        return "long"
+    letters = {word for word in read if word.isalpha()}
+    is_copied = _words(source) == _words(output) and len(letters) >= MIN_COPY
+    if is_copied and not is_same_language:
+        return "copy"
+    return None
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text)
+
+
+def _rounds(words: list[str]) -> int:
+    """Return how often the same words follow one another, or begin the same run, at most."""
+    most = 1
+    for period in range(1, MAX_PERIOD + 1):
+        run = 0
+        for a, b in zip(words, words[period:], strict=False):
+            run = run + 1 if a == b else 0
+            most = max(most, run // period + 1)
+    # Circles with something else between the rounds: the same three words again and again.
+    triples = Counter(zip(words, words[1:], words[2:], strict=False))
+    return max(most, max(triples.values(), default=0))

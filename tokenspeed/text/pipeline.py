@@ -1,0 +1,376 @@
+"""Text hygiene, the one way in and out of a model for every door: what is shown to the model, and
+what a reader gets of its output.
+
+A text is cut into pieces; of each piece it is said what stands before and after it, what the model
+reads, and how its output becomes text again. Knows text; does not know models, tokens or the wire.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import regex
+
+from tokenspeed.text import segmenter
+from tokenspeed.text.capitals import are_capitals, to_sentence
+from tokenspeed.text.clean import clean, fold
+from tokenspeed.text.detokenizer import TokenText
+from tokenspeed.text.glossary import Found, Glossary
+from tokenspeed.text.guard import Fault, fault_of
+from tokenspeed.text.placeholders import Placeholders
+from tokenspeed.text.profanity import mask
+from tokenspeed.text.quantities.computing import repair
+from tokenspeed.text.sounds import find_sounds
+from tokenspeed.text.spans import Span, find_spans, has_text
+from tokenspeed.text.vocabulary import Vocabulary
+from tokenspeed.text.words import count_words
+
+Capitals = Literal["keep", "sentence"]
+Profanity = Literal["raw", "mask"]
+
+_GAP: Final = regex.compile(r"[\s,;:–—-]*")
+_AFTER_PICTURE: Final = regex.compile(r"[.!?…)\]]*\s*$")
+_ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
+_TEXT: Final = regex.compile(r"\p{L}|\p{N}")
+# What the end of an open text may still become: a tag, a hole, a mark, an address.
+_INCOMPLETE: Final = regex.compile(
+    r"(?:</?[A-Za-z!][^<>]{0,200}|<|\{[^{}\n]{0,80}|`[^`\n]{0,200}|\[[^\[\]]{0,60}|%\d{0,2}\$?"
+    r"|\bhttps?:?/{0,2}|\bwww\.?|[@#])$"
+)
+# A word said again and again: models lose what comes after it.
+_STUTTER: Final = regex.compile(r"\b(\p{L}[\p{L}'’]{0,40})(,? )(?i:\1)(?:,? (?i:\1)){2,}\b")
+_COUNTED: Final = frozenset(
+    "zero oh one two three four five six seven eight nine ten null eins zwei drei vier fünf sechs"
+    " sieben acht neun zéro un deux trois quatre cinq sept huit neuf cero uno dos tres cuatro cinco"
+    " seis siete ocho nueve".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A piece of a text: what it says, and whether its sentence goes on in the next piece."""
+
+    text: str
+    is_cut: bool
+
+
+class Hygiene:
+    """What is done to texts of one language pair.
+
+    Args:
+        vocabulary: of the model.
+        glossary: words that must come out as wanted.
+        source: language of the texts, None where it is not known. target: language that is wanted.
+        capitals: whether text in capitals is given back in capitals, or as sentences.
+        profanity: whether swear words are given back as they are, or with stars.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary | None = None,
+        glossary: Glossary | None = None,
+        source: str | None = None,
+        target: str = "",
+        capitals: Capitals = "keep",
+        profanity: Profanity = "raw",
+    ) -> None:
+        self.vocabulary = vocabulary or Vocabulary()
+        self.source = source
+        self.target = target
+        self.capitals = capitals
+        self.profanity = profanity
+        self.glossary = glossary or Glossary()
+        self._last: tuple[str, list[Found]] = ("", [])  # asked for several times in a row
+
+    def piece(self) -> "Piece":
+        """Return what is known of a piece that has not been read yet."""
+        return Piece(self)
+
+    def cut(self, text: str, min_words: int = 0) -> list[Cut]:
+        """Cut a text into pieces that are translated by themselves; joined they are the text.
+
+        As `segmenter.cut`, but never within a span, and wherever two texts meet.
+        """
+        spans = self.spans(text)
+        masked = _masked(text, spans) if spans else text
+        breaks = self._breaks(text, spans)
+        found: list[Cut] = []
+        start = end = 0
+        for piece in segmenter.cut(masked, min_words):
+            end += len(piece)
+            for at in [at for at in breaks if start < at < end]:
+                if found or count_words(text[start:at]) >= min_words:
+                    found.append(Cut(text[start:at], is_cut=False))
+                    start = at
+            if any(span.start < end < span.end for span in spans):
+                continue  # longer than any piece
+            is_cut = end < len(text) and not segmenter.is_sentence(masked[start:end])
+            found.append(Cut(text[start:end], is_cut and end not in breaks))
+            start = end
+        return found
+
+    def spans(self, text: str) -> list[Span]:
+        """Return what must come through, sound marks in the words of the target language."""
+        known = self.vocabulary.is_known
+        spans = [span for span in find_spans(text, known) if not self._is_read(text, span)]
+        sounds = list(find_sounds(text, self.source, self.target))
+        if sounds:
+            spans = [s for s in spans if all(s.end <= m.start or m.end <= s.start for m in sounds)]
+        return sorted([*spans, *sounds], key=lambda span: span.start)
+
+    def find(self, text: str) -> list[Found]:
+        """Return all that is protected in a piece, from left to right, none overlapping another."""
+        if text != self._last[0]:
+            self._last = (text, self._find(text))
+        return list(self._last[1])
+
+    def fault_of(self, shown: str, output: str, *, is_whole: bool) -> Fault | None:
+        """Return what is wrong with an output of the model, None where nothing looks wrong."""
+        is_same = self.source is None or self.source == self.target
+        return fault_of(shown, output, is_whole=is_whole, is_same_language=is_same)
+
+    def _find(self, text: str) -> list[Found]:
+        terms = self.glossary.find(text)
+        found = []
+        for span in self.spans(text):
+            inside = [t for t in terms if t.start < span.end and span.start < t.end]
+            if any(t.kind == "term" and t.end - t.start >= span.end - span.start for t in inside):
+                continue
+            terms = [t for t in terms if t not in inside]
+            is_word = span.kind == "word"
+            is_shown = is_word or self.vocabulary.has_marks
+            kind: Literal["word", "mark"] = "word" if is_word else "mark"
+            found.append(Found(span.start, span.end, span.wanted, True, kind, is_shown))
+        return sorted([*terms, *found], key=lambda item: item.start)
+
+    def _is_read(self, text: str, span: Span) -> bool:
+        """Whether a span in other letters is in letters that the vocabulary has."""
+        said = text[span.start : span.end]
+        if span.kind != "word" or said.isascii() or not said[0].isalpha():
+            return False
+        return all(map(self.vocabulary.is_known, filter(str.isalpha, said))) and "`" not in said
+
+    def _breaks(self, text: str, spans: Sequence[Span]) -> list[int]:
+        """Return where two texts meet: beside marks that part them, with words on both sides."""
+        found = []
+        for span in spans:
+            is_break = span.kind == "break"
+            if not is_break and (span.kind != "picture" or self.vocabulary.has_marks):
+                continue
+            begins = text.startswith((">>", "♪"), span.start) or _opens_block(span.wanted)
+            at = span.start if begins else span.end
+            if _TEXT.search(text, 0, span.start) and _TEXT.search(text, span.end):
+                found.append(at)
+        return found
+
+
+class Piece:
+    """A stretch of text that is translated by itself, as it grows.
+
+    Attributes:
+        prefix, suffix: what stands before and after it, as readers get it.
+        core: what is between, cleaned; the empty text where there is nothing for a model.
+        placeholders: what stands for its protected words.
+        language: of the text, None where it is not known: numbers in it are not computed then.
+        is_repaired: whether numbers of the output are put right, by looking at the whole of it.
+    """
+
+    def __init__(self, hygiene: Hygiene) -> None:
+        self.prefix = self.core = self.suffix = ""
+        self.language: str | None = None
+        self.is_repaired = False
+        self.placeholders = Placeholders(hygiene, hygiene.vocabulary.stand_ins)
+        self._hygiene = hygiene
+        self._are_capitals = False
+        self._continues = False  # whether it stands in the middle of a sentence
+        self._taken: tuple[str, bool, bool] | None = None
+
+    @property
+    def hygiene(self) -> Hygiene:
+        """What is done to it; a change holds from the next text on."""
+        return self._hygiene
+
+    @hygiene.setter
+    def hygiene(self, hygiene: Hygiene) -> None:
+        self._hygiene = hygiene
+        self._taken = None
+        self.placeholders.finder = hygiene
+
+    def take(self, text: str, *, is_open: bool = False, committed: str = "") -> None:
+        """Read the newest text of the piece.
+
+        Args:
+            text: as it was sent. is_open: whether it may still grow.
+            committed: what readers have of its translation for good.
+        """
+        if self._taken == (text, is_open, bool(committed)):
+            return
+        self._taken = (text, is_open, bool(committed))
+        text = clean(text).strip()
+        if is_open:
+            text = _INCOMPLETE.sub("", text).rstrip()
+        spans = self._hygiene.spans(text)
+        if not has_text(text, spans):
+            whole = "".join(_wanted(text, spans, 0, len(text)))
+            self.core = self.suffix = ""
+            self.prefix = self.prefix if committed else whole
+            return
+        start, end = _peel(text, spans)
+        if not committed:
+            self.prefix = "".join(_wanted(text, spans, 0, start))
+        self.suffix = "".join(_wanted(text, spans, end, len(text)))
+        self.core = self._core(text, spans, start, end, is_fixed=bool(committed))
+
+    def shown(self, committed: str = "") -> str:
+        """Return what the model reads."""
+        return self._replaced(self.core, committed)
+
+    def token_text(self, token_text: TokenText) -> TokenText:
+        """Return what turns ids of an output into text as readers get it, its edges left out."""
+        restored = self.placeholders.token_text(token_text)
+        if self._hygiene.profanity == "raw":
+            return restored
+
+        def masked(tokens: Sequence[int]) -> tuple[str, list[int]]:
+            text, offsets = restored(tokens)
+            return mask(text, self._hygiene.target), offsets
+
+        return masked
+
+    def restore(self, output: str) -> str:
+        """Return a finished output of the model as readers get it, without prefix and suffix."""
+        text = self.placeholders.restore(output, [])[0]
+        if self.language is not None and self.is_repaired:
+            text = repair(self.core, text, self.language, self._hygiene.target)
+        return mask(text, self._hygiene.target) if self._hygiene.profanity == "mask" else text
+
+    def placed(self, text: str, committed: str = "") -> str:
+        """Return a restored output with all that it lacks at the nearest place.
+
+        Args:
+            text: the output. committed: its beginning that stays as it is.
+        """
+        self.finish(text, committed)
+        return self.placeholders.with_placed(text)
+
+    def finish(self, text: str, committed: str = "") -> None:
+        """Say that an output is the last one, so that what it lacks is placed."""
+        is_ended = bool(_ENDED.search(self.core)) or not self.suffix
+        self.placeholders.place(self.core, text, committed, is_ended=is_ended)
+
+    def following(self) -> "Piece":
+        """Return a piece that goes on in the sentence of this one, with the same stand-ins."""
+        piece = Piece(self._hygiene)
+        piece.placeholders = self.placeholders
+        piece._are_capitals = self._are_capitals
+        piece._continues = True
+        return piece
+
+    def fault_of(self, output: str, *, is_whole: bool) -> Fault | None:
+        """Return what is wrong with an output of the model, None where nothing looks wrong."""
+        return self._hygiene.fault_of(self.shown(), output, is_whole=is_whole)
+
+    def plainly(self) -> str:
+        """Return the core as a model may read it better that ran in circles over it."""
+        return self.core[:-1] if self.core.endswith((".", "!", "?")) else self.core + "."
+
+    def plainly_shown(self) -> str:
+        """Return `plainly` with its stand-ins."""
+        return self._replaced(self.plainly())
+
+    def _replaced(self, text: str, committed: str = "") -> str:
+        return self.placeholders.replace(
+            text, committed, language=self.language, is_repaired=self.is_repaired
+        )
+
+    def untranslated(self) -> str:
+        """Return the text itself, for want of a translation."""
+        return self.core.upper() if self.placeholders.is_upper else self.core
+
+    def _core(
+        self, text: str, spans: Sequence[Span], start: int, end: int, *, is_fixed: bool
+    ) -> str:
+        """Return the text between prefix and suffix as a model reads it, but for its spans."""
+        free = "".join(part for part, is_span in _parts(text, spans, start, end) if not is_span)
+        if not is_fixed and not self._continues:
+            self._are_capitals = self._decide_capitals(free)
+            self.placeholders.is_upper = self._are_capitals and self._hygiene.capitals == "keep"
+        parts = []
+        for part, is_span in _parts(text, spans, start, end):
+            if is_span:
+                parts.append(part)
+                continue
+            if self._are_capitals:
+                part = to_sentence(part, is_beginning=not parts and not self._continues)
+            parts.append(_STUTTER.sub(_shorter, fold(part, self._hygiene.vocabulary.is_known)))
+        return "".join(parts)
+
+    def _decide_capitals(self, text: str) -> bool:
+        word = text.strip(" .,!?…\"'")
+        if word.isalpha() and word.isupper() and len(word) >= 5:
+            return not self._hygiene.vocabulary.is_rare(word.lower())
+        return are_capitals(text, self._are_capitals)
+
+
+def _peel(text: str, spans: Sequence[Span]) -> tuple[int, int]:
+    """Return where the text without the marks at its edges begins and ends."""
+    start, end = 0, len(text)
+    for span in spans:
+        if span.kind == "word" or _TEXT.search(text, start, span.start):
+            break
+        start = span.end
+        while text[start : start + 1].isspace():
+            start += 1
+    for span in reversed(spans):
+        if span.kind == "word" or span.start < start:
+            break
+        rest = text[span.end : end]
+        is_last = not rest.strip() or (span.kind == "picture" and _AFTER_PICTURE.match(rest))
+        if not is_last:
+            break
+        end = span.start
+        while text[end - 1 : end].isspace():
+            end -= 1
+    return start, end
+
+
+def _parts(text: str, spans: Sequence[Span], start: int, end: int) -> list[tuple[str, bool]]:
+    """Return (part, whether it is a span) of a stretch, in order."""
+    parts, at = [], start
+    for span in spans:
+        if start <= span.start and span.end <= end:
+            parts += [(text[at : span.start], False), (text[span.start : span.end], True)]
+            at = span.end
+    return [part for part in [*parts, (text[at:end], False)] if part[0]]
+
+
+def _wanted(text: str, spans: Sequence[Span], start: int, end: int) -> list[str]:
+    """Return a stretch with what is wanted for its spans."""
+    parts, at = [], start
+    for span in spans:
+        if start <= span.start and span.end <= end:
+            parts += [text[at : span.start], span.wanted]
+            at = span.end
+    return [*parts, text[at:end]]
+
+
+def _masked(text: str, spans: Sequence[Span]) -> str:
+    """Return the text for the segmenter: no mark within a span ends a sentence."""
+    parts, at = [], 0
+    for span in spans:
+        length = span.end - span.start
+        said = ("x" if span.kind == "word" else '"') * length
+        if span.kind == "picture":  # one word, which ends no sentence
+            said = "\U0001f539" + "'" * (length - 1)
+        parts += [text[at : span.start], said]
+        at = span.end
+    return "".join([*parts, text[at:]])
+
+
+def _opens_block(tag: str) -> bool:
+    return tag.startswith("<") and not tag.startswith(("</", "<br", "<hr"))
+
+
+def _shorter(match: regex.Match[str]) -> str:
+    word, gap = match[1], match[2]
+    return match[0] if word.casefold() in _COUNTED else f"{word}{gap}{word}{gap}{word}"

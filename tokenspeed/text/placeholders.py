@@ -1,0 +1,393 @@
+"""What stands for protected words while a model translates, and how they come back.
+
+A small model spells a word that it does not know in its own way. So it never sees one: in the
+source that it is given a stand-in takes its place, a mark that it was taught to copy or a
+well-known name, and in its output the wanted word takes that place again. What is wanted is then
+looked for in the output, and counted where it is missing. Knows text and words; does not know
+models, pieces or the wire.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import Final, Protocol
+
+import regex
+
+from tokenspeed.text.detokenizer import TokenText
+from tokenspeed.text.glossary import BEFORE, Found
+from tokenspeed.text.quantities.computing import Change
+from tokenspeed.text.quantities.computing import find as find_said
+from tokenspeed.text.vocabulary import MARKS, NAMES
+from tokenspeed.text.words import count_words, word_ends
+
+_FIRST: Final = regex.compile(r"[\p{L}\p{N}]")
+_OPENS: Final = regex.compile(r"[\s(\[{\"“„«]$|^$")
+_END_MARKS: Final = ".,;:!?…"
+
+_Key = tuple[str, int]  # a wanted word, and which of those in the text
+
+
+class Finder(Protocol):
+    """Tells what of a text is protected: a glossary, or all of text hygiene."""
+
+    def find(self, text: str) -> list[Found]: ...
+
+
+class Placeholders:
+    """Which stand-in is which word in one piece of source.
+
+    A stand-in keeps its word for as long as that is in the source or in committed text.
+
+    Args:
+        finder: what is protected.
+        stand_ins: marks, one for each place, or names, one for each different word.
+
+    Attributes:
+        is_upper: whether the output is given in capitals, all but the wanted words.
+    """
+
+    def __init__(self, finder: Finder, stand_ins: Sequence[str] = NAMES) -> None:
+        self.finder = finder
+        self.is_upper = False
+        self._stand_ins = stand_ins
+        self._has_marks = stand_ins[0] in MARKS
+        before = "" if self._has_marks else BEFORE
+        self._pattern = regex.compile(rf"(?V1){before}(?:{'|'.join(stand_ins)})")
+        self._held: dict[str, tuple[Found, _Key]] = {}  # by stand-in
+        self._tried: dict[str, set[str]] = {}  # by wanted word: stand-ins that were not copied
+        self._is_trimmed = False  # whether the last period is left out
+        self._inserted: list[tuple[int, str]] = []  # offsets in the restored text, ascending
+
+    @property
+    def are_used(self) -> bool:
+        """Whether any stand-in is one for a word."""
+        return bool(self._held)
+
+    def replace(
+        self,
+        text: str,
+        committed: str = "",
+        *,
+        language: str | None = None,
+        is_open: bool = False,
+        is_repaired: bool = False,
+    ) -> str:
+        """Return the source for the model; numbers that are said in words are digits in it.
+
+        Args:
+            text: the piece. committed: translated text, whose words keep their stand-ins.
+            language: of the text, None where it is not known.
+            is_open: the piece may still grow. is_repaired: numbers of the output will be put right.
+        """
+        found = self._find(text)
+        keys = self._keys(found)
+        now = set(keys)
+        said = set() if self._has_marks else {match[0] for match in self._pattern.finditer(text)}
+        shown: list[tuple[int, int, str]] = [
+            (change.start, change.end, change.wanted)
+            for change in _numbers(text, found, language, is_open, is_repaired)
+        ]
+        for item, key in zip(found, keys, strict=True):
+            if not item.is_shown:
+                shown.append((item.start, _end_of_gap(text, item), ""))
+                continue
+            name = self._name_of(item, key, now, said, committed)
+            if name is not None:
+                shown.append((item.start, item.end, name))
+        parts, at = [], 0
+        for start, end, stand_in in sorted(shown):
+            parts += [text[at:start], stand_in]
+            at = end
+        return "".join([*parts, text[at:]])
+
+    def token_text(self, token_text: TokenText) -> TokenText:
+        """Return what turns ids into text with the wanted words in their places."""
+
+        def restored(tokens: Sequence[int]) -> tuple[str, list[int]]:
+            return self.restore(*token_text(tokens))
+
+        return restored
+
+    def missing(self, text: str, output: str) -> list[Found]:
+        """Return what a source has and its translation lacks, each wanted word once."""
+        needed: Counter[str] = Counter()
+        lacking: dict[str, Found] = {}
+        for item in self.finder.find(text):
+            needed[item.wanted] += 1
+            if item.is_shown and not _has(output, item, needed[item.wanted]):
+                lacking.setdefault(item.wanted, item)
+        return list(lacking.values())
+
+    def count(self, text: str) -> int:
+        """Return how many different words of a source are protected, marks aside."""
+        return len({item.wanted for item in self.finder.find(text) if item.kind != "mark"})
+
+    def give_up(self, missing: Sequence[Found]) -> None:
+        """Let other stand-ins take the place of those that did not come through."""
+        for item in missing:
+            for name, (held, _) in list(self._held.items()):
+                if held.wanted == item.wanted:
+                    self._tried.setdefault(item.wanted, set()).add(name)
+
+    def place(self, text: str, output: str, committed: str = "", *, is_ended: bool = True) -> None:
+        """Say where in a finished output is what the model did not place: near its old neighbours.
+
+        Args:
+            text: the piece. output: its translation, restored. committed: its beginning that stays.
+            is_ended: False where a period at the end is the model's own, and something follows.
+        """
+        self._is_trimmed = not is_ended and len(output) - 1 > len(committed)
+        output = self._trimmed(output)
+        lost = {item.wanted for item in self.missing(text, output) if item.kind in ("word", "mark")}
+        found = self.finder.find(text)
+        shown = "".join(_without(text, [item for item in found if not item.is_shown]))
+        ends, source_words = word_ends(output), max(count_words(shown), 1)
+        least = len(committed)
+        there = {wanted: output.count(wanted) for wanted in lost}
+        for item in found:
+            if item.is_shown and there.get(item.wanted, 1):
+                if item.wanted in there:
+                    there[item.wanted] -= 1
+                continue
+            opens = _OPENS.search(text[: item.start]) is not None
+            offset = _anchor(text, item, output, opens=opens)
+            if offset is None:
+                before = count_words("".join(_without(text[: item.start], found)))
+                index = min(round(before * len(ends) / source_words), len(ends))
+                offset = ends[index - 1] if index else 0
+            offset = _outside(output, offset, found)
+            if not text[item.end :].strip(_END_MARKS + " "):
+                offset = len(output)
+            least = self._insert(text, item, output, max(offset, least), least, opens=opens)
+
+    def with_placed(self, text: str) -> str:
+        """Return a restored output with what `place` put into it."""
+        return self._with_inserted(text, [])[0]
+
+    @property
+    def _is_final(self) -> bool:
+        return bool(self._inserted) or self._is_trimmed
+
+    def _trimmed(self, text: str) -> str:
+        is_trimmed = self._is_trimmed and text.endswith(".") and not text.endswith("..")
+        return text[:-1] if is_trimmed else text
+
+    def restore(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
+        """Put the wanted words back in their places.
+
+        Args:
+            text: an output. offsets: in it, ascending; they are moved along.
+        """
+        if not (self._held or self.is_upper or self._is_final or self._has_marks):
+            return text, offsets
+        parts: list[str] = []
+        moved: list[int] = []
+        at = grown = 0  # in text; characters that the result has more
+        seen: set[str] = set()
+        for match in self._pattern.finditer(text):
+            held = self._held.get(match[0])
+            start, end = match.span()
+            if held is None and not self._has_marks:
+                continue
+            is_extra = held is None or (self._has_marks and match[0] in seen)
+            seen.add(match[0])
+            if is_extra and text[max(start - 1, at) : start] == " ":
+                start -= 1
+            grown = self._copy(text[at:start], at, grown, offsets, parts, moved)
+            wanted = "" if is_extra or held is None else held[0].wanted
+            is_first = held is not None and _FIRST.search(text, 0, start) is None
+            if is_first and held is not None and not held[0].is_exact and wanted.islower():
+                wanted = wanted[0].upper() + wanted[1:]
+            # An id that ends inside the stand-in completes nothing of the word.
+            moved += [start + grown for o in offsets[len(moved) :] if o < end]
+            parts.append(wanted)
+            at, grown = end, grown + len(wanted) - (end - start)
+        self._copy(text[at:], at, grown, offsets, parts, moved)
+        return self._with_inserted("".join(parts), moved)
+
+    def _copy(
+        self,
+        text: str,
+        at: int,
+        grown: int,
+        offsets: list[int],
+        parts: list[str],
+        moved: list[int],
+    ) -> int:
+        """Add the text between two stand-ins; return how much longer the result is after it."""
+        within = offsets[len(moved) : bisect_right(offsets, at + len(text), lo=len(moved))]
+        # At its very end stands what the next stand-in may still add to.
+        if not self.is_upper:
+            parts.append(text)
+            moved += [offset + grown for offset in within]
+            return grown
+        lengths = list(accumulate((len(c.upper()) for c in text), initial=0))
+        parts.append(text.upper())
+        moved += [at + grown + lengths[max(offset - at, 0)] for offset in within]
+        return grown + lengths[-1] - len(text)
+
+    def _insert(
+        self, text: str, item: Found, output: str, offset: int, least: int, *, opens: bool
+    ) -> int:
+        """Note what is to stand near an offset, with the spaces that it had in the source."""
+        is_before_word = opens and not text[item.end : item.end + 1].isspace()
+        said = item.wanted
+        if is_before_word:  # "<b>word"
+            while output[offset : offset + 1].isspace():
+                offset += 1
+        elif not opens:  # right behind one: "word</b>,"
+            marks = output[:offset].rstrip(_END_MARKS)
+            offset = max(len(marks), least)
+        else:
+            after = output[offset : offset + 1]
+            said = f" {said}" if offset else said
+            if after and not after.isspace() and after not in _END_MARKS:
+                said += " "
+        self._inserted.append((offset, said))
+        return offset
+
+    def _with_inserted(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
+        text = self._trimmed(text)
+        offsets = [min(offset, len(text)) for offset in offsets]
+        if not self._inserted:
+            return text, offsets
+        parts, at = [], 0
+        places = [(place, said) for place, said in self._inserted if place <= len(text)]
+        for place, said in places:
+            parts += [text[at:place], said]
+            at = place
+        parts.append(text[at:])
+        starts = [place for place, _ in places]
+        sums = list(accumulate((len(said) for _, said in places), initial=0))
+        end = len(text)
+        moved = [
+            offset + sums[(bisect_right if offset == end else bisect_left)(starts, offset)]
+            for offset in offsets
+        ]
+        return "".join(parts), moved
+
+    def _find(self, text: str) -> list[Found]:
+        """Find what is protected, and names that are meant as themselves but stand for others."""
+        found = self.finder.find(text)
+        if self._has_marks:
+            return found
+        taken = [(item.start, item.end) for item in found]
+        for match in self._pattern.finditer(text):
+            held = self._held.get(match[0])
+            is_free = all(match.end() <= start or end <= match.start() for start, end in taken)
+            if held is not None and held[0].wanted != match[0] and is_free:
+                found.append(Found(*match.span(), match[0]))
+        return sorted(found, key=lambda item: item.start)
+
+    def _keys(self, found: Sequence[Found]) -> list[_Key]:
+        seen: Counter[str] = Counter()
+        keys = []
+        for item in found:
+            keys.append((item.wanted, seen[item.wanted] if self._has_marks else 0))
+            seen[item.wanted] += 1
+        return keys
+
+    def _name_of(
+        self, item: Found, key: _Key, now: set[_Key], said: set[str], committed: str
+    ) -> str | None:
+        """Return the stand-in of a word, None where all are taken."""
+        tried = self._tried.get(item.wanted, set())
+        for name, (_, holder) in self._held.items():
+            if holder == key and name not in tried:
+                return name
+        free = [name for name in self._stand_ins if name not in said and name not in tried]
+        unused = (name for name in free if self._is_unused(name, now, committed))
+        # Rather than none at all, one that its word has given up; what was said with it is lost.
+        given_up = (name for name in free if self._is_given_up(name, committed))
+        chosen = next(unused, None) or next(given_up, None)
+        if chosen is not None:
+            self._held[chosen] = (replace(item, start=0, end=0), key)
+        return chosen
+
+    def _is_unused(self, name: str, now: set[_Key], committed: str) -> bool:
+        holder = self._held.get(name)
+        if holder is None:
+            return True
+        item, key = holder
+        return key not in now and not _has(committed, item, key[1] + 1)
+
+    def _is_given_up(self, name: str, committed: str) -> bool:
+        item, key = self._held[name]
+        return name in self._tried.get(item.wanted, set()) and not _has(committed, item, key[1] + 1)
+
+
+def _numbers(
+    text: str, found: Sequence[Found], language: str | None, is_open: bool, is_repaired: bool
+) -> list[Change]:
+    """Return what is written in digits for the model, and is no part of what is protected."""
+    if language is None:
+        return []
+    return [
+        change
+        for change in find_said(text, language, is_open=is_open, is_repaired=is_repaired)
+        if all(change.end <= item.start or item.end <= change.start for item in found)
+    ]
+
+
+def certain_words(text: str, missing: Sequence[Found]) -> int | None:
+    """Return how many words of a source stand before the first missing word, None if none is."""
+    return count_words(text[: min(item.start for item in missing)]) if missing else None
+
+
+def _has(output: str, item: Found, times: int = 1) -> bool:
+    """Whether a word is there; an ending may follow, and a sentence may begin with it."""
+    if item.kind in ("word", "mark"):
+        return output.count(item.wanted) >= times
+    if regex.search(rf"(?V1){BEFORE}{regex.escape(item.wanted)}", output):
+        return True
+    capital = item.wanted[:1].upper() + item.wanted[1:]
+    return not item.is_exact and output.lstrip().startswith(capital)
+
+
+def _outside(output: str, offset: int, found: Sequence[Found]) -> int:
+    """Return the offset, or the end of a wanted word that it lies in."""
+    for item in found:
+        size = len(item.wanted)
+        at = output.find(item.wanted, max(offset - size + 1, 0), offset + size - 1)
+        if -1 < at < offset:
+            return at + size
+    return offset
+
+
+def _end_of_gap(text: str, item: Found) -> int:
+    """Return where the text goes on after what is left out; one space of two goes with it."""
+    before, after = text[: item.start], text[item.end : item.end + 1]
+    has_two = after.isspace() and (not before or before[-1].isspace())
+    return item.end + has_two
+
+
+def _without(text: str, found: Sequence[Found]) -> list[str]:
+    parts, at = [], 0
+    for item in found:
+        if item.end > len(text):
+            break
+        if item.kind == "mark":
+            parts.append(text[at : item.start])
+            at = item.end
+    return [*parts, text[at:]]
+
+
+_NEXT_WORD: Final = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*")
+
+
+def _anchor(text: str, item: Found, output: str, *, opens: bool) -> int | None:
+    """Return the place beside a neighbour that the translation has as well: a name, a number."""
+    if opens:
+        match = _NEXT_WORD.match(text, item.end)
+        side = 0
+    else:
+        before = list(_NEXT_WORD.finditer(text, max(item.start - 60, 0), item.start))
+        match = before[-1] if before and before[-1].end() == item.start else None
+        side = 1
+    if match is None:
+        return None
+    places = [m for m in _NEXT_WORD.finditer(output) if m[0].casefold() == match[0].casefold()]
+    return places[0].span()[side] if len(places) == 1 else None

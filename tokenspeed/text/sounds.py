@@ -1,0 +1,119 @@
+"""Sound marks of captions, "[applause]" or "(inaudible)": the word for each in each language.
+
+A model guesses at single words in brackets, and what it makes of "(inaudible)" can be a slur.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+import regex
+
+from tokenspeed.text.spans import Span
+
+LANGUAGES: Final = ("en", "de", "fr", "es")
+# A comma parts words that mean the same; the first is what is written.
+_SOUNDS: Final = tuple(
+    tuple(tuple(cell.split(",")) for cell in line.split("|"))
+    for line in """
+applause,applauding,clapping|Applaus,Beifall,klatscht|applaudissements|aplausos,aplauso
+laughter,laughing|Gelächter,Lachen|rires,rire|risas,risa
+laughs,chuckles,chuckling|lacht,kichert|rit|se ríe,ríe
+music,music playing,♪|Musik|musique|música
+upbeat music|fröhliche Musik|musique entraînante|música alegre
+inaudible|unverständlich,unhörbar|inaudible|inaudible
+unintelligible,indistinct|undeutlich,unverständlich|incompréhensible,indistinct|ininteligible
+crosstalk,overlapping speech|Stimmengewirr|voix superposées|voces superpuestas
+silence|Stille|silence|silencio
+pause,long pause|Pause|pause|pausa
+cough,coughing|Husten|toux|tos
+coughs,clears throat|hustet,räuspert sich|tousse,se racle la gorge|tose,carraspea
+sighs,sigh|seufzt,Seufzen|soupire,soupir|suspira,suspiro
+gasps,gasp|keucht|halète|jadea
+crying,cries,sobs,sobbing|weint,Weinen,schluchzt|pleure,pleurs,sanglote|llora,llanto,solloza
+sneezes|niest|éternue|estornuda
+sniffles|schnieft|renifle|se sorbe la nariz
+yawns|gähnt|bâille|bosteza
+whistles,whistling|pfeift,Pfeifen|siffle,sifflement|silba,silbido
+screams,screaming|schreit,Schreie|crie,cris|grita,gritos
+shouting,shouts|Rufe,ruft|cris,crie|gritos,grita
+whispers,whispering|flüstert,Flüstern|chuchote,chuchotements|susurra,susurros
+cheering,cheers,cheers and applause|Jubel|acclamations|vítores
+booing,boos|Buhrufe|huées|abucheos
+singing,sings|singt,Gesang|chante,chant|canta,canto
+humming|summt|fredonne|tararea
+groans|stöhnt|gémit|gime
+background noise,noise|Hintergrundgeräusche,Lärm|bruit de fond,bruit|ruido de fondo,ruido
+static|Rauschen|grésillements|interferencias
+beep,beeping|Piepton,Piepen|bip|pitido
+bell rings,bell ringing|Glocke läutet|la cloche sonne|suena la campana
+phone ringing,phone rings|Telefon klingelt|le téléphone sonne|suena el teléfono
+doorbell rings|es klingelt an der Tür|on sonne à la porte|suena el timbre
+door opens|Tür geht auf|une porte s'ouvre|se abre una puerta
+door closes,door slams|Tür geht zu|une porte se ferme|se cierra una puerta
+knocking,knocks,knocking on door|es klopft,Klopfen|on frappe à la porte|llaman a la puerta
+footsteps|Schritte|bruits de pas|pasos
+dog barking,dog barks,barking|Hund bellt|un chien aboie|ladra un perro
+birds chirping|Vögel zwitschern|chants d'oiseaux|canto de pájaros
+thunder|Donner|tonnerre|truenos
+wind|Wind|vent|viento
+gunshot,gunshots|Schuss,Schüsse|coup de feu|disparo
+explosion|Explosion|explosion|explosión
+siren,sirens|Sirene,Sirenen|sirène|sirena
+engine starts|Motor springt an|un moteur démarre|arranca un motor
+foreign language,speaking foreign language|Fremdsprache|langue étrangère|idioma extranjero
+no audio|kein Ton|pas de son|sin audio
+technical difficulties|technische Störung|problème technique|problemas técnicos
+end of recording|Ende der Aufnahme|fin de l'enregistrement|fin de la grabación
+sound,sound effect|Geräusch|bruitage|sonido
+speaker,speaker unknown|Sprecher|locuteur|hablante
+audience,from audience|Publikum|public|público
+""".strip().splitlines()
+)  # fmt: skip
+_MARK: Final = regex.compile(
+    r"(?<opening>[\[(*♪])\s*+(?<sound>[\p{L}♪][^\[\]()*♪\n]{0,60}+)(?<closing>[\])*♪])"
+)
+_PAIRS: Final = {"[": "]", "(": ")", "*": "*", "♪": "♪"}
+
+
+def find_sounds(text: str, source: str | None, target: str) -> Iterator[Span]:
+    """Return the sound marks of a text that have a word in the target language.
+
+    Args:
+        source: a language, or None where it is not known.
+    """
+    if not any(sign in text for sign in "[(*♪"):
+        return
+    for match in _MARK.finditer(text):
+        said = match["sound"].strip()
+        if match["closing"] != _PAIRS[match["opening"]]:
+            continue
+        found = sound_in(said, source, target)
+        if found is not None:
+            yield Span(*match.span(), "picture", match[0].replace(said, found))
+
+
+def sound_in(said: str, source: str | None, target: str) -> str | None:
+    """Return the word for a sound in another language, in the case of the given one; else None."""
+    found = _words_to(target).get((source, said.casefold()))
+    if found is None:
+        return None
+    if said.isupper():
+        return found.upper()
+    if said[0].isupper() and source != "de":  # where nouns have capitals in any case
+        return found[0].upper() + found[1:]
+    return found
+
+
+@cache
+def _words_to(target: str) -> dict[tuple[str | None, str], str]:
+    if target not in LANGUAGES:
+        return {}
+    at = LANGUAGES.index(target)
+    words: dict[tuple[str | None, str], str] = {}
+    for row in _SOUNDS:
+        for language, cell in zip(LANGUAGES, row, strict=True):
+            for word in cell:
+                for source in (language, None):
+                    words.setdefault((source, word.casefold()), row[at][0])
+    return words

@@ -1,0 +1,245 @@
+"""A whole text on its way through a model: cut into pieces, and put together with its layout.
+
+Says what a model is to be shown of a piece, takes what it says, asks again where that is no
+translation, and gives the text as far as it is ready. Knows text; does not know how a model is
+asked.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import regex
+
+from tokenspeed.text import segmenter
+from tokenspeed.text.glossary import Found
+from tokenspeed.text.pipeline import Hygiene
+
+MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
+MAX_LINES: Final = 50  # that one sentence may be broken into
+WINDOW_CHARS: Final = 4000  # of a line that are looked at together
+
+_BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
+_ENDS: Final = regex.compile(r"[.!?…:;。！？][\"'”’»)\]]*\s*$")
+_GOES_ON: Final = regex.compile(r"\s*[\"“„«(]?\p{Ll}")
+_WORD_AFTER_COMMA: Final = regex.compile(r"\s*\p{L}")
+_CAPITALS: Final = regex.compile(r"[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*\s[^\p{Ll}]*$")
+
+
+class Exchange:
+    """What is asked of a model for one piece, and what comes of its answers.
+
+    Attributes:
+        shown: what the model is to be asked now, None once the text is ready.
+        text: the translation, once nothing is to be asked any more.
+        is_untranslated: whether it is the source, because no answer was a translation.
+        faults: answers that were not used.
+
+    Args:
+        hygiene: of the language pair. source: the piece.
+        language: of the piece, None where it is not known, or numbers are left to the model.
+    """
+
+    def __init__(self, hygiene: Hygiene, source: str, language: str | None = None) -> None:
+        self.shown: str | None = None
+        self.text = ""
+        self.is_untranslated = False
+        self.faults = 0
+        self.missing: list[Found] = []
+        self._hygiene = hygiene
+        self._piece = hygiene.piece()
+        self._piece.language, self._piece.is_repaired = language, True
+        self._piece.take(source)
+        self._best: tuple[list[Found], str] | None = None
+        self._retries = 0
+        if self._piece.core:
+            self.shown = self._piece.shown()
+        else:
+            self.text = self._piece.prefix
+
+    @property
+    def core(self) -> str:
+        """The piece without what stands before and after it."""
+        return self._piece.core
+
+    def take(self, output: str, *, is_whole: bool = True) -> str | None:
+        """Take in an answer; return what is to be asked next, None where that was all.
+
+        Args:
+            output: of the model. is_whole: whether it ended by itself.
+        """
+        assert self.shown is not None
+        fault = self._hygiene.fault_of(self.shown, output, is_whole=is_whole)
+        if fault is None:
+            self._weigh(output)
+        else:
+            self.faults += 1
+            is_last = self._best is not None or self.faults > 1
+            self._ask(None if is_last else self._piece.plainly_shown())
+        if self.shown is None:
+            self._finish()
+        return self.shown
+
+    def _weigh(self, output: str) -> None:
+        placeholders = self._piece.placeholders
+        text = self._piece.restore(output)
+        missing = placeholders.missing(self._piece.core, text)
+        if self._best is None or len(missing) < len(self._best[0]):
+            self._best = (missing, text)
+        if not missing or self._retries >= MAX_RETRIES:
+            self._ask(None)
+            return
+        self._retries += 1
+        placeholders.give_up(missing)
+        again = self._piece.shown()
+        self._ask(again if again != self.shown else None)
+
+    def _ask(self, shown: str | None) -> None:
+        self.shown = shown
+
+    def _finish(self) -> None:
+        """Take the best answer, and put into it what it lacks."""
+        piece = self._piece
+        if self._best is None:
+            self.is_untranslated = True
+            self.text = piece.prefix + piece.untranslated() + piece.suffix
+            return
+        self.missing, text = self._best
+        self.text = piece.prefix + piece.placed(text) + piece.suffix
+
+
+@dataclass(slots=True)
+class Part:
+    """A piece with the space around it, and its translation once that is there."""
+
+    before: str
+    source: str
+    after: str
+    text: str | None = None
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Lines that are one text: its parts, and where lines ended, as a share of its length."""
+
+    parts: list[Part]
+    breaks: list[tuple[float, str]]
+    end: str  # the line break behind it
+    is_read: bool = False
+
+
+class Whole:
+    """The parts of one text, and the layout that they are put back into.
+
+    Args:
+        text: of any length. hygiene: says where it is cut.
+    """
+
+    def __init__(self, text: str, hygiene: Hygiene) -> None:
+        self._hygiene = hygiene
+        self._text = text
+        self._units: list[_Unit] = []
+        self._given = 0  # units
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the parts of the text in order, reading no further than it has to."""
+        for lines, end in _units(self._text):
+            text, breaks = _line_of(lines)
+            unit = _Unit([], breaks, end)
+            self._units.append(unit)
+            for window in _windows(text):
+                for cut in self._hygiene.cut(window):
+                    core = cut.text.strip()
+                    at = cut.text.find(core) if core else len(cut.text)
+                    part = Part(cut.text[:at], core, cut.text[at + len(core) :])
+                    unit.parts.append(part)
+                    if core:
+                        yield part
+                    else:
+                        part.text = ""
+            unit.is_read = True
+
+    def take_ready(self) -> str:
+        """Return what of the translation is ready and was not given before, in order."""
+        said = []
+        while self._given < len(self._units):
+            unit = self._units[self._given]
+            if not unit.breaks:
+                while unit.parts and unit.parts[0].text is not None:
+                    said.append(_said(unit.parts.pop(0)))
+            if not unit.is_read or any(part.text is None for part in unit.parts):
+                break
+            text = "".join(map(_said, unit.parts))
+            said += [_broken(text, unit.breaks), unit.end]
+            self._given += 1
+        return "".join(said)
+
+
+def _said(part: Part) -> str:
+    return f"{part.before}{part.text}{part.after}"
+
+
+def _line_of(lines: Sequence[tuple[str, str]]) -> tuple[str, list[tuple[float, str]]]:
+    """Write lines as one; return it with the breaks and after which share of it they stood."""
+    text, breaks, length = lines[0][0], [], 0
+    total = sum(len(line) for line, _ in lines) or 1
+    for (line, ending), (following, _) in zip(lines, lines[1:], strict=False):
+        length += len(line)
+        around = (line[len(line.rstrip()) :], following[: len(following) - len(following.lstrip())])
+        breaks.append((length / total, around[0] + ending + around[1]))
+        text = f"{text.rstrip()} {following.lstrip()}"
+    return text, breaks
+
+
+def _windows(text: str) -> Iterator[str]:
+    """Part a text that is very long, after a piece of it."""
+    if len(text) <= WINDOW_CHARS:
+        yield text
+        return
+    window = ""
+    for piece in segmenter.pieces(text):
+        if window and len(window) + len(piece) > WINDOW_CHARS:
+            yield window
+            window = ""
+        window += piece
+    yield window
+
+
+def _units(text: str) -> Iterator[tuple[list[tuple[str, str]], str]]:
+    """Yield the lines of each sentence together: ([(line, its break)], the last break)."""
+    unit: list[tuple[str, str]] = []
+    at = 0
+    for match in [*_BREAK.finditer(text), None]:
+        line = text[at : match.start() if match else len(text)]
+        if unit and not (len(unit) < MAX_LINES and _belong_together(unit[-1][0], line)):
+            yield unit, unit[-1][1]
+            unit = []
+        unit.append((line, match[0] if match else ""))
+        at = match.end() if match else len(text)
+    yield unit, unit[-1][1]
+
+
+def _belong_together(line: str, following: str) -> bool:
+    if not line.strip() or not following.strip() or _ENDS.search(line):
+        return False
+    if line.rstrip().endswith(","):
+        return _WORD_AFTER_COMMA.match(following) is not None
+    if _CAPITALS.fullmatch(line) and _CAPITALS.fullmatch(following):
+        return True
+    return _GOES_ON.match(following) is not None
+
+
+def _broken(text: str, breaks: Sequence[tuple[float, str]]) -> str:
+    """Put line breaks back where as much of the text has been said, at spaces."""
+    spaces = [match.start() for match in regex.finditer(r"(?<=\S)\s(?=\S)", text)]
+    parts, at = [], 0
+    for i, (share, ending) in enumerate(breaks):
+        left = [place for place in spaces if place >= at]
+        left = left[: max(len(left) - (len(breaks) - 1 - i), 0)] or left
+        if not left:
+            parts.append(ending)
+            continue
+        place = min(left, key=lambda place: abs(place - share * len(text)))
+        parts += [text[at:place], ending]
+        at = place + 1
+    return "".join([*parts, text[at:]]) if spaces else text + "".join(parts)
