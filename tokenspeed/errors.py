@@ -7,6 +7,7 @@ TokenSpeedError
 │   └── RequestTooLong   more tokens than a slot holds
 ├── EngineStopped        the engine was closed, or its loop failed, while the request was waiting
 ├── DocumentError        a file that cannot be translated; names it
+├── GlossaryFileError    a glossary that cannot be read; names file and line
 └── CommandError         a command that cannot be done as asked; becomes one line and exit code 2
 """
 
@@ -70,6 +71,18 @@ class DocumentError(TokenSpeedError):
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
         super().__init__(f"{name}: {problem}")
+
+
+class GlossaryFileError(TokenSpeedError):
+    """A glossary cannot be read.
+
+    Attributes:
+        path: the file at fault.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {problem}")
 
 
 class CommandError(TokenSpeedError):

@@ -1,0 +1,192 @@
+"""Glossaries from files: CSV and TSV as spreadsheets and DeepL write them, TBX as termbases do.
+
+Knows files and languages' codes; does not know which pairs a model translates.
+"""
+
+import csv
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Final
+
+from tokenspeed.errors import GlossaryFileError
+from tokenspeed.text.glossary import Glossary, Term
+from tokenspeed.text.languages import code_of, primary
+
+MAX_ROWS: Final = 10_000
+MAX_CHARS: Final = 100  # of a term
+_XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
+_NAMES: Final = {  # of columns, as files have them
+    "source": "source", "target": "target", "source_language": "source_language",
+    "source_lang": "source_language", "target_language": "target_language",
+    "target_lang": "target_language", "language": "target_language",
+    "case_sensitive": "case_sensitive",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A term and its translation; a language that is None may be any."""
+
+    source: str
+    target: str
+    source_language: str | None = None
+    target_language: str | None = None
+    is_case_sensitive: bool = False
+
+
+def read_glossary(path: Path) -> list[Row]:
+    """Read a glossary.
+
+    - `.csv`, `.tsv`: two columns, source and target; with four, the languages of both follow (as
+      in DeepL's files). A first line may name the columns: `source`, `target`,
+      `source_language`, `target_language`, `case_sensitive`; or be codes of languages, a column of
+      terms for each, which are translated from any into any other.
+    - `.tbx`: concepts with terms in several languages. All terms of a concept are translated into
+      the first one of another language.
+
+    Raises:
+        GlossaryFileError: the file cannot be read, or a line of it not understood.
+    """
+    kind = path.suffix.lower()
+    try:
+        if kind == ".tbx":
+            rows = list(_concepts(path))
+        elif kind in (".csv", ".tsv"):
+            # utf-8-sig: spreadsheets begin their files with a mark of the byte order.
+            text = path.read_text(encoding="utf-8-sig")
+            rows = list(_table(path, text.splitlines(), "\t" if kind == ".tsv" else ","))
+        else:
+            raise GlossaryFileError(path, f"ends in {kind!r}, expected .csv, .tsv or .tbx")
+    except (OSError, UnicodeDecodeError, ElementTree.ParseError, csv.Error) as exc:
+        raise GlossaryFileError(path, str(exc)) from exc
+    if len(rows) > MAX_ROWS:
+        raise GlossaryFileError(path, f"has {len(rows)} pairs of terms, at most {MAX_ROWS}")
+    return rows
+
+
+class HouseGlossary:
+    """The terms of a service: they hold for every text, beneath those that come with it.
+
+    Args:
+        rows: of all languages.
+    """
+
+    def __init__(self, rows: Sequence[Row] = ()) -> None:
+        self._rows = tuple(rows)
+        self._terms: dict[tuple[str | None, str], tuple[Term, ...]] = {}
+        self._glossaries: dict[tuple[str | None, str], Glossary] = {}
+
+    def terms(self, source: str | None, target: str) -> tuple[Term, ...]:
+        """Return the terms of a pair of languages; a source that is None may be any."""
+        pair = (source, target)
+        if pair not in self._terms:
+            self._terms[pair] = tuple(
+                Term(row.source, row.target, row.is_case_sensitive)
+                for row in self._rows
+                if row.target_language in (None, target)
+                and (source is None or row.source_language in (None, source))
+                and target != row.source_language
+            )
+        return self._terms[pair]
+
+    def glossary(
+        self, source: str | None, target: str, is_rare: Callable[[str], bool] | None
+    ) -> Glossary:
+        """Return the terms of a pair of languages, made ready once."""
+        pair = (source, target)
+        if pair not in self._glossaries:
+            self._glossaries[pair] = Glossary(self.terms(*pair), is_rare, source)
+        return self._glossaries[pair]
+
+
+def _table(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
+    header: list[str] | None = None
+    languages: list[str | None] = []
+    for number, cells in enumerate(csv.reader(lines, delimiter=delimiter), 1):
+        cells = [cell.strip() for cell in cells]
+        if not any(cells):
+            continue
+        if header is None:
+            names = [_NAMES.get(cell.lower(), "") for cell in cells]
+            languages = [_language(cell) for cell in cells]
+            is_named = "source" in names and "target" in names
+            header = names if is_named else []
+            if is_named or (len(cells) > 1 and all(languages)):
+                continue
+            languages = []
+        try:
+            yield from _rows(cells, header, languages)
+        except ValueError as exc:
+            raise GlossaryFileError(path, f"line {number}: {exc}") from exc
+
+
+def _rows(cells: list[str], header: list[str], languages: list[str | None]) -> Iterator[Row]:
+    """Read one line of a table."""
+    if languages and not header:
+        said = [(code, cell) for code, cell in zip(languages, cells, strict=False) if cell]
+        for (source, term), (target, translation) in permutations(said, 2):
+            yield _checked(term, translation, source, target, is_case_sensitive=False)
+        return
+    if not header and len(cells) not in (2, 4):
+        raise ValueError(f"has {len(cells)} columns, expected 2 or 4")
+    names = header or ["source", "target", "source_language", "target_language"]
+    said_by = dict(zip(names, cells, strict=False))
+    for name in ("source_language", "target_language"):
+        if said_by.get(name) and _language(said_by[name]) is None:
+            raise ValueError(f"{said_by[name]!r} is no language")
+    is_case_sensitive = said_by.get("case_sensitive", "").lower() in ("1", "true", "yes", "x")
+    yield _checked(
+        said_by.get("source", ""),
+        said_by.get("target", ""),
+        _language(said_by.get("source_language", "")),
+        _language(said_by.get("target_language", "")),
+        is_case_sensitive=is_case_sensitive,
+    )
+
+
+def _concepts(path: Path) -> Iterator[Row]:
+    """Yield the pairs of a termbase: TBX as of 2008 (`termEntry`) and of 2019 (`conceptEntry`)."""
+    root = ElementTree.fromstring(path.read_bytes())
+    for entry in root.iter():
+        if _tag(entry) not in ("termEntry", "conceptEntry"):
+            continue
+        said: dict[str, list[str]] = {}
+        for section in entry:
+            code = _language(section.get(_XML_LANG) or "")
+            terms = ["".join(t.itertext()).strip() for t in section.iter() if _tag(t) == "term"]
+            if _tag(section) in ("langSet", "langSec") and code is not None:
+                said.setdefault(code, []).extend(filter(None, terms))
+        for source, target in permutations(said, 2):
+            for term in said[source]:
+                if said[target]:
+                    try:
+                        yield _checked(term, said[target][0], source, target, False)
+                    except ValueError as exc:
+                        raise GlossaryFileError(path, str(exc)) from exc
+
+
+def _checked(
+    source: str,
+    target: str,
+    source_language: str | None,
+    target_language: str | None,
+    is_case_sensitive: bool,
+) -> Row:
+    for name, text in (("source", source), ("target", target)):
+        if not text:
+            raise ValueError(f"has no {name}")
+        if len(text) > MAX_CHARS:
+            raise ValueError(f"{text[:20]!r}... has {len(text)} characters, at most {MAX_CHARS}")
+    return Row(source, target, source_language, target_language, is_case_sensitive)
+
+
+def _language(name: str) -> str | None:
+    """Return a language by code, tag or English name."""
+    return primary(code_of(name)) if name else None
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
