@@ -21,6 +21,7 @@ from tokenspeed.arguments import DEVICES
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.text.glossary_files import HouseGlossary, read_glossary
 
 EXIT_ENGINE_LOST: Final = 70  # EX_SOFTWARE: a supervisor starts the service anew
 ENGINE_CLOSE_S: Final = 5.0  # for a step under way
@@ -37,6 +38,9 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="default: 127.0.0.1")
     parser.add_argument("--port", type=int, help="default: 8000; 0 takes any free port")
     parser.add_argument("--device", choices=DEVICES, help="default: auto")
+    parser.add_argument(
+        "--glossary", type=Path, metavar="FILE", help="terms for every text: .csv, .tsv or .tbx"
+    )
     parser.add_argument("--web", type=Path, metavar="DIR", help="folder of the page")
     parser.add_argument(
         "--insecure",
@@ -62,6 +66,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
             port=options.port,
             device=options.device,
             web=options.web,
+            glossary=options.glossary,
             is_insecure=options.insecure,
         )
         config.check()
@@ -76,6 +81,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
         for listener in listeners:
             open_ports.enter_context(listener)
         try:
+            house = HouseGlossary(read_glossary(config.glossary) if config.glossary else ())
             model = load_engine(
                 config.model, device=config.device, config=EngineConfig(num_slots=slots(config))
             )
@@ -84,7 +90,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
         try:
             stalls = Stalls()
             with asyncio.Runner(loop_factory=stalls.new_loop) as runner:
-                code = runner.run(_serve(config, model, listeners, presets, stalls))
+                code = runner.run(_serve(config, model, house, listeners, presets, stalls))
         finally:
             has_ended = model.engine.close(ENGINE_CLOSE_S)
         if not has_ended:
@@ -141,6 +147,7 @@ def bind(host: str, port: int) -> socket.socket:
 async def _serve(
     config: Config,
     model: LoadedModel,
+    house: HouseGlossary,
     listeners: list[socket.socket],
     presets: Mapping[str, Preset],
     stalls: Stalls,
@@ -157,6 +164,7 @@ async def _serve(
         model.prompts,
         max_length=engine.backend.max_length,
         budget_s=config.budget_ms / 1e3,
+        house=house,
     )
     state = AppState(config, translator, model.name, engine, presets)
     # Nobody's first caption pays for what the first step of a backend costs, and the first look at

@@ -113,6 +113,10 @@ class Config:
         default_factory=find_page,
         metadata=_from("WEB", Path, "folder of the page"),
     )
+    glossary: Path | None = field(
+        default=None,
+        metadata=_from("GLOSSARY", Path, "file of terms for every text: .csv, .tsv or .tbx"),
+    )
     api_keys: tuple[str, ...] = field(
         default=(),
         repr=False,
@@ -324,6 +328,8 @@ def _variables() -> dict[str, Variable]:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, Path):
         return "what is installed"
     if isinstance(value, tuple):

@@ -25,7 +25,8 @@ from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.prompt import Formality, PromptFormat
 from tokenspeed.text.detection import language_of
 from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
-from tokenspeed.text.glossary import Glossary, Term
+from tokenspeed.text.glossary import Term
+from tokenspeed.text.glossary_files import HouseGlossary
 from tokenspeed.text.languages import name_of
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.vocabulary import vocabulary_of
@@ -38,14 +39,15 @@ Pairs = frozenset[tuple[str, str]]  # (source, target)
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What is wanted of a whole text, and what is done to it by (source, target, first of two)."""
+    """What is wanted of a whole text, and what is done to it by (source, pass of one or two)."""
 
+    target: str
     terms: tuple[Term, ...]
     formality: Formality | None
     reader: Reader
     client: Hashable
     on_cut: Callable[[], None]
-    hygienes: dict[tuple[str | None, str, bool], Hygiene]
+    hygienes: dict[tuple[str | None, str | None, str], Hygiene]
 
 
 async def others_first() -> None:
@@ -80,6 +82,7 @@ class Translator:
         engine, tokenizer, prompts: of one model.
         max_length: positions of one slot of the engine.
         budget_s: how soon after its arrival an update is due.
+        house: terms that hold for every text.
 
     Attributes:
         vocabulary: of the model, as text sees it.
@@ -94,6 +97,7 @@ class Translator:
         prompts: PromptFormat,
         max_length: int,
         budget_s: float,
+        house: HouseGlossary | None = None,
     ) -> None:
         self.engine = engine
         self.prompts = prompts
@@ -102,6 +106,7 @@ class Translator:
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._budget_s = budget_s
+        self._house = house or HouseGlossary()
 
     def new_detokenizer(self) -> Detokenizer:
         """Return what turns the ids of one growing output into text."""
@@ -127,6 +132,7 @@ class Translator:
             self.vocabulary,
             self._language_of,
             self.prompts.formalities,
+            self._house,
         )
 
     def request(self, job: Job) -> tuple[Request, int]:
@@ -239,12 +245,13 @@ class Translator:
             ValueError: the model does not translate this pair.
         """
         # A long text waits as text: neither this event loop nor the engine gets all of it at once.
-        whole = Whole(text, self._hygiene(source, target, terms, is_kept=False))
+        glossary = self._house.with_terms(terms, source, target, self.vocabulary.is_rare)
+        whole = Whole(text, Hygiene(self.vocabulary, glossary, source, target))
         unread = whole.parts()
         ahead: deque[tuple[Part, asyncio.Task[str]]] = deque()
         sources: list[Source] = []
         spoken = Spoken()
-        wish = _Wish(tuple(terms), formality, Reader(), client, on_cut, {})
+        wish = _Wish(target, tuple(terms), formality, Reader(), client, on_cut, {})
         try:
             while True:
                 while len(ahead) < MAX_AHEAD:
@@ -282,27 +289,39 @@ class Translator:
         """Translate one piece; one of a pair that takes two passes goes through English."""
         # Due as they are read, so that a long text does not hold up live captions.
         deadline_s = wish.reader.reaches_s(self.engine.clock(), len(text)) + self._budget_s
+        origin = source
         if source is not None and target in _pivots(self.prompts.pairs, source):
-            text = await self._exchange(text, source, PIVOT, deadline_s, wish, is_kept=True)
+            text = await self._exchange(text, source, PIVOT, origin, deadline_s, wish)
             source = PIVOT
-        return await self._exchange(text, source, target, deadline_s, wish, is_kept=False)
+        return await self._exchange(text, source, target, origin, deadline_s, wish)
 
     async def _exchange(
         self,
         text: str,
         source: str | None,
         target: str,
+        origin: str | None,
         deadline_s: float,
         wish: _Wish,
-        *,
-        is_kept: bool,
     ) -> str:
-        """Ask until there is a translation; `is_kept` leaves terms to a second pass."""
-        key = (source, target, is_kept)
+        """Ask until there is a translation.
+
+        Args:
+            origin: the language that the text was in before a first pass. One into another language
+                than the one wanted leaves the terms of both to the second.
+        """
+        key = (origin, source, target)
         if key not in wish.hygienes:
-            wish.hygienes[key] = self._hygiene(source, target, wish.terms, is_kept=is_kept)
+            is_rare = self.vocabulary.is_rare
+            is_last = target == wish.target
+            glossary = (
+                self._house.with_terms(wish.terms, origin, wish.target, is_rare)
+                if is_last
+                else self._house.keeping(wish.terms, origin, [wish.target], is_rare)
+            )
+            wish.hygienes[key] = Hygiene(self.vocabulary, glossary, source, target)
         exchange = Exchange(wish.hygienes[key], text, source)
-        formality = None if is_kept else wish.formality
+        formality = wish.formality if target == wish.target else None
         while exchange.shown is not None:
             prompt = self.prompts.build(
                 exchange.shown, source, target, is_open=False, formality=formality
@@ -322,14 +341,6 @@ class Translator:
             wish.on_cut()
         self.on_faults(target, exchange.faults, int(exchange.is_untranslated))
         return exchange.text
-
-    def _hygiene(
-        self, source: str | None, target: str, terms: Sequence[Term], *, is_kept: bool
-    ) -> Hygiene:
-        if is_kept:
-            terms = [Term(term.source, term.source) for term in terms]
-        glossary = Glossary(terms, self.vocabulary.is_rare, source)
-        return Hygiene(self.vocabulary, glossary, source, target)
 
     def _text_of(self, tokens: Sequence[int]) -> str:
         return self.new_detokenizer()(tokens)[0]

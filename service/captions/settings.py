@@ -24,6 +24,7 @@ from service.wire.protocol import (
     TargetParams,
 )
 from tokenspeed.text.glossary import Glossary, Term
+from tokenspeed.text.glossary_files import HouseGlossary
 from tokenspeed.text.languages import primary
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.vocabulary import Vocabulary
@@ -50,6 +51,7 @@ class ModelInfo:
         vocabulary: as text sees it.
         language_of: tells in which of the model's languages a text is.
         formalities: languages in which the form of address can be chosen.
+        house: terms that hold for every session, beneath its own.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ModelInfo:
     vocabulary: Vocabulary = Vocabulary()
     language_of: LanguageOf = _unknown
     formalities: frozenset[str] = frozenset()
+    house: HouseGlossary = field(default_factory=HouseGlossary)
 
     def translates(self, source: str | None, target: str) -> bool:
         """Whether a pair can be asked for; None is a source that is not known.
@@ -165,15 +168,16 @@ class Settings:
             for word in self.do_not_translate
             if word.casefold() not in named
         ]
-        made = Glossary(terms, model.vocabulary.is_rare, self.source)
+        made = model.house.with_terms(terms, self.source, target, model.vocabulary.is_rare)
         return self._hygiene(made, target, model)
 
     def pivot_hygiene(self, model: ModelInfo) -> Hygiene:
         """Return what is done in a first pass, which leaves words of the glossary as they are."""
-        words = dict.fromkeys((*(e.source for e in self.glossary), *self.do_not_translate))
+        words = (*(entry.source for entry in self.glossary), *self.do_not_translate)
         terms = [Term(word, word) for word in words]
-        glossary = Glossary(terms, model.vocabulary.is_rare, self.source)
-        return self._hygiene(glossary, PIVOT, model)
+        is_rare = model.vocabulary.is_rare
+        kept = model.house.keeping(terms, self.source, self.targets, is_rare)
+        return self._hygiene(kept, PIVOT, model)
 
     def _hygiene(self, glossary: Glossary, target: str, model: ModelInfo) -> Hygiene:
         return Hygiene(

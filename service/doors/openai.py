@@ -38,7 +38,10 @@ from service.doors.instruction import (
 from service.doors.output import Output
 from service.doors.state import AppState
 from service.doors.whole import check_pair, failed
+from service.doors.wishes import formality_field, terms_field
 from service.errors import RestError, TranslationFailed
+from tokenspeed.model.prompt import Formality
+from tokenspeed.text.glossary import Term
 from tokenspeed.text.languages import code_of
 from tokenspeed.text.words import has_words
 
@@ -55,6 +58,8 @@ class _Question:
     prompt_tokens: int
     max_tokens: int | None
     stops: tuple[str, ...]
+    terms: tuple[Term, ...]
+    formality: Formality | None
     is_stream: bool
     has_usage: bool  # in a stream
 
@@ -125,6 +130,8 @@ class OpenAI:
             question.target,
             client,
             output.mark_cut,
+            question.terms,
+            question.formality,
             turn=self._state.turns.turn,
         )
         async with aclosing(stream):
@@ -201,6 +208,8 @@ class OpenAI:
         n = body.get("n")
         if n not in (None, 1):
             raise RestError(400, f"n is {n!r}, there is 1 translation of a text", param="n")
+        wishes = body.get("translation") or {}
+        formalities = self._state.translator.prompts.formalities
         options = body.get("stream_options")
         count = self._state.translator.count_tokens
         return _Question(
@@ -210,6 +219,8 @@ class OpenAI:
             sum(count(content) for _, content in said),
             _max_tokens(body),
             _stops(body),
+            terms_field(wishes, "translation."),
+            formality_field(wishes, languages.target, formalities, "translation."),
             is_stream=body.get("stream") is True,
             has_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )

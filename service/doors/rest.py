@@ -5,7 +5,7 @@ which is refused. Knows requests; translations are the translator's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -28,12 +28,14 @@ from service.doors.http import (
 )
 from service.doors.state import AppState
 from service.doors.whole import check_pair, translate_documents, translate_texts
+from service.doors.wishes import formality_field, terms_field
 from service.errors import RestError
 from tokenspeed.documents.formats import suffixes
 from tokenspeed.documents.html import open_text
 from tokenspeed.documents.tagged import without_marks
 from tokenspeed.model.prompt import FORMALITIES, Formality
 from tokenspeed.text.detection import detect
+from tokenspeed.text.glossary import Term
 from tokenspeed.text.languages import AUTO, primary
 
 MAX_ALTERNATIVES: Final = 3
@@ -93,19 +95,21 @@ class Rest:
         is_html = _is_html(body)
         num_alternatives = _alternatives(body)
         check_pair(self._state, source, target)
+        formalities = self._state.translator.prompts.formalities
+        terms = terms_field(body)
+        asked = formality_field(body, target, formalities)
         client = self.client(request, body)
 
         async def translated(formality: Formality | None) -> tuple[list[str], list[str]]:
             return await self._found(
-                request, texts, source, target, client, formality, is_html=is_html
+                request, texts, source, target, client, formality, terms, is_html=is_html
             )
 
-        found, seen = await translated(None)
+        found, seen = await translated(asked)
         is_list = isinstance(body["q"], list)
         reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
         if num_alternatives:
             # Decoding is greedy: other answers are those with another form of address.
-            formalities = self._state.translator.prompts.formalities
             wanted = FORMALITIES if target in formalities else ()
             others = [(await translated(formality))[0] for formality in wanted]
             alternatives = [
@@ -127,13 +131,14 @@ class Rest:
         target: str,
         client: str,
         formality: Formality | None,
+        terms: Sequence[Term],
         *,
         is_html: bool,
     ) -> tuple[list[str], list[str]]:
         """Return the translations, and of each text what its language can be seen by."""
         if not is_html:
             found = await translate_texts(
-                self._state, request, texts, source, target, client, formality
+                self._state, request, texts, source, target, client, formality, terms
             )
             return found, texts
         pages, written = await translate_documents(
@@ -144,6 +149,7 @@ class Rest:
             target,
             client,
             formality,
+            terms,
         )
         seen = [" ".join(map(without_marks, page.texts)) for page in pages]
         return [page.decode("utf-8", "replace") for page in written], seen

@@ -14,6 +14,7 @@ from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 from tokenspeed.documents.document import Document
 from tokenspeed.model.prompt import Formality
+from tokenspeed.text.glossary import Term
 from tokenspeed.text.words import has_words
 
 _T = TypeVar("_T")
@@ -29,6 +30,7 @@ async def translate_texts(
     target: str,
     client: str,
     formality: Formality | None = None,
+    terms: Sequence[Term] = (),
 ) -> list[str]:
     """Translate the texts of a request; what has no words comes back as it is.
 
@@ -37,7 +39,7 @@ async def translate_texts(
         ClientGone: nobody waits for the result any more.
     """
     return await _passing(
-        state, request, client, _texts(state, texts, source, target, client, formality)
+        state, request, client, _texts(state, texts, source, target, client, formality, terms)
     )
 
 
@@ -49,6 +51,7 @@ async def translate_documents(
     target: str,
     client: str,
     formality: Formality | None = None,
+    terms: Sequence[Term] = (),
 ) -> tuple[Sequence[Document], list[bytes]]:
     """Translate documents; return them, and as they are written then.
 
@@ -62,7 +65,7 @@ async def translate_documents(
     async def work() -> tuple[Sequence[Document], list[bytes]]:
         documents = await asyncio.to_thread(opened)
         texts = list(dict.fromkeys(text for document in documents for text in document.texts))
-        translated = await _texts(state, texts, source, target, client, formality)
+        translated = await _texts(state, texts, source, target, client, formality, terms)
         found = dict(zip(texts, translated, strict=True))
 
         def written() -> list[bytes]:
@@ -81,6 +84,7 @@ async def _texts(
     target: str,
     client: str,
     formality: Formality | None,
+    terms: Sequence[Term],
 ) -> list[str]:
     found = list(texts)
     rest = iter(enumerate(texts))
@@ -89,7 +93,13 @@ async def _texts(
         for index, text in rest:
             if has_words(text):
                 found[index] = await state.translator.whole(
-                    text, source, target, client, formality=formality, turn=state.turns.turn
+                    text,
+                    source,
+                    target,
+                    client,
+                    terms=terms,
+                    formality=formality,
+                    turn=state.turns.turn,
                 )
             else:
                 await asyncio.sleep(0)  # a file may have thousands of them

@@ -92,14 +92,37 @@ class HouseGlossary:
             )
         return self._terms[pair]
 
-    def glossary(
-        self, source: str | None, target: str, is_rare: Callable[[str], bool] | None
+    def with_terms(
+        self,
+        own: Sequence[Term],
+        source: str | None,
+        target: str,
+        is_rare: Callable[[str], bool] | None = None,
     ) -> Glossary:
-        """Return the terms of a pair of languages, made ready once."""
+        """Return terms of a text's own, and beneath them those of the house.
+
+        Without any of its own the house's are made ready once, however many they are.
+        """
         pair = (source, target)
+        if own:
+            named = {term.source.casefold() for term in own}
+            rest = (t for t in self.terms(*pair) if t.source.casefold() not in named)
+            return Glossary([*own, *rest], is_rare, source)
         if pair not in self._glossaries:
             self._glossaries[pair] = Glossary(self.terms(*pair), is_rare, source)
         return self._glossaries[pair]
+
+    def keeping(
+        self,
+        own: Sequence[Term],
+        source: str | None,
+        targets: Iterable[str],
+        is_rare: Callable[[str], bool] | None = None,
+    ) -> Glossary:
+        """Return what leaves the words of all these terms as they are, for another pass."""
+        terms = [*own, *(term for target in targets for term in self.terms(source, target))]
+        words = dict.fromkeys(term.source for term in terms)
+        return Glossary([Term(word, word) for word in words], is_rare, source)
 
 
 def _table(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Row]:

@@ -90,7 +90,11 @@ def test_the_terms_of_a_house_are_those_of_a_pair_and_made_ready_once() -> None:
     assert house.terms("en", "de") == house.terms(None, "de") == german
     assert house.terms("fr", "de") == (Term("stage", "Bühne"), everywhere)
     assert house.terms("de", "en") == (everywhere,)
-    found = house.glossary("en", "de", None)
-    assert found is house.glossary("en", "de", None)
-    assert [item.wanted for item in found.find("two tickets")] == ["Karte"]
+    found = house.with_terms((), "en", "de")
+    assert found is house.with_terms((), "en", "de")
+    assert [item.wanted for item in found.find("two tickets, x")] == ["Karte", "y"]
+    own = house.with_terms([Term("Ticket", "Billett")], "en", "de")
+    assert [item.wanted for item in own.find("two tickets, x")] == ["Billett", "y"]
+    kept = house.keeping([Term("pass", "Pass")], "en", ["de"])
+    assert [item.wanted for item in kept.find("two tickets, a pass")] == ["ticket", "pass"]
     assert HouseGlossary().terms("en", "de") == ()
