@@ -8,11 +8,13 @@ say which. Knows text and languages; does not know which of them the model trans
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 import regex
 
 from tokenspeed.text.languages import Mention, code_of, mentions, name_of, primary
+
+_Part = Literal["source", "into", "to", "bare", "not"]
 
 MAX_READ_CHARS: Final = 4000  # of a longer instruction its beginning and its end are read
 MAX_MENTIONS: Final = 50  # of languages; time grows with their square
@@ -131,48 +133,71 @@ def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
     """
     if len(instruction) > MAX_READ_CHARS:
         instruction = f"{instruction[: MAX_READ_CHARS // 2]}\n{instruction[-MAX_READ_CHARS // 2 :]}"
-    source: str | None = None
-    targets: dict[str, int] = {}  # by code: how strongly words speak for it
-    bare: list[Mention] = []
-    last: Mention | None = None
-    part = ""  # of the mention before
     named = _mentions(instruction, languages)
     if len(named) > MAX_MENTIONS:
         named = named[: MAX_MENTIONS // 2] + named[-MAX_MENTIONS // 2 :]
+    reading = _Reading(instruction)
     for mention in named:
-        between = instruction[last.end : mention.start] if last else None
-        clause = _since(_CLAUSE_END, instruction, mention.start)
-        if last is not None and between and _LIST.fullmatch(between) and part != "bare":
-            pass  # one more of the same: "not English or Spanish"
-        else:
-            before = instruction[max(clause, last.end if last else 0) : mention.start]
-            part = _part(before)
-        if _RULED_OUT.match(instruction, mention.end) or _is_condition(
-            instruction[clause : mention.start]
+        reading.take(mention)
+    return reading.languages()
+
+
+class _Reading:
+    """What an instruction's languages are to it, as they come from left to right."""
+
+    def __init__(self, instruction: str) -> None:
+        self._text = instruction
+        self._source: str | None = None
+        self._targets: dict[str, int] = {}  # by code: how strongly words speak for it
+        self._bare: list[Mention] = []  # nothing is said of them yet
+        self._last: Mention | None = None
+        self._part: _Part = "bare"  # of the last one
+
+    def take(self, mention: Mention) -> None:
+        """Read the next language that is named."""
+        clause = _since(_CLAUSE_END, self._text, mention.start)
+        last_end = self._last.end if self._last else 0
+        between = self._text[last_end : mention.start]
+        is_listed = self._last is not None and _LIST.fullmatch(between) is not None
+        if not between or not is_listed or self._part == "bare":
+            self._part = _part(self._text[max(clause, last_end) : mention.start])
+        # Else it is one more of the same: "not English or Spanish".
+        if _RULED_OUT.match(self._text, mention.end) or _is_condition(
+            self._text[clause : mention.start]
         ):
-            part = "not"
-        elif _IS_SOURCE.match(instruction, mention.end):
-            part = "source"
-        if part == "source":
-            source = source or mention.code
-        elif part in ("into", "to"):
-            sentence = _since(_SENTENCE_END, instruction, mention.start)
-            strength = _CERTAIN if part == "into" else _LIKELY
-            strength += _VERB * bool(_TRANSLATE.search(instruction, sentence, mention.start))
-            targets[mention.code] = max(strength, targets.get(mention.code, 0))
-            before_it = [other for other in bare if other.start >= clause]
-            if source is None and before_it and before_it[-1].code != mention.code:
-                source = before_it[-1].code  # "the English text to Spanish"
-                bare.remove(before_it[-1])
-        elif part == "bare":
-            if last is not None and bare and bare[-1] is last and _PAIR.fullmatch(between or ""):
-                source = source or bare.pop().code  # "English-German"
-            bare.append(mention)
-        last = mention
-    for mention in bare:
-        targets.setdefault(mention.code, _BARE)
-    target = _strongest(targets, source)
-    return Languages(None if source == target else source, target)
+            self._part = "not"
+        elif _IS_SOURCE.match(self._text, mention.end):
+            self._part = "source"
+        if self._part == "source":
+            self._source = self._source or mention.code
+        elif self._part == "bare":
+            if self._bare and self._bare[-1] is self._last and _PAIR.fullmatch(between):
+                self._source = self._source or self._bare.pop().code  # "English-German"
+            self._bare.append(mention)
+        elif self._part != "not":
+            self._take_target(mention, clause)
+        self._last = mention
+
+    def _take_target(self, mention: Mention, clause: int) -> None:
+        sentence = _since(_SENTENCE_END, self._text, mention.start)
+        strength = _CERTAIN if self._part == "into" else _LIKELY
+        strength += _VERB * bool(_TRANSLATE.search(self._text, sentence, mention.start))
+        self._targets[mention.code] = max(strength, self._targets.get(mention.code, 0))
+        before = [other for other in self._bare if other.start >= clause]
+        if self._source is None and before and before[-1].code != mention.code:
+            self._source = before[-1].code  # "the English text to Spanish"
+            self._bare.remove(before[-1])
+
+    def languages(self) -> Languages:
+        """Return what is asked for.
+
+        Raises:
+            UnclearInstruction: it could be one of several.
+        """
+        for mention in self._bare:
+            self._targets.setdefault(mention.code, _BARE)
+        target = _strongest(self._targets, self._source)
+        return Languages(None if self._source == target else self._source, target)
 
 
 def instruction_of(user_text: str, languages: Sequence[str]) -> tuple[Languages, str] | None:
@@ -223,17 +248,18 @@ def _fence(text: str, instruction: str) -> str:
     return ""
 
 
-def _part(before: str) -> str:
+def _part(before: str) -> _Part:
     """Return what a language is, of which these words are said before it in its clause."""
     negation = _NEGATION.search(before)
     if negation is not None:
         tail = negation["tail"]
         if len(tail.split()) <= _REACH_WORDS and not _TURN.search(tail):
             return "not"
-    for part, pattern in (("source", _FROM), ("into", _INTO), ("to", _TO)):
-        if pattern.search(before):
-            return part
-    return "bare"
+    if _FROM.search(before):
+        return "source"
+    if _INTO.search(before):
+        return "into"
+    return "to" if _TO.search(before) else "bare"
 
 
 def _is_condition(before: str) -> bool:

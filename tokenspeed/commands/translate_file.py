@@ -61,11 +61,18 @@ def translate_file(path: Path, output: Path, target: str, origin: str, translate
         document = open_document(str(path), path.read_bytes(), target)
         with _Notes(output.with_name(f"{output.name}.part"), origin) as notes:
             todo = [text for text in dict.fromkeys(document.texts) if text not in notes.known]
-            with _progress(path.name, document.texts, todo) as advance:
-                for start in range(0, len(todo), TEXTS_AT_ONCE):
-                    texts = todo[start : start + TEXTS_AT_ONCE]
-                    notes.add(zip(texts, translate(texts), strict=True))
-                    advance(sum(map(len, texts)))
+            try:
+                with _progress(path.name, document.texts, todo) as advance:
+                    for start in range(0, len(todo), TEXTS_AT_ONCE):
+                        texts = todo[start : start + TEXTS_AT_ONCE]
+                        notes.add(zip(texts, translate(texts), strict=True))
+                        advance(sum(map(len, texts)))
+            except KeyboardInterrupt:
+                done = (
+                    f"{len(notes.known)} texts are translated; the same command goes on from there"
+                )
+                print(f"\n{path}: {done}", file=sys.stderr)
+                raise
             written = document.translated([notes.known[text] for text in document.texts])
             _write(output, written)
             notes.end()

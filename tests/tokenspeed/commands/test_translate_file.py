@@ -76,13 +76,16 @@ def test_a_file_is_translated_once_a_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["", '["torn', "[1, 2, 3]\n", "no json\n"])
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, end: str) -> None:
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    tmp_path: Path, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, output, notes = (tmp_path / name for name in ("a.txt", "a.de.txt", "a.de.txt.part"))
     lines = [f"Line number {i}." for i in range(3 * TEXTS_AT_ONCE)]
     path.write_text("\n".join(lines))
     with pytest.raises(KeyboardInterrupt):
         translate_file(path, output, "de", "x", Translator(stop_at=2 * TEXTS_AT_ONCE))
     assert not output.exists()
+    assert f"{path}: {2 * TEXTS_AT_ONCE} texts are translated" in capsys.readouterr().err
     with notes.open("a") as file:
         file.write(end)
     path.write_text("\n".join(["A new one.", *lines]))
