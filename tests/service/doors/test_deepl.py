@@ -48,13 +48,18 @@ def test_deepl_s_client_translates(client: deepl.DeepLClient) -> None:
         ("Hi <b>you</b> &amp; me", {"tag_handling": "html"}, "HI <b>YOU</b> &amp; ME"),
         ("<d><p>One.</p><p>Two</p></d>", {"tag_handling": "xml"}, "<d><p>ONE.</p><p>TWO</p></d>"),
         (
-            "<p>Open <x>Name</x></p>",
-            {"tag_handling": "xml", "ignore_tags": ["x"], "outline_detection": False},
-            "<p>OPEN <x>Name</x></p>",
+            "<p>Open</p><p><x>Name</x></p>",
+            {"tag_handling": "xml", "ignore_tags": ["x"]},
+            "<p>OPEN</p><p><x>Name</x></p>",
         ),
         (
             "One <a>two</a> <b>three</b>",
-            {"tag_handling": "xml", "splitting_tags": ["a"], "non_splitting_tags": "b"},
+            {
+                "tag_handling": "xml",
+                "splitting_tags": ["a"],
+                "non_splitting_tags": "b",
+                "outline_detection": False,
+            },
             "ONE <a>TWO</a> <b>THREE</b>",
         ),
         ("How are you?", {"formality": "more"}, "HOW ARE YOU?"),

@@ -152,3 +152,19 @@ def test_numbers_are_those_of_the_source(
     for said in (translate(http, text, target), chat(http, asked, text)):
         assert all(regex.search(rf"(?<!\d){number}", said) for number in there), said
         assert not any(number in said for number in not_there), said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello <b>world</b>",
+        "The <i>train to the airport</i> is late <b>again</b>.",
+        "Press <code>Ctrl+C</code> to <a href='x'>stop</a> it.",
+    ],
+)
+def test_tags_among_words_all_stay(http: httpx.Client, text: str) -> None:
+    found = translate(http, text, format="html")
+    tags = regex.compile(r"<code>.*?</code>|<[^<>]*>")
+    assert sorted(tags.findall(found)) == sorted(tags.findall(text))
+    # Nothing is made up: a translation is about as long as its text.
+    assert len(tags.sub("", found)) < 2 * len(tags.sub("", text)) + 10
