@@ -20,12 +20,12 @@ from tokenspeed.text.quantities.writing import (
     write_time,
 )
 
-_FEW: Final = 3  # ordinals up to here are common words
 _IN_WORDS: Final = 12  # up to here a writer uses words, and a model knows them well
 _ROUND: Final = frozenset({100.0, 1000.0})  # "thanks a thousand times", "cent fois"
 _NOON: Final = ("noon", "midday")  # English; the others' words for it are known to models
 _BEGINS: Final = ".!?…:;\"'“”„«»‘’¿¡()[]-–—>"  # a sentence may begin after it
 _HALF_DAY: Final = 12 * 60
+_CENTURY: Final = 1900  # of decades without theirs
 _CLOSE: Final = 1e-6
 _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
 
@@ -44,8 +44,8 @@ def find(
 ) -> list[Change]:
     """Return where quantities are said in words, and how their own language writes them in digits.
 
-    Small numbers in running prose stay ("one of us", "at first", "no one", French "neuf"), unless a
-    unit, a currency, a month or a clock goes with them.
+    Whole numbers up to twelve stay, unless a month or a clock goes with them: models know them
+    well, and they are parts of idioms ("one of us", "at first", "no one", French "neuf").
 
     Args:
         language: of the text; one that is not known has none.
@@ -93,14 +93,21 @@ def corrections(
     if not missing or not extra:
         return []
     missing = [q for q in missing if q.value > _IN_WORDS or q.unit or not q.is_said or q.day]
-    there = {q.value for q in read(output, target_language) if q.kind in _NUMBERS}
+    given = read(output, target_language)
+    # "from 17 to 21 November": a day of a date in one language is a number in the other.
+    days = {float(q.day) for q in given if q.kind == "date"}
+    numbers = {q.value for q in given if q.kind in ("number", "ordinal")}
+    missing = [
+        q
+        for q in missing
+        if not (q.kind in ("number", "ordinal") and q.value in days)
+        and not (q.kind == "date" and q.day in numbers)
+    ]
     found: list[Change] = []
     for kinds in (frozenset({"time"}), frozenset({"date", "digits"}), _NUMBERS):
         wanted = [quantity for quantity in missing if quantity.kind in kinds]
         wrong = [quantity for quantity in extra if quantity.kind in kinds]
         if not wanted or len(wanted) != len(wrong):
-            continue
-        if any(q.kind == "date" and q.day in there for q in wanted):  # "January 1st and 8th"
             continue
         for right, other in zip(wanted, wrong, strict=True):
             change = _correction(right, other, source, output, target_language)
@@ -118,7 +125,8 @@ def _correction(
         return Change(wrong.start, wrong.end, write_ordinal(int(right.value), language))
     if wrong.value and _is_power_of_ten(right.value / wrong.value):
         # "between 4 and 5 million"; but what is grouped as in the source is not meant so.
-        if source[slice(*right.core)] != output[slice(*wrong.core)]:
+        is_copy = source[slice(*right.core)] == output[slice(*wrong.core)]
+        if not is_copy or right.value < wrong.value:
             return None
     if right.kind == "money" and wrong.kind == "money" and right.unit != wrong.unit:
         return Change(wrong.start, wrong.end, write(right, language))
@@ -173,7 +181,10 @@ def is_same(wanted: Quantity, given: Quantity, *, may_be_late: bool = False) -> 
         return False
     if "percent" in kinds and not kinds <= {"percent", "number"}:
         return False
-    return abs(wanted.value - given.value) <= _CLOSE * max(1.0, abs(wanted.value))
+    one, other = sorted((wanted.value, given.value))
+    if other - one == _CENTURY and one % 10 == 0 and 0 < one < 100:  # "the 60s", "the 1960s"
+        return True
+    return other - one <= _CLOSE * max(1.0, abs(wanted.value))
 
 
 def _is_same_time(wanted: Quantity, given: Quantity, may_be_late: bool) -> bool:
@@ -225,9 +236,7 @@ def _is_better(quantity: Quantity, text: str, language: str) -> bool:
         is_clock = said in _NOON or (language == "de" and said not in words("de").noons)
         return value % 60 != 0 or bool(quantity.part) or is_clock
     if kind == "ordinal":
-        return value > _FEW and not _is_fraction(quantity, text, language)
-    if kind in ("money", "percent") or quantity.unit:
-        return value != 1
+        return value > _IN_WORDS and not _is_fraction(quantity, text, language)
     if kind == "number" and value in _ROUND and len(said.removeprefix("a ").split()) == 1:
         return False
     return value > _IN_WORDS or value < 0 or value % 1 != 0

@@ -22,7 +22,7 @@ languages = st.sampled_from(LANGUAGES)
         ("since May third, nineteen fifty", "en", "since May 3, 1950"),
         ("um Viertel nach sieben", "de", "um 7:15 Uhr"),
         ("two million three hundred thousand people", "en", "2,300,000 people"),
-        ("her twelfth marathon", "en", "her 12th marathon"),
+        ("her thirteenth marathon", "en", "her 13th marathon"),
         ("um halb zehn abends", "de", "um 21:30 Uhr"),
         ("um ein Uhr", "de", "um 1 Uhr"),
         ("zwei Millionen Euro", "de", "2 Millionen Euro"),
@@ -118,6 +118,9 @@ def test_right_values_are_left(source: str, output: str, pair: str) -> None:
         ("between $4 and $5 million", "entre 4 et 5 M$", "en-fr"),
         ("nine of them wait for both", "neuf attendent les 2", "en-fr"),
         ("January 1 and 8", "am 1. Januar und am 8. Januar", "en-de"),
+        ("du 17 au 21 novembre", "from November 17 to 21", "fr-en"),
+        ("Hay 13,435 casos", "There are 13,435 cases", "es-en"),
+        ("los años 60", "the 1960s", "es-en"),
     ],
 )
 def test_what_may_be_right_is_left(source: str, output: str, pair: str) -> None:
