@@ -70,7 +70,8 @@ export class CaptionRow {
       if (!block) {
         block = new Block(this.#roll.lang, this.#roll.dir);
         this.#blocks.set(segment.id, block);
-        this.#roll.append(block.root);
+        // Before what was said after it: of a page that is pasted, finals come in any order.
+        this.#roll.insertBefore(block.root, this.#nextOf(shown, segment.id));
       }
       block.draw(line);
     }
@@ -81,6 +82,17 @@ export class CaptionRow {
   showsWhole(id) {
     const block = this.#blocks.get(id);
     return block === undefined ? this.root.hidden : block.root.offsetTop >= this.#offsetPx;
+  }
+
+  /**
+   * @param {readonly Shown[]} shown oldest first
+   * @param {string} id
+   * @returns {HTMLElement | null} the first block of what follows a segment
+   */
+  #nextOf(shown, id) {
+    const index = shown.findIndex(({ segment }) => segment.id === id);
+    const later = shown.slice(index + 1).find(({ segment }) => this.#blocks.has(segment.id));
+    return later ? (this.#blocks.get(later.segment.id)?.root ?? null) : null;
   }
 
   /**

@@ -93,10 +93,20 @@ export function newestLines(state, target, count) {
 
 /**
  * @param {State} state
- * @returns {Segment[]} segments with at least one final
+ * @returns {Segment[]} all that was said, from its first word
  */
 export function transcript(state) {
-  return state.segments.filter(({ lines }) => Object.values(lines).some((line) => line.isFinal));
+  return state.segments.filter(({ source, sourceUnstable, lines }) =>
+    Boolean(source.trim() || sourceUnstable.trim() || Object.keys(lines).length > 0),
+  );
+}
+
+/**
+ * @param {Pick<Segment, "lines">} segment
+ * @returns {boolean} whether all of its translation is still to come
+ */
+export function isWaiting({ lines }) {
+  return !Object.values(lines).some((line) => line.isFinal);
 }
 
 /**

@@ -50,7 +50,8 @@ import { EventQueue } from "./queue.js";
  *
  * @typedef {object} ConnectOptions
  * @property {string} url ws:// or wss:// address of `/v1/stream`
- * @property {string} [token] single-use token or key, sent in the query of a new session
+ * @property {string | (() => Promise<string>)} [token] single-use token or key, sent in the query of
+ *   a new session; a function is asked for a fresh one each time
  * @property {AbortSignal} [signal] aborting ends the session at once
  * @property {number} [minUpdateIntervalMs] updates are thinned to one in this time; newest wins
  * @property {number} [connectTimeoutMs] how long a server may take to answer
@@ -93,7 +94,7 @@ export function connect(options) {
 export class Session {
   /** @type {Required<Omit<ConnectOptions, "signal" | "token" | "environment">>} */
   #options;
-  /** @type {string | undefined} */
+  /** @type {string | (() => Promise<string>) | undefined} */
   #token;
   /** @type {Environment} */
   #env;
@@ -251,10 +252,25 @@ export class Session {
 
   #dial() {
     this.#setState("connecting");
+    if (this.#resumption || typeof this.#token !== "function") {
+      // The token of a session that is resumed is its own credential; the other is used up.
+      this.#open(this.#resumption ? undefined : /** @type {string | undefined} */ (this.#token));
+      return;
+    }
+    const attempt = this.#attempt;
+    const isPresent = () => this.#state === "connecting" && this.#attempt === attempt;
+    this.#token().then(
+      (token) => isPresent() && this.#open(token),
+      (error) => isPresent() && this.#lose(1006, error instanceof Error ? error.message : String(error)),
+    );
+  }
+
+  /** @param {string | undefined} token */
+  #open(token) {
     /** @type {WebSocket} */
     let socket;
     try {
-      socket = this.#env.open(this.#address(), [SUBPROTOCOL]);
+      socket = this.#env.open(this.#address(token), [SUBPROTOCOL]);
     } catch (error) {
       // Only a forbidden address throws here (http page rules, bad scheme): trying again is useless.
       this.#finish(0, error instanceof Error ? error.message : String(error));
@@ -272,10 +288,10 @@ export class Session {
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
   }
 
-  /** The token of a session that is resumed is its own credential; the other is used up. */
-  #address() {
+  /** @param {string | undefined} token */
+  #address(token) {
     const url = new URL(this.#options.url);
-    if (this.#token !== undefined && !this.#resumption) url.searchParams.set("token", this.#token);
+    if (token !== undefined) url.searchParams.set("token", token);
     return url.href;
   }
 

@@ -24,7 +24,7 @@ export const FORMATS = {
 };
 
 /**
- * @param {readonly Segment[]} segments those without a final in a language are left out of it
+ * @param {readonly Segment[]} segments one without any final stands as it was said
  * @param {Format} format
  * @param {readonly string[]} targets subtitle files with several hold them one under the other
  * @returns {string}
@@ -34,6 +34,18 @@ export function exportTranscript(segments, format, targets) {
   if (format === "txt") return toText(segments, targets);
   const cues = toCues(segments, targets);
   return format === "srt" ? toSrt(cues) : toVtt(cues);
+}
+
+/**
+ * @param {readonly Segment[]} segments
+ * @param {readonly string[]} targets languages that are chosen now
+ * @returns {string[]} those, then others that the transcript has
+ */
+export function allTargets(segments, targets) {
+  const said = segments.flatMap(({ lines }) =>
+    Object.entries(lines).flatMap(([target, line]) => (line.isFinal ? [target] : [])),
+  );
+  return [...new Set([...targets.filter((target) => said.includes(target)), ...said])];
 }
 
 /**
@@ -85,9 +97,7 @@ function toJson(segments, targets) {
  * @param {readonly string[]} targets
  */
 function toText(segments, targets) {
-  const paragraphs = segments.map(({ lines }) =>
-    targets.flatMap((target) => finalText(lines[target]) ?? []).join("\n"),
-  );
+  const paragraphs = segments.map((segment) => texts(segment, targets).join("\n"));
   const between = targets.length > 1 ? "\n\n" : "\n";
   return `${paragraphs.filter(Boolean).join(between)}\n`;
 }
@@ -103,8 +113,7 @@ function toCues(segments, targets) {
   /** @type {Cue[]} */
   const cues = [];
   for (const [index, segment] of segments.entries()) {
-    const texts = targets.flatMap((target) => finalText(segment.lines[target]) ?? []);
-    const pages = paginate(texts);
+    const pages = paginate(texts(segment, targets));
     const chars = pages.flat().join(" ").length;
     const before = cues.at(-1)?.endMs ?? 0;
     const startMs = Math.max(segment.startMs ?? before, before);
@@ -124,11 +133,11 @@ function toCues(segments, targets) {
 }
 
 /**
- * @param {readonly string[]} texts one a language
+ * @param {readonly string[]} said one a language
  * @returns {string[][]} lines of each cue, languages together
  */
-function paginate(texts) {
-  const wrapped = texts.map((text) => wrap(text, LINE_CHARS));
+function paginate(said) {
+  const wrapped = said.map((text) => wrap(text, LINE_CHARS));
   const count = Math.max(0, ...wrapped.map((lines) => Math.ceil(lines.length / CUE_LINES)));
   return Array.from({ length: count }, (_, page) =>
     wrapped.flatMap((lines) => lines.slice(page * CUE_LINES, (page + 1) * CUE_LINES)),
@@ -169,6 +178,17 @@ function clock(ms, mark) {
   const [hours, minutes, seconds] = [whole / 3_600_000, (whole / 60_000) % 60, (whole / 1000) % 60];
   const parts = [hours, minutes, seconds].map((value) => pad(Math.floor(value)));
   return `${parts.join(":")}${mark}${pad(whole % 1000, 3)}`;
+}
+
+/**
+ * @param {Segment} segment
+ * @param {readonly string[]} targets
+ * @returns {string[]} its finals; what was said where there is none: nothing said is left out
+ */
+function texts({ lines, source, sourceUnstable }, targets) {
+  const finals = targets.flatMap((target) => finalText(lines[target]) ?? []);
+  const said = (source + sourceUnstable).trim();
+  return finals.length > 0 || said === "" ? finals : [said];
 }
 
 /** @param {import("./captions.js").Line | undefined} line */

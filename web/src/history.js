@@ -1,36 +1,198 @@
 /**
- * Keeps the transcript of a tab over a reload, and no longer than the tab.
+ * Keeps the transcript on this device from its first word: over a reload, a crash, and days.
+ *
+ * A tab has one transcript at a time. A tab that was closed or has crashed leaves its transcript
+ * behind, and the next one that is opened goes on with it. Where a browser allows no storage,
+ * nothing is kept, and nothing else is different.
  *
  * @module
  */
 
 /**
  * @typedef {import("./captions.js").Segment} Segment
+ * @typedef {{transcript: string, id: string, position: number, segment: Segment}} Kept
  */
 
-const STORAGE_KEY = "tokenspeed.transcript.1"; // the number changes with the shape of a segment
+const DATABASE = "tokenspeed";
+const VERSION = 1; // changes with the shape of a segment
+const SEGMENTS = "segments";
+const OWN_KEY = "tokenspeed.transcript";
+const OPEN_MS = 2_000; // a database that another tab blocks is not waited for
 
-/**
- * @param {Storage} storage
- * @returns {Segment[]} empty when nothing usable is stored
- */
-export function loadTranscript(storage) {
-  try {
-    const stored = JSON.parse(storage.getItem(STORAGE_KEY) ?? "[]");
-    return Array.isArray(stored) ? stored : [];
-  } catch {
-    return []; // storage turned off, or written by something else
+/** One transcript in the database. */
+export class TranscriptStore {
+  /** @type {IDBDatabase | null} */
+  #database;
+  #transcript;
+  /** @type {Map<string, {segment: Segment, position: number}>} what is written, or being written */
+  #written = new Map();
+  /** @type {readonly Segment[] | null} newer than what is being written */
+  #next = null;
+  #isWriting = false;
+
+  /**
+   * @param {IDBDatabase | null} database null = nothing can be kept
+   * @param {string} transcript
+   */
+  constructor(database, transcript) {
+    this.#database = database;
+    this.#transcript = transcript;
+  }
+
+  /** @returns {Promise<Segment[]>} in order */
+  async load() {
+    if (!this.#database) return [];
+    const kept = await ofTranscript(this.#database, this.#transcript);
+    kept.sort((one, other) => one.position - other.position);
+    for (const { id, segment, position } of kept) this.#written.set(id, { segment, position });
+    return kept.map(({ segment }) => segment);
+  }
+
+  /**
+   * Write what has changed, now; while that goes on, the newest state waits.
+   *
+   * @param {readonly Segment[]} segments all of the transcript; never changed, only replaced
+   */
+  save(segments) {
+    if (!this.#database) return;
+    this.#next = segments;
+    if (!this.#isWriting) this.#write(this.#database);
+  }
+
+  /** @param {IDBDatabase} database */
+  #write(database) {
+    const segments = this.#next;
+    this.#next = null;
+    this.#isWriting = segments !== null;
+    if (!segments) return;
+    const transaction = database.transaction(SEGMENTS, "readwrite");
+    const store = transaction.objectStore(SEGMENTS);
+    const ids = new Set(segments.map(({ id }) => id));
+    for (const id of [...this.#written.keys()]) {
+      if (ids.has(id)) continue;
+      store.delete([this.#transcript, id]);
+      this.#written.delete(id);
+    }
+    for (const [position, segment] of segments.entries()) {
+      const before = this.#written.get(segment.id);
+      if (before?.segment === segment && before.position === position) continue;
+      store.put({ transcript: this.#transcript, id: segment.id, position, segment });
+      this.#written.set(segment.id, { segment, position });
+    }
+    transaction.oncomplete = () => this.#write(database);
+    transaction.onabort = () => {
+      this.#database = null; // full, or forbidden by now: the page goes on without
+    };
   }
 }
 
 /**
- * @param {Storage} storage
- * @param {readonly Segment[]} segments
+ * @returns {Promise<TranscriptStore>} of this tab: its own, else one that a closed tab left behind,
+ *   else a new one
  */
-export function saveTranscript(storage, segments) {
-  try {
-    storage.setItem(STORAGE_KEY, JSON.stringify(segments));
-  } catch {
-    // Too long for the storage, or forbidden: a reload starts empty, nothing else is lost.
+export async function openHistory() {
+  const database = await open().catch(() => null);
+  if (!database) return new TranscriptStore(null, "");
+  const left = await transcripts(database).catch(() => []);
+  const own = recalled();
+  const wanted = own === null ? left : [own, ...left];
+  for (const transcript of wanted) {
+    if (await claim(transcript, transcript === own)) return kept(database, transcript);
   }
+  const fresh = Date.now().toString(36) + Math.random().toString(36).slice(2, 8);
+  await claim(fresh, true);
+  return kept(database, fresh);
+}
+
+/**
+ * @param {IDBDatabase} database
+ * @param {string} transcript
+ */
+function kept(database, transcript) {
+  try {
+    sessionStorage.setItem(OWN_KEY, transcript);
+  } catch {
+    // Then a reload finds it as one that was left behind.
+  }
+  return new TranscriptStore(database, transcript);
+}
+
+function recalled() {
+  try {
+    return sessionStorage.getItem(OWN_KEY);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Make a transcript this tab's, for as long as the tab lives.
+ *
+ * @param {string} transcript
+ * @param {boolean} isOwn known to be this tab's, where the browser cannot tell
+ * @returns {Promise<boolean>} whether no other tab has it
+ */
+function claim(transcript, isOwn) {
+  if (!("locks" in navigator)) return Promise.resolve(isOwn);
+  return new Promise((resolve) => {
+    void navigator.locks.request(`${OWN_KEY}.${transcript}`, { ifAvailable: true }, (lock) => {
+      resolve(lock !== null);
+      return lock === null ? undefined : new Promise(() => {}); // held until the tab is gone
+    });
+  });
+}
+
+/** @returns {Promise<IDBDatabase>} */
+function open() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(DATABASE, VERSION);
+    request.onupgradeneeded = () => {
+      const { result } = request;
+      for (const name of [...result.objectStoreNames]) result.deleteObjectStore(name);
+      const store = result.createObjectStore(SEGMENTS, { keyPath: ["transcript", "id"] });
+      store.createIndex("transcript", "transcript");
+    };
+    request.onsuccess = () => {
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
+    request.onerror = () => reject(request.error);
+    setTimeout(() => reject(new Error("the database is blocked")), OPEN_MS);
+  });
+}
+
+/**
+ * @param {IDBDatabase} database
+ * @returns {Promise<string[]>} the newest first: their names begin with the time
+ */
+async function transcripts(database) {
+  const index = database.transaction(SEGMENTS).objectStore(SEGMENTS).index("transcript");
+  /** @type {string[]} */
+  const names = [];
+  return new Promise((resolve, reject) => {
+    const request = index.openKeyCursor(null, "prevunique");
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      const cursor = request.result;
+      if (!cursor) resolve(names);
+      else {
+        names.push(String(cursor.key));
+        cursor.continue();
+      }
+    };
+  });
+}
+
+/**
+ * @param {IDBDatabase} database
+ * @param {string} transcript
+ * @returns {Promise<Kept[]>}
+ */
+function ofTranscript(database, transcript) {
+  const index = database.transaction(SEGMENTS).objectStore(SEGMENTS).index("transcript");
+  const request = index.getAll(transcript);
+  return new Promise((resolve) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => resolve([]);
+  });
 }

@@ -4,18 +4,19 @@
  * @module
  */
 
-import { applyEvent, transcript } from "./captions.js";
+import { applyEvent, isWaiting, transcript } from "./captions.js";
 import { connect } from "./client.js";
 import { play } from "./demo.js";
-import { exportTranscript, FORMATS } from "./export.js";
-import { loadTranscript, saveTranscript } from "./history.js";
+import { FORMATS, allTargets, exportTranscript } from "./export.js";
+import { openHistory } from "./history.js";
+import { WrongKey, fetchToken, isKeyRequired, recallKey, rememberKey } from "./key.js";
 import { FIRST_LANGUAGES, keepOffered, languageName, offeredTargets } from "./languages.js";
 import { NO_MEASUREMENTS, measure } from "./meter.js";
 import { MAX_SIZE_PX, MIN_SIZE_PX, readSettings, recall, remember } from "./settings.js";
 import { askRoom, closeRoom, openRoom, pictureUrl, recallRoom, rememberRoom } from "./share.js";
 import { SourceBox } from "./sourcebox.js";
 import { canListen, listen } from "./speech.js";
-import { View, element } from "./view.js";
+import { View, WAITING_MS, element } from "./view.js";
 
 /**
  * @typedef {import("./client.js").SessionEvent} SessionEvent
@@ -24,6 +25,7 @@ import { View, element } from "./view.js";
  */
 
 const NOTICE_MS = 6_000;
+const UNDO_MS = 15_000;
 const READERS_MS = 2_000; // between looks at who reads along, while the dialog is open
 const SIZE_STEP = 1.15;
 const THEMES = /** @type {const} */ (["system", "light", "dark"]);
@@ -31,11 +33,14 @@ const THEMES = /** @type {const} */ (["system", "light", "dark"]);
 const view = new View();
 const box = /** @type {HTMLTextAreaElement} */ (element("source"));
 let settings = readSettings(new URLSearchParams(location.search), recall(localStorage));
+const history = await openHistory();
 /** @type {import("./captions.js").State} */
-let captions = { sessionId: null, segments: loadTranscript(sessionStorage) };
+let captions = { sessionId: null, segments: await history.load() };
 let meter = NO_MEASUREMENTS;
 let isPaused = false;
 let notice = "";
+/** @type {(() => void) | null} */
+let undoing = null;
 let languages = FIRST_LANGUAGES;
 /** @type {ConnectionEvent} */
 let connection = { type: "connection", state: "connecting", attempt: 0, retry_in_ms: 0, code: 0, reason: "" };
@@ -47,10 +52,12 @@ let speech = null;
 let demo = null;
 
 const base = new URL(".", location.href).href;
+let key = recallKey(sessionStorage);
 let room = recallRoom(sessionStorage);
 const { host, protocol } = location;
 const url = `${protocol === "https:" ? "wss:" : "ws:"}//${host}/v1/stream`;
 let session = begin();
+sayAgain();
 
 // The clock of the transcript goes on where it stood before a reload.
 const startedMs = performance.now() - (captions.segments.at(-1)?.endMs ?? 0);
@@ -65,6 +72,7 @@ const sourceBox = new SourceBox(
     commit: (segment) => {
       session.commit({ segmentId: segment.id, text: segment.stable });
       showSource(segment, true);
+      setTimeout(draw, WAITING_MS + 50);
     },
     cancel: (id) => {
       session.cancel(id);
@@ -92,8 +100,28 @@ function showSource({ id, stable, unstable, startMs, endMs }, committed) {
   draw();
 }
 
+/** What was said before a reload or a crash and has no translation yet is asked for again. */
+function sayAgain() {
+  for (const { id, source, sourceUnstable, ...segment } of captions.segments) {
+    const text = source + sourceUnstable;
+    if (!isWaiting(segment) || !text.trim()) continue;
+    captions = applyEvent(captions, {
+      type: "source.local",
+      segment_id: id,
+      stable: text,
+      committed: true,
+    });
+    session.commit({ segmentId: id, text });
+  }
+  setTimeout(draw, WAITING_MS + 50);
+}
+
 function begin() {
-  const token = new URLSearchParams(location.search).get("token");
+  const given = key;
+  const token =
+    given === null
+      ? new URLSearchParams(location.search).get("token")
+      : () => freshToken(given);
   const { source, targets } = settings;
   return connect({
     url,
@@ -102,6 +130,30 @@ function begin() {
     ...(token === null ? {} : { token }),
     ...(room === null ? {} : { room }),
   });
+}
+
+/**
+ * @param {string} given
+ * @returns {Promise<string>}
+ */
+async function freshToken(given) {
+  try {
+    return await fetchToken(base, given);
+  } catch (error) {
+    if (error instanceof WrongKey && given === key) {
+      askForKey(error.message);
+      void session.close(); // asking again with the same key is of no use
+    }
+    throw error;
+  }
+}
+
+/** @param {string} problem with the last one */
+function askForKey(problem) {
+  key = null;
+  rememberKey(sessionStorage, null);
+  element("key-wrong").textContent = problem;
+  openDialog("key-dialog");
 }
 
 /** Follow one session until it is over. */
@@ -130,6 +182,7 @@ function react(event) {
 }
 
 function draw() {
+  history.save(captions.segments);
   const state = isPaused && connection.state === "open" ? "paused" : connection.state;
   view.draw({
     captions,
@@ -169,14 +222,16 @@ function standingNotice() {
   return isPaused ? "Paused. Press space to go on." : "";
 }
 
-/** @param {string} text shown for a few seconds */
-function say(text) {
+/**
+ * @param {string} text shown for a few seconds
+ * @param {(() => void) | null} [undo] takes back what the text says
+ */
+function say(text, undo = null) {
   notice = text;
+  undoing = undo;
+  element("undo").hidden = undo === null;
   clearTimeout(noticeTimer);
-  noticeTimer = setTimeout(() => {
-    notice = "";
-    draw();
-  }, NOTICE_MS);
+  noticeTimer = setTimeout(() => say(""), undo === null ? NOTICE_MS : UNDO_MS);
   draw();
 }
 
@@ -260,7 +315,7 @@ function changeSource(source) {
 
 async function share() {
   try {
-    room ??= await openRoom(base, new URLSearchParams(location.search).get("token"));
+    room ??= await openRoom(base, key ?? new URLSearchParams(location.search).get("token"));
   } catch (error) {
     say(error instanceof Error ? error.message : String(error));
     return;
@@ -386,7 +441,8 @@ function openDialog(id) {
 
 /** @param {keyof typeof FORMATS} format */
 function download(format) {
-  const text = exportTranscript(transcript(captions), format, settings.targets);
+  const segments = transcript(captions);
+  const text = exportTranscript(segments, format, allTargets(segments, settings.targets));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: FORMATS[format].mime }));
   link.download = `captions.${format}`;
@@ -395,9 +451,15 @@ function download(format) {
 }
 
 function clearTranscript() {
-  captions = { ...captions, segments: captions.segments.filter(({ isCommitted }) => !isCommitted) };
-  saveTranscript(sessionStorage, []);
-  draw();
+  const cleared = captions.segments.filter(({ isCommitted }) => isCommitted);
+  const ids = new Set(cleared.map(({ id }) => id));
+  captions = { ...captions, segments: captions.segments.filter(({ id }) => !ids.has(id)) };
+  /** @type {HTMLDialogElement} */ (element("export-dialog")).close();
+  say("The transcript is cleared.", () => {
+    const since = captions.segments.filter(({ id }) => !ids.has(id));
+    captions = { ...captions, segments: [...cleared, ...since] };
+    draw();
+  });
 }
 
 /** @type {Readonly<Record<string, () => void>>} */
@@ -442,19 +504,31 @@ const BUTTONS = {
   "share-copy": () => void navigator.clipboard?.writeText(room?.view_url ?? ""),
   "share-end": () => void endRoom(),
   reconnect,
+  undo: () => {
+    undoing?.();
+    say("");
+  },
 };
 for (const [id, run] of Object.entries(BUTTONS)) element(id).addEventListener("click", run);
 for (const button of document.querySelectorAll("[data-format]")) {
   const format = /** @type {keyof typeof FORMATS} */ (button.getAttribute("data-format"));
   button.addEventListener("click", () => download(format));
 }
+element("key-form").addEventListener("submit", () => {
+  key = /** @type {HTMLInputElement} */ (element("key")).value;
+  rememberKey(sessionStorage, key);
+  void session.close();
+  session = begin();
+  sayAgain();
+  sourceBox.read();
+  void follow();
+});
 element("source-language").addEventListener("change", (event) => {
   changeSource(/** @type {HTMLSelectElement} */ (event.target).value);
 });
 box.addEventListener("input", () => {
   if (demo) toggleDemo(); // whoever types has taken over
 });
-addEventListener("pagehide", () => saveTranscript(sessionStorage, transcript(captions)));
 addEventListener("online", () => session.reconnect());
 
 element("mic").hidden = !canListen();
@@ -462,6 +536,9 @@ drawLanguages();
 drawControls();
 draw();
 void follow();
+if (key === null && !new URLSearchParams(location.search).has("token")) {
+  void isKeyRequired(base).then((isRequired) => isRequired && askForKey(""));
+}
 if (settings.isDemo) toggleDemo();
 if (settings.isListening && canListen()) toggleSpeech();
 if (!settings.isObs && matchMedia("(pointer: fine)").matches) box.focus();

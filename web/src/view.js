@@ -6,7 +6,7 @@
  * @module
  */
 
-import { newestLines, transcript } from "./captions.js";
+import { isWaiting, newestLines, transcript } from "./captions.js";
 import { direction } from "./languages.js";
 import { BUDGET_MS, percentile } from "./meter.js";
 import { CaptionRow } from "./captionrow.js";
@@ -29,6 +29,7 @@ import { CaptionRow } from "./captionrow.js";
 const SPARK_UPDATES = 48;
 const SPARK_CEILING_MS = 2 * BUDGET_MS;
 const NEAR_BOTTOM_PX = 40;
+export const WAITING_MS = 700;
 
 /**
  * @template {HTMLElement} [T=HTMLElement]
@@ -139,12 +140,15 @@ function newestSources(state, count) {
   });
 }
 
-/** The finals, in order, as a log that screen readers follow. */
+/** What is over, in order: finals as a log that screen readers follow, and what waits for one. */
 class TranscriptList {
   #list;
   #scroller;
   /** @type {Map<string, HTMLLIElement>} */
   #items = new Map();
+  /** @type {Map<string, number>} when a segment without a final was seen first */
+  #waiting = new Map();
+  #isFollowing = true;
 
   /**
    * @param {HTMLElement} list
@@ -153,6 +157,17 @@ class TranscriptList {
   constructor(list, scroller) {
     this.#list = list;
     this.#scroller = scroller;
+    scroller.addEventListener("scroll", () => {
+      const { scrollTop, scrollHeight, clientHeight } = scroller;
+      this.#isFollowing = scrollTop + clientHeight >= scrollHeight - NEAR_BOTTOM_PX;
+    });
+    // Another size, a second language, a phone's keyboard: who was at the end stays there.
+    new ResizeObserver(() => this.#follow()).observe(scroller);
+    new ResizeObserver(() => this.#follow()).observe(list);
+  }
+
+  #follow() {
+    if (this.#isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
   /**
@@ -161,9 +176,7 @@ class TranscriptList {
    * @param {(id: string) => boolean} isInRow such a segment is in the log, but not seen twice
    */
   draw(state, settings, isInRow) {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    const wasAtEnd = scrollTop + clientHeight >= scrollHeight - NEAR_BOTTOM_PX;
-    const segments = transcript(state);
+    const segments = transcript(state).filter((segment) => this.#isShown(segment));
     const ids = new Set(segments.map(({ id }) => id));
     for (const [id, item] of this.#items) {
       if (ids.has(id)) continue;
@@ -175,9 +188,27 @@ class TranscriptList {
       const present = this.#list.children[index] ?? null;
       if (present !== item) this.#list.insertBefore(item, present);
       addFinals(item, segment, settings.targets);
+      item.classList.toggle("is-waiting", isWaiting(segment));
+      item.ariaHidden = String(isWaiting(segment)); // read out once, with its translation
       item.classList.toggle("is-in-caption-row", isInRow(segment.id));
     }
-    if (wasAtEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#follow();
+  }
+
+  /**
+   * A final comes soon, as a rule: only what waits for longer is shown without one.
+   *
+   * @param {Segment} segment
+   */
+  #isShown(segment) {
+    if (!isWaiting(segment)) {
+      this.#waiting.delete(segment.id);
+      return true;
+    }
+    if (!segment.isCommitted) return false; // stands where it is being written
+    const since = this.#waiting.get(segment.id);
+    if (since === undefined) this.#waiting.set(segment.id, performance.now());
+    return since !== undefined && performance.now() - since >= WAITING_MS;
   }
 
   /**

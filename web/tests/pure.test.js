@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { EMPTY, applyEvent } from "../src/captions.js";
-import { exportTranscript, wrap } from "../src/export.js";
+import { allTargets, exportTranscript, wrap } from "../src/export.js";
 import { direction, keepOffered, languageName, offeredTargets } from "../src/languages.js";
 import { NO_MEASUREMENTS, WINDOW, measure, percentile } from "../src/meter.js";
 import { endsSentence, splitSentences } from "../src/sentences.js";
@@ -92,8 +92,12 @@ describe("export", () => {
   ];
   const { segments } = history.reduce(applyEvent, EMPTY);
 
-  test("plain text has a line for each finished sentence", () => {
-    assert.equal(exportTranscript(segments, "txt", ["de"]), `<A> & B\n${long}\n`);
+  test("plain text has a line for each sentence, as it was said where its translation is to come", () => {
+    assert.equal(exportTranscript(segments, "txt", ["de"]), `<A> & B\n${long}\nopen\n`);
+  });
+
+  test("languages that were taken off are in the file, too", () => {
+    assert.deepEqual(allTargets(segments, ["es", "fr"]), ["fr", "de"]);
   });
 
   test("WebVTT escapes markup and SRT does not", () => {
@@ -105,7 +109,7 @@ describe("export", () => {
 
   test("cues follow each other, hold two short lines, and lose no word", () => {
     const cues = exportTranscript(segments, "srt", ["de"]).trim().split("\n\n");
-    assert.equal(cues.length, 3);
+    assert.equal(cues.length, 4);
     const words = [];
     let before = 0;
     for (const cue of cues) {
@@ -119,7 +123,7 @@ describe("export", () => {
       assert.ok(lines.length <= 2 && lines.every((line) => line.length <= 42));
       words.push(...lines.join(" ").split(" "));
     }
-    assert.deepEqual(words, `<A> & B ${long}`.split(" "));
+    assert.deepEqual(words, `<A> & B ${long} open`.split(" "));
   });
 
   test("JSON keeps everything that is final, by language", () => {

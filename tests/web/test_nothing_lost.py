@@ -1,0 +1,182 @@
+"""Nothing that is said at the page is ever lost: cut lines, reloads, restarts, other languages."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from service.doors.connection import Connection
+from tests.service.conftest import Service, running
+from tests.service.fakes import FakeEngine
+from tests.web.test_page import type_text
+from tests.web.test_rooms import a_page
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+KEY = "a-key-of-more-than-16"
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with running(FakeEngine(delay_s=0.01)) as found:
+        yield found
+
+
+async def open_page(page: Page, url: str) -> None:
+    await page.goto(url)
+    await expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+
+
+async def say(page: Page, sentence: str) -> None:
+    await type_text(page, sentence, delay_ms=2)
+    await page.keyboard.press("Enter")
+
+
+def cut_lines(service: Service) -> None:
+    """Let every line of the service go at once."""
+    loop = service.server._loop
+    assert loop is not None
+    for connection in list(service.state.connections):
+        assert isinstance(connection, Connection)
+        loop.call_soon_threadsafe(connection._socket.abort)
+
+
+async def in_transcript(page: Page) -> list[str]:
+    """The lines of the log: what was said, or its translation, in small letters."""
+    items = await page.locator("#log li").all()
+    lines = []
+    for item in items:
+        finals = await item.locator(".final").all_inner_texts()
+        said = await item.locator(".source").text_content() or ""
+        lines.append((finals[0] if finals else said).lower())
+    return lines
+
+
+async def exported(page: Page) -> list[str]:
+    await page.evaluate("document.activeElement.blur()")
+    await page.keyboard.press("e")
+    async with page.expect_download() as download:
+        await page.click('[data-format="txt"]')
+    path = await (await download.value).path()
+    await page.keyboard.press("Escape")
+    return [line.lower() for line in path.read_text().splitlines() if line]
+
+
+async def test_what_is_said_offline_is_seen_kept_and_translated_later(
+    browser: Browser, service: Service, picture: Callable[[str], Path]
+) -> None:
+    async with a_page(browser, 1180, 820) as page:
+        await open_page(page, f"{service.http}/?target=de")
+        await say(page, "said before")
+        await expect(page.locator("#log .final")).to_have_text("SAID BEFORE")
+        # The page stays there, the line does not.
+        await page.context.set_offline(True)
+        cut_lines(service)
+        await say(page, "said offline")
+        await expect(page.locator("#log .is-waiting .source")).to_have_text("said offline")
+        await page.screenshot(path=picture("page-offline"))
+        await page.context.set_offline(False)
+        await expect(page.locator("#log .final")).to_have_text(["SAID BEFORE", "SAID OFFLINE"])
+        await expect(page.locator("#log .is-waiting")).to_have_count(0)
+
+
+async def test_random_cuts_reloads_restarts_and_switches_lose_nothing(browser: Browser) -> None:
+    rng = random.Random(7)
+    with ExitStack() as stack:
+        service = stack.enter_context(running(FakeEngine(delay_s=0.05)))
+        async with a_page(browser, 1180, 820) as page:
+            await open_page(page, f"{service.http}/?target=de")
+            said = []
+            for number in range(14):
+                action = rng.choice(("cut", "reload", "source", "target", "open", "nothing"))
+                if action == "cut":
+                    cut_lines(service)
+                sentence = f"sentence number {number} after {action}"
+                said.append(sentence)
+                if action == "open":  # in the middle of it the page is loaded anew
+                    await type_text(page, sentence, delay_ms=2)
+                    await page.wait_for_timeout(50)
+                    await page.reload()
+                else:
+                    await say(page, sentence)
+                if action == "reload":
+                    await page.reload()
+                elif action == "source":
+                    await page.select_option("#source-language", rng.choice(("en", "auto")))
+                elif action == "target":
+                    await page.click(f'#targets [lang="{rng.choice(("es", "fr"))}"]')
+            await expect(page.locator("#log li")).to_have_count(len(said))
+            await expect(page.locator("#log .is-waiting")).to_have_count(0)
+            assert await in_transcript(page) == said
+            lines = await exported(page)
+            assert list(dict.fromkeys(lines)) == said
+
+
+async def test_a_pasted_page_stands_in_order(browser: Browser, service: Service) -> None:
+    names = "Ann Ben Cem Dan Eva Fay Gil Hal Ida Jan Kim Lea".split()
+    sentences = [f"This is what {name} said." for name in names]
+    async with a_page(browser, 1180, 820) as page:
+        await open_page(page, f"{service.http}/?target=de&lines=6")
+        await page.focus("#source")
+        await page.evaluate("text => document.execCommand('insertText', false, text)",
+                            " ".join(sentences) + " ")  # fmt: skip
+        await expect(page.locator("#log .final")).to_have_count(len(sentences))
+        assert await in_transcript(page) == [sentence.lower() for sentence in sentences]
+        blocks = await page.locator(".caption-row[data-target=de] .block").all_inner_texts()
+        order = [block.split()[3] for block in blocks if block.strip()]
+        assert order == sorted(order)
+        assert len(order) >= 6
+
+
+async def test_clearing_can_be_taken_back(browser: Browser, service: Service) -> None:
+    async with a_page(browser, 1180, 820) as page:
+        await open_page(page, f"{service.http}/?target=de")
+        for sentence in ("one", "two"):
+            await say(page, sentence)
+        await expect(page.locator("#log .final")).to_have_text(["ONE", "TWO"])
+        await page.click("#export")
+        await page.click("#clear")
+        await expect(page.locator("#log li")).to_have_count(0)
+        await say(page, "three")
+        await page.click("#undo")
+        await expect(page.locator("#log .final")).to_have_text(["ONE", "TWO", "THREE"])
+        await page.reload()
+        await expect(page.locator("#log .final")).to_have_text(["ONE", "TWO", "THREE"])
+
+
+async def test_two_tabs_have_a_transcript_each_and_a_closed_one_is_gone_on_with(
+    browser: Browser, service: Service
+) -> None:
+    context = await browser.new_context()
+    first, second = await context.new_page(), await context.new_page()
+    for page, sentence in ((first, "of the first"), (second, "of the second")):
+        await open_page(page, f"{service.http}/?target=de")
+        await say(page, sentence)
+        await expect(page.locator("#log .final")).to_have_text(sentence.upper())
+    await first.close()
+    third = await context.new_page()
+    await open_page(third, f"{service.http}/?target=de")
+    await expect(third.locator("#log .final")).to_have_text("OF THE FIRST")
+    await context.close()
+
+
+async def test_a_service_with_keys_asks_for_one(browser: Browser) -> None:
+    with running(FakeEngine(), api_keys=(KEY,)) as service:
+        async with a_page(browser, 1180, 820) as page:
+            await page.goto(f"{service.http}/?target=de")
+            await page.fill("#key", "not-the-key")
+            await page.click("#key-form button")
+            await expect(page.locator("#key-wrong")).to_have_text(
+                "The service does not know this key"
+            )
+            await page.fill("#key", KEY)
+            await page.click("#key-form button")
+            await expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+            await page.click("#source")
+            await say(page, "let me in")
+            await expect(page.locator("#log .final")).to_have_text("LET ME IN")
+            await page.reload()  # a token serves once; the key gets another
+            await expect(page.locator("#connection")).to_have_attribute("data-state", "open")
