@@ -13,10 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from service.doors.deepl import DeepL
 from service.doors.entrance import stream
@@ -24,12 +23,11 @@ from service.doors.files import Files
 from service.doors.guard import Guard, OtherMethods, json_error, json_failure, nobody_there
 from service.doors.openai import OpenAI
 from service.doors.operations import Operations
+from service.doors.page import Page, file_reply
 from service.doors.rest import Rest
 from service.doors.rooms import Rooms
 from service.doors.state import AppState
 
-PAGE_FOLDERS: Final = frozenset({"src", "assets"})
-PAGE_SUFFIXES: Final = frozenset({".html", ".css", ".svg", ".js", ".png", ".ico", ".webmanifest"})
 PREFLIGHT_S: Final = 600  # that a browser remembers what it may ask for
 
 
@@ -74,9 +72,9 @@ def make_app(state: AppState) -> ASGIApp:
     table += others
     config = state.config
     if (config.web / "index.html").is_file():
-        table.append(Route("/r/{room}", partial(_file, config.web / "room.html")))
-        table.append(Route("/overlay", partial(_file, config.web / "overlay.html")))
-        table.append(Mount("/", _Page(directory=config.web, html=True)))
+        table.append(Route("/r/{room}", partial(_html, config.web / "room.html")))
+        table.append(Route("/overlay", partial(_html, config.web / "overlay.html")))
+        table.append(Mount("/", Page(directory=config.web, html=True)))
     cors = Middleware(
         CORSMiddleware,
         allow_origins=config.origins,
@@ -97,19 +95,6 @@ def make_app(state: AppState) -> ASGIApp:
     return Guard(app, config, state.metrics.requests)
 
 
-async def _file(path: Path, request: Request) -> Response:
+async def _html(path: Path, request: Request) -> Response:
     """One page for every room: its script reads the address."""
-    return FileResponse(path, headers={"cache-control": "no-cache"})
-
-
-class _Page(StaticFiles):
-    """The page's files, and nothing else of its folder (its tests, its tools)."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        parts = Path(path).parts
-        is_top = len(parts) < 2 and (path in (".", "") or Path(path).suffix in PAGE_SUFFIXES)
-        if not is_top and (not parts or parts[0] not in PAGE_FOLDERS):
-            raise HTTPException(404)
-        response = await super().get_response(path, scope)
-        response.headers["cache-control"] = "no-cache"  # revalidated, so an update shows at once
-        return response
+    return await file_reply(path, headers={"content-type": "text/html; charset=utf-8"})

@@ -9,10 +9,11 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from service.config import Config
 from service.doors.auth import LOOPBACK_NAMES, bearer, host_name
+from service.doors.page import file_reply
 from service.doors.state import AppState
 from service.wire import protocol
 
@@ -43,7 +44,7 @@ class Operations:
     async def document(self, request: Request) -> Response:
         """The protocol."""
         document = Path(protocol.__file__).with_name("asyncapi.yaml")
-        return FileResponse(document, media_type="application/yaml")
+        return await file_reply(document, headers={"content-type": "application/yaml"})
 
     async def metrics(self, request: Request) -> Response:
         """Counters for Prometheus: on a port of their own, or for who has a key."""
