@@ -22,15 +22,7 @@ NOT_HERE = frozenset({
 
 # Parts of something larger: the test that runs them. A line goes away when they get their own.
 ELSEWHERE = {
-    "service/bench/captions/server.py": "service/bench/captions/test_socket_replay.py",
-    "service/bench/captions/transcript.py": "service/bench/captions/test_simulated_replay.py",
-    "service/bench/cli.py": "service/bench/captions/test_streaming.py",
     "service/doors/connection.py": "service/doors/test_app.py",
-    "tokenspeed/backends/cuda_ref.py": "tokenspeed/backends/test_cuda.py",
-    "tokenspeed/bench/cli.py": "tokenspeed/bench/engines/test_compare.py",
-    "tokenspeed/bench/engines/peers/hf.py": "tokenspeed/bench/engines/peers/test_hf_gpu.py",
-    "tokenspeed/bench/engines/peers/own.py": "tokenspeed/bench/engines/test_compare.py",
-    "tokenspeed/bench/engines/peers/worker.py": "tokenspeed/bench/engines/test_compare.py",
     "tokenspeed/kernels/slots.py": "tokenspeed/kernels/test_attention.py",
     "tokenspeed/training/loop.py": "tokenspeed/training/test_run.py",
     "tokenspeed/training/stream.py": "tokenspeed/training/test_run.py",
