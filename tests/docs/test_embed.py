@@ -39,7 +39,9 @@ def test_the_python_program_prints_what_is_committed(service: Service) -> None:
     assert done.returncode == 0, done.stderr
     kinds = [line.split()[0] for line in done.stdout.splitlines()]
     assert kinds[:2] == ["session.created", "session.updated"]
-    assert {"translation.delta", "translation.final"} <= set(kinds)
+    # On a busy machine the commit may overtake what would have come before the final.
+    assert "translation.final" in kinds[2:]
+    assert set(kinds[2:]) <= {"translation.delta", "translation.final", "session.closed"}
 
 
 @pytest.mark.parametrize("endpoint", ["/translate", "/v1/chat/completions"])

@@ -46,9 +46,9 @@ class Job:
     @property
     def label(self) -> str:
         """Return the constants that tell configurations of a kernel apart."""
-        shown = ("format", "block_m", "block_n", "block_k", "num_warps", "stages", "tokens")
+        shown = "format block_m block_n block_k num_warps stages tokens head_dim"
         values = self.values
-        return " ".join(f"{name}={values[name]}" for name in shown if name in values)
+        return " ".join(f"{name}={values[name]}" for name in shown.split() if name in values)
 
     @property
     def values(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tokenspeed.kernels.tuned import SPLIT_K
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 
-CONFIG = EngineConfig(num_slots=3, max_length=144, max_step_tokens=72)
+CONFIG = EngineConfig(num_slots=3, max_length=96, max_step_tokens=72)
 
 
 def rows(*parts: tuple[int, int, list[int]], outputs: list[int] | None = None) -> Step:
@@ -45,7 +45,7 @@ def backend(model: Path) -> Iterator[CudaBackend]:
         if INTERPRETED:
             # numpy rounds to float32 once for each BLOCK_K, a GPU for each 16 columns.
             def same(kernel: str, form: str, *_: int) -> TileConfig:
-                return TileConfig(32, 256 if form == "int4" else 64, 4, 2)
+                return TileConfig(64, 256 if form == "int4" else 64, 4, 2)
 
             patch.setattr(tuned, "tile_config", same)
         yield CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG)
@@ -88,7 +88,7 @@ def test_cut_matrices_keep_a_rows_bits_too(
     for kernel, n, k in (("qkv", 256, 128), ("out", 128, 128), ("down", 128, 128)):
         monkeypatch.setitem(SPLIT_K, (kernel, form, n, k), 2)
     if INTERPRETED:
-        monkeypatch.setattr(tuned, "tile_config", lambda *_: TileConfig(32, 64, 4, 2))
+        monkeypatch.setattr(tuned, "tile_config", lambda *_: TileConfig(64, 64, 4, 2))
     backend = CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG, form)
     prompt = np.random.default_rng(1).integers(3, 90, 36).tolist()
     whole = backend.logits(rows((0, 0, prompt)))

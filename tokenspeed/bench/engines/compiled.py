@@ -1,7 +1,7 @@
 """Compile every kernel in use for GPUs that are not here, and show what each one takes.
 
     python -m tokenspeed.bench.engines.compiled [--targets sm_80,gfx942] [--models default-38m:int8]
-                                        [--decode]
+                                        [--decode] [--one-each]
 
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
 rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
@@ -165,16 +165,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--models", default=",".join(IN_USE), help="SHAPE:FORM,...")
     parser.add_argument("--decode", action="store_true", help="tiles of 16 rows alone")
+    parser.add_argument(
+        "--one-each", action="store_true", help="of what differs in sizes of models and steps alone"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     options = parser.parse_args(arguments)
-    work: dict[tuple[str, Job], Any] = {}
+    work: dict[Any, tuple[str, Job]] = {}
     for target in options.targets.split(","):
-        work |= dict.fromkeys(
-            (target, job)
-            for job in jobs_in_use(target, options.models.split(","))
-            if is_decode(job) or not options.decode
-        )
-    reports = _compile_all(list(work), options.jobs)
+        for job in jobs_in_use(target, options.models.split(",")):
+            if is_decode(job) or not options.decode:
+                kind = (job.kernel, job.label) if options.one_each else job
+                work.setdefault((target, kind), (target, job))
+    reports = _compile_all(list(work.values()), options.jobs)
     print(_table(reports))
     failed = [r for r in reports if r.fails]
     print(f"{len(reports)} kernels, {len(failed)} fail")
