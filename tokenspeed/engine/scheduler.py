@@ -25,7 +25,7 @@ from tokenspeed.engine.fairness import FairShares
 from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease
 from tokenspeed.engine.request import Rows, Sequence
 
-FINAL_HEAD_START_S: Final = 0.2  # a whole budget: a final overtakes partials that came up to then
+FINAL_HEAD_START_S: Final = 0.5  # a final overtakes partials that came up to so long before it
 MAX_AGING_S: Final = 0.15  # what waiting gains a partial; less than a head start: finals stay first
 MAX_DEFERRED: Final = 8  # beginnings that are waited for, of one look
 LIVE_S: Final = 0.5  # before its deadline somebody may be waiting for an output already
