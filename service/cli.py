@@ -178,6 +178,11 @@ async def _serve(
         gc.collect()
         gc.freeze()
         loop = asyncio.get_running_loop()
+        state.metrics.gauge(
+            "tokenspeed_event_loop_tasks",
+            "Tasks of the event loop",
+            lambda: len(asyncio.all_tasks(loop)),
+        )
         loop.call_soon(lambda: setattr(stalls, "tell", state.metrics.stalled))  # after this turn
         _announce(config, model, listeners[0])
 

@@ -36,6 +36,14 @@ _BENCH: Final[Table] = {
         "a speaker beside clients that misbehave, each on a server of its own",
         "service.bench.cli:add_abuse",
     ),
+    "overload": (
+        "several times the speakers that the door takes",
+        "service.bench.cli:add_overload",
+    ),
+    "soak": (
+        "speakers who come, go and come back, for minutes: what grows",
+        "service.bench.cli:add_soak",
+    ),
 }
 _EVAL: Final[Table] = {
     "quality": (

@@ -181,3 +181,45 @@ def _abuse(options: argparse.Namespace) -> int:
         rows = run_abuse(options)
     print(abuse_table(rows))
     return 1 if any(row["victim_lost"] for row in rows) else 0
+
+
+def add_overload(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench overload`."""
+    parser.add_argument("--times", type=int, default=4, help="the speakers that the door takes")
+    parser.add_argument("--seconds", type=float, default=30.0, help="that each speaker speaks")
+    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    parser.add_argument("--max-speakers", type=int, default=200, help="that are offered the door")
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_overload)
+
+
+def _overload(options: argparse.Namespace) -> int:
+    from service.bench.load.overload import overload_table, run_overload
+
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        rows = run_overload(options)
+    print(overload_table(rows))
+    return 1 if any(row["finals_lost"] or row["finals_late"] for row in rows) else 0
+
+
+def add_soak(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench soak`."""
+    parser.add_argument("--minutes", type=int, default=10)
+    parser.add_argument("--minute-s", type=float, default=60.0, help="seconds of a minute")
+    parser.add_argument("--speakers", type=int, default=6, help="at one time")
+    parser.add_argument("--seed", type=int, default=0)
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_soak)
+
+
+def _soak(options: argparse.Namespace) -> int:
+    from service.bench.load.soak import run_soak, soak_table
+
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        rows = run_soak(options)
+    print(soak_table(rows))
+    return 1 if any(row["finals_lost"] for row in rows) else 0

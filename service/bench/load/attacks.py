@@ -10,7 +10,7 @@ import random
 import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -359,7 +359,7 @@ async def _open(
     return reader, writer
 
 
-Attack = Callable[[str, float], Awaitable[Outcome]]
+Attack = Callable[[str, float], Coroutine[Any, Any, Outcome]]
 ATTACKS: Final[dict[str, Attack]] = {
     attack.__name__: attack
     for attack in (

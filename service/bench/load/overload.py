@@ -1,0 +1,133 @@
+"""`tokenspeed bench overload`: several times the speakers that the door takes, all let in.
+
+How many the door takes is found out first: speakers come one by one until it refuses one.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from service.bench.captions.scores import percentile
+from service.bench.load.served import Served, serving
+from service.bench.load.victim import Report, speak
+from tokenspeed.bench.page import cell, markdown_table, put_into_page
+from tokenspeed.bench.result import describe_cpu, make_result, write_result
+
+ARRIVAL_S: Final = 0.3  # between speakers who come one by one
+LATE_S: Final = 5.0  # a final that takes longer is as bad as lost
+
+
+@dataclass(slots=True)
+class Overload:
+    """What became of many speakers.
+
+    Attributes:
+        admitted: speakers that the door took.
+        reports: one of each speaker.
+        updates: revisions that were sent. longest_stall_ms: of the event loop.
+    """
+
+    admitted: int
+    reports: list[Report]
+    updates: int
+    longest_stall_ms: float
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what a table or a file says of it."""
+        finals = [ms for report in self.reports for ms in report.finals]
+        return {
+            "admitted": self.admitted,
+            "speakers": len(self.reports),
+            "finals": len(finals),
+            "finals_lost": sum(report.lost for report in self.reports),
+            "finals_late": sum(ms > LATE_S * 1e3 for ms in finals),
+            "final_ms_p50": _rounded(percentile(finals, 0.5)),
+            "final_ms_p95": _rounded(percentile(finals, 0.95)),
+            "final_ms_max": _rounded(max(finals, default=float("nan"))),
+            "closed": sum(report.closed is not None for report in self.reports),
+            "updates": self.updates,
+            "deltas": sum(report.partials for report in self.reports),
+            "longest_stall_ms": round(self.longest_stall_ms, 1),
+        }
+
+
+def run_overload(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Find out how many the door takes, then let in many times as many.
+
+    Raises:
+        ServerFailed: the server could not be started.
+        OSError: a file cannot be written.
+        ValueError: a page has no place for the table.
+    """
+    rows = asyncio.run(_run(options))
+    if options.json:
+        made = make_result(
+            rows, machine=describe_cpu(), packages=("torch", "websockets", "uvicorn")
+        )
+        about = {"words_per_minute": options.words_per_minute, "seconds": options.seconds}
+        write_result(about | made, options.json)
+    if options.page:
+        put_into_page(options.page, options.json.name, overload_table(rows))
+    return rows
+
+
+async def _run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    pace_s = 60 / options.words_per_minute
+    async with serving(options.model, options.device, MAX_SESSIONS="1000") as server:
+        admitted = await admitted_by(server, pace_s, options.max_speakers)
+    rows = []
+    for times in (1, options.times):
+        rows.append(
+            (await crowd(options.model, options.device, admitted, times, pace_s, options.seconds))
+            .numbers()
+        )  # fmt: skip
+    return rows
+
+
+async def admitted_by(server: Served, pace_s: float, most: int) -> int:
+    """Return how many speakers the door takes before it refuses one; `most` at most."""
+    speaking: list[asyncio.Task[Report]] = []
+    try:
+        while len(speaking) < most:
+            speaking.append(asyncio.create_task(speak(server.address, 1e6, pace_s=pace_s)))
+            await asyncio.sleep(ARRIVAL_S)
+            if any(task.done() for task in speaking):
+                break
+        return sum(not task.done() for task in speaking)
+    finally:
+        for task in speaking:
+            task.cancel()
+        await asyncio.gather(*speaking, return_exceptions=True)
+
+
+async def crowd(
+    model: Path, device: str, admitted: int, times: int, pace_s: float, seconds: float
+) -> Overload:
+    """Let so many times the admitted speakers in, and wait for all that they are owed."""
+    count = max(admitted * times, 1)
+    settings = {"ADMISSION": "0", "MAX_SESSIONS": str(count + 8)}
+    async with serving(model, device, **settings) as server:
+
+        async def one(number: int) -> Report:
+            await asyncio.sleep(pace_s * number / count)
+            return await speak(server.address, seconds, pace_s=pace_s)
+
+        reports = await asyncio.gather(*(one(number) for number in range(count)))
+        found = await server.metrics()
+    longest_s = found["tokenspeed_event_loop_longest_stall_seconds"]
+    updates = round(count * seconds / pace_s)
+    return Overload(admitted, list(reports), updates, longest_s * 1e3)
+
+
+def overload_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return a row for each crowd."""
+    titles = " | ".join(rows[0]).replace("_", " ")
+    cells = [[cell(value, "{:.4g}") for value in row.values()] for row in rows]
+    return markdown_table(titles, "r" * len(rows[0]), cells)
+
+
+def _rounded(value: float) -> float | None:
+    return None if value != value else round(value, 1)
