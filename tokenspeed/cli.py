@@ -71,7 +71,7 @@ COMMANDS: Final[Table] = {
     "serve": ("start the live translation service", "service.cli:add_serve"),
     "translate": (
         "translate a text, or standard input by lines",
-        "tokenspeed.commands.translate:add_translate",
+        "service.commands.translate:add_translate",
     ),
     "doctor": (
         "say what was found here and what is missing",

@@ -4,6 +4,7 @@ Kinds of trouble from public bug reports of other tools. The marks round a text,
 times come to nothing that the plain words would not have come to.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ import regex
 
 from service.config import load_config
 from tests.service.process import serving
+from tokenspeed.cli import main
 
 GREETING = "Good morning, everyone."
 SRT = """1
@@ -122,6 +124,35 @@ def test_html_is_its_words(http: httpx.Client, page: str) -> None:
     for words in (GREETING, "Where is the key?"):
         expected = expected.replace(words, translate(http, words))
     assert translate(http, page, format="html") == expected
+
+
+LINES = [
+    "Great job 👍",
+    "THE TRAIN TO THE AIRPORT IS LATE AGAIN",
+    "Write to anna.meier@example.com or see https://example.org/a?b=c now.",
+    "<i>The hamster comes down from the sky.</i>",
+    "Hello {name}, you have {count} new messages.",
+    "She is twenty nine and the train leaves at half past nine.",
+    "Die Folien schicke ich euch später per E-Mail.",
+    "word " * 600,
+    "[applause]",
+    "...",
+    "",
+]
+
+
+@pytest.mark.parametrize("source", ["en", "auto"])
+def test_the_command_line_says_what_the_service_says(
+    http: httpx.Client,
+    source: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = "\n".join(LINES).encode() + b"\n\xff\xfe bad\nafter\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert main(["translate", "--from", source, "--to", "de"]) == 0
+    lines = [*LINES, "\ufffd\ufffd bad", "after"]
+    assert capsys.readouterr().out.split("\n")[:-1] == translate(http, lines, source=source)
 
 
 def test_json_values_are_translated_and_keys_are_not(http: httpx.Client) -> None:

@@ -37,7 +37,9 @@ def test_translate_reads_standard_input_by_lines(
     [
         (["--model", "nowhere", "--to", "de"], "nowhere: not found"),
         (["--to", "xx"], "translation from auto to xx is not supported"),
-        (["--to", "de", "--from", "fr"], "translation from fr to de is not supported"),
+        (["--to", "de", "--from", "ja"], "translation from ja to de is not supported"),
+        (["--to", "de", "--formality", "formal"], "no choice of formality in de"),
+        (["--to", "de", "--glossary", "none.csv"], "none.csv"),
     ],
 )
 def test_a_wrong_call_gives_one_clear_line(

@@ -1,0 +1,1 @@
+"""Commands that need the service's way with text, without its sockets."""

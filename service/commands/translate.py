@@ -1,0 +1,203 @@
+"""`tokenspeed translate`: a text, lines of standard input, or files, as the service would.
+
+The same translator, without sockets: spans, numbers, languages, pivots and terms are its affair.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from service.commands.translate_file import named_files, output_of, translate_file
+from service.errors import TranslationFailed
+from service.translator import Translator
+from tokenspeed.arguments import add_model_arguments
+from tokenspeed.documents.formats import suffixes
+from tokenspeed.engine.loading import load_engine
+from tokenspeed.errors import CommandError, told
+from tokenspeed.model.prompt import FORMALITIES
+from tokenspeed.text.glossary_files import HouseGlossary, read_glossary
+from tokenspeed.text.languages import AUTO, code_of
+
+BUDGET_S = 60.0  # nobody waits for one text more than for another
+
+
+def add_translate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `translate`."""
+    parser.add_argument(
+        "text",
+        nargs="*",
+        metavar="TEXT or FILE",
+        help=f"a text, or files ({' '.join(suffixes())}); without any, lines of standard input",
+    )
+    parser.add_argument("--to", required=True, metavar="LANG", help="target language, e.g. de")
+    parser.add_argument("--from", dest="source", default=AUTO, metavar="LANG", help="default: auto")
+    parser.add_argument("--formality", choices=FORMALITIES, help='how "you" is rendered')
+    parser.add_argument(
+        "--glossary", type=Path, metavar="FILE", help="terms for every text: .csv, .tsv or .tbx"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line or file")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="for one file; default: NAME.LANG.SUFFIX"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite outputs that are there")
+    add_model_arguments(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    files = named_files(options.text)
+    outputs = _outputs(options, files)
+    if not files and (options.output is not None or options.force):
+        raise CommandError("--output and --force are for files; a text goes to standard output")
+    with told(ValueError):
+        house = HouseGlossary(read_glossary(options.glossary) if options.glossary else ())
+    model = load_engine(options.model, device=options.device)
+    try:
+        translator = Translator(
+            model.engine,
+            model.tokenizer,
+            model.prompts,
+            max_length=model.engine.backend.max_length,
+            budget_s=BUDGET_S,
+            house=house,
+        )
+        with _Speaker(translator, options) as speaker:
+            if files:
+                _translate_files(options, speaker, files, outputs)
+            else:
+                _translate_texts(options, speaker)
+    finally:
+        model.close()
+    return 0
+
+
+class _Speaker:
+    """A translator that is waited for.
+
+    Attributes:
+        kept: texts that did not fit the model, or of which a piece stayed as it was.
+    """
+
+    def __init__(self, translator: Translator, options: argparse.Namespace) -> None:
+        languages = [info.code for info in translator.model_info("").languages]
+        self.source = None if options.source == AUTO else _code(options.source, languages)
+        self.target = _code(options.to, languages)
+        if not translator.model_info("").translates(self.source, self.target):
+            pair = f"from {self.source or AUTO} to {self.target}"
+            raise CommandError(f"translation {pair} is not supported")
+        if options.formality and self.target not in translator.prompts.formalities:
+            raise CommandError(f"the model has no choice of formality in {self.target}")
+        self.kept = 0
+        self.count_tokens = translator.count_tokens
+        self._formality = options.formality
+        self._translator = translator
+        translator.on_faults = self._count
+
+    def __enter__(self) -> "_Speaker":
+        self._runner = asyncio.Runner().__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._runner.close()
+
+    def translate(self, texts: Sequence[str]) -> list[str]:
+        """Translate texts side by side; one that does not fit comes back as it is.
+
+        Raises:
+            CommandError: the engine has stopped.
+        """
+        return self._runner.run(self._all(texts))
+
+    async def _all(self, texts: Sequence[str]) -> list[str]:
+        return await asyncio.gather(*map(self._one, texts))
+
+    async def _one(self, text: str) -> str:
+        try:
+            return await self._translator.whole(
+                text, self.source, self.target, formality=self._formality
+            )
+        except TranslationFailed as exc:
+            if exc.code != "text_too_long":
+                raise CommandError(str(exc)) from exc
+            self.kept += 1
+            return text
+
+    def _count(self, target: str, faults: int, left: int) -> None:
+        self.kept += left
+
+
+def _translate_texts(options: argparse.Namespace, speaker: _Speaker) -> None:
+    for text in _texts(options.text):
+        started_s = time.monotonic()
+        (found,) = speaker.translate([text])
+        if options.json:
+            line = {
+                "source": text,
+                "text": found,
+                "from": options.source,
+                "to": options.to,
+                "total_ms": round((time.monotonic() - started_s) * 1e3, 3),
+                "tokens": speaker.count_tokens(found),
+            }
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+        else:
+            print(" ".join(found.splitlines()), flush=True)
+    _tell_kept(speaker, "standard input")
+
+
+def _translate_files(
+    options: argparse.Namespace, speaker: _Speaker, files: Sequence[Path], outputs: Sequence[Path]
+) -> None:
+    glossary = options.glossary and options.glossary.resolve()
+    wishes = (options.source, options.to, options.formality, glossary, options.model.resolve())
+    origin = " ".join(map(str, wishes))
+    for path, output in zip(files, outputs, strict=True):
+        count = translate_file(path, output, speaker.target, origin, speaker.translate)
+        if options.json:
+            line = {"file": str(path), "output": str(output), "texts": count,
+                    "untranslated": speaker.kept}  # fmt: skip
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+        else:
+            print(output, flush=True)
+        _tell_kept(speaker, str(path))
+
+
+def _tell_kept(speaker: _Speaker, name: str) -> None:
+    if speaker.kept:
+        told_of = f"{name}: {speaker.kept} sentences could not be translated and stay as they are"
+        print(told_of, file=sys.stderr)
+    speaker.kept = 0
+
+
+def _outputs(options: argparse.Namespace, files: Sequence[Path]) -> list[Path]:
+    """Return where each file's translation goes.
+
+    Raises:
+        CommandError: it is there already, or --output names one for several.
+    """
+    if options.output is not None and len(files) > 1:
+        raise CommandError(f"--output names one file, and there are {len(files)} to translate")
+    source = None if options.source == AUTO else options.source
+    outputs = [options.output or output_of(path, source, options.to) for path in files]
+    for path, output in zip(files, outputs, strict=True):
+        if output.exists() and (not options.force or output.resolve() == path.resolve()):
+            raise CommandError(f"{output} is there already; --force overwrites it")
+    return outputs
+
+
+def _code(name: str, languages: Sequence[str]) -> str:
+    """Return the code of a language, by its code or name; what is none as it was written."""
+    return code_of(name, languages) or name
+
+
+def _texts(words: list[str]) -> Iterator[str]:
+    if words:
+        yield " ".join(words)
+        return
+    # What is no UTF-8 becomes U+FFFD: one bad byte in a file must not end the run.
+    for line in sys.stdin.buffer:
+        yield line.decode(errors="replace").rstrip("\r\n")
