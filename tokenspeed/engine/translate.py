@@ -1,4 +1,4 @@
-"""Whole texts, translated at once: for the command line, the REST endpoints and evaluation.
+"""Whole texts, translated at once: for evaluation; users' texts go through service/translator.py.
 
 Live text goes another way (service/captions/policy.py); this file knows no revisions.
 """

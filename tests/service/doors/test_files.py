@@ -11,6 +11,7 @@ from service.doors import files
 from service.doors.files import KEPT_S, MAX_KEPT, MAX_KEPT_OF_CLIENT, KeptFiles
 from service.doors.http import MAX_FILE_BYTES
 from tests.service.conftest import Run, Service
+from tests.service.fakes import FakePrompts
 
 KEY = "a-key-of-more-than-16"
 SRT = """1
@@ -56,6 +57,8 @@ async def test_a_file_comes_back_translated(service: Service) -> None:
         (("a.txt", b"one two. " * 40_000), {}, 413, "characters, at most 200000"),
         (("a.txt", b"Hi"), {"target": "it"}, 400, "translation from en to it is not supported"),
         (("a.txt", b"Hi"), {"target": ""}, 400, "missing target"),
+        (("a.txt", b"Hi"), {"glossary": "x"}, 400, "glossary is not JSON"),
+        (("a.txt", b"Hi"), {"formality": "rude"}, 400, "formality"),
         ((None, b"Hi"), {}, 400, "file must be a file, not a string"),
     ],
 )
@@ -70,6 +73,17 @@ async def test_what_cannot_be_translated_is_told(
         reply = await http.post("/translate_file", files={"file": upload}, data={**TARGET, **more})
     assert (reply.status_code, list(reply.json())) == (status, ["error"])
     assert words in reply.json()["error"]
+
+
+async def test_a_file_is_asked_for_in_a_form_of_address(service: Service) -> None:
+    upload = {"file": ("a.txt", b"How are you?")}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        data = {**TARGET, "formality": "formal", "glossary": '{"zebra": "Zebra"}'}
+        reply = await http.post("/translate_file", files=upload, data=data)
+    assert reply.status_code == 200
+    build = FakePrompts().build
+    expected = build("How are you?", "en", "de", is_open=False, formality="formal")
+    assert service.engine.requests[-1].prompt[-2:] == expected[-2:]
 
 
 async def test_a_text_that_a_file_repeats_is_translated_once(run: Run) -> None:
