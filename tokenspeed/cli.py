@@ -44,6 +44,10 @@ _BENCH: Final[Table] = {
         "speakers who come, go and come back, for minutes: what grows",
         "service.bench.cli:add_soak",
     ),
+    "room": (
+        "one speaker and many readers: how soon each of them sees a frame",
+        "service.bench.cli:add_room",
+    ),
 }
 _EVAL: Final[Table] = {
     "quality": (

@@ -223,3 +223,30 @@ def _soak(options: argparse.Namespace) -> int:
         rows = run_soak(options)
     print(soak_table(rows))
     return 1 if any(row["finals_lost"] for row in rows) else 0
+
+
+def add_room(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench room`."""
+    parser.add_argument(
+        "--readers", type=counts, default=[10, 100, 1000], metavar="N,N", help="of one room"
+    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each number of readers")
+    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
+    parser.add_argument(
+        "--to", dest="targets", type=lambda text: text.split(","), default=["de", "fr", "es"],
+        metavar="A,B", help="languages that the readers share out among them",
+    )  # fmt: skip
+    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_room)
+
+
+def _room(options: argparse.Namespace) -> int:
+    from service.bench.load.readers import room_table, run_room_test
+
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        found = run_room_test(options)
+    print(room_table(found))
+    return 1 if any(heard.lost for heard in found) else 0
