@@ -5,27 +5,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("tokenspeed", "service", "docs")
 
-# Needs a GPU, valgrind or another program of the field; the whole of it runs only there.
+# The whole of it needs a GPU, valgrind or another program of the field.
 NOT_HERE = frozenset({
-    "tokenspeed/bench/engines/gpu_steps.py",
-    "tokenspeed/bench/engines/gpu_suite.py",
-    "tokenspeed/bench/engines/instructions.py",  # `make instructions`
-    "tokenspeed/bench/engines/kernel_times.py",
-    "tokenspeed/bench/engines/persistent_step.py",
-    "tokenspeed/bench/engines/peers/ct2.py",
-    "tokenspeed/bench/engines/peers/genai.py",
-    "tokenspeed/bench/engines/peers/llama.py",
-    "tokenspeed/bench/engines/peers/vllm.py",
-    "tokenspeed/bench/engines/tune.py",
-    "tokenspeed/kernels/timing.py",
+    "tokenspeed/bench/engines/instructions.py",  # valgrind: `make instructions` runs it in CI
+    "tokenspeed/bench/engines/kernel_times.py",  # times on a GPU; its kernels have their tests
+    "tokenspeed/bench/engines/peers/ct2.py",  # CTranslate2; test_compare: its absence is told
+    "tokenspeed/bench/engines/peers/genai.py",  # onnxruntime-genai; as above
+    "tokenspeed/bench/engines/peers/llama.py",  # llama.cpp; as above
+    "tokenspeed/bench/engines/peers/vllm.py",  # vLLM; test_compare_gpu
+    "tokenspeed/bench/engines/persistent_step.py",  # Hopper; test_cuda_persistent has its bits
+    "tokenspeed/kernels/timing.py",  # events of a GPU
 })  # fmt: skip
 
 # Parts of something larger: the test that runs them. A line goes away when they get their own.
 ELSEWHERE = {
-    "service/doors/connection.py": "service/doors/test_app.py",
-    "tokenspeed/kernels/slots.py": "tokenspeed/kernels/test_attention.py",
-    "tokenspeed/training/loop.py": "tokenspeed/training/test_run.py",
-    "tokenspeed/training/stream.py": "tokenspeed/training/test_run.py",
+    "tokenspeed/kernels/slots.py": "tokenspeed/kernels/test_attention.py",  # two named tuples
 }
 
 

@@ -1,0 +1,35 @@
+"""Which backend is measured on a GPU: a checkpoint as it is stored, or a named shape."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeModel
+from tokenspeed.bench.engines.gpu_steps import open_backend
+from tokenspeed.errors import BackendUnavailable, CheckpointError
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.quantize import write_int8
+
+CONFIG = EngineConfig(num_slots=1, max_length=32, max_step_tokens=16)
+
+
+def test_a_checkpoint_keeps_the_form_that_it_is_stored_in(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    stored = make_model(hidden_size=128, intermediate_size=128, head_dim=32)
+    write_int8(stored, tmp_path / "int8")
+    for directory, form, wanted in (
+        (stored, "auto", "bf16"),
+        (tmp_path / "int8", "auto", "int8"),
+        (stored, "int4", "int4"),
+    ):
+        backend = open_backend(directory, "", form, CONFIG)
+        assert backend.weights.form == wanted
+        backend.close()
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackendUnavailable, match="shape is 'llama-9'"):
+        open_backend(tmp_path, "llama-9", "auto", CONFIG)
+    with pytest.raises(CheckpointError):
+        open_backend(tmp_path / "nothing", "", "auto", CONFIG)
