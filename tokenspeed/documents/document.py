@@ -19,6 +19,10 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _CONTROLS: Final = regex.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
+_TAGS: Final = r"((?:<[^<>]*>|[\"'“”‘’»«)\]*_~\s])*)$"
+_ENDED: Final = regex.compile(rf"[.!?…:;。！？]{_TAGS}")
+# After a word of some letters: "etc." and initials keep theirs.
+_PERIOD: Final = regex.compile(rf"(?<=[\p{{L}}\p{{N}}]{{4}})\.{_TAGS}")
 _UNREADABLE: Final = "surrogateescape"  # keeps bytes that are no text, to be written as they were
 
 
@@ -109,9 +113,16 @@ def readable(text: str) -> str:
     return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-def writable(text: str) -> str:
-    """Return a translation without what no file should have: controls, and halves of characters."""
-    return _CONTROLS.sub("", readable(text))
+def writable(text: str, translation: str) -> str:
+    """Return a translation as it may be written in place of a text.
+
+    Without what no file should have: controls, and halves of characters. Without the period that
+    models like to give to what has none: a heading, a button, a cell of a table.
+    """
+    written = _CONTROLS.sub("", readable(translation))
+    if _PERIOD.search(written) and not _ENDED.search(text):
+        return _PERIOD.sub(r"\1", written)
+    return written
 
 
 class SpanDocument:
@@ -143,7 +154,7 @@ class SpanDocument:
         written: list[tuple[int, int, str]] = []
         for unit, text, translation in zip(self._units, self._texts, translations, strict=True):
             if translation != text:
-                parts = unit.share(writable(translation))
+                parts = unit.share(writable(text, translation))
                 assert len(parts) == len(unit.spans)
                 written += [(*span, part) for span, part in zip(unit.spans, parts, strict=True)]
         found, at = [], 0

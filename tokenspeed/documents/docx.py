@@ -84,7 +84,7 @@ class DocxDocument:
             return self._data
         for paragraph, text, translation in zip(self._paragraphs, texts, translations, strict=True):
             if translation != text:
-                paragraph.write(LINE_END.sub(" ", writable(translation)))
+                paragraph.write(LINE_END.sub(" ", writable(text, translation)))
         written = io.BytesIO()
         self._file.save(written)
         return written.getvalue()

@@ -101,4 +101,4 @@ def open_po(data: bytes, target: str) -> PoDocument:
 def _edged(message: str, translation: str) -> str:
     """Return a translation with the space and line breaks at the ends of its message."""
     before, _, after = message.partition(message.strip())
-    return f"{before}{writable(translation)}{after}"
+    return f"{before}{writable(message, translation)}{after}"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.documents.document import Source, SpanDocument, Unit, read, readable
+from tokenspeed.documents.document import Source, SpanDocument, Unit, read, readable, writable
 
 
 @given(st.binary(max_size=60))
@@ -39,6 +39,26 @@ def test_a_declared_encoding_counts_where_it_fits() -> None:
 def test_what_an_encoding_lacks_makes_it_utf_8_or_an_entity() -> None:
     assert read("Höhe".encode("cp1252")).encode("→") == "→".encode()
     assert Source("", "cp1252", lacking="xmlcharrefreplace").encode("ä→") == b"\xe4&#8594;"
+
+
+@pytest.mark.parametrize(
+    ("text", "translation", "written"),
+    [
+        ("Good morning", "Guten Morgen.", "Guten Morgen"),
+        ("Hello <g1>world</g1>", "Hallo, <g1>Welt.</g1>", "Hallo, <g1>Welt</g1>"),
+        ("“Good morning”", "„Guten Morgen.“", "„Guten Morgen“"),
+        ("Good morning.", "Guten Morgen.", "Guten Morgen."),
+        ("Good morning <g1>all</g1>!", "Guten Morgen.", "Guten Morgen."),
+        ("Well", "Nun ja...", "Nun ja..."),
+        ("and so on", "usw.", "usw."),
+        ("in 2026", "im Jahr 2026.", "im Jahr 2026"),
+        ("a", "b\x00\ud800", "b\ufffd"),
+    ],
+)
+def test_a_translation_has_what_its_text_may_have(
+    text: str, translation: str, written: str
+) -> None:
+    assert writable(text, translation) == written
 
 
 def test_places_are_written_and_the_rest_stays() -> None:
