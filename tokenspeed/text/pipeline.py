@@ -19,7 +19,7 @@ from tokenspeed.text.glossary import Found, Glossary
 from tokenspeed.text.guard import Fault, fault_of
 from tokenspeed.text.placeholders import Placeholders
 from tokenspeed.text.profanity import mask
-from tokenspeed.text.quantities.computing import repair
+from tokenspeed.text.quantities.computing import corrections, repair
 from tokenspeed.text.sounds import find_sounds
 from tokenspeed.text.spans import Span, find_spans, has_text
 from tokenspeed.text.vocabulary import Vocabulary
@@ -179,6 +179,7 @@ class Piece:
         self.prefix = self.core = self.suffix = ""
         self.language: str | None = None
         self.is_repaired = False
+        self._is_open = False
         self.placeholders = Placeholders(hygiene, hygiene.vocabulary.stand_ins)
         self._hygiene = hygiene
         self._are_capitals = False
@@ -206,6 +207,7 @@ class Piece:
         if self._taken == (text, is_open, bool(committed)):
             return
         self._taken = (text, is_open, bool(committed))
+        self._is_open = is_open
         text = clean(text).strip()
         if is_open:
             text = _INCOMPLETE.sub("", text).rstrip()
@@ -254,7 +256,14 @@ class Piece:
         return self.placeholders.with_placed(text)
 
     def finish(self, text: str, committed: str = "") -> None:
-        """Say that an output is the last one, so that what it lacks is placed."""
+        """Say that an output is the last one, so that what it lacks is placed.
+
+        Numbers that are wrong in it are put right, but for those that readers have.
+        """
+        if self.language is not None:
+            changes = corrections(self.core, text, self.language, self._hygiene.target)
+            least = len(committed)
+            text = self.placeholders.correct([c for c in changes if c.start >= least], text)
         is_ended = bool(_ENDED.search(self.core)) or not self.suffix
         self.placeholders.place(self.core, text, committed, is_ended=is_ended)
 
@@ -280,7 +289,11 @@ class Piece:
 
     def _replaced(self, text: str, committed: str = "") -> str:
         return self.placeholders.replace(
-            text, committed, language=self.language, is_repaired=self.is_repaired
+            text,
+            committed,
+            language=self.language,
+            is_open=self._is_open,
+            is_repaired=self.is_repaired,
         )
 
     def untranslated(self) -> str:

@@ -59,7 +59,8 @@ class Placeholders:
         self._held: dict[str, tuple[Found, _Key]] = {}  # by stand-in
         self._tried: dict[str, set[str]] = {}  # by wanted word: stand-ins that were not copied
         self._is_trimmed = False  # whether the last period is left out
-        self._inserted: list[tuple[int, str]] = []  # offsets in the restored text, ascending
+        self._changes: list[Change] = []  # of the restored text
+        self._inserted: list[tuple[int, str]] = []  # offsets in the changed text, ascending
 
     @property
     def are_used(self) -> bool:
@@ -132,6 +133,15 @@ class Placeholders:
                 if held.wanted == item.wanted:
                     self._tried.setdefault(item.wanted, set()).add(name)
 
+    def correct(self, changes: Sequence[Change], output: str) -> str:
+        """Say what of a finished output is to be other than the model wrote it; return that.
+
+        Args:
+            changes: from left to right. output: restored.
+        """
+        self._changes = list(changes)
+        return self._corrected(output, [])[0]
+
     def place(self, text: str, output: str, committed: str = "", *, is_ended: bool = True) -> None:
         """Say where in a finished output is what the model did not place: near its old neighbours.
 
@@ -165,11 +175,11 @@ class Placeholders:
 
     def with_placed(self, text: str) -> str:
         """Return a restored output with what `place` put into it."""
-        return self._with_inserted(text, [])[0]
+        return self._with_inserted(*self._corrected(text, []))[0]
 
     @property
     def _is_final(self) -> bool:
-        return bool(self._inserted) or self._is_trimmed
+        return bool(self._inserted or self._changes) or self._is_trimmed
 
     def _trimmed(self, text: str) -> str:
         is_trimmed = self._is_trimmed and text.endswith(".") and not text.endswith("..")
@@ -206,7 +216,18 @@ class Placeholders:
             parts.append(wanted)
             at, grown = end, grown + len(wanted) - (end - start)
         self._copy(text[at:], at, grown, offsets, parts, moved)
-        return self._with_inserted("".join(parts), moved)
+        return self._with_inserted(*self._corrected("".join(parts), moved))
+
+    def _corrected(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
+        """Change what was said to be wrong; an id that ends within that completes nothing."""
+        for change in reversed(self._changes):
+            start, end = change.start, change.end
+            if end > len(text):
+                continue
+            grown = len(change.wanted) - (end - start)
+            text = text[:start] + change.wanted + text[end:]
+            offsets = [o + grown if o >= end else min(o, start) for o in offsets]
+        return text, offsets
 
     def _copy(
         self,

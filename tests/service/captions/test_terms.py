@@ -127,3 +127,33 @@ def test_every_word_of_a_restored_text_has_its_end(text: str) -> None:
     output, offsets = placeholders.token_text(token_text)(ids(placeholders.replace(text)))
     # The last word, at least, ends where an id does, so that all of a text can be committed.
     assert not output or word_ends(output)[-1] in offsets
+
+
+def test_a_wrong_number_of_a_final_is_put_right_unless_readers_have_it() -> None:
+    for is_seen, said in (
+        (False, "wir sehen uns um 12 Uhr da"),
+        (True, "wir sehen uns um 19 Uhr da"),
+    ):
+        found = stream("append_only")
+        words = "we see us at noon there again".split()
+        for n in range(3, 7) if is_seen else ():
+            jobs, _ = found.revise([Source(" ".join(words[:n]), n)], n, 10.0)
+            for job in jobs:
+                answer(found, job, "wir sehen uns um 19 Uhr da")
+        found.take(10.0)
+        assert found.committed.endswith("19 Uhr") == is_seen
+        whole = Source(" ".join(words[:6]), 9, is_open=False, is_final=True)
+        (job,), _ = found.revise([whole], 9, 11.0)
+        assert job.text == "we see us at 12:00 there"
+        assert answer(found, job, "wir sehen uns um 19 Uhr da") is None
+        found.take(12.0)
+        assert found.committed == said
+
+
+def test_a_number_that_may_still_grow_is_shown_as_it_is_said() -> None:
+    found = stream()
+    (job,), _ = found.revise([Source("we have thirty", 3)], 1, 10.0)
+    assert job.text == "we have thirty"
+    answer(found, job, "wir haben dreißig")
+    (job,), _ = found.revise([Source("we have thirty five cups", 5)], 2, 10.0)
+    assert job.text == "we have 35 cups"
