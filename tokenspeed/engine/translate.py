@@ -60,17 +60,18 @@ def translate(
     """Translate texts piece by piece, all of them side by side.
 
     Args:
-        is_alone: by the model alone, without computing numbers, times and dates.
+        is_alone: by the model alone, sentence by sentence, without anything of tokenspeed.text.
     Raises:
         ValueError: the model does not translate this pair.
         RequestTooLong: a piece does not fit a slot.
         EngineStopped: the engine was closed, or a step failed.
     """
+    if is_alone:
+        return _alone(model, texts, source_language, target_language)
     hygiene = hygiene_of(model, source_language, target_language)
-    language = None if is_alone else source_language
     wholes = [Whole(text, hygiene) for text in texts]
     parts = [
-        (i, part, Exchange(hygiene, part.source, language))
+        (i, part, Exchange(hygiene, part.source, source_language))
         for i, whole in enumerate(wholes)
         for part in whole.parts()
     ]
@@ -96,6 +97,26 @@ def translate(
         TranslatedText(*found)
         for found in zip(texts_out, total_ms, tokens, untranslated, strict=True)
     ]
+
+
+def _alone(
+    model: LoadedModel, texts: Sequence[str], source_language: str | None, target_language: str
+) -> list[TranslatedText]:
+    pieces = [split_sentences(text) for text in texts]
+    asked = [piece for text in pieces for piece in text]
+    requests = [whole_request(model, text, source_language, target_language) for text in asked]
+    completions = iter(model.engine.run(requests))
+    found = []
+    for text in pieces:
+        parts = [next(completions) for _ in text]
+        found.append(
+            TranslatedText(
+                text=" ".join(model.tokenizer.decode(part.tokens) for part in parts),
+                total_ms=max((part.total_ms for part in parts), default=0.0),
+                tokens=sum(len(part.tokens) for part in parts),
+            )
+        )
+    return found
 
 
 def hygiene_of(model: LoadedModel, source_language: str | None, target_language: str) -> Hygiene:

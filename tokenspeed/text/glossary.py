@@ -16,7 +16,7 @@ _SPACELESS: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{
 _LETTER: Final = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{_SPACELESS}]]"
 BEFORE: Final = rf"(?<!{_LETTER})"
 _NAME: Final = regex.compile(
-    rf"(?V1)(?<=[\p{{Ll}}\p{{N}},;:] ){BEFORE}\p{{Lu}}[\p{{L}}'’-]*\p{{L}}"
+    rf"(?V1)(?<=[\p{{Ll}}\p{{N}},;:] ){BEFORE}\p{{Lu}}(?:[\p{{L}}-]|['’](?!s\b))*\p{{L}}"
 )
 _BENT: Final = ("de", "en", "es", "fr")  # how words may be bent where nobody says the language
 _CAPITAL_NOUNS: Final = frozenset({"de", "lb"})  # languages where a capital makes no name

@@ -28,7 +28,7 @@ from tokenspeed.text.words import count_words
 Capitals = Literal["keep", "sentence"]
 Profanity = Literal["raw", "mask"]
 
-_GAP: Final = regex.compile(r"[\s,;:–—-]*")
+_FOREIGN: Final = regex.compile(r"(?V1)[\p{L}--\p{Latin}]")
 _AFTER_PICTURE: Final = regex.compile(r"[.!?…)\]]*\s*$")
 _ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
 _TEXT: Final = regex.compile(r"\p{L}|\p{N}")
@@ -38,7 +38,7 @@ _INCOMPLETE: Final = regex.compile(
     r"|\bhttps?:?/{0,2}|\bwww\.?|[@#])$"
 )
 # A word said again and again: models lose what comes after it.
-_STUTTER: Final = regex.compile(r"\b(\p{L}[\p{L}'’]{0,40})(,? )(?i:\1)(?:,? (?i:\1)){2,}\b")
+_STUTTER: Final = regex.compile(r"\b(\p{L}[\p{L}'’]{0,40})(,? )(?i:\1)(?:,? (?i:\1)){3,}\b")
 _COUNTED: Final = frozenset(
     "zero oh one two three four five six seven eight nine ten null eins zwei drei vier fünf sechs"
     " sieben acht neun zéro un deux trois quatre cinq sept huit neuf cero uno dos tres cuatro cinco"
@@ -86,7 +86,7 @@ class Hygiene:
         """Return what is known of a piece that has not been read yet."""
         return Piece(self)
 
-    def cut(self, text: str, min_words: int = 0) -> list[Cut]:
+    def cut(self, text: str, min_words: int = 0, scale: int = 1) -> list[Cut]:
         """Cut a text into pieces that are translated by themselves; joined they are the text.
 
         As `segmenter.cut`, but never within a span, and wherever two texts meet.
@@ -96,7 +96,7 @@ class Hygiene:
         breaks = self._breaks(text, spans)
         found: list[Cut] = []
         start = end = 0
-        for piece in segmenter.cut(masked, min_words):
+        for piece in segmenter.cut(masked, min_words, scale):
             end += len(piece)
             for at in [at for at in breaks if start < at < end]:
                 if found or count_words(text[start:at]) >= min_words:
@@ -146,9 +146,8 @@ class Hygiene:
     def _is_read(self, text: str, span: Span) -> bool:
         """Whether a span in other letters is in letters that the vocabulary has."""
         said = text[span.start : span.end]
-        if span.kind != "word" or said.isascii() or not said[0].isalpha():
-            return False
-        return all(map(self.vocabulary.is_known, filter(str.isalpha, said))) and "`" not in said
+        is_foreign = span.kind == "word" and _FOREIGN.match(said) is not None
+        return is_foreign and self.vocabulary.reads(said)
 
     def _breaks(self, text: str, spans: Sequence[Span]) -> list[int]:
         """Return where two texts meet: beside marks that part them, with words on both sides."""

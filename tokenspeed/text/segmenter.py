@@ -37,7 +37,7 @@ _CONJUNCTIONS: Final = frozenset(
 )
 
 
-def cut(text: str, min_words: int = 0) -> list[str]:
+def cut(text: str, min_words: int = 0, scale: int = 1) -> list[str]:
     """Cut a text into pieces; joined they are the text again.
 
     All but the last are complete; the last may still grow.
@@ -45,14 +45,15 @@ def cut(text: str, min_words: int = 0) -> list[str]:
     Args:
         text: of one segment, from its beginning or from an earlier cut.
         min_words: no cut before that many words, because a translation already covers them.
+        scale: how many times as long a sentence may be before it is cut.
     """
     found: list[str] = []
     start = words = 0
     ends = word_ends(text)
     for i, end in enumerate(ends):
         words += 1
-        while end - start > MAX_CHARS:  # one endless word
-            offset = _grapheme_offset(text[start:end], MAX_CHARS)
+        while end - start > MAX_CHARS * scale:  # one endless word
+            offset = _grapheme_offset(text[start:end], MAX_CHARS * scale)
             found.append(text[start : start + offset])
             start, words = start + offset, 1
         if i == len(ends) - 1:
@@ -63,8 +64,8 @@ def cut(text: str, min_words: int = 0) -> list[str]:
         head, following = text[start:end], text[end : ends[i + 1]]
         is_allowed = bool(found) or words >= min_words
         is_whole = i + 2 < len(ends) or following[-1].isspace()
-        is_cut = is_allowed and _is_cut(head, following, words, is_whole)
-        if is_cut or _is_hard_limit(head, following, words):
+        is_cut = is_allowed and _is_cut(head, following, words, is_whole, scale)
+        if is_cut or _is_hard_limit(head, following, words, scale):
             found.append(head)
             start, words = end, 0
     if start < len(text) or not found:
@@ -105,13 +106,13 @@ def cut_at(text: str, max_chars: int) -> int:
     return _grapheme_offset(text, max_chars)
 
 
-def _is_hard_limit(head: str, following: str, words: int) -> bool:
-    return words >= MAX_WORDS or len(head) + len(following) > MAX_CHARS
+def _is_hard_limit(head: str, following: str, words: int, scale: int) -> bool:
+    return words >= MAX_WORDS * scale or len(head) + len(following) > MAX_CHARS * scale
 
 
-def _is_cut(head: str, following: str, words: int, is_whole: bool) -> bool:
+def _is_cut(head: str, following: str, words: int, is_whole: bool, scale: int) -> bool:
     """Whether a piece ends; `is_whole`: the word after it will not grow."""
-    if head[-1].isalnum() and words < CONJUNCTION_WORDS:
+    if head[-1].isalnum() and words < CONJUNCTION_WORDS * scale:
         return False  # most words, and quickly: there is no mark
     if not has_words(following):
         return False
@@ -120,10 +121,10 @@ def _is_cut(head: str, following: str, words: int, is_whole: bool) -> bool:
         return True
     if following[0].isspace() and _SENTENCE_END.search(end):
         return _ends_sentence(head, following, words, is_whole)
-    if words >= CLAUSE_WORDS and following[0].isspace() and _CLAUSE_END.search(end):
+    if words >= CLAUSE_WORDS * scale and following[0].isspace() and _CLAUSE_END.search(end):
         return True
     is_conjunction = following.strip().casefold() in _CONJUNCTIONS
-    return words >= CONJUNCTION_WORDS and is_whole and is_conjunction
+    return words >= CONJUNCTION_WORDS * scale and is_whole and is_conjunction
 
 
 def _ends_sentence(head: str, following: str, words: int, is_whole: bool) -> bool:

@@ -70,6 +70,8 @@ _KINDS: Final[dict[str, Kind]] = {
     "signed": "word", "picture": "picture", "shortcode": "picture", "foreign": "word",
     "speaker": "break", "arrow": "break", "emphasis": "mark", "lone": "break",
 }  # fmt: skip
+_NAME_TAG: Final = regex.compile(r"<\p{Lu}[\p{Lu}\d_ -]*>")  # "<NAME>", in place of a word
+_HTML: Final = regex.compile(r"</?(?:A|B|I|U|S|P|Q|BR|HR|EM|LI|UL|OL|TD|TR|DIV|SPAN|FONT|STRONG)\b")
 _BLOCK: Final = regex.compile(
     r"</?(?:p|div|br|hr|li|ul|ol|dl|dt|dd|h[1-6]|t[rdh]|table|tbody|thead|section|article|header"
     r"|footer|nav|title|option|button|blockquote|pre|speak|s|par|break)\b",
@@ -126,7 +128,7 @@ def find_spans(text: str, is_known: Callable[[str], bool] | None = None) -> list
     Args:
         is_known: whether a vocabulary has a sign; those that it has not are spans as well.
     """
-    if text.isalpha():
+    if text.isascii() and text.isalpha():
         return []
     found = list(_structure(text))
     lead = _LEAD.match(text)
@@ -164,6 +166,8 @@ def _structure(text: str) -> Iterator[Span]:
             continue
         assert name is not None
         kind = _KINDS[name]
+        if _NAME_TAG.fullmatch(match[0]) and not _HTML.match(match[0]):
+            kind = "word"
         if name == "tag" and _BLOCK.match(match[0]):
             kind = "break"
         around = text[match.start() - 1 : match.start()] + text[match.end() : match.end() + 1]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Protocol
 
+import regex
+
 MARKS: Final = tuple(chr(0xE001 + i) for i in range(16))
 """Pieces of a vocabulary that a model was taught to copy where they stand; nobody writes them."""
 
@@ -18,6 +20,22 @@ NAMES: Final = (
     "Microsoft", "Python", "Toronto", "Google", "Twitter", "Obama", "Samsung", "Boston",
     "Toyota", "Facebook", "Houston", "Intel", "Linux", "Chicago", "Sony", "Honda",
 )  # fmt: skip
+_SCRIPTS: Final = {
+    # The letters of each alphabet, or the commonest characters.
+    regex.compile(rf"\p{{{name}}}"): letters
+    for name, letters in {
+        "Cyrillic": "абвгдежзийклмнопрстуфхцчшщыьэюя",
+        "Greek": "αβγδεζηθικλμνξοπρστυφχψως",
+        "Arabic": "ابتثجحخدذرزسشصضطظعغفقكلمنهوي",
+        "Hebrew": "אבגדהוזחטיכלמנסעפצקרשת",
+        "Hiragana": "あいうえおかきくけこさしすせそたちつてとなにのはまみもやよらりるれろをん",
+        "Katakana": "アイウエオカキクコサシスセソタチツテトナニノハマミムメモヤラリルレロワン",
+        "Han": "的一是不了人我在有他这中大来上国个到说们为子和你地出道也时年得就那要下以生会",
+        "Hangul": "이다는에의가고을로지하한사기도자리정어나",
+        "Devanagari": "अआइउएओकखगघचजटडतथदधनपफबभमयरलवशषसह",
+        "Thai": "กขคงจฉชซดตถทนบปผพฟมยรลวสหอ",
+    }.items()
+}
 RARE_PIECES: Final = 4  # a name of so many pieces is one that a model cannot spell
 
 
@@ -49,6 +67,15 @@ class Vocabulary:
     is_rare: Callable[[str], bool] = _never
     is_known: Callable[[str], bool] = _always
     stand_ins: Sequence[str] = NAMES
+
+    def reads(self, text: str) -> bool:
+        """Whether it has the letters of the script, not Latin, that a text begins in.
+
+        A few stray characters of a script, from the texts that a vocabulary was made of, are no
+        knowledge of it.
+        """
+        found = (letters for script, letters in _SCRIPTS.items() if script.match(text))
+        return all(map(self.is_known, next(found, text)))
 
     @property
     def has_marks(self) -> bool:

@@ -17,6 +17,7 @@ from tokenspeed.text.pipeline import Hygiene
 
 MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
 MAX_LINES: Final = 50  # that one sentence may be broken into
+LONGER: Final = 2  # times as long a sentence may be as live, where waiting for it costs nothing
 WINDOW_CHARS: Final = 4000  # of a line that are looked at together
 
 _BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
@@ -148,7 +149,7 @@ class Whole:
             unit = _Unit([], breaks, end)
             self._units.append(unit)
             for window in _windows(text):
-                for cut in self._hygiene.cut(window):
+                for cut in self._hygiene.cut(window, scale=LONGER):
                     core = cut.text.strip()
                     at = cut.text.find(core) if core else len(cut.text)
                     part = Part(cut.text[:at], core, cut.text[at + len(core) :])

@@ -57,7 +57,7 @@ def copied(found: Hygiene, text: str) -> str:
         ("[APPLAUSE]", "[APPLAUS]", "", ""),
         ("WE GO HOME", "", "We go home", ""),
         ("very very very very very big", "", "very very very big", ""),
-        ("five five five five", "", "five five five five", ""),
+        ("five five five five five", "", "five five five five five", ""),
         ("We\ngo\thome\xa0now", "", "We go home now", ""),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
         ("👨‍👩‍👧 🇩🇪🇫🇷 1️⃣ and ❤️", [("👨‍👩‍👧 🇩🇪🇫🇷 1️⃣", PICTURE), ("❤️", PICTURE)]),
         ("Hi :smile: there", [(":smile:", PICTURE)]),
         ("<i>Down <b>we</b> go.</i>", [(tag, MARK) for tag in ("<i>", "<b>", "</b>", "</i>")]),
+        ("I am <NAME>, <I>you</I>", [("<NAME>", WORD), ("<I>", MARK), ("</I>", MARK)]),
         ("One<br>two</p>", [("<br>", BREAK), ("</p>", BREAK)]),
         ("{\\an8}Up & <00:01.000>down&nbsp;", [
             (tag, MARK) for tag in ("{\\an8}", "<00:01.000>", "&nbsp;")
@@ -66,7 +67,13 @@ def test_signs_that_the_vocabulary_lacks_are_spans() -> None:
 
 
 def test_text_of_spans_alone_has_no_text() -> None:
-    for text, expected in (("😀 👍", False), ("?", False), ("a@b.de!", False), ("so 😀", True)):
+    for text, expected in (
+        ("😀 👍", False),
+        ("こんにちは", False),
+        ("?", False),
+        ("a@b.de!", False),
+        ("so 😀", True),
+    ):
         assert has_text(text, find_spans(text)) is expected
 
 

@@ -30,3 +30,11 @@ def test_a_sign_is_known_that_has_a_piece_or_where_nobody_can_tell() -> None:
     assert vocabulary_of(Pieces("é")).is_known("ß")
     assert Vocabulary().is_known("ß")
     assert not Vocabulary().is_rare("Duchesneau")
+
+
+def test_a_script_is_read_where_all_its_common_letters_are_there() -> None:
+    stray = vocabulary_of(Pieces("<0xC3>", "こ", "ん", "に", "ち", "は", "д"))
+    assert not any(map(stray.reads, ("こんにちは", "да", "你好", "ἀ", "ꦲ")))
+    greek = vocabulary_of(Pieces("<0xC3>", *"αβγδεζηθικλμνξοπρστυφχψως"))
+    assert greek.reads("καλημέρα")
+    assert Vocabulary().reads("你好")

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from tokenspeed.arguments import add_model_arguments, add_page_arguments, check_page
 from tokenspeed.bench.page import put_into_page
 from tokenspeed.bench.quality.text.cases import Case, Translate, case_table, run_cases
+from tokenspeed.bench.quality.text.hygiene import hygiene_cases
 from tokenspeed.bench.quality.text.numbers import number_cases
 from tokenspeed.bench.quality.text.trade import trade_cases
 from tokenspeed.bench.result import describe_cpu, describe_model, make_result, write_result
@@ -17,6 +18,7 @@ from tokenspeed.engine.translate import translate
 
 # What is measured, by name. A new set is a function that returns its cases, and a line here.
 SETS: Final[dict[str, Callable[[], list[Case]]]] = {
+    "hygiene": hygiene_cases,
     "numbers": number_cases,
     "trade": trade_cases,
 }
