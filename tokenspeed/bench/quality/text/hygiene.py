@@ -77,6 +77,11 @@ _SOUNDS: Final = {
     "es": ("[aplausos]", "(inaudible)", "[RISAS]"),
 }
 
+_ALONE: Final = (
+    "😀", "👍🏽 🎉", "?", "...", "—", "https://example.org", "5 + 3 = 8", "Привет, мир!", "{count}",
+    "`x = 1`", "こんにちは", "@lea", "***", ">>", "👩\u200d👩\u200d👧",
+)  # fmt: skip
+
 Told = Callable[[str], bool]
 
 
@@ -107,8 +112,7 @@ def _with_words() -> Iterator[Case]:
 
 def _alone() -> Iterator[Case]:
     """Yield texts that are their own translation."""
-    for text in ("😀", "👍🏽 🎉", "?", "...", "—", "https://example.org", "5 + 3 = 8",
-                 "Привет, мир!", "{count}", "`x = 1`", "こんにちは", "@lea", "***", ">>", "👩‍👩‍👧‍👦"):  # fmt: skip
+    for text in _ALONE:
         for source, target in (("en", "de"), ("fr", "en")):
             yield Case("hygiene/nothing to translate", source, target, text, partial(_is, text))
 
