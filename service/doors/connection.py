@@ -16,6 +16,7 @@ from typing import Final
 from service.captions.actions import Close
 from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.session import Session
+from service.doors.record import Record
 from service.doors.resume import LOST_LINE, Resumes
 from service.doors.seat import Seat
 from service.doors.socket import Disconnected, Socket
@@ -23,7 +24,6 @@ from service.doors.state import AppState
 from service.doors.turns import Turns
 from service.driver import Driver
 from service.errors import ProtocolError, TranslationFailed
-from service.logs import text_data
 from service.wire import protocol
 from service.wire.outbox import Outbox
 from tokenspeed.engine.engine import Cancellable
@@ -71,6 +71,7 @@ class Connection:
         self._seat = Seat(state.rooms, self._session, self._driver.set_audience)
         self._seat.grant(credential)
         self._seat.may_speak_anywhere = state.auth.is_key(credential)
+        self._record = Record(state, self._session)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
         self._turns = Turns(limits.work_share, state.now_s)
         self._has_news = asyncio.Event()
@@ -126,10 +127,7 @@ class Connection:
     def retire(self) -> None:
         """Take note that nobody comes back to the session."""
         self._seat.leave()
-        metrics, counters = self._state.metrics, self._session.counters
-        metrics.stale.inc(counters.stale_revisions)
-        metrics.coalesced.labels("revisions").inc(counters.coalesced)
-        metrics.coalesced.labels("deltas").inc(self._outbox.coalesced)
+        self._record.retired(self._outbox.coalesced)
 
     def drain(self, time_left_s: float) -> None:
         """Finish every segment, then close."""
@@ -155,16 +153,14 @@ class Connection:
         may_resume = False
         try:
             await beginning
-            state.metrics.sessions.inc()
-            state.admission.open(self.session_id, state.now_s())
+            self._record.began()
             self._is_created = True
             if state.is_draining:  # the drain began meanwhile
                 self.drain(state.config.drain_s)
             try:
                 code = await self._serve()
             finally:
-                state.metrics.sessions.dec()
-                state.admission.close(self.session_id, state.now_s())
+                self._record.stopped()
         except Resumes:
             code = protocol.CLOSE_DONE
             raise
@@ -213,9 +209,7 @@ class Connection:
         if self._cut_off is not None:
             self._cut_off.cancel()
         self._driver.suspend()
-        self._state.metrics.closed.labels(_code_label(code)).inc()
-        data = {"session": self.session_id, "code": code, "seconds": round(seconds, 3)}
-        logger.info("connection ended", extra={"data": data})
+        self._record.line_ended(code, seconds)
 
     # ---- the session ----
 
@@ -319,15 +313,10 @@ class Connection:
             return
         if self._close is not None:
             return
-        metrics = self._state.metrics
-        if isinstance(event, protocol.Error):
-            metrics.errors.labels(event.error.code).inc()
-        if isinstance(event, protocol.TranslationFinal):
-            self._log_final(event)
-            metrics.count_faults(event.target, event.stats.faults, event.stats.untranslated)
+        self._record.told(event)
         self._outbox.push(event, arrival_s)
         if self._outbox.is_over:
-            metrics.slow.inc()
+            self._record.read_too_slowly()
             self._outbox.clear()
             message = "frames were read too slowly"
             self._outbox.push(protocol.SessionNotice("slow_consumer", message))
@@ -343,34 +332,19 @@ class Connection:
 
     def job_started(self, job: Job) -> None:
         """Count an update."""
-        self._state.metrics.updates.labels(*_labels(job)).inc()
+        self._record.job_started(job)
 
     def job_ended(self, job: Job, outcome: Outcome) -> None:
-        """Count what an update took, and tell the admission."""
+        """Count what an update took; there may be room for more."""
         self._changed_tick.set()
         self._has_room.set()
-        state, labels = self._state, _labels(job)
-        pair = labels[:2]
-        if outcome.is_current:
-            now_s = state.now_s()
-            state.metrics.update_seconds.labels(*labels).observe(now_s - job.arrival_s)
-            state.measure()
-            # What a reader gets to later is not late before that: a paste makes nobody's door shut.
-            late_s = max(now_s - max(job.arrival_s, job.reached_s), 0.0)
-            state.admission.observe(self.session_id, late_s, now_s)
-        else:
-            state.metrics.superseded.labels(*pair).inc()
-        if outcome.timing is not None:
-            state.metrics.queue_seconds.labels(*pair).observe(outcome.timing.queue_ms / 1e3)
-            state.metrics.tokens.labels(*pair, "accepted").inc(outcome.timing.accepted)
-            state.metrics.tokens.labels(*pair, "decoded").inc(outcome.timing.decoded)
+        self._record.job_ended(job, outcome)
 
     def job_failed(self, job: Job, problem: TranslationFailed) -> None:
         """Log that a job could not be run."""
         self._changed_tick.set()
         self._has_room.set()
-        data = {"session": self.session_id, "target": job.target, "problem": str(problem)}
-        logger.warning("translation failed", extra={"data": data})
+        self._record.job_failed(job, problem)
 
     # ---- the end ----
 
@@ -382,24 +356,3 @@ class Connection:
             pass
         except TimeoutError:
             self._socket.abort()
-
-    def _log_final(self, event: protocol.TranslationFinal) -> None:
-        data = {
-            "session": self.session_id,
-            "target": event.target,
-            "updates": event.stats.updates,
-            "erased": event.stats.erased,
-            "final_ms": event.stats.final_ms,
-            **text_data(self._state.config.log_text, source=event.source_text, text=event.text),
-        }
-        logger.debug("segment done", extra={"data": data})
-
-
-def _code_label(code: int) -> str:
-    """Return a close code as metrics name it: clients may invent more than can be counted."""
-    return str(code) if code in protocol.CLOSE_CODES or 1000 <= code <= 1015 else "other"
-
-
-def _labels(job: Job) -> tuple[str, str, str]:
-    """Return source, target and kind of an update, as metrics name them."""
-    return job.source_language or "auto", job.target, "final" if job.is_final else "partial"

@@ -52,7 +52,7 @@ async def test_a_bug_of_ours_ends_the_session_that_met_it_and_no_other(
 async def test_an_end_is_logged_once_with_its_code_and_without_a_word(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "service.connection")
+    caplog.set_level(logging.DEBUG, "service.session")
     service = run()
     async with session(service.ws) as client:
         created = await client.receive()
