@@ -31,8 +31,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def settings_table() -> str:
     """Return every environment variable of the service, its default and its meaning."""
-    rows = [(f"`{v.name}`", f"`{default}`" if default else "", v.meaning)
-            for v, default in variables()]  # fmt: skip
+    rows = [
+        (f"`{v.name}`", f"`{default}`" if default else "", v.meaning) for v, default in variables()
+    ]
     return markdown_table("variable | default | meaning", "lll", rows)
 
 
@@ -53,9 +54,10 @@ def protocol_reference() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "settings": settings_table, "about the protocol": about,
+    "settings": settings_table,
+    "about the protocol": about,
     "protocol": protocol_reference,
-}  # fmt: skip
+}
 
 
 def _section(kind: type, parts: dict[str, type]) -> str:

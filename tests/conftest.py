@@ -97,7 +97,7 @@ def sentencepiece_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "<open>",
             "<formal>",
             "<informal>",
-        ],  # fmt: skip
+        ],
         minloglevel=2,
     )
     return directory / "tokenizer.model"

@@ -6,16 +6,18 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("tokenspeed", "service", "docs")
 
 # The whole of it needs a GPU, valgrind or another program of the field.
-NOT_HERE = frozenset({
-    "tokenspeed/bench/engines/instructions.py",  # valgrind: `make instructions` runs it in CI
-    "tokenspeed/bench/engines/kernel_times.py",  # times on a GPU; its kernels have their tests
-    "tokenspeed/bench/engines/peers/ct2.py",  # CTranslate2; test_compare: its absence is told
-    "tokenspeed/bench/engines/peers/genai.py",  # onnxruntime-genai; as above
-    "tokenspeed/bench/engines/peers/llama.py",  # llama.cpp; as above
-    "tokenspeed/bench/engines/peers/vllm.py",  # vLLM; test_compare_gpu
-    "tokenspeed/bench/engines/persistent_step.py",  # Hopper; test_cuda_persistent has its bits
-    "tokenspeed/kernels/timing.py",  # events of a GPU
-})  # fmt: skip
+NOT_HERE = frozenset(
+    {
+        "tokenspeed/bench/engines/instructions.py",  # valgrind: `make instructions` runs it in CI
+        "tokenspeed/bench/engines/kernel_times.py",  # times on a GPU; its kernels have their tests
+        "tokenspeed/bench/engines/peers/ct2.py",  # CTranslate2; test_compare: its absence is told
+        "tokenspeed/bench/engines/peers/genai.py",  # onnxruntime-genai; as above
+        "tokenspeed/bench/engines/peers/llama.py",  # llama.cpp; as above
+        "tokenspeed/bench/engines/peers/vllm.py",  # vLLM; test_compare_gpu
+        "tokenspeed/bench/engines/persistent_step.py",  # Hopper; test_cuda_persistent has its bits
+        "tokenspeed/kernels/timing.py",  # events of a GPU
+    }
+)
 
 # Parts of something larger: the test that runs them. A line goes away when they get their own.
 ELSEWHERE = {

@@ -26,13 +26,18 @@ RETENTION_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-e
 def add_streaming(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval streaming`."""
     parser.add_argument(
-        "--corpus", type=Path, required=True, metavar="DIR",
+        "--corpus",
+        type=Path,
+        required=True,
+        metavar="DIR",
         help="folder of NAME.en-xx.tsv: source, translation, document",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--sets", default=DEFAULT_SETS, metavar="A,B",
+        "--sets",
+        default=DEFAULT_SETS,
+        metavar="A,B",
         help=f"NAME.en-xx, or NAME.xx-en for the other direction (default: {DEFAULT_SETS})",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--policies", default=",".join(POLICIES), metavar="A,B", help="default: all of them"
     )
@@ -43,10 +48,12 @@ def add_streaming(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--speakers", type=int, default=4, help="that talk side by side")
     parser.add_argument(
-        "--clock", choices=["socket", "simulated", "cpu"], default="socket",
+        "--clock",
+        choices=["socket", "simulated", "cpu"],
+        default="socket",
         help="socket: a server process in real time; simulated: in process, waiting left out; "
         "cpu: the same, and time that other programs took too (run it on one core)",
-    )  # fmt: skip
+    )
     parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
     parser.add_argument("--rewriting-share", type=float, default=REWRITING_SHARE)
     parser.add_argument("--seed", type=int, default=0, help="of the recogniser's mistakes")
@@ -98,10 +105,11 @@ def _retention(options: argparse.Namespace) -> int:
 def add_capacity(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval capacity`."""
     parser.add_argument(
-        "--cost", metavar="BASE,ROW[,CONTEXT]",
+        "--cost",
+        metavar="BASE,ROW[,CONTEXT]",
         help="of a step in ms: of itself, of each row, of each row's positions; "
         "without it, steps of the model are measured here",
-    )  # fmt: skip
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="that each speaker speaks")
     parser.add_argument("--max-sessions", type=int, default=1024)
     parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
@@ -141,9 +149,10 @@ def add_loadtest(parser: argparse.ArgumentParser) -> None:
         "--allow-remote", action="store_true", help="also where the service is not on this machine"
     )
     parser.add_argument(
-        "--cost", metavar="BASE,ROW[,CONTEXT]",
+        "--cost",
+        metavar="BASE,ROW[,CONTEXT]",
         help="of a step in ms, as `eval capacity` measures it: predict the numbers as well",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--overhead-ms", type=float, default=0.0, help="of an update, outside of the steps"
     )

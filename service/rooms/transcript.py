@@ -84,16 +84,18 @@ def _txt(segments: list[Spoken], max_chars: int, max_lines: int) -> bytes:
 
 
 def _json(segments: list[Spoken], max_chars: int, max_lines: int) -> bytes:
-    return orjson.dumps([
-        {
-            "text": s.text,
-            "speaker": s.speaker,
-            "start_ms": s.start_ms,
-            "end_ms": s.end_ms,
-            "is_translated": s.is_translated,
-        }
-        for s in segments
-    ])  # fmt: skip
+    return orjson.dumps(
+        [
+            {
+                "text": s.text,
+                "speaker": s.speaker,
+                "start_ms": s.start_ms,
+                "end_ms": s.end_ms,
+                "is_translated": s.is_translated,
+            }
+            for s in segments
+        ]
+    )
 
 
 _WRITERS: Final[Mapping[str, Callable[[list[Spoken], int, int], bytes]]] = {

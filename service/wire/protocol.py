@@ -43,7 +43,7 @@ ErrorCode = Literal[
 ErrorType = Literal["invalid_request", "auth", "limit", "server"]
 NoticeCode = Literal[
     "coalescing", "backlog", "slow_consumer", "degraded", "segment_cut", "language_mismatch"
-]  # fmt: skip
+]
 Mode = Literal["captions", "append_only"]
 Formality = Literal["formal", "informal"]
 FORMALITIES: Final[tuple[Formality, ...]] = ("formal", "informal")

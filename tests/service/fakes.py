@@ -188,8 +188,11 @@ class FakeGeneration:
     def _output(self) -> tuple[int, ...]:
         forced = self.request.forced
         asked = {mark - _MARKS - 8 for mark in self.request.prompt[1:-1] if mark > _MARKS}
-        told = [text for formality, text in self.engine.says.items()
-                if FORMALITIES.index(formality) in asked]  # fmt: skip
+        told = [
+            text
+            for formality, text in self.engine.says.items()
+            if FORMALITIES.index(formality) in asked
+        ]
         if told:
             return ids(told[0])
         said = ids(translation_of("".join(chr(t) for t in self.request.prompt if t < _MARKS)))

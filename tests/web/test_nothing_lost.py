@@ -121,8 +121,9 @@ async def test_a_pasted_page_stands_in_order(browser: Browser, service: Service)
     async with a_page(browser, 1180, 820) as page:
         await open_page(page, f"{service.http}/?target=de&lines=6")
         await page.focus("#source")
-        await page.evaluate("text => document.execCommand('insertText', false, text)",
-                            " ".join(sentences) + " ")  # fmt: skip
+        await page.evaluate(
+            "text => document.execCommand('insertText', false, text)", " ".join(sentences) + " "
+        )
         await expect(page.locator("#log .final")).to_have_count(len(sentences))
         assert await in_transcript(page) == [sentence.lower() for sentence in sentences]
         blocks = await page.locator(".caption-row[data-target=de] .block").all_inner_texts()

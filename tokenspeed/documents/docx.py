@@ -104,8 +104,10 @@ def _opened(data: bytes) -> Any:
         with zipfile.ZipFile(io.BytesIO(data)) as package:
             members = package.infolist()
         xml = sum(each.file_size for each in members if each.filename.endswith((".xml", ".rels")))
-        for size, most in ((sum(each.file_size for each in members), MAX_UNPACKED_BYTES),
-                           (xml, MAX_XML_BYTES)):  # fmt: skip
+        for size, most in (
+            (sum(each.file_size for each in members), MAX_UNPACKED_BYTES),
+            (xml, MAX_XML_BYTES),
+        ):
             if size > most:
                 raise ValueError(f"it unpacks to {size} bytes, at most {most}")
         return docx.Document(io.BytesIO(data))

@@ -118,10 +118,11 @@ def run_units(
         return around(run)
     partner = partners(run)
     filled = [
-        i for i, token in enumerate(run)
+        i
+        for i, token in enumerate(run)
         if token.kind == "word"
         or (token.kind == "text" and source[token.start : token.end].strip(BLANKS))
-    ]  # fmt: skip
+    ]
     first, last = filled[0], filled[-1]
     while True:
         # A pair of which one is among the words comes in whole.

@@ -81,8 +81,11 @@ def open_vtt(data: bytes, target: str) -> SpanDocument:
 
 def _cues(text: str, *, is_vtt: bool) -> Iterator[_Cue]:
     lines = [(m.start(), m.end(1)) for m in _LINE.finditer(text)]
-    times = {i: found for i, (start, end) in enumerate(lines)
-             if "-->" in text[start:end] and (found := _TIMES.match(text[start:end]))}  # fmt: skip
+    times = {
+        i: found
+        for i, (start, end) in enumerate(lines)
+        if "-->" in text[start:end] and (found := _TIMES.match(text[start:end]))
+    }
     if not times and not is_vtt:
         raise ValueError("it has no cue: no line is like 00:00:01,000 --> 00:00:02,000")
     order = [*times, len(lines)]

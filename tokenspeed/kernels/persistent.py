@@ -241,20 +241,24 @@ def produce_rows(
         done = counters + layer * (_PHASES * _STRIDE)
         if layer > 0:
             wait(done - _STRIDE, HIDDEN // _TILE)
-        turn, offset = stream_rows(ring, scaled, turn, offset, QKV, HIDDEN, PARTS[0], FORM, SLOTS,
-                                   BYTES)  # fmt: skip
+        turn, offset = stream_rows(
+            ring, scaled, turn, offset, QKV, HIDDEN, PARTS[0], FORM, SLOTS, BYTES
+        )
         if attended > 0:
             wait(done + _STRIDE, attended)
         else:  # no rows: parts of the next matrix must not meet those of this one
             wait(done, QKV // _TILE)
-        turn, offset = stream_rows(ring, values, turn, offset, HIDDEN, WIDTH, PARTS[1], FORM, SLOTS,
-                                   BYTES)  # fmt: skip
+        turn, offset = stream_rows(
+            ring, values, turn, offset, HIDDEN, WIDTH, PARTS[1], FORM, SLOTS, BYTES
+        )
         wait(done + 2 * _STRIDE, HIDDEN // _TILE)
-        turn, offset = stream_rows(ring, scaled, turn, offset, 2 * INNER, HIDDEN, 1, FORM, SLOTS,
-                                   BYTES)  # fmt: skip
+        turn, offset = stream_rows(
+            ring, scaled, turn, offset, 2 * INNER, HIDDEN, 1, FORM, SLOTS, BYTES
+        )
         wait(done + 3 * _STRIDE, 2 * INNER // _TILE)
-        turn, offset = stream_rows(ring, inner, turn, offset, HIDDEN, INNER, PARTS[2], FORM, SLOTS,
-                                   BYTES)  # fmt: skip
+        turn, offset = stream_rows(
+            ring, inner, turn, offset, HIDDEN, INNER, PARTS[2], FORM, SLOTS, BYTES
+        )
     wait(counters + (layers * _PHASES - 1) * _STRIDE, HIDDEN // _TILE)
     stream_rows(ring, scaled, turn, offset, SHAPE[5], HIDDEN, 1, FORM, SLOTS, BYTES)
 
@@ -411,8 +415,9 @@ def first_rows(rows, turn, ROW_SLOTS: gl.constexpr):
 
 
 @gluon.jit
-def qkv_operands(tile, work, layer, num_rows, SHAPE: gl.constexpr, EPS: gl.constexpr,
-                 WIDTH: gl.constexpr):  # fmt: skip
+def qkv_operands(
+    tile, work, layer, num_rows, SHAPE: gl.constexpr, EPS: gl.constexpr, WIDTH: gl.constexpr
+):
     """Return 1 / rms of the rows, and the cosines and sines of each pair."""
     fields, tables, buffers = work
     slots_ptr, positions_ptr = fields
@@ -482,8 +487,7 @@ def finish_qkv(v, operands, tile, work, layer, num_rows, SHAPE: gl.constexpr,
 
 
 @gluon.jit
-def projection_operands(tile, work, norm, num_rows, SHAPE: gl.constexpr,
-                        WIDTH: gl.constexpr):  # fmt: skip
+def projection_operands(tile, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr):
     """Return the hidden states of a tile and the next norm's weight."""
     fields, tables, buffers = work
     cos_ptr, sin_ptr, norms_ptr = tables
@@ -497,8 +501,9 @@ def projection_operands(tile, work, norm, num_rows, SHAPE: gl.constexpr,
 
 
 @gluon.jit
-def finish_projection(v, operands, tile, work, norm, num_rows, SHAPE: gl.constexpr,
-                      WIDTH: gl.constexpr):  # fmt: skip
+def finish_projection(
+    v, operands, tile, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr
+):
     """Add to the hidden states; prepare the norm of that number, see `projection`."""
     hidden, weight = operands
     fields, tables, buffers = work
@@ -521,8 +526,9 @@ def finish_projection(v, operands, tile, work, norm, num_rows, SHAPE: gl.constex
 
 
 @gluon.jit
-def gate_up_operands(work, layer, num_rows, SHAPE: gl.constexpr, EPS: gl.constexpr,
-                     WIDTH: gl.constexpr):  # fmt: skip
+def gate_up_operands(
+    work, layer, num_rows, SHAPE: gl.constexpr, EPS: gl.constexpr, WIDTH: gl.constexpr
+):
     """Return 1 / rms of the rows."""
     fields, tables, buffers = work
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
@@ -532,8 +538,7 @@ def gate_up_operands(work, layer, num_rows, SHAPE: gl.constexpr, EPS: gl.constex
 
 
 @gluon.jit
-def finish_gate_up(v, inverse, tile, work, num_rows, SHAPE: gl.constexpr,
-                   WIDTH: gl.constexpr):  # fmt: skip
+def finish_gate_up(v, inverse, tile, work, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr):
     """Write silu(gate) * up."""
     fields, tables, buffers = work
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
@@ -750,8 +755,9 @@ def consume(
                 arrive(done, 1)
             elif add_parts(acc, unit, parts_ptr, tiles_ptr, QKV_PARTS, WIDTH):
                 v = sum_parts(tile, parts_ptr, tiles_ptr, QKV_PARTS, WIDTH)
-                finish_qkv(v, operands, tile, work, layer, num_rows, SHAPE, MAX_LENGTH, SLOT_COUNT,
-                           WIDTH)  # fmt: skip
+                finish_qkv(
+                    v, operands, tile, work, layer, num_rows, SHAPE, MAX_LENGTH, SLOT_COUNT, WIDTH
+                )
                 arrive(done, 1)
 
         # The programs that have fewer tiles of the next matrix attend first.
@@ -779,8 +785,7 @@ def consume(
                 arrive(done + 2 * _STRIDE, 1)
             elif add_parts(acc, unit, parts_ptr, tiles_ptr, OUT_PARTS, WIDTH):
                 v = sum_parts(tile, parts_ptr, tiles_ptr, OUT_PARTS, WIDTH)
-                finish_projection(v, operands, tile, work, 2 * layer + 1, num_rows, SHAPE,
-                                  WIDTH)  # fmt: skip
+                finish_projection(v, operands, tile, work, 2 * layer + 1, num_rows, SHAPE, WIDTH)
                 arrive(done + 2 * _STRIDE, 1)
 
         units = 2 * INNER // _TILE
@@ -792,8 +797,9 @@ def consume(
             acc, turn = product(ring, rows, turn, GATE_UP_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS)
             if FORM == "int8":
                 acc = acc * gl.expand_dims(scale, 1)
-            finish_gate_up(gl.convert_layout(acc, _FINISH), operands, unit, work, num_rows, SHAPE,
-                           WIDTH)  # fmt: skip
+            finish_gate_up(
+                gl.convert_layout(acc, _FINISH), operands, unit, work, num_rows, SHAPE, WIDTH
+            )
             arrive(done + 3 * _STRIDE, 1)
 
         units = HIDDEN // _TILE * DOWN_PARTS
@@ -812,8 +818,7 @@ def consume(
                 arrive(done + 4 * _STRIDE, 1)
             elif add_parts(acc, unit, parts_ptr, tiles_ptr, DOWN_PARTS, WIDTH):
                 v = sum_parts(tile, parts_ptr, tiles_ptr, DOWN_PARTS, WIDTH)
-                finish_projection(v, operands, tile, work, 2 * layer + 2, num_rows, SHAPE,
-                                  WIDTH)  # fmt: skip
+                finish_projection(v, operands, tile, work, 2 * layer + 2, num_rows, SHAPE, WIDTH)
                 arrive(done + 4 * _STRIDE, 1)
 
     outs, wanted, drafts = wanted_rows(outputs, WIDTH)

@@ -99,15 +99,17 @@ def count_kept(
     rows = []
     for kind in dict.fromkeys(case.kind for case in cases):
         chosen = [i for i, case in enumerate(cases) if case.kind == kind]
-        rows.append({
-            "kind": kind,
-            "source": source,
-            "target": target,
-            "cases": len(chosen),
-            "kept": sum(_holds(kind, live[i], cases[i].wanted) for i in chosen),
-            "kept_without": sum(_holds(kind, plain[i], cases[i].wanted) for i in chosen),
-            "violations": sum(violations[i] for i in chosen),
-        })  # fmt: skip
+        rows.append(
+            {
+                "kind": kind,
+                "source": source,
+                "target": target,
+                "cases": len(chosen),
+                "kept": sum(_holds(kind, live[i], cases[i].wanted) for i in chosen),
+                "kept_without": sum(_holds(kind, plain[i], cases[i].wanted) for i in chosen),
+                "violations": sum(violations[i] for i in chosen),
+            }
+        )
     return rows
 
 

@@ -157,8 +157,10 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def abuse_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return a row for each attack, and a line of what they come to."""
     titles = " | ".join(rows[0]).replace("_", " ")
-    cells = [[value if isinstance(value, str) else cell(value, "{:.4g}") for value in row.values()]
-             for row in rows]  # fmt: skip
+    cells = [
+        [value if isinstance(value, str) else cell(value, "{:.4g}") for value in row.values()]
+        for row in rows
+    ]
     found = summary(rows)
     line = (
         f"Longest stall of the event loop: {found['longest_stall_ms']:.0f} ms, "

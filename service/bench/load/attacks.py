@@ -89,8 +89,11 @@ async def attacker(address: str, *targets: str, **settings: Any) -> AsyncIterato
     """Open a session; at the end it just vanishes."""
     outcome = Outcome()
     socket = await connect(
-        f"ws://{address}/v1/stream", subprotocols=["tokenspeed.v1"], proxy=None, ping_interval=None  # type: ignore[list-item]
-    )  # fmt: skip
+        f"ws://{address}/v1/stream",
+        subprotocols=["tokenspeed.v1"],
+        proxy=None,
+        ping_interval=None,  # type: ignore[list-item]
+    )
     found = Attacker(socket, outcome)
     listener = asyncio.create_task(found.listen())
     try:

@@ -114,8 +114,10 @@ class _Visit:
         self, *, resumes: bool = False
     ) -> tuple[ClientConnection, asyncio.Task[None]]:
         socket = await connect(
-            self._soak.server.url, subprotocols=["tokenspeed.v1"], proxy=None  # type: ignore[list-item]
-        )  # fmt: skip
+            self._soak.server.url,
+            subprotocols=["tokenspeed.v1"],
+            proxy=None,  # type: ignore[list-item]
+        )
         created = orjson.loads(await socket.recv())
         if resumes:
             session = self._session

@@ -73,8 +73,10 @@ async def speak(
             report.closed = socket.close_code
 
     async with connect(
-        f"ws://{address}/v1/stream", subprotocols=["tokenspeed.v1"], proxy=None  # type: ignore[list-item]
-    ) as socket:  # fmt: skip
+        f"ws://{address}/v1/stream",
+        subprotocols=["tokenspeed.v1"],
+        proxy=None,  # type: ignore[list-item]
+    ) as socket:
         wanted = SESSION | {"targets": [{"language": target} for target in targets]}
         await socket.send(json.dumps({"type": "session.update", "session": wanted}))
         listener = asyncio.create_task(listen(socket))

@@ -209,7 +209,7 @@ def test_the_session_is_reported_as_it_is_applied() -> None:
         ),
         ({"do_not_translate": ("a", "x" * 101)}, "session.do_not_translate[1]", "glossary_invalid"),
         ({"do_not_translate": ("a",) * 501}, "session.do_not_translate", "glossary_invalid"),
-    ],  # fmt: skip
+    ],
 )
 def test_a_wrong_setting_changes_nothing(params: dict[str, Any], param: str, code: str) -> None:
     d = desk()

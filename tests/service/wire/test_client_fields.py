@@ -45,9 +45,12 @@ def setup(**settings: Any) -> Frame:
 
 def update(rev: int, stable: str, unstable: str = "", segment: str = "a") -> Frame:
     return {
-        "type": "source.update", "rev": rev, "stable": stable, "unstable": unstable,
+        "type": "source.update",
+        "rev": rev,
+        "stable": stable,
+        "unstable": unstable,
         "segment_id": segment,
-    }  # fmt: skip
+    }
 
 
 def commit(text: str, segment: str = "a") -> Frame:
@@ -114,9 +117,7 @@ EXPERIMENTS = {
         [setup(), *SPOKEN], ["formal", "informal", ABSENT]
     ),
     "session.update.session.mode": Experiment([setup(), *SPOKEN], ["captions", "append_only"]),
-    "session.update.session.stability": Experiment(
-        [setup(), *SPOKEN], ["low", "balanced", "high"]
-    ),
+    "session.update.session.stability": Experiment([setup(), *SPOKEN], ["low", "balanced", "high"]),
     "session.update.session.context": Experiment(
         [setup(), commit("we go home."), commit("it is late.", "b")], [0, 1]
     ),
@@ -159,7 +160,7 @@ EXPERIMENTS = {
     "source.commit.text": Experiment([setup(), update(1, "we go"), commit("")], ["we", ABSENT]),
     "source.cancel.segment_id": Experiment([setup(), *TWO, {"type": "source.cancel"}], ["a", "b"]),
     "ping.id": Experiment([{"type": "ping"}], ["x", ABSENT]),
-}  # fmt: skip
+}
 
 # A refusal tells which event it is about: a wrong field, or a session that is closing already.
 REFUSED: dict[str, Sequence[Frame]] = {

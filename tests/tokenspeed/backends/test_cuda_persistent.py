@@ -119,8 +119,10 @@ def test_drafts_biases_and_chosen_outputs_count(backend: CudaBackend, whole: np.
     second = np.argsort(whole[60:76], -1)[[3, 7, 15], -2].astype(np.int32)
     biases = np.array([0.0, 0.999, 0.999], np.float32)
     assert backend.step(replace(step, drafts=second, biases=biases)).tolist() == [
-        best[3], second[1], second[2]
-    ]  # fmt: skip
+        best[3],
+        second[1],
+        second[2],
+    ]
 
 
 @pytest.mark.gpu

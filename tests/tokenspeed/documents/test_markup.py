@@ -22,20 +22,21 @@ def test_tokens_joined_are_the_text(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a<b x='1>2'>c</b>", [("text", "a"), ("start", "<b x='1>2'>"), ("text", "c"),
-                               ("end", "</b>")]),
+        (
+            "a<b x='1>2'>c</b>",
+            [("text", "a"), ("start", "<b x='1>2'>"), ("text", "c"), ("end", "</b>")],
+        ),
         ("<BR><x/>", [("single", "<BR>"), ("single", "<x/>")]),
         ("1 < 2", [("text", "1 "), ("text", "<"), ("text", " 2")]),
         ("<a title=it's>x", [("start", "<a title=it's>"), ("text", "x")]),
-        ("<script>a<b></script>", [("start", "<script>"), ("other", "a<b>"),
-                                   ("end", "</script>")]),
+        ("<script>a<b></script>", [("start", "<script>"), ("other", "a<b>"), ("end", "</script>")]),
         ("<!-- a > b -->c", [("other", "<!-- a > b -->"), ("text", "c")]),
         ("<![CDATA[ a > b ]]>c", [("other", "<![CDATA[ a > b ]]>"), ("text", "c")]),
         ("a<!doctype html>", [("text", "a"), ("other", "<!doctype html>")]),
         ("a<b c", [("text", "a"), ("other", "<b c")]),
         ("<ns:é>x", [("start", "<ns:é>"), ("text", "x")]),
     ],
-)  # fmt: skip
+)
 def test_what_a_part_is(text: str, expected: list[tuple[str, str]]) -> None:
     assert cut(text) == expected
 
@@ -53,8 +54,11 @@ def test_an_element_becomes_one_token_to_its_own_end() -> None:
 
     found = whole_elements(list(tokens(text, 0, len(text))), is_kept)  # type: ignore[arg-type]
     assert [(token.kind, text[token.start : token.end]) for token in found] == [
-        ("text", "a"), ("word", "<k>b<k>c</k></k>"), ("text", "d"), ("word", "<k>e"),
-    ]  # fmt: skip
+        ("text", "a"),
+        ("word", "<k>b<k>c</k></k>"),
+        ("text", "d"),
+        ("word", "<k>e"),
+    ]
 
 
 def test_nothing_of_a_text_is_read_as_a_tag() -> None:

@@ -51,8 +51,10 @@ def test_messages_without_translation_get_one() -> None:
     assert (by_id["%d file"].msgctxt, by_id["%d file"].flags) == ("menu", ["python-format"])
     assert by_id["Done"].msgstr == "Fertig"
     assert (by_id["New"].msgstr, by_id["New"].fuzzy, by_id["New"].previous_msgid) == (
-        "Neu", False, None,
-    )  # fmt: skip
+        "Neu",
+        False,
+        None,
+    )
     assert by_id["100 %"].msgstr == ""
     assert by_id["Gone"].obsolete
     assert found.metadata["Language"] == "de"

@@ -11,9 +11,12 @@ from tokenspeed.errors import CheckpointError
 from tokenspeed.model.config import DEFAULT_MODEL, ModelConfig, RopeScaling, load_model_config
 
 SCALING = {
-    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
-}  # fmt: skip
+}
 
 
 def load(directory: Path, **changes: Any) -> ModelConfig:

@@ -21,8 +21,9 @@ def test_a_vocabulary_has_the_marks_and_loses_nothing(tmp_path: Path) -> None:
     assert all(pieces.is_control(pieces.piece_to_id(mark)) for mark in MARKS)
     for text in (*SENTENCES, "Łódź 東京 🙂"):
         assert pieces.decode(pieces.encode(text)) == text
-    assert [piece.strip("\u2581") for piece in pieces.encode_as_pieces("1234") if
-            piece != "\u2581"] == ["1", "2", "3", "4"]  # fmt: skip
+    assert [
+        piece.strip("\u2581") for piece in pieces.encode_as_pieces("1234") if piece != "\u2581"
+    ] == ["1", "2", "3", "4"]
 
 
 def test_technical_text_and_what_the_sample_leaves_out_are_not_read(tmp_path: Path) -> None:

@@ -66,10 +66,12 @@ def check(form: str) -> None:
     for begin in (16, 80, 200):
         for width in [w for w in (1, 2, 5, 8, 16, 32, 64) if w <= cuda_persistent.MAX_WIDTH]:
             backend.copy_slot(0, 1, begin)
-            got = np.concatenate([
-                backend.logits(rows((1, at, tokens[at : at + width])))
-                for at in range(begin, min(begin + max(width, 16 - 16 % width), 240), width)
-            ])  # fmt: skip
+            got = np.concatenate(
+                [
+                    backend.logits(rows((1, at, tokens[at : at + width])))
+                    for at in range(begin, min(begin + max(width, 16 - 16 % width), 240), width)
+                ]
+            )
             want = whole[begin : begin + len(got)]
             error = float(np.abs(got - want).max())
             equal = bool(np.array_equal(got, want))

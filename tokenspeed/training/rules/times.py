@@ -69,7 +69,7 @@ _PARTS: Final = {  # after "nine o'clock"; hours of the day in which all four sa
         (" in the afternoon", " nachmittags", " de l'après-midi", " de la tarde"),
     ),
     "evening": (range(19, 22), (" in the evening", " abends", " du soir", " de la noche")),
-}  # fmt: skip
+}
 _TO: Final = {"en": "at ", "de": "um ", "fr": "à ", "es": "a "}
 
 

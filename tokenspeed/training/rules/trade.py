@@ -38,9 +38,7 @@ def trade(language: str, rng: random.Random) -> Iterator[Pair]:
     """Yield each sentence of the trade once, in an order of its own."""
     frames = read_frames("trade.tsv")
     found = [(frame, None) for kind in _NO_SLOT for frame in frames[kind]]
-    filled = [
-        (frame, noun) for noun in nouns() for frame in frames[f"of-{noun.kind}"]
-    ]  # fmt: skip
+    filled = [(frame, noun) for noun in nouns() for frame in frames[f"of-{noun.kind}"]]
     order: list[tuple[Frame, Noun | None]] = [*found, *filled]
     rng.shuffle(order)
     for frame, noun in order:

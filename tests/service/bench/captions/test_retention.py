@@ -15,7 +15,7 @@ LINES = [
         "2014 zahlte die Stadt 3.500 Euro an Duchesneau.",
     ),
     Line("It was a quarter to 7 in Germany.", "Es war Viertel vor sieben in Deutschland."),
-]  # fmt: skip
+]
 
 
 def test_cases_are_what_the_human_translation_keeps_and_what_is_put_in() -> None:

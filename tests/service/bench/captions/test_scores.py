@@ -226,8 +226,10 @@ def test_simuleval_reads_our_logs_and_agrees(tmp_path: Path) -> None:
             name: mean_lagging(found, unit, adaptive=name == "LAAL") for name in ("AL", "LAAL")
         }
     cases: list[tuple[Literal["words", "ms"], str]] = [
-        ("words", "delays"), ("ms", "delays"), ("ms", "elapsed"),
-    ]  # fmt: skip
+        ("words", "delays"),
+        ("ms", "delays"),
+        ("ms", "elapsed"),
+    ]
     predictions = [log.prediction for log in found]
     bleu = score_text(predictions, [log.reference for log in found]).bleu
 

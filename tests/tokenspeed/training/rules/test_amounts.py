@@ -50,9 +50,7 @@ def test_words_agree_with_what_is_counted() -> None:
 def test_german_plurals_have_a_dative() -> None:
     for name, dative in (("Räume", "Räumen"), ("Fotos", "Fotos"), ("Meter", "Meter")):
         noun = ("", name, "", "", "mm")
-        said = amounts._counted(
-            "de", "digits", number=5, noun=noun, is_long=False, is_dative=True
-        )  # fmt: skip
+        said = amounts._counted("de", "digits", number=5, noun=noun, is_long=False, is_dative=True)
         assert said == f"5 {dative}"
 
 

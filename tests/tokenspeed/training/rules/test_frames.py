@@ -58,9 +58,7 @@ def test_numbers_up_to_twelve_stay_words() -> None:
 
 def test_words_become_digits_in_one_direction_alone() -> None:
     rng = random.Random(1)
-    found = [
-        pair_of(FRAME, "de", {"c": lambda _, form: form}, "x", rng, 0.7) for _ in range(200)
-    ]  # fmt: skip
+    found = [pair_of(FRAME, "de", {"c": lambda _, form: form}, "x", rng, 0.7) for _ in range(200)]
     forms = {(p.english.split()[0], p.foreign.split()[0], p.source) for p in found}
     assert forms == {
         ("Digits", "Digits", "rules-x"),

@@ -13,8 +13,11 @@ LANGUAGES = ("en", "de", "fr", "es")
 
 def test_clock_in_digits() -> None:
     assert [written(20, 45, language) for language in LANGUAGES] == [
-        "8:45 p.m.", "20:45 Uhr", "20 h 45", "20:45",
-    ]  # fmt: skip
+        "8:45 p.m.",
+        "20:45 Uhr",
+        "20 h 45",
+        "20:45",
+    ]
     assert written(0, 5, "en") == "12:05 a.m."
 
 

@@ -211,9 +211,12 @@ def _case(direction: str, rng: random.Random) -> Case:
     if rng.random() < _STRIPPED:
         text = strip_style(text, 0.0)
     return Case(
-        f"numbers/{kind}", source, target, text,
+        f"numbers/{kind}",
+        source,
+        target,
+        text,
         partial(holds, [value for _, value in values], target),
-    )  # fmt: skip
+    )
 
 
 def _quantity(kind: str, value: float, **more: object) -> Quantity:
