@@ -1031,6 +1031,8 @@ def _read(hint: Any, raw: Any, path: str) -> Any:
 
 def _read_scalar(hint: Any, raw: Any, path: str) -> Any:
     if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool):
+        if not -MAX_INT <= raw <= MAX_INT:
+            raise _wrong(f"is {raw}, expected a number up to 2**53 - 1", path)
         return float(raw)
     if type(raw) is not hint:
         raise _wrong(f"expected {_JSON_NAMES[hint]}, got {_name(raw)}", path)

@@ -85,6 +85,10 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
     directory = Path(directory)
     if not directory.is_dir():
         raise CheckpointError(directory, "not found; expected a Hugging Face model directory")
+    try:
+        next(directory.iterdir(), None)
+    except OSError as exc:
+        raise CheckpointError(directory, f"cannot be read: {exc.strerror}") from exc
     config = load_model_config(directory)
     raw_config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     headers = _read_headers(directory)
@@ -106,11 +110,24 @@ def _read_headers(directory: Path) -> dict[str, _Header]:
                 for name in file.keys():
                     part = file.get_slice(name)
                     headers[name] = (path, tuple(part.get_shape()), part.get_dtype())
-        except FileNotFoundError as exc:
-            raise CheckpointError(path, "not found, but the index names it") from exc
         except (SafetensorError, OSError) as exc:
+            check_readable(path)  # the library calls unreadable files missing, too
             raise CheckpointError(path, f"damaged or cut short: {exc}") from exc
     return headers
+
+
+def check_readable(path: Path) -> None:
+    """Find out why a file cannot be read, where it cannot.
+
+    Raises:
+        CheckpointError: it is missing, or may not be read.
+    """
+    try:
+        path.open("rb").close()
+    except FileNotFoundError as exc:
+        raise CheckpointError(path, "not found, but the index names it") from exc
+    except OSError as exc:
+        raise CheckpointError(path, f"cannot be read: {exc.strerror}") from exc
 
 
 def _weight_files(directory: Path) -> list[Path]:
@@ -119,6 +136,8 @@ def _weight_files(directory: Path) -> list[Path]:
         try:
             weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             return sorted({directory / str(name) for name in weight_map.values()})
+        except OSError as exc:
+            raise CheckpointError(index, f"cannot be read: {exc.strerror}") from exc
         except (ValueError, KeyError, AttributeError, TypeError) as exc:
             raise CheckpointError(index, "expected a JSON object with a weight_map") from exc
     files = sorted(directory.glob("*.safetensors"))

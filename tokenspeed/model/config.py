@@ -4,6 +4,8 @@ Knows the words of Hugging Face configurations; does not know weights or devices
 """
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +75,14 @@ def load_model_config(directory: Path) -> ModelConfig:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
         raise CheckpointError(path, "not found; expected a Hugging Face model directory") from exc
-    except (ValueError, OSError) as exc:
+    except OSError as exc:
+        raise CheckpointError(path, f"cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
         raise CheckpointError(path, f"not readable as JSON: {exc}") from exc
     if not isinstance(raw, dict):
         raise CheckpointError(path, "expected a JSON object")
     family = raw.get("model_type")
-    if family not in _FAMILIES:
+    if not isinstance(family, str) or family not in _FAMILIES:
         raise CheckpointError(
             path, f"model_type is {family!r}, supported: {', '.join(sorted(_FAMILIES))}"
         )
@@ -101,36 +105,75 @@ def _llama(raw: dict[str, Any]) -> ModelConfig:
         if raw.get(name, expected) != expected:
             raise ValueError(f"{name} is {raw[name]!r}, only {expected!r} is supported")
     # transformers 5 writes rope_parameters; before, rope_theta and rope_scaling stood apart.
-    rope = raw.get("rope_parameters") or {}
-    scaling = raw.get("rope_scaling") or rope
+    rope = _object(raw, "rope_parameters")
+    scaling = _object(raw, "rope_scaling") or rope
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind not in ("default", "llama3"):
         raise ValueError(f"rope_type is {kind!r}, supported: default, llama3")
-    heads = int(raw["num_attention_heads"])
+    heads, hidden_size = _count(raw, "num_attention_heads"), _count(raw, "hidden_size")
     eos = raw.get("eos_token_id", 2)
+    ends = eos if isinstance(eos, list) else [eos]
     return ModelConfig(
-        vocab_size=int(raw["vocab_size"]),
-        hidden_size=int(raw["hidden_size"]),
-        intermediate_size=int(raw["intermediate_size"]),
-        num_layers=int(raw["num_hidden_layers"]),
+        vocab_size=_count(raw, "vocab_size"),
+        hidden_size=hidden_size,
+        intermediate_size=_count(raw, "intermediate_size"),
+        num_layers=_count(raw, "num_hidden_layers"),
         num_heads=heads,
-        num_kv_heads=int(raw.get("num_key_value_heads") or heads),
-        head_dim=int(raw.get("head_dim") or int(raw["hidden_size"]) // heads),
-        rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
-        rope_theta=float(rope.get("rope_theta") or raw.get("rope_theta") or 10000.0),
+        num_kv_heads=_count(raw, "num_key_value_heads", heads),
+        head_dim=_count(raw, "head_dim", max(hidden_size // heads, 1)),
+        rms_norm_eps=_number(raw, "rms_norm_eps", 1e-6),
+        rope_theta=_number(rope, "rope_theta", _number(raw, "rope_theta", 10000.0)),
         rope_scaling=RopeScaling(
-            factor=float(scaling["factor"]),
-            low_freq_factor=float(scaling["low_freq_factor"]),
-            high_freq_factor=float(scaling["high_freq_factor"]),
-            original_max_position_embeddings=int(scaling["original_max_position_embeddings"]),
+            factor=_number(scaling, "factor"),
+            low_freq_factor=_number(scaling, "low_freq_factor"),
+            high_freq_factor=_number(scaling, "high_freq_factor"),
+            original_max_position_embeddings=_count(scaling, "original_max_position_embeddings"),
         )
         if kind == "llama3"
         else None,
-        max_position_embeddings=int(raw.get("max_position_embeddings", 2048)),
-        tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
-        bos_token_id=int(raw.get("bos_token_id") or 1),
-        eos_token_ids=tuple(int(i) for i in (eos if isinstance(eos, list) else [eos])),
+        max_position_embeddings=_count(raw, "max_position_embeddings", 2048),
+        tie_word_embeddings=_flag(raw, "tie_word_embeddings"),
+        bos_token_id=_count(raw, "bos_token_id", 1, at_least=0),
+        eos_token_ids=tuple(_count({"eos_token_id": i}, "eos_token_id", at_least=0) for i in ends),
     )
+
+
+def _count(raw: Mapping[str, Any], name: str, default: int | None = None, at_least: int = 1) -> int:
+    """Return a whole number; the default where it is left out or null.
+
+    Raises:
+        KeyError: there is neither. ValueError: it is something else.
+    """
+    value = raw[name] if default is None else raw.get(name)
+    if value is None and default is not None:
+        return default
+    if type(value) is not int or value < at_least:
+        raise ValueError(f"{name} is {value!r}, expected a whole number from {at_least} on")
+    return value
+
+
+def _number(raw: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    """Return a number above 0; as `_count` does."""
+    value = raw[name] if default is None else raw.get(name)
+    if value is None and default is not None:
+        return default
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value!r}, expected a number above 0")
+    return float(value)
+
+
+def _flag(raw: Mapping[str, Any], name: str) -> bool:
+    value = raw.get(name)
+    if value not in (None, True, False):
+        raise ValueError(f"{name} is {value!r}, expected true or false")
+    return bool(value)
+
+
+def _object(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = raw.get(name) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {value!r}, expected an object")
+    return value
 
 
 _FAMILIES = {"llama": _llama}

@@ -177,19 +177,36 @@ def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
     path = directory / "config.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     section = raw.get("tokenspeed", {})
+    if not isinstance(section, dict):
+        raise CheckpointError(path, f"tokenspeed is {section!r}, expected an object")
     name = section.get("prompt", "instruction")
-    if name not in _FORMATS:
+    if not isinstance(name, str) or name not in _FORMATS:
         raise CheckpointError(path, f"prompt is {name!r}, supported: {', '.join(_FORMATS)}")
     pairs: Sequence[Sequence[str]] = section.get("pairs") or [
         (a, b) for a in DEFAULT_LANGUAGES for b in DEFAULT_LANGUAGES if a != b
     ]
+    context_pairs, formality = section.get("context", 0), section.get("formality", [])
+    wanted = (
+        ("pairs", pairs, "a list of pairs of languages",
+         isinstance(pairs, list) and all(_are_texts(pair) and len(pair) == 2 for pair in pairs)),
+        ("context", context_pairs, "a whole number from 0 on",
+         type(context_pairs) is int and context_pairs >= 0),
+        ("formality", formality, "a list of languages", _are_texts(formality)),
+    )  # fmt: skip
+    for field, value, expected, is_right in wanted:
+        if not is_right:
+            raise CheckpointError(path, f"tokenspeed.{field} is {value!r}, expected {expected}")
     try:
-        context_pairs = int(section.get("context", 0))
-        formalities = frozenset(section.get("formality", ()))
+        formalities = frozenset(formality)
         both = frozenset((a, b) for a, b in pairs)
         return _FORMATS[name](tokenizer, both, context_pairs, formalities)
     except ValueError as exc:
         raise CheckpointError(directory, f"cannot be asked for translations: {exc}") from exc
+
+
+def _are_texts(values: object) -> bool:
+    """Whether these are strings in a list."""
+    return isinstance(values, list | tuple) and all(isinstance(each, str) for each in values)
 
 
 def _check_pair(

@@ -43,6 +43,10 @@ class Tokenizer(ABC):
         for name, kind in (("tokenizer.model", _SentencePiece), ("tokenizer.json", _HuggingFace)):
             path = directory / name
             if path.exists():
+                try:
+                    path.open("rb").close()
+                except OSError as exc:  # the libraries would say that it is no tokenizer
+                    raise CheckpointError(path, f"cannot be read: {exc.strerror}") from exc
                 tokenizer = kind(path)
                 tokenizer.bos_id = config.bos_token_id
                 tokenizer.eos_ids = config.eos_token_ids

@@ -1,5 +1,6 @@
 """The wire: round trips, refusals that name the field, and the published document."""
 
+import json
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -162,3 +163,24 @@ def test_no_message_is_left_out_of_the_tables(base: type, listed: dict[str, type
     kinds = [kind for kind in vars(protocol).values() if isinstance(kind, type)]
     assert {k for k in kinds if issubclass(k, base) and k is not base} == set(listed.values())
     assert all(kind.type == name for name, kind in listed.items())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("beyond", [2**53, 2**63, 10**30, -(2**53), 1e300])
+def test_no_number_is_past_what_javascript_holds(beyond: float) -> None:
+    """Every number of every event of a client, whole or not."""
+    least = {
+        "source.update": {"rev": 1}, "source.append": {"text": "a"}, "source.commit": {},
+        "session.resume": {"session_id": "a", "resume_token": "b", "last_seq": 1, "epoch": "c"},
+    }  # fmt: skip
+    found = 0
+    for name, kind in protocol.CLIENT_EVENTS.items():
+        hints = get_type_hints(kind)
+        for number in (
+            f.name for f in fields(kind) if {int, float} & {hints[f.name], *get_args(hints[f.name])}
+        ):
+            found += 1
+            frame = json.dumps({"type": name, **least[name], number: beyond})
+            with pytest.raises(ProtocolError) as caught:
+                protocol.parse_client(frame)
+            assert caught.value.param == number
+    assert found >= 4

@@ -136,3 +136,20 @@ def test_a_file_that_the_index_names_must_be_there(model: Path) -> None:
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match="lost.safetensors"):
         open_checkpoint(model)
+
+
+def test_what_may_not_be_read_is_not_called_missing(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = next(model.glob("*.safetensors"))
+    weights.unlink()
+    weights.mkdir()
+    with pytest.raises(CheckpointError, match="cannot be read: Is a directory"):
+        open_checkpoint(model)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
+        open_checkpoint(model)

@@ -48,6 +48,21 @@ def test_what_is_left_out_follows_from_the_rest(tmp_path: Path) -> None:
         ({"rope_scaling": {"rope_type": "yarn"}}, "rope_type is 'yarn'"),
         ({"num_key_value_heads": 3}, r"num_heads is 4, expected a multiple of num_kv_heads \(3\)"),
         ({"head_dim": 7}, "head_dim is 7, expected an even number"),
+        ({"model_type": ["llama"]}, r"model_type is \['llama'\], supported: "),
+        ({"num_hidden_layers": -1}, "num_hidden_layers is -1, expected a whole number from 1 on"),
+        ({"hidden_size": 0}, "hidden_size is 0, expected a whole number from 1 on"),
+        ({"num_key_value_heads": 0}, "num_key_value_heads is 0, expected a whole number"),
+        ({"vocab_size": "a"}, "vocab_size is 'a', expected a whole number"),
+        ({"vocab_size": True}, "vocab_size is True, expected a whole number"),
+        ({"intermediate_size": 1.5}, "intermediate_size is 1.5, expected a whole number"),
+        ({"rope_theta": "a"}, "rope_theta is 'a', expected a number above 0"),
+        ({"rope_theta": float("nan")}, "rope_theta is nan, expected a number above 0"),
+        ({"rms_norm_eps": -1.0}, "rms_norm_eps is -1.0, expected a number above 0"),
+        ({"rope_scaling": 5}, "rope_scaling is 5, expected an object"),
+        ({"rope_scaling": SCALING | {"factor": None}}, "factor is None, expected a number"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', expected true or false"),
+        ({"eos_token_id": [2, None]}, "eos_token_id is None, expected a whole number from 0 on"),
+        ({"bos_token_id": -1}, "bos_token_id is -1, expected a whole number from 0 on"),
     ],
 )
 def test_what_cannot_run_is_named(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
@@ -66,3 +81,15 @@ def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
 
 def test_the_shipped_model_can_be_read() -> None:
     assert load_model_config(DEFAULT_MODEL).num_layers > 0
+
+
+def test_a_null_end_mark_is_none(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(TINY | {"eos_token_id": None}))
+    with pytest.raises(CheckpointError, match="eos_token_id is None"):
+        load_model_config(tmp_path)
+
+
+def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(CheckpointError, match="cannot be read: Is a directory"):
+        load_model_config(tmp_path)

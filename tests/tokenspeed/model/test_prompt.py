@@ -72,3 +72,25 @@ def test_a_vocabulary_without_marks_is_refused(tiny_translator: Path, tmp_path: 
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="no piece <pt>"):
         load_prompt_format(tmp_path, Tokenizer.load(tiny_translator))
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        (5, "tokenspeed is 5, expected an object"),
+        ({"prompt": ["marks"]}, r"prompt is \['marks'\], supported: "),
+        ({"prompt": "marks", "pairs": 5}, "tokenspeed.pairs is 5, expected a list of pairs"),
+        ({"prompt": "marks", "pairs": [["en"]]}, "expected a list of pairs of languages"),
+        ({"prompt": "marks", "pairs": [["en", 5]]}, "expected a list of pairs of languages"),
+        ({"context": "two"}, "tokenspeed.context is 'two', expected a whole number"),
+        ({"context": -1}, "tokenspeed.context is -1, expected a whole number"),
+        ({"formality": "de"}, "tokenspeed.formality is 'de', expected a list of languages"),
+    ],
+)
+def test_wrong_types_are_named(
+    tiny_translator: Path, tmp_path: Path, section: object, problem: str
+) -> None:
+    config = json.loads((tiny_translator / "config.json").read_text()) | {"tokenspeed": section}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=problem):
+        load_prompt_format(tmp_path, Tokenizer.load(tiny_translator))

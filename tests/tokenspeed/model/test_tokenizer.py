@@ -89,3 +89,10 @@ def test_a_damaged_tokenizer_is_named(tmp_path: Path, tiny_model: Path, name: st
 def test_a_directory_without_tokenizer_is_refused(tiny_model: Path) -> None:
     with pytest.raises(CheckpointError, match="neither tokenizer.model nor tokenizer.json"):
         Tokenizer.load(tiny_model)
+
+
+def test_a_tokenizer_that_may_not_be_read_is_told(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    (tmp_path / "tokenizer.model").mkdir()
+    with pytest.raises(CheckpointError, match="cannot be read: Is a directory"):
+        Tokenizer.load(tmp_path)
