@@ -18,6 +18,9 @@ from typing import Any, Final
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from service.wire.protocol import SUBPROTOCOL
 
 THREE: Final = ("de", "fr", "es")
 PROSE: Final = (
@@ -90,9 +93,9 @@ async def attacker(address: str, *targets: str, **settings: Any) -> AsyncIterato
     outcome = Outcome()
     socket = await connect(
         f"ws://{address}/v1/stream",
-        subprotocols=["tokenspeed.v1"],
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
         proxy=None,
-        ping_interval=None,  # type: ignore[list-item]
+        ping_interval=None,
     )
     found = Attacker(socket, outcome)
     listener = asyncio.create_task(found.listen())

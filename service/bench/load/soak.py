@@ -17,10 +17,12 @@ import orjson
 from tqdm import tqdm
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
+from websockets.typing import Subprotocol
 
 from service.bench.captions.scores import percentile
 from service.bench.load.served import PATIENCE_S, Served, serving
 from service.bench.load.victim import SENTENCE, SESSION
+from service.wire.protocol import SUBPROTOCOL
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
@@ -115,8 +117,8 @@ class _Visit:
     ) -> tuple[ClientConnection, asyncio.Task[None]]:
         socket = await connect(
             self._soak.server.url,
-            subprotocols=["tokenspeed.v1"],
-            proxy=None,  # type: ignore[list-item]
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            proxy=None,
         )
         created = orjson.loads(await socket.recv())
         if resumes:

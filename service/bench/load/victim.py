@@ -16,8 +16,10 @@ from typing import Final
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from service.bench.load.served import PATIENCE_S, Served, ServerFailed
+from service.wire.protocol import SUBPROTOCOL
 
 SENTENCE: Final = "Before we begin I would like to thank the people who made this possible.".split()
 PACE_S: Final = 0.1  # between words
@@ -74,8 +76,8 @@ async def speak(
 
     async with connect(
         f"ws://{address}/v1/stream",
-        subprotocols=["tokenspeed.v1"],
-        proxy=None,  # type: ignore[list-item]
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        proxy=None,
     ) as socket:
         wanted = SESSION | {"targets": [{"language": target} for target in targets]}
         await socket.send(json.dumps({"type": "session.update", "session": wanted}))
