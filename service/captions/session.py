@@ -167,10 +167,12 @@ class Session:
         segment, stream = self._find(job.key)
         if segment is None or stream is None:
             return []
-        stream.fail(job)
+        following = stream.fail(job)
         message = f"segment {job.key.segment_id!r} to {job.target}: {message}"
-        error = Send(protocol.make_error(code, message, "segment_id"))
-        return [error, *self._after_job(segment, stream, job, None, now_s)]
+        actions: list[Action] = [Send(protocol.make_error(code, message, "segment_id"))]
+        if following is not None:
+            actions.append(Start(following))
+        return actions + self._after_job(segment, stream, job, None, now_s)
 
     def tick(self, now_s: float) -> list[Action]:
         """Do what has become due."""
@@ -443,7 +445,7 @@ class Session:
             pivot.hygiene = self._pivot_hygiene or pivot.hygiene
             if is_other_source:
                 actions += [Stop(key) for key in pivot.stop()]
-                self._streams.remove(pivot)
+                self._streams.remove_pivot(segment)
         for stream in self._streams.of(segment):
             stream.formality = self._settings.formality.get(stream.target)
             stream.preset = self._settings.preset(self._presets)
@@ -456,7 +458,7 @@ class Session:
                 continue
             actions += [Stop(key) for key in stream.stop()]
             if is_restarted:
-                self._streams.remove(stream)
+                stream.restart(self._settings.source)  # a reader may have seen something of it
             else:
                 stream.is_parked = True
         self._forget_if_done(segment)
@@ -633,11 +635,13 @@ class Session:
     def _pivoted(self, segment: Segment, job: Job, now_s: float) -> list[Action]:
         """A first pass has news: translate it on."""
         actions: list[Action] = []
-        i = job.key.piece
+        begin, pivot = job.key.piece, self._streams.pivot_of(segment)
+        end = begin + 1
+        while pivot is not None and pivot.is_piece_done(end):
+            end += 1  # one without words is done with the one that it waited for
         for stream in self._streams.of(segment):
-            piece = segment.sources[i : i + 1]
-            if i < stream.num_pieces and is_pivoted(piece, stream.target, self._model):
-                part = range(i, i + 1)
+            part = range(begin, min(end, stream.num_pieces))
+            if is_pivoted(segment.sources[begin : begin + 1], stream.target, self._model):
                 actions += self._ask(segment, stream, part, job.rev, job.arrival_s, now_s)
                 # One that has nothing to translate is done at once.
                 actions += self._after_job(segment, stream, job, None, now_s)

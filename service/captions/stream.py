@@ -40,6 +40,8 @@ class _Piece:
     is_plain: bool = False  # whether it was asked for once more, without anything, after a fault
     instead: str | None = None  # the source, where no output was a translation
     language: str | None = None  # that its translation reads
+    held: Source | None = None  # what is translated once the piece before is done
+    is_cut: bool = False  # whether its sentence goes on in the next piece
 
 
 class TargetStream:
@@ -134,6 +136,10 @@ class TargetStream:
         """How many pieces were taken in."""
         return len(self._pieces)
 
+    def is_piece_done(self, index: int) -> bool:
+        """Whether a piece is through its final pass."""
+        return index < len(self._pieces) and self._pieces[index].translation.is_done
+
     def as_source(self, source: Source, index: int) -> Source:
         """Return what this translation of a piece is to those who translate it on.
 
@@ -184,15 +190,40 @@ class TargetStream:
             if piece.translation.is_done:
                 continue
             piece.source, piece.rev, piece.arrival_s = source.text, rev, arrival_s
-            piece.is_open = source.is_open
+            piece.is_open, piece.is_cut = source.is_open, source.is_cut
             if piece.language != source.language and self._change_language(piece, source):
                 dropped.append(self._key(index))
             if source.continues and index and not piece.continues:
-                self._continue(piece, self._pieces[index - 1])
+                before = self._pieces[index - 1]
+                piece.held = source if self._waits(piece, before, source) else None
+                if piece.held is not None:
+                    continue
+                self._continue(piece, before)
             job = piece.translation.revise(self._as_read(piece, source))
             if job is not None:
                 jobs.append(self._completed(job))
         return jobs, dropped
+
+    def _waits(self, piece: _Piece, before: _Piece, source: Source) -> bool:
+        """Whether a piece had better wait for the one before, to go on in its sentence.
+
+        Where all of a long sentence came at once its pieces would repeat what is at their seams.
+        """
+        is_alone = before.translation.is_done or not piece.translation.is_fresh
+        is_copied = self.target in (before.language, piece.language)
+        return source.is_final and not is_alone and not is_copied
+
+    def _release(self, index: int) -> Job | None:
+        """Return the job of a piece that has waited for the one before it."""
+        if index >= len(self._pieces) or not self._pieces[index - 1].translation.is_done:
+            return None
+        piece = self._pieces[index]
+        source, piece.held = piece.held, None
+        if source is None:
+            return None
+        self._continue(piece, self._pieces[index - 1])
+        job = piece.translation.revise(self._as_read(piece, source))
+        return self._release(index + 1) if job is None else self._completed(job)
 
     def _new_piece(
         self, index: int, source: Source, context: Sequence[ContextPair], number: int = 0
@@ -273,6 +304,8 @@ class TargetStream:
                 return again
             if piece.best is not None:
                 violations, tokens, is_whole = piece.best
+                if piece.is_cut:
+                    tokens = _without_end(tokens, token_text, len(job.forced))
                 self.terms += placeholders.count(piece.text.core)
                 self.violations += violations
                 if not piece.continues:
@@ -284,7 +317,9 @@ class TargetStream:
             is_whole=is_whole,
             certain_words=certain_words(piece.text.core, missing),
         )
-        return None if following is None else self._completed(following)
+        if following is not None:
+            return self._completed(following)
+        return self._release(job.key.piece + 1)
 
     def _again(
         self, piece: _Piece, job: Job, tokens: Tokens, output: str, *, is_whole: bool
@@ -315,11 +350,13 @@ class TargetStream:
             return self._completed(replace(job, text=text.core, draft=tokens[len(job.forced) :]))
         return None
 
-    def fail(self, job: Job) -> None:
-        """Take in that a job could not be run."""
+    def fail(self, job: Job) -> Job | None:
+        """Take in that a job could not be run; return the one that waited for it, if any."""
         piece = self._piece_of(job)
-        if piece is not None:
-            piece.translation.fail(job.number)
+        if piece is None:
+            return None
+        piece.translation.fail(job.number)
+        return self._release(job.key.piece + 1)
 
     def stop(self) -> list[JobKey]:
         """Wait for no job any more; return the keys of those that were awaited."""
@@ -327,6 +364,12 @@ class TargetStream:
         for piece in self._pieces:
             piece.translation.stop()
         return keys
+
+    def restart(self, source_language: str | None) -> None:
+        """Begin anew with a text that is in another language than it was said to be."""
+        assert not self.committed
+        self._source_language = source_language
+        self._pieces.clear()
 
     def remember(self) -> list[tuple[str | None, ContextPair]]:
         """Return language and pair of the pieces that became done since the last call."""
@@ -412,6 +455,16 @@ class TargetStream:
             context=piece.context,
             formality=self.formality,
         )
+
+
+def _without_end(tokens: Tokens, token_text: TokenText, forced: int) -> Tokens:
+    """Take the full stop off the translation of a piece whose sentence goes on."""
+    text, offsets = token_text(tokens)
+    length = len(text.rstrip(" .…"))
+    for count in range(forced, len(tokens)):
+        if offsets[count] == length:
+            return tokens[:count]
+    return tokens
 
 
 def _text_after(committed: Tokens, token_text: TokenText) -> TokenText:

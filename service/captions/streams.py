@@ -69,12 +69,9 @@ class Streams:
         self._targets[stream.target] = None
         self._streams[stream.segment_id, stream.target] = stream
 
-    def remove(self, stream: TargetStream) -> None:
-        """Drop a translation that is to begin anew."""
-        if stream.is_pivot:
-            del self._pivots[stream.segment_id]
-            return
-        del self._streams[stream.segment_id, stream.target]
+    def remove_pivot(self, segment: Segment) -> None:
+        """Drop the first pass of a segment: another one begins."""
+        self._pivots.pop(segment.segment_id, None)
 
     def forget(self, segment: Segment) -> None:
         """Drop all translations of a segment."""

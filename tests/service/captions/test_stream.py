@@ -87,6 +87,27 @@ def test_a_sentence_goes_on_after_a_cut_as_if_there_were_none() -> None:
     assert found.committed == "Eins zwei, drei vier fünf."
 
 
+def test_a_long_sentence_that_comes_at_once_goes_on_from_piece_to_piece() -> None:
+    found = stream()
+    pieces = [
+        Source("One two,", 2, is_open=False, is_final=True, is_cut=True),
+        Source(" three,", 1, is_open=False, is_final=True, is_cut=True, continues=True),
+        Source(" four.", 1, is_open=False, is_final=True, continues=True),
+    ]
+    (first,), _ = found.revise(pieces, 1, 10.0)
+    assert found.revise(pieces, 1, 10.0) == ([], [])
+    second = found.complete(first, ids("Eins zwei."), is_whole=True)
+    assert second is not None
+    assert found.take(11.0) == ("Eins zwei", "", True)  # without the end that is none
+    assert second.context == (("One two,", ids("Eins zwei")),)
+    third = found.fail(second)  # what it waited for may fail
+    assert third is not None
+    assert (third.key.piece, third.context[0][1]) == (2, ())
+    answer(found, third, " vier.")
+    assert found.is_done
+    assert found.take(12.0)[0] == " vier."
+
+
 def test_a_piece_in_another_language_begins_anew_while_nothing_is_committed() -> None:
     found = stream("en")
     (first,), _ = found.revise([Source("wir gehen", 0, language="de")], 1, 10.0)
@@ -117,3 +138,14 @@ def test_a_translation_is_a_source_for_a_second_pass() -> None:
     assert not found.as_source(ended, 0).is_final
     answer(found, job, "We go.")
     assert found.as_source(ended, 0) == Source("We go.", 2, False, True, language="en")
+
+
+def test_a_stream_that_is_restarted_takes_back_what_was_shown() -> None:
+    found = stream()
+    (job,), _ = found.revise([Source("we go", 0)], 1, 10.0)
+    found.complete(job, ids("wir gehen"), is_whole=True)
+    assert found.take(11.0) == ("", "wir gehen", True)
+    found.restart("fr")
+    assert found.take(11.0) == ("", "", True)
+    (job,), _ = found.revise([Source("we go", 0)], 1, 10.0)
+    assert job.source_language == "fr"

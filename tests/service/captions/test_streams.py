@@ -25,7 +25,6 @@ def test_streams_are_found_by_segment_and_target_while_they_are_wanted() -> None
     assert streams.resume(segment, "fr")
     assert not streams.resume(segment, "es")
     assert streams.of(segment) == [german, french]
-    streams.remove(german)
     assert not streams.resume(segment, "de")
     streams.forget(segment)
     assert streams.of(segment) == []
@@ -45,7 +44,7 @@ def test_a_first_pass_is_beside_what_is_wanted() -> None:
     assert streams.pivot_of(segment) is pivot
     assert streams.find(JobKey("s", "a", "en", 0)) is None
     assert streams.find(JobKey("s", "a", "en", 0, is_pivot=True)) is pivot
-    streams.remove(pivot)
+    streams.remove_pivot(segment)
     assert streams.running_of(segment) == [french]
     streams.add(pivot)
     streams.forget(segment)
