@@ -25,7 +25,6 @@ def test_streams_are_found_by_segment_and_target_while_they_are_wanted() -> None
     assert streams.resume(segment, "fr")
     assert not streams.resume(segment, "es")
     assert streams.of(segment) == [german, french]
-    assert not streams.resume(segment, "de")
     streams.forget(segment)
     assert streams.of(segment) == []
     assert streams.find(JobKey("s", "b", "de", 0)) is other
