@@ -34,6 +34,7 @@ _EVERYWHERE: Final = {
 _BODIES: Final = frozenset(
     {"application/json", "application/x-www-form-urlencoded", "multipart/form-data"}
 )
+DRAINED_BYTES: Final = 32 * 1024 * 1024  # of a body that is refused
 _WATCHERS: Final = frozenset({"/metrics", "/livez", "/health", "/readyz", "/startupz"})
 
 
@@ -62,19 +63,26 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        headers = Headers(scope=scope)
+        # Who asks whether to send a body sends none where he is refused.
+        is_held_back = headers.get("expect", "").lower() == "100-continue"
+        body = _Body(receive, is_over=is_held_back or not _has_body(headers))
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
+                if message["status"] >= 400:
+                    await body.drain()
+                own = MutableHeaders(scope=message)
                 for name, value in _EVERYWHERE.items():
-                    headers.setdefault(name, value)
+                    own.setdefault(name, value)
                 self._requests.labels(_path_label(scope), str(message["status"])).inc()
             await send(message)
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await error_reply(scope["path"], *refusal)(scope, receive, send_guarded)
+            await error_reply(scope["path"], *refusal)(scope, body.receive, send_guarded)
             return
-        await self._app(scope, receive, send_guarded)
+        await self._app(scope, body.receive, send_guarded)
 
     def _is_for_watchers(self, scope: Scope) -> bool:
         return bool(self._config.metrics_port) and scope["server"][1] == self._config.metrics_port
@@ -102,6 +110,27 @@ class Guard:
                 # but for forms, which say their origin.
                 return 415, f"send JSON or a form, not {kind or 'a body without a type'}"
         return None
+
+
+class _Body:
+    """What comes of a request's body, whoever reads it."""
+
+    def __init__(self, receive: Receive, *, is_over: bool) -> None:
+        self._receive = receive
+        self._is_over = is_over
+        self._num_bytes = 0
+
+    async def receive(self) -> Message:
+        """Return what comes next."""
+        message = await self._receive()
+        self._num_bytes += len(message.get("body", b""))
+        self._is_over = not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Let the rest come, up to a bound: who still sends does not read why he is refused."""
+        while not self._is_over and self._num_bytes < DRAINED_BYTES:
+            await self.receive()
 
 
 class OtherMethods:

@@ -171,3 +171,15 @@ async def test_what_clients_ask_for_is_counted_by_the_table_s_paths(run: Run) ->
         ("/v1/models/{name:path}", "404", "5"),
         ("other", "404", "5"),
     ]
+
+
+@pytest.mark.parametrize("path", ["/translate", "/nowhere", "/languages", "/v1/chat/completions"])
+async def test_who_sends_far_too_much_is_told_so(service: Service, path: str) -> None:
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        for headers in (
+            {"content-type": "application/json", "connection": "close"},
+            {"content-type": "text/plain", "connection": "close"},
+        ):
+            found = await http.post(path, content=b"x" * 5_000_000, headers=headers)
+            assert found.status_code in (400, 404, 405, 413, 415)
+            assert "error" in found.json()

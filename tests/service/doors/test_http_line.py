@@ -63,6 +63,13 @@ def test_a_body_that_does_not_end_is_not_waited_for(
     assert [record for record in caplog.records if record.exc_info] == []
 
 
+def test_who_asks_whether_to_send_a_body_is_refused_before_he_does(service: Service) -> None:
+    asked = UPLOAD[:-5].replace(b"json", b"xml") + b"\r\nexpect: 100-continue\r\n\r\n"
+    with connected(service) as line:
+        line.sendall(asked)
+        assert line.recv(65536).startswith(b"HTTP/1.1 415 ")
+
+
 async def test_a_client_that_does_not_read_is_cut_off(hasty: Service) -> None:
     with socket.socket() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
