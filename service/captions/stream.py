@@ -16,7 +16,6 @@ from service.wire.protocol import Formality, Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.pipeline import Piece as PieceText
-from tokenspeed.text.placeholders import certain_words
 from tokenspeed.text.words import count_words, erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
@@ -315,7 +314,7 @@ class TargetStream:
             job.number,
             tokens,
             is_whole=is_whole,
-            certain_words=certain_words(piece.text.core, missing),
+            certain_words=piece.text.certain_words(output, missing),
         )
         if following is not None:
             return self._completed(following)

@@ -19,7 +19,7 @@ from tokenspeed.text.glossary import Found, Glossary
 from tokenspeed.text.guard import Fault, fault_of
 from tokenspeed.text.placeholders import Placeholders
 from tokenspeed.text.profanity import mask
-from tokenspeed.text.quantities.computing import corrections, repair
+from tokenspeed.text.quantities.computing import corrections, first_doubt, repair
 from tokenspeed.text.sounds import find_sounds
 from tokenspeed.text.spans import Span, find_spans, has_text
 from tokenspeed.text.vocabulary import Vocabulary
@@ -265,6 +265,22 @@ class Piece:
             text = self.placeholders.correct([c for c in changes if c.start >= least], text)
         is_ended = bool(_ENDED.search(self.core)) or not self.suffix
         self.placeholders.place(self.core, text, committed, is_ended=is_ended)
+
+    def certain_words(self, output: str, missing: Sequence[Found]) -> int | None:
+        """Return how many words of the core stand before the first that an output has wrong.
+
+        Or may have wrong: a number at the end of an open text. None where there is no such word.
+
+        Args:
+            output: restored. missing: protected words that it lacks.
+        """
+        at = [item.start for item in missing]
+        if self.language is not None:
+            doubt = first_doubt(
+                self.core, output, self.language, self._hygiene.target, is_open=self._is_open
+            )
+            at += [] if doubt is None else [doubt]
+        return count_words(self.core[: min(at)]) if at else None
 
     def following(self) -> "Piece":
         """Return a piece that goes on in the sentence of this one, with the same stand-ins."""

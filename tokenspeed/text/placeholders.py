@@ -353,11 +353,6 @@ def _numbers(
     ]
 
 
-def certain_words(text: str, missing: Sequence[Found]) -> int | None:
-    """Return how many words of a source stand before the first missing word, None if none is."""
-    return count_words(text[: min(item.start for item in missing)]) if missing else None
-
-
 def _has(output: str, item: Found, times: int = 1) -> bool:
     """Whether a word is there; an ending may follow, and a sentence may begin with it."""
     if item.kind in ("word", "mark"):

@@ -141,7 +141,7 @@ def test_a_wrong_number_of_a_final_is_put_right_unless_readers_have_it() -> None
             for job in jobs:
                 answer(found, job, "wir sehen uns um 19 Uhr da")
         found.take(10.0)
-        assert found.committed.endswith("19 Uhr") == is_seen
+        assert ("19" in found.committed) == is_seen
         whole = Source(" ".join(words[:6]), 9, is_open=False, is_final=True)
         (job,), _ = found.revise([whole], 9, 11.0)
         assert job.text == "we see us at 12:00 there"

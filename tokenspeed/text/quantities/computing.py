@@ -76,6 +76,21 @@ def check(source: str, output: str, source_language: str, target_language: str) 
     return missing
 
 
+def first_doubt(
+    source: str, output: str, source_language: str, target_language: str, *, is_open: bool
+) -> int | None:
+    """Return where in a source its first quantity stands that an output may yet say otherwise.
+
+    It may still grow, or the output lacks it. None where there is none.
+
+    Args:
+        is_open: the source may still grow.
+    """
+    growing = [q for q in read(source, source_language, is_open=is_open) if not q.is_final]
+    missing = check(source, output, source_language, target_language)
+    return min((quantity.start for quantity in [*growing, *missing]), default=None)
+
+
 def repair(source: str, output: str, source_language: str, target_language: str) -> str:
     """Return an output with wrong quantities put right, where it is plain which one is meant.
 

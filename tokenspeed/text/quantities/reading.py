@@ -7,7 +7,7 @@ no second language and no models; a text of any kind has a reading, mostly an em
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, Literal
 
 from tokenspeed.text.quantities.items import Item, find_items
@@ -52,11 +52,14 @@ def read(text: str, language: str, *, is_open: bool = False) -> list[Quantity]:
         language: a text in another than the four has none.
         is_open: the text may still grow, so what touches its end is not final.
     """
-    if language not in LANGUAGES:
-        return []
+    return list(_read(text, language, is_open)) if language in LANGUAGES else []
+
+
+@lru_cache(maxsize=512)  # a source is looked at before and after its translation
+def _read(text: str, language: str, is_open: bool) -> tuple[Quantity, ...]:
     items = find_items(text, language)
     if not items:
-        return []
+        return ()
     reader = _Reader(text, items, language)
     found: list[Quantity] = []
     taken = 0
@@ -66,7 +69,7 @@ def read(text: str, language: str, *, is_open: bool = False) -> list[Quantity]:
             found.append(quantity)
     if is_open and found and found[-1].end >= len(text.rstrip()):
         found[-1] = replace(found[-1], is_final=False)
-    return found
+    return tuple(found)
 
 
 _PRIORITY: Final = ("date", "time", "money", "percent", "digits", "number", "ordinal")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.text.quantities.computing import check, find, repair, rewrite
+from tokenspeed.text.quantities.computing import check, find, first_doubt, repair, rewrite
 from tokenspeed.text.quantities.locales import LANGUAGES
 
 languages = st.sampled_from(LANGUAGES)
@@ -125,6 +125,17 @@ def test_right_values_are_left(source: str, output: str, pair: str) -> None:
 )
 def test_what_may_be_right_is_left(source: str, output: str, pair: str) -> None:
     assert repair(source, output, *pair.split("-")) == output
+
+
+def test_a_number_that_may_grow_and_one_that_is_missing_are_in_doubt() -> None:
+    def doubt(source: str, output: str, *, is_open: bool) -> int | None:
+        return first_doubt(source, output, "en", "de", is_open=is_open)
+
+    assert doubt("It costs forty", "Es kostet vierzig", is_open=True) == 9
+    assert doubt("It costs forty", "Es kostet vierzig", is_open=False) is None
+    assert doubt("It costs forty now", "Es kostet vierzig", is_open=True) is None
+    assert doubt("It costs forty now", "Es kostet vier", is_open=True) == 9
+    assert doubt("It costs much", "Es kostet viel", is_open=True) is None
 
 
 def test_a_date_that_reads_in_two_orders_comes_out_as_it_was() -> None:
