@@ -134,7 +134,7 @@ LINES = [
     "Hello {name}, you have {count} new messages.",
     "She is twenty nine and the train leaves at half past nine.",
     "Die Folien schicke ich euch später per E-Mail.",
-    "word " * 600,
+    "word " * 150,
     "[applause]",
     "...",
     "",
