@@ -28,6 +28,7 @@ _BEFORE: Final = regex.compile(rf"(?:{_TAG}|{_MARK})*")
 _AFTER: Final = regex.compile(rf"(?r)(?:{_TAG}|\s|[♪♫])+$")  # from the end: in linear time
 _BARE_BEFORE: Final = regex.compile(rf"(?:{_MARK})*")
 _BARE_AFTER: Final = regex.compile(r"(?r)[\s♪♫]+$")
+_NAME: Final = regex.compile(r"<(/?)(\p{L}+)")
 _INNER: Final = regex.compile(_TAG)
 _WORDS: Final = regex.compile(r"\p{L}")
 _NEW: Final = regex.compile(r"[-–—♪♫]|>>")
@@ -119,13 +120,26 @@ def _lines(text: str, number: int, cue: _Cue) -> Iterator[_Line]:
     for found in _LINE.finditer(text, cue.start, cue.end):
         start, end = found.span(1)
         first, last = _peeled(text, start, end, _BEFORE, _AFTER)
-        if _INNER.search(text, first, last):  # a tag that ends among the words begins there, too
+        if not _is_balanced(text[first:last]):  # a tag that ends among the words begins there, too
             first, last = _peeled(text, start, end, _BARE_BEFORE, _BARE_AFTER)
         if _WORDS.search(text, first, last):
             is_sound = _SOUND.fullmatch(text, first, last) is not None
             is_new = _NEW.search(text, start, first) or _SPEAKER.match(text, first, last)
             is_last = _SONG.search(text, last, end)
             yield _Line(first, last, number, bool(is_new) or is_sound, bool(is_last) or is_sound)
+
+
+def _is_balanced(words: str) -> bool:
+    """Whether every tag among words that has an end ends there, and the other way round."""
+    opened: list[str] = []
+    for tag in _INNER.finditer(words):
+        name = _NAME.match(tag[0])
+        if name is not None and name[1]:
+            if not opened or opened.pop() != name[2]:
+                return False
+        elif name is not None:
+            opened.append(name[2])
+    return not opened
 
 
 def _peeled(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import regex
 import srt
 import webvtt
 from hypothesis import given
@@ -112,6 +113,28 @@ def test_songs_sounds_and_speakers_are_said_by_themselves(
 ) -> None:
     cues = (f"{i}\n00:00:0{i},000 --> 00:00:0{i},900\n{line}\n" for i, line in enumerate(lines, 1))
     assert list(open_srt("\n".join(cues).encode(), "de").texts) == texts
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("<v Anna>We have <b>ten</b> guests</v>", "We have <g1>ten</g1> guests"),
+        ("<i>Old</i> house", "<g1>Old</g1> house"),
+        ("the <i>old house</i>", "the <g1>old house</g1>"),
+        ("<i>so it</i> went <i>on</i>", "<g1>so it</g1> went <g3>on</g3>"),
+        ("<v Bob>well, <00:00:01.500>so", "well, <x1/>so"),
+        ("{\\an8}<font color='#fff'>Well</font>", "Well"),
+    ],
+)
+def test_tags_round_a_line_are_not_among_its_words(line: str, text: str) -> None:
+    file = f"1\n00:00:01,000 --> 00:00:02,000\n{line}\n"
+    document = open_srt(file.encode(), "de")
+    assert document.texts == (text,)
+    assert translate(document, shout) == file.replace(line, _shouted(line))
+
+
+def _shouted(line: str) -> str:
+    return regex.sub(r"(<[^<>]*>|\{[^{}]*\})|[^<{]+", lambda m: m[1] or m[0].upper(), line)
 
 
 def test_a_long_pause_ends_a_sentence() -> None:
