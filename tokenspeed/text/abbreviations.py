@@ -8,6 +8,7 @@ three languages, CLDR's and ICU's come with no package that needs no compiler.
 from functools import cache
 from typing import Final
 
+import regex
 from babel import Locale
 
 _LANGUAGES: Final = ("de", "en", "es", "fr")
@@ -77,9 +78,28 @@ _STARTERS: Final = (
     " hoy mañana ayer ahora todo todos cada muchos hay es son fue era ha han"
 )
 
+# "No. 5" is read as "number 5": models take the short form for a "no".
+_NUMBERS: Final = {
+    "en": ((r"\bNo\.\s*(?=\d)", "number "), (r"\bNos\.\s*(?=\d)", "numbers ")),
+    "de": ((r"\bNr\.\s*(?=\d)", "Nummer "), (r"\bNrn\.\s*(?=\d)", "Nummern ")),
+    "fr": ((r"\b[Nn](?:[°º]|o\.?)\s*(?=\d)", "numéro "), (r"\b[Nn]os\.?\s*(?=\d)", "numéros ")),
+    "es": ((r"\b(?:[Nn]úm\.|[Nn]\.?\s?[º°]|No\.)\s*(?=\d)", "número "),
+           (r"\b(?:[Nn]úms\.|Nos\.)\s*(?=\d)", "números ")),
+}  # fmt: skip
+
 LEADING: Final = frozenset(_LEADING.split())
 NUMBERED: Final = frozenset(_NUMBERED.split())
 STARTERS: Final = frozenset(_STARTERS.split())
+
+
+def spell_out(text: str, language: str | None) -> str:
+    """Write out short forms that a number follows."""
+    for pattern, word in _NUMBERS.get(language or "", ()):
+        for match in reversed(list(regex.finditer(pattern, text))):
+            is_first = not text[: match.start()].strip()
+            said = word.capitalize() if is_first else word
+            text = text[: match.start()] + said + text[match.end() :]
+    return text
 
 
 @cache

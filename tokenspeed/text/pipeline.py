@@ -12,6 +12,7 @@ from typing import Final, Literal
 import regex
 
 from tokenspeed.text import segmenter
+from tokenspeed.text.abbreviations import spell_out
 from tokenspeed.text.capitals import are_capitals, to_sentence
 from tokenspeed.text.clean import clean, fold
 from tokenspeed.text.detokenizer import TokenText
@@ -328,6 +329,7 @@ class Piece:
             if is_span:
                 parts.append(part)
                 continue
+            part = spell_out(part, self.language)
             if self._are_capitals:
                 part = to_sentence(part, is_beginning=not parts and not self._continues)
             parts.append(_STUTTER.sub(_shorter, fold(part, self._hygiene.vocabulary.is_known)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenspeed.text.abbreviations import LEADING, NUMBERED, STARTERS, either
+from tokenspeed.text.abbreviations import LEADING, NUMBERED, STARTERS, either, spell_out
 
 
 def test_months_are_from_cldr_and_words_are_none() -> None:
@@ -17,3 +17,21 @@ def test_entries_are_as_they_are_looked_up(words: frozenset[str]) -> None:
 
 def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
     assert not LEADING & (NUMBERED | either() | STARTERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "written"),
+    [
+        ("No. 5 is alive.", "en", "Number 5 is alive."),
+        ("the No.2 player, not Nos. 3 and 4", "en", "the number 2 player, not numbers 3 and 4"),
+        ("No. I am not. No 5 of them.", "en", "No. I am not. No 5 of them."),
+        ("Gleis Nr. 3", "de", "Gleis Nummer 3"),
+        ("le n° 5, le no 5", "fr", "le numéro 5, le numéro 5"),
+        ("El n.º 5, el núm. 5, no 5", "es", "El número 5, el número 5, no 5"),
+        ("No. 5", None, "No. 5"),
+    ],
+)
+def test_short_forms_of_numbers_are_written_out(
+    text: str, language: str | None, written: str
+) -> None:
+    assert spell_out(text, language) == written
