@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from tqdm import tqdm
@@ -9,12 +10,13 @@ from tqdm import tqdm
 from tokenspeed.arguments import add_model_arguments, add_page_arguments, check_page
 from tokenspeed.bench.page import put_into_page
 from tokenspeed.bench.quality.text.cases import Case, Translate, case_table, run_cases
+from tokenspeed.bench.quality.text.cost import cost_row, update_costs
 from tokenspeed.bench.quality.text.hygiene import hygiene_cases
 from tokenspeed.bench.quality.text.numbers import number_cases
 from tokenspeed.bench.quality.text.trade import trade_cases
 from tokenspeed.bench.result import describe_cpu, describe_model, make_result, write_result
 from tokenspeed.engine.loading import LoadedModel, load_engine
-from tokenspeed.engine.translate import translate
+from tokenspeed.engine.translate import hygiene_of, translate
 
 # What is measured, by name. A new set is a function that returns its cases, and a line here.
 SETS: Final[dict[str, Callable[[], list[Case]]]] = {
@@ -44,12 +46,15 @@ def run_text(options: argparse.Namespace) -> int:
         for name, is_product in (("model alone", False), ("product", True)):
             with tqdm(total=len(cases), desc=name, unit=" texts", leave=False) as bar:
                 runs[name] = run_cases(cases, _translator(model, bar, is_product=is_product))
+        cost = cost_row(update_costs(cases, partial(hygiene_of, model)))
     finally:
         model.close()
     table = case_table(runs)
     print(table)
+    print(f"hygiene, an update: p50 {cost['p50_ms']} ms, p95 {cost['p95_ms']} ms")
     if options.json:
         rows = [row | {"through": name} for name, rows in runs.items() for row in rows]
+        rows.append(cost | {"through": "product"})
         result = make_result(rows, machine=describe_cpu(), packages=["torch", "text2num"])
         write_result(result | {"model": describe_model(options.model)}, options.json)
     if options.page:

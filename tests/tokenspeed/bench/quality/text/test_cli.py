@@ -18,6 +18,7 @@ def test_a_result_and_a_table_are_written(
     found = json.loads(result.read_text(encoding="utf-8"))
     for name in ("model alone", "product"):
         rows = [row for row in found["rows"] if row["through"] == name]
-        assert sum(row["total"] for row in rows) == 6
+        assert sum(row.get("total", 0) for row in rows) == 6
+    assert [row["updates"] > 6 for row in found["rows"] if row["kind"] == "cost/update"] == [True]
     assert "| **numbers** |" in page.read_text(encoding="utf-8")
     assert "product" in capsys.readouterr().out
