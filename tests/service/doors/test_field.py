@@ -4,8 +4,10 @@ Kinds of trouble from public bug reports of other tools. The marks round a text,
 times come to nothing that the plain words would not have come to.
 """
 
+import asyncio
 import io
 import json
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,8 @@ import pytest
 import regex
 
 from service.config import load_config
+from service.wire import protocol as p
+from tests.service.client import session
 from tests.service.process import serving
 from tokenspeed.cli import main
 
@@ -199,3 +203,139 @@ def test_tags_among_words_all_stay(http: httpx.Client, text: str) -> None:
     assert sorted(tags.findall(found)) == sorted(tags.findall(text))
     # Nothing is made up: a translation is about as long as its text.
     assert len(tags.sub("", found)) < 2 * len(tags.sub("", text)) + 10
+
+
+# ---- text hygiene: each case through the socket, REST and OpenAI's endpoint ----------------------
+
+NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+NFD = unicodedata.normalize
+
+# Source, target, what is sent, and the form of what must come back.
+FORMS = [
+    ("en", "de", "Great job 👍", r"(Großart|Gut|Toll|Super|Klasse|Prima).* 👍"),
+    ("en", "es", "Great job 👍", r".*trabajo.* 👍"),
+    ("en", "de", "😀", "😀"),
+    ("en", "de", "🔴 LIVE now", r"🔴 (LIVE|Live|Jetzt).*"),
+    ("en", "de", "Great stream today 😂 see you next week everybody", r"\p{L}.+ 😂 .*Woche.*"),
+    ("en", "es", "They are in my freezer 😆 I guess they came with the van.",
+     r".*congelador.* 😆 \p{L}.*"),
+    ("en", "de", "<i>The hamster comes down from the sky.</i>", r"<i>[^<>]*Himmel[^<>]*</i>"),
+    ("en", "fr", "<i>The hamster comes down from the sky.</i>",
+     r"<i>[^<>]*hamster[^<>]*ciel[^<>]*</i>"),
+    ("en", "de", "Hello {name}, you have {count} new messages.",
+     r"Hallo,? \{name\}.*\{count\}.*Nachrichten.*"),
+    ("en", "fr", "Hello {name}, you have {count} new messages.", r"Bonjour,? \{name\}.*messages.*"),
+    ("en", "de", "Go to Settings > General > About.", r"Geh.* Settings > General > About\."),
+    ("en", "de", ">> Welcome back. >> Thanks for having me.",
+     r">> Willkommen[^>]* >> [^>]*Dank[^>]*"),
+    ("en", "fr", "Use `pip install` to install it.", r".*`pip install`.*install.*"),
+    ("en", "de", "Hello %1$s, good to see you again!", r"Hallo,? %1\$s.*"),
+    ("en", "fr", "The file is in C:\\Users\\me\\notes.txt",
+     r".*fichier.* C:\\Users\\me\\notes\.txt\.?"),
+    ("en", "de", "Привет, как дела?", "Привет, как дела\\?"),
+    ("en", "de", "مرحبا بكم في العرض", "مرحبا بكم في العرض"),
+    ("en", "de", "שלום לכולם", "שלום לכולם"),
+    ("en", "de", "你好，世界", "你好，世界"),
+    ("en", "de", "こんにちは", "こんにちは"),
+    ("en", "de", "(inaudible) and then", r"\(unverständlich\) .*[Dd]ann.*"),
+    ("en", "fr", "[inaudible] and then", r"\[inaudible\] .*"),
+    ("en", "es", "(coughs)", r"\(tose\)"),
+    ("en", "de", "[crosstalk] let me finish", r"\[Stimmengewirr\] [^\[\]]+"),
+    ("en", "de", "?", r"\?"),
+    ("en", "de", "...", r"\.\.\."),
+    ("en", "de", "—", "—"),
+    ("en", "fr", "Write #AskTheBoard2027 under your question.", r".*#AskTheBoard2027 .*question.*"),
+    ("en", "de", "very very very very very very very very very very big", r"(?i).*sehr.* groß\.?"),
+    ("en", "fr", "very very very very very very very very very very big",
+     r"(?i).*très.* (grand|gros).*"),
+    ("en", "es", "very very very very very very very very very very big",
+     r"(?i).*muy.* (grand|enorm).*"),
+    ("de", "en", "§ 5 des Gesetzes", r"§ 5 .*(law|act|Law|Act).*"),
+    ("fr", "en", "L'Île est belle.", r"The [Ii](sland|le).*beautiful.*"),
+    ("en", "de", "5 + 3 = 8", r"5 \+ 3 = 8"),
+    ("en", "de", "Write to anna.meier@example.com or see https://example.org/a?b=c now.",
+     r"Schreib.* anna\.meier@example\.com .*https://example\.org/a\?b=c.*"),
+]  # fmt: skip
+# Source, target, what is sent, and what says the same.
+ALIKE = [
+    ("de", "en", NFD("NFD", "Können Sie mir bitte über Ihre Pläne erzählen?"),
+     "Können Sie mir bitte über Ihre Pläne erzählen?"),
+    ("es", "en", NFD("NFD", "El niño comió una manzana en la montaña."),
+     "El niño comió una manzana en la montaña."),
+    ("en", "de", "Hello\u200bworld, how are you?", "Hello world, how are you?"),
+    ("en", "de", "Hello\xa0Ann, how are you?", "Hello Ann, how are you?"),
+    ("en", "de", "The \xadhyphen", "The hyphen"),
+    ("en", "de", "non\u2011breaking hyphen", "non-breaking hyphen"),
+    ("en", "de", "a\0b", "ab"),
+    ("fr", "en", "«\xa0Je pars\xa0», dit-elle.", "« Je pars », dit-elle."),
+]  # fmt: skip
+LOUD = [
+    "The train to the airport is late again",
+    "Good morning everyone",
+    "The book is on the table.",
+]
+
+
+def through_all_doors(http: httpx.Client, asked: list[tuple[str, str, str]]) -> list[list[str]]:
+    """What the socket, REST and OpenAI's endpoint say of each (source, target, text)."""
+    pairs = sorted({(source, target) for source, target, _ in asked})
+    said: dict[tuple[str, str, str], list[str]] = {each: [] for each in asked}
+    for source, target in pairs:
+        texts = [text for a, b, text in asked if (a, b) == (source, target)]
+        finals = asyncio.run(committed(http, texts, source, target))
+        rest = translate(http, texts, target, source=source)
+        system = f"Translate from {NAMES[source]} into {NAMES[target]}."
+        for text, final, whole in zip(texts, finals, rest, strict=True):
+            said[source, target, text] += [final, whole, chat(http, system, text)]
+    return [said[each] for each in asked]
+
+
+async def committed(http: httpx.Client, texts: list[str], source: str, target: str) -> list[str]:
+    url = f"{http.base_url}".replace("http", "ws").rstrip("/") + "/v1/stream"
+    async with session(url) as client:
+        await client.start(target, source=p.SourceParams(source))
+        for i, text in enumerate(texts):
+            await client.send(p.SourceCommit(f"s{i}", text=text))
+        finals: Any = await client.until(p.TranslationFinal, count=len(texts))
+    assert [final.source_text for final in finals] == texts  # what was sent, not what was read
+    return [final.text for final in finals]
+
+
+def test_what_is_no_word_comes_through_every_door(http: httpx.Client) -> None:
+    found = through_all_doors(http, [(source, target, text) for source, target, text, _ in FORMS])
+    wrong = [
+        (text, said)
+        for (_, _, text, form), doors in zip(FORMS, found, strict=True)
+        for said in doors
+        if not regex.fullmatch(form, said)
+    ]
+    assert wrong == []
+
+
+def test_odd_characters_say_what_plain_ones_say(http: httpx.Client) -> None:
+    odd = through_all_doors(http, [(a, b, text) for a, b, text, _ in ALIKE])
+    plain = through_all_doors(http, [(a, b, text) for a, b, _, text in ALIKE])
+    assert odd == plain
+
+
+@pytest.mark.parametrize("target", ["de", "fr", "es"])
+def test_capitals_are_read_as_sentences_and_given_back(http: httpx.Client, target: str) -> None:
+    loud = through_all_doors(http, [("en", target, text.upper()) for text in LOUD])
+    calm = through_all_doors(http, [("en", target, text) for text in LOUD])
+    assert loud == [[said.upper() for said in doors] for doors in calm]
+    assert all(
+        said != text.upper() for text, doors in zip(LOUD, loud, strict=True) for said in doors
+    )
+
+
+def test_a_line_break_is_a_space_that_whole_texts_get_back(http: httpx.Client) -> None:
+    text = "We are happy to\nsee you here\nthis evening"
+    ((live, whole, asked),) = through_all_doors(http, [("en", "de", text)])
+    assert "\n" not in live
+    assert whole == asked
+    assert whole.count("\n") == 2
+    assert whole.split() == live.split()
+    plain = translate(http, text.replace("\n", " "))
+    assert live == plain
+    pages = "One page.\n\n  Two pages.\r\n\n"
+    assert regex.fullmatch(r"\S[^\n]+\n\n  \S[^\n]+\r\n\n", translate(http, pages))
