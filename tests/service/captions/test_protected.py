@@ -1,0 +1,115 @@
+"""What is no word of a language, in text that is still spoken: it stays, and nothing shown for good
+changes, whichever stand-ins a model has and whatever it does to them."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from service.captions.job import Job
+from service.captions.policy import PRESETS, Source
+from service.captions.stream import TargetStream
+from tests.service.fakes import BABBLE, ids, new_detokenizer, translation_of
+from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.vocabulary import MARKS, NAMES, Vocabulary
+
+FAMILIES = {
+    "names": Vocabulary(is_known=str.isascii, stand_ins=NAMES),
+    "marks": Vocabulary(is_known=str.isascii, stand_ins=MARKS),
+}
+SPANS = ("a@b.de", "{name}", "<b>", "</b>", "👍", "#tag", "`x y`", "Привет", "[applause]", ">>")
+WORDS = ("we", "go", "home", "and", "rest,", "then", "sleep.", "Never", "THE", "TRAIN", "IS")
+TEXTS = st.lists(st.sampled_from((*SPANS, *WORDS, *WORDS)), min_size=1, max_size=14)
+
+
+def hygiene(family: str) -> Hygiene:
+    return Hygiene(FAMILIES[family], source="en", target="de")
+
+
+def stream(family: str, preset: str) -> TargetStream:
+    return TargetStream("s", "a", "en", "de", PRESETS[preset], new_detokenizer, hygiene(family))
+
+
+def speak(
+    found: TargetStream, family: str, words: list[str], lost: set[int], grows: bool = True
+) -> str:
+    """Say words one after another to a model that copies; return what a reader has in the end."""
+    shown = ""
+    read = hygiene(family)
+    for n in range(1 if grows else len(words), len(words) + 1):
+        is_final = n == len(words)
+        cuts = read.cut(" ".join(words[:n]))
+        sources = [
+            Source(
+                cut.text,
+                99,
+                is_open=not is_final and i == len(cuts) - 1,
+                is_final=is_final or i < len(cuts) - 1,
+                is_cut=cut.is_cut,
+                continues=i > 0 and cuts[i - 1].is_cut,
+            )
+            for i, cut in enumerate(cuts)
+        ]
+        jobs, _ = found.revise(sources, n, float(n))
+        while jobs:
+            following = answer(found, jobs.pop(0), lost)
+            jobs += [] if following is None else [following]
+        append, _, _ = found.take(float(n))  # which holds that what was committed stays
+        shown += append
+    assert found.is_done
+    return shown
+
+
+def answer(found: TargetStream, job: Job, lost: set[int]) -> Job | None:
+    said = job.text
+    for i in lost:
+        for family in (NAMES, MARKS):
+            said = said.replace(family[i], "")
+    tokens = job.forced + ids(said)[len(job.forced) :]
+    return found.complete(job, tokens, is_whole=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(words=TEXTS, preset=st.sampled_from(sorted(PRESETS)), lost=st.sets(st.integers(0, 3)))
+@example(words="Great job 👍 and <b> more </b> of it".split(), preset="low", lost=set())
+@example(words="THE TRAIN IS late and a@b.de is not".split(), preset="append_only", lost={0})
+def test_all_that_is_protected_is_in_the_final(
+    family: str, words: list[str], preset: str, lost: set[int]
+) -> None:
+    said = speak(stream(family, preset), family, words, lost)
+    wanted = [span.wanted for span in hygiene(family).spans(" ".join(words))]
+    for word in wanted:
+        assert said.count(word) >= wanted.count(word), (said, word)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(words=TEXTS)
+def test_a_segment_at_once_keeps_its_spans_in_order(family: str, words: list[str]) -> None:
+    said = speak(stream(family, "low"), family, words, set(), grows=False)
+    at = 0
+    for span in hygiene(family).spans(" ".join(words)):
+        assert span.wanted in said[at:], (said, span.wanted)
+        at = said.index(span.wanted, at) + len(span.wanted)
+
+
+def test_a_final_that_is_no_translation_is_asked_for_once_more_without_anything() -> None:
+    found = stream("names", "low")
+    source = Source(f"{BABBLE} is said 👍", 9, is_open=False, is_final=True)
+    (job,), _ = found.revise([source], 1, 1.0, context=[("Before.", ids("Davor."))])
+    assert job.context
+    again = found.complete(job, ids(translation_of(job.text)), is_whole=True)
+    assert again is not None
+    assert (again.text, again.context, again.bias) == (f"{BABBLE} is said.", (), 0.0)
+    assert found.complete(again, ids("So ist es."), is_whole=True) is None
+    assert found.take(2.0)[0] == "So ist es 👍"
+    assert (found.faults, found.untranslated) == (1, 0)
+
+
+def test_a_final_without_a_translation_is_its_source_and_is_no_context() -> None:
+    found = stream("names", "low")
+    source = Source(f"{BABBLE} is said 👍", 9, is_open=False, is_final=True)
+    (job,), _ = found.revise([source], 1, 1.0)
+    again = found.complete(job, ids(translation_of(job.text)), is_whole=True)
+    assert again is not None
+    assert found.complete(again, ids(translation_of(again.text)), is_whole=True) is None
+    assert found.take(2.0)[0] == f"{BABBLE} is said 👍"
+    assert (found.faults, found.untranslated, found.remember()) == (2, 1, [])
