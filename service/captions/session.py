@@ -4,21 +4,22 @@ Knows the protocol, segments and translations. Does no I/O and reads no clock: e
 time, in seconds on one monotonic clock, and returns what is to be done.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from service.captions.actions import Action, Close, Counters, Send, Start, Stop
+from service.captions.context import Context
 from service.captions.cues import Timeline
-from service.captions.job import ContextPair, Job, JobKey, Outcome
+from service.captions.hygienes import Hygienes
+from service.captions.job import Job, JobKey, Outcome
 from service.captions.pacing import Pacing, Reader
 from service.captions.policy import PRESETS, Preset, Source
 from service.captions.reports import delta_of, final_of, source_delta_of, source_final_of
 from service.captions.routes import for_pivot, for_target, is_pivoted
 from service.captions.segment import Segment
 from service.captions.segments import Segments, over
-from service.captions.settings import MAX_CONTEXT, PIVOT, ModelInfo, Settings
+from service.captions.settings import PIVOT, ModelInfo, Settings
 from service.captions.spoken import Spoken
 from service.captions.stream import TargetStream
 from service.captions.streams import Streams
@@ -28,7 +29,6 @@ from service.wire import protocol
 from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.languages import name_of
-from tokenspeed.text.pipeline import Hygiene
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 MAX_PIECES: Final = 16  # that are asked for in one go, each in each language one
@@ -90,10 +90,8 @@ class Session:
         self._streams = Streams()
         self._committed: dict[str, Segment] = {}  # finals are awaited, in the order of commits
         self._revisions: dict[str, _Revision] = {}  # by wire id
-        self._hygienes: dict[str, Hygiene] = {}  # by target
-        self._pivot_hygiene: Hygiene | None = None  # made when it is needed
-        self._hygiene_words: object = None  # what they were made of
-        self._context: dict[str, deque[tuple[str | None, ContextPair]]] = {}  # by target
+        self._hygienes = Hygienes(model)
+        self._context = Context()
         self._spoken: str | None = None  # the language of the last segment
         self._readers: dict[str, Reader] = {}  # by target
         self._timeline = Timeline()
@@ -159,7 +157,7 @@ class Session:
             return []
         following = stream.complete(job, outcome.tokens, is_whole=outcome.is_whole)
         actions: list[Action] = [] if following is None else [Start(following)]
-        self._remember(stream)
+        self._context.add(stream.target, stream.remember())
         return actions + self._after_job(segment, stream, job, outcome.timing, now_s)
 
     def fail(self, job: Job, code: str, message: str, now_s: float) -> list[Action]:
@@ -208,7 +206,7 @@ class Session:
         """
         self._audience = targets
         if self._is_suspended:
-            self._compile_hygienes()
+            self._hygienes.follow(self._settings, self._targets)
             return []
         return self._retarget(now_s) + self._go_on(now_s)
 
@@ -292,38 +290,13 @@ class Session:
 
     def _retarget(self, now_s: float, *, is_other_source: bool = False) -> list[Action]:
         """Let open segments follow the settings and the audience."""
-        self._compile_hygienes()
+        self._hygienes.follow(self._settings, self._targets)
         actions: list[Action] = []
         for segment in self._segments:
             actions += self._apply_settings(segment, is_other_source)
             if not segment.is_committed:
                 self._revise(segment)
         return actions
-
-    def _cutting(self) -> Hygiene:
-        """Return what says where a text is cut, the same for all targets."""
-        return next(iter(self._hygienes.values()), None) or Hygiene(self._model.vocabulary)
-
-    def _compile_hygienes(self) -> None:
-        settings = self._settings
-        # Compiling takes milliseconds for a long glossary, and most updates change something else.
-        words = (
-            settings.glossary,
-            settings.do_not_translate,
-            settings.source,
-            settings.capitals,
-            settings.profanity,
-        )
-        known = self._hygienes if words == self._hygiene_words else {}
-        self._hygiene_words = words
-        is_for_all = all(entry.language is None for entry in settings.glossary)
-        shared = next(iter(known.values())).glossary if known and is_for_all else None
-        self._hygienes = {}
-        for target in self._targets:
-            found = known.get(target) or settings.hygiene_of(target, self._model, shared)
-            self._hygienes[target] = found
-            shared = found.glossary if is_for_all else None
-        self._pivot_hygiene = self._pivot_hygiene if known else None
 
     @property
     def _targets(self) -> tuple[str, ...]:
@@ -442,14 +415,14 @@ class Session:
         pivot = self._streams.pivot_of(segment)
         if pivot is not None and not segment.is_committed:
             pivot.preset = self._settings.preset(self._presets)
-            pivot.hygiene = self._pivot_hygiene or pivot.hygiene
+            pivot.hygiene = self._hygienes.pivot
             if is_other_source:
                 actions += [Stop(key) for key in pivot.stop()]
                 self._streams.remove_pivot(segment)
         for stream in self._streams.of(segment):
             stream.formality = self._settings.formality.get(stream.target)
             stream.preset = self._settings.preset(self._presets)
-            stream.hygiene = self._hygienes.get(stream.target, stream.hygiene)
+            stream.hygiene = self._hygienes.by_target.get(stream.target, stream.hygiene)
             # Text that is appended already cannot be asked for again from another language.
             is_wanted = stream.target in self._targets
             is_open = not segment.is_committed
@@ -562,7 +535,7 @@ class Session:
         frozen = len(segment.frozen)
         running = self._streams.running_of(segment)
         covered = max((stream.covered_words(frozen) for stream in running), default=0)
-        return segment.pieces(covered, self._cutting())
+        return segment.pieces(covered, self._hygienes.cutting)
 
     def _mark(self, revision: _Revision, part: range) -> list[Action]:
         """Find out which language some pieces are in; begin a first pass where one is needed."""
@@ -584,8 +557,7 @@ class Session:
             return []
         sources = self._read_by(stream, segment, part)
         language = sources[part.start].language
-        known = [pair for said, pair in self._context.get(stream.target, ()) if said == language]
-        context = known[len(known) - min(self._settings.context, len(known)) :]
+        context = self._context.of(stream.target, language, self._settings.context)
         jobs, dropped = stream.revise(sources, rev, arrival_s, context, part)
         return [
             *(Stop(key) for key in dropped),
@@ -617,8 +589,6 @@ class Session:
         is_needed = any(is_pivoted(segment.sources, target, model) for target in targets)
         if not is_needed or self._streams.pivot_of(segment) is not None:
             return
-        if self._pivot_hygiene is None:
-            self._pivot_hygiene = settings.pivot_hygiene(model)
         self._streams.add(
             TargetStream(
                 self.id,
@@ -627,7 +597,7 @@ class Session:
                 PIVOT,
                 settings.preset(self._presets),
                 self._new_detokenizer,
-                self._pivot_hygiene,
+                self._hygienes.pivot,
                 is_pivot=True,
             )
         )
@@ -683,7 +653,7 @@ class Session:
                         target,
                         settings.preset(self._presets),
                         self._new_detokenizer,
-                        self._hygienes[target],
+                        self._hygienes.by_target[target],
                     )
                 )
             stream = self._streams.get(segment.segment_id, target)
@@ -803,10 +773,6 @@ class Session:
 
     def _wanted(self, timing: Timing | None) -> Timing | None:
         return timing if self._settings.timing else None
-
-    def _remember(self, stream: TargetStream) -> None:
-        pairs = self._context.setdefault(stream.target, deque(maxlen=MAX_CONTEXT))
-        pairs.extend(stream.remember())
 
     def _error(self, exc: ProtocolError) -> Send:
         self.counters.errors += 1

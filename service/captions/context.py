@@ -1,0 +1,31 @@
+"""The sentences before, with their translations, that go along with the next one.
+
+Knows pairs by language; does not know who asks for how many.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from service.captions.job import ContextPair
+from service.captions.settings import MAX_CONTEXT
+
+
+class Context:
+    """The newest pairs of each target, each with the language that its source was in."""
+
+    def __init__(self) -> None:
+        self._by_target: dict[str, deque[tuple[str | None, ContextPair]]] = {}
+
+    def add(self, target: str, pairs: Iterable[tuple[str | None, ContextPair]]) -> None:
+        """Remember (language, pair); older ones than can be asked for are forgotten."""
+        known = self._by_target.setdefault(target, deque(maxlen=MAX_CONTEXT))
+        known.extend(pairs)
+
+    def of(self, target: str, language: str | None, count: int) -> list[ContextPair]:
+        """Return the newest pairs of a target whose source was in a language, at most `count`."""
+        known = [pair for said, pair in self._by_target.get(target, ()) if said == language]
+        return known[len(known) - min(count, len(known)) :]
+
+    def clear(self) -> None:
+        """Forget all: what is said from now on has nothing to do with it."""
+        self._by_target.clear()

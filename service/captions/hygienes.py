@@ -1,0 +1,58 @@
+"""What is done to texts on their way into each language of a session, as its settings want it.
+
+Compiling takes milliseconds for a long glossary, and most updates of a session change something
+else: what was compiled is kept as long as its words are the same. Knows settings and languages;
+does not know segments.
+"""
+
+from collections.abc import Sequence
+
+from service.captions.settings import ModelInfo, Settings
+from tokenspeed.text.pipeline import Hygiene
+
+
+class Hygienes:
+    """A `Hygiene` for each target, and one for the first pass of a translation by two.
+
+    Attributes:
+        by_target: of the languages that are wanted.
+    """
+
+    def __init__(self, model: ModelInfo) -> None:
+        self._model = model
+        self._settings = Settings()
+        self._words: object = None  # what they were made of
+        self.by_target: dict[str, Hygiene] = {}
+        self._pivot: Hygiene | None = None  # made when it is needed
+
+    def follow(self, settings: Settings, targets: Sequence[str]) -> None:
+        """Take settings in; afterwards there is one for each of the targets and for no other."""
+        words = (
+            settings.glossary,
+            settings.do_not_translate,
+            settings.source,
+            settings.capitals,
+            settings.profanity,
+        )
+        known = self.by_target if words == self._words else {}
+        self._settings, self._words = settings, words
+        self._pivot = self._pivot if known else None
+        is_for_all = all(entry.language is None for entry in settings.glossary)
+        shared = next(iter(known.values())).glossary if known and is_for_all else None
+        self.by_target = {}
+        for target in targets:
+            found = known.get(target) or settings.hygiene_of(target, self._model, shared)
+            self.by_target[target] = found
+            shared = found.glossary if is_for_all else None
+
+    @property
+    def cutting(self) -> Hygiene:
+        """What says where a text is cut, the same for all targets."""
+        return next(iter(self.by_target.values()), None) or Hygiene(self._model.vocabulary)
+
+    @property
+    def pivot(self) -> Hygiene:
+        """That of the first pass."""
+        if self._pivot is None:
+            self._pivot = self._settings.pivot_hygiene(self._model)
+        return self._pivot
