@@ -44,8 +44,9 @@ class HttpLine(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client is waited for."""
-        return bool(self._owed) and not self._gave_way
+        """Whether the client is waited for, be it to read what was said last."""
+        is_owed = bool(self._owed) or self.transport.get_write_buffer_size() > 0
+        return is_owed and not self._gave_way
 
     def give_way(self) -> None:
         """Cut the line for the sake of another."""
@@ -55,6 +56,7 @@ class HttpLine(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new line, if there is room."""
         super().connection_made(transport)
+        self.since_s = self.loop.time()
         if not self.server_state.make_room():
             self._refuse(503, "too many connections")
         self._watch()
