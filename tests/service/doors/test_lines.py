@@ -2,15 +2,24 @@
 
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from service.doors.lines import Lines
+from service.load.limits import Limits
+from service.load.metrics import Metrics
 from tests.service.client import session
 from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually
 from tests.service.fakes import FakeEngine
+from tokenspeed.engine.core import EngineStats
 
 HEAD = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n"
 UPLOAD = (
@@ -92,3 +101,62 @@ async def test_where_nobody_is_waited_for_the_next_is_refused(run: Run) -> None:
             assert found.startswith(b"HTTP/1.1 503 ")
             assert found.endswith(b'{"error":"too many connections"}')
     assert b'refused_total{reason="too_many"}' in service.state.metrics.render()
+
+
+@dataclass(eq=False)
+class FakeLine:
+    """A line that leaves when it is to give way."""
+
+    lines: Lines
+    address: str
+    is_waiting: bool
+    is_stranger: bool
+    since_s: float
+
+    def give_way(self) -> None:
+        assert self.is_waiting or self.is_stranger
+        here: set[Any] = self.lines.connections
+        here.discard(self)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["busy", "waits", "stranger"])),
+        max_size=30,
+    ),
+    st.integers(1, 6),
+    st.integers(1, 4),
+)
+def test_room_is_made_by_who_waits_and_has_most(
+    comers: list[tuple[str, str]], most: int, most_strangers: int
+) -> None:
+    lines = Lines(most, most_strangers, Limits(), Metrics(EngineStats))
+    here: set[Any] = lines.connections
+    for number, (address, kind) in enumerate(comers):
+        waiting = {line for line in here if line.is_waiting}
+        comer = FakeLine(lines, address, False, False, float(number))
+        here.add(comer)
+        if not lines.make_room():
+            assert not waiting
+            here.discard(comer)
+            continue
+        check_gone(waiting, here)
+        comer.is_waiting = kind != "busy"
+        comer.is_stranger = kind == "stranger"
+        strangers = {line for line in here if line.is_stranger}
+        if comer.is_stranger:
+            lines.make_room_for_stranger()
+        check_gone(strangers, here)
+        assert comer in here
+        assert len(here) <= most
+        assert sum(line.is_stranger for line in here) <= most_strangers
+
+
+def check_gone(before: set[Any], here: set[Any]) -> None:
+    """One went at most: the oldest of an address of which no other had more."""
+    gone = before - here
+    assert len(gone) <= 1
+    for line in gone:
+        held = Counter(other.address for other in before)
+        assert held[line.address] == max(held.values())
+        assert all(line.since_s <= o.since_s for o in before if o.address == line.address)
