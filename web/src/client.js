@@ -44,6 +44,9 @@ import { EventQueue } from "./queue.js";
  * @typedef {object} Settings
  * @property {string} [source] language of the text, "auto" lets the server detect it
  * @property {readonly string[]} [targets] languages to translate to
+ * @property {Readonly<Record<string, "formal" | "informal">>} [formality] by target: how whoever is
+ *   spoken to is addressed, where the model was taught to choose
+ * @property {readonly import("./messages.js").GlossaryEntry[]} [glossary]
  * @property {"captions" | "append_only"} [mode]
  * @property {"low" | "balanced" | "high"} [stability]
  * @property {{id: string, host_token: string} | undefined} [room] where readers follow what is said
@@ -98,7 +101,7 @@ export class Session {
   #token;
   /** @type {Environment} */
   #env;
-  /** @type {Required<Omit<Settings, "room">> & Pick<Settings, "room">} */
+  /** @type {Required<Omit<Settings, "room" | "glossary">> & Pick<Settings, "room" | "glossary">} */
   #settings;
   /** @type {EventQueue<SessionEvent>} */
   #events = new EventQueue();
@@ -138,6 +141,8 @@ export class Session {
       targets: options.targets ?? [],
       mode: options.mode ?? "captions",
       stability: options.stability ?? "balanced",
+      formality: options.formality ?? {},
+      ...(options.glossary ? { glossary: options.glossary } : {}),
       ...(options.room ? { room: options.room } : {}),
     };
     options.signal?.addEventListener("abort", () => this.#finish(1000, "aborted"), { once: true });
@@ -456,17 +461,21 @@ export class Session {
   }
 
   #sendSettings() {
-    const { source, targets, mode, stability, room } = this.#settings;
+    const { source, targets, mode, stability, formality, glossary, room } = this.#settings;
     this.#send({
       type: "session.update",
       ...(room ? { token: room.host_token } : {}),
       session: {
         source: { language: source },
-        targets: targets.map((language) => ({ language })),
+        targets: targets.map((language) => {
+          const wanted = formality[language];
+          return wanted ? { language, formality: wanted } : { language };
+        }),
         mode,
         stability,
         partials: true,
         timing: true,
+        ...(glossary ? { glossary } : {}),
         ...(room ? { room: room.id } : {}),
       },
     });

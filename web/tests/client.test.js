@@ -44,6 +44,19 @@ describe("connecting", () => {
     assert.deepEqual(states, ["connecting", "open"]);
   });
 
+  test("a glossary and forms of address go along", () => {
+    const glossary = [{ source: "ticket", target: "Karte" }];
+    const session = start({ targets: ["de", "fr"], formality: { de: "formal" }, glossary });
+    world.greet();
+    session.configure({ formality: { de: "informal" }, glossary: [] });
+    const sent = world.socket.of("session.update").map(({ session }) => session);
+    assert.deepEqual(sent.map(({ targets }) => targets), [
+      [{ language: "de", formality: "formal" }, { language: "fr" }],
+      [{ language: "de", formality: "informal" }, { language: "fr" }],
+    ]);
+    assert.deepEqual(sent.map(({ glossary }) => glossary), [glossary, []]);
+  });
+
   test("a server that never answers is given up after the time limit, and tried again", async () => {
     const session = start({ connectTimeoutMs: 2_000 });
     world.advance(1_999);
