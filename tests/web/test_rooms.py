@@ -99,7 +99,7 @@ async def test_a_reader_follows_in_a_language_of_their_own(
         await expect(phone.locator("#open > div")).to_have_count(0)
         for page in (phone, wall):
             assert await page.evaluate("window.shift") < 0.02  # the name of who speaks, once
-        await expect(phone.locator("#log")).to_have_attribute("aria-busy", "false")
+        await expect(phone.locator("#live")).to_have_attribute("aria-busy", "false")
 
 
 async def test_a_reader_keeps_all_through_a_lost_line_and_a_change_of_language(

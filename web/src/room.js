@@ -45,6 +45,7 @@ function element(id) {
 
 const captions = element("captions");
 const log = element("log");
+const live = element("live");
 const open = element("open");
 const picker = /** @type {HTMLSelectElement} */ (element("language"));
 
@@ -185,7 +186,7 @@ function read() {
   line?.close();
   audience = { ...NOBODY, room: audience.room };
   for (const [number, block] of blocks) remove(number, block);
-  log.ariaBusy = "true";
+  live.ariaBusy = "true";
   isFollowing = true;
   const url = new URL(`${api.href}/listen`);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -203,7 +204,7 @@ function read() {
         audience = applyRoomEvent(audience, event, isSource);
         draw();
         // What was there already is not read out; what comes is.
-        if (event.type === "room.state") requestAnimationFrame(() => (log.ariaBusy = "false"));
+        if (event.type === "room.state") requestAnimationFrame(() => (live.ariaBusy = "false"));
       },
       onState: showState,
     },
