@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
+from hypothesis import settings
 
 # Kernels run on Triton's interpreter where there is no GPU. Said before anything imports Triton,
 # which transformers does too.
@@ -19,6 +20,9 @@ from safetensors.torch import save_file
 
 from tokenspeed.model.config import load_model_config
 from tokenspeed.model.weights import weight_shapes
+
+settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+settings.load_profile("tests")
 
 # The models are tiny: more threads would only wait for each other, and for other tests. This goes
 # for the processes that tests start, too.

@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from service.config import Config
 from service.doors.server import Server
 from service.doors.state import AppState
 from service.translator import Translator
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
-
-settings.register_profile("service", deadline=None)  # a busy machine is no failure
-settings.load_profile("service")
 
 
 @dataclass

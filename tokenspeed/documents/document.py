@@ -21,8 +21,11 @@ _BOMS: Final = (
 _CONTROLS: Final = regex.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 _TAGS: Final = r"((?:<[^<>]*>|[\"'“”‘’»«)\]*_~\s])*)$"
 _ENDED: Final = regex.compile(rf"[.!?…:;。！？]{_TAGS}")
-# After a word of some letters: "etc." and initials keep theirs.
-_PERIOD: Final = regex.compile(rf"(?<=[\p{{L}}\p{{N}}]{{4}})\.{_TAGS}")
+_END_CHARS: Final = 200  # that are looked at
+# A period after a word of some letters: "etc." and initials keep theirs.
+_LAST_MARK: Final = regex.compile(
+    rf"(?:(?<=[\p{{L}}\p{{N}}]{{4}})\.|(?<=[\p{{L}}\p{{N}}])\s?[!?]){_TAGS}"
+)
 _UNREADABLE: Final = "surrogateescape"  # keeps bytes that are no text, to be written as they were
 
 
@@ -116,13 +119,15 @@ def readable(text: str) -> str:
 def writable(text: str, translation: str) -> str:
     """Return a translation as it may be written in place of a text.
 
-    Without what no file should have: controls, and halves of characters. Without the period that
-    models like to give to what has none: a heading, a button, a cell of a table.
+    Without what no file should have: controls, and halves of characters. Without the mark that
+    models like to put behind what has none: a heading, a button, a cell of a table.
     """
     written = _CONTROLS.sub("", readable(translation))
-    if _PERIOD.search(written) and not _ENDED.search(text):
-        return _PERIOD.sub(r"\1", written)
-    return written
+    found = _LAST_MARK.search(written, max(0, len(written) - _END_CHARS))
+    if found is None or _ENDED.search(text, max(0, len(text) - _END_CHARS)):
+        return written
+    has_two = "¿" in written or "¡" in written  # the other one would be left alone
+    return written if has_two else f"{written[: found.start()]}{found[1]}"
 
 
 class SpanDocument:
