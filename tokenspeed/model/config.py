@@ -157,7 +157,7 @@ def _number(raw: Mapping[str, Any], name: str, default: float | None = None) -> 
     value = raw[name] if default is None else raw.get(name)
     if value is None and default is not None:
         return default
-    if type(value) not in (int, float) or not 0 < value < math.inf:
+    if not isinstance(value, int | float) or value is True or not 0 < value < math.inf:
         raise ValueError(f"{name} is {value!r}, expected a number above 0")
     return float(value)
 
