@@ -168,7 +168,7 @@ def test_no_message_is_left_out_of_the_tables(base: type, listed: dict[str, type
 @pytest.mark.parametrize("beyond", [2**53, 2**63, 10**30, -(2**53), 1e300])
 def test_no_number_is_past_what_javascript_holds(beyond: float) -> None:
     """Every number of every event of a client, whole or not."""
-    least = {
+    least: dict[str, dict[str, Any]] = {
         "source.update": {"rev": 1}, "source.append": {"text": "a"}, "source.commit": {},
         "session.resume": {"session_id": "a", "resume_token": "b", "last_seq": 1, "epoch": "c"},
     }  # fmt: skip
