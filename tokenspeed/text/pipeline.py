@@ -31,6 +31,10 @@ Profanity = Literal["raw", "mask"]
 
 _FOREIGN: Final = regex.compile(r"(?V1)[\p{L}--\p{Latin}]")
 _AFTER_PICTURE: Final = regex.compile(r"[.!?…)\]]*\s*$")
+_BRACKETED: Final = regex.compile(r"\[[^\[\]]{2,}\]|\([^()]{2,}\)")
+# One letter is no word, but for these; a model makes anything of it.
+_LETTER_ALONE: Final = regex.compile(r"(?![iaoyeuàôIAOYEUÀÔ])\p{L}[.)]?")
+_LEADING_MARK: Final = regex.compile(r"(?:^|(?<=[.!?…]\s))\s*\[[^\[\]\n]{2,60}\](?=\s+\p{L})")
 _ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
 _TEXT: Final = regex.compile(r"\p{L}|\p{N}")
 # What the end of an open text may still become: a tag, a hole, a mark, an address.
@@ -152,7 +156,11 @@ class Hygiene:
 
     def _breaks(self, text: str, spans: Sequence[Span]) -> list[int]:
         """Return where two texts meet: beside marks that part them, with words on both sides."""
-        found = []
+        found = [
+            match.end()
+            for match in _LEADING_MARK.finditer(text)
+            if not any(span.start < match.end() and match.start() < span.end for span in spans)
+        ]
         for span in spans:
             is_break = span.kind == "break"
             if not is_break and (span.kind != "picture" or self.vocabulary.has_marks):
@@ -161,7 +169,7 @@ class Hygiene:
             at = span.start if begins else span.end
             if _TEXT.search(text, 0, span.start) and _TEXT.search(text, span.end):
                 found.append(at)
-        return found
+        return sorted(found)
 
 
 class Piece:
@@ -218,6 +226,12 @@ class Piece:
             self.prefix = self.prefix if committed else whole
             return
         start, end = _peel(text, spans)
+        if _BRACKETED.fullmatch(text, start, end):  # a mark that no table has: what it says
+            start, end = start + 1, end - 1
+        if _LETTER_ALONE.fullmatch(text, start, end):
+            self.core, self.suffix = "", ""
+            self.prefix = self.prefix if committed else "".join(_wanted(text, spans, 0, len(text)))
+            return
         if not committed:
             self.prefix = "".join(_wanted(text, spans, 0, start))
         self.suffix = "".join(_wanted(text, spans, end, len(text)))
@@ -313,8 +327,17 @@ class Piece:
         )
 
     def untranslated(self) -> str:
-        """Return the text itself, for want of a translation."""
-        return self.core.upper() if self.placeholders.is_upper else self.core
+        """Return the text itself, for want of a translation, with its sound marks translated."""
+        parts, at = [], 0
+        for item in self._hygiene.find(self.core):
+            said = self.core[item.start : item.end]
+            free = self.core[at : item.start]
+            parts += [self._in_case(free), said if item.kind == "term" else item.wanted]
+            at = item.end
+        return "".join([*parts, self._in_case(self.core[at:])])
+
+    def _in_case(self, text: str) -> str:
+        return text.upper() if self.placeholders.is_upper else text
 
     def _core(
         self, text: str, spans: Sequence[Span], start: int, end: int, *, is_fixed: bool

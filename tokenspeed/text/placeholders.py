@@ -26,6 +26,7 @@ from tokenspeed.text.words import count_words, word_ends
 _FIRST: Final = regex.compile(r"[\p{L}\p{N}]")
 _OPENS: Final = regex.compile(r"[\s(\[{\"“„«]$|^$")
 _END_MARKS: Final = ".,;:!?…"
+_SPACES: Final = " \u00a0\u202f"  # French has them before some marks
 
 _Key = tuple[str, int]  # a wanted word, and which of those in the text
 
@@ -260,7 +261,7 @@ class Placeholders:
             while output[offset : offset + 1].isspace():
                 offset += 1
         elif not opens:  # right behind one: "word</b>,"
-            marks = output[:offset].rstrip(_END_MARKS)
+            marks = output[:offset].rstrip(_END_MARKS + _SPACES)
             offset = max(len(marks), least)
         else:
             after = output[offset : offset + 1]

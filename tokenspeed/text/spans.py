@@ -33,6 +33,7 @@ _PICTURE_PART: Final = (
     r"(?:\u200d\p{Extended_Pictographic}[\ufe0f\U0001f3fb-\U0001f3ff]*+)*+)"
 )
 _NUMBER: Final = r"\d[\d.,]*+(?<![.,])"
+_TERM: Final = rf"(?:{_NUMBER}|[A-Za-z](?![\p{{L}}\p{{N}}]))"  # of a formula
 _MENU_WORD: Final = r"\p{Lu}[\p{L}\p{N}&]*+"
 _FOREIGN: Final = r"(?:[\p{L}--[\p{Latin}\p{Common}]]\p{M}*+)"
 
@@ -42,6 +43,7 @@ _STRUCTURE: Final = regex.compile(
   | (?P<tag>
         </?[A-Za-z][^<>]{{0,500}}+> | <!--[^<>]{{0,500}}+-->     # HTML, SRT, VTT, SSML
       | <\d\d[:.\d]{{2,12}}+> | \{{\\[^{{}}]{{0,80}}+\}}         # times within cues, ASS
+      | &lt;/?[A-Za-z][^&<>]{{0,80}}+&gt;                        # escaped tags
       | &(?:[A-Za-z]{{2,8}}|\#\d{{1,6}}|\#x[0-9A-Fa-f]{{1,6}});
       | \d\d:\d\d:\d\d[.,]\d{{3}}\s?-->\s?\d\d:\d\d:\d\d[.,]\d{{3}} )
   | (?P<hole>
@@ -51,14 +53,15 @@ _STRUCTURE: Final = regex.compile(
   | (?P<link> !?\[(?P<text>[^\[\]\n]{{0,500}}+)\](?P<url>\([^()\s]{{0,500}}+\)) )
   | (?P<menu> (?<![\p{{L}}\p{{N}}]){_MENU_WORD}
         (?:[ ](?:>|→|›|»|➔)[ ]{_MENU_WORD}(?:[ ]{_MENU_WORD}){{0,2}})++ )
-  | (?P<sum> (?<![\w.,])[-+±]?{_NUMBER}
-        (?:[ ]?[+*×÷=^<>≤≥≠≈±][ ]?[-+]?{_NUMBER}|[ ][-−/][ ]{_NUMBER}(?=[ ]?=))++%? )
+  | (?P<sum> (?<![\w.,])[-+±]?{_TERM}
+        (?:[ ]?[+*×÷=^<>≤≥≠≈±][ ]?[-+]?{_TERM}|[ ][-−/][ ]{_TERM}(?=[ ]?=))++%? )
   | (?P<signed> (?<!\w)(?:§§?|¶|№|\#|[±≈≥≤<>~])[ ]?{_NUMBER}(?!\w) )
   | (?P<picture> {_PICTURE_PART}(?:[ ]?{_PICTURE_PART})*+ )
   | (?P<shortcode> (?<![\w:]):[a-z][a-z0-9_+-]{{1,30}}+:(?![\w:]) )
   | (?P<foreign> {_FOREIGN}(?:[\s\p{{P}}\p{{N}}\p{{M}}\p{{Cf}}]*+{_FOREIGN})*+[。！？、，：；]*+ )
   | (?P<speaker> >{{2,}}+ | (?<=^\s{{0,8}})>++(?=\s) )
   | (?P<arrow> (?<![-=])[-=]++> | <[-=]++ | [\u2190-\u21ff\u27f0-\u27ff\u2794-\u27be] )
+  | (?P<censored> (?<!\p{{L}})\p{{L}}{{1,3}}+\*{{2,}}+\p{{L}}{{0,8}}+(?!\*) )          # "f***"
   | (?P<emphasis> \*{{1,3}}+(?=[\p{{L}}\p{{N}}"'“]) | (?<=[\p{{L}}\p{{N}}.!?,"'”])\*{{1,3}}+
       | ~~ | (?<![\p{{L}}\p{{N}}_])_{{1,2}}+(?=\p{{L}})
       | (?<=[\p{{L}}.!?])_{{1,2}}+(?![\p{{L}}\p{{N}}_]) )
@@ -68,10 +71,22 @@ _STRUCTURE: Final = regex.compile(
 _KINDS: Final[dict[str, Kind]] = {
     "code": "word", "tag": "mark", "hole": "word", "menu": "word", "sum": "word",
     "signed": "word", "picture": "picture", "shortcode": "picture", "foreign": "word",
-    "speaker": "break", "arrow": "break", "emphasis": "mark", "lone": "break",
+    "censored": "word", "speaker": "break", "arrow": "break", "emphasis": "mark", "lone": "break",
 }  # fmt: skip
-_NAME_TAG: Final = regex.compile(r"<\p{Lu}[\p{Lu}\d_ -]*>")  # "<NAME>", in place of a word
-_HTML: Final = regex.compile(r"</?(?:A|B|I|U|S|P|Q|BR|HR|EM|LI|UL|OL|TD|TR|DIV|SPAN|FONT|STRONG)\b")
+_NAME_TAG: Final = regex.compile(r"<(\p{Lu}[\p{L}\d_ -]*)>")  # "<NAME>", in place of a word
+_HTML: Final = regex.compile(
+    r"<(?:A|B|I|U|S|P|Q|BR|HR|EM|LI|UL|OL|TD|TH|TR|DIV|SPAN|FONT|STRONG|CENTER|SMALL|PRE|H\d)>",
+    regex.IGNORECASE,
+)
+_CODE_END: Final = regex.compile(r"(?:;|\{|[;\s]\}|^\s*\})\s*$")
+_CODE_SIGNS: Final = tuple(
+    regex.compile(sign)
+    for sign in (
+        r"&&|\|\|", r"[=!<>]==?|=>|[+*/-]=", r"^\s*(?:if|for|while|switch|catch)\s*\(", r"\s=\s",
+        r"^\s*(?:const|var|function|#include|import|return|def|static|public)\s",
+        r"\w\(.*\)\s*[;{]", r"^\s*\}",
+    )
+)  # fmt: skip
 _BLOCK: Final = regex.compile(
     r"</?(?:p|div|br|hr|li|ul|ol|dl|dt|dd|h[1-6]|t[rdh]|table|tbody|thead|section|article|header"
     r"|footer|nav|title|option|button|blockquote|pre|speak|s|par|break)\b",
@@ -92,7 +107,7 @@ _MAX_WORD: Final = 500  # characters; of a longer word only addresses are told
 _ADDRESS: Final = regex.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}+://|www\.|data:")
 _OPENING: Final = "([{<\"'“„«‘‚¿¡"
 _CLOSING: Final = ".,;:!?…)]}>\"'”“»’‘"
-_TRIGGER: Final = regex.compile(r"[@#/\\_.\d=$+\-]|\p{Ll}\p{Lu}|\(\)")
+_TRIGGER: Final = regex.compile(r"[@#/\\_.\d=$+\-*(]|\p{Ll}\p{Lu}|\(\)")
 _WORD: Final = regex.compile(
     rf"""(?V1)(?x:
     (?:[A-Za-z][A-Za-z0-9+.-]{{1,15}}+://|www\.|mailto:|tel:)\S++           # address
@@ -107,7 +122,8 @@ _WORD: Final = regex.compile(
   | (?=.*\d)(?=.*[a-f])[0-9a-f]{{7,}}+ | [0-9a-fA-F]{{2,}}+(?:[:-][0-9a-fA-F]{{2,}}+){{3,}}+
   | (?=.*[\p{{L}}\p{{N}}])[\p{{L}}\p{{N}}]*+(?:_++[\p{{L}}\p{{N}}]++)++_*+ | __\w++__
   | \p{{Ll}}++\p{{Lu}}[\p{{L}}\p{{N}}]*+ | \p{{Lu}}\p{{Ll}}++\p{{Lu}}\p{{Ll}}[\p{{L}}\p{{N}}]*+
-  | [\p{{L}}_][\p{{L}}\p{{N}}_.:]*+\(\) | --?[A-Za-z][\w-]*+(?:=\S++)?
+  | [\p{{L}}_][\p{{L}}\p{{N}}_.:]*+\((?:[^\s()]*["'=.,\d\[][^\s()]*)?\)  # calls
+  | --?[A-Za-z][\w-]*+(?:=\S++)?
   | \$[A-Za-z_]\w*+ | [\p{{L}}_][\w.-]*+={{1,3}}\S++ | \p{{Lu}}(?:\+\+|\#)
     )"""
 )
@@ -130,6 +146,9 @@ def find_spans(text: str, is_known: Callable[[str], bool] | None = None) -> list
     """
     if text.isascii() and text.isalpha():
         return []
+    if _is_code(text):
+        at = len(text) - len(text.lstrip())
+        return [Span(at, len(text.rstrip()), "word", text.strip())]
     found = list(_structure(text))
     lead = _LEAD.match(text)
     if lead and not any(span.start < lead.end() for span in found):
@@ -149,6 +168,13 @@ def find_spans(text: str, is_known: Callable[[str], bool] | None = None) -> list
     return found
 
 
+def _is_code(text: str) -> bool:
+    """Whether a line is a statement of a programming language, by two signs that prose has not."""
+    if not _CODE_END.search(text):
+        return False
+    return sum(sign.search(text) is not None for sign in _CODE_SIGNS) >= 1
+
+
 def has_text(text: str, spans: list[Span]) -> bool:
     """Whether there are letters or digits outside of the spans."""
     return any(_TEXT.search(text, *free) for free in _between(spans, len(text)))
@@ -166,7 +192,8 @@ def _structure(text: str) -> Iterator[Span]:
             continue
         assert name is not None
         kind = _KINDS[name]
-        if _NAME_TAG.fullmatch(match[0]) and not _HTML.match(match[0]):
+        named = _NAME_TAG.fullmatch(match[0])
+        if named and not _HTML.match(match[0]) and f"</{named[1]}" not in text:
             kind = "word"
         if name == "tag" and _BLOCK.match(match[0]):
             kind = "break"
@@ -185,8 +212,9 @@ def _words(text: str, start: int, end: int) -> Iterator[Span]:
         core = chunk.lstrip(_OPENING)
         at = match.start() + len(chunk) - len(core)
         core = core.rstrip(_CLOSING)
-        if "(" in core and text.startswith(")", at + len(core)):
-            core += ")"  # that the address itself has opened, "f()"
+        if "(" in core and len(core) <= _MAX_WORD:  # brackets that the word has opened: "f(x)"
+            core = text[at : max(text.rfind(")", at, match.end()) + 1, at + len(core))]
+            core = core[: len(core) - max(core.count(")") - core.count("("), 0)]
         if core and _is_word(core):
             yield Span(at, at + len(core), "word", core)
 

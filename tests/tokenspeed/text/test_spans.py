@@ -17,11 +17,17 @@ WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
         ("Hi :smile: there", [(":smile:", PICTURE)]),
         ("<i>Down <b>we</b> go.</i>", [(tag, MARK) for tag in ("<i>", "<b>", "</b>", "</i>")]),
         ("I am <NAME>, <I>you</I>", [("<NAME>", WORD), ("<I>", MARK), ("</I>", MARK)]),
+        ("Hi <Name>, <Box>you</Box>", [("<Name>", WORD), ("<Box>", MARK), ("</Box>", MARK)]),
+        ("&lt;b&gt; now", [("&lt;b&gt;", MARK)]),
+        ("if (a < b && c > d) { return; }", [("if (a < b && c > d) { return; }", WORD)]),
+        ("We went home (late);", []),
+        ("x = y + 2", [("x = y + 2", WORD)]),
+        ("What the f*** is print('a')?", [("f***", WORD), ("print('a')", WORD)]),
         ("One<br>two</p>", [("<br>", BREAK), ("</p>", BREAK)]),
         ("{\\an8}Up & <00:01.000>down&nbsp;", [
             (tag, MARK) for tag in ("{\\an8}", "<00:01.000>", "&nbsp;")
         ]),
-        ("a < b and c <d", []),
+        ("we < you and so <d", []),
         ("Hello {name}, {{ n }} ${x} %s %1$s %(a)s.", [
             (hole, WORD) for hole in ("{name}", "{{ n }}", "${x}", "%s", "%1$s", "%(a)s")
         ]),
@@ -92,3 +98,16 @@ def test_plain_words_are_no_spans(text: str) -> None:
     assert [
         span for span in find_spans(text) if span.kind == "word" and span.wanted.isalpha()
     ] == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["🇩", "<", "a.", "{", "[", "`", "*", "A > ", "1 + ", "привет ", "a@", "@", "/", "\\", "#a",
+     "_a", "https://a ", "%", "(", "👍\u200d", "=a", ": a", "§ ", "-", "1.", "0a:", "~", "x = ",
+     "&lt;a", "f*"],
+)  # fmt: skip
+def test_nothing_takes_more_than_its_length(part: str) -> None:
+    """With the square of its length one of these would take minutes, and the test's time end."""
+    text = part * (60_000 // len(part))
+    spans = find_spans(text, str.isascii)
+    assert sum(span.end - span.start for span in spans) <= len(text)
