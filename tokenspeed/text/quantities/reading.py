@@ -52,11 +52,14 @@ def read(text: str, language: str, *, is_open: bool = False) -> list[Quantity]:
         language: a text in another than the four has none.
         is_open: the text may still grow, so what touches its end is not final.
     """
-    return list(_read(text, language, is_open)) if language in LANGUAGES else []
+    found = list(_read(text, language)) if language in LANGUAGES else []
+    if is_open and found and found[-1].end >= len(text.rstrip()):
+        found[-1] = replace(found[-1], is_final=False)
+    return found
 
 
 @lru_cache(maxsize=512)  # a source is looked at before and after its translation
-def _read(text: str, language: str, is_open: bool) -> tuple[Quantity, ...]:
+def _read(text: str, language: str) -> tuple[Quantity, ...]:
     items = find_items(text, language)
     if not items:
         return ()
@@ -67,8 +70,6 @@ def _read(text: str, language: str, is_open: bool) -> tuple[Quantity, ...]:
         if quantity.start >= taken:
             taken = quantity.end
             found.append(quantity)
-    if is_open and found and found[-1].end >= len(text.rstrip()):
-        found[-1] = replace(found[-1], is_final=False)
     return tuple(found)
 
 
