@@ -31,7 +31,7 @@ from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.languages import name_of
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
-MAX_PIECES: Final = 16  # that are asked for in one go, each in each language one
+MAX_PIECES: Final = 6  # that are asked for in one go, each in each language one: 2 ms or so
 MAX_BACKLOG: Final = 64  # jobs that may wait for the engine when more of a long text is cut
 
 

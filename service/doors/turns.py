@@ -13,7 +13,7 @@ from typing import Final
 from service.load.limits import Account
 
 SLICE_S: Final = 0.002  # of one turn, and what one piece of work takes beyond it
-TASKS_OF_A_TURN: Final = 2  # each takes a millisecond or less
+TASKS_OF_A_TURN: Final = 1  # each takes a millisecond or two
 
 
 class Turns:

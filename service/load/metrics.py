@@ -17,6 +17,7 @@ class Metrics:
 
     Attributes:
         longest_stall_s: the longest turn of the event loop so far.
+        longest_work_s: most processor time of a turn: others' work on the machine left out.
     """
 
     def __init__(self, engine_stats: Callable[[], EngineStats]) -> None:
@@ -92,18 +93,24 @@ class Metrics:
             buckets=STALL_BUCKETS,
             registry=self.registry,
         )
-        self.longest_stall_s = 0.0
+        self.longest_stall_s = self.longest_work_s = 0.0
         self.gauge(
             "tokenspeed_event_loop_longest_stall_seconds",
             "Longest turn of the event loop since the start",
             lambda: self.longest_stall_s,
         )
+        self.gauge(
+            "tokenspeed_event_loop_longest_work_seconds",
+            "Most processor time of one turn of the event loop since the start",
+            lambda: self.longest_work_s,
+        )
         self.registry.register(_EngineCollector(engine_stats))
 
-    def stalled(self, seconds: float) -> None:
-        """Take note of a turn of the event loop that took long."""
+    def stalled(self, seconds: float, own_s: float) -> None:
+        """Take note of a turn of the event loop that took long, `own_s` of it its own work."""
         self.stalls.observe(seconds)
         self.longest_stall_s = max(self.longest_stall_s, seconds)
+        self.longest_work_s = max(self.longest_work_s, own_s)
 
     def count_faults(self, target: str, faults: int, untranslated: int) -> None:
         """Take note of outputs that were no translation, and of texts left as they were."""

@@ -17,11 +17,12 @@ class Stalls:
     """The turns of an event loop that took long.
 
     Attributes:
-        tell: called on the loop's thread with the seconds of each turn above MIN_STALL_S.
+        tell: called on the loop's thread with the seconds of each turn above MIN_STALL_S, and with
+            those of them that its thread had the processor; the rest is others' work.
     """
 
     def __init__(self) -> None:
-        self.tell: Callable[[float], None] = _ignore
+        self.tell: Callable[[float, float], None] = _ignore
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Return an event loop whose turns are measured."""
@@ -35,16 +36,17 @@ class _TimedSelector(selectors.DefaultSelector):
         super().__init__()
         self._stalls = stalls
         self._began_s: float | None = None
+        self._own_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if self._began_s is not None:
             seconds = time.perf_counter() - self._began_s
             if seconds > MIN_STALL_S:
-                self._stalls.tell(seconds)
+                self._stalls.tell(seconds, time.thread_time() - self._own_s)
         found = super().select(timeout)
-        self._began_s = time.perf_counter()
+        self._began_s, self._own_s = time.perf_counter(), time.thread_time()
         return found
 
 
-def _ignore(seconds: float) -> None:
+def _ignore(seconds: float, own_s: float) -> None:
     """Tell nobody."""

@@ -144,7 +144,7 @@ def _count(raw: Mapping[str, Any], name: str, default: int | None = None, at_lea
     Raises:
         KeyError: there is neither. ValueError: it is something else.
     """
-    value = raw[name] if default is None else raw.get(name)
+    value: Any = raw[name] if default is None else raw.get(name)
     if value is None and default is not None:
         return default
     if type(value) is not int or value < at_least:
@@ -154,7 +154,7 @@ def _count(raw: Mapping[str, Any], name: str, default: int | None = None, at_lea
 
 def _number(raw: Mapping[str, Any], name: str, default: float | None = None) -> float:
     """Return a number above 0; as `_count` does."""
-    value = raw[name] if default is None else raw.get(name)
+    value: Any = raw[name] if default is None else raw.get(name)
     if value is None and default is not None:
         return default
     if not isinstance(value, int | float) or value is True or not 0 < value < math.inf:

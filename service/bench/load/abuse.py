@@ -34,7 +34,7 @@ class Abuse:
 
     Attributes:
         most_waiting: requests without a slot in the engine, at the most.
-        longest_stall_ms: of the event loop.
+        longest_stall_ms: of the event loop. longest_work_ms: of processor time, others' left out.
         memory_mb: of the process, in the end.
     """
 
@@ -43,6 +43,7 @@ class Abuse:
     victim: Report
     most_waiting: int
     longest_stall_ms: float
+    longest_work_ms: float
     memory_mb: float
 
     def numbers(self) -> dict[str, Any]:
@@ -57,6 +58,7 @@ class Abuse:
             "victim_final_ms_p95": _rounded(percentile(finals, 0.95)),
             "livez_ms_p95": _rounded(percentile(probes, 0.95)),
             "longest_stall_ms": round(self.longest_stall_ms, 1),
+            "longest_work_ms": round(self.longest_work_ms, 1),
             "most_waiting": self.most_waiting,
             "memory_mb": round(self.memory_mb),
             "attacker_closed": self.outcome.closed,
@@ -124,6 +126,7 @@ async def attack(server: Served, name: str, seconds: float) -> Abuse:
         report,
         most_waiting=int(max(most)),
         longest_stall_ms=stalls["tokenspeed_event_loop_longest_stall_seconds"] * 1e3,
+        longest_work_ms=stalls["tokenspeed_event_loop_longest_work_seconds"] * 1e3,
         memory_mb=server.memory_mb(),
     )
 

@@ -41,8 +41,9 @@ def test_a_gauge_is_read_when_somebody_asks() -> None:
 
 def test_the_longest_stall_of_the_event_loop_is_kept() -> None:
     metrics = Metrics(EngineStats)
-    for seconds in (0.004, 0.07, 0.03):
-        metrics.stalled(seconds)
+    for seconds, own_s in ((0.004, 0.004), (0.07, 0.002), (0.03, 0.02)):
+        metrics.stalled(seconds, own_s)
     shown = lines(metrics)
     assert shown["tokenspeed_event_loop_longest_stall_seconds"] == 0.07
+    assert shown["tokenspeed_event_loop_longest_work_seconds"] == 0.02
     assert shown['tokenspeed_event_loop_stall_seconds_bucket{le="0.05"}'] == 2

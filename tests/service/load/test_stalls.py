@@ -8,27 +8,29 @@ from service.load.stalls import MIN_STALL_S, Stalls
 
 def test_what_holds_up_the_loop_is_told_with_its_length() -> None:
     stalls = Stalls()
-    told: list[float] = []
+    told: list[tuple[float, float]] = []
 
     async def work() -> None:
         await asyncio.sleep(0)
         time.sleep(0.005)  # noqa: ASYNC251 - a stall on purpose
         await asyncio.sleep(0)
-        stalls.tell = told.append
+        stalls.tell = lambda seconds, own_s: told.append((seconds, own_s))
         time.sleep(0.03)  # noqa: ASYNC251
         await asyncio.sleep(0)
 
     with asyncio.Runner(loop_factory=stalls.new_loop) as runner:
         runner.run(work())
-    assert max(told) >= 0.03  # what came before anybody listened is not told
-    assert all(seconds > MIN_STALL_S for seconds in told)
+    seconds, own_s = max(told)
+    assert seconds >= 0.03  # what came before anybody listened is not told
+    assert own_s < 0.03  # it only slept
+    assert all(seconds > MIN_STALL_S for seconds, _ in told)
 
 
 def test_waiting_is_no_stall() -> None:
     stalls = Stalls()
-    told: list[float] = []
-    stalls.tell = told.append
+    told: list[tuple[float, float]] = []
+    stalls.tell = lambda seconds, own_s: told.append((seconds, own_s))
     waited_s = 0.5
     with asyncio.Runner(loop_factory=stalls.new_loop) as runner:
         runner.run(asyncio.sleep(waited_s))
-    assert all(seconds < waited_s for seconds in told)
+    assert all(seconds < waited_s for seconds, _ in told)
