@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -210,6 +211,32 @@ async def test_a_failed_step_is_tried_again_and_nobody_notices(
     assert [c.tokens for c in completions] == expected
     assert "the device fell over" in caplog.text
     assert (engine.stats().failures, engine.health().failures_in_a_row) == (1, 0)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("injected"), MemoryError(), torch.OutOfMemoryError("no room"), SystemExit(3)],
+)
+def test_nobody_loses_anything_where_each_seventh_step_fails(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    engine = make_engine(tiny_model)
+    prompts = [(5 + i, 6, 7 + i) for i in range(8)]
+    expected = [greedy(engine, list(prompt)) for prompt in prompts]
+    step, count = engine.backend.step, 0
+
+    def fail(batch: Step) -> NDArray[np.int32]:
+        nonlocal count
+        count += 1
+        if count % 7 == 0:
+            raise error
+        return step(batch)
+
+    monkeypatch.setattr(engine.backend, "step", fail)
+    completions = engine.run([Request(prompt, max_new_tokens=16) for prompt in prompts])
+    assert [c.tokens for c in completions] == expected
+    assert engine.stats().failures == count // 7 > 0
     engine.close()
 
 

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
-from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache
+from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Slot
 from tokenspeed.engine.request import Request, Sequence
 from tokenspeed.engine.scheduler import (
     FINAL_HEAD_START_S,
+    MAX_DEFERRED,
     Scheduler,
     StepCost,
     WaitingSequences,
@@ -295,6 +296,39 @@ def test_planning_looks_at_few_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     scheduler.admit(now_s=0.0)
     assert len(scheduler.running) == 8
     assert looks < 200  # one for each client, and a few for each slot
+
+
+@given(st.integers(1, 60), st.integers(1, 4))
+@settings(max_examples=20, deadline=None)
+def test_planning_looks_at_few_of_many_that_are_alike(length: int, num_kinds: int) -> None:
+    """Prompts with long beginnings in common are what makes looking dear."""
+    scheduler = Scheduler(KVCache(8, 128), max_step_tokens=64)
+    for i in range(500):
+        tokens = (i % num_kinds, *[5] * length, 1000 + i)
+        request = Request(tokens, deadline_s=float(i), client=f"c{i % 5}", max_new_tokens=4)
+        scheduler.add(Sequence(request, frozenset([0])))
+    looks = 0
+
+    def counted(slot: Slot, tokens: list[int]) -> int:
+        nonlocal looks
+        looks += 1
+        return match(slot, tokens)
+
+    match = Slot.match
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Slot, "match", counted)
+        for _ in range(6):
+            looks = 0
+            scheduler.admit(0.0)
+            # Each slot for whoever gets one or is the first to wait for a beginning.
+            assert looks <= 9 * (8 + MAX_DEFERRED + 1)
+            plan = scheduler.plan(0.0)
+            assert plan is not None
+            for s, rows in plan.parts:
+                s.advance(rows, [7] * len(rows.drafts))
+                scheduler.cache.hold(s.slot, s.tokens, s.computed)
+                if s.finish_reason:
+                    scheduler.remove(s)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.booleans()), max_size=40))
