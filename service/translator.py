@@ -104,6 +104,7 @@ class Translator:
         self.vocabulary = vocabulary_of(tokenizer)
         self.on_faults: Callable[[str, int, int], None] = _ignore
         self._tokenizer = tokenizer
+        self._sources = frozenset(source for source, _ in prompts.pairs)
         self._max_length = max_length
         self._budget_s = budget_s
         self._house = house or HouseGlossary()
@@ -262,8 +263,9 @@ class Translator:
                     at = range(len(sources), len(sources) + 1)
                     sources.append(Source(part.source, 0))
                     (marked,) = spoken.mark(sources, at, self._language_of, source, None)
-                    if marked.language == target:
-                        part.text = part.source  # it is in the wanted language already
+                    is_foreign = marked.language not in (None, *self._sources)
+                    if marked.language == target or is_foreign:
+                        part.text = part.source  # in the wanted language, or in one nobody knows
                     else:
                         is_known = self._is_known(marked.language, target)
                         language = marked.language if is_known else source
@@ -352,7 +354,7 @@ class Translator:
         )
 
     def _language_of(self, text: str, expected: str | None) -> str | None:
-        return language_of(text, {source for source, _ in self.prompts.pairs}, expected)
+        return language_of(text, self._sources, expected)
 
     def _submit(self, request: Request, deliver: Deliver) -> Cancellable:
         try:

@@ -39,6 +39,8 @@ def for_target(
     """
     if pivot is not None and model.needs_pivot(source.language, target):
         return pivot.as_source(source, index)
+    if not model.knows(source.language):
+        return replace(source, language=target)  # better as it is than invented
     if not model.translates(source.language, target):
         return replace(source, language=named)
     return source

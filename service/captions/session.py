@@ -620,14 +620,21 @@ class Session:
     def _mismatch(self, segment: Segment) -> Iterator[Send]:
         """Tell once that a segment is not in the language that the session names."""
         named, found = self._settings.source, segment.spoken.mismatch
-        if named is None or found is None or segment.is_mismatch_told:
+        if named is None:
+            spoken = segment.spoken.languages
+            found = next((each for each in spoken if not self._model.knows(each)), None)
+        if found is None or segment.is_mismatch_told:
             return
         segment.is_mismatch_told = True
+        message = f"segment {segment.segment_id!r} is in {name_of(found)}"
+        if named is not None:
+            message += f", the source is said to be {name_of(named)}"
+        if not self._model.knows(found):
+            message += "; the model does not know it, what is in it passes through"
         yield Send(
             protocol.SessionNotice(
                 "language_mismatch",
-                f"the source is said to be {name_of(named)}, segment {segment.segment_id!r} is in "
-                f"{name_of(found)}",
+                message,
                 segment_id=segment.segment_id,
                 language=named,
                 detected_language=found,

@@ -72,6 +72,10 @@ class ModelInfo:
             return any(target in (info.code, *info.targets) for info in self.languages)
         return any(target in info.targets for info in self.languages if source in (None, info.code))
 
+    def knows(self, language: str | None) -> bool:
+        """Whether text in a language can be translated at all; None is one that is not known."""
+        return language is None or any(language == info.code for info in self.languages)
+
     def needs_pivot(self, source: str | None, target: str) -> bool:
         """Whether a pair takes two passes, through English."""
         return any(target in info.pivot_targets for info in self.languages if info.code == source)

@@ -30,6 +30,11 @@ class Spoken:
         self._pieces: list[tuple[str, str | None]] = []
 
     @property
+    def languages(self) -> list[str | None]:
+        """The languages of all pieces, in order."""
+        return [found for _, found in self._pieces]
+
+    @property
     def language(self) -> str | None:
         """The language of the last piece that is in a known one."""
         return next((found for _, found in reversed(self._pieces) if found is not None), None)

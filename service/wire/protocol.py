@@ -779,8 +779,8 @@ class SessionNotice(ServerEvent):
             connection closes with 1013), `segment_cut` (a segment is longer than
             `limits.segment_chars`: it is committed up to the end of a sentence, where there is one,
             and goes on as `next_segment_id`) or `language_mismatch` (a segment is clearly not in
-            the language that `source.language` names; what is in another one is translated from
-            that, where the model can).
+            the language that `source.language` names, or in none that the model knows; what is in
+            another one is translated from that, or passes through where the model cannot).
         message: the same with numbers, in English.
         segment_id: what it is about, where it is about one segment.
         next_segment_id: under which a segment that was cut goes on.

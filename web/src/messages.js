@@ -503,8 +503,9 @@ export {};
  *   of it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the connection
  *   closes with 1013), `segment_cut` (a segment is longer than `limits.segment_chars`: it is
  *   committed up to the end of a sentence, where there is one, and goes on as `next_segment_id`) or
- *   `language_mismatch` (a segment is clearly not in the language that `source.language` names;
- *   what is in another one is translated from that, where the model can)
+ *   `language_mismatch` (a segment is clearly not in the language that `source.language` names, or
+ *   in none that the model knows; what is in another one is translated from that, or passes through
+ *   where the model cannot)
  * @property {string} message the same with numbers, in English
  * @property {string} [segment_id] what it is about, where it is about one segment
  * @property {string} [next_segment_id] under which a segment that was cut goes on

@@ -43,3 +43,11 @@ def test_a_language_that_cannot_be_translated_is_taken_for_the_one_named() -> No
     assert for_target(french, 0, "de", None, "en", MODEL).language == "en"
     assert for_target(french, 0, "de", None, None, MODEL).language is None
     assert for_target(french, 0, "en", None, "de", MODEL) is french
+
+
+def test_a_language_that_nobody_knows_passes_through() -> None:
+    italian = Source("Ciao a tutti.", 3, language="it")
+    assert for_target(italian, 0, "de", None, "en", MODEL).language == "de"
+    assert for_pivot(italian, ["fr"], MODEL).language == "en"
+    assert not MODEL.knows("it")
+    assert MODEL.knows(None)

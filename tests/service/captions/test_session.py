@@ -869,6 +869,20 @@ def test_a_named_language_that_is_wrong_is_told_once_a_segment() -> None:
     check_history(d.events, "captions")
 
 
+@pytest.mark.parametrize("source", ["auto", "de"])
+def test_a_language_that_the_model_lacks_passes_through_and_is_told(source: str) -> None:
+    text = "Ciao a tutti, oggi parliamo del nuovo progetto della città."
+    d = meeting("fr", "en", source=source)
+    d.send(p.SourceCommit("a", text=f"{text} {ENGLISH}"))
+    d.answer()
+    said = {final.target: final.text for final in d.of(p.TranslationFinal)}
+    assert said == {"fr": f"{text} {ENGLISH.upper()}", "en": f"{text} {ENGLISH}"}
+    (notice,) = d.of(p.SessionNotice)
+    assert (notice.code, notice.detected_language) == ("language_mismatch", "it")
+    assert notice.language == (None if source == "auto" else "de")
+    assert "Italian; the model does not know it" in notice.message or source == "de"
+
+
 def test_another_named_language_is_looked_at_anew() -> None:
     d = meeting("en", source="fr")
     d.send(update(GERMAN, 1))
