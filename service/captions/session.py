@@ -278,7 +278,8 @@ class Session:
             self._context.clear()
             self._spoken = None
             for segment in self._segments:
-                segment.spoken, segment.is_mismatch_told = Spoken(), False
+                if not segment.is_committed:  # what is complete is translated as it was said
+                    segment.spoken, segment.is_mismatch_told = Spoken(), False
         actions = self._retarget(now_s, is_other_source=is_other_source)
         return [
             Send(protocol.SessionUpdated(self._settings.applied())),
