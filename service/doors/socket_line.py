@@ -13,9 +13,10 @@ from websockets.server import ServerProtocol
 
 from service.doors.frames import PricedFrames
 from service.doors.lines import Lines
-from service.doors.socket import LINE
+from service.doors.socket import FAREWELL_S, LINE
 
 BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+DRAINED_BYTES: Final = 32 * 1024 * 1024  # of a client that goes on sending what is refused
 _new_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
@@ -56,6 +57,7 @@ class SocketLine(PricedFrames):
         )
         self._lines = server_state
         self._gave_way = False
+        self._drained_bytes = -1  # since the connection failed
         self._decoder = _new_decoder()
 
     @property
@@ -87,6 +89,33 @@ class SocketLine(PricedFrames):
         self.transport.abort()
 
     # ---- what comes in ----
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in; those behind a failure are nothing to anybody."""
+        if self._drained_bytes < 0:
+            super().data_received(data)
+            return
+        self._drained_bytes += len(data)
+        if self._drained_bytes > DRAINED_BYTES:
+            self.transport.abort()
+
+    def handle_parser_exception(self) -> None:
+        """Say why the connection fails, and give its client a moment to read that.
+
+        A line that is closed while its client still sends is reset, and the reason is lost.
+        """
+        if self._drained_bytes >= 0:
+            return
+        assert self.conn.close_sent is not None
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write_eof()
+        self.close_sent = True
+        self._drained_bytes = 0
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(FAREWELL_S, self.transport.abort)
 
     def handle_connect(self, event: Any) -> None:
         """Take a handshake; hand the line to the application."""

@@ -1,5 +1,7 @@
 """Handshakes, over raw sockets; frames are in test_autobahn.py."""
 
+import socket
+
 import pytest
 
 from tests.service.conftest import Service
@@ -27,3 +29,25 @@ def test_handshakes_that_cannot_be_taken_are_answered(
 ) -> None:
     with connected(service) as line:
         assert answer(line, head + b"\r\n").startswith(b"HTTP/1.1 " + status + b" ")
+
+
+def test_who_sends_far_too_much_is_told_so(service: Service) -> None:
+    with connected(service) as line:
+        line.sendall(b"GET /v1/stream HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
+        size = 16_000_000
+        line.sendall(b"\x81\xff" + size.to_bytes(8) + bytes(4) + b"x" * size)
+        found = answer(line)
+        assert b"\x88" in found
+        assert (1009).to_bytes(2) + b"frame with 16000000 bytes" in found
+
+
+def test_who_goes_on_sending_after_that_is_cut_off(service: Service) -> None:
+    with connected(service) as line:
+        line.sendall(b"GET /v1/stream HTTP/1.1\r\n" + HANDSHAKE + b"\r\n\x83\x80abcd")
+        with pytest.raises(ConnectionError):
+            send_on(line)
+
+
+def send_on(line: socket.socket) -> None:
+    while True:
+        line.sendall(b"x" * 1_000_000)
