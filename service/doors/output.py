@@ -64,12 +64,13 @@ class Output:
             self.finish_reason = "length"
 
     def _give(self, *, is_end: bool) -> str:
-        places = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
+        found = [(self._held.find(stop), stop) for stop in self._stops]
+        # The one that is complete first counts: another may begin before it and end behind it.
+        places = [(at + len(stop), at) for at, stop in found if at >= 0]
         if places:
-            ready, self._held, is_end = self._held[: min(places)], "", True
+            ready, self._held, is_end = self._held[: min(places)[1]], "", True
         else:
-            kept = 0 if is_end else max(self._beginning_of_stop(), self._open_word())
-            ready = self._held[: len(self._held) - kept]
+            ready = self._held if is_end else self._whole_words(self._beginning_of_stop())
             self._held = self._held[len(ready) :]
         given = self._within(ready)
         if places and not self.is_over:
@@ -88,10 +89,13 @@ class Output:
             end = word.end()
         return text
 
-    def _open_word(self) -> int:
-        """Return how many characters at the end may belong to a word that still grows."""
-        space = _LAST_SPACE.search(self._held)
-        return len(self._held) - (space.start() if space else 0)
+    def _whole_words(self, kept: int) -> str:
+        """Return what is held but for so many characters and the word that they may belong to."""
+        ready = self._held[: len(self._held) - kept]
+        if self._held[len(ready) : len(ready) + 1].isspace():
+            return ready.rstrip()
+        space = _LAST_SPACE.search(ready)
+        return ready[: space.start() if space else 0]
 
     def _beginning_of_stop(self) -> int:
         """Return how many characters at the end may be the beginning of a stop string."""

@@ -1,6 +1,6 @@
 """Where an answer ends, however its text came."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.doors.output import Output
@@ -23,6 +23,9 @@ def test_without_bounds_all_of_it_is_given_and_counted(parts: list[str]) -> None
     assert cut(parts) == (text, "stop", sum(map(len, text.split())))
 
 
+@example([" a", "."], None, ["a", " a."])
+@example(["b  a", "b.a"], 2, [".", ".. ", " a "])
+@example([" .a. ", "a"], 2, ["  ", "aab", ". ."])
 @given(
     st.lists(TEXTS, max_size=6),
     st.one_of(st.none(), st.integers(1, 20)),
