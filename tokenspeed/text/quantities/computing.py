@@ -24,6 +24,9 @@ _IN_WORDS: Final = 12  # up to here a writer uses words, and a model knows them 
 _ROUND: Final = frozenset({100.0, 1000.0})  # "thanks a thousand times", "cent fois"
 _NOON: Final = ("noon", "midday")  # English; the others' words for it are known to models
 _BEGINS: Final = ".!?…:;\"'“”„«»‘’¿¡()[]-–—>"  # a sentence may begin after it
+_AT: Final = frozenset(  # French words before a time rather than so many hours
+    "à a vers avant après dès jusqu'à jusqu’à est était sera déjà de et entre".split()
+)
 _HALF_DAY: Final = 12 * 60
 _CENTURY: Final = 1900  # of decades without theirs
 _CLOSE: Final = 1e-6
@@ -123,11 +126,26 @@ def corrections(
         wanted = [quantity for quantity in missing if quantity.kind in kinds]
         wrong = [quantity for quantity in extra if quantity.kind in kinds]
         if not wanted or len(wanted) != len(wrong):
+            found += _of_other_half(wanted, wrong, target_language)
             continue
         for right, other in zip(wanted, wrong, strict=True):
             change = _correction(right, other, source, output, target_language)
             found += [change] if change else []
     return sorted(found, key=lambda item: item.start)
+
+
+def _of_other_half(
+    wanted: Sequence[Quantity], wrong: Sequence[Quantity], language: str
+) -> list[Change]:
+    """Return what replaces times that are right but for the half of the day."""
+    left = list(wrong)
+    found = []
+    for right in wanted:
+        other = next((o for o in left if o.value % _HALF_DAY == right.value % _HALF_DAY), None)
+        if right.kind == "time" and other is not None:
+            left.remove(other)
+            found.append(Change(other.start, other.end, write(right, language)))
+    return found
 
 
 def _correction(
@@ -247,6 +265,8 @@ def _is_better(quantity: Quantity, text: str, language: str) -> bool:
     if kind in ("date", "digits"):
         return True
     said = text[quantity.start : quantity.end].lower()
+    if kind == "time" and "heure" in said and _word_before(text, quantity.start) not in _AT:
+        return False  # "pendant une heure et demie"
     if kind == "time":  # whole hours are plain enough in words, but for "ein Uhr"
         is_clock = said in _NOON or (language == "de" and said not in words("de").noons)
         return value % 60 != 0 or bool(quantity.part) or is_clock
@@ -259,12 +279,16 @@ def _is_better(quantity: Quantity, text: str, language: str) -> bool:
 
 def _is_fraction(quantity: Quantity, text: str, language: str) -> bool:
     """Return whether an ordinal is the "fifth" of "two fifths"."""
-    before = text[: quantity.start].rstrip().rpartition(" ")[2].lower()
+    before = _word_before(text, quantity.start)
     is_plural = text[quantity.end - 1 : quantity.end] == "s"
     said, after = text[quantity.start : quantity.end].lower(), text[quantity.end :]
     if said == "cuarto" or after.lower().startswith(" parte"):  # Spanish: a room, a quarter
         return True
     return is_plural or before in words(language).ones or bool(read(before, language))
+
+
+def _word_before(text: str, start: int) -> str:
+    return text[:start].rstrip().rpartition(" ")[2].lower()
 
 
 def _is_name(text: str, start: int) -> bool:

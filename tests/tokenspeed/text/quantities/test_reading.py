@@ -1,7 +1,7 @@
 """Quantities are worth what people mean by them, in four languages, in any text, in linear time."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenspeed.text.quantities.clock import clock_words
@@ -25,6 +25,7 @@ def one(text: str, language: str) -> Quantity:
         ("half past nine", "en", 570), ("a quarter to ten", "en", 585), ("noon", "en", 720),
         ("midnight", "en", 0), ("8:45 p.m.", "en", 1245), ("twelve thirty a m", "en", 30),
         ("five past seven in the evening", "en", 1145), ("8pm", "en", 1200),
+        ("6:15pm", "en", 1095),
         ("halb zehn", "de", 570), ("fünf vor halb zehn", "de", 565), ("drei Uhr nachts", "de", 180),
         ("zwanzig Uhr fünfundvierzig", "de", 1245), ("Viertel nach sieben", "de", 435),
         ("dreiviertel acht", "de", 465), ("4.30 Uhr", "de", 270), ("20:45 Uhr", "de", 1245),
@@ -106,22 +107,26 @@ def test_digits_said_one_after_another_are_a_number_to_call() -> None:
     assert one("five five five one two three four", "en").text == "5551234"
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.integers(0, 10**9))
 def test_what_is_said_is_read(language: str, number: int) -> None:
     assert one(cardinal(number, language), language).value == number
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.integers(1, 99))
 def test_ordinals_that_are_said_are_read(language: str, number: int) -> None:
     if (language, number) != ("es", 2):  # "segundo" is also a unit of time
         assert one(ordinal(number, language), language).value == number
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.integers(1300, 2099))
 def test_years_that_are_said_are_read(language: str, number: int) -> None:
     assert one(year(number, language), language).value == number
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.integers(1, 11), st.integers(0, 59))
 def test_clocks_that_are_said_are_read(language: str, hour: int, minute: int) -> None:
     said = f"at {clock_words(hour, minute, language)}"
@@ -131,12 +136,14 @@ def test_clocks_that_are_said_are_read(language: str, hour: int, minute: int) ->
     assert value == hour * 60 + minute
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.floats(-1e9, 1e9).map(lambda value: round(value, 2)))
 def test_what_is_written_is_read(language: str, value: float) -> None:
     found = one(write_number(value, language), language)
     assert found.value == pytest.approx(value)
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.integers(0, 1439), st.booleans())
 def test_times_that_are_written_are_read(language: str, minutes: int, is_exact: bool) -> None:
     written = write_time(minutes, language, is_exact=is_exact)
@@ -145,6 +152,7 @@ def test_times_that_are_written_are_read(language: str, minutes: int, is_exact: 
     assert write(found, language) == written or not is_exact
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.integers(1, 28), st.integers(1, 12), st.integers(1000, 2999))
 def test_dates_that_are_written_are_read(language: str, day: int, month: int, year: int) -> None:
     found = one(write_date(day, month, year, language), language)
@@ -159,6 +167,7 @@ SCRAPS = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.one_of(st.text(), st.lists(SCRAPS).map(" ".join)), st.booleans())
 def test_any_text_is_read(language: str, text: str, is_open: bool) -> None:
     at = 0
@@ -170,6 +179,7 @@ def test_any_text_is_read(language: str, text: str, is_open: bool) -> None:
         write(quantity, language)
 
 
+@settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.text())
 def test_what_touches_the_end_of_an_open_text_is_not_final(language: str, text: str) -> None:
     for quantity in read(text, language, is_open=True):
