@@ -9,7 +9,7 @@ from tests.service.fakes import FakeEngine
 
 
 async def test_many_texts_come_back_in_order_without_filling_the_engine(run: Run) -> None:
-    service = run(FakeEngine(delay_s=0.05))
+    service = run(FakeEngine(delay_s=0.4))
     most: list[int] = []
     submit = service.engine.submit
 
