@@ -13,7 +13,7 @@ from service.captions.job import ContextPair, Job, JobKey, Outcome
 from service.captions.policy import PRESETS, Source, Translation
 from service.errors import TranslationFailed
 from service.translator import MAX_AHEAD, MIN_ROOM, Translator
-from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
+from tests.service.fakes import BABBLE, FakeEngine, FakePrompts, FakeTokenizer
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.model.config import EngineConfig
 
@@ -186,3 +186,12 @@ def test_the_model_tells_its_pairs(translator: Translator) -> None:
     assert not info.translates("fr", "it")
     assert not info.translates("it", "it")
     assert info.language_of("Wir haben neue Kunden gewonnen.", "en") == "de"
+
+
+async def test_a_text_that_has_no_translation_stays_and_is_told() -> None:
+    translator = Translator(FakeEngine(), FakeTokenizer(), FakePrompts(), 4096, budget_s=0.2)
+    told: list[tuple[str, int, int]] = []
+    translator.on_faults = lambda *found: told.append(found)
+    text = f"{BABBLE} it is. 👍\n  We go home."
+    assert await translator.whole(text, "en", "de") == f"{BABBLE} it is. 👍\n  WE GO HOME."
+    assert set(told) == {("de", 0, 0), ("de", 2, 1)}

@@ -47,3 +47,11 @@ def test_the_longest_stall_of_the_event_loop_is_kept() -> None:
     assert shown["tokenspeed_event_loop_longest_stall_seconds"] == 0.07
     assert shown["tokenspeed_event_loop_longest_work_seconds"] == 0.02
     assert shown['tokenspeed_event_loop_stall_seconds_bucket{le="0.05"}'] == 2
+
+
+def test_outputs_that_were_no_translation_are_counted() -> None:
+    metrics = Metrics(EngineStats)
+    metrics.count_faults("de", 2, 1)
+    text = metrics.render().decode()
+    assert 'tokenspeed_output_faults_total{kind="output",target="de"} 2.0' in text
+    assert 'tokenspeed_output_faults_total{kind="untranslated",target="de"} 1.0' in text
