@@ -26,6 +26,8 @@ from tokenspeed.text.spans import Span, find_spans, has_text
 from tokenspeed.text.vocabulary import Vocabulary
 from tokenspeed.text.words import count_words
 
+MAX_REMEMBERED: Final = 8  # texts whose spans are kept
+
 Capitals = Literal["keep", "sentence"]
 Profanity = Literal["raw", "mask"]
 
@@ -85,6 +87,7 @@ class Hygiene:
         self.capitals = capitals
         self.profanity = profanity
         self.glossary = glossary or Glossary()
+        self._found_spans: dict[str, list[Span]] = {}
         self._last: tuple[str, list[Found]] = ("", [])  # asked for several times in a row
 
     def piece(self) -> "Piece":
@@ -116,6 +119,13 @@ class Hygiene:
 
     def spans(self, text: str) -> list[Span]:
         """Return what must come through, sound marks in the words of the target language."""
+        if text not in self._found_spans:  # a piece alone is looked at three times in a row
+            if len(self._found_spans) >= MAX_REMEMBERED:
+                self._found_spans.clear()
+            self._found_spans[text] = self._find_spans(text)
+        return self._found_spans[text]
+
+    def _find_spans(self, text: str) -> list[Span]:
         known = self.vocabulary.is_known
         spans = [span for span in find_spans(text, known) if not self._is_read(text, span)]
         sounds = list(find_sounds(text, self.source, self.target))

@@ -47,6 +47,7 @@ WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
         ("See https://ex.org/a?b=1, or www.x-y.fr!", [
             ("https://ex.org/a?b=1", WORD), ("www.x-y.fr", WORD)
         ]),
+        ("At https://a.org/?b=c&d=1 (x=y).", [("https://a.org/?b=c&d=1", WORD), ("x=y", WORD)]),
         ("See example.com/live: it is (new.org).", [("example.com/live", WORD), ("new.org", WORD)]),
         ("@ana wrote #AskTheBoard2027", [("@ana", WORD), ("#AskTheBoard2027", WORD)]),
         ("In C:\\Users\\me\\a.txt, /etc/hosts or ~/b", [

@@ -1,7 +1,7 @@
 """What text hygiene costs an update of live text: texts that grow word by word, without a model.
 
 An update cuts the text so far, reads each open piece, and restores an output of its length, as a
-session does for one language. Times are of one core, in milliseconds.
+session does for one language. Times are those of the core alone, in milliseconds.
 """
 
 import time
@@ -18,7 +18,7 @@ from tokenspeed.text.words import word_ends
 def update_costs(
     cases: Iterable[Case],
     hygiene_of: Callable[[str, str], Hygiene],
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = time.thread_time,
 ) -> list[float]:
     """Return milliseconds of each update of texts that come word by word."""
     costs = []
