@@ -180,8 +180,9 @@ class Session:
                 if segment.is_dirty and self.pacing.take(now_s):
                     self._revise(segment)
         if not self._revisions and (long := self._next_long()) is not None:
-            # One part a tick: a page that is pasted at once must not hold up other connections.
-            actions += self._cut(long, now_s)
+            # One part a tick, and its pieces at the next ones: a page that is pasted at once must
+            # not hold up other connections.
+            return self._cut(long, now_s)
         if now_s >= self._idle_s():
             actions += self._begin_close("idle", protocol.CLOSE_IDLE, now_s)
         return actions + self._go_on(now_s)

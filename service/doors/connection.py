@@ -239,7 +239,9 @@ class Connection:
                 self._has_room.clear()
                 await self._has_room.wait()
             self._turns.charge(partial(self._take, frame))
-            await asyncio.sleep(self._turns.delay_s())  # others have their turn in any case
+            delay_s = self._turns.delay_s()
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
 
     def _take(self, frame: str | bytes) -> None:
         try:
@@ -336,15 +338,19 @@ class Connection:
 
     def job_ended(self, job: Job, outcome: Outcome) -> None:
         """Count what an update took; there may be room for more."""
-        self._changed_tick.set()
-        self._has_room.set()
+        self._job_over()
         self._record.job_ended(job, outcome)
 
     def job_failed(self, job: Job, problem: TranslationFailed) -> None:
         """Log that a job could not be run."""
-        self._changed_tick.set()
-        self._has_room.set()
+        self._job_over()
         self._record.job_failed(job, problem)
+
+    def _job_over(self) -> None:
+        """There may be room for more: to be read, or to be cut of a long text."""
+        self._has_room.set()
+        if self._driver.next_tick_s() <= 0.0:
+            self._changed_tick.set()
 
     # ---- the end ----
 

@@ -86,7 +86,9 @@ class PricedFrames(WebSocketsSansIOProtocol):
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next message; nothing is read ahead of it."""
         message = await self.queue.get()
-        if self.read_paused and self.queue.empty():
+        if not self.queue.empty():
+            await asyncio.sleep(0)  # others have their turn before the next one
+        elif self.read_paused:
             self.read_paused = False
             self._read_on()
         return message
