@@ -31,9 +31,11 @@ class View:
     def show(self, event: p.ServerEvent) -> None:
         if isinstance(event, p.RoomState):
             for segment in event.segments:
-                self.put(int(segment.segment_id), segment.text, segment.unstable)
-                if segment.is_retracted:
-                    del self.lines[int(segment.segment_id)]
+                number = int(segment.segment_id)
+                if segment.is_retracted:  # withdrawn by who said it, not taken back by us
+                    self.lines.pop(number, None)
+                else:
+                    self.put(number, segment.text, segment.unstable)
         elif isinstance(event, p.TranslationDelta):
             before = self.lines.get(int(event.segment_id), ("", ""))[0]
             self.put(int(event.segment_id), before + event.append, event.unstable)
