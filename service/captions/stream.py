@@ -420,8 +420,8 @@ class TargetStream:
             return text.prefix + (own if piece.instead is None else piece.instead) + text.suffix, ""
         if own:
             return text.prefix + own, rest
-        if rest or not text.core:
-            rest = text.prefix + rest
+        # What stands before a text is in sight at once, also while its words are awaited.
+        rest = text.prefix + rest if rest else text.prefix.rstrip()
         return "", rest if piece.is_open or not translation.shown else rest + text.suffix
 
     def _join(self, before: str, text: str, piece: _Piece) -> str:

@@ -113,3 +113,13 @@ def test_a_final_without_a_translation_is_its_source_and_is_no_context() -> None
     assert found.complete(again, ids(translation_of(again.text)), is_whole=True) is None
     assert found.take(2.0)[0] == f"{BABBLE} is said 👍"
     assert (found.faults, found.untranslated, found.remember()) == (2, 1, [])
+
+
+def test_what_stands_before_a_text_stays_in_sight_while_its_words_are_awaited() -> None:
+    found = stream("names", "low")
+    assert found.revise([Source("[applause]", 1)], 1, 1.0) == ([], [])
+    assert found.take(1.0)[1] == "[Applaus]"
+    (job,), _ = found.revise([Source("[applause] Thank you", 3)], 2, 2.0)
+    assert found.take(2.0) == ("", "[Applaus]", False)
+    answer(found, job, set())
+    assert found.take(3.0)[1] == "[Applaus] Thank you"
