@@ -75,6 +75,7 @@ _NO_NUMBER_AFTER: Final = {
     "cuarto": ("y", "menos"),
 }  # fmt: skip
 _DECADE: Final = re.compile(r"(\d{4})(?:s|er|ern)$")  # "1980s", "1980er"
+_BENT_ONE: Final = re.compile(r"(?<=hundert|tausend)eine$")
 _SPACES: Final = re.compile(r"[ \u00a0\u202f]")
 
 
@@ -113,6 +114,8 @@ def find_items(text: str, language: str) -> list[Item]:
             before = tokens[-1].text() if tokens else ""
             is_apart = lowered in apart or before in _NO_NUMBER_AFTER.get(lowered, ())
             lowered = _AS_READ.get(lowered, lowered)
+            if language == "de":  # "hunderteine Millionen"
+                lowered = _BENT_ONE.sub("eins", lowered)
             if lowered == "oh" and before in _HOURS:  # "nine oh five"
                 lowered = "o"
             tokens.append(_Token(lowered, start, end, is_apart))

@@ -103,6 +103,18 @@ def test_numbers(text: str, language: str, values: list[float]) -> None:
     assert [quantity.value for quantity in read(text, language)] == values
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("hunderteine Millionen", 101_000_000),
+        ("zweihunderteine Millionen zwei", 201_000_002),
+        ("tausendeine Nacht", 1001),
+    ],
+)
+def test_one_is_bent_at_the_end_of_a_german_number(text: str, value: int) -> None:
+    assert one(text, "de").value == value
+
+
 def test_digits_said_one_after_another_are_a_number_to_call() -> None:
     assert one("five five five one two three four", "en").text == "5551234"
 
