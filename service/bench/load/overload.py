@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from service.bench.captions.scores import percentile
 from service.bench.load.served import Served, serving
-from service.bench.load.victim import Report, speak
+from service.bench.load.victim import SENTENCE, Report, speak
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
@@ -112,7 +112,8 @@ async def crowd(
     async with serving(model, device, **settings) as server:
 
         async def one(number: int) -> Report:
-            await asyncio.sleep(pace_s * number / count)
+            # Spread over a sentence, so that not all of them end theirs at one time.
+            await asyncio.sleep(len(SENTENCE) * pace_s * number / count)
             return await speak(server.address, seconds, pace_s=pace_s)
 
         reports = await asyncio.gather(*(one(number) for number in range(count)))
