@@ -94,8 +94,11 @@ class Admission:
             self._adapt(self._adapted)
 
     def admits(self, now_s: float) -> bool:
-        """Whether one more session leaves all within the budget."""
-        load = self._load(now_s, self._speakers(now_s) + 1)
+        """Whether one more session leaves all within the budget; who is alone takes no time away."""
+        speakers = self._speakers(now_s)
+        if not speakers:
+            return True
+        load = self._load(now_s, speakers + 1)
         return load <= MIN_LOAD or self.predict(now_s) <= self._budget_s
 
     def predict(self, now_s: float, more: int = 1) -> float:

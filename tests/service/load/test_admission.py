@@ -144,6 +144,17 @@ def test_who_has_left_is_no_speaker_any_more() -> None:
     assert admission(leave=True).admits(5.0)
 
 
+def test_who_comes_into_an_empty_house_is_let_in_however_slow_the_machine_is() -> None:
+    admission = Admission(0.2, 0.0)
+    admission.open("s", 0.0)
+    for i in range(100):
+        admission.observe("s", 0.5, i * 0.05)
+        admission.measure(EngineWork(10 * i, 0.05, 0.05), i * 0.05)
+    assert not admission.admits(5.0)
+    admission.close("s", 5.0)
+    assert admission.admits(5.0)
+
+
 # ---- in a session ------------------------------------------------------------------------------
 
 
