@@ -324,7 +324,8 @@ class Placeholders:
         unused = (name for name in free if self._is_unused(name, now, committed))
         # Rather than none at all, one that its word has given up; what was said with it is lost.
         given_up = (name for name in free if self._is_given_up(name, committed))
-        chosen = next(unused, None) or next(given_up, None)
+        # Not of marks, one for each place: an earlier output may be the best, and has it in it.
+        chosen = next(unused, None) or (None if self._has_marks else next(given_up, None))
         if chosen is not None:
             self._held[chosen] = (replace(item, start=0, end=0), key)
         return chosen

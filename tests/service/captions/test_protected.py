@@ -71,6 +71,11 @@ def answer(found: TargetStream, job: Job, lost: set[int]) -> Job | None:
 @pytest.mark.parametrize("family", FAMILIES)
 @given(words=TEXTS, preset=st.sampled_from(sorted(PRESETS)), lost=st.sets(st.integers(0, 3)))
 @example(words="Great job 👍 and <b> more </b> of it".split(), preset="low", lost=set())
+@example(
+    words="a@b.de {name} we a@b.de a@b.de a@b.de a@b.de {name} a@b.de".split(),
+    preset="append_only",
+    lost={0, 1},
+)
 @example(words="THE TRAIN IS late and a@b.de is not".split(), preset="append_only", lost={0})
 def test_all_that_is_protected_is_in_the_final(
     family: str, words: list[str], preset: str, lost: set[int]
