@@ -29,6 +29,23 @@ _PUNCTUATION = "".join(sorted(set(string.punctuation + "«»„“”‚‘’�
 _MARK = re.compile(rf"(?<!\d)[{re.escape(_PUNCTUATION)}]|[{re.escape(_PUNCTUATION)}](?!\d)")
 
 
+def form_of_address(english: str, foreign: str, language: str) -> str | None:
+    """Return whether a translation of English is "formal" or "informal"; None where none shows.
+
+    A polite pronoun that begins its sentence may be another one ("Sie" is also "she"), unless the
+    English has a "you".
+    """
+    if language not in FORMAL:
+        return None
+    familiar, formal = FAMILIAR[language].search(foreign), FORMAL[language].search(foreign)
+    if (familiar is None) == (formal is None):
+        return None
+    if familiar is not None:
+        return "informal"
+    assert formal is not None
+    return "formal" if formal.start() > 0 or YOU.search(english) else None
+
+
 def strip_style(text: str, style: float) -> str:
     """Write a text as recognisers do: below 0.7 without case and marks, else without one."""
     if style < 0.85:

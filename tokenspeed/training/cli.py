@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from tokenspeed.errors import told
 from tokenspeed.training.config import load_recipe
-from tokenspeed.training.distill import distill, make_decode
+from tokenspeed.training.distill import Plan, distill, make_decode
 from tokenspeed.training.run import choose_device, train
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -53,6 +53,13 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part", type=_part, default=(1, 1), metavar="I/N", help="this process's share"
     )
+    parser.add_argument(
+        "--only", choices=("pairs", "mono"), help="sentences of pairs, or single ones alone"
+    )
+    parser.add_argument("--leave-out", nargs="*", default=(), help="sources not translated")
+    parser.add_argument(
+        "--prefix-share", type=float, default=0.0, help="of the sentences also cut and compared"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--batch-size", type=int, default=2048)
     parser.add_argument(
@@ -65,11 +72,18 @@ def run_distill(arguments: argparse.Namespace) -> int:
     """Write the synthetic pairs; put them beside the corpus and `tokenspeed train` uses them."""
     device = choose_device() if arguments.device == "auto" else arguments.device
     decode = make_decode(arguments.model, device, arguments.batch_size)
-    languages = arguments.languages.split(",")
+    plan = Plan(
+        arguments.languages.split(","),
+        has_pairs=arguments.only != "mono",
+        has_mono=arguments.only != "pairs",
+        left_out=arguments.leave_out,
+        prefix_share=arguments.prefix_share,
+        part=arguments.part,
+    )
     end = time.monotonic() + arguments.max_seconds
     with told(FileNotFoundError), tqdm(unit=" sentences", unit_scale=True) as bar:
         distill(
-            arguments.corpus, languages, decode, arguments.out, arguments.part, bar.update,
+            arguments.corpus, plan, decode, arguments.out, bar.update,
             lambda: time.monotonic() >= end,
         )  # fmt: skip
     return 0

@@ -22,6 +22,9 @@ class Mix:
     open_whole_share: float = 0.06  # whole sentence without its final mark, `<open>`
     stripped_share: float = 0.25  # source without case and punctuation
     joined_share: float = 0.15  # 2 to 4 sentences in one segment
+    stand_in_share: float = 0.0  # with characters that stand for what must be copied
+    formality_share: float = 0.0  # of those that address someone: with the mark of how
+    capitals_share: float = 0.0  # source in capitals
     familiar_weight: float = 0.15  # of a familiar variant whose formal sibling exists, en to xx
     formal_odds: float = 0.0  # formal draws of an English "you" for each familiar one, at least
     weights: dict[str, float] = field(default_factory=dict)  # by name of the source; else 1
@@ -52,6 +55,7 @@ class Recipe:
     valid_every: int = 1000
     save_every: int = 5000
     num_workers: int = 2  # processes that make batches; 0: this one
+    rules_scale: float = 0.0  # pairs made by rule: 1 is about 50,000 a language
     vocabulary_sample: float = 0.5  # share of Tatoeba sentences that the vocabulary is trained on
 
 

@@ -1,16 +1,17 @@
 """The parallel corpus in memory: pairs, their words, and how often each is drawn.
 
-Reads `en-xx.train.tsv.xz`, synthetic pairs beside it (`en-xx.distilled-*.tsv.xz`), and
-`en-xx.valid.tsv` (English, foreign, name of the source). Knows
-which sources and which forms of address are preferred; does not know tokens.
+Reads `en-xx.train.tsv.xz`, synthetic pairs beside it (`en-xx.distilled-*.tsv.xz`),
+`en-xx.valid.tsv` (English, foreign, name of the source) and `xx.mono.txt.xz` (sentence, source).
+Knows which sources and which forms of address are preferred; does not know tokens.
 """
 
 import hashlib
 import lzma
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,18 @@ from numpy.typing import NDArray
 from tokenspeed.text.style import FAMILIAR, FORMAL, YOU
 from tokenspeed.training.align import Aligner, Lexicon
 from tokenspeed.training.config import Mix
+from tokenspeed.training.rules.frames import is_taught
+from tokenspeed.training.rules.pairs import pairs as rule_pairs
 
 ENGLISH = "en"
 DISTILLED = ("distilled-foreign", "distilled-english")  # the side that a teacher wrote
+DICTIONARIES = frozenset({"ding-dictionary", "freedict"})
+_ATTESTED = 3  # times that a sentence says a word for an entry with it to be taken
 _CACHE_VERSION = b"2"
 _LEXICON_PAIRS = 150_000  # more teach rare words alone
-_LEAST_FAMILIAR = 0.3  # share that is left of familiar pairs when formal ones are preferred
+_LEAST_FAMILIAR = (
+    0.3  # share of familiar pairs that is left at least where formal ones are preferred
+)
 
 
 @dataclass(frozen=True)
@@ -35,20 +42,68 @@ class Bitext:
     english: list[str]
     foreign: list[str]
     sources: list[str]  # where each pair comes from
+    cuts: dict[int, str] = field(default_factory=dict)  # by pair: prefixes whose target is known
 
     def __len__(self) -> int:
         return len(self.english)
 
 
-def load_bitext(corpus: Path, language: str) -> Bitext:
+def load_bitext(corpus: Path, language: str, *, has_distilled: bool = True) -> Bitext:
     """Read the training pairs of a language, the synthetic ones last.
+
+    Entries of dictionaries are left out unless the English of other pairs has all of their words:
+    what nobody says in a sentence is slang, or a term of a trade that nobody asked for.
 
     Raises:
         FileNotFoundError: the corpus has no such language.
     """
     paths = [_train_path(corpus, language)]
-    paths += sorted(corpus.glob(f"{ENGLISH}-{language}.distilled-*.tsv.xz"))
-    return Bitext(language, *_read(paths))
+    if has_distilled:
+        paths += sorted(corpus.glob(f"{ENGLISH}-{language}.distilled-*.tsv.xz"))
+    english, foreign, sources, cuts = _read(paths)
+    if DICTIONARIES.isdisjoint(sources):
+        return Bitext(language, english, foreign, sources, cuts)
+    said = Counter(
+        word
+        for text, source in zip(english, sources, strict=True)
+        if source not in DICTIONARIES
+        for word in text.lower().split()
+    )
+    kept = [
+        i
+        for i, source in enumerate(sources)
+        if source not in DICTIONARIES
+        or all(said[word] >= _ATTESTED for word in english[i].lower().split())
+    ]
+    english, foreign, sources = ([c[i] for i in kept] for c in (english, foreign, sources))
+    left = {new: cuts[old] for new, old in enumerate(kept) if old in cuts}
+    return Bitext(language, english, foreign, sources, left)
+
+
+def add_rules(bitext: Bitext, seed: int, scale: float, cache: Path) -> Bitext:
+    """Return a bitext with pairs made by rule at its end; made once, then taken from `cache`."""
+    path = cache / f"rules-{bitext.language}-{seed}-{scale:g}.tsv.xz"
+    if not path.exists():
+        made = rule_pairs(bitext.language, seed, scale)
+        text = "".join(f"{pair.english}\t{pair.foreign}\t{pair.source}\n" for pair in made)
+        path.write_bytes(lzma.compress(text.encode()))
+    english, foreign, sources, _ = _read([path])
+    return Bitext(
+        bitext.language,
+        bitext.english + english,
+        bitext.foreign + foreign,
+        bitext.sources + sources,
+        bitext.cuts,
+    )
+
+
+def read_mono(corpus: Path, language: str, left_out: Sequence[str] = ()) -> list[str]:
+    """Read the sentences of one language but for those of some sources; none without a file."""
+    path = corpus / f"{language}.mono.txt.xz"
+    if not path.exists():
+        return []
+    texts, names, _, _ = _read([path])
+    return [text for text, name in zip(texts, names, strict=True) if name not in left_out]
 
 
 def load_aligners(corpus: Path, languages: Sequence[str], cache: Path) -> list[Aligner]:
@@ -79,7 +134,7 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    english, foreign, _ = _read([path])
+    english, foreign, _, _ = _read([path])
     return list(zip(english, foreign, strict=True))
 
 
@@ -92,6 +147,11 @@ def sampling_weights(bitext: Bitext, mix: Mix, *, from_english: bool) -> NDArray
     by_name = dict(mix.weights)
     for name, is_target in zip(DISTILLED, (from_english, not from_english), strict=True):
         by_name[name] = mix.weights.get("distilled" if is_target else "back-translated", 1.0)
+    for name in set(bitext.sources):
+        if not is_taught(name, from_english=from_english):
+            by_name[name] = 0.0
+        elif name.startswith("rules-"):
+            by_name.setdefault(name, by_name.get("rules", 1.0))
     weights = np.array([by_name.get(name, 1.0) for name in bitext.sources])
     if from_english and bitext.language in FORMAL:
         _prefer_formal(weights, bitext, mix)
@@ -103,15 +163,15 @@ def _prefer_formal(weights: NDArray[np.float64], bitext: Bitext, mix: Mix) -> No
 
     First where the English sentence also has a formal translation, then all alike until formal
     ones are drawn `formal_odds` times as often: a model says what it has seen more of. Sentences
-    with "you" must not get rare, so that is where a language with few formal pairs stays familiar.
+    with "you" must not get rare: a language with too few formal pairs is left as it is.
     """
     formal, familiar = _address(bitext)
     with_formal = {english for english, is_so in zip(bitext.english, formal, strict=True) if is_so}
     has_sibling = np.array([english in with_formal for english in bitext.english])
     weights[familiar & has_sibling] *= mix.familiar_weight
     odds = weights[formal].sum() / max(weights[familiar].sum(), 1e-9)
-    if mix.formal_odds > odds:
-        weights[familiar] *= max(odds / mix.formal_odds, _LEAST_FAMILIAR)
+    if mix.formal_odds > odds >= mix.formal_odds * _LEAST_FAMILIAR:
+        weights[familiar] *= odds / mix.formal_odds
 
 
 def _address(bitext: Bitext) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -125,17 +185,21 @@ def _address(bitext: Bitext) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return found[0], found[1]
 
 
-def _read(paths: Sequence[Path]) -> tuple[list[str], list[str], list[str]]:
+def _read(paths: Sequence[Path]) -> tuple[list[str], list[str], list[str], dict[int, str]]:
+    """Return three columns, and the fourth by line where there is one."""
     columns: tuple[list[str], list[str], list[str]] = ([], [], [])
+    fourth: dict[int, str] = {}
     for path in paths:
         opened = lzma.open if path.suffix == ".xz" else open
         with opened(path, "rt", encoding="utf-8") as file:
             for line in file:
                 fields = line.rstrip("\n").split("\t")
+                if len(fields) > 3 and fields[3]:
+                    fourth[len(columns[0])] = fields[3]
                 columns[0].append(fields[0])
                 columns[1].append(fields[1])
                 columns[2].append(fields[2] if len(fields) > 2 else "")
-    return columns
+    return *columns, fourth
 
 
 def _fit_lexicon(train: Path, stored: Path, is_there: bool) -> None:

@@ -1,6 +1,7 @@
 """Synthetic pairs from a teacher: what a larger model makes of every sentence of the corpus.
 
-Every English sentence goes into every foreign language, every foreign one into English. Such a
+Every English sentence, of pairs or alone, goes into every foreign language, every foreign one into
+English. Such a
 pair is learned from in both directions: as distillation where the teacher wrote the target (Kim and
 Rush, 2016, https://aclanthology.org/D16-1139), as back-translation where it wrote the source
 (Sennrich et al., 2016, https://aclanthology.org/P16-1009).
@@ -8,8 +9,12 @@ Rush, 2016, https://aclanthology.org/D16-1139), as back-translation where it wro
 
 import contextlib
 import lzma
+import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -18,47 +23,67 @@ from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.decode import BatchDecoder
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
-from tokenspeed.training.corpus import DISTILLED, ENGLISH, read_pairs
+from tokenspeed.training.corpus import (
+    DICTIONARIES,
+    DISTILLED,
+    ENGLISH,
+    load_bitext,
+    read_mono,
+)
+from tokenspeed.training.examples import KnownCut, apply_cut
 
-_CHUNK = 32_768  # sentences that are sorted by length together
+_CHUNK = 16_384  # sentences that are sorted by length together
 _LONGEST = 160  # tokens of a prompt; what is longer is no caption
+_HALF_WORDS = 0.2  # of the cuts: the last word is not whole
 
-Decode = Callable[[Sequence[str], str, str], list[str]]  # texts, source language, target language
+
+class Decode(Protocol):
+    """Translates texts from a source language to a target language."""
+
+    def __call__(self, texts: Sequence[str], source: str, target: str) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a teacher is to translate.
+
+    Attributes:
+        languages: foreign ones.
+        has_pairs, has_mono: the sentences of `en-xx.train.tsv.xz`, and of `xx.mono.txt.xz`.
+        left_out: sources of either that are not translated.
+        prefix_share: of the sentences that are also cut once, to learn what stands.
+        part: (I, N): the I-th of N processes, each with its own sentences.
+        seed: of the order and of the cuts.
+    """
+
+    languages: Sequence[str]
+    has_pairs: bool = True
+    has_mono: bool = True
+    left_out: Sequence[str] = ()
+    prefix_share: float = 0.0
+    part: tuple[int, int] = (1, 1)
+    seed: int = 1
 
 
 def distill(
     corpus: Path,
-    languages: Sequence[str],
+    plan: Plan,
     decode: Decode,
     out: Path,
-    part: tuple[int, int] = (1, 1),
     progress: Callable[[int], object] = lambda count: None,
     is_over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Write `out/en-xx.distilled-I.tsv.xz`: English, foreign, and which of `DISTILLED` it is.
+    """Write `out/en-xx.distilled-I.tsv.xz`: English, foreign, which of `DISTILLED` it is, cuts.
 
     Args:
-        corpus: folder of `en-xx.train.tsv.xz`.
+        corpus: folder of `en-xx.train.tsv.xz` and `xx.mono.txt.xz`.
         decode: translates texts; an empty string where it gave up.
-        part: (I, N): the I-th of N processes, each with its own sentences.
         progress: called with the number of sentences done.
         is_over: asked before each chunk of sentences; then what is done is the result.
     Raises:
         FileNotFoundError: the corpus lacks a language.
     """
-    index, parts = part
-    foreign: dict[str, list[str]] = {}
-    english: dict[str, None] = {}  # in the order of the corpus, each once
-    for language in languages:
-        pairs = read_pairs(corpus / f"{ENGLISH}-{language}.train.tsv.xz")
-        english |= dict.fromkeys(pair[0] for pair in pairs)
-        foreign[language] = list(dict.fromkeys(pair[1] for pair in pairs))
-    jobs = [
-        (at, language, there, chunk)
-        for language in languages
-        for there, texts in ((True, list(english)), (False, foreign[language]))
-        for at, chunk in enumerate(_chunks(texts[index - 1 :: parts]))
-    ]
+    index, _ = plan.part
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         files = {
@@ -70,18 +95,90 @@ def distill(
                     preset=1,
                 )
             )
-            for language in languages
+            for language in plan.languages
         }
         # All directions in turn: whoever stops early has some of each.
-        for _, language, there, chunk in sorted(jobs, key=lambda job: job[0]):
+        for language, there, number, chunk in _jobs(corpus, plan):
             if is_over():
                 break
             source, target = (ENGLISH, language)[:: 1 if there else -1]
-            for text, made in zip(chunk, decode(chunk, source, target), strict=True):
-                if is_plausible(text, made):
-                    pair = (text, made) if there else (made, text)
-                    files[language].write("\t".join((*pair, DISTILLED[not there])) + "\n")
+            made = decode(chunk, source, target)
+            kept = [
+                (text, translation)
+                for text, translation in zip(chunk, made, strict=True)
+                if is_plausible(text, translation)
+            ]
+            rng = random.Random(f"{plan.seed}/{source}-{target}/{index}/{number}")
+            cuts = _find_cuts(kept, partial(decode, source=source, target=target), plan, rng)
+            for (text, translation), cut in zip(kept, cuts, strict=True):
+                pair = (text, translation) if there else (translation, text)
+                fields = (*pair, DISTILLED[not there], *((str(cut),) if cut else ()))
+                files[language].write("\t".join(fields) + "\n")
             progress(len(chunk))
+
+
+def _jobs(corpus: Path, plan: Plan) -> Iterator[tuple[str, bool, int, Sequence[str]]]:
+    """Yield (language, from English?, number, texts), all directions in turn."""
+    index, parts = plan.part
+    pools: dict[tuple[str, bool], list[str]] = {}
+    english = dict.fromkeys(read_mono(corpus, ENGLISH, plan.left_out) if plan.has_mono else ())
+    for language in plan.languages:
+        pairs = load_bitext(corpus, language, has_distilled=False) if plan.has_pairs else None
+        own = dict.fromkeys(read_mono(corpus, language, plan.left_out) if plan.has_mono else ())
+        if pairs is not None:
+            for text, foreign, source in zip(
+                pairs.english, pairs.foreign, pairs.sources, strict=True
+            ):
+                if source not in plan.left_out and source not in DICTIONARIES:
+                    english[text], own[foreign] = None, None
+        pools[language, False] = list(own)
+    for language in plan.languages:
+        pools[language, True] = list(english)
+    jobs = []
+    for (language, there), pool in sorted(pools.items(), key=lambda item: not item[0][1]):
+        random.Random(f"{plan.seed}/{there}").shuffle(pool)
+        chunks = enumerate(_chunks(pool[index - 1 :: parts]))
+        jobs += [(language, there, number, chunk) for number, chunk in chunks]
+    yield from sorted(jobs, key=lambda job: job[2])
+
+
+def _find_cuts(
+    pairs: Sequence[tuple[str, str]],
+    decode: Callable[[Sequence[str]], list[str]],
+    plan: Plan,
+    rng: random.Random,
+) -> list[KnownCut | None]:
+    """Cut some sentences at a random word, and keep of each translation what stands.
+
+    A prefix is translated as well, and what its translation has in common with the whole's is what
+    a model can say of it already. Source: Niehues et al. 2018, https://arxiv.org/abs/1808.00491,
+    where the share of length decides; here the teacher does.
+    """
+    tried: list[tuple[int, KnownCut]] = []
+    for i, (text, _) in enumerate(pairs):
+        count = len(text.split())
+        if rng.random() < plan.prefix_share and count > 1:
+            words = rng.randrange(1, count)
+            tried.append((i, KnownCut(words, 0, rng.random() < _HALF_WORDS)))
+    beginnings = decode([apply_cut(pairs[i], cut)[0] for i, cut in tried])
+    found: list[KnownCut | None] = [None] * len(pairs)
+    for (i, cut), beginning in zip(tried, beginnings, strict=True):
+        found[i] = replace(cut, target_words=words_in_common(beginning, pairs[i][1]))
+    return found
+
+
+def words_in_common(beginning: str, whole: str) -> int:
+    """Return how many words of a prefix's translation the whole's begins with.
+
+    The stop that a translation of a prefix ends with is no part of it.
+    """
+    words = beginning.rstrip(".!?… ").split()
+    count = 0
+    for word, other in zip(words, whole.split(), strict=False):
+        if word != other:
+            break
+        count += 1
+    return count
 
 
 def is_plausible(source: str, made: str) -> bool:

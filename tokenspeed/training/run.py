@@ -8,11 +8,18 @@ import torch
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.quantize import write_int8
 from tokenspeed.training.config import Recipe
-from tokenspeed.training.corpus import ENGLISH, Bitext, load_aligners, load_bitext, read_pairs
+from tokenspeed.training.corpus import (
+    ENGLISH,
+    Bitext,
+    add_rules,
+    load_aligners,
+    load_bitext,
+    read_pairs,
+)
 from tokenspeed.training.export import export_model
 from tokenspeed.training.loop import Trainer
 from tokenspeed.training.packing import Batch, Shapes
-from tokenspeed.training.stream import Stream, whole_batches
+from tokenspeed.training.stream import Stream, needs_aligners, whole_batches
 from tokenspeed.training.vocabulary import train_vocabulary
 
 
@@ -41,6 +48,8 @@ def train(
     cache = cache or out / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     bitexts = [load_bitext(corpus, language) for language in recipe.languages]
+    if recipe.rules_scale:
+        bitexts = [add_rules(b, recipe.seed, recipe.rules_scale, cache) for b in bitexts]
     vocabulary = cache / "tokenizer.model"
     if init is not None:
         pieces = (init / "tokenizer.model").read_bytes()
@@ -57,8 +66,7 @@ def train(
             f"the vocabulary has {processor.vocab_size()} pieces, "
             f"expected at most {recipe.model.vocab_size}"
         )
-    cuts_prefixes = recipe.mix.prefix_share > 0
-    aligners = load_aligners(corpus, recipe.languages, cache) if cuts_prefixes else []
+    aligners = load_aligners(corpus, recipe.languages, cache) if needs_aligners(recipe) else []
     stream = Stream(recipe, bitexts, processor, aligners)
     valid = _valid_batches(corpus, bitexts, processor, stream.shapes)
     trainer = Trainer(recipe, stream, valid, out, device)

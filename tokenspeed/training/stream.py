@@ -6,6 +6,7 @@ fixed number of draws from it, so any batch can be made alone, and a run resumes
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor
 from torch.utils.data import Dataset
 
+from tokenspeed.text.style import form_of_address
 from tokenspeed.training.align import Aligner
 from tokenspeed.training.config import Recipe
-from tokenspeed.training.corpus import ENGLISH, Bitext, sampling_weights
-from tokenspeed.training.examples import Cut, Example, make_example
+from tokenspeed.training.corpus import DISTILLED, ENGLISH, Bitext, sampling_weights
+from tokenspeed.training.examples import Example, KnownCut, make_example
 from tokenspeed.training.packing import Batch, Sequenced, Shapes, pack
 
 _PROBE = 3000  # examples drawn to learn their mean length
@@ -30,9 +32,9 @@ class Stream(Dataset[Batch]):
         recipe: the mix, the seed and the batch size.
         bitexts: one for each language of the recipe.
         processor: the vocabulary, with the marks.
-        aligners: one for each bitext, where the recipe cuts prefixes.
+        aligners: one for each bitext, where the recipe cuts prefixes or has stand-ins.
     Raises:
-        ValueError: prefixes are to be cut and aligners are missing.
+        ValueError: aligners are needed and missing.
     """
 
     def __init__(
@@ -45,10 +47,17 @@ class Stream(Dataset[Batch]):
         self.recipe = recipe
         self.shapes = Shapes.for_tokens(recipe.batch_tokens, recipe.max_example_tokens)
         self._bitexts = list(bitexts)
+        # Where a teacher has cut its own translations, no reference is cut by alignment.
+        self._without_cuts = replace(recipe.mix, prefix_share=0.0)
         self._coder = Coder(processor)
         # A direction is (bitext, from English?); an item is a pair in a direction.
         self._directions = [(b, d) for b in range(len(self._bitexts)) for d in (True, False)]
-        self._cuts = _cuts(aligners, self._directions, recipe)
+        self._aligners = _both_ways(aligners, self._directions, recipe)
+        # The pairs of each direction whose prefixes are known; which way, their source says.
+        self._known = [
+            [i for i in self._bitexts[b].cuts if self._bitexts[b].sources[i] == DISTILLED[not d]]
+            for b, d in self._directions
+        ]
         sizes = [len(self._bitexts[b]) for b, _ in self._directions]
         self._starts = np.concatenate(([0], np.cumsum(sizes)))
         self._weights = np.concatenate(
@@ -97,18 +106,42 @@ class Stream(Dataset[Batch]):
 
     def _example(self, item: int, rng: random.Random) -> tuple[Example, str, str]:
         direction = int(np.searchsorted(self._starts, item, side="right")) - 1
-        start = int(self._starts[direction])
         bitext, from_english = self._directions[direction]
-        texts = self._bitexts[bitext]
+        texts, mix, known = self._bitexts[bitext], self.recipe.mix, self._known[direction]
         side = (texts.english, texts.foreign)[:: 1 if from_english else -1]
-        pairs = [(side[0][item - start], side[1][item - start])]
-        if rng.random() < self.recipe.mix.joined_share:
-            for _ in range(rng.choice((1, 1, 2, 3))):
-                other = rng.randrange(len(texts))
-                pairs.append((side[0][other], side[1][other]))
-        example = make_example(pairs, self.recipe.mix, self._cuts[direction], rng)
+        at, cut = item - int(self._starts[direction]), None
+        others: list[int] = []
+        if known:
+            if rng.random() < mix.prefix_share:
+                at = rng.choice(known)
+                cut = KnownCut.parse(rng.choice(texts.cuts[at].split()))
+            mix = self._without_cuts
+        if cut is None and rng.random() < mix.joined_share:
+            others = [self._other(direction, rng) for _ in range(rng.choice((1, 1, 2, 3)))]
+        pairs = [(side[0][i], side[1][i]) for i in (at, *others)]
+        formality = None
+        if from_english and mix.formality_share:
+            formality = self._formality(texts, (at, *others))
+        aligner = self._aligners[direction]
+        example = make_example(pairs, mix, aligner, rng, known=cut, formality=formality)
         source, target = (ENGLISH, texts.language)[:: 1 if from_english else -1]
         return example, source, target
+
+    def _other(self, direction: int, rng: random.Random) -> int:
+        """Choose any pair of a direction that is drawn at all."""
+        start, end = (int(at) for at in self._starts[direction : direction + 2])
+        while True:
+            at = rng.randrange(end - start)
+            if self._weights[start + at] > 0:
+                return at
+
+    @staticmethod
+    def _formality(texts: Bitext, items: Sequence[int]) -> str | None:
+        """Return the one form of address that some pairs have."""
+        found = {
+            form_of_address(texts.english[i], texts.foreign[i], texts.language) for i in items
+        } - {None}
+        return found.pop() if len(found) == 1 else None
 
     def _draws_per_batch(self) -> int:
         rng = random.Random(self.recipe.seed)
@@ -118,19 +151,20 @@ class Stream(Dataset[Batch]):
         return max(1, int(self.recipe.batch_tokens * _FILL / mean))
 
 
-def _cuts(
+def _both_ways(
     aligners: Sequence[Aligner], directions: Sequence[tuple[int, bool]], recipe: Recipe
-) -> list[Cut]:
-    """Return what cuts the targets of each direction."""
-    if not recipe.mix.prefix_share:
-        return [_uncut] * len(directions)
+) -> list[Aligner | None]:
+    """Return the aligner of each direction, from its source to its target."""
+    if not needs_aligners(recipe):
+        return [None] * len(directions)
     if len(aligners) != len(recipe.languages):
         raise ValueError(f"{len(aligners)} aligners for {len(recipe.languages)} languages")
-    return [(aligners[b] if there else aligners[b].reversed()).cut for b, there in directions]
+    return [aligners[b] if there else aligners[b].reversed() for b, there in directions]
 
 
-def _uncut(source: str, target: str) -> NDArray[np.int16]:
-    raise AssertionError("a recipe without prefixes cuts nothing")
+def needs_aligners(recipe: Recipe) -> bool:
+    """Return whether a recipe cuts prefixes or puts stand-ins for words."""
+    return recipe.mix.prefix_share > 0 or recipe.mix.stand_in_share > 0
 
 
 class Coder:
@@ -154,7 +188,8 @@ class Coder:
     ) -> Sequenced:
         first = self._mark("auto" if example.is_auto else source)
         opened = (self._mark("open"),) if example.is_open else ()
-        prompt = (self.bos, first, *source_ids, *opened, self._mark(target))
+        asked = (self._mark(example.formality),) if example.formality else ()
+        prompt = (self.bos, first, *source_ids, *opened, *asked, self._mark(target))
         return Sequenced((*prompt, *out, self.eos), len(prompt))
 
     def _mark(self, name: str) -> int:

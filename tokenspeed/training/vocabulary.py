@@ -8,15 +8,32 @@ import sentencepiece
 
 from tokenspeed.training.corpus import Bitext
 from tokenspeed.training.examples import MARKS
+from tokenspeed.training.stand_ins import STAND_INS
 
 _LOWER_SHARE = 0.15  # of the sentences, in lower case, as recognisers write
-_TECHNICAL = "python-docs"
+# Documentation, whose words are rare in speech, and bare words of dictionaries.
+_LEFT_OUT = frozenset(
+    {"python-docs", "mdn", "mdn-old", "canada-law", "ding-dictionary", "freedict"}
+)
+_ROOM_FOR_SIGNS = 4000  # pieces; a smaller vocabulary spells rare signs in bytes
+_EMOJI = (
+    "😀😃😄😁😆😅😂🤣🙂🙃😉😊😇🥰😍😘😋😛😜🤔🤗🤩😎😏😐😑😒😓😔😕😖😞😟😠😡😢😣😤😥😨😩😪😫😬😭😮😱😲😳😴😵😷🙄"
+    "🤐🤒🤓🤝🤞🤦🤷🤯🥳🥲🥺👀👋👍👎👌👏👐👉👈👇👆✊✋✌💪🙏🙌❤💔💕💖💙💚💛💜🔥✨⭐🌟🎉🎊🎁🎂🎵🎶🎤🎧📢📣📷📞📱💻📧📅📈📉📊📌"
+    "📎📝📚🔊🔇🔒🔔🕐☀☁☔❄🌍🌈🌱🌹🍀🍎🍕🍺☕🍷🚀🚗✈🏠🏆⚽👶👦👧👨👩👻💀🤖🐶🐱❌✅✔❓❗⚠♥☺☹💡💰💯💬💭🆕🆗"
+)
+
+
+def _signs() -> str:
+    """Return what is a piece however rare: printable ASCII, Latin-1, punctuation, money, emoji."""
+    ranges = (range(0x21, 0x7F), range(0xA1, 0x100), range(0x2010, 0x2028), range(0x2030, 0x205F))
+    codes = [code for codes in ranges for code in codes if code != 0xAD]
+    return "".join(map(chr, codes)) + "ŒœŠšŽžŸ€₤₿™♪♫→←↑↓−≈≠≤≥" + _EMOJI + "\u200d\ufe0f"
 
 
 def train_vocabulary(
     bitexts: Iterable[Bitext], path: Path, size: int, tatoeba_sample: float, seed: int
 ) -> None:
-    """Train unigram pieces with byte fallback, single digits and the marks of the prompt.
+    """Train unigram pieces with byte fallback, single digits, stand-ins and marks of the prompt.
 
     Args:
         bitexts: whose sentences are read; each distinct sentence once.
@@ -36,6 +53,8 @@ def train_vocabulary(
         normalization_rule_name="identity",
         character_coverage=0.9999,
         control_symbols=list(MARKS),
+        user_defined_symbols=list(STAND_INS),
+        required_chars=_signs() if size >= _ROOM_FOR_SIGNS else "",
         unk_id=0,
         bos_id=1,
         eos_id=2,
@@ -54,7 +73,7 @@ def _sentences(
     for bitext in bitexts:
         for texts in zip(bitext.english, bitext.foreign, bitext.sources, strict=True):
             *pair, source = texts
-            if source == _TECHNICAL or (source == "tatoeba" and rng.random() >= tatoeba_sample):
+            if source in _LEFT_OUT or (source == "tatoeba" and rng.random() >= tatoeba_sample):
                 continue
             for text in pair:
                 if text not in seen:

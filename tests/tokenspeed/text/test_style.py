@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenspeed.text.style import FAMILIAR, FORMAL, strip_style
+from tokenspeed.text.style import FAMILIAR, FORMAL, form_of_address, strip_style
 
 
 def test_style_is_stripped_as_recognisers_write() -> None:
@@ -34,3 +34,24 @@ def test_address_is_told_apart(language: str, formal: str, familiar: str) -> Non
 @pytest.mark.parametrize("text", ["Además, jamás insiste.", "Será triste.", "Está más atrás."])
 def test_other_words_with_such_endings_are_not_familiar(text: str) -> None:
     assert not FAMILIAR["es"].search(text)
+
+
+@pytest.mark.parametrize(
+    ("english", "foreign", "language", "found"),
+    [
+        ("Are you here?", "Sind Sie hier?", "de", "formal"),
+        ("Please sit down.", "Setzen Sie sich bitte.", "de", "formal"),
+        ("They are here.", "Sie sind hier.", "de", None),  # another "Sie"
+        ("You are here.", "Sie sind hier.", "de", "formal"),
+        ("Sit down.", "Setz dich.", "de", "informal"),
+        ("You and you", "du und Ihnen", "de", None),
+        ("Are you here?", "Vous êtes là ?", "fr", "formal"),
+        ("Are you here?", "¿Está usted aquí?", "es", "formal"),
+        ("It rains.", "Es regnet.", "de", None),
+        ("Are you here?", "Ci sei?", "it", None),
+    ],
+)
+def test_a_translation_tells_its_form_of_address(
+    english: str, foreign: str, language: str, found: str | None
+) -> None:
+    assert form_of_address(english, foreign, language) == found

@@ -38,9 +38,11 @@ def test_formal_pairs_are_drawn_as_often_as_is_asked() -> None:
     assert weights[1] == pytest.approx(weights[2] / 2), "a sibling still counts less"
 
 
-def test_sentences_with_you_do_not_get_rare() -> None:
-    weights = drawn(Mix(familiar_weight=1.0, formal_odds=100.0))
-    assert weights == pytest.approx([1, 0.3, 0.3, 0.3, 1])
+def test_a_language_with_too_few_formal_pairs_is_left_as_it_is() -> None:
+    assert drawn(Mix(familiar_weight=1.0, formal_odds=100.0)) == [1, 1, 1, 1, 1]
+    assert drawn(Mix(familiar_weight=1.0, formal_odds=1.0)) == pytest.approx(
+        [1] + [1 / 3] * 3 + [1]
+    )
 
 
 def test_what_a_teacher_wrote_counts_by_the_side_it_wrote() -> None:

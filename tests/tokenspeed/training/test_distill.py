@@ -10,7 +10,8 @@ from tokenspeed.cli import main
 from tokenspeed.model.config import DEFAULT_MODEL
 from tokenspeed.training.config import Mix
 from tokenspeed.training.corpus import DISTILLED, load_bitext, read_pairs, sampling_weights
-from tokenspeed.training.distill import distill, is_plausible
+from tokenspeed.training.distill import Plan, distill, is_plausible, words_in_common
+from tokenspeed.training.examples import KnownCut, apply_cut
 
 
 def spell(texts: Sequence[str], source: str, target: str) -> list[str]:
@@ -26,7 +27,7 @@ def rows(path: Path) -> list[list[str]]:
 def test_parts_hold_every_sentence_once(toy_corpus: Path, tmp_path: Path) -> None:
     done: list[int] = []
     for index in (1, 2, 3):
-        distill(toy_corpus, ["de"], spell, tmp_path, (index, 3), done.append)
+        distill(toy_corpus, Plan(["de"], part=(index, 3)), spell, tmp_path, done.append)
     made = [row for i in (1, 2, 3) for row in rows(tmp_path / f"en-de.distilled-{i}.tsv.xz")]
     pairs = read_pairs(toy_corpus / "en-de.train.tsv.xz")
     there = [row[0] for row in made if row[1].endswith("/de")]
@@ -39,7 +40,7 @@ def test_parts_hold_every_sentence_once(toy_corpus: Path, tmp_path: Path) -> Non
 
 def test_what_was_done_before_the_end_is_usable(toy_corpus: Path, tmp_path: Path) -> None:
     done: list[int] = []
-    distill(toy_corpus, ["de"], spell, tmp_path, (1, 1), done.append, lambda: bool(done))
+    distill(toy_corpus, Plan(["de"]), spell, tmp_path, done.append, lambda: bool(done))
     made = rows(tmp_path / "en-de.distilled-1.tsv.xz")
     assert len(done) == 1
     assert {row[2] for row in made} == {DISTILLED[0]}
@@ -48,7 +49,7 @@ def test_what_was_done_before_the_end_is_usable(toy_corpus: Path, tmp_path: Path
 def test_training_reads_synthetic_pairs_beside_the_corpus(toy_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "en-de.train.tsv.xz").write_bytes((toy_corpus / "en-de.train.tsv.xz").read_bytes())
     alone = load_bitext(tmp_path, "de")
-    distill(tmp_path, ["de"], spell, tmp_path)
+    distill(tmp_path, Plan(["de"]), spell, tmp_path)
     both = load_bitext(tmp_path, "de")
     assert len(both) == len(alone) + sum(both.sources.count(name) for name in DISTILLED)
     assert both.english[: len(alone)] == alone.english
@@ -83,3 +84,37 @@ def test_the_command_writes_pairs_of_the_default_model(toy_corpus: Path, tmp_pat
     made = rows(tmp_path / "en-de.distilled-1.tsv.xz")
     assert made
     assert all(english and foreign and name in DISTILLED for english, foreign, name in made)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "whole", "count"),
+    [
+        ("Ich habe gesehen.", "Ich habe den Mann gesehen.", 2),
+        ("Ich habe.", "Ich habe den Mann gesehen.", 2),  # its stop is no word of the whole
+        ("Das", "Ich habe den Mann gesehen.", 0),
+        ("Ja.", "Ja.", 0),  # may go on
+    ],
+)
+def test_what_stands_is_what_both_translations_begin_with(
+    beginning: str, whole: str, count: int
+) -> None:
+    assert words_in_common(beginning, whole) == count
+
+
+def test_a_teacher_cuts_its_own_translations(toy_corpus: Path, tmp_path: Path) -> None:
+    mono = ["a b c d", "e f g h"]
+    (tmp_path / "en-de.train.tsv.xz").write_bytes((toy_corpus / "en-de.train.tsv.xz").read_bytes())
+    with lzma.open(tmp_path / "en.mono.txt.xz", "wt", encoding="utf-8") as file:
+        file.writelines(f"{text}\tspeech\n" for text in mono)
+    distill(tmp_path, Plan(["de"], has_pairs=False, prefix_share=1.0), spell, tmp_path)
+    made = rows(tmp_path / "en-de.distilled-1.tsv.xz")
+    assert {row[0] for row in made} == set(mono)
+    both = load_bitext(tmp_path, "de")
+    assert len(both.cuts) == len(mono)
+    for at, text in both.cuts.items():
+        cut = KnownCut.parse(text)
+        assert str(cut) == text
+        source, target = apply_cut((both.english[at], both.foreign[at]), cut)
+        assert both.foreign[at].startswith(target)
+        assert source in both.english[at]
+        assert cut.target_words <= cut.source_words, "word by word, a half word says nothing"

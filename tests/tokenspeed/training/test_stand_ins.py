@@ -1,0 +1,48 @@
+"""Stand-ins: the same on both sides, whatever else happens to a pair."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tokenspeed.training.conftest import toy_pairs
+from tokenspeed.training.align import Aligner, Lexicon
+from tokenspeed.training.stand_ins import STAND_INS, alone, with_stand_ins
+
+PAIRS = toy_pairs()
+ENGLISH, GERMAN = ([pair[side].split() for pair in PAIRS] for side in (0, 1))
+ALIGNER = Aligner(Lexicon.fit(ENGLISH, GERMAN), Lexicon.fit(GERMAN, ENGLISH))
+
+
+def stand_ins(text: str) -> list[str]:
+    return [c for c in text if c in STAND_INS]
+
+
+@given(seed=st.integers(0, 10_000), at=st.integers(0, len(PAIRS) - 1), is_open=st.booleans())
+def test_both_sides_have_the_same_once(seed: int, at: int, is_open: bool) -> None:
+    source, target = with_stand_ins(PAIRS[at], ALIGNER, random.Random(seed), is_open=is_open)
+    said = stand_ins(source)
+    assert len(set(said)) == len(said), "none stands twice"
+    if is_open and source.endswith(STAND_INS) and source[-1] not in target:
+        said.pop()  # the last word of a source that goes on is not translated yet
+    assert sorted(said) == sorted(stand_ins(target))
+    assert (source, target) == with_stand_ins(
+        PAIRS[at], ALIGNER, random.Random(seed), is_open=is_open
+    )
+
+
+def test_words_are_replaced_by_what_translates_them() -> None:
+    made = [
+        with_stand_ins(("The train is beautiful here.", "der Zug ist hier schön."), ALIGNER,
+                       random.Random(seed), is_open=False)
+        for seed in range(60)
+    ]  # fmt: skip
+    lost = [t for s, t in made if "beautiful" not in s]
+    assert lost
+    assert not any("schön" in target for target in lost)
+
+
+def test_a_text_of_nothing_else_is_its_own_translation() -> None:
+    source, target = alone(random.Random(1))
+    assert source == target
+    assert stand_ins(source)

@@ -1,0 +1,145 @@
+"""Characters that stand for what a model must copy, and examples that teach it to.
+
+Whatever must pass a model unchanged (an address, a tag, an emoji, a number, a name) can be replaced
+by a character of the private use area, which is a piece of its own, and put back afterwards. A
+model learns that where both sides of a pair have the same stand-in at the same place. Knows words
+and their links; does not know tokens.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+
+from tokenspeed.text.vocabulary import MARKS
+from tokenspeed.training.align import Aligner
+
+STAND_INS = MARKS
+Pair = tuple[str, str]  # a sentence and its translation
+
+_CORE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)  # what stands around a word, and the word
+_LEAST = 5  # letters of a word that is no number and no name
+_IN_ORDER = 0.7  # of the examples: numbered from the first one on, as users' text is
+_AROUND = ("{}", "{}", "{}", "({})", "[{}]", "{},", "{}.", "“{}”", "{}:")
+
+
+def with_stand_ins(pair: Pair, aligner: Aligner, rng: random.Random, *, is_open: bool) -> Pair:
+    """Put stand-ins into both sides of a pair: for words, around them, or between them.
+
+    Args:
+        pair: any; one without a place for a stand-in comes back as it is.
+        aligner: from the first side's words to the second's.
+        rng: consumed in a fixed order.
+        is_open: the first side may go on, so what is new at its end is not translated yet.
+    """
+    sides = pair[0].split(), pair[1].split()
+    if not sides[0] or not sides[1]:
+        return pair
+    links = _sure_links(*sides, aligner)
+    places: dict[int, int] = {}  # where the first side has a stand-in: the second side's place
+    kind = rng.random()
+    wanted = rng.choice((1, 1, 1, 2, 2, 3, 4))
+    sides = list(sides[0]), list(sides[1])
+    marks = iter(_marks(rng))
+    if kind < 0.6:
+        places = _replaced(sides, links, wanted, rng)
+        for i in sorted(places):
+            mark = next(marks)
+            for side, at in zip(sides, (i, places[i]), strict=True):
+                before, _, after = _parts(side[at])
+                side[at] = before + mark + after
+    elif kind < 0.75 and links:
+        _enclose(sides, links, wanted, marks, rng)
+    else:
+        _insert(sides, links, wanted, marks, rng, is_open=is_open)
+    return " ".join(sides[0]), " ".join(sides[1])
+
+
+def alone(rng: random.Random) -> Pair:
+    """Return a text of nothing but stand-ins, which is its own translation."""
+    marks = _marks(rng)[: rng.choice((1, 1, 1, 2, 3))]
+    text = rng.choice((" ", " ", "", ", ")).join(marks) + rng.choice(("", "", ".", "!", "?"))
+    return text, text
+
+
+def _marks(rng: random.Random) -> list[str]:
+    if rng.random() < _IN_ORDER:
+        return list(STAND_INS)
+    return rng.sample(STAND_INS, len(STAND_INS))
+
+
+def _sure_links(source: Sequence[str], target: Sequence[str], aligner: Aligner) -> dict[int, int]:
+    """Return the words that translate one another, by both lexicons: source place, target place."""
+    there = aligner.there.align(source, target)
+    back = aligner.back.align(target, source)
+    return {int(i): j for j, i in enumerate(there) if i >= 0 and back[i] == j}
+
+
+def _replaced(
+    sides: tuple[list[str], list[str]], links: dict[int, int], wanted: int, rng: random.Random
+) -> dict[int, int]:
+    """Choose words that a stand-in may replace on both sides."""
+    cores = [[_parts(word)[1] for word in side] for side in sides]
+    equal = {
+        i: cores[1].index(word)
+        for i, word in enumerate(cores[0])
+        if word and cores[0].count(word) == 1 and cores[1].count(word) == 1
+        and (word[0].isupper() or any(c.isdigit() for c in word))
+    }  # fmt: skip
+    other = {
+        i: j for i, j in links.items()
+        if i not in equal and j not in equal.values()
+        and len(cores[0][i]) >= _LEAST and len(cores[1][j]) >= _LEAST
+    }  # fmt: skip
+    chosen = rng.sample(sorted(equal), min(wanted, len(equal)))
+    left = wanted - len(chosen)
+    chosen += rng.sample(sorted(other), min(left, len(other)))
+    return {i: equal.get(i, other.get(i, 0)) for i in chosen}
+
+
+def _enclose(
+    sides: tuple[list[str], list[str]],
+    links: dict[int, int],
+    wanted: int,
+    marks: Iterator[str],
+    rng: random.Random,
+) -> None:
+    """Put a pair of stand-ins around words, as tags stand around them, in place."""
+    chosen = sorted(rng.sample(sorted(links), min(len(links), 1 + wanted // 3)))
+    for i in chosen:
+        opening, closing = next(marks), next(marks)
+        for side, at in zip(sides, (i, links[i]), strict=True):
+            before, core, after = _parts(side[at])
+            side[at] = before + opening + core + closing + after
+
+
+def _insert(
+    sides: tuple[list[str], list[str]],
+    links: dict[int, int],
+    wanted: int,
+    marks: Iterator[str],
+    rng: random.Random,
+    *,
+    is_open: bool,
+) -> None:
+    """Put stand-ins between words, where what is before and after is the same on both sides."""
+    source, target = sides
+    ends = [(0, 0)] if is_open else [(0, 0), (len(source), len(target))]
+    inner = [
+        (i + 1, links[i] + 1)
+        for i in sorted(links)
+        if all((a <= i) == (b <= links[i]) for a, b in links.items())
+    ]
+    places = rng.sample(inner, min(len(inner), wanted - 1)) if wanted > 1 and inner else []
+    places.append(rng.choice((*ends, ends[-1], *inner[:1])))
+    found = [(place, rng.choice(_AROUND).format(next(marks))) for place in sorted(set(places))]
+    for (i, j), text in reversed(found):
+        source.insert(i, text)
+        target.insert(j, text)
+    if is_open and rng.random() < 0.5:
+        source.append(next(marks))
+
+
+def _parts(word: str) -> tuple[str, str, str]:
+    found = _CORE.match(word)
+    assert found is not None
+    return found[1], found[2], found[3]
