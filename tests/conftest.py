@@ -1,8 +1,9 @@
 """Small random models and tokenizers that the tests make for themselves."""
 
 import json
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ if not torch.cuda.is_available():
 
 from safetensors.torch import save_file
 
+from service.logs import JsonFormatter
 from tokenspeed.model.config import load_model_config
 from tokenspeed.model.weights import weight_shapes
 
@@ -28,6 +30,15 @@ settings.load_profile("tests")
 # for the processes that tests start, too.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _logs_go_where_they_went() -> Iterator[None]:
+    """A test that runs `serve` sends logs to what is standard error for as long as it runs."""
+    yield
+    root = logging.getLogger()
+    root.handlers[:] = [h for h in root.handlers if not isinstance(h.formatter, JsonFormatter)]
+
 
 SENTENCES = [
     "The train to the city leaves in ten minutes.",

@@ -33,7 +33,10 @@ def test_what_the_engine_is_like_is_told(
 
 def test_there_is_room_until_the_machine_is_full() -> None:
     assert app_state(FakeEngine(row_s=1e-6)).has_room()
-    assert not app_state(FakeEngine(row_s=0.1)).has_room()
+    slow = app_state(FakeEngine(row_s=0.1))
+    assert slow.has_room()  # for one
+    slow.admission.open("s", slow.now_s())
+    assert not slow.has_room()
 
 
 def test_the_interval_of_partials_fades_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
