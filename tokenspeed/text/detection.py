@@ -22,7 +22,9 @@ FOREIGN_WORDS: Final = 4  # fewer name no language that is not among those it ma
 FOREIGN: Final = 0.5  # share of all languages' with which another one forbids both
 EXPECTED: Final = 3.0  # how much likelier the language is that was spoken until now
 
-_ADDRESS: Final = regex.compile(r"\S*(?:://|www\.|[@#{}<>])\S*")  # is in no language
+# Is in no language. From the beginning of a word alone: from each of its letters, the time would
+# grow with the square of a word's length, and a text without spaces is one word.
+_ADDRESS: Final = regex.compile(r"(?<!\S)\S*?(?:://|www\.|[@#{}<>])\S*")
 # What stands alone often, and what the library has no opinion of.
 _GREETINGS: Final = {
     greeting: language
