@@ -94,7 +94,7 @@ class Admission:
             self._adapt(self._adapted)
 
     def admits(self, now_s: float) -> bool:
-        """Whether one more session leaves all within the budget; who is alone takes no time away."""
+        """Whether one more session leaves all within the budget; who is alone is let in."""
         speakers = self._speakers(now_s)
         if not speakers:
             return True
