@@ -13,7 +13,8 @@ PAIRS = [
     ("I saw you.", "Ich habe dich gesehen.", "a"),
     ("Young people sing.", "Deine Kinder singen.", "b"),  # no "you" in the English
 ]
-BITEXT = Bitext("de", *(list(column) for column in zip(*PAIRS, strict=True)))
+ENGLISH, GERMAN, SOURCES = (list(column) for column in zip(*PAIRS, strict=True))
+BITEXT = Bitext("de", ENGLISH, GERMAN, SOURCES)
 
 
 def drawn(mix: Mix, *, from_english: bool = True) -> list[float]:
