@@ -17,6 +17,8 @@ const DATABASE = "tokenspeed";
 const VERSION = 1; // changes with the shape of a segment
 const SEGMENTS = "segments";
 const OWN_KEY = "tokenspeed.transcript";
+const LAST_KEY = "tokenspeed.last"; // of a tab: what was not written when its page went
+const MAX_LAST = 50; // segments of it
 const OPEN_MS = 2_000; // a database that another tab blocks is not waited for
 
 /** One transcript in the database. */
@@ -28,6 +30,8 @@ export class TranscriptStore {
   #written = new Map();
   /** @type {readonly Segment[] | null} newer than what is being written */
   #next = null;
+  /** @type {readonly Segment[]} */
+  #newest = [];
   #isWriting = false;
 
   /**
@@ -45,7 +49,20 @@ export class TranscriptStore {
     const kept = await ofTranscript(this.#database, this.#transcript);
     kept.sort((one, other) => one.position - other.position);
     for (const { id, segment, position } of kept) this.#written.set(id, { segment, position });
-    return kept.map(({ segment }) => segment);
+    const segments = new Map(kept.map(({ id, segment }) => [id, segment]));
+    for (const segment of lastOf(this.#transcript)) segments.set(segment.id, segment);
+    return [...segments.values()];
+  }
+
+  /** The page goes, and a database is too slow for that: what is not written is left elsewhere. */
+  leave() {
+    if (!this.#isWriting) return;
+    const last = { transcript: this.#transcript, segments: this.#newest.slice(-MAX_LAST) };
+    try {
+      sessionStorage.setItem(LAST_KEY, JSON.stringify(last));
+    } catch {
+      // Then what was typed in the last few milliseconds is lost.
+    }
   }
 
   /**
@@ -55,7 +72,7 @@ export class TranscriptStore {
    */
   save(segments) {
     if (!this.#database) return;
-    this.#next = segments;
+    this.#next = this.#newest = segments;
     if (!this.#isWriting) this.#write(this.#database);
   }
 
@@ -140,6 +157,20 @@ function claim(transcript, isOwn) {
       return lock === null ? undefined : new Promise(() => {}); // held until the tab is gone
     });
   });
+}
+
+/**
+ * @param {string} transcript
+ * @returns {Segment[]} what its page left behind in a hurry
+ */
+function lastOf(transcript) {
+  try {
+    const last = JSON.parse(sessionStorage.getItem(LAST_KEY) ?? "null");
+    sessionStorage.removeItem(LAST_KEY);
+    return last?.transcript === transcript && Array.isArray(last.segments) ? last.segments : [];
+  } catch {
+    return [];
+  }
 }
 
 /** @returns {Promise<IDBDatabase>} */

@@ -530,6 +530,7 @@ box.addEventListener("input", () => {
   if (demo) toggleDemo(); // whoever types has taken over
 });
 addEventListener("online", () => session.reconnect());
+addEventListener("pagehide", () => history.leave());
 
 element("mic").hidden = !canListen();
 drawLanguages();
