@@ -90,6 +90,7 @@ class Hub:
         Raises:
             RestError: there is none of this name, or the pass phrase is missing or wrong.
         """
+        self.expire(now_s)
         room, entry = self.room(room_id), self._entries[room_id]
         if entry.pass_digest is None:
             return room

@@ -53,6 +53,16 @@ def test_places_and_names_are_bounded() -> None:
     assert status_of(problem) == 429
 
 
+def test_nobody_enters_a_room_whose_time_is_over() -> None:
+    hub = Hub(10, 100.0)
+    room, token = hub.create("", None, 0.0)
+    assert hub.enter(room.id, None, 99.0) is room
+    with pytest.raises(RestError) as problem:
+        hub.enter(room.id, None, 100.0)
+    assert status_of(problem) == 404
+    assert hub.hosted_by(token) is None
+
+
 def test_a_room_is_forgotten_once_nobody_uses_it_for_long() -> None:
     hub = Hub(1, 100.0)
     room, token = hub.create("", None, 0.0)
