@@ -315,6 +315,7 @@ class Rooms:
             "name": room.name,
             "speakers": room.info().speakers,
             "readers": room.num_readers,
+            "readers_by_target": room.readers_by_target,
             "is_closed": room.is_closed,
             "has_pass_phrase": self._state.rooms.has_pass_phrase(room.id),
             "targets": known,

@@ -180,9 +180,14 @@ class Room:
     @property
     def num_readers(self) -> int:
         """How many read along."""
-        return sum(len(readers) for name, readers in self._readers.items() if name != SOURCE) + sum(
-            reader.target == SOURCE for reader in self._readers.get(SOURCE, ())
-        )
+        return sum(self.readers_by_target.values())
+
+    @property
+    def readers_by_target(self) -> dict[str, int]:
+        """How many read each language; `source` are those who read only what is said itself."""
+        counts = {name: len(readers) for name, readers in self._readers.items() if name != SOURCE}
+        said = sum(reader.target == SOURCE for reader in self._readers.get(SOURCE, ()))
+        return counts | ({SOURCE: said} if said else {})
 
     @property
     def is_used(self) -> bool:

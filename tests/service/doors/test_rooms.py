@@ -84,6 +84,21 @@ async def test_many_read_what_one_says(service: Service) -> None:
         assert {e.target for e in heard if isinstance(e, p.TranslationFinal)} == {"fr"}
 
 
+async def test_who_reads_what_is_told_to_everybody(service: Service) -> None:
+    room = await opened(service)
+    async with (
+        http(service) as client,
+        reading(service, room) as one,
+        reading(service, room, "target=source") as said,
+        reading(service, room, "target=es&source=1") as both,
+    ):
+        for reader in (one, said, both):
+            await next_of(reader, p.RoomState)
+        info = (await client.get(f"/v1/rooms/{room['id']}")).json()
+        assert info["readers_by_target"] == {"de": 1, "source": 1, "es": 1}
+        assert info["readers"] == 3
+
+
 async def test_nothing_is_translated_that_nobody_reads_until_somebody_does(run: Run) -> None:
     service = run()
     room = await opened(service)
