@@ -24,7 +24,7 @@ TEMPLATE: Final = HERE / "asyncapi.template.yaml"
 PAGE: Final = HERE.parents[1] / "web" / "src"
 TYPES: Final = PAGE / "messages.js"
 CONSTANTS: Final = PAGE / "protocol.js"  # in part
-BEGIN: Final = "// ---- made by `make generate` from service/wire/protocol.py ----\n"
+BEGIN: Final = "// ---- made by `make generate` from service/wire/protocol/ ----\n"
 END: Final = "// ---- end of what is made ----\n"
 
 
@@ -53,7 +53,7 @@ def asyncapi() -> str:
         "messages": {name: _message(kind) for name, kind in messages.items()},
         "schemas": {kind.__name__: _schema(kind) for kind in (*bases, *objects())},
     }
-    first = "# Made by `make generate` from protocol.py and asyncapi.template.yaml; edit those.\n"
+    first = "# Made by `make generate` from the protocol and asyncapi.template.yaml; edit those.\n"
     return first + yaml.dump(
         document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )
@@ -172,7 +172,7 @@ _ABOUT_TYPES: Final = """\
  * The messages of the protocol `tokenspeed.v1`, as types. Names are those of the wire, so that an
  * event is its frame. There is no code in here, and no browser loads it.
  *
- * Made by `make generate` from service/wire/protocol.py; edit that.
+ * Made by `make generate` from service/wire/protocol/; edit that.
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * The messages of the protocol `tokenspeed.v1`, as types. Names are those of the wire, so that an
  * event is its frame. There is no code in here, and no browser loads it.
  *
- * Made by `make generate` from service/wire/protocol.py; edit that.
+ * Made by `make generate` from service/wire/protocol/; edit that.
  *
  * @module
  */

@@ -5,7 +5,7 @@
  * @module
  */
 
-// ---- made by `make generate` from service/wire/protocol.py ----
+// ---- made by `make generate` from service/wire/protocol/ ----
 export const SUBPROTOCOL = "tokenspeed.v1";
 export const IDLE_CODE = 4408;
 export const RETRYABLE_CODES = new Set([1001, 1005, 1006, 1012, 1013]);

@@ -1,0 +1,51 @@
+"""How things end and go wrong: codes of errors, of notices and of closed connections."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+ErrorCode = Literal[
+    "invalid_event", "unknown_segment", "unsupported_language", "text_too_long", "rate_limited",
+    "glossary_invalid", "unsupported", "unknown_room", "unauthorized", "session_expired",
+    "too_many_sessions", "overloaded", "internal",
+]  # fmt: skip
+ErrorType = Literal["invalid_request", "auth", "limit", "server"]
+NoticeCode = Literal[
+    "coalescing", "backlog", "slow_consumer", "degraded", "segment_cut", "language_mismatch"
+]
+
+ERROR_TYPES: Final[Mapping[str, ErrorType]] = {
+    "unauthorized": "auth", "session_expired": "auth",
+    "rate_limited": "limit", "text_too_long": "limit", "too_many_sessions": "limit",
+    "overloaded": "limit", "internal": "server",
+}  # fmt: skip
+RETRYABLE_ERRORS: Final = frozenset({"rate_limited", "too_many_sessions", "overloaded", "internal"})
+
+CLOSE_DONE: Final = 1000
+CLOSE_DRAINED: Final = 1001
+CLOSE_INTERNAL: Final = 1011
+CLOSE_OVERLOADED: Final = 1013
+CLOSE_BAD_SESSION: Final = 4400
+CLOSE_UNAUTHENTICATED: Final = 4401
+CLOSE_NO_ROOM: Final = 4404
+CLOSE_IDLE: Final = 4408
+CLOSE_SUPERSEDED: Final = 4409
+
+CLOSE_CODES: Final[Mapping[int, str]] = {
+    CLOSE_DONE: "The session has ended",
+    CLOSE_DRAINED: "The server goes away; every final was sent",
+    1002: "A frame broke the rules of WebSocket",
+    1005: "The line was closed without a code",
+    1006: "The line was lost",
+    1007: "A frame was not UTF-8",
+    1009: "A message was too big",
+    CLOSE_INTERNAL: "The server made an error",
+    1012: "The server restarts",
+    CLOSE_OVERLOADED: "The server has no room, or the client read too slowly",
+    CLOSE_BAD_SESSION: "The client speaks another protocol",
+    CLOSE_UNAUTHENTICATED: "Not signed in",
+    CLOSE_NO_ROOM: "There is no such room",
+    CLOSE_IDLE: "Nothing was sent for too long",
+    CLOSE_SUPERSEDED: "The session went on elsewhere",
+}
+"""What the end of a connection means. 1005 and 1006 are made by the client's own side."""
+RETRYABLE_CLOSE_CODES: Final = frozenset({1001, 1005, 1006, 1012, 1013})

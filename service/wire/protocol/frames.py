@@ -1,0 +1,186 @@
+"""Frames to events and back: each field is checked against the type that its dataclass declares."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import orjson
+
+from service.errors import ProtocolError
+from service.wire.protocol.client import CLIENT_EVENTS, NOT_BUILT, ClientEvent
+from service.wire.protocol.codes import ERROR_TYPES, RETRYABLE_ERRORS, ErrorCode, ErrorType
+from service.wire.protocol.parts import ErrorInfo
+from service.wire.protocol.server import SERVER_EVENTS, Error, ServerEvent
+
+_T = TypeVar("_T")
+
+MAX_ID_CHARS: Final = 128
+MAX_INT: Final = 2**53 - 1  # what a JavaScript number holds exactly
+ID_FIELDS: Final = frozenset(
+    {"segment_id", "event_id", "id", "language", "speaker", "room"}
+)  # 1 to MAX_ID_CHARS
+
+
+def parse_client(frame: str | bytes) -> ClientEvent:
+    """Read a frame from a client; fields that the protocol does not know are ignored.
+
+    Raises:
+        ProtocolError: it is no JSON object, its type is unknown, a field is wrong, or one is known
+            but not built.
+    """
+    return _parse(frame, CLIENT_EVENTS)
+
+
+def parse_server(frame: str | bytes) -> ServerEvent:
+    """Read a frame from the server, for clients and tests; unknown fields are ignored.
+
+    Raises:
+        ProtocolError: it is no JSON object, its type is unknown, or a field is wrong.
+    """
+    return _parse(frame, SERVER_EVENTS)
+
+
+def serialise(event: ClientEvent | ServerEvent) -> str:
+    """Write an event as one JSON object; fields that are None are left out."""
+    return orjson.dumps({"type": event.type, **_plain(event)}).decode()
+
+
+def error_event(exc: ProtocolError) -> Error:
+    """Turn a refused frame into the event that tells the client."""
+    return make_error(exc.code, exc.message, exc.param, exc.event_id)
+
+
+def make_error(
+    code: str, message: str, param: str | None = None, event_id: str | None = None
+) -> Error:
+    """Build an `error`; its category and whether to retry follow from the code."""
+    assert code in get_args(ErrorCode), code
+    kind: ErrorType = ERROR_TYPES.get(code, "invalid_request")
+    retryable = code in RETRYABLE_ERRORS
+    return Error(ErrorInfo(kind, code, message, param, event_id, retryable))  # type: ignore[arg-type]
+
+
+def _parse(frame: str | bytes, kinds: Mapping[str, type[_T]]) -> _T:
+    try:
+        raw = orjson.loads(frame)
+    except orjson.JSONDecodeError as exc:
+        raise ProtocolError("invalid_event", f"not JSON: {exc}") from exc
+    if not isinstance(raw, dict):
+        raise ProtocolError("invalid_event", f"expected a JSON object, got {_name(raw)}")
+    event_id = raw.get("event_id")
+    if not isinstance(event_id, str) or len(event_id) > MAX_ID_CHARS:
+        event_id = None  # one that cannot be echoed; the field check below says so
+    try:
+        kind = kinds.get(raw["type"]) if isinstance(raw.get("type"), str) else None
+        if kind is None:
+            raise ProtocolError(
+                "invalid_event", f"unknown type {str(raw.get('type'))[:80]!r}", "type"
+            )
+        if kinds is CLIENT_EVENTS:
+            for path in NOT_BUILT.get(raw["type"], ()):
+                _refuse(path, raw, "")
+        return _read_object(kind, raw, "")
+    except ProtocolError as exc:
+        raise ProtocolError(exc.code, exc.message, exc.param, event_id) from exc
+
+
+@cache
+def _fields_of(kind: type) -> tuple[tuple[str, Any, bool], ...]:
+    """Name, type and whether it must be there, of each field of a dataclass."""
+    hints = get_type_hints(kind)
+    return tuple((f.name, hints[f.name], f.default is MISSING) for f in fields(kind))
+
+
+def _refuse(field_path: str, raw: Any, where: str) -> None:
+    """Raise where a frame has a field; `[]` in its path stands for every item of an array."""
+    name, _, rest = field_path.partition(".")
+    is_array = name.endswith("[]")
+    name = name.removesuffix("[]")
+    found = raw.get(name) if isinstance(raw, dict) else None
+    where = f"{where}.{name}" if where else name
+    if found is None:
+        return
+    if not rest:
+        raise ProtocolError("unsupported", "is not supported yet", where)
+    if not is_array:
+        _refuse(rest, found, where)
+    elif isinstance(found, list):
+        for i, item in enumerate(found):
+            _refuse(rest, item, f"{where}[{i}]")
+
+
+def _read_object(kind: type[_T], raw: Mapping[str, Any], path: str) -> _T:
+    """Read what the dataclass names; what else the object has is ignored."""
+    values: dict[str, Any] = {}
+    by_name: Any = kind  # typeshed does not count a type variable as hashable
+    for name, hint, is_required in _fields_of(by_name):
+        where = f"{path}.{name}" if path else name
+        if raw.get(name) is not None:
+            values[name] = _read(hint, raw[name], where)
+        elif is_required:
+            raise _wrong("is missing", where)
+    return kind(**values)
+
+
+def _read(hint: Any, raw: Any, path: str) -> Any:
+    """Check one JSON value against the type of its field."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
+        origin = get_origin(hint)
+    if origin is Literal:
+        if raw not in get_args(hint):
+            expected = ", ".join(get_args(hint))
+            raise _wrong(f"is {str(raw)[:80]!r}, expected one of {expected}", path)
+        return raw
+    if origin is tuple:
+        if not isinstance(raw, list):
+            raise _wrong(f"expected an array, got {_name(raw)}", path)
+        item = get_args(hint)[0]
+        return tuple(_read(item, value, f"{path}[{i}]") for i, value in enumerate(raw))
+    if is_dataclass(hint):
+        if not isinstance(raw, dict):
+            raise _wrong(f"expected an object, got {_name(raw)}", path)
+        return _read_object(hint, raw, path)  # type: ignore[arg-type]
+    return _read_scalar(hint, raw, path)
+
+
+def _read_scalar(hint: Any, raw: Any, path: str) -> Any:
+    if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool):
+        if not -MAX_INT <= raw <= MAX_INT:
+            raise _wrong(f"is {raw}, expected a number up to 2**53 - 1", path)
+        return float(raw)
+    if type(raw) is not hint:
+        raise _wrong(f"expected {_JSON_NAMES[hint]}, got {_name(raw)}", path)
+    if hint is int and not 0 <= raw <= MAX_INT:
+        raise _wrong(f"is {raw}, expected 0 to 2**53 - 1", path)
+    if hint is str and path.rpartition(".")[2] in ID_FIELDS and not 0 < len(raw) <= MAX_ID_CHARS:
+        raise _wrong(f"has {len(raw)} characters, expected 1 to {MAX_ID_CHARS}", path)
+    return raw
+
+
+_JSON_NAMES: Final[Mapping[Any, str]] = {
+    str: "a string", int: "an integer", float: "a number", bool: "true or false",
+    dict: "an object", list: "an array", NoneType: "null",
+}  # fmt: skip
+
+
+def _name(raw: Any) -> str:
+    return _JSON_NAMES[type(raw)]
+
+
+def _wrong(message: str, path: str) -> ProtocolError:
+    code = "glossary_invalid" if ".glossary[" in path else "invalid_event"
+    return ProtocolError(code, message, path)
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses to dicts, tuples to lists; None is left out."""
+    if is_dataclass(value):
+        found = ((f.name, getattr(value, f.name)) for f in fields(value))
+        return {name: _plain(item) for name, item in found if item is not None}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
