@@ -5,15 +5,18 @@ Knows both; decides nothing.
 
 from service.captions.job import Job
 from service.captions.segment import Segment
+from service.captions.settings import ModelInfo
 from service.captions.stream import TargetStream
 from service.wire.protocol import (
     FinalStats,
+    SessionNotice,
     SourceDelta,
     SourceFinal,
     Timing,
     TranslationDelta,
     TranslationFinal,
 )
+from tokenspeed.text.languages import name_of
 
 
 def delta_of(
@@ -84,4 +87,30 @@ def source_final_of(segment: Segment, language: str | None, text: str) -> Source
     """Return what was said in a segment; empty text where it was withdrawn."""
     return SourceFinal(
         segment.segment_id, text, segment.speaker, language, segment.start_ms, segment.end_ms
+    )
+
+
+def mismatch_of(segment: Segment, named: str | None, model: ModelInfo) -> SessionNotice | None:
+    """Return what is told, once, of a segment that is not in the language that it is said to be in.
+
+    Args:
+        named: the language that the session says it is, None where it says none; then a language
+            that the model does not know is one.
+    """
+    found = segment.spoken.mismatch
+    if named is None:
+        found = next((each for each in segment.spoken.languages if not model.knows(each)), None)
+    if found is None or segment.is_mismatch_told:
+        return None
+    message = f"segment {segment.segment_id!r} is in {name_of(found)}"
+    if named is not None:
+        message += f", the source is said to be {name_of(named)}"
+    if not model.knows(found):
+        message += "; the model does not know it, what is in it passes through"
+    return SessionNotice(
+        "language_mismatch",
+        message,
+        segment_id=segment.segment_id,
+        language=named,
+        detected_language=found,
     )

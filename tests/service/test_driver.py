@@ -9,7 +9,7 @@ from service.captions.job import Job, JobKey, Outcome
 from service.driver import MAX_LIVE, MAX_RUNNING, _WaitingJobs
 from service.errors import ProtocolError, TranslationFailed
 from service.wire import protocol as p
-from tests.service.captions.test_session import LIMITS, Desk, desk, targets, update
+from tests.service.captions.desk import LIMITS, Desk, desk, targets, update
 from tests.service.fakes import ids
 
 

@@ -30,7 +30,7 @@ from service.load.admission import (
 )
 from service.wire import protocol as p
 from tests.service.asyncapi import check_frame
-from tests.service.captions.test_session import Desk, desk, update
+from tests.service.captions.desk import Desk, desk, update
 from tests.service.client import session
 from tests.service.conftest import Run
 from tests.service.fakes import FakeEngine

@@ -17,7 +17,7 @@ from service.captions.job import Outcome
 from service.captions.session import Session
 from service.errors import ProtocolError
 from service.wire import protocol as p
-from tests.service.captions.test_session import Desk
+from tests.service.captions.desk import Desk
 from tests.service.client import session
 from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually

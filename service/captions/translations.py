@@ -1,0 +1,407 @@
+"""The translations of a session's segments: the jobs that their texts need, and what comes of them.
+
+Knows which languages are wanted, and by which way a piece gets into each; does not know what a
+client may say when, nor in which form it is told of it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from service.captions.actions import Action, Send, Start, Stop
+from service.captions.context import Context
+from service.captions.delivery import Delivery
+from service.captions.hygienes import Hygienes
+from service.captions.job import Job, JobKey, Outcome
+from service.captions.pacing import Pacing, Reader
+from service.captions.policy import Preset, Source
+from service.captions.reports import mismatch_of
+from service.captions.revisions import Revision, Revisions
+from service.captions.routes import for_pivot, for_target, is_pivoted
+from service.captions.segment import Segment
+from service.captions.segments import Segments
+from service.captions.settings import PIVOT, ModelInfo, Settings
+from service.captions.spoken import Spoken
+from service.captions.stream import TargetStream
+from service.captions.streams import Streams
+from service.wire import protocol
+from service.wire.protocol import Timing
+from tokenspeed.text.detokenizer import TokenText
+from tokenspeed.text.pipeline import Hygiene
+
+PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
+MAX_PIECES: Final = 6  # that are asked for in one go, each in each language one: 2 ms or so
+
+
+class Translations:
+    """All translations of one session.
+
+    Args:
+        session_id: names the session in job keys.
+        model: what can be asked for.
+        segments: of the session.
+        pacing: when revisions are translated.
+        new_detokenizer: returns what turns the ids of one output into text.
+        presets: how eager translations are, by the name of a stability and "append_only".
+        now_s: when the session begins.
+
+    Attributes:
+        settings: what the client asks for, as it is applied.
+        num_tokens: that the model said, partials included.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        model: ModelInfo,
+        segments: Segments,
+        pacing: Pacing,
+        new_detokenizer: Callable[[], TokenText],
+        presets: Mapping[str, Preset],
+        now_s: float,
+    ) -> None:
+        self.settings = Settings(context=model.default_context)
+        self.num_tokens = 0
+        self._session_id = session_id
+        self._model = model
+        self._segments = segments
+        self._pacing = pacing
+        self._new_detokenizer = new_detokenizer
+        self._presets = presets
+        self._audience: frozenset[str] = frozenset()  # languages that readers of the room want
+        self._streams = Streams()
+        self._revisions = Revisions()
+        self._delivery = Delivery(
+            model, self.settings, segments, self._streams, self._revisions, now_s
+        )
+        self._hygienes = Hygienes(model)
+        self._context = Context()
+        self._spoken: str | None = None  # the language of the last segment
+        self._readers: dict[str, Reader] = {}  # by target
+
+    # ---- what is wanted ----
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Languages that the client wants, then those of its readers that the model has."""
+        source = self.settings.source
+        read = sorted(t for t in self._audience if self._model.translates(source, t))
+        return tuple(dict.fromkeys((*self.settings.targets, *read)))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some text has not been asked for yet."""
+        return len(self._revisions) > 0
+
+    def follow(self, settings: Settings, now_s: float) -> list[Action]:
+        """Translate as the client wants it from now on."""
+        is_other_source = settings.source != self.settings.source
+        self.settings = self._delivery.settings = settings
+        if settings.room is None:
+            self._audience = frozenset()
+        if is_other_source:
+            self._context.clear()
+            self._spoken = None
+            for segment in self._segments:
+                if not segment.is_committed:  # what is complete is translated as it was said
+                    segment.spoken, segment.is_mismatch_told = Spoken(), False
+        actions = self._retarget(is_other_source=is_other_source)
+        # Those of a language that is not wanted any more hold up none.
+        return actions + self._delivery.all_finals(now_s)
+
+    def set_audience(self, targets: frozenset[str], *, is_suspended: bool) -> list[Action]:
+        """Translate into these languages, too; while the line is lost they are noted alone."""
+        self._audience = targets
+        if is_suspended:
+            self._hygienes.follow(self.settings, self.targets)
+            return []
+        return self._retarget()
+
+    def revise(self, segment: Segment) -> None:
+        """Let the newest text of a segment go to its translations."""
+        segment.is_dirty = False
+        self._revisions.add(segment)
+
+    def commit(self, segment: Segment) -> None:
+        """The text of a segment is complete: translate it to its end, and wait for that."""
+        self._delivery.await_finals(segment)
+        self._streams.resume_shown(segment)
+        self._open_streams(segment)  # in the languages of now, whenever its turn comes
+        self.revise(segment)
+
+    def withdraw(self, segment: Segment) -> list[Action]:
+        """A segment is not to be translated after all."""
+        self._streams.resume_shown(segment)
+        running = self._streams.running_of(segment)
+        actions: list[Action] = [Stop(key) for stream in running for key in stream.stop()]
+        actions += [
+            Send(protocol.TranslationRetracted(segment.segment_id, stream.target))
+            for stream in self._streams.of(segment)
+            if not stream.is_final_sent
+        ]
+        self._delivery.forget(segment)
+        return actions
+
+    def all_finals(self, now_s: float) -> list[Action]:
+        """Send the finals that wait for nothing any more."""
+        return self._delivery.all_finals(now_s)
+
+    def suspend(self) -> None:
+        """The line was lost: wait for no job any more."""
+        self._revisions.clear()
+        for segment in self._segments:
+            for stream in self._streams.running_of(segment):
+                stream.stop()
+
+    def snapshot(self) -> tuple[protocol.SnapshotSegment, ...]:
+        """Return the open segments as they were told."""
+        return tuple(
+            protocol.SnapshotSegment(
+                segment.segment_id,
+                stream.target,
+                stream.committed,
+                stream.unstable,
+                is_final=stream.is_final_sent,
+            )
+            for segment in self._segments
+            for stream in self._streams.of(segment)
+            if stream.target in self.settings.targets or stream.target not in self._audience
+        )
+
+    def _retarget(self, *, is_other_source: bool = False) -> list[Action]:
+        """Let open segments follow the settings and the audience."""
+        self._hygienes.follow(self.settings, self.targets)
+        actions: list[Action] = []
+        for segment in self._segments:
+            actions += self._apply_settings(segment, is_other_source)
+            if not segment.is_committed:
+                self.revise(segment)
+        return actions
+
+    def _apply_settings(self, segment: Segment, is_other_source: bool) -> list[Action]:
+        """Stop the languages of a segment that are not wanted any more, or not like that."""
+        actions: list[Action] = []
+        pivot = self._streams.pivot_of(segment)
+        if pivot is not None and not segment.is_committed:
+            pivot.preset = self.settings.preset(self._presets)
+            pivot.hygiene = self._hygienes.pivot
+            if is_other_source:
+                actions += [Stop(key) for key in pivot.stop()]
+                self._streams.remove_pivot(segment)
+        for stream in self._streams.of(segment):
+            stream.formality = self.settings.formality.get(stream.target)
+            stream.preset = self.settings.preset(self._presets)
+            stream.hygiene = self._hygienes.by_target.get(stream.target, stream.hygiene)
+            # Text that is appended already cannot be asked for again from another language.
+            is_wanted = stream.target in self.targets
+            is_open = not segment.is_committed
+            is_restarted = is_other_source and is_wanted and is_open and not stream.committed
+            if stream.is_final_sent or not is_open or (is_wanted and not is_restarted):
+                continue
+            actions += [Stop(key) for key in stream.stop()]
+            if is_restarted:
+                stream.restart(self.settings.source)  # a reader may have seen something of it
+            else:
+                stream.is_parked = True
+        self._delivery.forget_if_done(segment)
+        return actions
+
+    def _open_streams(self, segment: Segment) -> None:
+        """Begin or go on with the translations of a segment that are wanted."""
+        for target in self.targets:
+            if not self._streams.resume(segment, target):
+                self._streams.add(self._stream(segment, target, self._hygienes.by_target[target]))
+            stream = self._streams.get(segment.segment_id, target)
+            assert stream is not None
+            stream.formality = self.settings.formality.get(target)
+
+    def _open_pivot(self, segment: Segment) -> None:
+        """Begin the first pass of a segment's translations where any of them takes two."""
+        targets = self._targets_of(segment)
+        is_needed = any(is_pivoted(segment.sources, target, self._model) for target in targets)
+        if is_needed and self._streams.pivot_of(segment) is None:
+            self._streams.add(self._stream(segment, PIVOT, self._hygienes.pivot, is_pivot=True))
+
+    def _stream(
+        self, segment: Segment, target: str, hygiene: Hygiene, *, is_pivot: bool = False
+    ) -> TargetStream:
+        return TargetStream(
+            self._session_id,
+            segment.segment_id,
+            self.settings.source,
+            target,
+            self.settings.preset(self._presets),
+            self._new_detokenizer,
+            hygiene,
+            is_pivot=is_pivot,
+        )
+
+    def _targets_of(self, segment: Segment) -> tuple[str, ...]:
+        """Those, and what is not wanted any more but was begun and is to have its end."""
+        begun = [stream.target for stream in self._streams.of(segment)]
+        return tuple(dict.fromkeys((*self.targets, *begun)))
+
+    # ---- from texts to jobs ----
+
+    def take(self, now_s: float) -> list[Action]:
+        """Give some pieces of text to the translations; the rest has its turn at the next tick."""
+        actions: list[Action] = []
+        room = MAX_PIECES
+        while room > 0 and (revision := self._revisions.first()) is not None:
+            segment = revision.segment
+            if revision.sources is None:
+                revision.sources = self._pieces_of(segment, now_s)
+            streams = self._streams.of(segment)
+            begin = revision.num_taken
+            end = min(begin + max(room // max(len(streams), 1), 1), len(revision.sources))
+            room -= max((end - begin) * len(streams), 1)
+            actions += self._mark(revision, range(begin, end))
+            rev, arrival_s = max(segment.rev, 0), segment.arrival_s or now_s
+            for stream in self._streams.running_of(segment):
+                actions += self._ask(segment, stream, range(begin, end), rev, arrival_s, now_s)
+            revision.num_taken = end
+            if end == len(revision.sources):
+                self._revisions.drop(segment)
+                self._spoken = segment.spoken.language or self._spoken
+                for stream in streams:
+                    actions += self._revised(segment, stream, now_s)
+                self._delivery.forget_if_done(segment)
+        return actions
+
+    def _pieces_of(self, segment: Segment, now_s: float) -> list[Source]:
+        """Return the pieces of a segment that are to be translated."""
+        if not segment.is_committed:
+            if not self._segments.check_length(segment):
+                return []  # it is cut first
+            self._pacing.partial_started(now_s)
+            if not self.settings.partials:
+                return []
+            self._open_streams(segment)
+        frozen = len(segment.frozen)
+        running = self._streams.running_of(segment)
+        covered = max((stream.covered_words(frozen) for stream in running), default=0)
+        return segment.pieces(covered, self._hygienes.cutting)
+
+    def _mark(self, revision: Revision, part: range) -> list[Action]:
+        """Find out which language some pieces are in; begin a first pass where one is needed."""
+        segment, sources = revision.segment, revision.sources or []
+        sources[part.start : part.stop] = segment.spoken.mark(
+            sources, part, self._model.language_of, self.settings.source, self._spoken
+        )
+        segment.sources = sources
+        self._open_pivot(segment)
+        notice = mismatch_of(segment, self.settings.source, self._model)
+        if notice is None:
+            return []
+        segment.is_mismatch_told = True
+        return [Send(notice)]
+
+    def _ask(
+        self, segment: Segment, stream: TargetStream, part: range, rev: int, arrival_s: float,
+        now_s: float,
+    ) -> list[Action]:  # fmt: skip
+        """Let one translation take some pieces in; `rev` and `arrival_s` are of their text."""
+        part = range(min(part.start, stream.num_pieces), part.stop)
+        if not part:
+            return []
+        sources = self._read_by(stream, segment, part)
+        language = sources[part.start].language
+        context = self._context.of(stream.target, language, self.settings.context)
+        jobs, dropped = stream.revise(sources, rev, arrival_s, context, part)
+        return [
+            *(Stop(key) for key in dropped),
+            *(Start(self._timed(job, now_s)) for job in jobs),
+        ]
+
+    def _read_by(self, stream: TargetStream, segment: Segment, part: range) -> list[Source]:
+        """Return the pieces of a segment, some of them as a translation is to read them."""
+        model, settings, sources = self._model, self.settings, list(segment.sources)
+        pivot = self._streams.pivot_of(segment)
+        for i in part:
+            if stream.is_pivot:
+                sources[i] = for_pivot(sources[i], self._targets_of(segment), model)
+            else:
+                target, named = stream.target, settings.source
+                sources[i] = for_target(sources[i], i, target, pivot, named, model)
+        return sources
+
+    def _timed(self, job: Job, now_s: float) -> Job:
+        """Say when a reader gets to a job's text: a pasted page need not be there at once."""
+        reader = self._readers.setdefault(job.target, Reader())
+        final_chars = len(job.text) if job.is_final else 0
+        return replace(job, reached_s=reader.reaches_s(now_s, final_chars))
+
+    # ---- from jobs to what is told ----
+
+    def progress(self, job: Job, tokens: tuple[int, ...], now_s: float) -> list[Action]:
+        """Take in an output that is still being decoded."""
+        segment, stream = self._find(job.key)
+        if segment is None or stream is None or stream.next_progress_s > now_s:
+            return []
+        stream.next_progress_s = now_s + PROGRESS_INTERVAL_S
+        stream.progress(job, tokens)
+        if stream.is_pivot:
+            return []
+        return self._delivery.deltas(segment, stream, job, None, now_s)
+
+    def complete(self, job: Job, outcome: Outcome, now_s: float) -> list[Action]:
+        """Take in a finished output."""
+        self.num_tokens += len(outcome.tokens) - len(job.forced)
+        segment, stream = self._find(job.key)
+        if segment is None or stream is None or not outcome.is_current:
+            return []
+        following = stream.complete(job, outcome.tokens, is_whole=outcome.is_whole)
+        actions: list[Action] = [] if following is None else [Start(following)]
+        self._context.add(stream.target, stream.remember())
+        return actions + self._after_job(segment, stream, job, outcome.timing, now_s)
+
+    def fail(self, job: Job, code: str, message: str, now_s: float) -> list[Action]:
+        """Take in that a job could not be run; a final is sent all the same, with what there is."""
+        segment, stream = self._find(job.key)
+        if segment is None or stream is None:
+            return []
+        following = stream.fail(job)
+        message = f"segment {job.key.segment_id!r} to {job.target}: {message}"
+        actions: list[Action] = [Send(protocol.make_error(code, message, "segment_id"))]
+        if following is not None:
+            actions.append(Start(following))
+        return actions + self._after_job(segment, stream, job, None, now_s)
+
+    def _find(self, key: JobKey) -> tuple[Segment | None, TargetStream | None]:
+        """Return what a job is for, where it is still wanted."""
+        return self._segments.get(key.segment_id), self._streams.find(key)
+
+    def _after_job(
+        self, segment: Segment, stream: TargetStream, job: Job, timing: Timing | None, now_s: float
+    ) -> list[Action]:
+        if stream.is_pivot:
+            return self._pivoted(segment, job, now_s)
+        is_taken = segment.is_committed and segment not in self._revisions
+        if is_taken and stream.is_done:
+            stream.timing = timing
+            actions = self._delivery.finals(stream.target, now_s)
+            if not stream.is_final_sent:  # its text need not wait for the finals before it
+                actions += self._delivery.deltas(segment, stream, job, timing, now_s)
+            return actions
+        return self._delivery.deltas(segment, stream, job, timing, now_s)
+
+    def _pivoted(self, segment: Segment, job: Job, now_s: float) -> list[Action]:
+        """A first pass has news: translate it on."""
+        actions: list[Action] = []
+        begin, pivot = job.key.piece, self._streams.pivot_of(segment)
+        end = begin + 1
+        while pivot is not None and pivot.is_piece_done(end):
+            end += 1  # one without words is done with the one that it waited for
+        for stream in self._streams.of(segment):
+            part = range(begin, min(end, stream.num_pieces))
+            if is_pivoted(segment.sources[begin : begin + 1], stream.target, self._model):
+                actions += self._ask(segment, stream, part, job.rev, job.arrival_s, now_s)
+                # One that has nothing to translate is done at once.
+                actions += self._after_job(segment, stream, job, None, now_s)
+        return actions
+
+    def _revised(self, segment: Segment, stream: TargetStream, now_s: float) -> list[Action]:
+        """Tell what a new text alone changed."""
+        if segment.is_committed:
+            return self._delivery.finals(stream.target, now_s)
+        return self._delivery.deltas(segment, stream, None, None, now_s)
