@@ -242,9 +242,13 @@ def add_room(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="for each number of readers")
     parser.add_argument("--from", dest="source", default="en", metavar="LANG")
     parser.add_argument(
-        "--to", dest="targets", type=lambda text: text.split(","), default=["de", "fr", "es"],
-        metavar="A,B", help="languages that the readers share out among them",
-    )  # fmt: skip
+        "--to",
+        dest="targets",
+        type=lambda text: text.split(","),
+        default=["de", "fr", "es"],
+        metavar="A,B",
+        help="languages that the readers share out among them",
+    )
     parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
     add_model_arguments(parser)
     add_page_arguments(parser)

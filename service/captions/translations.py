@@ -297,9 +297,14 @@ class Translations:
         return [Send(notice)]
 
     def _ask(
-        self, segment: Segment, stream: TargetStream, part: range, rev: int, arrival_s: float,
+        self,
+        segment: Segment,
+        stream: TargetStream,
+        part: range,
+        rev: int,
+        arrival_s: float,
         now_s: float,
-    ) -> list[Action]:  # fmt: skip
+    ) -> list[Action]:
         """Let one translation take some pieces in; `rev` and `arrival_s` are of their text."""
         part = range(min(part.start, stream.num_pieces), part.stop)
         if not part:

@@ -158,8 +158,12 @@ def _translate_files(
     for path, output in zip(files, outputs, strict=True):
         count = translate_file(path, output, speaker.target, origin, speaker.translate)
         if options.json:
-            line = {"file": str(path), "output": str(output), "texts": count,
-                    "untranslated": speaker.kept}  # fmt: skip
+            line = {
+                "file": str(path),
+                "output": str(output),
+                "texts": count,
+                "untranslated": speaker.kept,
+            }
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
             print(output, flush=True)

@@ -35,9 +35,12 @@ from tokenspeed.text.languages import name_of, primary
 # DeepL wants a region of some targets. Which one is asked for makes no difference here.
 _REGIONS: Final = {"en": ("EN-GB", "EN-US"), "pt": ("PT-BR", "PT-PT")}
 _FORMALITY: Final[dict[str, Formality | None]] = {
-    "default": None, "more": "formal", "less": "informal",
-    "prefer_more": "formal", "prefer_less": "informal",
-}  # fmt: skip
+    "default": None,
+    "more": "formal",
+    "less": "informal",
+    "prefer_more": "formal",
+    "prefer_less": "informal",
+}
 _UNLIMITED: Final = 1_000_000_000_000  # characters a month, as DeepL tells accounts without a limit
 _REFUSED: Final = ("glossary_id", "glossary_ids", "style_id", "translation_memory_id")
 
@@ -85,9 +88,14 @@ class DeepL:
             )
         else:
             documents, written = await translate_documents(
-                self._state, request, lambda: [_opened(text, tags, body) for text in texts],
-                source, target, client, formality,
-            )  # fmt: skip
+                self._state,
+                request,
+                lambda: [_opened(text, tags, body) for text in texts],
+                source,
+                target,
+                client,
+                formality,
+            )
             found = [each.decode("utf-8", "replace") for each in written]
             seen = [" ".join(map(without_marks, document.texts)) for document in documents]
         self._chars += sum(map(len, texts))
@@ -95,12 +103,17 @@ class DeepL:
         translations = []
         for text, words, translation in zip(texts, seen, found, strict=True):
             language = source or detect(words, codes)[0][0]
-            translations.append({
-                "detected_source_language": language.upper(),
-                "text": translation,
-                **({"billed_characters": len(text)} if _is_on(body, "show_billed_characters")
-                   else {}),
-            })  # fmt: skip
+            translations.append(
+                {
+                    "detected_source_language": language.upper(),
+                    "text": translation,
+                    **(
+                        {"billed_characters": len(text)}
+                        if _is_on(body, "show_billed_characters")
+                        else {}
+                    ),
+                }
+            )
         return {"translations": translations}
 
     async def _languages(self, request: Request) -> list[dict[str, Any]]:

@@ -29,8 +29,15 @@ MAX_CHARS: Final = 20_000  # of all texts of one request
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
-_KINDS: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string",
-                 list: "a list", dict: "an object", type(None): "null"}  # fmt: skip
+_KINDS: Final = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True, slots=True)

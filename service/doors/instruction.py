@@ -270,8 +270,11 @@ def _is_condition(before: str) -> bool:
 
 def _mentions(instruction: str, languages: Sequence[str]) -> list[Mention]:
     """Return the languages that are named, small codes too where words about them stand by."""
-    found = [m for m in mentions(instruction, languages)
-             if instruction[m.start : m.end] not in _PREPOSITIONS]  # fmt: skip
+    found = [
+        m
+        for m in mentions(instruction, languages)
+        if instruction[m.start : m.end] not in _PREPOSITIONS
+    ]
     for match in islice(_SMALL_PAIR.finditer(instruction), MAX_MENTIONS):
         codes = [primary(match[1]), code_of(match[2])]
         if codes[0] in languages and codes[1] and codes[0] != codes[1]:

@@ -99,12 +99,15 @@ class OpenAI:
                 return StreamingResponse(events, media_type="text/event-stream")
             with self._state.gate.passing(client):
                 translated, output = await while_connected(request, self._whole(question, client))
-            reply = self._object("chat.completion", {
-                "index": 0,
-                "message": {"role": "assistant", "content": translated, "refusal": None},
-                "logprobs": None,
-                "finish_reason": output.finish_reason,
-            })  # fmt: skip
+            reply = self._object(
+                "chat.completion",
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": translated, "refusal": None},
+                    "logprobs": None,
+                    "finish_reason": output.finish_reason,
+                },
+            )
             return self._reply(reply | {"usage": _usage(question, output)})
         except TranslationFailed as exc:
             return self._error(failed(exc))
@@ -185,8 +188,9 @@ class OpenAI:
             if not isinstance(message, dict):
                 problem = f"messages must hold objects, not {kind_of(message)}"
                 raise RestError(400, problem, param="messages")
-        said = [(str(message.get("role")), _content(message.get("content")))
-                for message in messages]  # fmt: skip
+        said = [
+            (str(message.get("role")), _content(message.get("content"))) for message in messages
+        ]
         instruction = "\n".join(text for role, text in said if role in ("system", "developer"))
         text = next((text for role, text in reversed(said) if role == "user"), "")
         languages, text = self._languages(body, instruction, text)

@@ -65,28 +65,35 @@ class Rest:
 
     async def languages(self, request: Request) -> Response:
         """List what can be translated into what."""
-        return self._reply([
-            {"code": info.code, "name": info.name, "targets": list(info.targets)}
-            for info in self._state.model.languages
-        ])  # fmt: skip
+        return self._reply(
+            [
+                {"code": info.code, "name": info.name, "targets": list(info.targets)}
+                for info in self._state.model.languages
+            ]
+        )
 
     async def settings(self, request: Request) -> Response:
         """Tell a LibreTranslate user interface what is there."""
-        return self._reply({
-            "apiKeys": self._state.auth.is_required,
-            "keyRequired": self._state.auth.is_required,
-            "charLimit": MAX_CHARS,
-            "batchLimit": MAX_TEXTS,
-            "alternativesLimit": MAX_ALTERNATIVES,
-            "suggestions": False,
-            "supportedFilesFormat": suffixes(),
-            "filesTranslation": True,
-            "fileBytesLimit": MAX_FILE_BYTES,
-            "language": {
-                "source": {"code": AUTO, "name": "Auto Detect"},
-                "target": {"code": self._codes()[0], "name": self._state.model.languages[0].name},
-            },
-        })  # fmt: skip
+        return self._reply(
+            {
+                "apiKeys": self._state.auth.is_required,
+                "keyRequired": self._state.auth.is_required,
+                "charLimit": MAX_CHARS,
+                "batchLimit": MAX_TEXTS,
+                "alternativesLimit": MAX_ALTERNATIVES,
+                "suggestions": False,
+                "supportedFilesFormat": suffixes(),
+                "filesTranslation": True,
+                "fileBytesLimit": MAX_FILE_BYTES,
+                "language": {
+                    "source": {"code": AUTO, "name": "Auto Detect"},
+                    "target": {
+                        "code": self._codes()[0],
+                        "name": self._state.model.languages[0].name,
+                    },
+                },
+            }
+        )
 
     async def _translate(self, request: Request) -> dict[str, Any]:
         body = await self.fields(request)

@@ -69,8 +69,10 @@ async def translate_documents(
         found = dict(zip(texts, translated, strict=True))
 
         def written() -> list[bytes]:
-            return [document.translated([found[text] for text in document.texts])
-                    for document in documents]  # fmt: skip
+            return [
+                document.translated([found[text] for text in document.texts])
+                for document in documents
+            ]
 
         return documents, await asyncio.to_thread(written)
 

@@ -84,9 +84,11 @@ class Metrics:
             "tokenspeed_errors", "Errors told to clients", ("code",), registry=self.registry
         )
         self.requests = Counter(
-            "tokenspeed_rest_requests", "Answers over plain HTTP", ("path", "status"),
+            "tokenspeed_rest_requests",
+            "Answers over plain HTTP",
+            ("path", "status"),
             registry=self.registry,
-        )  # fmt: skip
+        )
         self.stalls = Histogram(
             "tokenspeed_event_loop_stall_seconds",
             "Turns of the event loop of more than a millisecond: so long nobody was listened to",

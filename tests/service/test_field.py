@@ -74,11 +74,14 @@ async def test_what_grows_in_the_wanted_language_passes_through(port: int) -> No
     assert finals(client, "en") == {"a": ENGLISH}
 
 
-@pytest.mark.parametrize(("text", "wanted", "unwanted"), [
-    ("No. 5 is alive.", ["5"], ["Nein"]),
-    ("We met near the U.S. Embassy.", ["Botschaft"], [". Botschaft"]),
-    ("The meeting is at 7 p.m. and lunch is at noon.", ["19 Uhr", "Mittagessen"], []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "wanted", "unwanted"),
+    [
+        ("No. 5 is alive.", ["5"], ["Nein"]),
+        ("We met near the U.S. Embassy.", ["Botschaft"], [". Botschaft"]),
+        ("The meeting is at 7 p.m. and lunch is at noon.", ["19 Uhr", "Mittagessen"], []),
+    ],
+)
 async def test_abbreviations_end_no_sentence(
     port: int, text: str, wanted: list[str], unwanted: list[str]
 ) -> None:

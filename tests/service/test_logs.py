@@ -37,6 +37,11 @@ def test_what_anybody_can_cause_is_said_once_a_second() -> None:
 
     times = [0.0, 0.1, 0.9, 1.0, 1.5, 3.0]
     assert [said("no room", at_s) for at_s in times] == [
-        {}, None, None, {"left_out": 2}, None, {"left_out": 1}
-    ]  # fmt: skip
+        {},
+        None,
+        None,
+        {"left_out": 2},
+        None,
+        {"left_out": 1},
+    ]
     assert [said(f"no room {number}", 3.0) for number in range(300)] == [{}] * 300

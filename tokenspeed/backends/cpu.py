@@ -286,15 +286,22 @@ def _library() -> Any:
     library.tokenspeed_isa.restype = ctypes.c_char_p
     library.tokenspeed_isa.argtypes = [pointer]
     library.tokenspeed_set_matrix.argtypes = [
-        pointer, integer, integer, pointer, pointer, integer, integer,
-    ]  # fmt: skip
+        pointer,
+        *[integer] * 2,
+        *[pointer] * 2,
+        *[integer] * 2,
+    ]
     library.tokenspeed_set_norms.argtypes = [pointer, integer, pointer, pointer]
     library.tokenspeed_set_head.argtypes = [pointer] * 4
     library.tokenspeed_set_embedding.argtypes = [pointer] * 3
     library.tokenspeed_set_rotation.argtypes = [pointer] * 3
     library.tokenspeed_step.argtypes = [
-        pointer, integer, pointer, pointer, pointer, integer, *[pointer] * 5,
-    ]  # fmt: skip
+        pointer,
+        integer,
+        *[pointer] * 3,
+        integer,
+        *[pointer] * 5,
+    ]
     library.tokenspeed_trim.argtypes = []
     library.tokenspeed_trim.restype = None
     library.tokenspeed_copy_slot.argtypes = [pointer, integer, integer, integer]

@@ -262,11 +262,17 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
         total = len(options.streams) * len(who) * (options.rounds + 1)
         with tqdm(total=total, leave=False) as bar:
             rows, versions, absent = compare_on_gpu(
-                config, source, who, python=options.peer_python,
+                config,
+                source,
+                who,
+                python=options.peer_python,
                 paths=dict(part.split("=", 1) for part in options.peer_path),
-                streams=options.streams, rounds=options.rounds, read_bytes_per_s=read,
-                label=options.shape or options.model.resolve().name, progress=bar.update,
-            )  # fmt: skip
+                streams=options.streams,
+                rounds=options.rounds,
+                read_bytes_per_s=read,
+                label=options.shape or options.model.resolve().name,
+                progress=bar.update,
+            )
     result = make_result(rows, machine=machine, packages=["torch", "triton"])
     result["versions"] |= versions
     result["absent"] = absent

@@ -146,9 +146,15 @@ def _stretches(paragraph: Any) -> Iterator[list[_Part]]:
 def _format_of(run: Any) -> bytes:
     """Return what tells runs apart: their format, and the link that they are in."""
     found = run.find(_FORMAT)
-    names = [] if found is None else sorted(
-        f"{child.tag}{sorted(child.attrib.items())}" for child in found if child.tag not in _UNSEEN
-    )  # fmt: skip
+    names = (
+        []
+        if found is None
+        else sorted(
+            f"{child.tag}{sorted(child.attrib.items())}"
+            for child in found
+            if child.tag not in _UNSEEN
+        )
+    )
     parent = run.getparent()
     link = "" if parent.tag == _PARAGRAPH else str(id(parent))
     return "|".join([*names, link]).encode()

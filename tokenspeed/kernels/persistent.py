@@ -91,9 +91,13 @@ def narrow(x, dtype: gl.constexpr):
 def arrive(counter, count):
     """Say that what this program wrote is there, also for copies by TMA."""
     gl.inline_asm_elementwise(
-        "fence.proxy.async.global; mov.u32 $0, 0;", "=r,~{memory}", [], dtype=gl.int32,
-        is_pure=False, pack=1,
-    )  # fmt: skip
+        "fence.proxy.async.global; mov.u32 $0, 0;",
+        "=r,~{memory}",
+        [],
+        dtype=gl.int32,
+        is_pure=False,
+        pack=1,
+    )
     barrier()
     gl.atomic_add(counter, count, sem="release", scope="gpu")
 
@@ -118,8 +122,13 @@ def wait(counter, target):
         DONE: bar.warp.sync 0xffffffff;
         fence.proxy.async.global;
         mov.u32 $0, 0;
-        }""", "=r,l,r,~{memory}", [counter, target], dtype=gl.int32, is_pure=False, pack=1,
-    )  # fmt: skip
+        }""",
+        "=r,l,r,~{memory}",
+        [counter, target],
+        dtype=gl.int32,
+        is_pure=False,
+        pack=1,
+    )
     barrier()
 
 
@@ -172,9 +181,16 @@ def stream_weights(
 
 @gluon.jit
 def produce_weights(
-    ring, weights, scales, layers, SHAPE: gl.constexpr, PARTS: gl.constexpr, FORM: gl.constexpr,
-    SLOTS: gl.constexpr, IN_FLIGHT: gl.constexpr,
-):  # fmt: skip
+    ring,
+    weights,
+    scales,
+    layers,
+    SHAPE: gl.constexpr,
+    PARTS: gl.constexpr,
+    FORM: gl.constexpr,
+    SLOTS: gl.constexpr,
+    IN_FLIGHT: gl.constexpr,
+):
     HIDDEN: gl.constexpr = SHAPE[0]
     INNER: gl.constexpr = SHAPE[1]
     WIDTH: gl.constexpr = SHAPE[2] * SHAPE[4]
@@ -201,9 +217,17 @@ def produce_weights(
 
 @gluon.jit
 def stream_rows(
-    ring, x, turn, offset, N: gl.constexpr, K: gl.constexpr, PARTS: gl.constexpr,
-    FORM: gl.constexpr, SLOTS: gl.constexpr, BYTES: gl.constexpr,
-):  # fmt: skip
+    ring,
+    x,
+    turn,
+    offset,
+    N: gl.constexpr,
+    K: gl.constexpr,
+    PARTS: gl.constexpr,
+    FORM: gl.constexpr,
+    SLOTS: gl.constexpr,
+    BYTES: gl.constexpr,
+):
     """Send the rows' columns for each stage of `stream_weights`."""
     data, full, empty = ring
     PIECES: gl.constexpr = 1 if FORM == "bf16" else 2 if FORM == "int8" else 4
@@ -226,9 +250,17 @@ def stream_rows(
 
 @gluon.jit
 def produce_rows(
-    ring, rows, counters, num_rows_ptr, layers, SHAPE: gl.constexpr, PARTS: gl.constexpr,
-    FORM: gl.constexpr, SLOTS: gl.constexpr, BYTES: gl.constexpr,
-):  # fmt: skip
+    ring,
+    rows,
+    counters,
+    num_rows_ptr,
+    layers,
+    SHAPE: gl.constexpr,
+    PARTS: gl.constexpr,
+    FORM: gl.constexpr,
+    SLOTS: gl.constexpr,
+    BYTES: gl.constexpr,
+):
     scaled, values, inner = rows
     HIDDEN: gl.constexpr = SHAPE[0]
     INNER: gl.constexpr = SHAPE[1]
@@ -278,8 +310,13 @@ def unpack_int8(words):
         prmt.b32 b, $2, hundreds, 0x4341;
         sub.rn.f16x2 $0, a, offset;
         sub.rn.f16x2 $1, b, offset;
-        }""", "=r,=r,r", [words], dtype=(gl.float16, gl.float16), is_pure=True, pack=2,
-    )  # fmt: skip
+        }""",
+        "=r,=r,r",
+        [words],
+        dtype=(gl.float16, gl.float16),
+        is_pure=True,
+        pack=2,
+    )
 
 
 @gluon.jit
@@ -304,9 +341,13 @@ def unpack_int4(words, scale):
         mul.rn.f16x2 $1, b, $5;
         mul.rn.f16x2 $2, c, $5;
         mul.rn.f16x2 $3, d, $5;
-        }""", "=&r,=&r,=&r,=r,r,r", [words, scale],
-        dtype=(gl.float16, gl.float16, gl.float16, gl.float16), is_pure=True, pack=2,
-    )  # fmt: skip
+        }""",
+        "=&r,=&r,=&r,=r,r,r",
+        [words, scale],
+        dtype=(gl.float16, gl.float16, gl.float16, gl.float16),
+        is_pure=True,
+        pack=2,
+    )
 
 
 @gluon.jit
@@ -333,9 +374,15 @@ def fields_int4(words, pair, OPERAND: gl.constexpr):
 
 @gluon.jit
 def product(
-    ring, rows, turn, STAGES: gl.constexpr, FORM: gl.constexpr, WIDTH: gl.constexpr,
-    SLOTS: gl.constexpr, ROW_SLOTS: gl.constexpr,
-):  # fmt: skip
+    ring,
+    rows,
+    turn,
+    STAGES: gl.constexpr,
+    FORM: gl.constexpr,
+    WIDTH: gl.constexpr,
+    SLOTS: gl.constexpr,
+    ROW_SLOTS: gl.constexpr,
+):
     """Return the next STAGES of the ring times the rows, [128, WIDTH] float32, and the turn."""
     data, scales, full, empty = ring
     x, x_full, x_empty = rows
@@ -633,8 +680,15 @@ def row_scale(scale, layer, tile, N: gl.constexpr, FORM: gl.constexpr, WIDTH: gl
 
 
 @gluon.jit
-def attend(unit, work, layer, cache_shared, SHAPE: gl.constexpr, MAX_LENGTH: gl.constexpr,
-           SLOT_COUNT: gl.constexpr):  # fmt: skip
+def attend(
+    unit,
+    work,
+    layer,
+    cache_shared,
+    SHAPE: gl.constexpr,
+    MAX_LENGTH: gl.constexpr,
+    SLOT_COUNT: gl.constexpr,
+):
     """Let the query heads of one row and kv head attend; the sums are those of `attention`."""
     fields, tables, buffers = work
     slots_ptr, positions_ptr = fields
@@ -780,8 +834,16 @@ def consume(
             if FORM == "int8":
                 acc = acc * gl.expand_dims(scale, 1)
             if OUT_PARTS == 1:
-                finish_projection(gl.convert_layout(acc, _FINISH), operands, tile, work,
-                                  2 * layer + 1, num_rows, SHAPE, WIDTH)  # fmt: skip
+                finish_projection(
+                    gl.convert_layout(acc, _FINISH),
+                    operands,
+                    tile,
+                    work,
+                    2 * layer + 1,
+                    num_rows,
+                    SHAPE,
+                    WIDTH,
+                )
                 arrive(done + 2 * _STRIDE, 1)
             elif add_parts(acc, unit, parts_ptr, tiles_ptr, OUT_PARTS, WIDTH):
                 v = sum_parts(tile, parts_ptr, tiles_ptr, OUT_PARTS, WIDTH)
@@ -813,8 +875,16 @@ def consume(
             if FORM == "int8":
                 acc = acc * gl.expand_dims(scale, 1)
             if DOWN_PARTS == 1:
-                finish_projection(gl.convert_layout(acc, _FINISH), operands, tile, work,
-                                  2 * layer + 2, num_rows, SHAPE, WIDTH)  # fmt: skip
+                finish_projection(
+                    gl.convert_layout(acc, _FINISH),
+                    operands,
+                    tile,
+                    work,
+                    2 * layer + 2,
+                    num_rows,
+                    SHAPE,
+                    WIDTH,
+                )
                 arrive(done + 4 * _STRIDE, 1)
             elif add_parts(acc, unit, parts_ptr, tiles_ptr, DOWN_PARTS, WIDTH):
                 v = sum_parts(tile, parts_ptr, tiles_ptr, DOWN_PARTS, WIDTH)
@@ -914,9 +984,14 @@ def persistent_kernel(
 
 
 def compile_step(
-    shape: tuple[int, ...], parts: tuple[int, ...], form: str, width: int, slots: int,
-    row_slots: int, in_flight: int,
-) -> Any:  # fmt: skip
+    shape: tuple[int, ...],
+    parts: tuple[int, ...],
+    form: str,
+    width: int,
+    slots: int,
+    row_slots: int,
+    in_flight: int,
+) -> Any:
     """Compile the kernel for sm_90 without a GPU; returns Triton's compiled kernel.
 
     Args:
@@ -926,10 +1001,18 @@ def compile_step(
     block = f"bf16[{TILE}, 64]" if form == "bf16" else f"i16[{TILE // 16}, 16, 32]"
     scales = f"tensordesc<i32[1, {TILE}],{SCALE_LAYOUT!r}>" if form == "int4" else "*fp32"
     constants = {
-        "SHAPE": shape, "PARTS": parts, "FORM": form, "WIDTH": width, "MAX_LENGTH": 512,
-        "SLOT_COUNT": 16, "EPS": 1e-5, "SLOTS": slots, "ROW_SLOTS": row_slots,
-        "IN_FLIGHT": in_flight, "STORE_LOGITS": False,
-    }  # fmt: skip
+        "SHAPE": shape,
+        "PARTS": parts,
+        "FORM": form,
+        "WIDTH": width,
+        "MAX_LENGTH": 512,
+        "SLOT_COUNT": 16,
+        "EPS": 1e-5,
+        "SLOTS": slots,
+        "ROW_SLOTS": row_slots,
+        "IN_FLIGHT": in_flight,
+        "STORE_LOGITS": False,
+    }
     kinds = {"layers": "i32", "max_rows": "i32", "sums_ptr": "*i64"}
     kinds |= dict.fromkeys(constants, "constexpr")
     for names, kind in (

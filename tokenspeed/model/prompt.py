@@ -187,12 +187,20 @@ def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
     ]
     context_pairs, formality = section.get("context", 0), section.get("formality", [])
     wanted = (
-        ("pairs", pairs, "a list of pairs of languages",
-         isinstance(pairs, list) and all(_are_texts(pair) and len(pair) == 2 for pair in pairs)),
-        ("context", context_pairs, "a whole number from 0 on",
-         type(context_pairs) is int and context_pairs >= 0),
+        (
+            "pairs",
+            pairs,
+            "a list of pairs of languages",
+            isinstance(pairs, list) and all(_are_texts(pair) and len(pair) == 2 for pair in pairs),
+        ),
+        (
+            "context",
+            context_pairs,
+            "a whole number from 0 on",
+            type(context_pairs) is int and context_pairs >= 0,
+        ),
         ("formality", formality, "a list of languages", _are_texts(formality)),
-    )  # fmt: skip
+    )
     for field, value, expected, is_right in wanted:
         if not is_right:
             raise CheckpointError(path, f"tokenspeed.{field} is {value!r}, expected {expected}")

@@ -83,9 +83,11 @@ _NUMBERS: Final = {
     "en": ((r"\bNo\.\s*(?=\d)", "number "), (r"\bNos\.\s*(?=\d)", "numbers ")),
     "de": ((r"\bNr\.\s*(?=\d)", "Nummer "), (r"\bNrn\.\s*(?=\d)", "Nummern ")),
     "fr": ((r"\b[Nn](?:[°º]|o\.?)\s*(?=\d)", "numéro "), (r"\b[Nn]os\.?\s*(?=\d)", "numéros ")),
-    "es": ((r"\b(?:[Nn]úm\.|[Nn]\.?\s?[º°]|No\.)\s*(?=\d)", "número "),
-           (r"\b(?:[Nn]úms\.|Nos\.)\s*(?=\d)", "números ")),
-}  # fmt: skip
+    "es": (
+        (r"\b(?:[Nn]úm\.|[Nn]\.?\s?[º°]|No\.)\s*(?=\d)", "número "),
+        (r"\b(?:[Nn]úms\.|Nos\.)\s*(?=\d)", "números "),
+    ),
+}
 
 LEADING: Final = frozenset(_LEADING.split())
 NUMBERED: Final = frozenset(_NUMBERED.split())

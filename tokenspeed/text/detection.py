@@ -30,16 +30,16 @@ _GREETINGS: Final = {
     greeting: language
     for language, greetings in {
         "en": "bye|bye bye|goodbye|hello|hello world|hello everyone|hi|thanks|thank you|yes|cheers"
-              "|please|welcome|good morning|good evening|good night",
+        "|please|welcome|good morning|good evening|good night",
         "de": "danke|danke schön|vielen dank|guten morgen|guten tag|guten abend|gute nacht|tschüss"
-              "|auf wiedersehen|bitte schön|nein|hallo zusammen",
+        "|auf wiedersehen|bitte schön|nein|hallo zusammen",
         "fr": "bonjour|bonsoir|bonne nuit|merci|merci beaucoup|au revoir|salut|oui|s'il vous plaît"
-              "|à bientôt|bonjour à tous",
+        "|à bientôt|bonjour à tous",
         "es": "hola|hola a todos|buenos días|buenas tardes|buenas noches|gracias|muchas gracias"
-              "|adiós|sí|por favor|hasta luego|bienvenidos",
+        "|adiós|sí|por favor|hasta luego|bienvenidos",
     }.items()
     for greeting in greetings.split("|")
-}  # fmt: skip
+}
 
 
 def detect(text: str, languages: Iterable[str]) -> list[tuple[str, float]]:

@@ -19,11 +19,15 @@ MAX_ROWS: Final = 10_000
 MAX_CHARS: Final = 100  # of a term
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _NAMES: Final = {  # of columns, as files have them
-    "source": "source", "target": "target", "source_language": "source_language",
-    "source_lang": "source_language", "target_language": "target_language",
-    "target_lang": "target_language", "language": "target_language",
+    "source": "source",
+    "target": "target",
+    "source_language": "source_language",
+    "source_lang": "source_language",
+    "target_language": "target_language",
+    "target_lang": "target_language",
+    "language": "target_language",
     "case_sensitive": "case_sensitive",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)

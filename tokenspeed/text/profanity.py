@@ -11,16 +11,16 @@ import regex
 
 _WORDS: Final = {
     "en": "fuck(?:s|ed|er|ers|ing|in)? motherfuck(?:er|ers|ing) shit(?:s|ty|ting)? bullshit"
-          " bitch(?:es|y)? asshole(?:s)? bastard(?:s)? cunt(?:s)? dick(?:head|heads)"
-          " wank(?:er|ers|ing)? piss(?:ed)? goddamn(?:ed)? whore(?:s)? slut(?:s)? twat(?:s)?",
+    " bitch(?:es|y)? asshole(?:s)? bastard(?:s)? cunt(?:s)? dick(?:head|heads)"
+    " wank(?:er|ers|ing)? piss(?:ed)? goddamn(?:ed)? whore(?:s)? slut(?:s)? twat(?:s)?",
     "de": "scheiß(?:e|en|er|es|egal)? scheiss(?:e|en|er|es|egal)? verdammte?[nrs]?"
-          " arschl(?:och|öcher) arsch fick(?:en|t|er|st)? gefickt fotzen? huren? hurensohn"
-          " wichsers? schlampen? miststück kacke verfickte?[nrs]?",
+    " arschl(?:och|öcher) arsch fick(?:en|t|er|st)? gefickt fotzen? huren? hurensohn"
+    " wichsers? schlampen? miststück kacke verfickte?[nrs]?",
     "fr": "putain merdes? merdiques? connard(?:e|s|es)? salopes? salauds? enculé(?:e|s)?"
-          " bordel foutre niquer? putes? chier emmerd(?:e|es|er|ent|ant)",
+    " bordel foutre niquer? putes? chier emmerd(?:e|es|er|ent|ant)",
     "es": "mierdas? joder jodid[oa]s? put[oa]s? cabrón cabron(?:es|a)? coños? gilipollas follar"
-          " hostias? pendej[oa]s? chinga(?:r|da|do)? verga culeros? maricón",
-}  # fmt: skip
+    " hostias? pendej[oa]s? chinga(?:r|da|do)? verga culeros? maricón",
+}
 
 
 def mask(text: str, language: str) -> str:

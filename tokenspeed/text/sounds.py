@@ -69,7 +69,7 @@ sound,sound effect|Geräusch|bruitage|sonido
 speaker,speaker unknown|Sprecher|locuteur|hablante
 audience,from audience|Publikum|public|público
 """.strip().splitlines()
-)  # fmt: skip
+)
 _MARK: Final = regex.compile(
     r"(?<opening>[\[(*♪])\s*+(?<sound>[\p{L}♪][^\[\]()*♪\n]{0,60}+)(?<closing>[\])*♪])"
 )

@@ -83,11 +83,15 @@ _CODE_END: Final = regex.compile(r"(?:;|\{|[;\s]\}|^\s*\})\s*$")
 _CODE_SIGNS: Final = tuple(
     regex.compile(sign)
     for sign in (
-        r"&&|\|\|", r"[=!<>]==?|=>|[+*/-]=", r"^\s*(?:if|for|while|switch|catch)\s*\(", r"\s=\s",
+        r"&&|\|\|",
+        r"[=!<>]==?|=>|[+*/-]=",
+        r"^\s*(?:if|for|while|switch|catch)\s*\(",
+        r"\s=\s",
         r"^\s*(?:const|var|function|#include|import|return|def|static|public)\s",
-        r"\w\(.*\)\s*[;{]", r"^\s*\}",
+        r"\w\(.*\)\s*[;{]",
+        r"^\s*\}",
     )
-)  # fmt: skip
+)
 _BLOCK: Final = regex.compile(
     r"</?(?:p|div|br|hr|li|ul|ol|dl|dt|dd|h[1-6]|t[rdh]|table|tbody|thead|section|article|header"
     r"|footer|nav|title|option|button|blockquote|pre|speak|s|par|break)\b",

@@ -83,9 +83,13 @@ def run_distill(arguments: argparse.Namespace) -> int:
     end = time.monotonic() + arguments.max_seconds
     with told(FileNotFoundError), tqdm(unit=" sentences", unit_scale=True) as bar:
         distill(
-            arguments.corpus, plan, decode, arguments.out, bar.update,
+            arguments.corpus,
+            plan,
+            decode,
+            arguments.out,
+            bar.update,
             lambda: time.monotonic() >= end,
-        )  # fmt: skip
+        )
     return 0
 
 

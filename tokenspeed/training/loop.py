@@ -114,9 +114,15 @@ class Trainer:
         self.model.train()
         on_device = batch.to(self.device)
         loss = self.loss(
-            self.model, on_device.tokens, on_device.positions, self._reach(on_device),
-            on_device.rows, on_device.labels, recipe.dropout, recipe.label_smoothing,
-        ) / max(1, batch.num_targets)  # fmt: skip
+            self.model,
+            on_device.tokens,
+            on_device.positions,
+            self._reach(on_device),
+            on_device.rows,
+            on_device.labels,
+            recipe.dropout,
+            recipe.label_smoothing,
+        ) / max(1, batch.num_targets)
         loss.backward()  # type: ignore[no-untyped-call]
         for name, parameter in self._named():
             assert parameter.grad is not None

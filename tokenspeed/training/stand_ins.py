@@ -82,14 +82,19 @@ def _replaced(
     equal = {
         i: cores[1].index(word)
         for i, word in enumerate(cores[0])
-        if word and cores[0].count(word) == 1 and cores[1].count(word) == 1
+        if word
+        and cores[0].count(word) == 1
+        and cores[1].count(word) == 1
         and (word[0].isupper() or any(c.isdigit() for c in word))
-    }  # fmt: skip
+    }
     other = {
-        i: j for i, j in links.items()
-        if i not in equal and j not in equal.values()
-        and len(cores[0][i]) >= _LEAST and len(cores[1][j]) >= _LEAST
-    }  # fmt: skip
+        i: j
+        for i, j in links.items()
+        if i not in equal
+        and j not in equal.values()
+        and len(cores[0][i]) >= _LEAST
+        and len(cores[1][j]) >= _LEAST
+    }
     chosen = rng.sample(sorted(equal), min(wanted, len(equal)))
     left = wanted - len(chosen)
     chosen += rng.sample(sorted(other), min(left, len(other)))

@@ -149,10 +149,15 @@ def as_recogniser(
         unstable = " " + unstable if stable else unstable
         found.append(
             Update(
-                update.line, update.rev, update.at_ms, stable, unstable, len(words),
+                update.line,
+                update.rev,
+                update.at_ms,
+                stable,
+                unstable,
+                len(words),
                 update.source_ms,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -165,9 +170,15 @@ def rewriting_updates(updates: Sequence[Update]) -> float:
 
 def _commit(last: Update, pause_ms: float) -> Update:
     return Update(
-        last.line, last.rev + 1, last.at_ms + pause_ms, last.text, "", last.words,
-        last.source_ms, is_commit=True,
-    )  # fmt: skip
+        last.line,
+        last.rev + 1,
+        last.at_ms + pause_ms,
+        last.text,
+        "",
+        last.words,
+        last.source_ms,
+        is_commit=True,
+    )
 
 
 def _mishear(

@@ -27,9 +27,13 @@ from tokenspeed.engine.request import Request
 from tokenspeed.engine.translate import length_cap, split_sentences
 
 ADDRESSES: Final = (
-    "https://example.org/live", "www.bahnhof-west.de", "info@captions.example",
-    "maria.lopez@mail.example.com", "http://localhost:8000/v1?x=1", "example.com/a_b",
-)  # fmt: skip
+    "https://example.org/live",
+    "www.bahnhof-west.de",
+    "info@captions.example",
+    "maria.lopez@mail.example.com",
+    "http://localhost:8000/v1?x=1",
+    "example.com/a_b",
+)
 PROTECTED: Final = ("TokenSpeed", "Quiddly", "OpenRoad Mini", "xq-17", "Zwiebelkuchen", "Näkki")
 GLOSSARY: Final = {
     "de": ("Wärmepumpe", "Bahnsteig", "Netzkasten", "Rechnungsprüferin", "Lochkarte"),

@@ -96,10 +96,16 @@ def capacity_table(prediction: Prediction) -> str:
     """Return the runs as a table, and the result."""
     cost = prediction.cost
     cells = [
-        (run.sessions, run.requests, f"{run.p95_ms:.0f}", f"{run.within_budget:.1%}", run.steps,
-         f"{run.load:.0%}")
+        (
+            run.sessions,
+            run.requests,
+            f"{run.p95_ms:.0f}",
+            f"{run.within_budget:.1%}",
+            run.steps,
+            f"{run.load:.0%}",
+        )
         for run in prediction.verified
-    ]  # fmt: skip
+    ]
     lines = [
         f"A step costs {cost.base_ms:.3f} ms + {cost.row_ms:.4f} a row "
         f"+ {cost.context_ms * 1000:.4f} for 1000 positions.",

@@ -81,9 +81,10 @@ async def _run(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for times in (1, options.times):
         rows.append(
-            (await crowd(options.model, options.device, admitted, times, pace_s, options.seconds))
-            .numbers()
-        )  # fmt: skip
+            (
+                await crowd(options.model, options.device, admitted, times, pace_s, options.seconds)
+            ).numbers()
+        )
     return rows
 
 

@@ -117,9 +117,14 @@ class ToyBackend:
     weight_bytes = 0
     cache_bytes = 0
     config = ModelConfig(
-        vocab_size=2**20, hidden_size=8, intermediate_size=8, num_layers=1, num_heads=1,
-        num_kv_heads=1, head_dim=8,
-    )  # fmt: skip
+        vocab_size=2**20,
+        hidden_size=8,
+        intermediate_size=8,
+        num_layers=1,
+        num_heads=1,
+        num_kv_heads=1,
+        head_dim=8,
+    )
 
     def __init__(
         self,

@@ -123,10 +123,17 @@ class _Visit:
         created = orjson.loads(await socket.recv())
         if resumes:
             session = self._session
-            await socket.send(json.dumps({
-                "type": "session.resume", "session_id": session["id"], "epoch": session["epoch"],
-                "resume_token": session["resume_token"], "last_seq": self._last_seq,
-            }))  # fmt: skip
+            await socket.send(
+                json.dumps(
+                    {
+                        "type": "session.resume",
+                        "session_id": session["id"],
+                        "epoch": session["epoch"],
+                        "resume_token": session["resume_token"],
+                        "last_seq": self._last_seq,
+                    }
+                )
+            )
         else:
             self._session, self._last_seq = created["session"], created["seq"]
         return socket, asyncio.create_task(self._listen(socket))

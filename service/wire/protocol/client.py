@@ -161,10 +161,17 @@ class SessionClose(ClientEvent):
 CLIENT_EVENTS: Final[Mapping[str, type[ClientEvent]]] = {
     kind.type: kind
     for kind in (
-        SessionUpdate, SourceUpdate, SourceAppend, SourceCommit, SourceCancel, SourceFlush,
-        SessionResume, Ping, SessionClose,
+        SessionUpdate,
+        SourceUpdate,
+        SourceAppend,
+        SourceCommit,
+        SourceCancel,
+        SourceFlush,
+        SessionResume,
+        Ping,
+        SessionClose,
     )
-}  # fmt: skip
+}
 
 # Known to the design and not built yet. Refused by name, lest silence is taken for consent; all
 # other unknown fields are ignored, so that what is added within v1 breaks nobody.

@@ -4,20 +4,34 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 ErrorCode = Literal[
-    "invalid_event", "unknown_segment", "unsupported_language", "text_too_long", "rate_limited",
-    "glossary_invalid", "unsupported", "unknown_room", "unauthorized", "session_expired",
-    "too_many_sessions", "overloaded", "internal",
-]  # fmt: skip
+    "invalid_event",
+    "unknown_segment",
+    "unsupported_language",
+    "text_too_long",
+    "rate_limited",
+    "glossary_invalid",
+    "unsupported",
+    "unknown_room",
+    "unauthorized",
+    "session_expired",
+    "too_many_sessions",
+    "overloaded",
+    "internal",
+]
 ErrorType = Literal["invalid_request", "auth", "limit", "server"]
 NoticeCode = Literal[
     "coalescing", "backlog", "slow_consumer", "degraded", "segment_cut", "language_mismatch"
 ]
 
 ERROR_TYPES: Final[Mapping[str, ErrorType]] = {
-    "unauthorized": "auth", "session_expired": "auth",
-    "rate_limited": "limit", "text_too_long": "limit", "too_many_sessions": "limit",
-    "overloaded": "limit", "internal": "server",
-}  # fmt: skip
+    "unauthorized": "auth",
+    "session_expired": "auth",
+    "rate_limited": "limit",
+    "text_too_long": "limit",
+    "too_many_sessions": "limit",
+    "overloaded": "limit",
+    "internal": "server",
+}
 RETRYABLE_ERRORS: Final = frozenset({"rate_limited", "too_many_sessions", "overloaded", "internal"})
 
 CLOSE_DONE: Final = 1000

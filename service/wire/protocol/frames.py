@@ -162,9 +162,14 @@ def _read_scalar(hint: Any, raw: Any, path: str) -> Any:
 
 
 _JSON_NAMES: Final[Mapping[Any, str]] = {
-    str: "a string", int: "an integer", float: "a number", bool: "true or false",
-    dict: "an object", list: "an array", NoneType: "null",
-}  # fmt: skip
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+    list: "an array",
+    NoneType: "null",
+}
 
 
 def _name(raw: Any) -> str:

@@ -341,9 +341,22 @@ class SessionClosed(ServerEvent):
 SERVER_EVENTS: Final[Mapping[str, type[ServerEvent]]] = {
     kind.type: kind
     for kind in (
-        SessionCreated, SessionUpdated, TranslationDelta, TranslationFinal, TranslationRetracted,
-        SourceDelta, SourceFinal, CaptionCue, RoomState, RoomUpdated,
-        SessionNotice, SessionGoingAway, SessionResumed, SessionSnapshot, Pong, Error,
+        SessionCreated,
+        SessionUpdated,
+        TranslationDelta,
+        TranslationFinal,
+        TranslationRetracted,
+        SourceDelta,
+        SourceFinal,
+        CaptionCue,
+        RoomState,
+        RoomUpdated,
+        SessionNotice,
+        SessionGoingAway,
+        SessionResumed,
+        SessionSnapshot,
+        Pong,
+        Error,
         SessionClosed,
     )
-}  # fmt: skip
+}

@@ -151,9 +151,11 @@ async def test_forms_and_errors_over_http(run: Run, service: Service) -> None:
             ({"target_lang": "DE"}, "missing text"),
             ({"text": "Hi"}, "missing target_lang"),
             ({"text": 5, "target_lang": "DE"}, "not a number"),
-            ({"text": "a", "target_lang": "DE", "tag_handling": "xml", "ignore_tags": [1]},
-             "ignore_tags must be a list of strings"),
-        ):  # fmt: skip
+            (
+                {"text": "a", "target_lang": "DE", "tag_handling": "xml", "ignore_tags": [1]},
+                "ignore_tags must be a list of strings",
+            ),
+        ):
             wrong = await http.post("/v2/translate", json=body)
             assert (wrong.status_code, words in wrong.json()["message"]) == (400, True)
         wrong = await http.get("/v2/translate")

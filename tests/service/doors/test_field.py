@@ -104,9 +104,11 @@ def test_a_subtitle_file_keeps_its_times_and_tags(http: httpx.Client) -> None:
     lines = http.get(url).text.split("\n")
     assert len(lines) == len(SRT.split("\n"))
     words = [
-        GREETING, "We have a lot to talk about this afternoon.", "Where is the key?",
+        GREETING,
+        "We have a lot to talk about this afternoon.",
+        "Where is the key?",
         "It is on the table.",
-    ]  # fmt: skip
+    ]
     greeting, sentence, question, answer = translate(http, words)
     assert lines[2] == greeting
     assert " ".join(lines[6:8]) == f"<i>{sentence}</i>"
@@ -258,17 +260,25 @@ FORMS = [
 ]  # fmt: skip
 # Source, target, what is sent, and what says the same.
 ALIKE = [
-    ("de", "en", NFD("NFD", "Können Sie mir bitte über Ihre Pläne erzählen?"),
-     "Können Sie mir bitte über Ihre Pläne erzählen?"),
-    ("es", "en", NFD("NFD", "El niño comió una manzana en la montaña."),
-     "El niño comió una manzana en la montaña."),
+    (
+        "de",
+        "en",
+        NFD("NFD", "Können Sie mir bitte über Ihre Pläne erzählen?"),
+        "Können Sie mir bitte über Ihre Pläne erzählen?",
+    ),
+    (
+        "es",
+        "en",
+        NFD("NFD", "El niño comió una manzana en la montaña."),
+        "El niño comió una manzana en la montaña.",
+    ),
     ("en", "de", "Hello\u200bworld, how are you?", "Hello world, how are you?"),
     ("en", "de", "Hello\xa0Ann, how are you?", "Hello Ann, how are you?"),
     ("en", "de", "The \xadhyphen", "The hyphen"),
     ("en", "de", "non\u2011breaking hyphen", "non-breaking hyphen"),
     ("en", "de", "a\0b", "ab"),
     ("fr", "en", "«\xa0Je pars\xa0», dit-elle.", "« Je pars », dit-elle."),
-]  # fmt: skip
+]
 LOUD = [
     "The train to the airport is late again",
     "Good morning everyone",

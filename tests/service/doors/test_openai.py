@@ -63,8 +63,9 @@ def test_openai_s_client_streams(client: openai.OpenAI, has_usage: bool) -> None
     stream = create(**question("Hello there. Good night."), stream=True, **options)
     chunks = list(stream)
     assert (chunks[0].choices[0].delta.role, chunks[0].choices[0].delta.content) == (
-        "assistant", "",
-    )  # fmt: skip
+        "assistant",
+        "",
+    )
     with_choice = [chunk for chunk in chunks if chunk.choices]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in with_choice)
     assert text == "HELLO THERE. GOOD NIGHT."
@@ -178,8 +179,11 @@ def test_the_language_asked_for_is_translated_into(
 
 
 def test_a_translation_is_named_outright(service: Service, client: openai.OpenAI) -> None:
-    for named in ({"target": "fr"}, {"source": "en", "target": "French"},
-                  {"source": "auto", "target": "français"}):  # fmt: skip
+    for named in (
+        {"target": "fr"},
+        {"source": "en", "target": "French"},
+        {"source": "auto", "target": "français"},
+    ):
         # It counts more than whatever the messages say.
         reply = ask(client, "Hi.", "Into Spanish", extra_body={"translation": named})
         assert reply.choices[0].message.content == "HI."

@@ -121,8 +121,9 @@ async def test_limits_are_announced_and_kept(service: Service) -> None:
         assert reply.json() == {"translatedText": "HI", "alternatives": []}
         reply = await http.post("/suggest", json={**body, "q": "a", "s": "b"})
         assert (reply.status_code, reply.json()) == (
-            403, {"error": "Suggestions are disabled on this server."},
-        )  # fmt: skip
+            403,
+            {"error": "Suggestions are disabled on this server."},
+        )
 
 
 @pytest.mark.parametrize(("most", "expected"), [(3, ["HI, SIE", "HI, DU"]), (1, ["HI, SIE"])])

@@ -34,11 +34,14 @@ def test_a_glossary_is_an_object_or_a_list(raw: Any, terms: tuple[Term, ...]) ->
         ({"ticket": 5}, 400, "t.glossary[0].target"),
         ({" ": "x"}, 400, "t.glossary[0].source"),
         ({"a": "b" * 101}, 413, "t.glossary[0].target"),
-        ([{"source": "a", "target": "b", "case_sensitive": "yes"}], 400,
-         "t.glossary[0].case_sensitive"),
+        (
+            [{"source": "a", "target": "b", "case_sensitive": "yes"}],
+            400,
+            "t.glossary[0].case_sensitive",
+        ),
         ({str(n): "x" for n in range(501)}, 413, "t.glossary"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_glossary_is_named(raw: Any, status: int, param: str) -> None:
     with pytest.raises(RestError) as caught:
         terms_field({"glossary": raw}, "t.")
@@ -59,9 +62,12 @@ def test_a_form_of_address_is_one_that_the_model_has() -> None:
 async def test_libretranslates_door_takes_both(service: Service, is_form: bool) -> None:
     glossary = '{"morning": "Samsung"}' if is_form else {"morning": "Samsung"}
     body = {
-        "q": "Good mornings", "source": "en", "target": "de", "glossary": glossary,
+        "q": "Good mornings",
+        "source": "en",
+        "target": "de",
+        "glossary": glossary,
         "formality": "formal",
-    }  # fmt: skip
+    }
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
         reply = await http.post("/translate", **{"data" if is_form else "json": body})  # type: ignore[arg-type]
         assert reply.status_code == 200

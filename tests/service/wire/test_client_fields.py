@@ -198,11 +198,15 @@ def test_a_field_makes_a_difference(path: str) -> None:
 @pytest.mark.parametrize("name", sorted(p.CLIENT_EVENTS.keys() - {"session.resume"}))
 def test_a_message_makes_a_difference(name: str) -> None:
     frames: dict[str, Frame] = {
-        "session.update": setup(mode="append_only"), "source.update": update(1, "we go home"),
-        "source.append": {"type": "source.append", "text": "we go home "}, "ping": {"type": "ping"},
-        "source.commit": commit("we go"), "source.cancel": {"type": "source.cancel"},
-        "source.flush": {"type": "source.flush"}, "session.close": CLOSE,
-    }  # fmt: skip
+        "session.update": setup(mode="append_only"),
+        "source.update": update(1, "we go home"),
+        "source.append": {"type": "source.append", "text": "we go home "},
+        "ping": {"type": "ping"},
+        "source.commit": commit("we go"),
+        "source.cancel": {"type": "source.cancel"},
+        "source.flush": {"type": "source.flush"},
+        "session.close": CLOSE,
+    }
     before = [setup(), {"type": "source.append", "text": "it is late "}]
     after = [{"type": "source.append", "text": "now and dark "}]
     assert play([*before, frames[name], *after]) != play([*before, *after])

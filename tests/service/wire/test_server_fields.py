@@ -65,10 +65,17 @@ async def all_settings(service: Service) -> Client:
         for flag in (True, False):
             entry = p.GlossaryEntry("cable", "Kabel", case_sensitive=flag, language="de")
             await client.start(
-                "de", mode="captions" if flag else "append_only", stability="low", context=2,
-                glossary=(entry,), do_not_translate=("Quid",), partials=flag, timing=flag,
-                capitals="keep" if flag else "sentence", profanity="raw" if flag else "mask",
-            )  # fmt: skip
+                "de",
+                mode="captions" if flag else "append_only",
+                stability="low",
+                context=2,
+                glossary=(entry,),
+                do_not_translate=("Quid",),
+                partials=flag,
+                timing=flag,
+                capitals="keep" if flag else "sentence",
+                profanity="raw" if flag else "mask",
+            )
         for formality in p.FORMALITIES:
             wanted = p.SessionParams(targets=(p.TargetParams("de", formality),))
             await client.send(p.SessionUpdate(wanted))

@@ -33,9 +33,14 @@ print((peak_kib() - before) * 1024 / weights)
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
 def test_peak_memory_stays_near_the_weights(make_model: MakeModel, stored: torch.dtype) -> None:
     directory: Path = make_model(
-        vocab_size=2000, hidden_size=768, intermediate_size=2048, num_hidden_layers=6, head_dim=64,
-        num_attention_heads=12, num_key_value_heads=4,
-    )  # fmt: skip
+        vocab_size=2000,
+        hidden_size=768,
+        intermediate_size=2048,
+        num_hidden_layers=6,
+        head_dim=64,
+        num_attention_heads=12,
+        num_key_value_heads=4,
+    )
     path = directory / "model.safetensors"
     save_file({name: tensor.to(stored) for name, tensor in load_file(path).items()}, path)
     # On Linux the peak of a process begins at what the one had that started it: a shell has little.

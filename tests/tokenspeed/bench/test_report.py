@@ -15,12 +15,17 @@ RESULT = {
     "command": "tokenspeed bench engine",
     "rows": [
         {
-            "engine": "tokenspeed", "shape": "a <b>", "dtype": "int8", "streams": 1,
-            "first_token_ms_p50": 8.126, "inter_token_ms_p50": 3.04215, "bandwidth_share": 0.526,
+            "engine": "tokenspeed",
+            "shape": "a <b>",
+            "dtype": "int8",
+            "streams": 1,
+            "first_token_ms_p50": 8.126,
+            "inter_token_ms_p50": 3.04215,
+            "bandwidth_share": 0.526,
         },
         {"engine": "tokenspeed", "shape": "a <b>", "dtype": "int8", "update_ms_p50": 26.0},
     ],
-}  # fmt: skip
+}
 
 
 def test_a_table_has_only_columns_that_were_measured() -> None:

@@ -38,10 +38,16 @@ def runs(file: File) -> list[tuple[str, bool | None]]:
 
 def test_paragraphs_are_texts_and_formats_are_marks() -> None:
     document = open_docx(made(), "de")
-    assert sorted(document.texts) == sorted([
-        "The title", "Hello <g2>world</g2>, how are you?", "<g1>Note</g1> before", "after",
-        "In a cell", "At the top",
-    ])  # fmt: skip
+    assert sorted(document.texts) == sorted(
+        [
+            "The title",
+            "Hello <g2>world</g2>, how are you?",
+            "<g1>Note</g1> before",
+            "after",
+            "In a cell",
+            "At the top",
+        ]
+    )
 
 
 def test_an_unchanged_file_is_the_very_same() -> None:

@@ -93,14 +93,20 @@ def test_tags_of_a_page_stay(page: str, translator: Callable[[str], str]) -> Non
         ("<img alt='A &quot;cat&quot;'>", ['A "cat"'], "<img alt='A &quot;CAT&quot;'>"),
         ("<p>x <b title='t", ["x"], "<p>X <b title='t"),
         ("<ul>\n <li> One\n two </li></ul>", ["One two"], "<ul>\n <li> ONE TWO </li></ul>"),
-        ("<title>Hi</title><script>var a='b'</script>", ["Hi"],
-         "<title>HI</title><script>var a='b'</script>"),
-        ("<pre>a b</pre><p translate=no>c</p><p class='a notranslate'>d</p>e", ["e"],
-         "<pre>a b</pre><p translate=no>c</p><p class='a notranslate'>d</p>E"),
+        (
+            "<title>Hi</title><script>var a='b'</script>",
+            ["Hi"],
+            "<title>HI</title><script>var a='b'</script>",
+        ),
+        (
+            "<pre>a b</pre><p translate=no>c</p><p class='a notranslate'>d</p>e",
+            ["e"],
+            "<pre>a b</pre><p translate=no>c</p><p class='a notranslate'>d</p>E",
+        ),
         ("a < b", ["a < b"], "A &lt; B"),
         ("", [], ""),
     ],
-)  # fmt: skip
+)
 def test_words_of_blocks(page: str, texts: list[str], expected: str) -> None:
     document = open_text(page)
     assert list(document.texts) == texts

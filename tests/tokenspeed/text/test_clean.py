@@ -39,7 +39,7 @@ TROUBLE = st.text(
         ("Ko\u0308nnen", "Können"),
         ("\ud83d\ude00 and \ud83d", "😀 and \ufffd"),
     ],
-)  # fmt: skip
+)
 def test_each_kind_of_character_is_treated_by_the_table(text: str, expected: str) -> None:
     assert clean(text) == expected
 

@@ -26,7 +26,7 @@ def wanted(text: str) -> list[str]:
         ("machinery and submachine", []),
         ("在machine上", ["maschinchen"]),
     ],
-)  # fmt: skip
+)
 def test_terms_are_found_as_whole_words(text: str, expected: list[str]) -> None:
     assert wanted(text) == expected
 

@@ -46,8 +46,11 @@ def test_a_normal_tag_stays_as_it_is(tag: str) -> None:
 
 def test_languages_have_names_in_every_language() -> None:
     assert [name_of("de", language) for language in OURS] == [
-        "Deutsch", "German", "alemán", "allemand",
-    ]  # fmt: skip
+        "Deutsch",
+        "German",
+        "alemán",
+        "allemand",
+    ]
     assert name_of("it") == "Italian"
     assert name_of("pt-br") == "Brazilian Portuguese"
     assert name_of("en-QQ") == "English"

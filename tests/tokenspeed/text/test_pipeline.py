@@ -63,7 +63,7 @@ def copied(found: Hygiene, text: str) -> str:
         ("five five five five five", "", "five five five five five", ""),
         ("We\ngo\thome\xa0now", "", "We go home now", ""),
     ],
-)  # fmt: skip
+)
 def test_what_is_around_a_text_is_no_concern_of_the_model(
     family: str, text: str, prefix: str, core: str, suffix: str
 ) -> None:

@@ -24,13 +24,15 @@ WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
         ("x = y + 2", [("x = y + 2", WORD)]),
         ("What the f*** is print('a')?", [("f***", WORD), ("print('a')", WORD)]),
         ("One<br>two</p>", [("<br>", BREAK), ("</p>", BREAK)]),
-        ("{\\an8}Up & <00:01.000>down&nbsp;", [
-            (tag, MARK) for tag in ("{\\an8}", "<00:01.000>", "&nbsp;")
-        ]),
+        (
+            "{\\an8}Up & <00:01.000>down&nbsp;",
+            [(tag, MARK) for tag in ("{\\an8}", "<00:01.000>", "&nbsp;")],
+        ),
         ("we < you and so <d", []),
-        ("Hello {name}, {{ n }} ${x} %s %1$s %(a)s.", [
-            (hole, WORD) for hole in ("{name}", "{{ n }}", "${x}", "%s", "%1$s", "%(a)s")
-        ]),
+        (
+            "Hello {name}, {{ n }} ${x} %s %1$s %(a)s.",
+            [(hole, WORD) for hole in ("{name}", "{{ n }}", "${x}", "%s", "%1$s", "%(a)s")],
+        ),
         ("100% sure, 5 % of us", []),
         ("Go to Settings > General > About.", [("Settings > General > About", WORD)]),
         (">> Hello. >> Hi.", [(">>", BREAK), (">>", BREAK)]),
@@ -44,25 +46,29 @@ WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
         ("5 + 3 = 8", [("5 + 3 = 8", WORD)]),
         ("Say 你好，世界 or Привет, мир!", [("你好，世界", WORD), ("Привет, мир", WORD)]),
         ("Write to anna.b+c@mail.example.com.", [("anna.b+c@mail.example.com", WORD)]),
-        ("See https://ex.org/a?b=1, or www.x-y.fr!", [
-            ("https://ex.org/a?b=1", WORD), ("www.x-y.fr", WORD)
-        ]),
+        (
+            "See https://ex.org/a?b=1, or www.x-y.fr!",
+            [("https://ex.org/a?b=1", WORD), ("www.x-y.fr", WORD)],
+        ),
         ("At https://a.org/?b=c&d=1 (x=y).", [("https://a.org/?b=c&d=1", WORD), ("x=y", WORD)]),
         ("See example.com/live: it is (new.org).", [("example.com/live", WORD), ("new.org", WORD)]),
         ("@ana wrote #AskTheBoard2027", [("@ana", WORD), ("#AskTheBoard2027", WORD)]),
-        ("In C:\\Users\\me\\a.txt, /etc/hosts or ~/b", [
-            (path, WORD) for path in ("C:\\Users\\me\\a.txt", "/etc/hosts", "~/b")
-        ]),
-        ("report.pdf v1.2.3 10.0.0.1 A320 COVID-19", [
-            (code, WORD) for code in ("report.pdf", "v1.2.3", "10.0.0.1", "A320", "COVID-19")
-        ]),
-        ("foo() iPhone snake_case C++ --force x=5", [
-            (code, WORD) for code in ("foo()", "iPhone", "snake_case", "C++", "--force", "x=5")
-        ]),
+        (
+            "In C:\\Users\\me\\a.txt, /etc/hosts or ~/b",
+            [(path, WORD) for path in ("C:\\Users\\me\\a.txt", "/etc/hosts", "~/b")],
+        ),
+        (
+            "report.pdf v1.2.3 10.0.0.1 A320 COVID-19",
+            [(code, WORD) for code in ("report.pdf", "v1.2.3", "10.0.0.1", "A320", "COVID-19")],
+        ),
+        (
+            "foo() iPhone snake_case C++ --force x=5",
+            [(code, WORD) for code in ("foo()", "iPhone", "snake_case", "C++", "--force", "x=5")],
+        ),
         # Written anew in each language, or no codes at all.
         ("05.11.2026 at 3.30, 1.000.000 and 2,5 km/h, and/or e.g. No.5 it's", []),
     ],
-)  # fmt: skip
+)
 def test_each_form_is_found(text: str, expected: list[tuple[str, str]]) -> None:
     assert [(span.wanted, span.kind) for span in find_spans(text)] == expected
 

@@ -10,16 +10,22 @@ from tokenspeed.text.terms import Phrase, PhraseIndex, are_forms
 @pytest.mark.parametrize(
     ("language", "pairs"),
     [
-        ("en", "ticket tickets, stage stages, story stories, box boxes, bus buses, knife knives,"
-               " woman women, deploy deployed, cache caching, release releases"),
-        ("de", "haus häuser, bühne bühnen, eintrittskarte eintrittskarten, vertrag verträge,"
-               " vertrag vertrages, lehrerin lehrerinnen, ergebnis ergebnisse, neu neue"),
+        (
+            "en",
+            "ticket tickets, stage stages, story stories, box boxes, bus buses, knife knives,"
+            " woman women, deploy deployed, cache caching, release releases",
+        ),
+        (
+            "de",
+            "haus häuser, bühne bühnen, eintrittskarte eintrittskarten, vertrag verträge,"
+            " vertrag vertrages, lehrerin lehrerinnen, ergebnis ergebnisse, neu neue",
+        ),
         ("fr", "billet billets, scène scènes, cheval chevaux, bateau bateaux, réunion réunions"),
         ("es", "boleto boletos, luz luces, reunión reuniones, camión camiones, joven jóvenes"),
         ("it", "biglietto biglietti"),
         ("xx", "word word"),
     ],
-)  # fmt: skip
+)
 def test_forms_of_a_word_are_one(language: str, pairs: str) -> None:
     for one, other in (pair.split() for pair in pairs.split(",")):
         assert are_forms(one, other, language), (one, other)

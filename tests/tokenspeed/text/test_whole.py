@@ -37,7 +37,7 @@ def translated(text: str) -> str:
         ("", ""),
         ("\n", "\n"),
     ],
-)  # fmt: skip
+)
 def test_lines_stay_where_they_were(text: str, expected: str) -> None:
     assert translated(text) == expected
 

@@ -22,9 +22,17 @@ def recipe() -> Recipe:
     tiny = load_recipe(CONFIGS / "tiny.toml")
     model = replace(tiny.model, vocab_size=400)
     return replace(
-        tiny, model=model, vocabulary_sample=1.0, batch_tokens=384, max_example_tokens=64,
-        max_steps=12, warmup_steps=2, save_every=5, log_every=4, valid_every=6,
-    )  # fmt: skip
+        tiny,
+        model=model,
+        vocabulary_sample=1.0,
+        batch_tokens=384,
+        max_example_tokens=64,
+        max_steps=12,
+        warmup_steps=2,
+        save_every=5,
+        log_every=4,
+        valid_every=6,
+    )
 
 
 @pytest.fixture(scope="module")

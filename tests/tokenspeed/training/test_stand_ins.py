@@ -33,10 +33,14 @@ def test_both_sides_have_the_same_once(seed: int, at: int, is_open: bool) -> Non
 
 def test_words_are_replaced_by_what_translates_them() -> None:
     made = [
-        with_stand_ins(("The train is beautiful here.", "der Zug ist hier schön."), ALIGNER,
-                       random.Random(seed), is_open=False)
+        with_stand_ins(
+            ("The train is beautiful here.", "der Zug ist hier schön."),
+            ALIGNER,
+            random.Random(seed),
+            is_open=False,
+        )
         for seed in range(60)
-    ]  # fmt: skip
+    ]
     lost = [t for s, t in made if "beautiful" not in s]
     assert lost
     assert not any("schön" in target for target in lost)

@@ -58,9 +58,14 @@ class Worker:
     """One engine's process."""
 
     def __init__(
-        self, who: Contestant, python: str, source: Path, work: Path, sizes: list[str],
+        self,
+        who: Contestant,
+        python: str,
+        source: Path,
+        work: Path,
+        sizes: list[str],
         more_path: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         script, engine = _PEERS / "worker.py", _PEERS / who.file
         if who.peer == "tokenspeed":  # the others must not see our libraries, nor we theirs
             python = sys.executable

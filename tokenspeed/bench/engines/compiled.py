@@ -142,10 +142,16 @@ def _resource_usage(cubin: bytes) -> str:
 
 def _table(reports: list[KernelNeeds]) -> str:
     rows = [
-        (r.target, r.job.kernel, r.job.label, r.registers, f"{r.shared_bytes / 1024:.1f}",
-         r.problem or r.spill_bytes)
+        (
+            r.target,
+            r.job.kernel,
+            r.job.label,
+            r.registers,
+            f"{r.shared_bytes / 1024:.1f}",
+            r.problem or r.spill_bytes,
+        )
         for r in reports
-    ]  # fmt: skip
+    ]
     titles = "GPU | kernel | configuration | registers | shared KiB | spilled bytes"
     return markdown_table(titles, "llllll", rows)
 

@@ -152,8 +152,13 @@ def check(form: str, launch: Launch, shape: str = "narrow") -> None:
     engine = EngineConfig(num_slots=8, max_length=512, max_step_tokens=256)
     began = time.monotonic()
     backend = CudaBackend(weights, engine, launch=launch, launch_ahead=True)
-    say(form, launch, "start", {k: round(v, 2) for k, v in backend.start_s.items()},
-        f"all {time.monotonic() - began:.1f}s")  # fmt: skip
+    say(
+        form,
+        launch,
+        "start",
+        {k: round(v, 2) for k, v in backend.start_s.items()},
+        f"all {time.monotonic() - began:.1f}s",
+    )
     generator = np.random.default_rng(3)
     tokens = generator.integers(3, config.vocab_size, 200).tolist()
     exact = step_ref(weights, tokens, torch.float32).double().cpu().numpy()
@@ -231,12 +236,20 @@ def tune_model(shape: str, form: str, block_ms: tuple[int, ...]) -> None:
                 f"{(*asdict(best[0]).values(), best[1])}; "
                 f"worst {max(times.values()):.1f}"
             )
-            result.setdefault("tuning", []).append({
-                "shape": shape, "dtype": form, "kernel": kernel, "n": n, "k": k,
-                "block_m": block_m, "best": (*asdict(best[0]).values(), best[1]),
-                "us": times[best], "floor_us": floor,
-                "all": [(*asdict(t).values(), p, round(us, 2)) for (t, p), us in times.items()],
-            })  # fmt: skip
+            result.setdefault("tuning", []).append(
+                {
+                    "shape": shape,
+                    "dtype": form,
+                    "kernel": kernel,
+                    "n": n,
+                    "k": k,
+                    "block_m": block_m,
+                    "best": (*asdict(best[0]).values(), best[1]),
+                    "us": times[best],
+                    "floor_us": floor,
+                    "all": [(*asdict(t).values(), p, round(us, 2)) for (t, p), us in times.items()],
+                }
+            )
         del matrices, matrix
 
 

@@ -51,13 +51,21 @@ def measure_kernels(
             floor = matrices[0].nbytes / read * 1e6
             rows.append(
                 {
-                    "engine": "tokenspeed", "shape": shape, "dtype": form, "kernel": kernel,
-                    "n": n, "k": k, "rows": height, "tile": astuple(best[0]), "parts": best[1],
-                    "us": round(times[best], 2), "floor_us": round(floor, 2),
+                    "engine": "tokenspeed",
+                    "shape": shape,
+                    "dtype": form,
+                    "kernel": kernel,
+                    "n": n,
+                    "k": k,
+                    "rows": height,
+                    "tile": astuple(best[0]),
+                    "parts": best[1],
+                    "us": round(times[best], 2),
+                    "floor_us": round(floor, 2),
                     "bandwidth_share": round(floor / times[best], 3),
                     "cublas_bf16_us": round(cublas_us(n, k, height), 2),
                 }
-            )  # fmt: skip
+            )
     return machine, rows
 
 

@@ -151,8 +151,14 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
     for width in widths:
         # Wider than the kernel: the graph, over weights as the kernel wants them.
         ms = step_ms(one, width)
-        say(model=model, form=form, width=width, graph_ms=graph_ms[width], persistent_ms=ms,
-            persistent_tb_per_s=gigabytes / ms)  # fmt: skip
+        say(
+            model=model,
+            form=form,
+            width=width,
+            graph_ms=graph_ms[width],
+            persistent_ms=ms,
+            persistent_tb_per_s=gigabytes / ms,
+        )
         path = one.persistent
         if path is None or width > path.max_width:
             continue
@@ -162,8 +168,15 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
             one._upload(streams(width))
             graph = graph_of(lambda width=width, path=path: path.run(width))
             ms = median_ms(graph.replay)
-            say(model=model, form=form, width=width, in_flight=in_flight, slots=base.slots,
-                kernel_ms=ms, tb_per_s=gigabytes / ms)  # fmt: skip
+            say(
+                model=model,
+                form=form,
+                width=width,
+                in_flight=in_flight,
+                slots=base.slots,
+                kernel_ms=ms,
+                tb_per_s=gigabytes / ms,
+            )
         path.ring = None
     one.close()
 
@@ -180,8 +193,14 @@ if __name__ == "__main__":
     cuda_persistent.MAX_WIDTH = args.max_width
     if args.what == "read":
         gpu, versions = torch.cuda.get_device_name(), (torch.__version__, triton.__version__)
-        say(gpu=gpu, torch=versions[0], triton=versions[1], date=time.strftime("%Y-%m-%d"),
-            command=" ".join(sys.argv), read_tb_per_s=read_bandwidth() / 1e12)  # fmt: skip
+        say(
+            gpu=gpu,
+            torch=versions[0],
+            triton=versions[1],
+            date=time.strftime("%Y-%m-%d"),
+            command=" ".join(sys.argv),
+            read_tb_per_s=read_bandwidth() / 1e12,
+        )
     for case in args.cases:
         if args.what == "check":
             check(case)

@@ -27,11 +27,16 @@ PAGES = (
     ROOT / "tokenspeed" / "models" / "default" / "README.md",
 )
 GOALS = {  # BLEU, greedy, shipped precision
-    ("tatoeba", "en-de"): 42, ("tatoeba", "en-fr"): 50, ("tatoeba", "en-es"): 50,
-    ("multi30k-2016", "en-de"): 39, ("multi30k-2016", "en-fr"): 58,
-    ("msctd-dialogue", "en-de"): 25, ("ted-talks", "en-de"): 20,
-    ("newstest2014", "en-de"): 16, ("newstest2014", "en-fr"): 22,
-}  # fmt: skip
+    ("tatoeba", "en-de"): 42,
+    ("tatoeba", "en-fr"): 50,
+    ("tatoeba", "en-es"): 50,
+    ("multi30k-2016", "en-de"): 39,
+    ("multi30k-2016", "en-fr"): 58,
+    ("msctd-dialogue", "en-de"): 25,
+    ("ted-talks", "en-de"): 20,
+    ("newstest2014", "en-de"): 16,
+    ("newstest2014", "en-fr"): 22,
+}
 # Into English at least the same.
 GOALS |= {(name, "-".join(reversed(way.split("-")))): goal for (name, way), goal in GOALS.items()}
 SHAPES = {"d4": "4 x 768", "d6": "6 x 640", "d10": "10 x 512", "d16": "16 x 384"}
@@ -101,18 +106,29 @@ def set_rows(runs: Runs) -> Iterator[tuple[object, ...]]:
     for key, row in scores_of(runs["shipped"]).items():
         goal = GOALS.get(key)
         verdict = f"{goal}, {'met' if row['bleu'] >= goal else 'missed'}" if goal else ""
-        yield (*key, f"{row['lines']:,}", f"{row['bleu']:.1f}", f"{row['chrf']:.1f}", verdict,
-               f"{auto[key]['bleu']:.1f}")  # fmt: skip
+        yield (
+            *key,
+            f"{row['lines']:,}",
+            f"{row['bleu']:.1f}",
+            f"{row['chrf']:.1f}",
+            verdict,
+            f"{auto[key]['bleu']:.1f}",
+        )
 
 
 def stripped(runs: Runs) -> Iterator[tuple[object, ...]]:
     """Yield what a source without case and punctuation costs, with theirs counted and without."""
     bare = scores_of(runs["shipped"], "stripped")
     for key, row in scores_of(runs["shipped"]).items():
-        yield (*key, f"{row['bleu']:.1f}", f"{bare[key]['bleu']:.1f}",
-               f"{bare[key]['bleu'] - row['bleu']:+.1f}", f"{row['bleu_words']:.1f}",
-               f"{bare[key]['bleu_words']:.1f}",
-               f"{bare[key]['bleu_words'] - row['bleu_words']:+.1f}")  # fmt: skip
+        yield (
+            *key,
+            f"{row['bleu']:.1f}",
+            f"{bare[key]['bleu']:.1f}",
+            f"{bare[key]['bleu'] - row['bleu']:+.1f}",
+            f"{row['bleu_words']:.1f}",
+            f"{bare[key]['bleu_words']:.1f}",
+            f"{bare[key]['bleu_words'] - row['bleu_words']:+.1f}",
+        )
 
 
 def gains(runs: Runs) -> Iterator[tuple[object, ...]]:
@@ -138,9 +154,15 @@ def prefixes(rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
     """Yield how translations of prefixes stand to the translation of the whole."""
     for row in rows:
         kind = "said to be open" if row["marked"] else "as if it were whole"
-        yield (row["set"], row["direction"], kind + (", stripped" if row.get("stripped") else ""),
-               f"{row['prefixes']:,}", f"{row['consistent']:.1%}", f"{row['standing']:.1%}",
-               f"{row['ahead']:.1%}")  # fmt: skip
+        yield (
+            row["set"],
+            row["direction"],
+            kind + (", stripped" if row.get("stripped") else ""),
+            f"{row['prefixes']:,}",
+            f"{row['consistent']:.1%}",
+            f"{row['standing']:.1%}",
+            f"{row['ahead']:.1%}",
+        )
 
 
 def prefix_training(runs: Runs) -> Iterator[tuple[object, ...]]:
@@ -151,8 +173,16 @@ def prefix_training(runs: Runs) -> Iterator[tuple[object, ...]]:
     )
     for row, other in zip(trained, without, strict=True):
         a, b = 1 - other["consistent"], 1 - row["consistent"]
-        yield (row["set"], row["direction"], f"{row['prefixes']:,}", f"{a:.1%}", f"{b:.1%}",
-               f"{b / a:.2f}", f"{other['ahead']:.1%}", f"{row['ahead']:.1%}")  # fmt: skip
+        yield (
+            row["set"],
+            row["direction"],
+            f"{row['prefixes']:,}",
+            f"{a:.1%}",
+            f"{b:.1%}",
+            f"{b / a:.2f}",
+            f"{other['ahead']:.1%}",
+            f"{row['ahead']:.1%}",
+        )
 
 
 def shapes(result: Row) -> Iterator[tuple[object, ...]]:
@@ -185,8 +215,13 @@ def context(runs: Runs) -> Iterator[tuple[object, ...]]:
     """Yield what the sentence before, given as context, changes."""
     alone = scores_of(runs["context"])
     for key, row in scores_of(runs["context"], "context").items():
-        yield (*key, f"{row['lines']:,}", f"{alone[key]['bleu']:.1f}", f"{row['bleu']:.1f}",
-               f"{row['bleu'] - alone[key]['bleu']:+.1f}")  # fmt: skip
+        yield (
+            *key,
+            f"{row['lines']:,}",
+            f"{alone[key]['bleu']:.1f}",
+            f"{row['bleu']:.1f}",
+            f"{row['bleu'] - alone[key]['bleu']:+.1f}",
+        )
 
 
 def _share(part: int, rest: int) -> str:
@@ -203,41 +238,43 @@ def page(result: Row) -> str:
     )
     steps = result["trainings"]["shape-d10"]["steps"]
     parts = [
-        f"{made_on}, {shipped['date']}: the engine as users get it. sacreBLEU "
-        f"{signatures}.",
+        f"{made_on}, {shipped['date']}: the engine as users get it. sacreBLEU {signatures}.",
         markdown_table(
             "set | direction | lines | BLEU | chrF | goal | BLEU, language not named",
-            "llrrrlr", list(set_rows(runs)),
+            "llrrrlr",
+            list(set_rows(runs)),
         ),
         "Sources without case and punctuation, as recognisers give them. Which mark or capital the "
         "reference has cannot always be known; *words* leaves both out of what is scored:",
         markdown_table(
             "set | direction | BLEU | stripped source | | words | stripped source |",
-            "llrrrrrr", list(stripped(runs)),
+            "llrrrrrr",
+            list(stripped(runs)),
         ),
         f"The default model before this one, the teacher and this one, BLEU; the first two on "
         f"{taught_on}:",
         markdown_table(
             "set | direction | before | teacher | this model |", "llrrrr", list(gains(runs))
         ),
-        f"Precision and search, BLEU; bfloat16 weights on {checked_on} with float32 "
-        "products:",
+        f"Precision and search, BLEU; bfloat16 weights on {checked_on} with float32 products:",
         markdown_table(
             "set | direction | bf16, beam 4 | bf16, greedy | int8 as shipped, greedy | to bf16",
-            "llrrrr", list(precision(runs)),
+            "llrrrr",
+            list(precision(runs)),
         ),
         "Every prefix of a sentence against the translation of the whole sentence. *Ahead* is by "
         "how much of the whole's length a prefix's translation exceeds the share said so far:",
         markdown_table(
-            "set | direction | the source | prefixes | is a prefix | words that stand "
-            "| ahead",
-            "lllrrrr", list(prefixes(runs["prefixes"]["prefixes"])),
+            "set | direction | the source | prefixes | is a prefix | words that stand | ahead",
+            "lllrrrr",
+            list(prefixes(runs["prefixes"]["prefixes"])),
         ),
         f"The same model trained for {steps:,} steps without prefixes and with them: how often the "
         "translation of a prefix contradicts the final one.",
         markdown_table(
             "set | direction | prefixes | without | with | ratio | ahead, without | with",
-            "llrrrrrr", list(prefix_training(runs)),
+            "llrrrrrr",
+            list(prefix_training(runs)),
         ),
         f"Depth against width: the same {steps:,} batches, mean BLEU over the first 600 lines of "
         "tatoeba, multi30k-2016 and ted-talks, and the CPU engine at its best of "
@@ -245,18 +282,23 @@ def page(result: Row) -> str:
         markdown_table(
             "layers x width | parameters | valid, nats a token | BLEU | a token | of 8 streams "
             "| first token",
-            "lrrrrrr", list(shapes(result)),
+            "lrrrrrr",
+            list(shapes(result)),
         ),
         'Formal address among translations of an English "you" that show which it is:',
         markdown_table(
             "set | direction | lines with you | before | this model | references "
             "| BLEU, lines with you | BLEU, others",
-            "llrrrrrr", list(address(runs)),
+            "llrrrrrr",
+            list(address(runs)),
         ),
         "With the line before it, and its translation, as context, BLEU:",
-        markdown_table("set | direction | lines | alone | after the line before |", "llrrrr",
-              list(context(runs))),
-    ]  # fmt: skip
+        markdown_table(
+            "set | direction | lines | alone | after the line before |",
+            "llrrrr",
+            list(context(runs)),
+        ),
+    ]
     return "\n\n".join(parts)
 
 

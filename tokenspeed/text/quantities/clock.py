@@ -50,11 +50,19 @@ def _german(hour: int, minute: int, is_full: bool) -> str:
     if minute % 5 and minute != 59:
         return f"{clock} Uhr {cardinal(minute, 'de')}"
     return {
-        5: f"fünf nach {here}", 10: f"zehn nach {here}", 15: f"Viertel nach {here}",
-        20: f"zwanzig nach {here}", 25: f"fünf vor halb {near}", 30: f"halb {near}",
-        35: f"fünf nach halb {near}", 40: f"zwanzig vor {near}", 45: f"Viertel vor {near}",
-        50: f"zehn vor {near}", 55: f"fünf vor {near}", 59: f"eine Minute vor {near}",
-    }[minute]  # fmt: skip
+        5: f"fünf nach {here}",
+        10: f"zehn nach {here}",
+        15: f"Viertel nach {here}",
+        20: f"zwanzig nach {here}",
+        25: f"fünf vor halb {near}",
+        30: f"halb {near}",
+        35: f"fünf nach halb {near}",
+        40: f"zwanzig vor {near}",
+        45: f"Viertel vor {near}",
+        50: f"zehn vor {near}",
+        55: f"fünf vor {near}",
+        59: f"eine Minute vor {near}",
+    }[minute]
 
 
 def _french(hour: int, minute: int, is_full: bool) -> str:

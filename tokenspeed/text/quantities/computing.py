@@ -208,8 +208,10 @@ def is_same(wanted: Quantity, given: Quantity, *, may_be_late: bool = False) -> 
         return _is_same_time(wanted, given, may_be_late)
     if "date" in kinds:
         return kinds == {"date"} and (wanted.day, wanted.month, wanted.value) == (
-            given.day, given.month, given.value,
-        )  # fmt: skip
+            given.day,
+            given.month,
+            given.value,
+        )
     if kinds == {"money"} and wanted.unit != given.unit:
         return False
     if "percent" in kinds and not kinds <= {"percent", "number"}:

@@ -51,9 +51,12 @@ _ENDING: Final = {
 _HOUR_MINUTE: Final = re.compile(r"(\d{1,2})h(\d\d)?$", re.IGNORECASE)
 _SUFFIX: Final = re.compile(r"(\d{1,9})(?:am|pm|k|m|bn)$", re.IGNORECASE)  # "8pm", "£52m"
 _AS_READ: Final = {
-    "primer": "primero", "tercer": "tercero", "decimotercer": "decimotercero",
-    "veintiún": "veintiuno", "veintiun": "veintiuno",
-}  # fmt: skip
+    "primer": "primero",
+    "tercer": "tercero",
+    "decimotercer": "decimotercero",
+    "veintiún": "veintiuno",
+    "veintiun": "veintiuno",
+}
 _ARTICLES: Final = frozenset(  # before "achten" where it is no verb
     "der die das den dem des im am zum zur vom beim ins jeden jedem unseren unserem meinem meinen"
     " seinem seinen ihrem ihren diesem diesen".split()
@@ -71,9 +74,12 @@ _HOURS: Final = frozenset(
 )
 # "pour cent", "menos cuarto": read as a whole.
 _NO_NUMBER_AFTER: Final = {
-    "cent": ("pour",), "cents": ("pour",), "ciento": ("por",), "cientos": ("por",),
+    "cent": ("pour",),
+    "cents": ("pour",),
+    "ciento": ("por",),
+    "cientos": ("por",),
     "cuarto": ("y", "menos"),
-}  # fmt: skip
+}
 _DECADE: Final = re.compile(r"(\d{4})(?:s|er|ern)$")  # "1980s", "1980er"
 _BENT_ONE: Final = re.compile(r"(?<=hundert|tausend)eine$")
 _SPACES: Final = re.compile(r"[ \u00a0\u202f]")

@@ -36,8 +36,13 @@ class Quantity:
 
 
 _MARKS: Final = {
-    "N": "\ue000", "O": "\ue001", "C": "\ue002", "T": "\ue003", "D": "\ue004", "X": "\ue005",
-}  # fmt: skip
+    "N": "\ue000",
+    "O": "\ue001",
+    "C": "\ue002",
+    "T": "\ue003",
+    "D": "\ue004",
+    "X": "\ue005",
+}
 _N, _O, _C, _T, _D = (_MARKS[name] for name in "NOCTD")
 _ANY: Final = re.compile(f"[{''.join(_MARKS.values())}]")
 _SHORT_SCALES: Final = {"k": 3, "m": 6, "bn": 9, "md": 9, "mrd": 9}

@@ -26,9 +26,12 @@ _ORDINAL: Final = {
     "en": {"": "spellout-ordinal"},
     "de": {"": "spellout-ordinal"},  # with the ending -e; "-n" as in "am zweiten Mai"
     "fr": {"": "spellout-ordinal-masculine", "f": "spellout-ordinal-feminine"},
-    "es": {"": "spellout-ordinal-masculine", "f": "spellout-ordinal-feminine",
-           "m": "spellout-ordinal-masculine-adjective"},
-}  # fmt: skip
+    "es": {
+        "": "spellout-ordinal-masculine",
+        "f": "spellout-ordinal-feminine",
+        "m": "spellout-ordinal-masculine-adjective",
+    },
+}
 
 
 def cardinal(number: int, language: str, gender: Gender = "", *, is_long: bool = False) -> str:

@@ -21,7 +21,8 @@ from tokenspeed.training.rules.frames import (
 
 # Plurals: English, German, French, Spanish; gender in French and Spanish.
 _THINGS: Final = tuple(
-    tuple(line.split("|")) for line in """
+    tuple(line.split("|"))
+    for line in """
 pages|Seiten|pages|páginas|ff
 slides|Folien|diapositives|diapositivas|ff
 files|Dateien|fichiers|archivos|mm
@@ -79,9 +80,10 @@ releases|Versionen|versions|versiones|ff
 examples|Beispiele|exemples|ejemplos|mm
 changes|Änderungen|modifications|cambios|fm
 """.strip().splitlines()
-)  # fmt: skip
+)
 _PEOPLE: Final = tuple(
-    tuple(line.split("|")) for line in """
+    tuple(line.split("|"))
+    for line in """
 participants|Teilnehmer|participants|participantes|mm
 people|Personen|personnes|personas|ff
 visitors|Besucher|visiteurs|visitantes|mm
@@ -103,12 +105,13 @@ developers|Entwickler|développeurs|desarrolladores|mm
 volunteers|Freiwillige|bénévoles|voluntarios|mm
 women|Frauen|femmes|mujeres|ff
 """.strip().splitlines()
-)  # fmt: skip
+)
 
 
 # English, German, French, Spanish; sign; genders; smaller unit.
 _CURRENCIES: Final = tuple(
-    tuple(line.split("|")) for line in """
+    tuple(line.split("|"))
+    for line in """
 dollars|Dollar|dollars|dólares|$|mm|cents|Cent|cents|centavos
 euros|Euro|euros|euros|€|mm|cents|Cent|centimes|céntimos
 pounds|Pfund|livres|libras|£|ff|pence|Pence|pence|peniques
@@ -117,9 +120,10 @@ yen|Yen|yens|yenes|¥|mm||||
 pesos|Peso|pesos|pesos||mm|centavos|Centavos|centavos|centavos
 rupees|Rupien|roupies|rupias|₹|ff||||
 """.strip().splitlines()
-)  # fmt: skip
+)
 _MEASURES: Final = tuple(
-    tuple(line.split("|")) for line in """
+    tuple(line.split("|"))
+    for line in """
 kilometers|Kilometer|kilomètres|kilómetros|mm|far
 meters|Meter|mètres|metros|mm|long
 centimeters|Zentimeter|centimètres|centímetros|mm|long
@@ -144,7 +148,7 @@ weeks|Wochen|semaines|semanas|ff|days
 months|Monate|mois|meses|mm|days
 years|Jahre|ans|años|mm|days
 """.strip().splitlines()
-)  # fmt: skip
+)
 _POINT: Final = {"en": "point", "de": "Komma", "fr": "virgule", "es": "coma"}
 _MINUS: Final = {"en": "minus", "de": "minus", "fr": "moins", "es": "menos"}
 _FRACTIONS: Final = (  # with the article that a share takes
@@ -188,13 +192,17 @@ def counts(language: str, rng: random.Random) -> Iterator[Pair]:
         is_long = rng.random() < 0.5
         said = partial(_counted, noun=noun, is_long=is_long)
         yield pair_of(
-            frame, language,
+            frame,
+            language,
             {
-                "c": partial(said, number=first), "c2": partial(said, number=second),
+                "c": partial(said, number=first),
+                "c2": partial(said, number=second),
                 "d": partial(said, number=first, is_dative=True),
             },
-            "numbers", rng, _words_share(first),
-        )  # fmt: skip
+            "numbers",
+            rng,
+            _words_share(first),
+        )
 
 
 def bare(language: str, rng: random.Random) -> Iterator[Pair]:
@@ -276,9 +284,14 @@ def _words_share(number: int) -> float:
 
 
 def _counted(
-    language: str, form: Form, *, number: int, noun: tuple[str, ...], is_long: bool,
+    language: str,
+    form: Form,
+    *,
+    number: int,
+    noun: tuple[str, ...],
+    is_long: bool,
     is_dative: bool = False,
-) -> str:  # fmt: skip
+) -> str:
     """Return a number of 2 or more and its noun, which it agrees with."""
     at = ("en", "de", "fr", "es").index(language)
     name, is_said = noun[at], is_in_words(form, number)
@@ -361,11 +374,12 @@ def _decimal(language: str, rng: random.Random) -> Pair:
     step = rng.choice((10, 10, 1))
     slots: dict[str, Slot] = {
         name: partial(
-            _decimal_text, hundredths=rng.randrange(1, 6000) * step + step,
+            _decimal_text,
+            hundredths=rng.randrange(1, 6000) * step + step,
             is_negative=rng.random() < 0.1,
         )
         for name in ("x", "x2")
-    }  # fmt: skip
+    }
     return pair_of(choose("decimal", rng), language, slots, "numbers", rng, 0.45)
 
 
@@ -431,9 +445,11 @@ def _score(language: str, rng: random.Random) -> Pair:
         return pair_of(choose("score", rng), language, slots, "numbers", rng, 0.5)
     frame = choose("score", rng)
     close = (
-        frame[0].replace("} to {", "}–{"), frame[1].replace("} zu {", "}:{"),
-        frame[2].replace("} à {", "}-{"), frame[3].replace("} a {", "}-{"),
-    )  # fmt: skip
+        frame[0].replace("} to {", "}–{"),
+        frame[1].replace("} zu {", "}:{"),
+        frame[2].replace("} à {", "}-{"),
+        frame[3].replace("} a {", "}-{"),
+    )
     return pair_of(close, language, slots, "numbers", rng, 0.0)
 
 

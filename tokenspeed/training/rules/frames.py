@@ -61,9 +61,13 @@ def say(frame: Frame, language: str, slots: Mapping[str, Slot], *, form: Form) -
 
 
 def pair_of(
-    frame: Frame, language: str, slots: Mapping[str, Slot], name: str, rng: random.Random,
+    frame: Frame,
+    language: str,
+    slots: Mapping[str, Slot],
+    name: str,
+    rng: random.Random,
     words_share: float,
-) -> Pair:  # fmt: skip
+) -> Pair:
     """Return a frame as a pair; words are said in a share of them, and mostly written as digits.
 
     Digits are translated as digits. Numbers over twelve in words become digits in four of five

@@ -21,7 +21,8 @@ from tokenspeed.training.rules.frames import (
 
 # English, German, French, Spanish; captioners write them in brackets or parentheses.
 SOUNDS: Final = tuple(
-    tuple(line.split("|")) for line in """
+    tuple(line.split("|"))
+    for line in """
 applause|Applaus|applaudissements|aplausos
 laughter|Gelächter|rires|risas
 music|Musik|musique|música
@@ -45,7 +46,7 @@ end of recording|Ende der Aufnahme|fin de l'enregistrement|fin de la grabación
 technical difficulties|technische Störung|problème technique|problemas técnicos
 no audio|kein Ton|pas de son|sin audio
 """.strip().splitlines()
-)  # fmt: skip
+)
 _FILLERS: Final = {
     "en": ("um", "uh", "er", "erm", "uhm", "hmm", "you know", "I mean", "like"),
     "de": ("äh", "ähm", "hm", "also", "na ja", "öhm", "sozusagen"),
@@ -82,14 +83,22 @@ _REPEATED: Final = (  # said many times over, and still once or twice each after
     )),
 )  # fmt: skip
 _ALONE: Final = (  # one word, said again and again
-    ("yes", "ja", "oui", "sí"), ("no", "nein", "non", "no"), ("okay", "okay", "d'accord", "vale"),
-    ("please", "bitte", "s'il vous plaît", "por favor"), ("thanks", "danke", "merci", "gracias"),
-    ("hello", "hallo", "bonjour", "hola"), ("wait", "warten Sie", "attendez", "espere"),
-    ("stop", "stopp", "stop", "alto"), ("never", "nie", "jamais", "nunca"),
-    ("go", "los", "allez", "vamos"), ("right", "genau", "exactement", "exacto"),
-    ("sorry", "Entschuldigung", "pardon", "perdón"), ("hey", "hey", "hé", "oye"),
-    ("good", "gut", "bien", "bien"), ("always", "immer", "toujours", "siempre"),
-)  # fmt: skip
+    ("yes", "ja", "oui", "sí"),
+    ("no", "nein", "non", "no"),
+    ("okay", "okay", "d'accord", "vale"),
+    ("please", "bitte", "s'il vous plaît", "por favor"),
+    ("thanks", "danke", "merci", "gracias"),
+    ("hello", "hallo", "bonjour", "hola"),
+    ("wait", "warten Sie", "attendez", "espere"),
+    ("stop", "stopp", "stop", "alto"),
+    ("never", "nie", "jamais", "nunca"),
+    ("go", "los", "allez", "vamos"),
+    ("right", "genau", "exactement", "exacto"),
+    ("sorry", "Entschuldigung", "pardon", "perdón"),
+    ("hey", "hey", "hé", "oye"),
+    ("good", "gut", "bien", "bien"),
+    ("always", "immer", "toujours", "siempre"),
+)
 
 
 def sounds(language: str, rng: random.Random) -> Iterator[Pair]:

@@ -176,8 +176,11 @@ def _at(language: str, form: Form, *, hour: int, minute: int, style: str) -> str
     if style == "bare" and language == "de":
         text = f"{hour}.{minute:02d} Uhr"
     if style == "zero":
-        text = {"de": f"{hour:02d}:{minute:02d} Uhr", "es": f"{hour:02d}:{minute:02d}",
-                "fr": f"{hour:02d}:{minute:02d}"}.get(language, text)  # fmt: skip
+        text = {
+            "de": f"{hour:02d}:{minute:02d} Uhr",
+            "es": f"{hour:02d}:{minute:02d}",
+            "fr": f"{hour:02d}:{minute:02d}",
+        }.get(language, text)
     return before + text
 
 
@@ -243,14 +246,23 @@ def _weekday(language: str, rng: random.Random) -> Pair:
             if frame[0].startswith("See you"):
                 return {"en": f"on {name}", "de": name, "fr": name, "es": f"el {name}"}[language]
             if is_next:
-                return {"en": f"next {name}", "de": f"nächsten {name}",
-                        "fr": f"{name} prochain", "es": f"el próximo {name}"}[language]  # fmt: skip
+                return {
+                    "en": f"next {name}",
+                    "de": f"nächsten {name}",
+                    "fr": f"{name} prochain",
+                    "es": f"el próximo {name}",
+                }[language]
             if "museum" in frame[0]:
                 plural = name if name.endswith("s") else name + "s"
-                return {"en": f"on {name}s", "de": f"{name.lower()}s", "fr": f"le {name}",
-                        "es": f"los {plural}"}[language]  # fmt: skip
-            return {"en": f"on {name}", "de": f"am {name}", "fr": f"{name}",
-                    "es": f"el {name}"}[language]  # fmt: skip
+                return {
+                    "en": f"on {name}s",
+                    "de": f"{name.lower()}s",
+                    "fr": f"le {name}",
+                    "es": f"los {plural}",
+                }[language]
+            return {"en": f"on {name}", "de": f"am {name}", "fr": f"{name}", "es": f"el {name}"}[
+                language
+            ]
 
         return said
 
@@ -274,9 +286,13 @@ def _date(language: str, rng: random.Random) -> Pair:
         month = rng.randrange(1, 13)
         day = rng.randrange(1, 31 if month != 2 else 29)
         slots[name] = partial(
-            _on_date, day=day, month=month, number=rng.randrange(1900, 2040) if has_year else 0,
-            weekday=rng.randrange(7) if has_day else None, style=style,
-        )  # fmt: skip
+            _on_date,
+            day=day,
+            month=month,
+            number=rng.randrange(1900, 2040) if has_year else 0,
+            weekday=rng.randrange(7) if has_day else None,
+            style=style,
+        )
     hour, minute = rng.randrange(24), rng.choice((0, 15, 30, 45))
     slots["t"] = lambda language, form: (
         _said_dial(hour, minute, language)
@@ -292,9 +308,15 @@ def _said_dial(hour: int, minute: int, language: str) -> str:
 
 
 def _on_date(
-    language: str, form: Form, *, day: int, month: int, number: int, weekday: int | None,
+    language: str,
+    form: Form,
+    *,
+    day: int,
+    month: int,
+    number: int,
+    weekday: int | None,
     style: float,
-) -> str:  # fmt: skip
+) -> str:
     name = MONTHS[language][month]
     of_year = (year(number, language) if form == WORDS else str(number)) if number else ""
     on_day = "" if weekday is None else DAYS[language][weekday]

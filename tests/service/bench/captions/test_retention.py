@@ -48,8 +48,12 @@ def test_the_command_counts_and_writes(
     assert main([*command, "--json", str(tmp_path / "rows.json")]) == 0
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert {row["kind"]: row["cases"] for row in found["rows"]} == {
-        "number": 2, "name": 1, "address": 1, "do not translate": 1, "glossary": 1,
-    }  # fmt: skip
+        "number": 2,
+        "name": 1,
+        "address": 1,
+        "do not translate": 1,
+        "glossary": 1,
+    }
     for row in found["rows"]:
         assert 0 <= row["kept"] <= row["cases"]
         # A random model keeps nothing, and the session says so of every term that it was told of.

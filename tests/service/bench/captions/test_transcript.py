@@ -39,9 +39,13 @@ def sent(count: int = 5) -> list[Sent]:
 
 def delta(at: float, rev: int, append: str, unstable: str, *, is_end: bool = True) -> Received:
     event = TranslationDelta(
-        segment_id=segment_name(0), target="de", source_rev=rev, append=append, unstable=unstable,
+        segment_id=segment_name(0),
+        target="de",
+        source_rev=rev,
+        append=append,
+        unstable=unstable,
         timing=TIMING if is_end else None,
-    )  # fmt: skip
+    )
     return Received(at, event)
 
 

@@ -49,9 +49,11 @@ def test_a_field_that_is_not_built_may_be_null() -> None:
 def test_no_number_is_past_what_javascript_holds(beyond: float) -> None:
     """Every number of every event of a client, whole or not."""
     least: dict[str, dict[str, Any]] = {
-        "source.update": {"rev": 1}, "source.append": {"text": "a"}, "source.commit": {},
+        "source.update": {"rev": 1},
+        "source.append": {"text": "a"},
+        "source.commit": {},
         "session.resume": {"session_id": "a", "resume_token": "b", "last_seq": 1, "epoch": "c"},
-    }  # fmt: skip
+    }
     found = 0
     for name, kind in protocol.CLIENT_EVENTS.items():
         hints = get_type_hints(kind)

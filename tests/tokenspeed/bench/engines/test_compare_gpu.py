@@ -17,10 +17,17 @@ def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_p
     (tmp_path / "vllm.py").write_text("raise ImportError('only a name')\n", encoding="utf-8")
     model, seen = make_model(), []
     rows, versions, absent = compare_on_gpu(
-        open_checkpoint(model).config, model, contestants(["transformers", "vllm"], []),
-        python=sys.executable, paths={"vllm": str(tmp_path)}, streams=[1, 2], rounds=1,
-        read_bytes_per_s=1e9, label="tiny", progress=lambda: seen.append(1),
-    )  # fmt: skip
+        open_checkpoint(model).config,
+        model,
+        contestants(["transformers", "vllm"], []),
+        python=sys.executable,
+        paths={"vllm": str(tmp_path)},
+        streams=[1, 2],
+        rounds=1,
+        read_bytes_per_s=1e9,
+        label="tiny",
+        progress=lambda: seen.append(1),
+    )
     assert absent == {"vllm bfloat16": "ImportError: only a name"}
     assert list(versions) == ["transformers"]
     assert len(seen) == 8

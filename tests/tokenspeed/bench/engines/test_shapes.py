@@ -15,8 +15,16 @@ def test_a_step_reads_the_weights_that_the_models_are_named_after() -> None:
 
 def test_the_default_shape_is_that_of_the_shipped_model() -> None:
     shipped, named = load_model_config(DEFAULT_MODEL), SHAPES["default-38m"]
-    for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads",
-                 "num_kv_heads", "head_dim", "tie_word_embeddings"):  # fmt: skip
+    for name in (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_layers",
+        "num_heads",
+        "num_kv_heads",
+        "head_dim",
+        "tie_word_embeddings",
+    ):
         assert getattr(shipped, name) == getattr(named, name), name
 
 

@@ -31,8 +31,11 @@ def test_long_forms() -> None:
 
 def test_ordinals_and_years() -> None:
     assert [ordinal(21, language) for language in ("en", "de", "fr", "es")] == [
-        "twenty-first", "einundzwanzigste", "vingt et unième", "vigésimo primero",
-    ]  # fmt: skip
+        "twenty-first",
+        "einundzwanzigste",
+        "vingt et unième",
+        "vigésimo primero",
+    ]
     assert ordinal(3, "es", "f") == "tercera"
     assert year(1984, "en") == "nineteen eighty-four"
     assert year(1984, "de") == "neunzehnhundertvierundachtzig"

@@ -35,22 +35,35 @@ def test_years_have_no_mark() -> None:
 
 def test_times_dates_and_ordinals() -> None:
     assert [write_time(1245, language, is_exact=True) for language in LANGUAGES] == [
-        "8:45 p.m.", "20:45 Uhr", "20 h 45", "20:45",
-    ]  # fmt: skip
+        "8:45 p.m.",
+        "20:45 Uhr",
+        "20 h 45",
+        "20:45",
+    ]
     assert write_time(570, "en", is_exact=False) == "9:30"
     assert write_time(540, "de", is_exact=False) == "9 Uhr"
     assert [write_date(1, 5, 2026, language) for language in LANGUAGES] == [
-        "May 1, 2026", "1. Mai 2026", "1er mai 2026", "1 de mayo de 2026",
-    ]  # fmt: skip
+        "May 1, 2026",
+        "1. Mai 2026",
+        "1er mai 2026",
+        "1 de mayo de 2026",
+    ]
     assert [write_ordinal(n, "en") for n in (11, 21, 22, 23, 112)] == [
-        "11th", "21st", "22nd", "23rd", "112th",
-    ]  # fmt: skip
+        "11th",
+        "21st",
+        "22nd",
+        "23rd",
+        "112th",
+    ]
     assert write_ordinal(3, "es", is_feminine=True) == "3.ª"
 
 
 def test_money_and_percent() -> None:
     money = Quantity(0, 1, "money", 23.5, (0, 1), unit="USD")
     assert [write(money, language) for language in LANGUAGES] == [
-        "23.50 dollars", "23,50 Dollar", "23,50 dollars", "23,50 dólares",
-    ]  # fmt: skip
+        "23.50 dollars",
+        "23,50 Dollar",
+        "23,50 dollars",
+        "23,50 dólares",
+    ]
     assert write(Quantity(0, 1, "percent", 5, (0, 1)), "fr") == "5 pour cent"

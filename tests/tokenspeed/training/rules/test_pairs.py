@@ -18,9 +18,16 @@ def test_a_seed_gives_the_same_pairs(language: str) -> None:
 def test_all_kinds_are_there() -> None:
     kinds = Counter(pair.source.split("-")[1] for pair in pairs("de", 1, scale=0.01))
     assert kinds.keys() == {
-        "numbers", "money", "measures", "times", "dates", "sounds", "stutters", "greetings",
+        "numbers",
+        "money",
+        "measures",
+        "times",
+        "dates",
+        "sounds",
+        "stutters",
+        "greetings",
         "trade",
-    }  # fmt: skip
+    }
     assert all(count >= 10 for count in kinds.values())
 
 

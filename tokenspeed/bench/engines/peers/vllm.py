@@ -29,12 +29,19 @@ class Peer:
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
         is_stored = any(model.glob("*.safetensors"))
         self.llm: Any = vllm.LLM(
-            model=str(model), dtype=dtype, skip_tokenizer_init=True, max_model_len=1024,
-            max_num_seqs=max(2, streams), enable_prefix_caching=False, disable_log_stats=True,
-            load_format="auto" if is_stored else "dummy", kv_cache_memory_bytes=CACHE_BYTES, seed=0,
+            model=str(model),
+            dtype=dtype,
+            skip_tokenizer_init=True,
+            max_model_len=1024,
+            max_num_seqs=max(2, streams),
+            enable_prefix_caching=False,
+            disable_log_stats=True,
+            load_format="auto" if is_stored else "dummy",
+            kv_cache_memory_bytes=CACHE_BYTES,
+            seed=0,
             # It refuses to start where less than this is free, and others are loaded beside it.
             gpu_memory_utilization=0.3,
-        )  # fmt: skip
+        )
 
     def generate(self, prompts: list[list[int]], new_tokens: int) -> None:
         wanted = vllm.SamplingParams(

@@ -40,9 +40,16 @@ def run_cases(cases: Iterable[Case], translate: Translate) -> list[dict[str, Any
         outputs = translate([case.text for case in some], source, target)
         for case, output in zip(some, outputs, strict=True):
             direction = f"{source}-{target}"
-            row = rows.setdefault((case.kind, direction), {
-                "kind": case.kind, "direction": direction, "passed": 0, "total": 0, "failures": [],
-            })  # fmt: skip
+            row = rows.setdefault(
+                (case.kind, direction),
+                {
+                    "kind": case.kind,
+                    "direction": direction,
+                    "passed": 0,
+                    "total": 0,
+                    "failures": [],
+                },
+            )
             row["total"] += 1
             if case.is_right(output):
                 row["passed"] += 1

@@ -17,7 +17,8 @@ _PER_KIND: Final = 15  # sentences that each kind is tried on
 
 # Source, target, sentence, and what its translation must name: one of each group.
 _SENTENCES: Final = tuple(
-    tuple(line.split("|")) for line in """
+    tuple(line.split("|"))
+    for line in """
 en|de|The train to the airport is late again.|Zug Flughafen
 en|fr|The train to the airport is late again.|train aéroport
 en|es|The train to the airport is late again.|tren aeropuerto
@@ -46,10 +47,11 @@ es|en|Mi hermana trabaja en un hospital.|sister hospital
 es|en|El libro está sobre la mesa.|book table/desk
 es|en|Los niños juegan en el jardín.|children/kids/boys garden/yard
 """.strip().splitlines()
-)  # fmt: skip
+)
 # Sentences with a place for a word that is none, and what they say of it.
 _FRAMES: Final = tuple(
-    tuple(line.split("|")) for line in """
+    tuple(line.split("|"))
+    for line in """
 en|de|Please write to {} today.|schreib heute
 en|fr|Please write to {} today.|écri aujourd
 en|es|Please write to {} today.|escrib hoy
@@ -60,7 +62,7 @@ de|en|Wir haben {} im Garten gefunden.|found garden
 fr|en|Nous avons trouvé {} dans le jardin.|found garden
 es|en|Hemos encontrado {} en el jardín.|found garden
 """.strip().splitlines()
-)  # fmt: skip
+)
 _WORDS: Final = {
     "addresses": ("anna.meier@example.com", "https://example.org/a?b=c", "www.example.net/live"),
     "handles": ("@lea_m", "#AskTheBoard2027", "@team.blue"),
@@ -222,4 +224,4 @@ _CHANGES: Final = {
     "soft hyphens": _as_plain(lambda text: regex.sub(r"(?<=\p{L}{3})(?=\p{L}{3})", "\u00ad", text)),
     "controls": _as_plain(lambda text: f"\u202a{text[:9]}\u200e{text[9:]}\u202c\x00"),
     "private use": _as_plain(lambda text: f"\ue001{text[:4]}\uf8ff{text[4:]}"),
-}  # fmt: skip
+}

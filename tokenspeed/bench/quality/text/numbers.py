@@ -169,9 +169,15 @@ _SENTENCES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
 }  # fmt: skip
 _SHARES: Final = {
-    "count": 25, "ordinal": 5, "percent": 10, "decimal": 6, "money": 16, "time": 20, "date": 12,
+    "count": 25,
+    "ordinal": 5,
+    "percent": 10,
+    "decimal": 6,
+    "money": 16,
+    "time": 20,
+    "date": 12,
     "year": 6,
-}  # fmt: skip
+}
 _MONEY: Final = {
     "en": {"USD": "dollars", "EUR": "euros", "GBP": "pounds"},
     "de": {"USD": "Dollar", "EUR": "Euro", "GBP": "Pfund"},
@@ -360,9 +366,15 @@ def _year(language: str, rng: random.Random) -> Value:
 
 
 _MAKERS: Final[dict[str, Callable[[str, random.Random], Value]]] = {
-    "count": _count, "ordinal": _ordinal, "percent": _percent, "decimal": _decimal,
-    "money": _money, "time": _time, "date": _date, "year": _year,
-}  # fmt: skip
+    "count": _count,
+    "ordinal": _ordinal,
+    "percent": _percent,
+    "decimal": _decimal,
+    "money": _money,
+    "time": _time,
+    "date": _date,
+    "year": _year,
+}
 
 
 def templates() -> Iterator[str]:
