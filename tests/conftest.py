@@ -20,7 +20,7 @@ if not torch.cuda.is_available():
 from safetensors.torch import save_file
 
 from service.logs import JsonFormatter
-from tokenspeed.model.config import load_model_config
+from tokenspeed.model.families import load_model_config
 from tokenspeed.model.weights import weight_shapes
 
 settings.register_profile("tests", deadline=None)  # a busy machine is no failure

@@ -22,7 +22,7 @@ from tokenspeed.backends import Step
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig, ModelConfig
-from tokenspeed.model.llama import rope_frequencies
+from tokenspeed.model.llama import rotation_tables
 from tokenspeed.model.quantize import quantize_int8
 from tokenspeed.model.weights import (
     EMBEDDING,
@@ -95,6 +95,11 @@ class CpuBackend:
         if library is None:
             raise BackendUnavailable(f"the CPU backend needs its native library: {_MISSING}")
         model = checkpoint.config
+        config.check(model)
+        if model.switches:  # until the native step has them
+            raise BackendUnavailable(
+                f"the CPU backend does not know this model's {', '.join(model.switches)}"
+            )
         self.config = model
         self.bits = bits
         self._weight = int8_weight if bits == 8 else int4_weight
@@ -187,9 +192,7 @@ class CpuBackend:
         if not self.config.tie_word_embeddings:
             q, scale = int8_weight(checkpoint, EMBEDDING)
             library.tokenspeed_set_embedding(self._model, q.data_ptr(), scale.data_ptr())
-        positions = torch.arange(self.max_length).float()
-        angles = positions[:, None] * rope_frequencies(self.config)  # [max_length, head_dim / 2]
-        cos, sin = angles.cos().contiguous(), angles.sin().contiguous()
+        cos, sin = rotation_tables(self.config, self.max_length)
         library.tokenspeed_set_rotation(self._model, cos.data_ptr(), sin.data_ptr())
         library.tokenspeed_trim()
         return read

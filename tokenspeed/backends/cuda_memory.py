@@ -19,6 +19,7 @@ from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tile import block_rows
 from tokenspeed.kernels.tuned import matrix_parts, matrix_tile
 from tokenspeed.model.config import EngineConfig, ModelConfig
+from tokenspeed.model.llama import rotation_tables
 
 MAX_NARROW_ROWS = 64  # up to here each row attends in programs of its own
 _COUNT_PLACES = (0, 4, 8)  # each count on a line of its own: all are passed as aligned pointers
@@ -58,7 +59,7 @@ class StepMemory:
         num_rows, num_outputs, num_tiles: [1] int32 on the device.
         chosen: [2, max_step_tokens] int32, pinned; written by `select`.
         cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v.
-        cos, sin: [max_length, head_dim / 2] float32.
+        cos, sin: [ropes, max_length, head_dim / 2] float32.
         hidden: [rows, hidden_size] float32. scaled: the same in the dtype of rows.
         sums: [norms, rows] int64, the squares of the hidden states before each norm.
         q, values: [rows, heads * head_dim]. inner: [rows, intermediate_size].
@@ -85,8 +86,8 @@ class StepMemory:
         dtype = weights.embedding.dtype
         slots = (config.num_slots, model.num_kv_heads, config.max_length, model.head_dim)
         self.cache = torch.zeros(2, model.num_layers, *slots, dtype=dtype, device=device)
-        angles = torch.arange(config.max_length, device=device)[:, None] * weights.inv_freq
-        self.cos, self.sin = angles.cos(), angles.sin()
+        tables = rotation_tables(model, config.max_length)
+        self.cos, self.sin = (table.to(device) for table in tables)
         width = model.num_heads * model.head_dim
         norms = 2 * model.num_layers + 1
         self.hidden = torch.zeros(padded, model.hidden_size, device=device)

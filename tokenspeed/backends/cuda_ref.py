@@ -10,6 +10,7 @@ from tokenspeed.kernels.norm import Scaled, inverse_rms_ref, square_sum_ref
 from tokenspeed.kernels.projection import projection_ref
 from tokenspeed.kernels.qkv import Rotation, qkv_ref
 from tokenspeed.kernels.slots import Cache, Places
+from tokenspeed.model.llama import rotation_tables
 
 
 def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:
@@ -25,12 +26,12 @@ def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:
     config, count, device = weights.config, len(tokens), weights.embedding.device
     positions = torch.arange(count, device=device)
     slots = torch.zeros(count, dtype=torch.int64, device=device)
-    angles = positions[:, None] * weights.inv_freq
+    cos, sin = (table[0].to(device) for table in rotation_tables(config, count))
     hidden = weights.embedding[torch.tensor(tokens, device=device)].float()
     norms = [n for layer in weights.layers for n in (layer.input_norm, layer.post_norm)]
     norms.append(weights.norm)
     scaled, sums = (hidden * norms[0].float()).to(dtype), square_sum_ref(hidden)
-    rotation, places = Rotation(angles.cos(), angles.sin()), Places(slots, positions)
+    rotation, places = Rotation(cos, sin), Places(slots, positions)
     eps = config.rms_norm_eps
     for i, layer in enumerate(weights.layers):
         qkv_weight, out, gate_up_weight, down = (

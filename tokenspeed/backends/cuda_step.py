@@ -96,7 +96,8 @@ def _run_layer(
     def plan(kernel: str, matrix: Matrix) -> Plan:
         return matrix_plan(kernel, matrix, width, launch, shared)
 
-    rotation, x = Rotation(memory.cos, memory.sin), Scaled(scaled, sums[2 * i])
+    rope = model.rope_of(i)
+    rotation, x = Rotation(memory.cos[rope], memory.sin[rope]), Scaled(scaled, sums[2 * i])
     qkv(x, layer.qkv, rotation, places, rows, q, cache, eps=eps, plan=plan("qkv", layer.qkv))
     tokens = tile_tokens(model, width)
     attention(

@@ -15,7 +15,6 @@ from tokenspeed.kernels.matrix import GROUP_SIZE, Matrix, pack_channels, pack_fl
 from tokenspeed.kernels.qkv import interleave_heads
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import ModelConfig
-from tokenspeed.model.llama import rope_frequencies
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8, unpack_nibbles
 from tokenspeed.model.weights import (
     EMBEDDING,
@@ -52,7 +51,6 @@ class Weights:
 
     Attributes:
         embedding: [vocab_size, hidden_size] bf16; only the rows of a step's tokens are read.
-        inv_freq: [head_dim / 2] float32.
     """
 
     config: ModelConfig
@@ -61,7 +59,6 @@ class Weights:
     layers: list[LayerWeights]
     norm: Tensor
     head: Matrix
-    inv_freq: Tensor
 
     @property
     def step_bytes(self) -> int:
@@ -197,8 +194,7 @@ def _assemble(
         head = pack_float(embedding, dtype)  # the same memory
     else:
         head = _packed(read(head_weight(config)), dtype)
-    inv_freq = rope_frequencies(config).to(device)
-    return Weights(config, form, embedding, layers, plain(NORM), head, inv_freq)
+    return Weights(config, form, embedding, layers, plain(NORM), head)
 
 
 def _one(parts: list[Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.llama import Llama, rope_frequencies
+from tokenspeed.model.llama import Llama, capped
 
 TILE_ROWS = 16
 
@@ -31,6 +31,9 @@ class ReferenceBackend:
         config: slots and their length; allocated here, once.
         device: any torch device.
         dtype: of weights, activations and cache.
+    Raises:
+        BackendUnavailable: slots are longer than the model's window.
+        CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
     """
 
     name = "reference"
@@ -42,7 +45,8 @@ class ReferenceBackend:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.model = load_llama(checkpoint, device, dtype)
+        config.check(checkpoint.config)
+        self.model = load_llama(checkpoint, device, dtype, config.max_length)
         self.config = checkpoint.config
         self.num_slots = config.num_slots
         self.max_length = config.max_length
@@ -110,7 +114,9 @@ class ReferenceBackend:
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self._k_cache[layer, slots, :, positions] = k
             self._v_cache[layer, slots, :, positions] = v
-            return attend_slots(q, self._k_cache[layer], self._v_cache[layer], slots, positions)
+            k_cache, v_cache = self._k_cache[layer], self._v_cache[layer]
+            cap = self.config.attention_softcap
+            return attend_slots(q, k_cache, v_cache, slots, positions, cap)
 
         return self.model.hidden_states(tokens, positions, attend)
 
@@ -121,7 +127,12 @@ class ReferenceBackend:
 
 
 def attend_slots(
-    q: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor, positions: Tensor
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    slots: Tensor,
+    positions: Tensor,
+    softcap: float = 0.0,
 ) -> Tensor:
     """Let each row attend to its own slot, up to and including its own position.
 
@@ -129,6 +140,7 @@ def attend_slots(
         q: [rows, num_heads, head_dim].
         k_cache, v_cache: [slots, num_kv_heads, max_length, head_dim], dtype of q.
         slots, positions: [rows], integer.
+        softcap: of scores; 0 is none.
     Returns:
         [rows, num_heads, head_dim], dtype of q.
     """
@@ -141,7 +153,8 @@ def attend_slots(
         # All rows go along for every slot, so that the products keep their shape.
         grouped = q.view(len(q), num_kv_heads, group, head_dim).permute(1, 2, 0, 3)
         scores = grouped @ k_cache[slot][:, None].transpose(-1, -2)
-        weights = (scores.float() * head_dim**-0.5 + mask).softmax(-1).to(q.dtype)
+        scores = capped(scores.float() * head_dim**-0.5, softcap)
+        weights = (scores + mask).softmax(-1).to(q.dtype)
         values = weights @ v_cache[slot][:, None]  # [num_kv_heads, group, rows, head_dim]
         mine = slots == slot
         out[mine] = values.permute(2, 0, 1, 3).reshape(q.shape)[mine]
@@ -191,9 +204,13 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **arguments)
 
 
-def load_llama(checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> Llama:
+def load_llama(
+    checkpoint: Checkpoint, device: str, dtype: torch.dtype, length: int | None = None
+) -> Llama:
     """Build the model and fill it tensor by tensor, so that no second copy of the weights exists.
 
+    Args:
+        length: positions of a sequence; None is what the model was made for.
     Raises:
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
     """
@@ -204,5 +221,5 @@ def load_llama(checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> Llama
         owner, _, attribute = name.rpartition(".")
         parameter = torch.nn.Parameter(tensor, requires_grad=False)
         setattr(model.get_submodule(owner), attribute, parameter)
-    model.model.inv_freq = rope_frequencies(checkpoint.config).to(device)
+    model.set_rotation(length or checkpoint.config.max_position_embeddings, device)
     return model.eval()

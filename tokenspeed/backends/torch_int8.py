@@ -21,14 +21,16 @@ class BlockLinear(nn.Module):
 
     Args:
         q: [out, in] int8. scale: [out] float32.
+        bias: [out] float32, added to the product; None: there is none.
     """
 
-    def __init__(self, q: Tensor, scale: Tensor) -> None:
+    def __init__(self, q: Tensor, scale: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         rows, self.columns = q.shape
         blocks = pad(q, (0, -self.columns % BLOCK)).view(rows, -1, BLOCK)
         self.blocks = blocks.permute(1, 2, 0).contiguous()  # [blocks, BLOCK, out]
         self.scale = scale
+        self.bias = bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ weight.T: [rows, out] float32, from x [rows, in]."""
@@ -39,7 +41,8 @@ class BlockLinear(nn.Module):
         out = torch.zeros(len(x), len(self.scale))
         for i, block in enumerate(self.blocks):  # in this order: it is the result's
             out += torch._int_mm(q[i].contiguous(), block).float() * scale[:, i]
-        return out * self.scale
+        out *= self.scale
+        return out if self.bias is None else out + self.bias
 
 
 class TorchInt8Backend(ReferenceBackend):
@@ -57,7 +60,7 @@ class TorchInt8Backend(ReferenceBackend):
         for name, module in list(self.model.named_modules()):
             if isinstance(module, nn.Linear):
                 owner, _, attribute = name.rpartition(".")
-                linear = BlockLinear(*int8_weight(checkpoint, f"{name}.weight"))
+                linear = BlockLinear(*int8_weight(checkpoint, f"{name}.weight"), module.bias)
                 setattr(self.model.get_submodule(owner), attribute, linear)
                 read += linear.blocks.nbytes + linear.scale.nbytes
         q, scale = int8_weight(checkpoint, EMBEDDING)
@@ -71,4 +74,4 @@ class TorchInt8Backend(ReferenceBackend):
         self.weight_bytes = read
 
     def _head(self, rows: Tensor) -> Tensor:
-        return self._head_product(rows)
+        return self.model.capped_logits(self._head_product(rows))

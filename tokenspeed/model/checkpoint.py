@@ -1,12 +1,14 @@
-"""A Hugging Face LLaMA directory on disk: checked files and memory-mapped tensors.
+"""A Hugging Face directory on disk: checked files and memory-mapped tensors.
 
 Everything is checked when the directory is opened, before a backend allocates anything: that each
-tensor of the configuration is there, has its shape and a dtype we read, and that no file is cut
-short. Knows the stored int8 format; does not know devices or backends.
+tensor of the configuration is there, has its shape and a dtype we read, that none is left over, and
+that no file is cut short. Tensors are asked for by the names of `weights`, whatever the family
+calls them. Knows the stored formats; does not know devices or backends.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,29 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tokenspeed.errors import CheckpointError
-from tokenspeed.model.config import ModelConfig, load_model_config
+from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.families import load_model_config
 from tokenspeed.model.quantize import dequantize_int4, dequantize_int8, unpack_nibbles
-from tokenspeed.model.weights import EMBEDDING, FUSED, layer_weight, weight_shapes
+from tokenspeed.model.sources import SUFFIXES, Source, find_sources, unknown
+from tokenspeed.model.weights import EMBEDDING, FUSED, HEAD, layer_weight, weight_shapes
 
 _FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened model directory. Tensors stay on disk until they are asked for."""
+    """An opened model directory. Tensors stay on disk until they are asked for.
+
+    Attributes:
+        files: our name of a tensor, also of a quantised one's parts -> the file that holds it.
+        sources: our name, without such a suffix -> where it stands.
+    """
 
     directory: Path
     config: ModelConfig
     raw_config: dict[str, Any]
-    files: dict[str, Path]  # tensor name -> file that holds it
+    files: dict[str, Path]
+    sources: dict[str, Source]
 
     @property
     def is_int8(self) -> bool:
@@ -42,7 +52,9 @@ class Checkpoint:
         return f"{layer_weight(0, FUSED['gate_up'][1])}_packed" in self.files
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor as stored, backed by the memory-mapped file.
+        """Return a tensor as stored, backed by the memory-mapped file where nothing is folded in.
+
+        What is folded into a quantised matrix is folded into its scales.
 
         Raises:
             CheckpointError: there is no such tensor, or the file cannot be read.
@@ -50,11 +62,21 @@ class Checkpoint:
         path = self.files.get(name)
         if path is None:
             raise CheckpointError(self.directory, "is missing", name)
+        plain, suffix = _split(name, self.sources)
+        source = self.sources[plain]
         try:
             with safe_open(path, framework="pt") as file:
-                return file.get_tensor(name)
+                if source.rows is None or suffix == "_shape":
+                    tensor = file.get_tensor(source.name + suffix)
+                else:
+                    begin, end = source.rows
+                    tensor = file.get_slice(source.name + suffix)[begin:end]
         except (SafetensorError, OSError) as exc:
-            raise CheckpointError(path, f"cannot be read: {exc}", name) from exc
+            raise CheckpointError(path, f"cannot be read: {exc}", source.name + suffix) from exc
+        if suffix == "_shape":
+            return tensor
+        tensor = source.ordered(tensor)
+        return source.folded(tensor) if tensor.is_floating_point() else tensor
 
     def weight(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return a tensor as floating point, dequantised where it is stored in int8 or int4.
@@ -92,11 +114,50 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
     config = load_model_config(directory)
     raw_config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     headers = _read_headers(directory)
-    files = {name: path for name, (path, _, _) in headers.items()}
-    checkpoint = Checkpoint(directory, config, raw_config, files)
-    for name, shape in weight_shapes(config).items():
-        _check_tensor(directory, headers, name, shape)
+    sources = find_sources(config, headers)
+    files = {
+        name + suffix: headers[source.name + suffix][0]
+        for name, source in sources.items()
+        for suffix in SUFFIXES
+        if source.name + suffix in headers
+    }
+    checkpoint = Checkpoint(directory, config, raw_config, files, sources)
+    checkpoint = replace(checkpoint, config=_with_head(checkpoint))
+    shapes = weight_shapes(checkpoint.config)
+    for name, shape in shapes.items():
+        _check_tensor(directory, headers, sources[name], shape)
+    read = [sources[name] for name in (*shapes, HEAD)]
+    for name in unknown(headers, read, config.stored.ignored):
+        family = raw_config["model_type"]
+        problem = f"is unknown: a {family} model of this config.json has no such tensor"
+        raise CheckpointError(headers[name][0], problem, name)
     return checkpoint
+
+
+def _with_head(checkpoint: Checkpoint) -> ModelConfig:
+    """Say whether the head is the embedding: the file has the last word, as in transformers."""
+    config, has_head = checkpoint.config, any(HEAD + s in checkpoint.files for s in SUFFIXES)
+    if not has_head and checkpoint.raw_config.get("tie_word_embeddings") is None:
+        return replace(config, tie_word_embeddings=True)  # there is nothing else that it could be
+    if has_head and config.tie_word_embeddings:
+        same = all(_is_same(checkpoint, HEAD + suffix, EMBEDDING + suffix) for suffix in SUFFIXES)
+        return replace(config, tie_word_embeddings=same)
+    return config
+
+
+def _is_same(checkpoint: Checkpoint, a: str, b: str) -> bool:
+    if a not in checkpoint.files or b not in checkpoint.files:
+        return a not in checkpoint.files and b not in checkpoint.files
+    return torch.equal(checkpoint.tensor(a), checkpoint.tensor(b))
+
+
+def _split(name: str, sources: Mapping[str, Source]) -> tuple[str, str]:
+    """Part our name of a tensor from the suffix of a quantised form."""
+    for suffix in SUFFIXES:
+        plain = name.removesuffix(suffix)
+        if plain in sources and plain + suffix == name:
+            return plain, suffix
+    raise KeyError(name)
 
 
 _Header = tuple[Path, tuple[int, ...], str]  # file, shape, dtype
@@ -140,15 +201,19 @@ def _weight_files(directory: Path) -> list[Path]:
             raise CheckpointError(index, f"cannot be read: {exc.strerror}") from exc
         except (ValueError, KeyError, AttributeError, TypeError) as exc:
             raise CheckpointError(index, "expected a JSON object with a weight_map") from exc
-    files = sorted(directory.glob("*.safetensors"))
+    single = directory / "model.safetensors"
+    # Some releases carry the same weights once more, by other names.
+    files = [single] if single.exists() else sorted(directory.glob("*.safetensors"))
     if not files:
         raise CheckpointError(directory, "holds no *.safetensors file")
     return files
 
 
 def _check_tensor(
-    directory: Path, headers: dict[str, _Header], name: str, shape: tuple[int, ...]
+    directory: Path, headers: dict[str, _Header], source: Source, shape: tuple[int, ...]
 ) -> None:
+    name = source.name
+    shape = (source.height or shape[0], *shape[1:])
     if f"{name}_packed" in headers and len(shape) == 2:
         _check_int4(headers, name, shape)
         return

@@ -1,33 +1,47 @@
-"""What a model is (`ModelConfig`, from config.json) and how much of it to run (`EngineConfig`).
+"""What a model is (`ModelConfig`) and how much of it to run (`EngineConfig`).
 
-Knows the words of Hugging Face configurations; does not know weights or devices.
+A model is its sizes and a few switches, whatever its family; `families` reads them out of a
+config.json. Knows no files, weights or devices.
 """
 
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from tokenspeed.errors import CheckpointError
+from tokenspeed.errors import BackendUnavailable
+from tokenspeed.model.rope import Rope
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "default"  # the shipped one
 
 
 @dataclass(frozen=True)
-class RopeScaling:
-    """LLaMA-3 scaling of the rotary frequencies (`rope_type: llama3`)."""
+class Stored:
+    """How a checkpoint's tensors differ from the table in `weights`: undone when they are read.
 
-    factor: float
-    low_freq_factor: float
-    high_freq_factor: float
-    original_max_position_embeddings: int
+    Attributes:
+        names: our name of a layer's part, and the file's, where they differ.
+        is_fused: q, k and v are one matrix, and gate and up are.
+        norm_offset: added to the weights of norms.
+        residual_scale: of what is added to the residual.
+        logit_scale: of the logits.
+        ignored: words in the names of tensors that are no part of the text model.
+    """
+
+    names: tuple[tuple[str, str], ...] = ()
+    is_fused: bool = False
+    norm_offset: float = 0.0
+    residual_scale: float = 1.0
+    logit_scale: float = 1.0
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a LLaMA model."""
+    """The shape of a decoder-only transformer of LLaMA's kind, and its switches.
+
+    With every switch off it is LLaMA: RMSNorm before each branch, rotation, grouped KV heads,
+    SwiGLU. Whatever can be folded into weights, or into cosines and sines, is no switch.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -37,12 +51,26 @@ class ModelConfig:
     num_kv_heads: int
     head_dim: int
     rms_norm_eps: float = 1e-5
-    rope_theta: float = 10000.0
-    rope_scaling: RopeScaling | None = None
+    ropes: tuple[Rope, ...] = (Rope(),)
+    layer_ropes: tuple[int, ...] = ()  # which of `ropes` each layer takes; (): all the first
     max_position_embeddings: int = 2048
     tie_word_embeddings: bool = False
-    bos_token_id: int = 1
+    bos_token_id: int | None = 1
     eos_token_ids: tuple[int, ...] = (2,)
+    window: int = 0  # positions that some layer sees at most, its own among them; 0: all
+    attention_scale: float = 0.0  # of scores; 0: head_dim ** -0.5
+
+    # Switches.
+    biases: tuple[str, ...] = ()  # keys of weights.FUSED: matrices that add one
+    qk_norm: Literal["", "head", "width"] = ""  # RMSNorm of q and k: of each head, or of all
+    qk_norm_rotated: bool = False  # after the rotation, not before it
+    activation: Literal["silu", "gelu_tanh"] = "silu"
+    norms: Literal["before", "after", "both"] = "before"  # where RMSNorm stands at a branch
+    attention_softcap: float = 0.0  # cap * tanh(score / cap); 0: none
+    logit_softcap: float = 0.0
+    embedding_scale: float = 1.0
+
+    stored: Stored = Stored()
 
     def __post_init__(self) -> None:
         if self.num_heads % self.num_kv_heads:
@@ -52,6 +80,41 @@ class ModelConfig:
             )
         if self.head_dim % 2:
             raise ValueError(f"head_dim is {self.head_dim}, expected an even number")
+        if self.layer_ropes and len(self.layer_ropes) != self.num_layers:
+            raise ValueError(
+                f"{len(self.layer_ropes)} layers are described, expected {self.num_layers}"
+            )
+
+    @property
+    def rope(self) -> Rope:
+        """The rotation of most layers."""
+        return self.ropes[0]
+
+    @property
+    def score_scale(self) -> float:
+        """What scores are multiplied with before softmax."""
+        return self.attention_scale or self.head_dim**-0.5
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The names of what is switched on; none: LLaMA."""
+        named = {f.name: f.default for f in fields(self)}
+        return tuple(name for name in _SWITCHES if getattr(self, name) != named[name])
+
+    def rope_of(self, layer: int) -> int:
+        """Return which of `ropes` a layer takes."""
+        return self.layer_ropes[layer] if self.layer_ropes else 0
+
+
+_SWITCHES = (
+    "biases",
+    "qk_norm",
+    "activation",
+    "norms",
+    "attention_softcap",
+    "logit_softcap",
+    "embedding_scale",
+)
 
 
 @dataclass(frozen=True)
@@ -63,117 +126,14 @@ class EngineConfig:
     max_step_tokens: int = 256  # rows of one step; longer prompts are computed in chunks
     max_step_ms: float = 60.0  # a step takes no more rows than fit this time, where it can be told
 
+    def check(self, model: ModelConfig) -> None:
+        """Refuse slots that a model cannot fill: no backend cuts attention off at a window.
 
-def load_model_config(directory: Path) -> ModelConfig:
-    """Read `config.json` of a LLaMA checkpoint.
-
-    Raises:
-        CheckpointError: the file is missing, is not JSON, lacks a field, or is no LLaMA model.
-    """
-    path = directory / "config.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
-        raise CheckpointError(path, "not found; expected a Hugging Face model directory") from exc
-    except OSError as exc:
-        raise CheckpointError(path, f"cannot be read: {exc.strerror}") from exc
-    except ValueError as exc:
-        raise CheckpointError(path, f"not readable as JSON: {exc}") from exc
-    if not isinstance(raw, dict):
-        raise CheckpointError(path, "expected a JSON object")
-    family = raw.get("model_type")
-    if not isinstance(family, str) or family not in _FAMILIES:
-        raise CheckpointError(
-            path, f"model_type is {family!r}, supported: {', '.join(sorted(_FAMILIES))}"
-        )
-    try:
-        return _FAMILIES[family](raw)
-    except KeyError as exc:
-        raise CheckpointError(path, f"field {exc.args[0]!r} is missing") from exc
-    except (TypeError, ValueError) as exc:
-        raise CheckpointError(path, str(exc)) from exc
-
-
-def _llama(raw: dict[str, Any]) -> ModelConfig:
-    unsupported = {
-        "attention_bias": False,
-        "mlp_bias": False,
-        "hidden_act": "silu",
-        "pretraining_tp": 1,
-    }
-    for name, expected in unsupported.items():
-        if raw.get(name, expected) != expected:
-            raise ValueError(f"{name} is {raw[name]!r}, only {expected!r} is supported")
-    # transformers 5 writes rope_parameters; before, rope_theta and rope_scaling stood apart.
-    rope = _object(raw, "rope_parameters")
-    scaling = _object(raw, "rope_scaling") or rope
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind not in ("default", "llama3"):
-        raise ValueError(f"rope_type is {kind!r}, supported: default, llama3")
-    heads, hidden_size = _count(raw, "num_attention_heads"), _count(raw, "hidden_size")
-    eos = raw.get("eos_token_id", 2)
-    ends = eos if isinstance(eos, list) else [eos]
-    return ModelConfig(
-        vocab_size=_count(raw, "vocab_size"),
-        hidden_size=hidden_size,
-        intermediate_size=_count(raw, "intermediate_size"),
-        num_layers=_count(raw, "num_hidden_layers"),
-        num_heads=heads,
-        num_kv_heads=_count(raw, "num_key_value_heads", heads),
-        head_dim=_count(raw, "head_dim", max(hidden_size // heads, 1)),
-        rms_norm_eps=_number(raw, "rms_norm_eps", 1e-6),
-        rope_theta=_number(rope, "rope_theta", _number(raw, "rope_theta", 10000.0)),
-        rope_scaling=RopeScaling(
-            factor=_number(scaling, "factor"),
-            low_freq_factor=_number(scaling, "low_freq_factor"),
-            high_freq_factor=_number(scaling, "high_freq_factor"),
-            original_max_position_embeddings=_count(scaling, "original_max_position_embeddings"),
-        )
-        if kind == "llama3"
-        else None,
-        max_position_embeddings=_count(raw, "max_position_embeddings", 2048),
-        tie_word_embeddings=_flag(raw, "tie_word_embeddings"),
-        bos_token_id=_count(raw, "bos_token_id", 1, at_least=0),
-        eos_token_ids=tuple(_count({"eos_token_id": i}, "eos_token_id", at_least=0) for i in ends),
-    )
-
-
-def _count(raw: Mapping[str, Any], name: str, default: int | None = None, at_least: int = 1) -> int:
-    """Return a whole number; the default where it is left out or null.
-
-    Raises:
-        KeyError: there is neither. ValueError: it is something else.
-    """
-    value: Any = raw[name] if default is None else raw.get(name)
-    if value is None and default is not None:
-        return default
-    if type(value) is not int or value < at_least:
-        raise ValueError(f"{name} is {value!r}, expected a whole number from {at_least} on")
-    return value
-
-
-def _number(raw: Mapping[str, Any], name: str, default: float | None = None) -> float:
-    """Return a number above 0; as `_count` does."""
-    value: Any = raw[name] if default is None else raw.get(name)
-    if value is None and default is not None:
-        return default
-    if not isinstance(value, int | float) or value is True or not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value!r}, expected a number above 0")
-    return float(value)
-
-
-def _flag(raw: Mapping[str, Any], name: str) -> bool:
-    value = raw.get(name)
-    if value not in (None, True, False):
-        raise ValueError(f"{name} is {value!r}, expected true or false")
-    return bool(value)
-
-
-def _object(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = raw.get(name) or {}
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {value!r}, expected an object")
-    return value
-
-
-_FAMILIES = {"llama": _llama}
+        Raises:
+            BackendUnavailable: they are longer than what one of its layers sees.
+        """
+        if 0 < model.window < self.max_length:
+            raise BackendUnavailable(
+                f"slots have {self.max_length} positions, but layers of this model see "
+                f"{model.window} at most; sliding windows are not supported: use shorter slots"
+            )

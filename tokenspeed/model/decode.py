@@ -7,10 +7,9 @@ to its end. Knows ids; does not know text.
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tokenspeed.model.llama import Llama
+from tokenspeed.model.llama import Llama, reach
 
 _SPAN = 16  # positions of the cache that are read, at least, and by which that grows
 _USUAL_LENGTH = 48  # tokens of a prompt; of longer ones fewer are decoded together
@@ -34,6 +33,9 @@ class BatchDecoder:
         """Return the likeliest continuation, token by token, without its end mark.
 
         An output is cut at twice the prompt's length and 10 tokens more.
+
+        Raises:
+            ValueError: a prompt and its output are longer than the model's window.
         """
         outputs: list[list[int]] = [[] for _ in prompts]
         for rows in self._batches(prompts, self.batch_size):
@@ -43,7 +45,7 @@ class BatchDecoder:
 
     @torch.inference_mode()
     def beam(self, prompts: Sequence[Sequence[int]], width: int = 4) -> list[list[int]]:
-        """Return the best of `width` beams by log probability over length."""
+        """Return the best of `width` beams by log probability over length; else as `greedy`."""
         outputs: list[list[int]] = [[] for _ in prompts]
         for rows in self._batches(prompts, self.batch_size // width):
             found = self._beam([prompts[i] for i in rows], width)
@@ -144,6 +146,8 @@ class _Cache:
 
     def __init__(self, model: Llama, rows: int, length: int, device: torch.device) -> None:
         config = model.config
+        if 0 < config.window < length:
+            raise ValueError(f"a sequence of {length} positions, the model sees {config.window}")
         length = -(-length // _SPAN) * _SPAN
         shape = (config.num_layers, rows, config.num_kv_heads, length, config.head_dim)
         dtype = next(model.parameters()).dtype
@@ -170,11 +174,12 @@ class _Cache:
             # Queries that share keys are rows of one matrix: no keys are repeated for them.
             groups = q.shape[1] // k.shape[1]
             grouped = q.view(self.rows, new, -1, groups, q.shape[2]).permute(0, 2, 3, 1, 4)
-            out = F.scaled_dot_product_attention(
+            out = reach(
                 grouped.flatten(2, 3),
                 self.keys[layer][:, :, :span],
                 self.values[layer][:, :, :span],
-                attn_mask=mask.repeat(1, 1, groups, 1),
+                mask.repeat(1, 1, groups, 1),
+                self.model.config.attention_softcap,
             )
             ungrouped = out.view(self.rows, -1, groups, new, q.shape[2])
             return ungrouped.permute(0, 3, 1, 2, 4).reshape(q.shape)

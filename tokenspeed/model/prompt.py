@@ -72,6 +72,9 @@ class MarksFormat:
         self.languages = tuple(sorted({language for pair in pairs for language in pair}))
         names = (*self.languages, "auto", "open", *(FORMALITIES if formalities else ()))
         self._marks = {name: self._mark(name) for name in names}
+        if tokenizer.bos_id is None:
+            raise ValueError("config.json names no bos_token_id, the prompt begins with it")
+        self._begin = tokenizer.bos_id
 
     def build(
         self,
@@ -84,7 +87,7 @@ class MarksFormat:
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
         _check_formality(self.formalities, formality, target_language)
-        ids = [self._tokenizer.bos_id, self._marks[source_language or "auto"]]
+        ids = [self._begin, self._marks[source_language or "auto"]]
         ids += self._tokenizer.encode(source)
         if is_open:
             ids.append(self._marks["open"])

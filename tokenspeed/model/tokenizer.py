@@ -11,7 +11,7 @@ import sentencepiece
 import tokenizers
 
 from tokenspeed.errors import CheckpointError
-from tokenspeed.model.config import load_model_config
+from tokenspeed.model.families import load_model_config
 
 _REPLACEMENT = "\ufffd"  # what both libraries decode incomplete UTF-8 to
 _MAX_INCOMPLETE_BYTES = 3  # a character has at most four bytes
@@ -23,12 +23,12 @@ class Tokenizer(ABC):
 
     Attributes:
         vocab_size: number of ids.
-        bos_id: begin of sequence.
+        bos_id: begin of sequence; None where the model has no such mark.
         eos_ids: ids that end an output.
     """
 
     vocab_size: int
-    bos_id: int
+    bos_id: int | None
     eos_ids: tuple[int, ...]
 
     @staticmethod

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from tokenspeed.model.checkpoint import Checkpoint
-from tokenspeed.model.llama import Llama, rope_frequencies
+from tokenspeed.model.llama import Llama
 from tokenspeed.model.weights import TO_RESIDUAL
 from tokenspeed.training.attention import Reach, find_reach, packed_attention
 from tokenspeed.training.config import Recipe
@@ -64,7 +64,7 @@ class Trainer:
         self.average = {n: w.clone() for n, w in self.weights.items()}
         self.model.to(self.device, torch.bfloat16 if is_cuda else torch.float32)
         # Angles need float32 even where the weights do not; `to` has rounded them.
-        self.model.model.inv_freq = rope_frequencies(recipe.model).to(self.device)
+        self.model.set_rotation(recipe.model.max_position_embeddings, self.device)
         self.optimizers = make_optimizers(self.weights, recipe, fused=is_cuda)
         self.loss = torch.compile(summed_loss, dynamic=False) if is_cuda else summed_loss
         self.log = Log(directory, recipe, self.weights, self.device)

@@ -1,13 +1,19 @@
 """Decoding for evaluation: a prompt's output is the same in any company."""
 
 import random
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tests.conftest import TINY
-from tokenspeed.model.config import _llama
+from tests.tokenspeed.families import TOKENS, make_family, whole
+from tokenspeed.backends.reference import ReferenceBackend, load_llama
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.decode import BatchDecoder
+from tokenspeed.model.families import FAMILIES
 from tokenspeed.model.llama import Llama
 from tokenspeed.training.attention import find_reach, packed_attention
 
@@ -17,7 +23,7 @@ EOS = 2
 @pytest.fixture(scope="module")
 def model() -> Llama:
     torch.manual_seed(0)
-    return Llama(_llama(TINY)).eval()
+    return Llama(FAMILIES["llama"](TINY)).eval()
 
 
 def prompts(count: int) -> list[list[int]]:
@@ -61,3 +67,27 @@ def test_a_beam_of_one_is_greedy(model: Llama) -> None:
     asked = [[i, i + 7, i + 20] for i in range(3, 9)]  # of one length, so cut at the same one
     decoder = BatchDecoder(model, EOS, 6)
     assert decoder.beam(asked, 1) == decoder.greedy(asked)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "granite"])
+def test_scores_are_capped_and_scaled_here_too(name: str, tmp_path: Path) -> None:
+    expected = make_family(name, tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    model = load_llama(checkpoint, "cpu", torch.float32)
+    cut = 16
+    (found,) = BatchDecoder(model, EOS).greedy([TOKENS[:cut].tolist()])
+    ids = TOKENS[:cut].tolist()
+    backend = ReferenceBackend(checkpoint, EngineConfig(num_slots=1, max_length=64))
+    assert np.abs(backend.logits(whole())[:cut] - expected[:cut]).max() < 1e-4
+    for token in found:
+        logits = backend.logits(whole(np.array(ids, np.int32)))
+        assert token == logits[-1].argmax()
+        ids.append(token)
+    assert len(found) > 3
+
+
+def test_a_sequence_longer_than_a_window_is_refused(tmp_path: Path) -> None:
+    make_family("gemma2", tmp_path)
+    model = load_llama(open_checkpoint(tmp_path), "cpu", torch.float32)
+    with pytest.raises(ValueError, match="a sequence of 80 positions, the model sees 64"):
+        BatchDecoder(model, EOS).greedy([TOKENS[:22].tolist()])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import TINY
-from tokenspeed.model.config import _llama
+from tokenspeed.model.families import FAMILIES
 from tokenspeed.model.llama import Llama
 from tokenspeed.training.attention import Reach, find_reach, packed_attention
 from tokenspeed.training.packing import IGNORED, Sequenced, Shapes, pack
@@ -88,7 +88,7 @@ def test_blocks_on_a_gpu_give_what_a_mask_gives() -> None:
 @given(EXAMPLES.filter(lambda found: len(found) > 1))
 def test_an_example_does_not_see_its_neighbours(examples: list[Sequenced]) -> None:
     torch.manual_seed(0)
-    model = Llama(_llama(TINY)).eval()
+    model = Llama(FAMILIES["llama"](TINY)).eval()
     batch = pack(examples, SHAPES, padding_id=2)
     attend = packed_attention(find_reach(batch.borders, SHAPES.tokens))
     with torch.inference_mode():

@@ -214,7 +214,7 @@ def write_float(checkpoint: Checkpoint, directory: Path) -> Path:
     raw.pop("quantization_config", None)
     config = checkpoint.config  # what peers read, whatever the checkpoint left out
     raw |= {"head_dim": config.head_dim, "num_key_value_heads": config.num_kv_heads}
-    raw |= {"rope_theta": config.rope_theta, "torch_dtype": "float32"}
+    raw |= {"rope_theta": config.rope.theta, "torch_dtype": "float32"}
     raw |= {"rms_norm_eps": config.rms_norm_eps}
     (directory / "config.json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
     tokenizer = checkpoint.directory / "tokenizer.model"

@@ -46,7 +46,7 @@ def write_shape(config: ModelConfig, directory: Path) -> Path:
         "intermediate_size": config.intermediate_size, "num_hidden_layers": config.num_layers,
         "num_attention_heads": config.num_heads, "num_key_value_heads": config.num_kv_heads,
         "head_dim": config.head_dim, "rms_norm_eps": config.rms_norm_eps,
-        "rope_theta": config.rope_theta, "torch_dtype": "bfloat16",
+        "rope_theta": config.rope.theta, "torch_dtype": "bfloat16",
         "max_position_embeddings": min(config.max_position_embeddings, 8192),
         "tie_word_embeddings": config.tie_word_embeddings,
         "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2,

@@ -1,17 +1,18 @@
 """The shapes that are measured by name, with random weights."""
 
 from tokenspeed.errors import BackendUnavailable
-from tokenspeed.model.config import ModelConfig, RopeScaling
+from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.rope import Rope
 
 SHAPES = {
     "llama-3-8b": ModelConfig(
         vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_layers=32, num_heads=32,
-        num_kv_heads=8, head_dim=128, rope_theta=500000.0, max_position_embeddings=8192,
+        num_kv_heads=8, head_dim=128, ropes=(Rope(500000.0),), max_position_embeddings=8192,
     ),
     "llama-3.2-1b": ModelConfig(
         vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_layers=16, num_heads=32,
-        num_kv_heads=8, head_dim=64, rope_theta=500000.0, max_position_embeddings=131072,
-        rope_scaling=RopeScaling(32.0, 1.0, 4.0, 8192), tie_word_embeddings=True,
+        num_kv_heads=8, head_dim=64, max_position_embeddings=131072, tie_word_embeddings=True,
+        ropes=(Rope(500000.0, "llama3", factor=32.0, original=8192),),
     ),
     "default-38m": ModelConfig(
         vocab_size=16000, hidden_size=512, intermediate_size=1408, num_layers=10, num_heads=8,

@@ -18,7 +18,7 @@ from tokenspeed.bench.quality.text_score import bleu
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.decode import BatchDecoder
-from tokenspeed.model.llama import Llama
+from tokenspeed.model.llama import Attend, Llama, reach
 from tokenspeed.model.prompt import PromptFormat, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 from tokenspeed.model.weights import weight_shapes
@@ -116,12 +116,17 @@ def measure_quality(checkpoint: Checkpoint, lines: Sequence[Sample]) -> Quality:
     asked = [line for line in lines if prompts and line.direction in prompts.pairs]
     total, tokens = 0.0, 0
     for line in asked if asked else lines:
-        ids = _prompt(prompts, line) if asked else (tokenizer.bos_id,)
-        target = [*tokenizer.encode(line.text), tokenizer.eos_ids[0]]
+        ids = _prompt(prompts, line) if asked else _begin(tokenizer)
+        target = [*tokenizer.encode(line.text), *tokenizer.eos_ids[:1]]
         total += _surprise(model, ids, target)
         tokens += len(target)
     translations, score = _translate(model, tokenizer, prompts, asked) if asked else ((), None)
     return Quality(math.exp(total / tokens), tokens, score, translations)
+
+
+def _begin(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return what a text begins with: the mark for it, or the end of the text before."""
+    return tokenizer.eos_ids[:1] if tokenizer.bos_id is None else (tokenizer.bos_id,)
 
 
 def _prompts(checkpoint: Checkpoint, tokenizer: Tokenizer) -> PromptFormat | None:
@@ -143,15 +148,22 @@ def _surprise(model: Llama, prompt: Sequence[int], target: Sequence[int]) -> flo
     device = next(model.parameters()).device
     ids = torch.tensor([*prompt, *target], device=device)
     positions = torch.arange(len(ids) - 1, device=device)
-    hidden = model.hidden_states(ids[:-1], positions, _causal)
+    hidden = model.hidden_states(ids[:-1], positions, _causal(model))
     logits: Tensor = model.logits(hidden[len(prompt) - 1 :]).float()
     return float(F.cross_entropy(logits, ids[len(prompt) :], reduction="sum"))
 
 
-def _causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    q, k, v = (t.transpose(0, 1)[None] for t in (q, k, v))  # [1, heads, tokens, head_dim]
-    values = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-    return values[0].transpose(0, 1)
+def _causal(model: Llama) -> Attend:
+    config = model.config
+    groups = config.num_heads // config.num_kv_heads
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        k, v = (t.repeat_interleave(groups, 1) for t in (k, v))
+        mask = torch.ones(len(q), len(q), dtype=torch.bool, device=q.device).tril()
+        q, k, v = (t.transpose(0, 1) for t in (q, k, v))  # [heads, tokens, head_dim]
+        return reach(q, k, v, mask, config.attention_softcap).transpose(0, 1)
+
+    return attend
 
 
 def _translate(

@@ -10,7 +10,7 @@ from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, wr
 from tokenspeed.bench.engines.peers import hf_gpu
 from tokenspeed.cli import main
 from tokenspeed.model.checkpoint import open_checkpoint
-from tokenspeed.model.config import load_model_config
+from tokenspeed.model.families import load_model_config
 
 
 def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from tokenspeed.bench.engines.shapes import SHAPES, named_shape, step_weights
 from tokenspeed.errors import BackendUnavailable
-from tokenspeed.model.config import DEFAULT_MODEL, load_model_config
+from tokenspeed.model.config import DEFAULT_MODEL
+from tokenspeed.model.families import load_model_config
 
 
 def test_a_step_reads_the_weights_that_the_models_are_named_after() -> None:

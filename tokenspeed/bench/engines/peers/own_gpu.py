@@ -9,7 +9,8 @@ from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.bench.engines.peers import own
 from tokenspeed.bench.engines.steps import prefill_step
 from tokenspeed.model.checkpoint import open_checkpoint
-from tokenspeed.model.config import EngineConfig, load_model_config
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.families import load_model_config
 
 
 def prepare(source: Path, work: Path, dtype: str) -> Path:

@@ -1,0 +1,129 @@
+"""Where each tensor of the table stands in a checkpoint, and what is folded in when it is read.
+
+Families name tensors otherwise, fuse matrices, leave out a 1 or keep a factor apart: nobody behind
+the loader knows. Knows names and numbers; does not read files.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.rope import rotated_first
+from tokenspeed.model.weights import (
+    EMBEDDING,
+    FUSED,
+    HEAD,
+    K_NORM,
+    NORM,
+    Q_NORM,
+    TO_RESIDUAL,
+    layer_bias,
+    layer_shapes,
+    layer_weight,
+)
+
+# What stands beside a quantised matrix, by compressed-tensors' names; "" is the tensor itself.
+SUFFIXES = ("", "_packed", "_scale", "_shape")
+
+_FUSED_NAMES = {"qkv": "self_attn.qkv_proj", "gate_up": "mlp.gate_up_proj"}
+_EMBEDDING = "embed_tokens.weight"
+_HARMLESS = "rotary_emb.inv_freq"  # what old releases of transformers left in the file
+_TURNED = ("self_attn.q_proj", "self_attn.k_proj", Q_NORM, K_NORM)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a tensor stands.
+
+    Attributes:
+        name: in the file, without a suffix of a quantised form.
+        rows: begin and end of it among the rows there; None: all.
+        height: rows there, or 0 where they are all its own.
+        order: of its rows, in each head; None: as they are.
+        times, plus: what its values are multiplied with, and then what is added to them.
+    """
+
+    name: str
+    rows: tuple[int, int] | None = None
+    height: int = 0
+    order: tuple[int, ...] | None = None
+    times: float = 1.0
+    plus: float = 0.0
+
+    def ordered(self, tensor: Tensor) -> Tensor:
+        """Put the rows of each head in the order of the table."""
+        if self.order is None:
+            return tensor
+        heads = tensor.view(-1, len(self.order), *tensor.shape[1:])
+        return heads[:, torch.tensor(self.order)].reshape(tensor.shape)
+
+    def folded(self, tensor: Tensor) -> Tensor:
+        """Multiply and add, in float32; a tensor that nothing is done to stays as it is."""
+        if self.times == 1 and self.plus == 0:
+            return tensor
+        return tensor.float() * self.times + self.plus
+
+
+def find_sources(config: ModelConfig, names: Collection[str]) -> dict[str, Source]:
+    """Return the source of each tensor of the table; the head's too, though it may be tied.
+
+    Args:
+        names: of the tensors in the files. They tell what stands before each name.
+    """
+    prefix, stored, scale = _prefix(names), config.stored, config.stored.logit_scale
+    heads = [name.rpartition(HEAD) for name in names if HEAD in name]
+    sources = {
+        EMBEDDING: Source(prefix + _EMBEDDING),
+        NORM: Source(f"{prefix}norm.weight", times=scale, plus=stored.norm_offset * scale),
+        HEAD: Source("".join(min(heads)[:2]) if heads else HEAD),
+    }
+    for layer in range(config.num_layers):
+        for part in layer_shapes(config):
+            weight, bias = layer_weight(layer, part), layer_bias(layer, part)
+            sources[weight] = _layer_source(config, f"{prefix}layers.{layer}.", part, ".weight")
+            sources[bias] = _layer_source(config, f"{prefix}layers.{layer}.", part, ".bias")
+    return sources
+
+
+def unknown(
+    names: Collection[str], sources: Collection[Source], ignored: Collection[str]
+) -> Iterator[str]:
+    """Yield the tensors that nobody reads.
+
+    Args:
+        sources: of all tensors that are read.
+        ignored: words in the names of tensors of other parts of the model.
+    """
+    read = {source.name + suffix for source in sources for suffix in SUFFIXES}
+    for name in sorted(set(names) - read):
+        is_other = any(word in ignored for word in name.split("."))
+        if not is_other and not name.endswith(_HARMLESS):
+            yield name
+
+
+def _prefix(names: Collection[str]) -> str:
+    """Return what stands before the names of the text model: "model.", more, or nothing."""
+    for name in names:
+        for suffix in SUFFIXES:
+            if name == _EMBEDDING + suffix or name.endswith(f".{_EMBEDDING}{suffix}"):
+                return name[: -len(_EMBEDDING + suffix)]
+    return "model."
+
+
+def _layer_source(config: ModelConfig, prefix: str, part: str, kind: str) -> Source:
+    stored, shapes = config.stored, layer_shapes(config)
+    times = stored.residual_scale if part in TO_RESIDUAL else 1.0
+    plus = stored.norm_offset if len(shapes[part]) == 1 else 0.0
+    order = None
+    if config.rope.dim and part in _TURNED:
+        order = tuple(rotated_first(config.head_dim, config.rope.dim).tolist())
+    for matrix, name in _FUSED_NAMES.items() if stored.is_fused else ():
+        if part in FUSED[matrix]:
+            heights = [shapes[other][0] for other in FUSED[matrix]]
+            begin = sum(heights[: FUSED[matrix].index(part)])
+            rows = begin, begin + shapes[part][0]
+            return Source(prefix + name + kind, rows, sum(heights), order, times, plus)
+    return Source(prefix + dict(stored.names).get(part, part) + kind, None, 0, order, times, plus)
