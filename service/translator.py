@@ -7,7 +7,7 @@ policies' state or sockets.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from service.captions.job import FollowJob, Job, Outcome, Tokens
@@ -37,22 +37,52 @@ MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
 Pairs = frozenset[tuple[str, str]]  # (source, target)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What is wanted of a whole text, and what is done to it by (source, pass of one or two)."""
-
-    target: str
-    terms: tuple[Term, ...]
-    formality: Formality | None
-    reader: Reader
-    client: Hashable
-    on_cut: Callable[[], None]
-    hygienes: dict[tuple[str | None, str | None, str], Hygiene]
+def _ignore(*_: object) -> None:
+    """Do nothing."""
 
 
 async def others_first() -> None:
     """Let everybody else on the event loop have a turn."""
     await asyncio.sleep(0)
+
+
+@dataclass(frozen=True, slots=True)
+class TextOptions:
+    """How a whole text is translated.
+
+    Attributes:
+        client: who asks; the machine is shared equally between clients.
+        terms: words with the translation that is wanted.
+        formality: how "you" is rendered; None leaves it to the model.
+        on_cut: called where the output of a piece reached its length cap without an end.
+        turn: waited for before each piece, so that many texts do not hold up the event loop.
+    """
+
+    client: Hashable = None
+    terms: tuple[Term, ...] = ()
+    formality: Formality | None = None
+    on_cut: Callable[[], None] = _ignore
+    turn: Callable[[], Awaitable[None]] = others_first
+
+
+DEFAULTS: Final = TextOptions()
+
+
+@dataclass(slots=True)
+class _Text:
+    """A whole text on its way.
+
+    Attributes:
+        target: its language in the end.
+        reader: who reads along.
+        hygienes: what is done to its pieces, by the language that they were in at first, and the
+            two of a pass.
+    """
+
+    target: str
+    options: TextOptions
+    reader: Reader = field(default_factory=Reader)
+    hygienes: dict[tuple[str | None, str | None, str], Hygiene] = field(default_factory=dict)
 
 
 class Tokenizer(Protocol):
@@ -69,10 +99,6 @@ class Engine(Protocol):
     @property
     def clock(self) -> Callable[[], float]: ...
     def submit(self, request: Request, deliver: Deliver) -> Cancellable: ...
-
-
-def _ignore(*_: object) -> None:
-    """Do nothing."""
 
 
 class Translator:
@@ -199,64 +225,41 @@ class Translator:
         return self._submit(request, deliver)
 
     async def whole(
-        self,
-        text: str,
-        source: str | None,
-        target: str,
-        client: Hashable = None,
-        on_cut: Callable[[], None] = _ignore,
-        terms: Sequence[Term] = (),
-        formality: Formality | None = None,
-        turn: Callable[[], Awaitable[None]] = others_first,
+        self, text: str, source: str | None, target: str, options: TextOptions = DEFAULTS
     ) -> str:
-        """Translate a complete text, piece by piece, side by side; arguments as of `stream`.
+        """Translate a complete text, piece by piece, side by side.
 
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        parts = self.stream(text, source, target, client, on_cut, terms, formality, turn)
+        parts = self.stream(text, source, target, options)
         return "".join([part async for part in parts])
 
     async def stream(
-        self,
-        text: str,
-        source: str | None,
-        target: str,
-        client: Hashable = None,
-        on_cut: Callable[[], None] = _ignore,
-        terms: Sequence[Term] = (),
-        formality: Formality | None = None,
-        turn: Callable[[], Awaitable[None]] = others_first,
+        self, text: str, source: str | None, target: str, options: TextOptions = DEFAULTS
     ) -> AsyncGenerator[str]:
         """Translate a complete text; yield its translation piece by piece, in order.
 
         A sentence that is in the wanted language already comes back as it is, whatever `source`
         says; one of a pair that the model lacks goes through English.
 
-        Args:
-            client: who asks; the machine is shared equally between clients.
-            on_cut: called where the output of a piece reached its length cap without an end.
-            terms: words with the translation that is wanted.
-            formality: how "you" is rendered; None leaves it to the model.
-            turn: waited for before each piece, so that many texts do not hold up the event loop.
-
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
         # A long text waits as text: neither this event loop nor the engine gets all of it at once.
-        glossary = self._house.with_terms(terms, source, target, self.vocabulary.is_rare)
+        glossary = self._house.with_terms(options.terms, source, target, self.vocabulary.is_rare)
         whole = Whole(text, Hygiene(self.vocabulary, glossary, source, target))
         unread = whole.parts()
         ahead: deque[tuple[Part, asyncio.Task[str]]] = deque()
         sources: list[Source] = []
         spoken = Spoken()
-        wish = _Wish(target, tuple(terms), formality, Reader(), client, on_cut, {})
+        going = _Text(target, options)
         try:
             while True:
                 while len(ahead) < MAX_AHEAD:
-                    await turn()
+                    await options.turn()
                     part = next(unread, None)
                     if part is None:
                         break
@@ -269,7 +272,7 @@ class Translator:
                     else:
                         is_known = self._is_known(marked.language, target)
                         language = marked.language if is_known else source
-                        said = self._say(part.source, language, target, wish)
+                        said = self._say(part.source, language, target, going)
                         ahead.append((part, asyncio.create_task(said)))
                     if part.text is not None and not ahead:
                         break
@@ -287,15 +290,15 @@ class Translator:
             for _, task in ahead:
                 task.cancel()
 
-    async def _say(self, text: str, source: str | None, target: str, wish: _Wish) -> str:
+    async def _say(self, text: str, source: str | None, target: str, going: _Text) -> str:
         """Translate one piece; one of a pair that takes two passes goes through English."""
         # Due as they are read, so that a long text does not hold up live captions.
-        deadline_s = wish.reader.reaches_s(self.engine.clock(), len(text)) + self._budget_s
+        deadline_s = going.reader.reaches_s(self.engine.clock(), len(text)) + self._budget_s
         origin = source
         if source is not None and target in _pivots(self.prompts.pairs, source):
-            text = await self._exchange(text, source, PIVOT, origin, deadline_s, wish)
+            text = await self._exchange(text, source, PIVOT, origin, deadline_s, going)
             source = PIVOT
-        return await self._exchange(text, source, target, origin, deadline_s, wish)
+        return await self._exchange(text, source, target, origin, deadline_s, going)
 
     async def _exchange(
         self,
@@ -304,7 +307,7 @@ class Translator:
         target: str,
         origin: str | None,
         deadline_s: float,
-        wish: _Wish,
+        going: _Text,
     ) -> str:
         """Ask until there is a translation.
 
@@ -313,17 +316,17 @@ class Translator:
                 than the one wanted leaves the terms of both to the second.
         """
         key = (origin, source, target)
-        if key not in wish.hygienes:
+        if key not in going.hygienes:
             is_rare = self.vocabulary.is_rare
-            is_last = target == wish.target
+            is_last = target == going.target
             glossary = (
-                self._house.with_terms(wish.terms, origin, wish.target, is_rare)
+                self._house.with_terms(going.options.terms, origin, going.target, is_rare)
                 if is_last
-                else self._house.keeping(wish.terms, origin, [wish.target], is_rare)
+                else self._house.keeping(going.options.terms, origin, [going.target], is_rare)
             )
-            wish.hygienes[key] = Hygiene(self.vocabulary, glossary, source, target)
-        exchange = Exchange(wish.hygienes[key], text, source)
-        formality = wish.formality if target == wish.target else None
+            going.hygienes[key] = Hygiene(self.vocabulary, glossary, source, target)
+        exchange = Exchange(going.hygienes[key], text, source)
+        formality = going.options.formality if target == going.target else None
         while exchange.shown is not None:
             prompt = self.prompts.build(
                 exchange.shown, source, target, is_open=False, formality=formality
@@ -331,7 +334,9 @@ class Translator:
             cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
             if cap < MIN_ROOM:
                 raise TranslationFailed("text_too_long", "a sentence does not fit the model")
-            request = Request(prompt, max_new_tokens=cap, deadline_s=deadline_s, client=wish.client)
+            request = Request(
+                prompt, max_new_tokens=cap, deadline_s=deadline_s, client=going.options.client
+            )
             stream = TokenStream(self._submit, request)
             try:
                 completion = await stream.completion()
@@ -340,7 +345,7 @@ class Translator:
             is_whole = completion.finish_reason == "stop"
             exchange.take(self._text_of(completion.tokens), is_whole=is_whole)
         if exchange.is_untranslated and not is_whole:
-            wish.on_cut()
+            going.options.on_cut()
         self.on_faults(target, exchange.faults, int(exchange.is_untranslated))
         return exchange.text
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service.commands.translate_file import named_files, output_of, translate_file
 from service.errors import TranslationFailed
-from service.translator import Translator
+from service.translator import TextOptions, Translator
 from tokenspeed.arguments import add_model_arguments
 from tokenspeed.documents.formats import suffixes
 from tokenspeed.engine.loading import load_engine
@@ -118,7 +118,7 @@ class _Speaker:
     async def _one(self, text: str) -> str:
         try:
             return await self._translator.whole(
-                text, self.source, self.target, formality=self._formality
+                text, self.source, self.target, TextOptions(formality=self._formality)
             )
         except TranslationFailed as exc:
             if exc.code != "text_too_long":

@@ -23,7 +23,7 @@ from service.doors.http import (
     texts_field,
 )
 from service.doors.state import AppState
-from service.doors.whole import translate_documents, translate_texts
+from service.doors.whole import Wanted, translate_documents, translate_texts
 from service.errors import RestError
 from tokenspeed.documents import html, xml
 from tokenspeed.documents.document import SpanDocument
@@ -75,7 +75,7 @@ class DeepL:
         for name in _REFUSED:
             if body.get(name):
                 raise RestError(400, f"Value for '{name}' not supported.", param=name)
-        formality = self._formality(body, target)
+        wanted = Wanted(source, target, client, self._formality(body, target))
         tags = body.get("tag_handling") or None
         if tags not in (None, "html", "xml"):
             raise RestError(400, "Value for 'tag_handling' not supported.", param="tag_handling")
@@ -83,18 +83,13 @@ class DeepL:
             texts = [text.replace("\n", " ") for text in texts]
         seen = texts
         if tags is None:
-            found = await translate_texts(
-                self._state, request, texts, source, target, client, formality
-            )
+            found = await translate_texts(self._state, request, texts, wanted)
         else:
             documents, written = await translate_documents(
                 self._state,
                 request,
                 lambda: [_opened(text, tags, body) for text in texts],
-                source,
-                target,
-                client,
-                formality,
+                wanted,
             )
             found = [each.decode("utf-8", "replace") for each in written]
             seen = [" ".join(map(without_marks, document.texts)) for document in documents]

@@ -18,7 +18,7 @@ from service.doors.http import MAX_BODY_BYTES, MAX_FILE_BYTES, Upload, kind_of
 from service.doors.operations import public_url
 from service.doors.rest import Rest, languages_of
 from service.doors.state import AppState
-from service.doors.whole import check_pair, translate_documents
+from service.doors.whole import Wanted, check_pair, translate_documents
 from service.doors.wishes import formality_field, terms_field
 from service.errors import RestError
 from tokenspeed.documents.document import Document
@@ -123,7 +123,7 @@ class Files:
 
         try:
             _, (data,) = await translate_documents(
-                self._state, request, opened, source, target, client, formality, terms
+                self._state, request, opened, Wanted(source, target, client, formality, terms)
             )
         except DocumentError as exc:
             raise RestError(400, str(exc), param="file") from exc

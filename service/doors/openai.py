@@ -40,6 +40,7 @@ from service.doors.state import AppState
 from service.doors.whole import check_pair, failed
 from service.doors.wishes import formality_field, terms_field
 from service.errors import RestError, TranslationFailed
+from service.translator import TextOptions
 from tokenspeed.model.prompt import Formality
 from tokenspeed.text.glossary import Term
 from tokenspeed.text.languages import code_of
@@ -131,11 +132,13 @@ class OpenAI:
             question.text,
             question.source,
             question.target,
-            client,
-            output.mark_cut,
-            question.terms,
-            question.formality,
-            turn=self._state.turns.turn,
+            TextOptions(
+                client,
+                question.terms,
+                question.formality,
+                output.mark_cut,
+                self._state.turns.turn,
+            ),
         )
         async with aclosing(stream):
             async for part in stream:

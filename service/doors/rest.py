@@ -5,7 +5,8 @@ which is refused. Knows requests; translations are the translator's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -27,7 +28,7 @@ from service.doors.http import (
     texts_field,
 )
 from service.doors.state import AppState
-from service.doors.whole import check_pair, translate_documents, translate_texts
+from service.doors.whole import Wanted, check_pair, translate_documents, translate_texts
 from service.doors.wishes import formality_field, terms_field
 from service.errors import RestError
 from tokenspeed.documents.formats import suffixes
@@ -35,7 +36,6 @@ from tokenspeed.documents.html import open_text
 from tokenspeed.documents.tagged import without_marks
 from tokenspeed.model.prompt import FORMALITIES, Formality
 from tokenspeed.text.detection import detect
-from tokenspeed.text.glossary import Term
 from tokenspeed.text.languages import AUTO, primary
 
 MAX_ALTERNATIVES: Final = 3
@@ -103,22 +103,20 @@ class Rest:
         num_alternatives = _alternatives(body)
         check_pair(self._state, source, target)
         formalities = self._state.translator.prompts.formalities
-        terms = terms_field(body)
         asked = formality_field(body, target, formalities)
-        client = self.client(request, body)
+        wanted = Wanted(source, target, self.client(request, body), asked, terms_field(body))
 
         async def translated(formality: Formality | None) -> tuple[list[str], list[str]]:
-            return await self._found(
-                request, texts, source, target, client, formality, terms, is_html=is_html
-            )
+            as_said = replace(wanted, formality=formality)
+            return await self._found(request, texts, as_said, is_html=is_html)
 
         found, seen = await translated(asked)
         is_list = isinstance(body["q"], list)
         reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
         if num_alternatives:
             # Decoding is greedy: other answers are those with another form of address.
-            wanted = FORMALITIES if target in formalities else ()
-            others = [(await translated(formality))[0] for formality in wanted]
+            forms = FORMALITIES if target in formalities else ()
+            others = [(await translated(formality))[0] for formality in forms]
             alternatives = [
                 [text for text in dict.fromkeys(each) if text != first][:num_alternatives]
                 for first, *each in zip(found, *others, strict=True)
@@ -134,29 +132,15 @@ class Rest:
         self,
         request: Request,
         texts: list[str],
-        source: str | None,
-        target: str,
-        client: str,
-        formality: Formality | None,
-        terms: Sequence[Term],
+        wanted: Wanted,
         *,
         is_html: bool,
     ) -> tuple[list[str], list[str]]:
         """Return the translations, and of each text what its language can be seen by."""
         if not is_html:
-            found = await translate_texts(
-                self._state, request, texts, source, target, client, formality, terms
-            )
-            return found, texts
+            return await translate_texts(self._state, request, texts, wanted), texts
         pages, written = await translate_documents(
-            self._state,
-            request,
-            lambda: list(map(open_text, texts)),
-            source,
-            target,
-            client,
-            formality,
-            terms,
+            self._state, request, lambda: list(map(open_text, texts)), wanted
         )
         seen = [" ".join(map(without_marks, page.texts)) for page in pages]
         return [page.decode("utf-8", "replace") for page in written], seen

@@ -28,6 +28,7 @@ from service.doors.state import AppState
 from service.errors import ProtocolError, RestError, TranslationFailed
 from service.rooms.room import SOURCE, Reader, Room
 from service.rooms.transcript import FORMS, transcript, write
+from service.translator import TextOptions
 from service.wire import protocol
 
 logger = logging.getLogger("service.doors.rooms")
@@ -348,7 +349,7 @@ class Rooms:
     async def _translate(self, room: Room, text: str, source: str | None, target: str) -> str:
         try:
             return await self._state.translator.whole(
-                text, source, target, f"room {room.id}", turn=self._state.turns.turn
+                text, source, target, TextOptions(f"room {room.id}", turn=self._state.turns.turn)
             )
         except (TranslationFailed, ValueError) as exc:
             logger.warning("segment stays untranslated", extra={"data": {"problem": str(exc)}})

@@ -5,6 +5,7 @@ Knows requests and the translator; does not know how an endpoint writes its ques
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from service.doors.http import check_gate, while_connected
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
+from service.translator import TextOptions
 from tokenspeed.documents.document import Document
 from tokenspeed.model.prompt import Formality
 from tokenspeed.text.glossary import Term
@@ -22,15 +24,28 @@ _T = TypeVar("_T")
 SIDE_BY_SIDE: Final = 16  # texts of one request; more wait, so that none fills the engine's queue
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request wants of its texts.
+
+    Attributes:
+        source: their language, None where it is not known.
+        client: who asks.
+        formality, terms: as of `TextOptions`.
+    """
+
+    source: str | None
+    target: str
+    client: str
+    formality: Formality | None = None
+    terms: tuple[Term, ...] = ()
+
+
 async def translate_texts(
     state: AppState,
     request: Request,
     texts: Sequence[str],
-    source: str | None,
-    target: str,
-    client: str,
-    formality: Formality | None = None,
-    terms: Sequence[Term] = (),
+    wanted: Wanted,
 ) -> list[str]:
     """Translate the texts of a request; what has no words comes back as it is.
 
@@ -38,20 +53,14 @@ async def translate_texts(
         RestError: a text does not fit, the engine cannot, or too many requests are under way.
         ClientGone: nobody waits for the result any more.
     """
-    return await _passing(
-        state, request, client, _texts(state, texts, source, target, client, formality, terms)
-    )
+    return await _passing(state, request, wanted.client, _texts(state, texts, wanted))
 
 
 async def translate_documents(
     state: AppState,
     request: Request,
     opened: Callable[[], Sequence[Document]],
-    source: str | None,
-    target: str,
-    client: str,
-    formality: Formality | None = None,
-    terms: Sequence[Term] = (),
+    wanted: Wanted,
 ) -> tuple[Sequence[Document], list[bytes]]:
     """Translate documents; return them, and as they are written then.
 
@@ -65,7 +74,7 @@ async def translate_documents(
     async def work() -> tuple[Sequence[Document], list[bytes]]:
         documents = await asyncio.to_thread(opened)
         texts = list(dict.fromkeys(text for document in documents for text in document.texts))
-        translated = await _texts(state, texts, source, target, client, formality, terms)
+        translated = await _texts(state, texts, wanted)
         found = dict(zip(texts, translated, strict=True))
 
         def written() -> list[bytes]:
@@ -76,32 +85,19 @@ async def translate_documents(
 
         return documents, await asyncio.to_thread(written)
 
-    return await _passing(state, request, client, work())
+    return await _passing(state, request, wanted.client, work())
 
 
-async def _texts(
-    state: AppState,
-    texts: Sequence[str],
-    source: str | None,
-    target: str,
-    client: str,
-    formality: Formality | None,
-    terms: Sequence[Term],
-) -> list[str]:
+async def _texts(state: AppState, texts: Sequence[str], wanted: Wanted) -> list[str]:
     found = list(texts)
+    options = TextOptions(wanted.client, wanted.terms, wanted.formality, turn=state.turns.turn)
     rest = iter(enumerate(texts))
 
     async def work() -> None:
         for index, text in rest:
             if has_words(text):
                 found[index] = await state.translator.whole(
-                    text,
-                    source,
-                    target,
-                    client,
-                    terms=terms,
-                    formality=formality,
-                    turn=state.turns.turn,
+                    text, wanted.source, wanted.target, options
                 )
             else:
                 await asyncio.sleep(0)  # a file may have thousands of them

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.captions.job import ContextPair, Job, JobKey, Outcome
 from service.captions.policy import PRESETS, Source, Translation
 from service.errors import TranslationFailed
-from service.translator import MAX_AHEAD, MIN_ROOM, Translator
+from service.translator import MAX_AHEAD, MIN_ROOM, TextOptions, Translator
 from tests.service.fakes import BABBLE, FakeEngine, FakePrompts, FakeTokenizer
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.model.config import EngineConfig
@@ -130,7 +130,7 @@ def test_whole_texts_are_translated_piece_by_piece(
 ) -> None:
     cuts: list[None] = []
     whole = translator.whole(
-        "The train leaves. Where is it?", "en", "de", on_cut=lambda: cuts.append(None)
+        "The train leaves. Where is it?", "en", "de", TextOptions(on_cut=lambda: cuts.append(None))
     )
     found = asyncio.run(whole)
     # What this model says of anything is nonsense without an end: the text is left as it is.
