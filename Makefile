@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # constraints.txt pins torch, so that pip does not choose a build with gigabytes of CUDA libraries.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-SOURCES := pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/*)
+SOURCES := pyproject.toml clients/python/pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/*)
 
 # Tests on every core; a worker without any left takes some of another's. PYTEST adds options.
 TESTS := $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist worksteal
@@ -81,7 +81,7 @@ $(VENV)/.demo: $(SOURCES) | $(VENV)/bin/python
 # simuleval pins old tools that its scorer does not need; what that needs is in the extra.
 $(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
 	@echo "Installing what the tests need (a few minutes the first time) ..."
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable clients/python --editable '.[test]'
 	$(PIP) --no-deps simuleval==1.1.4
 	@touch $@
 
@@ -90,7 +90,7 @@ $(VENV)/.docs: $(SOURCES) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.lint: $(SOURCES) | $(VENV)/bin/python
-	$(PIP) --editable '.[lint]'
+	$(PIP) --editable clients/python --editable '.[lint]'
 	@touch $@
 
 clean:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("tokenspeed", "service", "docs")
+PACKAGES = ("tokenspeed", "service", "docs", "clients")
 
 # The whole of it needs a GPU, valgrind or another program of the field.
 NOT_HERE = frozenset(

@@ -1,8 +1,8 @@
-"""Writes what clients read of the protocol: `asyncapi.yaml`, and types and codes for JavaScript.
+"""Writes what clients read of the protocol: `asyncapi.yaml`, and types for JavaScript and Python.
 
     python -m service.wire.generate [--check]
 
-Both are made from the dataclasses of `protocol` and their docstrings; what belongs to no message
+All are made from the dataclasses of `protocol` and their docstrings; what belongs to no message
 stands in `asyncapi.template.yaml`. `--check` writes nothing and fails where a file is stale.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final, get_args, get_origin
 
 import yaml
 
-from service.wire import protocol
+from service.wire import generate_python, protocol
 from service.wire.describe import Field, description_of, fields_of, literals, objects, parts_of
 
 HERE: Final = Path(__file__).parent
@@ -24,6 +24,7 @@ TEMPLATE: Final = HERE / "asyncapi.template.yaml"
 PAGE: Final = HERE.parents[1] / "web" / "src"
 TYPES: Final = PAGE / "messages.js"
 CONSTANTS: Final = PAGE / "protocol.js"  # in part
+EVENTS: Final = HERE.parents[1] / "clients" / "python" / "tokenspeed_client" / "events.py"
 BEGIN: Final = "// ---- made by `make generate` from service/wire/protocol/ ----\n"
 END: Final = "// ---- end of what is made ----\n"
 
@@ -254,6 +255,7 @@ def generated() -> dict[Path, str]:
         DOCUMENT: asyncapi(),
         TYPES: types(),
         CONSTANTS: constants(CONSTANTS.read_text(encoding="utf-8")),
+        EVENTS: generate_python.events(),
     }
 
 

@@ -19,7 +19,7 @@ def test_what_is_committed_is_fresh() -> None:
     generate.main(["--check"])
 
 
-@pytest.mark.parametrize("name", ["DOCUMENT", "TYPES", "CONSTANTS"])
+@pytest.mark.parametrize("name", ["DOCUMENT", "TYPES", "CONSTANTS", "EVENTS"])
 def test_a_stale_file_fails_the_check_and_is_written_anew(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,305 @@
+"""What the server may not know yet: open text, commits without their finals, what was withdrawn.
+
+Decides what is to be said, and whether an answer is news; opens no socket and reads no clock. After
+a lost line all of it is said again, to the same session or to a new one. That does no harm: a
+segment is named by its id, and a server ignores what it knows.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from tokenspeed_client.events import (
+    ClientEvent,
+    Error,
+    ErrorInfo,
+    Ping,
+    Pong,
+    SessionSnapshot,
+    SnapshotSegment,
+    SourceCancel,
+    SourceCommit,
+    SourceUpdate,
+    TranslationDelta,
+    TranslationFinal,
+    TranslationRetracted,
+)
+from tokenspeed_client.wire import Received
+
+MAX_FINALS: Final = 1_000  # more than a server sends again
+
+
+@dataclass(frozen=True, slots=True)
+class SourceText:
+    """What an open segment reads.
+
+    Attributes:
+        stable: text that will not be rewritten.
+        unstable: text after it that may be.
+        start_ms: when it begins, on the caller's clock.
+        end_ms: when it ends.
+        speaker: who says it.
+    """
+
+    stable: str = ""
+    unstable: str = ""
+    start_ms: float | None = None
+    end_ms: float | None = None
+    speaker: str | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    text: SourceText = SourceText()
+    rev: int = 0
+    sent_rev: int = 0
+    is_refused: bool = False
+
+
+@dataclass(slots=True)
+class _Commit:
+    """A segment that waits for finals.
+
+    Attributes:
+        waiting: how many characters have no final yet, by target. None at all: whoever speaks to
+            a room alone gets no finals, and waits for any answer to what was sent later.
+        ping: that was sent later, in the present session.
+    """
+
+    message: SourceCommit
+    waiting: dict[str, int]
+    is_refused: bool = False
+    ping: str | None = None
+
+
+@dataclass(slots=True)
+class Pending:
+    """Text on its way."""
+
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _commits: dict[str, _Commit] = field(default_factory=dict)
+    _cancels: dict[str, SourceCancel] = field(default_factory=dict)  # until the server knows
+    _finals: dict[tuple[str, str], None] = field(default_factory=dict)  # the newest
+    _num_events: int = 0
+
+    @property
+    def open_ids(self) -> Sequence[str]:
+        """The segments that are being written, the newest last."""
+        return tuple(self._open)
+
+    @property
+    def num_commits(self) -> int:
+        """How many segments wait for finals."""
+        return len(self._commits)
+
+    def update(self, segment_id: str, text: SourceText) -> None:
+        """Take note of what a segment reads now."""
+        was = self._open.setdefault(segment_id, _Open())
+        was.text, was.rev = text, was.rev + 1
+
+    def text_of(self, segment_id: str) -> SourceText:
+        """Return what is known of an open segment."""
+        return self._open[segment_id].text if segment_id in self._open else SourceText()
+
+    def updates(self) -> list[ClientEvent]:
+        """Take the open texts that are newer than what was taken last."""
+        return [
+            self._message_of(segment_id, open_)
+            for segment_id, open_ in self._open.items()
+            if open_.sent_rev != open_.rev
+        ]
+
+    @property
+    def has_update(self) -> bool:
+        """Whether `updates` has any."""
+        return any(open_.sent_rev != open_.rev for open_ in self._open.values())
+
+    def commit(
+        self, segment_id: str, text: str | None, targets: Iterable[str], speaker: str | None
+    ) -> ClientEvent:
+        """End a segment; it is kept until all its finals are there.
+
+        Args:
+            text: of the whole segment; None: what the last update said.
+            targets: whose finals it waits for.
+        Raises:
+            ValueError: nothing is known of the segment and no text was given.
+        """
+        if text is None and segment_id not in self._open:
+            raise ValueError(f"segment {segment_id!r} has no text to commit")
+        was = self._open.pop(segment_id, _Open())
+        whole = was.text.stable + was.text.unstable if text is None else text
+        message = SourceCommit(
+            segment_id,
+            was.rev + 1,
+            whole,
+            speaker or was.text.speaker,
+            event_id=self.next_id("commit"),
+        )
+        waiting = {target: len(whole) for target in targets}
+        self._commits[segment_id] = _Commit(message, waiting)
+        return message
+
+    @property
+    def wants_ping(self) -> bool:
+        """Whether the answer to a `ping` would tell that a commit has arrived."""
+        return any(not c.waiting and c.ping is None for c in self._commits.values())
+
+    def ping(self) -> Ping:
+        """Ask for an answer; a server takes what comes in its order, so it tells of all before."""
+        message = Ping(self.next_id("ping"))
+        for commit in self._commits.values():
+            if not commit.waiting and commit.ping is None and not commit.is_refused:
+                commit.ping = message.id
+        return message
+
+    def cancel(self, segment_id: str) -> ClientEvent | None:
+        """Withdraw a segment; None where no server has heard of it."""
+        was = self._open.pop(segment_id, None)
+        is_committed = self._commits.pop(segment_id, None) is not None
+        if not (is_committed or (was is not None and was.sent_rev > 0)):
+            return None
+        message = SourceCancel(segment_id, event_id=self.next_id("cancel"))
+        self._cancels[segment_id] = message
+        return message
+
+    def take(self, event: Received) -> Received | None:
+        """Take note of what the server says.
+
+        Returns:
+            The event as far as it is news: not of a translation that has its final, which a new
+            session gives once more, nor of a segment that was withdrawn.
+        """
+        match event:
+            case SessionSnapshot():
+                wanted = tuple(found for found in event.segments if self._is_wanted(found))
+                return replace(event, segments=wanted)
+            case TranslationDelta() if not self._is_wanted(event):
+                return None
+            case TranslationFinal():
+                if not self._is_wanted(event):
+                    return None
+                self._finish(event)
+            case TranslationRetracted():
+                self._cancels.pop(self._name_of(event.segment_id), None)
+            case Pong():
+                self._answered(event.id)
+            case Error() if not self._refuse(event.error):
+                return None
+        return event
+
+    def keep_targets(self, targets: Collection[str]) -> None:
+        """Wait for the finals of no others any more."""
+        for commit in self._commits.values():
+            commit.waiting = {t: left for t, left in commit.waiting.items() if t in targets}
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether to offer `refused()` again after a while."""
+        is_open_refused = any(open_.is_refused for open_ in self._open.values())
+        return is_open_refused or any(commit.is_refused for commit in self._commits.values())
+
+    def refused(self) -> list[ClientEvent]:
+        """Take the refused commits and the open texts."""
+        return self._again([c for c in self._commits.values() if c.is_refused])
+
+    def begin_session(self) -> None:
+        """Forget what a new session knows nothing of: what was withdrawn from an earlier one."""
+        self._cancels.clear()
+
+    def begin_line(self) -> None:
+        """No answer comes any more to what was asked on an earlier line."""
+        for commit in self._commits.values():
+            commit.ping = None
+
+    def everything(self) -> list[ClientEvent]:
+        """Take all that was perhaps not received, oldest first."""
+        return [*self._cancels.values(), *self._again(list(self._commits.values()))]
+
+    def open_again(self) -> list[ClientEvent]:
+        """Take the open texts, in revisions that no server has seen."""
+        return self._again([])
+
+    def _again(self, commits: Iterable[_Commit]) -> list[ClientEvent]:
+        messages: list[ClientEvent] = []
+        for commit in commits:
+            commit.is_refused = False
+            messages.append(commit.message)
+        for open_ in self._open.values():
+            open_.rev += 1
+            open_.is_refused = False
+        return messages + self.updates()
+
+    def _message_of(self, segment_id: str, open_: _Open) -> ClientEvent:
+        open_.sent_rev = open_.rev
+        text = open_.text
+        return SourceUpdate(
+            open_.rev,
+            text.stable,
+            text.unstable,
+            segment_id,
+            text.start_ms,
+            text.end_ms,
+            text.speaker,
+            event_id=self.next_id("update"),
+        )
+
+    def next_id(self, prefix: str) -> str:
+        """Return a name for a message."""
+        self._num_events += 1
+        return f"{prefix}-{self._num_events}"
+
+    def _is_wanted(self, event: SnapshotSegment | TranslationDelta | TranslationFinal) -> bool:
+        is_cancelled = self._name_of(event.segment_id) in self._cancels
+        return not is_cancelled and (event.segment_id, event.target) not in self._finals
+
+    def _finish(self, event: TranslationFinal) -> None:
+        self._finals[event.segment_id, event.target] = None
+        if len(self._finals) > MAX_FINALS:
+            del self._finals[next(iter(self._finals))]
+        name = self._name_of(event.segment_id)
+        commit = self._commits.get(name)
+        if commit is None:
+            return
+        left = commit.waiting.pop(event.target, 0) - len(event.source_text)
+        if left > 0:
+            commit.waiting[event.target] = left
+        if not commit.waiting:
+            del self._commits[name]
+
+    def _answered(self, ping: str | None) -> None:
+        for segment_id, commit in list(self._commits.items()):
+            if commit.ping is not None and commit.ping == ping and not commit.is_refused:
+                del self._commits[segment_id]
+
+    def _name_of(self, segment_id: str) -> str:
+        """Return what the caller calls a segment; a server cuts what is too long: s1, s1~2, ..."""
+        held = (self._commits, self._cancels, self._open)
+        is_ours = any(segment_id in each for each in held)
+        return segment_id if is_ours else re.sub(r"~\d+$", "", segment_id)
+
+    def _refuse(self, error: ErrorInfo) -> bool:
+        """Take note of a message that the server did not take; return whether it is news.
+
+        Text that it had no room for is kept, a commit that it will never take is forgotten. A
+        segment that it does not know need not be withdrawn.
+        """
+        if error.event_id is None:
+            return True
+        if error.event_id.startswith("cancel-"):
+            for segment_id, cancel in list(self._cancels.items()):
+                if cancel.event_id == error.event_id:
+                    del self._cancels[segment_id]
+            return False  # said twice, it is refused the second time
+        for segment_id, commit in list(self._commits.items()):
+            if commit.message.event_id == error.event_id:
+                if error.retryable:
+                    commit.is_refused = True
+                else:
+                    del self._commits[segment_id]
+                return True
+        if error.retryable:
+            for open_ in self._open.values():
+                open_.is_refused = True
+        return True

@@ -1,0 +1,54 @@
+"""Opens and closes a WebSocket of the service, within a time."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake
+from websockets.typing import Subprotocol
+
+from tokenspeed_client.events import SUBPROTOCOL
+
+LOST: Final = 1006  # a line that ended without a close
+CLOSE_S: Final = 1.0  # for a server to answer a close
+
+
+class NoLine(Exception):
+    """Nobody answered, or not as a WebSocket."""
+
+
+async def open_line(
+    url: str, headers: Mapping[str, str], timeout_s: float, options: Mapping[str, Any]
+) -> ClientConnection:
+    """Open a line.
+
+    Args:
+        options: for `websockets.connect`.
+    Raises:
+        NoLine: it could not be opened; the text says why.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await connect(
+                url,
+                additional_headers=headers,
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                ping_interval=None,  # the protocol has its own, which count as signs of life
+                close_timeout=CLOSE_S,
+                max_size=None,
+                **{"proxy": None, **options},
+            )
+    except TimeoutError:
+        raise NoLine(f"no answer within {timeout_s:g} s") from None
+    except (OSError, InvalidHandshake) as exc:
+        raise NoLine(str(exc)) from exc
+
+
+async def close_line(socket: ClientConnection) -> None:
+    """Close it without waiting long for one that is dead."""
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(CLOSE_S):
+            await socket.close()
+    socket.transport.abort()
