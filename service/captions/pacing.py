@@ -30,12 +30,12 @@ class Pacing:
         self.interval_s = 0.0
         self._updates_per_s = updates_per_s
         self._bucket = Bucket(updates_per_s, now_s)
-        self._next_partial_s = now_s
+        self._partial_s = float("-inf")  # when the last one began
         self._noticed_s = float("-inf")
 
     def is_thinned(self, now_s: float) -> bool:
         """Whether it is too soon for another partial because the machine is busy."""
-        return now_s < self._next_partial_s
+        return now_s < self._partial_s + self.interval_s
 
     def admit(self, now_s: float) -> bool:
         """Return whether a revision is to be translated now; if so, it is counted."""
@@ -47,11 +47,11 @@ class Pacing:
 
     def partial_started(self, now_s: float) -> None:
         """Begin the pause before the next partial."""
-        self._next_partial_s = now_s + self.interval_s
+        self._partial_s = now_s
 
     def ready_s(self) -> float:
         """Return when the next revision can be translated."""
-        return max(self._bucket.ready_s(), self._next_partial_s)
+        return max(self._bucket.ready_s(), self._partial_s + self.interval_s)
 
     def notice(self, now_s: float) -> SessionNotice | None:
         """Return what a client is told of a revision that waits, not too often."""

@@ -77,7 +77,7 @@ class Record:
             state.measure()
             # What a reader gets to later is not late before that: a paste makes nobody's door shut.
             late_s = max(now_s - max(job.arrival_s, job.reached_s), 0.0)
-            state.admission.observe(self._session.id, late_s, now_s)
+            state.admission.observe(self._session.id, late_s, now_s, is_final=job.is_final)
         else:
             state.metrics.superseded.labels(*pair).inc()
         if outcome.timing is not None:

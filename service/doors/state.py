@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -10,7 +11,7 @@ from service.config import Config
 from service.doors.auth import Auth
 from service.doors.resume import ResumableSessions
 from service.doors.turns import OneByOne
-from service.load.admission import Admission, EngineWork
+from service.load.admission import Admission, Work
 from service.load.gate import RequestGate
 from service.load.metrics import Metrics
 from service.rooms.hub import Hub
@@ -121,7 +122,8 @@ class AppState:
         if now_s - self._measured_s >= MEASURE_S:
             self._measured_s = now_s
             stats = self._engine.stats()
-            self.admission.measure(EngineWork(stats.rows, stats.step_s, stats.row_s), now_s)
+            work = Work(stats.live_rows, stats.step_s, stats.row_s, time.thread_time())
+            self.admission.measure(work, now_s)
 
     def partial_interval_s(self) -> float:
         """Return the least time between partials of a session; above 0 on a busy machine."""

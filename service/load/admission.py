@@ -2,10 +2,16 @@
 
 Rows fill steps: with `u` the share of time that rows alone take (rows a second times seconds a
 row), a step of everybody's rows lasts as long as `1 / (1 - u)`, and so does every update in
-proportion; in simulation the end comes at 0.8 rather than at 1. One more speaker adds a speaker's
-share to `u`, which says what p95 will be. A new session is refused
-while that is over the budget; where the running ones are late all the same, partials come less
-often, and finals as ever. Knows numbers; reads no clock, knows no sockets or engines.
+proportion; in simulation the end comes at 0.8 rather than at 1. The event loop fills up in the same
+way. One more speaker adds a speaker's share to `u`, which says what p95 will be. A new session is
+refused while that is over the budget; where the running ones are late all the same, partials come
+less often, and finals as ever.
+
+A crowd that comes within a second is not seen in any measurement yet. So each newcomer counts with
+what speakers were measured to cost, or with a guess that fades as they speak; and at most as many
+are let in unheard as are heard already, or as half of what the guess says.
+
+Knows numbers; reads no clock, knows no sockets or engines.
 """
 
 import math
@@ -19,27 +25,35 @@ ADAPT_S: Final = 0.5  # between changes of the pace
 MIN_UPDATES: Final = 20  # in the window, for a p95 to say anything
 MAX_LOAD: Final = 0.8  # of rows: from here on a queue only grows, by simulation
 MIN_LOAD: Final = 0.25  # of rows: below, lateness comes from elsewhere, and refusing cures nothing
-MAX_INTERVAL_S: Final = 1.0  # between partials of a session, however busy it is
+MAX_INTERVAL_S: Final = 1.0  # between partials of a session while finals are in time
+LATE_FINAL_S: Final = 1.0  # a final that takes longer leaves no time for partials
+FINALS_ALONE_S: Final = 10.0  # between partials of a session then: next to none
 MIN_INTERVAL_S: Final = 0.1  # less is no pause at all
 
 # A speaker of whom nothing was measured yet: three updates a second, each a prompt's new words, a
 # draft and some decoding.
-GUESSED_ROWS_PER_S: Final = 75.0
+GUESSED_ROWS_PER_S: Final = 40.0
+GUESSED_LOOP_S: Final = 0.01  # of the event loop, a second
 GUESSED_STEPS: Final = 10.0  # of an update, at the 95th percentile
+GUESS_S: Final = 5.0  # of one speaker's talk are worth as much as the guess
+HEARD_S: Final = 3.0  # that a speaker has spoken, until what he costs is in the measurements
+MIN_CROWD: Final = 4  # that may come at one time, however slow the machine is
 
 
 @dataclass(frozen=True, slots=True)
-class EngineWork:
-    """What the engine says of itself.
+class Work:
+    """What was done for everybody since the start.
 
     Attributes:
-        rows: computed since it started.
+        rows: that the engine computed while somebody may have waited for them.
         base_s, row_s: of a step, and of each of its rows, by recent steps.
+        loop_s: processor time of the event loop.
     """
 
     rows: int
     base_s: float
     row_s: float
+    loop_s: float = 0.0
 
 
 class Admission:
@@ -57,82 +71,122 @@ class Admission:
         self.interval_s = 0.0
         self._budget_s = budget_s
         self._updates: deque[tuple[float, float, str]] = deque()  # when, how long, whose
-        self._works: deque[tuple[float, EngineWork]] = deque()
+        self._finals: deque[tuple[float, float]] = deque()  # when, how long
+        self._works: deque[tuple[float, Work]] = deque()
         self._opened: dict[str, float] = {}
+        self._began: dict[str, float] = {}  # when each speaker was answered first
         self._departed: dict[str, float] = {}  # when, of those that speak no more
         self._adapted = now_s
 
     def open(self, session: str, now_s: float) -> None:
         """Take note of a session that begins."""
         self._opened[session] = now_s
+        self._departed.pop(session, None)  # it is back on another line
 
     def close(self, session: str, now_s: float) -> None:
         """Take note of a session that ends."""
         self._opened.pop(session, None)
-        self._departed = {w: at for w, at in self._departed.items() if at >= now_s - WINDOW_S}
         self._departed[session] = now_s
 
-    def measure(self, work: EngineWork, now_s: float) -> None:
-        """Take in the engine's counters; call it about every second."""
+    def measure(self, work: Work, now_s: float) -> None:
+        """Take in the counters; call it about every second."""
         self._works.append((now_s, work))
         # The last one outside of the window is its beginning.
         while len(self._works) > 2 and self._works[1][0] <= now_s - WINDOW_S:
             self._works.popleft()
 
-    def observe(self, session: str, seconds: float, now_s: float) -> None:
+    def observe(
+        self, session: str, seconds: float, now_s: float, *, is_final: bool = False
+    ) -> None:
         """Take in an update that was answered."""
         self._updates.append((now_s, seconds, session))
+        if is_final:
+            self._finals.append((now_s, seconds))
+        self._began.setdefault(session, now_s)
         self.refresh(now_s)
 
     def refresh(self, now_s: float) -> None:
         """Let time pass: what was busy long ago is not busy now, though nobody spoke since."""
         while self._updates and self._updates[0][0] < now_s - WINDOW_S:
             self._updates.popleft()
+        while self._finals and self._finals[0][0] < now_s - RECENT_S:
+            self._finals.popleft()
         self._adapted = max(self._adapted, now_s - 10 * WINDOW_S)  # by then nothing is left
         while now_s - self._adapted >= ADAPT_S:
             self._adapted += ADAPT_S
             self._adapt(self._adapted)
+            self._forget(now_s)
 
     def admits(self, now_s: float) -> bool:
         """Whether one more session leaves all within the budget; who is alone is let in."""
         speakers = self._speakers(now_s)
         if not speakers:
             return True
-        load = self._load(now_s, speakers + 1)
-        return load <= MIN_LOAD or self.predict(now_s) <= self._budget_s
+        unheard = sum(self._began.get(who, now_s) > now_s - HEARD_S for who in speakers)
+        loads = self._loads(now_s, len(speakers) + 1)
+        fitting = MAX_LOAD / max(max(loads), 1e-9) * (len(speakers) + 1)
+        if unheard + 1 > max(MIN_CROWD, len(speakers) - unheard, fitting / 2):
+            return False
+        late_s = self._p95(now_s, RECENT_S)
+        if max(loads) <= MIN_LOAD:
+            return True
+        return (late_s or 0.0) <= self._budget_s and self.predict(now_s) <= self._budget_s
 
     def predict(self, now_s: float, more: int = 1) -> float:
         """Return the p95 of an update, in seconds, with so many more speakers; inf: no end."""
-        speakers = self._speakers(now_s)
-        wanted = self._load(now_s, speakers + more)
-        if wanted >= MAX_LOAD:
+        speakers = len(self._speakers(now_s))
+        wanted = self._loads(now_s, speakers + more)
+        if max(wanted) >= MAX_LOAD:
             return math.inf
         measured = self._p95(now_s, WINDOW_S)
         if measured is None:
-            work = self._works[-1][1] if self._works else EngineWork(0, 0.0, 0.0)
-            return GUESSED_STEPS * work.base_s / (1 - wanted / MAX_LOAD)
-        present = self._load(now_s, self._active(now_s))
-        return measured * max((MAX_LOAD - present) / (MAX_LOAD - wanted), 1.0)
+            work = self._works[-1][1] if self._works else Work(0, 0.0, 0.0)
+            return GUESSED_STEPS * work.base_s / (1 - max(wanted) / MAX_LOAD)
+        return measured * max(
+            1.0,
+            *((MAX_LOAD - min(was, will)) / (MAX_LOAD - will)
+              for was, will in zip(self._measured_loads(), wanted, strict=True)),
+        )  # fmt: skip
 
-    def _active(self, now_s: float) -> int:
-        return len({who for at, _, who in self._updates if at >= now_s - WINDOW_S})
+    def _forget(self, now_s: float) -> None:
+        """Drop those who have neither spoken nor left within the window."""
+        begin_s = now_s - WINDOW_S
+        self._departed = {who: at for who, at in self._departed.items() if at >= begin_s}
+        active = {who for _, _, who in self._updates}
+        self._began = {who: at for who, at in self._began.items() if who in active}
 
-    def _speakers(self, now_s: float) -> int:
-        """Sessions that speak, and new ones that will begin to."""
-        active = {who for at, _, who in self._updates if at >= now_s - WINDOW_S}
-        fresh = {who for who, at in self._opened.items() if at >= now_s - WINDOW_S}
-        return len((active - self._departed.keys()) | fresh)
+    def _speakers(self, now_s: float) -> set[str]:
+        """Return the sessions that speak, and new ones that will begin to."""
+        begin_s = now_s - WINDOW_S
+        active = {who for at, _, who in self._updates if at >= begin_s}
+        fresh = {who for who, at in self._opened.items() if at >= begin_s}
+        return (active - self._departed.keys()) | fresh
 
-    def _load(self, now_s: float, speakers: int) -> float:
-        """Return the share of time that the rows of so many speakers take."""
+    def _loads(self, now_s: float, speakers: int) -> tuple[float, float]:
+        """Return the shares of the engine's and the event loop's time that so many will take."""
         if not self._works or not speakers:
-            return 0.0
-        (begin, first), (end, last) = self._works[0], self._works[-1]
-        active = self._active(now_s)
-        share = GUESSED_ROWS_PER_S
-        if active and end > begin and len(self._updates) >= MIN_UPDATES:
-            share = (last.rows - first.rows) / (end - begin) / active
-        return share * speakers * last.row_s
+            return 0.0, 0.0
+        (begin_s, first), (end_s, last) = self._works[0], self._works[-1]
+        spoken_s = sum(
+            max(min(self._departed.get(who, end_s), end_s) - max(at, begin_s), 0.0)
+            for who, at in self._began.items()
+        )
+        # A guess, and what was measured: the more was said, the less the guess counts.
+        weight = 1 / (GUESS_S + spoken_s)
+        rows_per_s = (GUESSED_ROWS_PER_S * GUESS_S + last.rows - first.rows) * weight
+        loop_share = (GUESSED_LOOP_S * GUESS_S + last.loop_s - first.loop_s) * weight
+        return rows_per_s * last.row_s * speakers, loop_share * speakers
+
+    def _measured_loads(self) -> tuple[float, float]:
+        """Return the shares of their time that the engine's rows and the event loop took."""
+        if len(self._works) < 2:
+            return 0.0, 0.0
+        (begin_s, first), (end_s, last) = self._works[0], self._works[-1]
+        seconds = end_s - begin_s
+        return (
+            (last.rows - first.rows) / seconds * last.row_s,
+            (last.loop_s - first.loop_s) / seconds,
+        )
 
     def _p95(self, now_s: float, window_s: float) -> float | None:
         times = sorted(seconds for at, seconds, _ in self._updates if at >= now_s - window_s)
@@ -142,10 +196,14 @@ class Admission:
 
     def _adapt(self, now_s: float) -> None:
         """Let partials come less often while updates are late, and more often again."""
-        late = self._p95(now_s, RECENT_S)
-        if late is not None and late > 0.9 * self._budget_s:
-            self.interval_s = min(max(1.5 * self.interval_s, 0.2), MAX_INTERVAL_S)
-        elif late is None or late < 0.6 * self._budget_s:
+        late_s = self._p95(now_s, RECENT_S)
+        late_finals = sum(seconds > LATE_FINAL_S for _, seconds in self._finals)
+        if late_finals > len(self._finals) / 20:
+            self.interval_s = min(max(2 * self.interval_s, MAX_INTERVAL_S), FINALS_ALONE_S)
+        elif late_s is not None and late_s > 0.9 * self._budget_s:
+            most_s = max(MAX_INTERVAL_S, 0.85 * self.interval_s)
+            self.interval_s = min(max(1.5 * self.interval_s, 0.2), most_s)
+        elif late_s is None or late_s < 0.6 * self._budget_s:
             self.interval_s *= 0.85
             if self.interval_s < MIN_INTERVAL_S:
                 self.interval_s = 0.0

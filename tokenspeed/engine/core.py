@@ -34,6 +34,7 @@ class EngineStats:
     num_slots: int = 0
     steps: int = 0
     rows: int = 0
+    live_rows: int = 0  # of which somebody may have waited for
     busy_s: float = 0.0
     weight_bytes: int = 0
     requests: int = 0
@@ -145,7 +146,12 @@ class EngineCore:
         now_s = self.clock()
         self._in_step, self.failures_in_a_row = [], 0
         self._scheduler.observe(plan, now_s - before)
-        self._count(steps=1, rows=len(plan.batch.tokens), busy_s=now_s - before)
+        self._count(
+            steps=1,
+            rows=len(plan.batch.tokens),
+            live_rows=plan.num_live_rows,
+            busy_s=now_s - before,
+        )
         weight = 1 / min(self._stats.steps, 100)
         self._stats.recent_step_s += weight * (now_s - before - self._stats.recent_step_s)
         self._distribute(plan, predicted, now_s, now_s - before)

@@ -37,10 +37,11 @@ MIXED_STEP: Final = 1 / 6
 
 @dataclass(frozen=True)
 class Plan:
-    """One step: the batch, and which rows of it belong to whom."""
+    """One step: the batch, which rows of it belong to whom, and how many of them are live work."""
 
     batch: Step
     parts: list[tuple[Sequence, Rows]]
+    num_live_rows: int = 0
 
 
 class Scheduler:
@@ -120,7 +121,7 @@ class Scheduler:
         parts = self._rows_of(live, self._room(1.0))
         taken = sum(len(rows.tokens) for _, rows in parts)
         parts += self._rows_of(rest, self._room(MIXED_STEP if live else BACKGROUND_STEP) - taken)
-        return Plan(build_step(parts), parts) if parts else None
+        return Plan(build_step(parts), parts, taken) if parts else None
 
     def observe(self, plan: Plan, seconds: float) -> None:
         """Take in how long a step took: it prices the next ones, and is charged to its clients."""

@@ -23,6 +23,9 @@ def test_a_busy_machine_lengthens_the_pause_between_partials() -> None:
     assert not pacing.admit(0.4)
     assert pacing.ready_s() == 0.5
     assert pacing.admit(0.5)
+    pacing.partial_started(0.5)
+    pacing.interval_s = 0.0  # busy no more: nobody waits for the end of an old pause
+    assert pacing.admit(0.6)
 
 
 def test_a_client_is_told_why_and_not_too_often() -> None:

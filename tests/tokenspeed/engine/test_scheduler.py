@@ -220,6 +220,7 @@ def test_background_rows_do_not_stretch_a_step_with_live_ones() -> None:
     mixed = scheduler.plan(now_s=0.0)
     assert mixed is not None
     assert [len(rows.tokens) for _, rows in mixed.parts] == [10, pytest.approx(10, abs=1)]
+    assert (alone.num_live_rows, mixed.num_live_rows) == (0, 10)
 
 
 @settings(max_examples=50, deadline=None)
