@@ -58,6 +58,10 @@ _EVAL: Final[Table] = {
         "numbers, times, dates, money and words of the trade: passed and total of each kind",
         "tokenspeed.bench.quality.text.cli:add_text",
     ),
+    "plain": (
+        "BLEU of plain text through text hygiene, beside the model alone",
+        "tokenspeed.bench.quality.text.cli:add_plain",
+    ),
     "streaming": (
         "latency, flicker and quality of live translation, against baselines",
         "service.bench.cli:add_streaming",

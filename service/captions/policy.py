@@ -300,6 +300,8 @@ class Translation:
     def _commit(self) -> None:
         """Move what is agreed on from H into C, and show the rest."""
         found, source = self._hypothesis, self._answered
+        if not found.text.startswith(self.committed_text):
+            return  # the same ids, read otherwise for what follows them
         limit = len(found.ends)
         if source.is_open:
             limit -= max(self.preset.mask_words, 1)

@@ -15,11 +15,14 @@ from tokenspeed.text.terms import Phrase, PhraseIndex
 _SPACELESS: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _LETTER: Final = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{_SPACELESS}]]"
 BEFORE: Final = rf"(?<!{_LETTER})"
+# Capitals alone, "UNASUR". One capital makes no name that is to stay: of 1,992 rare words with one
+# in newstest, the model writes 74 in 100 as they are by itself, and of the others 9 in 10 are words
+# such as "Brussels", "Embassy", "Norwegian", which have a translation.
 _NAME: Final = regex.compile(
-    rf"(?V1)(?<=[\p{{Ll}}\p{{N}},;:] ){BEFORE}\p{{Lu}}(?:[\p{{L}}-]|['’](?!s\b))*\p{{L}}"
+    rf"(?V1)(?<=[\p{{Ll}}\p{{N}},;:] ){BEFORE}(?![IVXLCDM]+\b)\p{{Lu}}{{3,12}}"
+    r"(?![\p{L}\p{N}-])"
 )
 _BENT: Final = ("de", "en", "es", "fr")  # how words may be bent where nobody says the language
-_CAPITAL_NOUNS: Final = frozenset({"de", "lb"})  # languages where a capital makes no name
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,7 @@ class Glossary:
         is_rare: Callable[[str], bool] | None = None,
         source_language: str | None = None,
     ) -> None:
-        has_names = source_language is not None and source_language not in _CAPITAL_NOUNS
-        self._is_rare = is_rare if has_names else None
+        self._is_rare = is_rare
         self._terms = tuple(terms)
         self._languages = _BENT if source_language is None else (source_language,)
 

@@ -26,6 +26,7 @@ from tokenspeed.text.spans import Span, find_spans, has_text
 from tokenspeed.text.vocabulary import Vocabulary
 from tokenspeed.text.words import count_words
 
+MIN_HALVED: Final = 6  # spaces of a sentence that is worth cutting in two
 MAX_REMEMBERED: Final = 8  # texts whose spans are kept
 
 Capitals = Literal["keep", "sentence"]
@@ -38,6 +39,7 @@ _BRACKETED: Final = regex.compile(r"\[[^\[\]]{2,}\]|\([^()]{2,}\)")
 _LETTER_ALONE: Final = regex.compile(r"(?![iaoyeuàôIAOYEUÀÔ])\p{L}[.)]?")
 _LEADING_MARK: Final = regex.compile(r"(?:^|(?<=[.!?…]\s))\s*\[[^\[\]\n]{2,60}\](?=\s+\p{L})")
 _ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
+_GAP: Final = regex.compile(r"(?<=\S) (?=\S)")
 _TEXT: Final = regex.compile(r"\p{L}|\p{N}")
 # What the end of an open text may still become: a tag, a hole, a mark, an address.
 _INCOMPLETE: Final = regex.compile(
@@ -116,6 +118,18 @@ class Hygiene:
             found.append(Cut(text[start:end], is_cut and end not in breaks))
             start = end
         return found
+
+    def halves(self, text: str) -> tuple[str, ...]:
+        """Return a sentence in two, parted at a clause or a space; nothing where it is short."""
+        masked = _masked(text, self.spans(text))
+        spaces = [match.start() for match in _GAP.finditer(masked)]
+        clauses = [at for at in spaces if masked[at - 1] in ",;:–—"]
+        for places in (clauses, spaces):
+            middle = [at for at in places if len(text) // 4 <= at <= 3 * len(text) // 4]
+            if middle and len(spaces) >= MIN_HALVED:
+                at = min(middle, key=lambda at: abs(2 * at - len(text)))
+                return text[:at], text[at:].lstrip()
+        return ()
 
     def spans(self, text: str) -> list[Span]:
         """Return what must come through, sound marks in the words of the target language."""
@@ -334,6 +348,7 @@ class Piece:
             language=self.language,
             is_open=self._is_open,
             is_repaired=self.is_repaired,
+            target=self._hygiene.target,
         )
 
     def untranslated(self) -> str:

@@ -18,7 +18,7 @@ import regex
 
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import BEFORE, Found
-from tokenspeed.text.quantities.computing import Change
+from tokenspeed.text.quantities.computing import Change, spellings
 from tokenspeed.text.quantities.computing import find as find_said
 from tokenspeed.text.vocabulary import MARKS, NAMES
 from tokenspeed.text.words import count_words, word_ends
@@ -27,6 +27,12 @@ _FIRST: Final = regex.compile(r"[\p{L}\p{N}]")
 _OPENS: Final = regex.compile(r"[\s(\[{\"“„«]$|^$")
 _END_MARKS: Final = ".,;:!?…"
 _SPACES: Final = " \u00a0\u202f"  # French has them before some marks
+
+# A number by itself: no part of a date, a time, an amount or a word but "20-jährig".
+_NUMBER: Final = regex.compile(
+    r"(?<![\p{L}\p{N}.,:/$€£#-])(\d{2,3})"
+    r"(?:-(?=jährig)|(?![\p{L}\p{N}:/%º°-]|[.,]\p{N}|\.\s*[\p{L}º]|\s?[%°€$£]))"
+)
 
 _Key = tuple[str, int]  # a wanted word, and which of those in the text
 
@@ -59,6 +65,7 @@ class Placeholders:
         self._pattern = regex.compile(rf"(?V1){before}(?:{'|'.join(stand_ins)})")
         self._held: dict[str, tuple[Found, _Key]] = {}  # by stand-in
         self._tried: dict[str, set[str]] = {}  # by wanted word: stand-ins that were not copied
+        self._spelled: dict[str, str] = {}  # numbers that a reader gets in words, by their digits
         self._is_trimmed = False  # whether the last period is left out
         self._changes: list[Change] = []  # of the restored text
         self._inserted: list[tuple[int, str]] = []  # offsets in the changed text, ascending
@@ -76,6 +83,7 @@ class Placeholders:
         language: str | None = None,
         is_open: bool = False,
         is_repaired: bool = False,
+        target: str = "",
     ) -> str:
         """Return the source for the model; numbers that are said in words are digits in it.
 
@@ -83,14 +91,17 @@ class Placeholders:
             text: the piece. committed: translated text, whose words keep their stand-ins.
             language: of the text, None where it is not known.
             is_open: the piece may still grow. is_repaired: numbers of the output will be put right.
+            target: language of the output, in whose words short numbers come back.
         """
         found = self._find(text)
         keys = self._keys(found)
         now = set(keys)
         said = set() if self._has_marks else {match[0] for match in self._pattern.finditer(text)}
+        numbers = _numbers(text, found, language, is_open, is_repaired)
+        if numbers and language is not None:
+            self._spell(spellings(text, language, target), committed)
         shown: list[tuple[int, int, str]] = [
-            (change.start, change.end, change.wanted)
-            for change in _numbers(text, found, language, is_open, is_repaired)
+            (change.start, change.end, change.wanted) for change in numbers
         ]
         for item, key in zip(found, keys, strict=True):
             if not item.is_shown:
@@ -192,7 +203,7 @@ class Placeholders:
         Args:
             text: an output. offsets: in it, ascending; they are moved along.
         """
-        if not (self._held or self.is_upper or self._is_final or self._has_marks):
+        if not (self._held or self.is_upper or self._is_final or self._has_marks or self._spelled):
             return text, offsets
         parts: list[str] = []
         moved: list[int] = []
@@ -217,18 +228,32 @@ class Placeholders:
             parts.append(wanted)
             at, grown = end, grown + len(wanted) - (end - start)
         self._copy(text[at:], at, grown, offsets, parts, moved)
-        return self._with_inserted(*self._corrected("".join(parts), moved))
+        said, moved = self._in_words("".join(parts), moved)
+        return self._with_inserted(*self._corrected(said, moved))
+
+    def _spell(self, words: dict[str, str], committed: str) -> None:
+        """Take in numbers that are to come back in words, for good; not those that readers have."""
+        for digits, said in words.items():
+            if digits not in self._spelled and digits not in committed:
+                self._spelled[digits] = said
+
+    def _in_words(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
+        """Write short numbers in words that were said in words."""
+        if not self._spelled:
+            return text, offsets
+        changes = []
+        for match in _NUMBER.finditer(text):
+            said = self._spelled.get(match[1])
+            if said is not None:
+                is_first = _FIRST.search(text, 0, match.start()) is None
+                said = said.upper() if self.is_upper else said
+                said = said[0].upper() + said[1:] if is_first else said
+                changes.append(Change(*match.span(), said))
+        return _changed(text, offsets, changes)
 
     def _corrected(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
         """Change what was said to be wrong; an id that ends within that completes nothing."""
-        for change in reversed(self._changes):
-            start, end = change.start, change.end
-            if end > len(text):
-                continue
-            grown = len(change.wanted) - (end - start)
-            text = text[:start] + change.wanted + text[end:]
-            offsets = [o + grown if o >= end else min(o, start) for o in offsets]
-        return text, offsets
+        return _changed(text, offsets, self._changes)
 
     def _copy(
         self,
@@ -353,6 +378,18 @@ def _numbers(
         for change in find_said(text, language, is_open=is_open, is_repaired=is_repaired)
         if all(change.end <= item.start or item.end <= change.start for item in found)
     ]
+
+
+def _changed(text: str, offsets: list[int], changes: Sequence[Change]) -> tuple[str, list[int]]:
+    """Put changes into a text; an offset within one moves to its beginning."""
+    for change in reversed(changes):
+        start, end = change.start, change.end
+        if end > len(text):
+            continue
+        grown = len(change.wanted) - (end - start)
+        text = text[:start] + change.wanted + text[end:]
+        offsets = [o + grown if o >= end else min(o, start) for o in offsets]
+    return text, offsets
 
 
 def _has(output: str, item: Found, times: int = 1) -> bool:

@@ -24,8 +24,11 @@ _MARK_CHARS: Final = 8  # a mark and what may close after it
 _PERIOD_CHARS: Final = 40  # a word with a period that may be an abbreviation, and its marks
 _SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥](?:\s?[\"'”’»)\]])*\s*$")
 _WIDE_END = regex.compile(r"[。！？｡।॥][\"'”’»」』）\])]*\s*$")
-_SPACED_MARK = regex.compile(r"\s{1,2}[?!]+(?:\s?[»”\")])*(?=\s)")  # « Où est-il ? Elle ... »
+_SPACED_MARK = regex.compile(r"\s{1,2}(?:[?!]+(?:\s?[»”\")])*|»)(?=\s)")  # « Où est-il ? Elle ... »
 _CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
+# Somebody answers: said as one, both sides get quotation marks of one kind.
+_QUOTED_END = regex.compile(r"[.!?…]\s?[\"”“’»]\s*$")
+_ANSWER = regex.compile(r"\s*(?:[-–—]\s*)?[\"“„«‘]")
 _PERIOD_WORD = regex.compile(r"([\p{L}\p{N}\p{M}.]+)\.[\"'”’»)\]]*\s*$")
 _ACRONYM: Final = regex.compile(r"(?:\p{L}{1,2}\.)+\p{L}{1,3}")  # u.s, a.m, ph.d, ee.uu
 _WORD: Final = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}'’]*")
@@ -120,6 +123,9 @@ def _is_cut(head: str, following: str, words: int, is_whole: bool, scale: int) -
     if _WIDE_END.search(end):
         return True
     if following[0].isspace() and _SENTENCE_END.search(end):
+        is_answer = _QUOTED_END.search(end) and _ANSWER.match(following)
+        if is_answer and words < CLAUSE_WORDS * scale:
+            return False
         return _ends_sentence(head, following, words, is_whole)
     if words >= CLAUSE_WORDS * scale and following[0].isspace() and _CLAUSE_END.search(end):
         return True

@@ -11,11 +11,12 @@ from typing import Final
 
 import regex
 
-from tokenspeed.text import segmenter
+from tokenspeed.text import abbreviations, segmenter
 from tokenspeed.text.glossary import Found
 from tokenspeed.text.pipeline import Hygiene
 
 MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
+MAX_HALVINGS: Final = 2  # of a sentence that a model runs in circles over
 MAX_LINES: Final = 50  # that one sentence may be broken into
 LONGER: Final = 2  # times as long a sentence may be as live, where waiting for it costs nothing
 WINDOW_CHARS: Final = 4000  # of a line that are looked at together
@@ -24,6 +25,7 @@ _BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
 _ENDS: Final = regex.compile(r"[.!?…:;。！？][\"'”’»)\]]*\s*$")
 _GOES_ON: Final = regex.compile(r"\s*[\"“„«(]?\p{Ll}")
 _WORD_AFTER_COMMA: Final = regex.compile(r"\s*\p{L}")
+_FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
 _CAPITALS: Final = regex.compile(r"[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*\s[^\p{Ll}]*$")
 
 
@@ -39,20 +41,30 @@ class Exchange:
     Args:
         hygiene: of the language pair. source: the piece.
         language: of the piece, None where it is not known, or numbers are left to the model.
+        max_halvings: how often it is cut in two where no answer is a translation.
     """
 
-    def __init__(self, hygiene: Hygiene, source: str, language: str | None = None) -> None:
+    def __init__(
+        self,
+        hygiene: Hygiene,
+        source: str,
+        language: str | None = None,
+        *,
+        max_halvings: int = MAX_HALVINGS,
+    ) -> None:
         self.shown: str | None = None
         self.text = ""
         self.is_untranslated = False
         self.faults = 0
         self.missing: list[Found] = []
         self._hygiene = hygiene
+        self._max_halvings = max_halvings
         self._piece = hygiene.piece()
         self._piece.language, self._piece.is_repaired = language, True
         self._piece.take(source)
         self._best: tuple[list[Found], str] | None = None
         self._retries = 0
+        self._halves: list[Exchange] = []
         if self._piece.core:
             self.shown = self._piece.shown()
         else:
@@ -70,6 +82,8 @@ class Exchange:
             output: of the model. is_whole: whether it ended by itself.
         """
         assert self.shown is not None
+        if self._halves:
+            return self._take_half(output, is_whole=is_whole)
         fault = self._hygiene.fault_of(self.shown, output, is_whole=is_whole)
         if fault is None:
             self._weigh(output)
@@ -77,9 +91,36 @@ class Exchange:
             self.faults += 1
             is_last = self._best is not None or self.faults > 1
             self._ask(None if is_last else self._piece.plainly_shown())
+        if self.shown is None and self._best is None and self._max_halvings:
+            self._halve()
         if self.shown is None:
             self._finish()
         return self.shown
+
+    def _halve(self) -> None:
+        """Ask for both halves of what the model ran in circles over."""
+        found = self._hygiene.halves(self._piece.core)
+        language = self._piece.language
+        self._halves = [
+            Exchange(self._hygiene, half, language, max_halvings=self._max_halvings - 1)
+            for half in found
+        ]
+        self._ask_half()
+
+    def _take_half(self, output: str, *, is_whole: bool) -> str | None:
+        half = next(half for half in self._halves if half.shown is not None)
+        half.take(output, is_whole=is_whole)
+        self._ask_half()
+        if self.shown is None:
+            self.faults += sum(each.faults for each in self._halves)
+            self._finish()
+        return self.shown
+
+    def _ask_half(self) -> None:
+        if any(half.is_untranslated for half in self._halves):
+            self._ask(None)
+            return
+        self._ask(next((half.shown for half in self._halves if half.shown is not None), None))
 
     def _weigh(self, output: str) -> None:
         placeholders = self._piece.placeholders
@@ -101,12 +142,25 @@ class Exchange:
     def _finish(self) -> None:
         """Take the best answer, and put into it what it lacks."""
         piece = self._piece
+        if self._halves and not any(half.is_untranslated for half in self._halves):
+            first, second = (half.text for half in self._halves)
+            second = _inside(second, self._halves[1].core)
+            self.missing = [item for half in self._halves for item in half.missing]
+            self.text = f"{piece.prefix}{first.rstrip(' .')} {second}{piece.suffix}"
+            return
         if self._best is None:
             self.is_untranslated = True
             self.text = piece.prefix + piece.untranslated() + piece.suffix
             return
         self.missing, text = self._best
         self.text = piece.prefix + piece.placed(text) + piece.suffix
+
+
+def _inside(text: str, source: str) -> str:
+    """Take off the capital of a sentence that goes on, where a word that has none begins it."""
+    word = _FIRST_WORD.match(text)
+    is_small = word is not None and word[0].lower() in abbreviations.STARTERS - {"i", "i'm"}
+    return text[0].lower() + text[1:] if is_small and source[:1].islower() else text
 
 
 @dataclass(slots=True)

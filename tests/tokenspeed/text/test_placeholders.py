@@ -71,3 +71,27 @@ def test_a_model_that_copies_names_gives_every_wanted_word(
         assert placeholders.missing(text, output) == []
         assert offsets == sorted(offsets)
         assert (len(offsets), offsets[-1]) == (len(shown) + 1, len(output))
+
+
+def test_numbers_that_were_said_in_words_come_back_in_words() -> None:
+    found = Placeholders(Glossary())
+    assert found.replace("eighteen cats", language="en", target="de") == "18 cats"
+    for output, expected in (
+        ("18 Katzen.", "Achtzehn Katzen."),
+        ("es sind 18.", "es sind achtzehn."),
+        ("eine 18-jährige Katze", "eine achtzehnjährige Katze"),
+        # Parts of something else.
+        ("18.000, 18:30, 18 %, 18. Mai, €18, A18, 18er, 118", None),
+    ):
+        assert found.restore(output, [])[0] == (expected or output)
+    text, offsets = found.restore("es sind 18 Katzen", [0, 2, 7, 9, 10, 17])
+    assert (text, offsets) == ("es sind achtzehn Katzen", [0, 2, 7, 8, 16, 23])
+    found.is_upper = True
+    assert found.restore("es sind 18", [])[0] == "ES SIND ACHTZEHN"
+
+
+def test_a_number_that_readers_have_in_digits_stays() -> None:
+    found = Placeholders(Glossary())
+    found.replace("room 18", "Zimmer 18", language="en", target="de")
+    found.replace("room eighteen", "Zimmer 18", language="en", target="de")
+    assert found.restore("Zimmer 18", [])[0] == "Zimmer 18"

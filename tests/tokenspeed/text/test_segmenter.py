@@ -47,6 +47,9 @@ WORDS = st.lists(
     [
         ("Hello there. How are", ["Hello there.", " How are"]),
         ("Hello there. ", ["Hello there. "]),
+        ('"Are you?" "Yes." Fine.', ['"Are you?" "Yes."', " Fine."]),
+        ("“Why?” – “For fun.” He left", ["“Why?” – “For fun.”", " He left"]),
+        ("« Où est-il ? » « Ici. » Elle", ["« Où est-il ? » « Ici. »", " Elle"]),
         ("I saw Dr. Smith at 3.14 p.m. today", ["I saw Dr. Smith at 3.14 p.m. today"]),
         ("Am 3. Mai kam J. Braun. Er", ["Am 3. Mai kam J. Braun.", " Er"]),
         ("It was in 1990. Then", ["It was in 1990.", " Then"]),

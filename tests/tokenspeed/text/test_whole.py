@@ -71,6 +71,18 @@ def test_an_answer_that_is_no_translation_is_asked_for_once_more() -> None:
     )
 
 
+def test_a_sentence_that_makes_a_loop_is_asked_for_in_halves() -> None:
+    exchange = Exchange(HYGIENE, "We have seen it all, and the others went home 👍")
+    asked = []
+    while exchange.shown is not None:
+        asked.append(exchange.shown)
+        is_half = len(asked) > 2
+        exchange.take(f"Und {len(asked)}." if is_half else "so so so so so so so so")
+    assert asked[2:] == ["We have seen it all,", "and the others went home"]
+    assert exchange.text == "Und 3 und 4. 👍"
+    assert (exchange.faults, exchange.is_untranslated) == (2, False)
+
+
 def test_a_text_without_a_translation_stays_as_it_is() -> None:
     exchange = Exchange(HYGIENE, "WE GO HOME 👍")
     while exchange.shown is not None:

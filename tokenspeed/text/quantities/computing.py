@@ -12,6 +12,7 @@ from typing import Final
 
 from tokenspeed.text.quantities.locales import LANGUAGES, words
 from tokenspeed.text.quantities.reading import Quantity, read
+from tokenspeed.text.quantities.spelling import cardinal
 from tokenspeed.text.quantities.writing import (
     write,
     write_date,
@@ -21,7 +22,9 @@ from tokenspeed.text.quantities.writing import (
 )
 
 _IN_WORDS: Final = 12  # up to here a writer uses words, and a model knows them well
-_ROUND: Final = frozenset({100.0, 1000.0})  # "thanks a thousand times", "cent fois"
+_MOST_SPELLED: Final = 100
+_ROUND: Final = frozenset({1e2, 1e3, 1e6, 1e9})  # "thanks a thousand times", "cent fois"
+_ONE: Final = re.compile(r"^(?:an?|one|eine?|une?)[ -]")
 _NOON: Final = ("noon", "midday")  # English; the others' words for it are known to models
 _BEGINS: Final = ".!?…:;\"'“”„«»‘’¿¡()[]-–—>"  # a sentence may begin after it
 _AT: Final = frozenset(  # French words before a time rather than so many hours
@@ -63,6 +66,29 @@ def find(
         and (_is_bare_date(q, is_repaired) if not q.is_said else _is_better(q, text, language))
         and not (q.kind in ("number", "ordinal") and _is_name(text, q.start))
     ]
+
+
+def spellings(text: str, language: str, target: str) -> dict[str, str]:
+    """Return what is said in words and short, by its digits, in the words of another language.
+
+    So that "fifteen years" is no "15 ans"; amounts of money and percent stay in digits. Of numbers
+    that end in one, words have a gender; those that stand in the text in digits as well are left to
+    the model.
+    """
+    if language not in LANGUAGES or target not in LANGUAGES:
+        return {}
+    found = [q for q in read(text, language) if q.kind == "number"]
+    written = {q.value for q in found if not q.is_said}
+    return {
+        f"{q.value:.0f}": cardinal(int(q.value), target)
+        for q in found
+        if q.is_said
+        and q.is_final
+        and _IN_WORDS < q.value <= _MOST_SPELLED
+        and q.value % 1 == 0
+        and q.value % 10 != 1
+        and q.value not in written
+    }
 
 
 def rewrite(text: str, language: str) -> str:
@@ -274,7 +300,7 @@ def _is_better(quantity: Quantity, text: str, language: str) -> bool:
         return value % 60 != 0 or bool(quantity.part) or is_clock
     if kind == "ordinal":
         return value > _IN_WORDS and not _is_fraction(quantity, text, language)
-    if kind == "number" and value in _ROUND and len(said.removeprefix("a ").split()) == 1:
+    if kind == "number" and value in _ROUND and _ONE.sub("", said).isalpha():
         return False
     return value > _IN_WORDS or value < 0 or value % 1 != 0
 
@@ -308,7 +334,10 @@ def _in_digits(quantity: Quantity, text: str, language: str) -> str:
     said = text[quantity.start : quantity.end]
     if quantity.kind == "time":
         is_exact = quantity.is_exact and said.lower() not in _NOON
-        return write_time(int(quantity.value), language, is_exact=is_exact)
+        time = write_time(int(quantity.value), language, is_exact=is_exact)
+        # On a dial of 24 hours nothing else says "in the morning", which English needs.
+        is_early = language != "en" and quantity.value < _HALF_DAY
+        return time + quantity.part if is_early else time
     if quantity.day:
         return write_date(quantity.day, quantity.month, int(quantity.value), language)
     if quantity.kind == "digits":

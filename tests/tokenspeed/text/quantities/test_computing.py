@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenspeed.text.quantities.computing import check, find, first_doubt, repair, rewrite
+from tokenspeed.text.quantities.computing import (
+    check,
+    find,
+    first_doubt,
+    repair,
+    rewrite,
+    spellings,
+)
 from tokenspeed.text.quantities.locales import LANGUAGES
 
 languages = st.sampled_from(LANGUAGES)
@@ -25,6 +32,9 @@ languages = st.sampled_from(LANGUAGES)
         ("her thirteenth marathon", "en", "her 13th marathon"),
         ("um halb zehn abends", "de", "um 21:30 Uhr"),
         ("um ein Uhr", "de", "um 1 Uhr"),
+        ("um halb sieben morgens", "de", "um 6:30 Uhr morgens"),
+        ("à sept heures du matin", "fr", "à 7 h du matin"),
+        ("a las tres de la madrugada", "es", "a las 3:00 de la madrugada"),
         ("zwei Millionen Euro", "de", "2 Millionen Euro"),
         ("à neuf heures et demie", "fr", "à 9 h 30"),
         ("trois millions d'euros", "fr", "3 millions d'euros"),
@@ -52,6 +62,8 @@ def test_numbers_become_digits(text: str, language: str, rewritten: str) -> None
         ("It may five times.", "en"),
         ("In her thirties.", "en"),
         ("Hundreds of people, a hundred ways.", "en"),
+        ("One million, one billion, one hundred.", "en"),
+        ("Un million, un milliard, mille.", "fr"),
         ("Testing, one two three four.", "en"),
         ("Eine Frau und ein Mann, zum ersten Mal, gib acht.", "de"),
         ("Tausende Menschen, Millionen Sterne.", "de"),
@@ -172,3 +184,21 @@ def test_any_two_texts_are_compared(one: str, other: str, source: str, output: s
 def test_a_text_lacks_nothing_of_itself(language: str, text: str) -> None:
     assert check(text, text, language, language) == []
     assert repair(text, text, language, language) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target", "expected"),
+    [
+        ("fifteen years", "en", "fr", {"15": "quinze"}),
+        ("thirty cats, forty percent, fifty euros", "en", "de", {"30": "dreißig"}),
+        ("quatre-vingts chats", "fr", "es", {"80": "ochenta"}),
+        # With a gender, large, in digits as well, a time, a rank: left as the model has it.
+        ("twenty one cats, three thousand dogs, twenty of 20", "en", "es", {}),
+        ("half past nine, the twentieth, one and a half", "en", "de", {}),
+        ("quindici anni", "it", "de", {}),
+    ],
+)
+def test_what_was_said_in_words_comes_back_in_words(
+    text: str, source: str, target: str, expected: dict[str, str]
+) -> None:
+    assert spellings(text, source, target) == expected

@@ -1,22 +1,27 @@
-"""`tokenspeed eval text`."""
+"""`tokenspeed eval text` and `eval plain`."""
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
 from tokenspeed.arguments import add_model_arguments, add_page_arguments, check_page
 from tokenspeed.bench.page import put_into_page
+from tokenspeed.bench.quality.sets import load_sets
 from tokenspeed.bench.quality.text.cases import Case, Translate, case_table, run_cases
 from tokenspeed.bench.quality.text.cost import cost_row, update_costs
 from tokenspeed.bench.quality.text.hygiene import hygiene_cases
 from tokenspeed.bench.quality.text.numbers import number_cases
+from tokenspeed.bench.quality.text.plain import plain_table, score_plain
 from tokenspeed.bench.quality.text.trade import trade_cases
 from tokenspeed.bench.result import describe_cpu, describe_model, make_result, write_result
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.engine.translate import hygiene_of, translate
+from tokenspeed.errors import told
 
 # What is measured, by name. A new set is a function that returns its cases, and a line here.
 SETS: Final[dict[str, Callable[[], list[Case]]]] = {
@@ -56,6 +61,45 @@ def run_text(options: argparse.Namespace) -> int:
         rows = [row | {"through": name} for name, rows in runs.items() for row in rows]
         rows.append(cost | {"through": "product"})
         result = make_result(rows, machine=describe_cpu(), packages=["torch", "text2num"])
+        write_result(result | {"model": describe_model(options.model)}, options.json)
+    if options.page:
+        put_into_page(options.page, options.json.name, table)
+    return 0
+
+
+def add_plain(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval plain`."""
+    add_model_arguments(parser)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of name.en-xx.tsv")
+    parser.add_argument("--sets", nargs="*", default=(), help="names; all by default")
+    parser.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
+    parser.add_argument("--outputs", type=Path, help="write every line that differs here, as text")
+    add_page_arguments(parser)
+    parser.set_defaults(run=run_plain)
+
+
+def run_plain(options: argparse.Namespace) -> int:
+    """Translate the sets both ways, score and print."""
+    check_page(options)
+    with told(OSError):
+        sets = load_sets(options.corpus, options.sets, (), options.limit)
+    model = load_engine(options.model, device=options.device)
+    scores, told_lines = [], []
+    try:
+        with tqdm(total=sum(len(s.sources) for s in sets), unit=" lines", leave=False) as bar:
+            for test_set in sets:
+                score, differing = score_plain(model, test_set, bar)
+                scores.append(score)
+                told_lines += differing
+    finally:
+        model.close()
+    table = plain_table(scores)
+    print(table)
+    if options.outputs:
+        options.outputs.write_text("\n".join(told_lines), encoding="utf-8")
+    if options.json:
+        rows = [asdict(score) for score in scores]
+        result = make_result(rows, machine=describe_cpu(), packages=["torch", "sacrebleu"])
         write_result(result | {"model": describe_model(options.model)}, options.json)
     if options.page:
         put_into_page(options.page, options.json.name, table)
