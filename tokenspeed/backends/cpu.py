@@ -25,17 +25,27 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.llama import rotation_tables
 from tokenspeed.model.quantize import quantize_int8
 from tokenspeed.model.weights import (
+    ATTENTION_OUT_NORM,
     EMBEDDING,
     FUSED,
     INPUT_NORM,
+    K_NORM,
+    MLP_OUT_NORM,
     NORM,
     POST_NORM,
+    Q_NORM,
     head_weight,
+    layer_bias,
+    layer_shapes,
     layer_weight,
 )
 
 BLOCK = 64  # columns that share a scale; kBlock of native/kernels.h
 NATIVE = Path(__file__).parent.parent / "native"
+
+# In the order of the native library.
+_NORMS_BEFORE = (INPUT_NORM, POST_NORM)
+_MORE_NORMS = (ATTENTION_OUT_NORM, MLP_OUT_NORM, Q_NORM, K_NORM)
 
 
 class _Shape(ctypes.Structure):
@@ -64,6 +74,26 @@ class _Shape(ctypes.Structure):
     ]
 
 
+class _Switches(ctypes.Structure):
+    """`tokenspeed::Switches` of native/step.cpp."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_int32)
+            for name in ("qk_norm", "qk_norm_rotated", "gelu", "norms_after", "num_ropes")
+        ),
+        *(
+            (name, ctypes.c_float)
+            for name in (
+                "attention_scale",
+                "attention_softcap",
+                "logit_softcap",
+                "embedding_scale",
+            )
+        ),
+    ]
+
+
 class CpuBackend:
     """Runs steps in native code.
 
@@ -74,7 +104,8 @@ class CpuBackend:
         threads: how many; default: the cores that this process may use.
         isa: "avx512", "avx2" or "plain"; default: the best that the processor has.
     Raises:
-        BackendUnavailable: the native library was not built, or lacks what was asked for.
+        BackendUnavailable: the native library was not built, lacks what was asked for, or slots
+            are longer than the model's window.
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
     """
 
@@ -96,10 +127,6 @@ class CpuBackend:
             raise BackendUnavailable(f"the CPU backend needs its native library: {_MISSING}")
         model = checkpoint.config
         config.check(model)
-        if model.switches:  # until the native step has them
-            raise BackendUnavailable(
-                f"the CPU backend does not know this model's {', '.join(model.switches)}"
-            )
         self.config = model
         self.bits = bits
         self._weight = int8_weight if bits == 8 else int4_weight
@@ -116,6 +143,8 @@ class CpuBackend:
                 f"no memory for {config.num_slots} slots of {config.max_length} positions, or this "
                 f"processor has no {isa or 'supported'} instructions"
             )
+        if library.tokenspeed_switch_on(self._model, ctypes.byref(_switches(model))):
+            raise BackendUnavailable("no memory for the widest step")
         self.isa = library.tokenspeed_isa(self._model).decode()
         self.cache_bytes = library.tokenspeed_cache_bytes(self._model)
         self.weight_bytes = self._load(checkpoint)
@@ -172,19 +201,8 @@ class CpuBackend:
 
     def _load(self, checkpoint: Checkpoint) -> int:
         """Hand the weights over; return the bytes that a step reads."""
-        library, read = self._library, 0
-        for layer in range(self.config.num_layers):
-            for which, names in enumerate(FUSED.values()):  # the native library's order as well
-                parts = [self._weight(checkpoint, layer_weight(layer, name)) for name in names]
-                q = torch.cat([part[0] for part in parts]).contiguous()
-                scale = torch.cat([part[1] for part in parts]).contiguous()
-                library.tokenspeed_set_matrix(
-                    self._model, layer, which, q.data_ptr(), scale.data_ptr(), *q.shape
-                )
-                read += q.nbytes * self.bits // 8 + scale.nbytes
-            attention = checkpoint.weight(layer_weight(layer, INPUT_NORM)).contiguous()
-            mlp = checkpoint.weight(layer_weight(layer, POST_NORM)).contiguous()
-            library.tokenspeed_set_norms(self._model, layer, attention.data_ptr(), mlp.data_ptr())
+        library = self._library
+        read = sum(self._load_layer(checkpoint, i) for i in range(self.config.num_layers))
         q, scale = self._weight(checkpoint, head_weight(self.config))
         norm = checkpoint.weight(NORM).contiguous()
         library.tokenspeed_set_head(self._model, q.data_ptr(), scale.data_ptr(), norm.data_ptr())
@@ -195,6 +213,31 @@ class CpuBackend:
         cos, sin = rotation_tables(self.config, self.max_length)
         library.tokenspeed_set_rotation(self._model, cos.data_ptr(), sin.data_ptr())
         library.tokenspeed_trim()
+        return read
+
+    def _load_layer(self, checkpoint: Checkpoint, layer: int) -> int:
+        library, model, read = self._library, self._model, 0
+        for which, (matrix, names) in enumerate(FUSED.items()):  # the library's order as well
+            parts = [self._weight(checkpoint, layer_weight(layer, name)) for name in names]
+            q = torch.cat([part[0] for part in parts]).contiguous()
+            scale = torch.cat([part[1] for part in parts]).contiguous()
+            library.tokenspeed_set_matrix(
+                model, layer, which, q.data_ptr(), scale.data_ptr(), *q.shape
+            )
+            read += q.nbytes * self.bits // 8 + scale.nbytes
+            if matrix in self.config.biases:
+                bias = torch.cat([checkpoint.weight(layer_bias(layer, name)) for name in names])
+                library.tokenspeed_set_bias(model, layer, which, bias.data_ptr())
+        held = layer_shapes(self.config)
+        norms = {
+            part: checkpoint.weight(layer_weight(layer, part)).contiguous()
+            for part in (*_NORMS_BEFORE, *_MORE_NORMS)
+            if part in held
+        }
+        places = {part: norm.data_ptr() for part, norm in norms.items()}
+        library.tokenspeed_set_norms(model, layer, *map(places.get, _NORMS_BEFORE))
+        library.tokenspeed_set_more_norms(model, layer, *map(places.get, _MORE_NORMS))
+        library.tokenspeed_set_rope(model, layer, self.config.rope_of(layer))
         return read
 
 
@@ -294,7 +337,11 @@ def _library() -> Any:
         *[pointer] * 2,
         *[integer] * 2,
     ]
+    library.tokenspeed_switch_on.argtypes = [pointer, pointer]
     library.tokenspeed_set_norms.argtypes = [pointer, integer, pointer, pointer]
+    library.tokenspeed_set_more_norms.argtypes = [pointer, integer, *[pointer] * 4]
+    library.tokenspeed_set_bias.argtypes = [pointer, integer, integer, pointer]
+    library.tokenspeed_set_rope.argtypes = [pointer, integer, integer]
     library.tokenspeed_set_head.argtypes = [pointer] * 4
     library.tokenspeed_set_embedding.argtypes = [pointer] * 3
     library.tokenspeed_set_rotation.argtypes = [pointer] * 3
@@ -331,6 +378,20 @@ def _shape(model: ModelConfig, config: EngineConfig, threads: int, bits: int) ->
         tied=model.tie_word_embeddings,
         bits=bits,
         rms_norm_eps=model.rms_norm_eps,
+    )
+
+
+def _switches(model: ModelConfig) -> _Switches:
+    return _Switches(
+        qk_norm=("", "head", "width").index(model.qk_norm),
+        qk_norm_rotated=model.qk_norm_rotated,
+        gelu=model.activation == "gelu_tanh",
+        norms_after=model.norms != "before",
+        num_ropes=len(model.ropes),
+        attention_scale=model.attention_scale,
+        attention_softcap=model.attention_softcap,
+        logit_softcap=model.logit_softcap,
+        embedding_scale=model.embedding_scale,
     )
 
 

@@ -115,6 +115,8 @@ inline Floats exp(Floats x) {
   });
 }
 
+inline Floats tanh(const Floats& x) { return splat(1.0f) - splat(2.0f) / (exp(x + x) + 1.0f); }
+
 // ---- integer products ----
 //
 // multiply<T, Bits> sums one block of a panel's 32 rows for T activation rows: sums[2 t], sums[2 t + 1]
@@ -402,9 +404,9 @@ void weigh(const float* weights, const float* v, int length, int stride, float f
   }
 }
 
+template <bool Capped>
 void attend_one(const float* q, const float* k, const float* v, int length, int head_dim,
-                int padded_dim, float* scores, float* out) {
-  const float factor = 1.0f / __builtin_sqrtf(static_cast<float>(head_dim));
+                int padded_dim, float factor, float softcap, float* scores, float* out) {
   Floats most = splat(-1e30f);
   for (int p = 0; p < length; p += kLanes, k += head_dim * kLanes) {
     Floats even = {}, odd = {};  // two sums do not wait for each other
@@ -413,6 +415,7 @@ void attend_one(const float* q, const float* k, const float* v, int length, int 
       odd += load(k + (d + 1) * kLanes) * q[d + 1];
     }
     Floats score = (even + odd) * factor;
+    if (Capped) score = tanh(score / softcap) * softcap;
     // Padding becomes exp(-87), which is below the last bit of a sum that is at least 1.
     for (int i = length - p; i < kLanes; i++) score.set(i, -1e30f);
     store(scores + p, score);
@@ -435,21 +438,56 @@ void attend_one(const float* q, const float* k, const float* v, int length, int 
 }
 
 void attend(const float* q, int heads, const float* k, const float* v, int length, int head_dim,
-            int padded_dim, float* scores, float* out) {
+            int padded_dim, float scale, float softcap, float* scores, float* out) {
+  const auto one = softcap > 0.0f ? attend_one<true> : attend_one<false>;
   for (int h = 0; h < heads; h++)
-    attend_one(q + h * head_dim, k, v, length, head_dim, padded_dim, scores, out + h * head_dim);
+    one(q + h * head_dim, k, v, length, head_dim, padded_dim, scale, softcap, scores,
+        out + h * head_dim);
+}
+
+// The part of a row at i, without what is past its end.
+inline void store_part(float* out, int i, int size, const Floats& value) {
+  if (i + kLanes <= size) {
+    store(out + i, value);
+  } else {
+    for (int j = 0; i + j < size; j++) out[i + j] = value[j];
+  }
 }
 
 void silu_product(const float* gate, const float* up, float* out, int size) {
   for (int i = 0; i < size; i += kLanes) {
     const Floats g = load_padded(gate, i, size);
-    const Floats value = g / (exp(-g) + 1.0f) * load_padded(up, i, size);
-    if (i + kLanes <= size) {
-      store(out + i, value);
-    } else {
-      for (int j = 0; i + j < size; j++) out[i + j] = value[j];
-    }
+    store_part(out, i, size, g / (exp(-g) + 1.0f) * load_padded(up, i, size));
   }
+}
+
+void gelu_product(const float* gate, const float* up, float* out, int size) {
+  constexpr float kFactor = 2 * 0.7978845608f;  // 2 sqrt(2 / pi)
+  for (int i = 0; i < size; i += kLanes) {
+    const Floats g = load_padded(gate, i, size);
+    // (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u)).
+    const Floats twice = (g + g * g * g * 0.044715f) * kFactor;
+    store_part(out, i, size, g / (exp(-twice) + 1.0f) * load_padded(up, i, size));
+  }
+}
+
+void norm(const float* x, const float* weight, float eps, int size, bool adds, float* out) {
+  Floats squares = {};
+  for (int i = 0; i < size; i += kLanes) {
+    const Floats v = load_padded(x, i, size);
+    squares += v * v;
+  }
+  const float inverse_rms = 1.0f / __builtin_sqrtf(sum(squares) / size + eps);
+  for (int i = 0; i < size; i += kLanes) {
+    Floats value = load_padded(x, i, size) * inverse_rms * load_padded(weight, i, size);
+    if (adds) value = load_padded(out, i, size) + value;
+    store_part(out, i, size, value);
+  }
+}
+
+void cap(float* x, float softcap, int size) {
+  for (int i = 0; i < size; i += kLanes)
+    store_part(x, i, size, tanh(load_padded(x, i, size) / softcap) * softcap);
 }
 
 int choose(const float* logits, int vocab, int draft, float bias) {
@@ -489,6 +527,9 @@ extern const Kernels TABLE_NAME(TOKENSPEED_ISA) = {
     rotate,
     attend,
     silu_product,
+    gelu_product,
+    norm,
+    cap,
     choose,
 };
 

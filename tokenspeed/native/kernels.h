@@ -57,12 +57,21 @@ struct Kernels {
 
   // Attend over `length` positions with `heads` queries that share keys and values. q, out:
   // [heads, head_dim]; k: [length / 16, head_dim, 16], so that 16 scores are summed side by side;
-  // v: [length, padded_dim]; scores: scratch, padded length.
+  // v: [length, padded_dim]; scores: scratch, padded length. Scores are scaled, and capped to
+  // softcap * tanh(score / softcap) where that is not 0.
   void (*attend)(const float* q, int heads, const float* k, const float* v, int length,
-                 int head_dim, int padded_dim, float* scores, float* out);
+                 int head_dim, int padded_dim, float scale, float softcap, float* scores,
+                 float* out);
 
-  // out = silu(gate) * up.
+  // out = silu(gate) * up, or gelu(gate) * up with the approximation by tanh.
   void (*silu_product)(const float* gate, const float* up, float* out, int size);
+  void (*gelu_product)(const float* gate, const float* up, float* out, int size);
+
+  // out = x / rms(x) * weight, added to what is there if `adds`. x may be out.
+  void (*norm)(const float* x, const float* weight, float eps, int size, bool adds, float* out);
+
+  // x = softcap * tanh(x / softcap).
+  void (*cap)(float* x, float softcap, int size);
 
   // Next token of a row: the lowest id of the largest logit, or the draft where its probability is
   // within bias / (1 - bias) of the largest.

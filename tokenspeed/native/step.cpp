@@ -1,4 +1,5 @@
-// A whole ragged LLaMA step in one call: embedding, layers, head, choice of the next tokens.
+// A whole ragged step in one call: embedding, layers, head, choice of the next tokens. LLaMA, and
+// what the switches make of it.
 //
 // Knows int8 weights, KV slots and threads; does not know files, Python objects or requests. The C
 // functions at the end are its interface (tokenspeed/backends/cpu.py calls them through ctypes).
@@ -131,6 +132,8 @@ struct PackedMatrix : Matrix {
     }
   }
 
+  std::vector<float> bias;  // [rows], or empty
+
  private:
   int scales_per_row() const { return bits == 8 ? 1 : num_blocks(); }
   size_t data_bytes() const { return static_cast<size_t>(panels) * panel_bytes(); }
@@ -154,9 +157,11 @@ struct PackedMatrix : Matrix {
   int group = 0, offset = 0;
 };
 
+// Norms that a model does not have are empty.
 struct Layer {
   PackedMatrix qkv, output, gate_up, down;
-  std::vector<float> attention_norm, mlp_norm;
+  std::vector<float> attention_norm, mlp_norm, attention_out_norm, mlp_out_norm, q_norm, k_norm;
+  int rope = 0;
 };
 
 }  // namespace
@@ -166,6 +171,15 @@ struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
+};
+
+enum NormOfHeads { kNoNorm, kEachHead, kAllHeads };
+
+// What a model does otherwise than LLaMA; see ModelConfig.
+struct Switches {
+  int32_t qk_norm = kNoNorm, qk_norm_rotated = 0, gelu = 0, norms_after = 0, num_ropes = 1;
+  float attention_scale = 0.0f, attention_softcap = 0.0f, logit_softcap = 0.0f;
+  float embedding_scale = 1.0f;
 };
 
 class Model {
@@ -196,8 +210,21 @@ class Model {
     sums_ = Buffer<int32_t>(packed * widest_ / kBlock);
     activated_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * widest_);
     scores_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * scores_size());
-    counters_ = std::vector<Counter>((shape.num_layers * 10 + 4) * shape.num_threads);
     shape_weights();
+    switch_on(Switches());
+  }
+
+  // Before weights are set.
+  void switch_on(const Switches& switches) {
+    switches_ = switches;
+    if (switches_.attention_scale == 0.0f)
+      switches_.attention_scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim));
+    if (switches_.norms_after)
+      branch_ = Buffer<float>(static_cast<size_t>(shape_.max_rows) * shape_.hidden_size);
+    stages_per_layer_ = 10;
+    if (switches_.norms_after || switches_.qk_norm == kAllHeads) stages_per_layer_ = 13;
+    counters_ =
+        std::vector<Counter>((shape_.num_layers * stages_per_layer_ + 4) * shape_.num_threads);
   }
 
   size_t cache_size() const {
@@ -216,6 +243,7 @@ class Model {
   void copy_slot(int source, int target, int length);
 
   Shape shape_;
+  Switches switches_;
   const Kernels& kernels_;
   std::vector<Layer> layers_;
   PackedMatrix head_;
@@ -289,7 +317,8 @@ class Model {
   // [layer, slot, kv head] of keys [length_ / 16, head_dim, 16] and values [length_, head_dim_].
   Buffer<float> k_cache_, v_cache_;
   Buffer<float> hidden_, qkv_, attended_, gate_up_, logits_, scales_, scores_, activated_;
-  int widest_ = 0;
+  Buffer<float> branch_;  // what a norm behind a branch reads
+  int widest_ = 0, stages_per_layer_ = 0;
   Buffer<int8_t> quantized_;
   Buffer<int32_t> sums_;
   std::vector<Counter> counters_;
@@ -297,9 +326,14 @@ class Model {
 
 void Model::embed(int token, float* out) {
   const int size = shape_.hidden_size;
-  if (shape_.tied) return head_.unpack(token, size, out);
-  const int8_t* row = embedding_.data() + static_cast<size_t>(token) * size;
-  for (int i = 0; i < size; i++) out[i] = row[i] * embedding_scales_[token];
+  if (shape_.tied) {
+    head_.unpack(token, size, out);
+  } else {
+    const int8_t* row = embedding_.data() + static_cast<size_t>(token) * size;
+    for (int i = 0; i < size; i++) out[i] = row[i] * embedding_scales_[token];
+  }
+  if (switches_.embedding_scale != 1.0f)
+    for (int i = 0; i < size; i++) out[i] *= switches_.embedding_scale;
 }
 
 // y (+)= w * x, where prepare(i, a, row) writes row i of x as row `row` of a. Every thread of the pool
@@ -321,18 +355,29 @@ void Model::product(int stage, const PackedMatrix& w, int count, int thread, Pre
     if (!prepared) prepare(0, a);
     prepared = true;
     kernels_.panel_product(w, panel, a, y, stride, accumulate);
+    if (w.bias.empty()) return;
+    const int begin = panel * kPanelRows, end = std::min(begin + kPanelRows, w.rows);
+    for (int i = 0; i < count; i++)
+      for (int row = begin; row < end; row++) y[static_cast<size_t>(i) * stride + row] += w.bias[row];
   });
 }
 
-// Rotate the heads that share a key, and store key and value.
+// Norm and rotate the heads that share a key, and store key and value.
 void Model::store_keys(float* row, int layer, int kv_head, int slot, int position) {
   const int dim = shape_.head_dim, group = shape_.num_heads / shape_.num_kv_heads;
-  const float* cos = cos_.data() + static_cast<size_t>(position) * dim / 2;
-  const float* sin = sin_.data() + static_cast<size_t>(position) * dim / 2;
-  for (int h = kv_head * group; h < (kv_head + 1) * group; h++)
-    kernels_.rotate(row + h * dim, cos, sin, dim);
+  const Layer& weights = layers_[layer];
+  const size_t angle = (static_cast<size_t>(weights.rope) * shape_.max_length + position) * dim / 2;
+  const float *cos = cos_.data() + angle, *sin = sin_.data() + angle;
+  const bool norms = switches_.qk_norm == kEachHead, rotated = switches_.qk_norm_rotated;
+  const auto turn = [&](float* head, const std::vector<float>& norm) {
+    if (norms && !rotated)
+      kernels_.norm(head, norm.data(), shape_.rms_norm_eps, dim, false, head);
+    kernels_.rotate(head, cos, sin, dim);
+    if (norms && rotated) kernels_.norm(head, norm.data(), shape_.rms_norm_eps, dim, false, head);
+  };
+  for (int h = kv_head * group; h < (kv_head + 1) * group; h++) turn(row + h * dim, weights.q_norm);
   float* key = row + width_ + kv_head * dim;
-  kernels_.rotate(key, cos, sin, dim);
+  turn(key, weights.k_norm);
   float* keys = cached(k_cache_, layer, slot, kv_head) +
                 static_cast<size_t>(position / kLanes) * dim * kLanes + position % kLanes;
   for (int d = 0; d < dim; d++) keys[d * kLanes] = key[d];
@@ -340,11 +385,22 @@ void Model::store_keys(float* row, int layer, int kv_head, int slot, int positio
               key + kv_width_, dim * sizeof(float));
 }
 
-// Rotate, store keys and values, attend. Uses two stages.
+// Norm, rotate, store keys and values, attend. Uses two stages, and a third where q and k are
+// normed over all heads.
 void Model::attention(int stage, int thread, int layer, int count, const int32_t* slots,
                       const int32_t* positions) {
   const int dim = shape_.head_dim, kv_heads = shape_.num_kv_heads;
   const int group = shape_.num_heads / kv_heads;
+  if (switches_.qk_norm == kAllHeads) {
+    const Layer& weights = layers_[layer];
+    share(stage + 8, thread, count, [&](int i) {
+      float* row = qkv_.get() + static_cast<size_t>(i) * qkv_width_;
+      float* key = row + width_;
+      const float eps = shape_.rms_norm_eps;
+      kernels_.norm(row, weights.q_norm.data(), eps, width_, false, row);
+      kernels_.norm(key, weights.k_norm.data(), eps, kv_width_, false, key);
+    });
+  }
   const auto store = [&](int piece) {
     const int i = piece % count;
     store_keys(qkv_.get() + static_cast<size_t>(i) * qkv_width_, layer, piece / count, slots[i],
@@ -360,6 +416,7 @@ void Model::attention(int stage, int thread, int layer, int count, const int32_t
     kernels_.attend(qkv_.get() + i * static_cast<size_t>(qkv_width_) + head, group,
                     cached(k_cache_, layer, slots[i], kv_head),
                     cached(v_cache_, layer, slots[i], kv_head), positions[i] + 1, dim, head_dim_,
+                    switches_.attention_scale, switches_.attention_softcap,
                     scores_.get() + thread * scores_size(),
                     attended_.get() + i * static_cast<size_t>(width_) + head);
   });
@@ -368,7 +425,6 @@ void Model::attention(int stage, int thread, int layer, int count, const int32_t
 void Model::step(int count, const int32_t* tokens, const int32_t* slots, const int32_t* positions,
                  int num_outputs, const int32_t* outputs, const int32_t* drafts,
                  const float* biases, int32_t* next_tokens, float* logits_out) {
-  constexpr int kStagesPerLayer = 10;
   const int hidden = shape_.hidden_size, inner = shape_.intermediate_size;
   for (auto& counter : counters_) {
     counter.next.store(0, std::memory_order_relaxed);
@@ -383,8 +439,8 @@ void Model::step(int count, const int32_t* tokens, const int32_t* slots, const i
     const auto normed = [&](const std::vector<float>& norm, const int32_t* rows) {
       return [this, &norm, rows, hidden](int i, const Activations& a) {
         const float* row = hidden_.get() + static_cast<size_t>(rows ? rows[i] : i) * hidden;
-        kernels_.quantize(row, norm.data(), shape_.rms_norm_eps, hidden, round_up(hidden, kBlock), a,
-                          i);
+        kernels_.quantize(row, norm.empty() ? nullptr : norm.data(), shape_.rms_norm_eps, hidden,
+                          round_up(hidden, kBlock), a, i);
       };
     };
     const auto attended = [&](int i, const Activations& a) {
@@ -394,23 +450,40 @@ void Model::step(int count, const int32_t* tokens, const int32_t* slots, const i
     const auto activated = [&](int i, const Activations& a) {
       const float* gate = gate_up_.get() + static_cast<size_t>(i) * 2 * inner;
       float* row = activated_.get() + static_cast<size_t>(thread) * widest_;
-      kernels_.silu_product(gate, gate + inner, row, inner);
+      (switches_.gelu ? kernels_.gelu_product : kernels_.silu_product)(gate, gate + inner, row,
+                                                                       inner);
       kernels_.quantize(row, nullptr, 0.0f, inner, round_up(inner, kBlock), a, i);
     };
-    for (int l = 0; l < shape_.num_layers; l++, stage += kStagesPerLayer) {
+    // A branch is added to the hidden states by its last product, or behind it by a norm.
+    const bool adds = !switches_.norms_after;
+    float* branch = adds ? hidden_.get() : branch_.get();
+    const auto add = [&](int own_stage, const std::vector<float>& norm) {
+      if (adds) return;
+      share(own_stage, thread, count, [&](int i) {
+        const size_t at = static_cast<size_t>(i) * hidden;
+        kernels_.norm(branch + at, norm.data(), shape_.rms_norm_eps, hidden, true,
+                      hidden_.get() + at);
+      });
+    };
+    for (int l = 0; l < shape_.num_layers; l++, stage += stages_per_layer_) {
       const Layer& layer = layers_[l];
       product(stage, layer.qkv, count, thread, normed(layer.attention_norm, nullptr), qkv_.get(),
               qkv_width_, false);
       attention(stage + 2, thread, l, count, slots, positions);
-      product(stage + 4, layer.output, count, thread, attended, hidden_.get(), hidden, true);
+      product(stage + 4, layer.output, count, thread, attended, branch, hidden, adds);
+      add(stage + 11, layer.attention_out_norm);
       product(stage + 6, layer.gate_up, count, thread, normed(layer.mlp_norm, nullptr),
               gate_up_.get(), 2 * inner, false);
-      product(stage + 8, layer.down, count, thread, activated, hidden_.get(), hidden, true);
+      product(stage + 8, layer.down, count, thread, activated, branch, hidden, adds);
+      add(stage + 12, layer.mlp_out_norm);
     }
     if (num_outputs == 0) return;
     product(stage, head_, num_outputs, thread, normed(norm_, outputs), logits, shape_.vocab_size,
             false);
     share(stage + 2, thread, num_outputs, [&](int i) {
+      if (switches_.logit_softcap > 0.0f)
+        kernels_.cap(logits + static_cast<size_t>(i) * shape_.vocab_size, switches_.logit_softcap,
+                     shape_.vocab_size);
       next_tokens[i] = kernels_.choose(logits + static_cast<size_t>(i) * shape_.vocab_size,
                                        shape_.vocab_size, drafts[i], biases[i]);
     });
@@ -435,8 +508,16 @@ void Model::copy_slot(int source, int target, int length) {
 using tokenspeed::Kernels;
 using tokenspeed::Model;
 using tokenspeed::Shape;
+using tokenspeed::Switches;
 
 namespace {
+
+void assign(std::vector<float>& norm, const float* values, int size) {
+  if (values)
+    norm.assign(values, values + size);
+  else
+    norm.clear();
+}
 
 #if defined(__aarch64__)
 bool has_dot_product() {
@@ -483,6 +564,14 @@ EXPORT Model* tokenspeed_create(const Shape* shape, const char* isa) try {
 
 EXPORT void tokenspeed_destroy(Model* model) { delete model; }
 
+// Before weights are set. Returns 0, or 1 where memory is not to be had.
+EXPORT int tokenspeed_switch_on(Model* model, const Switches* switches) try {
+  model->switch_on(*switches);
+  return 0;
+} catch (const std::exception&) {
+  return 1;
+}
+
 EXPORT const char* tokenspeed_isa(const Model* model) { return model->kernels_.name; }
 
 // which: 0 qkv, 1 output, 2 gate and up, 3 down. weights: [rows, cols]; scales: [rows].
@@ -494,10 +583,36 @@ EXPORT void tokenspeed_set_matrix(Model* model, int layer, int which, const int8
   model->set(*matrices[which], weights, scales, rows, cols);
 }
 
+// The norms before attention and MLP; nullptr: there is none.
 EXPORT void tokenspeed_set_norms(Model* model, int layer, const float* attention, const float* mlp) {
   const int size = model->shape_.hidden_size;
-  model->layers_[layer].attention_norm.assign(attention, attention + size);
-  model->layers_[layer].mlp_norm.assign(mlp, mlp + size);
+  assign(model->layers_[layer].attention_norm, attention, size);
+  assign(model->layers_[layer].mlp_norm, mlp, size);
+}
+
+// The norms behind attention and MLP, and those of q and k; nullptr: there is none.
+EXPORT void tokenspeed_set_more_norms(Model* model, int layer, const float* attention,
+                                      const float* mlp, const float* q, const float* k) {
+  const Shape& shape = model->shape_;
+  const bool all = model->switches_.qk_norm == tokenspeed::kAllHeads;
+  tokenspeed::Layer& weights = model->layers_[layer];
+  assign(weights.attention_out_norm, attention, shape.hidden_size);
+  assign(weights.mlp_out_norm, mlp, shape.hidden_size);
+  assign(weights.q_norm, q, shape.head_dim * (all ? shape.num_heads : 1));
+  assign(weights.k_norm, k, shape.head_dim * (all ? shape.num_kv_heads : 1));
+}
+
+// which: as of tokenspeed_set_matrix. bias: [rows of the matrix].
+EXPORT void tokenspeed_set_bias(Model* model, int layer, int which, const float* bias) {
+  tokenspeed::Layer& weights = model->layers_[layer];
+  tokenspeed::PackedMatrix* matrices[] = {&weights.qkv, &weights.output, &weights.gate_up,
+                                          &weights.down};
+  assign(matrices[which]->bias, bias, matrices[which]->rows);
+}
+
+// rope: which of the rotations the layer takes.
+EXPORT void tokenspeed_set_rope(Model* model, int layer, int rope) {
+  model->layers_[layer].rope = rope;
 }
 
 EXPORT void tokenspeed_set_head(Model* model, const int8_t* weights, const float* scales,
@@ -514,10 +629,11 @@ EXPORT void tokenspeed_set_embedding(Model* model, const int8_t* weights, const 
   model->embedding_scales_.assign(scales, scales + shape.vocab_size);
 }
 
-// cos, sin: [max_length, head_dim / 2].
+// cos, sin: [ropes, max_length, head_dim / 2].
 EXPORT void tokenspeed_set_rotation(Model* model, const float* cos, const float* sin) {
-  const size_t size =
-      static_cast<size_t>(model->shape_.max_length) * model->shape_.head_dim / 2;
+  const Shape& shape = model->shape_;
+  const size_t size = static_cast<size_t>(model->switches_.num_ropes) * shape.max_length *
+                      (shape.head_dim / 2);
   model->cos_.assign(cos, cos + size);
   model->sin_.assign(sin, sin + size);
 }

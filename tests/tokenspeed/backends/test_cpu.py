@@ -26,6 +26,7 @@ from tokenspeed.backends.reference import choose, load_llama
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.llama import capped
 from tokenspeed.model.quantize import write_int8
 
 CONFIG = EngineConfig(num_slots=3, max_length=128, max_step_tokens=100)
@@ -53,9 +54,12 @@ def instruction_sets() -> list[str]:
 class QuantizedLinear(nn.Module):
     """What a native product computes, in float64: weights and blocks of int8 activations."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str, bits: int) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, name: str, bits: int, bias: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.weight = dequantised(checkpoint, name, bits)
+        self.bias = bias
 
     def forward(self, x: Tensor) -> Tensor:
         columns = x.shape[-1]
@@ -63,7 +67,8 @@ class QuantizedLinear(nn.Module):
         blocks = padded.view(*x.shape[:-1], -1, BLOCK)
         peak = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-20)
         q = (blocks * (127 / peak)).round() * (peak / 127)
-        return (q.flatten(-2)[..., :columns] @ self.weight.T).float()
+        out = (q.flatten(-2)[..., :columns] @ self.weight.T).float()
+        return out if self.bias is None else out + self.bias
 
 
 def dequantised(checkpoint: Checkpoint, name: str, bits: int) -> Tensor:
@@ -82,7 +87,7 @@ def quantized_logits(checkpoint: Checkpoint, tokens: Tensor, bits: int) -> Tenso
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear) and name != "lm_head":
             owner, _, attribute = name.rpartition(".")
-            linear = QuantizedLinear(checkpoint, f"{name}.weight", bits)
+            linear = QuantizedLinear(checkpoint, f"{name}.weight", bits, module.bias)
             setattr(model.get_submodule(owner), attribute, linear)
     tied = checkpoint.config.tie_word_embeddings
     embedding = "model.embed_tokens.weight"
@@ -94,13 +99,14 @@ def quantized_logits(checkpoint: Checkpoint, tokens: Tensor, bits: int) -> Tenso
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
         scores = torch.einsum("ihd,jhd->hij", q, k) * q.shape[-1] ** -0.5
+        scores = capped(scores, checkpoint.config.attention_softcap)
         scores = scores.masked_fill(torch.ones(scores.shape[1:]).triu(1).bool(), -torch.inf)
         return torch.einsum("hij,jhd->ihd", scores.softmax(-1), v)
 
     with torch.inference_mode():
         hidden = model.hidden_states(tokens, torch.arange(len(tokens)), attend)
         head = QuantizedLinear(checkpoint, embedding if tied else "lm_head.weight", bits)
-        return head(hidden)
+        return model.capped_logits(head(hidden))
 
 
 @pytest.mark.parametrize("bits", [8, 4])

@@ -12,15 +12,25 @@ struct Shape {
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
 };
+struct Switches {
+  int32_t qk_norm, qk_norm_rotated, gelu, norms_after, num_ropes;
+  float attention_scale, attention_softcap, logit_softcap, embedding_scale;
+};
 }  // namespace tokenspeed
 using tokenspeed::Model;
 using tokenspeed::Shape;
+using tokenspeed::Switches;
 
 extern "C" {
 Model* tokenspeed_create(const Shape*, const char*);
 void tokenspeed_destroy(Model*);
 void tokenspeed_set_matrix(Model*, int, int, const int8_t*, const float*, int, int);
+int tokenspeed_switch_on(Model*, const Switches*);
 void tokenspeed_set_norms(Model*, int, const float*, const float*);
+void tokenspeed_set_more_norms(Model*, int, const float*, const float*, const float*,
+                               const float*);
+void tokenspeed_set_bias(Model*, int, int, const float*);
+void tokenspeed_set_rope(Model*, int, int);
 void tokenspeed_set_head(Model*, const int8_t*, const float*, const float*);
 void tokenspeed_set_embedding(Model*, const int8_t*, const float*);
 void tokenspeed_set_rotation(Model*, const float*, const float*);
@@ -29,25 +39,41 @@ void tokenspeed_step(Model*, int, const int32_t*, const int32_t*, const int32_t*
 void tokenspeed_copy_slot(Model*, int, int, int);
 }
 
+// driver ISA [tied] [heads | width]: the last with all switches of a model on.
 int main(int argc, char** argv) {
+  std::string how;
+  bool tied = false;
+  for (int i = 2; i < argc; i++) {
+    if (std::string(argv[i]) == "tied") tied = true;
+    else how = argv[i];
+  }
   // head_dim 12 and the other sizes are no multiples of a vector.
-  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, argc > 2, 8, 1e-5f};
+  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, tied, 8, 1e-5f};
   Model* model = tokenspeed_create(&shape, argc > 1 ? argv[1] : "");
   if (!model) return 3;
+  const bool all = how == "width";
+  const Switches switches{all ? 2 : 1, !all, 1, 1, 2, 0.2f, 5.0f, 3.0f, 6.0f};
+  if (!how.empty() && tokenspeed_switch_on(model, &switches)) return 3;
   std::mt19937 random(1);
   const auto bytes = [&](int count) {
     std::vector<int8_t> out(count);
     for (auto& value : out) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
     return out;
   };
-  const std::vector<float> ones(256, 1.0f), scales(256, 0.01f), angles(24 * 6, 0.7f);
+  const std::vector<float> ones(256, 1.0f), scales(256, 0.01f), angles(2 * 24 * 6, 0.7f);
   const int width = 48, kv = 24;
   const int rows[] = {width + 2 * kv, 40, 140, 40}, cols[] = {40, width, 40, 70};
   for (int layer = 0; layer < shape.num_layers; layer++) {
     for (int which = 0; which < 4; which++)
       tokenspeed_set_matrix(model, layer, which, bytes(rows[which] * cols[which]).data(),
                             scales.data(), rows[which], cols[which]);
-    tokenspeed_set_norms(model, layer, ones.data(), ones.data());
+    const float* ones_before = all ? nullptr : ones.data();
+    tokenspeed_set_norms(model, layer, ones_before, ones_before);
+    if (how.empty()) continue;
+    tokenspeed_set_more_norms(model, layer, ones.data(), ones.data(), ones.data(), ones.data());
+    for (int which = 0; which < 4; which++)
+      tokenspeed_set_bias(model, layer, which, scales.data());
+    tokenspeed_set_rope(model, layer, layer % 2);
   }
   tokenspeed_set_head(model, bytes(101 * 40).data(), scales.data(), ones.data());
   if (!shape.tied) tokenspeed_set_embedding(model, bytes(101 * 40).data(), scales.data());

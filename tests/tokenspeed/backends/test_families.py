@@ -1,0 +1,101 @@
+"""Every family on every backend but the reference, which tests/tokenspeed/model holds to."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.tokenspeed.backends.test_cpu import instruction_sets, quantized_logits
+from tests.tokenspeed.families import FAMILIES, TOKENS, make_family, whole
+from tests.tokenspeed.model.test_families import OFF, changed
+from tokenspeed.backends.cpu import CpuBackend
+from tokenspeed.backends.torch_int8 import TorchInt8Backend
+from tokenspeed.errors import BackendUnavailable
+from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.quantize import write_quantized
+
+CONFIG = EngineConfig(num_slots=3, max_length=64, max_step_tokens=64)
+
+# Odd sizes: no vector, no panel and no block is full.
+ODD = {"intermediate_size": 70, "vocab_size": 121}
+
+
+Family = tuple[str, Checkpoint, NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    """A name, its checkpoint, and transformers' logits of it."""
+    directory: Path = tmp_path_factory.mktemp("family")
+    expected = make_family(request.param, directory, **ODD)
+    return request.param, open_checkpoint(directory), expected
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_native_logits_are_those_of_its_arithmetic(family: Family, bits: int) -> None:
+    name, checkpoint, exact = family
+    expected = quantized_logits(checkpoint, torch.from_numpy(TOKENS).long(), bits).numpy()
+    results = []
+    for isa in instruction_sets():
+        backend = CpuBackend(checkpoint, CONFIG, bits=bits, isa=isa, threads=2)
+        results.append(backend.logits(whole()))
+        backend.close()
+    assert all(np.array_equal(results[0], other) for other in results[1:])
+    # An int8 that is rounded the other way, at half of a step, moves logits by some thousandths.
+    assert np.abs(results[0] - expected).max() < 2e-2 * np.abs(expected).max()
+    assert np.abs(results[0] - expected).mean() < 2e-3 * np.abs(expected).max()
+    for switch in set(checkpoint.config.switches) & set(OFF.get(name, {})):
+        off = changed(checkpoint, switch, OFF[name][switch])
+        without = quantized_logits(off, torch.from_numpy(TOKENS).long(), bits).numpy()
+        assert np.abs(without - expected).max() > 4e-2 * np.abs(expected).max(), switch
+    # The weights are random: what int8 costs here says nothing of a trained model.
+    norm = np.linalg.norm
+    assert norm(results[0] - exact) < (0.25 if bits == 8 else 0.9) * norm(exact)
+
+
+def test_a_row_has_the_same_bits_at_every_width(family: Family) -> None:
+    backend = CpuBackend(family[1], CONFIG, threads=2)
+    expected = backend.logits(whole())
+    for width in (1, 7, 16):
+        parts = [
+            backend.logits(whole(TOKENS[i : i + width], slot=1, start=i))
+            for i in range(0, len(TOKENS), width)
+        ]
+        assert np.array_equal(np.concatenate(parts), expected)
+    backend.copy_slot(1, 2, 20)
+    forked = backend.logits(whole(TOKENS[20:], slot=2, start=20))
+    backend.close()
+    assert np.array_equal(forked, expected[20:])
+
+
+def test_what_serves_without_a_compiler_agrees(family: Family) -> None:
+    plain, native = TorchInt8Backend(family[1], CONFIG), CpuBackend(family[1], CONFIG)
+    expected, actual = plain.logits(whole()), native.logits(whole())
+    native.close()
+    assert np.abs(actual - expected).max() < 2e-2 * np.abs(expected).max()
+
+
+def test_a_quantised_family_is_the_same_model(tmp_path: Path) -> None:
+    """Fused, folded and turned matrices keep the scales that they were stored with."""
+    for name in ("phi3-partial", "granite", "seed_oss"):
+        make_family(name, tmp_path / name)
+        write_quantized(tmp_path / name, tmp_path / f"{name}-int8", 8)
+        logits = []
+        for directory in (tmp_path / name, tmp_path / f"{name}-int8"):
+            backend = CpuBackend(open_checkpoint(directory), CONFIG)
+            logits.append(backend.logits(whole()))
+            backend.close()
+        assert np.abs(logits[0] - logits[1]).max() < 2e-2 * np.abs(logits[0]).max()
+
+
+@pytest.mark.parametrize("backend", [CpuBackend, TorchInt8Backend])
+def test_slots_longer_than_a_window_are_refused(
+    backend: type[CpuBackend] | type[TorchInt8Backend], tmp_path: Path
+) -> None:
+    make_family("mistral", tmp_path)
+    with pytest.raises(BackendUnavailable, match="slots have 65 positions, .* see 64 at most"):
+        backend(open_checkpoint(tmp_path), replace(CONFIG, max_length=65))
