@@ -2,11 +2,7 @@
 
 import asyncio
 import os
-import re
-import sys
 import time
-import urllib.request
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +24,7 @@ from service.bench.captions.transcript import (
     client_event,
     session_params,
 )
+from service.bench.served import Served, running
 from service.errors import ServiceError
 from service.wire.protocol import (
     SUBPROTOCOL,
@@ -38,67 +35,43 @@ from service.wire.protocol import (
     serialise,
 )
 
-START_S: Final = 120.0  # for a server to load its model
-STOP_S: Final = 20.0
 SETTLE_S: Final = 0.3  # between connecting and the first word
 
 
 class ReplayFailed(ServiceError):
-    """The server could not be started, or ended a session in the middle."""
+    """The server refused something, or ended a session in the middle."""
 
 
 @asynccontextmanager
-async def running_server(policy: str, model: Path, device: str) -> AsyncIterator[str]:
-    """Start a server that follows a policy; give its address; end it.
+async def running_server(policy: str, model: Path, device: str) -> AsyncIterator[Served]:
+    """Start a server that follows a policy; end it.
 
     Raises:
-        ReplayFailed: it did not come up.
+        ServerFailed: it did not come up.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.bench.captions.server", "--policy", policy,
-        "--model", str(model), "--device", device, "--host", "127.0.0.1", "--port", "0",
-        stdout=PIPE, env={**os.environ, "TOKENSPEED_LOG_LEVEL": "WARNING"},
-    )  # fmt: skip
-    try:
-        yield await asyncio.wait_for(_address(process), START_S)
-    except TimeoutError as exc:
-        raise ReplayFailed(f"the server was not ready within {START_S:.0f} s") from exc
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-async def _address(process: Process) -> str:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        found = re.search(rb"ready on http://(\S+)", line)
-        if found:
-            return found[1].decode()
-    raise ReplayFailed("the server ended before it was ready")
+    program = ["service.bench.captions.server", "--policy", policy]
+    environment = {**os.environ, "TOKENSPEED_LOG_LEVEL": "WARNING"}
+    async with running(program, model, device, environment) as served:
+        yield served
 
 
 async def replay(
-    address: str, spoken: Spoken, policy: Policy, source: str, target: str
+    server: Served, spoken: Spoken, policy: Policy, source: str, target: str
 ) -> tuple[list[Transcript], EngineUsage]:
     """Let speakers talk side by side in real time until all is translated.
 
     Raises:
         ReplayFailed: the server refused something or ended a session.
     """
-    before = await usage(address)
+    before = await usage(server)
     params = session_params(source, target, has_partials=policy.has_partials)
     begin = time.perf_counter() + SETTLE_S
     hello = SessionUpdate(params)
-    url = f"ws://{address}"
+    url = f"ws://{server.address}"
     transcripts = await asyncio.gather(
         *(speak(url, hello, lines, updates, begin) for lines, updates in spoken)
     )
-    return transcripts, await usage(address) - before
+    return transcripts, await usage(server) - before
 
 
 async def speak(
@@ -164,11 +137,10 @@ async def _speak(
     return transcript
 
 
-async def usage(address: str) -> EngineUsage:
+async def usage(server: Served) -> EngineUsage:
     """Read the service's counters."""
-    text = await asyncio.to_thread(_fetch, f"http://{address}/metrics")
     totals: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(await server.get("/metrics")):
         for sample in family.samples:
             kind = sample.labels.get("kind", "") if family.name == "tokenspeed_tokens" else ""
             name = f"{sample.name}.{kind}" if kind else sample.name
@@ -180,10 +152,3 @@ async def usage(address: str) -> EngineUsage:
         accepted=int(totals.get("tokenspeed_tokens_total.accepted", 0)),
         draft_tokens=int(totals.get("tokenspeed_engine_draft_tokens_total", 0)),
     )
-
-
-def _fetch(url: str) -> str:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as response:
-        text: str = response.read().decode()
-        return text

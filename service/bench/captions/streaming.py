@@ -174,10 +174,10 @@ def _plan(options: argparse.Namespace) -> list[Replay]:
 
 async def _over_sockets(options: argparse.Namespace, plan: Sequence[Replay]) -> AsyncIterator[Done]:
     for policy, replays in groupby(plan, lambda replay: replay.policy):
-        async with socket_replay.running_server(policy, options.model, options.device) as address:
+        async with socket_replay.running_server(policy, options.model, options.device) as server:
             for replay in replays:
                 done = await socket_replay.replay(
-                    address, replay.spoken, POLICIES[policy], replay.source, replay.target
+                    server, replay.spoken, POLICIES[policy], replay.source, replay.target
                 )
                 yield replay, *done
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from service.bench.captions.scores import percentile
 from service.bench.load.attacks import ATTACKS, Outcome
-from service.bench.load.served import Served, ServerFailed, serving
 from service.bench.load.victim import Report
+from service.bench.served import Served, ServerFailed, serving
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.bench.captions.scores import percentile
-from service.bench.load.served import Served, serving
 from service.bench.load.victim import SENTENCE, Report, speak
+from service.bench.served import Served, serving
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 

@@ -25,7 +25,7 @@ from service.bench.captions.documents import Update
 from service.bench.captions.scores import percentile
 from service.bench.captions.transcript import client_event
 from service.bench.load.loadtest import script
-from service.bench.load.served import Served, ServerFailed, serving
+from service.bench.served import Served, ServerFailed, serving
 from service.wire.protocol import (
     SUBPROTOCOL,
     SessionParams,

@@ -20,8 +20,8 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from service.bench.captions.scores import percentile
-from service.bench.load.served import PATIENCE_S, Served, serving
 from service.bench.load.victim import SENTENCE, SESSION
+from service.bench.served import PATIENCE_S, Served, serving
 from service.wire.protocol import SUBPROTOCOL
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result

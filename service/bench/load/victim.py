@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from service.bench.load.served import PATIENCE_S, Served, ServerFailed
+from service.bench.served import PATIENCE_S, Served, ServerFailed
 from service.wire.protocol import SUBPROTOCOL
 
 SENTENCE: Final = "Before we begin I would like to thank the people who made this possible.".split()

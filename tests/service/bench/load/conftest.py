@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.bench.load.served import Served
+from service.bench.served import Served
 from service.config import load_config
 from tests.service.process import serving
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.bench.load.abuse import abuse_table, attack, run_abuse, summary
-from service.bench.load.served import Served
+from service.bench.served import Served
 
 
 async def test_an_attack_is_a_row(server: Served) -> None:

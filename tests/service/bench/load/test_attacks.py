@@ -8,8 +8,8 @@ import asyncio
 import pytest
 
 from service.bench.load.attacks import ATTACKS, attacker
-from service.bench.load.served import Served
 from service.bench.load.victim import SENTENCE, speak
+from service.bench.served import Served
 from service.driver import MAX_RUNNING
 from service.load.limits import Limits
 from service.translator import MAX_AHEAD

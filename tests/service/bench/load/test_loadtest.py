@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.bench.captions.socket_replay import running_server
 from service.bench.load.loadtest import EDGES_MS, Level, check_address, describe, histogram, script
+from service.bench.served import serving
 from tokenspeed.cli import main
 
 
@@ -18,8 +18,8 @@ def test_speakers_load_a_real_server(
     path = tmp_path / "levels.json"
 
     async def load(arguments: Sequence[str]) -> int:
-        async with running_server("balanced", tiny_translator, "reference") as address:
-            command = ["loadtest", "--url", f"ws://{address}", *arguments]
+        async with serving(tiny_translator, "reference") as server:
+            command = ["loadtest", "--url", f"ws://{server.address}", *arguments]
             return await asyncio.to_thread(main, command)
 
     arguments = ["--sessions", "1,2", "--seconds", "1", "--words-per-minute", "900"]

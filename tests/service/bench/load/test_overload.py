@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from service.bench.load.overload import Overload, admitted_by, crowd, overload_table
-from service.bench.load.served import Served
 from service.bench.load.victim import Report
+from service.bench.served import Served
 from tests.service.conftest import Run
 
 

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from service.bench.load import soak
-from service.bench.load.served import Served
 from service.bench.load.soak import Soak, growth, soak_table
+from service.bench.served import Served
 
 
 async def test_sessions_come_go_and_come_back(

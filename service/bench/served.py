@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,20 +86,37 @@ class Served:
 
 @asynccontextmanager
 async def serving(model: Path, device: str = "auto", **settings: str) -> AsyncIterator[Served]:
-    """Start a server on a free port; end it.
+    """Start `tokenspeed serve` without the settings of this process; end it.
 
     Args:
         settings: environment variables, without their prefix TOKENSPEED_.
+
     Raises:
         ServerFailed: it did not come up.
     """
     kept = {name: v for name, v in os.environ.items() if not name.startswith("TOKENSPEED_")}
+    given = {f"TOKENSPEED_{name}": value for name, value in settings.items()}
+    environment = {**kept, "TOKENSPEED_LOG_LEVEL": "ERROR", **given}
+    async with running(["tokenspeed", "serve"], model, device, environment) as served:
+        yield served
+
+
+@asynccontextmanager
+async def running(
+    program: Sequence[str], model: Path, device: str, environment: Mapping[str, str]
+) -> AsyncIterator[Served]:
+    """Start a server on a free port; end it.
+
+    Args:
+        program: a module that takes the options of `serve`, and options of its own.
+
+    Raises:
+        ServerFailed: it did not come up.
+    """
+    options = ["--model", str(model), "--device", device, "--host", "127.0.0.1", "--port", "0"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tokenspeed", "serve", "--model", str(model), "--device", device,
-        "--host", "127.0.0.1", "--port", "0", stdout=PIPE,
-        env={**kept, "TOKENSPEED_LOG_LEVEL": "ERROR",
-             **{f"TOKENSPEED_{name}": value for name, value in settings.items()}},
-    )  # fmt: skip
+        sys.executable, "-m", *program, *options, stdout=PIPE, env=environment
+    )
     try:
         yield Served(await asyncio.wait_for(_address(process), START_S), process.pid)
     except TimeoutError as exc:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.bench.load.served import Served, ServerFailed, serving
+from service.bench.served import Served, ServerFailed, serving
 from tests.service.conftest import Service
 
 
