@@ -43,7 +43,7 @@ async def test_the_speakers_page(browser: Browser, service: Service, scheme: Any
         assert await problems(page) == []
         await page.click("#source")
         await page.keyboard.type("Good morning. And now we ")
-        await expect(page.locator("#log .final")).to_have_count(2)
+        await expect(page.locator(".is-final .said")).to_have_count(3)  # and what was said
         assert await problems(page) == []
         for button, dialog in (("#export", "export"), ("#help", "help"), ("#share", "share")):
             await page.click(button)
@@ -64,10 +64,10 @@ async def test_the_readers_page(browser: Browser, service: Service, scheme: Any)
         await say(speaker, *(f"sentence number {i}" for i in range(20)), who="Ann")
         await expect(finals(page)).to_have_count(20)
         await page.click("#source")
-        await expect(page.locator("#log .spoken")).to_have_count(20)
+        await expect(page.locator(".spoken")).to_have_count(20)
         assert await problems(page) == []
-        await page.locator("#captions").evaluate("element => element.scrollTo(0, 100)")
-        await expect(page.locator("#now")).to_be_visible()
+        await page.locator(".scroller").evaluate("element => element.scrollTo(0, 100)")
+        await expect(page.locator(".now")).to_be_visible()
         assert await problems(page) == []
 
 

@@ -16,20 +16,21 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 SENTENCE = PHRASES[1]["en"]
 GERMAN = PHRASES[1]["de"]
+DEMO = "Good evening, ladies and gentlemen."  # which the fake server does not know, and repeats
 
 # Keeps every text that a caption's committed part ever had, and where the page's regions stood.
 WATCH = """() => {
   window.seen = {};
-  window.count = 0;
   window.places = new Set();
   const look = () => {
-    for (const block of document.querySelectorAll(".caption-row:not(.caption-row-source) .block")) {
-      block.dataset.n ??= String(window.count++);
-      const texts = (window.seen[block.dataset.n] ??= [""]);
-      const text = block.querySelector(".stable").textContent;
+    for (const caption of document.querySelectorAll(".column:not([data-target='']) .caption")) {
+      const name = caption.closest(".column").dataset.target + caption.dataset.segment;
+      const texts = (window.seen[name] ??= [""]);
+      const text = caption.querySelector(".stable").textContent;
       if (texts.at(-1) !== text) texts.push(text);
     }
-    const boxes = [...document.querySelectorAll("#stage, #source, #meter")].map((element) => {
+    const regions = document.querySelectorAll("#stage, #columns, #source, .top");
+    const boxes = [...regions].map((element) => {
       const { x, y, width, height } = element.getBoundingClientRect();
       return [x, y, width, height];
     });
@@ -54,7 +55,7 @@ async def type_text(page: Page, text: str, delay_ms: float = 8) -> None:
 
 def stable(page: Page, target: str = "de") -> str:
     """Return the selector of the newest committed text of a language."""
-    return f'.caption-row[data-target="{target}"] .block:last-child .stable'
+    return f'.column[data-target="{target}"] .caption:last-child .stable'
 
 
 async def test_a_typed_sentence_grows_is_committed_and_nothing_jumps(
@@ -64,12 +65,13 @@ async def test_a_typed_sentence_grows_is_committed_and_nothing_jumps(
     await page.evaluate(WATCH)
     await type_text(page, SENTENCE[:40])
     await expect(page.locator(".unstable").last).not_to_be_empty()
-    assert await page.locator(".block .unstable").last.get_attribute("aria-hidden") == "true"
+    open_caption = page.locator(".caption", has=page.locator(".unstable:not(:empty)"))
+    assert await open_caption.get_attribute("aria-hidden") == "true"
     await page.screenshot(path=picture("typing"))
     await type_text(page, SENTENCE[40:])
     await page.keyboard.press("Enter")
     await expect(page.locator(stable(page))).to_have_text(GERMAN)
-    await expect(page.locator("#log .final")).to_have_text(GERMAN)
+    await expect(page.locator(".is-final .said")).to_have_text(GERMAN)
     await expect(page.locator("#source")).to_have_value("")
 
     histories = list((await page.evaluate("window.seen")).values())
@@ -89,7 +91,7 @@ async def test_sentences_leave_the_box_one_by_one(page: Page, fake: FakeServer) 
     first, second, third = (phrase["en"] for phrase in PHRASES[:3])
     await type_text(page, f"{first} {second} {third[:20]}", delay_ms=1)
     await expect(page.locator("#source")).to_have_value(third[:20])
-    await expect(page.locator("#log .final")).to_have_count(2)
+    await expect(page.locator(".is-final .said")).to_have_count(2)
     commits = [event for event in fake.received if isinstance(event, protocol.SourceCommit)]
     assert [event.text for event in commits] == [first, second]
     assert len({event.segment_id for event in commits}) == 2
@@ -121,7 +123,7 @@ async def test_a_lost_server_is_said_and_what_is_written_survives(
         await open_page(page, server)
         await page.evaluate(WATCH)
         await type_text(page, first["en"] + " " + second["en"][:40])
-        await expect(page.locator("#log .final")).to_have_count(1)
+        await expect(page.locator(".is-final .said")).to_have_count(1)
         await expect(page.locator(stable(page))).to_have_text(re.compile("Heute"))
     await expect(page.locator("#connection")).not_to_have_attribute("data-state", "open")
     await expect(page.locator("#notice-text")).to_contain_text("cannot be reached")
@@ -131,7 +133,7 @@ async def test_a_lost_server_is_said_and_what_is_written_survives(
     async with server.running():
         await expect(page.locator("#connection")).to_have_attribute("data-state", "open")
         await expect(page.locator("#notice")).to_be_hidden()
-        await expect(page.locator("#log .final")).to_have_text([first["de"], second["de"]])
+        await expect(page.locator(".is-final .said")).to_have_text([first["de"], second["de"]])
         await expect(page.locator(stable(page))).to_have_text(re.compile("^Dort"))
         kinds = [type(event) for event in server.received if not isinstance(event, protocol.Ping)]
         assert kinds[:3] == [protocol.SessionUpdate, protocol.SourceCommit, protocol.SourceUpdate]
@@ -147,7 +149,7 @@ async def test_a_server_that_is_not_there_is_no_silent_hang(page: Page) -> None:
         await page.route("**/*", lambda route: route.continue_())
         await page.route_web_socket("**/v1/stream", lambda socket: socket.close(code=1013))
         await page.goto(server.url)
-        await expect(page.locator("#notice-text")).to_contain_text("cannot be reached")
+        await expect(page.locator("#notice-text")).to_contain_text("is full")
         await expect(page.locator("#reconnect")).to_be_visible()
         await page.goto("about:blank")
 
@@ -159,33 +161,37 @@ async def test_several_languages_at_once_and_the_shortcuts(
     await page.get_by_role("button", name="Français").click()
     await type_text(page, PHRASES[0]["en"])
     await page.keyboard.press("Enter")
-    await expect(page.locator("#log .final[lang=de]")).to_have_text(PHRASES[0]["de"])
-    await expect(page.locator("#log .final[lang=fr]")).to_have_text(PHRASES[0]["fr"])
+    await expect(page.locator(".column[data-target=de] .is-final .said")).to_have_text(
+        PHRASES[0]["de"]
+    )
+    await expect(page.locator(".column[data-target=fr] .is-final .said")).to_have_text(
+        PHRASES[0]["fr"]
+    )
     await type_text(page, SENTENCE)
     await page.screenshot(path=picture("two-targets"))
 
     await page.keyboard.press("Escape")
-    window = page.locator('.caption-row[data-target="de"] .caption-row-window')
+    window = page.locator('.column[data-target="de"] .scroller')
     size = "element => parseFloat(getComputedStyle(element).fontSize)"
     before = await window.evaluate(size)
     await page.keyboard.press("+")
     await page.wait_for_function(
         f"""() => ({size})(
-          document.querySelector('.caption-row[data-target="de"] .caption-row-window'),
+          document.querySelector('.column[data-target="de"] .scroller'),
         ) > {before}"""
     )
     assert await page.locator("#page").evaluate("page => page.classList.contains('is-dual')")
     await page.keyboard.press("b")
     await page.wait_for_function("!document.querySelector('#page').classList.contains('is-dual')")
     await page.keyboard.press("l")
-    await expect(page.locator(".caption-row:not(.caption-row-source)")).to_have_count(1)
-    await expect(page.locator(".caption-row:not(.caption-row-source)")).to_have_attribute(
+    await expect(page.locator(".column:not([data-target=''])")).to_have_count(1)
+    await expect(page.locator(".column:not([data-target=''])")).to_have_attribute(
         "data-target", "fr"
     )
     await page.keyboard.press("d")
     await page.wait_for_function("document.documentElement.dataset.theme === 'light'")
     await page.reload()  # choices are remembered
-    await expect(page.locator(".caption-row:not(.caption-row-source)")).to_have_attribute(
+    await expect(page.locator(".column:not([data-target=''])")).to_have_attribute(
         "data-target", "fr"
     )
 
@@ -199,14 +205,14 @@ async def test_space_pauses_and_holds_back_what_is_typed(page: Page, fake: FakeS
     assert not any(isinstance(event, protocol.SourceUpdate) for event in fake.received)
     await page.keyboard.press("Escape")
     await page.keyboard.press(" ")
-    await expect(page.locator(".block .unstable").last).not_to_be_empty()
+    await expect(page.locator(".said .unstable").last).not_to_be_empty()
     await expect(page.locator("#source")).to_have_value(PHRASES[0]["en"])
 
 
 async def test_the_transcript_can_be_taken_along(page: Page, fake: FakeServer) -> None:
     await open_page(page, fake)
     await type_text(page, PHRASES[0]["en"] + "\n", delay_ms=1)
-    await expect(page.locator("#log .final")).to_have_count(1)
+    await expect(page.locator(".is-final .said")).to_have_count(1)
     await page.keyboard.press("Escape")
     await page.keyboard.press("e")
     starts = {"vtt": "WEBVTT\n", "srt": "1\n00:00:0", "txt": "Guten", "json": "{"}
@@ -225,22 +231,22 @@ async def test_the_transcript_survives_a_reload_until_it_is_cleared(
 ) -> None:
     await open_page(page, fake)
     await type_text(page, PHRASES[0]["en"] + "\n", delay_ms=1)
-    await expect(page.locator("#log .final")).to_have_text(PHRASES[0]["de"])
+    await expect(page.locator(".is-final .said")).to_have_text(PHRASES[0]["de"])
     await page.reload()
-    await expect(page.locator("#log .final")).to_have_text(PHRASES[0]["de"])
+    await expect(page.locator(".is-final .said")).to_have_text(PHRASES[0]["de"])
     await type_text(page, PHRASES[1]["en"] + "\n", delay_ms=1)
-    await expect(page.locator("#log .final")).to_have_text([PHRASES[0]["de"], PHRASES[1]["de"]])
+    await expect(page.locator(".is-final .said")).to_have_text([PHRASES[0]["de"], PHRASES[1]["de"]])
     await page.keyboard.press("Escape")
     await page.keyboard.press("e")
     await page.locator("#clear").click()
-    await expect(page.locator("#log .final")).to_have_count(0)
+    await expect(page.locator(".is-final .said")).to_have_count(0)
     await expect(page.locator(".welcome")).to_be_visible()
 
 
 async def test_a_word_that_is_being_typed_is_not_committed(page: Page, fake: FakeServer) -> None:
     await open_page(page, fake)
     await type_text(page, "Good morn")
-    await expect(page.locator(".block .unstable").last).not_to_be_empty()
+    await expect(page.locator(".said .unstable").last).not_to_be_empty()
     await page.wait_for_timeout(150)
     update = [event for event in fake.received if isinstance(event, protocol.SourceUpdate)][-1]
     assert (update.stable, update.unstable) == ("Good ", "morn")
@@ -249,7 +255,7 @@ async def test_a_word_that_is_being_typed_is_not_committed(page: Page, fake: Fak
 async def test_the_demo_types_by_itself(page: Page, fake: FakeServer) -> None:
     await open_page(page, fake)
     await page.get_by_role("button", name="Demo").click()
-    await expect(page.locator("#log .final").first).to_have_text(PHRASES[0]["de"], timeout=15_000)
+    await expect(page.locator(".is-final .said").first).to_have_text(DEMO)
     await page.get_by_role("button", name="Stop").click()
     await expect(page.get_by_role("button", name="Demo")).to_be_visible()
 
@@ -260,12 +266,12 @@ async def test_a_browser_source_shows_captions_alone_and_is_transparent(
     query = "?obs=1&demo=1&target=de&size=48&lines=3&color=ffee00&bg=000000b3&align=left"
     await open_page(page, fake, query)
     await expect(page.locator(stable(page))).not_to_be_empty()
-    for region in (".top", "#transcript", ".composer", "#meter"):
+    for region in (".top", ".welcome", ".composer", ".column-label"):
         await expect(page.locator(region)).to_be_hidden()
     style = await page.evaluate(
         """() => {
-          const row = document.querySelector('.caption-row[data-target="de"]');
-          const styles = getComputedStyle(row.querySelector(".caption-row-window"));
+          const row = document.querySelector('.column[data-target="de"]');
+          const styles = getComputedStyle(row.querySelector(".said"));
           return [getComputedStyle(document.body).backgroundColor,
             getComputedStyle(document.documentElement).backgroundColor, styles.fontSize,
             styles.color, styles.textAlign, getComputedStyle(row).backgroundColor];
@@ -296,7 +302,7 @@ async def test_speech_is_a_guess_until_the_recogniser_is_sure(page: Page, fake: 
     await page.evaluate("recognizer.say('Good mourning', false)")
     await expect(page.locator("#source")).to_have_value("Good mourning")
     await page.evaluate(f"recognizer.say({PHRASES[0]['en']!r}, true)")
-    await expect(page.locator("#log .final")).to_have_text(PHRASES[0]["de"])
+    await expect(page.locator(".is-final .said")).to_have_text(PHRASES[0]["de"])
     source = [e for e in fake.received if isinstance(e, protocol.SourceUpdate)][0]
     assert (source.stable, source.unstable) == ("", "Good mourning")
     commit = [e for e in fake.received if isinstance(e, protocol.SourceCommit)][0]
@@ -327,15 +333,15 @@ async def test_every_size_and_scheme_is_readable(
     await page.set_viewport_size({"width": width, "height": 740})
     await open_page(page, fake, "?target=de,fr")
     await type_text(page, " ".join(phrase["en"] for phrase in PHRASES), delay_ms=1)
-    await expect(page.locator("#log .final[lang=fr]")).to_have_count(3)
-    await expect(page.locator(".block .unstable").last).not_to_be_empty()
+    await expect(page.locator(".column[data-target=fr] .is-final .said")).to_have_count(3)
+    await expect(page.locator(".said .unstable").last).not_to_be_empty()
     schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
     for scheme in schemes:
         await page.emulate_media(color_scheme=scheme)
         await page.screenshot(path=picture(f"{scheme}-{width}"))
         assert await page.evaluate(CONTRAST, stable(page)) >= 7
-        assert await page.evaluate(CONTRAST, ".block:last-child .unstable") >= 4.5
-        assert await page.evaluate(CONTRAST, "#meter-title") >= 4.5
+        assert await page.evaluate(CONTRAST, ".caption:last-child .unstable") >= 4.5
+        assert await page.evaluate(CONTRAST, ".column-label") >= 4.5
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
     wide = await page.evaluate(
         """() => [...document.querySelectorAll("body *")].filter((element) => {

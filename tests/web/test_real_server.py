@@ -106,12 +106,13 @@ async def test_typing_is_translated_live(
         await expect(page.locator(f"#meter-{name}")).to_have_text(re.compile(r"^[\d.]+ ms$"))
     await page.keyboard.press("Enter")
     for target in ("de", "fr"):
-        final = page.locator(f"#log .final[lang={target}]")
+        final = page.locator(f".column[data-target={target}] .is-final .said")
         await expect(final).to_have_count(1)
         committed = await page.locator(stable(page, target)).text_content()
         assert committed == await final.text_content()
     await check_nothing_was_taken_back(page)
-    await expect(page.locator("#log .source")).to_have_text(SENTENCE)
+    said = page.locator(".column[data-target=de] .spoken")
+    await expect(said).to_have_text(SENTENCE)
     await page.screenshot(path=picture("real-server"))
 
 
@@ -121,10 +122,10 @@ async def test_the_shipped_model_greets_in_german_and_french(
     async with serving(None) as server:
         await open_real(page, server, "?target=de,fr")
         await type_text(page, "Good morning. Where is the station?\n", delay_ms=20)
-        captions = page.locator("#log .final[lang=de]")
+        captions = page.locator(".column[data-target=de] .is-final .said")
         await expect(captions.filter(has_text="Guten Morgen")).to_have_count(1)
         await expect(captions.filter(has_text="Bahnhof")).to_have_count(1)
-        french = page.locator("#log .final[lang=fr]")
+        french = page.locator(".column[data-target=fr] .is-final .said")
         await expect(french.filter(has_text="Bonjour")).to_have_count(1)
         await page.screenshot(path=picture("shipped-model"))
 
@@ -133,7 +134,7 @@ async def test_a_language_that_the_model_lacks_makes_way(page: Page, server: Run
     await open_real(page, server, "?source=de&target=ja")
     await expect(page.locator("#targets [aria-pressed=true]")).to_have_text("English")
     await type_text(page, "Der Zug in die Stadt.\n")
-    await expect(page.locator("#log .final[lang=en]")).to_have_count(1)
+    await expect(page.locator(".column[data-target=en] .is-final .said")).to_have_count(1)
 
 
 def watch_frames(page: Page) -> list[dict[str, Any]]:
@@ -166,11 +167,11 @@ async def test_a_line_cut_in_mid_sentence_is_taken_up_again(page: Page, server: 
     async with cable.running():
         frames = await open_by_cable(page, cable)
         await type_text(page, SENTENCE[:50])
-        await expect(page.locator('.caption-row[data-target="de"] .block')).to_have_count(1)
+        await expect(page.locator('.column[data-target="de"] .caption')).to_have_count(1)
         cable.cut()
         await type_text(page, SENTENCE[50:] + "\n")
-        await expect(page.locator("#log .final")).to_have_count(1)
-        await expect(page.locator("#log .source")).to_have_text(SENTENCE)
+        await expect(page.locator(".is-final .said")).to_have_count(1)
+        await expect(page.locator(".spoken")).to_have_text(SENTENCE)
         (resumed,) = of_type(frames, "session.resumed")
         assert resumed["recovered"]
         (final,) = of_type(frames, "translation.final")
@@ -195,8 +196,8 @@ async def test_a_line_cut_between_commits_and_finals_loses_none(
         cable.cut()
         await type_text(page, second + "\n" + third + "\n")
         cable.is_cut = False
-        await expect(page.locator("#log .source")).to_have_text([first, second, third])
-        await expect(page.locator("#log .final")).to_have_count(3)
+        await expect(page.locator(".spoken")).to_have_text([first, second, third])
+        await expect(page.locator(".is-final .said")).to_have_count(3)
         # They may overtake each other, as on a line that holds; the page keeps the order.
         finals = [final["source_text"] for final in of_type(frames, "translation.final")]
         assert sorted(finals) == sorted([first, second, third])
@@ -219,7 +220,7 @@ async def test_a_token_is_used_up_but_its_session_survives_a_lost_line(
             await type_text(page, SENTENCE[:50])
             cable.cut()
             await type_text(page, SENTENCE[50:] + "\n")
-            await expect(page.locator("#log .final")).to_have_count(1)
+            await expect(page.locator(".is-final .said")).to_have_count(1)
             assert len(of_type(frames, "session.resumed")) == 1
             assert of_type(frames, "error") == []
             await page.goto("about:blank")
@@ -233,14 +234,14 @@ async def test_a_killed_server_comes_back_and_the_sentence_goes_on(
         await open_real(page, server)
         await page.evaluate(WATCH)
         await type_text(page, SENTENCE[:30])
-        await expect(page.locator('.caption-row[data-target="de"] .block')).to_have_count(1)
+        await expect(page.locator('.column[data-target="de"] .caption')).to_have_count(1)
         await server.stop(signal.SIGKILL)
         await expect(page.locator("#notice-text")).to_contain_text("cannot be reached")
         await type_text(page, SENTENCE[30:] + "\n")
     async with serving(tiny_translator, server.port):
-        await expect(page.locator("#log .final")).to_have_count(1, timeout=20_000)
+        await expect(page.locator(".is-final .said")).to_have_count(1, timeout=20_000)
         await expect(page.locator("#notice")).to_be_hidden()
-        await expect(page.locator("#log .source")).to_have_text(SENTENCE)
+        await expect(page.locator(".spoken")).to_have_text(SENTENCE)
         (refusal,) = of_type(frames, "error")
         assert refusal["error"]["code"] == "session_expired"
         assert len(of_type(frames, "translation.final")) == 1

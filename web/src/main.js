@@ -13,9 +13,12 @@ import { WrongKey, fetchToken, isKeyRequired, recallKey, rememberKey } from "./k
 import { FIRST_LANGUAGES, keepOffered, languageName, offeredTargets } from "./languages.js";
 import { NO_MEASUREMENTS, measure } from "./meter.js";
 import { MAX_SIZE_PX, MIN_SIZE_PX, readSettings, recall, remember } from "./settings.js";
-import { askRoom, closeRoom, openRoom, pictureUrl, recallRoom, rememberRoom } from "./share.js";
+import { closeRoom, openRoom, recallRoom, rememberRoom } from "./share.js";
+import { copyLink, showRoom } from "./sharing.js";
 import { SourceBox } from "./sourcebox.js";
-import { canListen, listen } from "./speech.js";
+import { Speaking } from "./speaking.js";
+import { canListen } from "./speech.js";
+import { loadStrings, say, writeStrings } from "./strings.js";
 import { View, WAITING_MS, element } from "./view.js";
 
 /**
@@ -26,14 +29,24 @@ import { View, WAITING_MS, element } from "./view.js";
 
 const NOTICE_MS = 6_000;
 const UNDO_MS = 15_000;
-const READERS_MS = 2_000; // between looks at who reads along, while the dialog is open
 const SIZE_STEP = 1.15;
-const THEMES = /** @type {const} */ (["system", "light", "dark"]);
+const THEMES = /** @type {const} */ ({
+  system: "coloursSystem",
+  light: "coloursLight",
+  dark: "coloursDark",
+});
+const FULL_CODE = 1013;
+const RESTART_CODES = [1001, 1012];
+const KEY_CODE = 4401;
+const ELSEWHERE_CODE = 4409;
 
 const view = new View();
 const box = /** @type {HTMLTextAreaElement} */ (element("source"));
 let settings = readSettings(new URLSearchParams(location.search), recall(localStorage));
-const history = await openHistory();
+const base = new URL(".", location.href).href;
+const wantedUi = () => [...(settings.ui ? [settings.ui] : []), ...navigator.languages];
+const [history, found] = await Promise.all([openHistory(), loadStrings(base, wantedUi())]);
+let { strings } = found;
 /** @type {import("./captions.js").State} */
 let captions = { sessionId: null, segments: await history.load() };
 let meter = NO_MEASUREMENTS;
@@ -46,12 +59,13 @@ let languages = FIRST_LANGUAGES;
 let connection = { type: "connection", state: "connecting", attempt: 0, retry_in_ms: 0, code: 0, reason: "" };
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let noticeTimer;
-/** @type {{stop: () => void} | null} */
+/** The code with which the line was lost the last time; 0 = none was. */
+let lostCode = 0;
+/** @type {Speaking | null} */
 let speech = null;
 /** @type {{stop: () => void} | null} */
 let demo = null;
 
-const base = new URL(".", location.href).href;
 let key = recallKey(sessionStorage);
 let room = recallRoom(sessionStorage);
 const { host, protocol } = location;
@@ -141,11 +155,19 @@ async function freshToken(given) {
     return await fetchToken(base, given);
   } catch (error) {
     if (error instanceof WrongKey && given === key) {
-      askForKey(error.message);
+      askForKey(text("keyWrong"));
       void session.close(); // asking again with the same key is of no use
     }
     throw error;
   }
+}
+
+/**
+ * @param {string} name of the strings
+ * @param {Readonly<Record<string, string | number>>} [values]
+ */
+function text(name, values) {
+  return say(strings, name, values);
 }
 
 /** @param {string} problem with the last one */
@@ -168,16 +190,32 @@ async function follow() {
 
 /** @param {SessionEvent} event */
 function react(event) {
-  if (event.type === "connection") connection = event;
-  else if (event.type === "error") {
-    say(event.error.message);
-    if (room && "param" in event.error && event.error.param === "session.room") forgetRoom();
-  }
-  else if (event.type === "session.notice" && event.message) say(event.message);
-  else if (event.type === "session.created" && event.session.languages.length > 0) {
-    languages = event.session.languages;
-    settleLanguages();
-    drawLanguages();
+  switch (event.type) {
+    case "connection":
+      connection = event;
+      if (event.state === "open") lostCode = 0;
+      else if (event.code !== 0) lostCode = event.code;
+      if (event.state === "closed" && event.code === KEY_CODE) askForKey(key ? text("keyWrong") : "");
+      break;
+    case "error":
+      tell(text("refused", { reason: event.error.message }));
+      if (room && "param" in event.error && event.error.param === "session.room") forgetRoom();
+      break;
+    case "session.notice":
+      if (event.code === "degraded") tell(text("busy"));
+      else if (event.code === "backlog") tell(text("backlog"));
+      else if (event.code === "language_mismatch" && event.detected_language) {
+        tell(text("mismatch", { language: languageName(event.detected_language) }));
+      }
+      break;
+    case "session.going_away":
+      tell(text("restarting"));
+      break;
+    case "session.created":
+      if (event.session.languages.length === 0) break;
+      languages = event.session.languages;
+      settleLanguages();
+      drawLanguages();
   }
 }
 
@@ -188,50 +226,51 @@ function draw() {
     captions,
     meter,
     settings,
+    strings,
     connection: { state, text: connectionText(state) },
     notice: notice || standingNotice(),
     canReconnect: connection.state === "waiting" || connection.state === "closed",
   });
 }
 
+const STATES = /** @type {Readonly<Record<string, string>>} */ ({
+  open: "live",
+  paused: "paused",
+  waiting: "offline",
+  idle: "asleep",
+  closed: "closed",
+});
+
 /** @param {string} state */
 function connectionText(state) {
-  switch (state) {
-    case "open":
-      return "Live";
-    case "paused":
-      return "Paused";
-    case "waiting":
-      return "Offline";
-    case "idle":
-      return "Asleep";
-    case "closed":
-      return "Ended";
-    default:
-      return "Connecting";
-  }
+  return text(STATES[state] ?? "connecting");
 }
 
 /** What stays on the screen as long as it is true. */
 function standingNotice() {
   const { state, attempt, reason } = connection;
-  if (state === "closed") return `${reason || "The session has ended"}.`;
-  if (state === "waiting" || (state === "connecting" && attempt > 0)) {
-    return "The server cannot be reached. Trying again; what you write is kept.";
+  if (state === "closed") {
+    if (lostCode === ELSEWHERE_CODE) return text("elsewhere");
+    return reason ? text("refused", { reason }) : text("closed");
   }
-  return isPaused ? "Paused. Press space to go on." : "";
+  if (state === "waiting" || (state === "connecting" && attempt > 0)) {
+    if (!navigator.onLine) return text("noNetwork");
+    if (lostCode === FULL_CODE) return text("full");
+    return text(RESTART_CODES.includes(lostCode) ? "restarting" : "unreachable");
+  }
+  return isPaused ? text("pausedNotice") : "";
 }
 
 /**
- * @param {string} text shown for a few seconds
+ * @param {string} news shown for a few seconds
  * @param {(() => void) | null} [undo] takes back what the text says
  */
-function say(text, undo = null) {
-  notice = text;
+function tell(news, undo = null) {
+  notice = news;
   undoing = undo;
   element("undo").hidden = undo === null;
   clearTimeout(noticeTimer);
-  noticeTimer = setTimeout(() => say(""), undo === null ? NOTICE_MS : UNDO_MS);
+  noticeTimer = setTimeout(() => tell(""), undo === null ? NOTICE_MS : UNDO_MS);
   draw();
 }
 
@@ -253,6 +292,8 @@ function reconnect() {
     return;
   }
   session = begin();
+  sayAgain();
+  sourceBox.read();
   void follow();
 }
 
@@ -272,10 +313,11 @@ function settleLanguages(source = settings.source) {
 function drawLanguages() {
   const sources = [...languages.map(({ code }) => code).filter((code) => code !== "auto"), "auto"];
   const options = sources.map((code) => {
-    const name = code === "auto" ? "Detect language" : languageName(code);
+    const name = code === "auto" ? text("detect") : languageName(code);
     return new Option(name, code, false, code === settings.source);
   });
   element("source-language").replaceChildren(...options);
+  const focused = document.activeElement?.closest("#targets .chip")?.getAttribute("lang");
   const chips = targetsOfSource().map((code) => {
     const chip = document.createElement("button");
     chip.type = "button";
@@ -287,6 +329,7 @@ function drawLanguages() {
     return chip;
   });
   element("targets").replaceChildren(...chips);
+  chips.find(({ lang }) => lang === focused)?.focus(); // whoever pressed one is still there
 }
 
 /** @param {string} code */
@@ -309,6 +352,9 @@ function nextTarget() {
 function changeSource(source) {
   sourceBox.finish();
   settleLanguages(source);
+  if (!speech) return;
+  toggleSpeech(); // a recogniser has one language
+  toggleSpeech();
 }
 
 // ---- who reads along ----------------------------------------------------------------------------
@@ -317,27 +363,14 @@ async function share() {
   try {
     room ??= await openRoom(base, key ?? new URLSearchParams(location.search).get("token"));
   } catch (error) {
-    say(error instanceof Error ? error.message : String(error));
+    const isLost = error instanceof TypeError; // what `fetch` throws without an answer
+    tell(isLost ? text("unreachable") : text("refused", { reason: String(/** @type {Error} */ (error).message) }));
     return;
   }
   rememberRoom(sessionStorage, room);
   session.configure({ room });
   drawControls();
-  /** @type {HTMLImageElement} */ (element("share-picture")).src = pictureUrl(base, room);
-  /** @type {HTMLInputElement} */ (element("share-url")).value = room.view_url;
-  openDialog("share-dialog");
-  void countReaders();
-}
-
-async function countReaders() {
-  const dialog = /** @type {HTMLDialogElement} */ (element("share-dialog"));
-  while (dialog.open && room) {
-    const found = await askRoom(base, room).catch(() => null);
-    const count = found?.readers ?? 0;
-    element("share-readers").textContent =
-      count === 0 ? "Nobody reads along yet." : count === 1 ? "One reads along." : `${count} read along.`;
-    await new Promise((resolve) => setTimeout(resolve, READERS_MS));
-  }
+  void showRoom(base, room, strings);
 }
 
 /** The room is no more, of a server that was restarted perhaps; the session goes on without it. */
@@ -358,13 +391,33 @@ async function endRoom() {
 
 function drawControls() {
   element("dual").ariaPressed = String(settings.isDual);
-  element("theme").title = `Colours: ${settings.theme} (D)`;
   element("mic").ariaPressed = String(speech !== null);
+  element("mic").textContent = text(speech ? "stop" : "speak");
   element("share").ariaPressed = String(room !== null);
   element("demo").ariaPressed = String(demo !== null);
-  element("demo").textContent = demo ? "Stop" : "Demo";
+  element("demo").textContent = text(demo ? "stop" : "demo");
+  /** @type {HTMLInputElement} */ (element("shortcuts")).checked = settings.hasShortcuts;
+  /** @type {HTMLSelectElement} */ (element("interface")).value = found.language;
   box.readOnly = speech !== null;
-  box.placeholder = speech ? "Listening …" : "Write here, or press Demo";
+  box.placeholder = text(speech ? "listening" : "placeholder");
+}
+
+function drawTexts() {
+  writeStrings(found.language, strings);
+  const options = found.languages.map((code) => new Option(languageName(code), code));
+  for (const option of options) option.lang = option.value;
+  element("interface").replaceChildren(...options);
+  drawLanguages();
+  drawControls();
+  draw();
+}
+
+/** @param {string} ui language of the page itself */
+async function changeUi(ui) {
+  change({ ui });
+  Object.assign(found, await loadStrings(base, wantedUi()));
+  strings = found.strings;
+  drawTexts();
 }
 
 function toggleDemo() {
@@ -373,8 +426,8 @@ function toggleDemo() {
     demo = null;
   } else {
     setPaused(false);
-    demo = play(settings.source, (text) => sourceBox.write(text), () => {
-      sourceBox.finish();
+    const voice = { write: (/** @type {string} */ said) => sourceBox.write(said), finish: () => sourceBox.finish() };
+    demo = play(settings.source, voice, () => {
       demo = null;
       drawControls();
     });
@@ -389,17 +442,20 @@ function toggleSpeech() {
     sourceBox.finish();
   } else {
     setPaused(false);
-    speech = listen(settings.source, {
-      onInterim: (text) => sourceBox.write(text, true),
-      onFinal: (text) => {
-        sourceBox.write(text);
+    if (demo) toggleDemo();
+    const { source: language, microphone: deviceId } = settings;
+    speech = new Speaking({ language, deviceId, strings }, {
+      onInterim: (heard) => sourceBox.guess(heard),
+      onFinal: (said) => {
+        sourceBox.write(said);
         sourceBox.finish();
       },
-      onProblem: (message) => {
+      onProblem: (name) => {
         speech = null;
         drawControls();
-        say(message);
+        tell(text(name));
       },
+      onNotice: (name) => tell(text(name)),
     });
   }
   drawControls();
@@ -416,16 +472,22 @@ function setPaused(wanted) {
 
 /** @param {number} factor */
 function resize(factor) {
-  const row = document.querySelector(".caption-row:not(.caption-row-source) .caption-row-window");
-  const present = row ? parseFloat(getComputedStyle(row).fontSize) : MIN_SIZE_PX;
+  const present = parseFloat(getComputedStyle(element("columns")).fontSize);
   const wanted = Math.round((settings.sizePx ?? present) * factor);
   change({ sizePx: Math.min(MAX_SIZE_PX, Math.max(MIN_SIZE_PX, wanted)) });
 }
 
 function nextTheme() {
-  const next = THEMES[(THEMES.indexOf(settings.theme) + 1) % THEMES.length] ?? "system";
-  change({ theme: next });
-  say(next === "system" ? "Colours follow the system" : `Colours: ${next}`);
+  const names = /** @type {(keyof typeof THEMES)[]} */ (Object.keys(THEMES));
+  const theme = names[(names.indexOf(settings.theme) + 1) % names.length] ?? "system";
+  change({ theme });
+  tell(text(THEMES[theme]));
+}
+
+/** @param {boolean} [wanted] whether the meter is seen */
+function showDetails(wanted = element("meter").hidden === true) {
+  element("meter").hidden = !wanted;
+  element("details").ariaExpanded = String(wanted);
 }
 
 async function toggleFullScreen() {
@@ -442,9 +504,9 @@ function openDialog(id) {
 /** @param {keyof typeof FORMATS} format */
 function download(format) {
   const segments = transcript(captions);
-  const text = exportTranscript(segments, format, allTargets(segments, settings.targets));
+  const file = exportTranscript(segments, format, allTargets(segments, settings.targets));
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: FORMATS[format].mime }));
+  link.href = URL.createObjectURL(new Blob([file], { type: FORMATS[format].mime }));
   link.download = `captions.${format}`;
   link.click();
   URL.revokeObjectURL(link.href);
@@ -455,7 +517,7 @@ function clearTranscript() {
   const ids = new Set(cleared.map(({ id }) => id));
   captions = { ...captions, segments: captions.segments.filter(({ id }) => !ids.has(id)) };
   /** @type {HTMLDialogElement} */ (element("export-dialog")).close();
-  say("The transcript is cleared.", () => {
+  tell(text("cleared"), () => {
     const since = captions.segments.filter(({ id }) => !ids.has(id));
     captions = { ...captions, segments: [...cleared, ...since] };
     draw();
@@ -472,6 +534,7 @@ const KEYS = {
   b: () => change({ isDual: !settings.isDual }),
   e: () => openDialog("export-dialog"),
   d: nextTheme,
+  m: () => showDetails(),
   f: () => void toggleFullScreen(),
   "?": () => openDialog("help-dialog"),
 };
@@ -479,8 +542,10 @@ const KEYS = {
 addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   const isTyping = target.closest("textarea, select, input, dialog") !== null;
-  const isPressingButton = event.key === " " && target.closest("button") !== null;
+  const isPressingButton = event.key === " " && target.closest("button, .scroller") !== null;
+  if (event.key === "Escape") showDetails(false);
   if (event.key === "Escape" && target === box) box.blur();
+  if (!settings.hasShortcuts && event.key.length === 1) return;
   if (isTyping || isPressingButton || event.ctrlKey || event.metaKey || event.altKey) return;
   const run = KEYS[event.key.toLowerCase()];
   if (!run) return;
@@ -497,16 +562,17 @@ const BUTTONS = {
   fullscreen: () => void toggleFullScreen(),
   export: () => openDialog("export-dialog"),
   help: () => openDialog("help-dialog"),
+  details: () => showDetails(),
   mic: toggleSpeech,
   demo: toggleDemo,
   clear: clearTranscript,
   share: () => void share(),
-  "share-copy": () => void navigator.clipboard?.writeText(room?.view_url ?? ""),
+  "share-copy": () => void copyLink(room?.view_url ?? "", strings),
   "share-end": () => void endRoom(),
   reconnect,
   undo: () => {
     undoing?.();
-    say("");
+    tell("");
   },
 };
 for (const [id, run] of Object.entries(BUTTONS)) element(id).addEventListener("click", run);
@@ -526,16 +592,26 @@ element("key-form").addEventListener("submit", () => {
 element("source-language").addEventListener("change", (event) => {
   changeSource(/** @type {HTMLSelectElement} */ (event.target).value);
 });
+element("interface").addEventListener("change", (event) => {
+  void changeUi(/** @type {HTMLSelectElement} */ (event.target).value);
+});
+element("shortcuts").addEventListener("change", (event) => {
+  change({ hasShortcuts: /** @type {HTMLInputElement} */ (event.target).checked });
+});
+element("microphone").addEventListener("change", (event) => {
+  change({ microphone: /** @type {HTMLSelectElement} */ (event.target).value });
+  toggleSpeech();
+  toggleSpeech();
+});
 box.addEventListener("input", () => {
   if (demo) toggleDemo(); // whoever types has taken over
 });
 addEventListener("online", () => session.reconnect());
+addEventListener("offline", draw);
 addEventListener("pagehide", () => history.leave());
 
 element("mic").hidden = !canListen();
-drawLanguages();
-drawControls();
-draw();
+drawTexts();
 void follow();
 if (key === null && !new URLSearchParams(location.search).has("token")) {
   void isKeyRequired(base).then((isRequired) => isRequired && askForKey(""));

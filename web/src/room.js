@@ -5,13 +5,14 @@
  */
 
 import { NOBODY, applyRoomEvent } from "./audience.js";
-import { direction, languageName } from "./languages.js";
+import { Column, setText } from "./column.js";
+import { languageName } from "./languages.js";
 import { listen } from "./listen.js";
-import { chooseLanguage, loadStrings, writeStrings } from "./strings.js";
+import { loadStrings, say, writeStrings } from "./strings.js";
+import { keepScreenOn } from "./wakelock.js";
 
 /**
  * @typedef {import("./audience.js").Audience} Audience
- * @typedef {import("./audience.js").Spoken} Spoken
  */
 
 const SOURCE = "source";
@@ -19,8 +20,6 @@ const STORAGE_KEY = "tokenspeed.reader";
 const SIZE_STEP = 1.15;
 const MIN_SIZE_PX = 14;
 const MAX_SIZE_PX = 200;
-const MAX_SHOWN = 400; // segments on the page; the transcript has all
-const NEAR_PX = 48; // so close to the end counts as at the end
 const THEMES = ["system", "light", "dark"];
 
 /**
@@ -44,9 +43,6 @@ function element(id) {
 }
 
 const captions = element("captions");
-const log = element("log");
-const live = element("live");
-const open = element("open");
 const picker = /** @type {HTMLSelectElement} */ (element("language"));
 
 /** @type {Choice} */
@@ -61,105 +57,20 @@ let pass = query.get("pass") ?? undefined;
 let audience = NOBODY;
 /** @type {{close: () => void, reconnect: () => void} | null} */
 let line = null;
-let isFollowing = true;
-/** @type {Map<number, Block>} */
-const blocks = new Map();
-
-/** One segment on the page. */
-class Block {
-  #speaker = document.createElement("span");
-  #spoken = document.createElement("p");
-  #said = document.createElement("p");
-  #stable = document.createTextNode("");
-  #unstable = document.createElement("span");
-
-  /** @param {boolean} isFinal */
-  constructor(isFinal) {
-    this.isFinal = isFinal;
-    this.root = document.createElement(isFinal ? "li" : "div");
-    this.#speaker.className = "speaker";
-    this.#spoken.className = "spoken";
-    this.#spoken.dir = "auto";
-    this.#said.className = "said";
-    this.#unstable.className = "unstable";
-    const target = choice.target === SOURCE ? "" : choice.target;
-    this.#said.lang = target;
-    this.#said.dir = target ? direction(target) : "auto";
-    this.#said.append(this.#stable, this.#unstable);
-    this.root.append(this.#speaker, this.#spoken, this.#said);
-  }
-
-  /**
-   * @param {Spoken} spoken
-   * @param {boolean} isOther whether somebody else spoke before
-   */
-  draw({ text, unstable, speaker, source }, isOther) {
-    setText(this.#speaker, speaker);
-    this.#speaker.hidden = speaker === "" || !isOther;
-    setText(this.#spoken, source);
-    this.#spoken.hidden = source === "";
-    const shown = this.#stable.data;
-    if (text.startsWith(shown)) {
-      if (text.length > shown.length) this.#stable.appendData(text.slice(shown.length));
-    } else this.#stable.data = text;
-    setText(this.#unstable, unstable);
-  }
-}
-
-/**
- * @param {HTMLElement} target
- * @param {string} text
- */
-function setText(target, text) {
-  if (target.textContent !== text) target.textContent = text;
-}
+const column = new Column({ language: "", isLog: true });
+captions.prepend(column.root);
 
 function draw() {
-  const shown = audience.segments.filter(({ text, unstable }) => text || unstable).slice(-MAX_SHOWN);
-  const numbers = new Set(shown.map(({ number }) => number));
-  for (const [number, block] of blocks) {
-    if (!numbers.has(number)) remove(number, block);
-  }
-  let before = "";
-  for (const spoken of shown) {
-    let block = blocks.get(spoken.number);
-    if (block && block.isFinal !== spoken.isFinal) {
-      remove(spoken.number, block);
-      block = undefined;
-    }
-    if (!block) {
-      block = new Block(spoken.isFinal);
-      insert(spoken.number, block);
-    }
-    block.draw(spoken, spoken.speaker !== before);
-    before = spoken.speaker;
-  }
+  const shown = audience.segments.filter((spoken) => spoken.text || spoken.unstable);
+  column.draw(
+    shown.map(({ number, text, unstable, isFinal, source, speaker }) => {
+      return { id: String(number), text, unstable, isFinal, isWaiting: false, source, speaker };
+    }),
+  );
   element("quiet").hidden = shown.length > 0;
   const name = audience.room?.name || "TokenSpeed";
   setText(element("name"), name);
   document.title = name;
-  if (isFollowing) captions.scrollTop = captions.scrollHeight;
-}
-
-/**
- * @param {number} number
- * @param {Block} block
- */
-function insert(number, block) {
-  const place = block.isFinal ? log : open;
-  const after = [...blocks].filter(([other, { isFinal }]) => other > number && isFinal === block.isFinal);
-  after.sort(([one], [other]) => one - other);
-  place.insertBefore(block.root, after[0]?.[1].root ?? null);
-  blocks.set(number, block);
-}
-
-/**
- * @param {number} number
- * @param {Block} block
- */
-function remove(number, block) {
-  block.root.remove();
-  blocks.delete(number);
 }
 
 /**
@@ -169,15 +80,16 @@ function remove(number, block) {
 function showState(state, reason) {
   const isClosed = audience.room?.is_closed ?? false;
   element("state").dataset["state"] = state;
-  /** @type {Record<string, string | undefined>} */
-  const words = {
-    open: strings["live"],
-    connecting: strings["connecting"],
-    waiting: strings["waiting"],
-    pass: strings["pass"],
-    closed: isClosed ? strings["roomClosed"] : reason || strings["closed"],
+  const names = {
+    open: "live",
+    connecting: "connecting",
+    waiting: "waiting",
+    pass: "pass",
+    closed: isClosed ? "roomClosed" : "closed",
   };
-  setText(element("state-text"), words[state] ?? "");
+  const isExplained = state === "closed" && !isClosed && reason !== "";
+  setText(element("state-text"), isExplained ? reason : say(strings, names[state]));
+  keepScreenOn(state !== "closed"); // a phone that is read is not touched
   if (state === "pass") askForPass();
 }
 
@@ -185,9 +97,8 @@ function showState(state, reason) {
 function read() {
   line?.close();
   audience = { ...NOBODY, room: audience.room };
-  for (const [number, block] of blocks) remove(number, block);
-  live.ariaBusy = "true";
-  isFollowing = true;
+  column.setLanguage(choice.target === SOURCE ? "" : choice.target);
+  column.clear();
   const url = new URL(`${api.href}/listen`);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const isSource = choice.target === SOURCE;
@@ -203,8 +114,7 @@ function read() {
         if (event.type === "error" || event.type === "pong") return;
         audience = applyRoomEvent(audience, event, isSource);
         draw();
-        // What was there already is not read out; what comes is.
-        if (event.type === "room.state") requestAnimationFrame(() => (live.ariaBusy = "false"));
+        if (event.type === "room.state") column.begin();
       },
       onState: showState,
     },
@@ -222,7 +132,6 @@ function change(changed) {
   }
   if ("target" in changed || "hasSource" in changed) read();
   drawControls();
-  if (isFollowing) captions.scrollTop = captions.scrollHeight;
 }
 
 /** @returns {Partial<Choice>} */
@@ -277,18 +186,19 @@ function chooseTarget() {
 function drawLanguages() {
   const options = targets.map((code) => new Option(languageName(code), code));
   for (const option of options) option.lang = option.value;
-  picker.replaceChildren(...options, new Option(strings["original"] ?? "", SOURCE));
+  picker.replaceChildren(...options, new Option(say(strings, "original"), SOURCE));
 }
 
 async function start() {
-  const language = chooseLanguage(navigator.languages);
-  strings = await loadStrings(language, base);
-  document.documentElement.lang = language;
-  writeStrings(strings);
+  const ui = query.get("ui");
+  const found = await loadStrings(base, [...(ui ? [ui] : []), ...navigator.languages]);
+  strings = found.strings;
+  writeStrings(found.language, strings);
+  column.setTexts(say(strings, "transcript"), say(strings, "now"));
   const reply = await fetch(api);
   if (!reply.ok) {
     element("quiet").hidden = true;
-    showState("closed", strings["noRoom"] ?? "");
+    showState("closed", say(strings, "noRoom"));
     return;
   }
   const info = await reply.json();
@@ -302,19 +212,6 @@ async function start() {
   draw();
 }
 
-captions.addEventListener("scroll", () => {
-  isFollowing = captions.scrollHeight - captions.scrollTop - captions.clientHeight < NEAR_PX;
-  element("now").hidden = isFollowing;
-});
-// A turned phone, another size, a keyboard: who was at the end stays there.
-new ResizeObserver(() => {
-  if (isFollowing) captions.scrollTop = captions.scrollHeight;
-}).observe(captions);
-element("now").addEventListener("click", () => {
-  isFollowing = true;
-  captions.scrollTop = captions.scrollHeight;
-  captions.focus({ preventScroll: true });
-});
 picker.addEventListener("change", () => change({ target: picker.value }));
 element("smaller").addEventListener("click", () => resize(1 / SIZE_STEP));
 element("larger").addEventListener("click", () => resize(SIZE_STEP));

@@ -13,12 +13,15 @@ import { color, flag, languageCode, number } from "./query.js";
  * @property {string} source language of the text, "auto" = detect
  * @property {readonly string[]} targets at least one
  * @property {boolean} isDual the source is shown beside its translations
- * @property {number} numLines of a caption row
+ * @property {number} numLines of captions alone on a page
  * @property {number | null} sizePx of captions, null = what fits the window
  * @property {"system" | "light" | "dark"} theme
  * @property {string | null} color of captions, as CSS
  * @property {string | null} background of captions, as CSS
  * @property {"start" | "center" | "end"} align
+ * @property {string} ui language of the page itself, "" = as the browser
+ * @property {boolean} hasShortcuts single keys do something outside of the text box
+ * @property {string} microphone id of the device, "" = the system's
  * @property {boolean} isObs captions alone on a transparent page, for a browser source
  * @property {boolean} isDemo starts by itself
  * @property {boolean} isListening the microphone starts by itself
@@ -30,7 +33,9 @@ export const MAX_SIZE_PX = 120;
 const MAX_LINES = 6;
 
 // What a link must not change for good; the rest is remembered.
-const REMEMBERED = /** @type {const} */ (["source", "targets", "isDual", "sizePx", "theme"]);
+const REMEMBERED = /** @type {const} */ ([
+  "source", "targets", "isDual", "sizePx", "theme", "ui", "hasShortcuts", "microphone",
+]);
 
 /** @type {PageSettings} */
 const DEFAULTS = {
@@ -43,6 +48,9 @@ const DEFAULTS = {
   color: null,
   background: null,
   align: "start",
+  ui: "",
+  hasShortcuts: true,
+  microphone: "",
   isObs: false,
   isDemo: false,
   isListening: false,
@@ -78,6 +86,7 @@ export function readSettings(query, remembered) {
     color: color(query.get("color")) ?? base.color,
     background: color(query.get("bg")) ?? base.background,
     align: align in ALIGNMENTS ? ALIGNMENTS[/** @type {"left"} */ (align)] : base.align,
+    ui: languageCode(query.get("ui") ?? "") || base.ui,
     isDemo: flag(query.get("demo")) ?? base.isDemo,
     isListening: flag(query.get("mic")) ?? base.isListening,
   };

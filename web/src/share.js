@@ -32,7 +32,8 @@ export async function openRoom(base, key) {
 /**
  * @param {string} base
  * @param {Room} room
- * @returns {Promise<{readers: number, is_closed: boolean} | null>} null = the room is no more
+ * @returns {Promise<{readers: number, readers_by_target: Record<string, number>,
+ *   is_closed: boolean} | null>} null = the room is no more
  */
 export async function askRoom(base, room) {
   const reply = await fetch(roomUrl(base, room));

@@ -61,32 +61,43 @@ export class SourceBox {
    * Replace what the box holds.
    *
    * @param {string} text
-   * @param {boolean} [isGuess] all of it may still change: a recogniser's interim result
    */
-  write(text, isGuess = false) {
-    this.#box.value = text;
-    this.#box.scrollTop = this.#box.scrollHeight;
-    this.read(isGuess);
+  write(text) {
+    this.#show(text);
+    this.read();
   }
 
   /**
-   * Take over what the box holds: commit whole sentences, update the one being written.
+   * Replace what the box holds by an interim result: no sentence of it is over yet.
    *
-   * @param {boolean} [isGuess] no sentence of it is over yet
+   * @param {import("./agreement.js").Heard} heard
    */
-  read(isGuess = false) {
+  guess({ stable, unstable }) {
+    this.#show(stable + unstable);
+    clearTimeout(this.#settling);
+    if (!this.#isPaused) this.#segments.update(this.#segment(stable, unstable));
+  }
+
+  /** @param {string} text */
+  #show(text) {
+    this.#box.value = text;
+    this.#box.scrollTop = this.#box.scrollHeight;
+  }
+
+  /** Take over what the box holds: commit whole sentences, update the one being written. */
+  read() {
     clearTimeout(this.#settling);
     if (this.#isPaused) return;
     const { value } = this.#box;
-    const { sentences, rest } = isGuess ? { sentences: [], rest: value } : splitSentences(value);
+    const { sentences, rest } = splitSentences(value);
     for (const sentence of sentences) this.#commit(sentence);
     if (sentences.length > 0) this.#keep(rest);
     if (rest.trim()) {
       // The word being typed is not known before it is finished.
-      const stable = isGuess ? 0 : rest.search(/\S+$/u);
+      const stable = rest.search(/\S+$/u);
       const end = stable < 0 ? rest.length : stable;
       this.#segments.update(this.#segment(rest.slice(0, end), rest.slice(end)));
-      if (!isGuess && endsSentence(rest)) this.#settling = setTimeout(() => this.finish(), SETTLE_MS);
+      if (endsSentence(rest)) this.#settling = setTimeout(() => this.finish(), SETTLE_MS);
     } else if (this.#open) {
       this.#segments.cancel(this.#open.id);
       this.#open = null;

@@ -2,41 +2,55 @@
  * Speech to text by the browser, where it has it (Chrome, Edge, Safari).
  *
  * Knows no session: it reports text. Recognition ends by itself after a silence or a minute, so it
- * is started again until `stop()`.
+ * is started again until `stop()`, unless it fails time after time.
  *
  * @module
  */
+
+import { Agreement } from "./agreement.js";
 
 /**
  * The parts of the Web Speech API used here; TypeScript's DOM library lacks the recogniser itself.
  *
  * @typedef {{readonly isFinal: boolean, readonly [index: number]:
- *   {readonly transcript: string} | undefined}} Result
+ *   {readonly transcript: string, readonly confidence?: number} | undefined}} Result
  * @typedef {{readonly resultIndex: number, readonly results:
  *   {readonly length: number, readonly [index: number]: Result | undefined}}} ResultEvent
  * @typedef {object} Recognizer
  * @property {string} lang
  * @property {boolean} continuous
  * @property {boolean} interimResults
+ * @property {boolean} [processLocally]
  * @property {((event: ResultEvent) => void) | null} onresult
  * @property {((event: {readonly error: string}) => void) | null} onerror
  * @property {(() => void) | null} onend
- * @property {() => void} start
+ * @property {(track?: MediaStreamTrack) => void} start
  * @property {() => void} abort
  *
+ * @typedef {{langs: string[], processLocally: boolean}} LocalOptions
+ * @typedef {{new (): Recognizer, available?: (options: LocalOptions) => Promise<string>,
+ *   install?: (options: LocalOptions) => Promise<boolean>}} RecognizerClass
+ *
  * @typedef {object} SpeechHandlers
- * @property {(text: string) => void} onInterim the present guess, whole
+ * @property {(heard: import("./agreement.js").Heard) => void} onInterim the present guess, whole
  * @property {(text: string) => void} onFinal a finished phrase
- * @property {(message: string) => void} onProblem recognition has stopped for good
+ * @property {(key: string) => void} onProblem recognition has stopped for good; a key of the strings
+ * @property {(key: string) => void} onNotice it goes on
+ *
+ * @typedef {object} SpeechOptions
+ * @property {boolean} [isLocal] on this device alone
+ * @property {MediaStreamTrack | undefined} [track] of a device that was chosen
  */
 
 const RESTART_MS = 250;
-const FATAL_ERRORS = /** @type {Readonly<Record<string, string>>} */ ({
-  "not-allowed": "The browser may not use the microphone",
-  "service-not-allowed": "The browser does not allow speech recognition here",
-  "audio-capture": "No microphone was found",
-  "language-not-supported": "The browser cannot recognise this language",
-});
+const MAX_RESTART_MS = 4_000;
+const MAX_FAILURES = 5; // in a row
+const LIVED_MS = 3_000; // who ends earlier without a word has failed
+const SILENCES = 2; // in a row, until it is said
+// Trying again is of no use.
+const FATAL_ERRORS = new Set([
+  "not-allowed", "service-not-allowed", "audio-capture", "language-not-supported",
+]);
 
 // A recogniser wants a region; these are the most common ones.
 const REGIONS = /** @type {Readonly<Record<string, string>>} */ ({
@@ -46,7 +60,7 @@ const REGIONS = /** @type {Readonly<Record<string, string>>} */ ({
   es: "es-ES",
 });
 
-/** @returns {(new () => Recognizer) | undefined} */
+/** @returns {RecognizerClass | undefined} */
 function recognizerClass() {
   const scope = /** @type {Record<string, any>} */ (globalThis);
   return scope["SpeechRecognition"] ?? scope["webkitSpeechRecognition"];
@@ -57,54 +71,166 @@ export function canListen() {
   return recognizerClass() !== undefined;
 }
 
+/** @returns {boolean} whether the recogniser listens to a device of our choice */
+export function canChooseDevice() {
+  return recognizerClass()?.available !== undefined; // came later than `start(track)`
+}
+
+/**
+ * @param {string} language
+ * @returns {Promise<boolean>} whether this device recognises it by itself; where it could learn to,
+ *   it is asked to, for the next time
+ */
+export async function isLocal(language) {
+  const Recognizer = recognizerClass();
+  if (!Recognizer?.available || language === "auto") return false;
+  const options = { langs: [regional(language)], processLocally: true };
+  try {
+    const found = await Recognizer.available(options);
+    if (found === "downloadable") void Recognizer.install?.(options).catch(() => false);
+    return found === "available";
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Start to listen.
  *
  * @param {string} language "auto" leaves the choice to the browser
  * @param {SpeechHandlers} handlers
+ * @param {SpeechOptions} [options]
  * @returns {{stop: () => void}}
  * @throws {Error} the browser has no speech recognition; ask `canListen()` first
  */
-export function listen(language, handlers) {
+export function listen(language, handlers, options = {}) {
   const Recognizer = recognizerClass();
   if (!Recognizer) throw new Error("This browser has no speech recognition");
-  const recognizer = new Recognizer();
-  let isStopped = false;
-  recognizer.lang = language === "auto" ? "" : (REGIONS[language] ?? language);
-  recognizer.continuous = true;
-  recognizer.interimResults = true;
-  recognizer.onresult = (event) => report(event, handlers);
-  recognizer.onerror = ({ error }) => {
-    const message = FATAL_ERRORS[error];
-    if (message === undefined) return; // "no-speech", "network": onend follows and starts again
-    isStopped = true;
-    handlers.onProblem(message);
-  };
-  recognizer.onend = () => {
-    setTimeout(() => {
-      if (!isStopped) recognizer.start();
-    }, RESTART_MS);
-  };
-  recognizer.start();
-  return {
-    stop: () => {
-      isStopped = true;
-      recognizer.abort();
-    },
-  };
+  const listening = new Listening(new Recognizer(), language, handlers, options);
+  listening.start();
+  return { stop: () => listening.stop() };
 }
 
-/**
- * @param {ResultEvent} event
- * @param {SpeechHandlers} handlers
- */
-function report({ resultIndex, results }, handlers) {
-  let interim = "";
-  for (let i = resultIndex; i < results.length; i += 1) {
-    const result = results[i];
-    const text = result?.[0]?.transcript ?? "";
-    if (result?.isFinal) handlers.onFinal(text.trim());
-    else interim += text;
+/** One recogniser, from the first start to `stop()` or the last failure. */
+class Listening {
+  #recognizer;
+  #handlers;
+  #track;
+  // Chrome on Android calls each guess final, in a list where each holds the one before, and tells
+  // them from finals by their confidence; phrase by phrase this does no harm.
+  #isAndroid = /Android/u.test(globalThis.navigator?.userAgent ?? "");
+  #agreement = new Agreement();
+  #guess = ""; // of a phrase that has no final yet
+  #numFinal = 0; // results of this run that were reported
+  #hasHeard = false; // in this run
+  #error = ""; // of this run
+  #startedAtMs = 0;
+  #numFailures = 0;
+  #numSilences = 0;
+  #isStopped = false;
+
+  /**
+   * @param {Recognizer} recognizer
+   * @param {string} language
+   * @param {SpeechHandlers} handlers
+   * @param {SpeechOptions} options
+   */
+  constructor(recognizer, language, handlers, { isLocal, track }) {
+    this.#recognizer = recognizer;
+    this.#handlers = handlers;
+    this.#track = track;
+    recognizer.lang = language === "auto" ? "" : regional(language);
+    recognizer.continuous = !this.#isAndroid;
+    recognizer.interimResults = true;
+    if (isLocal) recognizer.processLocally = true;
+    recognizer.onresult = (event) => this.#hear(event);
+    recognizer.onerror = ({ error }) => (this.#error = error);
+    recognizer.onend = () => this.#end();
   }
-  if (interim) handlers.onInterim(interim.trim());
+
+  start() {
+    this.#error = "";
+    this.#hasHeard = false;
+    this.#numFinal = 0;
+    this.#startedAtMs = Date.now();
+    try {
+      if (this.#track) this.#recognizer.start(this.#track);
+      else this.#recognizer.start();
+    } catch {
+      this.#end(); // it runs already, or may not run
+    }
+  }
+
+  stop() {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#finish();
+    this.#recognizer.abort();
+  }
+
+  /** @param {ResultEvent} event */
+  #hear({ resultIndex, results }) {
+    if (this.#isStopped) return;
+    this.#hasHeard = true;
+    this.#numFailures = 0;
+    this.#numSilences = 0;
+    const first = this.#isAndroid ? results.length - 1 : resultIndex;
+    let guess = "";
+    // Safari names the first result each time: what was reported is not said again.
+    for (let i = Math.max(first, this.#numFinal); i < results.length; i += 1) {
+      const result = results[i];
+      const { transcript = "", confidence = 1 } = result?.[0] ?? {};
+      const isFinal = result?.isFinal && !(this.#isAndroid && confidence === 0);
+      if (isFinal) {
+        this.#numFinal = i + 1;
+        this.#guess = transcript.trim();
+        this.#finish();
+      } else guess += transcript;
+    }
+    if (!guess.trim()) return;
+    this.#guess = guess.trim();
+    this.#handlers.onInterim(this.#agreement.hear(this.#guess));
+  }
+
+  /** The phrase is over; without a final, the last guess stands for it: nothing said is lost. */
+  #finish() {
+    const text = this.#guess;
+    this.#guess = "";
+    this.#agreement.reset();
+    if (text) this.#handlers.onFinal(text);
+  }
+
+  #end() {
+    if (this.#isStopped) return;
+    this.#finish();
+    if (FATAL_ERRORS.has(this.#error)) {
+      this.#fail(this.#error);
+      return;
+    }
+    if (this.#error === "no-speech") {
+      this.#numSilences += 1;
+      if (this.#numSilences === SILENCES) this.#handlers.onNotice("no-speech");
+    } else if (!this.#hasHeard && (this.#error || Date.now() - this.#startedAtMs < LIVED_MS)) {
+      this.#numFailures += 1;
+      if (this.#numFailures === MAX_FAILURES) {
+        this.#fail(this.#error === "network" ? "network" : "stopped");
+        return;
+      }
+    }
+    const delayMs = Math.min(RESTART_MS * 2 ** Math.max(0, this.#numFailures - 1), MAX_RESTART_MS);
+    setTimeout(() => {
+      if (!this.#isStopped) this.start();
+    }, delayMs);
+  }
+
+  /** @param {string} key */
+  #fail(key) {
+    this.#isStopped = true;
+    this.#handlers.onProblem(key);
+  }
+}
+
+/** @param {string} language */
+function regional(language) {
+  return REGIONS[language] ?? language;
 }

@@ -1,42 +1,78 @@
 /**
- * The words of the readers' page, in the language of the browser; `assets/strings/XX.json` each.
+ * The words of the pages in the reader's language; `assets/strings/XX.json` each.
+ *
+ * Another language is one more file, named in `assets/strings/languages.json`. What a file lacks is
+ * said in English.
  *
  * @module
  */
 
-const KNOWN = ["en", "de", "fr", "es"];
+/** @typedef {Readonly<Record<string, string>>} Strings */
+
+export const FIRST_LANGUAGE = "en";
 
 /**
- * @param {readonly string[]} wanted languages of the browser, the dearest first
- * @returns {string} the first that there is a file of
+ * @param {readonly string[]} wanted languages, the dearest first
+ * @param {readonly string[]} known that there are files of
+ * @returns {string}
  */
-export function chooseLanguage(wanted) {
+export function chooseLanguage(wanted, known) {
   const codes = wanted.map((language) => language.toLowerCase().split("-")[0] ?? "");
-  return codes.find((code) => KNOWN.includes(code)) ?? "en";
+  return codes.find((code) => known.includes(code)) ?? FIRST_LANGUAGE;
 }
 
 /**
- * @param {string} language
  * @param {string} base address of the page's folder
- * @returns {Promise<Readonly<Record<string, string>>>}
+ * @param {readonly string[]} wanted languages, the dearest first
+ * @returns {Promise<{language: string, languages: string[], strings: Strings}>}
  */
-export async function loadStrings(language, base) {
-  const reply = await fetch(new URL(`assets/strings/${language}.json`, base));
-  return reply.json();
+export async function loadStrings(base, wanted) {
+  /** @param {string} name */
+  const load = async (name) => (await fetch(new URL(`assets/strings/${name}.json`, base))).json();
+  const [languages, english] = await Promise.all([load("languages"), load(FIRST_LANGUAGE)]);
+  const language = chooseLanguage(wanted, languages);
+  const own = language === FIRST_LANGUAGE ? {} : await load(language);
+  return { language, languages, strings: { ...english, ...own } };
 }
 
 /**
- * Write the words into every element that asks for them: `data-text`, `data-label`.
- *
- * @param {Readonly<Record<string, string>>} strings
+ * @param {Strings} strings
+ * @param {string} key
+ * @param {Readonly<Record<string, string | number>>} [values] take the place of `{name}`
+ * @returns {string}
  */
-export function writeStrings(strings) {
-  for (const element of document.querySelectorAll("[data-text]")) {
-    element.textContent = strings[element.getAttribute("data-text") ?? ""] ?? "";
-  }
-  for (const element of document.querySelectorAll("[data-label]")) {
-    const text = strings[element.getAttribute("data-label") ?? ""] ?? "";
-    element.setAttribute("aria-label", text);
-    element.setAttribute("title", text);
-  }
+export function say(strings, key, values = {}) {
+  return (strings[key] ?? key).replace(/\{(\w+)\}/gu, (whole, name) => String(values[name] ?? whole));
+}
+
+/**
+ * Write the words into every element that asks for them, and let the page be seen: `data-text`,
+ * `data-label` (what it is, for the eyes, too), `data-name` (what it is, for screen readers),
+ * `data-title` (what it does), `data-placeholder`, `data-alt`.
+ *
+ * @param {string} language
+ * @param {Strings} strings
+ */
+export function writeStrings(language, strings) {
+  document.documentElement.lang = language;
+  /**
+   * @param {string} attribute
+   * @param {(element: HTMLElement, text: string) => void} write
+   */
+  const each = (attribute, write) => {
+    for (const element of document.querySelectorAll(`[${attribute}]`)) {
+      write(/** @type {HTMLElement} */ (element), say(strings, element.getAttribute(attribute) ?? ""));
+    }
+  };
+  each("data-text", (element, text) => (element.textContent = text));
+  each("data-label", (element, text) => {
+    const { key } = element.dataset;
+    element.ariaLabel = text;
+    element.title = key === undefined ? text : `${text} (${key})`;
+  });
+  each("data-name", (element, text) => (element.ariaLabel = text));
+  each("data-title", (element, text) => (element.title = text));
+  each("data-placeholder", (element, text) => element.setAttribute("placeholder", text));
+  each("data-alt", (element, text) => element.setAttribute("alt", text));
+  document.documentElement.classList.add("is-ready");
 }

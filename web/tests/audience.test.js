@@ -3,7 +3,6 @@ import { describe, test } from "node:test";
 
 import { NOBODY, applyRoomEvent } from "../src/audience.js";
 import { readOverlay } from "../src/overlaysettings.js";
-import { chooseLanguage } from "../src/strings.js";
 
 const ROOM = { id: "r", name: "Talk", speakers: 1, readers: 1 };
 
@@ -70,9 +69,4 @@ describe("an overlay's address", () => {
     const { target, lines, hideMs, align } = readOverlay(new URLSearchParams("room=r"));
     assert.deepEqual([target, lines, hideMs, align], ["source", 2, 5000, "center"]);
   });
-});
-
-test("the page speaks the first of the browser's languages that it knows", () => {
-  assert.equal(chooseLanguage(["ja", "fr-CA", "en"]), "fr");
-  assert.equal(chooseLanguage(["ja"]), "en");
 });

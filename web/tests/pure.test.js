@@ -185,6 +185,9 @@ describe("settings", () => {
       isDual: true,
       sizePx: 40,
       theme: "dark",
+      ui: "",
+      hasShortcuts: true,
+      microphone: "",
     });
     for (const damage of ["{", "null", "[]", '{"targets": "de", "isDual": 1, "theme": 3}']) {
       stored.set([...stored.keys()][0], damage);
