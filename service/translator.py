@@ -28,7 +28,8 @@ from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
 from tokenspeed.text.glossary import Term
 from tokenspeed.text.glossary_files import HouseGlossary
 from tokenspeed.text.languages import name_of
-from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.pipeline import Capitals, Hygiene, Profanity
+from tokenspeed.text.profanity import mask
 from tokenspeed.text.vocabulary import vocabulary_of
 from tokenspeed.text.whole import Exchange, Part, Whole
 
@@ -54,6 +55,7 @@ class TextOptions:
         client: who asks; the machine is shared equally between clients.
         terms: words with the translation that is wanted.
         formality: how "you" is rendered; None leaves it to the model.
+        capitals, profanity: as of `Hygiene`.
         on_cut: called where the output of a piece reached its length cap without an end.
         turn: waited for before each piece, so that many texts do not hold up the event loop.
     """
@@ -61,6 +63,8 @@ class TextOptions:
     client: Hashable = None
     terms: tuple[Term, ...] = ()
     formality: Formality | None = None
+    capitals: Capitals = "keep"
+    profanity: Profanity = "raw"
     on_cut: Callable[[], None] = _ignore
     turn: Callable[[], Awaitable[None]] = others_first
 
@@ -268,7 +272,9 @@ class Translator:
                     (marked,) = spoken.mark(sources, at, self._language_of, source, None)
                     is_foreign = marked.language not in (None, *self._sources)
                     if marked.language == target or is_foreign:
-                        part.text = part.source  # in the wanted language, or in one nobody knows
+                        # In the wanted language, or in one that nobody knows.
+                        is_masked = options.profanity == "mask"
+                        part.text = mask(part.source, target) if is_masked else part.source
                     else:
                         is_known = self._is_known(marked.language, target)
                         language = marked.language if is_known else source
@@ -324,7 +330,14 @@ class Translator:
                 if is_last
                 else self._house.keeping(going.options.terms, origin, [going.target], is_rare)
             )
-            going.hygienes[key] = Hygiene(self.vocabulary, glossary, source, target)
+            going.hygienes[key] = Hygiene(
+                self.vocabulary,
+                glossary,
+                source,
+                target,
+                going.options.capitals,
+                going.options.profanity if is_last else "raw",
+            )
         exchange = Exchange(going.hygienes[key], text, source)
         formality = going.options.formality if target == going.target else None
         while exchange.shown is not None:

@@ -30,6 +30,7 @@ class Hygienes:
         words = (
             settings.glossary,
             settings.do_not_translate,
+            tuple((target, each.id) for target, each in settings.stored.items()),
             settings.source,
             settings.capitals,
             settings.profanity,
@@ -37,7 +38,7 @@ class Hygienes:
         known = self.by_target if words == self._words else {}
         self._settings, self._words = settings, words
         self._pivot = self._pivot if known else None
-        is_for_all = all(entry.language is None for entry in settings.glossary)
+        is_for_all = not settings.stored and all(e.language is None for e in settings.glossary)
         shared = next(iter(known.values())).glossary if known and is_for_all else None
         self.by_target = {}
         for target in targets:

@@ -3,10 +3,11 @@
 Knows the protocol's parameters; does not know segments or time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from service.captions.glossaries import StoredGlossary
 from service.captions.policy import Preset
 from service.captions.spoken import LanguageOf
 from service.errors import ProtocolError
@@ -41,6 +42,10 @@ def _unknown(text: str, expected: str | None) -> str | None:
     return expected
 
 
+def _none_stored(key: str) -> StoredGlossary | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What the session must know of the model.
@@ -52,6 +57,7 @@ class ModelInfo:
         language_of: tells in which of the model's languages a text is.
         formalities: languages in which the form of address can be chosen.
         house: terms that hold for every session, beneath its own.
+        stored: returns a glossary by its id.
     """
 
     name: str
@@ -62,6 +68,7 @@ class ModelInfo:
     language_of: LanguageOf = _unknown
     formalities: frozenset[str] = frozenset()
     house: HouseGlossary = field(default_factory=HouseGlossary)
+    stored: Callable[[str], StoredGlossary | None] = _none_stored
 
     def translates(self, source: str | None, target: str) -> bool:
         """Whether a pair can be asked for; None is a source that is not known.
@@ -88,6 +95,7 @@ class Settings:
     source: str | None = None
     targets: tuple[str, ...] = ()
     formality: Mapping[str, Formality] = field(default_factory=dict)  # by target
+    stored: Mapping[str, StoredGlossary] = field(default_factory=dict)  # by target
     mode: Mode = "captions"
     stability: Stability = "balanced"
     context: int = 0
@@ -150,6 +158,7 @@ class Settings:
                 merged,
                 targets=tuple(dict.fromkeys(codes)),
                 formality={code: each for code, each in wanted.items() if each is not None},
+                stored=_stored(params.targets, model),
             )
         if len(merged.targets) > max_targets:
             problem = f"has {len(merged.targets)} languages, at most {max_targets}"
@@ -165,6 +174,9 @@ class Settings:
             return self._hygiene(glossary, target, model)
         entries = [e for e in self.glossary if primary(e.language) in (None, target)]
         terms = [Term(e.source, e.target, e.case_sensitive) for e in entries]
+        if target in self.stored:
+            own = {term.source.casefold() for term in terms}
+            terms += [t for t in self.stored[target].terms if t.source.casefold() not in own]
         # A glossary entry is the narrower wish: where both name a word, the entry counts.
         named = {term.source.casefold() for term in terms}
         terms += [
@@ -177,7 +189,8 @@ class Settings:
 
     def pivot_hygiene(self, model: ModelInfo) -> Hygiene:
         """Return what is done in a first pass, which leaves words of the glossary as they are."""
-        words = (*(entry.source for entry in self.glossary), *self.do_not_translate)
+        stored = (term.source for each in self.stored.values() for term in each.terms)
+        words = (*(entry.source for entry in self.glossary), *self.do_not_translate, *stored)
         terms = [Term(word, word) for word in words]
         is_rare = model.vocabulary.is_rare
         kept = model.house.keeping(terms, self.source, self.targets, is_rare)
@@ -192,7 +205,10 @@ class Settings:
         """Return what the client is told."""
         return SessionParams(
             source=SourceParams(self.source or "auto"),
-            targets=tuple(TargetParams(t, self.formality.get(t)) for t in self.targets),
+            targets=tuple(
+                TargetParams(t, self.formality.get(t), each.id if each else None)
+                for t, each in ((t, self.stored.get(t)) for t in self.targets)
+            ),
             mode=self.mode,
             stability=self.stability,
             context=self.context,
@@ -217,9 +233,31 @@ class Settings:
                 at_target = f"session.targets[{i}].language"
                 param = at_target if has_targets else "session.source.language"
                 raise ProtocolError("unsupported_language", problem, param)
+            stored = self.stored.get(target)
+            if stored is not None and self.source not in (None, stored.source):
+                problem = f"is for {stored.source} to {stored.target}"
+                raise ProtocolError(
+                    "glossary_invalid", problem, f"session.targets[{i}].glossary_id"
+                )
             if target in self.formality and target not in model.formalities:
                 problem = f"the model has no choice of address in {target}"
                 raise ProtocolError("unsupported", problem, f"session.targets[{i}].formality")
+
+
+def _stored(targets: Sequence[TargetParams], model: ModelInfo) -> dict[str, StoredGlossary]:
+    found: dict[str, StoredGlossary] = {}
+    for i, target in enumerate(targets):
+        if target.glossary_id is None:
+            continue
+        stored = model.stored(target.glossary_id)
+        at = f"session.targets[{i}].glossary_id"
+        if stored is None:
+            raise ProtocolError("glossary_invalid", "is not there, or its time is over", at)
+        if stored.target != primary(target.language):
+            problem = f"is for {stored.source} to {stored.target}"
+            raise ProtocolError("glossary_invalid", problem, at)
+        found.setdefault(stored.target, stored)
+    return found
 
 
 def _check_glossary(entries: Sequence[GlossaryEntry], model: ModelInfo) -> None:

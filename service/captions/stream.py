@@ -16,6 +16,7 @@ from service.wire.protocol import Formality, Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.pipeline import Piece as PieceText
+from tokenspeed.text.profanity import mask
 from tokenspeed.text.words import count_words, erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
@@ -237,7 +238,8 @@ class TargetStream:
     def _as_read(self, piece: _Piece, source: Source) -> Source:
         """Return a source as a model reads it; one that is copied is not read at all."""
         if isinstance(piece.translation, Copied):
-            return source
+            is_masked = self._hygiene.profanity == "mask"
+            return replace(source, text=mask(source.text, self.target)) if is_masked else source
         committed = piece.translation.committed_text
         piece.text.language = piece.language or self._source_language
         piece.text.take(source.text, is_open=source.is_open, committed=committed)

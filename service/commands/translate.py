@@ -37,6 +37,15 @@ def add_translate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="source", default=AUTO, metavar="LANG", help="default: auto")
     parser.add_argument("--formality", choices=FORMALITIES, help='how "you" is rendered')
     parser.add_argument(
+        "--capitals",
+        choices=("keep", "sentence"),
+        default="keep",
+        help="text in capitals comes back in capitals, or as sentences",
+    )
+    parser.add_argument(
+        "--profanity", choices=("raw", "mask"), default="raw", help="mask: swear words as f***"
+    )
+    parser.add_argument(
         "--glossary", type=Path, metavar="FILE", help="terms for every text: .csv, .tsv or .tbx"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line or file")
@@ -93,7 +102,9 @@ class _Speaker:
             raise CommandError(f"the model has no choice of formality in {self.target}")
         self.kept = 0
         self.count_tokens = translator.count_tokens
-        self._formality = options.formality
+        self._options = TextOptions(
+            formality=options.formality, capitals=options.capitals, profanity=options.profanity
+        )
         self._translator = translator
         translator.on_faults = self._count
 
@@ -117,9 +128,7 @@ class _Speaker:
 
     async def _one(self, text: str) -> str:
         try:
-            return await self._translator.whole(
-                text, self.source, self.target, TextOptions(formality=self._formality)
-            )
+            return await self._translator.whole(text, self.source, self.target, self._options)
         except TranslationFailed as exc:
             if exc.code != "text_too_long":
                 raise CommandError(str(exc)) from exc
@@ -153,7 +162,15 @@ def _translate_files(
     options: argparse.Namespace, speaker: _Speaker, files: Sequence[Path], outputs: Sequence[Path]
 ) -> None:
     glossary = options.glossary and options.glossary.resolve()
-    wishes = (options.source, options.to, options.formality, glossary, options.model.resolve())
+    wishes = (
+        options.source,
+        options.to,
+        options.formality,
+        options.capitals,
+        options.profanity,
+        glossary,
+        options.model.resolve(),
+    )
     origin = " ".join(map(str, wishes))
     for path, output in zip(files, outputs, strict=True):
         count = translate_file(path, output, speaker.target, origin, speaker.translate)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from service.doors.deepl import DeepL
 from service.doors.entrance import stream
 from service.doors.files import Files
+from service.doors.glossaries import Glossaries
 from service.doors.guard import Guard, OtherMethods, json_error, json_failure, nobody_there
 from service.doors.openai import OpenAI
 from service.doors.operations import Operations
@@ -35,6 +36,7 @@ def make_app(state: AppState) -> ASGIApp:
     """Return the application."""
     rest, openai, operations = Rest(state), OpenAI(state), Operations(state)
     files, deepl = Files(state, rest), DeepL(state)
+    glossaries = Glossaries(state, deepl)
     rooms = Rooms(state)
     routes = [
         Route("/v1/sessions", operations.sessions, methods=["POST"]),
@@ -53,6 +55,10 @@ def make_app(state: AppState) -> ASGIApp:
         Route("/frontend/settings", rest.settings),
         Route("/v2/translate", deepl.translate, methods=["POST"]),
         Route("/v2/languages", deepl.languages, methods=["GET", "POST"]),
+        Route("/v2/glossaries", glossaries.all, methods=["GET", "POST"]),
+        Route("/v2/glossaries/{id}", glossaries.one, methods=["GET", "DELETE"]),
+        Route("/v2/glossaries/{id}/entries", glossaries.entries),
+        Route("/v2/glossary-language-pairs", glossaries.pairs),
         Route("/v2/usage", deepl.usage, methods=["GET", "POST"]),
         Route("/v1/chat/completions", openai.chat, methods=["POST"]),
         Route("/v1/models", openai.models),

@@ -5,6 +5,7 @@ translator's.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import orjson
@@ -24,6 +25,7 @@ from service.doors.http import (
 )
 from service.doors.state import AppState
 from service.doors.whole import Wanted, translate_documents, translate_texts
+from service.doors.wishes import options_of
 from service.errors import RestError
 from tokenspeed.documents import html, xml
 from tokenspeed.documents.document import SpanDocument
@@ -42,7 +44,16 @@ _FORMALITY: Final[dict[str, Formality | None]] = {
     "prefer_less": "informal",
 }
 _UNLIMITED: Final = 1_000_000_000_000  # characters a month, as DeepL tells accounts without a limit
-_REFUSED: Final = ("glossary_id", "glossary_ids", "style_id", "translation_memory_id")
+_REFUSED: Final = (
+    "glossary_ids",
+    "style_id",
+    "translation_memory_id",
+    "translation_memory_threshold",
+    "custom_instructions",
+    "context",
+)
+# DeepL's own name, and extras of ours that its clients can send along.
+_OURS: Final = ("glossary_id", "glossary", "do_not_translate", "capitals", "profanity")
 
 
 class DeepL:
@@ -58,24 +69,34 @@ class DeepL:
 
     async def translate(self, request: Request) -> Response:
         """Translate `text`, a list of strings."""
-        return await self._answer(request, self._translate)
+        return await self.answer(request, self._translate)
 
     async def languages(self, request: Request) -> Response:
         """List languages of one `type`, source or target."""
-        return await self._answer(request, self._languages)
+        return await self.answer(request, self._languages)
 
     async def usage(self, request: Request) -> Response:
         """Tell how much was translated since the start; there is no limit."""
-        return await self._answer(request, self._usage)
+        return await self.answer(request, self._usage)
 
     async def _translate(self, request: Request) -> dict[str, Any]:
-        body, client = await self._fields(request)
+        body, client = await self.fields(request)
         texts = texts_field(body, "text")
         source, target = self._pair(body)
         for name in _REFUSED:
             if body.get(name):
                 raise RestError(400, f"Value for '{name}' not supported.", param=name)
-        wanted = Wanted(source, target, client, self._formality(body, target))
+        if body.get("model_type") == "quality_optimized":
+            raise RestError(400, "Value for 'model_type' not supported.", param="model_type")
+        if body.get("glossary_id") and source is None:
+            said = "Value for 'source_lang' required when 'glossary_id' is given."
+            raise RestError(400, said, param="source_lang")
+        own: dict[str, Any] = {name: body[name] for name in _OURS if name in body}
+        options = replace(
+            options_of(own, self._state, source, target, client),
+            formality=self._formality(body, target),
+        )
+        wanted = Wanted(source, target, options)
         tags = body.get("tag_handling") or None
         if tags not in (None, "html", "xml"):
             raise RestError(400, "Value for 'tag_handling' not supported.", param="tag_handling")
@@ -112,7 +133,7 @@ class DeepL:
         return {"translations": translations}
 
     async def _languages(self, request: Request) -> list[dict[str, Any]]:
-        body, _ = await self._fields(request)
+        body, _ = await self.fields(request)
         kind = body.get("type") or "source"
         infos = self._state.model.languages
         if kind == "source":
@@ -127,7 +148,7 @@ class DeepL:
         ]
 
     async def _usage(self, request: Request) -> dict[str, int]:
-        await self._fields(request)
+        await self.fields(request)
         return {"character_count": self._chars, "character_limit": _UNLIMITED}
 
     def _pair(self, body: dict[str, Any]) -> tuple[str | None, str]:
@@ -157,7 +178,7 @@ class DeepL:
     def _has_formality(self, target: str) -> bool:
         return target in self._state.translator.prompts.formalities
 
-    async def _fields(self, request: Request) -> tuple[dict[str, Any], str]:
+    async def fields(self, request: Request) -> tuple[dict[str, Any], str]:
         """Read what was sent and who asks, and check the key.
 
         Raises:
@@ -174,17 +195,19 @@ class DeepL:
         # Without keys of ours any will do, and says nothing about who asks.
         return body, client_of(request, given if auth.is_required else None)
 
-    async def _answer(
-        self, request: Request, work: Callable[[Request], Awaitable[Any]]
+    async def answer(
+        self, request: Request, work: Callable[[Request], Awaitable[Any]], status: int = 200
     ) -> Response:
-        status, value, headers = 200, None, None
+        """Return what work returns, or its error, as DeepL does."""
+        value, headers = None, None
         try:
             value = await work(request)
         except RestError as exc:
             status, value, headers = exc.status, {"message": str(exc)}, exc.headers
         except ClientGone:
             status, value = CLIENT_GONE, {"message": "the client has gone"}
-        return Response(orjson.dumps(value), status, headers, "application/json")
+        content = b"" if status == 204 else orjson.dumps(value)
+        return Response(content, status, headers, "application/json")
 
 
 def _opened(text: str, tags: Literal["html", "xml"], body: dict[str, Any]) -> SpanDocument:

@@ -19,7 +19,7 @@ from service.doors.operations import public_url
 from service.doors.rest import Rest, languages_of
 from service.doors.state import AppState
 from service.doors.whole import Wanted, check_pair, translate_documents
-from service.doors.wishes import formality_field, terms_field
+from service.doors.wishes import options_of
 from service.errors import RestError
 from tokenspeed.documents.document import Document
 from tokenspeed.documents.formats import open_document
@@ -109,8 +109,7 @@ class Files:
         source, target = languages_of(body)
         check_pair(self._state, source, target)
         client = self._rest.client(request, body)
-        terms = terms_field(body)
-        formality = formality_field(body, target, self._state.translator.prompts.formalities)
+        options = options_of(body, self._state, source, target, client)
 
         def opened() -> list[Document]:
             document = open_document(file.name, file.data, target)
@@ -123,7 +122,7 @@ class Files:
 
         try:
             _, (data,) = await translate_documents(
-                self._state, request, opened, Wanted(source, target, client, formality, terms)
+                self._state, request, opened, Wanted(source, target, options)
             )
         except DocumentError as exc:
             raise RestError(400, str(exc), param="file") from exc

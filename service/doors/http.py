@@ -71,7 +71,7 @@ async def read_fields(request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict
     data = await read_body(request, max_bytes)
     content_type = request.headers.get("content-type", "")
     query = _listed((name, value) for name, value in request.query_params.multi_items())
-    if not data.strip() and (query or request.method == "GET"):
+    if not data.strip() and (query or request.method in ("GET", "DELETE")):
         return query
     if content_type.lower().startswith(_MULTIPART):
         return query | await _multipart(request, data)

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -38,11 +38,9 @@ from service.doors.instruction import (
 from service.doors.output import Output
 from service.doors.state import AppState
 from service.doors.whole import check_pair, failed
-from service.doors.wishes import formality_field, terms_field
+from service.doors.wishes import options_of
 from service.errors import RestError, TranslationFailed
 from service.translator import TextOptions
-from tokenspeed.model.prompt import Formality
-from tokenspeed.text.glossary import Term
 from tokenspeed.text.languages import code_of
 from tokenspeed.text.words import has_words
 
@@ -59,8 +57,7 @@ class _Question:
     prompt_tokens: int
     max_tokens: int | None
     stops: tuple[str, ...]
-    terms: tuple[Term, ...]
-    formality: Formality | None
+    options: TextOptions
     is_stream: bool
     has_usage: bool  # in a stream
 
@@ -132,12 +129,11 @@ class OpenAI:
             question.text,
             question.source,
             question.target,
-            TextOptions(
-                client,
-                question.terms,
-                question.formality,
-                output.mark_cut,
-                self._state.turns.turn,
+            replace(
+                question.options,
+                client=client,
+                on_cut=output.mark_cut,
+                turn=self._state.turns.turn,
             ),
         )
         async with aclosing(stream):
@@ -216,7 +212,6 @@ class OpenAI:
         if n not in (None, 1):
             raise RestError(400, f"n is {n!r}, there is 1 translation of a text", param="n")
         wishes = body.get("translation") or {}
-        formalities = self._state.translator.prompts.formalities
         options = body.get("stream_options")
         count = self._state.translator.count_tokens
         return _Question(
@@ -226,8 +221,7 @@ class OpenAI:
             sum(count(content) for _, content in said),
             _max_tokens(body),
             _stops(body),
-            terms_field(wishes, "translation."),
-            formality_field(wishes, languages.target, formalities, "translation."),
+            options_of(wishes, self._state, languages.source, languages.target, "", "translation."),
             is_stream=body.get("stream") is True,
             has_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )

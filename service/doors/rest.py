@@ -29,7 +29,7 @@ from service.doors.http import (
 )
 from service.doors.state import AppState
 from service.doors.whole import Wanted, check_pair, translate_documents, translate_texts
-from service.doors.wishes import formality_field, terms_field
+from service.doors.wishes import options_of
 from service.errors import RestError
 from tokenspeed.documents.formats import suffixes
 from tokenspeed.documents.html import open_text
@@ -103,14 +103,14 @@ class Rest:
         num_alternatives = _alternatives(body)
         check_pair(self._state, source, target)
         formalities = self._state.translator.prompts.formalities
-        asked = formality_field(body, target, formalities)
-        wanted = Wanted(source, target, self.client(request, body), asked, terms_field(body))
+        client = self.client(request, body)
+        options = options_of(body, self._state, source, target, client)
 
         async def translated(formality: Formality | None) -> tuple[list[str], list[str]]:
-            as_said = replace(wanted, formality=formality)
+            as_said = Wanted(source, target, replace(options, formality=formality))
             return await self._found(request, texts, as_said, is_html=is_html)
 
-        found, seen = await translated(asked)
+        found, seen = await translated(options.formality)
         is_list = isinstance(body["q"], list)
         reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
         if num_alternatives:

@@ -4,8 +4,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
+from service.captions.glossaries import StoredGlossaries
 from service.captions.policy import PRESETS, Preset
 from service.config import Config
 from service.doors.auth import Auth
@@ -67,6 +69,7 @@ class AppState:
         admission: who is let in, and how often partials come.
         gate: how many requests over plain HTTP are under way.
         turns: of the pieces of all their texts, on the event loop.
+        glossaries: that were given once, to be named by their ids.
         rooms: where readers follow what is said.
         is_draining: the service is going away and takes nobody new.
     """
@@ -81,7 +84,11 @@ class AppState:
     ) -> None:
         self.config = config
         self.translator = translator
-        self.model = translator.model_info(model_name, config.context)
+        self.glossaries = StoredGlossaries()
+        self.model = replace(
+            translator.model_info(model_name, config.context),
+            stored=lambda key: self.glossaries.find(key, self.now_s()),
+        )
         self.presets = presets
         self.auth = Auth(config.api_keys, config.token_s)
         self.epoch = secrets.token_hex(4)

@@ -5,7 +5,7 @@ Knows requests and the translator; does not know how an endpoint writes its ques
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -15,8 +15,6 @@ from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 from service.translator import TextOptions
 from tokenspeed.documents.document import Document
-from tokenspeed.model.prompt import Formality
-from tokenspeed.text.glossary import Term
 from tokenspeed.text.words import has_words
 
 _T = TypeVar("_T")
@@ -30,15 +28,17 @@ class Wanted:
 
     Attributes:
         source: their language, None where it is not known.
-        client: who asks.
-        formality, terms: as of `TextOptions`.
+        options: who asks, and how it is to be said.
     """
 
     source: str | None
     target: str
-    client: str
-    formality: Formality | None = None
-    terms: tuple[Term, ...] = ()
+    options: TextOptions
+
+    @property
+    def client(self) -> str:
+        """Who asks."""
+        return str(self.options.client)
 
 
 async def translate_texts(
@@ -90,7 +90,7 @@ async def translate_documents(
 
 async def _texts(state: AppState, texts: Sequence[str], wanted: Wanted) -> list[str]:
     found = list(texts)
-    options = TextOptions(wanted.client, wanted.terms, wanted.formality, turn=state.turns.turn)
+    options = replace(wanted.options, turn=state.turns.turn)
     rest = iter(enumerate(texts))
 
     async def work() -> None:

@@ -1,19 +1,113 @@
-"""Wishes that come along with a text over HTTP: a glossary, a form of address.
+"""Wishes that come along with a text over HTTP: glossaries, form of address, capitals, swear words.
 
 Knows the fields of a body; does not know endpoints or translations.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from service.captions.settings import MAX_TERM_CHARS, MAX_TERMS
 from service.doors.http import kind_of
+from service.doors.state import AppState
 from service.errors import RestError
+from service.translator import TextOptions
 from tokenspeed.model.prompt import FORMALITIES, Formality
 from tokenspeed.text.glossary import Term
+from tokenspeed.text.pipeline import Capitals, Profanity
 
 _EXPECTED: Final = 'expected {"word": "translation"} or [{"source": ..., "target": ...}]'
+# Settings of a session that say nothing to a whole text: silence would be taken for consent.
+_OF_SESSIONS: Final = ("mode", "stability", "context", "captions", "partials", "timing", "room")
+_KNOWN: Final = frozenset(
+    "source target glossary glossary_id do_not_translate formality capitals profanity".split()
+)
+
+
+def options_of(
+    body: dict[str, Any],
+    state: AppState,
+    source: str | None,
+    target: str,
+    client: str,
+    path: str = "",
+) -> TextOptions:
+    """Return how the texts of a request are to be said.
+
+    Args:
+        path: of the object that the fields are in, with a dot at its end; one that is ours alone
+            has no other fields.
+
+    Raises:
+        RestError: a field cannot be used, or is for a session.
+    """
+    for name in _OF_SESSIONS if not path else sorted(body.keys() - _KNOWN):
+        if body.get(name) is not None:
+            what = "is a setting of sessions" if name in _OF_SESSIONS else "is not known"
+            raise RestError(400, f"{path}{name} {what}", param=f"{path}{name}")
+    own = [*terms_field(body, path), *_kept_words(body, path)]
+    named = {term.source.casefold() for term in own}
+    stored = stored_terms(body, state, source, target, path)
+    capitals: Capitals = (
+        "sentence" if _choice(body, "capitals", path, ("keep", "sentence")) else "keep"
+    )
+    profanity: Profanity = "mask" if _choice(body, "profanity", path, ("raw", "mask")) else "raw"
+    return TextOptions(
+        client,
+        (*own, *(term for term in stored if term.source.casefold() not in named)),
+        formality_field(body, target, state.translator.prompts.formalities, path),
+        capitals,
+        profanity,
+    )
+
+
+def stored_terms(
+    body: dict[str, Any], state: AppState, source: str | None, target: str, path: str = ""
+) -> tuple[Term, ...]:
+    """Return the terms of `glossary_id`, none where there is no such field.
+
+    Raises:
+        RestError: it is not there, or of another pair.
+    """
+    param = f"{path}glossary_id"
+    raw = body.get("glossary_id")
+    if raw is None or raw == "":
+        return ()
+    found = state.glossaries.find(raw, state.now_s()) if isinstance(raw, str) else None
+    if found is None:
+        raise RestError(404, f"{param} is not there, or its time is over", param=param)
+    if found.target != target or source not in (None, found.source):
+        said = f"{param} is for {found.source} to {found.target}"
+        raise RestError(400, said, param=param)
+    return found.terms
+
+
+def _kept_words(body: dict[str, Any], path: str) -> list[Term]:
+    param = f"{path}do_not_translate"
+    raw = body.get("do_not_translate")
+    if isinstance(raw, str):
+        raw = orjson.loads(raw) if raw.lstrip().startswith("[") else [raw]
+    if raw is None:
+        return []
+    if not isinstance(raw, list) or not all(isinstance(word, str) for word in raw):
+        raise RestError(400, f"{param} must be a list of words", param=param)
+    words = [{"source": word, "target": word, "case_sensitive": True} for word in raw]
+    if len(words) > MAX_TERMS:
+        raise RestError(413, f"{param} has {len(words)} entries, at most {MAX_TERMS}", param=param)
+    found = (_term(word, f"{param}[{i}]") for i, word in enumerate(words))
+    return [replace(term, is_exact=True) for term in found]
+
+
+def _choice(body: dict[str, Any], name: str, path: str, values: tuple[str, str]) -> bool:
+    """Return whether a field has the second of two values; the first is what holds without it."""
+    raw = body.get(name)
+    if raw is None or raw == "":
+        return False
+    if raw not in values:
+        said = f"{path}{name} is {str(raw)[:40]!r}, expected {' or '.join(values)}"
+        raise RestError(400, said, param=f"{path}{name}")
+    return bool(raw == values[1])
 
 
 def terms_field(body: dict[str, Any], path: str = "") -> tuple[Term, ...]:

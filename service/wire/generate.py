@@ -69,8 +69,7 @@ def about() -> str:
 def _template() -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
     text = document["info"]["description"]
-    text = text.replace("{close_codes}", _close_codes()).replace("{not_built}", _not_built())
-    document["info"]["description"] = text
+    document["info"]["description"] = text.replace("{close_codes}", _close_codes())
     return document
 
 
@@ -79,13 +78,6 @@ def _close_codes() -> str:
     lines = [
         f"- {code}{'*' if code in retryable else ''}: {text}"
         for code, text in protocol.CLOSE_CODES.items()
-    ]
-    return "\n".join(lines)
-
-
-def _not_built() -> str:
-    lines = [
-        f"- `{path}` of `{kind}`" for kind, paths in protocol.NOT_BUILT.items() for path in paths
     ]
     return "\n".join(lines)
 

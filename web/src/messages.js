@@ -56,6 +56,9 @@ export {};
  * @property {"formal" | "informal" | undefined} [formality] how whoever is spoken to is addressed:
  *   `formal` (Sie, vous, usted) or `informal` (du, tu, tú); left to the text where it is absent. A
  *   model that was not taught to choose in this language refuses it with the error `unsupported`
+ * @property {string | undefined} [glossary_id] a glossary that was given before (`POST
+ *   /v2/glossaries`), beneath the session's own. One that is not there, or of another pair, is
+ *   refused with `glossary_invalid`
  */
 
 /**

@@ -175,6 +175,3 @@ CLIENT_EVENTS: Final[Mapping[str, type[ClientEvent]]] = {
 
 # Known to the design and not built yet. Refused by name, lest silence is taken for consent; all
 # other unknown fields are ignored, so that what is added within v1 breaks nobody.
-NOT_BUILT: Final[Mapping[str, tuple[str, ...]]] = {
-    "session.update": ("session.targets[].glossary_id",),
-}

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, ge
 import orjson
 
 from service.errors import ProtocolError
-from service.wire.protocol.client import CLIENT_EVENTS, NOT_BUILT, ClientEvent
+from service.wire.protocol.client import CLIENT_EVENTS, ClientEvent
 from service.wire.protocol.codes import ERROR_TYPES, RETRYABLE_ERRORS, ErrorCode, ErrorType
 from service.wire.protocol.parts import ErrorInfo
 from service.wire.protocol.server import SERVER_EVENTS, Error, ServerEvent
@@ -27,8 +27,7 @@ def parse_client(frame: str | bytes) -> ClientEvent:
     """Read a frame from a client; fields that the protocol does not know are ignored.
 
     Raises:
-        ProtocolError: it is no JSON object, its type is unknown, a field is wrong, or one is known
-            but not built.
+        ProtocolError: it is no JSON object, its type is unknown, a field is wrong.
     """
     return _parse(frame, CLIENT_EVENTS)
 
@@ -78,9 +77,6 @@ def _parse(frame: str | bytes, kinds: Mapping[str, type[_T]]) -> _T:
             raise ProtocolError(
                 "invalid_event", f"unknown type {str(raw.get('type'))[:80]!r}", "type"
             )
-        if kinds is CLIENT_EVENTS:
-            for path in NOT_BUILT.get(raw["type"], ()):
-                _refuse(path, raw, "")
         return _read_object(kind, raw, "")
     except ProtocolError as exc:
         raise ProtocolError(exc.code, exc.message, exc.param, event_id) from exc
@@ -91,24 +87,6 @@ def _fields_of(kind: type) -> tuple[tuple[str, Any, bool], ...]:
     """Name, type and whether it must be there, of each field of a dataclass."""
     hints = get_type_hints(kind)
     return tuple((f.name, hints[f.name], f.default is MISSING) for f in fields(kind))
-
-
-def _refuse(field_path: str, raw: Any, where: str) -> None:
-    """Raise where a frame has a field; `[]` in its path stands for every item of an array."""
-    name, _, rest = field_path.partition(".")
-    is_array = name.endswith("[]")
-    name = name.removesuffix("[]")
-    found = raw.get(name) if isinstance(raw, dict) else None
-    where = f"{where}.{name}" if where else name
-    if found is None:
-        return
-    if not rest:
-        raise ProtocolError("unsupported", "is not supported yet", where)
-    if not is_array:
-        _refuse(rest, found, where)
-    elif isinstance(found, list):
-        for i, item in enumerate(found):
-            _refuse(rest, item, f"{where}[{i}]")
 
 
 def _read_object(kind: type[_T], raw: Mapping[str, Any], path: str) -> _T:

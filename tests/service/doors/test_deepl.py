@@ -44,7 +44,7 @@ def test_deepl_s_client_translates(client: deepl.DeepLClient) -> None:
         ("Guten Morgen zusammen.", {"target_lang": "EN-US"}, "GUTEN MORGEN ZUSAMMEN."),
         ("Guten Morgen zusammen.", {"target_lang": "EN-GB"}, "GUTEN MORGEN ZUSAMMEN."),
         ("One\ntwo", {"split_sentences": "nonewlines"}, "ONE TWO"),
-        ("One.", {"split_sentences": "0", "preserve_formatting": True, "context": "Two"}, "ONE."),
+        ("One.", {"split_sentences": "0", "preserve_formatting": True}, "ONE."),
         ("Hi <b>you</b> &amp; me", {"tag_handling": "html"}, "HI <b>YOU</b> &amp; ME"),
         ("<d><p>One.</p><p>Two</p></d>", {"tag_handling": "xml"}, "<d><p>ONE.</p><p>TWO</p></d>"),
         (
@@ -107,7 +107,10 @@ def test_deepl_s_client_lists_languages_and_usage(client: deepl.DeepLClient) -> 
         ({"source_lang": "IT"}, "Value for 'source_lang' not supported."),
         ({"tag_handling": "pdf"}, "Value for 'tag_handling' not supported."),
         ({"formality": "rude"}, "Value for 'formality' not supported."),
-        ({"source_lang": "EN", "glossary": "an-id"}, "Value for 'glossary_id' not supported."),
+        ({"source_lang": "EN", "glossary": "an-id"}, "glossary_id is not there"),
+        ({"context": "Two"}, "Value for 'context' not supported."),
+        ({"model_type": "quality_optimized"}, "Value for 'model_type' not supported."),
+        ({"extra_body_parameters": {"capitals": "no"}}, "capitals is 'no'"),
     ],
 )
 def test_what_cannot_be_done_is_refused_as_deepl_does(

@@ -91,3 +91,50 @@ async def test_openais_door_takes_both(service: Service) -> None:
         wish["glossary"] = 5  # type: ignore[assignment]
         reply = await http.post("/v1/chat/completions", json=body)
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "translation.glossary")
+
+
+@pytest.mark.parametrize(
+    ("wish", "param"),
+    [
+        ({"capitals": "no"}, "capitals"),
+        ({"profanity": "beep"}, "profanity"),
+        ({"do_not_translate": 5}, "do_not_translate"),
+        ({"do_not_translate": ["a", " "]}, "do_not_translate[1].source"),
+        # Settings of sessions.
+        ({"stability": "low"}, "stability"),
+        ({"captions": {}}, "captions"),
+        ({"context": 1}, "context"),
+    ],
+)
+async def test_what_cannot_be_done_is_refused_by_name(
+    service: Service, wish: dict[str, Any], param: str
+) -> None:
+    pair: dict[str, Any] = {"source": "en", "target": "de"}
+    chat: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        reply = await http.post("/translate", json={"q": "Hi", **pair, **wish})
+        assert reply.status_code == 400
+        assert param in reply.json()["error"]
+        body = {**chat, "translation": {**pair, **wish}}
+        error = (await http.post("/v1/chat/completions", json=body)).json()["error"]
+        assert error["param"] == f"translation.{param}"
+        body = {**chat, "translation": {**pair, "tone": "warm"}}
+        error = (await http.post("/v1/chat/completions", json=body)).json()["error"]
+        assert error["param"] == "translation.tone"
+
+
+async def test_capitals_and_swear_words_are_as_a_request_wants_them(service: Service) -> None:
+    pair = {"source": "de", "target": "en"}
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+
+        async def said(**wish: Any) -> str:
+            body = {"q": "GO HOME, BASTARD", **pair, **wish}
+            return str((await http.post("/translate", json=body)).json()["translatedText"])
+
+        assert await said(profanity="mask") == "GO HOME, B******"
+        assert await said(do_not_translate=["HOME"], profanity="raw") == "GO HOME, BASTARD"
+        english = {"source": "en", "target": "en", "profanity": "mask"}
+        assert await said(**english) == "GO HOME, B******"  # passes through
+        body = {"text": ["GO BASTARD"], "source_lang": "DE", "target_lang": "EN-GB"}
+        reply = await http.post("/v2/translate", json={**body, "profanity": "mask"})
+        assert reply.json()["translations"][0]["text"] == "GO B******"

@@ -13,16 +13,18 @@ from typing import Any, ClassVar
 import orjson
 import pytest
 
+from service.captions.glossaries import StoredGlossary
 from service.captions.job import Outcome
 from service.captions.session import Session
 from service.errors import ProtocolError
 from service.wire import protocol as p
-from tests.service.captions.desk import Desk
+from tests.service.captions.desk import MODEL, Desk
 from tests.service.client import session
 from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually
 from tests.service.fakes import ids
 from tests.service.wire.fields import paths_of, without_values
+from tokenspeed.text.glossary import Term
 from tokenspeed.text.vocabulary import NAMES
 
 KEY = "a-key-of-more-than-16"
@@ -73,12 +75,16 @@ def with_value(script: Sequence[Frame], path: str, value: Any) -> list[Frame]:
     return frames
 
 
+STORED = {
+    key: StoredGlossary(key, "me", "mine", "en", "de", (Term("house", target),), 0.0)
+    for key, target in (("one", "Samsung"), ("other", "Honda"))
+}
 COPIED = {*NAMES, "quietly"}
 
 
 def play(script: Sequence[Frame]) -> list[Any]:
     """What a session does: its events but for repeated settings, and what the engine is asked."""
-    d = Desk()
+    d = Desk(model=replace(MODEL, stored=STORED.get))
     for frame in script:
         d.now += 0.3
         try:
@@ -115,6 +121,9 @@ EXPERIMENTS = {
     "session.update.session.targets[].language": Experiment([setup(), *SPOKEN], ["de", "fr"]),
     "session.update.session.targets[].formality": Experiment(
         [setup(), *SPOKEN], ["formal", "informal", ABSENT]
+    ),
+    "session.update.session.targets[].glossary_id": Experiment(
+        [setup(), *SPOKEN], ["one", "other", "none", ABSENT]
     ),
     "session.update.session.mode": Experiment([setup(), *SPOKEN], ["captions", "append_only"]),
     "session.update.session.stability": Experiment([setup(), *SPOKEN], ["low", "balanced", "high"]),

@@ -67,7 +67,6 @@ def test_the_document_says_what_no_message_says() -> None:
     for code, text in protocol.CLOSE_CODES.items():
         mark = "*" if code in protocol.RETRYABLE_CLOSE_CODES else ""
         assert f"- {code}{mark}: {text}\n" in about
-    assert "- `session.targets[].glossary_id` of `session.update`\n" in about
     assert "{" not in about
 
 

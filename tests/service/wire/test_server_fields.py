@@ -22,6 +22,7 @@ from tests.service.doors.test_app import eventually
 from tests.service.fakes import BABBLE, FakeBackend, FakeEngine
 from tests.service.process import serving
 from tests.service.wire.fields import paths_of, said_by
+from tokenspeed.text.glossary import Term
 
 KEY = "a-key-of-more-than-16"
 WORDS = "Quid please tell me where the next train to the city leaves tomorrow morning".split()
@@ -61,6 +62,9 @@ async def a_model(url: str) -> Client:
 
 
 async def all_settings(service: Service) -> Client:
+    terms = (Term("the house", "Haus"),)
+    stored = service.state.glossaries.add("me", "mine", "en", "de", terms, 0.0, 0.0)
+    assert stored is not None
     async with session(service.ws) as client:
         for flag in (True, False):
             entry = p.GlossaryEntry("cable", "Kabel", case_sensitive=flag, language="de")
@@ -79,6 +83,8 @@ async def all_settings(service: Service) -> Client:
         for formality in p.FORMALITIES:
             wanted = p.SessionParams(targets=(p.TargetParams("de", formality),))
             await client.send(p.SessionUpdate(wanted))
+        wanted = p.SessionParams(targets=(p.TargetParams("de", glossary_id=stored.id),))
+        await client.send(p.SessionUpdate(wanted))
         await client.start("de", stability="balanced")
         await client.start("de", stability="high")
         await client.send(p.SourceCommit("b", text=BABBLE))
@@ -94,8 +100,8 @@ async def refusals(service: Service) -> Client:
         await client.start("de")
         for frame in (
             '{"type": "source.update", "event_id": "e"}',
-            '{"type": "session.update", "session": {"targets": [{"language": "de",'
-            ' "glossary_id": "g"}]}}',
+            '{"type": "session.update", "session": {"targets": [{"language": "en",'
+            ' "formality": "formal"}]}}',
             '{"type": "session.update", "session": {"room": "nowhere"}}',
             '{"type": "session.update", "session": {"targets": [{"language": "xx"}]}}',
             '{"type": "session.update", "session": {"do_not_translate": [""]}}',

@@ -20,25 +20,7 @@ def test_no_message_is_left_out_of_the_table() -> None:
     assert all(kind.type == name for name, kind in protocol.CLIENT_EVENTS.items())
 
 
-@pytest.mark.parametrize(
-    ("event", "param"),
-    [
-        (
-            {"session": {"targets": [{"language": "de"}, {"language": "fr", "glossary_id": "g"}]}},
-            "session.targets[1].glossary_id",
-        ),
-    ],
-)
-def test_what_is_not_built_yet_is_refused_by_name(event: dict[str, Any], param: str) -> None:
-    frame = orjson.dumps({"type": "session.update", "event_id": "e1", **event})
-    with pytest.raises(ProtocolError) as caught:
-        protocol.parse_client(frame)
-    error = protocol.error_event(caught.value).error
-    assert (error.code, error.param, error.event_id) == ("unsupported", param, "e1")
-    assert not error.retryable
-
-
-def test_a_field_that_is_not_built_may_be_null() -> None:
+def test_a_field_may_be_null() -> None:
     target = {"language": "de", "glossary_id": None}
     frame = {"type": "session.update", "session": {"targets": [target], "room": None}}
     params = protocol.SessionParams(targets=(protocol.TargetParams("de"),))

@@ -15,7 +15,7 @@ def test_no_message_is_left_out_of_the_table() -> None:
 
 
 def test_a_client_ignores_what_a_newer_server_says_of_a_field() -> None:
-    target = {"language": "de", "glossary_id": "more"}
+    target = {"language": "de", "voice": "more"}
     frame = {"type": "session.updated", "session": {"targets": [target]}}
     params = protocol.SessionParams(targets=(protocol.TargetParams("de"),))
     assert protocol.parse_server(orjson.dumps(frame)) == protocol.SessionUpdated(params)

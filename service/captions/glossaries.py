@@ -1,0 +1,84 @@
+"""Glossaries that were given once and are named by their ids after that, in memory.
+
+An id is the permission to use it, as nobody guesses one; only who gave a glossary sees it in a
+list, or takes it away. Reads no clock; does not know how a glossary came in.
+"""
+
+import secrets
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tokenspeed.text.glossary import Term
+
+KEPT_S: Final = 24 * 3600.0  # after it was used last
+MAX_OF_CLIENT: Final = 20  # glossaries
+MAX_ENTRIES: Final = 1000  # of one
+MAX_ENTRIES_IN_ALL: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGlossary:
+    """A glossary of one language pair; `created`: seconds of the wall clock, for its owner."""
+
+    id: str
+    client: Hashable
+    name: str
+    source: str
+    target: str
+    terms: tuple[Term, ...]
+    created: float
+    until_s: float = 0.0
+
+
+class StoredGlossaries:
+    """Glossaries by their ids."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, StoredGlossary] = {}
+
+    def add(
+        self,
+        client: Hashable,
+        name: str,
+        source: str,
+        target: str,
+        terms: tuple[Term, ...],
+        created: float,
+        now_s: float,
+    ) -> StoredGlossary | None:
+        """Keep a glossary; return it, None where there is no room for one more."""
+        self._forget(now_s)
+        entries = sum(len(kept.terms) for kept in self._kept.values())
+        is_full = entries + len(terms) > MAX_ENTRIES_IN_ALL
+        if is_full or len(self.of(client, now_s)) >= MAX_OF_CLIENT:
+            return None
+        key = secrets.token_hex(16)
+        key = "-".join((key[:8], key[8:12], key[12:16], key[16:20], key[20:]))
+        made = StoredGlossary(key, client, name, source, target, terms, created, now_s + KEPT_S)
+        self._kept[key] = made
+        return made
+
+    def find(self, key: str, now_s: float) -> StoredGlossary | None:
+        """Return a glossary by its id, and keep it for another day."""
+        self._forget(now_s)
+        found = self._kept.get(key)
+        if found is not None:
+            found = self._kept[key] = replace(found, until_s=now_s + KEPT_S)
+        return found
+
+    def of(self, client: Hashable, now_s: float) -> list[StoredGlossary]:
+        """Return the glossaries of a client, oldest first."""
+        self._forget(now_s)
+        return [kept for kept in self._kept.values() if kept.client == client]
+
+    def remove(self, key: str, client: Hashable) -> bool:
+        """Forget a glossary of a client; return whether there was one."""
+        is_own = key in self._kept and self._kept[key].client == client
+        if is_own:
+            del self._kept[key]
+        return is_own
+
+    def _forget(self, now_s: float) -> None:
+        for key in [key for key, kept in self._kept.items() if kept.until_s <= now_s]:
+            del self._kept[key]
