@@ -19,7 +19,7 @@ def program(page: str, language: str, running: Service) -> str:
     """Return the program of a page, speaking to a running service."""
     text = (DOCS / page).read_text(encoding="utf-8")
     (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return str(found).replace("127.0.0.1:8000/v1", f"127.0.0.1:{running.port}/v1")
+    return re.sub(r"127.0.0.1:8000(?!/src)", f"127.0.0.1:{running.port}", found)
 
 
 def test_the_javascript_program_shows_a_caption(service: Service) -> None:

@@ -17,7 +17,9 @@
 
 import { nextDelayMs } from "./backoff.js";
 import { Pending } from "./pending.js";
-import { CLOSE_REASONS, IDLE_CODE, RETRYABLE_CODES, SUBPROTOCOL, parseEvent } from "./protocol.js";
+import {
+  CLOSE_REASONS, IDLE_CODE, RETRYABLE_CODES, SUBPROTOCOL, UNAUTHENTICATED_CODE, parseEvent, streamUrl,
+} from "./protocol.js";
 import { EventQueue } from "./queue.js";
 
 /**
@@ -52,13 +54,14 @@ import { EventQueue } from "./queue.js";
  * @property {{id: string, host_token: string} | undefined} [room] where readers follow what is said
  *
  * @typedef {object} ConnectOptions
- * @property {string} url ws:// or wss:// address of `/v1/stream`
+ * @property {string} url of the service, such as https://host, or of its `/v1/stream`
  * @property {string | (() => Promise<string>)} [token] single-use token or key, sent in the query of
  *   a new session; a function is asked for a fresh one each time
  * @property {AbortSignal} [signal] aborting ends the session at once
  * @property {number} [minUpdateIntervalMs] updates are thinned to one in this time; newest wins
  * @property {number} [connectTimeoutMs] how long a server may take to answer
  * @property {number} [pingIntervalMs] 0 turns pings, and the detection of dead lines, off
+ * @property {typeof WebSocket} [WebSocket] for Node.js 20, which has none: that of the package `ws`
  * @property {Partial<Environment>} [environment]
  *
  * @typedef {{session_id: string, resume_token: string, epoch: string,
@@ -95,7 +98,7 @@ export function connect(options) {
 
 /** One session. Use `connect()` to make it. */
 export class Session {
-  /** @type {Required<Omit<ConnectOptions, "signal" | "token" | "environment">>} */
+  /** @type {Required<Omit<ConnectOptions, "signal" | "token" | "WebSocket" | "environment">>} */
   #options;
   /** @type {string | (() => Promise<string>) | undefined} */
   #token;
@@ -115,6 +118,7 @@ export class Session {
   /** @type {SessionCreated | null} the session to go on with where the lost one is forgotten */
   #greeting = null;
   #attempt = 0;
+  #hasAskedAgain = false; // for a token, after one was refused
   #retryDelayMs = 0;
   #openedAtMs = 0;
   #heardAtMs = 0;
@@ -130,12 +134,17 @@ export class Session {
   constructor(options) {
     this.#token = options.token;
     this.#options = {
-      url: new URL(options.url).href,
+      url: streamUrl(options.url),
       minUpdateIntervalMs: options.minUpdateIntervalMs ?? 100,
       connectTimeoutMs: options.connectTimeoutMs ?? 8_000,
       pingIntervalMs: options.pingIntervalMs ?? 5_000,
     };
-    this.#env = { ...BROWSER, ...options.environment };
+    const Socket = options.WebSocket;
+    this.#env = {
+      ...BROWSER,
+      ...(Socket ? { open: (url, protocols) => new Socket(url, protocols) } : {}),
+      ...options.environment,
+    };
     this.#settings = {
       source: options.source ?? "auto",
       targets: options.targets ?? [],
@@ -365,6 +374,7 @@ export class Session {
     this.#resumption =
       resume_token === undefined ? null : { session_id: id, resume_token, epoch, last_seq: 0 };
     this.#pending.beginSession();
+    this.#hasAskedAgain = false;
     this.#begin(event);
   }
 
@@ -375,6 +385,7 @@ export class Session {
    */
   #begin(event) {
     this.#clear("connect");
+    this.#pending.beginLine();
     this.#take(event);
     this.#openedAtMs = this.#env.now();
     this.#setState("open");
@@ -392,9 +403,17 @@ export class Session {
   #lose(code, reason) {
     this.#drop();
     if (this.#closing) this.#finish(code, reason);
+    else if (code === UNAUTHENTICATED_CODE && this.#mayAskAgain()) this.#retry(code, reason);
     else if (code === IDLE_CODE) this.#setState("idle", 0, code, reason);
     else if (RETRYABLE_CODES.has(code)) this.#retry(code, reason || "No connection");
     else this.#finish(code, reason || (CLOSE_REASONS[code] ?? `Closed with code ${code}`));
+  }
+
+  /** A token may have expired on its way: a fresh one is worth one more try. */
+  #mayAskAgain() {
+    const may = typeof this.#token === "function" && !this.#hasAskedAgain;
+    this.#hasAskedAgain = true;
+    return may;
   }
 
   /**
@@ -496,8 +515,9 @@ export class Session {
   }
 
   #sendPing() {
-    this.#ping = { id: this.#pending.nextId("ping"), sentAtMs: this.#env.now() };
-    this.#send({ type: "ping", id: this.#ping.id });
+    const message = this.#pending.ping();
+    this.#ping = { id: message.id, sentAtMs: this.#env.now() };
+    this.#send(message);
   }
 
   /** @param {readonly Message[]} messages */

@@ -1,7 +1,7 @@
 /**
  * A reader's line to a room: opens it, notices when it is dead, comes back where it broke.
  *
- *     const line = listen({ url: "ws://127.0.0.1:8000/v1/rooms/ID/listen", target: "fr" }, show);
+ *     const line = listen({ url: "http://127.0.0.1:8000/r/ID", target: "fr" }, show);
  *     line.close();
  *
  * Knows the wire and time; `audience.js` turns what comes into text.
@@ -10,7 +10,9 @@
  */
 
 import { nextDelayMs } from "./backoff.js";
-import { CLOSE_REASONS, RETRYABLE_CODES, SUBPROTOCOL, parseEvent } from "./protocol.js";
+import {
+  CLOSE_REASONS, RETRYABLE_CODES, SUBPROTOCOL, UNAUTHENTICATED_CODE, listenUrl, parseEvent,
+} from "./protocol.js";
 
 /**
  * @typedef {import("./protocol.js").ReceivedEvent} ReceivedEvent
@@ -19,19 +21,19 @@ import { CLOSE_REASONS, RETRYABLE_CODES, SUBPROTOCOL, parseEvent } from "./proto
  *   tries again by itself; "closed" = over, `reason` says why; "pass" = a pass phrase is wanted
  *
  * @typedef {object} ListenOptions
- * @property {string} url ws:// or wss:// address of a room's `listen`
+ * @property {string} url link of a room, or of its `listen`
  * @property {string} target language, or "source"
  * @property {"captions" | "append_only"} [mode]
  * @property {boolean} [hasSource] whether what is said is wanted as well
  * @property {string} [pass] pass phrase
  * @property {number} [pingIntervalMs]
+ * @property {typeof WebSocket} [WebSocket] for Node.js 20, which has none: that of the package `ws`
  *
  * @typedef {object} Listener
  * @property {(event: ReceivedEvent) => void} onEvent
  * @property {(state: LineState, reason: string) => void} onState
  */
 
-const PASS_CODE = 4401;
 const STABLE_AFTER_MS = 10_000;
 
 /**
@@ -41,6 +43,7 @@ const STABLE_AFTER_MS = 10_000;
  */
 export function listen(options, listener) {
   const { target, mode = "captions", hasSource = false, pass, pingIntervalMs = 5_000 } = options;
+  const Socket = options.WebSocket ?? WebSocket;
   let lastSeq = 0;
   let delayMs = 0;
   let openedAtMs = 0;
@@ -52,7 +55,7 @@ export function listen(options, listener) {
   let timer;
 
   function address() {
-    const url = new URL(options.url);
+    const url = new URL(listenUrl(options.url));
     url.searchParams.set("target", target);
     if (mode !== "captions") url.searchParams.set("mode", mode);
     if (hasSource) url.searchParams.set("source", "1");
@@ -64,7 +67,7 @@ export function listen(options, listener) {
   function dial() {
     clearTimeout(timer);
     listener.onState("connecting", "");
-    const line = new WebSocket(address(), [SUBPROTOCOL]);
+    const line = new Socket(address(), [SUBPROTOCOL]);
     socket = line;
     heardAtMs = performance.now();
     line.onopen = () => {
@@ -101,7 +104,7 @@ export function listen(options, listener) {
     drop();
     if (isOver) return;
     const why = reason || CLOSE_REASONS[code] || "";
-    if (code === PASS_CODE) end("pass", why);
+    if (code === UNAUTHENTICATED_CODE) end("pass", why);
     else if (RETRYABLE_CODES.has(code)) {
       if (openedAtMs > 0 && performance.now() - openedAtMs > STABLE_AFTER_MS) delayMs = 0;
       openedAtMs = 0;

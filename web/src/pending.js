@@ -20,8 +20,10 @@
  * @property {number} [endMs]
  *
  * @typedef {SourceText & {rev: number, sentRev: number, isRefused: boolean}} OpenSegment
- * @typedef {{message: Message, waiting: Map<string, number>, isRefused: boolean}} Commit `waiting`
- *   says how many characters have no final yet, by target
+ * @typedef {{message: Message, waiting: Map<string, number>, isRefused: boolean,
+ *   ping: string | null}} Commit `waiting` says how many characters have no final yet, by target. None
+ *   at all: whoever speaks to a room alone gets no finals, and waits for the answer to a `ping` that
+ *   was sent later
  * @typedef {import("./messages.js").ClientEvent} Message
  */
 
@@ -97,8 +99,25 @@ export class Pending {
       text: whole,
     };
     const waiting = new Map(targets.map((target) => [target, whole.length]));
-    this.#commits.set(segmentId, { message, waiting, isRefused: false });
+    this.#commits.set(segmentId, { message, waiting, isRefused: false, ping: null });
     return message;
+  }
+
+  /**
+   * @returns {{type: "ping", id: string}} a server takes what comes in its order, so that its answer
+   *   tells of all before
+   */
+  ping() {
+    const id = this.nextId("ping");
+    for (const commit of this.#commits.values()) {
+      if (commit.waiting.size === 0 && commit.ping === null && !commit.isRefused) commit.ping = id;
+    }
+    return { type: "ping", id };
+  }
+
+  /** No answer comes any more to what was asked on an earlier line. */
+  beginLine() {
+    for (const commit of this.#commits.values()) commit.ping = null;
   }
 
   /**
@@ -138,6 +157,11 @@ export class Pending {
       case "translation.retracted":
         this.#cancels.delete(this.#nameOf(event.segment_id));
         return true;
+      case "pong":
+        for (const [id, { ping, isRefused }] of this.#commits) {
+          if (ping !== null && ping === event.id && !isRefused) this.#commits.delete(id);
+        }
+        return true;
       case "error":
         return this.#refuse(event.error);
       default:
@@ -147,11 +171,12 @@ export class Pending {
 
   /** @param {readonly string[]} targets the others are not waited for any more */
   keepTargets(targets) {
-    for (const [id, commit] of this.#commits) {
-      for (const target of commit.waiting.keys()) {
-        if (!targets.includes(target)) commit.waiting.delete(target);
+    for (const [id, { waiting }] of this.#commits) {
+      if (waiting.size === 0) continue;
+      for (const target of waiting.keys()) {
+        if (!targets.includes(target)) waiting.delete(target);
       }
-      if (commit.waiting.size === 0) this.#commits.delete(id);
+      if (waiting.size === 0) this.#commits.delete(id);
     }
   }
 

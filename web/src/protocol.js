@@ -8,6 +8,7 @@
 // ---- made by `make generate` from service/wire/protocol/ ----
 export const SUBPROTOCOL = "tokenspeed.v1";
 export const IDLE_CODE = 4408;
+export const UNAUTHENTICATED_CODE = 4401;
 export const RETRYABLE_CODES = new Set([1001, 1005, 1006, 1012, 1013]);
 export const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
   1000: "The session has ended",
@@ -39,6 +40,47 @@ export const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
  * @typedef {Exclude<ServerEvent, Pong> | (Pong & {round_trip_ms?: number}) |
  *   FrameError} ReceivedEvent `round_trip_ms` is measured here
  */
+
+const SCHEMES = /** @type {Readonly<Record<string, string>>} */ ({
+  "http:": "ws:", "https:": "wss:", "ws:": "ws:", "wss:": "wss:",
+});
+
+/**
+ * @param {string} url of a service, or of its `/v1/stream`
+ * @returns {string} the WebSocket address of its stream
+ * @throws {TypeError} it is none
+ */
+export function streamUrl(url) {
+  const found = socketUrl(url);
+  const path = found.pathname.replace(/\/+$/, "");
+  found.pathname = path.endsWith("/v1/stream") ? path : `${path}/v1/stream`;
+  return found.href;
+}
+
+/**
+ * @param {string} url link of a room (`/r/ID`), or of its `listen`
+ * @returns {string} the WebSocket address of its readers
+ * @throws {TypeError} it is none
+ */
+export function listenUrl(url) {
+  const found = socketUrl(url);
+  const parts = found.pathname.match(/^(.*?)\/(?:r|v1\/rooms)\/([^/]+?)(?:\/listen)?\/*$/);
+  if (!parts) throw new TypeError(`not the link of a room: ${url}`);
+  found.pathname = `${parts[1]}/v1/rooms/${parts[2]}/listen`;
+  return found.href;
+}
+
+/**
+ * @param {string} url
+ * @returns {URL}
+ */
+function socketUrl(url) {
+  const found = new URL(url);
+  const scheme = SCHEMES[found.protocol];
+  if (!scheme) throw new TypeError(`not the address of a service: ${url}`);
+  found.protocol = scheme;
+  return found;
+}
 
 /**
  * @param {unknown} data one frame

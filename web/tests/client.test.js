@@ -3,6 +3,7 @@ import { beforeEach, describe, test } from "node:test";
 
 import { nextDelayMs } from "../src/backoff.js";
 import { connect } from "../src/client.js";
+import { listenUrl } from "../src/protocol.js";
 import { FakeWorld, drain } from "./fakes.js";
 
 const URL_ = "ws://translator.example/v1/stream";
@@ -364,6 +365,62 @@ describe("a lost line", () => {
     session.reconnect(); // already on its way
     world.advance(5_000);
     assert.equal(world.sockets.length, 2);
+  });
+});
+
+describe("a room without languages of the speaker's own", () => {
+  test("a commit is kept until something later was answered, and not for ever", () => {
+    const session = start({ targets: [], pingIntervalMs: 1_000 });
+    world.greet();
+    session.commit({ segmentId: "s1", text: "Yes." });
+    world.socket.drop();
+    world.advance(200);
+    world.greet();
+    assert.equal(world.socket.of("source.commit").length, 1);
+    world.socket.receive({ type: "pong", id: world.socket.of("ping")[0].id, server_time: 0 });
+    world.socket.drop();
+    world.advance(1_000);
+    world.greet();
+    assert.equal(world.socket.of("source.commit").length, 0);
+  });
+});
+
+describe("a token that has expired", () => {
+  test("is asked for once more, and that is all", async () => {
+    let count = 0;
+    const session = start({ token: () => Promise.resolve(`t${(count += 1)}`) });
+    await drain(session);
+    for (const wanted of ["t1", "t2"]) {
+      assert.ok(world.socket.url.endsWith(`token=${wanted}`));
+      world.socket.open();
+      world.socket.drop(4401, "unauthorized");
+      world.advance(200);
+      await drain(session);
+    }
+    assert.equal(session.state, "closed");
+    assert.equal(count, 2);
+  });
+});
+
+describe("addresses", () => {
+  test("lead to the stream", () => {
+    for (const [given, wanted] of [
+      ["https://a.example", "wss://a.example/v1/stream"],
+      ["http://a.example/base/", "ws://a.example/base/v1/stream"],
+      ["ws://a.example/v1/stream", "ws://a.example/v1/stream"],
+    ]) {
+      start({ url: given });
+      assert.equal(world.socket.url, wanted);
+    }
+    assert.throws(() => start({ url: "ftp://a.example" }), TypeError);
+  });
+
+  test("lead to the readers of a room", () => {
+    const wanted = "wss://a.example/base/v1/rooms/x/listen";
+    for (const path of ["r/x", "v1/rooms/x", "v1/rooms/x/listen", "r/x/"]) {
+      assert.equal(listenUrl(`https://a.example/base/${path}`), wanted);
+    }
+    assert.throws(() => listenUrl("https://a.example/"), TypeError);
   });
 });
 

@@ -3,15 +3,14 @@
 import asyncio
 import subprocess
 import sys
-from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tokenspeed_client
-from service.doors.connection import Connection
 from service.load.limits import Limits
+from tests.clients.faults import FAULTS, Faults, Restarted, connections
 from tests.clients.network import Network
 from tests.service.conftest import Run, Service, running
 from tests.service.fakes import FakeEngine
@@ -31,11 +30,6 @@ async def finals(session: Session, count: int) -> list[tuple[str, str]]:
             if len(found) == count:
                 await session.close()
     return found
-
-
-def connections(service: Service) -> list[Connection]:
-    """Return the server's sides of all sessions."""
-    return [each for each in service.state.connections if isinstance(each, Connection)]
 
 
 async def test_what_is_said_is_translated(service: Service) -> None:
@@ -257,51 +251,6 @@ async def speak(session: Session, sentences: list[str], between: "Faults") -> No
     await session.close(30)
 
 
-class Faults:
-    """What goes wrong, in order; nothing where the list is over."""
-
-    def __init__(self, network: Network, server: "Restarted", schedule: list[str]) -> None:
-        self.network, self.server = network, server
-        self.schedule = list(schedule)
-
-    async def next(self) -> None:
-        fault = self.schedule.pop(0) if self.schedule else "nothing"
-        match fault:
-            case "cut":
-                self.network.cut()
-            case "restart":
-                await asyncio.to_thread(self.server.restart)
-                self.network.server_port = self.server.service.port
-            case "deaf":
-                self.network.is_deaf = True
-                await asyncio.sleep(0.02)
-                self.network.cut()
-                self.network.is_deaf = False
-            case "slow":
-                self.network.delay_s, self.network.piece_bytes = 0.004, 400
-            case "fast":
-                self.network.delay_s, self.network.piece_bytes = 0.0, 65536
-            case "pause":
-                await asyncio.sleep(0.03)
-            case _:
-                await asyncio.sleep(0)
-
-
-class Restarted:
-    """A server that dies and comes back without a memory."""
-
-    def __init__(self) -> None:
-        self.stack = ExitStack()
-        self.service = self.stack.enter_context(running(FakeEngine(delay_s=0.01)))
-
-    def restart(self) -> None:
-        for connection in connections(self.service):
-            connection._socket.abort()
-        stack, self.stack = self.stack, ExitStack()
-        self.service = self.stack.enter_context(running(FakeEngine(delay_s=0.01)))
-        stack.close()
-
-
 async def said_and_heard(sentences: list[str], schedule: list[str]) -> list[tuple[str, str]]:
     """Return the finals of two languages, in the order in which they came."""
     server = Restarted()
@@ -333,13 +282,7 @@ async def test_a_server_killed_in_mid_sentence_loses_nothing_and_says_nothing_tw
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    st.lists(
-        st.sampled_from(["cut", "restart", "deaf", "slow", "fast", "pause", "nothing"]),
-        min_size=4,
-        max_size=18,
-    )
-)
+@given(st.lists(FAULTS, min_size=4, max_size=18))
 def test_whatever_fails_and_whenever_all_is_heard_once_and_in_order(schedule: list[str]) -> None:
     heard = asyncio.run(said_and_heard(SENTENCES, schedule))
     for target in ("de", "fr"):

@@ -1,0 +1,18 @@
+/**
+ * Client of TokenSpeed: sessions of those who speak, lines of those who read, and reducers that turn
+ * what comes into captions.
+ *
+ * @module
+ */
+
+/**
+ * @typedef {import("./client.js").SessionEvent} SessionEvent
+ * @typedef {import("./client.js").ConnectOptions} ConnectOptions
+ * @typedef {import("./client.js").Settings} Settings
+ * @typedef {import("./messages.js").ServerEvent} ServerEvent
+ */
+
+export { NOBODY, applyRoomEvent } from "./audience.js";
+export { EMPTY, applyEvent, newestLines, transcript } from "./captions.js";
+export { Session, connect } from "./client.js";
+export { listen } from "./listen.js";
