@@ -1,7 +1,7 @@
 /**
  * A reader's line to a room: opens it, notices when it is dead, comes back where it broke.
  *
- *     const line = listen({ url: "http://127.0.0.1:8000/r/ID", target: "fr" }, show);
+ *     const line = listen({ url: link, target: "fr" }, { onEvent, onState });
  *     line.close();
  *
  * Knows the wire and time; `audience.js` turns what comes into text.
