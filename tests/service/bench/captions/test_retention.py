@@ -42,7 +42,7 @@ def test_the_command_counts_and_writes(
     page.write_text("<!-- rows.json --><!-- end rows.json -->", encoding="utf-8")
     command = [
         "eval", "retention", "--corpus", str(tmp_path), "--sets", "own.en-de",
-        "--model", str(tiny_translator), "--device", "reference",
+        "--model", str(tiny_translator), "--device", "cpu",
         "--page", str(page),
     ]  # fmt: skip
     assert main([*command, "--json", str(tmp_path / "rows.json")]) == 0

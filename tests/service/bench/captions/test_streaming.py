@@ -19,7 +19,7 @@ def test_the_command_writes_rows_plot_and_logs(
     command = [
         "eval", "streaming", "--corpus", str(tmp_path), "--sets", "own.de-en",
         "--traces", "recogniser", "--limit", "2",
-        "--clock", "simulated", "--model", str(tiny_translator), "--device", "reference",
+        "--clock", "simulated", "--model", str(tiny_translator), "--device", "cpu",
         "--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "plot.svg"),
         "--logs", str(tmp_path / "logs"), "--page", str(tmp_path / "page.md"),
     ]  # fmt: skip

@@ -26,5 +26,5 @@ async def test_the_door_is_tried_until_it_refuses(run: Run) -> None:
 
 
 async def test_a_crowd_loses_nothing(tiny_translator: Path) -> None:
-    found = (await crowd(tiny_translator, "reference", 2, 2, 0.02, 0.2)).numbers()
+    found = (await crowd(tiny_translator, "cpu", 2, 2, 0.02, 0.2)).numbers()
     assert (found["speakers"], found["finals_lost"], found["closed"]) == (4, 0, 0)

@@ -14,7 +14,7 @@ def test_every_reader_hears_all_and_when(
 ) -> None:
     path = tmp_path / "readers.json"
     arguments = ["bench", "room", "--readers", "3,6", "--seconds", "1", "--words-per-minute", "900"]
-    arguments += ["--model", str(tiny_translator), "--device", "reference", "--to", "de"]
+    arguments += ["--model", str(tiny_translator), "--device", "cpu", "--to", "de"]
     assert main([*arguments, "--json", str(path)]) == 0
     assert "| readers | frames |" in capsys.readouterr().out
     found = json.loads(path.read_text(encoding="utf-8"))
