@@ -32,6 +32,12 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """With `--numprocesses auto`: three for two cores, as tests wait for servers and browsers."""
+    cores = os.cpu_count() or 1
+    return cores + cores // 2
+
+
 @pytest.fixture(autouse=True)
 def _logs_go_where_they_went() -> Iterator[None]:
     """A test that runs `serve` sends logs to what is standard error for as long as it runs."""

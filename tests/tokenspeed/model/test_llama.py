@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+import transformers
 
 from tests.conftest import MakeModel
 from tokenspeed.backends import NO_DRAFT, Step
@@ -36,7 +36,7 @@ def test_logits_agree_with_transformers(make_model: MakeModel, changes: dict[str
     directory = make_model(**changes)
     checkpoint = open_checkpoint(directory)
     backend = ReferenceBackend(checkpoint, EngineConfig(num_slots=2, max_length=128))
-    peer = LlamaForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    peer = transformers.LlamaForCausalLM.from_pretrained(directory, dtype=torch.float32)
     tokens = np.random.default_rng(0).integers(3, checkpoint.config.vocab_size, 100)
 
     with torch.inference_mode():

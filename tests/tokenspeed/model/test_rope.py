@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from tokenspeed.model.rope import (
     Rope,
@@ -28,7 +27,8 @@ def peer(length: int | None, **words: Any) -> tuple[torch.Tensor, float]:
         max_position_embeddings=256,
         rope_parameters={"rope_theta": 1e4} | words,
     )
-    frequencies, factor = ROPE_INIT_FUNCTIONS[words["rope_type"]](config, "cpu", seq_len=length)
+    functions = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS
+    frequencies, factor = functions[words["rope_type"]](config, "cpu", seq_len=length)
     return frequencies, float(factor)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from transformers import LlamaConfig, LlamaForCausalLM
+import transformers
 
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.model.llama import Llama
@@ -24,8 +24,8 @@ CONFIG = replace(
 @pytest.mark.parametrize("tied", [True, False])
 def test_it_is_what_transformers_and_the_model_hold(tied: bool) -> None:
     config = replace(CONFIG, tie_word_embeddings=tied)
-    peer = LlamaForCausalLM(
-        LlamaConfig(
+    peer = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.hidden_size,
             intermediate_size=config.intermediate_size,

@@ -14,7 +14,7 @@ from service.driver import MAX_RUNNING
 from service.load.limits import Limits
 from service.translator import MAX_AHEAD
 
-ATTACK_S = 1.2
+ATTACK_S = 0.6
 PACE_S = ATTACK_S / len(SENTENCE)  # one sentence
 # Requests that may wait in the engine: of the attacker's session or posts, and the speaker's.
 BOUND = MAX_RUNNING + Limits().requests_of_client * MAX_AHEAD
