@@ -23,7 +23,7 @@ _LEADING: Final = (
     # fr
     " m mm mme mmes mlle mlles mgr p.ex c.-à-d env"
     # es
-    " sr sra sres srta srtas dña dra lic ud uds vd vds p.ej aprox gral"
+    " sr sra sres srta srtas ee dña dra lic ud uds vd vds p.ej aprox gral"
 )
 # A number follows; without one some of them are words ("No. I am not"): they end a sentence.
 _NUMBERED: Final = (
@@ -78,16 +78,35 @@ _STARTERS: Final = (
     " hoy mañana ayer ahora todo todos cada muchos hay es son fue era ha han"
 )
 
-# "No. 5" is read as "number 5": models take the short form for a "no".
-_NUMBERS: Final = {
-    "en": ((r"\bNo\.\s*(?=\d)", "number "), (r"\bNos\.\s*(?=\d)", "numbers ")),
-    "de": ((r"\bNr\.\s*(?=\d)", "Nummer "), (r"\bNrn\.\s*(?=\d)", "Nummern ")),
-    "fr": ((r"\b[Nn](?:[°º]|o\.?)\s*(?=\d)", "numéro "), (r"\b[Nn]os\.?\s*(?=\d)", "numéros ")),
+# "No. 5" is read as "number 5": models take the short form for a "no". Others they leave out.
+_SHORT: Final = {
+    "en": (
+        (r"\b[Nn]o\.\s*(?=\d)", "number "),
+        (r"\b[Nn]os\.\s*(?=\d)", "numbers "),
+        (r"\b[Aa]pprox\.", "approximately"),
+        (r"\bw/o(?=\s)", "without"),
+        (r"\bw/(?=\s)", "with"),
+    ),
+    "de": (
+        (r"\bNr\.\s*(?=\d)", "Nummer "),
+        (r"\bNrn\.\s*(?=\d)", "Nummern "),
+        (r"\bz\.\s?B\.", "zum Beispiel"),
+        (r"\bd\.\s?h\.", "das heißt"),
+        (r"\bu\.\s?a\.", "unter anderem"),
+    ),
+    "fr": (
+        (r"\b[Nn](?:[°º]|o\.?)\s*(?=\d)", "numéro "),
+        (r"\b[Nn]os\.?\s*(?=\d)", "numéros "),
+        (r"\bp\.\s?ex\.", "par exemple"),
+        (r"\bc\.?-à-d\.", "c'est-à-dire"),
+    ),
     "es": (
         (r"\b(?:[Nn]úm\.|[Nn]\.?\s?[º°]|No\.)\s*(?=\d)", "número "),
         (r"\b(?:[Nn]úms\.|Nos\.)\s*(?=\d)", "números "),
+        (r"\bp\.\s?ej\.", "por ejemplo"),
+        (r"\bEE\.?\s?UU\b\.?", "Estados Unidos"),
     ),
-}
+}  # fmt: skip
 
 LEADING: Final = frozenset(_LEADING.split())
 NUMBERED: Final = frozenset(_NUMBERED.split())
@@ -95,11 +114,11 @@ STARTERS: Final = frozenset(_STARTERS.split())
 
 
 def spell_out(text: str, language: str | None) -> str:
-    """Write out short forms that a number follows."""
-    for pattern, word in _NUMBERS.get(language or "", ()):
+    """Write out short forms that models do not read."""
+    for pattern, word in _SHORT.get(language or "", ()):
         for match in reversed(list(regex.finditer(pattern, text))):
             is_first = not text[: match.start()].strip()
-            said = word.capitalize() if is_first else word
+            said = word[0].upper() + word[1:] if is_first else word
             text = text[: match.start()] + said + text[match.end() :]
     return text
 

@@ -25,6 +25,7 @@ EXPECTED: Final = 3.0  # how much likelier the language is that was spoken until
 # Is in no language. From the beginning of a word alone: from each of its letters, the time would
 # grow with the square of a word's length, and a text without spaces is one word.
 _ADDRESS: Final = regex.compile(r"(?<!\S)\S*?(?:://|www\.|[@#{}<>])\S*")
+_OTHER_SCRIPTS: Final = regex.compile(r"(?V1)[\p{L}--\p{Latin}]+")
 # What stands alone often, and what the library has no opinion of.
 _GREETINGS: Final = {
     greeting: language
@@ -112,6 +113,9 @@ def _foreign(text: str, wanted: list[str]) -> tuple[str, float] | None:
 
 def _ranked(text: str) -> dict[str, float]:
     looked_at = _ADDRESS.sub(" ", text[:ENOUGH])
+    others = sum(map(len, _OTHER_SCRIPTS.findall(looked_at)))
+    if others and 2 * others < sum(map(str.isalpha, looked_at)):
+        looked_at = _OTHER_SCRIPTS.sub(" ", looked_at)  # a word in another alphabet is quoted
     if not any(map(str.isalpha, looked_at)):
         looked_at = ""  # digits and signs would be guessed from, too
     return {str(each): float(share) for each, share in _identifier().rank(looked_at)}

@@ -7,12 +7,15 @@ from typing import Final, Literal
 
 import regex
 
+from tokenspeed.text.abbreviations import STARTERS
+
 Fault = Literal["loop", "long", "copy"]
 
 MAX_RATIO: Final = 2.5  # characters of an output to those of its source
 MARGIN: Final = 40  # characters that may be more in any case
 MIN_ROUNDS: Final = 4  # of the same words, more often than the source says them
 MAX_PERIOD: Final = 6  # words of one round
+MIN_SMALL: Final = 2  # of them such as begin sentences, "the", "is": few are the same in another
 MIN_COPY: Final = 5  # words; fewer may well be the same in two languages
 
 _WORD: Final = regex.compile(r"[\p{L}\p{N}\p{M}]+")
@@ -31,7 +34,8 @@ def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool
     if not is_whole or len(output) > MAX_RATIO * len(source) + MARGIN:
         return "long"
     letters = {word for word in read if word.isalpha()}
-    is_copied = _words(source) == _words(output) and len(letters) >= MIN_COPY
+    is_enough = len(letters) >= MIN_COPY or len(letters & STARTERS) >= MIN_SMALL
+    is_copied = is_enough and _words(source) == _words(output)
     if is_copied and not is_same_language:
         return "copy"
     return None

@@ -39,6 +39,7 @@ _BRACKETED: Final = regex.compile(r"\[[^\[\]]{2,}\]|\([^()]{2,}\)")
 _LETTER_ALONE: Final = regex.compile(r"(?![iaoyeuàôIAOYEUÀÔ])\p{L}[.)]?")
 _LEADING_MARK: Final = regex.compile(r"(?:^|(?<=[.!?…]\s))\s*\[[^\[\]\n]{2,60}\](?=\s+\p{L})")
 _ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
+_STARRED: Final = regex.compile(r"\*+(?=\w)|(?<=\w)\*+")
 _GAP: Final = regex.compile(r"(?<=\S) (?=\S)")
 _TEXT: Final = regex.compile(r"\p{L}|\p{N}")
 # What the end of an open text may still become: a tag, a hole, a mark, an address.
@@ -280,6 +281,8 @@ class Piece:
     def restore(self, output: str) -> str:
         """Return a finished output of the model as readers get it, without prefix and suffix."""
         text = self.placeholders.restore(output, [])[0]
+        if "*" not in self.core:  # a model's own, round words that it does not know
+            text = _STARRED.sub("", text)
         if self.language is not None and self.is_repaired:
             text = repair(self.core, text, self.language, self._hygiene.target)
         return mask(text, self._hygiene.target) if self._hygiene.profanity == "mask" else text
@@ -379,7 +382,8 @@ class Piece:
                 continue
             part = spell_out(part, self.language)
             if self._are_capitals:
-                part = to_sentence(part, is_beginning=not parts and not self._continues)
+                is_beginning = not parts and not self._continues
+                part = to_sentence(part, is_beginning=is_beginning, language=self.language)
             parts.append(_STUTTER.sub(_shorter, fold(part, self._hygiene.vocabulary.is_known)))
         return "".join(parts)
 

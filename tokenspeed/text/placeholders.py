@@ -63,6 +63,8 @@ class Placeholders:
         self._has_marks = stand_ins[0] in MARKS
         before = "" if self._has_marks else BEFORE
         self._pattern = regex.compile(rf"(?V1){before}(?:{'|'.join(stand_ins)})")
+        # A model may glue a name to the word before it: "BackPython" is no word of anybody.
+        self._shown = regex.compile(rf"(?V1)(?:{'|'.join(stand_ins)})")
         self._held: dict[str, tuple[Found, _Key]] = {}  # by stand-in
         self._tried: dict[str, set[str]] = {}  # by wanted word: stand-ins that were not copied
         self._spelled: dict[str, str] = {}  # numbers that a reader gets in words, by their digits
@@ -209,12 +211,13 @@ class Placeholders:
         moved: list[int] = []
         at = grown = 0  # in text; characters that the result has more
         seen: set[str] = set()
-        for match in self._pattern.finditer(text):
+        for match in self._shown.finditer(text):
             held = self._held.get(match[0])
             start, end = match.span()
             if held is None and not self._has_marks:
                 continue
-            is_extra = held is None or (self._has_marks and match[0] in seen)
+            is_glued = not self._has_marks and self._pattern.match(text, start) is None
+            is_extra = held is None or is_glued or (self._has_marks and match[0] in seen)
             seen.add(match[0])
             if is_extra and text[max(start - 1, at) : start] == " ":
                 start -= 1

@@ -30,6 +30,7 @@ _CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
 _QUOTED_END = regex.compile(r"[.!?…]\s?[\"”“’»]\s*$")
 _ANSWER = regex.compile(r"\s*(?:[-–—]\s*)?[\"“„«‘]")
 _PERIOD_WORD = regex.compile(r"([\p{L}\p{N}\p{M}.]+)\.[\"'”’»)\]]*\s*$")
+_MARK: Final = regex.compile(r"[^\s\p{L}\p{N}\p{M}]")
 _ACRONYM: Final = regex.compile(r"(?:\p{L}{1,2}\.)+\p{L}{1,3}")  # u.s, a.m, ph.d, ee.uu
 _WORD: Final = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}'’]*")
 _CONJUNCTIONS: Final = frozenset(
@@ -81,7 +82,11 @@ def pieces(text: str) -> Iterator[str]:
     begin = 0
     while len(text) - begin > WINDOW_CHARS:
         # The last but one may be followed by a word that goes on outside of the window.
-        for piece in cut(text[begin : begin + WINDOW_CHARS])[:-2]:
+        ready = cut(text[begin : begin + WINDOW_CHARS])[:-2]
+        # Marks belong to the word before them, also where that was too long for one piece.
+        while len(ready) > 1 and _MARK.match(text, begin + sum(map(len, ready))):
+            ready.pop()
+        for piece in ready:
             yield piece
             begin += len(piece)
     yield from cut(text[begin:])
@@ -154,7 +159,9 @@ def _ends_sentence(head: str, following: str, words: int, is_whole: bool) -> boo
     if not (is_number or is_short):
         return True
     begun = _WORD.search(following)
-    return is_whole and begun is not None and begun[0].lower() in abbreviations.STARTERS
+    if begun is None or (len(begun[0]) > 1 and begun[0].isupper()):
+        return False  # where all is in capitals they begin nothing
+    return is_whole and begun[0].lower() in abbreviations.STARTERS
 
 
 def _grapheme_offset(text: str, max_chars: int) -> int:

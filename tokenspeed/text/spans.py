@@ -39,18 +39,27 @@ _FOREIGN: Final = r"(?:[\p{L}--[\p{Latin}\p{Common}]]\p{M}*+)"
 
 _STRUCTURE: Final = regex.compile(
     rf"""(?V1)(?x:
-    (?P<code> ```[^`]*+``` | `[^`\n]++` )
+    (?P<code> ```[^`]*+(?:```|$) | `[^`\n]++`
+      | \$\$[^$]{{1,200}}+\$\$ | \$(?=[^$\n]{{0,100}}[\\^_=])[^$\s][^$\n]{{0,100}}+\$(?!\d) )
   | (?P<tag>
         </?[A-Za-z][^<>]{{0,500}}+> | <!--[^<>]{{0,500}}+-->     # HTML, SRT, VTT, SSML
       | <\d\d[:.\d]{{2,12}}+> | \{{\\[^{{}}]{{0,80}}+\}}         # times within cues, ASS
       | &lt;/?[A-Za-z][^&<>]{{0,80}}+&gt;                        # escaped tags
+      | \[\^\w{{1,20}}\]                                         # footnotes
+      | \{{%[^{{}}]{{0,200}}?%\}} | <%(?!=)[^<>]{{0,200}}?%> | \{{\{{[\#/^!>][^{{}}]{{0,80}}+\}}\}}
       | &(?:[A-Za-z]{{2,8}}|\#\d{{1,6}}|\#x[0-9A-Fa-f]{{1,6}});
       | \d\d:\d\d:\d\d[.,]\d{{3}}\s?-->\s?\d\d:\d\d:\d\d[.,]\d{{3}} )
   | (?P<hole>
-        \{{\{{[^{{}}]{{0,80}}+\}}\}} | [$\#%]?\{{[^{{}}\n]{{0,80}}+\}} | \[\[[^\[\]\n]{{0,80}}+\]\]
+        \{{\w{{1,40}}+,[^{{}}]{{0,80}}+(?:\{{[^{{}}]{{0,200}}+\}}[^{{}}]{{0,80}}+){{1,12}}\}}
+      | <%=[^<>]{{0,200}}?%> | (?<!\S):[a-z_]{{2,30}}+(?![:\p{{L}}])
+      | \{{\{{[^{{}}]{{0,80}}+\}}\}} | [$\#%]?\{{[^{{}}\n]{{0,80}}+\}} | \[\[[^\[\]\n]{{0,80}}+\]\]
       | (?<![\w%])%(?:\(\w{{1,40}}+\))?(?:\d{{1,2}}\$)?[-+0\#]?\d{{0,3}}(?:\.\d{{1,3}})?
-        (?:l{{0,2}}[sdifgxXcuo]|@)(?!\w) )
+        (?:l{{0,2}}[sdifgxXcuo]|@)(?!\w)(?:%%)? )
+  | (?P<face> ¯\\_\(ツ\)_/¯ | \([^\p{{L}}\p{{N}}\s()]{{2,8}}\)
+      | (?<!\S)(?:[:;=]['’]?-?[)(\]\[DPpOo/\\|*3]++|<3++|\^\^|[xX]D++)(?![\p{{L}}\p{{N}}]) )
+  | (?P<call> (?<!\w)[A-Za-z_][\w.]{{0,40}}+\([^()\n]{{0,60}}?[,="'\d\[][^()\n]{{0,60}}+\) )
   | (?P<link> !?\[(?P<text>[^\[\]\n]{{0,500}}+)\](?P<url>\([^()\s]{{0,500}}+\)) )
+  | (?P<tail> \]\([^()\s]{{0,500}}+\) )                              # of one cut off before
   | (?P<menu> (?<![\p{{L}}\p{{N}}]){_MENU_WORD}
         (?:[ ](?:>|→|›|»|➔)[ ]{_MENU_WORD}(?:[ ]{_MENU_WORD}){{0,2}})++ )
   | (?P<sum> (?<![^\s(\["'“„])[-+±]?{_TERM}
@@ -63,16 +72,22 @@ _STRUCTURE: Final = regex.compile(
   | (?P<speaker> >{{2,}}+ | (?<=^\s{{0,8}})>++(?=\s) )
   | (?P<arrow> (?<![-=])[-=]++> | <[-=]++ | [\u2190-\u21ff\u27f0-\u27ff\u2794-\u27be] )
   | (?P<censored> (?<!\p{{L}})\p{{L}}{{1,3}}+\*{{2,}}+\p{{L}}{{0,8}}+(?!\*) )          # "f***"
-  | (?P<emphasis> \*{{1,3}}+(?=[\p{{L}}\p{{N}}"'“]) | (?<=[\p{{L}}\p{{N}}.!?,"'”])\*{{1,3}}+
+  | (?P<emphasis> (?<![\p{{L}}\p{{N}}*])\*{{1,3}}+(?=[\p{{L}}\p{{N}}"'“])
+      | (?<=[\p{{L}}\p{{N}}.!?,:;…"'”)])\*{{1,3}}+(?![\p{{L}}\p{{N}}])
       | ~~ | (?<![\p{{L}}\p{{N}}_])_{{1,2}}+(?=\p{{L}})
       | (?<=[\p{{L}}.!?])_{{1,2}}+(?![\p{{L}}\p{{N}}_]) )
   | (?P<lone> (?<![^\s])[|=+•·~^*/\\>]++(?![^\s]) )
     )""",
 )
+_AUTOLINK: Final = regex.compile(r"<(?:https?|ftp|mailto):")
+_KEYCAP: Final = regex.compile(r"[0-9#*]\ufe0f?\u20e3")
 _KINDS: Final[dict[str, Kind]] = {
     "code": "word", "tag": "mark", "hole": "word", "menu": "word", "sum": "word",
     "signed": "word", "picture": "picture", "shortcode": "picture", "foreign": "word",
     "censored": "word", "speaker": "break", "arrow": "break", "emphasis": "mark", "lone": "break",
+    "tail": "mark",
+    "face": "picture",
+    "call": "word",
 }  # fmt: skip
 _NAME_TAG: Final = regex.compile(r"<(\p{Lu}[\p{L}\d_ -]*)>")  # "<NAME>", in place of a word
 _HTML: Final = regex.compile(
@@ -112,7 +127,7 @@ _MAX_WORD: Final = 500  # characters; of a longer word only addresses are told
 _ADDRESS: Final = regex.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}+://|www\.|data:")
 _OPENING: Final = "([{<\"'“„«‘‚¿¡"
 _CLOSING: Final = ".,;:!?…)]}>\"'”“»’‘"
-_TRIGGER: Final = regex.compile(r"[@#/\\_.\d=$+\-*(]|\p{Ll}\p{Lu}|\(\)")
+_TRIGGER: Final = regex.compile(r"[@#/\\_.\d=$+\-*(²³¹⁰-⁹₀-₉]|\p{Ll}\p{Lu}|\(\)")
 _WORD: Final = regex.compile(
     rf"""(?V1)(?x:
     (?:[A-Za-z][A-Za-z0-9+.-]{{1,15}}+://|www\.|mailto:|tel:)\S++           # address
@@ -124,11 +139,13 @@ _WORD: Final = regex.compile(
   | \.{{1,2}}/\S++ | \.[a-z][a-z0-9_-]++
   | v\d++(?:\.\d++)*+[\w.+-]*+ | \d++\.\d++\.\d++(?:\.\d++)*+(?:[-+][\w.]++)?  # versions
   | (?=[\p{{Lu}}\p{{N}}_-]*+$)(?=.*\p{{Lu}})(?=.*\d)[\p{{Lu}}\p{{N}}][\p{{Lu}}\p{{N}}_-]{{2,}}+
+  | \p{{L}}[\p{{L}}\p{{N}}]{{0,8}}+(?<=[²³¹⁰-⁹₀-₉].{{0,8}})                      # H₂O, m²
   | (?=.*\d)(?=.*[a-f])[0-9a-f]{{7,}}+ | [0-9a-fA-F]{{2,}}+(?:[:-][0-9a-fA-F]{{2,}}+){{3,}}+
   | (?=.*[\p{{L}}\p{{N}}])[\p{{L}}\p{{N}}]*+(?:_++[\p{{L}}\p{{N}}]++)++_*+ | __\w++__
   | \p{{Ll}}++\p{{Lu}}[\p{{L}}\p{{N}}]*+ | \p{{Lu}}\p{{Ll}}++\p{{Lu}}\p{{Ll}}[\p{{L}}\p{{N}}]*+
   | [\p{{L}}_][\p{{L}}\p{{N}}_.:]*+\((?:[^\s()]*["'=.,\d\[][^\s()]*)?\)  # calls
   | --?[A-Za-z][\w-]*+(?:=\S++)?
+  | \d++(?:\*\*|\^)\d++ | [$€£]\d[\d.,]*+/\p{{L}}++                          # 2**8, $5/month
   | \$[A-Za-z_]\w*+ | [\p{{L}}_][\w.-]*+={{1,3}}\S++ | \p{{Lu}}(?:\+\+|\#)
     )"""
 )
@@ -139,7 +156,7 @@ _LEAD: Final = regex.compile(
     r"\s*(?:\#{1,6}|[-*+•‣◦▪–—]|>+|\d{1,3}\)|\(\d{1,3}\)|[a-z]\))(?=\s+\S)|\s*\[[ xX]\](?=\s)"
 )
 _TEXT: Final = regex.compile(r"[\p{L}\p{N}]")
-_ALWAYS_KNOWN: Final = frozenset("°€£$¥%‰’‘“”„«»‹›–—…·¿¡&§ªº")
+_ALWAYS_KNOWN: Final = frozenset("−⁄∕∗∙⋅°€£$¥%‰’‘“”„«»‹›–—…·¿¡&§ªº")
 _SIGN: Final = regex.compile(r"[\p{So}\p{Sm}\p{Sk}\p{No}\ufffd]+")
 
 
@@ -202,10 +219,21 @@ def _structure(text: str) -> Iterator[Span]:
             kind = "word"
         if name == "tag" and _BLOCK.match(match[0]):
             kind = "break"
+        if name == "tag" and _AUTOLINK.match(match[0]):
+            kind = "word"
+        if name == "hole" and _is_glued(text, *match.span()):
+            kind = "mark"
+        if name == "picture" and _KEYCAP.fullmatch(match[0]):
+            kind = "word"  # a keycap is a noun
         around = text[match.start() - 1 : match.start()] + text[match.end() : match.end() + 1]
         if name == "arrow" and around.strip() == around:
             kind = "mark"
         yield Span(*match.span(), kind, match[0])
+
+
+def _is_glued(text: str, start: int, end: int) -> bool:
+    """Whether letters touch a stretch: what stands for it would become a part of their word."""
+    return text[max(start - 1, 0) : start].isalpha() or text[end : end + 1].isalpha()
 
 
 def _words(text: str, start: int, end: int) -> Iterator[Span]:

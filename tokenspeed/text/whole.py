@@ -25,6 +25,7 @@ _BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
 _ENDS: Final = regex.compile(r"[.!?…:;。！？][\"'”’»)\]]*\s*$")
 _GOES_ON: Final = regex.compile(r"\s*[\"“„«(]?\p{Ll}")
 _WORD_AFTER_COMMA: Final = regex.compile(r"\s*\p{L}")
+_MARKED: Final = regex.compile(r"[\p{L}\p{N}.!?…:;>)\]\"'”’»*]\s*$")  # no picture
 _FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
 _CAPITALS: Final = regex.compile(r"[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*\s[^\p{Ll}]*$")
 
@@ -171,6 +172,7 @@ class Part:
     source: str
     after: str
     text: str | None = None
+    continues: bool = False  # the sentence of the part before it, after a picture
 
 
 @dataclass(slots=True)
@@ -202,11 +204,14 @@ class Whole:
             text, breaks = _line_of(lines)
             unit = _Unit([], breaks, end)
             self._units.append(unit)
+            before = ""
             for window in _windows(text):
                 for cut in self._hygiene.cut(window, scale=LONGER):
                     core = cut.text.strip()
                     at = cut.text.find(core) if core else len(cut.text)
                     part = Part(cut.text[:at], core, cut.text[at + len(core) :])
+                    part.continues = bool(before) and not _MARKED.search(before)
+                    before = core
                     unit.parts.append(part)
                     if core:
                         yield part
@@ -231,6 +236,8 @@ class Whole:
 
 
 def _said(part: Part) -> str:
+    if part.continues and part.text:
+        part.text = _inside(part.text, part.source)
     return f"{part.before}{part.text}{part.after}"
 
 

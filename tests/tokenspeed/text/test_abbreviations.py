@@ -29,6 +29,10 @@ def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
         ("le n° 5, le no 5", "fr", "le numéro 5, le numéro 5"),
         ("El n.º 5, el núm. 5, no 5", "es", "El número 5, el número 5, no 5"),
         ("No. 5", None, "No. 5"),
+        ("vol. 3, no. 4, w/o 5", "en", "vol. 3, number 4, without 5"),
+        ("z. B. hier, d.h. da", "de", "Zum Beispiel hier, das heißt da"),
+        ("p. ex. ici, c.-à-d. là", "fr", "Par exemple ici, c'est-à-dire là"),
+        ("p. ej. en EE. UU. y EEUU", "es", "Por ejemplo en Estados Unidos y Estados Unidos"),
     ],
 )
 def test_short_forms_of_numbers_are_written_out(

@@ -39,11 +39,19 @@ def test_a_growing_text_does_not_change_its_mind_at_once() -> None:
         ("THE TRAIN IS LATE. WHY? I'M TIRED, I AM.", "The train is late. Why? I'm tired, I am."),
         ("¿QUÉ HORA ES? ¡TARDE!", "¿Qué hora es? ¡Tarde!"),
         ("IN THE US THEY TELL US", "In the US they tell us"),
+        ("THE U.S. AND NATO AT 5 P.M. GO.", "The U.S. and NATO at 5 p.m. go."),
         ("“GO” HE SAID", "“Go” he said"),
     ],
 )
 def test_a_sentence_keeps_first_letters_and_what_is_no_word(text: str, expected: str) -> None:
     assert to_sentence(text) == expected
+
+
+def test_a_sharp_s_comes_back() -> None:
+    text = "GROSSE FÜSSE, WEISSE STRASSEN. WIR WISSEN: ALLES MUSS SCHLIESSEN"
+    expected = "Große füße, weiße straßen. Wir wissen: alles muss schließen"
+    assert to_sentence(text, language="de") == expected
+    assert to_sentence("MASSE", language="de") == "Masse"
 
 
 @given(st.text())

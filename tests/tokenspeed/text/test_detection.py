@@ -77,3 +77,9 @@ def test_confidences_are_shares_and_what_is_named_is_wanted(
     assert sum(found.values()) in (0.0, pytest.approx(100, abs=0.3))
     named = language_of(text, LANGUAGES, expected)
     assert named in (None, *LANGUAGES) or len(text.split()) > 3
+
+
+def test_a_word_in_another_alphabet_does_not_speak_for_the_text() -> None:
+    text = "こんにちは everyone, you are welcome here"
+    assert language_of(text, ("en", "fr")) == "en"
+    assert language_of("Привет всем, мы начинаем сейчас, OK", ("en", "fr")) not in ("en", "fr")

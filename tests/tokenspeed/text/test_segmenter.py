@@ -58,6 +58,8 @@ WORDS = st.lists(
         ("We met near the U.S. Embassy.", ["We met near the U.S. Embassy."]),
         ("the No. 2 player in the U.S. Open", ["the No. 2 player in the U.S. Open"]),
         ("He lives in the U.S. He is", ["He lives in the U.S.", " He is"]),
+        ("THE U.S. AND THE EU", ["THE U.S. AND THE EU"]),
+        ("viven en EE. UU. desde", ["viven en EE. UU. desde"]),
         ("at 7 p.m. and then", ["at 7 p.m. and then"]),
         ("at 7 p.m. We", ["at 7 p.m. We"]),  # it may still become "Wednesday"
         ("at 7 p.m. We left", ["at 7 p.m.", " We left"]),

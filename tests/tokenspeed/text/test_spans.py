@@ -75,8 +75,8 @@ def test_each_form_is_found(text: str, expected: list[tuple[str, str]]) -> None:
 
 def test_signs_that_the_vocabulary_lacks_are_spans() -> None:
     found = find_spans("x² and ½ of ™ at 5 €", str.isascii)
-    assert [span.wanted for span in found] == ["²", "½", "™"]
-    assert find_spans("x² and ½", lambda sign: True) == []
+    assert [span.wanted for span in found] == ["x²", "½", "™"]
+    assert find_spans("½ and ¾", lambda sign: True) == []
 
 
 def test_text_of_spans_alone_has_no_text() -> None:
@@ -118,3 +118,34 @@ def test_nothing_takes_more_than_its_length(part: str) -> None:
     text = part * (60_000 // len(part))
     spans = find_spans(text, str.isascii)
     assert sum(span.end - span.start for span in spans) <= len(text)
+
+
+ICU = "{n, plural, one {# day} other {# days}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[A b](https://x.org/c) d", [("[", MARK), ("](https://x.org/c)", MARK)]),
+        ("A b](https://x.org/c) d", [("](https://x.org/c)", MARK)]),
+        (ICU, [(ICU, WORD)]),
+        ("{% if x %}a{% endif %}", [("{% if x %}", MARK), ("{% endif %}", MARK)]),
+        ("a <%= n %> b {{#u}}", [("<%= n %>", WORD), ("{{#u}}", MARK)]),
+        ("back{x} to {y}", [("{x}", MARK), ("{y}", WORD)]),
+        ("Hi :name, (%5.1f%%)", [(":name", WORD), ("%5.1f%%", WORD)]),
+        ("```py\nx = 1\n```", [("```py\nx = 1\n```", WORD)]),
+        ("```py", [("```py", WORD)]),
+        ("$$E=mc^2$$ and $x_1$, $5 and $6", [("$$E=mc^2$$", WORD), ("$x_1$", WORD)]),
+        ("x[^1] by <mailto:a@b.de>", [("[^1]", MARK), ("<mailto:a@b.de>", WORD)]),
+        ("f(a, 1) of 2**8 m² of H₂O", [(s, WORD) for s in ("f(a, 1)", "2**8", "m²", "H₂O")]),
+        (":) so XD <3 ok", [(s, "picture") for s in (":)", "XD", "<3")]),
+        ("¯\\_(ツ)_/¯ (^_^)", [("¯\\_(ツ)_/¯", "picture"), ("(^_^)", "picture")]),
+        ("**Note:** go *on*", [("**", MARK), ("**", MARK), ("*", MARK), ("*", MARK)]),
+        ("Press 3\ufe0f\u20e3 now", [("3\ufe0f\u20e3", WORD)]),
+        ("$5/month, −5 °C", [("$5/month", WORD)]),
+    ],
+)
+def test_what_templates_and_markdown_have_is_found(
+    text: str, expected: list[tuple[str, str]]
+) -> None:
+    assert [(span.wanted, span.kind) for span in find_spans(text)] == expected

@@ -33,6 +33,7 @@ def translated(text: str) -> str:
         ("We are happy\nto see you\nthere", "wE ARE HAPPY\nTO SEE YOU\nTHERE"),
         ("Title\n\nA text,\nDear all", "tITLE\n\na TEXT,\ndEAR ALL"),
         ("- one\n- two\n😀\n\n", "- ONE\n- TWO\n😀\n\n"),
+        ("We go 👍 and rest", "wE GO 👍 aND REST"),
         ("One.  Two.   Three.", "oNE.  tWO.   tHREE."),
         ("", ""),
         ("\n", "\n"),

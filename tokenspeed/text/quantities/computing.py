@@ -63,7 +63,11 @@ def find(
         Change(q.start, q.end, _in_digits(q, text, language))
         for q in read(text, language, is_open=is_open)
         if q.is_final
-        and (_is_bare_date(q, is_repaired) if not q.is_said else _is_better(q, text, language))
+        and (
+            _is_better(q, text, language)
+            if q.is_said
+            else _is_bare_date(q, is_repaired) or _is_grouped_elsewhere(q, text, language)
+        )
         and not (q.kind in ("number", "ordinal") and _is_name(text, q.start))
     ]
 
@@ -287,6 +291,13 @@ def _is_bare_date(quantity: Quantity, is_repaired: bool) -> bool:
     return is_clear or (is_repaired and quantity.kind == "digits" and quantity.day > 0)
 
 
+def _is_grouped_elsewhere(quantity: Quantity, text: str, language: str) -> bool:
+    """Return whether digits have the marks of another language: "1.150,00" in English."""
+    marks = [c for c in text[slice(*quantity.core)] if c in ".,"]
+    is_number = quantity.kind in ("number", "money", "percent")
+    return is_number and len(set(marks)) == 2 and marks[-1] != words(language).decimal
+
+
 def _is_better(quantity: Quantity, text: str, language: str) -> bool:
     """Return whether a quantity that is said is better in digits."""
     value, kind = quantity.value, quantity.kind
@@ -337,7 +348,9 @@ def _in_digits(quantity: Quantity, text: str, language: str) -> str:
         time = write_time(int(quantity.value), language, is_exact=is_exact)
         # On a dial of 24 hours nothing else says "in the morning", which English needs.
         is_early = language != "en" and quantity.value < _HALF_DAY
-        return time + quantity.part if is_early else time
+        if quantity.part and language == "es":  # on one of twelve, as people say it
+            time = write_time(int(quantity.value), language, is_exact=False)
+        return time + quantity.part if is_early or language == "es" else time
     if quantity.day:
         return write_date(quantity.day, quantity.month, int(quantity.value), language)
     if quantity.kind == "digits":

@@ -156,6 +156,7 @@ _WORDS: Final = {
             ("eine minute vor {H}(?: uhr)?", -1, 0),
             ("viertel vor {H}(?: uhr)?", -15, 0),
             ("dreiviertel {H}(?: uhr)?", -15, 0),
+            ("{M} viertel {H}(?: uhr)?", -15, 0),  # three of them
             ("halb {H}(?: uhr)?", -30, 0),
             ("{M}(?: minuten?)? nach halb {H}(?: uhr)?", -30, 1),
             ("{M}(?: minuten?)? vor halb {H}(?: uhr)?", -30, -1),

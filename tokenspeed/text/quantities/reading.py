@@ -133,6 +133,9 @@ class _Reader:
                 hour = self._items[match.start("h")]
                 count = minutes
                 is_said = hour.is_said
+                if not sign and "m" in match.re.groupindex:
+                    if self._items[match.start("m")].value != 3:
+                        continue
                 if sign:
                     minute = self._items[match.start("m")]
                     if not 0 <= minute.value < 60 or minute.value % 1:
