@@ -23,12 +23,13 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 WORD_S = 0.16  # a quick speaker
 TALK = (
-    ("Ann", "Good evening, everybody, and welcome to the second part of our meeting."),
-    ("Ann", "Last year we talked about the new station, and many of you had questions."),
-    ("Ben", "Some asked when it will open, and others wanted to know what it will cost."),
-    ("Ann", "I can tell you tonight that the first trains will leave in the spring."),
+    ("Ann", "Good evening, ladies and gentlemen."),
+    ("Ann", "Welcome to our town."),
+    ("Ann", "Today we want to talk about the new station."),
+    ("Ben", "The first trains will leave in the spring."),
+    ("Ben", "There will also be a new bridge over the river."),
 )
-OPEN = "It has taken longer than we hoped, because the old bridge had to be"
+OPEN = "You can walk from the market to the station in five"
 
 
 async def talk(socket: ClientConnection) -> None:
@@ -89,12 +90,24 @@ async def take(options: argparse.Namespace) -> None:
         await pages["overlay"].evaluate("document.body.style.background = '#3b5d75'")
         for name, opened in pages.items():
             keep(await opened.screenshot(), options.output / f"{name}.webp")
+        for name, scheme in (("speaker", "light"), ("speaker-dark", "dark")):
+            await speak(browser, f"{base}/?target=de,fr", scheme, options.output / f"{name}.webp")
         speaker = await page(browser, base, (1180, 820))
         await speaker.click("#share")
         await speaker.wait_for_selector("#share-dialog[open]")
         await speaker.wait_for_timeout(1000)
         keep(await speaker.screenshot(), options.output / "share.webp")
         await browser.close()
+
+
+async def speak(browser: Browser, url: str, scheme: str, path: Path) -> None:
+    """Type the talk at the speaker's page, and take its picture in the middle of a sentence."""
+    opened = await page(browser, url, (1280, 760), color_scheme=scheme)
+    await opened.wait_for_selector('#connection[data-state="open"]')
+    text = " ".join(sentence for _, sentence in TALK)
+    await opened.locator("#source").press_sequentially(f"{text} {OPEN}", delay=30)
+    await opened.wait_for_timeout(500)
+    keep(await opened.screenshot(), path)
 
 
 def keep(png: bytes, path: Path) -> None:
