@@ -2,10 +2,10 @@
 
     python web/tools/record.py http://127.0.0.1:8000 --output .github/captions.webp
 
-needs a running service, a Chromium, and `pip install playwright pillow`. The speaker opens a room and
-presses Demo. Each page hands over a frame whenever it has changed, with its time, so the picture runs
-at the speed of the pages. What was read at the end is printed, to be checked by whoever reads these
-languages.
+needs a running service, a Chromium, and `pip install playwright pillow`. The speaker opens a room
+and presses Demo. Each page hands over a frame whenever it has changed, with its time, so the
+picture runs at the speed of the pages. What was read at the end is printed, to be checked by
+whoever reads these languages.
 """
 
 import argparse
@@ -53,7 +53,7 @@ class Shown:
             self.times.append(event["metadata"]["timestamp"])
             self.frames.append(base64.b64decode(event["data"]))
             number = {"sessionId": event["sessionId"]}
-            asyncio.ensure_future(session.send("Page.screencastFrameAck", number))  # noqa: RUF006
+            asyncio.ensure_future(session.send("Page.screencastFrameAck", number))
 
         session.on("Page.screencastFrame", keep)
         await session.send("Page.startScreencast", {"format": "png", "everyNthFrame": 2})
