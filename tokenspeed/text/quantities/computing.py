@@ -159,7 +159,7 @@ def corrections(
             found += _of_other_half(wanted, wrong, target_language)
             continue
         for right, other in zip(wanted, wrong, strict=True):
-            change = _correction(right, other, source, output, target_language)
+            change = _correction(right, other, source, output, source_language, target_language)
             found += [change] if change else []
     return sorted(found, key=lambda item: item.start)
 
@@ -179,7 +179,12 @@ def _of_other_half(
 
 
 def _correction(
-    right: Quantity, wrong: Quantity, source: str, output: str, language: str
+    right: Quantity,
+    wrong: Quantity,
+    source: str,
+    output: str,
+    source_language: str,
+    language: str,
 ) -> Change | None:
     """Return what replaces a wrong quantity; its unit is kept, if there is one."""
     if right.kind in ("time", "date", "digits"):
@@ -188,7 +193,10 @@ def _correction(
         return Change(wrong.start, wrong.end, write_ordinal(int(right.value), language))
     if wrong.value and _is_power_of_ten(right.value / wrong.value):
         # "between 4 and 5 million"; but what is grouped as in the source is not meant so.
-        is_copy = source[slice(*right.core)] == output[slice(*wrong.core)]
+        shown = source[slice(*right.core)]
+        if right.is_said:
+            shown = write_number(right.value, source_language)
+        is_copy = shown == output[slice(*wrong.core)]
         if not is_copy or right.value < wrong.value:
             return None
     if right.kind == "money" and wrong.kind == "money" and right.unit != wrong.unit:

@@ -205,3 +205,11 @@ def test_what_was_said_in_words_comes_back_in_words(
     text: str, source: str, target: str, expected: dict[str, str]
 ) -> None:
     assert spellings(text, source, target) == expected
+
+
+def test_a_number_in_words_that_came_out_with_the_marks_of_its_own_language_is_put_right() -> None:
+    source = "found three thousand one hundred twenty-two of them"
+    assert repair(source, "encontramos 3,122 de ellos", "en", "es") == "encontramos 3122 de ellos"
+    assert repair("between 4 and 5 million", "entre 4 millones y 5", "en", "es").startswith(
+        "entre 4 "
+    )

@@ -14,6 +14,7 @@ from tokenspeed.bench.page import put_into_page
 from tokenspeed.bench.quality.sets import load_sets
 from tokenspeed.bench.quality.text.cases import Case, Translate, case_table, run_cases
 from tokenspeed.bench.quality.text.cost import cost_row, update_costs
+from tokenspeed.bench.quality.text.field import field_cases
 from tokenspeed.bench.quality.text.hygiene import hygiene_cases
 from tokenspeed.bench.quality.text.numbers import number_cases
 from tokenspeed.bench.quality.text.plain import plain_table, score_plain
@@ -26,6 +27,7 @@ from tokenspeed.errors import told
 # What is measured, by name. A new set is a function that returns its cases, and a line here.
 SETS: Final[dict[str, Callable[[], list[Case]]]] = {
     "hygiene": hygiene_cases,
+    "field": field_cases,
     "numbers": number_cases,
     "trade": trade_cases,
 }
@@ -37,6 +39,7 @@ def add_text(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("--sets", nargs="*", default=tuple(SETS), choices=tuple(SETS))
     parser.add_argument("--limit", type=int, default=0, help="cases of a set; 0 for all")
+    parser.add_argument("--seed", type=int, default=1, help="of the generated numbers")
     add_page_arguments(parser)
     parser.set_defaults(run=run_text)
 
@@ -44,7 +47,8 @@ def add_text(parser: argparse.ArgumentParser) -> None:
 def run_text(options: argparse.Namespace) -> int:
     """Translate the cases by the model alone and as the product does; count what is right."""
     check_page(options)
-    cases = [case for name in options.sets for case in SETS[name]()[: options.limit or None]]
+    sets = SETS | {"numbers": partial(number_cases, seed=options.seed)}
+    cases = [case for name in options.sets for case in sets[name]()[: options.limit or None]]
     model = load_engine(options.model, device=options.device)
     runs: dict[str, list[dict[str, Any]]] = {}
     try:
