@@ -16,7 +16,7 @@ from typing import Final
 
 from service.captions.job import Job, JobKey, Tokens
 from tokenspeed.text.detokenizer import TokenText
-from tokenspeed.text.words import count_words, has_words, normalise, word_ends
+from tokenspeed.text.words import count_words, has_words, normalise, skip_words, word_ends
 
 MAX_SUPERSEDED: Final = 3  # partials cut short in a row; the next one may finish
 MAX_REPEATS: Final = 3  # of the same ids at the end of an output that had to be stopped
@@ -338,8 +338,10 @@ class Translation:
         )
 
     def _commit_all(self, found: _Hypothesis) -> None:
-        if found.text.startswith(self.committed_text):
-            self.committed, self.committed_text = found.tokens, found.text
+        text = found.text
+        if not text.startswith(self.committed_text):  # read otherwise for what follows it
+            text = self.committed_text + text[skip_words(text, count_words(self.committed_text)) :]
+        self.committed, self.committed_text = found.tokens, text
         self._hypothesis = found
         self.shown = self.committed_text
         self.is_done = True

@@ -423,7 +423,7 @@ class TargetStream:
         if own:
             return text.prefix + own, rest
         # What stands before a text is in sight at once, also while its words are awaited.
-        rest = text.prefix + rest if rest else text.prefix.rstrip()
+        rest = text.prefix + rest if rest else (text.prefix or text.sight).rstrip()
         return "", rest if piece.is_open or not translation.shown else rest + text.suffix
 
     def _join(self, before: str, text: str, piece: _Piece) -> str:
@@ -441,9 +441,11 @@ class TargetStream:
     def _completed(self, job: Job) -> Job:
         """Add to a job of the policy what it does not know."""
         piece = self._pieces[job.key.piece]
-        committed = ""
-        if piece.text.placeholders.are_used:  # else committed text can hold no stand-in
-            committed = " ".join(each.translation.committed_text for each in self._pieces)
+        # Of the other pieces only where committed text may hold a stand-in.
+        index = job.key.piece
+        first = 0 if piece.text.placeholders.are_used else max(index - 1, 0)
+        told = self._pieces[first:] if first == 0 else self._pieces[first : index + 1]
+        committed = " ".join(each.translation.committed_text for each in told)
         language = piece.language or self._source_language
         return replace(
             job,

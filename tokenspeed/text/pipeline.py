@@ -204,12 +204,13 @@ class Piece:
         prefix, suffix: what stands before and after it, as readers get it.
         core: what is between, cleaned; the empty text where there is nothing for a model.
         placeholders: what stands for its protected words.
+        sight: what was all that there was while the text was shorter, in sight until more is.
         language: of the text, None where it is not known: numbers in it are not computed then.
         is_repaired: whether numbers of the output are put right, by looking at the whole of it.
     """
 
     def __init__(self, hygiene: Hygiene) -> None:
-        self.prefix = self.core = self.suffix = ""
+        self.prefix = self.core = self.suffix = self.sight = ""
         self.language: str | None = None
         self.is_repaired = False
         self._is_open = False
@@ -249,6 +250,7 @@ class Piece:
             whole = "".join(_wanted(text, spans, 0, len(text)))
             self.core = self.suffix = ""
             self.prefix = self.prefix if committed else whole
+            self.sight = whole or self.sight
             return
         start, end = _peel(text, spans)
         if _BRACKETED.fullmatch(text, start, end):  # a mark that no table has: what it says

@@ -95,7 +95,8 @@ def find_sounds(text: str, source: str | None, target: str) -> Iterator[Span]:
 
 def sound_in(said: str, source: str | None, target: str) -> str | None:
     """Return the word for a sound in another language, in the case of the given one; else None."""
-    found = _words_to(target).get((source, said.casefold()))
+    known = _words_to(target)  # a mark that was translated on its way is in English
+    found = known.get((source, said.casefold())) or known.get((None, said.casefold()))
     if found is None:
         return None
     if said.isupper():

@@ -59,6 +59,27 @@ def test_the_letters_of_one_word_bear_out_nothing() -> None:
     assert translation.committed_text == "wir gehen heim"
 
 
+def test_nothing_is_lost_where_the_same_ids_come_to_read_otherwise() -> None:
+    is_other = False
+
+    def either(tokens: Any) -> tuple[str, list[int]]:
+        text, offsets = token_text(tokens)
+        return (text.replace("15", "XV") if is_other else text), offsets
+
+    translation = Translation(KEY, PLAIN, either)
+    revise(translation, "we are fifteen", "wir sind 15")
+    revise(translation, "we are fifteen now", "wir sind 15 jetzt")
+    revise(translation, "we are fifteen now and", "wir sind 15 jetzt und")
+    assert translation.committed_text == "wir sind 15 jetzt"
+    is_other = True
+    revise(translation, "we are fifteen now and go", "wir sind 15 jetzt und gehen")
+    assert translation.shown.startswith("wir sind 15 jetzt")
+    job = translation.revise(Source("we are fifteen now and go.", 6, is_open=False, is_final=True))
+    assert job is not None
+    translation.complete(job.number, ids("wir sind 15 jetzt und gehen."))
+    assert translation.committed_text == "wir sind 15 jetzt und gehen."
+
+
 def test_the_final_pass_is_unbiased_and_commits_everything() -> None:
     translation = Translation(KEY, PLAIN, token_text)
     revise(translation, "we go home", "wir gehen heim")

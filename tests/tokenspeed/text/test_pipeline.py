@@ -248,3 +248,11 @@ def test_a_piece_that_goes_on_keeps_stand_ins_and_case() -> None:
     rest.take("THE HOUSE")
     assert rest.core == "the house"
     assert rest.placeholders is first.placeholders
+
+
+def test_what_was_all_there_was_stays_in_sight() -> None:
+    piece = hygiene().piece()
+    piece.take("COVID-19", is_open=True)
+    assert (piece.prefix, piece.sight) == ("COVID-19", "COVID-19")
+    piece.take("COVID-19 hit", is_open=True)
+    assert (piece.prefix, piece.core, piece.sight) == ("", "COVID-19 hit", "COVID-19")

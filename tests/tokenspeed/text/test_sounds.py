@@ -31,3 +31,7 @@ def test_every_word_has_one_in_every_language_and_comes_back() -> None:
             there = sound_in(sound, "en", target)
             assert there is not None
             assert sound_in(there, target, "en") is not None
+
+
+def test_a_mark_that_was_translated_on_its_way_is_translated_on() -> None:
+    assert sound_in("music", "de", "fr") == "musique"

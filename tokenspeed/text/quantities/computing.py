@@ -7,7 +7,7 @@ one is wrong, and it is plain which, it is put right (`repair`). Knows two langu
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tokenspeed.text.quantities.locales import LANGUAGES, words
@@ -161,6 +161,11 @@ def corrections(
         for right, other in zip(wanted, wrong, strict=True):
             change = _correction(right, other, source, output, source_language, target_language)
             found += [change] if change else []
+    # "2:30 p.m." at the end of a sentence: one period is enough.
+    found = [
+        replace(item, end=item.end + (item.wanted[-1] == output[item.end : item.end + 1] == "."))
+        for item in found
+    ]
     return sorted(found, key=lambda item: item.start)
 
 

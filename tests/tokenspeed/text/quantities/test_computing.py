@@ -213,3 +213,7 @@ def test_a_number_in_words_that_came_out_with_the_marks_of_its_own_language_is_p
     assert repair("between 4 and 5 million", "entre 4 millones y 5", "en", "es").startswith(
         "entre 4 "
     )
+
+
+def test_a_sentence_ends_in_one_period() -> None:
+    assert repair("um 14:30 Uhr.", "at 1:30.", "de", "en") == "at 2:30 p.m."
