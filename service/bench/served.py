@@ -54,6 +54,7 @@ class Served:
                 writer.write(f"GET {path} HTTP/1.0\r\nhost: {self.address}\r\n\r\n".encode())
                 answer = await reader.read()
                 writer.close()
+                await writer.wait_closed()
         except (OSError, TimeoutError) as exc:
             raise ServerFailed(f"{path} does not answer: {exc}") from exc
         head, _, body = answer.decode().partition("\r\n\r\n")

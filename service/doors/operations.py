@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from service import wire
 from service.config import Config
 from service.doors.auth import LOOPBACK_NAMES, bearer, host_name
 from service.doors.page import file_reply
@@ -43,7 +44,7 @@ class Operations:
 
     async def document(self, request: Request) -> Response:
         """The protocol."""
-        document = Path(protocol.__file__).with_name("asyncapi.yaml")
+        document = Path(wire.__file__).with_name("asyncapi.yaml")
         return await file_reply(document, headers={"content-type": "application/yaml"})
 
     async def metrics(self, request: Request) -> Response:
