@@ -31,10 +31,12 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
+	sh tests/install_firefox.sh
 	$(TESTS) $(PYTEST)
 
 coverage: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
+	sh tests/install_firefox.sh
 	$(TESTS) $(UNCOVERED) --cov --cov-report term $(PYTEST)
 
 test-gpu: $(VENV)/.test
@@ -65,7 +67,7 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix
 
 web-types: web/node_modules/.package-lock.json
-	cd web && npx --no-install tsc -p .
+	cd web && npx --no-install tsc -p . && npx --no-install tsc -p tsconfig.overlay.json
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	npm ci --prefix web --no-audit --no-fund --loglevel=error

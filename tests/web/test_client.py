@@ -69,6 +69,33 @@ async def test_the_library_works_outside_of_a_browser() -> None:
     assert kinds == [protocol.SessionUpdate, protocol.SourceCommit, protocol.SessionClose]
 
 
+def overlay_problems(folder: Path, config: str) -> list[str]:
+    """What the overlay uses that browsers of 2022 lack, by the names of the language's library."""
+    file = folder / "tsconfig.json"
+    file.write_text(config, encoding="utf-8")
+    compiler = WEB / "node_modules" / "typescript" / "bin" / "tsc"
+    command = [str(find_node()), str(compiler), "-p", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.stdout.splitlines()
+
+
+def test_the_overlay_works_in_browsers_of_2022(tmp_path: Path) -> None:
+    """Chrome 103, which video programs of that time have inside, has ES2022 and no more."""
+    assert '"lib": ["es2022", "dom", "dom.iterable"]' in (WEB / "tsconfig.overlay.json").read_text()
+    modern = tmp_path / "modern.js"
+    modern.write_text("export const found = [1].with(0, 2).toSorted();\n")
+    config = {"extends": str(WEB / "tsconfig.overlay.json"), "include": []}
+    files = [str(WEB / "src" / "overlay.js"), str(modern)]
+    problems = overlay_problems(tmp_path, json.dumps({**config, "files": files}))
+    assert len(problems) == 1, problems  # the one that was put there
+    assert "'with' does not exist" in problems[0]
+    style = (WEB / "overlay.css").read_text()
+    newer = ":has(", "light-dark(", "color-mix(", "dvh", "@container", "@layer", "text-wrap", "&"
+    assert [name for name in newer if name in style] == []
+    page = (WEB / "overlay.html").read_text()
+    assert re.findall(r'(?:href|src)="([^"]+)"', page) == ["overlay.css", "src/overlay.js"]
+
+
 def test_no_private_registry_is_committed() -> None:
     lock = (WEB / "package-lock.json").read_text()
     assert set(re.findall(r'"resolved": "https?://([^/"]+)', lock)) <= {"registry.npmjs.org"}
