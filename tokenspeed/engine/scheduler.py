@@ -13,7 +13,7 @@ import heapq
 import itertools
 import math
 import sys
-from collections.abc import Generator, Hashable, Iterator
+from collections.abc import Generator, Hashable, Iterator, KeysView
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from tokenspeed.backends import Step
-from tokenspeed.engine.fairness import FairShares
+from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
 from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease
 from tokenspeed.engine.request import Rows, Sequence
 
@@ -59,7 +59,7 @@ class Scheduler:
         self.max_step_s = max_step_s
         self.cost = StepCost()
         self.shares = FairShares()
-        self.waiting = WaitingSequences()
+        self.waiting = WaitingSequences(self.shares)
         self.running: list[Sequence] = []
         self.alone: set[Sequence] = set()  # each gets a step of its own: one of them makes it fail
 
@@ -85,7 +85,7 @@ class Scheduler:
         """
         leases: list[Lease] = []
         deferred: list[list[int]] = []  # beginnings that are about to be there
-        with closing(self.waiting.ordered(self.shares)) as ordered:
+        with closing(self.waiting.ordered()) as ordered:
             for num_seen, sequence in enumerate(ordered):
                 if num_seen > 2 * len(self.cache.slots) or len(deferred) > MAX_DEFERRED:
                     break  # what is left is looked at after the next step
@@ -132,8 +132,10 @@ class Scheduler:
         for sequence, rows in plan.parts:
             client = sequence.request.client
             used_s[client] = used_s.get(client, 0.0) + seconds * len(rows.tokens) / total
-        active = {sequence.request.client for sequence in self.running} | self.waiting.clients
-        self.shares.charge(used_s, active)
+        running = {sequence.request.client for sequence in self.running}
+        waiting = self.waiting.clients
+        num_active = len(waiting) + sum(client not in waiting for client in running)
+        self.shares.charge(used_s, num_active)
 
     def restart_running(self) -> None:
         """Let everything that runs wait again, to go on from its tokens."""
@@ -190,13 +192,32 @@ class Scheduler:
         return len(begin) == count and any(s.tokens[:count] == begin for s in self.running)
 
 
-class WaitingSequences:
-    """Sequences without a slot: one heap a client, so that nothing is sorted that does not move."""
+Entry = tuple[tuple[float, int, float], int, Sequence]
+"""(urgency, number, sequence): in the heap of a client."""
+Head = tuple[tuple[float, int, float], int, Hashable]
+"""(urgency, number, client): the most urgent entry of a client, in a heap of all clients."""
 
-    def __init__(self) -> None:
-        self._heaps: dict[Hashable, list[tuple[tuple[float, int, float], int, Sequence]]] = {}
+
+class WaitingSequences:
+    """Sequences without a slot, in order: clients within their share first, then by urgency.
+
+    One heap a client, and one of all clients' heads for those within their share and for those over
+    it. What does not move costs nothing at a step, however many wait: an entry that was overtaken
+    stays where it is and is dropped when it comes up.
+
+    Args:
+        shares: who is over.
+    """
+
+    def __init__(self, shares: FairShares) -> None:
+        self._shares = shares
+        self._heaps: dict[Hashable, list[Entry]] = {}
         self._places: dict[Sequence, int] = {}  # number of its only valid entry
         self._numbers = itertools.count()
+        self._within: list[Head] = []
+        self._over: list[Head] = []
+        self._owing: set[Hashable] = set()  # whose head is in `_over`
+        self._debts: list[tuple[float, int, Hashable]] = []  # theirs, those paid soonest first
 
     def __len__(self) -> int:
         return len(self._places)
@@ -211,61 +232,116 @@ class WaitingSequences:
                     yield sequence
 
     @property
-    def clients(self) -> set[Hashable]:
+    def clients(self) -> KeysView[Hashable]:
         """Those who have sequences here."""
-        return set(self._heaps)
+        return self._heaps.keys()
 
     def add(self, sequence: Sequence) -> None:
         """Put a sequence in; its urgency must not change while it is here."""
         number = next(self._numbers)
+        client = sequence.request.client
         self._places[sequence] = number
-        heap = self._heaps.setdefault(sequence.request.client, [])
-        heapq.heappush(heap, (urgency(sequence), number, sequence))
+        entry = (urgency(sequence), number, sequence)
+        heap = self._heaps.setdefault(client, [])
+        heapq.heappush(heap, entry)
+        if heap[0] is entry:
+            self._show_head(client)
 
     def discard(self, sequence: Sequence) -> None:
         """Take a sequence out, if it is here; its entry is dropped when it comes up."""
-        if self._places.pop(sequence, None) is not None:
-            self._drop_stale(sequence.request.client)
+        if self._places.pop(sequence, None) is None:
+            return
+        client = sequence.request.client
+        heap = self._heaps.get(client)
+        if heap and heap[0][2] is sequence:
+            self._show_head(client)
 
-    def ordered(self, shares: FairShares) -> Generator[Sequence]:
-        """Yield sequences in order: clients within their share first, then by urgency.
+    def ordered(self) -> Generator[Sequence]:
+        """Yield sequences in order.
 
         What is yielded may be discarded meanwhile; what is added meanwhile may come or not.
         """
-        passed: list[tuple[tuple[float, int, float], int, Sequence]] = []
-        heads = [
-            ((shares.is_over(client), heap[0][0]), heap[0][1], client)
-            for client, heap in self._heaps.items()
-        ]
-        heapq.heapify(heads)
+        self._let_back()
+        passed: list[Entry] = []
+        within: list[Head] = []  # second and later heads of clients that are looked at
+        over: list[Head] = []
         try:
-            while heads:
-                _, _, client = heapq.heappop(heads)
-                heap = self._heaps.get(client)
-                if not heap:
-                    continue
-                entry = heapq.heappop(heap)
+            while (head := self._next_head(within, over)) is not None:
+                client = head[2]
+                entry = heapq.heappop(self._heaps[client])
                 passed.append(entry)
-                if self._places.get(entry[2]) == entry[1]:
-                    yield entry[2]
-                if heap:
-                    head = ((shares.is_over(client), heap[0][0]), heap[0][1], client)
-                    heapq.heappush(heads, head)
+                yield entry[2]
+                if (following := self._head(client)) is not None:
+                    heapq.heappush(over if client in self._owing else within, following)
         finally:
-            for key, number, sequence in passed:
-                if self._places.get(sequence) == number:
-                    heap = self._heaps.setdefault(sequence.request.client, [])
-                    heapq.heappush(heap, (key, number, sequence))
-            for client in {sequence.request.client for _, _, sequence in passed}:
-                self._drop_stale(client)
+            for entry in passed:
+                if self._places.get(entry[2]) == entry[1]:
+                    heapq.heappush(self._heaps.setdefault(entry[2].request.client, []), entry)
+            for client in {entry[2].request.client for entry in passed}:
+                self._show_head(client)
 
-    def _drop_stale(self, client: Hashable) -> None:
-        """Keep the head of a heap valid, and no empty heap."""
+    def _next_head(self, within: list[Head], over: list[Head]) -> Head | None:
+        """Take the head of the client whose turn it is; None where nobody waits.
+
+        Args:
+            within, over: heads beside those of all clients.
+        """
+        while self._within or within:
+            head = heapq.heappop(_sooner(self._within, within))
+            client = head[2]
+            if client in self._owing or not self._is_head(head):
+                continue
+            if not self._shares.is_over(client):
+                return head
+            self._owing.add(client)
+            self._note_debt(client)
+            heapq.heappush(self._over, head)
+        while self._over or over:
+            head = heapq.heappop(_sooner(self._over, over))
+            if head[2] in self._owing and self._is_head(head):
+                return head
+        return None
+
+    def _let_back(self) -> None:
+        """Let clients who have paid their debts be among the others again."""
+        due = []
+        while self._debts and self._debts[0][0] <= self._shares.clock_s:
+            due.append(heapq.heappop(self._debts)[2])
+        for client in due:
+            if client in self._heaps and self._shares.is_over(client):
+                self._note_debt(client)  # it was charged again
+            else:
+                self._owing.discard(client)
+                self._show_head(client)
+
+    def _note_debt(self, client: Hashable) -> None:
+        paid_s = self._shares.clock_s + self._shares.debt_s(client) - ALLOWANCE_S
+        heapq.heappush(self._debts, (paid_s, next(self._numbers), client))
+
+    def _show_head(self, client: Hashable) -> None:
+        """Let the most urgent of a client be among the others'."""
+        head = self._head(client)
+        if head is not None:
+            heapq.heappush(self._over if client in self._owing else self._within, head)
+
+    def _head(self, client: Hashable) -> Head | None:
+        """Return the most urgent of a client; keep no entry before it, and no empty heap."""
         heap = self._heaps.get(client, [])
         while heap and self._places.get(heap[0][2]) != heap[0][1]:
             heapq.heappop(heap)
-        if not heap:
-            self._heaps.pop(client, None)
+        if heap:
+            return heap[0][0], heap[0][1], client
+        self._heaps.pop(client, None)
+        return None
+
+    def _is_head(self, head: Head) -> bool:
+        heap = self._heaps.get(head[2])
+        return bool(heap) and heap[0][1] == head[1]
+
+
+def _sooner(a: list[Head], b: list[Head]) -> list[Head]:
+    """Return the heap whose first is more urgent; one of them may be empty."""
+    return b if not a or (b and b[0] < a[0]) else a
 
 
 class StepCost:

@@ -9,7 +9,7 @@ from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
 def test_a_client_alone_owes_nothing() -> None:
     shares = FairShares()
     for _ in range(20):
-        shares.charge({"a": 0.05}, ["a"])
+        shares.charge({"a": 0.05}, 1)
     assert shares.debt_s("a") == 0.0
     assert not shares.is_over("a")
 
@@ -17,7 +17,7 @@ def test_a_client_alone_owes_nothing() -> None:
 def test_who_takes_all_of_it_owes_the_others_part() -> None:
     shares = FairShares()
     for _ in range(10):
-        shares.charge({"greedy": 0.1}, ["greedy", "patient"])
+        shares.charge({"greedy": 0.1}, 2)
     assert abs(shares.debt_s("greedy") - 0.5) < 1e-9  # a second used, half of it was another's
     assert shares.is_over("greedy")
     assert shares.debt_s("patient") == 0.0
@@ -26,8 +26,8 @@ def test_who_takes_all_of_it_owes_the_others_part() -> None:
 def test_who_asked_for_nothing_has_saved_nothing_up() -> None:
     shares = FairShares()
     for _ in range(100):
-        shares.charge({"busy": 0.1}, ["busy"])
-    shares.charge({"late": 2 * ALLOWANCE_S + 0.1}, ["busy", "late"])
+        shares.charge({"busy": 0.1}, 1)
+    shares.charge({"late": 2 * ALLOWANCE_S + 0.1}, 2)
     assert shares.is_over("late")
 
 
@@ -35,9 +35,9 @@ def test_who_asked_for_nothing_has_saved_nothing_up() -> None:
 def test_debts_are_never_negative_and_equal_use_leaves_none(steps: list[tuple[str, float]]) -> None:
     shares = FairShares()
     for client, seconds in steps:
-        shares.charge({client: seconds}, "abc")
+        shares.charge({client: seconds}, 3)
         assert all(shares.debt_s(each) >= 0 for each in "abcd")
     even = FairShares()
     for _, seconds in steps:
-        even.charge(dict.fromkeys("abc", seconds), "abc")
+        even.charge(dict.fromkeys("abc", seconds), 3)
     assert all(even.debt_s(each) < 1e-9 for each in "abc")

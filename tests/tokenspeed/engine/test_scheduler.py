@@ -1,6 +1,9 @@
 """Order, room and admission, without a device."""
 
 import math
+import sys
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -183,7 +186,7 @@ def test_no_partial_starves_behind_others(step_s: float, finals: list[bool]) -> 
 
 def test_a_client_over_its_share_comes_after_the_others_whatever_its_deadlines() -> None:
     scheduler = Scheduler(KVCache(2, 64), max_step_tokens=64)
-    scheduler.shares.charge({"greedy": 0.5}, ["greedy", "modest"])
+    scheduler.shares.charge({"greedy": 0.5}, 2)
     early, late = sequence(1.0, client="greedy"), sequence(9.0, first=7, client="modest")
     for s in (early, late):
         scheduler.add(s)
@@ -264,7 +267,7 @@ def test_no_client_delays_another_by_more_than_the_allowance_and_its_own_share(
 def test_shares_add_up_and_nobody_saves_up(uses: list[tuple[str, float]]) -> None:
     shares = FairShares()
     for client, seconds in uses:
-        shares.charge({client: seconds}, "abc")
+        shares.charge({client: seconds}, 3)
         assert all(shares.debt_s(c) >= 0 for c in "abc")
     total = sum(seconds for _, seconds in uses)
     for client in "abc":
@@ -289,7 +292,7 @@ def test_planning_looks_at_few_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "tokenspeed.engine.scheduler.urgency", pytest.fail
     )  # nothing is sorted anew
-    assert len(list(scheduler.waiting.ordered(scheduler.shares))[:8]) == 8
+    assert len(list(scheduler.waiting.ordered())[:8]) == 8
     assert len(scheduler.waiting) == 10_000
     monkeypatch.undo()
     monkeypatch.setattr(FairShares, "is_over", counted)
@@ -332,11 +335,79 @@ def test_planning_looks_at_few_of_many_that_are_alike(length: int, num_kinds: in
                     scheduler.remove(s)
 
 
+class Due(float):
+    """A deadline that counts how often it is compared."""
+
+    num_compared = 0
+
+    def __sub__(self, other: float) -> "Due":
+        return Due(float(self) - other)
+
+    def __lt__(self, other: float) -> bool:
+        Due.num_compared += 1
+        return float(self) < float(other)
+
+
+def operations_of_steps(num_waiting: int, num_clients: int) -> int:
+    """Return the most that planning one of some steps takes: bytecodes, and compared deadlines."""
+    scheduler = Scheduler(KVCache(8, 64), max_step_tokens=64)
+    for i in range(num_waiting):
+        client = f"c{i % num_clients}"
+        scheduler.add(sequence(Due(i * 7919 % 997), prompt=8, first=100 + i, client=client))
+    num_bytecodes = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal num_bytecodes
+        frame.f_trace_opcodes = True
+        num_bytecodes += event == "opcode"
+        return count
+
+    worst = 0
+    for step in range(12):
+        num_bytecodes = Due.num_compared = 0
+        tracer = sys.gettrace()
+        sys.settrace(count)
+        try:
+            scheduler.admit(now_s=0.1 * step)
+            plan = scheduler.plan(now_s=0.1 * step)
+            assert plan is not None
+            scheduler.observe(plan, 0.1)
+        finally:
+            sys.settrace(tracer)
+        worst = max(worst, num_bytecodes + Due.num_compared)
+        for s in scheduler.running[:4]:
+            scheduler.remove(s)
+    return worst
+
+
+@pytest.mark.parametrize("num_clients", [1, 50, 10_000])
+def test_planning_a_step_takes_no_more_where_ten_thousand_wait(num_clients: int) -> None:
+    few = operations_of_steps(100, min(num_clients, 100))
+    assert operations_of_steps(10_000, num_clients) < 1.5 * few
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9), st.floats(0, 0.5)), max_size=40)
+)
+def test_clients_over_their_share_come_last_and_come_back(
+    items: list[tuple[str, int, float]],
+) -> None:
+    shares = FairShares()
+    waiting = WaitingSequences(shares)
+    for client, deadline_s, seconds in items:
+        waiting.add(sequence(float(deadline_s), client=client))
+        shares.charge({client: seconds}, 2)
+        expected = sorted((shares.is_over(s.request.client), s.request.deadline_s) for s in waiting)
+        found = list(waiting.ordered())
+        assert expected == [(shares.is_over(s.request.client), s.request.deadline_s) for s in found]
+        waiting.discard(found[len(found) // 2])
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.booleans()), max_size=40))
 def test_waiting_sequences_come_in_order_and_leave_for_good(
     items: list[tuple[str, int, bool]],
 ) -> None:
-    waiting = WaitingSequences()
+    waiting = WaitingSequences(FairShares())
     kept = []
     for client, deadline_s, stays in items:
         s = sequence(float(deadline_s), client=client)
@@ -345,8 +416,8 @@ def test_waiting_sequences_come_in_order_and_leave_for_good(
             kept.append(s)
         else:
             waiting.discard(s)
-    found = list(waiting.ordered(FairShares()))
+    found = list(waiting.ordered())
     assert set(found) == set(kept) == set(waiting)
     assert [s.request.deadline_s for s in found] == sorted(s.request.deadline_s for s in kept)
-    assert list(waiting.ordered(FairShares())) == found  # looking changes nothing
+    assert list(waiting.ordered()) == found  # looking changes nothing
     assert waiting.clients == {s.request.client for s in kept}
