@@ -30,7 +30,8 @@ from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.pipeline import Hygiene
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
-MAX_PIECES: Final = 6  # that are asked for in one go, each in each language one: 2 ms or so
+MAX_PIECES: Final = 2  # that are asked for in one go, each in each language one: 2 ms or so
+SHORT: Final = 400  # characters; cutting a longer text is enough for one go
 
 
 class Translations:
@@ -251,6 +252,8 @@ class Translations:
             segment = revision.segment
             if revision.sources is None:
                 revision.sources = self._pieces_of(segment, now_s)
+                if len(segment.text) > SHORT and revision.sources:
+                    break
             streams = self._streams.of(segment)
             begin = revision.num_taken
             end = min(begin + max(room // max(len(streams), 1), 1), len(revision.sources))

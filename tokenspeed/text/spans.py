@@ -81,6 +81,8 @@ _STRUCTURE: Final = regex.compile(
 )
 _AUTOLINK: Final = regex.compile(r"<(?:https?|ftp|mailto):")
 _KEYCAP: Final = regex.compile(r"[0-9#*]\ufe0f?\u20e3")
+# Any of these is in whatever `_STRUCTURE` finds; most texts have none, and are not looked through.
+_SIGN_OF_STRUCTURE: Final = regex.compile(r"(?V1)[^\p{Latin}\d\s.,!?'\"’‘“”„«»…]|[xX]D")
 _KINDS: Final[dict[str, Kind]] = {
     "code": "word", "tag": "mark", "hole": "word", "menu": "word", "sum": "word",
     "signed": "word", "picture": "picture", "shortcode": "picture", "foreign": "word",
@@ -203,6 +205,8 @@ def has_text(text: str, spans: list[Span]) -> bool:
 
 
 def _structure(text: str) -> Iterator[Span]:
+    if not _SIGN_OF_STRUCTURE.search(text):
+        return
     for match in _STRUCTURE.finditer(text):
         name = match.lastgroup
         if name in ("link", "text", "url"):

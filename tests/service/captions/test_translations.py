@@ -286,6 +286,7 @@ def test_a_short_text_is_in_the_language_that_was_spoken_before() -> None:
 def test_a_pair_that_the_model_lacks_goes_through_english() -> None:
     d = meeting("fr", "en", source="de")
     d.send(p.SourceCommit("a", text=f"{GERMAN} Wir sehen uns dann."))
+    d.cut()
     asked = [(job.source_language, job.target, job.key.is_pivot) for job in d.jobs.values()]
     assert sorted(asked) == sorted([("de", "en", True), ("de", "en", False)] * 2)
     d.answer()

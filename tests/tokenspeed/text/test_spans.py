@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenspeed.text import spans
 from tokenspeed.text.spans import find_spans, has_text
 
 WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
@@ -149,3 +150,9 @@ def test_what_templates_and_markdown_have_is_found(
     text: str, expected: list[tuple[str, str]]
 ) -> None:
     assert [(span.wanted, span.kind) for span in find_spans(text)] == expected
+
+
+@given(st.text("aBxXDdpPoO é1.,;!?'\"()’-–/&@<>[]{}$%*_`~|=+:→א😀§±\n\u20e3\ufe0f", max_size=20))
+def test_what_has_no_sign_of_a_structure_has_none(text: str) -> None:
+    found = spans._STRUCTURE.search(text)
+    assert found is None or spans._SIGN_OF_STRUCTURE.search(text) is not None
