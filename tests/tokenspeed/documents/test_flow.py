@@ -60,7 +60,7 @@ def test_no_cut_is_in_a_tag() -> None:
         ("We have a lot", "to talk about.", True),
         ("We met", "John there.", True),
         ("We met.", "John left.", False),
-        ("“Really?”", "“Yes.”", False),
+        ("“Really?”", "“Yes.”", True),  # said as one, both get marks of one kind
         ("Well...", "that is it.", True),
         ("Well...", "That is it.", False),
         ("She said:", "Go.", False),
