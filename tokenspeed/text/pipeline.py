@@ -248,21 +248,36 @@ class Piece:
         spans = self._hygiene.spans(text)
         if not has_text(text, spans):
             whole = "".join(_wanted(text, spans, 0, len(text)))
-            self.core = self.suffix = ""
-            self.prefix = self.prefix if committed else whole
+            self._leave(whole, committed)
             self.sight = whole or self.sight
             return
         start, end = _peel(text, spans)
         if _BRACKETED.fullmatch(text, start, end):  # a mark that no table has: what it says
             start, end = start + 1, end - 1
         if _LETTER_ALONE.fullmatch(text, start, end):
-            self.core, self.suffix = "", ""
-            self.prefix = self.prefix if committed else "".join(_wanted(text, spans, 0, len(text)))
+            self._leave("".join(_wanted(text, spans, 0, len(text))), committed)
             return
         if not committed:
             self.prefix = "".join(_wanted(text, spans, 0, start))
         self.suffix = "".join(_wanted(text, spans, end, len(text)))
         self.core = self._core(text, spans, start, end, is_fixed=bool(committed))
+
+    def _leave(self, whole: str, committed: str) -> None:
+        """Take a text in which there is nothing for a model: readers get it, but what they have."""
+        self.core = self.suffix = ""
+        if not committed:
+            self.prefix = whole
+            return
+        given = self.prefix + committed
+        if whole.startswith(given):
+            self.suffix = whole[len(given) :]
+            return
+        for word in whole.split():
+            found = given.find(word)
+            if found < 0:
+                self.suffix += f" {word}"
+            else:
+                given = given[found + len(word) :]
 
     def shown(self, committed: str = "") -> str:
         """Return what the model reads."""
