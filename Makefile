@@ -32,11 +32,13 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
 	sh tests/install_firefox.sh
+	sh tests/install_espeak.sh
 	$(TESTS) $(PYTEST)
 
 coverage: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
 	sh tests/install_firefox.sh
+	sh tests/install_espeak.sh
 	$(TESTS) $(UNCOVERED) --cov --cov-report term $(PYTEST)
 
 test-gpu: $(VENV)/.test
@@ -77,7 +79,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: $(SOURCES) | $(VENV)/bin/python
 	@echo "Installing (a few minutes the first time) ..."
-	$(PIP) --editable .
+	$(PIP) --editable clients/python --editable .
 	@touch $@
 
 # simuleval pins old tools that its scorer does not need; what that needs is in the extra.

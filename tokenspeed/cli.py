@@ -81,6 +81,10 @@ COMMANDS: Final[Table] = {
         "translate a text, or standard input by lines",
         "service.commands.translate:add_translate",
     ),
+    "captions": (
+        "lines of text or speech in; a terminal, a room and subtitles out",
+        "tokenspeed_client.captioning.command:add_captions",
+    ),
     "doctor": (
         "say what was found here and what is missing",
         "tokenspeed.commands.doctor:add_doctor",
@@ -157,7 +161,12 @@ def _choose(arguments: Sequence[str]) -> tuple[list[str], "str | Table"]:
 def _command_parser(program: str, place: str) -> argparse.ArgumentParser:
     module, _, function = place.partition(":")
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    add_arguments = getattr(import_module(module), function)
+    try:
+        add_arguments = getattr(import_module(module), function)
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] != "tokenspeed_client":
+            raise
+        raise TokenSpeedError("the client is not there: pip install tokenspeed-client") from exc
     parser = argparse.ArgumentParser(prog=program)
     add_arguments(parser)
     return parser

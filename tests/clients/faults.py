@@ -6,17 +6,11 @@ from contextlib import ExitStack
 
 from hypothesis import strategies as st
 
-from service.doors.connection import Connection
 from tests.clients.network import Network
-from tests.service.conftest import Service, running
+from tests.service.conftest import running
 from tests.service.fakes import FakeEngine
 
 FAULTS = st.sampled_from(["cut", "restart", "deaf", "slow", "fast", "pause", "nothing"])
-
-
-def connections(service: Service) -> list[Connection]:
-    """Return the server's sides of all sessions."""
-    return [each for each in service.state.connections if isinstance(each, Connection)]
 
 
 class Restarted:
@@ -27,9 +21,7 @@ class Restarted:
         self.service = self.stack.enter_context(running(FakeEngine(delay_s=0.01)))
 
     def restart(self) -> None:
-        """Die in the middle of everything, and come back elsewhere."""
-        for connection in connections(self.service):
-            connection._socket.abort()
+        """Die, and come back elsewhere."""
         stack, self.stack = self.stack, ExitStack()
         self.service = self.stack.enter_context(running(FakeEngine(delay_s=0.01)))
         stack.close()
@@ -49,8 +41,11 @@ class Faults:
             case "cut":
                 self.network.cut()
             case "restart":
+                self.network.is_down = True
+                self.network.cut()
                 await asyncio.to_thread(self.server.restart)
                 self.network.server_port = self.server.service.port
+                self.network.is_down = False
             case "deaf":
                 self.network.is_deaf = True
                 await asyncio.sleep(0.02)

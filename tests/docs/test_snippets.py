@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import subprocess
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -154,6 +155,9 @@ def test_commands_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nGood morning.\n")
+    with wave.open(str(tmp_path / "talk.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(3200))
     (tmp_path / "README.md").write_text("# Good morning\n")
     (tmp_path / "guide.html").write_text("<p>Good morning.</p>\n")
     (tmp_path / "app.po").write_text('msgid "Good morning."\nmsgstr ""\n')

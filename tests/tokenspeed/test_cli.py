@@ -38,6 +38,16 @@ def test_every_command_has_its_arguments(
     assert out.startswith(f"usage: tokenspeed {' '.join(command)} ")
 
 
+def test_a_client_that_is_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("tokenspeed_client")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tokenspeed_client", None)
+    assert main(["captions", "--to", "de"]) == 2
+    assert "pip install tokenspeed-client" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("group", [[], ["bench"], ["eval"]])
 def test_a_group_says_its_commands(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, out = said([*group, "--help"], capsys)

@@ -84,6 +84,11 @@ class Session:
         """What is asked for."""
         return self._dialogue.settings
 
+    @property
+    def num_waiting(self) -> int:
+        """How many committed segments have no final yet."""
+        return self._dialogue.pending.num_commits
+
     # ---- the caller ----
 
     async def __aenter__(self) -> "Session":
@@ -187,6 +192,12 @@ class Session:
             settings["targets"] = tuple(settings["targets"])
         self._dialogue.configure(replace(self._dialogue.settings, **settings))
         await self._said()
+
+    async def drain(self, max_waiting: int = 0) -> None:
+        """Wait until at most so many committed segments have no final yet."""
+        while self.num_waiting > max_waiting and self.state != "closed":
+            self._has_news.clear()
+            await self._has_news.wait()
 
     async def close(self, timeout_s: float = 10.0) -> None:
         """End the session; returns when all finals are there, or when the time is over.

@@ -102,7 +102,7 @@ async def test_a_server_killed_in_mid_sentence_loses_nothing_and_says_nothing_tw
         assert [text for t, text in heard if t == target] == [s.upper() for s in SENTENCES]
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(schedule=st.lists(FAULTS, min_size=4, max_size=18))
 def test_whatever_fails_and_whenever_all_is_heard_once_and_in_order(
     package: Package, schedule: list[str]

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 import tokenspeed_client
 from service.load.limits import Limits
-from tests.clients.faults import FAULTS, Faults, Restarted, connections
+from tests.clients.faults import FAULTS, Faults, Restarted
 from tests.clients.network import Network
 from tests.service.conftest import Run, Service, running
 from tests.service.fakes import FakeEngine
 from tokenspeed_client import ConnectionChanged, NotConnected, Refused, Session, connect
 from tokenspeed_client.client import stream_url
 from tokenspeed_client.events import TranslationFinal
+from tokenspeed_client.sockets import close_line, open_line
+from tokenspeed_client.wire import serialise
 
 KEY = "a-key-of-somebody"
 
@@ -171,10 +173,13 @@ async def test_a_token_that_cannot_be_had_is_tried_again(service: Service) -> No
 
 async def test_a_session_that_goes_on_elsewhere_ends_here(service: Service) -> None:
     async with connect(service.http, source="en", targets=["de"]) as session:
-        for connection in connections(service):
-            await connection._end(4409, "superseded by a resume")
+        resume = session._dialogue._resume
+        assert resume is not None
+        other = await open_line(stream_url(service.http), {}, 5, {})
+        await other.send(serialise(resume))
         with pytest.raises(Refused, match="superseded"):
             await finals(session, 1)
+        await close_line(other)
 
 
 async def test_a_server_that_goes_silent_is_given_up(service: Service) -> None:
@@ -281,7 +286,7 @@ async def test_a_server_killed_in_mid_sentence_loses_nothing_and_says_nothing_tw
         assert [text for t, text in heard if t == target] == [s.upper() for s in SENTENCES]
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(FAULTS, min_size=4, max_size=18))
 def test_whatever_fails_and_whenever_all_is_heard_once_and_in_order(schedule: list[str]) -> None:
     heard = asyncio.run(said_and_heard(SENTENCES, schedule))

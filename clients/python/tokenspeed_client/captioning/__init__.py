@@ -1,0 +1,1 @@
+"""Captions from speech or lines of text, by the command `tokenspeed captions`."""

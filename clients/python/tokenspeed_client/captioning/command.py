@@ -1,0 +1,277 @@
+"""`tokenspeed captions`: lines of text or speech in; a terminal, a room and subtitles out.
+
+whisper-stream -m model.bin | tokenspeed captions --from en --to de --room talk
+arecord -q -f S16_LE -r 16000 | tokenspeed captions --audio - --from en --to de
+tokenspeed captions --audio talk.wav --from en --to de --vtt talk.vtt
+"""
+
+import argparse
+import asyncio
+import codecs
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TextIO
+
+from tokenspeed_client.captioning.audio import pieces_of_file, pieces_of_stream
+from tokenspeed_client.captioning.heard import Heard, agreed
+from tokenspeed_client.captioning.lines import Lines
+from tokenspeed_client.captioning.outputs import Subtitles, Terminal, subtitle_files
+from tokenspeed_client.captioning.recognisers import RECOGNISERS, hear, load
+from tokenspeed_client.client import Session, connect
+from tokenspeed_client.dialogue import ConnectionChanged, SessionEvent
+from tokenspeed_client.errors import ClientError
+from tokenspeed_client.events import (
+    Error,
+    TranslationDelta,
+    TranslationFinal,
+    TranslationRetracted,
+)
+from tokenspeed_client.rooms import open_room
+
+TOKEN_VARIABLE: Final = "TOKENSPEED_TOKEN"
+MAX_WAITING: Final = 30  # sentences without their finals; more are read when there are fewer
+CLOSE_S: Final = 60.0  # for the last finals
+
+
+def add_captions(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (__doc__ or "").partition("\n\n")[2]
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service")
+    parser.add_argument("--from", dest="source", default="auto", metavar="LANG", help="spoken")
+    parser.add_argument("--to", default="", metavar="LANG[,LANG]", help="wanted; none in a room")
+    parser.add_argument("--mode", choices=("captions", "append_only"), default="captions")
+    parser.add_argument(
+        "--token", default=os.environ.get(TOKEN_VARIABLE), help=f"key; default: ${TOKEN_VARIABLE}"
+    )
+    parser.add_argument("--room", help="a name: open a room; a room's link: speak there")
+    parser.add_argument("--host-token", help="of the room whose link was given")
+    parser.add_argument("--audio", metavar="FILE", help="WAV; -: 16-bit samples, 16000 a second")
+    parser.add_argument("--recogniser", choices=sorted(RECOGNISERS), default="pocketsphinx")
+    parser.add_argument("--model", help="of the recogniser")
+    parser.add_argument("--real-time", action="store_true", help="give a file out as it is spoken")
+    parser.add_argument("--srt", type=Path, metavar="FILE", help="write subtitles")
+    parser.add_argument("--vtt", type=Path, metavar="FILE", help="write subtitles")
+    parser.set_defaults(run=run)
+
+
+def main() -> int:
+    """Run the command by itself."""
+    parser = argparse.ArgumentParser(prog="tokenspeed-captions")
+    add_captions(parser)
+    options = parser.parse_args()
+    code: int = options.run(options)
+    return code
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run until there is nothing more to hear, or until a signal; return the exit code."""
+    targets = tuple(filter(None, options.to.split(",")))
+    if not targets and not options.room:
+        return _refuse("name the languages: --to de,fr, or a --room in which readers choose")
+    if not targets and (options.srt or options.vtt):
+        return _refuse("subtitles need a language: --to")
+    try:
+        files = [
+            subtitle_files(path, targets) for path in (options.srt, options.vtt) if path is not None
+        ]
+        said = speech(options) if options.audio else text_lines(sys.stdin.fileno())
+        asyncio.run(_caption(options, targets, said, files))
+    except (ClientError, OSError, ValueError) as exc:
+        return _refuse(str(exc))
+    return 0
+
+
+def _refuse(problem: str) -> int:
+    print(f"tokenspeed captions: {problem}", file=sys.stderr)
+    return 2
+
+
+# ---- what is said ----
+
+
+def speech(options: argparse.Namespace) -> Iterator[Heard]:
+    """Yield what a recogniser hears."""
+    recogniser = load(options.recogniser, options.model, options.source)
+    rate = recogniser.sample_rate
+    if options.audio == "-":
+        pieces = pieces_of_stream(sys.stdin.buffer, rate)
+    else:
+        pieces = pieces_of_file(Path(options.audio), rate)
+        if options.real_time:
+            pieces = _paced(pieces, rate)
+    return hear(recogniser, pieces)
+
+
+def _paced(pieces: Iterable[bytes], rate: int) -> Iterator[bytes]:
+    """Yield sound when it has been spoken."""
+    began_s, spoken_s = time.monotonic(), 0.0
+    for piece in pieces:
+        spoken_s += len(piece) / 2 / rate
+        time.sleep(max(0.0, began_s + spoken_s - time.monotonic()))
+        yield piece
+
+
+def text_lines(descriptor: int) -> Iterator[Heard]:
+    """Yield what another program writes, as soon as it does."""
+    lines, decode = Lines(), codecs.getincrementaldecoder("utf-8")("replace").decode
+    while data := os.read(descriptor, 65536):
+        yield from lines.accept(decode(data))
+    yield from lines.accept(decode(b"", True))
+    yield from lines.finish()
+
+
+async def _from_thread(said: Iterator[Heard], is_over: asyncio.Event) -> AsyncIterator[Heard]:
+    """Yield what a blocking iterator gives, until it or the time is over."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Heard | Exception | None] = asyncio.Queue()
+
+    def read() -> None:
+        ending: Exception | None = None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            try:
+                for heard in said:
+                    loop.call_soon_threadsafe(queue.put_nowait, heard)
+            except Exception as exc:  # of a recogniser, whatever it is; raised where it is read
+                ending = exc
+            loop.call_soon_threadsafe(queue.put_nowait, ending)
+
+    async def end() -> None:
+        await is_over.wait()
+        queue.put_nowait(None)
+
+    # A daemon: a read of a terminal that nobody types into cannot be ended.
+    threading.Thread(target=read, name="what is said", daemon=True).start()
+    ending = asyncio.create_task(end())
+    try:
+        while (heard := await queue.get()) is not None:
+            if isinstance(heard, Exception):
+                raise heard
+            yield heard
+    finally:
+        ending.cancel()
+
+
+# ---- from there to here ----
+
+
+@dataclass
+class Outputs:
+    """Where events go.
+
+    Attributes:
+        files: subtitles by language.
+        times: of committed segments: beginning and end in milliseconds.
+    """
+
+    terminal: Terminal
+    files: list[Mapping[str, Subtitles]]
+    times: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def take(self, event: SessionEvent) -> None:
+        """Show an event."""
+        match event:
+            case TranslationDelta():
+                self.terminal.grow(event.segment_id, event.target, event.append, event.unstable)
+            case TranslationFinal():
+                self.terminal.end(event.segment_id, event.target, event.text)
+                # Parts of a text that was cut have its name: s1, s1~2.
+                start_ms, end_ms = self.times[event.segment_id.partition("~")[0]]
+                for files in self.files:
+                    files[event.target].add(event.text, start_ms, end_ms)
+            case TranslationRetracted():
+                self.terminal.drop(event.segment_id, event.target)
+            case Error():
+                _tell(event.error.message)
+            case ConnectionChanged(state="waiting"):
+                _tell(f"{event.reason}; trying again")
+
+
+def _tell(message: str) -> None:
+    print(f"tokenspeed captions: {message}", file=sys.stderr, flush=True)
+
+
+async def _caption(
+    options: argparse.Namespace,
+    targets: tuple[str, ...],
+    said: Iterator[Heard],
+    files: list[Mapping[str, Subtitles]],
+) -> None:
+    room, host_token = await _room(options)
+    is_over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, is_over.set)  # the last finals still come
+    outputs = Outputs(Terminal(sys.stdout, targets, _width(sys.stdout)), files)
+    session = connect(
+        options.url,
+        source=options.source,
+        targets=targets,
+        token=options.token,
+        mode=options.mode,
+        room=room,
+        host_token=host_token,
+    )
+    try:
+        async with session:
+            speaking = asyncio.create_task(say(session, _from_thread(said, is_over), outputs.times))
+            try:
+                async for event in session:
+                    outputs.take(event)
+                await speaking
+            finally:
+                speaking.cancel()
+                await asyncio.gather(speaking, return_exceptions=True)
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        for file in (file for each in files for file in each.values()):
+            file.close()
+
+
+async def say(
+    session: Session, said: AsyncIterator[Heard], times: dict[str, tuple[float, float]]
+) -> None:
+    """Say what is heard, and close the session at its end."""
+    before, began_s, start_ms = "", time.monotonic(), None
+    try:
+        async for heard in said:
+            now_ms = 1000 * (time.monotonic() - began_s)
+            start_ms = heard.start_ms if heard.start_ms is not None else start_ms
+            start_ms = now_ms if start_ms is None else start_ms
+            if not heard.is_final:
+                stable = agreed(before, heard.text)
+                before = heard.text
+                rest = heard.text[len(stable) :]
+                await session.update(rest, stable=stable, start_ms=start_ms)
+                continue
+            if heard.text:
+                name = await session.commit(heard.text)
+                times[name] = start_ms, max(start_ms, heard.end_ms or now_ms)
+            elif before:
+                await session.cancel()
+            before, start_ms = "", None
+            await session.drain(MAX_WAITING)
+    finally:
+        await session.close(CLOSE_S)
+
+
+async def _room(options: argparse.Namespace) -> tuple[str | None, str | None]:
+    """Return the room to speak in and its token; a new one is told to whoever shares it."""
+    if options.room is None:
+        return None, None
+    if "://" in options.room:
+        return options.room.rstrip("/").rpartition("/")[2], options.host_token
+    room = await open_room(options.url, options.room, api_key=options.token)
+    print(f"Readers: {room.view_url}", file=sys.stderr, flush=True)
+    return room.id, room.host_token
+
+
+def _width(stream: TextIO) -> int:
+    return shutil.get_terminal_size().columns if stream.isatty() else 0
