@@ -39,6 +39,7 @@ from tokenspeed_client.rooms import open_room
 TOKEN_VARIABLE: Final = "TOKENSPEED_TOKEN"
 MAX_WAITING: Final = 30  # sentences without their finals; more are read when there are fewer
 CLOSE_S: Final = 60.0  # for the last finals
+READ_CHARS_PER_S: Final = 17.0  # a line of which nobody says how long it took is shown so long
 
 
 def add_captions(parser: argparse.ArgumentParser) -> None:
@@ -253,7 +254,9 @@ async def say(
                 continue
             if heard.text:
                 name = await session.commit(heard.text)
-                times[name] = start_ms, max(start_ms, heard.end_ms or now_ms)
+                read_ms = start_ms + 1000 * len(heard.text) / READ_CHARS_PER_S
+                end_ms = max(now_ms, read_ms) if heard.end_ms is None else heard.end_ms
+                times[name] = start_ms, end_ms
             elif before:
                 await session.cancel()
             before, start_ms = "", None

@@ -76,9 +76,9 @@ class Subtitles:
         lines = textwrap.wrap(text, MAX_CHARS)
         cues = [lines[i : i + MAX_LINES] for i in range(0, len(lines), MAX_LINES)]
         num_chars = sum(len(line) for line in lines)
-        # No cue begins before the one before it has ended: players show both at once.
+        # No cue begins before the one before it has ended: players would show both at once.
         at_ms = max(round(start_ms), self._end_ms)
-        length_ms = max(round(end_ms) - at_ms, 0)
+        length_ms = max(round(end_ms - start_ms), 0)
         for cue in cues:
             share_ms = max(1, round(length_ms * sum(map(len, cue)) / num_chars))
             self._write(cue, at_ms, at_ms + share_ms)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import srt
 import webvtt
 
 from tests.clients.network import Network
@@ -50,6 +51,16 @@ def test_subtitles_of_several_languages(service: Service, tmp_path: Path) -> Non
             ("00:00:01.000", "00:00:02.500", "GOOD MORNING."),
             ("00:00:03.000", "00:00:04.000", "YES."),
         ]
+
+
+def test_lines_that_come_at_once_are_shown_long_enough_to_be_read(
+    service: Service, tmp_path: Path
+) -> None:
+    said = "A line of thirty-four characters.\n" * 3
+    arguments = ["--url", service.http, "--from", "en", "--to", "de", "--srt", "talk.srt"]
+    assert captions(arguments, said, tmp_path).returncode == 0
+    cues = srt.parse((tmp_path / "talk.srt").read_text())
+    assert [round((cue.end - cue.start).total_seconds()) for cue in cues] == [2, 2, 2]
 
 
 def test_speech_is_heard_and_translated(service: Service, tmp_path: Path) -> None:
