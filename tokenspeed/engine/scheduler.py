@@ -336,7 +336,7 @@ class WaitingSequences:
 
     def _is_head(self, head: Head) -> bool:
         heap = self._heaps.get(head[2])
-        return bool(heap) and heap[0][1] == head[1]
+        return heap is not None and len(heap) > 0 and heap[0][1] == head[1]
 
 
 def _sooner(a: list[Head], b: list[Head]) -> list[Head]:

@@ -193,3 +193,18 @@ def test_no_more_of_a_whole_text_is_looked_at_than_is_asked_for(
 
 def test_an_endless_word_is_cut_also_where_others_follow() -> None:
     assert max(map(len, cut("x" * 1000 + " and more"))) <= MAX_CHARS
+
+
+@pytest.mark.parametrize("text", ["\U0001f1e9", "😀", ". ", "-", "`", "a-"])
+def test_no_text_is_cut_more_than_a_few_times(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    num_read = 0
+
+    def counted(window: str, *args: int) -> list[str]:
+        nonlocal num_read
+        num_read += len(window)
+        return cut(window, *args)
+
+    monkeypatch.setattr("tokenspeed.text.segmenter.cut", counted)
+    whole = text * (10 * WINDOW_CHARS)
+    assert "".join(pieces(whole)) == whole
+    assert num_read < 4 * len(whole)
