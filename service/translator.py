@@ -267,6 +267,8 @@ class Translator:
                     part = next(unread, None)
                     if part is None:
                         break
+                    if part.text is not None:
+                        continue  # nothing to translate
                     at = range(len(sources), len(sources) + 1)
                     sources.append(Source(part.source, 0))
                     (marked,) = spoken.mark(sources, at, self._language_of, source, None)

@@ -7,6 +7,7 @@ looked for in the output, and counted where it is missing. Knows text and words;
 models, pieces or the wire.
 """
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from tokenspeed.text.glossary import BEFORE, Found
 from tokenspeed.text.quantities.computing import Change, spellings
 from tokenspeed.text.quantities.computing import find as find_said
 from tokenspeed.text.vocabulary import MARKS, NAMES
-from tokenspeed.text.words import count_words, word_ends
+from tokenspeed.text.words import count_words, has_words, word_ends
 
 _FIRST: Final = regex.compile(r"[\p{L}\p{N}]")
 _OPENS: Final = regex.compile(r"[\s(\[{\"“„«]$|^$")
@@ -169,6 +170,9 @@ class Placeholders:
         found = self.finder.find(text)
         shown = "".join(_without(text, [item for item in found if not item.is_shown]))
         ends, source_words = word_ends(output), max(count_words(shown), 1)
+        # Looked up for each item, of which a page of tags has a thousand: found once.
+        counted = _WordsBefore(text, found)
+        inside, words = _inside(output, found), _words_of(output)
         least = len(committed)
         there = {wanted: output.count(wanted) for wanted in lost}
         for item in found:
@@ -177,12 +181,12 @@ class Placeholders:
                     there[item.wanted] -= 1
                 continue
             opens = _OPENS.search(text[: item.start]) is not None
-            offset = _anchor(text, item, output, opens=opens)
+            offset = _anchor(text, item, words, opens=opens)
             if offset is None:
-                before = count_words("".join(_without(text[: item.start], found)))
+                before = counted.before(item)
                 index = min(round(before * len(ends) / source_words), len(ends))
                 offset = ends[index - 1] if index else 0
-            offset = _outside(output, offset, found)
+            offset = inside.get(offset, offset)
             if not text[item.end :].strip(_END_MARKS + " "):
                 offset = len(output)
             least = self._insert(text, item, output, max(offset, least), least, opens=opens)
@@ -405,14 +409,46 @@ def _has(output: str, item: Found, times: int = 1) -> bool:
     return not item.is_exact and output.lstrip().startswith(capital)
 
 
-def _outside(output: str, offset: int, found: Sequence[Found]) -> int:
-    """Return the offset, or the end of a wanted word that it lies in."""
-    for item in found:
-        size = len(item.wanted)
-        at = output.find(item.wanted, max(offset - size + 1, 0), offset + size - 1)
-        if -1 < at < offset:
-            return at + size
-    return offset
+def _inside(output: str, found: Sequence[Found]) -> dict[int, int]:
+    """Return the offsets that lie in a wanted word, and where that ends."""
+    places: dict[int, int] = {}
+    for wanted in dict.fromkeys(item.wanted for item in found if item.wanted):
+        at = output.find(wanted)
+        while at >= 0:
+            end = at + len(wanted)
+            for offset in range(at + 1, end):
+                places.setdefault(offset, end)
+            at = output.find(wanted, end)
+    return places
+
+
+class _WordsBefore:
+    """How many words of a text are before each of its items, marks left out."""
+
+    def __init__(self, text: str, found: Sequence[Found]) -> None:
+        self._shown = "".join(_without(text, found))
+        self._ends = word_ends(self._shown)
+        self._removed = [(0, 0)]  # (after which offset, characters of marks until there)
+        for item in found:
+            if item.kind == "mark":
+                removed = self._removed[-1][1] + item.end - item.start
+                self._removed.append((item.end, removed))
+
+    def before(self, item: Found) -> int:
+        """Return the number of words before an item; the beginning of one counts."""
+        index = bisect_right(self._removed, (item.start, sys.maxsize)) - 1
+        offset = item.start - self._removed[index][1]
+        whole = bisect_right(self._ends, offset)
+        begin = self._ends[whole - 1] if whole else 0
+        return whole + has_words(self._shown[begin:offset])
+
+
+def _words_of(output: str) -> dict[str, list[tuple[int, int]]]:
+    """Return where each word of an output stands, by its letters without case."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for match in _NEXT_WORD.finditer(output):
+        places.setdefault(match[0].casefold(), []).append(match.span())
+    return places
 
 
 def _end_of_gap(text: str, item: Found) -> int:
@@ -436,7 +472,9 @@ def _without(text: str, found: Sequence[Found]) -> list[str]:
 _NEXT_WORD: Final = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*")
 
 
-def _anchor(text: str, item: Found, output: str, *, opens: bool) -> int | None:
+def _anchor(
+    text: str, item: Found, words: dict[str, list[tuple[int, int]]], *, opens: bool
+) -> int | None:
     """Return the place beside a neighbour that the translation has as well: a name, a number."""
     if opens:
         match = _NEXT_WORD.match(text, item.end)
@@ -447,5 +485,5 @@ def _anchor(text: str, item: Found, output: str, *, opens: bool) -> int | None:
         side = 1
     if match is None:
         return None
-    places = [m for m in _NEXT_WORD.finditer(output) if m[0].casefold() == match[0].casefold()]
-    return places[0].span()[side] if len(places) == 1 else None
+    places = words.get(match[0].casefold(), [])
+    return places[0][side] if len(places) == 1 else None

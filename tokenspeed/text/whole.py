@@ -7,6 +7,7 @@ asked.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import regex
@@ -19,6 +20,7 @@ MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
 MAX_HALVINGS: Final = 2  # of a sentence that a model runs in circles over
 MAX_LINES: Final = 50  # that one sentence may be broken into
 LONGER: Final = 2  # times as long a sentence may be as live, where waiting for it costs nothing
+EMPTY_PARTS: Final = 64  # that are read in one go
 WINDOW_CHARS: Final = 4000  # of a line that are looked at together
 
 _BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
@@ -199,7 +201,12 @@ class Whole:
         self._given = 0  # units
 
     def parts(self) -> Iterator[Part]:
-        """Yield the parts of the text in order, reading no further than it has to."""
+        """Yield the parts of the text in order, reading no further than it has to.
+
+        Of parts without anything to translate, whose text is there already, some come as well: a
+        caller has a turn between pages of empty lines, too.
+        """
+        num_empty = 0
         for lines, end in _units(self._text):
             text, breaks = _line_of(lines)
             unit = _Unit([], breaks, end)
@@ -213,10 +220,11 @@ class Whole:
                     part.continues = bool(before) and not _MARKED.search(before)
                     before = core
                     unit.parts.append(part)
-                    if core:
-                        yield part
-                    else:
+                    if not core:
                         part.text = ""
+                        num_empty += 1
+                    if core or not num_empty % EMPTY_PARTS:
+                        yield part
             unit.is_read = True
 
     def take_ready(self) -> str:
@@ -271,7 +279,7 @@ def _units(text: str) -> Iterator[tuple[list[tuple[str, str]], str]]:
     """Yield the lines of each sentence together: ([(line, its break)], the last break)."""
     unit: list[tuple[str, str]] = []
     at = 0
-    for match in [*_BREAK.finditer(text), None]:
+    for match in chain(_BREAK.finditer(text), (None,)):
         line = text[at : match.start() if match else len(text)]
         if unit and not (len(unit) < MAX_LINES and _belong_together(unit[-1][0], line)):
             yield unit, unit[-1][1]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.vocabulary import NAMES
-from tokenspeed.text.whole import WINDOW_CHARS, Exchange, Whole
+from tokenspeed.text.whole import EMPTY_PARTS, WINDOW_CHARS, Exchange, Whole
 
 HYGIENE = Hygiene(source="en", target="de")
 
@@ -103,3 +103,10 @@ def test_a_word_that_is_not_copied_is_tried_by_another_name_and_placed_in_the_en
     assert asked == [*(f"Write to {name} now." for name in NAMES[:3]), None]
     assert exchange.text in ("Schreib a@b.de jetzt.", "Schreib jetzt a@b.de.")
     assert [item.wanted for item in exchange.missing] == ["a@b.de"]
+
+
+def test_a_page_of_empty_lines_gives_its_reader_turns() -> None:
+    whole = Whole("\n" * 1000 + "End.", HYGIENE)
+    parts = list(whole.parts())
+    assert [part.text for part in parts[:-1]] == [""] * (1000 // EMPTY_PARTS)
+    assert parts[-1].source == "End."
