@@ -83,7 +83,7 @@ def pieces(text: str) -> Iterator[str]:
     while len(text) - begin > WINDOW_CHARS:
         # The last but one may be followed by a word that goes on outside of the window.
         ready = cut(text[begin : begin + WINDOW_CHARS])[:-2]
-        # Marks belong to the word before them, also where that was too long for one piece; but where
+        # Marks belong to the word before them, also where that was too long for one piece. Where
         # half of the window is marks, as of flags, that would read it again for each of them.
         ends = list(accumulate(map(len, ready), initial=begin))
         count = len(ready)

@@ -1,14 +1,18 @@
 """`tokenspeed bench overload`: several times the speakers that the door takes, all let in.
 
-How many the door takes is found out first: speakers come one by one until it refuses one.
+How many the door takes is found out first: speakers come one by one, and keep knocking where they
+are refused, until for a while it has taken nobody.
 """
 
 import argparse
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from websockets.exceptions import WebSocketException
 
 from service.bench.captions.scores import percentile
 from service.bench.load.victim import SENTENCE, Report, speak
@@ -17,6 +21,8 @@ from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
 ARRIVAL_S: Final = 0.3  # between speakers who come one by one
+SETTLED_S: Final = 5.0  # without anybody let in: the door has taken what it takes
+STAYED_S: Final = 2.0  # who is there that long was let in: a refusal takes its time as well
 LATE_S: Final = 5.0  # a final that takes longer is as bad as lost
 
 
@@ -88,20 +94,35 @@ async def _run(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-async def admitted_by(server: Served, pace_s: float, most: int) -> int:
-    """Return how many speakers the door takes before it refuses one; `most` at most."""
-    speaking: list[asyncio.Task[Report]] = []
+async def admitted_by(
+    server: Served, pace_s: float, most: int, settled_s: float = SETTLED_S
+) -> int:
+    """Return how many speakers the door takes until it takes no more; `most` at most."""
+    speaking: dict[asyncio.Task[Report], float] = {}  # since when
+    largest, now_s = 0, time.perf_counter()
+    grown_s = now_s
     try:
-        while len(speaking) < most:
-            speaking.append(asyncio.create_task(speak(server.address, 1e6, pace_s=pace_s)))
+        while largest < most and now_s - grown_s < settled_s:
+            speaking[asyncio.create_task(_knock(server.address, pace_s))] = now_s
             await asyncio.sleep(ARRIVAL_S)
-            if any(task.done() for task in speaking):
-                break
-        return sum(not task.done() for task in speaking)
+            now_s = time.perf_counter()
+            speaking = {task: at for task, at in speaking.items() if not task.done()}
+            count = sum(now_s - at > STAYED_S for at in speaking.values())
+            if count > largest:
+                largest, grown_s = count, now_s
+        return largest
     finally:
         for task in speaking:
             task.cancel()
         await asyncio.gather(*speaking, return_exceptions=True)
+
+
+async def _knock(address: str, pace_s: float) -> Report:
+    """Speak for ever where the door opens; where it does not, return soon."""
+    try:
+        return await speak(address, 1e6, pace_s=pace_s)
+    except (OSError, WebSocketException):  # refused before a word was said
+        return Report()
 
 
 async def crowd(

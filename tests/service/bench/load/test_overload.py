@@ -21,7 +21,7 @@ def test_what_is_lost_and_late_is_counted() -> None:
 async def test_the_door_is_tried_until_it_refuses(run: Run) -> None:
     service = run(max_sessions=3)
     server = Served(f"127.0.0.1:{service.port}", 0)
-    assert await admitted_by(server, 0.05, 10) == 3
+    assert await admitted_by(server, 0.05, 10, settled_s=3.0) == 3
     assert await admitted_by(server, 0.05, 2) == 2
 
 
