@@ -26,6 +26,7 @@ from tokenspeed.backends.cuda_weights import (
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.arithmetic import INTERPRETED
 from tokenspeed.kernels.compile import compile_launches
+from tokenspeed.kernels.exchange import Member
 from tokenspeed.kernels.launch import Launch
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig, ModelConfig
@@ -59,6 +60,8 @@ class CudaBackend:
             own work between two of them.
         persistent: run short steps as one kernel, see `cuda_persistent`; to the same bits. None:
             where that measured faster.
+        member: the place among GPUs that share the model, whose other backends run each step as
+            well: see `cuda_group`. Such a step is neither launched ahead nor persistent.
     Raises:
         BackendUnavailable: no such GPU, or a kernel does not compile for it.
     """
@@ -73,6 +76,7 @@ class CudaBackend:
         launch: Launch | None = None,
         launch_ahead: bool | None = None,
         persistent: bool | None = None,
+        member: Member | None = None,
     ) -> None:
         config.check(weights.config)
         if weights.config.switches:  # until the kernels have them
@@ -84,7 +88,9 @@ class CudaBackend:
         self.num_slots, self.max_length = config.num_slots, config.max_length
         self.max_step_tokens = config.max_step_tokens
         self.weight_bytes = weights.step_bytes
-        self.memory = StepMemory(weights, config)
+        self.memory = StepMemory(weights, config, member)
+        if member is not None:
+            launch_ahead = persistent = False
         self.cache_bytes = self.memory.cache.nbytes
         self.device, self._on_gpu = self.memory.device, weights.embedding.is_cuda
         self.persistent = self._make_persistent(persistent)
@@ -92,12 +98,15 @@ class CudaBackend:
             launch_ahead = self.weight_bytes <= AHEAD_BYTES
         self._launch_ahead = launch_ahead and self._on_gpu
         self._ahead: _Ahead | None = None
-        self._parity = 0
+        self._parity = self._turn = 0
+        # No two exchanges within days have one number.
+        self._max_turn = (1 << 31) // max(2, self.memory.member.group.exchanges) - 2
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self.start_s: dict[str, float] = {}
         if self._on_gpu:
-            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            self._prepare()
+            with torch.cuda.device(self.device):
+                self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+                self._prepare()
 
     def _make_persistent(self, wanted: bool | None) -> "PersistentStep | None":
         """Prepare the path of one kernel a step.
@@ -157,12 +166,31 @@ class CudaBackend:
             + (0 if self.persistent is None else self.persistent.nbytes),
         }
 
-    def step(self, batch: Step) -> NDArray[np.int32]:
-        """Run one step; see `Backend.step`."""
+    def begin(self, batch: Step, written: "CudaBackend | None" = None) -> None:
+        """Launch one step, which `finish` waits for.
+
+        Args:
+            written: a backend that began the same step before; its upload is copied.
+        """
         if not self._on_gpu:
             self._upload(batch)
             self._run(self._width(len(batch.tokens)), self.launch)
-            return self.memory.read(self._parity, len(batch.outputs))
+            return
+        with torch.cuda.stream(self._stream):
+            self._upload(batch, written)
+            self._done = self._replay(len(batch.tokens))
+
+    def finish(self, outputs: int) -> NDArray[np.int32]:
+        """Wait for the step that was begun and return its tokens."""
+        if self._on_gpu:
+            self._done.synchronize()
+        return self.memory.read(self._parity, outputs)
+
+    def step(self, batch: Step) -> NDArray[np.int32]:
+        """Run one step; see `Backend.step`."""
+        if not self._launch_ahead:
+            self.begin(batch)
+            return self.finish(len(batch.outputs))
         with torch.cuda.stream(self._stream):
             ahead, self._ahead = self._ahead, None
             if ahead is not None and _same(batch, ahead.batch):
@@ -180,9 +208,13 @@ class CudaBackend:
 
     def logits(self, batch: Step) -> NDArray[np.float32]:
         """Run one step and return its logits; see `Backend.logits`. Allocates: not for serving."""
+        return self.finish_logits(self.begin_logits(batch))
+
+    def begin_logits(self, batch: Step) -> torch.Tensor:
+        """Launch one step; `finish_logits` waits for what this returns."""
         self._ahead = None
         width = self._width(len(batch.tokens))
-        out = torch.full((width, self.config.vocab_size), torch.nan, device=self.device)
+        out = torch.full((width, len(self.weights.tokens)), torch.nan, device=self.device)
         if not self._on_gpu:
             self._upload(batch)
             self._run(width, self.launch, out)
@@ -190,8 +222,13 @@ class CudaBackend:
             with torch.cuda.stream(self._stream):
                 self._upload(batch)
                 self._run(width, self.launch, out)
+        return out[: len(batch.outputs)]
+
+    def finish_logits(self, out: torch.Tensor) -> NDArray[np.float32]:
+        """Wait for logits and return them: [outputs, tokens of this GPU]."""
+        if self._on_gpu:
             self._stream.synchronize()
-        return out[: len(batch.outputs)].cpu().numpy()
+        return out.cpu().numpy()
 
     def copy_slot(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another."""
@@ -200,6 +237,12 @@ class CudaBackend:
             return
         with torch.cuda.stream(self._stream):
             self.memory.copy_slot(source, target, length)
+
+    def forgive(self) -> None:
+        """Go on after a step in which another GPU did not answer."""
+        if self._on_gpu:
+            self._stream.synchronize()
+        self.memory.member.failed.zero_()
 
     def close(self) -> None:
         """Give graphs and memory back."""
@@ -244,9 +287,13 @@ class CudaBackend:
     def _width(self, rows: int) -> int:
         return step_width(rows, self.max_step_tokens)
 
-    def _upload(self, batch: Step) -> None:
-        self._parity = 1 - self._parity
-        self.memory.upload(batch, self._parity)
+    def _upload(self, batch: Step, written: "CudaBackend | None" = None) -> None:
+        self._parity, self._turn = 1 - self._parity, self._turn % self._max_turn + 1
+        if written is None:
+            self.memory.upload(batch, self._parity, self._turn)
+        else:
+            assert written._turn == self._turn
+            self.memory.send(written.memory)
 
     def _replay(self, rows: int) -> torch.cuda.Event:
         self._graphs[self._width(rows)].replay()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenspeed.backends import Step
 from tokenspeed.backends.cuda_weights import Weights
 from tokenspeed.kernels.attention import attention_scratch
+from tokenspeed.kernels.exchange import Member, alone
 from tokenspeed.kernels.lm_head import head_scratch
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tile import block_rows
@@ -22,7 +23,7 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.llama import rotation_tables
 
 MAX_NARROW_ROWS = 64  # up to here each row attends in programs of its own
-_COUNT_PLACES = (0, 4, 8)  # each count on a line of its own: all are passed as aligned pointers
+_COUNT_PLACES = (0, 4, 8, 12)  # each on a line of its own: all are passed as aligned pointers
 
 
 class RowFields(NamedTuple):
@@ -33,7 +34,7 @@ class RowFields(NamedTuple):
         outputs, drafts, biases: of each wanted row; biases are float32.
         parity: which half of the results each wanted row goes to.
         tile_starts, tile_counts: runs of rows of one slot that attend together.
-        counts: rows, outputs and tiles, at _COUNT_PLACES.
+        counts: rows, outputs, tiles and turn, at _COUNT_PLACES.
     """
 
     tokens: Any
@@ -54,9 +55,12 @@ class StepMemory:
     Args:
         weights: of the model, on the device of the memory; may be on "meta".
         config: slots, their length and the widest step.
+        member: None is a GPU that shares nothing.
     Attributes:
         fields: on the device, [max_step_tokens] each, padded.
-        num_rows, num_outputs, num_tiles: [1] int32 on the device.
+        num_rows, num_outputs, num_tiles: [1] int32 on the device. turn: the same, the number of the
+            step, from 1 on.
+        member: the place among GPUs that share the model.
         chosen: [2, max_step_tokens] int32, pinned; written by `select`.
         cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v.
         cos, sin: [ropes, max_length, head_dim / 2] float32.
@@ -65,12 +69,15 @@ class StepMemory:
         q, values: [rows, heads * head_dim]. inner: [rows, intermediate_size].
     """
 
-    def __init__(self, weights: Weights, config: EngineConfig) -> None:
+    def __init__(
+        self, weights: Weights, config: EngineConfig, member: Member | None = None
+    ) -> None:
         model, device = weights.config, str(weights.embedding.device)
         self.model, self.device = model, device
+        self.member = member or alone(device)
         self.max_step_tokens = config.max_step_tokens
         # Fields are views into one buffer, each on a boundary that vector loads like.
-        padded = -(-max(config.max_step_tokens, 16) // 16) * 16
+        padded = padded_rows(config)
         pinned = weights.embedding.is_cuda
         host = torch.zeros(len(RowFields._fields), padded, dtype=torch.int32, pin_memory=pinned)
         self._host = host
@@ -78,7 +85,7 @@ class StepMemory:
         self._buffer = torch.zeros_like(host, device=device)
         fields = RowFields(*self._buffer)
         self.fields = fields._replace(biases=fields.biases.view(torch.float32))
-        self.num_rows, self.num_outputs, self.num_tiles = (
+        self.num_rows, self.num_outputs, self.num_tiles, self.turn = (
             fields.counts[i : i + 1] for i in _COUNT_PLACES
         )
         self.chosen = torch.zeros(2, padded, dtype=torch.int32, pin_memory=pinned)
@@ -105,7 +112,7 @@ class StepMemory:
             device,
         )
         block_n = matrix_tile("head", weights.head, 16).block_n
-        self.head_scratch = head_scratch(padded, model.vocab_size, block_n, device)
+        self.head_scratch = head_scratch(padded, weights.head.n, block_n, device)
         self.split_scratch = _split_scratch(weights, step_widths(config.max_step_tokens), device)
 
     @property
@@ -113,15 +120,25 @@ class StepMemory:
         """Bytes on the device beside weights and cache."""
         tensors = (self.cos, self.sin, self.hidden, self.scaled, self.sums, self.q, self.values)
         scratch = (self.attention_scratch, self.head_scratch, self.split_scratch)
-        parts = (*tensors, self.inner, self._buffer, *scratch)
+        parts = (*tensors, self.inner, self._buffer, *scratch, self.member.inbox)
         return sum(part.nbytes for part in parts)
 
-    def upload(self, batch: Step, parity: int) -> None:
+    def upload(self, batch: Step, parity: int, turn: int = 1) -> None:
         """Write a step's rows to pinned memory and copy them to the device.
 
         Args:
             parity: which half of the results the step's tokens go to.
+            turn: the number of the step, the same on all GPUs that share it.
         """
+        self.write(batch, parity, turn)
+        self.send(self)
+
+    def send(self, written: "StepMemory") -> None:
+        """Copy a step that was written, here or for another GPU, to the device."""
+        self._buffer.copy_(written._host, non_blocking=True)
+
+    def write(self, batch: Step, parity: int, turn: int) -> None:
+        """Write a step's rows to pinned memory; see `upload`."""
         rows, outputs, host = len(batch.tokens), len(batch.outputs), self._host_fields
         host.tokens[:rows] = batch.tokens
         host.slots[:rows] = batch.slots
@@ -136,8 +153,7 @@ class StepMemory:
             tiles = len(starts)
             host.tile_starts[:tiles] = starts
             host.tile_counts[:tiles] = counts
-        host.counts[list(_COUNT_PLACES)] = rows, outputs, tiles
-        self._buffer.copy_(self._host, non_blocking=True)
+        host.counts[list(_COUNT_PLACES)] = rows, outputs, tiles, turn
 
     def read(self, parity: int, count: int) -> NDArray[np.int32]:
         """Return the first `count` tokens of one half of the results."""
@@ -158,6 +174,11 @@ def _split_scratch(weights: Weights, widths: list[int], device: str) -> SplitScr
             needs = split_needs(rows, matrix.n, block_rows(rows), tile, parts)
             elements, counters = max(elements, needs[0]), max(counters, needs[1])
     return split_scratch(elements, counters, device)
+
+
+def padded_rows(config: EngineConfig) -> int:
+    """Return the rows that buffers have."""
+    return -(-max(config.max_step_tokens, 16) // 16) * 16
 
 
 def step_widths(max_step_tokens: int) -> list[int]:

@@ -70,9 +70,30 @@ def run_step(
             _run_layer(i, layer, norms[2 * i + 1 : 2 * i + 3], memory, width, eps, launch)
         plan, last = matrix_plan("head", weights.head, width, launch), memory.sums[-1]
         x = Scaled(memory.scaled, last)
-        lm_head(x, weights.head, wanted, scratch, logits, rows=width, eps=eps, plan=plan)
+        lm_head(
+            x,
+            weights.head,
+            wanted,
+            scratch,
+            logits,
+            rows=width,
+            eps=eps,
+            plan=plan,
+            first_token=weights.tokens.start,
+        )
     following = NextStep(fields.tokens, fields.positions, fields.parity)
-    select(scratch, wanted, fields.biases, following, memory.chosen, rows=width, launch=launch)
+    select(
+        scratch,
+        wanted,
+        fields.biases,
+        following,
+        memory.chosen,
+        rows=width,
+        launch=launch,
+        tokens=weights.tokens,
+        peers=memory.member.peers(memory.turn),
+        group=memory.member.group,
+    )
 
 
 def _run_layer(
@@ -96,6 +117,12 @@ def _run_layer(
     def plan(kernel: str, matrix: Matrix) -> Plan:
         return matrix_plan(kernel, matrix, width, launch, shared)
 
+    def product(
+        x: Tensor, matrix: Matrix, norm: Tensor, hidden: HiddenStates, plan: Plan, exchange: int
+    ) -> None:
+        peers, group = memory.member.peers(memory.turn, exchange), memory.member.group
+        projection(x, matrix, norm, rows, hidden, plan=plan, peers=peers, group=group)
+
     rope = model.rope_of(i)
     rotation, x = Rotation(memory.cos[rope], memory.sin[rope]), Scaled(scaled, sums[2 * i])
     qkv(x, layer.qkv, rotation, places, rows, q, cache, eps=eps, plan=plan("qkv", layer.qkv))
@@ -113,11 +140,11 @@ def _run_layer(
     )
     hidden = HiddenStates(memory.hidden, memory.scaled, sums[2 * i + 1])
     out, down = plan("out", layer.out), plan("down", layer.down)
-    projection(values.view(width, -1), layer.out, norms[0], rows, hidden, plan=out)
+    product(values.view(width, -1), layer.out, norms[0], hidden, out, 2 * i)
     x, gated = Scaled(scaled, sums[2 * i + 1]), plan("gate_up", layer.gate_up)
     gate_up(x, layer.gate_up, rows, inner, eps=eps, plan=gated)
     hidden = HiddenStates(memory.hidden, memory.scaled, sums[2 * i + 2])
-    projection(inner, layer.down, norms[1], rows, hidden, plan=down)
+    product(inner, layer.down, norms[1], hidden, down, 2 * i + 1)
 
 
 def recorded_step(weights: Weights, config: EngineConfig, launch: Launch) -> list[RecordedLaunch]:

@@ -1,6 +1,7 @@
 """The weights of a model on a GPU, in the stored form and row order that the kernels read.
 
-From a checkpoint or, for benchmarks, from random numbers made on the device. Knows no steps.
+From a checkpoint or, for benchmarks, from random numbers made on the device; whole, or the part of
+one of several GPUs. Knows no steps.
 """
 
 from collections.abc import Callable
@@ -16,13 +17,14 @@ from tokenspeed.kernels.qkv import interleave_heads
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8, unpack_nibbles
+from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.weights import (
     EMBEDDING,
     FUSED,
+    HEAD,
     INPUT_NORM,
     NORM,
     POST_NORM,
-    head_weight,
     layer_weight,
     weight_shapes,
 )
@@ -47,10 +49,13 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class Weights:
-    """A whole model.
+    """A whole model, or the part that one GPU of several has.
 
     Attributes:
+        config: the shape of this part; its vocabulary is the whole one.
         embedding: [vocab_size, hidden_size] bf16; only the rows of a step's tokens are read.
+        head: the LM head of `tokens`.
+        tokens: those whose logits this part gives.
     """
 
     config: ModelConfig
@@ -59,6 +64,7 @@ class Weights:
     layers: list[LayerWeights]
     norm: Tensor
     head: Matrix
+    tokens: range
 
     @property
     def step_bytes(self) -> int:
@@ -72,11 +78,13 @@ class Weights:
 def load_weights(
     checkpoint: Checkpoint, form: str, device: str, dtype: torch.dtype | None = None
 ) -> Weights:
-    """Read a checkpoint; values already stored in `form` are taken as they are.
+    """Read a checkpoint, or the part of it that is its shard's.
+
+    Values already stored in `form` are taken as they are.
 
     Raises:
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
-        BackendUnavailable: the shape does not allow the form.
+        BackendUnavailable: the shape does not allow the form, or not so many GPUs.
     """
     stored = stored_form(checkpoint)
     dtype = dtype or row_dtype(form)
@@ -99,21 +107,31 @@ def load_weights(
     def plain(name: str) -> Tensor:
         return checkpoint.weight(name, dtype).to(device)
 
-    return _assemble(checkpoint.config, form, read, plain, device)
+    return _assemble(checkpoint.config, form, read, plain, device, checkpoint.shard)
 
 
 def random_weights(
-    config: ModelConfig, form: str, device: str, dtype: torch.dtype | None = None, seed: int = 0
+    config: ModelConfig,
+    form: str,
+    device: str,
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+    shard: Shard = WHOLE,
 ) -> Weights:
     """Make a model of random numbers, for benchmarks of exact shapes.
 
     On the device "meta" it has shapes and dtypes only, enough to compile its kernels.
 
+    Args:
+        shard: the part of one of several GPUs; the embedding is the same on all of them.
     Raises:
-        BackendUnavailable: the shape does not allow the form.
+        BackendUnavailable: the shape does not allow the form, or not so many GPUs.
     """
     generator = torch.Generator("cpu" if device == "meta" else device).manual_seed(seed)
-    shapes = weight_shapes(config)
+    shapes = weight_shapes(_part_config(config, shard))
+    tokens = shard.tokens(config.vocab_size)
+    if HEAD in shapes:
+        shapes[HEAD] = (tokens.stop - tokens.start, config.hidden_size)
     dtype = dtype or row_dtype(form)
 
     def noise(name: str) -> Tensor:
@@ -124,11 +142,16 @@ def random_weights(
         return values * shape[-1] ** -0.5
 
     def plain(name: str) -> Tensor:
-        if name == EMBEDDING:
-            return noise(name)
+        if name == EMBEDDING:  # the first that is asked for
+            table = noise(name)
+            if shard.rank:
+                generator.manual_seed(seed + shard.rank)
+            return table
         return torch.ones(config.hidden_size, device=device, dtype=dtype)
 
-    return _assemble(config, form, lambda n: _quantized(noise(n), form, dtype), plain, device)
+    return _assemble(
+        config, form, lambda n: _quantized(noise(n), form, dtype), plain, device, shard
+    )
 
 
 def row_dtype(form: str) -> torch.dtype:
@@ -160,7 +183,9 @@ def _assemble(
     read: Callable[[str], Parts],
     plain: Callable[[str], Tensor],
     device: str,
+    shard: Shard,
 ) -> Weights:
+    whole, config = config, _part_config(config, shard)
     _check_form(config, form)
     embedding = plain(EMBEDDING)
     dtype = embedding.dtype
@@ -190,11 +215,23 @@ def _assemble(
         )
         for i in range(config.num_layers)
     ]
+    tokens = shard.tokens(whole.vocab_size)
     if config.tie_word_embeddings and form == "bf16":
-        head = pack_float(embedding, dtype)  # the same memory
+        head = pack_float(embedding[tokens], dtype)  # the same memory
+    elif config.tie_word_embeddings:
+        values, scale = read(EMBEDDING)
+        head = _packed((values[tokens], None if scale is None else scale[tokens]), dtype)
     else:
-        head = _packed(read(head_weight(config)), dtype)
-    return Weights(config, form, embedding, layers, plain(NORM), head)
+        head = _packed(read(HEAD), dtype)
+    here = range(tokens.start, tokens.stop)
+    return Weights(config, form, embedding, layers, plain(NORM), head, here)
+
+
+def _part_config(config: ModelConfig, shard: Shard) -> ModelConfig:
+    try:
+        return shard.config(config)
+    except ValueError as exc:
+        raise BackendUnavailable(str(exc)) from exc
 
 
 def _one(parts: list[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 The head leaves each program's best token and its sum of exponentials; a second, small kernel picks
 the token of a row and puts it where the next step would read it. Logits are stored only on request.
+Where GPUs share a model, each has the logits of some tokens, and all pick the same.
 """
 
 from typing import Any, NamedTuple
@@ -11,12 +12,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from tokenspeed.kernels.exchange import ALONE, Group, Peers, choice_of, exchange_choices
 from tokenspeed.kernels.launch import Launch, main_loop_done, wait_for_inputs
 from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.norm import Scaled, inverse_rms, inverse_rms_ref
 from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.tile import multiply, start_tile, tile_rows
 
+NO_TOKEN = tl.constexpr(-1)  # chosen where another GPU did not answer in time
 _EXP_UNIT = tl.constexpr(2.0**-30)  # exponentials are at most 1, and at most 2**33 are summed
 _LOG2E = tl.constexpr(1.4426950408889634)
 
@@ -97,6 +100,7 @@ def lm_head_kernel(
     EPS: tl.constexpr,
     NUM_BLOCKS: tl.constexpr,
     STORE_LOGITS: tl.constexpr,
+    FIRST_TOKEN: tl.constexpr,
     TILE: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
@@ -122,9 +126,9 @@ def lm_head_kernel(
     total = tl.sum((exps * (1.0 / _EXP_UNIT)).to(tl.int64), axis=1)
     at = outs * NUM_BLOCKS + block
     tl.store(scratch.best + at, best, mask=out_mask)
-    tl.store(scratch.index + at, index, mask=out_mask)
+    tl.store(scratch.index + at, index + FIRST_TOKEN, mask=out_mask)
     tl.store(scratch.exps + at, total.to(tl.float32) * _EXP_UNIT, mask=out_mask)
-    draft = tl.load(wanted.drafts + outs, mask=out_mask, other=-1)
+    draft = tl.load(wanted.drafts + outs, mask=out_mask, other=-1) - FIRST_TOKEN
     mine = out_mask & (draft >= col_start) & (draft < col_start + TILE.block_n)
     is_draft = cols[None, :] == draft[:, None]
     draft_logit = tl.max(tl.where(is_draft, logits, float("-inf")), axis=1)
@@ -138,9 +142,13 @@ def select_kernel(
     biases_ptr,
     next_step,
     chosen_ptr,
+    peers,
     NUM_BLOCKS: tl.constexpr,
     MAX_ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    FIRST_TOKEN: tl.constexpr,
+    NUM_TOKENS: tl.constexpr,
+    GROUP: tl.constexpr,
     PDL: tl.constexpr,
 ):
     wait_for_inputs(PDL)
@@ -168,15 +176,44 @@ def select_kernel(
         best = new_best
     draft = tl.load(wanted.drafts + out)
     bias = tl.load(biases_ptr + out)
-    draft_logit = tl.load(scratch.draft_logit + out, mask=draft >= 0, other=float("-inf"))
+    mine = (draft >= FIRST_TOKEN) & (draft < FIRST_TOKEN + NUM_TOKENS)
+    draft_logit = tl.load(scratch.draft_logit + out, mask=mine, other=float("-inf"))
+    if GROUP.ranks > 1:
+        exchange_choices(best, index, total, draft_logit, out, peers, GROUP)
+        best, index, total, draft_logit = merge_choices(
+            best, index, total, draft_logit, out, peers, GROUP
+        )
     gap = (1.0 - tl.exp2((draft_logit - best) * _LOG2E)) / total
     accepted = (draft >= 0) & (bias > 0.0) & (gap <= bias / (1.0 - bias))
     token = tl.where(accepted, draft, index)
+    if GROUP.ranks > 1:
+        token = tl.where(tl.load(peers.failed, volatile=True) != 0, NO_TOKEN, token)
     tl.store(chosen_ptr + parity * MAX_ROWS + out, token)
     # If only decoding goes on, the next step is this one, a token further.
     row = tl.load(wanted.rows + out)
     tl.store(next_step.tokens + row, token)
     tl.store(next_step.positions + row, tl.load(next_step.positions + row) + 1)
+
+
+@triton.jit
+def merge_choices(best, index, total, draft_logit, out, peers, GROUP: tl.constexpr):
+    """Put the ranks' candidates for a token together, in the order of the ranks."""
+    RANK: tl.constexpr = GROUP.rank
+    RANKS: tl.constexpr = GROUP.ranks
+    own_best, own_index, own_total, own_draft = best, index, total, draft_logit
+    best, index, total, draft_logit = float("-inf"), 2147483647, 0.0, float("-inf")
+    for rank in tl.static_range(RANKS):
+        if rank == RANK:
+            b, i, t, d = own_best, own_index, own_total, own_draft
+        else:
+            b, i, t, d = choice_of(rank, out, peers, GROUP)
+        new_best = tl.maximum(best, b)
+        # Ranks come in the order of their tokens: on a tie the earlier index is the lower one.
+        index = tl.where(b > best, i, index)
+        total = total * tl.exp2((best - new_best) * _LOG2E) + t * tl.exp2((b - new_best) * _LOG2E)
+        best = new_best
+        draft_logit = tl.maximum(draft_logit, d)
+    return best, index, total, draft_logit
 
 
 def lm_head(
@@ -189,6 +226,7 @@ def lm_head(
     rows: int,
     eps: float,
     plan: Plan,
+    first_token: int = 0,
 ) -> None:
     """Compute the logits of the wanted rows, and of each block of them what `select` needs.
 
@@ -196,6 +234,7 @@ def lm_head(
         weight: [vocab_size, hidden].
         logits: [rows, vocab_size] float32, written; None: not stored.
         rows: how many programs are started for.
+        first_token: of this weight, where it has only some rows of the vocabulary.
     Raises:
         ValueError: the scratch was made for other blocks.
     """
@@ -214,6 +253,7 @@ def lm_head(
         EPS=eps,
         NUM_BLOCKS=blocks,
         STORE_LOGITS=logits is not None,
+        FIRST_TOKEN=first_token,
     )
 
 
@@ -226,13 +266,19 @@ def select(
     *,
     rows: int,
     launch: Launch,
+    tokens: range,
+    peers: Peers | None = None,
+    group: Group = ALONE,
 ) -> None:
     """Choose each wanted row's token, and make the step ready to be run once more.
 
     Args:
         biases: [outputs] float32 in [0, 1).
-        chosen: [2, max_rows] int32, written; may be pinned memory of the host.
+        chosen: [2, max_rows] int32, written; may be pinned memory of the host. NO_TOKEN where
+            another GPU did not answer.
         rows: how many programs are started for.
+        tokens: whose logits this GPU has.
+        peers, group: other GPUs, which have the other tokens; all of them run this.
     """
     launch.start(
         select_kernel,
@@ -242,9 +288,13 @@ def select(
         biases,
         next_step,
         chosen,
+        peers or Peers(next_step.positions, wanted.num, wanted.num, wanted.num),  # not read
         NUM_BLOCKS=scratch.best.shape[1],
         MAX_ROWS=chosen.shape[1],
         BLOCK=1024,
+        FIRST_TOKEN=tokens.start,
+        NUM_TOKENS=len(tokens),
+        GROUP=group,
         PDL=launch.pdl,
         num_warps=4,
     )

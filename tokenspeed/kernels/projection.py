@@ -1,7 +1,8 @@
 """A projection back to the hidden size, added to the residual: attention's output and MLP's down.
 
 Also writes what the next kernel needs of the next RMSNorm: the hidden states times its weight, and
-the sum of their squares.
+the sum of their squares. Where GPUs share a model, each has some columns of the weight, and their
+products are summed here.
 """
 
 import triton
@@ -9,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.exchange import ALONE, Group, Peers, exchange_number, rank_sum
 from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.norm import HiddenStates, square_sum, square_sum_ref
 from tokenspeed.kernels.plan import Plan
@@ -31,12 +33,14 @@ def projection_kernel(
     norm_ptr,
     num_rows_ptr,
     hidden,
+    peers,
     scratch,
     MATRIX: tl.constexpr,
     TILE: tl.constexpr,
     SPLIT: tl.constexpr,
     OVERLAP: tl.constexpr,
     ONE_ROW: tl.constexpr,
+    GROUP: tl.constexpr,
 ):
     col_start, num_rows = start_tile(weight, num_rows_ptr, MATRIX, TILE, OVERLAP, ONE_ROW)
     if tl.program_id(0) * TILE.block_m >= num_rows:
@@ -48,12 +52,16 @@ def projection_kernel(
     # Asked for before the weights, so that nothing is waited for after them.
     states = tl.load(hidden.states + at, mask=mask, other=0.0)
     norm = tl.load(norm_ptr + cols, mask=cols < MATRIX.n, other=0.0).to(tl.float32)
+    if GROUP.ranks > 1:
+        number = exchange_number(peers, GROUP)
     acc, has_sum = multiply_split(
         x_ptr, rows, row_mask, weight, col_start, scratch, MATRIX, TILE, SPLIT, OVERLAP.pdl
     )
     if SPLIT.is_shared:
         if not has_sum:
             return
+    if GROUP.ranks > 1:
+        acc = rank_sum(acc, rows, cols, mask, peers, number, GROUP)
     states += acc
     tl.store(hidden.states + at, states, mask=mask)
     scaled = narrow(states * norm[None, :], hidden.scaled.dtype.element_ty)
@@ -71,6 +79,8 @@ def projection(
     hidden: HiddenStates,
     *,
     plan: Plan,
+    peers: Peers | None = None,
+    group: Group = ALONE,
 ) -> None:
     """Add x @ weight.T to the hidden states, and prepare the next norm.
 
@@ -81,11 +91,19 @@ def projection(
         num_rows: [1] int32, rows that exist.
         hidden: states are updated, scaled is written, the squares are added to square_sum: zero
             before.
+        peers, group: other GPUs whose products are added; all of them run this.
     Raises:
         ValueError: x does not fit the weight, or the weight not the parts.
     """
     if x.shape[1] != weight.k:
         raise ValueError(f"x has {x.shape[1]} columns, expected {weight.k}")
-    args = x, weight.arrays, next_norm, num_rows, hidden
-    unused = SplitScratch(hidden.square_sum, num_rows)
-    plan.start_split(projection_kernel, weight, len(x), *args, unused=unused, ONE_ROW=len(x) == 1)
+    nobody = Peers(hidden.square_sum, num_rows, num_rows, num_rows)  # not read
+    plan.start_split(
+        projection_kernel,
+        weight,
+        len(x),
+        *(x, weight.arrays, next_norm, num_rows, hidden, peers or nobody),
+        unused=SplitScratch(hidden.square_sum, num_rows),
+        ONE_ROW=len(x) == 1,
+        GROUP=group,
+    )

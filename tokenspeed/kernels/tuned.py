@@ -78,6 +78,44 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
 }
 
 
+# Measured on an H100: LLaMA-3-70B, and the halves of both that two GPUs have.
+TUNED |= {
+    ("qkv", "int4", 10240, 8192, 16): TileConfig(64, 256, 4, 3),
+    ("out", "int4", 8192, 8192, 16): TileConfig(64, 256, 4, 3),
+    ("gate_up", "int4", 57344, 8192, 16): TileConfig(128, 256, 4, 3),
+    ("down", "int4", 8192, 28672, 16): TileConfig(64, 256, 4, 3),
+    ("head", "int4", 128256, 8192, 16): TileConfig(128, 256, 4, 3),
+    ("qkv", "int4", 5120, 8192, 16): TileConfig(64, 256, 4, 3),
+    ("out", "int4", 8192, 4096, 16): TileConfig(64, 256, 4, 4),
+    ("gate_up", "int4", 28672, 8192, 16): TileConfig(128, 256, 4, 3),
+    ("down", "int4", 8192, 14336, 16): TileConfig(64, 256, 4, 3),
+    ("head", "int4", 64128, 8192, 16): TileConfig(128, 256, 4, 3),
+    ("qkv", "bf16", 3072, 4096, 16): TileConfig(64, 128, 4, 3),
+    ("out", "bf16", 4096, 2048, 16): TileConfig(64, 256, 4, 3),
+    ("gate_up", "bf16", 14336, 4096, 16): TileConfig(64, 128, 4, 3),
+    ("down", "bf16", 4096, 7168, 16): TileConfig(64, 256, 4, 3),
+    ("head", "bf16", 64128, 4096, 16): TileConfig(128, 128, 4, 3),
+    ("qkv", "int8", 3072, 4096, 16): TileConfig(64, 128, 4, 4),
+    ("out", "int8", 4096, 2048, 16): TileConfig(64, 256, 4, 4),
+    ("gate_up", "int8", 14336, 4096, 16): TileConfig(64, 128, 4, 4),
+    ("down", "int8", 4096, 7168, 16): TileConfig(64, 128, 4, 4),
+}
+
+# What was not measured of these takes the tiles of LLaMA-3-8B's matrix of the same use.
+_LIKE = {
+    ("qkv", 6144, 4096): [(10240, 8192), (5120, 8192), (3072, 4096)],
+    ("out", 4096, 4096): [(8192, 8192), (8192, 4096), (4096, 2048)],
+    ("gate_up", 28672, 4096): [(57344, 8192), (28672, 8192), (14336, 4096)],
+    ("down", 4096, 14336): [(8192, 28672), (8192, 14336), (4096, 7168)],
+    ("head", 128256, 4096): [(128256, 8192), (64128, 8192), (64128, 4096)],
+}
+for (_use, _n, _k), _shapes in _LIKE.items():
+    for _shape in _shapes:
+        for _form in ("bf16", "int8", "int4"):
+            for _height in (16, 32, 64):
+                _tile = TUNED[(_use, _form, _n, _k, _height)]
+                TUNED.setdefault((_use, _form, *_shape, _height), _tile)
+
 # Parts that K is cut into, by (kernel, stored form, n, k) and never by the number of rows: a row's
 # sums are the same at every width.
 SPLIT_K: dict[tuple[str, str, int, int], int] = {
@@ -90,6 +128,24 @@ SPLIT_K: dict[tuple[str, str, int, int], int] = {
     ("qkv", "int4", 6144, 4096): 4,
     ("out", "int4", 4096, 4096): 8,
     ("down", "int4", 4096, 14336): 8,
+    ("qkv", "int4", 10240, 8192): 2,
+    ("out", "int4", 8192, 8192): 4,
+    ("down", "int4", 8192, 28672): 8,
+    ("qkv", "int4", 5120, 8192): 4,
+    ("out", "int4", 8192, 4096): 1,
+    ("down", "int4", 8192, 14336): 4,
+    ("qkv", "int8", 5120, 8192): 4,
+    ("out", "int8", 8192, 4096): 2,
+    ("down", "int8", 8192, 14336): 4,
+    ("qkv", "bf16", 3072, 4096): 4,
+    ("out", "bf16", 4096, 2048): 2,
+    ("down", "bf16", 4096, 7168): 2,
+    ("qkv", "int8", 3072, 4096): 4,
+    ("out", "int8", 4096, 2048): 4,
+    ("down", "int8", 4096, 7168): 4,
+    ("qkv", "int4", 3072, 4096): 4,
+    ("out", "int4", 4096, 2048): 4,
+    ("down", "int4", 4096, 7168): 4,
     ("qkv", "bf16", 3072, 2048): 8,
     ("out", "bf16", 2048, 2048): 4,
     ("down", "bf16", 2048, 8192): 4,

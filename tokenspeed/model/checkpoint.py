@@ -20,6 +20,7 @@ from tokenspeed.errors import CheckpointError
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.families import load_model_config
 from tokenspeed.model.quantize import dequantize_int4, dequantize_int8, unpack_nibbles
+from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.sources import SUFFIXES, Source, find_sources, unknown
 from tokenspeed.model.weights import EMBEDDING, FUSED, HEAD, layer_weight, weight_shapes
 
@@ -40,6 +41,11 @@ class Checkpoint:
     raw_config: dict[str, Any]
     files: dict[str, Path]
     sources: dict[str, Source]
+    shard: Shard = WHOLE  # the part of each tensor that is read
+
+    def part(self, shard: Shard) -> "Checkpoint":
+        """Return the same directory as one rank reads it; `config` stays that of the whole."""
+        return replace(self, shard=shard)
 
     @property
     def is_int8(self) -> bool:
@@ -54,7 +60,7 @@ class Checkpoint:
     def tensor(self, name: str) -> Tensor:
         """Return a tensor as stored, backed by the memory-mapped file where nothing is folded in.
 
-        What is folded into a quantised matrix is folded into its scales.
+        Of a rank it is its part. What is folded into a quantised matrix is folded into its scales.
 
         Raises:
             CheckpointError: there is no such tensor, or the file cannot be read.
@@ -66,11 +72,13 @@ class Checkpoint:
         source = self.sources[plain]
         try:
             with safe_open(path, framework="pt") as file:
-                if source.rows is None or suffix == "_shape":
+                if suffix == "_shape":
+                    tensor = file.get_tensor(source.name + suffix)
+                elif source.rows is None and self.shard.ranks == 1:
                     tensor = file.get_tensor(source.name + suffix)
                 else:
-                    begin, end = source.rows
-                    tensor = file.get_slice(source.name + suffix)[begin:end]
+                    stored = file.get_slice(source.name + suffix)
+                    tensor = stored[_place(stored.get_shape(), source.rows, name, self.shard)]
         except (SafetensorError, OSError) as exc:
             raise CheckpointError(path, f"cannot be read: {exc}", source.name + suffix) from exc
         if suffix == "_shape":
@@ -96,6 +104,19 @@ class Checkpoint:
             path = self.files.get(name, self.directory)
             raise CheckpointError(path, "holds NaN or infinity", name)
         return tensor
+
+
+def _place(
+    stored: list[int], rows: tuple[int, int] | None, name: str, shard: Shard
+) -> tuple[slice, ...]:
+    """Return where a shard's part of a tensor lies in what is stored.
+
+    Args:
+        stored: its shape. rows: of the tensor in it; None: all.
+    """
+    begin, end = rows or (0, stored[0])
+    first, *others = shard.part(name, (end - begin, *stored[1:]))
+    return slice(begin + first.start, begin + first.stop), *others
 
 
 def open_checkpoint(directory: Path | str) -> Checkpoint:

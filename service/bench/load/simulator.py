@@ -3,14 +3,15 @@
 A discrete-event simulation. The engine, its scheduler, requests and cache are the real ones; the
 model is a toy translator whose output grows and changes its mind like one, and a step costs what a
 `LinearCost` says, which comes from measurements (`measure_cost`, or a result of `tokenspeed
-bench`).
+bench`). Or each step is really run on a backend, over weights that may be random, and takes what it
+takes; then nothing is simulated but the speakers, their silence and the words.
 """
 
 import heapq
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from service.bench.captions.scores import percentile, share_within
 from tokenspeed.backends import Backend, Step
 from tokenspeed.bench.engines.steps import make_step
-from tokenspeed.bench.manual_engine import ManualEngine, SimulatedClock
+from tokenspeed.bench.manual_engine import ManualEngine, SimulatedClock, SkippingClock
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.model.config import ModelConfig
 
@@ -111,6 +112,9 @@ class ToyBackend:
 
     Holds the tokens of each slot as a real cache holds their keys and values, so a scheduler that
     mixed slots or positions up would give wrong translations here too.
+
+    Args:
+        cost: of a step; a backend is run instead, at its own cost, its tokens left aside.
     """
 
     name = "simulated"
@@ -128,8 +132,8 @@ class ToyBackend:
 
     def __init__(
         self,
-        cost: LinearCost,
-        clock: SimulatedClock,
+        cost: LinearCost | Backend,
+        clock: SimulatedClock | SkippingClock,
         *,
         num_slots: int = 16,
         max_length: int = 512,
@@ -147,7 +151,13 @@ class ToyBackend:
         places = list(zip(batch.slots.tolist(), batch.positions.tolist(), strict=True))
         for token, (slot, position) in zip(batch.tokens.tolist(), places, strict=True):
             self._held[slot][position] = token
-        self._clock.now += self._cost.ms(len(places), int(batch.positions.sum())) / 1e3
+        if isinstance(self._cost, LinearCost):
+            took_s = self._cost.ms(len(places), int(batch.positions.sum())) / 1e3
+            self._clock.skip_to(self._clock() + took_s)
+        else:
+            real = self._cost.config.vocab_size
+            drafts = np.where(batch.drafts < 0, batch.drafts, batch.drafts % real)
+            self._cost.step(replace(batch, tokens=batch.tokens % real, drafts=drafts))
         answers = [self._next(*places[row]) for row in batch.outputs.tolist()]
         return np.array(answers, np.int32)
 
@@ -265,7 +275,7 @@ class Simulation:
     """Speakers that talk side by side until all that they said is translated.
 
     Args:
-        cost: of a step.
+        cost: of a step, or a backend that really runs them.
         scripts: one of each speaker.
         seed: of everything random.
         num_slots, max_step_ms: as in EngineConfig.
@@ -273,7 +283,7 @@ class Simulation:
 
     def __init__(
         self,
-        cost: LinearCost,
+        cost: LinearCost | Backend,
         scripts: Sequence[Script],
         *,
         traffic: Traffic | None = None,
@@ -281,9 +291,16 @@ class Simulation:
         num_slots: int = 16,
         max_step_ms: float = 60.0,
     ) -> None:
-        self.clock = SimulatedClock()
+        sizes = {"num_slots": num_slots}
+        if isinstance(cost, LinearCost):
+            self.clock: SimulatedClock | SkippingClock = SimulatedClock()
+        else:
+            self.clock = SkippingClock()
+            sizes = {name: getattr(cost, name) for name in ("num_slots", "max_length")}
+            sizes["max_step_tokens"] = cost.max_step_tokens
+        self._began = self.clock()
         self.engine = ManualEngine(
-            ToyBackend(cost, self.clock, num_slots=num_slots),
+            ToyBackend(cost, self.clock, **sizes),
             eos_token_ids=[END],
             max_step_ms=max_step_ms,
             clock=self.clock,
@@ -293,7 +310,7 @@ class Simulation:
         rng = random.Random(seed)
         self._speakers = [_Speaker(i, random.Random(rng.random())) for i in range(len(scripts))]
         self._events = [  # when, which speaker, whether its sentence ends
-            (at, number, is_final)
+            (self._began + at, number, is_final)
             for number, script in enumerate(scripts)
             for at, is_final in script
         ]
@@ -304,14 +321,14 @@ class Simulation:
         while self._events or not self.engine.is_idle:
             if self.engine.is_idle:
                 self.clock.skip_to(self._events[0][0])
-            while self._events and self._events[0][0] <= self.clock.now:
+            while self._events and self._events[0][0] <= self.clock():
                 arrival, number, is_final = heapq.heappop(self._events)
                 self._speak(self._speakers[number], arrival, is_final)
             self.engine.step()
         stats = self.engine.stats()
         self.report.steps, self.report.busy_s = stats.steps, stats.busy_s
         self.report.superseded = stats.superseded
-        self.report.seconds = self.clock.now
+        self.report.seconds = self.clock() - self._began
         self.engine.close()
         return self.report
 
@@ -334,7 +351,7 @@ class Simulation:
         waiting.append(arrival)
         asked = len(waiting)
         expected = toy_translation(speaker.said, is_open=not is_final)
-        self.clock.now += self._traffic.overhead_ms / 1e3
+        self.clock.skip_to(self.clock() + self._traffic.overhead_ms / 1e3)
 
         def deliver(tokens: tuple[int, ...], outcome: Completion | Exception | None) -> None:
             if outcome is None:
@@ -349,7 +366,7 @@ class Simulation:
                 speaker.hypothesis = outcome.tokens
             answered = [at for at in waiting[:asked] if not math.isnan(at)]
             waiting[:asked] = [math.nan] * asked
-            late = [(self.clock.now - at) * 1e3 for at in answered]
+            late = [(self.clock() - at) * 1e3 for at in answered]
             if is_final:
                 self.report.final_ms.append(late.pop())
             self.report.update_ms += late
@@ -369,7 +386,7 @@ class Simulation:
 
 
 def find_capacity(
-    cost: LinearCost,
+    cost: LinearCost | Backend,
     *,
     seconds: float = 20.0,
     max_sessions: int = 1024,

@@ -35,9 +35,8 @@ from tokenspeed.bench.engines import tune
 from tokenspeed.bench.engines.kernel_times import one_matrix
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.steps import make_step, prefill_step
+from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.bench.result import make_result
-from tokenspeed.engine.engine import Engine
-from tokenspeed.engine.request import Request
 from tokenspeed.kernels.launch import Launch, RecordedLaunch
 from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
@@ -293,33 +292,6 @@ def widths_ms(backend: CudaBackend, widths: list[int]) -> dict[int, float]:
 
             found[width] = statistics.median(event_ms(run, 15))
     return found
-
-
-def update_ms(backend: CudaBackend) -> dict[str, float]:
-    """A grown source: warm slot, 4 new tokens, 24 draft tokens of which 20 hold, 6 decoded."""
-    engine = Engine(backend, eos_token_ids=())
-    generator = np.random.default_rng(2)
-    times, completion = [], None
-    for i in range(12):
-        source = tuple(generator.integers(3, backend.config.vocab_size, PROMPT + 4).tolist())
-        # What will come out, from another request, so that the draft can be made to hold.
-        (known,) = engine.run([Request(source, max_new_tokens=27)])
-        engine.run([Request(source[:PROMPT], max_new_tokens=4, key=i)])
-        wrong = tuple((t + 1) % backend.config.vocab_size for t in known.tokens[20:24])
-        draft = known.tokens[:20] + wrong
-        began = time.perf_counter()
-        (completion,) = engine.run([Request(source, draft=draft, max_new_tokens=27, key=i)])
-        times.append((time.perf_counter() - began) * 1e3)
-        assert completion.tokens == known.tokens, "the draft changed the output"
-    assert completion is not None
-    engine.close()  # and the backend with it
-    return {
-        "update_ms_p50": statistics.median(times),
-        "update_ms_max": max(times),
-        "steps": completion.steps,
-        "accepted": completion.accepted,
-        "reused": completion.reused,
-    }
 
 
 def measure_shape(shape: str, form: str, tuned: str, quick: bool = False) -> None:

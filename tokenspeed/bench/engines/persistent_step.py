@@ -24,8 +24,8 @@ from tokenspeed.backends import NO_DRAFT, Step, cuda_persistent
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_persistent import Ring, default_ring
 from tokenspeed.backends.cuda_weights import random_weights
-from tokenspeed.bench.engines.gpu_suite import update_ms
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.config import EngineConfig
 

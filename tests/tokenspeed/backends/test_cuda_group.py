@@ -1,0 +1,141 @@
+"""Several ranks as one backend: equal to one rank, the same bits at every width, and what fails."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import MakeModel
+from tests.tokenspeed.backends.group_process import open_group
+from tests.tokenspeed.backends.test_cuda import rows
+from tests.tokenspeed.kernels.support import assert_as_exact
+from tokenspeed.backends.cuda_group import CudaGroup, check_devices
+from tokenspeed.backends.cuda_ref import step_ref
+from tokenspeed.backends.cuda_weights import load_weights
+from tokenspeed.errors import BackendUnavailable
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
+
+CONFIG = EngineConfig(num_slots=3, max_length=64, max_step_tokens=40)
+PROMPT = np.random.default_rng(1).integers(3, 90, 36).tolist()
+
+
+@pytest.fixture(scope="module")
+def model(make_model: MakeModel) -> Path:
+    # A vocabulary that two ranks cannot share evenly.
+    return make_model(hidden_size=128, intermediate_size=256, head_dim=32, vocab_size=97, seed=3)
+
+
+@pytest.fixture(scope="module")
+def group(model: Path) -> Iterator[CudaGroup]:
+    group = open_group(model, "bf16", CONFIG, 2)
+    yield group
+    group.close()
+
+
+def test_logits_are_those_of_one_rank_within_rounding(model: Path, group: CudaGroup) -> None:
+    whole = torch.from_numpy(group.logits(rows((0, 0, PROMPT))))
+    weights = load_weights(open_checkpoint(model), "bf16", "cpu")
+    ref, exact = (step_ref(weights, PROMPT, d) for d in (torch.bfloat16, torch.float32))
+    assert_as_exact(whole, ref, exact)
+
+
+def test_a_row_has_the_same_bits_at_every_width(group: CudaGroup) -> None:
+    whole = group.logits(rows((0, 0, PROMPT)))
+    group.copy_slot(0, 1, 16)
+    parts = [
+        group.logits(rows((1, 16, PROMPT[16:35]))),
+        group.logits(rows((1, 35, PROMPT[35:]))),
+    ]
+    assert np.array_equal(np.concatenate(parts), whole[16:])
+    together = group.logits(rows((2, 0, PROMPT[:9]), (0, 35, PROMPT[35:])))
+    assert np.array_equal(together, np.concatenate((whole[:9], whole[35:])))
+
+
+def test_tokens_are_the_best_of_all_ranks(group: CudaGroup) -> None:
+    batch = rows((0, 0, PROMPT))
+    logits = group.logits(batch)
+    best = logits.argmax(-1)
+    assert (group.step(batch) == best).all()
+    assert len(set(best // 49)) == 2  # both ranks have some of them
+    # The draft is the second best, wherever it is; a large bias takes it.
+    second = logits.argsort(-1)[:, -2].astype(np.int32)
+    p = torch.from_numpy(logits).double().softmax(-1).numpy()
+    index = np.arange(len(p))
+    gap = p[index, best] - p[index, second]
+    bias = np.full(len(p), 0.1, np.float32)
+    threshold = 0.1 / 0.9
+    assert (np.abs(gap - threshold) > 1e-5).all()
+    chosen = group.step(replace(batch, drafts=second, biases=bias))
+    assert (chosen == np.where(gap <= threshold, second, best)).all()
+
+
+def test_a_tie_between_ranks_goes_to_the_lowest_id(make_model: MakeModel) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = make_model(hidden_size=128, intermediate_size=128, head_dim=32, vocab_size=98)
+    tensors = load_file(path / "model.safetensors")
+    table = tensors["model.embed_tokens.weight"]
+    table[49:] = table[:49]  # tied: the head of the second rank is that of the first
+    save_file(tensors, path / "model.safetensors")
+    group = open_group(path, "bf16", CONFIG, 2)
+    batch = rows((0, 0, PROMPT[:5]))
+    assert (group.step(batch) < 49).all()
+    first, second = np.split(group.logits(batch), 2, axis=1)
+    assert np.array_equal(first, second)
+    group.close()
+
+
+class Fake:
+    """A rank whose tokens are told."""
+
+    num_slots = max_length = max_step_tokens = weight_bytes = cache_bytes = 8
+
+    def __init__(self, *tokens: int) -> None:
+        self.tokens, self.forgiven = np.array(tokens, np.int32), 0
+
+    def begin(self, batch: object, written: object = None) -> None: ...
+    def finish(self, outputs: int) -> np.ndarray:
+        return self.tokens[:outputs]
+
+    def begin_logits(self, batch: object) -> None: ...
+    def finish_logits(self, out: object) -> np.ndarray:
+        return np.zeros((1, 1), np.float32)
+
+    def copy_slot(self, source: int, target: int, length: int) -> None: ...
+    def forgive(self) -> None:
+        self.forgiven += 1
+
+    def close(self) -> None: ...
+
+
+def test_a_rank_that_does_not_answer_fails_the_step_alone(model: Path) -> None:
+    config = open_checkpoint(model).config
+    lost, there = Fake(-1), Fake(7)
+    group = CudaGroup([lost, there], config)
+    assert group.weight_bytes == 16
+    with pytest.raises(RuntimeError, match="waited in vain"):
+        group.step(rows((0, 0, [5])))
+    assert lost.forgiven == there.forgiven == 1
+    lost.tokens = there.tokens
+    assert group.step(rows((0, 0, [5]))).tolist() == [7]
+
+
+def test_gpus_that_are_not_there_are_named() -> None:
+    count = torch.cuda.device_count()
+    with pytest.raises(BackendUnavailable, match=f"GPU {count} was asked for, {count} were found"):
+        check_devices([count, count + 1])
+    with pytest.raises(BackendUnavailable, match="named twice in 0, 0"):
+        check_devices([0, 0])
+
+
+def test_heads_that_gpus_cannot_share_are_named(model: Path) -> None:
+    from tokenspeed.model.sharding import Shard
+
+    with pytest.raises(BackendUnavailable, match="num_heads is 4, which 3 GPUs cannot share"):
+        load_weights(open_checkpoint(model).part(Shard(0, 3)), "bf16", "cpu")
+    with pytest.raises(BackendUnavailable, match="num_kv_heads is 2, which 4 GPUs cannot share"):
+        load_weights(open_checkpoint(model).part(Shard(0, 4)), "bf16", "cpu")

@@ -1,0 +1,212 @@
+"""Several GPUs of one host as one backend: each has its part of every layer, all run each step.
+
+One process and one thread launch the graphs of all GPUs; the sums between them are taken inside
+the kernels, over peer memory (`kernels.exchange`), so that the host takes no part in a step. The
+launches of all GPUs together cost less than what waking a second thread or process would.
+Knows ranks and devices; does not know layers.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tokenspeed.backends import Step
+from tokenspeed.backends.cuda import CudaBackend, check_device
+from tokenspeed.backends.cuda_memory import padded_rows
+from tokenspeed.backends.cuda_weights import (
+    Weights,
+    load_weights,
+    random_weights,
+    stored_form,
+)
+from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels.exchange import Group, join
+from tokenspeed.model.checkpoint import Checkpoint
+from tokenspeed.model.config import EngineConfig, ModelConfig
+from tokenspeed.model.sharding import Shard
+
+
+class Rank(Protocol):
+    """One GPU of a group; see `CudaBackend`."""
+
+    num_slots: int
+    max_length: int
+    max_step_tokens: int
+    weight_bytes: int
+    cache_bytes: int
+
+    def begin(self, batch: Step, written: Any = None) -> None: ...
+    def finish(self, outputs: int) -> NDArray[np.int32]: ...
+    def begin_logits(self, batch: Step) -> Any: ...
+    def finish_logits(self, out: Any) -> NDArray[np.float32]: ...
+    def copy_slot(self, source: int, target: int, length: int) -> None: ...
+    def forgive(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class CudaGroup:
+    """Runs steps on several GPUs that share each layer.
+
+    Greedy output depends on the number of GPUs only as far as rounding goes; for one number of
+    them it is the same, bit for bit, at every width and batch.
+
+    Args:
+        ranks: in the order of their parts.
+        config: of the whole model.
+    """
+
+    name = "cuda"
+
+    def __init__(self, ranks: Sequence[Rank], config: ModelConfig) -> None:
+        first = ranks[0]
+        self.ranks, self.config = ranks, config
+        self.num_slots, self.max_length = first.num_slots, first.max_length
+        self.max_step_tokens = first.max_step_tokens
+        self.weight_bytes = sum(rank.weight_bytes for rank in ranks)
+        self.cache_bytes = sum(rank.cache_bytes for rank in ranks)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        config: EngineConfig,
+        devices: Sequence[int],
+        form: str = "auto",
+    ) -> "CudaGroup":
+        """Load a checkpoint, all ranks side by side; each reads its own part alone.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be used.
+            BackendUnavailable: no such GPUs, or they cannot share this model.
+        """
+        form = stored_form(checkpoint) if form == "auto" else form
+
+        def load(shard: Shard, device: str) -> Weights:
+            return load_weights(checkpoint.part(shard), form, device)
+
+        return cls._open(load, checkpoint.config, config, devices, form)
+
+    @classmethod
+    def from_random(
+        cls, model: ModelConfig, config: EngineConfig, form: str, devices: Sequence[int]
+    ) -> "CudaGroup":
+        """Build a model of random weights, for benchmarks.
+
+        Raises:
+            BackendUnavailable: no such GPUs, or they cannot share this model.
+        """
+
+        def load(shard: Shard, device: str) -> Weights:
+            return random_weights(model, form, device, shard=shard)
+
+        return cls._open(load, model, config, devices, form)
+
+    @classmethod
+    def _open(
+        cls,
+        load: Callable[[Shard, str], Weights],
+        model: ModelConfig,
+        config: EngineConfig,
+        devices: Sequence[int],
+        form: str,
+    ) -> "CudaGroup":
+        check_device(form)
+        check_devices(devices)
+        count, places = len(devices), [f"cuda:{device}" for device in devices]
+        shards = [Shard(rank, count) for rank in range(count)]
+        with ThreadPoolExecutor(count) as pool:
+            weights = list(pool.map(load, shards, places))
+        return cls(make_ranks(weights, model, config), model)
+
+    @property
+    def memory_bytes(self) -> dict[str, int]:
+        """What was allocated on all GPUs: weights, cache and workspace."""
+        each = [rank.memory_bytes for rank in self.ranks if isinstance(rank, CudaBackend)]
+        return {name: sum(one[name] for one in each) for name in each[0]}
+
+    def step(self, batch: Step) -> NDArray[np.int32]:
+        """Run one step; see `Backend.step`.
+
+        Raises:
+            RuntimeError: a GPU did not answer another one.
+        """
+        first, *others = self.ranks
+        first.begin(batch)
+        for rank in others:
+            rank.begin(batch, first)
+        chosen, *_ = [rank.finish(len(batch.outputs)) for rank in self.ranks]
+        if (chosen < 0).any():
+            for rank in self.ranks:
+                rank.forgive()
+            raise RuntimeError("a GPU waited in vain for another one of its group")
+        return chosen
+
+    def logits(self, batch: Step) -> NDArray[np.float32]:
+        """Run one step and return its logits; see `Backend.logits`. Allocates: not for serving."""
+        # All are launched before any is waited for; the queue of a GPU holds about 1,000 kernels.
+        begun = [rank.begin_logits(batch) for rank in self.ranks]
+        parts = [rank.finish_logits(out) for rank, out in zip(self.ranks, begun, strict=True)]
+        return np.concatenate(parts, axis=1)
+
+    def copy_slot(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one slot to another."""
+        for rank in self.ranks:
+            rank.copy_slot(source, target, length)
+
+    def close(self) -> None:
+        """Give graphs and memory back."""
+        for rank in self.ranks:
+            rank.close()
+
+
+def group_of(rank: int, ranks: int, model: ModelConfig, config: EngineConfig) -> Group:
+    """Return a rank's place in the group that runs a model: two exchanges a layer."""
+    return Group(rank, ranks, 2 * model.num_layers, padded_rows(config), model.hidden_size)
+
+
+def make_ranks(
+    weights: Sequence[Weights], model: ModelConfig, config: EngineConfig
+) -> list[CudaBackend]:
+    """Build the backends of a group over the weights of its ranks, each on its GPU."""
+    groups = [group_of(rank, len(weights), model, config) for rank in range(len(weights))]
+    devices = [str(part.embedding.device) for part in weights]
+    inboxes = [
+        torch.zeros(group.inbox_words, dtype=torch.int64, device=device)
+        for group, device in zip(groups, devices, strict=True)
+    ]
+    for device in devices:
+        torch.cuda.synchronize(device)  # nobody pushes into what is not yet zero
+    return [
+        CudaBackend(part, config, member=join(group, inboxes, device))
+        for part, group, device in zip(weights, groups, devices, strict=True)
+    ]
+
+
+def check_devices(devices: Sequence[int]) -> None:
+    """Refuse GPUs that are not there or do not reach each other's memory; let them reach it.
+
+    Raises:
+        BackendUnavailable: names them.
+    """
+    found = torch.cuda.device_count()
+    if len(set(devices)) != len(devices):
+        raise BackendUnavailable(f"a GPU is named twice in {', '.join(map(str, devices))}")
+    for device in devices:
+        if device >= found:
+            raise BackendUnavailable(f"GPU {device} was asked for, {found} were found")
+    for one in devices:
+        for other in devices:
+            if one == other:
+                continue
+            if not torch.cuda.can_device_access_peer(one, other):
+                raise BackendUnavailable(
+                    f"GPU {one} cannot reach the memory of GPU {other}; use GPUs that NVLink or a "
+                    f"PCIe switch connects, or one GPU"
+                )
+            # A copy makes torch open the way, for all later memory too.
+            there = torch.zeros(1, device=f"cuda:{other}")
+            torch.empty(1, device=f"cuda:{one}").copy_(there)

@@ -1,0 +1,48 @@
+"""A caption update: the source has grown, most of the last translation still holds.
+
+The source grew from 64 to 68 tokens, whose first 64 a slot has; of the 24 tokens of the last
+translation 20 hold, which is for the engine to find out; 27 are wanted. Random weights do: what
+holds is made to hold.
+"""
+
+import statistics
+import time
+
+import numpy as np
+
+from tokenspeed.backends import Backend
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.request import Request
+
+SOURCE, GROWN, KNOWN, HOLD, TOTAL = 64, 4, 24, 20, 27  # tokens
+
+
+def update_ms(backend: Backend, repeats: int = 12) -> dict[str, float]:
+    """Time caption updates as the engine runs them; closes the backend.
+
+    Returns:
+        Milliseconds, median and largest; steps, accepted and reused tokens of an update.
+    """
+    engine = Engine(backend, eos_token_ids=())
+    generator = np.random.default_rng(2)
+    times, completion = [], None
+    for i in range(repeats):
+        source = tuple(generator.integers(3, backend.config.vocab_size, SOURCE + GROWN).tolist())
+        # What will come out, from another request, so that the draft can be made to hold.
+        (known,) = engine.run([Request(source, max_new_tokens=TOTAL)])
+        engine.run([Request(source[:SOURCE], max_new_tokens=4, key=i)])
+        wrong = tuple((t + 1) % backend.config.vocab_size for t in known.tokens[HOLD:KNOWN])
+        draft = known.tokens[:HOLD] + wrong
+        began = time.perf_counter()
+        (completion,) = engine.run([Request(source, draft=draft, max_new_tokens=TOTAL, key=i)])
+        times.append((time.perf_counter() - began) * 1e3)
+        assert completion.tokens == known.tokens, "the draft changed the output"
+    assert completion is not None
+    engine.close()  # and the backend with it
+    return {
+        "update_ms_p50": statistics.median(times),
+        "update_ms_max": max(times),
+        "steps": completion.steps,
+        "accepted": completion.accepted,
+        "reused": completion.reused,
+    }
