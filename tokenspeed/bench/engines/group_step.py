@@ -51,7 +51,7 @@ def say(**row: Any) -> None:
 def check(form: str, devices: list[int]) -> None:
     """Compare a small model on a group with float32, with one GPU, and with itself."""
     shape = replace(SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=24064)
-    shape = replace(shape, rope_scaling=None)
+    shape = replace(shape, ropes=SHAPES["llama-3-8b"].ropes)
     generator = torch.Generator().manual_seed(5)
     tensors = {
         name: torch.randn(size, generator=generator).mul(size[-1] ** -0.5).bfloat16()

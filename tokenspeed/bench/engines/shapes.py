@@ -11,7 +11,7 @@ SHAPES = {
     ),
     "llama-3-70b": ModelConfig(
         vocab_size=128256, hidden_size=8192, intermediate_size=28672, num_layers=80, num_heads=64,
-        num_kv_heads=8, head_dim=128, rope_theta=500000.0, max_position_embeddings=8192,
+        num_kv_heads=8, head_dim=128, ropes=(Rope(500000.0),), max_position_embeddings=8192,
     ),
     "llama-3.2-1b": ModelConfig(
         vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_layers=16, num_heads=32,
