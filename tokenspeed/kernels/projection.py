@@ -104,6 +104,7 @@ def projection(
         len(x),
         *(x, weight.arrays, next_norm, num_rows, hidden, peers or nobody),
         unused=SplitScratch(hidden.square_sum, num_rows),
-        ONE_ROW=len(x) == 1,
+        # A step without rows, which only loads kernels, must not wait for others.
+        ONE_ROW=len(x) == 1 and group.ranks == 1,
         GROUP=group,
     )

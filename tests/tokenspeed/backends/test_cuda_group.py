@@ -12,12 +12,15 @@ from tests.conftest import MakeModel
 from tests.tokenspeed.backends.group_process import open_group
 from tests.tokenspeed.backends.test_cuda import rows
 from tests.tokenspeed.kernels.support import assert_as_exact
-from tokenspeed.backends.cuda_group import CudaGroup, check_devices
+from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_group import CudaGroup, check_devices, group_of
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import load_weights
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels.exchange import join
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.sharding import Shard
 
 CONFIG = EngineConfig(num_slots=3, max_length=64, max_step_tokens=40)
 PROMPT = np.random.default_rng(1).integers(3, 90, 36).tolist()
@@ -89,6 +92,20 @@ def test_a_tie_between_ranks_goes_to_the_lowest_id(make_model: MakeModel) -> Non
     group.close()
 
 
+def test_a_step_without_rows_waits_for_nobody(model: Path) -> None:
+    checkpoint = open_checkpoint(model)
+    groups = [group_of(rank, 2, checkpoint.config, CONFIG) for rank in range(2)]
+    inboxes = [torch.zeros(one.inbox_words, dtype=torch.int64) for one in groups]
+    weights = load_weights(checkpoint.part(Shard(0, 2)), "bf16", "cpu")
+    member = join(groups[0], inboxes, "cpu")
+    backend = CudaBackend(weights, CONFIG, member=member)
+    for width in (1, 16, 40):  # as graphs are captured, when the other rank is not there yet
+        backend._run(width, backend.launch)
+    assert not member.failed.any()
+    assert not any(inbox.any() for inbox in inboxes)
+    backend.close()
+
+
 class Fake:
     """A rank whose tokens are told."""
 
@@ -133,8 +150,6 @@ def test_gpus_that_are_not_there_are_named() -> None:
 
 
 def test_heads_that_gpus_cannot_share_are_named(model: Path) -> None:
-    from tokenspeed.model.sharding import Shard
-
     with pytest.raises(BackendUnavailable, match="num_heads is 4, which 3 GPUs cannot share"):
         load_weights(open_checkpoint(model).part(Shard(0, 3)), "bf16", "cpu")
     with pytest.raises(BackendUnavailable, match="num_kv_heads is 2, which 4 GPUs cannot share"):
