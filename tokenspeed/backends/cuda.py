@@ -208,20 +208,36 @@ class CudaBackend:
 
     def logits(self, batch: Step) -> NDArray[np.float32]:
         """Run one step and return its logits; see `Backend.logits`. Allocates: not for serving."""
-        return self.finish_logits(self.begin_logits(batch))
+        return self.finish_logits(self.launch_logits(batch, self.make_logits(batch)))
 
-    def begin_logits(self, batch: Step) -> torch.Tensor:
-        """Launch one step; `finish_logits` waits for what this returns."""
+    def make_logits(self, batch: Step) -> torch.Tensor:
+        """Allocate what the logits of a step go to, and load the kernels that write them.
+
+        Once one GPU of a group has begun, another must do neither: memory that a GPU gives out is
+        mapped for the others too, which waits for what they run, and they would wait for this one.
+        """
         self._ahead = None
         width = self._width(len(batch.tokens))
-        out = torch.full((width, len(self.weights.tokens)), torch.nan, device=self.device)
+        shape = (width, len(self.weights.tokens))
+        if not self._on_gpu:
+            return torch.full(shape, torch.nan)
+        with torch.cuda.stream(self._stream):
+            out = torch.full(shape, torch.nan, device=self.device)
+            if self.memory.member.group.ranks > 1:
+                self.memory.clear()
+                self._run(width, self.launch, out)
+        self._stream.synchronize()
+        return out
+
+    def launch_logits(self, batch: Step, out: torch.Tensor) -> torch.Tensor:
+        """Launch one step that writes its logits."""
         if not self._on_gpu:
             self._upload(batch)
-            self._run(width, self.launch, out)
+            self._run(len(out), self.launch, out)
         else:
             with torch.cuda.stream(self._stream):
                 self._upload(batch)
-                self._run(width, self.launch, out)
+                self._run(len(out), self.launch, out)
         return out[: len(batch.outputs)]
 
     def finish_logits(self, out: torch.Tensor) -> NDArray[np.float32]:

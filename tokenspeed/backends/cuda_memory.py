@@ -137,6 +137,10 @@ class StepMemory:
         """Copy a step that was written, here or for another GPU, to the device."""
         self._buffer.copy_(written._host, non_blocking=True)
 
+    def clear(self) -> None:
+        """Let the next step have no rows."""
+        self._buffer.zero_()
+
     def write(self, batch: Step, parity: int, turn: int) -> None:
         """Write a step's rows to pinned memory; see `upload`."""
         rows, outputs, host = len(batch.tokens), len(batch.outputs), self._host_fields

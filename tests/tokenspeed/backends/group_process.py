@@ -47,7 +47,8 @@ class RankProcess:
     def finish(self, outputs: int) -> Any:
         return self._pipe.recv()
 
-    def begin_logits(self, batch: Any) -> None:
+    def make_logits(self, batch: Any) -> None: ...
+    def launch_logits(self, batch: Any, out: Any) -> None:
         self._pipe.send(("logits", batch))
 
     def finish_logits(self, out: Any) -> Any:

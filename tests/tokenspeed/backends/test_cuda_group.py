@@ -118,7 +118,8 @@ class Fake:
     def finish(self, outputs: int) -> np.ndarray:
         return self.tokens[:outputs]
 
-    def begin_logits(self, batch: object) -> None: ...
+    def make_logits(self, batch: object) -> None: ...
+    def launch_logits(self, batch: object, out: object) -> None: ...
     def finish_logits(self, out: object) -> np.ndarray:
         return np.zeros((1, 1), np.float32)
 

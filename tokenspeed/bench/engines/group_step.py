@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from tokenspeed.backends import Step
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_group import CudaGroup, check_devices, make_ranks
 from tokenspeed.backends.cuda_ref import step_ref
@@ -119,16 +120,22 @@ def check(form: str, devices: list[int]) -> None:
     one.close()
 
 
+def streams(backend: CudaBackend | CudaGroup, width: int) -> Step:
+    """Return a step of one token at position 80 in each slot, or of one slot where they are few."""
+    if width <= backend.num_slots:
+        return rows(*((i, 80, [7 + i]) for i in range(width)))
+    return rows((0, 80, [7] * width))
+
+
 def step_ms(backend: CudaBackend, width: int) -> float:
     """Return what the graph of a step takes on the device of a backend that shares nothing."""
-    backend.step(rows(*((i, 80, [7 + i]) for i in range(width))))
+    backend.step(streams(backend, width))
     return statistics.median(event_ms(backend._graphs[width].replay, 15))
 
 
 def host_ms(backend: CudaBackend | CudaGroup, width: int, repeats: int = 40) -> float:
     """Return what a step of so many streams at position 80 takes as the host sees it."""
-    step = rows(*((i, 80, [7 + i]) for i in range(width)))
-    times = []
+    step, times = streams(backend, width), list[float]()
     for _ in range(repeats):
         began = time.perf_counter()
         backend.step(step)
