@@ -8,6 +8,7 @@ PACKAGES = ("tokenspeed", "service", "docs", "clients")
 # The whole of it needs a GPU, valgrind or another program of the field.
 NOT_HERE = frozenset(
     {
+        "tokenspeed/bench/engines/group_step.py",  # several GPUs; test_cuda_group has its bits
         "tokenspeed/bench/engines/instructions.py",  # valgrind: `make instructions` runs it in CI
         "tokenspeed/bench/engines/kernel_times.py",  # times on a GPU; its kernels have their tests
         "tokenspeed/bench/engines/peers/ct2.py",  # CTranslate2; test_compare: its absence is told

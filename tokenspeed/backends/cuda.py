@@ -218,12 +218,15 @@ class CudaBackend:
         """
         self._ahead = None
         width = self._width(len(batch.tokens))
+        is_shared = self.memory.member.group.ranks > 1
+        if is_shared:  # a step of width 1 takes it for granted that it has its row
+            width = max(width, 2)
         shape = (width, len(self.weights.tokens))
         if not self._on_gpu:
             return torch.full(shape, torch.nan)
         with torch.cuda.stream(self._stream):
             out = torch.full(shape, torch.nan, device=self.device)
-            if self.memory.member.group.ranks > 1:
+            if is_shared:
                 self.memory.clear()
                 self._run(width, self.launch, out)
         self._stream.synchronize()

@@ -1,0 +1,18 @@
+"""A caption update on a small model: the draft is verified, reused, and changes nothing."""
+
+from pathlib import Path
+
+from tokenspeed.backends.reference import ReferenceBackend
+from tokenspeed.bench.engines.update import GROWN, HOLD, KNOWN, SOURCE, TOTAL, update_ms
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
+
+
+def test_an_update_verifies_what_holds_and_decodes_the_rest(tiny_model: Path) -> None:
+    config = EngineConfig(num_slots=2, max_length=128, max_step_tokens=64)
+    found = update_ms(ReferenceBackend(open_checkpoint(tiny_model), config), repeats=1)
+    assert found["accepted"] >= HOLD
+    assert found["reused"] == SOURCE
+    assert found["steps"] <= 1 + TOTAL - HOLD
+    assert 0 < found["update_ms_p50"] <= found["update_ms_max"]
+    assert GROWN < KNOWN - HOLD + 1 < TOTAL
