@@ -1,4 +1,4 @@
-"""Which part of each tensor a rank has: parts are disjoint, whole together, and multiply the same."""
+"""Which part of each tensor a rank has: disjoint parts, whole together."""
 
 from pathlib import Path
 
