@@ -98,7 +98,8 @@ async def test_a_reader_follows_in_a_language_of_their_own(
         await expect(phone.locator(".is-final .speaker").last).to_have_text("Ben")
         await expect(phone.locator(".is-open")).to_have_count(0)
         for page in (phone, wall):
-            assert await page.evaluate("window.shift") < 0.002  # the name of the room, once
+            # The name of the room, once; a line of captions that jumps is 0.01.
+            assert await page.evaluate("window.shift") < 0.004
         await expect(phone.locator("[role=log]")).to_have_attribute("aria-busy", "false")
 
 
