@@ -17,9 +17,17 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(model: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Start `serve` on a free port; yield the process and the port once it is ready."""
-    command = [sys.executable, "-m", "tokenspeed", "serve", "--model", str(model), "--port", "0"]
+def serving(
+    model: Path, *program: str, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Start `serve` on a free port; yield the process and the port once it is ready.
+
+    Args:
+        program: module, and arguments of its own, in place of `tokenspeed`.
+    """
+    module, *first = program or ("tokenspeed",)
+    command = [sys.executable, "-m", module, *first]
+    command += ["serve", "--model", str(model), "--port", "0"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment(**variables)
     )

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from service.bench.served import Served
 from service.captions.policy import trim_repetition
 from service.config import load_config
 from service.wire import protocol as p
@@ -59,6 +60,42 @@ async def test_a_sentence_at_speaking_pace(capsys: pytest.CaptureFixture[str]) -
         model.close()
     with capsys.disabled():
         print(summary(client), end="")  # noqa: T201
+
+
+async def finals_of(port: int, number: int) -> list[str]:
+    """Say three sentences, and return what comes of them."""
+    async with session(f"ws://127.0.0.1:{port}/v1/stream") as client:
+        await client.start("de", "fr", partials=False)
+        for i in range(3):
+            text = f"Speaker {number} says sentence {i} of three to everybody."
+            await client.send(p.SourceCommit(f"s{i}", text=text))
+        await client.until(p.TranslationFinal, count=6)
+        finals = [e for e in client.received if isinstance(e, p.TranslationFinal)]
+        assert not [e for e in client.received if isinstance(e, p.Error)]
+        return sorted(f"{f.segment_id} {f.target} {f.text}" for f in finals)
+
+
+@pytest.fixture(scope="module")
+def finals_without_a_fault() -> list[list[str]]:
+    with serving(load_config().model, TOKENSPEED_ADMISSION="0") as (_, port):
+        return asyncio.run(finals_of_all(port))
+
+
+async def finals_of_all(port: int) -> list[list[str]]:
+    return list(await asyncio.gather(*(finals_of(port, number) for number in range(3))))
+
+
+@pytest.mark.parametrize("fault", ["step:12", "memory:12", "exit:20"])
+async def test_an_engine_that_fails_now_and_then_costs_nobody_a_word(
+    fault: str, finals_without_a_fault: list[list[str]]
+) -> None:
+    variables = {"TOKENSPEED_ADMISSION": "0", "TOKENSPEED_LOG_LEVEL": "ERROR"}
+    program = ("tests.service.faulty", fault)
+    with serving(load_config().model, *program, **variables) as (process, port):
+        assert await finals_of_all(port) == finals_without_a_fault
+        metrics = await Served(f"127.0.0.1:{port}", process.pid).metrics()
+        assert metrics["tokenspeed_engine_failures_total"] > 0
+        assert process.poll() is None
 
 
 def summary(client: Client) -> str:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from tokenspeed.backends import Backend
 from tokenspeed.engine.kv_cache import KVCache
@@ -15,6 +16,7 @@ from tokenspeed.engine.request import Completion, Request, Sequence
 from tokenspeed.engine.scheduler import Plan, Scheduler
 from tokenspeed.errors import EngineStopped, RequestTooLong
 
+FAILURES_OF_ONE: Final = 2  # of its own steps, until a request is at fault
 Deliver = Callable[[tuple[int, ...], Completion | EngineStopped | None], None]
 """deliver(new tokens, how it ended or None): called after each step that has news of a request."""
 
@@ -160,12 +162,16 @@ class EngineCore:
         """Go on after a step that raised: its sequences are tried again, one in each step.
 
         All start again from their tokens, because what the slots hold is not relied on any more.
-        One that was tried alone and made that step fail too is at fault: it ends with an error.
+        One that was tried alone, twice, and made both steps fail is at fault, and ends in an error.
+        Once is no proof: the next of failures that come now and then may fall on anybody.
         """
         self._count(failures=1)
         self.failures_in_a_row += 1
         suspects, self._in_step = self._in_step or list(self._scheduler.running), []
-        is_at_fault = len(suspects) == 1 and suspects[0] in self._scheduler.alone
+        is_alone = len(suspects) == 1 and suspects[0] in self._scheduler.alone
+        if is_alone:
+            suspects[0].failures_alone += 1
+        is_at_fault = is_alone and suspects[0].failures_alone >= FAILURES_OF_ONE
         self._scheduler.restart_running()
         self._scheduler.cache.forget()
         if is_at_fault:

@@ -21,7 +21,7 @@ from tokenspeed.errors import EngineStopped
 
 logger = logging.getLogger("tokenspeed.engine")
 
-MAX_FAILURES: Final = 4  # in a row, until the backend is built anew; as many again end it
+MAX_FAILURES: Final = 6  # in a row, until the backend is built anew; as many again end it
 
 
 @dataclass(frozen=True)

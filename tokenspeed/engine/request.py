@@ -117,6 +117,7 @@ class Sequence:
     started_s: float | None = None
     first_token_s: float | None = None
     compute_s: float = 0.0
+    failures_alone: int = 0  # steps of its own that raised
 
     def __post_init__(self) -> None:
         request = self.request
