@@ -17,7 +17,7 @@ from service.config import Config, load_config, variables
 from service.errors import ConfigError
 from service.load.descriptors import room_for
 from service.load.stalls import Stalls
-from tokenspeed.arguments import DEVICES
+from tokenspeed.arguments import add_device_argument
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.config import EngineConfig
@@ -37,7 +37,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="DIR", help="default: the shipped model")
     parser.add_argument("--host", help="default: 127.0.0.1")
     parser.add_argument("--port", type=int, help="default: 8000; 0 takes any free port")
-    parser.add_argument("--device", choices=DEVICES, help="default: auto")
+    add_device_argument(parser)
     parser.add_argument(
         "--glossary", type=Path, metavar="FILE", help="terms for every text: .csv, .tsv or .tbx"
     )

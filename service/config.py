@@ -107,7 +107,7 @@ class Config:
     )
     device: str = field(
         default="auto",
-        metadata=_from("DEVICE", str, "auto, or the backend to use"),
+        metadata=_from("DEVICE", str, "auto, the backend to use, or cuda:0,1 for two GPUs"),
     )
     web: Path = field(
         default_factory=find_page,

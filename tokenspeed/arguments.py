@@ -14,7 +14,30 @@ DEVICES: Final = ("auto", "reference", "cpu", "torch-int8", "cuda")
 def add_model_arguments(parser: ArgumentParser) -> None:
     """Add --model and --device."""
     add_model_argument(parser)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_device_argument(parser, default="auto")
+
+
+def add_device_argument(parser: ArgumentParser, default: str | None = None) -> None:
+    """Add --device."""
+    parser.add_argument(
+        "--device",
+        type=device,
+        default=default,
+        help=f"{', '.join(DEVICES)} (default: auto), or cuda:0,1 for GPUs that share the model",
+    )
+
+
+def device(text: str) -> str:
+    """Check the name of a device, as a type of an argument."""
+    name, colon, numbers = text.partition(":")
+    if name not in DEVICES or (colon and name != "cuda"):
+        raise ArgumentTypeError(f"{text!r}: expected {', '.join(DEVICES)}, or cuda:0,1")
+    if colon and (text.count(",") == 0 or not all(n.isdecimal() for n in numbers.split(","))):
+        raise ArgumentTypeError(
+            f"{text!r}: expected two or more GPUs, such as cuda:0,1; CUDA_VISIBLE_DEVICES says "
+            "which one cuda is"
+        )
+    return text
 
 
 def add_model_argument(parser: ArgumentParser) -> None:

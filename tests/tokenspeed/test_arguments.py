@@ -10,6 +10,7 @@ from tokenspeed.arguments import (
     add_page_arguments,
     check_page,
     counts,
+    device,
 )
 from tokenspeed.engine.loading import BACKENDS
 from tokenspeed.errors import CommandError
@@ -26,6 +27,14 @@ def test_the_shipped_model_is_the_default() -> None:
     options = parser.parse_args([])
     assert (options.model, options.device) == (DEFAULT_MODEL, "auto")
     assert (options.model / "config.json").is_file()
+
+
+def test_gpus_that_share_a_model_are_named_by_number() -> None:
+    for name in (*DEVICES, "cuda:0,1", "cuda:2,3,4,5"):
+        assert device(name) == name
+    for wrong in ("tpu", "cpu:0,1", "auto:", "", "cuda:0,x", "cuda:", "cuda:0"):
+        with pytest.raises(ArgumentTypeError, match="cuda:0,1"):
+            device(wrong)
 
 
 def test_numbers_come_with_commas_and_count_from_one() -> None:

@@ -166,6 +166,11 @@ class CudaBackend:
             + (0 if self.persistent is None else self.persistent.nbytes),
         }
 
+    @property
+    def form(self) -> str:
+        """The form of the weights."""
+        return self.weights.form
+
     def begin(self, batch: Step, written: "CudaBackend | None" = None) -> None:
         """Launch one step, which `finish` waits for.
 

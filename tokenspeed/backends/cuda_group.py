@@ -67,6 +67,7 @@ class CudaGroup:
         self.ranks, self.config = ranks, config
         self.num_slots, self.max_length = first.num_slots, first.max_length
         self.max_step_tokens = first.max_step_tokens
+        self.form = getattr(getattr(first, "weights", None), "form", "")
         self.weight_bytes = sum(rank.weight_bytes for rank in ranks)
         self.cache_bytes = sum(rank.cache_bytes for rank in ranks)
 

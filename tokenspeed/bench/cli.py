@@ -42,16 +42,24 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "bf16", "int8", "int4", "fp8"],
         help="GPU: the form of the weights (default: as stored)",
     )
+    add_tensor_parallel_argument(parser)
     parser.add_argument("--rounds", type=int, default=15)
     add_json_argument(parser)
     parser.set_defaults(run=_engine)
+
+
+def add_tensor_parallel_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --tensor-parallel."""
+    parser.add_argument(
+        "--tensor-parallel", type=int, default=1, metavar="N", help="GPUs that share each layer"
+    )
 
 
 def _engine(options: argparse.Namespace) -> int:
     from tokenspeed.engine.loading import choose_backend
 
     name = choose_backend() if options.device == "auto" else options.device
-    if options.shape or options.dtype != "auto" or name == "cuda":
+    if options.shape or options.dtype != "auto" or name.startswith("cuda"):
         return _engine_on_gpu(options)
     return _engine_on_cpu(options, name)
 
@@ -62,7 +70,12 @@ def _engine_on_gpu(options: argparse.Namespace) -> int:
         from tokenspeed.bench.engines.gpu_steps import measure_on_gpu
     check_device(options.dtype)
     machine, rows = measure_on_gpu(
-        options.model, options.shape, options.dtype, options.streams, options.rounds
+        options.model,
+        options.shape,
+        options.dtype,
+        options.streams,
+        options.rounds,
+        options.tensor_parallel,
     )
     return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
 
@@ -162,6 +175,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
     parser.add_argument("--dtype", default="", help="GPU: forms of ours (default: bf16,int8,int4)")
+    add_tensor_parallel_argument(parser)
     parser.add_argument(
         "--peer-path",
         action="append",
@@ -269,7 +283,8 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
                 paths=dict(part.split("=", 1) for part in options.peer_path),
                 streams=options.streams,
                 rounds=options.rounds,
-                read_bytes_per_s=read,
+                read_bytes_per_s=read * options.tensor_parallel,
+                gpus=options.tensor_parallel,
                 label=options.shape or options.model.resolve().name,
                 progress=bar.update,
             )

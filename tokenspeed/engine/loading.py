@@ -7,6 +7,7 @@ is an error; only `auto` chooses.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def load_engine(
 
     Args:
         directory: a Hugging Face LLaMA directory.
-        device: "auto", or a key of BACKENDS.
+        device: "auto", a key of BACKENDS, or "cuda:0,1" for GPUs that share the model.
         config: slots and lengths; their defaults suit a few speakers.
     Raises:
         CheckpointError: the directory cannot be used.
@@ -61,18 +62,16 @@ def load_engine(
     checkpoint = open_checkpoint(directory)
     tokenizer = Tokenizer.load(directory)
     prompts = load_prompt_format(directory, tokenizer)
-    name = choose_backend() if device == "auto" else device
-    if name not in BACKENDS:
-        raise ValueError(f"device is {device!r}, expected auto or {', '.join(BACKENDS)}")
+    opened = backend_of(device)
     config = config or EngineConfig()
-    backend = BACKENDS[name](checkpoint, config)
+    backend = opened(checkpoint, config)
     engine = Engine(
         backend,
         eos_token_ids=tokenizer.eos_ids,
         max_step_ms=config.max_step_ms,
         read_bytes_per_s=measured_bandwidth(backend),
         clock=clock,
-        rebuild=lambda: BACKENDS[name](checkpoint, config),
+        rebuild=lambda: opened(checkpoint, config),
     )
     return LoadedModel(
         engine,
@@ -82,6 +81,26 @@ def load_engine(
         directory,
         time.perf_counter() - started_s,
     )
+
+
+def backend_of(device: str) -> Callable[[Checkpoint, EngineConfig], Backend]:
+    """Return what opens a backend by the name that a user gives it.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    name, _, numbers = device.partition(":")
+    if name == "cuda" and numbers:
+        try:
+            devices = [int(number) for number in numbers.split(",")]
+        except ValueError:
+            raise ValueError(f"device is {device!r}, expected GPUs as in cuda:0,1") from None
+        return partial(_cuda_group, devices)
+    if device == "auto":
+        return BACKENDS[choose_backend()]
+    if device not in BACKENDS:
+        raise ValueError(f"device is {device!r}, expected auto or {', '.join(BACKENDS)}")
+    return BACKENDS[device]
 
 
 def choose_backend() -> str:
@@ -95,7 +114,7 @@ def measured_bandwidth(backend: Backend) -> float:
     """Measure in a moment how fast this backend's device reads: bytes/s, 0 where it cannot be.
 
     A CPU reads a buffer of the weights' size, as caches hold part of a small model; a GPU reads
-    1 GiB of its memory.
+    1 GiB of its memory, and as many of a kind read as much each.
     """
     if backend.name != "cuda":
         return read_bandwidth(backend.weight_bytes, usable_cores(), seconds=0.03) or 0.0
@@ -105,17 +124,26 @@ def measured_bandwidth(backend: Backend) -> float:
         return 0.0
     measured = timing.read_bandwidth(gib=1, repeats=5)
     torch.cuda.empty_cache()
-    return measured
+    return measured * len(getattr(backend, "ranks", [backend]))
 
 
 def _cuda(checkpoint: Checkpoint, config: EngineConfig) -> Backend:
-    try:
-        from tokenspeed.backends.cuda import CudaBackend
-    except ImportError as exc:
-        raise BackendUnavailable(
-            "the GPU backend needs Triton: pip install 'tokenspeed-live[gpu]'"
-        ) from exc
+    _cuda_check()
+    from tokenspeed.backends.cuda import CudaBackend
+
     return CudaBackend.from_checkpoint(checkpoint, config)
+
+
+def _cuda_group(devices: list[int], checkpoint: Checkpoint, config: EngineConfig) -> Backend:
+    _cuda_check()
+    from tokenspeed.backends.cuda_group import CudaGroup
+
+    return CudaGroup.from_checkpoint(checkpoint, config, devices)
+
+
+def _cuda_check() -> None:
+    if not find_spec("triton"):
+        raise BackendUnavailable("the GPU backend needs Triton: pip install 'tokenspeed-live[gpu]'")
 
 
 BACKENDS: dict[str, Callable[[Checkpoint, EngineConfig], Backend]] = {

@@ -33,7 +33,7 @@ from service.load.limits import Limits
 from service.translator import Translator
 from service.wire.protocol import ClientEvent, ServerEvent, SessionClose, SessionUpdate
 from tokenspeed.bench.manual_engine import ManualEngine, SkippingClock
-from tokenspeed.engine.loading import BACKENDS, choose_backend
+from tokenspeed.engine.loading import backend_of
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.prompt import load_prompt_format
@@ -79,10 +79,9 @@ def open_stage(
     config = EngineConfig(num_slots=slots(server))
     tokenizer = Tokenizer.load(directory)
     prompts = load_prompt_format(directory, tokenizer)
-    name = choose_backend() if device == "auto" else device
     clock = SkippingClock(source)
     engine = ManualEngine(
-        BACKENDS[name](open_checkpoint(directory), config),
+        backend_of(device)(open_checkpoint(directory), config),
         eos_token_ids=tokenizer.eos_ids,
         max_step_ms=config.max_step_ms,
         clock=clock,

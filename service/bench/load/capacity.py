@@ -15,7 +15,7 @@ from service.bench.load.simulator import (
 )
 from tokenspeed.bench.page import markdown_table
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
-from tokenspeed.engine.loading import BACKENDS, choose_backend
+from tokenspeed.engine.loading import backend_of
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 
@@ -130,7 +130,6 @@ def _numbers(run: SimulatedLoad) -> dict[str, float]:
 
 
 def _measure(options: argparse.Namespace) -> LinearCost:
-    name = choose_backend() if options.device == "auto" else options.device
     config = EngineConfig(num_slots=2)
-    with closing(BACKENDS[name](open_checkpoint(options.model), config)) as backend:
+    with closing(backend_of(options.device)(open_checkpoint(options.model), config)) as backend:
         return measure_cost(backend, time.perf_counter)

@@ -9,7 +9,7 @@ from tests.conftest import MakeModel
 from tokenspeed.engine import loading
 from tokenspeed.engine.loading import BACKENDS, choose_backend, load_engine
 from tokenspeed.engine.request import Request
-from tokenspeed.errors import CheckpointError
+from tokenspeed.errors import BackendUnavailable, CheckpointError
 
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "torch-int8"])
@@ -28,6 +28,15 @@ def test_every_backend_for_processors_loads_and_runs(tiny_translator: Path, devi
 def test_an_unknown_device_is_told_with_those_that_there_are(tiny_translator: Path) -> None:
     with pytest.raises(ValueError, match="device is 'tpu', expected auto or reference, cpu"):
         load_engine(tiny_translator, device="tpu")
+
+
+def test_gpus_that_are_not_there_are_told(tiny_translator: Path) -> None:
+    count = torch.cuda.device_count()
+    wanted = f"GPU {count} was asked for" if count else "no CUDA GPU was found|was asked for"
+    with pytest.raises(BackendUnavailable, match=wanted):
+        load_engine(tiny_translator, device=f"cuda:{count},{count + 1}")
+    with pytest.raises(ValueError, match="expected GPUs as in cuda:0,1"):
+        load_engine(tiny_translator, device="cuda:first,second")
 
 
 def test_a_directory_without_a_vocabulary_is_told(make_model: MakeModel) -> None:

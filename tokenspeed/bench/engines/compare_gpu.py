@@ -66,15 +66,17 @@ def compare_on_gpu(
     rounds: int,
     read_bytes_per_s: float,
     label: str,
+    gpus: int = 1,
     progress: Callable[[], object] = lambda: None,
 ) -> tuple[list[Row], dict[str, str], dict[str, str]]:
-    """Measure engines in turns on one GPU.
+    """Measure engines in turns on one GPU, or on several that share each model.
 
     Args:
         source: a folder with config.json, and weights or not.
         python: the interpreter that has the peers installed.
         paths: folders to put first on a peer's PYTHONPATH, by its name.
         read_bytes_per_s: measured on this machine; 0 leaves shares out.
+        gpus: that engines share; transformers takes one all the same.
         label: the shape's or the model's name in the rows.
     Returns:
         The rows; the versions of those that ran; the reasons of those that are absent.
@@ -82,7 +84,7 @@ def compare_on_gpu(
     workers, starts = [], {}
     for one in who:
         began = time.perf_counter()
-        sizes = ["1", str(max(streams))]
+        sizes = [str(gpus), str(max(streams))]  # GPUs in the place of threads
         worker = Worker(one, python, source, source, sizes, paths.get(one.peer, ""))
         starts[one] = time.perf_counter() - began
         workers.append(worker)

@@ -8,60 +8,69 @@ from typing import Any
 from tqdm import tqdm
 
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_group import CudaGroup
 from tokenspeed.bench.engines.shapes import named_shape
 from tokenspeed.bench.engines.steps import Workload, measure_backend
+from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.bench.result import Row, describe_gpu
 from tokenspeed.kernels.timing import read_bandwidth
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 
 
-def open_backend(model: Path, shape: str, form: str, config: EngineConfig) -> CudaBackend:
+def open_backend(
+    model: Path, shape: str, form: str, config: EngineConfig, gpus: int = 1
+) -> CudaBackend | CudaGroup:
     """Build the backend that is measured.
 
     Args:
         model: a checkpoint, used where no shape is named.
         shape: a key of SHAPES for random weights, or "".
         form: "bf16", "int8", "int4", "fp8", or "auto": as stored, bf16 for random weights.
+        gpus: that share the model, the first ones of this machine.
     Raises:
         BackendUnavailable: no such shape, GPU or form.
         CheckpointError: the checkpoint cannot be used.
     """
     if not shape:
-        return CudaBackend.from_checkpoint(open_checkpoint(model), config, form)
-    return CudaBackend.from_random(named_shape(shape), config, "bf16" if form == "auto" else form)
+        checkpoint = open_checkpoint(model)
+        if gpus == 1:
+            return CudaBackend.from_checkpoint(checkpoint, config, form)
+        return CudaGroup.from_checkpoint(checkpoint, config, range(gpus), form)
+    form = "bf16" if form == "auto" else form
+    if gpus == 1:
+        return CudaBackend.from_random(named_shape(shape), config, form)
+    return CudaGroup.from_random(named_shape(shape), config, form, range(gpus))
 
 
 def measure_on_gpu(
-    model: Path, shape: str, form: str, streams: Sequence[int], rounds: int
+    model: Path, shape: str, form: str, streams: Sequence[int], rounds: int, gpus: int = 1
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Measure token times by number of streams; see `measure_backend` in steps.py.
+    """Measure token times by number of streams (`steps.measure_backend`), and a caption update.
 
     Returns:
-        The machine, with its read bandwidth of this run, and a row for each number of streams.
+        The machine, with its read bandwidth of this run, a row for each number of streams, and
+        one for the update.
     Raises:
         BackendUnavailable, CheckpointError: see `open_backend`.
     """
     config = EngineConfig(num_slots=max(streams), max_length=512, max_step_tokens=512)
     began = time.perf_counter()
-    backend = open_backend(model, shape, form, config)
+    backend = open_backend(model, shape, form, config, gpus)
     start_s = time.perf_counter() - began
     read = read_bandwidth()
     machine = describe_gpu(read)
     rows = []
+    about: Row = {"engine": "tokenspeed", "backend": "cuda", "gpus": gpus}
+    about |= {"shape": shape or model.resolve().name, "dtype": backend.form}
     for count in tqdm(streams, desc="streams", leave=False):
-        row: Row = {
-            "engine": "tokenspeed",
-            "backend": "cuda",
-            "shape": shape or model.resolve().name,
-            "dtype": backend.weights.form,
-        }
+        row = dict(about)
         row |= measure_backend(
             backend, count, Workload(prompt_tokens=64, new_tokens=32, rounds=rounds)
         )
-        row["bandwidth_share"] = round(row["weight_gb_per_s"] * 1e9 / read, 3)
+        row["bandwidth_share"] = round(row["weight_gb_per_s"] * 1e9 / read / gpus, 3)
         row["memory_mib"] = round(sum(backend.memory_bytes.values()) / 2**20, 1)
         row["start_s"] = round(start_s, 2)
         rows.append(row)
-    backend.close()
+    rows.append(about | {name: round(ms, 3) for name, ms in update_ms(backend).items()})
     return machine, rows

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_group import CudaGroup
 from tokenspeed.bench.engines.peers import own
 from tokenspeed.bench.engines.steps import prefill_step
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -25,10 +26,21 @@ version = own.version
 class Peer(own.Peer):
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
         config = EngineConfig(num_slots=streams, max_length=512, max_step_tokens=256)
+        gpus = range(threads)
         if any(model.glob("*.safetensors")):
-            self.backend: Any = CudaBackend.from_checkpoint(open_checkpoint(model), config, dtype)
+            checkpoint = open_checkpoint(model)
+            self.backend: Any = (
+                CudaBackend.from_checkpoint(checkpoint, config, dtype)
+                if len(gpus) == 1
+                else CudaGroup.from_checkpoint(checkpoint, config, gpus, dtype)
+            )
         else:
-            self.backend = CudaBackend.from_random(load_model_config(model), config, dtype)
+            shape = load_model_config(model)
+            self.backend = (
+                CudaBackend.from_random(shape, config, dtype)
+                if len(gpus) == 1
+                else CudaGroup.from_random(shape, config, dtype, gpus)
+            )
 
     def prefill(self, prompts: list[list[int]]) -> None:
         self.position = len(prompts[0])

@@ -11,6 +11,9 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
 os.environ.setdefault("VLLM_USE_DEEP_GEMM", "0")
+# NVLink multicast can put the GPUs of a shared host out of service.
+os.environ.setdefault("VLLM_ALLREDUCE_USE_SYMM_MEM", "0")
+os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
 
 vllm: Any = importlib.import_module("vllm")
 
@@ -41,6 +44,7 @@ class Peer:
             seed=0,
             # It refuses to start where less than this is free, and others are loaded beside it.
             gpu_memory_utilization=0.3,
+            tensor_parallel_size=threads,  # GPUs: threads are the CPU peers'
         )
 
     def generate(self, prompts: list[list[int]], new_tokens: int) -> None:
