@@ -36,6 +36,7 @@ from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.quantize import write_quantized
 from tokenspeed.model.sharding import Shard
 from tokenspeed.model.weights import weight_shapes
 
@@ -64,7 +65,11 @@ def check(form: str, devices: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_shape(shape, Path(folder))
         save_file(tensors, Path(folder) / "model.safetensors")
-        checkpoint = open_checkpoint(folder)
+        if form in ("int8", "int4"):
+            # Else each rank would draw its own scales of what it has of a row.
+            whole_shards = 1 << 32
+            write_quantized(folder, Path(folder) / form, int(form[3:]), whole_shards)
+        checkpoint = open_checkpoint(Path(folder) / form if form != "bf16" else folder)
         one = CudaBackend.from_checkpoint(checkpoint, config, form)
         parts = [
             load_weights(checkpoint.part(Shard(i, len(devices))), form, f"cuda:{device}")

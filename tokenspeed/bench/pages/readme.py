@@ -51,6 +51,32 @@ def updates() -> Iterator[str]:
         where = ""
 
 
+def large() -> Iterator[str]:
+    """Yield rows about a model of 70 billion weights, on one GPU and on two."""
+    one, two = load("h100-70b.json"), load("h100-two-gpus.json")
+    where = f"{one['machine']['gpu']}, random weights, {one['date']}"
+    for result, gpus, text in ((one, 1, "one H100"), (two, 2, "two H100")):
+        rows = [
+            row
+            for row in result["rows"]
+            if (row["shape"], row["dtype"], row["gpus"]) == ("llama-3-70b", "int4", gpus)
+            and row.get("path", "graph") == "graph"
+        ]
+        update = next(row["update_ms_p50"] for row in rows if "update_ms_p50" in row)
+        token = find(rows, streams=1)["inter_token_ms_p50"]
+        yield (
+            f"| {text}, LLaMA-3-70B int4: a caption update; a token "
+            f"| **{update:.0f} ms**; {token:.1f} ms | {where} |"
+        )
+        where = ""
+    speakers = [row for row in one["rows"] if "speakers" in row and row["within"] == 1]
+    most = max(speakers, key=lambda row: row["speakers"])
+    yield (
+        f"| one H100, LLaMA-3-70B int4: {most['speakers']} speakers at once, updates, p95 "
+        f"| **{most['p95_ms']:.0f} ms** | real steps, random weights |"
+    )
+
+
 def captions() -> Iterator[str]:
     """Yield rows about live captions over a real socket."""
     load_test = load("loadtest-balanced.json")
@@ -134,7 +160,7 @@ def figures() -> Iterator[str]:
     """Yield the lines of the whole table."""
     yield "| what | measured | where |"
     yield "|---|---|---|"
-    for part in (updates, captions, processor, graphics, default_model):
+    for part in (updates, large, captions, processor, graphics, default_model):
         yield from part()
 
 
