@@ -67,8 +67,7 @@ def check(form: str, devices: list[int]) -> None:
         save_file(tensors, Path(folder) / "model.safetensors")
         if form in ("int8", "int4"):
             # Else each rank would draw its own scales of what it has of a row.
-            whole_shards = 1 << 32
-            write_quantized(folder, Path(folder) / form, int(form[3:]), whole_shards)
+            write_quantized(folder, Path(folder) / form, int(form[3:]), max_shard_bytes=1 << 32)
         checkpoint = open_checkpoint(Path(folder) / form if form != "bf16" else folder)
         one = CudaBackend.from_checkpoint(checkpoint, config, form)
         parts = [
