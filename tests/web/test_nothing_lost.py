@@ -103,7 +103,7 @@ async def test_random_cuts_reloads_restarts_and_switches_lose_nothing(browser: B
                     await page.select_option("#source-language", rng.choice(("en", "auto")))
                 elif action == "target":
                     await page.click(f'#targets [lang="{rng.choice(("es", "fr"))}"]')
-            await expect(page.locator(".column[data-target=de] .caption")).to_have_count(len(said))
+            await expect(page.locator(".column[data-target=de] .is-final")).to_have_count(len(said))
             await expect(page.locator(".is-waiting")).to_have_count(0)
             assert await in_transcript(page) == said
             lines = await exported(page)
