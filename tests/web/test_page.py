@@ -49,6 +49,7 @@ async def open_page(page: Page, server: FakeServer, query: str = "") -> None:
 
 async def type_text(page: Page, text: str, delay_ms: float = 8) -> None:
     """Type at a pace that makes several updates a sentence."""
+    await expect(page.locator("#source")).to_be_visible()  # seen once the page listens to it
     await page.focus("#source")
     await page.keyboard.type(text, delay=delay_ms)
 
