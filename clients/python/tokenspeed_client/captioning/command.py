@@ -3,6 +3,7 @@
 whisper-stream -m model.bin | tokenspeed captions --from en --to de --room talk
 arecord -q -f S16_LE -r 16000 | tokenspeed captions --audio - --from en --to de
 tokenspeed captions --audio talk.wav --from en --to de --vtt talk.vtt
+arecord -q -f S16_LE -r 16000 | tokenspeed captions --audio - --to de --obs ws://127.0.0.1:4455
 """
 
 import argparse
@@ -35,11 +36,16 @@ from tokenspeed_client.events import (
     TranslationRetracted,
 )
 from tokenspeed_client.rooms import open_room
+from tokenspeed_client.sinks.cues import READ_CHARS_PER_S
+from tokenspeed_client.sinks.feed import Feed, Sink
+from tokenspeed_client.sinks.hls import Hls
+from tokenspeed_client.sinks.obs import Obs
+from tokenspeed_client.sinks.zoom import Zoom
 
 TOKEN_VARIABLE: Final = "TOKENSPEED_TOKEN"
+OBS_VARIABLE: Final = "TOKENSPEED_OBS_PASSWORD"
 MAX_WAITING: Final = 30  # sentences without their finals; more are read when there are fewer
 CLOSE_S: Final = 60.0  # for the last finals
-READ_CHARS_PER_S: Final = 17.0  # a line of which nobody says how long it took is shown so long
 
 
 def add_captions(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +67,9 @@ def add_captions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--real-time", action="store_true", help="give a file out as it is spoken")
     parser.add_argument("--srt", type=Path, metavar="FILE", help="write subtitles")
     parser.add_argument("--vtt", type=Path, metavar="FILE", help="write subtitles")
+    parser.add_argument("--obs", metavar="URL", help=f"send to OBS; password: ${OBS_VARIABLE}")
+    parser.add_argument("--zoom", metavar="URL", help="send to a meeting's caption URL")
+    parser.add_argument("--hls", type=Path, metavar="DIR", help="write playlists of WebVTT")
     parser.set_defaults(run=run)
 
 
@@ -78,17 +87,30 @@ def run(options: argparse.Namespace) -> int:
     targets = tuple(filter(None, options.to.split(",")))
     if not targets and not options.room:
         return _refuse("name the languages: --to de,fr, or a --room in which readers choose")
-    if not targets and (options.srt or options.vtt):
+    if not targets and any((options.srt, options.vtt, options.obs, options.zoom, options.hls)):
         return _refuse("subtitles need a language: --to")
     try:
         files = [
             subtitle_files(path, targets) for path in (options.srt, options.vtt) if path is not None
         ]
+        sinks = _sinks(options, targets)
         said = speech(options) if options.audio else text_lines(sys.stdin.fileno())
-        asyncio.run(_caption(options, targets, said, files))
+        asyncio.run(_caption(options, targets, said, files, sinks))
     except (ClientError, OSError, ValueError) as exc:
         return _refuse(str(exc))
     return 0
+
+
+def _sinks(options: argparse.Namespace, targets: tuple[str, ...]) -> list[tuple[str, Sink]]:
+    """Return each sink with its language; OBS and Zoom show one, the first."""
+    found: list[tuple[str, Sink]] = []
+    if options.obs:
+        found.append((targets[0], Obs(options.obs, os.environ.get(OBS_VARIABLE))))
+    if options.zoom:
+        found.append((targets[0], Zoom(options.zoom, targets[0])))
+    if options.hls:
+        found += [(target, Hls(options.hls, target)) for target in targets]
+    return found
 
 
 def _refuse(problem: str) -> int:
@@ -170,11 +192,13 @@ class Outputs:
 
     Attributes:
         files: subtitles by language.
+        feeds: sinks that show finals, each with its language.
         times: of committed segments: beginning and end in milliseconds.
     """
 
     terminal: Terminal
     files: list[Mapping[str, Subtitles]]
+    feeds: list[tuple[str, Feed]] = field(default_factory=list)
     times: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def take(self, event: SessionEvent) -> None:
@@ -188,6 +212,9 @@ class Outputs:
                 start_ms, end_ms = self.times[event.segment_id.partition("~")[0]]
                 for files in self.files:
                     files[event.target].add(event.text, start_ms, end_ms)
+                for target, feed in self.feeds:
+                    if target == event.target and event.text:
+                        feed.add(event.text)
             case TranslationRetracted():
                 self.terminal.drop(event.segment_id, event.target)
             case Error():
@@ -205,12 +232,14 @@ async def _caption(
     targets: tuple[str, ...],
     said: Iterator[Heard],
     files: list[Mapping[str, Subtitles]],
+    sinks: list[tuple[str, Sink]],
 ) -> None:
     room, host_token = await _room(options)
     is_over = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, is_over.set)  # the last finals still come
-    outputs = Outputs(Terminal(sys.stdout, targets, _width(sys.stdout)), files)
+    feeds = [(target, Feed(sink, _tell)) for target, sink in sinks]
+    outputs = Outputs(Terminal(sys.stdout, targets, _width(sys.stdout)), files, feeds)
     session = connect(
         options.url,
         source=options.source,
@@ -221,6 +250,7 @@ async def _caption(
         host_token=host_token,
     )
     try:
+        await asyncio.gather(*(feed.open() for _, feed in feeds))
         async with session:
             speaking = asyncio.create_task(say(session, _from_thread(said, is_over), outputs.times))
             try:
@@ -232,6 +262,7 @@ async def _caption(
                 await asyncio.gather(speaking, return_exceptions=True)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
+        await asyncio.gather(*(feed.close() for _, feed in feeds))
         for file in (file for each in files for file in each.values()):
             file.close()
 

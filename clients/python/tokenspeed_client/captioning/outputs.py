@@ -1,9 +1,10 @@
 """Where captions go: a terminal, and subtitle files."""
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TextIO
+
+from tokenspeed_client.sinks.cues import clock, pieces, vtt_text
 
 MAX_CHARS: Final = 42  # of a line of subtitles
 MAX_LINES: Final = 2
@@ -73,9 +74,8 @@ class Subtitles:
 
     def add(self, text: str, start_ms: float, end_ms: float) -> None:
         """Write a text, in cues of two lines that share its time by their length."""
-        lines = textwrap.wrap(text, MAX_CHARS)
-        cues = [lines[i : i + MAX_LINES] for i in range(0, len(lines), MAX_LINES)]
-        num_chars = sum(len(line) for line in lines)
+        cues = pieces(text, MAX_CHARS, MAX_LINES)
+        num_chars = sum(len(line) for cue in cues for line in cue)
         # No cue begins before the one before it has ended: players would show both at once.
         at_ms = max(round(start_ms), self._end_ms)
         length_ms = max(round(end_ms - start_ms), 0)
@@ -94,17 +94,8 @@ class Subtitles:
         self._count += 1
         point = "." if self._is_vtt else ","
         times = f"{clock(start_ms, point)} --> {clock(end_ms, point)}"
-        shown = "\n".join(lines)
-        if self._is_vtt:
-            shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        shown = vtt_text(lines) if self._is_vtt else "\n".join(lines)
         self._file.write(f"{self._count}\n{times}\n{shown}\n\n")
-
-
-def clock(ms: int, point: str) -> str:
-    """Return a time as `00:01:02.500`."""
-    seconds, rest = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}{point}{rest:03}"
 
 
 def subtitle_files(path: Path, targets: tuple[str, ...]) -> Mapping[str, Subtitles]:

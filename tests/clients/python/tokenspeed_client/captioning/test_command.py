@@ -14,6 +14,7 @@ import webvtt
 
 from tests.clients.network import Network
 from tests.clients.python.tokenspeed_client.captioning.test_recognisers import UNDERSTOOD, speak
+from tests.clients.python.tokenspeed_client.sinks import test_obs, test_zoom
 from tests.service.conftest import Service
 from tokenspeed_client import listen
 from tokenspeed_client.audience import NOBODY, apply_room_event
@@ -117,6 +118,38 @@ async def test_a_lost_line_is_told_and_loses_nothing(service: Service) -> None:
     assert b"trying again" in err
 
 
+def test_captions_go_to_obs_to_a_meeting_and_to_playlists(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio, meeting = test_obs.Studio("secret"), test_zoom.Meeting()
+    monkeypatch.setitem(ENVIRONMENT, "TOKENSPEED_OBS_PASSWORD", "secret")
+    with test_obs.running_in_a_thread(studio) as port, test_zoom.running(meeting):
+        arguments = ["--url", service.http, "--from", "en", "--to", "de,fr"]
+        arguments += ["--obs", f"ws://127.0.0.1:{port}", "--zoom", meeting.url, "--hls", "out"]
+        done = captions(arguments, "Yes.\nNo.\n", tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        monkeypatch.setitem(ENVIRONMENT, "TOKENSPEED_OBS_PASSWORD", "another")
+        refused = captions(arguments, "Perhaps.\n", tmp_path)
+    assert studio.captions == ["YES.", "NO."]
+    assert meeting.captions == [(1, "de-DE", "YES.\n"), (2, "de-DE", "NO.\n")]
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "tokenspeed captions: OBS: the password is wrong\n"
+
+
+def test_a_sink_that_is_not_there_is_told_and_holds_up_nothing(
+    service: Service, tmp_path: Path
+) -> None:
+    arguments = ["--url", service.http, "--from", "en", "--to", "de,fr", "--hls", "out"]
+    done = captions([*arguments, "--obs", "ws://127.0.0.1:9"], "Yes.\nNo.\n", tmp_path)
+    assert done.returncode == 0
+    assert "OBS does not answer" in done.stderr
+    assert sorted(done.stdout.splitlines()) == ["de: NO.", "de: YES.", "fr: NO.", "fr: YES."]
+    for target in ("de", "fr"):
+        assert "#EXT-X-ENDLIST" in (tmp_path / "out" / f"{target}.m3u8").read_text()
+        shown = "".join(path.read_text() for path in (tmp_path / "out").glob(f"{target}-*.vtt"))
+        assert shown.index("YES.") < shown.index("NO.")
+
+
 def test_an_open_room_is_spoken_in(service: Service) -> None:
     room, token = service.state.rooms.create("", None, service.state.now_s())
     link = f"{service.http}/r/{room.id}"
@@ -134,6 +167,9 @@ def test_an_open_room_is_spoken_in(service: Service) -> None:
         (["--to", "de", "--audio", "none.wav"], "none.wav"),
         (["--to", "de", "--audio", "none.wav", "--recogniser", "vosk"], "pip install"),
         (["--to", "de", "--url", "nowhere"], "expected http"),
+        (["--to", "de", "--obs", "http://127.0.0.1"], "ws://"),
+        (["--to", "de", "--zoom", "zoom.us"], "caption URL"),
+        (["--room", "Talk", "--hls", "out"], "subtitles need a language"),
         (["--to", "de", "--srt", "no/such/folder.srt"], "No such file"),
     ],
 )

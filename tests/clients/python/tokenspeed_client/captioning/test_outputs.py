@@ -13,7 +13,6 @@ from tokenspeed_client.captioning.outputs import (
     MAX_CHARS,
     Subtitles,
     Terminal,
-    clock,
     subtitle_files,
 )
 
@@ -73,4 +72,3 @@ def test_each_of_several_languages_has_its_file(tmp_path: Path) -> None:
     assert (tmp_path / "talk.fr.vtt").read_text() == (
         "WEBVTT\n\n1\n00:00:01.500 --> 00:00:02.500\nin &lt;fr&gt;\n\n"
     )
-    assert clock(3_723_004, ",") == "01:02:03,004"
