@@ -35,6 +35,7 @@ const THEMES = /** @type {const} */ ({
   light: "coloursLight",
   dark: "coloursDark",
 });
+const OVER_CODE = 1000; // nobody refused anything
 const FULL_CODE = 1013;
 const RESTART_CODES = [1001, 1012];
 const KEY_CODE = 4401;
@@ -248,10 +249,11 @@ function connectionText(state) {
 
 /** What stays on the screen as long as it is true. */
 function standingNotice() {
-  const { state, attempt, reason } = connection;
+  const { state, attempt, code, reason } = connection;
   if (state === "closed") {
+    if (code === KEY_CODE) return text("keyTitle");
     if (lostCode === ELSEWHERE_CODE) return text("elsewhere");
-    return reason ? text("refused", { reason }) : text("closed");
+    return reason && code !== OVER_CODE ? text("refused", { reason }) : text("closed");
   }
   if (state === "waiting" || (state === "connecting" && attempt > 0)) {
     if (!navigator.onLine) return text("noNetwork");
