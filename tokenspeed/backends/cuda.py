@@ -79,9 +79,6 @@ class CudaBackend:
         member: Member | None = None,
     ) -> None:
         config.check(weights.config)
-        if weights.config.switches:  # until the kernels have them
-            switches = ", ".join(weights.config.switches)
-            raise BackendUnavailable(f"the GPU backend does not know this model's {switches}")
         launch = launch or default_launch(_target(), weights.step_bytes)
         check_device(weights.form, pdl=launch.pdl > 0)
         self.weights, self.config, self.launch = weights, weights.config, launch

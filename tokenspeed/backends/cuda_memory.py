@@ -67,6 +67,9 @@ class StepMemory:
         hidden: [rows, hidden_size] float32. scaled: the same in the dtype of rows.
         sums: [norms, rows] int64, the squares of the hidden states before each norm.
         q, values: [rows, heads * head_dim]. inner: [rows, intermediate_size].
+        raw: [rows, heads + kv_heads, head_dim] float32, q and k before their norm. branch:
+            [rows, hidden_size] float32, before a norm behind it. Both have no rows where the model
+            has no such norm.
     """
 
     def __init__(
@@ -103,6 +106,10 @@ class StepMemory:
         self.q = torch.zeros(padded, width, dtype=dtype, device=device)
         self.values = torch.zeros(padded, width, dtype=dtype, device=device)
         self.inner = torch.zeros(padded, model.intermediate_size, dtype=dtype, device=device)
+        heads = (model.num_heads + model.num_kv_heads, model.head_dim)
+        self.raw = torch.zeros(padded if model.qk_norm else 0, *heads, device=device)
+        normed_rows = padded if model.norms != "before" else 0
+        self.branch = torch.zeros(normed_rows, model.hidden_size, device=device)
         self.attention_scratch = attention_scratch(
             min(padded, MAX_NARROW_ROWS),
             model.num_heads,
@@ -120,7 +127,8 @@ class StepMemory:
         """Bytes on the device beside weights and cache."""
         tensors = (self.cos, self.sin, self.hidden, self.scaled, self.sums, self.q, self.values)
         scratch = (self.attention_scratch, self.head_scratch, self.split_scratch)
-        parts = (*tensors, self.inner, self._buffer, *scratch, self.member.inbox)
+        inner = (self.inner, self.raw, self.branch)
+        parts = (*tensors, *inner, self._buffer, *scratch, self.member.inbox)
         return sum(part.nbytes for part in parts)
 
     def upload(self, batch: Step, parity: int, turn: int = 1) -> None:

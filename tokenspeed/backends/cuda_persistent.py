@@ -35,6 +35,9 @@ def why_not(weights: Weights) -> str | None:
 def why_not_shape(weights: Weights) -> str | None:
     """Return why the kernel does not know a model's shape or form; None: it does."""
     config, form = weights.config, weights.form
+    if config.switches or config.attention_scale or len(config.ropes) > 1:
+        beyond = ", ".join(config.switches) or "scale of scores or rotations"
+        return f"it knows plain LLaMA alone, not this model's {beyond}"
     if form not in persistent.COLUMNS:
         return f"it does not know {form}, only {', '.join(persistent.COLUMNS)}"
     if config.head_dim not in (64, 128) or config.num_heads // config.num_kv_heads > 16:
@@ -132,8 +135,7 @@ class PersistentStep:
         self._parts = tuple(
             split_parts(k, form, first[k].n, first[k].k) for k in ("qkv", "out", "down")
         )
-        norms = [n for layer in weights.layers for n in (layer.input_norm, layer.post_norm)]
-        self._norms = torch.stack([*norms, weights.norm])
+        self._norms = torch.stack([norm for norm in weights.norms if norm is not None])
         units = [first[k].n * p for k, p in zip(("qkv", "out", "down"), self._parts, strict=True)]
         width = max(8, max_width)
         self._part_sums = torch.full((max(units) * width,), float("nan"), device=device)

@@ -16,8 +16,10 @@ from tokenspeed.backends.cuda_memory import (
 )
 from tokenspeed.backends.cuda_weights import LayerWeights, Weights
 from tokenspeed.kernels.attention import Tiles, attention
+from tokenspeed.kernels.branch_norm import branch_norm
 from tokenspeed.kernels.embedding import embedding
 from tokenspeed.kernels.gate_up import gate_up
+from tokenspeed.kernels.head_norm import head_norm
 from tokenspeed.kernels.launch import Launch, RecordedLaunch
 from tokenspeed.kernels.lm_head import NextStep, Wanted, lm_head, select
 from tokenspeed.kernels.matrix import Matrix
@@ -27,7 +29,7 @@ from tokenspeed.kernels.projection import projection
 from tokenspeed.kernels.qkv import Rotation, qkv
 from tokenspeed.kernels.slots import Cache, Places
 from tokenspeed.kernels.tuned import matrix_plan
-from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.config import EngineConfig, ModelConfig
 
 
 class LayersAndHead(Protocol):
@@ -56,18 +58,26 @@ def run_step(
         logits: [width, vocab_size] float32, written; None: not stored.
         persistent: takes the place of the layers' and the head's kernels, to the same bits.
     """
-    fields, rows, eps = memory.fields, memory.num_rows, weights.config.rms_norm_eps
-    norms = [n for layer in weights.layers for n in (layer.input_norm, layer.post_norm)]
-    norms.append(weights.norm)
+    fields, rows, model = memory.fields, memory.num_rows, weights.config
+    norms, eps, row_eps = weights.norms, reader_eps(model), writer_eps(model)
     hidden = HiddenStates(memory.hidden, memory.scaled, memory.sums)
-    embedding(fields.tokens[:width], weights.embedding, norms[0], rows, hidden, launch=launch)
+    embedding(
+        fields.tokens[:width],
+        weights.embedding,
+        norms[0],
+        rows,
+        hidden,
+        launch=launch,
+        scale=model.embedding_scale,
+        row_eps=row_eps,
+    )
     wanted, scratch = Wanted(fields.outputs, memory.num_outputs, fields.drafts), memory.head_scratch
     if persistent is not None and width <= persistent.max_width:
         if launch.recorded is None:  # it is compiled by its first launch
             persistent.run(width, logits)
     else:
         for i, layer in enumerate(weights.layers):
-            _run_layer(i, layer, norms[2 * i + 1 : 2 * i + 3], memory, width, eps, launch)
+            _run_layer(i, layer, norms[2 * i + 1 : 2 * i + 3], memory, width, launch)
         plan, last = matrix_plan("head", weights.head, width, launch), memory.sums[-1]
         x = Scaled(memory.scaled, last)
         lm_head(
@@ -80,6 +90,7 @@ def run_step(
             eps=eps,
             plan=plan,
             first_token=weights.tokens.start,
+            softcap=model.logit_softcap,
         )
     following = NextStep(fields.tokens, fields.positions, fields.parity)
     select(
@@ -99,14 +110,14 @@ def run_step(
 def _run_layer(
     i: int,
     layer: LayerWeights,
-    norms: list[Tensor],
+    norms: list[Tensor | None],
     memory: StepMemory,
     width: int,
-    eps: float,
     launch: Launch,
 ) -> None:
-    """Launch a layer's kernels. norms: those behind its attention and behind its MLP."""
+    """Launch a layer's kernels. norms: the next ones after its attention and after its MLP."""
     fields, rows, model = memory.fields, memory.num_rows, memory.model
+    eps = reader_eps(model)
     cache, places = Cache(*memory.cache[:, i]), Places(fields.slots, fields.positions)
     heads = (width, model.num_heads, model.head_dim)
     q, values = memory.q[:width].view(heads), memory.values[:width].view(heads)
@@ -117,15 +128,21 @@ def _run_layer(
     def plan(kernel: str, matrix: Matrix) -> Plan:
         return matrix_plan(kernel, matrix, width, launch, shared)
 
-    def product(
-        x: Tensor, matrix: Matrix, norm: Tensor, hidden: HiddenStates, plan: Plan, exchange: int
-    ) -> None:
-        peers, group = memory.member.peers(memory.turn, exchange), memory.member.group
-        projection(x, matrix, norm, rows, hidden, plan=plan, peers=peers, group=group)
-
     rope = model.rope_of(i)
     rotation, x = Rotation(memory.cos[rope], memory.sin[rope]), Scaled(scaled, sums[2 * i])
-    qkv(x, layer.qkv, rotation, places, rows, q, cache, eps=eps, plan=plan("qkv", layer.qkv))
+    first = plan("qkv", layer.qkv)
+    if layer.head_norms is None:
+        qkv(x, layer.qkv, rotation, places, rows, q, cache, eps=eps, plan=first)
+    else:
+        raw = memory.raw[:width]
+        qkv(x, layer.qkv, rotation, places, rows, raw, cache, eps=eps, plan=first, is_raw=True)
+        head_norm(
+            *(raw, layer.head_norms, rotation, places, rows, q, cache),
+            eps=model.rms_norm_eps,
+            kind=model.qk_norm,
+            after=model.qk_norm_rotated,
+            launch=launch,
+        )
     tokens = tile_tokens(model, width)
     attention(
         q,
@@ -137,14 +154,39 @@ def _run_layer(
         tile_tokens=tokens,
         max_tiles=min(width, -(-width // tokens) + len(cache.k)),
         launch=launch,
+        scale=model.score_scale,
+        softcap=model.attention_softcap,
     )
-    hidden = HiddenStates(memory.hidden, memory.scaled, sums[2 * i + 1])
+
+    def add(
+        x: Tensor, matrix: Matrix, how: Plan, out_norm: Tensor | None, norm: Tensor | None, at: int
+    ) -> None:
+        """Add a branch to the hidden states, through the norm behind it where there is one."""
+        hidden = HiddenStates(memory.hidden, memory.scaled, sums[at + 1])
+        peers, group = memory.member.peers(memory.turn, at), memory.member.group
+        if out_norm is None:
+            projection(x, matrix, norm, rows, hidden, plan=how, peers=peers, group=group)
+            return
+        branch, row_eps = memory.branch[:width], model.rms_norm_eps
+        into = hidden._replace(states=branch)
+        projection(x, matrix, None, rows, into, plan=how, peers=peers, group=group)
+        branch_norm(branch, out_norm, norm, rows, hidden, eps=row_eps, launch=launch)
+
     out, down = plan("out", layer.out), plan("down", layer.down)
-    product(values.view(width, -1), layer.out, norms[0], hidden, out, 2 * i)
+    add(values.view(width, -1), layer.out, out, layer.attention_out_norm, norms[0], 2 * i)
     x, gated = Scaled(scaled, sums[2 * i + 1]), plan("gate_up", layer.gate_up)
-    gate_up(x, layer.gate_up, rows, inner, eps=eps, plan=gated)
-    hidden = HiddenStates(memory.hidden, memory.scaled, sums[2 * i + 2])
-    product(inner, layer.down, norms[1], hidden, down, 2 * i + 1)
+    gate_up(x, layer.gate_up, rows, inner, eps=eps, plan=gated, activation=model.activation)
+    add(inner, layer.down, down, layer.mlp_out_norm, norms[1], 2 * i + 1)
+
+
+def reader_eps(model: ModelConfig) -> float | None:
+    """Return what the readers of hidden states add to mean squares; None: rows come normed."""
+    return model.rms_norm_eps if model.norms == "before" else None
+
+
+def writer_eps(model: ModelConfig) -> float | None:
+    """Return the same for their writers, where those have whole rows to norm."""
+    return None if model.norms == "before" else model.rms_norm_eps
 
 
 def recorded_step(weights: Weights, config: EngineConfig, launch: Launch) -> list[RecordedLaunch]:

@@ -5,7 +5,7 @@ one of several GPUs. Knows no steps.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,12 +19,17 @@ from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8, unpack_nibbles
 from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.weights import (
+    ATTENTION_OUT_NORM,
     EMBEDDING,
     FUSED,
     HEAD,
     INPUT_NORM,
+    K_NORM,
+    MLP_OUT_NORM,
     NORM,
     POST_NORM,
+    Q_NORM,
+    layer_bias,
     layer_weight,
     weight_shapes,
 )
@@ -37,14 +42,22 @@ Parts = tuple[Tensor, Tensor | None]  # values and scales of one matrix, as quan
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One layer; norms are [hidden_size]."""
+    """One layer; norms are [hidden_size], None where the model has none.
 
-    input_norm: Tensor
+    Attributes:
+        attention_out_norm, mlp_out_norm: behind the branches.
+        head_norms: [(heads + kv_heads) * head_dim] float32, the weight of each element of q and k.
+    """
+
+    input_norm: Tensor | None
     qkv: Matrix
     out: Matrix
-    post_norm: Tensor
+    post_norm: Tensor | None
     gate_up: Matrix
     down: Matrix
+    attention_out_norm: Tensor | None = None
+    mlp_out_norm: Tensor | None = None
+    head_norms: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,12 @@ class Weights:
     norm: Tensor
     head: Matrix
     tokens: range
+
+    @property
+    def norms(self) -> list[Tensor | None]:
+        """The norms in front of attention and MLP of each layer, and the last one."""
+        norms = [n for layer in self.layers for n in (layer.input_norm, layer.post_norm)]
+        return [*norms, self.norm]
 
     @property
     def step_bytes(self) -> int:
@@ -105,7 +124,10 @@ def load_weights(
         return _quantized(tensor, form, dtype)
 
     def plain(name: str) -> Tensor:
-        return checkpoint.weight(name, dtype).to(device)
+        source = checkpoint.sources[name]
+        # What is folded into a norm, as Gemma's 1, would lose bits in its stored dtype.
+        is_folded = name != EMBEDDING and (source.plus != 0 or source.times != 1)
+        return checkpoint.weight(name, torch.float32 if is_folded else dtype).to(device)
 
     return _assemble(checkpoint.config, form, read, plain, device, checkpoint.shard)
 
@@ -147,7 +169,9 @@ def random_weights(
             if shard.rank:
                 generator.manual_seed(seed + shard.rank)
             return table
-        return torch.ones(config.hidden_size, device=device, dtype=dtype)
+        if name.endswith(".bias"):
+            return noise(name)
+        return torch.ones(shapes[name], device=device, dtype=dtype)
 
     return _assemble(
         config, form, lambda n: _quantized(noise(n), form, dtype), plain, device, shard
@@ -195,7 +219,23 @@ def _assemble(
         values, scales = zip(*(read(name) for name in names), strict=True)
         order = orders.get(kernel, _one)
         scale = None if scales[0] is None else order([s for s in scales if s is not None])
-        return _packed((order(list(values)), scale), dtype)
+        packed = _packed((order(list(values)), scale), dtype)
+        if kernel not in config.biases:
+            return packed
+        biases = [plain(layer_bias(layer, part))[:, None] for part in FUSED[kernel]]
+        return replace(packed, bias=order(biases)[:, 0].float().contiguous())
+
+    def norm(layer: int, part: str) -> Tensor | None:
+        name = layer_weight(layer, part)
+        return plain(name) if name in held else None
+
+    def head_norms(layer: int) -> Tensor | None:
+        q, k = norm(layer, Q_NORM), norm(layer, K_NORM)
+        if q is None or k is None:
+            return None
+        if config.qk_norm == "head":
+            q, k = q.repeat(config.num_heads), k.repeat(config.num_kv_heads)
+        return torch.cat((q, k)).float()
 
     def by_heads(parts: list[Tensor]) -> Tensor:
         return torch.cat([interleave_heads(part, config.head_dim) for part in parts])
@@ -204,14 +244,18 @@ def _assemble(
         "qkv": by_heads,
         "gate_up": lambda parts: interleave_gate_up(*parts),
     }
+    held = weight_shapes(config)
     layers = [
         LayerWeights(
-            plain(layer_weight(i, INPUT_NORM)),
+            norm(i, INPUT_NORM),
             matrix(i, "qkv"),
             matrix(i, "out"),
-            plain(layer_weight(i, POST_NORM)),
+            norm(i, POST_NORM),
             matrix(i, "gate_up"),
             matrix(i, "down"),
+            norm(i, ATTENTION_OUT_NORM),
+            norm(i, MLP_OUT_NORM),
+            head_norms(i),
         )
         for i in range(config.num_layers)
     ]

@@ -14,13 +14,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.arithmetic import dot, narrow
+from tokenspeed.kernels.arithmetic import dot, narrow, tanh
 from tokenspeed.kernels.launch import Launch, wait_for_inputs
 from tokenspeed.kernels.slots import Cache, Places
 
 SPLIT = 128  # positions that one program of a short step reads
 BLOCK = 32  # positions of one inner step; with 64 the values of a head of 128 spill registers
 STAGES = 3  # blocks of a short step that are on their way at once
+_LOG2E = 1.4426950408889634
 TILE_TOKENS = 16  # tokens of one slot that a program of a long step takes
 
 
@@ -66,6 +67,7 @@ class AttentionShape(NamedTuple):
     block_d: int
     split: int  # positions
     block: int  # positions
+    softcap: float = 0.0  # of scores, in log2; 0: none
 
 
 def attention_scratch(
@@ -85,14 +87,18 @@ def attention_scratch(
     )
 
 
-def attention_ref(q: Tensor, cache: Cache, places: Places) -> Tensor:
+def attention_ref(
+    q: Tensor, cache: Cache, places: Places, scale: float | None = None, softcap: float = 0.0
+) -> Tensor:
     """Plain torch; see `attention`. Returns the values [rows, heads, head_dim], dtype of q."""
     out = torch.empty_like(q)
+    scale = scale or q.shape[2] ** -0.5
     group = q.shape[1] // cache.k.shape[1]
     for row, (slot, position) in enumerate(zip(*(p.tolist() for p in places), strict=True)):
         k = cache.k[slot, :, : position + 1].repeat_interleave(group, 0)
         v = cache.v[slot, :, : position + 1].repeat_interleave(group, 0)
-        scores = (k @ q[row][:, :, None])[..., 0].float() * q.shape[2] ** -0.5
+        scores = (k @ q[row][:, :, None])[..., 0].float() * scale
+        scores = softcap * torch.tanh(scores / softcap) if softcap else scores
         weights = scores.softmax(-1).to(q.dtype)  # [heads, position + 1]
         out[row] = (weights[:, None] @ v)[:, 0]
     return out
@@ -124,6 +130,8 @@ def attend_split(
         k = tl.load(k_ptr + offset, mask=inside[:, None] & d_mask[None, :], other=0.0)
         v = tl.load(v_ptr + offset, mask=inside[:, None] & d_mask[None, :], other=0.0)
         scores = dot(q, k.T, tl.zeros((BLOCK_M, BLOCK), tl.float32)) * scale_log2
+        if SHAPE.softcap > 0.0:
+            scores = tanh(scores) * SHAPE.softcap
         scores = tl.where(at[None, :] <= row_positions[:, None], scores, float("-inf"))
         new_maximum = tl.maximum(maximum, tl.max(scores, axis=1))
         # A row that sees nothing yet stays at -inf; 0 in its place avoids -inf minus -inf.
@@ -252,6 +260,8 @@ def attention(
     tile_tokens: int,
     max_tiles: int,
     launch: Launch,
+    scale: float | None = None,
+    softcap: float = 0.0,
 ) -> None:
     """Let each row attend to its own slot, up to and including its own position.
 
@@ -260,6 +270,8 @@ def attention(
         tiles: runs of at most `tile_tokens` rows; where that is 1, a tile is a row.
         out: [rows, heads, head_dim], written.
         max_tiles: tiles that programs are started for.
+        scale: of scores; None is head_dim ** -0.5.
+        softcap: of scores; 0 is none.
     Raises:
         ValueError: heads is not a multiple of kv_heads.
     """
@@ -270,8 +282,18 @@ def attention(
     block_m = max(16, triton.next_power_of_2(tile_tokens * group))
     block_d = max(16, triton.next_power_of_2(head_dim))
     shape = AttentionShape(
-        kv_heads, group, head_dim, max_length, tile_tokens, block_m, block_d, SPLIT, BLOCK
+        kv_heads,
+        group,
+        head_dim,
+        max_length,
+        tile_tokens,
+        block_m,
+        block_d,
+        SPLIT,
+        BLOCK,
+        softcap * _LOG2E,
     )
+    scale = scale or head_dim**-0.5
     launch.start(
         attention_kernel,
         (max_tiles, kv_heads, triton.cdiv(max_length, SPLIT) if tile_tokens == 1 else 1),
@@ -281,7 +303,7 @@ def attention(
         tiles,
         scratch,
         out,
-        head_dim**-0.5 * 1.4426950408889634,
+        scale / softcap if softcap else scale * _LOG2E,
         SHAPE=shape,
         ONE_TILE=max_tiles == 1,
         PDL=launch.pdl,

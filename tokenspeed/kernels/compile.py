@@ -41,6 +41,7 @@ class Job:
     kernel: str
     types: tuple[tuple[str, Any], ...]  # name; Triton type, or a named tuple of them
     aligned: tuple[tuple[int, ...], ...]  # paths of arguments aligned to 16 bytes
+    absent: tuple[tuple[int, ...], ...]  # paths of arguments that are None: constants, too
     constants: tuple[tuple[str, Any], ...]  # constexpr parameters and options
 
     @property
@@ -64,6 +65,7 @@ class Job:
         names = kernel.arg_names
         options = {k: v for k, v in self.constants if k in _OPTIONS}
         constants = {(names.index(k),): v for k, v in self.constants if k not in _OPTIONS}
+        constants |= dict.fromkeys(self.absent)
         types = dict(self.types)
         signature = {name: types.get(name, "constexpr") for name in names}
         aligned = {path: [["tt.divisibility", 16]] for path in self.aligned}
@@ -96,6 +98,7 @@ def _job(launch: RecordedLaunch) -> Job:
         launch.kernel.fn.__name__,
         tuple(zip(names, (_type(arg) for arg in launch.args), strict=True)),
         tuple(path for path, leaf in _leaves(launch.args) if _is_aligned(leaf)),
+        tuple(path for path, leaf in _leaves(launch.args) if leaf is None),
         tuple(sorted(launch.constants.items())),
     )
 
@@ -105,6 +108,8 @@ def _type(arg: Any) -> Any:
         return type(arg)(*(_type(part) for part in arg))
     if isinstance(arg, Tensor):
         return "*" + _TYPES[arg.dtype]
+    if arg is None:
+        return "constexpr"
     assert isinstance(arg, float), f"{arg!r} is neither tensor nor float"
     return "fp32"
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import narrow
 from tokenspeed.kernels.launch import Launch, wait_for_inputs
-from tokenspeed.kernels.norm import HiddenStates, square_sum, square_sum_ref
+from tokenspeed.kernels.norm import HiddenStates, normed, square_sum, square_sum_ref
 
 
 def embedding_ref(tokens: Tensor, table: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,6 +26,8 @@ def embedding_kernel(
     MAX_ROWS: tl.constexpr,
     SIZE: tl.constexpr,
     BLOCK: tl.constexpr,
+    SCALE: tl.constexpr,
+    ROW_EPS: tl.constexpr,
     PDL: tl.constexpr,
 ):
     wait_for_inputs(PDL)
@@ -41,10 +43,17 @@ def embedding_kernel(
     at = tl.arange(0, BLOCK)
     mask = at < SIZE
     states = tl.load(table_ptr + token * SIZE + at, mask=mask, other=0.0).to(tl.float32)
-    norm = tl.load(norm_ptr + at, mask=mask, other=0.0).to(tl.float32)
+    if SCALE != 1.0:
+        states *= SCALE
+    scaled = states
+    if norm_ptr is not None:
+        norm = tl.load(norm_ptr + at, mask=mask, other=0.0).to(tl.float32)
+        if ROW_EPS is not None:
+            scaled = normed(states, SIZE, ROW_EPS)
+        scaled *= norm
     tl.store(hidden.states + row * SIZE + at, states, mask=mask)
     scaled_ptrs = hidden.scaled + row * SIZE + at
-    tl.store(scaled_ptrs, narrow(states * norm, hidden.scaled.dtype.element_ty), mask)
+    tl.store(scaled_ptrs, narrow(scaled, hidden.scaled.dtype.element_ty), mask)
     squares = square_sum(tl.reshape(states, (1, BLOCK)))
     tl.store(sums_ptr + row + tl.arange(0, 1), squares)
 
@@ -52,19 +61,24 @@ def embedding_kernel(
 def embedding(
     tokens: Tensor,
     table: Tensor,
-    norm: Tensor,
+    norm: Tensor | None,
     num_rows: Tensor,
     hidden: HiddenStates,
     *,
     launch: Launch,
+    scale: float = 1.0,
+    row_eps: float | None = None,
 ) -> None:
     """Look up the rows of the table and prepare the first norm.
 
     Args:
         tokens: [rows] int32. num_rows: [1] int32, rows that exist.
-        table: [vocab_size, hidden_size], bf16 or float16. norm: [hidden_size], of the first layer.
+        table: [vocab_size, hidden_size], bf16 or float16. norm: [hidden_size], of the first layer;
+            None: it has none.
         hidden: written. Its square_sum is that of all norms, [norms, max_rows]: row 0 is written,
             the others are zeroed.
+        scale: of the rows of the table.
+        row_eps: rows are normed here; None: their readers do.
     """
     launch.start(
         embedding_kernel,
@@ -78,6 +92,8 @@ def embedding(
         MAX_ROWS=hidden.square_sum.shape[1],
         SIZE=table.shape[1],
         BLOCK=triton.next_power_of_2(table.shape[1]),
+        SCALE=scale,
+        ROW_EPS=row_eps,
         PDL=launch.pdl,
         num_warps=4,
     )

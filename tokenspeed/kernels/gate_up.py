@@ -1,4 +1,4 @@
-"""RMSNorm, the MLP's gate and up projections, and silu(gate) * up.
+"""RMSNorm, the MLP's gate and up projections, and silu(gate) * up, or gelu(gate) * up.
 
 Rows of gate and up alternate in the weight, so that one tile holds both of a pair.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import narrow
 from tokenspeed.kernels.launch import main_loop_done
-from tokenspeed.kernels.matrix import Matrix
+from tokenspeed.kernels.matrix import Matrix, add_bias
 from tokenspeed.kernels.norm import Scaled, inverse_rms, inverse_rms_ref
 from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.tile import multiply, start_tile, tile_rows
@@ -22,12 +22,23 @@ def interleave_gate_up(gate: Tensor, up: Tensor) -> Tensor:
     return torch.stack((gate, up), dim=1).reshape(-1, gate.shape[1])
 
 
-def gate_up_ref(x: Scaled, weight: Tensor, eps: float) -> Tensor:
+_GELU = tl.constexpr(2 * 0.7978845608028654)  # 2 sqrt(2 / pi)
+
+
+def gate_up_ref(
+    x: Scaled,
+    weight: Tensor,
+    eps: float | None,
+    bias: Tensor | None = None,
+    activation: str = "silu",
+) -> Tensor:
     """Plain torch; see `gate_up`. `weight` is [2 * intermediate, hidden], floats."""
     inverse = inverse_rms_ref(x.square_sum, x.states.shape[1], eps)
     out = (x.states @ weight.to(x.states.dtype).t()).float() * inverse
+    out = out if bias is None else out + bias
     gate, up = out.view(len(out), -1, 2).unbind(-1)
-    return (F.silu(gate) * up).to(x.states.dtype)
+    gate = F.silu(gate) if activation == "silu" else F.gelu(gate, approximate="tanh")
+    return (gate * up).to(x.states.dtype)
 
 
 @triton.jit
@@ -38,6 +49,7 @@ def gate_up_kernel(
     out_ptr,
     MATRIX: tl.constexpr,
     EPS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
     TILE: tl.constexpr,
     OVERLAP: tl.constexpr,
     ONE_ROW: tl.constexpr,
@@ -51,10 +63,16 @@ def gate_up_kernel(
     acc = multiply(x.states, rows, row_mask, weight, col_start, MATRIX, TILE)
     main_loop_done(OVERLAP.pdl)
     acc = acc * inverse[:, None]
+    acc = add_bias(acc, weight, col_start + tl.arange(0, TILE.block_n), MATRIX)
     BLOCK_M: tl.constexpr = TILE.block_m
     HALF: tl.constexpr = TILE.block_n // 2
     gate, up = tl.split(tl.reshape(acc, (BLOCK_M, HALF, 2)))
-    out = gate / (1.0 + tl.exp(-gate)) * up
+    if ACTIVATION == "silu":
+        out = gate / (1.0 + tl.exp(-gate)) * up
+    else:
+        # (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u)).
+        twice = _GELU * (gate + 0.044715 * gate * gate * gate)
+        out = gate / (1.0 + tl.exp(tl.minimum(-twice, 80.0))) * up  # e^80 is far from too large
     cols = col_start // 2 + tl.arange(0, HALF)
     at = rows[:, None].to(tl.int64) * (MATRIX.n // 2) + cols[None, :]
     mask = row_mask[:, None] & (cols < MATRIX.n // 2)[None, :]
@@ -62,14 +80,23 @@ def gate_up_kernel(
 
 
 def gate_up(
-    x: Scaled, weight: Matrix, num_rows: Tensor, out: Tensor, *, eps: float, plan: Plan
+    x: Scaled,
+    weight: Matrix,
+    num_rows: Tensor,
+    out: Tensor,
+    *,
+    eps: float | None,
+    plan: Plan,
+    activation: str = "silu",
 ) -> None:
-    """Write silu(gate(norm(x))) * up(norm(x)).
+    """Write activation(gate(norm(x))) * up(norm(x)).
 
     Args:
         weight: [2 * intermediate, hidden], `interleave_gate_up`.
         num_rows: [1] int32, rows that exist.
         out: [rows, intermediate], written.
+        eps: None: x is normed already.
+        activation: "silu" or "gelu_tanh".
     Raises:
         ValueError: out does not fit the weight.
     """
@@ -77,5 +104,11 @@ def gate_up(
         raise ValueError(f"out has {out.shape[1]} columns, expected {weight.n // 2}")
     rows = len(x.states)
     plan.start(
-        gate_up_kernel, weight, rows, x, weight.arrays, num_rows, out, EPS=eps, ONE_ROW=rows == 1
+        gate_up_kernel,
+        weight,
+        rows,
+        *(x, weight.arrays, num_rows, out),
+        EPS=eps,
+        ACTIVATION=activation,
+        ONE_ROW=rows == 1,
     )

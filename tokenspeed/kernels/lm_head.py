@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from tokenspeed.kernels.arithmetic import tanh
 from tokenspeed.kernels.exchange import ALONE, Group, Peers, choice_of, exchange_choices
 from tokenspeed.kernels.launch import Launch, main_loop_done, wait_for_inputs
 from tokenspeed.kernels.matrix import Matrix
@@ -77,11 +78,17 @@ def head_scratch(rows: int, vocab_size: int, block_n: int, device: str) -> HeadS
 
 
 def lm_head_ref(
-    x: Scaled, weight: Tensor, drafts: Tensor, biases: Tensor, eps: float
+    x: Scaled,
+    weight: Tensor,
+    drafts: Tensor,
+    biases: Tensor,
+    eps: float | None,
+    softcap: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Plain torch; see `lm_head`. Returns logits [rows, vocab] float32 and tokens [rows]."""
     inverse = inverse_rms_ref(x.square_sum, x.states.shape[1], eps)
     logits = (x.states @ weight.to(x.states.dtype).t()).float() * inverse
+    logits = softcap * torch.tanh(logits / softcap) if softcap else logits
     best = logits.argmax(-1)
     p = logits.softmax(-1)
     gap = p.gather(1, best[:, None]) - p.gather(1, drafts.long().clamp(min=0)[:, None])
@@ -98,6 +105,7 @@ def lm_head_kernel(
     logits_ptr,
     MATRIX: tl.constexpr,
     EPS: tl.constexpr,
+    SOFTCAP: tl.constexpr,
     NUM_BLOCKS: tl.constexpr,
     STORE_LOGITS: tl.constexpr,
     FIRST_TOKEN: tl.constexpr,
@@ -114,6 +122,8 @@ def lm_head_kernel(
     acc = multiply(x.states, rows, out_mask, weight, col_start, MATRIX, TILE)
     main_loop_done(OVERLAP.pdl)
     logits = acc * inverse_rms(x.square_sum, rows, out_mask, MATRIX.k, EPS)[:, None]
+    if SOFTCAP > 0.0:
+        logits = tanh(logits * (1.0 / SOFTCAP)) * SOFTCAP
     cols = col_start + tl.arange(0, TILE.block_n)
     if STORE_LOGITS:
         at = outs[:, None].to(tl.int64) * N + cols[None, :]
@@ -224,9 +234,10 @@ def lm_head(
     logits: Tensor | None,
     *,
     rows: int,
-    eps: float,
+    eps: float | None,
     plan: Plan,
     first_token: int = 0,
+    softcap: float = 0.0,
 ) -> None:
     """Compute the logits of the wanted rows, and of each block of them what `select` needs.
 
@@ -234,7 +245,9 @@ def lm_head(
         weight: [vocab_size, hidden].
         logits: [rows, vocab_size] float32, written; None: not stored.
         rows: how many programs are started for.
+        eps: None: x is normed already.
         first_token: of this weight, where it has only some rows of the vocabulary.
+        softcap: of the logits; 0 is none.
     Raises:
         ValueError: the scratch was made for other blocks.
     """
@@ -251,6 +264,7 @@ def lm_head(
         scratch,
         scratch.best if logits is None else logits,
         EPS=eps,
+        SOFTCAP=softcap,
         NUM_BLOCKS=blocks,
         STORE_LOGITS=logits is not None,
         FIRST_TOKEN=first_token,

@@ -38,6 +38,7 @@ class MatrixData(NamedTuple):
 
     data: Any
     scale: Any
+    bias: Any = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Matrix:
             unpack to the pairs of columns that a thread of the tensor core needs.
         scale: [n] float32; int4: [k / 256, n] int32, rounded up, the float16 scales of two groups
             of 128; unused (one element) for floats.
+        bias: [n] float32, added to products; None: nothing is.
     """
 
     data: Tensor
@@ -59,6 +61,7 @@ class Matrix:
     n: int
     k: int
     format: str  # "bf16", "int8", "int4", "fp8"
+    bias: Tensor | None = None
 
     @property
     def type(self) -> MatrixType:
@@ -66,11 +69,12 @@ class Matrix:
 
     @property
     def arrays(self) -> MatrixData:
-        return MatrixData(self.data, self.scale)
+        return MatrixData(self.data, self.scale, self.bias)
 
     @property
     def nbytes(self) -> int:
-        return self.data.nbytes + (self.scale.nbytes if self.format != "bf16" else 0)
+        scale = self.scale.nbytes if self.format != "bf16" else 0
+        return self.data.nbytes + scale + (0 if self.bias is None else self.bias.nbytes)
 
     @property
     def layout(self) -> str:
@@ -151,6 +155,14 @@ def pack_words(q: Tensor, bits: int) -> Tensor:
     for i in range(fields):
         words |= (q[..., i, :].short() + 2 ** (bits - 1)) << (bits * i)
     return words.contiguous()
+
+
+@triton.jit
+def add_bias(acc, weight, cols, MATRIX: tl.constexpr):
+    """Add the bias of a matrix, where it has one, to products [BLOCK_M, BLOCK_N] of its rows."""
+    if weight.bias is not None:
+        acc += tl.load(weight.bias + cols, mask=cols < MATRIX.n, other=0.0)[None, :]
+    return acc
 
 
 @triton.jit

@@ -2,7 +2,8 @@
 
 Also writes what the next kernel needs of the next RMSNorm: the hidden states times its weight, and
 the sum of their squares. Where GPUs share a model, each has some columns of the weight, and their
-products are summed here.
+products are summed here. Where a norm stands behind the branch, which needs whole rows, it writes
+the product alone: `branch_norm` does the rest.
 """
 
 import triton
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import narrow
 from tokenspeed.kernels.exchange import ALONE, Group, Peers, exchange_number, rank_sum
-from tokenspeed.kernels.matrix import Matrix
+from tokenspeed.kernels.matrix import Matrix, add_bias
 from tokenspeed.kernels.norm import HiddenStates, square_sum, square_sum_ref
 from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.split_k import SplitScratch, multiply_split
@@ -19,10 +20,11 @@ from tokenspeed.kernels.tile import start_tile, tile_rows
 
 
 def projection_ref(
-    x: Tensor, weight: Tensor, hidden: Tensor, next_norm: Tensor
+    x: Tensor, weight: Tensor, hidden: Tensor, next_norm: Tensor, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Plain torch; see `projection`. Returns hidden (new), scaled, square_sum."""
     new = hidden + (x @ weight.to(x.dtype).t()).float()
+    new = new if bias is None else new + bias
     return new, (new * next_norm.float()).to(x.dtype), square_sum_ref(new)
 
 
@@ -49,9 +51,10 @@ def projection_kernel(
     cols = col_start + tl.arange(0, TILE.block_n)
     mask = row_mask[:, None] & (cols < MATRIX.n)[None, :]
     at = rows[:, None].to(tl.int64) * MATRIX.n + cols[None, :]
-    # Asked for before the weights, so that nothing is waited for after them.
-    states = tl.load(hidden.states + at, mask=mask, other=0.0)
-    norm = tl.load(norm_ptr + cols, mask=cols < MATRIX.n, other=0.0).to(tl.float32)
+    if norm_ptr is not None:
+        # Asked for before the weights, so that nothing is waited for after them.
+        states = tl.load(hidden.states + at, mask=mask, other=0.0)
+        norm = tl.load(norm_ptr + cols, mask=cols < MATRIX.n, other=0.0).to(tl.float32)
     if GROUP.ranks > 1:
         number = exchange_number(peers, GROUP)
     acc, has_sum = multiply_split(
@@ -62,19 +65,23 @@ def projection_kernel(
             return
     if GROUP.ranks > 1:
         acc = rank_sum(acc, rows, cols, mask, peers, number, GROUP)
-    states += acc
-    tl.store(hidden.states + at, states, mask=mask)
-    scaled = narrow(states * norm[None, :], hidden.scaled.dtype.element_ty)
-    tl.store(hidden.scaled + at, scaled, mask=mask)
-    squares = square_sum(tl.where(mask, states, 0.0))
-    # Integers: the order in which programs add does not matter.
-    tl.atomic_add(hidden.square_sum + rows, squares, mask=row_mask, sem="relaxed")
+    acc = add_bias(acc, weight, cols, MATRIX)
+    if norm_ptr is None:
+        tl.store(hidden.states + at, acc, mask=mask)
+    else:
+        states += acc
+        tl.store(hidden.states + at, states, mask=mask)
+        scaled = narrow(states * norm[None, :], hidden.scaled.dtype.element_ty)
+        tl.store(hidden.scaled + at, scaled, mask=mask)
+        squares = square_sum(tl.where(mask, states, 0.0))
+        # Integers: the order in which programs add does not matter.
+        tl.atomic_add(hidden.square_sum + rows, squares, mask=row_mask, sem="relaxed")
 
 
 def projection(
     x: Tensor,
     weight: Matrix,
-    next_norm: Tensor,
+    next_norm: Tensor | None,
     num_rows: Tensor,
     hidden: HiddenStates,
     *,
@@ -87,7 +94,8 @@ def projection(
     Args:
         x: [rows, k], bf16 or float16.
         weight: [hidden_size, k].
-        next_norm: [hidden_size], weight of the norm that comes next.
+        next_norm: [hidden_size], weight of the norm that comes next; None: the product is written
+            to hidden.states, nothing is added, and nothing else is written.
         num_rows: [1] int32, rows that exist.
         hidden: states are updated, scaled is written, the squares are added to square_sum: zero
             before.

@@ -1,7 +1,8 @@
 """RMSNorm, the q, k and v projections, rotation, and the write of k and v to their slots.
 
 The rows of the weight are interleaved so that the two halves of a rotated pair are neighbours.
-Knows nothing of attention.
+Where heads are normed, which needs whole ones, q and k are left as they come: `head_norm` does the
+rest. Knows nothing of attention.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import narrow
-from tokenspeed.kernels.matrix import Matrix
+from tokenspeed.kernels.matrix import Matrix, add_bias
 from tokenspeed.kernels.norm import Scaled, inverse_rms, inverse_rms_ref
 from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.slots import Cache, Places
@@ -34,6 +35,7 @@ class Heads(NamedTuple):
     kv_heads: int
     head_dim: int
     max_length: int
+    is_raw: bool = False  # q and k are left as they come
 
 
 def interleave_heads(weight: Tensor, head_dim: int) -> Tensor:
@@ -43,13 +45,20 @@ def interleave_heads(weight: Tensor, head_dim: int) -> Tensor:
 
 
 def qkv_ref(
-    x: Scaled, weight: Tensor, rotation: Rotation, places: Places, cache: Cache, eps: float
+    x: Scaled,
+    weight: Tensor,
+    rotation: Rotation,
+    places: Places,
+    cache: Cache,
+    eps: float | None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Plain torch; see `qkv`. `weight` is [(heads + 2 * kv_heads) * head_dim, hidden], floats."""
     kv_heads, head_dim = cache.k.shape[1], cache.k.shape[3]
     slots, positions = places
     inverse = inverse_rms_ref(x.square_sum, x.states.shape[1], eps)
     out = (x.states @ weight.to(x.states.dtype).t()).float() * inverse
+    out = out if bias is None else out + bias
     first, second = out.view(len(out), -1, head_dim // 2, 2).unbind(-1)
     heads = first.shape[1] - 2 * kv_heads
     cos, sin = (table[positions][:, None] for table in rotation)  # each [rows, 1, head_dim / 2]
@@ -94,9 +103,10 @@ def qkv_kernel(
     rotates = row_mask[:, None] & (head < ROTATED)[None, :]
     slots = tl.load(places.slots + rows, mask=row_mask, other=0).to(tl.int64)
     positions = tl.load(places.positions + rows, mask=row_mask, other=0)
-    angle = positions[:, None] * HALF + at[None, :]
-    cos = tl.load(rotation.cos + angle, mask=rotates, other=1.0)
-    sin = tl.load(rotation.sin + angle, mask=rotates, other=0.0)
+    if not HEADS.is_raw:
+        angle = positions[:, None] * HALF + at[None, :]
+        cos = tl.load(rotation.cos + angle, mask=rotates, other=1.0)
+        sin = tl.load(rotation.sin + angle, mask=rotates, other=0.0)
     acc, has_sum = multiply_split(
         x.states, rows, row_mask, weight, col_start, scratch, MATRIX, TILE, SPLIT, OVERLAP.pdl
     )
@@ -104,22 +114,31 @@ def qkv_kernel(
         if not has_sum:
             return
     acc = acc * inverse[:, None]
+    acc = add_bias(acc, weight, col_start + tl.arange(0, TILE.block_n), MATRIX)
     first, second = tl.split(tl.reshape(acc, (BLOCK_M, PAIRS, 2)))
-    turned = narrow(first * cos - second * sin, q_ptr.dtype.element_ty)
-    turned_second = narrow(second * cos + first * sin, q_ptr.dtype.element_ty)
+    if HEADS.is_raw:
+        raw_at = rows[:, None] * (ROTATED * HEAD_DIM) + (head * HEAD_DIM + at)[None, :]
+        tl.store(q_ptr + raw_at, first, mask=rotates)
+        tl.store(q_ptr + raw_at + HALF, second, mask=rotates)
+        turned = narrow(first, cache.v.dtype.element_ty)
+        turned_second = narrow(second, cache.v.dtype.element_ty)
+    else:
+        turned = narrow(first * cos - second * sin, q_ptr.dtype.element_ty)
+        turned_second = narrow(second * cos + first * sin, q_ptr.dtype.element_ty)
 
-    is_q = row_mask[:, None] & (head < HEADS.heads)[None, :]
-    q_at = rows[:, None] * (HEADS.heads * HEAD_DIM) + (head * HEAD_DIM + at)[None, :]
-    tl.store(q_ptr + q_at, turned, mask=is_q)
-    tl.store(q_ptr + q_at + HALF, turned_second, mask=is_q)
+        is_q = row_mask[:, None] & (head < HEADS.heads)[None, :]
+        q_at = rows[:, None] * (HEADS.heads * HEAD_DIM) + (head * HEAD_DIM + at)[None, :]
+        tl.store(q_ptr + q_at, turned, mask=is_q)
+        tl.store(q_ptr + q_at + HALF, turned_second, mask=is_q)
     is_k = rotates & (head >= HEADS.heads)[None, :]
     is_v = row_mask[:, None] & ((head >= ROTATED) & (head < ROTATED + HEADS.kv_heads))[None, :]
     # int64: a cache of many long slots holds more than 2**31 elements.
     kv_head = (head - HEADS.heads) % HEADS.kv_heads
     slot_at = slots * (HEADS.kv_heads * HEADS.max_length * HEAD_DIM) + positions * HEAD_DIM
     cache_at = slot_at[:, None] + (kv_head * (HEADS.max_length * HEAD_DIM) + at)[None, :]
-    tl.store(cache.k + cache_at, turned, mask=is_k)
-    tl.store(cache.k + cache_at + HALF, turned_second, mask=is_k)
+    if not HEADS.is_raw:
+        tl.store(cache.k + cache_at, turned, mask=is_k)
+        tl.store(cache.k + cache_at + HALF, turned_second, mask=is_k)
     tl.store(cache.v + cache_at, turned, mask=is_v)
     tl.store(cache.v + cache_at + HALF, turned_second, mask=is_v)
 
@@ -133,21 +152,25 @@ def qkv(
     q: Tensor,
     cache: Cache,
     *,
-    eps: float,
+    eps: float | None,
     plan: Plan,
+    is_raw: bool = False,
 ) -> None:
     """Project scaled hidden states to q, k and v, rotate q and k, write k and v to their slots.
 
     Args:
         weight: [(heads + 2 * kv_heads) * head_dim, hidden]; q, k, v, each `interleave_heads`.
         num_rows: [1] int32, rows that exist.
-        q: [rows, heads, head_dim], written.
-        cache: written at each row's place.
+        q: [rows, heads, head_dim], written. Where is_raw: [rows, heads + kv_heads, head_dim]
+            float32, q and k before norm and rotation.
+        cache: written at each row's place; where is_raw, v alone.
+        eps: None: x is normed already.
+        is_raw: `head_norm` follows.
     Raises:
         ValueError: the weight does not fit the cache's heads, or the parts.
     """
     _, kv_heads, max_length, head_dim = cache.k.shape
-    heads, rows = q.shape[1], len(x.states)
+    heads, rows = q.shape[1] - (kv_heads if is_raw else 0), len(x.states)
     if weight.n != (heads + 2 * kv_heads) * head_dim:
         raise ValueError(
             f"weight has {weight.n} rows, expected {(heads + 2 * kv_heads) * head_dim}"
@@ -159,7 +182,7 @@ def qkv(
         rows,
         *args,
         unused=SplitScratch(x.square_sum, num_rows),
-        HEADS=Heads(heads, kv_heads, head_dim, max_length),
+        HEADS=Heads(heads, kv_heads, head_dim, max_length, is_raw),
         EPS=eps,
         ONE_ROW=rows == 1,
     )

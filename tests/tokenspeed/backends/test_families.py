@@ -12,8 +12,15 @@ from tests.tokenspeed.backends.test_cpu import instruction_sets, quantized_logit
 from tests.tokenspeed.families import FAMILIES, TOKENS, make_family, whole
 from tests.tokenspeed.model.test_families import OFF, changed
 from tokenspeed.backends.cpu import CpuBackend
+from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_persistent import why_not_shape
+from tokenspeed.backends.cuda_ref import step_ref
+from tokenspeed.backends.cuda_weights import load_weights
 from tokenspeed.backends.torch_int8 import TorchInt8Backend
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels import tuned
+from tokenspeed.kernels.arithmetic import INTERPRETED
+from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.quantize import write_quantized
@@ -90,6 +97,80 @@ def test_a_quantised_family_is_the_same_model(tmp_path: Path) -> None:
             logits.append(backend.logits(whole()))
             backend.close()
         assert np.abs(logits[0] - logits[1]).max() < 2e-2 * np.abs(logits[0]).max()
+
+
+# On the interpreter a program takes a millisecond: few rows, and few of them at each width.
+SHORT = TOKENS[:7]
+SMALL = EngineConfig(num_slots=2, max_length=8, max_step_tokens=8)
+
+
+def on_the_gpu(checkpoint: Checkpoint, form: str, dtype: torch.dtype | None = None) -> CudaBackend:
+    device = "cpu" if INTERPRETED else "cuda"
+    return CudaBackend(load_weights(checkpoint, form, device, dtype), SMALL, launch_ahead=False)
+
+
+@pytest.fixture
+def _same_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One tile for every form: numpy rounds once for each BLOCK_K, a GPU for each 16 columns."""
+
+    def same(kernel: str, form: str, *_: int) -> TileConfig:
+        return TileConfig(64, 256 if form == "int4" else 64, 4, 2)
+
+    if INTERPRETED:
+        monkeypatch.setattr(tuned, "tile_config", same)
+
+
+@pytest.mark.usefixtures("_same_tiles")
+def test_kernels_give_the_logits_of_transformers(family: Family) -> None:
+    name, checkpoint, exact = family
+    expected = exact[: len(SHORT)]
+    # A GPU's tensor cores take no float32 in full.
+    dtype = torch.float32 if INTERPRETED else None
+    backend = on_the_gpu(checkpoint, "bf16", dtype)
+    found = backend.logits(whole(SHORT))
+    alone = backend.logits(whole(SHORT[:6], slot=1))
+    last = backend.logits(whole(SHORT[6:], slot=1, start=6))
+    assert np.array_equal(np.concatenate((alone, last)), found)
+    assert (backend.step(whole(SHORT)) == found.argmax(-1)).all()
+    reference = step_ref(backend.weights, SHORT.tolist(), torch.float32).cpu().numpy()
+    torch_too = step_ref(backend.weights, SHORT.tolist(), found_dtype(backend)).cpu().numpy()
+    allowed = 2 * np.abs(torch_too - reference).max() + 1e-4
+    assert np.abs(found - reference).max() < allowed
+    if INTERPRETED:
+        assert np.abs(found - expected).max() < 1e-4
+        assert np.abs(reference - expected).max() < 1e-4
+    else:
+        norm = np.linalg.norm
+        assert norm(found - expected) < 0.05 * norm(expected)
+    backend.close()
+
+
+def found_dtype(backend: CudaBackend) -> torch.dtype:
+    return backend.weights.embedding.dtype
+
+
+@pytest.mark.usefixtures("_same_tiles")
+@pytest.mark.parametrize("form", ["int8", "int4"])
+@pytest.mark.parametrize("name", ["gemma2", "qwen2"])
+def test_kernels_take_quantised_families(name: str, form: str, tmp_path: Path) -> None:
+    """Biases and norms stay floats; sums are those of the dequantised matrices."""
+    make_family(name, tmp_path, hidden_size=128, intermediate_size=128, head_dim=32)
+    backend = on_the_gpu(open_checkpoint(tmp_path), form)
+    found = backend.logits(whole(SHORT))
+    exact = step_ref(backend.weights, SHORT.tolist(), torch.float32).cpu().numpy()
+    torch_too = step_ref(backend.weights, SHORT.tolist(), torch.float16).cpu().numpy()
+    assert np.abs(found - exact).max() <= 2 * np.abs(torch_too - exact).max() + 1e-4
+    backend.close()
+
+
+def test_the_one_kernel_of_a_step_takes_plain_llama_alone(family: Family) -> None:
+    name, checkpoint, _ = family
+    why = why_not_shape(load_weights(checkpoint, "bf16", "cpu"))
+    assert why is not None
+    if checkpoint.config.switches or name in ("granite", "smollm3"):
+        assert "it knows plain LLaMA alone" in why
+    else:
+        assert "heads of 64 or 128" in why
 
 
 @pytest.mark.parametrize("backend", [CpuBackend, TorchInt8Backend])

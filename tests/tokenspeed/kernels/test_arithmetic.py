@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 
 from tests.tokenspeed.kernels.support import DEVICE
-from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.arithmetic import narrow, tanh
 
 
 @triton.jit
@@ -33,3 +33,17 @@ def test_float16_stays_finite_and_keeps_nan() -> None:
     assert got[:2].tolist() == [65504.0, -65504.0]
     assert torch.isnan(got[2])
     assert got[3] == x[3].half()
+
+
+@triton.jit
+def tanh_kernel(x_ptr, out_ptr, SIZE: tl.constexpr):
+    at = tl.arange(0, SIZE)
+    tl.store(out_ptr + at, tanh(tl.load(x_ptr + at)))
+
+
+def test_tanh_is_near_torchs_and_saturates() -> None:
+    x = torch.cat((torch.linspace(-12, 12, 1020), torch.tensor([0.0, -1e4, 1e4, 1e-4])))
+    out = torch.zeros_like(x, device=DEVICE)
+    tanh_kernel[(1,)](x.to(DEVICE), out, SIZE=len(x))
+    assert (out.cpu() - x.double().tanh()).abs().max() < 1e-6
+    assert out[-3:-1].tolist() == [-1.0, 1.0]

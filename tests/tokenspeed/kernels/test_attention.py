@@ -19,12 +19,12 @@ from tokenspeed.kernels.slots import Cache, Places
 KV_HEADS = 2
 
 
-def run(q: Tensor, cache: Cache, places: Places, tile_tokens: int) -> Tensor:
+def run(q: Tensor, cache: Cache, places: Places, tile_tokens: int, **more: float) -> Tensor:
     out = nans(*q.shape)
     runs = tiles(places.slots, tile_tokens)
     _, kv_heads, length, head_dim = cache.k.shape
     scratch = attention_scratch(len(q), q.shape[1], kv_heads, head_dim, length, DEVICE)
-    how: dict[str, Any] = {"tile_tokens": tile_tokens, "max_tiles": len(runs.starts) + 2}
+    how: dict[str, Any] = {"tile_tokens": tile_tokens, "max_tiles": len(runs.starts) + 2} | more
     attention(q, cache, places, runs, scratch, out, **how, launch=LAUNCH)
     assert not scratch.counters.any()
     return out
@@ -52,8 +52,8 @@ def filled(length: int, head_dim: int, used: list[int]) -> Cache:
     return Cache(k, v)
 
 
-def exactly(q: Tensor, cache: Cache, places: Places) -> Tensor:
-    return attention_ref(q.double(), Cache(cache.k.double(), cache.v.double()), places)
+def exactly(q: Tensor, cache: Cache, places: Places, **more: float) -> Tensor:
+    return attention_ref(q.double(), Cache(cache.k.double(), cache.v.double()), places, **more)
 
 
 @pytest.mark.parametrize("group", [1, 3, 4])
@@ -73,6 +73,17 @@ def test_a_tile_gives_each_row_the_bits_of_a_row_alone() -> None:
     alone = run(q, cache, places, 1)
     assert torch.equal(run(q, cache, places, TILE_TOKENS), alone)
     assert_as_exact(alone, attention_ref(q, cache, places), exactly(q, cache, places))
+
+
+def test_scores_are_scaled_and_capped() -> None:
+    cache = filled(200, 16, [200, 40])
+    places = Places(ints(*[0] * 5, *[1] * 3), ints(*range(131, 136), 37, 38, 39))
+    q = random(8, KV_HEADS * 2, 16)
+    for more in ({"scale": 0.9}, {"softcap": 2.0}, {"scale": 0.9, "softcap": 2.0}):
+        alone, exact = run(q, cache, places, 1, **more), exactly(q, cache, places, **more)
+        assert torch.equal(run(q, cache, places, TILE_TOKENS, **more), alone)
+        assert_as_exact(alone, attention_ref(q, cache, places, **more), exact)
+        assert (exactly(q, cache, places) - exact).abs().max() > 0.1
 
 
 def test_heads_have_to_share_kv_heads_evenly() -> None:

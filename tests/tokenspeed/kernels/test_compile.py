@@ -31,7 +31,7 @@ def test_groups_keep_their_types_and_names() -> None:
     found = job(3, "int8")
     assert dict(found.types) == {
         "x": ("*bf16", "*i64"),
-        "weight": ("*i16", "*fp32"),
+        "weight": ("*i16", "*fp32", "constexpr"),
         "num_rows_ptr": "*i32",
         "out_ptr": "*bf16",
     }
@@ -40,6 +40,12 @@ def test_groups_keep_their_types_and_names() -> None:
     assert found.values["format"] == "int8"
     assert found.values["block_m"] == 16
     assert "format=int8 block_m=16 block_n=32 block_k=256 num_warps=4" in found.label
+
+
+def test_what_is_absent_is_a_constant() -> None:
+    found = job(3, "int8")
+    assert found.absent == ((1, 2),)
+    assert dict(found.types)["weight"].bias == "constexpr"
 
 
 def test_only_what_is_compiled_apart_counts_apart() -> None:

@@ -1,4 +1,6 @@
-"""The gate and up kernel with SiLU against plain torch."""
+"""The gate and up kernel with its activations against plain torch."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,3 +35,20 @@ def test_it_equals_torch(form: str, rows: int, exist: int, inner: int, k: int) -
     exact = gate_up_ref(Scaled(x.float(), sums), table, EPS)
     assert_as_exact(out[:exist], ref[:exist], exact[:exist])
     assert torch.isnan(out[exist:]).all()
+
+
+@pytest.mark.parametrize("form", ["bf16", "int4"])
+def test_biases_and_gelu_of_rows_that_come_normed(form: str) -> None:
+    rows, inner, k = 17, 50, 128
+    x, unused = random(rows, k, seed=1), torch.zeros(rows, dtype=torch.int64)
+    gate, up = random(inner, k, seed=3) * 0.2, random(inner, k, seed=4) * 0.2
+    bias = random(2 * inner, seed=5, dtype=torch.float32)
+    weight = replace(matrix(interleave_gate_up(gate, up), form), bias=bias)
+    out, scaled = nans(rows, inner), Scaled(x, unused.to(x.device))
+    gate_up(scaled, weight, ints(rows), out, eps=None, plan=plan(rows), activation="gelu_tanh")
+    table, wide = weight.dequantize(), scaled._replace(states=x.float())
+    ref = gate_up_ref(scaled, table.bfloat16(), None, bias, "gelu_tanh")
+    exact = gate_up_ref(wide, table, None, bias, "gelu_tanh")
+    assert_as_exact(out, ref, exact)
+    for other in (gate_up_ref(wide, table, None, bias), gate_up_ref(wide, table, None)):
+        assert (other - exact).abs().max() > 0.1

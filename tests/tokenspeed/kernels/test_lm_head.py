@@ -1,5 +1,7 @@
 """LM head and the choice of tokens against plain torch."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -22,7 +24,12 @@ from tokenspeed.kernels.norm import Scaled, square_sum_ref
 
 
 def choose(
-    x: Scaled, weight: Matrix, outputs: torch.Tensor, drafts: torch.Tensor, biases: torch.Tensor
+    x: Scaled,
+    weight: Matrix,
+    outputs: torch.Tensor,
+    drafts: torch.Tensor,
+    biases: torch.Tensor,
+    **how: Any,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Run both kernels; return logits, tokens, and where the next step would go on."""
     count, rows = len(outputs), len(outputs) + 2
@@ -32,7 +39,8 @@ def choose(
     chosen = torch.full((2, rows), -7, dtype=torch.int32, device=DEVICE)
     tokens, positions = ints(*[-1] * len(x.states)), ints(*range(len(x.states)))
     wanted, following = Wanted(outputs, ints(count), drafts), NextStep(tokens, positions, parity)
-    lm_head(x, weight, wanted, scratch, logits, rows=rows, eps=EPS, plan=plan(rows))
+    how = {"eps": EPS} | how
+    lm_head(x, weight, wanted, scratch, logits, rows=rows, plan=plan(rows), **how)
     tokens_here = range(weight.n)
     select(scratch, wanted, biases, following, chosen, rows=rows, launch=LAUNCH, tokens=tokens_here)
     assert not parity.any()
@@ -87,6 +95,23 @@ def test_a_tie_goes_to_the_lowest_id() -> None:
     drafts, biases = ints(-1, 250), torch.tensor([0.0, 0.1], device=DEVICE)
     _, tokens, _, _ = choose(Scaled(x, square_sum_ref(x)), weight, ints(0, 1), drafts, biases)
     assert tokens.tolist() == [0, 250]
+
+
+def test_capped_logits_are_those_that_are_compared() -> None:
+    """A cap makes the top less likely, so that a draft is accepted that would not be."""
+    x = Scaled(random(2, 128, seed=1), torch.zeros(2, dtype=torch.int64, device=DEVICE))
+    weight, cap = matrix(random(100, 128, seed=3), "bf16"), 2.0
+    drafts, biases = ints(7, 7), torch.tensor([0.0, 0.1], device=DEVICE)
+    logits, tokens, _, _ = choose(x, weight, ints(0, 1), drafts, biases, eps=None, softcap=cap)
+    table, wide = weight.dequantize(), x._replace(states=x.states.float())
+    exact, _ = lm_head_ref(wide, table, drafts, biases, None, cap)
+    plain, held = lm_head_ref(wide, table, drafts, biases, None)
+    assert_as_exact(logits, lm_head_ref(x, table, drafts, biases, None, cap)[0], exact)
+    assert logits.abs().max() <= cap
+    assert (exact - plain).abs().max() > cap
+    assert tokens.tolist() == lm_head_ref(wide, table, drafts, biases, None, cap)[1].tolist()
+    assert tokens[1] == 7
+    assert held[1] != 7
 
 
 def test_scratch_of_another_size_is_refused() -> None:

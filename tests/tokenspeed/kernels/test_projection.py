@@ -61,6 +61,31 @@ def test_odd_columns_are_read_to_the_last() -> None:
     assert_as_exact(hidden, (x @ weight.data.t()).float(), exact)
 
 
+@pytest.mark.parametrize("form", ["bf16", "int8"])
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_bias_is_added_once(form: str, adds: bool) -> None:
+    """Also where the product alone is written, for a norm behind the branch."""
+    rows, exist, n, k = 5, 4, 100, 512
+    x, bias, norm = random(rows, k, seed=1), random(n, seed=2, dtype=torch.float32), random(n)
+    weight = replace(matrix(random(n, k, seed=3) * 0.1, form), bias=bias)
+    before = random(rows, n, seed=4, dtype=torch.float32)
+    hidden, scaled = before.clone(), nans(rows, n)
+    sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
+    states = HiddenStates(hidden, scaled, sums)
+    scratch = split_scratch(*split_needs(64, n, 64, CONFIG, 2), DEVICE)
+    how = plan(rows, split_k=2, scratch=scratch)
+    projection(x, weight, norm if adds else None, ints(exist), states, plan=how)
+    start = before if adds else torch.zeros_like(before)
+    table = weight.dequantize()
+    ref = projection_ref(x, table.bfloat16(), start, norm, bias)[0]
+    assert_as_exact(
+        hidden[:exist], ref[:exist], projection_ref(x.float(), table, start, norm, bias)[0][:exist]
+    )
+    assert torch.equal(hidden[exist:], before[exist:])
+    assert torch.isnan(scaled).all() != adds
+    assert sums.any() == adds
+
+
 def test_a_foreign_input_is_refused() -> None:
     weight = matrix(random(32, 128), "bf16")
     states = HiddenStates(random(1, 32), random(1, 32), ints(0))

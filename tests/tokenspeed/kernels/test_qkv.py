@@ -1,5 +1,7 @@
 """The fused q, k, v kernel against plain torch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -23,13 +25,18 @@ HEADS, KV_HEADS, LENGTH, SLOTS = 4, 2, 40, 3
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(
-    ("rows", "exist", "hidden", "head_dim"), [(1, 1, 128, 16), (17, 13, 256, 32), (63, 63, 384, 8)]
+    ("rows", "exist", "hidden", "head_dim", "has_bias"),
+    [(1, 1, 128, 16, False), (17, 13, 256, 32, True), (63, 63, 384, 8, False)],
 )
-def test_it_equals_torch(form: str, rows: int, exist: int, hidden: int, head_dim: int) -> None:
+def test_it_equals_torch(
+    form: str, rows: int, exist: int, hidden: int, head_dim: int, has_bias: bool
+) -> None:
     x = random(rows, hidden, seed=1)
     sums = square_sum_ref(random(rows, hidden, seed=2, dtype=torch.float32))
     width = (HEADS + 2 * KV_HEADS) * head_dim
     weight = matrix(interleave_heads(random(width, hidden, seed=3) * 0.1, head_dim), form)
+    bias = random(width, seed=4, dtype=torch.float32) if has_bias else None
+    weight = replace(weight, bias=bias)
     angles = torch.arange(LENGTH)[:, None] * torch.rand(head_dim // 2)
     cos, sin = angles.cos().to(DEVICE), angles.sin().to(DEVICE)
     slots, positions = torch.arange(rows) % SLOTS, torch.arange(rows) // SLOTS
@@ -45,7 +52,7 @@ def test_it_equals_torch(form: str, rows: int, exist: int, hidden: int, head_dim
         table = weight.dequantize().to(dtype)
         at = Places(slots[:exist].to(DEVICE), positions[:exist].to(DEVICE))
         rows = Scaled(x[:exist].to(dtype), sums[:exist])
-        q = qkv_ref(rows, table, rotation, at, Cache(k, v), EPS)
+        q = qkv_ref(rows, table, rotation, at, Cache(k, v), EPS, bias)
         return q, k, v
 
     refs, exacts = reference(torch.bfloat16), reference(torch.float32)

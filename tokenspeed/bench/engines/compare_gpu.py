@@ -12,8 +12,9 @@ from typing import Any
 
 from tokenspeed.bench.engines.compare import Times, Worker, play
 from tokenspeed.bench.engines.peers import Contestant
-from tokenspeed.bench.engines.shapes import step_weights
+from tokenspeed.bench.engines.shapes import FAMILY_WORDS, SHAPES, step_weights
 from tokenspeed.bench.result import Row
+from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import ModelConfig
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 32
@@ -40,7 +41,26 @@ def contestants(names: Sequence[str], forms: Sequence[str]) -> list[Contestant]:
 def write_shape(config: ModelConfig, directory: Path) -> Path:
     """Write the config.json of a shape that has no weights, as peers read it."""
     directory.mkdir(parents=True, exist_ok=True)
-    described: Row = {
+    described = _family(config) or _llama(config)
+    (directory / "config.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+    return directory
+
+
+def _family(config: ModelConfig) -> Row | None:
+    """Return the words of a named shape of another family than LLaMA."""
+    names = [name for name in FAMILY_WORDS if SHAPES[name] == config]
+    return {**FAMILY_WORDS[names[0]], "torch_dtype": "bfloat16"} if names else None
+
+
+def _llama(config: ModelConfig) -> Row:
+    """Return a LLaMA's words.
+
+    Raises:
+        BackendUnavailable: it is of another family.
+    """
+    if config.switches:
+        raise BackendUnavailable(f"no peer knows a LLaMA with {', '.join(config.switches)}")
+    return {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
         "vocab_size": config.vocab_size, "hidden_size": config.hidden_size,
         "intermediate_size": config.intermediate_size, "num_hidden_layers": config.num_layers,
@@ -51,8 +71,6 @@ def write_shape(config: ModelConfig, directory: Path) -> Path:
         "tie_word_embeddings": config.tie_word_embeddings,
         "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2,
     }  # fmt: skip
-    (directory / "config.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
-    return directory
 
 
 def compare_on_gpu(

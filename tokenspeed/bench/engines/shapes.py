@@ -1,8 +1,46 @@
 """The shapes that are measured by name, with random weights."""
 
+from typing import Any
+
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.families import FAMILIES
 from tokenspeed.model.rope import Rope
+
+# Models of other families, by the words of their config.json.
+_GEMMA_3 = {
+    "model_type": "gemma3_text", "head_dim": 256, "sliding_window": 1024,
+    "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+}  # fmt: skip
+FAMILY_WORDS: dict[str, dict[str, Any]] = {
+    "eurollm-9b": {
+        "model_type": "llama", "vocab_size": 128000, "hidden_size": 4096,
+        "intermediate_size": 12288, "num_hidden_layers": 42, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+    },
+    "qwen3-8b": {
+        "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 4096,
+        "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "head_dim": 128, "rope_theta": 1000000.0,
+        "max_position_embeddings": 40960,
+    },
+    "gemma-3-4b": _GEMMA_3 | {
+        "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+        "num_attention_heads": 8, "num_key_value_heads": 4,
+    },
+    "gemma-3-12b": _GEMMA_3 | {
+        "hidden_size": 3840, "intermediate_size": 15360, "num_hidden_layers": 48,
+        "num_attention_heads": 16, "num_key_value_heads": 8,
+    },
+    "hunyuan-mt-7b": {
+        "model_type": "hunyuan_v1_dense", "vocab_size": 128256, "hidden_size": 4096,
+        "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 32768,
+        "rope_scaling": {"rope_type": "dynamic", "alpha": 1000.0, "factor": 1.0},
+        "tie_word_embeddings": True,
+    },
+}  # fmt: skip
 
 SHAPES = {
     "llama-3-8b": ModelConfig(
@@ -18,6 +56,7 @@ SHAPES = {
         num_kv_heads=8, head_dim=64, max_position_embeddings=131072, tie_word_embeddings=True,
         ropes=(Rope(500000.0, "llama3", factor=32.0, original=8192),),
     ),
+    **{name: FAMILIES[words["model_type"]](words) for name, words in FAMILY_WORDS.items()},
     "default-38m": ModelConfig(
         vocab_size=16000, hidden_size=512, intermediate_size=1408, num_layers=10, num_heads=8,
         num_kv_heads=4, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True,

@@ -1,6 +1,7 @@
 """`tokenspeed bench compare` on a GPU, here on the interpreter: peers that agree, absent ones."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from tests.conftest import MakeModel
 from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
 from tokenspeed.bench.engines.peers import hf_gpu
+from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.cli import main
+from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.families import load_model_config
 
@@ -47,6 +50,13 @@ def test_a_gpu_comparison_knows_its_shapes(capsys: pytest.CaptureFixture[str]) -
     asked = ["bench", "compare", "--device", "cuda", "--shape", "llama-9"]
     assert main(asked) == 2
     assert "shape is 'llama-9', known: llama-3-8b" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["qwen3-8b", "gemma-3-4b", "eurollm-9b"])
+def test_a_family_is_written_as_itself(name: str, tmp_path: Path) -> None:
+    assert load_model_config(write_shape(SHAPES[name], tmp_path)) == SHAPES[name]
+    with pytest.raises(BackendUnavailable, match="no peer knows a LLaMA with qk_norm"):
+        write_shape(replace(SHAPES["llama-3-8b"], qk_norm="head"), tmp_path)
 
 
 def test_a_shape_is_written_as_it_is_read(make_model: MakeModel, tmp_path: Path) -> None:

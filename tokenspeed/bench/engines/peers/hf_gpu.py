@@ -42,11 +42,11 @@ class Peer:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         kind = getattr(torch, dtype)
         if any(model.glob("*.safetensors")):
-            load: Any = transformers.LlamaForCausalLM.from_pretrained
+            load: Any = transformers.AutoModelForCausalLM.from_pretrained
             self.model = load(model, dtype=kind).to(self.device).eval()
         else:
-            config: Any = transformers.LlamaConfig.from_pretrained(model)
-            make: Any = transformers.LlamaForCausalLM
+            config: Any = transformers.AutoConfig.from_pretrained(model)
+            make: Any = transformers.AutoModelForCausalLM.from_config
             torch.set_default_dtype(kind)
             with torch.device(self.device):
                 self.model = make(config).eval()
