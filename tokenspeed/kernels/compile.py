@@ -64,8 +64,8 @@ class Job:
         kernel = getattr(importlib.import_module(self.module), self.kernel)
         names = kernel.arg_names
         options = {k: v for k, v in self.constants if k in _OPTIONS}
-        constants = {(names.index(k),): v for k, v in self.constants if k not in _OPTIONS}
-        constants |= dict.fromkeys(self.absent)
+        constants: dict[tuple[int, ...], Any] = dict.fromkeys(self.absent)
+        constants |= {(names.index(k),): v for k, v in self.constants if k not in _OPTIONS}
         types = dict(self.types)
         signature = {name: types.get(name, "constexpr") for name in names}
         aligned = {path: [["tt.divisibility", 16]] for path in self.aligned}

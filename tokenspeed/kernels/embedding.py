@@ -50,8 +50,9 @@ def embedding_kernel(
         norm = tl.load(norm_ptr + at, mask=mask, other=0.0).to(tl.float32)
         if ROW_EPS is not None:
             scaled = normed(states, SIZE, ROW_EPS)
-        scaled *= norm
     tl.store(hidden.states + row * SIZE + at, states, mask=mask)
+    if norm_ptr is not None:
+        scaled *= norm
     scaled_ptrs = hidden.scaled + row * SIZE + at
     tl.store(scaled_ptrs, narrow(scaled, hidden.scaled.dtype.element_ty), mask)
     squares = square_sum(tl.reshape(states, (1, BLOCK)))

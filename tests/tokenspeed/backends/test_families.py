@@ -133,20 +133,22 @@ def test_kernels_give_the_logits_of_transformers(family: Family) -> None:
     assert np.array_equal(np.concatenate((alone, last)), found)
     assert (backend.step(whole(SHORT)) == found.argmax(-1)).all()
     reference = step_ref(backend.weights, SHORT.tolist(), torch.float32).cpu().numpy()
-    torch_too = step_ref(backend.weights, SHORT.tolist(), found_dtype(backend)).cpu().numpy()
+    torch_too = (
+        step_ref(backend.weights, SHORT.tolist(), backend.weights.embedding.dtype).cpu().numpy()
+    )
     allowed = 2 * np.abs(torch_too - reference).max() + 1e-4
     assert np.abs(found - reference).max() < allowed
     if INTERPRETED:
         assert np.abs(found - expected).max() < 1e-4
         assert np.abs(reference - expected).max() < 1e-4
+        for switch, value in OFF.get(name, {}).items():
+            weights = load_weights(changed(checkpoint, switch, value), "bf16", "cpu", dtype)
+            without = step_ref(weights, SHORT.tolist(), torch.float32).numpy()
+            assert np.abs(without - expected).max() > 1e-3, switch
     else:
         norm = np.linalg.norm
         assert norm(found - expected) < 0.05 * norm(expected)
     backend.close()
-
-
-def found_dtype(backend: CudaBackend) -> torch.dtype:
-    return backend.weights.embedding.dtype
 
 
 @pytest.mark.usefixtures("_same_tiles")

@@ -45,8 +45,8 @@ def test_it_equals_torch(kind: str, after: bool, rows: int, exist: int, head_dim
     def reference(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         kept = Cache(nans(*shape, dtype=dtype), nans(*shape, dtype=dtype))
         at = Places(*(place[:exist] for place in places))
-        args = raw[:exist], norms, rotation, at, kept
-        return head_norm_ref(*args, eps=EPS, kind=kind, after=after), kept.k
+        start = raw[:exist], norms, rotation, at, kept
+        return head_norm_ref(*start, eps=EPS, kind=kind, after=after), kept.k
 
     ref, exact = reference(torch.bfloat16), reference(torch.float64)
     assert_as_exact(q[:exist], ref[0], exact[0])
@@ -58,8 +58,8 @@ def test_it_equals_torch(kind: str, after: bool, rows: int, exist: int, head_dim
     other = reference(torch.float64) if kind == "head" else None
     if other is not None:  # the two orders and the two widths differ
         kept = Cache(*torch.zeros(2, *shape, dtype=torch.float64, device=DEVICE))
-        args = raw, norms, rotation, places, kept
-        swapped = head_norm_ref(*args, eps=EPS, kind=kind, after=not after)
+        start = raw, norms, rotation, places, kept
+        swapped = head_norm_ref(*start, eps=EPS, kind=kind, after=not after)
         assert (swapped[:exist] - exact[0]).abs().max() > 0.1
 
 

@@ -45,6 +45,8 @@ IN_USE = [
     "llama-3.2-1b:bf16",
     "default-38m:int8",
     "default-38m:fp8",
+    "qwen3-8b:int4",
+    "gemma-3-4b:bf16",
 ]
 
 
@@ -74,7 +76,9 @@ def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
     for shape, form in (model.split(":") for model in models):
         if form == "fp8" and target not in ("sm_90", "sm_100"):
             continue  # refused at start there: see check_device
-        weights = random_weights(replace(SHAPES[shape], num_layers=1), form, "meta")
+        config = SHAPES[shape]
+        one = replace(config, num_layers=1, layer_ropes=config.layer_ropes[:1])
+        weights = random_weights(one, form, "meta")
         launch = default_launch(target, weights.step_bytes)
         yield from jobs(recorded_step(weights, EngineConfig(), launch))
 
