@@ -20,6 +20,7 @@ from tokenspeed.kernels.slots import Cache, Places
 
 SPLIT = 128  # positions that one program of a short step reads
 BLOCK = 32  # positions of one inner step; with 64 the values of a head of 128 spill registers
+WIDE_BLOCK = 16  # the same where heads are wider
 STAGES = 3  # blocks of a short step that are on their way at once
 _LOG2E = 1.4426950408889634
 TILE_TOKENS = 16  # tokens of one slot that a program of a long step takes
@@ -290,7 +291,7 @@ def attention(
         block_m,
         block_d,
         SPLIT,
-        BLOCK,
+        BLOCK if block_d <= 128 else WIDE_BLOCK,
         softcap * _LOG2E,
     )
     scale = scale or head_dim**-0.5

@@ -86,6 +86,14 @@ def test_scores_are_scaled_and_capped() -> None:
         assert (exactly(q, cache, places) - exact).abs().max() > 0.1
 
 
+def test_heads_wider_than_128_take_shorter_steps_to_the_same_bits() -> None:
+    cache = filled(60, 200, [60])
+    q, places = random(6, KV_HEADS, 200), Places(ints(*[0] * 6), ints(*range(40, 46)))
+    alone = run(q, cache, places, 1)
+    assert torch.equal(run(q, cache, places, TILE_TOKENS), alone)
+    assert_as_exact(alone, attention_ref(q, cache, places), exactly(q, cache, places))
+
+
 def test_heads_have_to_share_kv_heads_evenly() -> None:
     cache = filled(16, 16, [1])
     with pytest.raises(ValueError, match="q has 3 heads, expected a multiple of 2"):
