@@ -15,6 +15,7 @@ import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from pathlib import Path
 
 import openai
@@ -95,6 +96,8 @@ def check_shell(block: Block) -> None:
             case ["make", *arguments]:
                 made = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True)
                 assert made.returncode == 0, made.stderr
+            case ["python", "-m", module, *_]:
+                assert find_spec(module) is not None, module
             case ["python", script, *_]:
                 assert (ROOT / script).is_file(), script
 
