@@ -11,6 +11,7 @@ agreement, whisper_streaming.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,12 +86,20 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Hypothesis:
-    """An output with its words; `boundaries[j]`: ids up to the end of word j, None inside one."""
+    """An output with its words; `boundaries[j]`: ids up to the end of word j, None inside one.
+
+    `spans`: where its protected words begin and end; no word ends within one.
+    """
 
     tokens: Tokens
     text: str
     ends: list[int]
     boundaries: list[int | None]
+    spans: list[tuple[int, int]]
+
+
+def _none_protected(text: str) -> list[tuple[int, int]]:
+    return []
 
 
 class Translation:
@@ -106,9 +115,17 @@ class Translation:
         key: of its jobs.
         preset: how eager it is. token_text: turns ids into text.
         number: jobs are counted from here.
+        protected: returns where in an output protected words begin and end, in order.
     """
 
-    def __init__(self, key: JobKey, preset: Preset, token_text: TokenText, number: int = 0) -> None:
+    def __init__(
+        self,
+        key: JobKey,
+        preset: Preset,
+        token_text: TokenText,
+        number: int = 0,
+        protected: Callable[[str], list[tuple[int, int]]] = _none_protected,
+    ) -> None:
         self.key = key
         self.preset = preset
         self.committed: Tokens = ()
@@ -117,7 +134,8 @@ class Translation:
         self.covered_words = 0
         self.is_done = False
         self.token_text = token_text
-        self._hypothesis = _Hypothesis((), "", [], [])
+        self._protected = protected
+        self._hypothesis = _Hypothesis((), "", [], [], [])
         self._older: deque[_Hypothesis] = deque(maxlen=8)
         self._source = Source("", 0)
         self._job: Job | None = None
@@ -286,15 +304,26 @@ class Translation:
         first: dict[int, int] = {}
         for count, offset in enumerate(offsets):
             first.setdefault(offset, count)
-        ends = word_ends(text)
-        return _Hypothesis(tokens, text, ends, [first.get(end) for end in ends])
+        ends, spans = word_ends(text), self._protected(text)
+        if spans:
+            ends = [end for end in ends if not any(a < end < b for a, b in spans)]
+        return _Hypothesis(tokens, text, ends, [first.get(end) for end in ends], spans)
 
     def _mask_words(self, source: Source) -> int:
         return self.preset.mask_words if source.is_open else 0
 
     def _visible(self, found: _Hypothesis, mask_words: int) -> str:
+        """Return what a reader sees of an output: all but words at its end.
+
+        What is protected and in sight already is not hidden again: it will not be said otherwise.
+        """
         count = len(found.ends) - mask_words
-        visible = found.text[: found.ends[count - 1]] if count > 0 else ""
+        end = found.ends[count - 1] if count > 0 else 0
+        for start, stop in found.spans:
+            word = found.text[start:stop]
+            if stop > end and self.shown.count(word) >= found.text.count(word, 0, stop):
+                end = stop
+        visible = found.text[:end]
         return visible if len(visible) >= len(self.committed_text) else self.committed_text
 
     def _commit(self) -> None:
@@ -324,9 +353,9 @@ class Translation:
                 self.committed_text = found.text[: found.ends[j - 1]]
                 self.covered_words = -(-words * j // len(found.ends))
                 break
-        self.shown = self.committed_text
-        if self.preset.shows_unstable:
-            self.shown = self._visible(found, self._mask_words(self._source))
+        is_seen = self.preset.shows_unstable
+        mask_words = self._mask_words(self._source)
+        self.shown = self._visible(found, mask_words) if is_seen else self.committed_text
 
     def _is_agreed(self, prefix: Tokens) -> bool:
         """Whether the hypotheses before this one had the same words there, ended there too."""

@@ -232,7 +232,8 @@ class TargetStream:
         text = self._hygiene.piece()
         token_text = text.token_text(self._new_detokenizer())
         kind = Copied if source.language == self.target else Translation
-        translation = kind(self._key(index), self._preset, token_text, number)
+        protected = text.placeholders.protected
+        translation = kind(self._key(index), self._preset, token_text, number, protected)
         return _Piece(translation, tuple(context), text, language=source.language)
 
     def _as_read(self, piece: _Piece, source: Source) -> Source:
@@ -243,6 +244,11 @@ class TargetStream:
         committed = piece.translation.committed_text
         piece.text.language = piece.language or self._source_language
         piece.text.take(source.text, is_open=source.is_open, committed=committed)
+        if piece.text.core and not piece.translation.shown:
+            # What was all that there was stays in sight, now as a part of what is translated.
+            before, sight = piece.text.prefix.rstrip(), piece.text.sight
+            is_more = sight.startswith(before)
+            piece.translation.shown = sight[len(before) :].strip() if is_more else ""
         words_before = count_words(piece.text.prefix)
         stable_words = max(source.stable_words - words_before, 0)
         return replace(source, text=piece.text.core, stable_words=stable_words)
@@ -278,7 +284,13 @@ class TargetStream:
         piece.text = before.text.following()  # the committed ids hold its names
         whole_text = piece.text.token_text(self._new_detokenizer())
         token_text = _text_after(committed, whole_text)
-        piece.translation = Translation(older.key, self._preset, token_text, older.number)
+        piece.translation = Translation(
+            older.key,
+            self._preset,
+            token_text,
+            older.number,
+            piece.text.placeholders.protected,
+        )
         if older.shown:  # stays in sight until the new translation is there
             piece.translation.shown = self._joiner + older.shown
         source = before.text.shown(before.translation.committed_text)
@@ -450,7 +462,11 @@ class TargetStream:
         return replace(
             job,
             text=piece.text.placeholders.replace(
-                job.text, committed, language=language, is_open=job.is_open
+                job.text,
+                committed,
+                language=language,
+                is_open=job.is_open,
+                target=self.target,
             ),
             rev=piece.rev,
             arrival_s=piece.arrival_s,

@@ -44,7 +44,7 @@ _GAP: Final = regex.compile(r"(?<=\S) (?=\S)")
 _TEXT: Final = regex.compile(r"\p{L}|\p{N}")
 # What the end of an open text may still become: a tag, a hole, a mark, an address.
 _INCOMPLETE: Final = regex.compile(
-    r"(?:</?[A-Za-z!][^<>]{0,200}|<|\{[^{}\n]{0,80}|`[^`\n]{0,200}|\[[^\[\]]{0,60}|%\d{0,2}\$?"
+    r"(?:</?[A-Za-z!][^<>]{0,200}|<|\$?\{+[^{}\n]{0,80}|`[^`\n]{0,200}|\[[^\[\]]{0,60}|%\d{0,2}\$?"
     r"|\bhttps?:?/{0,2}|\bwww\.?|[@#])$"
 )
 # A word said again and again: models lose what comes after it.

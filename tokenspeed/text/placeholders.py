@@ -137,6 +137,17 @@ class Placeholders:
                 lacking.setdefault(item.wanted, item)
         return list(lacking.values())
 
+    def protected(self, output: str) -> list[tuple[int, int]]:
+        """Return where wanted words stand in a restored output, in order."""
+        wanted = {held.wanted for held, _ in self._held.values()} - {""}
+        if not wanted:
+            return []
+        longest_first = sorted(wanted, key=len, reverse=True)
+        return [
+            match.span()
+            for match in regex.finditer("|".join(map(regex.escape, longest_first)), output)
+        ]
+
     def count(self, text: str) -> int:
         """Return how many different words of a source are protected, marks aside."""
         return len({item.wanted for item in self.finder.find(text) if item.kind != "mark"})

@@ -1,6 +1,9 @@
 """What is no word of a language, in text that is still spoken: it stays, and nothing shown for good
 changes, whichever stand-ins a model has and whatever it does to them."""
 
+import re
+from random import Random
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -95,6 +98,54 @@ def test_a_segment_at_once_keeps_its_spans_in_order(family: str, words: list[str
     for span in hygiene(family).spans(" ".join(words)):
         assert span.wanted in said[at:], (said, span.wanted)
         at = said.index(span.wanted, at) + len(span.wanted)
+
+
+GROWING_SPANS = (
+    "https://a.example/b-c?d=e", "ftp://files.example.org/pub/", "me@a.example", "{{ .Name }}",
+    "%1$s", "$$E=mc^2$$", "mc²", "<b>", "</b>", "👍", "❤️", "#tag", "≥ 18", "20 %", "v2.1.0",
+    "[applause]", "Привет", "`x y`",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(
+    spans=st.lists(st.sampled_from(GROWING_SPANS), min_size=1, max_size=3, unique=True),
+    words=st.lists(st.sampled_from(WORDS[:6]), min_size=1, max_size=8),
+    preset=st.sampled_from(sorted(PRESETS)),
+    rng=st.randoms(use_true_random=False),
+)
+@example(["{{ .Name }}"], ["we", "go"], "balanced", Random(0))
+@example(["$$E=mc^2$$"], ["we", "go"], "high", Random(0))
+def test_what_is_in_sight_of_a_span_does_not_vanish_while_words_are_added(
+    family: str, spans: list[str], words: list[str], preset: str, rng: Random
+) -> None:
+    found, read = stream(family, preset), hygiene(family)
+    said = [*spans, *words]
+    rng.shuffle(said)
+    text = " ".join(said)
+    wanted = [span.wanted for span in read.spans(text)]
+    before = dict.fromkeys(wanted, 0)
+    ends = [match.start() for match in re.finditer(r" |$", text)]
+    for rev, end in enumerate(ends):
+        jobs, _ = found.revise([Source(text[:end], 99)], rev, float(rev))
+        for step in (1, 2):  # once before the answer, once after it
+            found.take(float(rev))
+            shown = found.committed + found.unstable
+            for word, times in before.items():
+                assert shown.count(word) >= times, (step, text[:end], shown, word)
+                before[word] = shown.count(word)
+            while jobs:
+                following = answer(found, jobs.pop(0), set())
+                jobs += [] if following is None else [following]
+
+
+def test_a_number_in_words_stays_in_words_in_live_text_too() -> None:
+    found = stream("names", "low")
+    text = "We climb twenty floors"
+    (job,), _ = found.revise([Source(text, 4)], 1, 1.0)
+    assert job.text == "We climb 20 floors"
+    found.complete(job, ids("Wir steigen 20 Etagen hoch"), is_whole=True)
+    assert found.take(2.0)[1] == "Wir steigen zwanzig Etagen hoch"
 
 
 def test_a_final_that_is_no_translation_is_asked_for_once_more_without_anything() -> None:
