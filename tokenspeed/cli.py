@@ -66,6 +66,10 @@ _EVAL: Final[Table] = {
         "latency, flicker and quality of live translation, against baselines",
         "service.bench.cli:add_streaming",
     ),
+    "untouched": (
+        "live translation with text hygiene, beside text as it comes",
+        "service.bench.cli:add_untouched",
+    ),
     "retention": (
         "term retention: numbers, names, addresses and glossary words that come through",
         "service.bench.cli:add_retention",

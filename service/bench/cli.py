@@ -20,6 +20,7 @@ from tokenspeed.arguments import (
 from tokenspeed.errors import told
 
 DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
+UNTOUCHED_SETS: Final = f"{DEFAULT_SETS},wmt24-speech.en-es"
 RETENTION_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
 
 
@@ -99,6 +100,28 @@ def _retention(options: argparse.Namespace) -> int:
     with told(ServiceError, OSError, ValueError):
         rows = measure_retention(options)
     print(retention_table(rows))
+    return 0
+
+
+def add_untouched(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval untouched`."""
+    parser.add_argument(
+        "--corpus", type=Path, required=True, metavar="DIR", help="as of eval streaming"
+    )
+    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B")
+    parser.add_argument("--max-words", type=int, default=500, help="source words of a set")
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_untouched)
+
+
+def _untouched(options: argparse.Namespace) -> int:
+    from service.bench.captions.untouched import measure_untouched, untouched_table
+
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        rows = measure_untouched(options)
+    print(untouched_table(rows))
     return 0
 
 

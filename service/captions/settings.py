@@ -58,6 +58,7 @@ class ModelInfo:
         formalities: languages in which the form of address can be chosen.
         house: terms that hold for every session, beneath its own.
         stored: returns a glossary by its id.
+        hygiene: what is done to texts; another one is for comparison.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ModelInfo:
     formalities: frozenset[str] = frozenset()
     house: HouseGlossary = field(default_factory=HouseGlossary)
     stored: Callable[[str], StoredGlossary | None] = _none_stored
+    hygiene: type[Hygiene] = Hygiene
 
     def translates(self, source: str | None, target: str) -> bool:
         """Whether a pair can be asked for; None is a source that is not known.
@@ -197,7 +199,7 @@ class Settings:
         return self._hygiene(kept, PIVOT, model)
 
     def _hygiene(self, glossary: Glossary, target: str, model: ModelInfo) -> Hygiene:
-        return Hygiene(
+        return model.hygiene(
             model.vocabulary, glossary, self.source, target, self.capitals, self.profanity
         )
 

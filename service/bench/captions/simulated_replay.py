@@ -7,7 +7,7 @@ and one clock. What is missing is the wire: parsing, the outbox, the network.
 import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +38,7 @@ from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
+from tokenspeed.text.pipeline import Hygiene
 
 END_S: Final = 0.5  # from a speaker's last update to the end of the session
 
@@ -93,7 +94,12 @@ def open_stage(
 
 
 def replay(
-    stage: Stage, spoken: Spoken, policy: Policy, source: str, target: str
+    stage: Stage,
+    spoken: Spoken,
+    policy: Policy,
+    source: str,
+    target: str,
+    hygiene: type[Hygiene] = Hygiene,
 ) -> tuple[list[Transcript], EngineUsage]:
     """Let speakers talk side by side until all is translated.
 
@@ -101,7 +107,8 @@ def replay(
         TranslationFailed: a piece could not be translated.
     """
     before = stage.usage()
-    speakers = [Speaker(stage, i, lines, presets_of(policy)) for i, (lines, _) in enumerate(spoken)]
+    presets = presets_of(policy)
+    speakers = [Speaker(stage, i, lines, presets, hygiene) for i, (lines, _) in enumerate(spoken)]
     params = session_params(source, target, has_partials=policy.has_partials)
     start = stage.clock()
     events: list[tuple[float, int, int]] = []  # when, which speaker, which of its events
@@ -133,6 +140,7 @@ class Speaker:
         number: tells speakers apart.
         lines: that are spoken.
         presets: how eager the translations are, by name.
+        hygiene: what is done to texts.
     """
 
     def __init__(
@@ -141,6 +149,7 @@ class Speaker:
         number: int,
         lines: Sequence[Line],
         presets: Mapping[str, Preset] = PRESETS,
+        hygiene: type[Hygiene] = Hygiene,
     ) -> None:
         self.transcript = Transcript(lines)
         self.script: list[tuple[float, Update | ClientEvent]] = []
@@ -148,7 +157,7 @@ class Speaker:
         translator = stage.translator
         session = Session(
             f"speaker-{number}",
-            translator.model_info("replay"),
+            replace(translator.model_info("replay"), hygiene=hygiene),
             Limits(),
             translator.new_detokenizer,
             stage.clock(),

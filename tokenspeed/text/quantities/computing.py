@@ -114,14 +114,16 @@ def first_doubt(
 ) -> int | None:
     """Return where in a source its first quantity stands that an output may yet say otherwise.
 
-    It may still grow, or the output lacks it. None where there is none.
+    It may still grow, or the output lacks it and will be put right. None where there is none: what
+    is never put right is not worth waiting for, as in "wait a second", where no number is meant.
 
     Args:
         is_open: the source may still grow.
     """
     growing = [q for q in read(source, source_language, is_open=is_open) if not q.is_final]
     missing = check(source, output, source_language, target_language)
-    return min((quantity.start for quantity in [*growing, *missing]), default=None)
+    doubtful = [*growing, *filter(_is_put_right, missing)]
+    return min((quantity.start for quantity in doubtful), default=None)
 
 
 def repair(source: str, output: str, source_language: str, target_language: str) -> str:
@@ -140,7 +142,7 @@ def corrections(
     missing, extra = _compare(source, output, source_language, target_language)
     if not missing or not extra:
         return []
-    missing = [q for q in missing if q.value > _IN_WORDS or q.unit or not q.is_said or q.day]
+    missing = list(filter(_is_put_right, missing))
     given = read(output, target_language)
     # "from 17 to 21 November": a day of a date in one language is a number in the other.
     days = {float(q.day) for q in given if q.kind == "date"}
@@ -167,6 +169,12 @@ def corrections(
         for item in found
     ]
     return sorted(found, key=lambda item: item.start)
+
+
+def _is_put_right(missing: Quantity) -> bool:
+    """Return whether an output that lacks a quantity is changed; short words are idioms as well."""
+    is_long = missing.value > _IN_WORDS or bool(missing.unit) or missing.day > 0
+    return is_long or not missing.is_said
 
 
 def _of_other_half(
