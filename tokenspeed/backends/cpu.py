@@ -1,7 +1,8 @@
-"""The CPU backend: the whole ragged step in one native call, int8 weights, without the GIL.
+"""The CPU backend: the whole ragged step in one native call, int8 or int4 weights, without the GIL.
 
 A thin layer over tokenspeed/native: loads the library, hands the weights over, checks what it
-passes. Weights that a checkpoint stores as int8 keep their own scales; others are quantised here.
+passes. Weights that a checkpoint stores as int8, or as int4 in groups of whole blocks, keep their
+own scales; others are quantised here.
 """
 
 import ctypes
@@ -71,6 +72,7 @@ class _Shape(ctypes.Structure):
             )
         ),
         ("rms_norm_eps", ctypes.c_float),
+        ("head_bits", ctypes.c_int32),
     ]
 
 
@@ -100,7 +102,8 @@ class CpuBackend:
     Args:
         checkpoint: an opened model directory.
         config: slots and their length; allocated here, once.
-        bits: 8, one scale an output channel; or 4, one scale for 64 of its columns.
+        bits: of the layers' matrices: 8, one scale an output channel; or 4, one scale for 64 of its
+            columns. Default: as stored, and 8 for what is stored otherwise. A tied head has 8.
         threads: how many; default: the cores that this process may use.
         isa: "avx512", "avx2" or "plain"; default: the best that the processor has.
     Raises:
@@ -116,11 +119,11 @@ class CpuBackend:
         checkpoint: Checkpoint,
         config: EngineConfig,
         *,
-        bits: int = 8,
+        bits: int | None = None,
         threads: int | None = None,
         isa: str = "",
     ) -> None:
-        if bits not in (4, 8):
+        if bits not in (None, 4, 8):
             raise ValueError(f"bits is {bits}, expected 4 or 8")
         library = _library()
         if library is None:
@@ -128,15 +131,15 @@ class CpuBackend:
         model = checkpoint.config
         config.check(model)
         self.config = model
-        self.bits = bits
-        self._weight = int8_weight if bits == 8 else int4_weight
+        self.bits, self._head_bits = _choose_bits(checkpoint, bits)
         self.num_slots = config.num_slots
         self.max_length = config.max_length
         self.max_step_tokens = config.max_step_tokens
         self.num_threads = threads or usable_cores()
         self._library = library
         self._model: int | None = library.tokenspeed_create(
-            ctypes.byref(_shape(model, config, self.num_threads, bits)), isa.encode()
+            ctypes.byref(_shape(model, config, self.num_threads, self.bits, self._head_bits)),
+            isa.encode(),
         )
         if not self._model:
             raise BackendUnavailable(
@@ -203,10 +206,10 @@ class CpuBackend:
         """Hand the weights over; return the bytes that a step reads."""
         library = self._library
         read = sum(self._load_layer(checkpoint, i) for i in range(self.config.num_layers))
-        q, scale = self._weight(checkpoint, head_weight(self.config))
+        q, scale = _WEIGHT[self._head_bits](checkpoint, head_weight(self.config))
         norm = checkpoint.weight(NORM).contiguous()
         library.tokenspeed_set_head(self._model, q.data_ptr(), scale.data_ptr(), norm.data_ptr())
-        read += q.nbytes * self.bits // 8 + scale.nbytes
+        read += q.nbytes * self._head_bits // 8 + scale.nbytes
         if not self.config.tie_word_embeddings:
             q, scale = int8_weight(checkpoint, EMBEDDING)
             library.tokenspeed_set_embedding(self._model, q.data_ptr(), scale.data_ptr())
@@ -218,7 +221,7 @@ class CpuBackend:
     def _load_layer(self, checkpoint: Checkpoint, layer: int) -> int:
         library, model, read = self._library, self._model, 0
         for which, (matrix, names) in enumerate(FUSED.items()):  # the library's order as well
-            parts = [self._weight(checkpoint, layer_weight(layer, name)) for name in names]
+            parts = [_WEIGHT[self.bits](checkpoint, layer_weight(layer, n)) for n in names]
             q = torch.cat([part[0] for part in parts]).contiguous()
             scale = torch.cat([part[1] for part in parts]).contiguous()
             library.tokenspeed_set_matrix(
@@ -247,29 +250,58 @@ def int8_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
     Raises:
         CheckpointError: it is missing, unreadable, or holds NaN or infinity.
     """
-    stored = checkpoint.tensor(name)
-    if stored.dtype == torch.int8:
-        q, scale = stored, checkpoint.weight(f"{name}_scale")
-    else:
-        q, scale = quantize_int8(checkpoint.weight(name))
+    if checkpoint.forms[name].bits == 8:
+        q, scale = checkpoint.integers(name)
+        if scale.shape[1] == 1:
+            return q.contiguous(), scale.flatten().float().contiguous()
+    q, scale = quantize_int8(checkpoint.weight(name))
     return q.contiguous(), scale.flatten().float().contiguous()
 
 
 def int4_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
     """Return a matrix as int4 in int8 [out, in] and its scales [out, blocks] float32.
 
-    The value that is largest in a block becomes -8, whatever its sign.
+    What is stored as int4 in groups of whole blocks keeps its values and scales. Otherwise the
+    value that is largest in a block becomes -8, whatever its sign.
 
     Raises:
         CheckpointError: it is missing, unreadable, or holds NaN or infinity.
     """
     weight = checkpoint.weight(name)
     columns = weight.shape[1]
+    if group := _whole_blocks(checkpoint, name):
+        q, scale = checkpoint.integers(name)
+        return q.contiguous(), scale.float().repeat_interleave(group // BLOCK, 1).contiguous()
     blocks = pad(weight, (0, -columns % BLOCK)).view(len(weight), -1, BLOCK)
     largest = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
     scale = torch.where(largest == 0, 1.0, largest / -8)
     q = (blocks / scale).round().clamp(-8, 7).to(torch.int8).view(len(weight), -1)
     return q[:, :columns].contiguous(), scale[..., 0].contiguous()
+
+
+_WEIGHT = {8: int8_weight, 4: int4_weight}
+
+
+def _choose_bits(checkpoint: Checkpoint, bits: int | None) -> tuple[int, int]:
+    """Return the bits of the layers' matrices and of the head.
+
+    Whoever wrote the directory chose what to keep in more than 4 bits: nothing of it is made
+    smaller here unless somebody asks for it.
+    """
+    config = checkpoint.config
+    if bits:
+        return bits, 8 if config.tie_word_embeddings else bits
+    layers = range(config.num_layers)
+    names = [layer_weight(i, part) for i in layers for parts in FUSED.values() for part in parts]
+    if not all(_whole_blocks(checkpoint, name) for name in names):
+        return 8, 8
+    return 4, 4 if _whole_blocks(checkpoint, head_weight(config)) else 8
+
+
+def _whole_blocks(checkpoint: Checkpoint, name: str) -> int:
+    """Return the columns of an int4 matrix that share a scale, or 0: no whole blocks do."""
+    form = checkpoint.forms[name]
+    return 0 if form.bits != 4 or form.group % BLOCK else form.group
 
 
 def native_available() -> tuple[bool, str]:
@@ -362,7 +394,9 @@ def _library() -> Any:
     return library
 
 
-def _shape(model: ModelConfig, config: EngineConfig, threads: int, bits: int) -> _Shape:
+def _shape(
+    model: ModelConfig, config: EngineConfig, threads: int, bits: int, head_bits: int
+) -> _Shape:
     return _Shape(
         vocab_size=model.vocab_size,
         hidden_size=model.hidden_size,
@@ -378,6 +412,7 @@ def _shape(model: ModelConfig, config: EngineConfig, threads: int, bits: int) ->
         tied=model.tie_word_embeddings,
         bits=bits,
         rms_norm_eps=model.rms_norm_eps,
+        head_bits=head_bits,
     )
 
 

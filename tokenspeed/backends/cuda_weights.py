@@ -16,7 +16,7 @@ from tokenspeed.kernels.matrix import GROUP_SIZE, Matrix, pack_channels, pack_fl
 from tokenspeed.kernels.qkv import interleave_heads
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import ModelConfig
-from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8, unpack_nibbles
+from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8
 from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.weights import (
     ATTENTION_OUT_NORM,
@@ -105,17 +105,17 @@ def load_weights(
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
         BackendUnavailable: the shape does not allow the form, or not so many GPUs.
     """
-    stored = stored_form(checkpoint)
     dtype = dtype or row_dtype(form)
 
     def read(name: str) -> Parts:
-        if form == stored and f"{name}_scale" in checkpoint.files:
-            scale = checkpoint.tensor(f"{name}_scale").to(device)
-            if form == "int8":
-                return checkpoint.tensor(name).to(device), scale
-            packed = checkpoint.tensor(f"{name}_packed").to(device)
-            return unpack_nibbles(packed), scale.half()
-        if name in checkpoint.files and checkpoint.tensor(name).is_floating_point():
+        stored = checkpoint.forms[name]
+        if form == f"int{stored.bits}":
+            values, scale = (part.to(device) for part in checkpoint.integers(name))
+            if form == "int8" and scale.shape[1] == 1:
+                return values, scale
+            if form == "int4" and stored.group == GROUP_SIZE:
+                return values, scale.half()
+        if not stored.group:
             tensor = checkpoint.tensor(name).to(device)
             if not torch.isfinite(tensor).all():
                 raise CheckpointError(checkpoint.files[name], "holds NaN or infinity", name)
@@ -185,7 +185,10 @@ def row_dtype(form: str) -> torch.dtype:
 
 def stored_form(checkpoint: Checkpoint) -> str:
     """Return the form of the checkpoint's matrices."""
-    return "int8" if checkpoint.is_int8 else "int4" if checkpoint.is_int4 else "bf16"
+    if checkpoint.is_int4:  # the kernels know one size of groups
+        forms = (f for name, f in checkpoint.forms.items() if name != EMBEDDING)
+        return "int4" if all(f.group in (0, GROUP_SIZE) for f in forms) else "int8"
+    return "int8" if checkpoint.is_int8 else "bf16"
 
 
 def _quantized(weight: Tensor, form: str, dtype: torch.dtype) -> Parts:

@@ -1,12 +1,15 @@
-"""`tokenspeed quantize --bits 8|4 IN OUT`: fewer bits on disk, and what they cost."""
+"""`tokenspeed quantize --bits 8|4 IN OUT`: fewer bits on disk, and if asked what they cost."""
 
 import argparse
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from tqdm import tqdm
 
 from tokenspeed.errors import CheckpointError, told
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
-from tokenspeed.model.quantize import write_quantized
+from tokenspeed.model.quantized import write_quantized
 from tokenspeed.model.tokenizer import Tokenizer
 from tokenspeed.model.weights import weight_shapes
 
@@ -17,10 +20,15 @@ def add_quantize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT")
     parser.add_argument(
+        "--loss",
+        action="store_true",
+        help="measure what the smaller weights cost; implied by --text",
+    )
+    parser.add_argument(
         "--text",
         type=Path,
         metavar="FILE",
-        help="measure the loss on its lines, SOURCE TAB TARGET or plain (default: a few of ours)",
+        help="measure the loss on these lines, SOURCE TAB TARGET or plain (default: a few of ours)",
     )
     parser.add_argument("--direction", default="en-de", help="of --text (default: en-de)")
     parser.add_argument("--lines", type=int, default=100, help="of --text; 0: all (default: 100)")
@@ -31,21 +39,30 @@ def _run(options: argparse.Namespace) -> int:
     source = open_checkpoint(options.source)
     if options.source.resolve() == options.target.resolve():
         raise CheckpointError(options.target, "is the source too; name another directory")
+    largest = max(math.prod(shape) for shape in weight_shapes(source.config).values())
+    room = max(1 << 30, 4 * largest + (1 << 20))  # one file's tensors are held at a time
     try:
-        write_quantized(options.source, options.target, options.bits, max_shard_bytes=4 << 30)
+        write_quantized(options.source, options.target, options.bits, room, _shown)
     except ValueError as exc:
         raise CheckpointError(options.source, str(exc)) from exc
     target = open_checkpoint(options.target)
+    before, after = stored_bytes(source), stored_bytes(target)
+    print(f"{before / 2**20:.1f} MiB -> {after / 2**20:.1f} MiB")
+    if not options.loss and not options.text:
+        return 0
     errors = dict(weight_errors(source, target))
     worst = max(errors, key=lambda name: errors[name])
-    before, after = stored_bytes(source), stored_bytes(target)
     print(
-        f"{before / 2**20:.1f} MiB -> {after / 2**20:.1f} MiB\n"
         f"relative error of a matrix: mean {sum(errors.values()) / len(errors):.2%}, "
         f"worst {errors[worst]:.2%} ({worst})"
     )
     print(_loss(source, target, options), end="")
     return 0
+
+
+def _shown(tensors: list[tuple[str, Path]]) -> Iterable[tuple[str, Path]]:
+    """Show how far it is, to a terminal alone."""
+    return tqdm(tensors, unit="tensor", disable=None)
 
 
 def _loss(source: Checkpoint, target: Checkpoint, options: argparse.Namespace) -> str:

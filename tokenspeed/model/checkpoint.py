@@ -19,12 +19,28 @@ from torch import Tensor
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.families import load_model_config
-from tokenspeed.model.quantize import dequantize_int4, dequantize_int8, unpack_nibbles
+from tokenspeed.model.quantize import dequantize, unpack_words
 from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.sources import SUFFIXES, Source, find_sources, unknown
 from tokenspeed.model.weights import EMBEDDING, FUSED, HEAD, layer_weight, weight_shapes
 
+_FIRST = layer_weight(0, FUSED["gate_up"][1])  # stands for all matrices of the layers
 _FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the values of a tensor are stored.
+
+    Attributes:
+        bits: 8 or 4, with scales beside them; 16: floating point, of any width.
+        group: columns of a row that share a scale; 0: floating point.
+        is_packed: the integers stand in words of 32 bits.
+    """
+
+    bits: int = 16
+    group: int = 0
+    is_packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,7 @@ class Checkpoint:
     Attributes:
         files: our name of a tensor, also of a quantised one's parts -> the file that holds it.
         sources: our name, without such a suffix -> where it stands.
+        forms: our name of each tensor of the model -> how its values are stored.
     """
 
     directory: Path
@@ -41,6 +58,7 @@ class Checkpoint:
     raw_config: dict[str, Any]
     files: dict[str, Path]
     sources: dict[str, Source]
+    forms: dict[str, Form]
     shard: Shard = WHOLE  # the part of each tensor that is read
 
     def part(self, shard: Shard) -> "Checkpoint":
@@ -50,12 +68,27 @@ class Checkpoint:
     @property
     def is_int8(self) -> bool:
         """Whether the matrices are stored as int8 with a scale for each output channel."""
-        return f"{EMBEDDING}_scale" in self.files
+        return self.forms[_FIRST].bits == 8
 
     @property
     def is_int4(self) -> bool:
         """Whether the layers' matrices are stored as packed int4 with scales for groups."""
-        return f"{layer_weight(0, FUSED['gate_up'][1])}_packed" in self.files
+        return self.forms[_FIRST].bits == 4
+
+    def integers(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return a quantised matrix as it is stored: int8 [out, in], scales [out, groups].
+
+        Raises:
+            CheckpointError: it is unreadable, or its scales hold NaN or infinity.
+        """
+        form = self.forms[name]
+        if form.is_packed:
+            q = unpack_words(self.tensor(f"{name}_packed"), form.bits)
+        else:
+            q = self.tensor(name)
+        scale = self.tensor(f"{name}_scale")
+        self._check_finite(scale, f"{name}_scale")
+        return q, scale
 
     def tensor(self, name: str) -> Tensor:
         """Return a tensor as stored, backed by the memory-mapped file where nothing is folded in.
@@ -92,18 +125,17 @@ class Checkpoint:
         Raises:
             CheckpointError: it is missing, unreadable, or holds NaN or infinity.
         """
-        if f"{name}_packed" in self.files:
-            q = unpack_nibbles(self.tensor(f"{name}_packed"))
-            tensor = dequantize_int4(q, self.tensor(f"{name}_scale"))
+        if self.forms.get(name, Form()).group:
+            tensor = dequantize(*self.integers(name)).to(dtype)
         else:
-            tensor = self.tensor(name)
-        if tensor.dtype == torch.int8:
-            tensor = dequantize_int8(tensor, self.tensor(f"{name}_scale"))
-        tensor = tensor.to(dtype)
+            tensor = self.tensor(name).to(dtype)
+        self._check_finite(tensor, name)
+        return tensor
+
+    def _check_finite(self, tensor: Tensor, name: str) -> None:
         if not torch.isfinite(tensor).all():
             path = self.files.get(name, self.directory)
             raise CheckpointError(path, "holds NaN or infinity", name)
-        return tensor
 
 
 def _place(
@@ -142,11 +174,11 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
         for suffix in SUFFIXES
         if source.name + suffix in headers
     }
-    checkpoint = Checkpoint(directory, config, raw_config, files, sources)
+    checkpoint = Checkpoint(directory, config, raw_config, files, sources, {})
     checkpoint = replace(checkpoint, config=_with_head(checkpoint))
     shapes = weight_shapes(checkpoint.config)
     for name, shape in shapes.items():
-        _check_tensor(directory, headers, sources[name], shape)
+        checkpoint.forms[name] = _check_tensor(directory, headers, sources[name], shape)
     read = [sources[name] for name in (*shapes, HEAD)]
     for name in unknown(headers, read, config.stored.ignored):
         family = raw_config["model_type"]
@@ -232,19 +264,18 @@ def _weight_files(directory: Path) -> list[Path]:
 
 def _check_tensor(
     directory: Path, headers: dict[str, _Header], source: Source, shape: tuple[int, ...]
-) -> None:
+) -> Form:
     name = source.name
     shape = (source.height or shape[0], *shape[1:])
     if f"{name}_packed" in headers and len(shape) == 2:
-        _check_int4(headers, name, shape)
-        return
+        return _check_packed(headers, name, shape)
     if name not in headers:
         raise CheckpointError(directory, "is missing", name)
     path, found, dtype = headers[name]
     if found != shape:
         raise CheckpointError(path, f"has shape {found}, expected {shape}", name)
     if dtype in _FLOATS:
-        return
+        return Form()
     if dtype != "I8" or len(shape) != 2:
         raise CheckpointError(path, f"has dtype {dtype}, supported: F32, F16, BF16, I8", name)
     scale = headers.get(f"{name}_scale")
@@ -254,19 +285,29 @@ def _check_tensor(
         raise CheckpointError(
             scale[0], f"has shape {scale[1]}, expected {(shape[0], 1)}", f"{name}_scale"
         )
+    return Form(8, shape[1])
 
 
-def _check_int4(headers: dict[str, _Header], name: str, shape: tuple[int, ...]) -> None:
+def _check_packed(headers: dict[str, _Header], name: str, shape: tuple[int, ...]) -> Form:
+    """Check integers packed in words, of 8 bits or of 4, with scales for groups of columns."""
     rows, columns = shape
-    wanted = {
-        f"{name}_packed": ((rows, columns // 8), ("I32",)),
-        f"{name}_scale": ((rows, columns // 128), ("F16", "BF16", "F32")),
-    }
-    for part, (expected, dtypes) in wanted.items():
-        if part not in headers:
-            raise CheckpointError(headers[f"{name}_packed"][0], "is missing", part)
-        path, found, dtype = headers[part]
-        if found != expected:
-            raise CheckpointError(path, f"has shape {found}, expected {expected}", part)
-        if dtype not in dtypes:
-            raise CheckpointError(path, f"has dtype {dtype}, supported: {', '.join(dtypes)}", part)
+    path, packed, dtype = headers[f"{name}_packed"]
+    bits = 8 if packed == (rows, -(-columns // 4)) != (rows, -(-columns // 8)) else 4
+    if packed != (rows, -(-columns * bits // 32)):
+        expected = rows, -(-columns // 8)
+        raise CheckpointError(path, f"has shape {packed}, expected {expected}", f"{name}_packed")
+    if dtype != "I32":
+        raise CheckpointError(path, f"has dtype {dtype}, supported: I32", f"{name}_packed")
+    if columns * bits % 32:
+        problem = f"has {columns} columns, which fill no whole words"
+        raise CheckpointError(path, problem, f"{name}_packed")
+    part = f"{name}_scale"
+    if part not in headers:
+        raise CheckpointError(path, "is missing", part)
+    path, found, dtype = headers[part]
+    if dtype not in _FLOATS:
+        raise CheckpointError(path, f"has dtype {dtype}, supported: {', '.join(_FLOATS)}", part)
+    if len(found) != 2 or found[0] != rows or not found[1] or columns % found[1]:
+        problem = f"has shape {found}, expected {rows} rows and a divisor of {columns} columns"
+        raise CheckpointError(path, problem, part)
+    return Form(bits, columns // found[1], is_packed=True)

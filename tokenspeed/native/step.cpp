@@ -171,6 +171,7 @@ struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
+  int32_t head_bits;  // of the head, and so of a tied embedding
 };
 
 enum NormOfHeads { kNoNorm, kEachHead, kAllHeads };
@@ -253,17 +254,17 @@ class Model {
  private:
   void shape_weights() {
     size_t bytes = 0;
-    const auto add = [&](PackedMatrix& matrix, int rows, int cols) {
-      matrix.shape(shape_.bits, rows, cols);
+    const auto add = [&](PackedMatrix& matrix, int rows, int cols, int bits) {
+      matrix.shape(bits, rows, cols);
       bytes += matrix.bytes();
     };
     for (Layer& layer : layers_) {
-      add(layer.qkv, qkv_width_, shape_.hidden_size);
-      add(layer.output, shape_.hidden_size, width_);
-      add(layer.gate_up, 2 * shape_.intermediate_size, shape_.hidden_size);
-      add(layer.down, shape_.hidden_size, shape_.intermediate_size);
+      add(layer.qkv, qkv_width_, shape_.hidden_size, shape_.bits);
+      add(layer.output, shape_.hidden_size, width_, shape_.bits);
+      add(layer.gate_up, 2 * shape_.intermediate_size, shape_.hidden_size, shape_.bits);
+      add(layer.down, shape_.hidden_size, shape_.intermediate_size, shape_.bits);
     }
-    add(head_, shape_.vocab_size, shape_.hidden_size);
+    add(head_, shape_.vocab_size, shape_.hidden_size, shape_.head_bits);
     weights_.reserve(bytes);
   }
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tokenspeed.model.config import ModelConfig
-from tokenspeed.model.quantize import MAX_SHARD_BYTES, write_model_shards
+from tokenspeed.model.shards import MAX_SHARD_BYTES, write_model_shards
 
 
 def export_model(
@@ -29,12 +29,10 @@ def export_model(
         languages: foreign languages, each paired with English in both directions.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("*.safetensors"):
-        old.unlink()
     tensors = {n: t.detach().to("cpu", dtype) for n, t in weights.items()}
     # A teacher's embedding alone may be larger than the shards that are shipped.
     largest = max(t.nbytes for t in tensors.values()) + 2**20
-    write_model_shards(directory, tensors, max(MAX_SHARD_BYTES, largest))
+    write_model_shards(directory, tensors.items(), max(MAX_SHARD_BYTES, largest))
     (directory / "tokenizer.model").write_bytes(vocabulary.read_bytes())
     raw = hugging_face_config(config, languages)
     (directory / "config.json").write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")

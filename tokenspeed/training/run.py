@@ -6,7 +6,7 @@ import sentencepiece
 import torch
 
 from tokenspeed.model.checkpoint import open_checkpoint
-from tokenspeed.model.quantize import write_int8
+from tokenspeed.model.quantized import write_int8
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.corpus import (
     ENGLISH,

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tokenspeed.model.quantize import MAX_SHARD_BYTES, write_shards
+from tokenspeed.model.shards import MAX_SHARD_BYTES, write_shards
 
 _META = "state.json"
 
@@ -23,7 +23,7 @@ def save_state(directory: Path, tensors: dict[str, Tensor], meta: dict[str, Any]
         parts = torch.split(tensor, rows) if tensor.dim() else (tensor,)
         for i, part in enumerate(parts):
             pieces[f"{name}#{i:04d}"] = part.contiguous().cpu()
-    write_shards(directory, pieces, "state")
+    write_shards(directory, pieces.items(), "state")
     (directory / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.llama import capped
-from tokenspeed.model.quantize import write_int8
+from tokenspeed.model.quantized import write_int8, write_quantized
 
 CONFIG = EngineConfig(num_slots=3, max_length=128, max_step_tokens=100)
 
@@ -91,8 +91,7 @@ def quantized_logits(checkpoint: Checkpoint, tokens: Tensor, bits: int) -> Tenso
             setattr(model.get_submodule(owner), attribute, linear)
     tied = checkpoint.config.tie_word_embeddings
     embedding = "model.embed_tokens.weight"
-    # An embedding that is not the head too stays in int8.
-    table = dequantised(checkpoint, embedding, bits if tied else 8).float()
+    table = dequantised(checkpoint, embedding, 8).float()
     model.model.embed_tokens.weight = nn.Parameter(table, requires_grad=False)
     group = checkpoint.config.num_heads // checkpoint.config.num_kv_heads
 
@@ -105,7 +104,9 @@ def quantized_logits(checkpoint: Checkpoint, tokens: Tensor, bits: int) -> Tenso
 
     with torch.inference_mode():
         hidden = model.hidden_states(tokens, torch.arange(len(tokens)), attend)
-        head = QuantizedLinear(checkpoint, embedding if tied else "lm_head.weight", bits)
+        # The embedding stays in int8, and so does a head that is the same.
+        place = (embedding, 8) if tied else ("lm_head.weight", bits)
+        head = QuantizedLinear(checkpoint, *place)
         return model.capped_logits(head(hidden))
 
 
@@ -238,6 +239,37 @@ def test_stored_int8_keeps_its_own_scales(tiny_model: Path, tmp_path: Path) -> N
     assert np.array_equal(from_int8.logits(tokens), from_float.logits(tokens))
     from_int8.close()
     from_float.close()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_stored_int4_keeps_its_own_scales(
+    make_model: MakeModel, tmp_path: Path, tied: bool
+) -> None:
+    sizes = {"hidden_size": 64, "intermediate_size": 384, "head_dim": 16}
+    write_quantized(make_model(**sizes, tie_word_embeddings=tied), tmp_path, 4)
+    stored = open_checkpoint(tmp_path)
+    for name in ("self_attn.q_proj", "mlp.down_proj"):  # groups of 64, and of 128
+        name = f"model.layers.0.{name}.weight"
+        assert torch.equal(dequantised(stored, name, 4), stored.weight(name).double())
+    tokens = np.arange(3, 20, dtype=np.int32)
+    expected = quantized_logits(stored, torch.from_numpy(tokens).long(), 4).numpy()
+    backend = CpuBackend(stored, CONFIG)
+    actual = backend.logits(whole_sequence(tokens))
+    backend.close()
+    assert backend.bits == 4
+    assert np.abs(actual - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_groups_smaller_than_a_block_run_in_int8(make_model: MakeModel, tmp_path: Path) -> None:
+    write_quantized(make_model(), tmp_path, 4)  # of 32 columns
+    stored = open_checkpoint(tmp_path)
+    backend = CpuBackend(stored, CONFIG)
+    assert backend.bits == 8
+    tokens = np.arange(3, 20, dtype=np.int32)
+    expected = quantized_logits(stored, torch.from_numpy(tokens).long(), 8).numpy()
+    actual = backend.logits(whole_sequence(tokens))
+    backend.close()
+    assert np.abs(actual - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 def test_what_cannot_run_says_so(tiny_model: Path) -> None:

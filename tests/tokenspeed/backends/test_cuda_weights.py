@@ -12,7 +12,7 @@ from tokenspeed.backends.cuda_weights import load_weights, stored_form
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.quantize import write_quantized
+from tokenspeed.model.quantized import write_quantized
 
 CONFIG = EngineConfig(num_slots=3, max_length=144, max_step_tokens=72)
 

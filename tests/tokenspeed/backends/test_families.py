@@ -23,7 +23,7 @@ from tokenspeed.kernels.arithmetic import INTERPRETED
 from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.quantize import write_quantized
+from tokenspeed.model.quantized import write_quantized
 
 CONFIG = EngineConfig(num_slots=3, max_length=64, max_step_tokens=64)
 

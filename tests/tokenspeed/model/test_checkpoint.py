@@ -15,7 +15,8 @@ from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.quantize import dequantize_int8, quantize_int8, write_quantized
+from tokenspeed.model.quantize import dequantize, quantize_int8
+from tokenspeed.model.quantized import write_quantized
 from tokenspeed.model.weights import weight_shapes
 
 LAYER = "model.layers.1.mlp.up_proj.weight"
@@ -66,8 +67,8 @@ def test_int8_matrices_are_dequantised(model: Path) -> None:
     weight = load_file(model / "model.safetensors")[LAYER]
     q, scale = quantize_int8(weight)
     change_tensors(model, **{LAYER: q, f"{LAYER}_scale": scale})
-    assert torch.equal(open_checkpoint(model).weight(LAYER), dequantize_int8(q, scale))
-    assert (dequantize_int8(q, scale) - weight).abs().max() <= scale.max() / 2 * 1.001
+    assert torch.equal(open_checkpoint(model).weight(LAYER), dequantize(q, scale))
+    assert (dequantize(q, scale) - weight).abs().max() <= scale.max() / 2 * 1.001
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:

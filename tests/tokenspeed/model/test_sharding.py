@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.conftest import MakeModel
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import ModelConfig
-from tokenspeed.model.quantize import write_quantized
+from tokenspeed.model.quantized import write_quantized
 from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.weights import EMBEDDING, HEAD, layer_shapes, layer_weight
 

@@ -6,7 +6,7 @@ import torch
 
 from tests.conftest import TINY
 from tokenspeed.model.families import FAMILIES
-from tokenspeed.model.quantize import MAX_SHARD_BYTES
+from tokenspeed.model.shards import MAX_SHARD_BYTES
 from tokenspeed.training.export import export_model
 
 

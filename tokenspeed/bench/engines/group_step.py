@@ -36,7 +36,7 @@ from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.quantize import write_quantized
+from tokenspeed.model.quantized import write_quantized
 from tokenspeed.model.sharding import Shard
 from tokenspeed.model.weights import weight_shapes
 

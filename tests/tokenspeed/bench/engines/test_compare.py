@@ -12,7 +12,7 @@ from tokenspeed.bench.engines.compare import ratios, write_float
 from tokenspeed.bench.result import Row
 from tokenspeed.cli import main
 from tokenspeed.model.checkpoint import open_checkpoint
-from tokenspeed.model.quantize import write_int8
+from tokenspeed.model.quantized import write_int8
 
 
 def test_absent_peers_are_named_and_the_others_measured(

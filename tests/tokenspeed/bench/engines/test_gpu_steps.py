@@ -8,7 +8,7 @@ from tests.conftest import MakeModel
 from tokenspeed.bench.engines.gpu_steps import open_backend
 from tokenspeed.errors import BackendUnavailable, CheckpointError
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.quantize import write_int8
+from tokenspeed.model.quantized import write_int8
 
 CONFIG = EngineConfig(num_slots=1, max_length=32, max_step_tokens=16)
 
