@@ -1,8 +1,8 @@
 """Every block of the documentation: run as it stands there, against a real service.
 
 A block that cannot run says why in a comment before it, `<!-- not run: WHY -->`, and is held to the
-syntax of its language. What the programs of `embed.md` and `python.md` must print is in tests of
-their own; here they are only read.
+syntax of its language. What the programs of `embed.md`, `python.md` and `voice.md` must print is in
+tests of their own; here they are only read.
 """
 
 import csv
@@ -31,7 +31,7 @@ from tokenspeed.text.glossary_files import read_glossary
 __all__ = ["service"]
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "web" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-OWN_TESTS = {"embed.md", "python.md"}
+OWN_TESTS = {"embed.md", "python.md", "voice.md"}
 NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\s*$")
 
 
