@@ -147,7 +147,8 @@ def test_kernels_give_the_logits_of_transformers(family: Family) -> None:
             assert np.abs(without - expected).max() > 1e-3, switch
     else:
         norm = np.linalg.norm
-        assert norm(found - expected) < 0.05 * norm(expected)
+        # Of random weights in bf16; what torch itself gets wrong, above, is the sharper bound.
+        assert norm(found - expected) < 0.1 * norm(expected)
     backend.close()
 
 
