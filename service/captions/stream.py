@@ -14,9 +14,10 @@ from service.captions.job import ContextPair, Job, JobKey, Tokens
 from service.captions.policy import Preset, Source, Translation
 from service.wire.protocol import Formality, Timing
 from tokenspeed.text.detokenizer import TokenText
-from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.pipeline import Hygiene, begin_small, goes_on
 from tokenspeed.text.pipeline import Piece as PieceText
 from tokenspeed.text.profanity import mask
+from tokenspeed.text.whole import Exchange
 from tokenspeed.text.words import count_words, erased_words
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
@@ -38,7 +39,9 @@ class _Piece:
     retries: int = 0
     best: tuple[int, Tokens, bool] | None = None  # terms missing, output, whether it is whole
     is_plain: bool = False  # whether it was asked for once more, without anything, after a fault
-    instead: str | None = None  # the source, where no output was a translation
+    instead: str | None = None  # the source or its halves, where no output was a translation
+    halves: Exchange | None = None  # asks for these
+    begins_small: bool = False  # as it goes on in a sentence, after a picture
     language: str | None = None  # that its translation reads
     held: Source | None = None  # what is translated once the piece before is done
     is_cut: bool = False  # whether its sentence goes on in the next piece
@@ -191,6 +194,9 @@ class TargetStream:
                 continue
             piece.source, piece.rev, piece.arrival_s = source.text, rev, arrival_s
             piece.is_open, piece.is_cut = source.is_open, source.is_cut
+            if index and not piece.translation.committed_text:
+                before_it = self._pieces[index - 1].source
+                piece.begins_small = goes_on(before_it, source.text.lstrip())
             if piece.language != source.language and self._change_language(piece, source):
                 dropped.append(self._key(index))
             if source.continues and index and not piece.continues:
@@ -309,9 +315,15 @@ class TargetStream:
         if piece is None or not piece.translation.awaits(job.number):
             return None
         token_text, placeholders = piece.translation.token_text, piece.text.placeholders
+        if piece.halves is not None:
+            said = self._new_detokenizer()(tokens)[0]
+            piece.halves.take(said, is_whole=is_whole)
+            half = self._half(piece, job)
+            if half is not None:
+                return half
         output = token_text(tokens)[0]
         missing = placeholders.missing(piece.text.core, output)
-        if job.is_final:
+        if job.is_final and piece.halves is None:
             again = self._again(piece, job, tokens, output, is_whole=is_whole)
             if again is not None:
                 return again
@@ -351,8 +363,9 @@ class TargetStream:
                 if piece.translation.committed:  # what readers have stays
                     piece.best = (0, tokens, is_whole)
                 else:
-                    self.untranslated += 1
-                    piece.instead = text.untranslated()
+                    language = piece.language or self._source_language
+                    piece.halves = Exchange(self._hygiene, piece.source, language, is_halved=True)
+                    return self._half(piece, job)
             return None
         missing = placeholders.missing(text.core, output)
         if piece.best is None or len(missing) < piece.best[0]:
@@ -361,6 +374,20 @@ class TargetStream:
             piece.retries += 1
             placeholders.give_up(missing)
             return self._completed(replace(job, text=text.core, draft=tokens[len(job.forced) :]))
+        return None
+
+    def _half(self, piece: _Piece, job: Job) -> Job | None:
+        """Return the job that asks for a half, None where there is no more to ask."""
+        assert piece.halves is not None
+        if piece.halves.shown is not None:
+            return replace(job, text=piece.halves.shown, draft=(), bias=0.0)
+        self.faults += piece.halves.faults
+        if piece.halves.is_untranslated:
+            self.untranslated += 1
+            piece.instead = piece.text.untranslated()
+        else:  # with all that stands round it
+            piece.instead = piece.halves.text
+            piece.text.prefix = piece.text.suffix = ""
         return None
 
     def fail(self, job: Job) -> Job | None:
@@ -430,12 +457,16 @@ class TargetStream:
         translation, text = piece.translation, piece.text
         own = translation.committed_text
         rest = translation.shown[len(own) :]
+        if piece.begins_small and not text.prefix:
+            own, rest = begin_small(own), rest if own else begin_small(rest)
         if translation.is_done:
             return text.prefix + (own if piece.instead is None else piece.instead) + text.suffix, ""
         if own:
             return text.prefix + own, rest
         # What stands before a text is in sight at once, also while its words are awaited.
-        rest = text.prefix + rest if rest else (text.prefix or text.sight).rstrip()
+        is_awaited = piece.is_open and not text.core
+        alone = text.sight if is_awaited else text.prefix or text.sight
+        rest = text.prefix + rest if rest else alone.rstrip()
         return "", rest if piece.is_open or not translation.shown else rest + text.suffix
 
     def _join(self, before: str, text: str, piece: _Piece) -> str:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import regex
 
 from tokenspeed.text import segmenter
-from tokenspeed.text.abbreviations import spell_out
+from tokenspeed.text.abbreviations import STARTERS, spell_out
 from tokenspeed.text.capitals import are_capitals, to_sentence
 from tokenspeed.text.clean import clean, fold
 from tokenspeed.text.detokenizer import TokenText
@@ -40,6 +40,8 @@ _LETTER_ALONE: Final = regex.compile(r"(?![iaoyeuàôIAOYEUÀÔ])\p{L}[.)]?")
 _LEADING_MARK: Final = regex.compile(r"(?:^|(?<=[.!?…]\s))\s*\[[^\[\]\n]{2,60}\](?=\s+\p{L})")
 _ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
 _STARRED: Final = regex.compile(r"\*+(?=\w)|(?<=\w)\*+")
+_MARKED: Final = regex.compile(r"[\p{L}\p{N}.!?…:;>)\]\"'”’»*]\s*$")  # no picture
+_FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
 _GAP: Final = regex.compile(r"(?<=\S) (?=\S)")
 _TEXT: Final = regex.compile(r"\p{L}|\p{N}")
 # What the end of an open text may still become: a tag, a hole, a mark, an address.
@@ -249,7 +251,7 @@ class Piece:
         if not has_text(text, spans):
             whole = "".join(_wanted(text, spans, 0, len(text)))
             self._leave(whole, committed)
-            self.sight = whole or self.sight
+            self.sight = self._seen(text, spans) or self.sight
             return
         start, end = _peel(text, spans)
         if _BRACKETED.fullmatch(text, start, end):  # a mark that no table has: what it says
@@ -261,6 +263,19 @@ class Piece:
             self.prefix = "".join(_wanted(text, spans, 0, start))
         self.suffix = "".join(_wanted(text, spans, end, len(text)))
         self.core = self._core(text, spans, start, end, is_fixed=bool(committed))
+
+    def _seen(self, text: str, spans: Sequence[Span]) -> str:
+        """Return what readers see of a text in which nothing is for a model yet.
+
+        Marks behind a word are left out where the model is not shown any: with the words that
+        follow they will be placed once these are complete.
+        """
+        end = len(text)
+        if self._is_open and not self._hygiene.vocabulary.has_marks:
+            words = [span.start for span in spans if span.kind == "word"]
+            marks = [span.start for span in spans if span.kind != "word"]
+            end = min((at for at in marks if words and at > words[0]), default=end)
+        return "".join(_wanted(text, spans, 0, end))
 
     def _leave(self, whole: str, committed: str) -> None:
         """Take a text in which there is nothing for a model: readers get it, but what they have."""
@@ -286,23 +301,28 @@ class Piece:
     def token_text(self, token_text: TokenText) -> TokenText:
         """Return what turns ids of an output into text as readers get it, its edges left out."""
         restored = self.placeholders.token_text(token_text)
-        if self._hygiene.profanity == "raw":
-            return restored
 
-        def masked(tokens: Sequence[int]) -> tuple[str, list[int]]:
-            text, offsets = restored(tokens)
-            return mask(text, self._hygiene.target), offsets
+        def read(tokens: Sequence[int]) -> tuple[str, list[int]]:
+            text, offsets = self._without_stars(*restored(tokens))
+            is_masked = self._hygiene.profanity == "mask"
+            return mask(text, self._hygiene.target) if is_masked else text, offsets
 
-        return masked
+        return read
 
     def restore(self, output: str) -> str:
         """Return a finished output of the model as readers get it, without prefix and suffix."""
-        text = self.placeholders.restore(output, [])[0]
-        if "*" not in self.core:  # a model's own, round words that it does not know
-            text = _STARRED.sub("", text)
+        text, _ = self._without_stars(*self.placeholders.restore(output, []))
         if self.language is not None and self.is_repaired:
             text = repair(self.core, text, self.language, self._hygiene.target)
         return mask(text, self._hygiene.target) if self._hygiene.profanity == "mask" else text
+
+    def _without_stars(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
+        """Take off a model's own stars, round words that it does not know."""
+        if "*" not in text or "*" in self.core:
+            return text, offsets
+        stars = [match.span() for match in _STARRED.finditer(text)]
+        moved = [o - sum(min(max(o - a, 0), b - a) for a, b in stars) for o in offsets]
+        return _STARRED.sub("", text), moved
 
     def placed(self, text: str, committed: str = "") -> str:
         """Return a restored output with all that it lacks at the nearest place.
@@ -409,6 +429,18 @@ class Piece:
         if word.isalpha() and word.isupper() and len(word) >= 5:
             return not self._hygiene.vocabulary.is_rare(word.lower())
         return are_capitals(text, self._are_capitals)
+
+
+def goes_on(before: str, source: str) -> bool:
+    """Whether a piece goes on in the sentence of the one before: a picture parts them alone."""
+    return bool(before.strip()) and not _MARKED.search(before) and source[:1].islower()
+
+
+def begin_small(text: str) -> str:
+    """Take off the capital of a sentence that goes on, where a word that has none begins it."""
+    word = _FIRST_WORD.match(text)
+    is_small = word is not None and word[0].lower() in STARTERS - {"i", "i'm"}
+    return text[0].lower() + text[1:] if is_small else text
 
 
 def _peel(text: str, spans: Sequence[Span]) -> tuple[int, int]:

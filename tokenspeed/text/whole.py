@@ -12,9 +12,9 @@ from typing import Final
 
 import regex
 
-from tokenspeed.text import abbreviations, segmenter
+from tokenspeed.text import segmenter
 from tokenspeed.text.glossary import Found
-from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.pipeline import Hygiene, begin_small, goes_on
 
 MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
 MAX_HALVINGS: Final = 2  # of a sentence that a model runs in circles over
@@ -27,8 +27,6 @@ _BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
 _ENDS: Final = regex.compile(r"[.!?…:;。！？][\"'”’»)\]]*\s*$")
 _GOES_ON: Final = regex.compile(r"\s*[\"“„«(]?\p{Ll}")
 _WORD_AFTER_COMMA: Final = regex.compile(r"\s*\p{L}")
-_MARKED: Final = regex.compile(r"[\p{L}\p{N}.!?…:;>)\]\"'”’»*]\s*$")  # no picture
-_FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
 _CAPITALS: Final = regex.compile(r"[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*\s[^\p{Ll}]*$")
 
 
@@ -45,6 +43,7 @@ class Exchange:
         hygiene: of the language pair. source: the piece.
         language: of the piece, None where it is not known, or numbers are left to the model.
         max_halvings: how often it is cut in two where no answer is a translation.
+        is_halved: whether that is so already, so that its halves are asked for.
     """
 
     def __init__(
@@ -54,6 +53,7 @@ class Exchange:
         language: str | None = None,
         *,
         max_halvings: int = MAX_HALVINGS,
+        is_halved: bool = False,
     ) -> None:
         self.shown: str | None = None
         self.text = ""
@@ -68,10 +68,14 @@ class Exchange:
         self._best: tuple[list[Found], str] | None = None
         self._retries = 0
         self._halves: list[Exchange] = []
-        if self._piece.core:
-            self.shown = self._piece.shown()
-        else:
+        if not self._piece.core:
             self.text = self._piece.prefix
+        elif is_halved:
+            self._halve()
+            if self.shown is None:
+                self._finish()
+        else:
+            self.shown = self._piece.shown()
 
     @property
     def core(self) -> str:
@@ -147,7 +151,8 @@ class Exchange:
         piece = self._piece
         if self._halves and not any(half.is_untranslated for half in self._halves):
             first, second = (half.text for half in self._halves)
-            second = _inside(second, self._halves[1].core)
+            if self._halves[1].core[:1].islower():
+                second = begin_small(second)
             self.missing = [item for half in self._halves for item in half.missing]
             self.text = f"{piece.prefix}{first.rstrip(' .')} {second}{piece.suffix}"
             return
@@ -157,13 +162,6 @@ class Exchange:
             return
         self.missing, text = self._best
         self.text = piece.prefix + piece.placed(text) + piece.suffix
-
-
-def _inside(text: str, source: str) -> str:
-    """Take off the capital of a sentence that goes on, where a word that has none begins it."""
-    word = _FIRST_WORD.match(text)
-    is_small = word is not None and word[0].lower() in abbreviations.STARTERS - {"i", "i'm"}
-    return text[0].lower() + text[1:] if is_small and source[:1].islower() else text
 
 
 @dataclass(slots=True)
@@ -217,7 +215,7 @@ class Whole:
                     core = cut.text.strip()
                     at = cut.text.find(core) if core else len(cut.text)
                     part = Part(cut.text[:at], core, cut.text[at + len(core) :])
-                    part.continues = bool(before) and not _MARKED.search(before)
+                    part.continues = goes_on(before, core)
                     before = core
                     unit.parts.append(part)
                     if not core:
@@ -245,7 +243,7 @@ class Whole:
 
 def _said(part: Part) -> str:
     if part.continues and part.text:
-        part.text = _inside(part.text, part.source)
+        part.text = begin_small(part.text)
     return f"{part.before}{part.text}{part.after}"
 
 

@@ -14,6 +14,7 @@ from service.captions.stream import TargetStream
 from tests.service.fakes import BABBLE, ids, new_detokenizer, translation_of
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.vocabulary import MARKS, NAMES, Vocabulary
+from tokenspeed.text.whole import Exchange, Whole
 
 FAMILIES = {
     "names": Vocabulary(is_known=str.isascii, stand_ins=NAMES),
@@ -116,6 +117,7 @@ GROWING_SPANS = (
 )
 @example(["{{ .Name }}"], ["we", "go"], "balanced", Random(0))
 @example(["$$E=mc^2$$"], ["we", "go"], "high", Random(0))
+@example(["https://a.example/b-c?d=e", "<b>"], ["we"], "balanced", Random(0))
 def test_what_is_in_sight_of_a_span_does_not_vanish_while_words_are_added(
     family: str, spans: list[str], words: list[str], preset: str, rng: Random
 ) -> None:
@@ -170,6 +172,63 @@ def test_a_final_without_a_translation_is_its_source_and_is_no_context() -> None
     assert found.complete(again, ids(translation_of(again.text)), is_whole=True) is None
     assert found.take(2.0)[0] == f"{BABBLE} is said 👍"
     assert (found.faults, found.untranslated, found.remember()) == (2, 1, [])
+
+
+LOOP = "und so " * 40
+SENTENCE = "we walk home in the rain today, and then we rest for a while 👍"
+
+
+def as_whole(text: str, answers: list[str]) -> str:
+    """Translate a text at once with these answers."""
+    whole = Whole(text, hygiene("names"))
+    for part in whole.parts():
+        exchange = Exchange(hygiene("names"), part.source, "en")
+        while exchange.shown is not None:
+            exchange.take(answers.pop(0))
+        part.text = exchange.text
+    return whole.take_ready()
+
+
+def live(text: str, answers: list[str]) -> TargetStream:
+    """Translate a segment with these answers."""
+    found = stream("names", "low")
+    cuts = hygiene("names").cut(text)
+    jobs, _ = found.revise([Source(c.text, 99, is_open=False, is_final=True) for c in cuts], 1, 1.0)
+    while jobs:
+        following = found.complete(jobs.pop(0), ids(answers.pop(0)), is_whole=True)
+        jobs[:0] = [] if following is None else [following]
+    found.take(2.0)
+    assert found.is_done
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "answers", "wanted"),
+    [
+        (
+            "We go now 👍 and we rest",
+            ["Wir gehen", "Und wir ruhen."],
+            "Wir gehen 👍 und wir ruhen.",
+        ),
+        ("We go now 👍 Anna can rest", ["Wir gehen", "Anna ruht."], "Wir gehen 👍 Anna ruht."),
+        ("It is a gadget", ["Es ist *ein* Gerät* dort"], "Es ist ein Gerät dort"),
+        (
+            SENTENCE,
+            [LOOP, LOOP, "Wir gehen heute im Regen heim.", "Und dann ruhen wir eine Weile."],
+            "Wir gehen heute im Regen heim und dann ruhen wir eine Weile. 👍",
+        ),
+    ],
+)
+def test_live_text_is_what_the_whole_text_is(text: str, answers: list[str], wanted: str) -> None:
+    assert as_whole(text, list(answers)) == wanted
+    assert live(text, answers).committed == wanted
+    assert answers == []
+
+
+def test_halves_that_are_no_translations_leave_the_source() -> None:
+    found = live(SENTENCE, [LOOP] * 20)
+    assert found.committed == SENTENCE
+    assert (found.untranslated, found.remember()) == (1, [])
 
 
 def test_what_stands_before_a_text_stays_in_sight_while_its_words_are_awaited() -> None:
