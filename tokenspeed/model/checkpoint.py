@@ -19,6 +19,7 @@ from torch import Tensor
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.families import load_model_config
+from tokenspeed.model.foreign import refusal
 from tokenspeed.model.quantize import dequantize, unpack_words
 from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.sources import SUFFIXES, Source, find_sources, unknown
@@ -167,6 +168,10 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
     config = load_model_config(directory)
     raw_config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     headers = _read_headers(directory)
+    if refused := refusal(raw_config, {name: header[2] for name, header in headers.items()}):
+        problem, tensor = refused
+        place = headers[tensor][0] if tensor else directory / "config.json"
+        raise CheckpointError(place, problem, tensor)
     sources = find_sources(config, headers)
     files = {
         name + suffix: headers[source.name + suffix][0]

@@ -257,7 +257,8 @@ def test_stored_int4_keeps_its_own_scales(
     actual = backend.logits(whole_sequence(tokens))
     backend.close()
     assert backend.bits == 4
-    assert np.abs(actual - expected).max() < 1e-3 * np.abs(expected).max()
+    assert np.abs(actual - expected).max() < 2e-2 * np.abs(expected).max()
+    assert np.abs(actual - expected).mean() < 2e-3 * np.abs(expected).max()
 
 
 def test_groups_smaller_than_a_block_run_in_int8(make_model: MakeModel, tmp_path: Path) -> None:
@@ -269,7 +270,8 @@ def test_groups_smaller_than_a_block_run_in_int8(make_model: MakeModel, tmp_path
     expected = quantized_logits(stored, torch.from_numpy(tokens).long(), 8).numpy()
     actual = backend.logits(whole_sequence(tokens))
     backend.close()
-    assert np.abs(actual - expected).max() < 1e-3 * np.abs(expected).max()
+    assert np.abs(actual - expected).max() < 2e-2 * np.abs(expected).max()
+    assert np.abs(actual - expected).mean() < 2e-3 * np.abs(expected).max()
 
 
 def test_what_cannot_run_says_so(tiny_model: Path) -> None:

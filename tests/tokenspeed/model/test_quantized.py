@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeModel
@@ -116,3 +119,42 @@ def test_transformers_reads_what_we_write(name: str, bits: int, tmp_path: Path) 
     backend = ReferenceBackend(checkpoint, EngineConfig(num_slots=1, max_length=16))
     found = backend.logits(whole_sequence(IDS))
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("form", "bits", "group"),
+    [("int-quantized", 8, None), ("pack-quantized", 8, None), ("pack-quantized", 4, 64)],
+)
+def test_we_read_what_compressed_tensors_writes(
+    make_model: MakeModel, tmp_path: Path, form: str, bits: int, group: int | None
+) -> None:
+    source = make_model(hidden_size=64, intermediate_size=128, head_dim=16)
+    weights: dict[str, Any] = {"num_bits": bits, "strategy": "group" if group else "channel"}
+    weights |= {"group_size": group, "symmetric": True, "type": "int"}
+    scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(**weights))
+    compressor = BaseCompressor.get_value_from_registry(form)
+    stored, exact = {}, {}
+    for name, weight in load_file(source / "model.safetensors").items():
+        module = name.removesuffix("weight")
+        if "_proj" not in name:
+            stored[name] = exact[name] = weight
+            continue
+        peak = weight.view(len(weight), -1, group or weight.shape[1]).abs().amax(-1)
+        parts = {"weight": weight, "weight_scale": (peak / (2 ** (bits - 1) - 1)).bfloat16()}
+        parts = compressor.compress(parts, scheme)
+        stored |= {module + part: tensor for part, tensor in parts.items()}
+        exact[name] = compressor.decompress(parts, scheme)["weight"].float()
+    save_file(stored, tmp_path / "model.safetensors")
+    raw = json.loads((source / "config.json").read_text())
+    described: dict[str, Any] = {
+        "quant_method": "compressed-tensors",
+        "format": form,
+        "ignore": ["lm_head"],
+    }
+    described |= {"config_groups": {"group_0": json.loads(scheme.model_dump_json())}}
+    raw["quantization_config"] = described
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    checkpoint = open_checkpoint(tmp_path)
+    assert (checkpoint.is_int8, checkpoint.is_int4) == (bits == 8, bits == 4)
+    for name, weight in exact.items():
+        assert (checkpoint.weight(name) - weight).abs().max() <= weight.abs().max() * 2**-8

@@ -1,0 +1,130 @@
+"""Quantised checkpoints that are not read here, refused by the name of their method.
+
+Many keep names and shapes that could pass for ours and mean other numbers: columns in another
+order, a zero that is not 0, a rotated basis. Knows the words of quantization_config and the names
+of tensors; does not know files.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_ADVICE = "use the original weights, and `tokenspeed quantize` to make them smaller"
+
+# quant_method, and its name where people call it otherwise.
+_METHODS = {
+    "awq": "AWQ",
+    "bitnet": "BitNet",
+    "bitsandbytes": "bitsandbytes",
+    "fbgemm_fp8": "FP8 (fbgemm)",
+    "fp8": "FP8",
+    "gptq": "GPTQ",
+    "hqq": "HQQ",
+    "modelopt": "ModelOpt",
+    "mxfp4": "MXFP4",
+}
+
+# What names of tensors or their dtypes tell where the configuration says nothing: an end of the
+# name, or a dtype, and the method. The first that is found is named.
+_ENDS = {
+    ".g_idx": "GPTQ (g_idx: columns in another order)",
+    ".weight_g_idx": "compressed-tensors with act-order (weight_g_idx: columns in another order)",
+    ".weight_zero_point": "compressed-tensors with zero points (asymmetric)",
+    ".weight_global_scale": "compressed-tensors with global scales (NVFP4)",
+    ".weight_scale_inv": "FP8 by block (weight_scale_inv)",
+    ".qzeros": "AWQ or GPTQ (qweight and qzeros)",
+    ".qweight": "AWQ or GPTQ (qweight)",
+    ".quant_state.bitsandbytes__nf4": "bitsandbytes NF4",
+    ".quant_state.bitsandbytes__fp4": "bitsandbytes FP4",
+    ".SCB": "bitsandbytes int8",
+    ".weight.absmax": "bitsandbytes",
+    "_blocks": "MXFP4 (blocks and scales)",
+}
+_DTYPES = {
+    "F8_E4M3": "FP8",
+    "F8_E5M2": "FP8",
+    "F8_E8M0": "MXFP8",
+    "F4": "FP4",
+    "U8": "a method that packs values in bytes, such as bitsandbytes or MXFP4",
+}
+
+
+def refusal(raw: Mapping[str, Any], dtypes: Mapping[str, str]) -> tuple[str, str | None] | None:
+    """Say why quantised weights cannot be read, and the tensor that shows it; None: they can.
+
+    Args:
+        raw: config.json.
+        dtypes: names of tensors -> their dtypes in the files.
+    """
+    if (method := _described(raw)) is not None:
+        return _sentence(method), None
+    for end, method in _ENDS.items():
+        for name in sorted(dtypes):
+            if name.endswith(end):
+                return _sentence(method), name
+    for name in sorted(dtypes):
+        if dtypes[name] in _DTYPES:
+            return _sentence(_DTYPES[dtypes[name]]), name
+    return None
+
+
+def _sentence(method: str) -> str:
+    return f"is quantised by {method}, which is not read here; {_ADVICE}"
+
+
+def _described(raw: Mapping[str, Any]) -> str | None:
+    """Return the method that a configuration names, where it is none that is read."""
+    text = raw.get("text_config")
+    places = (raw, text) if isinstance(text, Mapping) else (raw,)
+    for place in places:
+        for field in ("quantization_config", "compression_config"):
+            given = place.get(field)
+            if given is None:
+                continue
+            if not isinstance(given, Mapping):
+                return f"something unknown ({field} is {given!r})"
+            if (method := _method(given)) is not None:
+                return method
+    return None
+
+
+def _method(given: Mapping[str, Any]) -> str | None:
+    method = str(given.get("quant_method", "compressed-tensors")).lower()
+    if given.get("load_in_4bit") or given.get("load_in_8bit"):
+        method = "bitsandbytes"
+    if method == "gptq" and given.get("desc_act"):
+        return "GPTQ with act-order (desc_act: columns in another order)"
+    if method != "compressed-tensors":
+        return _METHODS.get(method, method)
+    return next(_unreadable(given), None)
+
+
+def _unreadable(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what of compressed-tensors is not read, each by its name."""
+    groups = given.get("config_groups")
+    groups = groups if isinstance(groups, Mapping) else {}
+    forms = [given.get("format"), *(_object(g).get("format") for g in groups.values())]
+    for form in forms:
+        if form not in (None, "dense", "int-quantized", "pack-quantized", "naive-quantized"):
+            yield f"compressed-tensors {form}"
+    if _object(given.get("transform_config")).get("config_groups"):
+        yield "compressed-tensors with transforms (rotated weights)"
+    sparsity = _object(given.get("sparsity_config")).get("format", "dense")
+    if sparsity != "dense":
+        yield f"compressed-tensors with sparsity ({sparsity})"
+    for group in groups.values():
+        weights = _object(_object(group).get("weights"))
+        if not weights:
+            continue
+        kind, bits = weights.get("type", "int"), weights.get("num_bits", 8)
+        if kind != "int" or bits not in (4, 8):
+            yield f"compressed-tensors {kind}{bits}"
+        if weights.get("symmetric") is False:
+            yield "compressed-tensors with zero points (asymmetric)"
+        if weights.get("actorder") in (True, "group", "dynamic"):
+            yield "compressed-tensors with act-order (columns in another order)"
+        if weights.get("strategy") not in (None, "channel", "group"):
+            yield f"compressed-tensors by {weights['strategy']}"
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
