@@ -7,6 +7,7 @@ calls them. Knows the stored formats; does not know devices or backends.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.sources import SUFFIXES, Source, find_sources, unknown
 from tokenspeed.model.weights import EMBEDDING, FUSED, HEAD, layer_weight, weight_shapes
 
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # organisation/model
 _FIRST = layer_weight(0, FUSED["gate_up"][1])  # stands for all matrices of the layers
 _FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -159,8 +161,8 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
         CheckpointError: names the file, and the tensor where one is at fault.
     """
     directory = Path(directory)
-    if not directory.is_dir():
-        raise CheckpointError(directory, "not found; expected a Hugging Face model directory")
+    if problem := not_a_model(directory):
+        raise CheckpointError(directory, problem)
     try:
         next(directory.iterdir(), None)
     except OSError as exc:
@@ -190,6 +192,29 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
         problem = f"is unknown: a {family} model of this config.json has no such tensor"
         raise CheckpointError(headers[name][0], problem, name)
     return checkpoint
+
+
+def not_a_model(path: Path) -> str:
+    """Say what a path is that people give for a model directory; nothing where it may be one."""
+    if path.suffix == ".gguf":
+        return "is a GGUF file, and a directory in Hugging Face's form is expected: its original"
+    if path.is_file():
+        return "is a file; expected a Hugging Face model directory"
+    if not path.exists():
+        if _HUB_NAME.fullmatch(str(path)) and not path.parent.exists():
+            return (
+                "not found; if this is a name on the Hugging Face hub, fetch it first: "
+                f"hf download {path} --local-dir {path.name}"
+            )
+        return "not found; expected a Hugging Face model directory"
+    if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
+        return (
+            "holds an adapter (adapter_config.json) and no model; merge it into its base with "
+            "peft (merge_and_unload) and save that"
+        )
+    if not (path / "config.json").exists() and any(path.glob("*.gguf")):
+        return "holds GGUF files, and a directory in Hugging Face's form is expected"
+    return ""
 
 
 def _with_head(checkpoint: Checkpoint) -> ModelConfig:

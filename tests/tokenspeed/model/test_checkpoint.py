@@ -77,6 +77,37 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "files", "message"),
+    [
+        ("model.gguf", {"model.gguf": "GGUF"}, "is a GGUF file"),
+        ("lost.gguf", {}, "is a GGUF file"),
+        ("quants", {"quants/a.Q4_K.gguf": "GGUF"}, "holds GGUF files"),
+        ("lora", {"lora/adapter_config.json": "{}"}, "holds an adapter .* merge it"),
+        ("weights.bin", {"weights.bin": ""}, "is a file; expected"),
+        (
+            "utter-project/EuroLLM-1.7B",
+            {},
+            ".* hf download utter-project/EuroLLM-1.7B --local-dir Eu",
+        ),
+        ("./nowhere/else/model", {}, "not found; expected a Hugging Face"),
+    ],
+)
+def test_what_people_give_for_a_directory_gets_its_own_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    files: dict[str, str],
+    message: str,
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=f"^{given.removeprefix('./')}: {message}"):
+        open_checkpoint(given)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"model_type": "mamba"}, "model_type is 'mamba', supported: gemma, "),
