@@ -22,10 +22,14 @@ MAX_MARKED_CHARS: Final = 10_000  # of one paragraph; finding marks takes its sq
 _LINE: Final = regex.compile(r"([^\r\n]*)(?:\r\n|\n|\r|$)")
 _FRONT: Final = regex.compile(r"(---|\+\+\+)[ \t]*\r?\n(?:.*\r?\n)*?\1[ \t]*(?:\r?\n|$)")
 _HARD_BREAK: Final = regex.compile(r"(?:  |\\)$")
+# GitHub's: a box to tick, the name of a footnote. CommonMark has them among the words.
+_LEAD: Final = regex.compile(r"(?:\[[ xX]\]|\[\^[^\[\]\s]+\]:)[ \t]+(?=\S)")
+_DEFINITION: Final = regex.compile(r"\[(?!\^)[^\[\]]+\]:[ \t]*\S")  # right behind a footnote
+_FOOTNOTE: Final = regex.compile(r"\[\^[^\[\]\s]+\]:")
 _WORDS: Final = regex.compile(r"\p{L}")
 _MARKS: Final = regex.compile(
     r"(?P<word>(?P<ticks>`++)(?:.*?[^`])??(?P=ticks)(?!`)|<[a-z]+:[^<>\s]*>)"
-    r"|(?P<single>\\[!-/:-@\[-`{-~]|<[^<>\s][^<>]*>|&(?:#\w{1,8}|\w{1,32});)"
+    r"|(?P<single>\\[!-/:-@\[-`{-~]|\[\^[^\[\]\s]+\]|<[^<>\s][^<>]*>|&(?:#\w{1,8}|\w{1,32});)"
     r"|(?P<open>!?\[)"
     r"|(?P<close>\](?:\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+(?:\"[^\"]*\"|'[^']*'))?\s*\)|\[[^\[\]]*\])?)"
     r"|(?P<emphasis>\*\*\*|\*\*|\*|~~|(?<![\p{L}\p{N}])_{1,3}|_{1,3}(?![\p{L}\p{N}]))"
@@ -82,17 +86,40 @@ def _places(
 
 
 def _inline(text: str, spans: list[tuple[int, int]]) -> Iterator[Unit]:
+    spans, begins = _without_leads(text, spans)
     words = [text[start:end] for start, end in spans]
-    breaks = [False] * len(spans)
+    breaks = list(begins)
     for i, (_, end) in enumerate(spans[:-1]):
         line_end = text.find("\n", end)
-        breaks[i + 1] = _HARD_BREAK.search(text[end - 1 : line_end].rstrip("\r")) is not None
+        breaks[i + 1] |= _HARD_BREAK.search(text[end - 1 : line_end].rstrip("\r")) is not None
     for group in groups(words, breaks):
         if any(_WORDS.search(word) for word in words[group.start : group.stop]):
             places = spans[group.start : group.stop]
             unit = line_unit(text, places, [False] * len(places), _parse)
             if _WORDS.search(without_marks(unit.text)):
                 yield unit
+
+
+def _without_leads(
+    text: str, spans: list[tuple[int, int]]
+) -> tuple[list[tuple[int, int]], list[bool]]:
+    """Return the lines of a block without what is no word of theirs, and which begin a text."""
+    found: list[tuple[int, int]] = []
+    begins: list[bool] = []
+    is_note = is_parted = False
+    for i, (start, end) in enumerate(spans):
+        is_begin = is_parted or _FOOTNOTE.match(text, start, end) is not None
+        is_note = is_note or _FOOTNOTE.match(text, start, end) is not None
+        is_parted = is_note and _DEFINITION.match(text, start, end) is not None
+        if is_parted:
+            continue
+        lead = _LEAD.match(text, start, end) if not i or is_begin else None
+        start = lead.end() if lead else start
+        if i + 1 < len(spans) and text[start:end].endswith("\\"):  # a break, no sign
+            end -= 1
+        found.append((start, end))
+        begins.append(is_begin and len(found) > 1)
+    return found, begins
 
 
 def _parse(text: str) -> Tagged:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from tests.tokenspeed.documents.translators import ALL, same, shout, translate
+from tests.tokenspeed.documents.translators import ALL, lose_marks, same, shout, translate
 from tokenspeed.documents.markdown import open_markdown
 
 ROOT = Path(__file__).parents[3]
@@ -97,6 +97,39 @@ def test_texts_of_a_page() -> None:
         "See <g1>the ref</g1> <x3/> more",
         "after a hard break.",
     )
+
+
+NOTES = """\
+- [ ] task one
+- [x] done *already*
+
+Words with a note[^1] here,
+and a line\\
+that breaks.
+
+[^1]: The note says
+    more of it.
+[^two]: Another one.
+[ref]: http://x.example/a_b 'Some title'
+"""
+
+
+def test_boxes_footnotes_and_breaks_are_no_words() -> None:
+    document = open_markdown(NOTES.encode(), "de")
+    assert document.texts == (
+        "task one",
+        "done <g1>already</g1>",
+        "Words with a note<x1/> here, and a line",
+        "that breaks.",
+        "The note says more of it.",
+        "Another one.",
+    )
+    assert same(document) == NOTES.encode()
+    translated = translate(document, lose_marks)
+    assert "- [ ] TASK ONE\n- [x] DONE *ALREADY*\n" in translated
+    assert "A LINE\\\nTHAT BREAKS.\n" in translated
+    assert "[^1]" in translated.partition("[^1]:")[0]
+    assert "[^two]: ANOTHER ONE.\n[ref]: http://x.example/a_b 'Some title'\n" in translated
 
 
 @pytest.mark.parametrize("translator", ALL)
