@@ -1,13 +1,15 @@
 """The rooms of this process: opened by hosts, found by their readers, closed when nobody comes.
 
-Knows rooms and secrets; does no I/O and reads no clock.
+Knows rooms and secrets; does no I/O and reads no clock. It can be waited for all the same, as the
+hub that replicas share (shared_hub.py) has to be.
 """
 
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from service.errors import RestError
 from service.rooms.room import Room
@@ -18,18 +20,113 @@ MAX_PASS_CHARS: Final = 200
 GUESSES: Final = 30  # of a room's pass phrase, wrong ones in GUESSES_S
 GUESSES_S: Final = 60.0
 
+OnLack = Callable[[Room, str], None]
+
+
+class Rooms(Protocol):
+    """Keeps rooms, for this process or for all replicas.
+
+    All that looks a room up raises RestError: 404 where there is none of this name, 503 where it
+    cannot be reached now.
+
+    Attributes:
+        on_lack: told of a language that is read in a room and that something lacks.
+    """
+
+    on_lack: OnLack
+
+    def __len__(self) -> int: ...
+
+    @property
+    def num_readers(self) -> int:
+        """How many read along in this process, in all rooms."""
+        ...
+
+    async def start(self) -> None:
+        """Begin; the event loop runs now."""
+        ...
+
+    async def stop(self) -> None:
+        """End; who is still there is taken for gone."""
+        ...
+
+    async def create(self, name: str, pass_phrase: str | None, now_s: float) -> tuple[Room, str]:
+        """Open a room; return it and its host's token.
+
+        Raises:
+            RestError: the name or the pass phrase is too long, or there are too many rooms.
+        """
+        ...
+
+    async def room(self, room_id: str) -> Room:
+        """Return a room."""
+        ...
+
+    async def hosted_by(self, token: str | None) -> str | None:
+        """Return the id of the room that a token is the host's of."""
+        ...
+
+    async def enter(self, room_id: str, pass_phrase: str | None, now_s: float) -> Room:
+        """Return a room to somebody who wants to read it.
+
+        Raises:
+            RestError: also where the pass phrase is missing or wrong.
+        """
+        ...
+
+    async def set_pass_phrase(self, room: Room, pass_phrase: str | None) -> None:
+        """Ask readers who come from now on for another pass phrase, or for none.
+
+        Raises:
+            RestError: it is too long.
+        """
+        ...
+
+    def rename(self, room: Room, name: str) -> None:
+        """Give a room another name.
+
+        Raises:
+            RestError: it is too long.
+        """
+        ...
+
+    async def settled(self, room: Room) -> bool:
+        """Wait until what was done to a room here is done; return whether it is."""
+        ...
+
+    def wake_all(self) -> None:
+        """Let all readers look up: the service goes away."""
+        ...
+
+
+@dataclass(slots=True)
+class Guesses:
+    """Wrong pass phrases of a room. since_s: when they are counted from."""
+
+    count: int = 0
+    since_s: float = 0.0
+
+    def check(self, now_s: float) -> None:
+        """Refuse one more where there were too many.
+
+        Raises:
+            RestError: so it is.
+        """
+        if now_s - self.since_s >= GUESSES_S:
+            self.count, self.since_s = 0, now_s
+        if self.count >= GUESSES:
+            raise too_many_guesses()
+
 
 @dataclass(slots=True)
 class _Entry:
     room: Room
     token_digest: bytes
-    pass_digest: bytes | None
-    guesses: int = 0  # wrong ones since guessed_s
-    guessed_s: float = 0.0
+    guesses: Guesses
 
 
 class Hub:
-    """Keeps rooms.
+    """Keeps rooms of this process.
 
     Args:
         max_rooms: that are kept at one time.
@@ -37,10 +134,11 @@ class Hub:
     """
 
     def __init__(self, max_rooms: int, idle_s: float) -> None:
+        self.on_lack: OnLack = lambda room, target: None
         self._max_rooms = max_rooms
         self._idle_s = idle_s
         self._entries: dict[str, _Entry] = {}
-        self._by_token: dict[bytes, Room] = {}
+        self._by_token: dict[bytes, str] = {}
         self._salt = secrets.token_bytes(16)
 
     def __len__(self) -> int:
@@ -51,80 +149,82 @@ class Hub:
         """How many read along, in all rooms."""
         return sum(entry.room.num_readers for entry in self._entries.values())
 
-    def create(self, name: str, pass_phrase: str | None, now_s: float) -> tuple[Room, str]:
+    async def start(self) -> None:
+        """There is nothing to begin."""
+
+    async def stop(self) -> None:
+        """Rooms end with their process."""
+
+    async def create(self, name: str, pass_phrase: str | None, now_s: float) -> tuple[Room, str]:
         """Open a room; return it and its host's token.
 
         Raises:
             RestError: the name or the pass phrase is too long, or there are too many rooms.
         """
-        _check("name", name, MAX_NAME_CHARS)
-        _check("pass_phrase", pass_phrase or "", MAX_PASS_CHARS)
+        check_name(name)
+        check_pass_phrase(pass_phrase)
         self.expire(now_s)
         if len(self._entries) >= self._max_rooms:
             raise RestError(429, "all rooms are taken")
-        room = Room(secrets.token_urlsafe(ID_BYTES), name, now_s)
-        token = secrets.token_urlsafe(32)
-        entry = _Entry(room, self._digest(token), self._pass_digest(pass_phrase))
+        room_id, token = secrets.token_urlsafe(ID_BYTES), secrets.token_urlsafe(32)
+        room = Room(room_id, name, now_s, on_lack=lambda room, target: self.on_lack(room, target))
+        room.set_guard(self._guard(pass_phrase))
+        entry = _Entry(room, self._digest(token), Guesses())
         self._entries[room.id] = entry
-        self._by_token[entry.token_digest] = room
+        self._by_token[entry.token_digest] = room.id
         return room, token
 
-    def room(self, room_id: str) -> Room:
+    async def room(self, room_id: str) -> Room:
         """Return a room.
 
         Raises:
             RestError: there is none of this name.
         """
-        entry = self._entries.get(room_id)
-        if entry is None:
-            raise RestError(404, "there is no such room, or it was closed long ago")
-        return entry.room
+        return self._entry(room_id).room
 
-    def hosted_by(self, token: str | None) -> Room | None:
-        """Return the room that a token is the host's of."""
+    async def hosted_by(self, token: str | None) -> str | None:
+        """Return the id of the room that a token is the host's of."""
         return self._by_token.get(self._digest(token)) if token else None
 
-    def enter(self, room_id: str, pass_phrase: str | None, now_s: float) -> Room:
+    async def enter(self, room_id: str, pass_phrase: str | None, now_s: float) -> Room:
         """Return a room to somebody who wants to read it.
 
         Raises:
             RestError: there is none of this name, or the pass phrase is missing or wrong.
         """
         self.expire(now_s)
-        room, entry = self.room(room_id), self._entries[room_id]
-        if entry.pass_digest is None:
+        entry = self._entry(room_id)
+        room, guesses = entry.room, entry.guesses
+        if room.guard is None:
             return room
-        if now_s - entry.guessed_s >= GUESSES_S:
-            entry.guesses, entry.guessed_s = 0, now_s
-        if entry.guesses >= GUESSES:
-            raise RestError(429, "too many wrong pass phrases; try again later", int(GUESSES_S))
-        given = self._pass_digest(pass_phrase)
-        if given is None or not hmac.compare_digest(entry.pass_digest, given):
-            entry.guesses += given is not None
-            raise RestError(403, "the room has a pass phrase, and it is missing or wrong")
+        guesses.check(now_s)
+        given = self._guard(pass_phrase)
+        if given is None or not hmac.compare_digest(room.guard, given):
+            guesses.count += given is not None
+            raise wrong_pass_phrase()
         return room
 
-    def has_pass_phrase(self, room_id: str) -> bool:
-        """Whether readers are asked for one."""
-        return self._entries[room_id].pass_digest is not None
-
-    def set_pass_phrase(self, room_id: str, pass_phrase: str | None) -> None:
+    async def set_pass_phrase(self, room: Room, pass_phrase: str | None) -> None:
         """Ask readers who come from now on for another pass phrase, or for none.
 
         Raises:
             RestError: it is too long.
         """
-        _check("pass_phrase", pass_phrase or "", MAX_PASS_CHARS)
-        self._entries[room_id].pass_digest = self._pass_digest(pass_phrase)
+        check_pass_phrase(pass_phrase)
+        room.set_guard(self._guard(pass_phrase))
 
-    def rename(self, room_id: str, name: str) -> None:
+    def rename(self, room: Room, name: str) -> None:
         """Give a room another name.
 
         Raises:
             RestError: it is too long.
         """
-        _check("name", name, MAX_NAME_CHARS)
-        self._entries[room_id].room.rename(name)
+        check_name(name)
+        room.rename(name)
+
+    async def settled(self, room: Room) -> bool:
+        """All is done at once."""
+        return True
 
     def wake_all(self) -> None:
         """Let all readers look up: the service goes away."""
@@ -140,12 +240,51 @@ class Hub:
                 del self._entries[room_id]
                 del self._by_token[entry.token_digest]
 
+    def _entry(self, room_id: str) -> _Entry:
+        entry = self._entries.get(room_id)
+        if entry is None:
+            raise no_such_room()
+        return entry
+
     def _digest(self, secret: str) -> bytes:
         return hashlib.sha256(self._salt + secret.encode()).digest()
 
-    def _pass_digest(self, pass_phrase: str | None) -> bytes | None:
+    def _guard(self, pass_phrase: str | None) -> str | None:
         # Guessing goes over the network alone: the phrase itself is not kept, nor is its digest.
-        return self._digest(pass_phrase) if pass_phrase else None
+        return self._digest(pass_phrase).hex() if pass_phrase else None
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is too long.
+
+    Raises:
+        RestError: so it is.
+    """
+    _check("name", name, MAX_NAME_CHARS)
+
+
+def check_pass_phrase(pass_phrase: str | None) -> None:
+    """Refuse a pass phrase that is too long.
+
+    Raises:
+        RestError: so it is.
+    """
+    _check("pass_phrase", pass_phrase or "", MAX_PASS_CHARS)
+
+
+def no_such_room() -> RestError:
+    """Return what is told of a name that no room has."""
+    return RestError(404, "there is no such room, or it was closed long ago")
+
+
+def wrong_pass_phrase() -> RestError:
+    """Return what is told of one that does not fit."""
+    return RestError(403, "the room has a pass phrase, and it is missing or wrong")
+
+
+def too_many_guesses() -> RestError:
+    """Return what is told where too many did not fit."""
+    return RestError(429, "too many wrong pass phrases; try again later", int(GUESSES_S))
 
 
 def _check(name: str, text: str, most: int) -> None:

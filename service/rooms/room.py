@@ -2,14 +2,33 @@
 
 A room numbers its segments in the order in which they began, and its events in the order in which
 they happened. A reader who missed some is told how the segments stand that changed since, so the
-room keeps no frames for anybody. Does no I/O and reads no clock; `wake` and `set_audience` are
-called at once.
+room keeps no frames for anybody.
+
+All that happens is a change; a room of one process applies it at once. A room that replicas share
+hands it on, and applies all changes of all replicas in the order in which they come back. Does no
+I/O and reads no clock; `wake` and `set_audience` are called at once.
 """
 
-from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Protocol
 
+from service.rooms.changes import (
+    Change,
+    Claimed,
+    Closed,
+    Gone,
+    Guarded,
+    Joined,
+    Left,
+    Reads,
+    Renamed,
+    SpeakerEvent,
+    Spoke,
+    Translated,
+    Unclaimed,
+)
 from service.wire import protocol
 from service.wire.protocol import (
     ReaderForm,
@@ -20,16 +39,11 @@ from service.wire.protocol import (
     SourceFinal,
     TranslationDelta,
     TranslationFinal,
-    TranslationRetracted,
 )
 
 SOURCE: Final = "source"  # the channel of what is said, beside those of the languages
 MAX_LAG: Final = 128  # frames of a channel; who is further behind is told how things stand
 MAX_SEGMENTS: Final = 10_000  # of a transcript; the oldest are forgotten
-
-SpeakerEvent = (
-    SourceDelta | SourceFinal | TranslationDelta | TranslationFinal | TranslationRetracted
-)
 
 
 class Speaker(Protocol):
@@ -37,6 +51,10 @@ class Speaker(Protocol):
 
     def set_audience(self, targets: frozenset[str]) -> None:
         """Translate into these languages, too; they are what readers want now."""
+        ...
+
+    def tell(self, event: ServerEvent) -> None:
+        """Let the client know something of the room."""
         ...
 
 
@@ -73,8 +91,8 @@ class Said:
 class Channel:
     """The newest frames of a language or of the source. dropped: number of the last forgotten."""
 
-    def __init__(self, max_frames: int) -> None:
-        self.dropped = 0
+    def __init__(self, max_frames: int, dropped: int = 0) -> None:
+        self.dropped = dropped
         self._max_frames = max_frames
         self._frames: deque[Frame] = deque()
 
@@ -129,6 +147,7 @@ class Reader:
         self.wake = wake
         self.seen = last_seq  # number of the newest event that it was told
         self.is_new = True
+        self.notices: list[ServerEvent] = []  # to be told before anything else
 
 
 class Wake(Protocol):
@@ -145,30 +164,55 @@ class Room:
         name: what readers are shown.
         opened_s: when it was opened, on the clock of all calls.
         max_lag: frames that are kept of a channel.
+        origin: the replica that this is on.
+        submit: hands a change to all replicas; `apply` is called once its turn has come.
+        on_lack: told of a language that is read, where something lacks it that no session is about
+            to translate.
 
     Attributes:
         segments: by number, oldest first.
         is_closed: whether nothing more will be said.
-        used_s: when anybody last did anything.
+        guard: what the pass phrase is known by; None where readers are asked for none.
+        used_s: when anybody here last did anything.
     """
 
-    def __init__(self, room_id: str, name: str, opened_s: float, max_lag: int = MAX_LAG) -> None:
+    def __init__(
+        self,
+        room_id: str,
+        name: str,
+        opened_s: float,
+        max_lag: int = MAX_LAG,
+        origin: str = "",
+        submit: Callable[[Change], None] | None = None,
+        on_lack: Callable[["Room", str], None] = lambda room, target: None,
+    ) -> None:
         self.id = room_id
         self.name = name
         self.opened_s = self.used_s = opened_s
+        self.origin = origin
         self.segments: dict[int, Said] = {}
         self.is_closed = False
+        self.guard: str | None = None
+        self._submit = submit or self.apply
+        self._on_lack = on_lack
         self._max_lag = max_lag
         self._number = 0  # of the newest event
         self._t_ms = 0.0  # when that was
         self._said = 0  # number of the newest segment
         self._over = 0  # number of the newest that is over
-        self._open: dict[tuple[str, str], Said] = {}  # by session and its segment
+        self._by_key: dict[tuple[str, str], Said] = {}  # by session and its segment
+        self._speaking: dict[str, str] = {}  # origin, by session
+        self._reads: dict[str, dict[str, int]] = {}  # readers by language, by origin
+        self._claims: dict[str, str] = {}  # origin that translates what a language lacks
+        self._channels: dict[str, Channel] = {}
+        self._forgotten = 0  # number of the newest event of which no frame is kept
+        self._audience: frozenset[str] = frozenset()
+        # What is here, and not on other replicas.
         self._speakers: dict[str, Speaker] = {}
         self._readers: dict[str, list[Reader]] = {}  # by channel
         self._lingering: dict[str, int] = {}  # languages kept for readers who may come back
-        self._channels: dict[str, Channel] = {}
-        self._audience: frozenset[str] = frozenset()
+        self._told_reads: dict[str, int] = {}
+        self._trouble: ServerEvent | None = None
 
     # ---- who is there ----
 
@@ -185,40 +229,66 @@ class Room:
     @property
     def readers_by_target(self) -> dict[str, int]:
         """How many read each language; `source` are those who read only what is said itself."""
-        counts = {name: len(readers) for name, readers in self._readers.items() if name != SOURCE}
-        said = sum(reader.target == SOURCE for reader in self._readers.get(SOURCE, ()))
-        return counts | ({SOURCE: said} if said else {})
+        counts: Counter[str] = Counter()
+        for reads in self._reads.values():
+            counts.update(reads)
+        return {target: count for target, count in counts.items() if count}
+
+    @property
+    def num_readers_here(self) -> int:
+        """How many of them are on this replica."""
+        return sum(self._count_here().values())
 
     @property
     def is_used(self) -> bool:
-        """Whether anybody speaks or reads."""
+        """Whether anybody speaks or reads here."""
         return bool(self._speakers or self._readers)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether anybody does, or may come back."""
+        return self.is_used or bool(self._lingering)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Replicas on which something of the room is."""
+        return frozenset((*self._speaking.values(), *self._reads, *self._claims.values()))
+
+    @property
+    def has_speakers_here(self) -> bool:
+        """Whether anybody speaks on this replica."""
+        return bool(self._speakers)
 
     def info(self) -> RoomInfo:
         """Return what readers are told of the room."""
         return RoomInfo(
-            self.id, self.name, len(self._speakers), self.num_readers, is_closed=self.is_closed
+            self.id, self.name, len(self._speaking), self.num_readers, is_closed=self.is_closed
         )
 
     def join(self, session_id: str, speaker: Speaker) -> None:
         """Let a session speak."""
         self._speakers[session_id] = speaker
         speaker.set_audience(self._audience)
-        self._tell_info()
+        if self._trouble is not None:
+            speaker.tell(self._trouble)
+        self._submit(Joined(session_id, self.origin))
 
     def leave(self, session_id: str) -> None:
         """A session speaks no more; what it left open ends as it stands."""
-        if self._speakers.pop(session_id, None) is None:
-            return
-        for key in [key for key in self._open if key[0] == session_id]:
-            del self._open[key]
-        self._tell_info()
+        if self._speakers.pop(session_id, None) is not None:
+            self._submit(Left(session_id, self.origin))
+
+    def let_go(self, session_id: str) -> None:
+        """A session goes on on another replica."""
+        self._speakers.pop(session_id, None)
 
     def read(self, reader: Reader) -> None:
         """Let somebody read along."""
         for channel in reader.channels:
             self._readers.setdefault(channel, []).append(reader)
-        self._listen()
+        if self._trouble is not None:
+            reader.notices.append(self._trouble)
+        self._tell_reads()
         reader.wake()
 
     def unread(self, reader: Reader, *, lingers: bool = False) -> None:
@@ -230,32 +300,61 @@ class Room:
                 del self._readers[channel]
         if lingers:
             self._lingering[reader.target] = self._lingering.get(reader.target, 0) + 1
-        self._listen()
+        self._tell_reads()
 
     def forget(self, target: str) -> None:
         """One who left long ago does not come back."""
         left = self._lingering.pop(target) - 1
         if left:
             self._lingering[target] = left
-        self._listen()
+        self._tell_reads()
+
+    def claim(self, target: str) -> None:
+        """Ask to be who translates what a language lacks."""
+        self._submit(Claimed(target, self.origin))
+
+    def unclaim(self, target: str) -> None:
+        """Be it no more."""
+        self._submit(Unclaimed(target, self.origin))
+
+    def is_claimed_here(self, target: str) -> bool:
+        """Whether this replica is it."""
+        return self._claims.get(target) == self.origin
 
     def rename(self, name: str) -> None:
         """Give the room another name."""
-        self.name = name
-        self._tell_info()
+        self._submit(Renamed(name))
+
+    def set_guard(self, guard: str | None) -> None:
+        """Ask readers for another pass phrase."""
+        self._submit(Guarded(guard))
 
     def close(self) -> None:
         """Nothing more is said; readers keep what there is."""
-        self.is_closed = True
-        for session_id in list(self._speakers):
-            self.leave(session_id)
-        self._tell_info()
+        self._submit(Closed())
 
     def wake_all(self) -> None:
         """Let all readers look up."""
         for readers in self._readers.values():
             for reader in readers:
                 reader.wake()
+
+    def return_here(self) -> list[Change]:
+        """Return the changes that say what is on this replica."""
+        self._told_reads = self._wanted_here()
+        joined: list[Change] = [Joined(session_id, self.origin) for session_id in self._speakers]
+        return [*joined, Reads(self.origin, self._told_reads)]
+
+    def set_trouble(self, notice: ServerEvent, *, is_over: bool) -> None:
+        """Tell everybody here that the room is cut off from other replicas, or is so no more."""
+        self._trouble = None if is_over else notice
+        for target, readers in self._readers.items():
+            for reader in readers:
+                if reader.target == target:
+                    reader.notices.append(notice)
+        for speaker in list(self._speakers.values()):
+            speaker.tell(notice)
+        self.wake_all()
 
     # ---- what is said ----
 
@@ -264,25 +363,15 @@ class Room:
         if self.is_closed or session_id not in self._speakers:
             return
         self.used_s = now_s
-        self._t_ms = round((now_s - self.opened_s) * 1e3, 3)
-        if isinstance(event, SourceDelta | SourceFinal):
-            said = self._said_of(session_id, event)
-            channel = SOURCE
-        else:
-            found = self._open.get((session_id, event.segment_id))
-            if found is None:  # began before the session came in
-                return
-            said, channel = found, event.target
-        self._note(said, channel, event)
+        if isinstance(event, TranslationDelta | TranslationFinal) and event.timing is not None:
+            event = replace(event, timing=None)
+        t_ms = round((now_s - self.opened_s) * 1e3, 3)
+        asked = tuple(sorted(self._audience)) if isinstance(event, SourceFinal) else ()
+        self._submit(Spoke(session_id, self.origin, event, t_ms, asked))
 
     def translated(self, number: int, target: str, text: str) -> None:
         """Take a translation of a segment that nobody read when it was said."""
-        said = self.segments.get(number)
-        if said is None or said.channels.get(target, Told()).is_final:
-            return
-        stats = protocol.FinalStats(0, 0, 0.0, 0.0)
-        source = said.source.text
-        self._note(said, target, TranslationFinal(str(number), target, text, source, stats))
+        self._submit(Translated(number, target, text))
 
     def untranslated(self, target: str) -> list[Said]:
         """Return the segments that are over and lack a language, newest first."""
@@ -295,22 +384,109 @@ class Room:
             and not (told := said.channels.get(target, Told())).is_final
             and not told.is_retracted
             # Not what its own session is about to translate.
-            and not (target in said.asked and said.key in self._open)
+            and not (target in said.asked and said.key[0] in self._speaking)
         ]
+
+    # ---- changes, in their order ----
+
+    def apply(self, change: Change) -> None:
+        """Let a change happen."""
+        if isinstance(change, Spoke):
+            self._apply_spoke(change)
+        elif isinstance(change, Joined):
+            if not self.is_closed:
+                self._speaking[change.session_id] = change.origin
+                self._tell_info()
+        elif isinstance(change, Left):
+            if self._speaking.get(change.session_id) == change.origin:
+                del self._speaking[change.session_id]
+                self._tell_info()
+                self._tell_lacks()
+        elif isinstance(change, Gone):
+            self._apply_gone(change.origin)
+        elif isinstance(change, Reads):
+            self._apply_reads(change.origin, change.readers)
+        elif isinstance(change, Translated):
+            self._apply_translated(change)
+        elif isinstance(change, Claimed):
+            self._claims.setdefault(change.target, change.origin)
+        elif isinstance(change, Unclaimed):
+            if self._claims.get(change.target) == change.origin:
+                del self._claims[change.target]
+        elif isinstance(change, Renamed):
+            self.name = change.name
+            self._tell_info()
+        elif isinstance(change, Guarded):
+            self.guard = change.guard
+        else:
+            self.is_closed = True
+            self._speakers.clear()
+            self._speaking.clear()
+            self._tell_info()
+
+    def _apply_spoke(self, change: Spoke) -> None:
+        # One that was taken for gone speaks on; one that goes on elsewhere does not.
+        if self.is_closed or (
+            self._speaking.setdefault(change.session_id, change.origin) != change.origin
+        ):
+            return
+        event = change.event
+        self._t_ms = max(self._t_ms, change.t_ms)
+        if isinstance(event, SourceDelta | SourceFinal):
+            said = self._said_of(change.session_id, event)
+            said.asked = said.asked or frozenset(change.asked)
+            self._note(said, SOURCE, event)
+            if isinstance(event, SourceFinal) and not self._audience <= said.asked:
+                self._tell_lacks()
+            return
+        said = self._by_key.get((change.session_id, event.segment_id))
+        if said is not None:  # else it began before the session came in
+            self._note(said, event.target, event)
+
+    def _apply_gone(self, origin: str) -> None:
+        left = [each for each, at in self._speaking.items() if at == origin]
+        for session_id in left:
+            del self._speaking[session_id]
+        for target in [target for target, at in self._claims.items() if at == origin]:
+            del self._claims[target]
+        self._apply_reads(origin, {})
+        if left:
+            self._tell_info()
+        self._tell_lacks()  # another one may have to go on with what it claimed
+
+    def _apply_reads(self, origin: str, readers: dict[str, int]) -> None:
+        if readers:
+            self._reads[origin] = readers
+        else:
+            self._reads.pop(origin, None)
+        read = {target for each in self._reads.values() for target in each} - {SOURCE}
+        if read != self._audience:
+            self._audience = frozenset(read)
+            for speaker in list(self._speakers.values()):
+                speaker.set_audience(self._audience)
+
+    def _apply_translated(self, change: Translated) -> None:
+        said = self.segments.get(change.number)
+        if said is None or said.channels.get(change.target, Told()).is_final:
+            return
+        stats = protocol.FinalStats(0, 0, 0.0, 0.0)
+        name, target, source = str(change.number), change.target, said.source.text
+        self._note(said, target, TranslationFinal(name, target, change.text, source, stats))
 
     def _said_of(self, session_id: str, event: SourceDelta | SourceFinal) -> Said:
         key = (session_id, event.segment_id)
-        if key not in self._open:
+        if key not in self._by_key:
             self._said += 1
             said = Said(self._said, key, event.speaker, event.language, self._t_ms, self._t_ms)
-            self._open[key] = self.segments[self._said] = said
+            self._by_key[key] = self.segments[self._said] = said
             if len(self.segments) > MAX_SEGMENTS:
                 oldest = self.segments.pop(next(iter(self.segments)))
-                self._open.pop(oldest.key, None)
-        said = self._open[key]
-        said.speaker = event.speaker or said.speaker
-        said.language = event.language or said.language
-        said.end_ms = self._t_ms
+                self._by_key.pop(oldest.key, None)
+        said = self._by_key[key]
+        if not said.source.is_final:
+            said.speaker = event.speaker or said.speaker
+            said.language = event.language or said.language
+            said.end_ms = self._t_ms
         return said
 
     def _note(self, said: Said, channel: str, event: SpeakerEvent) -> None:
@@ -323,7 +499,6 @@ class Room:
             told.text, told.unstable, told.is_final = event.text, "", True
         elif isinstance(event, SourceFinal):
             told.text, told.unstable, told.is_final = event.text, "", True
-            said.asked = self._audience
             self._over = max(self._over, said.number)
         elif isinstance(event, TranslationDelta):
             told.text, told.unstable = told.text + event.append, event.unstable
@@ -347,13 +522,18 @@ class Room:
         channels = [self._channel(name) for name in reader.channels]
         since, reader.seen = reader.seen, self._number
         is_new, reader.is_new = reader.is_new, False
+        notices, reader.notices = reader.notices, []
+        told = [
+            (self._number, protocol.serialise(replace(each, seq=self._number, t_ms=self._t_ms)))
+            for each in notices
+        ]
         if is_new or any(channel.dropped > since for channel in channels):
-            return [(self._number, protocol.serialise(self.state(reader, since)))]
+            return [*told, (self._number, protocol.serialise(self.state(reader, since)))]
         frames = [frame for channel in channels for frame in channel.after(since)]
         if len(channels) > 1:
             frames.sort(key=lambda frame: frame.number)
         texts = ((frame.number, frame.text(reader.form)) for frame in frames)
-        return [(number, text) for number, text in texts if text is not None]
+        return told + [(number, text) for number, text in texts if text is not None]
 
     def state(self, reader: Reader, since: int) -> protocol.RoomState:
         """Return how the segments stand that changed for a reader after an event."""
@@ -399,16 +579,92 @@ class Room:
             self._channel(target).append(frame)
         self.wake_all()
 
-    def _channel(self, name: str) -> Channel:
-        return self._channels.setdefault(name, Channel(self._max_lag))
+    def _tell_lacks(self) -> None:
+        """What nobody is about to translate any more is lacked by who reads here."""
+        for target in [target for target in self._readers if target != SOURCE]:
+            self._on_lack(self, target)
 
-    def _listen(self) -> None:
-        """Let the speakers know which languages are read."""
-        read = {*self._readers, *self._lingering} - {SOURCE}
-        if read != self._audience:
-            self._audience = frozenset(read)
-            for speaker in list(self._speakers.values()):
-                speaker.set_audience(self._audience)
+    def _channel(self, name: str) -> Channel:
+        if name not in self._channels:
+            self._channels[name] = Channel(self._max_lag, self._forgotten)
+        return self._channels[name]
+
+    def _count_here(self) -> dict[str, int]:
+        counts = Counter(
+            reader.target
+            for name, readers in self._readers.items()
+            for reader in readers
+            if reader.target == name
+        )
+        return dict(counts)
+
+    def _wanted_here(self) -> dict[str, int]:
+        return dict.fromkeys(self._lingering, 0) | self._count_here()
+
+    def _tell_reads(self) -> None:
+        """Let everybody know which languages are read here."""
+        reads = self._wanted_here()
+        if reads != self._told_reads:
+            self._told_reads = reads
+            self._submit(Reads(self.origin, reads))
+
+    # ---- the whole of it, for other replicas ----
+
+    def dump(self, since: int = 0) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
+        """Return how the room stands, and the segments that changed after an event."""
+        head = {
+            "name": self.name,
+            "is_closed": self.is_closed,
+            "guard": self.guard,
+            "number": self._number,
+            "t_ms": self._t_ms,
+            "said": self._said,
+            "over": self._over,
+            "oldest": next(iter(self.segments), self._said + 1),
+            "speaking": self._speaking,
+            "reads": self._reads,
+            "claims": self._claims,
+        }
+        changed = {
+            number: asdict(said) | {"asked": sorted(said.asked)}
+            for number, said in self.segments.items()
+            if any(told.changed > since for told in said.channels.values())
+        }
+        return head, changed
+
+    def load(self, head: dict[str, Any], segments: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        """Stand as another replica does; whoever reads here is told all of it anew."""
+        self.name, self.guard = head["name"], head["guard"]
+        self._number = self._forgotten = head["number"]
+        self._t_ms, self._said, self._over = head["t_ms"], head["said"], head["over"]
+        self._speaking, self._claims = dict(head["speaking"]), dict(head["claims"])
+        self._reads = dict(head["reads"])
+        self.segments = {
+            number: Said(
+                **each
+                | {
+                    "key": tuple(each["key"]),
+                    "asked": frozenset(each["asked"]),
+                    "channels": {name: Told(**told) for name, told in each["channels"].items()},
+                }
+            )
+            for number, each in sorted(segments)
+            if number >= head["oldest"]
+        }
+        self._by_key = {said.key: said for said in self.segments.values()}
+        self._channels.clear()
+        if head["is_closed"]:
+            self.is_closed = True
+            self._speakers.clear()
+        self._apply_reads("", {})
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.is_new, reader.seen = True, 0
+        self.wake_all()
+
+    def skip(self, numbers: int) -> None:
+        """Leave out numbers of events, which others may have given to what was lost."""
+        self._number += numbers
 
 
 def _in_form(event: ServerEvent, form: ReaderForm) -> ServerEvent | None:

@@ -62,6 +62,9 @@ class Speaker:
     def set_audience(self, targets: frozenset[str]) -> None:
         self.audience = targets
 
+    def tell(self, event: p.ServerEvent) -> None:
+        raise AssertionError("nothing is wrong")
+
 
 WORDS = st.text("ab ", max_size=4)
 TARGETS = st.sampled_from(("de", "fr"))

@@ -1,0 +1,86 @@
+"""The Redis that replicas share, where there is one: what of it can fail, and that it is told once.
+
+Knows connections and their loss; does not know what is kept there. Its address, which may hold a
+password, is never logged.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+logger = logging.getLogger("service.store")
+
+_T = TypeVar("_T")
+
+PREFIX: Final = "tokenspeed:"
+PATIENCE_S: Final = 2.0  # for a connection or an answer
+MAX_LINES: Final = 16  # to Redis at one time, beside the one that listens
+FAILURES: Final = (RedisError, OSError, TimeoutError)
+
+
+class StoreLost(Exception):
+    """Redis does not answer, or not as it should."""
+
+
+class Store:
+    """What replicas share.
+
+    Args:
+        url: `redis://` or `rediss://` with host, port, database and password.
+
+    Attributes:
+        replica: names this process among all that use the same Redis.
+        client: for those who listen or need a pipeline.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.replica = secrets.token_hex(8)
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_LINES,
+            timeout=PATIENCE_S,
+            socket_timeout=PATIENCE_S,
+            socket_connect_timeout=PATIENCE_S,
+            retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+        )
+        self.client: Redis = Redis(connection_pool=pool)
+        self._is_told = False  # that it is lost
+
+    async def ask(self, act: Callable[[Redis], Awaitable[_T]]) -> _T:
+        """Do something with Redis.
+
+        Raises:
+            StoreLost: it could not be done, or nobody knows whether it was.
+        """
+        try:
+            async with asyncio.timeout(2 * PATIENCE_S):
+                found = await act(self.client)
+        except FAILURES as exc:
+            self.note(exc)
+            raise StoreLost(type(exc).__name__) from exc
+        self.note(None)
+        return found
+
+    def note(self, problem: Exception | None) -> None:
+        """Log that Redis is lost, or there again."""
+        if problem is not None and not self._is_told:
+            logger.error("Redis is lost", extra={"data": {"problem": type(problem).__name__}})
+        elif problem is None and self._is_told:
+            logger.info("Redis is there again")
+        self._is_told = problem is not None
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self.client.aclose()
+        await self.client.connection_pool.aclose()
+
+    def script(self, text: str) -> Any:
+        """Return a script that runs as one step: called with `keys`, `args` and `client`."""
+        return self.client.register_script(text)
