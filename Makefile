@@ -33,12 +33,14 @@ test: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
 	sh tests/install_firefox.sh
 	sh tests/install_espeak.sh
+	sh tests/install_redis.sh
 	$(TESTS) $(PYTEST)
 
 coverage: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
 	sh tests/install_firefox.sh
 	sh tests/install_espeak.sh
+	sh tests/install_redis.sh
 	$(TESTS) $(UNCOVERED) --cov --cov-report term $(PYTEST)
 
 test-gpu: $(VENV)/.test

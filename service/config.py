@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
+from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -30,11 +31,15 @@ def find_page() -> Path:
 
 @dataclass(frozen=True)
 class Variable:
-    """An environment variable: its name, how its text is read, and what it says in a few words."""
+    """An environment variable: its name, how its text is read, and what it says in a few words.
+
+    is_secret: what is wrong with a value is told without the value.
+    """
 
     name: str
     read: Callable[[str], Any]
     meaning: str
+    is_secret: bool = False
 
 
 def _flag(raw: str) -> bool:
@@ -71,6 +76,13 @@ def _web_address(raw: str) -> str:
     return raw.rstrip("/")
 
 
+def _redis_address(raw: str) -> str:
+    url = urlsplit(raw)
+    if url.scheme not in ("redis", "rediss") or not url.hostname:
+        raise ValueError("expected something like redis://:password@redis.example:6379/0")
+    return raw
+
+
 def _networks(raw: str) -> tuple[str, ...]:
     networks = _list(raw)
     for network in networks:
@@ -84,9 +96,11 @@ def _level(raw: str) -> str:
     return raw.upper()
 
 
-def _from(name: str, read: Callable[[str], Any], meaning: str) -> dict[str, Variable]:
+def _from(
+    name: str, read: Callable[[str], Any], meaning: str, *, is_secret: bool = False
+) -> dict[str, Variable]:
     """Return the metadata of a field that an environment variable can set."""
-    return {"variable": Variable(f"TOKENSPEED_{name}", read, meaning)}
+    return {"variable": Variable(f"TOKENSPEED_{name}", read, meaning, is_secret)}
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,12 @@ class Config:
     api_keys: tuple[str, ...] = field(
         default=(),
         repr=False,
-        metadata=_from("API_KEYS", _keys, "keys of 16 characters or more, with commas between"),
+        metadata=_from(
+            "API_KEYS",
+            _keys,
+            "keys of 16 characters or more, with commas between",
+            is_secret=True,
+        ),
     )
     origins: tuple[str, ...] = field(
         default=(),
@@ -204,6 +223,16 @@ class Config:
             "seconds that a room is kept which nobody speaks or reads in",
         ),
     )
+    redis_url: str = field(
+        default="",
+        repr=False,
+        metadata=_from(
+            "REDIS_URL",
+            _redis_address,
+            "Redis that replicas share rooms, tokens and sessions through: redis://host:6379/0",
+            is_secret=True,
+        ),
+    )
     drain_s: float = field(
         default=10.0,
         metadata=_from("DRAIN_S", _between(float, 0, 3600), "seconds from SIGTERM to the end"),
@@ -256,13 +285,18 @@ class Config:
         """Refuse settings that do not go together.
 
         Raises:
-            ConfigError: a port is none or given twice, or a network could use the service without
-                keys.
+            ConfigError: a port is none or given twice, a network could use the service without
+                keys, or a package is missing.
         """
         if not 0 <= self.port <= 65535:
             raise ConfigError("--port", f"is {self.port}, expected 0 to 65535")
         if self.port and self.metrics_port == self.port:
             raise ConfigError("TOKENSPEED_METRICS_PORT", f"is {self.port}, which is taken already")
+        if self.redis_url and find_spec("redis") is None:
+            raise ConfigError(
+                "TOKENSPEED_REDIS_URL",
+                "needs the package redis: pip install 'tokenspeed-live[redis]'",
+            )
         if self.connections <= self.max_sessions:
             raise ConfigError(
                 "TOKENSPEED_MAX_CONNECTIONS",
@@ -299,6 +333,8 @@ def _read(variable: Variable, raw: str) -> Any:
     try:
         return variable.read(raw.strip())
     except ValueError as exc:
+        if variable.is_secret:
+            raise ConfigError(variable.name, str(exc)) from None
         raise ConfigError(variable.name, f"is {raw!r}: {exc}") from exc
 
 

@@ -5,6 +5,7 @@ ServiceError
 ├── ConfigError       a setting that cannot be used; stops start-up with its name
 ├── AuthError         credentials missing, wrong or expired
 ├── RestError         a request over plain HTTP that gets an error status
+├── StoreLost         the Redis that replicas share does not answer
 └── TranslationFailed the engine could not run a job; says which
 """
 
@@ -75,6 +76,10 @@ class RestError(ServiceError):
     def headers(self) -> dict[str, str]:
         """Of the reply."""
         return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+
+
+class StoreLost(ServiceError):
+    """Redis does not answer, or not as it should."""
 
 
 class TranslationFailed(ServiceError):

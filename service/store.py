@@ -15,6 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from service.errors import StoreLost
+
 logger = logging.getLogger("service.store")
 
 _T = TypeVar("_T")
@@ -23,10 +25,6 @@ PREFIX: Final = "tokenspeed:"
 PATIENCE_S: Final = 2.0  # for a connection or an answer
 MAX_LINES: Final = 16  # to Redis at one time, beside the one that listens
 FAILURES: Final = (RedisError, OSError, TimeoutError)
-
-
-class StoreLost(Exception):
-    """Redis does not answer, or not as it should."""
 
 
 class Store:
@@ -80,6 +78,10 @@ class Store:
         """Let go of all connections."""
         await self.client.aclose()
         await self.client.connection_pool.aclose()
+
+    def key(self, *names: str) -> str:
+        """Return the name of something that is kept there."""
+        return PREFIX + ":".join(names)
 
     def script(self, text: str) -> Any:
         """Return a script that runs as one step: called with `keys`, `args` and `client`."""

@@ -3,12 +3,17 @@
 Knows secrets and headers; does not know sockets and reads no clock.
 """
 
+import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from service.errors import AuthError
+from service.errors import AuthError, RestError, StoreLost
+
+if TYPE_CHECKING:
+    from service.store import Store
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -19,9 +24,13 @@ class Auth:
     Args:
         api_keys: long-lived secrets of servers; none means that nobody is asked.
         token_s: life of a token in seconds.
+        store: where replicas share tokens; each is known there by its digest alone.
     """
 
-    def __init__(self, api_keys: Sequence[str], token_s: float) -> None:
+    def __init__(
+        self, api_keys: Sequence[str], token_s: float, store: "Store | None" = None
+    ) -> None:
+        self._store = store
         self._keys = [key.encode() for key in api_keys]
         self._token_s = token_s
         self._tokens: dict[str, tuple[str, float]] = {}  # token -> session id, when it expires
@@ -37,30 +46,58 @@ class Auth:
         # All keys are compared, so that the time does not tell which one came close.
         return any([hmac.compare_digest(given, key) for key in self._keys])
 
-    def issue(self, session_id: str, now_s: float) -> tuple[str, float]:
+    async def issue(self, session_id: str, now_s: float) -> tuple[str, float]:
         """Return a fresh single-use token for a session, and its life in seconds."""
         self._tokens = {token: kept for token, kept in self._tokens.items() if kept[1] > now_s}
         token = secrets.token_urlsafe(32)
-        self._tokens[token] = (session_id, now_s + self._token_s)
+        if self._store is not None:
+            key, life_ms = _token_key(self._store, token), int(self._token_s * 1e3)
+            try:
+                await self._store.ask(lambda client: client.set(key, session_id, px=life_ms))
+            except StoreLost as exc:
+                raise RestError(503, "no token can be made now; try again", 1) from exc
+        else:
+            self._tokens[token] = (session_id, now_s + self._token_s)
         return token, self._token_s
 
-    def check(self, credential: str | None, now_s: float) -> str | None:
+    async def check(self, credential: str | None, now_s: float) -> str | None:
         """Accept an API key, or use up a token.
 
         Returns:
             The session id that the token was made for, None with a key or where nobody is asked.
         Raises:
             AuthError: it is neither, or the token is expired or was used.
+            RestError: tokens cannot be looked up now.
         """
         # The token is a random name of 256 bits: a dictionary look-up gives nothing away.
         found = self._tokens.pop(credential or "", None)
         if found is not None and found[1] > now_s:
             return found[0]
-        if not self.is_required or self.is_key(credential):
+        if self.is_key(credential):
             return None
+        session_id = await self._shared(credential) if credential else None
+        if session_id is not None or not self.is_required:
+            return session_id
         if found is not None:
             raise AuthError("the token has expired")
         raise AuthError("the token or key is missing, unknown or used up")
+
+    async def _shared(self, token: str) -> str | None:
+        """Use up a token that replicas share; return its session."""
+        if self._store is None:
+            return None
+        try:
+            key = _token_key(self._store, token)
+            found: bytes | None = await self._store.ask(lambda client: client.getdel(key))
+        except StoreLost as exc:
+            if not self.is_required:
+                return None
+            raise RestError(503, "tokens cannot be checked now; try again", 1) from exc
+        return None if found is None else found.decode()
+
+
+def _token_key(store: "Store", token: str) -> str:
+    return store.key("token", hashlib.sha256(token.encode()).hexdigest())
 
 
 def bearer(header: str | None) -> str | None:

@@ -42,6 +42,7 @@ class Connection:
         socket: accepted already.
         session_id: unique.
         credential: that the client showed, checked.
+        granted: the room that this makes the client the host of.
 
     Attributes:
         ended: set while no socket is attached.
@@ -49,7 +50,12 @@ class Connection:
     """
 
     def __init__(
-        self, state: AppState, socket: Socket, session_id: str, credential: str | None = None
+        self,
+        state: AppState,
+        socket: Socket,
+        session_id: str,
+        credential: str | None = None,
+        granted: str | None = None,
     ) -> None:
         now_s = state.now_s()
         limits = state.config.limits
@@ -68,8 +74,8 @@ class Connection:
             self,
             state.partial_interval_s,
         )
-        self._seat = Seat(state.rooms, self._session, self._driver.set_audience)
-        self._seat.grant(credential)
+        self._seat = Seat(state.rooms, self._session, self._driver.set_audience, self._tell)
+        self._seat.granted = granted
         self._seat.may_speak_anywhere = state.auth.is_key(credential)
         self._record = Record(state, self._session)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
@@ -184,7 +190,7 @@ class Connection:
         self._state.sessions.add(self)
         self._driver.open(self._state.epoch, self.resume_token)
         if first is not None:
-            self._take(first)
+            await self._take(first)
 
     async def _replay(self, last_seq: int) -> None:
         """Send what a client missed, then let the session go on."""
@@ -238,24 +244,35 @@ class Connection:
             while self._driver.is_full:
                 self._has_room.clear()
                 await self._has_room.wait()
-            self._turns.charge(partial(self._take, frame))
+            await self._take(frame)
             delay_s = self._turns.delay_s()
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
 
-    def _take(self, frame: str | bytes) -> None:
+    async def _take(self, frame: str | bytes) -> None:
+        event = self._turns.charge(partial(self._parse, frame))
+        if event is not None:
+            try:
+                await self._seat.check(event)
+            except ProtocolError as exc:
+                self._driver.refuse(exc)
+            else:
+                self._turns.charge(partial(self._receive, event))
+        self._changed_tick.set()
+
+    def _parse(self, frame: str | bytes) -> protocol.ClientEvent | None:
         try:
-            event = protocol.parse_client(frame)
-            self._seat.check(event)
+            return protocol.parse_client(frame)
         except ProtocolError as exc:
             self._driver.refuse(exc)
-        else:
-            if self._is_first:
-                self._state.sessions.check(event, self)
-            self._is_first = False
-            self._driver.receive(event, time.time())
-            self._seat.follow()
-        self._changed_tick.set()
+            return None
+
+    def _receive(self, event: protocol.ClientEvent) -> None:
+        if self._is_first:
+            self._state.sessions.check(event, self)
+        self._is_first = False
+        self._driver.receive(event, time.time())
+        self._seat.follow()
 
     async def _write(self) -> int:
         num_sent = 0
@@ -306,6 +323,10 @@ class Connection:
             self._turns.do(partial(take, tokens, ending))
 
         return self._state.translator.start(job, guarded)
+
+    def _tell(self, event: protocol.ServerEvent) -> None:
+        """Send an event that is no news of the session's own."""
+        self.send(event, None)
 
     # ---- the sink of the driver ----
 

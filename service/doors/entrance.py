@@ -16,7 +16,7 @@ from service.doors.connection import Connection
 from service.doors.resume import Resumes
 from service.doors.socket import Disconnected, Socket, StarletteSocket, send_away
 from service.doors.state import AppState
-from service.errors import AuthError, ProtocolError
+from service.errors import AuthError, ProtocolError, RestError
 from service.wire import protocol
 
 logger = logging.getLogger("service.doors.entrance")
@@ -76,10 +76,23 @@ async def _admit(
             line.stand_by()
             await state.sessions.check_next(line)
         raise full
-    session_id = None
-    if state.rooms.hosted_by(credential) is None:
-        session_id = state.auth.check(credential, state.now_s())
-    return Connection(state, line, session_id or secrets.token_hex(8), credential), first
+    session_id, granted = None, await _hosted_by(state, credential)
+    if granted is None:
+        try:
+            session_id = await state.auth.check(credential, state.now_s())
+        except RestError as exc:
+            raise _Full("overloaded", str(exc)) from exc
+    session_id = session_id or secrets.token_hex(8)
+    return Connection(state, line, session_id, credential, granted), first
+
+
+async def _hosted_by(state: AppState, credential: str | None) -> str | None:
+    try:
+        return await state.rooms.hosted_by(credential)
+    except RestError as exc:
+        if state.auth.is_key(credential) or not state.auth.is_required:
+            return None  # needs no room to be let in
+        raise _Full("overloaded", str(exc)) from exc
 
 
 async def _first_frame(state: AppState, line: Socket) -> tuple[str | bytes, str | None]:

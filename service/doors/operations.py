@@ -16,6 +16,7 @@ from service.config import Config
 from service.doors.auth import LOOPBACK_NAMES, bearer, host_name
 from service.doors.page import file_reply
 from service.doors.state import AppState
+from service.errors import RestError
 from service.wire import protocol
 
 
@@ -63,7 +64,12 @@ class Operations:
             )
             return _no_key(protocol.serialise(error))
         session_id = secrets.token_hex(8)
-        token, expires_in = state.auth.issue(session_id, state.now_s())
+        try:
+            token, expires_in = await state.auth.issue(session_id, state.now_s())
+        except RestError as exc:
+            error = protocol.make_error("overloaded", str(exc))
+            body = protocol.serialise(error)
+            return Response(body, exc.status, exc.headers, "application/json")
         ticket = {
             "session_id": session_id,
             "url": f"{public_url(state.config, request, 'ws')}/v1/stream",

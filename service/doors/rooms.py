@@ -37,6 +37,7 @@ LINGER_S: Final = 15.0  # that a language is kept for a reader whose line was lo
 SILENCE_S: Final = 15.0  # without an event, then a comment keeps proxies from closing the line
 RETRY_MS: Final = 1000  # that a browser waits before it comes back
 GRACE_S: Final = 5.0  # for a reader to take the close
+LOOK_S: Final = 0.1  # between looks at what another replica translates
 MAX_SIDE_BY_SIDE: Final = 4  # segments of before that are translated at one time
 
 _CLOSE_OF: Final[Mapping[int, int]] = {
@@ -77,6 +78,7 @@ class Rooms:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._catching_up: dict[tuple[str, str], asyncio.Task[None]] = {}  # by room and language
+        state.rooms.on_lack = self._begin_catching_up
 
     # ---- hosts ----
 
@@ -88,7 +90,7 @@ class Rooms:
             raise RestError(401, "an API key is needed: Authorization: Bearer")
         body = await _body(request)
         name = _text(body, "name") or ""
-        room, token = self._state.rooms.create(
+        room, token = await self._state.rooms.create(
             name, _text(body, "pass_phrase"), self._state.now_s()
         )
         reply = {
@@ -107,23 +109,29 @@ class Rooms:
         if request.method == "DELETE":
             return await self._close(request)
         # Also to who has yet to give its pass phrase.
-        return _json(self._described(self._state.rooms.room(request.path_params["room"])))
+        return _json(self._described(await self._state.rooms.room(request.path_params["room"])))
 
     async def _change(self, request: Request) -> Response:
         """Give the room another `name` or `pass_phrase` (empty: none)."""
-        room = self._hosted(request)
+        room = await self._hosted(request)
         body = await _body(request)
         name, pass_phrase = _text(body, "name"), _text(body, "pass_phrase")
         if pass_phrase is not None:
-            self._state.rooms.set_pass_phrase(room.id, pass_phrase or None)
+            await self._state.rooms.set_pass_phrase(room, pass_phrase or None)
         if name is not None:
-            self._state.rooms.rename(room.id, name)
-        return _json(self._described(room))
+            self._state.rooms.rename(room, name)
+        return await self._done(room)
 
     async def _close(self, request: Request) -> Response:
         """End the room: nothing more is said, readers keep what there is."""
-        room = self._hosted(request)
+        room = await self._hosted(request)
         room.close()
+        return await self._done(room)
+
+    async def _done(self, room: Room) -> Response:
+        """Reply once a change is everywhere."""
+        if not await self._state.rooms.settled(room):
+            raise RestError(503, "the room is cut off; the change is kept and happens later", 5)
         return _json(self._described(room))
 
     # ---- readers ----
@@ -131,7 +139,7 @@ class Rooms:
     @answered
     async def qr_code(self, request: Request) -> Response:
         """Give the link of the readers' page as a picture for their cameras."""
-        room = self._state.rooms.room(request.path_params["room"])
+        room = await self._state.rooms.room(request.path_params["room"])
         picture = io.BytesIO()
         # Dark on light with the quiet zone that cameras want, whatever the colours of the page.
         segno.make(self._view_url(request, room), error="m").save(
@@ -145,13 +153,13 @@ class Rooms:
     @answered
     async def transcript(self, request: Request) -> Response:
         """Give what was said so far as a file; what nobody read before is translated first."""
-        room, target = self._entered(request), self._target(request)
+        room, target = await self._entered(request), self._target(request)
         form = request.path_params["form"]
         if form not in FORMS:
             raise RestError(404, f"a transcript is one of {', '.join(FORMS)}")
         max_chars = _number(request, "max_chars", 42, MAX_CUE_CHARS)
         max_lines = _number(request, "lines", 2, MAX_CUE_LINES)
-        await while_connected(request, self._catch_up(room, target))
+        await while_connected(request, self._caught_up(room, target))
         data = write(transcript(room, target), form, max_chars, max_lines)
         name = f'attachment; filename="{target}.{form}"'
         headers = {"content-disposition": name, "cache-control": "no-store"}
@@ -160,7 +168,7 @@ class Rooms:
     @answered
     async def events(self, request: Request) -> Response:
         """Let somebody read by server-sent events; `Last-Event-ID` goes on where a line broke."""
-        room = self._entered(request)
+        room = await self._entered(request)
         last = request.headers.get("last-event-id") or request.query_params.get("last_seq") or "0"
         has_news = asyncio.Event()
         reader = self._reader(request, last, has_news.set)
@@ -203,7 +211,7 @@ class Rooms:
         line = StarletteSocket(websocket)
         try:
             try:
-                room = self._entered(websocket)
+                room = await self._entered(websocket)
                 has_news = asyncio.Event()
                 last = websocket.query_params.get("last_seq") or "0"
                 reader = self._reader(websocket, last, has_news.set)
@@ -297,15 +305,16 @@ class Rooms:
             raise RestError(400, f"target is {target[:40]!r}, expected one of {expected}")
         return target
 
-    def _entered(self, connection: HTTPConnection) -> Room:
+    async def _entered(self, connection: HTTPConnection) -> Room:
         rooms = self._state.rooms
         given = connection.headers.get("x-pass-phrase") or connection.query_params.get("pass")
-        return rooms.enter(connection.path_params["room"], given, self._state.now_s())
+        return await rooms.enter(connection.path_params["room"], given, self._state.now_s())
 
-    def _hosted(self, request: Request) -> Room:
-        room = self._state.rooms.room(request.path_params["room"])
+    async def _hosted(self, request: Request) -> Room:
+        room = await self._state.rooms.room(request.path_params["room"])
         token = bearer(request.headers.get("authorization"))
-        if self._state.rooms.hosted_by(token) is not room and not self._state.auth.is_key(token):
+        hosted = await self._state.rooms.hosted_by(token)
+        if hosted != room.id and not self._state.auth.is_key(token):
             raise RestError(401, "the host token is needed: Authorization: Bearer")
         return room
 
@@ -318,33 +327,55 @@ class Rooms:
             "readers": room.num_readers,
             "readers_by_target": room.readers_by_target,
             "is_closed": room.is_closed,
-            "has_pass_phrase": self._state.rooms.has_pass_phrase(room.id),
+            "has_pass_phrase": room.guard is not None,
             "targets": known,
         }
 
     # ---- what was said before ----
 
     def _begin_catching_up(self, room: Room, target: str) -> None:
+        if target != SOURCE and room.untranslated(target):
+            self._catching(room, target)
+
+    def _catching(self, room: Room, target: str) -> asyncio.Task[None]:
+        """Return what translates what a language lacks; one task, however many want it."""
         key = (room.id, target)
-        if target != SOURCE and key not in self._catching_up and room.untranslated(target):
+        if key not in self._catching_up:
             task = asyncio.create_task(self._catch_up(room, target))
             self._catching_up[key] = task
             task.add_done_callback(lambda _: self._catching_up.pop(key, None))
+        return self._catching_up[key]
+
+    async def _caught_up(self, room: Room, target: str) -> None:
+        """Wait until everything is translated."""
+        if target != SOURCE:
+            await asyncio.shield(self._catching(room, target))
 
     async def _catch_up(self, room: Room, target: str) -> None:
         """Translate what was said before anybody wanted to read it, the newest first."""
-        if target == SOURCE:
-            return
-        # Some of the newest together, and those in the order in which they were said.
-        while waiting := room.untranslated(target)[:MAX_SIDE_BY_SIDE][::-1]:
-            found = await asyncio.gather(
-                *(
-                    self._translate(room, said.source.text, said.language, target)
-                    for said in waiting
+        rooms = self._state.rooms
+        try:
+            while waiting := room.untranslated(target):
+                if not room.is_claimed_here(target):
+                    room.claim(target)
+                    await rooms.settled(room)
+                if not room.is_claimed_here(target):
+                    await asyncio.sleep(LOOK_S)  # another replica does it
+                    continue
+                # Some of the newest together, and those in the order in which they were said.
+                some = waiting[:MAX_SIDE_BY_SIDE][::-1]
+                found = await asyncio.gather(
+                    *(
+                        self._translate(room, said.source.text, said.language, target)
+                        for said in some
+                    )
                 )
-            )
-            for said, text in zip(waiting, found, strict=True):
-                room.translated(said.number, target, text)
+                for said, text in zip(some, found, strict=True):
+                    room.translated(said.number, target, text)
+                while not (await rooms.settled(room) or room.is_closed):  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_S)
+        finally:
+            room.unclaim(target)
 
     async def _translate(self, room: Room, text: str, source: str | None, target: str) -> str:
         try:

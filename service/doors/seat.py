@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from service.captions.session import Session
 from service.errors import ProtocolError, RestError
-from service.rooms.hub import Hub
+from service.rooms.hub import Rooms
 from service.rooms.room import Room
 from service.wire import protocol
 
@@ -19,25 +19,26 @@ class Seat:
         hub: the rooms.
         session: that speaks.
         set_audience: has the session translate into what readers want.
+        tell: sends an event to the client.
     """
 
     def __init__(
-        self, hub: Hub, session: Session, set_audience: Callable[[frozenset[str]], None]
+        self,
+        hub: Rooms,
+        session: Session,
+        set_audience: Callable[[frozenset[str]], None],
+        tell: Callable[[protocol.ServerEvent], None],
     ) -> None:
         self._hub = hub
         self._session = session
         self._set_audience = set_audience
-        self._granted: Room | None = None
+        self._tell = tell
+        self._found: Room | None = None  # the room that was asked for last
         self._room: Room | None = None
+        self.granted: str | None = None  # the room that the client is the host of
         self.may_speak_anywhere = False
 
-    def grant(self, credential: str | None) -> bool:
-        """Look at a credential; return whether it is the host's token of a room."""
-        found = self._hub.hosted_by(credential)
-        self._granted = found or self._granted
-        return found is not None
-
-    def check(self, event: protocol.ClientEvent) -> None:
+    async def check(self, event: protocol.ClientEvent) -> None:
         """Look at an event before the session takes it.
 
         Raises:
@@ -45,16 +46,18 @@ class Seat:
         """
         if not isinstance(event, protocol.SessionUpdate) or event.session.room is None:
             return
-        self.grant(event.token)
         try:
-            room = self._hub.room(event.session.room)
+            self.granted = await self._hub.hosted_by(event.token) or self.granted
+            room = await self._hub.room(event.session.room)
         except RestError as exc:
-            raise ProtocolError("unknown_room", str(exc), "session.room") from exc
-        if room is not self._granted and not self.may_speak_anywhere:
+            code = "unknown_room" if exc.status == 404 else "overloaded"
+            raise ProtocolError(code, str(exc), "session.room") from exc
+        if room.id != self.granted and not self.may_speak_anywhere:
             message = "speaking in a room needs its host token"
             raise ProtocolError("unauthorized", message, "session.room")
         if room.is_closed:
             raise ProtocolError("unknown_room", "the room is closed", "session.room")
+        self._found = room
 
     def follow(self) -> None:
         """Take the place that the session's settings say."""
@@ -62,13 +65,17 @@ class Seat:
         if wanted == (self._room.id if self._room else None):
             return
         self.leave()
-        if wanted is not None:
-            self._room = self._hub.room(wanted)
+        if wanted is not None and self._found is not None and self._found.id == wanted:
+            self._room = self._found
             self._room.join(self._session.id, self)
 
     def set_audience(self, targets: frozenset[str]) -> None:
         """Readers want these languages."""
         self._set_audience(targets)
+
+    def tell(self, event: protocol.ServerEvent) -> None:
+        """Let the client know something of the room."""
+        self._tell(event)
 
     def pass_on(self, event: protocol.ServerEvent, now_s: float) -> bool:
         """Let the room hear an event; return whether the client gets it as well."""

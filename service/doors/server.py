@@ -74,9 +74,14 @@ class Server(uvicorn.Server):
         await super()._serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._state.start()
         await super().startup(sockets)
         self._watchdog = asyncio.create_task(self._watch_engine())
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await self._state.stop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, go at once at the second."""

@@ -3,9 +3,9 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from service.captions.glossaries import StoredGlossaries
 from service.captions.policy import PRESETS, Preset
@@ -16,10 +16,13 @@ from service.doors.turns import OneByOne
 from service.load.admission import Admission, Work
 from service.load.gate import RequestGate
 from service.load.metrics import Metrics
-from service.rooms.hub import Hub
+from service.rooms.hub import Hub, Rooms
 from service.translator import Translator
 from tokenspeed.engine.core import EngineStats
 from tokenspeed.engine.engine import EngineHealth
+
+if TYPE_CHECKING:
+    from service.store import Store
 
 MEASURE_S: Final = 1.0  # between looks at the engine's counters
 SLOW_STEP_S: Final = 2.0  # of a step, from here on the service says that it is not ready
@@ -68,6 +71,7 @@ class AppState:
         sessions: those that a client may come back to.
         admission: who is let in, and how often partials come.
         gate: how many requests over plain HTTP are under way.
+        store: the Redis that replicas share, where there is one.
         turns: of the pieces of all their texts, on the event loop.
         glossaries: that were given once, to be named by their ids.
         rooms: where readers follow what is said.
@@ -90,13 +94,14 @@ class AppState:
             stored=lambda key: self.glossaries.find(key, self.now_s()),
         )
         self.presets = presets
-        self.auth = Auth(config.api_keys, config.token_s)
+        self.store = _open_store(config)
+        self.auth = Auth(config.api_keys, config.token_s, self.store)
         self.epoch = secrets.token_hex(4)
         self.connections: set[Drainable] = set()
         self.sessions = ResumableSessions(self.epoch, config.max_sessions)
         self.admission = Admission(config.budget_ms / 1e3, translator.engine.clock())
         self.gate = RequestGate(config.limits.requests_of_client, config.limits.requests_in_all)
-        self.rooms = Hub(config.max_rooms, config.room_idle_s)
+        self.rooms = _open_rooms(config, self.store, self.now_s)
         self.turns = OneByOne()
         self.is_draining = False
         self.metrics = Metrics(engine.stats)
@@ -117,6 +122,16 @@ class AppState:
             "Least time between partials of a session; above 0 where the machine is busy",
             self.partial_interval_s,
         )
+
+    async def start(self) -> None:
+        """Begin what needs the event loop."""
+        await self.rooms.start()
+
+    async def stop(self) -> None:
+        """End it."""
+        await self.rooms.stop()
+        if self.store is not None:
+            await self.store.close()
 
     def now_s(self) -> float:
         """Seconds on the engine's clock."""
@@ -157,3 +172,19 @@ class AppState:
         """Whether one more session leaves those that there are within their budget."""
         self.measure()
         return not self.config.admission or self.admission.admits(self.now_s())
+
+
+def _open_store(config: Config) -> "Store | None":
+    if not config.redis_url:
+        return None
+    from service.store import Store  # needs an extra that most do without
+
+    return Store(config.redis_url)
+
+
+def _open_rooms(config: Config, store: "Store | None", clock: Callable[[], float]) -> Rooms:
+    if store is None:
+        return Hub(config.max_rooms, config.room_idle_s)
+    from service.rooms.shared_hub import SharedHub
+
+    return SharedHub(store, config.max_rooms, config.room_idle_s, clock)

@@ -8,9 +8,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from service.load.limits import Account
+
+_T = TypeVar("_T")
 
 SLICE_S: Final = 0.002  # of one turn, and what one piece of work takes beyond it
 TASKS_OF_A_TURN: Final = 1  # each takes a millisecond or two
@@ -37,12 +39,12 @@ class Turns:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._take_turn)
 
-    def charge(self, act: Callable[[], None]) -> None:
+    def charge(self, act: Callable[[], _T]) -> _T:
         """Do something at once, and let the client pay for it."""
         # Time of this thread alone: nobody pays for others that have the processor.
         before_s = time.thread_time()
         try:
-            act()
+            return act()
         finally:
             self._account.spend(time.thread_time() - before_s, self._clock())
 

@@ -4,13 +4,13 @@ The same changes in the same order make the same room anywhere; a room's own eve
 frames follow from them. Knows events; does no I/O.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import orjson
 
-from service.wire import protocol
 from service.wire.protocol import (
+    FinalStats,
     SourceDelta,
     SourceFinal,
     TranslationDelta,
@@ -139,6 +139,12 @@ Change = (
     | Guarded
     | Closed
 )
+EVENTS: Final[dict[str, type[Any]]] = {
+    each.type: each
+    for each in (
+        SourceDelta, SourceFinal, TranslationDelta, TranslationFinal, TranslationRetracted,
+    )
+}  # fmt: skip
 KINDS: Final[dict[str, type[Any]]] = {
     each.kind: each
     for each in (
@@ -149,17 +155,24 @@ KINDS: Final[dict[str, type[Any]]] = {
 
 def encode(change: Change) -> bytes:
     """Write a change as JSON."""
-    values = {each.name: getattr(change, each.name) for each in fields(change)}
-    if isinstance(change, Spoke):
-        values["event"] = protocol.serialise(change.event)
-    return orjson.dumps({"kind": change.kind, **values})
+    return orjson.dumps({"kind": change.kind, "values": change, **_event_type(change)})
 
 
 def decode(data: bytes) -> Change:
     """Read a change."""
-    values = orjson.loads(data)
-    kind = KINDS[values.pop("kind")]
-    if kind is Spoke:
-        values["event"] = protocol.parse_server(values["event"])
+    raw = orjson.loads(data)
+    values = raw["values"]
+    if raw["kind"] == Spoke.kind:
+        values["event"] = _event(EVENTS[raw["event"]], values["event"])
         values["asked"] = tuple(values["asked"])
+    return KINDS[raw["kind"]](**values)
+
+
+def _event_type(change: Change) -> dict[str, str]:
+    return {"event": change.event.type} if isinstance(change, Spoke) else {}
+
+
+def _event(kind: type[Any], values: dict[str, Any]) -> SpeakerEvent:
+    if "stats" in values:
+        values["stats"] = FinalStats(**values["stats"])
     return kind(**values)

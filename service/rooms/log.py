@@ -1,13 +1,13 @@
 """What happens to rooms, as replicas share it: a stream of changes for each room, in Redis.
 
-A room is its newest picture and the changes after it. Each change has a number without a gap and is
-published as well, so that whoever listens hears of it at once, and knows what it missed. A change is
-known by its replica and that one's own count, and happens once however often it is sent.
+A room is its newest picture and the changes after it. Each change has a number without a gap and
+is published as well, so that whoever listens hears of it at once, and knows what it missed. A
+change is known by its replica and that one's own count, and happens once however often it is sent.
 
-Keys of a room, all of which live for as long as somebody uses it: `head` (a hash: the room as of the
-change `picture_at`, the newest change, and the newest count of each replica), `segments` (a hash: of
-the same picture, by number), `log` (the stream). Beside them, `host:DIGEST` names the room that a
-token is for, and `rooms` holds all of them with the time at which each is forgotten.
+Keys of a room, all of which live for as long as somebody uses it: `head` (a hash: the room as of
+the change `picture_at`, the newest change, and the newest count of each replica), `segments` (a
+hash: of the same picture, by number), `log` (the stream). Beside them, `host:DIGEST` names the room
+that a token is for, and `rooms` holds all of them with the time at which each is forgotten.
 """
 
 from collections.abc import Iterable, Sequence
@@ -91,7 +91,7 @@ redis.call('HSET', KEYS[1], 'picture_at', ARGV[2], 'picture_number', ARGV[4], 'r
 for i = 8, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 local old = tonumber(ARGV[6]) - 1
 while redis.call('HDEL', KEYS[3], string.format('%.0f', old)) == 1 do old = old - 1 end
-redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f-0', ARGV[2] + 1 - ARGV[7]))
+redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f-0', math.max(ARGV[2] + 1 - ARGV[7], 0)))
 return -1
 """
 

@@ -246,8 +246,8 @@ class Room:
 
     @property
     def is_kept(self) -> bool:
-        """Whether anybody does, or may come back."""
-        return self.is_used or bool(self._lingering)
+        """Whether anybody does, or may come back, or something is translated for it here."""
+        return self.is_used or bool(self._lingering) or self.origin in self._claims.values()
 
     @property
     def origins(self) -> frozenset[str]:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from redis.asyncio.client import PubSub
 
-from service.errors import RestError
+from service.errors import RestError, StoreLost
 from service.rooms.changes import Change, Closed, Gone, Reads, Spoke, decode, encode
 from service.rooms.hub import (
     GUESSES,
@@ -38,7 +38,7 @@ from service.rooms.hub import (
 )
 from service.rooms.log import Entry, Found, Picture, RoomLog, channel, published
 from service.rooms.room import Room
-from service.store import FAILURES, PREFIX, Store, StoreLost
+from service.store import FAILURES, PREFIX, Store
 from service.wire.protocol import (
     SessionNotice,
     SourceDelta,
@@ -51,6 +51,7 @@ logger = logging.getLogger("service.rooms")
 
 BEAT_S: Final = 3.0  # between signs of life of a replica
 SILENT_BEATS: Final = 3  # without one, and a replica is taken for gone
+DEAF_S: Final = 10.0  # without hearing the own signs of life, and the line is taken for dead
 BATCH: Final = 256  # changes that are written at one time
 DRAW_EVERY: Final = 512  # changes, a picture is taken
 MAX_SENT: Final = 2000  # changes that are kept for the case that Redis loses them
@@ -505,15 +506,20 @@ class SharedHub:
                 async with self._store.client.pubsub() as pubsub:
                     await pubsub.subscribe(_replica_key(self._store.replica))
                     self._pubsub = pubsub
-                    reading = self._spawn(self._hear(pubsub))
+                    reading, finding = self._spawn(self._hear(pubsub)), self._spawn(self._find())
                     try:
-                        await self._find()
-                        delay_s = 0.05
+                        await asyncio.wait(
+                            [reading, finding], return_when=asyncio.FIRST_COMPLETED
+                        )
+                        if finding.done():
+                            finding.result()
+                            delay_s = 0.05
                         await reading
                     finally:
                         self._pubsub = None
-                        reading.cancel()
-                        await asyncio.gather(reading, return_exceptions=True)
+                        for task in (reading, finding):
+                            task.cancel()
+                        await asyncio.gather(reading, finding, return_exceptions=True)
             except (StoreLost, *FAILURES) as exc:
                 self._store.note(exc)
                 self._lose()
@@ -525,7 +531,7 @@ class SharedHub:
         while True:
             message = await pubsub.get_message(timeout=self._beat_s)
             if message is None:
-                if self._clock() - self._heard_s > SILENT_BEATS * self._beat_s:
+                if self._clock() - self._heard_s > DEAF_S:
                     raise TimeoutError
                 continue
             self._heard_s = self._clock()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from service.doors.server import Server
 from service.doors.state import AppState
 from service.translator import Translator
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
+from tests.service.redis_server import RedisServer
 
 
 @dataclass
@@ -79,3 +81,21 @@ def run() -> Iterator[Run]:
             return stack.enter_context(running(engine or FakeEngine(), **settings))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that the tests of this worker share; they leave it running."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of one test, which may stop and start it."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.stop()

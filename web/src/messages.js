@@ -500,15 +500,18 @@ export {};
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {"coalescing" | "backlog" | "slow_consumer" | "degraded" | "segment_cut" |
- *   "language_mismatch"} code `coalescing` (updates come faster than they are translated; the
- *   newest count), `degraded` (the machine is busy: partials come less often, finals as ever),
- *   `backlog` (so much that is committed waits for its translation that no more is read until half
- *   of it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the connection
- *   closes with 1013), `segment_cut` (a segment is longer than `limits.segment_chars`: it is
- *   committed up to the end of a sentence, where there is one, and goes on as `next_segment_id`) or
- *   `language_mismatch` (a segment is clearly not in the language that `source.language` names, or
- *   in none that the model knows; what is in another one is translated from that, or passes through
- *   where the model cannot)
+ *   "language_mismatch" | "room_cut_off" | "room_back"} code `coalescing` (updates come faster than
+ *   they are translated; the newest count), `degraded` (the machine is busy: partials come less
+ *   often, finals as ever), `backlog` (so much that is committed waits for its translation that no
+ *   more is read until half of it is done; nothing is lost), `slow_consumer` (frames are read too
+ *   slowly; the connection closes with 1013), `segment_cut` (a segment is longer than
+ *   `limits.segment_chars`: it is committed up to the end of a sentence, where there is one, and
+ *   goes on as `next_segment_id`), `language_mismatch` (a segment is clearly not in the language
+ *   that `source.language` names, or in none that the model knows; what is in another one is
+ *   translated from that, or passes through where the model cannot), `room_cut_off` (what the
+ *   replicas of a room share is out of reach: what is said is translated for its speaker, kept, and
+ *   reaches the room's readers later) or `room_back` (it is within reach again, and all of it
+ *   comes)
  * @property {string} message the same with numbers, in English
  * @property {string} [segment_id] what it is about, where it is about one segment
  * @property {string} [next_segment_id] under which a segment that was cut goes on

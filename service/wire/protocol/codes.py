@@ -20,7 +20,14 @@ ErrorCode = Literal[
 ]
 ErrorType = Literal["invalid_request", "auth", "limit", "server"]
 NoticeCode = Literal[
-    "coalescing", "backlog", "slow_consumer", "degraded", "segment_cut", "language_mismatch"
+    "coalescing",
+    "backlog",
+    "slow_consumer",
+    "degraded",
+    "segment_cut",
+    "language_mismatch",
+    "room_cut_off",
+    "room_back",
 ]
 
 ERROR_TYPES: Final[Mapping[str, ErrorType]] = {

@@ -8,27 +8,27 @@ from service.errors import AuthError
 KEY = "a-key-of-more-than-16"
 
 
-def test_a_token_works_once_and_not_for_long() -> None:
+async def test_a_token_works_once_and_not_for_long() -> None:
     auth = Auth([KEY], token_s=60)
-    token, life_s = auth.issue("s1", now_s=0)
+    token, life_s = await auth.issue("s1", now_s=0)
     assert life_s == 60
-    assert auth.check(token, now_s=59) == "s1"
+    assert await auth.check(token, now_s=59) == "s1"
     with pytest.raises(AuthError, match="used up"):
-        auth.check(token, now_s=59)
-    late, _ = auth.issue("s2", now_s=0)
+        await auth.check(token, now_s=59)
+    late, _ = await auth.issue("s2", now_s=0)
     with pytest.raises(AuthError, match="expired"):
-        auth.check(late, now_s=60)
+        await auth.check(late, now_s=60)
     for nothing in (None, "", "x"):
         with pytest.raises(AuthError):
-            auth.check(nothing, now_s=0)
-    auth.check(KEY, now_s=0)
-    auth.check(KEY, now_s=10**6)
+            await auth.check(nothing, now_s=0)
+    await auth.check(KEY, now_s=0)
+    await auth.check(KEY, now_s=10**6)
 
 
-def test_without_keys_nobody_is_asked() -> None:
+async def test_without_keys_nobody_is_asked() -> None:
     auth = Auth([], token_s=60)
     assert not auth.is_required
-    auth.check(None, now_s=0)
+    await auth.check(None, now_s=0)
     assert not auth.is_key("")
 
 

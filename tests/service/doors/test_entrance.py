@@ -97,7 +97,7 @@ async def test_credentials(run: Run) -> None:
 
 async def test_who_shows_no_credentials_takes_no_place(run: Run) -> None:
     service = run(api_keys=(KEY,), max_sessions=2)
-    token = service.state.auth.issue("mine", service.state.now_s())[0]
+    token, _ = await service.state.auth.issue("mine", service.state.now_s())
     headers = {"authorization": f"Bearer {KEY}"}
     async with AsyncExitStack() as stack:
 

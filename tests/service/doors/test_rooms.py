@@ -142,7 +142,7 @@ async def test_who_comes_back_is_told_what_changed(service: Service) -> None:
 
 
 async def next_of_room(service: Service, room: dict[str, Any], text: str) -> None:
-    found = service.state.rooms.room(room["id"])
+    found = await service.state.rooms.room(room["id"])
     await eventually(
         lambda: any(
             said.channels["de"].text == text

@@ -22,54 +22,58 @@ class Place:
     def __init__(self, hub: Hub, name: str = "s") -> None:
         self.asked: list[frozenset[str]] = []
         self.session = Session(name, MODEL, Limits(), new_detokenizer, 0.0)
-        self.seat = Seat(hub, self.session, self.asked.append)
+        self.told: list[p.ServerEvent] = []
+        self.seat = Seat(hub, self.session, self.asked.append, self.told.append)
 
-    def update(self, token: str | None = None, **params: object) -> None:
+    async def update(self, token: str | None = None, **params: object) -> None:
         event = p.SessionUpdate(p.SessionParams(**params), token)  # type: ignore[arg-type]
-        self.seat.check(event)
+        await self.seat.check(event)
         self.session.receive(event, 1.0)
         self.seat.follow()
 
 
-def test_a_seat_needs_the_token_of_its_own_room() -> None:
+async def test_a_seat_needs_the_token_of_its_own_room() -> None:
     hub = Hub(10, 100.0)
-    (room, token), (other, other_token) = hub.create("", None, 0.0), hub.create("", None, 0.0)
+    (room, token), (other, other_token) = (
+        await hub.create("", None, 0.0),
+        await hub.create("", None, 0.0),
+    )
     place = Place(hub)
     for given in (None, "wrong", other_token):
         with pytest.raises(ProtocolError) as problem:
-            place.update(given, room=room.id)
+            await place.update(given, room=room.id)
         assert (problem.value.code, problem.value.param) == ("unauthorized", "session.room")
     assert room.info().speakers == 0
-    place.update(token, room=room.id)
+    await place.update(token, room=room.id)
     assert room.info().speakers == 1
     with pytest.raises(ProtocolError) as problem:
-        place.update(room="nowhere")
+        await place.update(room="nowhere")
     assert problem.value.code == "unknown_room"
-    place.update(other_token, room=other.id)  # moves
+    await place.update(other_token, room=other.id)  # moves
     assert (room.info().speakers, other.info().speakers) == (0, 1)
     place.seat.leave()
     place.seat.leave()
     assert other.info().speakers == 0
 
 
-def test_who_has_a_key_speaks_anywhere_but_in_a_closed_room() -> None:
+async def test_who_has_a_key_speaks_anywhere_but_in_a_closed_room() -> None:
     hub = Hub(10, 100.0)
-    room, _ = hub.create("", None, 0.0)
+    room, _ = await hub.create("", None, 0.0)
     place = Place(hub)
     place.seat.may_speak_anywhere = True
-    place.update(room=room.id)
+    await place.update(room=room.id)
     assert room.info().speakers == 1
     room.close()
     with pytest.raises(ProtocolError) as problem:
-        place.update(room=room.id)
+        await place.update(room=room.id)
     assert problem.value.code == "unknown_room"
 
 
-def test_readers_and_the_client_get_what_each_asked_for() -> None:
+async def test_readers_and_the_client_get_what_each_asked_for() -> None:
     hub = Hub(10, 100.0)
-    room, token = hub.create("", None, 0.0)
+    room, token = await hub.create("", None, 0.0)
     place = Place(hub)
-    place.update(token, room=room.id, targets=(p.TargetParams("de"),))
+    await place.update(token, room=room.id, targets=(p.TargetParams("de"),))
     reader = Reader("fr", "captions", False, lambda: None)
     room.read(reader)
     room.take(reader)

@@ -1,0 +1,51 @@
+"""The Redis that replicas share: what fails is told, without its address."""
+
+import logging
+
+import pytest
+
+from service.errors import StoreLost
+from service.store import Store
+from tests.service.redis_server import RedisServer
+
+
+async def test_what_is_kept_is_there_and_a_loss_is_told_once(
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(own_redis.url)
+    await store.ask(lambda client: client.set("a", 1))
+    assert await store.ask(lambda client: client.get("a")) == b"1"
+    own_redis.stop()
+    with caplog.at_level(logging.INFO, "service.store"):
+        for _ in range(3):
+            with pytest.raises(StoreLost):
+                await store.ask(lambda client: client.get("a"))
+        own_redis.start()
+        assert await store.ask(lambda client: client.get("a")) is None
+    assert caplog.messages == ["Redis is lost", "Redis is there again"]
+    await store.close()
+
+
+async def test_the_address_and_its_password_are_never_logged(
+    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = RedisServer(tmp_path_factory.mktemp("redis"), password="a-right-one")
+    server.start()
+    wrong = server.url.replace("a-right-one", "a-wrong-one")
+    with caplog.at_level(logging.DEBUG):
+        for url, problem in ((wrong, "AuthenticationError"), (server.url, None)):
+            store = Store(url)
+            try:
+                await store.ask(lambda client: client.ping())
+                assert problem is None
+            except StoreLost as exc:
+                assert str(exc) == problem
+            await store.close()
+        server.stop()
+        store = Store(server.url)
+        with pytest.raises(StoreLost):
+            await store.ask(lambda client: client.ping())
+        await store.close()
+    said = caplog.text + str([record.__dict__ for record in caplog.records])
+    for secret in ("a-right-one", "a-wrong-one", str(server.port)):
+        assert secret not in said
