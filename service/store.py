@@ -46,7 +46,7 @@ class Store:
             timeout=PATIENCE_S,
             socket_timeout=PATIENCE_S,
             socket_connect_timeout=PATIENCE_S,
-            retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+            retry=Retry(NoBackoff(), 0),
         )
         self.client: Redis = Redis(connection_pool=pool)
         self._is_told = False  # that it is lost

@@ -88,12 +88,12 @@ class Auth:
             return None
         try:
             key = _token_key(self._store, token)
-            found: bytes | None = await self._store.ask(lambda client: client.getdel(key))
+            found = await self._store.ask(lambda client: client.getdel(key))
         except StoreLost as exc:
             if not self.is_required:
                 return None
             raise RestError(503, "tokens cannot be checked now; try again", 1) from exc
-        return None if found is None else found.decode()
+        return found.decode() if isinstance(found, bytes) else found
 
 
 def _token_key(store: "Store", token: str) -> str:

@@ -229,8 +229,8 @@ class RoomLog:
 
     async def hosted_by(self, digest: str) -> str | None:
         """Return the room that a token is the host's of."""
-        found: bytes | None = await self._store.ask(lambda client: client.get(_host_key(digest)))
-        return None if found is None else found.decode()
+        found = await self._store.ask(lambda client: client.get(_host_key(digest)))
+        return found.decode() if isinstance(found, bytes) else found
 
     async def look(self, rooms: Iterable[tuple[str, str]], now_ms: int) -> list[tuple[str, int]]:
         """Keep rooms from being forgotten; return the life and the newest change of each.

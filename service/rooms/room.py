@@ -439,9 +439,9 @@ class Room:
             if isinstance(event, SourceFinal) and not self._audience <= said.asked:
                 self._tell_lacks()
             return
-        said = self._by_key.get((change.session_id, event.segment_id))
-        if said is not None:  # else it began before the session came in
-            self._note(said, event.target, event)
+        known = self._by_key.get((change.session_id, event.segment_id))
+        if known is not None:  # else it began before the session came in
+            self._note(known, event.target, event)
 
     def _apply_gone(self, origin: str) -> None:
         left = [each for each, at in self._speaking.items() if at == origin]

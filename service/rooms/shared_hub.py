@@ -284,11 +284,17 @@ class SharedHub:
                 await self.settled(copy.room)
         if self._told_trouble is not None:
             self._told_trouble.cancel()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.end_tasks()
         with contextlib.suppress(StoreLost):
             await self._store.ask(lambda client: client.delete(_replica_key(self._store.replica)))
+
+    async def end_tasks(self) -> None:
+        """End all that runs here, without a word to the other replicas."""
+        left = set(self._tasks)
+        while left:  # once more: a call to Redis may finish although its task was cancelled
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=0.1)
 
     # ---- copies ----
 
@@ -508,9 +514,7 @@ class SharedHub:
                     self._pubsub = pubsub
                     reading, finding = self._spawn(self._hear(pubsub)), self._spawn(self._find())
                     try:
-                        await asyncio.wait(
-                            [reading, finding], return_when=asyncio.FIRST_COMPLETED
-                        )
+                        await asyncio.wait([reading, finding], return_when=asyncio.FIRST_COMPLETED)
                         if finding.done():
                             finding.result()
                             delay_s = 0.05
@@ -586,7 +590,8 @@ class SharedHub:
 
     async def _hang_up(self, pubsub: PubSub) -> None:
         with contextlib.suppress(*FAILURES):
-            await pubsub.connection.disconnect()  # type: ignore[union-attr]
+            if pubsub.connection is not None:
+                await pubsub.connection.disconnect()
 
     def _tell_trouble(self) -> None:
         self._told_trouble = None

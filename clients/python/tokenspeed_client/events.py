@@ -57,6 +57,8 @@ NoticeCode = Literal[
     "degraded",
     "segment_cut",
     "language_mismatch",
+    "room_cut_off",
+    "room_back",
 ]
 ErrorType = Literal[
     "invalid_request",
@@ -703,9 +705,12 @@ class SessionNotice(ServerEvent):
             it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the
             connection closes with 1013), `segment_cut` (a segment is longer than
             `limits.segment_chars`: it is committed up to the end of a sentence, where there is one,
-            and goes on as `next_segment_id`) or `language_mismatch` (a segment is clearly not in
+            and goes on as `next_segment_id`), `language_mismatch` (a segment is clearly not in
             the language that `source.language` names, or in none that the model knows; what is in
-            another one is translated from that, or passes through where the model cannot).
+            another one is translated from that, or passes through where the model cannot),
+            `room_cut_off` (what the replicas of a room share is out of reach: what is said is
+            translated for its speaker, kept, and reaches the room's readers later) or `room_back`
+            (it is within reach again, and all of it comes).
         message: the same with numbers, in English.
         segment_id: what it is about, where it is about one segment.
         next_segment_id: under which a segment that was cut goes on.

@@ -47,8 +47,8 @@ async def test_a_token_that_has_expired_ends_it_and_a_fresh_one_does_not(
 ) -> None:
     service = run(api_keys=(KEY,))
     auth, now_s = service.state.auth, service.state.now_s()
-    old = [auth.issue(f"s{i}", now_s - 1e6)[0] for i in range(2)]
-    fresh = auth.issue("s3", now_s)[0]
+    old = [(await auth.issue(f"s{i}", now_s - 1e6))[0] for i in range(2)]
+    fresh = (await auth.issue("s3", now_s))[0]
     wanted: dict[str, Any] = {"url": service.http, "source": "en", "targets": ["de"]}
     async with speaking(package, **wanted, token=old[0]) as program:
         events = [event async for event in program.events()]

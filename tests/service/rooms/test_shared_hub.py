@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.errors import RestError
+from service.rooms.changes import SpeakerEvent
 from service.rooms.hub import GUESSES, Hub
-from service.rooms.room import Reader, Room, SpeakerEvent
+from service.rooms.room import Reader, Room
 from service.rooms.shared_hub import SharedHub
 from service.store import Store
 from service.wire import protocol as p
@@ -44,9 +45,7 @@ class Replica:
 
     async def kill(self) -> None:
         """End without a word."""
-        for task in list(self.hub._tasks):
-            task.cancel()
-        await asyncio.gather(*self.hub._tasks, return_exceptions=True)
+        await self.hub.end_tasks()
         await self.store.close()
 
     async def stop(self) -> None:
@@ -78,7 +77,8 @@ async def together(*rooms: Room) -> None:
 
 
 def reader(target: str = "de", **wanted: Any) -> Reader:
-    given = {"form": "captions", "has_source": False, "wake": lambda: None} | wanted
+    given: dict[str, Any] = {"form": "captions", "has_source": False, "wake": lambda: None}
+    given |= wanted
     return Reader(target, **given)
 
 
@@ -240,7 +240,9 @@ async def test_nothing_in_redis_lets_anybody_in(redis: RedisServer) -> None:
             kind = await client.type(key)
             kept += key + b" "
             if kind == b"string":
-                kept += await client.get(key)
+                value = await client.get(key)
+                assert isinstance(value, bytes)
+                kept += value
             elif kind == b"hash":
                 kept += str(await client.hgetall(key)).encode()
         assert room.id.encode() in kept

@@ -19,6 +19,9 @@ class Nobody:
     def set_audience(self, targets: frozenset[str]) -> None:
         pass
 
+    def tell(self, event: p.ServerEvent) -> None:
+        pass
+
 
 def a_talk() -> Room:
     room = Room("r", "Talk", 0.0)

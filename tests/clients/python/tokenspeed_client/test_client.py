@@ -108,11 +108,11 @@ async def test_a_wrong_key_is_refused_at_once(run: Run) -> None:
 async def test_a_token_that_has_expired_is_refused_and_a_fresh_one_taken(run: Run) -> None:
     service = run(api_keys=(KEY,))
     auth, now_s = service.state.auth, service.state.now_s()
-    old = [auth.issue(f"s{i}", now_s - 1e6)[0] for i in range(2)]
+    old = [(await auth.issue(f"s{i}", now_s - 1e6))[0] for i in range(2)]
     with pytest.raises(Refused, match="unauthorized"):
         async with connect(service.http, source="en", targets=["de"], token=old[0]):
             pass
-    given = [old[1], auth.issue("s3", now_s)[0]]
+    given = [old[1], (await auth.issue("s3", now_s))[0]]
 
     async def token() -> str:
         return given.pop(0)
@@ -125,7 +125,7 @@ async def test_a_token_that_has_expired_is_refused_and_a_fresh_one_taken(run: Ru
 
 async def test_a_line_that_is_lost_needs_no_token_again(run: Run) -> None:
     service = run(api_keys=(KEY,))
-    token = service.state.auth.issue("s1", service.state.now_s())[0]
+    token = (await service.state.auth.issue("s1", service.state.now_s()))[0]
     async with Network(service.port).running() as network:
         async with connect(network.http, source="en", targets=["de"], token=token) as session:
             await session.commit("Yes.")

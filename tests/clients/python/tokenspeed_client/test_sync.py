@@ -1,5 +1,6 @@
 """The same without asyncio."""
 
+import asyncio
 import threading
 
 import pytest
@@ -46,7 +47,7 @@ def test_speaking_and_reading_may_be_two_threads(service: Service) -> None:
 
 
 def test_a_room_is_read(service: Service) -> None:
-    room, token = service.state.rooms.create("", None, service.state.now_s())
+    room, token = asyncio.run(service.state.rooms.create("", None, service.state.now_s()))
     with (
         sync.connect(service.http, source="en", room=room.id, host_token=token) as session,
         sync.listen(f"{service.http}/r/{room.id}", "de") as reader,

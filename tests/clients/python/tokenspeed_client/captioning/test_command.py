@@ -151,7 +151,7 @@ def test_a_sink_that_is_not_there_is_told_and_holds_up_nothing(
 
 
 def test_an_open_room_is_spoken_in(service: Service) -> None:
-    room, token = service.state.rooms.create("", None, service.state.now_s())
+    room, token = asyncio.run(service.state.rooms.create("", None, service.state.now_s()))
     link = f"{service.http}/r/{room.id}"
     arguments = ["--url", service.http, "--from", "en", "--to", "de", "--room", link]
     assert captions([*arguments, "--host-token", token], "Yes.\n").stdout == "YES.\n"
