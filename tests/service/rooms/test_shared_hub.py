@@ -238,6 +238,7 @@ async def test_nothing_in_redis_lets_anybody_in(redis: RedisServer) -> None:
         client = one.store.client
         for key in await client.keys():
             kind = await client.type(key)
+            assert isinstance(key, bytes)
             kept += key + b" "
             if kind == b"string":
                 value = await client.get(key)

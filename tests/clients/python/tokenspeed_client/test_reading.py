@@ -94,7 +94,7 @@ async def test_a_reader_whose_line_breaks_misses_nothing(service: Service) -> No
 async def test_a_closed_room_ends_the_reading(service: Service) -> None:
     room = await open_room(service.http)
     async with listen(room.view_url, "de") as reader:
-        service.state.rooms.room(room.id).close()
+        (await service.state.rooms.room(room.id)).close()
         states = [e.state async for e in reader if isinstance(e, ConnectionChanged)]
         assert states == ["connecting", "open", "closed"]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeModel
+from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.bench.engines.gpu_steps import open_backend
 from tokenspeed.errors import BackendUnavailable, CheckpointError
 from tokenspeed.model.config import EngineConfig
@@ -24,6 +25,7 @@ def test_a_checkpoint_keeps_the_form_that_it_is_stored_in(
         (stored, "int4", "int4"),
     ):
         backend = open_backend(directory, "", form, CONFIG)
+        assert isinstance(backend, CudaBackend)
         assert backend.weights.form == wanted
         backend.close()
 
