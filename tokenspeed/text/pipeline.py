@@ -5,6 +5,7 @@ A text is cut into pieces; of each piece it is said what stands before and after
 reads, and how its output becomes text again. Knows text; does not know models, tokens or the wire.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -44,6 +45,7 @@ _MARKED: Final = regex.compile(r"[\p{L}\p{N}.!?…:;>)\]\"'”’»*]\s*$")  # n
 _FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
 _GAP: Final = regex.compile(r"(?<=\S) (?=\S)")
 _TEXT: Final = regex.compile(r"\p{L}|\p{N}")
+_LAST_TEXT: Final = regex.compile(r"(?r)\p{L}|\p{N}")
 # What the end of an open text may still become: a tag, a hole, a mark, an address.
 _INCOMPLETE: Final = regex.compile(
     r"(?:</?[A-Za-z!][^<>]{0,200}|<|\$?\{+[^{}\n]{0,80}|`[^`\n]{0,200}|\[[^\[\]]{0,60}|%\d{0,2}\$?"
@@ -107,15 +109,16 @@ class Hygiene:
         spans = self.spans(text)
         masked = _masked(text, spans) if spans else text
         breaks = self._breaks(text, spans)
+        starts = [span.start for span in spans]
         found: list[Cut] = []
         start = end = 0
         for piece in segmenter.cut(masked, min_words, scale):
             end += len(piece)
-            for at in [at for at in breaks if start < at < end]:
+            for at in breaks[bisect_right(breaks, start) : bisect_left(breaks, end)]:
                 if found or count_words(text[start:at]) >= min_words:
                     found.append(Cut(text[start:at], is_cut=False))
                     start = at
-            if any(span.start < end < span.end for span in spans):
+            if _touches(spans, starts, end, end):
                 continue  # longer than any piece
             is_cut = end < len(text) and not segmenter.is_sentence(masked[start:end])
             found.append(Cut(text[start:end], is_cut and end not in breaks))
@@ -147,7 +150,8 @@ class Hygiene:
         spans = [span for span in find_spans(text, known) if not self._is_read(text, span)]
         sounds = list(find_sounds(text, self.source, self.target))
         if sounds:
-            spans = [s for s in spans if all(s.end <= m.start or m.end <= s.start for m in sounds)]
+            starts = [sound.start for sound in sounds]
+            spans = [s for s in spans if not _touches(sounds, starts, s.start, s.end)]
         return sorted([*spans, *sounds], key=lambda span: span.start)
 
     def find(self, text: str) -> list[Found]:
@@ -183,18 +187,23 @@ class Hygiene:
 
     def _breaks(self, text: str, spans: Sequence[Span]) -> list[int]:
         """Return where two texts meet: beside marks that part them, with words on both sides."""
+        starts = [span.start for span in spans]
         found = [
             match.end()
             for match in _LEADING_MARK.finditer(text)
-            if not any(span.start < match.end() and match.start() < span.end for span in spans)
+            if not _touches(spans, starts, *match.span())
         ]
+        # Looked for once: a page of signs without a letter would be read again for each of them.
+        first, last = _TEXT.search(text), _LAST_TEXT.search(text)
+        if first is None or last is None:
+            return found
         for span in spans:
             is_break = span.kind == "break"
             if not is_break and (span.kind != "picture" or self.vocabulary.has_marks):
                 continue
             begins = text.startswith((">>", "♪"), span.start) or _opens_block(span.wanted)
             at = span.start if begins else span.end
-            if _TEXT.search(text, 0, span.start) and _TEXT.search(text, span.end):
+            if first.start() < span.start and span.end <= last.start():
                 found.append(at)
         return sorted(found)
 
@@ -463,6 +472,16 @@ def _peel(text: str, spans: Sequence[Span]) -> tuple[int, int]:
         while text[end - 1 : end].isspace():
             end -= 1
     return start, end
+
+
+def _touches(spans: Sequence[Span], starts: Sequence[int], start: int, end: int) -> bool:
+    """Whether a span has a part of a stretch, or the place itself inside it where that is empty.
+
+    Args:
+        spans: in order, none overlapping another. starts: of the spans.
+    """
+    before = bisect_left(starts, end)
+    return before > 0 and start < spans[before - 1].end
 
 
 def _parts(text: str, spans: Sequence[Span], start: int, end: int) -> list[tuple[str, bool]]:

@@ -1,5 +1,6 @@
 """A text on its way to a model and back, with a model that copies: all that is not a word stays."""
 
+import time
 import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
@@ -256,3 +257,17 @@ def test_what_was_all_there_was_stays_in_sight() -> None:
     assert (piece.prefix, piece.sight) == ("COVID-19", "COVID-19")
     piece.take("COVID-19 hit", is_open=True)
     assert (piece.prefix, piece.core, piece.sight) == ("", "COVID-19 hit", "COVID-19")
+
+
+@pytest.mark.parametrize("unit", ["👍*", "👍. ", "♪ "])
+def test_a_page_of_signs_is_cut_in_time_that_grows_with_its_length(unit: str) -> None:
+    def taken(times: int) -> float:
+        found = []
+        for _ in range(3):
+            fresh = hygiene()
+            began = time.thread_time()
+            fresh._breaks(unit * times, fresh.spans(unit * times))
+            found.append(time.thread_time() - began)
+        return min(found)
+
+    assert taken(8_000) < 32 * taken(500)  # 16 where it is linear, 256 where it is quadratic
