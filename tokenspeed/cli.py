@@ -97,6 +97,10 @@ COMMANDS: Final[Table] = {
         "write a model directory in int8 or int4",
         "tokenspeed.commands.quantize:add_quantize",
     ),
+    "import": (
+        "make a model directory from a GGUF file",
+        "tokenspeed.commands.import_gguf:add_import",
+    ),
     "loadtest": (
         "let many speakers use a running service, and see how soon it answers",
         "service.bench.cli:add_loadtest",

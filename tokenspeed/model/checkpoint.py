@@ -197,7 +197,7 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
 def not_a_model(path: Path) -> str:
     """Say what a path is that people give for a model directory; nothing where it may be one."""
     if path.suffix == ".gguf":
-        return "is a GGUF file, and a directory in Hugging Face's form is expected: its original"
+        return "is a GGUF file: make a directory of it with tokenspeed import FILE.gguf OUT"
     if path.is_file():
         return "is a file; expected a Hugging Face model directory"
     if not path.exists():
@@ -213,7 +213,7 @@ def not_a_model(path: Path) -> str:
             "peft (merge_and_unload) and save that"
         )
     if not (path / "config.json").exists() and any(path.glob("*.gguf")):
-        return "holds GGUF files, and a directory in Hugging Face's form is expected"
+        return "holds GGUF files: make a directory of one with tokenspeed import FILE.gguf OUT"
     return ""
 
 
