@@ -14,6 +14,7 @@ struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
+  int32_t head_bits;
 };
 }  // namespace tokenspeed
 using tokenspeed::Model;
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
   const int bits = number(2), streams = number(3), rows = number(4), position = number(5);
   const int total = streams * rows, length = position + rows;
   const Shape shape{number(7), number(8), number(9), number(10), number(11), number(12), number(13),
-                    streams,   length,    total,     1,          1,          bits,       1e-5f};
+                    streams,   length,    total,     1,          1,          bits,       1e-5f,
+                    bits};
   Model* model = tokenspeed_create(&shape, argv[1]);
   if (!model) return 3;
 
