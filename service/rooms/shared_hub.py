@@ -300,7 +300,7 @@ class SharedHub:
 
     async def _copy(self, room_id: str) -> _Copy:
         copy = self._copies.get(room_id)
-        if copy is None:
+        if copy is None or room_id in self._loading:  # one that is being read is nobody's yet
             if not _ROOM_ID.fullmatch(room_id):
                 raise no_such_room()
             if room_id not in self._loading:

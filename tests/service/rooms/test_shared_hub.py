@@ -231,6 +231,20 @@ async def test_tokens_names_and_phrases_hold_on_every_replica(redis: RedisServer
             assert problem.value.status == 404
 
 
+async def test_nobody_enters_a_room_that_is_still_being_read(redis: RedisServer) -> None:
+    async with replicas(redis.url) as (one, two):
+        for _ in range(10):
+            room, _ = await one.hub.create("Talk", "open sesame", 0.0)
+
+            async def knock(delay_s: float, room_id: str = room.id) -> str:
+                await asyncio.sleep(delay_s)
+                with pytest.raises(RestError) as caught:
+                    await two.hub.enter(room_id, None, 0.0)
+                return str(caught.value)
+
+            assert len(set(await asyncio.gather(*(knock(0.0002 * i) for i in range(60))))) == 1
+
+
 async def test_nothing_in_redis_lets_anybody_in(redis: RedisServer) -> None:
     async with replicas(redis.url, 1) as (one,):
         room, token = await one.hub.create("Talk", "open sesame", 0.0)
