@@ -13,6 +13,7 @@ from typing import Final
 import regex
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from tokenspeed.text.quantities.reading import read
 from tokenspeed.text.words import count_words, normalise
 
 ENOUGH: Final = 1000  # characters that are looked at
@@ -20,6 +21,8 @@ CLAIM: Final = 0.5  # share of the likelier languages' that is worth telling
 SURE: Final = 0.9  # share of the likelier languages' from where on it is acted on
 FOREIGN_WORDS: Final = 4  # fewer name no language that is not among those it may be in
 FOREIGN: Final = 0.5  # share of all languages' with which another one forbids both
+COUNTED_WORDS: Final = 6  # up to so many, what is counted or timed tells the language
+COUNTED: Final = 12  # smaller numbers are words of several languages: "once", "six"
 EXPECTED: Final = 3.0  # how much likelier the language is that was spoken until now
 
 # Is in no language. From the beginning of a word alone: from each of its letters, the time would
@@ -90,10 +93,28 @@ def _shares(text: str, wanted: list[str]) -> dict[str, float]:
     greeted = _GREETINGS.get(normalise(text[:40]))
     if greeted in wanted:
         return {each: float(each == greeted) for each in wanted}
+    counted = _counted_in(text, wanted)
+    if counted is not None:
+        return {each: float(each == counted) for each in wanted}
     ranked = _ranked(text)
     known = {each: ranked[each] for each in wanted if each in ranked}
     total = sum(known.values())
     return {each: known.get(each, 0.0) / total if total else 0.0 for each in wanted}
+
+
+def _counted_in(text: str, wanted: list[str]) -> str | None:
+    """Return the one language in which a short text says a time or a number in words."""
+    if len(text) > 100 or count_words(text) > COUNTED_WORDS:
+        return None
+    found = [
+        language
+        for language in wanted
+        if any(
+            said.is_said and (said.kind in ("time", "date") or said.value > COUNTED)
+            for said in read(text, language)
+        )
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _is_foreign(text: str, wanted: list[str]) -> bool:
@@ -104,7 +125,7 @@ def _is_foreign(text: str, wanted: list[str]) -> bool:
 
 def _foreign(text: str, wanted: list[str]) -> tuple[str, float] | None:
     """Return the likeliest language and its share, where it is not among the wanted ones."""
-    if normalise(text[:40]) in _GREETINGS:
+    if normalise(text[:40]) in _GREETINGS or _counted_in(text, wanted) is not None:
         return None
     ranked = _ranked(text)
     best = max(ranked, key=lambda each: ranked[each])

@@ -84,3 +84,21 @@ def test_a_word_in_another_alphabet_does_not_speak_for_the_text() -> None:
     text = "こんにちは everyone, you are welcome here"
     assert language_of(text, ("en", "fr")) == "en"
     assert language_of("Привет всем, мы начинаем сейчас, OK", ("en", "fr")) not in ("en", "fr")
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("half past nine", "en"),
+        ("halb zehn", "de"),
+        ("Viertel nach drei", "de"),
+        ("midi et demi", "fr"),
+        ("quatre-vingt-dix euros", "fr"),
+        ("las nueve y media", "es"),
+        ("veintitrés", "es"),
+        ("six", None),  # of English and French
+        ("once", None),  # of English and Spanish
+    ],
+)
+def test_a_time_or_a_number_in_words_tells_the_language(text: str, language: str | None) -> None:
+    assert language_of(text, LANGUAGES) == language

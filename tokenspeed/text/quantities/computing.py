@@ -282,7 +282,7 @@ def _is_same_time(wanted: Quantity, given: Quantity, may_be_late: bool) -> bool:
         return number.value == hour or (number.value <= 12 and (hour - number.value) % 12 == 0)
     if wanted.is_exact and not given.is_exact:  # "8:45" may be said of a morning alone
         return wanted.value == given.value
-    is_late = given.value >= _HALF_DAY + 60 and not given.part
+    is_late = given.value >= _HALF_DAY + 60
     if not wanted.is_exact and is_late and not may_be_late:
         return False  # 21:30 for "half past nine" is a guess
     if wanted.is_exact and given.is_exact:

@@ -101,6 +101,8 @@ def test_a_number_that_may_grow_is_left_alone() -> None:
         ("On May 11", "Am 5. Mai", "en-de", "Am 11. Mai"),
         ("It is her 21st time", "Es ist das 12. Mal", "en-de", "Es ist das 21. Mal"),
         ("9 and half past ten", "21:30 Uhr und 22:30 Uhr", "en-de", "21:30 Uhr und 10:30 Uhr"),
+        ("halb zehn", "9:30 p.m.", "de-en", "9:30"),
+        ("las tres y cuarto", "3:15 p.m.", "es-en", "3:15"),
         ("sixty-six million euros", "£66m", "en-de", "66 Millionen Euro"),
     ],
 )
