@@ -21,6 +21,7 @@ from tests.service.conftest import Run, Service
 from tests.service.doors.test_app import eventually
 from tests.service.fakes import BABBLE, FakeBackend, FakeEngine
 from tests.service.process import serving
+from tests.service.redis_server import RedisServer
 from tests.service.wire.fields import paths_of, said_by
 from tokenspeed.text.glossary import Term
 
@@ -275,12 +276,33 @@ async def a_room(service: Service) -> list[Client]:
     return [speaker, reader, late, after]
 
 
+async def a_room_cut_off(service: Service, redis: RedisServer) -> Client:
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        opened = (await http.post("/v1/rooms", json={})).json()
+    where = f"{service.ws.removesuffix('stream')}rooms/{opened['id']}/listen"
+    async with session(f"{where}?target=de") as reader:
+        await hear(reader, p.RoomState)
+        redis.stop()
+        await hear(reader, p.SessionNotice)
+        redis.start()
+        await hear(reader, p.RoomState)  # the room is brought back whole
+        async with asyncio.timeout(20):
+            while not any(
+                isinstance(event, p.SessionNotice) and event.code == "room_back"
+                for event in reader.received
+            ):
+                reader.received.append(p.parse_server(await reader.socket.recv()))
+    return reader
+
+
 def said(clients: list[Client]) -> set[str]:
     return {path for client in clients for event in client.received for path in said_by(event)}
 
 
 @pytest.fixture
-async def heard(run: Run, tiny_translator: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+async def heard(
+    run: Run, tiny_translator: Path, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> set[str]:
     """What clients hear of the service in all its circumstances, as paths."""
     clients = []
     # What a random model says is taken back, and loses a word; what a good one says stays.
@@ -303,6 +325,7 @@ async def heard(run: Run, tiny_translator: Path, monkeypatch: pytest.MonkeyPatch
     clients.append(await a_failing_engine(run(small)))
     clients.append(await a_full_house(run(max_sessions=1)))
     clients += await a_room(run(FakeEngine(delay_s=0.02)))
+    clients.append(await a_room_cut_off(run(redis_url=own_redis.url), own_redis))
     clients += await going_down(run(FakeEngine(delay_s=0.5)))
     monkeypatch.setattr("service.wire.outbox.MAX_REPLAY_EVENTS", 2)
     clients += await a_lost_line(run(FakeEngine(delay_s=30)))

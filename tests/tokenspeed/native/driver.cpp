@@ -11,6 +11,7 @@ struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
+  int32_t head_bits;
 };
 struct Switches {
   int32_t qk_norm, qk_norm_rotated, gelu, norms_after, num_ropes;
@@ -48,7 +49,7 @@ int main(int argc, char** argv) {
     else how = argv[i];
   }
   // head_dim 12 and the other sizes are no multiples of a vector.
-  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, tied, 8, 1e-5f};
+  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, tied, 8, 1e-5f, 8};
   Model* model = tokenspeed_create(&shape, argc > 1 ? argv[1] : "");
   if (!model) return 3;
   const bool all = how == "width";
