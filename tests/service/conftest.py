@@ -1,7 +1,6 @@
 """A real server on a free port, over an engine without a model."""
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service.cli import bind
 from service.config import Config
 from service.doors.server import Server
 from service.doors.state import AppState
@@ -40,9 +40,9 @@ class Service:
 @contextmanager
 def running(engine: FakeEngine, **settings: Any) -> Iterator[Service]:
     """Serve until the block ends."""
-    listeners = [socket.create_server(("127.0.0.1", 0))]
+    listeners = [bind("127.0.0.1", 0)]
     if settings.get("metrics_port"):
-        listeners.append(socket.create_server(("127.0.0.1", 0)))
+        listeners.append(bind("127.0.0.1", 0))
         settings["metrics_port"] = listeners[1].getsockname()[1]
     config = Config(port=listeners[0].getsockname()[1], **settings)
     translator = Translator(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from service.cli import bind
 from service.config import variables
 from service.wire import protocol as p
 from tests.service.client import session
@@ -70,6 +71,22 @@ def test_a_port_in_use_is_told_by_the_process() -> None:
             command, capture_output=True, text=True, env=environment(), timeout=60
         )
     check_refusal(done.returncode, done.stdout, done.stderr, "address already in use")
+
+
+async def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """Small writes leave at once: a head and its body came 40 ms apart."""
+    found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = writer.get_extra_info("socket")
+        found.set_result(line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = bind("127.0.0.1", 0)
+    async with await asyncio.start_server(handle, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await found == 1
+        writer.close()
 
 
 async def test_sigterm_drains(tiny_translator: Path, capfd: pytest.CaptureFixture[str]) -> None:
