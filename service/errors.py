@@ -9,6 +9,10 @@ ServiceError
 └── TranslationFailed the engine could not run a job; says which
 """
 
+from typing import Final
+
+MAX_MESSAGE: Final = 400  # characters: what was sent may be long, and is not sent back
+
 
 class ServiceError(Exception):
     """Base of all errors of the service."""
@@ -70,7 +74,7 @@ class RestError(ServiceError):
         self.status = status
         self.retry_after_s = retry_after_s
         self.param = param
-        super().__init__(message)
+        super().__init__(message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…")
 
     @property
     def headers(self) -> dict[str, str]:

@@ -162,7 +162,7 @@ class DeepL:
 
     def _formality(self, body: dict[str, Any], target: str) -> Formality | None:
         given = body.get("formality") or "default"
-        if given not in _FORMALITY:
+        if not isinstance(given, str) or given not in _FORMALITY:
             raise RestError(400, "Value for 'formality' not supported.", param="formality")
         wanted = _FORMALITY[given]
         if wanted is None or self._has_formality(target):

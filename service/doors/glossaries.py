@@ -73,12 +73,15 @@ class Glossaries:
         if not self._state.model.translates(source, target) or source == target:
             raise RestError(400, "Unsupported language pair", param="target_lang")
         form = body.get("entries_format") or "tsv"
-        if form not in _DELIMITERS:
+        if not isinstance(form, str) or form not in _DELIMITERS:
             raise RestError(
                 400, "Value for 'entries_format' not supported.", param="entries_format"
             )
         lines = text_field(body, "entries", 1 << 30).splitlines()
-        terms = tuple(_terms(lines, _DELIMITERS[form]))
+        try:
+            terms = tuple(_terms(lines, _DELIMITERS[form]))
+        except csv.Error as exc:
+            raise RestError(400, f"entries: {exc}", param="entries") from exc
         made = self._state.glossaries.add(
             client, name, source, target, terms, time.time(), self._state.now_s()
         )

@@ -168,8 +168,6 @@ def error_reply(
     path: str, status: int, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return an error in the shape that the API of a path has."""
-    if path.startswith("/v2/"):
-        return JSONResponse({"message": message}, status, headers)
     if path.startswith("/v2/"):  # DeepL's
         return JSONResponse({"message": message}, status, headers)
     error: Mapping[str, str] | str = message

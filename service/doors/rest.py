@@ -224,10 +224,10 @@ def _is_html(body: dict[str, Any]) -> bool:
 def _alternatives(body: dict[str, Any]) -> int:
     """Return how many other translations are asked for; a form has numbers as strings."""
     raw = body.get("alternatives") or 0
-    if isinstance(raw, str) and raw.strip().isdecimal():
+    if isinstance(raw, str) and raw.strip().isdecimal() and len(raw) < 10:
         raw = int(raw)
     if type(raw) is not int:
-        said = repr(raw) if isinstance(raw, str) else kind_of(raw)
+        said = repr(raw[:40]) if isinstance(raw, str) else kind_of(raw)
         raise RestError(
             400, f"Invalid request: alternatives must be a number, not {said}", param="alternatives"
         )

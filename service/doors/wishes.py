@@ -87,7 +87,7 @@ def _kept_words(body: dict[str, Any], path: str) -> list[Term]:
     param = f"{path}do_not_translate"
     raw = body.get("do_not_translate")
     if isinstance(raw, str):
-        raw = orjson.loads(raw) if raw.lstrip().startswith("[") else [raw]
+        raw = _listed(raw, param) if raw.lstrip().startswith("[") else [raw]
     if raw is None:
         return []
     if not isinstance(raw, list) or not all(isinstance(word, str) for word in raw):
@@ -97,6 +97,13 @@ def _kept_words(body: dict[str, Any], path: str) -> list[Term]:
         raise RestError(413, f"{param} has {len(words)} entries, at most {MAX_TERMS}", param=param)
     found = (_term(word, f"{param}[{i}]") for i, word in enumerate(words))
     return [replace(term, is_exact=True) for term in found]
+
+
+def _listed(text: str, param: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        raise RestError(400, f"{param} is no list in JSON", param=param) from exc
 
 
 def _choice(body: dict[str, Any], name: str, path: str, values: tuple[str, str]) -> bool:

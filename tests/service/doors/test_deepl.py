@@ -20,6 +20,8 @@ KEY = "a-key-of-more-than-16"
 def client(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[deepl.DeepLClient]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(deepl.http_client, "max_network_retries", 0)
+    # The first text without a language reads the model that tells it: seconds on a busy machine.
+    monkeypatch.setattr(deepl.http_client, "min_connection_timeout", 60.0)
     with closing(deepl.DeepLClient("any", server_url=service.http)) as found:
         yield found
 
