@@ -5,6 +5,7 @@ policies' state or sockets.
 """
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from tokenspeed.text.vocabulary import vocabulary_of
 from tokenspeed.text.whole import Exchange, Part, Whole
 
 MAX_AHEAD: Final = 32  # pieces of a whole text that the engine has at one time
+SAMPLE: Final = "The quick brown fox: 0123456789 Straße, où, mañana; πάντα ῥεῖ, привет, 你好 (that)"
 MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
 Pairs = frozenset[tuple[str, str]]  # (source, target)
 
@@ -164,7 +166,13 @@ class Translator:
             self._language_of,
             self.prompts.formalities,
             self._house,
+            fingerprint=self._fingerprint(name),
         )
+
+    def _fingerprint(self, name: str) -> str:
+        """Return what tells this model from others of its name: the ids of some text."""
+        told = f"{name} {self._tokenizer.encode(SAMPLE)}"
+        return hashlib.blake2b(told.encode(), digest_size=12).hexdigest()
 
     def request(self, job: Job) -> tuple[Request, int]:
         """Return what to ask the engine, and how many forced ids are context.

@@ -5,6 +5,7 @@ Knows pairs by language; does not know who asks for how many.
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 from service.captions.job import ContextPair
 from service.captions.settings import MAX_CONTEXT
@@ -25,6 +26,15 @@ class Context:
         """Return the newest pairs of a target whose source was in a language, at most `count`."""
         known = [pair for said, pair in self._by_target.get(target, ()) if said == language]
         return known[len(known) - min(count, len(known)) :]
+
+    def dump(self) -> dict[str, Any]:
+        """Return all in plain values."""
+        return {target: list(known) for target, known in self._by_target.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Remember what another one did."""
+        for target, known in state.items():
+            self.add(target, ((said, (text, tuple(ids))) for said, (text, ids) in known))
 
     def clear(self) -> None:
         """Forget all: what is said from now on has nothing to do with it."""

@@ -7,7 +7,7 @@ characters, 15 to 20 characters a second.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import regex
 
@@ -66,6 +66,14 @@ class Timeline:
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[float, float]] = {}  # by target: start of a segment, its end
+
+    def dump(self) -> dict[str, Any]:
+        """Return its state in plain values."""
+        return dict(self._last)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Stand as another one did, whose state this is."""
+        self._last = {target: (began, ended) for target, (began, ended) in state.items()}
 
     def add(
         self,

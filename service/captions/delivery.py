@@ -3,6 +3,8 @@
 Knows which segments are complete and what was sent of them; does not know jobs.
 """
 
+from typing import Any
+
 from service.captions.actions import Action, Send
 from service.captions.cues import Timeline
 from service.captions.job import Job
@@ -46,10 +48,13 @@ class Delivery:
         self._revisions = revisions
         self._started_s = now_s
         self._committed: dict[str, Segment] = {}  # finals are awaited, in the order of commits
+        self._num_committed = 0
         self._timeline = Timeline()
 
     def await_finals(self, segment: Segment) -> None:
         """A segment is complete: its finals leave after those of all before."""
+        self._num_committed += 1
+        segment.commit_number = self._num_committed
         self._committed[segment.segment_id] = segment
 
     def deltas(
@@ -83,6 +88,7 @@ class Delivery:
             actions += [Send(final, segment.committed_s), *self._cues(segment, stream, now_s)]
             told.append(segment)
         for segment in told:
+            self._segments.touch(segment)
             self.forget_if_done(segment)
         return actions
 
@@ -90,6 +96,18 @@ class Delivery:
         """Send what is complete in any language."""
         targets = self._streams.targets
         return [action for target in targets for action in self.finals(target, now_s)]
+
+    def dump(self) -> dict[str, Any]:
+        """Return what belongs to no segment, in plain values."""
+        return {"num_committed": self._num_committed, "timeline": self._timeline.dump()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Stand as another one did, whose state this is; the segments are there already."""
+        self._num_committed = state["num_committed"]
+        self._timeline.load(state["timeline"])
+        waiting = [segment for segment in self._segments if segment.commit_number]
+        for segment in sorted(waiting, key=lambda each: each.commit_number):
+            self._committed[segment.segment_id] = segment
 
     def forget_if_done(self, segment: Segment) -> None:
         """Drop a segment whose finals are all sent."""

@@ -66,10 +66,10 @@ class Pacing:
 
 
 class Reader:
-    """Where somebody who reads one language has got to."""
+    """Where somebody who reads one language has got to: is through with all until then."""
 
-    def __init__(self) -> None:
-        self._until_s = 0.0
+    def __init__(self, until_s: float = 0.0) -> None:
+        self.until_s = until_s
 
     def reaches_s(self, now_s: float, final_chars: int = 0) -> float:
         """Return when the reader is through with all that came before.
@@ -78,6 +78,6 @@ class Reader:
             now_s: when the text came.
             final_chars: source characters that are added to what is to be read.
         """
-        reached_s = max(self._until_s, now_s)
-        self._until_s = reached_s + final_chars / READING_CHARS_PER_S
+        reached_s = max(self.until_s, now_s)
+        self.until_s = reached_s + final_chars / READING_CHARS_PER_S
         return reached_s

@@ -12,8 +12,8 @@ agreement, whisper_streaming.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from service.captions.job import Job, JobKey, Tokens
 from tokenspeed.text.detokenizer import TokenText
@@ -21,6 +21,10 @@ from tokenspeed.text.words import count_words, has_words, normalise, skip_words,
 
 MAX_SUPERSEDED: Final = 3  # partials cut short in a row; the next one may finish
 MAX_REPEATS: Final = 3  # of the same ids at the end of an output that had to be stopped
+_STATE: Final = (
+    "committed", "committed_text", "shown", "covered_words", "is_done", "_number",
+    "_certain_words",
+)  # of a translation, beside what it goes by while it is not done  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,11 @@ class _Hypothesis:
     spans: list[tuple[int, int]]
 
 
+def _hypothesis(state: dict[str, Any]) -> _Hypothesis:
+    spans = [(start, end) for start, end in state["spans"]]
+    return _Hypothesis(**state | {"tokens": tuple(state["tokens"]), "spans": spans})
+
+
 def _none_protected(text: str) -> list[tuple[int, int]]:
     return []
 
@@ -161,6 +170,28 @@ class Translation:
     def number(self) -> int:
         """How many jobs were asked for."""
         return self._number
+
+    def dump(self) -> dict[str, Any]:
+        """Return its state in plain values, as it is once it waits for nothing."""
+        state: dict[str, Any] = {name: getattr(self, name) for name in _STATE}
+        if not self.is_done:  # else nothing more is compared with it
+            older = list(self._older)[-self.preset.agreement :]
+            state |= {
+                "hypothesis": asdict(self._hypothesis),
+                "older": [asdict(each) for each in older],
+                "answered": asdict(self._answered),
+            }
+        return state
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Stand as another one did, whose state this is."""
+        for name in _STATE:
+            setattr(self, name, state[name])
+        self.committed = tuple(self.committed)
+        if not self.is_done:
+            self._hypothesis = _hypothesis(state["hypothesis"])
+            self._older.extend(_hypothesis(each) for each in state["older"])
+            self._answered = Source(**state["answered"])
 
     def revise(self, source: Source) -> Job | None:
         """Take a revision in; return the job that it asks for, if any."""

@@ -4,8 +4,9 @@ A complete piece that lies in the stable text is frozen: its translation is comm
 no longer looked at. Knows text; does not know translations, targets or the wire.
 """
 
+import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from service.captions.policy import Source
 from service.captions.spoken import Spoken
@@ -15,6 +16,11 @@ from tokenspeed.text.words import count_words, skip_words, word_ends
 MAX_HISTORY: Final = 64 * 1024  # characters; no revision holds more, so more need not be known
 MAX_REWRITTEN: Final = 4000  # characters of it whose words are counted
 MAX_LAST_WORD: Final = 300  # characters that are looked back for the beginning of a word
+_STATE: Final = (
+    "segment_id", "client_id", "first_arrival_s", "base", "part", "rev", "stable", "unstable",
+    "start_ms", "end_ms", "speaker", "arrival_s", "committed_s", "last_update", "is_appended",
+    "is_ending", "is_dirty", "is_mismatch_told", "number", "commit_number",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -29,6 +35,7 @@ class Segment:
         arrival_s: of the newest revision. first_arrival_s: of the first.
         committed_s: of the commit.
         speaker: who says it, as the client named them.
+        number: counts the segments of a session. commit_number: counts its commits.
     """
 
     segment_id: str
@@ -44,7 +51,7 @@ class Segment:
     speaker: str | None = None
     arrival_s: float = 0.0
     committed_s: float | None = None
-    last_update: tuple[int, int] | None = None  # rev and hash of the newest `source.update`
+    last_update: tuple[int, str] | None = None  # rev and digest of the newest `source.update`
     is_appended: bool = False
     is_ending: bool = False  # is committed once it is cut into parts that are short enough
     is_dirty: bool = False  # has news that was not given to the translations yet
@@ -53,6 +60,37 @@ class Segment:
     sources: list[Source] = field(default_factory=list)  # its pieces, as they are translated
     spoken: Spoken = field(default_factory=Spoken)
     is_mismatch_told: bool = False
+    number: int = 0
+    commit_number: int = 0
+
+    def dump(self) -> dict[str, Any]:
+        """Return its state in plain values."""
+        return {
+            **{name: getattr(self, name) for name in _STATE},
+            "frozen": [(source.text, source.stable_words, source.is_cut) for source in self.frozen],
+            "spoken": self.spoken.dump(),
+        }
+
+    @staticmethod
+    def loaded(state: dict[str, Any], later_s: float) -> "Segment":
+        """Return a segment that stands as another one did, whose state this is.
+
+        Args:
+            later_s: what is added to its times.
+        """
+        found = Segment(state["segment_id"], state["client_id"], 0.0)
+        for name in _STATE:
+            setattr(found, name, state[name])
+        found.first_arrival_s += later_s
+        found.arrival_s = found.arrival_s and found.arrival_s + later_s
+        found.committed_s = None if found.committed_s is None else found.committed_s + later_s
+        if found.last_update is not None:
+            found.last_update = (found.last_update[0], found.last_update[1])
+        found.frozen = [
+            Source(text, words, False, True, is_cut) for text, words, is_cut in state["frozen"]
+        ]
+        found.spoken.load(state["spoken"])
+        return found
 
     @property
     def is_committed(self) -> bool:
@@ -138,6 +176,11 @@ class Segment:
         begin = max(len(self.stable) - MAX_LAST_WORD, 0)
         ends = word_ends(self.stable[begin:])
         return begin + (ends[-2] if len(ends) > 1 else 0)
+
+
+def digest_of(text: str) -> str:
+    """Return what a text is known again by, in any process."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=12).hexdigest()
 
 
 def _part_id(client_id: str, part: int) -> str:

@@ -6,11 +6,11 @@ and source text; does not know translations.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-from service.captions.segment import Segment
+from service.captions.segment import Segment, digest_of
 from service.errors import ProtocolError
 from tokenspeed.text.segmenter import cut_at
 
@@ -23,25 +23,27 @@ class Closed:
     """What is remembered of a segment that was committed or withdrawn.
 
     Attributes:
-        rev: the last. text_hash: of the whole text.
-        update: rev and hash of the last `source.update`, None where none came.
+        rev: the last. text_digest: of the whole text.
+        update: rev and digest of the last `source.update`, None where none came.
         is_withdrawn: no text was committed.
+        number: counts what is remembered.
     """
 
     rev: int
-    text_hash: int
-    update: tuple[int, int] | None
+    text_digest: str
+    update: tuple[int, str] | None
     is_withdrawn: bool
+    number: int = 0
 
     def repeats_update(self, rev: int, text: str) -> bool:
         """Whether an update says what was said already, as after a lost line."""
         if self.is_withdrawn:
             return rev <= self.rev
-        return (rev, hash(text)) in (self.update, (self.rev, self.text_hash))
+        return (rev, digest_of(text)) in (self.update, (self.rev, self.text_digest))
 
     def repeats_commit(self, rev: int | None, text: str | None) -> bool:
         """Whether a commit says what was said already."""
-        is_same_text = text is None or hash(text) == self.text_hash
+        is_same_text = text is None or digest_of(text) == self.text_digest
         return self.is_withdrawn or (is_same_text and (rev is None or rev >= self.rev))
 
 
@@ -54,10 +56,14 @@ class Segments:
 
     Attributes:
         pending_chars: of committed segments whose finals are not sent, and of text to be cut.
+        changed: wire ids of what is not as it was when it was written down last. closed_anew:
+            names, likewise. None: nobody writes anything down.
     """
 
     def __init__(self, max_open: int, max_chars: int) -> None:
         self.pending_chars = 0
+        self.changed: set[str] | None = None
+        self.closed_anew: set[str] | None = None
         self._pending: dict[str, int] = {}  # characters by wire id
         self._max_open = max_open
         self._max_chars = max_chars
@@ -66,6 +72,8 @@ class Segments:
         self._closed: OrderedDict[str, Closed] = OrderedDict()  # by client's id
         self._unnamed = 0  # segments without a name that are over
         self._long: dict[str, Segment] = {}  # by wire id, those to be cut
+        self._count = 0  # of segments
+        self._num_closed = 0
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(list(self._open.values()))
@@ -123,6 +131,7 @@ class Segments:
             raise over(name)
         found = self.named(name)
         if found is not None:
+            self.touch(found)
             return found
         if name in self._open:
             problem = f"{name!r} is the service's own name of a part of another segment"
@@ -150,6 +159,7 @@ class Segments:
 
     def cut(self, segment: Segment, now_s: float) -> Segment:
         """Cut a segment that is too long; return what goes on under the next name."""
+        self.touch(segment)
         del self._long[segment.segment_id]
         rest = segment.cut(cut_at(segment.text, self._max_chars), now_s)
         while rest.segment_id in self._open or rest.segment_id in self._names:
@@ -159,6 +169,7 @@ class Segments:
 
     def close(self, segment: Segment) -> None:
         """Free the name of a segment: it is committed, or withdrawn."""
+        self.touch(segment)
         self._note_pending(segment, max(len(segment.text), MIN_CHARS))
         name = segment.client_id
         if self._names.get(name) != segment.segment_id:
@@ -166,24 +177,85 @@ class Segments:
         if name == self.name(None):
             self._unnamed += 1
         del self._names[name]
-        self._closed[name] = _closed(segment)
+        self._num_closed += 1
+        self._closed[name] = _closed(segment, self._num_closed)
+        names = [name]
         if len(self._closed) > MAX_CLOSED_SEGMENTS:
-            self._closed.popitem(last=False)
+            names.append(self._closed.popitem(last=False)[0])
+        if self.closed_anew is not None:
+            self.closed_anew.update(names)
 
     def forget(self, segment: Segment) -> None:
         """Drop a segment: all its finals are sent, or it was withdrawn."""
+        self.touch(segment)
         self._open.pop(segment.segment_id, None)
         self._long.pop(segment.segment_id, None)
         self._note_pending(segment, 0)
+
+    def touch(self, segment: Segment) -> None:
+        """Note that a segment, or what comes of it, is not as it was."""
+        if self.changed is not None:
+            self.changed.add(segment.segment_id)
 
     def _note_pending(self, segment: Segment, chars: int) -> None:
         self.pending_chars += chars - self._pending.pop(segment.segment_id, 0)
         if chars:
             self._pending[segment.segment_id] = chars
 
+    # ---- written down for another replica ----
+
+    def dump(self) -> dict[str, Any]:
+        """Return what belongs to no segment, in plain values."""
+        return {"unnamed": self._unnamed, "count": self._count, "num_closed": self._num_closed}
+
+    def dump_segment(self, segment: Segment) -> dict[str, Any]:
+        """Return how a segment stands, in plain values."""
+        name = segment.segment_id
+        return {
+            "segment": segment.dump(),
+            "pending": self._pending.get(name, 0),
+            "is_long": name in self._long,
+            "is_named": self._names.get(segment.client_id) == name,
+        }
+
+    def dump_closed(self, name: str) -> dict[str, Any] | None:
+        """Return what is remembered of a name, in plain values."""
+        found = self._closed.get(name)
+        return None if found is None else asdict(found)
+
+    @property
+    def closed_names(self) -> list[str]:
+        """All names that are remembered."""
+        return list(self._closed)
+
+    def load(
+        self,
+        state: dict[str, Any],
+        segments: Iterable[dict[str, Any]],
+        closed: Iterable[tuple[str, dict[str, Any]]],
+        later_s: float,
+    ) -> None:
+        """Stand as others did whose state this is; `later_s` is added to its times."""
+        self._unnamed, self._count = state["unnamed"], state["count"]
+        self._num_closed = state["num_closed"]
+        for name, each in sorted(closed, key=lambda item: item[1]["number"]):
+            update = each["update"] and (each["update"][0], each["update"][1])
+            self._closed[name] = Closed(**each | {"update": update})
+        for each in sorted(segments, key=lambda item: item["segment"]["number"]):
+            segment = Segment.loaded(each["segment"], later_s)
+            self._open[segment.segment_id] = segment
+            self._note_pending(segment, each["pending"])
+            if each["is_long"]:
+                self._long[segment.segment_id] = segment
+            if each["is_named"]:
+                self._names[segment.client_id] = segment.segment_id
+
     def _add(self, segment: Segment) -> Segment:
+        self._count += 1
+        segment.number = self._count
         self._open[segment.segment_id] = segment
         self._names[segment.client_id] = segment.segment_id
+        self.touch(segment)
         return segment
 
 
@@ -193,7 +265,7 @@ def over(name: str) -> ProtocolError:
     return ProtocolError("unknown_segment", problem, "segment_id")
 
 
-def _closed(segment: Segment) -> Closed:
+def _closed(segment: Segment, number: int = 0) -> Closed:
     is_withdrawn = not (segment.is_committed or segment.is_ending)
     text = segment.stable + segment.unstable
-    return Closed(max(segment.rev, 0), hash(text), segment.last_update, is_withdrawn)
+    return Closed(max(segment.rev, 0), digest_of(text), segment.last_update, is_withdrawn, number)

@@ -6,14 +6,14 @@ what is to be done.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from service.captions.actions import Action, Close, Counters, Send
 from service.captions.job import Job, Outcome
 from service.captions.pacing import Pacing
 from service.captions.policy import PRESETS, Preset
 from service.captions.reports import source_delta_of, source_final_of
-from service.captions.segment import Segment
+from service.captions.segment import Segment, digest_of
 from service.captions.segments import Segments, over
 from service.captions.settings import ModelInfo, Settings
 from service.captions.translations import Translations
@@ -22,6 +22,7 @@ from service.load.limits import Limits
 from service.wire import protocol
 from tokenspeed.text.detokenizer import TokenText
 
+DUMP_VERSION: Final = 1  # of what replicas tell each other of a session
 MAX_BACKLOG: Final = 64  # jobs that may wait for the engine when more of a long text is cut
 
 
@@ -69,6 +70,7 @@ class Session:
         )
         self._close: Close | None = None
         self._source_chars = 0
+        self._dumped_settings: Settings | None = None
 
     # ---- what comes in ----
 
@@ -199,6 +201,82 @@ class Session:
         """Return the open segments as they were told."""
         return self._translations.snapshot()
 
+    # ---- written down for another replica ----
+
+    def dump(self, *, is_whole: bool) -> dict[str, Any]:
+        """Return how the session stands, as it is once it waits for no job, in plain values.
+
+        Args:
+            is_whole: all of it; else what is not as it was at the last call.
+        Returns:
+            Parts by name; None for a part that is no more.
+        """
+        segments = self._segments
+        changed, closed = segments.changed, segments.closed_anew
+        if is_whole or changed is None or closed is None:
+            changed = {segment.segment_id for segment in segments}
+            closed = set(segments.closed_names)
+            self._dumped_settings = None
+        segments.changed, segments.closed_anew = set(), set()
+        parts: dict[str, Any] = {
+            "head": {
+                "version": DUMP_VERSION,
+                "model": self._model.fingerprint,
+                "started_s": self._started_s,
+                "is_closing": self.is_closing,
+                "close": None if self._close is None else (self._close.code, self._close.reason),
+                "source_chars": self._source_chars,
+                "segments": segments.dump(),
+                "translations": self._translations.dump(self._started_s),
+            }
+        }
+        if self._dumped_settings is not self.settings:
+            self._dumped_settings = self.settings
+            parts["settings"] = self.settings.dump()
+        for segment_id in changed:
+            segment = segments.get(segment_id)
+            parts[f"segment:{segment_id}"] = (
+                None
+                if segment is None
+                else {
+                    **segments.dump_segment(segment),
+                    "streams": self._translations.dump_segment(segment),
+                }
+            )
+        parts |= {f"closed:{name}": segments.dump_closed(name) for name in closed}
+        return parts
+
+    def load(self, parts: Mapping[str, Any]) -> None:
+        """Stand as another session did, once its line was lost; `wake` lets it go on.
+
+        Args:
+            parts: all that `dump` gave of it, the newest of each name.
+        Raises:
+            ValueError: it is of another version or model.
+            ProtocolError: the model cannot do what was asked of the other one.
+        """
+        head = parts["head"]
+        if (head["version"], head["model"]) != (DUMP_VERSION, self._model.fingerprint):
+            raise ValueError("the session is of another version or model")
+        self._is_suspended = True
+        self.is_closing = head["is_closing"]
+        self._close = None if head["close"] is None else Close(*head["close"])
+        self._source_chars = head["source_chars"]
+        later_s = self._started_s - head["started_s"]
+        found = {
+            kind: {
+                name.partition(":")[2]: part
+                for name, part in parts.items()
+                if name.startswith(f"{kind}:")
+            }
+            for kind in ("segment", "closed")
+        }
+        segments = found["segment"]
+        self._segments.load(head["segments"], segments.values(), found["closed"].items(), later_s)
+        settings = Settings.loaded(parts["settings"], self._model, self._limits.targets)
+        streams = {name: part["streams"] for name, part in segments.items()}
+        self._translations.load(settings, head["translations"], streams, self._started_s, later_s)
+
     # ---- handlers of client events ----
 
     def _on_session_update(self, event: protocol.SessionUpdate, now_s: float) -> list[Action]:
@@ -217,7 +295,7 @@ class Session:
             self.counters.stale_revisions += 1
             return []
         segment.rev, segment.stable, segment.unstable = event.rev, event.stable, event.unstable
-        segment.last_update = (event.rev, hash(text))
+        segment.last_update = (event.rev, digest_of(text))
         segment.start_ms = segment.start_ms if event.start_ms is None else event.start_ms
         segment.end_ms = segment.end_ms if event.end_ms is None else event.end_ms
         segment.is_appended = False
@@ -353,6 +431,7 @@ class Session:
         if self._segments.check_length(segment):
             return self._commit_whole(segment, now_s)
         segment.is_ending = True
+        self._segments.touch(segment)
         return []
 
     def _commit_whole(self, segment: Segment, now_s: float) -> list[Action]:

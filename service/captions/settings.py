@@ -4,8 +4,8 @@ Knows the protocol's parameters; does not know segments or time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 from service.captions.glossaries import StoredGlossary
 from service.captions.policy import Preset
@@ -20,9 +20,12 @@ from service.wire.protocol import (
     Mode,
     Profanity,
     SessionParams,
+    SessionUpdate,
     SourceParams,
     Stability,
     TargetParams,
+    parse_client,
+    serialise,
 )
 from tokenspeed.text.glossary import Glossary, Term
 from tokenspeed.text.glossary_files import HouseGlossary
@@ -59,6 +62,7 @@ class ModelInfo:
         house: terms that hold for every session, beneath its own.
         stored: returns a glossary by its id.
         hygiene: what is done to texts; another one is for comparison.
+        fingerprint: the same where ids mean the same.
     """
 
     name: str
@@ -71,6 +75,7 @@ class ModelInfo:
     house: HouseGlossary = field(default_factory=HouseGlossary)
     stored: Callable[[str], StoredGlossary | None] = _none_stored
     hygiene: type[Hygiene] = Hygiene
+    fingerprint: str = ""
 
     def translates(self, source: str | None, target: str) -> bool:
         """Whether a pair can be asked for; None is a source that is not known.
@@ -109,6 +114,39 @@ class Settings:
     timing: bool = False
     captions: CaptionParams | None = None
     room: str | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """Return all of it in plain values."""
+        stored = {
+            target: {
+                "id": each.id,
+                "name": each.name,
+                "source": each.source,
+                "target": each.target,
+                "terms": [asdict(term) for term in each.terms],
+            }
+            for target, each in self.stored.items()
+        }
+        return {"frame": serialise(SessionUpdate(self.applied())), "stored": stored}
+
+    @staticmethod
+    def loaded(state: dict[str, Any], model: ModelInfo, max_targets: int) -> "Settings":
+        """Return the settings that were written down.
+
+        Raises:
+            ProtocolError: the model cannot do that.
+        """
+        kept = {
+            each["id"]: StoredGlossary(
+                **each | {"terms": tuple(Term(**term) for term in each["terms"])},
+                client=None,
+                created=0.0,
+            )
+            for each in state["stored"].values()
+        }
+        update = parse_client(state["frame"])
+        assert isinstance(update, SessionUpdate)
+        return Settings().merged(update.session, replace(model, stored=kept.get), max_targets)
 
     def preset(self, presets: Mapping[str, Preset]) -> Preset:
         """Return how eager translations are."""

@@ -7,7 +7,7 @@ translations, targets or the wire.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from service.captions.policy import Source
 from tokenspeed.text.words import count_words
@@ -28,6 +28,15 @@ class Spoken:
     def __init__(self) -> None:
         self.mismatch: str | None = None
         self._pieces: list[tuple[str, str | None]] = []
+
+    def dump(self) -> dict[str, Any]:
+        """Return its state in plain values."""
+        return {"mismatch": self.mismatch, "pieces": self._pieces}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Stand as another one did, whose state this is."""
+        self.mismatch = state["mismatch"]
+        self._pieces = [(text, found) for text, found in state["pieces"]]
 
     @property
     def languages(self) -> list[str | None]:

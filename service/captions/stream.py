@@ -6,8 +6,8 @@ messages, engines or clocks (times are arguments, in seconds).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
 from service.captions.copied import Copied
 from service.captions.job import ContextPair, Job, JobKey, Tokens
@@ -23,6 +23,14 @@ from tokenspeed.text.words import count_words, erased_words
 _WITHOUT_SPACES: Final = frozenset({"zh", "ja", "th", "lo", "km", "my"})
 
 MAX_RETRIES: Final = 2  # of a final that lacks a term
+_STATE: Final = (
+    "committed", "unstable", "updates", "erased", "terms", "violations", "faults", "untranslated",
+    "is_parked", "is_final_sent", "formality", "_source_language",
+)  # of a stream, beside its pieces and times  # fmt: skip
+_PIECE_STATE: Final = (
+    "source", "is_open", "rev", "is_remembered", "continues", "retries", "is_plain", "instead",
+    "begins_small", "language", "is_cut",
+)  # of a piece, beside its texts and times  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -403,7 +411,68 @@ class TargetStream:
         keys = [self._key(i) for i, p in enumerate(self._pieces) if p.translation.is_running]
         for piece in self._pieces:
             piece.translation.stop()
+            piece.halves = None  # what is asked for next is the whole once more
         return keys
+
+    def dump(self) -> dict[str, Any]:
+        """Return its state in plain values, as it is once it waits for no job."""
+        return {
+            **{name: getattr(self, name) for name in _STATE},
+            "first_shown_s": self.first_shown_s,
+            "pieces": [
+                {
+                    **{name: getattr(piece, name) for name in _PIECE_STATE},
+                    "is_copied": isinstance(piece.translation, Copied),
+                    "translation": piece.translation.dump(),
+                    "context": piece.context,
+                    "text": piece.text.dump(),
+                    "arrival_s": piece.arrival_s,
+                    "best": piece.best,
+                    "held": None if piece.held is None else asdict(piece.held),
+                }
+                for piece in self._pieces
+            ],
+        }
+
+    def load(self, state: dict[str, Any], later_s: float) -> None:
+        """Stand as another one did, whose state this is.
+
+        Args:
+            later_s: what is added to its times.
+        """
+        for name in _STATE:
+            setattr(self, name, state[name])
+        if state["first_shown_s"] is not None:
+            self.first_shown_s = state["first_shown_s"] + later_s
+        for index, each in enumerate(state["pieces"]):
+            self._pieces.append(self._loaded(index, each, later_s))
+
+    def _loaded(self, index: int, state: dict[str, Any], later_s: float) -> _Piece:
+        key, detokenizer = self._key(index), self._new_detokenizer()
+        if state["continues"]:
+            before = self._pieces[index - 1]
+            text = before.text.following()
+            committed = before.translation.committed
+            token_text = _text_after(committed, text.token_text(detokenizer))
+        else:
+            text = self._hygiene.piece()
+            token_text = text.token_text(detokenizer)
+        text.load(state["text"])
+        kind = Copied if state["is_copied"] else Translation
+        protected = text.placeholders.protected
+        translation = kind(key, self._preset, token_text, protected=protected)
+        translation.load(state["translation"])
+        context = tuple((said, tuple(tokens)) for said, tokens in state["context"])
+        piece = _Piece(translation, context, text)
+        for name in _PIECE_STATE:
+            setattr(piece, name, state[name])
+        piece.arrival_s = state["arrival_s"] and state["arrival_s"] + later_s
+        if state["best"] is not None:
+            violations, tokens, is_whole = state["best"]
+            piece.best = (violations, tuple(tokens), is_whole)
+        if state["held"] is not None:
+            piece.held = Source(**state["held"])
+        return piece
 
     def restart(self, source_language: str | None) -> None:
         """Begin anew with a text that is in another language than it was said to be."""

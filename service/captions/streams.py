@@ -3,6 +3,8 @@
 Knows which of them are wanted now; does not know what they say, or when.
 """
 
+from collections.abc import Iterable
+
 from service.captions.job import JobKey
 from service.captions.segment import Segment
 from service.captions.stream import TargetStream
@@ -45,6 +47,16 @@ class Streams:
         """Return all that may wait for jobs: the first pass, and what is wanted."""
         pivot = self.pivot_of(segment)
         return [*([] if pivot is None else [pivot]), *self.of(segment)]
+
+    def all_of(self, segment_id: str) -> list[TargetStream]:
+        """Return the first pass and all translations of a segment, parked ones too."""
+        found = [self._pivots.get(segment_id)]
+        found += [self._streams.get((segment_id, target)) for target in self._targets]
+        return [stream for stream in found if stream is not None]
+
+    def expect(self, targets: Iterable[str]) -> None:
+        """There were translations into these languages, in this order."""
+        self._targets |= dict.fromkeys(targets)
 
     def resume(self, segment: Segment, target: str) -> bool:
         """Want a language again: it goes on from what it appended. False: it was never wanted."""

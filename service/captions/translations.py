@@ -4,9 +4,9 @@ Knows which languages are wanted, and by which way a piece gets into each; does 
 client may say when, nor in which form it is told of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from service.captions.actions import Action, Send, Start, Stop
 from service.captions.context import Context
@@ -120,6 +120,7 @@ class Translations:
 
     def revise(self, segment: Segment) -> None:
         """Let the newest text of a segment go to its translations."""
+        self._segments.touch(segment)
         segment.is_dirty = False
         self._revisions.add(segment)
 
@@ -181,6 +182,7 @@ class Translations:
 
     def _apply_settings(self, segment: Segment, is_other_source: bool) -> list[Action]:
         """Stop the languages of a segment that are not wanted any more, or not like that."""
+        self._segments.touch(segment)
         actions: list[Action] = []
         pivot = self._streams.pivot_of(segment)
         if pivot is not None and not segment.is_committed:
@@ -242,6 +244,67 @@ class Translations:
         begun = [stream.target for stream in self._streams.of(segment)]
         return tuple(dict.fromkeys((*self.targets, *begun)))
 
+    # ---- written down for another replica ----
+
+    def dump(self, origin_s: float) -> dict[str, Any]:
+        """Return what belongs to no segment, in plain values; times count from `origin_s`."""
+        return {
+            "num_tokens": self.num_tokens,
+            "audience": sorted(self._audience),
+            "spoken": self._spoken,
+            "context": self._context.dump(),
+            "readers": {t: each.until_s - origin_s for t, each in self._readers.items()},
+            "targets": self._streams.targets,
+            "delivery": self._delivery.dump(),
+        }
+
+    def dump_segment(self, segment: Segment) -> list[dict[str, Any]]:
+        """Return the translations of a segment, in plain values."""
+        return [
+            {"target": stream.target, "is_pivot": stream.is_pivot, "stream": stream.dump()}
+            for stream in self._streams.all_of(segment.segment_id)
+        ]
+
+    def load(
+        self,
+        settings: Settings,
+        state: dict[str, Any],
+        streams: Mapping[str, Sequence[dict[str, Any]]],
+        origin_s: float,
+        later_s: float,
+    ) -> None:
+        """Stand as others did whose state this is; the segments are there already.
+
+        Args:
+            settings: what the client asks for.
+            streams: by wire id of their segments.
+            origin_s: what times count from. later_s: what is added to those of segments.
+        """
+        self.settings = self._delivery.settings = settings
+        self._audience = frozenset(state["audience"])
+        self.num_tokens, self._spoken = state["num_tokens"], state["spoken"]
+        self._context.load(state["context"])
+        self._readers = {t: Reader(until_s + origin_s) for t, until_s in state["readers"].items()}
+        self._hygienes.follow(settings, self.targets)
+        self._streams.expect(state["targets"])
+        for segment in self._segments:
+            for each in streams[segment.segment_id]:
+                stream = self._stream(
+                    segment,
+                    each["target"],
+                    self._hygiene_of(each["target"], is_pivot=each["is_pivot"]),
+                    is_pivot=each["is_pivot"],
+                )
+                stream.load(each["stream"], later_s)
+                self._streams.add(stream)
+        self._delivery.load(state["delivery"])
+
+    def _hygiene_of(self, target: str, *, is_pivot: bool) -> Hygiene:
+        if is_pivot:
+            return self._hygienes.pivot
+        found = self._hygienes.by_target.get(target)  # one that is not wanted any more has none
+        return found or self.settings.hygiene_of(target, self._model)
+
     # ---- from texts to jobs ----
 
     def take(self, now_s: float) -> list[Action]:
@@ -250,6 +313,7 @@ class Translations:
         room = MAX_PIECES
         while room > 0 and (revision := self._revisions.first()) is not None:
             segment = revision.segment
+            self._segments.touch(segment)
             if revision.sources is None:
                 revision.sources = self._pieces_of(segment, now_s)
                 if len(segment.text) > SHORT and revision.sources:
@@ -377,7 +441,10 @@ class Translations:
 
     def _find(self, key: JobKey) -> tuple[Segment | None, TargetStream | None]:
         """Return what a job is for, where it is still wanted."""
-        return self._segments.get(key.segment_id), self._streams.find(key)
+        segment = self._segments.get(key.segment_id)
+        if segment is not None:
+            self._segments.touch(segment)
+        return segment, self._streams.find(key)
 
     def _after_job(
         self, segment: Segment, stream: TargetStream, job: Job, timing: Timing | None, now_s: float

@@ -8,7 +8,7 @@ reads, and how its output becomes text again. Knows text; does not know models, 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import regex
 
@@ -29,6 +29,11 @@ from tokenspeed.text.words import count_words
 
 MIN_HALVED: Final = 6  # spaces of a sentence that is worth cutting in two
 MAX_REMEMBERED: Final = 8  # texts whose spans are kept
+
+_STATE: Final = (
+    "prefix", "core", "suffix", "sight", "language", "is_repaired", "_is_open", "_are_capitals",
+    "_continues", "_taken",
+)  # of a piece  # fmt: skip
 
 Capitals = Literal["keep", "sentence"]
 Profanity = Literal["raw", "mask"]
@@ -230,6 +235,22 @@ class Piece:
         self._are_capitals = False
         self._continues = False  # whether it stands in the middle of a sentence
         self._taken: tuple[str, bool, bool] | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """Return its state in plain values."""
+        return {
+            **{name: getattr(self, name) for name in _STATE},
+            # Those of a piece that goes on are the ones of the piece before.
+            "placeholders": None if self._continues else self.placeholders.dump(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Stand as another one did, whose state this is."""
+        for name in _STATE:
+            setattr(self, name, state[name])
+        self._taken = None if self._taken is None else (*self._taken,)
+        if state["placeholders"] is not None:
+            self.placeholders.load(state["placeholders"])
 
     @property
     def hygiene(self) -> Hygiene:

@@ -11,9 +11,9 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import accumulate
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import regex
 
@@ -72,6 +72,31 @@ class Placeholders:
         self._is_trimmed = False  # whether the last period is left out
         self._changes: list[Change] = []  # of the restored text
         self._inserted: list[tuple[int, str]] = []  # offsets in the changed text, ascending
+
+    def dump(self) -> dict[str, Any]:
+        """Return its state in plain values."""
+        return {
+            "is_upper": self.is_upper,
+            "held": {name: (asdict(item), key) for name, (item, key) in self._held.items()},
+            "tried": {wanted: sorted(names) for wanted, names in self._tried.items()},
+            "spelled": dict(self._spelled),
+            "is_trimmed": self._is_trimmed,
+            "changes": [asdict(change) for change in self._changes],
+            "inserted": list(self._inserted),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Stand as another one did, whose state this is."""
+        self.is_upper = state["is_upper"]
+        self._held = {
+            name: (Found(**item), (wanted, which))
+            for name, (item, (wanted, which)) in state["held"].items()
+        }
+        self._tried = {wanted: set(names) for wanted, names in state["tried"].items()}
+        self._spelled = state["spelled"]
+        self._is_trimmed = state["is_trimmed"]
+        self._changes = [Change(**change) for change in state["changes"]]
+        self._inserted = [(offset, said) for offset, said in state["inserted"]]
 
     @property
     def are_used(self) -> bool:

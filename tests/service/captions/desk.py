@@ -66,7 +66,7 @@ class Desk:
     """A session behind its driver; jobs wait until the test answers them."""
 
     def __init__(self, limits: Limits = LIMITS, model: ModelInfo = MODEL, **params: Any) -> None:
-        self.now = 100.0
+        self.now = self.began_s = 100.0
         self.interval_s = 0.0
         self.sink = Record()
         self.events = self.sink.events

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.captions.segment import digest_of
 from service.captions.segments import Segments
 from service.errors import ProtocolError
 
@@ -39,7 +40,7 @@ def test_what_a_closed_segment_said_is_known_again(
 ) -> None:
     segments = Segments(max_open=4, max_chars=100)
     segment = segments.open("a", 1.0)
-    segment.last_update = (2, hash("we go"))
+    segment.last_update = (2, digest_of("we go"))
     segment.rev, segment.stable, segment.committed_s = 3, "we go home", 2.0
     segments.close(segment)
     for is_forgotten in (False, True):
