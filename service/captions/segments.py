@@ -15,6 +15,9 @@ from service.errors import ProtocolError
 from tokenspeed.text.segmenter import cut_at
 
 MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments that are remembered
+UNNAMED: Final = (
+    "auto-"  # begins the names that the server gives; they count from 1 in each session
+)
 MIN_CHARS: Final = 100  # that a short segment counts for: its work is not all in its text
 
 
@@ -89,10 +92,10 @@ class Segments:
         """Return the client's name for a segment; one without a name gets the next of ours."""
         if client_id:
             return client_id
-        name = f"auto-{self._unnamed + 1}"
+        name = f"{UNNAMED}{self._unnamed + 1}"
         while name in self._closed:  # a client has used that name itself
             self._unnamed += 1
-            name = f"auto-{self._unnamed + 1}"
+            name = f"{UNNAMED}{self._unnamed + 1}"
         return name
 
     def named(self, name: str) -> Segment | None:

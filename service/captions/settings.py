@@ -35,6 +35,7 @@ from tokenspeed.text.vocabulary import Vocabulary
 
 PIVOT: Final = "en"  # what a pair goes through that the model was not taught
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
+MIN_SOURCE_ID_CHARS: Final = 16  # who guesses it could speak on where another one was
 MAX_TERMS: Final = 500  # glossary entries and protected words of a session, each
 MAX_TERM_CHARS: Final = 100
 MAX_CUE_CHARS: Final = 200  # of a line
@@ -114,6 +115,7 @@ class Settings:
     timing: bool = False
     captions: CaptionParams | None = None
     room: str | None = None
+    source_id: str | None = None
 
     def dump(self) -> dict[str, Any]:
         """Return all of it in plain values."""
@@ -174,12 +176,16 @@ class Settings:
                     "timing",
                     "captions",
                     "room",
+                    "source_id",
                 )
                 if (value := getattr(params, name)) is not None
             },
         )
         if merged.captions is not None:
             _check_captions(merged.captions)
+        if merged.source_id is not None and len(merged.source_id) < MIN_SOURCE_ID_CHARS:
+            problem = f"has {len(merged.source_id)} characters, at least {MIN_SOURCE_ID_CHARS}"
+            raise ProtocolError("invalid_event", problem, "session.source_id")
         if merged.context > MAX_CONTEXT:
             problem = f"is {merged.context}, expected 0 to {MAX_CONTEXT}"
             raise ProtocolError("invalid_event", problem, "session.context")
@@ -260,6 +266,7 @@ class Settings:
             timing=self.timing,
             captions=self.captions,
             room=self.room,
+            source_id=self.source_id,
         )
 
     def _check_pairs(self, model: ModelInfo, *, has_targets: bool) -> None:

@@ -26,7 +26,8 @@ from service.doors.operations import public_url
 from service.doors.socket import Disconnected, Socket, StarletteSocket, send_away
 from service.doors.state import AppState
 from service.errors import ProtocolError, RestError, TranslationFailed
-from service.rooms.room import SOURCE, Reader, Room
+from service.rooms.room import Reader, Room
+from service.rooms.said import SOURCE
 from service.rooms.transcript import FORMS, transcript, write
 from service.translator import TextOptions
 from service.wire import protocol

@@ -35,6 +35,7 @@ class Seat:
         self._tell = tell
         self._found: Room | None = None  # the room that was asked for last
         self._room: Room | None = None
+        self._source_id: str | None = None  # as which the session speaks there
         self.granted: str | None = None  # the room that the client is the host of
         self.may_speak_anywhere = False
 
@@ -61,13 +62,13 @@ class Seat:
 
     def follow(self) -> None:
         """Take the place that the session's settings say."""
-        wanted = self._session.settings.room
-        if wanted == (self._room.id if self._room else None):
+        wanted, source_id = self._session.settings.room, self._session.settings.source_id
+        if wanted == (self._room.id if self._room else None) and source_id == self._source_id:
             return
         self.leave()
         if wanted is not None and self._found is not None and self._found.id == wanted:
-            self._room = self._found
-            self._room.join(self._session.id, self)
+            self._room, self._source_id = self._found, source_id
+            self._room.join(self._session.id, self, source_id)
 
     def set_audience(self, targets: frozenset[str]) -> None:
         """Readers want these languages."""
@@ -96,6 +97,6 @@ class Seat:
 
     def leave(self) -> None:
         """Speak no more."""
-        room, self._room = self._room, None
+        room, self._room, self._source_id = self._room, None, None
         if room is not None:
             room.leave(self._session.id)

@@ -25,11 +25,16 @@ SpeakerEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A session speaks from now on; origin is the replica that it is on."""
+    """A session speaks from now on; origin is the replica that it is on.
+
+    Attributes:
+        source: who speaks, also in the sessions before and after it.
+    """
 
     kind: ClassVar[str] = "joined"
     session_id: str
     origin: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Spoke:
     """A session said something.
 
     Attributes:
+        source: who speaks, also in the sessions before and after it.
         t_ms: since the room was opened.
         asked: languages that it was told of, and so translates into, when a segment was over.
     """
@@ -70,6 +76,7 @@ class Spoke:
     kind: ClassVar[str] = "spoke"
     session_id: str
     origin: str
+    source: str
     event: SpeakerEvent
     t_ms: float
     asked: tuple[str, ...] = ()

@@ -11,9 +11,10 @@ I/O and reads no clock; `wake` and `set_audience` are called at once.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any, Final, Protocol
 
+from service.captions.segments import UNNAMED
 from service.rooms.changes import (
     Change,
     Claimed,
@@ -29,6 +30,7 @@ from service.rooms.changes import (
     Translated,
     Unclaimed,
 )
+from service.rooms.said import SOURCE, Said, Told
 from service.wire import protocol
 from service.wire.protocol import (
     ReaderForm,
@@ -41,7 +43,6 @@ from service.wire.protocol import (
     TranslationFinal,
 )
 
-SOURCE: Final = "source"  # the channel of what is said, beside those of the languages
 MAX_LAG: Final = 128  # frames of a channel; who is further behind is told how things stand
 MAX_SEGMENTS: Final = 10_000  # of a transcript; the oldest are forgotten
 
@@ -56,36 +57,6 @@ class Speaker(Protocol):
     def tell(self, event: ServerEvent) -> None:
         """Let the client know something of the room."""
         ...
-
-
-@dataclass(slots=True)
-class Told:
-    """What a channel was told of a segment. changed: number of the event that told the newest."""
-
-    text: str = ""
-    unstable: str = ""
-    is_final: bool = False
-    is_retracted: bool = False
-    changed: int = 0
-
-
-@dataclass(slots=True)
-class Said:
-    """A segment of the room. start_ms, end_ms: since the room was opened."""
-
-    number: int
-    key: tuple[str, str]  # the session, and its own name for the segment
-    speaker: str | None
-    language: str | None
-    start_ms: float
-    end_ms: float
-    asked: frozenset[str] = frozenset()  # languages that were read when it was over
-    channels: dict[str, Told] = field(default_factory=dict)
-
-    @property
-    def source(self) -> Told:
-        """What was said."""
-        return self.channels.setdefault(SOURCE, Told())
 
 
 class Channel:
@@ -200,8 +171,9 @@ class Room:
         self._t_ms = 0.0  # when that was
         self._said = 0  # number of the newest segment
         self._over = 0  # number of the newest that is over
-        self._by_key: dict[tuple[str, str], Said] = {}  # by session and its segment
+        self._by_key: dict[tuple[str, str], Said] = {}
         self._speaking: dict[str, str] = {}  # origin, by session
+        self._newest: dict[str, str] = {}  # session, by who speaks
         self._reads: dict[str, dict[str, int]] = {}  # readers by language, by origin
         self._claims: dict[str, str] = {}  # origin that translates what a language lacks
         self._channels: dict[str, Channel] = {}
@@ -209,6 +181,7 @@ class Room:
         self._audience: frozenset[str] = frozenset()
         # What is here, and not on other replicas.
         self._speakers: dict[str, Speaker] = {}
+        self._sources: dict[str, str] = {}  # who speaks, by session
         self._readers: dict[str, list[Reader]] = {}  # by channel
         self._lingering: dict[str, int] = {}  # languages kept for readers who may come back
         self._told_reads: dict[str, int] = {}
@@ -265,22 +238,25 @@ class Room:
             self.id, self.name, len(self._speaking), self.num_readers, is_closed=self.is_closed
         )
 
-    def join(self, session_id: str, speaker: Speaker) -> None:
-        """Let a session speak."""
+    def join(self, session_id: str, speaker: Speaker, source_id: str | None = None) -> None:
+        """Let a session speak. `source_id`: names who speaks for longer than the session lasts."""
         self._speakers[session_id] = speaker
+        self._sources[session_id] = source_id or session_id
         speaker.set_audience(self._audience)
         if self._trouble is not None:
             speaker.tell(self._trouble)
-        self._submit(Joined(session_id, self.origin))
+        self._submit(Joined(session_id, self.origin, self._sources[session_id]))
 
     def leave(self, session_id: str) -> None:
         """A session speaks no more; what it left open ends as it stands."""
         if self._speakers.pop(session_id, None) is not None:
+            del self._sources[session_id]
             self._submit(Left(session_id, self.origin))
 
     def let_go(self, session_id: str) -> None:
         """A session goes on on another replica."""
         self._speakers.pop(session_id, None)
+        self._sources.pop(session_id, None)
 
     def read(self, reader: Reader) -> None:
         """Let somebody read along."""
@@ -342,7 +318,7 @@ class Room:
     def return_here(self) -> list[Change]:
         """Return the changes that say what is on this replica."""
         self._told_reads = self._wanted_here()
-        joined: list[Change] = [Joined(session_id, self.origin) for session_id in self._speakers]
+        joined = [Joined(each, self.origin, source) for each, source in self._sources.items()]
         return [*joined, Reads(self.origin, self._told_reads)]
 
     def set_trouble(self, notice: ServerEvent, *, is_over: bool) -> None:
@@ -367,7 +343,10 @@ class Room:
             event = replace(event, timing=None)
         t_ms = round((now_s - self.opened_s) * 1e3, 3)
         asked = tuple(sorted(self._audience)) if isinstance(event, SourceFinal) else ()
-        self._submit(Spoke(session_id, self.origin, event, t_ms, asked))
+        # Names that the server gives begin anew with each session.
+        is_named = not event.segment_id.startswith(UNNAMED)
+        source = self._sources[session_id] if is_named else session_id
+        self._submit(Spoke(session_id, self.origin, source, event, t_ms, asked))
 
     def translated(self, number: int, target: str, text: str) -> None:
         """Take a translation of a segment that nobody read when it was said."""
@@ -384,8 +363,13 @@ class Room:
             and not (told := said.channels.get(target, Told())).is_final
             and not told.is_retracted
             # Not what its own session is about to translate.
-            and not (target in said.asked and said.key[0] in self._speaking)
+            and not (target in said.asked and self._is_at_work(said))
         ]
+
+    def _is_at_work(self, said: Said) -> bool:
+        """Whether the session that said it is there, and nobody speaks in its place."""
+        newest = self._newest.get(said.key[0], said.session_id)
+        return said.session_id in self._speaking and said.session_id == newest
 
     # ---- changes, in their order ----
 
@@ -396,10 +380,14 @@ class Room:
         elif isinstance(change, Joined):
             if not self.is_closed:
                 self._speaking[change.session_id] = change.origin
+                before = self._newest.get(change.source, change.session_id)
+                self._newest[change.source] = change.session_id
                 self._tell_info()
+                if before != change.session_id:
+                    self._tell_lacks()
         elif isinstance(change, Left):
             if self._speaking.get(change.session_id) == change.origin:
-                del self._speaking[change.session_id]
+                self._forget_session(change.session_id)
                 self._tell_info()
                 self._tell_lacks()
         elif isinstance(change, Gone):
@@ -421,7 +409,9 @@ class Room:
         else:
             self.is_closed = True
             self._speakers.clear()
+            self._sources.clear()
             self._speaking.clear()
+            self._newest.clear()
             self._tell_info()
 
     def _apply_spoke(self, change: Spoke) -> None:
@@ -433,26 +423,33 @@ class Room:
         event = change.event
         self._t_ms = max(self._t_ms, change.t_ms)
         if isinstance(event, SourceDelta | SourceFinal):
-            said = self._said_of(change.session_id, event)
+            said = self._said_of(change, event)
+            if said.session_id != change.session_id:
+                return
             said.asked = said.asked or frozenset(change.asked)
             self._note(said, SOURCE, event)
             if isinstance(event, SourceFinal) and not self._audience <= said.asked:
                 self._tell_lacks()
             return
-        known = self._by_key.get((change.session_id, event.segment_id))
-        if known is not None:  # else it began before the session came in
+        known = self._by_key.get((change.source, event.segment_id))
+        # Else it began before the session came in, or a later session goes on with it.
+        if known is not None and known.session_id == change.session_id:
             self._note(known, event.target, event)
 
     def _apply_gone(self, origin: str) -> None:
         left = [each for each, at in self._speaking.items() if at == origin]
         for session_id in left:
-            del self._speaking[session_id]
+            self._forget_session(session_id)
         for target in [target for target, at in self._claims.items() if at == origin]:
             del self._claims[target]
         self._apply_reads(origin, {})
         if left:
             self._tell_info()
         self._tell_lacks()  # another one may have to go on with what it claimed
+
+    def _forget_session(self, session_id: str) -> None:
+        del self._speaking[session_id]
+        self._newest = {source: each for source, each in self._newest.items() if each != session_id}
 
     def _apply_reads(self, origin: str, readers: dict[str, int]) -> None:
         if readers:
@@ -473,16 +470,22 @@ class Room:
         name, target, source = str(change.number), change.target, said.source.text
         self._note(said, target, TranslationFinal(name, target, change.text, source, stats))
 
-    def _said_of(self, session_id: str, event: SourceDelta | SourceFinal) -> Said:
-        key = (session_id, event.segment_id)
+    def _said_of(self, change: Spoke, event: SourceDelta | SourceFinal) -> Said:
+        key, session_id = (change.source, event.segment_id), change.session_id
         if key not in self._by_key:
             self._said += 1
-            said = Said(self._said, key, event.speaker, event.language, self._t_ms, self._t_ms)
+            said = Said(
+                self._said, key, session_id, event.speaker, event.language, self._t_ms, self._t_ms
+            )
             self._by_key[key] = self.segments[self._said] = said
             if len(self.segments) > MAX_SEGMENTS:
                 oldest = self.segments.pop(next(iter(self.segments)))
                 self._by_key.pop(oldest.key, None)
         said = self._by_key[key]
+        if said.session_id not in (session_id, self._newest.get(change.source)):
+            said.session_id, said.asked = session_id, frozenset()
+            for told in said.channels.values():
+                told.behind = ""
         if not said.source.is_final:
             said.speaker = event.speaker or said.speaker
             said.language = event.language or said.language
@@ -496,16 +499,16 @@ class Room:
         self._number += 1
         told.changed = self._number
         if isinstance(event, TranslationFinal):
-            told.text, told.unstable, told.is_final = event.text, "", True
+            told.end(event.text)
         elif isinstance(event, SourceFinal):
-            told.text, told.unstable, told.is_final = event.text, "", True
+            told.end(event.text)
             self._over = max(self._over, said.number)
         elif isinstance(event, TranslationDelta):
-            told.text, told.unstable = told.text + event.append, event.unstable
+            event = told.grow(event)
         elif isinstance(event, SourceDelta):
             told.text, told.unstable = event.stable, event.unstable
         else:
-            told.text, told.unstable, told.is_retracted = "", "", True
+            told.end("", is_retracted=True)
         told_as = replace(event, segment_id=str(said.number), seq=self._number, t_ms=self._t_ms)
         if isinstance(told_as, TranslationDelta | TranslationFinal):
             told_as = replace(told_as, speaker=said.speaker, timing=None)
@@ -622,6 +625,7 @@ class Room:
             "over": self._over,
             "oldest": next(iter(self.segments), self._said + 1),
             "speaking": self._speaking,
+            "newest": self._newest,
             "reads": self._reads,
             "claims": self._claims,
         }
@@ -638,7 +642,7 @@ class Room:
         self._number = self._forgotten = head["number"]
         self._t_ms, self._said, self._over = head["t_ms"], head["said"], head["over"]
         self._speaking, self._claims = dict(head["speaking"]), dict(head["claims"])
-        self._reads = dict(head["reads"])
+        self._newest, self._reads = dict(head["newest"]), dict(head["reads"])
         self.segments = {
             number: Said(
                 **each
@@ -656,6 +660,7 @@ class Room:
         if head["is_closed"]:
             self.is_closed = True
             self._speakers.clear()
+            self._sources.clear()
         self._apply_reads("", {})
         for readers in self._readers.values():
             for reader in readers:

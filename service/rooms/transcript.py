@@ -10,7 +10,8 @@ from typing import Final
 import orjson
 
 from service.captions.cues import Cue, Timeline
-from service.rooms.room import SOURCE, Room
+from service.rooms.room import Room
+from service.rooms.said import SOURCE
 
 
 @dataclass(frozen=True, slots=True)

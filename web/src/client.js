@@ -51,7 +51,9 @@ import { EventQueue } from "./queue.js";
  * @property {readonly import("./messages.js").GlossaryEntry[]} [glossary]
  * @property {"captions" | "append_only"} [mode]
  * @property {"low" | "balanced" | "high"} [stability]
- * @property {{id: string, host_token: string} | undefined} [room] where readers follow what is said
+ * @property {{id: string, host_token: string, source_id?: string} | undefined} [room] where readers
+ *   follow what is said; whoever says the same segments again in another session, as a page that was
+ *   loaded anew, gives the `source_id` of the first (`newSourceId()`), else readers see them twice
  *
  * @typedef {object} ConnectOptions
  * @property {string} url of the service, such as https://host, or of its `/v1/stream`
@@ -69,6 +71,7 @@ import { EventQueue } from "./queue.js";
  * @typedef {"connect" | "retry" | "update" | "resend" | "ping" | "close"} TimerName
  */
 
+const SOURCE_ID_BYTES = 18;
 const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the backoff
 const CLOSE_TIMEOUT_MS = 3_000;
 const RESEND_MS = 300; // after the server had no room for a text
@@ -96,6 +99,12 @@ export function connect(options) {
   return new Session(options);
 }
 
+/** @returns {string} what a speaker of a room is known by over many sessions, to nobody else */
+export function newSourceId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(SOURCE_ID_BYTES));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** One session. Use `connect()` to make it. */
 export class Session {
   /** @type {Required<Omit<ConnectOptions, "signal" | "token" | "WebSocket" | "environment">>} */
@@ -117,6 +126,7 @@ export class Session {
   #resumption = null;
   /** @type {SessionCreated | null} the session to go on with where the lost one is forgotten */
   #greeting = null;
+  #sourceId = newSourceId();
   #attempt = 0;
   #hasAskedAgain = false; // for a token, after one was refused
   #retryDelayMs = 0;
@@ -495,7 +505,7 @@ export class Session {
         partials: true,
         timing: true,
         ...(glossary ? { glossary } : {}),
-        ...(room ? { room: room.id } : {}),
+        ...(room ? { room: room.id, source_id: room.source_id ?? this.#sourceId } : {}),
       },
     });
   }

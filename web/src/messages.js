@@ -37,6 +37,9 @@ export {};
  *   segment is final
  * @property {string | undefined} [room] where readers follow what is said; needs the room's host
  *   token, or an API key
+ * @property {string | undefined} [source_id] names who speaks in the room for longer than a session
+ *   lasts, so that a segment that is said again in another session is the same one there; 16
+ *   characters at least, drawn at random, and told to nobody who reads
  */
 
 /**

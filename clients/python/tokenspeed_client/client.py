@@ -365,6 +365,7 @@ def connect(
     do_not_translate: Sequence[str] | None = None,
     room: str | None = None,
     host_token: str | None = None,
+    source_id: str | None = None,
     connect_timeout_s: float | None = 10.0,
     answer_timeout_s: float = 8.0,
     min_update_interval_s: float = 0.1,
@@ -386,6 +387,8 @@ def connect(
         do_not_translate: words that stay as they are.
         room: id of a room in which readers follow.
         host_token: of the room.
+        source_id: of an earlier session in the room (`session.settings.source_id`), to say segments
+            again by the same names that it did not see the finals of.
         connect_timeout_s: for the first session; None tries for ever.
         answer_timeout_s: for a server to answer one try.
         min_update_interval_s: updates are thinned to one in this time.
@@ -404,6 +407,7 @@ def connect(
         None if do_not_translate is None else tuple(do_not_translate),
         room,
         host_token,
+        source_id,
     )
     return Session(
         url,

@@ -7,6 +7,7 @@ again.
 """
 
 import random
+import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -86,6 +87,8 @@ class Settings:
         formality: by target, how whoever is spoken to is addressed.
         room: id of the room where readers follow what is said.
         host_token: of that room.
+        source_id: of an earlier session there, to say segments of it again by the same names;
+            else one is drawn, and readers would see them twice.
     """
 
     source: str = "auto"
@@ -97,6 +100,7 @@ class Settings:
     do_not_translate: tuple[str, ...] | None = None
     room: str | None = None
     host_token: str | None = None
+    source_id: str | None = None
 
     def message(self) -> SessionUpdate:
         """Return what tells a server."""
@@ -111,6 +115,7 @@ class Settings:
             partials=True,
             timing=True,
             room=self.room,
+            source_id=None if self.room is None else self.source_id,
         )
         return SessionUpdate(params, self.host_token)
 
@@ -146,6 +151,10 @@ class Dialogue:
     ) -> None:
         self.state: State = "connecting"
         self.settings = settings
+        # An earlier session may have begun to count as well.
+        self._names = "" if settings.source_id is None else f"{secrets.token_hex(4)}-"
+        if settings.source_id is None:
+            self.settings = replace(settings, source_id=secrets.token_urlsafe(18))
         self.events: deque[SessionEvent] = deque()
         self.pending = Pending()
         self._min_update_interval_s = min_update_interval_s
@@ -178,7 +187,7 @@ class Dialogue:
             return given
         if self._current is None:
             self._num_names += 1
-            self._current = str(self._num_names)
+            self._current = f"{self._names}{self._num_names}"
         return self._current
 
     def configure(self, settings: Settings) -> None:

@@ -179,6 +179,9 @@ class SessionParams:
         timing: whether deltas and finals say how long they took.
         captions: asks for a `caption.cue` of each cue when a segment is final.
         room: where readers follow what is said; needs the room's host token, or an API key.
+        source_id: names who speaks in the room for longer than a session lasts, so that a segment
+            that is said again in another session is the same one there; 16 characters at least,
+            drawn at random, and told to nobody who reads.
     """
 
     source: SourceParams | None = None
@@ -194,6 +197,7 @@ class SessionParams:
     timing: bool | None = None
     captions: CaptionParams | None = None
     room: str | None = None
+    source_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 MAX_ID_CHARS: Final = 128
 MAX_INT: Final = 2**53 - 1  # what a JavaScript number holds exactly
 ID_FIELDS: Final = frozenset(
-    {"segment_id", "event_id", "id", "language", "speaker", "room"}
+    {"segment_id", "event_id", "id", "language", "speaker", "room", "source_id"}
 )  # 1 to MAX_ID_CHARS
 
 

@@ -340,3 +340,64 @@ async def test_a_speaker_who_comes_back_speaks_on(service: Service) -> None:
             await again.send(p.SessionResume(info.id, info.resume_token, last, info.epoch))
             await again.send(p.SourceCommit("a", text="we go home now"))
             assert await finals(reader, 1) == ["WE GO HOME NOW"]
+
+
+async def test_what_is_said_again_in_a_later_session_is_read_once(run: Run) -> None:
+    service = run(FakeEngine(delay_s=60))  # no final comes for now
+    room = await opened(service)
+    source = {"room": room["id"], "source_id": "drawn-at-random-once"}
+    async with reading(service, room) as reader, reading(service, room, "target=source") as other:
+        async with speaking(service, room) as speaker:
+            await speaker.start("de", **source)
+            await speaker.send(p.SourceCommit("a", text="good morning"))
+            await next_of(other, p.SourceFinal)
+            await speaker.send(p.SourceUpdate(1, "we go", segment_id="b"))
+            await next_of(other, p.SourceDelta)
+            speaker.socket.transport.abort()  # as a page does that is loaded anew
+        service.engine.delay_s = 0.0
+        async with speaking(service, room) as again:
+            await again.start("de", **source)
+            await again.send(p.SourceCommit("a", text="good morning"))
+            await again.send(p.SourceCommit("b", text="we go home"))
+            await again.send(p.SourceCommit("c", text="and stay"))
+            # Both that were left open and the new one, in their order, once.
+            expected = ["GOOD MORNING", "WE GO HOME", "AND STAY"]
+            assert sorted(await finals(reader, 3)) == sorted(expected)
+            await finals(again, 3)
+        async with reading(service, room) as late:
+            state = await next_of(late, p.RoomState)
+            assert [each.text for each in state.segments] == expected
+        assert [(await next_of(other, p.SourceFinal)).text for _ in "bc"] == [
+            "we go home",
+            "and stay",
+        ]
+
+
+async def test_who_speaks_is_named_as_nobody_guesses(service: Service) -> None:
+    async with session(service.ws) as speaker:
+        await next_of(speaker, p.SessionCreated)
+        await speaker.send(p.SessionUpdate(p.SessionParams(source_id="short")))
+        assert (await next_of(speaker, p.Error)).error.param == "session.source_id"
+
+
+async def test_readers_are_not_told_who_speaks(service: Service) -> None:
+    room, secret = await opened(service), "drawn-at-random-once"
+    async with (
+        speaking(service, room) as speaker,
+        reading(service, room, "source=1&target=de") as r,
+    ):
+        await speaker.start("de", room=room["id"], source_id=secret)
+        await speaker.send(p.SourceCommit("a", text="good morning"))
+        await finals(speaker, 1)
+        heard: list[str] = []
+        async with asyncio.timeout(20):
+            while not heard or p.TranslationFinal.type not in heard[-1]:
+                heard.append(str(await r.socket.recv()))
+        async with http(service) as client:
+            where = f"/v1/rooms/{room['id']}"
+            heard += [(await client.get(where)).text]
+            heard += [
+                (await client.get(f"{where}/transcript.{form}?target=de")).text
+                for form in ("json", "vtt", "srt", "txt")
+            ]
+    assert not [each for each in heard if secret in each]

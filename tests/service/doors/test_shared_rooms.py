@@ -7,6 +7,7 @@ from typing import Any
 from service.wire import protocol as p
 from tests.service.conftest import Run
 from tests.service.doors.test_rooms import finals, http, next_of, opened, reading, speaking
+from tests.service.fakes import FakeEngine
 from tests.service.redis_server import RedisServer
 
 
@@ -111,6 +112,30 @@ async def test_what_is_said_while_redis_is_lost_comes_when_it_is_back(
         async with http(two) as client:
             where = f"/v1/rooms/{room['id']}/transcript.txt?target=de"
             assert (await client.get(where)).text == "BEFORE.\nMEANWHILE.\nAFTER.\n"
+
+
+async def test_what_is_said_again_at_another_replica_is_read_once(
+    run: Run, redis: RedisServer
+) -> None:
+    one, two = (run(FakeEngine(delay_s=60), redis_url=redis.url) for _ in range(2))
+    room = await opened(one)
+    source = {"room": room["id"], "source_id": "drawn-at-random-once"}
+    async with reading(two, room) as reader, reading(two, room, "target=source") as other:
+        async with speaking(one, room) as speaker:
+            await speaker.start("de", **source)
+            await speaker.send(p.SourceCommit("a", text="good morning"))
+            await next_of(other, p.SourceFinal)
+            speaker.socket.transport.abort()
+        two.engine.delay_s = 0.0
+        async with speaking(two, room) as again:
+            await again.start("de", **source)
+            await again.send(p.SourceCommit("a", text="good morning"))
+            await again.send(p.SourceCommit("b", text="we go home"))
+            assert sorted(await finals(reader, 2)) == ["GOOD MORNING", "WE GO HOME"]
+        async with http(two) as client:
+            where = f"/v1/rooms/{room['id']}/transcript.txt?target="
+            assert (await client.get(f"{where}de")).text == "GOOD MORNING\nWE GO HOME\n"
+            assert (await client.get(f"{where}source")).text == "good morning\nwe go home\n"
 
 
 async def test_the_host_rules_from_any_replica(run: Run, redis: RedisServer) -> None:

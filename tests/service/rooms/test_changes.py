@@ -16,11 +16,11 @@ EVENTS = st.one_of(
     st.builds(p.TranslationRetracted, NAMES, NAMES),
 )
 CHANGES = st.one_of(
-    st.builds(c.Joined, NAMES, NAMES),
+    st.builds(c.Joined, NAMES, NAMES, NAMES),
     st.builds(c.Left, NAMES, NAMES),
     st.builds(c.Gone, NAMES),
     st.builds(c.Reads, NAMES, st.dictionaries(NAMES, st.integers(0, 9))),
-    st.builds(c.Spoke, NAMES, NAMES, EVENTS, st.floats(0, 1e9), st.lists(NAMES).map(tuple)),
+    st.builds(c.Spoke, NAMES, NAMES, NAMES, EVENTS, st.floats(0, 1e9), st.lists(NAMES).map(tuple)),
     st.builds(c.Translated, st.integers(0, 9), NAMES, NAMES),
     st.builds(c.Claimed, NAMES, NAMES),
     st.builds(c.Unclaimed, NAMES, NAMES),

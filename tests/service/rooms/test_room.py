@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from service.rooms.room import SOURCE, Reader, Room
+from service.rooms.room import Reader, Room
+from service.rooms.said import SOURCE
 from service.wire import protocol as p
 
 STATS = p.FinalStats(0, 0, 0.0, 0.0)
@@ -290,3 +291,74 @@ def test_segments_of_two_speakers_with_the_same_names_stay_apart(order: list[str
         said[name].append(f"{name}{i}")
     texts = [each.source.text for each in room.segments.values()]
     assert texts == [f"{name}{i}" for i, name in enumerate(order)]
+
+
+TEXT = "das ist die ganze Geschichte"
+STEPS = st.lists(
+    st.tuples(st.sampled_from(("more", "anew", "late", "comes")), st.integers(1, 9)), max_size=30
+)
+
+
+@given(STEPS, st.lists(FORMS, min_size=1, max_size=2))
+def test_a_segment_that_is_said_again_in_a_later_session_is_the_same_one(
+    steps: list[tuple[str, int]], forms: list[p.ReaderForm]
+) -> None:
+    room = Room("r", "", 0.0, max_lag=3)
+    room.join("0", Speaker(), "who speaks")
+    sessions, told_chars = ["0"], [0]
+    views = [View(Reader("de", form, False, lambda: None)) for form in forms]
+    for view in views:
+        room.read(view.reader)
+    room.speak("0", p.SourceDelta("a", "that is", ""), 1.0)
+    for step, number in steps:
+        if step == "anew":
+            sessions.append(str(len(sessions)))
+            told_chars.append(0)
+            room.join(sessions[-1], Speaker(), "who speaks")
+            room.speak(sessions[-1], p.SourceDelta("a", "that is", ""), 1.0)
+        elif step == "comes":
+            views.append(View(Reader("de", "captions", False, lambda: None)))
+            room.read(views[-1].reader)
+        else:  # the line of an earlier session may be dead without anybody knowing
+            which = number % len(sessions) if step == "late" else -1
+            begin, told_chars[which] = told_chars[which], min(told_chars[which] + number, len(TEXT))
+            append, tail = TEXT[begin : told_chars[which]], TEXT[told_chars[which] :][:3]
+            room.speak(sessions[which], p.SourceDelta("a", "that is", ""), 1.0)
+            room.speak(sessions[which], p.TranslationDelta("a", "de", 1, append, tail), 1.0)
+        for view in views:
+            view.take(room)
+            text, tail = view.lines.get(1, ("", ""))
+            assert TEXT.startswith(text + tail)
+    for session in sessions:
+        room.speak(session, p.SourceFinal("a", "that is the whole story"), 2.0)
+        room.speak(session, p.TranslationFinal("a", "de", TEXT, "that is", STATS), 2.0)
+    for view in views:
+        view.take(room)
+        assert view.lines == {1: (TEXT, "")}
+    assert len(room.segments) == 1
+
+
+def test_what_the_server_named_is_the_sessions_own() -> None:
+    room = Room("r", "", 0.0)
+    for name in "xy":
+        room.join(name, Speaker(), "who speaks")
+        room.speak(name, p.SourceFinal("auto-1", name), 1.0)
+    assert [said.source.text for said in room.segments.values()] == ["x", "y"]
+
+
+def test_what_an_earlier_session_left_behind_is_lacked_at_once() -> None:
+    lacked: list[str] = []
+    room = Room("r", "", 0.0, on_lack=lambda room, target: lacked.append(target))
+    room.join("x", Speaker(), "who speaks")
+    a_reader(room, "de")
+    room.speak("x", p.SourceFinal("a", "hello", None, "en"), 1.0)
+    assert not room.untranslated("de")  # its session does it
+    room.join("y", Speaker(), "who speaks")  # a page that was loaded anew
+    assert lacked == ["de"]
+    assert [said.number for said in room.untranslated("de")] == [1]
+    room.speak("y", p.SourceFinal("a", "hello", None, "en"), 2.0)  # which says it again
+    assert not room.untranslated("de")
+    room.leave("x")
+    assert not room.untranslated("de")
+    room.leave("y")
+    assert [said.number for said in room.untranslated("de")] == [1]

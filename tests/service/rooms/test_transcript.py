@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rooms.room import SOURCE, Room
+from service.rooms.room import Room
+from service.rooms.said import SOURCE
 from service.rooms.transcript import FORMS, Spoken, transcript, write
 from service.wire import protocol as p
 

@@ -147,6 +147,10 @@ EXPERIMENTS = {
     "session.update.session.captions.lines": Experiment(CUES, [1, 2]),
     # Who speaks in a room is told what he says, too: the room, that is.
     "session.update.session.room": Experiment([setup(), *SPOKEN], ["r", ABSENT]),
+    # What it is for, readers see: tests/service/doors/test_rooms.py.
+    "session.update.session.source_id": Experiment(
+        [setup(), *SPOKEN], ["drawn-at-random-once", "short"]
+    ),
     "source.update.speaker": Experiment([setup(), update(1, "we go home now")], ["Ann", ABSENT]),
     "source.append.speaker": Experiment(
         [setup(), {"type": "source.append", "text": "we go home now "}], ["Ann", ABSENT]

@@ -252,7 +252,11 @@ async def a_room(service: Service) -> list[Client]:
         ):
             await hear(reader, p.RoomState)
             await speaker.start(
-                "de", room=opened["id"], captions=p.CaptionParams(20, 1), stability="low"
+                "de",
+                room=opened["id"],
+                source_id="drawn-at-random-once",
+                captions=p.CaptionParams(20, 1),
+                stability="low",
             )
             for rev in range(1, len(WORDS) + 1):
                 head, tail = " ".join(WORDS[:rev]), " and so on"

@@ -1,0 +1,72 @@
+"""A segment of a room: who said it, and how it stands in each language.
+
+A segment is known by who speaks and by the name that he gave it, so that it is the same one when it
+is said again: by a page that was loaded anew, or in another session after a lost line.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from service.wire.protocol import TranslationDelta
+
+SOURCE: Final = "source"  # the channel of what is said, beside those of the languages
+
+
+@dataclass(slots=True)
+class Told:
+    """What a channel was told of a segment.
+
+    Attributes:
+        changed: number of the event that told the newest.
+        behind: what a later session has appended, while that is not all of `text` yet.
+    """
+
+    text: str = ""
+    unstable: str = ""
+    is_final: bool = False
+    is_retracted: bool = False
+    changed: int = 0
+    behind: str | None = None
+
+    def end(self, text: str, *, is_retracted: bool = False) -> None:
+        """Take the last that is told."""
+        self.text, self.unstable, self.behind = text, "", None
+        self.is_final, self.is_retracted = not is_retracted, is_retracted
+
+    def grow(self, delta: TranslationDelta) -> TranslationDelta:
+        """Take more text; return it as readers are told it.
+
+        A later session begins anew with what an earlier one had told: of that, only what goes on
+        with the text that stands there is news.
+        """
+        if self.behind is None:
+            self.text, self.unstable = self.text + delta.append, delta.unstable
+            return delta
+        received = self.behind + delta.append
+        whole, was = received + delta.unstable, self.text
+        self.unstable = whole.removeprefix(was) if whole.startswith(was) else ""
+        if not received.startswith(was):
+            self.behind = received
+            return replace(delta, append="", unstable=self.unstable)
+        self.text, self.unstable, self.behind = received, delta.unstable, None
+        return replace(delta, append=received.removeprefix(was))
+
+
+@dataclass(slots=True)
+class Said:
+    """A segment of the room. start_ms, end_ms: since the room was opened."""
+
+    number: int
+    key: tuple[str, str]  # who speaks, and its own name for the segment
+    session_id: str  # that said it last
+    speaker: str | None
+    language: str | None
+    start_ms: float
+    end_ms: float
+    asked: frozenset[str] = frozenset()  # languages that were read when it was over
+    channels: dict[str, Told] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Told:
+        """What was said."""
+        return self.channels.setdefault(SOURCE, Told())
