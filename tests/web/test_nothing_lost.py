@@ -1,12 +1,12 @@
 """Nothing that is said at the page is ever lost: cut lines, reloads, restarts, other languages."""
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Error, Page, expect
 
 from service.doors.connection import Connection
 from tests.service.conftest import Service, running
@@ -44,6 +44,34 @@ def cut_lines(service: Service) -> None:
         loop.call_soon_threadsafe(connection._socket.abort)
 
 
+def forget_sessions(service: Service) -> None:
+    """Let a client that comes back find its session gone, as after a restart."""
+    loop = service.server._loop
+    assert loop is not None
+    sessions = service.state.sessions
+    loop.call_soon_threadsafe(sessions._known.clear)
+
+
+async def read_along(page: Page, reader: Page, language: str) -> None:
+    """Open a room on the page and read it."""
+    await page.click("#share")
+    await expect(page.locator("#share-dialog")).to_be_visible()
+    await reader.goto(f"{await page.input_value('#share-url')}?target={language}")
+    await expect(page.locator("#share-readers")).to_contain_text("One reads along")
+    await page.keyboard.press("Escape")
+
+
+async def crashed(page: Page, url: str) -> Page:
+    """Let a page crash; return the one that goes on with its transcript."""
+    context = page.context
+    with contextlib.suppress(Error):
+        await page.goto("chrome://crash")
+    await page.close()
+    again = await context.new_page()
+    await open_page(again, url)
+    return again
+
+
 async def in_transcript(page: Page) -> list[str]:
     """The captions: translations, or what waits for one, in small letters."""
     captions = page.locator(".column[data-target=de] .caption .said")
@@ -78,22 +106,31 @@ async def test_what_is_said_offline_is_seen_kept_and_translated_later(
         await expect(page.locator(".is-waiting")).to_have_count(0)
 
 
-async def test_random_cuts_reloads_restarts_and_switches_lose_nothing(browser: Browser) -> None:
-    rng = random.Random(7)
-    with ExitStack() as stack:
-        service = stack.enter_context(running(FakeEngine(delay_s=0.05)))
-        async with a_page(browser, 1180, 820) as page:
+ACTIONS = ("cut", "reload", "source", "target", "open", "forgotten")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_random_cuts_reloads_restarts_and_switches_lose_nothing(
+    browser: Browser, seed: int
+) -> None:
+    """Neither on the page nor for those who read along; and nothing is there twice."""
+    rng = random.Random(seed)
+    with running(FakeEngine(delay_s=0.05)) as service:
+        async with a_page(browser, 1180, 820) as page, a_page(browser, 600, 500) as reader:
             await open_page(page, f"{service.http}/?target=de")
-            said = []
-            for number in range(14):
-                action = rng.choice(("cut", "reload", "source", "target", "open", "nothing"))
-                if action == "cut":
+            await read_along(page, reader, "fr")
+            said: list[str] = []
+            for action in rng.sample(ACTIONS, 5):
+                await page.wait_for_timeout(rng.choice((0, 0, 60)))
+                if action == "forgotten":
+                    forget_sessions(service)
+                if action in ("cut", "forgotten"):
                     cut_lines(service)
-                sentence = f"sentence number {number} after {action}"
+                sentence = f"sentence number {len(said)} after {action}"
                 said.append(sentence)
                 if action == "open":  # in the middle of it the page is loaded anew
                     await type_text(page, sentence, delay_ms=2)
-                    await page.wait_for_timeout(50)
+                    await page.wait_for_timeout(rng.choice((0, 50)))
                     await page.reload()
                 else:
                     await say(page, sentence)
@@ -108,6 +145,52 @@ async def test_random_cuts_reloads_restarts_and_switches_lose_nothing(browser: B
             assert await in_transcript(page) == said
             lines = await exported(page)
             assert list(dict.fromkeys(lines)) == said
+            await expect(reader.locator(".is-final .said")).to_have_text(
+                [sentence.upper() for sentence in said]
+            )
+            await expect(reader.locator(".caption")).to_have_count(len(said))
+
+
+@pytest.mark.parametrize("ending", ["reload", "crash"])
+async def test_a_page_that_goes_before_its_final_is_read_once(
+    browser: Browser, ending: str
+) -> None:
+    with running(FakeEngine(delay_s=60)) as service:  # no final comes for now
+        async with a_page(browser, 1180, 820) as page, a_page(browser, 600, 500) as reader:
+            await open_page(page, f"{service.http}/?target=de")
+            await read_along(page, reader, "source")
+            await say(page, "said before")
+            await expect(reader.locator(".is-final .said")).to_have_text("said before")
+            await type_text(page, "and half of")
+            await expect(reader.locator(".said")).to_have_text(["said before", "and half of"])
+            service.engine.delay_s = 0.0
+            if ending == "reload":
+                await page.reload()
+            else:
+                page = await crashed(page, f"{service.http}/?target=de")
+            await expect(page.locator("#share")).to_have_attribute("aria-pressed", "true")
+            await expect(page.locator(".column[data-target=de] .is-final .said")).to_have_text(
+                ["SAID BEFORE", "AND HALF OF"]
+            )
+            await say(page, "said after")
+            await expect(reader.locator(".is-final .said")).to_have_text(
+                ["said before", "and half of", "said after"]
+            )
+            await expect(reader.locator(".caption")).to_have_count(3)
+
+
+async def test_who_closes_the_page_leaves_the_room(browser: Browser, service: Service) -> None:
+    async with a_page(browser, 1180, 820) as page, a_page(browser, 600, 500) as reader:
+        await open_page(page, f"{service.http}/?target=de")
+        await read_along(page, reader, "de")
+        await say(page, "said before")
+        await expect(page.locator(".is-final .said")).to_have_text("SAID BEFORE")
+        context = page.context
+        await page.close(run_before_unload=False)
+        later = await context.new_page()
+        await open_page(later, f"{service.http}/?target=de")
+        await expect(later.locator(".is-final .said")).to_have_text("SAID BEFORE")
+        await expect(later.locator("#share")).to_have_attribute("aria-pressed", "false")
 
 
 async def test_a_pasted_page_stands_in_order(browser: Browser, service: Service) -> None:

@@ -43,6 +43,11 @@ export class TranscriptStore {
     this.#transcript = transcript;
   }
 
+  /** Its name: that of no other one on this device. */
+  get transcript() {
+    return this.#transcript;
+  }
+
   /** @returns {Promise<Segment[]>} in order */
   async load() {
     if (!this.#database) return [];

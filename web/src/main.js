@@ -13,11 +13,12 @@ import { WrongKey, fetchToken, isKeyRequired, recallKey, rememberKey } from "./k
 import { FIRST_LANGUAGES, keepOffered, languageName, offeredTargets } from "./languages.js";
 import { NO_MEASUREMENTS, measure } from "./meter.js";
 import { MAX_SIZE_PX, MIN_SIZE_PX, readSettings, recall, remember } from "./settings.js";
-import { closeRoom, openRoom, recallRoom, rememberRoom } from "./share.js";
+import { RoomMemory, closeRoom, openRoom } from "./share.js";
 import { copyLink, showRoom } from "./sharing.js";
 import { SourceBox } from "./sourcebox.js";
 import { Speaking } from "./speaking.js";
 import { canListen } from "./speech.js";
+import { storageOf } from "./storage.js";
 import { loadStrings, say, writeStrings } from "./strings.js";
 import { View, WAITING_MS, element } from "./view.js";
 
@@ -43,7 +44,8 @@ const ELSEWHERE_CODE = 4409;
 
 const view = new View();
 const box = /** @type {HTMLTextAreaElement} */ (element("source"));
-let settings = readSettings(new URLSearchParams(location.search), recall(localStorage));
+const [tabStorage, deviceStorage] = [storageOf("sessionStorage"), storageOf("localStorage")];
+let settings = readSettings(new URLSearchParams(location.search), recall(deviceStorage));
 const base = new URL(".", location.href).href;
 const wantedUi = () => [...(settings.ui ? [settings.ui] : []), ...navigator.languages];
 const [history, found] = await Promise.all([openHistory(), loadStrings(base, wantedUi())]);
@@ -67,8 +69,9 @@ let speech = null;
 /** @type {{stop: () => void} | null} */
 let demo = null;
 
-let key = recallKey(sessionStorage);
-let room = recallRoom(sessionStorage);
+let key = recallKey(tabStorage);
+const roomMemory = new RoomMemory(tabStorage, deviceStorage, history.transcript);
+let room = roomMemory.recall();
 const { host, protocol } = location;
 const url = `${protocol === "https:" ? "wss:" : "ws:"}//${host}/v1/stream`;
 let session = begin();
@@ -174,7 +177,7 @@ function text(name, values) {
 /** @param {string} problem with the last one */
 function askForKey(problem) {
   key = null;
-  rememberKey(sessionStorage, null);
+  rememberKey(tabStorage, null);
   element("key-wrong").textContent = problem;
   openDialog("key-dialog");
 }
@@ -279,7 +282,7 @@ function tell(news, undo = null) {
 /** @param {Partial<PageSettings>} changed */
 function change(changed) {
   settings = { ...settings, ...changed };
-  remember(localStorage, settings);
+  remember(deviceStorage, settings);
   if (changed.source || changed.targets) {
     session.configure({ source: settings.source, targets: settings.targets });
     drawLanguages();
@@ -369,7 +372,7 @@ async function share() {
     tell(isLost ? text("unreachable") : text("refused", { reason: String(/** @type {Error} */ (error).message) }));
     return;
   }
-  rememberRoom(sessionStorage, room);
+  roomMemory.remember(room);
   session.configure({ room });
   drawControls();
   void showRoom(base, room, strings);
@@ -378,7 +381,7 @@ async function share() {
 /** The room is no more, of a server that was restarted perhaps; the session goes on without it. */
 function forgetRoom() {
   room = null;
-  rememberRoom(sessionStorage, null);
+  roomMemory.remember(null);
   session.configure({ room: undefined });
   drawControls();
 }
@@ -584,7 +587,7 @@ for (const button of document.querySelectorAll("[data-format]")) {
 }
 element("key-form").addEventListener("submit", () => {
   key = /** @type {HTMLInputElement} */ (element("key")).value;
-  rememberKey(sessionStorage, key);
+  rememberKey(tabStorage, key);
   void session.close();
   session = begin();
   sayAgain();
@@ -610,7 +613,11 @@ box.addEventListener("input", () => {
 });
 addEventListener("online", () => session.reconnect());
 addEventListener("offline", draw);
-addEventListener("pagehide", () => history.leave());
+addEventListener("pagehide", () => {
+  history.leave();
+  roomMemory.leave();
+});
+addEventListener("pageshow", () => roomMemory.remember(room)); // it was kept, and came back
 
 element("mic").hidden = !canListen();
 drawTexts();

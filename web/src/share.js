@@ -6,14 +6,18 @@
  * @module
  */
 
+import { newSourceId } from "./client.js";
+
 /**
  * @typedef {object} Room
  * @property {string} id
  * @property {string} host_token
  * @property {string} view_url
+ * @property {string} [source_id] what this page is known by in the room, over reloads
  */
 
 const STORAGE_KEY = "tokenspeed.room";
+const CRASH_DAYS = 1; // after that a room is not gone on with
 
 /**
  * @param {string} base address of the service
@@ -26,7 +30,7 @@ export async function openRoom(base, key) {
   const reply = await fetch(new URL("v1/rooms", base), { method: "POST", headers, body: "{}" });
   const body = await reply.json();
   if (!reply.ok) throw new Error(body.error?.message ?? `The service answered ${reply.status}`);
-  return body;
+  return { ...body, source_id: newSourceId() };
 }
 
 /**
@@ -58,13 +62,57 @@ export function pictureUrl(base, room) {
 }
 
 /**
- * @param {Storage} storage
- * @returns {Room | null}
+ * Remembers the room of a tab: over a reload, and over a crash for the tab that goes on with its
+ * transcript. A tab that is closed leaves its room: the next one is not heard there unawares.
  */
-export function recallRoom(storage) {
+export class RoomMemory {
+  #tab;
+  #device;
+  #key;
+  #now;
+
+  /**
+   * @param {Storage} tab lives as long as the tab does
+   * @param {Storage} device lives on
+   * @param {string} transcript of the tab, "" where none is kept
+   * @param {() => number} [now] milliseconds
+   */
+  constructor(tab, device, transcript, now = Date.now) {
+    this.#tab = tab;
+    this.#device = device;
+    this.#key = transcript && `${STORAGE_KEY}.${transcript}`;
+    this.#now = now;
+  }
+
+  /** @returns {Room | null} */
+  recall() {
+    const crashed = this.#key ? read(this.#device, this.#key) : null;
+    const isFresh = this.#now() - crashed?.at < CRASH_DAYS * 86_400_000;
+    const room = read(this.#tab, STORAGE_KEY) ?? (isFresh ? crashed.room : null);
+    const isRoom = typeof room?.id === "string" && typeof room.host_token === "string";
+    this.remember(isRoom ? room : null);
+    return isRoom ? room : null;
+  }
+
+  /** @param {Room | null} room */
+  remember(room) {
+    write(this.#tab, STORAGE_KEY, room);
+    if (this.#key) write(this.#device, this.#key, room && { room, at: this.#now() });
+  }
+
+  /** The page goes as pages do: it has not crashed. */
+  leave() {
+    if (this.#key) write(this.#device, this.#key, null);
+  }
+}
+
+/**
+ * @param {Storage} storage
+ * @param {string} key
+ */
+function read(storage, key) {
   try {
-    const room = JSON.parse(storage.getItem(STORAGE_KEY) ?? "null");
-    return typeof room?.id === "string" && typeof room.host_token === "string" ? room : null;
+    return JSON.parse(storage.getItem(key) ?? "null");
   } catch {
     return null;
   }
@@ -72,14 +120,15 @@ export function recallRoom(storage) {
 
 /**
  * @param {Storage} storage
- * @param {Room | null} room
+ * @param {string} key
+ * @param {unknown} value null takes it away
  */
-export function rememberRoom(storage, room) {
+function write(storage, key, value) {
   try {
-    if (room) storage.setItem(STORAGE_KEY, JSON.stringify(room));
-    else storage.removeItem(STORAGE_KEY);
+    if (value) storage.setItem(key, JSON.stringify(value));
+    else storage.removeItem(key);
   } catch {
-    // A forbidden storage costs the room at a reload, nothing else.
+    // A storage that is full costs the room at a reload, nothing else.
   }
 }
 
