@@ -71,6 +71,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
         )
         config.check()
         check_files(config)
+        check_traces(config)
         listeners = [bind(config.host, config.port)]
         if config.metrics_port:
             listeners.append(bind(config.host, config.metrics_port))
@@ -118,6 +119,20 @@ def check_files(config: Config) -> None:
             f"is {config.max_sessions}, and the limit of open files (ulimit -n) leaves room for "
             f"{room.connections} connections",
         )
+
+
+def check_traces(config: Config) -> None:
+    """Refuse to start where OpenTelemetry cannot read its settings.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    if not config.is_traced:
+        return
+    try:
+        import service.tracing  # noqa: F401 - finds the propagators
+    except ValueError as exc:
+        raise ConfigError("OTEL_PROPAGATORS", str(exc)) from exc
 
 
 def bind(host: str, port: int) -> socket.socket:

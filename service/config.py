@@ -243,6 +243,16 @@ class Config:
             "TOKEN_S", _between(float, 1, 3600), "seconds that a token of POST /v1/sessions lives"
         ),
     )
+    step_spans: float = field(
+        default=10.0,
+        metadata=_from(
+            "STEP_SPANS",
+            _between(float, 0, 10_000),
+            "spans of engine steps a second at most, where traces are on (OTEL_EXPORTER_OTLP_"
+            "ENDPOINT)",
+        ),
+    )
+    is_traced: bool = False  # by the variables of OpenTelemetry
     deflate: bool = field(
         default=False,
         metadata=_from("DEFLATE", _flag, "1: compress frames, for 64 KiB a connection"),
@@ -297,6 +307,12 @@ class Config:
                 "TOKENSPEED_REDIS_URL",
                 "needs the package redis: pip install 'tokenspeed-live[redis]'",
             )
+        if self.is_traced and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            raise ConfigError(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "needs OpenTelemetry: pip install 'tokenspeed-live[otel]', or "
+                "OTEL_SDK_DISABLED=true",
+            )
         if self.connections <= self.max_sessions:
             raise ConfigError(
                 "TOKENSPEED_MAX_CONNECTIONS",
@@ -317,7 +333,7 @@ def load_config(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Co
         ConfigError: a value cannot be used.
     """
     config = Config()
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"is_traced": _is_traced(environ)}
     for name, variable in _variables().items():
         if environ.get(variable.name):
             values[name] = _read(variable, environ[variable.name])
@@ -327,6 +343,36 @@ def load_config(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Co
             limits[name] = _read(variable, environ[variable.name])
     values |= {name: value for name, value in overrides.items() if value is not None}
     return replace(config, **values, limits=replace(config.limits, **limits))
+
+
+def _is_traced(environ: Mapping[str, str]) -> bool:
+    """Return whether the variables of OpenTelemetry ask for traces.
+
+    Raises:
+        ConfigError: they ask for what is not spoken here.
+    """
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip()
+    places = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if exporter == "none" or not (exporter or any(environ.get(name) for name in places)):
+        return False
+    if exporter not in ("", "otlp"):
+        raise ConfigError("OTEL_TRACES_EXPORTER", f"is {exporter!r}, expected otlp or none")
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        spoken = environ.get(name, "").strip()
+        if spoken == "http/protobuf":
+            break
+        if spoken:
+            raise ConfigError(name, f"is {spoken!r}, expected http/protobuf")
+    return True
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
 
 
 def _read(variable: Variable, raw: str) -> Any:

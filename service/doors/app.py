@@ -98,7 +98,12 @@ def make_app(state: AppState) -> ASGIApp:
             Exception: json_failure,
         },
     )
-    return Guard(app, config, state.metrics.requests)
+    guarded = Guard(app, config, state.metrics.requests)
+    if state.tracing is None:
+        return guarded
+    from service.doors.traced import TracedApp  # needs an extra that most do without
+
+    return TracedApp(guarded, state.tracing)
 
 
 async def _html(path: Path, request: Request) -> Response:

@@ -22,7 +22,7 @@ from service.doors.seat import Seat
 from service.doors.socket import Disconnected, Socket
 from service.doors.state import AppState
 from service.doors.turns import Turns
-from service.driver import Driver
+from service.driver import Driver, StartJob
 from service.errors import ProtocolError, TranslationFailed
 from service.wire import protocol
 from service.wire.outbox import Outbox
@@ -67,9 +67,10 @@ class Connection:
         self._session = Session(
             session_id, state.model, limits, translator.new_detokenizer, now_s, state.presets
         )
+        self._record, start = self._recording()
         self._driver = Driver(
             self._session,
-            self._start_job,
+            start,
             state.now_s,
             self,
             state.partial_interval_s,
@@ -77,7 +78,6 @@ class Connection:
         self._seat = Seat(state.rooms, self._session, self._driver.set_audience, self._tell)
         self._seat.granted = granted
         self._seat.may_speak_anywhere = state.auth.is_key(credential)
-        self._record = Record(state, self._session)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
         self._turns = Turns(limits.work_share, state.now_s)
         self._has_news = asyncio.Event()
@@ -146,6 +146,15 @@ class Connection:
         """Tell the client that nothing more will come, then close."""
         self.send(protocol.make_error("internal", problem), None)
         self.close(Close(protocol.CLOSE_INTERNAL, problem))
+
+    def _recording(self) -> tuple[Record, StartJob]:
+        """Return what takes note of the session, and what starts its jobs."""
+        if self._state.tracing is None:
+            return Record(self._state, self._session), self._start_job
+        from service.doors.traced import TracedRecord  # needs an extra that most do without
+
+        record = TracedRecord(self._state, self._session, self._state.tracing)
+        return record, record.starting(self._start_job)
 
     # ---- a line comes and goes ----
 

@@ -35,7 +35,7 @@ _BODIES: Final = frozenset(
     {"application/json", "application/x-www-form-urlencoded", "multipart/form-data"}
 )
 DRAINED_BYTES: Final = 32 * 1024 * 1024  # of a body that is refused
-_WATCHERS: Final = frozenset({"/metrics", "/livez", "/health", "/readyz", "/startupz"})
+WATCHERS: Final = frozenset({"/metrics", "/livez", "/health", "/readyz", "/startupz"})
 
 
 class Guard:
@@ -96,7 +96,7 @@ class Guard:
             return 403, "this service answers to localhost alone"
         if config.metrics_port:
             path = scope["path"]
-            if not (path in _WATCHERS if self._is_for_watchers(scope) else path != "/metrics"):
+            if not (path in WATCHERS if self._is_for_watchers(scope) else path != "/metrics"):
                 return 404, "Not Found"
         origin = headers.get("origin")
         if method not in ("GET", "HEAD") and not is_origin_allowed(

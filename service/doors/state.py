@@ -18,11 +18,12 @@ from service.load.gate import RequestGate
 from service.load.metrics import Metrics
 from service.rooms.hub import Hub, Rooms
 from service.translator import Translator
-from tokenspeed.engine.core import EngineStats
+from tokenspeed.engine.core import EngineStats, OnStep
 from tokenspeed.engine.engine import EngineHealth
 
 if TYPE_CHECKING:
     from service.store import Store
+    from service.tracing import Tracing
 
 MEASURE_S: Final = 1.0  # between looks at the engine's counters
 SLOW_STEP_S: Final = 2.0  # of a step, from here on the service says that it is not ready
@@ -54,6 +55,10 @@ class MonitoredEngine(Protocol):
         """Return whether it can be relied on."""
         ...
 
+    def watch_steps(self, on_step: OnStep) -> None:
+        """Have each step told."""
+        ...
+
 
 class AppState:
     """What all connections share.
@@ -75,6 +80,7 @@ class AppState:
         turns: of the pieces of all their texts, on the event loop.
         glossaries: that were given once, to be named by their ids.
         rooms: where readers follow what is said.
+        tracing: makes spans of what happens, where they are asked for.
         is_draining: the service is going away and takes nobody new.
     """
 
@@ -103,6 +109,7 @@ class AppState:
         self.gate = RequestGate(config.limits.requests_of_client, config.limits.requests_in_all)
         self.rooms = _open_rooms(config, self.store, self.now_s)
         self.turns = OneByOne()
+        self.tracing = _open_tracing(config, translator, engine, self.epoch)
         self.is_draining = False
         self.metrics = Metrics(engine.stats)
         translator.on_faults = self.metrics.count_faults
@@ -132,6 +139,8 @@ class AppState:
         await self.rooms.stop()
         if self.store is not None:
             await self.store.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
     def now_s(self) -> float:
         """Seconds on the engine's clock."""
@@ -180,6 +189,20 @@ def _open_store(config: Config) -> "Store | None":
     from service.store import Store  # needs an extra that most do without
 
     return Store(config.redis_url)
+
+
+def _open_tracing(
+    config: Config, translator: Translator, engine: MonitoredEngine, epoch: str
+) -> "Tracing | None":
+    if not config.is_traced:
+        return None
+    from service.tracing import TracedEngine, Tracing  # as with the store
+
+    tracing = Tracing(translator.engine.clock, epoch)
+    traced = TracedEngine(translator.engine, tracing, config.step_spans)
+    engine.watch_steps(traced.stepped)
+    translator.engine = traced
+    return tracing
 
 
 def _open_rooms(config: Config, store: "Store | None", clock: Callable[[], float]) -> Rooms:

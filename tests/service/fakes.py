@@ -10,7 +10,7 @@ import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from tokenspeed.engine.core import Deliver, EngineStats
+from tokenspeed.engine.core import Deliver, EngineStats, OnStep
 from tokenspeed.engine.engine import EngineHealth
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
@@ -146,6 +146,9 @@ class FakeEngine:
 
     def health(self) -> EngineHealth:
         return EngineHealth(self.is_alive, self.step_s, failures_in_a_row=0)
+
+    def watch_steps(self, on_step: OnStep) -> None:
+        """There are none."""
 
     def close(self) -> None:
         self.is_broken = True

@@ -89,3 +89,47 @@ def test_there_are_more_connections_than_sessions() -> None:
     assert load_config({"TOKENSPEED_MAX_SESSIONS": "100"}).connections > 100
     with pytest.raises(ConfigError, match="MAX_CONNECTIONS"):
         load_config({"TOKENSPEED_MAX_CONNECTIONS": "64"}).check()
+
+
+PLACE = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_traced"),
+    [
+        ({}, False),
+        (PLACE, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4318/v1/traces"}, True),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        ({**PLACE, "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({**PLACE, "OTEL_SDK_DISABLED": "True"}, False),
+        ({**PLACE, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, True),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:4318"}, False),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, False),
+    ],
+)
+def test_traces_are_asked_for_by_the_usual_variables(
+    environ: dict[str, str], is_traced: bool
+) -> None:
+    config = load_config(environ)
+    assert config.is_traced == is_traced
+    config.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+    ],
+)
+def test_traces_that_are_not_spoken_are_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load_config({**PLACE, name: value})
+
+
+def test_traces_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.config.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"tokenspeed-live\[otel\]"):
+        load_config(PLACE).check()

@@ -19,6 +19,8 @@ from tokenspeed.errors import EngineStopped, RequestTooLong
 FAILURES_OF_ONE: Final = 2  # of its own steps, until a request is at fault
 Deliver = Callable[[tuple[int, ...], Completion | EngineStopped | None], None]
 """deliver(new tokens, how it ended or None): called after each step that has news of a request."""
+OnStep = Callable[[Plan, float, float], None]
+"""on_step(what a step ran, when it began, when it ended): called before its news are delivered."""
 
 
 @dataclass
@@ -74,6 +76,7 @@ class EngineCore:
 
     Attributes:
         failures_in_a_row: steps that raised since the last one that did not.
+        on_step: told of each step, on the thread that runs it; must not raise.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class EngineCore:
         self.backend = backend
         self.clock = clock
         self.failures_in_a_row = 0
+        self.on_step: OnStep | None = None
         self._eos = frozenset(eos_token_ids)
         self._scheduler = Scheduler(
             KVCache(backend.num_slots, backend.max_length),
@@ -156,6 +160,8 @@ class EngineCore:
         )
         weight = 1 / min(self._stats.steps, 100)
         self._stats.recent_step_s += weight * (now_s - before - self._stats.recent_step_s)
+        if self.on_step is not None:
+            self.on_step(plan, before, now_s)
         self._distribute(plan, predicted, now_s, now_s - before)
 
     def recover(self) -> None:

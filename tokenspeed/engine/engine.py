@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from tokenspeed.backends import Backend
-from tokenspeed.engine.core import Deliver, EngineCore, EngineStats
+from tokenspeed.engine.core import Deliver, EngineCore, EngineStats, OnStep
 from tokenspeed.engine.request import Completion, Request, Sequence
 from tokenspeed.errors import EngineStopped
 
@@ -91,6 +91,10 @@ class Engine:
             step_s=0.0 if began_s is None else self.clock() - began_s,
             failures_in_a_row=self._core.failures_in_a_row,
         )
+
+    def watch_steps(self, on_step: OnStep) -> None:
+        """Have each step told, on the engine's thread; what is told must be quick."""
+        self._core.on_step = on_step
 
     def submit(self, request: Request, deliver: Deliver) -> "Generation":
         """Hand a request over and return at once. Call it from a running event loop.
