@@ -3,14 +3,15 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import socket
 import sys
 from collections.abc import Mapping
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from service.captions.policy import PRESETS, Preset
 from service.config import Config, load_config, variables
@@ -18,13 +19,13 @@ from service.errors import ConfigError
 from service.load.descriptors import room_for
 from service.load.stalls import Stalls
 from tokenspeed.arguments import add_device_argument
-from tokenspeed.engine.loading import LoadedModel, load_engine
+from tokenspeed.engine.loading import LoadedModel
 from tokenspeed.errors import TokenSpeedError
-from tokenspeed.model.config import EngineConfig
-from tokenspeed.text.glossary_files import HouseGlossary, read_glossary
+
+if TYPE_CHECKING:
+    from service.start import Loaded
 
 EXIT_ENGINE_LOST: Final = 70  # EX_SOFTWARE: a supervisor starts the service anew
-ENGINE_CLOSE_S: Final = 5.0  # for a step under way
 
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,20 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="listen beyond this machine without API keys",
     )
+    replicas = parser.add_argument_group("replicas (tokenspeed-live[ray])")
+    replicas.add_argument("--ray", action="store_true", help="run on Ray Serve")
+    replicas.add_argument(
+        "--replicas", type=_replicas, metavar="N|auto", help="default: 1; auto: as speakers need"
+    )
+    replicas.add_argument(
+        "--max-replicas", type=int, metavar="N", help="with --replicas auto; default: 4"
+    )
+    replicas.add_argument(
+        "--cpus-per-replica", type=float, metavar="C", help="cores set aside for each; default: 1"
+    )
+    replicas.add_argument(
+        "--gpus-per-replica", type=float, metavar="G", help="GPUs set aside for each; default: 0"
+    )
     parser.set_defaults(run=serve)
 
 
@@ -59,41 +74,44 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
     """
     from service import logs
 
+    settings = {
+        "model": options.model,
+        "host": options.host,
+        "port": options.port,
+        "device": options.device,
+        "web": options.web,
+        "glossary": options.glossary,
+        "is_insecure": options.insecure,
+    }
     try:
-        config = load_config(
-            model=options.model,
-            host=options.host,
-            port=options.port,
-            device=options.device,
-            web=options.web,
-            glossary=options.glossary,
-            is_insecure=options.insecure,
-        )
+        config = load_config(**settings)
         config.check()
-        check_files(config)
         check_traces(config)
+        if options.ray:
+            return _serve_on_ray(config, options, settings)
+        _refuse_replicas(options)
+        check_files(config)
         listeners = [bind(config.host, config.port)]
         if config.metrics_port:
             listeners.append(bind(config.host, config.metrics_port))
     except ConfigError as exc:
         return _refuse(exc)
     logs.configure(config.log_level)
+    from service.start import ENGINE_CLOSE_S, load  # takes a second; a wrong setting is told first
+
     with contextlib.ExitStack() as open_ports:
         for listener in listeners:
             open_ports.enter_context(listener)
         try:
-            house = HouseGlossary(read_glossary(config.glossary) if config.glossary else ())
-            model = load_engine(
-                config.model, device=config.device, config=EngineConfig(num_slots=slots(config))
-            )
+            loaded = load(config)
         except (TokenSpeedError, ValueError) as exc:
             return _refuse(exc)
         try:
             stalls = Stalls()
             with asyncio.Runner(loop_factory=stalls.new_loop) as runner:
-                code = runner.run(_serve(config, model, house, listeners, presets, stalls))
+                code = runner.run(_serve(config, loaded, listeners, presets, stalls))
         finally:
-            has_ended = model.engine.close(ENGINE_CLOSE_S)
+            has_ended = loaded.model.engine.close(ENGINE_CLOSE_S)
         if not has_ended:
             # Its thread cannot be ended, and Python would wait for it.
             logging.shutdown()
@@ -101,9 +119,49 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
         return code
 
 
-def slots(config: Config) -> int:
-    """Return how many sequences the engine keeps: one each for most sessions, two to begin with."""
-    return max(16, min(2 * config.max_sessions, 64))
+_REPLICAS: Final = ("replicas", "max_replicas", "cpus_per_replica", "gpus_per_replica")
+
+
+def _replicas(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _refuse_replicas(options: argparse.Namespace) -> None:
+    for name in _REPLICAS:
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')}", "goes with --ray")
+
+
+def _serve_on_ray(config: Config, options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
+    """Let Ray Serve run replicas until a signal.
+
+    Raises:
+        ConfigError: Ray is not there, or an argument or the port cannot be used.
+    """
+    from service import logs
+
+    if find_spec("ray") is None:
+        raise ConfigError("--ray", "needs the package ray: pip install 'tokenspeed-live[ray]'")
+    with bind(config.host, config.port) as listener:
+        port: int = listener.getsockname()[1]
+    logs.configure(config.log_level)
+    from service import ray
+
+    given = {name: getattr(options, name) for name in _REPLICAS}
+    # Replicas run in folders of their own.
+    kept = {
+        name: value.absolute() if isinstance(value, Path) else value
+        for name, value in settings.items()
+        if value is not None
+    }
+    try:
+        arguments = ray.Arguments(
+            settings=kept, **{name: value for name, value in given.items() if value is not None}
+        )
+        ray.run(arguments, port, partial(_announce_replicas, config, arguments.replicas, port))
+    except (RuntimeError, ValueError) as exc:
+        raise ConfigError("--ray", str(exc)) from exc
+    return 0
 
 
 def check_files(config: Config) -> None:
@@ -163,58 +221,40 @@ def bind(host: str, port: int) -> socket.socket:
 
 async def _serve(
     config: Config,
-    model: LoadedModel,
-    house: HouseGlossary,
+    loaded: "Loaded",
     listeners: list[socket.socket],
     presets: Mapping[str, Preset],
     stalls: Stalls,
 ) -> int:
     from service.doors.server import Server
-    from service.doors.state import AppState
-    from service.translator import Translator
-    from tokenspeed.text import detection
+    from service.start import make_state, settle
 
-    engine = model.engine
-    translator = Translator(
-        engine,
-        model.tokenizer,
-        model.prompts,
-        max_length=engine.backend.max_length,
-        budget_s=config.budget_ms / 1e3,
-        house=house,
-    )
-    state = AppState(config, translator, model.name, engine, presets)
-    # Nobody's first caption pays for what the first step of a backend costs, and the first look at
-    # its language.
-    detection.load()
-    for source, target in sorted(model.prompts.pairs)[:1]:
-        await translator.whole("One two three.", source, target)
+    state = await make_state(config, loaded, presets)
 
     def started() -> None:
-        # What there is now stays: no collection need look at it again, which took 0.1 s.
-        gc.collect()
-        gc.freeze()
-        # Nearly all goes when nobody refers to it any more. Looking for the rest took 11 ms of a
-        # step's planning while 10,000 requests waited; it comes after 5,000 new objects, not 700.
-        gc.set_threshold(5_000, 10, 100)
-        loop = asyncio.get_running_loop()
-        state.metrics.gauge(
-            "tokenspeed_event_loop_tasks",
-            "Tasks of the event loop",
-            lambda: len(asyncio.all_tasks(loop)),
-        )
-        loop.call_soon(lambda: setattr(stalls, "tell", state.metrics.stalled))  # after this turn
-        _announce(config, model, listeners[0])
+        settle(state)
+        tell = partial(setattr, stalls, "tell", state.metrics.stalled)
+        asyncio.get_running_loop().call_soon(tell)  # after this turn
+        _announce(config, loaded.model, listeners[0])
 
     server = Server(state, started)
     await server.serve(sockets=listeners)
     return EXIT_ENGINE_LOST if server.is_engine_lost else 0
 
 
+def _url(config: Config, port: int) -> str:
+    name = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _announce_replicas(config: Config, replicas: int | str, port: int) -> None:
+    url = _url(config, port)
+    print(f"TokenSpeed is ready on {url} (on Ray, replicas: {replicas})", flush=True)
+    logging.getLogger("service.cli").info("ready", extra={"data": {"url": url}})
+
+
 def _announce(config: Config, model: LoadedModel, listener: socket.socket) -> None:
-    host, port = listener.getsockname()[:2]
-    name = "127.0.0.1" if host in ("0.0.0.0", "::") else config.host
-    url = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    url = _url(config, listener.getsockname()[1])
     backend = model.engine.backend.name
     print(f"TokenSpeed is ready on {url} (model {model.name}, {backend})", flush=True)
     data = {"url": url, "model": model.name, "backend": backend}

@@ -265,7 +265,9 @@ class Rooms:
 
     def _is_over(self, room: Room) -> bool:
         """Whether nothing more will be said: on the way down its speakers are let finish."""
-        return room.is_closed or (self._state.is_draining and not room.info().speakers)
+        state = self._state
+        is_left = state.is_drained or (state.is_draining and not room.info().speakers)
+        return room.is_closed or is_left
 
     # ---- who reads what ----
 

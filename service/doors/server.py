@@ -24,7 +24,6 @@ logger = logging.getLogger("service.doors.server")
 
 PING_S: Final = 20.0  # between pings, and for the answer to one
 WATCH_S: Final = 0.5  # between looks at the engine
-GIVE_UP_S: Final = 2.0  # for clients to take the news that the engine is lost
 
 
 class Server(uvicorn.Server):
@@ -101,11 +100,7 @@ class Server(uvicorn.Server):
         problem = self._state.problem() or "the engine is lost"
         logger.critical("engine lost", extra={"data": {"problem": problem}})
         self.is_engine_lost = True
-        for connection in list(self._state.connections):
-            connection.give_up(problem)
-        ended = [asyncio.ensure_future(c.ended.wait()) for c in self._state.connections]
-        if ended:
-            await asyncio.wait(ended, timeout=GIVE_UP_S)
+        await self._state.give_up(problem)
         self.should_exit = True
 
     def _begin_drain(self, cause: str) -> None:
@@ -113,11 +108,6 @@ class Server(uvicorn.Server):
         self._drain = asyncio.ensure_future(self._drain_all())
 
     async def _drain_all(self) -> None:
-        """Tell every session, wait until they are done, then let uvicorn stop."""
-        for connection in list(self._state.connections):
-            connection.drain(self._state.config.drain_s)
-        self._state.rooms.wake_all()  # readers of rooms in which nobody speaks need not wait
-        ended = [asyncio.ensure_future(c.ended.wait()) for c in self._state.connections]
-        if ended:
-            await asyncio.wait(ended, timeout=self._state.config.drain_s)
+        """Drain, then let uvicorn stop."""
+        await self._state.drain()
         self.should_exit = True

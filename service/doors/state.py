@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MEASURE_S: Final = 1.0  # between looks at the engine's counters
 SLOW_STEP_S: Final = 2.0  # of a step, from here on the service says that it is not ready
 HANGING_STEP_S: Final = 20.0  # of a step, from here on it is taken for one that never ends
+GIVE_UP_S: Final = 2.0  # for clients to take the news that the engine is lost
 
 
 class Drainable(Protocol):
@@ -82,6 +83,7 @@ class AppState:
         rooms: where readers follow what is said.
         tracing: makes spans of what happens, where they are asked for.
         is_draining: the service is going away and takes nobody new.
+        is_drained: and all sessions have ended, so that readers have nothing to wait for.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class AppState:
         self.turns = OneByOne()
         self.tracing = _open_tracing(config, translator, engine, self.epoch)
         self.is_draining = False
+        self.is_drained = False
         self.metrics = Metrics(engine.stats)
         translator.on_faults = self.metrics.count_faults
         self._engine = engine
@@ -141,6 +144,29 @@ class AppState:
             await self.store.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
+
+    async def drain(self) -> None:
+        """Take nobody new, tell every session, and wait until they are done, within bounds."""
+        self.is_draining = True
+        for connection in list(self.connections):
+            connection.drain(self.config.drain_s)
+        self.rooms.wake_all()  # readers of rooms in which nobody speaks need not wait
+        await self._all_ended(self.config.drain_s)
+        self.is_drained = True
+        self.rooms.wake_all()
+
+    async def give_up(self, problem: str) -> None:
+        """Tell every client that nothing more will come."""
+        for connection in list(self.connections):
+            connection.give_up(problem)
+        await self._all_ended(GIVE_UP_S)
+
+    async def _all_ended(self, timeout_s: float) -> None:
+        ended = [asyncio.ensure_future(c.ended.wait()) for c in self.connections]
+        if ended:
+            await asyncio.wait(ended, timeout=timeout_s)
+            for each in ended:
+                each.cancel()
 
     def now_s(self) -> float:
         """Seconds on the engine's clock."""
@@ -176,6 +202,16 @@ class AppState:
         """Whether the engine will not come back by itself: the process has to be started anew."""
         health = self._engine.health()
         return not health.is_alive or health.step_s > HANGING_STEP_S
+
+    def busy(self) -> float:
+        """Return how full this process is, of work, sessions or readers; 1: no more fits."""
+        self.measure()
+        config = self.config
+        return max(
+            self.admission.busy(self.now_s()),
+            len(self.connections) / config.max_sessions,
+            self.rooms.num_readers / config.max_readers,
+        )
 
     def has_room(self) -> bool:
         """Whether one more session leaves those that there are within their budget."""

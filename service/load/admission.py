@@ -148,6 +148,10 @@ class Admission:
               for was, will in zip(self._measured_loads(), wanted, strict=True)),
         )  # fmt: skip
 
+    def busy(self, now_s: float) -> float:
+        """Return which share of the load that can be borne the present speakers make."""
+        return max(self._loads(now_s, len(self._speakers(now_s)))) / MAX_LOAD
+
     def _forget(self, now_s: float) -> None:
         """Drop those who have neither spoken nor left within the window."""
         begin_s = now_s - WINDOW_S

@@ -104,7 +104,7 @@ class CpuBackend:
         config: slots and their length; allocated here, once.
         bits: of the layers' matrices: 8, one scale an output channel; or 4, one scale for 64 of its
             columns. Default: as stored, and 8 for what is stored otherwise. A tied head has 8.
-        threads: how many; default: the cores that this process may use.
+        threads: how many; default: config.num_threads, or the cores that this process may use.
         isa: "avx512", "avx2" or "plain"; default: the best that the processor has.
     Raises:
         BackendUnavailable: the native library was not built, lacks what was asked for, or slots
@@ -135,7 +135,7 @@ class CpuBackend:
         self.num_slots = config.num_slots
         self.max_length = config.max_length
         self.max_step_tokens = config.max_step_tokens
-        self.num_threads = threads or usable_cores()
+        self.num_threads = threads or config.num_threads or usable_cores()
         self._library = library
         self._model: int | None = library.tokenspeed_create(
             ctypes.byref(_shape(model, config, self.num_threads, self.bits, self._head_bits)),

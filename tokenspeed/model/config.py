@@ -125,6 +125,7 @@ class EngineConfig:
     max_length: int = 512  # positions of one slot, prompt and output together
     max_step_tokens: int = 256  # rows of one step; longer prompts are computed in chunks
     max_step_ms: float = 60.0  # a step takes no more rows than fit this time, where it can be told
+    num_threads: int = 0  # of the CPU backend; 0: the cores that the process may use
 
     def check(self, model: ModelConfig) -> None:
         """Refuse slots that a model cannot fill: no backend cuts attention off at a window.

@@ -25,11 +25,11 @@ from service.captions.actions import Close
 from service.captions.job import Job, Outcome
 from service.captions.policy import PRESETS, Preset
 from service.captions.session import Session
-from service.cli import slots
 from service.config import Config
 from service.driver import Driver
 from service.errors import TranslationFailed
 from service.load.limits import Limits
+from service.start import slots
 from service.translator import Translator
 from service.wire.protocol import ClientEvent, ServerEvent, SessionClose, SessionUpdate
 from tokenspeed.bench.manual_engine import ManualEngine, SkippingClock

@@ -1,0 +1,110 @@
+"""The application behind somebody else's server: what our own lines see to, seen to once more.
+
+Where another process holds the sockets and hands over what comes, nobody has looked at who is there
+or at how long a frame is. Knows ASGI; what only the one who holds the sockets can do, such as
+waiting for a slow reader, is said in deploy/ray/README.md.
+"""
+
+from ipaddress import ip_address
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from websockets.frames import CloseCode
+
+from service.config import Config
+from service.doors.guard import error_reply
+
+FORBIDDEN: Final = "this service answers to this machine alone"
+
+
+class Relayed:
+    """Wraps the application.
+
+    Args:
+        app: what answers.
+        config: says who may ask, whose word on addresses is believed, and how long a frame may be.
+    """
+
+    def __init__(self, app: ASGIApp, config: Config) -> None:
+        self._config = config
+        self._app = app
+        if config.proxies:
+            trusted = list(config.proxies)
+            self._app = ProxyHeadersMiddleware(app, trusted)  # type: ignore[arg-type, assignment]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on one request, or one socket."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("extensions", {})
+        if self._config.is_local and not _is_this_machine(scope):
+            # Whoever holds the sockets may listen beyond this machine, where keys are needed.
+            await _refuse(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._app(scope, receive, send)
+        else:
+            bounded = _Frames(receive, send, self._config.limits.frame_bytes)
+            await self._app(scope, bounded.receive, bounded.send)
+
+
+class _Frames:
+    """A socket whose frames have a bound; a longer one closes it with 1009."""
+
+    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._max_bytes = max_bytes
+        self._is_closed = False
+
+    async def receive(self) -> Message:
+        """Return what comes next."""
+        if self._is_closed:
+            return _gone(CloseCode.ABNORMAL_CLOSURE)
+        message = await self._receive()
+        if message["type"] != "websocket.receive" or self._is_short(message):
+            return message
+        if not self._is_closed:
+            await self.send(
+                {
+                    "type": "websocket.close",
+                    "code": CloseCode.MESSAGE_TOO_BIG,
+                    "reason": f"frames have at most {self._max_bytes} bytes",
+                }
+            )
+        return _gone(CloseCode.MESSAGE_TOO_BIG)
+
+    async def send(self, message: Message) -> None:
+        """Send a message; raise OSError where the socket is closed already, as servers do."""
+        if self._is_closed:
+            raise OSError("the socket is closed")
+        self._is_closed = message["type"] == "websocket.close"
+        await self._send(message)
+
+    def _is_short(self, message: Message) -> bool:
+        text = message.get("text")
+        if text is None:
+            return len(message["bytes"]) <= self._max_bytes
+        if len(text) * 4 <= self._max_bytes:
+            return True
+        return len(text) <= self._max_bytes and len(text.encode()) <= self._max_bytes
+
+
+def _gone(code: int) -> Message:
+    return {"type": "websocket.disconnect", "code": int(code), "reason": ""}
+
+
+def _is_this_machine(scope: Scope) -> bool:
+    client = scope.get("client")
+    try:
+        return client is not None and ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": FORBIDDEN})
+    else:
+        await error_reply(scope["path"], 403, FORBIDDEN)(scope, receive, send)

@@ -1,0 +1,48 @@
+"""How many replicas there should be, from what each of them says of itself.
+
+Connections alone say little: a speaker costs a hundred times what a reader does, and a machine is
+as full as its model makes it. So each replica says what share of its bearable load it has (see
+admission.py) and what p95 one more speaker would find. Knows numbers; does not know Ray, but for
+the name of what Ray hands over. Ray takes this module into its controller as it is, so that it
+imports nothing of ours.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+BUSY: Final = "busy"  # share of the bearable load
+LATE: Final = "late"  # p95 of an update with one more speaker, as a share of the budget
+
+TARGET: Final = 0.6  # of a replica's bearable load; the rest is for a crowd and for a lost replica
+SLACK: Final = 0.1  # below TARGET that fewer replicas would have to be, before one goes
+MIN_BUSY: Final = 0.3  # below, lateness comes from elsewhere, and more replicas cure nothing
+
+
+def wanted_replicas(busy: Sequence[float], late: Sequence[float], target: int) -> int:
+    """Return how many replicas there should be.
+
+    Args:
+        busy, late: of each replica that has said something of itself.
+        target: how many there should have been until now.
+    """
+    if len(busy) < target:
+        return target  # some are only starting, and what they take over is seen then
+    total = sum(busy)
+    wanted = max(math.ceil(total / TARGET), 1)
+    if late and min(late) > 1.0 and total > MIN_BUSY * len(busy):
+        wanted = max(wanted, len(busy) + 1)  # nobody has room for one more in time
+    if wanted < target and total > wanted * (TARGET - SLACK):
+        wanted = target
+    return wanted
+
+
+def policy(context: Any) -> tuple[int, dict[str, Any]]:
+    """Answer Ray Serve's autoscaler; its bounds and delays apply to what is returned.
+
+    Args:
+        context: `ray.serve.config.AutoscalingContext`.
+    """
+    said = context.aggregated_metrics or {}
+    busy, late = (list(said.get(name, {}).values()) for name in (BUSY, LATE))
+    return wanted_replicas(busy, late, context.target_num_replicas), {}

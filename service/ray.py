@@ -1,0 +1,246 @@
+"""The service as a deployment of Ray Serve: replicas of one application, on one machine or many.
+
+`serve run service.ray:app`, `tokenspeed serve --ray`, or a Serve configuration (deploy/ray/). Each
+replica has an engine of its own, and everything else that `tokenspeed serve` has but the server:
+Serve's proxies hold the sockets. Knows Ray; how many replicas there should be is decided in
+load/autoscaling.py.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+import ray
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+from starlette.types import ASGIApp
+
+from service import logs
+from service.config import load_config
+from service.doors.app import make_app
+from service.doors.relayed import Relayed
+from service.doors.state import AppState
+from service.load.autoscaling import BUSY, LATE
+from service.start import ENGINE_CLOSE_S, Loaded, load, make_state, settle
+
+logger = logging.getLogger("service.ray")
+
+WATCH_S: Final = 0.25  # between looks at whether this replica is to go, and at its engine
+STOP_S: Final = 10.0  # that a replica has, beyond the drain of its sessions
+HEALTH_S: Final = 2.0  # between Serve's looks at a replica; three that fail replace it
+MAX_QUEUED: Final = 256  # requests and sockets that wait for a replica, in each proxy
+LOOK_BACK_S: Final = 12.0  # that autoscaling averages over
+MAX_LATE: Final = 100.0  # budgets: "no end" is no number to take an average of
+NAME: Final = "tokenspeed"
+NAMESPACE: Final = "serve"  # where Serve itself is
+APART: Final = (
+    "replicas without TOKENSPEED_REDIS_URL know nothing of each other: tokens of POST "
+    "/v1/sessions, rooms and sessions that come back are found on one replica only, by chance"
+)
+OBJECT_STORE_BYTES: Final = 100_000_000  # of a Ray that is started here: nothing is kept in it
+
+
+class Arguments(BaseModel):
+    """What the application is built with: `serve run service.ray:app replicas=2`.
+
+    Attributes:
+        replicas: how many, or `auto`: as many as speakers need, from 1 to max_replicas.
+        cpus_per_replica: that Ray sets aside for each; the engine uses as many threads.
+        gpus_per_replica: that Ray sets aside for each, which it uses together.
+        upscale_delay_s, downscale_delay_s: that more or fewer must be wanted for, with `auto`.
+        settings: that win over each replica's environment, by field of `Config`; Ray keeps them,
+            so that secrets belong into the environment.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    replicas: int | Literal["auto"] = 1
+    max_replicas: int = Field(default=4, ge=1)
+    cpus_per_replica: float = Field(default=1.0, ge=0)
+    gpus_per_replica: float = Field(default=0.0, ge=0)
+    upscale_delay_s: float = Field(default=5.0, ge=0)
+    downscale_delay_s: float = Field(default=120.0, ge=0)
+    settings: dict[str, Any] = {}
+
+
+class Replica:
+    """One replica: an engine, and the application over it.
+
+    Args:
+        settings: that win over the environment of the process it runs in, by field of `Config`.
+        cpus: that it may use.
+    """
+
+    async def __init__(self, settings: Mapping[str, Any], cpus: float) -> None:  # type: ignore[misc]
+        self._config = load_config(**settings)
+        logs.configure(self._config.log_level)
+        # What Ray set aside for this replica: with all cores, each would make the others wait.
+        num_threads = max(round(cpus), 1)
+        self._loaded: Loaded = await asyncio.to_thread(load, self._config, num_threads)
+        self._state: AppState = await make_state(self._config, self._loaded)
+        await self._state.start()
+        settle(self._state)
+        self._is_to_go = _departure()
+        self._watch = asyncio.create_task(self._look())
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return Relayed(make_app(self._state), self._config)
+
+    def check_health(self) -> None:
+        """Say whether this replica is worth keeping, as `/readyz` would.
+
+        Raises:
+            RuntimeError: it is not, which Serve takes for its end after three times.
+        """
+        problem = self._state.problem()
+        if problem is not None:
+            raise RuntimeError(problem)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Say how full this replica is, and how late one more speaker would be."""
+        state = self._state
+        busy = state.busy()
+        predicted_s = state.admission.predict(state.now_s())
+        late = min(predicted_s / (self._config.budget_ms / 1e3), MAX_LATE)
+        return {BUSY: busy, LATE: late}
+
+    async def __del__(self) -> None:
+        self._watch.cancel()
+        await self._state.stop()
+        await asyncio.to_thread(self._loaded.model.engine.close, ENGINE_CLOSE_S)
+
+    async def _look(self) -> None:
+        """Drain when Serve wants this replica to go; give up when its engine is lost."""
+        state = self._state
+        while not self._is_to_go() and not state.is_lost():  # noqa: ASYNC110 - no event is set
+            await asyncio.sleep(WATCH_S)
+        if state.is_lost():
+            problem = state.problem() or "the engine is lost"
+            logger.critical("engine lost", extra={"data": {"problem": problem}})
+            await state.give_up(problem)
+        else:
+            logger.info("draining", extra={"data": {"cause": "Ray Serve"}})
+            await state.drain()
+
+
+def _departure() -> Any:
+    """Return what says whether Serve has asked this replica to go.
+
+    Serve waits for a replica's requests to end before it lets the replica know, and a session has
+    no end. It notes the wish at once, in the actor.
+    """
+    worker = ray._private.worker.global_worker
+    actor = worker.actors[worker.actor_id]
+    impl = actor._replica_impl
+    assert isinstance(impl._shutting_down, bool)
+    return lambda: impl._shutting_down
+
+
+def app(arguments: Arguments) -> serve.Application:
+    """Return the application for Serve.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+    """
+    # Before a Ray is started here: nobody is told what runs.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    config = load_config(**arguments.settings)
+    if arguments.replicas != 1 and not config.redis_url:
+        logger.warning(APART)
+    options: dict[str, Any] = {
+        "name": NAME,
+        "max_ongoing_requests": config.connections,
+        "max_queued_requests": MAX_QUEUED,
+        "graceful_shutdown_timeout_s": config.drain_s + STOP_S,
+        "graceful_shutdown_wait_loop_s": 0.5,
+        "health_check_period_s": HEALTH_S,
+        "ray_actor_options": {
+            "num_cpus": arguments.cpus_per_replica,
+            "num_gpus": arguments.gpus_per_replica,
+        },
+    }
+    if arguments.replicas == "auto":
+        options["autoscaling_config"] = AutoscalingConfig(
+            min_replicas=1,
+            max_replicas=arguments.max_replicas,
+            upscale_delay_s=arguments.upscale_delay_s,
+            downscale_delay_s=arguments.downscale_delay_s,
+            look_back_period_s=LOOK_BACK_S,
+            policy=AutoscalingPolicy(  # type: ignore[no-untyped-call]
+                policy_function="service.load.autoscaling:policy"
+            ),
+        )
+    else:
+        options["num_replicas"] = arguments.replicas
+    deployment = serve.deployment(**options)(serve.ingress()(Replica))
+    return deployment.bind(arguments.settings, arguments.cpus_per_replica)
+
+
+def deploy(arguments: Arguments) -> None:
+    """Let the cluster have what the arguments say, in place of what it has; wait until it does.
+
+    Replicas whose settings change are replaced one after the other.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        RuntimeError: the replicas do not start.
+    """
+    serve.run(app(arguments), name=NAME, route_prefix="/")
+
+
+def run(arguments: Arguments, port: int, on_ready: Callable[[], None]) -> None:
+    """Serve until a signal, on the cluster of `RAY_ADDRESS` or on this machine alone.
+
+    Args:
+        port: of Serve's proxies.
+        on_ready: called once the first replicas take sessions.
+    Raises:
+        ConfigError: a setting cannot be used.
+        RuntimeError: the replicas do not start.
+    """
+    config = load_config(**arguments.settings)
+    most = arguments.max_replicas if arguments.replicas == "auto" else arguments.replicas
+    with cluster(config.host, port, most * arguments.cpus_per_replica):
+        deploy(arguments)
+        on_ready()
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        stop.wait()
+        serve.delete(NAME)  # replicas drain, and the proxies are there until they have
+
+
+@contextlib.contextmanager
+def cluster(host: str, port: int, cpus: float) -> Iterator[None]:
+    """Connect to the Ray of `RAY_ADDRESS`, or start a small one that ends with this process.
+
+    Args:
+        host, port: of Serve's proxies.
+        cpus: that replicas want; a Ray that is started here lends no fewer, where the machine has
+            fewer cores, too: who asks for that many replicas gets them.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(namespace=NAMESPACE)
+    else:
+        os.environ.setdefault("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "2")
+        ray.init(
+            address="local",
+            num_cpus=max(math.ceil(cpus), os.cpu_count() or 1),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            namespace=NAMESPACE,
+        )
+    try:
+        serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
+        yield
+    finally:
+        if not os.environ.get("RAY_ADDRESS"):
+            serve.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
