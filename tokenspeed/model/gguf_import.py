@@ -6,21 +6,30 @@ package `gguf`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tokenizers
 import torch
-from tokenizers import decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
 from tokenspeed.errors import CheckpointError
+from tokenspeed.model.gguf_tokenizer import tokenizer_files
+from tokenspeed.model.rope import Rope, rope_frequencies
 from tokenspeed.model.shards import write_model_shards
 
-# general.architecture, which model_type names alike. llama's file has Mistral's models too.
-_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+# general.architecture and model_type. llama's file has Mistral's models too.
+_ARCHITECTURES = {
+    "gemma": "gemma",
+    "gemma2": "gemma2",
+    "gemma3": "gemma3_text",
+    "llama": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+}
+# Layers of the largest Gemma, whose scores are scaled by the width of all heads: no field says it.
+_LARGEST = {"gemma2": 46, "gemma3": 62}
 _TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
 _LAYER = {
     "attn_norm": "input_layernorm",
@@ -35,18 +44,17 @@ _LAYER = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+_AROUND = _LAYER | {  # norms on both sides of a branch: gemma2, gemma3
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+_FACTORS = "rope_freqs.weight"  # what each pair's frequency is divided by: Llama 3.1
 _TOP = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
-# How a text is cut before merges, by tokenizer.ggml.pre; digits apart are what differs.
-_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_PATTERNS = {"llama-bpe": _WORDS.replace("DIGITS", "{1,3}"), "qwen2": _WORDS.replace("DIGITS", "")}
-_CONTROL, _USER_DEFINED = 3, 4  # of tokenizer.ggml.token_type
 
 
 def import_gguf(
@@ -70,25 +78,31 @@ def import_gguf(
     except (OSError, ValueError, IndexError) as exc:
         raise CheckpointError(source, f"is no readable GGUF file: {exc}") from exc
     try:
-        config = _config(fields, [tensor.name for tensor in reader.tensors])
-        files = _tokenizer(fields)
-        for tensor in reader.tensors:
+        config = _config(fields, {tensor.name: tensor for tensor in reader.tensors})
+        files = tokenizer_files(fields)
+        weights = [tensor for tensor in reader.tensors if tensor.name != _FACTORS]
+        for tensor in weights:
             if tensor.tensor_type.name not in _TYPES:
                 kind = tensor.tensor_type.name
                 raise ValueError(f"{tensor.name} is {kind}, supported: {', '.join(_TYPES)}")
-            _name(tensor.name)
+            _name(tensor.name, config)
     except KeyError as exc:
         raise CheckpointError(source, f"field {exc.args[0]!r} is missing") from exc
     except ValueError as exc:
         raise CheckpointError(source, str(exc)) from exc
     target.mkdir(parents=True, exist_ok=True)
-    write_model_shards(target, _tensors(tracked(list(reader.tensors)), config), max_shard_bytes)
+    write_model_shards(target, _tensors(tracked(weights), config), max_shard_bytes)
     files["config.json"] = _json(config)
     for name, content in files.items():
         (target / name).write_bytes(content)
 
 
-def _config(fields: dict[str, Any], tensors: list[str]) -> dict[str, Any]:
+def _config(fields: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in config.json.
+
+    Raises:
+        KeyError: a field is missing. ValueError: the model is none that comes out right.
+    """
     architecture = fields["general.architecture"]
     if architecture not in _ARCHITECTURES:
         known = ", ".join(_ARCHITECTURES)
@@ -98,10 +112,7 @@ def _config(fields: dict[str, Any], tensors: list[str]) -> dict[str, Any]:
         for name, value in fields.items()
         if name.startswith(f"{architecture}.")
     }
-    scaling = own.get("rope.scaling.type", "none")
-    if scaling != "none" or "rope_freqs.weight" in tensors:
-        raise ValueError("has a scaled rotation, which is not imported; use the original weights")
-    if "expert_count" in own and own["expert_count"]:
+    if own.get("expert_count"):
         raise ValueError("is a mixture of experts, which is not supported")
     heads, hidden = own["attention.head_count"], own["embedding_length"]
     head_dim = own.get("attention.key_length", own.get("rope.dimension_count", hidden // heads))
@@ -109,8 +120,8 @@ def _config(fields: dict[str, Any], tensors: list[str]) -> dict[str, Any]:
         raise ValueError("rotates a part of each head, which is not imported")
     ends = [fields["tokenizer.ggml.eos_token_id"]]
     ends += [e for e in [fields.get("tokenizer.ggml.eot_token_id")] if e not in (None, *ends)]
-    return {
-        "model_type": architecture,
+    config = {
+        "model_type": _ARCHITECTURES[architecture],
         "vocab_size": len(fields["tokenizer.ggml.tokens"]),
         "hidden_size": hidden,
         "intermediate_size": own["feed_forward_length"],
@@ -126,9 +137,98 @@ def _config(fields: dict[str, Any], tensors: list[str]) -> dict[str, Any]:
         "bos_token_id": fields.get("tokenizer.ggml.bos_token_id"),
         "eos_token_id": ends,
     }
+    if (scaling := _scaling(own, tensors, head_dim)) is not None:
+        config["rope_scaling"] = scaling
+    if architecture.startswith("gemma"):
+        config |= _gemma(architecture, own)
+    elif own.get("attention.sliding_window"):
+        config |= {"model_type": "mistral", "sliding_window": own["attention.sliding_window"]}
+    return config
 
 
-def _name(name: str) -> str:
+def _gemma(architecture: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Gemma's configurations say beyond the others."""
+    said: dict[str, Any] = {"hidden_act": "gelu_pytorch_tanh"}
+    said |= {"hidden_activation": "gelu_pytorch_tanh"}
+    if architecture == "gemma":
+        return said
+    scaled_by = own["attention.key_length"]
+    if own["block_count"] == _LARGEST[architecture]:
+        scaled_by = own["embedding_length"] // own["attention.head_count"]
+    said |= {
+        "query_pre_attn_scalar": scaled_by,
+        "sliding_window": own.get("attention.sliding_window", 4096),
+        "attn_logit_softcapping": own.get("attn_logit_softcapping"),
+        "final_logit_softcapping": own.get("final_logit_softcapping"),
+    }
+    if architecture == "gemma3":
+        said |= {"rope_local_base_freq": own.get("rope.freq_base_swa", 10000.0)}
+        pattern = own.get("attention.sliding_window_pattern")
+        if isinstance(pattern, list):
+            kinds = ("full_attention", "sliding_attention")
+            said |= {"layer_types": [kinds[bool(slides)] for slides in pattern]}
+        elif pattern is not None:
+            said |= {"sliding_window_pattern": pattern}
+    return said
+
+
+def _scaling(
+    own: Mapping[str, Any], tensors: Mapping[str, Any], head_dim: int
+) -> dict[str, Any] | None:
+    """Return how the rotation is scaled, in Hugging Face's words; None: it is not.
+
+    Raises:
+        ValueError: in a way that is not imported.
+    """
+    kind = own.get("rope.scaling.type", "none")
+    original = own.get("rope.scaling.original_context_length", own["context_length"])
+    if _FACTORS in tensors:
+        stored = tensors[_FACTORS]
+        factors = torch.from_numpy(np.array(stored.data, np.float32)).flatten()
+        return _by_factors(factors, own.get("rope.freq_base", 10000.0), head_dim, original)
+    if kind == "none":
+        return None
+    if kind not in ("linear", "yarn"):
+        raise ValueError(f"has a rotation scaled by {kind!r}, supported: linear, yarn")
+    scaling = {"rope_type": kind, "factor": own["rope.scaling.factor"]}
+    if kind == "yarn":
+        scaling |= {"original_max_position_embeddings": original}
+        for ours, theirs in (("beta_fast", "yarn_beta_fast"), ("beta_slow", "yarn_beta_slow")):
+            if f"rope.scaling.{theirs}" in own:
+                scaling |= {ours: own[f"rope.scaling.{theirs}"]}
+    return scaling
+
+
+def _by_factors(factors: Tensor, theta: float, head_dim: int, original: int) -> dict[str, Any]:
+    """Find the words for factors of each pair: Llama 3.1's where they are its own."""
+    if len(factors) != head_dim // 2:
+        raise ValueError(f"{_FACTORS} holds {len(factors)} factors, expected {head_dim // 2}")
+    plain = rope_frequencies(Rope(theta), head_dim, original)
+    largest = round(factors.max().item(), 4)
+    for context in (8192, original):
+        rope = Rope(theta, "llama3", factor=largest, original=context)
+        if torch.allclose(plain / factors, rope_frequencies(rope, head_dim, original), rtol=1e-4):
+            numbers = {
+                "factor": largest,
+                "low_freq_factor": rope.low,
+                "high_freq_factor": rope.high,
+            }
+            return {
+                "rope_type": "llama3",
+                "original_max_position_embeddings": context,
+            } | numbers
+    listed = factors.tolist()
+    return {
+        "rope_type": "longrope",
+        "original_max_position_embeddings": original,
+        "factor": 1.0,
+        "attention_factor": 1.0,
+        "short_factor": listed,
+        "long_factor": listed,
+    }
+
+
+def _name(name: str, config: Mapping[str, Any]) -> str:
     """Return Hugging Face's name of a tensor.
 
     Raises:
@@ -136,9 +236,10 @@ def _name(name: str) -> str:
     """
     if name in _TOP:
         return _TOP[name]
+    table = _AROUND if config["model_type"] in ("gemma2", "gemma3_text") else _LAYER
     parts = name.split(".")
-    if len(parts) == 4 and parts[0] == "blk" and parts[2] in _LAYER:
-        return f"model.layers.{parts[1]}.{_LAYER[parts[2]]}.{parts[3]}"
+    if len(parts) == 4 and parts[0] == "blk" and parts[2] in table:
+        return f"model.layers.{parts[1]}.{table[parts[2]]}.{parts[3]}"
     raise ValueError(f"holds the tensor {name!r}, which no supported model has")
 
 
@@ -146,66 +247,23 @@ def _tensors(tensors: Iterable[Any], config: dict[str, Any]) -> Iterator[tuple[s
     from gguf import dequantize
 
     pairs = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
+    family = config["model_type"]
     for stored in tensors:
         values = np.array(dequantize(stored.data, stored.tensor_type), np.float32)
         tensor = torch.from_numpy(values)
         part = stored.name.split(".")[-2]
-        if part in pairs and config["model_type"] == "llama":
+        if part in pairs and family in ("llama", "mistral"):
             # Its file has the two of a rotated pair side by side, Hugging Face half a head apart.
             heads = config[pairs[part]]
             turned = tensor.view(heads, len(tensor) // heads // 2, 2, *tensor.shape[1:])
             tensor = turned.transpose(1, 2).reshape(tensor.shape)
+        if part.endswith("norm") and family.startswith("gemma"):
+            tensor = tensor - 1  # which Gemma's own files leave out
         if stored.tensor_type.name != "F32":
             # 11 bits hold a value of few bits times its scale better than the 8 of bfloat16.
             is_bf16 = stored.tensor_type.name == "BF16" or tensor.abs().max() > 65504
             tensor = tensor.to(torch.bfloat16 if is_bf16 else torch.float16)
-        yield _name(stored.name), tensor
-
-
-def _tokenizer(fields: dict[str, Any]) -> dict[str, bytes]:
-    """Return the files of the tokenizer, by name."""
-    kind = fields["tokenizer.ggml.model"]
-    if kind != "gpt2":
-        raise ValueError(
-            f"has a tokenizer of the kind {kind!r}, supported: gpt2; use the original weights"
-        )
-    files = {"tokenizer.json": _byte_pairs(fields).to_str().encode()}
-    described: dict[str, Any] = {"add_bos_token": fields.get("tokenizer.ggml.add_bos_token", True)}
-    if (template := fields.get("tokenizer.chat_template")) is not None:
-        described["chat_template"] = template
-    return files | {"tokenizer_config.json": _json(described)}
-
-
-def _byte_pairs(fields: dict[str, Any]) -> tokenizers.Tokenizer:
-    cut = fields.get("tokenizer.ggml.pre", "default")
-    if cut not in (*_PATTERNS, "gpt-2", "smollm"):
-        known = ", ".join((*_PATTERNS, "gpt-2", "smollm"))
-        raise ValueError(f"cuts text by the rule {cut!r}, supported: {known}")
-    tokens = fields["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    is_llama = cut == "llama-bpe"  # whole words of the vocabulary need no merges there
-    made = tokenizers.Tokenizer(models.BPE(vocabulary, merges, ignore_merges=is_llama))
-    if cut == "qwen2":
-        made.normalizer = normalizers.NFC()
-    steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if cut == "smollm" else []
-    if cut in _PATTERNS:
-        pattern = tokenizers.Regex(_PATTERNS[cut])
-        steps.append(pre_tokenizers.Split(pattern, "isolated"))
-    by_gpt2 = cut not in _PATTERNS
-    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=by_gpt2))
-    made.pre_tokenizer = pre_tokenizers.Sequence(steps)
-    made.decoder = decoders.ByteLevel()
-    kinds = list(zip(tokens, fields["tokenizer.ggml.token_type"], strict=True))
-    for special in (True, False):
-        wanted = _CONTROL if special else _USER_DEFINED
-        added = [
-            tokenizers.AddedToken(token, special=special, normalized=False)
-            for token, kind in kinds
-            if kind == wanted
-        ]
-        (made.add_special_tokens if special else made.add_tokens)(added)
-    return made
+        yield _name(stored.name, config), tensor
 
 
 def _json(content: dict[str, Any]) -> bytes:
