@@ -18,7 +18,7 @@ from service.config import Config, load_config, variables
 from service.errors import ConfigError
 from service.load.descriptors import room_for
 from service.load.stalls import Stalls
-from tokenspeed.arguments import add_device_argument
+from tokenspeed.arguments import add_device_argument, add_profile_argument
 from tokenspeed.engine.loading import LoadedModel
 from tokenspeed.errors import TokenSpeedError
 
@@ -39,6 +39,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="default: 127.0.0.1")
     parser.add_argument("--port", type=int, help="default: 8000; 0 takes any free port")
     add_device_argument(parser)
+    add_profile_argument(parser)
     parser.add_argument(
         "--glossary", type=Path, metavar="FILE", help="terms for every text: .csv, .tsv or .tbx"
     )
@@ -76,6 +77,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
 
     settings = {
         "model": options.model,
+        "profile": options.profile,
         "host": options.host,
         "port": options.port,
         "device": options.device,

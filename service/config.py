@@ -119,6 +119,10 @@ class Config:
         default=DEFAULT_MODEL,
         metadata=_from("MODEL", Path, "directory of the model"),
     )
+    profile: Path | None = field(
+        default=None,
+        metadata=_from("PROFILE", Path, "how the model is asked, a .toml; empty: what fits it"),
+    )
     device: str = field(
         default="auto",
         metadata=_from("DEVICE", str, "auto, the backend to use, or cuda:0,1 for two GPUs"),

@@ -44,7 +44,8 @@ def load(config: Config, num_threads: int = 0) -> Loaded:
     """
     house = HouseGlossary(read_glossary(config.glossary) if config.glossary else ())
     size = EngineConfig(num_slots=slots(config), num_threads=num_threads)
-    return Loaded(load_engine(config.model, device=config.device, config=size), house)
+    model = load_engine(config.model, device=config.device, profile=config.profile, config=size)
+    return Loaded(model, house)
 
 
 async def make_state(

@@ -21,7 +21,6 @@ from service.wire.protocol import LanguageInfo, Timing
 from tokenspeed.engine.core import Deliver
 from tokenspeed.engine.engine import Cancellable, TokenStream
 from tokenspeed.engine.request import Completion, Request
-from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.prompt import Formality, PromptFormat
 from tokenspeed.text.detection import language_of
@@ -197,7 +196,8 @@ class Translator:
             if not context:
                 raise TranslationFailed("text_too_long", "it does not fit the model")
             context = context[1:]
-        cap = max(length_cap(len(prompt)), len(forced) + MIN_ROOM)
+        cap = self.prompts.length_cap(len(prompt), job.source_language, job.target)
+        cap = max(cap, len(forced) + MIN_ROOM)
         skip = len(forced) - len(job.forced)
         request = Request(
             prompt=prompt,
@@ -354,7 +354,8 @@ class Translator:
             prompt = self.prompts.build(
                 exchange.shown, source, target, is_open=False, formality=formality
             )
-            cap = min(length_cap(len(prompt)), self._max_length - len(prompt))
+            cap = self.prompts.length_cap(len(prompt), source, target)
+            cap = min(cap, self._max_length - len(prompt))
             if cap < MIN_ROOM:
                 raise TranslationFailed("text_too_long", "a sentence does not fit the model")
             request = Request(

@@ -47,7 +47,17 @@ def add_model_argument(parser: ArgumentParser) -> None:
         type=Path,
         default=DEFAULT_MODEL,
         metavar="DIR",
-        help="a Hugging Face LLaMA directory (default: the shipped model)",
+        help="a directory in Hugging Face's form (default: the shipped model)",
+    )
+
+
+def add_profile_argument(parser: ArgumentParser) -> None:
+    """Add --profile."""
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE.toml",
+        help="how the model is asked (default: by what recognises it)",
     )
 
 

@@ -2,6 +2,7 @@
 
 TokenSpeedError
 ├── CheckpointError      a model directory is missing, damaged or foreign; names file and tensor
+├── ProfileError         how a model is asked cannot be told, or is told wrongly; names the file
 ├── BackendUnavailable   the asked device or kernel cannot run here; says what to do
 ├── RequestError         a request that can never run
 │   └── RequestTooLong   more tokens than a slot holds
@@ -33,6 +34,18 @@ class CheckpointError(TokenSpeedError):
         self.tensor = tensor
         where = f"{path}" if tensor is None else f"{path}: tensor {tensor!r}"
         super().__init__(f"{where}: {problem}")
+
+
+class ProfileError(TokenSpeedError):
+    """How a model is asked cannot be told, or is told wrongly.
+
+    Attributes:
+        path: the profile, or the model directory that none fits.
+    """
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        self.path = Path(path)
+        super().__init__(f"{path}: {problem}")
 
 
 class BackendUnavailable(TokenSpeedError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from service.commands.translate_file import named_files, output_of, translate_file
 from service.errors import TranslationFailed
 from service.translator import TextOptions, Translator
-from tokenspeed.arguments import add_model_arguments
+from tokenspeed.arguments import add_model_arguments, add_profile_argument
 from tokenspeed.documents.formats import suffixes
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.errors import CommandError, told
@@ -54,6 +54,7 @@ def add_translate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite outputs that are there")
     add_model_arguments(parser)
+    add_profile_argument(parser)
     parser.set_defaults(run=_run)
 
 
@@ -64,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
         raise CommandError("--output and --force are for files; a text goes to standard output")
     with told(ValueError):
         house = HouseGlossary(read_glossary(options.glossary) if options.glossary else ())
-    model = load_engine(options.model, device=options.device)
+    model = load_engine(options.model, device=options.device, profile=options.profile)
     try:
         translator = Translator(
             model.engine,

@@ -14,7 +14,8 @@ from tokenspeed.engine.core import Deliver, EngineStats, OnStep
 from tokenspeed.engine.engine import EngineHealth
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
-from tokenspeed.model.prompt import FORMALITIES, Formality
+from tokenspeed.model.profile import Profile
+from tokenspeed.model.prompt import FORMALITIES, Formality, length_cap
 from tokenspeed.text.detokenizer import TokenText
 
 LANGUAGES = ("de", "en", "es", "fr")
@@ -63,6 +64,7 @@ class FakeDecoder:
 class FakePrompts:
     """bos, source, form of address, target mark."""
 
+    profile = Profile("fake", "Fake")
     languages: tuple[str, ...] = LANGUAGES
     context_pairs = 2
     pairs = frozenset(
@@ -70,6 +72,12 @@ class FakePrompts:
         + [(other, "en") for other in ("de", "es", "fr")]
     )
     formalities = frozenset(("de", "fr"))
+    stop_ids: tuple[int, ...] = ()
+
+    def length_cap(
+        self, prompt_tokens: int, source_language: str | None, target_language: str
+    ) -> int:
+        return length_cap(prompt_tokens)
 
     def build(
         self,

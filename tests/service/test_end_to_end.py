@@ -14,7 +14,6 @@ from tests.service.client import Client, session
 from tests.service.process import serving
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Request
-from tokenspeed.engine.translate import length_cap
 
 SENTENCE = "Good morning everyone, today we would like to talk about our new house."
 UPDATES_PER_S = 3.0
@@ -50,7 +49,8 @@ async def test_a_sentence_at_speaking_pace(capsys: pytest.CaptureFixture[str]) -
     try:
         prompt = model.prompts.build(SENTENCE, "en", "de", is_open=False)
         forced = tuple(model.tokenizer.encode(appended))
-        request = Request(prompt, forced=forced, max_new_tokens=length_cap(len(prompt)))
+        cap = model.prompts.length_cap(len(prompt), "en", "de")
+        request = Request(prompt, forced=forced, max_new_tokens=cap)
         (greedy,) = model.engine.run([request])
         tokens = greedy.tokens
         if greedy.finish_reason == "length":  # a model that runs in circles is cut short

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import torch
 
-from tokenspeed.arguments import add_model_argument
+from tokenspeed.arguments import add_model_argument, add_profile_argument
 from tokenspeed.backends.cpu import native_available
 from tokenspeed.engine.loading import choose_backend
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
+
+MAX_PAIRS = 20  # that are told one by one
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,13 @@ class Finding:
 def add_doctor(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `doctor`."""
     add_model_argument(parser)
+    add_profile_argument(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     broken = False
-    for finding in examine(options.model):
+    for finding in examine(options.model, options.profile):
         broken |= finding.state == "broken"
         print(f"{finding.state:8} {finding.name:15} {finding.detail}")
         if finding.advice:
@@ -54,14 +57,14 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def examine(model: Path) -> Iterator[Finding]:
+def examine(model: Path, profile: Path | None = None) -> Iterator[Finding]:
     """Yield what was found, the machine first, the model last."""
     yield Finding("python", "ok", platform.python_version())
     yield Finding("processor", "ok", f"{platform.machine()}, {_cores()} cores usable")
     yield Finding("torch", "ok", torch.__version__)
     yield from _gpu()
     yield from _native()
-    yield from _model(model)
+    yield from _model(model, profile)
     yield Finding("backend", "ok", f"{choose_backend()} (what --device auto chooses)")
 
 
@@ -89,21 +92,25 @@ def _native() -> Iterator[Finding]:
         yield Finding("native kernels", "missing", detail, advice)
 
 
-def _model(directory: Path) -> Iterator[Finding]:
+def _model(directory: Path, profile: Path | None) -> Iterator[Finding]:
     try:
         checkpoint = open_checkpoint(directory)
-        prompts = load_prompt_format(directory, Tokenizer.load(directory))
+        prompts = load_prompt_format(directory, Tokenizer.load(directory), profile)
     except TokenSpeedError as exc:
         yield Finding("model", "broken", str(exc), "pass another directory with --model")
         return
     config = checkpoint.config
-    pairs = ", ".join(f"{a}-{b}" for a, b in sorted(prompts.pairs))
     yield Finding(
         "model",
         "ok",
         f"{directory.name}: {config.num_layers} layers of {config.hidden_size}, "
-        f"vocabulary {config.vocab_size}; {pairs}",
+        f"vocabulary {config.vocab_size}",
     )
+    pairs = sorted(prompts.pairs)
+    told = ", ".join(f"{a}-{b}" for a, b in pairs[:MAX_PAIRS])
+    if len(pairs) > MAX_PAIRS:
+        told = f"{len(pairs)} pairs of {', '.join(prompts.languages)}"
+    yield Finding("profile", "ok", f"{prompts.profile.name}: {told}")
 
 
 def _cores() -> int:

@@ -44,30 +44,33 @@ def load_engine(
     directory: Path | str = DEFAULT_MODEL,
     *,
     device: str = "auto",
+    profile: Path | None = None,
     config: EngineConfig | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> LoadedModel:
     """Open a model directory and start an engine over it.
 
     Args:
-        directory: a Hugging Face LLaMA directory.
+        directory: in Hugging Face's form.
         device: "auto", a key of BACKENDS, or "cuda:0,1" for GPUs that share the model.
+        profile: how it is asked, a file; None: by what recognises it.
         config: slots and lengths; their defaults suit a few speakers.
     Raises:
         CheckpointError: the directory cannot be used.
+        ProfileError: how it is asked cannot be told.
         BackendUnavailable: the asked backend cannot run here.
     """
     started_s = time.perf_counter()
     directory = Path(directory)
     checkpoint = open_checkpoint(directory)
     tokenizer = Tokenizer.load(directory)
-    prompts = load_prompt_format(directory, tokenizer)
+    prompts = load_prompt_format(directory, tokenizer, profile)
     opened = backend_of(device)
     config = config or EngineConfig()
     backend = opened(checkpoint, config)
     engine = Engine(
         backend,
-        eos_token_ids=tokenizer.eos_ids,
+        eos_token_ids=(*tokenizer.eos_ids, *prompts.stop_ids),
         max_step_ms=config.max_step_ms,
         read_bytes_per_s=measured_bandwidth(backend),
         clock=clock,

@@ -14,10 +14,6 @@ from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.vocabulary import vocabulary_of
 from tokenspeed.text.whole import Exchange, Whole
 
-# An output longer than this, for its source, is a model that runs in circles.
-MAX_LENGTH_RATIO = 2.0
-LENGTH_MARGIN = 10
-
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 
 
@@ -31,11 +27,6 @@ class TranslatedText:
     untranslated: int = 0
 
 
-def length_cap(source_tokens: int) -> int:
-    """Return how many tokens a translation of this many may have."""
-    return int(source_tokens * MAX_LENGTH_RATIO) + LENGTH_MARGIN
-
-
 def whole_request(
     model: LoadedModel, text: str, source_language: str | None, target_language: str
 ) -> Request:
@@ -45,8 +36,9 @@ def whole_request(
         ValueError: the model does not translate this pair.
     """
     prompt = model.prompts.build(text, source_language, target_language, is_open=False)
+    cap = model.prompts.length_cap(len(prompt), source_language, target_language)
     room = model.engine.backend.max_length - len(prompt)
-    return Request(prompt, max_new_tokens=max(1, min(length_cap(len(prompt)), room)))
+    return Request(prompt, max_new_tokens=max(1, min(cap, room)))
 
 
 def translate(

@@ -57,7 +57,7 @@ def load_model_config(directory: Path) -> ModelConfig:
             feature that is not supported.
     """
     path = directory / "config.json"
-    raw = _read_object(path)
+    raw = read_object(path)
     family = raw.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         raise CheckpointError(
@@ -72,7 +72,12 @@ def load_model_config(directory: Path) -> ModelConfig:
         raise CheckpointError(path, str(exc)) from exc
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a file of a model directory that holds a JSON object.
+
+    Raises:
+        CheckpointError: it is missing, cannot be read or is something else.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
@@ -88,7 +93,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _with_generation(raw: Raw, path: Path) -> dict[str, Any]:
     """Add the end tokens of a generation_config.json: some models name theirs only there."""
-    found = _read_object(path).get("eos_token_id") if path.exists() else None
+    found = read_object(path).get("eos_token_id") if path.exists() else None
     if found is None:
         return dict(raw)
     text = raw.get("text_config")

@@ -1,32 +1,57 @@
 """How a model is asked for a translation: text and languages in, prompt ids out.
 
-The source stands first and the target mark after it, so that all targets of a source share its
-keys and values, and a growing source keeps those of its beginning. Earlier sentences as context
-need no marks of their own: they are the beginning of the source, and their translations the forced
+Keys and values of what stands before a change are used again. Our own models read the source first
+and the target mark after it, so that all targets of a source share them, too; other models want the
+order that they were trained in, mostly the instruction first. Earlier sentences as context need no
+marks of their own: they are the beginning of the source, and their translations the forced
 beginning of the output.
 """
 
 import json
-from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
-from tokenspeed.errors import CheckpointError
+from tokenspeed.errors import CheckpointError, ProfileError
+from tokenspeed.model.chat_template import PLACEHOLDER, ChatTemplate, find_chat_template
+from tokenspeed.model.frame import Frame
+from tokenspeed.model.profile import (
+    CHAT_TEMPLATE,
+    Profile,
+    read_profile,
+    shipped_names,
+    shipped_profile,
+    shipped_profiles,
+)
 from tokenspeed.model.tokenizer import Tokenizer
 from tokenspeed.text.languages import name_of
 
 Formality = Literal["formal", "informal"]  # how a translation addresses whoever is spoken to
 FORMALITIES: tuple[Formality, ...] = ("formal", "informal")
-DEFAULT_LANGUAGES = ("en", "de", "fr", "es")  # of a general model that says nothing of its own
+
+# An output longer than this, for its source, is a model that runs in circles.
+MAX_LENGTH_RATIO: Final = 2.0
+LENGTH_MARGIN: Final = 10
+
+_OLD_NAMES: Final = {"instruction": "llama-3"}  # in config.json
 
 
 class PromptFormat(Protocol):
     """The way one family of models wants its prompt."""
 
+    profile: Profile
     languages: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]  # (source, target) that the model translates
     context_pairs: int  # earlier sentences that may go along, as many as it was trained with
     formalities: frozenset[str]  # target languages whose form of address can be chosen
+    stop_ids: tuple[int, ...]  # that end an output, beside those of the model's files
+
+    def length_cap(
+        self, prompt_tokens: int, source_language: str | None, target_language: str
+    ) -> int:
+        """Return how many tokens a translation may have, by the tokens of its whole prompt."""
+        ...
 
     def build(
         self,
@@ -69,12 +94,19 @@ class MarksFormat:
         self.pairs = pairs
         self.context_pairs = context_pairs
         self.formalities = formalities
+        self.stop_ids: tuple[int, ...] = ()
+        self.profile = shipped_profile("marks")
         self.languages = tuple(sorted({language for pair in pairs for language in pair}))
         names = (*self.languages, "auto", "open", *(FORMALITIES if formalities else ()))
         self._marks = {name: self._mark(name) for name in names}
         if tokenizer.bos_id is None:
             raise ValueError("config.json names no bos_token_id, the prompt begins with it")
         self._begin = tokenizer.bos_id
+
+    def length_cap(
+        self, prompt_tokens: int, source_language: str | None, target_language: str
+    ) -> int:
+        return length_cap(prompt_tokens)
 
     def build(
         self,
@@ -103,23 +135,54 @@ class MarksFormat:
         return found
 
 
-class InstructionFormat:
-    """A chat prompt in the format of LLaMA-3, for general instruction models."""
+class FrameFormat:
+    """The wording of a profile, round the text.
+
+    Args:
+        profile: names its pairs and how languages are called.
+        template: the model's own, where the profile leaves the turns to it.
+    Raises:
+        ProfileError: the template fails.
+        ValueError: there is no template, or the vocabulary lacks a control piece of the profile.
+    """
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        pairs: frozenset[tuple[str, str]],
-        context_pairs: int = 0,
-        formalities: frozenset[str] = frozenset(),
+        self, tokenizer: Tokenizer, profile: Profile, template: ChatTemplate | None = None
     ) -> None:
         self._tokenizer = tokenizer
-        self.pairs = pairs
-        self.context_pairs = context_pairs
-        self.formalities = formalities
-        self.languages = tuple(sorted({language for pair in pairs for language in pair}))
-        names = ("begin_of_text", "start_header_id", "end_header_id", "eot_id")
-        self._begin, self._start, self._end, self._turn = (self._special(n) for n in names)
+        self.profile = profile
+        self.pairs = profile.pairs
+        self.context_pairs = profile.context
+        targets = {target for _, target in profile.pairs}
+        self.formalities = profile.address_languages & targets
+        self.languages = tuple(sorted({language for pair in profile.pairs for language in pair}))
+        self.stop_ids = tuple(self._piece(piece) for piece in profile.stop)
+        self._turns, self._template = profile.turns, None
+        if profile.turns == CHAT_TEMPLATE:
+            self._turns, self._template = profile.fallback_turns, template
+            if template is None and not profile.fallback_turns:
+                raise ValueError("it has no chat template")
+        self._begin: tuple[int, ...] = ()
+        if profile.begins:
+            if tokenizer.bos_id is None:
+                raise ValueError("config.json names no bos_token_id, the prompt begins with it")
+            self._begin = (tokenizer.bos_id,)
+        # Here, so that a template that fails does so at the start and not in front of a user.
+        asked = [(None, target) for target in targets] + list(profile.pairs)
+        self._wordings = {
+            (source, target, is_open, formality): self._around(source, target, is_open, formality)
+            for source, target in asked
+            for is_open in ((False, True) if profile.open else (False,))
+            for formality in (None, *(FORMALITIES if target in self.formalities else ()))
+        }
+        self._frame = lru_cache(maxsize=4096)(self._make_frame)
+
+    def length_cap(
+        self, prompt_tokens: int, source_language: str | None, target_language: str
+    ) -> int:
+        frame = self._frame(*self._wordings[source_language, target_language, False, None])
+        text_tokens = max(prompt_tokens - frame.overhead, 0)
+        return int(text_tokens * self.profile.max_ratio) + self.profile.margin
 
     def build(
         self,
@@ -132,63 +195,86 @@ class InstructionFormat:
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
         _check_formality(self.formalities, formality, target_language)
-        encode, target = self._tokenizer.encode, name_of(target_language)
-        state = f" Use {formality} address." if formality else ""
-        state += " It is unfinished: translate only what is there." if is_open else ""
-        return (
-            self._begin,
-            *self._header("system"),
-            *encode("You translate live captions. Answer with the translation alone."),
-            self._turn,
-            *self._header("user"),
-            *encode(source),
-            # After the source, so that every target and the growing source share what is before.
-            *encode(f"\n\nTranslate the text above into {target}.{state}"),
-            self._turn,
-            *self._header("assistant"),
+        is_marked = is_open and bool(self.profile.open)
+        around = self._wordings[source_language, target_language, is_marked, formality]
+        return self._frame(*around).ids(source.strip())
+
+    def _around(
+        self, source: str | None, target: str, is_open: bool, formality: Formality | None
+    ) -> tuple[str, str]:
+        """Return what stands before and after the text."""
+        message = self.profile.wording(
+            source, target, is_open=is_open, formality=formality, text=PLACEHOLDER
         )
+        if self._template is not None:
+            return self._template.around(message, self.profile.system)
+        before, after = self._turns.replace("{message}", message).split(PLACEHOLDER)
+        return before, after
 
-    def _header(self, role: str) -> tuple[int, ...]:
-        encode = self._tokenizer.encode
-        return (self._start, *encode(role), self._end, *encode("\n\n"))
+    def _make_frame(self, before: str, after: str) -> Frame:
+        return Frame(self._tokenizer, before, after, self._begin)
 
-    def _special(self, name: str) -> int:
-        found = self._tokenizer.piece_id(f"<|{name}|>")
+    def _piece(self, piece: str) -> int:
+        found = self._tokenizer.piece_id(piece)
         if found is None:
-            raise ValueError(f"the vocabulary has no piece <|{name}|>")
+            raise ValueError(f"the vocabulary has no piece {piece}")
         return found
 
 
-_FORMATS: dict[str, type[MarksFormat] | type[InstructionFormat]] = {
-    "marks": MarksFormat,
-    "instruction": InstructionFormat,
-}
+def length_cap(source_tokens: int) -> int:
+    """Return how many tokens a translation of this many may have."""
+    return int(source_tokens * MAX_LENGTH_RATIO) + LENGTH_MARGIN
 
 
-def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
-    """Choose the format of a model directory.
+def load_prompt_format(
+    directory: Path, tokenizer: Tokenizer, profile: Path | None = None
+) -> PromptFormat:
+    """Choose how the model of a directory is asked.
 
-    A directory made by `tokenspeed train` says so in config.json: `"tokenspeed": {"prompt":
-    "marks", "pairs": [["en", "de"], ...]}`. A directory that says nothing is asked by instruction.
-    `"context": 2` says that the model was trained with up to two earlier sentences before its
-    source; without it none are ever sent along. `"formality": ["de", ...]` names the target
-    languages whose form of address the model was taught to choose by its marks.
+    By the profile that a user gives; else by what config.json says: a directory made by
+    `tokenspeed train` has `"tokenspeed": {"prompt": "marks", "pairs": [["en", "de"], ...]}`, and
+    another may name any profile that ships; else by the profile that recognises it.
+
+    `"pairs"` are instead of those of the profile. `"context": 2` says that the model was trained
+    with up to two earlier sentences before its source; without it none are ever sent along.
+    `"formality": ["de", ...]` names the target languages whose form of address can be chosen.
 
     Raises:
-        CheckpointError: the format is unknown, or the vocabulary lacks its marks.
+        CheckpointError: config.json says something else, or the vocabulary lacks the marks.
+        ProfileError: no profile fits, or the one that was given cannot be used.
     """
     path = directory / "config.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     section = raw.get("tokenspeed", {})
     if not isinstance(section, dict):
         raise CheckpointError(path, f"tokenspeed is {section!r}, expected an object")
-    name = section.get("prompt", "instruction")
-    if not isinstance(name, str) or name not in _FORMATS:
-        raise CheckpointError(path, f"prompt is {name!r}, supported: {', '.join(_FORMATS)}")
-    pairs: Sequence[Sequence[str]] = section.get("pairs") or [
-        (a, b) for a in DEFAULT_LANGUAGES for b in DEFAULT_LANGUAGES if a != b
-    ]
-    context_pairs, formality = section.get("context", 0), section.get("formality", [])
+    _check_section(path, section)
+    template = find_chat_template(directory)
+    chosen = _profile_of(directory, raw, section, tokenizer, template, profile)
+    pairs = section.get("pairs") or chosen.pairs
+    context_pairs = section.get("context", chosen.context)
+    formality = section.get("formality", chosen.address_languages)
+    both = frozenset((a, b) for a, b in pairs)
+    try:
+        if chosen.layout == "marks":
+            return MarksFormat(tokenizer, both, context_pairs, frozenset(formality))
+        chosen = replace(
+            chosen,
+            pairs=both,
+            names={code: name_of(code) for pair in both for code in pair} | dict(chosen.names),
+            context=context_pairs,
+            address_languages=frozenset(formality),
+        )
+        return FrameFormat(tokenizer, chosen, template)
+    except ValueError as exc:
+        raise CheckpointError(
+            directory, f"cannot be asked for translations as {chosen.title} is: {exc}"
+        ) from exc
+
+
+def _check_section(path: Path, section: dict[str, Any]) -> None:
+    pairs, context_pairs = section.get("pairs", []), section.get("context", 0)
+    formality = section.get("formality", [])
     wanted = (
         (
             "pairs",
@@ -207,12 +293,43 @@ def load_prompt_format(directory: Path, tokenizer: Tokenizer) -> PromptFormat:
     for field, value, expected, is_right in wanted:
         if not is_right:
             raise CheckpointError(path, f"tokenspeed.{field} is {value!r}, expected {expected}")
-    try:
-        formalities = frozenset(formality)
-        both = frozenset((a, b) for a, b in pairs)
-        return _FORMATS[name](tokenizer, both, context_pairs, formalities)
-    except ValueError as exc:
-        raise CheckpointError(directory, f"cannot be asked for translations: {exc}") from exc
+
+
+def _profile_of(
+    directory: Path,
+    raw: dict[str, Any],
+    section: dict[str, Any],
+    tokenizer: Tokenizer,
+    template: ChatTemplate | None,
+    given: Path | None,
+) -> Profile:
+    if given is not None:
+        return read_profile(given)
+    if "prompt" in section:
+        name = section["prompt"]
+        name = _OLD_NAMES.get(name, name) if isinstance(name, str) else name
+        if not isinstance(name, str) or name not in shipped_names():
+            raise CheckpointError(
+                directory / "config.json",
+                f"prompt is {name!r}, supported: {', '.join(shipped_names())}",
+            )
+        return shipped_profile(name)
+    names = [directory.resolve().name, str(raw.get("_name_or_path", ""))]
+    if directory.resolve().parent.name == "snapshots":  # of a cache of Hugging Face's
+        names.append(directory.resolve().parents[1].name)
+    source = template.source if template is not None else ""
+    for profile in shipped_profiles():
+        for sign in profile.signs:
+            if sign.fits(str(raw.get("model_type")), names, source, tokenizer.controls):
+                return profile
+    if template is not None:
+        return shipped_profile("generic")
+    raise ProfileError(
+        directory,
+        "no profile recognises it, and it has no chat template: say how it is asked with "
+        f'--profile FILE, or by "tokenspeed": {{"prompt": NAME}} in config.json '
+        f"({', '.join(shipped_names())})",
+    )
 
 
 def _are_texts(values: object) -> bool:

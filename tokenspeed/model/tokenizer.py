@@ -1,21 +1,30 @@
 """Text to ids and back, also piece by piece, for sentencepiece and Hugging Face tokenizers.
 
-Knows files and characters; does not know prompts or models.
+A control piece (`<|eot_id|>`, `</s>`) is one in `encode_frame` alone, which is for prompts: in a
+user's text it is letters. Knows files and characters; does not know prompts or models.
 """
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import sentencepiece
 import tokenizers
 
 from tokenspeed.errors import CheckpointError
-from tokenspeed.model.families import load_model_config
+from tokenspeed.model.families import load_model_config, read_object
 
 _REPLACEMENT = "\ufffd"  # what both libraries decode incomplete UTF-8 to
 _MAX_INCOMPLETE_BYTES = 3  # a character has at most four bytes
 _CONTEXT_IDS = 8  # ids given out that go along when the next ones are decoded
+# What controls a model looks like this, also where a file does not flag it: <start_of_turn>,
+# <|im_end|>, [INST], <｜hy_User｜>. Runs of spaces and emoji that a vocabulary adds do not.
+_CONTROL_SHAPE: Final = re.compile(r"<[|｜/]?[^<>\s]+>|\[/?[A-Z_@]+\]")
+
+# normalizer_spec { add_dummy_prefix: false }: of two of a kind protobuf takes the later.
+_NO_DUMMY_PREFIX: Final = b"\x1a\x02\x18\x00"
 
 
 class Tokenizer(ABC):
@@ -25,22 +34,28 @@ class Tokenizer(ABC):
         vocab_size: number of ids.
         bos_id: begin of sequence; None where the model has no such mark.
         eos_ids: ids that end an output.
+        controls: control pieces and their ids.
+        control_ids: of them, what no text of a user may become.
     """
 
     vocab_size: int
     bos_id: int | None
     eos_ids: tuple[int, ...]
+    controls: Mapping[str, int]
+    control_ids: frozenset[int]
 
     @staticmethod
     def load(directory: Path | str) -> "Tokenizer":
-        """Open `tokenizer.model` (sentencepiece), else `tokenizer.json`, of a model directory.
+        """Open `tokenizer.json`, else `tokenizer.model` (sentencepiece), of a model directory.
+
+        Where both are there, the first has the pieces that were added for chats, too.
 
         Raises:
             CheckpointError: neither is there, the file is damaged, or config.json is.
         """
         directory = Path(directory)
         config = load_model_config(directory)
-        for name, kind in (("tokenizer.model", _SentencePiece), ("tokenizer.json", _HuggingFace)):
+        for name, kind in (("tokenizer.json", _HuggingFace), ("tokenizer.model", _SentencePiece)):
             path = directory / name
             if path.exists():
                 try:
@@ -58,9 +73,58 @@ class Tokenizer(ABC):
                 return tokenizer
         raise CheckpointError(directory, "holds neither tokenizer.model nor tokenizer.json")
 
-    @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, without begin or end marks."""
+        """Return the ids of a user's text, without begin or end marks or any control piece."""
+        ids = self._encode(text)
+        if self.control_ids.isdisjoint(ids):
+            return ids
+        ids = self._encode(self.defused(text))
+        # What still is one, by whatever a file says of how texts are normalised, is left out.
+        return [token for token in ids if token not in self.control_ids]
+
+    def encode_frame(self, text: str) -> list[int]:
+        """Return the ids of a prompt, in which the control pieces are what they are.
+
+        The ids of the reference tokenizer for the same string, without marks that it adds itself.
+        """
+        return self._encode_frame(text)
+
+    def find_controls(self, text: str) -> list[tuple[int, int]]:
+        """Return where control pieces are spelt out, in order."""
+        if self._controls_pattern is None:
+            return []
+        return [found.span() for found in self._controls_pattern.finditer(text)]
+
+    def defused(self, text: str) -> str:
+        """Return a user's text with a space in each control piece that it spells out."""
+        if self._controls_pattern is None:
+            return text
+        while found := self._controls_pattern.search(text):
+            # A piece of one character, or one that spaces do not part, goes.
+            piece = found[0]
+            apart = f"{piece[0]} {piece[1:]}" if len(piece) > 1 else " "
+            text = text[: found.start()] + apart + text[found.end() :]
+        return text
+
+    @abstractmethod
+    def _encode(self, text: str) -> list[int]:
+        """Return the ids of a text as the library gives them."""
+
+    @abstractmethod
+    def _encode_frame(self, text: str) -> list[int]:
+        """Return the ids of a text with control pieces."""
+
+    def _set_controls(self, controls: Mapping[str, int], unknown: str | None = None) -> None:
+        """Take in the control pieces.
+
+        Args:
+            unknown: the piece that stands for what the vocabulary lacks, in any text.
+        """
+        self.controls = dict(controls)
+        self.control_ids = frozenset(token for piece, token in controls.items() if piece != unknown)
+        longest_first = sorted(filter(None, controls), key=len, reverse=True)
+        joined = "|".join(map(re.escape, longest_first))
+        self._controls_pattern = re.compile(joined) if joined else None
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
@@ -81,17 +145,82 @@ class _SentencePiece(Tokenizer):
             self._processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
         except (RuntimeError, OSError) as exc:
             raise CheckpointError(path, "is no sentencepiece model") from exc
-        self.vocab_size = self._processor.vocab_size()
+        processor = self._processor
+        size = processor.vocab_size()
+        self._size = size
+        config = _read_if_there(path.with_name("tokenizer_config.json"))
+        self._added = _added_pieces(path.parent, config)
+        self.vocab_size = max([size, *(token + 1 for token in self._added.values())])
+        pieces = {processor.id_to_piece(token): token for token in range(size)}
+        controls = {
+            piece: token
+            for piece, token in pieces.items()
+            if processor.is_control(token)
+            # Others of their shape are taken for a control piece wherever a text has them.
+            or (_CONTROL_SHAPE.fullmatch(piece) and not _is_data(processor, token))
+        }
+        self._set_controls(controls | self._added)
+        # Up to transformers 4.31 a space stood before the text behind each mark, and models of that
+        # time were trained so; their files do not say `legacy`.
+        self._unspaced: sentencepiece.SentencePieceProcessor | None = None
+        if config.get("legacy") is False:
+            proto = path.read_bytes() + _NO_DUMMY_PREFIX
+            self._unspaced = sentencepiece.SentencePieceProcessor(model_proto=proto)
 
-    def encode(self, text: str) -> list[int]:
+    def _encode(self, text: str) -> list[int]:
         return self._processor.encode(text)
 
+    def _encode_frame(self, text: str) -> list[int]:
+        if self._controls_pattern is None:
+            return self._encode(text)
+        ids: list[int] = []
+        at = 0
+        for found in self._controls_pattern.finditer(text):
+            ids += [*self._run(text[at : found.start()], at), self.controls[found[0]]]
+            at = found.end()
+        return [*ids, *self._run(text[at:], at)]
+
+    def _run(self, text: str, at: int) -> list[int]:
+        if at and self._unspaced is not None:
+            return self._unspaced.encode(text)
+        return self._encode(text)
+
     def decode(self, ids: Sequence[int]) -> str:
-        return self._processor.decode(list(ids))
+        return self._processor.decode([token for token in ids if token < self._size])
 
     def piece_id(self, piece: str) -> int | None:
+        if piece in self._added:
+            return self._added[piece]
         found = self._processor.piece_to_id(piece)
         return None if found == self._processor.unk_id() else found
+
+
+def _is_data(processor: sentencepiece.SentencePieceProcessor, token: int) -> bool:
+    """Whether a piece is part of what texts are made of: a byte, or of the vocabulary's own."""
+    return (
+        processor.is_byte(token)
+        or processor.is_unknown(token)
+        # A piece that the vocabulary was trained to have is found in its own spelling by merging;
+        # one that a user defined is found at once, whatever stands round it.
+        or processor.encode(f"x{processor.id_to_piece(token)}x").count(token) == 0
+    )
+
+
+def _added_pieces(directory: Path, config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the pieces that stand beside a `tokenizer.model`, in either file that has them."""
+    found: dict[str, int] = {}
+    for piece, token in _read_if_there(directory / "added_tokens.json").items():
+        if isinstance(token, int):
+            found[piece] = token
+    decoder = config.get("added_tokens_decoder")
+    for token, said in decoder.items() if isinstance(decoder, dict) else ():
+        if isinstance(said, dict) and isinstance(said.get("content"), str) and token.isdecimal():
+            found[said["content"]] = int(token)
+    return found
+
+
+def _read_if_there(path: Path) -> dict[str, Any]:
+    return read_object(path) if path.exists() else {}
 
 
 class _HuggingFace(Tokenizer):
@@ -100,9 +229,24 @@ class _HuggingFace(Tokenizer):
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as exc:  # the library raises bare Exception
             raise CheckpointError(path, f"is no tokenizer: {exc}") from exc
+        # Saved from training: a prompt would be cut or filled up.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         self.vocab_size = self._tokenizer.get_vocab_size()
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._set_controls(
+            {
+                piece.content: token
+                for token, piece in added.items()
+                if piece.special or _CONTROL_SHAPE.fullmatch(piece.content)
+            },
+            getattr(self._tokenizer.model, "unk_token", None),
+        )
 
-    def encode(self, text: str) -> list[int]:
+    def _encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _encode_frame(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -24,7 +24,7 @@ from service.wire.protocol import (
 )
 from tokenspeed.bench.page import markdown_table
 from tokenspeed.engine.request import Request
-from tokenspeed.engine.translate import length_cap, split_sentences
+from tokenspeed.engine.translate import split_sentences
 
 ADDRESSES: Final = (
     "https://example.org/live",
@@ -132,8 +132,11 @@ def _plain(stage: Stage, texts: Sequence[str], source: str, target: str) -> list
     for text in dict.fromkeys(texts):
         parts = []
         for sentence in split_sentences(text):
-            prompt = stage.translator.prompts.build(sentence, source, target, is_open=False)
-            request = Request(prompt, max_new_tokens=length_cap(len(prompt)))
+            prompts = stage.translator.prompts
+            prompt = prompts.build(sentence, source, target, is_open=False)
+            request = Request(
+                prompt, max_new_tokens=prompts.length_cap(len(prompt), source, target)
+            )
             done: list[tuple[int, ...]] = []
             stage.engine.submit(
                 request,

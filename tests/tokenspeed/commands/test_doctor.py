@@ -11,7 +11,8 @@ from tokenspeed.commands.doctor import examine
 def test_doctor_names_what_it_found(tiny_translator: Path) -> None:
     findings = {finding.name: finding for finding in examine(tiny_translator)}
     assert findings["model"].state == "ok"
-    assert "en-de" in findings["model"].detail
+    assert "vocabulary 3" in findings["model"].detail
+    assert "marks: de-en, en-de" in findings["profile"].detail
     assert {"python", "torch", "gpu", "native kernels", "backend"} <= findings.keys()
     assert all(f.advice for f in findings.values() if f.state != "ok")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tokenspeed.engine.loading import load_engine
-from tokenspeed.engine.translate import length_cap, split_sentences, translate
+from tokenspeed.engine.translate import split_sentences, translate
 
 
 def test_sentences_are_translated_side_by_side_and_joined(tiny_translator: Path) -> None:
@@ -21,4 +21,3 @@ def test_sentences_are_translated_side_by_side_and_joined(tiny_translator: Path)
 
 def test_splitting_keeps_every_word() -> None:
     assert split_sentences(" One. Two?  Three… four ") == ["One.", "Two?", "Three…", "four"]
-    assert length_cap(10) == 30

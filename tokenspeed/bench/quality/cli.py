@@ -32,7 +32,6 @@ from tokenspeed.bench.quality.sets import (
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Request
-from tokenspeed.engine.translate import length_cap
 from tokenspeed.errors import told
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -156,7 +155,10 @@ def _engine_translator(directory: Path) -> Translate:
             requests = []
             for ask in asks[at : at + _SLOTS * 8]:
                 prompt = _prompt(ask, model.prompts, model.tokenizer)
-                cap = min(length_cap(len(prompt)), 1024 - len(prompt))
+                cap = min(
+                    model.prompts.length_cap(len(prompt), ask.source, ask.target),
+                    1024 - len(prompt),
+                )
                 requests.append(Request(prompt, max_new_tokens=cap))
             texts += [model.tokenizer.decode(c.tokens) for c in model.engine.run(requests)]
         return texts

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tokenspeed.backends.reference import load_llama
 from tokenspeed.bench.quality.text_score import bleu
-from tokenspeed.errors import CheckpointError
+from tokenspeed.errors import CheckpointError, ProfileError
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.decode import BatchDecoder
 from tokenspeed.model.llama import Attend, Llama, reach
@@ -132,7 +132,7 @@ def _begin(tokenizer: Tokenizer) -> tuple[int, ...]:
 def _prompts(checkpoint: Checkpoint, tokenizer: Tokenizer) -> PromptFormat | None:
     try:
         return load_prompt_format(checkpoint.directory, tokenizer)
-    except CheckpointError:  # a plain language model: its vocabulary has no marks
+    except (CheckpointError, ProfileError):  # a plain language model: its vocabulary has no marks
         return None
 
 

@@ -1,0 +1,55 @@
+"""What stands before and after a text in a prompt, and the ids of all three together.
+
+A tokenizer may join the end of the wording with the beginning of the text (":\n\nGood" has other
+ids than ":\n\n" and "Good"), so what is nearest to the text is encoded with it; what lies beyond
+the next control piece, which nothing joins, is encoded once. Knows ids and text; does not know
+wordings or models.
+"""
+
+from tokenspeed.model.tokenizer import Tokenizer
+
+
+class Frame:
+    """The wording round a text.
+
+    Args:
+        before, after: with control pieces, as a reference tokenizer would read them.
+        begin: ids that stand first.
+
+    Attributes:
+        overhead: tokens without a text.
+
+    Raises:
+        ValueError: a control piece is not read as one.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, before: str, after: str, begin: tuple[int, ...] = ()
+    ) -> None:
+        self._tokenizer = tokenizer
+        spans, end_spans = tokenizer.find_controls(before), tokenizer.find_controls(after)
+        start, end = spans[-1] if spans else (0, 0)
+        first, stop = end_spans[0] if end_spans else (len(after), len(after))
+        # The control pieces at the seams go along, so that nothing is taken for a beginning.
+        self._mark, self._before = before[start:end], before[end:]
+        self._after, self._end_mark = after[:first], after[first:stop]
+        for piece in filter(None, (self._mark, self._end_mark)):
+            if tokenizer.encode_frame(piece) != [tokenizer.controls[piece]]:
+                raise ValueError(f"the tokenizer does not read {piece} as one piece")
+        self._ids = (*begin, *tokenizer.encode_frame(before[:end]))
+        self._end_ids = tuple(tokenizer.encode_frame(after[first:]))
+        self.overhead = len(self.ids(""))
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Return the prompt of a text; nothing in the text becomes a control piece."""
+        inner = self._joined(self._tokenizer.defused(text))
+        if not self._tokenizer.control_ids.isdisjoint(inner):
+            # By what the file says of how texts are normalised one has come to be after all.
+            before, after = self._joined(""), self._tokenizer.encode_frame(self._after)
+            inner = [*before[: len(before) - len(after)], *self._tokenizer.encode(text), *after]
+        return (*self._ids, *inner, *self._end_ids)
+
+    def _joined(self, text: str) -> list[int]:
+        whole = "".join((self._mark, self._before, text, self._after, self._end_mark))
+        ids = self._tokenizer.encode_frame(whole)
+        return ids[int(bool(self._mark)) : len(ids) - int(bool(self._end_mark))]

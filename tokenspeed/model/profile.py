@@ -1,0 +1,344 @@
+"""A profile: how one family of models is asked for translations, as data.
+
+One TOML file each, in `profiles/` or a user's own. It says by what a model is recognised, the
+wording it was trained with, where the text stands in it, which languages it knows by which names,
+and what to expect of its output. Knows files and words; does not know ids.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import regex
+
+from tokenspeed.errors import ProfileError
+from tokenspeed.text.languages import name_of, normalise
+
+PROFILES: Final = Path(__file__).parent / "profiles"
+CHAT_TEMPLATE: Final = "chat_template"  # as `turns`: the model's own
+LAYOUTS: Final = ("frame", "marks")
+
+_HOLE: Final = regex.compile(r"\{([a-z_]*)\}")
+_MESSAGE_HOLES: Final = frozenset(
+    {"text", "source", "target", "source_code", "target_code", "address", "open", "terms"}
+)
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What a model is recognised by: all that is given must hold.
+
+    Attributes:
+        model_types: of config.json, one of them.
+        name: found in the name of the directory, or in what config.json calls the model.
+        template: fragments of its chat template, all of them.
+        pieces: of its vocabulary, all of them.
+    """
+
+    model_types: tuple[str, ...] = ()
+    name: str = ""
+    template: tuple[str, ...] = ()
+    pieces: tuple[str, ...] = ()
+
+    def fits(
+        self, model_type: str, names: Sequence[str], template: str, vocabulary: Mapping[str, int]
+    ) -> bool:
+        """Whether a model is of this kind; `vocabulary`: its control pieces."""
+        return (
+            (not self.model_types or model_type in self.model_types)
+            and (not self.name or any(regex.search(self.name, name) for name in names))
+            and all(fragment in template for fragment in self.template)
+            and all(piece in vocabulary for piece in self.pieces)
+        )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How one family of models is asked.
+
+    Attributes:
+        name: of its file. title, models, licence, sources: for people.
+        signs: by any of them a model of the family is recognised.
+        layout: "frame", or "marks" of our own models, whose pairs stand in their config.json.
+        turns: what stands round `{message}`, or `chat_template`. fallback_turns: where a model has
+            no template of its own.
+        begins: whether the begin mark of config.json stands first.
+        system: of a chat template, "": none.
+        message: the wording, with `{text}` and names of languages. message_auto: where nobody says
+            which language the text is in.
+        open: at `{open}` while the text may still grow. addresses: at `{address}`, by formality.
+        address_languages: in which that makes a difference.
+        term, terms: a word and how it is to be translated, `{source_term}` and `{target_term}`; and
+            what stands round all of them, at `{terms}`.
+        names: of each language, as the model was trained with, by code.
+        pairs: source and target.
+        context: earlier sentences that may go along.
+        stop: control pieces that end an output, beside those of the model's files.
+        ends_at: text that a translation never has: what follows is no part of it.
+        has_chatter: whether an output may begin with words about itself.
+        has_stand_ins: whether it copies the names that stand for protected words.
+        max_ratio, margin: tokens of an output at most, for each of its text and beside them.
+    """
+
+    name: str
+    title: str
+    models: tuple[str, ...] = ()
+    sizes: str = ""
+    licence: str = ""
+    notes: str = ""
+    sources: tuple[str, ...] = ()
+    signs: tuple[Sign, ...] = ()
+    layout: str = "frame"
+    turns: str = "{message}"
+    fallback_turns: str = ""
+    begins: bool = False
+    system: str = ""
+    message: str = "{text}"
+    message_auto: str = ""
+    open: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    address_languages: frozenset[str] = frozenset()
+    term: str = ""
+    terms: str = "{terms}"
+    names: Mapping[str, str] = field(default_factory=dict)
+    pairs: frozenset[Pair] = frozenset()
+    context: int = 0
+    stop: tuple[str, ...] = ()
+    ends_at: tuple[str, ...] = ()
+    has_chatter: bool = False
+    has_stand_ins: bool = True
+    max_ratio: float = 2.0
+    margin: int = 10
+
+    def wording(
+        self,
+        source: str | None,
+        target: str,
+        *,
+        is_open: bool = False,
+        formality: str | None = None,
+        terms: Sequence[tuple[str, str]] = (),
+        text: str = "{text}",
+    ) -> str:
+        """Return the message for a pair, with `text` where the text goes."""
+        listed = "\n".join(
+            _filled(self.term, {"source_term": a, "target_term": b}) for a, b in terms
+        )
+        holes = {
+            "text": text,
+            "target": self.names.get(target, target),
+            "target_code": target,
+            "open": self.open if is_open else "",
+            "address": self.addresses.get(formality or "", ""),
+            "terms": _filled(self.terms, {"terms": listed}) if listed else "",
+        }
+        if source is None:
+            return _filled(self.message_auto or self.message, holes)
+        named = {"source": self.names.get(source, source), "source_code": source}
+        return _filled(self.message, holes | named)
+
+
+def _filled(wording: str, holes: Mapping[str, str]) -> str:
+    return _HOLE.sub(lambda found: holes.get(found[1], found[0]), wording)
+
+
+@cache
+def shipped_names() -> tuple[str, ...]:
+    """Return the names of the profiles that come along."""
+    return tuple(sorted(path.stem for path in PROFILES.glob("*.toml")))
+
+
+@cache
+def shipped_profile(name: str) -> Profile:
+    """Return one of them. The other files are not looked at: names of languages take a while."""
+    return read_profile(PROFILES / f"{name}.toml")
+
+
+def shipped_profiles() -> list[Profile]:
+    """Return all of them, in the order in which they are tried."""
+    # Those that ask for a name come first: what is left fits many.
+    return sorted(
+        map(shipped_profile, shipped_names()),
+        key=lambda profile: not any(sign.name for sign in profile.signs),
+    )
+
+
+def read_profile(path: Path) -> Profile:
+    """Read one profile.
+
+    Raises:
+        ProfileError: the file cannot be read, or says something that no profile says.
+    """
+    raw = _read_toml(path)
+    try:
+        return _profile(path.stem, raw)
+    except (KeyError, TypeError, ValueError) as exc:
+        said = f"{exc.args[0]!r} is missing" if isinstance(exc, KeyError) else str(exc)
+        raise ProfileError(path, said) from exc
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise ProfileError(path, "not found") from exc
+    except OSError as exc:
+        raise ProfileError(path, f"cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise ProfileError(path, f"not readable as TOML: {exc}") from exc
+
+
+def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
+    about = _section(raw, "", _ABOUT)
+    signs = [_section(sign, f"recognise[{i}].", _SIGN) for i, sign in enumerate(_list(raw))]
+    prompt = _section(raw.get("prompt", {}), "prompt.", _PROMPT)
+    output = _section(raw.get("output", {}), "output.", _OUTPUT)
+    languages = _section(raw.get("languages", {}), "languages.", _LANGUAGES)
+    for field_name in ("message", "message_auto"):
+        _check_holes(f"prompt.{field_name}", prompt.get(field_name, ""), _MESSAGE_HOLES)
+    for field_name in ("turns", "fallback_turns"):
+        said = prompt.get(field_name, "")
+        if said not in ("", CHAT_TEMPLATE):
+            _check_holes(f"prompt.{field_name}", said, {"message"})
+            if said.count("{message}") != 1:
+                raise ValueError(f"prompt.{field_name} has no {{message}}, or several")
+    message, message_auto = prompt.get("message", "{text}"), prompt.get("message_auto", "")
+    for field_name, said in (("message", message), ("message_auto", message_auto or "{text}")):
+        if said.count("{text}") != 1:
+            raise ValueError(f"prompt.{field_name} has no {{text}}, or several")
+    if "{source" in message and (not message_auto or "{source" in message_auto):
+        raise ValueError("prompt.message_auto is needed where prompt.message names the source")
+    codes = languages.pop("codes", ())
+    own_names = languages.pop("names", {})
+    for code in (*codes, *own_names):
+        if not isinstance(code, str) or normalise(code) != code:
+            raise ValueError(f"languages: {code!r} is no tag as BCP 47 writes it")
+    through, listed = languages.pop("through", ""), languages.pop("pairs", ())
+    addresses = _section(prompt.pop("addresses", {}), "prompt.addresses.", _ADDRESSES)
+    if about.get("layout", "frame") not in LAYOUTS:
+        raise ValueError(f"layout is {about['layout']!r}, expected {' or '.join(LAYOUTS)}")
+    renamed = {"bos": "begins"}
+    return Profile(
+        name=name,
+        title=about.pop("title"),
+        signs=tuple(Sign(**sign) for sign in signs),
+        names={code: own_names.get(code) or name_of(code) for code in codes} | own_names,
+        pairs=_pairs(codes, through, listed),
+        address_languages=frozenset(addresses.pop("languages", ())),
+        addresses=addresses,
+        **about,
+        **{renamed.get(key, key): value for key, value in prompt.items()},
+        **{_OUTPUT_NAMES.get(key, key): value for key, value in output.items()},
+    )
+
+
+def _pairs(codes: Sequence[str], through: str, listed: Sequence[Sequence[str]]) -> frozenset[Pair]:
+    """Return the pairs that are listed; else all of the languages, or those with one of them."""
+    if listed:
+        for pair in listed:
+            if len(pair) != 2 or not all(code in codes for code in pair):
+                raise ValueError(f"languages.pairs: {list(pair)} are not two of languages.codes")
+        return frozenset((a, b) for a, b in listed)
+    if through and through not in codes:
+        raise ValueError(f"languages.through is {through!r}, expected one of languages.codes")
+    return frozenset(
+        (a, b) for a in codes for b in codes if a != b and (not through or through in (a, b))
+    )
+
+
+def _check_holes(name: str, wording: str, known: frozenset[str] | set[str]) -> None:
+    for found in _HOLE.findall(wording):
+        if found not in known:
+            raise ValueError(f"{name} has {{{found}}}, known: {', '.join(sorted(known))}")
+
+
+def _list(raw: Mapping[str, Any]) -> list[Any]:
+    signs = raw.get("recognise", [])
+    if not isinstance(signs, list):
+        raise ValueError("recognise is a table, expected [[recognise]]")
+    return signs
+
+
+def _section(raw: Any, at: str, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return the fields of a table, each of its kind; lists become tuples.
+
+    Raises:
+        ValueError: a field is unknown or of another kind.
+    """
+    if not isinstance(raw, dict):
+        raise ValueError(f"{at.rstrip('.')} is {raw!r}, expected a table")
+    found: dict[str, Any] = {}
+    for name, value in raw.items():
+        if at == "" and name in ("recognise", "prompt", "output", "languages"):
+            continue
+        kind = kinds.get(name)
+        if kind is None:
+            raise ValueError(f"{at}{name} is unknown, known: {', '.join(kinds)}")
+        is_number = kind is float and type(value) is int
+        if not is_number and type(value) is not kind:
+            raise ValueError(f"{at}{name} is {value!r}, expected {_KINDS[kind]}")
+        if kind is list and name != "pairs" and not all(isinstance(v, str) for v in value):
+            raise ValueError(f"{at}{name} is {value!r}, expected a list of strings")
+        if kind in (int, float) and value < 0:
+            raise ValueError(f"{at}{name} is {value!r}, expected a number from 0 on")
+        found[name] = tuple(value) if kind is list else value
+    return found
+
+
+_KINDS: Final = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
+}
+_ABOUT: Final[Mapping[str, type]] = {
+    "title": str,
+    "models": list,
+    "sizes": str,
+    "licence": str,
+    "notes": str,
+    "sources": list,
+    "layout": str,
+}
+_SIGN: Final[Mapping[str, type]] = {
+    "model_types": list,
+    "name": str,
+    "template": list,
+    "pieces": list,
+}
+_PROMPT: Final[Mapping[str, type]] = {
+    "turns": str,
+    "fallback_turns": str,
+    "bos": bool,
+    "system": str,
+    "message": str,
+    "message_auto": str,
+    "open": str,
+    "addresses": dict,
+    "term": str,
+    "terms": str,
+    "context": int,
+}
+_ADDRESSES: Final[Mapping[str, type]] = {"formal": str, "informal": str, "languages": list}
+_OUTPUT: Final[Mapping[str, type]] = {
+    "stop": list,
+    "ends_at": list,
+    "chatter": bool,
+    "stand_ins": bool,
+    "max_ratio": float,
+    "margin": int,
+}
+_OUTPUT_NAMES: Final = {"chatter": "has_chatter", "stand_ins": "has_stand_ins"}
+_LANGUAGES: Final[Mapping[str, type]] = {
+    "codes": list,
+    "names": dict,
+    "through": str,
+    "pairs": list,
+}
