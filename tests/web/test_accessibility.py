@@ -88,6 +88,7 @@ async def test_the_speakers_page_when_something_is_wrong(
 async def test_the_overlay(browser: Browser, service: Service) -> None:
     async with room_of(service) as (room, speaker), a_page(browser, 1280, 720) as page:
         await page.goto(f"{service.http}/overlay?room={room}&lang=de&hide=0")
+        await expect(page.locator("html")).to_have_attribute("data-state", "open")
         await say(speaker, "good evening")
         await expect(page.locator("#window")).to_be_visible()
         assert await problems(page) == []

@@ -38,6 +38,7 @@ async def test_captions_come_on_all_three_pages(service: Service, tmp_path: Path
         await tab.wait_for(FINALS, ["SAID TO READERS"])
         assert await tab.evaluate("document.title") == "Talk"
         await tab.goto(f"{service.http}/overlay?room={room}&lang=fr")
+        await tab.wait_for("document.documentElement.dataset.state", "open")
         await say(speaker, "said on air")
         await tab.wait_for("document.querySelector('#text').innerText.trim()", "SAID ON AIR")
         assert tab.problems == []

@@ -174,6 +174,7 @@ async def test_captions_over_a_picture_come_go_and_say_nothing_else(
         await say(speaker, "said before the overlay was there")
         await page.goto(f"{service.http}/overlay?room={room}&lang=de&lines=2&hide=1")
         window = page.locator("#window")
+        await expect(page.locator("html")).to_have_attribute("data-state", "open")
         await expect(window).to_be_hidden()
         await say(speaker, "good evening")
         await expect(window).to_have_text("GOOD EVENING")

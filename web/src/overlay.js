@@ -82,7 +82,9 @@ if (settings.room !== "") {
         const isNews = audience.segments !== before.segments && event.type !== "room.updated";
         draw(isNews && !(isState && before === NOBODY));
       },
-      onState: () => {},
+      onState: (state) => {
+        document.documentElement.dataset.state = state; // for a scene's own style; nothing is shown
+      },
     },
   );
 }
