@@ -85,7 +85,7 @@ async def finals_of_all(port: int) -> list[list[str]]:
     return list(await asyncio.gather(*(finals_of(port, number) for number in range(3))))
 
 
-@pytest.mark.parametrize("fault", ["step:12", "memory:12", "exit:20"])
+@pytest.mark.parametrize("fault", ["step:5", "memory:5", "exit:5"])
 async def test_an_engine_that_fails_now_and_then_costs_nobody_a_word(
     fault: str, finals_without_a_fault: list[list[str]]
 ) -> None:

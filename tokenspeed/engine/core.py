@@ -16,7 +16,7 @@ from tokenspeed.engine.request import Completion, Request, Sequence
 from tokenspeed.engine.scheduler import Plan, Scheduler
 from tokenspeed.errors import EngineStopped, RequestTooLong
 
-FAILURES_OF_ONE: Final = 2  # of its own steps, until a request is at fault
+FAILURES_OF_ONE: Final = 2  # of its own steps, one after the other, until a request is at fault
 Deliver = Callable[[tuple[int, ...], Completion | EngineStopped | None], None]
 """deliver(new tokens, how it ended or None): called after each step that has news of a request."""
 OnStep = Callable[[Plan, float, float], None]
@@ -167,20 +167,22 @@ class EngineCore:
     def recover(self) -> None:
         """Go on after a step that raised: its sequences are tried again, one in each step.
 
-        All start again from their tokens, because what the slots hold is not relied on any more.
-        One that was tried alone, twice, and made both steps fail is at fault, and ends in an error.
-        Once is no proof: the next of failures that come now and then may fall on anybody.
+        A step writes nothing but the rows that it was given, so what was computed before stays. If
+        it failed before any row, in copying a slot, all start again from their tokens.
+
+        One that was tried alone and made its step fail is tried again at once. If that fails, too,
+        it is at fault, and ends in an error. Once is no proof: failures that come now and then
+        fall on anybody, and a long output meets several.
         """
         self._count(failures=1)
         self.failures_in_a_row += 1
-        suspects, self._in_step = self._in_step or list(self._scheduler.running), []
+        suspects, self._in_step = self._in_step, []
+        if not suspects:
+            suspects = list(self._scheduler.running)
+            self._scheduler.restart_running()
+            self._scheduler.cache.forget()
         is_alone = len(suspects) == 1 and suspects[0] in self._scheduler.alone
-        if is_alone:
-            suspects[0].failures_alone += 1
-        is_at_fault = is_alone and suspects[0].failures_alone >= FAILURES_OF_ONE
-        self._scheduler.restart_running()
-        self._scheduler.cache.forget()
-        if is_at_fault:
+        if is_alone and suspects[0].fail_alone() >= FAILURES_OF_ONE:
             self._fail(suspects[0], EngineStopped("its step failed; the log has the traceback"))
         else:
             self._scheduler.alone.update(suspects)

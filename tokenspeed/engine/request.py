@@ -117,7 +117,8 @@ class Sequence:
     started_s: float | None = None
     first_token_s: float | None = None
     compute_s: float = 0.0
-    failures_alone: int = 0  # steps of its own that raised
+    failures_alone: int = 0  # steps of its own that raised at one place
+    failed_at: tuple[int, int] = (0, 0)  # this place: how many tokens were sure and computed
 
     def __post_init__(self) -> None:
         request = self.request
@@ -159,6 +160,14 @@ class Sequence:
         self.computed = self.reused = min(reused, len(self.tokens) - 1)
         if self.started_s is None:
             self.started_s = now_s
+
+    def fail_alone(self) -> int:
+        """Count a step of its own that raised; return how many did since it last got on."""
+        place = (len(self.tokens), self.computed)
+        if place > self.failed_at:
+            self.failed_at, self.failures_alone = place, 0
+        self.failures_alone += 1
+        return self.failures_alone
 
     def rows(self, max_rows: int) -> Rows:
         """Choose the rows of the next step, at most `max_rows`.

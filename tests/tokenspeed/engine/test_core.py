@@ -1,8 +1,12 @@
 """The engine without a thread: what a step does, and what a failed one leaves."""
 
+import itertools
+import math
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.tokenspeed.engine.test_engine import GatedReference
 from tokenspeed.engine.core import EngineCore
@@ -38,11 +42,15 @@ class Ears:
         return "failed" if isinstance(ending, EngineStopped) else ending.finish_reason
 
 
+def listening(model: Path, max_step_ms: float = math.inf, num_slots: int = 2) -> Ears:
+    config = EngineConfig(num_slots=num_slots, max_length=64, max_step_tokens=32)
+    backend = GatedReference(open_checkpoint(model), config)
+    return Ears(EngineCore(backend, eos_token_ids=(), max_step_ms=max_step_ms))
+
+
 @pytest.fixture
 def ears(tiny_model: Path) -> Ears:
-    config = EngineConfig(num_slots=2, max_length=64, max_step_tokens=32)
-    backend = GatedReference(open_checkpoint(tiny_model), config)
-    return Ears(EngineCore(backend, eos_token_ids=()))
+    return listening(tiny_model)
 
 
 def finish(ears: Ears) -> None:
@@ -105,6 +113,34 @@ def test_what_a_failed_step_had_is_tried_again_one_by_one(ears: Ears) -> None:
     finish(ears)
     assert ears.core.failures_in_a_row == 0
     assert [ears.tokens[s] for s in again] == [ears.tokens[s] for s in alone]
+
+
+@given(
+    each=st.integers(2, 9), count=st.integers(1, 6), max_step_ms=st.sampled_from([1e-6, math.inf])
+)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_failures_in_a_rhythm_cost_nobody_anything(
+    tiny_model: Path, each: int, count: int, max_step_ms: float
+) -> None:
+    ears = listening(
+        tiny_model, max_step_ms, num_slots=6
+    )  # at 1e-6 ms, prompts are computed in chunks
+    backend = ears.core.backend
+    assert isinstance(backend, GatedReference)
+    requests = [Request((*range(5 + i, 29 + i),), max_new_tokens=20) for i in range(count)]
+    undisturbed = [ears.add(request) for request in requests]
+    finish(ears)
+    disturbed = [ears.add(request) for request in requests]
+    for turn in itertools.count(1):
+        if not ears.core.has_work:
+            break
+        backend.fail_next = int(turn % each == 0)
+        try:
+            ears.core.step()
+        except RuntimeError:
+            ears.core.recover()
+    assert ears.core.stats().failures > 0
+    assert [ears.tokens[s] for s in disturbed] == [ears.tokens[s] for s in undisturbed]
 
 
 def test_who_fails_alone_ends_alone(ears: Ears) -> None:
