@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from service.captions.job import FollowJob, Job, Outcome, Tokens
@@ -24,7 +24,7 @@ from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.prompt import Formality, PromptFormat
 from tokenspeed.text.detection import language_of
-from tokenspeed.text.detokenizer import Detokenizer, TextDecoder
+from tokenspeed.text.detokenizer import Detokenizer, TextDecoder, TokenText
 from tokenspeed.text.glossary import Term
 from tokenspeed.text.glossary_files import HouseGlossary
 from tokenspeed.text.languages import name_of
@@ -133,6 +133,8 @@ class Translator:
         self.engine = engine
         self.prompts = prompts
         self.vocabulary = vocabulary_of(tokenizer)
+        if not prompts.profile.has_stand_ins:
+            self.vocabulary = replace(self.vocabulary, stand_ins=())
         self.on_faults: Callable[[str, int, int], None] = _ignore
         self._tokenizer = tokenizer
         self._sources = frozenset(source for source, _ in prompts.pairs)
@@ -140,9 +142,9 @@ class Translator:
         self._budget_s = budget_s
         self._house = house or HouseGlossary()
 
-    def new_detokenizer(self) -> Detokenizer:
-        """Return what turns the ids of one growing output into text."""
-        return Detokenizer(self._tokenizer.decoder)
+    def new_detokenizer(self) -> TokenText:
+        """Return what turns the ids of one growing output into the text of its translation."""
+        return self.prompts.answer.token_text(Detokenizer(self._tokenizer.decoder))
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the vocabulary makes of a text."""
@@ -189,6 +191,7 @@ class Translator:
                 job.target,
                 is_open=job.is_open,
                 formality=job.formality,
+                terms=job.terms,
             )
             room = self._max_length - len(prompt)
             if room >= len(forced) + MIN_ROOM:
@@ -232,6 +235,8 @@ class Translator:
                 follow(tokens, TranslationFailed("internal", str(ending)))
             else:
                 outcome = _outcome(ending, skip)
+                if not outcome.is_whole and self._is_ended(outcome.tokens):
+                    outcome = replace(outcome, is_whole=True)
                 follow(outcome.tokens, outcome)
 
         return self._submit(request, deliver)
@@ -352,7 +357,12 @@ class Translator:
         formality = going.options.formality if target == going.target else None
         while exchange.shown is not None:
             prompt = self.prompts.build(
-                exchange.shown, source, target, is_open=False, formality=formality
+                exchange.shown,
+                source,
+                target,
+                is_open=False,
+                formality=formality,
+                terms=exchange.terms,
             )
             cap = self.prompts.length_cap(len(prompt), source, target)
             cap = min(cap, self._max_length - len(prompt))
@@ -366,7 +376,7 @@ class Translator:
                 completion = await stream.completion()
             finally:
                 stream.cancel()  # does nothing to one that is done
-            is_whole = completion.finish_reason == "stop"
+            is_whole = completion.finish_reason == "stop" or self._is_ended(completion.tokens)
             exchange.take(self._text_of(completion.tokens), is_whole=is_whole)
         if exchange.is_untranslated and not is_whole:
             going.options.on_cut()
@@ -375,6 +385,11 @@ class Translator:
 
     def _text_of(self, tokens: Sequence[int]) -> str:
         return self.new_detokenizer()(tokens)[0]
+
+    def _is_ended(self, tokens: Sequence[int]) -> bool:
+        """Whether the translation is over in an output that is not."""
+        output = Detokenizer(self._tokenizer.decoder)(tokens)[0]
+        return self.prompts.answer.is_ended(output)
 
     def _is_known(self, source: str | None, target: str) -> bool:
         pairs = self.prompts.pairs

@@ -43,6 +43,7 @@ class Job:
         source_language: a code, or None where it is not known.
         context: earlier sentence pairs that go along.
         formality: how whoever is spoken to is addressed; None leaves it to the model.
+        terms: words of the text and what they are to become, of a model that is told so.
     """
 
     key: JobKey
@@ -59,6 +60,7 @@ class Job:
     source_language: str | None = None
     context: tuple[ContextPair, ...] = ()
     formality: Formality | None = None
+    terms: tuple[tuple[str, str], ...] = ()
 
     @property
     def target(self) -> str:

@@ -573,6 +573,7 @@ class TargetStream:
             source_language=language,
             context=piece.context,
             formality=self.formality,
+            terms=piece.text.placeholders.terms(job.text),
         )
 
 

@@ -16,6 +16,7 @@ from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.profile import Profile
 from tokenspeed.model.prompt import FORMALITIES, Formality, length_cap
+from tokenspeed.text.answer import Answer
 from tokenspeed.text.detokenizer import TokenText
 
 LANGUAGES = ("de", "en", "es", "fr")
@@ -73,6 +74,7 @@ class FakePrompts:
     )
     formalities = frozenset(("de", "fr"))
     stop_ids: tuple[int, ...] = ()
+    answer = Answer()
 
     def length_cap(
         self, prompt_tokens: int, source_language: str | None, target_language: str
@@ -87,6 +89,7 @@ class FakePrompts:
         *,
         is_open: bool,
         formality: Formality | None = None,
+        terms: Sequence[tuple[str, str]] = (),
     ) -> tuple[int, ...]:
         if target_language not in LANGUAGES:
             raise ValueError(f"{target_language} is not supported")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,9 @@ from service.translator import MAX_AHEAD, MIN_ROOM, TextOptions, Translator
 from tests.service.fakes import BABBLE, FakeEngine, FakePrompts, FakeTokenizer
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.profile import Profile
+from tokenspeed.text.answer import Answer
+from tokenspeed.text.glossary import Term
 
 WORDS = "the train to the city leaves".split()
 
@@ -195,3 +199,34 @@ async def test_a_text_that_has_no_translation_stays_and_is_told() -> None:
     text = f"{BABBLE} it is. 👍\n  We go home."
     assert await translator.whole(text, "en", "de") == f"{BABBLE} it is. 👍\n  WE GO HOME."
     assert set(told) == {("de", 0, 0), ("de", 2, 1)}
+
+
+async def test_what_a_model_says_beside_the_translation_is_left_out() -> None:
+    prompts = FakePrompts()
+    prompts.answer = Answer(("\n",), has_chatter=True)
+    said = "Here is the translation:\n\nGUTEN TAG"
+    engine = FakeEngine(says={"formal": said + "\n\nNote: formal."})
+    translator = Translator(engine, FakeTokenizer(), prompts, 4096, budget_s=0.2)
+    options = TextOptions(formality="formal")
+    assert await translator.whole("good day", "en", "de", options) == "GUTEN TAG"
+    (_, outcome) = await run(translator, replace(job("good day"), formality="formal"))
+    assert translator.new_detokenizer()(outcome.tokens)[0] == "GUTEN TAG"
+
+
+async def test_a_glossary_is_told_to_a_model_that_no_names_stand_in_for() -> None:
+    prompts = FakePrompts()
+    prompts.profile = Profile("fake", "Fake", has_stand_ins=False)
+    told: list[object] = []
+    build = prompts.build
+
+    def told_build(*args: Any, terms: object = (), **named: Any) -> tuple[int, ...]:
+        told.append(terms)
+        return build(*args, **named)
+
+    prompts.build = told_build  # type: ignore[method-assign]
+    engine = FakeEngine()
+    translator = Translator(engine, FakeTokenizer(), prompts, 4096, budget_s=0.2)
+    options = TextOptions(terms=(Term("ticket", "KARTE"),))
+    assert await translator.whole("two tickets please", "en", "de", options)
+    assert told[0] == (("tickets", "KARTE"),)
+    assert "tickets" in "".join(map(chr, engine.requests[0].prompt[1:-1]))

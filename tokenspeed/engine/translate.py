@@ -76,7 +76,9 @@ def translate(
         completions = model.engine.run(requests)
         for (i, _, exchange), completion in zip(asked, completions, strict=True):
             output = model.tokenizer.decode(completion.tokens)
-            exchange.take(output, is_whole=completion.finish_reason == "stop")
+            answer = model.prompts.answer
+            is_whole = completion.finish_reason == "stop" or answer.is_ended(output)
+            exchange.take(answer.text(output), is_whole=is_whole)
             slowest[i] = max(slowest[i], completion.total_ms)
             tokens[i] += len(completion.tokens)
         total_ms = [a + b for a, b in zip(total_ms, slowest, strict=True)]

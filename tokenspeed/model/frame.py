@@ -17,7 +17,7 @@ class Frame:
         begin: ids that stand first.
 
     Attributes:
-        overhead: tokens without a text.
+        overhead: tokens without a text. controls: those of them that are control pieces.
 
     Raises:
         ValueError: a control piece is not read as one.
@@ -38,7 +38,9 @@ class Frame:
                 raise ValueError(f"the tokenizer does not read {piece} as one piece")
         self._ids = (*begin, *tokenizer.encode_frame(before[:end]))
         self._end_ids = tuple(tokenizer.encode_frame(after[first:]))
-        self.overhead = len(self.ids(""))
+        without = self.ids("")
+        self.overhead = len(without)
+        self.controls = [token for token in without if token in tokenizer.control_ids]
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Return the prompt of a text; nothing in the text becomes a control piece."""

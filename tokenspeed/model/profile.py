@@ -122,25 +122,27 @@ class Profile:
         *,
         is_open: bool = False,
         formality: str | None = None,
-        terms: Sequence[tuple[str, str]] = (),
+        terms: str = "",
         text: str = "{text}",
     ) -> str:
-        """Return the message for a pair, with `text` where the text goes."""
-        listed = "\n".join(
-            _filled(self.term, {"source_term": a, "target_term": b}) for a, b in terms
-        )
+        """Return the message for a pair, with `text` and `terms` where these go."""
         holes = {
             "text": text,
             "target": self.names.get(target, target),
             "target_code": target,
             "open": self.open if is_open else "",
             "address": self.addresses.get(formality or "", ""),
-            "terms": _filled(self.terms, {"terms": listed}) if listed else "",
+            "terms": terms,
         }
         if source is None:
             return _filled(self.message_auto or self.message, holes)
         named = {"source": self.names.get(source, source), "source_code": source}
         return _filled(self.message, holes | named)
+
+    def listed(self, terms: Sequence[tuple[str, str]]) -> str:
+        """Return what the model is told of words and what they are to become."""
+        told = [_filled(self.term, {"source_term": a, "target_term": b}) for a, b in terms]
+        return _filled(self.terms, {"terms": "\n".join(told)})
 
 
 def _filled(wording: str, holes: Mapping[str, str]) -> str:
@@ -207,6 +209,8 @@ def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
             _check_holes(f"prompt.{field_name}", said, {"message"})
             if said.count("{message}") != 1:
                 raise ValueError(f"prompt.{field_name} has no {{message}}, or several")
+    _check_holes("prompt.term", prompt.get("term", ""), {"source_term", "target_term"})
+    _check_holes("prompt.terms", prompt.get("terms", ""), {"terms"})
     message, message_auto = prompt.get("message", "{text}"), prompt.get("message_auto", "")
     for field_name, said in (("message", message), ("message_auto", message_auto or "{text}")):
         if said.count("{text}") != 1:

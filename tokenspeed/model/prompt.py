@@ -8,6 +8,7 @@ beginning of the output.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,15 +26,18 @@ from tokenspeed.model.profile import (
     shipped_profiles,
 )
 from tokenspeed.model.tokenizer import Tokenizer
+from tokenspeed.text.answer import Answer
 from tokenspeed.text.languages import name_of
 
 Formality = Literal["formal", "informal"]  # how a translation addresses whoever is spoken to
 FORMALITIES: tuple[Formality, ...] = ("formal", "informal")
+Terms = Sequence[tuple[str, str]]
 
 # An output longer than this, for its source, is a model that runs in circles.
 MAX_LENGTH_RATIO: Final = 2.0
 LENGTH_MARGIN: Final = 10
 
+TERMS_PLACEHOLDER: Final = "xTERMSx"  # as that of the text
 _OLD_NAMES: Final = {"instruction": "llama-3"}  # in config.json
 
 
@@ -46,6 +50,7 @@ class PromptFormat(Protocol):
     context_pairs: int  # earlier sentences that may go along, as many as it was trained with
     formalities: frozenset[str]  # target languages whose form of address can be chosen
     stop_ids: tuple[int, ...]  # that end an output, beside those of the model's files
+    answer: Answer  # where the translation begins and ends in an output
 
     def length_cap(
         self, prompt_tokens: int, source_language: str | None, target_language: str
@@ -61,6 +66,7 @@ class PromptFormat(Protocol):
         *,
         is_open: bool,
         formality: Formality | None = None,
+        terms: Terms = (),
     ) -> tuple[int, ...]:
         """Return the prompt.
 
@@ -70,6 +76,7 @@ class PromptFormat(Protocol):
             target_language: the code of the language wanted.
             is_open: whether the source may still grow, so that the output must not run ahead.
             formality: how "you" is rendered; None leaves it to the model.
+            terms: words of the source and what they are to become, where the model is told so.
         Raises:
             ValueError: the model does not translate this pair, or cannot be asked for a formality
                 in the language wanted.
@@ -95,6 +102,7 @@ class MarksFormat:
         self.context_pairs = context_pairs
         self.formalities = formalities
         self.stop_ids: tuple[int, ...] = ()
+        self.answer = Answer()
         self.profile = shipped_profile("marks")
         self.languages = tuple(sorted({language for pair in pairs for language in pair}))
         names = (*self.languages, "auto", "open", *(FORMALITIES if formalities else ()))
@@ -116,6 +124,7 @@ class MarksFormat:
         *,
         is_open: bool,
         formality: Formality | None = None,
+        terms: Terms = (),
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
         _check_formality(self.formalities, formality, target_language)
@@ -157,6 +166,10 @@ class FrameFormat:
         self.formalities = profile.address_languages & targets
         self.languages = tuple(sorted({language for pair in profile.pairs for language in pair}))
         self.stop_ids = tuple(self._piece(piece) for piece in profile.stop)
+        if "\n" in profile.ends_at and not profile.has_chatter:
+            # Nothing is computed that would not be read.
+            self.stop_ids += tokenizer.line_breaks()
+        self.answer = Answer(profile.ends_at, profile.has_chatter)
         self._turns, self._template = profile.turns, None
         if profile.turns == CHAT_TEMPLATE:
             self._turns, self._template = profile.fallback_turns, template
@@ -180,7 +193,8 @@ class FrameFormat:
     def length_cap(
         self, prompt_tokens: int, source_language: str | None, target_language: str
     ) -> int:
-        frame = self._frame(*self._wordings[source_language, target_language, False, None])
+        around = self._wordings[source_language, target_language, False, None]
+        frame = self._frame(*(part.replace(TERMS_PLACEHOLDER, "") for part in around))
         text_tokens = max(prompt_tokens - frame.overhead, 0)
         return int(text_tokens * self.profile.max_ratio) + self.profile.margin
 
@@ -192,19 +206,31 @@ class FrameFormat:
         *,
         is_open: bool,
         formality: Formality | None = None,
+        terms: Terms = (),
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
         _check_formality(self.formalities, formality, target_language)
         is_marked = is_open and bool(self.profile.open)
         around = self._wordings[source_language, target_language, is_marked, formality]
-        return self._frame(*around).ids(source.strip())
+        frame = self._frame(*(part.replace(TERMS_PLACEHOLDER, "") for part in around))
+        if terms and self.profile.term:
+            # Words of users, too: those that would give orders are not told.
+            said = self._tokenizer.defused(self.profile.listed(terms))
+            told = self._frame(*(part.replace(TERMS_PLACEHOLDER, said) for part in around))
+            frame = told if told.controls == frame.controls else frame
+        return frame.ids(source.strip())
 
     def _around(
         self, source: str | None, target: str, is_open: bool, formality: Formality | None
     ) -> tuple[str, str]:
         """Return what stands before and after the text."""
         message = self.profile.wording(
-            source, target, is_open=is_open, formality=formality, text=PLACEHOLDER
+            source,
+            target,
+            is_open=is_open,
+            formality=formality,
+            terms=TERMS_PLACEHOLDER if self.profile.term else "",
+            text=PLACEHOLDER,
         )
         if self._template is not None:
             return self._template.around(message, self.profile.system)

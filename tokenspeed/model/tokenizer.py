@@ -134,6 +134,15 @@ class Tokenizer(ABC):
     def piece_id(self, piece: str) -> int | None:
         """Return the id of a piece such as "<de>", or None where the vocabulary has none."""
 
+    def line_breaks(self) -> tuple[int, ...]:
+        """Return the ids that begin a new line: of a line break alone, or of several."""
+        texts = self._decode_each(range(self.vocab_size))
+        return tuple(i for i, text in enumerate(texts) if text.lstrip(" ").startswith("\n"))
+
+    @abstractmethod
+    def _decode_each(self, ids: Iterable[int]) -> list[str]:
+        """Return the text of each id alone."""
+
     def decoder(self) -> "IncrementalDecoder":
         """Return a fresh decoder for one growing sequence of ids."""
         return IncrementalDecoder(self)
@@ -187,6 +196,9 @@ class _SentencePiece(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._processor.decode([token for token in ids if token < self._size])
+
+    def _decode_each(self, ids: Iterable[int]) -> list[str]:
+        return self._processor.decode([[token] if token < self._size else [] for token in ids])
 
     def piece_id(self, piece: str) -> int | None:
         if piece in self._added:
@@ -251,6 +263,9 @@ class _HuggingFace(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def _decode_each(self, ids: Iterable[int]) -> list[str]:
+        return self._tokenizer.decode_batch([[token] for token in ids], skip_special_tokens=True)
 
     def piece_id(self, piece: str) -> int | None:
         return self._tokenizer.token_to_id(piece)

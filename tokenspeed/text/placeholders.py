@@ -51,7 +51,8 @@ class Placeholders:
 
     Args:
         finder: what is protected.
-        stand_ins: marks, one for each place, or names, one for each different word.
+        stand_ins: marks, one for each place, or names, one for each different word; none for a
+            model that is told what words are to become.
 
     Attributes:
         is_upper: whether the output is given in capitals, all but the wanted words.
@@ -61,11 +62,12 @@ class Placeholders:
         self.finder = finder
         self.is_upper = False
         self._stand_ins = stand_ins
-        self._has_marks = stand_ins[0] in MARKS
+        self._has_marks = bool(stand_ins) and stand_ins[0] in MARKS
         before = "" if self._has_marks else BEFORE
-        self._pattern = regex.compile(rf"(?V1){before}(?:{'|'.join(stand_ins)})")
+        any_of = "|".join(stand_ins) or "(?!)"
+        self._pattern = regex.compile(rf"(?V1){before}(?:{any_of})")
         # A model may glue a name to the word before it: "BackPython" is no word of anybody.
-        self._shown = regex.compile(rf"(?V1)(?:{'|'.join(stand_ins)})")
+        self._shown = regex.compile(rf"(?V1)(?:{any_of})")
         self._held: dict[str, tuple[Found, _Key]] = {}  # by stand-in
         self._tried: dict[str, set[str]] = {}  # by wanted word: stand-ins that were not copied
         self._spelled: dict[str, str] = {}  # numbers that a reader gets in words, by their digits
@@ -161,6 +163,13 @@ class Placeholders:
             if item.is_shown and not _has(output, item, needed[item.wanted]):
                 lacking.setdefault(item.wanted, item)
         return list(lacking.values())
+
+    def terms(self, text: str) -> tuple[tuple[str, str], ...]:
+        """Return the words of a source that nothing stands for, and what each is to become."""
+        if self._stand_ins:
+            return ()
+        found = (item for item in self.finder.find(text) if item.kind == "term")
+        return tuple({text[item.start : item.end]: item.wanted for item in found}.items())
 
     def protected(self, output: str) -> list[tuple[int, int]]:
         """Return where wanted words stand in a restored output, in order."""

@@ -80,7 +80,7 @@ class Vocabulary:
     @property
     def has_marks(self) -> bool:
         """Whether the stand-ins are no words of a language, and are copied where they stand."""
-        return self.stand_ins[0] in MARKS
+        return bool(self.stand_ins) and self.stand_ins[0] in MARKS
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:

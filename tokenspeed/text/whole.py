@@ -82,6 +82,11 @@ class Exchange:
         """The piece without what stands before and after it."""
         return self._piece.core
 
+    @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """Words of what is asked now and what they are to become, of a model that is told so."""
+        return self._piece.placeholders.terms(self.shown or "")
+
     def take(self, output: str, *, is_whole: bool = True) -> str | None:
         """Take in an answer; return what is to be asked next, None where that was all.
 
