@@ -34,6 +34,7 @@ test: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_firefox.sh
 	sh tests/install_espeak.sh
 	sh tests/install_redis.sh
+	sh tests/install_helm.sh
 	$(TESTS) $(PYTEST)
 
 coverage: $(VENV)/.test web/node_modules/.package-lock.json
@@ -41,6 +42,7 @@ coverage: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_firefox.sh
 	sh tests/install_espeak.sh
 	sh tests/install_redis.sh
+	sh tests/install_helm.sh
 	$(TESTS) $(UNCOVERED) --cov --cov-report term $(PYTEST)
 
 test-gpu: $(VENV)/.test

@@ -123,6 +123,11 @@ class AppState:
             "p95 of an update with one more session",
             lambda: self.admission.predict(self.now_s()),
         )
+        self.metrics.gauge(
+            "tokenspeed_busy",
+            "How full the process is, of work, sessions or readers; 1: no more fits",
+            self.busy,
+        )
         self.metrics.gauge("tokenspeed_rooms", "Rooms that are kept", lambda: len(self.rooms))
         self.metrics.gauge(
             "tokenspeed_readers", "Who reads along in a room", lambda: self.rooms.num_readers
