@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import io
 import logging
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -26,6 +27,7 @@ from service.doors.operations import public_url
 from service.doors.socket import Disconnected, Socket, StarletteSocket, send_away
 from service.doors.state import AppState
 from service.errors import ProtocolError, RestError, TranslationFailed
+from service.load.limits import Misses
 from service.rooms.room import Reader, Room
 from service.rooms.said import SOURCE
 from service.rooms.transcript import FORMS, transcript, write
@@ -40,6 +42,8 @@ RETRY_MS: Final = 1000  # that a browser waits before it comes back
 GRACE_S: Final = 5.0  # for a reader to take the close
 LOOK_S: Final = 0.1  # between looks at what another replica translates
 MAX_SIDE_BY_SIDE: Final = 4  # segments of before that are translated at one time
+MISSES: Final = 300  # names and tokens of one address that are wrong, in MISSES_S
+MISSES_S: Final = 60.0
 
 _CLOSE_OF: Final[Mapping[int, int]] = {
     403: protocol.CLOSE_UNAUTHENTICATED,
@@ -79,6 +83,9 @@ class Rooms:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._catching_up: dict[tuple[str, str], asyncio.Task[None]] = {}  # by room and language
+        # A name has 96 bits and a token 256: that nobody finds one is not for want of tries. But a
+        # try may be a question to the Redis that replicas share.
+        self._misses = Misses(MISSES, sys.maxsize, MISSES_S)
         state.rooms.on_lack = self._begin_catching_up
 
     # ---- hosts ----
@@ -109,8 +116,7 @@ class Rooms:
             return await self._change(request)
         if request.method == "DELETE":
             return await self._close(request)
-        # Also to who has yet to give its pass phrase.
-        return _json(self._described(await self._state.rooms.room(request.path_params["room"])))
+        return _json(self._described(await self._found(request)))
 
     async def _change(self, request: Request) -> Response:
         """Give the room another `name` or `pass_phrase` (empty: none)."""
@@ -140,7 +146,7 @@ class Rooms:
     @answered
     async def qr_code(self, request: Request) -> Response:
         """Give the link of the readers' page as a picture for their cameras."""
-        room = await self._state.rooms.room(request.path_params["room"])
+        room = await self._found(request)
         picture = io.BytesIO()
         # Dark on light with the quiet zone that cameras want, whatever the colours of the page.
         segno.make(self._view_url(request, room), error="m").save(
@@ -311,15 +317,43 @@ class Rooms:
     async def _entered(self, connection: HTTPConnection) -> Room:
         rooms = self._state.rooms
         given = connection.headers.get("x-pass-phrase") or connection.query_params.get("pass")
-        return await rooms.enter(connection.path_params["room"], given, self._state.now_s())
+        address = connection.client.host if connection.client else ""
+        with self._missing(connection):
+            room_id, now_s = connection.path_params["room"], self._state.now_s()
+            return await rooms.enter(room_id, given, now_s, address)
 
     async def _hosted(self, request: Request) -> Room:
-        room = await self._state.rooms.room(request.path_params["room"])
-        token = bearer(request.headers.get("authorization"))
-        hosted = await self._state.rooms.hosted_by(token)
-        if hosted != room.id and not self._state.auth.is_key(token):
-            raise RestError(401, "the host token is needed: Authorization: Bearer")
-        return room
+        with self._missing(request):
+            room = await self._state.rooms.room(request.path_params["room"])
+            token = bearer(request.headers.get("authorization"))
+            hosted = await self._state.rooms.hosted_by(token)
+            if hosted != room.id and not self._state.auth.is_key(token):
+                raise RestError(401, "the host token is needed: Authorization: Bearer")
+            return room
+
+    async def _found(self, request: Request) -> Room:
+        """Return a room to who has yet to give its pass phrase."""
+        with self._missing(request):
+            return await self._state.rooms.room(request.path_params["room"])
+
+    @contextlib.contextmanager
+    def _missing(self, connection: HTTPConnection) -> Iterator[None]:
+        """Count names that no room has and tokens that no host has.
+
+        Raises:
+            RestError: an address had too many; nothing more is looked up for it.
+        """
+        address = connection.client.host if connection.client else ""
+        if self._misses.is_over(address, self._state.now_s()):
+            raise RestError(
+                429, "too many rooms that are not there; try again later", int(MISSES_S)
+            )
+        try:
+            yield
+        except RestError as exc:
+            if exc.status in (401, 404):
+                self._misses.note(address)
+            raise
 
     def _described(self, room: Room) -> dict[str, Any]:
         known = sorted({code for info in self._state.model.languages for code in info.targets})

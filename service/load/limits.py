@@ -1,5 +1,7 @@
 """Bounds of a session, and what meters its updates and its work. Knows numbers; reads no clock."""
 
+from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 
@@ -76,3 +78,35 @@ class Account:
     def ready_s(self) -> float:
         """Return when all that was spent is paid for."""
         return self._updated_s + max(0.0, -self._left_s) / self._share
+
+
+class Misses:
+    """What each client got wrong within a while: names and secrets cannot be tried for ever.
+
+    Args:
+        most_of_one: of one client, then it is over. most_in_all: of all together.
+        period_s: after so long all are forgotten at once.
+    """
+
+    def __init__(self, most_of_one: int, most_in_all: int, period_s: float) -> None:
+        self._most_of_one = most_of_one
+        self._most_in_all = most_in_all
+        self._period_s = period_s
+        self._since_s = float("-inf")
+        self._counts: Counter[Hashable] = Counter()
+
+    def is_over(self, client: Hashable, now_s: float) -> bool:
+        """Whether a client may not try any more, until the while is over."""
+        if now_s - self._since_s >= self._period_s:
+            self._counts.clear()
+            self._since_s = now_s
+        is_client_over = self._counts[client] >= self._most_of_one
+        return is_client_over or self._counts.total() >= self._most_in_all
+
+    def note(self, client: Hashable) -> None:
+        """Count one."""
+        self._counts[client] += 1
+
+    def take_back(self, client: Hashable) -> None:
+        """Count one less: it was right."""
+        self._counts[client] -= 1

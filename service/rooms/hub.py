@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from service.errors import RestError
+from service.load.limits import Misses
 from service.rooms.room import Room
 
 ID_BYTES: Final = 12  # 96 bits: who was not given the link cannot find the room
 MAX_NAME_CHARS: Final = 100
 MAX_PASS_CHARS: Final = 200
-GUESSES: Final = 30  # of a room's pass phrase, wrong ones in GUESSES_S
+GUESSES: Final = 30  # of a room's pass phrase, wrong ones of one address in GUESSES_S
+GUESSES_IN_ALL: Final = 300  # of all addresses; below that none keeps another one out
 GUESSES_S: Final = 60.0
 
 OnLack = Callable[[Room, str], None]
@@ -66,9 +68,13 @@ class Rooms(Protocol):
         """Return the id of the room that a token is the host's of."""
         ...
 
-    async def enter(self, room_id: str, pass_phrase: str | None, now_s: float) -> Room:
+    async def enter(
+        self, room_id: str, pass_phrase: str | None, now_s: float, address: str = ""
+    ) -> Room:
         """Return a room to somebody who wants to read it.
 
+        Args:
+            address: of who wants to; of each so many wrong pass phrases are looked at.
         Raises:
             RestError: also where the pass phrase is missing or wrong.
         """
@@ -100,29 +106,10 @@ class Rooms(Protocol):
 
 
 @dataclass(slots=True)
-class Guesses:
-    """Wrong pass phrases of a room. since_s: when they are counted from."""
-
-    count: int = 0
-    since_s: float = 0.0
-
-    def check(self, now_s: float) -> None:
-        """Refuse one more where there were too many.
-
-        Raises:
-            RestError: so it is.
-        """
-        if now_s - self.since_s >= GUESSES_S:
-            self.count, self.since_s = 0, now_s
-        if self.count >= GUESSES:
-            raise too_many_guesses()
-
-
-@dataclass(slots=True)
 class _Entry:
     room: Room
     token_digest: bytes
-    guesses: Guesses
+    guesses: Misses
 
 
 class Hub:
@@ -169,7 +156,7 @@ class Hub:
         room_id, token = secrets.token_urlsafe(ID_BYTES), secrets.token_urlsafe(32)
         room = Room(room_id, name, now_s, on_lack=lambda room, target: self.on_lack(room, target))
         room.set_guard(self._guard(pass_phrase))
-        entry = _Entry(room, self._digest(token), Guesses())
+        entry = _Entry(room, self._digest(token), new_guesses())
         self._entries[room.id] = entry
         self._by_token[entry.token_digest] = room.id
         return room, token
@@ -186,7 +173,9 @@ class Hub:
         """Return the id of the room that a token is the host's of."""
         return self._by_token.get(self._digest(token)) if token else None
 
-    async def enter(self, room_id: str, pass_phrase: str | None, now_s: float) -> Room:
+    async def enter(
+        self, room_id: str, pass_phrase: str | None, now_s: float, address: str = ""
+    ) -> Room:
         """Return a room to somebody who wants to read it.
 
         Raises:
@@ -197,10 +186,12 @@ class Hub:
         room, guesses = entry.room, entry.guesses
         if room.guard is None:
             return room
-        guesses.check(now_s)
+        if guesses.is_over(address, now_s):
+            raise too_many_guesses()
         given = self._guard(pass_phrase)
         if given is None or not hmac.compare_digest(room.guard, given):
-            guesses.count += given is not None
+            if given is not None:
+                guesses.note(address)
             raise wrong_pass_phrase()
         return room
 
@@ -252,6 +243,11 @@ class Hub:
     def _guard(self, pass_phrase: str | None) -> str | None:
         # Guessing goes over the network alone: the phrase itself is not kept, nor is its digest.
         return self._digest(pass_phrase).hex() if pass_phrase else None
+
+
+def new_guesses() -> Misses:
+    """Return what counts the wrong pass phrases of a room."""
+    return Misses(GUESSES, GUESSES_IN_ALL, GUESSES_S)
 
 
 def check_name(name: str) -> None:

@@ -10,6 +10,7 @@ hash: of the same picture, by number), `log` (the stream). Beside them, `host:DI
 that a token is for, and `rooms` holds all of them with the time at which each is forgotten.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -254,20 +255,23 @@ class RoomLog:
 
         return await self._store.ask(act)
 
-    async def guessed(self, room_id: str, period_s: float) -> int:
-        """Count a wrong pass phrase; return how many there were in a while, on all replicas."""
+    async def guessed(self, room_id: str, address: str, period_s: float) -> int:
+        """Count a wrong pass phrase; return how many an address had in a while, on all replicas."""
 
         async def act(client: Redis) -> int:
             async with client.pipeline() as pipe:
-                pipe.incr(_guesses_key(room_id))
-                pipe.expire(_guesses_key(room_id), int(period_s), nx=True)
+                for key in _guesses_keys(room_id, address):
+                    pipe.incr(key)
+                    pipe.expire(key, int(period_s), nx=True)
                 return (await pipe.execute())[0]
 
         return await self._store.ask(act)
 
-    async def num_guesses(self, room_id: str) -> int:
-        """Return how many wrong pass phrases there were in that while."""
-        return int(await self._store.ask(lambda client: client.get(_guesses_key(room_id))) or 0)
+    async def num_guesses(self, room_id: str, address: str) -> tuple[int, int]:
+        """Return how many wrong pass phrases there were in that while: of an address, of all."""
+        keys = _guesses_keys(room_id, address)
+        own, all_ = await self._store.ask(lambda client: client.mget(keys))
+        return int(own or 0), int(all_ or 0)
 
     async def count(self, now_ms: int) -> int:
         """Return how many rooms there are."""
@@ -300,8 +304,10 @@ def _host_key(digest: str) -> str:
     return f"{PREFIX}host:{digest}"
 
 
-def _guesses_key(room_id: str) -> str:
-    return f"{PREFIX}room:{room_id}:guesses"
+def _guesses_keys(room_id: str, address: str) -> list[str]:
+    """Where the wrong pass phrases of an address are counted, and those of all."""
+    own = hashlib.sha256(address.encode()).hexdigest()[:32]
+    return [f"{PREFIX}room:{room_id}:guesses:{own}", f"{PREFIX}room:{room_id}:guesses"]
 
 
 def _head(picture: Picture) -> list[Any]:

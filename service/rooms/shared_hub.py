@@ -26,12 +26,13 @@ from service.errors import RestError, StoreLost
 from service.rooms.changes import Change, Closed, Gone, Reads, Spoke, decode, encode
 from service.rooms.hub import (
     GUESSES,
+    GUESSES_IN_ALL,
     GUESSES_S,
     ID_BYTES,
-    Guesses,
     OnLack,
     check_name,
     check_pass_phrase,
+    new_guesses,
     no_such_room,
     too_many_guesses,
     wrong_pass_phrase,
@@ -93,7 +94,7 @@ class _Copy:
         self.used_s = 0.0
         self.lock = asyncio.Lock()  # held while it is read or brought back
         self.is_behind = False
-        self.guesses = Guesses()
+        self.guesses = new_guesses()
         self.known_phrases: set[bytes] = set()
         self.settling: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -201,7 +202,9 @@ class SharedHub:
         except StoreLost as exc:
             raise _unreachable() from exc
 
-    async def enter(self, room_id: str, pass_phrase: str | None, now_s: float) -> Room:
+    async def enter(
+        self, room_id: str, pass_phrase: str | None, now_s: float, address: str = ""
+    ) -> Room:
         """Return a room to somebody who wants to read it.
 
         Raises:
@@ -212,16 +215,21 @@ class SharedHub:
         room = copy.room
         if room.guard is None:
             return room
-        copy.guesses.check(now_s)
-        with contextlib.suppress(StoreLost):
-            if await self._log.num_guesses(room_id) >= GUESSES:
-                raise too_many_guesses()
-        if await self._fits(copy, pass_phrase):
-            return room
+        if copy.guesses.is_over(address, now_s):
+            raise too_many_guesses()
         if pass_phrase:
-            copy.guesses.count += 1
-            with contextlib.suppress(StoreLost):
-                await self._log.guessed(room_id, GUESSES_S)
+            copy.guesses.note(address)  # before it is looked at: many may be looked at together
+        with contextlib.suppress(StoreLost):
+            own, all_ = await self._log.num_guesses(room_id, address)
+            if own >= GUESSES or all_ >= GUESSES_IN_ALL:
+                raise too_many_guesses()
+        if not pass_phrase:
+            raise wrong_pass_phrase()
+        if await self._fits(copy, pass_phrase):
+            copy.guesses.take_back(address)
+            return room
+        with contextlib.suppress(StoreLost):
+            await self._log.guessed(room_id, address, GUESSES_S)
         raise wrong_pass_phrase()
 
     async def set_pass_phrase(self, room: Room, pass_phrase: str | None) -> None:

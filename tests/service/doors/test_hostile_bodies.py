@@ -58,7 +58,7 @@ STRINGS: Final = [
     "", "[", "{", '["', "[[", "[1]", "{}", "null", "true", "9" * 5000, "-1", "1e999", "٣", "a\0b",
     "\u2028", "<a", "xml", "csv", "a" * 200_000,
 ]  # fmt: skip
-VALUES: Final = [
+VALUES: Final[list[Any]] = [
     None, True, False, 0, -1, 2**63, 1e308, [], [[]], [None], [1], ["a"], [{}], {}, {"a": 1},
     {"source": 1}, [{"source": "a"}], {"a": {"b": []}}, [{"type": "text", "text": 5}], ["a"] * 3000,
     *STRINGS,

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.doors.rooms import MISSES
 from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
@@ -285,6 +286,24 @@ async def test_what_cannot_be_read_is_refused(service: Service, query: str, code
         await next_of(reader, p.Error)
         await reader.socket.wait_closed()
         assert reader.socket.close_code == code
+
+
+async def test_names_and_tokens_cannot_be_tried_for_ever(run: Run) -> None:
+    service = run()
+    room = await opened(service, pass_phrase="open sesame")
+    async with http(service, authorization="Bearer guess") as client:
+        for i in range(MISSES // 2):
+            assert (await client.get(f"/v1/rooms/name-{i}")).status_code == 404
+            assert (await client.delete(f"/v1/rooms/{room['id']}")).status_code == 401
+        for reply in (
+            await client.get("/v1/rooms/one-more"),
+            await client.get(f"/v1/rooms/{room['id']}/events?target=de"),
+            await client.delete(f"/v1/rooms/{room['id']}"),
+        ):
+            assert reply.status_code == 429
+            assert int(reply.headers["retry-after"]) > 0
+    async with reading(service, room) as reader:
+        assert (await next_of(reader, p.Error)).error.code == "rate_limited"
 
 
 async def test_places_are_bounded_and_readers_only_ping(run: Run) -> None:

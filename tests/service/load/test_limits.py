@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.load.limits import Account, Bucket
+from service.load.limits import Account, Bucket, Misses
 
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 0.5), max_size=200))
@@ -49,3 +49,16 @@ def test_a_client_that_costs_little_never_waits() -> None:
     for second in range(100):
         account.spend(0.19, float(second))
         assert account.ready_s() <= second
+
+
+def test_what_one_client_gets_wrong_is_counted_for_a_while() -> None:
+    misses = Misses(2, 3, 60.0)
+    for client in ("a", "a", "b"):
+        assert not misses.is_over(client, 100.0)
+        misses.note(client)
+    assert misses.is_over("a", 100.0)
+    assert misses.is_over("c", 100.0), "all together have too many"
+    misses.take_back("b")
+    assert not misses.is_over("b", 159.0)
+    assert misses.is_over("a", 159.0)
+    assert not misses.is_over("a", 160.0)

@@ -3,7 +3,7 @@
 import pytest
 
 from service.errors import RestError
-from service.rooms.hub import GUESSES, GUESSES_S, MAX_NAME_CHARS, Hub
+from service.rooms.hub import GUESSES, GUESSES_IN_ALL, GUESSES_S, MAX_NAME_CHARS, Hub
 from service.rooms.room import Reader
 
 
@@ -44,6 +44,19 @@ async def test_a_pass_phrase_keeps_others_out_and_cannot_be_tried_for_ever() -> 
     assert await hub.enter(room.id, "open sesame", 1.0 + GUESSES_S) is room
     await hub.set_pass_phrase(room, None)
     assert await hub.enter(room.id, None, 1.0) is room
+
+
+async def test_who_guesses_keeps_nobody_else_out_until_very_many_do() -> None:
+    hub = Hub(10, 100.0)
+    room, _ = await hub.create("", "open sesame", 0.0)
+    for i in range(GUESSES_IN_ALL):
+        assert await hub.enter(room.id, "open sesame", 1.0, "10.0.1.1") is room
+        with pytest.raises(RestError) as problem:
+            await hub.enter(room.id, "guess", 1.0, f"10.0.0.{i // GUESSES}")
+        assert status_of(problem) == 403
+    with pytest.raises(RestError) as problem:
+        await hub.enter(room.id, "open sesame", 1.0, "10.0.1.1")
+    assert status_of(problem) == 429
 
 
 async def test_places_and_names_are_bounded() -> None:

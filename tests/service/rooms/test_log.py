@@ -121,8 +121,12 @@ async def test_wrong_guesses_are_counted_for_all_replicas(
 ) -> None:
     here, there = Store(redis.url), Store(redis.url)
     room_id = f"log-guess-{num_guesses}"
-    counts = [await RoomLog(here, 1.0).guessed(room_id, 60.0) for _ in range(num_guesses)]
+    counts = [
+        await RoomLog(here, 1.0).guessed(room_id, "10.0.0.1", 60.0) for _ in range(num_guesses)
+    ]
     assert counts == list(range(1, num_guesses + 1))
-    assert await RoomLog(there, 1.0).num_guesses(room_id) == num_guesses
-    assert await RoomLog(there, 1.0).num_guesses("log-guess-other") == 0
+    log = RoomLog(there, 1.0)
+    assert await log.num_guesses(room_id, "10.0.0.1") == (num_guesses, num_guesses)
+    assert await log.num_guesses(room_id, "10.0.0.2") == (0, num_guesses)
+    assert await log.num_guesses("log-guess-other", "10.0.0.1") == (0, 0)
     await asyncio.gather(here.close(), there.close())

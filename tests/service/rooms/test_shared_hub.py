@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -270,12 +271,22 @@ async def test_a_phrase_cannot_be_tried_for_ever_on_any_replica(redis: RedisServ
         room, _ = await one.hub.create("", "open sesame", 0.0)
         for i in range(GUESSES):
             with pytest.raises(RestError) as problem:
-                await (one, two)[i % 2].hub.enter(room.id, f"guess {i}", 100.0)
+                await (one, two)[i % 2].hub.enter(room.id, f"guess {i}", 100.0, "10.0.0.1")
             assert problem.value.status == 403
         for each in (one, two):
             with pytest.raises(RestError) as problem:
-                await each.hub.enter(room.id, "open sesame", 100.0)
+                await each.hub.enter(room.id, "open sesame", 100.0, "10.0.0.1")
             assert problem.value.status == 429
+            assert (await each.hub.enter(room.id, "open sesame", 100.0, "10.0.0.2")).id == room.id
+
+
+async def test_phrases_that_are_tried_together_are_counted_one_by_one(redis: RedisServer) -> None:
+    async with replicas(redis.url) as (one, _):
+        room, _ = await one.hub.create("", "open sesame", 0.0)
+        tried = (one.hub.enter(room.id, f"guess {i}", 100.0) for i in range(2 * GUESSES))
+        found = await asyncio.gather(*tried, return_exceptions=True)
+        codes = Counter(each.status for each in found if isinstance(each, RestError))
+        assert codes == {403: GUESSES, 429: GUESSES}
 
 
 async def test_places_are_counted_for_all_and_rooms_are_forgotten(own_redis: RedisServer) -> None:
