@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 from service.captions.settings import MAX_CUE_CHARS, MAX_CUE_LINES
 from service.doors.auth import bearer, is_origin_allowed
 from service.doors.guard import error_reply
-from service.doors.http import parse_body, read_body, while_connected
+from service.doors.http import check_gate, client_of, parse_body, read_body, while_connected
 from service.doors.operations import public_url
 from service.doors.socket import Disconnected, Socket, StarletteSocket, send_away
 from service.doors.state import AppState
@@ -42,6 +42,8 @@ RETRY_MS: Final = 1000  # that a browser waits before it comes back
 GRACE_S: Final = 5.0  # for a reader to take the close
 LOOK_S: Final = 0.1  # between looks at what another replica translates
 MAX_SIDE_BY_SIDE: Final = 4  # segments of before that are translated at one time
+MAX_AT_ONCE: Final = 32  # of those, between two looks at what is lacking
+KEPT_TRANSCRIPTS: Final = 8  # that were asked for last
 MISSES: Final = 300  # names and tokens of one address that are wrong, in MISSES_S
 MISSES_S: Final = 60.0
 
@@ -83,6 +85,8 @@ class Rooms:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._catching_up: dict[tuple[str, str], asyncio.Task[None]] = {}  # by room and language
+        self._transcripts: dict[tuple[str, int, str, str, int, int], asyncio.Task[bytes]] = {}
+        self._pen = asyncio.Lock()
         # A name has 96 bits and a token 256: that nobody finds one is not for want of tries. But a
         # try may be a question to the Redis that replicas share.
         self._misses = Misses(MISSES, sys.maxsize, MISSES_S)
@@ -167,10 +171,37 @@ class Rooms:
         max_chars = _number(request, "max_chars", 42, MAX_CUE_CHARS)
         max_lines = _number(request, "lines", 2, MAX_CUE_LINES)
         await while_connected(request, self._caught_up(room, target))
-        data = write(transcript(room, target), form, max_chars, max_lines)
+        written = self._written(request, room, (target, form, max_chars, max_lines))
+        data = await while_connected(request, written)
         name = f'attachment; filename="{target}.{form}"'
         headers = {"content-disposition": name, "cache-control": "no-store"}
         return Response(data, headers=headers, media_type=FORMS[form])
+
+    async def _written(
+        self, request: Request, room: Room, wanted: tuple[str, str, int, int]
+    ) -> bytes:
+        """Return a transcript: written once for all who ask until more is said.
+
+        In a thread, one at a time: a long evening takes a quarter of a second.
+        """
+        client, gate = client_of(request, None), self._state.gate
+        key = (room.id, room.newest, *wanted)
+
+        async def work() -> bytes:
+            target, form, max_chars, max_lines = wanted
+            with gate.passing(client):
+                async with self._pen:
+                    segments = list(room.segments.values())
+                    return await asyncio.to_thread(
+                        lambda: write(transcript(segments, target), form, max_chars, max_lines)
+                    )
+
+        if key not in self._transcripts:
+            check_gate(gate, client)
+            self._transcripts[key] = asyncio.create_task(work())
+            if len(self._transcripts) > KEPT_TRANSCRIPTS:
+                del self._transcripts[next(iter(self._transcripts))]
+        return await asyncio.shield(self._transcripts[key])
 
     @answered
     async def events(self, request: Request) -> Response:
@@ -190,6 +221,7 @@ class Rooms:
     async def _sent_events(
         self, room: Room, reader: Reader, has_news: asyncio.Event
     ) -> AsyncIterator[str]:
+        await _prepare(room, reader)
         with self._reading(room, reader):
             yield f"retry: {RETRY_MS}\n\n"
             while True:
@@ -231,6 +263,7 @@ class Rooms:
                 )
                 return
             line.keep()
+            await _prepare(room, reader)
             with self._reading(room, reader):
                 await self._serve(line, room, reader, has_news)
         except Disconnected:
@@ -400,15 +433,16 @@ class Rooms:
                     await asyncio.sleep(LOOK_S)  # another replica does it
                     continue
                 # Some of the newest together, and those in the order in which they were said.
-                some = waiting[:MAX_SIDE_BY_SIDE][::-1]
-                found = await asyncio.gather(
-                    *(
-                        self._translate(room, said.source.text, said.language, target)
-                        for said in some
+                for at in range(0, min(len(waiting), MAX_AT_ONCE), MAX_SIDE_BY_SIDE):
+                    some = waiting[at : at + MAX_SIDE_BY_SIDE][::-1]
+                    found = await asyncio.gather(
+                        *(
+                            self._translate(room, said.source.text, said.language, target)
+                            for said in some
+                        )
                     )
-                )
-                for said, text in zip(some, found, strict=True):
-                    room.translated(said.number, target, text)
+                    for said, text in zip(some, found, strict=True):
+                        room.translated(said.number, target, text)
                 while not (await rooms.settled(room) or room.is_closed):  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_S)
         finally:
@@ -422,6 +456,11 @@ class Rooms:
         except (TranslationFailed, ValueError) as exc:
             logger.warning("segment stays untranslated", extra={"data": {"problem": str(exc)}})
             return text
+
+
+async def _prepare(room: Room, reader: Reader) -> None:
+    for _ in room.prepare(reader):
+        await asyncio.sleep(0)
 
 
 async def _answer(line: Socket, frame: str | bytes) -> None:

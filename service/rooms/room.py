@@ -10,7 +10,7 @@ I/O and reads no clock; `wake` and `set_audience` are called at once.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any, Final, Protocol
 
@@ -44,6 +44,7 @@ from service.wire.protocol import (
 )
 
 MAX_LAG: Final = 128  # frames of a channel; who is further behind is told how things stand
+PREPARED: Final = 256  # segments that are written for a newcomer at one time
 MAX_SEGMENTS: Final = 10_000  # of a transcript; the oldest are forgotten
 
 
@@ -178,6 +179,10 @@ class Room:
         self._claims: dict[str, str] = {}  # origin that translates what a language lacks
         self._channels: dict[str, Channel] = {}
         self._forgotten = 0  # number of the newest event of which no frame is kept
+        # Segments that are over as readers of some channels are told them, by number.
+        self._written: dict[int, dict[tuple[tuple[str, ...], ReaderForm], tuple[int, Any]]] = {}
+        # By language: number of a segment up to which all are over and translated, if need be.
+        self._complete: dict[str, int] = {}
         self._audience: frozenset[str] = frozenset()
         # What is here, and not on other replicas.
         self._speakers: dict[str, Speaker] = {}
@@ -211,6 +216,11 @@ class Room:
     def num_readers_here(self) -> int:
         """How many of them are on this replica."""
         return sum(self._count_here().values())
+
+    @property
+    def newest(self) -> int:
+        """Number of the newest event."""
+        return self._number
 
     @property
     def is_used(self) -> bool:
@@ -354,17 +364,28 @@ class Room:
 
     def untranslated(self, target: str) -> list[Said]:
         """Return the segments that are over and lack a language, newest first."""
-        return [
-            said
-            for said in reversed(self.segments.values())
-            if said.source.is_final
-            and said.source.text.strip()
-            and said.language != target
-            and not (told := said.channels.get(target, Told())).is_final
-            and not told.is_retracted
+        found: list[Said] = []
+        complete, undone = self._complete.get(target, 0), 0
+        for said in reversed(self.segments.values()):
+            if said.number <= complete:
+                break
+            if self._is_complete(said, target):
+                continue
+            undone = said.number
             # Not what its own session is about to translate.
-            and not (target in said.asked and self._is_at_work(said))
-        ]
+            is_left = not (target in said.asked and self._is_at_work(said))
+            if said.source.is_final and is_left:
+                found.append(said)
+        self._complete[target] = (undone or self._said + 1) - 1
+        return found
+
+    def _is_complete(self, said: Said, target: str) -> bool:
+        """Whether nothing of a segment will ever be lacking in a language."""
+        if not said.source.is_final:
+            return False
+        told = said.channels.get(target)
+        is_told = told is not None and (told.is_final or told.is_retracted)
+        return is_told or said.language == target or not said.source.text.strip()
 
     def _is_at_work(self, said: Said) -> bool:
         """Whether the session that said it is there, and nobody speaks in its place."""
@@ -481,6 +502,7 @@ class Room:
             if len(self.segments) > MAX_SEGMENTS:
                 oldest = self.segments.pop(next(iter(self.segments)))
                 self._by_key.pop(oldest.key, None)
+                self._written.pop(oldest.number, None)
         said = self._by_key[key]
         if said.session_id not in (session_id, self._newest.get(change.source)):
             said.session_id, said.asked = session_id, frozenset()
@@ -538,39 +560,61 @@ class Room:
         texts = ((frame.number, frame.text(reader.form)) for frame in frames)
         return told + [(number, text) for number, text in texts if text is not None]
 
+    def prepare(self, reader: Reader) -> Iterator[None]:
+        """Write what a newcomer will be told, some segments at a time."""
+        for i, said in enumerate(list(self.segments.values()), 1):
+            if self._changed(said, reader) > reader.seen:
+                self._segment(said, reader)
+            if i % PREPARED == 0:
+                yield
+
     def state(self, reader: Reader, since: int) -> protocol.RoomState:
-        """Return how the segments stand that changed for a reader after an event."""
+        """Return how the segments stand that changed for a reader after an event, written."""
+        own = (said for said in self.segments.values() if self._changed(said, reader) > since)
+        segments: list[Any] = [self._segment(said, reader) for said in own]
         return protocol.RoomState(
             self.info(),
             reader.target,
-            tuple(
-                found
-                for said in self.segments.values()
-                if (found := self._segment(said, reader, since)) is not None
-            ),
+            tuple(segments),
             self._over,
             seq=self._number,
             t_ms=self._t_ms,
         )
 
-    def _segment(self, said: Said, reader: Reader, since: int) -> RoomSegment | None:
-        told = [said.channels[name] for name in reader.channels if name in said.channels]
-        if not any(each.changed > since for each in told):
-            return None
+    def _changed(self, said: Said, reader: Reader) -> int:
+        """Return the number of the event that told a reader the newest of a segment."""
+        newest = 0
+        for name in reader.channels:
+            told = said.channels.get(name)
+            if told is not None and told.changed > newest:
+                newest = told.changed
+        return newest
+
+    def _segment(self, said: Said, reader: Reader) -> Any:
+        """Return a segment as a reader is told it; written once for a hall that comes in."""
+        changed, key = self._changed(said, reader), (reader.channels, reader.form)
+        kept = self._written.get(said.number, {}).get(key)
+        if kept is not None and kept[0] == changed:
+            return kept[1]
         own = said.channels.get(reader.target, Told())
         is_open_text = reader.form == "captions"
         source = said.source if SOURCE in reader.channels and reader.target != SOURCE else None
-        return RoomSegment(
-            segment_id=str(said.number),
-            text=own.text,
-            unstable=own.unstable if is_open_text else "",
-            is_final=own.is_final,
-            is_retracted=own.is_retracted,
-            speaker=said.speaker,
-            source=None if source is None else source.text + source.unstable,
-            start_ms=said.start_ms,
-            end_ms=said.end_ms,
+        written = protocol.write_part(
+            RoomSegment(
+                segment_id=str(said.number),
+                text=own.text,
+                unstable=own.unstable if is_open_text else "",
+                is_final=own.is_final,
+                is_retracted=own.is_retracted,
+                speaker=said.speaker,
+                source=None if source is None else source.text + source.unstable,
+                start_ms=said.start_ms,
+                end_ms=said.end_ms,
+            )
         )
+        if said.source.is_final:  # else its times may change
+            self._written.setdefault(said.number, {})[key] = (changed, written)
+        return written
 
     def _tell_info(self) -> None:
         """Let all readers know of a change of the room itself."""
@@ -657,6 +701,8 @@ class Room:
         }
         self._by_key = {said.key: said for said in self.segments.values()}
         self._channels.clear()
+        self._written.clear()
+        self._complete.clear()
         if head["is_closed"]:
             self.is_closed = True
             self._speakers.clear()

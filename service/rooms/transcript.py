@@ -10,8 +10,7 @@ from typing import Final
 import orjson
 
 from service.captions.cues import Cue, Timeline
-from service.rooms.room import Room
-from service.rooms.said import SOURCE
+from service.rooms.said import SOURCE, Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +24,13 @@ class Spoken:
     is_translated: bool  # else it is the source, for want of a translation
 
 
-def transcript(room: Room, target: str) -> list[Spoken]:
-    """Return the segments of a room that are over, in the order in which they began.
+def transcript(segments: Iterable[Said], target: str) -> list[Spoken]:
+    """Return the segments of a room that are over, in their order.
 
     What has no translation stands there as it was said, rather than not at all.
     """
     found = []
-    for said in room.segments.values():
+    for said in segments:
         told = said.channels.get(target)
         if told is not None and told.is_retracted:
             continue

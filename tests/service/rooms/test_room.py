@@ -1,7 +1,7 @@
 """A room: whatever readers miss, they end up with what was said."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -362,3 +362,46 @@ def test_what_an_earlier_session_left_behind_is_lacked_at_once() -> None:
     assert not room.untranslated("de")
     room.leave("y")
     assert [said.number for said in room.untranslated("de")] == [1]
+
+
+_NAMES = st.sampled_from(["a", "b", "c"])
+_LANGUAGES = st.sampled_from(["de", "fr"])
+_EVENTS = st.one_of(
+    st.builds(p.SourceDelta, _NAMES, st.text("xy ", max_size=3), st.text("xy", max_size=2)),
+    st.builds(
+        p.SourceFinal, _NAMES, st.text("xy ", max_size=3), language=st.sampled_from(["de", "en"])
+    ),
+    st.builds(p.TranslationDelta, _NAMES, _LANGUAGES, st.just(1), st.text("xy", max_size=2)),
+    st.builds(p.TranslationFinal, _NAMES, _LANGUAGES, st.text("xy"), st.just("x"), st.just(STATS)),
+    st.builds(p.TranslationRetracted, _NAMES, _LANGUAGES),
+)
+_READERS = [
+    ("de", "captions", False), ("de", "captions", True), ("de", "append_only", False),
+    ("fr", "captions", True), (SOURCE, "captions", False),
+]  # fmt: skip
+
+
+@given(st.lists(_EVENTS | st.sampled_from(["x leaves", "x comes"]), max_size=10), st.integers(0, 9))
+@settings(max_examples=150)
+def test_what_is_kept_of_a_room_is_what_would_be_found_anew(acts: list[object], since: int) -> None:
+    """Segments that were written once, and how far a language is complete."""
+    room, speaker = a_room()
+    a_reader(room, "de")
+    for at_s, act in enumerate(acts, 12):
+        if act == "x leaves":
+            room.leave("x")
+        elif act == "x comes":
+            room.join("x", speaker)
+        else:
+            room.speak("x", act, at_s)  # type: ignore[arg-type]
+        anew = Room("r", "", room.opened_s)
+        head, segments = room.dump()
+        anew.load(head, segments.items())
+        for target, form, has_source in _READERS:
+            reader = Reader(target, form, has_source, lambda: None)  # type: ignore[arg-type]
+            assert list(room.prepare(reader)) == []
+            found, wanted = room.state(reader, since), anew.state(reader, since)
+            assert p.serialise(found) == p.serialise(replace(wanted, room=found.room))
+        for language in ("de", "fr"):
+            lacking = [said.number for said in room.untranslated(language)]
+            assert lacking == [said.number for said in anew.untranslated(language)]

@@ -35,16 +35,19 @@ def a_talk() -> Room:
 
 
 def test_what_has_no_translation_stands_as_it_was_said() -> None:
-    found = transcript(a_talk(), "de")
+    found = transcript(a_talk().segments.values(), "de")
     assert [(s.text, s.speaker, s.is_translated) for s in found] == [
         ("Guten Morgen.", "Ann", True),
         ("a < b & c --> d", None, False),
     ]
-    assert [s.text for s in transcript(a_talk(), SOURCE)] == ["Good morning.", "a < b & c --> d"]
+    assert [s.text for s in transcript(a_talk().segments.values(), SOURCE)] == [
+        "Good morning.",
+        "a < b & c --> d",
+    ]
 
 
 def test_each_form() -> None:
-    said = transcript(a_talk(), "de")
+    said = transcript(a_talk().segments.values(), "de")
     vtt = write(said, "vtt", 42, 2).decode()
     assert vtt == (
         "WEBVTT\n\n"
