@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from service.wire import protocol as p
 from tests.service.client import Client, session
@@ -165,6 +165,76 @@ async def test_a_room_that_is_not_there_is_said_so(browser: Browser, service: Se
     async with a_page(browser, 500, 400, locale="es-ES") as page:
         await page.goto(f"{service.http}/r/nowhere")
         await expect(page.locator("#state-text")).to_contain_text("Esta sala no existe")
+
+
+@pytest.mark.parametrize("answer", ["an error", "the words, late"])
+async def test_pages_are_seen_whatever_becomes_of_their_words(
+    browser: Browser, service: Service, answer: str
+) -> None:
+    may_come = asyncio.Event()
+
+    async def words(route: Route) -> None:
+        if answer == "an error":
+            await route.abort()
+        else:
+            await may_come.wait()
+            await route.continue_()
+
+    async with (
+        room_of(service) as (room, speaker),
+        a_page(browser, 1180, 820, locale="de-DE") as page,
+        a_page(browser, 390, 780, locale="de-DE") as phone,
+    ):
+        for each, path in ((page, "/?target=de"), (phone, f"/r/{room}?target=de")):
+            await each.route("**/assets/strings/*", words)
+            await each.goto(f"{service.http}{path}")
+        await expect(page.locator("#connection-text")).to_have_text("Live")
+        await expect(page.get_by_role("button", name="Share")).to_be_visible()
+        await expect(phone.locator("#state-text")).to_have_text("Live")
+        await say(speaker, "good morning")
+        await expect(finals(phone)).to_have_text("GOOD MORNING")
+        await type_text(page, "hello")
+        await page.keyboard.press("Enter")
+        await expect(finals(page)).to_have_text("HELLO")
+        may_come.set()
+        if answer == "the words, late":
+            await expect(page.get_by_role("button", name="Teilen")).to_be_visible()
+            await expect(page.locator("html")).to_have_attribute("lang", "de")
+            await expect(phone.locator("#language")).to_have_attribute("aria-label", "Sprache")
+            await expect(finals(phone)).to_have_text("GOOD MORNING")
+
+
+async def test_english_is_seen_at_once_and_nothing_jumps(
+    browser: Browser, service: Service
+) -> None:
+    async with a_page(browser, 1180, 820, locale="en-GB") as page:
+        held: list[Route] = []
+        await page.route("**/assets/strings/*", lambda route: held.append(route))
+        await page.add_init_script(f"({SHIFTS})()")
+        await page.goto(service.http)
+        await expect(page.get_by_role("button", name="Share")).to_be_visible()
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+        for route in held:
+            await route.continue_()
+        await expect(page.locator("#interface option")).to_have_count(4)
+        assert await page.evaluate("window.shift") == 0
+
+
+async def test_a_reader_waits_for_a_service_that_is_not_there_yet(
+    browser: Browser, service: Service
+) -> None:
+    async with room_of(service) as (room, speaker), a_page(browser, 500, 400) as page:
+        is_up = asyncio.Event()
+
+        async def ask(route: Route) -> None:
+            await (route.continue_() if is_up.is_set() else route.fulfill(status=503, body="{}"))
+
+        await page.route(f"**/v1/rooms/{room}", ask)
+        await page.goto(f"{service.http}/r/{room}?target=de")
+        await expect(page.locator("#state")).to_have_attribute("data-state", "waiting")
+        is_up.set()
+        await say(speaker, "good morning")
+        await expect(finals(page)).to_have_text("GOOD MORNING")
 
 
 async def test_captions_over_a_picture_come_go_and_say_nothing_else(

@@ -19,7 +19,7 @@ import { SourceBox } from "./sourcebox.js";
 import { Speaking } from "./speaking.js";
 import { canListen } from "./speech.js";
 import { storageOf } from "./storage.js";
-import { loadStrings, say, writeStrings } from "./strings.js";
+import { firstStrings, loadStrings, say, writeStrings } from "./strings.js";
 import { View, WAITING_MS, element } from "./view.js";
 
 /**
@@ -48,8 +48,9 @@ const [tabStorage, deviceStorage] = [storageOf("sessionStorage"), storageOf("loc
 let settings = readSettings(new URLSearchParams(location.search), recall(deviceStorage));
 const base = new URL(".", location.href).href;
 const wantedUi = () => [...(settings.ui ? [settings.ui] : []), ...navigator.languages];
-const [history, found] = await Promise.all([openHistory(), loadStrings(base, wantedUi())]);
-let { strings } = found;
+const [history, first] = await Promise.all([openHistory(), firstStrings(base, wantedUi())]);
+let { words } = first;
+let { strings } = words;
 /** @type {import("./captions.js").State} */
 let captions = { sessionId: null, segments: await history.load() };
 let meter = NO_MEASUREMENTS;
@@ -402,14 +403,14 @@ function drawControls() {
   element("demo").ariaPressed = String(demo !== null);
   element("demo").textContent = text(demo ? "stop" : "demo");
   /** @type {HTMLInputElement} */ (element("shortcuts")).checked = settings.hasShortcuts;
-  /** @type {HTMLSelectElement} */ (element("interface")).value = found.language;
+  /** @type {HTMLSelectElement} */ (element("interface")).value = words.language;
   box.readOnly = speech !== null;
   box.placeholder = text(speech ? "listening" : "placeholder");
 }
 
 function drawTexts() {
-  writeStrings(found.language, strings);
-  const options = found.languages.map((code) => new Option(languageName(code), code));
+  writeStrings(words.language, strings);
+  const options = words.languages.map((code) => new Option(languageName(code), code));
   for (const option of options) option.lang = option.value;
   element("interface").replaceChildren(...options);
   drawLanguages();
@@ -417,12 +418,17 @@ function drawTexts() {
   draw();
 }
 
+/** @param {import("./strings.js").Words} found */
+function speak(found) {
+  words = found;
+  strings = words.strings;
+  drawTexts();
+}
+
 /** @param {string} ui language of the page itself */
 async function changeUi(ui) {
   change({ ui });
-  Object.assign(found, await loadStrings(base, wantedUi()));
-  strings = found.strings;
-  drawTexts();
+  speak(await loadStrings(base, wantedUi()));
 }
 
 function toggleDemo() {
@@ -621,6 +627,7 @@ addEventListener("pageshow", () => roomMemory.remember(room)); // it was kept, a
 
 element("mic").hidden = !canListen();
 drawTexts();
+void first.later?.then(speak);
 void follow();
 if (key === null && !new URLSearchParams(location.search).has("token")) {
   void isKeyRequired(base).then((isRequired) => isRequired && askForKey(""));

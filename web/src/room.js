@@ -5,10 +5,11 @@
  */
 
 import { NOBODY, applyRoomEvent } from "./audience.js";
+import { nextDelayMs } from "./backoff.js";
 import { Column, setText } from "./column.js";
 import { languageName } from "./languages.js";
 import { listen } from "./listen.js";
-import { loadStrings, say, writeStrings } from "./strings.js";
+import { firstStrings, say, writeStrings } from "./strings.js";
 import { keepScreenOn } from "./wakelock.js";
 
 /**
@@ -53,6 +54,9 @@ let strings = {};
 let targets = [];
 /** @type {string | undefined} */
 let pass = query.get("pass") ?? undefined;
+/** @type {[import("./listen.js").LineState, string]} the state of the line, as it was shown last */
+let shown = ["connecting", ""];
+let isNowhere = false; // there is no such room
 /** @type {Audience} */
 let audience = NOBODY;
 /** @type {{close: () => void, reconnect: () => void} | null} */
@@ -78,6 +82,7 @@ function draw() {
  * @param {string} reason
  */
 function showState(state, reason) {
+  shown = [state, reason];
   const isClosed = audience.room?.is_closed ?? false;
   element("state").dataset["state"] = state;
   const names = {
@@ -85,7 +90,7 @@ function showState(state, reason) {
     connecting: "connecting",
     waiting: "waiting",
     pass: "pass",
-    closed: isClosed ? "roomClosed" : "closed",
+    closed: isNowhere ? "noRoom" : isClosed ? "roomClosed" : "closed",
   };
   const isExplained = state === "closed" && !isClosed && reason !== "";
   setText(element("state-text"), isExplained ? reason : say(strings, names[state]));
@@ -189,19 +194,40 @@ function drawLanguages() {
   picker.replaceChildren(...options, new Option(say(strings, "original"), SOURCE));
 }
 
+/** @param {import("./strings.js").Words} words */
+function speak(words) {
+  strings = words.strings;
+  writeStrings(words.language, strings);
+  column.setTexts(say(strings, "transcript"), say(strings, "now"));
+  drawLanguages();
+  drawControls();
+  showState(...shown);
+}
+
+/** Ask what the room is, until there is an answer; null where there is no such room. */
+async function askForRoom() {
+  for (let delayMs = 0; ; ) {
+    const reply = await fetch(api).catch(() => null);
+    if (reply?.ok) return reply.json();
+    if (reply?.status === 404) return null;
+    showState("waiting", "");
+    delayMs = nextDelayMs(delayMs, Math.random);
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+  }
+}
+
 async function start() {
   const ui = query.get("ui");
-  const found = await loadStrings(base, [...(ui ? [ui] : []), ...navigator.languages]);
-  strings = found.strings;
-  writeStrings(found.language, strings);
-  column.setTexts(say(strings, "transcript"), say(strings, "now"));
-  const reply = await fetch(api);
-  if (!reply.ok) {
+  const { words, later } = await firstStrings(base, [...(ui ? [ui] : []), ...navigator.languages]);
+  speak(words);
+  void later?.then(speak);
+  const info = await askForRoom();
+  if (info === null) {
     element("quiet").hidden = true;
-    showState("closed", say(strings, "noRoom"));
+    isNowhere = true;
+    showState("closed", "");
     return;
   }
-  const info = await reply.json();
   targets = info.targets;
   audience = { ...NOBODY, room: info };
   drawLanguages();

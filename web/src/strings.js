@@ -2,14 +2,24 @@
  * The words of the pages in the reader's language; `assets/strings/XX.json` each.
  *
  * Another language is one more file, named in `assets/strings/languages.json`. What a file lacks is
- * said in English.
+ * said in English, whose words are in `english.js`; so is everything where the files do not come.
  *
  * @module
  */
 
-/** @typedef {Readonly<Record<string, string>>} Strings */
+import { ENGLISH } from "./english.js";
+
+/**
+ * @typedef {Readonly<Record<string, string>>} Strings
+ * @typedef {{language: string, languages: readonly string[], strings: Strings}} Words `languages` are
+ *   all that the pages speak
+ */
 
 export const FIRST_LANGUAGE = "en";
+const HIDDEN_MS = 800; // that the page waits for its words, and is not seen
+
+/** @type {Words} */
+const FIRST_WORDS = { language: FIRST_LANGUAGE, languages: [FIRST_LANGUAGE], strings: ENGLISH };
 
 /**
  * @param {readonly string[]} wanted languages, the dearest first
@@ -17,22 +27,52 @@ export const FIRST_LANGUAGE = "en";
  * @returns {string}
  */
 export function chooseLanguage(wanted, known) {
-  const codes = wanted.map((language) => language.toLowerCase().split("-")[0] ?? "");
-  return codes.find((code) => known.includes(code)) ?? FIRST_LANGUAGE;
+  return wanted.map(primary).find((code) => known.includes(code)) ?? FIRST_LANGUAGE;
 }
 
 /**
  * @param {string} base address of the page's folder
  * @param {readonly string[]} wanted languages, the dearest first
- * @returns {Promise<{language: string, languages: string[], strings: Strings}>}
+ * @returns {Promise<Words>} those in English where the others cannot be had
  */
 export async function loadStrings(base, wanted) {
   /** @param {string} name */
-  const load = async (name) => (await fetch(new URL(`assets/strings/${name}.json`, base))).json();
-  const [languages, english] = await Promise.all([load("languages"), load(FIRST_LANGUAGE)]);
-  const language = chooseLanguage(wanted, languages);
-  const own = language === FIRST_LANGUAGE ? {} : await load(language);
-  return { language, languages, strings: { ...english, ...own } };
+  const load = async (name) => {
+    const reply = await fetch(new URL(`assets/strings/${name}.json`, base));
+    if (!reply.ok) throw new Error(`${reply.url} is answered with ${reply.status}`);
+    return reply.json();
+  };
+  let found = FIRST_WORDS;
+  try {
+    found = { ...found, languages: await load("languages") };
+    const language = chooseLanguage(wanted, found.languages);
+    if (language === FIRST_LANGUAGE) return found;
+    return { ...found, language, strings: { ...ENGLISH, ...(await load(language)) } };
+  } catch (error) {
+    console.warn("the words of the page cannot be had:", error);
+    return found;
+  }
+}
+
+/**
+ * The words to begin with: English ones at once, others if they come soon.
+ *
+ * @param {string} base address of the page's folder
+ * @param {readonly string[]} wanted languages, the dearest first
+ * @returns {Promise<{words: Words, later: Promise<Words> | null}>} `later` are the right ones, where
+ *   others are given first
+ */
+export async function firstStrings(base, wanted) {
+  const loading = loadStrings(base, wanted);
+  /** @type {Promise<null>} */
+  const late = new Promise((resolve) => setTimeout(resolve, HIDDEN_MS, null));
+  const soon = primary(wanted[0] ?? "") === FIRST_LANGUAGE ? null : await Promise.race([loading, late]);
+  return soon ? { words: soon, later: null } : { words: FIRST_WORDS, later: loading };
+}
+
+/** @param {string} language */
+function primary(language) {
+  return language.toLowerCase().split("-")[0] ?? "";
 }
 
 /**
