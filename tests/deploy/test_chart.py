@@ -3,7 +3,12 @@
 import base64
 import json
 import re
+import shutil
+import socket
 import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -101,6 +106,7 @@ def test_a_ray_service_deploys_what_serve_takes(name: str) -> None:
     cluster = spec["rayClusterConfig"]
     assert cluster.keys() == {
         "rayVersion",
+        "authOptions",
         "enableInTreeAutoscaling",
         "headGroupSpec",
         "workerGroupSpecs",
@@ -199,6 +205,60 @@ def test_probes_ask_what_the_service_answers() -> None:
         assert asked["path"] in WATCHERS
         assert str(ports[asked["port"]]) == environment(pod)["TOKENSPEED_PORT"]
     assert str(ports["metrics"]) == environment(pod)["TOKENSPEED_METRICS_PORT"]
+
+
+def test_probes_of_ray_find_out_whether_somebody_answers() -> None:
+    with running(FakeEngine()) as service:
+        for (container,) in (pod["spec"]["containers"] for pod in pods(scenario("ray on gpus"))):
+            program, *arguments = container["readinessProbe"]["exec"]["command"]
+            assert program == "python"
+            code = [each for each in arguments if not each.startswith("http:")]
+            urls = [each for each in arguments if each.startswith("http:")]
+            assert len(urls) == 2
+            for path, is_well in (("/livez", True), ("/nowhere", False)):
+                asked = [sys.executable, *code, f"{service.http}/livez", service.http + path]
+                ran = subprocess.run(asked, capture_output=True, timeout=100)
+                assert (ran.returncode == 0) == is_well
+
+
+def test_redis_of_the_chart_asks_for_its_password(tmp_path: Path) -> None:
+    """Its script and its probe, with the Redis of this machine."""
+    (pod,) = [each for each in pods(scenario("ray")) if "redis" in json.dumps(each["metadata"])][
+        -1:
+    ]
+    (container,) = pod["spec"]["containers"]
+    for name in ("server", "cli"):
+        program = shutil.which(f"redis-{name}") or shutil.which(f"valkey-{name}")
+        assert program, "run tests/install_redis.sh"
+        (tmp_path / f"valkey-{name}").symlink_to(program)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (script,) = container["args"]
+    script = script.replace("/tmp/", f"{tmp_path}/").replace("/data", str(tmp_path))
+    script = script.replace("requirepass", f"port {port}\\nbind 127.0.0.1\\nrequirepass")
+    probe = container["readinessProbe"]["exec"]["command"][-1]
+    probe = probe.replace("valkey-cli", f"valkey-cli -p {port}")
+    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PASSWORD": "a-password-of-a-secret"}
+
+    def is_ready(**wrong: str) -> bool:
+        return subprocess.run(["sh", "-c", probe], env=variables | wrong).returncode == 0
+
+    server = subprocess.Popen([*container["command"], script], env=variables, stdout=-3)
+    try:
+        for _ in range(600):
+            if is_ready():
+                break
+            assert server.poll() is None
+            time.sleep(0.1)
+        assert is_ready()
+        assert not is_ready(PASSWORD="another")
+        assert (tmp_path / "redis.conf").stat().st_mode & 0o077 == 0
+        assert variables["PASSWORD"] not in " ".join(
+            Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")
+        )
+    finally:
+        server.kill()
+        server.wait(20)
 
 
 def test_keys_are_in_secrets_alone() -> None:

@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 import orjson
 
 from tokenspeed_client.errors import NotConnected, Refused
+from tokenspeed_client.sockets import trace_headers
 
 TIMEOUT_S: Final = 10.0
 
@@ -45,7 +46,7 @@ async def open_room(
         ValueError: the address is none of a service.
     """
     wanted = {"name": name, **({} if pass_phrase is None else {"pass_phrase": pass_phrase})}
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", **trace_headers()}
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
     request = Request(rooms_url(url), orjson.dumps(wanted), headers, method="POST")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ async def open_line(
         async with asyncio.timeout(timeout_s):
             return await connect(
                 url,
-                additional_headers=headers,
+                additional_headers={**trace_headers(), **headers},
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 ping_interval=None,  # the protocol has its own, which count as signs of life
                 close_timeout=CLOSE_S,
@@ -44,6 +45,17 @@ async def open_line(
         raise NoLine(f"no answer within {timeout_s:g} s") from None
     except (OSError, InvalidHandshake) as exc:
         raise NoLine(str(exc)) from exc
+
+
+def trace_headers() -> dict[str, str]:
+    """Return what says of which trace this is, where the program has OpenTelemetry (W3C)."""
+    if "opentelemetry.trace" not in sys.modules:
+        return {}
+    from opentelemetry import propagate  # is there: the program has imported its sibling
+
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
 
 
 async def close_line(socket: ClientConnection) -> None:
