@@ -29,7 +29,7 @@ from service.wire.protocol import (
 )
 from tokenspeed.text.glossary import Glossary, Term
 from tokenspeed.text.glossary_files import HouseGlossary
-from tokenspeed.text.languages import primary
+from tokenspeed.text.languages import matched
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.vocabulary import Vocabulary
 
@@ -90,6 +90,11 @@ class ModelInfo:
     def knows(self, language: str | None) -> bool:
         """Whether text in a language can be translated at all; None is one that is not known."""
         return language is None or any(language == info.code for info in self.languages)
+
+    def code_of(self, tag: str | None) -> str | None:
+        """Return the language of the model that a tag asks for; None for `auto` and for no tag."""
+        codes = {code for info in self.languages for code in (info.code, *info.targets)}
+        return matched(tag, codes)
 
     def needs_pivot(self, source: str | None, target: str) -> bool:
         """Whether a pair takes two passes, through English."""
@@ -193,13 +198,13 @@ class Settings:
         _check_glossary(merged.glossary, model)
         _check_protected(merged.do_not_translate)
         if params.source is not None:
-            merged = replace(merged, source=primary(params.source.language))
+            merged = replace(merged, source=model.code_of(params.source.language))
         if params.targets is not None:
             # "auto" is no target: no model translates into it, and the check below says so.
             wanted = {
-                (primary(t.language) or "auto"): t.formality for t in reversed(params.targets)
+                (model.code_of(t.language) or "auto"): t.formality for t in reversed(params.targets)
             }
-            codes = (primary(target.language) or "auto" for target in params.targets)
+            codes = (model.code_of(target.language) or "auto" for target in params.targets)
             merged = replace(
                 merged,
                 targets=tuple(dict.fromkeys(codes)),
@@ -218,7 +223,7 @@ class Settings:
         """Return what is done to texts on their way into a language; `glossary`: made before."""
         if glossary is not None:
             return self._hygiene(glossary, target, model)
-        entries = [e for e in self.glossary if primary(e.language) in (None, target)]
+        entries = [e for e in self.glossary if model.code_of(e.language) in (None, target)]
         terms = [Term(e.source, e.target, e.case_sensitive) for e in entries]
         if target in self.stored:
             own = {term.source.casefold() for term in terms}
@@ -300,7 +305,7 @@ def _stored(targets: Sequence[TargetParams], model: ModelInfo) -> dict[str, Stor
         at = f"session.targets[{i}].glossary_id"
         if stored is None:
             raise ProtocolError("glossary_invalid", "is not there, or its time is over", at)
-        if stored.target != primary(target.language):
+        if stored.target != model.code_of(target.language):
             problem = f"is for {stored.source} to {stored.target}"
             raise ProtocolError("glossary_invalid", problem, at)
         found.setdefault(stored.target, stored)
@@ -317,7 +322,7 @@ def _check_glossary(entries: Sequence[GlossaryEntry], model: ModelInfo) -> None:
         at = f"session.glossary[{i}]"
         for name, text in (("source", entry.source), ("target", entry.target)):
             _check_term(text, f"{at}.{name}")
-        language = primary(entry.language)
+        language = model.code_of(entry.language)
         if language is not None and language not in known:
             problem = f"{language!r} is not among {', '.join(sorted(known))}"
             raise ProtocolError("glossary_invalid", problem, f"{at}.language")

@@ -32,7 +32,7 @@ from tokenspeed.documents.document import SpanDocument
 from tokenspeed.documents.tagged import without_marks
 from tokenspeed.model.prompt import Formality
 from tokenspeed.text.detection import detect
-from tokenspeed.text.languages import name_of, primary
+from tokenspeed.text.languages import name_of
 
 # DeepL wants a region of some targets. Which one is asked for makes no difference here.
 _REGIONS: Final = {"en": ("EN-GB", "EN-US"), "pt": ("PT-BR", "PT-PT")}
@@ -141,10 +141,10 @@ class DeepL:
         if kind != "target":
             raise RestError(400, "Value for 'type' not supported.", param="type")
         codes = sorted({target for info in infos for target in info.targets})
+        tags = {tag: code for code in codes for tag in _REGIONS.get(code, (code.upper(),))}
         return [
             {"language": tag, "name": name_of(tag), "supports_formality": self._has_formality(code)}
-            for code in codes
-            for tag in _REGIONS.get(code, (code.upper(),))
+            for tag, code in tags.items()
         ]
 
     async def _usage(self, request: Request) -> dict[str, int]:
@@ -152,8 +152,9 @@ class DeepL:
         return {"character_count": self._chars, "character_limit": _UNLIMITED}
 
     def _pair(self, body: dict[str, Any]) -> tuple[str | None, str]:
-        target = primary(text_field(body, "target_lang"))
-        source = primary(text_field(body, "source_lang")) if body.get("source_lang") else None
+        code_of = self._state.model.code_of
+        target = code_of(text_field(body, "target_lang"))
+        source = code_of(text_field(body, "source_lang")) if body.get("source_lang") else None
         if target is None or not self._state.model.translates(None, target):
             raise RestError(400, "Value for 'target_lang' not supported.", param="target_lang")
         if not self._state.model.translates(source, target):

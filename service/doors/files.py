@@ -106,7 +106,7 @@ class Files:
             raise RestError(400, f"Invalid request: file {what}", param="file")
         if len(file.data) > MAX_FILE_BYTES:
             raise RestError(413, f"the file has more than {MAX_FILE_BYTES} bytes", param="file")
-        source, target = languages_of(body)
+        source, target = languages_of(body, self._state)
         check_pair(self._state, source, target)
         client = self._rest.client(request, body)
         options = options_of(body, self._state, source, target, client)

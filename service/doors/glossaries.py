@@ -19,7 +19,6 @@ from service.doors.http import text_field
 from service.doors.state import AppState
 from service.errors import RestError
 from tokenspeed.text.glossary import Term
-from tokenspeed.text.languages import primary
 
 _DELIMITERS: Final = {"tsv": "\t", "csv": ","}
 _MAX_NAME: Final = 1024  # characters, as DeepL has it
@@ -69,7 +68,7 @@ class Glossaries:
     async def _create(self, request: Request) -> dict[str, Any]:
         body, client = await self._deepl.fields(request)
         name = text_field(body, "name", _MAX_NAME)
-        source, target = (_language(body, field) for field in ("source_lang", "target_lang"))
+        source, target = (self._language(body, field) for field in ("source_lang", "target_lang"))
         if not self._state.model.translates(source, target) or source == target:
             raise RestError(400, "Unsupported language pair", param="target_lang")
         form = body.get("entries_format") or "tsv"
@@ -119,12 +118,11 @@ class Glossaries:
             ]
         }
 
-
-def _language(body: dict[str, Any], name: str) -> str:
-    found = primary(text_field(body, name))
-    if found is None:
-        raise RestError(400, f"Value for '{name}' not supported.", param=name)
-    return found
+    def _language(self, body: dict[str, Any], name: str) -> str:
+        found = self._state.model.code_of(text_field(body, name))
+        if found is None:
+            raise RestError(400, f"Value for '{name}' not supported.", param=name)
+        return found
 
 
 def _terms(lines: Iterable[str], delimiter: str) -> Iterable[Term]:

@@ -245,7 +245,8 @@ class OpenAI:
                 languages, text = instruction_of(text, ours) or (languages, text)
         except UnclearInstruction as exc:
             raise RestError(400, str(exc), param="messages") from exc
-        return languages, text
+        code_of = self._state.model.code_of
+        return Languages(code_of(languages.source), code_of(languages.target)), text
 
     def _output(self, question: _Question) -> Output:
         count = self._state.translator.count_tokens

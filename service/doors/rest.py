@@ -36,7 +36,7 @@ from tokenspeed.documents.html import open_text
 from tokenspeed.documents.tagged import without_marks
 from tokenspeed.model.prompt import FORMALITIES, Formality
 from tokenspeed.text.detection import detect
-from tokenspeed.text.languages import AUTO, primary
+from tokenspeed.text.languages import AUTO
 
 MAX_ALTERNATIVES: Final = 3
 
@@ -98,7 +98,7 @@ class Rest:
     async def _translate(self, request: Request) -> dict[str, Any]:
         body = await self.fields(request)
         texts = texts_field(body, "q")
-        source, target = languages_of(body)
+        source, target = languages_of(body, self._state)
         is_html = _is_html(body)
         num_alternatives = _alternatives(body)
         check_pair(self._state, source, target)
@@ -202,13 +202,13 @@ class Rest:
         return Response(orjson.dumps(value), status, headers, "application/json")
 
 
-def languages_of(body: dict[str, Any]) -> tuple[str | None, str]:
-    """Return `source`, None for auto, and `target`, without their regions.
+def languages_of(body: dict[str, Any], state: AppState) -> tuple[str | None, str]:
+    """Return `source`, None for auto, and `target`, as the model calls them.
 
     Raises:
         RestError: one is missing, or none.
     """
-    source, target = primary(text_field(body, "source")), primary(text_field(body, "target"))
+    source, target = (state.model.code_of(text_field(body, name)) for name in ("source", "target"))
     if target is None:
         raise RestError(400, "target must be a language, not auto", param="target")
     return source, target

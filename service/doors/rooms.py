@@ -342,6 +342,8 @@ class Rooms:
     def _target(self, connection: HTTPConnection) -> str:
         target = connection.query_params.get("target", "")
         known = {code for info in self._state.model.languages for code in info.targets}
+        if target != SOURCE:
+            target = self._state.model.code_of(target) or target
         if target != SOURCE and target not in known:
             expected = ", ".join((*sorted(known), SOURCE))
             raise RestError(400, f"target is {target[:40]!r}, expected one of {expected}")

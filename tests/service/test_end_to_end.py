@@ -1,9 +1,13 @@
 """The whole product: a real process, a real socket, the real model, at speaking pace."""
 
 import asyncio
+import re
 import statistics
 import time
+import unicodedata
+from pathlib import Path
 
+import httpx
 import pytest
 
 from service.bench.served import Served
@@ -12,11 +16,16 @@ from service.config import load_config
 from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.process import serving
+from tests.tokenspeed.dictionary import LANGUAGES, translation, write_dictionary
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Request
 
 SENTENCE = "Good morning everyone, today we would like to talk about our new house."
 UPDATES_PER_S = 3.0
+WITHOUT_SPACES = ("zh-Hans", "ja", "th")
+
+
+TALK = "Good morning everyone. Today we talk about the new house."
 
 
 async def speak(client: Client, sentence: str) -> None:
@@ -113,3 +122,44 @@ def summary(client: Client) -> str:
         f"\n{len(totals)} updates: total_ms p50 {statistics.median(totals):.1f}, p95 {p95:.1f}, "
         f"max {totals[-1]:.1f}; {accepted} tokens accepted, {decoded} decoded\n"
     )
+
+
+async def test_scripts_without_spaces_and_from_right_to_left(tmp_path: Path) -> None:
+    """Appended only, of whole characters, joined as the language joins: what a reader sees."""
+    with serving(write_dictionary(tmp_path)) as (_, port):
+        async with session(f"ws://127.0.0.1:{port}/v1/stream") as client:
+            # As people name them; the server says what it calls them.
+            await client.start("zh-CN", "ja-JP", "th", "ar-EG", "iw", stability="low")
+            words = TALK.split()
+            for rev in range(1, len(words) + 1):
+                await client.send(p.SourceUpdate(rev, " ".join(words[:rev]), segment_id="a"))
+                # The next word comes when this one was said, however long that takes.
+                while rev not in {getattr(e, "source_rev", 0) for e in client.received}:
+                    await client.receive()
+            await client.send(p.SourceCommit("a"))
+            finals = await client.until(p.TranslationFinal, count=len(LANGUAGES))
+        created = next(e for e in client.received if isinstance(e, p.SessionCreated))
+        async with httpx.AsyncClient() as http:
+            offered = (await http.get(f"http://127.0.0.1:{port}/languages")).json()
+    (english,) = created.session.languages
+    assert set(english.targets) == set(LANGUAGES)
+    assert {target for info in offered for target in info["targets"]} == set(LANGUAGES)
+    said = {final.target: final.text for final in finals if isinstance(final, p.TranslationFinal)}
+    assert said == {
+        language: (" " if language not in WITHOUT_SPACES else "").join(
+            translation(sentence, language) for sentence in re.split(r"(?<=\.) ", TALK)
+        )
+        for language in LANGUAGES
+    }
+    for language in LANGUAGES:
+        deltas = [
+            e for e in client.received if isinstance(e, p.TranslationDelta) and e.target == language
+        ]
+        assert len(deltas) > 2, "translations grow while one speaks"
+        text = ""
+        for delta in deltas:
+            text += delta.append
+            for shown in (text, text + delta.unstable):
+                # No mark of the next character is missing: that would be half a character.
+                assert said[language].startswith(text)
+                assert not unicodedata.combining((said[language][len(shown) :] or "x")[0])

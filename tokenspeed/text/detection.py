@@ -6,13 +6,14 @@ and claimed of 94 and 74 in 100. Other libraries are larger (lingua 96 MB), slow
 they are right (cld2 0.93 at five words, fastText needs a file of weights).
 """
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 from typing import Final
 
 import regex
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from tokenspeed.text.languages import matched, primary
 from tokenspeed.text.quantities.reading import read
 from tokenspeed.text.words import count_words, normalise
 
@@ -52,11 +53,13 @@ def detect(text: str, languages: Iterable[str]) -> list[tuple[str, float]]:
     Where no language stands out, or one that is not given does, all get none, English first. A
     language that the library does not know gets none.
     """
-    wanted = sorted(set(languages), key=lambda each: (each != "en", each))
+    named = _named(tuple(sorted(set(languages))), None)
+    wanted = sorted(named, key=lambda each: (each != "en", each))
     found = _shares(text, wanted)
     if max(found.values(), default=0.0) < CLAIM or _is_foreign(text, wanted):
-        return [(each, 0.0) for each in wanted]
-    return sorted(((each, round(100 * found[each], 1)) for each in wanted), key=lambda x: -x[1])
+        return [(named[each], 0.0) for each in wanted]
+    said = ((named[each], round(100 * found[each], 1)) for each in wanted)
+    return sorted(said, key=lambda x: -x[1])
 
 
 def language_of(text: str, languages: Iterable[str], expected: str | None = None) -> str | None:
@@ -68,7 +71,33 @@ def language_of(text: str, languages: Iterable[str], expected: str | None = None
         languages: that it may be in.
         expected: the language until now, which stays where the text does not speak against it.
     """
-    wanted = sorted(set(languages))
+    named = _named(tuple(sorted(set(languages))), expected)
+    found = _clear_language(text, sorted(named), _known_as(expected))
+    return None if found is None else named.get(found, found)
+
+
+@lru_cache(maxsize=256)
+def _named(ours: tuple[str, ...], expected: str | None) -> Mapping[str, str]:
+    """Return what the library calls some languages, and what we do.
+
+    It does not tell scripts or regions apart: of those of one language it is the one expected, else
+    the one that is meant where no more is said.
+    """
+    known = {_known_as(each): each for each in ours}
+    named = {found: matched(primary(each), ours) or each for found, each in known.items()}
+    if expected in ours:
+        named[_known_as(expected)] = expected
+    return named
+
+
+def _known_as(language: str | None) -> str:
+    """Return the code of the library for one of ours; "" for none."""
+    code = primary(language) or ""
+    return {"nb": "no", "fil": "tl"}.get(code, code)
+
+
+def _clear_language(text: str, wanted: list[str], expected: str) -> str | None:
+    """Return the library's code of the language that a text is clearly in."""
     if not wanted:
         return None
     shares = _shares(text, wanted)

@@ -13,7 +13,7 @@ from typing import Final
 
 from tokenspeed.errors import GlossaryFileError
 from tokenspeed.text.glossary import Glossary, Term
-from tokenspeed.text.languages import code_of, primary
+from tokenspeed.text.languages import code_of, primary, script_of
 
 MAX_ROWS: Final = 10_000
 MAX_CHARS: Final = 100  # of a term
@@ -90,9 +90,9 @@ class HouseGlossary:
             self._terms[pair] = tuple(
                 Term(row.source, row.target, row.is_case_sensitive)
                 for row in self._rows
-                if row.target_language in (None, target)
-                and (source is None or row.source_language in (None, source))
-                and target != row.source_language
+                if _is_for(row.target_language, target)
+                and (source is None or _is_for(row.source_language, source))
+                and (row.source_language is None or not _is_for(row.source_language, target))
             )
         return self._terms[pair]
 
@@ -211,8 +211,18 @@ def _checked(
 
 
 def _language(name: str) -> str | None:
-    """Return a language by code, tag or English name."""
-    return primary(code_of(name)) if name else None
+    """Return a language by code, tag or English name, with its script where that is not its own."""
+    code = primary(code_of(name)) if name else None
+    if code is None or primary(name) != code or script_of(name) == script_of(code):
+        return code
+    return f"{code}-{script_of(name)}"
+
+
+def _is_for(named: str | None, language: str) -> bool:
+    """Whether words said to be of a language are: in its script, whatever the region."""
+    if named is None:
+        return True
+    return primary(named) == primary(language) and script_of(named) == script_of(language)
 
 
 def _tag(element: ElementTree.Element) -> str:

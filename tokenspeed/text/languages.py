@@ -60,6 +60,55 @@ def primary(tag: str | None) -> str | None:
     return None if language == AUTO else language
 
 
+def matched(tag: str | None, languages: Iterable[str]) -> str | None:
+    """Return which of some languages a tag asks for: ("zh-TW", ["zh", "zh-Hant"]) -> `zh-Hant`.
+
+    The same tag; else, of those of its language, one in its script, with its region or without any.
+    Where there is none, the language of the tag. None for `auto` and for no tag.
+    """
+    language = primary(tag)
+    if tag is None or language is None:
+        return None
+    asked = normalise(tag) or tag
+    found = sorted(each for each in languages if _is_same(primary(each), language))
+    if asked in found or not found:
+        return asked if asked in found else language
+    script, region = script_of(asked), _region(asked)
+    return min(
+        found,
+        key=lambda each: (
+            script_of(each) != script,
+            _region(each) != region,
+            _region(each) is not None,
+            each.count("-"),
+        ),
+    )
+
+
+@lru_cache(maxsize=4096)
+def script_of(tag: str) -> str | None:
+    """Return the script that a language is written in, as CLDR knows: `zh-TW` -> `Hant`."""
+    subtags = (normalise(tag) or tag).split("-")
+    named = [each for each in subtags[1:] if len(each) == 4 and each.isalpha()]
+    if named:
+        return named[0]
+    likely = get_global("likely_subtags")
+    for known in ("_".join(subtags), subtags[0]):
+        if known in likely:
+            return str(likely[known]).split("_")[1]
+    return None
+
+
+def _region(tag: str) -> str | None:
+    found = (each for each in tag.split("-")[1:] if len(each) == 2 or each.isdigit())
+    return next(found, None)
+
+
+def _is_same(language: str | None, other: str | None) -> bool:
+    """Whether two codes name one language, as `no` and `nb` do where nobody says `nn`."""
+    return language == other or {language, other} == {"no", "nb"}
+
+
 def name_of(tag: str, language: str = "en") -> str:
     """Return what a language is called in another: ("de", "fr") -> `allemand`.
 
@@ -76,16 +125,19 @@ def code_of(name: str, languages: Iterable[str] = ()) -> str | None:
 
     Args:
         name: as somebody wrote it; capitals and accents do not count.
-        languages: codes of those in which the name may be, beside English.
+        languages: codes of those that are there, and in which the name may be, beside English.
     """
+    ours = tuple(languages)
     tag = normalise(name)
-    code = None if tag is None else tag.split("-")[0]
-    if code in _names("en"):
-        return code
+    if tag is not None and tag.split("-")[0] in _names("en"):
+        return matched(tag, ours)
     wanted = _folded(name.strip())
-    for language in dict.fromkeys(("en", *languages)):
+    for language in ours:
+        if "-" in language and wanted == _folded(name_of(language)):
+            return language  # "Brazilian Portuguese"
+    for language in dict.fromkeys(("en", *ours)):
         if wanted in _codes(language):
-            return _codes(language)[wanted]
+            return matched(_codes(language)[wanted], ours)
     return None
 
 

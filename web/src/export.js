@@ -49,7 +49,8 @@ export function allTargets(segments, targets) {
 }
 
 /**
- * Break a text at spaces into lines, greedily, so that lines do not change when text is added.
+ * Break a text into lines, greedily, so that lines do not change when text is added: at spaces, and
+ * between any two characters of scripts that have none.
  *
  * @param {string} text
  * @param {number} maxChars
@@ -60,14 +61,35 @@ export function wrap(text, maxChars) {
   const lines = [];
   let line = "";
   for (const word of text.split(/\s+/u).filter(Boolean)) {
-    if (line && line.length + 1 + word.length > maxChars) {
-      lines.push(line);
-      line = word;
-    } else {
-      line = line ? `${line} ${word}` : word;
+    for (const [index, part] of parts(word).entries()) {
+      const joined = line && index === 0 ? `${line} ${part}` : line + part;
+      if (line && joined.length > maxChars) {
+        lines.push(line);
+        line = part;
+      } else {
+        line = joined;
+      }
     }
   }
   return line ? [...lines, line] : lines;
+}
+
+const SPACELESS =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
+const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+
+/** @param {string} word @returns {string[]} what a line may break between, marks at what they follow */
+function parts(word) {
+  if (!SPACELESS.test(word)) return [word];
+  /** @type {string[]} */
+  const found = [];
+  for (const { segment } of graphemes.segment(word)) {
+    const last = found.at(-1);
+    const isJoined = last !== undefined && !SPACELESS.test(segment) && !/[。、，！？]$/u.test(last);
+    if (isJoined) found[found.length - 1] = last + segment;
+    else found.push(segment);
+  }
+  return found;
 }
 
 /**

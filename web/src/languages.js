@@ -8,7 +8,8 @@
  * @typedef {import("./messages.js").LanguageInfo} LanguageInfo
  */
 
-const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ps", "sd", "ur", "yi"]);
+// Scripts; CLDR, which the browser has, knows which one a language is written in.
+const RIGHT_TO_LEFT = new Set(["Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"]);
 
 // What the page offers until the server has said what its model can do.
 const FIRST_CODES = ["de", "en", "es", "fr"];
@@ -35,7 +36,8 @@ export function languageName(code) {
  * @returns {"ltr" | "rtl"}
  */
 export function direction(language) {
-  return RIGHT_TO_LEFT.has(language.split("-")[0] ?? "") ? "rtl" : "ltr";
+  const { script } = new Intl.Locale(language).maximize();
+  return RIGHT_TO_LEFT.has(script ?? "") ? "rtl" : "ltr";
 }
 
 /**

@@ -143,6 +143,9 @@ describe("export", () => {
     }
     assert.deepEqual(wrap("Donaudampfschifffahrt", 5), ["Donaudampfschifffahrt"]);
     assert.deepEqual(wrap("", 5), []);
+    assert.deepEqual(wrap("今天火车马上离开。大家早上好！", 5), ["今天火车马", "上离开。大", "家早上好！"]);
+    assert.deepEqual(wrap("วันนี้รถไฟออก", 6), ["วันนี้", "รถไฟออ", "ก"]);
+    assert.deepEqual(wrap("GPU 很快 OK", 6), ["GPU 很快", "OK"]);
   });
 });
 
@@ -206,6 +209,8 @@ describe("languages", () => {
     const names = ["en", "de", "fr", "es"].map(languageName);
     assert.deepEqual(names, ["English", "Deutsch", "Français", "Español"]);
     assert.deepEqual(["ar", "he-IL", "de", "en-US"].map(direction), ["rtl", "rtl", "ltr", "ltr"]);
+    const written = ["fa", "uz-Arab", "uz", "dv", "ug", "zh-Hant", "th"].map(direction);
+    assert.deepEqual(written, ["rtl", "rtl", "ltr", "rtl", "rtl", "ltr", "ltr"]);
   });
 
   test("only what the model translates is offered", () => {

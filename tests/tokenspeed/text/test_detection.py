@@ -102,3 +102,12 @@ def test_a_word_in_another_alphabet_does_not_speak_for_the_text() -> None:
 )
 def test_a_time_or_a_number_in_words_tells_the_language(text: str, language: str | None) -> None:
     assert language_of(text, LANGUAGES) == language
+
+
+def test_scripts_and_regions_are_those_that_are_there() -> None:
+    chinese = "请问火车站在哪里，我们明天早上出发。"
+    assert language_of(chinese, ["en", "zh-Hans", "zh-Hant"]) == "zh-Hans"
+    assert language_of(chinese, ["en", "zh-Hans", "zh-Hant"], expected="zh-Hant") == "zh-Hant"
+    assert language_of("Onde fica a estação de trem mais próxima?", ["en", "pt-BR"]) == "pt-BR"
+    assert language_of("Kan du si meg hvor den neste stasjonen er?", ["en", "nb"]) == "nb"
+    assert detect(chinese, ["en", "zh-Hant"])[0][0] == "zh-Hant"

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.text.languages import code_of, mentions, name_of, normalise, primary
+from tokenspeed.text.languages import (
+    code_of,
+    matched,
+    mentions,
+    name_of,
+    normalise,
+    primary,
+    script_of,
+)
 
 OURS = ("de", "en", "es", "fr")
 
@@ -113,3 +121,44 @@ def test_mentions_stand_in_order_and_do_not_overlap(text: str) -> None:
     assert all(
         end <= mention.start < mention.end for end, mention in zip(ends, found, strict=False)
     )
+
+
+@pytest.mark.parametrize(
+    ("tag", "languages", "code"),
+    [
+        ("en-US", ["de", "en"], "en"),
+        ("pt", ["pt-BR"], "pt-BR"),
+        ("pt-BR", ["pt"], "pt"),
+        ("PT_br", ["pt", "pt-BR"], "pt-BR"),
+        ("pt-PT", ["pt", "pt-BR"], "pt"),
+        ("zh", ["zh-Hans", "zh-Hant"], "zh-Hans"),
+        ("zh-TW", ["zh-Hans", "zh-Hant"], "zh-Hant"),
+        ("zh-HK", ["zh", "zh-Hant"], "zh-Hant"),
+        ("zh-CN", ["zh", "zh-Hant"], "zh"),
+        ("zh-Hant", ["zh"], "zh"),
+        ("sr-Latn", ["sr", "sr-Latn"], "sr-Latn"),
+        ("nb", ["no"], "no"),
+        ("no", ["nb", "nn"], "nb"),
+        ("tl", ["fil"], "fil"),
+        ("iw", ["he"], "he"),
+        ("it-CH", ["de"], "it"),
+        ("auto", ["de"], None),
+        (None, ["de"], None),
+    ],
+)
+def test_a_tag_asks_for_the_language_that_fits_it(
+    tag: str | None, languages: list[str], code: str | None
+) -> None:
+    assert matched(tag, languages) == code
+
+
+def test_names_may_say_the_region_or_the_script_of_what_is_there() -> None:
+    ours = ["en", "pt", "pt-BR", "zh-Hans", "zh-Hant"]
+    assert code_of("Brazilian Portuguese", ours) == "pt-BR"
+    assert code_of("traditional chinese", ours) == "zh-Hant"
+    assert code_of("Chinese", ours) == "zh-Hans"
+    assert code_of("zh-TW", ours) == "zh-Hant"
+    assert name_of("zh-Hant") == "Traditional Chinese"
+    assert [script_of(tag) for tag in ("ar", "he", "th", "uz-Arab", "sr")] == [
+        *("Arab", "Hebr", "Thai", "Arab", "Cyrl"),
+    ]
