@@ -79,7 +79,8 @@ class Store:
         await self.client.aclose()
         await self.client.connection_pool.aclose()
 
-    def key(self, *names: str) -> str:
+    @staticmethod
+    def key(*names: str) -> str:
         """Return the name of something that is kept there."""
         return PREFIX + ":".join(names)
 

@@ -48,6 +48,10 @@ _BENCH: Final[Table] = {
         "one speaker and many readers: how soon each of them sees a frame",
         "service.bench.cli:add_room",
     ),
+    "replicas": (
+        "speakers and readers of a room while one of their replicas is killed: what is lost",
+        "service.bench.cli:add_replicas",
+    ),
 }
 _EVAL: Final[Table] = {
     "quality": (

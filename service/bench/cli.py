@@ -286,3 +286,43 @@ def _room(options: argparse.Namespace) -> int:
         found = run_room_test(options)
     print(room_table(found))
     return 1 if any(heard.lost for heard in found) else 0
+
+
+def add_replicas(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench replicas`."""
+    parser.add_argument("--redis", default="", metavar="URL", help="that the replicas share")
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--speakers", type=int, default=4, help="of one room")
+    parser.add_argument("--viewers", type=int, default=12, help="of the same room")
+    parser.add_argument("--seconds", type=float, default=20.0, help="that each speaker speaks")
+    parser.add_argument(
+        "--strikes",
+        type=lambda text: [kind for kind in text.split(",") if kind],
+        default=["kill"],
+        metavar="A,B",
+        help="what replicas suffer one after the other: kill (SIGKILL), or pause (SIGSTOP until "
+        "their clients have left, then SIGCONT)",
+    )
+    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
+    parser.add_argument(
+        "--to",
+        dest="targets",
+        type=lambda text: text.split(","),
+        default=["de"],
+        metavar="A,B",
+        help="languages of the speakers, which the viewers share out among them",
+    )
+    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_replicas)
+
+
+def _replicas(options: argparse.Namespace) -> int:
+    from service.bench.load.replicas import FAULTS, replicas_table, run_replicas
+
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        found = run_replicas(options)
+    print(replicas_table(found))
+    return 1 if any(found.faults[name] for name in FAULTS) else 0

@@ -70,6 +70,10 @@ class Served:
                 found[sample.name] = found.get(sample.name, 0.0) + sample.value
         return found
 
+    def signal(self, number: int) -> None:
+        """Send the process a signal."""
+        os.kill(self.pid, number)
+
     def memory_mb(self) -> float:
         """Return what the process holds in memory, in 10^6 bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])

@@ -23,6 +23,7 @@ class Hygienes:
         self._settings = Settings()
         self._words: object = None  # what they were made of
         self.by_target: dict[str, Hygiene] = {}
+        self._others: dict[str, Hygiene] = {}
         self._pivot: Hygiene | None = None  # made when it is needed
 
     def follow(self, settings: Settings, targets: Sequence[str]) -> None:
@@ -38,6 +39,7 @@ class Hygienes:
         known = self.by_target if words == self._words else {}
         self._settings, self._words = settings, words
         self._pivot = self._pivot if known else None
+        self._others = {}
         is_for_all = not settings.stored and all(e.language is None for e in settings.glossary)
         shared = next(iter(known.values())).glossary if known and is_for_all else None
         self.by_target = {}
@@ -45,6 +47,12 @@ class Hygienes:
             found = known.get(target) or settings.hygiene_of(target, self._model, shared)
             self.by_target[target] = found
             shared = found.glossary if is_for_all else None
+
+    def of(self, target: str) -> Hygiene:
+        """Return that of a language, also of one that is not wanted any more."""
+        if target not in self.by_target and target not in self._others:
+            self._others[target] = self._settings.hygiene_of(target, self._model)
+        return self.by_target.get(target) or self._others[target]
 
     @property
     def cutting(self) -> Hygiene:

@@ -128,6 +128,8 @@ class Translations:
         """The text of a segment is complete: translate it to its end, and wait for that."""
         self._delivery.await_finals(segment)
         self._streams.resume_shown(segment)
+        for stream in self._streams.of(segment):
+            self._renew(stream)
         self._open_streams(segment)  # in the languages of now, whenever its turn comes
         self.revise(segment)
 
@@ -193,8 +195,7 @@ class Translations:
                 self._streams.remove_pivot(segment)
         for stream in self._streams.of(segment):
             stream.formality = self.settings.formality.get(stream.target)
-            stream.preset = self.settings.preset(self._presets)
-            stream.hygiene = self._hygienes.by_target.get(stream.target, stream.hygiene)
+            self._renew(stream)
             # Text that is appended already cannot be asked for again from another language.
             is_wanted = stream.target in self.targets
             is_open = not segment.is_committed
@@ -217,6 +218,19 @@ class Translations:
             stream = self._streams.get(segment.segment_id, target)
             assert stream is not None
             stream.formality = self.settings.formality.get(target)
+            self._renew(stream)
+
+    def _renew(self, stream: TargetStream) -> None:
+        """Let a translation follow the settings of now."""
+        preset = self.settings.preset(self._presets)
+        if stream.preset is not preset:
+            stream.preset = preset
+        hygiene = self._hygiene_of(stream.target, is_pivot=False)
+        if stream.hygiene is not hygiene:
+            stream.hygiene = hygiene
+
+    def _hygiene_of(self, target: str, *, is_pivot: bool) -> Hygiene:
+        return self._hygienes.pivot if is_pivot else self._hygienes.of(target)
 
     def _open_pivot(self, segment: Segment) -> None:
         """Begin the first pass of a segment's translations where any of them takes two."""
@@ -298,12 +312,6 @@ class Translations:
                 stream.load(each["stream"], later_s)
                 self._streams.add(stream)
         self._delivery.load(state["delivery"])
-
-    def _hygiene_of(self, target: str, *, is_pivot: bool) -> Hygiene:
-        if is_pivot:
-            return self._hygienes.pivot
-        found = self._hygienes.by_target.get(target)  # one that is not wanted any more has none
-        return found or self.settings.hygiene_of(target, self._model)
 
     # ---- from texts to jobs ----
 

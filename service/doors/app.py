@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from service.doors.connection import Connection
 from service.doors.deepl import DeepL
 from service.doors.entrance import stream
 from service.doors.files import Files
@@ -34,6 +35,7 @@ PREFLIGHT_S: Final = 600  # that a browser remembers what it may ask for
 
 def make_app(state: AppState) -> ASGIApp:
     """Return the application."""
+    state.sessions.restore = partial(Connection.restored, state)
     rest, openai, operations = Rest(state), OpenAI(state), Operations(state)
     files, deepl = Files(state, rest), DeepL(state)
     glossaries = Glossaries(state, deepl)

@@ -19,7 +19,8 @@ from service.captions.session import Session
 from service.doors.record import Record
 from service.doors.resume import LOST_LINE, Resumes
 from service.doors.seat import Seat
-from service.doors.socket import Disconnected, Socket
+from service.doors.sharing import Found, News, Share, digest_of
+from service.doors.socket import NOBODY, Disconnected, Socket
 from service.doors.state import AppState
 from service.doors.turns import Turns
 from service.driver import Driver, StartJob
@@ -30,6 +31,8 @@ from tokenspeed.engine.engine import Cancellable
 
 logger = logging.getLogger("service.connection")
 
+SAVE_WITHIN_S: Final = 0.05  # of what a client said, where no frame comes of it sooner
+SAVE_STUCK_S: Final = 0.25  # between savings for a client that does not read
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
 FRAMES_OF_A_TURN: Final = 8  # that are sent one after another; then others have their turn
 
@@ -46,7 +49,9 @@ class Connection:
 
     Attributes:
         ended: set while no socket is attached.
-        resume_token: what the client proves with that a session is its own.
+        digest: of the token with which the client proves that a session is its own.
+        epoch: names the process that the session began in.
+        share: what replicas have of it; None where they share nothing.
     """
 
     def __init__(
@@ -56,12 +61,21 @@ class Connection:
         session_id: str,
         credential: str | None = None,
         granted: str | None = None,
+        found: Found | None = None,
     ) -> None:
         now_s = state.now_s()
+        if found is not None:
+            # Not later than any `t_ms` that the client saw, whatever the clocks of both say.
+            age_s = max(
+                time.time() - found.parts["line"]["began"], found.parts["line"]["t_ms"] / 1e3
+            )
+            now_s -= age_s
         limits = state.config.limits
         translator = state.translator
         self.ended = asyncio.Event()
-        self.resume_token = secrets.token_urlsafe(24)
+        self._resume_token = secrets.token_urlsafe(24)
+        self.epoch = state.epoch if found is None else found.epoch
+        self.digest = digest_of(self._resume_token) if found is None else found.digest
         self._state = state
         self._socket = socket
         self._session = Session(
@@ -87,6 +101,38 @@ class Connection:
         self._cut_off: asyncio.TimerHandle | None = None
         self._is_created = False
         self._is_first = True  # no event of the client was taken yet
+        self._began = time.time() - (state.now_s() - now_s)  # on the clock on the wall
+        self._saving = asyncio.Lock()
+        self._save_due: asyncio.TimerHandle | None = None  # of what the client said
+        self._is_sending = False
+        self._found = found  # by whom it was left, until it goes on here
+        self.share: Share | None = None
+        if state.shared is not None:
+            self.share = Share(session_id, self.digest, self.epoch)
+            self.share.generation = self._seat.generation = 1 if found is None else found.generation
+            self.share.on_superseded, self.share.on_back = self._supersede, self._has_news.set
+            self.share.is_known = found is not None
+            state.shared.share(self.share)
+
+    @classmethod
+    def restored(cls, state: AppState, found: Found) -> "Connection":
+        """Return a session that another replica had; `resume` lets it go on.
+
+        Raises:
+            ValueError: it is of another version or model.
+            ProtocolError: the model cannot do what is asked of it.
+        """
+        connection = cls(state, NOBODY, found.session_id, found=found)
+        try:
+            connection._session.load(found.parts)
+        except (ValueError, ProtocolError):
+            connection._stop_sharing()
+            raise
+        line = found.parts["line"]
+        connection._outbox.load(found.seq, found.frames, found.finals, line["waiting"])
+        connection._is_first = False
+        connection.ended.set()
+        return connection
 
     @property
     def session_id(self) -> str:
@@ -132,7 +178,11 @@ class Connection:
 
     def retire(self) -> None:
         """Take note that nobody comes back to the session."""
-        self._seat.leave()
+        if self.share is not None and self.share.is_superseded:
+            self._seat.let_go()
+        else:
+            self._seat.leave()
+        self._stop_sharing()
         self._record.retired(self._outbox.coalesced)
 
     def drain(self, time_left_s: float) -> None:
@@ -189,20 +239,28 @@ class Connection:
         finally:
             state.connections.discard(self)
             self._detach(code, state.now_s() - started_s)
-            if may_resume and not state.is_draining:
+            is_elsewhere = self.share is not None and self.share.is_superseded
+            if may_resume and not state.is_draining and not is_elsewhere:
                 state.sessions.park(self)
+                if self.share is not None:
+                    self._leaving = asyncio.create_task(self._save_what_is_held())
             else:
                 state.sessions.retire(self)
             self.ended.set()
 
     async def _begin(self, first: str | bytes | None) -> None:
         self._state.sessions.add(self)
-        self._driver.open(self._state.epoch, self.resume_token)
+        self._driver.open(self.epoch, self._resume_token)
         if first is not None:
             await self._take(first)
 
     async def _replay(self, last_seq: int) -> None:
         """Send what a client missed, then let the session go on."""
+        if self._found is not None:
+            await self._seat.load(self._found.parts["seat"], self._state.now_s())
+            self._found = None
+        elif self.share is not None:
+            await self._save(has_reader=False)  # what is sent again, others must know
         missed = self._outbox.replay(last_seq)
         last_seq = min(last_seq, self._outbox.last_seq)  # it cannot have what was never sent
         # Numbered as the last event that the client has: it counts none that are replayed.
@@ -230,7 +288,7 @@ class Connection:
 
     async def _serve(self) -> int:
         """Run until the session is closed or the client gone; return the close code."""
-        writer = asyncio.create_task(self._write())
+        writer = asyncio.create_task(self._write() if self.share is None else self._write_shared())
         others: list[asyncio.Task[None]] = [
             asyncio.create_task(self._read()),
             asyncio.create_task(self._tick()),
@@ -261,6 +319,9 @@ class Connection:
     async def _take(self, frame: str | bytes) -> None:
         event = self._turns.charge(partial(self._parse, frame))
         if event is not None:
+            if self._is_first:
+                await self._state.sessions.check(event, self)
+                self._is_first = False
             try:
                 await self._seat.check(event)
             except ProtocolError as exc:
@@ -277,11 +338,11 @@ class Connection:
             return None
 
     def _receive(self, event: protocol.ClientEvent) -> None:
-        if self._is_first:
-            self._state.sessions.check(event, self)
-        self._is_first = False
         self._driver.receive(event, time.time())
         self._seat.follow()
+        if self.share is not None and self._save_due is None:
+            loop = asyncio.get_running_loop()
+            self._save_due = loop.call_later(SAVE_WITHIN_S, self._has_news.set)
 
     async def _write(self) -> int:
         num_sent = 0
@@ -296,6 +357,110 @@ class Connection:
             if self._close is not None:
                 await self._end(self._close.code, self._close.reason)
                 return self._close.code
+
+    # ---- what replicas share ----
+
+    async def _write_shared(self) -> int:
+        """As `_write`, where no frame leaves that another replica would not know of."""
+        meanwhile = asyncio.create_task(self._save_meanwhile())
+        try:
+            while True:
+                await self._has_news.wait()
+                self._has_news.clear()
+                while frames := await self._save():
+                    self._is_sending = True
+                    for number, frame in enumerate(frames, start=1):
+                        await self._socket.send(frame)
+                        if not number % FRAMES_OF_A_TURN:
+                            await asyncio.sleep(0)
+                    self._is_sending = False
+                if self._close is not None:
+                    await self._end(self._close.code, self._close.reason)
+                    return self._close.code
+        finally:
+            self._is_sending = False
+            meanwhile.cancel()
+            await asyncio.gather(meanwhile, return_exceptions=True)
+
+    async def _save_meanwhile(self) -> None:
+        """Let the room hear what is said by somebody who does not read."""
+        while True:
+            await asyncio.sleep(SAVE_STUCK_S)
+            if self._is_sending and self._seat.holds:
+                await self._save(has_reader=False)
+
+    async def _save_what_is_held(self) -> None:
+        """The line was lost: let the room hear what it was to hear."""
+        if self._seat.holds:
+            await self._save(has_reader=False)
+
+    async def _save(self, *, has_reader: bool = True) -> list[str]:
+        """Write down how the session stands; return the frames that may be sent now.
+
+        Where nothing can be written, the session goes on all the same.
+
+        Args:
+            has_reader: whether frames are to be sent; else events wait on, and are written as such.
+        """
+        share, shared = self.share, self._state.shared
+        assert share is not None
+        assert shared is not None
+        async with self._saving:
+            if self._save_due is not None:
+                self._save_due.cancel()
+            has_news = self._save_due is not None or self._seat.holds or share.needs_whole
+            self._save_due = None
+            frames, finals = self._popped() if has_reader else ([], [])
+            if self._is_first or not (frames or has_news):
+                return frames
+            number = self._seat.number
+            while shared.takes(share):
+                news = self._turns.charge(partial(self._news, share, frames, finals))
+                share.needs_whole = True  # until it is known to be there
+                outcome = await shared.save(share, news)
+                if outcome == "saved":
+                    share.needs_whole = False
+                if outcome != "missing" or news.is_whole:
+                    break
+            if share.is_superseded:
+                return []
+            self._seat.release(number)
+            return frames
+
+    def _popped(self) -> tuple[list[str], list[str]]:
+        """Take all frames that wait, and which of them are finals."""
+        frames, finals = [], []
+        while (popped := self._outbox.pop(self._state.now_s())) is not None:
+            frames.append(popped[1])
+            if isinstance(popped[0], protocol.TranslationFinal):
+                finals.append(popped[1])
+        return frames, finals
+
+    def _news(self, share: Share, frames: list[str], finals: list[str]) -> News:
+        is_whole = share.needs_whole
+        line = {
+            "began": self._began,
+            "t_ms": self._outbox.t_ms(self._state.now_s()),
+            "waiting": self._outbox.waiting(),
+        }
+        parts = self._session.dump(is_whole=is_whole)
+        parts |= {"line": line, "seat": self._seat.dump()}
+        if is_whole:
+            frames, finals = self._outbox.kept(), self._outbox.kept_finals()
+        return News(is_whole, parts, self._outbox.last_seq, frames, finals)
+
+    def _supersede(self) -> None:
+        """Another replica has the session."""
+        if self.ended.is_set():
+            self._state.sessions.retire(self)
+        else:
+            self.close(Close(protocol.CLOSE_SUPERSEDED, "the session went on elsewhere"))
+
+    def _stop_sharing(self) -> None:
+        if self._save_due is not None:
+            self._save_due.cancel()
+        if self.share is not None and self._state.shared is not None:
+            self._state.shared.end(self.share)
 
     async def _tick(self) -> None:
         while True:
@@ -342,6 +507,8 @@ class Connection:
     def send(self, event: protocol.ServerEvent, arrival_s: float | None) -> None:
         """Put an event into the outbox, and let the session's room hear it."""
         if not self._seat.pass_on(event, self._state.now_s()):
+            if self.share is not None:
+                self._has_news.set()
             return
         if self._close is not None:
             return

@@ -105,7 +105,7 @@ async def _first_frame(state: AppState, line: Socket) -> tuple[str | bytes, str 
         raise AuthError("no credentials came") from None
     except ProtocolError as exc:
         raise AuthError("the first message must be a session.update with a token") from exc
-    state.sessions.check(event)
+    await state.sessions.check(event, has_place=_is_full(state) is None)
     return frame, getattr(event, "token", None)
 
 

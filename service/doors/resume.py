@@ -6,12 +6,20 @@ Knows sessions by name and token; what is sent again is the connection's affair.
 import asyncio
 import contextlib
 import hmac
+import logging
 from collections import Counter
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
 
+from service.doors.sharing import Found, Share, digest_of
 from service.doors.socket import Socket
-from service.errors import ProtocolError
+from service.errors import ProtocolError, StoreLost
 from service.wire import protocol
+
+if TYPE_CHECKING:
+    from service.doors.shared_sessions import SharedSessions
+
+logger = logging.getLogger("service.doors.resume")
 
 RESUME_S: Final = 60.0  # that a session waits for its client to come back
 FIRST_WORD_S: Final = 1.0  # that a full service waits for a client to say whose session it is
@@ -27,8 +35,18 @@ class Resumable(Protocol):
         ...
 
     @property
-    def resume_token(self) -> str:
-        """What its client alone knows."""
+    def digest(self) -> str:
+        """Of the token that its client alone knows."""
+        ...
+
+    @property
+    def epoch(self) -> str:
+        """Names the process that it began in."""
+        ...
+
+    @property
+    def share(self) -> Share | None:
+        """What replicas have of it; None where they share nothing."""
         ...
 
     @property
@@ -68,12 +86,16 @@ class ResumableSessions:
     """The sessions of this process that a client may come back to, by id.
 
     Args:
-        epoch: names the process; tokens of another one are worth nothing here.
         max_sessions: more than twice as many are never kept.
+        shared: those of other replicas, where there are any.
+
+    Attributes:
+        restore: makes one that was on another replica, or raises ValueError.
     """
 
-    def __init__(self, epoch: str, max_sessions: int) -> None:
-        self._epoch = epoch
+    def __init__(self, max_sessions: int, shared: "SharedSessions | None" = None) -> None:
+        self.restore: Callable[[Found], Resumable] = _none_restored
+        self._shared = shared
         self._max_kept = 2 * max_sessions
         self._known: dict[str, Resumable] = {}
         self._expiries: dict[str, asyncio.TimerHandle] = {}  # of those that wait, oldest first
@@ -124,18 +146,60 @@ class ResumableSessions:
         with contextlib.suppress(TimeoutError, ProtocolError):
             async with asyncio.timeout(FIRST_WORD_S):
                 frame = await socket.receive()
-            self.check(protocol.parse_client(frame))
+            await self.check(protocol.parse_client(frame), has_place=False)
 
-    def check(self, event: protocol.ClientEvent, asking: Resumable | None = None) -> None:
+    async def check(
+        self,
+        event: protocol.ClientEvent,
+        asking: Resumable | None = None,
+        *,
+        has_place: bool = True,
+    ) -> None:
         """Look at the first event of a connection.
 
+        Args:
+            has_place: whether there is room for a session of another replica.
         Raises:
             Resumes: it rightly asks for an older session.
         """
-        if not isinstance(event, protocol.SessionResume) or event.epoch != self._epoch:
+        if not isinstance(event, protocol.SessionResume):
             return
+        digest = digest_of(event.resume_token)
         older = self._known.get(event.session_id)
-        if older is None or older is asking:
+        if older is not None and (
+            older is asking
+            or older.epoch != event.epoch
+            or not hmac.compare_digest(older.digest, digest)
+        ):
             return
-        if hmac.compare_digest(event.resume_token.encode(), older.resume_token.encode()):
+        if self._shared is not None and (older is not None or has_place):
+            older = await self._claim(self._shared, event, digest, older)
+        if older is not None:
             raise Resumes(older, event.last_seq)
+
+    async def _claim(
+        self,
+        shared: "SharedSessions",
+        event: protocol.SessionResume,
+        digest: str,
+        older: Resumable | None,
+    ) -> Resumable | None:
+        """Return the session, as it is here or as another replica left it."""
+        own = None if older is None else older.share
+        try:
+            found = await shared.claim(event.session_id, digest, event.epoch, event.last_seq, own)
+        except StoreLost:
+            return older
+        if isinstance(found, Found):
+            try:
+                return self.restore(found)
+            except (ValueError, ProtocolError) as exc:
+                data = {"session": event.session_id, "problem": str(exc)}
+                logger.warning("session not restored", extra={"data": data})
+                return None
+        is_elsewhere = own is not None and own.is_superseded
+        return None if is_elsewhere else older
+
+
+def _none_restored(found: Found) -> Resumable:
+    raise ValueError("nothing restores it")

@@ -4,9 +4,11 @@ Knows rooms and events; does not know sockets.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from service.captions.session import Session
 from service.errors import ProtocolError, RestError
+from service.rooms.changes import SpeakerEvent
 from service.rooms.hub import Rooms
 from service.rooms.room import Room
 from service.wire import protocol
@@ -38,6 +40,84 @@ class Seat:
         self._source_id: str | None = None  # as which the session speaks there
         self.granted: str | None = None  # the room that the client is the host of
         self.may_speak_anywhere = False
+        self.generation = 0
+        self._number = 0  # of the newest event for the room
+        self._released = 0  # of the newest that it was given
+        self._unheard: dict[int, tuple[SpeakerEvent, float]] = {}
+
+    # ---- a session that replicas share ----
+
+    @property
+    def number(self) -> int:
+        """Of the newest event that the room is to hear."""
+        return self._number
+
+    @property
+    def holds(self) -> bool:
+        """Whether the room was not given all yet."""
+        return self._released < self._number
+
+    def release(self, number: int) -> None:
+        """Let the room hear what is written down: all events up to a number."""
+        for each in range(self._released + 1, number + 1):
+            event, at_s = self._unheard[each]
+            if self._room is not None:
+                self._room.speak(self._session.id, event, at_s, each)
+            else:
+                del self._unheard[each]
+        self._released = max(self._released, number)
+
+    def dump(self) -> dict[str, Any]:
+        """Return its state in plain values."""
+        return {
+            "granted": self.granted,
+            "may_speak_anywhere": self.may_speak_anywhere,
+            "number": self._number,
+            "unheard": {
+                str(number): protocol.serialise(event)
+                for number, (event, _) in self._unheard.items()
+            },
+        }
+
+    async def load(self, state: dict[str, Any], now_s: float) -> None:
+        """Take the place of a session that was on another replica, where its room is there.
+
+        The room hears again what it may not have heard.
+        """
+        self.granted, self.may_speak_anywhere = state["granted"], state["may_speak_anywhere"]
+        self._number = self._released = state["number"]
+        wanted = self._session.settings.room
+        if wanted is None:
+            return
+        try:
+            self._found = await self._hub.room(wanted)
+        except RestError:
+            return
+        self.follow()
+        for number, frame in state["unheard"].items():
+            event: Any = protocol.parse_server(frame)
+            self._unheard[int(number)] = (event, now_s)
+            if self._room is not None:
+                self._room.speak(self._session.id, event, now_s, int(number))
+
+    def _hear(self, number: int) -> None:
+        for each in [each for each in self._unheard if each <= number]:
+            del self._unheard[each]
+
+    def _speak(self, event: SpeakerEvent, now_s: float) -> None:
+        if self._room is None:
+            return
+        if not self.generation:
+            self._room.speak(self._session.id, event, now_s)
+            return
+        if self._room.is_closed:
+            self._unheard.clear()
+            self._released = self._number
+            return
+        self._number += 1
+        self._unheard[self._number] = (event, now_s)
+
+    # ---- its place in a room ----
 
     async def check(self, event: protocol.ClientEvent) -> None:
         """Look at an event before the session takes it.
@@ -68,7 +148,7 @@ class Seat:
         self.leave()
         if wanted is not None and self._found is not None and self._found.id == wanted:
             self._room, self._source_id = self._found, source_id
-            self._room.join(self._session.id, self, source_id)
+            self._room.join(self._session.id, self, source_id, self.generation, self._hear)
 
     def set_audience(self, targets: frozenset[str]) -> None:
         """Readers want these languages."""
@@ -81,8 +161,7 @@ class Seat:
     def pass_on(self, event: protocol.ServerEvent, now_s: float) -> bool:
         """Let the room hear an event; return whether the client gets it as well."""
         if isinstance(event, protocol.SourceDelta | protocol.SourceFinal):
-            if self._room is not None:
-                self._room.speak(self._session.id, event, now_s)
+            self._speak(event, now_s)
             return False
         if isinstance(event, protocol.CaptionCue):
             return event.target in self._session.settings.targets
@@ -91,12 +170,20 @@ class Seat:
             protocol.TranslationDelta | protocol.TranslationFinal | protocol.TranslationRetracted,
         ):
             return True
-        self._room.speak(self._session.id, event, now_s)
+        self._speak(event, now_s)
         targets = self._session.settings.targets
         return event.target in targets or event.target not in self._room.audience
 
     def leave(self) -> None:
         """Speak no more."""
+        self.release(self._number)
+        self._unheard.clear()
         room, self._room, self._source_id = self._room, None, None
         if room is not None:
             room.leave(self._session.id)
+
+    def let_go(self) -> None:
+        """The session speaks on another replica."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.let_go(self._session.id)

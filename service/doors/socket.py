@@ -70,6 +70,36 @@ class Socket(Protocol):
         ...
 
 
+class _Nobody:
+    """No line at all: that of a session which was left on another replica."""
+
+    address = ""
+
+    async def receive(self) -> str:
+        """Raise Disconnected."""
+        raise Disconnected
+
+    async def send(self, frame: str) -> None:
+        """Raise Disconnected."""
+        raise Disconnected
+
+    async def close(self, code: int, reason: str) -> None:
+        """Raise Disconnected."""
+        raise Disconnected
+
+    def abort(self) -> None:
+        """There is nothing to cut."""
+
+    def keep(self) -> None:
+        """There is nothing to keep."""
+
+    def stand_by(self) -> None:
+        """There is nothing that could give way."""
+
+
+NOBODY: Final = _Nobody()
+
+
 class StarletteSocket:
     """A Starlette WebSocket as a `Socket`.
 

@@ -22,6 +22,7 @@ from tokenspeed.engine.core import EngineStats, OnStep
 from tokenspeed.engine.engine import EngineHealth
 
 if TYPE_CHECKING:
+    from service.doors.shared_sessions import SharedSessions
     from service.store import Store
     from service.tracing import Tracing
 
@@ -74,7 +75,7 @@ class AppState:
     Attributes:
         epoch: names this process.
         connections: those that have a session; others stand at the door.
-        sessions: those that a client may come back to.
+        sessions: those that a client may come back to. shared: those of all replicas, if any.
         admission: who is let in, and how often partials come.
         gate: how many requests over plain HTTP are under way.
         store: the Redis that replicas share, where there is one.
@@ -106,7 +107,8 @@ class AppState:
         self.auth = Auth(config.api_keys, config.token_s, self.store)
         self.epoch = secrets.token_hex(4)
         self.connections: set[Drainable] = set()
-        self.sessions = ResumableSessions(self.epoch, config.max_sessions)
+        self.shared = _open_shared(self.store)
+        self.sessions = ResumableSessions(config.max_sessions, self.shared)
         self.admission = Admission(config.budget_ms / 1e3, translator.engine.clock())
         self.gate = RequestGate(config.limits.requests_of_client, config.limits.requests_in_all)
         self.rooms = _open_rooms(config, self.store, self.now_s)
@@ -141,9 +143,13 @@ class AppState:
     async def start(self) -> None:
         """Begin what needs the event loop."""
         await self.rooms.start()
+        if self.shared is not None:
+            await self.shared.start()
 
     async def stop(self) -> None:
         """End it."""
+        if self.shared is not None:
+            await self.shared.stop()
         await self.rooms.stop()
         if self.store is not None:
             await self.store.close()
@@ -244,6 +250,14 @@ def _open_tracing(
     engine.watch_steps(traced.stepped)
     translator.engine = traced
     return tracing
+
+
+def _open_shared(store: "Store | None") -> "SharedSessions | None":
+    if store is None:
+        return None
+    from service.doors.shared_sessions import SharedSessions
+
+    return SharedSessions(store)
 
 
 def _open_rooms(config: Config, store: "Store | None", clock: Callable[[], float]) -> Rooms:

@@ -25,16 +25,19 @@ SpeakerEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A session speaks from now on; origin is the replica that it is on.
+    """A session speaks from now on.
 
     Attributes:
+        origin: the replica that it is on.
         source: who speaks, also in the sessions before and after it.
+        generation: counts the replicas that it was on; an older one does not get it back.
     """
 
     kind: ClassVar[str] = "joined"
     session_id: str
     origin: str
     source: str
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Spoke:
         source: who speaks, also in the sessions before and after it.
         t_ms: since the room was opened.
         asked: languages that it was told of, and so translates into, when a segment was over.
+        number: counts what the session says, on whichever replica; it is heard once however often
+            it is sent. 0: it is sent once.
     """
 
     kind: ClassVar[str] = "spoke"
@@ -80,6 +85,7 @@ class Spoke:
     event: SpeakerEvent
     t_ms: float
     asked: tuple[str, ...] = ()
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

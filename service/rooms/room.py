@@ -45,6 +45,7 @@ from service.wire.protocol import (
 
 MAX_LAG: Final = 128  # frames of a channel; who is further behind is told how things stand
 PREPARED: Final = 256  # segments that are written for a newcomer at one time
+MAX_HEARD: Final = 1000  # sessions of which is remembered what was heard
 MAX_SEGMENTS: Final = 10_000  # of a transcript; the oldest are forgotten
 
 
@@ -58,6 +59,9 @@ class Speaker(Protocol):
     def tell(self, event: ServerEvent) -> None:
         """Let the client know something of the room."""
         ...
+
+
+Heard = Callable[[int], None]
 
 
 class Channel:
@@ -175,6 +179,7 @@ class Room:
         self._by_key: dict[tuple[str, str], Said] = {}
         self._speaking: dict[str, str] = {}  # origin, by session
         self._newest: dict[str, str] = {}  # session, by who speaks
+        self._heard: dict[str, tuple[int, int]] = {}  # generation and number, by session
         self._reads: dict[str, dict[str, int]] = {}  # readers by language, by origin
         self._claims: dict[str, str] = {}  # origin that translates what a language lacks
         self._channels: dict[str, Channel] = {}
@@ -187,6 +192,7 @@ class Room:
         # What is here, and not on other replicas.
         self._speakers: dict[str, Speaker] = {}
         self._sources: dict[str, str] = {}  # who speaks, by session
+        self._here: dict[str, tuple[int, Heard]] = {}  # generation, and who is told, by session
         self._readers: dict[str, list[Reader]] = {}  # by channel
         self._lingering: dict[str, int] = {}  # languages kept for readers who may come back
         self._told_reads: dict[str, int] = {}
@@ -248,23 +254,39 @@ class Room:
             self.id, self.name, len(self._speaking), self.num_readers, is_closed=self.is_closed
         )
 
-    def join(self, session_id: str, speaker: Speaker, source_id: str | None = None) -> None:
-        """Let a session speak. `source_id`: names who speaks for longer than the session lasts."""
+    def join(
+        self,
+        session_id: str,
+        speaker: Speaker,
+        source_id: str | None = None,
+        generation: int = 0,
+        on_heard: Heard = lambda number: None,
+    ) -> None:
+        """Let a session speak.
+
+        Args:
+            source_id: names who speaks for longer than the session lasts.
+            generation: counts the replicas that it was on.
+            on_heard: called with the number of what it said, once everybody hears it.
+        """
         self._speakers[session_id] = speaker
         self._sources[session_id] = source_id or session_id
+        self._here[session_id] = (generation, on_heard)
         speaker.set_audience(self._audience)
         if self._trouble is not None:
             speaker.tell(self._trouble)
-        self._submit(Joined(session_id, self.origin, self._sources[session_id]))
+        self._submit(Joined(session_id, self.origin, self._sources[session_id], generation))
 
     def leave(self, session_id: str) -> None:
         """A session speaks no more; what it left open ends as it stands."""
+        self._here.pop(session_id, None)
         if self._speakers.pop(session_id, None) is not None:
             del self._sources[session_id]
             self._submit(Left(session_id, self.origin))
 
     def let_go(self, session_id: str) -> None:
         """A session goes on on another replica."""
+        self._here.pop(session_id, None)
         self._speakers.pop(session_id, None)
         self._sources.pop(session_id, None)
 
@@ -328,7 +350,10 @@ class Room:
     def return_here(self) -> list[Change]:
         """Return the changes that say what is on this replica."""
         self._told_reads = self._wanted_here()
-        joined = [Joined(each, self.origin, source) for each, source in self._sources.items()]
+        joined = [
+            Joined(each, self.origin, source, self._here[each][0])
+            for each, source in self._sources.items()
+        ]
         return [*joined, Reads(self.origin, self._told_reads)]
 
     def set_trouble(self, notice: ServerEvent, *, is_over: bool) -> None:
@@ -344,8 +369,8 @@ class Room:
 
     # ---- what is said ----
 
-    def speak(self, session_id: str, event: SpeakerEvent, now_s: float) -> None:
-        """Take an event of a speaking session."""
+    def speak(self, session_id: str, event: SpeakerEvent, now_s: float, number: int = 0) -> None:
+        """Take an event of a speaking session; `number` counts them where it may come again."""
         if self.is_closed or session_id not in self._speakers:
             return
         self.used_s = now_s
@@ -356,7 +381,7 @@ class Room:
         # Names that the server gives begin anew with each session.
         is_named = not event.segment_id.startswith(UNNAMED)
         source = self._sources[session_id] if is_named else session_id
-        self._submit(Spoke(session_id, self.origin, source, event, t_ms, asked))
+        self._submit(Spoke(session_id, self.origin, source, event, t_ms, asked, number))
 
     def translated(self, number: int, target: str, text: str) -> None:
         """Take a translation of a segment that nobody read when it was said."""
@@ -399,7 +424,10 @@ class Room:
         if isinstance(change, Spoke):
             self._apply_spoke(change)
         elif isinstance(change, Joined):
-            if not self.is_closed:
+            generation, number = self._heard.get(change.session_id, (0, 0))
+            if not self.is_closed and change.generation >= generation:
+                if change.generation > generation:
+                    self._note_heard(change.session_id, change.generation, number)
                 self._speaking[change.session_id] = change.origin
                 before = self._newest.get(change.source, change.session_id)
                 self._newest[change.source] = change.session_id
@@ -431,15 +459,13 @@ class Room:
             self.is_closed = True
             self._speakers.clear()
             self._sources.clear()
+            self._here.clear()
             self._speaking.clear()
             self._newest.clear()
             self._tell_info()
 
     def _apply_spoke(self, change: Spoke) -> None:
-        # One that was taken for gone speaks on; one that goes on elsewhere does not.
-        if self.is_closed or (
-            self._speaking.setdefault(change.session_id, change.origin) != change.origin
-        ):
+        if self.is_closed or not self._is_heard(change):
             return
         event = change.event
         self._t_ms = max(self._t_ms, change.t_ms)
@@ -456,6 +482,27 @@ class Room:
         # Else it began before the session came in, or a later session goes on with it.
         if known is not None and known.session_id == change.session_id:
             self._note(known, event.target, event)
+
+    def _is_heard(self, change: Spoke) -> bool:
+        """Whether what a session said is news of it, from where it is."""
+        generation, number = self._heard.get(change.session_id, (0, 0))
+        is_told = 0 < change.number <= number  # on the replica that it was on before
+        # One that was taken for gone speaks on; one that goes on elsewhere does not.
+        if not is_told and (
+            self._speaking.setdefault(change.session_id, change.origin) != change.origin
+        ):
+            return False
+        if change.number and change.session_id in self._here:
+            self._here[change.session_id][1](change.number)
+        if change.number and not is_told:
+            self._note_heard(change.session_id, generation, change.number)
+        return not is_told
+
+    def _note_heard(self, session_id: str, generation: int, number: int) -> None:
+        self._heard.pop(session_id, None)
+        self._heard[session_id] = (generation, number)  # the newest is the last
+        if len(self._heard) > MAX_HEARD:
+            del self._heard[next(iter(self._heard))]
 
     def _apply_gone(self, origin: str) -> None:
         left = [each for each, at in self._speaking.items() if at == origin]
@@ -670,6 +717,7 @@ class Room:
             "oldest": next(iter(self.segments), self._said + 1),
             "speaking": self._speaking,
             "newest": self._newest,
+            "heard": self._heard,
             "reads": self._reads,
             "claims": self._claims,
         }
@@ -687,6 +735,11 @@ class Room:
         self._t_ms, self._said, self._over = head["t_ms"], head["said"], head["over"]
         self._speaking, self._claims = dict(head["speaking"]), dict(head["claims"])
         self._newest, self._reads = dict(head["newest"]), dict(head["reads"])
+        self._reads = dict(head["reads"])
+        self._heard = {
+            session_id: (generation, number)
+            for session_id, (generation, number) in head["heard"].items()
+        }
         self.segments = {
             number: Said(
                 **each
@@ -707,6 +760,7 @@ class Room:
             self.is_closed = True
             self._speakers.clear()
             self._sources.clear()
+            self._here.clear()
         self._apply_reads("", {})
         for readers in self._readers.values():
             for reader in readers:

@@ -6,11 +6,17 @@ I/O and reads no clock.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from service.wire.protocol import ServerEvent, TranslationDelta, TranslationFinal, serialise
+from service.wire.protocol import (
+    ServerEvent,
+    TranslationDelta,
+    TranslationFinal,
+    parse_server,
+    serialise,
+)
 
 MAX_REPLAY_EVENTS: Final = 500  # also of finals alone, which are kept for longer
 
@@ -109,6 +115,36 @@ class Outbox:
         missed = [event for event in self._finals if event.seq > last_seq]
         for event in missed:
             yield serialise(replace(event, seq=last_seq))
+
+    def kept(self) -> list[str]:
+        """Return the frames that could be sent again, oldest first, but for the very first.
+
+        That one holds what a client proves itself with, and whoever comes back has it.
+        """
+        return [frame for seq, frame in self._sent if seq > 1]
+
+    def kept_finals(self) -> list[str]:
+        """Return the finals that could be sent again, oldest first."""
+        return [serialise(event) for event in self._finals]
+
+    def waiting(self) -> list[str]:
+        """Return the events that wait, without their numbers, oldest first."""
+        return [serialise(each.event) for each in self._waiting.values()]
+
+    def load(
+        self, seq: int, sent: Sequence[str], finals: Iterable[str], waiting: Iterable[str]
+    ) -> None:
+        """Stand as another one did.
+
+        Args:
+            seq: number of its newest event. sent: the frames up to it.
+        """
+        self._seq = seq
+        self._sent.extend((seq - len(sent) + 1 + i, frame) for i, frame in enumerate(sent))
+        events = map(parse_server, finals)
+        self._finals.extend(event for event in events if isinstance(event, TranslationFinal))
+        for frame in waiting:
+            self.push(parse_server(frame))
 
     def drop_deltas(self) -> None:
         """Forget the deltas that wait: a snapshot tells all that was ever appended."""

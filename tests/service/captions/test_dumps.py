@@ -181,9 +181,9 @@ class TwoSessions(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.say(p.SourceFlush())
         for each in self.both:
-            each.answer()
+            while each.session.worth > 1:
+                each.answer()
         self.both_told_the_same()
-        assert len(self.moved.session._segments) == 0
 
 
 TestTwoSessions = TwoSessions.TestCase

@@ -313,7 +313,9 @@ class Parked:
     session_id: str
     address: str
     worth: int
-    resume_token: str = "token"
+    digest: str = "digest"
+    epoch: str = "epoch"
+    share: None = None
     is_retired: bool = False
 
     async def resume(self, socket: Socket, last_seq: int) -> None: ...
@@ -324,7 +326,7 @@ class Parked:
 
 async def park(*parked: tuple[str, int]) -> list[bool]:
     """Drop lines of (address, worth) into room for four; return who is kept."""
-    sessions = ResumableSessions("epoch", max_sessions=2)
+    sessions = ResumableSessions(max_sessions=2)
     found = [Parked(str(number), *each) for number, each in enumerate(parked)]
     for each in found:
         sessions.add(each)

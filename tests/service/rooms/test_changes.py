@@ -16,7 +16,7 @@ EVENTS = st.one_of(
     st.builds(p.TranslationRetracted, NAMES, NAMES),
 )
 CHANGES = st.one_of(
-    st.builds(c.Joined, NAMES, NAMES, NAMES),
+    st.builds(c.Joined, NAMES, NAMES, NAMES, st.integers(0, 9)),
     st.builds(c.Left, NAMES, NAMES),
     st.builds(c.Gone, NAMES),
     st.builds(c.Reads, NAMES, st.dictionaries(NAMES, st.integers(0, 9))),

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from service.rooms.room import Reader, Room
+from service.rooms import changes as c
+from service.rooms.room import MAX_HEARD, Reader, Room
 from service.rooms.said import SOURCE
 from service.wire import protocol as p
 
@@ -405,3 +406,47 @@ def test_what_is_kept_of_a_room_is_what_would_be_found_anew(acts: list[object], 
         for language in ("de", "fr"):
             lacking = [said.number for said in room.untranslated(language)]
             assert lacking == [said.number for said in anew.untranslated(language)]
+
+
+@given(st.data())
+def test_what_two_replicas_say_of_a_session_is_heard_once_in_order(data: st.DataObject) -> None:
+    words = [f"w{number} " for number in range(1, data.draw(st.integers(1, 12)) + 1)]
+    events: list[c.SpeakerEvent] = [p.SourceDelta("a", "text", "")]
+    events += [p.TranslationDelta("a", "de", 1, word, "") for word in words]
+    spoke: dict[str, list[c.Change]] = {}
+    for origin in ("old", "new"):
+        spoke[origin] = [
+            c.Spoke("x", origin, "x", event, 0.0, number=number)
+            for number, event in enumerate(events, start=1)
+        ]
+    # The old one had said so many when it was lost, and of so many that was known.
+    num_said = data.draw(st.integers(0, len(words) + 1))
+    num_known = data.draw(st.integers(0, num_said))
+    late = spoke["old"][num_known:num_said]
+    for _ in range(data.draw(st.integers(0, 2))):  # it was taken for gone, and says that it is not
+        late.insert(data.draw(st.integers(0, len(late))), c.Joined("x", "old", "x", 1))
+    anew: list[c.Change] = [c.Joined("x", "new", "x", 2), *spoke["new"][num_known:]]
+    order = data.draw(st.permutations([late] * len(late) + [anew] * len(anew)))
+    heard: list[int] = []
+    room = Room("room", "", 0.0, origin="new", submit=lambda change: None)
+    room.join("x", Speaker(), generation=2, on_heard=heard.append)
+    room.apply(c.Joined("x", "old", "x", 1))
+    for change in spoke["old"][:num_known]:
+        room.apply(change)
+    for sender in order:
+        if data.draw(st.integers(0, 9)) == 0:  # a replica that comes late reads how it stands
+            head, segments = room.dump()
+            room.load(head, segments.items())
+        room.apply(sender.pop(0))
+    (said,) = room.segments.values()
+    assert said.channels["de"].text == "".join(words)
+    assert room.info().speakers == 1
+    assert max(heard, default=num_known) == len(words) + 1 or num_known == len(words) + 1
+
+
+def test_only_so_many_sessions_are_remembered_by_what_was_heard_of_them() -> None:
+    room = Room("room", "", 0.0)
+    for number in range(MAX_HEARD + 10):
+        room.apply(c.Joined(f"s{number}", "", f"s{number}", 1))
+    head, _ = room.dump()
+    assert list(head["heard"]) == [f"s{number}" for number in range(10, MAX_HEARD + 10)]

@@ -1,0 +1,491 @@
+"""`tokenspeed bench replicas`: speakers and readers of a room while a replica of theirs is killed.
+
+What must hold: each commit has one final at its speaker and at each reader, the numbers of events
+have no gap, and nothing that was appended is taken back. `watch` does that against any replicas
+that are there, whoever runs them; the command starts processes of its own. Loopback alone.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+from websockets.typing import Subprotocol
+
+from service.bench.captions.scores import percentile
+from service.bench.load.loadtest import script
+from service.bench.served import Served, ServerFailed, serving
+from service.wire import protocol as p
+from tokenspeed.bench.page import cell, markdown_table, put_into_page
+from tokenspeed.bench.result import describe_cpu, make_result, write_result
+
+PING_S: Final = 1.0  # between pings, and for the answer to one
+RETRY_S: Final = 0.2  # between tries to reach a replica, on average
+PATIENCE_S: Final = 60.0  # for the last finals
+STRIKE_AT: Final = 0.4  # of the time that is spoken
+FAULTS: Final = (
+    "finals_lost", "finals_twice", "taken_back", "gaps", "reader_finals_lost",
+    "reader_finals_twice", "reader_taken_back",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Watched:
+    """What speakers and readers saw.
+
+    Attributes:
+        segments: that were committed. finals: that came, in all languages.
+        updates_ms: from a source update to the first event that answers it.
+        lines_lost: of speakers. recoveries_ms: from there to the session on another line.
+        resumed: sessions that went on. forgotten: those that had to begin anew.
+        faults: how often what must hold did not.
+    """
+
+    segments: int = 0
+    finals: int = 0
+    updates_ms: list[float] = field(default_factory=list)
+    lines_lost: int = 0
+    recoveries_ms: list[float] = field(default_factory=list)
+    resumed: int = 0
+    forgotten: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what a table or a file says of it."""
+        return {
+            "segments": self.segments,
+            "finals": self.finals,
+            "update_ms_p50": _at(self.updates_ms, 0.5),
+            "update_ms_p95": _at(self.updates_ms, 0.95),
+            "lines_lost": self.lines_lost,
+            "resumed": self.resumed,
+            "forgotten": self.forgotten,
+            "recovery_ms_p50": _at(self.recoveries_ms, 0.5),
+            "recovery_ms_p95": _at(self.recoveries_ms, 0.95),
+            **{name: self.faults[name] for name in FAULTS},
+        }
+
+
+class Line:
+    """Goes from one replica to another until all is over.
+
+    Args:
+        addresses: "host:port" of each.
+        first: which of them is tried first.
+        watched: is counted into.
+    """
+
+    def __init__(self, addresses: Sequence[str], first: int, watched: Watched) -> None:
+        self.watched = watched
+        self.is_over = False
+        self._addresses = addresses
+        self._next = first
+
+    async def run(self) -> None:
+        """Be connected for as long as anything is to come."""
+        while not self.is_over:
+            address = self._addresses[self._next % len(self._addresses)]
+            with suppress(OSError, WebSocketException, TimeoutError):
+                async with connect(
+                    f"ws://{address}{self.path()}",
+                    subprotocols=[Subprotocol(p.SUBPROTOCOL)],
+                    proxy=None,
+                    open_timeout=2.0,
+                    close_timeout=1.0,
+                    ping_interval=PING_S,
+                    ping_timeout=PING_S,
+                ) as socket:
+                    try:
+                        await self.converse(socket)
+                    finally:
+                        self.lost()
+            self._next += 1
+            await asyncio.sleep(random.uniform(0, 2 * RETRY_S))
+
+    def path(self) -> str:
+        """Return what is asked for."""
+        raise NotImplementedError
+
+    async def converse(self, socket: ClientConnection) -> None:
+        """Use the line to its end."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """Take note that it has ended."""
+
+
+class Speaker(Line):
+    """Says sentences word by word, and again what has no final after its line was lost."""
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        number: int,
+        watched: Watched,
+        room: dict[str, Any],
+        source: str,
+        targets: Sequence[str],
+    ) -> None:
+        super().__init__(addresses, number, watched)
+        params = p.SessionParams(
+            p.SourceParams(source),
+            tuple(map(p.TargetParams, targets)),
+            room=room["id"],
+            source_id=random.randbytes(16).hex(),
+        )
+        self._hello = p.SessionUpdate(params, token=room["host_token"])
+        self._name = f"speaker {number}"
+        self._targets = targets
+        self._socket: ClientConnection | None = None
+        self._resume: p.SessionResume | None = None
+        self._last_seq = 0
+        self._open: p.SourceUpdate | None = None
+        self._commits: dict[str, p.SourceCommit] = {}
+        self._finals: dict[tuple[str, str], str] = {}
+        self._texts: dict[tuple[str, str], str] = {}
+        self._sent: dict[tuple[str, int], float] = {}
+        self._lost_at: float | None = None
+        self._is_closing = False
+
+    @property
+    def finals(self) -> dict[tuple[str, str], str]:
+        """By segment and target."""
+        return self._finals
+
+    @property
+    def num_waiting(self) -> int:
+        """How many finals are to come."""
+        return len(self._commits) * len(self._targets) - len(self._finals)
+
+    def path(self) -> str:
+        return "/v1/stream"
+
+    async def update(self, segment_id: str, rev: int, text: str) -> None:
+        """Say what a segment reads now."""
+        self._open = p.SourceUpdate(rev, "", text, segment_id, speaker=self._name)
+        self._sent[segment_id, rev] = time.perf_counter()
+        await self._say(self._open)
+
+    async def commit(self, segment_id: str, text: str) -> None:
+        """End a segment."""
+        rev = 10_000 if self._open is None else self._open.rev + 1
+        self._open = None
+        self.watched.segments += 1
+        self._commits[segment_id] = p.SourceCommit(segment_id, rev, text, self._name)
+        await self._say(self._commits[segment_id])
+
+    async def close(self) -> None:
+        """End the session, all finals being there."""
+        self.is_over = True
+        await self._say(p.SessionClose())
+
+    async def _say(self, event: p.ClientEvent) -> None:
+        if self._socket is not None:
+            with suppress(WebSocketException):
+                await self._socket.send(p.serialise(event))
+
+    async def converse(self, socket: ClientConnection) -> None:
+        asked, greeting = self._resume, None
+        if asked is not None:
+            await socket.send(p.serialise(asked))
+        async for frame in socket:
+            event = p.parse_server(frame)
+            if self._socket is None:
+                if isinstance(event, p.SessionCreated):
+                    greeting = event
+                elif isinstance(event, p.SessionResumed):
+                    self.watched.resumed += 1
+                    await self._begin(socket)
+                elif isinstance(event, p.Error) and event.error.code == "session_expired":
+                    asked = self._resume = None
+                    self.watched.forgotten += 1
+                    self._texts.clear()
+                if asked is None and greeting is not None and self._socket is None:
+                    info = greeting.session
+                    self._last_seq = event.seq
+                    self._resume = p.SessionResume(
+                        info.id, info.resume_token or "", self._last_seq, info.epoch
+                    )
+                    await self._begin(socket)
+                continue
+            self._take(event)
+
+    async def _begin(self, socket: ClientConnection) -> None:
+        """The session is there: say what it may not know."""
+        self._socket = socket
+        if self._lost_at is not None:
+            self.watched.recoveries_ms.append((time.perf_counter() - self._lost_at) * 1e3)
+            self._lost_at = None
+        await self._say(self._hello)
+        for segment_id, commit in self._commits.items():
+            if any((segment_id, target) not in self._finals for target in self._targets):
+                await self._say(commit)
+        if self._open is not None:
+            await self._say(self._open)
+
+    def lost(self) -> None:
+        if self._socket is not None and not self.is_over:
+            self.watched.lines_lost += 1
+            self._lost_at = time.perf_counter()
+        self._socket = None
+
+    def _take(self, event: p.ServerEvent) -> None:
+        if event.seq != self._last_seq + 1:
+            self.watched.faults["gaps"] += 1
+        self._last_seq = event.seq
+        if self._resume is not None:
+            resume = self._resume
+            self._resume = p.SessionResume(
+                resume.session_id, resume.resume_token, event.seq, resume.epoch
+            )
+        if isinstance(event, p.SessionSnapshot):
+            self._texts |= {(each.segment_id, each.target): each.text for each in event.segments}
+        if isinstance(event, p.TranslationDelta):
+            key = (event.segment_id, event.target)
+            self._texts[key] = self._texts.get(key, "") + event.append
+            sent = self._sent.pop((event.segment_id, event.source_rev), None)
+            if sent is not None:
+                self.watched.updates_ms.append((time.perf_counter() - sent) * 1e3)
+        if isinstance(event, p.TranslationFinal):
+            key = (event.segment_id, event.target)
+            if key in self._finals:
+                self.watched.faults["finals_twice"] += 1
+            if not event.text.startswith(self._texts.get(key, "")):
+                self.watched.faults["taken_back"] += 1
+            self._finals[key] = event.text
+            self.watched.finals += 1
+
+
+class Reader(Line):
+    """Reads a room in one language."""
+
+    def __init__(
+        self, addresses: Sequence[str], number: int, watched: Watched, room_id: str, target: str
+    ) -> None:
+        super().__init__(addresses, number, watched)
+        self.target = target
+        self.finals: dict[str, str] = {}
+        self._room_id = room_id
+        self._seen = 0
+        self._texts: dict[str, str] = {}
+
+    def path(self) -> str:
+        return f"/v1/rooms/{self._room_id}/listen?target={self.target}&last_seq={self._seen}"
+
+    async def converse(self, socket: ClientConnection) -> None:
+        async for frame in socket:
+            event = p.parse_server(frame)
+            self._seen = max(self._seen, event.seq)
+            if isinstance(event, p.RoomState):
+                for each in event.segments:
+                    if each.is_final:
+                        self._end(each.segment_id, each.text, is_state=True)
+                    else:
+                        self._texts[each.segment_id] = each.text
+            elif isinstance(event, p.TranslationDelta):
+                before = self._texts.get(event.segment_id, "")
+                self._texts[event.segment_id] = before + event.append
+                if event.segment_id in self.finals:
+                    self.watched.faults["reader_taken_back"] += 1
+            elif isinstance(event, p.TranslationFinal):
+                self._end(event.segment_id, event.text, is_state=False)
+
+    def _end(self, segment_id: str, text: str, *, is_state: bool) -> None:
+        if not text.startswith(self._texts.get(segment_id, "")):
+            self.watched.faults["reader_taken_back"] += 1
+        if segment_id in self.finals and not (is_state and self.finals[segment_id] == text):
+            self.watched.faults["reader_finals_twice"] += 1
+        self.finals[segment_id] = self._texts[segment_id] = text
+
+
+async def watch(
+    addresses: Sequence[str],
+    strike: Callable[[Watched], Awaitable[None]],
+    *,
+    speakers: int,
+    viewers: int,
+    seconds: float,
+    source: str = "en",
+    targets: Sequence[str] = ("de",),
+    words_per_minute: float = 200.0,
+) -> Watched:
+    """Let speakers speak in one room and readers read it, spread over replicas; strike in between.
+
+    Args:
+        addresses: "host:port" of each replica, or of what stands before all of them.
+        strike: does to the replicas what they are to survive; it is told what was seen so far.
+        seconds: that is spoken at least; `strike` begins after a part of them, and all go on until
+            it has returned.
+    Raises:
+        ServerFailed: no room could be opened, or nobody could speak.
+    """
+    watched = Watched()
+    room = await asyncio.to_thread(_open_room, addresses[0])
+    reading = [
+        Reader(addresses, i, watched, room["id"], targets[i % len(targets)]) for i in range(viewers)
+    ]
+    speaking = [Speaker(addresses, i, watched, room, source, targets) for i in range(speakers)]
+    lines = [asyncio.create_task(each.run()) for each in (*reading, *speaking)]
+    try:
+        is_over = asyncio.Event()
+        told = [
+            asyncio.create_task(_speak(each, is_over, words_per_minute, number))
+            for number, each in enumerate(speaking)
+        ]
+        await asyncio.sleep(STRIKE_AT * seconds)
+        begin = time.perf_counter()
+        await strike(watched)
+        await asyncio.sleep(max((1 - STRIKE_AT) * seconds + begin - time.perf_counter(), 0.0))
+        is_over.set()
+        await asyncio.gather(*told)
+        await _until(lambda: all(each.num_waiting <= 0 for each in speaking))
+        wanted = {t: _texts_of(speaking, t) for t in targets}
+        await _until(lambda: all(_read(each) == wanted[each.target] for each in reading))
+        for speaker in speaking:
+            watched.faults["finals_lost"] += max(speaker.num_waiting, 0)
+            await speaker.close()
+        for reader in reading:
+            read = _read(reader)
+            watched.faults["reader_finals_lost"] += (wanted[reader.target] - read).total()
+            watched.faults["reader_finals_twice"] += (read - wanted[reader.target]).total()
+    finally:
+        for line in lines:
+            line.cancel()
+        await asyncio.gather(*lines, return_exceptions=True)
+    if not watched.segments:
+        raise ServerFailed("nobody could speak")
+    return watched
+
+
+def run_replicas(options: argparse.Namespace) -> Watched:
+    """Run it against processes of its own.
+
+    Raises:
+        ValueError: the numbers cannot be used.
+        ServerFailed: a replica did not come up.
+    """
+    if options.replicas < 2 or options.seconds <= 0:
+        raise ValueError("expected two replicas at least, and some seconds")
+    found = asyncio.run(_run(options))
+    if options.json:
+        about = {
+            name: getattr(options, name)
+            for name in ("replicas", "speakers", "viewers", "seconds", "strikes", "targets")
+        } | {"is_shared": bool(options.redis)}
+        made = make_result(
+            [found.numbers()], machine=describe_cpu(), packages=("torch", "websockets", "redis")
+        )
+        write_result(about | made, options.json)
+    if options.page:
+        put_into_page(options.page, options.json.name, replicas_table(found))
+    return found
+
+
+def replicas_table(found: Watched) -> str:
+    """Return a row for each number."""
+    rows = [[name.replace("_", " "), cell(v, "{:.4g}")] for name, v in found.numbers().items()]
+    return markdown_table("what | number", "lr", rows)
+
+
+async def _run(options: argparse.Namespace) -> Watched:
+    settings = {"ADMISSION": "0", "MAX_SESSIONS": str(2 * options.speakers + 16)}
+    settings |= {"REDIS_URL": options.redis} if options.redis else {}
+    async with AsyncExitStack() as stack:
+        starting = [
+            serving(options.model, options.device, **settings) for _ in range(options.replicas)
+        ]
+        replicas = await asyncio.gather(*map(stack.enter_async_context, starting))
+
+        async def strike(watched: Watched) -> None:
+            for number, kind in enumerate(options.strikes):
+                await _strike(replicas[-1 - number % len(replicas)], kind, watched)
+
+        return await watch(
+            [each.address for each in replicas],
+            strike,
+            speakers=options.speakers,
+            viewers=options.viewers,
+            seconds=options.seconds,
+            source=options.source,
+            targets=options.targets,
+            words_per_minute=options.words_per_minute,
+        )
+
+
+async def _strike(victim: Served, kind: str, watched: Watched) -> None:
+    """Kill a replica; or let it stand still until nobody waits for it any more."""
+    lost, recovered = watched.lines_lost, len(watched.recoveries_ms)
+
+    def is_done() -> bool:
+        is_noted = watched.lines_lost > lost and len(watched.recoveries_ms) > recovered
+        return is_noted and watched.lines_lost == len(watched.recoveries_ms)
+
+    victim.signal(signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+    await _until(is_done)
+    await asyncio.sleep(PING_S)
+    if kind == "pause":
+        victim.signal(signal.SIGCONT)
+        await asyncio.sleep(PING_S)
+
+
+async def _speak(
+    speaker: Speaker, is_over: asyncio.Event, words_per_minute: float, number: int
+) -> None:
+    """Say sentences until that is over."""
+    pace_s = 60.0 / words_per_minute
+    lines, _ = script(60.0, words_per_minute, number)
+    await asyncio.sleep(random.uniform(0, pace_s))
+    count = 0
+    while not is_over.is_set():
+        words = lines[count % len(lines)].source.split()
+        segment_id = f"{number}-{count}"
+        for rev in range(1, len(words) + 1):
+            await speaker.update(segment_id, rev, " ".join(words[:rev]))
+            await asyncio.sleep(pace_s)
+        await speaker.commit(segment_id, " ".join(words))
+        count += 1
+
+
+async def _until(is_so: Callable[[], bool]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_so():  # noqa: ASYNC110 - many things set it
+                await asyncio.sleep(0.05)
+
+
+def _texts_of(speakers: Sequence[Speaker], target: str) -> Counter[str]:
+    return Counter(
+        text for each in speakers for (_, lang), text in each.finals.items() if lang == target
+    )
+
+
+def _read(reader: Reader) -> Counter[str]:
+    return Counter(reader.finals.values())
+
+
+def _open_room(address: str) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"http://{address}/v1/rooms",
+        data=b"{}",
+        headers={"content-type": "application/json"},
+        method="POST",
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
+            return json.load(reply)
+    except OSError as exc:
+        raise ServerFailed(f"no room can be opened: {exc}") from exc
+
+
+def _at(values: list[float], share: float) -> float | None:
+    return round(percentile(values, share), 1) if values else None
