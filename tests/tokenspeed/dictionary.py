@@ -120,17 +120,19 @@ def _weights(pieces: dict[str, int]) -> dict[str, torch.Tensor]:
         embed[pieces[mark], _at("say", _END)] = 1.0
     head[pieces["</s>"], _at("answer", _END)] = 2.0
     for number, language in enumerate(LANGUAGES):
-        mark = pieces[f"<{language}>"]
-        embed[mark, [_at("last", _BEGIN), _at("say", _END), _at("language", number)]] = 1.0
+        token = pieces[f"<{language}>"]
+        for place in (_at("last", _BEGIN), _at("say", _END), _at("language", number)):
+            embed[token, place] = 1.0
     for index, (word, said) in enumerate(WORDS.items()):
-        embed[pieces[f"▁{word}"], [_at("me", index), _at("say", index)]] = 1.0
+        token = pieces[f"▁{word}"]
+        embed[token, _at("me", index)] = embed[token, _at("say", index)] = 1.0
         for number, (language, each) in enumerate(zip(LANGUAGES, said, strict=True)):
-            piece = pieces[_piece(each, language)]
-            embed[piece, _at("last", index)] = 1.0
+            token = pieces[_piece(each, language)]
+            embed[token, _at("last", index)] = 1.0
             if word != ".":  # of several languages, and nothing follows it
-                embed[piece, _at("language", number)] = 1.0
-            head[piece, _at("answer", index)] = 2.0
-            head[piece, _at("language", number)] = 1.0
+                embed[token, _at("language", number)] = 1.0
+            head[token, _at("answer", index)] = 2.0
+            head[token, _at("language", number)] = 1.0
     # All of one length, so that the norm makes no token louder than another.
     embed[:, _at("answer", _ALWAYS)] = (_LENGTH - embed.square().sum(dim=1)).sqrt()
     tensors = {

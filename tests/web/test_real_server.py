@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, WebSocket, expect
 
+from tests.tokenspeed.dictionary import LANGUAGES, translation, write_dictionary
 from tests.web.cable import Cable
 from tests.web.test_page import WATCH, stable, type_text
 
@@ -245,3 +246,62 @@ async def test_a_killed_server_comes_back_and_the_sentence_goes_on(
         (refusal,) = of_type(frames, "error")
         assert refusal["error"]["code"] == "session_expired"
         assert len(of_type(frames, "translation.final")) == 1
+
+
+async def test_scripts_without_spaces_and_from_right_to_left_are_read_as_they_are(
+    page: Page, tmp_path: Path, picture: Callable[[str], Path]
+) -> None:
+    talk = ["Good morning everyone.", "Today we talk about the new house."]
+    said = {code: [translation(each, code) for each in talk] for code in ("ar", "zh-Hans")}
+    async with serving(write_dictionary(tmp_path)) as server:
+        # As a link would name them: the page finds what the model has.
+        await open_real(page, server, "?source=en-US&target=ar-EG,zh-cn")
+        await page.evaluate(WATCH)
+        chips = page.locator("#targets .chip")
+        await expect(chips).to_have_count(len(LANGUAGES))
+        names = {
+            code: await page.locator(f"#targets .chip[lang={code}]").text_content()
+            for code in LANGUAGES
+        }
+        assert names == {
+            "ar": "العربية",
+            "he": "עברית",
+            "ja": "日本語",
+            "th": "ไทย",
+            "zh-Hans": "简体中文",
+        }
+        await type_text(page, " ".join(talk), delay_ms=5)
+        await page.keyboard.press("Enter")
+        for target, texts in said.items():
+            finals = page.locator(f".column[data-target={target}] .is-final .said")
+            await expect(finals).to_have_text(texts)
+            await expect(finals.last).to_have_attribute("lang", target)
+        await check_nothing_was_taken_back(page)
+        assert await _runs(page, "ar") == "from right to left"
+        assert await _runs(page, "zh-Hans") == "from left to right"
+        await page.screenshot(path=picture("scripts"))
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("e")
+        async with page.expect_download() as waiting:
+            await page.locator("[data-format=srt]").click()
+        file = await asyncio.to_thread((await (await waiting.value).path()).read_text)
+    lines = file.splitlines()
+    assert "".join(line for line in lines if re.search("[一-鿿]", line)) == "".join(said["zh-Hans"])
+    assert all(text in file for text in said["ar"])
+
+
+async def _runs(page: Page, target: str) -> str:
+    """Say which way a caption runs on the screen, by where its first signs stand."""
+    first, last = await page.locator(f".column[data-target={target}] .said").last.evaluate(
+        """said => {
+            const node = document.createTreeWalker(said, NodeFilter.SHOW_TEXT).nextNode();
+            const at = (index) => {
+                const range = document.createRange();
+                range.setStart(node, index);
+                range.setEnd(node, index + 1);
+                return range.getBoundingClientRect().left;
+            };
+            return [at(0), at(3)];
+        }"""
+    )
+    return "from right to left" if first > last else "from left to right"

@@ -18,7 +18,13 @@ MAX_PERIOD: Final = 6  # words of one round
 MIN_SMALL: Final = 2  # of them such as begin sentences, "the", "is": few are the same in another
 MIN_COPY: Final = 5  # words; fewer may well be the same in two languages
 
-_WORD: Final = regex.compile(r"[\p{L}\p{N}\p{M}]+")
+# Scripts without spaces: each of their characters is counted as a word, and rounds twice as many.
+_UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_WORD: Final = regex.compile(
+    rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
+)
+_DENSE: Final = regex.compile(r"\p{Han}")  # says as much as three letters
+_HALF_DENSE: Final = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Hangul}]")  # as two
 
 
 def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool) -> Fault | None:
@@ -29,9 +35,11 @@ def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool
         is_same_language: whether the target may be the language of the source.
     """
     said, read = ([word.casefold() for word in _words(text)] for text in (output, source))
-    if _rounds(said) >= max(MIN_ROUNDS, _rounds(read) + 2):
+    is_unspaced = regex.search(f"[{_UNSPACED}]", output) is not None
+    least = MIN_ROUNDS * 2 if is_unspaced else MIN_ROUNDS
+    if _rounds(said) >= max(least, _rounds(read) + 2):
         return "loop"
-    if not is_whole or len(output) > MAX_RATIO * len(source) + MARGIN:
+    if not is_whole or _length(output) > MAX_RATIO * _length(source) + MARGIN:
         return "long"
     letters = {word for word in read if word.isalpha()}
     is_enough = len(letters) >= MIN_COPY or len(letters & STARTERS) >= MIN_SMALL
@@ -39,6 +47,11 @@ def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool
     if is_copied and not is_same_language:
         return "copy"
     return None
+
+
+def _length(text: str) -> int:
+    """Return about how many letters a text would have in an alphabet."""
+    return len(text) + 2 * len(_DENSE.findall(text)) + len(_HALF_DENSE.findall(text))
 
 
 def _words(text: str) -> list[str]:

@@ -36,8 +36,35 @@ export function languageName(code) {
  * @returns {"ltr" | "rtl"}
  */
 export function direction(language) {
-  const { script } = new Intl.Locale(language).maximize();
-  return RIGHT_TO_LEFT.has(script ?? "") ? "rtl" : "ltr";
+  return RIGHT_TO_LEFT.has(likely(language)?.script ?? "") ? "rtl" : "ltr";
+}
+
+/**
+ * @param {string} tag as somebody wrote it: `zh-TW`, `EN-us`
+ * @param {readonly string[]} offered
+ * @returns {string | undefined} the one of its language that fits it best: in its script, of its region
+ */
+export function closest(tag, offered) {
+  if (offered.includes(tag)) return tag;
+  const asked = likely(tag);
+  if (asked === null) return undefined;
+  const written = new Intl.Locale(tag).toString(); // iw is he
+  if (offered.includes(written)) return written;
+  const fits = offered.flatMap((code) => {
+    const found = likely(code);
+    if (found === null || found.language !== asked.language) return [];
+    return [{ code, rank: 2 * Number(found.script !== asked.script) + Number(found.region !== asked.region) }];
+  });
+  return fits.sort((a, b) => a.rank - b.rank || a.code.length - b.code.length)[0]?.code;
+}
+
+/** @param {string} tag */
+function likely(tag) {
+  try {
+    return new Intl.Locale(tag).maximize();
+  } catch {
+    return null; // no tag: "", "de_", "x"
+  }
 }
 
 /**
@@ -59,9 +86,9 @@ export function offeredTargets(languages, source) {
  * @returns {{source: string, targets: string[]}} at least one target, if the model has any
  */
 export function keepOffered(languages, source, targets) {
-  const isKnown = source === "auto" || languages.some(({ code }) => code === source);
-  const possible = isKnown ? source : "auto";
+  const codes = languages.map(({ code }) => code);
+  const possible = (source === "auto" ? source : closest(source, codes)) ?? "auto";
   const offered = offeredTargets(languages, possible);
-  const kept = targets.filter((target) => offered.includes(target));
+  const kept = [...new Set(targets.flatMap((target) => closest(target, offered) ?? []))];
   return { source: possible, targets: kept.length > 0 ? kept : offered.slice(0, 1) };
 }

@@ -7,7 +7,7 @@
 import { NOBODY, applyRoomEvent } from "./audience.js";
 import { nextDelayMs } from "./backoff.js";
 import { Column, setText } from "./column.js";
-import { languageName } from "./languages.js";
+import { closest, languageName } from "./languages.js";
 import { listen } from "./listen.js";
 import { firstStrings, say, writeStrings } from "./strings.js";
 import { keepScreenOn } from "./wakelock.js";
@@ -182,10 +182,9 @@ function askForPass() {
 
 function chooseTarget() {
   const wanted = [query.get("target") ?? "", query.get("lang") ?? "", choice.target];
-  const spoken = navigator.languages.map((language) => language.toLowerCase().split("-")[0] ?? "");
   const offered = [...targets, SOURCE];
-  const found = [...wanted, ...spoken].find((code) => offered.includes(code));
-  return found ?? targets[0] ?? SOURCE;
+  const found = [...wanted, ...navigator.languages].map((tag) => closest(tag, offered));
+  return found.find((code) => code !== undefined) ?? targets[0] ?? SOURCE;
 }
 
 function drawLanguages() {

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 
 import { EMPTY, applyEvent } from "../src/captions.js";
 import { allTargets, exportTranscript, wrap } from "../src/export.js";
-import { direction, keepOffered, languageName, offeredTargets } from "../src/languages.js";
+import { closest, direction, keepOffered, languageName, offeredTargets } from "../src/languages.js";
 import { NO_MEASUREMENTS, WINDOW, measure, percentile } from "../src/meter.js";
 import { endsSentence, splitSentences } from "../src/sentences.js";
 import { readSettings, recall, remember } from "../src/settings.js";
@@ -211,6 +211,15 @@ describe("languages", () => {
     assert.deepEqual(["ar", "he-IL", "de", "en-US"].map(direction), ["rtl", "rtl", "ltr", "ltr"]);
     const written = ["fa", "uz-Arab", "uz", "dv", "ug", "zh-Hant", "th"].map(direction);
     assert.deepEqual(written, ["rtl", "rtl", "ltr", "rtl", "rtl", "ltr", "ltr"]);
+  });
+
+  test("a tag asks for the language that fits it", () => {
+    const offered = ["pt", "pt-BR", "zh-Hans", "zh-Hant", "he", "source"];
+    const wanted = ["zh-tw", "ZH-hant", "zh", "pt-PT", "pt-br", "iw", "source", "de", "", "??"];
+    const found = ["zh-Hant", "zh-Hant", "zh-Hans", "pt", "pt-BR", "he", "source", undefined, undefined, undefined];
+    assert.deepEqual(wanted.map((tag) => closest(tag, offered)), found);
+    const chinese = [{ code: "en", name: "English", targets: ["zh-Hans", "zh-Hant"] }];
+    assert.deepEqual(keepOffered(chinese, "en-us", ["zh-hant", "zh-tw"]), { source: "en", targets: ["zh-Hant"] });
   });
 
   test("only what the model translates is offered", () => {

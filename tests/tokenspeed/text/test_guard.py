@@ -4,6 +4,12 @@ import pytest
 
 from tokenspeed.text.guard import fault_of
 
+ZH = "我们今天想谈谈我们的新房子，以及明天早上大家要坐的那班火车什么时候离开。"
+EN = (
+    "Today we would like to talk about our new house, and when the train leaves that everybody "
+    "is going to take tomorrow in the morning."
+)
+
 
 @pytest.mark.parametrize(
     ("source", "output", "expected"),
@@ -19,6 +25,13 @@ from tokenspeed.text.guard import fault_of
         ("we have never seen this before", "we have never seen this before.", "copy"),
         ("Taxi, Hotel, Restaurant", "Taxi, Hotel, Restaurant", None),  # may well be the same
         ("12 34 56 78 90 12", "12 34 56 78 90 12", None),
+        (ZH, EN, None),
+        (EN, ZH, None),
+        (ZH, ZH, "copy"),
+        ("hahaha", "哈哈哈哈", None),
+        ("good", "好好好好好好好好好", "loop"),
+        ("good", "早上好早上好早上好早上好早上好早上好早上好早上好", "loop"),
+        (ZH, EN * 3, "long"),
         ("no, never, not today, never", "nein, niemals, nicht heute, niemals", None),
     ],
 )
