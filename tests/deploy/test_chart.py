@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import kubernetes_validate
 import promql_parser
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from prometheus_client.parser import text_string_to_metric_families
 from ray.serve.schema import ServeDeploySchema
 
+import tokenspeed
 from service.config import load_config
 from service.doors.guard import WATCHERS
 from service.load.metrics import Metrics
@@ -460,6 +463,20 @@ def test_values_that_cannot_be_meant_are_refused_by_name(values: Resource, told:
     ran = helm("template", "live", str(CHART), values=values)
     assert ran.returncode != 0
     assert told in ran.stderr
+
+
+def test_an_older_kubernetes_is_refused_and_versions_are_those_of_the_package() -> None:
+    for version, is_taken in (("1.29.9", False), ("1.30.0", True)):
+        ran = helm("template", "live", str(CHART), "--kube-version", version, values=KEYS)
+        assert (ran.returncode == 0) == is_taken
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == tokenspeed.__version__
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    (wanted,) = [Requirement(each) for each in extras["ray"] if each.startswith("ray[")]
+    assert values["ray"]["version"] in wanted.specifier
 
 
 def leaves(values: Resource, path: str = "") -> list[str]:
