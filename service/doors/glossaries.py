@@ -3,6 +3,7 @@
 Knows requests; what is kept, how much and how long is the store's affair.
 """
 
+import asyncio
 import csv
 import time
 from collections.abc import Iterable
@@ -78,7 +79,7 @@ class Glossaries:
             )
         lines = text_field(body, "entries", 1 << 30).splitlines()
         try:
-            terms = tuple(_terms(lines, _DELIMITERS[form]))
+            terms = await asyncio.to_thread(lambda: tuple(_terms(lines, _DELIMITERS[form])))
         except csv.Error as exc:
             raise RestError(400, f"entries: {exc}", param="entries") from exc
         made = self._state.glossaries.add(

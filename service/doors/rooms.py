@@ -11,6 +11,8 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -22,7 +24,15 @@ from starlette.websockets import WebSocket
 from service.captions.settings import MAX_CUE_CHARS, MAX_CUE_LINES
 from service.doors.auth import bearer, is_origin_allowed
 from service.doors.guard import error_reply
-from service.doors.http import check_gate, client_of, parse_body, read_body, while_connected
+from service.doors.http import (
+    CLIENT_GONE,
+    ClientGone,
+    check_gate,
+    client_of,
+    parse_body,
+    read_body,
+    while_connected,
+)
 from service.doors.operations import public_url
 from service.doors.socket import Disconnected, Socket, StarletteSocket, send_away
 from service.doors.state import AppState
@@ -44,6 +54,7 @@ LOOK_S: Final = 0.1  # between looks at what another replica translates
 MAX_SIDE_BY_SIDE: Final = 4  # segments of before that are translated at one time
 MAX_AT_ONCE: Final = 32  # of those, between two looks at what is lacking
 KEPT_TRANSCRIPTS: Final = 8  # that were asked for last
+WOKEN: Final = 32  # readers in one turn of the event loop, 0.1 ms each
 MISSES: Final = 300  # names and tokens of one address that are wrong, in MISSES_S
 MISSES_S: Final = 60.0
 
@@ -71,8 +82,30 @@ def answered(
             return await handler(self, request)
         except RestError as exc:
             return error_reply(request.url.path, exc.status, str(exc), exc.headers)
+        except ClientGone:
+            return Response(status_code=CLIENT_GONE)
 
     return handle
+
+
+class _Bell:
+    """Wakes readers, some in each turn of the event loop: between them others are listened to."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Event, None] = {}
+
+    def ring(self, has_news: asyncio.Event) -> None:
+        """Let a reader look up soon."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._wake_some)
+        self._waiting[has_news] = None
+
+    def _wake_some(self) -> None:
+        for has_news in list(islice(self._waiting, WOKEN)):
+            del self._waiting[has_news]
+            has_news.set()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
 
 class Rooms:
@@ -87,6 +120,7 @@ class Rooms:
         self._catching_up: dict[tuple[str, str], asyncio.Task[None]] = {}  # by room and language
         self._transcripts: dict[tuple[str, int, str, str, int, int], asyncio.Task[bytes]] = {}
         self._pen = asyncio.Lock()
+        self._bell = _Bell()
         # A name has 96 bits and a token 256: that nobody finds one is not for want of tries. But a
         # try may be a question to the Redis that replicas share.
         self._misses = Misses(MISSES, sys.maxsize, MISSES_S)
@@ -209,7 +243,7 @@ class Rooms:
         room = await self._entered(request)
         last = request.headers.get("last-event-id") or request.query_params.get("last_seq") or "0"
         has_news = asyncio.Event()
-        reader = self._reader(request, last, has_news.set)
+        reader = self._reader(request, last, partial(self._bell.ring, has_news))
         if room.is_closed and reader.seen:
             return Response(status_code=204)  # tells a browser not to come back
         self._check_places()
@@ -253,7 +287,7 @@ class Rooms:
                 room = await self._entered(websocket)
                 has_news = asyncio.Event()
                 last = websocket.query_params.get("last_seq") or "0"
-                reader = self._reader(websocket, last, has_news.set)
+                reader = self._reader(websocket, last, partial(self._bell.ring, has_news))
                 self._check_places()
             except RestError as exc:
                 code = _CODE_OF.get(exc.status, "invalid_event")

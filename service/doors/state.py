@@ -80,6 +80,7 @@ class AppState:
         gate: how many requests over plain HTTP are under way.
         store: the Redis that replicas share, where there is one.
         turns: of the pieces of all their texts, on the event loop.
+        documents: held while one is read or written: threads share the event loop's processor.
         glossaries: that were given once, to be named by their ids.
         rooms: where readers follow what is said.
         tracing: makes spans of what happens, where they are asked for.
@@ -113,6 +114,7 @@ class AppState:
         self.gate = RequestGate(config.limits.requests_of_client, config.limits.requests_in_all)
         self.rooms = _open_rooms(config, self.store, self.now_s)
         self.turns = OneByOne()
+        self.documents = asyncio.Lock()
         self.tracing = _open_tracing(config, translator, engine, self.epoch)
         self.is_draining = False
         self.is_drained = False

@@ -72,7 +72,8 @@ async def translate_documents(
     """
 
     async def work() -> tuple[Sequence[Document], list[bytes]]:
-        documents = await asyncio.to_thread(opened)
+        async with state.documents:
+            documents = await asyncio.to_thread(opened)
         texts = list(dict.fromkeys(text for document in documents for text in document.texts))
         translated = await _texts(state, texts, wanted)
         found = dict(zip(texts, translated, strict=True))
@@ -83,7 +84,8 @@ async def translate_documents(
                 for document in documents
             ]
 
-        return documents, await asyncio.to_thread(written)
+        async with state.documents:
+            return documents, await asyncio.to_thread(written)
 
     return await _passing(state, request, wanted.client, work())
 

@@ -6,6 +6,7 @@ moves words of another format, they keep their order.
 
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,23 @@ import docx
 import regex
 from docx.opc.exceptions import PackageNotFoundError
 from docx.oxml.ns import qn
+from lxml import etree
 
 from tokenspeed.documents.document import readable, writable
 from tokenspeed.documents.flow import LINE_END
 from tokenspeed.documents.tagged import Tag, Tagged
+from tokenspeed.errors import DocumentError
 
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 MAX_XML_BYTES: Final = 16 * 1024 * 1024  # which takes ten times as much memory
+MAX_TAGS: Final = 500_000  # of its XML: they are what takes time and memory, 2 s and 200 MB here
+_XML_LOOK: Final = 256  # bytes of a member that are looked at
+
+# What python-docx raises of a file that is damaged: it takes for granted what a writer would write.
+_DAMAGED: Final = (
+    zipfile.BadZipFile, zlib.error, PackageNotFoundError, etree.LxmlError, LookupError,
+    AttributeError, TypeError, RuntimeError, EOFError, OSError,
+)  # fmt: skip
 
 _WORDS: Final = regex.compile(r"\p{L}")
 _PARAGRAPH, _RUN, _TEXT, _FORMAT = qn("w:p"), qn("w:r"), qn("w:t"), qn("w:rPr")
@@ -76,6 +87,7 @@ class DocxDocument:
 
         Raises:
             ValueError: there are not as many.
+            DocumentError: the file cannot be written, as something in it is damaged.
         """
         texts = self.texts
         if len(translations) != len(texts):
@@ -86,7 +98,10 @@ class DocxDocument:
             if translation != text:
                 paragraph.write(LINE_END.sub(" ", writable(text, translation)))
         written = io.BytesIO()
-        self._file.save(written)
+        try:
+            self._file.save(written)
+        except _DAMAGED as exc:
+            raise DocumentError("the file", f"it is damaged: {exc}") from exc
         return written.getvalue()
 
 
@@ -103,16 +118,25 @@ def _opened(data: bytes) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as package:
             members = package.infolist()
-        xml = sum(each.file_size for each in members if each.filename.endswith((".xml", ".rels")))
-        for size, most in (
-            (sum(each.file_size for each in members), MAX_UNPACKED_BYTES),
-            (xml, MAX_XML_BYTES),
-        ):
-            if size > most:
-                raise ValueError(f"it unpacks to {size} bytes, at most {most}")
+            _check("bytes", sum(each.file_size for each in members), MAX_UNPACKED_BYTES)
+            xml = [each for each in members if _is_xml(package, each.filename)]
+            _check("bytes of XML", sum(each.file_size for each in xml), MAX_XML_BYTES)
+            _check("tags", sum(package.read(each).count(b"<") for each in xml), MAX_TAGS)
         return docx.Document(io.BytesIO(data))
-    except (zipfile.BadZipFile, PackageNotFoundError, KeyError) as exc:
-        raise ValueError("it is no Word file") from exc
+    except _DAMAGED as exc:
+        raise ValueError("it is no Word file, or a damaged one") from exc
+
+
+def _check(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise ValueError(f"it unpacks to {count} {what}, at most {most}")
+
+
+def _is_xml(package: zipfile.ZipFile, name: str) -> bool:
+    """Whether a member may be read as XML, whatever its name and its kind say."""
+    with package.open(name) as member:
+        begin = member.read(_XML_LOOK).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")
+    return not begin or begin.startswith(b"<")
 
 
 def _paragraph_parts(file: Any) -> Iterator[list[_Part]]:
@@ -126,9 +150,7 @@ def _paragraph_parts(file: Any) -> Iterator[list[_Part]]:
 def _stretches(paragraph: Any) -> Iterator[list[_Part]]:
     """Return the parts of a paragraph, anew after each tab, line break or picture."""
     parts: list[_Part] = []
-    for element in paragraph.iter():
-        if next(element.iterancestors(_PARAGRAPH), None) is not paragraph:
-            continue  # of a text box in it
+    for element in _own(paragraph):
         if element.tag in _BREAKS and parts:
             yield parts
             parts = []
@@ -141,6 +163,18 @@ def _stretches(paragraph: Any) -> Iterator[list[_Part]]:
                 parts.append(_Part(form, [element]))
     if parts:
         yield parts
+
+
+def _own(paragraph: Any) -> Iterator[Any]:
+    """Return what is in a paragraph, but not what is in one inside it, such as a text box's."""
+    inside = [iter(paragraph)]
+    while inside:
+        element = next(inside[-1], None)
+        if element is None:
+            inside.pop()
+        elif element.tag != _PARAGRAPH:
+            yield element
+            inside.append(iter(element))
 
 
 def _format_of(run: Any) -> bytes:

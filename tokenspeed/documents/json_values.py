@@ -18,6 +18,8 @@ _NOTES: Final = ("$", "@")
 _WORDS: Final = regex.compile(r"\p{L}")
 _BRANCHES: Final = regex.compile(r"\{\s*[\w.]+\s*,\s*(?:plural|select|selectordinal)\s*,")
 
+_DECODER: Final = json.JSONDecoder(strict=False)
+
 
 def open_json(data: bytes, target: str) -> SpanDocument:
     """Return a JSON file as a document.
@@ -46,7 +48,7 @@ def _units(source: Source) -> Iterator[Unit]:
             is_note.append(is_note[-1] or key.startswith(_NOTES))
             key = ""
         elif token["is_key"]:
-            key = json.loads(token[0][: -len(token["is_key"])], strict=False)
+            key = _DECODER.decode(token[0][: -len(token["is_key"])])
         else:
             if not is_note[-1] and not key.startswith(_NOTES):
                 yield from _value(token, is_escaped)
@@ -54,7 +56,7 @@ def _units(source: Source) -> Iterator[Unit]:
 
 
 def _value(token: regex.Match[str], is_escaped: bool) -> Iterator[Unit]:
-    value = str(json.loads(token[0], strict=False))
+    value = str(_DECODER.decode(token[0]))
     text = value.strip()
     if not _WORDS.search(text) or _BRANCHES.search(text):
         return

@@ -17,7 +17,9 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from service.bench.captions.scores import percentile
-from service.bench.load.attacks import ATTACKS, Outcome
+from service.bench.load.attacks import ATTACKS as SESSION_ATTACKS
+from service.bench.load.attacks import Attack, Outcome
+from service.bench.load.door_attacks import DOOR_ATTACKS
 from service.bench.load.victim import Report
 from service.bench.served import Served, ServerFailed, serving
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
@@ -25,6 +27,7 @@ from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
 LEAD_S: Final = 1.0  # that the speaker speaks before the attack
 LOOK_S: Final = 0.25  # between looks at the engine's queue
+ATTACKS: Final[dict[str, Attack]] = SESSION_ATTACKS | DOOR_ATTACKS
 NOTHING: Final = "nothing"  # instead of an attack: the speaker alone
 
 

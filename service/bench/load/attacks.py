@@ -88,11 +88,13 @@ class Attacker:
 
 
 @asynccontextmanager
-async def attacker(address: str, *targets: str, **settings: Any) -> AsyncIterator[Attacker]:
+async def attacker(
+    address: str, *targets: str, token: str = "", **settings: Any
+) -> AsyncIterator[Attacker]:
     """Open a session; at the end it just vanishes."""
     outcome = Outcome()
     socket = await connect(
-        f"ws://{address}/v1/stream",
+        f"ws://{address}/v1/stream?token={token}",
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         proxy=None,
         ping_interval=None,

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.doors.rooms import MISSES
+from service.doors.rooms import MISSES, WOKEN, _Bell
 from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.conftest import Run, Service
@@ -286,6 +286,43 @@ async def test_what_cannot_be_read_is_refused(service: Service, query: str, code
         await next_of(reader, p.Error)
         await reader.socket.wait_closed()
         assert reader.socket.close_code == code
+
+
+async def test_between_two_readers_others_are_listened_to(service: Service) -> None:
+    """A hall of readers is not woken in one turn of the event loop."""
+    bell, turns = _Bell(), 0
+    news = [asyncio.Event() for _ in range(10 * WOKEN)]
+    for each in news:
+        bell.ring(each)
+        bell.ring(each)
+    while not all(each.is_set() for each in news):
+        before = sum(each.is_set() for each in news)
+        await asyncio.sleep(0)
+        turns += 1
+        assert sum(each.is_set() for each in news) - before <= WOKEN
+    assert turns >= 10
+
+
+async def test_who_does_not_wait_for_a_transcript_leaves_no_error(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = FakeEngine(delay_s=0.5)
+    service = run(engine)
+    room = await opened(service)
+    segments = (await service.state.rooms.room(room["id"])).segments
+    async with speaking(service, room) as speaker:
+        await speaker.start(room=room["id"])
+        await speaker.send(p.SourceCommit(text="we go home"))
+        await eventually(lambda: len(segments) == 1)
+        _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        path = f"/v1/rooms/{room['id']}/transcript.txt?target=de"
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+        await eventually(lambda: bool(engine.requests))
+        writer.transport.abort()
+        async with http(service) as client:
+            reply = await client.get(path)
+            assert (reply.status_code, reply.text) == (200, "WE GO HOME\n")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_names_and_tokens_cannot_be_tried_for_ever(run: Run) -> None:

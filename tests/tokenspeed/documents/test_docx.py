@@ -1,16 +1,21 @@
 """Word: paragraphs, tables, headers; formats stay with their words."""
 
+import contextlib
 import io
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import docx
 import pytest
 from docx.document import Document as File
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.tokenspeed.documents.translators import lose_marks, noisy, one_word, same, shout
 from tokenspeed.documents import docx as docx_format
 from tokenspeed.documents.docx import open_docx
+from tokenspeed.errors import DocumentError
 
 
 def made() -> bytes:
@@ -94,8 +99,61 @@ def test_what_is_no_word_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     for data in (b"", b"PK", empty.getvalue()):
         with pytest.raises(ValueError, match="no Word file"):
             open_docx(data, "de")
-    for limit in ("MAX_UNPACKED_BYTES", "MAX_XML_BYTES"):
+    for limit, what in (
+        ("MAX_UNPACKED_BYTES", "bytes"),
+        ("MAX_XML_BYTES", "bytes of XML"),
+        ("MAX_TAGS", "tags"),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(docx_format, limit, 1000)
-            with pytest.raises(ValueError, match=r"it unpacks to \d+ bytes, at most 1000"):
+            with pytest.raises(ValueError, match=rf"it unpacks to \d+ {what}, at most 1000"):
                 open_docx(made(), "de")
+
+
+@given(st.data())
+@settings(max_examples=50)
+def test_a_damaged_file_is_refused_or_translated_as_far_as_it_goes(data: st.DataObject) -> None:
+    with zipfile.ZipFile(io.BytesIO(made())) as package:
+        parts = {name: package.read(name) for name in package.namelist()}
+    name = data.draw(st.sampled_from(sorted(parts)))
+    at = data.draw(st.integers(0, len(parts[name])))
+    count, new = data.draw(st.integers(0, 40)), data.draw(st.binary(max_size=8))
+    parts[name] = parts[name][:at] + new + parts[name][at + count :]
+    changed = io.BytesIO()
+    with zipfile.ZipFile(changed, "w", data.draw(st.sampled_from([0, zipfile.ZIP_DEFLATED]))) as z:
+        for each, content in parts.items():
+            z.writestr(each, content)
+    packed = bytearray(changed.getvalue())
+    if data.draw(st.booleans()):
+        packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        document = open_docx(bytes(packed), "de")
+    except ValueError:
+        return
+    with contextlib.suppress(DocumentError):
+        document.translated([text.upper() for text in document.texts])
+
+
+def test_paragraphs_in_paragraphs_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text boxes in text boxes: each word belongs to the innermost."""
+    depth, seen = 60, 0
+    file = docx.Document()
+    paragraph = file.add_paragraph("0")
+    for number in range(1, depth):
+        inner = docx.Document().add_paragraph(f"word {number}")
+        paragraph.runs[0]._r.append(inner._p)
+        paragraph = inner
+    written = io.BytesIO()
+    file.save(written)
+
+    def count(paragraph: Any) -> Any:
+        nonlocal seen
+        for element in own(paragraph):
+            seen += 1
+            yield element
+
+    own = docx_format._own
+    monkeypatch.setattr(docx_format, "_own", count)
+    texts = open_docx(written.getvalue(), "de").texts
+    assert sorted(texts) == sorted(f"word {number}" for number in range(1, depth))
+    assert seen < 10 * depth
