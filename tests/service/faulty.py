@@ -20,14 +20,18 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
 }
 
 
+FAILURES = 12  # then all goes well: each costs steps, and a slow machine has few
+
+
 def failing(method: Any, kind: str, each: int) -> Any:
-    """Return a method of which each so many calls raise."""
+    """Return a method of which each so many calls raise, a dozen times."""
     count = 0
 
     def fail(*args: Any) -> Any:
         nonlocal count
         count += 1
-        if count > each and count % each == 0:  # the first steps are those of the start
+        turn, between = divmod(count, each)
+        if not between and 1 < turn <= FAILURES + 1:  # the first steps are those of the start
             raise ERRORS[kind]()
         return method(*args)
 
