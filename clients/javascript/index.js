@@ -14,5 +14,5 @@
 
 export { NOBODY, applyRoomEvent } from "./audience.js";
 export { EMPTY, applyEvent, newestLines, transcript } from "./captions.js";
-export { Session, connect } from "./client.js";
+export { Session, connect, newSourceId } from "./client.js";
 export { listen } from "./listen.js";

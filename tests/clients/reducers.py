@@ -1,4 +1,4 @@
-"""The JavaScript client's reducers, beside the Python client's on the same frames."""
+"""The JavaScript client's decisions, beside the Python client's on the same frames."""
 
 import json
 import subprocess
@@ -43,7 +43,13 @@ class JavaScript:
 
     def states(self, reducer: str, frames: Sequence[Any], is_source: bool = False) -> list[Any]:
         """Return the states after each frame."""
-        asked = {"reducer": reducer, "isSource": is_source, "frames": frames}
+        return self._ask({"reducer": reducer, "isSource": is_source, "frames": frames})
+
+    def pending(self, calls: Sequence[Any]) -> list[Any]:
+        """Return what each call of what is kept to be said again returned."""
+        return self._ask({"calls": calls})
+
+    def _ask(self, asked: Any) -> list[Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")

@@ -1,8 +1,8 @@
 """Every block of the documentation: run as it stands there, against a real service.
 
 A block that cannot run says why in a comment before it, `<!-- not run: WHY -->`, and is held to the
-syntax of its language. What the programs of `embed.md`, `python.md` and `voice.md` must print is in
-tests of their own; here they are only read.
+syntax of its language. What the programs of `embed.md`, `python.md`, `voice.md` and the clients'
+own pages must print is in tests of their own; here they are only read.
 """
 
 import csv
@@ -30,8 +30,11 @@ from tokenspeed.text.glossary_files import read_glossary
 
 __all__ = ["service"]
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "web" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-OWN_TESTS = {"embed.md", "python.md", "voice.md"}
+CLIENTS = sorted((ROOT / "clients").glob("*/README.md"))
+PAGES = (
+    ROOT / "README.md", ROOT / "web" / "README.md", *CLIENTS, *sorted((ROOT / "docs").glob("*.md")),
+)  # fmt: skip
+OWN_TESTS = {*CLIENTS, *(ROOT / "docs" / name for name in ("embed.md", "python.md", "voice.md"))}
 NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\s*$")
 
 
@@ -184,7 +187,7 @@ def test_commands_run(
 
 @runnable("js")
 def test_programs_in_javascript_run(block: Block, service: Service) -> None:
-    if block.page.name in OWN_TESTS:
+    if block.page in OWN_TESTS:
         return
     command = [str(find_node()), "--input-type=module", "--eval", block.at(service)]
     done = subprocess.run(command, cwd=ROOT / "web", capture_output=True, text=True, timeout=60)
@@ -194,7 +197,7 @@ def test_programs_in_javascript_run(block: Block, service: Service) -> None:
 
 @runnable("python")
 def test_programs_in_python_run(block: Block, service: Service) -> None:
-    if block.page.name in OWN_TESTS:
+    if block.page in OWN_TESTS:
         return
     client = openai.OpenAI(base_url=f"{service.http}/v1", api_key="any")
     answers: list[openai.types.chat.ChatCompletion] = []

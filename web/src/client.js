@@ -188,14 +188,13 @@ export class Session {
   }
 
   /**
-   * Say what the open segment reads now: the whole of it, every time.
+   * Say what a segment reads now: the whole of it, every time. Several may be open at once.
    *
-   * Thinned to `minUpdateIntervalMs`; while offline only the newest text is kept.
+   * Thinned to `minUpdateIntervalMs`; while offline only the newest texts are kept.
    *
    * @param {SourceText} source
    */
   update(source) {
-    if (this.#pending.openId !== source.segmentId) this.#sendUpdate();
     this.#pending.update(source);
     this.#wake();
     this.#scheduleUpdate();
@@ -204,21 +203,22 @@ export class Session {
   /**
    * Add text to the end of a segment; for typed text and for recognisers that never rewrite.
    *
-   * @param {{segmentId: string, text: string}} source
+   * @param {{segmentId: string, text: string, speaker?: string}} source
    */
-  append({ segmentId, text }) {
-    this.update({ segmentId, stable: this.#pending.stableText(segmentId) + text });
+  append({ segmentId, text, ...said }) {
+    const { stable, unstable = "", ...was } = this.#pending.textOf(segmentId);
+    this.update({ ...was, ...said, stable: stable + unstable + text });
   }
 
   /**
    * End a segment. Kept, and sent again after a reconnection, until every target has its final.
    *
-   * @param {{segmentId: string, text?: string}} source `text` is the whole segment, by default what
-   *   the last update said
+   * @param {{segmentId: string, text?: string, speaker?: string}} source `text` is the whole segment,
+   *   by default what the last update said
    * @throws {TypeError} nothing is known of the segment and no text was given
    */
-  commit({ segmentId, text }) {
-    const message = this.#pending.commit(segmentId, text, this.#settings.targets);
+  commit({ segmentId, text, speaker }) {
+    const message = this.#pending.commit(segmentId, text, this.#settings.targets, speaker);
     this.#clear("update");
     this.#wake();
     this.#send(message);
@@ -237,8 +237,7 @@ export class Session {
 
   /** Make everything that is open final now. */
   flush() {
-    const segmentId = this.#pending.openId;
-    if (segmentId !== null) this.commit({ segmentId });
+    for (const segmentId of this.#pending.openIds) this.commit({ segmentId });
     this.#send({ type: "source.flush" });
   }
 
@@ -483,9 +482,9 @@ export class Session {
   #sendUpdate() {
     this.#clear("update");
     if (this.#state !== "open") return;
-    const message = this.#pending.takeUpdate();
-    if (!message) return;
-    this.#send(message);
+    const messages = this.#pending.updates();
+    if (messages.length === 0) return;
+    this.#sendAll(messages);
     this.#updatedAtMs = this.#env.now();
   }
 

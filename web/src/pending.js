@@ -1,5 +1,5 @@
 /**
- * What the server may not know yet: the newest open text, the commits without their finals, and what
+ * What the server may not know yet: the newest open texts, the commits without their finals, and what
  * was withdrawn.
  *
  * Decides what is to be said, and whether an answer is news; opens no socket and reads no clock. After
@@ -18,6 +18,7 @@
  * @property {string} [unstable] text that the next update may rewrite
  * @property {number} [startMs]
  * @property {number} [endMs]
+ * @property {string} [speaker] who says it
  *
  * @typedef {SourceText & {rev: number, sentRev: number, isRefused: boolean}} OpenSegment
  * @typedef {{message: Message, waiting: Map<string, number>, isRefused: boolean,
@@ -31,8 +32,8 @@ const MAX_FINALS = 1_000; // more than a server sends again
 
 /** Text on its way. */
 export class Pending {
-  /** @type {OpenSegment | null} */
-  #open = null;
+  /** @type {Map<string, OpenSegment>} */
+  #open = new Map();
   /** @type {Map<string, Commit>} */
   #commits = new Map();
   /** @type {Map<string, Message>} by segment, until the server has said that it is gone */
@@ -41,55 +42,58 @@ export class Pending {
   #finals = new Set();
   #eventCount = 0;
 
-  /** @returns {string | null} the segment that is being written */
-  get openId() {
-    return this.#open?.segmentId ?? null;
+  /** @returns {string[]} the segments that are being written, the newest last */
+  get openIds() {
+    return [...this.#open.keys()];
   }
 
-  /** @param {SourceText} source takes the place of whatever segment was open */
+  /** @param {SourceText} source takes the place of what the segment read before */
   update(source) {
-    const open = this.#ofOpen(source.segmentId);
+    const open = this.#open.get(source.segmentId);
     const { rev, sentRev, isRefused } = open ?? { rev: 0, sentRev: 0, isRefused: false };
-    this.#open = { ...source, rev: rev + 1, sentRev, isRefused };
+    this.#open.set(source.segmentId, { ...source, rev: rev + 1, sentRev, isRefused });
   }
 
   /**
    * @param {string} segmentId
-   * @returns {string} what is known of its stable text
+   * @returns {SourceText} what is known of it
    */
-  stableText(segmentId) {
-    return this.#ofOpen(segmentId)?.stable ?? "";
+  textOf(segmentId) {
+    return this.#open.get(segmentId) ?? { segmentId, stable: "" };
   }
 
-  /** @returns {Message | null} the open text, if it is newer than what was taken last */
-  takeUpdate() {
-    const open = this.#open;
-    if (!open || open.sentRev === open.rev) return null;
-    open.sentRev = open.rev;
-    return {
-      type: "source.update",
-      event_id: this.nextId("update"),
-      segment_id: open.segmentId,
-      rev: open.rev,
-      stable: open.stable,
-      unstable: open.unstable ?? "",
-      start_ms: open.startMs,
-      end_ms: open.endMs,
-    };
+  /** @returns {Message[]} the open texts that are newer than what was taken last */
+  updates() {
+    const fresh = [...this.#open.values()].filter(({ rev, sentRev }) => sentRev !== rev);
+    return fresh.map((open) => {
+      open.sentRev = open.rev;
+      return {
+        type: "source.update",
+        event_id: this.nextId("update"),
+        segment_id: open.segmentId,
+        rev: open.rev,
+        stable: open.stable,
+        unstable: open.unstable ?? "",
+        start_ms: open.startMs,
+        end_ms: open.endMs,
+        speaker: open.speaker,
+      };
+    });
   }
 
   /**
    * @param {string} segmentId
    * @param {string | undefined} text of the whole segment, else what the last update said
    * @param {readonly string[]} targets whose finals it waits for
+   * @param {string} [speaker] who says it
    * @returns {Message}
    * @throws {TypeError} nothing is known of the segment and no text was given
    */
-  commit(segmentId, text, targets) {
-    const open = this.#ofOpen(segmentId);
+  commit(segmentId, text, targets, speaker) {
+    const open = this.#open.get(segmentId);
     const whole = text ?? (open ? open.stable + (open.unstable ?? "") : undefined);
     if (whole === undefined) throw new TypeError(`commit: segment ${segmentId} has no text`);
-    if (open) this.#open = null;
+    this.#open.delete(segmentId);
     /** @type {import("./messages.js").SourceCommit} */
     const message = {
       type: "source.commit",
@@ -97,6 +101,7 @@ export class Pending {
       segment_id: segmentId,
       rev: (open?.rev ?? 0) + 1,
       text: whole,
+      speaker: speaker ?? open?.speaker,
     };
     const waiting = new Map(targets.map((target) => [target, whole.length]));
     this.#commits.set(segmentId, { message, waiting, isRefused: false, ping: null });
@@ -125,11 +130,10 @@ export class Pending {
    * @returns {Message | null} null when no server has heard of it
    */
   cancel(segmentId) {
-    const open = this.#ofOpen(segmentId);
-    if (open) this.#open = null;
+    const open = this.#open.get(segmentId);
+    this.#open.delete(segmentId);
     const isCommitted = this.#commits.delete(segmentId);
-    const isKnown = open ? open.sentRev > 0 : isCommitted;
-    if (!isKnown) return null;
+    if (!isCommitted && !(open && open.sentRev > 0)) return null;
     /** @type {Message} */
     const message = { type: "source.cancel", event_id: this.nextId("cancel"), segment_id: segmentId };
     this.#cancels.set(segmentId, message);
@@ -171,21 +175,20 @@ export class Pending {
 
   /** @param {readonly string[]} targets the others are not waited for any more */
   keepTargets(targets) {
-    for (const [id, { waiting }] of this.#commits) {
-      if (waiting.size === 0) continue;
+    for (const { waiting } of this.#commits.values()) {
       for (const target of waiting.keys()) {
         if (!targets.includes(target)) waiting.delete(target);
       }
-      if (waiting.size === 0) this.#commits.delete(id);
     }
   }
 
   /** @returns {boolean} whether to offer `refused()` again after a while */
   get hasRefused() {
-    return this.#open?.isRefused || [...this.#commits.values()].some(({ isRefused }) => isRefused);
+    const kept = [...this.#open.values(), ...this.#commits.values()];
+    return kept.some(({ isRefused }) => isRefused);
   }
 
-  /** @returns {Message[]} the refused commits and the open text */
+  /** @returns {Message[]} the refused commits and the open texts */
   refused() {
     const commits = [...this.#commits.values()].filter(({ isRefused }) => isRefused);
     return this.#again(commits);
@@ -201,7 +204,7 @@ export class Pending {
     return [...this.#cancels.values(), ...this.#again([...this.#commits.values()])];
   }
 
-  /** @returns {Message[]} the open text, in a revision that no server has seen */
+  /** @returns {Message[]} the open texts, in revisions that no server has seen */
   openAgain() {
     return this.#again([]);
   }
@@ -239,7 +242,7 @@ export class Pending {
    * @returns {string} what the client calls it
    */
   #nameOf(segmentId) {
-    const isOurs = this.#commits.has(segmentId) || this.#cancels.has(segmentId) || this.#ofOpen(segmentId);
+    const isOurs = this.#commits.has(segmentId) || this.#cancels.has(segmentId) || this.#open.has(segmentId);
     return isOurs ? segmentId : segmentId.replace(/~\d+$/, "");
   }
 
@@ -261,7 +264,7 @@ export class Pending {
     const refused = [...this.#commits].find(([, { message }]) => message.event_id === event_id);
     if (refused && !retryable) this.#commits.delete(refused[0]);
     else if (refused) refused[1].isRefused = true;
-    else if (this.#open && retryable) this.#open.isRefused = true;
+    else if (retryable) for (const open of this.#open.values()) open.isRefused = true;
     return true;
   }
 
@@ -271,16 +274,10 @@ export class Pending {
       commit.isRefused = false;
       return commit.message;
     });
-    if (this.#open) {
-      this.#open.rev += 1;
-      this.#open.isRefused = false;
+    for (const open of this.#open.values()) {
+      open.rev += 1;
+      open.isRefused = false;
     }
-    const update = this.takeUpdate();
-    return update ? [...messages, update] : messages;
-  }
-
-  /** @param {string} segmentId */
-  #ofOpen(segmentId) {
-    return this.#open?.segmentId === segmentId ? this.#open : null;
+    return [...messages, ...this.updates()];
   }
 }

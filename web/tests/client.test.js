@@ -146,6 +146,25 @@ describe("sending", () => {
     assert.deepEqual(sent, [["a", "1"], ["a", "1 2"], ["b", "x"]]);
   });
 
+  test("several segments may be open, each with its speaker, and all are said again", () => {
+    const session = start();
+    world.greet();
+    session.update({ segmentId: "a", stable: "1", speaker: "Ann" });
+    session.update({ segmentId: "b", stable: "x", speaker: "Ben" });
+    session.append({ segmentId: "a", text: " 2" });
+    world.advance(100);
+    const sent = () =>
+      world.socket.of("source.update").map((each) => [each.segment_id, each.stable, each.speaker]);
+    assert.deepEqual(sent(), [["a", "1", "Ann"], ["a", "1 2", "Ann"], ["b", "x", "Ben"]]);
+    world.socket.drop();
+    world.advance(1_000);
+    world.greet();
+    assert.deepEqual(sent(), [["a", "1 2", "Ann"], ["b", "x", "Ben"]]);
+    session.flush();
+    const commits = world.socket.of("source.commit");
+    assert.deepEqual(commits.map(({ text, speaker }) => [text, speaker]), [["1 2", "Ann"], ["x", "Ben"]]);
+  });
+
   test("append adds to the text of its segment", () => {
     const session = start();
     world.greet();
@@ -265,10 +284,15 @@ describe("a lost line", () => {
   });
 
   test("a commit waits for no language that is not wanted any more", () => {
-    const session = start({ targets: ["de"] });
+    const session = start({ targets: ["de"], pingIntervalMs: 1_000 });
     world.greet();
     session.commit({ segmentId: "s1", text: "Yes." });
     session.configure({ targets: ["fr"] });
+    world.socket.drop();
+    world.advance(1_000);
+    world.greet();
+    assert.equal(world.socket.of("source.commit").length, 1); // it may not have arrived
+    world.socket.receive({ type: "pong", id: world.socket.of("ping")[0].id, server_time: 0 });
     world.socket.drop();
     world.advance(1_000);
     world.greet();

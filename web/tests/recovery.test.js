@@ -105,7 +105,6 @@ describe("a session that the server still knows", () => {
   test("is told once more what was withdrawn, until it has said so", async () => {
     const session = start();
     greet("a");
-    session.update({ segmentId: "s1", stable: "Y" });
     session.update({ segmentId: "s2", stable: "Y" });
     world.advance(100);
     session.cancel("s2");

@@ -1,9 +1,17 @@
 """What is kept until the server has answered it."""
 
-import pytest
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.clients.reducers import JavaScript, javascript
 from tokenspeed_client import events as e
 from tokenspeed_client.pending import MAX_FINALS, Pending, SourceText
+from tokenspeed_client.wire import parse, serialise
 
 STATS = e.FinalStats(1, 0, 1.0, 1.0)
 
@@ -132,3 +140,119 @@ def test_only_so_many_finals_are_remembered() -> None:
         pending.take(final(str(number), "x"))
     assert pending.take(final("0", "x")) is not None
     assert pending.take(final("2", "x")) is None
+
+
+# ---- the same as the JavaScript client's ----
+
+SEGMENTS = st.sampled_from(["a", "b", "a~2"])
+TEXTS = st.sampled_from(["", "ja", "ja und nein"])
+OPTIONAL = st.none() | st.sampled_from(["Ann", "Ben"])
+TARGETS = st.lists(st.sampled_from(["de", "fr"]), max_size=2, unique=True)
+EVENT_IDS = st.builds(
+    "{}-{}".format, st.sampled_from(["update", "commit", "cancel", "ping"]), st.integers(1, 9)
+)
+EVENTS = st.one_of(
+    st.builds(
+        lambda name, target, text: {
+            "type": "translation.final", "segment_id": name, "target": target, "text": "JA",
+            "source_text": text, "stats": {"updates": 1, "erased": 0, "first_ms": 1, "final_ms": 1},
+        },
+        SEGMENTS, st.sampled_from(["de", "fr"]), TEXTS,
+    ),
+    st.builds(
+        lambda name: {
+            "type": "translation.delta", "segment_id": name, "target": "de", "source_rev": 1,
+            "append": "J", "unstable": "",
+        },
+        SEGMENTS,
+    ),
+    st.builds(
+        lambda name: {"type": "translation.retracted", "segment_id": name, "target": "de"},
+        SEGMENTS,
+    ),
+    st.builds(lambda name: {"type": "pong", "id": name}, EVENT_IDS),
+    st.builds(
+        lambda name, is_retryable: {
+            "type": "error",
+            "error": {
+                "type": "server", "code": "overloaded", "message": "no", "event_id": name,
+                "retryable": is_retryable,
+            },
+        },
+        EVENT_IDS, st.booleans(),
+    ),
+)  # fmt: skip
+CALLS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("update"),
+            st.builds(
+                lambda name, stable, tail, speaker: {
+                    "segmentId": name, "stable": stable, "unstable": tail,
+                    **({"speaker": speaker} if speaker else {}),
+                },
+                SEGMENTS, TEXTS, TEXTS, OPTIONAL,
+            ),
+        ),
+        st.tuples(st.just("commit"), SEGMENTS, st.none() | TEXTS, TARGETS, OPTIONAL),
+        st.tuples(st.just("cancel"), SEGMENTS),
+        st.tuples(st.just("take"), EVENTS),
+        st.tuples(st.just("keepTargets"), TARGETS),
+        st.tuples(st.sampled_from(
+            ["updates", "ping", "beginLine", "beginSession", "everything", "refused", "openAgain",
+             "openIds", "hasRefused"],
+        )),
+    ),
+    max_size=25,
+)  # fmt: skip
+
+
+def python_pending(calls: Sequence[Any]) -> list[Any]:
+    """What each call returned, with the names of JavaScript."""
+    pending = Pending()
+    return [_written(_call(pending, name, *given)) for name, *given in calls]
+
+
+def _call(pending: Pending, name: str, *given: Any) -> Any:
+    match name:
+        case "update":
+            (said,) = given
+            text = SourceText(said["stable"], said["unstable"], speaker=said.get("speaker"))
+            return pending.update(said["segmentId"], text)
+        case "commit":
+            try:
+                return pending.commit(*given)
+            except ValueError:
+                return "TypeError"
+        case "take":
+            return pending.take(parse(json.dumps(given[0]))) is not None
+        case "hasRefused" | "openIds":
+            return getattr(pending, _snake(name))
+        case _:
+            return getattr(pending, _snake(name))(*given)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, e.ClientEvent):
+        return json.loads(serialise(value))
+    if isinstance(value, list | tuple):
+        return [_written(each) for each in value]
+    return value
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[JavaScript]:
+    with javascript() as found:
+        yield found
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(CALLS)
+def test_the_clients_say_the_same_again(node: JavaScript, calls: list[Any]) -> None:
+    assert node.pending(calls) == python_pending(calls)
