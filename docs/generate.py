@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -18,6 +19,7 @@ from service.wire import protocol
 from service.wire.describe import Field, description_of, fields_of, literals
 from service.wire.generate import about
 from tokenspeed.bench.page import markdown_table
+from tokenspeed.model.profile import CHAT_TEMPLATE, Profile, shipped_profiles
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -53,10 +55,53 @@ def protocol_reference() -> str:
     return text
 
 
+def profile_part(profile: Profile) -> str:
+    """Return what a profile says: the models, their memory, languages and wording."""
+    codes = {code for pair in profile.pairs for code in pair}
+    languages = ", ".join(f"{profile.names[code]} (`{code}`)" for code in sorted(codes))
+    facts = [
+        f"Models: {', '.join(f'`{model}`' for model in profile.models)}.",
+        f"Licence: {profile.licence}.",
+        f"An output ends {_ends(profile)}.",
+        f"Profile: `{profile.name}`, after {', '.join(f'<{each}>' for each in profile.sources)}.",
+        *filter(None, [profile.notes]),
+    ]
+    text = "".join(f"- {fact}\n" for fact in facts)
+    if profile.sizes:
+        rows = [(name, *_memory(parameters, of)) for name, parameters, of in profile.sizes]
+        table = markdown_table("weights | 16 bits | int8 | int4", "lrrr", rows)
+        text += f"\n{table}\n"
+    turns = profile.turns
+    if turns == CHAT_TEMPLATE:
+        turns = profile.fallback_turns or "{message}"
+    begin = "(begin mark)" if profile.begins else ""
+    message = profile.wording("en", "de", text="TEXT", terms="")
+    asked = f"{begin}{turns.replace('{message}', message)}"
+    by = " through the model's own chat template" if profile.turns == CHAT_TEMPLATE else ""
+    text += f"\nIt is asked like this{by}:\n\n```text\n{asked}\n```\n"
+    count = f"{len(codes)} languages in {len(profile.pairs)} pairs"
+    return f"{text}\n{count}: {languages}.\n"
+
+
+def _ends(profile: Profile) -> str:
+    marks = ", ".join(f"`{piece}`" for piece in profile.stop)
+    at = ["the end marks of the model's files", *filter(None, [marks])]
+    return f"at {' and '.join(at)}{', or at a line break' if profile.ends_at else ''}"
+
+
+def _memory(parameters: float, embedding: float) -> tuple[str, str, str]:
+    """Return what weights take in each form; the embedding stays in 16 bits."""
+    rest = parameters - embedding
+    # int4 in groups of 128 has a scale of 16 bits a group.
+    sizes = (2 * parameters, rest + 2 * embedding, rest * 4.125 / 8 + 2 * embedding)
+    return tuple(f"{size * 1e9 / 2**30:.1f} GiB" for size in sizes)  # type: ignore[return-value]
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "about the protocol": about,
     "protocol": protocol_reference,
+    **{f"profile {p.name}": partial(profile_part, p) for p in shipped_profiles() if p.pairs},
 }
 
 

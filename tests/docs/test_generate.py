@@ -1,11 +1,14 @@
 """The generated parts of the documentation: nothing that the sources have is left out."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
 from docs.generate import PARTS, on_page_markdown, protocol_reference, settings_table
 from service.config import variables
 from service.wire import protocol
+from tests.tokenspeed.model.test_prompt import UPDATES
+from tokenspeed.model.profile import shipped_profiles
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -38,4 +41,25 @@ def test_pages_name_the_parts_that_there_are() -> None:
     pages = {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
     for name in PARTS:
         (page,) = [text for text in pages.values() if f"<!-- {name} -->" in text]
-        assert "<!--" not in on_page_markdown(page)
+        assert f"<!-- {name} -->" not in on_page_markdown(page)
+
+
+def test_each_profile_has_its_page_with_licence_memory_and_languages() -> None:
+    for profile in shipped_profiles():
+        if not profile.pairs:  # ours: they stand in the model's config.json
+            continue
+        text = PARTS[f"profile {profile.name}"]()
+        assert profile.licence in text
+        assert all(f"(`{code}`)" in text for code in profile.names)
+        assert profile.wording("en", "de", text="TEXT", terms="") in text
+        assert all(f"| {name} |" in text for name, _, _ in profile.sizes)
+    # 9.15e9 parameters: 2 bytes each; in int8 but for the embedding of 0.52e9.
+    assert "| 9B | 17.0 GiB | 9.0 GiB | 5.1 GiB |" in PARTS["profile eurollm"]()
+
+
+def test_what_an_update_costs_is_what_the_test_counts() -> None:
+    page = (DOCS / "model.md").read_text(encoding="utf-8")
+    names = {"hy-mt": "HY-MT", "llama-3": "Llama 3", "eurollm": "EuroLLM", "generic": "ChatML"}
+    for name, shown in names.items():
+        again, last, *_ = UPDATES[name]
+        assert re.search(rf"\| [^|\n]*{shown}[^|\n]* \| {again} \| {last} \|", page), name

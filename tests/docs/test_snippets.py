@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import openai
 import pytest
@@ -26,6 +27,7 @@ from service.config import variables
 from tests.service.conftest import Service, service
 from tests.web.test_client import find_node
 from tokenspeed.cli import main, parse
+from tokenspeed.model.profile import read_profile
 from tokenspeed.text.glossary_files import read_glossary
 
 __all__ = ["service"]
@@ -132,6 +134,13 @@ def check_csv(block: Block) -> None:
     assert len({len(row) for row in csv.reader(block.text.splitlines())}) == 1
 
 
+def check_toml(block: Block) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "profile.toml"
+        path.write_text(block.text, encoding="utf-8")
+        assert read_profile(path).pairs
+
+
 CHECKS: dict[str, Callable[[Block], None]] = {
     "sh": check_shell,
     "json": check_json,
@@ -140,6 +149,7 @@ CHECKS: dict[str, Callable[[Block], None]] = {
     "nginx": check_braces,
     "js": check_javascript,
     "csv": check_csv,
+    "toml": check_toml,
     "python": lambda block: compile(block.text, str(block), "exec") and None,
 }
 

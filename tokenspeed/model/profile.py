@@ -62,7 +62,8 @@ class Profile:
     """How one family of models is asked.
 
     Attributes:
-        name: of its file. title, models, licence, sources: for people.
+        name: of its file. title, models, licence, notes, sources: for people.
+        sizes: of which there are: a name, parameters in 1e9, and how many of these are embedding.
         signs: by any of them a model of the family is recognised.
         layout: "frame", or "marks" of our own models, whose pairs stand in their config.json.
         turns: what stands round `{message}`, or `chat_template`. fallback_turns: where a model has
@@ -88,7 +89,7 @@ class Profile:
     name: str
     title: str
     models: tuple[str, ...] = ()
-    sizes: str = ""
+    sizes: tuple[tuple[str, float, float], ...] = ()
     licence: str = ""
     notes: str = ""
     sources: tuple[str, ...] = ()
@@ -230,6 +231,7 @@ def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
     return Profile(
         name=name,
         title=about.pop("title"),
+        sizes=tuple(_size(each) for each in about.pop("sizes", ())),
         signs=tuple(Sign(**sign) for sign in signs),
         names={code: own_names.get(code) or name_of(code) for code in codes} | own_names,
         pairs=_pairs(codes, through, listed),
@@ -239,6 +241,13 @@ def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
         **{renamed.get(key, key): value for key, value in prompt.items()},
         **{_OUTPUT_NAMES.get(key, key): value for key, value in output.items()},
     )
+
+
+def _size(raw: Any) -> tuple[str, float, float]:
+    match raw:
+        case [str(name), float() | int() as parameters, float() | int() as embedding]:
+            return name, parameters, embedding
+    raise ValueError(f"sizes has {raw!r}, expected a name, parameters in 1e9 and of embedding")
 
 
 def _pairs(codes: Sequence[str], through: str, listed: Sequence[Sequence[str]]) -> frozenset[Pair]:
@@ -286,7 +295,7 @@ def _section(raw: Any, at: str, kinds: Mapping[str, type]) -> dict[str, Any]:
         is_number = kind is float and type(value) is int
         if not is_number and type(value) is not kind:
             raise ValueError(f"{at}{name} is {value!r}, expected {_KINDS[kind]}")
-        if kind is list and name != "pairs" and not all(isinstance(v, str) for v in value):
+        if kind is list and name not in _NESTED and not all(isinstance(v, str) for v in value):
             raise ValueError(f"{at}{name} is {value!r}, expected a list of strings")
         if kind in (int, float) and value < 0:
             raise ValueError(f"{at}{name} is {value!r}, expected a number from 0 on")
@@ -302,10 +311,11 @@ _KINDS: Final = {
     list: "a list",
     dict: "a table",
 }
+_NESTED: Final = ("pairs", "sizes")
 _ABOUT: Final[Mapping[str, type]] = {
     "title": str,
     "models": list,
-    "sizes": str,
+    "sizes": list,
     "licence": str,
     "notes": str,
     "sources": list,

@@ -91,6 +91,7 @@ def test_what_a_wording_names_is_filled_in_and_nothing_else() -> None:
         ("[[recognise]]", "[recognise]", r"recognise is a table, expected \[\[recognise\]\]"),
         ('name = "mine"', "names = 5", r"recognise\[0\].names is unknown"),
         ('title = "Mine"', 'title = "Mine"\nlayout = "xml"', "layout is 'xml', expected frame or"),
+        ('title = "Mine"', 'title = "Mine"\nsizes = [["1B", "1"]]', "sizes has"),
         ("[languages]", "[prompt.addresses]\nrude = 'x'\n[languages]", "prompt.addresses.rude is"),
         ('title = "Mine"', "title = ", "not readable as TOML: "),
     ],
