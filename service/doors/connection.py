@@ -216,6 +216,7 @@ class Connection:
         started_s = state.now_s()
         code = protocol.CLOSE_INTERNAL
         may_resume = False
+        self._record.line_began()
         try:
             await beginning
             self._record.began()

@@ -27,6 +27,9 @@ class Record:
         self._state = state
         self._session = session
 
+    def line_began(self) -> None:
+        """A line is there; whether the session is to speak on it is not known yet."""
+
     def began(self) -> None:
         """The session has a line, and may speak."""
         self._state.metrics.sessions.inc()

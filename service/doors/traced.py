@@ -127,10 +127,14 @@ class TracedRecord(Record):
         self._updates: dict[tuple[str, int], _Update] = {}  # by segment and revision
         self._line: Context = contexts.get_current()
 
-    def began(self) -> None:
-        """The session has a line, and may speak; what follows belongs to that line's span."""
-        super().began()
+    def line_began(self) -> None:
+        """What follows belongs to the span of a line."""
+        super().line_began()
         self._line = contexts.get_current()
+
+    def began(self) -> None:
+        """The session has a line, and may speak."""
+        super().began()
         trace.get_current_span(self._line).set_attribute("tokenspeed.session", self._session.id)
 
     def line_ended(self, code: int, seconds: float) -> None:

@@ -104,6 +104,28 @@ async def test_a_job_that_fails_is_an_error_of_its_update(run: Run, collector: C
         assert attributes(request)["error.type"] == "EngineStopped"
 
 
+async def test_what_is_done_again_after_a_lost_line_is_below_the_new_one(
+    run: Run, collector: Collector
+) -> None:
+    service = run(FakeEngine(delay_s=0.3), is_traced=True)
+    traces = [secrets.token_hex(16) for _ in range(2)]
+    async with session(service.ws, additional_headers=traceparent(traces[0])) as first:
+        created = await first.receive()
+        assert isinstance(created, p.SessionCreated)
+        await first.start("de")
+        await first.send(p.SourceCommit("a", text=f"we go {WORD}"))
+        await eventually(lambda: bool(service.engine.running))
+        await cut(first, service)
+    async with session(service.ws, additional_headers=traceparent(traces[1])) as second:
+        await second.send(resume(created.session, first.last_seq))
+        await second.until(p.TranslationFinal)
+    for trace, ending in zip(traces, ("lost", "done"), strict=True):
+        spans = collector.until(trace, "GET /v1/stream", "caption.update")
+        (line,) = [span for span in spans if span.name == "GET /v1/stream"]
+        (update,) = below(line, spans)
+        assert attributes(update)["tokenspeed.ending"] == ending
+
+
 async def test_a_session_that_is_resumed_goes_on_below_its_new_line(
     run: Run, collector: Collector
 ) -> None:
