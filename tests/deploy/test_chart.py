@@ -271,6 +271,38 @@ def test_redis_of_the_chart_asks_for_its_password(tmp_path: Path) -> None:
         server.wait(20)
 
 
+def test_pods_reach_and_are_reached_by_what_they_need_alone() -> None:
+    def policies(name: str) -> dict[str, Resource]:
+        found = [each for each in scenario(name) if each["kind"] == "NetworkPolicy"]
+        return {each["metadata"]["name"]: each["spec"] for each in found}
+
+    def ports(rules: list[Resource]) -> set[int]:
+        return {port["port"] for rule in rules for port in rule.get("ports", ())}
+
+    assert policies("insecure") == {}
+    (least,) = policies("least").values()
+    assert (ports(least["ingress"]), ports(least["egress"])) == ({8000, 9090}, {53})
+    whole = policies("everything")
+    assert ports(whole["live-captions"]["egress"]) == {53, 6379, 4318}
+    assert all(rule["from"] for rule in whole["live-captions"]["ingress"])
+    assert ports(whole["live-redis"]["ingress"]) == {6379}
+    assert whole["live-redis"]["egress"] == []
+    # Workers that come and go are asked of the cluster; a fixed number is not.
+    assert policies("ray").keys() - policies("ray on gpus").keys() == {
+        "live-redis",
+        "live-tokenspeed-head",
+    }
+    # Whom a policy lets in or out by its labels is there.
+    for name in ("everything", "ray"):
+        labels = [pod["metadata"]["labels"].items() for pod in pods(scenario(name))]
+        for spec in policies(name).values():
+            sides = [*spec.get("ingress", ()), *spec["egress"]]
+            peers = [peer for rule in sides for peer in rule.get("from", rule.get("to", ()))]
+            chosen = [peer["podSelector"] for peer in peers if peer.keys() == {"podSelector"}]
+            for selector in (spec["podSelector"], *chosen):
+                assert any(selector["matchLabels"].items() <= found for found in labels)
+
+
 def test_keys_are_in_secrets_alone() -> None:
     key = "a-key-of-more-than-16"
     for name in SCENARIOS:
