@@ -2,7 +2,7 @@
 
 A thin layer over tokenspeed/native: loads the library, hands the weights over, checks what it
 passes. Weights that a checkpoint stores as int8, or as int4 in groups of whole blocks, keep their
-own scales; others are quantised here.
+own scales; others are quantised here, to int8 with a scale for each block of a row.
 """
 
 import ctypes
@@ -73,6 +73,7 @@ class _Shape(ctypes.Structure):
         ),
         ("rms_norm_eps", ctypes.c_float),
         ("head_bits", ctypes.c_int32),
+        ("fine", ctypes.c_int32),
     ]
 
 
@@ -102,8 +103,8 @@ class CpuBackend:
     Args:
         checkpoint: an opened model directory.
         config: slots and their length; allocated here, once.
-        bits: of the layers' matrices: 8, one scale an output channel; or 4, one scale for 64 of its
-            columns. Default: as stored, and 8 for what is stored otherwise. A tied head has 8.
+        bits: of the layers' matrices: 8, or 4 with one scale for 64 columns of a row. Default: as
+            stored, and 8 for what is stored otherwise. A tied head has 8.
         threads: how many; default: config.num_threads, or the cores that this process may use.
         isa: "avx512", "avx2" or "plain"; default: the best that the processor has.
     Raises:
@@ -132,13 +133,15 @@ class CpuBackend:
         config.check(model)
         self.config = model
         self.bits, self._head_bits = _choose_bits(checkpoint, bits)
+        self.is_fine = self.bits == 8 and is_fine(checkpoint)
         self.num_slots = config.num_slots
         self.max_length = config.max_length
         self.max_step_tokens = config.max_step_tokens
         self.num_threads = threads or config.num_threads or usable_cores()
         self._library = library
+        forms = {"bits": self.bits, "head_bits": self._head_bits, "fine": self.is_fine}
         self._model: int | None = library.tokenspeed_create(
-            ctypes.byref(_shape(model, config, self.num_threads, self.bits, self._head_bits)),
+            ctypes.byref(_shape(model, config, self.num_threads, **forms)),
             isa.encode(),
         )
         if not self._model:
@@ -206,7 +209,8 @@ class CpuBackend:
         """Hand the weights over; return the bytes that a step reads."""
         library = self._library
         read = sum(self._load_layer(checkpoint, i) for i in range(self.config.num_layers))
-        q, scale = _WEIGHT[self._head_bits](checkpoint, head_weight(self.config))
+        take = int8_blocks if self.is_fine else _WEIGHT[self._head_bits]
+        q, scale = take(checkpoint, head_weight(self.config))
         norm = checkpoint.weight(NORM).contiguous()
         library.tokenspeed_set_head(self._model, q.data_ptr(), scale.data_ptr(), norm.data_ptr())
         read += q.nbytes * self._head_bits // 8 + scale.nbytes
@@ -221,7 +225,8 @@ class CpuBackend:
     def _load_layer(self, checkpoint: Checkpoint, layer: int) -> int:
         library, model, read = self._library, self._model, 0
         for which, (matrix, names) in enumerate(FUSED.items()):  # the library's order as well
-            parts = [_WEIGHT[self.bits](checkpoint, layer_weight(layer, n)) for n in names]
+            take = int8_blocks if self.is_fine else _WEIGHT[self.bits]
+            parts = [take(checkpoint, layer_weight(layer, n)) for n in names]
             q = torch.cat([part[0] for part in parts]).contiguous()
             scale = torch.cat([part[1] for part in parts]).contiguous()
             library.tokenspeed_set_matrix(
@@ -258,6 +263,39 @@ def int8_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
     return q.contiguous(), scale.flatten().float().contiguous()
 
 
+def int8_blocks(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
+    """Return a matrix as int8 [out, in] and scales of its blocks of columns, [out, blocks] float32.
+
+    What is stored in integers keeps its values and scales, where they are those of whole blocks.
+
+    Raises:
+        CheckpointError: it is missing, unreadable, or holds NaN or infinity.
+    """
+    if checkpoint.forms[name].group:
+        q, scale = checkpoint.integers(name)
+        blocks, groups = -(-q.shape[1] // BLOCK), scale.shape[1]
+        if groups == 1 or q.shape[1] // groups % BLOCK == 0:
+            return q.contiguous(), scale.float().repeat_interleave(blocks // groups, 1)
+    weight = checkpoint.weight(name)
+    columns = weight.shape[1]
+    q, scale = quantize_int8(pad(weight, (0, -columns % BLOCK)).reshape(-1, BLOCK))
+    return q.view(len(weight), -1)[:, :columns].contiguous(), scale.view(len(weight), -1)
+
+
+def is_fine(checkpoint: Checkpoint) -> bool:
+    """Say whether int8 runs in its finer form: blocks of columns have scales of their own.
+
+    What somebody stored as int8 with a scale for each row was meant to be run so, and is faster.
+    """
+    layers = range(checkpoint.config.num_layers)
+    for part, shape in layer_shapes(checkpoint.config).items():
+        if len(shape) == 2:
+            forms = [checkpoint.forms[layer_weight(i, part)] for i in layers]
+            if any(form.bits != 8 or form.group != shape[1] for form in forms):
+                return True
+    return False
+
+
 def int4_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
     """Return a matrix as int4 in int8 [out, in] and its scales [out, blocks] float32.
 
@@ -272,7 +310,7 @@ def int4_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
     if group := _whole_blocks(checkpoint, name):
         q, scale = checkpoint.integers(name)
         return q.contiguous(), scale.float().repeat_interleave(group // BLOCK, 1).contiguous()
-    blocks = pad(weight, (0, -columns % BLOCK)).view(len(weight), -1, BLOCK)
+    blocks = pad(weight, (0, -columns % BLOCK)).reshape(len(weight), -1, BLOCK)
     largest = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
     scale = torch.where(largest == 0, 1.0, largest / -8)
     q = (blocks / scale).round().clamp(-8, 7).to(torch.int8).view(len(weight), -1)
@@ -394,9 +432,7 @@ def _library() -> Any:
     return library
 
 
-def _shape(
-    model: ModelConfig, config: EngineConfig, threads: int, bits: int, head_bits: int
-) -> _Shape:
+def _shape(model: ModelConfig, config: EngineConfig, threads: int, **forms: int) -> _Shape:
     return _Shape(
         vocab_size=model.vocab_size,
         hidden_size=model.hidden_size,
@@ -410,9 +446,8 @@ def _shape(
         max_rows=config.max_step_tokens,
         num_threads=threads,
         tied=model.tie_word_embeddings,
-        bits=bits,
         rms_norm_eps=model.rms_norm_eps,
-        head_bits=head_bits,
+        **forms,
     )
 
 

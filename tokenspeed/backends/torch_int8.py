@@ -1,15 +1,16 @@
 """The CPU backend's arithmetic in plain torch: what serves where no native library was built.
 
-Weights int8 with one scale a row, activations int8 with one scale for each block of 64 columns,
-sums exact: as in native/kernels.cpp, whose reference this is. Everything between the products is
-the reference backend's.
+Weights int8 with one scale a row, activations int8 with one scale for each block of 64 columns; or,
+finer, weights with one for each block, activations with one for each half of it, and those of q, k
+and v in twice the bits. Sums exact: as in native/kernels.cpp, whose reference this is. Everything
+between the products is the reference backend's.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tokenspeed.backends.cpu import BLOCK, int8_weight
+from tokenspeed.backends.cpu import BLOCK, int8_blocks, int8_weight, is_fine
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -20,29 +21,54 @@ class BlockLinear(nn.Module):
     """A product with an int8 matrix.
 
     Args:
-        q: [out, in] int8. scale: [out] float32.
+        q: [out, in] int8. scale: [out] float32; or [out, blocks], for the finer form.
         bias: [out] float32, added to the product; None: there is none.
+        takes_rest: multiply what rounding leaves of activations, too, in steps of 1/254.
     """
 
-    def __init__(self, q: Tensor, scale: Tensor, bias: Tensor | None = None) -> None:
+    def __init__(
+        self, q: Tensor, scale: Tensor, bias: Tensor | None = None, takes_rest: bool = False
+    ) -> None:
         super().__init__()
+        self.takes_rest = takes_rest
         rows, self.columns = q.shape
-        blocks = pad(q, (0, -self.columns % BLOCK)).view(rows, -1, BLOCK)
-        self.blocks = blocks.permute(1, 2, 0).contiguous()  # [blocks, BLOCK, out]
+        self.halves = scale.dim()
+        padded = pad(q, (0, -self.columns % BLOCK)).view(rows, -1, BLOCK // self.halves)
+        self.blocks = padded.permute(1, 2, 0).contiguous()  # [halves or blocks, columns, out]
         self.scale = scale
         self.bias = bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ weight.T: [rows, out] float32, from x [rows, in]."""
-        x = pad(x.float(), (0, -self.columns % BLOCK)).view(len(x), -1, BLOCK)
+        x = pad(x.float(), (0, -self.columns % BLOCK)).view(len(x), len(self.blocks), -1)
         peak = x.abs().amax(2, keepdim=True).clamp(min=1e-20)
-        q = (x * (127 / peak)).round().to(torch.int8).transpose(0, 1)  # [blocks, rows, BLOCK]
-        scale = peak / 127  # [rows, blocks, 1]
-        out = torch.zeros(len(x), len(self.scale))
-        for i, block in enumerate(self.blocks):  # in this order: it is the result's
-            out += torch._int_mm(q[i].contiguous(), block).float() * scale[:, i]
-        out *= self.scale
+        steps, scale = x * (127 / peak), peak / 127  # [rows, blocks, columns], [rows, blocks, 1]
+        rounded = steps.round()
+        out = self._product(rounded, scale)
+        if self.takes_rest:
+            out += self._product(((steps - rounded) * 254).round(), scale / 254)
         return out if self.bias is None else out + self.bias
+
+    def _product(self, steps: Tensor, scale: Tensor) -> Tensor:
+        q = steps.to(torch.int8).transpose(0, 1)  # [blocks, rows, columns]
+        out = torch.zeros(len(scale), len(self.scale))
+        for block in range(0, len(self.blocks), self.halves):  # in this order: it is the result's
+            part = torch.zeros_like(out)
+            for i in range(block, block + self.halves):
+                part += torch._int_mm(q[i].contiguous(), self.blocks[i]).float() * scale[:, i]
+            out += part if self.halves == 1 else part * self.scale[:, block // 2, None].T
+        return out * self.scale if self.halves == 1 else out
+
+
+def dequantized(q: Tensor, scale: Tensor) -> Tensor:
+    """Return what an int8 matrix stands for: [out, in], in the dtype of its scales.
+
+    Args:
+        q: [out, in] int8. scale: [out], or [out, blocks].
+    """
+    if scale.dim() == 1:
+        return q.to(scale.dtype) * scale[:, None]
+    return q.to(scale.dtype) * scale.repeat_interleave(BLOCK, 1)[:, : q.shape[1]]
 
 
 class TorchInt8Backend(ReferenceBackend):
@@ -56,17 +82,21 @@ class TorchInt8Backend(ReferenceBackend):
 
     def __init__(self, checkpoint: Checkpoint, config: EngineConfig) -> None:
         super().__init__(checkpoint, config)
-        read = 0
+        finer = is_fine(checkpoint)
+        take, read = int8_blocks if finer else int8_weight, 0
         for name, module in list(self.model.named_modules()):
             if isinstance(module, nn.Linear):
                 owner, _, attribute = name.rpartition(".")
-                linear = BlockLinear(*int8_weight(checkpoint, f"{name}.weight"), module.bias)
+                takes_rest = finer and attribute in ("q_proj", "k_proj", "v_proj")
+                weight = take(checkpoint, f"{name}.weight")
+                linear = BlockLinear(*weight, module.bias, takes_rest)
                 setattr(self.model.get_submodule(owner), attribute, linear)
                 read += linear.blocks.nbytes + linear.scale.nbytes
-        q, scale = int8_weight(checkpoint, EMBEDDING)
-        table = nn.Parameter(q.float() * scale[:, None], requires_grad=False)
-        self.model.model.embed_tokens.weight = table
-        if self.config.tie_word_embeddings:
+        is_tied = self.config.tie_word_embeddings
+        q, scale = (take if is_tied else int8_weight)(checkpoint, EMBEDDING)
+        table = dequantized(q, scale)
+        self.model.model.embed_tokens.weight = nn.Parameter(table, requires_grad=False)
+        if is_tied:
             self._head_product: nn.Module = BlockLinear(q, scale)
             read += q.nbytes + scale.nbytes
         else:

@@ -119,8 +119,9 @@ inline Floats tanh(const Floats& x) { return splat(1.0f) - splat(2.0f) / (exp(x 
 
 // ---- integer products ----
 //
-// multiply<T, Bits> sums one block of a panel's 32 rows for T activation rows: sums[2 t], sums[2 t + 1]
-// hold the 32 sums of activation row t. `w` points at the block, a[t] at the row's block.
+// multiply<T, Bits, Columns> sums one block of a panel's 32 rows, or half of it, for T activation
+// rows: sums[2 t], sums[2 t + 1] hold the 32 sums of activation row t. `w` points at the columns, a[t]
+// at the row's.
 
 #if ISA == ISA_avx512
 
@@ -131,13 +132,13 @@ constexpr int kTile = 8;                   // 16 of 32 registers hold sums
 // hurts where int8 ones come from memory, which the processor does better by itself.
 constexpr int kAhead4 = 8192;
 
-template <int T, int Bits>
+template <int T, int Bits, int Columns>
 inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t* start, Ints* sums) {
   __m512i acc[T][2];
   for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm512_set1_epi32(start[t]);
   const __m512i low = _mm512_set1_epi8(15);
 #pragma GCC unroll 4
-  for (int k = 0; k < kBlock; k += kGroup) {
+  for (int k = 0; k < Columns; k += kGroup) {
     __m512i rows[2];
     if (Bits == 8) {
       const uint8_t* at = w + k * kPanelRows;
@@ -170,13 +171,13 @@ constexpr int kGroup = 2, kOffset8 = 0;
 constexpr int kTile = 4;
 
 // Sixteen registers: 16 of the 32 rows at a time, for up to four activation rows.
-template <int T, int Bits>
+template <int T, int Bits, int Columns>
 inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t* start, Ints* sums) {
   const __m128i low = _mm_set1_epi8(15);
   for (int half = 0; half < 2; half++) {
     __m256i acc[T][2];
     for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_set1_epi32(start[t]);
-    for (int k = 0; k < kBlock; k += kGroup) {
+    for (int k = 0; k < Columns; k += kGroup) {
       __m256i rows[2];
       if (Bits == 8) {
         const uint8_t* at = w + k * kPanelRows + 32 * half;
@@ -212,13 +213,13 @@ constexpr int kGroup = 4, kOffset8 = 0;
 constexpr int kTile = 4;  // 16 of 32 registers hold sums
 
 // 16 of the 32 rows at a time; sdot multiplies four rows of four columns by one group.
-template <int T, int Bits>
+template <int T, int Bits, int Columns>
 inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t* start, Ints* sums) {
   for (int half = 0; half < 2; half++) {
     int32x4_t acc[T][4];
     for (int t = 0; t < T; t++)
       for (int g = 0; g < 4; g++) acc[t][g] = vdupq_n_s32(start[t]);
-    for (int k = 0; k < kBlock; k += kGroup) {
+    for (int k = 0; k < Columns; k += kGroup) {
       int8x16_t rows[4];
       for (int g = 0; g < 4; g++) {
         if (Bits == 8) {
@@ -246,12 +247,12 @@ typedef int8_t Activation;
 constexpr int kGroup = 4, kOffset8 = 0;
 constexpr int kTile = 4;
 
-template <int T, int Bits>
+template <int T, int Bits, int Columns>
 inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t* start, Ints* sums) {
   int32_t acc[T][kPanelRows];
   for (int t = 0; t < T; t++)
     for (int row = 0; row < kPanelRows; row++) acc[t][row] = start[t];
-  for (int k = 0; k < kBlock; k += kGroup)
+  for (int k = 0; k < Columns; k += kGroup)
     for (int row = 0; row < kPanelRows; row++)
       for (int c = 0; c < kGroup; c++) {
         const uint8_t* at = w + (k * kPanelRows + row * kGroup) * Bits / 8 + c;
@@ -269,14 +270,16 @@ inline void multiply(const uint8_t* w, const Activation* const* a, const int32_t
 
 #endif
 
-template <int T, int Bits>
+template <int T, int Bits, bool Fine>
 void tile_product(const Matrix& w, int panel, const Activations& a, int first, float* y, int stride,
                   bool accumulate) {
   constexpr int kOffset = Bits == 8 ? kOffset8 : 8;
-  constexpr int kBlockBytes = kBlock * kPanelRows * Bits / 8;
-  const int blocks = w.num_blocks();
+  constexpr int kHalves = Fine ? 2 : 1, kColumns = kBlock / kHalves;
+  constexpr int kColumnsBytes = kColumns * kPanelRows * Bits / 8;
+  constexpr bool kByBlock = Bits == 4 || Fine;
+  const int blocks = w.num_blocks(), parts = blocks * kHalves;
   const uint8_t* data = w.data + panel * w.panel_bytes();
-  const float* scales = w.scales + static_cast<int64_t>(panel) * kPanelRows * (Bits == 8 ? 1 : blocks);
+  const float* scales = w.scales + static_cast<int64_t>(panel) * kPanelRows * (kByBlock ? blocks : 1);
   const Activation* rows[T];
   Floats total[T * 2];
   for (int t = 0; t < T; t++)
@@ -284,17 +287,25 @@ void tile_product(const Matrix& w, int panel, const Activations& a, int first, f
   for (int i = 0; i < T * 2; i++) total[i] = Floats{};
   for (int block = 0; block < blocks; block++) {
     Ints sums[T * 2];
-    int32_t start[T];
-    for (int t = 0; t < T; t++) start[t] = -kOffset * a.sums[(first + t) * blocks + block];
-    multiply<T, Bits>(data + static_cast<int64_t>(block) * kBlockBytes, rows, start, sums);
-    for (int t = 0; t < T; t++) {
-      rows[t] += kBlock;
-      const float scale = a.scales[(first + t) * blocks + block];
-      for (int g = 0; g < 2; g++) {
-        Floats value = floats(sums[t * 2 + g]) * scale;
-        if (Bits == 4) value *= load(scales + block * kPanelRows + 16 * g);
-        total[t * 2 + g] += value;
-      }
+    const auto add_up = [&](int part) {
+      int32_t start[T];
+      for (int t = 0; t < T; t++) start[t] = -kOffset * a.sums[(first + t) * parts + part];
+      multiply<T, Bits, kColumns>(data + static_cast<int64_t>(part) * kColumnsBytes, rows, start, sums);
+      for (int t = 0; t < T; t++) rows[t] += kColumns;
+    };
+    const auto scaled = [&](int i, int part) {
+      return floats(sums[i]) * a.scales[(first + i / 2) * parts + part];
+    };
+    Floats value[T * 2];
+    add_up(block * kHalves);
+    for (int i = 0; i < T * 2; i++) value[i] = scaled(i, block * kHalves);
+    if (Fine) {
+      add_up(block * kHalves + 1);
+      for (int i = 0; i < T * 2; i++) value[i] += scaled(i, block * kHalves + 1);
+    }
+    for (int i = 0; i < T * 2; i++) {
+      if (kByBlock) value[i] *= load(scales + block * kPanelRows + 16 * (i % 2));
+      total[i] += value[i];
     }
   }
   const int base = panel * kPanelRows;
@@ -302,7 +313,7 @@ void tile_product(const Matrix& w, int panel, const Activations& a, int first, f
     float* out = y + static_cast<int64_t>(first + t) * stride + base;
     for (int g = 0; g < 2; g++, out += 16) {
       Floats value = total[t * 2 + g];
-      if (Bits == 8) value *= load(scales + 16 * g);
+      if (!kByBlock) value *= load(scales + 16 * g);
       const int valid = w.rows - base - 16 * g;
       if (valid >= 16) {
         store(out, accumulate ? load(out) + value : value);
@@ -313,22 +324,24 @@ void tile_product(const Matrix& w, int panel, const Activations& a, int first, f
   }
 }
 
-template <int T, int Bits>
+template <int T, int Bits, bool Fine>
 inline void tiles(const Matrix& w, int panel, const Activations& a, int first, float* y, int stride,
                   bool accumulate) {
   for (; first + T <= a.count; first += T)
-    tile_product<T, Bits>(w, panel, a, first, y, stride, accumulate);
+    tile_product<T, Bits, Fine>(w, panel, a, first, y, stride, accumulate);
   if constexpr (T > 1) {
-    if (first < a.count) tiles<T - 1, Bits>(w, panel, a, first, y, stride, accumulate);
+    if (first < a.count) tiles<T - 1, Bits, Fine>(w, panel, a, first, y, stride, accumulate);
   }
 }
 
 void panel_product(const Matrix& w, int panel, const Activations& a, float* y, int stride,
                    bool accumulate) {
-  if (w.bits == 8)
-    tiles<kTile, 8>(w, panel, a, 0, y, stride, accumulate);
+  if (w.bits == 4)
+    tiles<kTile, 4, false>(w, panel, a, 0, y, stride, accumulate);
+  else if (w.is_fine)
+    tiles<kTile, 8, true>(w, panel, a, 0, y, stride, accumulate);
   else
-    tiles<kTile, 4>(w, panel, a, 0, y, stride, accumulate);
+    tiles<kTile, 8, false>(w, panel, a, 0, y, stride, accumulate);
 }
 
 // Value of a row at i, and 0 past its end, so that all loops run over whole vectors.
@@ -339,12 +352,25 @@ inline Floats load_padded(const float* x, int i, int size) {
   return v;
 }
 
-void quantize(const float* x, const float* norm, float eps, int size, int cols, const Activations& a,
-              int row) {
+// Store sixteen integers and return their sum with what was added up before.
+inline Floats put(Activation* q, const Floats& rounded, const Floats& total) {
   typedef Activation Packed __attribute__((vector_size(kWidth * sizeof(Activation))));
-  constexpr int kVectors = kBlock / kLanes;
-  const int blocks = cols / kBlock;
+  for (int j = 0; j < kParts; j++) {
+    const Packed packed =
+        __builtin_convertvector(__builtin_convertvector(rounded.part[j], Int), Packed);
+    __builtin_memcpy(q + j * kWidth, &packed, sizeof packed);
+  }
+  return total + rounded;
+}
+
+template <int Columns, bool HasRest>
+void quantize_by(const float* x, const float* norm, float eps, int size, int cols,
+                 const Activations& a, int row) {
+  constexpr int kVectors = Columns / kLanes;
+  const int blocks = cols / Columns;
   auto* q = static_cast<Activation*>(a.data) + static_cast<int64_t>(row) * cols;
+  auto* rest = HasRest ? static_cast<Activation*>(a.rest->data) + static_cast<int64_t>(row) * cols
+                       : nullptr;
   float inverse_rms = 1.0f;
   if (norm) {
     Floats squares = {};
@@ -354,28 +380,39 @@ void quantize(const float* x, const float* norm, float eps, int size, int cols, 
     }
     inverse_rms = 1.0f / __builtin_sqrtf(sum(squares) / size + eps);
   }
-  for (int block = 0; block < blocks; block++, q += kBlock) {
+  for (int block = 0; block < blocks; block++, q += Columns) {
     Floats values[kVectors], most = splat(1e-20f);
     for (int i = 0; i < kVectors; i++) {
-      const int at = block * kBlock + i * kLanes;
+      const int at = block * Columns + i * kLanes;
       values[i] = load_padded(x, at, size);
       if (norm) values[i] *= load_padded(norm, at, size);
       most = max(most, max(values[i], -values[i]));
     }
     const float peak = largest(most), scale = 127.0f / peak;
-    Floats total = {};
+    Floats total = {}, rest_total = {};
     for (int i = 0; i < kVectors; i++) {
-      const Floats rounded = round_even(values[i] * scale);
-      total += rounded;
-      for (int j = 0; j < kParts; j++) {
-        const Packed packed = __builtin_convertvector(
-            __builtin_convertvector(rounded.part[j], Int), Packed);
-        __builtin_memcpy(q + i * kLanes + j * kWidth, &packed, sizeof packed);
-      }
+      const Floats steps = values[i] * scale, rounded = round_even(steps);
+      total = put(q + i * kLanes, rounded, total);
+      if (HasRest)
+        rest_total = put(rest + block * Columns + i * kLanes, round_even((steps - rounded) * 254.0f),
+                         rest_total);
     }
-    a.sums[row * blocks + block] = static_cast<int32_t>(sum(total));  // exact
-    a.scales[row * blocks + block] = peak / 127.0f * inverse_rms;
+    const int part = row * blocks + block;
+    a.sums[part] = static_cast<int32_t>(sum(total));  // exact
+    a.scales[part] = peak / 127.0f * inverse_rms;
+    if (HasRest) {
+      a.rest->sums[part] = static_cast<int32_t>(sum(rest_total));
+      a.rest->scales[part] = a.scales[part] / 254.0f;
+    }
   }
+}
+
+void quantize(const float* x, const float* norm, float eps, int size, int cols, const Activations& a,
+              int row) {
+  const auto by = a.rest      ? quantize_by<kBlock / 2, true>
+                  : a.is_fine ? quantize_by<kBlock / 2, false>
+                              : quantize_by<kBlock, false>;
+  by(x, norm, eps, size, cols, a, row);
 }
 
 void rotate(float* head, const float* cos, const float* sin, int head_dim) {

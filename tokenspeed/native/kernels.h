@@ -12,6 +12,7 @@ constexpr int kPanelRows = 32;  // weight rows that lie side by side in memory
 constexpr int kLanes = 16;      // floats handled together; sizes of vectors are padded to this
 // Columns that share one scale of an activation row, and of a weight row in int4. Their products
 // sum to less than 64 * 127 * (255 + 128) < 2^22, so that int32 and float32 hold them exactly.
+// In a fine matrix an activation row has a scale for each half of a block.
 constexpr int kBlock = 64;
 
 // A weight matrix [rows, cols], laid out for streaming: data[panel][column group][32 rows][group],
@@ -22,19 +23,23 @@ struct Matrix {
   int cols = 0;  // padded to kBlock
   int panels = 0;
   int bits = 8;
+  bool is_fine = false;  // int8 with scales for blocks
   uint8_t* data = nullptr;
-  float* scales = nullptr;  // int8: [panels * 32]; int4: [panels, blocks, 32]
+  float* scales = nullptr;  // int8: [panels * 32]; int4 and fine: [panels, blocks, 32]
 
   int64_t panel_bytes() const { return static_cast<int64_t>(cols) * kPanelRows * bits / 8; }
   int num_blocks() const { return cols / kBlock; }
 };
 
-// Activations as small integers, with one scale and one sum for each block of a row.
+// Activations as small integers, with one scale and one sum for each block of a row, or half of it.
 struct Activations {
   void* data;     // [count, cols], int8 or int16: what the kernels' multiplication takes
-  float* scales;  // [count, blocks]
-  int32_t* sums;  // [count, blocks]: they cancel the offset of the weights
+  float* scales;  // [count, blocks or halves]
+  int32_t* sums;  // [count, blocks or halves]: they cancel the offset of the weights
   int count;
+  bool is_fine;  // in halves
+  // Or the same for what rounding left of each value, in steps of 1/254 of that step.
+  const Activations* rest;
 };
 
 struct Kernels {
@@ -48,7 +53,8 @@ struct Kernels {
   void (*panel_product)(const Matrix& w, int panel, const Activations& a, float* y, int stride,
                         bool accumulate);
 
-  // Round row i of `a` to integers; with `norm` it is RMS-normalised first. cols: padded size.
+  // Round row i of `a` to integers, and what is left into its `rest` if there is one; with `norm` it
+  // is RMS-normalised first. cols: padded size.
   void (*quantize)(const float* x, const float* norm, float eps, int size, int cols,
                    const Activations& a, int i);
 

@@ -88,8 +88,9 @@ class Arena {
 };
 
 struct PackedMatrix : Matrix {
-  void shape(int bits_, int num_rows, int num_cols) {
+  void shape(int bits_, bool fine, int num_rows, int num_cols) {
     bits = bits_;
+    is_fine = fine;
     rows = num_rows;
     cols = round_up(num_cols, kBlock);
     panels = round_up(num_rows, kPanelRows) / kPanelRows;
@@ -97,7 +98,8 @@ struct PackedMatrix : Matrix {
 
   size_t bytes() const { return Arena::padded(data_bytes()) + Arena::padded(scale_bytes()); }
 
-  // values: [rows, cols], in int4 one byte each, -8..7. row_scales: [rows], in int4 [rows, blocks].
+  // values: [rows, cols], in int4 one byte each, -8..7. row_scales: [rows], in int4 and fine
+  // [rows, blocks].
   void pack(const Kernels& kernels, Arena& arena, const int8_t* values, const float* row_scales,
             int num_rows, int num_cols) {
     group = kernels.group;
@@ -124,18 +126,20 @@ struct PackedMatrix : Matrix {
     scale += static_cast<int64_t>(row / kPanelRows) * kPanelRows * scales_per_row();
     for (int col = 0; col < size; col++) {
       const uint8_t byte = data[index(row, col)];
+      const float by = scale[is_by_block() ? col / kBlock * kPanelRows : 0];
       if (bits == 8)
-        out[col] = static_cast<int8_t>(byte - offset) * *scale;
+        out[col] = static_cast<int8_t>(byte - offset) * by;
       else
-        out[col] = ((row % kPanelRows < 16 ? byte & 15 : byte >> 4) - offset) *
-                   scale[col / kBlock * kPanelRows];
+        out[col] = ((row % kPanelRows < 16 ? byte & 15 : byte >> 4) - offset) * by;
     }
   }
 
   std::vector<float> bias;  // [rows], or empty
+  bool takes_rest = false;  // of activations, what rounding left of them, too
 
  private:
-  int scales_per_row() const { return bits == 8 ? 1 : num_blocks(); }
+  bool is_by_block() const { return bits == 4 || is_fine; }
+  int scales_per_row() const { return is_by_block() ? num_blocks() : 1; }
   size_t data_bytes() const { return static_cast<size_t>(panels) * panel_bytes(); }
   size_t scale_bytes() const { return sizeof(float) * panels * kPanelRows * scales_per_row(); }
 
@@ -172,6 +176,9 @@ struct Shape {
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
   int32_t head_bits;  // of the head, and so of a tied embedding
+  // Whether int8 has scales for blocks, activations for halves of one, and those of q, k and v, which
+  // matter most, twice the bits.
+  int32_t fine;
 };
 
 enum NormOfHeads { kNoNorm, kEachHead, kAllHeads };
@@ -204,11 +211,12 @@ class Model {
     attended_ = Buffer<float>(rows * width_);
     gate_up_ = Buffer<float>(rows * 2 * shape.intermediate_size);
     logits_ = Buffer<float>(rows * shape.vocab_size);
-    // One set of rows for all, and one row for each thread's own.
-    const size_t packed = rows + shape.num_threads;
+    // One set of rows for all, and one row for each thread's own; then all that for what is left.
+    const size_t packed = (rows + shape.num_threads) * (shape.fine ? 2 : 1);
     quantized_ = Buffer<int8_t>(packed * widest_ * kernels.activation_bytes);
-    scales_ = Buffer<float>(packed * widest_ / kBlock);
-    sums_ = Buffer<int32_t>(packed * widest_ / kBlock);
+    parts_ = widest_ / kBlock * (shape.fine ? 2 : 1);
+    scales_ = Buffer<float>(packed * parts_);
+    sums_ = Buffer<int32_t>(packed * parts_);
     activated_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * widest_);
     scores_ = Buffer<float>(static_cast<size_t>(shape.num_threads) * scores_size());
     shape_weights();
@@ -255,10 +263,11 @@ class Model {
   void shape_weights() {
     size_t bytes = 0;
     const auto add = [&](PackedMatrix& matrix, int rows, int cols, int bits) {
-      matrix.shape(bits, rows, cols);
+      matrix.shape(bits, shape_.fine, rows, cols);
       bytes += matrix.bytes();
     };
     for (Layer& layer : layers_) {
+      layer.qkv.takes_rest = shape_.fine;
       add(layer.qkv, qkv_width_, shape_.hidden_size, shape_.bits);
       add(layer.output, shape_.hidden_size, width_, shape_.bits);
       add(layer.gate_up, 2 * shape_.intermediate_size, shape_.hidden_size, shape_.bits);
@@ -319,7 +328,7 @@ class Model {
   Buffer<float> k_cache_, v_cache_;
   Buffer<float> hidden_, qkv_, attended_, gate_up_, logits_, scales_, scores_, activated_;
   Buffer<float> branch_;  // what a norm behind a branch reads
-  int widest_ = 0, stages_per_layer_ = 0;
+  int widest_ = 0, parts_ = 0, stages_per_layer_ = 0;  // parts_: scales of a row of activations
   Buffer<int8_t> quantized_;
   Buffer<int32_t> sums_;
   std::vector<Counter> counters_;
@@ -342,12 +351,14 @@ void Model::embed(int token, float* out) {
 template <class Prepare>
 void Model::product(int stage, const PackedMatrix& w, int count, int thread, Prepare&& prepare,
                     float* y, int stride, bool accumulate) {
-  const auto rows_at = [&](size_t row) {
+  const auto rows_at = [&](size_t row, const Activations* rest) {
     return Activations{quantized_.get() + row * widest_ * kernels_.activation_bytes,
-                       scales_.get() + row * widest_ / kBlock,
-                       sums_.get() + row * widest_ / kBlock, count};
+                       scales_.get() + row * parts_, sums_.get() + row * parts_, count, w.is_fine,
+                       rest};
   };
-  const Activations a = rows_at(count == 1 ? shape_.max_rows + thread : 0);
+  const size_t first = count == 1 ? shape_.max_rows + thread : 0;
+  const Activations rest = rows_at(first + shape_.max_rows + shape_.num_threads, nullptr);
+  const Activations a = rows_at(first, w.takes_rest ? &rest : nullptr);
   if (count > 1) share(stage, thread, count, [&](int i) { prepare(i, a); });
   bool prepared = count > 1;
   share(stage + 1, thread, w.panels, [&](int panel) {
@@ -356,6 +367,7 @@ void Model::product(int stage, const PackedMatrix& w, int count, int thread, Pre
     if (!prepared) prepare(0, a);
     prepared = true;
     kernels_.panel_product(w, panel, a, y, stride, accumulate);
+    if (w.takes_rest) kernels_.panel_product(w, panel, rest, y, stride, true);
     if (w.bias.empty()) return;
     const int begin = panel * kPanelRows, end = std::min(begin + kPanelRows, w.rows);
     for (int i = 0; i < count; i++)

@@ -18,7 +18,9 @@ from tokenspeed.backends.cpu import (
     BLOCK,
     CpuBackend,
     int4_weight,
+    int8_blocks,
     int8_weight,
+    is_fine,
     native_available,
     usable_cores,
 )
@@ -52,46 +54,65 @@ def instruction_sets() -> list[str]:
 
 
 class QuantizedLinear(nn.Module):
-    """What a native product computes, in float64: weights and blocks of int8 activations."""
+    """What a native product computes, in float64: weights and blocks of int8 activations.
+
+    In the finer form halves of blocks, and for q, k and v what rounding left of them.
+    """
 
     def __init__(
-        self, checkpoint: Checkpoint, name: str, bits: int, bias: Tensor | None = None
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        bits: int,
+        finer: bool,
+        bias: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.weight = dequantised(checkpoint, name, bits)
+        is_head = name in ("lm_head.weight", "model.embed_tokens.weight")
+        self.weight = dequantised(checkpoint, name, bits, finer)
+        self.block = BLOCK // 2 if finer else BLOCK
+        self.takes_rest = (
+            finer and not is_head and name.split(".")[-2] in ("q_proj", "k_proj", "v_proj")
+        )
         self.bias = bias
 
     def forward(self, x: Tensor) -> Tensor:
         columns = x.shape[-1]
         padded = functional.pad(x.double(), (0, -columns % BLOCK))
-        blocks = padded.view(*x.shape[:-1], -1, BLOCK)
+        blocks = padded.view(*x.shape[:-1], -1, self.block)
         peak = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-20)
-        q = (blocks * (127 / peak)).round() * (peak / 127)
+        steps = blocks * (127 / peak)
+        q = steps.round()
+        if self.takes_rest:
+            q += ((steps - q) * 254).round() / 254
+        q *= peak / 127
         out = (q.flatten(-2)[..., :columns] @ self.weight.T).float()
         return out if self.bias is None else out + self.bias
 
 
-def dequantised(checkpoint: Checkpoint, name: str, bits: int) -> Tensor:
+def dequantised(checkpoint: Checkpoint, name: str, bits: int, finer: bool = False) -> Tensor:
     """Return the matrix that the backend multiplies by: [out, in] float64."""
-    if bits == 8:
+    if bits == 8 and not finer:
         q, scale = int8_weight(checkpoint, name)
         return q.double() * scale.double()[:, None]
-    q, scale = int4_weight(checkpoint, name)
-    assert q.abs().max() <= 8
+    q, scale = (int8_blocks if finer else int4_weight)(checkpoint, name)
+    assert finer or q.abs().max() <= 8
     return q.double() * scale.double().repeat_interleave(BLOCK, 1)[:, : q.shape[1]]
 
 
 def quantized_logits(checkpoint: Checkpoint, tokens: Tensor, bits: int) -> Tensor:
     """Run the reference model with every product replaced by its quantised form."""
-    model = load_llama(checkpoint, "cpu", torch.float32)
+    model, finer = load_llama(checkpoint, "cpu", torch.float32), bits == 8 and is_fine(checkpoint)
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear) and name != "lm_head":
             owner, _, attribute = name.rpartition(".")
-            linear = QuantizedLinear(checkpoint, f"{name}.weight", bits, module.bias)
+            linear = QuantizedLinear(checkpoint, f"{name}.weight", bits, finer, module.bias)
             setattr(model.get_submodule(owner), attribute, linear)
     tied = checkpoint.config.tie_word_embeddings
     embedding = "model.embed_tokens.weight"
-    table = dequantised(checkpoint, embedding, 8).float()
+    table = dequantised(
+        checkpoint, embedding, 8, tied and bits == 8 and is_fine(checkpoint)
+    ).float()
     model.model.embed_tokens.weight = nn.Parameter(table, requires_grad=False)
     group = checkpoint.config.num_heads // checkpoint.config.num_kv_heads
 
@@ -106,16 +127,29 @@ def quantized_logits(checkpoint: Checkpoint, tokens: Tensor, bits: int) -> Tenso
         hidden = model.hidden_states(tokens, torch.arange(len(tokens)), attend)
         # The embedding stays in int8, and so does a head that is the same.
         place = (embedding, 8) if tied else ("lm_head.weight", bits)
-        head = QuantizedLinear(checkpoint, *place)
+        head = QuantizedLinear(checkpoint, *place, finer)
         return model.capped_logits(head(hidden))
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+def opened(model: Path, form: str, work: Path) -> Checkpoint:
+    """Open a model as it is, or written in int8 with a scale for each row."""
+    if form != "int8 by row":
+        return open_checkpoint(model)
+    write_int8(model, work / "rows")
+    return open_checkpoint(work / "rows")
+
+
+FORMS = ["int8", "int8 by row", "int4"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("changes", SHAPES, ids=lambda c: ",".join(c) or "tiny")
 def test_logits_equal_the_quantised_reference(
-    make_model: MakeModel, changes: dict[str, Any], bits: int
+    make_model: MakeModel, tmp_path: Path, changes: dict[str, Any], form: str
 ) -> None:
-    checkpoint = open_checkpoint(make_model(**changes))
+    bits = int(form[3])
+    checkpoint = opened(make_model(**changes), form, tmp_path)
+    assert is_fine(checkpoint) == (form != "int8 by row")
     tokens = np.random.default_rng(0).integers(3, 96, 70).astype(np.int32)
     expected = quantized_logits(checkpoint, torch.from_numpy(tokens).long(), bits).numpy()
     backend = CpuBackend(checkpoint, CONFIG, bits=bits)
@@ -126,12 +160,13 @@ def test_logits_equal_the_quantised_reference(
     assert np.abs(actual - expected).mean() < 2e-3 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("changes", SHAPES, ids=lambda c: ",".join(c) or "tiny")
 def test_every_instruction_set_and_thread_count_gives_the_same_bits(
-    make_model: MakeModel, changes: dict[str, Any], bits: int
+    make_model: MakeModel, tmp_path: Path, changes: dict[str, Any], form: str
 ) -> None:
-    checkpoint = open_checkpoint(make_model(**changes))
+    bits = int(form[3])
+    checkpoint = opened(make_model(**changes), form, tmp_path)
     tokens = np.random.default_rng(1).integers(3, 96, 33).astype(np.int32)
     results = []
     for isa in instruction_sets():
@@ -143,9 +178,11 @@ def test_every_instruction_set_and_thread_count_gives_the_same_bits(
     assert all(np.array_equal(results[0], other) for other in results[1:])
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-def test_a_row_does_not_depend_on_the_width_of_its_step(tiny_model: Path, bits: int) -> None:
-    backend = CpuBackend(open_checkpoint(tiny_model), CONFIG, bits=bits)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_row_does_not_depend_on_the_width_of_its_step(
+    tiny_model: Path, tmp_path: Path, form: str
+) -> None:
+    backend = CpuBackend(opened(tiny_model, form, tmp_path), CONFIG, bits=int(form[3]))
     tokens = np.random.default_rng(2).integers(3, 96, 60).astype(np.int32)
     whole = backend.logits(whole_sequence(tokens))
     for width in (1, 2, 7, 16):
@@ -231,14 +268,22 @@ def test_stored_int8_keeps_its_own_scales(tiny_model: Path, tmp_path: Path) -> N
     q, scale = int8_weight(stored, name)
     assert torch.equal(q, stored.tensor(name))
     assert torch.equal(scale[:, None], stored.tensor(f"{name}_scale").float())
-    tokens = whole_sequence(np.arange(3, 20, dtype=np.int32))
-    from_int8, from_float = (
-        CpuBackend(stored, CONFIG),
-        CpuBackend(open_checkpoint(tiny_model), CONFIG),
-    )
-    assert np.array_equal(from_int8.logits(tokens), from_float.logits(tokens))
-    from_int8.close()
-    from_float.close()
+    for bits in (8, None):  # what was meant to be run by rows is run so
+        backend = CpuBackend(stored, CONFIG, bits=bits)
+        assert not backend.is_fine
+        backend.close()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_stored_groups_of_whole_blocks_keep_their_values_in_int8(
+    make_model: MakeModel, tmp_path: Path, bits: int
+) -> None:
+    sizes = {"hidden_size": 64, "intermediate_size": 384, "head_dim": 16}
+    write_quantized(make_model(**sizes), tmp_path, bits)
+    stored = open_checkpoint(tmp_path)
+    for name in ("self_attn.q_proj", "mlp.down_proj"):
+        name = f"model.layers.0.{name}.weight"
+        assert torch.equal(dequantised(stored, name, 8, True).float(), stored.weight(name))
 
 
 @pytest.mark.parametrize("tied", [True, False])

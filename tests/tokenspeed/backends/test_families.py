@@ -96,7 +96,8 @@ def test_a_quantised_family_is_the_same_model(tmp_path: Path) -> None:
             backend = CpuBackend(open_checkpoint(directory), CONFIG)
             logits.append(backend.logits(whole()))
             backend.close()
-        assert np.abs(logits[0] - logits[1]).max() < 2e-2 * np.abs(logits[0]).max()
+        # One has a scale for each row, the other for each block of columns.
+        assert np.abs(logits[0] - logits[1]).max() < 0.1 * np.abs(logits[0]).max()
 
 
 # On the interpreter a program takes a millisecond: few rows, and few of them at each width.

@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import pad
 
 from tests.conftest import MakeModel
-from tests.tokenspeed.backends.test_cpu import CONFIG, SHAPES
+from tests.tokenspeed.backends.test_cpu import CONFIG, SHAPES, opened
 from tests.tokenspeed.model.test_llama import whole_sequence
 from tokenspeed.backends.cpu import CpuBackend
-from tokenspeed.backends.torch_int8 import BlockLinear, TorchInt8Backend
+from tokenspeed.backends.torch_int8 import BlockLinear, TorchInt8Backend, dequantized
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.quantize import quantize_int8
 
@@ -35,9 +36,28 @@ def test_a_product_is_near_the_exact_one_and_knows_no_neighbours(
     assert torch.equal(linear(x)[-1:], linear(x[-1:]))
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 20), st.sampled_from([1, 63, 64, 100, 520]), st.booleans())
+def test_the_finer_form_is_nearer(rows: int, columns: int, takes_rest: bool) -> None:
+    generator = torch.Generator().manual_seed(rows * columns)
+    weight = torch.randn(30, columns, generator=generator)
+    x = torch.randn(rows, columns, generator=generator)
+    q, scale = quantize_int8(pad(weight, (0, -columns % 64)).view(-1, 64))
+    q = q.view(30, -1)[:, :columns]
+    linear = BlockLinear(q, scale.view(30, -1), takes_rest=takes_rest)
+    matrix = dequantized(q, scale.view(30, -1).double())
+    step = x.abs().max() / 127 / (254 if takes_rest else 1)
+    error = (linear(x) - x.double() @ matrix.T).abs()
+    assert (error <= step * matrix.abs().sum(1) + 1e-5).all()
+    assert torch.equal(linear(x)[-1:], linear(x[-1:]))
+
+
+@pytest.mark.parametrize("form", ["int8", "int8 by row"])
 @pytest.mark.parametrize("changes", SHAPES, ids=lambda c: ",".join(c) or "tiny")
-def test_native_and_torch_agree(make_model: MakeModel, changes: dict[str, Any]) -> None:
-    checkpoint = open_checkpoint(make_model(**changes))
+def test_native_and_torch_agree(
+    make_model: MakeModel, tmp_path: Path, changes: dict[str, Any], form: str
+) -> None:
+    checkpoint = opened(make_model(**changes), form, tmp_path)
     step = whole_sequence(np.random.default_rng(3).integers(3, 96, 50).astype(np.int32))
     plain, native = TorchInt8Backend(checkpoint, CONFIG), CpuBackend(checkpoint, CONFIG)
     expected, actual = plain.logits(step), native.logits(step)

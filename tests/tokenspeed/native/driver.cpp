@@ -11,7 +11,7 @@ struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
-  int32_t head_bits;
+  int32_t head_bits, fine;
 };
 struct Switches {
   int32_t qk_norm, qk_norm_rotated, gelu, norms_after, num_ropes;
@@ -40,16 +40,17 @@ void tokenspeed_step(Model*, int, const int32_t*, const int32_t*, const int32_t*
 void tokenspeed_copy_slot(Model*, int, int, int);
 }
 
-// driver ISA [tied] [heads | width]: the last with all switches of a model on.
+// driver ISA [tied] [fine] [heads | width]: the last with all switches of a model on.
 int main(int argc, char** argv) {
   std::string how;
-  bool tied = false;
+  bool tied = false, fine = false;
   for (int i = 2; i < argc; i++) {
     if (std::string(argv[i]) == "tied") tied = true;
+    else if (std::string(argv[i]) == "fine") fine = true;
     else how = argv[i];
   }
   // head_dim 12 and the other sizes are no multiples of a vector.
-  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, tied, 8, 1e-5f, 8};
+  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, tied, 8, 1e-5f, 8, fine};
   Model* model = tokenspeed_create(&shape, argc > 1 ? argv[1] : "");
   if (!model) return 3;
   const bool all = how == "width";
@@ -61,7 +62,7 @@ int main(int argc, char** argv) {
     for (auto& value : out) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
     return out;
   };
-  const std::vector<float> ones(256, 1.0f), scales(256, 0.01f), angles(2 * 24 * 6, 0.7f);
+  const std::vector<float> ones(256, 1.0f), scales(512, 0.01f), angles(2 * 24 * 6, 0.7f);
   const int width = 48, kv = 24;
   const int rows[] = {width + 2 * kv, 40, 140, 40}, cols[] = {40, width, 40, 70};
   for (int layer = 0; layer < shape.num_layers; layer++) {

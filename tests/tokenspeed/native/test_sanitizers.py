@@ -39,8 +39,8 @@ def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str) -> None:
     subprocess.run([compiler, *flags, *sources, "-o", program], check=True)
     results = set()
     for isa in instruction_sets():
-        for how in ([], ["tied"], ["heads"], ["tied", "width"]):
+        for how in ([], ["tied"], ["fine"], ["heads"], ["tied", "fine", "width"]):
             done = subprocess.run([program, isa, *how], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[-3000:]
             results.add((*how, done.stdout))
-    assert len(results) == 4, "the paths disagree"
+    assert len(results) == 5, "the paths disagree"

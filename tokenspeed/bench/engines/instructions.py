@@ -31,9 +31,10 @@ STEPS = {
     "verify 24": (1, 24, 40),
     "prompt of 40": (1, 40, 0),
 }
+FORMS = {"8": "int8", "8fine": "int8 by block", "4": "int4"}  # what step.cpp is told
 PARTS = {
     "products": r"tile_product|tiles<|multiply<|panel_product",
-    "quantize": r"::quantize\(",
+    "quantize": r"::quantize",
     "attention": r"attend|weigh<|rotate|store_keys",
     "silu": r"silu_product",
     "choice": r"::choose\(",
@@ -67,11 +68,11 @@ def build(folder: Path) -> Path:
     return program
 
 
-def count(program: Path, folder: Path, bits: int, step: tuple[int, int, int]) -> Counter[str]:
+def count(program: Path, folder: Path, form: str, step: tuple[int, int, int]) -> Counter[str]:
     """Return the instructions of a run by part, with "all" of them."""
     out = folder / "callgrind.out"
     streams, rows, position = step
-    numbers = [str(n) for n in (bits, streams, rows, position, 1)]
+    numbers = [form, *(str(n) for n in (streams, rows, position, 1))]
     callgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
     callgrind += ["--collect-atstart=no", "--toggle-collect=tokenspeed_step"]
     run = [*callgrind, str(program), "avx2", *numbers, *SHAPE]
@@ -99,9 +100,9 @@ def count_all() -> dict[str, dict[str, int]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         program = build(folder)
-        for bits in (8, 4):
+        for form, called in FORMS.items():
             for label, step in STEPS.items():
-                measured[f"int{bits}, {label}"] = dict(count(program, folder, bits, step))
+                measured[f"{called}, {label}"] = dict(count(program, folder, form, step))
     return measured
 
 
