@@ -40,8 +40,9 @@ def quantize_fp8(weight: Tensor) -> tuple[Tensor, Tensor]:
 def quantize_int4(weight: Tensor, group_size: int = 128) -> tuple[Tensor, Tensor]:
     """Round a matrix to int4, one scale for each group of columns of a row.
 
-    Of a few scales below max|group| / 7 the one with the least squared error is taken: clipping a
-    rare large weight costs less than rounding all others more coarsely.
+    The largest value of a group becomes -8, whatever its sign: its scale may be negative. All of
+    -8..7 is used, and no large weight is clipped. Scales with the least squared error, of either
+    sign and weighted or not, cost more: a KL of 0.48 to 0.61 on SmolLM2 where this costs 0.47.
 
     Args:
         weight: [out, in], floating point.
@@ -55,23 +56,12 @@ def quantize_int4(weight: Tensor, group_size: int = 128) -> tuple[Tensor, Tensor
     if in_features % group_size:
         raise ValueError(f"weight has {in_features} columns, expected a multiple of {group_size}")
     groups = weight.float().view(out_features, -1, group_size)
-    largest = groups.abs().amax(-1, keepdim=True)
-    best_q = best_scale = best_error = None
-    for share in (1.0, 0.95, 0.9, 0.85, 0.8, 0.75):
-        # float16 keeps the scale to 11 bits; 1e-6 is far below any used weight's step.
-        scale = (largest * share / 7).clamp(min=1e-6).half()
-        q = (groups / scale.float()).round().clamp(-8, 7)
-        error = (q * scale.float() - groups).square().sum(-1, keepdim=True)
-        if best_q is None or best_scale is None or best_error is None:
-            best_q, best_scale, best_error = q, scale, error
-            continue
-        better = error < best_error
-        best_q = torch.where(better, q, best_q)
-        best_scale = torch.where(better, scale, best_scale)
-        best_error = torch.where(better, error, best_error)
-    assert best_q is not None
-    assert best_scale is not None
-    return best_q.to(torch.int8).view(weight.shape), best_scale.squeeze(-1)
+    largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
+    # float16 keeps the scale to 11 bits; 1e-6 is far below any used weight's step.
+    scale = (largest / -8).half()
+    scale = torch.where(scale.abs() < 1e-6, torch.full_like(scale, 1e-6), scale)
+    q = (groups / scale.float()).round().clamp(-8, 7)
+    return q.to(torch.int8).view(weight.shape), scale.squeeze(-1)
 
 
 def dequantize(q: Tensor, scale: Tensor) -> Tensor:

@@ -34,6 +34,13 @@ def test_int4_keeps_a_group_within_half_a_step() -> None:
     naive = (weight.view(20, 2, 128).abs().amax(-1) / 7).repeat_interleave(128, 1)
     rounded = (weight / naive.clamp(min=1e-6)).round() * naive
     assert (back - weight).norm() <= (rounded - weight).norm() * 1.001
+    # The largest of each group is kept to float16's 11 bits, whatever its sign.
+    groups, kept = weight.view(20, 2, 128), back.view(20, 2, 128)
+    place = groups.abs().argmax(-1, keepdim=True)
+    error = (groups - kept).gather(-1, place).abs()
+    assert (error <= groups.gather(-1, place).abs() * 2**-11).all()
+    assert q.min() == -8
+    assert q.max() == 7
 
 
 def test_fp8_keeps_three_bits_of_mantissa() -> None:
