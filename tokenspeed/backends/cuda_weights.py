@@ -115,7 +115,7 @@ def load_weights(
                 return values, scale
             if form == "int4" and stored.group == GROUP_SIZE:
                 return values, scale.half()
-        if not stored.group:
+        if not stored.group and not stored.layout:
             tensor = checkpoint.tensor(name).to(device)
             if not torch.isfinite(tensor).all():
                 raise CheckpointError(checkpoint.files[name], "holds NaN or infinity", name)

@@ -20,10 +20,20 @@ from torch import Tensor
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.families import load_model_config
-from tokenspeed.model.foreign import refusal
+from tokenspeed.model.foreign import described_layout, refusal
+from tokenspeed.model.layouts import (
+    AWQ_PARTS,
+    FP8_SCALES,
+    Layout,
+    dequantised,
+    integers,
+    is_plain,
+    shape_of,
+    zeros_of,
+)
 from tokenspeed.model.quantize import dequantize, unpack_words
 from tokenspeed.model.sharding import WHOLE, Shard
-from tokenspeed.model.sources import SUFFIXES, Source, find_sources, unknown
+from tokenspeed.model.sources import OTHER_SUFFIXES, SUFFIXES, Source, find_sources, unknown
 from tokenspeed.model.weights import EMBEDDING, FUSED, HEAD, layer_weight, weight_shapes
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # organisation/model
@@ -39,11 +49,13 @@ class Form:
         bits: 8 or 4, with scales beside them; 16: floating point, of any width.
         group: columns of a row that share a scale; 0: floating point.
         is_packed: the integers stand in words of 32 bits.
+        layout: of another method, whose matrices are unpacked when they are read.
     """
 
     bits: int = 16
     group: int = 0
     is_packed: bool = False
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +97,14 @@ class Checkpoint:
             CheckpointError: it is unreadable, or its scales hold NaN or infinity.
         """
         form = self.forms[name]
-        if form.is_packed:
+        if form.layout:
+            q, scale = self._unpacked_integers(name, form.layout)
+        elif form.is_packed:
             q = unpack_words(self.tensor(f"{name}_packed"), form.bits)
         else:
             q = self.tensor(name)
-        scale = self.tensor(f"{name}_scale")
+        if not form.layout:
+            scale = self.tensor(f"{name}_scale")
         self._check_finite(scale, f"{name}_scale")
         return q, scale
 
@@ -101,6 +116,8 @@ class Checkpoint:
         Raises:
             CheckpointError: there is no such tensor, or the file cannot be read.
         """
+        if layout := self.forms.get(name, Form()).layout:
+            return self._unpacked(name, layout)
         path = self.files.get(name)
         if path is None:
             raise CheckpointError(self.directory, "is missing", name)
@@ -134,6 +151,38 @@ class Checkpoint:
             tensor = self.tensor(name).to(dtype)
         self._check_finite(tensor, name)
         return tensor
+
+    def parts(
+        self, name: str, wanted: tuple[str, ...] = ("", *OTHER_SUFFIXES)
+    ) -> dict[str, Tensor]:
+        """Return what another method stores of a matrix, by the ends of names."""
+        source, found = self.sources[name], {}
+        for suffix in wanted:
+            if (path := self.files.get(name + suffix)) is not None:
+                try:
+                    with safe_open(path, framework="pt") as file:
+                        found[suffix] = file.get_tensor(source.part(suffix))
+                except (SafetensorError, OSError) as exc:
+                    raise CheckpointError(path, f"cannot be read: {exc}", name + suffix) from exc
+        return found
+
+    def _unpacked(self, name: str, layout: Layout) -> Tensor:
+        try:
+            tensor = dequantised(layout, self.parts(name))
+        except ValueError as exc:
+            raise CheckpointError(self.directory, str(exc), name) from exc
+        return self.sources[name].folded(self._placed(name, tensor))
+
+    def _unpacked_integers(self, name: str, layout: Layout) -> tuple[Tensor, Tensor]:
+        q, _, scale, _ = integers(layout, self.parts(name))
+        q = (q - 2 ** (layout.bits - 1)).to(torch.int8)
+        scale = self.sources[name].folded(self._placed(f"{name}_scale", scale))
+        return self._placed(name, q), scale
+
+    def _placed(self, name: str, tensor: Tensor) -> Tensor:
+        """Take a shard's part of a whole matrix, or of its scales, in the table's order."""
+        source = self.sources[name.removesuffix("_scale")]
+        return source.ordered(tensor[_place(list(tensor.shape), source.rows, name, self.shard)])
 
     def _check_finite(self, tensor: Tensor, name: str) -> None:
         if not torch.isfinite(tensor).all():
@@ -174,20 +223,26 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
         problem, tensor = refused
         place = headers[tensor][0] if tensor else directory / "config.json"
         raise CheckpointError(place, problem, tensor)
-    sources = find_sources(config, headers)
+    sources, layout = find_sources(config, headers), described_layout(raw_config)
     files = {
-        name + suffix: headers[source.name + suffix][0]
+        name + suffix: headers[source.part(suffix)][0]
         for name, source in sources.items()
-        for suffix in SUFFIXES
-        if source.name + suffix in headers
+        for suffix in (*SUFFIXES, *OTHER_SUFFIXES)
+        if source.part(suffix) in headers
     }
     checkpoint = Checkpoint(directory, config, raw_config, files, sources, {})
     checkpoint = replace(checkpoint, config=_with_head(checkpoint))
     shapes = weight_shapes(checkpoint.config)
     for name, shape in shapes.items():
-        checkpoint.forms[name] = _check_tensor(directory, headers, sources[name], shape)
+        checkpoint.forms[name] = (
+            _check_layout(checkpoint, layout, name, shape)
+            if layout and len(shape) == 2 and not _is_float(headers, sources[name].name)
+            else _check_tensor(directory, headers, sources[name], shape)
+        )
     read = [sources[name] for name in (*shapes, HEAD)]
     for name in unknown(headers, read, config.stored.ignored):
+        if layout and name.endswith(".bias") and _is_zero(headers[name][0], name):
+            continue  # which some quantisers write whether a model has it or not
         family = raw_config["model_type"]
         problem = f"is unknown: a {family} model of this config.json has no such tensor"
         raise CheckpointError(headers[name][0], problem, name)
@@ -316,6 +371,53 @@ def _check_tensor(
             scale[0], f"has shape {scale[1]}, expected {(shape[0], 1)}", f"{name}_scale"
         )
     return Form(8, shape[1])
+
+
+def _is_float(headers: dict[str, _Header], name: str) -> bool:
+    return name in headers and headers[name][2] in _FLOATS
+
+
+def _is_zero(path: Path, name: str) -> bool:
+    with safe_open(path, framework="pt") as file:
+        return not file.get_tensor(name).any()
+
+
+def _check_layout(
+    checkpoint: Checkpoint, layout: Layout, name: str, shape: tuple[int, ...]
+) -> Form:
+    """Check a matrix of another method, and find out whether it is as ours are."""
+    source = checkpoint.sources[name]
+    expected = (source.height or shape[0], *shape[1:])
+    needed = {"awq": AWQ_PARTS, "gptq": AWQ_PARTS, "fp8": ("",)}[layout.method]
+    for suffix in needed:
+        if name + suffix not in checkpoint.files:
+            raise CheckpointError(checkpoint.directory, "is missing", source.part(suffix))
+    place, first = checkpoint.files[name + needed[0]], source.part(needed[0])
+    if layout.method == "fp8" and not any(name + s in checkpoint.files for s in FP8_SCALES):
+        raise CheckpointError(place, "is FP8 but has no scale", source.part(FP8_SCALES[1]))
+    with safe_open(place, framework="pt") as file:
+        found = shape_of(layout, tuple(file.get_slice(first).get_shape()))
+    if found != expected:
+        raise CheckpointError(place, f"has shape {found}, expected {expected}", first)
+    if layout.method == "fp8":
+        return Form(layout=layout)
+    parts = checkpoint.parts(name, (".qzeros", ".g_idx"))
+    zeros = zeros_of(layout, parts[".qzeros"])
+    groups = zeros.shape[1]
+    if len(zeros) != expected[0] or expected[1] % groups:
+        raise CheckpointError(
+            place, f"has zeros {tuple(zeros.shape)}, expected whole groups", first
+        )
+    where = parts.get(".g_idx")
+    if where is not None and (
+        len(where) != expected[1] or not 0 <= where.min() <= where.max() < groups
+    ):
+        raise CheckpointError(
+            place, f"names other groups than 0 to {groups - 1}", source.part(".g_idx")
+        )
+    if is_plain(layout, zeros, where, expected[1]):
+        return Form(layout.bits, expected[1] // groups, layout=layout)
+    return Form(layout=layout)
 
 
 def _check_packed(headers: dict[str, _Header], name: str, shape: tuple[int, ...]) -> Form:

@@ -1,12 +1,14 @@
 """Quantised checkpoints that are not read here, refused by the name of their method.
 
 Many keep names and shapes that could pass for ours and mean other numbers: columns in another
-order, a zero that is not 0, a rotated basis. Knows the words of quantization_config and the names
-of tensors; does not know files.
+order, a zero that is not 0, a rotated basis. Which other methods are read, `layouts` knows. Knows
+the words of quantization_config and the names of tensors; does not know files.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from tokenspeed.model.layouts import Layout, layout_of
 
 _ADVICE = "use the original weights, and `tokenspeed quantize` to make them smaller"
 
@@ -48,6 +50,20 @@ _DTYPES = {
 }
 
 
+# What a layout that is read explains, of the tables above.
+_EXPLAINED = {
+    "awq": (".qweight", ".qzeros"),
+    "gptq": (".qweight", ".qzeros", ".g_idx"),
+    "fp8": (".weight_scale_inv", "F8_E4M3"),
+}
+
+
+def described_layout(raw: Mapping[str, Any]) -> Layout | None:
+    """Return the layout of another method that is read here, if config.json names one."""
+    given = next((given for _, given in _places(raw) if given is not None), None)
+    return layout_of(given) if isinstance(given, Mapping) else None
+
+
 def refusal(raw: Mapping[str, Any], dtypes: Mapping[str, str]) -> tuple[str, str | None] | None:
     """Say why quantised weights cannot be read, and the tensor that shows it; None: they can.
 
@@ -57,12 +73,16 @@ def refusal(raw: Mapping[str, Any], dtypes: Mapping[str, str]) -> tuple[str, str
     """
     if (method := _described(raw)) is not None:
         return _sentence(method), None
+    layout = described_layout(raw)
+    explained = _EXPLAINED[layout.method] if layout else ()
     for end, method in _ENDS.items():
+        if end in explained:
+            continue
         for name in sorted(dtypes):
             if name.endswith(end):
                 return _sentence(method), name
     for name in sorted(dtypes):
-        if dtypes[name] in _DTYPES:
+        if dtypes[name] in _DTYPES and dtypes[name] not in explained:
             return _sentence(_DTYPES[dtypes[name]]), name
     return None
 
@@ -73,26 +93,34 @@ def _sentence(method: str) -> str:
 
 def _described(raw: Mapping[str, Any]) -> str | None:
     """Return the method that a configuration names, where it is none that is read."""
-    text = raw.get("text_config")
-    places = (raw, text) if isinstance(text, Mapping) else (raw,)
-    for place in places:
-        for field in ("quantization_config", "compression_config"):
-            given = place.get(field)
-            if given is None:
-                continue
-            if not isinstance(given, Mapping):
-                return f"something unknown ({field} is {given!r})"
-            if (method := _method(given)) is not None:
-                return method
+    for field, given in _places(raw):
+        if given is None:
+            continue
+        if not isinstance(given, Mapping):
+            return f"something unknown ({field} is {given!r})"
+        if (method := _method(given)) is not None:
+            return method
     return None
+
+
+def _places(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what describes quantised weights, wherever it may stand, and the name of its field."""
+    text = raw.get("text_config")
+    for place in (raw, text) if isinstance(text, Mapping) else (raw,):
+        for field in ("quantization_config", "compression_config"):
+            yield field, place.get(field)
 
 
 def _method(given: Mapping[str, Any]) -> str | None:
     method = str(given.get("quant_method", "compressed-tensors")).lower()
     if given.get("load_in_4bit") or given.get("load_in_8bit"):
         method = "bitsandbytes"
-    if method == "gptq" and given.get("desc_act"):
-        return "GPTQ with act-order (desc_act: columns in another order)"
+    elif layout_of(given) is not None:
+        return None
+    if method in ("awq", "gptq"):
+        bits = given.get("bits", given.get("w_bit", 4))
+        form = given.get("version", given.get("checkpoint_format", ""))
+        return f"{_METHODS[method]} with {bits} bits{form and f' ({form})'}"
     if method != "compressed-tensors":
         return _METHODS.get(method, method)
     return next(_unreadable(given), None)

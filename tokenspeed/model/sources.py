@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.layouts import FP8_SCALES, GPTQ_PARTS
 from tokenspeed.model.rope import rotated_first
 from tokenspeed.model.weights import (
     EMBEDDING,
@@ -27,6 +28,10 @@ from tokenspeed.model.weights import (
 
 # What stands beside a quantised matrix, by compressed-tensors' names; "" is the tensor itself.
 SUFFIXES = ("", "_packed", "_scale", "_shape")
+# What other methods store of a matrix, behind the name of its weight or that of its module.
+OTHER_SUFFIXES = (*FP8_SCALES, *GPTQ_PARTS)
+# Scales of what another engine rounds while it runs: no number of the weights.
+_UNUSED = (".input_scale", ".output_scale", ".k_scale", ".v_scale", ".q_scale")
 
 _FUSED_NAMES = {"qkv": "self_attn.qkv_proj", "gate_up": "mlp.gate_up_proj"}
 _EMBEDDING = "embed_tokens.weight"
@@ -52,6 +57,11 @@ class Source:
     order: tuple[int, ...] | None = None
     times: float = 1.0
     plus: float = 0.0
+
+    def part(self, suffix: str) -> str:
+        """Return the name in the file of what stands beside it."""
+        name = self.name.removesuffix(".weight") if suffix.startswith(".") else self.name
+        return name + suffix
 
     def ordered(self, tensor: Tensor) -> Tensor:
         """Put the rows of each head in the order of the table."""
@@ -97,17 +107,17 @@ def unknown(
         sources: of all tensors that are read.
         ignored: words in the names of tensors of other parts of the model.
     """
-    read = {source.name + suffix for source in sources for suffix in SUFFIXES}
+    read = {source.part(suffix) for source in sources for suffix in (*SUFFIXES, *OTHER_SUFFIXES)}
     for name in sorted(set(names) - read):
         is_other = any(word in ignored for word in name.split("."))
-        if not is_other and not name.endswith(_HARMLESS):
+        if not is_other and not name.endswith((_HARMLESS, *_UNUSED)):
             yield name
 
 
 def _prefix(names: Collection[str]) -> str:
     """Return what stands before the names of the text model: "model.", more, or nothing."""
     for name in names:
-        for suffix in SUFFIXES:
+        for suffix in (*SUFFIXES, *FP8_SCALES):
             if name == _EMBEDDING + suffix or name.endswith(f".{_EMBEDDING}{suffix}"):
                 return name[: -len(_EMBEDDING + suffix)]
     return "model."

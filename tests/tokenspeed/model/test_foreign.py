@@ -36,12 +36,11 @@ def int4_model(make_model: MakeModel, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("described", "method"),
     [
-        ({"quant_method": "gptq", "bits": 4}, "by GPTQ, which"),
-        ({"quant_method": "gptq", "bits": 4, "desc_act": True}, "GPTQ with act-order"),
-        ({"quant_method": "awq", "bits": 4}, "AWQ"),
+        ({"quant_method": "gptq", "bits": 3}, "by GPTQ with 3 bits, which"),
+        ({"quant_method": "awq", "bits": 4, "version": "gemv"}, "AWQ with 4 bits (gemv)"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
         ({"load_in_8bit": True}, "bitsandbytes"),
-        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "FP8"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, "ModelOpt"),
         ({"quant_method": "mxfp4"}, "MXFP4"),
         ({"quant_method": "someday"}, "someday"),
         ("int4", "something unknown"),
