@@ -347,7 +347,9 @@ def native_available() -> tuple[bool, str]:
     path = _library_path()
     if path is None:
         return False, _MISSING
-    return (True, path.name) if _library() else (False, f"{path.name} cannot be loaded")
+    if _library():
+        return True, path.name
+    return False, f"{path.name} cannot be loaded, or was built from other sources"
 
 
 def read_bandwidth(num_bytes: int, threads: int, seconds: float = 0.5) -> float | None:
@@ -374,7 +376,10 @@ def _quotas() -> Iterator[int]:
     yield 1 << 16
 
 
-_MISSING = "it was not built at installation; install a C++ compiler and reinstall the package"
+_MISSING = (
+    "it was not built at installation, or from other sources; install a C++ compiler and reinstall "
+    "the package"
+)
 
 
 def _library_path() -> Path | None:
@@ -392,7 +397,9 @@ def _library() -> Any:
         return None
     try:
         library = ctypes.CDLL(str(path))
-    except OSError:
+        if library.tokenspeed_shape_bytes() != ctypes.sizeof(_Shape):
+            return None
+    except (OSError, AttributeError):  # one that was built from older sources, too
         return None
     pointer, integer = ctypes.c_void_p, ctypes.c_int
     library.tokenspeed_create.restype = pointer

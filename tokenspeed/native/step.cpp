@@ -577,6 +577,9 @@ EXPORT Model* tokenspeed_create(const Shape* shape, const char* isa) try {
 
 EXPORT void tokenspeed_destroy(Model* model) { delete model; }
 
+// What a caller compares with its own, to know that both were written together.
+EXPORT int tokenspeed_shape_bytes() { return sizeof(Shape); }
+
 // Before weights are set. Returns 0, or 1 where memory is not to be had.
 EXPORT int tokenspeed_switch_on(Model* model, const Switches* switches) try {
   model->switch_on(*switches);
