@@ -117,6 +117,7 @@ class SharedSessions:
 
     def __init__(self, store: Store, beat_s: float = BEAT_S) -> None:
         self.is_lost = False
+        self._is_stopping = False
         self._store = store
         self._beat_s = beat_s
         self._shares: set[Share] = set()
@@ -137,6 +138,7 @@ class SharedSessions:
 
     async def stop(self) -> None:
         """End it; what is under way is done first."""
+        self._is_stopping = True
         ending = {task for task in self._tasks if task.get_name() == "end"}
         if ending:
             await asyncio.wait(ending, timeout=SAVE_S)
@@ -162,7 +164,7 @@ class SharedSessions:
     def takes(self, share: Share) -> bool:
         """Whether it is of use to write a session down now; if not, all of it is due later."""
         now_s = asyncio.get_running_loop().time()
-        if self.is_lost or share.is_superseded or now_s < share.paused_until_s:
+        if self.is_lost or self._is_stopping or share.is_superseded or now_s < share.paused_until_s:
             share.needs_whole = True
             return False
         return True
@@ -231,13 +233,13 @@ class SharedSessions:
             await self._has_work.wait()
             self._has_work.clear()
             waiting, self._waiting = self._waiting, []
-            for each, found in zip(
-                waiting,
-                await self._run((each.share, _SAVE, each.args) for each in waiting),
-                strict=True,
-            ):
-                if not each.outcome.done():  # else nobody waits any more
-                    each.outcome.set_result(_OUTCOMES.get(found, "lost"))
+            found: list[Any] = [None] * len(waiting)
+            try:
+                found = await self._run((each.share, _SAVE, each.args) for each in waiting)
+            finally:  # also where this ends
+                for each, reply in zip(waiting, found, strict=True):
+                    if not each.outcome.done():  # else nobody waits any more
+                        each.outcome.set_result(_OUTCOMES.get(reply, "lost"))
 
     async def _run(self, scripts: Iterable[tuple[Share, str, list[Any]]]) -> list[Any]:
         """Run a script for each session, in one go; None where it was not run."""

@@ -7,24 +7,29 @@ from contextlib import ExitStack
 from hypothesis import strategies as st
 
 from tests.clients.network import Network
-from tests.service.conftest import running
+from tests.service.conftest import Service, running
 from tests.service.fakes import FakeEngine
 
 FAULTS = st.sampled_from(["cut", "restart", "deaf", "slow", "fast", "pause", "nothing"])
 
 
 class Restarted:
-    """A server that dies and comes back without a memory."""
+    """A server that dies and comes back without a memory, but for what replicas share."""
 
-    def __init__(self) -> None:
+    def __init__(self, redis_url: str = "") -> None:
+        self._redis_url = redis_url
         self.stack = ExitStack()
-        self.service = self.stack.enter_context(running(FakeEngine(delay_s=0.01)))
+        self.service = self._start()
 
     def restart(self) -> None:
         """Die, and come back elsewhere."""
         stack, self.stack = self.stack, ExitStack()
-        self.service = self.stack.enter_context(running(FakeEngine(delay_s=0.01)))
+        self.service = self._start()
         stack.close()
+
+    def _start(self) -> Service:
+        engine = FakeEngine(delay_s=0.01)
+        return self.stack.enter_context(running(engine, redis_url=self._redis_url))
 
 
 class Faults:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.conftest import run, service
+from tests.service.conftest import redis, run, service
 from tests.web.conftest import browser, page
 from tests.web.test_client import WEB, find_node
 
-__all__ = ["browser", "page", "run", "service"]
+__all__ = ["browser", "page", "redis", "run", "service"]
 
 HERE = Path(__file__).parent
 SOURCE = WEB.parent / "clients" / "javascript"

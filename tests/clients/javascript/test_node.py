@@ -12,6 +12,7 @@ from tests.clients.javascript.conftest import Package
 from tests.clients.javascript.program import Program, speaking
 from tests.clients.network import Network
 from tests.service.conftest import Run, Service
+from tests.service.redis_server import RedisServer
 
 KEY = "a-key-of-somebody"
 SENTENCES = [f"this is sentence number {number} of all" for number in ("one", "two", "three")]
@@ -100,6 +101,41 @@ async def test_a_server_killed_in_mid_sentence_loses_nothing_and_says_nothing_tw
     heard = await said_and_heard(package, schedule)
     for target in ("de", "fr"):
         assert [text for t, text in heard if t == target] == [s.upper() for s in SENTENCES]
+
+
+async def test_replicas_that_die_in_mid_sentence_leave_the_session_to_the_next(
+    package: Package, redis: RedisServer
+) -> None:
+    server = Restarted(redis.url)
+    events: list[dict[str, Any]] = []
+
+    async def heard(program: Program, kind: str, count: int = 1) -> None:
+        async for event in program.events():
+            events.append(event)
+            count -= event["type"] == kind
+            if not count:
+                break
+
+    try:
+        async with asyncio.timeout(60), Network(server.service.port).running() as network:
+            options = {"targets": ["de"], "minUpdateIntervalMs": 2}
+            async with speaking(package, url=network.http, source="en", **options) as program:
+                for number, sentence in enumerate(SENTENCES):
+                    text = " ".join(sentence.split()[:4])
+                    program.do("update", {"segmentId": f"s{number}", "stable": text})
+                    await heard(program, "translation.delta")
+                    await Faults(network, server, ["restart"]).next()
+                    await heard(program, "session.resumed")
+                    program.do("commit", {"segmentId": f"s{number}", "text": sentence})
+                    await heard(program, "translation.final")
+                program.do("close")
+                await heard(program, "nothing")
+    finally:
+        await asyncio.to_thread(server.stack.close)
+    finals = [event["text"] for event in events if event["type"] == "translation.final"]
+    assert finals == [each.upper() for each in SENTENCES]
+    assert [event["type"] for event in events].count("session.created") == 1
+    assert all(event["recovered"] for event in events if event["type"] == "session.resumed")
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))

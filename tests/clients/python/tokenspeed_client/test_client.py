@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +16,16 @@ from tests.clients.faults import FAULTS, Faults, Restarted
 from tests.clients.network import Network
 from tests.service.conftest import Run, Service, running
 from tests.service.fakes import FakeEngine
+from tests.service.redis_server import RedisServer
 from tokenspeed_client import ConnectionChanged, NotConnected, Refused, Session, connect
 from tokenspeed_client.client import stream_url
-from tokenspeed_client.events import TranslationFinal
+from tokenspeed_client.dialogue import SessionEvent
+from tokenspeed_client.events import (
+    SessionCreated,
+    SessionResumed,
+    TranslationDelta,
+    TranslationFinal,
+)
 from tokenspeed_client.sockets import close_line, open_line
 from tokenspeed_client.wire import serialise
 
@@ -284,6 +293,56 @@ async def test_a_server_killed_in_mid_sentence_loses_nothing_and_says_nothing_tw
     heard = await said_and_heard(SENTENCES, ["", "", "restart", "", "", "", "cut", "", "restart"])
     for target in ("de", "fr"):
         assert [text for t, text in heard if t == target] == [s.upper() for s in SENTENCES]
+
+
+async def test_replicas_that_die_in_mid_sentence_leave_the_session_to_the_next(
+    redis: RedisServer,
+) -> None:
+    server = Restarted(redis.url)
+    events: list[SessionEvent] = []
+
+    async def listen(session: Session) -> None:
+        async for event in session:
+            events.append(event)
+
+    async def heard(is_so: Callable[[], bool]) -> None:
+        while not is_so():  # noqa: ASYNC110 - many things are waited for
+            await asyncio.sleep(0.01)
+
+    def is_begun(number: int) -> bool:
+        name = str(number)
+        return any(isinstance(e, TranslationDelta) and e.segment_id == name for e in events)
+
+    def num_resumed() -> int:
+        return sum(isinstance(event, SessionResumed) for event in events)
+
+    def is_resumed(before: int) -> bool:
+        return num_resumed() > before
+
+    try:
+        async with asyncio.timeout(60), Network(server.service.port).running() as network:
+            async with connect(
+                network.http, source="en", targets=["de", "fr"], min_update_interval_s=0.002
+            ) as session:
+                listening = asyncio.create_task(listen(session))
+                for number, sentence in enumerate(SENTENCES[:2], start=1):
+                    for end in range(1, 5):
+                        await session.update(" ".join(sentence.split()[:end]))
+                    await heard(partial(is_begun, number))
+                    before = num_resumed()
+                    await Faults(network, server, ["restart"]).next()
+                    await session.update(" ".join(sentence.split()[:5]))
+                    await heard(partial(is_resumed, before))
+                    await session.commit(sentence)
+                await session.close(30)
+                await listening
+    finally:
+        await asyncio.to_thread(server.stack.close)
+    finals = [event for event in events if isinstance(event, TranslationFinal)]
+    for target in ("de", "fr"):
+        assert [f.text for f in finals if f.target == target] == [s.upper() for s in SENTENCES[:2]]
+    assert len([event for event in events if isinstance(event, SessionCreated)]) == 1
+    assert all(event.recovered for event in events if isinstance(event, SessionResumed))
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
