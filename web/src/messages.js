@@ -309,6 +309,9 @@ export {};
 /**
  * Go on with a session on a new connection; its first message.
  *
+ * Where replicas share sessions, at any of them; it need not be the one that was lost. Say again
+ * what has no final then: what was on its way may not have arrived.
+ *
  * @typedef {object} SessionResume
  * @property {"session.resume"} type
  * @property {string | undefined} [event_id] the client's name for the event; an `error` that it

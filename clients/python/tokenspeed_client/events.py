@@ -306,6 +306,9 @@ class SourceFlush(ClientEvent):
 class SessionResume(ClientEvent):
     """Go on with a session on a new connection; its first message.
 
+    Where replicas share sessions, at any of them; it need not be the one that was lost. Say again
+    what has no final then: what was on its way may not have arrived.
+
     Attributes:
         session_id: of the `session.created` of the lost connection.
         resume_token: likewise.
