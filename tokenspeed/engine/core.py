@@ -193,10 +193,11 @@ class EngineCore:
         self._scheduler.restart_running()
         self._scheduler.cache.forget()
 
-    def refuse(self, sequence: Sequence, error: EngineStopped) -> None:
-        """End a request that could not be taken in, as far as it was."""
-        if sequence in self._deliver:
-            self._fail(sequence, error)
+    def take_back(self, sequence: Sequence) -> bool:
+        """Forget a request that was taken in by half; return whether it may be taken in again."""
+        if self._deliver.pop(sequence, None) is not None:
+            self._leave(sequence)
+        return sequence.finish_reason is None
 
     def fail(self, error: EngineStopped) -> None:
         """End every request with an error; what the slots hold is not relied on any more."""

@@ -213,18 +213,32 @@ class Engine:
                 self._step_began_s = None
 
     def _take_in(self, item: tuple[Sequence, Deliver] | Sequence) -> None:
-        try:
-            if isinstance(item, Sequence):
+        if isinstance(item, Sequence):
+            try:
                 self._core.cancel(item)
-            else:
-                self._core.add(*item)
+            except BaseException:
+                logger.exception("request not cancelled")
+            return
+        sequence, deliver = item
+        try:
+            self._core.add(sequence, deliver)
         except BaseException:
-            # As with a step: a bug in taking one request in is that request's alone.
+            # As with a step: once is no proof, and a bug in taking one request in is that
+            # request's alone.
+            logger.exception("request not taken in; it is tried again")
+            self._take_in_again(sequence, deliver)
+
+    def _take_in_again(self, sequence: Sequence, deliver: Deliver) -> None:
+        error = EngineStopped("the request was not taken in; the log has the traceback")
+        try:
+            if self._core.take_back(sequence):
+                self._core.add(sequence, deliver)
+        except BaseException:
             logger.exception("request not taken in")
-            if isinstance(item, Sequence):
-                return
-            error = EngineStopped("the request was not taken in; the log has the traceback")
-            self._core.refuse(item[0], error)
+            try:
+                self._core.take_back(sequence)
+            finally:
+                deliver((), error)
 
     def _recover(self) -> None:
         """Try the sequences of a failed step again; after repeated failure with a new backend."""
