@@ -5,6 +5,7 @@ or by the system message ("Translate into German"). Knows requests; translations
 translator's.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -54,6 +55,7 @@ class _Question:
     text: str
     source: str | None
     target: str
+    said: tuple[str, ...]  # in all messages
     prompt_tokens: int
     max_tokens: int | None
     stops: tuple[str, ...]
@@ -90,6 +92,10 @@ class OpenAI:
         try:
             self._check_key(request)
             question = self._wanted(parse_body(await read_body(request), "application/json"))
+            # In a thread: a long conversation takes tens of milliseconds.
+            question = replace(
+                question, prompt_tokens=await asyncio.to_thread(self._count, question)
+            )
             client = client_of(request, bearer(request.headers.get("authorization")))
             check_gate(self._state.gate, client)
             if question.is_stream:
@@ -213,18 +219,21 @@ class OpenAI:
             raise RestError(400, f"n is {n!r}, there is 1 translation of a text", param="n")
         wishes = body.get("translation") or {}
         options = body.get("stream_options")
-        count = self._state.translator.count_tokens
         return _Question(
             text,
             languages.source,
             languages.target,
-            sum(count(content) for _, content in said),
+            tuple(content for _, content in said),
+            0,
             _max_tokens(body),
             _stops(body),
             options_of(wishes, self._state, languages.source, languages.target, "", "translation."),
             is_stream=body.get("stream") is True,
             has_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )
+
+    def _count(self, question: _Question) -> int:
+        return sum(map(self._state.translator.count_tokens, question.said))
 
     def _languages(
         self, body: dict[str, Any], instruction: str, text: str

@@ -141,7 +141,7 @@ def test_whole_texts_are_translated_piece_by_piece(
     assert found == "The train leaves. Where is it?"
     assert len(cuts) == 2
     with pytest.raises(TranslationFailed, match="does not fit"):
-        asyncio.run(translator.whole("ŵŷ" * 100, "en", "de"))
+        asyncio.run(translator.whole(("ŵŷ" * 45 + " ") * 4, "en", "de"))
     assert MIN_ROOM > 0
 
 

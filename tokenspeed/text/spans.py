@@ -92,6 +92,7 @@ _KINDS: Final[dict[str, Kind]] = {
     "call": "word",
 }  # fmt: skip
 _NAME_TAG: Final = regex.compile(r"<(\p{Lu}[\p{L}\d_ -]*)>")  # "<NAME>", in place of a word
+_NAME_END: Final = regex.compile(r"</(\p{Lu}[\p{L}\d_ -]*)")
 _HTML: Final = regex.compile(
     r"<(?:A|B|I|U|S|P|Q|BR|HR|EM|LI|UL|OL|TD|TH|TR|DIV|SPAN|FONT|STRONG|CENTER|SMALL|PRE|H\d)>",
     regex.IGNORECASE,
@@ -126,6 +127,8 @@ _FILES: Final = (
 )
 _CHUNK: Final = regex.compile(r"\S+")
 _MAX_WORD: Final = 500  # characters; of a longer word only addresses are told
+# No language with spaces between its words has one of so many letters; a model spells it out.
+_NO_WORD: Final = regex.compile(r"(?V1)(?:[\p{Latin}\p{Greek}\p{Cyrillic}][\p{M}\p{Cf}]*+){100}")
 _ADDRESS: Final = regex.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}+://|www\.|data:")
 _OPENING: Final = "([{<\"'“„«‘‚¿¡"
 _CLOSING: Final = ".,;:!?…)]}>\"'”“»’‘"
@@ -168,7 +171,7 @@ def find_spans(text: str, is_known: Callable[[str], bool] | None = None) -> list
     Args:
         is_known: whether a vocabulary has a sign; those that it has not are spans as well.
     """
-    if text.isascii() and text.isalpha():
+    if text.isascii() and text.isalpha() and len(text) < 100:
         return []
     if _is_code(text):
         at = len(text) - len(text.lstrip())
@@ -207,6 +210,7 @@ def has_text(text: str, spans: list[Span]) -> bool:
 def _structure(text: str) -> Iterator[Span]:
     if not _SIGN_OF_STRUCTURE.search(text):
         return
+    ended: set[str] | None = None  # names of end tags; looked for once, where a name is asked for
     for match in _STRUCTURE.finditer(text):
         name = match.lastgroup
         if name in ("link", "text", "url"):
@@ -219,8 +223,11 @@ def _structure(text: str) -> Iterator[Span]:
         assert name is not None
         kind = _KINDS[name]
         named = _NAME_TAG.fullmatch(match[0])
-        if named and not _HTML.match(match[0]) and f"</{named[1]}" not in text:
-            kind = "word"
+        if named and not _HTML.match(match[0]):
+            if ended is None:
+                ended = {end[1].rstrip() for end in _NAME_END.finditer(text)}
+            if named[1].rstrip() not in ended:
+                kind = "word"
         if name == "tag" and _BLOCK.match(match[0]):
             kind = "break"
         if name == "tag" and _AUTOLINK.match(match[0]):
@@ -244,11 +251,15 @@ def _words(text: str, start: int, end: int) -> Iterator[Span]:
     """Return the words among spaces that are no words of a language."""
     for match in _CHUNK.finditer(text, start, end):
         chunk = match[0]
-        if not _TRIGGER.search(chunk):
+        is_no_word = len(chunk) >= 100 and _NO_WORD.search(chunk) is not None
+        if not (is_no_word or _TRIGGER.search(chunk)):
             continue
         core = chunk.lstrip(_OPENING)
         at = match.start() + len(chunk) - len(core)
         core = core.rstrip(_CLOSING)
+        if is_no_word:
+            yield Span(at, at + len(core), "word", core)
+            continue
         if "(" in core and len(core) <= _MAX_WORD:  # brackets that the word has opened: "f(x)"
             core = text[at : max(text.rfind(")", at, match.end()) + 1, at + len(core))]
             core = core[: len(core) - max(core.count(")") - core.count("("), 0)]

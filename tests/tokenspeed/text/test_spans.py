@@ -156,3 +156,19 @@ def test_what_templates_and_markdown_have_is_found(
 def test_what_has_no_sign_of_a_structure_has_none(text: str) -> None:
     found = spans._STRUCTURE.search(text)
     assert found is None or spans._SIGN_OF_STRUCTURE.search(text) is not None
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "a\u0301", "ä"])
+def test_what_is_too_long_for_a_word_comes_through_as_it_is(letter: str) -> None:
+    long = letter * 200
+    for text in (long, f"see {long}. Good day", f"({long}), and {long}!"):
+        assert {span.wanted for span in find_spans(text)} == {long}
+    assert find_spans(letter * 40) == []
+    assert find_spans("Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz") == []
+
+
+def test_names_that_stand_for_words_are_looked_up_once() -> None:
+    names = [f"<Name{chr(97 + i % 26)}{i}>" for i in range(50)]
+    text = " ".join([*names, "</Nameb1>", "</Namec2 >"])
+    words = [span.wanted for span in find_spans(text) if span.kind == "word"]
+    assert words == [name for name in names if name not in ("<Nameb1>", "<Namec2>")]
