@@ -47,7 +47,8 @@ def add_model_argument(parser: ArgumentParser) -> None:
         type=Path,
         default=DEFAULT_MODEL,
         metavar="DIR",
-        help="a directory in Hugging Face's form (default: the shipped model)",
+        help="a directory in Hugging Face's form, or a name on its hub, organisation/model or "
+        "organisation/model@revision (default: the shipped model)",
     )
 
 

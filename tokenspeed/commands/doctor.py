@@ -12,13 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tokenspeed.arguments import add_model_argument, add_profile_argument
+from tokenspeed.backends import Step
 from tokenspeed.backends.cpu import native_available
-from tokenspeed.engine.loading import choose_backend
+from tokenspeed.engine.loading import backend_of, choose_backend
 from tokenspeed.errors import TokenSpeedError
-from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
+from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.hub import local_directory
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 
@@ -65,7 +69,6 @@ def examine(model: Path, profile: Path | None = None) -> Iterator[Finding]:
     yield from _gpu()
     yield from _native()
     yield from _model(model, profile)
-    yield Finding("backend", "ok", f"{choose_backend()} (what --device auto chooses)")
 
 
 def _gpu() -> Iterator[Finding]:
@@ -94,6 +97,7 @@ def _native() -> Iterator[Finding]:
 
 def _model(directory: Path, profile: Path | None) -> Iterator[Finding]:
     try:
+        directory = local_directory(directory)
         checkpoint = open_checkpoint(directory)
         prompts = load_prompt_format(directory, Tokenizer.load(directory), profile)
     except TokenSpeedError as exc:
@@ -111,6 +115,24 @@ def _model(directory: Path, profile: Path | None) -> Iterator[Finding]:
     if len(pairs) > MAX_PAIRS:
         told = f"{len(pairs)} pairs of {', '.join(prompts.languages)}"
     yield Finding("profile", "ok", f"{prompts.profile.name}: {told}")
+    yield _backend(checkpoint)
+
+
+def _backend(checkpoint: Checkpoint) -> Finding:
+    """Load the model where it would run, with one slot, and let it take a step."""
+    name = choose_backend()
+    try:
+        backend = backend_of(name)(checkpoint, EngineConfig(num_slots=1, max_length=64))
+    except (TokenSpeedError, MemoryError) as exc:
+        return Finding("backend", "broken", f"{name}: {exc}", "pass another one with --device")
+    first = np.zeros(1, np.int32)
+    backend.step(Step(first, first, first, first, first - 1, first.astype(np.float32)))
+    backend.close()
+    weights_mib = backend.weight_bytes / 2**20
+    detail = (
+        f"{name} (what --device auto chooses): ran a step over {weights_mib:.0f} MiB of weights"
+    )
+    return Finding("backend", "ok", detail)
 
 
 def _cores() -> int:

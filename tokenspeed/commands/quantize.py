@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from tokenspeed.errors import CheckpointError, told
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
+from tokenspeed.model.hub import local_directory
 from tokenspeed.model.quantized import write_quantized
 from tokenspeed.model.tokenizer import Tokenizer
 from tokenspeed.model.weights import weight_shapes
@@ -36,6 +37,7 @@ def add_quantize(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    options.source = local_directory(options.source)
     source = open_checkpoint(options.source)
     if options.source.resolve() == options.target.resolve():
         raise CheckpointError(options.target, "is the source too; name another directory")

@@ -21,6 +21,7 @@ from tokenspeed.engine.engine import Engine
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.config import DEFAULT_MODEL, EngineConfig
+from tokenspeed.model.hub import local_directory
 from tokenspeed.model.prompt import PromptFormat, load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 
@@ -51,7 +52,7 @@ def load_engine(
     """Open a model directory and start an engine over it.
 
     Args:
-        directory: in Hugging Face's form.
+        directory: in Hugging Face's form, or a model's name on the hub.
         device: "auto", a key of BACKENDS, or "cuda:0,1" for GPUs that share the model.
         profile: how it is asked, a file; None: by what recognises it.
         config: slots and lengths; their defaults suit a few speakers.
@@ -61,7 +62,8 @@ def load_engine(
         BackendUnavailable: the asked backend cannot run here.
     """
     started_s = time.perf_counter()
-    directory = Path(directory)
+    given = Path(directory)
+    directory = local_directory(given)
     checkpoint = open_checkpoint(directory)
     tokenizer = Tokenizer.load(directory)
     prompts = load_prompt_format(directory, tokenizer, profile)
@@ -80,7 +82,7 @@ def load_engine(
         engine,
         tokenizer,
         prompts,
-        directory.resolve().name,
+        directory.resolve().name if directory == given else given.name,
         directory,
         time.perf_counter() - started_s,
     )

@@ -258,8 +258,8 @@ def not_a_model(path: Path) -> str:
     if not path.exists():
         if _HUB_NAME.fullmatch(str(path)) and not path.parent.exists():
             return (
-                "not found; if this is a name on the Hugging Face hub, fetch it first: "
-                f"hf download {path} --local-dir {path.name}"
+                "not found; if this is a name on the Hugging Face hub, it is fetched with "
+                "pip install 'tokenspeed-live[hub]'"
             )
         return "not found; expected a Hugging Face model directory"
     if (path / "adapter_config.json").exists() and not (path / "config.json").exists():

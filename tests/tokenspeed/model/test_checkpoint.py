@@ -87,7 +87,7 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
         (
             "utter-project/EuroLLM-1.7B",
             {},
-            ".* hf download utter-project/EuroLLM-1.7B --local-dir Eu",
+            r".* pip install 'tokenspeed-live\[hub\]'",
         ),
         ("./nowhere/else/model", {}, "not found; expected a Hugging Face"),
     ],
