@@ -163,7 +163,6 @@ class Session:
         """The server goes away: finish every segment, then close."""
         if self.is_closing:
             return []
-        # Sessions do not outlive the process, so there is no token to come back with.
         notice = Send(protocol.SessionGoingAway(time_left_s * 1e3, "shutdown"))
         return [notice, *self._begin_close("shutdown", protocol.CLOSE_DRAINED, now_s)]
 
@@ -196,6 +195,11 @@ class Session:
             return []
         waiting = f"{pending} characters wait for their translation; no more is read meanwhile"
         return [Send(protocol.SessionNotice("backlog", waiting))]
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether something committed has not all its finals yet."""
+        return self._segments.pending_chars > 0
 
     def snapshot(self) -> tuple[protocol.SnapshotSegment, ...]:
         """Return the open segments as they were told."""

@@ -32,6 +32,7 @@ from tokenspeed.engine.engine import Cancellable
 logger = logging.getLogger("service.connection")
 
 SAVE_WITHIN_S: Final = 0.05  # of what a client said, where no frame comes of it sooner
+LOOK_S: Final = 0.02  # between looks whether all finals are there
 SAVE_STUCK_S: Final = 0.25  # between savings for a client that does not read
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
 FRAMES_OF_A_TURN: Final = 8  # that are sent one after another; then others have their turn
@@ -106,6 +107,9 @@ class Connection:
         self._save_due: asyncio.TimerHandle | None = None  # of what the client said
         self._is_sending = False
         self._found = found  # by whom it was left, until it goes on here
+        self._leaving: asyncio.Task[None] | None = None
+        self._is_going = False  # to another replica, and takes no more
+        self._is_left = False  # to that
         self.share: Share | None = None
         if state.shared is not None:
             self.share = Share(session_id, self.digest, self.epoch)
@@ -130,7 +134,7 @@ class Connection:
             raise
         line = found.parts["line"]
         connection._outbox.load(found.seq, found.frames, found.finals, line["waiting"])
-        connection._is_first = False
+        connection._is_first, connection._is_created = False, True
         connection.ended.set()
         return connection
 
@@ -178,7 +182,7 @@ class Connection:
 
     def retire(self) -> None:
         """Take note that nobody comes back to the session."""
-        if self.share is not None and self.share.is_superseded:
+        if self._is_left or (self.share is not None and self.share.is_superseded):
             self._seat.let_go()
         else:
             self._seat.leave()
@@ -186,11 +190,16 @@ class Connection:
         self._record.retired(self._outbox.coalesced)
 
     def drain(self, time_left_s: float) -> None:
-        """Finish every segment, then close."""
-        if self._is_created:
-            self._driver.drain(time_left_s)
-        else:
+        """Finish every segment, then close; or leave the session to another replica."""
+        shared = self._state.shared
+        if not self._is_created:
             self.close(Close(protocol.CLOSE_OVERLOADED, "going away"))
+        elif self.share is not None and shared is not None and shared.takes(self.share):
+            self.send(protocol.SessionGoingAway(time_left_s * 1e3, "shutdown"), None)
+            self._is_going = True
+            self._leaving = asyncio.create_task(self._leave(time_left_s))
+        else:
+            self._driver.drain(time_left_s)
 
     def give_up(self, problem: str) -> None:
         """Tell the client that nothing more will come, then close."""
@@ -243,9 +252,10 @@ class Connection:
             is_elsewhere = self.share is not None and self.share.is_superseded
             if may_resume and not state.is_draining and not is_elsewhere:
                 state.sessions.park(self)
-                if self.share is not None:
-                    self._leaving = asyncio.create_task(self._save_what_is_held())
+                if self.share is not None:  # the room hears what it was to hear
+                    self._leaving = asyncio.create_task(self._park())
             else:
+                self._is_left |= may_resume and self.share is not None
                 state.sessions.retire(self)
             self.ended.set()
 
@@ -309,6 +319,8 @@ class Connection:
         """Take frames; while a client costs or wants too much, its own socket makes it wait."""
         while True:
             frame = await self._socket.receive()
+            if self._is_going:
+                continue  # it is said again where the session goes on
             while self._driver.is_full:
                 self._has_room.clear()
                 await self._has_room.wait()
@@ -390,10 +402,20 @@ class Connection:
             if self._is_sending and self._seat.holds:
                 await self._save(has_reader=False)
 
-    async def _save_what_is_held(self) -> None:
-        """The line was lost: let the room hear what it was to hear."""
-        if self._seat.holds:
-            await self._save(has_reader=False)
+    async def _park(self) -> None:
+        """The line was lost: write down what was not yet, so that the room hears it."""
+        await self._save(has_reader=False)
+
+    async def _leave(self, time_left_s: float) -> None:
+        """Close once what is committed has its finals, and let another replica go on."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(time_left_s / 2):
+                while self._session.is_pending:  # noqa: ASYNC110 - many things end it
+                    await asyncio.sleep(LOOK_S)
+        # Nothing happens to the session from here on that its client would not be told.
+        self._is_left = True
+        self._driver.suspend()
+        self.close(Close(protocol.CLOSE_DRAINED, "the session goes on at another replica"))
 
     async def _save(self, *, has_reader: bool = True) -> list[str]:
         """Write down how the session stands; return the frames that may be sent now.
@@ -461,7 +483,7 @@ class Connection:
         if self._save_due is not None:
             self._save_due.cancel()
         if self.share is not None and self._state.shared is not None:
-            self._state.shared.end(self.share)
+            self._state.shared.end(self.share, is_over=not self._is_left)
 
     async def _tick(self) -> None:
         while True:
@@ -472,7 +494,8 @@ class Connection:
                 await asyncio.sleep(0)
             elif await self._is_changed_within(delay_s):
                 continue
-            self._turns.charge(self._driver.tick)
+            if not self._is_left:
+                self._turns.charge(self._driver.tick)
 
     async def _is_changed_within(self, seconds: float) -> bool:
         try:

@@ -153,10 +153,10 @@ class SharedSessions:
         self._shares.add(share)
         return share
 
-    def end(self, share: Share) -> None:
-        """A session is over, or another replica's."""
+    def end(self, share: Share, *, is_over: bool = True) -> None:
+        """A session is over, or left to another replica."""
         self._shares.discard(share)
-        if share.is_known and not share.is_superseded and not self.is_lost:
+        if is_over and share.is_known and not share.is_superseded and not self.is_lost:
             self._spawn(self._end(share), "end")
 
     # ---- writing ----

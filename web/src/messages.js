@@ -528,6 +528,9 @@ export {};
 /**
  * The server shuts down: what is open is finished, then the connection closes with 1001.
  *
+ * Where replicas share sessions, what is open is left as it is, and the session goes on at
+ * another: come back with `session.resume`, and say again what has no final.
+ *
  * @typedef {object} SessionGoingAway
  * @property {"session.going_away"} type
  * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before

@@ -738,6 +738,9 @@ class SessionNotice(ServerEvent):
 class SessionGoingAway(ServerEvent):
     """The server shuts down: what is open is finished, then the connection closes with 1001.
 
+    Where replicas share sessions, what is open is left as it is, and the session goes on at
+    another: come back with `session.resume`, and say again what has no final.
+
     Attributes:
         time_left_ms: that there is for it at most.
         reason: `shutdown`.

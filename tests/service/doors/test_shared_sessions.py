@@ -1,6 +1,7 @@
 """A session goes on at another replica: over real sockets, through a real Redis."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from service.doors import shared_sessions
 from service.doors.shared_sessions import KEPT_S, SharedSessions
@@ -249,6 +251,37 @@ async def test_what_was_under_way_is_done_at_the_other_replica(
                 ("de", "WE GO HOME"),
                 ("fr", "WE GO HOME"),
             }
+
+
+async def test_a_replica_that_drains_leaves_a_session_in_mid_sentence_to_the_next(
+    run: Run, redis: RedisServer
+) -> None:
+    one, two = (run(FakeEngine(delay_s=0.05), redis_url=redis.url) for _ in range(2))
+    room = await opened(two)
+    async with reading(two, room) as reader, speaking(one, room) as first:
+        await next_of(reader, p.RoomState)
+        created = await first.receive()
+        assert isinstance(created, p.SessionCreated)
+        await first.start("de", room=room["id"])
+        await first.send(p.SourceCommit("a", text="One."))
+        await first.send(p.SourceUpdate(1, "we go home and rest", segment_id="b"))
+        await first.until(p.TranslationDelta)
+        one.server.handle_exit(signal.SIGTERM, None)
+        await first.until(p.SessionGoingAway)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await first.receive()
+        assert first.socket.close_code == p.CLOSE_DRAINED
+        (final,) = [event for event in first.received if isinstance(event, p.TranslationFinal)]
+        assert final.text == "ONE."
+        async with resumed(two, created.session, first.last_seq) as (second, answer):
+            assert isinstance(answer, p.SessionResumed)
+            assert answer.recovered
+            await second.send(p.SourceCommit("b", text="we go home and rest now"))
+            (last,) = await second.until(p.TranslationFinal)
+            assert isinstance(last, p.TranslationFinal)
+            assert (last.segment_id, last.text) == ("b", "WE GO HOME AND REST NOW")
+            assert await finals(reader, 2) == ["ONE.", "WE GO HOME AND REST NOW"]
 
 
 # ---- one by one, without sockets ----
