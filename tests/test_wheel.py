@@ -54,6 +54,7 @@ def test_a_wheel_holds_two_packages_and_the_page_as_data_of_one(wheel: Path) -> 
     wanted |= {str(f.relative_to(web)) for f in (web / "assets").rglob("*") if f.is_file()}
     assert page == wanted
     assert "service/wire/asyncapi.yaml" in names
+    assert "tokenspeed/model/profiles/eurollm.toml" in names
 
 
 def test_an_installed_wheel_serves_the_page(

@@ -14,14 +14,12 @@ from service.captions.job import ContextPair, Job, JobKey, Tokens
 from service.captions.policy import Preset, Source, Translation
 from service.wire.protocol import Formality, Timing
 from tokenspeed.text.detokenizer import TokenText
-from tokenspeed.text.languages import primary
+from tokenspeed.text.languages import spaces_sentences
 from tokenspeed.text.pipeline import Hygiene, begin_small, goes_on
 from tokenspeed.text.pipeline import Piece as PieceText
 from tokenspeed.text.profanity import mask
 from tokenspeed.text.whole import Exchange
 from tokenspeed.text.words import count_words, erased_words
-
-_WITHOUT_SPACES: Final = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my", "bo"})
 
 MAX_RETRIES: Final = 2  # of a final that lacks a term
 _STATE: Final = (
@@ -113,7 +111,7 @@ class TargetStream:
         self._source_language = source_language
         self._preset = preset
         self._new_detokenizer = new_detokenizer
-        self._joiner = "" if primary(target) in _WITHOUT_SPACES else " "
+        self._joiner = " " if spaces_sentences(target) else ""
         self._pieces: list[_Piece] = []
 
     @property

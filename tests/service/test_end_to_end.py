@@ -22,7 +22,7 @@ from tokenspeed.engine.request import Request
 
 SENTENCE = "Good morning everyone, today we would like to talk about our new house."
 UPDATES_PER_S = 3.0
-WITHOUT_SPACES = ("zh-Hans", "ja", "th")
+WITHOUT_SPACES = ("zh-Hans", "ja")  # between sentences
 
 
 TALK = "Good morning everyone. Today we talk about the new house."
@@ -140,7 +140,12 @@ async def test_scripts_without_spaces_and_from_right_to_left(tmp_path: Path) -> 
             finals = await client.until(p.TranslationFinal, count=len(LANGUAGES))
         created = next(e for e in client.received if isinstance(e, p.SessionCreated))
         async with httpx.AsyncClient() as http:
-            offered = (await http.get(f"http://127.0.0.1:{port}/languages")).json()
+            url = f"http://127.0.0.1:{port}"
+            offered = (await http.get(f"{url}/languages")).json()
+            body = {"q": TALK, "source": "en-GB", "target": "zh-SG"}
+            whole = (await http.post(f"{url}/translate", json=body)).json()["translatedText"]
+            asked = {"text": [TALK], "source_lang": "EN", "target_lang": "ZH-HANS"}
+            deepl = (await http.post(f"{url}/v2/translate", json=asked)).json()
     (english,) = created.session.languages
     assert set(english.targets) == set(LANGUAGES)
     assert {target for info in offered for target in info["targets"]} == set(LANGUAGES)
@@ -151,6 +156,8 @@ async def test_scripts_without_spaces_and_from_right_to_left(tmp_path: Path) -> 
         )
         for language in LANGUAGES
     }
+    assert whole == said["zh-Hans"]
+    assert deepl["translations"][0]["text"] == whole
     for language in LANGUAGES:
         deltas = [
             e for e in client.received if isinstance(e, p.TranslationDelta) and e.target == language

@@ -99,6 +99,11 @@ def script_of(tag: str) -> str | None:
     return None
 
 
+def spaces_sentences(tag: str) -> bool:
+    """Whether a space stands between sentences; it does in Thai, which has none between words."""
+    return primary(tag) not in ("zh", "yue", "ja")
+
+
 def _region(tag: str) -> str | None:
     found = (each for each in tag.split("-")[1:] if len(each) == 2 or each.isdigit())
     return next(found, None)

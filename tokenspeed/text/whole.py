@@ -14,6 +14,7 @@ import regex
 
 from tokenspeed.text import segmenter
 from tokenspeed.text.glossary import Found
+from tokenspeed.text.languages import spaces_sentences
 from tokenspeed.text.pipeline import Hygiene, begin_small, goes_on
 
 MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
@@ -199,6 +200,8 @@ class Whole:
 
     def __init__(self, text: str, hygiene: Hygiene) -> None:
         self._hygiene = hygiene
+        self._has_no_spaces = not spaces_sentences(hygiene.target)
+        self._is_wide = False  # how what was said last ends
         self._text = text
         self._units: list[_Unit] = []
         self._given = 0  # units
@@ -237,19 +240,26 @@ class Whole:
             unit = self._units[self._given]
             if not unit.breaks:
                 while unit.parts and unit.parts[0].text is not None:
-                    said.append(_said(unit.parts.pop(0)))
+                    said.append(self._said(unit.parts.pop(0)))
             if not unit.is_read or any(part.text is None for part in unit.parts):
                 break
-            text = "".join(map(_said, unit.parts))
+            text = "".join(map(self._said, unit.parts))
             said += [_broken(text, unit.breaks), unit.end]
             self._given += 1
         return "".join(said)
 
+    def _said(self, part: Part) -> str:
+        if part.continues and part.text:
+            part.text = begin_small(part.text)
+        before, after = part.before, part.after
+        if self._has_no_spaces:  # a wide mark has its own
+            before = before.strip(" ") if self._is_wide else before
+            self._is_wide = _ENDS_WIDE.search(part.text or "") is not None
+            after = after.strip(" ") if self._is_wide else after
+        return f"{before}{part.text}{after}"
 
-def _said(part: Part) -> str:
-    if part.continues and part.text:
-        part.text = begin_small(part.text)
-    return f"{part.before}{part.text}{part.after}"
+
+_ENDS_WIDE: Final = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}。！？…」』）”]$")
 
 
 def _line_of(lines: Sequence[tuple[str, str]]) -> tuple[str, list[tuple[float, str]]]:

@@ -55,7 +55,8 @@ export {};
  * One wanted language.
  *
  * @typedef {object} TargetParams
- * @property {string} language to translate into; `de-AT` counts as `de`
+ * @property {string} language to translate into; `de-AT` counts as `de`, `zh-TW` as `zh-Hant` where
+ *   the model has that
  * @property {"formal" | "informal" | undefined} [formality] how whoever is spoken to is addressed:
  *   `formal` (Sie, vous, usted) or `informal` (du, tu, tú); left to the text where it is absent. A
  *   model that was not taught to choose in this language refuses it with the error `unsupported`

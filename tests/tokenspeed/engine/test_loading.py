@@ -1,14 +1,17 @@
 """From a model directory to a running engine, on whichever backend is asked for."""
 
+import json
 from pathlib import Path
 
 import pytest
+import tokenizers
 import torch
 
 from tests.conftest import MakeModel
+from tests.tokenspeed.vocabularies import write_vocabulary
 from tokenspeed.engine import loading
 from tokenspeed.engine.loading import BACKENDS, choose_backend, load_engine
-from tokenspeed.engine.request import Request
+from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import BackendUnavailable, CheckpointError
 
 
@@ -51,3 +54,39 @@ def test_auto_takes_the_native_library_where_it_was_built(monkeypatch: pytest.Mo
     monkeypatch.setattr(loading, "native_available", lambda: (False, "no compiler"))
     assert choose_backend() == "torch-int8"
     assert choose_backend() in BACKENDS
+
+
+OWN = """
+title = "Own"
+[prompt]
+message = "{{target}}: {{text}}"
+[output]
+stop = [{stop}]
+[languages]
+codes = ["de", "en"]
+"""
+
+
+def test_the_end_marks_of_a_profile_end_an_output(tmp_path: Path, make_model: MakeModel) -> None:
+    write_vocabulary("bytes", tmp_path)
+    size = json.loads((tmp_path / "config.json").read_text())["vocab_size"]
+    directory = make_model(vocab_size=size)
+    (directory / "tokenizer.json").write_bytes((tmp_path / "tokenizer.json").read_bytes())
+    pieces = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+    profile = tmp_path / "own.toml"
+
+    def said(stop: str) -> Completion:
+        profile.write_text(OWN.format(stop=stop), encoding="utf-8")
+        model = load_engine(directory, device="reference", profile=profile)
+        try:
+            prompt = model.prompts.build("The train", "en", "de", is_open=False)
+            (found,) = model.engine.run([Request(prompt, max_new_tokens=8)])
+        finally:
+            model.close()
+        return found
+
+    whole = said("")
+    mark = whole.tokens[-1]
+    ended = said(json.dumps(pieces.id_to_token(mark), ensure_ascii=False))
+    assert ended.finish_reason == "stop"
+    assert ended.tokens == whole.tokens[: whole.tokens.index(mark)]

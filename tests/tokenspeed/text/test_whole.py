@@ -110,3 +110,22 @@ def test_a_page_of_empty_lines_gives_its_reader_turns() -> None:
     parts = list(whole.parts())
     assert [part.text for part in parts[:-1]] == [""] * (1000 // EMPTY_PARTS)
     assert parts[-1].source == "End."
+
+
+@pytest.mark.parametrize(
+    ("target", "said", "whole"),
+    [
+        ("zh-Hans", ["早上好。", "今天很好。"], "早上好。今天很好。\n\n  早上好。"),
+        ("ja", ["はい。", "OK"], "はい。OK\n\n  はい。"),
+        ("ja", ["OK.", "はい。"], "OK. はい。\n\n  OK."),
+        ("th", ["ดี", "วันนี้"], "ดี วันนี้\n\n  ดี"),
+    ],
+)
+def test_sentences_are_joined_as_their_language_joins(
+    target: str, said: list[str], whole: str
+) -> None:
+    text = Whole("Good morning. Today is good.\n\n  Good morning.", Hygiene(target=target))
+    for part in text.parts():
+        if part.source:
+            part.text = said["Today" in part.source]
+    assert text.take_ready() == whole
