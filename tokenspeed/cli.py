@@ -44,6 +44,14 @@ _BENCH: Final[Table] = {
         "speakers who come, go and come back, for minutes: what grows",
         "service.bench.cli:add_soak",
     ),
+    "fleet": (
+        "how many cards many speakers take, what fails and what it costs, by simulation",
+        "service.bench.cli:add_fleet",
+    ),
+    "host": (
+        "what an update and a step cost the processor besides the model",
+        "service.bench.cli:add_host",
+    ),
     "room": (
         "one speaker and many readers: how soon each of them sees a frame",
         "service.bench.cli:add_room",

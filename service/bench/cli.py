@@ -326,3 +326,83 @@ def _replicas(options: argparse.Namespace) -> int:
         found = run_replicas(options)
     print(replicas_table(found))
     return 1 if any(found.faults[name] for name in FAULTS) else 0
+
+
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench host`."""
+    parser.add_argument(
+        "--speakers", type=counts, default=[4, 16, 32], metavar="N,N", help="side by side"
+    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each number of speakers")
+    add_model_arguments(parser)
+    add_json_argument(parser)
+    parser.set_defaults(run=_host)
+
+
+def _host(options: argparse.Namespace) -> int:
+    from service.bench.load.host import host_table, run_host
+
+    with told(ServiceError, OSError, ValueError):
+        loops, steps = run_host(options)
+    print(host_table(loops, steps))
+    return 0
+
+
+def add_fleet(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench fleet`."""
+    parser.add_argument("--peak", type=int, default=1_000_000, help="speakers, at the busiest time")
+    parser.add_argument("--trough", type=float, default=0.35, help="share of them at the quietest")
+    parser.add_argument("--stay-s", type=float, default=1200.0, help="of a speaker, on the average")
+    parser.add_argument(
+        "--fill", type=float, default=0.85, help="share of its sessions that a card is meant for"
+    )
+    parser.add_argument(
+        "--cards",
+        type=lambda text: text.split(","),
+        metavar="A,B",
+        help="of them alone, as in 'llama-3-8b int4' (default: all that were measured on an H100)",
+    )
+    parser.add_argument(
+        "--card-hour", type=float, metavar="PRICE", help="of a card, in any currency: adds prices"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="that each number of speakers is simulated"
+    )
+    parser.add_argument("--seeds", type=int, default=2, help="of the exact simulations beside")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--host",
+        type=Path,
+        default=Path("benchmarks/results/host.json"),
+        metavar="FILE",
+        help="a result of `bench host`",
+    )
+    parser.add_argument(
+        "--beside", type=Path, metavar="FILE", help="a result of `loadtest`: simulate its speakers"
+    )
+    parser.add_argument("--replicas", type=int, default=1, help="with --beside: that it ran on")
+    parser.add_argument(
+        "--router", default="round-robin", help="with --beside: least-p95, round-robin, sticky"
+    )
+    parser.add_argument(
+        "--cost", metavar="BASE,ROW[,CONTEXT]", help="with --beside: of a step, else the file's"
+    )
+    parser.add_argument(
+        "--slower",
+        type=float,
+        default=1.0,
+        help="with --beside: times that a step and an update take, where replicas share cores",
+    )
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the plots there")
+    add_page_arguments(parser)
+    parser.set_defaults(run=_fleet)
+
+
+def _fleet(options: argparse.Namespace) -> int:
+    from service.bench.fleet.report import fleet_tables, run_fleet
+
+    check_page(options)
+    with told(OSError, ValueError):
+        result = run_fleet(options)
+    print(fleet_tables(result))
+    return 0

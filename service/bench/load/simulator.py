@@ -2,9 +2,9 @@
 
 A discrete-event simulation. The engine, its scheduler, requests and cache are the real ones; the
 model is a toy translator whose output grows and changes its mind like one, and a step costs what a
-`LinearCost` says, which comes from measurements (`measure_cost`, or a result of `tokenspeed
-bench`). Or each step is really run on a backend, over weights that may be random, and takes what it
-takes; then nothing is simulated but the speakers, their silence and the words.
+`LinearCost` (fitted by `measure_cost`) or a `MeasuredCost` says. Or each step is really run on a
+backend, over weights that may be random, and takes what it takes; then nothing is simulated but the
+speakers, their silence and the words.
 """
 
 import heapq
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bench.captions.scores import percentile, share_within
+from service.bench.load.costs import MeasuredCost
 from tokenspeed.backends import Backend, Step
 from tokenspeed.bench.engines.steps import make_step
 from tokenspeed.bench.manual_engine import ManualEngine, SimulatedClock, SkippingClock
@@ -132,7 +133,7 @@ class ToyBackend:
 
     def __init__(
         self,
-        cost: LinearCost | Backend,
+        cost: LinearCost | MeasuredCost | Backend,
         clock: SimulatedClock | SkippingClock,
         *,
         num_slots: int = 16,
@@ -151,7 +152,7 @@ class ToyBackend:
         places = list(zip(batch.slots.tolist(), batch.positions.tolist(), strict=True))
         for token, (slot, position) in zip(batch.tokens.tolist(), places, strict=True):
             self._held[slot][position] = token
-        if isinstance(self._cost, LinearCost):
+        if isinstance(self._cost, LinearCost | MeasuredCost):
             took_s = self._cost.ms(len(places), int(batch.positions.sum())) / 1e3
             self._clock.skip_to(self._clock() + took_s)
         else:

@@ -1,0 +1,349 @@
+"""A fleet of any size by counts: how many speak at each replica, a tick after the other.
+
+All speakers are alike, so who speaks where is enough to know as a number for each replica; the next
+numbers follow from these by chance alone (a Markov chain, lumped exactly as long as speakers leave
+at a constant rate). How soon they are answered is looked up in the `Curve` of one replica. What is
+left out, against `exact`: that a queue takes a second to build up or to vanish, and the prefill of
+those who come back. `compare` in `report` shows what that costs.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bench.fleet.client import FIRST_DELAY_S, MAX_DELAY_S
+from service.bench.fleet.curve import EDGES_MS, Curve, quantile
+from service.bench.load.simulator import BUDGET_MS
+from service.load.admission import HEARD_S
+
+# Waits of a client, one after another: the middles of `client.next_delay_s`.
+DELAYS_S: Final = (
+    0.75 * FIRST_DELAY_S,
+    *(FIRST_DELAY_S * 1.75**n for n in range(1, 8)),
+    0.875 * MAX_DELAY_S,
+)
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What there was at the end of a tick.
+
+    Attributes:
+        speakers: that want to speak; away: of them, those without a line.
+        cards: that run, those that start or go included; ready: of them, those that take sessions.
+        p95_ms: of the updates said in the tick, inf where too many had no line.
+        late: share of them that was not answered within the budget, those without a line included.
+        refused: knocks that were turned away. moved: speakers that a replica sent on as it went.
+    """
+
+    at_s: float
+    speakers: int
+    away: int
+    cards: int
+    ready: int
+    p95_ms: float
+    late: float
+    refused: int
+    moved: int
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over a run.
+
+    Attributes:
+        updates: said; answered: of them, by replicas, in time or not; waiting: said without a line,
+            answered once there is one.
+        histogram: of the answers, over EDGES_MS.
+        card_s, speaker_s: seconds of all cards, and of all speakers.
+        came, left: speakers, those at the beginning among the first.
+    """
+
+    updates: float = 0.0
+    answered: float = 0.0
+    waiting: float = 0.0
+    histogram: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(EDGES_MS) + 1))
+    card_s: float = 0.0
+    speaker_s: float = 0.0
+    came: int = 0
+    left: int = 0
+
+    @property
+    def p95_ms(self) -> float:
+        """Of all updates; those without a line count as late without end."""
+        counts = self.histogram.copy()
+        counts[-1] += self.waiting
+        return quantile(counts, 0.95)
+
+
+class Crowd:
+    """Replicas and their numbers of speakers.
+
+    Args:
+        curve: of one replica.
+        replicas: at the beginning, ready.
+        max_sessions: of each.
+        stay_s: how long a speaker stays, on the average.
+        tick_s: of time.
+        router: a name of `routing.ROUTERS`; "sticky" is a hash, so a draw, to whom it is new.
+        zones: that the replicas are spread over.
+        start_s: until a replica that is started takes sessions.
+        speakers: at the beginning, shared out evenly.
+    """
+
+    def __init__(
+        self,
+        curve: Curve,
+        replicas: int,
+        *,
+        max_sessions: int,
+        stay_s: float,
+        tick_s: float,
+        router: str = "least-p95",
+        zones: int = 1,
+        start_s: float = 0.0,
+        speakers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.now_s = 0.0
+        self.totals = Totals(came=speakers)
+        self._curve, self._router = curve, router
+        self._max_sessions, self._stay_s, self._tick_s = max_sessions, stay_s, tick_s
+        self._zones, self._start_s = zones, start_s
+        self._rng = np.random.default_rng(seed)
+        self._ready_s: NDArray[np.float64] = np.zeros(replicas)
+        self._zone: Counts = np.arange(replicas) % zones
+        self._leaving: NDArray[np.bool_] = np.zeros(replicas, bool)
+        # Speakers by the ticks since they came; those of the last column are in the measurements.
+        self._ages = max(math.ceil(HEARD_S / tick_s), 1)
+        self._seated: Counts = np.zeros((replicas, self._ages + 1), np.int64)
+        self._seated[:, -1] = _shared(speakers, replicas)
+        self._waiting: dict[int, Counts] = {}  # by the tick that they knock in, by their last wait
+        self._num_ticks = 0
+        self._next = 0  # of the round robin
+        self._room = self._make_room()
+
+    @property
+    def away(self) -> int:
+        """Speakers without a line."""
+        return int(sum(counts.sum() for counts in self._waiting.values()))
+
+    @property
+    def speakers(self) -> int:
+        """Speakers, with a line and without."""
+        return int(self._seated.sum()) + self.away
+
+    @property
+    def seated(self) -> Counts:
+        """[replicas] Speakers at each."""
+        return self._seated.sum(axis=1)
+
+    @property
+    def cards(self) -> int:
+        """Replicas that there are, not ready ones among them."""
+        return len(self._ready_s)
+
+    def fail(self, zone: int) -> int:
+        """Lose a zone; return how many lost their line."""
+        return self._lose(self._zone == zone)
+
+    def fail_some(self, count: int) -> int:
+        """Lose so many replicas; return how many lost their line."""
+        return self._lose(np.arange(self.cards) < count)
+
+    def start(self, count: int, without_zone: int | None = None) -> None:
+        """Start replicas, in the zones that are there."""
+        zones = [zone for zone in range(self._zones) if zone != without_zone]
+        self._ready_s = np.concatenate([self._ready_s, np.full(count, self.now_s + self._start_s)])
+        self._zone = np.concatenate([self._zone, np.resize(zones, count)])
+        self._leaving = np.concatenate([self._leaving, np.zeros(count, bool)])
+        more = np.zeros((count, self._ages + 1), np.int64)
+        self._seated = np.concatenate([self._seated, more])
+
+    def scale(self, wanted: int) -> None:
+        """Have so many replicas that stay: start some, or let the emptiest go."""
+        staying = np.flatnonzero(~self._leaving)
+        if wanted > len(staying):
+            self.start(wanted - len(staying))
+        elif wanted < len(staying):
+            emptiest = staying[np.argsort(self.seated[staying], kind="stable")]
+            self._leaving[emptiest[: len(staying) - wanted]] = True
+
+    def tick(self, arrivals: float) -> Tick:
+        """Let a tick pass, with so many new speakers on the average."""
+        self._num_ticks += 1
+        self.now_s += self._tick_s
+        moved = self._let_go()
+        self._leave()
+        self._grow_older()
+        came = int(self._rng.poisson(arrivals)) if arrivals > 0 else 0
+        self.totals.came += came
+        knocking = self._waiting.pop(self._num_ticks, np.zeros(len(DELAYS_S) + 1, np.int64))
+        knocking[0] += came
+        refused = self._knock(knocking)
+        return self._count(refused, moved)
+
+    def _lose(self, lost: NDArray[np.bool_]) -> int:
+        number = int(self._seated[lost].sum())
+        self._keep(~lost)
+        self._send_away(0, number)
+        return number
+
+    def _keep(self, kept: NDArray[np.bool_]) -> None:
+        self._ready_s, self._zone = self._ready_s[kept], self._zone[kept]
+        self._leaving, self._seated = self._leaving[kept], self._seated[kept]
+
+    def _let_go(self) -> int:
+        """Drain those that go: their speakers ask for another line at once."""
+        moved = int(self._seated[self._leaving].sum())
+        if self._leaving.any():
+            self._keep(~self._leaving)
+            self._send_away(0, moved)
+        return moved
+
+    def _leave(self) -> None:
+        share = -math.expm1(-self._tick_s / self._stay_s)
+        gone = self._rng.binomial(self._seated, share)
+        self._seated -= gone
+        self.totals.left += int(gone.sum())
+        for counts in self._waiting.values():
+            tired = self._rng.binomial(counts, share)
+            counts -= tired
+            self.totals.left += int(tired.sum())
+
+    def _grow_older(self) -> None:
+        self._seated[:, -1] += self._seated[:, -2]
+        self._seated[:, 1:-1] = self._seated[:, :-2]
+        self._seated[:, 0] = 0
+
+    def _knock(self, knocking: Counts) -> int:
+        """Send those who knock to replicas; return how many were turned away.
+
+        Within a tick those who are turned away knock again as often as their waits allow.
+        """
+        refused = 0
+        left_s = np.full(len(knocking), self._tick_s)
+        while knocking.any():
+            turned_away = self._seat(int(knocking.sum()))
+            refused += turned_away
+            if not turned_away:
+                break
+            # Chance decides who of them it is.
+            share = self._rng.multivariate_hypergeometric(knocking, turned_away, method="marginals")
+            knocking = np.zeros_like(knocking)
+            for index in map(int, np.flatnonzero(share)):
+                wait_s = DELAYS_S[min(index, len(DELAYS_S) - 1)]
+                following = min(index + 1, len(DELAYS_S))
+                if wait_s < left_s[index]:
+                    left_s[following] = left_s[index] - wait_s
+                    knocking[following] += share[index]
+                else:
+                    self._send_away(following, int(share[index]), wait_s)
+        return refused
+
+    def _send_away(self, index: int, number: int, wait_s: float = 0.0) -> None:
+        """Let speakers knock later; `index` is that of the wait after the next refusal."""
+        if number:
+            due = self._num_ticks + max(round(wait_s / self._tick_s), 1)
+            counts = self._waiting.setdefault(due, np.zeros(len(DELAYS_S) + 1, np.int64))
+            counts[index] += number
+
+    def _seat(self, number: int) -> int:
+        """Let some knock once; return how many were turned away."""
+        ready = np.flatnonzero((self._ready_s <= self.now_s) & ~self._leaving)
+        if not len(ready):
+            return number
+        seated, heard = self.seated[ready], self._seated[ready, -1]
+        fresh = seated - heard
+        room = self._room[np.minimum(heard, len(self._room) - 1)] - fresh
+        room = np.maximum(np.minimum(room, self._max_sessions - seated), 0)
+        let_in = np.minimum(self._routed(number, seated, room), room)
+        self._seated[ready, 0] += let_in
+        return number - int(let_in.sum())
+
+    def _routed(self, number: int, seated: Counts, room: Counts) -> Counts:
+        """Return how many go to each ready replica."""
+        count = len(seated)
+        if self._router == "round-robin":
+            at = (self._next + np.arange(number % count)) % count
+            self._next = (self._next + number) % count
+            return number // count + np.bincount(at, minlength=count)
+        if self._router == "sticky":
+            return self._rng.multinomial(number, np.full(count, 1 / count))
+        with_room = np.flatnonzero(room)
+        among = with_room if len(with_room) else np.arange(count)
+        one, other = among[self._rng.integers(0, len(among), (2, number))]
+        chosen = np.where(seated[one] <= seated[other], one, other)
+        return np.bincount(chosen, minlength=count)
+
+    def _make_room(self) -> Counts:
+        """Return whom a door lets in during a tick and the ages before it, by those it has heard.
+
+        In ticks longer than it takes to be heard, those let in are heard, and others follow.
+        """
+        newcomers = self._curve.newcomers
+        found = np.array(newcomers)
+        for _ in range(1, math.floor(self._tick_s / HEARD_S)):
+            inside = np.minimum(np.arange(len(found)) + found, len(found) - 1)
+            found = found + newcomers[inside]
+        return found
+
+    def _count(self, refused: int, moved: int) -> Tick:
+        seated, curve = self.seated, self._curve
+        by_number = np.bincount(np.minimum(seated, curve.most), minlength=curve.most + 1)
+        spoken = by_number * np.arange(curve.most + 1)
+        said = curve.updates_per_s * self._tick_s
+        histogram = spoken @ curve.histograms * said
+        away = self.away
+        totals = self.totals
+        totals.histogram += histogram
+        totals.answered += float(histogram.sum())
+        totals.waiting += away * said
+        totals.updates += self.speakers * said
+        totals.card_s += self.cards * self._tick_s
+        totals.speaker_s += self.speakers * self._tick_s
+        histogram[-1] += away * said
+        in_time = histogram[: np.searchsorted(EDGES_MS, BUDGET_MS)].sum()
+        everything = histogram.sum()
+        return Tick(
+            at_s=self.now_s,
+            speakers=self.speakers,
+            away=away,
+            cards=self.cards,
+            ready=int(((self._ready_s <= self.now_s) & ~self._leaving).sum()),
+            p95_ms=quantile(histogram, 0.95),
+            late=float(1 - in_time / everything) if everything else 0.0,
+            refused=refused,
+            moved=moved,
+        )
+
+
+def day(
+    crowd: Crowd,
+    wanted: Callable[[float], float],
+    cards: Callable[[float], int],
+    tick_s: float,
+    stay_s: float,
+    seconds: float,
+) -> list[Tick]:
+    """Let a crowd follow a demand, and its cards the crowd.
+
+    Args:
+        wanted: speakers at a time. cards: for a number of speakers.
+    """
+    ticks = []
+    for number in range(round(seconds / tick_s)):
+        at_s = number * tick_s
+        now, soon = wanted(at_s), wanted(at_s + tick_s)
+        ticks.append(crowd.tick(soon - now + now * -math.expm1(-tick_s / stay_s)))
+        crowd.scale(cards(crowd.speakers))
+    return ticks
+
+
+def _shared(number: int, among: int) -> Counts:
+    return number // among + (np.arange(among) < number % among)

@@ -1,0 +1,90 @@
+"""A language that the toy model reads and writes, so that the service's own text path runs over it.
+
+The tokenizer and the prompts that `service.translator.Translator` asks for. A word of the source is
+one id, a long one two, as a vocabulary of some thousand pieces has it; an output id is a made-up
+word of four letters. Knows ids and letters; the translation is `simulator.toy_translation`.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Final
+from zlib import crc32
+
+from service.bench.load.simulator import FIRST_WORD, NUM_WORDS, toy_prompt
+from tokenspeed.model.prompt import Formality
+
+LONG_WORD: Final = 6  # letters; 1.4 tokens a word on the load test's sentences
+_CONSONANTS: Final = "bdfgklmnprstvz"
+_VOWELS: Final = "aeiou"
+
+
+class ToyTokenizer:
+    """Ids of words by their letters, and letters of ids."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        return [token for word in text.split() for token in _tokens(word)]
+
+    def piece_id(self, piece: str) -> int | None:
+        """It has no marks of its own."""
+        return None
+
+    def decoder(self) -> "ToyDecoder":
+        """Return what turns output ids into text."""
+        return ToyDecoder()
+
+
+class ToyDecoder:
+    """Writes a word for each id."""
+
+    def __init__(self) -> None:
+        self._is_first = True
+
+    def push(self, ids: Sequence[int]) -> str:
+        """Return the text of more ids."""
+        text = " ".join(map(_word, ids))
+        if text and not self._is_first:
+            text = " " + text
+        self._is_first = self._is_first and not text
+        return text
+
+
+class ToyPrompts:
+    """Prompts as `ToyBackend` reads them."""
+
+    languages: tuple[str, ...] = ("de", "en")
+    pairs = frozenset([("en", "de")])
+    context_pairs = 0
+    formalities: frozenset[str] = frozenset()
+
+    def __init__(self, tokenizer: ToyTokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def build(
+        self,
+        source: str,
+        source_language: str | None,
+        target_language: str,
+        *,
+        is_open: bool,
+        formality: Formality | None = None,
+    ) -> tuple[int, ...]:
+        """Return the prompt."""
+        return toy_prompt(self._tokenizer.encode(source), is_open=is_open)
+
+
+@cache
+def _tokens(word: str) -> tuple[int, ...]:
+    ends = ("", "-") if len(word) > LONG_WORD else ("",)
+    return tuple(
+        FIRST_WORD + crc32((word + end).encode()) % (NUM_WORDS - FIRST_WORD) for end in ends
+    )
+
+
+@cache
+def _word(token: int) -> str:
+    letters = ""
+    for signs in (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS):
+        token, at = divmod(token, len(signs))
+        letters += signs[at]
+    return letters
