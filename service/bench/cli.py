@@ -334,6 +334,7 @@ def add_host(parser: argparse.ArgumentParser) -> None:
         "--speakers", type=counts, default=[4, 16, 32], metavar="N,N", help="side by side"
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="for each number of speakers")
+    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
     add_model_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=_host)

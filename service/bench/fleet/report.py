@@ -140,7 +140,7 @@ def run_fleet(options: argparse.Namespace) -> dict[str, Any]:
                 rows += more
                 progress.update()
     for row in rows:
-        _price(row, options.card_hour)
+        add_prices(row, options.card_hour)
     about = {
         "about": "prediction by simulation; steps as measured on one H100, the processor as "
         "`tokenspeed bench host` measured it on its machine",
@@ -275,7 +275,7 @@ def _write(result: dict[str, Any], options: argparse.Namespace) -> None:
         put_into_page(options.page, options.json.name, fleet_tables(result))
 
 
-def _price(row: Row, card_hour: float | None) -> None:
+def add_prices(row: Row, card_hour: float | None) -> None:
     """Add what a row costs at a price of a card-hour."""
     if card_hour is None:
         return

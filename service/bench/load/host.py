@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from service.bench.captions.documents import WORDS_PER_MINUTE
 from service.bench.load.costs import MeasuredCost
 from service.bench.load.loadtest import run_load_test, script
 from service.bench.load.simulator import (
@@ -162,7 +161,7 @@ def _load_test(options: argparse.Namespace, served: Served, speakers: int) -> ar
         target="de",
         stability="balanced",
         append_only=False,
-        words_per_minute=WORDS_PER_MINUTE,
+        words_per_minute=options.words_per_minute,
         budget_ms=BUDGET_MS,
         api_key=None,
         allow_remote=False,

@@ -1,0 +1,23 @@
+"""A plot is an SVG with its names and points."""
+
+from xml.etree import ElementTree
+
+from service.bench.fleet.plot import HEIGHT, WIDTH, lines
+
+
+def test_every_series_is_there_and_within_the_picture() -> None:
+    text = lines(
+        "a < b",
+        "s",
+        "%",
+        [("one & two", [(0.0, 1.0), (1.0, 2.0)]), ("flat", [(0.0, 0.0), (2.0, 0.0)])],
+    )
+    root = ElementTree.fromstring(text)
+    found = [each for each in root.iter() if each.tag.endswith("polyline")]
+    assert len(found) == 2
+    for line in found:
+        for point in line.attrib["points"].split():
+            x, y = map(float, point.split(","))
+            assert 0 <= x <= WIDTH
+            assert 0 <= y <= HEIGHT
+    assert "one &amp; two" in text
