@@ -367,9 +367,9 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
         "--card-hour", type=float, metavar="PRICE", help="of a card, in any currency: adds prices"
     )
     parser.add_argument(
-        "--seconds", type=float, default=20.0, help="that each number of speakers is simulated"
+        "--seconds", type=float, default=10.0, help="that each number of speakers is simulated"
     )
-    parser.add_argument("--seeds", type=int, default=2, help="of the exact simulations beside")
+    parser.add_argument("--seeds", type=int, default=1, help="of the exact simulations beside")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--host",

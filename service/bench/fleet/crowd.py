@@ -326,7 +326,7 @@ class Crowd:
 def day(
     crowd: Crowd,
     wanted: Callable[[float], float],
-    cards: Callable[[float], int],
+    cards: Callable[[int], int],
     tick_s: float,
     stay_s: float,
     seconds: float,

@@ -25,7 +25,7 @@ from service.load.admission import WINDOW_S, Admission, Work
 EDGES_MS: Final = np.geomspace(1.0, 60_000.0, 171)
 WARM_S: Final = 4.0  # until what is measured is no beginning any more
 SHORT: Final = 0.95  # of the speakers within the budget: a few more, and nobody is in time
-KNOCK_S: Final = 0.5  # between newcomers, where the door is asked how many it lets in
+KNOCK_S: Final = 0.25  # between newcomers, where the door is asked how many it lets in
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,9 @@ def measure_levels(
     """Measure more and more speakers until p95 is over the budget, closely round that number.
 
     Where it comes near, the worse of two runs counts.
+
+    Raises:
+        ValueError: not even one speaker is answered in time.
     """
     found: dict[int, Level] = {}
 
@@ -104,8 +107,10 @@ def measure_levels(
 
     good, bad = 0, 1
     while is_within(bad):
-        good, bad = bad, bad + max(1, bad // 3)
-    while bad - good > max(1, good // 32):
+        good, bad = bad, 2 * bad
+    if not good:
+        raise ValueError(f"one speaker's p95 is {found[1].p95_ms:.0f} ms: a step is too slow")
+    while bad - good > max(1, good // 24):
         middle = (good + bad) // 2
         good, bad = (middle, bad) if is_within(middle) else (good, middle)
     return [found[speakers] for speakers in sorted(found)]

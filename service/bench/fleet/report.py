@@ -7,7 +7,10 @@ the scenarios. Or, beside the result of a load test, simulates the same speakers
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,11 +32,12 @@ from service.bench.fleet.scenarios import (
 from service.bench.load.capacity import read_cost
 from service.bench.load.costs import RESULTS, Card, h100_cards
 from service.bench.load.simulator import BUDGET_MS, LinearCost
+from tokenspeed.backends.cpu import usable_cores
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
 HOST: Final = RESULTS / "host.json"
-DOOR_S: Final = 20.0  # that a door is watched
+DOOR_S: Final = 12.0  # that a door is watched
 
 _TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
     # What a row is -> a heading, and key -> (title, form) of its columns.
@@ -61,7 +65,7 @@ _TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "most_cards": ("most cards", "{:,}"),
             "mean_cards": ("cards on the average", "{:,.0f}"),
             "p95_ms": ("p95 ms of the day", "{:.0f}"),
-            "worst_p95_ms": ("of the worst 20 s", "{:.0f}"),
+            "worst_p95_ms": ("of the worst 30 s", "{:.0f}"),
             "late_share": ("late or without a line", "{:.3%}"),
             "refused": ("knocks refused", "{:,}"),
             "moved": ("speakers moved", "{:,}"),
@@ -134,11 +138,15 @@ def run_fleet(options: argparse.Namespace) -> dict[str, Any]:
         cards = {name: cards[name] for name in options.cards}
     demand = Demand(options.peak, options.trough, options.stay_s, options.fill)
     rows: list[Row] = []
-    with tqdm(total=6 * len(cards), leave=False) as progress:
-        for card in cards.values():
-            for more in _of_card(card, host, demand, options):
-                rows += more
-                progress.update()
+    asked = (host, demand, options.seconds, options.seed, options.seeds)
+    with (
+        # A process for each card: they know nothing of each other.
+        ProcessPoolExecutor(min(len(cards), usable_cores()), get_context("spawn")) as pool,
+        tqdm(total=len(cards), leave=False) as progress,
+    ):
+        for more in pool.map(partial(card_rows, asked=asked), cards.values()):
+            rows += more
+            progress.update()
     for row in rows:
         add_prices(row, options.card_hour)
     about = {
@@ -225,26 +233,28 @@ def plots(rows: Sequence[Row]) -> dict[str, str]:
 _TEXTS: Final = frozenset(["card", "cards_for", "router", "by"])
 
 
-def _of_card(card: Card, host: Host, demand: Demand, options: argparse.Namespace) -> Any:
-    """Yield the rows of each scenario."""
-    seed = options.seed
-    levels = measure_levels(card.cost, host, options.seconds, seed)
+def card_rows(card: Card, asked: tuple[Host, Demand, float, int, int]) -> list[Row]:
+    """Return the rows of every scenario of a card.
+
+    Args:
+        asked: host, demand, seconds of a number of speakers, seed, exact simulations beside.
+    """
+    host, demand, seconds, seed, seeds = asked
+    levels = measure_levels(card.cost, host, seconds, seed)
     curve = Curve(levels, host, seed)
-    capacity = capacity_row(card, curve, demand)
     most = round(1.5 * curve.speakers_within_budget) + 4
     door, door_p95_ms = measure_door(card.cost, host, most, DOOR_S, seed)
-    capacity |= {"door": door, "door_p95_ms": round(door_p95_ms, 1)}
-    level_rows = [{"what": "level", "card": card.name, **level.numbers()} for level in levels]
-    yield [capacity, *level_rows]
-    yield list(day_rows(card, curve, demand, seed))
-    yield list(zone_rows(card, curve, demand, seed, with_spare=False))
-    yield list(zone_rows(card, curve, demand, seed, with_spare=True))
-    yield list(router_rows(card, curve, demand, seed))
-    yield [
-        row
-        for offset in range(options.seeds)
-        for row in compare_rows(card, curve, host, demand, seed + offset)
+    found: list[Row] = [
+        capacity_row(card, curve, demand) | {"door": door, "door_p95_ms": round(door_p95_ms, 1)},
+        *({"what": "level", "card": card.name, **level.numbers()} for level in levels),
+        *day_rows(card, curve, demand, seed),
+        *zone_rows(card, curve, demand, seed, with_spare=False),
+        *zone_rows(card, curve, demand, seed, with_spare=True),
+        *router_rows(card, curve, demand, seed),
     ]
+    for offset in range(seeds):
+        found += compare_rows(card, curve, host, demand, seed + offset)
+    return found
 
 
 def _run_beside(options: argparse.Namespace, host: Host) -> dict[str, Any]:

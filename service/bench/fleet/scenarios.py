@@ -22,10 +22,10 @@ from service.bench.load.simulator import LinearCost
 Row = dict[str, Any]
 DAY_S: Final = 86_400.0
 TROUGH_S: Final = 4 * 3600.0  # when the fewest speak
-SETTLE_S: Final = 15.0  # before something is lost
-AFTER_S: Final = 20.0  # that is watched once what was lost is replaced
+SETTLE_S: Final = 10.0  # before something is lost
+AFTER_S: Final = 14.0  # that is watched once what was lost is replaced
 TICK_S: Final = 0.5  # of what takes seconds
-DAY_TICK_S: Final = 20.0
+DAY_TICK_S: Final = 30.0
 ZONES: Final = 3
 
 

@@ -1,6 +1,5 @@
 """A fleet, update by update: nothing is lost without a cause, nobody is in two places."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +33,7 @@ def check_nothing_is_lost(outcome: Outcome) -> None:
     assert all(ms >= 0 for _, ms in tally.updates)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.integers(1, 4),
     st.integers(1, 8),
@@ -67,7 +66,7 @@ def test_every_update_is_answered_or_dropped_with_its_cause(
     assert set(outcome.tally.dropped) <= {"gave up", "never answered"}
     if not failures:
         assert not outcome.lost_s
-    assert len(outcome.back_s) + outcome.gave_up >= len(outcome.lost_s) > -1 or plan.failures
+    assert len(outcome.back_s) <= len(outcome.lost_s)
 
 
 def test_the_same_seed_is_the_same_run() -> None:
@@ -111,11 +110,11 @@ def test_replicas_that_are_started_take_those_who_wait() -> None:
     assert min(outcome.back_s) >= 3.0
 
 
-@pytest.mark.parametrize("speakers", [6, 12])
-def test_more_replicas_are_no_worse(speakers: int) -> None:
+def test_more_replicas_are_no_worse() -> None:
+    speakers = 8
     p95_ms = [
         run(
-            Plan(replicas, steady(speakers, 1.0), 8.0, router="round-robin", has_door=False)
+            Plan(replicas, steady(speakers, 1.0), 5.0, router="round-robin", has_door=False)
         ).p95_ms()
         for replicas in (1, 2, 4)
     ]
