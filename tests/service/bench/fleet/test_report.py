@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.bench.fleet.report import add_prices, fleet_tables, plots, read_host
+from service.bench.fleet.report import add_prices, read_host
 from service.bench.load.costs import RESULTS
 from tokenspeed.cli import main
 
@@ -70,12 +70,3 @@ def test_a_price_is_that_of_the_card_hours() -> None:
     assert row["price_per_million_updates"] == pytest.approx(2.5)
     assert row["price_per_speaker_hour"] == pytest.approx(0.05)
     assert row["price_of_the_day"] == pytest.approx(2500)
-
-
-def test_the_committed_page_and_plots_are_those_of_the_result() -> None:
-    result = json.loads((RESULTS / "fleet.json").read_text(encoding="utf-8"))
-    page = (RESULTS.parent / "fleet.md").read_text(encoding="utf-8")
-    assert fleet_tables(result).strip() in page
-    for name, text in plots(result["rows"]).items():
-        assert (RESULTS.parent / name).read_text(encoding="utf-8") == text
-        assert name in page
