@@ -355,9 +355,6 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trough", type=float, default=0.35, help="share of them at the quietest")
     parser.add_argument("--stay-s", type=float, default=1200.0, help="of a speaker, on the average")
     parser.add_argument(
-        "--fill", type=float, default=0.85, help="share of its sessions that a card is meant for"
-    )
-    parser.add_argument(
         "--cards",
         type=lambda text: text.split(","),
         metavar="A,B",
@@ -367,7 +364,7 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
         "--card-hour", type=float, metavar="PRICE", help="of a card, in any currency: adds prices"
     )
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="that each number of speakers is simulated"
+        "--seconds", type=float, default=8.0, help="that each number of speakers is simulated"
     )
     parser.add_argument("--seeds", type=int, default=1, help="of the exact simulations beside")
     parser.add_argument("--seed", type=int, default=0)

@@ -19,6 +19,7 @@ from service.bench.fleet.client import FIRST_DELAY_S, MAX_DELAY_S
 from service.bench.fleet.curve import EDGES_MS, Curve, quantile
 from service.bench.load.simulator import BUDGET_MS
 from service.load.admission import HEARD_S
+from service.load.autoscaling import wanted_replicas
 
 # Waits of a client, one after another: the middles of `client.next_delay_s`.
 DELAYS_S: Final = (
@@ -164,6 +165,17 @@ class Crowd:
         self._leaving = np.concatenate([self._leaving, np.zeros(count, bool)])
         more = np.zeros((count, self._ages + 1), np.int64)
         self._seated = np.concatenate([self._seated, more])
+
+    def wanted(self) -> int:
+        """Return how many cards there should be, by the service's own autoscaling.
+
+        Each replica says how busy it is, as `AppState.busy` does, and the p95 that it predicts.
+        """
+        is_ready = (self._ready_s <= self.now_s) & ~self._leaving
+        seated = np.minimum(self.seated[is_ready], self._curve.most)
+        busy = np.maximum(self._curve.busy[seated], seated / self._max_sessions)
+        late = self._curve.predicted_s[seated] / (BUDGET_MS / 1e3)
+        return wanted_replicas(busy.tolist(), late.tolist(), self.cards)
 
     def scale(self, wanted: int) -> None:
         """Have so many replicas that stay: start some, or let the emptiest go."""
@@ -317,7 +329,7 @@ class Crowd:
             cards=self.cards,
             ready=int(((self._ready_s <= self.now_s) & ~self._leaving).sum()),
             p95_ms=quantile(histogram, 0.95),
-            late=float(1 - in_time / everything) if everything else 0.0,
+            late=float(max(1 - in_time / everything, 0.0)) if everything else 0.0,
             refused=refused,
             moved=moved,
         )
@@ -325,8 +337,7 @@ class Crowd:
 
 def day(
     crowd: Crowd,
-    wanted: Callable[[float], float],
-    cards: Callable[[int], int],
+    demand: Callable[[float], float],
     tick_s: float,
     stay_s: float,
     seconds: float,
@@ -334,14 +345,14 @@ def day(
     """Let a crowd follow a demand, and its cards the crowd.
 
     Args:
-        wanted: speakers at a time. cards: for a number of speakers.
+        demand: speakers at a time.
     """
     ticks = []
     for number in range(round(seconds / tick_s)):
         at_s = number * tick_s
-        now, soon = wanted(at_s), wanted(at_s + tick_s)
+        now, soon = demand(at_s), demand(at_s + tick_s)
         ticks.append(crowd.tick(soon - now + now * -math.expm1(-tick_s / stay_s)))
-        crowd.scale(cards(crowd.speakers))
+        crowd.scale(crowd.wanted())
     return ticks
 
 

@@ -145,6 +145,8 @@ class Curve:
         most: the largest number of speakers that it knows.
         histograms: [most + 1, bins], shares by number of speakers.
         newcomers: [most + 1], how many the door lets in within HEARD_S, by those that speak.
+        busy: [most + 1], share of what can be borne, as the admission says it.
+        predicted_s: [most + 1], p95 with one speaker more, as it says it.
         updates_per_s: of one speaker.
     """
 
@@ -157,7 +159,10 @@ class Curve:
             [self._between("histogram", n) for n in range(self.most + 1)]
         )
         rng = random.Random(seed)
-        self.newcomers = np.array([self._ask_door(n, rng) for n in range(self.most + 1)])
+        said = [self._ask_door(n, rng) for n in range(self.most + 1)]
+        self.newcomers = np.array([let_in for let_in, _, _ in said])
+        self.busy = np.array([busy for _, busy, _ in said])
+        self.predicted_s = np.array([predicted_s for _, _, predicted_s in said])
 
     @property
     def speakers_within_budget(self) -> int:
@@ -187,8 +192,11 @@ class Curve:
         least, most = (np.asarray(getattr(level, name)) for level in (low, high))
         return np.asarray((1 - weight) * least + weight * most)
 
-    def _ask_door(self, speakers: int, rng: random.Random) -> int:
-        """Tell an admission what it would have measured, and count whom it lets in."""
+    def _ask_door(self, speakers: int, rng: random.Random) -> tuple[int, float, float]:
+        """Tell an admission what it would have measured; return what it says of that.
+
+        How many it lets in at one time, how busy it is, and the p95 that it predicts.
+        """
         now_s = 10 * WINDOW_S
         door = Admission(BUDGET_MS / 1e3, 0.0)
         told: list[tuple[float, str, float]] = []
@@ -213,11 +221,12 @@ class Curve:
             passed_s = at_s - now_s + WINDOW_S
             rows = int(scaled["rows_per_s"] * passed_s)
             door.measure(Work(rows, step_s, row_s, scaled["loop_share"] * passed_s), float(at_s))
+        busy, predicted_s = door.busy(now_s), door.predict(now_s)
         let_in = 0
         while let_in <= self.most and door.admits(now_s):
             door.open(f"newcomer {let_in}", now_s)
             let_in += 1
-        return let_in
+        return let_in, busy, predicted_s
 
 
 def quantile(histogram: NDArray[np.float64], share: float) -> float:

@@ -25,12 +25,12 @@ from service.bench.load.simulator import BUDGET_MS, END, LinearCost, ToyBackend
 from service.captions.actions import Close
 from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.session import Session
-from service.cli import slots
 from service.config import Config
 from service.doors.state import MEASURE_S
 from service.driver import Driver
 from service.errors import TranslationFailed
 from service.load.admission import Admission, Work
+from service.start import slots
 from service.translator import Translator
 from service.wire.protocol import ClientEvent, ServerEvent, SessionUpdate
 from tokenspeed.backends import Step

@@ -20,6 +20,7 @@ from service.bench.fleet.curve import Curve, measure_door, measure_levels
 from service.bench.fleet.plot import lines
 from service.bench.fleet.replica import Host
 from service.bench.fleet.scenarios import (
+    PACKED,
     Demand,
     Row,
     beside_rows,
@@ -32,7 +33,6 @@ from service.bench.fleet.scenarios import (
 from service.bench.load.capacity import read_cost
 from service.bench.load.costs import RESULTS, Card, h100_cards
 from service.bench.load.simulator import BUDGET_MS, LinearCost
-from tokenspeed.backends.cpu import usable_cores
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
@@ -78,7 +78,7 @@ _TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
         "One zone of three is lost at the busiest time",
         {
             "card": ("model", "{}"),
-            "cards_for": ("cards", "{}"),
+            "fill": ("full before", "{:.0%}"),
             "cards": ("there were", "{:,}"),
             "lost_speakers": ("speakers cut off", "{:,}"),
             "back_95_s": ("95 % of them back after s", "{}"),
@@ -136,12 +136,12 @@ def run_fleet(options: argparse.Namespace) -> dict[str, Any]:
         if unknown:
             raise ValueError(f"cards are {', '.join(unknown)}, expected of {', '.join(cards)}")
         cards = {name: cards[name] for name in options.cards}
-    demand = Demand(options.peak, options.trough, options.stay_s, options.fill)
+    demand = Demand(options.peak, options.trough, options.stay_s)
     rows: list[Row] = []
     asked = (host, demand, options.seconds, options.seed, options.seeds)
     with (
         # A process for each card: they know nothing of each other.
-        ProcessPoolExecutor(min(len(cards), usable_cores()), get_context("spawn")) as pool,
+        ProcessPoolExecutor(len(cards), get_context("spawn")) as pool,
         tqdm(total=len(cards), leave=False) as progress,
     ):
         for more in pool.map(partial(card_rows, asked=asked), cards.values()):
@@ -215,14 +215,13 @@ def plots(rows: Sequence[Row]) -> dict[str, str]:
     ]
     zone = [
         (
-            f"{name.partition(' ')[0]}, {'spare' if cards_for.startswith('two') else 'none spare'}",
+            f"{row['card'].partition(' ')[0]}, {row['fill']:.0%} full",
             [
-                (row["at_s"], 100 * row["away"] / row["speakers"])
-                for row in _of(rows, "zone tick", card=name, cards_for=cards_for)
+                (tick["at_s"], 100 * tick["away"] / tick["speakers"])
+                for tick in _of(rows, "zone tick", card=row["card"], fill=row["fill"])
             ],
         )
-        for name in names
-        for cards_for in dict.fromkeys(row["cards_for"] for row in _of(rows, "zone", card=name))
+        for row in _of(rows, "zone")
     ]
     return {
         "fleet-day.svg": lines("Cards through a day", "hour of the day", "cards", hours),
@@ -230,7 +229,7 @@ def plots(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-_TEXTS: Final = frozenset(["card", "cards_for", "router", "by"])
+_TEXTS: Final = frozenset(["card", "router", "by"])
 
 
 def card_rows(card: Card, asked: tuple[Host, Demand, float, int, int]) -> list[Row]:
@@ -248,12 +247,12 @@ def card_rows(card: Card, asked: tuple[Host, Demand, float, int, int]) -> list[R
         capacity_row(card, curve, demand) | {"door": door, "door_p95_ms": round(door_p95_ms, 1)},
         *({"what": "level", "card": card.name, **level.numbers()} for level in levels),
         *day_rows(card, curve, demand, seed),
-        *zone_rows(card, curve, demand, seed, with_spare=False),
-        *zone_rows(card, curve, demand, seed, with_spare=True),
+        *zone_rows(card, curve, demand, seed, demand.fill),
+        *zone_rows(card, curve, demand, seed, PACKED),
         *router_rows(card, curve, demand, seed),
     ]
     for offset in range(seeds):
-        found += compare_rows(card, curve, host, demand, seed + offset)
+        found += compare_rows(card, curve, host, seed + offset)
     return found
 
 

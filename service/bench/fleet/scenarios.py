@@ -18,14 +18,16 @@ from service.bench.fleet.routing import ROUTERS
 from service.bench.load.costs import Card, MeasuredCost
 from service.bench.load.loadtest import STAGGER_S
 from service.bench.load.simulator import LinearCost
+from service.load.autoscaling import TARGET
 
 Row = dict[str, Any]
 DAY_S: Final = 86_400.0
 TROUGH_S: Final = 4 * 3600.0  # when the fewest speak
 SETTLE_S: Final = 10.0  # before something is lost
-AFTER_S: Final = 14.0  # that is watched once what was lost is replaced
+AFTER_S: Final = 12.0  # that is watched once what was lost is replaced
 TICK_S: Final = 0.5  # of what takes seconds
 DAY_TICK_S: Final = 30.0
+PACKED: Final = 0.85  # of the sessions of a card, where nothing is kept for a lost zone
 ZONES: Final = 3
 
 
@@ -36,22 +38,22 @@ class Demand:
     Attributes:
         peak: speakers at the busiest time. trough_share: of them, at the quietest.
         stay_s: that a speaker stays, on the average.
-        fill: speakers that a card is meant for, of its sessions.
+        fill: speakers that a card is meant for, of its sessions, as the autoscaler wants it.
     """
 
     peak: int = 1_000_000
     trough_share: float = 0.35
     stay_s: float = 1200.0
-    fill: float = 0.85
+    fill: float = TARGET
 
     def at(self, now_s: float) -> float:
         """Return how many want to speak: once up and once down a day."""
         swing = (1 - math.cos(2 * math.pi * (now_s - TROUGH_S) / DAY_S)) / 2
         return self.peak * (self.trough_share + (1 - self.trough_share) * swing)
 
-    def cards(self, speakers: float, capacity: int) -> int:
-        """Return how many cards are meant for so many."""
-        return max(math.ceil(speakers / (self.fill * capacity)), 1)
+    def cards(self, speakers: float, capacity: int, fill: float | None = None) -> int:
+        """Return how many cards are meant for so many, at another fill where one is given."""
+        return max(math.ceil(speakers / ((fill or self.fill) * capacity)), 1)
 
 
 def capacity_row(card: Card, curve: Curve, demand: Demand) -> Row:
@@ -87,14 +89,7 @@ def day_rows(card: Card, curve: Curve, demand: Demand, seed: int) -> Iterator[Ro
         speakers=speakers,
         seed=seed,
     )
-    ticks = day(
-        crowd,
-        demand.at,
-        lambda speakers: demand.cards(speakers, capacity),
-        DAY_TICK_S,
-        demand.stay_s,
-        DAY_S,
-    )
+    ticks = day(crowd, demand.at, DAY_TICK_S, demand.stay_s, DAY_S)
     totals = crowd.totals
     yield {
         "what": "day",
@@ -118,19 +113,16 @@ def day_rows(card: Card, curve: Curve, demand: Demand, seed: int) -> Iterator[Ro
         yield {"what": "hour", "card": card.name, **_rounded(tick)}
 
 
-def zone_rows(
-    card: Card, curve: Curve, demand: Demand, seed: int, *, with_spare: bool
-) -> Iterator[Row]:
+def zone_rows(card: Card, curve: Curve, demand: Demand, seed: int, fill: float) -> Iterator[Row]:
     """Yield what a lost zone does at the busiest time, then some moments of it.
 
+    As many cards as were lost are started at once, in the zones that are left.
+
     Args:
-        with_spare: there are so many cards that two zones are enough for everybody; else the
-            autoscaler starts as many as were lost, in the zones that are left.
+        fill: speakers at a card before, of its sessions.
     """
     capacity = curve.max_sessions
-    cards = demand.cards(demand.peak, capacity)
-    if with_spare:
-        cards = max(math.ceil(cards * ZONES / (ZONES - 1)), cards)
+    cards = demand.cards(demand.peak, capacity, fill)
     crowd = Crowd(
         curve,
         cards,
@@ -145,16 +137,14 @@ def zone_rows(
     arrivals = demand.peak * -math.expm1(-TICK_S / demand.stay_s)
     before = [crowd.tick(arrivals) for _ in range(round(SETTLE_S / TICK_S))]
     lost = crowd.fail(zone=0)
-    if not with_spare:
-        crowd.start(cards - crowd.cards, without_zone=0)
+    crowd.start(cards - crowd.cards, without_zone=0)
     after_s = card.start_s + 2 * AFTER_S
     after = [crowd.tick(arrivals) for _ in range(round(after_s / TICK_S))]
-    name = "two zones hold all" if with_spare else "cards as on any day"
     begun_s = before[-1].at_s
     yield {
         "what": "zone",
         "card": card.name,
-        "cards_for": name,
+        "fill": fill,
         "cards": cards,
         "lost_speakers": lost,
         "back_95_s": _back_s(after, lost, 0.05, begun_s),
@@ -165,13 +155,13 @@ def zone_rows(
         "refused": sum(tick.refused for tick in after),
     }
     for tick in (*before[-4:], *after):
-        yield {"what": "zone tick", "card": card.name, "cards_for": name, **_rounded(tick)}
+        yield {"what": "zone tick", "card": card.name, "fill": fill, **_rounded(tick)}
 
 
 def router_rows(card: Card, curve: Curve, demand: Demand, seed: int) -> Iterator[Row]:
     """Yield what each router makes of the busiest minutes."""
     capacity = curve.max_sessions
-    cards = demand.cards(demand.peak, capacity)
+    cards = demand.cards(demand.peak, capacity, PACKED)
     arrivals = demand.peak * -math.expm1(-DAY_TICK_S / demand.stay_s)
     for router in ROUTERS:
         crowd = Crowd(
@@ -200,11 +190,11 @@ def router_rows(card: Card, curve: Curve, demand: Demand, seed: int) -> Iterator
 
 
 def compare_rows(
-    card: Card, curve: Curve, host: Host, demand: Demand, seed: int, replicas: int = ZONES
+    card: Card, curve: Curve, host: Host, seed: int, replicas: int = ZONES
 ) -> Iterator[Row]:
     """Yield what both simulations say of some replicas of which one is lost and replaced."""
     capacity = curve.max_sessions
-    speakers = int(replicas * demand.fill * capacity)
+    speakers = int(replicas * PACKED * capacity)
     end_s = SETTLE_S + card.start_s + AFTER_S
     plan = Plan(
         replicas,

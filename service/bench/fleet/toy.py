@@ -11,7 +11,9 @@ from typing import Final
 from zlib import crc32
 
 from service.bench.load.simulator import FIRST_WORD, NUM_WORDS, toy_prompt
-from tokenspeed.model.prompt import Formality
+from tokenspeed.model.profile import Profile
+from tokenspeed.model.prompt import Formality, length_cap
+from tokenspeed.text.answer import Answer
 
 LONG_WORD: Final = 5  # letters: 1.2 ids a word of the load test, the shipped vocabulary has 1.16
 _CONSONANTS: Final = "bdfgklmnprstvz"
@@ -52,13 +54,22 @@ class ToyDecoder:
 class ToyPrompts:
     """Prompts as `ToyBackend` reads them."""
 
+    profile = Profile("toy", "Toy")
     languages: tuple[str, ...] = ("de", "en")
     pairs = frozenset([("en", "de")])
     context_pairs = 0
     formalities: frozenset[str] = frozenset()
+    stop_ids: tuple[int, ...] = ()
+    answer = Answer()
 
     def __init__(self, tokenizer: ToyTokenizer) -> None:
         self._tokenizer = tokenizer
+
+    def length_cap(
+        self, prompt_tokens: int, source_language: str | None, target_language: str
+    ) -> int:
+        """Return how many tokens a translation may have."""
+        return length_cap(prompt_tokens)
 
     def build(
         self,
@@ -68,6 +79,7 @@ class ToyPrompts:
         *,
         is_open: bool,
         formality: Formality | None = None,
+        terms: Sequence[tuple[str, str]] = (),
     ) -> tuple[int, ...]:
         """Return the prompt."""
         return toy_prompt(self._tokenizer.encode(source), is_open=is_open)

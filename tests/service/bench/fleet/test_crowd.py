@@ -139,7 +139,6 @@ def test_cards_follow_the_crowd(curve: Curve) -> None:
     ticks = day(
         crowd,
         lambda at_s: 10 + at_s / 10,
-        lambda speakers: max(speakers // 2, 1),
         tick_s=5.0,
         stay_s=60.0,
         seconds=600.0,
