@@ -67,7 +67,7 @@ def capacity_row(card: Card, curve: Curve, demand: Demand) -> Row:
         "max_sessions": curve.max_sessions,
         "meant": meant,
         "p95_ms": _ms(curve.p95_ms(meant)),
-        "updates_per_s": round(per_s, 1),
+        "updates_per_s": round(per_s, 3),
         "card_s_per_1000_updates": round(1000 / per_s, 3),
         "card_hours_per_1000_speaker_hours": round(1000 / meant, 2),
         "start_s": round(card.start_s, 1),

@@ -8,4 +8,4 @@ from tests.service.bench.fleet.machines import COST, HOST
 
 @pytest.fixture(scope="session")
 def curve() -> Curve:
-    return Curve(measure_levels(COST, HOST, seconds=5.0), HOST)
+    return Curve(measure_levels(COST, HOST, seconds=4.0), HOST)
