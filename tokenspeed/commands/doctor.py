@@ -110,6 +110,9 @@ def _model(directory: Path, profile: Path | None) -> Iterator[Finding]:
         f"{directory.name}: {config.num_layers} layers of {config.hidden_size}, "
         f"vocabulary {config.vocab_size}",
     )
+    if checkpoint.notice:
+        advice = "the original weights and tokenspeed quantize make less of them"
+        yield Finding("weights", "missing", checkpoint.notice, advice)
     pairs = sorted(prompts.pairs)
     told = ", ".join(f"{a}-{b}" for a, b in pairs[:MAX_PAIRS])
     if len(pairs) > MAX_PAIRS:

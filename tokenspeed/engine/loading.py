@@ -4,6 +4,7 @@ The one place that knows every backend by name. A backend that was asked for by 
 is an error; only `auto` chooses.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def load_engine(
     given = Path(directory)
     directory = local_directory(given)
     checkpoint = open_checkpoint(directory)
+    if checkpoint.notice:
+        logging.getLogger(__name__).warning("%s: %s", directory, checkpoint.notice)
     tokenizer = Tokenizer.load(directory)
     prompts = load_prompt_format(directory, tokenizer, profile)
     opened = backend_of(device)

@@ -90,6 +90,19 @@ class Checkpoint:
         """Whether the layers' matrices are stored as packed int4 with scales for groups."""
         return self.forms[_FIRST].bits == 4
 
+    @property
+    def notice(self) -> str:
+        """What a user should know about the form of the weights; mostly nothing."""
+        unpacked = [form.layout for form in self.forms.values() if form.layout and not form.group]
+        if not unpacked:
+            return ""
+        method = unpacked[0].method.upper()
+        return (
+            f"matrices of {method} are unpacked ({len(unpacked)}), as they have zero points, "
+            "columns in another order or floats of 8 bits: a CPU runs them in int8, a GPU in 16 "
+            "bits"
+        )
+
     def integers(self, name: str) -> tuple[Tensor, Tensor]:
         """Return a quantised matrix as it is stored: int8 [out, in], scales [out, groups].
 

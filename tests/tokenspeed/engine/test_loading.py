@@ -1,14 +1,19 @@
 """From a model directory to a running engine, on whichever backend is asked for."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import tokenizers
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeModel
+from tests.tokenspeed.families import change_config
+from tests.tokenspeed.model.test_layouts import of_gptq
 from tests.tokenspeed.vocabularies import write_vocabulary
+from tokenspeed.commands.doctor import examine
 from tokenspeed.engine import loading
 from tokenspeed.engine.loading import BACKENDS, choose_backend, load_engine
 from tokenspeed.engine.request import Completion, Request
@@ -45,6 +50,23 @@ def test_gpus_that_are_not_there_are_told(tiny_translator: Path) -> None:
 def test_a_directory_without_a_vocabulary_is_told(make_model: MakeModel) -> None:
     with pytest.raises(CheckpointError, match=r"neither tokenizer.model nor tokenizer.json"):
         load_engine(make_model(), device="reference")
+
+
+def test_what_is_unpacked_is_told(
+    tiny_translator: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Path(shutil.copytree(tiny_translator, tmp_path / "model"))
+    tensors = load_file(model / "model.safetensors")
+    module = "model.layers.0.self_attn.q_proj"
+    weight = tensors.pop(f"{module}.weight")
+    parts, _ = of_gptq(weight, weight.shape[1], symmetric=False, act_order=False)
+    tensors |= {f"{module}.{name}": part for name, part in parts.items()}
+    save_file(tensors, model / "model.safetensors")
+    change_config(model, quantization_config={"quant_method": "gptq", "bits": 4})
+    load_engine(model).close()
+    assert "matrices of GPTQ are unpacked (1)" in caplog.text
+    findings = {finding.name: finding for finding in examine(model)}
+    assert "a CPU runs them in int8" in findings["weights"].detail
 
 
 def test_auto_takes_the_native_library_where_it_was_built(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,6 +147,8 @@ def test_awq(name: str, group: int, symmetric: bool, tmp_path: Path) -> None:
     )
     is_int4 = open_checkpoint(tmp_path).is_int4
     assert is_int4 == symmetric
+    notice = open_checkpoint(tmp_path).notice
+    assert ("matrices of AWQ are unpacked" in notice) == (not symmetric)
 
 
 @pytest.mark.parametrize("name", ["llama", "phi3", "granite"])
