@@ -3,20 +3,25 @@
     stt = TranslatingSTT(deepgram.STT(), url="http://127.0.0.1:8000", source="en", targets=["de"])
     session = AgentSession(stt=stt, ...)
 
-Its finals carry `target_languages` and `target_texts`. Needs `tokenspeed-client[livekit]`.
+Its finals carry `target_languages` and `target_texts`; `TranslationStreams` lets everybody in the
+room read them. Needs `tokenspeed-client[livekit]`.
 """
 
 import asyncio
 from collections.abc import AsyncIterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from livekit.agents import stt
+from livekit.agents import stt, utils
 from livekit.agents.language import LanguageCode
 from livekit.agents.types import (
+    ATTRIBUTE_TRANSCRIPTION_FINAL,
+    ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID,
+    ATTRIBUTE_TRANSCRIPTION_TRACK_ID,
     DEFAULT_API_CONNECT_OPTIONS,
     NOT_GIVEN,
+    TOPIC_TRANSCRIPTION,
     APIConnectOptions,
     NotGivenOr,
 )
@@ -156,6 +161,52 @@ class TranslatingStream(stt.RecognizeStream):
             else:
                 inner.push_frame(item)
         inner.end_input()
+
+
+class Publisher(Protocol):
+    """What is used of `livekit.rtc.LocalParticipant`."""
+
+    async def send_text(
+        self, text: str, *, topic: str = "", attributes: dict[str, str] | None = None
+    ) -> Any:
+        """Send a text to everybody in the room."""
+        ...
+
+
+class TranslationStreams:
+    """Publishes translations as text streams on `lk.transcription`, where captions are looked for.
+
+    A stream has LiveKit's own attributes, and `language`. Streams of one sentence have the same
+    segment with its language behind it, so that a client which shows the newest text of a segment
+    shows each language.
+
+    Args:
+        participant: who publishes: `room.local_participant` of an agent.
+        track_id: of the track that is transcribed, where captions are to stand beside a speaker.
+    """
+
+    def __init__(self, participant: Publisher, track_id: str | None = None) -> None:
+        self._participant = participant
+        self._track_id = track_id
+
+    async def publish(self, event: stt.SpeechEvent) -> None:
+        """Publish the translations of a final; of another event there are none."""
+        if event.type != FINAL or not event.alternatives:
+            return
+        best = event.alternatives[0]
+        segment_id = utils.shortuuid("SG_")
+        languages, texts = best.target_languages or (), best.target_texts or ()
+        for language, text in zip(languages, texts, strict=True):
+            attributes = {
+                ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID: f"{segment_id}-{language}",
+                ATTRIBUTE_TRANSCRIPTION_FINAL: "true",
+                "language": str(language),
+            }
+            if self._track_id is not None:
+                attributes[ATTRIBUTE_TRANSCRIPTION_TRACK_ID] = self._track_id
+            await self._participant.send_text(
+                text, topic=TOPIC_TRANSCRIPTION, attributes=attributes
+            )
 
 
 class Translations:

@@ -31,6 +31,9 @@ from tokenspeed_client.client import Session, connect
 from tokenspeed_client.errors import ClientError
 from tokenspeed_client.events import (
     Error,
+    SessionCreated,
+    SessionSnapshot,
+    SnapshotSegment,
     TranslationDelta,
     TranslationFinal,
     TranslationRetracted,
@@ -45,6 +48,8 @@ class _Utterance:
 
     Attributes:
         before: the hypothesis before this one.
+        said: what was spoken of its translation.
+        behind: what a new session has told of that again, which begins anew; None where nothing is.
         is_speaking: whether a response has begun.
         is_muted: whether the user has interrupted what was said before; captions still come.
     """
@@ -54,8 +59,19 @@ class _Utterance:
     timestamp: str = ""
     before: str = ""
     said: str = ""
+    behind: str | None = None
     is_speaking: bool = False
     is_muted: bool = False
+
+    def news(self, text: str) -> str:
+        """Take more of its translation; return what was not spoken yet."""
+        received = (self.said if self.behind is None else self.behind) + text
+        if not received.startswith(self.said):
+            self.behind = received
+            return ""
+        news = received[len(self.said) :]
+        self.said, self.behind = received, None
+        return news
 
 
 class TokenSpeedTranslator(FrameProcessor):
@@ -189,6 +205,11 @@ class TokenSpeedTranslator(FrameProcessor):
                     await self._say(self._of(event.segment_id), event.append)
                 elif isinstance(event, TranslationFinal):
                     await self._finish(event)
+                elif isinstance(event, SessionCreated):
+                    self._begin_anew()
+                elif isinstance(event, SessionSnapshot):
+                    for segment in event.segments:
+                        await self._catch_up(segment)
                 elif isinstance(event, TranslationRetracted):
                     await self._end_response(self._of(event.segment_id))
                 elif isinstance(event, Error):
@@ -200,10 +221,22 @@ class TokenSpeedTranslator(FrameProcessor):
         # Parts of a long text that was cut carry its name: u1, u1~2.
         return self._utterances.get(segment_id.partition("~")[0])
 
+    def _begin_anew(self) -> None:
+        """A new session tells from the beginning what the one before has told in part."""
+        for utterance in self._utterances.values():
+            utterance.behind = "" if utterance.said else None
+
+    async def _catch_up(self, segment: SnapshotSegment) -> None:
+        """What came in a gap is not known piece by piece, but the whole is."""
+        utterance = self._of(segment.segment_id)
+        if utterance is not None:
+            utterance.behind = ""
+            await self._say(utterance, segment.text)
+
     async def _say(self, utterance: _Utterance | None, text: str) -> None:
         if utterance is None:
             return
-        utterance.said += text
+        text = utterance.news(text)
         if utterance.is_muted or not self._is_spoken or not text:
             return
         if not utterance.is_speaking:
@@ -217,6 +250,7 @@ class TokenSpeedTranslator(FrameProcessor):
         utterance = self._of(event.segment_id)
         if utterance is None:
             return
+        utterance.behind = None
         if event.text.startswith(utterance.said):
             await self._say(utterance, event.text[len(utterance.said) :])
         caption = TranslationFrame(

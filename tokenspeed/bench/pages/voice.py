@@ -141,7 +141,9 @@ class Sentence:
     synthesis_ms: list[float] = field(default_factory=list)
 
 
-def speak(voice: Voice, paragraph: Sequence[str]) -> tuple[bytes, list[Sentence]]:
+def speak(
+    voice: Voice, paragraph: Sequence[str], pause_s: float = PAUSE_S
+) -> tuple[bytes, list[Sentence]]:
     """Return the sound of a paragraph, at the recogniser's rate, and when its words are."""
     sound, sentences = bytearray(2 * round(0.5 * RATE)), list[Sentence]()
     for text in paragraph:
@@ -150,7 +152,7 @@ def speak(voice: Voice, paragraph: Sequence[str]) -> tuple[bytes, list[Sentence]
         end_s = at_s + len(said) / 2 / voice.rate
         starts_s = [at_s + ms / 1000 for ms in starts_ms]
         sentences.append(Sentence(text, list(zip(starts_s, [*starts_s[1:], end_s], strict=True))))
-        sound += Resampler(voice.rate, RATE, 1)(said) + bytes(2 * round(PAUSE_S * RATE))
+        sound += Resampler(voice.rate, RATE, 1)(said) + bytes(2 * round(pause_s * RATE))
     return bytes(sound), sentences
 
 

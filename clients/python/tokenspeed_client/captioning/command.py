@@ -31,6 +31,8 @@ from tokenspeed_client.dialogue import ConnectionChanged, SessionEvent
 from tokenspeed_client.errors import ClientError
 from tokenspeed_client.events import (
     Error,
+    SessionCreated,
+    SessionSnapshot,
     TranslationDelta,
     TranslationFinal,
     TranslationRetracted,
@@ -206,6 +208,11 @@ class Outputs:
         match event:
             case TranslationDelta():
                 self.terminal.grow(event.segment_id, event.target, event.append, event.unstable)
+            case SessionCreated():
+                self.terminal.begin_anew()
+            case SessionSnapshot():
+                for each in event.segments:
+                    self.terminal.show(each.segment_id, each.target, each.text, each.unstable)
             case TranslationFinal():
                 self.terminal.end(event.segment_id, event.target, event.text)
                 # Parts of a text that was cut have its name: s1, s1~2.

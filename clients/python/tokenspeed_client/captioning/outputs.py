@@ -31,6 +31,15 @@ class Terminal:
         self._open[segment_id, target] = stable, unstable
         self._draw()
 
+    def begin_anew(self) -> None:
+        """A new session tells what is open from its beginning."""
+        self._open.clear()
+
+    def show(self, segment_id: str, target: str, text: str, unstable: str) -> None:
+        """Show what a segment reads in all, after a gap."""
+        self._open[segment_id, target] = text, unstable
+        self._draw()
+
     def end(self, segment_id: str, target: str, text: str) -> None:
         """Show the final of a segment."""
         self._open.pop((segment_id, target), None)

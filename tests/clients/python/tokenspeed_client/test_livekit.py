@@ -1,5 +1,7 @@
 """LiveKit's own classes round hypotheses that are written down, and a real service."""
 
+import asyncio
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,9 +9,12 @@ import pytest
 from livekit import rtc
 from livekit.agents import stt
 
+from tests.clients.faults import Faults, Restarted
+from tests.clients.network import Network
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine
-from tokenspeed_client.livekit import FINAL, INTERIM, TranslatingSTT
+from tokenspeed_client import connect
+from tokenspeed_client.livekit import FINAL, INTERIM, TranslatingSTT, TranslationStreams
 
 SILENCE = rtc.AudioFrame(bytes(3200), 16000, 1, 1600)
 Script = Sequence[tuple[stt.SpeechEventType, str]]
@@ -122,3 +127,123 @@ def test_what_cannot_work_is_refused() -> None:
         TranslatingSTT(Written([], is_streaming=False), url="http://127.0.0.1:9", targets=["de"])
     with pytest.raises(ValueError, match="http"):
         TranslatingSTT(Written([]), url="nowhere", targets=["de"])
+
+
+# ---- what goes wrong on the way ----
+
+
+class Spoken(Written):
+    """Hears a script, with something that goes wrong before one of its lines."""
+
+    def __init__(self, script: Script, faults: Faults) -> None:
+        super().__init__(script)
+        self.faults = faults
+
+    def stream(self, *, conn_options: Any = None, **_: Any) -> stt.RecognizeStream:
+        return SpokenStream(stt=self, conn_options=conn_options)
+
+
+class SpokenStream(stt.RecognizeStream):
+    async def _run(self) -> None:
+        assert isinstance(self._stt, Spoken)
+        async for item in self._input_ch:
+            if isinstance(item, rtc.AudioFrame):
+                line, *self._stt.script = self._stt.script
+                await self._stt.faults.next()
+                self._event_ch.send_nowait(event(*line))
+
+
+@pytest.mark.parametrize("fault", ["restart", "cut", "deaf", "slow"])
+async def test_each_final_is_translated_once_whatever_happens_in_mid_sentence(fault: str) -> None:
+    server = Restarted()
+    script: Script = [
+        (INTERIM, "good"), (INTERIM, "good morning"), (FINAL, "Good morning."),
+        (INTERIM, "thank"), (FINAL, "Thank you."),
+    ]  # fmt: skip
+    try:
+        async with Network(server.service.port).running() as network:
+            faults = Faults(network, server, ["nothing", "nothing", fault])
+            wrapper = TranslatingSTT(
+                Spoken(script, faults), url=network.http, source="en", targets=["de"], final_s=30
+            )
+            found = await heard(wrapper, len(script))
+    finally:
+        await asyncio.to_thread(server.stack.close)
+    finals = [each for each in found if each.type == FINAL]
+    assert [translations(each) for each in finals] == [
+        {"de": "GOOD MORNING."},
+        {"de": "THANK YOU."},
+    ]
+
+
+async def test_a_token_that_expired_leaves_a_speech_to_text_and_a_fresh_one_is_asked_for(
+    run: Run,
+) -> None:
+    key = "a-key-of-more-than-16"
+    service = run(api_keys=(key,))
+    given = iter(["expired", key])
+
+    async def fresh() -> str:
+        return next(given)
+
+    for token, expected in ((fresh, {"de": "YES."}), ("expired", None)):
+        script: Script = [(FINAL, "Yes.")]
+        wrapper = TranslatingSTT(
+            Written(script), url=service.http, targets=["de"], final_s=20, options={"token": token}
+        )
+        assert [translations(each) for each in await heard(wrapper, 1)] == [expected]
+
+
+async def test_a_full_server_is_waited_for(run: Run) -> None:
+    service = run(max_sessions=1)
+    script: Script = [(INTERIM, "yes"), (FINAL, "Yes.")]
+    async with connect(service.http, source="en", targets=["de"]) as first:
+        options = {"connect_timeout_s": 20}
+        wrapper = TranslatingSTT(
+            Written(script), url=service.http, targets=["de"], final_s=20, options=options
+        )
+        hearing = asyncio.create_task(heard(wrapper, len(script)))
+        await asyncio.sleep(0.2)
+        await first.close()
+        assert [translations(each) for each in await hearing] == [None, {"de": "YES."}]
+
+
+# ---- for everybody in the room ----
+
+
+class Published:
+    """A participant of a room that nobody is in."""
+
+    def __init__(self) -> None:
+        self.texts: list[tuple[str, str, dict[str, str]]] = []
+
+    async def send_text(
+        self, text: str, *, topic: str = "", attributes: dict[str, str] | None = None
+    ) -> None:
+        self.texts.append((text, topic, attributes or {}))
+
+
+async def test_translations_are_published_where_clients_look_for_captions(service: Service) -> None:
+    script: Script = [(INTERIM, "yes"), (FINAL, "Yes."), (FINAL, "No.")]
+    wrapper = TranslatingSTT(
+        Written(script), url=service.http, source="en", targets=["de", "fr"], final_s=20
+    )
+    participant = Published()
+    streams = TranslationStreams(participant, track_id="TR_1")
+    for each in await heard(wrapper, len(script)):
+        await streams.publish(each)
+    shown = [(text, topic, told["language"]) for text, topic, told in participant.texts]
+    assert shown == [
+        (text, "lk.transcription", language)
+        for text in ("YES.", "NO.")
+        for language in ("de", "fr")
+    ]
+    assert len({told["lk.segment_id"] for _, _, told in participant.texts}) == 4
+    assert all(told["lk.transcription_final"] == "true" for _, _, told in participant.texts)
+    assert all(told["lk.transcribed_track_id"] == "TR_1" for _, _, told in participant.texts)
+
+
+def test_a_participant_of_livekits_own_takes_what_is_published() -> None:
+    wanted = inspect.signature(Published.send_text).parameters
+    taken = inspect.signature(rtc.LocalParticipant.send_text).parameters
+    assert wanted.keys() <= taken.keys()

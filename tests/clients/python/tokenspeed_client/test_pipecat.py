@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
@@ -22,8 +23,11 @@ from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
+from tests.clients.faults import Faults, Restarted
+from tests.clients.network import Network
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine
+from tokenspeed_client import connect
 from tokenspeed_client.pipecat import TokenSpeedTranslator
 
 
@@ -85,7 +89,7 @@ async def running(translator: TokenSpeedTranslator) -> AsyncIterator[tuple[Pipel
 async def asked(engine: FakeEngine) -> None:
     """Wait until an engine has something to answer."""
     async with asyncio.timeout(20):
-        while not engine.running:  # noqa: ASYNC110  the engine is in another thread
+        while not (engine.running or engine.requests):  # noqa: ASYNC110  the engine is in another thread
             await asyncio.sleep(0.01)
 
 
@@ -195,3 +199,69 @@ async def test_a_service_that_is_not_there_is_an_error_frame_and_no_more() -> No
     ]
     assert len(errors) == 1
     assert "Connect call failed" in errors[0].error
+
+
+# ---- what goes wrong on the way ----
+
+
+@pytest.mark.parametrize("fault", ["restart", "cut", "deaf", "slow"])
+async def test_nothing_is_lost_or_spoken_twice_whatever_happens_in_mid_sentence(fault: str) -> None:
+    server = Restarted()
+    sentences = ["we want to see the old church and the river", "and then we go home again"]
+    try:
+        async with Network(server.service.port).running() as network:
+            options = {"min_update_interval_s": 0.0}
+            process = TokenSpeedTranslator(network.http, source="en", target="de", options=options)
+            async with running(process) as (worker, seen), asyncio.timeout(40):
+                before = ""
+                for sentence in sentences:
+                    words = sentence.split()
+                    for end in range(1, len(words)):
+                        await worker.queue_frame(heard(" ".join(words[:end])))
+                        await asyncio.sleep(0.02)
+                        if end == len(words) // 2:
+                            await seen.until(lambda _: seen.spoken != before)  # noqa: B023
+                            await Faults(network, server, [fault]).next()
+                            if fault == "restart":  # the new one is told what was said before
+                                await asked(server.service.engine)
+                    await worker.queue_frame(said(sentence))
+                    before = seen.spoken
+    finally:
+        await asyncio.to_thread(server.stack.close)
+    assert [each.text for each in seen.captions] == [each.upper() for each in sentences]
+    assert seen.spoken.split() == " ".join(sentences).upper().split()
+
+
+async def test_a_token_that_expired_is_an_error_frame_and_a_fresh_one_is_asked_for(
+    run: Run,
+) -> None:
+    key = "a-key-of-more-than-16"
+    service = run(api_keys=(key,))
+    given = iter(["expired", key])
+
+    async def fresh() -> str:
+        return next(given)
+
+    async with running(translator(service, options={"token": fresh})) as (worker, seen):
+        await worker.queue_frame(said("Good morning."))
+    assert [each.text for each in seen.captions] == ["GOOD MORNING."]
+    async with running(translator(service, options={"token": "expired"})) as (worker, seen):
+        await worker.queue_frame(said("Good morning."))
+    assert seen.captions == []
+
+
+async def test_a_full_server_is_waited_for(run: Run) -> None:
+    service = run(max_sessions=1)
+    async with connect(service.http, source="en", targets=["de"]) as first:
+        process = translator(service, options={"connect_timeout_s": 20})
+        async with asyncio.TaskGroup() as group:
+
+            async def speak() -> list[str]:
+                async with running(process) as (worker, seen):
+                    await worker.queue_frame(said("Good morning."))
+                return [each.text for each in seen.captions]
+
+            captions = group.create_task(speak())
+            await asyncio.sleep(0.2)
+            await first.close()
+    assert captions.result() == ["GOOD MORNING."]

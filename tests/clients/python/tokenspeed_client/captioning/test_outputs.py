@@ -40,6 +40,18 @@ def test_a_terminal_shows_what_grows() -> None:
     assert stream.getvalue().endswith("Guten Morgen.\n\r\x1b[2K\r\x1b[2KWeg\r\x1b[2K")
 
 
+def test_what_a_new_session_tells_again_is_not_there_twice() -> None:
+    stream = io.StringIO()
+    terminal = Terminal(stream, ("de",), 40)
+    terminal.grow("1", "de", "Guten ", "Mor")
+    terminal.begin_anew()
+    terminal.grow("1", "de", "Guten Mor", "gen")
+    assert stream.getvalue().rpartition("\x1b[2K")[2] == "Guten Morgen"
+    terminal.show("1", "de", "Guten Morgen, Sie", " da")
+    terminal.grow("1", "de", " da", " drüben")
+    assert stream.getvalue().rpartition("\x1b[2K")[2] == "Guten Morgen, Sie da drüben"
+
+
 TEXTS = st.text("abc é<&.", min_size=1, max_size=180).filter(str.strip)
 TIMES = st.integers(0, 9000)
 
