@@ -146,6 +146,32 @@ async def test_who_reads_back_is_not_pulled_away(
         await expect(finals(page).last).to_be_in_viewport()
 
 
+async def test_a_large_wall_with_large_text_shows_the_open_sentence_whole(
+    browser: Browser, service: Service, picture: Callable[[str], Path]
+) -> None:
+    async with (
+        room_of(service, name="Board meeting") as (room, speaker),
+        a_page(browser, 3840, 2160, color_scheme="dark") as wall,
+    ):
+        await wall.goto(f"{service.http}/r/{room}?target=de")
+        await say(speaker, *(f"{SENTENCE}, part {number}" for number in range(4)), who="Ann")
+        await speaker.send(p.SourceUpdate(1, SENTENCE, " and so on", "a", speaker="Ben"))
+        await expect(finals(wall)).to_have_count(4)
+        await expect(wall.locator(".is-open .said")).to_contain_text("WE WILL NOW LOOK")
+        for _ in range(5):
+            await wall.click("#larger")
+        said = wall.locator(".is-open .said")
+        size = await said.evaluate("element => parseFloat(getComputedStyle(element).fontSize)")
+        assert size > 150
+        label = await wall.locator(".speaker").last.evaluate(
+            "element => parseFloat(getComputedStyle(element).fontSize)"
+        )
+        assert label > 0.4 * size  # who says it is read from as far away
+        await expect(said).to_be_in_viewport(ratio=1)
+        assert await wall.evaluate("document.documentElement.scrollWidth") == 3840
+        await wall.screenshot(path=picture("reader-wall-4k"))
+
+
 async def test_a_pass_phrase_is_asked_for_on_the_page(browser: Browser, service: Service) -> None:
     async with (
         room_of(service, pass_phrase="open sesame") as (room, speaker),

@@ -90,6 +90,11 @@ async def take(options: argparse.Namespace) -> None:
         await pages["overlay"].evaluate("document.body.style.background = '#3b5d75'")
         for name, opened in pages.items():
             keep(await opened.screenshot(), options.output / f"{name}.webp")
+        await pages["wall"].set_viewport_size({"width": 3840, "height": 2160})
+        for _ in range(4):
+            await pages["wall"].click("#larger")
+        await pages["wall"].wait_for_timeout(500)
+        keep(await pages["wall"].screenshot(), options.output / "wall-4k.webp", scale=0.5)
         for name, scheme in (("speaker", "light"), ("speaker-dark", "dark")):
             await speak(browser, f"{base}/?target=de,fr", scheme, options.output / f"{name}.webp")
         speaker = await page(browser, base, (1180, 820))
@@ -110,10 +115,13 @@ async def speak(browser: Browser, url: str, scheme: str, path: Path) -> None:
     keep(await opened.screenshot(), path)
 
 
-def keep(png: bytes, path: Path) -> None:
+def keep(png: bytes, path: Path, scale: float = 1.0) -> None:
     """Write a picture; a page is flat, so without loss it is small."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.open(io.BytesIO(png)).convert("RGB").save(path, lossless=True, method=6)
+    found = Image.open(io.BytesIO(png)).convert("RGB")
+    if scale != 1.0:
+        found = found.resize((round(scale * found.width), round(scale * found.height)))
+    found.save(path, lossless=True, method=6)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")  # noqa: T201
 
 

@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from tests.clients.faults import Faults, Restarted
+from tests.clients.network import Network
 from tests.service.conftest import Service
 from tokenspeed_client import NotConnected, sync
 from tokenspeed_client.audience import NOBODY, apply_room_event
@@ -44,6 +46,28 @@ def test_speaking_and_reading_may_be_two_threads(service: Service) -> None:
         texts = [event.text for event in session if isinstance(event, TranslationFinal)]
         speaking.join()
     assert texts == [f"NUMBER {number}." for number in range(5)]
+
+
+@pytest.mark.parametrize("fault", ["restart", "cut", "deaf", "slow"])
+async def test_nothing_is_lost_or_there_twice_whatever_happens_in_mid_sentence(fault: str) -> None:
+    server, loop = Restarted(), asyncio.get_running_loop()
+    try:
+        async with Network(server.service.port).running() as network:
+            faults = Faults(network, server, [fault])
+
+            def speak() -> list[str]:
+                with sync.connect(network.http, source="en", targets=["de"]) as session:
+                    session.update("good")
+                    asyncio.run_coroutine_threadsafe(faults.next(), loop).result(60)
+                    session.update("good morning")
+                    session.commit("good morning everybody")
+                    session.commit("welcome")
+                    session.close(30)
+                    return [event.text for event in session if isinstance(event, TranslationFinal)]
+
+            assert await asyncio.to_thread(speak) == ["GOOD MORNING EVERYBODY", "WELCOME"]
+    finally:
+        await asyncio.to_thread(server.stack.close)
 
 
 def test_a_room_is_read(service: Service) -> None:
