@@ -91,7 +91,7 @@ class ReferenceBackend:
         ]  # each [TILE_ROWS, hidden_size]
         wanted = torch.cat(hidden)[torch.from_numpy(batch.outputs).long()]
         return torch.cat(
-            [self._head(rows) for rows in torch.split(wanted, TILE_ROWS)]
+            [self._head(rows) for rows in torch.split(wanted, TILE_ROWS) if len(rows)]
             or [wanted.new_empty(0, self.config.vocab_size)]
         ).float()
 

@@ -1,5 +1,6 @@
 """The plain-torch int8 backend: the native arithmetic's reference, and what serves without it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,17 @@ def test_a_row_does_not_depend_on_the_width_of_its_step(tiny_model: Path) -> Non
             for i in range(0, len(tokens), width)
         ]
         assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_a_step_of_which_no_row_is_answered_fills_the_slot(tiny_model: Path) -> None:
+    """A part of a prompt, where more of it comes."""
+    backend = TorchInt8Backend(open_checkpoint(tiny_model), CONFIG)
+    tokens = np.arange(3, 43, dtype=np.int32)
+    whole = backend.logits(whole_sequence(tokens))
+    none = np.zeros(0, np.int32)
+    part = replace(
+        whole_sequence(tokens[:30], slot=1), outputs=none, drafts=none, biases=none.astype("f4")
+    )
+    assert backend.step(part).tolist() == []
+    rest = backend.logits(whole_sequence(tokens[30:], slot=1, start=30))
+    assert np.array_equal(rest, whole[30:])
