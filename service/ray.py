@@ -19,7 +19,8 @@ from typing import Any, Final, Literal
 import ray
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+from ray.exceptions import RayError
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, DeploymentActorConfig
 from starlette.types import ASGIApp
 
 from service import logs
@@ -28,6 +29,7 @@ from service.doors.app import make_app
 from service.doors.relayed import Relayed
 from service.doors.state import AppState
 from service.load.autoscaling import BUSY, LATE
+from service.load.board import Board, merged
 from service.start import ENGINE_CLOSE_S, Loaded, load, make_state, settle
 
 logger = logging.getLogger("service.ray")
@@ -36,6 +38,8 @@ WATCH_S: Final = 0.25  # between looks at whether this replica is to go, and at 
 STOP_S: Final = 10.0  # that a replica has, beyond the drain of its sessions
 HEALTH_S: Final = 2.0  # between Serve's looks at a replica; three that fail replace it
 MAX_QUEUED: Final = 256  # requests and sockets that wait for a replica, in each proxy
+BOARD: Final = "board"  # where replicas put up what they have counted
+REPORT_S: Final = 5.0  # between times that they do
 LOOK_BACK_S: Final = 12.0  # that autoscaling averages over
 MAX_LATE: Final = 100.0  # budgets: "no end" is no number to take an average of
 NAME: Final = "tokenspeed"
@@ -87,7 +91,9 @@ class Replica:
         self._state: AppState = await make_state(self._config, self._loaded)
         await self._state.start()
         settle(self._state)
+        self._state.scrape = self._scrape
         self._is_to_go = _departure()
+        self._report = asyncio.create_task(self._put_up())
         self._watch = asyncio.create_task(self._look())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -113,6 +119,7 @@ class Replica:
 
     async def __del__(self) -> None:
         self._watch.cancel()
+        self._report.cancel()
         await self._state.stop()
         await asyncio.to_thread(self._loaded.model.engine.close, ENGINE_CLOSE_S)
 
@@ -128,6 +135,28 @@ class Replica:
         else:
             logger.info("draining", extra={"data": {"cause": "Ray Serve"}})
             await state.drain()
+
+    async def _put_up(self) -> None:
+        """Let the others know what this replica has counted, again and again."""
+        while True:
+            text = self._state.metrics.render().decode()
+            with contextlib.suppress(ValueError, RayError):  # Serve is making a new board
+                await serve.get_deployment_actor(BOARD).put.remote(_rank(), text)
+            await asyncio.sleep(REPORT_S)
+
+    async def _scrape(self) -> str:
+        """Return what all replicas have counted: this one now, the others a moment ago."""
+        texts: dict[int, str] = {}
+        try:
+            texts = await serve.get_deployment_actor(BOARD).read.remote()
+        except (ValueError, RayError) as exc:
+            logger.warning("other replicas are not heard", extra={"data": {"problem": str(exc)}})
+        return merged(texts | {_rank(): self._state.metrics.render().decode()})
+
+
+def _rank() -> int:
+    """Return the place of this replica among all, from 0; it may change as others go."""
+    return serve.get_replica_context().rank.rank
 
 
 def _departure() -> Any:
@@ -161,6 +190,11 @@ def app(arguments: Arguments) -> serve.Application:
         "graceful_shutdown_timeout_s": config.drain_s + STOP_S,
         "graceful_shutdown_wait_loop_s": 0.5,
         "health_check_period_s": HEALTH_S,
+        "deployment_actors": [
+            DeploymentActorConfig(
+                name=BOARD, actor_class=ray.remote(Board), actor_options={"num_cpus": 0}
+            )
+        ],
         "ray_actor_options": {
             "num_cpus": arguments.cpus_per_replica,
             "num_gpus": arguments.gpus_per_replica,

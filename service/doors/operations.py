@@ -52,7 +52,7 @@ class Operations:
         """Counters for Prometheus: on a port of their own, or for who has a key."""
         if not self._state.config.metrics_port and not self._has_key(request):
             return _no_key('{"error":"an API key is needed: Authorization: Bearer"}')
-        text = self._state.metrics.render()
+        text = await self._state.scrape()
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     async def sessions(self, request: Request) -> Response:

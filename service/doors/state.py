@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -84,6 +84,7 @@ class AppState:
         glossaries: that were given once, to be named by their ids.
         rooms: where readers follow what is said.
         tracing: makes spans of what happens, where they are asked for.
+        scrape: returns the text for Prometheus; of this process, or of all replicas.
         is_draining: the service is going away and takes nobody new.
         is_drained: and all sessions have ended, so that readers have nothing to wait for.
     """
@@ -119,6 +120,7 @@ class AppState:
         self.is_draining = False
         self.is_drained = False
         self.metrics = Metrics(engine.stats)
+        self.scrape: Callable[[], Awaitable[str]] = self._scrape
         translator.on_faults = self.metrics.count_faults
         self._engine = engine
         self._measured_s = float("-inf")  # when the engine was asked last
@@ -141,6 +143,9 @@ class AppState:
             "Least time between partials of a session; above 0 where the machine is busy",
             self.partial_interval_s,
         )
+
+    async def _scrape(self) -> str:
+        return self.metrics.render().decode()
 
     async def start(self) -> None:
         """Begin what needs the event loop."""
