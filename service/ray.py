@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import ray
@@ -38,6 +39,7 @@ WATCH_S: Final = 0.25  # between looks at whether this replica is to go, and at 
 STOP_S: Final = 10.0  # that a replica has, beyond the drain of its sessions
 HEALTH_S: Final = 2.0  # between Serve's looks at a replica; three that fail replace it
 MAX_QUEUED: Final = 256  # requests and sockets that wait for a replica, in each proxy
+QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 BOARD: Final = "board"  # where replicas put up what they have counted
 REPORT_S: Final = 5.0  # between times that they do
 LOOK_BACK_S: Final = 12.0  # that autoscaling averages over
@@ -79,11 +81,14 @@ class Replica:
 
     Args:
         settings: that win over the environment of the process it runs in, by field of `Config`.
-        cpus: that it may use.
+        cpus, gpus: that Ray has set aside for it.
     """
 
-    async def __init__(self, settings: Mapping[str, Any], cpus: float) -> None:  # type: ignore[misc]
-        self._config = load_config(**settings)
+    async def __init__(  # type: ignore[misc]
+        self, settings: Mapping[str, Any], cpus: float, gpus: float
+    ) -> None:
+        config = load_config(**settings)
+        self._config = replace(config, device=device_of(config.device, gpus))
         logs.configure(self._config.log_level)
         # What Ray set aside for this replica: with all cores, each would make the others wait.
         num_threads = max(round(cpus), 1)
@@ -154,6 +159,15 @@ class Replica:
         return merged(texts | {_rank(): self._state.metrics.render().decode()})
 
 
+def device_of(wanted: str, gpus: float) -> str:
+    """Return the device of a replica: `auto` is what Ray has set aside for it, and no more."""
+    if wanted != "auto":
+        return wanted
+    if not gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # GPUs of others
+    return f"cuda:{','.join(map(str, range(int(gpus))))}" if gpus >= 2 else wanted
+
+
 def _rank() -> int:
     """Return the place of this replica among all, from 0; it may change as others go."""
     return serve.get_replica_context().rank.rank
@@ -190,6 +204,8 @@ def app(arguments: Arguments) -> serve.Application:
         "graceful_shutdown_timeout_s": config.drain_s + STOP_S,
         "graceful_shutdown_wait_loop_s": 0.5,
         "health_check_period_s": HEALTH_S,
+        # What is told of each request has no place in a log, nor its path.
+        "logging_config": QUIET,
         "deployment_actors": [
             DeploymentActorConfig(
                 name=BOARD, actor_class=ray.remote(Board), actor_options={"num_cpus": 0}
@@ -214,7 +230,9 @@ def app(arguments: Arguments) -> serve.Application:
     else:
         options["num_replicas"] = arguments.replicas
     deployment = serve.deployment(**options)(serve.ingress()(Replica))
-    return deployment.bind(arguments.settings, arguments.cpus_per_replica)
+    return deployment.bind(
+        arguments.settings, arguments.cpus_per_replica, arguments.gpus_per_replica
+    )
 
 
 def deploy(arguments: Arguments) -> None:
@@ -268,11 +286,16 @@ def cluster(host: str, port: int, cpus: float) -> Iterator[None]:
             address="local",
             num_cpus=max(math.ceil(cpus), os.cpu_count() or 1),
             include_dashboard=False,
+            logging_level=logging.WARNING,
             object_store_memory=OBJECT_STORE_BYTES,
             namespace=NAMESPACE,
         )
     try:
-        serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
+        serve.start(
+            proxy_location="EveryNode",
+            http_options={"host": host, "port": port},
+            logging_config=QUIET,
+        )
         yield
     finally:
         if not os.environ.get("RAY_ADDRESS"):

@@ -52,6 +52,10 @@ _BENCH: Final[Table] = {
         "what an update and a step cost the processor besides the model",
         "service.bench.cli:add_host",
     ),
+    "ray": (
+        "the same speakers on one process and on replicas of Ray Serve",
+        "service.bench.cli:add_ray",
+    ),
     "room": (
         "one speaker and many readers: how soon each of them sees a frame",
         "service.bench.cli:add_room",

@@ -257,6 +257,33 @@ def _soak(options: argparse.Namespace) -> int:
     return 1 if any(row["finals_lost"] for row in rows) else 0
 
 
+def add_ray(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bench ray`."""
+    parser.add_argument(
+        "--replicas", type=counts, default=[1, 2, 3], metavar="N,N", help="after one process"
+    )
+    parser.add_argument(
+        "--sessions", type=counts, default=[1, 4, 8, 16, 32], metavar="N,N", help="side by side"
+    )
+    parser.add_argument("--seconds", type=float, default=15.0, help="for each number of sessions")
+    parser.add_argument("--cpus-per-replica", type=float, default=1.0, metavar="C")
+    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    parser.add_argument("--budget-ms", type=float, default=200.0)
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_ray)
+
+
+def _ray(options: argparse.Namespace) -> int:
+    from service.bench.load.on_ray import ray_table, run_on_ray
+
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        rows = run_on_ray(options)
+    print(ray_table(rows, options.budget_ms))
+    return 1 if any(row["failed_sessions"] for row in rows) else 0
+
+
 def add_room(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench room`."""
     parser.add_argument(

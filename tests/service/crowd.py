@@ -10,9 +10,10 @@ from typing import Final
 
 from tokenspeed_client import ConnectionChanged, connect, listen, open_room
 from tokenspeed_client.client import Session
+from tokenspeed_client.errors import Refused
 from tokenspeed_client.events import (
+    RoomState,
     SessionCreated,
-    SessionResumed,
     TranslationDelta,
     TranslationFinal,
 )
@@ -31,28 +32,34 @@ class Heard:
 
     Attributes:
         finals: by the name of their segments, every one that came.
-        numbers: of events, session by session or room.
+        numbers: of what was translated, session by session, or of a room.
         lost_s: when its line was lost last.
         back_s: how long it took, after each loss, until a translation came again.
+        num_lost: how often its line was lost.
     """
 
     finals: dict[str, list[str]] = field(default_factory=dict)
     numbers: list[list[int]] = field(default_factory=lambda: [[]])
     lost_s: float | None = None
     back_s: list[float] = field(default_factory=list)
+    num_lost: int = 0
 
     def take(self, event: object) -> None:
         """Note one event."""
         if isinstance(event, ConnectionChanged) and event.state == "waiting":
+            self.num_lost += event.attempt == 1
             self.lost_s = self.lost_s or time.monotonic()
             return
         if isinstance(event, SessionCreated):
             self.numbers.append([])
-        number = getattr(event, "seq", 0)
-        if number and not isinstance(event, SessionResumed):
-            self.numbers[-1].append(number)
+        if isinstance(event, TranslationDelta | TranslationFinal):
+            self.numbers[-1].append(event.seq)
         if isinstance(event, TranslationFinal):
             self.finals.setdefault(event.segment_id, []).append(event.text)
+        if isinstance(event, RoomState):  # how the room stands, and no news of what is known
+            for segment in event.segments:
+                if segment.is_final and self.finals.get(segment.segment_id) != [segment.text]:
+                    self.finals.setdefault(segment.segment_id, []).append(segment.text)
         if isinstance(event, TranslationDelta | TranslationFinal) and self.lost_s is not None:
             self.back_s.append(time.monotonic() - self.lost_s)
             self.lost_s = None
@@ -109,7 +116,7 @@ class Crowd:
                 await reader.close()
 
     async def _come(self, number: int) -> Speaker:
-        room = await open_room(self._url, f"room {number}")
+        room = await self._open(f"room {number}")
         session = connect(
             self._url,
             source="en",
@@ -131,6 +138,15 @@ class Crowd:
             await reader.__aenter__()
             self._tasks.append(asyncio.create_task(self._hear(reader, heard)))
         return found
+
+    async def _open(self, name: str) -> Room:
+        while True:
+            try:
+                return await open_room(self._url, name)
+            except Refused as exc:
+                if exc.code != 503:  # that Redis was away just now
+                    raise
+                await asyncio.sleep(0.2)
 
     async def _hear(self, line: Session | Reader, heard: Heard) -> None:
         async for event in line:
@@ -189,15 +205,19 @@ class Crowd:
         for speaker in self.speakers:
             assert speaker.committed
             said = {name: len(texts) for name, texts in speaker.heard.finals.items()}
-            assert said == dict.fromkeys(speaker.committed, 1)
+            assert said == dict.fromkeys(speaker.committed, 1), said
             texts = [speaker.heard.finals[name] for name in speaker.committed]
             for heard in speaker.read:
-                assert [heard.finals[name] for name in sorted(heard.finals, key=int)] == texts
-            for numbers in speaker.heard.numbers:
-                assert numbers == list(range(1, len(numbers) + 1))
-            for heard in speaker.read:
-                (numbers,) = heard.numbers
-                assert numbers == sorted(set(numbers))
+                read = [heard.finals[name] for name in sorted(heard.finals, key=int)]
+                assert read == texts, (read, texts)
+            for heard in (speaker.heard, *speaker.read):
+                for numbers in heard.numbers:
+                    assert numbers == sorted(set(numbers)), numbers
+
+    @property
+    def num_lost(self) -> int:
+        """How often speakers lost their lines."""
+        return sum(each.heard.num_lost for each in self.speakers)
 
     def recovered_s(self) -> list[float]:
         """Return how long each client that lost its line was without translations."""

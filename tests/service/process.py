@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,16 +18,17 @@ def environment(**variables: str) -> dict[str, str]:
 
 @contextmanager
 def serving(
-    model: Path, *program: str, **variables: str
+    model: Path, *program: str, options: Sequence[str] = (), **variables: str
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Start `serve` on a free port; yield the process and the port once it is ready.
 
     Args:
         program: module, and arguments of its own, in place of `tokenspeed`.
+        options: of `serve`.
     """
     module, *first = program or ("tokenspeed",)
     command = [sys.executable, "-m", module, *first]
-    command += ["serve", "--model", str(model), "--port", "0"]
+    command += ["serve", "--model", str(model), "--port", "0", *options]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment(**variables)
     )

@@ -84,8 +84,13 @@ class Cluster:
         return pid
 
     def log(self) -> str:
-        """Return what was said on its standard error."""
-        return (self.directory / "errors").read_text(errors="replace")
+        """Return what was said on its standard error, and what went wrong by Serve's own logs."""
+        said = (self.directory / "errors").read_text(errors="replace")[-4000:]
+        for path in self.directory.glob("ray/session_2*/logs/serve/*.log"):
+            lines = path.read_text(errors="replace").splitlines()
+            wrong = [line for line in lines if not line.startswith(("INFO", "DEBUG"))]
+            said += "\n".join([f"\n{path.name}:", *wrong[-60:]])
+        return said
 
     def stop(self) -> None:
         """End everything."""
@@ -102,7 +107,7 @@ class Cluster:
         for line in self._process.stdout:
             if line == "done\n":
                 return
-        raise AssertionError(f"the cluster ended: {self.log()[-4000:]}")
+        raise AssertionError(f"the cluster ended: {self.log()}")
 
 
 def _descendants(pid: int) -> set[int]:

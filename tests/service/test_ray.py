@@ -2,54 +2,63 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
-from service.ray import Arguments, app
+from service.bench.load.replicas import Watched, watch
+from service.ray import Arguments, app, device_of
 from service.wire import protocol as p
-from tests.service.client import Client, session
+from tests.service.client import session
+from tests.service.crowd import Crowd
 from tests.service.doors.test_app import close_code
-from tests.service.process import ROOT, environment
+from tests.service.process import ROOT, environment, serving
 from tests.service.ray_cluster import Cluster, until_gone
 from tests.service.redis_server import RedisServer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
-PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+PATIENCE_S = 90.0
+SMALL = {"cpus_per_replica": 0.1}  # two cores for everything
+RANKS = ('replica="0"', 'replica="1"')
 
 
-@pytest.fixture(scope="module")
-def cluster(shared: RedisServer, tiny_translator: Path) -> Iterator[Cluster]:
+@pytest.fixture
+def cluster(own_redis: RedisServer, tiny_translator: Path) -> Iterator[Cluster]:
     """A cluster of one machine, with two replicas."""
     found = Cluster(
-        TOKENSPEED_REDIS_URL=shared.url,
+        TOKENSPEED_REDIS_URL=own_redis.url,
         TOKENSPEED_MODEL=str(tiny_translator),
         TOKENSPEED_ADMISSION="0",
+        TOKENSPEED_MAX_SESSIONS="40",
     )
     try:
-        found.deploy(**TWO)
+        found.deploy(**SMALL, replicas=2)
         yield found
     finally:
         found.stop()
 
 
-TWO = {"replicas": 2, "cpus_per_replica": 0.1}
+async def test_replicas(cluster: Cluster) -> None:
+    """One after the other on one cluster: to start it takes longer than all of this."""
+    await every_door_opens(cluster)
+    await a_session_speaks_and_a_reader_reads(cluster)
+    await what_our_own_lines_would_refuse_is_refused(cluster)
+    await a_scrape_speaks_of_all(cluster)
+    await a_replica_is_killed(cluster)
+    await all_replicas_are_replaced(cluster)
+    await there_are_more_and_then_fewer(cluster)
+    await their_number_follows_how_full_they_are(cluster)
 
 
-async def test_every_door_opens_through_the_proxy(cluster: Cluster) -> None:
+async def every_door_opens(cluster: Cluster) -> None:
     async with httpx.AsyncClient(base_url=cluster.http, trust_env=False, timeout=60) as http:
         assert (await http.get("/readyz")).json() == {"status": "ok"}
         page = await http.get("/")
@@ -74,7 +83,7 @@ async def test_every_door_opens_through_the_proxy(cluster: Cluster) -> None:
                 assert created.session.id == ticket["session_id"]
 
 
-async def test_a_session_speaks_and_a_reader_reads(cluster: Cluster) -> None:
+async def a_session_speaks_and_a_reader_reads(cluster: Cluster) -> None:
     async with httpx.AsyncClient(base_url=cluster.http, trust_env=False, timeout=60) as http:
         room = (await http.post("/v1/rooms", json={})).json()
         events = f"/v1/rooms/{room['id']}/events?target=de"
@@ -94,7 +103,7 @@ async def test_a_session_speaks_and_a_reader_reads(cluster: Cluster) -> None:
                     break
 
 
-async def test_what_our_own_lines_would_refuse_is_refused(cluster: Cluster) -> None:
+async def what_our_own_lines_would_refuse_is_refused(cluster: Cluster) -> None:
     async with session(cluster.ws) as client:
         await client.until(p.SessionCreated)
         await client.socket.send("x" * 70_000)
@@ -106,37 +115,104 @@ async def test_what_our_own_lines_would_refuse_is_refused(cluster: Cluster) -> N
         assert foreign.status_code == 403
 
 
-async def test_a_replica_that_goes_lets_its_sessions_finish(cluster: Cluster) -> None:
-    clients: list[Client] = []
+async def a_scrape_speaks_of_all(cluster: Cluster) -> None:
+    async with httpx.AsyncClient(base_url=cluster.http, trust_env=False, timeout=60) as http:
+
+        async def is_heard() -> bool:
+            told = (await http.get("/metrics")).text
+            return all(rank in told for rank in RANKS) and "tokenspeed_replicas 2.0" in told
+
+        await eventually(is_heard)
+
+
+async def a_replica_is_killed(cluster: Cluster) -> None:
+    """Without a word, in the middle of twenty sentences that sixty read."""
+    async with Crowd(cluster.http, speakers=20, readers=3) as crowd:
+        crowd.begin()
+        await crowd.until_everybody_spoke()
+        killed = cluster.kill_replica()
+        await crowd.until_everybody_spoke()
+        await crowd.finish()
+    crowd.check()
+    seconds = crowd.recovered_s()
+    assert seconds
+    p95 = seconds[len(seconds) * 95 // 100]
+    sys.stderr.write(f"killed: {len(seconds)} lines came back, p95 after {p95:.2f} s\n")
+    await eventually(lambda: as_many(cluster, 2, without=[killed]))
+
+
+async def all_replicas_are_replaced(cluster: Cluster) -> None:
+    """By ones with other settings, one after the other; no number of an event is left out."""
+    before = cluster.replicas()
+
+    async def replace(_: Watched) -> None:
+        await asyncio.to_thread(cluster.deploy, **SMALL, replicas=2, settings={"context": 1})
+        await eventually(lambda: as_many(cluster, 2, without=before))
+
+    address = cluster.http.removeprefix("http://")
+    found = await watch([address], replace, speakers=4, viewers=6, seconds=4.0)
+    assert found.finals
+    assert found.lines_lost >= 4  # each was on a replica that went
+    assert not +found.faults, found
+
+
+async def there_are_more_and_then_fewer(cluster: Cluster) -> None:
+    same = {**SMALL, "settings": {"context": 1}}
+    async with Crowd(cluster.http, speakers=6, readers=2) as crowd, AsyncExitStack() as stack:
+        crowd.begin()
+        await asyncio.to_thread(cluster.deploy, **same, replicas=1)
+        await crowd.until_everybody_spoke()
+        await asyncio.to_thread(cluster.deploy, **same, replicas=3)
+        await crowd.until_everybody_spoke()
+        clients = []
+        for number in range(9):
+            client = await stack.enter_async_context(session(cluster.ws))
+            await client.start("de")
+            await client.send(p.SourceUpdate(1, "The train leaves", segment_id=f"s{number}"))
+            await client.until(p.TranslationDelta)
+            clients.append(client)
+        before = set(cluster.replicas())
+        ends = [asyncio.create_task(close_code(client)) for client in clients]
+        await asyncio.to_thread(cluster.deploy, **same, replicas=1)
+        await eventually(lambda: as_many(cluster, 1))
+        until_gone(before - set(cluster.replicas()))
+        await crowd.until_everybody_spoke()
+        await crowd.finish()
+        told_to_go = [each for each, end in zip(clients, ends, strict=True) if end.done()]
+        assert told_to_go  # those of the replicas that went
+        assert {end.result() for end in ends if end.done()} == {1001}
+        for client in told_to_go:
+            kinds = [event.type for event in client.received]
+            assert kinds.count("session.going_away") == 1
+            assert kinds.count("translation.final") == 1
+            assert kinds[-1] == "session.closed"
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+    crowd.check()
+
+
+async def their_number_follows_how_full_they_are(cluster: Cluster) -> None:
+    auto = {"replicas": "auto", "max_replicas": 2, "upscale_delay_s": 0, "downscale_delay_s": 0}
+    settings = {"context": 1, "max_sessions": 4}
+    await asyncio.to_thread(cluster.deploy, **SMALL, **auto, settings=settings)
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(session(cluster.ws))
+        await eventually(lambda: as_many(cluster, 2))
+    await eventually(lambda: as_many(cluster, 1))
+
+
+async def as_many(cluster: Cluster, count: int, without: Collection[int] = ()) -> bool:
+    """Whether there are so many replicas, and none of some processes."""
+    found = cluster.replicas()
+    return len(found) == count and not set(without) & set(found)
+
+
+async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        contexts = [session(cluster.ws) for _ in range(8)]
-        try:
-            for number, each in enumerate(contexts):
-                client = await each.__aenter__()
-                clients.append(client)
-                await client.start("de")
-                await client.send(p.SourceUpdate(1, "The train leaves", segment_id=f"s{number}"))
-                await client.until(p.TranslationDelta)
-            before = set(cluster.replicas())
-            await asyncio.to_thread(cluster.deploy, **TWO | {"replicas": 1})
-            gone = before - set(cluster.replicas())
-            ended = [asyncio.create_task(close_code(client)) for client in clients]
-            done, left = await asyncio.wait(ended, timeout=5)
-            assert done  # those of the replica that went
-            assert {task.result() for task in done} == {1001}
-            for client, task in zip(clients, ended, strict=True):
-                finals = [e for e in client.received if isinstance(e, p.TranslationFinal)]
-                assert len(finals) == (1 if task in done else 0)
-                assert (client.received[-1].type == "session.closed") == (task in done)
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-        finally:
-            for each in contexts[: len(clients)]:
-                await each.__aexit__(None, None, None)
-    until_gone(gone)
-    await asyncio.to_thread(cluster.deploy, **TWO)
-    assert len(cluster.replicas()) == 2
+        while not await check():  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
 
 
 def test_replicas_without_redis_are_told_loudly(
@@ -157,6 +233,24 @@ def test_the_usage_statistics_of_ray_are_off(monkeypatch: pytest.MonkeyPatch) ->
     assert not usage_stats_enabled()
 
 
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "device", "visible"),
+    [
+        ("auto", 0.0, "auto", ""),
+        ("auto", 0.5, "auto", "0,1,2"),
+        ("auto", 1.0, "auto", "0,1,2"),
+        ("auto", 3.0, "cuda:0,1,2", "0,1,2"),
+        ("cpu", 0.0, "cpu", "0,1,2"),
+    ],
+)
+def test_a_replica_uses_what_ray_has_set_aside(
+    wanted: str, gpus: float, device: str, visible: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    assert device_of(wanted, gpus) == device
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
+
+
 def test_serve_without_ray_imports_none_of_it() -> None:
     script = (
         "import sys, tokenspeed.cli, service.cli, service.start, service.doors.server\n"
@@ -167,7 +261,21 @@ def test_serve_without_ray_imports_none_of_it() -> None:
     assert told == "False False\n"
 
 
-def test_serve_on_ray_as_a_process(tiny_translator: Path) -> None:
+async def test_serve_on_ray_as_a_process(tiny_translator: Path) -> None:
+    options = ("--ray", "--cpus-per-replica", "0.5")
+    with serving(tiny_translator, options=options, RAY_AUTH_TOKEN="0" * 64) as (process, port):
+        async with session(f"ws://127.0.0.1:{port}/v1/stream") as client:
+            await client.start("de")
+            await client.send(p.SourceUpdate(1, "The train leaves", segment_id="a"))
+            await client.until(p.TranslationDelta)
+            process.send_signal(signal.SIGTERM)
+            assert await close_code(client) == 1001
+        assert client.received[-1].type == "session.closed"
+        assert len([e for e in client.received if isinstance(e, p.TranslationFinal)]) == 1
+        assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0
+
+
+def test_what_goes_with_ray_alone_is_refused_without_it() -> None:
     refused = subprocess.run(
         [sys.executable, "-m", "tokenspeed", "serve", "--replicas", "2"],
         capture_output=True,

@@ -116,7 +116,7 @@ def run_load_test(options: argparse.Namespace) -> list[Level]:
     if options.seconds <= 0:
         raise ValueError(f"seconds are {options.seconds}, expected some")
     cost = read_cost(options.cost) if options.cost else None
-    levels = asyncio.run(_run_levels(options))
+    levels = asyncio.run(run_levels(options))
     for level in levels:
         if cost is not None:
             level.predicted = simulate_level(cost, level.sessions, options)
@@ -189,7 +189,12 @@ def script(seconds: float, words_per_minute: float, seed: int) -> tuple[list[Lin
         spoken, updates = more, longer
 
 
-async def _run_levels(options: argparse.Namespace) -> list[Level]:
+async def run_levels(options: argparse.Namespace) -> list[Level]:
+    """Run one level after the other, without looking at the address.
+
+    Raises:
+        ReplayFailed: no session of a level could be held.
+    """
     levels = []
     with tqdm(
         total=round(len(options.sessions) * options.seconds), unit="s", leave=False
