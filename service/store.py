@@ -24,7 +24,8 @@ _T = TypeVar("_T")
 PREFIX: Final = "tokenspeed:"
 PATIENCE_S: Final = 2.0  # for a connection or an answer
 MAX_LINES: Final = 16  # to Redis at one time, beside the one that listens
-FAILURES: Final = (RedisError, OSError, TimeoutError)
+# RuntimeError: what uvloop, on which Ray's replicas run, says of a line that was closed meanwhile.
+FAILURES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 class Store:

@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.bench.load.replicas import Watched, watch
 from service.ray import Arguments, app, device_of
 from service.wire import protocol as p
 from tests.service.client import session
@@ -46,13 +45,14 @@ def cluster(own_redis: RedisServer, tiny_translator: Path) -> Iterator[Cluster]:
         found.stop()
 
 
-async def test_replicas(cluster: Cluster) -> None:
+async def test_replicas(cluster: Cluster, own_redis: RedisServer) -> None:
     """One after the other on one cluster: to start it takes longer than all of this."""
     await every_door_opens(cluster)
     await a_session_speaks_and_a_reader_reads(cluster)
     await what_our_own_lines_would_refuse_is_refused(cluster)
     await a_scrape_speaks_of_all(cluster)
     await a_replica_is_killed(cluster)
+    await redis_is_lost_and_comes_back(cluster, own_redis)
     await all_replicas_are_replaced(cluster)
     await there_are_more_and_then_fewer(cluster)
     await their_number_follows_how_full_they_are(cluster)
@@ -141,23 +141,34 @@ async def a_replica_is_killed(cluster: Cluster) -> None:
     await eventually(lambda: as_many(cluster, 2, without=[killed]))
 
 
+async def redis_is_lost_and_comes_back(cluster: Cluster, redis: RedisServer) -> None:
+    async with Crowd(cluster.http, speakers=4, readers=2) as crowd:
+        crowd.begin()
+        await crowd.until_everybody_spoke()
+        await asyncio.to_thread(redis.stop)
+        await crowd.until_everybody_spoke()  # sessions go on
+        await asyncio.to_thread(redis.start)
+        await crowd.until_everybody_spoke()
+        await crowd.finish()
+    crowd.check()
+
+
 async def all_replicas_are_replaced(cluster: Cluster) -> None:
-    """By ones with other settings, one after the other; no number of an event is left out."""
+    """By ones with other settings, one after the other."""
     before = cluster.replicas()
-
-    async def replace(_: Watched) -> None:
-        await asyncio.to_thread(cluster.deploy, **SMALL, replicas=2, settings={"context": 1})
+    async with Crowd(cluster.http, speakers=6, readers=2) as crowd:
+        crowd.begin()
+        await crowd.until_everybody_spoke()
+        await asyncio.to_thread(cluster.deploy, **SMALL, replicas=2, settings={"token_s": 61.0})
         await eventually(lambda: as_many(cluster, 2, without=before))
-
-    address = cluster.http.removeprefix("http://")
-    found = await watch([address], replace, speakers=4, viewers=6, seconds=4.0)
-    assert found.finals
-    assert found.lines_lost >= 4  # each was on a replica that went
-    assert not +found.faults, found
+        await crowd.until_everybody_spoke()
+        await crowd.finish()
+    crowd.check()
+    assert crowd.num_lost >= len(crowd.speakers)  # each was on a replica that went
 
 
 async def there_are_more_and_then_fewer(cluster: Cluster) -> None:
-    same = {**SMALL, "settings": {"context": 1}}
+    same = {**SMALL, "settings": {"token_s": 61.0}}
     async with Crowd(cluster.http, speakers=6, readers=2) as crowd, AsyncExitStack() as stack:
         crowd.begin()
         await asyncio.to_thread(cluster.deploy, **same, replicas=1)
@@ -181,11 +192,10 @@ async def there_are_more_and_then_fewer(cluster: Cluster) -> None:
         told_to_go = [each for each, end in zip(clients, ends, strict=True) if end.done()]
         assert told_to_go  # those of the replicas that went
         assert {end.result() for end in ends if end.done()} == {1001}
-        for client in told_to_go:
+        for client in told_to_go:  # to go on elsewhere, in mid-sentence
             kinds = [event.type for event in client.received]
             assert kinds.count("session.going_away") == 1
-            assert kinds.count("translation.final") == 1
-            assert kinds[-1] == "session.closed"
+            assert not {"translation.final", "session.closed"} & set(kinds)
         for end in ends:
             end.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
@@ -194,7 +204,7 @@ async def there_are_more_and_then_fewer(cluster: Cluster) -> None:
 
 async def their_number_follows_how_full_they_are(cluster: Cluster) -> None:
     auto = {"replicas": "auto", "max_replicas": 2, "upscale_delay_s": 0, "downscale_delay_s": 0}
-    settings = {"context": 1, "max_sessions": 4}
+    settings = {"token_s": 61.0, "max_sessions": 4}
     await asyncio.to_thread(cluster.deploy, **SMALL, **auto, settings=settings)
     async with AsyncExitStack() as stack:
         for _ in range(4):

@@ -47,3 +47,15 @@ async def test_the_address_and_its_password_are_never_logged(
     said = caplog.text + str([record.__dict__ for record in caplog.records])
     for secret in ("a-right-one", "a-wrong-one", str(server.port)):
         assert secret not in said
+
+
+async def test_what_uvloop_says_of_a_closed_line_is_a_loss() -> None:
+    """It has an error of its own for that; Ray's replicas run on it."""
+    store = Store("redis://127.0.0.1:1/0")
+
+    async def act(client: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    with pytest.raises(StoreLost, match="RuntimeError"):
+        await store.ask(act)
+    await store.close()
