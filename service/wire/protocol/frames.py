@@ -74,7 +74,7 @@ def _parse(frame: str | bytes, kinds: Mapping[str, type[_T]]) -> _T:
     if not isinstance(raw, dict):
         raise ProtocolError("invalid_event", f"expected a JSON object, got {_name(raw)}")
     event_id = raw.get("event_id")
-    if not isinstance(event_id, str) or len(event_id) > MAX_ID_CHARS:
+    if not isinstance(event_id, str) or not 0 < len(event_id) <= MAX_ID_CHARS:
         event_id = None  # one that cannot be echoed; the field check below says so
     try:
         kind = kinds.get(raw["type"]) if isinstance(raw.get("type"), str) else None
