@@ -126,15 +126,15 @@ class Notes:
 
 
 async def in_real_time(sound: bytes, notes: Notes, give: Callable[[bytes], Any]) -> None:
-    """Give sound as it is spoken, and a second of silence after it."""
+    """Give sound as it is spoken; return once all of it was heard, and what came of that."""
     size = 2 * round(PIECE_S * RATE)
     notes.began_s = time.monotonic()
-    for at in range(0, len(sound) + 2 * RATE, size):
+    for at in range(0, len(sound), size):
         piece = sound[at : at + size].ljust(size, b"\0")
         spoken_s = (at + size) / 2 / RATE
         await asyncio.sleep(max(0.0, notes.began_s + spoken_s - time.monotonic()))
         await give(piece)
-    while notes.num_pieces < (len(sound) + 2 * RATE) // size:  # a busy machine hears late
+    while notes.num_pieces < -(-len(sound) // size):  # a busy machine hears late
         notes.has_news.clear()
         await notes.has_news.wait()
     await asyncio.sleep(LATE_S)
