@@ -72,6 +72,7 @@ class TwoSessions(RuleBasedStateMachine):
         self.store = Store()
         self.store.take(self.moved.session, is_whole=True)
         self.revs = 0
+        self.said: dict[str | None, str] = {}
 
     @property
     def both(self) -> tuple[Desk, Desk]:
@@ -79,6 +80,7 @@ class TwoSessions(RuleBasedStateMachine):
 
     def say(self, event: p.ClientEvent) -> None:
         for each in self.both:
+            each.now += 0.125  # each replica counts the updates of a second for itself
             each.send(event)
         self.store.take(self.moved.session)
 
@@ -89,12 +91,33 @@ class TwoSessions(RuleBasedStateMachine):
         sure = " ".join(words[:stable])
         self.say(p.SourceUpdate(self.revs, sure, text[len(sure) :], name, speaker="Ann"))
 
+    @rule(text=PHRASES, name=NAMES, moves=st.integers(0, 14))
+    def talk(self, text: str, name: str | None, moves: int) -> None:
+        """Say more of a segment word by word, each answered; the replica changes in between."""
+        words = text.split()
+        self.talk_words(words[:moves], name)
+        self.change_replica()
+        self.talk_words(words[moves:], name)
+
+    def talk_words(self, words: list[str], name: str | None = "a") -> None:
+        for word in words:
+            self.revs += 1
+            said = self.said[name] = f"{self.said.get(name, '')} {word}".strip()
+            self.say(p.SourceUpdate(self.revs, said, "", name))
+            for each in self.both:
+                each.answer()
+            self.store.take(self.moved.session)
+
+    def configure_with(self, glossary: tuple[p.GlossaryEntry, ...]) -> None:
+        self.say(p.SessionUpdate(p.SessionParams(glossary=glossary)))
+
     @rule(text=PHRASES, name=NAMES, times=st.sampled_from([1, 1, 1, 60]))
     def append(self, text: str, name: str | None, times: int) -> None:
         self.say(p.SourceAppend(f"{text} " * times, name))
 
     @rule(name=NAMES, text=st.none() | PHRASES)
     def commit(self, name: str | None, text: str | None) -> None:
+        self.said.pop(name, None)
         self.say(p.SourceCommit(name, text=text))
 
     @rule(name=NAMES)
@@ -187,7 +210,27 @@ class TwoSessions(RuleBasedStateMachine):
 
 
 TestTwoSessions = TwoSessions.TestCase
-TestTwoSessions.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+TestTwoSessions.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)
+
+
+SPOKEN = (
+    "we go home now and rest for a while until the rain is over and then we leave",
+    "the coffee machine of TokenSpeed is at a@b.de and x.org/y and costs twenty three pounds",
+    "we go home. And then we sleep! The coffee machine is on 🎉 and so we stay",
+)
+
+
+@pytest.mark.parametrize("text", SPOKEN)
+def test_wherever_the_replica_changes_as_much_is_committed_and_as_soon(text: str) -> None:
+    words = text.split()
+    for at in range(1, len(words)):
+        session = TwoSessions()
+        session.configure_with(GLOSSARY)
+        session.talk_words(words[:at])
+        session.change_replica()
+        session.talk_words(words[at:])
+        session.both_told_the_same()
+        session.teardown()
 
 
 def test_a_session_in_the_middle_of_a_sentence_goes_on_with_what_was_committed() -> None:
