@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.captions.job import Job, JobKey, Outcome
@@ -129,6 +129,45 @@ def test_a_client_that_wants_too_much_is_told_and_not_read_until_half_is_done() 
         d.finish(job, Outcome(ids("X")))
     assert d.driver.next_tick_s() == d.now + LIMITS.idle_s
     assert len(d.of(p.TranslationFinal)) == 11
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("commit"), st.integers(1, 30)),
+            st.tuples(st.just("answer"), st.integers(1, 20)),
+            st.tuples(st.just("update"), st.integers(1, 30)),
+        ),
+        min_size=3,
+        max_size=12,
+    ),
+    st.integers(1, 3),
+)
+@settings(max_examples=40)
+def test_what_a_session_costs_is_bounded_by_what_it_sent(
+    acts: list[tuple[str, int]], num_targets: int
+) -> None:
+    """In jobs at one time, and in characters that the engine is asked for in all."""
+    d = desk(targets=targets(*("de", "fr", "es")[:num_targets]))
+    committed = updated = 0
+    for number, (act, count) in enumerate(acts):
+        text = "We go home and rest. " * count
+        d.now += 0.2
+        if act == "commit":
+            d.send(p.SourceCommit(f"s{number}", text=text))
+            d.cut()
+            committed += len(text)
+        elif act == "update":
+            d.send(p.SourceUpdate(1, text, segment_id=f"u{number}"))
+            d.send(p.SourceCancel(f"u{number}"))
+            updated += len(text)
+        for job in list(d.jobs.values())[: count if act == "answer" else 0]:
+            d.finish(job, Outcome(ids(job.text.upper())))
+        assert len(d.jobs) <= MAX_LIVE
+    d.answer()
+    asked = sum(len(job.text) for _, job in d.started)
+    assert asked <= num_targets * (committed + updated), "a piece is asked for once"
+    assert d.of(p.Error) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.booleans()), max_size=40))
