@@ -40,7 +40,8 @@ class BlockLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ weight.T: [rows, out] float32, from x [rows, in]."""
-        x = pad(x.float(), (0, -self.columns % BLOCK)).view(len(x), len(self.blocks), -1)
+        # Of a width that is told: a step may want no output at all, and have no rows here.
+        x = pad(x.float(), (0, -self.columns % BLOCK)).view(-1, *self.blocks.shape[:2])
         peak = x.abs().amax(2, keepdim=True).clamp(min=1e-20)
         steps, scale = x * (127 / peak), peak / 127  # [rows, blocks, columns], [rows, blocks, 1]
         rounded = steps.round()

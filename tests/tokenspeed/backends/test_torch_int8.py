@@ -35,6 +35,7 @@ def test_a_product_is_near_the_exact_one_and_knows_no_neighbours(
     bound = x.abs().max() / 127 * (q.double() * scale.double()).abs().sum(1)
     assert ((linear(x) - exact).abs() <= bound + 1e-5).all()
     assert torch.equal(linear(x)[-1:], linear(x[-1:]))
+    assert linear(x[:0]).shape == (0, outputs), "a step may want no output"
 
 
 @settings(max_examples=20, deadline=None)
@@ -51,6 +52,7 @@ def test_the_finer_form_is_nearer(rows: int, columns: int, takes_rest: bool) -> 
     error = (linear(x) - x.double() @ matrix.T).abs()
     assert (error <= step * matrix.abs().sum(1) + 1e-5).all()
     assert torch.equal(linear(x)[-1:], linear(x[-1:]))
+    assert len(linear(x[:0])) == 0
 
 
 @pytest.mark.parametrize("form", ["int8", "int8 by row"])
