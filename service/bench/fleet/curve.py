@@ -23,7 +23,8 @@ from service.load.admission import WINDOW_S, Admission, Work
 
 # Edges of the bins that times of answers are counted in, ms: a fifteenth more each.
 EDGES_MS: Final = np.geomspace(1.0, 60_000.0, 171)
-WARM_S: Final = 4.0  # until what is measured is no beginning any more
+WARM_S: Final = 8.0  # until what is measured is no beginning any more
+LINE_S: Final = 6.0  # of the load test's longest sentence, about
 SHORT: Final = 0.95  # of the speakers within the budget: a few more, and nobody is in time
 KNOCK_S: Final = 0.25  # between newcomers, where the door is asked how many it lets in
 
@@ -60,25 +61,28 @@ class Level:
 def measure_level(
     cost: MeasuredCost | LinearCost, host: Host, speakers: int, seconds: float, seed: int = 0
 ) -> Level:
-    """Run one replica with so many speakers."""
-    plan = Plan(1, steady(speakers, 2.0, seed), seconds, has_door=False)
-    fleet = Fleet(plan, cost, host, seed)
+    """Run one replica with so many speakers, and watch it while all of them speak.
+
+    They begin one after another, and the beginning does not count: first sentences have no pauses
+    between them yet, and all at once they are more than the same speakers ever ask for later.
+    """
+    arrivals = steady(speakers, WARM_S / 2, seed)
+    fleet = Fleet(Plan(1, arrivals, WARM_S + seconds + LINE_S, has_door=False), cost, host, seed)
     outcome = fleet.run()
-    warm_s = min(WARM_S, seconds / 3)
-    times = [ms for at_s, ms in outcome.tally.updates if warm_s <= at_s]
+    times = [ms for at_s, ms in outcome.tally.updates if WARM_S <= at_s < WARM_S + seconds]
     stats = fleet.replicas[0].engine.stats()
-    lasted_s = outcome.lasted_s
+    spoken_s = sum(client.script[-1].at_ms / 1e3 for client in fleet.clients) / speakers
     counts = np.histogram(times, np.concatenate([[0.0], EDGES_MS, [np.inf]]))[0]
     ordered = np.sort(times)
     return Level(
         speakers=speakers,
         p50_ms=float(ordered[len(ordered) // 2]),
         p95_ms=float(ordered[int(0.95 * len(ordered))]),
-        busy=outcome.busy[0],
-        updates_per_s=outcome.tally.said / lasted_s,
-        rows_per_s=stats.live_rows / lasted_s,
-        steps_per_s=stats.steps / lasted_s,
-        loop_share=outcome.tally.said / lasted_s * host.loop_ms / 1e3,
+        busy=stats.busy_s / spoken_s,
+        updates_per_s=outcome.tally.said / spoken_s,
+        rows_per_s=stats.live_rows / spoken_s,
+        steps_per_s=stats.steps / spoken_s,
+        loop_share=outcome.tally.said / spoken_s * host.loop_ms / 1e3,
         step_s=stats.step_s,
         row_s=stats.row_s,
         histogram=tuple(counts / counts.sum()),

@@ -15,12 +15,12 @@ from functools import partial
 from typing import Final
 
 from service.bench.captions.documents import Update
-from service.bench.captions.scores import percentile
+from service.bench.captions.scores import percentile, share_within
 from service.bench.fleet.client import Client, Tally, next_delay_s
 from service.bench.fleet.replica import MAX_SESSIONS, Host, Replica
 from service.bench.fleet.routing import ROUTERS, Knock
 from service.bench.load.costs import MeasuredCost
-from service.bench.load.simulator import LinearCost
+from service.bench.load.simulator import BUDGET_MS, LinearCost
 
 POLL_S: Final = 1.0  # between what the router hears of the replicas
 LEAVE_S: Final = 0.5  # between looks whether a client that is through has all its finals
@@ -57,6 +57,7 @@ class Plan:
         arrivals: when each client comes for the first time. seconds: that each speaks.
         router: a name of ROUTERS. start_s: of a replica that is started later.
         has_door: whether the admission decides; without, everybody is let in.
+        door_s: from when it does; before, everybody is let in.
         max_sessions: of a replica.
         words_per_minute: of each. stops_s: when the simulation ends though they still speak.
     """
@@ -70,6 +71,7 @@ class Plan:
     growth: Sequence[Growth] = ()
     start_s: float = 0.0
     has_door: bool = True
+    door_s: float = 0.0
     max_sessions: int = MAX_SESSIONS
     words_per_minute: float = 180.0
     stops_s: float = math.inf
@@ -103,6 +105,11 @@ class Outcome:
     def p95_ms(self, begin_s: float = 0.0, end_s: float = float("inf")) -> float:
         """Return p95 of the updates that were said within a time."""
         return percentile([ms for at_s, ms in self.tally.updates if begin_s <= at_s < end_s], 0.95)
+
+    def late_share(self, begin_s: float, end_s: float) -> float:
+        """Return the share of the updates said within a time that were not answered in 200 ms."""
+        times = [ms for at_s, ms in self.tally.updates if begin_s <= at_s < end_s]
+        return 1 - share_within(times, BUDGET_MS)
 
 
 class Fleet:
@@ -235,11 +242,11 @@ class Fleet:
             self._depart(client, "gave up")
             self.outcome.gave_up += 1
             return
-        ready = self._ready(now_s)
+        ready, plan = self._ready(now_s), self.plan
         if ready:
             knock = Knock(client.number, refusals)
             replica = self.replicas[self._router.choose(knock, ready, self._rng)]
-            if replica.has_room(now_s):
+            if replica.has_room(now_s, asks_door=now_s >= plan.door_s):
                 self._at[client.number] = replica
                 client.delay_s = 0.0
                 replica.open(client, now_s)

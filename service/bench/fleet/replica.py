@@ -133,13 +133,13 @@ class Replica:
         self._numbers = itertools.count()
         self.seats: dict[int, Seat] = {}
 
-    def has_room(self, at_s: float) -> bool:
+    def has_room(self, at_s: float, *, asks_door: bool = True) -> bool:
         """Whether the door lets one more session in."""
         self.run_until(at_s)
         self._now_s = max(self._now_s, at_s)
         self.measure()
         is_open = len(self.seats) < self._max_sessions and (
-            not self._has_door or self.admission.admits(self._now_s)
+            not (self._has_door and asks_door) or self.admission.admits(self._now_s)
         )
         self.refused += not is_open
         return is_open

@@ -200,30 +200,30 @@ def compare_rows(
         replicas,
         steady(speakers, 3.0, seed),
         end_s + 10.0,
+        router="round-robin",
         zones=replicas,
         failures=[Failure(SETTLE_S, zones=frozenset([0]))],
         growth=[Growth(SETTLE_S, 1)],
         start_s=card.start_s,
+        door_s=SETTLE_S,
         max_sessions=capacity,
-        stops_s=end_s,
+        stops_s=end_s + 5.0,
     )
     fleet = Fleet(plan, card.cost, host, seed)
     outcome = fleet.run()
     fleet.check()
     away = _away_at(outcome.away)
+    # Without a line shortly after, and until there is another; late before, at first, and later.
     moments = (SETTLE_S + 2.0, SETTLE_S + card.start_s - 0.5)
-    yield {
-        "what": "compare",
-        "card": card.name,
-        "seed": seed,
+    spans = ((SETTLE_S - 3.0, SETTLE_S - 0.5), (SETTLE_S, moments[1]), (moments[1] + 2.0, end_s))
+    about = {"what": "compare", "card": card.name, "seed": seed}
+    about |= {"replicas": replicas, "speakers": speakers}
+    yield about | {
         "by": "exact",
-        "replicas": replicas,
-        "speakers": speakers,
-        "p95_ms_before": _ms(outcome.p95_ms(SETTLE_S / 2, SETTLE_S - 1.0)),
         "lost_speakers": len(outcome.lost_s),
         "away_after_2_s": away(moments[0]),
         "away_until_replaced": away(moments[1]),
-        "p95_ms_after": _ms(outcome.p95_ms(end_s - AFTER_S / 2, end_s - 1.0)),
+        **_late([outcome.late_share(*span) for span in spans]),
         "refused": outcome.refused,
     }
     crowd = Crowd(
@@ -232,30 +232,33 @@ def compare_rows(
         max_sessions=capacity,
         stay_s=math.inf,
         tick_s=TICK_S,
+        router="round-robin",
         zones=replicas,
         start_s=card.start_s,
         speakers=speakers,
         seed=seed,
     )
     ticks = [crowd.tick(0.0) for _ in range(round(SETTLE_S / TICK_S))]
-    before = ticks[-1].p95_ms
     lost = crowd.fail(zone=0)
     crowd.start(1)
     ticks += [crowd.tick(0.0) for _ in range(round((end_s - SETTLE_S) / TICK_S))]
-    yield {
-        "what": "compare",
-        "card": card.name,
-        "seed": seed,
+    yield about | {
         "by": "crowd",
-        "replicas": replicas,
-        "speakers": speakers,
-        "p95_ms_before": _ms(before),
         "lost_speakers": lost,
         "away_after_2_s": _tick_at(ticks, moments[0]).away,
         "away_until_replaced": _tick_at(ticks, moments[1]).away,
-        "p95_ms_after": _ms(ticks[-1].p95_ms),
+        **_late([_late_share(ticks, *span) for span in spans]),
         "refused": sum(tick.refused for tick in ticks),
     }
+
+
+def _late(shares: Sequence[float]) -> Row:
+    names = ("late_before", "late_until_replaced", "late_after")
+    return {name: round(share, 4) for name, share in zip(names, shares, strict=True)}
+
+
+def _late_share(ticks: Sequence[Tick], begin_s: float, end_s: float) -> float:
+    return 1 - _in_time([tick for tick in ticks if begin_s < tick.at_s <= end_s + TICK_S])
 
 
 def beside_rows(
