@@ -138,7 +138,7 @@ def test_a_text_that_does_not_fit_stays_and_is_told(
     tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a.json"
-    endless = "ŵŷ" * 300
+    endless = " ".join(["ŵŷ" * 40] * 8)  # long for the model, and no word too long for it
     path.write_text(json.dumps(["Good morning.", endless, "Good night."]))
     command = ["translate", "--model", str(tiny_translator), "--to", "de", "--json", str(path)]
     assert main(command) == 0
