@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.clients.javascript.conftest import Package
+from tests.clients.network import Network
 from tests.service.conftest import Run, Service
 from tokenspeed_client import connect, open_room
 
@@ -117,3 +118,26 @@ async def test_the_element_shows_what_is_said_in_a_room(
                 break
             await asyncio.sleep(0.02)
         assert service.state.rooms.num_readers == 0
+
+
+async def test_the_element_comes_back_over_a_line_that_is_slow_and_breaks(
+    package: Package, page: Page, site: str, run: Run
+) -> None:
+    service = with_origins(run, site)
+    room = await open_room(service.http)
+    async with (
+        Network(service.port).running() as network,
+        connect(service.http, source="en", room=room.id, host_token=room.host_token) as session,
+    ):
+        network.delay_s, network.piece_bytes = 0.004, 400
+        module = f"{site}/node_modules/@tokenspeed/client/dist/livecaptions.js"
+        put(package, "slow.html", ELEMENT, MODULE=module, ROOM=f"{network.http}/r/{room.id}")
+        await page.goto(f"{site}/slow.html")
+        lines = page.locator("live-captions p")
+        await session.commit("One.")
+        await expect(lines).to_have_text(["ONE."])
+        network.is_down = True
+        network.cut()
+        await session.commit("Two.")
+        network.is_down = False
+        await expect(lines).to_have_text(["ONE.", "TWO."])
