@@ -4,7 +4,7 @@ Knows rooms and events; does not know sockets.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.captions.session import Session
 from service.errors import ProtocolError, RestError
@@ -12,6 +12,14 @@ from service.rooms.changes import SpeakerEvent
 from service.rooms.hub import Rooms
 from service.rooms.room import Room
 from service.wire import protocol
+
+
+class _Unheard(NamedTuple):
+    """What a room is to hear once it is written down, and what was read when it was said."""
+
+    event: SpeakerEvent
+    at_s: float
+    asked: tuple[str, ...]
 
 
 class Seat:
@@ -43,7 +51,7 @@ class Seat:
         self.generation = 0
         self._number = 0  # of the newest event for the room
         self._released = 0  # of the newest that it was given
-        self._unheard: dict[int, tuple[SpeakerEvent, float]] = {}
+        self._unheard: dict[int, _Unheard] = {}
 
     # ---- a session that replicas share ----
 
@@ -60,9 +68,8 @@ class Seat:
     def release(self, number: int) -> None:
         """Let the room hear what is written down: all events up to a number."""
         for each in range(self._released + 1, number + 1):
-            event, at_s = self._unheard[each]
             if self._room is not None:
-                self._room.speak(self._session.id, event, at_s, each)
+                self._tell_room(each)
             else:
                 del self._unheard[each]
         self._released = max(self._released, number)
@@ -74,8 +81,8 @@ class Seat:
             "may_speak_anywhere": self.may_speak_anywhere,
             "number": self._number,
             "unheard": {
-                str(number): protocol.serialise(event)
-                for number, (event, _) in self._unheard.items()
+                str(number): [protocol.serialise(each.event), list(each.asked)]
+                for number, each in self._unheard.items()
             },
         }
 
@@ -94,11 +101,16 @@ class Seat:
         except RestError:
             return
         self.follow()
-        for number, frame in state["unheard"].items():
+        for number, (frame, asked) in state["unheard"].items():
             event: Any = protocol.parse_server(frame)
-            self._unheard[int(number)] = (event, now_s)
+            self._unheard[int(number)] = _Unheard(event, now_s, tuple(asked))
             if self._room is not None:
-                self._room.speak(self._session.id, event, now_s, int(number))
+                self._tell_room(int(number))
+
+    def _tell_room(self, number: int) -> None:
+        each = self._unheard[number]
+        assert self._room is not None
+        self._room.speak(self._session.id, each.event, each.at_s, number, each.asked)
 
     def _hear(self, number: int) -> None:
         for each in [each for each in self._unheard if each <= number]:
@@ -115,7 +127,9 @@ class Seat:
             self._released = self._number
             return
         self._number += 1
-        self._unheard[self._number] = (event, now_s)
+        # Who comes to read before the room hears of it is none for whom it will be translated.
+        asked = tuple(sorted(self._room.audience))
+        self._unheard[self._number] = _Unheard(event, now_s, asked)
 
     # ---- its place in a room ----
 

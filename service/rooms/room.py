@@ -10,7 +10,7 @@ I/O and reads no clock; `wake` and `set_audience` are called at once.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any, Final, Protocol
 
@@ -369,19 +369,32 @@ class Room:
 
     # ---- what is said ----
 
-    def speak(self, session_id: str, event: SpeakerEvent, now_s: float, number: int = 0) -> None:
-        """Take an event of a speaking session; `number` counts them where it may come again."""
+    def speak(
+        self,
+        session_id: str,
+        event: SpeakerEvent,
+        now_s: float,
+        number: int = 0,
+        asked: Collection[str] | None = None,
+    ) -> None:
+        """Take an event of a speaking session.
+
+        Args:
+            number: counts them where it may come again.
+            asked: what was read when the session said it, where it comes later; None: now.
+        """
         if self.is_closed or session_id not in self._speakers:
             return
         self.used_s = now_s
         if isinstance(event, TranslationDelta | TranslationFinal) and event.timing is not None:
             event = replace(event, timing=None)
         t_ms = round((now_s - self.opened_s) * 1e3, 3)
-        asked = tuple(sorted(self._audience)) if isinstance(event, SourceFinal) else ()
+        wanted = self._audience if asked is None else asked
+        told = tuple(sorted(wanted)) if isinstance(event, SourceFinal) else ()
         # Names that the server gives begin anew with each session.
         is_named = not event.segment_id.startswith(UNNAMED)
         source = self._sources[session_id] if is_named else session_id
-        self._submit(Spoke(session_id, self.origin, source, event, t_ms, asked, number))
+        self._submit(Spoke(session_id, self.origin, source, event, t_ms, told, number))
 
     def translated(self, number: int, target: str, text: str) -> None:
         """Take a translation of a segment that nobody read when it was said."""

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.clients.faults import Faults, Restarted
 from tests.clients.network import Network
 from tests.service.conftest import Run, Service
+from tests.service.redis_server import RedisServer
 from tokenspeed_client import (
     ConnectionChanged,
     NotConnected,
@@ -89,6 +91,33 @@ async def test_a_reader_whose_line_breaks_misses_nothing(service: Service) -> No
             await asyncio.sleep(0.9)
             network.is_deaf = False
             await reading
+
+
+async def test_a_server_killed_in_mid_sentence_costs_a_reader_nothing(redis: RedisServer) -> None:
+    server = Restarted(redis.url)
+    sentences = [f"this is sentence {number}" for number in ("one", "two", "three")]
+    try:
+        async with asyncio.timeout(60), Network(server.service.port).running() as network:
+            faults = Faults(network, server, ["slow", "restart", "", "fast", "", "restart", "cut"])
+            room = await open_room(network.http)
+            async with (
+                connect(
+                    network.http, source="en", room=room.id, host_token=room.host_token
+                ) as session,
+                listen(f"{network.http}/r/{room.id}", "de") as reader,
+            ):
+                wanted = has_finals(*(sentence.upper() for sentence in sentences))
+                reading = asyncio.create_task(read_until(reader, wanted))
+                for sentence in sentences:
+                    words = sentence.split()
+                    for end in range(1, len(words)):
+                        await session.update(" ".join(words[:end]))
+                        await faults.next()
+                    await session.commit(sentence)
+                await reading
+            assert faults.schedule == []
+    finally:
+        await asyncio.to_thread(server.stack.close)
 
 
 async def test_a_closed_room_ends_the_reading(service: Service) -> None:
