@@ -149,13 +149,5 @@ def main(port: int) -> None:
             _say_done()
 
 
-def until_gone(pids: set[int], seconds: float = START_S) -> None:
-    """Wait until processes have ended."""
-    end = time.monotonic() + seconds
-    while any(_title(pid) for pid in pids):
-        assert time.monotonic() < end, f"{pids} are still there"
-        time.sleep(0.1)
-
-
 if __name__ == "__main__":
     main(int(sys.argv[1]))
