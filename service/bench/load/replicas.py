@@ -12,6 +12,7 @@ import random
 import signal
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -76,7 +77,7 @@ class Watched:
         }
 
 
-class Line:
+class Line(ABC):
     """Goes from one replica to another until all is over.
 
     Args:
@@ -112,13 +113,13 @@ class Line:
             self._next += 1
             await asyncio.sleep(random.uniform(0, 2 * RETRY_S))
 
+    @abstractmethod
     def path(self) -> str:
         """Return what is asked for."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def converse(self, socket: ClientConnection) -> None:
         """Use the line to its end."""
-        raise NotImplementedError
 
     def lost(self) -> None:
         """Take note that it has ended."""
