@@ -121,7 +121,7 @@ class Line(ABC):
     async def converse(self, socket: ClientConnection) -> None:
         """Use the line to its end."""
 
-    def lost(self) -> None:
+    def lost(self) -> None:  # noqa: B027 - a reader has nothing to note
         """Take note that it has ended."""
 
 
