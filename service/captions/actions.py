@@ -1,4 +1,4 @@
-"""What a session asks of its connection, and what it is told: values without behaviour."""
+"""What a session asks its connection to do, and what it is told: plain values."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from service.wire.protocol import ServerEvent
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """An event for the client; `arrival_s` is when its cause came, for `timing.total_ms`."""
+    """An event for the client; `arrival_s` is when its cause arrived, for `timing.total_ms`."""
 
     event: ServerEvent
     arrival_s: float | None = None
@@ -17,21 +17,21 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A job for the engine; it supersedes a running one of the same key."""
+    """A job for the engine; it supersedes any running job of the same key."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Nobody waits for the job of this key any more."""
+    """The job of this key is no longer needed."""
 
     key: JobKey
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the connection once everything before is sent."""
+    """Close the connection once everything before this has been sent."""
 
     code: int
     reason: str
@@ -51,5 +51,5 @@ class Counters:
 
 
 def events_of(actions: Iterable[Action]) -> list[ServerEvent]:
-    """Return the events among actions."""
+    """Return only the events among the actions."""
     return [action.event for action in actions if isinstance(action, Send)]

@@ -1,4 +1,4 @@
-"""A piece that is in the wanted language already: its own text is its translation.
+"""A piece that is already in the target language: its own text is its translation.
 
 Knows text; asks for no jobs.
 """
@@ -9,7 +9,7 @@ from tokenspeed.text.words import count_words, skip_words, word_ends
 
 
 class Copied(Translation):
-    """One piece as it came. What will not be revised is committed, but for the last open word."""
+    """One piece, copied. Text that will not be revised is committed, except the last open word."""
 
     @property
     def is_fresh(self) -> bool:
@@ -17,12 +17,12 @@ class Copied(Translation):
         return not (self.committed_text or self.is_done)
 
     def revise(self, source: Source) -> Job | None:
-        """Take a revision in; there is never anything to ask for."""
+        """Take a revision; there is never a job to ask for."""
         if self.is_done:
             return None
         text = source.text.strip()
         known = self.committed_text
-        if not text.startswith(known):  # what was called stable was rewritten all the same
+        if not text.startswith(known):  # the client rewrote text that it had called stable
             text = known + text[skip_words(text, count_words(known)) :]
         ends = word_ends(text)
         count = min(source.stable_words, len(ends) - source.is_open)

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import regex
 
-CHARS_PER_S: Final = 17.0  # that a reader follows
-MIN_MS: Final = 800.0  # that any cue is shown
+CHARS_PER_S: Final = 17.0  # what a reader can follow
+MIN_MS: Final = 800.0  # shortest time on screen
 _SPACELESS: Final = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 )
@@ -30,16 +30,16 @@ class Cue:
 def cues_of(
     text: str, start_ms: float, end_ms: float, max_chars: int = 42, max_lines: int = 2
 ) -> list[Cue]:
-    """Shape the text of a segment.
+    """Lay out the text of a segment as cues.
 
-    Each cue stays for as long as it takes to read it, also where that is longer than it took to
-    say; none begins before the one before has ended.
+    Each cue stays up for as long as it takes to read, even if saying it took less; none begins
+    before the previous one has ended.
 
     Args:
-        text: of the segment, white space counts as one space.
+        text: of the segment; any run of white space counts as one space.
         start_ms, end_ms: when it was said.
-        max_chars: of a line; a longer word is cut.
-        max_lines: of a cue.
+        max_chars: in a line; a longer word is broken.
+        max_lines: in a cue.
     Raises:
         ValueError: a bound is not positive.
     """
@@ -49,7 +49,7 @@ def cues_of(
     groups = [lines[i : i + max_lines] for i in range(0, len(lines), max_lines)]
     total = sum(map(_length, groups))
     cues: list[Cue] = []
-    said = 0  # characters before the cue
+    said = 0  # characters in the cues before this one
     at_ms = start_ms
     for group in groups:
         begin_ms = max(at_ms, start_ms + (end_ms - start_ms) * said / total)
@@ -62,17 +62,17 @@ def cues_of(
 
 
 class Timeline:
-    """Cues of one segment after another: none begins before the one before has ended."""
+    """Cues of successive segments: none begins before the previous one has ended."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[float, float]] = {}  # by target: start of a segment, its end
+        self._last: dict[str, tuple[float, float]] = {}  # newest segment start, newest cue end
 
     def dump(self) -> dict[str, Any]:
-        """Return its state in plain values."""
+        """Return its state as plain values."""
         return dict(self._last)
 
     def load(self, state: dict[str, Any]) -> None:
-        """Stand as another one did, whose state this is."""
+        """Restore the state that another instance dumped."""
         self._last = {target: (began, ended) for target, (began, ended) in state.items()}
 
     def add(
@@ -84,9 +84,9 @@ class Timeline:
         max_chars: int,
         max_lines: int,
     ) -> list[Cue]:
-        """Return the cues of the next segment of a target; arguments as for `cues_of`."""
+        """Return the cues of a target's next segment; arguments as for `cues_of`."""
         began_ms, ended_ms = self._last.get(target, (start_ms, start_ms))
-        # A clock that goes back, as of another recording, begins anew.
+        # The clock went back, as with another recording: start over.
         begin_ms = max(start_ms, ended_ms) if start_ms >= began_ms else start_ms
         cues = cues_of(text, begin_ms, max(end_ms, begin_ms), max_chars, max_lines)
         if cues:
@@ -95,12 +95,12 @@ class Timeline:
 
 
 def _lines(text: str, max_chars: int) -> list[str]:
-    """Break a text at spaces into as few lines as there must be, of about equal length."""
+    """Break a text at spaces into as few lines as possible, of about equal length."""
     words = [piece for word in text.split() for piece in _pieces(word, max_chars)]
     if not words:
         return []
     fewest = _fill(words, max_chars)
-    # The narrowest width that needs no more lines makes the last one no shorter than it must be.
+    # The narrowest width that needs no more lines keeps the last line from being much shorter.
     low, high = 1, max_chars
     while low < high:
         width = (low + high) // 2
@@ -113,10 +113,10 @@ def _lines(text: str, max_chars: int) -> list[str]:
 
 
 def _pieces(word: str, max_chars: int) -> list[tuple[str, bool]]:
-    """Return parts of a word between which a line may break, and whether a space is before each."""
+    """Return where a line may break: the parts of a word, and whether a space precedes each."""
     if len(word) <= max_chars and not _SPACELESS.search(word):
         return [(word, True)]
-    # A script without spaces breaks between any two characters, as they are seen.
+    # A script without spaces may break between any two grapheme clusters.
     step = 1 if _SPACELESS.search(word) else max_chars
     shapes = regex.findall(r"\X", word)
     parts = ["".join(shapes[i : i + step]) for i in range(0, len(shapes), step)]

@@ -1,6 +1,6 @@
-"""What a client is told of its translations: changes at once, finals in the order of the commits.
+"""What a client is told of its translations: changes at once, finals in commit order.
 
-Knows which segments are complete and what was sent of them; does not know jobs.
+Knows which segments are complete and what has been sent of them; does not know jobs.
 """
 
 from typing import Any
@@ -20,12 +20,13 @@ from service.wire.protocol import CaptionCue, Timing
 
 
 class Delivery:
-    """The way from the translations of a session to its client.
+    """The path from a session's translations to its client.
 
     Args:
-        model: what is translated, and what in two passes.
+        model: which pairs it translates, and which take two passes.
         settings: what the client asked for.
-        segments, streams, revisions: of the session; what is sent whole leaves all of them.
+        segments, streams, revisions: of the session; a segment leaves them once its finals are
+            sent.
         now_s: when the session begins.
 
     Attributes:
@@ -47,12 +48,12 @@ class Delivery:
         self._streams = streams
         self._revisions = revisions
         self._started_s = now_s
-        self._committed: dict[str, Segment] = {}  # finals are awaited, in the order of commits
+        self._committed: dict[str, Segment] = {}  # waiting for their finals, in commit order
         self._num_committed = 0
         self._timeline = Timeline()
 
     def await_finals(self, segment: Segment) -> None:
-        """A segment is complete: its finals leave after those of all before."""
+        """A segment is complete: its finals are sent after those of all earlier ones."""
         self._num_committed += 1
         segment.commit_number = self._num_committed
         self._committed[segment.segment_id] = segment
@@ -65,13 +66,13 @@ class Delivery:
         timing: Timing | None,
         now_s: float,
     ) -> list[Action]:
-        """Send what changed; the end of an update is always told to a client that wants timing."""
+        """Send what changed; a client that asked for timing hears of the end of every update."""
         delta = delta_of(segment, stream, job, self._wanted(timing), now_s)
         arrival_s = segment.arrival_s if job is None else job.arrival_s
         return [] if delta is None else [Send(delta, arrival_s)]
 
     def finals(self, target: str, now_s: float) -> list[Action]:
-        """Send what is complete in one language, each once, in the order of the commits."""
+        """Send what is complete in one language, each once, in commit order."""
         actions: list[Action] = []
         told = []
         for segment in self._committed.values():
@@ -98,11 +99,11 @@ class Delivery:
         return [action for target in targets for action in self.finals(target, now_s)]
 
     def dump(self) -> dict[str, Any]:
-        """Return what belongs to no segment, in plain values."""
+        """Return the state that belongs to no single segment, as plain values."""
         return {"num_committed": self._num_committed, "timeline": self._timeline.dump()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Stand as another one did, whose state this is; the segments are there already."""
+        """Restore the state that another instance dumped; the segments are restored already."""
         self._num_committed = state["num_committed"]
         self._timeline.load(state["timeline"])
         waiting = [segment for segment in self._segments if segment.commit_number]
@@ -110,7 +111,7 @@ class Delivery:
             self._committed[segment.segment_id] = segment
 
     def forget_if_done(self, segment: Segment) -> None:
-        """Drop a segment whose finals are all sent."""
+        """Drop a segment whose finals have all been sent."""
         is_taken = segment.is_committed and segment not in self._revisions
         if is_taken and all(s.is_final_sent for s in self._streams.of(segment)):
             self.forget(segment)
@@ -123,7 +124,7 @@ class Delivery:
         self._revisions.drop(segment)
 
     def _cues(self, segment: Segment, stream: TargetStream, now_s: float) -> list[Action]:
-        """Cut a final into cues, where the client wants them."""
+        """Cut a final into cues, if the client wants them."""
         wanted = self.settings.captions
         if wanted is None:
             return []

@@ -1,7 +1,7 @@
-"""Glossaries that were given once and are named by their ids after that, in memory.
+"""Stored glossaries, in memory: given once, then referred to by id.
 
-An id is the permission to use it, as nobody guesses one; only who gave a glossary sees it in a
-list, or takes it away. Reads no clock; does not know how a glossary came in.
+Whoever knows an id may use it, as ids cannot be guessed; only the owner of a glossary sees it in a
+list, or can delete it. Reads no clock; does not know how a glossary was uploaded.
 """
 
 import secrets
@@ -11,15 +11,15 @@ from typing import Final
 
 from tokenspeed.text.glossary import Term
 
-KEPT_S: Final = 24 * 3600.0  # after it was used last
+KEPT_S: Final = 24 * 3600.0  # after its last use
 MAX_OF_CLIENT: Final = 20  # glossaries
-MAX_ENTRIES: Final = 1000  # of one
+MAX_ENTRIES: Final = 1000  # in one glossary
 MAX_ENTRIES_IN_ALL: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredGlossary:
-    """A glossary of one language pair; `created`: seconds of the wall clock, for its owner."""
+    """A glossary of one language pair; `created` is in seconds since 1970, for its owner."""
 
     id: str
     client: Hashable
@@ -47,7 +47,7 @@ class StoredGlossaries:
         created: float,
         now_s: float,
     ) -> StoredGlossary | None:
-        """Keep a glossary; return it, None where there is no room for one more."""
+        """Store a glossary; return it, or None if the store is full."""
         self._forget(now_s)
         entries = sum(len(kept.terms) for kept in self._kept.values())
         is_full = entries + len(terms) > MAX_ENTRIES_IN_ALL
@@ -73,7 +73,7 @@ class StoredGlossaries:
         return [kept for kept in self._kept.values() if kept.client == client]
 
     def remove(self, key: str, client: Hashable) -> bool:
-        """Forget a glossary of a client; return whether there was one."""
+        """Delete a client's glossary; return whether there was one."""
         is_own = key in self._kept and self._kept[key].client == client
         if is_own:
             del self._kept[key]

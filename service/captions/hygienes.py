@@ -1,8 +1,8 @@
-"""What is done to texts on their way into each language of a session, as its settings want it.
+"""How a session's settings clean up texts on their way into each language.
 
-Compiling takes milliseconds for a long glossary, and most updates of a session change something
-else: what was compiled is kept as long as its words are the same. Knows settings and languages;
-does not know segments.
+Compiling a long glossary takes milliseconds, and most session updates change something else, so the
+result is reused for as long as the terms are the same. Knows settings and languages; does not know
+segments.
 """
 
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from tokenspeed.text.pipeline import Hygiene
 
 
 class Hygienes:
-    """A `Hygiene` for each target, and one for the first pass of a translation by two.
+    """A `Hygiene` for each target, and one for the first pass of a two-pass translation.
 
     Attributes:
-        by_target: of the languages that are wanted.
+        by_target: one for each requested language.
     """
 
     def __init__(self, model: ModelInfo) -> None:
         self._model = model
         self._settings = Settings()
-        self._words: object = None  # what they were made of
+        self._words: object = None  # the settings that they were compiled from
         self.by_target: dict[str, Hygiene] = {}
         self._others: dict[str, Hygiene] = {}
-        self._pivot: Hygiene | None = None  # made when it is needed
+        self._pivot: Hygiene | None = None  # made on first use
 
     def follow(self, settings: Settings, targets: Sequence[str]) -> None:
-        """Take settings in; afterwards there is one for each of the targets and for no other."""
+        """Apply settings; afterwards there is one for each target and no others."""
         words = (
             settings.glossary,
             settings.do_not_translate,
@@ -49,19 +49,19 @@ class Hygienes:
             shared = found.glossary if is_for_all else None
 
     def of(self, target: str) -> Hygiene:
-        """Return that of a language, also of one that is not wanted any more."""
+        """Return the hygiene of a language, even one no longer requested."""
         if target not in self.by_target and target not in self._others:
             self._others[target] = self._settings.hygiene_of(target, self._model)
         return self.by_target.get(target) or self._others[target]
 
     @property
     def cutting(self) -> Hygiene:
-        """What says where a text is cut, the same for all targets."""
+        """The one that decides where a text is cut; it is the same for all targets."""
         return next(iter(self.by_target.values()), None) or Hygiene(self._model.vocabulary)
 
     @property
     def pivot(self) -> Hygiene:
-        """That of the first pass."""
+        """The one of the first pass."""
         if self._pivot is None:
             self._pivot = self._settings.pivot_hygiene(self._model)
         return self._pivot

@@ -1,6 +1,6 @@
-"""A translation that a session wants from the engine, and how it ended: values without behaviour.
+"""A translation that a session wants from the engine, and how it ended: plain values.
 
-The one noun for it from the policy to the engine's request. Knows ids and text; does not know
+The same type all the way from the policy to the engine's request. Knows ids and text; does not know
 engines or the wire.
 """
 
@@ -21,29 +21,29 @@ class JobKey(NamedTuple):
     session_id: str
     segment_id: str
     target: str
-    piece: int  # of the segment, from 0
-    is_pivot: bool = False  # a first pass, whose result is translated on and not told
+    piece: int  # index in the segment
+    is_pivot: bool = False  # a first pass: its result is translated again and never shown
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One pass over one piece of source into one language.
 
-    The policy says what to do; the stream adds what it alone knows: `rev` and the fields below it.
+    The policy decides what to do; the stream fills in what it alone knows, `rev` and below.
 
     Attributes:
-        number: counts the jobs of one piece; only the newest one's result is taken.
-        text: of the piece. is_open: whether it may still grow, or its sentence goes on.
-        is_final: whether nothing of the piece will change any more.
-        forced: ids that the output begins with, the committed translation.
-        draft: ids expected after `forced`, to be verified.
+        number: counts the jobs of one piece; only the newest job's result is used.
+        text: of the piece. is_open: whether the piece may still grow, or its sentence continues.
+        is_final: whether the piece can no longer change.
+        forced: ids that the output must begin with, the committed translation.
+        draft: ids expected after `forced`, to be verified in one pass.
         bias: how much the draft is favoured, 0 is plain greedy decoding.
-        rev: the revision that it answers. arrival_s: when that came, in seconds.
-        reached_s: when a reader gets to it, later than its arrival where a lot came at once.
-        source_language: a code, or None where it is not known.
-        context: earlier sentence pairs that go along.
-        formality: how whoever is spoken to is addressed; None leaves it to the model.
-        terms: words of the text and what they are to become, of a model that is told so.
+        rev: the revision that it translates. arrival_s: when that revision came, in seconds.
+        reached_s: when a reader gets to it; later than its arrival if a lot of text came at once.
+        source_language: a code, or None if unknown.
+        context: earlier sentence pairs for the model to see.
+        formality: form of address; None leaves it to the model.
+        terms: words of the text with their required translations, for models that are told them.
     """
 
     key: JobKey
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def target(self) -> str:
-        """The language that is wanted."""
+        """The target language."""
         return self.key.target
 
 
@@ -73,10 +73,10 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        tokens: the output, the forced beginning included.
-        is_whole: whether it ended by itself rather than at its length.
-        is_current: False where a newer job of the same key, or a stop, cut it short.
-        timing: of the engine; `total_ms` is filled in when the delta is sent.
+        tokens: the output, including the forced beginning.
+        is_whole: whether the model ended it, rather than the length limit.
+        is_current: False if a newer job of the same key, or a stop, cut it short.
+        timing: as the engine measured it; `total_ms` is filled in when the delta is sent.
     """
 
     tokens: Tokens
@@ -86,4 +86,4 @@ class Outcome:
 
 
 FollowJob = Callable[[Tokens, Outcome | TranslationFailed | None], None]
-"""follow(the output so far, how the job ended or None): called each time that there is news."""
+"""follow(output so far, how the job ended or None): called whenever there is news."""

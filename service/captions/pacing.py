@@ -1,7 +1,7 @@
-"""When a revision is translated, and when a reader gets to it.
+"""When to translate a revision, and when a reader will get to it.
 
-So many revisions a second at most, and fewer while the machine is busy; what came at once is due
-one after another, as it is read.
+Limits revisions per second, further while the machine is busy. Text that arrives all at once is due
+piece by piece, at reading speed.
 
 Knows numbers; reads no clock (times are arguments, in seconds).
 """
@@ -12,49 +12,49 @@ from service.load.limits import Bucket
 from service.wire.protocol import SessionNotice
 
 NOTICE_INTERVAL_S: Final = 1.0
-READING_CHARS_PER_S: Final = 50.0  # of source text; three times what captions are made for
+READING_CHARS_PER_S: Final = 50.0  # of source text; three times as fast as captions are meant for
 
 
 class Pacing:
     """The pace of one session's partials.
 
     Args:
-        updates_per_s: revisions that are translated at most.
+        updates_per_s: most revisions that are translated in a second.
         now_s: when the session begins.
 
     Attributes:
-        interval_s: between partials at least, by how busy the machine is.
+        interval_s: least time between partials; grows while the machine is busy.
     """
 
     def __init__(self, updates_per_s: int, now_s: float) -> None:
         self.interval_s = 0.0
         self._updates_per_s = updates_per_s
         self._bucket = Bucket(updates_per_s, now_s)
-        self._partial_s = float("-inf")  # when the last one began
+        self._partial_s = float("-inf")  # start of the newest one
         self._noticed_s = float("-inf")
 
     def is_thinned(self, now_s: float) -> bool:
-        """Whether it is too soon for another partial because the machine is busy."""
+        """Whether another partial would come too soon for a busy machine."""
         return now_s < self._partial_s + self.interval_s
 
     def admit(self, now_s: float) -> bool:
-        """Return whether a revision is to be translated now; if so, it is counted."""
+        """Return whether to translate a revision now; if so, count it."""
         return not self.is_thinned(now_s) and self.take(now_s)
 
     def take(self, now_s: float) -> bool:
-        """Count a revision against the updates of this second, where there is room."""
+        """Count a revision against this second's budget, if there is any left."""
         return self._bucket.take(now_s)
 
     def partial_started(self, now_s: float) -> None:
-        """Begin the pause before the next partial."""
+        """Start the pause before the next partial."""
         self._partial_s = now_s
 
     def ready_s(self) -> float:
-        """Return when the next revision can be translated."""
+        """Return the earliest time at which the next revision can be translated."""
         return max(self._bucket.ready_s(), self._partial_s + self.interval_s)
 
     def notice(self, now_s: float) -> SessionNotice | None:
-        """Return what a client is told of a revision that waits, not too often."""
+        """Return a notice to the client that revisions are waiting, unless it was told recently."""
         if now_s - self._noticed_s < NOTICE_INTERVAL_S:
             return None
         self._noticed_s = now_s
@@ -66,17 +66,17 @@ class Pacing:
 
 
 class Reader:
-    """Where somebody who reads one language has got to: is through with all until then."""
+    """How far a reader of one language has got: finished with everything up to this time."""
 
     def __init__(self, until_s: float = 0.0) -> None:
         self.until_s = until_s
 
     def reaches_s(self, now_s: float, final_chars: int = 0) -> float:
-        """Return when the reader is through with all that came before.
+        """Return when the reader will have finished everything that came before this text.
 
         Args:
             now_s: when the text came.
-            final_chars: source characters that are added to what is to be read.
+            final_chars: source characters that this text adds.
         """
         reached_s = max(self.until_s, now_s)
         self.until_s = reached_s + final_chars / READING_CHARS_PER_S

@@ -19,12 +19,12 @@ from service.captions.job import Job, JobKey, Tokens
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.words import count_words, has_words, normalise, skip_words, word_ends
 
-MAX_SUPERSEDED: Final = 3  # partials cut short in a row; the next one may finish
-MAX_REPEATS: Final = 3  # of the same ids at the end of an output that had to be stopped
+MAX_SUPERSEDED: Final = 3  # partials superseded in a row; after that the next one may finish
+MAX_REPEATS: Final = 3  # of the same ids at the end of an output that was stopped
 _STATE: Final = (
     "committed", "committed_text", "shown", "covered_words", "is_done", "_number",
     "_certain_words",
-)  # of a translation, beside what it goes by while it is not done  # fmt: skip
+)  # of every translation; an unfinished one has more  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,15 @@ class Preset:
 
     Attributes:
         agreement: hypotheses of different sources that must agree before words are committed.
-        mask_words: words at the end that are not shown while the source is open. They are not
+        mask_words: words at the end that are hidden while the source is open. They are not
             committed either, and the very last word never is: it may still be half of a word.
         bias: how much the previous hypothesis is favoured, 0 is plain greedy decoding.
-        min_source_words: fewer words of an open source are not translated.
+        min_source_words: an open source with fewer words is not translated.
         shows_unstable: whether words that may still change are shown.
-        verifies: whether the previous hypothesis is offered as a draft; what is shown is the same
-            with a bias of 0, only dearer without. For comparison.
+        verifies: whether the previous hypothesis is offered as a draft. With a bias of 0 this
+            changes the cost alone, not what is shown; off for comparison.
         wait_words: k of wait-k (arXiv 1810.08398): word t is committed once k + t - 1 source words
-            are there, however well it is agreed on; 0 leaves it to agreement.
+            have come, whatever the agreement; 0 leaves it to agreement.
     """
 
     agreement: int
@@ -54,10 +54,11 @@ class Preset:
 
 
 PRESETS: Final = {
-    # Chosen by `tokenspeed eval streaming`, benchmarks/streaming.md. Three hypotheses that agree
-    # instead of two take three words more in a hundred back and gain half a point of BLEU; a bias
-    # above 0.2 holds on to what is wrong. Where uncommitted words are shown, committing them five
-    # source words late changes little to see, and brings finals to what is said offline.
+    # Chosen by `tokenspeed eval streaming`, benchmarks/streaming.md. Requiring three agreeing
+    # hypotheses instead of two takes back three more words in a hundred and gains half a point of
+    # BLEU; a bias above 0.2 clings to mistakes. Where uncommitted words are shown anyway,
+    # committing them five source words late is barely visible, and brings finals up to offline
+    # quality.
     "low": Preset(3, 0, 0.1, 1, wait_words=5),
     "balanced": Preset(3, 2, 0.2, 2, wait_words=5),
     "high": Preset(3, 4, 0.2, 3, wait_words=5),
@@ -71,12 +72,12 @@ class Source:
 
     Attributes:
         text: the piece.
-        stable_words: words from its beginning that will not be revised.
+        stable_words: leading words that will not be revised.
         is_open: whether the piece may still grow.
-        is_cut: whether it is complete, but its sentence goes on in the next piece.
+        is_cut: whether it is complete but its sentence continues in the next piece.
         continues: whether its sentence began in the piece before.
-        is_final: whether nothing of it will change any more, so that all of it can be committed.
-        language: that it is in, None where it is not known.
+        is_final: whether it can no longer change, so that all of it can be committed.
+        language: of the text, None if unknown.
     """
 
     text: str
@@ -90,9 +91,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Hypothesis:
-    """An output with its words; `boundaries[j]`: ids up to the end of word j, None inside one.
+    """An output with its words. `boundaries[j]` is the number of ids up to the end of word j, or
 
-    `spans`: where its protected words begin and end; no word ends within one.
+    None if that falls inside an id. `spans`: where protected words begin and end; no word ends
+    within one.
     """
 
     tokens: Tokens
@@ -116,15 +118,15 @@ class Translation:
 
     Attributes:
         committed: C, ids that are committed. committed_text: their text.
-        shown: what a reader sees, begins with committed_text.
-        covered_words: source words that C covers at most, a guess by proportion.
-        is_done: whether the final pass is through.
+        shown: what a reader sees; begins with committed_text.
+        covered_words: upper bound on the source words that C covers, estimated by proportion.
+        is_done: whether the final pass has ended.
 
     Args:
         key: of its jobs.
         preset: how eager it is. token_text: turns ids into text.
-        number: jobs are counted from here.
-        protected: returns where in an output protected words begin and end, in order.
+        number: of the first job.
+        protected: returns where the protected words of an output begin and end, in order.
     """
 
     def __init__(
@@ -157,7 +159,7 @@ class Translation:
 
     @property
     def is_running(self) -> bool:
-        """Whether a result is awaited."""
+        """Whether a job is under way."""
         return self._job is not None
 
     @property
@@ -168,13 +170,13 @@ class Translation:
 
     @property
     def number(self) -> int:
-        """How many jobs were asked for."""
+        """How many jobs it has asked for."""
         return self._number
 
     def dump(self) -> dict[str, Any]:
-        """Return its state in plain values, as it is once it waits for nothing."""
+        """Return its state as plain values, as it will be once no job is under way."""
         state: dict[str, Any] = {name: getattr(self, name) for name in _STATE}
-        if not self.is_done:  # else nothing more is compared with it
+        if not self.is_done:  # otherwise no more hypotheses will be compared
             older = list(self._older)[-self.preset.agreement :]
             state |= {
                 "hypothesis": asdict(self._hypothesis),
@@ -184,7 +186,7 @@ class Translation:
         return state
 
     def load(self, state: dict[str, Any]) -> None:
-        """Stand as another one did, whose state this is."""
+        """Restore the state that another instance dumped."""
         for name in _STATE:
             setattr(self, name, state[name])
         self.committed = tuple(self.committed)
@@ -194,7 +196,7 @@ class Translation:
             self._answered = Source(**state["answered"])
 
     def revise(self, source: Source) -> Job | None:
-        """Take a revision in; return the job that it asks for, if any."""
+        """Take a revision; return the job that it needs, if any."""
         if self.is_done or (self._job is not None and self._job.is_final):
             return None
         before, self._source = self._source, source
@@ -206,7 +208,7 @@ class Translation:
             self._commit_all(self._prefix_hypothesis())
             return None
         self._shrink(source)
-        # A source that only its marks or case tell from the last one needs no new translation.
+        # A source that differs only in punctuation or case needs no new translation.
         is_same = normalise(source.text) == normalise(before.text)
         if is_same and source.is_open == before.is_open:
             if self._job is None and normalise(self._answered.text) == normalise(source.text):
@@ -221,17 +223,17 @@ class Translation:
         return self._start(source)
 
     def progress(self, number: int, tokens: Tokens) -> bool:
-        """Take in an output that is still being decoded; return whether it changed `shown`.
+        """Take an output that is still being decoded; return whether it changed `shown`.
 
-        It is shown once it is as long as what is shown already: until then a reader would see
-        words vanish that most often come back a moment later.
+        It is shown once it is as long as what is shown already: until then words would vanish, and
+        most of them would be back a moment later.
         """
         if self._job is None or self._job.number != number or not self.preset.shows_unstable:
             return False
         found = self._read(tokens)
         if not found.text.startswith(self.committed_text):
             return False
-        # Masked even when the source is complete: the last word may be half decoded.
+        # Masked even if the source is complete: the last word may be half decoded.
         visible = self._visible(found, max(self._mask_words(self._source), 1))
         if len(visible) < len(self.shown) or visible == self.shown:
             return False
@@ -250,14 +252,14 @@ class Translation:
         is_whole: bool = True,
         certain_words: int | None = None,
     ) -> Job | None:
-        """Take in a finished output; return the job that waited for it, if any.
+        """Take a finished output; return the job that was waiting for it, if any.
 
         Args:
-            number: of the job; results of older ones are ignored.
-            tokens: the output, C first. One that does not begin with C is not used.
+            number: of the job; results of older jobs are ignored.
+            tokens: the output, C first. One that does not begin with C is ignored.
             is_whole: whether it ended by itself rather than at its length.
-            certain_words: source words from which on it is known to be wrong: what translates
-                those is not committed while the source is open. None: nothing is known.
+            certain_words: the source is known to be wrong from this word on: translations of those
+                words are not committed while the source is open. None: nothing is known.
         """
         job = self._job
         if job is None or not self.awaits(number):
@@ -274,8 +276,8 @@ class Translation:
             self._commit_all(found)
             return None
         if _whole_words(job.text) != _whole_words(self._answered.text):
-            # Revisions that differ only in the word being typed are one source: agreement among
-            # them would prove nothing.
+            # Revisions that differ only in the word being typed count as one source: agreement
+            # between their translations would prove nothing.
             self._older.append(self._hypothesis)
         self._hypothesis = found
         self._answered = Source(job.text, self._source.stable_words, self._job_is_open)
@@ -295,7 +297,7 @@ class Translation:
             self._commit_all(self._hypothesis)
 
     def stop(self) -> None:
-        """Wait for nothing any more; the next revision starts afresh from what is committed."""
+        """Stop waiting for jobs; the next revision starts from what is committed."""
         self._job = self._pending = None
         self._source = Source("", 0)
 
@@ -344,9 +346,9 @@ class Translation:
         return self.preset.mask_words if source.is_open else 0
 
     def _visible(self, found: _Hypothesis, mask_words: int) -> str:
-        """Return what a reader sees of an output: all but words at its end.
+        """Return what a reader sees of an output: everything except the last words.
 
-        What is protected and in sight already is not hidden again: it will not be said otherwise.
+        Protected words that are already visible stay: they will not be translated differently.
         """
         count = len(found.ends) - mask_words
         end = found.ends[count - 1] if count > 0 else 0
@@ -361,7 +363,7 @@ class Translation:
         """Move what is agreed on from H into C, and show the rest."""
         found, source = self._hypothesis, self._answered
         if not found.text.startswith(self.committed_text):
-            return  # the same ids, read otherwise for what follows them
+            return  # the same ids, but what follows changes how they read
         limit = len(found.ends)
         if source.is_open:
             limit -= max(self.preset.mask_words, 1)
@@ -389,7 +391,7 @@ class Translation:
         self.shown = self._visible(found, mask_words) if is_seen else self.committed_text
 
     def _is_agreed(self, prefix: Tokens) -> bool:
-        """Whether the hypotheses before this one had the same words there, ended there too."""
+        """Whether the previous hypotheses had the same words there, ending at the same place."""
         needed = self.preset.agreement - 1
         older = list(self._older)[-needed:] if needed else []
         return len(older) == needed and all(
@@ -399,7 +401,7 @@ class Translation:
 
     def _commit_all(self, found: _Hypothesis) -> None:
         text = found.text
-        if not text.startswith(self.committed_text):  # read otherwise for what follows it
+        if not text.startswith(self.committed_text):  # what follows changes how it reads
             text = self.committed_text + text[skip_words(text, count_words(self.committed_text)) :]
         self.committed, self.committed_text = found.tokens, text
         self._hypothesis = found
@@ -414,7 +416,7 @@ def _whole_words(text: str) -> str:
 
 
 def trim_repetition(tokens: Tokens, start: int) -> Tokens:
-    """Cut a loop at the end down to its first round; `tokens[:start]` is never touched."""
+    """Cut a loop at the end back to its first round; `tokens[:start]` is left alone."""
     for period in range(1, 1 + (len(tokens) - start) // MAX_REPEATS):
         length = period
         while (

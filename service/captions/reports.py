@@ -1,6 +1,6 @@
-"""What a client is told of a translation: the protocol's events from segments and streams.
+"""Protocol events about translations, built from segments and streams.
 
-Knows both; decides nothing.
+Decides nothing.
 """
 
 from service.captions.job import Job
@@ -22,11 +22,11 @@ from tokenspeed.text.languages import name_of
 def delta_of(
     segment: Segment, stream: TargetStream, job: Job | None, timing: Timing | None, now_s: float
 ) -> TranslationDelta | None:
-    """Return what changed since the last delta; None where nothing did.
+    """Return what changed since the last delta, or None if nothing did.
 
     Args:
-        job: that brought the change; None where the text alone did.
-        timing: of the job. The end of an update is told with it, news or not.
+        job: that caused the change; None if the source text alone did.
+        timing: of the job. With it, the end of an update is reported even if nothing changed.
     """
     append, unstable, is_news = stream.take(now_s)
     if not is_news and timing is None:
@@ -47,7 +47,7 @@ def final_of(
     """Return the whole translation of a committed segment.
 
     Args:
-        lost_terms: that a first pass lost before the stream could see them.
+        lost_terms: terms that the first pass dropped, which the stream could not see.
     """
     stream.take(now_s)
     assert segment.committed_s is not None
@@ -75,7 +75,7 @@ def final_of(
 
 
 def source_delta_of(segment: Segment, language: str | None) -> SourceDelta:
-    """Return what is being said in a segment."""
+    """Return the source text of an open segment."""
     text = segment.text
     stable_end = max(len(text) - len(segment.unstable), 0)
     return SourceDelta(
@@ -84,18 +84,18 @@ def source_delta_of(segment: Segment, language: str | None) -> SourceDelta:
 
 
 def source_final_of(segment: Segment, language: str | None, text: str) -> SourceFinal:
-    """Return what was said in a segment; empty text where it was withdrawn."""
+    """Return the source text of a finished segment; empty if it was withdrawn."""
     return SourceFinal(
         segment.segment_id, text, segment.speaker, language, segment.start_ms, segment.end_ms
     )
 
 
 def mismatch_of(segment: Segment, named: str | None, model: ModelInfo) -> SessionNotice | None:
-    """Return what is told, once, of a segment that is not in the language that it is said to be in.
+    """Return the notice, sent once, that a segment is not in the language that it is said to be in.
 
     Args:
-        named: the language that the session says it is, None where it says none; then a language
-            that the model does not know is one.
+        named: source language in the session's settings. If None, only a language that the model
+            does not know is a mismatch.
     """
     found = segment.spoken.mismatch
     if named is None:

@@ -1,4 +1,4 @@
-"""Texts on their way to the translations of their segments, some pieces at a time.
+"""Texts waiting to be handed to the translations of their segments, a few pieces at a time.
 
 Knows whose turn it is; does not know translations.
 """
@@ -15,7 +15,7 @@ class Revision:
 
     Attributes:
         sources: its pieces, None while it is not cut into them yet.
-        num_taken: pieces that the translations have taken in.
+        num_taken: pieces already handed to the translations.
     """
 
     segment: Segment
@@ -24,10 +24,10 @@ class Revision:
 
 
 class Revisions:
-    """What waits, in the order in which it came; a newer text takes the place of an older one."""
+    """The waiting texts, in order of arrival; a newer text replaces an older one of its segment."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, Revision] = {}  # by wire id
+        self._waiting: dict[str, Revision] = {}  # by segment id on the wire
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -36,17 +36,17 @@ class Revisions:
         return segment.segment_id in self._waiting
 
     def add(self, segment: Segment) -> None:
-        """Let the newest text of a segment have its turn."""
+        """Queue the newest text of a segment."""
         self._waiting[segment.segment_id] = Revision(segment)
 
     def first(self) -> Revision | None:
-        """Return the one whose turn it is."""
+        """Return the text whose turn it is."""
         return next(iter(self._waiting.values()), None)
 
     def drop(self, segment: Segment) -> None:
-        """Take out that of a segment, if any: its translations have it all, or want it no more."""
+        """Remove a segment's text, if any: it has been handed over, or is no longer wanted."""
         self._waiting.pop(segment.segment_id, None)
 
     def clear(self) -> None:
-        """Take out all."""
+        """Remove all."""
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""By which way a piece gets into a language: as it is, in one pass, or in two through English.
+"""How a piece gets into a language: copied, in one pass, or in two through English.
 
 Knows languages and which pairs a model has; does not know segments, jobs or the wire.
 """
@@ -12,12 +12,12 @@ from service.captions.stream import TargetStream
 
 
 def is_pivoted(sources: Sequence[Source], target: str, model: ModelInfo) -> bool:
-    """Whether any of some pieces takes two passes into a language."""
+    """Whether any of these pieces takes two passes into a language."""
     return any(model.needs_pivot(source.language, target) for source in sources)
 
 
 def for_pivot(source: Source, targets: Collection[str], model: ModelInfo) -> Source:
-    """Return a piece as the first pass reads it: what needs no second pass is let through."""
+    """Return a piece as the first pass reads it; pieces that need no second pass are copied."""
     is_wanted = any(model.needs_pivot(source.language, target) for target in targets)
     return source if is_wanted else replace(source, language=PIVOT)
 
@@ -40,7 +40,7 @@ def for_target(
     if pivot is not None and model.needs_pivot(source.language, target):
         return pivot.as_source(source, index)
     if not model.knows(source.language):
-        return replace(source, language=target)  # better as it is than invented
+        return replace(source, language=target)  # better unchanged than invented
     if not model.translates(source.language, target):
         return replace(source, language=named)
     return source

@@ -1,7 +1,7 @@
-"""The source side of one segment: its newest text, what of it is frozen, and its pieces.
+"""The source side of one segment: its newest text, which part is frozen, and its pieces.
 
-A complete piece that lies in the stable text is frozen: its translation is committed and its source
-no longer looked at. Knows text; does not know translations, targets or the wire.
+A complete piece within the stable text is frozen: its translation is committed and its source is
+not looked at again. Knows text; does not know translations, targets or the wire.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from service.captions.spoken import Spoken
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.words import count_words, skip_words, word_ends
 
-MAX_HISTORY: Final = 64 * 1024  # characters; no revision holds more, so more need not be known
-MAX_REWRITTEN: Final = 4000  # characters of it whose words are counted
-MAX_LAST_WORD: Final = 300  # characters that are looked back for the beginning of a word
+MAX_HISTORY: Final = 64 * 1024  # characters; no revision is longer, so older ones are never needed
+MAX_REWRITTEN: Final = 4000  # characters; a longer rewritten prefix is skipped by characters
+MAX_LAST_WORD: Final = 300  # characters to look back for the start of a word
 _STATE: Final = (
     "segment_id", "client_id", "first_arrival_s", "base", "part", "rev", "stable", "unstable",
     "start_ms", "end_ms", "speaker", "arrival_s", "committed_s", "last_update", "is_appended",
@@ -28,13 +28,13 @@ class Segment:
     """What a client said in one segment.
 
     Attributes:
-        segment_id: its name on the wire. client_id: the client's name for it, which differs where
-            a long segment goes on under another name.
-        base: text of the client's segment that earlier parts translated already.
+        segment_id: its name on the wire. client_id: the client's name for it; they differ once a
+            long segment continues under another name.
+        base: beginning of the client's segment that earlier parts have translated.
         rev: the newest revision seen, -1 before the first.
-        arrival_s: of the newest revision. first_arrival_s: of the first.
-        committed_s: of the commit.
-        speaker: who says it, as the client named them.
+        arrival_s: when the newest revision came. first_arrival_s: when the first came.
+        committed_s: when it was committed.
+        speaker: as the client named them.
         number: counts the segments of a session. commit_number: counts its commits.
     """
 
@@ -53,18 +53,18 @@ class Segment:
     committed_s: float | None = None
     last_update: tuple[int, str] | None = None  # rev and digest of the newest `source.update`
     is_appended: bool = False
-    is_ending: bool = False  # is committed once it is cut into parts that are short enough
-    is_dirty: bool = False  # has news that was not given to the translations yet
+    is_ending: bool = False  # to be committed once it has been cut into parts that are short enough
+    is_dirty: bool = False  # has changes that the translations have not been given
     frozen: list[Source] = field(default_factory=list)
-    _found: tuple[str, str, int] = ("", "", 0)  # full text, what was left out, where the rest is
-    sources: list[Source] = field(default_factory=list)  # its pieces, as they are translated
+    _found: tuple[str, str, int] = ("", "", 0)  # full text, prefix left out, offset of the rest
+    sources: list[Source] = field(default_factory=list)  # its pieces as last translated
     spoken: Spoken = field(default_factory=Spoken)
     is_mismatch_told: bool = False
     number: int = 0
     commit_number: int = 0
 
     def dump(self) -> dict[str, Any]:
-        """Return its state in plain values."""
+        """Return its state as plain values."""
         return {
             **{name: getattr(self, name) for name in _STATE},
             "frozen": [(source.text, source.stable_words, source.is_cut) for source in self.frozen],
@@ -73,10 +73,10 @@ class Segment:
 
     @staticmethod
     def loaded(state: dict[str, Any], later_s: float) -> "Segment":
-        """Return a segment that stands as another one did, whose state this is.
+        """Return a segment restored from the state that another instance dumped.
 
         Args:
-            later_s: what is added to its times.
+            later_s: added to its times.
         """
         found = Segment(state["segment_id"], state["client_id"], 0.0)
         for name in _STATE:
@@ -99,16 +99,16 @@ class Segment:
 
     @property
     def text(self) -> str:
-        """The whole source of this segment, without what earlier parts translated."""
+        """The whole source of this segment, without what earlier parts have translated."""
         full = self.stable + self.unstable
         if self._found[:2] != (full, self.base):
             self._found = (full, self.base, _offset_after(full, self.base))
         return full[self._found[2] :]
 
     def cut(self, length: int, now_s: float) -> "Segment":
-        """End this segment after that many characters; return the one in which the rest goes on.
+        """End this segment after that many characters; return the one in which the rest continues.
 
-        What came before is the rest's alone to know, and where nobody can send it again, nobody's.
+        Only the rest keeps the text before it, and drops that too if no client can send it again.
         """
         full = self.stable + self.unstable
         begin = len(full) - len(self.text)
@@ -135,17 +135,18 @@ class Segment:
         return rest
 
     def rename(self) -> None:
-        """Take the name of the next part: this one is taken."""
+        """Take the name of the next part, because this one is in use."""
         self.part += 1
         self.segment_id = _part_id(self.client_id, self.part)
 
     def pieces(self, covered_words: int, hygiene: Hygiene | None = None) -> list[Source]:
-        """Cut the newest text, freeze what will not change any more, return all pieces.
+        """Cut the newest text into pieces, freeze what can no longer change, return all pieces.
 
         Args:
-            covered_words: source words of the first piece that is not frozen which committed text
-                covers already; no cut falls among them.
-            hygiene: says where a text is cut.
+            covered_words: source words of the first unfrozen piece that committed text covers
+                already;
+                no cut falls among them.
+            hygiene: decides where a text is cut.
         """
         full = self.stable + self.unstable
         frozen = "".join(source.text for source in self.frozen)
@@ -161,7 +162,7 @@ class Segment:
             if is_prefix and not is_last:
                 self.frozen.append(Source(text, count_words(text), False, True, cut.is_cut))
             else:
-                ends = word_ends(text) if offset < stable_end else ()  # else none is stable
+                ends = word_ends(text) if offset < stable_end else ()  # otherwise none is stable
                 stable_words = sum(offset + end <= stable_end for end in ends)
                 sources.append(
                     Source(text, stable_words, not is_complete, self.is_committed, cut.is_cut)
@@ -179,7 +180,7 @@ class Segment:
 
 
 def digest_of(text: str) -> str:
-    """Return what a text is known again by, in any process."""
+    """Return a digest that recognises a text in any process."""
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=12).hexdigest()
 
 
@@ -188,7 +189,7 @@ def _part_id(client_id: str, part: int) -> str:
 
 
 def _linked(sources: list[Source]) -> list[Source]:
-    """Tell each piece whether the one before it was cut in the middle of a sentence."""
+    """Tell each piece whether the previous one was cut in mid-sentence."""
     cuts = [False, *(source.is_cut for source in sources)]
     return [replace(s, continues=cut) for s, cut in zip(sources, cuts, strict=False)]
 
@@ -196,8 +197,8 @@ def _linked(sources: list[Source]) -> list[Source]:
 def _offset_after(full: str, prefix: str) -> int:
     """Return where the text after `prefix` begins.
 
-    A client that rewrites what it called stable gets the same number of words skipped; where it
-    rewrites pages, the same number of characters, which costs nothing to count.
+    If the client rewrote text that it had called stable, the same number of words is skipped; if it
+    rewrote pages, the same number of characters, which costs nothing to count.
     """
     if full.startswith(prefix):
         return len(prefix)
@@ -209,7 +210,7 @@ def _offset_after(full: str, prefix: str) -> int:
 
 
 def _num_same(a: str, b: str) -> int:
-    """Return how many characters two texts have in common at their beginning."""
+    """Return the length of the common prefix of two texts, in characters."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

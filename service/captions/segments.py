@@ -1,8 +1,8 @@
 """The segments of a session: their names, how they begin, and how they end.
 
-A name of the client's stands for one open segment at a time, and for none again once that is
-committed. A segment that has become too long goes on under another name on the wire. Knows names
-and source text; does not know translations.
+A client's name stands for one open segment at a time, and cannot be used again once that is
+committed. A segment that grows too long continues under another name on the wire. Knows names and
+source text; does not know translations.
 """
 
 from collections import OrderedDict
@@ -14,22 +14,22 @@ from service.captions.segment import Segment, digest_of
 from service.errors import ProtocolError
 from tokenspeed.text.segmenter import cut_at
 
-MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments that are remembered
+MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments to remember
 UNNAMED: Final = (
-    "auto-"  # begins the names that the server gives; they count from 1 in each session
+    "auto-"  # prefix of names that the server assigns; they count from 1 in each session
 )
-MIN_CHARS: Final = 100  # that a short segment counts for: its work is not all in its text
+MIN_CHARS: Final = 100  # a shorter segment counts as this many: part of its work is fixed
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What is remembered of a segment that was committed or withdrawn.
+    """What is kept of a segment that was committed or withdrawn.
 
     Attributes:
-        rev: the last. text_digest: of the whole text.
-        update: rev and digest of the last `source.update`, None where none came.
-        is_withdrawn: no text was committed.
-        number: counts what is remembered.
+        rev: its last revision. text_digest: of the whole text.
+        update: rev and digest of the last `source.update`, None if there was none.
+        is_withdrawn: whether it ended without committed text.
+        number: counts the finished segments.
     """
 
     rev: int
@@ -39,13 +39,13 @@ class Closed:
     number: int = 0
 
     def repeats_update(self, rev: int, text: str) -> bool:
-        """Whether an update says what was said already, as after a lost line."""
+        """Whether an update repeats what was said already, as after a lost line."""
         if self.is_withdrawn:
             return rev <= self.rev
         return (rev, digest_of(text)) in (self.update, (self.rev, self.text_digest))
 
     def repeats_commit(self, rev: int | None, text: str | None) -> bool:
-        """Whether a commit says what was said already."""
+        """Whether a commit repeats what was said already."""
         is_same_text = text is None or digest_of(text) == self.text_digest
         return self.is_withdrawn or (is_same_text and (rev is None or rev >= self.rev))
 
@@ -54,28 +54,29 @@ class Segments:
     """The open segments, in the order in which they began.
 
     Args:
-        max_open: not committed, at one time.
-        max_chars: of one segment; a longer one is cut.
+        max_open: most segments open at one time.
+        max_chars: in one segment; a longer one is cut.
 
     Attributes:
-        pending_chars: of committed segments whose finals are not sent, and of text to be cut.
-        changed: wire ids of what is not as it was when it was written down last. closed_anew:
-            names, likewise. None: nobody writes anything down.
+        pending_chars: characters in committed segments whose finals are not sent, and in text that
+            is still to be cut.
+        changed: wire ids of segments that differ from what was last written down. closed_anew:
+            names closed since then. None if nothing is written down.
     """
 
     def __init__(self, max_open: int, max_chars: int) -> None:
         self.pending_chars = 0
         self.changed: set[str] | None = None
         self.closed_anew: set[str] | None = None
-        self._pending: dict[str, int] = {}  # characters by wire id
+        self._pending: dict[str, int] = {}  # characters, by wire id
         self._max_open = max_open
         self._max_chars = max_chars
         self._open: dict[str, Segment] = {}  # by wire id
-        self._names: dict[str, str] = {}  # client's id -> wire id of what is open under it
+        self._names: dict[str, str] = {}  # client's id -> wire id of the segment open under it
         self._closed: OrderedDict[str, Closed] = OrderedDict()  # by client's id
-        self._unnamed = 0  # segments without a name that are over
-        self._long: dict[str, Segment] = {}  # by wire id, those to be cut
-        self._count = 0  # of segments
+        self._unnamed = 0  # unnamed segments that have ended
+        self._long: dict[str, Segment] = {}  # segments to be cut, by wire id
+        self._count = 0  # of segments so far
         self._num_closed = 0
 
     def __iter__(self) -> Iterator[Segment]:
@@ -89,7 +90,7 @@ class Segments:
         return self._open.get(segment_id)
 
     def name(self, client_id: str | None) -> str:
-        """Return the client's name for a segment; one without a name gets the next of ours."""
+        """Return the client's name for a segment; an unnamed one gets the next generated name."""
         if client_id:
             return client_id
         name = f"{UNNAMED}{self._unnamed + 1}"
@@ -99,12 +100,12 @@ class Segments:
         return name
 
     def named(self, name: str) -> Segment | None:
-        """Return what is open under a client's name."""
+        """Return the segment open under a client's name."""
         segment_id = self._names.get(name)
         return None if segment_id is None else self._open[segment_id]
 
     def of_name(self, name: str) -> list[Segment]:
-        """Return all that a client's name stands for, cut and committed ones included."""
+        """Return every segment under a client's name, cut and committed ones included."""
         return [segment for segment in self if segment.client_id == name]
 
     def is_closed(self, name: str) -> bool:
@@ -112,8 +113,8 @@ class Segments:
         return self.closed(name) is not None
 
     def closed(self, name: str) -> Closed | None:
-        """Return what is remembered of a segment that was committed or withdrawn."""
-        # A whole book may be committed at once: names are forgotten before their finals are there.
+        """Return what is kept of a segment that was committed or withdrawn."""
+        # A whole book may be committed at once: names are forgotten before their finals are sent.
         found = self._open.get(name)
         is_awaited = found is not None and found.client_id == name and name not in self._names
         if is_awaited and name not in self._closed:
@@ -124,7 +125,7 @@ class Segments:
         return self._closed.get(name)
 
     def open(self, client_id: str | None, now_s: float) -> Segment:
-        """Return the open segment of a name, a new one where there is none.
+        """Return the open segment of a name, creating it if there is none.
 
         Raises:
             ProtocolError: it is committed already, or too many are open.
@@ -139,39 +140,39 @@ class Segments:
         if name in self._open:
             problem = f"{name!r} is the service's own name of a part of another segment"
             raise ProtocolError("invalid_event", problem, "segment_id")
-        # Finals that are awaited do not count: whole pages may be pasted at once.
+        # Segments that only await finals do not count: whole pages may be pasted at once.
         count = sum(not segment.is_committed for segment in self._open.values())
         if count >= self._max_open:
             raise ProtocolError("rate_limited", f"{count} segments are open already", "segment_id")
         return self._add(Segment(name, name, first_arrival_s=now_s))
 
     def next_long(self) -> Segment | None:
-        """Return a segment that is to be cut, None where there is none."""
+        """Return a segment that has to be cut, None if there is none."""
         return next(iter(self._long.values()), None)
 
     def check_length(self, segment: Segment) -> bool:
-        """Return whether a segment is short enough; one that is not is to be cut."""
+        """Return whether a segment is short enough; if not, it is queued to be cut."""
         length = len(segment.text)
         if length > self._max_chars:
             self._long[segment.segment_id] = segment
             self._note_pending(segment, length)
             return False
-        if self._long.pop(segment.segment_id, None):  # a revision has made it short again
+        if self._long.pop(segment.segment_id, None):  # a revision made it short again
             self._note_pending(segment, 0)
         return True
 
     def cut(self, segment: Segment, now_s: float) -> Segment:
-        """Cut a segment that is too long; return what goes on under the next name."""
+        """Cut a segment that is too long; return the segment that continues it."""
         self.touch(segment)
         del self._long[segment.segment_id]
         rest = segment.cut(cut_at(segment.text, self._max_chars), now_s)
         while rest.segment_id in self._open or rest.segment_id in self._names:
-            rest.rename()  # a client has a segment of that name
+            rest.rename()  # a client has used that name for a segment
         self._note_pending(segment, 0)
         return self._add(rest)
 
     def close(self, segment: Segment) -> None:
-        """Free the name of a segment: it is committed, or withdrawn."""
+        """Free the name of a segment that was committed or withdrawn."""
         self.touch(segment)
         self._note_pending(segment, max(len(segment.text), MIN_CHARS))
         name = segment.client_id
@@ -196,7 +197,7 @@ class Segments:
         self._note_pending(segment, 0)
 
     def touch(self, segment: Segment) -> None:
-        """Note that a segment, or what comes of it, is not as it was."""
+        """Note that a segment, or its translation, has changed."""
         if self.changed is not None:
             self.changed.add(segment.segment_id)
 
@@ -208,11 +209,11 @@ class Segments:
     # ---- written down for another replica ----
 
     def dump(self) -> dict[str, Any]:
-        """Return what belongs to no segment, in plain values."""
+        """Return the state that belongs to no single segment, as plain values."""
         return {"unnamed": self._unnamed, "count": self._count, "num_closed": self._num_closed}
 
     def dump_segment(self, segment: Segment) -> dict[str, Any]:
-        """Return how a segment stands, in plain values."""
+        """Return the state of a segment, as plain values."""
         name = segment.segment_id
         return {
             "segment": segment.dump(),
@@ -222,13 +223,13 @@ class Segments:
         }
 
     def dump_closed(self, name: str) -> dict[str, Any] | None:
-        """Return what is remembered of a name, in plain values."""
+        """Return what is kept of a finished segment, as plain values."""
         found = self._closed.get(name)
         return None if found is None else asdict(found)
 
     @property
     def closed_names(self) -> list[str]:
-        """All names that are remembered."""
+        """All names of finished segments that are kept."""
         return list(self._closed)
 
     def load(
@@ -238,7 +239,7 @@ class Segments:
         closed: Iterable[tuple[str, dict[str, Any]]],
         later_s: float,
     ) -> None:
-        """Stand as others did whose state this is; `later_s` is added to its times."""
+        """Restore the state that another instance dumped; `later_s` is added to its times."""
         self._unnamed, self._count = state["unnamed"], state["count"]
         self._num_closed = state["num_closed"]
         for name, each in sorted(closed, key=lambda item: item[1]["number"]):
@@ -263,7 +264,7 @@ class Segments:
 
 
 def over(name: str) -> ProtocolError:
-    """Return what is told of text for a segment that was committed or withdrawn."""
+    """Return the error for text in a segment that was committed or withdrawn."""
     problem = f"segment {name!r} is committed already; a new utterance needs a name of its own"
     return ProtocolError("unknown_segment", problem, "segment_id")
 

@@ -1,8 +1,8 @@
 """One connection as a state machine: client events in; server events and translation jobs out.
 
-Knows the protocol and which segments are open; what comes of their text is in `translations`. Does
-no I/O and reads no clock: every call gets the time, in seconds on one monotonic clock, and returns
-what is to be done.
+Knows the protocol and which segments are open; their text is handled in `translations`. Does
+no I/O and reads no clock: every call is given the time, in seconds on one monotonic clock, and
+returns the actions to take.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,27 +22,27 @@ from service.load.limits import Limits
 from service.wire import protocol
 from tokenspeed.text.detokenizer import TokenText
 
-DUMP_VERSION: Final = 1  # of what replicas tell each other of a session
-MAX_BACKLOG: Final = 64  # jobs that may wait for the engine when more of a long text is cut
+DUMP_VERSION: Final = 1  # of the state that replicas hand each other
+MAX_BACKLOG: Final = 64  # jobs waiting for the engine, above which a long text is not cut further
 
 
 class Session:
-    """State of one connection.
+    """The state of one connection.
 
     Args:
         session_id: names the session in events and job keys.
         model: what can be asked for.
         limits: bounds.
-        new_detokenizer: returns what turns the ids of one output into text.
+        new_detokenizer: makes a detokenizer for the ids of one output.
         now_s: when the session begins.
         presets: how eager translations are, by the name of a stability and "append_only".
 
     Attributes:
         pacing: when revisions are translated.
         counters: what happened, for metrics.
-        is_closing: whether no more source is taken.
-        is_full: whether so much waits for its translation that no more is to be read.
-        backlog: jobs that wait for the engine, as the driver says.
+        is_closing: whether new source text is refused.
+        is_full: whether so much awaits translation that nothing more should be read.
+        backlog: jobs that wait for the engine, as reported by the driver.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Session:
     def receive(
         self, event: protocol.ClientEvent, now_s: float, wall_time_s: float = 0.0
     ) -> list[Action]:
-        """Take in an event; `wall_time_s`, seconds since 1970, is for `pong` alone."""
+        """Take an event; `wall_time_s`, seconds since 1970, is only for `pong`."""
         self._last_frame_s = now_s
         try:
             if isinstance(event, protocol.Ping):
@@ -107,39 +107,39 @@ class Session:
             return [self._error(exc)]
 
     def refuse(self, exc: ProtocolError, now_s: float) -> list[Action]:
-        """Take in a frame that is no event."""
+        """Take a frame that is not a valid event."""
         self._last_frame_s = now_s
         return [self._error(exc)]
 
     def progress(self, job: Job, tokens: tuple[int, ...], now_s: float) -> list[Action]:
-        """Take in an output that is still being decoded."""
+        """Take an output that is still being decoded."""
         return self._translations.progress(job, tokens, now_s)
 
     def complete(self, job: Job, outcome: Outcome, now_s: float) -> list[Action]:
-        """Take in a finished output."""
+        """Take a finished output."""
         return self._finish(self._translations.complete(job, outcome, now_s), now_s)
 
     def fail(self, job: Job, code: str, message: str, now_s: float) -> list[Action]:
-        """Take in that a job could not be run; a final is sent all the same, with what there is."""
+        """Note that a job could not be run; a final is sent anyway, with what there is."""
         return self._finish(self._translations.fail(job, code, message, now_s), now_s)
 
     def tick(self, now_s: float) -> list[Action]:
-        """Do what has become due."""
+        """Do whatever is due."""
         actions: list[Action] = []
         if not self.pacing.is_thinned(now_s):
             for segment in self._segments:
                 if segment.is_dirty and self.pacing.take(now_s):
                     self._translations.revise(segment)
         if not self._translations.is_waiting and (long := self._next_long()) is not None:
-            # One part a tick, and its pieces at the next ones: a page that is pasted at once must
-            # not hold up other connections.
+            # One part per tick, its pieces in later ticks: a page that is pasted at once must not
+            # hold up other connections.
             return self._cut(long, now_s)
         if now_s >= self._idle_s():
             actions += self._begin_close("idle", protocol.CLOSE_IDLE, now_s)
         return self._go_on(actions, now_s)
 
     def next_tick_s(self) -> float:
-        """Return when `tick` is due."""
+        """Return when `tick` is due next."""
         if self._translations.is_waiting or self._next_long() is not None:
             return 0.0
         if any(segment.is_dirty for segment in self._segments):
@@ -148,31 +148,31 @@ class Session:
 
     @property
     def settings(self) -> Settings:
-        """What the client asked for, as it is applied."""
+        """The settings as applied."""
         return self._translations.settings
 
     def set_audience(self, targets: frozenset[str], now_s: float) -> list[Action]:
-        """Translate into these languages, too: readers of the session's room want them.
+        """Translate into these languages as well: readers of the session's room want them.
 
-        While the line is lost they are noted alone; `wake` asks for them.
+        While the connection is lost they are only noted; `wake` asks for them.
         """
         actions = self._translations.set_audience(targets, is_suspended=self._is_suspended)
         return actions if self._is_suspended else self._go_on(actions, now_s)
 
     def drain(self, time_left_s: float, now_s: float) -> list[Action]:
-        """The server goes away: finish every segment, then close."""
+        """The server is shutting down: finish every segment, then close."""
         if self.is_closing:
             return []
         notice = Send(protocol.SessionGoingAway(time_left_s * 1e3, "shutdown"))
         return [notice, *self._begin_close("shutdown", protocol.CLOSE_DRAINED, now_s)]
 
     def suspend(self) -> None:
-        """The line was lost: wait for no job any more."""
+        """The connection was lost: stop waiting for jobs."""
         self._is_suspended = True
         self._translations.suspend()
 
     def wake(self, now_s: float) -> list[Action]:
-        """The client is back: ask again for what was not done."""
+        """The client is back: ask again for what was not finished."""
         self._is_suspended = False
         self._last_frame_s = now_s
         for segment in self._segments:
@@ -180,15 +180,15 @@ class Session:
         return self._go_on([], now_s)
 
     def measure_pending(self, now_s: float) -> list[Action]:
-        """Find out whether so much waits for its translation that no more is to be read.
+        """Check whether so much awaits translation that nothing more should be read.
 
-        What is read already is taken all the same, so that nothing committed is dropped.
+        What has been read already is still taken, so that nothing committed is dropped.
         """
         pending = self._segments.pending_chars
         bound = self._limits.pending_chars
         if self.is_full:
             self.is_full = pending > bound // 2
-            self._last_frame_s = now_s  # the client may have spoken, nobody listened
+            self._last_frame_s = now_s  # the client may have spoken while nobody was listening
             return []
         self.is_full = pending > bound
         if not self.is_full:
@@ -198,22 +198,22 @@ class Session:
 
     @property
     def is_pending(self) -> bool:
-        """Whether something committed has not all its finals yet."""
+        """Whether anything committed still lacks finals."""
         return self._segments.pending_chars > 0
 
     def snapshot(self) -> tuple[protocol.SnapshotSegment, ...]:
-        """Return the open segments as they were told."""
+        """Return the open segments as the client was told them."""
         return self._translations.snapshot()
 
     # ---- written down for another replica ----
 
     def dump(self, *, is_whole: bool) -> dict[str, Any]:
-        """Return how the session stands, as it is once it waits for no job, in plain values.
+        """Return the session's state as plain values, as it will be once no job is under way.
 
         Args:
-            is_whole: all of it; else what is not as it was at the last call.
+            is_whole: all of it; otherwise only what changed since the last call.
         Returns:
-            Parts by name; None for a part that is no more.
+            Parts by name; None for a part that no longer exists.
         """
         segments = self._segments
         changed, closed = segments.changed, segments.closed_anew
@@ -251,13 +251,13 @@ class Session:
         return parts
 
     def load(self, parts: Mapping[str, Any]) -> None:
-        """Stand as another session did, once its line was lost; `wake` lets it go on.
+        """Restore the state of another session whose connection was lost; `wake` resumes it.
 
         Args:
-            parts: all that `dump` gave of it, the newest of each name.
+            parts: everything that `dump` returned for it, the newest of each name.
         Raises:
-            ValueError: it is of another version or model.
-            ProtocolError: the model cannot do what was asked of the other one.
+            ValueError: it comes from another version or model.
+            ProtocolError: the model cannot do what that session asked for.
         """
         head = parts["head"]
         if (head["version"], head["model"]) != (DUMP_VERSION, self._model.fingerprint):
@@ -343,7 +343,7 @@ class Session:
             actions += self._translations.withdraw(segment)
             if not segment.is_committed:
                 actions += self._told(source_final_of(segment, self.settings.source, ""))
-        # Finals may have waited for those that do not come now.
+        # Finals may have been held up by some that will not come now.
         return actions + self._translations.all_finals(now_s)
 
     def _on_source_flush(self, event: protocol.SourceFlush, now_s: float) -> list[Action]:
@@ -370,7 +370,7 @@ class Session:
 
     @property
     def worth(self) -> int:
-        """How much would be lost: 2 where text has no final yet, 1 where all has, 0 without any."""
+        """How much losing it would cost: 2: some text has no final, 1: all has, 0: no text."""
         return 2 if len(self._segments) else int(self._source_chars > 0)
 
     # ---- segments ----
@@ -385,7 +385,7 @@ class Session:
         return segment
 
     def _updated(self, segment: Segment, now_s: float) -> list[Action]:
-        """A segment has news: translate it, or note it for later when there are too many."""
+        """A segment has changed: translate it, or leave it for later if there are too many."""
         segment.arrival_s = now_s
         if not self._segments.check_length(segment):
             return []
@@ -399,11 +399,11 @@ class Session:
         return told if notice is None else [*told, Send(notice)]
 
     def _told(self, event: protocol.SourceDelta | protocol.SourceFinal) -> list[Action]:
-        """Tell a room what is said; nobody else is told what he said himself."""
+        """Tell the room what was said; the speaker needs no echo."""
         return [] if self.settings.room is None else [Send(event)]
 
     def _cut(self, segment: Segment, now_s: float) -> list[Action]:
-        """Force a boundary where a segment has become too long; the rest goes on by itself."""
+        """Force a boundary in a segment that is too long; the rest becomes a segment of its own."""
         rest = self._segments.cut(segment, now_s)
         message = (
             f"segment {segment.segment_id!r} is longer than {self._limits.segment_chars} "
@@ -422,16 +422,16 @@ class Session:
         return actions + self._updated(rest, now_s)
 
     def _next_long(self) -> Segment | None:
-        """Return a segment of which a part is to be cut now; text waits as text, not as jobs."""
+        """Return a segment to cut a part from now; text waits as text rather than as jobs."""
         return self._segments.next_long() if self.backlog < MAX_BACKLOG else None
 
     def _idle_s(self) -> float:
-        """Return when the client has been silent for too long."""
+        """Return when the client will have been silent for too long."""
         is_heard = not (self.is_closing or self.is_full)
         return self._last_frame_s + self._limits.idle_s if is_heard else float("inf")
 
     def _commit(self, segment: Segment, now_s: float) -> list[Action]:
-        """The source of a segment is complete; one that is too long is cut first, tick by tick."""
+        """The source of a segment is complete; if it is too long it is cut first, tick by tick."""
         if self._segments.check_length(segment):
             return self._commit_whole(segment, now_s)
         segment.is_ending = True
@@ -462,11 +462,11 @@ class Session:
         return self._go_on(actions, now_s)
 
     def _go_on(self, actions: list[Action], now_s: float) -> list[Action]:
-        """After actions, give some pieces of text to the translations."""
+        """After other actions, hand some pieces of text to the translations."""
         return self._finish(actions + self._translations.take(now_s), now_s)
 
     def _finish(self, actions: list[Action], now_s: float) -> list[Action]:
-        """After actions, end the session where nothing is open any more."""
+        """After other actions, end the session if nothing is open."""
         if self._close is None or len(self._segments):
             return actions
         close, self._close = self._close, None

@@ -1,4 +1,4 @@
-"""What a session was asked to do, and what the model can: settings merged, checked, reported.
+"""What a session was asked to do and what the model can do: settings merged, checked, reported.
 
 Knows the protocol's parameters; does not know segments or time.
 """
@@ -33,12 +33,12 @@ from tokenspeed.text.languages import matched
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.vocabulary import Vocabulary
 
-PIVOT: Final = "en"  # what a pair goes through that the model was not taught
+PIVOT: Final = "en"  # the language that two-pass translations go through
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
-MIN_SOURCE_ID_CHARS: Final = 16  # who guesses it could speak on where another one was
-MAX_TERMS: Final = 500  # glossary entries and protected words of a session, each
+MIN_SOURCE_ID_CHARS: Final = 16  # whoever guesses one could continue as another speaker
+MAX_TERMS: Final = 500  # glossary entries, and protected words, of a session
 MAX_TERM_CHARS: Final = 100
-MAX_CUE_CHARS: Final = 200  # of a line
+MAX_CUE_CHARS: Final = 200  # in a line
 MAX_CUE_LINES: Final = 10
 
 
@@ -52,18 +52,19 @@ def _none_stored(key: str) -> StoredGlossary | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the session must know of the model.
+    """What a session needs to know about the model.
 
     Attributes:
-        default_context: earlier sentence pairs that go along unless a session says otherwise.
-        max_context: pairs that the model was trained with; more are never sent along.
-        vocabulary: as text sees it.
-        language_of: tells in which of the model's languages a text is.
+        default_context: earlier sentence pairs for the model to see, unless a session says
+            otherwise.
+        max_context: pairs that the model was trained with; more are never used.
+        vocabulary: as `tokenspeed.text` sees it.
+        language_of: detects which of the model's languages a text is in.
         formalities: languages in which the form of address can be chosen.
-        house: terms that hold for every session, beneath its own.
-        stored: returns a glossary by its id.
-        hygiene: what is done to texts; another one is for comparison.
-        fingerprint: the same where ids mean the same.
+        house: terms of the operator; a session's own terms take precedence.
+        stored: looks up a glossary by its id.
+        hygiene: builds a text's cleaner; replaced for comparisons.
+        fingerprint: equal if token ids mean the same.
     """
 
     name: str
@@ -79,20 +80,20 @@ class ModelInfo:
     fingerprint: str = ""
 
     def translates(self, source: str | None, target: str) -> bool:
-        """Whether a pair can be asked for; None is a source that is not known.
+        """Whether the model can translate a pair, in one pass or two; None is an unknown source.
 
-        What is in the wanted language already passes through.
+        Text that is already in the target language passes through.
         """
         if source == target:
             return any(target in (info.code, *info.targets) for info in self.languages)
         return any(target in info.targets for info in self.languages if source in (None, info.code))
 
     def knows(self, language: str | None) -> bool:
-        """Whether text in a language can be translated at all; None is one that is not known."""
+        """Whether text in a language can be translated at all; None is an unknown language."""
         return language is None or any(language == info.code for info in self.languages)
 
     def code_of(self, tag: str | None) -> str | None:
-        """Return the language of the model that a tag asks for; None for `auto` and for no tag."""
+        """Return the model's language for a tag; None for `auto` or no tag."""
         codes = {code for info in self.languages for code in (info.code, *info.targets)}
         return matched(tag, codes)
 
@@ -103,7 +104,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A session's settings as they are applied. `source` None: not known."""
+    """A session's settings as applied. `source` is None if unknown."""
 
     source: str | None = None
     targets: tuple[str, ...] = ()
@@ -123,7 +124,7 @@ class Settings:
     source_id: str | None = None
 
     def dump(self) -> dict[str, Any]:
-        """Return all of it in plain values."""
+        """Return all of it as plain values."""
         stored = {
             target: {
                 "id": each.id,
@@ -138,10 +139,10 @@ class Settings:
 
     @staticmethod
     def loaded(state: dict[str, Any], model: ModelInfo, max_targets: int) -> "Settings":
-        """Return the settings that were written down.
+        """Restore dumped settings.
 
         Raises:
-            ProtocolError: the model cannot do that.
+            ProtocolError: the model does not support them.
         """
         kept = {
             each["id"]: StoredGlossary(
@@ -163,7 +164,7 @@ class Settings:
         """Return the settings with an update applied.
 
         Raises:
-            ProtocolError: a value cannot be used; then nothing of the update is.
+            ProtocolError: a value is invalid; then nothing of the update is applied.
         """
         merged = replace(
             self,
@@ -200,7 +201,7 @@ class Settings:
         if params.source is not None:
             merged = replace(merged, source=model.code_of(params.source.language))
         if params.targets is not None:
-            # "auto" is no target: no model translates into it, and the check below says so.
+            # "auto" is not a target; the check below rejects it like any unsupported language.
             wanted = {
                 (model.code_of(t.language) or "auto"): t.formality for t in reversed(params.targets)
             }
@@ -220,7 +221,7 @@ class Settings:
     def hygiene_of(
         self, target: str, model: ModelInfo, glossary: Glossary | None = None
     ) -> Hygiene:
-        """Return what is done to texts on their way into a language; `glossary`: made before."""
+        """Return the cleaner for texts into a language; `glossary`: already compiled."""
         if glossary is not None:
             return self._hygiene(glossary, target, model)
         entries = [e for e in self.glossary if model.code_of(e.language) in (None, target)]
@@ -228,7 +229,7 @@ class Settings:
         if target in self.stored:
             own = {term.source.casefold() for term in terms}
             terms += [t for t in self.stored[target].terms if t.source.casefold() not in own]
-        # A glossary entry is the narrower wish: where both name a word, the entry counts.
+        # A glossary entry is more specific: where both name a word, the entry wins.
         named = {term.source.casefold() for term in terms}
         terms += [
             Term(word, word, is_case_sensitive=True, is_exact=True)
@@ -239,7 +240,7 @@ class Settings:
         return self._hygiene(made, target, model)
 
     def pivot_hygiene(self, model: ModelInfo) -> Hygiene:
-        """Return what is done in a first pass, which leaves words of the glossary as they are."""
+        """Return the cleaner of a first pass, which leaves glossary words untranslated."""
         stored = (term.source for each in self.stored.values() for term in each.terms)
         words = (*(entry.source for entry in self.glossary), *self.do_not_translate, *stored)
         terms = [Term(word, word) for word in words]
@@ -253,7 +254,7 @@ class Settings:
         )
 
     def applied(self) -> SessionParams:
-        """Return what the client is told."""
+        """Return the settings as the client is told them."""
         return SessionParams(
             source=SourceParams(self.source or "auto"),
             targets=tuple(

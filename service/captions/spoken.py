@@ -1,7 +1,7 @@
 """Which language each piece of a session is in, as its text grows.
 
-With hysteresis: a language stays until the text speaks clearly against it, and a text that says
-nothing clear is taken for what was spoken before. Knows text and names of languages; does not know
+With hysteresis: a language stays until the text clearly contradicts it, and an unclear text is
+taken to be in the language spoken before. Knows text and names of languages; does not know
 translations, targets or the wire.
 """
 
@@ -13,16 +13,16 @@ from service.captions.policy import Source
 from tokenspeed.text.words import count_words
 
 LanguageOf = Callable[[str, str | None], str | None]
-"""(text, language expected) -> the language, None where one would have to guess."""
+"""(text, expected language) -> language, None if it would be a guess"""
 
-CONTRADICTION_WORDS: Final = 4  # fewer say nothing against the language that a session names
+CONTRADICTION_WORDS: Final = 4  # fewer words cannot contradict the language that a session names
 
 
 class Spoken:
     """The language of each piece of one segment.
 
     Attributes:
-        mismatch: a language that is not the one named, None while there is none.
+        mismatch: a detected language other than the one named, None if there is none.
     """
 
     def __init__(self) -> None:
@@ -30,11 +30,11 @@ class Spoken:
         self._pieces: list[tuple[str, str | None]] = []
 
     def dump(self) -> dict[str, Any]:
-        """Return its state in plain values."""
+        """Return its state as plain values."""
         return {"mismatch": self.mismatch, "pieces": self._pieces}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Stand as another one did, whose state this is."""
+        """Restore the state that another instance dumped."""
         self.mismatch = state["mismatch"]
         self._pieces = [(text, found) for text, found in state["pieces"]]
 
@@ -45,7 +45,7 @@ class Spoken:
 
     @property
     def language(self) -> str | None:
-        """The language of the last piece that is in a known one."""
+        """The language of the last piece whose language is known."""
         return next((found for _, found in reversed(self._pieces) if found is not None), None)
 
     def mark(
@@ -56,13 +56,13 @@ class Spoken:
         named: str | None,
         before: str | None,
     ) -> list[Source]:
-        """Return some pieces with their languages.
+        """Return some pieces with their languages filled in.
 
         Args:
             sources: all pieces of the segment.
-            part: which of them; those before were marked already.
-            named: the language that the session says it is, None where it says none.
-            before: what was spoken until this segment began.
+            part: which of them; the ones before were done earlier.
+            named: the source language in the session's settings, None if not set.
+            before: the language spoken before this segment.
         """
         del self._pieces[len(sources) :]
         before = named or before
@@ -76,7 +76,7 @@ class Spoken:
             if text != source.text:
                 found = last or before
                 if named is None or count_words(source.text) >= CONTRADICTION_WORDS:
-                    # What was only expected is given up where nothing is clear.
+                    # A language that was only expected is dropped where the text is unclear.
                     found = language_of(source.text, found) or named or last
             self._pieces[index : index + 1] = [(source.text, found)]
         others = (found for _, found in self._pieces if named is not None and found != named)

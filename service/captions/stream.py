@@ -1,8 +1,8 @@
-"""One segment in one language: its pieces put together into the one text that the wire sees.
+"""One segment in one language: its pieces joined into the one text that the wire sees.
 
-Pieces are committed in order: words of a later piece are appended only when all before it are done,
-so the joined text grows at its end alone. Knows translations and text; does not know the wire's
-messages, engines or clocks (times are arguments, in seconds).
+Pieces are committed in order: words of a later piece are appended only when all earlier ones are
+done, so the joined text only grows at its end. Knows translations and text; does not know the
+wire's messages, engines or clocks (times are arguments, in seconds).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ MAX_RETRIES: Final = 2  # of a final that lacks a term
 _STATE: Final = (
     "committed", "unstable", "updates", "erased", "terms", "violations", "faults", "untranslated",
     "is_parked", "is_final_sent", "formality", "_source_language",
-)  # of a stream, beside its pieces and times  # fmt: skip
+)  # of every stream, besides its pieces and times  # fmt: skip
 _PIECE_STATE: Final = (
     "source", "is_open", "rev", "is_remembered", "continues", "retries", "is_plain", "instead",
     "begins_small", "language", "is_cut",
-)  # of a piece, beside its texts and times  # fmt: skip
+)  # of every piece, besides its texts and times  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -42,39 +42,40 @@ class _Piece:
     rev: int = 0
     arrival_s: float = 0.0
     is_remembered: bool = False
-    continues: bool = False  # its ids and text follow directly those of the piece before
+    continues: bool = False  # its ids and text follow on directly from the previous piece
     retries: int = 0
-    best: tuple[int, Tokens, bool] | None = None  # terms missing, output, whether it is whole
-    is_plain: bool = False  # whether it was asked for once more, without anything, after a fault
-    instead: str | None = None  # the source or its halves, where no output was a translation
-    halves: Exchange | None = None  # asks for these
-    begins_small: bool = False  # as it goes on in a sentence, after a picture
+    best: tuple[int, Tokens, bool] | None = None  # missing terms, output, whether it is whole
+    is_plain: bool = False  # whether it was retried without draft or context after a fault
+    instead: str | None = None  # the source or its halves, if no output was a translation
+    halves: Exchange | None = None  # translates the halves
+    begins_small: bool = False  # it continues a sentence, after an emoji
     language: str | None = None  # that its translation reads
-    held: Source | None = None  # what is translated once the piece before is done
-    is_cut: bool = False  # whether its sentence goes on in the next piece
+    held: Source | None = None  # source to translate once the previous piece is done
+    is_cut: bool = False  # whether its sentence continues in the next piece
 
 
 class TargetStream:
     """The translation of one segment into one language.
 
     Attributes:
-        committed: text that was given out with `take`, never to change. unstable: the tail then.
+        committed: text returned by `take`, which never changes. unstable: the tail at that time.
         updates: times that `take` found something new. erased: words taken back from a reader.
-        terms: of the glossary and the like, in pieces that are done. violations: those missing.
-        faults: outputs that were not used. untranslated: pieces that stayed as they were.
-        first_shown_s: when a reader first saw text, None before.
-        is_parked: whether the language is not wanted now; what was appended stays.
-        is_final_sent: whether the client has the whole of it. timing: of the last update before.
-        formality: how whoever is spoken to is addressed, in what is asked for from now on.
-        next_progress_s: when an output that is still being decoded may be shown again.
+        terms: glossary entries and other protected words in finished pieces. violations: those
+            missing.
+        faults: outputs that were rejected. untranslated: pieces that stayed in the source language.
+        first_shown_s: when a reader first saw text, None before that.
+        is_parked: whether the language is currently not wanted; appended text is kept.
+        is_final_sent: whether its final was sent. timing: of the last update before that.
+        formality: form of address in jobs from now on.
+        next_progress_s: earliest time for the next update from an output still being decoded.
 
     Args:
-        session_id, segment_id, target: name its jobs.
-        source_language: of sources that do not say it, None where it is not known.
+        session_id, segment_id, target: part of the keys of its jobs.
+        source_language: for sources that do not name theirs, None if unknown.
         preset: how eager it is.
-        new_detokenizer: returns what turns the ids of one output into text.
-        hygiene: what is done to text on its way in and out.
-        is_pivot: whether it is a first pass, whose text is translated on.
+        new_detokenizer: makes a detokenizer for the ids of one output.
+        hygiene: cleans text on its way in and out.
+        is_pivot: whether it is a first pass, whose text is translated again.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class TargetStream:
 
     @property
     def hygiene(self) -> Hygiene:
-        """What is done to text; a change holds from the next revision on."""
+        """The cleaner of texts; a change applies from the next revision on."""
         return self._hygiene
 
     @hygiene.setter
@@ -138,22 +139,22 @@ class TargetStream:
 
     @property
     def is_done(self) -> bool:
-        """Whether all pieces are through their final pass."""
+        """Whether every piece has had its final pass."""
         return all(piece.translation.is_done for piece in self._pieces)
 
     @property
     def num_pieces(self) -> int:
-        """How many pieces were taken in."""
+        """How many pieces it has."""
         return len(self._pieces)
 
     def is_piece_done(self, index: int) -> bool:
-        """Whether a piece is through its final pass."""
+        """Whether a piece has had its final pass."""
         return index < len(self._pieces) and self._pieces[index].translation.is_done
 
     def as_source(self, source: Source, index: int) -> Source:
-        """Return what this translation of a piece is to those who translate it on.
+        """Return this translation of a piece as the source of a second pass.
 
-        What is committed here will not change, so it is stable there.
+        What is committed here will not change, so it is stable source text there.
         """
         known = index < len(self._pieces)
         committed, rest = self._text_of(self._pieces[index]) if known else ("", "")
@@ -168,7 +169,7 @@ class TargetStream:
         )
 
     def covered_words(self, index: int) -> int:
-        """Source words of a piece that committed text covers at most, a guess."""
+        """Upper bound on the source words of a piece that committed text covers, an estimate."""
         known = index < len(self._pieces)
         return self._pieces[index].translation.covered_words if known else 0
 
@@ -180,14 +181,14 @@ class TargetStream:
         context: Sequence[ContextPair] = (),
         part: range | None = None,
     ) -> tuple[list[Job], list[JobKey]]:
-        """Take in a revision, cut into pieces.
+        """Take a revision, cut into pieces.
 
         Args:
             sources: the pieces. rev, arrival_s: of the revision.
-            context: earlier sentence pairs, for pieces that are new; in their language.
-            part: which of the pieces are taken in; the others follow, in order. None: all.
+            context: earlier sentence pairs for new pieces, in the same language.
+            part: which of the pieces to take now; the others follow later, in order. None: all.
         Returns:
-            The jobs to start, and the keys of jobs that nobody waits for any more.
+            The jobs to start, and the keys of jobs that are no longer needed.
         """
         dropped = [self._key(i) for i in range(len(sources), len(self._pieces))]
         del self._pieces[len(sources) :]
@@ -218,16 +219,16 @@ class TargetStream:
         return jobs, dropped
 
     def _waits(self, piece: _Piece, before: _Piece, source: Source) -> bool:
-        """Whether a piece had better wait for the one before, to go on in its sentence.
+        """Whether a piece should wait for the previous one, to continue its sentence.
 
-        Where all of a long sentence came at once its pieces would repeat what is at their seams.
+        If a long sentence came all at once, its pieces would otherwise repeat words at their seams.
         """
         is_alone = before.translation.is_done or not piece.translation.is_fresh
         is_copied = self.target in (before.language, piece.language)
         return source.is_final and not is_alone and not is_copied
 
     def _release(self, index: int) -> Job | None:
-        """Return the job of a piece that has waited for the one before it."""
+        """Return the job of a piece that was waiting for the previous one."""
         if index >= len(self._pieces) or not self._pieces[index - 1].translation.is_done:
             return None
         piece = self._pieces[index]
@@ -241,7 +242,7 @@ class TargetStream:
     def _new_piece(
         self, index: int, source: Source, context: Sequence[ContextPair], number: int = 0
     ) -> _Piece:
-        """Return a piece; one that is in the wanted language already is not translated."""
+        """Return a piece; one that is already in the target language is copied, not translated."""
         text = self._hygiene.piece()
         token_text = text.token_text(self._new_detokenizer())
         kind = Copied if source.language == self.target else Translation
@@ -250,7 +251,7 @@ class TargetStream:
         return _Piece(translation, tuple(context), text, language=source.language)
 
     def _as_read(self, piece: _Piece, source: Source) -> Source:
-        """Return a source as a model reads it; one that is copied is not read at all."""
+        """Return a source as a model reads it; one that is copied is not cleaned at all."""
         if isinstance(piece.translation, Copied):
             is_masked = self._hygiene.profanity == "mask"
             return replace(source, text=mask(source.text, self.target)) if is_masked else source
@@ -258,7 +259,7 @@ class TargetStream:
         piece.text.language = piece.language or self._source_language
         piece.text.take(source.text, is_open=source.is_open, committed=committed)
         if piece.text.core and not piece.translation.shown:
-            # What was all that there was stays in sight, now as a part of what is translated.
+            # What was the whole text stays visible, now as one part of the translation.
             before, sight = piece.text.prefix.rstrip(), piece.text.sight
             is_more = sight.startswith(before)
             piece.translation.shown = sight[len(before) :].strip() if is_more else ""
@@ -267,10 +268,10 @@ class TargetStream:
         return replace(source, text=piece.text.core, stable_words=stable_words)
 
     def _change_language(self, piece: _Piece, source: Source) -> bool:
-        """Begin anew with a piece that turned out to be in another language.
+        """Start over with a piece that turned out to be in another language.
 
-        One that has committed something goes on as it began. Returns whether nobody waits for the
-        job any more that was under way.
+        One that has committed something continues as it began. Returns whether the job that was
+        under way is no longer needed.
         """
         older = piece.translation
         if piece.continues or not older.is_fresh:
@@ -278,14 +279,14 @@ class TargetStream:
         fresh = self._new_piece(older.key.piece, source, (), older.number)
         piece.translation, piece.text = fresh.translation, fresh.text
         piece.language = source.language
-        piece.translation.shown = older.shown  # in sight until there is something new
+        piece.translation.shown = older.shown  # visible until there is something new
         return older.is_running
 
     def _continue(self, piece: _Piece, before: _Piece) -> None:
-        """Let a piece go on in the middle of the sentence that the piece before began.
+        """Let a piece continue in the middle of the sentence that the previous piece began.
 
-        The model sees both, with the committed translation of the first as the forced beginning.
-        That needs the first to be done; a piece that has committed something stays on its own.
+        The model sees both, with the committed translation of the first as a forced beginning.
+        This needs the first to be done; a piece that has committed something stays on its own.
         """
         is_possible = before.translation.is_done and piece.translation.is_fresh
         if not is_possible or self.target in (before.language, piece.language):
@@ -304,20 +305,20 @@ class TargetStream:
             older.number,
             piece.text.placeholders.protected,
         )
-        if older.shown:  # stays in sight until the new translation is there
+        if older.shown:  # stays visible until the new translation arrives
             piece.translation.shown = self._joiner + older.shown
         source = before.text.shown(before.translation.committed_text)
         piece.context = ((source.strip(), committed),)
         piece.continues = True
 
     def progress(self, job: Job, tokens: Tokens) -> None:
-        """Take in an output that is still being decoded."""
+        """Take an output that is still being decoded."""
         piece = self._piece_of(job)
         if piece is not None:
             piece.translation.progress(job.number, tokens)
 
     def complete(self, job: Job, tokens: Tokens, *, is_whole: bool) -> Job | None:
-        """Take in a finished output; return the job that waited for it, if any."""
+        """Take a finished output; return the job that was waiting for it, if any."""
         piece = self._piece_of(job)
         if piece is None or not piece.translation.awaits(job.number):
             return None
@@ -356,7 +357,7 @@ class TargetStream:
     def _again(
         self, piece: _Piece, job: Job, tokens: Tokens, output: str, *, is_whole: bool
     ) -> Job | None:
-        """Return the job that asks for a final once more, None where its best output is to do."""
+        """Return the job that asks for a final once more; None if its best output will do."""
         text, placeholders = piece.text, piece.text.placeholders
         said = self._new_detokenizer()(tokens)[0]
         fault = None if piece.continues else text.fault_of(said, is_whole=is_whole)
@@ -367,7 +368,7 @@ class TargetStream:
                 piece.context = ()
                 return self._completed(replace(job, text=text.plainly(), draft=(), bias=0.0))
             if piece.best is None:
-                if piece.translation.committed:  # what readers have stays
+                if piece.translation.committed:  # what readers have seen stays
                     piece.best = (0, tokens, is_whole)
                 else:
                     language = piece.language or self._source_language
@@ -384,7 +385,7 @@ class TargetStream:
         return None
 
     def _half(self, piece: _Piece, job: Job) -> Job | None:
-        """Return the job that asks for a half, None where there is no more to ask."""
+        """Return the job that asks for a half; None if no half is left."""
         assert piece.halves is not None
         if piece.halves.shown is not None:
             return replace(job, text=piece.halves.shown, draft=(), bias=0.0)
@@ -392,13 +393,13 @@ class TargetStream:
         if piece.halves.is_untranslated:
             self.untranslated += 1
             piece.instead = piece.text.untranslated()
-        else:  # with all that stands round it
+        else:  # together with everything around it
             piece.instead = piece.halves.text
             piece.text.prefix = piece.text.suffix = ""
         return None
 
     def fail(self, job: Job) -> Job | None:
-        """Take in that a job could not be run; return the one that waited for it, if any."""
+        """Note that a job could not be run; return the one that was waiting for it, if any."""
         piece = self._piece_of(job)
         if piece is None:
             return None
@@ -406,15 +407,15 @@ class TargetStream:
         return self._release(job.key.piece + 1)
 
     def stop(self) -> list[JobKey]:
-        """Wait for no job any more; return the keys of those that were awaited."""
+        """Stop waiting for jobs; return the keys of those that were awaited."""
         keys = [self._key(i) for i, p in enumerate(self._pieces) if p.translation.is_running]
         for piece in self._pieces:
             piece.translation.stop()
-            piece.halves = None  # what is asked for next is the whole once more
+            piece.halves = None  # the next job asks for the whole piece again
         return keys
 
     def dump(self) -> dict[str, Any]:
-        """Return its state in plain values, as it is once it waits for no job."""
+        """Return its state as plain values, as it will be once no job is under way."""
         return {
             **{name: getattr(self, name) for name in _STATE},
             "first_shown_s": self.first_shown_s,
@@ -434,10 +435,10 @@ class TargetStream:
         }
 
     def load(self, state: dict[str, Any], later_s: float) -> None:
-        """Stand as another one did, whose state this is.
+        """Restore the state that another instance dumped.
 
         Args:
-            later_s: what is added to its times.
+            later_s: added to its times.
         """
         for name in _STATE:
             setattr(self, name, state[name])
@@ -474,26 +475,26 @@ class TargetStream:
         return piece
 
     def restart(self, source_language: str | None) -> None:
-        """Begin anew with a text that is in another language than it was said to be."""
+        """Start over with a text that is not in the language it was said to be in."""
         assert not self.committed
         self._source_language = source_language
         self._pieces.clear()
 
     def remember(self) -> list[tuple[str | None, ContextPair]]:
-        """Return language and pair of the pieces that became done since the last call."""
+        """Return language and pair of the pieces that have been done since the last call."""
         found: list[tuple[str | None, ContextPair]] = []
         for piece in self._pieces:
             translation = piece.translation
             if translation.is_done and not piece.is_remembered:
                 piece.is_remembered = True
-                # A piece that was copied, or has nothing for a model, has no ids.
+                # A piece that was copied, or that has nothing to translate, has no ids.
                 if translation.committed and piece.instead is None:
                     shown = piece.text.shown(translation.committed_text).strip()
                     found.append((piece.language, (shown, translation.committed)))
         return found
 
     def take(self, now_s: float) -> tuple[str, str, bool]:
-        """Return newly committed text, the unstable tail, and whether either is news."""
+        """Return newly committed text, the unstable tail, and whether either has changed."""
         committed, unstable = self._text()
         assert committed.startswith(self.committed)
         append = committed[len(self.committed) :]
@@ -521,7 +522,7 @@ class TargetStream:
         return committed, unstable if self._preset.shows_unstable else ""
 
     def _text_of(self, piece: _Piece) -> tuple[str, str]:
-        """Return what is committed of a piece and the rest that is shown, all round it too."""
+        """Return what is committed of a piece and the rest that is shown, with its surroundings."""
         translation, text = piece.translation, piece.text
         own = translation.committed_text
         rest = translation.shown[len(own) :]
@@ -531,14 +532,14 @@ class TargetStream:
             return text.prefix + (own if piece.instead is None else piece.instead) + text.suffix, ""
         if own:
             return text.prefix + own, rest
-        # What stands before a text is in sight at once, also while its words are awaited.
+        # What precedes a text is visible at once, even before any of its words.
         is_awaited = piece.is_open and not text.core
         alone = text.sight if is_awaited else text.prefix or text.sight
         rest = text.prefix + rest if rest else alone.rstrip()
         return "", rest if piece.is_open or not translation.shown else rest + text.suffix
 
     def _join(self, before: str, text: str, piece: _Piece) -> str:
-        if piece.continues:  # it has its own space, or a comma
+        if piece.continues:  # it brings its own space, or a comma
             return text if before else text.lstrip()
         return self._joiner + text if before and text else text
 
@@ -550,9 +551,9 @@ class TargetStream:
         return JobKey(self._session_id, self.segment_id, self.target, index, self.is_pivot)
 
     def _completed(self, job: Job) -> Job:
-        """Add to a job of the policy what it does not know."""
+        """Fill in what the policy does not know about a job."""
         piece = self._pieces[job.key.piece]
-        # Of the other pieces only where committed text may hold a stand-in.
+        # Other pieces can matter only if committed text may hold a stand-in.
         index = job.key.piece
         first = 0 if piece.text.placeholders.are_used else max(index - 1, 0)
         told = self._pieces[first:] if first == 0 else self._pieces[first : index + 1]
@@ -577,7 +578,7 @@ class TargetStream:
 
 
 def _without_end(tokens: Tokens, token_text: TokenText, forced: int) -> Tokens:
-    """Take the full stop off the translation of a piece whose sentence goes on."""
+    """Remove the full stop from the translation of a piece whose sentence continues."""
     text, offsets = token_text(tokens)
     length = len(text.rstrip(" .…"))
     for count in range(forced, len(tokens)):
@@ -587,7 +588,7 @@ def _without_end(tokens: Tokens, token_text: TokenText, forced: int) -> Tokens:
 
 
 def _text_after(committed: Tokens, token_text: TokenText) -> TokenText:
-    """Return what turns ids that follow `committed` into the text that follows its text."""
+    """Return a detokenizer for ids that follow `committed`."""
 
     def after(tokens: Sequence[int]) -> tuple[str, list[int]]:
         text, offsets = token_text((*committed, *tokens))

@@ -1,7 +1,7 @@
-"""The translations of a session's segments: the jobs that their texts need, and what comes of them.
+"""The translations of a session's segments: which jobs their texts need, and what becomes of them.
 
-Knows which languages are wanted, and by which way a piece gets into each; does not know what a
-client may say when, nor in which form it is told of it.
+Knows which languages are wanted, and by which route a piece gets into each; does not know what a
+client may send when, nor how results are reported to it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +30,8 @@ from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.pipeline import Hygiene
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
-MAX_PIECES: Final = 2  # that are asked for in one go, each in each language one: 2 ms or so
-SHORT: Final = 400  # characters; cutting a longer text is enough for one go
+MAX_PIECES: Final = 2  # asked for in one go, each in every language: about 2 ms
+SHORT: Final = 400  # characters; a longer text is only cut in its turn, not translated as well
 
 
 class Translations:
@@ -42,13 +42,13 @@ class Translations:
         model: what can be asked for.
         segments: of the session.
         pacing: when revisions are translated.
-        new_detokenizer: returns what turns the ids of one output into text.
+        new_detokenizer: makes a detokenizer for the ids of one output.
         presets: how eager translations are, by the name of a stability and "append_only".
         now_s: when the session begins.
 
     Attributes:
-        settings: what the client asks for, as it is applied.
-        num_tokens: that the model said, partials included.
+        settings: what the client asks for, as applied.
+        num_tokens: that the model produced, partials included.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Translations:
         )
         self._hygienes = Hygienes(model)
         self._context = Context()
-        self._spoken: str | None = None  # the language of the last segment
+        self._spoken: str | None = None  # the language of the newest segment
         self._readers: dict[str, Reader] = {}  # by target
 
     # ---- what is wanted ----
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Languages that the client wants, then those of its readers that the model has."""
+        """Languages that the client wants, then those of its readers that the model knows."""
         source = self.settings.source
         read = sorted(t for t in self._audience if self._model.translates(source, t))
         return tuple(dict.fromkeys((*self.settings.targets, *read)))
@@ -95,7 +95,7 @@ class Translations:
         return len(self._revisions) > 0
 
     def follow(self, settings: Settings, now_s: float) -> list[Action]:
-        """Translate as the client wants it from now on."""
+        """Apply new settings from now on."""
         is_other_source = settings.source != self.settings.source
         self.settings = self._delivery.settings = settings
         if settings.room is None:
@@ -104,14 +104,14 @@ class Translations:
             self._context.clear()
             self._spoken = None
             for segment in self._segments:
-                if not segment.is_committed:  # what is complete is translated as it was said
+                if not segment.is_committed:  # what is complete keeps its settings
                     segment.spoken, segment.is_mismatch_told = Spoken(), False
         actions = self._retarget(is_other_source=is_other_source)
-        # Those of a language that is not wanted any more hold up none.
+        # Finals in a language that is no longer wanted hold up no others.
         return actions + self._delivery.all_finals(now_s)
 
     def set_audience(self, targets: frozenset[str], *, is_suspended: bool) -> list[Action]:
-        """Translate into these languages, too; while the line is lost they are noted alone."""
+        """Translate into these languages as well; without a connection they are only noted."""
         self._audience = targets
         if is_suspended:
             self._hygienes.follow(self.settings, self.targets)
@@ -119,22 +119,22 @@ class Translations:
         return self._retarget()
 
     def revise(self, segment: Segment) -> None:
-        """Let the newest text of a segment go to its translations."""
+        """Queue the newest text of a segment for its translations."""
         self._segments.touch(segment)
         segment.is_dirty = False
         self._revisions.add(segment)
 
     def commit(self, segment: Segment) -> None:
-        """The text of a segment is complete: translate it to its end, and wait for that."""
+        """The text of a segment is complete: translate all of it, then send its finals."""
         self._delivery.await_finals(segment)
         self._streams.resume_shown(segment)
         for stream in self._streams.of(segment):
             self._renew(stream)
-        self._open_streams(segment)  # in the languages of now, whenever its turn comes
+        self._open_streams(segment)  # in today's languages, whenever its turn comes
         self.revise(segment)
 
     def withdraw(self, segment: Segment) -> list[Action]:
-        """A segment is not to be translated after all."""
+        """A segment will not be translated after all."""
         self._streams.resume_shown(segment)
         running = self._streams.running_of(segment)
         actions: list[Action] = [Stop(key) for stream in running for key in stream.stop()]
@@ -147,11 +147,11 @@ class Translations:
         return actions
 
     def all_finals(self, now_s: float) -> list[Action]:
-        """Send the finals that wait for nothing any more."""
+        """Send the finals that nothing holds up any more."""
         return self._delivery.all_finals(now_s)
 
     def suspend(self) -> None:
-        """The line was lost: wait for no job any more."""
+        """The connection was lost: stop waiting for jobs."""
         self._revisions.clear()
         for segment in self._segments:
             for stream in self._streams.running_of(segment):
@@ -173,7 +173,7 @@ class Translations:
         )
 
     def _retarget(self, *, is_other_source: bool = False) -> list[Action]:
-        """Let open segments follow the settings and the audience."""
+        """Apply the settings and the audience to open segments."""
         self._hygienes.follow(self.settings, self.targets)
         actions: list[Action] = []
         for segment in self._segments:
@@ -183,7 +183,7 @@ class Translations:
         return actions
 
     def _apply_settings(self, segment: Segment, is_other_source: bool) -> list[Action]:
-        """Stop the languages of a segment that are not wanted any more, or not like that."""
+        """Stop the languages of a segment that are no longer wanted, or not in this way."""
         self._segments.touch(segment)
         actions: list[Action] = []
         pivot = self._streams.pivot_of(segment)
@@ -196,7 +196,7 @@ class Translations:
         for stream in self._streams.of(segment):
             stream.formality = self.settings.formality.get(stream.target)
             self._renew(stream)
-            # Text that is appended already cannot be asked for again from another language.
+            # Text that has been appended cannot be translated again from another language.
             is_wanted = stream.target in self.targets
             is_open = not segment.is_committed
             is_restarted = is_other_source and is_wanted and is_open and not stream.committed
@@ -204,14 +204,14 @@ class Translations:
                 continue
             actions += [Stop(key) for key in stream.stop()]
             if is_restarted:
-                stream.restart(self.settings.source)  # a reader may have seen something of it
+                stream.restart(self.settings.source)  # a reader may have seen some of it
             else:
                 stream.is_parked = True
         self._delivery.forget_if_done(segment)
         return actions
 
     def _open_streams(self, segment: Segment) -> None:
-        """Begin or go on with the translations of a segment that are wanted."""
+        """Start or continue the wanted translations of a segment."""
         for target in self.targets:
             if not self._streams.resume(segment, target):
                 self._streams.add(self._stream(segment, target, self._hygienes.by_target[target]))
@@ -221,7 +221,7 @@ class Translations:
             self._renew(stream)
 
     def _renew(self, stream: TargetStream) -> None:
-        """Let a translation follow the settings of now."""
+        """Apply the current settings to a translation."""
         preset = self.settings.preset(self._presets)
         if stream.preset is not preset:
             stream.preset = preset
@@ -233,7 +233,7 @@ class Translations:
         return self._hygienes.pivot if is_pivot else self._hygienes.of(target)
 
     def _open_pivot(self, segment: Segment) -> None:
-        """Begin the first pass of a segment's translations where any of them takes two."""
+        """Start the first pass of a segment's translations if any of them takes two."""
         targets = self._targets_of(segment)
         is_needed = any(is_pivoted(segment.sources, target, self._model) for target in targets)
         if is_needed and self._streams.pivot_of(segment) is None:
@@ -254,14 +254,14 @@ class Translations:
         )
 
     def _targets_of(self, segment: Segment) -> tuple[str, ...]:
-        """Those, and what is not wanted any more but was begun and is to have its end."""
+        """The wanted ones, and any no longer wanted that were begun and will be finished."""
         begun = [stream.target for stream in self._streams.of(segment)]
         return tuple(dict.fromkeys((*self.targets, *begun)))
 
     # ---- written down for another replica ----
 
     def dump(self, origin_s: float) -> dict[str, Any]:
-        """Return what belongs to no segment, in plain values; times count from `origin_s`."""
+        """Return the state that belongs to no single segment; times count from `origin_s`."""
         return {
             "num_tokens": self.num_tokens,
             "audience": sorted(self._audience),
@@ -273,7 +273,7 @@ class Translations:
         }
 
     def dump_segment(self, segment: Segment) -> list[dict[str, Any]]:
-        """Return the translations of a segment, in plain values."""
+        """Return the translations of a segment, as plain values."""
         return [
             {"target": stream.target, "is_pivot": stream.is_pivot, "stream": stream.dump()}
             for stream in self._streams.all_of(segment.segment_id)
@@ -287,12 +287,12 @@ class Translations:
         origin_s: float,
         later_s: float,
     ) -> None:
-        """Stand as others did whose state this is; the segments are there already.
+        """Restore the state that another instance dumped; the segments are restored already.
 
         Args:
             settings: what the client asks for.
             streams: by wire id of their segments.
-            origin_s: what times count from. later_s: what is added to those of segments.
+            origin_s: what times count from. later_s: added to the times of segments.
         """
         self.settings = self._delivery.settings = settings
         self._audience = frozenset(state["audience"])
@@ -316,7 +316,7 @@ class Translations:
     # ---- from texts to jobs ----
 
     def take(self, now_s: float) -> list[Action]:
-        """Give some pieces of text to the translations; the rest has its turn at the next tick."""
+        """Hand some pieces of text to the translations; the rest follows at the next tick."""
         actions: list[Action] = []
         room = MAX_PIECES
         while room > 0 and (revision := self._revisions.first()) is not None:
@@ -358,7 +358,7 @@ class Translations:
         return segment.pieces(covered, self._hygienes.cutting)
 
     def _mark(self, revision: Revision, part: range) -> list[Action]:
-        """Find out which language some pieces are in; begin a first pass where one is needed."""
+        """Find out which language some pieces are in; start a first pass if one is needed."""
         segment, sources = revision.segment, revision.sources or []
         sources[part.start : part.stop] = segment.spoken.mark(
             sources, part, self._model.language_of, self.settings.source, self._spoken
@@ -380,7 +380,7 @@ class Translations:
         arrival_s: float,
         now_s: float,
     ) -> list[Action]:
-        """Let one translation take some pieces in; `rev` and `arrival_s` are of their text."""
+        """Hand some pieces to one translation; `rev` and `arrival_s` belong to their text."""
         part = range(min(part.start, stream.num_pieces), part.stop)
         if not part:
             return []
@@ -406,15 +406,15 @@ class Translations:
         return sources
 
     def _timed(self, job: Job, now_s: float) -> Job:
-        """Say when a reader gets to a job's text: a pasted page need not be there at once."""
+        """Say when a reader gets to a job's text: not all of a pasted page is needed at once."""
         reader = self._readers.setdefault(job.target, Reader())
         final_chars = len(job.text) if job.is_final else 0
         return replace(job, reached_s=reader.reaches_s(now_s, final_chars))
 
-    # ---- from jobs to what is told ----
+    # ---- from jobs to what the client is told ----
 
     def progress(self, job: Job, tokens: tuple[int, ...], now_s: float) -> list[Action]:
-        """Take in an output that is still being decoded."""
+        """Take an output that is still being decoded."""
         segment, stream = self._find(job.key)
         if segment is None or stream is None or stream.next_progress_s > now_s:
             return []
@@ -425,7 +425,7 @@ class Translations:
         return self._delivery.deltas(segment, stream, job, None, now_s)
 
     def complete(self, job: Job, outcome: Outcome, now_s: float) -> list[Action]:
-        """Take in a finished output."""
+        """Take a finished output."""
         self.num_tokens += len(outcome.tokens) - len(job.forced)
         segment, stream = self._find(job.key)
         if segment is None or stream is None or not outcome.is_current:
@@ -436,7 +436,7 @@ class Translations:
         return actions + self._after_job(segment, stream, job, outcome.timing, now_s)
 
     def fail(self, job: Job, code: str, message: str, now_s: float) -> list[Action]:
-        """Take in that a job could not be run; a final is sent all the same, with what there is."""
+        """Note that a job could not be run; a final is sent anyway, with what there is."""
         segment, stream = self._find(job.key)
         if segment is None or stream is None:
             return []
@@ -448,7 +448,7 @@ class Translations:
         return actions + self._after_job(segment, stream, job, None, now_s)
 
     def _find(self, key: JobKey) -> tuple[Segment | None, TargetStream | None]:
-        """Return what a job is for, where it is still wanted."""
+        """Return the stream of a job, if it is still wanted."""
         segment = self._segments.get(key.segment_id)
         if segment is not None:
             self._segments.touch(segment)
@@ -463,28 +463,28 @@ class Translations:
         if is_taken and stream.is_done:
             stream.timing = timing
             actions = self._delivery.finals(stream.target, now_s)
-            if not stream.is_final_sent:  # its text need not wait for the finals before it
+            if not stream.is_final_sent:  # its deltas need not wait for earlier finals
                 actions += self._delivery.deltas(segment, stream, job, timing, now_s)
             return actions
         return self._delivery.deltas(segment, stream, job, timing, now_s)
 
     def _pivoted(self, segment: Segment, job: Job, now_s: float) -> list[Action]:
-        """A first pass has news: translate it on."""
+        """A first pass has news: translate it again."""
         actions: list[Action] = []
         begin, pivot = job.key.piece, self._streams.pivot_of(segment)
         end = begin + 1
         while pivot is not None and pivot.is_piece_done(end):
-            end += 1  # one without words is done with the one that it waited for
+            end += 1  # one without words is done together with the one before it
         for stream in self._streams.of(segment):
             part = range(begin, min(end, stream.num_pieces))
             if is_pivoted(segment.sources[begin : begin + 1], stream.target, self._model):
                 actions += self._ask(segment, stream, part, job.rev, job.arrival_s, now_s)
-                # One that has nothing to translate is done at once.
+                # A piece that has nothing to translate is done at once.
                 actions += self._after_job(segment, stream, job, None, now_s)
         return actions
 
     def _revised(self, segment: Segment, stream: TargetStream, now_s: float) -> list[Action]:
-        """Tell what a new text alone changed."""
+        """Report what a new text changed by itself."""
         if segment.is_committed:
             return self._delivery.finals(stream.target, now_s)
         return self._delivery.deltas(segment, stream, None, None, now_s)
