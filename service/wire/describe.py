@@ -1,7 +1,7 @@
-"""What the dataclasses of the protocol and their docstrings say, as values.
+"""The protocol's dataclasses and their docstrings, as values.
 
-Everything that is written for a reader of the protocol is made from this. Knows dataclasses; does
-not know what the messages mean, nor what form a reader wants.
+All documentation of the protocol is generated from these. Knows dataclasses; does not know what the
+messages mean, nor the formats of the documents.
 """
 
 import inspect
@@ -21,8 +21,8 @@ class Field:
     Attributes:
         hint: its type, without None.
         description: without its full stop.
-        is_required: whether it is always there; the server leaves out None alone.
-        default: what its absence means, MISSING where that is nothing.
+        is_required: whether it is always present; the server omits only None.
+        default: what its absence means, MISSING if that is nothing.
         owner: the class that declares it.
     """
 
@@ -35,7 +35,7 @@ class Field:
 
 
 def description_of(kind: type) -> tuple[str, dict[str, str]]:
-    """Split a docstring: the text, and what its `Attributes:` say of the fields."""
+    """Split a docstring into its text and the descriptions under `Attributes:`."""
     text, _, attributes = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
     found: dict[str, str] = {}
     name = ""
@@ -51,7 +51,7 @@ def fields_of(kind: type) -> list[Field]:
     """Return the fields of an object, in order.
 
     Raises:
-        ValueError: the docstring does not describe exactly these, or not every value of a literal.
+        ValueError: the docstring does not describe exactly these, or omits a value of a literal.
     """
     hints = get_type_hints(kind)
     is_sent = kind in parts_of(protocol.SERVER_EVENTS) - parts_of(protocol.CLIENT_EVENTS)
@@ -68,7 +68,7 @@ def fields_of(kind: type) -> list[Field]:
         missing = [value for value in literals(hint) if f"`{value}`" not in text]
         if missing:
             raise ValueError(f"{kind.__name__}.{field.name} does not explain {missing}")
-        # The server leaves out None alone, a client whatever has a default.
+        # The server omits only None, a client anything that has a default.
         is_required = field.default is MISSING or (is_sent and field.default is not None)
         default = MISSING if is_required or field.default is None else field.default
         found.append(Field(field.name, hint, text, is_required, default, owner))
@@ -76,23 +76,23 @@ def fields_of(kind: type) -> list[Field]:
 
 
 def parts_of(kinds: Mapping[str, type]) -> set[type]:
-    """Return messages and all objects inside."""
+    """Return messages and every object inside them."""
     return {part for kind in kinds.values() for part in _parts(kind)}
 
 
 def literals(hint: Any) -> tuple[str, ...]:
-    """Return the values of a literal, none for another type."""
+    """Return the values of a literal, none for other types."""
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def objects() -> list[type]:
-    """Return what is inside messages, each once, in the order in which it is met."""
+    """Return what messages contain, each once, in order of appearance."""
     events = [*protocol.CLIENT_EVENTS.values(), *protocol.SERVER_EVENTS.values()]
     return list(dict.fromkeys(part for kind in events for part in _parts(kind) if part is not kind))
 
 
 def _parts(kind: type) -> Iterator[type]:
-    """Yield a dataclass and all that its fields hold."""
+    """Yield a dataclass and everything its fields hold."""
     yield kind
     for hint in get_type_hints(kind).values():
         inner = _without_none(hint)

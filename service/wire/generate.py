@@ -1,9 +1,9 @@
-"""Writes what clients read of the protocol: `asyncapi.yaml`, and types for JavaScript and Python.
+"""Generates what clients read of the protocol: `asyncapi.yaml`, JavaScript and Python types.
 
     python -m service.wire.generate [--check]
 
-All are made from the dataclasses of `protocol` and their docstrings; what belongs to no message
-stands in `asyncapi.template.yaml`. `--check` writes nothing and fails where a file is stale.
+Everything comes from the dataclasses of `protocol` and their docstrings; what belongs to no message
+is in `asyncapi.template.yaml`. `--check` writes nothing and fails if a file is stale.
 """
 
 import sys
@@ -61,7 +61,7 @@ def asyncapi() -> str:
 
 
 def about() -> str:
-    """Return what is to be said of the protocol as a whole, as Markdown."""
+    """Return the description of the protocol as a whole, as Markdown."""
     text: str = _template()["info"]["description"]
     return text
 
@@ -139,12 +139,12 @@ def _ref(where: str, name: str) -> dict[str, Any]:
 
 
 def _joined(text: str) -> str:
-    """Undo the line breaks inside of paragraphs."""
+    """Undo the line breaks inside paragraphs."""
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Block style for texts of many lines, and no anchors."""
+    """Block style for multi-line texts, and no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -186,7 +186,7 @@ def types() -> str:
 
 
 def constants(before: str) -> str:
-    """Return a module with the part between the marks made anew."""
+    """Return a module with the part between the marks regenerated."""
     head, begin, rest = before.partition(BEGIN)
     _, end, tail = rest.partition(END)
     assert begin, f"{CONSTANTS.name} lacks its marks"
@@ -205,7 +205,7 @@ def constants(before: str) -> str:
 
 
 def _typedef(kind: type) -> str:
-    # A client may name a field and leave it undefined: that is not sent.
+    # A client may set a field to undefined: then it is not sent.
     is_taken = kind in parts_of(protocol.CLIENT_EVENTS)
     about = description_of(kind)[0].splitlines()
     lines = [f" * {line}".rstrip() for line in about]
@@ -243,7 +243,7 @@ def _wrapped(text: str) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """Return what each file must hold."""
+    """Return what each file should contain."""
     return {
         DOCUMENT: asyncapi(),
         TYPES: types(),
@@ -253,7 +253,7 @@ def generated() -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the files; with `--check` fail where one is stale instead."""
+    """Write the files; with `--check`, fail if one is stale instead."""
     stale = {
         path: text
         for path, text in generated().items()

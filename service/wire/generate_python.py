@@ -1,7 +1,7 @@
-"""Writes the types of the Python client: the protocol's dataclasses, without the service.
+"""Generates the Python client's types: the protocol's dataclasses, without the service.
 
-The client imports nothing of the service, so it has a copy of the classes as they stand there, in
-the order in which each finds what it names. Knows no files.
+The client imports nothing from the service, so it has a copy of the classes, ordered so that each
+follows whatever it refers to. Reads and writes no files.
 """
 
 import ast
@@ -39,7 +39,7 @@ def events() -> str:
 
 
 def _classes() -> list[type]:
-    """Return all classes, each after what its fields hold."""
+    """Return all classes, each after the ones that its fields hold."""
     found: dict[type, None] = {}
     by_name = {kind.__name__: kind for kind in objects()}
 

@@ -1,7 +1,7 @@
 """The bounded queue between a session and its socket.
 
-Deltas of one (segment, target) that wait coalesce: every `append` is kept, only the newest
-`unstable`. Events are numbered when they leave, so a client sees no holes. Knows events; does no
+Waiting deltas of one (segment, target) are merged: every `append` is kept, only the newest
+`unstable`. Events are numbered when they leave, so a client sees no gaps. Knows events; does no
 I/O and reads no clock.
 """
 
@@ -18,7 +18,7 @@ from service.wire.protocol import (
     serialise,
 )
 
-MAX_REPLAY_EVENTS: Final = 500  # also of finals alone, which are kept for longer
+MAX_REPLAY_EVENTS: Final = 500  # also the number of finals, which are kept for longer
 
 
 @dataclass(slots=True)
@@ -32,11 +32,11 @@ class Outbox:
     """Events on their way to one client.
 
     Args:
-        max_events, max_bytes: more that wait make the queue overflow.
+        max_events, max_bytes: the queue overflows if more are waiting.
         now_s: when the session was created; `t_ms` counts from here.
 
     Attributes:
-        coalesced: deltas that were merged into one that still waited.
+        coalesced: deltas that were merged into one still waiting.
     """
 
     def __init__(self, max_events: int, max_bytes: int, now_s: float) -> None:
@@ -55,16 +55,16 @@ class Outbox:
 
     @property
     def last_seq(self) -> int:
-        """Number of the newest event that left."""
+        """Number of the newest event that was sent."""
         return self._seq
 
     @property
     def is_over(self) -> bool:
-        """Whether more waits than the bounds allow."""
+        """Whether more events are waiting than the bounds allow."""
         return len(self._waiting) > self._max_events or self._bytes > self._max_bytes
 
     def push(self, event: ServerEvent, arrival_s: float | None = None) -> None:
-        """Add an event; `arrival_s` is when its cause came."""
+        """Add an event; `arrival_s` is when its cause arrived."""
         key: object = object()
         if isinstance(event, TranslationDelta):
             key = (event.segment_id, event.target)
@@ -73,7 +73,7 @@ class Outbox:
                 self.coalesced += 1
                 event = replace(event, append=before.event.append + event.append)
                 if event.timing is None and before.event.timing is not None:
-                    # The end of an update is told even when the next one overtakes it.
+                    # The end of an update is reported even if the next update overtakes it.
                     event, arrival_s = replace(event, timing=before.event.timing), before.arrival_s
                 self._bytes -= before.size
         size = _size(event)
@@ -81,7 +81,7 @@ class Outbox:
         self._waiting[key] = _Waiting(event, arrival_s, size)  # a merged delta keeps its place
 
     def pop(self, now_s: float) -> tuple[ServerEvent, str] | None:
-        """Take the next event, numbered and timed, and its frame; None where nothing waits."""
+        """Take the next event, numbered and timed, and its frame; None if nothing is waiting."""
         if not self._waiting:
             return None
         _, waiting = self._waiting.popitem(last=False)
@@ -102,39 +102,39 @@ class Outbox:
         return round((now_s - self._created) * 1e3, 3)
 
     def replay(self, last_seq: int) -> list[str] | None:
-        """Return the frames after `last_seq`, None where they are not all kept any more."""
+        """Return the frames after `last_seq`, None if some are no longer kept."""
         kept = [(seq, frame) for seq, frame in self._sent if seq > last_seq]
         is_whole = len(kept) == self._seq - last_seq
         return [frame for _, frame in kept] if is_whole else None
 
     def finals(self, last_seq: int) -> Iterator[str]:
-        """Yield the finals after `last_seq`, whose segments no snapshot holds any more.
+        """Yield the finals after `last_seq`, whose segments no longer appear in a snapshot.
 
-        All are numbered `last_seq`: a client that loses its line once more still lacks the rest.
+        All are numbered `last_seq`: a client that loses its connection again still lacks the rest.
         """
         missed = [event for event in self._finals if event.seq > last_seq]
         for event in missed:
             yield serialise(replace(event, seq=last_seq))
 
     def kept(self) -> list[str]:
-        """Return the frames that could be sent again, oldest first, but for the very first.
+        """Return the frames that could be replayed, oldest first, except the very first.
 
-        That one holds what a client proves itself with, and whoever comes back has it.
+        That one contains the resume token, and whoever comes back has it.
         """
         return [frame for seq, frame in self._sent if seq > 1]
 
     def kept_finals(self) -> list[str]:
-        """Return the finals that could be sent again, oldest first."""
+        """Return the finals that could be replayed, oldest first."""
         return [serialise(event) for event in self._finals]
 
     def waiting(self) -> list[str]:
-        """Return the events that wait, without their numbers, oldest first."""
+        """Return the waiting events, not yet numbered, oldest first."""
         return [serialise(each.event) for each in self._waiting.values()]
 
     def load(
         self, seq: int, sent: Sequence[str], finals: Iterable[str], waiting: Iterable[str]
     ) -> None:
-        """Stand as another one did.
+        """Restore the state that another instance dumped.
 
         Args:
             seq: number of its newest event. sent: the frames up to it.
@@ -147,14 +147,14 @@ class Outbox:
             self.push(parse_server(frame))
 
     def drop_deltas(self) -> None:
-        """Forget the deltas that wait: a snapshot tells all that was ever appended."""
+        """Drop the waiting deltas: a snapshot contains everything that was ever appended."""
         for key, waiting in list(self._waiting.items()):
             if isinstance(waiting.event, TranslationDelta):
                 self._bytes -= waiting.size
                 del self._waiting[key]
 
     def clear(self) -> None:
-        """Forget everything that waits."""
+        """Drop everything that is waiting."""
         self._waiting.clear()
         self._bytes = 0
 
@@ -169,7 +169,7 @@ def _timed(
 
 
 def _size(event: ServerEvent) -> int:
-    """Characters of text that an event holds, about: the rest of a frame is a few hundred."""
+    """Approximate characters of text in an event: the rest of a frame is a few hundred bytes."""
     if isinstance(event, TranslationDelta):
         return 200 + len(event.append) + len(event.unstable)
     if isinstance(event, TranslationFinal):

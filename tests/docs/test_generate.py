@@ -28,7 +28,7 @@ def test_what_events_hold_is_described_once_and_linked() -> None:
     assert shown.count("### SessionParams {") == 1
     assert "| `session` | [SessionParams](#sessionparams) | **required** |" in shown
     assert "list of [TargetParams](#targetparams)" in shown
-    assert "earlier sentence pairs that go along, 0 to 2" in shown  # the docstring's words
+    assert "earlier sentence pairs for the model to see, 0 to 2" in shown  # the docstring's words
 
 
 def test_every_setting_is_there_with_its_default() -> None:

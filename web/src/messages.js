@@ -10,36 +10,35 @@
 export {};
 
 /**
- * Settings of a session: as they are wanted, or as they are applied.
+ * Settings of a session: as requested, or as applied.
  *
  * @typedef {object} SessionParams
  * @property {SourceParams | undefined} [source] where the text comes from
- * @property {readonly TargetParams[] | undefined} [targets] the wanted languages. One that is
- *   dropped gets no more text, one that is new begins with what is open
+ * @property {readonly TargetParams[] | undefined} [targets] the target languages. One that is
+ *   dropped gets no more text, a new one starts with the open segments
  * @property {"captions" | "append_only" | undefined} [mode] `captions` shows text that may still
- *   change as `unstable`; `append_only` shows only what stays
+ *   change as `unstable`; `append_only` shows only committed text
  * @property {"low" | "balanced" | "high" | undefined} [stability] how long text waits before it is
- *   appended: `low` is soonest, `high` waits until it is surest, `balanced` lies between
- * @property {number | undefined} [context] earlier sentence pairs that go along, 0 to 2, no more
- *   than the model was taught
+ *   appended: `low` is soonest, `high` is surest, `balanced` is in between
+ * @property {number | undefined} [context] earlier sentence pairs for the model to see, 0 to 2, no
+ *   more than it was trained with
  * @property {readonly GlossaryEntry[] | undefined} [glossary] words and their translations, up to
  *   500
- * @property {readonly string[] | undefined} [do_not_translate] words that stay as they are, up to
- *   500
- * @property {"keep" | "sentence" | undefined} [capitals] text in capitals is translated as
- *   sentences are; `keep` gives it back in capitals, `sentence` as sentences
- * @property {"raw" | "mask" | undefined} [profanity] `mask` gives swear words with stars, `f***`;
+ * @property {readonly string[] | undefined} [do_not_translate] words to keep as they are, up to 500
+ * @property {"keep" | "sentence" | undefined} [capitals] text in capitals is translated like normal
+ *   sentences; `keep` returns it in capitals, `sentence` in sentence case
+ * @property {"raw" | "mask" | undefined} [profanity] `mask` hides swear words behind stars, `f***`;
  *   `raw` leaves them
- * @property {boolean | undefined} [partials] whether open segments are translated, or only
+ * @property {boolean | undefined} [partials] whether to translate open segments too, or only
  *   committed ones
  * @property {boolean | undefined} [timing] whether deltas and finals say how long they took
- * @property {CaptionParams | undefined} [captions] asks for a `caption.cue` of each cue when a
+ * @property {CaptionParams | undefined} [captions] asks for a `caption.cue` for each cue once a
  *   segment is final
- * @property {string | undefined} [room] where readers follow what is said; needs the room's host
- *   token, or an API key
- * @property {string | undefined} [source_id] names who speaks in the room for longer than a session
- *   lasts, so that a segment that is said again in another session is the same one there; 16
- *   characters at least, drawn at random, and told to nobody who reads
+ * @property {string | undefined} [room] where readers can follow; needs the room's host token, or
+ *   an API key
+ * @property {string | undefined} [source_id] identifies a speaker in the room beyond one session,
+ *   so that a segment repeated in another session is recognised; at least 16 characters, chosen at
+ *   random, and never shown to readers
  */
 
 /**
@@ -47,22 +46,22 @@ export {};
  *
  * @typedef {object} SourceParams
  * @property {string | undefined} [language] of the text; `en-US` counts as `en`. With `auto` each
- *   sentence is translated from the language that it is in. A sentence in a language that is wanted
- *   passes through to it as it is, whatever is named here
+ *   sentence is translated from the language that it is in. A sentence that is already in a target
+ *   language passes through unchanged, whatever is named here
  */
 
 /**
- * One wanted language.
+ * One target language.
  *
  * @typedef {object} TargetParams
- * @property {string} language to translate into; `de-AT` counts as `de`, `zh-TW` as `zh-Hant` where
+ * @property {string} language to translate into; `de-AT` counts as `de`, `zh-TW` as `zh-Hant` if
  *   the model has that
- * @property {"formal" | "informal" | undefined} [formality] how whoever is spoken to is addressed:
- *   `formal` (Sie, vous, usted) or `informal` (du, tu, tú); left to the text where it is absent. A
- *   model that was not taught to choose in this language refuses it with the error `unsupported`
- * @property {string | undefined} [glossary_id] a glossary that was given before (`POST
- *   /v2/glossaries`), beneath the session's own. One that is not there, or of another pair, is
- *   refused with `glossary_invalid`
+ * @property {"formal" | "informal" | undefined} [formality] form of address: `formal` (Sie, vous,
+ *   usted) or `informal` (du, tu, tú); left to the text if absent. A model that was not trained to
+ *   choose in this language refuses it with the error `unsupported`
+ * @property {string | undefined} [glossary_id] a stored glossary (`POST /v2/glossaries`); entries
+ *   of the session's own glossary take precedence. One that does not exist, or is for another pair,
+ *   is refused with `glossary_invalid`
  */
 
 /**
@@ -70,42 +69,41 @@ export {};
  *
  * @typedef {object} GlossaryEntry
  * @property {string} source one or more words of the source, up to 100 characters
- * @property {string} target what they become
- * @property {boolean | undefined} [case_sensitive] whether only words in the same case count
- * @property {string | undefined} [language] the target that it is for; all where it is left out
+ * @property {string} target their translation
+ * @property {boolean | undefined} [case_sensitive] whether only words in the same case match
+ * @property {string | undefined} [language] the target that it is for; all if absent
  */
 
 /**
- * How captions are cut into cues.
+ * How captions are split into cues.
  *
  * @typedef {object} CaptionParams
- * @property {number | undefined} [max_chars] of a line, 1 to 200
- * @property {number | undefined} [lines] of a cue, 1 to 10
+ * @property {number | undefined} [max_chars] in a line, 1 to 200
+ * @property {number | undefined} [lines] in a cue, 1 to 10
  */
 
 /**
- * A fresh session.
+ * A new session.
  *
  * @typedef {object} SessionInfo
  * @property {string} id names the session, for `session.resume`
  * @property {string} epoch names the running server; a session does not outlive it
- * @property {LimitsInfo} limits what the server takes
+ * @property {LimitsInfo} limits what the server accepts
  * @property {string} model name of the model
  * @property {readonly LanguageInfo[]} languages what it translates
- * @property {string} [resume_token] what `session.resume` proves with that the session is the
- *   client's own
+ * @property {string} [resume_token] proves in `session.resume` that the session is the client's own
  */
 
 /**
- * What the server takes from one session.
+ * What the server accepts from one session.
  *
  * @typedef {object} LimitsInfo
- * @property {number} frame_bytes of one frame; a larger one closes the connection with 1009
- * @property {number} segment_chars of one segment; a longer one is cut, with a `session.notice`,
- *   and goes on under another name
- * @property {number} updates_per_s revisions that are translated; of more than that only the newest
- *   are
- * @property {number} idle_s seconds without a frame of the client after which the session is closed
+ * @property {number} frame_bytes in one frame; a larger one closes the connection with 1009
+ * @property {number} segment_chars in one segment; a longer one is cut, with a `session.notice`,
+ *   and continues under another name
+ * @property {number} updates_per_s revisions that are translated; if more come, only the newest are
+ * @property {number} idle_s seconds without a frame from the client after which the session is
+ *   closed
  */
 
 /**
@@ -114,7 +112,7 @@ export {};
  * @typedef {object} LanguageInfo
  * @property {string} code as in `source.language`
  * @property {string} name in English
- * @property {readonly string[]} targets codes of the languages that it is translated into
+ * @property {readonly string[]} targets codes of the languages that it can be translated into
  * @property {readonly string[]} pivot_targets those of them that are reached through English, in
  *   two passes
  */
@@ -123,12 +121,12 @@ export {};
  * How long one update took.
  *
  * @typedef {object} Timing
- * @property {number} queue_ms until the engine began with it
- * @property {number} compute_ms that the engine worked on it
- * @property {number} first_token_ms from the engine's taking it in to its first new token
+ * @property {number} queue_ms until the engine started on it
+ * @property {number} compute_ms engine time spent on it
+ * @property {number} first_token_ms from its submission to the engine to the first new token
  * @property {number} total_ms from the arrival of the update to its last changed token handed to
  *   the socket
- * @property {number} accepted tokens of the translation before that were confirmed rather than
+ * @property {number} accepted tokens of the previous translation that were confirmed rather than
  *   decoded
  * @property {number} decoded tokens that were decoded one by one
  */
@@ -141,23 +139,23 @@ export {};
  * @property {number} erased words that were shown and taken back
  * @property {number} first_ms from the first text of its source to the first of its translation
  * @property {number} final_ms from its commit to its final
- * @property {number} terms different glossary entries, protected words, links, addresses and rare
- *   names of the source
- * @property {number} violations those of them that the text lacks
- * @property {number} faults outputs that were no translation (that ran in circles, were far too
- *   long, or copied the source) and were not used
- * @property {number} untranslated pieces of the text that are the source, because no output was a
+ * @property {number} terms distinct glossary entries, protected words, links, addresses and rare
+ *   names in the source
+ * @property {number} violations those of them that the translation lacks
+ * @property {number} faults outputs that were not translations (loops, far too long, or copies of
+ *   the source) and were rejected
+ * @property {number} untranslated pieces left in the source language, because no output was a
  *   translation
  */
 
 /**
- * A room, as its readers are told.
+ * A room, as its readers see it.
  *
  * @typedef {object} RoomInfo
- * @property {string} id in its address
- * @property {string} name for people
+ * @property {string} id the one in its address
+ * @property {string} name for people to read
  * @property {number} speakers sessions that speak in it now
- * @property {number} readers how many read along, at this moment
+ * @property {number} readers how many are reading now
  * @property {boolean} is_closed whether its host has closed it; what was said stays for a while
  */
 
@@ -166,23 +164,23 @@ export {};
  *
  * @typedef {object} RoomSegment
  * @property {string} segment_id a number; segments are shown in the order of their numbers
- * @property {string} text all that was appended
+ * @property {string} text everything appended so far
  * @property {string} unstable the tail that may still change
- * @property {boolean} is_final whether nothing more comes
+ * @property {boolean} is_final whether it is complete
  * @property {boolean} is_retracted whether the segment was withdrawn
- * @property {string} [speaker] who says it, where that was told
+ * @property {string} [speaker] who says it, if known
  * @property {string} [source] what is said, for readers who want it
  * @property {number} start_ms when it began, since the room was opened
  * @property {number} end_ms when it was last spoken to
  */
 
 /**
- * One translation as it stands.
+ * The current state of one translation.
  *
  * @typedef {object} SnapshotSegment
  * @property {string} segment_id of the segment
  * @property {string} target its language
- * @property {string} text all that was appended
+ * @property {string} text everything appended so far
  * @property {string} unstable the tail that may still change
  * @property {boolean} is_final whether its final was sent
  */
@@ -196,16 +194,16 @@ export {};
  *   time, `server` the server's operator
  * @property {"invalid_event" | "unknown_segment" | "unsupported_language" | "text_too_long" |
  *   "rate_limited" | "glossary_invalid" | "unsupported" | "unknown_room" | "unauthorized" |
- *   "session_expired" | "too_many_sessions" | "overloaded" | "internal"} code `invalid_event` (no
- *   event, or a field is wrong), `unknown_segment`, `unsupported_language`, `text_too_long` (a
+ *   "session_expired" | "too_many_sessions" | "overloaded" | "internal"} code `invalid_event` (not
+ *   an event, or a field is wrong), `unknown_segment`, `unsupported_language`, `text_too_long` (a
  *   piece of it does not fit the model), `rate_limited`, `glossary_invalid`, `unsupported` (known
  *   to the protocol, not built yet), `unknown_room` (there is none of this name, or it is closed),
- *   `unauthorized`, `session_expired` (nothing to resume: go on with the new session),
+ *   `unauthorized`, `session_expired` (nothing to resume: use the new session),
  *   `too_many_sessions`, `overloaded` or `internal`
  * @property {string} message what came and what was wanted, in English
  * @property {string} [param] dotted name of the field at fault, such as
  *   `session.targets[0].language`
- * @property {string} [event_id] of the event at fault, where it had one
+ * @property {string} [event_id] of the event at fault, if it had one
  * @property {boolean} retryable whether the same event may succeed later
  */
 
@@ -214,31 +212,31 @@ export {};
  *
  * @typedef {object} Usage
  * @property {number} source_chars characters that were committed
- * @property {number} target_tokens tokens that the model said, partials included
- * @property {number} seconds that the session lasted
+ * @property {number} target_tokens tokens that the model produced, partials included
+ * @property {number} seconds how long the session lasted
  */
 
 /**
- * Set or change the session; what is absent stays as it is.
+ * Set or change the session; absent fields stay as they are.
  *
  * May be sent at any time; a target must be set before the first text. Answered by
- * `session.updated`, or by an `error`, and then nothing of it is applied.
+ * `session.updated`, or by an `error`, in which case nothing of it is applied.
  *
  * @typedef {object} SessionUpdate
  * @property {"session.update"} type
  * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
  *   causes repeats it
- * @property {SessionParams} session what is wanted
- * @property {string | undefined} [token] credentials, in the first message of a client that can
- *   send no headers
+ * @property {SessionParams} session the settings to change
+ * @property {string | undefined} [token] credentials, in the first message of a client that cannot
+ *   send headers
  */
 
 /**
  * The whole text of the open segment, `stable` and `unstable` together.
  *
- * A `rev` that is not newer than the last one seen is ignored and counted. Of updates that come
- * faster than they can be translated only the newest is. A name is for one segment: an update
- * after its commit gets the error `unknown_segment`, unless it says again what was said last.
+ * A `rev` that is not newer than the last one seen is ignored and counted. If updates come faster
+ * than they can be translated, only the newest is translated. A name is for one segment: an update
+ * after its commit gets the error `unknown_segment`, unless it repeats what was said last.
  *
  * @typedef {object} SourceUpdate
  * @property {"source.update"} type
@@ -262,7 +260,7 @@ export {};
  * @property {"source.append"} type
  * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
  *   causes repeats it
- * @property {string} text with its own spaces
+ * @property {string} text including any spaces
  * @property {string | undefined} [segment_id] names the segment; without one there is one implicit
  *   segment at a time
  * @property {string | undefined} [speaker] who says it, as in `source.update`
@@ -271,9 +269,10 @@ export {};
 /**
  * The segment is complete: every target gets its `translation.final`.
  *
- * The finals of one target come in the order of the commits. Idempotent: the same commit again,
- * as after a lost line, is ignored and counted, as is that of a segment that was withdrawn; with
- * an older `rev` or another text it gets the error `unknown_segment`.
+ * The finals of one target come in the order of the commits. Idempotent: repeating the same
+ *     commit,
+ * as after a lost connection, is ignored and counted, as is committing a withdrawn segment; with
+ * an older `rev` or other text it gets the error `unknown_segment`.
  *
  * @typedef {object} SourceCommit
  * @property {"source.commit"} type
@@ -282,13 +281,12 @@ export {};
  * @property {string | undefined} [segment_id] names the segment; without one it is the implicit
  *   segment
  * @property {number | undefined} [rev] of the last text
- * @property {string | undefined} [text] the whole segment; what the last update said where it is
- *   left out
+ * @property {string | undefined} [text] the whole segment; if absent, the text of the last update
  * @property {string | undefined} [speaker] who says it, as in `source.update`
  */
 
 /**
- * The recogniser withdrew the segment: no final comes, but a `translation.retracted`.
+ * The recogniser withdrew the segment: it gets a `translation.retracted` instead of finals.
  *
  * @typedef {object} SourceCancel
  * @property {"source.cancel"} type
@@ -308,10 +306,10 @@ export {};
  */
 
 /**
- * Go on with a session on a new connection; its first message.
+ * Resume a session on a new connection; must be its first message.
  *
- * Where replicas share sessions, at any of them; it need not be the one that was lost. Say again
- * what has no final then: what was on its way may not have arrived.
+ * If replicas share sessions, any of them will do, not only the one that was lost. Say again
+ * whatever still has no final: what was in transit may not have arrived.
  *
  * @typedef {object} SessionResume
  * @property {"session.resume"} type
@@ -319,18 +317,18 @@ export {};
  *   causes repeats it
  * @property {string} session_id of the `session.created` of the lost connection
  * @property {string} resume_token likewise
- * @property {number} last_seq of the newest event that the client has
+ * @property {number} last_seq `seq` of the newest event that the client has
  * @property {string} epoch of that `session.created`
  */
 
 /**
- * Ask for a `pong`; browsers cannot see the pings of WebSocket.
+ * Ask for a `pong`; browsers cannot see WebSocket pings.
  *
  * @typedef {object} Ping
  * @property {"ping"} type
  * @property {string | undefined} [event_id] the client's name for the event; an `error` that it
  *   causes repeats it
- * @property {string | undefined} [id] is repeated in the answer
+ * @property {string | undefined} [id] repeated in the answer
  */
 
 /**
@@ -347,10 +345,10 @@ export {};
  *
  * @typedef {object} SessionCreated
  * @property {"session.created"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
- * @property {SessionInfo} session what the session is, and what can be asked of it
+ * @property {SessionInfo} session the session, and what it can be asked to do
  */
 
 /**
@@ -358,62 +356,61 @@ export {};
  *
  * @typedef {object} SessionUpdated
  * @property {"session.updated"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
- * @property {SessionParams} session all settings as they are really applied
+ * @property {SessionParams} session all settings as actually applied
  */
 
 /**
  * The translation of a segment has grown, or its tail has changed.
  *
- * Deltas that wait for a slow reader become one: every `append` is kept, and the newest
- * `unstable`. With `timing` one comes at the end of each update, even where nothing changed.
+ * Deltas waiting for a slow reader are merged: every `append` is kept, and the newest
+ * `unstable`. With `timing`, one comes at the end of each update, even if nothing changed.
  *
  * @typedef {object} TranslationDelta
  * @property {"translation.delta"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {string} segment_id of the segment
  * @property {string} target its language
- * @property {number} source_rev the revision of the source that it answers
- * @property {string} append text that is newly stable; it is sent once and never taken back
- * @property {string} unstable the whole tail after it as it is now; takes the place of the one
- *   before
- * @property {Timing} [timing] of an update that ended, where `timing` is set
+ * @property {number} source_rev the source revision that it translates
+ * @property {string} append newly committed text; it is sent once and never taken back
+ * @property {string} unstable the whole tail after it; replaces the previous one
+ * @property {Timing} [timing] of an update that ended, if `timing` is set
  * @property {string} [speaker] as the client said
  */
 
 /**
  * The committed translation of a segment, once for each target.
  *
- * Finals of one target leave in the order in which their segments were committed, the parts of a
- * segment that was cut in the order of its text; targets do not wait for each other. A final that
- * waits for an earlier one has its text in deltas before.
+ * Finals of one target are sent in the order in which their segments were committed, the parts of
+ * a cut segment in the order of its text; targets do not wait for each other. While a final waits
+ * for an earlier one, its text already arrives in deltas.
  *
  * @typedef {object} TranslationFinal
  * @property {"translation.final"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {string} segment_id of the segment
  * @property {string} target its language
- * @property {string} text the whole translation; begins with all that was appended
+ * @property {string} text the whole translation; begins with everything that was appended
  * @property {string} source_text what was translated
  * @property {FinalStats} stats how the segment went
  * @property {number} [start_ms] as the client said
  * @property {number} [end_ms] as the client said
- * @property {Timing} [timing] of the last update, where `timing` is set and the commit needed one
+ * @property {Timing} [timing] of the last update, if `timing` is set and the commit needed one
  * @property {string} [speaker] as the client said
  */
 
 /**
- * The segment was withdrawn by `source.cancel`; no more comes of it.
+ * The segment was withdrawn by `source.cancel`; nothing more comes of it.
  *
  * @typedef {object} TranslationRetracted
  * @property {"translation.retracted"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {string} segment_id of the segment
@@ -421,123 +418,122 @@ export {};
  */
 
 /**
- * What is being said, for readers of a room who want it beside its translation.
+ * What is being said, for readers of a room who want the source beside its translation.
  *
  * @typedef {object} SourceDelta
  * @property {"source.delta"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {string} segment_id of the segment
- * @property {string} stable text that will not change any more, whole
- * @property {string} unstable text after it that may still change; takes the place of the one
- *   before
- * @property {string} [speaker] who says it, where that was told
- * @property {string} [language] that it is said in, where that is known
+ * @property {string} stable all text that will not change any more
+ * @property {string} unstable text after it that may still change; replaces the previous one
+ * @property {string} [speaker] who says it, if known
+ * @property {string} [language] that it is said in, if known
  */
 
 /**
- * All that was said in a segment, once.
+ * Everything that was said in a segment, sent once.
  *
  * @typedef {object} SourceFinal
  * @property {"source.final"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {string} segment_id of the segment
- * @property {string} text what was said; empty where the segment was withdrawn
- * @property {string} [speaker] who said it, where that was told
- * @property {string} [language] that it was said in, where that is known
- * @property {number} [start_ms] as the client said, in a room since it was opened
+ * @property {string} text what was said; empty if the segment was withdrawn
+ * @property {string} [speaker] who said it, if known
+ * @property {string} [language] that it was said in, if known
+ * @property {number} [start_ms] as the client said; in a room, counted from its opening
  * @property {number} [end_ms] likewise
  */
 
 /**
- * Lines to be shown together, where `captions` is set; after the final of their segment.
+ * Lines to be shown together, if `captions` is set; sent after the final of their segment.
  *
  * @typedef {object} CaptionCue
  * @property {"caption.cue"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {string} cue_id names the cue
  * @property {string} segment_id of the segment
  * @property {string} target its language
  * @property {readonly string[]} lines from top to bottom
- * @property {number} start_ms when they are shown, on the clock of `start_ms` in `source.update`,
- *   or since the session began where the client sends none
- * @property {number} end_ms when they go; at most 17 characters a second are shown
+ * @property {number} start_ms when to show them, on the clock of `start_ms` in `source.update`, or
+ *   counted from the start of the session if the client sends none
+ * @property {number} end_ms when to remove them; at most 17 characters a second are shown
  */
 
 /**
- * The first event of a reader, and again where it lags: how the segments of a room stand.
+ * A reader's first event, repeated if it lags: the current state of a room's segments.
  *
- * Segments that have not changed since the `seq` that the reader came back with are left out.
+ * Segments that have not changed since the `seq` that the reader came back with are omitted.
  *
  * @typedef {object} RoomState
  * @property {"room.state"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {RoomInfo} room what the room is
  * @property {string} target the language that is read; `source` for what is said itself
- * @property {readonly RoomSegment[]} segments in the order in which they began; each takes the
- *   place of what the reader has
- * @property {number} over number of the newest segment that is over, 0 where none is; a translation
- *   of one up to it is news of something said before
+ * @property {readonly RoomSegment[]} segments in the order in which they began; each replaces what
+ *   the reader has
+ * @property {number} over number of the newest finished segment, 0 if there is none; a translation
+ *   of one up to it is about something said earlier
  */
 
 /**
- * Something about the room itself has changed: its name, its speakers, or it was closed.
+ * The room itself has changed: its name, its speakers, or it was closed.
  *
  * @typedef {object} RoomUpdated
  * @property {"room.updated"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
- * @property {RoomInfo} room what the room is now
+ * @property {RoomInfo} room its new state
  */
 
 /**
- * Something that a client may want to know, and need do nothing about.
+ * Something that a client may want to know; it need not act on it.
  *
  * @typedef {object} SessionNotice
  * @property {"session.notice"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {"coalescing" | "backlog" | "slow_consumer" | "degraded" | "segment_cut" |
  *   "language_mismatch" | "room_cut_off" | "room_back"} code `coalescing` (updates come faster than
- *   they are translated; the newest count), `degraded` (the machine is busy: partials come less
- *   often, finals as ever), `backlog` (so much that is committed waits for its translation that no
- *   more is read until half of it is done; nothing is lost), `slow_consumer` (frames are read too
+ *   they are translated; only the newest count), `degraded` (the machine is busy: partials come
+ *   less often, finals as usual), `backlog` (so much committed text awaits translation that no more
+ *   is read until half of it is done; nothing is lost), `slow_consumer` (frames are read too
  *   slowly; the connection closes with 1013), `segment_cut` (a segment is longer than
- *   `limits.segment_chars`: it is committed up to the end of a sentence, where there is one, and
- *   goes on as `next_segment_id`), `language_mismatch` (a segment is clearly not in the language
- *   that `source.language` names, or in none that the model knows; what is in another one is
- *   translated from that, or passes through where the model cannot), `room_cut_off` (what the
- *   replicas of a room share is out of reach: what is said is translated for its speaker, kept, and
- *   reaches the room's readers later) or `room_back` (it is within reach again, and all of it
+ *   `limits.segment_chars`: it is committed up to the end of a sentence, if there is one, and
+ *   continues as `next_segment_id`), `language_mismatch` (a segment is clearly not in the language
+ *   that `source.language` names, or in none that the model knows; text in another language is
+ *   translated from that, or passes through if the model cannot), `room_cut_off` (the store that
+ *   the replicas of a room share is out of reach: what is said is translated for its speaker, kept,
+ *   and reaches the room's readers later) or `room_back` (it is within reach again, and all of it
  *   comes)
  * @property {string} message the same with numbers, in English
- * @property {string} [segment_id] what it is about, where it is about one segment
- * @property {string} [next_segment_id] under which a segment that was cut goes on
- * @property {string} [language] that the session names, of a mismatch
- * @property {string} [detected_language] that the text is in, of a mismatch
+ * @property {string} [segment_id] the segment concerned, if it is about one
+ * @property {string} [next_segment_id] the name under which a cut segment continues
+ * @property {string} [language] that the session names, in a mismatch
+ * @property {string} [detected_language] that the text is in, in a mismatch
  */
 
 /**
- * The server shuts down: what is open is finished, then the connection closes with 1001.
+ * The server is shutting down: what is open is finished, then the connection closes with 1001.
  *
- * Where replicas share sessions, what is open is left as it is, and the session goes on at
- * another: come back with `session.resume`, and say again what has no final.
+ * If replicas share sessions, what is open is left as it is, and the session continues at
+ * another: come back with `session.resume`, and say again whatever has no final.
  *
  * @typedef {object} SessionGoingAway
  * @property {"session.going_away"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
- * @property {number} time_left_ms that there is for it at most
+ * @property {number} time_left_ms the time left at most
  * @property {string} reason `shutdown`
  */
 
@@ -546,7 +542,7 @@ export {};
  *
  * @typedef {object} SessionResumed
  * @property {"session.resumed"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {boolean} recovered whether all missed events follow; if not, the missed finals and a
@@ -555,11 +551,11 @@ export {};
  */
 
 /**
- * The open segments as they stand, where too much was missed to send it all again.
+ * The open segments as they stand, if too much was missed to replay it all.
  *
  * @typedef {object} SessionSnapshot
  * @property {"session.snapshot"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {readonly SnapshotSegment[]} segments one for each segment and target
@@ -570,7 +566,7 @@ export {};
  *
  * @typedef {object} Pong
  * @property {"pong"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {number} server_time seconds since 1970
@@ -578,11 +574,11 @@ export {};
  */
 
 /**
- * Something was refused or failed; most errors keep the session open.
+ * Something was refused or failed; most errors leave the session open.
  *
  * @typedef {object} ErrorEvent
  * @property {"error"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {ErrorInfo} error what, why, and what to do
@@ -593,7 +589,7 @@ export {};
  *
  * @typedef {object} SessionClosed
  * @property {"session.closed"} type
- * @property {number} seq counts the events of a session from 1, without holes; 0 in an error before
+ * @property {number} seq counts the events of a session from 1, without gaps; 0 in an error before
  *   a session
  * @property {number} t_ms milliseconds since the session began
  * @property {string} reason `client` (it asked), `idle` (it was silent for too long) or `shutdown`

@@ -85,7 +85,7 @@ ErrorCode = Literal[
 
 @dataclass(frozen=True, slots=True)
 class ClientEvent:
-    """What every event of a client may carry.
+    """Fields of every client event.
 
     Attributes:
         event_id: the client's name for the event; an `error` that it causes repeats it.
@@ -101,8 +101,8 @@ class SourceParams:
 
     Attributes:
         language: of the text; `en-US` counts as `en`. With `auto` each sentence is translated from
-            the language that it is in. A sentence in a language that is wanted passes through to
-            it as it is, whatever is named here.
+            the language that it is in. A sentence that is already in a target language passes
+            through unchanged, whatever is named here.
     """
 
     language: str | None = None
@@ -110,17 +110,17 @@ class SourceParams:
 
 @dataclass(frozen=True, slots=True)
 class TargetParams:
-    """One wanted language.
+    """One target language.
 
     Attributes:
-        language: to translate into; `de-AT` counts as `de`, `zh-TW` as `zh-Hant` where the model
+        language: to translate into; `de-AT` counts as `de`, `zh-TW` as `zh-Hant` if the model
             has that.
-        formality: how whoever is spoken to is addressed: `formal` (Sie, vous, usted) or `informal`
-            (du, tu, tú); left to the text where it is absent. A model that was not taught to
+        formality: form of address: `formal` (Sie, vous, usted) or `informal`
+            (du, tu, tú); left to the text if absent. A model that was not trained to
             choose in this language refuses it with the error `unsupported`.
-        glossary_id: a glossary that was given before (`POST /v2/glossaries`), beneath the
-            session's own. One that is not there, or of another pair, is refused with
-            `glossary_invalid`.
+        glossary_id: a stored glossary (`POST /v2/glossaries`); entries of the session's own
+            glossary take precedence. One that does not exist, or is for another pair, is refused
+            with `glossary_invalid`.
     """
 
     language: str
@@ -134,9 +134,9 @@ class GlossaryEntry:
 
     Attributes:
         source: one or more words of the source, up to 100 characters.
-        target: what they become.
-        case_sensitive: whether only words in the same case count.
-        language: the target that it is for; all where it is left out.
+        target: their translation.
+        case_sensitive: whether only words in the same case match.
+        language: the target that it is for; all if absent.
     """
 
     source: str
@@ -147,11 +147,11 @@ class GlossaryEntry:
 
 @dataclass(frozen=True, slots=True)
 class CaptionParams:
-    """How captions are cut into cues.
+    """How captions are split into cues.
 
     Attributes:
-        max_chars: of a line, 1 to 200.
-        lines: of a cue, 1 to 10.
+        max_chars: in a line, 1 to 200.
+        lines: in a cue, 1 to 10.
     """
 
     max_chars: int = 42
@@ -160,29 +160,30 @@ class CaptionParams:
 
 @dataclass(frozen=True, slots=True)
 class SessionParams:
-    """Settings of a session: as they are wanted, or as they are applied.
+    """Settings of a session: as requested, or as applied.
 
     Attributes:
         source: where the text comes from.
-        targets: the wanted languages. One that is dropped gets no more text, one that is new
-            begins with what is open.
+        targets: the target languages. One that is dropped gets no more text, a new one
+            starts with the open segments.
         mode: `captions` shows text that may still change as `unstable`; `append_only` shows only
-            what stays.
-        stability: how long text waits before it is appended: `low` is soonest, `high` waits until
-            it is surest, `balanced` lies between.
-        context: earlier sentence pairs that go along, 0 to 2, no more than the model was taught.
+            committed text.
+        stability: how long text waits before it is appended: `low` is soonest, `high`
+            is surest, `balanced` is in between.
+        context: earlier sentence pairs for the model to see, 0 to 2, no more than it was trained
+            with.
         glossary: words and their translations, up to 500.
-        do_not_translate: words that stay as they are, up to 500.
-        capitals: text in capitals is translated as sentences are; `keep` gives it back in
-            capitals, `sentence` as sentences.
-        profanity: `mask` gives swear words with stars, `f***`; `raw` leaves them.
-        partials: whether open segments are translated, or only committed ones.
+        do_not_translate: words to keep as they are, up to 500.
+        capitals: text in capitals is translated like normal sentences; `keep` returns it in
+            capitals, `sentence` in sentence case.
+        profanity: `mask` hides swear words behind stars, `f***`; `raw` leaves them.
+        partials: whether to translate open segments too, or only committed ones.
         timing: whether deltas and finals say how long they took.
-        captions: asks for a `caption.cue` of each cue when a segment is final.
-        room: where readers follow what is said; needs the room's host token, or an API key.
-        source_id: names who speaks in the room for longer than a session lasts, so that a segment
-            that is said again in another session is the same one there; 16 characters at least,
-            drawn at random, and told to nobody who reads.
+        captions: asks for a `caption.cue` for each cue once a segment is final.
+        room: where readers can follow; needs the room's host token, or an API key.
+        source_id: identifies a speaker in the room beyond one session, so that a segment
+            repeated in another session is recognised; at least 16 characters,
+            chosen at random, and never shown to readers.
     """
 
     source: SourceParams | None = None
@@ -203,14 +204,14 @@ class SessionParams:
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate(ClientEvent):
-    """Set or change the session; what is absent stays as it is.
+    """Set or change the session; absent fields stay as they are.
 
     May be sent at any time; a target must be set before the first text. Answered by
-    `session.updated`, or by an `error`, and then nothing of it is applied.
+    `session.updated`, or by an `error`, in which case nothing of it is applied.
 
     Attributes:
-        session: what is wanted.
-        token: credentials, in the first message of a client that can send no headers.
+        session: the settings to change.
+        token: credentials, in the first message of a client that cannot send headers.
     """
 
     type: ClassVar[str] = "session.update"
@@ -222,9 +223,9 @@ class SessionUpdate(ClientEvent):
 class SourceUpdate(ClientEvent):
     """The whole text of the open segment, `stable` and `unstable` together.
 
-    A `rev` that is not newer than the last one seen is ignored and counted. Of updates that come
-    faster than they can be translated only the newest is. A name is for one segment: an update
-    after its commit gets the error `unknown_segment`, unless it says again what was said last.
+    A `rev` that is not newer than the last one seen is ignored and counted. If updates come faster
+    than they can be translated, only the newest is translated. A name is for one segment: an update
+    after its commit gets the error `unknown_segment`, unless it repeats what was said last.
 
     Attributes:
         rev: counts the revisions of the segment, upwards.
@@ -251,7 +252,7 @@ class SourceAppend(ClientEvent):
     """More text at the end of the open segment; for typed text and recognisers that never rewrite.
 
     Attributes:
-        text: with its own spaces.
+        text: including any spaces.
         segment_id: names the segment; without one there is one implicit segment at a time.
         speaker: who says it, as in `source.update`.
     """
@@ -266,14 +267,15 @@ class SourceAppend(ClientEvent):
 class SourceCommit(ClientEvent):
     """The segment is complete: every target gets its `translation.final`.
 
-    The finals of one target come in the order of the commits. Idempotent: the same commit again,
-    as after a lost line, is ignored and counted, as is that of a segment that was withdrawn; with
-    an older `rev` or another text it gets the error `unknown_segment`.
+    The finals of one target come in the order of the commits. Idempotent: repeating the same
+        commit,
+    as after a lost connection, is ignored and counted, as is committing a withdrawn segment; with
+    an older `rev` or other text it gets the error `unknown_segment`.
 
     Attributes:
         segment_id: names the segment; without one it is the implicit segment.
         rev: of the last text.
-        text: the whole segment; what the last update said where it is left out.
+        text: the whole segment; if absent, the text of the last update.
         speaker: who says it, as in `source.update`.
     """
 
@@ -286,7 +288,7 @@ class SourceCommit(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceCancel(ClientEvent):
-    """The recogniser withdrew the segment: no final comes, but a `translation.retracted`.
+    """The recogniser withdrew the segment: it gets a `translation.retracted` instead of finals.
 
     Attributes:
         segment_id: names the segment; without one it is the implicit segment.
@@ -305,15 +307,15 @@ class SourceFlush(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionResume(ClientEvent):
-    """Go on with a session on a new connection; its first message.
+    """Resume a session on a new connection; must be its first message.
 
-    Where replicas share sessions, at any of them; it need not be the one that was lost. Say again
-    what has no final then: what was on its way may not have arrived.
+    If replicas share sessions, any of them will do, not only the one that was lost. Say again
+    whatever still has no final: what was in transit may not have arrived.
 
     Attributes:
         session_id: of the `session.created` of the lost connection.
         resume_token: likewise.
-        last_seq: of the newest event that the client has.
+        last_seq: `seq` of the newest event that the client has.
         epoch: of that `session.created`.
     """
 
@@ -326,10 +328,10 @@ class SessionResume(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class Ping(ClientEvent):
-    """Ask for a `pong`; browsers cannot see the pings of WebSocket.
+    """Ask for a `pong`; browsers cannot see WebSocket pings.
 
     Attributes:
-        id: is repeated in the answer.
+        id: repeated in the answer.
     """
 
     type: ClassVar[str] = "ping"
@@ -345,10 +347,10 @@ class SessionClose(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """What every event of the server carries.
+    """Fields of every server event.
 
     Attributes:
-        seq: counts the events of a session from 1, without holes; 0 in an error before a session.
+        seq: counts the events of a session from 1, without gaps; 0 in an error before a session.
         t_ms: milliseconds since the session began.
     """
 
@@ -359,14 +361,14 @@ class ServerEvent:
 
 @dataclass(frozen=True, slots=True)
 class LimitsInfo:
-    """What the server takes from one session.
+    """What the server accepts from one session.
 
     Attributes:
-        frame_bytes: of one frame; a larger one closes the connection with 1009.
-        segment_chars: of one segment; a longer one is cut, with a `session.notice`, and goes on
+        frame_bytes: in one frame; a larger one closes the connection with 1009.
+        segment_chars: in one segment; a longer one is cut, with a `session.notice`, and continues
             under another name.
-        updates_per_s: revisions that are translated; of more than that only the newest are.
-        idle_s: seconds without a frame of the client after which the session is closed.
+        updates_per_s: revisions that are translated; if more come, only the newest are.
+        idle_s: seconds without a frame from the client after which the session is closed.
     """
 
     frame_bytes: int
@@ -382,7 +384,7 @@ class LanguageInfo:
     Attributes:
         code: as in `source.language`.
         name: in English.
-        targets: codes of the languages that it is translated into.
+        targets: codes of the languages that it can be translated into.
         pivot_targets: those of them that are reached through English, in two passes.
     """
 
@@ -394,15 +396,15 @@ class LanguageInfo:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A fresh session.
+    """A new session.
 
     Attributes:
         id: names the session, for `session.resume`.
         epoch: names the running server; a session does not outlive it.
-        limits: what the server takes.
+        limits: what the server accepts.
         model: name of the model.
         languages: what it translates.
-        resume_token: what `session.resume` proves with that the session is the client's own.
+        resume_token: proves in `session.resume` that the session is the client's own.
     """
 
     id: str
@@ -418,7 +420,7 @@ class SessionCreated(ServerEvent):
     """The first event of a session.
 
     Attributes:
-        session: what the session is, and what can be asked of it.
+        session: the session, and what it can be asked to do.
     """
 
     type: ClassVar[str] = "session.created"
@@ -430,7 +432,7 @@ class SessionUpdated(ServerEvent):
     """Answers `session.update`.
 
     Attributes:
-        session: all settings as they are really applied.
+        session: all settings as actually applied.
     """
 
     type: ClassVar[str] = "session.updated"
@@ -442,11 +444,11 @@ class Timing:
     """How long one update took.
 
     Attributes:
-        queue_ms: until the engine began with it.
-        compute_ms: that the engine worked on it.
-        first_token_ms: from the engine's taking it in to its first new token.
+        queue_ms: until the engine started on it.
+        compute_ms: engine time spent on it.
+        first_token_ms: from its submission to the engine to the first new token.
         total_ms: from the arrival of the update to its last changed token handed to the socket.
-        accepted: tokens of the translation before that were confirmed rather than decoded.
+        accepted: tokens of the previous translation that were confirmed rather than decoded.
         decoded: tokens that were decoded one by one.
     """
 
@@ -462,16 +464,16 @@ class Timing:
 class TranslationDelta(ServerEvent):
     """The translation of a segment has grown, or its tail has changed.
 
-    Deltas that wait for a slow reader become one: every `append` is kept, and the newest
-    `unstable`. With `timing` one comes at the end of each update, even where nothing changed.
+    Deltas waiting for a slow reader are merged: every `append` is kept, and the newest
+    `unstable`. With `timing`, one comes at the end of each update, even if nothing changed.
 
     Attributes:
         segment_id: of the segment.
         target: its language.
-        source_rev: the revision of the source that it answers.
-        append: text that is newly stable; it is sent once and never taken back.
-        unstable: the whole tail after it as it is now; takes the place of the one before.
-        timing: of an update that ended, where `timing` is set.
+        source_rev: the source revision that it translates.
+        append: newly committed text; it is sent once and never taken back.
+        unstable: the whole tail after it; replaces the previous one.
+        timing: of an update that ended, if `timing` is set.
         speaker: as the client said.
     """
 
@@ -494,12 +496,12 @@ class FinalStats:
         erased: words that were shown and taken back.
         first_ms: from the first text of its source to the first of its translation.
         final_ms: from its commit to its final.
-        terms: different glossary entries, protected words, links, addresses and rare names of the
+        terms: distinct glossary entries, protected words, links, addresses and rare names in the
             source.
-        violations: those of them that the text lacks.
-        faults: outputs that were no translation (that ran in circles, were far too long, or copied
-            the source) and were not used.
-        untranslated: pieces of the text that are the source, because no output was a translation.
+        violations: those of them that the translation lacks.
+        faults: outputs that were not translations (loops, far too long, or copies of the
+            source) and were rejected.
+        untranslated: pieces left in the source language, because no output was a translation.
     """
 
     updates: int
@@ -516,19 +518,19 @@ class FinalStats:
 class TranslationFinal(ServerEvent):
     """The committed translation of a segment, once for each target.
 
-    Finals of one target leave in the order in which their segments were committed, the parts of a
-    segment that was cut in the order of its text; targets do not wait for each other. A final that
-    waits for an earlier one has its text in deltas before.
+    Finals of one target are sent in the order in which their segments were committed, the parts of
+    a cut segment in the order of its text; targets do not wait for each other. While a final waits
+    for an earlier one, its text already arrives in deltas.
 
     Attributes:
         segment_id: of the segment.
         target: its language.
-        text: the whole translation; begins with all that was appended.
+        text: the whole translation; begins with everything that was appended.
         source_text: what was translated.
         stats: how the segment went.
         start_ms: as the client said.
         end_ms: as the client said.
-        timing: of the last update, where `timing` is set and the commit needed one.
+        timing: of the last update, if `timing` is set and the commit needed one.
         speaker: as the client said.
     """
 
@@ -546,7 +548,7 @@ class TranslationFinal(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class TranslationRetracted(ServerEvent):
-    """The segment was withdrawn by `source.cancel`; no more comes of it.
+    """The segment was withdrawn by `source.cancel`; nothing more comes of it.
 
     Attributes:
         segment_id: of the segment.
@@ -560,14 +562,14 @@ class TranslationRetracted(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceDelta(ServerEvent):
-    """What is being said, for readers of a room who want it beside its translation.
+    """What is being said, for readers of a room who want the source beside its translation.
 
     Attributes:
         segment_id: of the segment.
-        stable: text that will not change any more, whole.
-        unstable: text after it that may still change; takes the place of the one before.
-        speaker: who says it, where that was told.
-        language: that it is said in, where that is known.
+        stable: all text that will not change any more.
+        unstable: text after it that may still change; replaces the previous one.
+        speaker: who says it, if known.
+        language: that it is said in, if known.
     """
 
     type: ClassVar[str] = "source.delta"
@@ -580,14 +582,14 @@ class SourceDelta(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceFinal(ServerEvent):
-    """All that was said in a segment, once.
+    """Everything that was said in a segment, sent once.
 
     Attributes:
         segment_id: of the segment.
-        text: what was said; empty where the segment was withdrawn.
-        speaker: who said it, where that was told.
-        language: that it was said in, where that is known.
-        start_ms: as the client said, in a room since it was opened.
+        text: what was said; empty if the segment was withdrawn.
+        speaker: who said it, if known.
+        language: that it was said in, if known.
+        start_ms: as the client said; in a room, counted from its opening.
         end_ms: likewise.
     """
 
@@ -602,16 +604,16 @@ class SourceFinal(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class CaptionCue(ServerEvent):
-    """Lines to be shown together, where `captions` is set; after the final of their segment.
+    """Lines to be shown together, if `captions` is set; sent after the final of their segment.
 
     Attributes:
         cue_id: names the cue.
         segment_id: of the segment.
         target: its language.
         lines: from top to bottom.
-        start_ms: when they are shown, on the clock of `start_ms` in `source.update`, or since the
-            session began where the client sends none.
-        end_ms: when they go; at most 17 characters a second are shown.
+        start_ms: when to show them, on the clock of `start_ms` in `source.update`, or counted from
+            the start of the session if the client sends none.
+        end_ms: when to remove them; at most 17 characters a second are shown.
     """
 
     type: ClassVar[str] = "caption.cue"
@@ -625,13 +627,13 @@ class CaptionCue(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class RoomInfo:
-    """A room, as its readers are told.
+    """A room, as its readers see it.
 
     Attributes:
-        id: in its address.
-        name: for people.
+        id: the one in its address.
+        name: for people to read.
         speakers: sessions that speak in it now.
-        readers: how many read along, at this moment.
+        readers: how many are reading now.
         is_closed: whether its host has closed it; what was said stays for a while.
     """
 
@@ -648,11 +650,11 @@ class RoomSegment:
 
     Attributes:
         segment_id: a number; segments are shown in the order of their numbers.
-        text: all that was appended.
+        text: everything appended so far.
         unstable: the tail that may still change.
-        is_final: whether nothing more comes.
+        is_final: whether it is complete.
         is_retracted: whether the segment was withdrawn.
-        speaker: who says it, where that was told.
+        speaker: who says it, if known.
         source: what is said, for readers who want it.
         start_ms: when it began, since the room was opened.
         end_ms: when it was last spoken to.
@@ -671,16 +673,16 @@ class RoomSegment:
 
 @dataclass(frozen=True, slots=True)
 class RoomState(ServerEvent):
-    """The first event of a reader, and again where it lags: how the segments of a room stand.
+    """A reader's first event, repeated if it lags: the current state of a room's segments.
 
-    Segments that have not changed since the `seq` that the reader came back with are left out.
+    Segments that have not changed since the `seq` that the reader came back with are omitted.
 
     Attributes:
         room: what the room is.
         target: the language that is read; `source` for what is said itself.
-        segments: in the order in which they began; each takes the place of what the reader has.
-        over: number of the newest segment that is over, 0 where none is; a translation of one up
-            to it is news of something said before.
+        segments: in the order in which they began; each replaces what the reader has.
+        over: number of the newest finished segment, 0 if there is none; a translation of one up
+            to it is about something said earlier.
     """
 
     type: ClassVar[str] = "room.state"
@@ -692,10 +694,10 @@ class RoomState(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class RoomUpdated(ServerEvent):
-    """Something about the room itself has changed: its name, its speakers, or it was closed.
+    """The room itself has changed: its name, its speakers, or it was closed.
 
     Attributes:
-        room: what the room is now.
+        room: its new state.
     """
 
     type: ClassVar[str] = "room.updated"
@@ -704,26 +706,26 @@ class RoomUpdated(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionNotice(ServerEvent):
-    """Something that a client may want to know, and need do nothing about.
+    """Something that a client may want to know; it need not act on it.
 
     Attributes:
-        code: `coalescing` (updates come faster than they are translated; the newest count),
-            `degraded` (the machine is busy: partials come less often, finals as ever), `backlog`
-            (so much that is committed waits for its translation that no more is read until half of
+        code: `coalescing` (updates come faster than they are translated; only the newest count),
+            `degraded` (the machine is busy: partials come less often, finals as usual), `backlog`
+            (so much committed text awaits translation that no more is read until half of
             it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the
             connection closes with 1013), `segment_cut` (a segment is longer than
-            `limits.segment_chars`: it is committed up to the end of a sentence, where there is one,
-            and goes on as `next_segment_id`), `language_mismatch` (a segment is clearly not in
-            the language that `source.language` names, or in none that the model knows; what is in
-            another one is translated from that, or passes through where the model cannot),
-            `room_cut_off` (what the replicas of a room share is out of reach: what is said is
-            translated for its speaker, kept, and reaches the room's readers later) or `room_back`
-            (it is within reach again, and all of it comes).
+            `limits.segment_chars`: it is committed up to the end of a sentence, if there is one,
+            and continues as `next_segment_id`), `language_mismatch` (a segment is clearly not in
+            the language that `source.language` names, or in none that the model knows; text in
+            another language is translated from that, or passes through if the model cannot),
+            `room_cut_off` (the store that the replicas of a room share is out of reach: what is
+            said is translated for its speaker, kept, and reaches the room's readers later) or
+            `room_back` (it is within reach again, and all of it comes).
         message: the same with numbers, in English.
-        segment_id: what it is about, where it is about one segment.
-        next_segment_id: under which a segment that was cut goes on.
-        language: that the session names, of a mismatch.
-        detected_language: that the text is in, of a mismatch.
+        segment_id: the segment concerned, if it is about one.
+        next_segment_id: the name under which a cut segment continues.
+        language: that the session names, in a mismatch.
+        detected_language: that the text is in, in a mismatch.
     """
 
     type: ClassVar[str] = "session.notice"
@@ -737,13 +739,13 @@ class SessionNotice(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionGoingAway(ServerEvent):
-    """The server shuts down: what is open is finished, then the connection closes with 1001.
+    """The server is shutting down: what is open is finished, then the connection closes with 1001.
 
-    Where replicas share sessions, what is open is left as it is, and the session goes on at
-    another: come back with `session.resume`, and say again what has no final.
+    If replicas share sessions, what is open is left as it is, and the session continues at
+    another: come back with `session.resume`, and say again whatever has no final.
 
     Attributes:
-        time_left_ms: that there is for it at most.
+        time_left_ms: the time left at most.
         reason: `shutdown`.
     """
 
@@ -769,12 +771,12 @@ class SessionResumed(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSegment:
-    """One translation as it stands.
+    """The current state of one translation.
 
     Attributes:
         segment_id: of the segment.
         target: its language.
-        text: all that was appended.
+        text: everything appended so far.
         unstable: the tail that may still change.
         is_final: whether its final was sent.
     """
@@ -788,7 +790,7 @@ class SnapshotSegment:
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot(ServerEvent):
-    """The open segments as they stand, where too much was missed to send it all again.
+    """The open segments as they stand, if too much was missed to replay it all.
 
     Attributes:
         segments: one for each segment and target.
@@ -819,15 +821,15 @@ class ErrorInfo:
     Attributes:
         type: who can do something about it: `invalid_request` the client's author, `auth` whoever
             has the credentials, `limit` nobody but time, `server` the server's operator.
-        code: `invalid_event` (no event, or a field is wrong), `unknown_segment`,
+        code: `invalid_event` (not an event, or a field is wrong), `unknown_segment`,
             `unsupported_language`, `text_too_long` (a piece of it does not fit the model),
             `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol, not built
             yet), `unknown_room` (there is none of this name, or it is closed), `unauthorized`,
-            `session_expired` (nothing to resume: go on with the new session), `too_many_sessions`,
+            `session_expired` (nothing to resume: use the new session), `too_many_sessions`,
             `overloaded` or `internal`.
         message: what came and what was wanted, in English.
         param: dotted name of the field at fault, such as `session.targets[0].language`.
-        event_id: of the event at fault, where it had one.
+        event_id: of the event at fault, if it had one.
         retryable: whether the same event may succeed later.
     """
 
@@ -841,7 +843,7 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Error(ServerEvent):
-    """Something was refused or failed; most errors keep the session open.
+    """Something was refused or failed; most errors leave the session open.
 
     Attributes:
         error: what, why, and what to do.
@@ -857,8 +859,8 @@ class Usage:
 
     Attributes:
         source_chars: characters that were committed.
-        target_tokens: tokens that the model said, partials included.
-        seconds: that the session lasted.
+        target_tokens: tokens that the model produced, partials included.
+        seconds: how long the session lasted.
     """
 
     source_chars: int

@@ -5,8 +5,8 @@ read of the protocol, `asyncapi.yaml` and the types of `web/src/protocol.js`, is
 classes and their docstrings (`make generate`). Knows names, types and bounds; does not know
 sessions, sockets or which languages a model has.
 
-`client` and `server` are what either side sends, `settings` and `parts` what stands in it, `codes`
-how it ends or fails, `frames` how it is read and written. Everybody else takes all from here.
+`client` and `server` hold the messages of either side, `settings` and `parts` what they contain,
+`codes` how things end or fail, `frames` reading and writing. Import everything from here.
 """
 
 from typing import Final

@@ -9,7 +9,7 @@ from service.wire.protocol.settings import SessionParams
 
 @dataclass(frozen=True, slots=True)
 class ClientEvent:
-    """What every event of a client may carry.
+    """Fields of every client event.
 
     Attributes:
         event_id: the client's name for the event; an `error` that it causes repeats it.
@@ -21,14 +21,14 @@ class ClientEvent:
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate(ClientEvent):
-    """Set or change the session; what is absent stays as it is.
+    """Set or change the session; absent fields stay as they are.
 
     May be sent at any time; a target must be set before the first text. Answered by
-    `session.updated`, or by an `error`, and then nothing of it is applied.
+    `session.updated`, or by an `error`, in which case nothing of it is applied.
 
     Attributes:
-        session: what is wanted.
-        token: credentials, in the first message of a client that can send no headers.
+        session: the settings to change.
+        token: credentials, in the first message of a client that cannot send headers.
     """
 
     type: ClassVar[str] = "session.update"
@@ -40,9 +40,9 @@ class SessionUpdate(ClientEvent):
 class SourceUpdate(ClientEvent):
     """The whole text of the open segment, `stable` and `unstable` together.
 
-    A `rev` that is not newer than the last one seen is ignored and counted. Of updates that come
-    faster than they can be translated only the newest is. A name is for one segment: an update
-    after its commit gets the error `unknown_segment`, unless it says again what was said last.
+    A `rev` that is not newer than the last one seen is ignored and counted. If updates come faster
+    than they can be translated, only the newest is translated. A name is for one segment: an update
+    after its commit gets the error `unknown_segment`, unless it repeats what was said last.
 
     Attributes:
         rev: counts the revisions of the segment, upwards.
@@ -69,7 +69,7 @@ class SourceAppend(ClientEvent):
     """More text at the end of the open segment; for typed text and recognisers that never rewrite.
 
     Attributes:
-        text: with its own spaces.
+        text: including any spaces.
         segment_id: names the segment; without one there is one implicit segment at a time.
         speaker: who says it, as in `source.update`.
     """
@@ -84,14 +84,15 @@ class SourceAppend(ClientEvent):
 class SourceCommit(ClientEvent):
     """The segment is complete: every target gets its `translation.final`.
 
-    The finals of one target come in the order of the commits. Idempotent: the same commit again,
-    as after a lost line, is ignored and counted, as is that of a segment that was withdrawn; with
-    an older `rev` or another text it gets the error `unknown_segment`.
+    The finals of one target come in the order of the commits. Idempotent: repeating the same
+        commit,
+    as after a lost connection, is ignored and counted, as is committing a withdrawn segment; with
+    an older `rev` or other text it gets the error `unknown_segment`.
 
     Attributes:
         segment_id: names the segment; without one it is the implicit segment.
         rev: of the last text.
-        text: the whole segment; what the last update said where it is left out.
+        text: the whole segment; if absent, the text of the last update.
         speaker: who says it, as in `source.update`.
     """
 
@@ -104,7 +105,7 @@ class SourceCommit(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceCancel(ClientEvent):
-    """The recogniser withdrew the segment: no final comes, but a `translation.retracted`.
+    """The recogniser withdrew the segment: it gets a `translation.retracted` instead of finals.
 
     Attributes:
         segment_id: names the segment; without one it is the implicit segment.
@@ -123,15 +124,15 @@ class SourceFlush(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionResume(ClientEvent):
-    """Go on with a session on a new connection; its first message.
+    """Resume a session on a new connection; must be its first message.
 
-    Where replicas share sessions, at any of them; it need not be the one that was lost. Say again
-    what has no final then: what was on its way may not have arrived.
+    If replicas share sessions, any of them will do, not only the one that was lost. Say again
+    whatever still has no final: what was in transit may not have arrived.
 
     Attributes:
         session_id: of the `session.created` of the lost connection.
         resume_token: likewise.
-        last_seq: of the newest event that the client has.
+        last_seq: `seq` of the newest event that the client has.
         epoch: of that `session.created`.
     """
 
@@ -144,10 +145,10 @@ class SessionResume(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class Ping(ClientEvent):
-    """Ask for a `pong`; browsers cannot see the pings of WebSocket.
+    """Ask for a `pong`; browsers cannot see WebSocket pings.
 
     Attributes:
-        id: is repeated in the answer.
+        id: repeated in the answer.
     """
 
     type: ClassVar[str] = "ping"
@@ -176,5 +177,5 @@ CLIENT_EVENTS: Final[Mapping[str, type[ClientEvent]]] = {
     )
 }
 
-# Known to the design and not built yet. Refused by name, lest silence is taken for consent; all
-# other unknown fields are ignored, so that what is added within v1 breaks nobody.
+# Designed but not built yet. Refused by name, so that silence is not taken for support; all
+# other unknown fields are ignored, so that additions within v1 break nobody.

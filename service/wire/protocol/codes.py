@@ -1,4 +1,4 @@
-"""How things end and go wrong: codes of errors, of notices and of closed connections."""
+"""How things end and go wrong: codes of errors, notices and closed connections."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -68,5 +68,5 @@ CLOSE_CODES: Final[Mapping[int, str]] = {
     CLOSE_IDLE: "Nothing was sent for too long",
     CLOSE_SUPERSEDED: "The session went on elsewhere",
 }
-"""What the end of a connection means. 1005 and 1006 are made by the client's own side."""
+"""What the end of a connection means. 1005 and 1006 are set by the client's own side."""
 RETRYABLE_CLOSE_CODES: Final = frozenset({1001, 1005, 1006, 1012, 1013})

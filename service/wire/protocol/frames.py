@@ -17,17 +17,17 @@ from service.wire.protocol.server import SERVER_EVENTS, Error, ServerEvent
 _T = TypeVar("_T")
 
 MAX_ID_CHARS: Final = 128
-MAX_INT: Final = 2**53 - 1  # what a JavaScript number holds exactly
+MAX_INT: Final = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
 ID_FIELDS: Final = frozenset(
     {"segment_id", "event_id", "id", "language", "speaker", "room", "source_id"}
 )  # 1 to MAX_ID_CHARS
 
 
 def parse_client(frame: str | bytes) -> ClientEvent:
-    """Read a frame from a client; fields that the protocol does not know are ignored.
+    """Read a frame from a client; unknown fields are ignored.
 
     Raises:
-        ProtocolError: it is no JSON object, its type is unknown, a field is wrong.
+        ProtocolError: it is not a JSON object, its type is unknown, or a field is wrong.
     """
     return _parse(frame, CLIENT_EVENTS)
 
@@ -36,18 +36,18 @@ def parse_server(frame: str | bytes) -> ServerEvent:
     """Read a frame from the server, for clients and tests; unknown fields are ignored.
 
     Raises:
-        ProtocolError: it is no JSON object, its type is unknown, or a field is wrong.
+        ProtocolError: it is not a JSON object, its type is unknown, or a field is wrong.
     """
     return _parse(frame, SERVER_EVENTS)
 
 
 def serialise(event: ClientEvent | ServerEvent) -> str:
-    """Write an event as one JSON object; fields that are None are left out."""
+    """Write an event as one JSON object; fields that are None are omitted."""
     return orjson.dumps({"type": event.type, **_plain(event)}).decode()
 
 
 def write_part(part: Any) -> orjson.Fragment:
-    """Write a part of many events once; it may stand in any of them in place of itself."""
+    """Serialise a part of many events once; it can take the place of itself in any of them."""
     return orjson.Fragment(orjson.dumps(_plain(part)))
 
 
@@ -59,7 +59,7 @@ def error_event(exc: ProtocolError) -> Error:
 def make_error(
     code: str, message: str, param: str | None = None, event_id: str | None = None
 ) -> Error:
-    """Build an `error`; its category and whether to retry follow from the code."""
+    """Build an `error`; its category and retryability follow from the code."""
     assert code in get_args(ErrorCode), code
     kind: ErrorType = ERROR_TYPES.get(code, "invalid_request")
     retryable = code in RETRYABLE_ERRORS
@@ -75,7 +75,7 @@ def _parse(frame: str | bytes, kinds: Mapping[str, type[_T]]) -> _T:
         raise ProtocolError("invalid_event", f"expected a JSON object, got {_name(raw)}")
     event_id = raw.get("event_id")
     if not isinstance(event_id, str) or not 0 < len(event_id) <= MAX_ID_CHARS:
-        event_id = None  # one that cannot be echoed; the field check below says so
+        event_id = None  # cannot be echoed; the field check below reports it
     try:
         kind = kinds.get(raw["type"]) if isinstance(raw.get("type"), str) else None
         if kind is None:
@@ -89,13 +89,13 @@ def _parse(frame: str | bytes, kinds: Mapping[str, type[_T]]) -> _T:
 
 @cache
 def _fields_of(kind: type) -> tuple[tuple[str, Any, bool], ...]:
-    """Name, type and whether it must be there, of each field of a dataclass."""
+    """Name, type and whether it is required, for each field of a dataclass."""
     hints = get_type_hints(kind)
     return tuple((f.name, hints[f.name], f.default is MISSING) for f in fields(kind))
 
 
 def _read_object(kind: type[_T], raw: Mapping[str, Any], path: str) -> _T:
-    """Read what the dataclass names; what else the object has is ignored."""
+    """Read the fields of the dataclass; anything else in the object is ignored."""
     values: dict[str, Any] = {}
     by_name: Any = kind  # typeshed does not count a type variable as hashable
     for name, hint, is_required in _fields_of(by_name):
@@ -165,7 +165,7 @@ def _wrong(message: str, path: str) -> ProtocolError:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses to dicts, tuples to lists; None is left out."""
+    """Dataclasses to dicts, tuples to lists; None is omitted."""
     if is_dataclass(value):
         found = ((f.name, getattr(value, f.name)) for f in fields(value))
         return {name: _plain(item) for name, item in found if item is not None}

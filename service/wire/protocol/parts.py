@@ -1,4 +1,4 @@
-"""What stands inside the events of the server: of a session, a translation, an error, a room."""
+"""The objects inside the server's events: sessions, translations, errors, rooms."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class LanguageInfo:
     Attributes:
         code: as in `source.language`.
         name: in English.
-        targets: codes of the languages that it is translated into.
+        targets: codes of the languages that it can be translated into.
         pivot_targets: those of them that are reached through English, in two passes.
     """
 
@@ -24,14 +24,14 @@ class LanguageInfo:
 
 @dataclass(frozen=True, slots=True)
 class LimitsInfo:
-    """What the server takes from one session.
+    """What the server accepts from one session.
 
     Attributes:
-        frame_bytes: of one frame; a larger one closes the connection with 1009.
-        segment_chars: of one segment; a longer one is cut, with a `session.notice`, and goes on
+        frame_bytes: in one frame; a larger one closes the connection with 1009.
+        segment_chars: in one segment; a longer one is cut, with a `session.notice`, and continues
             under another name.
-        updates_per_s: revisions that are translated; of more than that only the newest are.
-        idle_s: seconds without a frame of the client after which the session is closed.
+        updates_per_s: revisions that are translated; if more come, only the newest are.
+        idle_s: seconds without a frame from the client after which the session is closed.
     """
 
     frame_bytes: int
@@ -42,15 +42,15 @@ class LimitsInfo:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A fresh session.
+    """A new session.
 
     Attributes:
         id: names the session, for `session.resume`.
         epoch: names the running server; a session does not outlive it.
-        limits: what the server takes.
+        limits: what the server accepts.
         model: name of the model.
         languages: what it translates.
-        resume_token: what `session.resume` proves with that the session is the client's own.
+        resume_token: proves in `session.resume` that the session is the client's own.
     """
 
     id: str
@@ -66,11 +66,11 @@ class Timing:
     """How long one update took.
 
     Attributes:
-        queue_ms: until the engine began with it.
-        compute_ms: that the engine worked on it.
-        first_token_ms: from the engine's taking it in to its first new token.
+        queue_ms: until the engine started on it.
+        compute_ms: engine time spent on it.
+        first_token_ms: from its submission to the engine to the first new token.
         total_ms: from the arrival of the update to its last changed token handed to the socket.
-        accepted: tokens of the translation before that were confirmed rather than decoded.
+        accepted: tokens of the previous translation that were confirmed rather than decoded.
         decoded: tokens that were decoded one by one.
     """
 
@@ -91,12 +91,12 @@ class FinalStats:
         erased: words that were shown and taken back.
         first_ms: from the first text of its source to the first of its translation.
         final_ms: from its commit to its final.
-        terms: different glossary entries, protected words, links, addresses and rare names of the
+        terms: distinct glossary entries, protected words, links, addresses and rare names in the
             source.
-        violations: those of them that the text lacks.
-        faults: outputs that were no translation (that ran in circles, were far too long, or copied
-            the source) and were not used.
-        untranslated: pieces of the text that are the source, because no output was a translation.
+        violations: those of them that the translation lacks.
+        faults: outputs that were not translations (loops, far too long, or copies of the
+            source) and were rejected.
+        untranslated: pieces left in the source language, because no output was a translation.
     """
 
     updates: int
@@ -115,8 +115,8 @@ class Usage:
 
     Attributes:
         source_chars: characters that were committed.
-        target_tokens: tokens that the model said, partials included.
-        seconds: that the session lasted.
+        target_tokens: tokens that the model produced, partials included.
+        seconds: how long the session lasted.
     """
 
     source_chars: int
@@ -131,15 +131,15 @@ class ErrorInfo:
     Attributes:
         type: who can do something about it: `invalid_request` the client's author, `auth` whoever
             has the credentials, `limit` nobody but time, `server` the server's operator.
-        code: `invalid_event` (no event, or a field is wrong), `unknown_segment`,
+        code: `invalid_event` (not an event, or a field is wrong), `unknown_segment`,
             `unsupported_language`, `text_too_long` (a piece of it does not fit the model),
             `rate_limited`, `glossary_invalid`, `unsupported` (known to the protocol, not built
             yet), `unknown_room` (there is none of this name, or it is closed), `unauthorized`,
-            `session_expired` (nothing to resume: go on with the new session), `too_many_sessions`,
+            `session_expired` (nothing to resume: use the new session), `too_many_sessions`,
             `overloaded` or `internal`.
         message: what came and what was wanted, in English.
         param: dotted name of the field at fault, such as `session.targets[0].language`.
-        event_id: of the event at fault, where it had one.
+        event_id: of the event at fault, if it had one.
         retryable: whether the same event may succeed later.
     """
 
@@ -153,12 +153,12 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSegment:
-    """One translation as it stands.
+    """The current state of one translation.
 
     Attributes:
         segment_id: of the segment.
         target: its language.
-        text: all that was appended.
+        text: everything appended so far.
         unstable: the tail that may still change.
         is_final: whether its final was sent.
     """
@@ -172,13 +172,13 @@ class SnapshotSegment:
 
 @dataclass(frozen=True, slots=True)
 class RoomInfo:
-    """A room, as its readers are told.
+    """A room, as its readers see it.
 
     Attributes:
-        id: in its address.
-        name: for people.
+        id: the one in its address.
+        name: for people to read.
         speakers: sessions that speak in it now.
-        readers: how many read along, at this moment.
+        readers: how many are reading now.
         is_closed: whether its host has closed it; what was said stays for a while.
     """
 
@@ -195,11 +195,11 @@ class RoomSegment:
 
     Attributes:
         segment_id: a number; segments are shown in the order of their numbers.
-        text: all that was appended.
+        text: everything appended so far.
         unstable: the tail that may still change.
-        is_final: whether nothing more comes.
+        is_final: whether it is complete.
         is_retracted: whether the segment was withdrawn.
-        speaker: who says it, where that was told.
+        speaker: who says it, if known.
         source: what is said, for readers who want it.
         start_ms: when it began, since the room was opened.
         end_ms: when it was last spoken to.

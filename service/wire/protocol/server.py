@@ -20,10 +20,10 @@ from service.wire.protocol.settings import SessionParams
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """What every event of the server carries.
+    """Fields of every server event.
 
     Attributes:
-        seq: counts the events of a session from 1, without holes; 0 in an error before a session.
+        seq: counts the events of a session from 1, without gaps; 0 in an error before a session.
         t_ms: milliseconds since the session began.
     """
 
@@ -37,7 +37,7 @@ class SessionCreated(ServerEvent):
     """The first event of a session.
 
     Attributes:
-        session: what the session is, and what can be asked of it.
+        session: the session, and what it can be asked to do.
     """
 
     type: ClassVar[str] = "session.created"
@@ -49,7 +49,7 @@ class SessionUpdated(ServerEvent):
     """Answers `session.update`.
 
     Attributes:
-        session: all settings as they are really applied.
+        session: all settings as actually applied.
     """
 
     type: ClassVar[str] = "session.updated"
@@ -60,16 +60,16 @@ class SessionUpdated(ServerEvent):
 class TranslationDelta(ServerEvent):
     """The translation of a segment has grown, or its tail has changed.
 
-    Deltas that wait for a slow reader become one: every `append` is kept, and the newest
-    `unstable`. With `timing` one comes at the end of each update, even where nothing changed.
+    Deltas waiting for a slow reader are merged: every `append` is kept, and the newest
+    `unstable`. With `timing`, one comes at the end of each update, even if nothing changed.
 
     Attributes:
         segment_id: of the segment.
         target: its language.
-        source_rev: the revision of the source that it answers.
-        append: text that is newly stable; it is sent once and never taken back.
-        unstable: the whole tail after it as it is now; takes the place of the one before.
-        timing: of an update that ended, where `timing` is set.
+        source_rev: the source revision that it translates.
+        append: newly committed text; it is sent once and never taken back.
+        unstable: the whole tail after it; replaces the previous one.
+        timing: of an update that ended, if `timing` is set.
         speaker: as the client said.
     """
 
@@ -87,19 +87,19 @@ class TranslationDelta(ServerEvent):
 class TranslationFinal(ServerEvent):
     """The committed translation of a segment, once for each target.
 
-    Finals of one target leave in the order in which their segments were committed, the parts of a
-    segment that was cut in the order of its text; targets do not wait for each other. A final that
-    waits for an earlier one has its text in deltas before.
+    Finals of one target are sent in the order in which their segments were committed, the parts of
+    a cut segment in the order of its text; targets do not wait for each other. While a final waits
+    for an earlier one, its text already arrives in deltas.
 
     Attributes:
         segment_id: of the segment.
         target: its language.
-        text: the whole translation; begins with all that was appended.
+        text: the whole translation; begins with everything that was appended.
         source_text: what was translated.
         stats: how the segment went.
         start_ms: as the client said.
         end_ms: as the client said.
-        timing: of the last update, where `timing` is set and the commit needed one.
+        timing: of the last update, if `timing` is set and the commit needed one.
         speaker: as the client said.
     """
 
@@ -117,7 +117,7 @@ class TranslationFinal(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class TranslationRetracted(ServerEvent):
-    """The segment was withdrawn by `source.cancel`; no more comes of it.
+    """The segment was withdrawn by `source.cancel`; nothing more comes of it.
 
     Attributes:
         segment_id: of the segment.
@@ -131,14 +131,14 @@ class TranslationRetracted(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceDelta(ServerEvent):
-    """What is being said, for readers of a room who want it beside its translation.
+    """What is being said, for readers of a room who want the source beside its translation.
 
     Attributes:
         segment_id: of the segment.
-        stable: text that will not change any more, whole.
-        unstable: text after it that may still change; takes the place of the one before.
-        speaker: who says it, where that was told.
-        language: that it is said in, where that is known.
+        stable: all text that will not change any more.
+        unstable: text after it that may still change; replaces the previous one.
+        speaker: who says it, if known.
+        language: that it is said in, if known.
     """
 
     type: ClassVar[str] = "source.delta"
@@ -151,14 +151,14 @@ class SourceDelta(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SourceFinal(ServerEvent):
-    """All that was said in a segment, once.
+    """Everything that was said in a segment, sent once.
 
     Attributes:
         segment_id: of the segment.
-        text: what was said; empty where the segment was withdrawn.
-        speaker: who said it, where that was told.
-        language: that it was said in, where that is known.
-        start_ms: as the client said, in a room since it was opened.
+        text: what was said; empty if the segment was withdrawn.
+        speaker: who said it, if known.
+        language: that it was said in, if known.
+        start_ms: as the client said; in a room, counted from its opening.
         end_ms: likewise.
     """
 
@@ -173,16 +173,16 @@ class SourceFinal(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class CaptionCue(ServerEvent):
-    """Lines to be shown together, where `captions` is set; after the final of their segment.
+    """Lines to be shown together, if `captions` is set; sent after the final of their segment.
 
     Attributes:
         cue_id: names the cue.
         segment_id: of the segment.
         target: its language.
         lines: from top to bottom.
-        start_ms: when they are shown, on the clock of `start_ms` in `source.update`, or since the
-            session began where the client sends none.
-        end_ms: when they go; at most 17 characters a second are shown.
+        start_ms: when to show them, on the clock of `start_ms` in `source.update`, or counted from
+            the start of the session if the client sends none.
+        end_ms: when to remove them; at most 17 characters a second are shown.
     """
 
     type: ClassVar[str] = "caption.cue"
@@ -196,16 +196,16 @@ class CaptionCue(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class RoomState(ServerEvent):
-    """The first event of a reader, and again where it lags: how the segments of a room stand.
+    """A reader's first event, repeated if it lags: the current state of a room's segments.
 
-    Segments that have not changed since the `seq` that the reader came back with are left out.
+    Segments that have not changed since the `seq` that the reader came back with are omitted.
 
     Attributes:
         room: what the room is.
         target: the language that is read; `source` for what is said itself.
-        segments: in the order in which they began; each takes the place of what the reader has.
-        over: number of the newest segment that is over, 0 where none is; a translation of one up
-            to it is news of something said before.
+        segments: in the order in which they began; each replaces what the reader has.
+        over: number of the newest finished segment, 0 if there is none; a translation of one up
+            to it is about something said earlier.
     """
 
     type: ClassVar[str] = "room.state"
@@ -217,10 +217,10 @@ class RoomState(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class RoomUpdated(ServerEvent):
-    """Something about the room itself has changed: its name, its speakers, or it was closed.
+    """The room itself has changed: its name, its speakers, or it was closed.
 
     Attributes:
-        room: what the room is now.
+        room: its new state.
     """
 
     type: ClassVar[str] = "room.updated"
@@ -229,26 +229,26 @@ class RoomUpdated(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionNotice(ServerEvent):
-    """Something that a client may want to know, and need do nothing about.
+    """Something that a client may want to know; it need not act on it.
 
     Attributes:
-        code: `coalescing` (updates come faster than they are translated; the newest count),
-            `degraded` (the machine is busy: partials come less often, finals as ever), `backlog`
-            (so much that is committed waits for its translation that no more is read until half of
+        code: `coalescing` (updates come faster than they are translated; only the newest count),
+            `degraded` (the machine is busy: partials come less often, finals as usual), `backlog`
+            (so much committed text awaits translation that no more is read until half of
             it is done; nothing is lost), `slow_consumer` (frames are read too slowly; the
             connection closes with 1013), `segment_cut` (a segment is longer than
-            `limits.segment_chars`: it is committed up to the end of a sentence, where there is one,
-            and goes on as `next_segment_id`), `language_mismatch` (a segment is clearly not in
-            the language that `source.language` names, or in none that the model knows; what is in
-            another one is translated from that, or passes through where the model cannot),
-            `room_cut_off` (what the replicas of a room share is out of reach: what is said is
-            translated for its speaker, kept, and reaches the room's readers later) or `room_back`
-            (it is within reach again, and all of it comes).
+            `limits.segment_chars`: it is committed up to the end of a sentence, if there is one,
+            and continues as `next_segment_id`), `language_mismatch` (a segment is clearly not in
+            the language that `source.language` names, or in none that the model knows; text in
+            another language is translated from that, or passes through if the model cannot),
+            `room_cut_off` (the store that the replicas of a room share is out of reach: what is
+            said is translated for its speaker, kept, and reaches the room's readers later) or
+            `room_back` (it is within reach again, and all of it comes).
         message: the same with numbers, in English.
-        segment_id: what it is about, where it is about one segment.
-        next_segment_id: under which a segment that was cut goes on.
-        language: that the session names, of a mismatch.
-        detected_language: that the text is in, of a mismatch.
+        segment_id: the segment concerned, if it is about one.
+        next_segment_id: the name under which a cut segment continues.
+        language: that the session names, in a mismatch.
+        detected_language: that the text is in, in a mismatch.
     """
 
     type: ClassVar[str] = "session.notice"
@@ -262,13 +262,13 @@ class SessionNotice(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionGoingAway(ServerEvent):
-    """The server shuts down: what is open is finished, then the connection closes with 1001.
+    """The server is shutting down: what is open is finished, then the connection closes with 1001.
 
-    Where replicas share sessions, what is open is left as it is, and the session goes on at
-    another: come back with `session.resume`, and say again what has no final.
+    If replicas share sessions, what is open is left as it is, and the session continues at
+    another: come back with `session.resume`, and say again whatever has no final.
 
     Attributes:
-        time_left_ms: that there is for it at most.
+        time_left_ms: the time left at most.
         reason: `shutdown`.
     """
 
@@ -294,7 +294,7 @@ class SessionResumed(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot(ServerEvent):
-    """The open segments as they stand, where too much was missed to send it all again.
+    """The open segments as they stand, if too much was missed to replay it all.
 
     Attributes:
         segments: one for each segment and target.
@@ -320,7 +320,7 @@ class Pong(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class Error(ServerEvent):
-    """Something was refused or failed; most errors keep the session open.
+    """Something was refused or failed; most errors leave the session open.
 
     Attributes:
         error: what, why, and what to do.

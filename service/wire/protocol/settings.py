@@ -18,8 +18,8 @@ class SourceParams:
 
     Attributes:
         language: of the text; `en-US` counts as `en`. With `auto` each sentence is translated from
-            the language that it is in. A sentence in a language that is wanted passes through to
-            it as it is, whatever is named here.
+            the language that it is in. A sentence that is already in a target language passes
+            through unchanged, whatever is named here.
     """
 
     language: str | None = None
@@ -27,17 +27,17 @@ class SourceParams:
 
 @dataclass(frozen=True, slots=True)
 class TargetParams:
-    """One wanted language.
+    """One target language.
 
     Attributes:
-        language: to translate into; `de-AT` counts as `de`, `zh-TW` as `zh-Hant` where the model
+        language: to translate into; `de-AT` counts as `de`, `zh-TW` as `zh-Hant` if the model
             has that.
-        formality: how whoever is spoken to is addressed: `formal` (Sie, vous, usted) or `informal`
-            (du, tu, tú); left to the text where it is absent. A model that was not taught to
+        formality: form of address: `formal` (Sie, vous, usted) or `informal`
+            (du, tu, tú); left to the text if absent. A model that was not trained to
             choose in this language refuses it with the error `unsupported`.
-        glossary_id: a glossary that was given before (`POST /v2/glossaries`), beneath the
-            session's own. One that is not there, or of another pair, is refused with
-            `glossary_invalid`.
+        glossary_id: a stored glossary (`POST /v2/glossaries`); entries of the session's own
+            glossary take precedence. One that does not exist, or is for another pair, is refused
+            with `glossary_invalid`.
     """
 
     language: str
@@ -51,9 +51,9 @@ class GlossaryEntry:
 
     Attributes:
         source: one or more words of the source, up to 100 characters.
-        target: what they become.
-        case_sensitive: whether only words in the same case count.
-        language: the target that it is for; all where it is left out.
+        target: their translation.
+        case_sensitive: whether only words in the same case match.
+        language: the target that it is for; all if absent.
     """
 
     source: str
@@ -64,11 +64,11 @@ class GlossaryEntry:
 
 @dataclass(frozen=True, slots=True)
 class CaptionParams:
-    """How captions are cut into cues.
+    """How captions are split into cues.
 
     Attributes:
-        max_chars: of a line, 1 to 200.
-        lines: of a cue, 1 to 10.
+        max_chars: in a line, 1 to 200.
+        lines: in a cue, 1 to 10.
     """
 
     max_chars: int = 42
@@ -77,29 +77,30 @@ class CaptionParams:
 
 @dataclass(frozen=True, slots=True)
 class SessionParams:
-    """Settings of a session: as they are wanted, or as they are applied.
+    """Settings of a session: as requested, or as applied.
 
     Attributes:
         source: where the text comes from.
-        targets: the wanted languages. One that is dropped gets no more text, one that is new
-            begins with what is open.
+        targets: the target languages. One that is dropped gets no more text, a new one
+            starts with the open segments.
         mode: `captions` shows text that may still change as `unstable`; `append_only` shows only
-            what stays.
-        stability: how long text waits before it is appended: `low` is soonest, `high` waits until
-            it is surest, `balanced` lies between.
-        context: earlier sentence pairs that go along, 0 to 2, no more than the model was taught.
+            committed text.
+        stability: how long text waits before it is appended: `low` is soonest, `high`
+            is surest, `balanced` is in between.
+        context: earlier sentence pairs for the model to see, 0 to 2, no more than it was trained
+            with.
         glossary: words and their translations, up to 500.
-        do_not_translate: words that stay as they are, up to 500.
-        capitals: text in capitals is translated as sentences are; `keep` gives it back in
-            capitals, `sentence` as sentences.
-        profanity: `mask` gives swear words with stars, `f***`; `raw` leaves them.
-        partials: whether open segments are translated, or only committed ones.
+        do_not_translate: words to keep as they are, up to 500.
+        capitals: text in capitals is translated like normal sentences; `keep` returns it in
+            capitals, `sentence` in sentence case.
+        profanity: `mask` hides swear words behind stars, `f***`; `raw` leaves them.
+        partials: whether to translate open segments too, or only committed ones.
         timing: whether deltas and finals say how long they took.
-        captions: asks for a `caption.cue` of each cue when a segment is final.
-        room: where readers follow what is said; needs the room's host token, or an API key.
-        source_id: names who speaks in the room for longer than a session lasts, so that a segment
-            that is said again in another session is the same one there; 16 characters at least,
-            drawn at random, and told to nobody who reads.
+        captions: asks for a `caption.cue` for each cue once a segment is final.
+        room: where readers can follow; needs the room's host token, or an API key.
+        source_id: identifies a speaker in the room beyond one session, so that a segment
+            repeated in another session is recognised; at least 16 characters,
+            chosen at random, and never shown to readers.
     """
 
     source: SourceParams | None = None
