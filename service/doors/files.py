@@ -18,14 +18,13 @@ from service.doors.http import MAX_BODY_BYTES, MAX_FILE_BYTES, Upload, kind_of
 from service.doors.operations import public_url
 from service.doors.rest import Rest, languages_of
 from service.doors.state import AppState
-from service.doors.whole import Wanted, check_pair, translate_documents
+from service.doors.whole import Wanted, check_pair, translate_file
 from service.doors.wishes import options_of
 from service.errors import RestError
-from tokenspeed.documents.document import Document
-from tokenspeed.documents.formats import open_document
-from tokenspeed.errors import DocumentError
+from tokenspeed.documents.worker import Question
 
 MAX_FILE_CHARS: Final = 200_000  # of all texts of a file
+MAX_FILE_TEXTS: Final = 20_000  # that differ
 KEPT_S: Final = 1800.0
 MAX_KEPT: Final = 64  # files
 MAX_KEPT_OF_CLIENT: Final = 8  # files; with more, the oldest go
@@ -111,21 +110,9 @@ class Files:
         client = self._rest.client(request, body)
         options = options_of(body, self._state, source, target, client)
 
-        def opened() -> list[Document]:
-            document = open_document(file.name, file.data, target)
-            chars = sum(map(len, document.texts))
-            if chars > MAX_FILE_CHARS:
-                raise RestError(
-                    413, f"the file has {chars} characters, at most {MAX_FILE_CHARS}", param="file"
-                )
-            return [document]
-
-        try:
-            _, (data,) = await translate_documents(
-                self._state, request, opened, Wanted(source, target, options)
-            )
-        except DocumentError as exc:
-            raise RestError(400, str(exc), param="file") from exc
+        question = Question(file.name, target, MAX_FILE_CHARS, MAX_FILE_TEXTS)
+        wanted = Wanted(source, target, options)
+        data = await translate_file(self._state, request, question, file.data, wanted)
         path = PurePath(file.name.replace("\\", "/"))
         name = f"{path.stem}.{target}{path.suffix}"
         key = self._kept.keep(client, name, data, self._state.now_s())

@@ -81,6 +81,7 @@ class AppState:
         store: the Redis that replicas share, where there is one.
         turns: of the pieces of all their texts, on the event loop.
         documents: held while one is read or written: threads share the event loop's processor.
+        files: the same for those that have processes of their own.
         glossaries: that were given once, to be named by their ids.
         rooms: where readers follow what is said.
         tracing: makes spans of what happens, where they are asked for.
@@ -116,6 +117,7 @@ class AppState:
         self.rooms = _open_rooms(config, self.store, self.now_s)
         self.turns = OneByOne()
         self.documents = asyncio.Lock()
+        self.files = asyncio.Lock()
         self.tracing = _open_tracing(config, translator, engine, self.epoch)
         self.is_draining = False
         self.is_drained = False

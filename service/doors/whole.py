@@ -10,11 +10,13 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
+from service.doors import apart
 from service.doors.http import check_gate, while_connected
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
 from service.translator import TextOptions
 from tokenspeed.documents.document import Document
+from tokenspeed.documents.worker import Question
 from tokenspeed.text.words import has_words
 
 _T = TypeVar("_T")
@@ -86,6 +88,25 @@ async def translate_documents(
 
         async with state.documents:
             return documents, await asyncio.to_thread(written)
+
+    return await _passing(state, request, wanted.client, work())
+
+
+async def translate_file(
+    state: AppState, request: Request, question: Question, data: bytes, wanted: Wanted
+) -> bytes:
+    """Translate a file; return its bytes.
+
+    Raises:
+        RestError, ClientGone: as `translate_texts`, or the file cannot be read or written.
+    """
+
+    async def work() -> bytes:
+        async with state.files:
+            texts = await apart.texts_of(question, data)
+        found = await _texts(state, texts, wanted)
+        async with state.files:
+            return await apart.translated(replace(question, translations=found), data)
 
     return await _passing(state, request, wanted.client, work())
 
