@@ -1,7 +1,7 @@
-"""Which path is answered by what: the service as one application.
+"""Routes: the whole service as one application.
 
-A route in the table gets everything else for nothing: errors in JSON, 405 with `Allow`, CORS, and
-the headers that bind a browser. Knows paths; what is answered is in the modules that it names.
+Every route in the table also gets errors in JSON, 405 with `Allow`, CORS, and security headers.
+Knows paths; the answers come from the modules that it names.
 """
 
 from functools import partial
@@ -30,7 +30,7 @@ from service.doors.rest import Rest
 from service.doors.rooms import Rooms
 from service.doors.state import AppState
 
-PREFLIGHT_S: Final = 600  # that a browser remembers what it may ask for
+PREFLIGHT_S: Final = 600  # that a browser caches a preflight
 
 
 def make_app(state: AppState) -> ASGIApp:
@@ -87,7 +87,7 @@ def make_app(state: AppState) -> ASGIApp:
         CORSMiddleware,
         allow_origins=config.origins,
         allow_methods=("GET", "POST", "PATCH", "DELETE"),
-        allow_headers=("*",),  # none is believed for where it comes from; there are no cookies
+        allow_headers=("*",),  # no header is trusted for an origin, and there are no cookies
         expose_headers=("retry-after",),
         max_age=PREFLIGHT_S,
     )
@@ -103,7 +103,7 @@ def make_app(state: AppState) -> ASGIApp:
     guarded = Guard(app, config, state.metrics.requests)
     if state.tracing is None:
         return guarded
-    from service.doors.traced import TracedApp  # needs an extra that most do without
+    from service.doors.traced import TracedApp  # needs an optional extra
 
     return TracedApp(guarded, state.tracing)
 

@@ -22,9 +22,9 @@ class Auth:
     """Checks credentials.
 
     Args:
-        api_keys: long-lived secrets of servers; none means that nobody is asked.
-        token_s: life of a token in seconds.
-        store: where replicas share tokens; each is known there by its digest alone.
+        api_keys: long-lived secrets of servers; none means that no credentials are needed.
+        token_s: lifetime of a token in seconds.
+        store: where replicas share tokens, by digest only.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class Auth:
 
     @property
     def is_required(self) -> bool:
-        """Whether credentials are asked for."""
+        """Whether credentials are required."""
         return bool(self._keys)
 
     def is_key(self, candidate: str | None) -> bool:
-        """Whether this is an API key; the time it takes says nothing about the keys."""
+        """Whether this is an API key; the time taken reveals nothing about the keys."""
         given = (candidate or "").encode()
-        # All keys are compared, so that the time does not tell which one came close.
+        # Every key is compared, so that the time does not tell which one came close.
         return any([hmac.compare_digest(given, key) for key in self._keys])
 
     async def issue(self, session_id: str, now_s: float) -> tuple[str, float]:
-        """Return a fresh single-use token for a session, and its life in seconds."""
+        """Return a new single-use token for a session, and its lifetime in seconds."""
         self._tokens = {token: kept for token, kept in self._tokens.items() if kept[1] > now_s}
         token = secrets.token_urlsafe(32)
         if self._store is not None:
@@ -64,12 +64,12 @@ class Auth:
         """Accept an API key, or use up a token.
 
         Returns:
-            The session id that the token was made for, None with a key or where nobody is asked.
+            The session id that the token was made for; None for a key, or if none is required.
         Raises:
-            AuthError: it is neither, or the token is expired or was used.
-            RestError: tokens cannot be looked up now.
+            AuthError: it is neither, or the token has expired or been used.
+            RestError: tokens cannot be looked up at the moment.
         """
-        # The token is a random name of 256 bits: a dictionary look-up gives nothing away.
+        # The token is a random name of 256 bits: a dictionary look-up reveals nothing.
         found = self._tokens.pop(credential or "", None)
         if found is not None and found[1] > now_s:
             return found[0]
@@ -101,7 +101,7 @@ def _token_key(store: "Store", token: str) -> str:
 
 
 def bearer(header: str | None) -> str | None:
-    """Return the credential of an Authorization header."""
+    """Return the credential in an Authorization header."""
     scheme, _, value = (header or "").partition(" ")
     return value.strip() if scheme.lower() == "bearer" and value.strip() else None
 
@@ -109,7 +109,7 @@ def bearer(header: str | None) -> str | None:
 def is_origin_allowed(
     origin: str | None, host: str | None, allowed: Sequence[str], *, is_local: bool
 ) -> bool:
-    """Whether a page of this origin may ask for something that is more than reading.
+    """Whether a page from this origin may do more than read.
 
     CORS protects neither WebSockets nor forms: browsers send both without asking first.
 
@@ -117,8 +117,8 @@ def is_origin_allowed(
         origin: header of the request; browsers always send it, other clients do not.
         host: header of the request.
         allowed: origins of other sites that may connect; "*" is any.
-        is_local: whether the service is open to this machine alone. Then the host must be this
-            machine by name too, or a foreign page could reach it by pointing its own name here.
+        is_local: whether the service is only open to this machine. Then the host must name this
+            machine, or a foreign page could reach it by pointing its own name here (DNS rebinding).
     """
     if origin is None:
         return True
@@ -135,7 +135,7 @@ def is_origin_allowed(
 
 
 def host_name(host: str | None) -> str:
-    """Return the name in a Host header, without its port; "" for what is none."""
+    """Return the name in a Host header, without its port; "" if it is not one."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -1,7 +1,7 @@
 """One socket and its session: reads frames, writes events, ends in order.
 
-All decisions are the session's, which a `Driver` runs; this file owns the tasks, the timers and the
-socket.
+Decisions are made by the session, which a `Driver` runs; this file owns the tasks, the timers and
+the socket.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ from tokenspeed.engine.engine import Cancellable
 
 logger = logging.getLogger("service.connection")
 
-SAVE_WITHIN_S: Final = 0.05  # of what a client said, where no frame comes of it sooner
-LOOK_S: Final = 0.02  # between looks whether all finals are there
-SAVE_STUCK_S: Final = 0.25  # between savings for a client that does not read
+SAVE_WITHIN_S: Final = 0.05  # after a client event, if no frame is sent sooner
+LOOK_S: Final = 0.02  # between checks whether all finals are there
+SAVE_STUCK_S: Final = 0.25  # between saves for a client that does not read
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
-FRAMES_OF_A_TURN: Final = 8  # that are sent one after another; then others have their turn
+FRAMES_OF_A_TURN: Final = 8  # sent in a row before others get a turn
 
 
 class Connection:
@@ -45,14 +45,14 @@ class Connection:
         state: what all connections share.
         socket: accepted already.
         session_id: unique.
-        credential: that the client showed, checked.
-        granted: the room that this makes the client the host of.
+        credential: the client's credential, verified.
+        granted: the room that the credential makes the client host of.
 
     Attributes:
         ended: set while no socket is attached.
-        digest: of the token with which the client proves that a session is its own.
+        digest: of the token that proves the session is the client's own.
         epoch: names the process that the session began in.
-        share: what replicas have of it; None where they share nothing.
+        share: the copy that replicas see; None if they share nothing.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Connection:
     ) -> None:
         now_s = state.now_s()
         if found is not None:
-            # Not later than any `t_ms` that the client saw, whatever the clocks of both say.
+            # At least any `t_ms` that the client has seen, whatever the two clocks say.
             age_s = max(
                 time.time() - found.parts["line"]["began"], found.parts["line"]["t_ms"] / 1e3
             )
@@ -101,15 +101,15 @@ class Connection:
         self._close: Close | None = None
         self._cut_off: asyncio.TimerHandle | None = None
         self._is_created = False
-        self._is_first = True  # no event of the client was taken yet
-        self._began = time.time() - (state.now_s() - now_s)  # on the clock on the wall
+        self._is_first = True  # no client event has been processed yet
+        self._began = time.time() - (state.now_s() - now_s)  # wall-clock time
         self._saving = asyncio.Lock()
-        self._save_due: asyncio.TimerHandle | None = None  # of what the client said
+        self._save_due: asyncio.TimerHandle | None = None  # saves what the client said
         self._is_sending = False
-        self._found = found  # by whom it was left, until it goes on here
+        self._found = found  # the stored session, until it is resumed here
         self._leaving: asyncio.Task[None] | None = None
-        self._is_going = False  # to another replica, and takes no more
-        self._is_left = False  # to that
+        self._is_going = False  # being handed to another replica: takes no more events
+        self._is_left = False  # has been handed over
         self.share: Share | None = None
         if state.shared is not None:
             self.share = Share(session_id, self.digest, self.epoch)
@@ -120,11 +120,11 @@ class Connection:
 
     @classmethod
     def restored(cls, state: AppState, found: Found) -> "Connection":
-        """Return a session that another replica had; `resume` lets it go on.
+        """Return a session that another replica had; `resume` continues it.
 
         Raises:
-            ValueError: it is of another version or model.
-            ProtocolError: the model cannot do what is asked of it.
+            ValueError: it comes from another version or model.
+            ProtocolError: the model cannot do what the session asks for.
         """
         connection = cls(state, NOBODY, found.session_id, found=found)
         try:
@@ -145,7 +145,7 @@ class Connection:
 
     @property
     def address(self) -> str:
-        """Where the client is."""
+        """The client's address."""
         return self._socket.address
 
     @property
@@ -154,20 +154,20 @@ class Connection:
         return self._session.worth
 
     async def run(self, first: str | bytes | None = None) -> None:
-        """Serve the client; returns once the connection is closed.
+        """Serve the client; return once the connection is closed.
 
         Args:
-            first: frame of the client that was read at the door.
+            first: the client's first frame, if it was read already.
         Raises:
-            Resumes: the client goes on with an older session instead.
+            Resumes: the client resumes an older session instead.
         """
         await self._attached(self._begin(first))
 
     async def resume(self, socket: Socket, last_seq: int) -> None:
-        """Go on with this session on another socket; returns once that is closed."""
+        """Continue this session on another socket; return once that is closed."""
         while not self.ended.is_set():
-            # The old line is most often dead without knowing it. While it ends, another resume may
-            # take its place; then that one's is the old line.
+            # The old connection is most often dead without knowing it. While it ends, another
+            # resume may replace this one; then the old connection is that one's problem.
             line = self._socket
             await self._end(protocol.CLOSE_SUPERSEDED, "superseded by a resume")
             with contextlib.suppress(TimeoutError):
@@ -181,7 +181,7 @@ class Connection:
         await self._attached(self._replay(last_seq))
 
     def retire(self) -> None:
-        """Take note that nobody comes back to the session."""
+        """Note that nobody will resume the session."""
         if self._is_left or (self.share is not None and self.share.is_superseded):
             self._seat.let_go()
         else:
@@ -207,15 +207,15 @@ class Connection:
         self.close(Close(protocol.CLOSE_INTERNAL, problem))
 
     def _recording(self) -> tuple[Record, StartJob]:
-        """Return what takes note of the session, and what starts its jobs."""
+        """Return what records the session, and what starts its jobs."""
         if self._state.tracing is None:
             return Record(self._state, self._session), self._start_job
-        from service.doors.traced import TracedRecord  # needs an extra that most do without
+        from service.doors.traced import TracedRecord  # needs an optional extra
 
         record = TracedRecord(self._state, self._session, self._state.tracing)
         return record, record.starting(self._start_job)
 
-    # ---- a line comes and goes ----
+    # ---- connecting and disconnecting ----
 
     async def _attached(self, beginning: Coroutine[None, None, None]) -> None:
         """Serve a socket to its end."""
@@ -230,7 +230,7 @@ class Connection:
             await beginning
             self._record.began()
             self._is_created = True
-            if state.is_draining:  # the drain began meanwhile
+            if state.is_draining:  # draining has begun in the meantime
                 self.drain(state.config.drain_s)
             try:
                 code = await self._serve()
@@ -243,7 +243,7 @@ class Connection:
             code = exc.code
             may_resume = code in LOST_LINE and self._is_created and self._close is None
         except Exception:
-            # The connection's edge: a bug of ours ends this session, not the service.
+            # The outermost edge: a bug of ours ends this session, not the service.
             logger.exception("session failed", extra={"data": {"session": self.session_id}})
             await self._end(protocol.CLOSE_INTERNAL, "internal error")
         finally:
@@ -252,7 +252,7 @@ class Connection:
             is_elsewhere = self.share is not None and self.share.is_superseded
             if may_resume and not state.is_draining and not is_elsewhere:
                 state.sessions.park(self)
-                if self.share is not None:  # the room hears what it was to hear
+                if self.share is not None:  # the room still hears what it was due to hear
                     self._leaving = asyncio.create_task(self._park())
             else:
                 self._is_left |= may_resume and self.share is not None
@@ -266,15 +266,15 @@ class Connection:
             await self._take(first)
 
     async def _replay(self, last_seq: int) -> None:
-        """Send what a client missed, then let the session go on."""
+        """Send what a client missed, then let the session continue."""
         if self._found is not None:
             await self._seat.load(self._found.parts["seat"], self._state.now_s())
             self._found = None
         elif self.share is not None:
-            await self._save(has_reader=False)  # what is sent again, others must know
+            await self._save(has_reader=False)  # other replicas must know what is replayed
         missed = self._outbox.replay(last_seq)
         last_seq = min(last_seq, self._outbox.last_seq)  # it cannot have what was never sent
-        # Numbered as the last event that the client has: it counts none that are replayed.
+        # Numbered as the client's newest event: replayed events come after it.
         t_ms = self._outbox.t_ms(self._state.now_s())
         resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq, t_ms=t_ms)
         await self._socket.send(protocol.serialise(resumed))
@@ -286,7 +286,7 @@ class Connection:
             self._outbox.drop_deltas()
             self._outbox.push(protocol.SessionSnapshot(self._session.snapshot()))
         self._driver.wake()
-        self._has_news.set()  # the snapshot, and what waited when the line was lost
+        self._has_news.set()  # the snapshot, and what was waiting when the connection was lost
 
     def _detach(self, code: int, seconds: float) -> None:
         """Let go of the socket and free the engine at once."""
@@ -308,7 +308,7 @@ class Connection:
             await asyncio.wait([writer, *others], return_when=asyncio.FIRST_COMPLETED)
             for task in others:
                 if task.done():
-                    task.result()  # raises what ended it
+                    task.result()  # raises whatever ended it
             return await writer
         finally:
             for each in (writer, *others):
@@ -316,11 +316,11 @@ class Connection:
             await asyncio.gather(writer, *others, return_exceptions=True)
 
     async def _read(self) -> None:
-        """Take frames; while a client costs or wants too much, its own socket makes it wait."""
+        """Read frames; a client that costs or asks too much is read more slowly."""
         while True:
             frame = await self._socket.receive()
             if self._is_going:
-                continue  # it is said again where the session goes on
+                continue  # the client repeats it where the session continues
             while self._driver.is_full:
                 self._has_room.clear()
                 await self._has_room.wait()
@@ -374,7 +374,7 @@ class Connection:
     # ---- what replicas share ----
 
     async def _write_shared(self) -> int:
-        """As `_write`, where no frame leaves that another replica would not know of."""
+        """Like `_write`, but no frame is sent before other replicas can know of it."""
         meanwhile = asyncio.create_task(self._save_meanwhile())
         try:
             while True:
@@ -396,34 +396,35 @@ class Connection:
             await asyncio.gather(meanwhile, return_exceptions=True)
 
     async def _save_meanwhile(self) -> None:
-        """Let the room hear what is said by somebody who does not read."""
+        """Let the room hear what is said by a client that does not read."""
         while True:
             await asyncio.sleep(SAVE_STUCK_S)
             if self._is_sending and self._seat.holds:
                 await self._save(has_reader=False)
 
     async def _park(self) -> None:
-        """The line was lost: write down what was not yet, so that the room hears it."""
+        """The connection was lost: save what has not been saved, so that the room hears it."""
         await self._save(has_reader=False)
 
     async def _leave(self, time_left_s: float) -> None:
-        """Close once what is committed has its finals, and let another replica go on."""
+        """Close once everything committed has its finals, and let another replica continue."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(time_left_s / 2):
                 while self._session.is_pending:  # noqa: ASYNC110 - many things end it
                     await asyncio.sleep(LOOK_S)
-        # Nothing happens to the session from here on that its client would not be told.
+        # From here on, nothing happens to the session that its client would not be told.
         self._is_left = True
         self._driver.suspend()
         self.close(Close(protocol.CLOSE_DRAINED, "the session goes on at another replica"))
 
     async def _save(self, *, has_reader: bool = True) -> list[str]:
-        """Write down how the session stands; return the frames that may be sent now.
+        """Save the session's state; return the frames that may now be sent.
 
-        Where nothing can be written, the session goes on all the same.
+        If nothing can be saved, the session continues anyway.
 
         Args:
-            has_reader: whether frames are to be sent; else events wait on, and are written as such.
+            has_reader: whether frames are to be sent; otherwise events keep waiting and are saved
+                as such.
         """
         share, shared = self.share, self._state.shared
         assert share is not None
@@ -439,7 +440,7 @@ class Connection:
             number = self._seat.number
             while shared.takes(share):
                 news = self._turns.charge(partial(self._news, share, frames, finals))
-                share.needs_whole = True  # until it is known to be there
+                share.needs_whole = True  # until it is known to have been written
                 outcome = await shared.save(share, news)
                 if outcome == "saved":
                     share.needs_whole = False
@@ -451,7 +452,7 @@ class Connection:
             return frames
 
     def _popped(self) -> tuple[list[str], list[str]]:
-        """Take all frames that wait, and which of them are finals."""
+        """Take all waiting frames, and which of them are finals."""
         frames, finals = [], []
         while (popped := self._outbox.pop(self._state.now_s())) is not None:
             frames.append(popped[1])
@@ -507,13 +508,13 @@ class Connection:
         return True
 
     def _start_job(self, job: Job, follow: FollowJob) -> Cancellable:
-        """Hand a job to the engine; a bug in what follows from its news ends this session alone."""
+        """Hand a job to the engine; a bug in handling its results ends this session only."""
 
         def take(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
             try:
                 follow(tokens, ending)
             except Exception:
-                # Called by the event loop, so this is the connection's edge too.
+                # Called by the event loop, so this is an outermost edge too.
                 logger.exception("job failed", extra={"data": {"session": self.session_id}})
                 self.close(Close(protocol.CLOSE_INTERNAL, "internal error"))
 
@@ -523,7 +524,7 @@ class Connection:
         return self._state.translator.start(job, guarded)
 
     def _tell(self, event: protocol.ServerEvent) -> None:
-        """Send an event that is no news of the session's own."""
+        """Send an event that does not come from the session itself."""
         self.send(event, None)
 
     # ---- the sink of the driver ----
@@ -547,7 +548,7 @@ class Connection:
         self._has_news.set()
 
     def close(self, close: Close) -> None:
-        """Close once everything is sent; a client that does not take it is cut off."""
+        """Close once everything is sent; a client that does not take it is disconnected."""
         if self._close is None:
             self._close = close
             self._cut_off = asyncio.get_running_loop().call_later(GRACE_S, self._socket.abort)
@@ -558,7 +559,7 @@ class Connection:
         self._record.job_started(job)
 
     def job_ended(self, job: Job, outcome: Outcome) -> None:
-        """Count what an update took; there may be room for more."""
+        """Record how long an update took; there may be room for more now."""
         self._job_over()
         self._record.job_ended(job, outcome)
 
@@ -568,7 +569,7 @@ class Connection:
         self._record.job_failed(job, problem)
 
     def _job_over(self) -> None:
-        """There may be room for more: to be read, or to be cut of a long text."""
+        """There may be room to read more, or to cut more of a long text."""
         self._has_room.set()
         if self._driver.next_tick_s() <= 0.0:
             self._changed_tick.set()

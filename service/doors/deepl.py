@@ -1,7 +1,7 @@
-"""`/v2/translate`, `/v2/languages` and `/v2/usage`, so that DeepL's clients can translate.
+"""`/v2/translate`, `/v2/languages` and `/v2/usage`, for DeepL's clients.
 
-Knows DeepL's words for things: capital codes with regions, formality, tags; translations are the
-translator's.
+Knows DeepL's terms: upper-case codes with regions, formality, tags; the translator does the
+translating.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,7 +34,7 @@ from tokenspeed.model.prompt import Formality
 from tokenspeed.text.detection import detect
 from tokenspeed.text.languages import name_of
 
-# DeepL wants a region of some targets. Which one is asked for makes no difference here.
+# DeepL requires a region for some targets. The model makes no difference between regions.
 _REGIONS: Final = {"en": ("EN-GB", "EN-US"), "pt": ("PT-BR", "PT-PT")}
 _FORMALITY: Final[dict[str, Formality | None]] = {
     "default": None,
@@ -43,7 +43,7 @@ _FORMALITY: Final[dict[str, Formality | None]] = {
     "prefer_more": "formal",
     "prefer_less": "informal",
 }
-_UNLIMITED: Final = 1_000_000_000_000  # characters a month, as DeepL tells accounts without a limit
+_UNLIMITED: Final = 1_000_000_000_000  # characters a month, as DeepL reports without a limit
 _REFUSED: Final = (
     "glossary_ids",
     "style_id",
@@ -52,7 +52,7 @@ _REFUSED: Final = (
     "custom_instructions",
     "context",
 )
-# DeepL's own name, and extras of ours that its clients can send along.
+# DeepL's own fields, and extras of ours that its clients can pass.
 _OURS: Final = ("glossary_id", "glossary", "do_not_translate", "capitals", "profanity")
 
 
@@ -76,7 +76,7 @@ class DeepL:
         return await self.answer(request, self._languages)
 
     async def usage(self, request: Request) -> Response:
-        """Tell how much was translated since the start; there is no limit."""
+        """Report how much was translated since the start; there is no limit."""
         return await self.answer(request, self._usage)
 
     async def _translate(self, request: Request) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class DeepL:
         return target in self._state.translator.prompts.formalities
 
     async def fields(self, request: Request) -> tuple[dict[str, Any], str]:
-        """Read what was sent and who asks, and check the key.
+        """Read the request body and its sender, and check the key.
 
         Raises:
             RestError: the body or the key is wrong.
@@ -193,13 +193,13 @@ class DeepL:
         auth = self._state.auth
         if auth.is_required and not auth.is_key(given):
             raise RestError(403, "Authorization failed: send DeepL-Auth-Key with a key")
-        # Without keys of ours any will do, and says nothing about who asks.
+        # If we have no keys any key will do, and says nothing about the sender.
         return body, client_of(request, given if auth.is_required else None)
 
     async def answer(
         self, request: Request, work: Callable[[Request], Awaitable[Any]], status: int = 200
     ) -> Response:
-        """Return what work returns, or its error, as DeepL does."""
+        """Return the result of `work`, or its error in DeepL's form."""
         value, headers = None, None
         try:
             value = await work(request)
@@ -224,7 +224,7 @@ def _opened(text: str, tags: Literal["html", "xml"], body: dict[str, Any]) -> Sp
 
 
 def _names(body: dict[str, Any], name: str) -> Sequence[str]:
-    """Return a list of tags; a form has them with commas between."""
+    """Return a list of tags; a form separates them with commas."""
     raw = body.get(name) or []
     parts = raw if isinstance(raw, list) else [raw]
     if not all(isinstance(part, str) for part in parts) or len(parts) > MAX_TEXTS:
@@ -233,6 +233,6 @@ def _names(body: dict[str, Any], name: str) -> Sequence[str]:
 
 
 def _is_on(body: dict[str, Any], name: str, *, default: bool = False) -> bool:
-    """Return a switch; a form says 1 and 0."""
+    """Return a switch; a form uses 1 and 0."""
     raw = body.get(name)
     return default if raw is None else raw not in (False, 0, "0", "false", "")

@@ -1,7 +1,7 @@
-"""The door of `/v1/stream`: who gets a session, who goes on with an older one, who is turned away.
+"""The door of `/v1/stream`: who gets a session, who resumes one, who is turned away.
 
-A line without a session stands at the door, and gives way there; it takes nobody's place. Knows
-origins, credentials and places; what a session says is the connection's affair.
+A connection without a session waits at the door and may be evicted there; it takes nobody's place.
+Knows origins, credentials and capacity; what a session says is the connection's business.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ async def stream(state: AppState, websocket: WebSocket) -> None:
     origin, host = headers.get("origin"), headers.get("host")
     if not is_origin_allowed(origin, host, config.origins, is_local=config.is_local):
         state.metrics.refused.labels("forbidden_origin").inc()
-        await websocket.close(1008)  # before it is accepted: the client gets HTTP 403
+        await websocket.close(1008)  # before accepting it: the client gets HTTP 403
         return
     offered = websocket.scope.get("subprotocols", [])
     is_offered = protocol.SUBPROTOCOL in offered
@@ -56,13 +56,13 @@ async def stream(state: AppState, websocket: WebSocket) -> None:
 async def _admit(
     state: AppState, line: Socket, credential: str | None
 ) -> tuple[Connection, str | bytes | None]:
-    """Return a connection with a place, and its first frame where the credentials came in it.
+    """Return a connection with a place, and its first frame if that carried the credentials.
 
     Raises:
         AuthError: the credentials are missing or wrong.
-        Resumes: the client goes on with an older session instead.
+        Resumes: the client resumes an older session instead.
         _Full: there is no place.
-        Disconnected: the client left, or gave way.
+        Disconnected: the client left, or was evicted.
     """
     first = None
     if state.is_draining:
@@ -91,7 +91,7 @@ async def _hosted_by(state: AppState, credential: str | None) -> str | None:
         return await state.rooms.hosted_by(credential)
     except RestError as exc:
         if state.auth.is_key(credential) or not state.auth.is_required:
-            return None  # needs no room to be let in
+            return None  # the room accepts anybody
         raise _Full("overloaded", str(exc)) from exc
 
 

@@ -1,7 +1,7 @@
-"""`POST /translate_file` of LibreTranslate: a file in, the address of its translation out.
+"""`POST /translate_file` of LibreTranslate: a file in, the URL of its translation out.
 
-Translations are kept in memory for half an hour, so many of each client, under names that nobody
-guesses. Knows requests and files; formats are in tokenspeed/documents.
+Translations are kept in memory for half an hour, a limited number per client, under unguessable
+names. Knows requests and files; formats are in tokenspeed/documents.
 """
 
 import secrets
@@ -23,31 +23,31 @@ from service.doors.wishes import options_of
 from service.errors import RestError
 from tokenspeed.documents.worker import Question
 
-MAX_FILE_CHARS: Final = 200_000  # of all texts of a file
-MAX_FILE_TEXTS: Final = 20_000  # that differ
+MAX_FILE_CHARS: Final = 200_000  # in all texts of a file
+MAX_FILE_TEXTS: Final = 20_000  # distinct ones
 KEPT_S: Final = 1800.0
 MAX_KEPT: Final = 64  # files
-MAX_KEPT_OF_CLIENT: Final = 8  # files; with more, the oldest go
+MAX_KEPT_OF_CLIENT: Final = 8  # files; the oldest are dropped first
 
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A translated file that waits to be fetched."""
+    """A translated file waiting to be downloaded."""
 
     client: Hashable
-    name: str  # for the user
+    name: str  # shown to the user
     data: bytes
     until_s: float
 
 
 class KeptFiles:
-    """Translated files by names that nobody guesses. Reads no clock."""
+    """Translated files by unguessable names. Reads no clock."""
 
     def __init__(self) -> None:
-        self._files: dict[str, KeptFile] = {}  # in the order of their ends
+        self._files: dict[str, KeptFile] = {}  # ordered by expiry
 
     def keep(self, client: Hashable, name: str, data: bytes, now_s: float) -> str | None:
-        """Keep a file for half an hour; return its key, None where there is no more room."""
+        """Keep a file for half an hour; return its key, None if there is no room."""
         self._forget(now_s)
         own = [key for key, file in self._files.items() if file.client == client]
         for key in own[: max(0, len(own) - MAX_KEPT_OF_CLIENT + 1)]:
@@ -59,7 +59,7 @@ class KeptFiles:
         return key
 
     def find(self, key: str, now_s: float) -> KeptFile | None:
-        """Return a file, None where it is not known or its time is over."""
+        """Return a file, None if it is unknown or expired."""
         self._forget(now_s)
         return self._files.get(key)
 
@@ -68,11 +68,11 @@ class KeptFiles:
 
 
 class Files:
-    """Answers files.
+    """Serves file translations.
 
     Args:
         state: shared state of the service.
-        rest: the endpoints beside it, whose keys and errors are the same.
+        rest: the text endpoints, whose keys and errors apply here too.
     """
 
     def __init__(self, state: AppState, rest: Rest) -> None:
@@ -81,17 +81,17 @@ class Files:
         self._kept = KeptFiles()
 
     async def translate(self, request: Request) -> Response:
-        """Translate `file`, of a multipart form; say where its translation is."""
+        """Translate `file` from a multipart form; return the URL of its translation."""
         return await self._rest.answer(request, self._translate)
 
     async def download(self, request: Request) -> Response:
-        """Return a translated file. Its address is the permission, as nobody guesses it."""
+        """Return a translated file. Whoever knows the URL may, as it cannot be guessed."""
         key = PurePath(request.path_params["name"]).stem
         file = self._kept.find(key, self._state.now_s())
         if file is None:
             return await self._rest.answer(request, _gone)
         headers = {
-            # Never shown by the browser: it is a user's file, under the service's own origin.
+            # Never rendered by the browser: it is a user's file under the service's own origin.
             "content-disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",
             "cache-control": "no-store",
         }

@@ -1,8 +1,8 @@
-"""uvicorn's WebSocket protocol, with a price on what comes in.
+"""uvicorn's WebSocket protocol, with a price on incoming frames.
 
-A read from the kernel may hold tens of thousands of frames that say nothing. They are looked at a
-slice at a time, at a client's own cost, and none further than somebody takes what they say. Knows
-bytes and frames; does not know events or sessions.
+One read from the kernel may contain tens of thousands of empty frames. They are parsed a slice at
+a time, charged to the client, and no further than somebody consumes their messages. Knows bytes
+and frames; does not know events or sessions.
 """
 
 import asyncio
@@ -14,24 +14,24 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from service.load.limits import Account
 
-SLICE_BYTES: Final = 1024  # looked at in one go: 170 of the smallest frames, about 2 ms
-SLICE_S: Final = 0.001  # of one turn, and what one slice takes beyond it
-FRAMES_SHARE: Final = 0.1  # of the event loop's time, for taking one client's frames apart
+SLICE_BYTES: Final = 1024  # parsed in one go: 170 of the smallest frames, about 2 ms
+SLICE_S: Final = 0.001  # in one turn; a slice may exceed it
+FRAMES_SHARE: Final = 0.1  # of the event loop's time, for parsing one client's frames
 
 
 class Messages:
-    """Finds where messages end, byte by byte through the heads of frames."""
+    """Finds where messages end, byte by byte through the frame headers."""
 
     def __init__(self) -> None:
-        self._head = bytearray()  # of a frame, where it has begun
-        self._left = 0  # bytes of a frame behind its head
-        self._is_last = False  # whether a message ends with it
+        self._head = bytearray()  # of a frame, if one has begun
+        self._left = 0  # payload bytes of the frame still to come
+        self._is_last = False  # whether the frame ends a message
 
     def size(self, data: bytes, start: int, most: int) -> int:
-        """Return how many bytes to look at in one go: none behind the end of a message.
+        """Return how many bytes to parse in one go: none beyond the end of a message.
 
-        What is wrong in a later frame ends the connection, and before that the message is to be
-        answered.
+        An error in a later frame ends the connection, and the message before it should be answered
+        first.
         """
         at, end = start, min(start + most, len(data))
         while at < end:
@@ -54,7 +54,7 @@ class Messages:
         if len(self._head) < size:
             return
         length = int.from_bytes(self._head[2:]) if size > 2 else code
-        self._left = length + (4 if self._head[1] & 0x80 else 0)  # the mask is in between
+        self._left = length + (4 if self._head[1] & 0x80 else 0)  # the mask comes first
         self._is_last = bool(self._head[0] & 0x80) and self._head[0] & 15 < 8
         self._head.clear()
 
@@ -68,26 +68,26 @@ class PricedFrames(WebSocketsSansIOProtocol):
         self._account = Account(FRAMES_SHARE, self.loop.time())
         self._messages = Messages()
         self._unread = b""
-        self._offset = 0  # of what was not looked at yet
-        self._timer: asyncio.TimerHandle | None = None  # until it is looked at
+        self._offset = 0  # of the bytes that have not been parsed yet
+        self._timer: asyncio.TimerHandle | None = None  # until they are parsed
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was not looked at."""
+        """Drop what has not been parsed."""
         self._stop_timer()
         self._unread = b""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in."""
+        """Take bytes from the socket."""
         self._unread, self._offset = self._unread[self._offset :] + data, 0
         if self._timer is None:
             self._look()
 
     async def receive(self) -> ASGIReceiveEvent:
-        """Return the next message; nothing is read ahead of it."""
+        """Return the next message; nothing is parsed beyond it."""
         message = await self.queue.get()
         if not self.queue.empty():
-            await asyncio.sleep(0)  # others have their turn before the next one
+            await asyncio.sleep(0)  # others get a turn before the next one
         elif self.read_paused:
             self.read_paused = False
             self._read_on()
@@ -97,17 +97,17 @@ class PricedFrames(WebSocketsSansIOProtocol):
         """Send a message."""
         await super().send(message)
         if message["type"] == "websocket.close":
-            self._read_on()  # the client's own close is to be found
+            self._read_on()  # to find the client's own close
 
     def handle_ping(self) -> None:
-        """Answer a ping, unless the client takes no answers: they would pile up here."""
+        """Answer a ping, unless the client does not read: answers would pile up here."""
         if self.writable.is_set():
             super().handle_ping()
         else:
             self.conn.data_to_send()
 
     def keepalive_timeout(self) -> None:
-        """Give up a client that answers no ping; one that is not listened to cannot."""
+        """Give up on a client that answers no ping, but not while we are not reading from it."""
         if self.read_paused or self._timer is not None:
             assert self.ping_timeout is not None
             self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
@@ -115,7 +115,7 @@ class PricedFrames(WebSocketsSansIOProtocol):
             super().keepalive_timeout()
 
     def _look(self) -> None:
-        """Look at some of what came."""
+        """Parse some of what has arrived."""
         self._stop_timer()
         begin_s = time.thread_time()
         spent_s = 0.0
@@ -134,7 +134,7 @@ class PricedFrames(WebSocketsSansIOProtocol):
         self._read_on()
 
     def _read_on(self) -> None:
-        """Look on, or let more come, as soon as what is there is taken and paid for."""
+        """Continue parsing, or reading, once the available messages are consumed and paid for."""
         if self.read_paused or self._timer is not None or self.disconnected:
             return
         is_left = self._offset < len(self._unread)

@@ -1,6 +1,6 @@
-"""`/v2/glossaries` as DeepL has them: given once, then used by their ids at every endpoint.
+"""`/v2/glossaries` as in DeepL's API: stored once, then used by id at every endpoint.
 
-Knows requests; what is kept, how much and how long is the store's affair.
+Knows requests; what is kept, how much and for how long is up to the store.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ _MAX_NAME: Final = 1024  # characters, as DeepL has it
 
 
 class Glossaries:
-    """Answers those who keep glossaries here.
+    """Serves stored glossaries.
 
     Args:
         state: shared state of the service.
-        deepl: the endpoints beside it, whose keys and errors are the same.
+        deepl: the translation endpoints, whose keys and errors apply here too.
     """
 
     def __init__(self, state: AppState, deepl: DeepL) -> None:
@@ -38,19 +38,19 @@ class Glossaries:
         self._deepl = deepl
 
     async def all(self, request: Request) -> Response:
-        """Take a glossary in, or list a client's own."""
+        """Store a glossary, or list a client's own."""
         if request.method == "POST":
             return await self._deepl.answer(request, self._create, 201)
         return await self._deepl.answer(request, self._list)
 
     async def one(self, request: Request) -> Response:
-        """Tell of a glossary, or forget it."""
+        """Describe a glossary, or delete it."""
         if request.method == "DELETE":
             return await self._deepl.answer(request, self._remove, 204)
         return await self._deepl.answer(request, self._tell)
 
     async def entries(self, request: Request) -> Response:
-        """Return the words of a glossary, a pair a line."""
+        """Return the entries of a glossary, a pair a line."""
         found: list[StoredGlossary] = []
 
         async def find(request: Request) -> None:
@@ -63,7 +63,7 @@ class Glossaries:
         return Response("\n".join(lines), media_type="text/tab-separated-values")
 
     async def pairs(self, request: Request) -> Response:
-        """List the language pairs that a glossary may be for: all that there are."""
+        """List the language pairs that a glossary may be for: all of them."""
         return await self._deepl.answer(request, self._pairs)
 
     async def _create(self, request: Request) -> dict[str, Any]:

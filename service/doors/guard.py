@@ -1,7 +1,7 @@
-"""What all answers over plain HTTP have, and what is refused before anybody looks at a request.
+"""What all HTTP answers have in common, and what is refused before a request is looked at.
 
-Headers that bind a browser; hosts, origins, ports and types of bodies that fit; errors in JSON.
-Knows HTTP; does not know what is asked for.
+Security headers; checks of host, origin, port and content type; errors in JSON. Knows HTTP; does
+not know what is asked for.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from service.config import Config
 from service.doors.auth import LOOPBACK_NAMES, host_name, is_origin_allowed
 from service.doors.http import CLIENT_GONE
 
-# Scripts, styles and sockets of this service alone. Other services may be named in the page's
-# address, so that sockets may go anywhere.
+# Scripts and styles come from this service only. The page's address may name another
+# service, so sockets may go anywhere.
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -34,7 +34,7 @@ _EVERYWHERE: Final = {
 _BODIES: Final = frozenset(
     {"application/json", "application/x-www-form-urlencoded", "multipart/form-data"}
 )
-DRAINED_BYTES: Final = 32 * 1024 * 1024  # of a body that is refused
+DRAINED_BYTES: Final = 32 * 1024 * 1024  # read from a refused request's body
 WATCHERS: Final = frozenset({"/metrics", "/livez", "/health", "/readyz", "/startupz"})
 
 
@@ -42,7 +42,7 @@ class Guard:
     """Wraps the application.
 
     Args:
-        app: what answers.
+        app: the application to protect.
         config: says who may ask, and on which port.
         requests: counts answers by path and status.
     """
@@ -51,11 +51,11 @@ class Guard:
         self._app = app
         self._requests = requests
         self._config = config
-        # A proxy of a site that may connect brings the site's name along.
+        # A proxy of an allowed site may pass that site's name on.
         self._hosts = {*LOOPBACK_NAMES, *(urlsplit(origin).hostname for origin in config.origins)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; sockets check their origin by themselves."""
+        """Answer one request; sockets check their origin themselves."""
         if scope["type"] == "websocket" and self._is_for_watchers(scope):
             await send({"type": "websocket.close"})
             return
@@ -64,7 +64,7 @@ class Guard:
             return
 
         headers = Headers(scope=scope)
-        # Who asks whether to send a body sends none where he is refused.
+        # A client that first asks whether to send a body (100-continue) sends none if refused.
         is_held_back = headers.get("expect", "").lower() == "100-continue"
         body = _Body(receive, is_over=is_held_back or not _has_body(headers))
 
@@ -88,7 +88,7 @@ class Guard:
         return bool(self._config.metrics_port) and scope["server"][1] == self._config.metrics_port
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """Return the status and the message for a request that goes no further."""
+        """Return the status and message for a refused request."""
         config, headers, method = self._config, Headers(scope=scope), scope["method"]
         if config.is_local and host_name(headers.get("host")) not in self._hosts:
             # Or a foreign page could read and translate here by pointing its own name at this
@@ -106,14 +106,14 @@ class Guard:
         if method in ("POST", "PATCH") and _has_body(headers):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind not in _BODIES:
-                # What a page may send without asking first, such as text/plain, is none of these
-                # but for forms, which say their origin.
+                # Pages may send some types without a preflight, such as text/plain. None of these
+                # is one, except forms, which carry their origin.
                 return 415, f"send JSON or a form, not {kind or 'a body without a type'}"
         return None
 
 
 class _Body:
-    """What comes of a request's body, whoever reads it."""
+    """The body of a request, whoever reads it."""
 
     def __init__(self, receive: Receive, *, is_over: bool) -> None:
         self._receive = receive
@@ -128,16 +128,16 @@ class _Body:
         return message
 
     async def drain(self) -> None:
-        """Let the rest come, up to a bound: who still sends does not read why he is refused."""
+        """Read the rest, up to a limit: a client still sending would not read why it is refused."""
         while not self._is_over and self._num_bytes < DRAINED_BYTES:
             await self.receive()
 
 
 class OtherMethods:
-    """Refuses every method of a path that its route does not have; the page would say 404.
+    """Refuses every method that a path's route does not have, where the page would say 404.
 
     Args:
-        allowed: what the route has.
+        allowed: the route's methods.
     """
 
     def __init__(self, *allowed: str) -> None:
@@ -155,19 +155,19 @@ async def json_error(request: Request, exc: Exception) -> Response:
 
 
 async def nobody_there(request: Request, exc: Exception) -> Response:
-    """Answer who left before the whole of a body had come; it is no fault of ours."""
+    """Answer a client that left in the middle of its body; that is no fault of ours."""
     return Response(status_code=CLIENT_GONE)
 
 
 async def json_failure(request: Request, exc: Exception) -> Response:
-    """Answer where a bug of ours ended a request; the traceback is logged."""
+    """Answer a request that a bug of ours ended; the traceback is logged."""
     return error_reply(request.url.path, 500, "Internal Server Error")
 
 
 def error_reply(
     path: str, status: int, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return an error in the shape that the API of a path has."""
+    """Return an error in the format of the path's API."""
     if path.startswith("/v2/"):  # DeepL's
         return JSONResponse({"message": message}, status, headers)
     error: Mapping[str, str] | str = message
@@ -178,7 +178,7 @@ def error_reply(
 
 
 def _path_label(scope: Scope) -> str:
-    """Return the path of a route as the table has it: what clients ask for has no end."""
+    """Return the route of a path as in the table: clients may ask for endless others."""
     route = scope.get("route")
     return route.path if isinstance(route, Route) else "other"
 

@@ -1,4 +1,4 @@
-"""What plain HTTP requests share: their fields, who asks, and whether he is still there.
+"""What HTTP requests share: their fields, who sent them, and whether the client is still there.
 
 Fields come as JSON, as a form of either kind, or in the query. Knows HTTP; does not know what is
 asked for.
@@ -24,8 +24,8 @@ MAX_BODY_BYTES: Final = 256 * 1024
 MAX_FILE_BYTES: Final = 2 * 1024 * 1024
 MAX_FIELDS: Final = 1000
 MAX_TEXTS: Final = 256
-CLIENT_GONE: Final = 499  # as nginx logs it; nobody reads it
-MAX_CHARS: Final = 20_000  # of all texts of one request
+CLIENT_GONE: Final = 499  # as in nginx; nobody receives it
+MAX_CHARS: Final = 20_000  # in all texts of one request
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
@@ -63,7 +63,7 @@ async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
 
 
 async def read_fields(request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
-    """Return the fields of the body, and those of the query that the body lacks.
+    """Return the fields of the body, plus those of the query that the body lacks.
 
     Raises:
         RestError: the body is too big, or neither a JSON object nor a form.
@@ -84,7 +84,7 @@ def parse_body(data: bytes, content_type: str) -> dict[str, Any]:
     Raises:
         RestError: it is neither a JSON object nor a form.
     """
-    # curl calls whatever it sends a form, unless it is told otherwise.
+    # curl labels everything it sends as a form, unless told otherwise.
     if content_type.lower().startswith(_FORM) and not data.lstrip().startswith(b"{"):
         try:
             found = parse_qs(
@@ -103,12 +103,12 @@ def parse_body(data: bytes, content_type: str) -> dict[str, Any]:
 
 
 def kind_of(value: object) -> str:
-    """Return what a value of a body is called: `a list`, `null`."""
+    """Return a description of a value's type: `a list`, `null`."""
     return _KINDS.get(type(value), "a file")
 
 
 def text_field(body: dict[str, Any], name: str, max_chars: int = MAX_CHARS) -> str:
-    """Return a field that must be a string with something in it.
+    """Return a field that must be a non-empty string.
 
     Raises:
         RestError: it is missing, something else, or too long.
@@ -154,14 +154,14 @@ def texts_field(body: dict[str, Any], name: str) -> list[str]:
 
 
 def client_of(request: Request, key: str | None) -> str:
-    """Return who asks: the key where one was given, else the address."""
+    """Return who is asking: the key if there is one, else the address."""
     if key:
         return f"key {key}"
     return f"address {request.client.host}" if request.client else "unknown"
 
 
 def check_gate(gate: RequestGate, client: str) -> None:
-    """Let a request of a client begin.
+    """Start a request of a client.
 
     Raises:
         RestError: too many are under way.
@@ -171,10 +171,10 @@ def check_gate(gate: RequestGate, client: str) -> None:
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """Return the result of work; cancel it as soon as the client has gone.
+    """Return the result of `work`; cancel it as soon as the client has gone.
 
     Raises:
-        ClientGone: nobody waits for the result any more.
+        ClientGone: nobody is waiting for the result.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
@@ -190,13 +190,13 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T
 
 
 async def _disconnected(request: Request) -> None:
-    """Return when the client has gone; its body must have been read."""
+    """Return once the client has gone; its body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 class ClientGone(Exception):
-    """The client closed the connection before it had its answer."""
+    """The client closed the connection before its answer was ready."""
 
 
 async def _multipart(request: Request, data: bytes) -> dict[str, Any]:
@@ -221,7 +221,7 @@ async def _multipart(request: Request, data: bytes) -> dict[str, Any]:
 
 
 def _listed(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return fields by name, one that is repeated as a list."""
+    """Return fields by name; a repeated one becomes a list."""
     found: dict[str, list[Any]] = {}
     for name, value in pairs:
         found.setdefault(name, []).append(value)

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol, which waits for ever, with an end to its patience.
+"""uvicorn's HTTP protocol, which waits for ever, with time limits.
 
-For the rest of a head or a body, and for a client that does not read its answer. Knows bytes and
-time; does not know what is asked for.
+On receiving the rest of a head or a body, and on a client that does not read its answer. Knows
+bytes and time; does not know what is asked for.
 """
 
 import asyncio
@@ -22,39 +22,39 @@ _HEADERS: Final = (
 
 
 class HttpLine(H11Protocol):
-    """One connection that speaks HTTP, until it is over or a WebSocket.
+    """One HTTP connection, until it ends or becomes a WebSocket.
 
     Attributes:
-        is_stranger: never; it has no session, and wants none.
-        since_s: when the client began to be waited for.
+        is_stranger: always False; it neither has nor wants a session.
+        since_s: when waiting for the client began.
     """
 
     server_state: Lines
     is_stranger = False
     since_s = 0.0
-    _owed = ""  # what the client is waited for
+    _owed = ""  # what the client has to do next
     _deadline: asyncio.TimerHandle | None = None
     _is_upgraded = False
     _gave_way = False
 
     @property
     def address(self) -> str:
-        """Where the client is; a proxy in front has the same for all."""
+        """The client's address; all clients of a proxy in front share one."""
         return self.client[0] if self.client else ""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client is waited for, be it to read what was said last."""
+        """Whether the client has to act, be it only to read the answer."""
         is_owed = bool(self._owed) or self.transport.get_write_buffer_size() > 0
         return is_owed and not self._gave_way
 
     def give_way(self) -> None:
-        """Cut the line for the sake of another."""
+        """Close the connection to make room for another."""
         self._gave_way = True
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new line, if there is room."""
+        """Accept a connection, if there is room."""
         super().connection_made(transport)
         self.since_s = self.loop.time()
         if not self.server_state.make_room():
@@ -62,12 +62,12 @@ class HttpLine(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the line."""
+        """Forget the connection."""
         self._forget_deadline()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in."""
+        """Take bytes from the socket."""
         if self.transport.is_closing():
             return
         super().data_received(data)
@@ -84,22 +84,22 @@ class HttpLine(H11Protocol):
         self._watch()
 
     def resume_writing(self) -> None:
-        """Go on writing."""
+        """Continue writing."""
         super().resume_writing()
         self._watch()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the line over."""
+        """Hand the connection over."""
         self._is_upgraded = True
         self._forget_deadline()
         super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse what is not HTTP."""
         self._refuse(400, msg)
 
     def _watch(self) -> None:
-        """See what the client is waited for, and for how long."""
+        """Note what the client has to do, and by when."""
         owed = "" if self._is_upgraded else self._what_is_owed()
         if owed == self._owed:
             return
@@ -117,17 +117,17 @@ class HttpLine(H11Protocol):
         return {h11.IDLE: "head", h11.SEND_BODY: "body"}.get(self.conn.their_state, "")
 
     def _give_up(self) -> None:
-        """Let go of a client that took too long."""
+        """Drop a client that took too long."""
         if self._owed == "reading":
             self.transport.abort()
         elif self._owed == "head":
-            self.transport.close()  # nobody asked for anything yet
+            self.transport.close()  # nobody has asked for anything yet
         else:
             self._refuse(408, "the body of the request took too long")
         self._watch()
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer, if that can still be done, and close."""
+        """Answer, if that is still possible, and close."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = orjson.dumps({"error": message})
             headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]

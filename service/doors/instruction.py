@@ -1,8 +1,8 @@
-"""What a chat's instruction asks for: from which language into which, and what fences the text.
+"""What a chat's instruction asks for: from which language into which, and what delimits the text.
 
 "Translate into German, not English", "del inglés al francés", "en->it". Each language that an
-instruction names has a part in it: source, target, or one that is ruled out; the words beside it
-say which. Knows text and languages; does not know which of them the model translates.
+instruction names plays a part: source, target, or excluded; the words around it say which. Knows
+text and languages; does not know which of them the model translates.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,17 +16,17 @@ from tokenspeed.text.languages import Mention, code_of, mentions, name_of, prima
 
 _Part = Literal["source", "into", "to", "bare", "not"]
 
-MAX_READ_CHARS: Final = 4000  # of a longer instruction its beginning and its end are read
-MAX_MENTIONS: Final = 50  # of languages; time grows with their square
+MAX_READ_CHARS: Final = 4000  # a longer instruction is read only at its beginning and end
+MAX_MENTIONS: Final = 50  # of languages; time grows with the square of their number
 
 
 class UnclearInstruction(ValueError):
-    """An instruction names several languages, and none of them before the others."""
+    """An instruction names several languages, none of which has priority."""
 
 
 @dataclass(frozen=True, slots=True)
 class Languages:
-    """From which language into which; None where an instruction does not say."""
+    """From which language into which; None if an instruction does not say."""
 
     source: str | None
     target: str | None
@@ -40,7 +40,7 @@ _NEGATION: Final = regex.compile(
     r"|nunca|jamás|sin|tampoco|en vez de|en lugar de|excepto)\b(?P<tail>.*)$",
     regex.IGNORECASE | regex.DOTALL,
 )
-# What ends the reach of a "not": "do not explain but translate into German".
+# Ends the reach of a "not": "do not explain but translate into German".
 _TURN: Final = regex.compile(
     r"\b(?:but|and|just|only|then|simply|always|sondern|und|nur|aber|mais|et|seulement|sino|pero|y)\b",
     regex.IGNORECASE,
@@ -118,15 +118,15 @@ _LABEL_AFTER: Final = regex.compile(
     regex.IGNORECASE,
 )
 
-_PREPOSITIONS: Final = frozenset({"to", "in"})  # codes, too
-_CERTAIN, _LIKELY, _BARE, _VERB = 3, 2, 1, 2  # how strongly words speak for a target
+_PREPOSITIONS: Final = frozenset({"to", "in"})  # that codes may follow, too
+_CERTAIN, _LIKELY, _BARE, _VERB = 3, 2, 1, 2  # how strongly words suggest a target
 
 
 def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
     """Return the languages that an instruction asks for.
 
     Args:
-        languages: codes of those in which the names may be.
+        languages: codes of the languages that names may be written in.
 
     Raises:
         UnclearInstruction: it could be one of several.
@@ -143,15 +143,15 @@ def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
 
 
 class _Reading:
-    """What an instruction's languages are to it, as they come from left to right."""
+    """The part that each language plays in an instruction, read from left to right."""
 
     def __init__(self, instruction: str) -> None:
         self._text = instruction
         self._source: str | None = None
-        self._targets: dict[str, int] = {}  # by code: how strongly words speak for it
-        self._bare: list[Mention] = []  # nothing is said of them yet
+        self._targets: dict[str, int] = {}  # by code: how strongly words suggest it
+        self._bare: list[Mention] = []  # mentioned, with no words about them yet
         self._last: Mention | None = None
-        self._part: _Part = "bare"  # of the last one
+        self._part: _Part = "bare"  # that the last one plays
 
     def take(self, mention: Mention) -> None:
         """Read the next language that is named."""
@@ -161,7 +161,7 @@ class _Reading:
         is_listed = self._last is not None and _LIST.fullmatch(between) is not None
         if not between or not is_listed or self._part == "bare":
             self._part = _part(self._text[max(clause, last_end) : mention.start])
-        # Else it is one more of the same: "not English or Spanish".
+        # Otherwise it plays the same part: "not English or Spanish".
         if _RULED_OUT.match(self._text, mention.end) or _is_condition(
             self._text[clause : mention.start]
         ):
@@ -189,7 +189,7 @@ class _Reading:
             self._bare.remove(before[-1])
 
     def languages(self) -> Languages:
-        """Return what is asked for.
+        """Return what the instruction asks for.
 
         Raises:
             UnclearInstruction: it could be one of several.
@@ -201,9 +201,9 @@ class _Reading:
 
 
 def instruction_of(user_text: str, languages: Sequence[str]) -> tuple[Languages, str] | None:
-    """Part a user message into an instruction and its text: "Translate into German: Hello".
+    """Split a user message into an instruction and its text: "Translate into German: Hello".
 
-    None where it does not begin with an instruction.
+    None if it does not begin with an instruction.
     """
     found = _USER_HEAD.fullmatch(user_text)
     if found is None or not _TRANSLATE.search(found["head"]):
@@ -213,16 +213,16 @@ def instruction_of(user_text: str, languages: Sequence[str]) -> tuple[Languages,
 
 
 def _bare(text: str) -> str:
-    """Return the text of a filled form: `Source text: Hello` and below it `Translation:`."""
+    """Return the text of a filled-in form: `Source text: Hello` followed by `Translation:`."""
     text = _LABEL_AFTER.sub("", _LABEL_BEFORE.sub("", text)).strip()
     fenced = regex.fullmatch(r"(?s)(\"\"\"|'\'\'|```|###+|---+)\s*(.*?)\s*\1", text)
     return fenced[2] if fenced and fenced[2] else text
 
 
 def without_fence(text: str, instruction: str) -> str:
-    """Take off the marks round a text that its instruction speaks of: `🔤 Good morning. 🔤`.
+    """Remove the delimiters that an instruction mentions: `🔤 Good morning. 🔤`.
 
-    A fence is a run of signs, or a tag and its end, at both ends; it comes once or several times.
+    A delimiter is a run of symbols, or a pair of tags, at both ends, once or several times.
     """
     while True:
         stripped = text.strip()
@@ -241,7 +241,7 @@ def _fence(text: str, instruction: str) -> str:
     for length in range(len(signs[0]) if signs else 0, 0, -1):
         fence = text[:length]
         is_round = len(text) > 2 * length and text.endswith(fence)
-        # Marks of sentences are in an instruction for itself, and are no word about a fence.
+        # Instructions contain punctuation of their own, which says nothing about delimiters.
         is_mark = not fence.strip(".,;:!?'()¿¡…") or fence in ("-", "--")
         if is_round and fence in instruction and not is_mark:
             return fence
@@ -249,7 +249,7 @@ def _fence(text: str, instruction: str) -> str:
 
 
 def _part(before: str) -> _Part:
-    """Return what a language is, of which these words are said before it in its clause."""
+    """Return the part of a language, from the words before it in its clause."""
     negation = _NEGATION.search(before)
     if negation is not None:
         tail = negation["tail"]
@@ -263,13 +263,13 @@ def _part(before: str) -> _Part:
 
 
 def _is_condition(before: str) -> bool:
-    """Whether what is said before a language only says when: "if the text is in German"."""
+    """Whether the words before a language only state a condition: "if the text is in German"."""
     found = _CONDITION.search(before)
     return found is not None and _DO.search(before, found.end()) is None
 
 
 def _mentions(instruction: str, languages: Sequence[str]) -> list[Mention]:
-    """Return the languages that are named, small codes too where words about them stand by."""
+    """Return the languages that are named; lower-case codes only next to words about them."""
     found = [
         m
         for m in mentions(instruction, languages)
@@ -304,5 +304,5 @@ def _listed(codes: Iterable[str]) -> str:
 
 
 def _since(mark: regex.Pattern[str], text: str, end: int) -> int:
-    """Return where the clause or sentence begins that `end` is in."""
+    """Return the start of the clause or sentence that contains `end`."""
     return max((found.end() for found in mark.finditer(text, 0, end)), default=0)

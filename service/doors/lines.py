@@ -1,7 +1,7 @@
-"""All connections of one server: how many there may be, and which give way to others.
+"""All connections of one server: how many there may be, and which are evicted for others.
 
-Whoever waits for its client, for the rest of a request or for credentials, gives way to new ones;
-who is served does not. Knows how many and whose; does not know bytes.
+A connection that waits for its client, for the rest of a request or for credentials, may be
+evicted for a new one; one being served may not. Knows how many and whose; does not know bytes.
 """
 
 import logging
@@ -22,9 +22,9 @@ class Line(Protocol):
     """A connection, as others see it.
 
     Attributes:
-        address: where the client is.
-        is_waiting: whether the client is waited for.
-        is_stranger: whether it is a socket without a session.
+        address: of the client.
+        is_waiting: whether it waits for its client.
+        is_stranger: whether it is a WebSocket without a session.
         since_s: when that began.
     """
 
@@ -34,7 +34,7 @@ class Line(Protocol):
     since_s: float
 
     def give_way(self) -> None:
-        """End it for the sake of another."""
+        """Close it to make room for another."""
         ...
 
 
@@ -43,9 +43,9 @@ class Lines(ServerState):
 
     Args:
         max_lines: at one time.
-        max_strangers: sockets without a session, at one time.
-        limits: how long a client may keep a line waiting.
-        metrics: count those that are too many.
+        max_strangers: WebSockets without a session, at one time.
+        limits: how long a client may keep a connection waiting.
+        metrics: count the evicted ones.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Lines(ServerState):
         self._metrics = metrics
 
     def make_room(self) -> bool:
-        """End a line where the newest is one too many; False where none gives way."""
+        """Evict a connection if the newest is one too many; False if none can be."""
         if len(self.connections) <= self._max_lines:
             return True
         if self._end_one(line for line in self._lines() if line.is_waiting):
@@ -68,7 +68,7 @@ class Lines(ServerState):
         return False
 
     def make_room_for_stranger(self) -> None:
-        """End a socket without a session where the newest is one too many."""
+        """Evict a WebSocket without a session if the newest is one too many."""
         strangers = [line for line in self._lines() if line.is_stranger]
         if len(strangers) > self._max_strangers:
             self._end_one(strangers)
@@ -77,7 +77,7 @@ class Lines(ServerState):
         return (line for line in self.connections if isinstance(line, Line))
 
     def _end_one(self, lines: Iterable[Line]) -> bool:
-        """End the oldest, of the address that has most: many lines take nothing of others."""
+        """Close the oldest from the address that has most: opening many harms nobody else."""
         found = list(lines)
         if not found:
             return False

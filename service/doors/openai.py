@@ -1,8 +1,8 @@
-"""`POST /v1/chat/completions` and `GET /v1/models`, so that OpenAI's clients can translate.
+"""`POST /v1/chat/completions` and `GET /v1/models`, for OpenAI's clients.
 
 The last user message is the text. Its languages are named by `translation`, an extension of ours,
-or by the system message ("Translate into German"). Knows requests; translations are the
-translator's.
+or by the system message ("Translate into German"). Knows requests; the translator does the
+translating.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class OpenAI:
         return self._reply({"object": "list", "data": [self._model()]})
 
     async def model(self, request: Request) -> Response:
-        """Tell of one model."""
+        """Describe the one model."""
         name = request.path_params["name"]
         if name == self._state.model.name:
             return self._reply(self._model())
@@ -127,7 +127,7 @@ class OpenAI:
         return "".join(parts), output
 
     async def _parts(self, question: _Question, output: Output, client: str) -> AsyncIterator[str]:
-        """Yield the translation as it may be shown; what is past its end is not computed."""
+        """Yield the translation as it becomes ready; nothing past its end is computed."""
         if not has_words(question.text):
             yield output.push(question.text) + output.end()
             return
@@ -154,7 +154,7 @@ class OpenAI:
             yield rest
 
     async def _events(self, question: _Question, client: str) -> AsyncIterator[bytes]:
-        """Server-sent events: one for each part that was decoded."""
+        """Server-sent events: one for each decoded part."""
         frame = self._object("chat.completion.chunk", {})
         if question.has_usage:
             frame["usage"] = None
@@ -170,7 +170,7 @@ class OpenAI:
                 async for part in self._parts(question, output, client):
                     yield event({"content": part})
         except TranslationFailed as exc:
-            # The status is sent already; what is missing must not look like the end.
+            # The status has been sent; what is missing must not look like the end.
             yield _event({"error": _error_of(failed(exc), None)})
             return
         yield event({}, output.finish_reason)
@@ -182,7 +182,7 @@ class OpenAI:
         """Return what a body asks for.
 
         Raises:
-            RestError: it does not say what to do, or asks for what there is not.
+            RestError: it does not say what to do, or asks for something unsupported.
         """
         messages = body.get("messages")
         if not isinstance(messages, list):
@@ -238,7 +238,7 @@ class OpenAI:
     def _languages(
         self, body: dict[str, Any], instruction: str, text: str
     ) -> tuple[Languages, str]:
-        """Return the languages that are asked for, and the text without what only names them."""
+        """Return the requested languages, and the text without the words that only name them."""
         ours = [info.code for info in self._state.model.languages]
         asked = body.get("translation")
         if asked is not None:
@@ -304,7 +304,7 @@ def _content(raw: Any) -> str:
 
 
 def _named(asked: dict[str, Any], name: str, languages: list[str]) -> str | None:
-    """Return a language of `translation`, given by its code or its name."""
+    """Return a language in `translation`, given by its code or its name."""
     raw = asked.get(name)
     if raw is None or (name == "source" and raw == "auto"):
         return None

@@ -1,4 +1,4 @@
-"""Plain HTTP beside translations: probes, metrics, tokens for browsers, the protocol's document.
+"""HTTP endpoints beside translations: probes, metrics, tokens for browsers, the protocol document.
 
 Knows the state of the service; translations are in rest.py and openai.py.
 """
@@ -21,7 +21,7 @@ from service.wire import protocol
 
 
 class Operations:
-    """Answers those who run the service.
+    """Serves those who run the service.
 
     Args:
         state: shared state of the service.
@@ -31,32 +31,32 @@ class Operations:
         self._state = state
 
     async def live(self, request: Request) -> Response:
-        """Whether this process is worth keeping: a supervisor restarts it where it is not."""
+        """Whether this process should live; if not, a supervisor restarts it."""
         if self._state.is_lost():
             return JSONResponse({"status": self._state.problem()}, 503)
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """Whether it takes sessions."""
+        """Whether it accepts sessions."""
         problem = "draining" if self._state.is_draining else self._state.problem()
         if problem is not None:
             return JSONResponse({"status": problem}, 503)
         return JSONResponse({"status": "ok"})
 
     async def document(self, request: Request) -> Response:
-        """The protocol."""
+        """The protocol document."""
         document = Path(wire.__file__).with_name("asyncapi.yaml")
         return await file_reply(document, headers={"content-type": "application/yaml"})
 
     async def metrics(self, request: Request) -> Response:
-        """Counters for Prometheus: on a port of their own, or for who has a key."""
+        """Metrics for Prometheus: on a port of their own, or with a key."""
         if not self._state.config.metrics_port and not self._has_key(request):
             return _no_key('{"error":"an API key is needed: Authorization: Bearer"}')
         text = await self._state.scrape()
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     async def sessions(self, request: Request) -> Response:
-        """API key in, a single-use token for a browser out."""
+        """Exchange an API key for a browser's single-use token."""
         state = self._state
         if not self._has_key(request):
             error = protocol.make_error(
@@ -86,7 +86,7 @@ class Operations:
 def public_url(config: Config, request: Request, scheme: Literal["http", "ws"]) -> str:
     """Return where a browser finds the service, such as `wss://host`; `scheme` without its `s`.
 
-    What a request says of itself is believed from a trusted proxy, or where it names this machine;
+    A request's own word is taken from a trusted proxy, or if it names this machine;
     anything else could send a browser with a fresh token to somebody else's host.
     """
     if config.public_url:

@@ -1,4 +1,4 @@
-"""The end of a chat's answer: where it is cut, and what it is counted as.
+"""The end of a chat's answer: where it is cut, and how its tokens are counted.
 
 Takes the text of a translation as it comes. Knows text and how to count tokens; does not know who
 translates.
@@ -14,19 +14,19 @@ _LAST_SPACE: Final = regex.compile(r"(?r)\s+")
 
 
 class Output:
-    """Cuts a growing text at a stop string or at so many tokens.
+    """Cuts a growing text at a stop string or after so many tokens.
 
-    Tokens are counted word by word, so that the number does not depend on how the text came.
+    Tokens are counted word by word, so that the count does not depend on how the text arrived.
 
     Args:
-        count_tokens: of a text.
-        max_tokens: of the whole; None is no bound.
+        count_tokens: counts the tokens of a text.
+        max_tokens: in the whole text; None is no limit.
         stops: strings before which the text ends.
 
     Attributes:
-        finish_reason: "stop", or "length" where it was cut by tokens or `is_cut` was told.
-        tokens: of what was given so far.
-        is_over: nothing more will be given.
+        finish_reason: "stop", or "length" if it was cut by tokens or `is_cut` was called.
+        tokens: in what was returned so far.
+        is_over: nothing more will be returned.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Output:
         self._count_tokens = count_tokens
         self._max_tokens = max_tokens
         self._stops = [stop for stop in stops if stop]
-        self._held = ""  # may be the beginning of a stop string, or of a longer word
+        self._held = ""  # may be the start of a stop string, or of a longer word
         self.finish_reason = "stop"
         self.tokens = 0
         self.is_over = False
 
     def push(self, text: str) -> str:
-        """Take text in; return what became sure."""
+        """Take text; return what is now certain."""
         if self.is_over:
             return ""
         self._held += text
@@ -59,13 +59,13 @@ class Output:
         return found
 
     def mark_cut(self) -> None:
-        """Note that the model did not come to an end."""
+        """Note that the model did not finish."""
         if not self.is_over:
             self.finish_reason = "length"
 
     def _give(self, *, is_end: bool) -> str:
         found = [(self._held.find(stop), stop) for stop in self._stops]
-        # The one that is complete first counts: another may begin before it and end behind it.
+        # The first to be complete wins: another may start before it and end after it.
         places = [(at + len(stop), at) for at, stop in found if at >= 0]
         if places:
             ready, self._held, is_end = self._held[: min(places)[1]], "", True
@@ -78,7 +78,7 @@ class Output:
         return given
 
     def _within(self, text: str) -> str:
-        """Count a text, and cut it where no more tokens are left."""
+        """Count a text, and cut it once no tokens are left."""
         end = 0
         for word in _WORD.finditer(text):
             cost = self._count_tokens(word[0].strip())
@@ -90,7 +90,7 @@ class Output:
         return text
 
     def _whole_words(self, kept: int) -> str:
-        """Return what is held but for so many characters and the word that they may belong to."""
+        """Return what is held, except so many characters and the word they may belong to."""
         ready = self._held[: len(self._held) - kept]
         if self._held[len(ready) : len(ready) + 1].isspace():
             return ready.rstrip()
@@ -98,7 +98,7 @@ class Output:
         return ready[: space.start() if space else 0]
 
     def _beginning_of_stop(self) -> int:
-        """Return how many characters at the end may be the beginning of a stop string."""
+        """Return how many characters at the end may be the start of a stop string."""
         longest = max((len(stop) for stop in self._stops), default=1) - 1
         for length in range(min(longest, len(self._held)), 0, -1):
             if any(stop.startswith(self._held[-length:]) for stop in self._stops):

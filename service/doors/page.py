@@ -1,7 +1,7 @@
-"""Files of the page, and of the protocol, as answers.
+"""Files of the page, and of the protocol, as responses.
 
-A file is read before it is sent. While it is sent, which takes as long as a client likes, it would
-hold a descriptor beside the connection's, and descriptors are what connections are counted by.
+A file is read completely before it is sent. Sending takes as long as the client likes, and would
+hold a second descriptor, while the connection limit assumes one.
 """
 
 from pathlib import Path
@@ -19,13 +19,13 @@ _OF_A_FILE: Final = ("content-type", "etag", "last-modified")
 
 
 class Page(StaticFiles):
-    """The page's files, and nothing else of its folder (its tests, its tools)."""
+    """The page's files, and nothing else in its folder (its tests, its tools)."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Return a file.
 
         Raises:
-            HTTPException: 404, there is none of that name.
+            HTTPException: 404, there is no file of that name.
         """
         parts = Path(path).parts
         is_top = len(parts) < 2 and (path in (".", "") or Path(path).suffix in PAGE_SUFFIXES)
@@ -42,6 +42,6 @@ class Page(StaticFiles):
 async def file_reply(
     path: Path, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return the whole of a file; a browser asks again each time, so an update shows at once."""
+    """Return a whole file; browsers revalidate each time, so an update shows at once."""
     content = await anyio.Path(path).read_bytes()
     return Response(content, status, {"cache-control": "no-cache", **(headers or {})})

@@ -1,6 +1,6 @@
-"""What is noted of one session: for metrics, for the admission, and in the log.
+"""What is recorded of one session: for metrics, for admission, and in the log.
 
-Knows what happened; decides nothing.
+Decides nothing.
 """
 
 import logging
@@ -16,11 +16,11 @@ logger = logging.getLogger("service.session")
 
 
 class Record:
-    """Takes note of what happens to a session.
+    """Records what happens to a session.
 
     Args:
         state: has the metrics and the admission.
-        session: that it is about.
+        session: the session.
     """
 
     def __init__(self, state: AppState, session: Session) -> None:
@@ -28,10 +28,10 @@ class Record:
         self._session = session
 
     def line_began(self) -> None:
-        """A line is there; whether the session is to speak on it is not known yet."""
+        """A connection exists; whether its session may speak is not known yet."""
 
     def began(self) -> None:
-        """The session has a line, and may speak."""
+        """The session has a connection, and may speak."""
         self._state.metrics.sessions.inc()
         self._state.admission.open(self._session.id, self._state.now_s())
 
@@ -41,13 +41,13 @@ class Record:
         self._state.admission.close(self._session.id, self._state.now_s())
 
     def line_ended(self, code: int, seconds: float) -> None:
-        """A line ended with a close code, after so many seconds."""
+        """A connection ended with a close code, after so many seconds."""
         self._state.metrics.closed.labels(_code_label(code)).inc()
         data = {"session": self._session.id, "code": code, "seconds": round(seconds, 3)}
         logger.info("connection ended", extra={"data": data})
 
     def retired(self, coalesced_deltas: int) -> None:
-        """Nobody comes back to the session."""
+        """Nobody will resume the session."""
         metrics, counters = self._state.metrics, self._session.counters
         metrics.stale.inc(counters.stale_revisions)
         metrics.coalesced.labels("revisions").inc(counters.coalesced)
@@ -71,14 +71,15 @@ class Record:
         self._state.metrics.updates.labels(*_labels(job)).inc()
 
     def job_ended(self, job: Job, outcome: Outcome) -> None:
-        """An update has ended; the admission learns how late it was."""
+        """An update has ended; admission learns how late it was."""
         state, labels = self._state, _labels(job)
         pair = labels[:2]
         if outcome.is_current:
             now_s = state.now_s()
             state.metrics.update_seconds.labels(*labels).observe(now_s - job.arrival_s)
             state.measure()
-            # What a reader gets to later is not late before that: a paste makes nobody's door shut.
+            # Text that a reader reaches later is not late before then: a paste must not close the
+            # door.
             late_s = max(now_s - max(job.arrival_s, job.reached_s), 0.0)
             state.admission.observe(self._session.id, late_s, now_s, is_final=job.is_final)
         else:
@@ -106,10 +107,10 @@ class Record:
 
 
 def _code_label(code: int) -> str:
-    """Return a close code as metrics name it: clients may invent more than can be counted."""
+    """Return a close code as a metrics label: clients may invent any number of others."""
     return str(code) if code in protocol.CLOSE_CODES or 1000 <= code <= 1015 else "other"
 
 
 def _labels(job: Job) -> tuple[str, str, str]:
-    """Return source, target and kind of an update, as metrics name them."""
+    """Return source, target and kind of an update as metrics labels."""
     return job.source_language or "auto", job.target, "final" if job.is_final else "partial"
