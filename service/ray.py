@@ -8,6 +8,7 @@ load/autoscaling.py.
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import math
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+import orjson
 import ray
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
@@ -32,6 +34,7 @@ from service.doors.state import AppState
 from service.load.autoscaling import BUSY, LATE
 from service.load.board import Board, merged
 from service.start import ENGINE_CLOSE_S, Loaded, load, make_state, settle
+from tokenspeed import __version__
 
 logger = logging.getLogger("service.ray")
 
@@ -50,6 +53,13 @@ APART: Final = (
     "replicas without TOKENSPEED_REDIS_URL know nothing of each other: tokens of POST "
     "/v1/sessions, rooms and sessions that come back are found on one replica only, by chance"
 )
+# Seconds that a proxy waits for a replica to say how many it serves, at first and at most. A
+# replica's event loop has translations to see to beside that: with Serve's own 0.1 s and 1 s,
+# whoever comes back to a busy one is kept waiting.
+PROBES: Final = {
+    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1",
+    "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "4",
+}
 OBJECT_STORE_BYTES: Final = 100_000_000  # of a Ray that is started here: nothing is kept in it
 
 
@@ -60,6 +70,9 @@ class Arguments(BaseModel):
         replicas: how many, or `auto`: as many as speakers need, from 1 to max_replicas.
         cpus_per_replica: that Ray sets aside for each; the engine uses as many threads.
         gpus_per_replica: that Ray sets aside for each, which it uses together.
+        surge_percent: of the number, that a change of the settings may start before it stops as
+            many. 0 asks Ray for nothing beyond the number, and one replica alone is away for as
+            long as it takes to start.
         upscale_delay_s, downscale_delay_s: that more or fewer must be wanted for, with `auto`.
         settings: that win over each replica's environment, by field of `Config`; Ray keeps them,
             so that secrets belong into the environment.
@@ -73,6 +86,7 @@ class Arguments(BaseModel):
     gpus_per_replica: float = Field(default=0.0, ge=0)
     upscale_delay_s: float = Field(default=5.0, ge=0)
     downscale_delay_s: float = Field(default=120.0, ge=0)
+    surge_percent: int = Field(default=0, ge=0, le=100)
     settings: dict[str, Any] = {}
 
 
@@ -203,6 +217,7 @@ def app(arguments: Arguments) -> serve.Application:
         "max_queued_requests": MAX_QUEUED,
         "graceful_shutdown_timeout_s": config.drain_s + STOP_S,
         "graceful_shutdown_wait_loop_s": 0.5,
+        "max_surge_percent": arguments.surge_percent,
         "health_check_period_s": HEALTH_S,
         # What is told of each request has no place in a log, nor its path.
         "logging_config": QUIET,
@@ -229,16 +244,37 @@ def app(arguments: Arguments) -> serve.Application:
         )
     else:
         options["num_replicas"] = arguments.replicas
-    deployment = serve.deployment(**options)(serve.ingress()(Replica))
+    deployment = serve.deployment(**options)(serve.ingress()(Replica)).options(
+        version=_version(arguments), _internal=True
+    )
     return deployment.bind(
         arguments.settings, arguments.cpus_per_replica, arguments.gpus_per_replica
     )
 
 
+def _version(arguments: Arguments) -> str:
+    """Return what names all that a replica is made of, as far as who deploys it knows.
+
+    Without it Serve takes each deployment for a new one and replaces every replica, also where only
+    their number changes: with one that is to stay, everybody would wait for another to start.
+    """
+    variables = {n: value for n, value in os.environ.items() if n.startswith("TOKENSPEED_")}
+    made_of = (
+        __version__,
+        arguments.settings,
+        arguments.cpus_per_replica,
+        arguments.gpus_per_replica,
+        variables,
+    )
+    written = orjson.dumps(made_of, default=str, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(written).hexdigest()
+
+
 def deploy(arguments: Arguments) -> None:
     """Let the cluster have what the arguments say, in place of what it has; wait until it does.
 
-    Replicas whose settings change are replaced one after the other.
+    Replicas whose settings change are replaced one after the other; where only their number
+    changes, those that stay go on as they are.
 
     Raises:
         ConfigError: a setting cannot be used.
@@ -282,6 +318,8 @@ def cluster(host: str, port: int, cpus: float) -> Iterator[None]:
         ray.init(namespace=NAMESPACE)
     else:
         os.environ.setdefault("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "2")
+        for name, seconds in PROBES.items():
+            os.environ.setdefault(name, seconds)
         ray.init(
             address="local",
             num_cpus=max(math.ceil(cpus), os.cpu_count() or 1),

@@ -1,12 +1,16 @@
 """The application behind somebody else's server: what our own lines see to, seen to once more.
 
 Where another process holds the sockets and hands over what comes, nobody has looked at who is there
-or at how long a frame is. Knows ASGI; what only the one who holds the sockets can do, such as
-waiting for a slow reader, is said in deploy/ray/README.md.
+or at how long a frame is, and nobody cuts a line that does not end by itself. Knows ASGI; what only
+the one who holds the sockets can do, such as waiting for a slow reader, is said in
+deploy/ray/README.md.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -14,6 +18,9 @@ from websockets.frames import CloseCode
 
 from service.config import Config
 from service.doors.guard import error_reply
+from service.doors.socket import LINE
+
+_T = TypeVar("_T")
 
 FORBIDDEN: Final = "this service answers to this machine alone"
 
@@ -46,23 +53,48 @@ class Relayed:
             await self._app(scope, receive, send)
         else:
             bounded = _Frames(receive, send, self._config.limits.frame_bytes)
+            scope["extensions"][LINE] = bounded
             await self._app(scope, bounded.receive, bounded.send)
 
 
+class _Cut(OSError):
+    """We have cut the line."""
+
+
 class _Frames:
-    """A socket whose frames have a bound; a longer one closes it with 1009."""
+    """A socket whose frames have a bound; a longer one closes it with 1009. And a `Line`."""
 
     def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
         self._is_closed = False
+        self._is_cut = False
+        self._waits: set[asyncio.Timeout] = set()  # for the client
+
+    def abort(self) -> None:
+        """Wait for the client no more: it is gone as far as the application knows.
+
+        Once the application has returned, who holds the socket lets go of it.
+        """
+        self._is_cut = True
+        for wait in self._waits:
+            wait.reschedule(0.0)
+
+    def keep(self) -> None:
+        """There is nobody that it would give way to."""
+
+    def stand_by(self, address: str) -> None:
+        """Likewise."""
 
     async def receive(self) -> Message:
         """Return what comes next."""
         if self._is_closed:
             return _gone(CloseCode.ABNORMAL_CLOSURE)
-        message = await self._receive()
+        try:
+            message = await self._unless_cut(self._receive)
+        except _Cut:
+            return _gone(CloseCode.ABNORMAL_CLOSURE)
         if message["type"] != "websocket.receive" or self._is_short(message):
             return message
         if not self._is_closed:
@@ -80,7 +112,22 @@ class _Frames:
         if self._is_closed:
             raise OSError("the socket is closed")
         self._is_closed = message["type"] == "websocket.close"
-        await self._send(message)
+        await self._unless_cut(partial(self._send, message))
+
+    async def _unless_cut(self, act: Callable[[], Awaitable[_T]]) -> _T:
+        if self._is_cut:
+            raise _Cut("we have cut the line")
+        wait = asyncio.timeout(None)
+        try:
+            async with wait:
+                self._waits.add(wait)
+                return await act()
+        except TimeoutError:
+            if wait.expired():
+                raise _Cut("we have cut the line") from None
+            raise
+        finally:
+            self._waits.discard(wait)
 
     def _is_short(self, message: Message) -> bool:
         text = message.get("text")

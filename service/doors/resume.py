@@ -23,7 +23,8 @@ logger = logging.getLogger("service.doors.resume")
 
 RESUME_S: Final = 60.0  # that a session waits for its client to come back
 FIRST_WORD_S: Final = 1.0  # that a full service waits for a client to say whose session it is
-LOST_LINE: Final = (1005, 1006, protocol.CLOSE_SUPERSEDED)  # without a word of farewell
+# Without a word of farewell. 1011 is what libraries say of a line on which no pong came.
+LOST_LINE: Final = (1005, 1006, 1011, protocol.CLOSE_SUPERSEDED)
 
 
 class Resumable(Protocol):
@@ -127,11 +128,12 @@ class ResumableSessions:
             self.retire(min(waiting, key=lambda each: (-held[each.address], each.worth)))
 
     def retire(self, connection: Resumable) -> None:
-        """Forget a session."""
-        self._known.pop(connection.session_id, None)
-        expiry = self._expiries.pop(connection.session_id, None)
-        if expiry is not None:
-            expiry.cancel()
+        """Forget a session; not the one that goes on in its place, where it came back here."""
+        if self._known.get(connection.session_id) is connection:
+            del self._known[connection.session_id]
+            expiry = self._expiries.pop(connection.session_id, None)
+            if expiry is not None:
+                expiry.cancel()
         connection.retire()
 
     async def check_next(self, socket: Socket) -> None:

@@ -194,10 +194,10 @@ class Seat:
         self._unheard.clear()
         room, self._room, self._source_id = self._room, None, None
         if room is not None:
-            room.leave(self._session.id)
+            room.leave(self._session.id, self)
 
     def let_go(self) -> None:
         """The session speaks on another replica."""
         room, self._room = self._room, None
         if room is not None:
-            room.let_go(self._session.id)
+            room.let_go(self._session.id, self)

@@ -15,9 +15,9 @@ whose it is, and its parts), `session:ID:frames` and `session:ID:finals` (lists,
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import orjson
 from redis.asyncio import Redis
@@ -29,10 +29,13 @@ from service.store import Store
 
 logger = logging.getLogger("service.doors.shared_sessions")
 
+_T = TypeVar("_T")
+
 BEAT_S: Final = 5.0  # between signs of life of a session
 RETRY_S: Final = 0.3  # between tries to reach a Redis that was lost
 KEPT_S: Final = 90.0  # that a session is kept without one; more than its client is waited for
 SAVE_S: Final = 2.0  # that a frame waits for a Redis that hangs, once
+CLAIM_S: Final = 4.0  # that who comes back waits for a lost Redis; less than clients wait for us
 MAX_BYTES: Final = 4 * 1024 * 1024  # of a session's parts; a larger one is not shared
 MAX_LOG_BYTES: Final = 512 * 1024  # of its frames, and as many of its finals
 PAUSE_S: Final = 5.0  # until one that could not be written is tried again
@@ -66,14 +69,16 @@ redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'count', ARGV[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEPT) end
 return 1
 """
+# Who takes it over counts its own writings from 0. -1: another replica has it, and wrote less down
+# than its client saw.
 _CLAIM: Final = """
 local found = redis.call('HMGET', KEYS[1], 'generation', 'owner', 'seq')
 if not found[3] or redis.call('HGET', KEYS[1], 'digest') ~= ARGV[1]
   or redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return {} end
 if found[2] == ARGV[3] and found[1] == ARGV[4] then return {tonumber(found[1])} end
-if tonumber(ARGV[5]) > tonumber(found[3]) then return {} end
+if tonumber(ARGV[5]) > tonumber(found[3]) then return {-1} end
 local generation = redis.call('HINCRBY', KEYS[1], 'generation', 1)
-redis.call('HSET', KEYS[1], 'owner', ARGV[3])
+redis.call('HSET', KEYS[1], 'owner', ARGV[3], 'count', 0)
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEPT) end
 return {generation, redis.call('HGETALL', KEYS[1]), redis.call('LRANGE', KEYS[2], 0, -1),
   redis.call('LRANGE', KEYS[3], 0, -1)}
@@ -117,6 +122,7 @@ class SharedSessions:
 
     def __init__(self, store: Store, beat_s: float = BEAT_S) -> None:
         self.is_lost = False
+        self._lost_s = 0.0  # when it was
         self._is_stopping = False
         self._store = store
         self._beat_s = beat_s
@@ -124,6 +130,8 @@ class SharedSessions:
         self._waiting: list[_Waiting] = []
         self._has_work = asyncio.Event()
         self._is_missed = asyncio.Event()  # Redis was lost
+        self._is_found = asyncio.Event()  # it is there
+        self._is_found.set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
@@ -291,10 +299,8 @@ class SharedSessions:
             "ours" where this replica has it already; None where there is no such session, or it
             does not know all that its client saw.
         Raises:
-            StoreLost: Redis is.
+            StoreLost: Redis is, and does not come back soon: without it the client begins anew.
         """
-        if self.is_lost:
-            raise StoreLost("it was lost before")
         generation = 0 if own is None else own.generation
         args = [digest, epoch, self._store.replica, generation, last_seq]
 
@@ -303,13 +309,15 @@ class SharedSessions:
                 _eval(pipe, _CLAIM, session_id, args)
                 return (await pipe.execute())[0]
 
-        reply = await self._store.ask(act)
+        reply = await self._insist(act)
         if not reply:
             return None
-        if len(reply) == 1:
+        if reply == [generation]:
             return "ours"
         if own is not None:
             self._supersede(own)
+        if len(reply) == 1:
+            return None
         flat = reply[1]
         fields = dict(zip(map(bytes.decode, flat[::2]), flat[1::2], strict=True))
         parts = {
@@ -318,6 +326,24 @@ class SharedSessions:
         frames, finals = ([frame.decode() for frame in each] for each in reply[2:])
         seq = int(fields["seq"])
         return Found(session_id, digest, epoch, reply[0], parts, seq, frames, finals)
+
+    async def _insist(self, act: Callable[[Redis], Awaitable[_T]]) -> _T:
+        """Ask for what matters so much that a Redis which was lost for a moment is waited for.
+
+        Raises:
+            StoreLost: it was not there for too long.
+        """
+        now_s = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at((self._lost_s if self.is_lost else now_s) + CLAIM_S):
+                while True:
+                    await self._is_found.wait()
+                    try:
+                        return await self._store.ask(act)
+                    except StoreLost:
+                        self._lose()
+        except TimeoutError:
+            raise StoreLost("it does not come back") from None
 
     def _supersede(self, share: Share) -> None:
         if not share.is_superseded:
@@ -357,6 +383,7 @@ class SharedSessions:
         except (StoreLost, TimeoutError):
             return
         self.is_lost = False
+        self._is_found.set()
         logger.info("sessions are shared again")
         for share in list(self._shares):
             share.needs_whole = True
@@ -365,6 +392,8 @@ class SharedSessions:
     def _lose(self) -> None:
         if not self.is_lost:
             self.is_lost = True
+            self._lost_s = asyncio.get_running_loop().time()
+            self._is_found.clear()
             logger.error("sessions are not shared: Redis is lost")
             self._is_missed.set()
         for each in self._waiting:

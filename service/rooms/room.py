@@ -277,18 +277,20 @@ class Room:
             speaker.tell(self._trouble)
         self._submit(Joined(session_id, self.origin, self._sources[session_id], generation))
 
-    def leave(self, session_id: str) -> None:
+    def leave(self, session_id: str, speaker: Speaker) -> None:
         """A session speaks no more; what it left open ends as it stands."""
-        self._here.pop(session_id, None)
-        if self._speakers.pop(session_id, None) is not None:
-            del self._sources[session_id]
+        if self.let_go(session_id, speaker):
             self._submit(Left(session_id, self.origin))
 
-    def let_go(self, session_id: str) -> None:
-        """A session goes on on another replica."""
-        self._here.pop(session_id, None)
-        self._speakers.pop(session_id, None)
-        self._sources.pop(session_id, None)
+    def let_go(self, session_id: str, speaker: Speaker) -> bool:
+        """A session goes on on another replica; return whether it spoke here as this speaker.
+
+        It may have come back already, as another one.
+        """
+        if self._speakers.get(session_id) is not speaker:
+            return False
+        del self._speakers[session_id], self._sources[session_id], self._here[session_id]
+        return True
 
     def read(self, reader: Reader) -> None:
         """Let somebody read along."""

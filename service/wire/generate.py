@@ -197,6 +197,7 @@ def constants(before: str) -> str:
         f'export const SUBPROTOCOL = "{protocol.SUBPROTOCOL}";\n'
         f"export const IDLE_CODE = {protocol.CLOSE_IDLE};\n"
         f"export const UNAUTHENTICATED_CODE = {protocol.CLOSE_UNAUTHENTICATED};\n"
+        f"export const SUPERSEDED_CODE = {protocol.CLOSE_SUPERSEDED};\n"
         f"export const RETRYABLE_CODES = new Set([{retryable}]);\n"
         "export const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({\n"
         f"{reasons}}});\n"

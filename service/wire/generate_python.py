@@ -88,6 +88,7 @@ def _constants() -> str:
         f'SUBPROTOCOL: Final = "{protocol.SUBPROTOCOL}"\n'
         f"IDLE_CODE: Final = {protocol.CLOSE_IDLE}\n"
         f"UNAUTHENTICATED_CODE: Final = {protocol.CLOSE_UNAUTHENTICATED}\n"
+        f"SUPERSEDED_CODE: Final = {protocol.CLOSE_SUPERSEDED}\n"
         f"RETRYABLE_CODES: Final = frozenset({{{retryable}}})\n"
         f"CLOSE_REASONS: Final[Mapping[int, str]] = {{\n{reasons}}}\n"
     )

@@ -24,6 +24,7 @@ TARGET: Final = "de"
 WORDS: Final = "please tell me where the next train to the city leaves".split()
 PATIENCE_S: Final = 90.0  # for what is still on its way
 WORD_S: Final = 0.2
+MAX_WAITING: Final = 8  # sentences without a final that one speaks on after, on a slow machine
 
 
 @dataclass
@@ -169,6 +170,7 @@ class Crowd:
                 await asyncio.sleep(WORD_S)
             await speaker.session.commit(f"{' '.join(words)}.", segment_id=name)
             speaker.committed.append(name)
+            await speaker.session.drain(MAX_WAITING)
 
     async def until_everybody_spoke(self) -> None:
         """Wait until each speaker got a final of something that is said from now on."""
@@ -183,8 +185,8 @@ class Crowd:
     async def finish(self) -> None:
         """Let all come to the end of their sentences, and what they said to everybody."""
         self._is_over.set()
-        await asyncio.gather(*self._talks)
         async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*self._talks)
             while any(self.missing(each) for each in self.speakers):
                 await self._look()
 

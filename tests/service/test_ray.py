@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -197,6 +198,25 @@ def test_replicas_without_redis_are_told_loudly(
     assert not caplog.records
     app(Arguments(replicas="auto"))
     assert "know nothing of each other" in caplog.text
+
+
+def test_replicas_are_replaced_where_they_would_differ_and_only_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOKENSPEED_REDIS_URL", "redis://127.0.0.1:1/0")
+
+    def version(**arguments: Any) -> str | None:
+        return app(Arguments(**arguments))._bound_deployment.version
+
+    same = {version(), version(replicas=3), version(replicas="auto", max_replicas=2)}
+    assert len(same) == 1
+    others = [
+        version(settings={"token_s": 61.0}),
+        version(cpus_per_replica=2.0),
+        version(gpus_per_replica=1.0),
+    ]
+    monkeypatch.setenv("TOKENSPEED_MAX_SESSIONS", "3")
+    assert len(same | {*others, version()} - {None}) == 5
 
 
 def test_the_usage_statistics_of_ray_are_off(monkeypatch: pytest.MonkeyPatch) -> None:

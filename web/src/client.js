@@ -18,7 +18,8 @@
 import { nextDelayMs } from "./backoff.js";
 import { Pending } from "./pending.js";
 import {
-  CLOSE_REASONS, IDLE_CODE, RETRYABLE_CODES, SUBPROTOCOL, UNAUTHENTICATED_CODE, parseEvent, streamUrl,
+  CLOSE_REASONS, IDLE_CODE, RETRYABLE_CODES, SUBPROTOCOL, SUPERSEDED_CODE, UNAUTHENTICATED_CODE,
+  parseEvent, streamUrl,
 } from "./protocol.js";
 import { EventQueue } from "./queue.js";
 
@@ -75,6 +76,8 @@ const SOURCE_ID_BYTES = 18;
 const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the backoff
 const CLOSE_TIMEOUT_MS = 3_000;
 const RESEND_MS = 300; // after the server had no room for a text
+const LATE_MS = 60_000; // that a server may take to hear what was asked on a line given up meanwhile
+const LOST_CODE = 1006;
 // With these a server says that it does not know the session that it was asked for.
 const FORGOTTEN_CODES = new Set(["session_expired", "unauthorized"]);
 
@@ -129,6 +132,9 @@ export class Session {
   #sourceId = newSourceId();
   #attempt = 0;
   #hasAskedAgain = false; // for a token, after one was refused
+  #isAsking = false; // for the session that was there, without an answer yet
+  /** @type {number[]} when lines were given up on which it was asked for */
+  #unansweredAtMs = [];
   #retryDelayMs = 0;
   #openedAtMs = 0;
   #heardAtMs = 0;
@@ -305,7 +311,9 @@ export class Session {
       this.#lose(1006, `No answer within ${this.#options.connectTimeoutMs / 1000} s`),
     );
     socket.onopen = () => {
-      if (this.#resumption) this.#write({ type: "session.resume", ...this.#resumption });
+      if (!this.#resumption) return;
+      this.#isAsking = true;
+      this.#write({ type: "session.resume", ...this.#resumption });
     };
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
@@ -338,6 +346,7 @@ export class Session {
       if (!this.#resumption) this.#beginNew(event);
     } else if (event.type === "error" && this.#resumption && FORGOTTEN_CODES.has(event.error.code)) {
       this.#resumption = null;
+      this.#isAsking = false;
       if (this.#greeting) {
         this.#beginNew(this.#greeting);
         this.#count(event);
@@ -394,6 +403,7 @@ export class Session {
    */
   #begin(event) {
     this.#clear("connect");
+    this.#isAsking = false;
     this.#pending.beginLine();
     this.#take(event);
     this.#openedAtMs = this.#env.now();
@@ -410,12 +420,26 @@ export class Session {
    * @param {string} reason
    */
   #lose(code, reason) {
+    if (this.#isAsking && code === LOST_CODE) this.#unansweredAtMs.push(this.#env.now());
+    this.#isAsking = false;
     this.#drop();
     if (this.#closing) this.#finish(code, reason);
     else if (code === UNAUTHENTICATED_CODE && this.#mayAskAgain()) this.#retry(code, reason);
     else if (code === IDLE_CODE) this.#setState("idle", 0, code, reason);
     else if (RETRYABLE_CODES.has(code)) this.#retry(code, reason || "No connection");
+    else if (code === SUPERSEDED_CODE && this.#wasUs()) this.#retry(code, reason);
     else this.#finish(code, reason || (CLOSE_REASONS[code] ?? `Closed with code ${code}`));
+  }
+
+  /**
+   * Whether the session may have gone on on a line of our own that was given up since: a slow server
+   * hears late of what was asked there. Each such line excuses one end, so that two clients with one
+   * session do not take it from each other for ever.
+   */
+  #wasUs() {
+    const since = this.#env.now() - LATE_MS;
+    this.#unansweredAtMs = this.#unansweredAtMs.filter((atMs) => atMs > since);
+    return this.#unansweredAtMs.shift() !== undefined;
   }
 
   /** A token may have expired on its way: a fresh one is worth one more try. */

@@ -371,6 +371,36 @@ describe("a lost line", () => {
     });
   }
 
+  test("an end by a line of one's own that was given up is none, one by somebody else is", () => {
+    const session = start();
+    const created = { id: "a", epoch: "1", resume_token: "t", languages: [] };
+    world.socket.open();
+    world.socket.receive({ type: "session.created", seq: 1, t_ms: 0, session: created });
+    world.socket.drop();
+    const goOn = () => {
+      world.socket.open();
+      world.socket.receive({ type: "session.resumed", seq: 1, recovered: true, from_seq: 2 });
+      assert.equal(session.state, "open");
+    };
+    for (let i = 0; i < 2; i += 1) {
+      world.advance(1_000);
+      world.socket.open(); // asks for the session, and is not answered
+      assert.equal(world.socket.of("session.resume").length, 1);
+      world.socket.drop();
+      assert.equal(session.state, "waiting");
+    }
+    world.advance(1_000);
+    goOn();
+    for (let i = 0; i < 2; i += 1) {
+      world.socket.drop(4409); // the server hears of both, one after the other
+      assert.equal(session.state, "waiting");
+      world.advance(2_000);
+      goOn();
+    }
+    world.socket.drop(4409);
+    assert.equal(session.state, "closed");
+  });
+
   test("events of a socket that was given up do not count", async () => {
     const session = start();
     world.greet();

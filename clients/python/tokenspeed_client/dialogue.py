@@ -18,6 +18,7 @@ from tokenspeed_client.events import (
     CLOSE_REASONS,
     IDLE_CODE,
     RETRYABLE_CODES,
+    SUPERSEDED_CODE,
     UNAUTHENTICATED_CODE,
     ClientEvent,
     Error,
@@ -42,6 +43,8 @@ from tokenspeed_client.wire import Received
 
 STABLE_AFTER_S: Final = 10.0  # a connection that lived this long resets the backoff
 RESEND_S: Final = 0.3  # after the server had no room for a text
+LOST_CODE: Final = 1006  # of a line that ended without a close
+LATE_S: Final = 60.0  # that a server may take to hear what was asked on a line given up meanwhile
 # With these a server says that it does not know the session that it was asked for.
 FORGOTTEN: Final = ("session_expired", "unauthorized")
 
@@ -174,6 +177,8 @@ class Dialogue:
         self._ping_at_s: float | None = None
         self._ping: tuple[str | None, float] | None = None  # that was not answered yet
         self._num_refusals = 0  # of credentials, in a row
+        self._is_asking = False  # for the session that was there, without an answer yet
+        self._unanswered_s: list[float] = []  # when lines were given up on which it was asked for
         self._is_closing = False
         self._is_close_sent = False
         self._num_names = 0
@@ -273,6 +278,7 @@ class Dialogue:
         # Always a first word: a server without a place for another session waits for it, to hear
         # whether an older one is asked for.
         self._outgoing.append(self._resume or Ping())
+        self._is_asking = self._resume is not None
 
     def received(self, event: Received, now_s: float) -> bool:
         """Take an event of the server; return whether the line must be opened anew, at once."""
@@ -289,6 +295,7 @@ class Dialogue:
                     self._begin_new(event, now_s)
             case Error() if self._resume is not None and event.error.code in FORGOTTEN:
                 self._resume = None
+                self._is_asking = False
                 if self._greeting is None:
                     return True  # such a server wants credentials before it gives a new session
                 self._begin_new(self._greeting, now_s)
@@ -302,6 +309,8 @@ class Dialogue:
         if self.state == "closed":
             return
         opened_s = self._opened_s
+        if self._is_asking and code == LOST_CODE:
+            self._unanswered_s.append(now_s)
         self._forget_line()
         reason = reason or CLOSE_REASONS.get(code, f"closed with code {code}")
         if code == UNAUTHENTICATED_CODE and self._may_ask_again and not self._num_refusals:
@@ -311,10 +320,22 @@ class Dialogue:
             self.finish(code, reason)
         elif code == IDLE_CODE and not self._is_closing:
             self._tell(ConnectionChanged("idle", self._attempt, 0.0, code, reason))
-        elif code in RETRYABLE_CODES:
+        elif code in RETRYABLE_CODES or (code == SUPERSEDED_CODE and self._was_us(now_s)):
             self._retry(code, reason, opened_s, now_s)
         else:
             self.finish(code, reason)
+
+    def _was_us(self, now_s: float) -> bool:
+        """Whether it may be a line of our own, given up since, on which the session went on.
+
+        A slow server hears late of what was asked there. Each such line excuses one end, so that
+        two clients with one session do not take it from each other for ever.
+        """
+        self._unanswered_s = [each for each in self._unanswered_s if now_s - each < LATE_S]
+        if self._unanswered_s:
+            self._unanswered_s.pop(0)
+            return True
+        return False
 
     @property
     def retry_at_s(self) -> float | None:
@@ -368,7 +389,7 @@ class Dialogue:
         self._outgoing.clear()
         self._ping = self._ping_at_s = self._resend_at_s = None
         self._opened_s = None
-        self._is_close_sent = False
+        self._is_asking = self._is_close_sent = False
 
     def _retry(self, code: int, reason: str, opened_s: float | None, now_s: float) -> None:
         if opened_s is not None and now_s - opened_s > STABLE_AFTER_S:
@@ -391,6 +412,7 @@ class Dialogue:
     def _begin(self, event: SessionCreated | SessionResumed, now_s: float) -> None:
         """The session is there: say what is wanted, then what it does not know yet."""
         self._outgoing.clear()
+        self._is_asking = False
         self.pending.begin_line()
         self._take(event, now_s)
         self._opened_s = self._ping_at_s = now_s

@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.config import Config
 from service.doors.relayed import Relayed
+from service.doors.socket import LINE, Line
 from service.load.limits import Limits
 
 BOUND = 16
@@ -80,6 +81,36 @@ def test_frames_come_through_up_to_the_one_that_is_too_long(
     assert app.taken[-1]["code"] == 1009
     assert [each["type"] for each in sent] == ["websocket.send"] * bad + ["websocket.close"]
     assert sent[-1]["code"] == 1009
+
+
+@pytest.mark.parametrize("is_stuck_in", ["receive", "send"])
+async def test_a_line_that_does_not_end_by_itself_can_be_cut(is_stuck_in: str) -> None:
+    never = asyncio.Event()
+    ends: list[Message] = []
+    lines: list[Line] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        lines.append(scope["extensions"][LINE])
+        if is_stuck_in == "send":
+            with pytest.raises(OSError, match="cut"):
+                await send({"type": "websocket.send", "text": "hello"})
+        ends.append(await receive())
+        ends.append(await receive())  # however often it asks
+
+    async def wait() -> Message:
+        await never.wait()
+        raise AssertionError
+
+    async def take(message: Message) -> None:
+        await never.wait()
+
+    serving = asyncio.create_task(Relayed(app, Config())(socket_from("127.0.0.1"), wait, take))
+    await asyncio.sleep(0)
+    assert not serving.done()
+    lines[0].abort()
+    async with asyncio.timeout(10):
+        await serving
+    assert [(end["type"], end["code"]) for end in ends] == [("websocket.disconnect", 1006)] * 2
 
 
 @pytest.mark.parametrize(

@@ -351,6 +351,23 @@ async def test_many_dropped_lines_push_out_nobody_of_another_address() -> None:
     assert (await park(("b", 1), ("c", 0), *[("a", 2)] * 9))[:2] == [True, True]
 
 
+async def test_an_older_copy_of_a_session_goes_without_the_newer_one() -> None:
+    sessions = ResumableSessions(max_sessions=2)
+    older, newer = Parked("x", "a", 1), Parked("x", "a", 1)
+    sessions.add(older)
+    sessions.add(newer)  # it was on another replica meanwhile
+    sessions.retire(older)  # which this one learns of late
+    assert older.is_retired
+    assert "x" in sessions
+    sessions.park(newer)
+    sessions.retire(older)
+    assert "x" in sessions
+    assert len(sessions._expiries) == 1
+    sessions.retire(newer)
+    assert "x" not in sessions
+    assert not sessions._expiries
+
+
 async def test_a_speaker_comes_back_after_many_have_left(run: Run) -> None:
     service = run(FakeEngine(delay_s=30), max_sessions=4)
     async with session(service.ws) as speaker:

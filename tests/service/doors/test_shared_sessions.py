@@ -115,6 +115,44 @@ async def test_it_goes_back_to_the_first_with_what_the_second_said(
         assert isinstance(final, p.TranslationFinal)
 
 
+async def test_it_comes_back_to_a_replica_that_does_not_know_yet_that_it_had_left(
+    run: Run, redis: RedisServer
+) -> None:
+    """As one that stood still for a while, with a line that it takes for alive."""
+    one, two = (run(redis_url=redis.url) for _ in range(2))
+    room = await opened(one)
+    async with reading(two, room) as reader:
+        await next_of(reader, p.RoomState)
+        async with speaking(one, room) as first:
+            (created,) = await first.until(p.SessionCreated)
+            assert isinstance(created, p.SessionCreated)
+            info = created.session
+            await first.start("de", room=room["id"])
+            await first.send(p.SourceCommit("a", text="one"))
+            await first.until(p.TranslationFinal)
+            async with resumed(two, info, first.last_seq) as (second, answer):
+                assert isinstance(answer, p.SessionResumed)
+                await second.send(p.SourceCommit("b", text="two"))
+                await second.until(p.TranslationFinal)
+                seq = second.last_seq
+                async with resumed(one, info, seq) as (third, answer):
+                    assert isinstance(answer, p.SessionResumed)
+                    await third.send(p.SourceCommit("c", text="three"))
+                    await third.until(p.TranslationFinal)
+                    assert await close_code(first) == 4409  # what it was is gone by now
+                    await until(lambda: len(one.state.connections) == 1)
+                    await third.send(p.SourceCommit("d", text="four"))
+                    await third.until(p.TranslationFinal)
+                    assert await finals(reader, 4) == ["ONE", "TWO", "THREE", "FOUR"]
+                    seq = third.last_seq
+                    await cut(third, one)
+            async with resumed(one, info, seq) as (fourth, answer):
+                assert isinstance(answer, p.SessionResumed)
+                await fourth.send(p.SourceCommit("e", text="five"))
+                await fourth.until(p.TranslationFinal)
+                assert await finals(reader, 1) == ["FIVE"]
+
+
 async def test_only_the_owner_may_take_it_to_another_replica(run: Run, redis: RedisServer) -> None:
     one, two = (run(redis_url=redis.url) for _ in range(2))
     async with session(one.ws) as first:
@@ -346,6 +384,21 @@ async def test_who_comes_back_late_cannot_write_any_more(redis: RedisServer, sha
         assert told
 
 
+async def test_who_takes_over_from_one_that_wrote_often_is_believed_at_once(
+    redis: RedisServer, share: Share
+) -> None:
+    async with two_replicas(redis) as (one, two):
+        assert await one.save(one.share(share), whole(2, "a")) == "saved"
+        for seq in range(3, 20):
+            assert await one.save(share, News(False, {}, seq, ["a"], [])) == "saved"
+        found = await claim(two, share)
+        later = two.share(Share(share.session_id, share.digest, "epoch", found.generation))
+        assert await two.save(later, whole(20, "b")) == "saved"
+        assert await two.save(later, News(False, {}, 21, ["c"], [])) == "saved"
+        found = await claim(one, share, seq=21)  # what the second has written is there
+        assert (found.seq, found.frames) == (21, ["b", "c"])
+
+
 async def test_who_was_superseded_hears_of_it_without_writing(
     redis: RedisServer, share: Share
 ) -> None:
@@ -427,13 +480,27 @@ async def test_frames_are_bounded_in_number_and_size(
         assert found.seq == 29
 
 
-async def test_a_lost_redis_takes_over_nothing(own_redis: RedisServer, share: Share) -> None:
+async def test_a_lost_redis_takes_over_nothing(
+    own_redis: RedisServer, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_sessions, "CLAIM_S", 0.1)
     async with two_replicas(own_redis) as (one, _):
         own_redis.stop()
         assert await one.save(one.share(share), whole(2, "a")) == "lost"
         assert not one.takes(share)
-        with pytest.raises(StoreLost):
-            await one.claim(share.session_id, share.digest, "epoch", 1, None)
+        for _ in range(2):
+            with pytest.raises(StoreLost):
+                await one.claim(share.session_id, share.digest, "epoch", 1, None)
         own_redis.start()
         await until(lambda: one.takes(share))
         assert await one.save(share, whole(2, "a")) == "saved"
+
+
+async def test_who_comes_back_waits_for_a_redis_that_was_lost_for_a_moment(
+    redis: RedisServer, share: Share
+) -> None:
+    async with two_replicas(redis) as (one, two):
+        assert await one.save(one.share(share), whole(2, "a")) == "saved"
+        two._lose()  # one answer took too long
+        assert (await claim(two, share)).frames == ["a"]
+        assert not two.is_lost

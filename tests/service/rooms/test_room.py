@@ -266,7 +266,7 @@ def test_what_nobody_read_is_translated_later_and_only_once() -> None:
     (final,) = told(room, reader)
     assert isinstance(final, p.TranslationFinal)
     assert final.text == "Hallo"
-    room.leave("x")  # and leaves the last segment untranslated
+    room.leave("x", speaker)  # and leaves the last segment untranslated
     assert [said.number for said in room.untranslated("de")] == [3]
 
 
@@ -347,21 +347,39 @@ def test_what_the_server_named_is_the_sessions_own() -> None:
     assert [said.source.text for said in room.segments.values()] == ["x", "y"]
 
 
+def test_who_has_gone_on_in_another_place_takes_nobody_with_him() -> None:
+    room, before = a_room()
+    reader = a_reader(room, "de")
+    told(room, reader)
+    after = Speaker()
+    room.join("x", after, generation=3)  # the same session: it was elsewhere, and came back
+    assert not room.let_go("x", before)
+    room.leave("x", before)
+    assert room.has_speakers_here
+    assert room.info().speakers == 1
+    room.speak("x", p.SourceFinal("a", "hello", None, "en"), 11.0)
+    room.speak("x", p.TranslationFinal("a", "de", "Hallo", "hello", STATS), 11.0)
+    assert [e.text for e in told(room, reader) if isinstance(e, p.TranslationFinal)] == ["Hallo"]
+    assert room.let_go("x", after)
+    assert not room.has_speakers_here
+
+
 def test_what_an_earlier_session_left_behind_is_lacked_at_once() -> None:
     lacked: list[str] = []
     room = Room("r", "", 0.0, on_lack=lambda room, target: lacked.append(target))
-    room.join("x", Speaker(), "who speaks")
+    before, after = Speaker(), Speaker()
+    room.join("x", before, "who speaks")
     a_reader(room, "de")
     room.speak("x", p.SourceFinal("a", "hello", None, "en"), 1.0)
     assert not room.untranslated("de")  # its session does it
-    room.join("y", Speaker(), "who speaks")  # a page that was loaded anew
+    room.join("y", after, "who speaks")  # a page that was loaded anew
     assert lacked == ["de"]
     assert [said.number for said in room.untranslated("de")] == [1]
     room.speak("y", p.SourceFinal("a", "hello", None, "en"), 2.0)  # which says it again
     assert not room.untranslated("de")
-    room.leave("x")
+    room.leave("x", before)
     assert not room.untranslated("de")
-    room.leave("y")
+    room.leave("y", after)
     assert [said.number for said in room.untranslated("de")] == [1]
 
 
@@ -390,7 +408,7 @@ def test_what_is_kept_of_a_room_is_what_would_be_found_anew(acts: list[object], 
     a_reader(room, "de")
     for at_s, act in enumerate(acts, 12):
         if act == "x leaves":
-            room.leave("x")
+            room.leave("x", speaker)
         elif act == "x comes":
             room.join("x", speaker)
         else:

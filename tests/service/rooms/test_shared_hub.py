@@ -140,7 +140,7 @@ class Side:
         elif name == "join" and not room.is_closed:
             room.join(str(who), self.speakers[who])
         elif name == "leave":
-            room.leave(str(who))
+            room.leave(str(who), self.speakers[who])
         elif name == "read":
             found = reader(args[0], has_source=args[1])
             room.read(found)
@@ -378,13 +378,14 @@ async def test_a_session_that_moved_is_heard_from_where_it_is(redis: RedisServer
     async with replicas(redis.url) as (one, two):
         room, _ = await one.hub.create("", None, 0.0)
         copy = await two.hub.room(room.id)
-        room.join("x", Speaker())
+        before = Speaker()
+        room.join("x", before)
         await one.hub.settled(room)
         copy.join("x", Speaker())
         await two.hub.settled(copy)
         room.speak("x", p.SourceFinal("a", "from before"), room.opened_s)
         copy.speak("x", p.SourceFinal("b", "from now"), copy.opened_s)
-        room.leave("x")  # is not the one that speaks
+        room.leave("x", before)  # is not the one that speaks
         await one.hub.settled(room)
         await two.hub.settled(copy)
         await together(room, copy)

@@ -104,6 +104,44 @@ def test_where_trying_again_is_useless_it_is_over(code: int) -> None:
     assert sum(getattr(each, "state", "") == "closed" for each in dialogue.events) == 1
 
 
+def test_an_end_by_a_line_of_ones_own_that_was_given_up_is_none() -> None:
+    dialogue = new()
+    open_(dialogue)
+    dialogue.lost(1006, "", 1.0)
+    for at_s in (2.0, 10.0):  # asked for the session, and not answered in time
+        dialogue.dialling()
+        dialogue.connected(at_s)
+        dialogue.lost(1006, "no answer", at_s + 8)
+    dialogue.dialling()
+    dialogue.connected(20.0)
+    dialogue.received(e.SessionResumed(True, 2, seq=1), 20.0)
+    for at_s in (21.0, 22.0):  # the server hears of both, one after the other
+        dialogue.lost(4409, "", at_s)
+        assert dialogue.state == "waiting"
+        dialogue.dialling()
+        dialogue.connected(at_s)
+        dialogue.received(e.SessionResumed(True, 2, seq=1), at_s)
+    dialogue.lost(4409, "", 23.0)  # this was somebody else
+    assert dialogue.state == "closed"
+
+
+def test_an_end_long_after_a_line_that_was_given_up_is_one() -> None:
+    dialogue = new()
+    open_(dialogue)
+    dialogue.lost(1006, "", 1.0)
+    dialogue.dialling()
+    dialogue.connected(2.0)
+    dialogue.lost(1006, "no answer", 10.0)
+    dialogue.dialling()
+    dialogue.connected(10.0)
+    dialogue.lost(1013, "full", 10.0)  # which is an answer
+    dialogue.dialling()
+    dialogue.connected(11.0)
+    dialogue.received(e.SessionResumed(True, 2, seq=1), 11.0)
+    dialogue.lost(4409, "", 71.0)
+    assert dialogue.state == "closed"
+
+
 def test_fresh_credentials_are_asked_for_once() -> None:
     dialogue = new(may_ask_again=True)
     dialogue.dialling()
