@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import anyio.lowlevel
+
 from service.captions.policy import PRESETS, Preset
 from service.config import Config
 from service.doors.state import AppState
 from service.translator import Translator
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.text import detection
 from tokenspeed.text.glossary_files import HouseGlossary, read_glossary
+from tokenspeed.text.warm import warm
 
 ENGINE_CLOSE_S: Final = 5.0  # for a step under way
 
@@ -62,7 +64,8 @@ async def make_state(
         house=loaded.house,
     )
     state = AppState(config, translator, model.name, model.engine, presets)
-    detection.load()
+    warm(model.prompts.pairs)
+    await anyio.lowlevel.checkpoint()  # imports what streamed answers need
     for source, target in sorted(model.prompts.pairs)[:1]:
         await translator.whole("One two three.", source, target)
     return state

@@ -161,8 +161,14 @@ def _foreign(text: str, wanted: list[str]) -> tuple[str, float] | None:
     return None if best in wanted else (best, ranked[best])
 
 
-def _ranked(text: str) -> dict[str, float]:
-    looked_at = _ADDRESS.sub(" ", text[:ENOUGH])
+def _ranked(text: str) -> Mapping[str, float]:
+    """Return how likely each language of the library is."""
+    return _ranked_head(text[:ENOUGH])
+
+
+@lru_cache(maxsize=16)  # each text is asked about up to three times in a row
+def _ranked_head(text: str) -> Mapping[str, float]:
+    looked_at = _ADDRESS.sub(" ", text)
     others = sum(map(len, _OTHER_SCRIPTS.findall(looked_at)))
     if others and 2 * others < sum(map(str.isalpha, looked_at)):
         looked_at = _OTHER_SCRIPTS.sub(" ", looked_at)  # a word in another alphabet is quoted

@@ -29,7 +29,7 @@ _CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
 # Somebody answers: said as one, both sides get quotation marks of one kind.
 _QUOTED_END = regex.compile(r"[.!?…]\s?[\"”“’»]\s*$")
 _ANSWER = regex.compile(r"\s*(?:[-–—]\s*)?[\"“„«‘]")
-_PERIOD_WORD = regex.compile(r"([\p{L}\p{N}\p{M}.]+)\.[\"'”’»)\]]*\s*$")
+_PERIOD_WORD = regex.compile(r"(?r)([\p{L}\p{N}\p{M}.]+)\.[\"'”’»)\]]*\s*$")
 _MARK: Final = regex.compile(r"[^\s\p{L}\p{N}\p{M}]")
 _ACRONYM: Final = regex.compile(r"(?:\p{L}{1,2}\.)+\p{L}{1,3}")  # u.s, a.m, ph.d, ee.uu
 _WORD: Final = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}'’]*")
@@ -54,6 +54,7 @@ def cut(text: str, min_words: int = 0, scale: int = 1) -> list[str]:
     found: list[str] = []
     start = words = 0
     ends = word_ends(text)
+    has_spaced = _SPACED_MARK.search(text) is not None
     for i, end in enumerate(ends):
         words += 1
         while end - start > MAX_CHARS * scale:  # one endless word
@@ -62,9 +63,12 @@ def cut(text: str, min_words: int = 0, scale: int = 1) -> list[str]:
             start, words = start + offset, 1
         if i == len(ends) - 1:
             break
-        spaced = _SPACED_MARK.match(text, end)
+        spaced = _SPACED_MARK.match(text, end) if has_spaced else None
         if spaced is not None:
             end = spaced.end()
+        is_within = ends[i + 1] - start <= MAX_CHARS * scale
+        if is_within and words < CONJUNCTION_WORDS * scale and text[end - 1].isalnum():
+            continue  # most words, and quickly: there is no mark
         head, following = text[start:end], text[end : ends[i + 1]]
         is_allowed = bool(found) or words >= min_words
         is_whole = i + 2 < len(ends) or following[-1].isspace()
@@ -125,8 +129,6 @@ def _is_hard_limit(head: str, following: str, words: int, scale: int) -> bool:
 
 def _is_cut(head: str, following: str, words: int, is_whole: bool, scale: int) -> bool:
     """Whether a piece ends; `is_whole`: the word after it will not grow."""
-    if head[-1].isalnum() and words < CONJUNCTION_WORDS * scale:
-        return False  # most words, and quickly: there is no mark
     if not has_words(following):
         return False
     end = head[-_MARK_CHARS:]

@@ -260,6 +260,8 @@ def _words(text: str, start: int, end: int) -> Iterator[Span]:
         if is_no_word:
             yield Span(at, at + len(core), "word", core)
             continue
+        if core.isalpha() and (len(core) == 1 or core[1:].islower()):
+            continue  # a plain word and the mark behind it, as most are
         if "(" in core and len(core) <= _MAX_WORD:  # brackets that the word has opened: "f(x)"
             core = text[at : max(text.rfind(")", at, match.end()) + 1, at + len(core))]
             core = core[: len(core) - max(core.count(")") - core.count("("), 0)]
