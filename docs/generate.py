@@ -79,8 +79,27 @@ def profile_part(profile: Profile) -> str:
     asked = f"{begin}{turns.replace('{message}', message)}"
     by = " through the model's own chat template" if profile.turns == CHAT_TEMPLATE else ""
     text += f"\nIt is asked like this{by}:\n\n```text\n{asked}\n```\n"
+    for told, wording in _told(profile).items():
+        text += f"\n{told}, the message is:\n\n```text\n{wording}\n```\n"
     count = f"{len(codes)} languages in {len(profile.pairs)} pairs"
     return f"{text}\n{count}: {languages}.\n"
+
+
+def _told(profile: Profile) -> dict[str, str]:
+    """Return the wordings for what not every text has."""
+    terms = profile.listed([("TERM", "TRANSLATION")]) if profile.term else ""
+    wordings = {
+        "Between Chinese and another language": profile.wording("zh", "de", text="TEXT")
+        if profile.message_with_chinese
+        else "",
+        "With words of a glossary": profile.wording("en", "de", text="TEXT", terms=terms)
+        if terms
+        else "",
+        "With earlier sentences": profile.wording("en", "de", text="TEXT", context="SENTENCES")
+        if profile.message_context
+        else "",
+    }
+    return {told: wording for told, wording in wordings.items() if wording}
 
 
 def _ends(profile: Profile) -> str:

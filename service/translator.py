@@ -182,9 +182,13 @@ class Translator:
             TranslationFailed: the text does not fit a slot of the engine.
         """
         context = job.context
+        is_told = self.prompts.tells_context and not job.continues
         while True:
-            forced = (*(token for _, ids in context for token in ids), *job.forced)
-            source = " ".join([*(text for text, _ in context), job.text.strip()])
+            sentences = tuple(text for text, _ in context)
+            told, along = (sentences, ()) if is_told else ((), sentences)
+            before = () if is_told else tuple(token for _, ids in context for token in ids)
+            forced = (*before, *job.forced)
+            source = " ".join([*along, job.text.strip()])
             prompt = self.prompts.build(
                 source,
                 job.source_language,
@@ -192,6 +196,7 @@ class Translator:
                 is_open=job.is_open,
                 formality=job.formality,
                 terms=job.terms,
+                context=told,
             )
             room = self._max_length - len(prompt)
             if room >= len(forced) + MIN_ROOM:
@@ -199,7 +204,9 @@ class Translator:
             if not context:
                 raise TranslationFailed("text_too_long", "it does not fit the model")
             context = context[1:]
-        cap = self.prompts.length_cap(len(prompt), job.source_language, job.target)
+        cap = self.prompts.length_cap(
+            len(prompt), job.source_language, job.target, terms=job.terms, context=told
+        )
         cap = max(cap, len(forced) + MIN_ROOM)
         skip = len(forced) - len(job.forced)
         request = Request(
@@ -364,7 +371,7 @@ class Translator:
                 formality=formality,
                 terms=exchange.terms,
             )
-            cap = self.prompts.length_cap(len(prompt), source, target)
+            cap = self.prompts.length_cap(len(prompt), source, target, terms=exchange.terms)
             cap = min(cap, self._max_length - len(prompt))
             if cap < MIN_ROOM:
                 raise TranslationFailed("text_too_long", "a sentence does not fit the model")

@@ -41,7 +41,8 @@ class Job:
         rev: the revision that it translates. arrival_s: when that revision came, in seconds.
         reached_s: when a reader gets to it; later than its arrival if a lot of text came at once.
         source_language: a code, or None if unknown.
-        context: earlier sentence pairs for the model to see.
+        context: earlier sentence pairs for the model to see. continues: whether they are the
+            beginning of this text's own sentence.
         formality: form of address; None leaves it to the model.
         terms: words of the text with their required translations, for models that are told them.
     """
@@ -59,6 +60,7 @@ class Job:
     reached_s: float = 0.0
     source_language: str | None = None
     context: tuple[ContextPair, ...] = ()
+    continues: bool = False
     formality: Formality | None = None
     terms: tuple[tuple[str, str], ...] = ()
 

@@ -572,6 +572,7 @@ class TargetStream:
             arrival_s=piece.arrival_s,
             source_language=language,
             context=piece.context,
+            continues=piece.continues,
             formality=self.formality,
             terms=piece.text.placeholders.terms(job.text),
         )

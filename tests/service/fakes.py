@@ -68,6 +68,7 @@ class FakePrompts:
     profile = Profile("fake", "Fake")
     languages: tuple[str, ...] = LANGUAGES
     context_pairs = 2
+    tells_context = False
     pairs = frozenset(
         [("en", other) for other in ("de", "es", "fr")]
         + [(other, "en") for other in ("de", "es", "fr")]
@@ -77,7 +78,13 @@ class FakePrompts:
     answer = Answer()
 
     def length_cap(
-        self, prompt_tokens: int, source_language: str | None, target_language: str
+        self,
+        prompt_tokens: int,
+        source_language: str | None,
+        target_language: str,
+        *,
+        terms: Sequence[tuple[str, str]] = (),
+        context: Sequence[str] = (),
     ) -> int:
         return length_cap(prompt_tokens)
 
@@ -90,6 +97,7 @@ class FakePrompts:
         is_open: bool,
         formality: Formality | None = None,
         terms: Sequence[tuple[str, str]] = (),
+        context: Sequence[str] = (),
     ) -> tuple[int, ...]:
         if target_language not in LANGUAGES:
             raise ValueError(f"{target_language} is not supported")

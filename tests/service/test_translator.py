@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from service.translator import MAX_AHEAD, MIN_ROOM, TextOptions, Translator
 from tests.service.fakes import BABBLE, FakeEngine, FakePrompts, FakeTokenizer
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.profile import Profile
+from tokenspeed.model.profile import Profile, read_profile
+from tokenspeed.model.prompt import FrameFormat
 from tokenspeed.text.answer import Answer
 from tokenspeed.text.glossary import Term
 
@@ -92,6 +94,34 @@ def test_context_gives_way_to_a_long_text(translator: Translator) -> None:
     assert (request.forced, skip) == ((5, 6), 2)
     with pytest.raises(TranslationFailed, match="does not fit"):
         translator.request(job("the city " * 60))
+
+
+def test_a_model_that_is_told_of_context_is_not_made_to_say_it_again(
+    model: LoadedModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "told.toml"
+    path.write_text(
+        'title = "Told"\n[prompt]\nmessage = "{target}: {text}"\ncontext = 2\n'
+        'message_context = "({context}) {target}: {text}"\n[languages]\ncodes = ["en", "de"]\n'
+    )
+    prompts = FrameFormat(model.tokenizer, read_profile(path))
+    translator = Translator(model.engine, model.tokenizer, prompts, 60, budget_s=0.2)
+    assert translator.model_info("told").max_context == 2
+    asked = job("the city", (5,), context=(("the train.", (6, 7)), ("it leaves.", (8,))))
+    build = partial(prompts.build, "the city", "en", "de", is_open=False)
+    request, skip = translator.request(asked)
+    assert (request.prompt, request.forced, skip) == (
+        build(context=("the train.", "it leaves.")),
+        (5,),
+        0,
+    )
+    # What was committed of its own sentence is gone on from, as before.
+    request, skip = translator.request(replace(asked, continues=True))
+    whole = prompts.build("the train. it leaves. the city", "en", "de", is_open=False)
+    assert (request.prompt, request.forced, skip) == (whole, (6, 7, 8, 5), 3)
+    # The oldest gives way first.
+    long = replace(asked, context=(("the train " * 40, (6,)), asked.context[1]))
+    assert translator.request(long)[0].prompt == build(context=("it leaves.",))
 
 
 def test_a_draft_and_a_stream_change_nothing_in_the_final(

@@ -23,8 +23,19 @@ LAYOUTS: Final = ("frame", "marks")
 
 _HOLE: Final = regex.compile(r"\{([a-z_]*)\}")
 _MESSAGE_HOLES: Final = frozenset(
-    {"text", "source", "target", "source_code", "target_code", "address", "open", "terms"}
+    {
+        *("text", "source", "target", "source_code", "target_code", "target_chinese"),
+        *("address", "open", "terms"),
+    }
 )
+_MESSAGES: Final = {  # each wording, and what it alone must hold beside the text
+    "message": "",
+    "message_auto": "",
+    "message_with_chinese": "",
+    "message_terms": "terms",
+    "message_context": "context",
+}
+_CHINESE: Final = ("zh", "yue")  # languages whose pairs `message_with_chinese` is for
 
 Pair = tuple[str, str]
 
@@ -71,14 +82,18 @@ class Profile:
         begins: whether the begin mark of config.json stands first.
         system: of a chat template, "": none.
         message: the wording, with `{text}` and names of languages. message_auto: where nobody says
-            which language the text is in.
+            which language the text is in. message_with_chinese: of pairs with Chinese.
+        message_terms: where words of a glossary are told, instead of `{terms}` in the others.
+        message_context: where earlier sentences are told, at `{context}`.
         open: at `{open}` while the text may still grow. addresses: at `{address}`, by formality.
         address_languages: in which that makes a difference.
         term, terms: a word and how it is to be translated, `{source_term}` and `{target_term}`; and
             what stands round all of them, at `{terms}`.
         names: of each language, as the model was trained with, by code.
+        chinese: their names in Chinese, for wordings in Chinese: `{target_chinese}`.
         pairs: source and target.
-        context: earlier sentences that may go along.
+        context: earlier sentences that may go along: told by `message_context`; without one in
+            front of the text, with their translations as the beginning of the output.
         stop: control pieces that end an output, beside those of the model's files.
         ends_at: text that a translation never has: what follows is no part of it.
         has_chatter: whether an output may begin with words about itself.
@@ -101,12 +116,16 @@ class Profile:
     system: str = ""
     message: str = "{text}"
     message_auto: str = ""
+    message_with_chinese: str = ""
+    message_terms: str = ""
+    message_context: str = ""
     open: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)
     address_languages: frozenset[str] = frozenset()
     term: str = ""
     terms: str = "{terms}"
     names: Mapping[str, str] = field(default_factory=dict)
+    chinese: Mapping[str, str] = field(default_factory=dict)
     pairs: frozenset[Pair] = frozenset()
     context: int = 0
     stop: tuple[str, ...] = ()
@@ -124,21 +143,37 @@ class Profile:
         is_open: bool = False,
         formality: str | None = None,
         terms: str = "",
+        context: str = "",
         text: str = "{text}",
     ) -> str:
-        """Return the message for a pair, with `text` and `terms` where these go."""
+        """Return the message for a pair, with `text`, `terms` and `context` where these go.
+
+        Terms and context that it has no place for are left out; of both, terms are told.
+        """
         holes = {
             "text": text,
             "target": self.names.get(target, target),
             "target_code": target,
+            "target_chinese": self.chinese.get(target, ""),
             "open": self.open if is_open else "",
             "address": self.addresses.get(formality or "", ""),
             "terms": terms,
+            "context": context,
         }
-        if source is None:
-            return _filled(self.message_auto or self.message, holes)
-        named = {"source": self.names.get(source, source), "source_code": source}
-        return _filled(self.message, holes | named)
+        if source is not None:
+            holes |= {"source": self.names.get(source, source), "source_code": source}
+        return _filled(self._message(source, target, bool(terms), bool(context)), holes)
+
+    def _message(self, source: str | None, target: str, has_terms: bool, has_context: bool) -> str:
+        special = self.message_terms if has_terms else ""
+        special = special or (self.message_context if has_context else "")
+        if not special and any(
+            code is not None and code.split("-")[0] in _CHINESE for code in (source, target)
+        ):
+            special = self.message_with_chinese
+        if special and not (source is None and "{source" in special):
+            return special
+        return self.message if source is not None else self.message_auto or self.message
 
     def listed(self, terms: Sequence[tuple[str, str]]) -> str:
         """Return what the model is told of words and what they are to become."""
@@ -202,8 +237,12 @@ def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
     prompt = _section(raw.get("prompt", {}), "prompt.", _PROMPT)
     output = _section(raw.get("output", {}), "output.", _OUTPUT)
     languages = _section(raw.get("languages", {}), "languages.", _LANGUAGES)
-    for field_name in ("message", "message_auto"):
-        _check_holes(f"prompt.{field_name}", prompt.get(field_name, ""), _MESSAGE_HOLES)
+    for field_name, own in _MESSAGES.items():
+        said = prompt.get(field_name, "")
+        _check_holes(f"prompt.{field_name}", said, _MESSAGE_HOLES | ({own} - {""}))
+        for hole in filter(None, ("text", own)):
+            if field_name in prompt and said.count(f"{{{hole}}}") != 1:
+                raise ValueError(f"prompt.{field_name} has no {{{hole}}}, or several")
     for field_name in ("turns", "fallback_turns"):
         said = prompt.get(field_name, "")
         if said not in ("", CHAT_TEMPLATE):
@@ -212,17 +251,19 @@ def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
                 raise ValueError(f"prompt.{field_name} has no {{message}}, or several")
     _check_holes("prompt.term", prompt.get("term", ""), {"source_term", "target_term"})
     _check_holes("prompt.terms", prompt.get("terms", ""), {"terms"})
+    if "message_terms" in prompt and "term" not in prompt:
+        raise ValueError("prompt.term is needed with prompt.message_terms: how each is told")
     message, message_auto = prompt.get("message", "{text}"), prompt.get("message_auto", "")
-    for field_name, said in (("message", message), ("message_auto", message_auto or "{text}")):
-        if said.count("{text}") != 1:
-            raise ValueError(f"prompt.{field_name} has no {{text}}, or several")
     if "{source" in message and (not message_auto or "{source" in message_auto):
         raise ValueError("prompt.message_auto is needed where prompt.message names the source")
     codes = languages.pop("codes", ())
-    own_names = languages.pop("names", {})
-    for code in (*codes, *own_names):
+    own_names, chinese = languages.pop("names", {}), languages.pop("chinese", {})
+    for code in (*codes, *own_names, *chinese):
         if not isinstance(code, str) or normalise(code) != code:
             raise ValueError(f"languages: {code!r} is no tag as BCP 47 writes it")
+    if any("{target_chinese}" in prompt.get(name, "") for name in _MESSAGES):
+        if unnamed := [code for code in codes if code not in chinese]:
+            raise ValueError(f"languages.chinese does not name {', '.join(unnamed)}")
     through, listed = languages.pop("through", ""), languages.pop("pairs", ())
     addresses = _section(prompt.pop("addresses", {}), "prompt.addresses.", _ADDRESSES)
     if about.get("layout", "frame") not in LAYOUTS:
@@ -234,6 +275,7 @@ def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
         sizes=tuple(_size(each) for each in about.pop("sizes", ())),
         signs=tuple(Sign(**sign) for sign in signs),
         names={code: own_names.get(code) or name_of(code) for code in codes} | own_names,
+        chinese=chinese,
         pairs=_pairs(codes, through, listed),
         address_languages=frozenset(addresses.pop("languages", ())),
         addresses=addresses,
@@ -334,6 +376,9 @@ _PROMPT: Final[Mapping[str, type]] = {
     "system": str,
     "message": str,
     "message_auto": str,
+    "message_with_chinese": str,
+    "message_terms": str,
+    "message_context": str,
     "open": str,
     "addresses": dict,
     "term": str,
@@ -353,6 +398,7 @@ _OUTPUT_NAMES: Final = {"chatter": "has_chatter", "stand_ins": "has_stand_ins"}
 _LANGUAGES: Final[Mapping[str, type]] = {
     "codes": list,
     "names": dict,
+    "chinese": dict,
     "through": str,
     "pairs": list,
 }

@@ -4,7 +4,7 @@ Keys and values of what stands before a change are used again. Our own models re
 and the target mark after it, so that all targets of a source share them, too; other models want the
 order that they were trained in, mostly the instruction first. Earlier sentences as context need no
 marks of their own: they are the beginning of the source, and their translations the forced
-beginning of the output.
+beginning of the output. A model that was trained to be told of them is told.
 """
 
 import json
@@ -32,12 +32,14 @@ from tokenspeed.text.languages import name_of
 Formality = Literal["formal", "informal"]  # how a translation addresses whoever is spoken to
 FORMALITIES: tuple[Formality, ...] = ("formal", "informal")
 Terms = Sequence[tuple[str, str]]
+_Asked = tuple[str | None, str, bool, Formality | None]  # source, target, is it open, formality
 
 # An output longer than this, for its source, is a model that runs in circles.
 MAX_LENGTH_RATIO: Final = 2.0
 LENGTH_MARGIN: Final = 10
 
 TERMS_PLACEHOLDER: Final = "xTERMSx"  # as that of the text
+CONTEXT_PLACEHOLDER: Final = "xCONTEXTx"
 _OLD_NAMES: Final = {"instruction": "llama-3"}  # in config.json
 
 
@@ -48,14 +50,25 @@ class PromptFormat(Protocol):
     languages: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]  # (source, target) that the model translates
     context_pairs: int  # earlier sentences that may go along, as many as it was trained with
+    tells_context: bool  # whether they are told, instead of standing in front of the text
     formalities: frozenset[str]  # target languages whose form of address can be chosen
     stop_ids: tuple[int, ...]  # that end an output, beside those of the model's files
     answer: Answer  # where the translation begins and ends in an output
 
     def length_cap(
-        self, prompt_tokens: int, source_language: str | None, target_language: str
+        self,
+        prompt_tokens: int,
+        source_language: str | None,
+        target_language: str,
+        *,
+        terms: Terms = (),
+        context: Sequence[str] = (),
     ) -> int:
-        """Return how many tokens a translation may have, by the tokens of its whole prompt."""
+        """Return how many tokens a translation may have, by the tokens of its whole prompt.
+
+        Args:
+            terms, context: what the prompt was built with.
+        """
         ...
 
     def build(
@@ -67,6 +80,7 @@ class PromptFormat(Protocol):
         is_open: bool,
         formality: Formality | None = None,
         terms: Terms = (),
+        context: Sequence[str] = (),
     ) -> tuple[int, ...]:
         """Return the prompt.
 
@@ -77,6 +91,7 @@ class PromptFormat(Protocol):
             is_open: whether the source may still grow, so that the output must not run ahead.
             formality: how "you" is rendered; None leaves it to the model.
             terms: words of the source and what they are to become, where the model is told so.
+            context: earlier sentences of the source, where the model is told of them.
         Raises:
             ValueError: the model does not translate this pair, or cannot be asked for a formality
                 in the language wanted.
@@ -100,6 +115,7 @@ class MarksFormat:
         self._tokenizer = tokenizer
         self.pairs = pairs
         self.context_pairs = context_pairs
+        self.tells_context = False
         self.formalities = formalities
         self.stop_ids: tuple[int, ...] = ()
         self.answer = Answer()
@@ -112,7 +128,13 @@ class MarksFormat:
         self._begin = tokenizer.bos_id
 
     def length_cap(
-        self, prompt_tokens: int, source_language: str | None, target_language: str
+        self,
+        prompt_tokens: int,
+        source_language: str | None,
+        target_language: str,
+        *,
+        terms: Terms = (),
+        context: Sequence[str] = (),
     ) -> int:
         return length_cap(prompt_tokens)
 
@@ -125,6 +147,7 @@ class MarksFormat:
         is_open: bool,
         formality: Formality | None = None,
         terms: Terms = (),
+        context: Sequence[str] = (),
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
         _check_formality(self.formalities, formality, target_language)
@@ -162,6 +185,7 @@ class FrameFormat:
         self.profile = profile
         self.pairs = profile.pairs
         self.context_pairs = profile.context
+        self.tells_context = bool(profile.message_context)
         targets = {target for _, target in profile.pairs}
         self.formalities = profile.address_languages & targets
         self.languages = tuple(sorted({language for pair in profile.pairs for language in pair}))
@@ -182,19 +206,32 @@ class FrameFormat:
             self._begin = (tokenizer.bos_id,)
         # Here, so that a template that fails does so at the start and not in front of a user.
         asked = [(None, target) for target in targets] + list(profile.pairs)
+        told = [(False, False)]
+        told += [(True, False)] if profile.term else []
+        told += [(False, True)] if profile.message_context else []
         self._wordings = {
-            (source, target, is_open, formality): self._around(source, target, is_open, formality)
+            (source, target, is_open, formality, *kind): self._around(
+                source, target, is_open, formality, *kind
+            )
             for source, target in asked
             for is_open in ((False, True) if profile.open else (False,))
             for formality in (None, *(FORMALITIES if target in self.formalities else ()))
+            for kind in told
         }
         self._frame = lru_cache(maxsize=4096)(self._make_frame)
+        # Of what users say: a few, which each word of a sentence asks for again.
+        self._told_frame = lru_cache(maxsize=256)(self._make_frame)
 
     def length_cap(
-        self, prompt_tokens: int, source_language: str | None, target_language: str
+        self,
+        prompt_tokens: int,
+        source_language: str | None,
+        target_language: str,
+        *,
+        terms: Terms = (),
+        context: Sequence[str] = (),
     ) -> int:
-        around = self._wordings[source_language, target_language, False, None]
-        frame = self._frame(*(part.replace(TERMS_PLACEHOLDER, "") for part in around))
+        frame = self._frame_of((source_language, target_language, False, None), terms, context)
         text_tokens = max(prompt_tokens - frame.overhead, 0)
         return int(text_tokens * self.profile.max_ratio) + self.profile.margin
 
@@ -207,21 +244,37 @@ class FrameFormat:
         is_open: bool,
         formality: Formality | None = None,
         terms: Terms = (),
+        context: Sequence[str] = (),
     ) -> tuple[int, ...]:
         _check_pair(self.pairs, source_language, target_language)
         _check_formality(self.formalities, formality, target_language)
         is_marked = is_open and bool(self.profile.open)
-        around = self._wordings[source_language, target_language, is_marked, formality]
-        frame = self._frame(*(part.replace(TERMS_PLACEHOLDER, "") for part in around))
-        if terms and self.profile.term:
-            # Words of users, too: those that would give orders are not told.
-            said = self._tokenizer.defused(self.profile.listed(terms))
-            told = self._frame(*(part.replace(TERMS_PLACEHOLDER, said) for part in around))
-            frame = told if told.controls == frame.controls else frame
-        return frame.ids(source.strip())
+        asked = (source_language, target_language, is_marked, formality)
+        return self._frame_of(asked, terms, context).ids(source.strip())
+
+    def _frame_of(self, asked: _Asked, terms: Terms, context: Sequence[str]) -> Frame:
+        """Return the frame that tells terms, else context, if the profile says how."""
+        frame = self._frame(*self._wordings[*asked, False, False])
+        has_terms = bool(terms and self.profile.term)
+        has_context = not has_terms and bool(context) and self.tells_context
+        if not has_terms and not has_context:
+            return frame
+        told = self.profile.listed(terms) if has_terms else "\n".join(context)
+        place = TERMS_PLACEHOLDER if has_terms else CONTEXT_PLACEHOLDER
+        # Words of users, too: those that would give orders are not told.
+        said = self._tokenizer.defused(told)
+        around = self._wordings[*asked, has_terms, has_context]
+        found = self._told_frame(*(part.replace(place, said) for part in around))
+        return found if found.controls == frame.controls else frame
 
     def _around(
-        self, source: str | None, target: str, is_open: bool, formality: Formality | None
+        self,
+        source: str | None,
+        target: str,
+        is_open: bool,
+        formality: Formality | None,
+        has_terms: bool,
+        has_context: bool,
     ) -> tuple[str, str]:
         """Return what stands before and after the text."""
         message = self.profile.wording(
@@ -229,7 +282,8 @@ class FrameFormat:
             target,
             is_open=is_open,
             formality=formality,
-            terms=TERMS_PLACEHOLDER if self.profile.term else "",
+            terms=TERMS_PLACEHOLDER if has_terms else "",
+            context=CONTEXT_PLACEHOLDER if has_context else "",
             text=PLACEHOLDER,
         )
         if self._template is not None:

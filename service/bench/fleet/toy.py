@@ -58,6 +58,7 @@ class ToyPrompts:
     languages: tuple[str, ...] = ("de", "en")
     pairs = frozenset([("en", "de")])
     context_pairs = 0
+    tells_context = False
     formalities: frozenset[str] = frozenset()
     stop_ids: tuple[int, ...] = ()
     answer = Answer()
@@ -66,7 +67,13 @@ class ToyPrompts:
         self._tokenizer = tokenizer
 
     def length_cap(
-        self, prompt_tokens: int, source_language: str | None, target_language: str
+        self,
+        prompt_tokens: int,
+        source_language: str | None,
+        target_language: str,
+        *,
+        terms: Sequence[tuple[str, str]] = (),
+        context: Sequence[str] = (),
     ) -> int:
         """Return how many tokens a translation may have."""
         return length_cap(prompt_tokens)
@@ -80,6 +87,7 @@ class ToyPrompts:
         is_open: bool,
         formality: Formality | None = None,
         terms: Sequence[tuple[str, str]] = (),
+        context: Sequence[str] = (),
     ) -> tuple[int, ...]:
         """Return the prompt."""
         return toy_prompt(self._tokenizer.encode(source), is_open=is_open)

@@ -141,6 +141,22 @@ def test_targets_of_one_source_compute_it_once(tiny_model: Path) -> None:
     assert (german.reused, french.reused) == (0, len(source))
 
 
+def test_targets_named_before_the_source_share_what_stands_before_their_names(
+    tiny_model: Path,
+) -> None:
+    engine = make_engine(tiny_model)
+    instruction, source = tuple(range(10, 24)), tuple(range(30, 45))
+    requests = [
+        Request((*instruction, name, *text), key=name, max_new_tokens=3)
+        for text in (source, (*source, 46))
+        for name in (50, 51)
+    ]
+    reused = [engine.run([request])[0].reused for request in requests]
+    engine.close()
+    whole = len(instruction) + 1 + len(source)
+    assert reused == [0, len(instruction), whole, whole]
+
+
 async def test_tokens_stream_as_they_become_sure(engine: Engine, alone: Engine) -> None:
     expected = greedy(alone, [7, 8, 9])
     generation = TokenStream(

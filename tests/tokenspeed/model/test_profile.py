@@ -71,6 +71,26 @@ def test_what_a_wording_names_is_filled_in_and_nothing_else() -> None:
     assert profile.wording(None, "de") == "to German: {text}"
 
 
+def test_terms_count_more_than_context_and_both_more_than_the_pair() -> None:
+    profile = Profile(
+        "mine",
+        "Mine",
+        message="{source}-{target}: {text}",
+        message_auto="{target}: {text}",
+        message_with_chinese="{target_chinese}: {text}",
+        message_terms="{source}, {terms}: {text}",
+        message_context="{context}: {text}",
+        names={"en": "English", "de": "German", "zh-Hant": "Chinese"},
+        chinese={"en": "英语", "de": "德语", "zh-Hant": "繁体中文"},
+    )
+    assert profile.wording("en", "de") == "English-German: {text}"
+    assert profile.wording("en", "zh-Hant") == "繁体中文: {text}"
+    assert profile.wording("zh-Hant", "en", context="A") == "A: {text}"
+    assert profile.wording("zh-Hant", "en", terms="B", context="A") == "Chinese, B: {text}"
+    # Nobody says which language the text is in, and the wording of terms names it.
+    assert profile.wording(None, "de", terms="B") == "German: {text}"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
@@ -81,6 +101,21 @@ def test_what_a_wording_names_is_filled_in_and_nothing_else() -> None:
         ("{text}", "{text} {text}", "prompt.message has no {text}, or several"),
         ("{target}", "{traget}", "prompt.message has {traget}, known: "),
         ("{target}", "{source}", "prompt.message_auto is needed"),
+        ('"To {target}: {text}"', '""', "prompt.message has no {text}, or several"),
+        ("[prompt]", "[prompt]\nmessage_terms = '{text}'", "prompt.message_terms has no {terms}"),
+        ("[prompt]", "[prompt]\nmessage_terms = '{terms}{text}'", "prompt.term is needed with"),
+        (
+            "[prompt]",
+            "[prompt]\nmessage_context = '{text}'",
+            "prompt.message_context has no {context}",
+        ),
+        (
+            "[prompt]",
+            "[prompt]\nmessage_context = '{context}'",
+            "prompt.message_context has no {text}",
+        ),
+        ("{text}", "{text}{context}", "prompt.message has {context}, known: "),
+        ("{target}", "{target_chinese}", "languages.chinese does not name en, pt-BR, zh-Hant"),
         ("[prompt]", "[prompt]\nturns = 'x'", "prompt.turns has no {message}"),
         ("[prompt]", "[prompt]\nbos = 1", "prompt.bos is 1, expected true or false"),
         ("[prompt]", "[prompt]\ncontext = -1", "prompt.context is -1, expected a number from 0 on"),
