@@ -1,8 +1,8 @@
 """A model directory written anew in fewer bits, tensor by tensor.
 
 By the names and the description of compressed-tensors, so that other engines load it too: integers
-packed in words, symmetric, a scale for each channel (int8) or group of columns (int4). The
-embedding stays as it is. Knows directories; does not know backends.
+packed in words, symmetric, a scale for each channel (int8) or group of columns (int4, and int8 in
+its finer form). The embedding stays as it is. Knows directories; does not know backends.
 """
 
 import json
@@ -25,6 +25,7 @@ _BESIDE = (
     *("special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "LICENSE"),
 )
 _GROUPS = (128, 64, 32, 16, 8)  # columns that share a scale: the first that divides them
+_FINER = 64  # in int8: what a CPU makes of floats
 
 Names = Iterable[tuple[str, Path]]  # tensors, and the files that hold them
 
@@ -54,6 +55,7 @@ def write_quantized(
     bits: int,
     max_shard_bytes: int = MAX_SHARD_BYTES,
     tracked: Callable[[list[tuple[str, Path]]], Names] = iter,
+    finer: bool = False,
 ) -> None:
     """Write a model directory anew with its matrices in int8 or int4.
 
@@ -63,17 +65,22 @@ def write_quantized(
         bits: 8 or 4.
         max_shard_bytes: no file gets larger.
         tracked: goes through the tensors, and may show how far.
+        finer: in int8, a scale for 64 columns of a row; for all of a row where 64 does not divide
+            them.
     Raises:
         CheckpointError: source_dir cannot be used.
-        ValueError: a tensor alone is larger than a shard, source_dir is quantised already, or a
-            matrix has no whole groups of columns.
+        ValueError: a tensor alone is larger than a shard, source_dir is quantised already, a matrix
+            has no whole groups of columns, or int4 is to be finer.
     """
     if bits not in (8, 4):
         raise ValueError(f"bits is {bits}, expected 8 or 4")
+    if finer and bits != 8:
+        raise ValueError("int4 has no finer form: its groups are as small as they must be")
     source = _opened(Path(source_dir))
     groups = _matrices(source)
     for name, columns in groups.items():
-        groups[name] = 0 if bits == 8 else next((g for g in _GROUPS if columns % g == 0), 0)
+        sizes = _GROUPS if bits == 4 else (_FINER,) * finer
+        groups[name] = next((g for g in sizes if columns % g == 0), 0)
         if columns % 8:
             raise ValueError(f"{name} has {columns} columns, expected a multiple of 8")
 
@@ -123,7 +130,11 @@ def _converted(
     if group is None:
         yield name, tensor
         return
-    q, scale = quantize_int8(tensor) if bits == 8 else quantize_int4(tensor, group)
+    if bits == 4:
+        q, scale = quantize_int4(tensor, group)
+    else:
+        q, scale = quantize_int8(tensor.reshape(-1, group or tensor.shape[1]))
+        q, scale = q.view(tensor.shape), scale.view(len(tensor), -1)
     yield f"{name}_packed", pack_words(q, bits)
     yield f"{name}_scale", scale
     yield f"{name}_shape", torch.tensor(tensor.shape)

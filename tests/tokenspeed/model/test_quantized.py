@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import MakeModel
 from tests.tokenspeed.families import make_family
 from tests.tokenspeed.model.test_llama import whole_sequence
+from tokenspeed.backends.cpu import int8_blocks
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -83,6 +84,26 @@ def test_columns_that_128_does_not_divide_get_smaller_groups(
     assert sizes == [64, 32]
 
 
+def test_the_finer_int8_is_what_a_cpu_makes_of_floats(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    source = make_model(hidden_size=96, intermediate_size=192, head_dim=16)
+    write_quantized(source, tmp_path, 8, finer=True)
+    stored, floats = open_checkpoint(tmp_path), open_checkpoint(source)
+    groups = {part: stored.forms[f"model.layers.0.{part}.weight"].group for part in PARTS}
+    assert groups == {"self_attn.q_proj": 96, "self_attn.o_proj": 64, "mlp.down_proj": 64}
+    for part in PARTS[1:]:
+        name = f"model.layers.1.{part}.weight"
+        for mine, made in zip(int8_blocks(stored, name), int8_blocks(floats, name), strict=True):
+            assert torch.equal(mine, made)
+    described = json.loads((tmp_path / "config.json").read_text())["quantization_config"]
+    weights = [group["weights"] for group in described["config_groups"].values()]
+    assert [(w["strategy"], w.get("group_size")) for w in weights] == [
+        ("group", 64),
+        ("channel", None),
+    ]
+
+
 PARTS = ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj")
 
 
@@ -95,6 +116,8 @@ def test_what_cannot_be_written_is_refused_and_changes_nothing(
         write_quantized(make_model(intermediate_size=60), tmp_path, 4)
     with pytest.raises(ValueError, match="bits is 3, expected 8 or 4"):
         write_quantized(make_model(), tmp_path, 3)
+    with pytest.raises(ValueError, match="int4 has no finer form"):
+        write_quantized(make_model(), tmp_path, 4, finer=True)
     with pytest.raises(ValueError, match="expected at most"):
         write_quantized(make_model(), tmp_path, 8, max_shard_bytes=2**16 + 2000)
     with pytest.raises(ValueError, match="quantised already"):
@@ -105,11 +128,13 @@ def test_what_cannot_be_written_is_refused_and_changes_nothing(
 IDS = np.random.default_rng(1).integers(3, 96, 12).astype(np.int32)
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize(("bits", "finer"), [(8, False), (8, True), (4, False)])
 @pytest.mark.parametrize("name", ["llama", "phi3", "qwen2"])
-def test_transformers_reads_what_we_write(name: str, bits: int, tmp_path: Path) -> None:
+def test_transformers_reads_what_we_write(
+    name: str, bits: int, finer: bool, tmp_path: Path
+) -> None:
     make_family(name, tmp_path / "floats", hidden_size=128, intermediate_size=192)
-    write_quantized(tmp_path / "floats", tmp_path / "small", bits)
+    write_quantized(tmp_path / "floats", tmp_path / "small", bits, finer=finer)
     model = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "small", dtype=torch.float32
     )
