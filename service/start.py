@@ -4,7 +4,7 @@ Knows the engine and the service's parts; does not know who listens, a server of
 """
 
 import asyncio
-import gc
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +14,7 @@ import anyio.lowlevel
 from service.captions.policy import PRESETS, Preset
 from service.config import Config
 from service.doors.state import AppState
+from service.load import garbage
 from service.translator import Translator
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.model.config import EngineConfig
@@ -21,6 +22,7 @@ from tokenspeed.text.glossary_files import HouseGlossary, read_glossary
 from tokenspeed.text.warm import warm
 
 ENGINE_CLOSE_S: Final = 5.0  # for a step under way
+SWITCH_S: Final = 0.001  # that a thread may keep Python's lock while others want it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,9 @@ async def make_state(
 
 def settle(state: AppState) -> None:
     """Take what there is now for lasting, and let the number of tasks be seen; on the loop."""
-    # No collection need look at it again, which took 0.1 s.
-    gc.collect()
-    gc.freeze()
-    # Nearly all goes when nobody refers to it any more. Looking for the rest took 11 ms of a
-    # step's planning while 10,000 requests waited; it comes after 5,000 new objects, not 700.
-    gc.set_threshold(5_000, 10, 100)
+    garbage.settle()
+    # Each of the event loop, the engine's thread and those for texts waits no longer for another.
+    sys.setswitchinterval(SWITCH_S)
     loop = asyncio.get_running_loop()
     state.metrics.gauge(
         "tokenspeed_event_loop_tasks",

@@ -191,7 +191,10 @@ def _part_id(client_id: str, part: int) -> str:
 def _linked(sources: list[Source]) -> list[Source]:
     """Tell each piece whether the previous one was cut in mid-sentence."""
     cuts = [False, *(source.is_cut for source in sources)]
-    return [replace(s, continues=cut) for s, cut in zip(sources, cuts, strict=False)]
+    return [
+        source if source.continues == cut else replace(source, continues=cut)
+        for source, cut in zip(sources, cuts, strict=False)
+    ]
 
 
 def _offset_after(full: str, prefix: str) -> int:

@@ -18,12 +18,14 @@ from service.doors.http_line import HttpLine
 from service.doors.lines import Lines
 from service.doors.socket_line import SocketLine
 from service.doors.state import AppState
+from service.load import garbage
 from service.load.descriptors import room_for
 
 logger = logging.getLogger("service.doors.server")
 
 PING_S: Final = 20.0  # between pings, and for the answer to one
 WATCH_S: Final = 0.5  # between looks at the engine
+ACCEPTED: Final = 16  # connections in one turn of the event loop; as many may wait as there is room
 
 
 class Server(uvicorn.Server):
@@ -45,7 +47,7 @@ class Server(uvicorn.Server):
                 make_app(state),
                 host=config.host,
                 port=config.port,
-                backlog=room.backlog,
+                backlog=min(room.backlog, ACCEPTED),
                 http=HttpLine,
                 ws=SocketLine,
                 ws_max_size=config.limits.frame_bytes,
@@ -62,6 +64,7 @@ class Server(uvicorn.Server):
         )
         self.server_state = Lines(room.connections, config.strangers, config.limits, state.metrics)
         self._state = state
+        self._backlog = room.backlog
         self._on_started = on_started
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -75,6 +78,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._state.start()
         await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(self._backlog)
         self._watchdog = asyncio.create_task(self._watch_engine())
         self._on_started()
 
@@ -95,8 +100,10 @@ class Server(uvicorn.Server):
 
     async def _watch_engine(self) -> None:
         """Where the engine is lost, tell everybody and let the process end."""
-        while not self._state.is_lost():  # noqa: ASYNC110 - a hanging thread sets no event
+        while not self._state.is_lost():
             await asyncio.sleep(WATCH_S)
+            if self._state.is_idle():
+                garbage.tidy()
         problem = self._state.problem() or "the engine is lost"
         logger.critical("engine lost", extra={"data": {"problem": problem}})
         self.is_engine_lost = True

@@ -218,6 +218,11 @@ class AppState:
             return "steps of the engine fail"
         return None
 
+    def is_idle(self) -> bool:
+        """Whether nobody is there who would notice it if nothing else ran for a moment."""
+        is_quiet = not (self.connections or self.gate.num_under_way or self.rooms.num_readers)
+        return is_quiet and not self._engine.stats().running
+
     def is_lost(self) -> bool:
         """Whether the engine will not come back by itself: the process has to be started anew."""
         health = self._engine.health()

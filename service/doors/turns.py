@@ -65,9 +65,14 @@ class Turns:
 
 
 class OneByOne:
-    """Lets many tasks on, some at each turn of the event loop, in the order in which they came."""
+    """Lets many tasks on, some at each turn of the event loop, in the order in which they came.
 
-    def __init__(self) -> None:
+    Args:
+        at_once: tasks of one turn.
+    """
+
+    def __init__(self, at_once: int = TASKS_OF_A_TURN) -> None:
+        self._at_once = at_once
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_due = False
 
@@ -82,7 +87,7 @@ class OneByOne:
         await mine
 
     def _let_on(self) -> None:
-        num_left = TASKS_OF_A_TURN
+        num_left = self._at_once
         while self._waiting and num_left:
             first = self._waiting.popleft()
             if not first.done():  # else its task was cancelled

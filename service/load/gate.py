@@ -26,6 +26,11 @@ class RequestGate:
         is_client_free = self._under_way[client] < self._max_of_client
         return is_client_free and self._under_way.total() < self._max_in_all
 
+    @property
+    def num_under_way(self) -> int:
+        """How many requests are under way."""
+        return self._under_way.total()
+
     @contextmanager
     def passing(self, client: Hashable) -> Iterator[None]:
         """Count a request for as long as it is under way."""

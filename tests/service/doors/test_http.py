@@ -1,11 +1,23 @@
 """Fields of plain HTTP: JSON, a form of either kind or the query, and nothing else."""
 
+import asyncio
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from starlette.requests import Request
 
-from service.doors.http import MAX_TEXTS, kind_of, parse_body, text_field, texts_field
+from service.doors.http import (
+    MAX_BRACKETS,
+    MAX_CHARS,
+    MAX_TEXTS,
+    kind_of,
+    parse_body,
+    read_fields,
+    text_field,
+    texts_field,
+)
 from service.errors import RestError
 from tests.service.conftest import Service
 
@@ -119,3 +131,42 @@ async def test_forms_and_queries_over_http(service: Service) -> None:
             assert (reply.status_code, "the form cannot be read" in reply.text) == (400, True)
         reply = await http.post("/translate", data={"q": "a" * 300_000})
         assert (reply.status_code, reply.json()) == (413, {"error": "at most 262144 bytes"})
+
+
+def test_a_body_of_very_many_objects_is_refused_before_they_are_made() -> None:
+    assert len(parse_body(b'{"q":[%s]}' % (b"[]," * 1000 + b"[]"), "application/json")["q"]) == 1001
+    for inner in (b"[]", b"{}"):
+        with pytest.raises(RestError, match="brackets") as caught:
+            parse_body(b'{"q":[%s]}' % b",".join([inner] * MAX_BRACKETS), "application/json")
+        assert caught.value.status == 413
+    text = "[" * MAX_CHARS
+    assert parse_body(orjson.dumps({"q": text}), "application/json") == {"q": text}
+
+
+@pytest.mark.parametrize("kind", ["multipart", "form"])
+async def test_a_large_form_leaves_turns_to_others(kind: str) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    if kind == "form":
+        data, head = b"q=" + b"%41" * 50_000, b"application/x-www-form-urlencoded"
+    else:
+        part = b'--x\r\ncontent-disposition: form-data; name="q"\r\n\r\n'
+        data, head = part + b"A" * 50_000 + b"\r\n--x--", b"multipart/form-data; boundary=x"
+    before = turns
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": data}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", head)]}
+    found = await read_fields(Request(scope | {"query_string": b""}, receive))
+    other.cancel()
+    assert found == {"q": "A" * 50_000}
+    assert turns > before

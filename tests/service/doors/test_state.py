@@ -46,3 +46,17 @@ def test_the_interval_of_partials_fades_by_itself(monkeypatch: pytest.MonkeyPatc
     begin_s = state.now_s()
     monkeypatch.setattr(state, "now_s", lambda: begin_s + 20.0)
     assert state.partial_interval_s() == 0.0
+
+
+def test_nobody_is_there_while_there_is_no_line_no_request_and_no_step() -> None:
+    state = app_state(engine := FakeEngine())
+    assert state.is_idle()
+    with state.gate.passing("client"):
+        assert not state.is_idle()
+    state.connections.add(line := object())  # type: ignore[arg-type]
+    assert not state.is_idle()
+    state.connections.remove(line)  # type: ignore[arg-type]
+    engine.running["place"] = None  # type: ignore[assignment]
+    assert not state.is_idle()
+    engine.running.clear()
+    assert state.is_idle()

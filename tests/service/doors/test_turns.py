@@ -65,8 +65,9 @@ def test_work_is_charged_to_its_client_also_where_it_fails() -> None:
     assert client.delay_s() == 0.0
 
 
-async def test_many_tasks_go_on_some_at_a_turn_in_their_order() -> None:
-    turns = OneByOne()
+@pytest.mark.parametrize("at_once", [TASKS_OF_A_TURN, 4])
+async def test_many_tasks_go_on_some_at_a_turn_in_their_order(at_once: int) -> None:
+    turns = OneByOne(at_once)
     done: list[int] = []
     most = before = 0
 
@@ -81,5 +82,5 @@ async def test_many_tasks_go_on_some_at_a_turn_in_their_order() -> None:
         await asyncio.sleep(0)
         most, before = max(most, len(done) - before), len(done)
     assert done == [number for number in range(20) if number != 3]
-    assert most == TASKS_OF_A_TURN
+    assert most == at_once
     await asyncio.gather(*tasks, return_exceptions=True)
