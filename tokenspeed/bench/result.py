@@ -41,7 +41,7 @@ def make_result(
             **{name: found for name in packages if (found := _version(name))},
         },
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": shlex.join([*program.split(), *sys.argv[1:]]),
+        "command": shlex.join([*program.split(), *map(_placeless, sys.argv[1:])]),
         "rows": list(rows),
     }
 
@@ -93,6 +93,12 @@ def describe_model(directory: Path) -> dict[str, str]:
     for path in sorted(directory.glob("*.safetensors")):
         digest.update(path.read_bytes())
     return {"name": directory.resolve().name, "weights_sha256": digest.hexdigest()[:12]}
+
+
+def _placeless(argument: str) -> str:
+    """Return an argument without the folders of this machine: of an absolute path its last name."""
+    option, equals, value = argument.rpartition("=")
+    return f"{option}{equals}{Path(value).name if Path(value).is_absolute() else value}"
 
 
 def _cpuinfo() -> dict[str, str]:

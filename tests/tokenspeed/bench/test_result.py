@@ -25,6 +25,13 @@ def test_a_result_can_be_repeated(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "für" in path.read_text(encoding="utf-8")
 
 
+def test_a_command_names_no_folder_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["x", "/home/me/model", "--python=/opt/peers/bin/python", "results/a.json", "--x=1"]
+    monkeypatch.setattr(sys, "argv", given)
+    result = make_result([], machine={}, packages=[], program="python -m bench")
+    assert result["command"] == "python -m bench model --python=python results/a.json --x=1"
+
+
 def test_the_machine_is_described() -> None:
     found = describe_cpu()
     assert found["cpu"]

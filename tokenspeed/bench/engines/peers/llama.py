@@ -88,13 +88,15 @@ def _interleave(weight: NDArray[Any], heads: int) -> NDArray[Any]:
 
 
 class Peer:
-    def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
+    def __init__(
+        self, model: Path, dtype: str, threads: int, streams: int, length: int = 128
+    ) -> None:
         llama.llama_backend_init()
         self.model = llama.llama_model_load_from_file(
             str(model).encode(), llama.llama_model_default_params()
         )
         params = llama.llama_context_default_params()
-        params.n_ctx = 128 * streams
+        params.n_ctx = length * streams
         params.n_seq_max = streams
         params.n_batch = params.n_ubatch = 512
         params.n_threads = params.n_threads_batch = threads
@@ -121,7 +123,16 @@ class Peer:
     def verify(self, draft: list[int]) -> None:
         self._run([(token, 0, self.position + i, True) for i, token in enumerate(draft)])
 
+    def logits(self, ids: list[int]) -> NDArray[np.float32]:
+        """Return the logits behind each token of a text: [tokens, vocab_size]."""
+        llama.llama_memory_clear(llama.llama_get_memory(self.context), True)
+        return np.stack(self._decode([(token, 0, i, True) for i, token in enumerate(ids)]))
+
     def _run(self, rows: list[tuple[int, int, int, bool]]) -> list[int]:
+        return [int(row.argmax()) for row in self._decode(rows)]
+
+    def _decode(self, rows: list[tuple[int, int, int, bool]]) -> list[NDArray[np.float32]]:
+        """Return the logits that are asked for; the next step writes over them."""
         wanted = []
         batch = self.batch
         batch.n_tokens = len(rows)
@@ -137,4 +148,4 @@ class Peer:
         size = (self.vocab_size,)
         rows_of = (llama.llama_get_logits_ith(self.context, i) for i in wanted)
         pointers = (ctypes.cast(row, ctypes.POINTER(ctypes.c_float)) for row in rows_of)
-        return [int(np.ctypeslib.as_array(row, size).argmax()) for row in pointers]
+        return [np.ctypeslib.as_array(row, size) for row in pointers]
