@@ -23,9 +23,23 @@ _T = TypeVar("_T")
 
 PREFIX: Final = "tokenspeed:"
 PATIENCE_S: Final = 2.0  # for a connection or an answer
+RESTART_S: Final = 0.5  # before what must not end is begun again
 MAX_LINES: Final = 16  # to Redis at one time, beside the one that listens
 # RuntimeError: what uvloop, on which Ray's replicas run, says of a line that was closed meanwhile.
 FAILURES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
+
+
+async def for_ever(act: Callable[[], Awaitable[None]]) -> None:
+    """Run what must never end; where it does, for whatever reason, say so and begin it again.
+
+    A replica in which nobody listens any more would go on as if nothing was said elsewhere.
+    """
+    while True:
+        try:
+            await act()
+        except Exception:  # a bug, ours or a library's
+            logger.exception("begun again", extra={"data": {"what": act.__name__}})
+        await asyncio.sleep(RESTART_S)
 
 
 class Store:

@@ -24,7 +24,7 @@ from service.doors.socket import NOBODY, Disconnected, Socket
 from service.doors.state import AppState
 from service.doors.turns import Turns
 from service.driver import Driver, StartJob
-from service.errors import ProtocolError, TranslationFailed
+from service.errors import ProtocolError, RestError, TranslationFailed
 from service.wire import protocol
 from service.wire.outbox import Outbox
 from tokenspeed.engine.engine import Cancellable
@@ -337,11 +337,27 @@ class Connection:
                 self._is_first = False
             try:
                 await self._seat.check(event)
+                await self._look_up(event)
             except ProtocolError as exc:
                 self._driver.refuse(exc)
             else:
                 self._turns.charge(partial(self._receive, event))
         self._changed_tick.set()
+
+    async def _look_up(self, event: protocol.ClientEvent) -> None:
+        """Have the stored glossaries at hand that an event names.
+
+        Raises:
+            ProtocolError: they cannot be reached now.
+        """
+        if not isinstance(event, protocol.SessionUpdate):
+            return
+        targets = (event.session.targets or ())[: self._state.config.limits.targets]
+        try:
+            for key in {each.glossary_id for each in targets if each.glossary_id is not None}:
+                await self._state.glossaries.find(key, self._state.now_s())
+        except RestError as exc:
+            raise ProtocolError("overloaded", str(exc), "session.targets") from exc
 
     def _parse(self, frame: str | bytes) -> protocol.ClientEvent | None:
         try:

@@ -93,7 +93,7 @@ class DeepL:
             raise RestError(400, said, param="source_lang")
         own: dict[str, Any] = {name: body[name] for name in _OURS if name in body}
         options = replace(
-            options_of(own, self._state, source, target, client),
+            await options_of(own, self._state, source, target, client),
             formality=self._formality(body, target),
         )
         wanted = Wanted(source, target, options)

@@ -108,7 +108,7 @@ class Files:
         source, target = languages_of(body, self._state)
         check_pair(self._state, source, target)
         client = self._rest.client(request, body)
-        options = options_of(body, self._state, source, target, client)
+        options = await options_of(body, self._state, source, target, client)
 
         question = Question(file.name, target, MAX_FILE_CHARS, MAX_FILE_TEXTS)
         wanted = Wanted(source, target, options)

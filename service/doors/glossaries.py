@@ -82,7 +82,7 @@ class Glossaries:
             terms = await asyncio.to_thread(lambda: tuple(_terms(lines, _DELIMITERS[form])))
         except csv.Error as exc:
             raise RestError(400, f"entries: {exc}", param="entries") from exc
-        made = self._state.glossaries.add(
+        made = await self._state.glossaries.add(
             client, name, source, target, terms, time.time(), self._state.now_s()
         )
         if made is None:
@@ -91,7 +91,7 @@ class Glossaries:
 
     async def _list(self, request: Request) -> dict[str, Any]:
         _, client = await self._deepl.fields(request)
-        own = self._state.glossaries.of(client, self._state.now_s())
+        own = await self._state.glossaries.of(client, self._state.now_s())
         return {"glossaries": list(map(_told, own))}
 
     async def _tell(self, request: Request) -> dict[str, Any]:
@@ -99,13 +99,14 @@ class Glossaries:
 
     async def _remove(self, request: Request) -> None:
         _, client = await self._deepl.fields(request)
-        if not self._state.glossaries.remove(request.path_params["id"], client):
+        if not await self._state.glossaries.remove(request.path_params["id"], client):
             raise RestError(404, "Glossary not found")
 
     async def _own(self, request: Request) -> StoredGlossary:
         _, client = await self._deepl.fields(request)
-        found = self._state.glossaries.find(request.path_params["id"], self._state.now_s())
-        if found is None or found.client != client:
+        glossaries = self._state.glossaries
+        found = await glossaries.find(request.path_params["id"], self._state.now_s())
+        if found is None or not glossaries.is_of(found, client):
             raise RestError(404, "Glossary not found")
         return found
 

@@ -91,7 +91,8 @@ class OpenAI:
         """Translate the last user message."""
         try:
             self._check_key(request)
-            question = self._wanted(parse_body(await read_body(request), "application/json"))
+            body = parse_body(await read_body(request), "application/json")
+            question = await self._wanted(body)
             # In a thread: a long conversation takes tens of milliseconds.
             question = replace(
                 question, prompt_tokens=await asyncio.to_thread(self._count, question)
@@ -178,7 +179,7 @@ class OpenAI:
             yield _event(frame | {"choices": [], "usage": _usage(question, output)})
         yield b"data: [DONE]\n\n"
 
-    def _wanted(self, body: dict[str, Any]) -> _Question:
+    async def _wanted(self, body: dict[str, Any]) -> _Question:
         """Return what a body asks for.
 
         Raises:
@@ -219,6 +220,9 @@ class OpenAI:
             raise RestError(400, f"n is {n!r}, there is 1 translation of a text", param="n")
         wishes = body.get("translation") or {}
         options = body.get("stream_options")
+        wanted = await options_of(
+            wishes, self._state, languages.source, languages.target, "", "translation."
+        )
         return _Question(
             text,
             languages.source,
@@ -227,7 +231,7 @@ class OpenAI:
             0,
             _max_tokens(body),
             _stops(body),
-            options_of(wishes, self._state, languages.source, languages.target, "", "translation."),
+            wanted,
             is_stream=body.get("stream") is True,
             has_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )

@@ -104,7 +104,7 @@ class Rest:
         check_pair(self._state, source, target)
         formalities = self._state.translator.prompts.formalities
         client = self.client(request, body)
-        options = options_of(body, self._state, source, target, client)
+        options = await options_of(body, self._state, source, target, client)
 
         async def translated(formality: Formality | None) -> tuple[list[str], list[str]]:
             as_said = Wanted(source, target, replace(options, formality=formality))

@@ -25,7 +25,7 @@ from redis.asyncio.client import Pipeline
 
 from service.doors.sharing import Found, News, Outcome, Share
 from service.errors import StoreLost
-from service.store import Store
+from service.store import Store, for_ever
 
 logger = logging.getLogger("service.doors.shared_sessions")
 
@@ -141,8 +141,8 @@ class SharedSessions:
 
     async def start(self) -> None:
         """Write and give signs of life from now on."""
-        for act in (self._write(), self._beat()):
-            self._spawn(act)
+        for act in (self._write, self._beat):
+            self._spawn(for_ever(act))
 
     async def stop(self) -> None:
         """End it; what is under way is done first."""

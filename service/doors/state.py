@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from service.captions.glossaries import StoredGlossaries
+from service.captions.glossaries import Glossaries, StoredGlossaries
 from service.captions.policy import PRESETS, Preset
 from service.config import Config
 from service.doors.auth import Auth
@@ -100,13 +100,13 @@ class AppState:
     ) -> None:
         self.config = config
         self.translator = translator
-        self.glossaries = StoredGlossaries()
+        self.store = _open_store(config)
+        self.glossaries = _open_glossaries(self.store)
         self.model = replace(
             translator.model_info(model_name, config.context),
-            stored=lambda key: self.glossaries.find(key, self.now_s()),
+            stored=lambda key: self.glossaries.recent(key, self.now_s()),
         )
         self.presets = presets
-        self.store = _open_store(config)
         self.auth = Auth(config.api_keys, config.token_s, self.store)
         self.epoch = secrets.token_hex(4)
         self.connections: set[Drainable] = set()
@@ -272,6 +272,14 @@ def _open_shared(store: "Store | None") -> "SharedSessions | None":
     from service.doors.shared_sessions import SharedSessions
 
     return SharedSessions(store)
+
+
+def _open_glossaries(store: "Store | None") -> Glossaries:
+    if store is None:
+        return StoredGlossaries()
+    from service.doors.shared_glossaries import SharedGlossaries
+
+    return SharedGlossaries(store)
 
 
 def _open_rooms(config: Config, store: "Store | None", clock: Callable[[], float]) -> Rooms:

@@ -25,7 +25,7 @@ _KNOWN: Final = frozenset(
 )
 
 
-def options_of(
+async def options_of(
     body: dict[str, Any],
     state: AppState,
     source: str | None,
@@ -48,7 +48,7 @@ def options_of(
             raise RestError(400, f"{path}{name} {what}", param=f"{path}{name}")
     own = [*terms_field(body, path), *_kept_words(body, path)]
     named = {term.source.casefold() for term in own}
-    stored = stored_terms(body, state, source, target, path)
+    stored = await stored_terms(body, state, source, target, path)
     capitals: Capitals = (
         "sentence" if _choice(body, "capitals", path, ("keep", "sentence")) else "keep"
     )
@@ -62,19 +62,19 @@ def options_of(
     )
 
 
-def stored_terms(
+async def stored_terms(
     body: dict[str, Any], state: AppState, source: str | None, target: str, path: str = ""
 ) -> tuple[Term, ...]:
     """Return the terms of `glossary_id`, none where there is no such field.
 
     Raises:
-        RestError: it is not there, or of another pair.
+        RestError: it is not there, of another pair, or cannot be looked up at the moment.
     """
     param = f"{path}glossary_id"
     raw = body.get("glossary_id")
     if raw is None or raw == "":
         return ()
-    found = state.glossaries.find(raw, state.now_s()) if isinstance(raw, str) else None
+    found = await state.glossaries.find(raw, state.now_s()) if isinstance(raw, str) else None
     if found is None:
         raise RestError(404, f"{param} is not there, or its time is over", param=param)
     if found.target != target or source not in (None, found.source):

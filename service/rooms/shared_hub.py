@@ -39,7 +39,7 @@ from service.rooms.hub import (
 )
 from service.rooms.log import Entry, Found, Picture, RoomLog, channel, published
 from service.rooms.room import Room
-from service.store import FAILURES, PREFIX, Store
+from service.store import FAILURES, PREFIX, Store, for_ever
 from service.wire.protocol import (
     SessionNotice,
     SourceDelta,
@@ -61,6 +61,8 @@ SETTLE_S: Final = 3.0  # that is waited for a change to happen
 TOLERATED_S: Final = 0.5  # that Redis may be lost before readers are told
 UNUSED_S: Final = 30.0  # that a copy is kept here which nobody here uses
 LOST_EVENTS: Final = 1000  # numbers that are left out where Redis lost its memory
+# AttributeError: what redis says where one writes to a line while another opens it again.
+LINE_FAILURES: Final = (*FAILURES, AttributeError)
 SCRYPT: Final = {"n": 2**12, "r": 8, "p": 1}  # 4 MiB and some 10 ms, once a replica and phrase
 
 _ROOM_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -138,6 +140,7 @@ class SharedHub:
         self._is_found = asyncio.Event()
         self._is_stopping = False
         self._pubsub: PubSub | None = None
+        self._reading: asyncio.Task[None] | None = None  # of what is published
         self._confirmed: dict[str, asyncio.Future[None]] = {}  # by channel
         self._heard_s = 0.0
         self._told_trouble: asyncio.TimerHandle | None = None
@@ -275,8 +278,8 @@ class SharedHub:
 
     async def start(self) -> None:
         """Listen, write and give signs of life from now on."""
-        for act in (self._listen(), self._write(), self._beat()):
-            self._spawn(act)
+        for act in (self._listen, self._write, self._beat):
+            self._spawn(for_ever(act))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await self._is_found.wait()
@@ -521,18 +524,21 @@ class SharedHub:
                     await pubsub.subscribe(_replica_key(self._store.replica))
                     self._pubsub = pubsub
                     reading, finding = self._spawn(self._hear(pubsub)), self._spawn(self._find())
+                    self._reading = reading
                     try:
                         await asyncio.wait([reading, finding], return_when=asyncio.FIRST_COMPLETED)
                         if finding.done():
                             finding.result()
                             delay_s = 0.05
-                        await reading
+                        await asyncio.wait([reading])
+                        if not reading.cancelled():
+                            reading.result()
                     finally:
-                        self._pubsub = None
+                        self._pubsub = self._reading = None
                         for task in (reading, finding):
                             task.cancel()
                         await asyncio.gather(reading, finding, return_exceptions=True)
-            except (StoreLost, *FAILURES) as exc:
+            except (StoreLost, *LINE_FAILURES) as exc:
                 self._store.note(exc)
                 self._lose()
             await asyncio.sleep(delay_s)
@@ -593,13 +599,10 @@ class SharedHub:
             self._silent.clear()
             loop = asyncio.get_running_loop()
             self._told_trouble = loop.call_later(TOLERATED_S, self._tell_trouble)
-        if self._pubsub is not None:
-            self._spawn(self._hang_up(self._pubsub))
-
-    async def _hang_up(self, pubsub: PubSub) -> None:
-        with contextlib.suppress(*FAILURES):
-            if pubsub.connection is not None:
-                await pubsub.connection.disconnect()
+        # Not by closing it under who reads, and may be opening it again: what is thrown then is
+        # nothing that one would think of.
+        if self._reading is not None:
+            self._reading.cancel()
 
     def _tell_trouble(self) -> None:
         self._told_trouble = None
@@ -622,7 +625,7 @@ class SharedHub:
             await pubsub.subscribe(name)
             async with asyncio.timeout(SETTLE_S):
                 await asyncio.shield(future)
-        except FAILURES as exc:
+        except LINE_FAILURES as exc:
             raise StoreLost(type(exc).__name__) from exc
 
     # ---- signs of life ----
@@ -660,7 +663,7 @@ class SharedHub:
             if not (copy.room.is_kept or is_unsent) and now_s - copy.used_s > UNUSED_S:
                 del self._copies[room_id]
                 if self._pubsub is not None:
-                    with contextlib.suppress(*FAILURES):
+                    with contextlib.suppress(*LINE_FAILURES):
                         await self._pubsub.unsubscribe(channel(room_id))
         copies = list(self._copies.values())
         wanted = [(copy.room.id, copy.host if copy.room.is_kept else "") for copy in copies]

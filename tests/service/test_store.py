@@ -1,12 +1,14 @@
 """The Redis that replicas share: what fails is told, without its address."""
 
+import asyncio
 import logging
 from contextlib import nullcontext
 
 import pytest
 
+from service import store as store_module
 from service.errors import StoreLost
-from service.store import Store
+from service.store import Store, for_ever
 from tests.service.redis_server import RedisServer
 
 
@@ -59,3 +61,29 @@ async def test_what_uvloop_says_of_a_closed_line_is_a_loss() -> None:
     with pytest.raises(StoreLost, match="RuntimeError"):
         await store.ask(act)
     await store.close()
+
+
+async def test_what_must_not_end_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store_module, "RESTART_S", 0.0)
+    begun, is_up = 0, asyncio.Event()
+
+    async def listen() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise KeyError
+        if begun == 3:  # the second time it just ended
+            is_up.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(for_ever(listen))
+    async with asyncio.timeout(10):
+        await is_up.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(record.getMessage(), record.data) for record in caplog.records] == [  # type: ignore[attr-defined]
+        ("begun again", {"what": "listen"})
+    ]

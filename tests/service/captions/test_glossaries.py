@@ -15,40 +15,40 @@ from tokenspeed.text.glossary import Term
 TERMS = (Term("ticket", "Karte"),)
 
 
-def test_a_glossary_is_found_by_its_id_and_taken_away_by_its_owner() -> None:
+async def test_a_glossary_is_found_by_its_id_and_taken_away_by_its_owner() -> None:
     kept = StoredGlossaries()
-    made = kept.add("me", "mine", "en", "de", TERMS, 1.0, 0.0)
+    made = await kept.add("me", "mine", "en", "de", TERMS, 1.0, 0.0)
     assert made is not None
-    found = kept.find(made.id, 5.0)
+    found = await kept.find(made.id, 5.0)
     assert found is not None
     assert (found.name, found.terms) == ("mine", TERMS)
-    assert not kept.remove(made.id, "you")
-    assert kept.remove(made.id, "me")
-    assert kept.find(made.id, 5.0) is None
-    assert not kept.remove(made.id, "me")
+    assert not await kept.remove(made.id, "you")
+    assert await kept.remove(made.id, "me")
+    assert await kept.find(made.id, 5.0) is None
+    assert not await kept.remove(made.id, "me")
 
 
-def test_one_that_is_used_lives_on() -> None:
+async def test_one_that_is_used_lives_on() -> None:
     kept = StoredGlossaries()
-    used, idle = (kept.add("me", name, "en", "de", TERMS, 0.0, 0.0) for name in "ab")
+    used, idle = [await kept.add("me", name, "en", "de", TERMS, 0.0, 0.0) for name in "ab"]
     assert used is not None
     assert idle is not None
-    assert kept.find(used.id, KEPT_S - 1) is not None
-    assert [each.id for each in kept.of("me", KEPT_S + 1)] == [used.id]
+    assert await kept.find(used.id, KEPT_S - 1) is not None
+    assert [each.id for each in await kept.of("me", KEPT_S + 1)] == [used.id]
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=100))
-def test_no_client_takes_the_room_of_others(clients: list[str]) -> None:
+async def test_no_client_takes_the_room_of_others(clients: list[str]) -> None:
     kept = StoredGlossaries()
     for client in clients:
-        kept.add(client, "x", "en", "de", TERMS, 0.0, 0.0)
+        await kept.add(client, "x", "en", "de", TERMS, 0.0, 0.0)
     for client in "abc":
-        assert len(kept.of(client, 0.0)) == min(clients.count(client), MAX_OF_CLIENT)
+        assert len(await kept.of(client, 0.0)) == min(clients.count(client), MAX_OF_CLIENT)
 
 
-def test_there_is_an_end_to_all_entries() -> None:
+async def test_there_is_an_end_to_all_entries() -> None:
     kept, many = StoredGlossaries(), TERMS * MAX_ENTRIES
     for number in range(MAX_ENTRIES_IN_ALL // MAX_ENTRIES):
-        assert kept.add(number, "x", "en", "de", many, 0.0, 0.0) is not None
-    assert kept.add("me", "x", "en", "de", TERMS, 0.0, 0.0) is None
-    assert kept.add("me", "x", "en", "de", TERMS, 0.0, KEPT_S) is not None
+        assert await kept.add(number, "x", "en", "de", many, 0.0, 0.0) is not None
+    assert await kept.add("me", "x", "en", "de", TERMS, 0.0, 0.0) is None
+    assert await kept.add("me", "x", "en", "de", TERMS, 0.0, KEPT_S) is not None

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.asyncio.client import PubSub
 
+from service import store
 from service.errors import RestError
 from service.rooms.changes import SpeakerEvent
 from service.rooms.hub import GUESSES, Hub
+from service.rooms.log import RoomLog
 from service.rooms.room import Reader, Room
 from service.rooms.shared_hub import SharedHub
 from service.store import Store
@@ -391,6 +394,54 @@ async def test_a_session_that_moved_is_heard_from_where_it_is(redis: RedisServer
         await together(room, copy)
         assert [said.source.text for said in copy.segments.values()] == ["from now"]
         assert copy.info().speakers == 1
+
+
+async def test_a_replica_that_takes_redis_for_lost_over_and_over_hears_again(
+    redis: RedisServer,
+) -> None:
+    """As where its event loop stands still now and then: each time it opens its line anew."""
+    async with replicas(redis.url) as (one, two):
+        room, _ = await one.hub.create("", None, 0.0)
+        copy = await two.hub.room(room.id)
+        room.join("x", Speaker())
+        for number in range(150):
+            two.hub._lose()
+            await asyncio.sleep(number % 16 * 5e-4)  # at each place in what it does
+        await eventually(lambda: not two.hub.is_lost)
+        room.speak("x", p.SourceFinal("a", "hello"), room.opened_s)
+        await together(room, copy)
+        other, _ = await one.hub.create("", None, 0.0)
+        await two.hub.room(other.id)  # can be found, too
+
+
+async def test_what_nobody_thought_of_makes_no_replica_deaf(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store, "RESTART_S", 0.01)
+    left = ["reads", "writes", "beats"]
+    hear, append, look = PubSub.get_message, RoomLog.append, RoomLog.look
+
+    def failing(name: str, act: Any) -> Any:
+        async def fail_once(*given: Any, **named: Any) -> Any:
+            if name in left:
+                left.remove(name)
+                raise KeyError(name)
+            return await act(*given, **named)
+
+        return fail_once
+
+    async with replicas(redis.url) as (one, two):
+        room, _ = await one.hub.create("", None, 0.0)
+        copy = await two.hub.room(room.id)
+        with monkeypatch.context() as patch:
+            patch.setattr(PubSub, "get_message", failing("reads", hear))
+            patch.setattr(RoomLog, "append", failing("writes", append))
+            patch.setattr(RoomLog, "look", failing("beats", look))
+            room.join("x", Speaker())
+            await eventually(lambda: not left)
+        room.speak("x", p.SourceFinal("a", "hello"), room.opened_s)
+        await together(room, copy)
+        assert {record.getMessage() for record in caplog.records} >= {"begun again"}
 
 
 async def test_redis_is_lost_with_all_that_it_had_and_comes_back(own_redis: RedisServer) -> None:

@@ -64,7 +64,7 @@ async def a_model(url: str) -> Client:
 
 async def all_settings(service: Service) -> Client:
     terms = (Term("the house", "Haus"),)
-    stored = service.state.glossaries.add("me", "mine", "en", "de", terms, 0.0, 0.0)
+    stored = await service.state.glossaries.add("me", "mine", "en", "de", terms, 0.0, 0.0)
     assert stored is not None
     async with session(service.ws) as client:
         for flag in (True, False):
