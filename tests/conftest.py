@@ -1,9 +1,10 @@
 """Small random models and tokenizers that the tests make for themselves."""
 
+import gc
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ def pytest_xdist_auto_num_workers() -> int:
     """With `--numprocesses auto`: three for two cores, as tests wait for servers and browsers."""
     cores = os.cpu_count() or 1
     return cores + cores // 2
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage among modules and tests, which stay: a quarter of this phase's time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

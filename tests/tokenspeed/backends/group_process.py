@@ -20,6 +20,11 @@ from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.sharding import Shard
 
+# Forked from a process that has imported this module already: importing torch and Triton in each
+# rank takes longer than most of its steps. Not forked from this one, whose threads may hold locks.
+_CONTEXT = torch.multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+
 
 class RankProcess:
     """A rank behind a pipe; begins what it is told and answers when it is finished."""
@@ -27,10 +32,9 @@ class RankProcess:
     def __init__(
         self, model: Path, form: str, config: EngineConfig, rank: int, inboxes: list[torch.Tensor]
     ) -> None:
-        context = torch.multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, theirs = _CONTEXT.Pipe()
         args = (theirs, model, form, config, rank, inboxes)
-        self.process = context.Process(target=_run_rank, args=args, daemon=True)
+        self.process = _CONTEXT.Process(target=_run_rank, args=args, daemon=True)
         self.process.start()
         theirs.close()
 

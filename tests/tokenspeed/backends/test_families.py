@@ -102,6 +102,8 @@ def test_a_quantised_family_is_the_same_model(tmp_path: Path) -> None:
 
 # On the interpreter a program takes a millisecond: few rows, and few of them at each width.
 SHORT = TOKENS[:7]
+# Families that differ in how logits become a token: plain, softcapped, scaled.
+SELECTIONS = ("llama", "gemma2", "granite")
 SMALL = EngineConfig(num_slots=2, max_length=8, max_step_tokens=8)
 
 
@@ -132,7 +134,8 @@ def test_kernels_give_the_logits_of_transformers(family: Family) -> None:
     alone = backend.logits(whole(SHORT[:6], slot=1))
     last = backend.logits(whole(SHORT[6:], slot=1, start=6))
     assert np.array_equal(np.concatenate((alone, last)), found)
-    assert (backend.step(whole(SHORT)) == found.argmax(-1)).all()
+    if name in SELECTIONS:
+        assert (backend.step(whole(SHORT)) == found.argmax(-1)).all()
     reference = step_ref(backend.weights, SHORT.tolist(), torch.float32).cpu().numpy()
     torch_too = (
         step_ref(backend.weights, SHORT.tolist(), backend.weights.embedding.dtype).cpu().numpy()
