@@ -13,7 +13,8 @@ from typing import Final
 import orjson
 
 from service.errors import RestError
-from tokenspeed.documents.worker import Question, ask, told
+from service.load.meter import charge
+from tokenspeed.documents.worker import MAX_CPU_S, Question, ask, told
 
 MAX_S: Final = 60.0  # for one file, on a busy machine; its share of the processor is bounded, too
 _PROGRAM: Final = ("-m", "tokenspeed.documents.worker")
@@ -53,11 +54,13 @@ async def _asked(question: Question, data: bytes) -> bytes:
             written, _ = await process.communicate(ask(question, data))
         answer, found = told(written)
     except (TimeoutError, ValueError) as exc:
+        charge(MAX_CPU_S)
         raise RestError(
             400, f"{question.name}: it takes too long to be read", param="file"
         ) from exc
     finally:
         await _ended(process)
+    charge(answer.cpu_s)
     if answer.problem is not None:
         status = 413 if answer.is_too_long else 400
         raise RestError(status, answer.problem, param="file")

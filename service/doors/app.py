@@ -29,6 +29,7 @@ from service.doors.page import Page, file_reply
 from service.doors.rest import Rest
 from service.doors.rooms import Rooms
 from service.doors.state import AppState
+from service.doors.toll import Toll
 
 PREFLIGHT_S: Final = 600  # that a browser caches a preflight
 
@@ -100,7 +101,7 @@ def make_app(state: AppState) -> ASGIApp:
             Exception: json_failure,
         },
     )
-    guarded = Guard(app, config, state.metrics.requests)
+    guarded = Guard(Toll(app, state), config, state.metrics.requests)
     if state.tracing is None:
         return guarded
     from service.doors.traced import TracedApp  # needs an optional extra

@@ -3,7 +3,6 @@
 Knows requests; what is kept, how much and for how long is up to the store.
 """
 
-import asyncio
 import csv
 import time
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from service.doors.deepl import DeepL
 from service.doors.http import text_field
 from service.doors.state import AppState
 from service.errors import RestError
+from service.load.meter import in_thread
 from tokenspeed.text.glossary import Term
 
 _DELIMITERS: Final = {"tsv": "\t", "csv": ","}
@@ -79,7 +79,7 @@ class Glossaries:
             )
         lines = text_field(body, "entries", 1 << 30).splitlines()
         try:
-            terms = await asyncio.to_thread(lambda: tuple(_terms(lines, _DELIMITERS[form])))
+            terms = await in_thread(lambda: tuple(_terms(lines, _DELIMITERS[form])))
         except csv.Error as exc:
             raise RestError(400, f"entries: {exc}", param="entries") from exc
         made = await self._state.glossaries.add(

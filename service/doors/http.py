@@ -7,6 +7,7 @@ asked for.
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
@@ -17,6 +18,7 @@ from starlette.requests import Request
 
 from service.errors import RestError
 from service.load.gate import RequestGate
+from service.load.meter import in_thread, metered
 
 _T = TypeVar("_T")
 
@@ -79,7 +81,7 @@ async def read_fields(request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict
         return query | await _multipart(request, data)
     if content_type.lower().startswith(_FORM) and len(data) > SLICE_BYTES:
         # In a thread: 80,000 escaped characters take 10 ms.
-        return query | await asyncio.to_thread(parse_body, data, content_type)
+        return query | await in_thread(partial(parse_body, data, content_type))
     return query | parse_body(data, content_type)
 
 
@@ -183,7 +185,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T
     Raises:
         ClientGone: nobody is waiting for the result.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(metered(work))
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)

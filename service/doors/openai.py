@@ -5,12 +5,12 @@ or by the system message ("Translate into German"). Knows requests; the translat
 translating.
 """
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -41,6 +41,7 @@ from service.doors.state import AppState
 from service.doors.whole import check_pair, failed
 from service.doors.wishes import options_of
 from service.errors import RestError, TranslationFailed
+from service.load.meter import in_thread, metered_each
 from service.translator import TextOptions
 from tokenspeed.text.languages import code_of
 from tokenspeed.text.words import has_words
@@ -95,12 +96,14 @@ class OpenAI:
             question = await self._wanted(body)
             # In a thread: a long conversation takes tens of milliseconds.
             question = replace(
-                question, prompt_tokens=await asyncio.to_thread(self._count, question)
+                question, prompt_tokens=await in_thread(partial(self._count, question))
             )
-            client = client_of(request, bearer(request.headers.get("authorization")))
+            # Without keys of ours anybody could invent one, and be many.
+            key = bearer(request.headers.get("authorization"))
+            client = client_of(request, key if self._state.auth.is_required else None)
             check_gate(self._state.gate, client)
             if question.is_stream:
-                events = self._events(question, client)
+                events = metered_each(self._events(question, client))
                 return StreamingResponse(events, media_type="text/event-stream")
             with self._state.gate.passing(client):
                 translated, output = await while_connected(request, self._whole(question, client))

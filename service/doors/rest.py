@@ -4,9 +4,9 @@
 which is refused. Knows requests; translations are the translator's.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -31,6 +31,7 @@ from service.doors.state import AppState
 from service.doors.whole import Wanted, check_pair, translate_documents, translate_texts
 from service.doors.wishes import options_of
 from service.errors import RestError
+from service.load.meter import in_thread
 from tokenspeed.documents.formats import suffixes
 from tokenspeed.documents.html import open_text
 from tokenspeed.documents.tagged import without_marks
@@ -158,7 +159,7 @@ class Rest:
 
     async def _detect(self, text: str) -> list[tuple[str, float]]:
         # In a thread: the first call reads a model, a long text takes milliseconds.
-        return await asyncio.to_thread(detect, text, self._codes())
+        return await in_thread(partial(detect, text, self._codes()))
 
     async def fields(self, request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
         """Read what was sent, and check the key.
@@ -173,8 +174,9 @@ class Rest:
         return body
 
     def client(self, request: Request, body: dict[str, Any]) -> str:
-        """Return who asks."""
-        return client_of(request, self._key(request, body))
+        """Return who asks; without keys of ours anybody could invent one, and be many."""
+        is_key = self._state.auth.is_required
+        return client_of(request, self._key(request, body) if is_key else None)
 
     def _key(self, request: Request, body: dict[str, Any]) -> str:
         # The npm package `libretranslate` writes it as one word.

@@ -15,6 +15,7 @@ from service.doors.resume import ResumableSessions
 from service.doors.turns import OneByOne
 from service.load.admission import Admission, Work
 from service.load.gate import RequestGate
+from service.load.limits import Accounts
 from service.load.metrics import Metrics
 from service.rooms.hub import Hub, Rooms
 from service.translator import Translator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from service.store import Store
     from service.tracing import Tracing
 
+BURST_S: Final = 20.0  # of how many seconds a client may have its share over HTTP at once
 MEASURE_S: Final = 1.0  # between looks at the engine's counters
 SLOW_STEP_S: Final = 2.0  # of a step, from here on the service says that it is not ready
 HANGING_STEP_S: Final = 20.0  # of a step, from here on it is taken for one that never ends
@@ -77,7 +79,7 @@ class AppState:
         connections: those that have a session; others stand at the door.
         sessions: those that a client may come back to. shared: those of all replicas, if any.
         admission: who is let in, and how often partials come.
-        gate: how many requests over plain HTTP are under way.
+        gate: how many requests over plain HTTP are under way. accounts: what they have cost.
         store: the Redis that replicas share, where there is one.
         turns: of the pieces of all their texts, on the event loop.
         documents: held while one is read or written: threads share the event loop's processor.
@@ -114,6 +116,7 @@ class AppState:
         self.sessions = ResumableSessions(config.max_sessions, self.shared)
         self.admission = Admission(config.budget_ms / 1e3, translator.engine.clock())
         self.gate = RequestGate(config.limits.requests_of_client, config.limits.requests_in_all)
+        self.accounts = Accounts(config.limits.request_share, BURST_S)
         self.rooms = _open_rooms(config, self.store, self.now_s)
         self.turns = OneByOne()
         self.documents = asyncio.Lock()

@@ -14,6 +14,7 @@ from service.doors import apart
 from service.doors.http import check_gate, while_connected
 from service.doors.state import AppState
 from service.errors import RestError, TranslationFailed
+from service.load.meter import in_thread, metered
 from service.translator import TextOptions
 from tokenspeed.documents.document import Document
 from tokenspeed.documents.worker import Question
@@ -75,7 +76,7 @@ async def translate_documents(
 
     async def work() -> tuple[Sequence[Document], list[bytes]]:
         async with state.documents:
-            documents = await asyncio.to_thread(opened)
+            documents = await in_thread(opened)
         texts = list(dict.fromkeys(text for document in documents for text in document.texts))
         translated = await _texts(state, texts, wanted)
         found = dict(zip(texts, translated, strict=True))
@@ -87,7 +88,7 @@ async def translate_documents(
             ]
 
         async with state.documents:
-            return documents, await asyncio.to_thread(written)
+            return documents, await in_thread(written)
 
     return await _passing(state, request, wanted.client, work())
 
@@ -125,7 +126,7 @@ async def _texts(state: AppState, texts: Sequence[str], wanted: Wanted) -> list[
             else:
                 await asyncio.sleep(0)  # a file may have thousands of them
 
-    workers = [asyncio.ensure_future(work()) for _ in range(min(SIDE_BY_SIDE, len(texts)))]
+    workers = [asyncio.ensure_future(metered(work())) for _ in range(min(SIDE_BY_SIDE, len(texts)))]
     try:
         await asyncio.gather(*workers)
     finally:

@@ -19,6 +19,7 @@ class Limits:
     targets: int = 8  # languages of one session
     queue_events: int = 512  # waiting for a slow reader
     queue_bytes: int = 1024 * 1024  # waiting for a slow reader, as text
+    request_share: float = 0.25  # of a processor's time, of one client over plain HTTP
     requests_of_client: int = 8  # over plain HTTP, under way at one time
     requests_in_all: int = 64  # over plain HTTP, under way at one time
     first_event_s: float = 10.0  # for credentials in the first event of a socket
@@ -55,29 +56,62 @@ class Bucket:
 
 
 class Account:
-    """Time that one client may cost the event loop: a second's share at once, then as it comes.
+    """Time that one client may cost the event loop: some seconds' share at once, then as it comes.
 
     Prices are what things cost in fact, so that a cheap message and a dear one need no two limits.
 
     Args:
         share: of the time that passes, in (0, 1].
         now_s: on the clock of the later calls.
+        burst_s: of how many seconds the share may be had at once.
     """
 
-    def __init__(self, share: float, now_s: float) -> None:
+    def __init__(self, share: float, now_s: float, burst_s: float = 1.0) -> None:
         self._share = share
-        self._left_s = share
+        self._most_s = self._left_s = share * burst_s
         self._updated_s = now_s
 
     def spend(self, seconds: float, now_s: float) -> None:
         """Take note of what something cost; there may be less left than that."""
         passed_s = max(now_s - self._updated_s, 0.0)
-        self._left_s = min(self._share, self._left_s + passed_s * self._share) - seconds
+        self._left_s = min(self._most_s, self._left_s + passed_s * self._share) - seconds
         self._updated_s = max(now_s, self._updated_s)
 
     def ready_s(self) -> float:
         """Return when all that was spent is paid for."""
         return self._updated_s + max(0.0, -self._left_s) / self._share
+
+
+class Accounts:
+    """An account for each client that has cost anything lately.
+
+    Args:
+        share, burst_s: of each, as of an `Account`.
+    """
+
+    def __init__(self, share: float, burst_s: float) -> None:
+        self._share = share
+        self._burst_s = burst_s
+        self._accounts: dict[Hashable, tuple[Account, float]] = {}  # until when they are needed
+        self._look_s = float("-inf")  # when all were looked at
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def spend(self, client: Hashable, seconds: float, now_s: float) -> None:
+        """Take note of what something cost."""
+        if now_s - self._look_s >= self._burst_s:
+            self._look_s = now_s
+            self._accounts = {c: kept for c, kept in self._accounts.items() if kept[1] > now_s}
+        account, _ = self._accounts.get(client) or (Account(self._share, now_s, self._burst_s), 0)
+        account.spend(seconds, now_s)
+        # Then all that it has cost has come back, and a new one would say the same.
+        self._accounts[client] = account, max(account.ready_s(), now_s) + self._burst_s
+
+    def ready_s(self, client: Hashable, now_s: float) -> float:
+        """Return when all that a client has spent is paid for; now or earlier: it may go on."""
+        kept = self._accounts.get(client)
+        return now_s if kept is None else min(kept[0].ready_s(), kept[1])
 
 
 class Misses:

@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -52,10 +53,12 @@ class Answer:
     Attributes:
         problem: what is told to whom the file belongs; None: all went well, and more follows.
         is_too_long: whether it has more texts than may be.
+        cpu_s: that the process took of the processor.
     """
 
     problem: str | None = None
     is_too_long: bool = False
+    cpu_s: float = 0.0
 
 
 def ask(question: Question, data: bytes) -> bytes:
@@ -85,7 +88,8 @@ def answer(asked: bytes) -> bytes:
     line, _, data = asked.partition(b"\n")
     question = Question(**json.loads(line))
     try:
-        return _line(Answer()) + _found(question, data)
+        found = _found(question, data)
+        return _line(Answer()) + found
     except _TooLong as exc:
         return _line(Answer(str(exc), is_too_long=True))
     except DocumentError as exc:
@@ -114,7 +118,7 @@ def _found(question: Question, data: bytes) -> bytes:
 
 
 def _line(found: Answer) -> bytes:
-    return json.dumps(asdict(found)).encode() + b"\n"
+    return json.dumps(asdict(found) | {"cpu_s": time.process_time()}).encode() + b"\n"
 
 
 def _limit(kind: int, most: int) -> None:

@@ -1,9 +1,10 @@
 """What meters updates and work."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.load.limits import Account, Bucket, Misses
+from service.load.limits import Account, Accounts, Bucket, Misses
 
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 0.5), max_size=200))
@@ -62,3 +63,36 @@ def test_what_one_client_gets_wrong_is_counted_for_a_while() -> None:
     assert not misses.is_over("b", 159.0)
     assert misses.is_over("a", 159.0)
     assert not misses.is_over("a", 160.0)
+
+
+def test_each_client_has_an_account_until_all_is_paid_for() -> None:
+    accounts = Accounts(0.25, burst_s=20.0)
+    assert accounts.ready_s("a", 7.0) == 7.0
+    for _ in range(5):
+        accounts.spend("a", 1.0, 10.0)
+    assert accounts.ready_s("a", 10.0) <= 10.0  # all at once
+    accounts.spend("a", 1.0, 10.0)
+    assert accounts.ready_s("a", 10.0) == pytest.approx(14.0)
+    assert accounts.ready_s("b", 10.0) == 10.0
+    accounts.spend("b", 0.01, 34.1)
+    assert len(accounts) == 1  # a's is as good as new
+    accounts.spend("a", 5.0, 34.1)
+    assert accounts.ready_s("a", 34.1) <= 34.1
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 10), st.floats(0, 3), st.integers(0, 3)), min_size=1, max_size=60
+    )
+)
+def test_nobody_spends_more_than_a_burst_and_a_share(
+    spent: list[tuple[float, float, int]],
+) -> None:
+    accounts = Accounts(0.25, burst_s=4.0)
+    now_s, total = 0.0, dict.fromkeys(range(4), 0.0)
+    for pause_s, cost_s, client in spent:
+        now_s += pause_s
+        if accounts.ready_s(client, now_s) <= now_s:
+            assert total[client] <= 1.0 + 0.25 * now_s + 1e-6
+            accounts.spend(client, cost_s, now_s)
+            total[client] += cost_s
