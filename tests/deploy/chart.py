@@ -79,6 +79,10 @@ SCENARIOS: dict[str, Resource] = {
         "podAnnotations": {"a": "b"},
         "envFrom": [{"secretRef": {"name": "more"}}],
         "ingress": {"enabled": True},
+        "serviceMonitor": {"enabled": True, "key": {"secret": "for-prometheus"}},
+        "networkPolicy": {
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
+        },
     },
 }
 

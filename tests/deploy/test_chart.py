@@ -103,6 +103,36 @@ def test_custom_resources_are_valid_by_the_schemas_of_their_operators() -> None:
     assert len(problems_of([wrong])) == 1
 
 
+def test_prometheus_asks_one_proxy_of_ray_with_a_key() -> None:
+    found = scenario("ray on gpus")
+    (monitor,) = [each for each in found if each["kind"] == "ServiceMonitor"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    key = {"name": "for-prometheus", "key": "api-key"}
+    assert endpoint["authorization"] == {"credentials": key}
+    (service,) = [each for each in found if each["metadata"]["name"].endswith("-metrics")]
+    assert (
+        monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    )
+    (port,) = service["spec"]["ports"]
+    assert port["name"] == endpoint["port"]
+    asked = service["spec"]["selector"].items()
+    head, *workers = pods(found)
+    assert asked <= head["metadata"]["labels"].items()
+    assert not any(asked <= each["metadata"]["labels"].items() for each in workers)
+    assert port["targetPort"] in {each["name"] for each in head["spec"]["containers"][0]["ports"]}
+    rules = of_kind(found, "NetworkPolicy")["spec"]["ingress"]
+    assert {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}} in [
+        peer
+        for rule in rules
+        for peer in rule.get("from", ())
+        if {"port": 8000} in rule.get("ports", ())
+    ]
+    keyless = {**SCENARIOS["ray"], "serviceMonitor": {"enabled": True}}
+    ran = helm("template", "live", str(CHART), values=keyless)
+    assert ran.returncode != 0
+    assert "serviceMonitor.key.secret" in ran.stderr
+
+
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name.startswith("ray")])
 def test_a_ray_service_deploys_what_serve_takes(name: str) -> None:
     spec = of_kind(scenario(name), "RayService")["spec"]

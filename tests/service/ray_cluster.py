@@ -20,6 +20,10 @@ from typing import Any, Final
 from tests.service.process import ROOT, environment
 
 START_S: Final = 110.0  # of a cluster or a deployment, on a slow and busy machine
+PROXY_LIMITS: Final = (
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S",
+)
 REPLICA: Final = "ray::ServeReplica"
 
 
@@ -37,6 +41,8 @@ class Cluster:
         self.directory = Path(tempfile.mkdtemp(prefix="ray"))
         # A token of its own: Ray would write one into the home of who runs the tests.
         ray = {"RAY_TMPDIR": str(self.directory), "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # A proxy that starts slowly is none that has to be killed and started once more.
+        ray |= dict.fromkeys(PROXY_LIMITS, str(START_S))
         self._errors = (self.directory / "errors").open("w")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.service.ray_cluster", str(self.port)],
