@@ -317,7 +317,12 @@ def _room(options: argparse.Namespace) -> int:
 
 def add_replicas(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench replicas`."""
-    parser.add_argument("--redis", default="", metavar="URL", help="that the replicas share")
+    parser.add_argument(
+        "--redis",
+        default="",
+        metavar="URL",
+        help="that the replicas share; `own` starts one, which the strike `redis` needs",
+    )
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--speakers", type=int, default=4, help="of one room")
     parser.add_argument("--viewers", type=int, default=12, help="of the same room")
@@ -328,7 +333,7 @@ def add_replicas(parser: argparse.ArgumentParser) -> None:
         default=["kill"],
         metavar="A,B",
         help="what replicas suffer one after the other: kill (SIGKILL), or pause (SIGSTOP until "
-        "their clients have left, then SIGCONT)",
+        "their clients have left, then SIGCONT); or redis: it is killed, and comes back empty",
     )
     parser.add_argument("--from", dest="source", default="en", metavar="LANG")
     parser.add_argument(

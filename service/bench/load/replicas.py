@@ -1,4 +1,4 @@
-"""`tokenspeed bench replicas`: speakers and readers of a room while a replica of theirs is killed.
+"""`tokenspeed bench replicas`: speakers and readers of a room while what serves them is killed.
 
 What must hold: each commit has one final at its speaker and at each reader, the numbers of events
 have no gap, and nothing that was appended is taken back. `watch` does that against any replicas
@@ -7,6 +7,7 @@ that are there, whoever runs them; the command starts processes of its own. Loop
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import signal
@@ -25,6 +26,7 @@ from websockets.typing import Subprotocol
 
 from service.bench.captions.scores import percentile
 from service.bench.load.loadtest import script
+from service.bench.load.own_redis import OwnRedis
 from service.bench.served import Served, ServerFailed, serving
 from service.wire import protocol as p
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
@@ -33,6 +35,9 @@ from tokenspeed.bench.result import describe_cpu, make_result, write_result
 PING_S: Final = 1.0  # between pings, and for the answer to one
 RETRY_S: Final = 0.2  # between tries to reach a replica, on average
 PATIENCE_S: Final = 60.0  # for the last finals
+AWAY_S: Final = 3.0  # that Redis is, and as long is watched once it is back
+KINDS: Final = ("kill", "pause", "redis")
+OWN: Final = "own"
 STRIKE_AT: Final = 0.4  # of the time that is spoken
 FAULTS: Final = (
     "finals_lost", "finals_twice", "taken_back", "gaps", "reader_finals_lost",
@@ -377,6 +382,11 @@ def run_replicas(options: argparse.Namespace) -> Watched:
     """
     if options.replicas < 2 or options.seconds <= 0:
         raise ValueError("expected two replicas at least, and some seconds")
+    unknown = sorted(set(options.strikes) - set(KINDS))
+    if unknown:
+        raise ValueError(f"strikes are {', '.join(unknown)}, expected of {', '.join(KINDS)}")
+    if "redis" in options.strikes and options.redis != OWN:
+        raise ValueError(f"the strike redis needs --redis {OWN}: nobody else's is killed")
     found = asyncio.run(_run(options))
     if options.json:
         about = {
@@ -400,16 +410,23 @@ def replicas_table(found: Watched) -> str:
 
 async def _run(options: argparse.Namespace) -> Watched:
     settings = {"ADMISSION": "0", "MAX_SESSIONS": str(2 * options.speakers + 16)}
-    settings |= {"REDIS_URL": options.redis} if options.redis else {}
     async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(OwnRedis()) if options.redis == OWN else None
+        url = options.redis if redis is None else redis.url
+        settings |= {"REDIS_URL": url} if url else {}
         starting = [
             serving(options.model, options.device, **settings) for _ in range(options.replicas)
         ]
         replicas = await asyncio.gather(*map(stack.enter_async_context, starting))
 
         async def strike(watched: Watched) -> None:
-            for number, kind in enumerate(options.strikes):
-                await _strike(replicas[-1 - number % len(replicas)], kind, watched)
+            victims = itertools.cycle(reversed(replicas))
+            for kind in options.strikes:
+                if kind == "redis":
+                    assert redis is not None  # by what was looked at
+                    await _lose(redis)
+                else:
+                    await _strike(next(victims), kind, watched)
 
         return await watch(
             [each.address for each in replicas],
@@ -421,6 +438,14 @@ async def _run(options: argparse.Namespace) -> Watched:
             targets=options.targets,
             words_per_minute=options.words_per_minute,
         )
+
+
+async def _lose(redis: OwnRedis) -> None:
+    """Let Redis be away for a while, and come back without what it had."""
+    await redis.kill()
+    await asyncio.sleep(AWAY_S)
+    await redis.start()
+    await asyncio.sleep(AWAY_S)
 
 
 async def _strike(victim: Served, kind: str, watched: Watched) -> None:

@@ -40,6 +40,34 @@ def test_a_replica_that_is_paused_and_one_that_is_killed_lose_nothing(
     assert "| resumed |" in capsys.readouterr().out
 
 
+def test_a_redis_that_is_killed_and_a_replica_after_it_lose_nothing(
+    tiny_translator: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "found.json"
+    arguments = ["bench", "replicas", "--redis", "own", "--model", str(tiny_translator)]
+    arguments += ["--device", "cpu", "--words-per-minute", "400", "--seconds", "2"]
+    arguments += ["--speakers", "3", "--viewers", "3", "--strikes", "redis,kill"]
+    assert main([*arguments, "--json", str(path)]) == 0
+    (numbers,) = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert {name: numbers[name] for name in FAULTS} == dict.fromkeys(FAULTS, 0)
+    assert numbers["lines_lost"] == numbers["resumed"] >= 1  # all of it was written once more
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--strikes", "flood"], "strikes are flood"),
+        (["--strikes", "redis", "--redis", "redis://127.0.0.1:1/0"], "needs --redis own"),
+        (["--replicas", "1"], "two replicas"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "replicas", *more]) == 2
+    assert told in capsys.readouterr().err
+
+
 def speaker(watched: Watched) -> Speaker:
     return Speaker(["127.0.0.1:1"], 0, watched, ROOM, "en", ["de"])
 
