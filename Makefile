@@ -14,7 +14,7 @@ TESTS := $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist workste
 UNCOVERED := --ignore tests/tokenspeed/kernels --ignore-glob '*/backends/test_cuda*' \
 	--ignore-glob '*/engines/test_compiled.py' --ignore tests/tokenspeed/native
 
-.PHONY: help demo test coverage docs test-gpu lint python-lint generate format web-types instructions clean
+.PHONY: help demo test coverage docs test-gpu lint python-lint kernels generate format web-types instructions clean
 
 help:
 	@echo "make demo [PORT=8001]  install, start the service, print its address"
@@ -24,6 +24,7 @@ help:
 	@echo "make coverage          the tests, and which lines outside GPU code they did not reach"
 	@echo "make docs              the documentation, in build/site"
 	@echo "make test-gpu          the tests that need a CUDA GPU"
+	@echo "make kernels           compile what tests look at for GPUs anew, after kernels changed"
 	@echo "make instructions      instructions of a CPU step against what was kept (valgrind)"
 
 demo: $(VENV)/.demo
@@ -64,6 +65,14 @@ docs: $(VENV)/.docs
 
 instructions: | $(VENV)/bin/python
 	$(BIN)/python -m tokenspeed.bench.engines.instructions --check benchmarks/results/instructions.json
+
+# What kernels take on GPUs, by compiling those that tests look at: to be kept after they changed.
+COMPILED := TRITON_INTERPRET=0 $(BIN)/python -m tokenspeed.bench.engines.compiled --decode \
+	--kept benchmarks/results/compiled.json --update
+kernels: $(VENV)/.test
+	rm -f benchmarks/results/compiled.json
+	$(COMPILED) --targets sm_90
+	$(COMPILED) --targets sm_80,sm_100,gfx942 --models default-38m:int8,llama-3-8b:int4 --one-each
 
 generate: $(VENV)/.lint
 	$(BIN)/python -m service.wire.generate

@@ -1,11 +1,13 @@
 """Compile every kernel in use for GPUs that are not here, and show what each one takes.
 
     python -m tokenspeed.bench.engines.compiled [--targets sm_80,gfx942] [--models default-38m:int8]
-                                        [--decode] [--one-each]
+                                        [--decode] [--one-each] [--kernels NAME,...]
+                                        [--kept FILE [--update]]
 
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
 rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
-kernel that does not compile.
+kernel that does not compile. With `--kept`, a kernel that has passed the check and has not changed
+since is not compiled again: compiling all that the tests look at takes a minute and a half.
 """
 
 import argparse
@@ -27,6 +29,8 @@ from triton.backends.compiler import GPUTarget
 from tokenspeed.backends.cuda import default_launch
 from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.bench.engines import kept_kernels
+from tokenspeed.bench.engines.kept_kernels import Needs, digest_of
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.page import markdown_table
 from tokenspeed.kernels.compile import Job, jobs
@@ -178,18 +182,37 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--one-each", action="store_true", help="of what differs in sizes of models and steps alone"
     )
+    parser.add_argument("--kernels", help="these alone: NAME,...")
+    parser.add_argument("--kept", type=Path, help="what kernels took before, as JSON")
+    parser.add_argument("--update", action="store_true", help="write what they take now there")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     options = parser.parse_args(arguments)
+    names = options.kernels.split(",") if options.kernels else None
     work: dict[Any, tuple[str, Job]] = {}
     for target in options.targets.split(","):
         for job in jobs_in_use(target, options.models.split(",")):
+            if names is not None and job.kernel not in names:
+                continue
             if is_decode(job) or not options.decode:
                 kind = (job.kernel, job.label) if options.one_each else job
                 work.setdefault((target, kind), (target, job))
-    reports = _compile_all(list(work.values()), options.jobs)
+    digests = {(target, job): digest_of(target, job) for target, job in work.values()}
+    kept = kept_kernels.read(options.kept) if options.kept else {}
+    new = [each for each, digest in digests.items() if digest not in kept]
+    compiled = {(r.target, r.job): r for r in _compile_all(new, options.jobs)}
+    reports = [
+        compiled.get(each) or KernelNeeds(*each, *kept[digest]) for each, digest in digests.items()
+    ]
     print(_table(reports))
     failed = [r for r in reports if r.fails]
-    print(f"{len(reports)} kernels, {len(failed)} fail")
+    print(f"{len(reports)} kernels, {len(new)} of them compiled now, {len(failed)} fail")
+    if options.update:
+        needs = {
+            digests[r.target, r.job]: Needs(r.registers, r.shared_bytes, r.spill_bytes)
+            for r in reports
+            if not r.fails
+        }
+        kept_kernels.write(options.kept, kept | needs)
     return 1 if failed else 0
 
 
