@@ -175,6 +175,8 @@ def check_gate(gate: RequestGate, client: str) -> None:
     Raises:
         RestError: too many are under way.
     """
+    if gate.is_closed:
+        raise RestError(503, "the service is going away", 1)
     if not gate.is_open(client):
         raise RestError(429, "too many requests are under way; wait for one to end", 1)
 

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.doors.lines import Lines
 
+LEFT_S: Final = 1.0  # for what goes on when the service ends, all that it waits for being over
 _HEADERS: Final = (
     (b"content-type", b"application/json"),
     (b"x-content-type-options", b"nosniff"),
@@ -93,6 +94,17 @@ class HttpLine(H11Protocol):
         self._is_upgraded = True
         self._forget_deadline()
         super().handle_websocket_upgrade(event)
+
+    def shutdown(self) -> None:
+        """The service ends: be done with what goes on within a moment, or have it cut off."""
+        super().shutdown()
+        self.loop.call_later(LEFT_S, self._cut_off)
+
+    def _cut_off(self) -> None:
+        if self.conn.our_state is h11.SEND_RESPONSE and not self.flow.write_paused:
+            self._refuse(503, "the service is going away")
+        else:
+            self.transport.abort()  # amid an answer, or one that nobody reads
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""

@@ -65,6 +65,11 @@ class SocketLine(PricedFrames):
         """Whether it is of no use to anybody, or not yet."""
         return self.is_stranger or (self.close_sent and not self._gave_way)
 
+    def shutdown(self) -> None:
+        """The service ends: say so, and cut off who does not read it."""
+        super().shutdown()
+        self.loop.call_later(FAREWELL_S, self.transport.abort)
+
     # ---- what the application may do with it ----
 
     def abort(self) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from service.tracing import Tracing
 
 BURST_S: Final = 20.0  # of how many seconds a client may have its share over HTTP at once
+LOOK_S: Final = 0.02  # between looks whether requests are over
 MEASURE_S: Final = 1.0  # between looks at the engine's counters
 SLOW_STEP_S: Final = 2.0  # of a step, from here on the service says that it is not ready
 HANGING_STEP_S: Final = 20.0  # of a step, from here on it is taken for one that never ends
@@ -169,12 +170,15 @@ class AppState:
             await asyncio.to_thread(self.tracing.close)
 
     async def drain(self) -> None:
-        """Take nobody new, tell every session, and wait until they are done, within bounds."""
-        self.is_draining = True
+        """Take nobody new, tell every session, and wait until all are done, within bounds."""
+        end_s = self.now_s() + self.config.drain_s
+        self.is_draining = self.gate.is_closed = True
         for connection in list(self.connections):
             connection.drain(self.config.drain_s)
         self.rooms.wake_all()  # readers of rooms in which nobody speaks need not wait
         await self._all_ended(self.config.drain_s)
+        while self.gate.num_under_way and self.now_s() < end_s:  # noqa: ASYNC110 - many end them
+            await asyncio.sleep(LOOK_S)
         self.is_drained = True
         self.rooms.wake_all()
 

@@ -14,12 +14,16 @@ class RequestGate:
     Args:
         max_of_client: at one time, of one client.
         max_in_all: at one time.
+
+    Attributes:
+        is_closed: whether none may begin any more, as the service goes away.
     """
 
     def __init__(self, max_of_client: int, max_in_all: int) -> None:
         self._max_of_client = max_of_client
         self._max_in_all = max_in_all
         self._under_way: Counter[Hashable] = Counter()
+        self.is_closed = False
 
     def is_open(self, client: Hashable) -> bool:
         """Whether one more request of a client may begin."""
