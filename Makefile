@@ -9,7 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SOURCES := pyproject.toml clients/python/pyproject.toml constraints.txt $(wildcard setup.py tokenspeed/native/*)
 
 # Tests on every core; a worker without any left takes some of another's. PYTEST adds options.
-TESTS := $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist worksteal
+# Bytecode is written whatever the environment says: tests start a hundred processes of ours.
+TESTS := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist worksteal
 # Tests of GPU code, whose lines are not counted: kernels on the interpreter take long to watch.
 UNCOVERED := --ignore tests/tokenspeed/kernels --ignore-glob '*/backends/test_cuda*' \
 	--ignore-glob '*/engines/test_compiled.py' --ignore tests/tokenspeed/native
