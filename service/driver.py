@@ -17,26 +17,26 @@ from service.wire.protocol import ClientEvent, ServerEvent
 from tokenspeed.engine.engine import Cancellable
 
 MAX_RUNNING: Final = 32  # jobs of one session that the engine has at one time
-MAX_LIVE: Final = 128  # of which somebody may be waiting for already
-LIVE_S: Final = 0.5  # before a reader gets to a text somebody may be waiting for it
+MAX_LIVE: Final = 128  # likewise, of jobs that a reader may be waiting for
+LIVE_S: Final = 0.5  # lead time: this long before its reader gets there, a text counts as awaited
 
 StartJob = Callable[[Job, FollowJob], Cancellable]
-"""Starts a job, or raises TranslationFailed; its news never come before it has returned."""
+"""Starts a job, or raises TranslationFailed; its news never arrive before it has returned."""
 
 
 class Sink(Protocol):
     """Where the results of a session go."""
 
     def send(self, event: ServerEvent, arrival_s: float | None) -> None:
-        """Take an event for the client; `arrival_s` is when its cause came."""
+        """Take an event for the client; `arrival_s` is when its cause arrived."""
         ...
 
     def close(self, close: Close) -> None:
-        """End the connection once everything before is sent."""
+        """Close the connection once everything before this has been sent."""
         ...
 
     def job_started(self, job: Job) -> None:
-        """Note that the engine is asked."""
+        """Note that a job is given to the engine."""
         ...
 
     def job_ended(self, job: Job, outcome: Outcome) -> None:
@@ -74,7 +74,7 @@ class Driver:
         self._interval_s = interval_s
         self._running: dict[JobKey, tuple[Job, Cancellable]] = {}
         self._waiting = _WaitingJobs()
-        self._suspensions = 0  # news of jobs from before the last one are of no use
+        self._suspensions = 0  # news of jobs from before the last suspension are ignored
 
     @property
     def is_waiting(self) -> bool:
@@ -83,7 +83,7 @@ class Driver:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits that no more is to be read of the client."""
+        """Whether so much is waiting that nothing more should be read from the client."""
         self._do(self.session.measure_pending(self._clock()))
         return self.session.is_full
 
@@ -92,17 +92,17 @@ class Driver:
         self._do(self.session.open(self._clock(), epoch, resume_token))
 
     def receive(self, event: ClientEvent, wall_time_s: float = 0.0) -> None:
-        """Take in an event of the client; `wall_time_s`, seconds since 1970, is for `pong`."""
+        """Take an event from the client; `wall_time_s`, seconds since 1970, is for `pong`."""
         now_s = self._now_s()
         self._do(self.session.receive(event, now_s, wall_time_s))
         self._do(self.session.measure_pending(now_s))
 
     def refuse(self, problem: ProtocolError) -> None:
-        """Take in a frame that is no event."""
+        """Take a frame that is not a valid event."""
         self._do(self.session.refuse(problem, self._clock()))
 
     def set_audience(self, targets: frozenset[str]) -> None:
-        """Translate into these languages, too."""
+        """Translate into these languages as well."""
         self._do(self.session.set_audience(targets, self._clock()))
 
     def next_tick_s(self) -> float:
@@ -111,15 +111,15 @@ class Driver:
         return self.session.next_tick_s()
 
     def tick(self) -> None:
-        """Do what has become due."""
+        """Do whatever is due."""
         self._do(self.session.tick(self._now_s()))
 
     def drain(self, time_left_s: float) -> None:
-        """The server goes away: finish every segment, then close."""
+        """The server is shutting down: finish every segment, then close."""
         self._do(self.session.drain(time_left_s, self._clock()))
 
     def suspend(self) -> None:
-        """The line was lost: free the engine at once."""
+        """The connection was lost: free the engine at once."""
         for _, handle in self._running.values():
             handle.cancel()
         self._running.clear()
@@ -128,7 +128,7 @@ class Driver:
         self.session.suspend()
 
     def wake(self) -> None:
-        """The client is back: ask again for what was not done."""
+        """The client is back: ask again for what was not finished."""
         self._do(self.session.wake(self._clock()))
 
     def _now_s(self) -> float:
@@ -151,7 +151,7 @@ class Driver:
                 self._sink.close(action)
 
     def _start(self, job: Job) -> None:
-        """Hand a job to the engine now or, where that has enough of this session, later."""
+        """Give a job to the engine now, or later if it has enough from this session."""
         is_live = job.reached_s - self._clock() <= LIVE_S
         room = MAX_LIVE if is_live else MAX_RUNNING
         if job.key in self._running or len(self._running) < room:
@@ -161,7 +161,7 @@ class Driver:
             self._waiting.add(job)
 
     def _fill(self) -> None:
-        """Hand over what waits, as far as there is room."""
+        """Give waiting jobs to the engine, as far as there is room."""
         while self._waiting and len(self._running) < MAX_RUNNING:
             self._ask(self._waiting.pop())
 
@@ -179,7 +179,7 @@ class Driver:
             self._fail(job, exc)
 
     def _follow(self, job: Job, tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
-        """Tell the session of a job's progress and end."""
+        """Pass a job's progress and end on to the session."""
         if ending is None:
             self._do(self.session.progress(job, tokens, self._clock()))
             return
@@ -199,7 +199,7 @@ class Driver:
 
 
 class _WaitingJobs:
-    """Jobs that wait for room in the engine, what a reader gets to first before all others.
+    """Jobs waiting for room in the engine, ordered by when a reader gets to them.
 
     One of a key: a newer one takes the place of an older one, which costs the engine nothing.
     """
@@ -213,13 +213,13 @@ class _WaitingJobs:
         return len(self._jobs)
 
     def add(self, job: Job) -> None:
-        """Let a job wait."""
+        """Queue a job."""
         number = next(self._numbers)
         self._jobs[job.key] = (number, job)
         heapq.heappush(self._heap, (job.reached_s, number, job.key))
 
     def pop(self) -> Job:
-        """Take the next job out; there must be one."""
+        """Remove and return the next job; there must be one."""
         while True:
             _, number, key = heapq.heappop(self._heap)
             found = self._jobs.get(key)
@@ -228,12 +228,12 @@ class _WaitingJobs:
                 return found[1]
 
     def discard(self, key: JobKey) -> None:
-        """Take the job of a key out, where there is one."""
+        """Remove and return the job of a key, if there is one."""
         self._jobs.pop(key, None)
         if not self._jobs:
             self._heap.clear()
 
     def clear(self) -> None:
-        """Take all out."""
+        """Remove and return all jobs."""
         self._jobs.clear()
         self._heap.clear()

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, and never the text that users send.
+"""Structured logs: one JSON object per line, and never the text that users send.
 
 Callers put facts into `extra={"data": {...}}`. Text goes through `text_data`, which is empty unless
 the operator asked for it.
@@ -27,11 +27,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class Seldom(logging.Filter):
-    """Lets a message through once a second; the next time it says how many were left out."""
+    """Lets a message through once a second, and says how many were suppressed in between."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: dict[str, tuple[float, int]] = {}  # message: when it was said, then left out
+        self._seen: dict[str, tuple[float, int]] = {}  # message: last logged, suppressed since
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it has been a second."""
@@ -39,7 +39,7 @@ class Seldom(logging.Filter):
         if record.created - said < 1.0:
             self._seen[record.msg] = (said, left_out + 1)
             return False
-        if len(self._seen) > 100:  # some hold the names of objects
+        if len(self._seen) > 100:  # some contain names of objects
             self._seen.clear()
         self._seen[record.msg] = (record.created, 0)
         if left_out:
@@ -54,17 +54,17 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # uvicorn logs the query of each request, and a query may hold a token.
+    # uvicorn logs each request's query, and a query may contain a token.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logger = logging.getLogger(name)
         logger.handlers[:] = []
         logger.propagate = True
         logger.setLevel("WARNING")
-    # What anybody can make the service say, as often as he likes.
+    # Messages that anybody can trigger, as often as they like.
     for name in ("uvicorn.error", "asyncio", "service.doors.lines"):
         logging.getLogger(name).filters[:] = [Seldom()]
 
 
 def text_data(is_wanted: bool, **texts: str) -> dict[str, str]:
-    """Return the texts where logging them was asked for."""
+    """Return the texts, if logging them was enabled."""
     return texts if is_wanted else {}

@@ -1,4 +1,4 @@
-"""From settings to what answers: the model is loaded, and what all connections share is made.
+"""From settings to a running state: loads the model, and makes what all connections share.
 
 Knows the engine and the service's parts; does not know who listens, a server of its own or Ray.
 """
@@ -27,14 +27,14 @@ SWITCH_S: Final = 0.001  # that a thread may keep Python's lock while others wan
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What takes long to load: the engine, which runs, and the terms of the house."""
+    """What takes long to load: the running engine, and the operator's terms."""
 
     model: LoadedModel
     house: HouseGlossary
 
 
 def slots(config: Config) -> int:
-    """Return how many sequences the engine keeps: one each for most sessions, two to begin with."""
+    """Return how many sequences the engine keeps: two per session, from 16 to 64."""
     return max(16, min(2 * config.max_sessions, 64))
 
 
@@ -74,7 +74,7 @@ async def make_state(
 
 
 def settle(state: AppState) -> None:
-    """Take what there is now for lasting, and let the number of tasks be seen; on the loop."""
+    """Exempt everything loaded so far from garbage collection, and export the number of tasks."""
     garbage.settle()
     # Each of the event loop, the engine's thread and those for texts waits no longer for another.
     sys.setswitchinterval(SWITCH_S)

@@ -1,4 +1,4 @@
-"""The Redis that replicas share, where there is one: what of it can fail, and that it is told once.
+"""The Redis that replicas share, if there is one: its failures, each reported once.
 
 Knows connections and their loss; does not know what is kept there. Its address, which may hold a
 password, is never logged.
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 PREFIX: Final = "tokenspeed:"
 PATIENCE_S: Final = 2.0  # for a connection or an answer
 RESTART_S: Final = 0.5  # before what must not end is begun again
-MAX_LINES: Final = 16  # to Redis at one time, beside the one that listens
+MAX_LINES: Final = 16  # connections to Redis at one time, besides the listening one
 # RuntimeError: what uvloop, on which Ray's replicas run, says of a line that was closed meanwhile.
 FAILURES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
 
@@ -64,10 +64,10 @@ class Store:
             retry=Retry(NoBackoff(), 0),
         )
         self.client: Redis = Redis(connection_pool=pool)
-        self._is_told = False  # that it is lost
+        self._is_told = False  # whether its loss has been logged
 
     async def ask(self, act: Callable[[Redis], Awaitable[_T]]) -> _T:
-        """Do something with Redis.
+        """Run an operation on Redis.
 
         Raises:
             StoreLost: it could not be done, or nobody knows whether it was.
@@ -82,7 +82,7 @@ class Store:
         return found
 
     def note(self, problem: Exception | None) -> None:
-        """Log that Redis is lost, or there again."""
+        """Log that Redis is lost, or back."""
         if problem is not None and not self._is_told:
             logger.error("Redis is lost", extra={"data": {"problem": type(problem).__name__}})
         elif problem is None and self._is_told:
@@ -90,13 +90,13 @@ class Store:
         self._is_told = problem is not None
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         await self.client.aclose()
         await self.client.connection_pool.aclose()
 
     @staticmethod
     def key(*names: str) -> str:
-        """Return the name of something that is kept there."""
+        """Return the Redis key of something stored there."""
         return PREFIX + ":".join(names)
 
     def script(self, text: str) -> Any:

@@ -35,7 +35,7 @@ from tokenspeed.text.whole import Exchange, Part, Whole
 
 MAX_AHEAD: Final = 32  # pieces of a whole text that the engine has at one time
 SAMPLE: Final = "The quick brown fox: 0123456789 Straße, où, mañana; πάντα ῥεῖ, привет, 你好 (that)"
-MIN_ROOM: Final = 8  # tokens that an output must be able to grow by
+MIN_ROOM: Final = 8  # tokens that an output must have room for
 Pairs = frozenset[tuple[str, str]]  # (source, target)
 
 
@@ -75,7 +75,7 @@ DEFAULTS: Final = TextOptions()
 
 @dataclass(slots=True)
 class _Text:
-    """A whole text on its way.
+    """A whole text being translated.
 
     Attributes:
         target: its language in the end.
@@ -91,7 +91,7 @@ class _Text:
 
 
 class Tokenizer(Protocol):
-    """What the service needs of a tokenizer."""
+    """What the service needs from a tokenizer."""
 
     def encode(self, text: str) -> list[int]: ...
     def piece_id(self, piece: str) -> int | None: ...
@@ -99,7 +99,7 @@ class Tokenizer(Protocol):
 
 
 class Engine(Protocol):
-    """What the service needs of an engine: the one with a thread, the manual one, a fake."""
+    """What the service needs from an engine: the threaded one, the manual one, a fake."""
 
     @property
     def clock(self) -> Callable[[], float]: ...
@@ -143,15 +143,15 @@ class Translator:
         self._house = house or HouseGlossary()
 
     def new_detokenizer(self) -> TokenText:
-        """Return what turns the ids of one growing output into the text of its translation."""
+        """Return a detokenizer for one growing output."""
         return self.prompts.answer.token_text(Detokenizer(self._tokenizer.decoder))
 
     def count_tokens(self, text: str) -> int:
-        """Return how many tokens the vocabulary makes of a text."""
+        """Return how many tokens a text has."""
         return len(self._tokenizer.encode(text))
 
     def model_info(self, name: str, default_context: int = 0) -> ModelInfo:
-        """Return what sessions must know of the model."""
+        """Return what sessions need to know of the model."""
         pairs = self.prompts.pairs
         languages = tuple(
             LanguageInfo(source, name_of(source), _targets(pairs, source), _pivots(pairs, source))
@@ -176,7 +176,7 @@ class Translator:
         return hashlib.blake2b(told.encode(), digest_size=12).hexdigest()
 
     def request(self, job: Job) -> tuple[Request, int]:
-        """Return what to ask the engine, and how many forced ids are context.
+        """Return the engine request for a job, and how many of its forced ids are context.
 
         Raises:
             TranslationFailed: the text does not fit a slot of the engine.
@@ -223,7 +223,7 @@ class Translator:
         return request, skip
 
     def start(self, job: Job, follow: FollowJob) -> Cancellable:
-        """Hand a job to the engine; `follow` hears of its output and its end.
+        """Give a job to the engine; `follow` hears of its output and its end.
 
         With the engine that has a thread, call it from a running event loop.
 
@@ -251,7 +251,7 @@ class Translator:
     async def whole(
         self, text: str, source: str | None, target: str, options: TextOptions = DEFAULTS
     ) -> str:
-        """Translate a complete text, piece by piece, side by side.
+        """Translate a complete text; its pieces run side by side.
 
         Raises:
             TranslationFailed: a piece does not fit, or the engine has stopped.
@@ -272,7 +272,7 @@ class Translator:
             TranslationFailed: a piece does not fit, or the engine has stopped.
             ValueError: the model does not translate this pair.
         """
-        # A long text waits as text: neither this event loop nor the engine gets all of it at once.
+        # A long text waits as text: neither this event loop nor the engine gets it all at once.
         glossary = self._house.with_terms(options.terms, source, target, self.vocabulary.is_rare)
         whole = Whole(text, Hygiene(self.vocabulary, glossary, source, target))
         unread = whole.parts()
@@ -294,7 +294,7 @@ class Translator:
                     (marked,) = spoken.mark(sources, at, self._language_of, source, None)
                     is_foreign = marked.language not in (None, *self._sources)
                     if marked.language == target or is_foreign:
-                        # In the wanted language, or in one that nobody knows.
+                        # In the target language already, or in an unknown one.
                         is_masked = options.profanity == "mask"
                         part.text = mask(part.source, target) if is_masked else part.source
                     else:
@@ -320,7 +320,7 @@ class Translator:
 
     async def _say(self, text: str, source: str | None, target: str, going: _Text) -> str:
         """Translate one piece; one of a pair that takes two passes goes through English."""
-        # Due as they are read, so that a long text does not hold up live captions.
+        # Due at reading speed, so that a long text does not hold up live captions.
         deadline_s = going.reader.reaches_s(self.engine.clock(), len(text)) + self._budget_s
         origin = source
         if source is not None and target in _pivots(self.prompts.pairs, source):
@@ -337,7 +337,7 @@ class Translator:
         deadline_s: float,
         going: _Text,
     ) -> str:
-        """Ask until there is a translation.
+        """Retry until there is a usable translation.
 
         Args:
             origin: the language that the text was in before a first pass. One into another language
@@ -382,7 +382,7 @@ class Translator:
             try:
                 completion = await stream.completion()
             finally:
-                stream.cancel()  # does nothing to one that is done
+                stream.cancel()  # no effect on one that is done
             is_whole = completion.finish_reason == "stop" or self._is_ended(completion.tokens)
             exchange.take(self._text_of(completion.tokens), is_whole=is_whole)
         if exchange.is_untranslated and not is_whole:
@@ -394,7 +394,7 @@ class Translator:
         return self.new_detokenizer()(tokens)[0]
 
     def _is_ended(self, tokens: Sequence[int]) -> bool:
-        """Whether the translation is over in an output that is not."""
+        """Whether an unfinished output already contains the whole translation."""
         output = Detokenizer(self._tokenizer.decoder)(tokens)[0]
         return self.prompts.answer.is_ended(output)
 
@@ -434,13 +434,13 @@ def _outcome(completion: Completion, skip: int) -> Outcome:
 
 
 def _targets(pairs: Pairs, source: str) -> tuple[str, ...]:
-    """Return what a language can be translated into, in one pass or two."""
+    """Return the languages that one can be translated into, in one pass or two."""
     direct = {target for known, target in pairs if known == source}
     return tuple(sorted(direct | set(_pivots(pairs, source))))
 
 
 def _pivots(pairs: Pairs, source: str) -> tuple[str, ...]:
-    """Return what a language can be translated into through English alone."""
+    """Return the languages that one can be translated into only through English."""
     if (source, PIVOT) not in pairs:
         return ()
     others = {target for known, target in pairs if known == PIVOT and target != source}

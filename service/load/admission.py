@@ -1,4 +1,4 @@
-"""Who is let in, and how often partials are translated: decided from what was measured.
+"""Who is admitted, and how often partials are translated: decided from measurements.
 
 Rows fill steps: with `u` the share of time that rows alone take (rows a second times seconds a
 row), a step of everybody's rows lasts as long as `1 / (1 - u)`, and so does every update in
@@ -19,30 +19,30 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-WINDOW_S: Final = 10.0  # that is looked back
-RECENT_S: Final = 2.0  # that the pace of partials looks back
+WINDOW_S: Final = 10.0  # length of the measuring window
+RECENT_S: Final = 2.0  # window for adjusting the pace of partials
 ADAPT_S: Final = 0.5  # between changes of the pace
-MIN_UPDATES: Final = 20  # in the window, for a p95 to say anything
-MAX_LOAD: Final = 0.8  # of rows: from here on a queue only grows, by simulation
-MIN_LOAD: Final = 0.25  # of rows: below, lateness comes from elsewhere, and refusing cures nothing
-MAX_INTERVAL_S: Final = 1.0  # between partials of a session while finals are in time
+MIN_UPDATES: Final = 20  # in the window, before a p95 means anything
+MAX_LOAD: Final = 0.8  # of rows: above it queues only grow, by simulation
+MIN_LOAD: Final = 0.25  # of rows: below it lateness has other causes, and refusing helps nothing
+MAX_INTERVAL_S: Final = 1.0  # between a session's partials while finals are on time
 LATE_FINAL_S: Final = 1.0  # a final that takes longer leaves no time for partials
-FINALS_ALONE_S: Final = 10.0  # between partials of a session then: next to none
-MIN_INTERVAL_S: Final = 0.1  # less is no pause at all
+FINALS_ALONE_S: Final = 10.0  # between a session's partials then: next to none
+MIN_INTERVAL_S: Final = 0.1  # a shorter pause is no pause at all
 
 # A speaker of whom nothing was measured yet: three updates a second, each a prompt's new words, a
 # draft and some decoding.
 GUESSED_ROWS_PER_S: Final = 40.0
-GUESSED_LOOP_S: Final = 0.01  # of the event loop, a second
-GUESSED_STEPS: Final = 10.0  # of an update, at the 95th percentile
-GUESS_S: Final = 5.0  # of one speaker's talk are worth as much as the guess
-HEARD_S: Final = 3.0  # that a speaker has spoken, until what he costs is in the measurements
-MIN_CROWD: Final = 4  # that may come at one time, however slow the machine is
+GUESSED_LOOP_S: Final = 0.01  # of the event loop, per second
+GUESSED_STEPS: Final = 10.0  # in an update, at the 95th percentile
+GUESS_S: Final = 5.0  # of one speaker's talk weigh as much as the guess
+HEARD_S: Final = 3.0  # of speech, until a speaker's cost shows in the measurements
+MIN_CROWD: Final = 4  # may come at once, however slow the machine is
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What was done for everybody since the start.
+    """Work done for everybody since the start.
 
     Attributes:
         rows: that the engine computed while somebody may have waited for them.
@@ -70,35 +70,35 @@ class Admission:
     def __init__(self, budget_s: float, now_s: float) -> None:
         self.interval_s = 0.0
         self._budget_s = budget_s
-        self._updates: deque[tuple[float, float, str]] = deque()  # when, how long, whose
+        self._updates: deque[tuple[float, float, str]] = deque()  # when, how long, which session
         self._finals: deque[tuple[float, float]] = deque()  # when, how long
         self._works: deque[tuple[float, Work]] = deque()
         self._opened: dict[str, float] = {}
-        self._began: dict[str, float] = {}  # when each speaker was answered first
-        self._departed: dict[str, float] = {}  # when, of those that speak no more
+        self._began: dict[str, float] = {}  # when each speaker got the first answer
+        self._departed: dict[str, float] = {}  # when each former speaker left
         self._adapted = now_s
 
     def open(self, session: str, now_s: float) -> None:
-        """Take note of a session that begins."""
+        """Note that a session begins."""
         self._opened[session] = now_s
-        self._departed.pop(session, None)  # it is back on another line
+        self._departed.pop(session, None)  # it is back on another connection
 
     def close(self, session: str, now_s: float) -> None:
-        """Take note of a session that ends."""
+        """Note that a session ends."""
         self._opened.pop(session, None)
         self._departed[session] = now_s
 
     def measure(self, work: Work, now_s: float) -> None:
-        """Take in the counters; call it about every second."""
+        """Take the counters; call it about once a second."""
         self._works.append((now_s, work))
-        # The last one outside of the window is its beginning.
+        # The last sample before the window marks its beginning.
         while len(self._works) > 2 and self._works[1][0] <= now_s - WINDOW_S:
             self._works.popleft()
 
     def observe(
         self, session: str, seconds: float, now_s: float, *, is_final: bool = False
     ) -> None:
-        """Take in an update that was answered."""
+        """Take an update that was answered."""
         self._updates.append((now_s, seconds, session))
         if is_final:
             self._finals.append((now_s, seconds))
@@ -106,19 +106,19 @@ class Admission:
         self.refresh(now_s)
 
     def refresh(self, now_s: float) -> None:
-        """Let time pass: what was busy long ago is not busy now, though nobody spoke since."""
+        """Let time pass: load measured long ago is gone, even if nobody spoke since."""
         while self._updates and self._updates[0][0] < now_s - WINDOW_S:
             self._updates.popleft()
         while self._finals and self._finals[0][0] < now_s - RECENT_S:
             self._finals.popleft()
-        self._adapted = max(self._adapted, now_s - 10 * WINDOW_S)  # by then nothing is left
+        self._adapted = max(self._adapted, now_s - 10 * WINDOW_S)  # nothing older is left
         while now_s - self._adapted >= ADAPT_S:
             self._adapted += ADAPT_S
             self._adapt(self._adapted)
             self._forget(now_s)
 
     def admits(self, now_s: float) -> bool:
-        """Whether one more session leaves all within the budget; who is alone is let in."""
+        """Whether one more session keeps everybody within budget; a lone one is always admitted."""
         speakers = self._speakers(now_s)
         if not speakers:
             return True
@@ -149,7 +149,7 @@ class Admission:
         )  # fmt: skip
 
     def busy(self, now_s: float) -> float:
-        """Return which share of the load that can be borne the present speakers make."""
+        """Return the present speakers' share of the load that can be borne."""
         return max(self._loads(now_s, len(self._speakers(now_s)))) / MAX_LOAD
 
     def _forget(self, now_s: float) -> None:
@@ -160,7 +160,7 @@ class Admission:
         self._began = {who: at for who, at in self._began.items() if who in active}
 
     def _speakers(self, now_s: float) -> set[str]:
-        """Return the sessions that speak, and new ones that will begin to."""
+        """Return the sessions that speak, and the new ones that will."""
         begin_s = now_s - WINDOW_S
         active = {who for at, _, who in self._updates if at >= begin_s}
         fresh = {who for who, at in self._opened.items() if at >= begin_s}
@@ -175,14 +175,14 @@ class Admission:
             max(min(self._departed.get(who, end_s), end_s) - max(at, begin_s), 0.0)
             for who, at in self._began.items()
         )
-        # A guess, and what was measured: the more was said, the less the guess counts.
+        # Guess and measurement combined: the more speech was measured, the less the guess counts.
         weight = 1 / (GUESS_S + spoken_s)
         rows_per_s = (GUESSED_ROWS_PER_S * GUESS_S + last.rows - first.rows) * weight
         loop_share = (GUESSED_LOOP_S * GUESS_S + last.loop_s - first.loop_s) * weight
         return rows_per_s * last.row_s * speakers, loop_share * speakers
 
     def _measured_loads(self) -> tuple[float, float]:
-        """Return the shares of their time that the engine's rows and the event loop took."""
+        """Return the shares of time taken by the engine's rows and by the event loop."""
         if len(self._works) < 2:
             return 0.0, 0.0
         (begin_s, first), (end_s, last) = self._works[0], self._works[-1]
@@ -199,7 +199,7 @@ class Admission:
         return times[math.ceil(0.95 * len(times)) - 1]
 
     def _adapt(self, now_s: float) -> None:
-        """Let partials come less often while updates are late, and more often again."""
+        """Make partials rarer while updates are late, and more frequent again afterwards."""
         late_s = self._p95(now_s, RECENT_S)
         late_finals = sum(seconds > LATE_FINAL_S for _, seconds in self._finals)
         if late_finals > len(self._finals) / 20:

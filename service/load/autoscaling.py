@@ -1,4 +1,4 @@
-"""How many replicas there should be, from what each of them says of itself.
+"""How many replicas there should be, from what each reports about itself.
 
 Connections alone say little: a speaker costs a hundred times what a reader does, and a machine is
 as full as its model makes it. So each replica says what share of its bearable load it has (see
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 BUSY: Final = "busy"  # share of the bearable load
-LATE: Final = "late"  # p95 of an update with one more speaker, as a share of the budget
+LATE: Final = "late"  # p95 of an update with one more speaker, relative to the budget
 
-TARGET: Final = 0.6  # of a replica's bearable load; the rest is for a crowd and for a lost replica
-SLACK: Final = 0.1  # below TARGET that fewer replicas would have to be, before one goes
-MIN_BUSY: Final = 0.3  # below, lateness comes from elsewhere, and more replicas cure nothing
+TARGET: Final = 0.6  # of a replica's bearable load; the rest is for a crowd or a lost replica
+SLACK: Final = 0.1  # below TARGET that the rest would have to be before one replica goes
+MIN_BUSY: Final = 0.3  # below it lateness has other causes, and more replicas help nothing
 
 
 def wanted_replicas(busy: Sequence[float], late: Sequence[float], target: int) -> int:
@@ -27,11 +27,11 @@ def wanted_replicas(busy: Sequence[float], late: Sequence[float], target: int) -
         target: how many there should have been until now.
     """
     if len(busy) < target:
-        return target  # some are only starting, and what they take over is seen then
+        return target  # some are still starting: wait to see what they take over
     total = sum(busy)
     wanted = max(math.ceil(total / TARGET), 1)
     if late and min(late) > 1.0 and total > MIN_BUSY * len(busy):
-        wanted = max(wanted, len(busy) + 1)  # nobody has room for one more in time
+        wanted = max(wanted, len(busy) + 1)  # no replica has room for one more speaker
     if wanted < target and total > wanted * (TARGET - SLACK):
         wanted = target
     return wanted

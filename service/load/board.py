@@ -1,4 +1,4 @@
-"""What each replica says of itself, put up in one place: so that one scrape sees all of them.
+"""What each replica reports of itself, collected in one place so that one scrape sees them all.
 
 Knows text and ranks; does not know how replicas reach it.
 """
@@ -12,11 +12,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-STALE_S: Final = 20.0  # after which a replica that says nothing is left out
+STALE_S: Final = 20.0  # age at which a silent replica's report is dropped
 
 
 class Board:
-    """The newest that each replica said.
+    """The newest report of each replica.
 
     Args:
         clock: in seconds.
@@ -27,18 +27,18 @@ class Board:
         self._said: dict[int, tuple[float, str]] = {}
 
     def put(self, rank: int, text: str) -> None:
-        """Put up what the replica of a rank says, in place of what it said before."""
+        """Store the report of a replica's rank, replacing its previous one."""
         self._said[rank] = (self._clock(), text)
 
     def read(self) -> dict[int, str]:
-        """Return what was said of late, by rank."""
+        """Return the recent reports, by rank."""
         begin_s = self._clock() - STALE_S
         self._said = {rank: said for rank, said in self._said.items() if said[0] >= begin_s}
         return {rank: text for rank, (_, text) in self._said.items()}
 
 
 def merged(texts: Mapping[int, str]) -> str:
-    """Return one text for Prometheus of many: each sample with its replica's rank as `replica`.
+    """Merge many Prometheus texts: each sample gets its replica's rank as the label `replica`.
 
     Ranks go from 0 to the number of replicas, whatever comes and goes: so does the label.
     """

@@ -1,4 +1,4 @@
-"""How many connections the limit of open files leaves room for.
+"""How many connections the limit on open files allows.
 
 Where a process has no descriptor left, it can neither take a connection nor turn one away. Knows
 the operating system; does not know HTTP.
@@ -9,13 +9,13 @@ import resource
 from dataclasses import dataclass
 from typing import Final
 
-SPARE: Final = 64  # descriptors for files of the page, logs and libraries
+SPARE: Final = 64  # descriptors for the page's files, logs and libraries
 MAX_BACKLOG: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What fits into the limit of open files.
+    """What fits within the limit on open files.
 
     Attributes:
         connections: at one time.
@@ -28,7 +28,7 @@ class Room:
 
 
 def room_for(connections: int) -> Room:
-    """Return the room for so many connections, or for fewer where the limit is too low.
+    """Return the room for so many connections, or for fewer if the limit is too low.
 
     The soft limit is raised as far as that needs it, and as the hard limit allows.
     """

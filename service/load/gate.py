@@ -1,4 +1,4 @@
-"""How many requests over plain HTTP are under way, in all and of each client.
+"""How many HTTP requests are under way, in total and per client.
 
 Knows numbers and names of clients; does not know HTTP.
 """

@@ -1,4 +1,4 @@
-"""Bounds of a session, and what meters its updates and its work. Knows numbers; reads no clock."""
+"""Limits of a session, and meters for its updates and work. Knows numbers; reads no clock."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What the service takes from one session, and what it keeps for it."""
+    """What the service accepts from one session, and what it keeps for it."""
 
-    frame_bytes: int = 64 * 1024  # of one frame; a larger one closes the connection with 1009
-    segment_chars: int = 2000  # of one segment; a longer one is cut
-    pending_chars: int = 64 * 1024  # committed and not translated; beyond it no more is read
+    frame_bytes: int = 64 * 1024  # in one frame; a larger one closes the connection with 1009
+    segment_chars: int = 2000  # in one segment; a longer one is cut
+    pending_chars: int = 64 * 1024  # committed but not translated; above it no more is read
     updates_per_s: int = 20  # translated; more are coalesced, none is lost
-    work_share: float = 0.2  # of the event loop's time; a client that costs more waits
+    work_share: float = 0.2  # of the event loop's time; a client that costs more has to wait
     idle_s: float = 60.0  # without any frame from the client
-    open_segments: int = 32  # not committed, at one time
-    targets: int = 8  # languages of one session
+    open_segments: int = 32  # at one time, not yet committed
+    targets: int = 8  # languages in one session
     queue_events: int = 512  # waiting for a slow reader
     queue_bytes: int = 1024 * 1024  # waiting for a slow reader, as text
     request_share: float = 0.25  # of a processor's time, of one client over plain HTTP
-    requests_of_client: int = 8  # over plain HTTP, under way at one time
-    requests_in_all: int = 64  # over plain HTTP, under way at one time
-    first_event_s: float = 10.0  # for credentials in the first event of a socket
-    head_s: float = 10.0  # for the head of a request, from the first moment
+    requests_of_client: int = 8  # HTTP requests under way at one time
+    requests_in_all: int = 64  # HTTP requests under way at one time
+    first_event_s: float = 10.0  # for credentials in a socket's first event
+    head_s: float = 10.0  # for the head of a request, from the connection on
     body_s: float = 30.0  # for the body of a request
     answer_s: float = 30.0  # for a client to read an answer that does not fit into buffers
 
 
 class Bucket:
-    """Tokens that come back at a steady rate; holds a second's worth.
+    """Tokens that are replenished at a steady rate; holds one second's worth.
 
     Args:
         rate: tokens per second.
@@ -51,7 +51,7 @@ class Bucket:
         return True
 
     def ready_s(self) -> float:
-        """Return when the next token can be taken."""
+        """Return when the next token will be available."""
         return self._updated + max(0.0, 1 - self._tokens) / self._rate
 
 
@@ -72,13 +72,13 @@ class Account:
         self._updated_s = now_s
 
     def spend(self, seconds: float, now_s: float) -> None:
-        """Take note of what something cost; there may be less left than that."""
+        """Charge what something cost; the balance may become negative."""
         passed_s = max(now_s - self._updated_s, 0.0)
         self._left_s = min(self._most_s, self._left_s + passed_s * self._share) - seconds
         self._updated_s = max(now_s, self._updated_s)
 
     def ready_s(self) -> float:
-        """Return when all that was spent is paid for."""
+        """Return when everything spent will have been paid for."""
         return self._updated_s + max(0.0, -self._left_s) / self._share
 
 
@@ -115,7 +115,7 @@ class Accounts:
 
 
 class Misses:
-    """What each client got wrong within a while: names and secrets cannot be tried for ever.
+    """Counts wrong attempts per client, so that names and secrets cannot be tried endlessly.
 
     Args:
         most_of_one: of one client, then it is over. most_in_all: of all together.
@@ -130,7 +130,7 @@ class Misses:
         self._counts: Counter[Hashable] = Counter()
 
     def is_over(self, client: Hashable, now_s: float) -> bool:
-        """Whether a client may not try any more, until the while is over."""
+        """Whether a client must wait until the period is over before trying again."""
         if now_s - self._since_s >= self._period_s:
             self._counts.clear()
             self._since_s = now_s
@@ -138,9 +138,9 @@ class Misses:
         return is_client_over or self._counts.total() >= self._most_in_all
 
     def note(self, client: Hashable) -> None:
-        """Count one."""
+        """Count a wrong attempt."""
         self._counts[client] += 1
 
     def take_back(self, client: Hashable) -> None:
-        """Count one less: it was right."""
+        """Take one back: the attempt was right."""
         self._counts[client] -= 1

@@ -109,18 +109,18 @@ class Metrics:
         self.registry.register(_EngineCollector(engine_stats))
 
     def stalled(self, seconds: float, own_s: float) -> None:
-        """Take note of a turn of the event loop that took long, `own_s` of it its own work."""
+        """Record a long turn of the event loop, of which `own_s` was its own work."""
         self.stalls.observe(seconds)
         self.longest_stall_s = max(self.longest_stall_s, seconds)
         self.longest_work_s = max(self.longest_work_s, own_s)
 
     def count_faults(self, target: str, faults: int, untranslated: int) -> None:
-        """Take note of outputs that were no translation, and of texts left as they were."""
+        """Count rejected outputs, and texts left in the source language."""
         self.faults.labels(target, "output").inc(faults)
         self.faults.labels(target, "untranslated").inc(untranslated)
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a gauge that is read when somebody asks."""
+        """Add a gauge that is computed when it is read."""
         Gauge(name, text, registry=self.registry).set_function(read)
 
     def render(self) -> bytes:
@@ -129,7 +129,7 @@ class Metrics:
 
 
 class _EngineCollector(Collector):
-    """Reads the engine's own counters when somebody asks."""
+    """Reads the engine's own counters on demand."""
 
     def __init__(self, stats: Callable[[], EngineStats]) -> None:
         self._stats = stats

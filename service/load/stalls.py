@@ -1,4 +1,4 @@
-"""How long the event loop is busy in one go: until it is done, nobody is listened to.
+"""How long the event loop is busy in one go: nothing else is served until it is done.
 
 Measured where the loop asks for news: from an answer to the next question is one turn of it, with
 everything that was due. Knows time; does not know what was done.
@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-MIN_STALL_S: Final = 0.001  # a shorter turn is none that anybody could notice
+MIN_STALL_S: Final = 0.001  # shorter turns are unnoticeable
 
 
 class Stalls:
-    """The turns of an event loop that took long.
+    """Measures long turns of an event loop.
 
     Attributes:
         tell: called on the loop's thread with the seconds of each turn above MIN_STALL_S, and with
@@ -30,7 +30,7 @@ class Stalls:
 
 
 class _TimedSelector(selectors.DefaultSelector):
-    """The platform's selector, with a look at the clock before and after each question."""
+    """The platform's selector, reading the clock before and after each wait."""
 
     def __init__(self, stalls: Stalls) -> None:
         super().__init__()
@@ -49,4 +49,4 @@ class _TimedSelector(selectors.DefaultSelector):
 
 
 def _ignore(seconds: float, own_s: float) -> None:
-    """Tell nobody."""
+    """Report to nobody."""

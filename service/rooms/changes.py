@@ -1,4 +1,4 @@
-"""What can happen to a room, and how that is written down for other replicas.
+"""What can happen to a room, and how it is written down for other replicas.
 
 The same changes in the same order make the same room anywhere; a room's own events, numbers and
 frames follow from them. Knows events; does no I/O.
@@ -25,7 +25,7 @@ SpeakerEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A session speaks from now on.
+    """A session starts speaking.
 
     Attributes:
         origin: the replica that it is on.
@@ -42,7 +42,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """It speaks no more; what it left open ends as it stands."""
+    """It stops speaking; segments it left open end as they stand."""
 
     kind: ClassVar[str] = "left"
     session_id: str
@@ -51,7 +51,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A replica is no more: its readers went elsewhere, its sessions may come back elsewhere."""
+    """A replica is gone: its readers went elsewhere, its sessions may come back elsewhere."""
 
     kind: ClassVar[str] = "gone"
     origin: str
@@ -59,7 +59,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """How many read each language on a replica; 0 is one that is kept for who may come back."""
+    """How many readers each language has on a replica; 0: kept for a reader who may come back."""
 
     kind: ClassVar[str] = "reads"
     origin: str
@@ -90,7 +90,7 @@ class Spoke:
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """What nobody read when it was said has a translation now."""
+    """What nobody read when it was said has now been translated."""
 
     kind: ClassVar[str] = "translated"
     number: int
@@ -100,7 +100,7 @@ class Translated:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A replica translates what a language lacks; where another one does already, that goes on."""
+    """A replica translates what a language lacks; if another one already does, that one goes on."""
 
     kind: ClassVar[str] = "claimed"
     target: str
@@ -109,7 +109,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Unclaimed:
-    """It does so no more."""
+    """It no longer does."""
 
     kind: ClassVar[str] = "unclaimed"
     target: str
@@ -118,7 +118,7 @@ class Unclaimed:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """The room has another name."""
+    """The room has a new name."""
 
     kind: ClassVar[str] = "renamed"
     name: str
@@ -126,7 +126,7 @@ class Renamed:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """Readers are asked for another pass phrase, or for none. guard: what it is known by."""
+    """Readers need a new pass phrase, or none. guard: a digest of it."""
 
     kind: ClassVar[str] = "guarded"
     guard: str | None
@@ -134,7 +134,7 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Nothing more is said."""
+    """Nothing more will be said."""
 
     kind: ClassVar[str] = "closed"
 

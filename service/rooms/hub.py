@@ -1,4 +1,4 @@
-"""The rooms of this process: opened by hosts, found by their readers, closed when nobody comes.
+"""The rooms of this process: opened by hosts, found by readers, closed when nobody comes.
 
 Knows rooms and secrets; does no I/O and reads no clock. It can be waited for all the same, as the
 hub that replicas share (shared_hub.py) has to be.
@@ -15,11 +15,11 @@ from service.errors import RestError
 from service.load.limits import Misses
 from service.rooms.room import Room
 
-ID_BYTES: Final = 12  # 96 bits: who was not given the link cannot find the room
+ID_BYTES: Final = 12  # 96 bits: nobody finds a room without its link
 MAX_NAME_CHARS: Final = 100
 MAX_PASS_CHARS: Final = 200
-GUESSES: Final = 30  # of a room's pass phrase, wrong ones of one address in GUESSES_S
-GUESSES_IN_ALL: Final = 300  # of all addresses; below that none keeps another one out
+GUESSES: Final = 30  # wrong pass phrases of a room from one address, in GUESSES_S
+GUESSES_IN_ALL: Final = 300  # from all addresses; below it no address locks out another
 GUESSES_S: Final = 60.0
 
 OnLack = Callable[[Room, str], None]
@@ -41,15 +41,15 @@ class Rooms(Protocol):
 
     @property
     def num_readers(self) -> int:
-        """How many read along in this process, in all rooms."""
+        """How many read in this process, in all rooms."""
         ...
 
     async def start(self) -> None:
-        """Begin; the event loop runs now."""
+        """Start; the event loop is running now."""
         ...
 
     async def stop(self) -> None:
-        """End; who is still there is taken for gone."""
+        """Stop; whoever is still connected counts as gone."""
         ...
 
     async def create(self, name: str, pass_phrase: str | None, now_s: float) -> tuple[Room, str]:
@@ -65,7 +65,7 @@ class Rooms(Protocol):
         ...
 
     async def hosted_by(self, token: str | None) -> str | None:
-        """Return the id of the room that a token is the host's of."""
+        """Return the id of the room whose host holds this token."""
         ...
 
     async def enter(
@@ -81,7 +81,7 @@ class Rooms(Protocol):
         ...
 
     async def set_pass_phrase(self, room: Room, pass_phrase: str | None) -> None:
-        """Ask readers who come from now on for another pass phrase, or for none.
+        """Require a new pass phrase of readers from now on, or none.
 
         Raises:
             RestError: it is too long.
@@ -89,7 +89,7 @@ class Rooms(Protocol):
         ...
 
     def rename(self, room: Room, name: str) -> None:
-        """Give a room another name.
+        """Rename a room.
 
         Raises:
             RestError: it is too long.
@@ -97,11 +97,11 @@ class Rooms(Protocol):
         ...
 
     async def settled(self, room: Room) -> bool:
-        """Wait until what was done to a room here is done; return whether it is."""
+        """Wait until a change made here has happened; return whether it has."""
         ...
 
     def wake_all(self) -> None:
-        """Let all readers look up: the service goes away."""
+        """Wake all readers: the service is shutting down."""
         ...
 
 
@@ -113,7 +113,7 @@ class _Entry:
 
 
 class Hub:
-    """Keeps rooms of this process.
+    """Keeps the rooms of this process.
 
     Args:
         max_rooms: that are kept at one time.
@@ -133,7 +133,7 @@ class Hub:
 
     @property
     def num_readers(self) -> int:
-        """How many read along, in all rooms."""
+        """How many readers there are, in all rooms."""
         return sum(entry.room.num_readers for entry in self._entries.values())
 
     async def start(self) -> None:
@@ -170,7 +170,7 @@ class Hub:
         return self._entry(room_id).room
 
     async def hosted_by(self, token: str | None) -> str | None:
-        """Return the id of the room that a token is the host's of."""
+        """Return the id of the room whose host holds this token."""
         return self._by_token.get(self._digest(token)) if token else None
 
     async def enter(
@@ -196,7 +196,7 @@ class Hub:
         return room
 
     async def set_pass_phrase(self, room: Room, pass_phrase: str | None) -> None:
-        """Ask readers who come from now on for another pass phrase, or for none.
+        """Require a new pass phrase of readers from now on, or none.
 
         Raises:
             RestError: it is too long.
@@ -205,7 +205,7 @@ class Hub:
         room.set_guard(self._guard(pass_phrase))
 
     def rename(self, room: Room, name: str) -> None:
-        """Give a room another name.
+        """Rename a room.
 
         Raises:
             RestError: it is too long.
@@ -214,16 +214,16 @@ class Hub:
         room.rename(name)
 
     async def settled(self, room: Room) -> bool:
-        """All is done at once."""
+        """Changes happen at once."""
         return True
 
     def wake_all(self) -> None:
-        """Let all readers look up: the service goes away."""
+        """Wake all readers: the service is shutting down."""
         for entry in self._entries.values():
             entry.room.wake_all()
 
     def expire(self, now_s: float) -> None:
-        """Forget the rooms that nobody used for long."""
+        """Forget rooms that nobody has used for long."""
         for room_id, entry in list(self._entries.items()):
             room = entry.room
             if not room.is_used and now_s - room.used_s >= self._idle_s:
@@ -241,17 +241,17 @@ class Hub:
         return hashlib.sha256(self._salt + secret.encode()).digest()
 
     def _guard(self, pass_phrase: str | None) -> str | None:
-        # Guessing goes over the network alone: the phrase itself is not kept, nor is its digest.
+        # Guesses can only be made over the network: neither the phrase nor its digest is stored.
         return self._digest(pass_phrase).hex() if pass_phrase else None
 
 
 def new_guesses() -> Misses:
-    """Return what counts the wrong pass phrases of a room."""
+    """Return the counter of wrong pass phrases of a room."""
     return Misses(GUESSES, GUESSES_IN_ALL, GUESSES_S)
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is too long.
+    """Reject a name that is too long.
 
     Raises:
         RestError: so it is.
@@ -260,7 +260,7 @@ def check_name(name: str) -> None:
 
 
 def check_pass_phrase(pass_phrase: str | None) -> None:
-    """Refuse a pass phrase that is too long.
+    """Reject a pass phrase that is too long.
 
     Raises:
         RestError: so it is.
@@ -269,17 +269,17 @@ def check_pass_phrase(pass_phrase: str | None) -> None:
 
 
 def no_such_room() -> RestError:
-    """Return what is told of a name that no room has."""
+    """Return the error for an unknown room name."""
     return RestError(404, "there is no such room, or it was closed long ago")
 
 
 def wrong_pass_phrase() -> RestError:
-    """Return what is told of one that does not fit."""
+    """Return the error for a wrong pass phrase."""
     return RestError(403, "the room has a pass phrase, and it is missing or wrong")
 
 
 def too_many_guesses() -> RestError:
-    """Return what is told where too many did not fit."""
+    """Return the error for too many wrong pass phrases."""
     return RestError(429, "too many wrong pass phrases; try again later", int(GUESSES_S))
 
 

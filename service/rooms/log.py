@@ -1,4 +1,4 @@
-"""What happens to rooms, as replicas share it: a stream of changes for each room, in Redis.
+"""What happens to rooms, as replicas share it: a stream of changes per room, in Redis.
 
 A room is its newest picture and the changes after it. Each change has a number without a gap and
 is published as well, so that whoever listens hears of it at once, and knows what it missed. A
@@ -20,8 +20,8 @@ from redis.asyncio import Redis
 
 from service.store import PREFIX, Store
 
-KEEP: Final = 1024  # changes older than the picture that are kept, for who lags
-SEEN: Final = b"seen:"  # fields of the head: the newest count of a replica
+KEEP: Final = 1024  # changes older than the picture, for replicas that lag
+SEEN: Final = b"seen:"  # fields of the head: the newest count of each replica
 
 _CREATE: Final = """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
@@ -99,7 +99,7 @@ return -1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A change, as it was written: its number, whose it is and which of theirs."""
+    """A change as written: its number, which replica's it is, and that replica's count."""
 
     number: int
     origin: str
@@ -131,7 +131,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is of a room: changes, after a picture where those asked for are not all kept."""
+    """What is stored of a room: changes, after a picture if not all of them are kept."""
 
     life: str
     entries: list[Entry]
@@ -154,13 +154,13 @@ class RoomLog:
         self._picture = store.script(_PICTURE)
 
     async def create(self, room_id: str, picture: Picture, max_rooms: int, now_ms: int) -> bool:
-        """Begin a room; return False where there are too many."""
+        """Create a room; return False if there are too many."""
         keys = [_ROOMS, _host_key(picture.host), _head_key(room_id)]
         args = [now_ms, max_rooms, self._idle_ms, room_id, *_head(picture)]
         return bool(await self._store.ask(lambda _: self._create(keys, args)))
 
     async def restore(self, room_id: str, picture: Picture, now_ms: int) -> bool:
-        """Bring a room back that Redis has lost; return False where another replica did."""
+        """Restore a room that Redis has lost; return False if another replica already did."""
         keys = [_ROOMS, _host_key(picture.host), *_keys(room_id)]
         keys[3], keys[4] = keys[4], keys[3]
         head = _head(picture)
@@ -171,7 +171,7 @@ class RoomLog:
     async def append(
         self, batches: Sequence[tuple[str, str, Sequence[tuple[int, bytes]]]]
     ) -> list[bool]:
-        """Write changes of some rooms.
+        """Write changes of several rooms.
 
         Args:
             batches: a room, the life that is known of it, and changes, each with its own count.
@@ -190,7 +190,7 @@ class RoomLog:
         return await self._store.ask(act)
 
     async def read(self, room_id: str, life: str = "", after: int = 0) -> Found | None:
-        """Return the changes after one, or a whole picture; None where there is no such room."""
+        """Return the changes after a number, or a whole picture; None if there is no such room."""
         found = await self._store.ask(lambda _: self._read(_keys(room_id), [life, after]))
         if not found:
             return None
@@ -214,7 +214,7 @@ class RoomLog:
         return Found(picture.life, entries, picture)
 
     async def draw(self, room_id: str, picture: Picture, since: int) -> int | None:
-        """Take a newer picture, and forget changes that are long before it.
+        """Store a newer picture, and drop changes long before it.
 
         Args:
             since: event of the room; the picture has the segments that changed after it.
@@ -229,12 +229,12 @@ class RoomLog:
         return None if before == -1 else before
 
     async def hosted_by(self, digest: str) -> str | None:
-        """Return the room that a token is the host's of."""
+        """Return the room whose host holds this token."""
         found = await self._store.ask(lambda client: client.get(_host_key(digest)))
         return found.decode() if isinstance(found, bytes) else found
 
     async def look(self, rooms: Iterable[tuple[str, str]], now_ms: int) -> list[tuple[str, int]]:
-        """Keep rooms from being forgotten; return the life and the newest change of each.
+        """Keep rooms alive; return the life and the newest change of each.
 
         Args:
             rooms: a name, and the digest of its host's token where the room is used.
@@ -256,7 +256,7 @@ class RoomLog:
         return await self._store.ask(act)
 
     async def guessed(self, room_id: str, address: str, period_s: float) -> int:
-        """Count a wrong pass phrase; return how many an address had in a while, on all replicas."""
+        """Count a wrong pass phrase; return an address's recent number, on all replicas."""
 
         async def act(client: Redis) -> int:
             async with client.pipeline() as pipe:
@@ -268,23 +268,23 @@ class RoomLog:
         return await self._store.ask(act)
 
     async def num_guesses(self, room_id: str, address: str) -> tuple[int, int]:
-        """Return how many wrong pass phrases there were in that while: of an address, of all."""
+        """Return the recent numbers of wrong pass phrases: of an address, of all."""
         keys = _guesses_keys(room_id, address)
         own, all_ = await self._store.ask(lambda client: client.mget(keys))
         return int(own or 0), int(all_ or 0)
 
     async def count(self, now_ms: int) -> int:
-        """Return how many rooms there are."""
+        """Return the number of rooms."""
         return await self._store.ask(lambda client: client.zcount(_ROOMS, now_ms, "+inf"))
 
 
 def channel(room_id: str) -> str:
-    """Return where the changes of a room are published."""
+    """Return the channel on which a room's changes are published."""
     return f"{PREFIX}room:{room_id}"
 
 
 def published(data: bytes) -> Entry:
-    """Read what was published."""
+    """Parse a published change."""
     number, origin, count, change = data.split(b" ", 3)
     return Entry(int(number), origin.decode(), int(count), change)
 
@@ -305,7 +305,7 @@ def _host_key(digest: str) -> str:
 
 
 def _guesses_keys(room_id: str, address: str) -> list[str]:
-    """Where the wrong pass phrases of an address are counted, and those of all."""
+    """The keys of the counters of wrong pass phrases: of an address, and of all."""
     own = hashlib.sha256(address.encode()).hexdigest()[:32]
     return [f"{PREFIX}room:{room_id}:guesses:{own}", f"{PREFIX}room:{room_id}:guesses"]
 

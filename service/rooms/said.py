@@ -1,4 +1,4 @@
-"""A segment of a room: who said it, and how it stands in each language.
+"""A segment of a room: who said it, and its state in each language.
 
 A segment is known by who speaks and by the name that he gave it, so that it is the same one when it
 is said again: by a page that was loaded anew, or in another session after a lost line.
@@ -9,12 +9,12 @@ from typing import Final
 
 from service.wire.protocol import TranslationDelta
 
-SOURCE: Final = "source"  # the channel of what is said, beside those of the languages
+SOURCE: Final = "source"  # the channel of the source text, beside those of the languages
 
 
 @dataclass(slots=True)
 class Told:
-    """What a channel was told of a segment.
+    """What readers of a channel were told of a segment.
 
     Attributes:
         changed: number of the event that told the newest.
@@ -29,12 +29,12 @@ class Told:
     behind: str | None = None
 
     def end(self, text: str, *, is_retracted: bool = False) -> None:
-        """Take the last that is told."""
+        """Note the end: its final text, or that it was withdrawn."""
         self.text, self.unstable, self.behind = text, "", None
         self.is_final, self.is_retracted = not is_retracted, is_retracted
 
     def grow(self, delta: TranslationDelta) -> TranslationDelta:
-        """Take more text; return it as readers are told it.
+        """Append text; return what readers should be told.
 
         A later session begins anew with what an earlier one had told: of that, only what goes on
         with the text that stands there is news.
@@ -57,16 +57,16 @@ class Said:
     """A segment of the room. start_ms, end_ms: since the room was opened."""
 
     number: int
-    key: tuple[str, str]  # who speaks, and its own name for the segment
-    session_id: str  # that said it last
+    key: tuple[str, str]  # speaker, and that speaker's name for the segment
+    session_id: str  # the session that said it last
     speaker: str | None
     language: str | None
     start_ms: float
     end_ms: float
-    asked: frozenset[str] = frozenset()  # languages that were read when it was over
+    asked: frozenset[str] = frozenset()  # languages that had readers when it ended
     channels: dict[str, Told] = field(default_factory=dict)
 
     @property
     def source(self) -> Told:
-        """What was said."""
+        """The source text."""
         return self.channels.setdefault(SOURCE, Told())

@@ -21,11 +21,11 @@ class Spoken:
     speaker: str | None
     start_ms: float
     end_ms: float
-    is_translated: bool  # else it is the source, for want of a translation
+    is_translated: bool  # otherwise it is the source text, for lack of a translation
 
 
 def transcript(segments: Iterable[Said], target: str) -> list[Spoken]:
-    """Return the segments of a room that are over, in their order.
+    """Return the finished segments of a room, in order.
 
     What has no translation stands there as it was said, rather than not at all.
     """
@@ -110,7 +110,7 @@ FORMS: Final[Mapping[str, str]] = {
     "txt": "text/plain; charset=utf-8",
     "json": "application/json",
 }
-"""Media type of each form."""
+"""Media type of each format."""
 
 
 def _cues(
@@ -132,5 +132,5 @@ def _time(at_ms: float, mark: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that no reader of WebVTT takes for a tag or for the arrow of a time."""
+    """Return text that no WebVTT reader takes for a tag or for the arrow between times."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
