@@ -11,7 +11,7 @@ ServiceError
 
 from typing import Final
 
-MAX_MESSAGE: Final = 400  # characters: what was sent may be long, and is not sent back
+MAX_MESSAGE: Final = 400  # characters: what was sent may be long, and is not repeated
 
 
 class ServiceError(Exception):
@@ -19,7 +19,7 @@ class ServiceError(Exception):
 
 
 class ProtocolError(ServiceError):
-    """A client's frame cannot be taken.
+    """A client's frame cannot be accepted.
 
     Attributes:
         code: one of `protocol.ErrorCode`.
@@ -39,7 +39,7 @@ class ProtocolError(ServiceError):
 
 
 class ConfigError(ServiceError):
-    """A setting has a value that cannot be used.
+    """A setting has an unusable value.
 
     Attributes:
         name: of the environment variable or option.
@@ -55,7 +55,7 @@ class AuthError(ServiceError):
 
 
 class RestError(ServiceError):
-    """A request over plain HTTP that cannot be served.
+    """An HTTP request that cannot be served.
 
     Attributes:
         status: of the reply.
@@ -83,7 +83,7 @@ class RestError(ServiceError):
 
 
 class StoreLost(ServiceError):
-    """Redis does not answer, or not as it should."""
+    """Redis does not answer, or not as expected."""
 
 
 class TranslationFailed(ServiceError):

@@ -1,4 +1,4 @@
-"""The application behind somebody else's server: what our own lines see to, seen to once more.
+"""The application behind somebody else's server: repeats the checks that our own server makes.
 
 Where another process holds the sockets and hands over what comes, nobody has looked at who is there
 or at how long a frame is, and nobody cuts a line that does not end by itself. Knows ASGI; what only
@@ -41,13 +41,13 @@ class Relayed:
             self._app = ProxyHeadersMiddleware(app, trusted)  # type: ignore[arg-type, assignment]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on one request, or one socket."""
+        """Pass on one request, or one socket."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         scope.setdefault("extensions", {})
         if self._config.is_local and not _is_this_machine(scope):
-            # Whoever holds the sockets may listen beyond this machine, where keys are needed.
+            # Whoever holds the sockets may listen beyond this machine, where keys are required.
             await _refuse(scope, receive, send)
         elif scope["type"] == "http":
             await self._app(scope, receive, send)
@@ -108,7 +108,7 @@ class _Frames:
         return _gone(CloseCode.MESSAGE_TOO_BIG)
 
     async def send(self, message: Message) -> None:
-        """Send a message; raise OSError where the socket is closed already, as servers do."""
+        """Send a message; raise OSError if the socket is closed already, as servers do."""
         if self._is_closed:
             raise OSError("the socket is closed")
         self._is_closed = message["type"] == "websocket.close"

@@ -1,4 +1,4 @@
-"""Sessions that outlive their line: who may come back to which, and for how long it is kept.
+"""Sessions that outlive their connection: who may resume which, and how long each is kept.
 
 Knows sessions by name and token; what is sent again is the connection's affair.
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("service.doors.resume")
 
-RESUME_S: Final = 60.0  # that a session waits for its client to come back
+RESUME_S: Final = 60.0  # that a session waits for its client to return
 FIRST_WORD_S: Final = 1.0  # that a full service waits for a client to say whose session it is
 # Without a word of farewell. 1011 is what libraries say of a line on which no pong came.
 LOST_LINE: Final = (1005, 1006, 1011, protocol.CLOSE_SUPERSEDED)
 
 
 class Resumable(Protocol):
-    """A connection whose session may be taken over by another line."""
+    """A connection whose session another connection may take over."""
 
     @property
     def session_id(self) -> str:
@@ -37,7 +37,7 @@ class Resumable(Protocol):
 
     @property
     def digest(self) -> str:
-        """Of the token that its client alone knows."""
+        """Digest of the token that only its client knows."""
         ...
 
     @property
@@ -47,12 +47,12 @@ class Resumable(Protocol):
 
     @property
     def share(self) -> Share | None:
-        """What replicas have of it; None where they share nothing."""
+        """The copy that replicas see; None if they share nothing."""
         ...
 
     @property
     def address(self) -> str:
-        """Where its client is."""
+        """The client's address."""
         ...
 
     @property
@@ -61,16 +61,16 @@ class Resumable(Protocol):
         ...
 
     async def resume(self, socket: Socket, last_seq: int) -> None:
-        """Go on with the session on another socket; returns once that is closed."""
+        """Continue the session on another socket; return once that is closed."""
         ...
 
     def retire(self) -> None:
-        """Take note that nobody comes back any more."""
+        """Note that nobody will resume it."""
         ...
 
 
 class Resumes(Exception):
-    """The first message of a connection takes over an older session.
+    """A connection's first message takes over an older session.
 
     Attributes:
         older: the connection that has it.
@@ -84,7 +84,7 @@ class Resumes(Exception):
 
 
 class ResumableSessions:
-    """The sessions of this process that a client may come back to, by id.
+    """The sessions of this process that can be resumed, by id.
 
     Args:
         max_sessions: more than twice as many are never kept.
@@ -99,7 +99,7 @@ class ResumableSessions:
         self._shared = shared
         self._max_kept = 2 * max_sessions
         self._known: dict[str, Resumable] = {}
-        self._expiries: dict[str, asyncio.TimerHandle] = {}  # of those that wait, oldest first
+        self._expiries: dict[str, asyncio.TimerHandle] = {}  # of waiting sessions, oldest first
 
     def __len__(self) -> int:
         return len(self._known)
@@ -108,14 +108,14 @@ class ResumableSessions:
         return session_id in self._known
 
     def add(self, connection: Resumable) -> None:
-        """Keep a session while it has a line."""
+        """Keep a session while it has a connection."""
         self._known[connection.session_id] = connection
         expiry = self._expiries.pop(connection.session_id, None)
         if expiry is not None:
             expiry.cancel()
 
     def park(self, connection: Resumable) -> None:
-        """Keep a session whose line was lost for a while, or another one that is worth more.
+        """Keep a session that lost its connection for a while, or a more valuable one in its place.
 
         Where there are too many, one of the address that has most of them is forgotten: the one
         that is worth least, then the oldest. So nobody pushes out others by dropping many lines.
@@ -137,7 +137,7 @@ class ResumableSessions:
         connection.retire()
 
     async def check_next(self, socket: Socket) -> None:
-        """Look at the first frame of a connection that is not to have a session of its own.
+        """Read the first frame of a connection that is not to get a session of its own.
 
         Raises:
             Resumes: it rightly asks for an older session.
@@ -157,7 +157,7 @@ class ResumableSessions:
         *,
         has_place: bool = True,
     ) -> None:
-        """Look at the first event of a connection.
+        """Check the first event of a connection.
 
         Args:
             has_place: whether there is room for a session of another replica.
@@ -186,7 +186,7 @@ class ResumableSessions:
         digest: str,
         older: Resumable | None,
     ) -> Resumable | None:
-        """Return the session, as it is here or as another replica left it."""
+        """Return the session, from this process or as another replica left it."""
         own = None if older is None else older.share
         try:
             found = await shared.claim(event.session_id, digest, event.epoch, event.last_seq, own)

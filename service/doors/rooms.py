@@ -1,4 +1,4 @@
-"""The doors of rooms: hosts open them over HTTP, readers follow by WebSocket or server-sent events.
+"""HTTP and sockets of rooms: hosts open them, readers follow by WebSocket or server-sent events.
 
 What a room says is the room's affair; this file owns its readers' lines, and asks for translations
 of what was said before somebody wanted to read it.
@@ -46,16 +46,16 @@ from service.wire import protocol
 
 logger = logging.getLogger("service.doors.rooms")
 
-LINGER_S: Final = 15.0  # that a language is kept for a reader whose line was lost
-SILENCE_S: Final = 15.0  # without an event, then a comment keeps proxies from closing the line
-RETRY_MS: Final = 1000  # that a browser waits before it comes back
-GRACE_S: Final = 5.0  # for a reader to take the close
-LOOK_S: Final = 0.1  # between looks at what another replica translates
-MAX_SIDE_BY_SIDE: Final = 4  # segments of before that are translated at one time
-MAX_AT_ONCE: Final = 32  # of those, between two looks at what is lacking
-KEPT_TRANSCRIPTS: Final = 8  # that were asked for last
-WOKEN: Final = 32  # readers in one turn of the event loop, 0.1 ms each
-MISSES: Final = 300  # names and tokens of one address that are wrong, in MISSES_S
+LINGER_S: Final = 15.0  # that a language is kept for a reader whose connection was lost
+SILENCE_S: Final = 15.0  # without an event, then a comment stops proxies from closing the line
+RETRY_MS: Final = 1000  # that a browser waits before reconnecting
+GRACE_S: Final = 5.0  # for a reader to acknowledge the close
+LOOK_S: Final = 0.1  # between checks of what another replica translates
+MAX_SIDE_BY_SIDE: Final = 4  # earlier segments translated at one time
+MAX_AT_ONCE: Final = 32  # of those, between two checks for what is missing
+KEPT_TRANSCRIPTS: Final = 8  # most recently requested
+WOKEN: Final = 32  # readers per turn of the event loop, 0.1 ms each
+MISSES: Final = 300  # wrong names and tokens from one address, in MISSES_S
 MISSES_S: Final = 60.0
 
 _CLOSE_OF: Final[Mapping[int, int]] = {
@@ -75,7 +75,7 @@ _CODE_OF: Final[Mapping[int, str]] = {
 def answered(
     handler: Callable[["Rooms", Request], Awaitable[Response]],
 ) -> Callable[["Rooms", Request], Awaitable[Response]]:
-    """Turn the error of a handler into its reply."""
+    """Turn a handler's error into its response."""
 
     async def handle(self: "Rooms", request: Request) -> Response:
         try:
@@ -89,13 +89,13 @@ def answered(
 
 
 class _Bell:
-    """Wakes readers, some in each turn of the event loop: between them others are listened to."""
+    """Wakes readers, a few per turn of the event loop, so that others are served in between."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Event, None] = {}
 
     def ring(self, has_news: asyncio.Event) -> None:
-        """Let a reader look up soon."""
+        """Wake a reader soon."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._wake_some)
         self._waiting[has_news] = None
@@ -109,7 +109,7 @@ class _Bell:
 
 
 class Rooms:
-    """Answers hosts and readers.
+    """Serves hosts and readers.
 
     Args:
         state: shared state of the service.
@@ -121,8 +121,8 @@ class Rooms:
         self._transcripts: dict[tuple[str, int, str, str, int, int], asyncio.Task[bytes]] = {}
         self._pen = asyncio.Lock()
         self._bell = _Bell()
-        # A name has 96 bits and a token 256: that nobody finds one is not for want of tries. But a
-        # try may be a question to the Redis that replicas share.
+        # A name has 96 bits and a token 256: guessing is hopeless anyway. But each guess may cost a
+        # request to the Redis that replicas share.
         self._misses = Misses(MISSES, sys.maxsize, MISSES_S)
         state.rooms.on_lack = self._begin_catching_up
 
@@ -130,7 +130,7 @@ class Rooms:
 
     @answered
     async def create(self, request: Request) -> Response:
-        """Open a room: `name` and `pass_phrase`, both optional."""
+        """Open a room; `name` and `pass_phrase` are optional."""
         auth = self._state.auth
         if auth.is_required and not auth.is_key(bearer(request.headers.get("authorization"))):
             raise RestError(401, "an API key is needed: Authorization: Bearer")
@@ -149,7 +149,7 @@ class Rooms:
 
     @answered
     async def room(self, request: Request) -> Response:
-        """Tell what a room is, change it or close it, by the method of the request."""
+        """Describe a room, change it or close it, by the method of the request."""
         if request.method == "PATCH":
             return await self._change(request)
         if request.method == "DELETE":
@@ -168,13 +168,13 @@ class Rooms:
         return await self._done(room)
 
     async def _close(self, request: Request) -> Response:
-        """End the room: nothing more is said, readers keep what there is."""
+        """Close the room: nothing more is said, and what there is stays readable."""
         room = await self._hosted(request)
         room.close()
         return await self._done(room)
 
     async def _done(self, room: Room) -> Response:
-        """Reply once a change is everywhere."""
+        """Reply once a change has happened everywhere."""
         if not await self._state.rooms.settled(room):
             raise RestError(503, "the room is cut off; the change is kept and happens later", 5)
         return _json(self._described(room))
@@ -183,10 +183,10 @@ class Rooms:
 
     @answered
     async def qr_code(self, request: Request) -> Response:
-        """Give the link of the readers' page as a picture for their cameras."""
+        """Return a QR code of the readers' page."""
         room = await self._found(request)
         picture = io.BytesIO()
-        # Dark on light with the quiet zone that cameras want, whatever the colours of the page.
+        # Dark on light with the quiet zone that cameras need, whatever the page's colours.
         segno.make(self._view_url(request, room), error="m").save(
             picture, kind="svg", scale=8, border=4, light="#fff", xmldecl=False
         )
@@ -197,7 +197,7 @@ class Rooms:
 
     @answered
     async def transcript(self, request: Request) -> Response:
-        """Give what was said so far as a file; what nobody read before is translated first."""
+        """Return what was said so far as a file, after translating what nobody has read yet."""
         room, target = await self._entered(request), self._target(request)
         form = request.path_params["form"]
         if form not in FORMS:
@@ -214,7 +214,7 @@ class Rooms:
     async def _written(
         self, request: Request, room: Room, wanted: tuple[str, str, int, int]
     ) -> bytes:
-        """Return a transcript: written once for all who ask until more is said.
+        """Return a transcript: written once, and reused until more is said.
 
         In a thread, one at a time: a long evening takes a quarter of a second.
         """
@@ -239,13 +239,13 @@ class Rooms:
 
     @answered
     async def events(self, request: Request) -> Response:
-        """Let somebody read by server-sent events; `Last-Event-ID` goes on where a line broke."""
+        """Let somebody read by server-sent events; `Last-Event-ID` resumes a lost connection."""
         room = await self._entered(request)
         last = request.headers.get("last-event-id") or request.query_params.get("last_seq") or "0"
         has_news = asyncio.Event()
         reader = self._reader(request, last, partial(self._bell.ring, has_news))
         if room.is_closed and reader.seen:
-            return Response(status_code=204)  # tells a browser not to come back
+            return Response(status_code=204)  # tells a browser not to reconnect
         self._check_places()
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(
@@ -337,7 +337,7 @@ class Rooms:
             line.abort()
 
     def _is_over(self, room: Room) -> bool:
-        """Whether nothing more will be said: on the way down its speakers are let finish."""
+        """Whether nothing more will be said: during a drain, speakers may still finish."""
         state = self._state
         is_left = state.is_drained or (state.is_draining and not room.info().speakers)
         return room.is_closed or is_left
@@ -346,7 +346,7 @@ class Rooms:
 
     @contextlib.contextmanager
     def _reading(self, room: Room, reader: Reader) -> Any:
-        """Keep a reader in the room."""
+        """Serve a reader in the room."""
         room.read(reader)
         self._begin_catching_up(room, reader.target)
         try:
@@ -401,13 +401,13 @@ class Rooms:
             return room
 
     async def _found(self, request: Request) -> Room:
-        """Return a room to who has yet to give its pass phrase."""
+        """Return a room to a reader who has not given its pass phrase yet."""
         with self._missing(request):
             return await self._state.rooms.room(request.path_params["room"])
 
     @contextlib.contextmanager
     def _missing(self, connection: HTTPConnection) -> Iterator[None]:
-        """Count names that no room has and tokens that no host has.
+        """Count unknown room names and wrong host tokens.
 
         Raises:
             RestError: an address had too many; nothing more is looked up for it.
@@ -444,7 +444,7 @@ class Rooms:
             self._catching(room, target)
 
     def _catching(self, room: Room, target: str) -> asyncio.Task[None]:
-        """Return what translates what a language lacks; one task, however many want it."""
+        """Return the task that translates what a language lacks; all who want it share one."""
         key = (room.id, target)
         if key not in self._catching_up:
             task = asyncio.create_task(self._catch_up(room, target))
@@ -453,12 +453,12 @@ class Rooms:
         return self._catching_up[key]
 
     async def _caught_up(self, room: Room, target: str) -> None:
-        """Wait until everything is translated."""
+        """Wait until everything has been translated."""
         if target != SOURCE:
             await asyncio.shield(self._catching(room, target))
 
     async def _catch_up(self, room: Room, target: str) -> None:
-        """Translate what was said before anybody wanted to read it, the newest first."""
+        """Translate what was said before anybody wanted to read it, newest first."""
         rooms = self._state.rooms
         try:
             while waiting := room.untranslated(target):
@@ -466,9 +466,9 @@ class Rooms:
                     room.claim(target)
                     await rooms.settled(room)
                 if not room.is_claimed_here(target):
-                    await asyncio.sleep(LOOK_S)  # another replica does it
+                    await asyncio.sleep(LOOK_S)  # another replica is doing it
                     continue
-                # Some of the newest together, and those in the order in which they were said.
+                # Some of the newest at a time, each time in the order in which they were said.
                 for at in range(0, min(len(waiting), MAX_AT_ONCE), MAX_SIDE_BY_SIDE):
                     some = waiting[at : at + MAX_SIDE_BY_SIDE][::-1]
                     found = await asyncio.gather(
@@ -500,7 +500,7 @@ async def _prepare(room: Room, reader: Reader) -> None:
 
 
 async def _answer(line: Socket, frame: str | bytes) -> None:
-    """Answer what a reader says: a ping, and nothing else."""
+    """Answer a reader's messages: pings, and nothing else."""
     try:
         event = protocol.parse_client(frame)
         if not isinstance(event, protocol.Ping):

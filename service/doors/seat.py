@@ -15,7 +15,7 @@ from service.wire import protocol
 
 
 class _Unheard(NamedTuple):
-    """What a room is to hear once it is written down, and what was read when it was said."""
+    """What a room is to hear once it is saved, and what was being read when it was said."""
 
     event: SpeakerEvent
     at_s: float
@@ -23,7 +23,7 @@ class _Unheard(NamedTuple):
 
 
 class Seat:
-    """Lets a session speak in the room that it asks for, if it may.
+    """Lets a session speak in the room it asks for, if permitted.
 
     Args:
         hub: the rooms.
@@ -43,30 +43,30 @@ class Seat:
         self._session = session
         self._set_audience = set_audience
         self._tell = tell
-        self._found: Room | None = None  # the room that was asked for last
+        self._found: Room | None = None  # the newest requested room
         self._room: Room | None = None
-        self._source_id: str | None = None  # as which the session speaks there
-        self.granted: str | None = None  # the room that the client is the host of
+        self._source_id: str | None = None  # the speaker's identity there
+        self.granted: str | None = None  # the room that the client hosts
         self.may_speak_anywhere = False
         self.generation = 0
         self._number = 0  # of the newest event for the room
-        self._released = 0  # of the newest that it was given
+        self._released = 0  # of the newest event given to it
         self._unheard: dict[int, _Unheard] = {}
 
     # ---- a session that replicas share ----
 
     @property
     def number(self) -> int:
-        """Of the newest event that the room is to hear."""
+        """Number of the newest event that the room is to hear."""
         return self._number
 
     @property
     def holds(self) -> bool:
-        """Whether the room was not given all yet."""
+        """Whether the room has not been given everything yet."""
         return self._released < self._number
 
     def release(self, number: int) -> None:
-        """Let the room hear what is written down: all events up to a number."""
+        """Let the room hear what has been saved: all events up to a number."""
         for each in range(self._released + 1, number + 1):
             if self._room is not None:
                 self._tell_room(each)
@@ -75,7 +75,7 @@ class Seat:
         self._released = max(self._released, number)
 
     def dump(self) -> dict[str, Any]:
-        """Return its state in plain values."""
+        """Return its state as plain values."""
         return {
             "granted": self.granted,
             "may_speak_anywhere": self.may_speak_anywhere,
@@ -87,7 +87,7 @@ class Seat:
         }
 
     async def load(self, state: dict[str, Any], now_s: float) -> None:
-        """Take the place of a session that was on another replica, where its room is there.
+        """Take over the place of a session that was on another replica, if its room exists.
 
         The room hears again what it may not have heard.
         """
@@ -127,14 +127,15 @@ class Seat:
             self._released = self._number
             return
         self._number += 1
-        # Who comes to read before the room hears of it is none for whom it will be translated.
+        # Whoever starts reading before the room hears of it does not count: nothing is translated
+        # for them.
         asked = tuple(sorted(self._room.audience))
         self._unheard[self._number] = _Unheard(event, now_s, asked)
 
     # ---- its place in a room ----
 
     async def check(self, event: protocol.ClientEvent) -> None:
-        """Look at an event before the session takes it.
+        """Inspect an event before the session takes it.
 
         Raises:
             ProtocolError: it asks for a room in which the client may not speak.
@@ -155,7 +156,7 @@ class Seat:
         self._found = room
 
     def follow(self) -> None:
-        """Take the place that the session's settings say."""
+        """Take the place that the session's settings ask for."""
         wanted, source_id = self._session.settings.room, self._session.settings.source_id
         if wanted == (self._room.id if self._room else None) and source_id == self._source_id:
             return
@@ -169,7 +170,7 @@ class Seat:
         self._set_audience(targets)
 
     def tell(self, event: protocol.ServerEvent) -> None:
-        """Let the client know something of the room."""
+        """Tell the client something about the room."""
         self._tell(event)
 
     def pass_on(self, event: protocol.ServerEvent, now_s: float) -> bool:
@@ -189,7 +190,7 @@ class Seat:
         return event.target in targets or event.target not in self._room.audience
 
     def leave(self) -> None:
-        """Speak no more."""
+        """Stop speaking."""
         self.release(self._number)
         self._unheard.clear()
         room, self._room, self._source_id = self._room, None, None
@@ -197,7 +198,7 @@ class Seat:
             room.leave(self._session.id, self)
 
     def let_go(self) -> None:
-        """The session speaks on another replica."""
+        """The session continues on another replica."""
         room, self._room = self._room, None
         if room is not None:
             room.let_go(self._session.id, self)

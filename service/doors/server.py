@@ -1,4 +1,4 @@
-"""The server: listens, drains at a signal, and ends where the engine is lost.
+"""The server: listens, drains on a signal, and exits if the engine is lost.
 
 Knows uvicorn and signals; what is answered is in app.py.
 """
@@ -23,13 +23,13 @@ from service.load.descriptors import room_for
 
 logger = logging.getLogger("service.doors.server")
 
-PING_S: Final = 20.0  # between pings, and for the answer to one
-WATCH_S: Final = 0.5  # between looks at the engine
+PING_S: Final = 20.0  # between pings, and for each answer
+WATCH_S: Final = 0.5  # between checks of the engine
 ACCEPTED: Final = 16  # connections in one turn of the event loop; as many may wait as there is room
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but a signal drains first: its own way down closes sockets with 1012 at once.
+    """uvicorn, but a signal drains first: by itself it would close sockets with 1012 at once.
 
     Args:
         state: shared state of the service.
@@ -88,9 +88,9 @@ class Server(uvicorn.Server):
         await self._state.stop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, go at once at the second."""
+        """Drain on the first signal, exit at once on the second."""
         if self._loop is None or self._state.is_draining:
-            # At once, also where a step hangs and the engine's thread would be waited for.
+            # At once even if a step hangs, rather than wait for the engine's thread.
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
             return
@@ -99,7 +99,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._begin_drain, signal.Signals(sig).name)
 
     async def _watch_engine(self) -> None:
-        """Where the engine is lost, tell everybody and let the process end."""
+        """If the engine is lost, tell everybody and let the process end."""
         while not self._state.is_lost():
             await asyncio.sleep(WATCH_S)
             if self._state.is_idle():

@@ -1,4 +1,4 @@
-"""Sessions that outlive their replica: what each needs to go on, kept in Redis.
+"""Sessions that outlive their replica: what each needs to continue, kept in Redis.
 
 Before a client sees a frame, that frame and how the session stands are written in one step. So what
 it saw is always known, and another replica goes on from there: with the same numbers, with each
@@ -31,16 +31,16 @@ logger = logging.getLogger("service.doors.shared_sessions")
 
 _T = TypeVar("_T")
 
-BEAT_S: Final = 5.0  # between signs of life of a session
-RETRY_S: Final = 0.3  # between tries to reach a Redis that was lost
-KEPT_S: Final = 90.0  # that a session is kept without one; more than its client is waited for
-SAVE_S: Final = 2.0  # that a frame waits for a Redis that hangs, once
+BEAT_S: Final = 5.0  # between a session's signs of life
+RETRY_S: Final = 0.3  # between attempts to reach a lost Redis
+KEPT_S: Final = 90.0  # that a session is kept without one; longer than its client is waited for
+SAVE_S: Final = 2.0  # that a frame waits for a hanging Redis, once
 CLAIM_S: Final = 4.0  # that who comes back waits for a lost Redis; less than clients wait for us
-MAX_BYTES: Final = 4 * 1024 * 1024  # of a session's parts; a larger one is not shared
-MAX_LOG_BYTES: Final = 512 * 1024  # of its frames, and as many of its finals
-PAUSE_S: Final = 5.0  # until one that could not be written is tried again
+MAX_BYTES: Final = 4 * 1024 * 1024  # in a session's parts; a larger one is not shared
+MAX_LOG_BYTES: Final = 512 * 1024  # in its frames, and as many in its finals
+PAUSE_S: Final = 5.0  # before a failed save is retried
 
-# -1: another replica has it. -2: it is not there, all of it has to be written.
+# -1: another replica has it. -2: Redis lacks it, and all of it has to be written.
 _SAVE: Final = """
 local found = redis.call('HMGET', KEYS[1], 'generation', 'is_over', 'count')
 local generation, count = tonumber(found[1] or 0), tonumber(found[3] or 0)
@@ -90,7 +90,7 @@ if generation ~= ARGV[1] then return -1 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEPT) end
 return 1
 """
-# Its count stays for a while, for a replica that had it before and comes back late.
+# Its count stays for a while, for an earlier replica that comes back late.
 _END: Final = """
 if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] then return -1 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
@@ -110,7 +110,7 @@ class _Waiting:
 
 
 class SharedSessions:
-    """Writes the sessions of this replica, and takes over those of others.
+    """Saves the sessions of this replica, and takes over those of others.
 
     Args:
         store: the Redis.
@@ -140,12 +140,12 @@ class SharedSessions:
     # ---- beginning and end ----
 
     async def start(self) -> None:
-        """Write and give signs of life from now on."""
+        """Write, and give signs of life, from now on."""
         for act in (self._write, self._beat):
             self._spawn(for_ever(act))
 
     async def stop(self) -> None:
-        """End it; what is under way is done first."""
+        """Stop, after finishing what is under way."""
         self._is_stopping = True
         ending = {task for task in self._tasks if task.get_name() == "end"}
         if ending:
@@ -170,7 +170,7 @@ class SharedSessions:
     # ---- writing ----
 
     def takes(self, share: Share) -> bool:
-        """Whether it is of use to write a session down now; if not, all of it is due later."""
+        """Whether saving a session now is useful; if not, all of it has to be saved later."""
         now_s = asyncio.get_running_loop().time()
         if self.is_lost or self._is_stopping or share.is_superseded or now_s < share.paused_until_s:
             share.needs_whole = True
@@ -244,13 +244,13 @@ class SharedSessions:
             found: list[Any] = [None] * len(waiting)
             try:
                 found = await self._run((each.share, _SAVE, each.args) for each in waiting)
-            finally:  # also where this ends
+            finally:  # even if this task ends
                 for each, reply in zip(waiting, found, strict=True):
-                    if not each.outcome.done():  # else nobody waits any more
+                    if not each.outcome.done():  # otherwise nobody is waiting any more
                         each.outcome.set_result(_OUTCOMES.get(reply, "lost"))
 
     async def _run(self, scripts: Iterable[tuple[Share, str, list[Any]]]) -> list[Any]:
-        """Run a script for each session, in one go; None where it was not run."""
+        """Run a script for each session, in one round trip; None where it was not run."""
         wanted = list(scripts)
 
         async def act(client: Redis) -> list[Any]:
@@ -265,7 +265,7 @@ class SharedSessions:
             self._lose()
             return [None] * len(wanted)
         for (share, _, _), problem in zip(wanted, found, strict=True):
-            if isinstance(problem, Exception):  # of this session alone, as where memory is full
+            if isinstance(problem, Exception):  # of this session only, as when memory is full
                 share.paused_until_s = asyncio.get_running_loop().time() + PAUSE_S
                 data = {"session": share.session_id, "problem": str(problem)[:200]}
                 logger.error("session not written", extra={"data": data})
@@ -275,7 +275,7 @@ class SharedSessions:
         await self._run([(share, _END, [share.generation])])
 
     async def _forget(self, share: Share) -> None:
-        """Let nobody go on with what is there of a session that is not written any more."""
+        """Let nobody resume from the stored state of a session that is no longer saved."""
 
         async def act(client: Redis) -> int:
             return await client.hdel(_keys(share.session_id)[0], "seq")
@@ -290,7 +290,7 @@ class SharedSessions:
     async def claim(
         self, session_id: str, digest: str, epoch: str, last_seq: int, own: Share | None
     ) -> Found | Literal["ours"] | None:
-        """Take a session over whose client is here.
+        """Take over a session whose client has connected here.
 
         Args:
             last_seq: the newest event that the client has.
@@ -415,7 +415,7 @@ def _keys(session_id: str) -> list[str]:
 
 
 def _eval(pipe: Pipeline, script: str, session_id: str, args: list[Any]) -> None:
-    # With its text: Redis knows it by that, and a restart costs no second way.
+    # With its text: Redis knows it by that, and a restart costs no second round trip.
     text = script.replace("KEPT", str(int(KEPT_S * 1e3)))
     pipe.eval(text, 3, *_keys(session_id), *args)
 

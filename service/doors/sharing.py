@@ -1,4 +1,4 @@
-"""What replicas tell each other of a session: values, without Redis."""
+"""What replicas share of a session: plain values, without Redis."""
 
 import hashlib
 from collections import deque
@@ -13,7 +13,7 @@ Outcome = Literal["saved", "lost", "superseded", "missing"]
 
 @dataclass(slots=True)
 class News:
-    """What is to be written of a session.
+    """What is to be saved of a session.
 
     Attributes:
         is_whole: whether this is all of it, rather than what changed.
@@ -49,13 +49,13 @@ class Found:
 
 
 def digest_of(resume_token: str) -> str:
-    """Return what a token is known by: 256 random bits need no slow hash."""
+    """Return a token's digest: 256 random bits need no slow hash."""
     return hashlib.sha256(resume_token.encode()).hexdigest()
 
 
 @dataclass(eq=False, slots=True)
 class Share:
-    """A session of this replica, as it is written for others.
+    """A session of this replica, as saved for others.
 
     Attributes:
         generation: counts the replicas that it was on.
@@ -70,12 +70,12 @@ class Share:
     generation: int = 1
     needs_whole: bool = True
     is_superseded: bool = False
-    is_known: bool = False  # whether Redis may have something of it
-    count: int = 0  # of what was written
+    is_known: bool = False  # whether Redis may have some of it
+    count: int = 0  # of writes
     paused_until_s: float = 0.0
     on_superseded: Callable[[], None] = lambda: None
     on_back: Callable[[], None] = lambda: None
     sizes: dict[str, int] = field(default_factory=dict)  # of its parts, in bytes
-    logs: tuple[deque[int], deque[int]] = field(  # sizes of its frames and finals
+    logs: tuple[deque[int], deque[int]] = field(  # of its frames, and of its finals
         default_factory=lambda: (deque(maxlen=MAX_REPLAY_EVENTS), deque(maxlen=MAX_REPLAY_EVENTS))
     )

@@ -1,27 +1,27 @@
-"""A WebSocket in the words of the service: frames in, frames out, and how it ends."""
+"""A WebSocket as the service sees it: frames in, frames out, and how it ends."""
 
 import asyncio
 from typing import Final, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-LINE: Final = "tokenspeed.line"  # extension of the scope: the line below, where there is one
-FAREWELL_S: Final = 1.0  # for a client that is turned away to close in turn
+LINE: Final = "tokenspeed.line"  # scope extension: the underlying connection, if any
+FAREWELL_S: Final = 1.0  # for a rejected client to close in turn
 
 
 class Line(Protocol):
-    """What is under a WebSocket."""
+    """What lies beneath a WebSocket."""
 
     def abort(self) -> None:
-        """Cut it at once."""
+        """Close it at once."""
         ...
 
     def keep(self) -> None:
-        """Let it give way to nobody: it has a session."""
+        """Protect it from eviction: it has a session."""
         ...
 
     def stand_by(self, address: str) -> None:
-        """Let it give way where too many stand by, too."""
+        """Allow its eviction."""
         ...
 
 
@@ -38,11 +38,11 @@ class Disconnected(Exception):
 
 
 class Socket(Protocol):
-    """What a connection needs of a WebSocket."""
+    """What a connection needs from a WebSocket."""
 
     @property
     def address(self) -> str:
-        """Where the client is; "" where that is not known."""
+        """The client's address; "" if unknown."""
         ...
 
     async def receive(self) -> str | bytes:
@@ -50,28 +50,28 @@ class Socket(Protocol):
         ...
 
     async def send(self, frame: str) -> None:
-        """Hand a frame over, waiting while the client reads too slowly; or raise Disconnected."""
+        """Send a frame, waiting while the client reads too slowly; or raise Disconnected."""
         ...
 
     async def close(self, code: int, reason: str) -> None:
-        """End the connection."""
+        """Close the connection."""
         ...
 
     def abort(self) -> None:
-        """Cut the line at once."""
+        """Close the line at once."""
         ...
 
     def keep(self) -> None:
-        """Let the line give way to nobody: it has a session."""
+        """Protect the line from eviction: it has a session."""
         ...
 
     def stand_by(self) -> None:
-        """Let the line give way where too many stand by, too."""
+        """Allow the line's eviction."""
         ...
 
 
 class _Nobody:
-    """No line at all: that of a session which was left on another replica."""
+    """No connection at all: for a session that was left on another replica."""
 
     address = ""
 
@@ -88,13 +88,13 @@ class _Nobody:
         raise Disconnected
 
     def abort(self) -> None:
-        """There is nothing to cut."""
+        """There is nothing to close."""
 
     def keep(self) -> None:
-        """There is nothing to keep."""
+        """There is nothing to protect."""
 
     def stand_by(self) -> None:
-        """There is nothing that could give way."""
+        """There is nothing to evict."""
 
 
 NOBODY: Final = _Nobody()
@@ -113,7 +113,7 @@ class StarletteSocket:
 
     @property
     def address(self) -> str:
-        """Where the client is; "" where that is not known."""
+        """The client's address; "" if unknown."""
         return self._websocket.client.host if self._websocket.client else ""
 
     async def receive(self) -> str | bytes:
@@ -128,37 +128,37 @@ class StarletteSocket:
         return message["bytes"] if text is None else text
 
     async def send(self, frame: str) -> None:
-        """Hand a frame over, or raise Disconnected."""
+        """Send a frame, or raise Disconnected."""
         try:
             await self._websocket.send({"type": "websocket.send", "text": frame})
         except (WebSocketDisconnect, RuntimeError) as exc:
             raise Disconnected from exc
 
     async def close(self, code: int, reason: str) -> None:
-        """End the connection, or raise Disconnected."""
+        """Close the connection, or raise Disconnected."""
         try:
             await self._websocket.close(code, reason)
         except (WebSocketDisconnect, RuntimeError) as exc:
             raise Disconnected from exc
 
     def abort(self) -> None:
-        """Cut the line at once."""
+        """Close the line at once."""
         if self._line is not None:
             self._line.abort()
 
     def keep(self) -> None:
-        """Let the line give way to nobody: it has a session."""
+        """Protect the line from eviction: it has a session."""
         if self._line is not None:
             self._line.keep()
 
     def stand_by(self) -> None:
-        """Let the line give way where too many stand by, too."""
+        """Allow the line's eviction."""
         if self._line is not None:
             self._line.stand_by(self.address)
 
 
 async def send_away(line: Socket, code: int, reason: str) -> None:
-    """Close a line that has no session, and cut it where its client does not close in turn.
+    """Close a line without a session, by force if its client does not close in turn.
 
     Raises:
         Disconnected: the client is gone already.

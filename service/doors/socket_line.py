@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol, as strict as RFC 6455 wants it, and giving way at the door.
+"""uvicorn's WebSocket protocol, as strict as RFC 6455 requires, and evictable at the door.
 
 Knows bytes and frames; does not know events or sessions.
 """
@@ -16,17 +16,17 @@ from service.doors.lines import Lines
 from service.doors.socket import FAREWELL_S, LINE
 
 BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-DRAINED_BYTES: Final = 32 * 1024 * 1024  # of a client that goes on sending what is refused
+DRAINED_BYTES: Final = 32 * 1024 * 1024  # from a client that keeps sending after a failure
 _new_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class _Protocol(ServerProtocol):
-    """websockets', which takes a close amid the fragments of a message for an error."""
+    """websockets' parser, which treats a close between the fragments of a message as an error."""
 
     def recv_frame(self, frame: Frame) -> None:
         """Take one frame."""
         if frame.opcode is Opcode.CLOSE:
-            self.current_size = None  # the rest of a message does not come any more
+            self.current_size = None  # the rest of the message will not come
         super().recv_frame(frame)
 
 
@@ -62,7 +62,7 @@ class SocketLine(PricedFrames):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it is of no use to anybody, or not yet."""
+        """Whether it serves nobody, or nobody yet."""
         return self.is_stranger or (self.close_sent and not self._gave_way)
 
     def shutdown(self) -> None:
@@ -73,22 +73,22 @@ class SocketLine(PricedFrames):
     # ---- what the application may do with it ----
 
     def abort(self) -> None:
-        """Cut it at once."""
+        """Close it at once."""
         self.transport.abort()
 
     def keep(self) -> None:
-        """Let it give way to nobody: it has a session."""
+        """Protect it from eviction: it has a session."""
         self.is_stranger = False
 
     def stand_by(self, address: str) -> None:
-        """Let it give way where too many stand by, too."""
+        """Allow its eviction."""
         self.address = address
         self.is_stranger = True
         self.since_s = self.loop.time()
         self._lines.make_room_for_stranger()
 
     def give_way(self) -> None:
-        """Cut it for the sake of another."""
+        """Close it to make room for another."""
         self.is_stranger = False
         self._gave_way = True
         self.transport.abort()
@@ -96,7 +96,7 @@ class SocketLine(PricedFrames):
     # ---- what comes in ----
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; those behind a failure are nothing to anybody."""
+        """Take bytes; those after a failure are discarded."""
         if self._drained_bytes < 0:
             super().data_received(data)
             return
@@ -105,7 +105,7 @@ class SocketLine(PricedFrames):
             self.transport.abort()
 
     def handle_parser_exception(self) -> None:
-        """Say why the connection fails, and give its client a moment to read that.
+        """Say why the connection fails, and give its client a moment to read it.
 
         A line that is closed while its client still sends is reset, and the reason is lost.
         """
@@ -123,7 +123,7 @@ class SocketLine(PricedFrames):
         self.close_timer = self.loop.call_later(FAREWELL_S, self.transport.abort)
 
     def handle_connect(self, event: Any) -> None:
-        """Take a handshake; hand the line to the application."""
+        """Take a handshake; hand the connection to the application."""
         super().handle_connect(event)
         self.address = self.client[0] if self.client else ""
         scope: Any = getattr(self, "scope", None)
@@ -131,10 +131,10 @@ class SocketLine(PricedFrames):
             scope["extensions"][LINE] = self
 
     def handle_events(self) -> None:
-        """Take what was understood, and answer a handshake that was not."""
+        """Handle what was parsed, and answer a handshake that could not be."""
         super().handle_events()
         if self.conn.handshake_exc is not None and not self.transport.is_closing():
-            # uvicorn leaves the answer where it is.
+            # uvicorn leaves the answer unsent.
             self.transport.write(b"".join(self.conn.data_to_send()) or BAD_REQUEST)
             self.transport.close()
 
@@ -150,7 +150,7 @@ class SocketLine(PricedFrames):
             super().handle_cont(event)
 
     def _is_text(self, event: Frame) -> bool:
-        """Whether a frame goes on as UTF-8 must; where not, the connection fails at once."""
+        """Whether a frame continues as valid UTF-8; if not, the connection fails at once."""
         try:
             self._decoder.decode(bytes(event.data), final=event.fin)
         except UnicodeDecodeError:

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 BURST_S: Final = 20.0  # of how many seconds a client may have its share over HTTP at once
 LOOK_S: Final = 0.02  # between looks whether requests are over
-MEASURE_S: Final = 1.0  # between looks at the engine's counters
-SLOW_STEP_S: Final = 2.0  # of a step, from here on the service says that it is not ready
-HANGING_STEP_S: Final = 20.0  # of a step, from here on it is taken for one that never ends
-GIVE_UP_S: Final = 2.0  # for clients to take the news that the engine is lost
+MEASURE_S: Final = 1.0  # between readings of the engine's counters
+SLOW_STEP_S: Final = 2.0  # a step that takes longer makes the service unready
+HANGING_STEP_S: Final = 20.0  # a step that takes longer is taken to hang for ever
+GIVE_UP_S: Final = 2.0  # for clients to hear that the engine is lost
 
 
 class Drainable(Protocol):
-    """An open connection, as the way down sees it."""
+    """An open connection, as the shutdown sees it."""
 
     ended: asyncio.Event
 
@@ -50,7 +50,7 @@ class Drainable(Protocol):
 
 
 class MonitoredEngine(Protocol):
-    """What is looked at of an engine, beside asking it for translations."""
+    """What is read from an engine, apart from its translations."""
 
     def stats(self) -> EngineStats:
         """Return a snapshot of the counters."""
@@ -61,7 +61,7 @@ class MonitoredEngine(Protocol):
         ...
 
     def watch_steps(self, on_step: OnStep) -> None:
-        """Have each step told."""
+        """Call back for each step."""
         ...
 
 
@@ -129,7 +129,7 @@ class AppState:
         self.scrape: Callable[[], Awaitable[str]] = self._scrape
         translator.on_faults = self.metrics.count_faults
         self._engine = engine
-        self._measured_s = float("-inf")  # when the engine was asked last
+        self._measured_s = float("-inf")  # when the engine was read last
         self.metrics.gauge(
             "tokenspeed_predicted_update_seconds",
             "p95 of an update with one more session",
@@ -154,13 +154,13 @@ class AppState:
         return self.metrics.render().decode()
 
     async def start(self) -> None:
-        """Begin what needs the event loop."""
+        """Start what needs the event loop."""
         await self.rooms.start()
         if self.shared is not None:
             await self.shared.start()
 
     async def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         if self.shared is not None:
             await self.shared.stop()
         await self.rooms.stop()
@@ -200,7 +200,7 @@ class AppState:
         return self.translator.engine.clock()
 
     def measure(self) -> None:
-        """Let the admission know what the engine does, about every second."""
+        """Pass the engine's counters to admission, about once a second."""
         now_s = self.now_s()
         self.admission.refresh(now_s)
         if now_s - self._measured_s >= MEASURE_S:
@@ -210,12 +210,12 @@ class AppState:
             self.admission.measure(work, now_s)
 
     def partial_interval_s(self) -> float:
-        """Return the least time between partials of a session; above 0 on a busy machine."""
+        """Return the least time between a session's partials; above 0 on a busy machine."""
         self.admission.refresh(self.now_s())
         return self.admission.interval_s
 
     def problem(self) -> str | None:
-        """Return why the engine cannot be relied on; None where it can."""
+        """Return why the engine cannot be relied on; None if it can."""
         health = self._engine.health()
         if not health.is_alive:
             return "the engine has stopped"
@@ -231,12 +231,12 @@ class AppState:
         return is_quiet and not self._engine.stats().running
 
     def is_lost(self) -> bool:
-        """Whether the engine will not come back by itself: the process has to be started anew."""
+        """Whether the engine will not recover by itself: the process has to be restarted."""
         health = self._engine.health()
         return not health.is_alive or health.step_s > HANGING_STEP_S
 
     def busy(self) -> float:
-        """Return how full this process is, of work, sessions or readers; 1: no more fits."""
+        """Return how full this process is, by work, sessions or readers; 1: no more fits."""
         self.measure()
         config = self.config
         return max(
@@ -246,7 +246,7 @@ class AppState:
         )
 
     def has_room(self) -> bool:
-        """Whether one more session leaves those that there are within their budget."""
+        """Whether one more session leaves the existing ones within their budget."""
         self.measure()
         return not self.config.admission or self.admission.admits(self.now_s())
 
@@ -254,7 +254,7 @@ class AppState:
 def _open_store(config: Config) -> "Store | None":
     if not config.redis_url:
         return None
-    from service.store import Store  # needs an extra that most do without
+    from service.store import Store  # needs an optional extra
 
     return Store(config.redis_url)
 
@@ -264,7 +264,7 @@ def _open_tracing(
 ) -> "Tracing | None":
     if not config.is_traced:
         return None
-    from service.tracing import TracedEngine, Tracing  # as with the store
+    from service.tracing import TracedEngine, Tracing  # likewise
 
     tracing = Tracing(translator.engine.clock, epoch)
     traced = TracedEngine(translator.engine, tracing, config.step_spans)

@@ -1,4 +1,4 @@
-"""Spans of requests over HTTP, of sessions and of caption updates.
+"""Spans of HTTP requests, of sessions and of caption updates.
 
 Imported where traces are wanted, and nowhere else. A path is named as the table of routes has it,
 and neither a query nor an address is noted: they hold tokens, rooms and texts.
@@ -42,7 +42,7 @@ class TracedApp:
         self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or serve one socket; probes are not noted."""
+        """Answer one request, or serve one socket; probes are not traced."""
         if scope["type"] not in ("http", "websocket") or scope["path"] in WATCHERS:
             await self._app(scope, receive, send)
             return
@@ -51,7 +51,7 @@ class TracedApp:
         }
         method = scope.get("method", "GET")
         if method not in METHODS:
-            method = "_OTHER"  # what clients invent has no end
+            method = "_OTHER"  # clients may invent any number of others
         span = self._tracing.tracer.start_span(
             method,
             caller(headers),
@@ -70,7 +70,7 @@ class TracedApp:
                 span.set_attribute("tokenspeed.close_code", message.get("code", 1000))
             await send(message)
 
-        # Neither the exception's text nor its traceback: a user's text may be in it.
+        # Neither the exception's text nor its traceback: they may contain a user's text.
         with trace.use_span(span, record_exception=False, set_status_on_exception=False):
             try:
                 await self._app(scope, receive, send_noted)
@@ -103,14 +103,14 @@ class _Update:
     """
 
     span: Span
-    below: Context  # where its requests belong
+    below: Context  # the parent of its requests
     num_jobs: int = 0
     num_begun: int = 0
     changed_s: float = 0.0
 
 
 class TracedRecord(Record):
-    """Takes note in spans, too.
+    """Records spans as well.
 
     A revision is one span: one job for each piece and language, two where it goes through English.
     Of a long text, what waits until the engine has room for it is a span again.
@@ -128,12 +128,12 @@ class TracedRecord(Record):
         self._line: Context = contexts.get_current()
 
     def line_began(self) -> None:
-        """What follows belongs to the span of a line."""
+        """What follows belongs to the span of a connection."""
         super().line_began()
         self._line = contexts.get_current()
 
     def began(self) -> None:
-        """The session has a line, and may speak."""
+        """The session has a connection, and may speak."""
         super().began()
         trace.get_current_span(self._line).set_attribute("tokenspeed.session", self._session.id)
 
@@ -157,7 +157,7 @@ class TracedRecord(Record):
         return traced
 
     def job_started(self, job: Job) -> None:
-        """A revision is on its way, from when it came."""
+        """A revision has started, counted from its arrival."""
         super().job_started(job)
         update = self._updates.get(_key(job))
         if update is None:

@@ -1,4 +1,4 @@
-"""Work for one client on the event loop, a slice at each turn, and what it costs.
+"""One client's work on the event loop, a slice per turn, and what it costs.
 
 Everybody's work shares one thread. So whoever has much of it does some, lets the others have their
 turn, and goes on. Knows time and callables; does not know sessions.
@@ -14,12 +14,12 @@ from service.load.limits import Account
 
 _T = TypeVar("_T")
 
-SLICE_S: Final = 0.002  # of one turn, and what one piece of work takes beyond it
+SLICE_S: Final = 0.002  # per turn; a single piece of work may exceed it
 TASKS_OF_A_TURN: Final = 1  # each takes a millisecond or two
 
 
 class Turns:
-    """What is still to be done for a client, in order.
+    """What remains to be done for a client, in order.
 
     Args:
         share: of the event loop's time that the client may cost.
@@ -33,15 +33,15 @@ class Turns:
         self._is_due = False
 
     def do(self, act: Callable[[], None]) -> None:
-        """Let something be done at the next turn, after all that waits already."""
+        """Schedule something for the next turn, after everything already waiting."""
         self._waiting.append(act)
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._take_turn)
 
     def charge(self, act: Callable[[], _T]) -> _T:
-        """Do something at once, and let the client pay for it."""
-        # Time of this thread alone: nobody pays for others that have the processor.
+        """Do something at once, and charge it to the client."""
+        # This thread's processor time: nobody pays for other processes.
         before_s = time.thread_time()
         try:
             return act()
@@ -49,7 +49,7 @@ class Turns:
             self._account.spend(time.thread_time() - before_s, self._clock())
 
     def delay_s(self) -> float:
-        """Return how long the client must wait until it has paid for what it cost."""
+        """Return how long the client must wait until everything is paid for."""
         return max(self._account.ready_s() - self._clock(), 0.0)
 
     def _take_turn(self) -> None:
@@ -90,7 +90,7 @@ class OneByOne:
         num_left = self._at_once
         while self._waiting and num_left:
             first = self._waiting.popleft()
-            if not first.done():  # else its task was cancelled
+            if not first.done():  # otherwise its task was cancelled
                 first.set_result(None)
                 num_left -= 1
         self._is_due = bool(self._waiting)

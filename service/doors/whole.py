@@ -1,4 +1,4 @@
-"""Whole texts for any endpoint: within the limits of a client, and no longer than he waits.
+"""Whole texts for any endpoint: within a client's limits, and only as long as it waits.
 
 Knows requests and the translator; does not know how an endpoint writes its questions and answers.
 """
@@ -27,7 +27,7 @@ SIDE_BY_SIDE: Final = 16  # texts of one request; more wait, so that none fills 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request wants of its texts.
+    """How a request's texts are to be translated.
 
     Attributes:
         source: their language, None where it is not known.
@@ -40,7 +40,7 @@ class Wanted:
 
     @property
     def client(self) -> str:
-        """Who asks."""
+        """Who is asking."""
         return str(self.options.client)
 
 
@@ -50,7 +50,7 @@ async def translate_texts(
     texts: Sequence[str],
     wanted: Wanted,
 ) -> list[str]:
-    """Translate the texts of a request; what has no words comes back as it is.
+    """Translate a request's texts; those without words come back unchanged.
 
     Raises:
         RestError: a text does not fit, the engine cannot, or too many requests are under way.

@@ -1,4 +1,4 @@
-"""Wishes that come along with a text over HTTP: glossaries, form of address, capitals, swear words.
+"""Options that come with a text over HTTP: glossaries, formality, capitals, swear words.
 
 Knows the fields of a body; does not know endpoints or translations.
 """
@@ -18,7 +18,7 @@ from tokenspeed.text.glossary import Term
 from tokenspeed.text.pipeline import Capitals, Profanity
 
 _EXPECTED: Final = 'expected {"word": "translation"} or [{"source": ..., "target": ...}]'
-# Settings of a session that say nothing to a whole text: silence would be taken for consent.
+# Session settings that mean nothing for a whole text: silence would be taken for support.
 _OF_SESSIONS: Final = ("mode", "stability", "context", "captions", "partials", "timing", "room")
 _KNOWN: Final = frozenset(
     "source target glossary glossary_id do_not_translate formality capitals profanity".split()
@@ -33,7 +33,7 @@ async def options_of(
     client: str,
     path: str = "",
 ) -> TextOptions:
-    """Return how the texts of a request are to be said.
+    """Return how the texts of a request are to be translated.
 
     Args:
         path: of the object that the fields are in, with a dot at its end; one that is ours alone
@@ -65,7 +65,7 @@ async def options_of(
 async def stored_terms(
     body: dict[str, Any], state: AppState, source: str | None, target: str, path: str = ""
 ) -> tuple[Term, ...]:
-    """Return the terms of `glossary_id`, none where there is no such field.
+    """Return the terms of `glossary_id`, none if there is no such field.
 
     Raises:
         RestError: it is not there, of another pair, or cannot be looked up at the moment.
@@ -107,7 +107,7 @@ def _listed(text: str, param: str) -> Any:
 
 
 def _choice(body: dict[str, Any], name: str, path: str, values: tuple[str, str]) -> bool:
-    """Return whether a field has the second of two values; the first is what holds without it."""
+    """Return whether a field has the second of two values; the first is the default."""
     raw = body.get(name)
     if raw is None or raw == "":
         return False
@@ -150,7 +150,7 @@ def terms_field(body: dict[str, Any], path: str = "") -> tuple[Term, ...]:
 def formality_field(
     body: dict[str, Any], target: str, formalities: frozenset[str], path: str = ""
 ) -> Formality | None:
-    """Return the field `formality`, None where there is none.
+    """Return the field `formality`, None if there is none.
 
     Raises:
         RestError: it is something else, or the model has no choice in this language.
