@@ -12,6 +12,7 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode
+from starlette.datastructures import QueryParams
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +27,7 @@ from service.tracing import Tracing, caller
 from service.wire import protocol
 from tokenspeed.engine.engine import Cancellable
 
+PARENT: Final = "traceparent"  # header of W3C's trace context
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -49,6 +51,10 @@ class TracedApp:
         headers = {
             name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
         }
+        if scope["type"] == "websocket" and PARENT not in headers:
+            # A browser sends no headers of a page's choice with a socket.
+            asked = QueryParams(scope["query_string"]).get(PARENT)
+            headers |= {} if asked is None else {PARENT: asked}
         method = scope.get("method", "GET")
         if method not in METHODS:
             method = "_OTHER"  # clients may invent any number of others

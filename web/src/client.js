@@ -60,6 +60,9 @@ import { EventQueue } from "./queue.js";
  * @property {string} url of the service, such as https://host, or of its `/v1/stream`
  * @property {string | (() => Promise<string>)} [token] single-use token or key, sent in the query of
  *   a new session; a function is asked for a fresh one each time
+ * @property {string | (() => string | undefined)} [traceparent] of the span that this is part of, in
+ *   W3C's form; sent in the query, as a browser sends no headers with a socket; a function is asked
+ *   for each line
  * @property {AbortSignal} [signal] aborting ends the session at once
  * @property {number} [minUpdateIntervalMs] updates are thinned to one in this time; newest wins
  * @property {number} [connectTimeoutMs] how long a server may take to answer
@@ -110,8 +113,10 @@ export function newSourceId() {
 
 /** One session. Use `connect()` to make it. */
 export class Session {
-  /** @type {Required<Omit<ConnectOptions, "signal" | "token" | "WebSocket" | "environment">>} */
+  /** @type {Required<Omit<ConnectOptions, "signal" | "token" | "traceparent" | "WebSocket" | "environment">>} */
   #options;
+  /** @type {string | (() => string | undefined) | undefined} */
+  #traceparent;
   /** @type {string | (() => Promise<string>) | undefined} */
   #token;
   /** @type {Environment} */
@@ -149,6 +154,7 @@ export class Session {
   /** @param {ConnectOptions & Settings} options */
   constructor(options) {
     this.#token = options.token;
+    this.#traceparent = options.traceparent;
     this.#options = {
       url: streamUrl(options.url),
       minUpdateIntervalMs: options.minUpdateIntervalMs ?? 100,
@@ -323,6 +329,8 @@ export class Session {
   #address(token) {
     const url = new URL(this.#options.url);
     if (token !== undefined) url.searchParams.set("token", token);
+    const parent = typeof this.#traceparent === "function" ? this.#traceparent() : this.#traceparent;
+    if (parent !== undefined) url.searchParams.set("traceparent", parent);
     return url.href;
   }
 

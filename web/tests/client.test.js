@@ -58,6 +58,21 @@ describe("connecting", () => {
     assert.deepEqual(sent.map(({ glossary }) => glossary), [glossary, []]);
   });
 
+  test("what a page gives as the span above goes along with each line", () => {
+    let calls = 0;
+    start({ traceparent: () => `00-trace-${(calls += 1)}-01`, token: "secret" });
+    const asked = () => Object.fromEntries(new URL(world.socket.url).searchParams);
+    assert.deepEqual(asked(), { token: "secret", traceparent: "00-trace-1-01" });
+    world.greet();
+    world.socket.drop();
+    world.advance(1_000);
+    assert.equal(asked().traceparent, "00-trace-2-01");
+    start({ traceparent: "00-a-b-00" });
+    assert.deepEqual(asked(), { traceparent: "00-a-b-00" });
+    start({ traceparent: () => undefined });
+    assert.deepEqual(asked(), {});
+  });
+
   test("a server that never answers is given up after the time limit, and tried again", async () => {
     const session = start({ connectTimeoutMs: 2_000 });
     world.advance(1_999);

@@ -89,6 +89,23 @@ async def test_an_update_says_how_it_ended(run: Run, collector: Collector) -> No
     assert sorted(map(str, endings)) == ["lost", "superseded"]
 
 
+async def test_a_browser_says_in_the_query_what_it_cannot_say_in_a_header(
+    run: Run, collector: Collector
+) -> None:
+    service = run(FakeEngine(), is_traced=True)
+    asked, told = (secrets.token_hex(16) for _ in range(2))
+    where = f"{service.ws}?traceparent={traceparent(asked)['traceparent']}"
+    async with session(where) as client:
+        await client.until(p.SessionCreated)
+    async with session(where, additional_headers=traceparent(told)) as client:
+        await client.until(p.SessionCreated)  # a header counts more
+    async with session(f"{service.ws}?traceparent=nonsense") as client:
+        await client.until(p.SessionCreated)
+    for trace in (asked, told):
+        (line,) = collector.until(trace, "GET /v1/stream")
+        assert line.parent_span_id.hex() == CLIENT
+
+
 async def test_a_job_that_fails_is_an_error_of_its_update(run: Run, collector: Collector) -> None:
     service = run(FakeEngine(is_broken=True), is_traced=True)
     trace = secrets.token_hex(16)
