@@ -38,17 +38,17 @@ from tokenspeed import __version__
 
 logger = logging.getLogger("service.ray")
 
-WATCH_S: Final = 0.25  # between looks at whether this replica is to go, and at its engine
-STOP_S: Final = 10.0  # that a replica has, beyond the drain of its sessions
-HEALTH_S: Final = 2.0  # between Serve's looks at a replica; three that fail replace it
-MAX_QUEUED: Final = 256  # requests and sockets that wait for a replica, in each proxy
+WATCH_S: Final = 0.25  # between checks whether this replica is to stop, and of its engine
+STOP_S: Final = 10.0  # that a replica gets to stop, beyond draining its sessions
+HEALTH_S: Final = 2.0  # between Serve's health checks; three failures replace a replica
+MAX_QUEUED: Final = 256  # requests and sockets waiting for a replica, in each proxy
 QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
-BOARD: Final = "board"  # where replicas put up what they have counted
-REPORT_S: Final = 5.0  # between times that they do
-LOOK_BACK_S: Final = 12.0  # that autoscaling averages over
-MAX_LATE: Final = 100.0  # budgets: "no end" is no number to take an average of
+BOARD: Final = "board"  # where replicas publish their metrics
+REPORT_S: Final = 5.0  # between publications
+LOOK_BACK_S: Final = 12.0  # window that autoscaling averages over
+MAX_LATE: Final = 100.0  # budgets: infinity cannot be averaged
 NAME: Final = "tokenspeed"
-NAMESPACE: Final = "serve"  # where Serve itself is
+NAMESPACE: Final = "serve"  # Serve's own namespace
 APART: Final = (
     "replicas without TOKENSPEED_REDIS_URL know nothing of each other: tokens of POST "
     "/v1/sessions, rooms and sessions that come back are found on one replica only, by chance"
@@ -60,7 +60,7 @@ PROBES: Final = {
     "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1",
     "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "4",
 }
-OBJECT_STORE_BYTES: Final = 100_000_000  # of a Ray that is started here: nothing is kept in it
+OBJECT_STORE_BYTES: Final = 100_000_000  # of a Ray started here, which stores nothing in it
 
 
 class Arguments(BaseModel):
@@ -104,7 +104,7 @@ class Replica:
         config = load_config(**settings)
         self._config = replace(config, device=device_of(config.device, gpus))
         logs.configure(self._config.log_level)
-        # What Ray set aside for this replica: with all cores, each would make the others wait.
+        # Set by Ray for this replica: with all cores, replicas would slow each other down.
         num_threads = max(round(cpus), 1)
         self._loaded: Loaded = await asyncio.to_thread(load, self._config, num_threads)
         self._state: AppState = await make_state(self._config, self._loaded)
@@ -119,7 +119,7 @@ class Replica:
         return Relayed(make_app(self._state), self._config)
 
     def check_health(self) -> None:
-        """Say whether this replica is worth keeping, as `/readyz` would.
+        """Check whether this replica should live, like `/readyz`.
 
         Raises:
             RuntimeError: it is not, which Serve takes for its end after three times.
@@ -129,7 +129,7 @@ class Replica:
             raise RuntimeError(problem)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Say how full this replica is, and how late one more speaker would be."""
+        """Report how full this replica is, and how late one more speaker would be."""
         state = self._state
         busy = state.busy()
         predicted_s = state.admission.predict(state.now_s())
@@ -143,7 +143,7 @@ class Replica:
         await asyncio.to_thread(self._loaded.model.engine.close, ENGINE_CLOSE_S)
 
     async def _look(self) -> None:
-        """Drain when Serve wants this replica to go; give up when its engine is lost."""
+        """Drain when Serve wants this replica to stop; give up when its engine is lost."""
         state = self._state
         while not self._is_to_go() and not state.is_lost():  # noqa: ASYNC110 - no event is set
             await asyncio.sleep(WATCH_S)
@@ -156,7 +156,7 @@ class Replica:
             await state.drain()
 
     async def _put_up(self) -> None:
-        """Let the others know what this replica has counted, again and again."""
+        """Publish this replica's metrics for the others, again and again."""
         while True:
             text = self._state.metrics.render().decode()
             with contextlib.suppress(ValueError, RayError):  # Serve is making a new board
@@ -164,7 +164,7 @@ class Replica:
             await asyncio.sleep(REPORT_S)
 
     async def _scrape(self) -> str:
-        """Return what all replicas have counted: this one now, the others a moment ago."""
+        """Return the metrics of all replicas: this one's current, the others' a moment old."""
         texts: dict[int, str] = {}
         try:
             texts = await serve.get_deployment_actor(BOARD).read.remote()
@@ -174,21 +174,21 @@ class Replica:
 
 
 def device_of(wanted: str, gpus: float) -> str:
-    """Return the device of a replica: `auto` is what Ray has set aside for it, and no more."""
+    """Return the device of a replica: `auto` is what Ray has reserved for it, and no more."""
     if wanted != "auto":
         return wanted
     if not gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # GPUs of others
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # other replicas' GPUs
     return f"cuda:{','.join(map(str, range(int(gpus))))}" if gpus >= 2 else wanted
 
 
 def _rank() -> int:
-    """Return the place of this replica among all, from 0; it may change as others go."""
+    """Return this replica's rank among all, from 0; it may change as others stop."""
     return serve.get_replica_context().rank.rank
 
 
 def _departure() -> Any:
-    """Return what says whether Serve has asked this replica to go.
+    """Return a check whether Serve has asked this replica to stop.
 
     Serve waits for a replica's requests to end before it lets the replica know, and a session has
     no end. It notes the wish at once, in the actor.
@@ -206,7 +206,7 @@ def app(arguments: Arguments) -> serve.Application:
     Raises:
         ConfigError: a setting cannot be used.
     """
-    # Before a Ray is started here: nobody is told what runs.
+    # Before a Ray is started here: no usage statistics are sent.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     config = load_config(**arguments.settings)
     if arguments.replicas != 1 and not config.redis_url:
@@ -219,7 +219,7 @@ def app(arguments: Arguments) -> serve.Application:
         "graceful_shutdown_wait_loop_s": 0.5,
         "max_surge_percent": arguments.surge_percent,
         "health_check_period_s": HEALTH_S,
-        # What is told of each request has no place in a log, nor its path.
+        # Nothing about single requests belongs in a log, not even the path.
         "logging_config": QUIET,
         "deployment_actors": [
             DeploymentActorConfig(
@@ -302,7 +302,7 @@ def run(arguments: Arguments, port: int, on_ready: Callable[[], None]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         stop.wait()
-        serve.delete(NAME)  # replicas drain, and the proxies are there until they have
+        serve.delete(NAME)  # replicas drain, with the proxies still there
 
 
 @contextlib.contextmanager

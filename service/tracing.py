@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry: of what the engine is asked for, of its steps, and what they hang on.
+"""Spans of OpenTelemetry for engine requests and steps, and their connections.
 
 Imported where the environment asks for traces, and nowhere else: without them nothing of
 OpenTelemetry is loaded. Knows requests and steps; does not know sessions or HTTP. A span holds
@@ -27,8 +27,8 @@ from tokenspeed.engine.request import Completion, Request
 from tokenspeed.engine.scheduler import Plan
 from tokenspeed.errors import EngineStopped
 
-LAST_S: Final = 2.0  # for what is left when the process ends
-MAX_LINKS: Final = 32  # of a step's span, to the requests that it served beside its own
+LAST_S: Final = 2.0  # for what is left when the process exits
+MAX_LINKS: Final = 32  # in a step's span, to the requests that it served beside its own
 
 
 class Tracing:
@@ -61,7 +61,7 @@ class Tracing:
 
     def close(self) -> None:
         """Send what is left; blocks until it is sent, for two seconds at most."""
-        # A collector that does not answer would hold up the end of the process for ten.
+        # A collector that does not answer would delay the exit for ten seconds.
         last = threading.Thread(target=self._provider.shutdown, name="traces-end", daemon=True)
         last.start()
         last.join(LAST_S)
@@ -73,7 +73,7 @@ def caller(headers: Mapping[str, str]) -> Context:
 
 
 class Engine(Protocol):
-    """What is wrapped of an engine."""
+    """What is wrapped in an engine."""
 
     @property
     def clock(self) -> Callable[[], float]: ...
@@ -84,13 +84,13 @@ class Engine(Protocol):
 class _Open:
     """A request under way."""
 
-    request: Request  # held, so that its id stays its own
+    request: Request  # held, so that its id is not reused
     span: Span
-    num_steps: int = 0  # that have a span below this one
+    num_steps: int = 0  # with a span below this one
 
 
 class TracedEngine:
-    """An engine whose requests have spans, where what asks for them has one.
+    """An engine whose requests have spans if their caller has one.
 
     Args:
         engine: does the work.
@@ -111,7 +111,7 @@ class TracedEngine:
         return len(self._open)
 
     def submit(self, request: Request, deliver: Deliver) -> Cancellable:
-        """Hand a request over, as `Engine.submit` does."""
+        """Submit a request, like `Engine.submit`."""
         if not trace.get_current_span().is_recording():
             return self._engine.submit(request, deliver)
         span = self._tracing.tracer.start_span("engine.request", attributes=_asked(request))
@@ -139,7 +139,7 @@ class TracedEngine:
         span.end()
 
     def stepped(self, plan: Plan, began_s: float, ended_s: float) -> None:
-        """Note a step with the requests that have spans; called on the engine's thread."""
+        """Record a step with the requests that have spans; called on the engine's thread."""
         if not self._open:
             return
         served = [
@@ -154,7 +154,8 @@ class TracedEngine:
             "tokenspeed.step.live_rows": plan.num_live_rows,
             "tokenspeed.step.requests": len(plan.parts),
         }
-        # One step serves many traces, and a span is in one: that of the request with fewest yet.
+        # A step serves many traces but a span is in one: that of the request with the fewest so
+        # far.
         own = min(served, key=lambda found: found.num_steps)
         others = [found for found in served if found is not own]
         at_ns = self._tracing.wall_ns(began_s)

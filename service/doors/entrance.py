@@ -91,7 +91,7 @@ async def _hosted_by(state: AppState, credential: str | None) -> str | None:
         return await state.rooms.hosted_by(credential)
     except RestError as exc:
         if state.auth.is_key(credential) or not state.auth.is_required:
-            return None  # the room accepts anybody
+            return None  # admitted without being a host
         raise _Full("overloaded", str(exc)) from exc
 
 

@@ -118,7 +118,7 @@ _LABEL_AFTER: Final = regex.compile(
     regex.IGNORECASE,
 )
 
-_PREPOSITIONS: Final = frozenset({"to", "in"})  # that codes may follow, too
+_PREPOSITIONS: Final = frozenset({"to", "in"})  # which are language codes, too
 _CERTAIN, _LIKELY, _BARE, _VERB = 3, 2, 1, 2  # how strongly words suggest a target
 
 

@@ -1,4 +1,4 @@
-"""One room: what its speakers said, in every language that somebody reads, and how it stands.
+"""One room: what its speakers said, in every language that somebody reads, and its current state.
 
 A room numbers its segments in the order in which they began, and its events in the order in which
 they happened. A reader who missed some is told how the segments stand that changed since, so the
@@ -43,21 +43,21 @@ from service.wire.protocol import (
     TranslationFinal,
 )
 
-MAX_LAG: Final = 128  # frames of a channel; who is further behind is told how things stand
-PREPARED: Final = 256  # segments that are written for a newcomer at one time
-MAX_HEARD: Final = 1000  # sessions of which is remembered what was heard
-MAX_SEGMENTS: Final = 10_000  # of a transcript; the oldest are forgotten
+MAX_LAG: Final = 128  # frames in a channel; a reader further behind gets the current state instead
+PREPARED: Final = 256  # segments written for a newcomer at one time
+MAX_HEARD: Final = 1000  # sessions whose progress is remembered
+MAX_SEGMENTS: Final = 10_000  # in a transcript; the oldest are dropped
 
 
 class Speaker(Protocol):
     """A session that speaks in a room."""
 
     def set_audience(self, targets: frozenset[str]) -> None:
-        """Translate into these languages, too; they are what readers want now."""
+        """Translate into these languages as well; they are what readers want now."""
         ...
 
     def tell(self, event: ServerEvent) -> None:
-        """Let the client know something of the room."""
+        """Tell the client something about the room."""
         ...
 
 
@@ -65,7 +65,7 @@ Heard = Callable[[int], None]
 
 
 class Channel:
-    """The newest frames of a language or of the source. dropped: number of the last forgotten."""
+    """The newest frames of a language or of the source. dropped: number of the last one dropped."""
 
     def __init__(self, max_frames: int, dropped: int = 0) -> None:
         self.dropped = dropped
@@ -73,7 +73,7 @@ class Channel:
         self._frames: deque[Frame] = deque()
 
     def append(self, frame: "Frame") -> None:
-        """Add a frame; the oldest is forgotten where there are many."""
+        """Add a frame; the oldest is dropped if there are too many."""
         self._frames.append(frame)
         if len(self._frames) > self._max_frames:
             self.dropped = self._frames.popleft().number
@@ -89,7 +89,7 @@ class Channel:
 
 
 class Frame:
-    """An event of a channel, written once for all who read it in one form."""
+    """An event of a channel, serialised once for all its readers of one form."""
 
     def __init__(self, number: int, event: ServerEvent) -> None:
         self.number = number
@@ -97,7 +97,7 @@ class Frame:
         self._texts: dict[ReaderForm, str | None] = {}
 
     def text(self, form: ReaderForm) -> str | None:
-        """Return the frame; None where a reader of this form has no news in it."""
+        """Return the frame; None if a reader of this form has no use for it."""
         if form not in self._texts:
             event = _in_form(self.event, form)
             self._texts[form] = None if event is None else protocol.serialise(event)
@@ -105,7 +105,7 @@ class Frame:
 
 
 class Reader:
-    """Somebody who reads along.
+    """A reader of the room.
 
     Args:
         target: the language wanted.
@@ -121,7 +121,7 @@ class Reader:
         self.form = form
         self.channels = (target, SOURCE) if has_source and target != SOURCE else (target,)
         self.wake = wake
-        self.seen = last_seq  # number of the newest event that it was told
+        self.seen = last_seq  # number of the newest event the reader was told
         self.is_new = True
         self.notices: list[ServerEvent] = []  # to be told before anything else
 
@@ -173,26 +173,26 @@ class Room:
         self._on_lack = on_lack
         self._max_lag = max_lag
         self._number = 0  # of the newest event
-        self._t_ms = 0.0  # when that was
+        self._t_ms = 0.0  # time of the newest event
         self._said = 0  # number of the newest segment
-        self._over = 0  # number of the newest that is over
+        self._over = 0  # number of the newest finished segment
         self._by_key: dict[tuple[str, str], Said] = {}
-        self._speaking: dict[str, str] = {}  # origin, by session
-        self._newest: dict[str, str] = {}  # session, by who speaks
+        self._speaking: dict[str, str] = {}  # origin by session
+        self._newest: dict[str, str] = {}  # session by speaker
         self._heard: dict[str, tuple[int, int]] = {}  # generation and number, by session
         self._reads: dict[str, dict[str, int]] = {}  # readers by language, by origin
         self._claims: dict[str, str] = {}  # origin that translates what a language lacks
         self._channels: dict[str, Channel] = {}
-        self._forgotten = 0  # number of the newest event of which no frame is kept
+        self._forgotten = 0  # number of the newest event whose frame is gone
         # Segments that are over as readers of some channels are told them, by number.
         self._written: dict[int, dict[tuple[tuple[str, ...], ReaderForm], tuple[int, Any]]] = {}
         # By language: number of a segment up to which all are over and translated, if need be.
         self._complete: dict[str, int] = {}
         self._audience: frozenset[str] = frozenset()
-        # What is here, and not on other replicas.
+        # The rest is local to this replica.
         self._speakers: dict[str, Speaker] = {}
-        self._sources: dict[str, str] = {}  # who speaks, by session
-        self._here: dict[str, tuple[int, Heard]] = {}  # generation, and who is told, by session
+        self._sources: dict[str, str] = {}  # speaker by session
+        self._here: dict[str, tuple[int, Heard]] = {}  # generation and callback, by session
         self._readers: dict[str, list[Reader]] = {}  # by channel
         self._lingering: dict[str, int] = {}  # languages kept for readers who may come back
         self._told_reads: dict[str, int] = {}
@@ -207,12 +207,12 @@ class Room:
 
     @property
     def num_readers(self) -> int:
-        """How many read along."""
+        """How many readers there are."""
         return sum(self.readers_by_target.values())
 
     @property
     def readers_by_target(self) -> dict[str, int]:
-        """How many read each language; `source` are those who read only what is said itself."""
+        """How many readers each language has; `source` counts those who read only the source."""
         counts: Counter[str] = Counter()
         for reads in self._reads.values():
             counts.update(reads)
@@ -230,12 +230,12 @@ class Room:
 
     @property
     def is_used(self) -> bool:
-        """Whether anybody speaks or reads here."""
+        """Whether anybody speaks or reads on this replica."""
         return bool(self._speakers or self._readers)
 
     @property
     def is_kept(self) -> bool:
-        """Whether anybody does, or may come back, or something is translated for it here."""
+        """Whether anybody does, or may come back, or something is being translated for it here."""
         return self.is_used or bool(self._lingering) or self.origin in self._claims.values()
 
     @property
@@ -278,7 +278,7 @@ class Room:
         self._submit(Joined(session_id, self.origin, self._sources[session_id], generation))
 
     def leave(self, session_id: str, speaker: Speaker) -> None:
-        """A session speaks no more; what it left open ends as it stands."""
+        """A session stops speaking; segments it left open end as they stand."""
         if self.let_go(session_id, speaker):
             self._submit(Left(session_id, self.origin))
 
@@ -293,7 +293,7 @@ class Room:
         return True
 
     def read(self, reader: Reader) -> None:
-        """Let somebody read along."""
+        """Add a reader."""
         for channel in reader.channels:
             self._readers.setdefault(channel, []).append(reader)
         if self._trouble is not None:
@@ -313,44 +313,44 @@ class Room:
         self._tell_reads()
 
     def forget(self, target: str) -> None:
-        """One who left long ago does not come back."""
+        """A reader who left long ago will not come back."""
         left = self._lingering.pop(target) - 1
         if left:
             self._lingering[target] = left
         self._tell_reads()
 
     def claim(self, target: str) -> None:
-        """Ask to be who translates what a language lacks."""
+        """Ask to be the one that translates what a language lacks."""
         self._submit(Claimed(target, self.origin))
 
     def unclaim(self, target: str) -> None:
-        """Be it no more."""
+        """Give that up."""
         self._submit(Unclaimed(target, self.origin))
 
     def is_claimed_here(self, target: str) -> bool:
-        """Whether this replica is it."""
+        """Whether this replica is the one."""
         return self._claims.get(target) == self.origin
 
     def rename(self, name: str) -> None:
-        """Give the room another name."""
+        """Rename the room."""
         self._submit(Renamed(name))
 
     def set_guard(self, guard: str | None) -> None:
-        """Ask readers for another pass phrase."""
+        """Require another pass phrase of readers."""
         self._submit(Guarded(guard))
 
     def close(self) -> None:
-        """Nothing more is said; readers keep what there is."""
+        """Close the room; what was said stays readable."""
         self._submit(Closed())
 
     def wake_all(self) -> None:
-        """Let all readers look up."""
+        """Wake all readers."""
         for readers in self._readers.values():
             for reader in readers:
                 reader.wake()
 
     def return_here(self) -> list[Change]:
-        """Return the changes that say what is on this replica."""
+        """Return the changes that describe what is on this replica."""
         self._told_reads = self._wanted_here()
         joined = [
             Joined(each, self.origin, source, self._here[each][0])
@@ -359,7 +359,7 @@ class Room:
         return [*joined, Reads(self.origin, self._told_reads)]
 
     def set_trouble(self, notice: ServerEvent, *, is_over: bool) -> None:
-        """Tell everybody here that the room is cut off from other replicas, or is so no more."""
+        """Tell everybody here that the room is cut off from other replicas, or back."""
         self._trouble = None if is_over else notice
         for target, readers in self._readers.items():
             for reader in readers:
@@ -403,7 +403,7 @@ class Room:
         self._submit(Translated(number, target, text))
 
     def untranslated(self, target: str) -> list[Said]:
-        """Return the segments that are over and lack a language, newest first."""
+        """Return the finished segments that lack a language, newest first."""
         found: list[Said] = []
         complete, undone = self._complete.get(target, 0), 0
         for said in reversed(self.segments.values()):
@@ -412,7 +412,7 @@ class Room:
             if self._is_complete(said, target):
                 continue
             undone = said.number
-            # Not what its own session is about to translate.
+            # Without what its own session is about to translate.
             is_left = not (target in said.asked and self._is_at_work(said))
             if said.source.is_final and is_left:
                 found.append(said)
@@ -420,7 +420,7 @@ class Room:
         return found
 
     def _is_complete(self, said: Said, target: str) -> bool:
-        """Whether nothing of a segment will ever be lacking in a language."""
+        """Whether a segment will never lack a language again."""
         if not said.source.is_final:
             return False
         told = said.channels.get(target)
@@ -428,14 +428,14 @@ class Room:
         return is_told or said.language == target or not said.source.text.strip()
 
     def _is_at_work(self, said: Said) -> bool:
-        """Whether the session that said it is there, and nobody speaks in its place."""
+        """Whether the session that said it is present, and nobody speaks in its place."""
         newest = self._newest.get(said.key[0], said.session_id)
         return said.session_id in self._speaking and said.session_id == newest
 
     # ---- changes, in their order ----
 
     def apply(self, change: Change) -> None:
-        """Let a change happen."""
+        """Apply a change."""
         if isinstance(change, Spoke):
             self._apply_spoke(change)
         elif isinstance(change, Joined):
@@ -494,15 +494,15 @@ class Room:
                 self._tell_lacks()
             return
         known = self._by_key.get((change.source, event.segment_id))
-        # Else it began before the session came in, or a later session goes on with it.
+        # Otherwise it began before the session joined, or a later session continues it.
         if known is not None and known.session_id == change.session_id:
             self._note(known, event.target, event)
 
     def _is_heard(self, change: Spoke) -> bool:
         """Whether what a session said is news of it, from where it is."""
         generation, number = self._heard.get(change.session_id, (0, 0))
-        is_told = 0 < change.number <= number  # on the replica that it was on before
-        # One that was taken for gone speaks on; one that goes on elsewhere does not.
+        is_told = 0 < change.number <= number  # on its previous replica
+        # One that was wrongly taken for gone speaks on; one that moved elsewhere does not.
         if not is_told and (
             self._speaking.setdefault(change.session_id, change.origin) != change.origin
         ):
@@ -605,7 +605,7 @@ class Room:
     # ---- what readers get ----
 
     def take(self, reader: Reader) -> list[tuple[int, str]]:
-        """Return the frames that a reader lacks, each with the number to come back with."""
+        """Return the frames that a reader lacks, each with the number to resume from."""
         channels = [self._channel(name) for name in reader.channels]
         since, reader.seen = reader.seen, self._number
         is_new, reader.is_new = reader.is_new, False
@@ -623,7 +623,7 @@ class Room:
         return told + [(number, text) for number, text in texts if text is not None]
 
     def prepare(self, reader: Reader) -> Iterator[None]:
-        """Write what a newcomer will be told, some segments at a time."""
+        """Serialise what a newcomer will be told, some segments at a time."""
         for i, said in enumerate(list(self.segments.values()), 1):
             if self._changed(said, reader) > reader.seen:
                 self._segment(said, reader)
@@ -631,7 +631,7 @@ class Room:
                 yield
 
     def state(self, reader: Reader, since: int) -> protocol.RoomState:
-        """Return how the segments stand that changed for a reader after an event, written."""
+        """Return the state of the segments that changed for a reader after an event, serialised."""
         own = (said for said in self.segments.values() if self._changed(said, reader) > since)
         segments: list[Any] = [self._segment(said, reader) for said in own]
         return protocol.RoomState(
@@ -653,7 +653,7 @@ class Room:
         return newest
 
     def _segment(self, said: Said, reader: Reader) -> Any:
-        """Return a segment as a reader is told it; written once for a hall that comes in."""
+        """Return a segment as a reader is told it; serialised once for a whole audience."""
         changed, key = self._changed(said, reader), (reader.channels, reader.form)
         kept = self._written.get(said.number, {}).get(key)
         if kept is not None and kept[0] == changed:
@@ -674,12 +674,12 @@ class Room:
                 end_ms=said.end_ms,
             )
         )
-        if said.source.is_final:  # else its times may change
+        if said.source.is_final:  # otherwise its times may still change
             self._written.setdefault(said.number, {})[key] = (changed, written)
         return written
 
     def _tell_info(self) -> None:
-        """Let all readers know of a change of the room itself."""
+        """Tell all readers of a change to the room itself."""
         self._number += 1
         frame = Frame(
             self._number, protocol.RoomUpdated(self.info(), seq=self._number, t_ms=self._t_ms)
@@ -711,7 +711,7 @@ class Room:
         return dict.fromkeys(self._lingering, 0) | self._count_here()
 
     def _tell_reads(self) -> None:
-        """Let everybody know which languages are read here."""
+        """Tell everybody which languages are read here."""
         reads = self._wanted_here()
         if reads != self._told_reads:
             self._told_reads = reads
@@ -720,7 +720,7 @@ class Room:
     # ---- the whole of it, for other replicas ----
 
     def dump(self, since: int = 0) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
-        """Return how the room stands, and the segments that changed after an event."""
+        """Return the room's state, and the segments that changed after an event."""
         head = {
             "name": self.name,
             "is_closed": self.is_closed,
@@ -744,7 +744,7 @@ class Room:
         return head, changed
 
     def load(self, head: dict[str, Any], segments: Iterable[tuple[int, dict[str, Any]]]) -> None:
-        """Stand as another replica does; whoever reads here is told all of it anew."""
+        """Restore another replica's state; readers here are told all of it again."""
         self.name, self.guard = head["name"], head["guard"]
         self._number = self._forgotten = head["number"]
         self._t_ms, self._said, self._over = head["t_ms"], head["said"], head["over"]

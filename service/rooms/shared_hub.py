@@ -50,17 +50,17 @@ from service.wire.protocol import (
 
 logger = logging.getLogger("service.rooms")
 
-BEAT_S: Final = 3.0  # between signs of life of a replica
-SILENT_BEATS: Final = 3  # without one, and a replica is taken for gone
-DEAF_S: Final = 10.0  # without hearing the own signs of life, and the line is taken for dead
-BATCH: Final = 256  # changes that are written at one time
-DRAW_EVERY: Final = 512  # changes, a picture is taken
-MAX_SENT: Final = 2000  # changes that are kept for the case that Redis loses them
-MANY_WAITING: Final = 1000  # from here on, deltas of what is over are not kept
-SETTLE_S: Final = 3.0  # that is waited for a change to happen
+BEAT_S: Final = 3.0  # between a replica's signs of life
+SILENT_BEATS: Final = 3  # without one, before a replica counts as gone
+DEAF_S: Final = 10.0  # without our own signs of life, before the connection counts as dead
+BATCH: Final = 256  # changes written at one time
+DRAW_EVERY: Final = 512  # changes between pictures
+MAX_SENT: Final = 2000  # changes kept in case Redis loses them
+MANY_WAITING: Final = 1000  # from here on, deltas of finished segments are not kept
+SETTLE_S: Final = 3.0  # to wait for a change to happen
 TOLERATED_S: Final = 0.5  # that Redis may be lost before readers are told
-UNUSED_S: Final = 30.0  # that a copy is kept here which nobody here uses
-LOST_EVENTS: Final = 1000  # numbers that are left out where Redis lost its memory
+UNUSED_S: Final = 30.0  # that an unused copy is kept here
+LOST_EVENTS: Final = 1000  # numbers to skip if Redis lost its memory
 # AttributeError: what redis says where one writes to a line while another opens it again.
 LINE_FAILURES: Final = (*FAILURES, AttributeError)
 SCRYPT: Final = {"n": 2**12, "r": 8, "p": 1}  # 4 MiB and some 10 ms, once a replica and phrase
@@ -94,7 +94,7 @@ class _Copy:
         self.count = 0
         self.drawn = 0
         self.used_s = 0.0
-        self.lock = asyncio.Lock()  # held while it is read or brought back
+        self.lock = asyncio.Lock()  # held while it is being read or restored
         self.is_behind = False
         self.guesses = new_guesses()
         self.known_phrases: set[bytes] = set()
@@ -102,7 +102,7 @@ class _Copy:
 
 
 class SharedHub:
-    """Keeps rooms that replicas share.
+    """Keeps the rooms that replicas share.
 
     Args:
         store: the Redis.
@@ -134,7 +134,7 @@ class SharedHub:
         self._copies: dict[str, _Copy] = {}
         self._loading: dict[str, asyncio.Task[_Copy | None]] = {}
         self._salt = secrets.token_bytes(16)
-        self._born = b""  # names the memory of Redis
+        self._born = b""  # identifies the memory of Redis
         self._silent: dict[str, int] = {}  # beats without a sign of life, by replica
         self._has_changes = asyncio.Event()
         self._is_found = asyncio.Event()
@@ -152,7 +152,7 @@ class SharedHub:
 
     @property
     def num_readers(self) -> int:
-        """How many read along on this replica, in all rooms."""
+        """How many read on this replica, in all rooms."""
         return sum(copy.room.num_readers_here for copy in self._copies.values())
 
     # ---- hosts and readers ----
@@ -189,7 +189,7 @@ class SharedHub:
         return (await self._copy(room_id)).room
 
     async def hosted_by(self, token: str | None) -> str | None:
-        """Return the id of the room that a token is the host's of.
+        """Return the id of the room whose host holds this token.
 
         Raises:
             RestError: Redis is lost, and the room is not known here.
@@ -221,7 +221,7 @@ class SharedHub:
         if copy.guesses.is_over(address, now_s):
             raise too_many_guesses()
         if pass_phrase:
-            copy.guesses.note(address)  # before it is looked at: many may be looked at together
+            copy.guesses.note(address)  # counted before it is checked: many may be checked at once
         with contextlib.suppress(StoreLost):
             own, all_ = await self._log.num_guesses(room_id, address)
             if own >= GUESSES or all_ >= GUESSES_IN_ALL:
@@ -236,7 +236,7 @@ class SharedHub:
         raise wrong_pass_phrase()
 
     async def set_pass_phrase(self, room: Room, pass_phrase: str | None) -> None:
-        """Ask readers who come from now on for another pass phrase, or for none.
+        """Require a new pass phrase of readers from now on, or none.
 
         Raises:
             RestError: it is too long.
@@ -245,7 +245,7 @@ class SharedHub:
         room.set_guard(await _guard(pass_phrase))
 
     def rename(self, room: Room, name: str) -> None:
-        """Give a room another name.
+        """Rename a room.
 
         Raises:
             RestError: it is too long.
@@ -254,7 +254,7 @@ class SharedHub:
         room.rename(name)
 
     async def settled(self, room: Room) -> bool:
-        """Wait until what was done to a room here has happened; return whether it has."""
+        """Wait until a change made here has happened; return whether it has."""
         copy = self._copies.get(room.id)
         if copy is None or copy.room is not room:
             return False
@@ -270,11 +270,11 @@ class SharedHub:
         return True
 
     def wake_all(self) -> None:
-        """Let all readers look up: the service goes away."""
+        """Wake all readers: the service is shutting down."""
         for copy in self._copies.values():
             copy.room.wake_all()
 
-    # ---- beginning and end ----
+    # ---- starting and stopping ----
 
     async def start(self) -> None:
         """Listen, write and give signs of life from now on."""
@@ -285,7 +285,7 @@ class SharedHub:
                 await self._is_found.wait()
 
     async def stop(self) -> None:
-        """Write what waits, and say that this replica is gone."""
+        """Write what is waiting, and announce that this replica is gone."""
         self._is_stopping = True
         for copy in self._copies.values():
             if self._store.replica in copy.room.origins:
@@ -300,7 +300,7 @@ class SharedHub:
             await self._store.ask(lambda client: client.delete(_replica_key(self._store.replica)))
 
     async def end_tasks(self) -> None:
-        """End all that runs here, without a word to the other replicas."""
+        """Stop everything running here, without telling the other replicas."""
         left = set(self._tasks)
         while left:  # once more: a call to Redis may finish although its task was cancelled
             for task in left:
@@ -311,7 +311,7 @@ class SharedHub:
 
     async def _copy(self, room_id: str) -> _Copy:
         copy = self._copies.get(room_id)
-        if copy is None or room_id in self._loading:  # one that is being read is nobody's yet
+        if copy is None or room_id in self._loading:  # it is still being read
             if not _ROOM_ID.fullmatch(room_id):
                 raise no_such_room()
             if room_id not in self._loading:
@@ -335,9 +335,9 @@ class SharedHub:
         """
         if await self._log.read(room_id) is None:
             return None
-        await self._subscribe(room_id)  # first: what happens from here on is heard
+        await self._subscribe(room_id)  # first, so that everything from here on is heard
         copy = _Copy(0.0, 0, "")
-        # Changes that are heard while it is read are read once more.
+        # Changes heard in the meantime are read a second time.
         async with copy.lock:
             copy.room = Room(
                 room_id,
@@ -377,7 +377,7 @@ class SharedHub:
             self._take(copy, entry)
 
     def _send_again(self, copy: _Copy) -> None:
-        """Write what Redis has lost of this replica's changes."""
+        """Write again what Redis has lost of this replica's changes."""
         seen = copy.seen.get(self._store.replica, 0)
         again = {count: data for count, data in (*copy.sent, *copy.flight) if count > seen}
         copy.flight, copy.sent = sorted(again.items()), deque(maxlen=MAX_SENT)
@@ -386,7 +386,7 @@ class SharedHub:
         self._has_changes.set()
 
     def _take(self, copy: _Copy, entry: Entry) -> None:
-        """Let a change happen whose turn it is."""
+        """Apply the change whose turn it is."""
         if entry.number <= copy.at:
             return
         if entry.number > copy.at + 1:
@@ -396,7 +396,7 @@ class SharedHub:
         change = decode(entry.data)
         copy.room.apply(change)
         if isinstance(change, Gone) and change.origin == self._store.replica:
-            if not self._is_stopping:  # taken for gone while Redis was out of reach
+            if not self._is_stopping:  # wrongly taken for gone while Redis was out of reach
                 for each in copy.room.return_here():
                     self._submit(copy, each)
         if copy.settling and entry.origin == self._store.replica:
@@ -429,12 +429,12 @@ class SharedHub:
                     copy.is_behind = True
 
     async def _is_forgotten(self, copy: _Copy) -> bool:
-        """Whether a room's time was over, rather than that Redis lost its memory."""
+        """Whether a room has expired, as opposed to Redis having lost its memory."""
         return self._born == await self._read_born() and not copy.room.is_used
 
     async def _restore(self, copy: _Copy) -> None:
-        """Write this copy where the room was."""
-        # First who has its speakers, so that their newest changes need not be sent once more.
+        """Write this copy back to where the room was."""
+        # First the replica with its speakers, so that their newest changes need no second sending.
         if not copy.room.has_speakers_here:
             await asyncio.sleep(0.3)
         copy.room.skip(LOST_EVENTS)
@@ -472,7 +472,7 @@ class SharedHub:
     def _submit(self, copy: _Copy, change: Change) -> None:
         copy.count += 1
         copy.used_s = self._clock()
-        if isinstance(change, Reads):  # the newest alone counts
+        if isinstance(change, Reads):  # only the newest counts
             copy.waiting = deque(each for each in copy.waiting if not isinstance(each[1], Reads))
         elif len(copy.waiting) > MANY_WAITING and _ends(change):
             copy.waiting = deque(each for each in copy.waiting if not _is_over(each[1], change))
@@ -499,7 +499,7 @@ class SharedHub:
                 self._has_changes.set()
                 continue
             for (copy, flight), is_written in zip(flights, written, strict=True):
-                if not is_written:  # Redis has lost the room, or another replica brought it back
+                if not is_written:  # Redis has lost the room, or another replica restored it
                     await self._try_to_catch(copy)
                     self._has_changes.set()
                 elif copy.flight[: len(flight)] == flight:
@@ -572,7 +572,7 @@ class SharedHub:
             self._spawn(self._try_to_catch(copy))
 
     async def _find(self) -> None:
-        """Redis is there: hear of all rooms again, and catch up with them."""
+        """Redis is back: listen to all rooms again, and catch up with them."""
         for room_id in list(self._copies):
             await self._subscribe(room_id)
         await self._give_sign()
@@ -592,7 +592,7 @@ class SharedHub:
                 copy.room.set_trouble(notice, is_over=True)
 
     def _lose(self) -> None:
-        """Redis is not there: try until it is, and let readers know."""
+        """Redis is lost: retry until it is back, and tell readers."""
         if not self.is_lost:
             self.is_lost = True
             self._is_found.clear()
@@ -644,7 +644,7 @@ class SharedHub:
                 self._lose()
 
     async def _give_sign(self) -> None:
-        """Say that this replica lives, also to itself: so it knows that it hears."""
+        """Give a sign of life, to ourselves as well, to know that we still hear."""
         key, life_ms = _replica_key(self._store.replica), int(SILENT_BEATS * self._beat_s * 1e3)
 
         async def act(client: Any) -> None:
@@ -656,7 +656,7 @@ class SharedHub:
         await self._store.ask(act)
 
     async def _look_after_rooms(self) -> None:
-        """Keep used rooms, drop copies that nobody here uses, and see whether any lags."""
+        """Keep used rooms alive, drop copies that nobody here uses, and find those that lag."""
         now_s = self._clock()
         for room_id, copy in list(self._copies.items()):
             is_unsent = copy.waiting or copy.flight or copy.lock.locked()
@@ -674,7 +674,7 @@ class SharedHub:
                 await self._catch(copy)
 
     async def _look_after_others(self) -> None:
-        """Take replicas for gone that give no sign of life."""
+        """Treat replicas without signs of life as gone."""
         copies = list(self._copies.values())
         others = {origin for copy in copies for origin in copy.room.origins}
         names = sorted(others - {self._store.replica})
@@ -687,13 +687,13 @@ class SharedHub:
         silent = [name for name, sign in zip(names, alive, strict=True) if sign is None]
         self._silent = {name: self._silent.get(name, 0) + 1 for name in silent}
         for name, beats in self._silent.items():
-            if beats > 1:  # not at once: Redis may have been without memory a moment ago
+            if beats > 1:  # not at once: Redis may have lost its memory a moment ago
                 for copy in copies:
                     if name in copy.room.origins:
                         self._submit(copy, Gone(name))
 
     async def _read_born(self) -> bytes:
-        """Return what names the memory of Redis; another one where it was lost."""
+        """Return what identifies the memory of Redis; it changes when that is lost."""
         key = f"{PREFIX}born"
 
         async def act(client: Any) -> bytes:
@@ -727,7 +727,7 @@ class SharedHub:
 
 
 async def _guard(pass_phrase: str | None) -> str | None:
-    """Return what a pass phrase is known by; who reads Redis must try phrases one by one."""
+    """Return a guard for a pass phrase; a thief of Redis must still try phrases one by one."""
     if not pass_phrase:
         return None
     salt = secrets.token_hex(16)
@@ -739,7 +739,7 @@ def _scrypt(pass_phrase: str, salt: str) -> str:
 
 
 def _digest(token: str) -> str:
-    # 256 random bits: nothing is gained by hashing them slowly.
+    # 256 random bits: a slow hash would add nothing.
     return hashlib.sha256(token.encode()).hexdigest()
 
 
