@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from service.bench.fleet.report import add_prices, read_host
+from service.bench.fleet.report import add_prices, fleet_tables, read_host
 from service.bench.load.costs import RESULTS
+from tests.service.process import ROOT
 from tokenspeed.cli import main
+
+PAGE = ROOT / "benchmarks" / "fleet.md"
 
 MEASURED: dict[str, Any] = {
     "seconds": 2.0,
@@ -70,3 +73,22 @@ def test_a_price_is_that_of_the_card_hours() -> None:
     assert row["price_per_million_updates"] == pytest.approx(2.5)
     assert row["price_per_speaker_hour"] == pytest.approx(0.05)
     assert row["price_of_the_day"] == pytest.approx(2500)
+
+
+@pytest.mark.parametrize("name", ["fleet", "fleet-beside", "fleet-beside-ray"])
+def test_the_committed_page_says_what_the_results_say(name: str) -> None:
+    text, path = PAGE.read_text(encoding="utf-8"), RESULTS / f"{name}.json"
+    _, _, rest = text.partition(f"<!-- {name}.json -->")
+    said, end, _ = rest.partition(f"<!-- end {name}.json -->")
+    assert end
+    tables = fleet_tables(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ""
+    assert said.strip() == tables.strip()
+
+
+def test_what_is_still_to_come_is_said_as_long_as_it_is() -> None:
+    is_there = (RESULTS / "fleet.json").is_file()
+    deploy = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    assert ("is not committed yet" in PAGE.read_text(encoding="utf-8")) == (not is_there)
+    assert ("still to come" in deploy) == (not is_there)
+    pictures = [(PAGE.parent / name).is_file() for name in ("fleet-day.svg", "fleet-zone.svg")]
+    assert pictures == [is_there] * 2
