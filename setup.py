@@ -15,7 +15,7 @@ COMMON = ["-O3", "-std=c++17", "-fvisibility=hidden", "-pthread", "-Wall", "-Wno
 KERNELS = [*COMMON, "-ffp-contract=off", "-fno-strict-aliasing", "-fno-math-errno"]
 ISA_FLAGS = {
     "plain": [],
-    "avx2": ["-mavx2"],
+    "avx2": ["-mavx2", "-mf16c"],
     "avx512": [
         *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
         "-mprefer-vector-width=512",

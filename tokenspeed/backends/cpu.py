@@ -42,6 +42,9 @@ from tokenspeed.model.weights import (
 )
 
 BLOCK = 64  # columns that share a scale; kBlock of native/kernels.h
+# Of the keys and values of one position in float32. Those of larger models are kept in float16:
+# they soon take more room than the weights; what that costs stands in native/README.md.
+MAX_POSITION_BYTES = 32 << 10
 NATIVE = Path(__file__).parent.parent / "native"
 
 # In the order of the native library.
@@ -74,6 +77,7 @@ class _Shape(ctypes.Structure):
         ("rms_norm_eps", ctypes.c_float),
         ("head_bits", ctypes.c_int32),
         ("fine", ctypes.c_int32),
+        ("half_cache", ctypes.c_int32),
     ]
 
 
@@ -107,6 +111,7 @@ class CpuBackend:
             stored, and 8 for what is stored otherwise. A tied head has 8.
         threads: how many; default: config.num_threads, or the cores that this process may use.
         isa: "avx512", "avx2" or "plain"; default: the best that the processor has.
+        cache_bits: of keys and values: 32 or 16; default: by `default_cache_bits`.
     Raises:
         BackendUnavailable: the native library was not built, lacks what was asked for, or slots
             are longer than the model's window.
@@ -123,9 +128,12 @@ class CpuBackend:
         bits: int | None = None,
         threads: int | None = None,
         isa: str = "",
+        cache_bits: int | None = None,
     ) -> None:
         if bits not in (None, 4, 8):
             raise ValueError(f"bits is {bits}, expected 4 or 8")
+        if cache_bits not in (None, 16, 32):
+            raise ValueError(f"cache_bits is {cache_bits}, expected 16 or 32")
         library = _library()
         if library is None:
             raise BackendUnavailable(f"the CPU backend needs its native library: {_MISSING}")
@@ -139,7 +147,9 @@ class CpuBackend:
         self.max_step_tokens = config.max_step_tokens
         self.num_threads = threads or config.num_threads or usable_cores()
         self._library = library
+        self.cache_bits = cache_bits or default_cache_bits(model)
         forms = {"bits": self.bits, "head_bits": self._head_bits, "fine": self.is_fine}
+        forms["half_cache"] = self.cache_bits == 16
         self._model: int | None = library.tokenspeed_create(
             ctypes.byref(_shape(model, config, self.num_threads, **forms)),
             isa.encode(),
@@ -294,6 +304,12 @@ def is_fine(checkpoint: Checkpoint) -> bool:
             if any(form.bits != 8 or form.group != shape[1] for form in forms):
                 return True
     return False
+
+
+def default_cache_bits(model: ModelConfig) -> int:
+    """Return the bits in which keys and values are kept: 32, or 16 where a position has many."""
+    values = 2 * model.num_layers * model.num_kv_heads * model.head_dim
+    return 32 if 4 * values <= MAX_POSITION_BYTES else 16
 
 
 def int4_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,8 @@ class ReferenceBackend:
         checkpoint: an opened model directory.
         config: slots and their length; allocated here, once.
         device: any torch device.
-        dtype: of weights, activations and cache.
+        dtype: of weights and activations.
+        cache_dtype: of keys and values; default: dtype. What is too large becomes its largest.
     Raises:
         BackendUnavailable: slots are longer than the model's window.
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
@@ -44,6 +45,7 @@ class ReferenceBackend:
         config: EngineConfig,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
+        cache_dtype: torch.dtype | None = None,
     ) -> None:
         config.check(checkpoint.config)
         self.model = load_llama(checkpoint, device, dtype, config.max_length)
@@ -60,8 +62,8 @@ class ReferenceBackend:
             config.max_length,
             self.config.head_dim,
         )
-        self._k_cache = torch.zeros(shape, dtype=dtype, device=device)
-        self._v_cache = torch.zeros(shape, dtype=dtype, device=device)
+        self._k_cache = torch.zeros(shape, dtype=cache_dtype or dtype, device=device)
+        self._v_cache = torch.zeros_like(self._k_cache)
         self.cache_bytes = 2 * self._k_cache.nbytes
         self.weight_bytes = sum(p.nbytes for p in self.model.parameters())
         if not self.config.tie_word_embeddings:  # a step reads only a few rows of the embedding
@@ -112,8 +114,9 @@ class ReferenceBackend:
         )
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self._k_cache[layer, slots, :, positions] = k
-            self._v_cache[layer, slots, :, positions] = v
+            most = torch.finfo(self._k_cache.dtype).max
+            for cache, new in ((self._k_cache, k), (self._v_cache, v)):
+                cache[layer, slots, :, positions] = new.clamp(-most, most).to(cache.dtype)
             k_cache, v_cache = self._k_cache[layer], self._v_cache[layer]
             cap = self.config.attention_softcap
             return attend_slots(q, k_cache, v_cache, slots, positions, cap)
@@ -138,7 +141,7 @@ def attend_slots(
 
     Args:
         q: [rows, num_heads, head_dim].
-        k_cache, v_cache: [slots, num_kv_heads, max_length, head_dim], dtype of q.
+        k_cache, v_cache: [slots, num_kv_heads, max_length, head_dim], dtype of q or a smaller one.
         slots, positions: [rows], integer.
         softcap: of scores; 0 is none.
     Returns:
@@ -152,10 +155,12 @@ def attend_slots(
     for slot in sorted(set(slots.tolist())):
         # All rows go along for every slot, so that the products keep their shape.
         grouped = q.view(len(q), num_kv_heads, group, head_dim).permute(1, 2, 0, 3)
-        scores = grouped @ k_cache[slot][:, None].transpose(-1, -2)
+        scores = grouped @ k_cache[slot].to(q.dtype)[:, None].transpose(-1, -2)
         scores = capped(scores.float() * head_dim**-0.5, softcap)
         weights = (scores + mask).softmax(-1).to(q.dtype)
-        values = weights @ v_cache[slot][:, None]  # [num_kv_heads, group, rows, head_dim]
+        values = (
+            weights @ v_cache[slot].to(q.dtype)[:, None]
+        )  # [num_kv_heads, group, rows, head_dim]
         mine = slots == slot
         out[mine] = values.permute(2, 0, 1, 3).reshape(q.shape)[mine]
     return out

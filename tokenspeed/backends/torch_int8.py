@@ -2,15 +2,21 @@
 
 Weights int8 with one scale a row, activations int8 with one scale for each block of 64 columns; or,
 finer, weights with one for each block, activations with one for each half of it, and those of q, k
-and v in twice the bits. Sums exact: as in native/kernels.cpp, whose reference this is. Everything
-between the products is the reference backend's.
+and v in twice the bits. Sums exact, keys and values in float16 where the CPU backend has them so:
+as in native/kernels.cpp, of which this is the reference. The rest is the reference backend's.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tokenspeed.backends.cpu import BLOCK, int8_blocks, int8_weight, is_fine
+from tokenspeed.backends.cpu import (
+    BLOCK,
+    default_cache_bits,
+    int8_blocks,
+    int8_weight,
+    is_fine,
+)
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -82,7 +88,9 @@ class TorchInt8Backend(ReferenceBackend):
     name = "torch-int8"
 
     def __init__(self, checkpoint: Checkpoint, config: EngineConfig) -> None:
-        super().__init__(checkpoint, config)
+        is_half = default_cache_bits(checkpoint.config) == 16
+        kept = torch.float16 if is_half else torch.float32
+        super().__init__(checkpoint, config, cache_dtype=kept)
         finer = is_fine(checkpoint)
         take, read = int8_blocks if finer else int8_weight, 0
         for name, module in list(self.model.named_modules()):

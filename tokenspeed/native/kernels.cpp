@@ -75,6 +75,51 @@ inline Floats floats(const Ints& v) {
   return each([&](int i) -> Float { return __builtin_convertvector(v.part[i], Float); });
 }
 
+// Float16, to the same bits everywhere: the conversion to float32 is exact, that from it rounds to the
+// nearest, and is clamped so that nothing becomes infinite.
+#if ISA == ISA_avx512 || ISA == ISA_avx2
+
+inline Floats load(const Half* p) {
+  return each([&](int i) -> Float {
+#if ISA == ISA_avx512
+    // With a mask of all: GCC 12 warns of its own header without one.
+    return (Float)_mm512_maskz_cvtph_ps(0xffff,
+                                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#else
+    return (Float)_mm256_cvtph_ps(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * kWidth)));
+#endif
+  });
+}
+
+#elif ISA == ISA_neon
+
+inline Floats load(const Half* p) {
+  return each([&](int i) -> Float {
+    return (Float)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + i * kWidth)));
+  });
+}
+
+#else
+
+inline Floats load(const Half* p) {
+  typedef Half Halves __attribute__((vector_size(kWidth * sizeof(Half))));
+  return each([&](int i) -> Float {
+    Halves halves;
+    __builtin_memcpy(&halves, p + i * kWidth, sizeof halves);
+    const Int bits = __builtin_convertvector(halves, Int), size = bits & 0x7fff;
+    const Int normal = (size << 13) + (112 << 23);  // exponents are counted from 127, not from 15
+    // Those below 2^-14 are multiples of 2^-24: the fraction of a float in [2^-14, 2^-13), less 2^-14.
+    const Float small = reinterpret_cast<const Float&>(
+                            static_cast<const Int&>((size << 13) + (113 << 23))) - 0x1p-14f;
+    const Int value = size < 0x400 ? reinterpret_cast<const Int&>(small) : normal;
+    const Int with_sign = value | (bits & 0x8000) << 16;
+    return reinterpret_cast<const Float&>(with_sign);
+  });
+}
+
+#endif
+
 inline float sum(const Floats& v) {
   float a[8], b[4];
   for (int i = 0; i < 8; i++) a[i] = v[i] + v[i + 8];
@@ -88,6 +133,30 @@ inline float largest(const Floats& v) {
   for (int half = kLanes / 2; half; half /= 2)
     for (int i = 0; i < half; i++) a[i] = a[i] > a[i + half] ? a[i] : a[i + half];
   return a[0];
+}
+
+inline void store(Half* p, Floats v) {
+  v = min(max(v, splat(-65504.0f)), splat(65504.0f));
+  for (int i = 0; i < kParts; i++) {
+#if ISA == ISA_avx512
+    const __m256i halves =
+        _mm512_maskz_cvtps_ph(0xffff, (__m512)v.part[i], _MM_FROUND_TO_NEAREST_INT);
+#elif ISA == ISA_avx2
+    const __m128i halves = _mm256_cvtps_ph((__m256)v.part[i], _MM_FROUND_TO_NEAREST_INT);
+#elif ISA == ISA_neon
+    const float16x4_t halves = vcvt_f16_f32((float32x4_t)v.part[i]);
+#else
+    typedef Half Halves __attribute__((vector_size(kWidth * sizeof(Half))));
+    const Int bits = reinterpret_cast<const Int&>(v.part[i]), size = bits & 0x7fffffff;
+    const Int normal = (size - (112 << 23) + 0xfff + ((size >> 13) & 1)) >> 13;
+    // Below 2^-14: the last bit of a float in [0.5, 1) is the smallest float16, so an addition rounds.
+    const Float raised = reinterpret_cast<const Float&>(size) + 0.5f;
+    const Int small = reinterpret_cast<const Int&>(raised) - (126 << 23);
+    const Int value = (size < (113 << 23) ? small : normal) | ((bits >> 16) & 0x8000);
+    const Halves halves = __builtin_convertvector(value, Halves);
+#endif
+    __builtin_memcpy(p + i * kWidth, &halves, sizeof halves);
+  }
 }
 
 inline Floats round_even(const Floats& x) {
@@ -424,62 +493,120 @@ void rotate(float* head, const float* cos, const float* sin, int head_dim) {
   }
 }
 
-// out[d] = sum_p weights[p] * v[p, d], for up to four vectors of d, which stay in registers.
-template <int Vectors>
-void weigh(const float* weights, const float* v, int length, int stride, float factor, int size,
-           float* out) {
-  Floats result[Vectors] = {};
+template <class Kept>
+void keep_as(const float* x, int size, int stride, Kept* out) {
+  for (int i = 0; i < size; i += kLanes) {
+    Kept kept[kLanes];
+    store(kept, load_padded(x, i, size));
+    for (int j = 0; j < kLanes && i + j < size; j++) out[(i + j) * stride] = kept[j];
+  }
+}
+
+void keep(const float* x, int size, int stride, bool as_halves, void* out) {
+  if (as_halves)
+    keep_as(x, size, stride, static_cast<Half*>(out));
+  else
+    keep_as(x, size, stride, static_cast<float*>(out));
+}
+
+// Queries that are worked on side by side, so that a key or value is converted once for all of them:
+// as many as there are registers for.
+constexpr int kHeads = ISA == ISA_avx512 ? kHeadsTogether : 2;
+
+// out[h, d] = factor[h] * sum_p weights[h, p] * v[p, d], for some vectors of d, which stay in registers.
+template <int Heads, int Vectors, class Kept>
+void weigh(const float* weights, int padded_length, const Kept* v, int length, int stride,
+           const float* factor, int size, int head_dim, float* out) {
+  Floats result[Heads][Vectors] = {};
   for (int p = 0; p < length; p++, v += stride)
-    for (int i = 0; i < Vectors; i++) result[i] += load(v + i * kLanes) * weights[p];
-  for (int i = 0; i < Vectors; i++) {
-    const Floats value = result[i] * factor;
-    if ((i + 1) * kLanes <= size) {
-      store(out + i * kLanes, value);
-    } else {
-      for (int j = 0; i * kLanes + j < size; j++) out[i * kLanes + j] = value[j];
+    for (int i = 0; i < Vectors; i++) {
+      const Floats value = load(v + i * kLanes);
+      for (int h = 0; h < Heads; h++) result[h][i] += value * weights[h * padded_length + p];
     }
-  }
+  for (int h = 0; h < Heads; h++, out += head_dim)
+    for (int i = 0; i < Vectors; i++) {
+      const Floats value = result[h][i] * factor[h];
+      if ((i + 1) * kLanes <= size) {
+        store(out + i * kLanes, value);
+      } else {
+        for (int j = 0; i * kLanes + j < size; j++) out[i * kLanes + j] = value[j];
+      }
+    }
 }
 
-template <bool Capped>
-void attend_one(const float* q, const float* k, const float* v, int length, int head_dim,
-                int padded_dim, float factor, float softcap, float* scores, float* out) {
-  Floats most = splat(-1e30f);
+template <int Heads, bool Capped, class Kept>
+void attend_together(const float* q, const Kept* k, const Kept* v, int length, int head_dim,
+                     int padded_dim, float factor, float softcap, float* scores, float* out) {
+  const int padded_length = (length + kLanes - 1) / kLanes * kLanes;
+  Floats most[Heads];
+  for (int h = 0; h < Heads; h++) most[h] = splat(-1e30f);
   for (int p = 0; p < length; p += kLanes, k += head_dim * kLanes) {
-    Floats even = {}, odd = {};  // two sums do not wait for each other
+    Floats even[Heads] = {}, odd[Heads] = {};  // two sums do not wait for each other
     for (int d = 0; d < head_dim; d += 2) {
-      even += load(k + d * kLanes) * q[d];
-      odd += load(k + (d + 1) * kLanes) * q[d + 1];
+      const Floats first = load(k + d * kLanes), second = load(k + (d + 1) * kLanes);
+      for (int h = 0; h < Heads; h++) {
+        even[h] += first * q[h * head_dim + d];
+        odd[h] += second * q[h * head_dim + d + 1];
+      }
     }
-    Floats score = (even + odd) * factor;
-    if (Capped) score = tanh(score / softcap) * softcap;
-    // Padding becomes exp(-87), which is below the last bit of a sum that is at least 1.
-    for (int i = length - p; i < kLanes; i++) score.set(i, -1e30f);
-    store(scores + p, score);
-    most = max(most, score);
+    for (int h = 0; h < Heads; h++) {
+      Floats score = (even[h] + odd[h]) * factor;
+      if (Capped) score = tanh(score / softcap) * softcap;
+      // Padding becomes exp(-87), which is below the last bit of a sum that is at least 1.
+      for (int i = length - p; i < kLanes; i++) score.set(i, -1e30f);
+      store(scores + h * padded_length + p, score);
+      most[h] = max(most[h], score);
+    }
   }
-  const float peak = largest(most);
-  Floats total = {};
-  for (int p = 0; p < length; p += kLanes) {
-    const Floats weight = exp(load(scores + p) - peak);
-    store(scores + p, weight);
-    total += weight;
+  float inverse[Heads];
+  for (int h = 0; h < Heads; h++) {
+    float* row = scores + h * padded_length;
+    const float peak = largest(most[h]);
+    Floats total = {};
+    for (int p = 0; p < length; p += kLanes) {
+      const Floats weight = exp(load(row + p) - peak);
+      store(row + p, weight);
+      total += weight;
+    }
+    inverse[h] = 1.0f / sum(total);
   }
-  const float inverse = 1.0f / sum(total);
-  constexpr int kChunk = 4 * kLanes;
+  constexpr int kVectors = ISA == ISA_avx512 ? 4 : 4 / Heads;
   int d = 0;
-  for (; d + kChunk <= padded_dim; d += kChunk)
-    weigh<4>(scores, v + d, length, padded_dim, inverse, head_dim - d, out + d);
+  for (; d + kVectors * kLanes <= padded_dim; d += kVectors * kLanes)
+    weigh<Heads, kVectors>(scores, padded_length, v + d, length, padded_dim, inverse, head_dim - d,
+                           head_dim, out + d);
   for (; d < padded_dim; d += kLanes)
-    weigh<1>(scores, v + d, length, padded_dim, inverse, head_dim - d, out + d);
+    weigh<Heads, 1>(scores, padded_length, v + d, length, padded_dim, inverse, head_dim - d, head_dim,
+                    out + d);
 }
 
-void attend(const float* q, int heads, const float* k, const float* v, int length, int head_dim,
-            int padded_dim, float scale, float softcap, float* scores, float* out) {
-  const auto one = softcap > 0.0f ? attend_one<true> : attend_one<false>;
-  for (int h = 0; h < heads; h++)
-    one(q + h * head_dim, k, v, length, head_dim, padded_dim, scale, softcap, scores,
-        out + h * head_dim);
+template <int Heads, bool Capped, class Kept>
+inline void attend_by(const float* q, int heads, const Kept* k, const Kept* v, int length,
+                      int head_dim, int padded_dim, float factor, float softcap, float* scores,
+                      float* out) {
+  int h = 0;
+  for (; h + Heads <= heads; h += Heads)
+    attend_together<Heads, Capped>(q + h * head_dim, k, v, length, head_dim, padded_dim, factor,
+                                   softcap, scores, out + h * head_dim);
+  if constexpr (Heads > 1) {
+    if (h < heads)
+      attend_by<Heads / 2, Capped>(q + h * head_dim, heads - h, k, v, length, head_dim, padded_dim,
+                                   factor, softcap, scores, out + h * head_dim);
+  }
+}
+
+template <class Kept>
+void attend_to(const float* q, int heads, const void* k, const void* v, int length, int head_dim,
+               int padded_dim, float scale, float softcap, float* scores, float* out) {
+  const auto by = softcap > 0.0f ? attend_by<kHeads, true, Kept> : attend_by<kHeads, false, Kept>;
+  by(q, heads, static_cast<const Kept*>(k), static_cast<const Kept*>(v), length, head_dim, padded_dim,
+     scale, softcap, scores, out);
+}
+
+void attend(const float* q, int heads, const void* k, const void* v, bool as_halves, int length,
+            int head_dim, int padded_dim, float scale, float softcap, float* scores, float* out) {
+  const auto to = as_halves ? attend_to<Half> : attend_to<float>;
+  to(q, heads, k, v, length, head_dim, padded_dim, scale, softcap, scores, out);
 }
 
 // The part of a row at i, without what is past its end.
@@ -562,6 +689,7 @@ extern const Kernels TABLE_NAME(TOKENSPEED_ISA) = {
     panel_product,
     quantize,
     rotate,
+    keep,
     attend,
     silu_product,
     gelu_product,

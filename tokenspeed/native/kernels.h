@@ -15,6 +15,10 @@ constexpr int kLanes = 16;      // floats handled together; sizes of vectors are
 // In a fine matrix an activation row has a scale for each half of a block.
 constexpr int kBlock = 64;
 
+// The bits of a float16, in which keys and values may be cached. Sums over them are float32.
+typedef uint16_t Half;
+constexpr int kHeadsTogether = 4;  // at most: queries that one walk over cached keys serves
+
 // A weight matrix [rows, cols], laid out for streaming: data[panel][column group][32 rows][group],
 // padded with zeros to whole panels and blocks. In int4 a byte holds row r (low) and r + 16 (high)
 // of its panel. Values are stored with an offset that makes them what the instructions want.
@@ -61,13 +65,16 @@ struct Kernels {
   // Rotate one head in place. cos, sin: [head_dim / 2].
   void (*rotate)(float* head, const float* cos, const float* sin, int head_dim);
 
+  // Store a key or a value: x[i] at out[i * stride], as it is or as float16, rounded to the nearest and
+  // of two to the even one, and to the largest where it is larger than any.
+  void (*keep)(const float* x, int size, int stride, bool as_halves, void* out);
+
   // Attend over `length` positions with `heads` queries that share keys and values. q, out:
   // [heads, head_dim]; k: [length / 16, head_dim, 16], so that 16 scores are summed side by side;
-  // v: [length, padded_dim]; scores: scratch, padded length. Scores are scaled, and capped to
-  // softcap * tanh(score / softcap) where that is not 0.
-  void (*attend)(const float* q, int heads, const float* k, const float* v, int length,
-                 int head_dim, int padded_dim, float scale, float softcap, float* scores,
-                 float* out);
+  // v: [length, padded_dim], both as `keep` stored them; scores: scratch, [kHeadsTogether, padded
+  // length]. Scores are scaled, and capped to softcap * tanh(score / softcap) where that is not 0.
+  void (*attend)(const float* q, int heads, const void* k, const void* v, bool as_halves, int length,
+                 int head_dim, int padded_dim, float scale, float softcap, float* scores, float* out);
 
   // out = silu(gate) * up, or gelu(gate) * up with the approximation by tanh.
   void (*silu_product)(const float* gate, const float* up, float* out, int size);

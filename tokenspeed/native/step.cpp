@@ -19,6 +19,9 @@
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "kernels.h"
 #include "pool.h"
@@ -179,6 +182,7 @@ struct Shape {
   // Whether int8 has scales for blocks, activations for halves of one, and those of q, k and v, which
   // matter most, twice the bits.
   int32_t fine;
+  int32_t half_cache;  // whether keys and values are kept in float16
 };
 
 enum NormOfHeads { kNoNorm, kEachHead, kAllHeads };
@@ -204,8 +208,8 @@ class Model {
         qkv_width_(width_ + 2 * kv_width_) {
     const size_t rows = shape.max_rows;
     widest_ = round_up(std::max({shape.hidden_size, shape.intermediate_size, width_}), kBlock);
-    k_cache_ = Buffer<float>(cache_size());
-    v_cache_ = Buffer<float>(cache_size());
+    k_cache_ = Buffer<uint8_t>(cache_size());
+    v_cache_ = Buffer<uint8_t>(cache_size());
     hidden_ = Buffer<float>(rows * shape.hidden_size);
     qkv_ = Buffer<float>(rows * qkv_width_);
     attended_ = Buffer<float>(rows * width_);
@@ -236,9 +240,10 @@ class Model {
         std::vector<Counter>((shape_.num_layers * stages_per_layer_ + 4) * shape_.num_threads);
   }
 
+  // Bytes of all keys, and of all values.
   size_t cache_size() const {
     return static_cast<size_t>(shape_.num_layers) * shape_.num_slots * shape_.num_kv_heads *
-           length_ * head_dim_;
+           length_ * head_dim_ * kept_bytes();
   }
 
   void set(PackedMatrix& matrix, const int8_t* weights, const float* scales, int rows, int cols) {
@@ -312,20 +317,21 @@ class Model {
   void store_keys(float* row, int layer, int kv_head, int slot, int position);
 
   // The start of what a head of a slot has cached.
-  float* cached(const Buffer<float>& cache, int layer, int slot, int head) const {
+  uint8_t* cached(const Buffer<uint8_t>& cache, int layer, int slot, int head) const {
     const size_t row = (static_cast<size_t>(layer) * shape_.num_slots + slot) *
                            shape_.num_kv_heads + head;
-    return cache.get() + row * length_ * head_dim_;
+    return cache.get() + row * length_ * head_dim_ * kept_bytes();
   }
 
-  size_t scores_size() const { return length_ + kLanes; }
+  size_t kept_bytes() const { return shape_.half_cache ? sizeof(Half) : sizeof(float); }
+  size_t scores_size() const { return kHeadsTogether * length_ + kLanes; }
 
   Arena weights_;
   Pool pool_;
   const int head_dim_, length_;  // padded
   const int width_, kv_width_, qkv_width_;
   // [layer, slot, kv head] of keys [length_ / 16, head_dim, 16] and values [length_, head_dim_].
-  Buffer<float> k_cache_, v_cache_;
+  Buffer<uint8_t> k_cache_, v_cache_;
   Buffer<float> hidden_, qkv_, attended_, gate_up_, logits_, scales_, scores_, activated_;
   Buffer<float> branch_;  // what a norm behind a branch reads
   int widest_ = 0, parts_ = 0, stages_per_layer_ = 0;  // parts_: scales of a row of activations
@@ -391,11 +397,12 @@ void Model::store_keys(float* row, int layer, int kv_head, int slot, int positio
   for (int h = kv_head * group; h < (kv_head + 1) * group; h++) turn(row + h * dim, weights.q_norm);
   float* key = row + width_ + kv_head * dim;
   turn(key, weights.k_norm);
-  float* keys = cached(k_cache_, layer, slot, kv_head) +
-                static_cast<size_t>(position / kLanes) * dim * kLanes + position % kLanes;
-  for (int d = 0; d < dim; d++) keys[d * kLanes] = key[d];
-  std::memcpy(cached(v_cache_, layer, slot, kv_head) + static_cast<size_t>(position) * head_dim_,
-              key + kv_width_, dim * sizeof(float));
+  const size_t key_at = static_cast<size_t>(position / kLanes) * dim * kLanes + position % kLanes;
+  const size_t value_at = static_cast<size_t>(position) * head_dim_;
+  kernels_.keep(key, dim, kLanes, shape_.half_cache,
+                cached(k_cache_, layer, slot, kv_head) + key_at * kept_bytes());
+  kernels_.keep(key + kv_width_, dim, 1, shape_.half_cache,
+                cached(v_cache_, layer, slot, kv_head) + value_at * kept_bytes());
 }
 
 // Norm, rotate, store keys and values, attend. Uses two stages, and a third where q and k are
@@ -428,9 +435,9 @@ void Model::attention(int stage, int thread, int layer, int count, const int32_t
     const size_t head = static_cast<size_t>(kv_head) * group * dim;
     kernels_.attend(qkv_.get() + i * static_cast<size_t>(qkv_width_) + head, group,
                     cached(k_cache_, layer, slots[i], kv_head),
-                    cached(v_cache_, layer, slots[i], kv_head), positions[i] + 1, dim, head_dim_,
-                    switches_.attention_scale, switches_.attention_softcap,
-                    scores_.get() + thread * scores_size(),
+                    cached(v_cache_, layer, slots[i], kv_head), shape_.half_cache,
+                    positions[i] + 1, dim, head_dim_, switches_.attention_scale,
+                    switches_.attention_softcap, scores_.get() + thread * scores_size(),
                     attended_.get() + i * static_cast<size_t>(width_) + head);
   });
 }
@@ -506,8 +513,8 @@ void Model::step(int count, const int32_t* tokens, const int32_t* slots, const i
 void Model::copy_slot(int source, int target, int length) {
   // Keys lie in blocks of 16 positions; what the last one has past `length` is never looked at.
   const size_t k_bytes =
-      static_cast<size_t>(round_up(length, kLanes)) * shape_.head_dim * sizeof(float);
-  const size_t v_bytes = static_cast<size_t>(length) * head_dim_ * sizeof(float);
+      static_cast<size_t>(round_up(length, kLanes)) * shape_.head_dim * kept_bytes();
+  const size_t v_bytes = static_cast<size_t>(length) * head_dim_ * kept_bytes();
   if (source == target) return;
   for (int l = 0; l < shape_.num_layers; l++)
     for (int h = 0; h < shape_.num_kv_heads; h++) {
@@ -532,6 +539,13 @@ void assign(std::vector<float>& norm, const float* values, int size) {
     norm.clear();
 }
 
+#if defined(__x86_64__)
+bool converts_halves() {  // clang's __builtin_cpu_supports does not know it by name everywhere
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 #if defined(__aarch64__)
 bool has_dot_product() {
 #if defined(__linux__)
@@ -548,7 +562,7 @@ const Kernels* find_kernels(const char* name) {
   if ((any || !std::strcmp(name, "avx512")) && __builtin_cpu_supports("avx512vnni") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
     return &tokenspeed::kAvx512;
-  if ((any || !std::strcmp(name, "avx2")) && __builtin_cpu_supports("avx2"))
+  if ((any || !std::strcmp(name, "avx2")) && __builtin_cpu_supports("avx2") && converts_halves())
     return &tokenspeed::kAvx2;
 #endif
 #if defined(__aarch64__)
@@ -675,7 +689,7 @@ EXPORT void tokenspeed_trim() {
 }
 
 EXPORT int64_t tokenspeed_cache_bytes(const Model* model) {
-  return static_cast<int64_t>(2 * model->cache_size() * sizeof(float));
+  return static_cast<int64_t>(2 * model->cache_size());
 }
 
 }  // extern "C"

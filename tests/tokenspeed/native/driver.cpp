@@ -5,13 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "kernels.h"
+
 namespace tokenspeed {
 class Model;
 struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
-  int32_t head_bits, fine;
+  int32_t head_bits, fine, half_cache;
 };
 struct Switches {
   int32_t qk_norm, qk_norm_rotated, gelu, norms_after, num_ropes;
@@ -40,17 +42,51 @@ void tokenspeed_step(Model*, int, const int32_t*, const int32_t*, const int32_t*
 void tokenspeed_copy_slot(Model*, int, int, int);
 }
 
-// driver ISA [tied] [fine] [heads | width]: the last with all switches of a model on.
+namespace {
+
+const tokenspeed::Kernels& kernels_of(const std::string& isa) {
+#if defined(__x86_64__)
+  if (isa == "avx512") return tokenspeed::kAvx512;
+  if (isa == "avx2") return tokenspeed::kAvx2;
+#endif
+  return tokenspeed::kPlain;
+}
+
+// Float32 from the standard input; to its output as float16, and what attention reads of these: over
+// one position that is the value itself.
+int convert_halves(const std::string& isa) {
+  const tokenspeed::Kernels& kernels = kernels_of(isa);
+  std::vector<float> values;
+  for (float value; std::fread(&value, sizeof value, 1, stdin) == 1;) values.push_back(value);
+  const int size = static_cast<int>(values.size());
+  const int padded = (size + tokenspeed::kLanes - 1) / tokenspeed::kLanes * tokenspeed::kLanes;
+  std::vector<tokenspeed::Half> halves(padded), keys(static_cast<size_t>(size) * tokenspeed::kLanes);
+  kernels.keep(values.data(), size, 1, true, halves.data());
+  std::vector<float> read(size), scores(tokenspeed::kLanes);
+  const std::vector<float> q(size);
+  kernels.attend(q.data(), 1, keys.data(), halves.data(), true, 1, size, padded, 1.0f, 0.0f,
+                 scores.data(), read.data());
+  std::fwrite(halves.data(), sizeof halves[0], size, stdout);
+  std::fwrite(read.data(), sizeof read[0], size, stdout);
+  return 0;
+}
+
+}  // namespace
+
+// driver ISA [tied] [fine] [half] [heads | width]: the last with all switches of a model on.
+// driver ISA halves: see convert_halves.
 int main(int argc, char** argv) {
+  if (argc == 3 && std::string(argv[2]) == "halves") return convert_halves(argv[1]);
   std::string how;
-  bool tied = false, fine = false;
+  bool tied = false, fine = false, half = false;
   for (int i = 2; i < argc; i++) {
     if (std::string(argv[i]) == "tied") tied = true;
     else if (std::string(argv[i]) == "fine") fine = true;
+    else if (std::string(argv[i]) == "half") half = true;
     else how = argv[i];
   }
   // head_dim 12 and the other sizes are no multiples of a vector.
-  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, tied, 8, 1e-5f, 8, fine};
+  const Shape shape{101, 40, 70, 2, 4, 2, 12, 3, 24, 9, 2, tied, 8, 1e-5f, 8, fine, half};
   Model* model = tokenspeed_create(&shape, argc > 1 ? argv[1] : "");
   if (!model) return 3;
   const bool all = how == "width";

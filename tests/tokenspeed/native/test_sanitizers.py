@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.tokenspeed.backends.test_cpu import instruction_sets
@@ -13,7 +14,7 @@ HERE = Path(__file__).parent
 NATIVE = Path(__file__).parents[3] / "tokenspeed" / "native"
 ISA_FLAGS: dict[str, list[str]] = {"plain": []} | (
     {
-        "avx2": ["-mavx2"],
+        "avx2": ["-mavx2", "-mf16c"],
         "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"],
     }
     if platform.machine() in ("x86_64", "AMD64")
@@ -27,7 +28,7 @@ def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str) -> None:
     assert compiler, "install a C++ compiler (g++ or clang++)"
     # -O0: no access is optimised away before it is watched, and it compiles in half the time.
     flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-O0", "-g1", "-std=c++17"]
-    flags += ["-pthread", "-Wno-psabi", "-ffp-contract=off", "-fno-strict-aliasing"]
+    flags += ["-pthread", "-Wno-psabi", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{NATIVE}"]
     objects = []
     for isa in ISA_FLAGS:
         objects.append(tmp_path / f"{isa}.o")
@@ -39,8 +40,35 @@ def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str) -> None:
     subprocess.run([compiler, *flags, *sources, "-o", program], check=True)
     results = set()
     for isa in instruction_sets():
-        for how in ([], ["tied"], ["fine"], ["heads"], ["tied", "fine", "width"]):
+        ways: tuple[list[str], ...] = (
+            [],
+            ["tied"],
+            ["fine"],
+            ["half"],
+            ["heads"],
+            ["tied", "fine", "half", "width"],
+        )
+        for how in ways:
             done = subprocess.run([program, isa, *how], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[-3000:]
             results.add((*how, done.stdout))
-    assert len(results) == 5, "the paths disagree"
+        check_halves(program, isa)
+    assert len(results) == 6, "the paths disagree"
+
+
+def check_halves(program: Path, isa: str) -> None:
+    """Compare float16 with numpy's: all there are, ties, what is too small and too large for it."""
+    exact = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    exact = np.sort(exact[np.isfinite(exact)]).astype(np.float32)
+    between = (exact[:-1] + exact[1:]) / 2  # ties; the neighbours of one go to either side
+    near = (np.nextafter(between, np.float32(-1e9)), np.nextafter(between, np.float32(1e9)))
+    large = np.array([65504.1, 65519.9, 65520, 7e4, 1e30, -65520, -1e30, 1e-30, -1e-40], np.float32)
+    values = np.concatenate([exact, between, *near, large])
+    values = values[: len(values) // 2 * 2]  # heads have even widths
+    given = values.tobytes()
+    done = subprocess.run([program, isa, "halves"], input=given, capture_output=True, check=True)
+    halves = np.frombuffer(done.stdout, np.float16, len(values))
+    read = np.frombuffer(done.stdout, np.float32, offset=2 * len(values))
+    expected = np.clip(values, -65504, 65504).astype(np.float16)
+    assert np.array_equal(halves, expected)
+    assert np.array_equal(read, expected.astype(np.float32))

@@ -31,11 +31,12 @@ STEPS = {
     "verify 24": (1, 24, 40),
     "prompt of 40": (1, 40, 0),
 }
-FORMS = {"8": "int8", "8fine": "int8 by block", "4": "int4"}  # what step.cpp is told
+# What step.cpp is told.
+FORMS = {"8": "int8", "8fine": "int8 by block", "8half": "int8, float16 cache", "4": "int4"}
 PARTS = {
     "products": r"tile_product|tiles<|multiply<|panel_product",
     "quantize": r"::quantize",
-    "attention": r"attend|weigh<|rotate|store_keys",
+    "attention": r"attend|weigh<|rotate|store_keys|keep",
     "silu": r"silu_product",
     "choice": r"::choose\(",
 }
@@ -58,7 +59,10 @@ def build(folder: Path) -> Path:
     for isa in ("plain", "avx2", "avx512"):
         built = str(folder / f"{isa}.o")
         # The AVX-512 table is linked and never chosen: valgrind reports a processor without it.
-        options = {"avx2": ["-mavx2"], "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vnni"]}
+        options = {
+            "avx2": ["-mavx2", "-mf16c"],
+            "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vnni"],
+        }
         more = [*kernels, *options.get(isa, []), f"-DTOKENSPEED_ISA={isa}"]
         subprocess.run([*flags, *more, "-c", NATIVE / "kernels.cpp", "-o", built], check=True)
         objects.append(built)

@@ -146,6 +146,7 @@ def agree(model: Path, file: Path, options: argparse.Namespace) -> tuple[list[Ro
         apart = [place for place in rows[0]["differences"] if place["margin"] > TIE]
         for engine, backend in (
             ("tokenspeed cpu int8", CpuBackend(checkpoint, config)),
+            ("tokenspeed cpu int8, float32 cache", CpuBackend(checkpoint, config, cache_bits=32)),
             ("tokenspeed cpu int8 by row", CpuBackend(by_row, config)),
             ("tokenspeed cpu int4", CpuBackend(checkpoint, config, bits=4)),
         ):

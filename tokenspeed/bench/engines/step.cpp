@@ -1,7 +1,7 @@
 // One step of a random model of a given shape, for instruction counts and profiles: the weights are
 // made here, so that nothing else runs under the instrument.
 //
-// step ISA BITS[fine] STREAMS ROWS POSITION REPEATS vocab hidden intermediate layers heads kv_heads head_dim
+// step ISA BITS[fine|half] STREAMS ROWS POSITION REPEATS vocab hidden intermediate layers heads kv_heads head_dim
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -14,7 +14,7 @@ struct Shape {
   int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
   int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
   float rms_norm_eps;
-  int32_t head_bits, fine;
+  int32_t head_bits, fine, half_cache;
 };
 }  // namespace tokenspeed
 using tokenspeed::Model;
@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
   const int total = streams * rows, length = position + rows;
   const Shape shape{number(7), number(8), number(9), number(10), number(11), number(12), number(13),
                     streams,   length,    total,     1,          1,          bits,       1e-5f,
-                    bits,      argv[2][1] != 0};
+                    bits,      argv[2][1] == 'f', argv[2][1] == 'h'};
   Model* model = tokenspeed_create(&shape, argv[1]);
   if (!model) return 3;
 
