@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenspeed.bench.engines.compare import Times, Worker, play
 from tokenspeed.bench.engines.peers import Contestant
-from tokenspeed.bench.engines.shapes import FAMILY_WORDS, SHAPES, step_weights
+from tokenspeed.bench.engines.shapes import ARCHITECTURES, FAMILY_WORDS, SHAPES, step_weights
 from tokenspeed.bench.result import Row
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import ModelConfig
@@ -49,7 +49,12 @@ def write_shape(config: ModelConfig, directory: Path) -> Path:
 def _family(config: ModelConfig) -> Row | None:
     """Return the words of a named shape of another family than LLaMA."""
     names = [name for name in FAMILY_WORDS if SHAPES[name] == config]
-    return {**FAMILY_WORDS[names[0]], "torch_dtype": "bfloat16"} if names else None
+    if not names:
+        return None
+    words = FAMILY_WORDS[names[0]]
+    # Some ask for the class by its name.
+    named = {"architectures": [ARCHITECTURES[words["model_type"]]], "torch_dtype": "bfloat16"}
+    return words | named
 
 
 def _llama(config: ModelConfig) -> Row:

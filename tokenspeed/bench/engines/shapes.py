@@ -7,6 +7,13 @@ from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.families import FAMILIES
 from tokenspeed.model.rope import Rope
 
+# The classes of families as transformers calls them, and whoever goes by its names.
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "hunyuan_v1_dense": "HunYuanDenseV1ForCausalLM",
+}
 # Models of other families, by the words of their config.json.
 _GEMMA_3 = {
     "model_type": "gemma3_text", "head_dim": 256, "sliding_window": 1024,

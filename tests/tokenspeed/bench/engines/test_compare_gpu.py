@@ -1,15 +1,17 @@
 """`tokenspeed bench compare` on a GPU, here on the interpreter: peers that agree, absent ones."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import transformers
 
 from tests.conftest import MakeModel
 from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
 from tokenspeed.bench.engines.peers import hf_gpu
-from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.shapes import FAMILY_WORDS, SHAPES
 from tokenspeed.cli import main
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -52,9 +54,11 @@ def test_a_gpu_comparison_knows_its_shapes(capsys: pytest.CaptureFixture[str]) -
     assert "shape is 'llama-9', known: llama-3-8b" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["qwen3-8b", "gemma-3-4b", "eurollm-9b"])
+@pytest.mark.parametrize("name", FAMILY_WORDS)
 def test_a_family_is_written_as_itself(name: str, tmp_path: Path) -> None:
     assert load_model_config(write_shape(SHAPES[name], tmp_path)) == SHAPES[name]
+    (architecture,) = json.loads((tmp_path / "config.json").read_text())["architectures"]
+    assert hasattr(transformers, architecture)
     with pytest.raises(BackendUnavailable, match="no peer knows a LLaMA with qk_norm"):
         write_shape(replace(SHAPES["llama-3-8b"], qk_norm="head"), tmp_path)
 
