@@ -99,6 +99,23 @@ def test_what_somebody_may_be_waiting_for_passes_what_is_read_later() -> None:
     assert len(d.jobs) == MAX_RUNNING + 1  # a newer one of a key takes no place of its own
 
 
+def test_what_somebody_waits_for_waits_for_no_place_up_to_a_bound() -> None:
+    languages = targets("de", "fr", "es")
+    d = Desk(replace(LIMITS, open_segments=100), source=p.SourceParams("en"), targets=languages)
+    for n in range(100):
+        d.now += 0.2
+        d.send(update(f"good morning {n}", 1, f"s{n}"))
+        assert len(d.jobs) == min(3 * (n + 1), MAX_LIVE)
+        if n + 1 == LIMITS.open_segments:  # as many as a client may have open, in three languages
+            assert len(d.jobs) == 3 * LIMITS.open_segments
+    assert len(d.jobs) == MAX_LIVE
+    d.answer()
+    assert {(job.key.segment_id, job.key.target) for _, job in d.started} == {
+        (f"s{n}", target) for n in range(100) for target in ("de", "fr", "es")
+    }
+    assert not d.driver.is_waiting
+
+
 def test_a_job_that_waits_is_replaced_or_dropped_without_the_engine() -> None:
     d = desk(stability="low")
     d.send(p.SourceCommit("page", text="We go home and rest. " * 60))

@@ -111,12 +111,16 @@ _SHORT: Final = {
 LEADING: Final = frozenset(_LEADING.split())
 NUMBERED: Final = frozenset(_NUMBERED.split())
 STARTERS: Final = frozenset(_STARTERS.split())
+_SPELLED: Final = {
+    language: tuple((regex.compile(pattern), word) for pattern, word in pairs)
+    for language, pairs in _SHORT.items()
+}
 
 
 def spell_out(text: str, language: str | None) -> str:
     """Write out short forms that models do not read."""
-    for pattern, word in _SHORT.get(language or "", ()):
-        for match in reversed(list(regex.finditer(pattern, text))):
+    for pattern, word in _SPELLED.get(language or "", ()):
+        for match in reversed(list(pattern.finditer(text))):
             is_first = not text[: match.start()].strip()
             said = word[0].upper() + word[1:] if is_first else word
             text = text[: match.start()] + said + text[match.end() :]

@@ -69,3 +69,35 @@ def test_a_cut_inside_a_sentence_is_told_to_both_sides() -> None:
         (False, True, False, True),
         (False, False, True, False),
     ]
+
+
+def test_a_piece_is_frozen_where_the_stable_text_ends_with_it() -> None:
+    found = segment("We go home.", " Then we sleep")
+    found.pieces(0)
+    assert [source.text for source in found.frozen] == ["We go home."]
+
+
+def test_a_part_ends_where_it_is_cut_and_the_rest_begins_there() -> None:
+    found = segment("We go home. Then we ", "sleep and rest")
+    rest = found.cut(len("We go home."), now_s=2.0)
+    assert (found.text, found.stable, found.unstable) == ("We go home.", "We go home.", "")
+    assert rest.text == " Then we sleep and rest"
+    assert (rest.stable, rest.unstable) == ("We go home. Then we ", "sleep and rest")
+    last = rest.cut(len(" Then"), now_s=3.0)
+    assert (rest.text, last.text) == (" Then", " we sleep and rest")
+    assert (found.segment_id, rest.segment_id, last.segment_id) == ("a", "a~2", "a~3")
+
+
+def test_a_part_may_end_in_what_was_not_stable() -> None:
+    found = segment("We go", " home. Then we sleep")
+    rest = found.cut(len("We go home."), now_s=2.0)
+    assert (found.stable, found.unstable) == ("We go home.", "")
+    assert (rest.stable, rest.unstable) == ("We go home.", " Then we sleep")
+
+
+def test_the_last_word_of_a_long_typed_text_may_still_grow() -> None:
+    long = "we go home and rest " * 40
+    found = segment(f"{long}and sleep", is_appended=True)
+    assert found.stable.endswith(" and sleep")
+    stable = sum(source.stable_words for source in found.pieces(0))
+    assert stable == 5 * 40 + 1

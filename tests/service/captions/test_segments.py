@@ -98,3 +98,16 @@ def test_a_long_segment_goes_on_under_another_name() -> None:
     assert segment.text + rest.text == text
     assert 0 < len(segment.text) <= 40
     assert segments.of_name("a") == [segment, rest]
+
+
+def test_a_long_text_is_cut_into_parts_as_long_as_may_be() -> None:
+    segments = Segments(max_open=4, max_chars=100)
+    first = segments.open("a", 1.0)
+    first.stable = "a" * 250
+    assert not segments.check_length(first)
+    second = segments.cut(first, 2.0)
+    assert not segments.check_length(second)
+    third = segments.cut(second, 3.0)
+    assert segments.check_length(third)
+    assert [len(each.text) for each in (first, second, third)] == [100, 100, 50]
+    assert [each.segment_id for each in (first, second, third)] == ["a", "a~2", "a~3"]

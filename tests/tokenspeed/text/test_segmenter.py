@@ -208,3 +208,11 @@ def test_no_text_is_cut_more_than_a_few_times(text: str, monkeypatch: pytest.Mon
     whole = text * (10 * WINDOW_CHARS)
     assert "".join(pieces(whole)) == whole
     assert num_read < 4 * len(whole)
+
+
+def test_a_text_without_sentences_is_cut_as_late_as_may_be_and_in_no_character() -> None:
+    words = "word " * 50
+    assert [cut_at(words, most) for most in (97, 98, 99, 100)] == [94, 94, 94, 99]
+    assert cut_at("a" * 500, 100) == 100
+    assert cut_at("e\u0301" * 200, 101) == 100
+    assert cut_at("e" + "\u0301" * 500, 100) == 100  # a pile that is longer than the limit
