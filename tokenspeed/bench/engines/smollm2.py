@@ -28,7 +28,7 @@ from tokenspeed.backends import NO_DRAFT, Backend, Step
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.bench.engines import peers
-from tokenspeed.bench.engines.compare import compare
+from tokenspeed.bench.engines.compare import compare, write_float
 from tokenspeed.bench.engines.peers import Contestant
 from tokenspeed.bench.result import Row, describe_cpu, make_result, write_result
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -132,7 +132,7 @@ def agree(model: Path, file: Path, options: argparse.Namespace) -> tuple[list[Ro
     config = EngineConfig(num_slots=1, max_length=512, max_step_tokens=256)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        write_quantized(model, work / "rows", 8)
+        write_quantized(model, work / "rows", 8, max_shard_bytes=1 << 30)
         checkpoint, by_row = open_checkpoint(model), open_checkpoint(work / "rows")
         exact = ReferenceBackend(checkpoint, config)
         for i, logits in enumerate(follow(exact, prompts, texts)):
@@ -153,11 +153,12 @@ def agree(model: Path, file: Path, options: argparse.Namespace) -> tuple[list[Ro
             rows.append(row(engine, follow(backend, prompts, texts)))
             backend.close()
         files = (("q4_1 as shipped", str(file)), ("q8_0", ""), ("q4_0", ""))
+        source = write_float(checkpoint, work / "float32") if options.llama_python else model
         for dtype, ready in files if options.llama_python else ():
             place = work / dtype
             place.mkdir()
             version = _follow_llama(
-                options.llama_python, model, ready, dtype, place, prompts, texts
+                options.llama_python, source, ready, dtype, place, prompts, texts
             )
             rows.append(row(f"{version} {dtype}", _kept(place, len(texts))))
             shutil.rmtree(place)
