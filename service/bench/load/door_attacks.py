@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from service.bench.load.attacks import PROSE, Attack, Outcome, attacker
@@ -25,6 +26,8 @@ NUM_SEGMENTS: Final = 400
 NUM_LINES: Final = 100
 _DOORS: Final = ("/translate", "/detect", "/v2/translate", "/v1/chat/completions", "/v1/rooms")
 _NEVER: Final = 1 << 30  # bytes: a reader that takes none of them
+_REPLAYED: Final = 60_000  # bytes of a room that are read before a reader comes anew
+_FORM: Final = "content-type: application/x-www-form-urlencoded"
 
 
 async def _ask(
@@ -283,9 +286,10 @@ async def many_fields(address: str, seconds: float) -> Outcome:
 
 async def _bodies(address: str, seconds: float, bodies: Iterable[bytes]) -> Outcome:
     outcome = Outcome()
-    form = "content-type: application/x-www-form-urlencoded\r\n"
     asked = [
-        (path, body, form if body.startswith(b"q") else "") for path in _DOORS for body in bodies
+        (path, body, f"{_FORM}\r\n" if body.startswith(b"q") else "")
+        for path in _DOORS
+        for body in bodies
     ]
 
     async def ask(_: int) -> None:
@@ -318,6 +322,93 @@ async def half_bodies(address: str, seconds: float) -> Outcome:
     return outcome
 
 
+async def forms(address: str, seconds: float) -> Outcome:
+    """Large forms in which each character is escaped, or which repeat a field."""
+    outcome = Outcome()
+    bodies = (b"q=" + b"%41" * 80_000, b"q=" + b"%c3" * 80_000, b"&".join([b"q=%e4%bd%a0"] * 900))
+
+    async def post(_: int) -> None:
+        path = f"{_DOORS[outcome.sent % 3]}?source=en&target=de"
+        await _ask(address, outcome, path, bodies[outcome.sent // 3 % 3], f"{_FORM}\r\n")
+
+    await _again(seconds, 4, post)
+    return outcome
+
+
+async def tags(address: str, seconds: float) -> Outcome:
+    """Texts that are made of tags and entities, open and closed, deep and wide."""
+    outcome = Outcome()
+    texts = (
+        "<a>" * 3000 + "x" + "</a>" * 2500, "<a b='c'>x</a> " * 1300, "<" * 20_000, "<a " * 6600,
+        "&amp;" * 4000, "<b>a</b>" * 2500,
+    )  # fmt: skip
+    names = ["a"] * 256
+
+    async def post(_: int) -> None:
+        wanted = {
+            "text": [texts[outcome.sent % len(texts)]],
+            "target_lang": "DE",
+            "source_lang": "EN",
+            "tag_handling": ("xml", "html")[outcome.sent % 2],
+        }
+        body = orjson.dumps(wanted | {"splitting_tags": names, "ignore_tags": names})
+        await _ask(address, outcome, "/v2/translate", body)
+
+    await _again(seconds, 8, post)
+    return outcome
+
+
+async def resumes(address: str, seconds: float) -> Outcome:
+    """Sessions of others, asked for by names and tokens that are guessed."""
+    outcome = Outcome()
+
+    async def guess(_: int) -> None:
+        with suppress(OSError, WebSocketException):
+            line = await connect(
+                f"ws://{address}/v1/stream",
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                proxy=None,
+                ping_interval=None,
+            )
+            try:
+                outcome.sent += 1
+                names = {"session_id": secrets.token_hex(8), "resume_token": secrets.token_hex(16)}
+                resume = {"type": "session.resume", **names, "last_seq": 0}
+                await line.send(orjson.dumps(resume).decode())
+                await line.recv()
+            finally:
+                line.transport.abort()
+
+    await _again(seconds, 8, guess)
+    return outcome
+
+
+async def replays(address: str, seconds: float) -> Outcome:
+    """A long room read from its beginning by server-sent events, again and again."""
+    outcome = Outcome()
+    host, _, port = address.partition(":")
+    room = await _room(address, outcome)
+    async with _host(address, room) as speaker:
+        for number in range(NUM_SEGMENTS):
+            text = f"{number} {PROSE}"
+            await speaker.send(type="source.commit", segment_id=f"r{number}", text=text)
+
+        async def read(_: int) -> None:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            try:
+                path = f"/v1/rooms/{room['id']}/events?target=source"
+                head = f"GET {path} HTTP/1.1\r\nhost: {address}\r\nlast-event-id: 1\r\n\r\n"
+                writer.write(head.encode())
+                outcome.sent += 1
+                with suppress(asyncio.IncompleteReadError, OSError):
+                    await reader.readexactly(_REPLAYED)
+            finally:
+                writer.transport.abort()
+
+        await _again(seconds, 16, read)
+    return outcome
+
+
 async def heads(address: str, seconds: float) -> Outcome:
     """Addresses and headers without measure."""
     outcome = Outcome()
@@ -338,6 +429,6 @@ DOOR_ATTACKS: Final[dict[str, Attack]] = {
     attack.__name__: attack
     for attack in (
         listeners, event_streams, transcripts, guesses, tickets, glossary_uploads, bombs, nests,
-        many_fields, half_bodies, heads,
+        many_fields, half_bodies, heads, forms, tags, resumes, replays,
     )
 }  # fmt: skip
