@@ -78,12 +78,31 @@ _STARTERS: Final = (
     " hoy mañana ayer ahora todo todos cada muchos hay es son fue era ha han"
 )
 
+# Beside another day or a number alone: a period after them mostly ends a sentence.
+_DAY_NAMES: Final = (
+    ("Mon", "Monday"), ("Tues?", "Tuesday"), ("Wed", "Wednesday"), ("Thu(?:rs?)?", "Thursday"),
+    ("Fri", "Friday"), ("Sat", "Saturday"), ("Sun", "Sunday"),
+)  # fmt: skip
+_DAYS: Final = (
+    *((rf"\b{short}\.(?=\s?[-–,/]|\s(?:and|or|to|through|at)\b|\s\d)", name)
+      for short, name in _DAY_NAMES),
+    *((rf"(?<=(?:\b(?:and|or|to)\s|[-–/]))\b{short}\.(?=\s*$)", f"{name}.")
+      for short, name in _DAY_NAMES),
+)  # fmt: skip
 # "No. 5" is read as "number 5": models take the short form for a "no". Others they leave out.
 _SHORT: Final = {
     "en": (
         (r"\b[Nn]o\.\s*(?=\d)", "number "),
         (r"\b[Nn]os\.\s*(?=\d)", "numbers "),
         (r"\b[Aa]pprox\.", "approximately"),
+        (r"\bincl\.", "including"),
+        (r"\bexcl\.", "excluding"),
+        (r"\b[Mm]in\.(?= of\b|,)", "minutes"),
+        (r"\bhrs?\.(?=\s|,)", "hours"),
+        (r"(?<=\d )lbs?\.", "pounds"),
+        (r"(?<=\d )ft\.", "feet"),
+        (r"(?<=\d )in\.(?= \p{Ll})", "inches"),
+        *_DAYS,
         (r"\bw/o(?=\s)", "without"),
         (r"\bw/(?=\s)", "with"),
     ),
@@ -93,17 +112,42 @@ _SHORT: Final = {
         (r"\bz\.\s?B\.", "zum Beispiel"),
         (r"\bd\.\s?h\.", "das heißt"),
         (r"\bu\.\s?a\.", "unter anderem"),
+        (r"\bca\.\s?(?=\d)", "circa "),
+        (r"\b[Ii]nkl\.", "inklusive"),
+        (r"\b[Ee]xkl\.", "exklusive"),
+        (r"\b[Zz]zgl\.", "zuzüglich"),
+        (r"\b[Bb]zw\.", "beziehungsweise"),
+        (r"\b[Gg]gf\.", "gegebenenfalls"),
+        (r"\b[Ee]vtl\.", "eventuell"),
+        (r"\bMwSt\b\.?", "Mehrwertsteuer"),
+        (r"\bStd\.", "Stunden"),
+        (r"\bMin\.(?= \p{Ll}|,)", "Minuten"),
+        (r"\bS\.\s?(?=\d)", "Seite "),
+        (r"\bAbb\.\s?(?=\d)", "Abbildung "),
+        (r"\bTab\.\s?(?=\d)", "Tabelle "),
+        (r"\bKap\.\s?(?=\d)", "Kapitel "),
+        (r"\bAbs\.\s?(?=\d)", "Absatz "),
+        (r"\bHr\.\s?(?=\p{Lu})", "Herr "),
+        (r"(?<![-–/,]\s?|\b(?:am|bis|oder|ab)\s)\bFr\.\s?(?=\p{Lu})", "Frau "),
+        (r"(?<=\d)[.,][–—-]{1,2}(?=[\s.,;!?]|$)", ""),  # "CHF 25.–": no cents
     ),
     "fr": (
         (r"\b[Nn](?:[°º]|o\.?)\s*(?=\d)", "numéro "),
         (r"\b[Nn]os\.?\s*(?=\d)", "numéros "),
         (r"\bp\.\s?ex\.", "par exemple"),
+        (r"\benv\.\s?(?=\d)", "environ "),
+        (r"\bpers\.", "personnes"),
+        (r"(?<=\d )min\.(?= \p{Ll}|,)", "minutes"),
         (r"\bc\.?-à-d\.", "c'est-à-dire"),
     ),
     "es": (
         (r"\b(?:[Nn]úm\.|[Nn]\.?\s?[º°]|No\.)\s*(?=\d)", "número "),
         (r"\b(?:[Nn]úms\.|Nos\.)\s*(?=\d)", "números "),
         (r"\bp\.\s?ej\.", "por ejemplo"),
+        (r"\b[Aa]prox\.", "aproximadamente"),
+        (r"\b[Aa]v(?:da|d)?\.(?=\s(?:de|del|\p{Lu}))", "avenida"),
+        (r"(?<=\d )min\.(?= \p{Ll}|,)", "minutos"),
+        (r"\bing\.\s?(?=\p{Lu})|\bIng\.\s?(?=\p{Lu})", "ingeniero "),
         (r"\bEE\.?\s?UU\b\.?", "Estados Unidos"),
     ),
 }  # fmt: skip
@@ -119,12 +163,20 @@ _SPELLED: Final = {
 
 def spell_out(text: str, language: str | None) -> str:
     """Write out short forms that models do not read."""
-    for pattern, word in _SPELLED.get(language or "", ()):
+    if language not in _SPELLED or _any_short(language).search(text) is None:
+        return text
+    for pattern, word in _SPELLED[language]:
         for match in reversed(list(pattern.finditer(text))):
             is_first = not text[: match.start()].strip()
-            said = word[0].upper() + word[1:] if is_first else word
+            said = word[:1].upper() + word[1:] if is_first else word
             text = text[: match.start()] + said + text[match.end() :]
     return text
+
+
+@cache
+def _any_short(language: str) -> regex.Pattern[str]:
+    """Return what finds any short form: most texts have none, and are looked through once."""
+    return regex.compile("|".join(pattern for pattern, _ in _SHORT[language]))
 
 
 @cache

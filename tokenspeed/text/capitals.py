@@ -1,12 +1,16 @@
 """Text in capitals alone, as stenographers and broadcasters write: read as a sentence, given back.
 
-Models have seen little of it, and copy or lose its words. Knows letters; does not know languages
-beyond the English pronoun, nor which words are names.
+Models have seen little of it, and copy or lose its words; so they do with a word in capitals among
+others ("this is REALLY late"). Knows letters, and how many pieces a vocabulary has for a word; does
+not know languages beyond the English pronoun and German's nouns, nor which words are names.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import regex
+
+from tokenspeed.text.abbreviations import STARTERS
 
 _WORD: Final = regex.compile(r"[\p{L}\p{M}'’]+")
 _FIRST: Final = regex.compile(r"(?:^|(?<!\b\p{L})[.!?…]['\"”’»)]*\s+|[¿¡]\s*)['\"“„«(¿¡\s]*\K\p{L}")
@@ -27,6 +31,22 @@ _SHARP: Final = regex.compile(
     r"(?:gro|grö|hei|wei|flei|drei|schwei|schmei|spa|spä|stra|sü|fu|fü|gru|grü|au|drau|schlie|flie"
     r"|gie|genie|lie|hie|sto|stö|bei|rei|blo)ss(?=[eitl]|\b|en|er|ig)"
 )
+
+_LOUD: Final = regex.compile(
+    r"(?:(?<![\p{L}\p{N}.&@#_/-])\p{Lu}{2,}(?![\p{L}\p{N}&@_/]|[-.]\p{L}) ?)+"
+)
+# Short words that nobody writes in capitals but to stress them, and that are no short forms.
+_STRESSED: Final = frozenset(
+    "not no now all yes you my he she we too so two did had why how her him his our off yet"
+    " nie nur ja nein ich du wir ihr sie mir dir sehr pas non oui moi toi lui bon muy sí tú yo ya"
+    " hoy más qué".split()
+)
+_SENTENCE_BEFORE: Final = regex.compile(r"[.!?…]['\"”’»)]*\s+$")
+_TITLES: Final = frozenset(
+    "visa seat bild zeit welt stern focus opel mini smart orange live".split()
+)
+MIN_LOUDER: Final = 2  # pieces that a stressed word has more in capitals than in small letters
+MIN_LOUD_NOUN: Final = 4  # pieces of a German noun in capitals; of fewer are short forms as well
 
 BEGIN: Final = 0.95  # share of capital letters from where on a text is in capitals
 END: Final = 0.7  # below it, a growing text that began like that is not
@@ -51,6 +71,64 @@ def are_capitals(text: str, before: bool = False) -> bool:
         return upper >= END * (upper + lower)
     is_enough = words >= MIN_WORDS and upper >= MIN_LETTERS
     return is_enough and upper >= BEGIN * (upper + lower)
+
+
+def unstressed(word: str, count_pieces: Callable[[str], int], language: str | None) -> str | None:
+    """Return a word in capitals as it is written where it is not stressed, None where it is a name.
+
+    What a vocabulary knows in small letters, and spells out in capitals, is a word that somebody
+    stresses; short forms ("NATO", "HTML") and names ("SMITH") are not like that.
+
+    Args:
+        count_pieces: of a word in a vocabulary. language: of the text, None where it is not known.
+    """
+    small, large = word.lower(), word.capitalize()
+    if len(small) != len(word) or small in _TITLES or _KEPT.fullmatch(word):
+        return None
+    if small in _STRESSED:
+        return small
+    if len(word) < 4:
+        return None
+    counts = count_pieces(small), count_pieces(large)
+    if min(counts) > MIN_LOUDER or count_pieces(word) < min(counts) + MIN_LOUDER:
+        return None
+    if counts[0] < counts[1] or (small in STARTERS and counts[0] == counts[1]):
+        return small
+    is_noun = language == "de" and counts[1] == 1 and count_pieces(word) >= MIN_LOUD_NOUN
+    return large if is_noun else None
+
+
+def quieten(
+    text: str,
+    count_pieces: Callable[[str], int],
+    *,
+    is_beginning: bool = True,
+    language: str | None = None,
+) -> str:
+    """Write stressed words of a text that is not in capitals in small letters.
+
+    Args:
+        count_pieces: of a word in a vocabulary. language: of the text, None where it is not known.
+        is_beginning: whether nothing stands before it.
+    """
+
+    def quiet(match: regex.Match[str]) -> str:
+        words = match[0].split(" ")
+        said = [unstressed(word, count_pieces, language) if word else "" for word in words]
+        if not any(said):
+            return match[0]
+        for i, word in enumerate(words):  # short ones beside a stressed word: "POR FAVOR"
+            is_short = said[i] is None and len(word) < 4 and not _KEPT.fullmatch(word)
+            if is_short and count_pieces(word.lower()) == 1 < count_pieces(word):
+                said[i] = word.lower()
+        is_first = is_beginning and not _WORD.search(text, 0, match.start())
+        if is_first or _SENTENCE_BEFORE.search(text[: match.start()]):
+            said[0] = said[0] and said[0][0].upper() + said[0][1:]
+        return " ".join(
+            word if quiet is None else quiet for word, quiet in zip(words, said, strict=True)
+        )
+
+    return _LOUD.sub(quiet, text)
 
 
 def to_sentence(text: str, *, is_beginning: bool = True, language: str | None = None) -> str:

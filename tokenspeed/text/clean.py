@@ -7,6 +7,7 @@ Cleaning a growing text again changes nothing before its last character: each de
 only, but for marks that combine with the letter before them.
 """
 
+import html
 import unicodedata
 from collections.abc import Callable
 from typing import Final
@@ -75,10 +76,21 @@ _VARIANTS: Final = {
     "\ufe63": "-", "\u2018": "'", "\u201b": "'", "\u02bc": "’'", "\u02bb": "’'", "\u02b9": "'",
     "\u2032": "'", "\uff07": "'", "\u201f": '“"', "\u2033": '"', "\u2036": '"', "\u2044": "/",
     "\u2215": "/", "\u2217": "*", "\u2219": "·", "\u22c5": "·", "\u2024": ".", "\u00b4": "'",
+    "\u2039": "'", "\u203a": "'", "\u201a": "'",
 }  # fmt: skip
 _VARIANT: Final = regex.compile(
     f"[{''.join(_VARIANTS)}\uff01-\uff5e\ufb00-\ufb06\u0132\u0133\u01c4-\u01cc\u01f1-\u01f3\u2488-\u249b"
-    "\u2100-\u214f]|\\p{Lu}"
+    "\u2100-\u214f\u00bc-\u00be\u2150-\u215e\u3371-\u33df\U0001d400-\U0001d7ff]|\\p{Lu}"
+)
+# Signs that are short for a unit, and that a model reads as letters: "℃", "㎏".
+UNITS: Final = regex.compile(r"[\u2103\u2109\u3371-\u33a0\u33a4\u33a7-\u33df]")
+FRACTION: Final = regex.compile(r"[\u00bc-\u00be\u2150-\u215e]")
+# Marks that no letter is written with: one beside a letter of a script that composes them.
+_STRAY_MARK: Final = regex.compile(r"(?V1)(?<=\p{Latin}\p{M}{0,30})\p{M}")
+# What is a letter or an apostrophe, written as in HTML, within a word.
+_ENTITY: Final = regex.compile(
+    r"(?P<inside>(?<=\p{L})&(?:#39|#x27|#8217|apos|rsquo);(?=\p{L}))"
+    r"|&(?:[A-Za-z]{1,3}(?:grave|acute|circ|tilde|uml|ring|cedil|lig)|#\d{2,5}|#[xX][0-9a-fA-F]{2,4});"
 )
 
 
@@ -107,10 +119,26 @@ def fold(text: str, is_known: Callable[[str], bool]) -> str:
         found = next((other for other in _VARIANTS.get(sign, "") if is_known(other)), None)
         if found is not None:
             return found
-        folded = unicodedata.normalize("NFKC", sign)
-        return folded if all(map(is_known, folded)) else sign
+        folded = unicodedata.normalize("NFKC", sign).replace("\u2044", "/")
+        if FRACTION.match(sign) and text[match.start() - 1 : match.start()].isdigit():
+            folded = f" {folded}"  # "1½" is no eleven halves
+        is_read = UNITS.match(sign) is not None or all(map(is_known, folded))
+        return folded if is_read else sign
 
-    return _VARIANT.sub(plain, text)
+    text = _VARIANT.sub(plain, text)
+    return _STRAY_MARK.sub(lambda match: match[0] if is_known(match[0]) else "", text)
+
+
+def read_entities(text: str) -> str:
+    """Write letters that stand in a text as in HTML ("caf&eacute;") as letters."""
+    if "&" not in text:
+        return text
+
+    def letter(match: regex.Match[str]) -> str:
+        sign = html.unescape(match[0])
+        return sign if match["inside"] or sign.isalpha() else match[0]
+
+    return _ENTITY.sub(letter, text)
 
 
 def _visible(text: str) -> str:

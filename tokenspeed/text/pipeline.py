@@ -14,11 +14,12 @@ import regex
 
 from tokenspeed.text import segmenter
 from tokenspeed.text.abbreviations import STARTERS, spell_out
-from tokenspeed.text.capitals import are_capitals, to_sentence
-from tokenspeed.text.clean import clean, fold
+from tokenspeed.text.capitals import are_capitals, quieten, to_sentence, unstressed
+from tokenspeed.text.clean import FRACTION, clean, fold, read_entities
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Found, Glossary
 from tokenspeed.text.guard import Fault, fault_of
+from tokenspeed.text.informal import plainly_spelled
 from tokenspeed.text.placeholders import Placeholders
 from tokenspeed.text.profanity import mask
 from tokenspeed.text.quantities.computing import corrections, first_doubt, repair
@@ -32,7 +33,7 @@ MAX_REMEMBERED: Final = 8  # texts whose spans are kept
 
 _STATE: Final = (
     "prefix", "core", "suffix", "sight", "language", "is_repaired", "_is_open", "_are_capitals",
-    "_continues", "_taken",
+    "_is_one_loud_word", "_continues", "_taken",
 )  # of a piece  # fmt: skip
 
 Capitals = Literal["keep", "sentence"]
@@ -43,25 +44,22 @@ _AFTER_PICTURE: Final = regex.compile(r"[.!?…)\]]*\s*$")
 _BRACKETED: Final = regex.compile(r"\[[^\[\]]{2,}\]|\([^()]{2,}\)")
 # One letter is no word, but for these; a model makes anything of it.
 _LETTER_ALONE: Final = regex.compile(r"(?![iaoyeuàôIAOYEUÀÔ])\p{L}[.)]?")
+_LETTER_OF_LIST: Final = regex.compile(r"[AEOUYÀÔ][.)]?")  # in a text that does not grow
 _LEADING_MARK: Final = regex.compile(r"(?:^|(?<=[.!?…]\s))\s*\[[^\[\]\n]{2,60}\](?=\s+\p{L})")
 _ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
 _STARRED: Final = regex.compile(r"\*+(?=\w)|(?<=\w)\*+")
 _MARKED: Final = regex.compile(r"[\p{L}\p{N}.!?…:;>)\]\"'”’»*]\s*$")  # no picture
 _FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
+_FRACTION: Final = regex.compile(rf"\d{{0,3}}{FRACTION.pattern}")
 _GAP: Final = regex.compile(r"(?<=\S) (?=\S)")
 _TEXT: Final = regex.compile(r"\p{L}|\p{N}")
 _LAST_TEXT: Final = regex.compile(r"(?r)\p{L}|\p{N}")
 # What the end of an open text may still become: a tag, a hole, a mark, an address.
 _INCOMPLETE: Final = regex.compile(
-    r"(?:</?[A-Za-z!][^<>]{0,200}|<|\$?\{+[^{}\n]{0,80}|`[^`\n]{0,200}|\[[^\[\]]{0,60}|%\d{0,2}\$?"
+    r"(?:<(?:code|kbd|samp|tt|var|say-as|time)\b[^<>]{0,200}>[^<]{0,200}</?[a-z-]{0,8}"
+    r"|<(?:code|kbd|samp|tt|var|say-as|time)\b[^<>]{0,200}>[^<]{0,200}"
+    r"|</?[A-Za-z!][^<>]{0,200}|<|\$?\{+[^{}\n]{0,80}|`[^`\n]{0,200}|\[[^\[\]]{0,60}|%\d{0,2}\$?"
     r"|\bhttps?:?/{0,2}|\bwww\.?|[@#])$"
-)
-# A word said again and again: models lose what comes after it.
-_STUTTER: Final = regex.compile(r"\b(\p{L}[\p{L}'’]{0,40})(,? )(?i:\1)(?:,? (?i:\1)){3,}\b")
-_COUNTED: Final = frozenset(
-    "zero oh one two three four five six seven eight nine ten null eins zwei drei vier fünf sechs"
-    " sieben acht neun zéro un deux trois quatre cinq sept huit neuf cero uno dos tres cuatro cinco"
-    " seis siete ocho nueve".split()
 )
 
 
@@ -233,6 +231,7 @@ class Piece:
         self.placeholders = Placeholders(hygiene, hygiene.vocabulary.stand_ins)
         self._hygiene = hygiene
         self._are_capitals = False
+        self._is_one_loud_word = False  # which does not make capitals of what follows it
         self._continues = False  # whether it stands in the middle of a sentence
         self._taken: tuple[str, bool, bool] | None = None
 
@@ -274,7 +273,7 @@ class Piece:
             return
         self._taken = (text, is_open, bool(committed))
         self._is_open = is_open
-        text = clean(text).strip()
+        text = read_entities(clean(text)).strip()
         if is_open:
             text = _INCOMPLETE.sub("", text).rstrip()
         spans = self._hygiene.spans(text)
@@ -286,7 +285,8 @@ class Piece:
         start, end = _peel(text, spans)
         if _BRACKETED.fullmatch(text, start, end):  # a mark that no table has: what it says
             start, end = start + 1, end - 1
-        if _LETTER_ALONE.fullmatch(text, start, end):
+        is_letter = _LETTER_ALONE.fullmatch(text, start, end) is not None
+        if is_letter or (not is_open and _LETTER_OF_LIST.fullmatch(text, start, end)):
             self._leave("".join(_wanted(text, spans, 0, len(text))), committed)
             return
         if not committed:
@@ -440,25 +440,39 @@ class Piece:
         """Return the text between prefix and suffix as a model reads it, but for its spans."""
         free = "".join(part for part, is_span in _parts(text, spans, start, end) if not is_span)
         if not is_fixed and not self._continues:
-            self._are_capitals = self._decide_capitals(free)
+            before = self._are_capitals and not self._is_one_loud_word
+            self._is_one_loud_word = self._is_loud_word(free)
+            self._are_capitals = self._is_one_loud_word or are_capitals(free, before)
             self.placeholders.is_upper = self._are_capitals and self._hygiene.capitals == "keep"
-        parts = []
+        parts: list[str] = []
+        count_pieces = self._hygiene.vocabulary.count_pieces
         for part, is_span in _parts(text, spans, start, end):
             if is_span:
                 parts.append(part)
                 continue
             part = spell_out(part, self.language)
+            is_beginning = not parts and not self._continues
             if self._are_capitals:
-                is_beginning = not parts and not self._continues
                 part = to_sentence(part, is_beginning=is_beginning, language=self.language)
-            parts.append(_STUTTER.sub(_shorter, fold(part, self._hygiene.vocabulary.is_known)))
+            else:
+                part = quieten(
+                    part, count_pieces, is_beginning=is_beginning, language=self.language
+                )
+            is_known = self._hygiene.vocabulary.is_known
+            signs = [match[0] for match in _FRACTION.finditer(part) if not is_known(match[0][-1])]
+            self.placeholders.keep({fold(sign, is_known): sign for sign in signs})
+            part = fold(part, is_known)
+            parts.append(plainly_spelled(part, count_pieces, self.language))
         return "".join(parts)
 
-    def _decide_capitals(self, text: str) -> bool:
+    def _is_loud_word(self, text: str) -> bool:
+        """Whether a text is one word in capitals that is no short form and no name."""
         word = text.strip(" .,!?…\"'")
-        if word.isalpha() and word.isupper() and len(word) >= 5:
-            return not self._hygiene.vocabulary.is_rare(word.lower())
-        return are_capitals(text, self._are_capitals)
+        if not (word.isalpha() and word.isupper()):
+            return False
+        vocabulary = self._hygiene.vocabulary
+        is_known = len(word) >= 5 and not vocabulary.is_rare(word.lower())
+        return is_known or unstressed(word, vocabulary.count_pieces, self.language) is not None
 
 
 def goes_on(before: str, source: str) -> bool:
@@ -530,7 +544,9 @@ def _masked(text: str, spans: Sequence[Span]) -> str:
     parts, at = [], 0
     for span in spans:
         length = span.end - span.start
-        said = ("x" if span.kind == "word" else '"') * length
+        # A tag that opens or closes, at a place where quotes would be two sides of a dialogue.
+        is_closing = text[span.end : span.end + 1].isspace() or span.end == len(text)
+        said = ("x" if span.kind == "word" else ")" if is_closing else "(") * length
         if span.kind == "picture":  # one word, which ends no sentence
             said = "\U0001f539" + "'" * (length - 1)
         parts += [text[at : span.start], said]
@@ -540,8 +556,3 @@ def _masked(text: str, spans: Sequence[Span]) -> str:
 
 def _opens_block(tag: str) -> bool:
     return tag.startswith("<") and not tag.startswith(("</", "<br", "<hr"))
-
-
-def _shorter(match: regex.Match[str]) -> str:
-    word, gap = match[1], match[2]
-    return match[0] if word.casefold() in _COUNTED else f"{word}{gap}{word}{gap}{word}"

@@ -27,6 +27,8 @@ from tokenspeed.text.words import count_words, has_words, word_ends
 _FIRST: Final = regex.compile(r"[\p{L}\p{N}]")
 _OPENS: Final = regex.compile(r"[\s(\[{\"“„«]$|^$")
 _END_MARKS: Final = ".,;:!?…"
+# "Never!</i></b>": what closes behind a mark.
+_AFTER_MARK: Final = regex.compile(r"[.,;:!?…][\"'”’»)]?(?:<[^<>]{0,80}>|\{[^{}]{0,80}\})*$")
 _SPACES: Final = " \u00a0\u202f"  # French has them before some marks
 
 # A number by itself: no part of a date, a time, an amount or a word but "20-jährig".
@@ -34,6 +36,12 @@ _NUMBER: Final = regex.compile(
     r"(?<![\p{L}\p{N}.,:/$€£#-])(\d{2,3})"
     r"(?:-(?=jährig)|(?![\p{L}\p{N}:/%º°-]|[.,]\p{N}|\.\s*[\p{L}º]|\s?[%°€$£]))"
 )
+
+_SPELLED_AGAIN: Final = regex.compile(
+    rf"(?|{_NUMBER.pattern}|(?<![\d/])((?:\d{{1,3}} )?\d/\d{{1,2}})(?![\d/]))"
+)
+
+MARKS_LENGTH: Final = 200  # characters of what closes before a mark that are looked at
 
 _Key = tuple[str, int]  # a wanted word, and which of those in the text
 
@@ -135,7 +143,7 @@ class Placeholders:
         ]
         for item, key in zip(found, keys, strict=True):
             if not item.is_shown:
-                shown.append((item.start, _end_of_gap(text, item), ""))
+                shown.append((item.start, _end_of_gap(text, item), _gap(text, item)))
                 continue
             name = self._name_of(item, key, now, said, committed)
             if name is not None:
@@ -145,6 +153,14 @@ class Placeholders:
             parts += [text[at:start], stand_in]
             at = end
         return "".join([*parts, text[at:]])
+
+    def keep(self, signs: dict[str, str]) -> None:
+        """Let fractions that the model reads in digits come back as the signs that they were.
+
+        Args:
+            signs: by their digits: "1 1/2" and "1½".
+        """
+        self._spelled |= signs
 
     def token_text(self, token_text: TokenText) -> TokenText:
         """Return what turns ids into text with the wanted words in their places."""
@@ -290,11 +306,11 @@ class Placeholders:
                 self._spelled[digits] = said
 
     def _in_words(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
-        """Write short numbers in words that were said in words."""
+        """Write short numbers in words that were said in words, and fractions as one sign."""
         if not self._spelled:
             return text, offsets
         changes = []
-        for match in _NUMBER.finditer(text):
+        for match in _SPELLED_AGAIN.finditer(text):
             said = self._spelled.get(match[1])
             if said is not None:
                 is_first = _FIRST.search(text, 0, match.start()) is None
@@ -337,16 +353,22 @@ class Placeholders:
         if is_before_word:  # "<b>word"
             while output[offset : offset + 1].isspace():
                 offset += 1
-        elif not opens:  # right behind one: "word</b>,"
+        elif not opens and not self._stands_after_mark(text, item):
             marks = output[:offset].rstrip(_END_MARKS + _SPACES)
-            offset = max(len(marks), least)
-        else:
+            offset = max(len(marks), least)  # right behind one: "word</b>,"
+        elif opens:
             after = output[offset : offset + 1]
             said = f" {said}" if offset else said
             if after and not after.isspace() and after not in _END_MARKS:
                 said += " "
         self._inserted.append((offset, said))
         return offset
+
+    def _stands_after_mark(self, text: str, item: Found) -> bool:
+        """Whether what is right behind a word stands behind its mark: "Never!</b>"."""
+        is_newline = item.wanted.startswith("\\")
+        start = max(item.start - MARKS_LENGTH, 0)
+        return is_newline or _AFTER_MARK.search(text, start, item.start) is not None
 
     def _with_inserted(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
         text = self._trimmed(text)
@@ -503,6 +525,13 @@ def _end_of_gap(text: str, item: Found) -> int:
     return item.end + has_two
 
 
+def _gap(text: str, item: Found) -> str:
+    """Return what stands for a mark that is not shown: a space for a line break among words."""
+    is_newline = item.wanted.startswith("\\")
+    around = text[item.start - 1 : item.start], text[item.end : item.end + 1]
+    return " " if is_newline and all(each and not each.isspace() for each in around) else ""
+
+
 def _without(text: str, found: Sequence[Found]) -> list[str]:
     parts, at = [], 0
     for item in found:
@@ -521,12 +550,13 @@ def _anchor(
     text: str, item: Found, words: dict[str, list[tuple[int, int]]], *, opens: bool
 ) -> int | None:
     """Return the place beside a neighbour that the translation has as well: a name, a number."""
-    if opens:
+    is_apart = text[item.end : item.end + 1].isspace() and text[item.start - 1 : item.start] == " "
+    if opens and not is_apart:
         match = _NEXT_WORD.match(text, item.end)
         side = 0
     else:
         before = list(_NEXT_WORD.finditer(text, max(item.start - 60, 0), item.start))
-        match = before[-1] if before and before[-1].end() == item.start else None
+        match = before[-1] if before and before[-1].end() == item.start - is_apart else None
         side = 1
     if match is None:
         return None

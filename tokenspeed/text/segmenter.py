@@ -20,7 +20,7 @@ MAX_WORDS: Final = 40  # anything is cut here
 MAX_CHARS: Final = 300  # also text that has no words
 
 WINDOW_CHARS: Final = 4 * MAX_CHARS  # of a whole text that are looked at in one go
-_MARK_CHARS: Final = 8  # a mark and what may close after it
+_MARK_CHARS: Final = 64  # a mark and what may close after it: quotes, brackets, tags
 _PERIOD_CHARS: Final = 40  # a word with a period that may be an abbreviation, and its marks
 _SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥](?:\s?[\"'”’»)\]])*\s*$")
 _WIDE_END = regex.compile(r"[。！？｡।॥][\"'”’»」』）\])]*\s*$")

@@ -59,7 +59,7 @@ thunder|Donner|tonnerre|truenos
 wind|Wind|vent|viento
 gunshot,gunshots|Schuss,Schüsse|coup de feu|disparo
 explosion|Explosion|explosion|explosión
-siren,sirens|Sirene,Sirenen|sirène|sirena
+siren,sirens,siren wailing,sirens wailing|Sirene,Sirenen|sirène|sirena
 engine starts|Motor springt an|un moteur démarre|arranca un motor
 foreign language,speaking foreign language|Fremdsprache|langue étrangère|idioma extranjero
 no audio|kein Ton|pas de son|sin audio
@@ -68,6 +68,37 @@ end of recording|Ende der Aufnahme|fin de l'enregistrement|fin de la grabación
 sound,sound effect|Geräusch|bruitage|sonido
 speaker,speaker unknown|Sprecher|locuteur|hablante
 audience,from audience|Publikum|public|público
+dramatic music|dramatische Musik|musique dramatique|música dramática
+soft music,gentle music|leise Musik|musique douce|música suave
+sad music,somber music|traurige Musik|musique triste|música triste
+tense music,suspenseful music|spannende Musik|musique angoissante|música de suspense
+theme music,theme song|Titelmusik|générique|música de cabecera
+music stops,music ends|Musik endet|la musique s'arrête|termina la música
+indistinct chatter,chatter,chattering|undeutliches Stimmengewirr|brouhaha|murmullo
+door creaks,door creaking,creaking|Tür knarrt|une porte grince|chirría una puerta
+glass breaks,glass shatters,glass breaking|Glas zerbricht|du verre se brise|se rompe un cristal
+horn honks,honking,car horn|es hupt|klaxon|bocinazo
+tires screech,tires squealing|Reifen quietschen|crissement de pneus|chirrían los neumáticos
+engine revving|Motor heult auf|un moteur rugit|ruge un motor
+rain,rain falling|Regen|pluie|lluvia
+baby crying,baby cries|Baby weint|un bébé pleure|llora un bebé
+snoring,snores|schnarcht,Schnarchen|ronfle,ronflements|ronca,ronquidos
+panting,breathing heavily|atmet schwer,keucht|respire fort|respira con dificultad
+grunts,grunting|grunzt|grogne|gruñe
+scoffs|schnaubt|ricane|resopla
+giggles,giggling|kichert|glousse|suelta una risita
+mutters,muttering|murmelt|marmonne|murmura
+man|Mann|homme|hombre
+woman|Frau|femme|mujer
+boy|Junge|garçon|niño
+girl|Mädchen|fille|niña
+all,together|alle|tous|todos
+both|beide|tous deux|ambos
+narrator|Erzähler|narrateur|narrador
+in english,speaking english|auf Englisch|en anglais|en inglés
+in german,speaking german|auf Deutsch|en allemand|en alemán
+in french,speaking french|auf Französisch|en français|en francés
+in spanish,speaking spanish|auf Spanisch|en espagnol|en español
 """.strip().splitlines()
 )
 _MARK: Final = regex.compile(

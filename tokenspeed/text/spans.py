@@ -11,6 +11,9 @@ from typing import Final, Literal
 
 import regex
 
+from tokenspeed.text.abbreviations import STARTERS
+from tokenspeed.text.clean import FRACTION, UNITS
+
 Kind = Literal["word", "mark", "picture", "break"]
 """word: stands for a noun in its sentence. mark: belongs to a place, not to the sentence. picture:
 a mark that ends or begins a phrase. break: parts two texts that have nothing to do with each other.
@@ -32,29 +35,52 @@ _PICTURE_PART: Final = (
     r"|\p{Extended_Pictographic}[\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*+"
     r"(?:\u200d\p{Extended_Pictographic}[\ufe0f\U0001f3fb-\U0001f3ff]*+)*+)"
 )
-_NUMBER: Final = r"\d[\d.,]*+(?<![.,])"
-_TERM: Final = rf"(?:{_NUMBER}|[A-Za-z](?![\p{{L}}\p{{N}}]))"  # of a formula
+_NUMBER: Final = r"\d++(?:[.,]\d++)*+"
+_TERM: Final = (  # of a formula: 3, 2x, x, x², f(x)
+    rf"(?:{_NUMBER}(?:[a-z](?!\p{{L}}))?|[A-Za-z](?:\([a-z\d]\))?[²³]?(?![\p{{L}}\p{{N}}]))"
+)
 _MENU_WORD: Final = r"\p{Lu}[\p{L}\p{N}&]*+"
-_FOREIGN: Final = r"(?:[\p{L}--[\p{Latin}\p{Common}]]\p{M}*+)"
+# Letters of no script are those of the one before them: the long vowel of "ラーメン".
+_FOREIGN: Final = r"(?:[\p{L}--[\p{Latin}\p{Common}]][\p{M}[\p{L}&&\p{Common}]]*+)"
+# Line breaks written out, as in ASS (`\N`) and in strings of programs (`\n`), where nothing looks
+# like a path.
+_NEWLINE: Final = (
+    r"(?<![\\/:][^\s{}]{0,40})\\N(?![\w.]*[\\/]) | (?<=[\p{P}\s])\\[nrh](?!\p{Ll})"
+    r" | (?<=\p{Ll})\\[nr](?=\p{Lu}|\s|$|\\n)"
+)
 
 _STRUCTURE: Final = regex.compile(
     rf"""(?V1)(?x:
     (?P<code> ```[^`]*+(?:```|$) | `[^`\n]++`
+      | <(?P<verbatim>code|kbd|samp|tt|var|script|style|say-as|time)\b[^<>]{{0,200}}+>[^<]{{0,200}}+
+          </(?P=verbatim)>
+      | (?<![\p{{L}}\p{{N}}])[\p{{L}}\p{{N}}]{{0,8}}+                  # H<sub>2</sub>O
+          (?:<su[bp]>[^<>]{{1,20}}+</su[bp]>[\p{{L}}\p{{N}}]{{0,8}}+)++
       | \$\$[^$]{{1,200}}+\$\$ | \$(?=[^$\n]{{0,100}}[\\^_=])[^$\s][^$\n]{{0,100}}+\$(?!\d) )
   | (?P<tag>
-        </?[A-Za-z][^<>]{{0,500}}+> | <!--[^<>]{{0,500}}+-->     # HTML, SRT, VTT, SSML
+        </?[A-Za-z][^<>]{{0,500}}+> | <!--.{{0,500}}?-->         # HTML, SRT, VTT, SSML
+      | </?\d{{1,2}}/?>                                         # of React
+      | </?(?i:b|i|u|p|a|em|br|li|td|tr|div|span|font|strong|h\d)(?=\s)     # cut off
       | <\d\d[:.\d]{{2,12}}+> | \{{\\[^{{}}]{{0,80}}+\}}         # times within cues, ASS
       | &lt;/?[A-Za-z][^&<>]{{0,80}}+&gt;                        # escaped tags
       | \[\^\w{{1,20}}\]                                         # footnotes
       | \{{%[^{{}}]{{0,200}}?%\}} | <%(?!=)[^<>]{{0,200}}?%> | \{{\{{[\#/^!>][^{{}}]{{0,80}}+\}}\}}
       | &(?:[A-Za-z]{{2,8}}|\#\d{{1,6}}|\#x[0-9A-Fa-f]{{1,6}});
-      | \d\d:\d\d:\d\d[.,]\d{{3}}\s?-->\s?\d\d:\d\d:\d\d[.,]\d{{3}} )
+      | (?:\d\d:)?\d\d:\d\d[.,]\d{{3}}\s?-->\s?(?:\d\d:)?\d\d:\d\d[.,]\d{{3}}
+          (?:\s{{1,4}}(?:align|line|position|region|size|vertical):\S{{1,40}}+)*+ )
+  | (?P<newline> {_NEWLINE} )
   | (?P<hole>
         \{{\w{{1,40}}+,[^{{}}]{{0,80}}+(?:\{{[^{{}}]{{0,200}}+\}}[^{{}}]{{0,80}}+){{1,12}}\}}
+      | \*\|[^|\n]{{1,60}}+\|\* | \[%[^%\[\]\n]{{1,60}}+%\] | (?<!\S)![a-z_]\w{{1,30}}+
+      | (?<![\w%])%{{1,2}}[A-Za-z]\w{{2,30}}+%{{1,2}}
+      | (?<!\w)(?P<fence>\#\#|@@|~)\w{{2,30}}+(?P=fence)(?!\w)
       | <%=[^<>]{{0,200}}?%> | (?<!\S):[a-z_]{{2,30}}+(?![:\p{{L}}])
       | \{{\{{[^{{}}]{{0,80}}+\}}\}} | [$\#%]?\{{[^{{}}\n]{{0,80}}+\}} | \[\[[^\[\]\n]{{0,80}}+\]\]
       | (?<![\w%])%(?:\(\w{{1,40}}+\))?(?:\d{{1,2}}\$)?[-+0\#]?\d{{0,3}}(?:\.\d{{1,3}})?
         (?:l{{0,2}}[sdifgxXcuo]|@)(?!\w)(?:%%)? )
+  | (?P<blank> (?<!\w)_{{3,}}+(?!\w) )                              # to be filled in
+  | (?P<rule> (?<=\s)\.{{4,}}+(?=\s) | (?:-{{4,}}+|={{4,}}+|~{{4,}}+|\*{{4,}}+|\#{{4,}}+)(?!\w)
+      | \[[^\p{{L}}\p{{N}}\s\[\]]{{3,60}}+\] )
   | (?P<face> ¯\\_\(ツ\)_/¯ | \([^\p{{L}}\p{{N}}\s()]{{2,8}}\)
       | (?<!\S)(?:[:;=]['’]?-?[)(\]\[DPpOo/\\|*3]++|<3++|\^\^|[xX]D++)(?![\p{{L}}\p{{N}}]) )
   | (?P<call> (?<!\w)[A-Za-z_][\w.]{{0,40}}+\([^()\n]{{0,60}}?[,="'\d\[][^()\n]{{0,60}}+\) )
@@ -67,16 +93,17 @@ _STRUCTURE: Final = regex.compile(
         (?![^\s.,;:!?)\]"'”’]) )
   | (?P<signed> (?<!\w)(?:§§?|¶|№|\#|[±≈≥≤<>~])[ ]?{_NUMBER}(?!\w) )
   | (?P<picture> {_PICTURE_PART}(?:[ ]?{_PICTURE_PART})*+ )
-  | (?P<shortcode> (?<![\w:]):[a-z][a-z0-9_+-]{{1,30}}+:(?![\w:]) )
+  | (?P<shortcode> (?<![\w:]):(?:[a-z][a-z0-9_+-]{{1,30}}+|[+-]1):(?![\w:]) )
   | (?P<foreign> {_FOREIGN}(?:[\s\p{{P}}\p{{N}}\p{{M}}\p{{Cf}}]*+{_FOREIGN})*+[。！？、，：；]*+ )
   | (?P<speaker> >{{2,}}+ | (?<=^\s{{0,8}})>++(?=\s) )
   | (?P<arrow> (?<![-=])[-=]++> | <[-=]++ | [\u2190-\u21ff\u27f0-\u27ff\u2794-\u27be] )
-  | (?P<censored> (?<!\p{{L}})\p{{L}}{{1,3}}+\*{{2,}}+\p{{L}}{{0,8}}+(?!\*) )          # "f***"
-  | (?P<emphasis> (?<![\p{{L}}\p{{N}}*])\*{{1,3}}+(?=[\p{{L}}\p{{N}}"'“])
-      | (?<=[\p{{L}}\p{{N}}.!?,:;…"'”)])\*{{1,3}}+(?![\p{{L}}\p{{N}}])
+  | (?P<censored> (?<![\p{{L}}*])(?:\p{{L}}{{1,3}}+\*{{2,}}+\p{{L}}{{0,8}}+(?!\*)      # "f***"
+      | \p{{L}}{{2,8}}+\*\p{{L}}{{1,3}}+(?![\p{{L}}*])) )                       # "bullsh*t"
+  | (?P<emphasis> (?<![\p{{L}}\p{{N}}*])\*{{1,3}}+(?=[\p{{L}}\p{{N}}"'“`\[<{{])
+      | (?<=[\p{{L}}\p{{N}}.!?,:;…"'”)`\]>}}])\*{{1,3}}+(?![\p{{L}}\p{{N}}])
       | ~~ | (?<![\p{{L}}\p{{N}}_])_{{1,2}}+(?=\p{{L}})
       | (?<=[\p{{L}}.!?])_{{1,2}}+(?![\p{{L}}\p{{N}}_]) )
-  | (?P<lone> (?<![^\s])[|=+•·~^*/\\>]++(?![^\s]) )
+  | (?P<lone> (?<![^\s])(?:[|=+•·~^*/\\>]++|<{{2,}}+)(?![^\s]) )
     )""",
 )
 _AUTOLINK: Final = regex.compile(r"<(?:https?|ftp|mailto):")
@@ -87,10 +114,11 @@ _KINDS: Final[dict[str, Kind]] = {
     "code": "word", "tag": "mark", "hole": "word", "menu": "word", "sum": "word",
     "signed": "word", "picture": "picture", "shortcode": "picture", "foreign": "word",
     "censored": "word", "speaker": "break", "arrow": "break", "emphasis": "mark", "lone": "break",
-    "tail": "mark",
+    "tail": "mark", "newline": "mark", "blank": "word", "rule": "mark",
     "face": "picture",
     "call": "word",
 }  # fmt: skip
+_SENTENCE_BEFORE: Final = regex.compile(r"[.!?…][\"'”’»)]?(?:[<{][^<>{}]{0,80}[>}])?$")
 _NAME_TAG: Final = regex.compile(r"<(\p{Lu}[\p{L}\d_ -]*)>")  # "<NAME>", in place of a word
 _NAME_END: Final = regex.compile(r"</(\p{Lu}[\p{L}\d_ -]*)")
 _HTML: Final = regex.compile(
@@ -109,6 +137,20 @@ _CODE_SIGNS: Final = tuple(
         r"\w\(.*\)\s*[;{]",
         r"^\s*\}",
     )
+)
+_COMMAND: Final = regex.compile(
+    r"\s*(?:\S{1,60}[:~][^$#\s]{0,60}[$#] |[$%] )?(?:sudo )?(?:"
+    r"(?:pip3? (?:install|uninstall|list|show)"
+    r"|(?:npm|npx|yarn) (?:install|i|run|start|test|build|init)"
+    r"|(?:apt|apt-get|brew|conda) (?:install|update|upgrade|remove)|cargo (?:build|run|test|add)"
+    r"|docker (?:run|build|pull|push|ps|exec)|kubectl (?:get|apply|delete|describe|logs)"
+    r"|git (?:push|pull|clone|commit|add|checkout|merge|rebase|status|log|fetch|branch|diff|stash)"
+    r"|systemctl (?:start|stop|restart|status|enable|disable))"
+    r"(?: (?!(?:is|was|the|an?|it|to|for|and|or|of|in|on|with|does|has|can|will)\b)\S+)*"
+    r"|(?:curl|wget|ssh|scp|chmod|chown|mkdir|rm|cp|mv|ls|cd|cat|grep|export)"
+    r" (?:-|/|~|\.|\d|https?:)\S*(?: \S+)*"
+    r"|import [\w.]+(?: as \w+)?|from [\w.]+ import [\w., *]+"
+    r")(?<![.!?])\s*"
 )
 _BLOCK: Final = regex.compile(
     r"</?(?:p|div|br|hr|li|ul|ol|dl|dt|dd|h[1-6]|t[rdh]|table|tbody|thead|section|article|header"
@@ -129,27 +171,39 @@ _CHUNK: Final = regex.compile(r"\S+")
 _MAX_WORD: Final = 500  # characters; of a longer word only addresses are told
 # No language with spaces between its words has one of so many letters; a model spells it out.
 _NO_WORD: Final = regex.compile(r"(?V1)(?:[\p{Latin}\p{Greek}\p{Cyrillic}][\p{M}\p{Cf}]*+){100}")
+_LITTLE: Final = STARTERS | {"de", "of"}
+_UNIT: Final = regex.compile(r"[kcdm]?m")
 _ADDRESS: Final = regex.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}+://|www\.|data:")
 _OPENING: Final = "([{<\"'“„«‘‚¿¡"
 _CLOSING: Final = ".,;:!?…)]}>\"'”“»’‘"
-_TRIGGER: Final = regex.compile(r"[@#/\\_.\d=$+\-*(²³¹⁰-⁹₀-₉]|\p{Ll}\p{Lu}|\(\)")
+_NUMERALS: Final = frozenset("ii iii iv vii viii ix xi xii xiii xiv xv".split())
+_TRIGGER: Final = regex.compile(
+    r"^[\p{P}]*(?:i{2,3}|iv|vi{2,3}|ix|xi{1,3}|xi?v)[\p{P}]*$|\p{L}\(\p{L}\)|::|[@#/\\_.\d=$+\-*(²³¹⁰-⁹₀-₉]|\p{Ll}\p{Lu}|\(\)"
+)
 _WORD: Final = regex.compile(
     rf"""(?V1)(?x:
     (?:[A-Za-z][A-Za-z0-9+.-]{{1,15}}+://|www\.|mailto:|tel:)\S++           # address
   | [\p{{L}}\p{{N}}.+%_-]++@[\p{{L}}\p{{N}}-]++(?:\.[\p{{L}}\p{{N}}-]++)++  # e-mail
   | [\p{{L}}\p{{N}}-]++(?:\.[\p{{L}}\p{{N}}-]++)*\.(?:{_DOMAINS})(?:[:/]\S*+)?
-  | @[\p{{L}}\p{{N}}_][\p{{L}}\p{{N}}_.-]*+ | \#\p{{N}}*+[\p{{L}}_][\p{{L}}\p{{N}}\p{{M}}_]*+
+  | @{{1,2}}[\p{{L}}\p{{N}}_][\p{{L}}\p{{N}}_.-]*+ | \#\p{{N}}*+[\p{{L}}_][\p{{L}}\p{{N}}\p{{M}}_]*+
   | (?:[A-Za-z]:)?[\\/~]?[\w.\-\\/]*+(?<=[\w/\\-]\.(?i:{_FILES}))           # files
   | [A-Za-z]:[\\/]\S*+ | \S*+(?<=\\\S{{0,500}}) | ~?/[\w.@%+-]++(?:/[\w.@%+-]*+)++ | ~/\S++
-  | \.{{1,2}}/\S++ | \.[a-z][a-z0-9_-]++
+  | \.{{1,2}}/\S++ | \.[a-z][a-z0-9_-]++ | \.\p{{Lu}}{{2,}}+
   | v\d++(?:\.\d++)*+[\w.+-]*+ | \d++\.\d++\.\d++(?:\.\d++)*+(?:[-+][\w.]++)?  # versions
   | (?=[\p{{Lu}}\p{{N}}_-]*+$)(?=.*\p{{Lu}})(?=.*\d)[\p{{Lu}}\p{{N}}][\p{{Lu}}\p{{N}}_-]{{2,}}+
   | \p{{L}}[\p{{L}}\p{{N}}]{{0,8}}+(?<=[²³¹⁰-⁹₀-₉].{{0,8}})                      # H₂O, m²
+  | (?=\p{{L}}\S*(?<=\p{{Ll}})\d)[\p{{L}}\p{{N}}]++(?:[-.][\p{{Ll}}\p{{N}}]++)*+  # mp3
+  | (?=[^/]*+/\S*\d)(?=[^/]*+/\S*\p{{L}})[\w.-]++/(?:[\w.]|-(?!\p{{Lu}}))++  # 10.1000/xyz1
+  | 0[xX][0-9a-fA-F]++
+  | (?=[0-9a-fA-F:]*::|(?:[0-9a-fA-F]*+:){{4}})                                 # IPv6
+      [0-9a-fA-F]{{0,4}}(?::[0-9a-fA-F]{{0,4}}){{2,7}}+(?:/\d++)?
   | (?=.*\d)(?=.*[a-f])[0-9a-f]{{7,}}+ | [0-9a-fA-F]{{2,}}+(?:[:-][0-9a-fA-F]{{2,}}+){{3,}}+
   | (?=.*[\p{{L}}\p{{N}}])[\p{{L}}\p{{N}}]*+(?:_++[\p{{L}}\p{{N}}]++)++_*+ | __\w++__
   | \p{{Ll}}++\p{{Lu}}[\p{{L}}\p{{N}}]*+ | \p{{Lu}}\p{{Ll}}++\p{{Lu}}\p{{Ll}}[\p{{L}}\p{{N}}]*+
   | [\p{{L}}_][\p{{L}}\p{{N}}_.:]*+\((?:[^\s()]*["'=.,\d\[][^\s()]*)?\)  # calls
+  | \p{{L}}\(\p{{L}}\) | i{{2,3}} | iv | vi{{2,3}} | ix | xi{{1,3}} | xi?v    # f(x), small numerals
   | --?[A-Za-z][\w-]*+(?:=\S++)?
+  | \d++(?:[.,]\d++)?°\S*[′″'"]\S*+                                            # 40°26′46″N
   | \d++(?:\*\*|\^)\d++ | [$€£]\d[\d.,]*+/\p{{L}}++                          # 2**8, $5/month
   | \$[A-Za-z_]\w*+ | [\p{{L}}_][\w.-]*+={{1,3}}\S++ | \p{{Lu}}(?:\+\+|\#)
     )"""
@@ -161,6 +215,7 @@ _LEAD: Final = regex.compile(
     r"\s*(?:\#{1,6}|[-*+•‣◦▪–—]|>+|\d{1,3}\)|\(\d{1,3}\)|[a-z]\))(?=\s+\S)|\s*\[[ xX]\](?=\s)"
 )
 _TEXT: Final = regex.compile(r"[\p{L}\p{N}]")
+_COUNTED_BY: Final = regex.compile(r"\s?\p{Ll}")
 _ALWAYS_KNOWN: Final = frozenset("−⁄∕∗∙⋅°€£$¥%‰’‘“”„«»‹›–—…·¿¡&§ªº")
 _SIGN: Final = regex.compile(r"[\p{So}\p{Sm}\p{Sk}\p{No}\ufffd]+")
 
@@ -189,14 +244,26 @@ def find_spans(text: str, is_known: Callable[[str], bool] | None = None) -> list
             Span(*match.span(), "mark", match[0])
             for start, end in _between(found, len(text))
             for match in _SIGN.finditer(text, start, end)
-            if not all(sign in _ALWAYS_KNOWN or is_known(sign) for sign in match[0])
+            if not (UNITS.fullmatch(match[0]) or _is_amount(text, match))
+            and not all(sign in _ALWAYS_KNOWN or is_known(sign) for sign in match[0])
         ]
         found = sorted(found + signs, key=lambda span: span.start)
     return found
 
 
+def _is_amount(text: str, sign: regex.Match[str]) -> bool:
+    """Whether a sign is a fraction of something: "¾ cup", "2½ hours"."""
+    is_counted = _COUNTED_BY.match(text, sign.end()) is not None
+    return FRACTION.fullmatch(sign[0]) is not None and is_counted
+
+
 def _is_code(text: str) -> bool:
-    """Whether a line is a statement of a programming language, by two signs that prose has not."""
+    """Whether a line is a statement of a programming language, by two signs that prose has not.
+
+    Or a command as it is typed.
+    """
+    if _COMMAND.fullmatch(text):
+        return True
     if not _CODE_END.search(text):
         return False
     return sum(sign.search(text) is not None for sign in _CODE_SIGNS) >= 1
@@ -222,6 +289,8 @@ def _structure(text: str) -> Iterator[Span]:
             continue
         assert name is not None
         kind = _KINDS[name]
+        if name == "newline" and _SENTENCE_BEFORE.search(text[: match.start()]):
+            kind = "break"
         named = _NAME_TAG.fullmatch(match[0])
         if named and not _HTML.match(match[0]):
             if ended is None:
@@ -260,7 +329,8 @@ def _words(text: str, start: int, end: int) -> Iterator[Span]:
         if is_no_word:
             yield Span(at, at + len(core), "word", core)
             continue
-        if core.isalpha() and (len(core) == 1 or core[1:].islower()):
+        is_plain = core.isalpha() and (len(core) == 1 or core[1:].islower())
+        if is_plain and core not in _NUMERALS:
             continue  # a plain word and the mark behind it, as most are
         if "(" in core and len(core) <= _MAX_WORD:  # brackets that the word has opened: "f(x)"
             core = text[at : max(text.rfind(")", at, match.end()) + 1, at + len(core))]
@@ -272,7 +342,12 @@ def _words(text: str, start: int, end: int) -> Iterator[Span]:
 def _is_word(core: str) -> bool:
     if len(core) > _MAX_WORD:
         return _ADDRESS.match(core) is not None
-    return _WORD.fullmatch(core) is not None and not _LOCAL.fullmatch(core)
+    if _LOCAL.fullmatch(core) or _WORD.fullmatch(core) is None:
+        return False
+    # "km2" is counted; in "de1 000" a space is missing.
+    letters = core.rstrip("0123456789")
+    is_glued = letters.isalpha() and letters.islower() and letters != core
+    return not (is_glued and (letters in _LITTLE or _UNIT.fullmatch(letters)))
 
 
 def _between(spans: list[Span], length: int) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ Knows pieces and characters; does not know ids or models.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, Protocol
 
 import regex
@@ -50,6 +50,10 @@ def _never(word: str) -> bool:
     return False
 
 
+def _one(word: str) -> int:
+    return 1
+
+
 def _always(sign: str) -> bool:
     return True
 
@@ -60,6 +64,7 @@ class Vocabulary:
 
     Attributes:
         is_rare: whether it has no good spelling of a word.
+        count_pieces: of a word; as many for each where that is not known.
         is_known: whether it has a character.
         stand_ins: what stands for protected words, in the order in which it is used.
     """
@@ -67,6 +72,7 @@ class Vocabulary:
     is_rare: Callable[[str], bool] = _never
     is_known: Callable[[str], bool] = _always
     stand_ins: Sequence[str] = NAMES
+    count_pieces: Callable[[str], int] = _one
 
     def reads(self, text: str) -> bool:
         """Whether it has the letters of the script, not Latin, that a text begins in.
@@ -86,8 +92,12 @@ class Vocabulary:
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
     """Return what text must know of a tokenizer."""
 
+    @lru_cache(maxsize=4096)
+    def count_pieces(word: str) -> int:
+        return len(tokenizer.encode(word))
+
     def is_rare(word: str) -> bool:
-        return len(tokenizer.encode(word)) >= RARE_PIECES
+        return count_pieces(word) >= RARE_PIECES
 
     @cache
     def is_known(sign: str) -> bool:
@@ -96,4 +106,5 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
     marks = tuple(mark for mark in MARKS if tokenizer.piece_id(mark) is not None)
     # Only where single bytes stand for other characters does the list of pieces tell.
     falls_to_bytes = tokenizer.piece_id("<0xC3>") is not None
-    return Vocabulary(is_rare, is_known if falls_to_bytes else _always, marks or NAMES)
+    known = is_known if falls_to_bytes else _always
+    return Vocabulary(is_rare, known, marks or NAMES, count_pieces)

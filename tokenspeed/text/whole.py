@@ -16,17 +16,22 @@ from tokenspeed.text import segmenter
 from tokenspeed.text.glossary import Found
 from tokenspeed.text.languages import spaces_sentences
 from tokenspeed.text.pipeline import Hygiene, begin_small, goes_on
+from tokenspeed.text.words import count_words
 
 MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
 MAX_HALVINGS: Final = 2  # of a sentence that a model runs in circles over
 MAX_LINES: Final = 50  # that one sentence may be broken into
 LONGER: Final = 2  # times as long a sentence may be as live, where waiting for it costs nothing
+MAX_LABEL: Final = 4  # words of a line without a mark at its end that gets none
 EMPTY_PARTS: Final = 64  # that are read in one go
 WINDOW_CHARS: Final = 2000  # of a line that are looked at together, in 2 to 4 ms
 
 _BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
 _ENDS: Final = regex.compile(r"[.!?…:;。！？][\"'”’»)\]]*\s*$")
-_GOES_ON: Final = regex.compile(r"\s*[\"“„«(]?\p{Ll}")
+_GOES_ON: Final = regex.compile(r"\s*(?!\p{L}[.)]\s)[\"“„«(]?\p{Ll}")  # but not "b) second"
+_SENTENCE_MARK: Final = regex.compile(r"[.!?…:;。！？]")
+# One that ends a sentence: of no ordinal, and of no short form with periods inside it.
+_PERIOD: Final = regex.compile(r"(?<![.\d]|\.\p{L}{1,3}|\b\p{L})\.(?=(?:</\w+>|[*_~`|\s])*$)")
 _WORD_AFTER_COMMA: Final = regex.compile(r"\s*\p{L}")
 _CAPITALS: Final = regex.compile(r"[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*\s[^\p{Ll}]*$")
 
@@ -179,6 +184,7 @@ class Part:
     after: str
     text: str | None = None
     continues: bool = False  # the sentence of the part before it, after a picture
+    is_label: bool = False  # a line of a few words that are no sentence: a button, a heading
 
 
 @dataclass(slots=True)
@@ -219,11 +225,13 @@ class Whole:
             self._units.append(unit)
             before = ""
             for window in _windows(text):
-                for cut in self._hygiene.cut(window, scale=LONGER):
+                cuts = self._hygiene.cut(window, scale=LONGER)
+                for cut in cuts:
                     core = cut.text.strip()
                     at = cut.text.find(core) if core else len(cut.text)
                     part = Part(cut.text[:at], core, cut.text[at + len(core) :])
                     part.continues = goes_on(before, core)
+                    part.is_label = len(cuts) == 1 and _is_label(window)
                     before = core
                     unit.parts.append(part)
                     if not core:
@@ -251,12 +259,18 @@ class Whole:
     def _said(self, part: Part) -> str:
         if part.continues and part.text:
             part.text = begin_small(part.text)
+        if part.is_label and part.text:
+            part.text = _PERIOD.sub("", part.text)
         before, after = part.before, part.after
         if self._has_no_spaces:  # a wide mark has its own
             before = before.strip(" ") if self._is_wide else before
             self._is_wide = _ENDS_WIDE.search(part.text or "") is not None
             after = after.strip(" ") if self._is_wide else after
         return f"{before}{part.text}{after}"
+
+
+def _is_label(line: str) -> bool:
+    return _SENTENCE_MARK.search(line) is None and count_words(line) <= MAX_LABEL
 
 
 _ENDS_WIDE: Final = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}。！？…」』）”]$")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.text.capitals import are_capitals, to_sentence
+from tokenspeed.text.capitals import are_capitals, quieten, to_sentence
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,40 @@ def test_a_sharp_s_comes_back() -> None:
     expected = "Große füße, weiße straßen. Wir wissen: alles muss schließen"
     assert to_sentence(text, language="de") == expected
     assert to_sentence("MASSE", language="de") == "Masse"
+
+
+PIECES = {
+    "really": 1, "Really": 2, "REALLY": 6, "never": 1, "Never": 2, "NEVER": 4, "favor": 1,
+    "Favor": 2, "FAVOR": 4, "por": 1, "POR": 3, "smith": 1, "Smith": 1, "SMITH": 4, "haus": 1,
+    "Haus": 1, "HAUS": 4, "casa": 2, "Casa": 1, "CASA": 3, "nato": 2, "NATO": 1, "visa": 1,
+    "VISA": 3, "html": 4, "HTML": 4,
+}  # fmt: skip
+
+
+def pieces(word: str) -> int:
+    return PIECES.get(word, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("this is REALLY late, do NOT go", "en", "this is really late, do not go"),
+        ("NEVER say NEVER. NOT here!", "en", "Never say never. Not here!"),
+        ("NATO, HTML, VISA and John SMITH; the IT of the WHO", "en", None),
+        ("Digas POR FAVOR", "es", "Digas por favor"),
+        ("das HAUS der CASA", "de", "das Haus der CASA"),
+        ("U.S. and MP3 and snake_CASE, NEVER-mind", "en", None),
+    ],
+)
+def test_a_stressed_word_is_read_as_a_word(text: str, language: str, expected: str | None) -> None:
+    assert quieten(text, pieces, language=language) == (expected or text)
+    assert quieten(expected or text, pieces, language=language) == (expected or text)
+
+
+@given(st.text("aBC dE.!"))
+def test_a_vocabulary_that_tells_nothing_leaves_long_words_in_capitals(text: str) -> None:
+    assert len(quieten(text, lambda word: 1)) == len(text)
+    assert quieten(text.replace(" ", "XX"), lambda word: 1) == text.replace(" ", "XX")
 
 
 @given(st.text())

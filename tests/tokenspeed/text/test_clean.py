@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.text.clean import clean, compose, fold
+from tokenspeed.text.clean import clean, compose, fold, read_entities
 
 # Characters that change one another: joiners, marks, pictures, tags, spaces, halves of pairs.
 TROUBLE = st.text(
@@ -97,3 +97,33 @@ def test_a_pile_of_marks_is_cut_where_composing_it_would_take_the_square_of_its_
     pile = "a" + "\u0301\u0327" * 5_000
     assert len(compose(pile)) <= 31
     assert compose("a\u0327\u0301") == unicodedata.normalize("NFC", "a\u0327\u0301")
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("¾ cup, 1½ hours", "3/4 cup, 1 1/2 hours"),
+        ("20℃, 3㎏", "20°C, 3kg"),
+        ("𝓗𝓮𝓵𝓵𝓸", "Hello"),
+        ("Nai\u0307ve Z\u0338a\u0337", "Naive Za"),
+        ("‚No‘ ›ja‹", "'No' 'ja'"),
+    ],
+)
+def test_what_a_vocabulary_lacks_is_written_with_what_it_has(text: str, folded: str) -> None:
+    assert fold(text, str.isascii) == folded
+    assert fold(text, lambda sign: True).count("/") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("caf&eacute; &#233; &#xE9;", "café é é"),
+        ("don&#39;t, isn&rsquo;t", "don't, isn’t"),
+        (
+            "&#39;so&#39; &amp; &nbsp; &lt;b&gt; R&D; AT&T",
+            "&#39;so&#39; &amp; &nbsp; &lt;b&gt; R&D; AT&T",
+        ),
+    ],
+)
+def test_letters_and_apostrophes_of_html_are_letters(text: str, read: str) -> None:
+    assert read_entities(text) == read

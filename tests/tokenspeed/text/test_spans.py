@@ -66,6 +66,38 @@ WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
             "foo() iPhone snake_case C++ --force x=5",
             [(code, WORD) for code in ("foo()", "iPhone", "snake_case", "C++", "--force", "x=5")],
         ),
+        ("<!-- TODO -->Hi", [("<!-- TODO -->", MARK)]),
+        ("<0>Terms</0> in <b bold", [("<0>", MARK), ("</0>", MARK), ("<b", MARK)]),
+        ("Use <code>x = 1</code>", [("<code>x = 1</code>", WORD)]),
+        ("H<sub>2</sub>O is wet", [("H<sub>2</sub>O", WORD)]),
+        ("00:05.000 --> 00:07.500 align:start", [("00:05.000 --> 00:07.500 align:start", MARK)]),
+        (
+            "*|NAME|* [%name%] %PATH% %%x_y%% ##first## @@more !count",
+            [
+                (hole, WORD)
+                for hole in "*|NAME|* [%name%] %PATH% %%x_y%% ##first## @@more !count".split()
+            ],
+        ),
+        ("told you\\Nnot to", [("\\N", MARK)]),
+        ("Out!{\\i0}\\NNow", [("{\\i0}", MARK), ("\\N", BREAK)]),
+        ("One.\\nTwo", [("\\n", BREAK)]),
+        ("I am ______ now", [("______", WORD)]),
+        ("45% [####------]", [("[####------]", MARK)]),
+        ("**`bold`** go", [("**", MARK), ("`bold`", WORD), ("**", MARK)]),
+        ("f(x) = 3x + 1, file(s)", [("f(x) = 3x + 1", WORD)]),
+        ("We ate ラーメン today", [("ラーメン", WORD)]),
+        ("npm run build && npm start", [("npm run build && npm start", WORD)]),
+        ("docker is slow and git is great", []),
+        (
+            "0x80070057 2001:db8::1 python3-pip 10.1000/xyz12 .NET iii 40°26′46″N bullsh*t",
+            [
+                (code, WORD)
+                for code in (
+                    "0x80070057 2001:db8::1 python3-pip 10.1000/xyz12 .NET iii 40°26′46″N bullsh*t"
+                ).split()
+            ],
+        ),
+        ("5 km2 de1 50/50-Chance CO2-Emissionen xi", [("xi", WORD)]),
         # Written anew in each language, or no codes at all.
         ("05.11.2026 at 3.30, 1.000.000 and 2,5 km/h, and/or e.g. No.5 it's", []),
     ],
@@ -75,7 +107,7 @@ def test_each_form_is_found(text: str, expected: list[tuple[str, str]]) -> None:
 
 
 def test_signs_that_the_vocabulary_lacks_are_spans() -> None:
-    found = find_spans("x² and ½ of ™ at 5 €", str.isascii)
+    found = find_spans("x² and ½, ™ at 5 €", str.isascii)
     assert [span.wanted for span in found] == ["x²", "½", "™"]
     assert find_spans("½ and ¾", lambda sign: True) == []
 
@@ -101,7 +133,7 @@ def test_spans_are_in_order_and_say_what_is_there(text: str) -> None:
         at = span.end
 
 
-@given(st.text("abcdefghij äöüßéñ,;:?'’-", max_size=60))
+@given(st.text("abcdefghjk äöüßéñ,;:?'’-", max_size=60))  # no i: "ii" is a numeral
 def test_plain_words_are_no_spans(text: str) -> None:
     assert [
         span for span in find_spans(text) if span.kind == "word" and span.wanted.isalpha()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenspeed.text.pipeline import Hygiene
-from tokenspeed.text.vocabulary import NAMES
+from tokenspeed.text.vocabulary import NAMES, Vocabulary
 from tokenspeed.text.whole import EMPTY_PARTS, WINDOW_CHARS, Exchange, Whole
 
 HYGIENE = Hygiene(source="en", target="de")
@@ -129,3 +129,37 @@ def test_sentences_are_joined_as_their_language_joins(
         if part.source:
             part.text = said["Today" in part.source]
     assert text.take_ready() == whole
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "text"),
+    [
+        ("Save file", "Datei speichern.", "Datei speichern"),
+        ("Save it.", "Speichern.", "Speichern."),
+        ("Room 5", "Zimmer 5.", "Zimmer 5."),  # an ordinal, for all that is known
+        ("In the U.S.", "In den U.S.", "In den U.S."),
+        ("We go \N{THUMBS UP SIGN} home", "Wir.", "Wir \N{THUMBS UP SIGN} wir."),
+        ("so we go home at last", "Wir gehen.", "Wir gehen."),  # said, not written on a button
+        ("A", "", "A"),
+        ("<b>Stop!</b> he said.", "Halt! sagte er.", "<b>Halt!</b> sagte er."),
+        ("We told you\\Nnot to go.", "Wir sagten dir, geh nicht.", "Wir sagten dir,\\N geh nicht."),
+        ("1½ cups of milk", "1 1/2 Tassen Milch", "1½ Tassen Milch"),
+        ("¾ of it", "3/4 davon", "¾ davon"),
+        ("Tom &amp; Anna", "Tom Anna", "Tom &amp; Anna"),
+        ("Use <code>x</code> now.", f"Nimm {NAMES[0]} jetzt.", "Nimm <code>x</code> jetzt."),
+    ],
+)
+def test_a_text_gets_back_what_it_had_and_no_more(source: str, output: str, text: str) -> None:
+    hygiene = Hygiene(Vocabulary(is_known=str.isascii), target="de")
+    whole = Whole(source, hygiene)
+    for part in whole.parts():
+        exchange = Exchange(hygiene, part.source, "en")
+        while exchange.shown is not None:
+            exchange.take(output)
+        part.text = exchange.text
+    assert whole.take_ready() == text
+
+
+def test_lines_of_a_list_are_texts_of_their_own() -> None:
+    parts = [part.source for part in Whole("a) first\nb) second\nand more", HYGIENE).parts()]
+    assert parts == ["a) first", "b) second and more"]

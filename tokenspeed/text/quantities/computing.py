@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tokenspeed.text.quantities.locales import LANGUAGES, words
+from tokenspeed.text.quantities.locales import LANGUAGES, SIGNS, words
 from tokenspeed.text.quantities.reading import Quantity, read
 from tokenspeed.text.quantities.spelling import cardinal
 from tokenspeed.text.quantities.writing import (
@@ -18,6 +18,7 @@ from tokenspeed.text.quantities.writing import (
     write_date,
     write_number,
     write_ordinal,
+    write_roman,
     write_time,
 )
 
@@ -33,6 +34,9 @@ _AT: Final = frozenset(  # French words before a time rather than so many hours
 _HALF_DAY: Final = 12 * 60
 _CENTURY: Final = 1900  # of decades without theirs
 _CLOSE: Final = 1e-6
+_LONGEST_PARTED: Final = 1e12
+_SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|m|k)$")
+_ABOUT: Final = {"fr": "environ", "es": "alrededor de"}  # "une vingtaine de" is about twenty
 _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
 
 
@@ -59,14 +63,19 @@ def find(
         is_repaired: the output will be; then a date such as 05/11/2026, of which nobody knows
             whether May or November was meant, is shown as one of both, and comes out as it was.
     """
+    found = read(text, language, is_open=is_open)
+    unread_signs = _unread_signs(found, text)
     return [
         Change(q.start, q.end, _in_digits(q, text, language))
-        for q in read(text, language, is_open=is_open)
+        for q in found
         if q.is_final
         and (
             _is_better(q, text, language)
             if q.is_said
-            else _is_bare_date(q, is_repaired) or _is_grouped_elsewhere(q, text, language)
+            else _is_bare_date(q, is_repaired)
+            or _is_grouped_elsewhere(q, text, language)
+            or _is_midnight(q, language)
+            or (q in unread_signs)
         )
         and not (q.kind in ("number", "ordinal") and _is_name(text, q.start))
     ]
@@ -140,9 +149,32 @@ def corrections(
 ) -> list[Change]:
     """Return where an output is wrong, and what belongs there; see `repair`."""
     missing, extra = _compare(source, output, source_language, target_language)
-    if not missing or not extra:
-        return []
-    missing = list(filter(_is_put_right, missing))
+    found = _parted_groups(missing, output, target_language)
+    if missing and extra:
+        found += _replacing(source, output, source_language, target_language, missing, extra)
+    found += _lost_currencies(source, output, source_language, target_language)
+    return _one_by_one([*found, *_english_halves(output, target_language)])
+
+
+def _one_by_one(changes: Sequence[Change]) -> list[Change]:
+    """Return changes in the order of their places; of two that touch the first given counts."""
+    kept: list[Change] = []
+    for change in changes:
+        if all(change.end <= other.start or other.end <= change.start for other in kept):
+            kept.append(change)
+    return sorted(kept, key=lambda change: change.start)
+
+
+def _replacing(
+    source: str,
+    output: str,
+    source_language: str,
+    target_language: str,
+    missing: Sequence[Quantity],
+    extra: Sequence[Quantity],
+) -> list[Change]:
+    """Return what is to stand for quantities that an output has alone."""
+    missing = [q for q in missing if _is_put_right(q) and not _parted(q, output)]
     given = read(output, target_language)
     # "from 17 to 21 November": a day of a date in one language is a number in the other.
     days = {float(q.day) for q in given if q.kind == "date"}
@@ -157,6 +189,9 @@ def corrections(
     for kinds in (frozenset({"time"}), frozenset({"date", "digits"}), _NUMBERS):
         wanted = [quantity for quantity in missing if quantity.kind in kinds]
         wrong = [quantity for quantity in extra if quantity.kind in kinds]
+        if kinds is _NUMBERS:  # "1,250,50" is no number
+            wrong += [q for q in extra if q.kind == "digits" and _is_misgrouped(q.text)]
+            wrong.sort(key=lambda quantity: quantity.start)
         if not wanted or len(wanted) != len(wrong):
             found += _of_other_half(wanted, wrong, target_language)
             continue
@@ -164,11 +199,74 @@ def corrections(
             change = _correction(right, other, source, output, source_language, target_language)
             found += [change] if change else []
     # "2:30 p.m." at the end of a sentence: one period is enough.
-    found = [
+    return [
         replace(item, end=item.end + (item.wanted[-1] == output[item.end : item.end + 1] == "."))
         for item in found
     ]
-    return sorted(found, key=lambda item: item.start)
+
+
+def _lost_currencies(
+    source: str, output: str, source_language: str, target_language: str
+) -> list[Change]:
+    """Return the numbers of an output that were money, and have no currency any more.
+
+    Only where the output names that currency nowhere: "5 or 10 dollars" is two amounts.
+    """
+    if source_language not in LANGUAGES or target_language not in LANGUAGES:
+        return []
+    money = [q for q in read(source, source_language) if q.kind == "money"]
+    if not money:
+        return []
+    given = read(output, target_language)
+    said = output.lower()
+    names = words(target_language).currencies
+    found = []
+    for code in dict.fromkeys(quantity.unit for quantity in money):
+        known = [name for name, other in names.items() if other == code]
+        known += [sign for sign, other in SIGNS.items() if other == code] + [code.lower()]
+        if code not in names.values() or any(name in said for name in known):
+            continue
+        wanted = [quantity for quantity in money if quantity.unit == code]
+        for other in given:
+            right = next((q for q in wanted if q.value == other.value), None)
+            if right is not None and other.kind == "number" and not other.unit:
+                wanted.remove(right)
+                found.append(Change(*other.core, write(right, target_language)))
+    return found
+
+
+def _parted(quantity: Quantity, output: str) -> re.Match[str] | None:
+    """Return where the groups of a long number stand with spaces among them: "1, 234, 567"."""
+    if quantity.kind not in _NUMBERS or not 1000 <= quantity.value < _LONGEST_PARTED:
+        return None
+    groups = f"{int(quantity.value):,}".split(",")
+    parted = "[,.]?[ \u00a0\u202f]".join(groups)
+    return re.search(rf"(?<![\d.,]){parted}(?!\d)", output)
+
+
+def _parted_groups(missing: Sequence[Quantity], output: str, language: str) -> list[Change]:
+    found = [(quantity, _parted(quantity, output)) for quantity in missing]
+    return [
+        Change(*match.span(), write_number(int(quantity.value), language))
+        for quantity, match in found
+        if match is not None and quantity.value % 1 == 0
+    ]
+
+
+def _english_halves(output: str, language: str) -> list[Change]:
+    """Return the times of an output that a model has left half in English: "0 h 30 a.m."."""
+    if language not in ("de", "fr"):
+        return []
+    return [
+        Change(q.start, q.end, write(q, language))
+        for q in read(output, language)
+        if q.kind == "time" and q.part.strip().lower().startswith(("a.", "p."))
+    ]
+
+
+def _is_misgrouped(text: str) -> bool:
+    """Return whether digits have marks of numbers, but are none."""
+    return any(mark in text for mark in ".,") and "/" not in text
 
 
 def _is_put_right(missing: Quantity) -> bool:
@@ -202,9 +300,15 @@ def _correction(
     """Return what replaces a wrong quantity; its unit is kept, if there is one."""
     if right.kind in ("time", "date", "digits"):
         return Change(wrong.start, wrong.end, write(right, language))
+    if wrong.kind == "ordinal" and output[wrong.start] in "IVX":
+        start, end = wrong.core
+        ending = output[start:end].lstrip("IVX")
+        return Change(start, end, write_roman(int(right.value)) + ending)
     if wrong.kind == "ordinal" or right.kind == "ordinal":
         return Change(wrong.start, wrong.end, write_ordinal(int(right.value), language))
-    if wrong.value and _is_power_of_ten(right.value / wrong.value):
+    given, said = source[slice(*right.core)], output[slice(*wrong.core)]
+    is_regrouped = given != said and _digits_of(given) == _digits_of(said)  # "3.355,443"
+    if wrong.value and not is_regrouped and _is_power_of_ten(right.value / wrong.value):
         # "between 4 and 5 million"; but what is grouped as in the source is not meant so.
         shown = source[slice(*right.core)]
         if right.is_said:
@@ -319,17 +423,51 @@ def _is_grouped_elsewhere(quantity: Quantity, text: str, language: str) -> bool:
     return is_number and len(set(marks)) == 2 and marks[-1] != words(language).decimal
 
 
+def _is_midnight(quantity: Quantity, language: str) -> bool:
+    """Return whether a time is "12 a.m.", which models take for noon."""
+    is_first = quantity.kind == "time" and quantity.value == 0
+    return is_first and language == "en" and bool(quantity.part)
+
+
+def _unread_signs(found: Sequence[Quantity], text: str) -> list[Quantity]:
+    """Return amounts whose signs models lose: "£3", "$2.5bn", "$5, €4.50 and 600¥".
+
+    "$5" and "€4 million" they know.
+    """
+    money = [q for q in found if q.kind == "money" and _is_apart(q, text)]
+    signed = [q for q in money if text[q.start] in SIGNS]
+    if signed and len({q.unit for q in money}) > 1:
+        return [q for q in money if text[q.start] in SIGNS or text[q.end - 1] in SIGNS]
+    return [
+        q
+        for q in signed
+        if _SHORT_SCALE.search(text[slice(*q.core)])
+        or (text[q.start] not in "$€" and text[q.core[1] - 1].isdigit())
+    ]
+
+
+def _is_apart(quantity: Quantity, text: str) -> bool:
+    """Return whether an amount touches no letters, and is no end of a range: "S$5", "£10-11m"."""
+    before, after = text[: quantity.start][-1:], text[quantity.end :][:2]
+    is_range = len(after) == 2 and after[0] in "-–" and (after[1].isdigit() or after[1] in SIGNS)
+    return not (before.isalnum() or before in ("-", "–") or after[:1].isalnum() or is_range)
+
+
 def _is_better(quantity: Quantity, text: str, language: str) -> bool:
     """Return whether a quantity that is said is better in digits."""
     value, kind = quantity.value, quantity.kind
     if kind in ("date", "digits"):
         return True
     said = text[quantity.start : quantity.end].lower()
+    if quantity.unit in ("about", "decade"):
+        return True
     if kind == "time" and "heure" in said and _word_before(text, quantity.start) not in _AT:
         return False  # "pendant une heure et demie"
     if kind == "time":  # whole hours are plain enough in words, but for "ein Uhr"
         is_clock = said in _NOON or (language == "de" and said not in words("de").noons)
         return value % 60 != 0 or bool(quantity.part) or is_clock
+    if kind == "ordinal" and text[quantity.start] in "IVX":  # of a century, in Roman numerals
+        return True
     if kind == "ordinal":
         return value > _IN_WORDS and not _is_fraction(quantity, text, language)
     if kind == "number" and value in _ROUND and _ONE.sub("", said).isalpha():
@@ -353,6 +491,8 @@ def _word_before(text: str, start: int) -> str:
 
 def _is_name(text: str, start: int) -> bool:
     """Return whether a number has a capital in the middle of a sentence: "the Sixth Summit"."""
+    if text[start + 1 : start + 2].isupper() or text[start] in "IVX":  # of a century
+        return False
     before = text[:start].rstrip()
     return text[start].isupper() and bool(before) and before[-1] not in _BEGINS
 
@@ -364,6 +504,14 @@ def _is_year(value: float) -> bool:
 def _in_digits(quantity: Quantity, text: str, language: str) -> str:
     """Return a quantity in the digits of its own language, with the unit as it was said."""
     said = text[quantity.start : quantity.end]
+    if _is_midnight(quantity, language):
+        return "midnight"
+    if quantity.unit == "about":
+        about = _ABOUT[language]
+        about = about.capitalize() if said[0].isupper() else about
+        return f"{about} {quantity.value:.0f} "
+    if quantity.kind == "money" and not quantity.is_said and {said[0], said[-1]} & SIGNS.keys():
+        return write(quantity, language)
     if quantity.kind == "time":
         is_exact = quantity.is_exact and said.lower() not in _NOON
         time = write_time(int(quantity.value), language, is_exact=is_exact)

@@ -36,7 +36,7 @@ _TOKEN: Final = re.compile(
     r"(?P<iso>(?<!\w)\d{4}-\d\d-\d\d(?!\w))"
     r"|(?P<date>(?<![\w/.])\d{1,2}(?P<mark>[/.])\d{1,2}(?P=mark)(?:\d{4}|\d{2})(?![\w/]|\.\d))"
     r"|(?P<time>(?<![\w:.])(?:[01]?\d|2[0-4])"
-    r"(?:: ?[0-5]\d(?:(?![\w:])|(?=[ap]m\b))|\.[0-5]\d(?= ?(?:[Uu]hr\b|[ap]\.?m\b))))"
+    r"(?:: ?[0-5]\d(?:(?![\w:])|(?=[ap]m\b))|\.[0-5]\d(?= ?(?:[Uu]hr\b|h\b|[ap]\.?m\b))))"
     r"|(?P<glued>\d+[^\W\d_]\w*|[^\W\d_]+\d(?:[\w.]*\w)?)"
     r"|(?P<digits>\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,]\d+)*)"
     r"|(?P<word>[^\W\d_]+['’]?)"
@@ -80,7 +80,13 @@ _NO_NUMBER_AFTER: Final = {
     "cientos": ("por",),
     "cuarto": ("y", "menos"),
 }
-_DECADE: Final = re.compile(r"(\d{4})(?:s|er|ern)$")  # "1980s", "1980er"
+_DECADE: Final = re.compile(r"(\d{4}|\d0)(?:s|er|ern)$")  # "1980s", "80er"
+_ROMAN: Final = re.compile(r"(?=[IVX])X{0,2}(?:IX|IV|V?I{0,3})")  # up to the 29th century
+_CENTURY: Final = {  # before it, behind it
+    "fr": (re.compile(""), re.compile(r"(?:,? (?:et|ou|au) \w+)? ?(?:siècle|s\.)")),
+    "es": (re.compile(r"\bsiglos? (?:\w+ [yaoe] (?:el )?)?$", re.IGNORECASE), re.compile(r"\b")),
+}
+_OH: Final = re.compile(r"oh(?: (?:zero|oh|one|two|three|four|five|six|seven|eight|nine)\b){3}")
 _BENT_ONE: Final = re.compile(r"(?<=hundert|tausend)eine$")
 _SPACES: Final = re.compile(r"[ \u00a0\u202f]")
 
@@ -122,8 +128,12 @@ def find_items(text: str, language: str) -> list[Item]:
             lowered = _AS_READ.get(lowered, lowered)
             if language == "de":  # "hunderteine Millionen"
                 lowered = _BENT_ONE.sub("eins", lowered)
-            if lowered == "oh" and before in _HOURS:  # "nine oh five"
+            is_zero = before in _HOURS or _OH.match(text.lower(), start)
+            if lowered == "oh" and is_zero:  # "nine oh five", "oh one seven two"
                 lowered = "o"
+            century = _century(text, said, start, end, language)
+            if century:
+                items.append(Item(start, end, "O", century, str(century), True))
             tokens.append(_Token(lowered, start, end, is_apart))
             if lowered in _UNREAD:
                 items.append(Item(start, end, "O", _UNREAD[lowered], str(_UNREAD[lowered]), True))
@@ -136,7 +146,7 @@ def find_items(text: str, language: str) -> list[Item]:
             tokens.append(_Token("-" if said == "-" else "§", start, end, said != "-"))
             if kind != "other":
                 items += _written(kind, said, start, language)
-    items += _said(text, tokens, language, known)
+    items += _joined(list(_said(text, tokens, language, known)), text, language)
     items.sort(key=lambda item: item.start)
     return items
 
@@ -162,6 +172,45 @@ def number_of(text: str, language: str) -> float | None:
     if last == known.decimal or not _is_grouped(plain):
         return float(plain.replace(last, "."))
     return float(plain.replace(last, ""))
+
+
+def _century(text: str, said: str, start: int, end: int, language: str) -> int:
+    """Return the number of a century in Roman numerals, 0 where it is none: "XXIe", "siglo XXI"."""
+    if language not in _CENTURY or not said[0].isupper():
+        return 0
+    numeral = re.sub("(?:e|è|ème|er)$", "", said) if language == "fr" else said
+    if not _ROMAN.fullmatch(numeral) or (language == "fr" and numeral == said):
+        return 0
+    before, after = _CENTURY[language]
+    is_one = before.search(text[max(start - 30, 0) : start]) and after.match(text, end)
+    return from_roman(numeral) if is_one else 0
+
+
+def from_roman(numeral: str) -> int:
+    """Return what a Roman numeral is worth, of I, V and X."""
+    values = [{"I": 1, "V": 5, "X": 10}[letter] for letter in numeral]
+    pairs = zip(values, [*values[1:], 0], strict=True)
+    return sum(-value if value < after else value for value, after in pairs)
+
+
+def _joined(found: list[Item], text: str, language: str) -> list[Item]:
+    """Return numbers in words with those that a comma parts made one, as English says them:
+    "eighty-six thousand, four hundred and twelve".
+    """
+    if language != "en":
+        return found
+    joined: list[Item] = []
+    for item in found:
+        last = joined[-1] if joined else None
+        if last is not None and text[last.end : item.start] == ", " and item.mark == last.mark:
+            scale = 10**6 if last.value and last.value % 10**6 == 0 else 10**3
+            is_rest = last.value >= scale and last.value % scale == 0 and item.value < scale
+            if is_rest and item.value % 100 and "hundred" in text[item.start : item.end].lower():
+                value = last.value + item.value
+                joined[-1] = Item(last.start, item.end, item.mark, value, f"{value:.0f}", True)
+                continue
+        joined.append(item)
+    return joined
 
 
 def _is_grouped(text: str) -> bool:

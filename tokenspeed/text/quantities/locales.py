@@ -40,6 +40,7 @@ class Words:
     half: str  # after a number: one half more
     later: str  # says of a whole sentence that its times are after noon
     units: frozenset[str]
+    about: dict[str, int]  # nouns for a round number, of which "a" makes "about"
     clocks: tuple[Clock, ...]
     noons: dict[str, int]  # hours
     part: str  # of the day, after a time
@@ -91,6 +92,7 @@ _WORDS: Final = {
             "millimetres kilos kilograms grams tons tonnes liters litres degrees megabytes "
             "gigabytes terabytes kilobytes watts kilowatts volts milliseconds hertz km cm mm kg"
         ),
+        about={},
         clocks=(
             ("(?:a )?quarter (?:past|after) {H}(?: o['’] ?clock)?", 15, 0),
             ("(?:a )?quarter (?:to|till|of|before) {H}(?: o['’] ?clock)?", -15, 0),
@@ -150,6 +152,7 @@ _WORDS: Final = {
             "millimetern kilo kilogramm gramm tonnen liter litern grad megabyte gigabyte terabyte "
             "kilobyte watt kilowatt volt millisekunden hertz km cm mm kg"
         ),
+        about={},
         clocks=(
             ("viertel nach {H}(?: uhr)?", 15, 0),
             ("eine minute nach {H}(?: uhr)?", 1, 0),
@@ -170,8 +173,9 @@ _WORDS: Final = {
         part=(
             " (?:morgens|früh|vormittags|mittags|nachmittags|abends|nachts"
             "|am (?:morgen|vormittag|nachmittag|abend)|in der (?:nacht|früh))"
+            r"| ?[ap]\. ?m\b\.?"  # a model's, of an English text
         ),
-        late="nachm|abend|mittags",
+        late=r"nachm|abend|mittags|p\.",
         dates=("{D}\\.? (?:{m})(?: {Y})?",),
     ),
     "fr": Words(
@@ -202,6 +206,8 @@ _WORDS: Final = {
             "litres degrés mégaoctets gigaoctets watts kilowatts volts millisecondes hertz km cm "
             "mm kg"
         ),
+        about={"dizaine": 10, "vingtaine": 20, "trentaine": 30, "quarantaine": 40,
+               "cinquantaine": 50, "soixantaine": 60, "centaine": 100},
         clocks=(
             ("{H}(?: ?h(?:eures?)?)? et quart", 15, 0),
             ("{H}(?: ?h(?:eures?)?)? et demie?", 30, 0),
@@ -214,8 +220,8 @@ _WORDS: Final = {
             ("{H} ?h\\b", 0, 0),
         ),
         noons={"midi": 12, "minuit": 0},
-        part=" (?:du (?:matin|soir)|de (?:l['’] ?après-midi|la nuit))",
-        late="soir|après",
+        part=r" (?:du (?:matin|soir)|de (?:l['’] ?après-midi|la nuit))| ?[ap]\. ?m\b\.?",
+        late=r"soir|après|p\.",
         dates=("{D} (?:{m})(?: {Y})?",),
         group=" ",
     ),
@@ -247,6 +253,7 @@ _WORDS: Final = {
             "litros grados megabytes gigabytes megas gigas vatios kilovatios voltios milisegundos "
             "hercios km cm mm kg"
         ),
+        about={"decena": 10, "veintena": 20, "treintena": 30, "cincuentena": 50, "centenar": 100},
         clocks=(
             ("(?:(?<=\\bla )|(?<=\\blas )){H} y cuarto", 15, 0),
             ("(?:(?<=\\bla )|(?<=\\blas )){H} y media", 30, 0),

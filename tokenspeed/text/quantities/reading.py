@@ -66,7 +66,7 @@ def read(text: str, language: str, *, is_open: bool = False) -> list[Quantity]:
 @lru_cache(maxsize=512)  # a source is looked at before and after its translation
 def _read(text: str, language: str) -> tuple[Quantity, ...]:
     items = find_items(text, language)
-    if not items:
+    if not items and "ties" not in text:
         return ()
     reader = _Reader(text, items, language)
     found: list[Quantity] = []
@@ -217,7 +217,8 @@ class _Reader:
         for match in _amounts(self._language).finditer(self._marked):
             item = self._items[match.start("n")]
             value = item.value
-            value += 0.5 if match["half"] else 0
+            value += 0.5 * self._scale_said(item) if match["half"] else 0
+            value += 0.5 if match["half2"] else 0
             scales = [match["scale"], match["scale2"]]
             if match["places"]:
                 parts = [self._items[at] for at in _marks_of(match, "places")]
@@ -234,7 +235,9 @@ class _Reader:
             sign, name = match["sign"], match["currency"]
             if sign or name:
                 kind = "money"
-                unit = SIGNS.get((sign or name).strip()) or self._known.currencies[name]
+                sign_or_name = (name or sign).strip()
+                unit = SIGNS.get(sign_or_name) or sign_or_name.upper()
+                unit = self._known.currencies.get(sign_or_name, unit)
             elif match["percent"]:
                 kind = "percent"
             for group in ("cents", "rest"):
@@ -263,6 +266,22 @@ class _Reader:
                 year = item.value * 100 + _TENS[match[1]] * 10
                 yield Quantity(start, end, "number", year, (start, end), True, unit="decade")
 
+        for match in _about(self._language).finditer(self._marked):
+            one = self._items.get(match.start())
+            if one is None or one.value == 1:
+                start, end = self._span(*match.span())
+                about = self._known.about[match["about"]]
+                yield Quantity(start, end, "number", about, (start, end), True, unit="about")
+        for match in _AGE.finditer(self._marked) if self._language == "en" else ():
+            start, end = self._span(match.start(1), match.end())
+            value = _TENS[match[1]] * 10
+            yield Quantity(start, end, "number", value, (start, end), True, unit="decade")
+
+    def _scale_said(self, item: Item) -> int:
+        """Return what "half" is half of after a number: of the million of "un millón y medio"."""
+        last = self._original[item.start : item.end].lower().rpartition(" ")[2]
+        return 10 ** self._known.scales.get(last, 0)
+
     def _is_negative(self, match: re.Match[str], item: Item) -> bool:
         """Return whether a minus is one: French and Spanish have the same word for "less"."""
         if len(match["minus"]) == 1:
@@ -276,7 +295,7 @@ class _Reader:
         item = self._items[match.start("n")]
         is_negative = match["minus"] and self._is_negative(match, item)
         first = "minus" if is_negative and not match["sign"] else "n"
-        last = next((g for g in ("scale2", "scale", "half", "places") if match[g]), "n")
+        last = next((g for g in ("half2", "scale2", "scale", "half", "places") if match[g]), "n")
         return self._span(match.start(first), match.end(last))
 
     def _places_of(self, parts: list[Item]) -> tuple[str, str]:
@@ -292,10 +311,10 @@ class _Reader:
         """Yield digits that are said one after another: a telephone number, a code."""
         for match in _RUN.finditer(self._marked):
             items = [self._items[at] for at in _marks_of(match, 0)]
-            if not all(item.is_said and item.value < 100 for item in items):
+            if len(items) < 4 or not all(item.is_said and item.value < 100 for item in items):
                 continue
             steps = {b.value - a.value for a, b in zip(items, items[1:], strict=False)}
-            if steps == {1}:  # somebody counts
+            if steps == {1} and items[0].value < 3:  # somebody counts
                 continue
             start, end = self._span(*match.span())
             text = "".join(item.text for item in items)
@@ -340,12 +359,26 @@ def _span_of(item: Item) -> tuple[int, int]:
     return item.start, item.end
 
 
-_RUN: Final = re.compile(f"{_N}(?: {_N}){{3,}}")
+_RUN: Final = re.compile(f"{_N}(?: {_N}){{2,}}(?:, {_N}(?: {_N})+| {_N})*")
 _TENS: Final = {
     name: tens for tens, name in enumerate("twen thir for fif six seven eigh nine".split(), 2)
 }
 _DECADE: Final = re.compile(rf"{_N} ({'|'.join(_TENS)})ties\b")
+_AGE: Final = re.compile(
+    rf"\b(?:my|his|her|our|your|their) (?:(?:early|mid|late)[ -])?({'|'.join(_TENS)})ties\b"
+)
 _PAIR: Final = re.compile(f"(?=({_N} {_N}))")
+
+
+@cache
+def _about(language: str) -> re.Pattern[str]:
+    """Return what matches a number that is said as a round one: "une vingtaine de personnes"."""
+    names = "|".join(words(language).about) or "(?!)"
+    # What is "more than about thirty" already is left as it is.
+    hedged = r"(?<!\bplus d['’])(?<!\bmoins d['’])(?<!\bprès d['’])(?<!peine )(?<!environ )"
+    return re.compile(
+        rf"{hedged}(?<!\w)(?:une?|una|{_N}) (?P<about>{names}) (?:de |d['’] ?)(?!{_N})"
+    )
 
 
 @cache
@@ -385,19 +418,21 @@ def _amounts(language: str) -> re.Pattern[str]:
     """Return what matches a number with all that belongs to it."""
     known = words(language)
     signs = "".join(SIGNS)
+    codes = "|".join(sorted({code.lower() for code in known.currencies.values()}))
     scales = "|".join(sorted(known.scales, key=len, reverse=True))
     currencies = "|".join(sorted(known.currencies, key=len, reverse=True))
     units = "|".join(sorted(known.units, key=len, reverse=True))
     not_minus = {"fr": r"(?<!\bau )(?<!\bou )", "es": r"(?<!\bal )(?<!\bo )"}.get(language, "")
     return re.compile(
         rf"(?P<minus>{not_minus}(?<!\w)(?:{known.minus}) |(?<!\S)[-−])?"
-        rf"(?P<sign>[{signs}] ?)?"
+        rf"(?P<sign>(?:[{signs}]|(?<!\w)(?:{codes})(?= )) ?)?"
         rf"(?P<n>{_N})"
         rf"(?: (?:{known.point}) (?P<places>{_N}(?: {_N})*))?"
         rf"(?P<half>{known.half}\b)?"
         rf"(?P<scale>[ -](?:{scales})\b| ?(?:m|md|mrd|bn)\.?(?= ?[{signs}])"
         rf"|(?(sign)(?:bn|m|k)\b|(?!)))?"
         rf"(?P<scale2> (?:{scales})\b)?"
+        rf"(?(scale)(?P<half2>{known.half}\b)?|)"  # "un millón y medio"
         rf"(?:[ -]?(?P<percent>(?:{known.percent})(?!\w))"
         rf"|[ -]?{known.of}(?P<currency>[{signs}]|(?:{currencies})\b)"
         rf"(?: (?:{known.joint})?(?P<cents>{_N}) (?:{known.cents})\b"

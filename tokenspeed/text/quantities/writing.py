@@ -72,8 +72,10 @@ def write_number(value: float, language: str, *, is_year: bool = False, places: 
         return f"{value:.0f}"
     for zeros in (9, 6):
         names = _SCALES[language].get(zeros)
-        if names and abs(value) >= 10**zeros and value % 10**zeros == 0:
-            count = int(value / 10**zeros)
+        # "2.5 million" and "3.2 billion", but "1,250,000".
+        step = 10**zeros // 2 if zeros < 9 else 10 ** (zeros - 1)
+        if names and abs(value) >= 10**zeros and value % step == 0:
+            count = value / 10**zeros
             return f"{write_number(count, language)} {names[abs(count) != 1]}"
     text = f"{abs(value):,.6f}".rstrip("0").rstrip(".")
     whole, _, decimals = text.partition(".")
@@ -115,6 +117,12 @@ def write_date(day: int, month: int, year: int, language: str) -> str:
         said = "1er" if day == 1 else str(day)
         return f"{said} {name} {year}" if year else f"{said} {name}"
     return f"{day} de {name} de {year}" if year else f"{day} de {name}"
+
+
+def write_roman(number: int) -> str:
+    """Return a Roman numeral up to 39: of centuries."""
+    ones = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"]
+    return "X" * (number // 10) + ones[number % 10]
 
 
 def write_ordinal(number: int, language: str, *, is_feminine: bool = False) -> str:
