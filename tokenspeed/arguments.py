@@ -7,7 +7,7 @@ from typing import Final
 from tokenspeed.errors import CommandError
 from tokenspeed.model.config import DEFAULT_MODEL
 
-# The backends of `engine.loading`, by name: to write help, nothing needs to be imported.
+# The backends of `engine.loading`, repeated so that printing help need not import them.
 DEVICES: Final = ("auto", "reference", "cpu", "torch-int8", "cuda")
 
 
@@ -28,7 +28,7 @@ def add_device_argument(parser: ArgumentParser, default: str | None = None) -> N
 
 
 def device(text: str) -> str:
-    """Check the name of a device, as a type of an argument."""
+    """Check the name of a device; for use as an argument's `type`."""
     name, colon, numbers = text.partition(":")
     if name not in DEVICES or (colon and name != "cuda"):
         raise ArgumentTypeError(f"{text!r}: expected {', '.join(DEVICES)}, or cuda:0,1")
@@ -63,7 +63,7 @@ def add_profile_argument(parser: ArgumentParser) -> None:
 
 
 def counts(text: str) -> list[int]:
-    """Read numbers of one and more with commas between them, as a type of an argument."""
+    """Read comma-separated whole numbers, each at least 1; for use as an argument's `type`."""
     parts = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
     if min(parts) < 1:
         raise ArgumentTypeError(f"{text!r}: expected numbers such as 1,4,8")
@@ -87,7 +87,7 @@ def add_page_arguments(parser: ArgumentParser) -> None:
 
 
 def check_page(options: Namespace) -> None:
-    """Refuse a page without the file that its marks name, before anything is measured.
+    """Refuse --page without --json, whose file the page's marks name, before measuring anything.
 
     Raises:
         CommandError: --page without --json.

@@ -1,7 +1,7 @@
 """The command line: one table of all commands, of which only the chosen one is imported.
 
 Knows each command by its name, its line of help, and the place that adds its arguments. That place
-is a string, so that nothing here depends on training, on what measures, or on the service.
+is a string, so that nothing here depends on training, on benchmarks, or on the service.
 """
 
 import argparse
@@ -158,7 +158,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options of the command that the arguments begin with.
 
     Raises:
-        SystemExit: help was asked for, or the arguments are wrong; argparse has said so.
+        SystemExit: help was asked for, or the arguments are wrong; argparse has printed it.
     """
     names, place = _choose(arguments)
     program = " ".join(("tokenspeed", *names))
@@ -197,7 +197,7 @@ def _command_parser(program: str, place: str) -> argparse.ArgumentParser:
 
 
 def _group_parser(program: str, table: Table) -> argparse.ArgumentParser:
-    """Return what says the names of a table; it parses no command."""
+    """Return a parser whose help lists the commands of a table; it runs none of them."""
     parser = argparse.ArgumentParser(prog=program)
     if table is COMMANDS:
         parser.description = "Live translation of text that is still growing."

@@ -2,14 +2,14 @@
 
 TokenSpeedError
 ├── CheckpointError      a model directory is missing, damaged or foreign; names file and tensor
-├── ProfileError         how a model is asked cannot be told, or is told wrongly; names the file
-├── BackendUnavailable   the asked device or kernel cannot run here; says what to do
+├── ProfileError         no profile says how to prompt a model, or one is wrong; names the file
+├── BackendUnavailable   the requested device or kernel cannot run here; says what to do
 ├── RequestError         a request that can never run
 │   └── RequestTooLong   more tokens than a slot holds
 ├── EngineStopped        the engine was closed, or its loop failed, while the request was waiting
 ├── DocumentError        a file that cannot be translated; names it
 ├── GlossaryFileError    a glossary that cannot be read; names file and line
-└── CommandError         a command that cannot be done as asked; becomes one line and exit code 2
+└── CommandError         a command that cannot be carried out; becomes one line and exit code 2
 """
 
 from collections.abc import Iterator
@@ -37,10 +37,10 @@ class CheckpointError(TokenSpeedError):
 
 
 class ProfileError(TokenSpeedError):
-    """How a model is asked cannot be told, or is told wrongly.
+    """No profile says how to prompt a model, or its profile is wrong.
 
     Attributes:
-        path: the profile, or the model directory that none fits.
+        path: the profile at fault, or the model directory that no profile fits.
     """
 
     def __init__(self, path: Path | str, problem: str) -> None:
@@ -49,7 +49,7 @@ class ProfileError(TokenSpeedError):
 
 
 class BackendUnavailable(TokenSpeedError):
-    """The asked backend cannot run on this machine; the text says why and what to do."""
+    """The requested backend cannot run on this machine; the text says why and what to do."""
 
 
 class RequestError(TokenSpeedError):
@@ -78,7 +78,7 @@ class DocumentError(TokenSpeedError):
     """A file cannot be translated: its format is unknown, or it is not of its format.
 
     Attributes:
-        name: of the file.
+        name: the file's name.
     """
 
     def __init__(self, name: str, problem: str) -> None:
@@ -99,12 +99,12 @@ class GlossaryFileError(TokenSpeedError):
 
 
 class CommandError(TokenSpeedError):
-    """A command cannot be done as asked; the text says why."""
+    """A command cannot be carried out; the text says why."""
 
 
 @contextmanager
 def told(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors of these kinds into a CommandError: what a user can cause needs no traceback.
+    """Turn errors of these kinds into a CommandError: a user's mistake needs no traceback.
 
     Raises:
         CommandError: with the text of the error.

@@ -26,7 +26,7 @@ from tokenspeed.model.hub import local_directory
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 
-MAX_PAIRS = 20  # that are told one by one
+MAX_PAIRS = 20  # language pairs listed one by one; of more, only the languages are listed
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        state: "ok", "missing" (works, but slower or less) or "broken" (does not work).
+        state: "ok", "missing" (works, but slower or with less) or "broken" (does not work).
         advice: what to do about it; empty when ok.
     """
 
@@ -139,7 +139,7 @@ def _backend(checkpoint: Checkpoint) -> Finding:
 
 
 def _cores() -> int:
-    # Not on every platform; where it is, it knows the affinity of this process.
+    # Only some platforms have it; it respects the CPU affinity of this process.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""`tokenspeed import FILE.gguf OUT`: a model directory from a file of llama.cpp's."""
+"""`tokenspeed import FILE.gguf OUT`: make a model directory from a file of llama.cpp."""
 
 import argparse
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""`tokenspeed quantize --bits 8|4 IN OUT`: fewer bits on disk, and if asked what they cost."""
+"""`tokenspeed quantize --bits 8|4 IN OUT`: fewer bits on disk, and on request what that costs."""
 
 import argparse
 import math
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _shown(tensors: list[tuple[str, Path]]) -> Iterable[tuple[str, Path]]:
-    """Show how far it is, to a terminal alone."""
+    """Show progress, but only on a terminal."""
     return tqdm(tensors, unit="tensor", disable=None)
 
 

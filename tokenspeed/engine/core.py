@@ -16,19 +16,19 @@ from tokenspeed.engine.request import Completion, Request, Sequence
 from tokenspeed.engine.scheduler import Plan, Scheduler
 from tokenspeed.errors import EngineStopped, RequestTooLong
 
-FAILURES_OF_ONE: Final = 2  # of its own steps, one after the other, until a request is at fault
+FAILURES_OF_ONE: Final = 2  # steps in a row that fail with a request alone before it is blamed
 Deliver = Callable[[tuple[int, ...], Completion | EngineStopped | None], None]
-"""deliver(new tokens, how it ended or None): called after each step that has news of a request."""
+"""deliver(new tokens, how it ended or None): called when a request has new tokens or ends."""
 OnStep = Callable[[Plan, float, float], None]
-"""on_step(what a step ran, when it began, when it ended): called before its news are delivered."""
+"""on_step(what a step ran, when it began, when it ended): called before its results go out."""
 
 
 @dataclass
 class EngineStats:
     """Counters since start, and what is going on now.
 
-    `weight_bytes` is what one step reads at least, so weight_bytes * steps / busy_s is the read
-    bandwidth that the engine reached; `read_bytes_per_s` is what the machine was measured to reach
+    `weight_bytes` is the least that a step reads, so weight_bytes * steps / busy_s is the read
+    bandwidth that the engine reached; `read_bytes_per_s` is the measured bandwidth of the machine
     (0: not measured).
     """
 
@@ -38,7 +38,7 @@ class EngineStats:
     num_slots: int = 0
     steps: int = 0
     rows: int = 0
-    live_rows: int = 0  # of which somebody may have waited for
+    live_rows: int = 0  # those of `rows` that somebody may have been waiting for
     busy_s: float = 0.0
     weight_bytes: int = 0
     requests: int = 0
@@ -49,7 +49,7 @@ class EngineStats:
     draft_tokens: int = 0
     reused_tokens: int = 0
     failures: int = 0
-    step_s: float = 0.0  # of a step, and of each of its rows, by recent steps
+    step_s: float = 0.0  # a step takes step_s + row_s * its rows, by recent steps
     row_s: float = 0.0
     recent_step_s: float = 0.0  # mean over about the last 100 steps
     read_bytes_per_s: float = 0.0
@@ -70,13 +70,13 @@ class EngineCore:
     Args:
         backend: the device.
         eos_token_ids: ids that end an output.
-        max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
-        read_bytes_per_s: what the device was measured to read, for the statistics; 0: unknown.
+        max_step_ms: a step gets only as many rows as fit this time, judging by earlier steps.
+        read_bytes_per_s: measured read bandwidth of the device, for statistics; 0: unknown.
         clock: seconds, monotonic; deadlines are on the same clock.
 
     Attributes:
-        failures_in_a_row: steps that raised since the last one that did not.
-        on_step: told of each step, on the thread that runs it; must not raise.
+        failures_in_a_row: steps that raised since the last successful one.
+        on_step: called for each step, on the thread that runs it; must not raise.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class EngineCore:
             max_step_ms / 1e3,
         )
         self._deliver: dict[Sequence, Deliver] = {}
-        self._in_step: list[Sequence] = []  # those whose rows a step under way has
-        self._partials: dict[Hashable, Sequence] = {}  # by key, what a newer request ends
+        self._in_step: list[Sequence] = []  # those with rows in the step under way
+        self._partials: dict[Hashable, Sequence] = {}  # by key: what a newer request supersedes
         self._stats = EngineStats(
             num_slots=backend.num_slots,
             weight_bytes=backend.weight_bytes,
@@ -113,7 +113,7 @@ class EngineCore:
         return bool(self._scheduler.running or self._scheduler.waiting)
 
     def sequence(self, request: Request) -> Sequence:
-        """Return what stands for a request from now on; callable from any thread.
+        """Return the sequence that stands for a request; callable from any thread.
 
         Raises:
             RequestTooLong: prompt and output cannot fit a slot.
@@ -124,7 +124,7 @@ class EngineCore:
         return Sequence(request, self._eos, self.clock())
 
     def add(self, sequence: Sequence, deliver: Deliver) -> None:
-        """Take a request in; an older partial of its key ends."""
+        """Take a request in; it supersedes an older partial of the same key."""
         self._deliver[sequence] = deliver
         self._count(requests=1)
         self._supersede_for(sequence)
@@ -139,7 +139,7 @@ class EngineCore:
             self._end(sequence, "cancelled")
 
     def step(self) -> None:
-        """Run one step and deliver what came out; without work it does nothing."""
+        """Run one step and deliver its results; without work, do nothing."""
         for lease in self._scheduler.admit(self.clock()):
             if lease.fork_from is not None:
                 self.backend.copy_slot(lease.fork_from, lease.slot, lease.reused)
@@ -165,14 +165,15 @@ class EngineCore:
         self._distribute(plan, predicted, now_s, now_s - before)
 
     def recover(self) -> None:
-        """Go on after a step that raised: its sequences are tried again, one in each step.
+        """Go on after a step that raised: try its sequences again, each in a step of its own.
 
-        A step writes nothing but the rows that it was given, so what was computed before stays. If
-        it failed before any row, in copying a slot, all start again from their tokens.
+        A step writes only the rows that it was given, so what was computed before stays valid. If
+        it failed before it had rows, while copying a slot, all running sequences start again from
+        their tokens.
 
-        One that was tried alone and made its step fail is tried again at once. If that fails, too,
-        it is at fault, and ends in an error. Once is no proof: failures that come now and then
-        fall on anybody, and a long output meets several.
+        A sequence that fails in a step of its own is tried once more. If it fails again without
+        having made progress, it is at fault and ends with an error. One failure proves nothing:
+        sporadic failures can hit any sequence, and a long output may meet several.
         """
         self._count(failures=1)
         self.failures_in_a_row += 1
@@ -194,13 +195,13 @@ class EngineCore:
         self._scheduler.cache.forget()
 
     def take_back(self, sequence: Sequence) -> bool:
-        """Forget a request that was taken in by half; return whether it may be taken in again."""
+        """Forget a request that was only half taken in; return whether to try it again."""
         if self._deliver.pop(sequence, None) is not None:
             self._leave(sequence)
         return sequence.finish_reason is None
 
     def fail(self, error: EngineStopped) -> None:
-        """End every request with an error; what the slots hold is not relied on any more."""
+        """End every request with an error, and no longer rely on what the slots hold."""
         for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
             self._fail(sequence, error)
         self._scheduler.cache.forget()

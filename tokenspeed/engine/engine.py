@@ -1,7 +1,7 @@
-"""The engine as a service uses it: requests in, tokens out, an event loop never waits for a step.
+"""The engine as a service uses it: requests in, tokens out, and no event loop waits for a step.
 
-Everything that decides is elsewhere and has no thread (core, request, scheduler, kv_cache). This
-file owns the thread, the inbox between it and its callers, and the handles that callers get.
+All decisions are made elsewhere, without a thread (core, request, scheduler, kv_cache). This file
+owns the thread, the inbox between it and its callers, and the handles that callers get.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tokenspeed.errors import EngineStopped
 
 logger = logging.getLogger("tokenspeed.engine")
 
-MAX_FAILURES: Final = 6  # in a row, until the backend is built anew; as many again end it
+MAX_FAILURES: Final = 6  # in a row before a new backend is made; as many again, and it is given up
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class EngineHealth:
     """Whether an engine can be relied on.
 
     Attributes:
-        is_alive: whether its thread runs, and its backend was not given up.
+        is_alive: whether its thread runs and its backend has not been given up.
         step_s: how long the step under way has taken so far; 0 between steps.
-        failures_in_a_row: steps that failed since the last one that did not.
+        failures_in_a_row: steps that failed since the last successful one.
     """
 
     is_alive: bool
@@ -43,12 +43,12 @@ class Engine:
     """Runs requests over one backend, on a thread of its own.
 
     Args:
-        backend: the device; the engine's thread alone calls it.
+        backend: the device; only the engine's thread runs steps on it.
         eos_token_ids: ids that end an output.
-        max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
-        read_bytes_per_s: what the device was measured to read, for the statistics; 0: unknown.
+        max_step_ms: a step gets only as many rows as fit this time, judging by earlier steps.
+        read_bytes_per_s: measured read bandwidth of the device, for statistics; 0: unknown.
         clock: seconds, monotonic; deadlines are on the same clock.
-        rebuild: makes the backend anew, for when steps fail again and again.
+        rebuild: makes a new backend, called when steps keep failing.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Engine:
             read_bytes_per_s=read_bytes_per_s,
             clock=clock,
         )
-        self._inbox: list[tuple[Sequence, Deliver] | Sequence] = []  # a bare one: cancel it
+        self._inbox: list[tuple[Sequence, Deliver] | Sequence] = []  # a bare Sequence: cancel it
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="tokenspeed-engine", daemon=True)
@@ -93,7 +93,7 @@ class Engine:
         )
 
     def watch_steps(self, on_step: OnStep) -> None:
-        """Have each step told, on the engine's thread; what is told must be quick."""
+        """Call `on_step` for each step, on the engine's thread; it must be quick."""
         self._core.on_step = on_step
 
     def submit(self, request: Request, deliver: Deliver) -> "Generation":
@@ -151,9 +151,9 @@ class Engine:
         """End the thread and give the backend's memory back; open requests get EngineStopped.
 
         Args:
-            timeout_s: how long a step under way is waited for; None waits for ever.
+            timeout_s: how long to wait for a step under way; None waits for ever.
         Returns:
-            Whether it ended; a step that hangs keeps the thread and the memory.
+            Whether the thread ended; a step that hangs keeps the thread and the memory.
         """
         with self._wake:
             if self._stopping:
@@ -206,7 +206,7 @@ class Engine:
             try:
                 core.step()
             except BaseException:
-                # One broken step must not end the service; SystemExit would end this thread alone.
+                # One broken step must not end the service; SystemExit would end only this thread.
                 logger.exception("step failed")
                 self._recover()
             finally:
@@ -223,8 +223,8 @@ class Engine:
         try:
             self._core.add(sequence, deliver)
         except BaseException:
-            # As with a step: once is no proof, and a bug in taking one request in is that
-            # request's alone.
+            # As with a step, one failure proves nothing; and a bug that shows only with this
+            # request must not harm the others.
             logger.exception("request not taken in; it is tried again")
             self._take_in_again(sequence, deliver)
 
@@ -241,7 +241,7 @@ class Engine:
                 deliver((), error)
 
     def _recover(self) -> None:
-        """Try the sequences of a failed step again; after repeated failure with a new backend."""
+        """Try the sequences of a failed step again; after repeated failures, on a new backend."""
         core = self._core
         core.recover()
         if core.failures_in_a_row == 0 or core.failures_in_a_row % MAX_FAILURES:
@@ -266,7 +266,7 @@ class Generation:
         self._sequence = sequence
 
     def cancel(self) -> None:
-        """Stop before the next step. The request then ends as "cancelled"; an ended one stays."""
+        """Stop before the next step: a request that has not ended ends as "cancelled"."""
         self._engine._cancel(self._sequence)
 
 
@@ -279,12 +279,12 @@ class Cancellable(Protocol):
 class TokenStream:
     """The output of one request as it grows, for callers that await it.
 
-    Iterating yields the tokens that one step made sure, `forced` not repeated. Belongs to the event
+    Iterating yields the new tokens of one step at a time, without `forced`. Belongs to the event
     loop that made it.
 
     Args:
-        submit: of an engine.
-        request: what is asked.
+        submit: the `submit` of an engine.
+        request: what to run.
     Raises:
         RequestTooLong, EngineStopped: as `Engine.submit` does.
     """
@@ -319,7 +319,7 @@ class TokenStream:
         return completed(self._ending)
 
     def cancel(self) -> None:
-        """Stop before the next step; an output that has ended stays."""
+        """Stop before the next step; an output that has ended stays as it is."""
         if self._ending is None:
             self._generation.cancel()
 
@@ -334,7 +334,7 @@ def completed(ending: Completion | EngineStopped) -> Completion:
     """Return how a request ended.
 
     Raises:
-        EngineStopped: it was not run to an end.
+        EngineStopped: the engine stopped before the request was done.
     """
     if isinstance(ending, EngineStopped):
         raise ending

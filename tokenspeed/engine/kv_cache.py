@@ -1,8 +1,8 @@
 """Who owns which KV slot and which tokens its keys and values stand for.
 
-Pure bookkeeping: the tensors belong to the backend. A slot is in use by one sequence or free; a
-free slot keeps its content, which later sequences reuse to the token, until somebody else needs the
-room. The cache is only a cache: the text of a session is the truth.
+Pure bookkeeping: the tensors belong to the backend. A slot is in use by one sequence or free. A
+free slot keeps its content until another sequence needs the slot; until then, sequences that begin
+with the same tokens reuse it. The cache is only a cache: the text of a session is the truth.
 """
 
 from collections.abc import Hashable
@@ -14,7 +14,7 @@ MIN_FORK_TOKENS = 8
 
 @dataclass
 class Slot:
-    """One row of the cache: it holds keys and values of the first `length` of `tokens`."""
+    """One row of the cache, with keys and values of the first `length` of `tokens`."""
 
     tokens: list[int] = field(default_factory=list)
     length: int = 0
@@ -33,7 +33,7 @@ class Lease:
 
     Attributes:
         slot: its index.
-        reused: leading tokens whose keys and values are there, once `fork_from` was copied.
+        reused: leading tokens whose keys and values are there, once `fork_from` is copied.
         fork_from: slot whose first `reused` positions must be copied first, or None.
     """
 
@@ -57,13 +57,13 @@ class KVCache:
     def acquire(
         self, tokens: list[int], key: Hashable = None, best: tuple[int, int] | None = None
     ) -> Lease | None:
-        """Take a free slot for a sequence that begins with `tokens`, or None where all are in use.
+        """Take a free slot for a sequence that begins with `tokens`; None if all are in use.
 
-        The slot that the key had before is preferred, else the one used longest ago. What another
-        slot, in use or not, holds of the same beginning is forked.
+        Prefers the slot that the key had before, else the least recently used one. Where another
+        slot, in use or not, holds clearly more of the same beginning, the lease forks it.
 
         Args:
-            best: what `best_match` returns for these tokens, where it is known already.
+            best: what `best_match` returns for these tokens, if known already.
         """
         free = [i for i, slot in enumerate(self.slots) if not slot.in_use]
         if not free:
@@ -83,21 +83,21 @@ class KVCache:
         return Lease(target, reused, fork_from)
 
     def best_match(self, tokens: list[int]) -> tuple[int, int]:
-        """Return which slot holds most of a beginning, and how many tokens of it."""
+        """Return the slot that holds the longest prefix of `tokens`, and that prefix's length."""
         found, available = 0, -1
         for i, slot in enumerate(self.slots):
             length = slot.match(tokens)
             if length > available:
                 found, available = i, length
                 if available >= len(tokens) - 1:
-                    break  # of the last token nothing is reused: no other slot can hold more
+                    break  # the last token is computed in any case, so no slot can serve better
         return found, available
 
     def hold(self, index: int, tokens: list[int], length: int) -> None:
         """Note that a slot in use holds the first `length` of these tokens after a step.
 
-        The list is kept, not copied, since this happens in every step: it may grow, but what it
-        holds must not change.
+        The list is kept, not copied, since this happens in every step: it may grow, but its items
+        must not change.
         """
         slot = self.slots[index]
         assert slot.in_use, f"slot {index} is not in use"
@@ -124,8 +124,8 @@ class KVCache:
 def common_prefix(a: list[int], b: list[int]) -> int:
     """Return how many leading tokens are equal."""
     if not a or not b or a[0] != b[0]:
-        return 0  # most are
-    # Slices are compared twenty times as fast as items: this is asked for each slot and request.
+        return 0  # the usual case
+    # Slices compare twenty times as fast as single items, and this runs for each slot and request.
     low, high = 1, min(len(a), len(b))
     step = MIN_FORK_TOKENS
     while low < high:

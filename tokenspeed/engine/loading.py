@@ -29,7 +29,7 @@ from tokenspeed.model.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An engine and what speaks its language."""
+    """An engine with the tokenizer and the prompt format of its model."""
 
     engine: Engine
     tokenizer: Tokenizer
@@ -55,12 +55,12 @@ def load_engine(
     Args:
         directory: in Hugging Face's form, or a model's name on the hub.
         device: "auto", a key of BACKENDS, or "cuda:0,1" for GPUs that share the model.
-        profile: how it is asked, a file; None: by what recognises it.
-        config: slots and lengths; their defaults suit a few speakers.
+        profile: a file that says how to prompt the model; None: the profile that recognises it.
+        config: slots and lengths; the defaults suit a few speakers.
     Raises:
         CheckpointError: the directory cannot be used.
-        ProfileError: how it is asked cannot be told.
-        BackendUnavailable: the asked backend cannot run here.
+        ProfileError: no profile says how to prompt the model, or its profile is wrong.
+        BackendUnavailable: the requested backend cannot run here.
     """
     started_s = time.perf_counter()
     given = Path(directory)
@@ -92,10 +92,10 @@ def load_engine(
 
 
 def backend_of(device: str) -> Callable[[Checkpoint, EngineConfig], Backend]:
-    """Return what opens a backend by the name that a user gives it.
+    """Return the function that opens the backend of this name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no such backend.
     """
     name, _, numbers = device.partition(":")
     if name == "cuda" and numbers:
@@ -119,10 +119,10 @@ def choose_backend() -> str:
 
 
 def measured_bandwidth(backend: Backend) -> float:
-    """Measure in a moment how fast this backend's device reads: bytes/s, 0 where it cannot be.
+    """Measure briefly how fast this backend's device reads: bytes/s, 0 if it cannot be measured.
 
     A CPU reads a buffer of the weights' size, as caches hold part of a small model; a GPU reads
-    1 GiB of its memory, and as many of a kind read as much each.
+    1 GiB of its memory. In a group of GPUs, one is measured and the others count the same.
     """
     if backend.name != "cuda":
         return read_bandwidth(backend.weight_bytes, usable_cores(), seconds=0.03) or 0.0

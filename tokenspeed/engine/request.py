@@ -18,8 +18,8 @@ class Request:
     """What the engine is asked for.
 
     Attributes:
-        prompt: ids that are sure, at least one.
-        forced: ids that the output begins with, whatever the model thinks (the committed prefix).
+        prompt: token ids, at least one.
+        forced: ids that the output begins with, whatever the model predicts (committed prefix).
         draft: ids expected after `forced`; verified together in one pass.
         bias: in [0, 1), how much the draft is favoured; 0 is exactly greedy decoding.
         max_new_tokens: cap on the output, `forced` included.
@@ -83,16 +83,19 @@ class Completion:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a sequence asks of one step: consecutive tokens of its slot, the last ones answered."""
+    """A sequence's part of one step: consecutive tokens of its slot, the last ones answered.
+
+    An answered row is one whose prediction of the next token is used.
+    """
 
     tokens: list[int]
     start: int  # position of the first token
-    drafts: list[int]  # for each answered row, counted from the end: the expected next token
+    drafts: list[int]  # the expected next token of each answered row; these are the last rows
 
 
 @dataclass(eq=False)
 class Sequence:
-    """A request while it runs; one of a kind, so compared by identity.
+    """A request while it runs; compared by identity.
 
     The slot holds keys and values of `tokens[:computed]`. A step computes the sure tokens that are
     missing, then the draft; each of these last rows predicts its next token, which confirms the
@@ -117,8 +120,8 @@ class Sequence:
     started_s: float | None = None
     first_token_s: float | None = None
     compute_s: float = 0.0
-    failures_alone: int = 0  # steps of its own that raised at one place
-    failed_at: tuple[int, int] = (0, 0)  # this place: how many tokens were sure and computed
+    failures_alone: int = 0  # steps of its own that raised since it last made progress
+    failed_at: tuple[int, int] = (0, 0)  # (sure tokens, computed tokens) when it failed
 
     def __post_init__(self) -> None:
         request = self.request
@@ -145,7 +148,7 @@ class Sequence:
 
     @property
     def remaining_steps(self) -> int:
-        """Steps that this request probably still takes: short ones go first.
+        """Steps that this request will probably still take; short requests go first.
 
         A draft that holds costs one step; without one, each token costs a step, and an output is
         about as long as its prompt.
@@ -154,7 +157,7 @@ class Sequence:
         return 1 + max(expected, 0)
 
     def begin(self, slot: int, reused: int, now_s: float) -> None:
-        """Take a slot that holds the first `reused` tokens already."""
+        """Take a slot that already holds the first `reused` tokens."""
         self.slot = slot
         # The last sure token is computed in any case: its row predicts the first new one.
         self.computed = self.reused = min(reused, len(self.tokens) - 1)
@@ -162,7 +165,7 @@ class Sequence:
             self.started_s = now_s
 
     def fail_alone(self) -> int:
-        """Count a step of its own that raised; return how many did since it last got on."""
+        """Count a step of its own that raised; return how many did since it last progressed."""
         place = (len(self.tokens), self.computed)
         if place > self.failed_at:
             self.failed_at, self.failures_alone = place, 0
@@ -187,8 +190,8 @@ class Sequence:
         """Take in what a step predicted.
 
         Args:
-            rows: what was asked.
-            predicted: for each answered row its next token, as many as `rows.drafts`.
+            rows: what the step computed for this sequence.
+            predicted: the next token of each answered row, as many as `rows.drafts`.
         Returns:
             The tokens that became sure, end mark excluded.
         """
@@ -206,8 +209,8 @@ class Sequence:
             held = len(self.tokens)
             if self.finish_reason:
                 break
-        # Rows after the first difference are in the slot too, but describe another text; and the
-        # last prediction may have met a draft token that had no row any more.
+        # Rows after the first difference are in the slot too, but belong to another text; and the
+        # last prediction may have confirmed a draft token for which there was no row.
         self.computed = min(held, rows.start + len(rows.tokens))
         return tuple(self.tokens[before:])
 
@@ -228,7 +231,7 @@ class Sequence:
             self.finish_reason = "length"
 
     def _resync(self) -> None:
-        """Offer the rest of the refuted draft again once the new tail meets it."""
+        """Offer the rest of the refuted draft again once the newest tokens occur in it."""
         width = self.request.resync
         if not width or self.num_output - len(self.request.forced) < width:
             return

@@ -1,12 +1,12 @@
 """Which sequences run and which rows go into the next step. Pure: no clock, no device.
 
-A client that had more than its share of the machine comes after those that had not. Among these,
-earliest deadline first: a final counts as due earlier than a partial of the same deadline, but
-deadlines are absolute, so a waiting partial still comes up. A partial that took the place of others
-before they were done is as old as the first of them. Ties go to the shortest.
+Clients that have had more than their share of the machine come after all others. In either group
+the earliest deadline goes first. A final counts as due earlier than a partial of the same deadline,
+but deadlines are absolute, so a waiting partial still gets its turn. A partial that superseded
+others before they were done gains from their waiting too. Ties go to the shortest.
 
-What nobody waits for yet, because its deadline is far or its client is over its share, is
-background work: it fills the room that live work leaves in a step, and gives its slot up to it.
+Work whose deadline is far off, or whose client is over its share, is background work: it fills the
+room that live work leaves in a step, and gives up its slot to live work.
 """
 
 import heapq
@@ -25,12 +25,12 @@ from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
 from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Lease
 from tokenspeed.engine.request import Rows, Sequence
 
-FINAL_HEAD_START_S: Final = 0.5  # a final overtakes partials that came up to so long before it
-MAX_AGING_S: Final = 0.15  # what waiting gains a partial; less than a head start: finals stay first
-MAX_DEFERRED: Final = 8  # beginnings that are waited for, of one look
-LIVE_S: Final = 0.5  # before its deadline somebody may be waiting for an output already
-# Shares of the longest step. A caption that comes while background work runs waits for that step,
-# and takes several steps itself, which background work beside it makes longer.
+FINAL_HEAD_START_S: Final = 0.5  # a final overtakes partials due up to this much earlier
+MAX_AGING_S: Final = 0.15  # the most a partial gains by waiting; less than a final's head start
+MAX_DEFERRED: Final = 8  # beginnings to wait for in one `admit`; at more it stops looking
+LIVE_S: Final = 0.5  # somebody may be waiting for what is due this soon
+# What background work may take of `max_step_s`. A caption that arrives during a background step
+# waits for it to end; and as it takes several steps itself, background work beside it delays each.
 BACKGROUND_STEP: Final = 1 / 3
 MIXED_STEP: Final = 1 / 6
 
@@ -50,7 +50,7 @@ class Scheduler:
     Args:
         cache: who holds which slot.
         max_step_tokens: rows of a step at most.
-        max_step_s: no more rows than fit this time, by what steps took so far.
+        max_step_s: a step gets only as many rows as fit this time, judging by earlier steps.
     """
 
     def __init__(self, cache: KVCache, max_step_tokens: int, max_step_s: float = math.inf) -> None:
@@ -61,7 +61,7 @@ class Scheduler:
         self.shares = FairShares()
         self.waiting = WaitingSequences(self.shares)
         self.running: list[Sequence] = []
-        self.alone: set[Sequence] = set()  # each gets a step of its own: one of them makes it fail
+        self.alone: set[Sequence] = set()  # suspected of making steps fail: each runs alone once
 
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for a slot."""
@@ -80,11 +80,11 @@ class Scheduler:
     def admit(self, now_s: float) -> list[Lease]:
         """Give slots to waiting sequences in order; return the leases taken.
 
-        The caller copies what a lease forks before the next step. Where all slots are in use, live
-        work takes that of background work, which waits again and goes on from its tokens.
+        Before the next step the caller must copy what a lease forks. When all slots are in use,
+        live work takes a slot of background work, which waits again and goes on from its tokens.
         """
         leases: list[Lease] = []
-        deferred: list[list[int]] = []  # beginnings that are about to be there
+        deferred: list[list[int]] = []  # beginnings that a running sequence will soon hold
         with closing(self.waiting.ordered()) as ordered:
             for num_seen, sequence in enumerate(ordered):
                 if num_seen > 2 * len(self.cache.slots) or len(deferred) > MAX_DEFERRED:
@@ -92,7 +92,7 @@ class Scheduler:
                 preempted = None if self.cache.num_free else self._background(sequence, now_s)
                 if not self.cache.num_free and preempted is None:
                     break
-                # What shares a deferred beginning has no more of it in any slot, and is no sooner.
+                # What begins like a deferred sequence would find no more in a slot: it waits too.
                 if any(sequence.tokens[: len(begin)] == begin for begin in deferred):
                     continue
                 best = self.cache.best_match(sequence.tokens)
@@ -108,9 +108,8 @@ class Scheduler:
     def plan(self, now_s: float) -> Plan | None:
         """Fill a step with the rows of running sequences, live ones and the most urgent first.
 
-        A sequence that would take most of the room leaves half of it to the others, and the room
-        itself is what fits `max_step_s`: a long prompt is computed in chunks between which captions
-        go on.
+        While others want rows, no sequence takes more than half of the room, and the room is what
+        fits `max_step_s`: a long prompt is computed in chunks, between which captions go on.
         """
         ordered = sorted(self.running, key=self._rank)
         suspect = next((s for s in ordered if s in self.alone), None)
@@ -124,7 +123,7 @@ class Scheduler:
         return Plan(build_step(parts), parts, taken) if parts else None
 
     def observe(self, plan: Plan, seconds: float) -> None:
-        """Take in how long a step took: it prices the next ones, and is charged to its clients."""
+        """Record how long a step took: this predicts later ones, and is charged to its clients."""
         self.alone.difference_update(sequence for sequence, _ in plan.parts)
         total = len(plan.batch.tokens)
         self.cost.observe(total, seconds)
@@ -138,7 +137,7 @@ class Scheduler:
         self.shares.charge(used_s, num_active)
 
     def restart_running(self) -> None:
-        """Let everything that runs wait again, to go on from its tokens."""
+        """Make all running sequences wait for a slot again; they go on from their tokens."""
         for sequence in list(self.running):
             self._restart(sequence)
 
@@ -150,7 +149,7 @@ class Scheduler:
             self.alone.add(sequence)
 
     def is_live(self, sequence: Sequence, now_s: float) -> bool:
-        """Whether somebody may be waiting for an output, and has a right to it."""
+        """Whether somebody may be waiting for the output, and the client is within its share."""
         request = sequence.request
         return request.deadline_s - now_s <= LIVE_S and not self.shares.is_over(request.client)
 
@@ -176,14 +175,14 @@ class Scheduler:
         return lease
 
     def _background(self, sequence: Sequence, now_s: float) -> Sequence | None:
-        """Return the least urgent background work, whose slot a live sequence may take."""
+        """Return the least urgent background work, whose slot `sequence` may take if it is live."""
         if not self.is_live(sequence, now_s):
             return None
         background = [s for s in self.running if not self.is_live(s, now_s)]
         return max(background, key=self._rank, default=None)
 
     def _is_about_to_hold(self, tokens: list[int], count: int) -> bool:
-        """Whether a running sequence begins with so many of the tokens, computed or not.
+        """Whether a running sequence begins with the first `count` tokens, computed or not.
 
         Several targets of one source arrive together: the first computes the source, the others
         wait one step and copy it.
@@ -201,12 +200,12 @@ Head = tuple[tuple[float, int, float], int, Hashable]
 class WaitingSequences:
     """Sequences without a slot, in order: clients within their share first, then by urgency.
 
-    One heap a client, and one of all clients' heads for those within their share and for those over
-    it. What does not move costs nothing at a step, however many wait: an entry that was overtaken
-    stays where it is and is dropped when it comes up.
+    Each client has a heap, and two more heaps hold the most urgent entry of each client: one for
+    clients within their share, one for those over it. A step does not touch entries that only
+    wait, however many there are: an outdated one stays where it is and is dropped when it comes up.
 
     Args:
-        shares: who is over.
+        shares: says which clients are over their share.
     """
 
     def __init__(self, shares: FairShares) -> None:
@@ -216,8 +215,8 @@ class WaitingSequences:
         self._numbers = itertools.count()
         self._within: list[Head] = []
         self._over: list[Head] = []
-        self._owing: set[Hashable] = set()  # whose head is in `_over`
-        self._debts: list[tuple[float, int, Hashable]] = []  # theirs, those paid soonest first
+        self._owing: set[Hashable] = set()  # clients whose head is in `_over`
+        self._debts: list[tuple[float, int, Hashable]] = []  # a heap: (paid at, number, client)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -233,7 +232,7 @@ class WaitingSequences:
 
     @property
     def clients(self) -> KeysView[Hashable]:
-        """Those who have sequences here."""
+        """The clients that have sequences here."""
         return self._heaps.keys()
 
     def add(self, sequence: Sequence) -> None:
@@ -259,11 +258,11 @@ class WaitingSequences:
     def ordered(self) -> Generator[Sequence]:
         """Yield sequences in order.
 
-        What is yielded may be discarded meanwhile; what is added meanwhile may come or not.
+        What is yielded may be discarded meanwhile; what is added meanwhile may be yielded or not.
         """
         self._let_back()
         passed: list[Entry] = []
-        within: list[Head] = []  # second and later heads of clients that are looked at
+        within: list[Head] = []  # further heads of clients that were yielded from already
         over: list[Head] = []
         try:
             while (head := self._next_head(within, over)) is not None:
@@ -284,7 +283,7 @@ class WaitingSequences:
         """Take the head of the client whose turn it is; None where nobody waits.
 
         Args:
-            within, over: heads beside those of all clients.
+            within, over: further heads, beside those in `_within` and `_over`.
         """
         while self._within or within:
             head = heapq.heappop(_sooner(self._within, within))
@@ -303,7 +302,7 @@ class WaitingSequences:
         return None
 
     def _let_back(self) -> None:
-        """Let clients who have paid their debts be among the others again."""
+        """Move clients that have paid their debts back to those within their share."""
         due = []
         while self._debts and self._debts[0][0] <= self._shares.clock_s:
             due.append(heapq.heappop(self._debts)[2])
@@ -319,13 +318,13 @@ class WaitingSequences:
         heapq.heappush(self._debts, (paid_s, next(self._numbers), client))
 
     def _show_head(self, client: Hashable) -> None:
-        """Let the most urgent of a client be among the others'."""
+        """Put the most urgent entry of a client among the heads of all clients."""
         head = self._head(client)
         if head is not None:
             heapq.heappush(self._over if client in self._owing else self._within, head)
 
     def _head(self, client: Hashable) -> Head | None:
-        """Return the most urgent of a client; keep no entry before it, and no empty heap."""
+        """Return a client's most urgent entry; drop outdated ones before it, and an empty heap."""
         heap = self._heaps.get(client, [])
         while heap and self._places.get(heap[0][2]) != heap[0][1]:
             heapq.heappop(heap)
@@ -345,7 +344,7 @@ def _sooner(a: list[Head], b: list[Head]) -> list[Head]:
 
 
 class StepCost:
-    """How long a step of so many rows takes: a line fitted to recent steps, old ones fading.
+    """How long a step takes by its number of rows: a line fitted to recent steps.
 
     The fit is least squares over exponentially decayed sums, so it follows a machine that slows
     down within some tens of steps.
@@ -358,7 +357,7 @@ class StepCost:
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
 
     def observe(self, rows: int, seconds: float) -> None:
-        """Take a measured step in."""
+        """Record a measured step."""
         new = (1.0, float(rows), seconds, float(rows * rows), rows * seconds)
         old = (self._weight, self._x, self._y, self._xx, self._xy)
         self._weight, self._x, self._y, self._xx, self._xy = (
@@ -378,7 +377,7 @@ class StepCost:
         return max(self.MIN_ROWS, int((seconds - base) / slope))
 
     def line(self) -> tuple[float, float]:
-        """Return the seconds of a step, and of each of its rows; zeros before any measurement."""
+        """Return a step's fixed seconds, and those of each row; zeros before any measurement."""
         if not self._weight:
             return 0.0, 0.0
         spread = self._weight * self._xx - self._x**2
@@ -395,7 +394,7 @@ def share_rows(wanted: list[int], room: int) -> list[int]:
         wanted: rows that each could use.
         room: rows of the step.
     Returns:
-        Rows for each, together at most `room`, and all of it where more is wanted.
+        Rows for each, together at most `room`, and exactly `room` where as much is wanted.
     """
     cap = room if len(wanted) < 2 else max(1, room // 2)
     shares = []
@@ -411,7 +410,7 @@ def share_rows(wanted: list[int], room: int) -> list[int]:
 
 
 def urgency(sequence: Sequence) -> tuple[float, int, float]:
-    """Sort key: due first, then short first, then first come."""
+    """Sort key: earliest due, then shortest, then first come."""
     request = sequence.request
     aging = min(sequence.arrival_s - sequence.waiting_since_s, MAX_AGING_S)
     due = request.deadline_s - (FINAL_HEAD_START_S if request.is_final else aging)

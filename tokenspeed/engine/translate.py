@@ -19,7 +19,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 
 @dataclass(frozen=True)
 class TranslatedText:
-    """A translated text and what it cost; `untranslated`: pieces of it that are the source."""
+    """A translated text and what it cost; `untranslated` counts pieces left as their source."""
 
     text: str
     total_ms: float
@@ -52,7 +52,7 @@ def translate(
     """Translate texts piece by piece, all of them side by side.
 
     Args:
-        is_alone: by the model alone, sentence by sentence, without anything of tokenspeed.text.
+        is_alone: use the model alone, sentence by sentence, without anything of tokenspeed.text.
     Raises:
         ValueError: the model does not translate this pair.
         RequestTooLong: a piece does not fit a slot.
