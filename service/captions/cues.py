@@ -65,7 +65,7 @@ class Timeline:
     """Cues of successive segments: none begins before the previous one has ended."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[float, float]] = {}  # newest segment start, newest cue end
+        self._last: dict[str, tuple[float, float]] = {}  # by target: newest start, last end
 
     def dump(self) -> dict[str, Any]:
         """Return its state as plain values."""
@@ -86,7 +86,7 @@ class Timeline:
     ) -> list[Cue]:
         """Return the cues of a target's next segment; arguments as for `cues_of`."""
         began_ms, ended_ms = self._last.get(target, (start_ms, start_ms))
-        # The clock went back, as with another recording: start over.
+        # A clock that went back, as with another recording, starts over.
         begin_ms = max(start_ms, ended_ms) if start_ms >= began_ms else start_ms
         cues = cues_of(text, begin_ms, max(end_ms, begin_ms), max_chars, max_lines)
         if cues:

@@ -23,7 +23,7 @@ class Delivery:
     """The path from a session's translations to its client.
 
     Args:
-        model: which pairs it translates, and which take two passes.
+        model: tells which pairs take two passes.
         settings: what the client asked for.
         segments, streams, revisions: of the session; a segment leaves them once its finals are
             sent.

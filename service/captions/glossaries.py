@@ -1,8 +1,8 @@
 """Stored glossaries, in memory: given once, then referred to by id.
 
 Whoever knows an id may use it, as ids cannot be guessed; only the owner of a glossary sees it in a
-list, or can delete it. Reads no clock; does not know how a glossary was uploaded. It can be waited
-for all the same, as the store that replicas share has to be.
+list, or can delete it. Reads no clock; does not know how a glossary was uploaded. Its methods are
+coroutines only because those of the store that replicas share have to be.
 """
 
 import secrets
@@ -35,7 +35,7 @@ class StoredGlossary:
 class Glossaries(Protocol):
     """Keeps glossaries, for this process or for all replicas.
 
-    What can be waited for raises RestError (503) where they cannot be reached now.
+    Its coroutines raise RestError (503) if the glossaries cannot be reached at the moment.
     """
 
     async def add(
@@ -48,7 +48,7 @@ class Glossaries(Protocol):
         created: float,
         now_s: float,
     ) -> StoredGlossary | None:
-        """Store a glossary; return it, or None if the store is full."""
+        """Store a glossary; return it, None if the store or the client's share is full."""
         ...
 
     async def find(self, key: str, now_s: float) -> StoredGlossary | None:
@@ -88,7 +88,7 @@ class StoredGlossaries:
         created: float,
         now_s: float,
     ) -> StoredGlossary | None:
-        """Store a glossary; return it, or None if the store is full."""
+        """Store a glossary; return it, None if the store or the client's share is full."""
         self._forget(now_s)
         entries = sum(len(kept.terms) for kept in self._kept.values())
         is_full = entries + len(terms) > MAX_ENTRIES_IN_ALL

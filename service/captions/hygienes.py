@@ -1,8 +1,8 @@
 """How a session's settings clean up texts on their way into each language.
 
 Compiling a long glossary takes milliseconds, and most session updates change something else, so the
-result is reused for as long as the terms are the same. Knows settings and languages; does not know
-segments.
+result is reused until a setting that it depends on changes. Knows settings and languages; does not
+know segments.
 """
 
 from collections.abc import Sequence
@@ -56,12 +56,12 @@ class Hygienes:
 
     @property
     def cutting(self) -> Hygiene:
-        """The one that decides where a text is cut; it is the same for all targets."""
+        """The hygiene that decides where a text is cut; all targets' decide alike."""
         return next(iter(self.by_target.values()), None) or Hygiene(self._model.vocabulary)
 
     @property
     def pivot(self) -> Hygiene:
-        """The one of the first pass."""
+        """The hygiene of the first pass."""
         if self._pivot is None:
             self._pivot = self._settings.pivot_hygiene(self._model)
         return self._pivot

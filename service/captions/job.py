@@ -29,7 +29,7 @@ class JobKey(NamedTuple):
 class Job:
     """One pass over one piece of source into one language.
 
-    The policy decides what to do; the stream fills in what it alone knows, `rev` and below.
+    The policy decides what to do; what it does not know, `rev` and below, is filled in later.
 
     Attributes:
         number: counts the jobs of one piece; only the newest job's result is used.

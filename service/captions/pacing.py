@@ -1,7 +1,7 @@
 """When to translate a revision, and when a reader will get to it.
 
-Limits revisions per second, further while the machine is busy. Text that arrives all at once is due
-piece by piece, at reading speed.
+Limits how many revisions are translated in a second, and more strictly while the machine is busy.
+Text that arrives all at once is due piece by piece, at reading speed.
 
 Knows numbers; reads no clock (times are arguments, in seconds).
 """
@@ -30,7 +30,7 @@ class Pacing:
         self.interval_s = 0.0
         self._updates_per_s = updates_per_s
         self._bucket = Bucket(updates_per_s, now_s)
-        self._partial_s = float("-inf")  # start of the newest one
+        self._partial_s = float("-inf")  # start of the newest partial
         self._noticed_s = float("-inf")
 
     def is_thinned(self, now_s: float) -> bool:
@@ -66,7 +66,7 @@ class Pacing:
 
 
 class Reader:
-    """How far a reader of one language has got: finished with everything up to this time."""
+    """A reader of one language; `until_s` is when all text so far will have been read."""
 
     def __init__(self, until_s: float = 0.0) -> None:
         self.until_s = until_s

@@ -20,7 +20,7 @@ from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.words import count_words, has_words, normalise, skip_words, word_ends
 
 MAX_SUPERSEDED: Final = 3  # partials superseded in a row; after that the next one may finish
-MAX_REPEATS: Final = 3  # of the same ids at the end of an output that was stopped
+MAX_REPEATS: Final = 3  # of the same ids at the end of a stopped output: this many are a loop
 _STATE: Final = (
     "committed", "committed_text", "shown", "covered_words", "is_done", "_number",
     "_certain_words",
@@ -91,10 +91,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Hypothesis:
-    """An output with its words. `boundaries[j]` is the number of ids up to the end of word j, or
+    """An output with its words.
 
-    None if that falls inside an id. `spans`: where protected words begin and end; no word ends
-    within one.
+    Attributes:
+        ends: offsets in `text` at which words end.
+        boundaries: for each word, the number of ids up to its end; None if it ends inside an id.
+        spans: where protected words begin and end; no word ends within one.
     """
 
     tokens: Tokens
@@ -125,7 +127,7 @@ class Translation:
     Args:
         key: of its jobs.
         preset: how eager it is. token_text: turns ids into text.
-        number: of the first job.
+        number: of the newest job of its predecessor; its own jobs are numbered on from there.
         protected: returns where the protected words of an output begin and end, in order.
     """
 
@@ -170,7 +172,7 @@ class Translation:
 
     @property
     def number(self) -> int:
-        """How many jobs it has asked for."""
+        """Number of its newest job."""
         return self._number
 
     def dump(self) -> dict[str, Any]:
@@ -256,7 +258,8 @@ class Translation:
 
         Args:
             number: of the job; results of older jobs are ignored.
-            tokens: the output, C first. One that does not begin with C is ignored.
+            tokens: the output, C first. Of one that does not begin with C, only
+                C is kept.
             is_whole: whether it ended by itself rather than at its length.
             certain_words: the source is known to be wrong from this word on: translations of those
                 words are not committed while the source is open. None: nothing is known.
@@ -297,7 +300,7 @@ class Translation:
             self._commit_all(self._hypothesis)
 
     def stop(self) -> None:
-        """Stop waiting for jobs; the next revision starts from what is committed."""
+        """Stop waiting for jobs; the next revision asks for one even if its text is the same."""
         self._job = self._pending = None
         self._source = Source("", 0)
 
@@ -346,7 +349,7 @@ class Translation:
         return self.preset.mask_words if source.is_open else 0
 
     def _visible(self, found: _Hypothesis, mask_words: int) -> str:
-        """Return what a reader sees of an output: everything except the last words.
+        """Return what a reader sees of an output: everything except the last `mask_words` words.
 
         Protected words that are already visible stay: they will not be translated differently.
         """

@@ -17,7 +17,7 @@ def is_pivoted(sources: Sequence[Source], target: str, model: ModelInfo) -> bool
 
 
 def for_pivot(source: Source, targets: Collection[str], model: ModelInfo) -> Source:
-    """Return a piece as the first pass reads it; pieces that need no second pass are copied."""
+    """Return a piece as the first pass reads it; one that no target needs in two is copied."""
     is_wanted = any(model.needs_pivot(source.language, target) for target in targets)
     return source if is_wanted else replace(source, language=PIVOT)
 

@@ -108,7 +108,8 @@ class Segment:
     def cut(self, length: int, now_s: float) -> "Segment":
         """End this segment after that many characters; return the one in which the rest continues.
 
-        Only the rest keeps the text before it, and drops that too if no client can send it again.
+        Only the rest keeps the text before it, to recognise it in later revisions. Appended text
+        longer than any revision cannot come again, so not even the rest keeps that.
         """
         full = self.stable + self.unstable
         begin = len(full) - len(self.text)
@@ -144,8 +145,7 @@ class Segment:
 
         Args:
             covered_words: source words of the first unfrozen piece that committed text covers
-                already;
-                no cut falls among them.
+                already; no cut falls among them.
             hygiene: decides where a text is cut.
         """
         full = self.stable + self.unstable

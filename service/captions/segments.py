@@ -61,7 +61,8 @@ class Segments:
         pending_chars: characters in committed segments whose finals are not sent, and in text that
             is still to be cut.
         changed: wire ids of segments that differ from what was last written down. closed_anew:
-            names closed since then. None if nothing is written down.
+            names closed, or dropped from the closed ones, since then. Both are None until somebody
+            begins to write down.
     """
 
     def __init__(self, max_open: int, max_chars: int) -> None:
@@ -172,7 +173,7 @@ class Segments:
         return self._add(rest)
 
     def close(self, segment: Segment) -> None:
-        """Free the name of a segment that was committed or withdrawn."""
+        """Note that a segment was committed or withdrawn, and with it its name."""
         self.touch(segment)
         self._note_pending(segment, max(len(segment.text), MIN_CHARS))
         name = segment.client_id

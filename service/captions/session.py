@@ -370,7 +370,7 @@ class Session:
 
     @property
     def worth(self) -> int:
-        """How much losing it would cost: 2: some text has no final, 1: all has, 0: no text."""
+        """What would be lost with it. 2: text without finals, 1: text that has them, 0: none."""
         return 2 if len(self._segments) else int(self._source_chars > 0)
 
     # ---- segments ----

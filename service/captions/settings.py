@@ -36,7 +36,7 @@ from tokenspeed.text.vocabulary import Vocabulary
 PIVOT: Final = "en"  # the language that two-pass translations go through
 MAX_CONTEXT: Final = 2  # earlier sentence pairs
 MIN_SOURCE_ID_CHARS: Final = 16  # whoever guesses one could continue as another speaker
-MAX_TERMS: Final = 500  # glossary entries, and protected words, of a session
+MAX_TERMS: Final = 500  # glossary entries of a session, and as many protected words
 MAX_TERM_CHARS: Final = 100
 MAX_CUE_CHARS: Final = 200  # in a line
 MAX_CUE_LINES: Final = 10
@@ -63,7 +63,7 @@ class ModelInfo:
         formalities: languages in which the form of address can be chosen.
         house: terms of the operator; a session's own terms take precedence.
         stored: looks up a glossary by its id.
-        hygiene: builds a text's cleaner; replaced for comparisons.
+        hygiene: the class that cleans texts; replaced for comparisons.
         fingerprint: equal if token ids mean the same.
     """
 
@@ -221,7 +221,7 @@ class Settings:
     def hygiene_of(
         self, target: str, model: ModelInfo, glossary: Glossary | None = None
     ) -> Hygiene:
-        """Return the cleaner for texts into a language; `glossary`: already compiled."""
+        """Return the hygiene of texts into a language; `glossary`: if compiled already."""
         if glossary is not None:
             return self._hygiene(glossary, target, model)
         entries = [e for e in self.glossary if model.code_of(e.language) in (None, target)]
@@ -240,7 +240,7 @@ class Settings:
         return self._hygiene(made, target, model)
 
     def pivot_hygiene(self, model: ModelInfo) -> Hygiene:
-        """Return the cleaner of a first pass, which leaves glossary words untranslated."""
+        """Return the hygiene of a first pass, which leaves glossary words untranslated."""
         stored = (term.source for each in self.stored.values() for term in each.terms)
         words = (*(entry.source for entry in self.glossary), *self.do_not_translate, *stored)
         terms = [Term(word, word) for word in words]

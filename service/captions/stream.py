@@ -45,11 +45,11 @@ class _Piece:
     continues: bool = False  # its ids and text follow on directly from the previous piece
     retries: int = 0
     best: tuple[int, Tokens, bool] | None = None  # missing terms, output, whether it is whole
-    is_plain: bool = False  # whether it was retried without draft or context after a fault
-    instead: str | None = None  # the source or its halves, if no output was a translation
+    is_plain: bool = False  # whether it was retried, without draft or context, after a fault
+    instead: str | None = None  # if no output would do: translated halves, or the source
     halves: Exchange | None = None  # translates the halves
     begins_small: bool = False  # it continues a sentence, after an emoji
-    language: str | None = None  # that its translation reads
+    language: str | None = None  # of the source that its translation reads
     held: Source | None = None  # source to translate once the previous piece is done
     is_cut: bool = False  # whether its sentence continues in the next piece
 
@@ -128,7 +128,7 @@ class TargetStream:
 
     @property
     def hygiene(self) -> Hygiene:
-        """The cleaner of texts; a change applies from the next revision on."""
+        """How texts are cleaned; a change applies from the next revision on."""
         return self._hygiene
 
     @hygiene.setter
@@ -185,7 +185,7 @@ class TargetStream:
 
         Args:
             sources: the pieces. rev, arrival_s: of the revision.
-            context: earlier sentence pairs for new pieces, in the same language.
+            context: earlier sentence pairs for new pieces, with sources in their language.
             part: which of the pieces to take now; the others follow later, in order. None: all.
         Returns:
             The jobs to start, and the keys of jobs that are no longer needed.
@@ -251,7 +251,7 @@ class TargetStream:
         return _Piece(translation, tuple(context), text, language=source.language)
 
     def _as_read(self, piece: _Piece, source: Source) -> Source:
-        """Return a source as a model reads it; one that is copied is not cleaned at all."""
+        """Return a source as a model reads it; one that is copied is masked at most."""
         if isinstance(piece.translation, Copied):
             is_masked = self._hygiene.profanity == "mask"
             return replace(source, text=mask(source.text, self.target)) if is_masked else source
@@ -259,7 +259,8 @@ class TargetStream:
         piece.text.language = piece.language or self._source_language
         piece.text.take(source.text, is_open=source.is_open, committed=committed)
         if piece.text.core and not piece.translation.shown:
-            # What was the whole text stays visible, now as one part of the translation.
+            # Text shown while there was nothing to translate stays visible, as part of the
+            # translation now.
             before, sight = piece.text.prefix.rstrip(), piece.text.sight
             is_more = sight.startswith(before)
             piece.translation.shown = sight[len(before) :].strip() if is_more else ""
@@ -295,7 +296,7 @@ class TargetStream:
             return
         committed = before.translation.committed
         older = piece.translation
-        piece.text = before.text.following()  # the committed ids hold its names
+        piece.text = before.text.following()  # the committed ids hold its placeholders
         whole_text = piece.text.token_text(self._new_detokenizer())
         token_text = _text_after(committed, whole_text)
         piece.translation = Translation(
@@ -481,7 +482,7 @@ class TargetStream:
         self._pieces.clear()
 
     def remember(self) -> list[tuple[str | None, ContextPair]]:
-        """Return language and pair of the pieces that have been done since the last call."""
+        """Return language and pair of the pieces that were finished since the last call."""
         found: list[tuple[str | None, ContextPair]] = []
         for piece in self._pieces:
             translation = piece.translation
@@ -553,7 +554,7 @@ class TargetStream:
     def _completed(self, job: Job) -> Job:
         """Fill in what the policy does not know about a job."""
         piece = self._pieces[job.key.piece]
-        # Other pieces can matter only if committed text may hold a stand-in.
+        # Pieces further back matter only if committed text may hold a placeholder.
         index = job.key.piece
         first = 0 if piece.text.placeholders.are_used else max(index - 1, 0)
         told = self._pieces[first:] if first == 0 else self._pieces[first : index + 1]
@@ -589,7 +590,7 @@ def _without_end(tokens: Tokens, token_text: TokenText, forced: int) -> Tokens:
 
 
 def _text_after(committed: Tokens, token_text: TokenText) -> TokenText:
-    """Return a detokenizer for ids that follow `committed`."""
+    """Return a detokenizer for ids that follow `committed`; its text begins after theirs."""
 
     def after(tokens: Sequence[int]) -> tuple[str, list[int]]:
         text, offsets = token_text((*committed, *tokens))

@@ -30,8 +30,8 @@ from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.pipeline import Hygiene
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
-MAX_PIECES: Final = 2  # asked for in one go, each in every language: about 2 ms
-SHORT: Final = 400  # characters; a longer text is only cut in its turn, not translated as well
+MAX_PIECES: Final = 2  # per turn, over all languages (but one in each at least): about 2 ms
+SHORT: Final = 400  # characters; a longer text is cut in one turn and translated from the next on
 
 
 class Translations:
@@ -84,7 +84,7 @@ class Translations:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Languages that the client wants, then those of its readers that the model knows."""
+        """Languages that the client wants, then those of its readers that the model can produce."""
         source = self.settings.source
         read = sorted(t for t in self._audience if self._model.translates(source, t))
         return tuple(dict.fromkeys((*self.settings.targets, *read)))
@@ -104,7 +104,7 @@ class Translations:
             self._context.clear()
             self._spoken = None
             for segment in self._segments:
-                if not segment.is_committed:  # what is complete keeps its settings
+                if not segment.is_committed:  # what is complete keeps its language
                     segment.spoken, segment.is_mismatch_told = Spoken(), False
         actions = self._retarget(is_other_source=is_other_source)
         # Finals in a language that is no longer wanted hold up no others.
@@ -130,7 +130,7 @@ class Translations:
         self._streams.resume_shown(segment)
         for stream in self._streams.of(segment):
             self._renew(stream)
-        self._open_streams(segment)  # in today's languages, whenever its turn comes
+        self._open_streams(segment)  # in the languages wanted now, whenever its turn comes
         self.revise(segment)
 
     def withdraw(self, segment: Segment) -> list[Action]:
@@ -183,7 +183,7 @@ class Translations:
         return actions
 
     def _apply_settings(self, segment: Segment, is_other_source: bool) -> list[Action]:
-        """Stop the languages of a segment that are no longer wanted, or not in this way."""
+        """Apply the settings to a segment; stop what is not wanted, restart on another source."""
         self._segments.touch(segment)
         actions: list[Action] = []
         pivot = self._streams.pivot_of(segment)
@@ -469,12 +469,12 @@ class Translations:
         return self._delivery.deltas(segment, stream, job, timing, now_s)
 
     def _pivoted(self, segment: Segment, job: Job, now_s: float) -> list[Action]:
-        """A first pass has news: translate it again."""
+        """A first pass has news: translate that into the targets."""
         actions: list[Action] = []
         begin, pivot = job.key.piece, self._streams.pivot_of(segment)
         end = begin + 1
         while pivot is not None and pivot.is_piece_done(end):
-            end += 1  # one without words is done together with the one before it
+            end += 1  # a piece without words is done together with the one before it
         for stream in self._streams.of(segment):
             part = range(begin, min(end, stream.num_pieces))
             if is_pivoted(segment.sources[begin : begin + 1], stream.target, self._model):
