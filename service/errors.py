@@ -11,7 +11,7 @@ ServiceError
 
 from typing import Final
 
-MAX_MESSAGE: Final = 400  # characters: what was sent may be long, and is not repeated
+MAX_MESSAGE: Final = 400  # characters: what was sent may be long, and is not all repeated
 
 
 class ServiceError(Exception):

@@ -31,7 +31,7 @@ from service.doors.rooms import Rooms
 from service.doors.state import AppState
 from service.doors.toll import Toll
 
-PREFLIGHT_S: Final = 600  # that a browser caches a preflight
+PREFLIGHT_S: Final = 600  # for which a browser caches a preflight
 
 
 def make_app(state: AppState) -> ASGIApp:
@@ -88,7 +88,7 @@ def make_app(state: AppState) -> ASGIApp:
         CORSMiddleware,
         allow_origins=config.origins,
         allow_methods=("GET", "POST", "PATCH", "DELETE"),
-        allow_headers=("*",),  # no header is trusted for an origin, and there are no cookies
+        allow_headers=("*",),  # none is trusted for the page it comes from; no cookies
         expose_headers=("retry-after",),
         max_age=PREFLIGHT_S,
     )

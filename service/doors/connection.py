@@ -52,7 +52,7 @@ class Connection:
         ended: set while no socket is attached.
         digest: of the token that proves the session is the client's own.
         epoch: names the process that the session began in.
-        share: the copy that replicas see; None if they share nothing.
+        share: the session as saved for other replicas; None if they share nothing.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Connection:
     ) -> None:
         now_s = state.now_s()
         if found is not None:
-            # At least any `t_ms` that the client has seen, whatever the two clocks say.
+            # The age is at least any `t_ms` that the client has seen, whatever the clocks say.
             age_s = max(
                 time.time() - found.parts["line"]["began"], found.parts["line"]["t_ms"] / 1e3
             )
@@ -167,7 +167,7 @@ class Connection:
         """Continue this session on another socket; return once that is closed."""
         while not self.ended.is_set():
             # The old connection is most often dead without knowing it. While it ends, another
-            # resume may replace this one; then the old connection is that one's problem.
+            # resume may attach its own socket; then that is the next one to end.
             line = self._socket
             await self._end(protocol.CLOSE_SUPERSEDED, "superseded by a resume")
             with contextlib.suppress(TimeoutError):
@@ -181,7 +181,7 @@ class Connection:
         await self._attached(self._replay(last_seq))
 
     def retire(self) -> None:
-        """Note that nobody will resume the session."""
+        """Note that nobody will resume the session here."""
         if self._is_left or (self.share is not None and self.share.is_superseded):
             self._seat.let_go()
         else:

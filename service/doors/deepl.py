@@ -43,7 +43,7 @@ _FORMALITY: Final[dict[str, Formality | None]] = {
     "prefer_more": "formal",
     "prefer_less": "informal",
 }
-_UNLIMITED: Final = 1_000_000_000_000  # characters a month, as DeepL reports without a limit
+_UNLIMITED: Final = 1_000_000_000_000  # characters a month: what DeepL reports if there is no limit
 _REFUSED: Final = (
     "glossary_ids",
     "style_id",

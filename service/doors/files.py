@@ -24,7 +24,7 @@ from service.errors import RestError
 from tokenspeed.documents.worker import Question
 
 MAX_FILE_CHARS: Final = 200_000  # in all texts of a file
-MAX_FILE_TEXTS: Final = 20_000  # distinct ones
+MAX_FILE_TEXTS: Final = 20_000  # distinct texts in a file
 KEPT_S: Final = 1800.0
 MAX_KEPT: Final = 64  # files
 MAX_KEPT_OF_CLIENT: Final = 8  # files; the oldest are dropped first
@@ -85,7 +85,7 @@ class Files:
         return await self._rest.answer(request, self._translate)
 
     async def download(self, request: Request) -> Response:
-        """Return a translated file. Whoever knows the URL may, as it cannot be guessed."""
+        """Return a translated file to whoever knows its URL, which cannot be guessed."""
         key = PurePath(request.path_params["name"]).stem
         file = self._kept.find(key, self._state.now_s())
         if file is None:

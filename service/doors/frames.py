@@ -1,8 +1,8 @@
 """uvicorn's WebSocket protocol, with a price on incoming frames.
 
 One read from the kernel may contain tens of thousands of empty frames. They are parsed a slice at
-a time, charged to the client, and no further than somebody consumes their messages. Knows bytes
-and frames; does not know events or sessions.
+a time, charged to the client, and only as far as their messages are consumed. Knows bytes and
+frames; does not know events or sessions.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from service.load.limits import Account
 
 SLICE_BYTES: Final = 1024  # parsed in one go: 170 of the smallest frames, about 2 ms
-SLICE_S: Final = 0.001  # in one turn; a slice may exceed it
+SLICE_S: Final = 0.001  # in one turn; its last slice may exceed it
 FRAMES_SHARE: Final = 0.1  # of the event loop's time, for parsing one client's frames
 
 
@@ -24,7 +24,7 @@ class Messages:
 
     def __init__(self) -> None:
         self._head = bytearray()  # of a frame, if one has begun
-        self._left = 0  # payload bytes of the frame still to come
+        self._left = 0  # bytes of the frame still to come, mask included
         self._is_last = False  # whether the frame ends a message
 
     def size(self, data: bytes, start: int, most: int) -> int:

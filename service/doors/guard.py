@@ -111,8 +111,8 @@ class Guard:
         if method in ("POST", "PATCH") and _has_body(headers):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind not in _BODIES:
-                # Pages may send some types without a preflight, such as text/plain. None of these
-                # is one, except forms, which carry their origin.
+                # Pages may send some types, such as text/plain, without a preflight. Of those only
+                # forms are accepted, and they carry their origin.
                 return 415, f"send JSON or a form, not {kind or 'a body without a type'}"
         return None
 
@@ -183,7 +183,7 @@ def error_reply(
 
 
 def _path_label(scope: Scope) -> str:
-    """Return the route of a path as in the table: clients may ask for endless others."""
+    """Return the path of the route, not of the request: clients may invent any number of those."""
     route = scope.get("route")
     return route.path if isinstance(route, Route) else "other"
 

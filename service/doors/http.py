@@ -170,10 +170,10 @@ def client_of(request: Request, key: str | None) -> str:
 
 
 def check_gate(gate: RequestGate, client: str) -> None:
-    """Start a request of a client.
+    """Check that one more request of a client may begin.
 
     Raises:
-        RestError: too many are under way.
+        RestError: too many are under way, or the service is going away.
     """
     if gate.is_closed:
         raise RestError(503, "the service is going away", 1)

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol, which waits for ever, with time limits.
+"""uvicorn's HTTP protocol, with time limits where it would wait for ever.
 
-On receiving the rest of a head or a body, and on a client that does not read its answer. Knows
-bytes and time; does not know what is asked for.
+For the rest of a head or a body, and for a client to read its answer. Knows bytes and time; does
+not know what is asked for.
 """
 
 import asyncio

@@ -45,7 +45,7 @@ class Lines(ServerState):
         max_lines: at one time.
         max_strangers: WebSockets without a session, at one time.
         limits: how long a client may keep a connection waiting.
-        metrics: count the evicted ones.
+        metrics: count those refused or evicted.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Lines(ServerState):
         return (line for line in self.connections if isinstance(line, Line))
 
     def _end_one(self, lines: Iterable[Line]) -> bool:
-        """Close the oldest from the address that has most: opening many harms nobody else."""
+        """Close the oldest from the address that has most: whoever opens many harms nobody else."""
         found = list(lines)
         if not found:
             return False

@@ -24,7 +24,7 @@ class Output:
         stops: strings before which the text ends.
 
     Attributes:
-        finish_reason: "stop", or "length" if it was cut by tokens or `is_cut` was called.
+        finish_reason: "stop", or "length" if it was cut by tokens or `mark_cut` was called.
         tokens: in what was returned so far.
         is_over: nothing more will be returned.
     """

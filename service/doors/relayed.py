@@ -62,7 +62,7 @@ class _Cut(OSError):
 
 
 class _Frames:
-    """A socket whose frames have a bound; a longer one closes it with 1009. And a `Line`."""
+    """A socket with a limit on its frames; a longer one closes it with 1009. Also a `Line`."""
 
     def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
         self._receive = receive
@@ -73,16 +73,16 @@ class _Frames:
         self._waits: set[asyncio.Timeout] = set()  # for the client
 
     def abort(self) -> None:
-        """Wait for the client no more: it is gone as far as the application knows.
+        """Stop waiting for the client: to the application it is gone.
 
-        Once the application has returned, who holds the socket lets go of it.
+        Once the application returns, whoever holds the socket releases it.
         """
         self._is_cut = True
         for wait in self._waits:
             wait.reschedule(0.0)
 
     def keep(self) -> None:
-        """There is nobody that it would give way to."""
+        """Do nothing: sockets are not evicted here."""
 
     def stand_by(self, address: str) -> None:
         """Likewise."""

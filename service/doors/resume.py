@@ -47,7 +47,7 @@ class Resumable(Protocol):
 
     @property
     def share(self) -> Share | None:
-        """The copy that replicas see; None if they share nothing."""
+        """The session as saved for other replicas; None if they share nothing."""
         ...
 
     @property
@@ -115,10 +115,10 @@ class ResumableSessions:
             expiry.cancel()
 
     def park(self, connection: Resumable) -> None:
-        """Keep a session that lost its connection for a while, or a more valuable one in its place.
+        """Keep a session that has lost its connection, for RESUME_S at most.
 
-        Where there are too many, one of the address that has most of them is forgotten: the one
-        that is worth least, then the oldest. So nobody pushes out others by dropping many lines.
+        If there are too many, one of the address that has most of them is forgotten: the least
+        valuable, then the oldest. So nobody evicts others by dropping many connections.
         """
         loop = asyncio.get_running_loop()
         self._expiries[connection.session_id] = loop.call_later(RESUME_S, self.retire, connection)
@@ -128,7 +128,7 @@ class ResumableSessions:
             self.retire(min(waiting, key=lambda each: (-held[each.address], each.worth)))
 
     def retire(self, connection: Resumable) -> None:
-        """Forget a session; not the one that goes on in its place, where it came back here."""
+        """Forget a session, but not one that has taken its place here."""
         if self._known.get(connection.session_id) is connection:
             del self._known[connection.session_id]
             expiry = self._expiries.pop(connection.session_id, None)

@@ -53,7 +53,7 @@ GRACE_S: Final = 5.0  # for a reader to acknowledge the close
 LOOK_S: Final = 0.1  # between checks of what another replica translates
 MAX_SIDE_BY_SIDE: Final = 4  # earlier segments translated at one time
 MAX_AT_ONCE: Final = 32  # of those, between two checks for what is missing
-KEPT_TRANSCRIPTS: Final = 8  # most recently requested
+KEPT_TRANSCRIPTS: Final = 8  # the newest
 WOKEN: Final = 32  # readers per turn of the event loop, 0.1 ms each
 MISSES: Final = 300  # wrong names and tokens from one address, in MISSES_S
 MISSES_S: Final = 60.0
@@ -346,7 +346,7 @@ class Rooms:
 
     @contextlib.contextmanager
     def _reading(self, room: Room, reader: Reader) -> Any:
-        """Serve a reader in the room."""
+        """Have a reader in the room for as long as the context lasts."""
         room.read(reader)
         self._begin_catching_up(room, reader.target)
         try:

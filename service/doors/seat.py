@@ -15,7 +15,7 @@ from service.wire import protocol
 
 
 class _Unheard(NamedTuple):
-    """What a room is to hear once it is saved, and what was being read when it was said."""
+    """What a room is to hear once it is saved, and which languages were read when it was said."""
 
     event: SpeakerEvent
     at_s: float
@@ -127,8 +127,8 @@ class Seat:
             self._released = self._number
             return
         self._number += 1
-        # Whoever starts reading before the room hears of it does not count: nothing is translated
-        # for them.
+        # The session translates it for those who read now, not for those who come before the room
+        # hears of it.
         asked = tuple(sorted(self._room.audience))
         self._unheard[self._number] = _Unheard(event, now_s, asked)
 

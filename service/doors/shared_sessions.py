@@ -1,11 +1,11 @@
 """Sessions that outlive their replica: what each needs to continue, kept in Redis.
 
-Before a client sees a frame, that frame and how the session stands are written in one step. So what
-it saw is always known, and another replica goes on from there: with the same numbers, with each
-final once, from text and the ids of what was committed. A session belongs to one replica at a time;
-each one that takes it over counts it up, and who has an older count cannot write any more.
+Before a client sees a frame, that frame and the session's state are written in one step. So what
+the client saw is always known, and another replica continues from there: with the same numbers,
+each final once, from the text and the ids that were committed. A session belongs to one replica at
+a time; each takeover increments its generation, and replicas with an older one can no longer write.
 
-Where Redis is lost, sessions go on here, and are written as a whole once it is back. Knows parts
+If Redis is lost, sessions continue here, and are written as a whole once it is back. Knows parts
 and frames; does not know what they say.
 
 Keys of a session, which live for `KEPT_S` after the last sign of its replica: `session:ID` (a hash:
@@ -35,7 +35,7 @@ BEAT_S: Final = 5.0  # between a session's signs of life
 RETRY_S: Final = 0.3  # between attempts to reach a lost Redis
 KEPT_S: Final = 90.0  # that a session is kept without one; longer than its client is waited for
 SAVE_S: Final = 2.0  # that a frame waits for a hanging Redis, once
-CLAIM_S: Final = 4.0  # that who comes back waits for a lost Redis; less than clients wait for us
+CLAIM_S: Final = 4.0  # that a returning client waits for a lost Redis; less than it waits for us
 MAX_BYTES: Final = 4 * 1024 * 1024  # in a session's parts; a larger one is not shared
 MAX_LOG_BYTES: Final = 512 * 1024  # in its frames, and as many in its finals
 PAUSE_S: Final = 5.0  # before a failed save is retried
@@ -69,7 +69,7 @@ redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'count', ARGV[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEPT) end
 return 1
 """
-# Who takes it over counts its own writings from 0. -1: another replica has it, and wrote less down
+# Whoever takes it over counts its own writes from 0. -1: another replica has it, and saved less
 # than its client saw.
 _CLAIM: Final = """
 local found = redis.call('HMGET', KEYS[1], 'generation', 'owner', 'seq')
@@ -299,7 +299,7 @@ class SharedSessions:
             "ours" where this replica has it already; None where there is no such session, or it
             does not know all that its client saw.
         Raises:
-            StoreLost: Redis is, and does not come back soon: without it the client begins anew.
+            StoreLost: Redis is lost, and not back soon; the client then starts a new session.
         """
         generation = 0 if own is None else own.generation
         args = [digest, epoch, self._store.replica, generation, last_seq]
@@ -328,7 +328,7 @@ class SharedSessions:
         return Found(session_id, digest, epoch, reply[0], parts, seq, frames, finals)
 
     async def _insist(self, act: Callable[[Redis], Awaitable[_T]]) -> _T:
-        """Ask for what matters so much that a Redis which was lost for a moment is waited for.
+        """Ask Redis, waiting for it if it is lost only for a moment.
 
         Raises:
             StoreLost: it was not there for too long.

@@ -76,6 +76,6 @@ class Share:
     on_superseded: Callable[[], None] = lambda: None
     on_back: Callable[[], None] = lambda: None
     sizes: dict[str, int] = field(default_factory=dict)  # of its parts, in bytes
-    logs: tuple[deque[int], deque[int]] = field(  # of its frames, and of its finals
+    logs: tuple[deque[int], deque[int]] = field(  # sizes of its frames, and of its finals
         default_factory=lambda: (deque(maxlen=MAX_REPLAY_EVENTS), deque(maxlen=MAX_REPLAY_EVENTS))
     )

@@ -13,7 +13,7 @@ class Line(Protocol):
     """What lies beneath a WebSocket."""
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Drop it at once, without a closing handshake."""
         ...
 
     def keep(self) -> None:
@@ -21,7 +21,7 @@ class Line(Protocol):
         ...
 
     def stand_by(self, address: str) -> None:
-        """Allow its eviction."""
+        """Allow its eviction: it has no session."""
         ...
 
 
@@ -58,7 +58,7 @@ class Socket(Protocol):
         ...
 
     def abort(self) -> None:
-        """Close the line at once."""
+        """Drop the line at once, without a closing handshake."""
         ...
 
     def keep(self) -> None:
@@ -66,7 +66,7 @@ class Socket(Protocol):
         ...
 
     def stand_by(self) -> None:
-        """Allow the line's eviction."""
+        """Allow the line's eviction: it has no session."""
         ...
 
 
@@ -88,7 +88,7 @@ class _Nobody:
         raise Disconnected
 
     def abort(self) -> None:
-        """There is nothing to close."""
+        """There is nothing to drop."""
 
     def keep(self) -> None:
         """There is nothing to protect."""
@@ -142,7 +142,7 @@ class StarletteSocket:
             raise Disconnected from exc
 
     def abort(self) -> None:
-        """Close the line at once."""
+        """Drop the line at once, without a closing handshake."""
         if self._line is not None:
             self._line.abort()
 
@@ -152,7 +152,7 @@ class StarletteSocket:
             self._line.keep()
 
     def stand_by(self) -> None:
-        """Allow the line's eviction."""
+        """Allow the line's eviction: it has no session."""
         if self._line is not None:
             self._line.stand_by(self.address)
 

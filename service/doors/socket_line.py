@@ -21,7 +21,7 @@ _new_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class _Protocol(ServerProtocol):
-    """websockets' parser, which treats a close between the fragments of a message as an error."""
+    """websockets' parser, but a close between the fragments of a message is no error."""
 
     def recv_frame(self, frame: Frame) -> None:
         """Take one frame."""
@@ -66,14 +66,14 @@ class SocketLine(PricedFrames):
         return self.is_stranger or (self.close_sent and not self._gave_way)
 
     def shutdown(self) -> None:
-        """The service ends: say so, and cut off who does not read it."""
+        """The service ends: say so, and cut off clients that do not read it."""
         super().shutdown()
         self.loop.call_later(FAREWELL_S, self.transport.abort)
 
     # ---- what the application may do with it ----
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Drop it at once, without a closing handshake."""
         self.transport.abort()
 
     def keep(self) -> None:
@@ -81,7 +81,7 @@ class SocketLine(PricedFrames):
         self.is_stranger = False
 
     def stand_by(self, address: str) -> None:
-        """Allow its eviction."""
+        """Allow its eviction: it has no session."""
         self.address = address
         self.is_stranger = True
         self.since_s = self.loop.time()

@@ -226,7 +226,7 @@ class AppState:
         return None
 
     def is_idle(self) -> bool:
-        """Whether nobody is there who would notice it if nothing else ran for a moment."""
+        """Whether nobody would notice if everything else stopped for a moment."""
         is_quiet = not (self.connections or self.gate.num_under_way or self.rooms.num_readers)
         return is_quiet and not self._engine.stats().running
 

@@ -104,8 +104,8 @@ class _Update:
     """A revision on its way: from its arrival to the last change that it made.
 
     Attributes:
-        num_jobs: of it that are under way. num_begun: all of them.
-        changed_s: when something was told of it last.
+        num_jobs: its jobs under way. num_begun: all its jobs so far.
+        changed_s: when the client was last told something of it.
     """
 
     span: Span
@@ -118,8 +118,8 @@ class _Update:
 class TracedRecord(Record):
     """Records spans as well.
 
-    A revision is one span: one job for each piece and language, two where it goes through English.
-    Of a long text, what waits until the engine has room for it is a span again.
+    A revision is one span, with a job for each piece and language, or two through English. A long
+    text may take several: a span ends once none of its jobs is under way.
 
     Args:
         state: has the metrics and the admission.
@@ -163,7 +163,7 @@ class TracedRecord(Record):
         return traced
 
     def job_started(self, job: Job) -> None:
-        """A revision has started, counted from its arrival."""
+        """A job of a revision starts; the span of the first begins when the revision arrived."""
         super().job_started(job)
         update = self._updates.get(_key(job))
         if update is None:

@@ -41,7 +41,7 @@ class Turns:
 
     def charge(self, act: Callable[[], _T]) -> _T:
         """Do something at once, and charge it to the client."""
-        # This thread's processor time: nobody pays for other processes.
+        # This thread's processor time: nobody pays for other threads or processes.
         before_s = time.thread_time()
         try:
             return act()
@@ -65,7 +65,7 @@ class Turns:
 
 
 class OneByOne:
-    """Lets many tasks on, some at each turn of the event loop, in the order in which they came.
+    """Lets tasks continue, a few per turn of the event loop, in order of arrival.
 
     Args:
         at_once: tasks of one turn.
