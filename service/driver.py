@@ -201,7 +201,7 @@ class Driver:
 class _WaitingJobs:
     """Jobs waiting for room in the engine, ordered by when a reader gets to them.
 
-    One of a key: a newer one takes the place of an older one, which costs the engine nothing.
+    At most one per key: a newer one replaces an older one, which costs the engine nothing.
     """
 
     def __init__(self) -> None:
@@ -228,12 +228,12 @@ class _WaitingJobs:
                 return found[1]
 
     def discard(self, key: JobKey) -> None:
-        """Remove and return the job of a key, if there is one."""
+        """Remove the job of a key, if there is one."""
         self._jobs.pop(key, None)
         if not self._jobs:
             self._heap.clear()
 
     def clear(self) -> None:
-        """Remove and return all jobs."""
+        """Remove all jobs."""
         self._jobs.clear()
         self._heap.clear()

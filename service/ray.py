@@ -122,7 +122,7 @@ class Replica:
         """Check whether this replica should live, like `/readyz`.
 
         Raises:
-            RuntimeError: it is not, which Serve takes for its end after three times.
+            RuntimeError: it should not; after three failures Serve replaces it.
         """
         problem = self._state.problem()
         if problem is not None:

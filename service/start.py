@@ -74,7 +74,7 @@ async def make_state(
 
 
 def settle(state: AppState) -> None:
-    """Exempt everything loaded so far from garbage collection, and export the number of tasks."""
+    """Exempt what is loaded from garbage collection, export the number of tasks; on the loop."""
     garbage.settle()
     # Each of the event loop, the engine's thread and those for texts waits no longer for another.
     sys.setswitchinterval(SWITCH_S)

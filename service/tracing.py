@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry for engine requests and steps, and their connections.
+"""OpenTelemetry: where spans go, whose trace they join, and those of engine requests and steps.
 
 Imported where the environment asks for traces, and nowhere else: without them nothing of
 OpenTelemetry is loaded. Knows requests and steps; does not know sessions or HTTP. A span holds
@@ -73,7 +73,7 @@ def caller(headers: Mapping[str, str]) -> Context:
 
 
 class Engine(Protocol):
-    """What is wrapped in an engine."""
+    """The part of an engine that is wrapped."""
 
     @property
     def clock(self) -> Callable[[], float]: ...
@@ -95,7 +95,7 @@ class TracedEngine:
     Args:
         engine: does the work.
         tracing: makes the spans.
-        step_spans_per_s: spans of steps at most, a second; further steps are events of requests.
+        step_spans_per_s: most step spans per second; further steps are events of requests.
     """
 
     def __init__(self, engine: Engine, tracing: Tracing, step_spans_per_s: float) -> None:

@@ -340,8 +340,8 @@ class Translator:
         """Retry until there is a usable translation.
 
         Args:
-            origin: the language that the text was in before a first pass. One into another language
-                than the one wanted leaves the terms of both to the second.
+            origin: the language that the text was in before a first pass. A first pass leaves the
+                glossary's terms untranslated, for the second.
         """
         key = (origin, source, target)
         if key not in going.hygienes:

@@ -111,7 +111,7 @@ class Admission:
             self._updates.popleft()
         while self._finals and self._finals[0][0] < now_s - RECENT_S:
             self._finals.popleft()
-        self._adapted = max(self._adapted, now_s - 10 * WINDOW_S)  # nothing older is left
+        self._adapted = max(self._adapted, now_s - 10 * WINDOW_S)  # by then every pause has ended
         while now_s - self._adapted >= ADAPT_S:
             self._adapted += ADAPT_S
             self._adapt(self._adapted)

@@ -27,7 +27,7 @@ class Board:
         self._said: dict[int, tuple[float, str]] = {}
 
     def put(self, rank: int, text: str) -> None:
-        """Store the report of a replica's rank, replacing its previous one."""
+        """Store the report of the replica with this rank, replacing its previous one."""
         self._said[rank] = (self._clock(), text)
 
     def read(self) -> dict[int, str]:

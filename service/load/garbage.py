@@ -1,23 +1,23 @@
-"""When Python looks for objects that refer to each other and that nobody else refers to.
+"""When Python's garbage collector looks for cycles of objects.
 
-Nearly all goes at once when nobody refers to it any more. The rest is looked for while nothing
-else can run, and each session has 250 objects to look through. So what lasts is never looked
-through, young objects few at a time, and all of them while nobody is there. Knows numbers of
-objects; does not know whose they are.
+Nearly every object is freed as soon as nothing refers to it. Cycles have to be looked for, while
+nothing else can run, and each session has 250 objects to look through. So objects that last are
+never looked through, young ones a few at a time, and all of them only while nobody is there. Knows
+numbers of objects; does not know whose they are.
 """
 
 import gc
 from typing import Final
 
-# New objects before a look at them; such looks before one at those that outlived one look; looks
-# at these before one at all.
+# New objects before the youngest generation is collected; such collections before the middle one
+# is; collections of that before the oldest is.
 THRESHOLDS: Final = (2_000, 5, 500)
 
 _is_settled = False
 
 
 def settle() -> None:
-    """Take what there is now for lasting: a look through it took 0.1 s."""
+    """Exempt the objects that exist now: looking through them took 0.1 s."""
     global _is_settled
     gc.collect()
     gc.freeze()
@@ -26,9 +26,9 @@ def settle() -> None:
 
 
 def tidy() -> None:
-    """Look through all objects, if some have outlived a look; nobody is held up now.
+    """Collect all generations, if the oldest may have anything new; call it while nobody is held up.
 
-    Does nothing where what lasts was not told, and would be looked through as well.
+    Does nothing before `settle`, as the objects that last would be looked through as well.
     """
     # Not gc.get_freeze_count(), which counts them one by one: 20 ms.
     if _is_settled and gc.get_count()[2]:

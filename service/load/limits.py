@@ -20,10 +20,10 @@ class Limits:
     queue_events: int = 512  # waiting for a slow reader
     queue_bytes: int = 1024 * 1024  # waiting for a slow reader, as text
     request_share: float = 0.25  # of a processor's time, of one client over plain HTTP
-    requests_of_client: int = 8  # HTTP requests under way at one time
-    requests_in_all: int = 64  # HTTP requests under way at one time
+    requests_of_client: int = 8  # HTTP requests of one client under way at one time
+    requests_in_all: int = 64  # HTTP requests of all clients under way at one time
     first_event_s: float = 10.0  # for credentials in a socket's first event
-    head_s: float = 10.0  # for the head of a request, from the connection on
+    head_s: float = 10.0  # for the head of a request, from when it is waited for
     body_s: float = 30.0  # for the body of a request
     answer_s: float = 30.0  # for a client to read an answer that does not fit into buffers
 
@@ -56,9 +56,9 @@ class Bucket:
 
 
 class Account:
-    """Time that one client may cost the event loop: some seconds' share at once, then as it comes.
+    """Time that one client may use: a burst at first, then its share as time passes.
 
-    Prices are what things cost in fact, so that a cheap message and a dear one need no two limits.
+    Charges are measured costs, so cheap and expensive messages need no separate limits.
 
     Args:
         share: of the time that passes, in (0, 1].

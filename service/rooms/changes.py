@@ -126,7 +126,7 @@ class Renamed:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """Readers need a new pass phrase, or none. guard: a digest of it."""
+    """Readers need a new pass phrase, or none. guard: hash of it, None if none."""
 
     kind: ClassVar[str] = "guarded"
     guard: str | None

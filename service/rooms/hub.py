@@ -74,7 +74,7 @@ class Rooms(Protocol):
         """Return a room to somebody who wants to read it.
 
         Args:
-            address: of who wants to; of each so many wrong pass phrases are looked at.
+            address: of the reader; only so many wrong pass phrases are checked for each.
         Raises:
             RestError: also where the pass phrase is missing or wrong.
         """
@@ -241,7 +241,7 @@ class Hub:
         return hashlib.sha256(self._salt + secret.encode()).digest()
 
     def _guard(self, pass_phrase: str | None) -> str | None:
-        # Guesses can only be made over the network: neither the phrase nor its digest is stored.
+        # A fast hash will do: it never leaves this process, so guesses come over the network only.
         return self._digest(pass_phrase).hex() if pass_phrase else None
 
 
@@ -254,7 +254,7 @@ def check_name(name: str) -> None:
     """Reject a name that is too long.
 
     Raises:
-        RestError: so it is.
+        RestError: it is.
     """
     _check("name", name, MAX_NAME_CHARS)
 
@@ -263,7 +263,7 @@ def check_pass_phrase(pass_phrase: str | None) -> None:
     """Reject a pass phrase that is too long.
 
     Raises:
-        RestError: so it is.
+        RestError: it is.
     """
     _check("pass_phrase", pass_phrase or "", MAX_PASS_CHARS)
 

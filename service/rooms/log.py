@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from service.store import PREFIX, Store
 
-KEEP: Final = 1024  # changes older than the picture, for replicas that lag
+KEEP: Final = 1024  # changes older than the picture to keep, for replicas that lag
 SEEN: Final = b"seen:"  # fields of the head: the newest count of each replica
 
 _CREATE: Final = """
@@ -131,7 +131,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is stored of a room: changes, after a picture if not all of them are kept."""
+    """What is stored of a room: changes, after a picture if some of those wanted are gone."""
 
     life: str
     entries: list[Entry]
@@ -219,7 +219,7 @@ class RoomLog:
         Args:
             since: event of the room; the picture has the segments that changed after it.
         Returns:
-            None where it is taken, or needs not be; else after which event it must have them.
+            None if it was stored or is not needed; otherwise the `since` that it must have.
         """
         args: list[Any] = [
             picture.life, picture.at, since, picture.room["number"], orjson.dumps(picture.room),

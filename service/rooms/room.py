@@ -148,7 +148,7 @@ class Room:
     Attributes:
         segments: by number, oldest first.
         is_closed: whether nothing more will be said.
-        guard: what the pass phrase is known by; None where readers are asked for none.
+        guard: hash of the pass phrase; None if readers need none.
         used_s: when anybody here last did anything.
     """
 
@@ -283,7 +283,7 @@ class Room:
             self._submit(Left(session_id, self.origin))
 
     def let_go(self, session_id: str, speaker: Speaker) -> bool:
-        """A session goes on on another replica; return whether it spoke here as this speaker.
+        """A session continues on another replica; return whether it spoke here as this speaker.
 
         It may have come back already, as another one.
         """
@@ -302,7 +302,7 @@ class Room:
         reader.wake()
 
     def unread(self, reader: Reader, *, lingers: bool = False) -> None:
-        """Somebody reads no more. `lingers`: the language is kept until `forget`."""
+        """Remove a reader. `lingers`: the language is kept until `forget`."""
         for channel in reader.channels:
             readers = self._readers[channel]
             readers.remove(reader)
@@ -324,11 +324,11 @@ class Room:
         self._submit(Claimed(target, self.origin))
 
     def unclaim(self, target: str) -> None:
-        """Give that up."""
+        """Stop translating what a language lacks."""
         self._submit(Unclaimed(target, self.origin))
 
     def is_claimed_here(self, target: str) -> bool:
-        """Whether this replica is the one."""
+        """Whether this replica translates what a language lacks."""
         return self._claims.get(target) == self.origin
 
     def rename(self, name: str) -> None:
@@ -359,7 +359,7 @@ class Room:
         return [*joined, Reads(self.origin, self._told_reads)]
 
     def set_trouble(self, notice: ServerEvent, *, is_over: bool) -> None:
-        """Tell everybody here that the room is cut off from other replicas, or back."""
+        """Tell everybody here that the room is cut off from other replicas, or no longer is."""
         self._trouble = None if is_over else notice
         for target, readers in self._readers.items():
             for reader in readers:
@@ -393,7 +393,7 @@ class Room:
         t_ms = round((now_s - self.opened_s) * 1e3, 3)
         wanted = self._audience if asked is None else asked
         told = tuple(sorted(wanted)) if isinstance(event, SourceFinal) else ()
-        # Names that the server gives begin anew with each session.
+        # Names that the server assigns start over in each session.
         is_named = not event.segment_id.startswith(UNNAMED)
         source = self._sources[session_id] if is_named else session_id
         self._submit(Spoke(session_id, self.origin, source, event, t_ms, told, number))
@@ -499,7 +499,7 @@ class Room:
             self._note(known, event.target, event)
 
     def _is_heard(self, change: Spoke) -> bool:
-        """Whether what a session said is news of it, from where it is."""
+        """Whether an event is new, and comes from the replica that its session is on."""
         generation, number = self._heard.get(change.session_id, (0, 0))
         is_told = 0 < change.number <= number  # on its previous replica
         # One that was wrongly taken for gone speaks on; one that moved elsewhere does not.
@@ -689,7 +689,7 @@ class Room:
         self.wake_all()
 
     def _tell_lacks(self) -> None:
-        """What nobody is about to translate any more is lacked by who reads here."""
+        """Report the languages read here: what nobody is about to translate any more, they lack."""
         for target in [target for target in self._readers if target != SOURCE]:
             self._on_lack(self, target)
 
@@ -783,7 +783,7 @@ class Room:
         self.wake_all()
 
     def skip(self, numbers: int) -> None:
-        """Leave out numbers of events, which others may have given to what was lost."""
+        """Skip event numbers that others may have used for lost events."""
         self._number += numbers
 
 

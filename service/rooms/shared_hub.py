@@ -61,9 +61,9 @@ SETTLE_S: Final = 3.0  # to wait for a change to happen
 TOLERATED_S: Final = 0.5  # that Redis may be lost before readers are told
 UNUSED_S: Final = 30.0  # that an unused copy is kept here
 LOST_EVENTS: Final = 1000  # numbers to skip if Redis lost its memory
-# AttributeError: what redis says where one writes to a line while another opens it again.
+# AttributeError: from redis-py, if one task writes to a connection while another reopens it.
 LINE_FAILURES: Final = (*FAILURES, AttributeError)
-SCRYPT: Final = {"n": 2**12, "r": 8, "p": 1}  # 4 MiB and some 10 ms, once a replica and phrase
+SCRYPT: Final = {"n": 2**12, "r": 8, "p": 1}  # 4 MiB and some 10 ms, once per replica and phrase
 
 _ROOM_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -452,7 +452,7 @@ class SharedHub:
         logger.info("room restored", extra={"data": {"is_first": is_restored}})
 
     async def _draw(self, copy: _Copy) -> None:
-        """Take a picture of the room, so that who comes need not read all changes."""
+        """Take a picture of the room, so that newcomers need not read all changes."""
         since = copy.drawn
         with contextlib.suppress(StoreLost):
             while True:
@@ -599,8 +599,8 @@ class SharedHub:
             self._silent.clear()
             loop = asyncio.get_running_loop()
             self._told_trouble = loop.call_later(TOLERATED_S, self._tell_trouble)
-        # Not by closing it under who reads, and may be opening it again: what is thrown then is
-        # nothing that one would think of.
+        # Not by closing the connection: its reader may be reopening it, and would then raise
+        # unexpected errors.
         if self._reading is not None:
             self._reading.cancel()
 
@@ -727,7 +727,7 @@ class SharedHub:
 
 
 async def _guard(pass_phrase: str | None) -> str | None:
-    """Return a guard for a pass phrase; a thief of Redis must still try phrases one by one."""
+    """Return a salted, slow hash: whoever reads Redis must still try phrases one by one."""
     if not pass_phrase:
         return None
     salt = secrets.token_hex(16)
