@@ -26,7 +26,7 @@ def settle() -> None:
 
 
 def tidy() -> None:
-    """Collect all generations, if the oldest may have anything new; call it while nobody is held up.
+    """Collect all generations, if the oldest may have news; call it while nobody is held up.
 
     Does nothing before `settle`, as the objects that last would be looked through as well.
     """
