@@ -25,7 +25,7 @@ from tokenspeed.errors import TokenSpeedError
 if TYPE_CHECKING:
     from service.start import Loaded
 
-EXIT_ENGINE_LOST: Final = 70  # EX_SOFTWARE: a supervisor starts the service anew
+EXIT_ENGINE_LOST: Final = 70  # EX_SOFTWARE: a supervisor restarts the service
 
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
     except ConfigError as exc:
         return _refuse(exc)
     logs.configure(config.log_level)
-    from service.start import ENGINE_CLOSE_S, load  # takes a second; a wrong setting is told first
+    from service.start import ENGINE_CLOSE_S, load  # takes a second: wrong settings come first
 
     with contextlib.ExitStack() as open_ports:
         for listener in listeners:
@@ -115,7 +115,7 @@ def serve(options: argparse.Namespace, presets: Mapping[str, Preset] = PRESETS) 
         finally:
             has_ended = loaded.model.engine.close(ENGINE_CLOSE_S)
         if not has_ended:
-            # Its thread cannot be ended, and Python would wait for it.
+            # Its thread cannot be stopped, and Python would wait for it.
             logging.shutdown()
             os._exit(code or EXIT_ENGINE_LOST)
         return code
@@ -138,7 +138,7 @@ def _serve_on_ray(config: Config, options: argparse.Namespace, settings: Mapping
     """Let Ray Serve run replicas until a signal.
 
     Raises:
-        ConfigError: Ray is not there, or an argument or the port cannot be used.
+        ConfigError: Ray is not installed, or an argument or the port cannot be used.
     """
     from service import logs
 
@@ -150,7 +150,7 @@ def _serve_on_ray(config: Config, options: argparse.Namespace, settings: Mapping
     from service import ray
 
     given = {name: getattr(options, name) for name in _REPLICAS}
-    # Replicas run in folders of their own.
+    # Replicas have working directories of their own.
     kept = {
         name: value.absolute() if isinstance(value, Path) else value
         for name, value in settings.items()
@@ -167,10 +167,10 @@ def _serve_on_ray(config: Config, options: argparse.Namespace, settings: Mapping
 
 
 def check_files(config: Config) -> None:
-    """Refuse to start where the limit of open files does not hold all sessions.
+    """Refuse to start if the limit on open files is too low for all sessions.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: it is.
     """
     room = room_for(config.connections)
     if room.connections <= config.max_sessions:
@@ -182,10 +182,10 @@ def check_files(config: Config) -> None:
 
 
 def check_traces(config: Config) -> None:
-    """Refuse to start where OpenTelemetry cannot read its settings.
+    """Refuse to start if OpenTelemetry cannot use its settings.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: it cannot.
     """
     if not config.is_traced:
         return
@@ -196,7 +196,7 @@ def check_traces(config: Config) -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Open a port before the model is loaded, so that a port in use is told at once.
+    """Open a port before the model is loaded, so that a port in use is reported at once.
 
     Raises:
         ConfigError: the address cannot be used.
@@ -205,8 +205,8 @@ def bind(host: str, port: int) -> socket.socket:
         family, kind, number, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # Without the protocol's number asyncio does not know connections for TCP, and leaves small
-        # writes waiting for the peer's delayed acknowledgement (TCP_NODELAY): 40 ms a request.
+        # Without the protocol's number asyncio does not recognise TCP and does not set TCP_NODELAY:
+        # small writes would wait for the peer's delayed acknowledgement, 40 ms a request.
         listener = socket.socket(family, kind, number)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

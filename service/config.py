@@ -1,7 +1,7 @@
-"""Settings of the service: the environment, read once, and what the command line says on top.
+"""Settings of the service: read once from the environment, overridden by the command line.
 
-A value that cannot be used stops start-up with the name of its variable. Sizes of the engine are
-not asked for: they follow from the number of sessions.
+A value that cannot be used stops start-up with the name of its variable. The engine's sizes are no
+settings: they follow from the number of sessions.
 """
 
 import os
@@ -31,9 +31,9 @@ def find_page() -> Path:
 
 @dataclass(frozen=True)
 class Variable:
-    """An environment variable: its name, how its text is read, and what it says in a few words.
+    """An environment variable: its name, how its text is parsed, and its meaning in a few words.
 
-    is_secret: what is wrong with a value is told without the value.
+    is_secret: errors do not show its value.
     """
 
     name: str
@@ -261,7 +261,7 @@ class Config:
         default=False,
         metadata=_from("DEFLATE", _flag, "1: compress frames, for 64 KiB a connection"),
     )
-    limits: Limits = Limits()  # of them, _LIMITS can be set
+    limits: Limits = Limits()  # only those in _LIMITS can be set
 
     @property
     def is_loopback(self) -> bool:
@@ -275,32 +275,32 @@ class Config:
 
     @property
     def is_open(self) -> bool:
-        """Whether no credentials are asked for."""
+        """Whether no credentials are required."""
         return not self.api_keys
 
     @property
     def is_local(self) -> bool:
-        """Whether the service is open to this machine alone, without keys."""
+        """Whether the service is open without keys, but only to this machine."""
         return self.is_open and self.is_loopback
 
     @property
     def connections(self) -> int:
-        """How many connections there may be at one time, if there are files for them."""
-        # Requests under way, and as many that wait, are short; probes must come through, too.
+        """Most connections at one time, if the limit on open files allows as many."""
+        # The rest is for short requests, under way or waiting, and for probes.
         held = self.max_sessions + self.max_readers
         return self.max_connections or held + MORE_CONNECTIONS
 
     @property
     def strangers(self) -> int:
-        """How many sockets without a session there may be at one time."""
+        """Most sockets without a session at one time."""
         return min(max(self.max_sessions, 16), 128)
 
     def check(self) -> None:
         """Refuse settings that do not go together.
 
         Raises:
-            ConfigError: a port is none or given twice, a network could use the service without
-                keys, or a package is missing.
+            ConfigError: a port is invalid or used twice, a package is missing, there are fewer
+                connections than sessions, or a network could use the service without keys.
         """
         if not 0 <= self.port <= 65535:
             raise ConfigError("--port", f"is {self.port}, expected 0 to 65535")
@@ -331,7 +331,7 @@ class Config:
 
 
 def load_config(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Config:
-    """Read the environment; overrides that are None do not count.
+    """Read the environment; overrides that are None are ignored.
 
     Raises:
         ConfigError: a value cannot be used.
@@ -353,7 +353,7 @@ def _is_traced(environ: Mapping[str, str]) -> bool:
     """Return whether the variables of OpenTelemetry ask for traces.
 
     Raises:
-        ConfigError: they ask for what is not spoken here.
+        ConfigError: they ask for an exporter or a protocol that is not supported.
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
@@ -375,7 +375,7 @@ def _is_traced(environ: Mapping[str, str]) -> bool:
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # not even what it is a part of
+    except ModuleNotFoundError:  # not even its parent package
         return False
 
 

@@ -1,1 +1,1 @@
-"""Commands that need the service's way with text, without its sockets."""
+"""Commands that translate as the service does, without its sockets."""

@@ -1,6 +1,7 @@
-"""`tokenspeed translate`: a text, lines of standard input, or files, as the service would.
+"""`tokenspeed translate`: translates a text, lines of standard input, or files.
 
-The same translator, without sockets: spans, numbers, languages, pivots and terms are its affair.
+With the service's translator, which handles spans, numbers, languages, pivots and terms, but
+without sockets.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from tokenspeed.model.prompt import FORMALITIES
 from tokenspeed.text.glossary_files import HouseGlossary, read_glossary
 from tokenspeed.text.languages import AUTO, code_of
 
-BUDGET_S = 60.0  # nobody waits for one text more than for another
+BUDGET_S = 60.0  # no text is more urgent than another
 
 
 def add_translate(parser: argparse.ArgumentParser) -> None:
@@ -86,10 +87,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 class _Speaker:
-    """A translator that is waited for.
+    """A translator whose calls block.
 
     Attributes:
-        kept: texts that did not fit the model, or of which a piece stayed as it was.
+        kept: number of texts that did not fit the model, and of pieces left untranslated.
     """
 
     def __init__(self, translator: Translator, options: argparse.Namespace) -> None:
@@ -117,7 +118,7 @@ class _Speaker:
         self._runner.close()
 
     def translate(self, texts: Sequence[str]) -> list[str]:
-        """Translate texts side by side; one that does not fit comes back as it is.
+        """Translate texts side by side; one that does not fit comes back unchanged.
 
         Raises:
             CommandError: the engine has stopped.
@@ -199,7 +200,7 @@ def _outputs(options: argparse.Namespace, files: Sequence[Path]) -> list[Path]:
     """Return where each file's translation goes.
 
     Raises:
-        CommandError: it is there already, or --output names one for several.
+        CommandError: it exists already, or --output names one file for several.
     """
     if options.output is not None and len(files) > 1:
         raise CommandError(f"--output names one file, and there are {len(files)} to translate")
@@ -212,7 +213,7 @@ def _outputs(options: argparse.Namespace, files: Sequence[Path]) -> list[Path]:
 
 
 def _code(name: str, languages: Sequence[str]) -> str:
-    """Return the code of a language, by its code or name; what is none as it was written."""
+    """Return a language's code, given its code or name; anything else comes back unchanged."""
     return code_of(name, languages) or name
 
 
@@ -220,6 +221,6 @@ def _texts(words: list[str]) -> Iterator[str]:
     if words:
         yield " ".join(words)
         return
-    # What is no UTF-8 becomes U+FFFD: one bad byte in a file must not end the run.
+    # Invalid UTF-8 becomes U+FFFD: one bad byte in a file must not end the run.
     for line in sys.stdin.buffer:
         yield line.decode(errors="replace").rstrip("\r\n")

@@ -1,7 +1,7 @@
-"""`tokenspeed translate FILE`: a file beside another one, its words translated.
+"""`tokenspeed translate FILE`: translates a file into a new one beside it.
 
-What is translated is noted in a file that ends in `.part`, one line a text, and taken from there by
-the next run: after an interruption, and also where the file was changed meanwhile.
+Translations are saved in a file that ends in `.part`, one line per text. After an interruption the
+next run takes them from there, even if the file has changed in between.
 """
 
 import json
@@ -17,16 +17,16 @@ from tqdm import tqdm
 from tokenspeed.documents.formats import open_document, suffixes
 from tokenspeed.errors import CommandError, told
 
-TEXTS_AT_ONCE: Final = 16  # side by side; so many are lost where a run is interrupted
+TEXTS_AT_ONCE: Final = 16  # side by side; an interrupted run loses as many at most
 
 Translate = Callable[[Sequence[str]], Iterable[str]]
 
 
 def named_files(words: Sequence[str]) -> list[Path]:
-    """Return the files that the words of a command line name; none where they are a text.
+    """Return the files that the words of a command line name; none if they are a text.
 
     Raises:
-        CommandError: a word alone looks like a file that is not there.
+        CommandError: a single word looks like a file that does not exist.
     """
     paths = [Path(word) for word in words]
     if paths and all(_is_file(path) for path in paths):
@@ -50,8 +50,9 @@ def translate_file(path: Path, output: Path, target: str, origin: str, translate
     Args:
         path, output: the file, and where its translation is written.
         target: code of a language.
-        origin: what translations depend on beside their text; of another one, none is taken over.
-        translate: gives the translations of texts, in their order.
+        origin: what translations depend on besides their text; those saved for another origin are
+            not used.
+        translate: returns the translations of texts, in order.
 
     Raises:
         DocumentError: the file cannot be translated.
@@ -80,7 +81,7 @@ def translate_file(path: Path, output: Path, target: str, origin: str, translate
 
 
 class _Notes:
-    """Translations by their texts, kept in a file until they are not needed any more."""
+    """Translations by their texts, kept in a file for as long as they are needed."""
 
     def __init__(self, path: Path, origin: str) -> None:
         self._path = path
@@ -90,7 +91,7 @@ class _Notes:
     def __enter__(self) -> "_Notes":
         kept = self._read() if self._path.is_file() else 0
         self._file = self._path.open("r+b" if kept else "wb")
-        self._file.truncate(kept)  # a line that was cut off in its middle
+        self._file.truncate(kept)  # without a line that was cut short
         self._file.seek(kept)
         if not kept:
             self._file.write(f"{self._origin}\n".encode())
@@ -110,7 +111,7 @@ class _Notes:
         self._path.unlink()
 
     def _read(self) -> int:
-        """Take in what is noted; return how many bytes of it are whole lines of ours."""
+        """Load what was saved; return how many bytes of the file are valid lines."""
         kept = 0
         for i, line in enumerate(self._path.read_bytes().splitlines(keepends=True)):
             if not line.endswith(b"\n"):
@@ -138,7 +139,7 @@ def _progress(
         initial=done,
         desc=name,
         unit=" chars",
-        disable=None,  # where nobody looks
+        disable=None,  # shown on a terminal only
         file=sys.stderr,
     ) as bar:
         yield bar.update
@@ -154,5 +155,5 @@ def _write(output: Path, data: bytes) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a text too long for a name
+    except (OSError, ValueError):  # such as a text that is too long for a file name
         return False
