@@ -1,6 +1,6 @@
-"""The commands that measure the service, live translations, and how much it holds.
+"""The commands that measure the service: its live translations, and how much load it bears.
 
-Only the arguments: what runs is imported when it runs, so that other commands start fast.
+Only their arguments: the rest is imported when one runs, so that other commands start fast.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A service as a process of its own, and what it says of itself while it is used hard."""
+"""A service in a process of its own, and what can be read from it under load."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from service.errors import ServiceError
 
 START_S: Final = 120.0  # for a server to load its model
 STOP_S: Final = 20.0
-PATIENCE_S: Final = 60.0  # for an answer over plain HTTP: late ones are to be seen, too
+PATIENCE_S: Final = 60.0  # for an HTTP answer: late ones are measured, too
 
 
 class ServerFailed(ServiceError):
@@ -38,14 +38,14 @@ class Served:
 
     @property
     def url(self) -> str:
-        """Of the socket."""
+        """Of the WebSocket."""
         return f"ws://{self.address}/v1/stream"
 
     async def get(self, path: str) -> str:
         """Return the body of an answer.
 
         Raises:
-            ServerFailed: there is none, or it is none of 200.
+            ServerFailed: there is none, or its status is not 200.
         """
         host, _, port = self.address.partition(":")
         try:
@@ -75,7 +75,7 @@ class Served:
         os.kill(self.pid, number)
 
     def memory_mb(self) -> float:
-        """Return what the process holds in memory, in 10^6 bytes."""
+        """Return the resident memory of the process, in 10^6 bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -91,7 +91,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(model: Path, device: str = "auto", **settings: str) -> AsyncIterator[Served]:
-    """Start `tokenspeed serve` without the settings of this process; end it.
+    """Run `tokenspeed serve` for as long as the context lasts, without this process's settings.
 
     Args:
         settings: environment variables, without their prefix TOKENSPEED_.
@@ -110,7 +110,7 @@ async def serving(model: Path, device: str = "auto", **settings: str) -> AsyncIt
 async def running(
     program: Sequence[str], model: Path, device: str, environment: Mapping[str, str]
 ) -> AsyncIterator[Served]:
-    """Start a server on a free port; end it.
+    """Run a server on a free port for as long as the context lasts.
 
     Args:
         program: a module that takes the options of `serve`, and options of its own.

@@ -71,7 +71,7 @@ class TokenSpeedAgent(TextToTextAgent):  # type: ignore[misc]
             self._run(SourceUpdate(self._rev, text, segment_id="s"))
         self._rev += 1
         committed, is_final = self._committed()
-        # A word that is committed may still be joined by a mark: it is whole before the next space.
+        # Punctuation may still follow a committed word: it is whole once a space follows.
         end = len(committed) if is_final else committed.rfind(" ")
         new = committed[self._written : max(end, self._written)].strip()
         self._written = max(end, self._written)

@@ -1,8 +1,8 @@
-"""Documents as a speaker would bring them: source updates with their times.
+"""Documents as a speaker would deliver them: source updates with their times.
 
-Word by word, or as a recogniser sends them: its last words come wrong at first and are rewritten by
-a later update, and are marked unstable for as long as that may happen. A line is a segment, and
-ends with a commit. Pure: the same lines and seed give the same updates; knows no sockets.
+Word by word, or as a recogniser sends them: some of its newest words are wrong at first, and are
+rewritten by a later update; while that may happen, words are marked unstable. A line is a segment,
+and ends with a commit. Pure: the same lines and seed give the same updates; knows no sockets.
 """
 
 import random
@@ -28,14 +28,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A moment at which the client sends the source of a segment, whole.
+    """One message of the client: the whole source of a segment so far.
 
     Attributes:
         line: index of the line, also of the segment.
         rev: counts the updates of a line from 0.
         at_ms: when, since the speaker began.
         stable, unstable: the text; joined they are what was recognised so far.
-        words: how many that are. source_ms: end of the last of them, since the line began.
+        words: their number. source_ms: end of the last of them, since the line began.
         is_commit: the line is complete.
     """
 
@@ -55,7 +55,7 @@ class Update:
 
 
 def load_lines(path: Path, *, reverse: bool = False) -> list[Line]:
-    """Read a test set: source, translation and, where it has documents, their names, by tabs.
+    """Read a test set: source, translation and, optionally, document, separated by tabs.
 
     Args:
         path: the file. reverse: translate the second column into the first.
@@ -127,12 +127,12 @@ def as_recogniser(
 ) -> list[Update]:
     """Return the updates of a recogniser that corrects its last one to three words.
 
-    In that share of the updates, on the average, one to three of the words before the newest are
-    put right, which were misheard, as other words of the same text, since they came.
+    A misheard word is another word of the same text. A later update puts it right.
 
     Args:
         seed: of the misheard words and of the moments.
-        rewriting_share: of the updates.
+        rewriting_share: of the updates, on average, that put right one to three of the words before
+            the newest.
     """
     rng = random.Random(seed)
     vocabulary = sorted({word.lower() for line in lines for word in line.source.split()})
@@ -206,6 +206,6 @@ def _mishear(
 
 
 def _other(word: str, vocabulary: list[str], rng: random.Random) -> str:
-    """Return another word, one letter short where the text has no other."""
+    """Return a random word of the text; if it is the same word, that without its last letter."""
     other = rng.choice(vocabulary)
     return other if other != word.lower() else (word[:-1] or word + word)

@@ -92,7 +92,7 @@ def scatter(
         taken.append(box)
         near = box.left if anchor == "start" else box.right
         middle = (box.top + box.bottom) / 2
-        if abs(middle - circle[1]) > LABEL_HEIGHT:  # too far off to belong to it without a line
+        if abs(middle - circle[1]) > LABEL_HEIGHT:  # too far from its mark to do without a line
             parts.append(_line(circle[0], circle[1], near, middle, color))
         parts.append(_text(near, middle + 4, point.label, anchor=anchor, color=color))
     if note:
@@ -125,7 +125,7 @@ class _Box(NamedTuple):
 def _free(
     taken: Sequence[_Box], circle: tuple[float, float, float], width: float
 ) -> tuple[_Box, str]:
-    """Find room for a label beside its mark, else above or below; and the end at the mark."""
+    """Find room for a label beside its mark, else above or below; also return its near end."""
     x, y, radius = circle
     found: tuple[_Box, str] | None = None
     for row in range(2 * (HEIGHT // LABEL_HEIGHT)):
@@ -138,7 +138,7 @@ def _free(
             if is_inside and not any(box.meets(other) for other in taken):
                 return box, anchor
     assert found is not None
-    return found  # no room anywhere: rather over another than none
+    return found  # no room anywhere: better overlapping than missing
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, color: str = GRID) -> str:

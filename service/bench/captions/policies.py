@@ -1,9 +1,9 @@
 """The policies that are compared: ours and the baselines, all as presets of the same service.
 
-Every one runs over the same engine, cache, segmenter and wire. What differs is when a translation
-is asked for, what of it is shown and committed, and the bias towards the last one. Plain
-re-translation alone decodes from scratch: to the others the last hypothesis is offered as a draft.
-Without a bias that changes no token, so it changes what a baseline costs, never what it shows.
+Every one runs over the same engine, cache, segmenter and wire. They differ in when they ask for a
+translation, how much of it they show and commit, and the bias towards the last one. Only plain
+re-translation decodes from scratch: the others offer the last hypothesis as a draft. Without a bias
+that changes no token, so it changes what a baseline costs, never what it shows.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Policy:
     """A policy of the comparison.
 
     Attributes:
-        preset: what the service does with it.
+        preset: its settings in the service.
         has_partials: whether unfinished sources are translated at all.
         is_ours: whether it is a preset of the product.
         title: for tables.
@@ -57,5 +57,5 @@ POLICIES: Final = {
 
 
 def presets_of(policy: Policy) -> dict[str, Preset]:
-    """Return presets with which a session that asks for none of them follows a policy."""
+    """Return presets by which a session that names none follows a policy."""
     return {**PRESETS, DEFAULT_STABILITY: policy.preset}

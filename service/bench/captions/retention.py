@@ -1,8 +1,8 @@
 """How many numbers, names, addresses and glossary words come through, with and without stand-ins.
 
 Numbers and names are those of the test sets that the human translation keeps as well. Addresses,
-protected and glossary words hardly occur there: they take the place of a noun of each sentence.
-With stand-ins it is the service's own session that translates, second tries included.
+protected and glossary words are rare there, so they replace one noun in each sentence. With
+stand-ins, the service's own session translates, retries included.
 """
 
 import re
@@ -127,7 +127,7 @@ def retention_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _plain(stage: Stage, texts: Sequence[str], source: str, target: str) -> list[str]:
-    """Translate greedily, sentence by sentence, what stands there."""
+    """Translate texts as they are: greedily, sentence by sentence."""
     outputs: dict[str, str] = {}
     for text in dict.fromkeys(texts):
         parts = []
@@ -181,7 +181,7 @@ def _digits(number: str) -> str:
 
 
 def _holds(kind: str, text: str, wanted: str) -> bool:
-    if kind == "number":  # its marks may change with the language: 3,500 and 3.500
+    if kind == "number":  # its separators may change with the language: 3,500 and 3.500
         return _digits(wanted) in {_digits(found) for found in _NUMBER.findall(text)}
     flags = re.IGNORECASE if kind == "glossary" else re.NOFLAG
     return re.search(rf"(?<!\w){re.escape(wanted)}", text, flags) is not None

@@ -1,6 +1,6 @@
 """From transcripts to the rows of the comparison: one for each (set, trace, policy).
 
-The numbers that the columns hold are defined in service/bench/captions/scores.py.
+The numbers in the columns are defined in service/bench/captions/scores.py.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from tokenspeed.bench.quality.text_score import TextScore, score_text
 from tokenspeed.bench.result import Row
 
 BUDGET_MS: Final = 200.0
-OFFLINE: Final = "offline"  # in the place of a policy
+OFFLINE: Final = "offline"  # in place of a policy's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _violations(transcript: Transcript) -> int:
 
 
 def offline_row(task: Task, lines: Sequence[Line], offline: Sequence[str]) -> Row:
-    """Return the row of what the same weights say about complete lines, greedily."""
+    """Return the row of greedy translations of complete lines by the same weights."""
     against_reference = score_text(list(offline), [line.reference for line in lines])
     words = sum(len(line.source.split()) for line in lines)
     about = _about(OFFLINE, task, len(lines), words, 0, against_reference)
@@ -120,7 +120,7 @@ def offline_row(task: Task, lines: Sequence[Line], offline: Sequence[str]) -> Ro
 def _about(
     policy: str, task: Task, segments: int, source_words: int, updates: int, scored: TextScore
 ) -> Row:
-    """Return what the rows of all policies have."""
+    """Return the columns that all rows have."""
     return {
         "policy": policy,
         "set": task.name,

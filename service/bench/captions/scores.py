@@ -11,8 +11,8 @@ word count (`Moment`):
 
 Delays are in source words read (`words`) or in ms of source time (`ms`), both of the revision that
 a display answers, or in ms on the reader's clock, computation and network included (`elapsed_ms`).
-Words are what stands between spaces. One counts as taken back, or as shown, by its characters: text
-that only grows at its end takes nothing back, also where a comma joins its last word.
+Words are separated by spaces. Whether one was shown or taken back is decided by its characters:
+text that only grows at its end takes nothing back, even if a comma is added to its last word.
 Knows texts and numbers; does not know sockets, models or policies.
 """
 
@@ -166,8 +166,8 @@ def average_lagging(
         adaptive: LAAL, where an output longer than the reference gains nothing; else AL.
     Raises:
         ValueError: there are no delays, or a length is not positive.
-    Source: AL, arXiv 1810.08398; LAAL, arXiv 2206.05807. Equal to SimulEval 1.1.4, which lets an
-        output that begins after the end of the source have its first delay.
+    Source: AL, arXiv 1810.08398; LAAL, arXiv 2206.05807. Equal to SimulEval 1.1.4, where the lag
+        of an output that begins after the end of the source is its first delay.
     """
     if not delays or source_length <= 0 or target_length <= 0:
         raise ValueError(

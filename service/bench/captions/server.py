@@ -1,4 +1,4 @@
-"""`tokenspeed serve` with the presets of a compared policy: what the socket replay starts."""
+"""`tokenspeed serve` with the presets of a policy, for the socket replay."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Replays in process, faster than real time: what computes runs for real, waiting is skipped.
+"""Replays in process, faster than real time: computation runs for real, waiting is skipped.
 
 The same sessions, policies, translator, scheduler and backend as behind the socket, on one thread
 and one clock. What is missing is the wire: parsing, the outbox, the network.
@@ -140,7 +140,7 @@ class Speaker:
         number: tells speakers apart.
         lines: that are spoken.
         presets: how eager the translations are, by name.
-        hygiene: what is done to texts.
+        hygiene: how texts are cleaned.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Speaker:
         return self._driver.next_tick_s()
 
     def tick(self) -> None:
-        """Wake the session where that is due."""
+        """Wake the session if that is due."""
         if self._driver.next_tick_s() <= self._clock():
             self._driver.tick()
 
@@ -197,5 +197,5 @@ class Speaker:
         """Nothing is counted here: the engine counts."""
 
     def job_failed(self, job: Job, problem: TranslationFailed) -> None:
-        """A replay with a hole in it measures nothing."""
+        """Raise it: a replay that lacks a translation measures nothing."""
         raise problem

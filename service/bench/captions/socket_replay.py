@@ -44,7 +44,7 @@ class ReplayFailed(ServiceError):
 
 @asynccontextmanager
 async def running_server(policy: str, model: Path, device: str) -> AsyncIterator[Served]:
-    """Start a server that follows a policy; end it.
+    """Run a server that follows a policy, for as long as the context lasts.
 
     Raises:
         ServerFailed: it did not come up.

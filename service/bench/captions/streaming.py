@@ -83,9 +83,9 @@ def merge_result(
     """Write a result file; return all rows.
 
     Args:
-        about: the run, beside machine, versions, date and command.
-        keep: whether what the file has stays; new rows take the place of old ones for the same
-            set, trace and policy. How those were made is kept under "earlier".
+        about: the run, besides machine, versions, date and command.
+        keep: whether to keep the file's rows; new ones replace those of the same set, trace and
+            policy. How the older ones were made is kept under "earlier".
     Raises:
         OSError: the file cannot be written.
     """
@@ -194,7 +194,7 @@ async def _in_process(options: argparse.Namespace, plan: Sequence[Replay]) -> As
 
 
 async def _rows(options: argparse.Namespace) -> list[Row]:
-    """Replay all and measure it; rows of one set and trace stand together."""
+    """Run and measure all replays; return the rows of one set and trace together."""
     plan = _plan(options)
     offline = await asyncio.to_thread(_offline, options, plan)
     run_all = _over_sockets if options.clock == "socket" else _in_process
@@ -291,7 +291,7 @@ def _names(text: str) -> list[str]:
 
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:
-    """Say with what the numbers were made."""
+    """Return the model and the settings that the numbers were made with."""
     asked = {
         name: getattr(options, name)
         for name in (

@@ -1,4 +1,4 @@
-"""What one speaker sent and what came back, and what that says: displays and times of updates."""
+"""What one speaker sent and received, and what follows from it: displays and update times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -48,8 +48,8 @@ class Transcript:
 class EngineUsage:
     """What an engine did: requests, and their tokens.
 
-    Each token that was decoded, the end mark too, is a step that its update waited for; accepted
-    ones came along.
+    Each decoded token, the end mark included, is a step that its update waited for; accepted ones
+    cost no step of their own.
     """
 
     requests: int = 0

@@ -1,7 +1,7 @@
-"""What text hygiene does to live translation: the same replays with it, and with text as it comes.
+"""What text hygiene does to live translation: the same replays with and without it.
 
-Hygiene is for what is no plain speech; of plain speech it must neither cost quality nor make more
-of what is shown flicker. Knows replays; what the columns hold is defined in scores.py.
+Hygiene is for text other than plain speech; for plain speech it must neither cost quality nor add
+flicker. Knows replays; the columns are defined in scores.py.
 """
 
 import argparse
@@ -33,7 +33,7 @@ NUM_SPEAKERS: Final = 4
 
 
 class Untouched(Hygiene):
-    """Does nothing to texts: they are cut into sentences, and that is all."""
+    """Does nothing to texts except cutting them into sentences."""
 
     def piece(self) -> Piece:
         return _UntouchedPiece(self)
@@ -70,7 +70,7 @@ class _UntouchedPiece(Piece):
         return token_text
 
     def finish(self, text: str, committed: str = "") -> None:
-        """Nothing is put right."""
+        """Correct nothing."""
 
     def certain_words(self, output: str, missing: Sequence[Found]) -> int | None:
         return None
