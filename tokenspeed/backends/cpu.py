@@ -42,8 +42,8 @@ from tokenspeed.model.weights import (
 )
 
 BLOCK = 64  # columns that share a scale; kBlock of native/kernels.h
-# Of the keys and values of one position in float32. Those of larger models are kept in float16:
-# they soon take more room than the weights; what that costs stands in native/README.md.
+# Where the keys and values of one position exceed this in float32, they are kept in float16: they
+# would soon need more memory than the weights. native/README.md says what that costs.
 MAX_POSITION_BYTES = 32 << 10
 NATIVE = Path(__file__).parent.parent / "native"
 
@@ -108,8 +108,8 @@ class CpuBackend:
         checkpoint: an opened model directory.
         config: slots and their length; allocated here, once.
         bits: of the layers' matrices: 8, or 4 with one scale for 64 columns of a row. Default: as
-            stored, and 8 for what is stored otherwise. A tied head has 8.
-        threads: how many; default: config.num_threads, or the cores that this process may use.
+            stored, or 8 if stored in another form. If given, a tied head has 8 nevertheless.
+        threads: their number; default: config.num_threads, or the cores this process may use.
         isa: "avx512", "avx2" or "plain"; default: the best that the processor has.
         cache_bits: of keys and values: 32 or 16; default: by `default_cache_bits`.
     Raises:
@@ -193,7 +193,7 @@ class CpuBackend:
     def _step(self, batch: Step, logits: NDArray[np.float32] | None) -> NDArray[np.int32]:
         assert self._model, "the backend is closed"
         rows, outputs = len(batch.tokens), len(batch.outputs)
-        # The native code trusts its indices, so a wrong one must not get there.
+        # The native code trusts its indices, so a wrong one must not reach it.
         assert 0 < rows <= self.max_step_tokens, f"{rows} rows"
         _check(batch.tokens, self.config.vocab_size, "tokens")
         _check(batch.slots, self.num_slots, "slots")
@@ -260,7 +260,9 @@ class CpuBackend:
 
 
 def int8_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
-    """Return a matrix as int8 [out, in] and its scales [out] float32, as stored where it is int8.
+    """Return a matrix as int8 [out, in] and its scales [out] float32.
+
+    A matrix stored as int8 with a scale for each row keeps its values and scales.
 
     Raises:
         CheckpointError: it is missing, unreadable, or holds NaN or infinity.
@@ -276,7 +278,7 @@ def int8_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
 def int8_blocks(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
     """Return a matrix as int8 [out, in] and scales of its blocks of columns, [out, blocks] float32.
 
-    What is stored in integers keeps its values and scales, where they are those of whole blocks.
+    A matrix stored in integers keeps its values and scales where each scale covers whole blocks.
 
     Raises:
         CheckpointError: it is missing, unreadable, or holds NaN or infinity.
@@ -293,9 +295,9 @@ def int8_blocks(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
 
 
 def is_fine(checkpoint: Checkpoint) -> bool:
-    """Say whether int8 runs in its finer form: blocks of columns have scales of their own.
+    """Return whether int8 runs in its finer form, with a scale for each block of columns.
 
-    What somebody stored as int8 with a scale for each row was meant to be run so, and is faster.
+    A checkpoint stored as int8 with a scale for each row is run as it is, which is faster.
     """
     layers = range(checkpoint.config.num_layers)
     for part, shape in layer_shapes(checkpoint.config).items():
@@ -307,7 +309,7 @@ def is_fine(checkpoint: Checkpoint) -> bool:
 
 
 def default_cache_bits(model: ModelConfig) -> int:
-    """Return the bits in which keys and values are kept: 32, or 16 where a position has many."""
+    """Return the bits of keys and values: 32, or 16 where a position has too many of them."""
     values = 2 * model.num_layers * model.num_kv_heads * model.head_dim
     return 32 if 4 * values <= MAX_POSITION_BYTES else 16
 
@@ -315,8 +317,8 @@ def default_cache_bits(model: ModelConfig) -> int:
 def int4_weight(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Tensor]:
     """Return a matrix as int4 in int8 [out, in] and its scales [out, blocks] float32.
 
-    What is stored as int4 in groups of whole blocks keeps its values and scales. Otherwise the
-    value that is largest in a block becomes -8, whatever its sign.
+    A matrix stored as int4 in groups of whole blocks keeps its values and scales. Otherwise the
+    value of largest magnitude in a block becomes -8, whatever its sign.
 
     Raises:
         CheckpointError: it is missing, unreadable, or holds NaN or infinity.
@@ -339,8 +341,8 @@ _WEIGHT = {8: int8_weight, 4: int4_weight}
 def _choose_bits(checkpoint: Checkpoint, bits: int | None) -> tuple[int, int]:
     """Return the bits of the layers' matrices and of the head.
 
-    Whoever wrote the directory chose what to keep in more than 4 bits: nothing of it is made
-    smaller here unless somebody asks for it.
+    Whoever wrote the checkpoint chose what to keep in more than 4 bits; that is reduced only where
+    `bits` asks for it.
     """
     config = checkpoint.config
     if bits:
@@ -353,13 +355,13 @@ def _choose_bits(checkpoint: Checkpoint, bits: int | None) -> tuple[int, int]:
 
 
 def _whole_blocks(checkpoint: Checkpoint, name: str) -> int:
-    """Return the columns of an int4 matrix that share a scale, or 0: no whole blocks do."""
+    """Return how many columns share a scale; 0 unless these are whole blocks of int4."""
     form = checkpoint.forms[name]
     return 0 if form.bits != 4 or form.group % BLOCK else form.group
 
 
 def native_available() -> tuple[bool, str]:
-    """Say whether the native library is there, and which one or why not."""
+    """Return whether the native library can be used, and its file name or why not."""
     path = _library_path()
     if path is None:
         return False, _MISSING
@@ -369,7 +371,7 @@ def native_available() -> tuple[bool, str]:
 
 
 def read_bandwidth(num_bytes: int, threads: int, seconds: float = 0.5) -> float | None:
-    """Measure how fast this machine reads a buffer of this size: bytes/s, or None unmeasured."""
+    """Measure how fast this machine reads a buffer of this size: bytes/s; None if it cannot."""
     library = _library()
     measured = library.tokenspeed_read_bandwidth(num_bytes, threads, seconds) if library else 0.0
     return measured or None
@@ -415,7 +417,7 @@ def _library() -> Any:
         library = ctypes.CDLL(str(path))
         if library.tokenspeed_shape_bytes() != ctypes.sizeof(_Shape):
             return None
-    except (OSError, AttributeError):  # one that was built from older sources, too
+    except (OSError, AttributeError):  # also where it was built from older sources
         return None
     pointer, integer = ctypes.c_void_p, ctypes.c_int
     library.tokenspeed_create.restype = pointer

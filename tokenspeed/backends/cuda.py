@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DEPENDENT_LAUNCH = 3  # after the main loop: the only kind that measured faster
 AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms
-PREFETCH_BYTES = 512  # of each weight row of a model that small
+PREFETCH_BYTES = 512  # of each weight row, in models of up to AHEAD_BYTES
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class CudaBackend:
         weights: on the device; see `load_weights` and `random_weights`.
         config: slots, their length and the widest step; all memory is allocated here, once.
         launch: how kernels are launched; the default is what measured best.
-        launch_ahead: launch the next decode step before this one is read. A guess that turns out
-            wrong costs a whole step, so by default only steps do that are as short as the host's
-            own work between two of them.
-        persistent: run short steps as one kernel, see `cuda_persistent`; to the same bits. None:
+        launch_ahead: launch the next decode step before this one is read. A wrong guess costs a
+            whole step, so by default this is done only where a step is as short as the host's own
+            work between two steps.
+        persistent: run short steps as one kernel, with the same bits; see `cuda_persistent`. None:
             where that measured faster.
-        member: the place among GPUs that share the model, whose other backends run each step as
-            well: see `cuda_group`. Such a step is neither launched ahead nor persistent.
+        member: its place among GPUs that share the model, each with a backend that runs every
+            step; see `cuda_group`. Steps are then neither launched ahead nor persistent.
     Raises:
         BackendUnavailable: no such GPU, or a kernel does not compile for it.
     """
@@ -96,7 +96,7 @@ class CudaBackend:
         self._launch_ahead = launch_ahead and self._on_gpu
         self._ahead: _Ahead | None = None
         self._parity = self._turn = 0
-        # No two exchanges within days have one number.
+        # The numbers of exchanges do not repeat within days.
         self._max_turn = (1 << 31) // max(2, self.memory.member.group.exchanges) - 2
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self.start_s: dict[str, float] = {}
@@ -106,10 +106,10 @@ class CudaBackend:
                 self._prepare()
 
     def _make_persistent(self, wanted: bool | None) -> "PersistentStep | None":
-        """Prepare the path of one kernel a step.
+        """Prepare the path that runs a step as one kernel; None where it is not taken.
 
         Raises:
-            BackendUnavailable: it is wanted, and this Triton, GPU or model cannot take it.
+            BackendUnavailable: it is wanted, but this Triton, GPU or model does not support it.
         """
         if wanted is False or (wanted is None and not self._on_gpu):
             return None
@@ -172,7 +172,7 @@ class CudaBackend:
         """Launch one step, which `finish` waits for.
 
         Args:
-            written: a backend that began the same step before; its upload is copied.
+            written: a backend that has begun the same step; what it wrote for it is uploaded here.
         """
         if not self._on_gpu:
             self._upload(batch)
@@ -213,15 +213,15 @@ class CudaBackend:
         return self.finish_logits(self.launch_logits(batch, self.make_logits(batch)))
 
     def make_logits(self, batch: Step) -> torch.Tensor:
-        """Allocate what the logits of a step go to, and load the kernels that write them.
+        """Allocate the tensor for the logits of a step, and load the kernels that write it.
 
-        Once one GPU of a group has begun, another must do neither: memory that a GPU gives out is
-        mapped for the others too, which waits for what they run, and they would wait for this one.
+        In a group this must come before any GPU begins the step: memory allocated on one GPU is
+        mapped for the others too, which waits for what they run, while they would wait for this.
         """
         self._ahead = None
         width = self._width(len(batch.tokens))
         is_shared = self.memory.member.group.ranks > 1
-        if is_shared:  # a step of width 1 takes it for granted that it has its row
+        if is_shared:  # a step of width 1 does not check that its row exists
             width = max(width, 2)
         shape = (width, len(self.weights.tokens))
         if not self._on_gpu:
@@ -323,7 +323,7 @@ class CudaBackend:
         return done
 
     def _following(self, batch: Step) -> Step | None:
-        """Return the step that follows if each sequence decodes on, its tokens not yet known."""
+        """Return the step that follows if each sequence decodes on, but with this one's tokens."""
         rows = len(batch.tokens)
         if not (
             self._launch_ahead
@@ -341,7 +341,7 @@ def default_launch(target: str, step_bytes: int) -> Launch:
 
     Args:
         target: "sm_90", "gfx942", or "" for the interpreter.
-        step_bytes: weights of a step; what the L2 holds is asked for before the wait.
+        step_bytes: weights of a step; those of small models are prefetched into the L2 in part.
     """
     if not target.startswith("sm_"):
         return Launch(fast_unpack=False)
@@ -374,7 +374,7 @@ def check_device(form: str, *, pdl: bool = False) -> None:
 
 
 def _target() -> str:
-    """Return the GPU of this process as `default_launch` wants it."""
+    """Return the GPU of this process as the `target` of `default_launch`."""
     if INTERPRETED or torch.version.hip is not None or not torch.cuda.is_available():
         return ""
     major, minor = torch.cuda.get_device_capability()

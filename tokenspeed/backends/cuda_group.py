@@ -1,8 +1,8 @@
 """Several GPUs of one host as one backend: each has its part of every layer, all run each step.
 
 One process and one thread launch the graphs of all GPUs; the sums between them are taken inside
-the kernels, over peer memory (`kernels.exchange`), so that the host takes no part in a step. The
-launches of all GPUs together cost less than what waking a second thread or process would.
+the kernels, over peer memory (`kernels.exchange`), so that the host takes no part in a step.
+Launching on all GPUs in turn costs less than waking a second thread or process would.
 Knows ranks and devices; does not know layers.
 """
 
@@ -52,8 +52,8 @@ class Rank(Protocol):
 class CudaGroup:
     """Runs steps on several GPUs that share each layer.
 
-    Greedy output depends on the number of GPUs only as far as rounding goes; for one number of
-    them it is the same, bit for bit, at every width and batch.
+    Greedy output depends on the number of GPUs only through rounding; for a given number it is the
+    same, bit for bit, at every width and in every batch.
 
     Args:
         ranks: in the order of their parts.
@@ -79,7 +79,7 @@ class CudaGroup:
         devices: Sequence[int],
         form: str = "auto",
     ) -> "CudaGroup":
-        """Load a checkpoint, all ranks side by side; each reads its own part alone.
+        """Load a checkpoint, all ranks side by side; each reads only its own part.
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
@@ -134,7 +134,7 @@ class CudaGroup:
         """Run one step; see `Backend.step`.
 
         Raises:
-            RuntimeError: a GPU did not answer another one.
+            RuntimeError: a GPU did not answer another one in time.
         """
         first, *others = self.ranks
         first.begin(batch)
@@ -182,7 +182,7 @@ def make_ranks(
         for group, device in zip(groups, devices, strict=True)
     ]
     for device in devices:
-        torch.cuda.synchronize(device)  # nobody pushes into what is not yet zero
+        torch.cuda.synchronize(device)  # no GPU may push into an inbox that is not yet zero
     return [
         CudaBackend(part, config, member=join(group, inboxes, device))
         for part, group, device in zip(weights, groups, devices, strict=True)
@@ -190,7 +190,7 @@ def make_ranks(
 
 
 def check_devices(devices: Sequence[int]) -> None:
-    """Refuse GPUs that are not there or do not reach each other's memory; let them reach it.
+    """Refuse GPUs that are missing or cannot reach each other's memory; enable that access.
 
     Raises:
         BackendUnavailable: names them.
@@ -210,6 +210,6 @@ def check_devices(devices: Sequence[int]) -> None:
                     f"GPU {one} cannot reach the memory of GPU {other}; use GPUs that NVLink or a "
                     f"PCIe switch connects, or one GPU"
                 )
-            # A copy makes torch open the way, for all later memory too.
+            # A copy makes torch enable the access, for memory that is allocated later too.
             there = torch.zeros(1, device=f"cuda:{other}")
             torch.empty(1, device=f"cuda:{one}").copy_(there)

@@ -22,12 +22,12 @@ from tokenspeed.kernels.tuned import matrix_parts, matrix_tile
 from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.llama import rotation_tables
 
-MAX_NARROW_ROWS = 64  # up to here each row attends in programs of its own
-_COUNT_PLACES = (0, 4, 8, 12)  # each on a line of its own: all are passed as aligned pointers
+MAX_NARROW_ROWS = 64  # in steps up to this width each row attends in programs of its own
+_COUNT_PLACES = (0, 4, 8, 12)  # 16 bytes apart, as each is passed as an aligned pointer
 
 
 class RowFields(NamedTuple):
-    """What a step says of its rows; each field is a row of one int32 buffer.
+    """The description of a step's rows; each field is a row of one int32 buffer.
 
     Attributes:
         tokens, slots, positions: of each row.
@@ -55,7 +55,7 @@ class StepMemory:
     Args:
         weights: of the model, on the device of the memory; may be on "meta".
         config: slots, their length and the widest step.
-        member: None is a GPU that shares nothing.
+        member: None: a GPU that runs the whole model alone.
     Attributes:
         fields: on the device, [max_step_tokens] each, padded.
         num_rows, num_outputs, num_tiles: [1] int32 on the device. turn: the same, the number of the
@@ -65,11 +65,11 @@ class StepMemory:
         cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v.
         cos, sin: [ropes, max_length, head_dim / 2] float32.
         hidden: [rows, hidden_size] float32. scaled: the same in the dtype of rows.
-        sums: [norms, rows] int64, the squares of the hidden states before each norm.
+        sums: [norms, rows] int64, sums of squares of the hidden states before each norm.
         q, values: [rows, heads * head_dim]. inner: [rows, intermediate_size].
         raw: [rows, heads + kv_heads, head_dim] float32, q and k before their norm. branch:
-            [rows, hidden_size] float32, before a norm behind it. Both have no rows where the model
-            has no such norm.
+            [rows, hidden_size] float32, a branch's output before its norm. Either has no rows
+            where the model has no such norm.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class StepMemory:
         self.model, self.device = model, device
         self.member = member or alone(device)
         self.max_step_tokens = config.max_step_tokens
-        # Fields are views into one buffer, each on a boundary that vector loads like.
+        # Fields are views into one buffer, each aligned for vector loads.
         padded = padded_rows(config)
         pinned = weights.embedding.is_cuda
         host = torch.zeros(len(RowFields._fields), padded, dtype=torch.int32, pin_memory=pinned)
@@ -124,7 +124,7 @@ class StepMemory:
 
     @property
     def workspace_bytes(self) -> int:
-        """Bytes on the device beside weights and cache."""
+        """Bytes on the device besides weights and cache."""
         tensors = (self.cos, self.sin, self.hidden, self.scaled, self.sums, self.q, self.values)
         scratch = (self.attention_scratch, self.head_scratch, self.split_scratch)
         inner = (self.inner, self.raw, self.branch)
@@ -142,11 +142,11 @@ class StepMemory:
         self.send(self)
 
     def send(self, written: "StepMemory") -> None:
-        """Copy a step that was written, here or for another GPU, to the device."""
+        """Copy a written step, this memory's or another GPU's, to the device."""
         self._buffer.copy_(written._host, non_blocking=True)
 
     def clear(self) -> None:
-        """Let the next step have no rows."""
+        """Zero the rows on the device, so that a step has none."""
         self._buffer.zero_()
 
     def write(self, batch: Step, parity: int, turn: int) -> None:
@@ -177,7 +177,7 @@ class StepMemory:
 
 
 def _split_scratch(weights: Weights, widths: list[int], device: str) -> SplitScratch:
-    """Allocate what the matrices of a layer that are cut along K share in short steps."""
+    """Allocate what short steps need for matrices that are cut along K; all of them share it."""
     layer, elements, counters = weights.layers[0], 0, 0
     for kernel, matrix in (("qkv", layer.qkv), ("out", layer.out), ("down", layer.down)):
         for rows in (w for w in widths if w <= MAX_NARROW_ROWS):
@@ -189,7 +189,7 @@ def _split_scratch(weights: Weights, widths: list[int], device: str) -> SplitScr
 
 
 def padded_rows(config: EngineConfig) -> int:
-    """Return the rows that buffers have."""
+    """Return the number of rows of each buffer."""
     return -(-max(config.max_step_tokens, 16) // 16) * 16
 
 
@@ -211,7 +211,7 @@ def step_width(rows: int, max_step_tokens: int) -> int:
 
 
 def tile_tokens(model: ModelConfig, width: int) -> int:
-    """Return how many rows of a slot attend together: a dot of 32 rows, or each row alone."""
+    """Return how many rows of a slot attend together: a dot of 32 rows, or one in short steps."""
     group = model.num_heads // model.num_kv_heads
     return 1 if width <= MAX_NARROW_ROWS else max(2, 32 // group)
 

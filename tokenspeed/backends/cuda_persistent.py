@@ -1,7 +1,7 @@
 """Runs the layers and the head of short steps as one persistent kernel, where the GPU allows it.
 
-Same weights in memory, same buffers and same bits as the graph of kernels that it replaces. Knows
-shapes, descriptors and the launch; the kernel itself is `kernels.persistent`.
+It reads the same weights and buffers as the graph of kernels that it replaces, and gives the same
+bits. Knows shapes, descriptors and the launch; the kernel itself is `kernels.persistent`.
 """
 
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ from tokenspeed.kernels.matrix import Matrix, pack_tiles
 from tokenspeed.kernels.tuned import is_narrow, split_parts, tile_config
 
 MAX_WIDTH = 16  # rows of the widest step that takes this path
-GAIN_LAYER_BYTES = 1 << 27  # of a layer, from which on this path is the default
-SHARED_BYTES = 232448  # of a multiprocessor, that one program may have (Hopper)
-ROW_SLOTS = 4  # stages of activations that are on their way or wait for the consumers
+GAIN_LAYER_BYTES = 1 << 27  # this path is the default where a layer has at least so many
+SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
+ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
 
 
 def why_not(weights: Weights) -> str | None:
@@ -33,7 +33,7 @@ def why_not(weights: Weights) -> str | None:
 
 
 def why_not_shape(weights: Weights) -> str | None:
-    """Return why the kernel does not know a model's shape or form; None: it does."""
+    """Return why the kernel does not support a model's shape or form; None: it does."""
     config, form = weights.config, weights.form
     if config.switches or config.attention_scale or len(config.ropes) > 1:
         beyond = ", ".join(config.switches) or "scale of scores or rotations"
@@ -59,19 +59,19 @@ def why_not_shape(weights: Weights) -> str | None:
 def gains(weights: Weights) -> bool:
     """Return whether the persistent kernel measured faster than the graph (notes-cuda.md).
 
-    Its barriers cost some 25 us a layer, of which a ring hides what the layer's bytes allow; int4
-    is bound by its unpacking.
+    Its barriers cost some 25 us a layer; a ring hides the more of it, the more bytes a layer has.
+    int4 is bound by its unpacking.
     """
     layer = _layer_matrices(weights.layers[0]).values()
     return weights.form != "int4" and sum(m.nbytes for m in layer) >= GAIN_LAYER_BYTES
 
 
 def stack_layers(weights: Weights) -> Weights:
-    """Return the same weights with each kind of matrix in one piece of memory over all layers.
+    """Return the same weights, each kind of matrix in one piece of memory over all layers.
 
-    A copy descriptor covers one piece of memory. bf16 goes into tiles: copies of 16 KiB in one
-    piece are faster than of 128 bytes from each of 128 rows. Takes the room of the largest kind
-    besides.
+    A copy descriptor covers one piece of memory. bf16 goes into tiles: copying 16 KiB in one piece
+    is faster than copying 128 bytes from each of 128 rows. While it runs, it needs extra memory
+    for the largest kind.
     """
     layers = weights.layers
     for name in ("qkv", "out", "gate_up", "down"):
@@ -159,7 +159,7 @@ class PersistentStep:
             width: rows that the step may have.
             logits: [width, vocab_size] float32, written if given.
         Raises:
-            RuntimeError: the grid is not resident at once: something else holds the GPU.
+            RuntimeError: the grid cannot be resident as a whole: something else uses the GPU.
         """
         config, memory = self._weights.config, self._memory
         head, fields, cache = memory.head_scratch, memory.fields, memory.cache

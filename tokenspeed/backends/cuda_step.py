@@ -1,4 +1,4 @@
-"""One step of the GPU backend: its kernels in their order, made or only recorded.
+"""One step of the GPU backend: its kernels in order, launched or only recorded.
 
 Knows layers and launches; does not know streams, graphs or what a step is for.
 """
@@ -33,7 +33,7 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 
 
 class LayersAndHead(Protocol):
-    """What runs all between embedding and choice as one kernel, for steps that are short enough."""
+    """Runs everything between embedding and choice of tokens as one kernel, in short steps."""
 
     max_width: int
 
@@ -54,9 +54,9 @@ def run_step(
 
     Args:
         memory: its fields hold the step.
-        width: rows that programs are started for; at least the step's own.
+        width: rows that programs are started for; at least those of the step.
         logits: [width, vocab_size] float32, written; None: not stored.
-        persistent: takes the place of the layers' and the head's kernels, to the same bits.
+        persistent: replaces the kernels of layers and head in short steps, with the same bits.
     """
     fields, rows, model = memory.fields, memory.num_rows, weights.config
     norms, eps, row_eps = weights.norms, reader_eps(model), writer_eps(model)
@@ -122,7 +122,7 @@ def _run_layer(
     heads = (width, model.num_heads, model.head_dim)
     q, values = memory.q[:width].view(heads), memory.values[:width].view(heads)
     scaled, inner, sums = memory.scaled[:width], memory.inner[:width], memory.sums
-    # A wide step has programs enough: one takes all parts of its tile in turn.
+    # A wide step has enough programs: each computes all parts of its tile in turn.
     shared = memory.split_scratch if width <= MAX_NARROW_ROWS else None
 
     def plan(kernel: str, matrix: Matrix) -> Plan:
@@ -161,7 +161,7 @@ def _run_layer(
     def add(
         x: Tensor, matrix: Matrix, how: Plan, out_norm: Tensor | None, norm: Tensor | None, at: int
     ) -> None:
-        """Add a branch to the hidden states, through the norm behind it where there is one."""
+        """Add a branch to the hidden states, through its output norm where it has one."""
         hidden = HiddenStates(memory.hidden, memory.scaled, sums[at + 1])
         peers, group = memory.member.peers(memory.turn, at), memory.member.group
         if out_norm is None:
@@ -180,12 +180,12 @@ def _run_layer(
 
 
 def reader_eps(model: ModelConfig) -> float | None:
-    """Return what the readers of hidden states add to mean squares; None: rows come normed."""
+    """Return the epsilon of norms that readers of hidden states take; None: rows come normed."""
     return model.rms_norm_eps if model.norms == "before" else None
 
 
 def writer_eps(model: ModelConfig) -> float | None:
-    """Return the same for their writers, where those have whole rows to norm."""
+    """Return the epsilon of norms that writers of whole rows take; None: their readers norm."""
     return None if model.norms == "before" else model.rms_norm_eps
 
 

@@ -1,7 +1,7 @@
 """The weights of a model on a GPU, in the stored form and row order that the kernels read.
 
-From a checkpoint or, for benchmarks, from random numbers made on the device; whole, or the part of
-one of several GPUs. Knows no steps.
+They come from a checkpoint or, for benchmarks, from random numbers made on the device; whole, or
+one GPU's part. Knows no steps.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class LayerWeights:
     """One layer; norms are [hidden_size], None where the model has none.
 
     Attributes:
-        attention_out_norm, mlp_out_norm: behind the branches.
+        attention_out_norm, mlp_out_norm: of the outputs of the branches.
         head_norms: [(heads + kv_heads) * head_dim] float32, the weight of each element of q and k.
     """
 
@@ -65,10 +65,10 @@ class Weights:
     """A whole model, or the part that one GPU of several has.
 
     Attributes:
-        config: the shape of this part; its vocabulary is the whole one.
+        config: the shape of this part, but with the whole vocabulary.
         embedding: [vocab_size, hidden_size] bf16; only the rows of a step's tokens are read.
         head: the LM head of `tokens`.
-        tokens: those whose logits this part gives.
+        tokens: those whose logits this part computes.
     """
 
     config: ModelConfig
@@ -97,13 +97,13 @@ class Weights:
 def load_weights(
     checkpoint: Checkpoint, form: str, device: str, dtype: torch.dtype | None = None
 ) -> Weights:
-    """Read a checkpoint, or the part of it that is its shard's.
+    """Read a checkpoint, or the part of it that belongs to its shard.
 
     Values already stored in `form` are taken as they are.
 
     Raises:
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
-        BackendUnavailable: the shape does not allow the form, or not so many GPUs.
+        BackendUnavailable: the shape does not allow this form, or this many GPUs.
     """
     dtype = dtype or row_dtype(form)
 
@@ -125,7 +125,7 @@ def load_weights(
 
     def plain(name: str) -> Tensor:
         source = checkpoint.sources[name]
-        # What is folded into a norm, as Gemma's 1, would lose bits in its stored dtype.
+        # A norm into which something is folded, as Gemma's 1, would lose bits in its stored dtype.
         is_folded = name != EMBEDDING and (source.plus != 0 or source.times != 1)
         return checkpoint.weight(name, torch.float32 if is_folded else dtype).to(device)
 
@@ -145,9 +145,9 @@ def random_weights(
     On the device "meta" it has shapes and dtypes only, enough to compile its kernels.
 
     Args:
-        shard: the part of one of several GPUs; the embedding is the same on all of them.
+        shard: whose part to make; the embedding is the same for all.
     Raises:
-        BackendUnavailable: the shape does not allow the form, or not so many GPUs.
+        BackendUnavailable: the shape does not allow this form, or this many GPUs.
     """
     generator = torch.Generator("cpu" if device == "meta" else device).manual_seed(seed)
     shapes = weight_shapes(_part_config(config, shard))
@@ -164,7 +164,7 @@ def random_weights(
         return values * shape[-1] ** -0.5
 
     def plain(name: str) -> Tensor:
-        if name == EMBEDDING:  # the first that is asked for
+        if name == EMBEDDING:  # it is asked for first
             table = noise(name)
             if shard.rank:
                 generator.manual_seed(seed + shard.rank)
@@ -185,7 +185,7 @@ def row_dtype(form: str) -> torch.dtype:
 
 def stored_form(checkpoint: Checkpoint) -> str:
     """Return the form of the checkpoint's matrices."""
-    if checkpoint.is_int4:  # the kernels know one size of groups
+    if checkpoint.is_int4:  # the kernels support one group size
         forms = (f for name, f in checkpoint.forms.items() if name != EMBEDDING)
         return "int4" if all(f.group in (0, GROUP_SIZE) for f in forms) else "int8"
     return "int8" if checkpoint.is_int8 else "bf16"

@@ -1,9 +1,9 @@
-"""The reference backend: the plain torch model over slots, for every device torch has.
+"""The reference backend: the plain torch model over slots, on any device of torch.
 
 Written for exactness, not for speed. Each product has the same shape whatever the batch: the rows
 of a step are computed in tiles of exactly 16, and every row attends over a whole slot under a mask.
-So a row's result cannot depend on its neighbours, bit for bit, which is what the fast backends are
-held against.
+So a row's result cannot depend on its neighbours, not in a single bit, and the fast backends are
+tested against it.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class ReferenceBackend:
         config: slots and their length; allocated here, once.
         device: any torch device.
         dtype: of weights and activations.
-        cache_dtype: of keys and values; default: dtype. What is too large becomes its largest.
+        cache_dtype: of keys and values; default: dtype. Values too large for it are clamped.
     Raises:
         BackendUnavailable: slots are longer than the model's window.
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
@@ -54,7 +54,7 @@ class ReferenceBackend:
         self.max_length = config.max_length
         self.max_step_tokens = config.max_step_tokens
         self._device = torch.device(device)
-        # One slot more than asked for takes the rows that fill up a tile.
+        # One extra slot takes the rows that pad a tile.
         shape = (
             self.config.num_layers,
             config.num_slots + 1,
@@ -153,7 +153,7 @@ def attend_slots(
     causal = torch.arange(max_length, device=q.device) <= positions[:, None]  # [rows, max_length]
     mask = torch.zeros(causal.shape, device=q.device).masked_fill_(~causal, -torch.inf)
     for slot in sorted(set(slots.tolist())):
-        # All rows go along for every slot, so that the products keep their shape.
+        # All rows are computed for every slot, so that the products keep their shape.
         grouped = q.view(len(q), num_kv_heads, group, head_dim).permute(1, 2, 0, 3)
         scores = grouped @ k_cache[slot].to(q.dtype)[:, None].transpose(-1, -2)
         scores = capped(scores.float() * head_dim**-0.5, softcap)
@@ -191,9 +191,9 @@ def choose(
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Leaves new weights as they are, since others take their place.
+    """Skips drawing initial weights, since those of a checkpoint replace them.
 
-    Drawing them on "meta" would import torch's compiler: 1.4 s of a start, and 155 MB.
+    Drawing them on "meta" would import torch's compiler: 1.4 s at start, and 155 MB.
     """
 
     def __torch_function__(
@@ -215,7 +215,7 @@ def load_llama(
     """Build the model and fill it tensor by tensor, so that no second copy of the weights exists.
 
     Args:
-        length: positions of a sequence; None is what the model was made for.
+        length: positions of a sequence; None: as many as the model's config allows.
     Raises:
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
     """

@@ -1,9 +1,10 @@
-"""The CPU backend's arithmetic in plain torch: what serves where no native library was built.
+"""The CPU backend's arithmetic in plain torch, for use where no native library was built.
 
-Weights int8 with one scale a row, activations int8 with one scale for each block of 64 columns; or,
-finer, weights with one for each block, activations with one for each half of it, and those of q, k
-and v in twice the bits. Sums exact, keys and values in float16 where the CPU backend has them so:
-as in native/kernels.cpp, of which this is the reference. The rest is the reference backend's.
+Weights are int8 with a scale for each row, activations int8 with a scale for each block of 64
+columns. In the finer form weights have a scale for each block, activations one for each half of a
+block, and the inputs of q, k and v twice the bits. Sums are exact; keys and values are float16
+where the CPU backend has them so. This is the reference of native/kernels.cpp; everything else is
+the reference backend's.
 """
 
 import torch
@@ -29,7 +30,7 @@ class BlockLinear(nn.Module):
     Args:
         q: [out, in] int8. scale: [out] float32; or [out, blocks], for the finer form.
         bias: [out] float32, added to the product; None: there is none.
-        takes_rest: multiply what rounding leaves of activations, too, in steps of 1/254.
+        takes_rest: multiply the rounding errors of the activations too, in 1/254 of their steps.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class BlockLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ weight.T: [rows, out] float32, from x [rows, in]."""
-        # Of a width that is told: a step may want no output at all, and have no rows here.
+        # The width is given, not inferred: a step that wants no output has no rows here.
         x = pad(x.float(), (0, -self.columns % BLOCK)).view(-1, *self.blocks.shape[:2])
         peak = x.abs().amax(2, keepdim=True).clamp(min=1e-20)
         steps, scale = x * (127 / peak), peak / 127  # [rows, blocks, columns], [rows, blocks, 1]
@@ -59,7 +60,7 @@ class BlockLinear(nn.Module):
     def _product(self, steps: Tensor, scale: Tensor) -> Tensor:
         q = steps.to(torch.int8).transpose(0, 1)  # [blocks, rows, columns]
         out = torch.zeros(len(scale), len(self.scale))
-        for block in range(0, len(self.blocks), self.halves):  # in this order: it is the result's
+        for block in range(0, len(self.blocks), self.halves):  # the order decides the bits
             part = torch.zeros_like(out)
             for i in range(block, block + self.halves):
                 part += torch._int_mm(q[i].contiguous(), self.blocks[i]).float() * scale[:, i]
