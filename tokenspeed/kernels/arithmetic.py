@@ -24,7 +24,7 @@ def widen(w, dtype: tl.constexpr):
 def dot(a, b, acc):
     """tl.dot of bf16 into float32.
 
-    The interpreter's numpy knows no bf16; float64 there also hides in which order BLAS sums.
+    The interpreter's numpy has no bf16; float64 there also hides the order in which BLAS sums.
     """
     if _INTERPRETED:
         wide = tl.dot(a.to(tl.float64), b.to(tl.float64), acc.to(tl.float64), out_dtype=tl.float64)
@@ -42,11 +42,11 @@ def tanh(x):
 
 @triton.jit
 def narrow(x, dtype: tl.constexpr):
-    """Round float32 to dtype, to the nearest; the interpreter's own cast to bf16 cuts bits off."""
+    """Round float32 to the nearest in dtype; the interpreter's own cast to bf16 truncates."""
     if _INTERPRETED and dtype == tl.bfloat16:
         bits = x.to(tl.int32, bitcast=True)
         x = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
     if dtype == tl.float16:
-        # What is too large for it becomes the largest; NaN stays NaN.
+        # Values too large for it become the largest; NaN stays NaN.
         x = tl.clamp(x, -65504.0, 65504.0, propagate_nan=tl.PropagateNan.ALL)
     return x.to(dtype)

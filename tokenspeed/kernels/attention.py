@@ -3,7 +3,7 @@
 A slot is cut at fixed positions into splits, and a split into blocks, so the arithmetic of a row
 follows from its own position alone. Short steps give each (token, kv head, split) a program, and
 the last one of a token combines the parts in order. Long steps give a tile of tokens of one slot
-to a program that walks through the splits itself and combines them by the same expressions.
+to a program that goes through the splits itself and combines them with the same expressions.
 Source: Dao et al. 2023, flash-decoding.
 """
 
@@ -21,7 +21,7 @@ from tokenspeed.kernels.slots import Cache, Places
 SPLIT = 128  # positions that one program of a short step reads
 BLOCK = 32  # positions of one inner step; with 64 the values of a head of 128 spill registers
 WIDE_BLOCK = 16  # the same where heads are wider
-STAGES = 3  # blocks of a short step that are on their way at once
+STAGES = 3  # blocks in flight at once in a short step
 _LOG2E = 1.4426950408889634
 TILE_TOKENS = 16  # tokens of one slot that a program of a long step takes
 
@@ -126,7 +126,7 @@ def attend_split(
     d_mask = at_d < SHAPE.head_dim
     for start in tl.range(begin, tl.minimum(begin + SHAPE.split, last + 1), BLOCK):
         at = start + at_block
-        inside = at <= last  # what lies behind was never written, or by another sequence
+        inside = at <= last  # later positions were never written, or by another sequence
         offset = at[:, None] * SHAPE.head_dim + at_d[None, :]
         k = tl.load(k_ptr + offset, mask=inside[:, None] & d_mask[None, :], other=0.0)
         v = tl.load(v_ptr + offset, mask=inside[:, None] & d_mask[None, :], other=0.0)
@@ -225,7 +225,7 @@ def attention_kernel(
         if splits == 1:
             maximum, total, values = merge(maximum, total, values, m, t, v)
         else:
-            # Leave the part, and let whoever comes last combine all of them, in order.
+            # Store the part; the last program to arrive combines all parts, in order.
             number = tile * KV_HEADS + kv_head
             part = (number * NUM_SPLITS + split) * GROUP + member
             tl.store(scratch.attended + part[:, None] * HEAD_DIM + at_d[None, :], v, mask=q_mask)
@@ -239,7 +239,7 @@ def attention_kernel(
                 for i in tl.range(0, splits):
                     part = (number * NUM_SPLITS + i) * GROUP + member
                     part_at = part[:, None] * HEAD_DIM + at_d[None, :]
-                    # .cg: another multiprocessor wrote these; this one's L1 may hold older ones.
+                    # .cg: another multiprocessor wrote these; this one's L1 may be stale.
                     v = tl.load(scratch.attended + part_at, q_mask, 0.0, cache_modifier=".cg")
                     stats = scratch.stats + part * 2
                     m = tl.load(stats, row_mask, 0.0, cache_modifier=".cg")

@@ -1,7 +1,7 @@
-"""RMSNorm of what a branch gives, its sum with the hidden states, and the norm that comes next.
+"""RMSNorm of a branch's output, its addition to the hidden states, and the norm that comes next.
 
-Follows `projection` where a model norms behind its branches: that needs whole rows. Each program
-takes one, laid out the same in every step, so its sums are the same at every width.
+Runs after `projection` where a model norms the output of its branches, which needs whole rows. Each
+program takes one row, laid out the same in every step, so its sums are the same at every width.
 """
 
 import triton
@@ -68,8 +68,8 @@ def branch_norm(
         branch: [rows, hidden_size] float32, the product of `projection`.
         norm, next_norm: [hidden_size]; None: no norm comes next.
         num_rows: [1] int32, rows that exist.
-        hidden: states are updated and scaled is written; square_sum is left alone, as its readers
-            are told that rows are normed.
+        hidden: states are updated and scaled is written; square_sum is not, since readers of
+            normed rows do not need it.
     """
     launch.start(
         branch_norm_kernel,

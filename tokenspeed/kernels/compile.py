@@ -60,7 +60,7 @@ class Job:
         return values
 
     def compile(self, target: GPUTarget) -> Any:
-        """Compile for a target; returns Triton's compiled kernel, which is in its cache then."""
+        """Compile for a target; return Triton's compiled kernel, which then is in its cache."""
         kernel = getattr(importlib.import_module(self.module), self.kernel)
         names = kernel.arg_names
         options = {k: v for k, v in self.constants if k in _OPTIONS}
@@ -86,7 +86,7 @@ def compile_launches(launches: Iterable[RecordedLaunch], threads: int | None = N
         launch.kernel.warmup(*launch.args, grid=(1,), **launch.constants)
 
     with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
-        # Triton runs its passes and ptxas outside of Python's lock.
+        # Triton runs its passes and ptxas without holding the GIL.
         for _ in pool.map(warm_up, different.values()):
             pass
 

@@ -79,7 +79,7 @@ def embedding(
         hidden: written. Its square_sum is that of all norms, [norms, max_rows]: row 0 is written,
             the others are zeroed.
         scale: of the rows of the table.
-        row_eps: rows are normed here; None: their readers do.
+        row_eps: epsilon of the norm that rows get here; None: their readers norm them.
     """
     launch.start(
         embedding_kernel,

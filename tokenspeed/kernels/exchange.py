@@ -1,11 +1,11 @@
 """Sums over the GPUs of a group, taken inside the kernels that need them.
 
 Each rank pushes its part into the inboxes of the others, and all add the parts in the order of the
-ranks: every rank gets the same bits, whatever came first. A word of 64 bits holds a float32 and the
-number of its exchange, so a part says itself that it is there: one trip over NVLink, no fence, no
-flag. Successive exchanges use two halves of an inbox in turn. That is enough: a rank sends the part
-after the next only when its kernel in between is done, which has seen a part that the other rank
-sent after it had read everything before.
+ranks: every rank gets the same bits, whichever part came first. A word of 64 bits holds a float32
+and the number of its exchange, so a part itself shows that it has arrived: one trip over NVLink, no
+fence, no flag. Successive exchanges alternate between two halves of an inbox. Two are enough: a
+rank writes to a half again only after the exchange in between, for which it has received a part
+that the other rank sent after reading that half.
 
 Knows words and inboxes; does not know what is summed.
 Source: the LL protocol of NCCL.
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import INTERPRETED
 
-MAX_POLLS = 1 << 24  # of an inbox, ten seconds or so: then the step has failed
+MAX_POLLS = 1 << 24  # of an inbox, about ten seconds; then the step has failed
 CHOICE_WORDS = 4  # of a rank's candidate for a token: logit, token, sum of exponentials, draft
 
 # Constants of the kernels have to be constexpr.
@@ -55,7 +55,7 @@ class Peers(NamedTuple):
         inboxes: [ranks] int64, the address of each rank's inbox as this rank reaches it.
         turn: [1] int32, the number of the step, from 1 on.
         number: [1] int32, of this exchange in a step.
-        failed: [1] int32, set where another rank was waited for in vain.
+        failed: [1] int32, set when another rank did not answer in time.
     """
 
     inboxes: Any
@@ -68,7 +68,7 @@ class Member(NamedTuple):
     """A rank's place in its group, and what its kernels read.
 
     Attributes:
-        numbers: [exchanges, 4] int32, the number of each exchange on a line that is aligned.
+        numbers: [exchanges, 4] int32, the number of each exchange, on an aligned line of its own.
         inbox: of this rank; inboxes hold its address.
     """
 
@@ -88,7 +88,7 @@ def join(group: Group, inboxes: Sequence[Tensor], device: str) -> Member:
     """Return a rank's membership.
 
     Args:
-        inboxes: of all ranks, [group.inbox_words] int64 each, zero; this rank's GPU reaches all.
+        inboxes: of all ranks, [group.inbox_words] int64 each, zeroed, within reach of this GPU.
     """
     assert all(inbox.numel() >= group.inbox_words for inbox in inboxes)
     addresses = [0 if inbox.is_meta else inbox.data_ptr() for inbox in inboxes]
@@ -117,7 +117,7 @@ def rank_sum_ref(parts: Sequence[Tensor]) -> Tensor:
 
 @triton.jit
 def exchange_number(peers, GROUP: tl.constexpr):
-    """Return a number that no other exchange has; those that follow each other differ by one."""
+    """Return the number of this exchange, which no other has; successive ones differ by one."""
     return tl.load(peers.turn) * GROUP.exchanges + tl.load(peers.number)
 
 
@@ -144,7 +144,7 @@ def push(ptrs, words, mask):
 
 @triton.jit
 def await_words(ptrs, mask, number, failed_ptr):
-    """Wait until words of this number are there; gives up after MAX_POLLS, once for all waits."""
+    """Wait for words of this number, MAX_POLLS at most; after a failure no wait takes time."""
     words = tl.load(ptrs, mask=mask, other=0, volatile=True)
     late = tl.max((mask & ((words >> 32).to(tl.int32) != number)).to(tl.int32))
     if late > 0:
@@ -196,7 +196,7 @@ def rank_sum(part, rows, cols, mask, peers, number, GROUP: tl.constexpr):
 
 @triton.jit
 def exchange_choices(best, index, total, draft, row, peers, GROUP: tl.constexpr):
-    """Tell the others this rank's candidate for a row's token; see `choice_of`.
+    """Send the other ranks this one's candidate for a row's token; see `choice_of`.
 
     Args:
         best, total, draft: float32; index: int32. row: of the results.

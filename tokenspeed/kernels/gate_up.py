@@ -58,7 +58,7 @@ def gate_up_kernel(
     if tl.program_id(0) * TILE.block_m >= num_rows:
         return
     rows, row_mask = tile_rows(num_rows, TILE)
-    # Asked for before the weights, so that nothing is waited for after them.
+    # Loaded before the weights, so that nothing is left to wait for after them.
     inverse = inverse_rms(x.square_sum, rows, row_mask, MATRIX.k, EPS)
     acc = multiply(x.states, rows, row_mask, weight, col_start, MATRIX, TILE)
     main_loop_done(OVERLAP.pdl)
@@ -72,7 +72,7 @@ def gate_up_kernel(
     else:
         # (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u)).
         twice = _GELU * (gate + 0.044715 * gate * gate * gate)
-        out = gate / (1.0 + tl.exp(tl.minimum(-twice, 80.0))) * up  # e^80 is far from too large
+        out = gate / (1.0 + tl.exp(tl.minimum(-twice, 80.0))) * up  # e^80 does not overflow
     cols = col_start // 2 + tl.arange(0, HALF)
     at = rows[:, None].to(tl.int64) * (MATRIX.n // 2) + cols[None, :]
     mask = row_mask[:, None] & (cols < MATRIX.n // 2)[None, :]

@@ -5,7 +5,7 @@ from typing import Any
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import tma
 
-# All threads of a partition meet. 3.6: thread_barrier; 3.7 and later: barrier.
+# A barrier of all threads of a partition. 3.6: thread_barrier; 3.7 and later: barrier.
 barrier: Any = getattr(gl, "thread_barrier", None) or gl.barrier
 # Copy a block to shared memory and tell an mbarrier. Before 3.9: async_copy_global_to_shared.
 tma_load: Any = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared

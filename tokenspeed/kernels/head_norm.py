@@ -1,7 +1,8 @@
 """RMSNorm of heads of q and k, before or after their rotation, and the write of k to its slot.
 
-Follows `qkv` where a model norms heads: a tile of that kernel has parts of them only. Each program
-takes a head of a row, laid out the same in every step, so its sums are the same at every width.
+Runs after `qkv` where a model norms q and k, as a tile of that kernel holds only parts of heads.
+Each program takes a head of a row, laid out the same in every step, so its sums are the same at
+every width.
 """
 
 import torch
@@ -144,8 +145,9 @@ def head_norm(
         num_rows: [1] int32, rows that exist.
         q: [rows, heads, head_dim], written.
         cache: its k is written at each row's place.
-        kind: "head": each head has a norm of its own; "width": those of q share one, and of k.
-        after: the rotation comes first. It changes no sum of squares, but what a weight meets.
+        kind: "head": each head is normed by itself; "width": all heads of q together, and all of k.
+        after: norm after the rotation, which keeps the sums of squares, but not what each weight
+            multiplies.
     """
     _, kv_heads, max_length, head_dim = cache.k.shape
     launch.start(

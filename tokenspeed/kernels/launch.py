@@ -14,7 +14,7 @@ from tokenspeed.kernels.arithmetic import INTERPRETED
 
 
 class Overlap(NamedTuple):
-    """What a kernel does while the one before still runs: a constant of it; see `Launch`."""
+    """What a kernel does while its predecessor still runs: a constant of it; see `Launch`."""
 
     pdl: int
     prefetch_bytes: int
@@ -25,12 +25,12 @@ class Launch:
     """How kernels are launched; changes nothing in what they compute.
 
     Attributes:
-        pdl: programmatic dependent launch (sm_90 and later): 0 none; a kernel lets the next one
-            start 1 as soon as it runs, 2 when its own inputs are there, 3 after its main loop.
-        prefetch_bytes: with pdl, so many first bytes of each weight row are asked for before
-            waiting for the kernel before; a multiple of 128, 0 is none.
-        fast_unpack: unpack int8 and int4 by PTX (NVIDIA alone).
-        recorded: if given, launches are noted here and not made: to compile them beforehand.
+        pdl: programmatic dependent launch (sm_90 and later). 0: none. Else when a kernel lets the
+            next one start: 1 as it begins, 2 when its own inputs are there, 3 after its main loop.
+        prefetch_bytes: with pdl, how many bytes at the start of each weight row are prefetched
+            before waiting for the preceding kernel; a multiple of 128, 0 is none.
+        fast_unpack: unpack int8 and int4 by PTX (NVIDIA only).
+        recorded: if given, launches are recorded here instead of made, to compile them beforehand.
     """
 
     pdl: int = 0
@@ -63,7 +63,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class RecordedLaunch:
-    """A launch that was noted and not made."""
+    """A launch that was recorded instead of made."""
 
     kernel: Any
     args: tuple[Any, ...]
@@ -72,10 +72,10 @@ class RecordedLaunch:
 
 @triton.jit
 def wait_for_inputs(PDL: tl.constexpr):
-    """Let the next kernel be scheduled, and wait for everything that the one before wrote.
+    """Let the next kernel be scheduled, and wait for everything that the preceding one wrote.
 
-    Each program of each kernel comes here before it reads or writes anything that changes, also
-    one with nothing to do: otherwise a kernel could end before the one before it.
+    Every program of every kernel calls this before it reads or writes anything that changes, even
+    if it has nothing to do: otherwise a kernel could end before its predecessor.
     """
     if PDL == 1:
         gdc_launch_dependents()

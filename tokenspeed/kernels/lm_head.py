@@ -2,7 +2,7 @@
 
 The head leaves each program's best token and its sum of exponentials; a second, small kernel picks
 the token of a row and puts it where the next step would read it. Logits are stored only on request.
-Where GPUs share a model, each has the logits of some tokens, and all pick the same.
+Where GPUs share a model, each has the logits of some tokens, and all choose the same token.
 """
 
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ class Wanted(NamedTuple):
 
 
 class NextStep(NamedTuple):
-    """What `select` changes so that the step can be run once more, a token further.
+    """What `select` changes so that the step can be run once more, one token further.
 
     Attributes:
         tokens, positions: [rows] int32; at a wanted row the chosen token and the next position are
@@ -199,7 +199,7 @@ def select_kernel(
     if GROUP.ranks > 1:
         token = tl.where(tl.load(peers.failed, volatile=True) != 0, NO_TOKEN, token)
     tl.store(chosen_ptr + parity * MAX_ROWS + out, token)
-    # If only decoding goes on, the next step is this one, a token further.
+    # If all sequences simply decode on, the next step is this one, one token further.
     row = tl.load(wanted.rows + out)
     tl.store(next_step.tokens + row, token)
     tl.store(next_step.positions + row, tl.load(next_step.positions + row) + 1)
@@ -239,7 +239,7 @@ def lm_head(
     first_token: int = 0,
     softcap: float = 0.0,
 ) -> None:
-    """Compute the logits of the wanted rows, and of each block of them what `select` needs.
+    """Compute the logits of the wanted rows and, from each block of them, what `select` needs.
 
     Args:
         weight: [vocab_size, hidden].

@@ -26,11 +26,11 @@ _WORDS = tl.constexpr(WORDS)
 
 
 class MatrixType(NamedTuple):
-    """What a kernel is compiled for of a matrix: a constant of the kernel."""
+    """The properties of a matrix that a kernel is compiled for: a constant of the kernel."""
 
     n: int
     k: int
-    format: str  # how it lies: "bf16", "tiled", "int8", "int4", "fp8"
+    format: str  # its layout: "bf16", "tiled", "int8", "int4", "fp8"
 
 
 class MatrixData(NamedTuple):
@@ -53,7 +53,7 @@ class Matrix:
             unpack to the pairs of columns that a thread of the tensor core needs.
         scale: [n] float32; int4: [k / 256, n] int32, rounded up, the float16 scales of two groups
             of 128; unused (one element) for floats.
-        bias: [n] float32, added to products; None: nothing is.
+        bias: [n] float32, added to products; None: there is none.
     """
 
     data: Tensor
@@ -141,7 +141,7 @@ def pack_int4(q: Tensor, scale: Tensor) -> Matrix:
     n, k = q.shape
     if k % GROUP_SIZE:
         raise ValueError(f"int4 needs input columns in groups of {GROUP_SIZE}, got {k}")
-    # Two groups to a word: loads of two bytes cannot be asked for ahead.
+    # Two groups to a word, as loads of two bytes cannot be issued ahead.
     pairs = F.pad(scale.half(), (0, k // GROUP_SIZE % 2)).contiguous().view(torch.int32)
     return Matrix(pack_words(q, BITS["int4"]), pairs.t().contiguous(), n, k, "int4")
 
@@ -169,7 +169,7 @@ def add_bias(acc, weight, cols, MATRIX: tl.constexpr):
 def prefetch_weight(
     weight, col_start, MATRIX: tl.constexpr, BLOCK_N: tl.constexpr, BYTES: tl.constexpr
 ):
-    """Ask the L2 for the first BYTES bytes of BLOCK_N rows of the weight."""
+    """Prefetch the first BYTES bytes of BLOCK_N rows of the weight into the L2."""
     LINES: tl.constexpr = BYTES // 128
     row = tl.arange(0, BLOCK_N)[:, None]
     line = tl.arange(0, LINES)[None, :]
@@ -199,8 +199,8 @@ def unpack_int8(
     """Turn words [BLOCK_N, UNITS * 32] into weights [BLOCK_N, UNITS * 64], exactly.
 
     Fast: 0x64nn is 1024 + nn in float16, so one instruction puts two bytes in place and another
-    subtracts. (bf16 has a bit too few for that, and its way would take the GPU longer than its
-    memory does.)
+    subtracts. (bf16 has a bit too few for that, and unpacking to it otherwise would take the GPU
+    longer than reading the weights.)
     """
     if FAST and dtype == tl.float16:
         low, high = tl.inline_asm_elementwise(

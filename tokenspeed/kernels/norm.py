@@ -1,8 +1,8 @@
 """The two halves of RMSNorm: a writer's sum of squares, a reader's 1 / rms.
 
 The sum is fixed point, so that it depends neither on the layout of a tile nor on the order in
-which programs add to it. A program that has a whole row, which is laid out the same in every step,
-norms it at once: such rows reach their reader ready.
+which programs add to it. A program that has a whole row, laid out the same in every step, norms it
+at once: such rows reach their reader already normed.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ class HiddenStates(NamedTuple):
     Attributes:
         states: [rows, hidden_size] float32.
         scaled: [rows, hidden_size], the states times the next norm's weight; where whole rows are
-            normed, what that norm gives, or the states alone where there is none.
+            normed, the result of that norm, or the states themselves where there is none.
         square_sum: [rows] int64, of the states, in units of SUM_UNIT.
     """
 

@@ -1,17 +1,17 @@
 """All layers and the head of a step as one persistent kernel, for Hopper (sm_90a), in Gluon.
 
-One program a multiprocessor, of eight consumer warps and two producer warps. One producer streams
-this program's share of all matrices of all layers, in the order of use, through a ring in shared
-memory: it knows no activations and waits for nobody but the consumers, so the weights of the next
-matrix are on their way while the grid meets between two matrices. The other producer waits for the
+Each multiprocessor runs one program of eight consumer warps and two producer warps. One producer
+streams this program's share of all matrices of all layers, in the order of use, through a ring in
+shared memory: it needs no activations and waits only for the consumers, so the weights of the next
+matrix arrive while the grid synchronises between two matrices. The other producer waits for the
 grid, then streams the rows' activations beside them. The consumers multiply (wgmma: 128 rows of a
-weight on the left, the rows of the step on the right, 8 to 64 wide), and finish a tile as the
+weight on the left, the rows of the step on the right, 8 to 64 wide), and finish a tile as the other
 kernels of this package do: same instruction, same order of sums, same rounding. A step has the same
 bits whether it runs through this kernel or through those, and reads the same weights in memory.
 
-Grid barriers are counters of finished tiles, one a matrix, so a program without a tile of a matrix
-does not take part in its barrier. They are zeroed before each launch, not by the kernel: a step
-that was aborted leaves nothing behind.
+Grid barriers are counters of finished tiles, one for each matrix, so a program without a tile of a
+matrix does not take part in its barrier. They are zeroed before each launch, not by the kernel: a
+step that was aborted leaves nothing behind.
 
 Knows a whole step between the embedding and the choice of tokens; does not know requests.
 """
@@ -89,7 +89,7 @@ def narrow(x, dtype: gl.constexpr):
 
 @gluon.jit
 def arrive(counter, count):
-    """Say that what this program wrote is there, also for copies by TMA."""
+    """Announce what this program wrote, and make it visible to TMA copies too."""
     gl.inline_asm_elementwise(
         "fence.proxy.async.global; mov.u32 $0, 0;",
         "=r,~{memory}",
@@ -143,8 +143,8 @@ def stream_weights(
 ):  # fmt: skip
     """Send this program's share of one matrix. turn counts stages since the start.
 
-    No more than IN_FLIGHT stages are on their way: more would only queue before the activations and
-    counters. The rest of the ring has landed and waits for the consumers.
+    At most IN_FLIGHT stages are in flight: more would only delay activations and counters. The rest
+    of the ring has arrived and waits for the consumers.
     """
     data, scales, full, empty = ring
     COLUMNS: gl.constexpr = 64 if FORM == "bf16" else 128 if FORM == "int8" else 256
@@ -207,7 +207,7 @@ def produce_weights(
                                       HIDDEN, 1, FORM, SLOTS, IN_FLIGHT, TILED)  # fmt: skip
         turn, offset = stream_weights(ring, weights[3], scales[3], turn, offset, layer, HIDDEN,
                                       INNER, PARTS[2], FORM, SLOTS, IN_FLIGHT, TILED)  # fmt: skip
-    # The head may be the embedding's own memory, row by row.
+    # The head may be the embedding's own memory, which is not tiled.
     stream_weights(ring, weights[4], scales[4], turn, offset, 0, SHAPE[5], HIDDEN, 1, FORM,
                    SLOTS, IN_FLIGHT, False)  # fmt: skip
 
@@ -453,9 +453,9 @@ def pairs(v, WIDTH: gl.constexpr):
 
 @gluon.jit
 def first_rows(rows, turn, ROW_SLOTS: gl.constexpr):
-    """Wait until the next product has activations: all matrices before it are finished then.
+    """Wait until the next product has activations: then all matrices before it are finished.
 
-    What a tile is finished with is asked for behind this and arrives during the product.
+    What finishing a tile needs is loaded after this wait, and arrives during the product.
     """
     x, x_full, x_empty = rows
     mbarrier.wait(x_full.index(turn % ROW_SLOTS), turn // ROW_SLOTS & 1)
@@ -551,7 +551,7 @@ def projection_operands(tile, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: 
 def finish_projection(
     v, operands, tile, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr
 ):
-    """Add to the hidden states; prepare the norm of that number, see `projection`."""
+    """Add to the hidden states and prepare norm number `norm`; see `projection`."""
     hidden, weight = operands
     fields, tables, buffers = work
     cos_ptr, sin_ptr, norms_ptr = tables
@@ -606,7 +606,7 @@ def finish_gate_up(v, inverse, tile, work, num_rows, SHAPE: gl.constexpr, WIDTH:
 @gluon.jit
 def finish_head(v, tile, work, outs, wanted, drafts, head, layers, SHAPE: gl.constexpr,
                 EPS: gl.constexpr, WIDTH: gl.constexpr, STORE_LOGITS: gl.constexpr):  # fmt: skip
-    """Leave of a block of logits what `select` needs; see `lm_head`."""
+    """Store what `select` needs of a block of logits; see `lm_head`."""
     fields, tables, buffers = work
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
     best_ptr, index_ptr, exps_ptr, draft_logit_ptr, logits_ptr = head
@@ -638,7 +638,7 @@ def finish_head(v, tile, work, outs, wanted, drafts, head, layers, SHAPE: gl.con
 
 @gluon.jit
 def add_parts(acc, unit, parts_ptr, counters_ptr, PARTS: gl.constexpr, WIDTH: gl.constexpr):
-    """Leave a part of a tile; return whether it was the last to come, and where the parts are."""
+    """Store a part of a tile; return whether it was the last one to arrive."""
     L: gl.constexpr = acc.type.layout
     at = gl.expand_dims(gl.arange(0, _TILE, gl.SliceLayout(1, L)), 1)
     at = at + gl.expand_dims(gl.arange(0, WIDTH, gl.SliceLayout(0, L)) * _TILE, 0)
@@ -665,7 +665,7 @@ def sum_parts(tile, parts_ptr, counters_ptr, PARTS: gl.constexpr, WIDTH: gl.cons
 
 @gluon.jit
 def row_scale(scale, layer, tile, N: gl.constexpr, FORM: gl.constexpr, WIDTH: gl.constexpr):
-    """Return int8's scale of each row of a tile, or nothing of use."""
+    """Return int8's scale of each row of a tile; for other forms, a value that is not used."""
     ACC: gl.constexpr = gl.NVMMADistributedLayout(
         version=[3, 0], warps_per_cta=[8, 1], instr_shape=[16, WIDTH, 16]
     )
@@ -728,7 +728,7 @@ def attend(
         sums = gl.zeros([16, 8], gl.float32, _ATTEND)
         out = gl.zeros([16, HEAD_DIM], gl.float32, _ATTEND)
         for start in range(begin, gl.minimum(begin + _SPLIT, last + 1), _BLOCK):
-            barrier()  # all warps have read the block before
+            barrier()  # all warps have read the previous block
             k_shared.store(k)
             v_shared.store(v)
             following = start + _BLOCK
@@ -905,7 +905,7 @@ def consume(
 
 @gluon.jit
 def wanted_rows(outputs, WIDTH: gl.constexpr):
-    """Return of each row its number among the outputs, whether it is one, and its draft."""
+    """Return each row's number among the outputs, whether it is one, and its draft."""
     outputs_ptr, num_outputs_ptr, drafts_ptr = outputs
     L: gl.constexpr = gl.BlockedLayout([1, 1], [8, 4], [8, 1], [1, 0])
     N: gl.constexpr = gl.SliceLayout(0, _FINISH)

@@ -27,7 +27,7 @@ class Plan:
     Attributes:
         block_m: rows of a tile.
         split_k: parts that K is cut into, the same at every number of rows.
-        scratch: lets the parts of a short step run side by side; None: one after the other, to
+        scratch: lets the parts of a short step run side by side; None: one after the other, with
             the same bits.
     """
 
@@ -41,7 +41,7 @@ class Plan:
         """Launch a kernel whose programs each take a tile of the weight.
 
         Args:
-            kernel: gets args, and the constants MATRIX, TILE and OVERLAP beside those given.
+            kernel: gets args, and the constants MATRIX, TILE and OVERLAP besides those given.
             rows: of the step.
         """
         config, launch = self.config, self.launch
@@ -71,10 +71,10 @@ class Plan:
         """Launch a kernel whose programs may share a tile along K.
 
         Args:
-            kernel: gets, behind args, the scratch, and the constant SPLIT as well.
-            unused: what it gets for a scratch where nothing is shared.
+            kernel: gets the scratch after args, and the constant SPLIT as well.
+            unused: passed as the scratch where nothing is shared.
         Raises:
-            ValueError: K cannot be cut so, or the scratch is too small.
+            ValueError: K cannot be cut into these parts, or the scratch is too small.
         """
         check_split(weight, self.split_k)
         scratch = unused

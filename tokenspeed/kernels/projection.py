@@ -2,8 +2,8 @@
 
 Also writes what the next kernel needs of the next RMSNorm: the hidden states times its weight, and
 the sum of their squares. Where GPUs share a model, each has some columns of the weight, and their
-products are summed here. Where a norm stands behind the branch, which needs whole rows, it writes
-the product alone: `branch_norm` does the rest.
+products are summed here. Where a branch's output is normed, which needs whole rows, only the
+product is written: `branch_norm` does the rest.
 """
 
 import triton
@@ -52,7 +52,7 @@ def projection_kernel(
     mask = row_mask[:, None] & (cols < MATRIX.n)[None, :]
     at = rows[:, None].to(tl.int64) * MATRIX.n + cols[None, :]
     if norm_ptr is not None:
-        # Asked for before the weights, so that nothing is waited for after them.
+        # Loaded before the weights, so that nothing is left to wait for after them.
         states = tl.load(hidden.states + at, mask=mask, other=0.0)
         norm = tl.load(norm_ptr + cols, mask=cols < MATRIX.n, other=0.0).to(tl.float32)
     if GROUP.ranks > 1:
@@ -97,11 +97,11 @@ def projection(
         next_norm: [hidden_size], weight of the norm that comes next; None: the product is written
             to hidden.states, nothing is added, and nothing else is written.
         num_rows: [1] int32, rows that exist.
-        hidden: states are updated, scaled is written, the squares are added to square_sum: zero
-            before.
+        hidden: states are updated, scaled is written, the squares are added to square_sum, which
+            is zero before.
         peers, group: other GPUs whose products are added; all of them run this.
     Raises:
-        ValueError: x does not fit the weight, or the weight not the parts.
+        ValueError: x does not fit the weight, or K cannot be cut into the plan's parts.
     """
     if x.shape[1] != weight.k:
         raise ValueError(f"x has {x.shape[1]} columns, expected {weight.k}")

@@ -1,8 +1,8 @@
 """RMSNorm, the q, k and v projections, rotation, and the write of k and v to their slots.
 
 The rows of the weight are interleaved so that the two halves of a rotated pair are neighbours.
-Where heads are normed, which needs whole ones, q and k are left as they come: `head_norm` does the
-rest. Knows nothing of attention.
+Where q and k are normed, which needs whole heads, they are stored raw: `head_norm` does the rest.
+Knows nothing of attention.
 """
 
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ class Heads(NamedTuple):
     kv_heads: int
     head_dim: int
     max_length: int
-    is_raw: bool = False  # q and k are left as they come
+    is_raw: bool = False  # q and k are stored before norm and rotation
 
 
 def interleave_heads(weight: Tensor, head_dim: int) -> Tensor:
@@ -96,7 +96,7 @@ def qkv_kernel(
     ROTATED: tl.constexpr = HEADS.heads + HEADS.kv_heads
     BLOCK_M: tl.constexpr = TILE.block_m
     PAIRS: tl.constexpr = TILE.block_n // 2
-    # Asked for before the weights, so that nothing is waited for after them.
+    # Loaded before the weights, so that nothing is left to wait for after them.
     inverse = inverse_rms(x.square_sum, rows, row_mask, MATRIX.k, EPS)
     pair = col_start // 2 + tl.arange(0, PAIRS)
     head, at = pair // HALF, pair % HALF
@@ -163,11 +163,11 @@ def qkv(
         num_rows: [1] int32, rows that exist.
         q: [rows, heads, head_dim], written. Where is_raw: [rows, heads + kv_heads, head_dim]
             float32, q and k before norm and rotation.
-        cache: written at each row's place; where is_raw, v alone.
+        cache: written at each row's place; where is_raw, only v.
         eps: None: x is normed already.
         is_raw: `head_norm` follows.
     Raises:
-        ValueError: the weight does not fit the cache's heads, or the parts.
+        ValueError: the weight does not fit the cache's heads, or the plan's parts.
     """
     _, kv_heads, max_length, head_dim = cache.k.shape
     heads, rows = q.shape[1] - (kv_heads if is_raw else 0), len(x.states)

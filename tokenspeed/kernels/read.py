@@ -1,4 +1,4 @@
-"""A kernel that only reads: what it reaches is what the memory can give."""
+"""A kernel that only reads: its rate is the most that the memory can deliver."""
 
 import torch
 import triton

@@ -1,10 +1,10 @@
-"""Where the rows of a step stand, and what the slots hold of earlier ones."""
+"""Where the rows of a step belong, and the slots with keys and values of earlier rows."""
 
 from typing import Any, NamedTuple
 
 
 class Places(NamedTuple):
-    """Where rows stand.
+    """Where rows belong.
 
     Attributes:
         slots: [rows] int32; the slot that a row belongs to.

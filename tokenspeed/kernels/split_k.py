@@ -50,7 +50,7 @@ def check_split(weight: Matrix, split_k: int) -> None:
     Raises:
         ValueError: says what the parts have to be multiples of.
     """
-    # Of one tensor-core instruction, of a row's words, or of groups whose scales share a word.
+    # Columns of a tensor-core instruction, of a unit of words, or of two groups (one scale word).
     unit = {"int8": 64, "int4": 2 * GROUP_SIZE}.get(weight.format, 16)
     if split_k > 1 and weight.k % (split_k * unit):
         raise ValueError(f"{weight.k} columns cannot be cut into {split_k} multiples of {unit}")
@@ -72,7 +72,7 @@ def check_scratch(scratch: SplitScratch, elements: int, tiles: int) -> None:
 def split_needs(
     rows: int, n: int, block_m: int, config: TileConfig, split_k: int
 ) -> tuple[int, int]:
-    """Return the elements and counters that sharing parts takes of a scratch."""
+    """Return how many elements and counters of a scratch it takes to share parts."""
     if split_k == 1:
         return 0, 0
     tiles = triton.cdiv(rows, block_m) * triton.cdiv(n, config.block_n)
@@ -92,11 +92,11 @@ def multiply_split(
     SPLIT: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """Return `multiply` as the sum, in order, of its parts; lets the next kernel be scheduled.
+    """Return `multiply` as the sum, in order, of its parts; let the next kernel be scheduled.
 
     Returns:
-        The sum [BLOCK_M, BLOCK_N], and whether this program has it: one whose parts are shared
-        has it only if it is the last of its tile, and ends here otherwise.
+        The sum [BLOCK_M, BLOCK_N], and whether this program has it: where parts are shared, only
+        the last program of a tile does, and the others have to end.
     """
     PART_K: tl.constexpr = MATRIX.k // SPLIT.parts
     if SPLIT.is_shared:
@@ -121,10 +121,10 @@ def multiply_split(
 
 @triton.jit
 def sum_parts(acc, row_mask, scratch, tile, part, TILE: tl.constexpr, SPLIT: tl.constexpr):
-    """Leave a part; the last program of the tile gets the sum of all of them, in order.
+    """Store a part; the last program of the tile gets the sum of all of them, in order.
 
     Returns:
-        The sum [BLOCK_M, BLOCK_N] and whether this program is the last: only then it is one.
+        The sum [BLOCK_M, BLOCK_N], valid only in the last program, and whether this is the last.
     """
     PARTS: tl.constexpr = SPLIT.parts
     ELEMENTS: tl.constexpr = TILE.block_m * TILE.block_n
@@ -138,7 +138,7 @@ def sum_parts(acc, row_mask, scratch, tile, part, TILE: tl.constexpr, SPLIT: tl.
     tl.debug_barrier()
     if last:
         tl.store(scratch.counters + tile, 0)  # for the next kernel
-        # .cg: other multiprocessors wrote these; this one's L1 may hold older ones.
+        # .cg: other multiprocessors wrote these; this one's L1 may be stale.
         acc = tl.load(at, mask=mask, other=0.0, cache_modifier=".cg")
         for i in tl.static_range(1, PARTS):
             acc += tl.load(at + i * ELEMENTS, mask=mask, other=0.0, cache_modifier=".cg")

@@ -57,13 +57,13 @@ def start_tile(
     OVERLAP: tl.constexpr,
     ONE_ROW: tl.constexpr,
 ):
-    """Ask for the weight ahead, wait for the inputs, and find this program's place.
+    """Prefetch the weight, wait for the inputs, and find this program's place.
 
     Args:
-        count_ptr: rows that exist; not read where ONE_ROW says that it is one.
+        count_ptr: how many rows exist; not read with ONE_ROW.
     Returns:
-        The first column, and the rows that exist: a program without any ends here. Others go on
-        with `tile_rows`.
+        The first column, and how many rows exist: a program without any of them has to end, others
+        go on with `tile_rows`.
     """
     col_start = tl.program_id(1) * TILE.block_n
     if OVERLAP.prefetch_bytes:
@@ -101,7 +101,7 @@ def multiply_part(
     MATRIX: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """`multiply` over the inputs begin .. begin + PART_K - 1 alone."""
+    """`multiply` over only the inputs begin .. begin + PART_K - 1."""
     N: tl.constexpr = MATRIX.n
     K: tl.constexpr = MATRIX.k
     BLOCK_M: tl.constexpr = TILE.block_m
@@ -149,7 +149,7 @@ def multiply_part(
     else:
         k = tl.arange(0, BLOCK_K)
         x_ptrs = x_rows + k[None, :]
-        # Elements of the weight from one of its columns of BLOCK_K to the next.
+        # How many elements of the weight its pointers advance for each column of K.
         STEP: tl.constexpr = 128 if MATRIX.format == "tiled" else 1
         if MATRIX.format == "tiled":  # BLOCK_K is a multiple of 64 that divides PART_K
             w_ptrs = weight.data + (cols // 128).to(tl.int64)[:, None] * (K * 128)

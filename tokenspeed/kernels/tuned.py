@@ -1,6 +1,6 @@
 """Which tile each matrix kernel uses: a table measured offline, and a rule for other shapes.
 
-Chosen with a cold L2 by `tokenspeed bench kernels --tune`, so that no start has to. Keys are
+Chosen with a cold L2 by `tokenspeed bench kernels --tune`, so nothing is tuned at start. Keys are
 (kernel, stored form, n, k, tile height). The LM head keeps one block_n at every height: its
 programs' partial results are per block, and have to be the same blocks for every step.
 """
@@ -101,7 +101,7 @@ TUNED |= {
     ("down", "int8", 4096, 7168, 16): TileConfig(64, 128, 4, 4),
 }
 
-# What was not measured of these takes the tiles of LLaMA-3-8B's matrix of the same use.
+# Where these were not measured, they take the tiles of LLaMA-3-8B's matrix of the same use.
 _LIKE = {
     ("qkv", 6144, 4096): [(10240, 8192), (5120, 8192), (3072, 4096)],
     ("out", 4096, 4096): [(8192, 8192), (8192, 4096), (4096, 2048)],
@@ -213,8 +213,8 @@ def matrix_plan(
 def is_narrow(kernel: str, form: str, n: int, k: int) -> bool:
     """Return whether the tiles of a matrix are narrow, at every height.
 
-    64 rows of a weight and four warps fill Hopper's wide instruction, fewer take an older one that
-    rounds otherwise: which one it is has to be the same at every height.
+    64 rows of a weight and four warps fill Hopper's wide instruction; fewer take an older one that
+    rounds differently, so the choice has to be the same at every height.
     """
     found = TUNED.get((kernel, form, n, k, 16))
     if found:
@@ -223,12 +223,12 @@ def is_narrow(kernel: str, form: str, n: int, k: int) -> bool:
 
 
 def head_block_n(n: int, k: int) -> int:
-    """Return the columns of the LM head's tiles: small heads need the more programs."""
+    """Return the columns of the LM head's tiles: a small head needs more programs."""
     return 64 if n * k < 1 << 25 else 128
 
 
 def default_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileConfig:
-    """Return a tile that is fair for any shape: about 48 KiB of weights in flight a program."""
+    """Return a tile that does well with any shape: some 48 KiB of weights in flight a program."""
     widest = max(256 if form == "int4" else 128, triton.next_power_of_2(k))
     if is_narrow(kernel, form, n, k):
         return TileConfig(32 if block_m == 64 else 16, min(256, widest), 2, 3)
