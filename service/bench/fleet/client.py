@@ -1,7 +1,7 @@
-"""A simulated client: what it says, what has no answer yet, and when it tries again.
+"""A simulated client: what it says, what is still unanswered, and when it tries again.
 
-Does what the client libraries do: it sends the open segment whole each time; when its line is lost
-it waits, asks for another replica, and sends again what has no final. Knows no replica and no
+Does what the client libraries do: it sends the whole open segment each time; when its connection is
+lost it waits, asks for another replica, and sends again what has no final. Knows no replica and no
 clock.
 """
 
@@ -31,7 +31,7 @@ MIN_WORDS: Final = PRESETS["balanced"].min_source_words
 def next_delay_s(previous_s: float, random: Callable[[], float]) -> float:
     """Return how long a client waits before it tries again, as the client libraries do.
 
-    The service may not import them; a test holds this against `tokenspeed_client.backoff`.
+    The service may not import them; a test compares this with `tokenspeed_client.backoff`.
     """
     if previous_s == 0.0:
         return FIRST_DELAY_S * (0.5 + 0.5 * random())
@@ -45,10 +45,10 @@ class Tally:
 
     Attributes:
         said: updates in all, commits included.
-        unneeded: of them, those that need no translation: too short, or nothing new.
+        unneeded: those that need no translation, because they are too short or nothing is new.
         partials, finals: (when it was said in s, ms until it was answered).
         dropped: updates that were never answered, by cause.
-        repeated_finals: finals of segments that had one; 0 unless a replica says one twice.
+        repeated_finals: finals of segments that had one; 0 unless a replica sends one twice.
     """
 
     said: int = 0
@@ -78,7 +78,7 @@ class _Waiting:
 
     @property
     def num_unanswered(self) -> int:
-        """Updates that wait."""
+        """Updates that wait for an answer."""
         return len(self.unanswered) + (self.committed_s is not None)
 
 
@@ -86,7 +86,7 @@ class Client:
     """One speaker.
 
     Args:
-        number: also chooses what it says, as in the load test.
+        number: also determines what it says, as in the load test.
         tally: where its answers are counted.
         seconds: that it speaks.
         words_per_minute: how fast.
@@ -109,7 +109,7 @@ class Client:
         return bool(self._segments)
 
     def say(self, update: Update, at_s: float) -> SourceUpdate | SourceCommit:
-        """Take note of an update, and return what goes over the wire."""
+        """Note an update, and return what goes over the wire."""
         name = segment_name(update.line)
         waiting = self._segments.setdefault(name, _Waiting(update))
         waiting.last = update
@@ -124,12 +124,12 @@ class Client:
         return client_event(update)
 
     def unfinished(self) -> Iterator[SourceUpdate | SourceCommit]:
-        """Yield what is sent on a new line: the newest of each segment without a final."""
+        """Yield what is sent on a new connection: the newest of each segment without a final."""
         for waiting in self._segments.values():
             yield client_event(waiting.last)
 
     def hear(self, event: ServerEvent, at_s: float) -> None:
-        """Take in an event of the service."""
+        """Take an event of the service."""
         if isinstance(event, TranslationDelta) and event.timing is not None:
             waiting = self._segments.get(event.segment_id)
             if waiting is not None:
@@ -145,7 +145,7 @@ class Client:
             self._tally.finals.append((waiting.committed_s, (at_s - waiting.committed_s) * 1e3))
 
     def give_up(self, cause: str) -> None:
-        """Speak no more: what has no answer gets none."""
+        """Stop: what has no answer gets none."""
         lost = sum(waiting.num_unanswered for waiting in self._segments.values())
         self._tally.dropped[cause] = self._tally.dropped.get(cause, 0) + lost
         self._segments.clear()
@@ -156,7 +156,7 @@ class Client:
         self._tally.partials += [(said_s, (at_s - said_s) * 1e3) for _, said_s in answered]
 
     def _needs_translation(self, update: Update) -> bool:
-        """Say it as `transcript.update_times` does of the load test."""
+        """Decide as `transcript.update_times` does for the load test."""
         is_short = count_words(cut(update.text)[-1]) < MIN_WORDS
         is_same = normalise(update.text) == normalise(self._before)
         return not (is_short or is_same)

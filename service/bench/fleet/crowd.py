@@ -1,10 +1,10 @@
-"""A fleet of any size by counts: how many speak at each replica, a tick after the other.
+"""A fleet of any size, as counts: how many speak at each replica, tick by tick.
 
-All speakers are alike, so who speaks where is enough to know as a number for each replica; the next
-numbers follow from these by chance alone (a Markov chain, lumped exactly as long as speakers leave
-at a constant rate). How soon they are answered is looked up in the `Curve` of one replica. What is
-left out, against `exact`: that a queue takes a second to build up or to vanish, and the prefill of
-those who come back. `compare` in `report` shows what that costs.
+All speakers are alike, so their number at each replica is all there is to know; the next numbers
+follow from these by chance alone (a Markov chain; lumping speakers is exact as long as they leave
+at a constant rate). How soon they are answered is looked up in the `Curve` of one replica. Unlike
+`exact`, it leaves out that a queue takes a second to build up or drain, and the prefill of those
+who come back. `compare` in `report` shows how much that matters.
 """
 
 import math
@@ -21,7 +21,7 @@ from service.bench.load.simulator import BUDGET_MS
 from service.load.admission import HEARD_S
 from service.load.autoscaling import wanted_replicas
 
-# Waits of a client, one after another: the middles of `client.next_delay_s`.
+# Waits of a client, one after another: the mean values of `client.next_delay_s`.
 DELAYS_S: Final = (
     0.75 * FIRST_DELAY_S,
     *(FIRST_DELAY_S * 1.75**n for n in range(1, 8)),
@@ -32,14 +32,14 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What there was at the end of a tick.
+    """The fleet at the end of a tick.
 
     Attributes:
-        speakers: that want to speak; away: of them, those without a line.
-        cards: that run, those that start or go included; ready: of them, those that take sessions.
-        p95_ms: of the updates said in the tick, inf where too many had no line.
-        late: share of them that was not answered within the budget, those without a line included.
-        refused: knocks that were turned away. moved: speakers that a replica sent on as it went.
+        speakers: that want to speak; away: those of them without a connection.
+        cards: running, starting and stopping ones; ready: those of them that take sessions.
+        p95_ms: of the updates said in the tick; inf if too many had no connection.
+        late: share of them not answered within the budget, those without a connection included.
+        refused: knocks that were turned away. moved: speakers of replicas that stopped.
     """
 
     at_s: float
@@ -58,11 +58,11 @@ class Totals:
     """Sums over a run.
 
     Attributes:
-        updates: said; answered: of them, by replicas, in time or not; waiting: said without a line,
-            answered once there is one.
+        updates: said; answered: those answered by replicas, in time or not; waiting: those said
+            without a connection, answered once there is one.
         histogram: of the answers, over EDGES_MS.
         card_s, speaker_s: seconds of all cards, and of all speakers.
-        came, left: speakers, those at the beginning among the first.
+        came, left: speakers; those at the beginning count as come.
     """
 
     updates: float = 0.0
@@ -76,7 +76,7 @@ class Totals:
 
     @property
     def p95_ms(self) -> float:
-        """Of all updates; those without a line count as late without end."""
+        """Of all updates; those without a connection count as infinitely late."""
         counts = self.histogram.copy()
         counts[-1] += self.waiting
         return quantile(counts, 0.95)
@@ -89,12 +89,12 @@ class Crowd:
         curve: of one replica.
         replicas: at the beginning, ready.
         max_sessions: of each.
-        stay_s: how long a speaker stays, on the average.
-        tick_s: of time.
-        router: a name of `routing.ROUTERS`; "sticky" is a hash, so a draw, to whom it is new.
+        stay_s: how long a speaker stays, on average.
+        tick_s: length of a tick.
+        router: a name of `routing.ROUTERS`; "sticky" is a hash, so a random draw for newcomers.
         zones: that the replicas are spread over.
-        start_s: until a replica that is started takes sessions.
-        speakers: at the beginning, shared out evenly.
+        start_s: until a started replica takes sessions.
+        speakers: at the beginning, spread evenly.
     """
 
     def __init__(
@@ -120,23 +120,23 @@ class Crowd:
         self._ready_s: NDArray[np.float64] = np.zeros(replicas)
         self._zone: Counts = np.arange(replicas) % zones
         self._leaving: NDArray[np.bool_] = np.zeros(replicas, bool)
-        # Speakers by the ticks since they came; those of the last column are in the measurements.
+        # Speakers by ticks since they came; those in the last column show in the measurements.
         self._ages = max(math.ceil(HEARD_S / tick_s), 1)
         self._seated: Counts = np.zeros((replicas, self._ages + 1), np.int64)
         self._seated[:, -1] = _shared(speakers, replicas)
-        self._waiting: dict[int, Counts] = {}  # by the tick that they knock in, by their last wait
+        self._waiting: dict[int, Counts] = {}  # by tick of the next knock, by last wait
         self._num_ticks = 0
         self._next = 0  # of the round robin
         self._room = self._make_room()
 
     @property
     def away(self) -> int:
-        """Speakers without a line."""
+        """Speakers without a connection."""
         return int(sum(counts.sum() for counts in self._waiting.values()))
 
     @property
     def speakers(self) -> int:
-        """Speakers, with a line and without."""
+        """Speakers, with a connection and without."""
         return int(self._seated.sum()) + self.away
 
     @property
@@ -146,19 +146,19 @@ class Crowd:
 
     @property
     def cards(self) -> int:
-        """Replicas that there are, not ready ones among them."""
+        """All replicas, ready or not."""
         return len(self._ready_s)
 
     def fail(self, zone: int) -> int:
-        """Lose a zone; return how many lost their line."""
+        """Lose a zone; return how many speakers lost their connection."""
         return self._lose(self._zone == zone)
 
     def fail_some(self, count: int) -> int:
-        """Lose so many replicas; return how many lost their line."""
+        """Lose so many replicas; return how many speakers lost their connection."""
         return self._lose(np.arange(self.cards) < count)
 
     def start(self, count: int, without_zone: int | None = None) -> None:
-        """Start replicas, in the zones that are there."""
+        """Start replicas, spread over the zones, or over the others if one is lost."""
         zones = [zone for zone in range(self._zones) if zone != without_zone]
         self._ready_s = np.concatenate([self._ready_s, np.full(count, self.now_s + self._start_s)])
         self._zone = np.concatenate([self._zone, np.resize(zones, count)])
@@ -169,7 +169,7 @@ class Crowd:
     def wanted(self) -> int:
         """Return how many cards there should be, by the service's own autoscaling.
 
-        Each replica says how busy it is, as `AppState.busy` does, and the p95 that it predicts.
+        Each replica reports how busy it is, as in `AppState.busy`, and the p95 that it predicts.
         """
         is_ready = (self._ready_s <= self.now_s) & ~self._leaving
         seated = np.minimum(self.seated[is_ready], self._curve.most)
@@ -178,7 +178,7 @@ class Crowd:
         return wanted_replicas(busy.tolist(), late.tolist(), self.cards)
 
     def scale(self, wanted: int) -> None:
-        """Have so many replicas that stay: start some, or let the emptiest go."""
+        """Bring the number of replicas to this: start some, or stop the emptiest."""
         staying = np.flatnonzero(~self._leaving)
         if wanted > len(staying):
             self.start(wanted - len(staying))
@@ -187,7 +187,7 @@ class Crowd:
             self._leaving[emptiest[: len(staying) - wanted]] = True
 
     def tick(self, arrivals: float) -> Tick:
-        """Let a tick pass, with so many new speakers on the average."""
+        """Let a tick pass, with so many new speakers on average."""
         self._num_ticks += 1
         self.now_s += self._tick_s
         moved = self._let_go()
@@ -211,7 +211,7 @@ class Crowd:
         self._leaving, self._seated = self._leaving[kept], self._seated[kept]
 
     def _let_go(self) -> int:
-        """Drain those that go: their speakers ask for another line at once."""
+        """Drain the stopping replicas: their speakers ask for another connection at once."""
         moved = int(self._seated[self._leaving].sum())
         if self._leaving.any():
             self._keep(~self._leaving)
@@ -236,7 +236,7 @@ class Crowd:
     def _knock(self, knocking: Counts) -> int:
         """Send those who knock to replicas; return how many were turned away.
 
-        Within a tick those who are turned away knock again as often as their waits allow.
+        Within the tick, those turned away knock again as often as their waits allow.
         """
         refused = 0
         left_s = np.full(len(knocking), self._tick_s)
@@ -245,7 +245,7 @@ class Crowd:
             refused += turned_away
             if not turned_away:
                 break
-            # Chance decides who of them it is.
+            # Which of them are turned away is random.
             share = self._rng.multivariate_hypergeometric(knocking, turned_away, method="marginals")
             knocking = np.zeros_like(knocking)
             for index in map(int, np.flatnonzero(share)):
@@ -259,7 +259,7 @@ class Crowd:
         return refused
 
     def _send_away(self, index: int, number: int, wait_s: float = 0.0) -> None:
-        """Let speakers knock later; `index` is that of the wait after the next refusal."""
+        """Have speakers knock later; `index`: of the wait that follows their next refusal."""
         if number:
             due = self._num_ticks + max(round(wait_s / self._tick_s), 1)
             counts = self._waiting.setdefault(due, np.zeros(len(DELAYS_S) + 1, np.int64))
@@ -294,9 +294,9 @@ class Crowd:
         return np.bincount(chosen, minlength=count)
 
     def _make_room(self) -> Counts:
-        """Return whom a door lets in during a tick and the ages before it, by those it has heard.
+        """Return how many newcomers a replica has room for, by the speakers that it has heard.
 
-        In ticks longer than it takes to be heard, those let in are heard, and others follow.
+        In a tick longer than HEARD_S, those let in are heard meanwhile, and others follow.
         """
         newcomers = self._curve.newcomers
         found = np.array(newcomers)
@@ -342,7 +342,7 @@ def day(
     stay_s: float,
     seconds: float,
 ) -> list[Tick]:
-    """Let a crowd follow a demand, and its cards the crowd.
+    """Let a crowd follow a demand, and the number of cards follow the crowd.
 
     Args:
         demand: speakers at a time.

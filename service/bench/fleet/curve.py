@@ -1,9 +1,10 @@
-"""What one replica does with so many speakers: measured on the exact simulation, then looked up.
+"""How one replica does with a number of speakers: measured in the exact simulation, then looked up.
 
-The way from one replica to ten thousand. How soon an update is answered depends on how many speak
-at the same replica, and settles within a second or two, while speakers come and go over minutes; so
-the exact simulation is run once for some numbers of speakers, and a fleet looks its replicas up by
-theirs. Whom the door lets in is asked of the service's own `Admission`, fed with what was measured.
+This is what makes ten thousand replicas affordable. How soon an update is answered depends on how
+many speak at the same replica, and settles within a second or two, while speakers come and go over
+minutes; so the exact simulation runs once for some numbers of speakers, and a fleet looks up its
+replicas by theirs. How many the door lets in is up to the service's own `Admission`, fed with these
+measurements.
 """
 
 import random
@@ -21,12 +22,12 @@ from service.bench.load.costs import MeasuredCost
 from service.bench.load.simulator import BUDGET_MS, LinearCost
 from service.load.admission import WINDOW_S, Admission, Work
 
-# Edges of the bins that times of answers are counted in, ms: a fifteenth more each.
+# Edges of the histogram of response times, ms: each a fifteenth more than the last.
 EDGES_MS: Final = np.geomspace(1.0, 60_000.0, 171)
-WARM_S: Final = 8.0  # until what is measured is no beginning any more
+WARM_S: Final = 8.0  # before measuring, so that the beginning does not count
 LINE_S: Final = 6.0  # of the load test's longest sentence, about
-SHORT: Final = 0.95  # of the speakers within the budget: a few more, and nobody is in time
-KNOCK_S: Final = 0.25  # between newcomers, where the door is asked how many it lets in
+SHORT: Final = 0.95  # of the speakers within the budget: a few more, and everybody is late
+KNOCK_S: Final = 0.25  # between newcomers, when measuring how many the door lets in
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Level:
     Attributes:
         p50_ms, p95_ms: of all updates. busy: share of the time that steps ran.
         updates_per_s, rows_per_s, steps_per_s: of all speakers. loop_share: of the event loop.
-        step_s, row_s: of a step and each of its rows, as the engine's own statistics have it.
-        histogram: share of the updates between EDGES_MS, and beyond.
+        step_s, row_s: of a step and of each of its rows, by the engine's own statistics.
+        histogram: shares of the updates between EDGES_MS, and outside of them.
     """
 
     speakers: int
@@ -53,7 +54,7 @@ class Level:
     histogram: tuple[float, ...]
 
     def numbers(self) -> dict[str, Any]:
-        """Return what a result file says of it."""
+        """Return the numbers for a result file."""
         found = {key: round(v, 5) for key, v in asdict(self).items() if key != "histogram"}
         return found | {"speakers": self.speakers}
 
@@ -63,8 +64,8 @@ def measure_level(
 ) -> Level:
     """Run one replica with so many speakers, and watch it while all of them speak.
 
-    They begin one after another, and the beginning does not count: first sentences have no pauses
-    between them yet, and all at once they are more than the same speakers ever ask for later.
+    They start one after another, and the beginning does not count: first sentences have no pauses
+    between them yet, and starting all at once would ask for more than they ever do later.
     """
     arrivals = steady(speakers, WARM_S / 2, seed)
     fleet = Fleet(Plan(1, arrivals, WARM_S + seconds + LINE_S, has_door=False), cost, host, seed)
@@ -92,9 +93,9 @@ def measure_level(
 def measure_levels(
     cost: MeasuredCost | LinearCost, host: Host, seconds: float, seed: int = 0
 ) -> list[Level]:
-    """Measure more and more speakers until p95 is over the budget, closely round that number.
+    """Measure more and more speakers until p95 is over the budget, then narrow that number down.
 
-    Where it comes near, the worse of two runs counts.
+    Above half the budget, the worse of two runs counts.
 
     Raises:
         ValueError: not even one speaker is answered in time.
@@ -123,13 +124,13 @@ def measure_levels(
 def measure_door(
     cost: MeasuredCost | LinearCost, host: Host, most: int, seconds: float, seed: int = 0
 ) -> tuple[int, float]:
-    """Let speakers knock until the door takes nobody more.
+    """Let speakers knock until the door takes no more.
 
     Args:
         most: speakers that come.
-        seconds: that the door is watched after the last has come.
+        seconds: to watch the door after the last has come.
     Returns:
-        How many are in at the end, and p95 of their updates in that time, ms.
+        How many are in at the end, and p95 of the updates in those seconds, ms.
     """
     arrivals = [number * KNOCK_S for number in range(most)]
     plan = Plan(1, arrivals, arrivals[-1] + seconds, stops_s=arrivals[-1] + seconds)
@@ -138,19 +139,19 @@ def measure_door(
 
 
 class Curve:
-    """Looks numbers of speakers up.
+    """What a replica does, by its number of speakers.
 
     Args:
         levels: by number of speakers.
         host: what they were measured with.
-        seed: of the times that the door is fed with.
+        seed: of the times that the admission is fed with.
 
     Attributes:
         most: the largest number of speakers that it knows.
         histograms: [most + 1, bins], shares by number of speakers.
         newcomers: [most + 1], how many the door lets in within HEARD_S, by those that speak.
-        busy: [most + 1], share of what can be borne, as the admission says it.
-        predicted_s: [most + 1], p95 with one speaker more, as it says it.
+        busy: [most + 1], share of the bearable load, by the admission.
+        predicted_s: [most + 1], p95 with one more speaker, by the admission.
         updates_per_s: of one speaker.
     """
 
@@ -175,7 +176,7 @@ class Curve:
 
     @property
     def max_sessions(self) -> int:
-        """How many sessions a replica is to be set to: a little short of the cliff."""
+        """The session limit to give a replica: a little below its capacity."""
         return max(int(SHORT * self.speakers_within_budget), 1)
 
     @property
@@ -188,7 +189,7 @@ class Curve:
         return quantile(self.histograms[speakers], 0.95)
 
     def _between(self, name: str, speakers: int) -> NDArray[np.float64]:
-        """Return a value of the levels, on a line between the measured ones."""
+        """Return a value of the levels, interpolated between the measured ones."""
         numbers = [level.speakers for level in self._levels]
         i = min(max(bisect_left(numbers, speakers), 1), len(numbers) - 1)
         low, high = self._levels[i - 1], self._levels[i]
@@ -197,9 +198,9 @@ class Curve:
         return np.asarray((1 - weight) * least + weight * most)
 
     def _ask_door(self, speakers: int, rng: random.Random) -> tuple[int, float, float]:
-        """Tell an admission what it would have measured; return what it says of that.
+        """Feed an admission what it would have measured; return what it decides.
 
-        How many it lets in at one time, how busy it is, and the p95 that it predicts.
+        That is how many it lets in at one time, how busy it is, and the p95 that it predicts.
         """
         now_s = 10 * WINDOW_S
         door = Admission(BUDGET_MS / 1e3, 0.0)
@@ -234,7 +235,7 @@ class Curve:
 
 
 def quantile(histogram: NDArray[np.float64], share: float) -> float:
-    """Return a quantile of a histogram over EDGES_MS, on the safe side of its bin; ms."""
+    """Return a quantile of a histogram over EDGES_MS, the upper edge of its bin; ms."""
     total = histogram.sum()
     if not total:
         return float("nan")

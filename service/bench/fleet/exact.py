@@ -1,8 +1,8 @@
-"""A fleet, update by update: replicas, a router, clients that come, lose their line and come back.
+"""A fleet, update by update: replicas, a router, clients that come, are cut off and come back.
 
-A discrete-event simulation of some replicas. Each is run with the service's own code (`Replica`);
-here is what stands around them: who is sent where, what dies, who waits how long. What it says of a
-million speakers is in `crowd`, which is held against this one.
+A discrete-event simulation of some replicas. Each runs the service's own code (`Replica`); this
+module is what surrounds them: who is sent where, what dies, who waits how long. A million speakers
+are simulated in `crowd`, which is compared with this one.
 """
 
 import heapq
@@ -22,9 +22,9 @@ from service.bench.fleet.routing import ROUTERS, Knock
 from service.bench.load.costs import MeasuredCost
 from service.bench.load.simulator import BUDGET_MS, LinearCost
 
-POLL_S: Final = 1.0  # between what the router hears of the replicas
-LEAVE_S: Final = 0.5  # between looks whether a client that is through has all its finals
-PATIENCE_S: Final = 60.0  # for a line; then a client gives up, and for the last finals
+POLL_S: Final = 1.0  # between the router's polls of the replicas
+LEAVE_S: Final = 0.5  # between checks whether a client that has finished has all its finals
+PATIENCE_S: Final = 60.0  # for a connection, before a client gives up; and for the last finals
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Failure:
     """Replicas that die at one moment.
 
     Attributes:
-        at_s: when. replicas: their numbers, or zones: all of those.
+        at_s: when. replicas: their numbers. zones: all replicas in these die, too.
     """
 
     at_s: float
@@ -42,7 +42,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Replicas that are started at a moment, ready `start_s` later, spread over the zones."""
+    """Replicas started at a moment, ready `Plan.start_s` later, spread over the zones."""
 
     at_s: float
     count: int
@@ -54,12 +54,12 @@ class Plan:
 
     Attributes:
         replicas: at the beginning. zones: that they are spread over in turn.
-        arrivals: when each client comes for the first time. seconds: that each speaks.
+        arrivals: when each client first comes. seconds: that each speaks.
         router: a name of ROUTERS. start_s: of a replica that is started later.
-        has_door: whether the admission decides; without, everybody is let in.
-        door_s: from when it does; before, everybody is let in.
+        has_door: whether the admission decides; otherwise everybody is let in.
+        door_s: from when it decides; before that, everybody is let in.
         max_sessions: of a replica.
-        words_per_minute: of each. stops_s: when the simulation ends though they still speak.
+        words_per_minute: of each. stops_s: when the simulation ends even if they still speak.
     """
 
     replicas: int
@@ -83,12 +83,12 @@ class Outcome:
 
     Attributes:
         tally: of all updates. refused: how many knocks the doors turned away.
-        lost_s: when each client that lost its line lost it. back_s: how long it was away.
-        away: (when, how many clients were without a line) at each change.
-        sessions: of each replica where the simulation was stopped.
+        lost_s: when connections were lost. back_s: how long clients were without one after that.
+        away: (when, how many clients were without a connection) at each change.
+        sessions: of each replica, if the simulation was stopped.
         lasted_s: until the last client had said everything, or the stop.
-        busy: share of the time that steps ran, of each replica.
-        steps: of all. gave_up: clients.
+        busy: for each replica, the share of time in which steps ran.
+        steps: of all replicas. gave_up: number of clients.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -127,7 +127,7 @@ class Fleet:
         self.outcome = Outcome()
         self._cost, self._host = cost, host
         self._rng = random.Random(seed)
-        self._said_s: dict[int, float] = {}  # what the router heard last of each replica
+        self._said_s: dict[int, float] = {}  # the newest prediction of each replica
         self._router = ROUTERS[plan.router](lambda number: self._said_s.get(number, 0.0))
         self.replicas: list[Replica] = []
         self._at: dict[int, Replica] = {}  # where each client is
@@ -184,7 +184,7 @@ class Fleet:
                 self._depart(client, "under way at the end")
 
     def check(self) -> None:
-        """Nobody is in two replicas, or in one that is dead."""
+        """Check that nobody is on two replicas, or on a dead one."""
         seated = [number for replica in self.replicas for number in replica.seats]
         assert len(seated) == len(set(seated))
         assert all(number in self._at for number in seated)
@@ -235,7 +235,7 @@ class Fleet:
             replica.receive(client.number, event, now_s)
 
     def _knock(self, client: Client, since_s: float, refusals: int, now_s: float) -> None:
-        """Ask for a line; where there is none, try again later."""
+        """Ask for a connection; if there is none, try again later."""
         if client.number in self._gone:
             return
         if now_s - since_s > PATIENCE_S:
@@ -259,7 +259,7 @@ class Fleet:
         self._do(now_s + client.delay_s, partial(self._knock, client, since_s, refusals + 1))
 
     def _leave(self, client: Client, end_s: float, now_s: float) -> None:
-        """Go once everything has its final; late ones are waited for, but not without end."""
+        """Leave once everything has its final; late ones are waited for, but not for ever."""
         if client.number in self._gone:
             return
         replica = self._at.get(client.number)

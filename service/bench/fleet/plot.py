@@ -1,4 +1,4 @@
-"""Lines over time as an SVG that is readable on light and on dark pages. Knows numbers alone."""
+"""Lines over time as an SVG, readable on light and dark pages. Knows only numbers."""
 
 from collections.abc import Sequence
 from html import escape
@@ -21,7 +21,7 @@ def lines(title: str, across: str, up: str, series: Sequence[Series]) -> str:
     """Return a plot.
 
     Args:
-        across, up: what the axes are, units in them.
+        across, up: labels of the axes, with units.
         series: a name and its points, each in order.
     """
     most_x = max(x for _, points in series for x, _ in points)

@@ -1,10 +1,9 @@
-"""One replica, every update of it: the service's own sessions, door and engine on simulated time.
+"""One replica, update by update: the service's own sessions, door and engine in simulated time.
 
-Sessions behind their drivers, the translator, the admission, the scheduler with its fair shares and
-the cache are those of the service; simulated are the model (`ToyBackend`), what a step takes
-(`MeasuredCost`) and what the event loop takes for an update. Event loop and engine work side by
-side, as their threads do: an update that comes while a step runs is read meanwhile, and is in the
-next step.
+Sessions and their drivers, the translator, the admission, the scheduler with its fair shares and
+the cache are the service's; only the model (`ToyBackend`) and the times of a step (`MeasuredCost`)
+and of the event loop for an update are simulated. Event loop and engine work side by side, like
+their threads: an update that comes during a step is read meanwhile, and is in the next step.
 """
 
 import heapq
@@ -38,12 +37,12 @@ from tokenspeed.bench.manual_engine import ManualEngine, SimulatedClock
 from tokenspeed.engine.engine import Cancellable
 from tokenspeed.model.config import EngineConfig
 
-MAX_SESSIONS: Final = 1024  # TOKENSPEED_MAX_SESSIONS where the door alone decides
+MAX_SESSIONS: Final = 1024  # TOKENSPEED_MAX_SESSIONS if only the door decides
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the processor takes around the steps, as `tokenspeed bench host` measured it.
+    """Processor time around the steps, as `tokenspeed bench host` measured it.
 
     Attributes:
         loop_ms: of the event loop for an update: parsing, session, socket.
@@ -54,7 +53,7 @@ class Host:
     step_ms: float = 0.0
 
     def around(self, cost: MeasuredCost | LinearCost) -> MeasuredCost | LinearCost:
-        """Return the time of a step with the engine's work around it."""
+        """Return the cost of a step, the engine's work around it included."""
         if isinstance(cost, MeasuredCost):
             return replace(cost, extra_ms=self.step_ms)
         return replace(cost, base_ms=cost.base_ms + self.step_ms)
@@ -66,7 +65,7 @@ class _Device(ToyBackend):
     meanwhile: Callable[[], None]
 
     def step(self, batch: Step) -> NDArray[np.int32]:
-        """Run a step, and let what came meanwhile be read."""
+        """Run a step, then let the event loop read what came meanwhile."""
         answers = super().step(batch)
         self.meanwhile()
         return answers
@@ -76,13 +75,13 @@ class Replica:
     """A process with its model.
 
     Args:
-        number: among the replicas. zone: that it stands in.
-        cost: of a step. host: of the processor's work around.
+        number: among the replicas. zone: that it is in.
+        cost: of a step. host: cost of the processor's work around steps.
         ready_s: when it takes sessions.
         has_door: whether the admission decides. max_sessions: as in `Config`.
 
     Attributes:
-        end_s: when it died or will: nothing that it says later arrives.
+        end_s: when it died or will: nothing that it sends later arrives.
         refused: how many the door turned away.
     """
 
@@ -125,8 +124,8 @@ class Replica:
         self._limits = config.limits
         self._loop_s = host.loop_ms / 1e3
         self._loop_used_s = 0.0
-        self._free_s = ready_s  # when the event loop is through with what it has
-        self._now_s = ready_s  # of what the event loop does
+        self._free_s = ready_s  # when the event loop has finished what it has
+        self._now_s = ready_s  # the event loop's time
         self._measured_s = -math.inf
         self._arrivals: list[tuple[float, int, Seat, ClientEvent]] = []
         self._ticks: list[tuple[float, int, Seat]] = []
@@ -145,14 +144,14 @@ class Replica:
         return is_open
 
     def predict_s(self, at_s: float) -> float:
-        """Return p95 of an update with one more session, as the replica's gauge says; inf: full."""
+        """Return the p95 of an update predicted for one more session; inf: no room."""
         self.run_until(at_s)
         if len(self.seats) >= self._max_sessions:
             return math.inf
         return self.admission.predict(max(self._now_s, at_s))
 
     def open(self, client: Client, at_s: float) -> None:
-        """Begin a session; the client sends again what has no final."""
+        """Start a session; the client sends again what has no final."""
         assert client.number not in self.seats
         seat = Seat(self, client, f"{client.number}@{self.number}/{next(self._numbers)}")
         self.seats[client.number] = seat
@@ -162,7 +161,7 @@ class Replica:
             self._push(at_s, seat, event)
 
     def receive(self, client: int, event: ClientEvent, at_s: float) -> None:
-        """Take in what a client says."""
+        """Take an event of a client."""
         self._push(at_s, self.seats[client], event)
 
     def close(self, client: int) -> None:
@@ -173,7 +172,7 @@ class Replica:
         self.admission.close(seat.session.id, self._now_s)
 
     def run_until(self, end_s: float) -> None:
-        """Let the replica work until a moment; a step that runs then is finished."""
+        """Let the replica work until a moment; a step under way then is finished."""
         while self._clock() < end_s:
             if self.engine.is_idle:
                 next_s = self._next_s()
@@ -197,7 +196,7 @@ class Replica:
             self.engine.step()
 
     def measure(self) -> None:
-        """Let the admission know what the engine does, as `AppState.measure` does."""
+        """Pass the engine's counters to the admission, as `AppState.measure` does."""
         self.admission.refresh(self._now_s)
         if self._now_s - self._measured_s >= MEASURE_S:
             self._measured_s = self._now_s
@@ -207,7 +206,7 @@ class Replica:
 
     @property
     def now_s(self) -> float:
-        """What the event loop takes the time to be."""
+        """The event loop's time."""
         return self._now_s
 
     def interval_s(self) -> float:
@@ -226,7 +225,7 @@ class Replica:
 
     def _start(self, job: Job, follow: FollowJob) -> Cancellable:
         def follow_later(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
-            # The event loop gets to news of the engine after what it has.
+            # The event loop handles the engine's news after what it already has.
             self._now_s = max(self._now_s, self._clock(), self._free_s)
             follow(tokens, ending)
 
@@ -236,7 +235,7 @@ class Replica:
         heapq.heappush(self._arrivals, (at_s, next(self._numbers), seat, event))
 
     def _next_s(self) -> float:
-        """Return when the event loop is through with the next thing."""
+        """Return when the event loop will have finished its next task."""
         found = math.inf
         if self._arrivals:
             found = max(self._arrivals[0][0], self._free_s) + self._loop_s
@@ -245,7 +244,7 @@ class Replica:
         return found
 
     def _read(self) -> None:
-        """Let the event loop do what it is through with by now."""
+        """Do what the event loop has finished by now."""
         now_s = self._clock()
         while self._ticks and self._ticks[0][0] <= now_s:
             at_s, _, seat = heapq.heappop(self._ticks)
@@ -292,14 +291,14 @@ class Seat:
             self.client.hear(event, self._replica.now_s)
 
     def close(self, close: Close) -> None:
-        """No simulated client breaks a rule."""
+        """Fail: no simulated client breaks a rule."""
         raise AssertionError(f"a session was closed: {close}")
 
     def job_started(self, job: Job) -> None:
         """Nothing is counted here: the client counts."""
 
     def job_ended(self, job: Job, outcome: Outcome) -> None:
-        """Tell the admission how late an update was, as `doors.record.Record` does."""
+        """Report to the admission how late an update was, as `doors.record.Record` does."""
         if outcome.is_current:
             now_s = self._replica.now_s
             self._replica.measure()
@@ -307,5 +306,5 @@ class Seat:
             self._replica.admission.observe(self.session.id, late_s, now_s, is_final=job.is_final)
 
     def job_failed(self, job: Job, problem: TranslationFailed) -> None:
-        """A simulation with a hole in it says nothing."""
+        """Raise it: a simulation that lacks a translation means nothing."""
         raise problem

@@ -1,7 +1,7 @@
 """`tokenspeed bench fleet`: how many cards, what they cost, what fails; a result, a page, plots.
 
 Reads the committed measurements of steps (`costs`) and of the processor (`bench host`), and runs
-the scenarios. Or, beside the result of a load test, simulates the same speakers.
+the scenarios. Or, given the result of a load test, simulates the same speakers.
 """
 
 import argparse
@@ -37,10 +37,10 @@ from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
 HOST: Final = RESULTS / "host.json"
-DOOR_S: Final = 12.0  # that a door is watched
+DOOR_S: Final = 12.0  # to watch a door
 
 _TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
-    # What a row is -> a heading, and key -> (title, form) of its columns.
+    # Kind of row -> a heading, and key -> (title, format) of its columns.
     "capacity": (
         "One card",
         {
@@ -141,7 +141,7 @@ def run_fleet(options: argparse.Namespace) -> dict[str, Any]:
     rows: list[Row] = []
     asked = (host, demand, options.seconds, options.seed, options.seeds)
     with (
-        # A process for each card: they know nothing of each other.
+        # A process for each card: they are independent.
         ProcessPoolExecutor(len(cards), get_context("spawn")) as pool,
         tqdm(total=len(cards), leave=False) as progress,
     ):
@@ -170,14 +170,14 @@ def run_fleet(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def read_host(path: Path) -> Host:
-    """Return what the processor takes, from a result of `bench host`.
+    """Return the processor's times, from a result of `bench host`.
 
-    The dearest update: with more speakers than the machine holds many are overtaken, and cost less.
-    And the engine's work for a step of eight sequences.
+    That of the most expensive update, as with more speakers than the machine holds many are
+    overtaken and cost less; and that of the engine's work for a step of eight sequences.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no such result.
+        ValueError: it is not such a result.
     """
     rows = json.loads(path.read_text(encoding="utf-8")).get("rows", [])
     loops = [row["ms_of_update"] for row in rows if "ms_of_update" in row]
@@ -237,7 +237,8 @@ def card_rows(card: Card, asked: tuple[Host, Demand, float, int, int]) -> list[R
     """Return the rows of every scenario of a card.
 
     Args:
-        asked: host, demand, seconds of a number of speakers, seed, exact simulations beside.
+        asked: host, demand, seconds for each number of speakers, seed, number of exact
+            simulations to compare with.
     """
     host, demand, seconds, seed, seeds = asked
     levels = measure_levels(card.cost, host, seconds, seed)
@@ -286,7 +287,7 @@ def _write(result: dict[str, Any], options: argparse.Namespace) -> None:
 
 
 def add_prices(row: Row, card_hour: float | None) -> None:
-    """Add what a row costs at a price of a card-hour."""
+    """Add prices to a row, given the price of a card-hour."""
     if card_hour is None:
         return
     if "card_s_per_1000_updates" in row:

@@ -1,4 +1,4 @@
-"""Which replica a newcomer is sent to. Knows replicas by number and what they say of their load."""
+"""Which replica a newcomer is sent to. Knows replicas by number and the load they report."""
 
 import math
 import random
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Protocol
 
 
 class Knock(NamedTuple):
-    """Who asks for a line, and how often it was turned away since it had none."""
+    """A client that asks for a connection, and how often it was turned away meanwhile."""
 
     client: int
     refusals: int = 0
@@ -18,12 +18,12 @@ class Router(Protocol):
     """Chooses among replicas that are ready."""
 
     def choose(self, knock: Knock, ready: Sequence[int], rng: random.Random) -> int:
-        """Return one of `ready`, which has one at least."""
+        """Return one of `ready`, which is not empty."""
         ...
 
 
 class RoundRobin:
-    """One after the other."""
+    """Each replica in turn."""
 
     def __init__(self, predict_s: Callable[[int], float]) -> None:
         self._next = 0
@@ -34,10 +34,10 @@ class RoundRobin:
 
 
 class Sticky:
-    """By the client's name: the same one for as long as it is there, the next when it has no room.
+    """By the client's name: the same replica while it is ready, the next if it has no room.
 
-    Rendezvous hashing: each client has an order of its own of all replicas, so that a lost replica
-    moves its own clients alone, and to different others. Source: Thaler and Ravishankar 1998, Using
+    Rendezvous hashing: each client has its own order of all replicas, so that a lost replica moves
+    only its own clients, and to different others. Source: Thaler and Ravishankar 1998, Using
     name-based mappings to increase hit rates.
     """
 
@@ -52,14 +52,14 @@ class Sticky:
 
 
 class LeastP95:
-    """Of two at random the one that predicts the lower p95 with one speaker more.
+    """Of two random replicas, the one that predicts the lower p95 with one more speaker.
 
-    Those that say that they have no room are left out, as long as others have some. Two and not
-    all: what replicas say is a second old, and all newcomers of that second would go to the one
-    that looked best. Source: Mitzenmacher 2001, The power of two choices.
+    Those that report no room are left out, as long as others have some. Two and not all: reports
+    are a second old, and all newcomers of that second would go to the one that looked best.
+    Source: Mitzenmacher 2001, The power of two choices.
 
     Args:
-        predict_s: what a replica said last, in seconds, the gauge
+        predict_s: a replica's newest report, in seconds, the gauge
             `tokenspeed_predicted_update_seconds`; inf without room.
     """
 

@@ -1,4 +1,4 @@
-"""What is asked of a fleet: a card's capacity, a day, a lost zone, the routers; rows of a result.
+"""Questions to a fleet: a card's capacity, a day, a lost zone, the routers; as rows of a result.
 
 And how far the crowd's numbers are from the exact simulation's, where both can be run.
 """
@@ -22,23 +22,23 @@ from service.load.autoscaling import TARGET
 
 Row = dict[str, Any]
 DAY_S: Final = 86_400.0
-TROUGH_S: Final = 4 * 3600.0  # when the fewest speak
+TROUGH_S: Final = 4 * 3600.0  # time of day when the fewest speak
 SETTLE_S: Final = 10.0  # before something is lost
-AFTER_S: Final = 12.0  # that is watched once what was lost is replaced
-TICK_S: Final = 0.5  # of what takes seconds
+AFTER_S: Final = 12.0  # to watch once what was lost is replaced
+TICK_S: Final = 0.5  # for events that take seconds
 DAY_TICK_S: Final = 30.0
-PACKED: Final = 0.85  # of the sessions of a card, where nothing is kept for a lost zone
+PACKED: Final = 0.85  # of a card's sessions, if no room is kept for a lost zone
 ZONES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the fleet is for.
+    """The speakers that a fleet is for.
 
     Attributes:
-        peak: speakers at the busiest time. trough_share: of them, at the quietest.
-        stay_s: that a speaker stays, on the average.
-        fill: speakers that a card is meant for, of its sessions, as the autoscaler wants it.
+        peak: speakers at the busiest time. trough_share: share of them at the quietest.
+        stay_s: that a speaker stays, on average.
+        fill: share of a card's sessions that the autoscaler fills.
     """
 
     peak: int = 1_000_000
@@ -47,17 +47,17 @@ class Demand:
     fill: float = TARGET
 
     def at(self, now_s: float) -> float:
-        """Return how many want to speak: once up and once down a day."""
+        """Return how many want to speak: the number rises and falls once a day."""
         swing = (1 - math.cos(2 * math.pi * (now_s - TROUGH_S) / DAY_S)) / 2
         return self.peak * (self.trough_share + (1 - self.trough_share) * swing)
 
     def cards(self, speakers: float, capacity: int, fill: float | None = None) -> int:
-        """Return how many cards are meant for so many, at another fill where one is given."""
+        """Return how many cards are meant for so many speakers, at this fill or the usual one."""
         return max(math.ceil(speakers / ((fill or self.fill) * capacity)), 1)
 
 
 def capacity_row(card: Card, curve: Curve, demand: Demand) -> Row:
-    """Return what one card holds, and what an update takes of it."""
+    """Return how much one card holds, and how much of it an update takes."""
     meant = max(int(demand.fill * curve.max_sessions), 1)
     per_s = meant * curve.updates_per_s
     return {
@@ -114,12 +114,12 @@ def day_rows(card: Card, curve: Curve, demand: Demand, seed: int) -> Iterator[Ro
 
 
 def zone_rows(card: Card, curve: Curve, demand: Demand, seed: int, fill: float) -> Iterator[Row]:
-    """Yield what a lost zone does at the busiest time, then some moments of it.
+    """Yield the effect of a lost zone at the busiest time, then some moments of it.
 
-    As many cards as were lost are started at once, in the zones that are left.
+    As many cards as were lost are started at once in the remaining zones.
 
     Args:
-        fill: speakers at a card before, of its sessions.
+        fill: share of a card's sessions in use before.
     """
     capacity = curve.max_sessions
     cards = demand.cards(demand.peak, capacity, fill)
@@ -159,7 +159,7 @@ def zone_rows(card: Card, curve: Curve, demand: Demand, seed: int, fill: float) 
 
 
 def router_rows(card: Card, curve: Curve, demand: Demand, seed: int) -> Iterator[Row]:
-    """Yield what each router makes of the busiest minutes."""
+    """Yield how each router does in the busiest minutes."""
     capacity = curve.max_sessions
     cards = demand.cards(demand.peak, capacity, PACKED)
     arrivals = demand.peak * -math.expm1(-DAY_TICK_S / demand.stay_s)
@@ -174,7 +174,7 @@ def router_rows(card: Card, curve: Curve, demand: Demand, seed: int) -> Iterator
             speakers=demand.peak,
             seed=seed,
         )
-        # From an even start until the numbers have forgotten it: three times a speaker's stay.
+        # Long enough for an even start not to matter any more: three times a speaker's stay.
         ticks = [crowd.tick(arrivals) for _ in range(round(3 * demand.stay_s / DAY_TICK_S))]
         last = ticks[-max(round(600 / DAY_TICK_S), 1) :]
         yield {
@@ -192,7 +192,7 @@ def router_rows(card: Card, curve: Curve, demand: Demand, seed: int) -> Iterator
 def compare_rows(
     card: Card, curve: Curve, host: Host, seed: int, replicas: int = ZONES
 ) -> Iterator[Row]:
-    """Yield what both simulations say of some replicas of which one is lost and replaced."""
+    """Yield what both simulations make of some replicas, one of which is lost and replaced."""
     capacity = curve.max_sessions
     speakers = int(replicas * PACKED * capacity)
     end_s = SETTLE_S + card.start_s + AFTER_S
@@ -213,7 +213,8 @@ def compare_rows(
     outcome = fleet.run()
     fleet.check()
     away = _away_at(outcome.away)
-    # Without a line shortly after, and until there is another; late before, at first, and later.
+    # Clients away shortly after, and just before the replacement; updates late before the loss,
+    # until the replacement, and after it.
     moments = (SETTLE_S + 2.0, SETTLE_S + card.start_s - 0.5)
     spans = ((SETTLE_S - 3.0, SETTLE_S - 0.5), (SETTLE_S, moments[1]), (moments[1] + 2.0, end_s))
     about = {"what": "compare", "card": card.name, "seed": seed}
@@ -264,7 +265,7 @@ def _late_share(ticks: Sequence[Tick], begin_s: float, end_s: float) -> float:
 def beside_rows(
     measured: Row, cost: MeasuredCost | LinearCost, host: Host, replicas: int, router: str
 ) -> Iterator[Row]:
-    """Yield what a load test measured, and what so many replicas do by simulation.
+    """Yield what a load test measured, beside a simulation of so many replicas.
 
     Args:
         measured: the result of `tokenspeed loadtest`.
@@ -302,7 +303,7 @@ def _in_time(ticks: Sequence[Tick]) -> float:
 
 
 def _back_s(ticks: Sequence[Tick], lost: int, share: float, begun_s: float) -> float | None:
-    """Return after how long no more than a share of those who were lost had no line."""
+    """Return after how long at most this share of the lost clients had no connection."""
     for tick in ticks:
         if tick.away <= share * lost:
             return round(tick.at_s - begun_s, 1)
@@ -325,5 +326,5 @@ def _rounded(tick: Tick) -> Row:
 
 
 def _ms(value: float) -> float | None:
-    """Return a time for a result file, which has no word for one without end."""
+    """Return a time for a result file, None if it is not finite."""
     return round(value, 1) if math.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""A language that the toy model reads and writes, so that the service's own text path runs over it.
+"""A language that the toy model reads and writes, for the service's own text path to run on.
 
-The tokenizer and the prompts that `service.translator.Translator` asks for. A word of the source is
-one id, a long one two, as a vocabulary of some thousand pieces has it; an output id is a made-up
+The tokenizer and the prompts that `service.translator.Translator` needs. A word of the source is
+one id, or two if it is long, as in a vocabulary of some thousand pieces; an output id is a made-up
 word of four letters. Knows ids and letters; the translation is `simulator.toy_translation`.
 """
 
@@ -28,11 +28,11 @@ class ToyTokenizer:
         return [token for word in text.split() for token in _tokens(word)]
 
     def piece_id(self, piece: str) -> int | None:
-        """It has no marks of its own."""
+        """Return None: it has no special pieces."""
         return None
 
     def decoder(self) -> "ToyDecoder":
-        """Return what turns output ids into text."""
+        """Return a decoder of output ids."""
         return ToyDecoder()
 
 
