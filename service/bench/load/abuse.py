@@ -1,6 +1,6 @@
 """`tokenspeed bench abuse`: a well-behaved speaker beside each attack, on a server of its own.
 
-What is measured is the speaker's, and how long the server's event loop listened to nobody.
+Measures how soon the speaker is answered, and how long the server's event loop serves nobody.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from service.bench.served import Served, ServerFailed, serving
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
-LEAD_S: Final = 1.0  # that the speaker speaks before the attack
-LOOK_S: Final = 0.25  # between looks at the engine's queue
+LEAD_S: Final = 1.0  # of speech before the attack
+LOOK_S: Final = 0.25  # between checks of the engine's queue
 ATTACKS: Final[dict[str, Attack]] = SESSION_ATTACKS | DOOR_ATTACKS
-NOTHING: Final = "nothing"  # instead of an attack: the speaker alone
+NOTHING: Final = "nothing"  # in place of an attack: the speaker alone
 
 
 @dataclass(slots=True)
@@ -36,9 +36,10 @@ class Abuse:
     """One attack and what it did to others.
 
     Attributes:
-        most_waiting: requests without a slot in the engine, at the most.
-        longest_stall_ms: of the event loop. longest_work_ms: of processor time, others' left out.
-        memory_mb: of the process, in the end.
+        most_waiting: most requests without a slot in the engine at one time.
+        longest_stall_ms: longest turn of the event loop. longest_work_ms: most processor time of
+            its thread in one turn.
+        memory_mb: of the process, at the end.
     """
 
     attack: str
@@ -50,7 +51,7 @@ class Abuse:
     memory_mb: float
 
     def numbers(self) -> dict[str, Any]:
-        """Return what a table or a file says of it."""
+        """Return the numbers for a table or a file."""
         finals, probes = self.victim.finals, self.victim.probes
         return {
             "attack": self.attack,
@@ -102,7 +103,7 @@ async def _run_all(
 
 
 async def attack(server: Served, name: str, seconds: float) -> Abuse:
-    """Let a speaker speak and, after a while, somebody attack."""
+    """Let a speaker speak and, after a moment, somebody attack."""
     victim = await _victim(server.address, LEAD_S + seconds)
     most: list[float] = [0.0]
     looking = asyncio.create_task(_watch_queue(server, most))
@@ -147,7 +148,7 @@ async def _victim(address: str, seconds: float) -> asyncio.subprocess.Process:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what all rows come to."""
+    """Return a summary of all rows."""
     attacks = [row for row in rows if row["attack"] != NOTHING]
     stalls = [row["longest_stall_ms"] for row in attacks]
     return {
@@ -161,7 +162,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def abuse_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a row for each attack, and a line of what they come to."""
+    """Return a row for each attack, and a line that sums them up."""
     titles = " | ".join(rows[0]).replace("_", " ")
     cells = [
         [value if isinstance(value, str) else cell(value, "{:.4g}") for value in row.values()]

@@ -1,7 +1,7 @@
-"""What one client can do to all others, as far as it is let: each attack is a function.
+"""What one client can do to all others, if it is not stopped: each attack is a function.
 
-They are kinds, not cases: texts that are dear, floods that are many, clients that vanish. Only for
-services of one's own; whoever starts them says so by starting the service, too.
+They are kinds, not single cases: expensive texts, floods of messages, clients that vanish. Only for
+one's own services: whoever starts an attack also starts the service that it is aimed at.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ MAX_BUFFER: Final = 1 << 20  # bytes that wait in this process
 
 @dataclass(slots=True)
 class Outcome:
-    """What an attacker did and met.
+    """What an attacker did and got.
 
     Attributes:
         sent: messages, frames or requests.
         events: that came back, by type; errors and notices by their codes.
         statuses: of answers over HTTP.
-        closed: the code with which the server closed, None where it did not.
+        closed: the code with which the server closed, None if it did not.
     """
 
     sent: int = 0
@@ -53,7 +53,7 @@ class Outcome:
 
 
 class Attacker:
-    """One session that takes what comes, so that its own answers do not hold it up."""
+    """One session that reads everything it is sent, so that its own answers do not hold it up."""
 
     def __init__(self, socket: ClientConnection, outcome: Outcome) -> None:
         self.socket = socket
@@ -65,14 +65,14 @@ class Attacker:
         self.outcome.sent += 1
 
     async def write(self, frames: bytes, count: int) -> None:
-        """Send frames as they are; wait while they pile up here."""
+        """Send raw frames; wait while they pile up in this process."""
         self.socket.transport.write(frames)
         self.outcome.sent += count
         while self.socket.transport.get_write_buffer_size() > MAX_BUFFER:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     async def listen(self) -> None:
-        """Count what comes until the line ends."""
+        """Count what comes until the connection ends."""
         try:
             async for frame in self.socket:
                 event = orjson.loads(frame)
@@ -82,7 +82,7 @@ class Attacker:
             self.outcome.closed = self.socket.close_code
 
     async def finals(self, count: int) -> None:
-        """Wait for so many finals, or the end of the line."""
+        """Wait for so many finals, or the end of the connection."""
         while self.outcome.finals < count and self.outcome.closed is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -91,7 +91,7 @@ class Attacker:
 async def attacker(
     address: str, *targets: str, token: str = "", **settings: Any
 ) -> AsyncIterator[Attacker]:
-    """Open a session; at the end it just vanishes."""
+    """Open a session, which vanishes without a close at the end of the context."""
     outcome = Outcome()
     socket = await connect(
         f"ws://{address}/v1/stream?token={token}",
@@ -105,7 +105,7 @@ async def attacker(
         languages = [{"language": target} for target in targets or ("de",)]
         session = {"source": {"language": "en"}, "targets": languages, **settings}
         await found.send(type="session.update", session=session)
-        with suppress(ConnectionClosed):  # the outcome tells with which code
+        with suppress(ConnectionClosed):  # the outcome has the code
             yield found
     finally:
         closed = outcome.closed
@@ -154,7 +154,7 @@ async def marks(address: str, seconds: float) -> Outcome:
 
 
 async def rewrites(address: str, seconds: float) -> Outcome:
-    """A page of which each revision changes the first word, though it is called stable."""
+    """A page in which each revision changes the first word, although it was called stable."""
     async with attacker(address) as a:
         end_s, rev = time.monotonic() + seconds, 0
         while time.monotonic() < end_s:
@@ -236,7 +236,7 @@ async def cancels(address: str, seconds: float) -> Outcome:
 
 
 async def pings(address: str, seconds: float) -> Outcome:
-    """Messages that say nothing, as fast as they are taken."""
+    """Messages without content, as fast as they are taken."""
     return await _flood(address, seconds, _frame(1, b'{"type":"ping","id":"x"}'), 200)
 
 
@@ -246,7 +246,7 @@ async def empties(address: str, seconds: float) -> Outcome:
 
 
 async def bad_frames(address: str, seconds: float) -> Outcome:
-    """Messages that are no events, as fast as they are taken."""
+    """Messages that are not valid events, as fast as they are taken."""
     return await _flood(address, seconds, _frame(1, b'{"type":"nope"}'), 200)
 
 
@@ -262,12 +262,12 @@ async def _flood(address: str, seconds: float, frame: bytes, count: int) -> Outc
 
 
 def _frame(opcode: int, data: bytes) -> bytes:
-    """Mask with zeros, which leave the data as it is."""
+    """Return a frame, masked with zeros, which leave the data unchanged."""
     return struct.pack("!BB4s", 0x80 | opcode, 0x80 | len(data), b"\0\0\0\0") + data
 
 
 def glossary(number: int) -> dict[str, Any]:
-    """Return 500 terms and 500 protected words; others for each number."""
+    """Return 500 terms and 500 protected words; translations depend on the number."""
     rng = random.Random(1)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(1000)]
     terms = [{"source": word, "target": f"{word[::-1]}{number % 7}"} for word in words[:500]]
@@ -285,7 +285,7 @@ async def glossaries(address: str, seconds: float) -> Outcome:
 
 
 async def terms(address: str, seconds: float) -> Outcome:
-    """A text that is made of terms, in three languages."""
+    """A text made of glossary terms, in three languages."""
     async with attacker(address, *THREE, **glossary(0)) as a:
         words = [term["source"] for term in glossary(0)["glossary"]]
         end_s, rev, text = time.monotonic() + seconds, 0, ""
@@ -304,7 +304,7 @@ async def posts(address: str, seconds: float) -> Outcome:
 
 
 async def many_posts(address: str, seconds: float) -> Outcome:
-    """40 lists of 64 texts at once over HTTP; most of them are too many."""
+    """40 lists of 64 texts at once over HTTP, most of them more than are allowed."""
     body = {"q": [PROSE] * 64, "source": "en", "target": "de"}
     return await _posts(address, seconds, [body] * 40)
 
@@ -355,7 +355,7 @@ async def _posts(address: str, seconds: float, bodies: Iterable[dict[str, Any]])
 async def _open(
     address: str, body: dict[str, Any]
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Post to `/translate`, and leave the answer where it is."""
+    """Post to `/translate` without reading the answer."""
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     data = orjson.dumps(body)

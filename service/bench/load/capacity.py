@@ -1,4 +1,4 @@
-"""Predicts how many speakers a machine holds: a cost, given or measured here, and the simulator."""
+"""Predicts how many speakers a machine holds, by simulation at a given or measured cost."""
 
 import argparse
 import time
@@ -30,7 +30,7 @@ class Prediction:
 
     @property
     def sessions(self) -> int:
-        """The most that stayed within the budget; 0 where not even one did."""
+        """The most that stayed within the budget; 0 if not even one did."""
         return most(self.verified)
 
 
@@ -93,7 +93,7 @@ def read_cost(text: str) -> LinearCost:
 
 
 def capacity_table(prediction: Prediction) -> str:
-    """Return the runs as a table, and the result."""
+    """Return the runs as a table, with the result."""
     cost = prediction.cost
     cells = [
         (

@@ -1,7 +1,7 @@
 """What a step costs on a card, read from the committed results: nothing here is estimated.
 
-A card is a model in one form on one GPU. Its step times are medians of rows that were measured
-there; between measured widths a line is drawn, beyond the widest its last slope goes on.
+A card is a model in one stored form on one GPU. Its step times are medians of rows measured there,
+interpolated linearly between the measured widths and extrapolated beyond the widest.
 """
 
 import json
@@ -21,9 +21,9 @@ class MeasuredCost:
     """Time of a step by its rows, as measured at some widths.
 
     Attributes:
-        widths: rows of the measured steps, ascending, two at least.
-        times_ms: what each took.
-        extra_ms: that every step takes besides: the engine's own work around it.
+        widths: rows of the measured steps, ascending, at least two.
+        times_ms: of each.
+        extra_ms: of every step on top: the engine's own work around it.
     """
 
     widths: tuple[int, ...]
@@ -37,11 +37,11 @@ class MeasuredCost:
             raise ValueError(f"widths are {self.widths}, expected ascending ones")
 
     def ms(self, rows: int, context: int) -> float:
-        """Return the time of a step; positions were not measured, and do not count."""
+        """Return the time of a step; `context` was not measured, and does not count."""
         i = min(max(bisect_left(self.widths, rows), 1), len(self.widths) - 1)
         (low, high), (least, most) = self.widths[i - 1 : i + 1], self.times_ms[i - 1 : i + 1]
         at = least + (most - least) * (rows - low) / (high - low)
-        # Where a wide step was measured to be the faster one, none wider costs less than it did.
+        # If a wider step was measured as faster, extrapolating must not make it faster still.
         return self.extra_ms + max(at, min(least, most))
 
 
@@ -50,8 +50,8 @@ class Card:
     """A model on one GPU.
 
     Attributes:
-        cost: of a step. sources: the files that it is from.
-        start_s: from the start of a process to its first step, weights read.
+        cost: of a step. sources: the files that it comes from.
+        start_s: from the start of a process to its first step, reading weights included.
     """
 
     name: str
@@ -65,7 +65,7 @@ def h100_cards(results: Path = RESULTS) -> dict[str, Card]:
     """Return the cards that were measured on one H100, by name.
 
     Raises:
-        OSError: a result is not there.
+        OSError: a result is missing.
         ValueError: a result lacks what a card needs.
     """
     families = _rows(results / "h100-families.json")
@@ -110,7 +110,7 @@ def h100_cards(results: Path = RESULTS) -> dict[str, Card]:
 
 
 def _cost(rows: Iterable[Row]) -> MeasuredCost:
-    """Return what rows of `measure_backend` say: tokens, verifications, prompts."""
+    """Return the cost from rows of `measure_backend`: of tokens, verifications and prompts."""
     times: dict[int, list[float]] = {}
     for row in rows:
         streams = row["streams"]

@@ -1,7 +1,7 @@
-"""What one client can do to all others at the doors beside sessions: rooms, files, texts over HTTP.
+"""What one client can do to all others without a session: through rooms, files, texts over HTTP.
 
-Kinds, not cases, as in attacks.py: readers that never read, files that unpack to very much, what is
-guessed or sent again and again, requests that never end. Only for services of one's own.
+Kinds, not single cases, as in attacks.py: readers that never read, files that unpack to a lot,
+guesses, repetitions, requests that never end. Only for one's own services.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ NUM_READERS: Final = 200
 NUM_SEGMENTS: Final = 400
 NUM_LINES: Final = 100
 _DOORS: Final = ("/translate", "/detect", "/v2/translate", "/v1/chat/completions", "/v1/rooms")
-_NEVER: Final = 1 << 30  # bytes: a reader that takes none of them
-_REPLAYED: Final = 60_000  # bytes of a room that are read before a reader comes anew
+_NEVER: Final = 1 << 30  # content length of a body that never ends
+_REPLAYED: Final = 60_000  # bytes of a room to read before starting over
 _FORM: Final = "content-type: application/x-www-form-urlencoded"
 
 
@@ -44,7 +44,7 @@ async def _ask(
         writer.write(f"{said}{kind}{head}{length}\r\n".encode() + data)
         outcome.sent += 1
         answer = await reader.read()
-    except OSError:  # it was refused while this still wrote
+    except OSError:  # it was refused while this was still writing
         outcome.statuses[0] += 1
         return b""
     finally:
@@ -56,7 +56,7 @@ async def _ask(
 async def _again(
     seconds: float, count: int, act: Callable[[int], Coroutine[Any, Any, object]]
 ) -> None:
-    """Let so many clients do something again and again for a while."""
+    """Let so many clients repeat something for a while."""
     end_s = time.monotonic() + seconds
 
     async def work(number: int) -> None:
@@ -130,7 +130,7 @@ async def _unread(
 
 
 async def transcripts(address: str, seconds: float) -> Outcome:
-    """Transcripts of a long evening, each of another width, eight at once."""
+    """Transcripts of a long evening, each with another line width, eight at once."""
     outcome = Outcome()
     room = await _room(address, outcome)
     async with _host(address, room) as speaker:
@@ -170,14 +170,14 @@ async def guesses(address: str, seconds: float) -> Outcome:
 
 
 async def tickets(address: str, seconds: float) -> Outcome:
-    """Tokens for browsers, again and again, that nobody uses."""
+    """Tokens for browsers that nobody uses, again and again."""
     outcome = Outcome()
     await _again(seconds, 8, lambda _: _ask(address, outcome, "/v1/sessions", method="POST"))
     return outcome
 
 
 async def glossary_uploads(address: str, seconds: float) -> Outcome:
-    """Glossaries of a thousand words, given and taken back."""
+    """Glossaries of a thousand words, uploaded and deleted."""
     outcome = Outcome()
     entries = "\n".join(f"word{i}\tWort{i}" for i in range(1000))
     wanted = {"name": "n", "source_lang": "en", "target_lang": "de", "entries": entries}
@@ -193,7 +193,7 @@ async def glossary_uploads(address: str, seconds: float) -> Outcome:
 
 
 async def bombs(address: str, seconds: float) -> Outcome:
-    """Files that unpack to very much, nest very deep or name what is not theirs."""
+    """Files that unpack to a lot, nest very deep or refer to files that are not theirs."""
     outcome = Outcome()
     files = list(hostile_files().items())
 
@@ -216,7 +216,7 @@ async def bombs(address: str, seconds: float) -> Outcome:
 
 
 def hostile_files() -> dict[str, bytes]:
-    """Return files that no reader should take for granted, by name."""
+    """Return files that a parser must be wary of, by name."""
     laughs = b"".join(
         b'<!ENTITY l%d "%s">' % (i, b"&l%d;" % (i - 1) * 10 if i else b"ha") for i in range(10)
     )
@@ -262,7 +262,7 @@ _RELATIONS: Final = """<?xml version="1.0"?>
 
 
 def _docx(document: bytes) -> bytes:
-    """Pack a document, under a name that does not say that it is XML."""
+    """Pack a document, under a name that does not reveal that it is XML."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as package:
         package.writestr("[Content_Types].xml", _TYPES)
@@ -272,13 +272,13 @@ def _docx(document: bytes) -> bytes:
 
 
 async def nests(address: str, seconds: float) -> Outcome:
-    """Bodies in JSON that are nested deep, or numbers without measure, at every door."""
+    """JSON bodies that nest deep, or hold enormous numbers, at every endpoint."""
     bodies = (b"[" * 200_000, b'{"q":' * 40_000, b'{"q":' + b"9" * 200_000 + b"}")
     return await _bodies(address, seconds, bodies)
 
 
 async def many_fields(address: str, seconds: float) -> Outcome:
-    """Bodies with fields that nobody asked for, thousands of them."""
+    """Bodies with thousands of unknown fields."""
     fields = b",".join(b'"%d":1' % i for i in range(20_000))
     pairs = b"&".join(b"q%d=1" % i for i in range(900))
     return await _bodies(address, seconds, (b"{%s}" % fields, pairs))
@@ -336,7 +336,7 @@ async def forms(address: str, seconds: float) -> Outcome:
 
 
 async def tags(address: str, seconds: float) -> Outcome:
-    """Texts that are made of tags and entities, open and closed, deep and wide."""
+    """Texts made of tags and entities, open and closed, deep and wide."""
     outcome = Outcome()
     texts = (
         "<a>" * 3000 + "x" + "</a>" * 2500, "<a b='c'>x</a> " * 1300, "<" * 20_000, "<a " * 6600,
@@ -359,7 +359,7 @@ async def tags(address: str, seconds: float) -> Outcome:
 
 
 async def resumes(address: str, seconds: float) -> Outcome:
-    """Sessions of others, asked for by names and tokens that are guessed."""
+    """Sessions of others, resumed by guessed names and tokens."""
     outcome = Outcome()
 
     async def guess(_: int) -> None:
@@ -384,7 +384,7 @@ async def resumes(address: str, seconds: float) -> Outcome:
 
 
 async def replays(address: str, seconds: float) -> Outcome:
-    """A long room read from its beginning by server-sent events, again and again."""
+    """A room with a long history, read from its beginning by server-sent events, repeatedly."""
     outcome = Outcome()
     host, _, port = address.partition(":")
     room = await _room(address, outcome)
@@ -410,7 +410,7 @@ async def replays(address: str, seconds: float) -> Outcome:
 
 
 async def heads(address: str, seconds: float) -> Outcome:
-    """Addresses and headers without measure."""
+    """Enormous addresses and headers."""
     outcome = Outcome()
 
     async def ask(number: int) -> None:

@@ -1,7 +1,7 @@
-"""What the processor does around the steps of the engine: of the event loop, and of its own thread.
+"""Processor time around the engine's steps: of the event loop, and of the engine's own thread.
 
-On a GPU the model leaves the processor alone, so these are the costs that stay: for the default
-model they decide how many speakers a process holds.
+On a GPU the model leaves the processor alone, so these costs remain: for the default model they
+decide how many speakers a process holds.
 """
 
 import argparse
@@ -31,18 +31,18 @@ from tokenspeed.bench.page import markdown_table
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 from tokenspeed.engine.request import Request
 
-WORDS: Final = 20  # of a toy sentence
-CHANGED: Final = 3  # ids at the end of a draft that do not hold
+WORDS: Final = 20  # in a toy sentence
+CHANGED: Final = 3  # ids at the end of a draft that are rejected
 ROUNDS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class LoopCost:
-    """What the event loop's thread took while so many speakers spoke.
+    """Processor time of the event loop's thread while so many speakers spoke.
 
     Attributes:
-        updates: that they sent. ms_of_update: processor time for each, all that came of it.
-        p95_ms: of the updates, as the speakers saw it.
+        updates: that they sent. ms_of_update: processor time for each, everything included.
+        p95_ms: of the updates, as the speakers measured it.
     """
 
     speakers: int
@@ -53,17 +53,17 @@ class LoopCost:
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """What the engine's thread took for a step of so many sequences, the model's time left out."""
+    """Processor time of the engine's thread for a step of so many sequences, less the model's."""
 
     sequences: int
     ms_of_step: float
 
 
 def run_host(options: argparse.Namespace) -> tuple[list[LoopCost], list[StepCost]]:
-    """Measure both.
+    """Measure event loop and steps.
 
     Raises:
-        ServiceError: the service did not start, or failed its speakers.
+        ServiceError: the service did not start, or a session failed.
         OSError: the result cannot be written.
     """
     loops = asyncio.run(_measure_loop(options))
@@ -95,7 +95,7 @@ def host_table(loops: list[LoopCost], steps: list[StepCost]) -> str:
 
 
 def measure_steps(sequences: int) -> StepCost:
-    """Time the scheduler and the engine's bookkeeping, a toy translator instead of the model."""
+    """Time the scheduler and the engine's bookkeeping, with a toy translator for a model."""
     clock = SimulatedClock()
     device = _Timed(MeasuredCost((1, 64), (2.0, 4.0)), clock, num_slots=64)
     engine = ManualEngine(device, eos_token_ids=[END], max_step_ms=60.0, clock=clock)
@@ -123,7 +123,7 @@ def measure_steps(sequences: int) -> StepCost:
 
 
 class _Timed(ToyBackend):
-    """Knows what it cost itself."""
+    """Measures the time that it takes itself."""
 
     took_s = 0.0
 

@@ -1,7 +1,7 @@
 """`tokenspeed loadtest`: many speakers use a running service at once; how soon does it answer?
 
-Open loop: a speaker goes on at its pace whatever comes back. The clock is the client's, so the
-network counts. Only services on this machine, unless remote ones are allowed by name.
+Open loop: a speaker keeps its pace whatever comes back. The clock is the client's, so the network
+counts. Only for services on this machine, unless remote ones are allowed explicitly.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from tokenspeed.model.config import EngineConfig
 
 STAGGER_S: Final = 1.0  # within which the speakers of one level begin
 PAUSE_BETWEEN_S: Final = 1.0  # levels
-PATIENCE_S: Final = 15.0  # for the last finals; then a session counts as failed
+PATIENCE_S: Final = 15.0  # for the last finals, before a session counts as failed
 EDGES_MS: Final = (10, 25, 50, 75, 100, 150, 200, 300, 500, 1000)
 BAR: Final = 40  # characters of the longest bar
 
@@ -64,7 +64,7 @@ class Level:
     Attributes:
         partials: of updates that needed a translation, those overtaken by a newer one included.
         coalesced: how many of them were overtaken.
-        failures: sessions that did not end well, by reason.
+        failures: failed sessions, by reason.
     """
 
     sessions: int
@@ -76,11 +76,11 @@ class Level:
 
     @property
     def updates(self) -> list[float]:
-        """Of partials and finals."""
+        """Times of partials and finals."""
         return self.partials + self.finals
 
     def numbers(self, budget_ms: float) -> dict[str, Any]:
-        """Return what a table or a file says of it."""
+        """Return the numbers for a table or a file."""
         return {
             "sessions": self.sessions,
             "updates": len(self.updates),
@@ -109,7 +109,7 @@ def run_load_test(options: argparse.Namespace) -> list[Level]:
 
     Raises:
         ValueError: the address or the levels cannot be used.
-        ReplayFailed: no session of a level could be held.
+        ReplayFailed: every session of a level failed.
         OSError: a file cannot be written.
     """
     check_address(options.url, options.allow_remote)
@@ -139,7 +139,7 @@ def run_load_test(options: argparse.Namespace) -> list[Level]:
 
 
 def simulate_level(cost: LinearCost, sessions: int, options: argparse.Namespace) -> SimulatedLoad:
-    """Let the same speakers talk to the simulator."""
+    """Simulate the same speakers."""
     scripts = []
     rng = random.Random(sessions)
     for number in range(sessions):
@@ -158,7 +158,7 @@ def simulate_level(cost: LinearCost, sessions: int, options: argparse.Namespace)
 
 
 def check_address(url: str, allow_remote: bool) -> None:
-    """Refuse what is no address of a service, and other machines unless they are allowed.
+    """Refuse an invalid address, and other machines unless they are allowed.
 
     Raises:
         ValueError: the address cannot be used.
@@ -190,10 +190,10 @@ def script(seconds: float, words_per_minute: float, seed: int) -> tuple[list[Lin
 
 
 async def run_levels(options: argparse.Namespace) -> list[Level]:
-    """Run one level after the other, without looking at the address.
+    """Run one level after the other, without checking the address.
 
     Raises:
-        ReplayFailed: no session of a level could be held.
+        ReplayFailed: every session of a level failed.
     """
     levels = []
     with tqdm(

@@ -1,8 +1,8 @@
 """`tokenspeed bench ray`: the same speakers on one process, and on replicas of Ray Serve.
 
-What the way through Serve's proxy adds to an update, and how many speakers each number of replicas
-holds: the most whose p95 is within the budget. Replicas on one machine share its cores, so that two
-of them hold no more than one process with as many threads where the cores are what is short.
+What Serve's proxy adds to an update, and how many speakers each number of replicas holds: the most
+whose p95 is within the budget. Replicas on one machine share its cores, so if cores are the
+bottleneck two of them hold no more than one process with as many threads.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def run_on_ray(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     Raises:
         ServerFailed: a server could not be started.
-        ReplayFailed: no session of a level could be held.
+        ReplayFailed: every session of a level failed.
         OSError: a file cannot be written.
         ValueError: the levels cannot be used, or a page has no place for the table.
     """
@@ -49,7 +49,7 @@ def run_on_ray(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 async def _measure(options: argparse.Namespace, replicas: int) -> list[Level]:
-    """Return what the levels saw of so many replicas, or of one process where there are none."""
+    """Return the levels on so many replicas, or on one process if that is 0."""
     program = ["tokenspeed", "serve"]
     if replicas:
         program += ["--ray", "--replicas", str(replicas)]
@@ -69,7 +69,7 @@ async def _measure(options: argparse.Namespace, replicas: int) -> list[Level]:
 
 def _environment() -> Mapping[str, str]:
     kept = {name: v for name, v in os.environ.items() if not name.startswith("TOKENSPEED_")}
-    kept.pop("RAY_ADDRESS", None)  # a cluster of its own
+    kept.pop("RAY_ADDRESS", None)  # start a cluster of its own
     return {**kept, "TOKENSPEED_LOG_LEVEL": "ERROR", "TOKENSPEED_ADMISSION": "0"}
 
 
@@ -82,7 +82,7 @@ def _name(replicas: int) -> str:
 
 
 def capacities(rows: Sequence[Mapping[str, Any]], budget_ms: float) -> dict[str, int]:
-    """Return the most sessions whose p95 was within the budget, below the first that was not."""
+    """Return the most sessions whose p95 was within the budget, before the first that was not."""
     found: dict[str, int] = {}
     late: set[str] = set()
     for row in rows:
@@ -97,7 +97,7 @@ def capacities(rows: Sequence[Mapping[str, Any]], budget_ms: float) -> dict[str,
 
 
 def ray_table(rows: Sequence[Mapping[str, Any]], budget_ms: float) -> str:
-    """Return a row for each number of sessions: what they saw on each."""
+    """Return a row for each level on each number of replicas, then the capacities."""
     names = ["served_by", "replicas", "sessions", "update_ms_p50", "update_ms_p95"]
     names += ["within_budget", "final_lag_ms_p95", "failed_sessions"]
     cells = [[row["served_by"], *(cell(row[name], "{:.3g}") for name in names[1:])] for row in rows]

@@ -1,7 +1,7 @@
 """`tokenspeed bench overload`: several times the speakers that the door takes, all let in.
 
-How many the door takes is found out first: speakers come one by one, and keep knocking where they
-are refused, until for a while it has taken nobody.
+First it finds out how many the door takes: speakers come one by one, until it has let nobody in
+for a while.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
 ARRIVAL_S: Final = 0.3  # between speakers who come one by one
-SETTLED_S: Final = 5.0  # without anybody let in: the door has taken what it takes
-STAYED_S: Final = 2.0  # who is there that long was let in: a refusal takes its time as well
-LATE_S: Final = 5.0  # a final that takes longer is as bad as lost
+SETTLED_S: Final = 5.0  # without anybody let in, before the door counts as closed
+STAYED_S: Final = 2.0  # to stay before a speaker counts as let in: refusals take time, too
+LATE_S: Final = 5.0  # a final that takes longer is as bad as a lost one
 
 
 @dataclass(slots=True)
@@ -32,8 +32,8 @@ class Overload:
 
     Attributes:
         admitted: speakers that the door took.
-        reports: one of each speaker.
-        updates: revisions that were sent. longest_stall_ms: of the event loop.
+        reports: one for each speaker.
+        updates: revisions that were sent. longest_stall_ms: longest turn of the event loop.
     """
 
     admitted: int
@@ -42,7 +42,7 @@ class Overload:
     longest_stall_ms: float
 
     def numbers(self) -> dict[str, Any]:
-        """Return what a table or a file says of it."""
+        """Return the numbers for a table or a file."""
         finals = [ms for report in self.reports for ms in report.finals]
         return {
             "admitted": self.admitted,
@@ -97,7 +97,7 @@ async def _run(options: argparse.Namespace) -> list[dict[str, Any]]:
 async def admitted_by(
     server: Served, pace_s: float, most: int, settled_s: float = SETTLED_S
 ) -> int:
-    """Return how many speakers the door takes until it takes no more; `most` at most."""
+    """Return how many speakers the door lets in before it lets in no more; `most` at most."""
     speaking: dict[asyncio.Task[Report], float] = {}  # since when
     largest, now_s = 0, time.perf_counter()
     grown_s = now_s
@@ -118,7 +118,7 @@ async def admitted_by(
 
 
 async def _knock(address: str, pace_s: float) -> Report:
-    """Speak for ever where the door opens; where it does not, return soon."""
+    """Speak for ever if let in; otherwise return soon."""
     try:
         return await speak(address, 1e6, pace_s=pace_s)
     except (OSError, WebSocketException):  # refused before a word was said
@@ -128,13 +128,13 @@ async def _knock(address: str, pace_s: float) -> Report:
 async def crowd(
     model: Path, device: str, admitted: int, times: int, pace_s: float, seconds: float
 ) -> Overload:
-    """Let so many times the admitted speakers in, and wait for all that they are owed."""
+    """Let in so many times the admitted speakers, and wait for all their finals."""
     count = max(admitted * times, 1)
     settings = {"ADMISSION": "0", "MAX_SESSIONS": str(count + 8)}
     async with serving(model, device, **settings) as server:
 
         async def one(number: int) -> Report:
-            # Spread over a sentence, so that not all of them end theirs at one time.
+            # Spread over a sentence, so that they do not all end theirs at one time.
             await asyncio.sleep(len(SENTENCE) * pace_s * number / count)
             return await speak(server.address, seconds, pace_s=pace_s)
 

@@ -1,4 +1,4 @@
-"""A Redis of a measurement's own: on loopback, with nothing on disk, so that it can be killed."""
+"""A Redis for one measurement: on loopback, with nothing on disk, so that it can be killed."""
 
 import asyncio
 import shutil
@@ -16,7 +16,7 @@ LOOK_S: Final = 0.02
 
 
 class OwnRedis:
-    """Runs Redis while it is used as a context; it can be lost, and come back without its memory.
+    """Runs Redis while it is used as a context; it can be killed and restarted, without its memory.
 
     Raises:
         ServerFailed: none is installed, or it does not start.
@@ -33,7 +33,7 @@ class OwnRedis:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its address."""
         return f"redis://127.0.0.1:{self._port}/0"
 
     async def __aenter__(self) -> "OwnRedis":
@@ -66,7 +66,7 @@ class OwnRedis:
             raise ServerFailed(f"{self._program} does not answer") from None
 
     async def kill(self) -> None:
-        """End it without a word."""
+        """Kill it."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             process.kill()

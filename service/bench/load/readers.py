@@ -1,8 +1,8 @@
 """`tokenspeed bench room`: one speaker, many readers; how soon does each of them see a frame?
 
 Starts a service of its own, so that its processor time can be told from that of the readers. A
-reader is a bare socket that notes when a frame came and which revision it answers: a thousand of
-them must not be what is measured. Loopback alone.
+reader is a bare socket that notes when a frame came and which revision it answers, so that a
+thousand of them do not distort the measurement. Loopback only.
 """
 
 import argparse
@@ -44,10 +44,10 @@ _FIELDS = re.compile(rb'"segment_id":"(\d+)".*?(?:"source_rev":(\d+)|"stats":)')
 
 @dataclass(slots=True)
 class Heard:
-    """What readers saw of one number of readers; times in ms from a source update to a frame.
+    """What one number of readers saw; times in ms from a source update to a frame.
 
     Attributes:
-        lost: readers whose finals are not those of the others of their language.
+        lost: readers that lack finals.
     """
 
     readers: int
@@ -59,7 +59,7 @@ class Heard:
     seconds: float = 0.0
 
     def numbers(self) -> dict[str, Any]:
-        """Return what a table or a file says of it."""
+        """Return the numbers for a table or a file."""
         delays = self.deltas + self.finals
         cpu_share = self.cpu_s / self.seconds
         return {
@@ -126,7 +126,7 @@ class ReaderSocket(asyncio.Protocol):
             self.opened.set_exception(ServerFailed("a reader's line was closed"))
 
     def _frame(self) -> bytes | None:
-        """Take the payload of the next frame of the server, which masks none."""
+        """Take the payload of the next frame; a server does not mask it."""
         data = self._data
         if len(data) < 2:
             return None
@@ -239,7 +239,7 @@ async def _speak(
             await asyncio.sleep(begin + update.at_ms / 1e3 - time.perf_counter())
             _note(sent, update)
             await socket.send(serialise(client_event(update)))
-        # Until the finals are there: a speaker who leaves takes what is open along.
+        # Until the finals are there: when a speaker leaves, what is open is dropped.
         await asyncio.sleep(PATIENCE_S / 5)
     return sent, len(lines)
 

@@ -1,8 +1,8 @@
 """`tokenspeed bench replicas`: speakers and readers of a room while what serves them is killed.
 
-What must hold: each commit has one final at its speaker and at each reader, the numbers of events
-have no gap, and nothing that was appended is taken back. `watch` does that against any replicas
-that are there, whoever runs them; the command starts processes of its own. Loopback alone.
+What must hold: each commit has one final at its speaker and at each reader, event numbers have no
+gap, and nothing that was appended is taken back. `watch` checks this on any running replicas; the
+command starts processes of its own. Loopback only.
 """
 
 import argparse
@@ -33,12 +33,12 @@ from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
 PING_S: Final = 1.0  # between pings, and for the answer to one
-RETRY_S: Final = 0.2  # between tries to reach a replica, on average
+RETRY_S: Final = 0.2  # between attempts to reach a replica, on average
 PATIENCE_S: Final = 60.0  # for the last finals
-AWAY_S: Final = 3.0  # that Redis is, and as long is watched once it is back
+AWAY_S: Final = 3.0  # that Redis is away, and to watch once it is back
 KINDS: Final = ("kill", "pause", "redis")
 OWN: Final = "own"
-STRIKE_AT: Final = 0.4  # of the time that is spoken
+STRIKE_AT: Final = 0.4  # of the speaking time
 FAULTS: Final = (
     "finals_lost", "finals_twice", "taken_back", "gaps", "reader_finals_lost",
     "reader_finals_twice", "reader_taken_back",
@@ -52,9 +52,10 @@ class Watched:
     Attributes:
         segments: that were committed. finals: that came, in all languages.
         updates_ms: from a source update to the first event that answers it.
-        lines_lost: of speakers. recoveries_ms: from there to the session on another line.
-        resumed: sessions that went on. forgotten: those that had to begin anew.
-        faults: how often what must hold did not.
+        lines_lost: connections of speakers. recoveries_ms: from each loss to the session on another
+            connection.
+        resumed: sessions that continued. forgotten: those that had to start over.
+        faults: how often what must hold did not, by name.
     """
 
     segments: int = 0
@@ -67,7 +68,7 @@ class Watched:
     faults: Counter[str] = field(default_factory=Counter)
 
     def numbers(self) -> dict[str, Any]:
-        """Return what a table or a file says of it."""
+        """Return the numbers for a table or a file."""
         return {
             "segments": self.segments,
             "finals": self.finals,
@@ -83,12 +84,12 @@ class Watched:
 
 
 class Line(ABC):
-    """Goes from one replica to another until all is over.
+    """A client that goes from one replica to another until it is done.
 
     Args:
         addresses: "host:port" of each.
-        first: which of them is tried first.
-        watched: is counted into.
+        first: index of the one to try first.
+        watched: where it counts.
     """
 
     def __init__(self, addresses: Sequence[str], first: int, watched: Watched) -> None:
@@ -98,7 +99,7 @@ class Line(ABC):
         self._next = first
 
     async def run(self) -> None:
-        """Be connected for as long as anything is to come."""
+        """Stay connected, and reconnect, until it is done."""
         while not self.is_over:
             address = self._addresses[self._next % len(self._addresses)]
             with suppress(OSError, WebSocketException, TimeoutError):
@@ -120,18 +121,18 @@ class Line(ABC):
 
     @abstractmethod
     def path(self) -> str:
-        """Return what is asked for."""
+        """Return the path to connect to, with its query."""
 
     @abstractmethod
     async def converse(self, socket: ClientConnection) -> None:
-        """Use the line to its end."""
+        """Use a connection until it ends."""
 
     def lost(self) -> None:  # noqa: B027 - a reader has nothing to note
-        """Take note that it has ended."""
+        """Note that the connection has ended."""
 
 
 class Speaker(Line):
-    """Says sentences word by word, and again what has no final after its line was lost."""
+    """Says sentences word by word; after losing its connection repeats what has no final."""
 
     def __init__(
         self,
@@ -165,19 +166,19 @@ class Speaker(Line):
 
     @property
     def finals(self) -> dict[tuple[str, str], str]:
-        """By segment and target."""
+        """Texts by segment and target."""
         return self._finals
 
     @property
     def num_waiting(self) -> int:
-        """How many finals are to come."""
+        """How many finals have not come yet."""
         return len(self._commits) * len(self._targets) - len(self._finals)
 
     def path(self) -> str:
         return "/v1/stream"
 
     async def update(self, segment_id: str, rev: int, text: str) -> None:
-        """Say what a segment reads now."""
+        """Send the newest text of a segment."""
         self._open = p.SourceUpdate(rev, "", text, segment_id, speaker=self._name)
         self._sent[segment_id, rev] = time.perf_counter()
         await self._say(self._open)
@@ -191,7 +192,7 @@ class Speaker(Line):
         await self._say(self._commits[segment_id])
 
     async def close(self) -> None:
-        """End the session, all finals being there."""
+        """End the session; all finals have come."""
         self.is_over = True
         await self._say(p.SessionClose())
 
@@ -227,7 +228,7 @@ class Speaker(Line):
             self._take(event)
 
     async def _begin(self, socket: ClientConnection) -> None:
-        """The session is there: say what it may not know."""
+        """The session is there: send what it may not know."""
         self._socket = socket
         if self._lost_at is not None:
             self.watched.recoveries_ms.append((time.perf_counter() - self._lost_at) * 1e3)
@@ -325,13 +326,13 @@ async def watch(
     targets: Sequence[str] = ("de",),
     words_per_minute: float = 200.0,
 ) -> Watched:
-    """Let speakers speak in one room and readers read it, spread over replicas; strike in between.
+    """Let speakers speak in one room and readers read it, spread over replicas; strike meanwhile.
 
     Args:
-        addresses: "host:port" of each replica, or of what stands before all of them.
-        strike: does to the replicas what they are to survive; it is told what was seen so far.
-        seconds: that is spoken at least; `strike` begins after a part of them, and all go on until
-            it has returned.
+        addresses: "host:port" of each replica, or of a proxy before all of them.
+        strike: does to the replicas what they must survive; it is given what was seen so far.
+        seconds: least time to speak; `strike` begins after a part of it, and everybody continues
+            until it has returned.
     Raises:
         ServerFailed: no room could be opened, or nobody could speak.
     """
@@ -374,7 +375,7 @@ async def watch(
 
 
 def run_replicas(options: argparse.Namespace) -> Watched:
-    """Run it against processes of its own.
+    """Start replicas, and watch them.
 
     Raises:
         ValueError: the numbers cannot be used.
@@ -423,7 +424,7 @@ async def _run(options: argparse.Namespace) -> Watched:
             victims = itertools.cycle(reversed(replicas))
             for kind in options.strikes:
                 if kind == "redis":
-                    assert redis is not None  # by what was looked at
+                    assert redis is not None  # checked in run_replicas
                     await _lose(redis)
                 else:
                     await _strike(next(victims), kind, watched)
@@ -441,7 +442,7 @@ async def _run(options: argparse.Namespace) -> Watched:
 
 
 async def _lose(redis: OwnRedis) -> None:
-    """Let Redis be away for a while, and come back without what it had."""
+    """Take Redis away for a while, and bring it back empty."""
     await redis.kill()
     await asyncio.sleep(AWAY_S)
     await redis.start()
@@ -449,7 +450,7 @@ async def _lose(redis: OwnRedis) -> None:
 
 
 async def _strike(victim: Served, kind: str, watched: Watched) -> None:
-    """Kill a replica; or let it stand still until nobody waits for it any more."""
+    """Kill a replica, or pause it until nobody waits for it any more."""
     lost, recovered = watched.lines_lost, len(watched.recoveries_ms)
 
     def is_done() -> bool:
@@ -467,7 +468,7 @@ async def _strike(victim: Served, kind: str, watched: Watched) -> None:
 async def _speak(
     speaker: Speaker, is_over: asyncio.Event, words_per_minute: float, number: int
 ) -> None:
-    """Say sentences until that is over."""
+    """Say sentences until `is_over`."""
     pace_s = 60.0 / words_per_minute
     lines, _ = script(60.0, words_per_minute, number)
     await asyncio.sleep(random.uniform(0, pace_s))

@@ -1,10 +1,10 @@
 """How many speakers one machine holds: many sessions through the real scheduler, at a model's cost.
 
 A discrete-event simulation. The engine, its scheduler, requests and cache are the real ones; the
-model is a toy translator whose output grows and changes its mind like one, and a step costs what a
-`LinearCost` (fitted by `measure_cost`) or a `MeasuredCost` says. Or each step is really run on a
-backend, over weights that may be random, and takes what it takes; then nothing is simulated but the
-speakers, their silence and the words.
+model is a toy translator whose output grows and changes like a real one's, and a step costs what a
+`LinearCost` (fitted by `measure_cost`) or a `MeasuredCost` says. Or each step really runs on a
+backend, whose weights may be random, and takes its real time; then only the speakers, their silence
+and the words are simulated.
 """
 
 import heapq
@@ -27,7 +27,7 @@ from tokenspeed.model.config import ModelConfig
 BEGIN, OPEN, TARGET, END = 1, 2, 3, 4  # marks of the toy translator's prompts
 FIRST_WORD = 16  # ids from here on are words
 NUM_WORDS = 5000
-MAX_LAG = 2  # source tokens that a word of the output may wait for before it is right
+MAX_LAG = 2  # source tokens that a word of the output may need before it is right
 
 BUDGET_MS = 200.0
 
@@ -46,7 +46,7 @@ class LinearCost:
 
 
 def fit_cost(steps: Sequence[tuple[int, int, float]]) -> LinearCost:
-    """Fit a cost to measured steps of (rows, sum of positions, ms), none of its parts negative.
+    """Fit a cost with no negative part to measured steps of (rows, sum of positions, ms).
 
     Raises:
         ValueError: fewer than two widths were measured.
@@ -55,7 +55,7 @@ def fit_cost(steps: Sequence[tuple[int, int, float]]) -> LinearCost:
         raise ValueError("a cost needs steps of at least two widths")
     columns = np.array([(1.0, rows, context) for rows, context, _ in steps])
     times = np.array([ms for _, _, ms in steps])
-    # Relative errors count: narrow steps are the ones that captions wait for.
+    # Relative errors count: captions wait for narrow steps.
     weights = 1 / times
     kept = [0, 1, 2]
     while True:
@@ -70,7 +70,7 @@ def fit_cost(steps: Sequence[tuple[int, int, float]]) -> LinearCost:
 
 
 def measure_cost(backend: Backend, clock: Callable[[], float], repeats: int = 5) -> LinearCost:
-    """Time steps of some widths at short and long context, medians, and fit a cost."""
+    """Time steps of some widths at short and long context, and fit a cost to the medians."""
     steps = []
     longest = backend.max_length - 1
     for rows in (1, 2, 4, 8, 16, 32, 64):
@@ -84,7 +84,7 @@ def measure_cost(backend: Backend, clock: Callable[[], float], repeats: int = 5)
                 before = clock()
                 backend.step(batch)
                 times.append((clock() - before) * 1e3)
-            ms = sorted(times[1:])[repeats // 2]  # the first one warms up
+            ms = sorted(times[1:])[repeats // 2]  # without the first, which warms up
             steps.append((rows, int(batch.positions.sum()), ms))
     return fit_cost(steps)
 
@@ -98,7 +98,7 @@ def toy_prompt(words: Sequence[int], *, is_open: bool) -> tuple[int, ...]:
 
 
 def toy_translation(words: Sequence[int], *, is_open: bool) -> tuple[int, ...]:
-    """Translate word for word; near the open end a word is a guess that each revision changes."""
+    """Translate word for word; near an open end words are guesses that each revision changes."""
     count = len(words)
     found = []
     for i, word in enumerate(words):
@@ -112,10 +112,10 @@ class ToyBackend:
     """Translates word for word at the cost of a model.
 
     Holds the tokens of each slot as a real cache holds their keys and values, so a scheduler that
-    mixed slots or positions up would give wrong translations here too.
+    confuses slots or positions gives wrong translations here too.
 
     Args:
-        cost: of a step; a backend is run instead, at its own cost, its tokens left aside.
+        cost: of a step. If it is a backend, that is run at its own cost, and its output ignored.
     """
 
     name = "simulated"
@@ -148,7 +148,7 @@ class ToyBackend:
         self._held = [[0] * max_length for _ in range(num_slots)]
 
     def step(self, batch: Step) -> NDArray[np.int32]:
-        """Run one step; see `Backend.step`. Biases do not move a toy."""
+        """Run one step; see `Backend.step`. Biases have no effect."""
         places = list(zip(batch.slots.tolist(), batch.positions.tolist(), strict=True))
         for token, (slot, position) in zip(batch.tokens.tolist(), places, strict=True):
             self._held[slot][position] = token
@@ -163,14 +163,14 @@ class ToyBackend:
         return np.array(answers, np.int32)
 
     def logits(self, batch: Step) -> NDArray[np.float32]:
-        """A toy has none."""
+        """Raise: a toy has none."""
         raise NotImplementedError("the simulated backend has no logits")
 
     def copy_slot(self, source: int, target: int, length: int) -> None:
         self._held[target][:length] = self._held[source][:length]
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """There is nothing to release."""
 
     def _next(self, slot: int, position: int) -> int:
         held = self._held[slot]
@@ -190,11 +190,11 @@ class Traffic:
 
     Attributes:
         updates_per_s: of one speaker while it speaks.
-        tokens_per_update: that a word adds to the source.
+        tokens_per_update: that each adds to the source.
         min_words, max_words: of a sentence.
         pause_s: between sentences.
         verifies: whether the last hypothesis is offered as a draft.
-        overhead_ms: what an update costs outside of the steps, one after another.
+        overhead_ms: of an update outside of the steps, during which nothing else runs.
     """
 
     updates_per_s: float = 3.0
@@ -208,10 +208,10 @@ class Traffic:
 
 @dataclass(slots=True)
 class SimulatedLoad:
-    """What became of the updates; times in ms, those of partials that were superseded included.
+    """What became of the updates; times in ms, superseded partials included.
 
-    An update is answered by its own translation or by that of a newer revision. `seconds` is how
-    long it took until all were.
+    An update is answered by its own translation or by that of a newer revision. `seconds` passed
+    until all were answered.
     """
 
     sessions: int
@@ -236,7 +236,7 @@ class SimulatedLoad:
 
     @property
     def load(self) -> float:
-        """Share of the time that steps ran."""
+        """Share of the time in which steps ran."""
         return self.busy_s / self.seconds if self.seconds else 0.0
 
     @property
@@ -246,7 +246,7 @@ class SimulatedLoad:
 
 
 Script = Sequence[tuple[float, bool]]
-"""When a speaker adds a word or, where the second part is true, ends its sentence; in seconds."""
+"""When a speaker adds a word or, if the second part is true, ends its sentence; in seconds."""
 
 
 def random_script(traffic: Traffic, seconds: float, rng: random.Random) -> Script:
@@ -273,11 +273,11 @@ class _Speaker:
 
 
 class Simulation:
-    """Speakers that talk side by side until all that they said is translated.
+    """Speakers that talk side by side until everything they said is translated.
 
     Args:
         cost: of a step, or a backend that really runs them.
-        scripts: one of each speaker.
+        scripts: one for each speaker.
         seed: of everything random.
         num_slots, max_step_ms: as in EngineConfig.
     """
@@ -395,7 +395,7 @@ def find_capacity(
     seed: int = 0,
     max_step_ms: float = 60.0,
 ) -> list[SimulatedLoad]:
-    """Find the most sessions whose p95 stays within the budget, by doubling and halving.
+    """Find the most sessions whose p95 stays within the budget, by doubling, then bisection.
 
     Returns:
         The runs, by number of sessions; slots are as many as sessions, plus some.

@@ -1,6 +1,6 @@
 """`tokenspeed bench soak`: speakers who come, go, are cut off and come back, for many minutes.
 
-What must stay flat is looked at each minute: memory, descriptors, tasks, and how soon finals come.
+Each minute it records what must not grow: memory, descriptors, tasks, and how late finals come.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from tokenspeed.bench.page import cell, markdown_table, put_into_page
 from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
 PACE_S: Final = 0.15  # between words
-SETTLED: Final = 2  # minutes, after which nothing may grow
+SETTLED: Final = 2  # minutes after which nothing may grow
 
 
 @dataclass(slots=True)
@@ -46,14 +46,14 @@ class Soak:
     """A soak under way.
 
     Attributes:
-        minute: that is counted into.
+        minute: where events are counted now.
     """
 
     server: Served
     minute: Minute = field(default_factory=Minute)
 
     async def look(self, number: int) -> dict[str, Any]:
-        """Return what the server is like, and begin the next minute."""
+        """Return a row of the minute and the server's state, and start the next minute."""
         minute, self.minute = self.minute, Minute()
         found = await self.server.metrics()
         return {
@@ -80,7 +80,7 @@ class Soak:
 
 
 class _Visit:
-    """One session, from its first line to its last."""
+    """One session, from its first connection to its last."""
 
     def __init__(self, soak: Soak, rng: random.Random) -> None:
         self._soak = soak
@@ -90,7 +90,7 @@ class _Visit:
         self._last_seq = 0
 
     async def run(self) -> None:
-        """Say some sentences; now and then lose the line and go on, or leave for good."""
+        """Say some sentences; now and then lose the connection and resume, or leave for good."""
         rng = self._rng
         self._soak.minute.sessions += 1
         socket, listener = await self._connected()
@@ -164,7 +164,7 @@ async def _cut(socket: ClientConnection, listener: asyncio.Task[None]) -> None:
 
 
 def run_soak(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Let speakers come and go; return a row of each minute.
+    """Let speakers come and go; return a row for each minute.
 
     Raises:
         ServerFailed: the server could not be started.
@@ -203,7 +203,7 @@ async def _run(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the last minute has more than the one after which nothing may grow."""
+    """Return how much more the last minute has than minute SETTLED."""
     first, last = rows[min(SETTLED, len(rows)) - 1], rows[-1]
     names = ("memory_mb", "files", "tasks")
     return {f"{name}_growth": round(last[name] - first[name], 1) for name in names}

@@ -2,7 +2,7 @@
 
     python -m service.bench.load.victim ADDRESS SECONDS
 
-A process of its own, so that whoever makes the load takes nothing from its clock.
+A process of its own, so that whoever makes the load does not delay its clock.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from service.wire.protocol import SUBPROTOCOL
 
 SENTENCE: Final = "Before we begin I would like to thank the people who made this possible.".split()
 PACE_S: Final = 0.1  # between words
-PROBE_S: Final = 0.1  # between looks at /livez
+PROBE_S: Final = 0.1  # between requests to /livez
 SESSION: Final = {"source": {"language": "en"}, "targets": [{"language": "de"}]}
 
 
 @dataclass(slots=True)
 class Report:
-    """What a speaker met; times in ms.
+    """What a speaker measured; times in ms.
 
     Attributes:
-        sent: sentences that were committed.
+        sent: sentences committed, counted once for each target.
         finals: from each commit to its final.
         partials: deltas that came.
-        probes: how long each look at `/livez` took.
-        closed: the code with which the server closed, None where it did not.
-        errors: codes of errors that were told.
+        probes: how long each request to `/livez` took.
+        closed: the code with which the server closed, None if it did not.
+        errors: codes of the errors received.
     """
 
     sent: int = 0
@@ -56,7 +56,7 @@ class Report:
 async def speak(
     address: str, seconds: float, *, pace_s: float = PACE_S, targets: Sequence[str] = ("de",)
 ) -> Report:
-    """Say sentences word by word for a while, then wait for what is owed."""
+    """Say sentences word by word for a while, then wait for the finals."""
     report = Report()
     pending: dict[tuple[str, str], float] = {}
 
@@ -112,7 +112,7 @@ async def speak(
 
 
 async def probe(address: str, seconds: float) -> list[float]:
-    """Look at `/livez` now and again; return how long each look took, in ms."""
+    """Request `/livez` again and again; return how long each took, in ms."""
     server = Served(address, 0)
     took: list[float] = []
     end_s = time.perf_counter() + seconds
@@ -129,7 +129,7 @@ async def probe(address: str, seconds: float) -> list[float]:
 
 
 async def observe(address: str, seconds: float) -> Report:
-    """Speak, and look at `/livez` meanwhile."""
+    """Speak, and probe `/livez` meanwhile."""
     report, probes = await asyncio.gather(speak(address, seconds), probe(address, seconds))
     report.probes = probes
     return report
