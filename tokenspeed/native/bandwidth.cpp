@@ -1,4 +1,4 @@
-// How fast this machine reads memory: the roof of a step that is bound by its weights.
+// How fast this machine reads memory: the upper limit for a step that is bound by its weights.
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -7,7 +7,7 @@
 
 namespace {
 
-// Four independent sums, so that loads and not additions are what is waited for.
+// Four independent sums, so that loads and not additions are the bottleneck.
 uint64_t read_all(const uint64_t* data, size_t words) {
   uint64_t sums[4][8] = {};
   for (size_t i = 0; i + 32 <= words; i += 32)
@@ -21,15 +21,15 @@ uint64_t read_all(const uint64_t* data, size_t words) {
 
 }  // namespace
 
-// Reads `bytes` again and again with `threads` threads, each its own part, for about `seconds`.
-// Returns bytes per second of the fastest pass, or 0 where there is no memory for it.
+// Reads `bytes` repeatedly for about `seconds` with `threads` threads, each its own part. Returns
+// bytes per second by the fastest pass of each thread, or 0 if there is no memory for it.
 extern "C" __attribute__((visibility("default"))) double tokenspeed_read_bandwidth(
     int64_t bytes, int threads, double seconds) {
   using Clock = std::chrono::steady_clock;
   const size_t words = static_cast<size_t>(bytes) / sizeof(uint64_t);
   auto* data = static_cast<uint64_t*>(std::malloc(words * sizeof(uint64_t)));
   if (!data) return 0.0;
-  for (size_t i = 0; i < words; i++) data[i] = i;  // written, so that pages are really there
+  for (size_t i = 0; i < words; i++) data[i] = i;  // written, so that the pages exist
   const size_t part = words / threads / 32 * 32;
   std::vector<double> best(threads, 1e30);
   std::vector<uint64_t> sink(threads);

@@ -20,8 +20,8 @@
 namespace tokenspeed {
 namespace {
 
-// Sixteen floats as the vectors that the instruction set has: left to itself, GCC 12 takes a vector
-// that is too wide through memory.
+// Sixteen floats as vectors of the instruction set's own width: GCC 12 handles wider vectors through
+// memory.
 constexpr int kWidth = ISA == ISA_avx512 ? 16 : ISA == ISA_avx2 ? 8 : 4, kParts = kLanes / kWidth;
 typedef float Float __attribute__((vector_size(4 * kWidth)));
 typedef int32_t Int __attribute__((vector_size(4 * kWidth)));
@@ -75,8 +75,8 @@ inline Floats floats(const Ints& v) {
   return each([&](int i) -> Float { return __builtin_convertvector(v.part[i], Float); });
 }
 
-// Float16, to the same bits everywhere: the conversion to float32 is exact, that from it rounds to the
-// nearest, and is clamped so that nothing becomes infinite.
+// Float16, with the same bits everywhere: the conversion to float32 is exact; the one from float32
+// rounds to nearest, clamped so that nothing becomes infinite.
 #if ISA == ISA_avx512 || ISA == ISA_avx2
 
 inline Floats load(const Half* p) {
@@ -197,8 +197,8 @@ inline Floats tanh(const Floats& x) { return splat(1.0f) - splat(2.0f) / (exp(x 
 typedef int8_t Activation;
 constexpr int kGroup = 4, kOffset8 = 128;  // vpdpbusd multiplies unsigned by signed bytes
 constexpr int kTile = 8;                   // 16 of 32 registers hold sums
-// Asking ahead helps where int4 weights come from the last cache (a fifth less time on Zen 4), and
-// hurts where int8 ones come from memory, which the processor does better by itself.
+// Prefetching helps where int4 weights come from the last-level cache (a fifth less time on Zen 4),
+// and hurts where int8 weights come from memory, as the processor prefetches those better by itself.
 constexpr int kAhead4 = 8192;
 
 template <int T, int Bits, int Columns>
@@ -421,7 +421,7 @@ inline Floats load_padded(const float* x, int i, int size) {
   return v;
 }
 
-// Store sixteen integers and return their sum with what was added up before.
+// Store sixteen integers and return `total` plus their sum.
 inline Floats put(Activation* q, const Floats& rounded, const Floats& total) {
   typedef Activation Packed __attribute__((vector_size(kWidth * sizeof(Activation))));
   for (int j = 0; j < kParts; j++) {
@@ -509,7 +509,7 @@ void keep(const float* x, int size, int stride, bool as_halves, void* out) {
     keep_as(x, size, stride, static_cast<float*>(out));
 }
 
-// Queries that are worked on side by side, so that a key or value is converted once for all of them:
+// Queries that are processed side by side, so that a key or value is converted once for all of them:
 // as many as there are registers for.
 constexpr int kHeads = ISA == ISA_avx512 ? kHeadsTogether : 2;
 

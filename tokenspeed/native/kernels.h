@@ -21,7 +21,7 @@ constexpr int kHeadsTogether = 4;  // at most: queries that one walk over cached
 
 // A weight matrix [rows, cols], laid out for streaming: data[panel][column group][32 rows][group],
 // padded with zeros to whole panels and blocks. In int4 a byte holds row r (low) and r + 16 (high)
-// of its panel. Values are stored with an offset that makes them what the instructions want.
+// of its panel. Values are stored with the offset that the instructions need.
 struct Matrix {
   int rows = 0;
   int cols = 0;  // padded to kBlock
@@ -37,12 +37,12 @@ struct Matrix {
 
 // Activations as small integers, with one scale and one sum for each block of a row, or half of it.
 struct Activations {
-  void* data;     // [count, cols], int8 or int16: what the kernels' multiplication takes
+  void* data;     // [count, cols], int8 or int16, as the kernels' multiplication needs it
   float* scales;  // [count, blocks or halves]
   int32_t* sums;  // [count, blocks or halves]: they cancel the offset of the weights
   int count;
   bool is_fine;  // in halves
-  // Or the same for what rounding left of each value, in steps of 1/254 of that step.
+  // The same for the rounding error of each value, in 1/254 of its step; or nullptr.
   const Activations* rest;
 };
 
@@ -50,23 +50,23 @@ struct Kernels {
   const char* name;
   int group;             // columns that one multiplication sums: 2 or 4
   int activation_bytes;  // of one activation
-  int offset8;           // what is added to an int8 weight in memory; int4 always has 8
+  int offset8;           // added to int8 weights in memory; for int4 it is always 8
 
   // y[i, row] (+)= sum_k w[row, k] * a[i, k], for the rows of one panel and all activation rows.
   // y is [count, stride]; entries past matrix.rows are not touched.
   void (*panel_product)(const Matrix& w, int panel, const Activations& a, float* y, int stride,
                         bool accumulate);
 
-  // Round row i of `a` to integers, and what is left into its `rest` if there is one; with `norm` it
-  // is RMS-normalised first. cols: padded size.
+  // Round x to integers in row i of `a`, and the rounding errors in its `rest` if it has one; with
+  // `norm`, x is RMS-normalised first. cols: padded size.
   void (*quantize)(const float* x, const float* norm, float eps, int size, int cols,
                    const Activations& a, int i);
 
   // Rotate one head in place. cos, sin: [head_dim / 2].
   void (*rotate)(float* head, const float* cos, const float* sin, int head_dim);
 
-  // Store a key or a value: x[i] at out[i * stride], as it is or as float16, rounded to the nearest and
-  // of two to the even one, and to the largest where it is larger than any.
+  // Store a key or a value: x[i] at out[i * stride], as it is or as float16, rounded to nearest even
+  // and clamped to the largest.
   void (*keep)(const float* x, int size, int stride, bool as_halves, void* out);
 
   // Attend over `length` positions with `heads` queries that share keys and values. q, out:
@@ -80,7 +80,7 @@ struct Kernels {
   void (*silu_product)(const float* gate, const float* up, float* out, int size);
   void (*gelu_product)(const float* gate, const float* up, float* out, int size);
 
-  // out = x / rms(x) * weight, added to what is there if `adds`. x may be out.
+  // out = x / rms(x) * weight, or out += that if `adds`. x may be out.
   void (*norm)(const float* x, const float* weight, float eps, int size, bool adds, float* out);
 
   // x = softcap * tanh(x / softcap).

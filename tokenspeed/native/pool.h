@@ -1,7 +1,7 @@
 // A few threads that help with one function, spin while work keeps coming, and sleep when idle.
 //
-// Nobody waits for a helper that has not begun: where its core is busy with something else, an event
-// loop or another process, the caller does all of the work.
+// No thread waits for a helper that has not begun: if its core is busy with an event loop or another
+// process, the caller does all of the work.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -41,8 +41,8 @@ class Pool {
 
   int size() const { return size_; }
 
-  // Runs function(thread index) on the caller's thread, and on others as they come. The function must
-  // share its work out by itself. Returns when no thread is in it any more.
+  // Runs function(thread index) on the caller's thread, and on others as they wake up. The function
+  // must divide its work by itself. Returns when no thread is running it any more.
   template <class Function>
   void run(Function&& function) {
     {
@@ -60,12 +60,12 @@ class Pool {
     wait([&] { return helping_.load(std::memory_order_acquire) == 0; });
   }
 
-  // Waits for what the other threads are just doing.
+  // Waits for something that other threads are working on.
   template <class Condition>
   static void wait(Condition&& condition) {
     for (int spins = 0; !condition(); spins++) {
       relax();
-      // They may be waiting for this very core.
+      // The others may be waiting for this core.
       if (spins > kSpins) std::this_thread::yield();
     }
   }

@@ -1,5 +1,5 @@
-// A whole ragged step in one call: embedding, layers, head, choice of the next tokens. LLaMA, and
-// what the switches make of it.
+// A whole ragged step in one call: embedding, layers, head, choice of the next tokens, for LLaMA and
+// its variants by switches.
 //
 // Knows int8 weights, KV slots and threads; does not know files, Python objects or requests. The C
 // functions at the end are its interface (tokenspeed/backends/cpu.py calls them through ctypes).
@@ -31,8 +31,8 @@ namespace {
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-// Zeroed memory at the start of a cache line. Large ones come from the system page by page, so what
-// is set aside for longer sequences costs nothing until they are there.
+// Zeroed memory, aligned to a cache line. The system provides large buffers page by page, so room
+// for longer sequences costs nothing until it is used.
 template <class T>
 class Buffer {
  public:
@@ -53,9 +53,9 @@ class Buffer {
   T* data_ = nullptr;
 };
 
-// One piece of memory for all weights. Where the system can, in pages of 2 MiB: a step reads all of
-// it, and with pages of 4 KiB every one of them is a walk through the page tables and the end of
-// what the processor fetches ahead.
+// One piece of memory for all weights, in pages of 2 MiB where the system has them: a step reads all
+// of it, and with pages of 4 KiB each one costs a walk through the page tables and interrupts the
+// processor's prefetching.
 class Arena {
  public:
   Arena() = default;
@@ -70,11 +70,11 @@ class Arena {
                                        kPage);
     end_ = next_ + bytes;
 #if defined(MADV_HUGEPAGE)
-    madvise(next_, bytes, MADV_HUGEPAGE);  // a wish; without it nothing is lost but time
+    madvise(next_, bytes, MADV_HUGEPAGE);  // a request; if it is refused, only time is lost
 #endif
   }
 
-  // Zeroed memory at the start of a cache line.
+  // Zeroed memory, aligned to a cache line.
   uint8_t* take(size_t bytes) {
     uint8_t* taken = next_;
     next_ += padded(bytes);
@@ -101,7 +101,7 @@ struct PackedMatrix : Matrix {
 
   size_t bytes() const { return Arena::padded(data_bytes()) + Arena::padded(scale_bytes()); }
 
-  // values: [rows, cols], in int4 one byte each, -8..7. row_scales: [rows], in int4 and fine
+  // values: [rows, cols], one byte each, for int4 in -8..7. row_scales: [rows]; for int4 and fine
   // [rows, blocks].
   void pack(const Kernels& kernels, Arena& arena, const int8_t* values, const float* row_scales,
             int num_rows, int num_cols) {
@@ -110,7 +110,7 @@ struct PackedMatrix : Matrix {
     const int per_row = scales_per_row();
     data = arena.take(data_bytes());
     scales = reinterpret_cast<float*>(arena.take(scale_bytes()));
-    // Rows and columns of the padding have the value 0 too, so that the offset cancels.
+    // Padding also has the value 0 before the offset, so that the offset cancels.
     std::vector<int8_t> line(cols);
     for (int row = 0; row < panels * kPanelRows; row++) {
       const bool real = row < num_rows;
@@ -138,7 +138,7 @@ struct PackedMatrix : Matrix {
   }
 
   std::vector<float> bias;  // [rows], or empty
-  bool takes_rest = false;  // of activations, what rounding left of them, too
+  bool takes_rest = false;  // also multiply the rounding errors of activations
 
  private:
   bool is_by_block() const { return bits == 4 || is_fine; }
@@ -187,7 +187,7 @@ struct Shape {
 
 enum NormOfHeads { kNoNorm, kEachHead, kAllHeads };
 
-// What a model does otherwise than LLaMA; see ModelConfig.
+// Where a model differs from LLaMA; see ModelConfig.
 struct Switches {
   int32_t qk_norm = kNoNorm, qk_norm_rotated = 0, gelu = 0, norms_after = 0, num_ropes = 1;
   float attention_scale = 0.0f, attention_softcap = 0.0f, logit_softcap = 0.0f;
@@ -215,7 +215,7 @@ class Model {
     attended_ = Buffer<float>(rows * width_);
     gate_up_ = Buffer<float>(rows * 2 * shape.intermediate_size);
     logits_ = Buffer<float>(rows * shape.vocab_size);
-    // One set of rows for all, and one row for each thread's own; then all that for what is left.
+    // Rows shared by all threads, and a row of its own for each; then the same for rounding errors.
     const size_t packed = (rows + shape.num_threads) * (shape.fine ? 2 : 1);
     quantized_ = Buffer<int8_t>(packed * widest_ * kernels.activation_bytes);
     parts_ = widest_ / kBlock * (shape.fine ? 2 : 1);
@@ -282,9 +282,9 @@ class Model {
     weights_.reserve(bytes);
   }
 
-  // A stage's pieces are parted among the threads, the same way in every step, so that a thread
-  // streams through its own weights. One that is done takes from the others. `next` counts what is
-  // taken of a thread's part; a stage is over when all pieces are done, whoever did them.
+  // A stage's pieces are divided among the threads, the same way in every step, so that each thread
+  // streams through its own weights. One that has finished takes from the others. `next` counts the
+  // pieces taken from a thread's part; a stage ends when all pieces are done, by any thread.
   struct alignas(64) Counter {
     std::atomic<int> next{0}, done{0};
   };
@@ -316,7 +316,7 @@ class Model {
                  const int32_t* positions);
   void store_keys(float* row, int layer, int kv_head, int slot, int position);
 
-  // The start of what a head of a slot has cached.
+  // The start of what is cached for a head of a slot.
   uint8_t* cached(const Buffer<uint8_t>& cache, int layer, int slot, int head) const {
     const size_t row = (static_cast<size_t>(layer) * shape_.num_slots + slot) *
                            shape_.num_kv_heads + head;
@@ -333,7 +333,7 @@ class Model {
   // [layer, slot, kv head] of keys [length_ / 16, head_dim, 16] and values [length_, head_dim_].
   Buffer<uint8_t> k_cache_, v_cache_;
   Buffer<float> hidden_, qkv_, attended_, gate_up_, logits_, scales_, scores_, activated_;
-  Buffer<float> branch_;  // what a norm behind a branch reads
+  Buffer<float> branch_;  // a branch's output before its norm
   int widest_ = 0, parts_ = 0, stages_per_layer_ = 0;  // parts_: scales of a row of activations
   Buffer<int8_t> quantized_;
   Buffer<int32_t> sums_;
@@ -368,8 +368,8 @@ void Model::product(int stage, const PackedMatrix& w, int count, int thread, Pre
   if (count > 1) share(stage, thread, count, [&](int i) { prepare(i, a); });
   bool prepared = count > 1;
   share(stage + 1, thread, w.panels, [&](int panel) {
-    // One row each thread prepares for itself: cheaper than waiting for another one. With a piece in
-    // its hands, because a late thread must not read what the next stages already write.
+    // A single row is prepared by each thread for itself: cheaper than waiting for another thread.
+    // Only after it has taken a piece: a late thread must not read what later stages write.
     if (!prepared) prepare(0, a);
     prepared = true;
     kernels_.panel_product(w, panel, a, y, stride, accumulate);
@@ -474,7 +474,7 @@ void Model::step(int count, const int32_t* tokens, const int32_t* slots, const i
                                                                        inner);
       kernels_.quantize(row, nullptr, 0.0f, inner, round_up(inner, kBlock), a, i);
     };
-    // A branch is added to the hidden states by its last product, or behind it by a norm.
+    // A branch is added to the hidden states by its last product, or by the norm after it.
     const bool adds = !switches_.norms_after;
     float* branch = adds ? hidden_.get() : branch_.get();
     const auto add = [&](int own_stage, const std::vector<float>& norm) {
@@ -511,7 +511,7 @@ void Model::step(int count, const int32_t* tokens, const int32_t* slots, const i
 }
 
 void Model::copy_slot(int source, int target, int length) {
-  // Keys lie in blocks of 16 positions; what the last one has past `length` is never looked at.
+  // Keys are stored in blocks of 16 positions; what the last block has past `length` is never read.
   const size_t k_bytes =
       static_cast<size_t>(round_up(length, kLanes)) * shape_.head_dim * kept_bytes();
   const size_t v_bytes = static_cast<size_t>(length) * head_dim_ * kept_bytes();
@@ -581,7 +581,7 @@ const Kernels* find_kernels(const char* name) {
 
 extern "C" {
 
-// Returns nullptr where memory or the asked instruction set is not to be had. `isa` may be empty.
+// Returns nullptr if memory or the requested instruction set is not available. `isa` may be empty.
 EXPORT Model* tokenspeed_create(const Shape* shape, const char* isa) try {
   const Kernels* kernels = find_kernels(isa);
   return kernels ? new Model(*shape, *kernels) : nullptr;
@@ -591,10 +591,10 @@ EXPORT Model* tokenspeed_create(const Shape* shape, const char* isa) try {
 
 EXPORT void tokenspeed_destroy(Model* model) { delete model; }
 
-// What a caller compares with its own, to know that both were written together.
+// For the caller to compare with its own structure: a difference means another version.
 EXPORT int tokenspeed_shape_bytes() { return sizeof(Shape); }
 
-// Before weights are set. Returns 0, or 1 where memory is not to be had.
+// Call before weights are set. Returns 0, or 1 if memory is not available.
 EXPORT int tokenspeed_switch_on(Model* model, const Switches* switches) try {
   model->switch_on(*switches);
   return 0;
@@ -620,7 +620,7 @@ EXPORT void tokenspeed_set_norms(Model* model, int layer, const float* attention
   assign(model->layers_[layer].mlp_norm, mlp, size);
 }
 
-// The norms behind attention and MLP, and those of q and k; nullptr: there is none.
+// The norms after attention and MLP, and those of q and k; nullptr: there is none.
 EXPORT void tokenspeed_set_more_norms(Model* model, int layer, const float* attention,
                                       const float* mlp, const float* q, const float* k) {
   const Shape& shape = model->shape_;
@@ -632,7 +632,7 @@ EXPORT void tokenspeed_set_more_norms(Model* model, int layer, const float* atte
   assign(weights.k_norm, k, shape.head_dim * (all ? shape.num_kv_heads : 1));
 }
 
-// which: as of tokenspeed_set_matrix. bias: [rows of the matrix].
+// which: as in tokenspeed_set_matrix. bias: [rows of the matrix].
 EXPORT void tokenspeed_set_bias(Model* model, int layer, int which, const float* bias) {
   tokenspeed::Layer& weights = model->layers_[layer];
   tokenspeed::PackedMatrix* matrices[] = {&weights.qkv, &weights.output, &weights.gate_up,
@@ -681,7 +681,7 @@ EXPORT void tokenspeed_copy_slot(Model* model, int source, int target, int lengt
   model->copy_slot(source, target, length);
 }
 
-// Give what loading needed for a while back to the system.
+// Return memory that loading needed temporarily to the system.
 EXPORT void tokenspeed_trim() {
 #if defined(__GLIBC__)
   malloc_trim(0);
