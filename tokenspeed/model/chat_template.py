@@ -1,7 +1,7 @@
 """A model's own chat template: Jinja that came with its files, run in a sandbox.
 
-Rendered at start, round a placeholder; no request's text ever goes through it. Knows files and
-strings; does not know ids or what is asked.
+Rendered at start, around a placeholder; no request's text ever goes through it. Knows files and
+strings; does not know ids or requests.
 """
 
 import json
@@ -19,17 +19,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenspeed.errors import ProfileError
 from tokenspeed.model.families import read_object
 
-PLACEHOLDER: Final = "xSOURCEx"  # of the text; letters, which no filter of a template changes
+PLACEHOLDER: Final = "xSOURCEx"  # for the text; letters, which no filter of a template changes
 
 
 class ChatTemplate:
-    """Writes a user's message with the turns round it.
+    """Writes a user's message with the turns around it.
 
     Args:
         source: Jinja, as transformers runs it. path: where it came from, for errors.
-        pieces: what the template may ask for by name, such as `bos_token`.
+        pieces: variables that the template may use, such as `bos_token`.
     Raises:
-        ProfileError: it is no Jinja.
+        ProfileError: it is not valid Jinja.
     """
 
     def __init__(self, source: str, path: Path, pieces: Mapping[str, str]) -> None:
@@ -49,10 +49,10 @@ class ChatTemplate:
             raise ProfileError(path, f"its chat template is not readable: {exc}") from exc
 
     def around(self, message: str, system: str = "") -> tuple[str, str]:
-        """Return what stands before and after the text.
+        """Return what comes before and after the text.
 
         Args:
-            message: of the user, with `PLACEHOLDER` where the text stands. system: "": none.
+            message: the user's, with `PLACEHOLDER` in place of the text. system: "": none.
         Raises:
             ProfileError: the template fails, or loses the text.
         """
@@ -61,12 +61,12 @@ class ChatTemplate:
             rendered = self._template.render(
                 messages=[*said, {"role": "user", "content": message}],
                 add_generation_prompt=True,
-                enable_thinking=False,  # of models that would think aloud first
+                enable_thinking=False,  # for models that would reason aloud first
                 tools=None,
                 documents=None,
                 **self._pieces,
             )
-        # A template is a program: what it does wrong can be any error of Python.
+        # A template is a program: it can fail with any Python error.
         except Exception as exc:
             raise ProfileError(self._path, f"its chat template fails: {exc}") from exc
         before, *after = rendered.split(PLACEHOLDER)
@@ -80,11 +80,11 @@ class ChatTemplate:
 def find_chat_template(directory: Path) -> ChatTemplate | None:
     """Open the chat template of a model directory; None where it has none.
 
-    It stands in `chat_template.jinja`, `chat_template.json` or `tokenizer_config.json`.
+    It is in `chat_template.jinja`, `chat_template.json` or `tokenizer_config.json`.
 
     Raises:
-        CheckpointError: a file of JSON cannot be read.
-        ProfileError: the template cannot be read, or is no Jinja.
+        CheckpointError: a JSON file cannot be read.
+        ProfileError: the template cannot be read, or is not valid Jinja.
     """
     config_path = directory / "tokenizer_config.json"
     config = _read_if_there(config_path)
@@ -119,7 +119,7 @@ def _read_if_there(path: Path) -> dict[str, Any]:
 
 
 class _Generation(Extension):
-    """`{% generation %}`, which marks what an assistant says for training: its body, as it is."""
+    """`{% generation %}` marks an assistant's words for training; here it renders its body."""
 
     tags = {"generation"}
 

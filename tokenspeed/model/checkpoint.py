@@ -1,8 +1,8 @@
 """A Hugging Face directory on disk: checked files and memory-mapped tensors.
 
 Everything is checked when the directory is opened, before a backend allocates anything: that each
-tensor of the configuration is there, has its shape and a dtype we read, that none is left over, and
-that no file is cut short. Tensors are asked for by the names of `weights`, whatever the family
+tensor of the configuration is there with its shape and a dtype we read, that none is left over, and
+that no file is cut short. Tensors are requested by the names of `weights`, whatever the family
 calls them. Knows the stored formats; does not know devices or backends.
 """
 
@@ -48,8 +48,8 @@ class Form:
     Attributes:
         bits: 8 or 4, with scales beside them; 16: floating point, of any width.
         group: columns of a row that share a scale; 0: floating point.
-        is_packed: the integers stand in words of 32 bits.
-        layout: of another method, whose matrices are unpacked when they are read.
+        is_packed: the integers are packed in words of 32 bits.
+        layout: that of another method, whose matrices are unpacked when they are read.
     """
 
     bits: int = 16
@@ -60,11 +60,11 @@ class Form:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened model directory. Tensors stay on disk until they are asked for.
+    """An opened model directory. Tensors stay on disk until they are read.
 
     Attributes:
-        files: our name of a tensor, also of a quantised one's parts -> the file that holds it.
-        sources: our name, without such a suffix -> where it stands.
+        files: our name of a tensor, or of a part of a quantised one -> the file that holds it.
+        sources: our name of a tensor, without the suffix of a part -> where it is stored.
         forms: our name of each tensor of the model -> how its values are stored.
     """
 
@@ -92,7 +92,7 @@ class Checkpoint:
 
     @property
     def notice(self) -> str:
-        """What a user should know about the form of the weights; mostly nothing."""
+        """What a user should know about the form of the weights; usually empty."""
         unpacked = [form.layout for form in self.forms.values() if form.layout and not form.group]
         if not unpacked:
             return ""
@@ -124,7 +124,7 @@ class Checkpoint:
     def tensor(self, name: str) -> Tensor:
         """Return a tensor as stored, backed by the memory-mapped file where nothing is folded in.
 
-        Of a rank it is its part. What is folded into a quantised matrix is folded into its scales.
+        A rank gets its part of it. In a quantised matrix, factors are folded into its scales.
 
         Raises:
             CheckpointError: there is no such tensor, or the file cannot be read.
@@ -168,7 +168,7 @@ class Checkpoint:
     def parts(
         self, name: str, wanted: tuple[str, ...] = ("", *OTHER_SUFFIXES)
     ) -> dict[str, Tensor]:
-        """Return what another method stores of a matrix, by the ends of names."""
+        """Return what another method stores of a matrix, by the suffixes of names."""
         source, found = self.sources[name], {}
         for suffix in wanted:
             if (path := self.files.get(name + suffix)) is not None:
@@ -206,10 +206,10 @@ class Checkpoint:
 def _place(
     stored: list[int], rows: tuple[int, int] | None, name: str, shard: Shard
 ) -> tuple[slice, ...]:
-    """Return where a shard's part of a tensor lies in what is stored.
+    """Return where a shard's part of a tensor lies in the stored one.
 
     Args:
-        stored: its shape. rows: of the tensor in it; None: all.
+        stored: shape of the stored one. rows: those of the tensor in it; None: all.
     """
     begin, end = rows or (0, stored[0])
     first, *others = shard.part(name, (end - begin, *stored[1:]))
@@ -255,7 +255,7 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
     read = [sources[name] for name in (*shapes, HEAD)]
     for name in unknown(headers, read, config.stored.ignored):
         if layout and name.endswith(".bias") and _is_zero(headers[name][0], name):
-            continue  # which some quantisers write whether a model has it or not
+            continue  # some quantisers write biases even for models without any
         family = raw_config["model_type"]
         problem = f"is unknown: a {family} model of this config.json has no such tensor"
         raise CheckpointError(headers[name][0], problem, name)
@@ -263,7 +263,7 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
 
 
 def not_a_model(path: Path) -> str:
-    """Say what a path is that people give for a model directory; nothing where it may be one."""
+    """Return why a path cannot be a model directory; "" where it may be one."""
     if path.suffix == ".gguf":
         return "is a GGUF file: make a directory of it with tokenspeed import FILE.gguf OUT"
     if path.is_file():
@@ -286,10 +286,10 @@ def not_a_model(path: Path) -> str:
 
 
 def _with_head(checkpoint: Checkpoint) -> ModelConfig:
-    """Say whether the head is the embedding: the file has the last word, as in transformers."""
+    """Decide whether the head is the embedding; the weights decide, as in transformers."""
     config, has_head = checkpoint.config, any(HEAD + s in checkpoint.files for s in SUFFIXES)
     if not has_head and checkpoint.raw_config.get("tie_word_embeddings") is None:
-        return replace(config, tie_word_embeddings=True)  # there is nothing else that it could be
+        return replace(config, tie_word_embeddings=True)  # it can be nothing else
     if has_head and config.tie_word_embeddings:
         same = all(_is_same(checkpoint, HEAD + suffix, EMBEDDING + suffix) for suffix in SUFFIXES)
         return replace(config, tie_word_embeddings=same)
@@ -303,7 +303,7 @@ def _is_same(checkpoint: Checkpoint, a: str, b: str) -> bool:
 
 
 def _split(name: str, sources: Mapping[str, Source]) -> tuple[str, str]:
-    """Part our name of a tensor from the suffix of a quantised form."""
+    """Separate our name of a tensor from the suffix of a quantised form."""
     for suffix in SUFFIXES:
         plain = name.removesuffix(suffix)
         if plain in sources and plain + suffix == name:
@@ -323,13 +323,13 @@ def _read_headers(directory: Path) -> dict[str, _Header]:
                     part = file.get_slice(name)
                     headers[name] = (path, tuple(part.get_shape()), part.get_dtype())
         except (SafetensorError, OSError) as exc:
-            check_readable(path)  # the library calls unreadable files missing, too
+            check_readable(path)  # the library reports unreadable files as missing
             raise CheckpointError(path, f"damaged or cut short: {exc}") from exc
     return headers
 
 
 def check_readable(path: Path) -> None:
-    """Find out why a file cannot be read, where it cannot.
+    """Check that a file can be opened.
 
     Raises:
         CheckpointError: it is missing, or may not be read.
@@ -353,7 +353,7 @@ def _weight_files(directory: Path) -> list[Path]:
         except (ValueError, KeyError, AttributeError, TypeError) as exc:
             raise CheckpointError(index, "expected a JSON object with a weight_map") from exc
     single = directory / "model.safetensors"
-    # Some releases carry the same weights once more, by other names.
+    # Some releases contain the same weights twice, under other names.
     files = [single] if single.exists() else sorted(directory.glob("*.safetensors"))
     if not files:
         raise CheckpointError(directory, "holds no *.safetensors file")
@@ -398,7 +398,7 @@ def _is_zero(path: Path, name: str) -> bool:
 def _check_layout(
     checkpoint: Checkpoint, layout: Layout, name: str, shape: tuple[int, ...]
 ) -> Form:
-    """Check a matrix of another method, and find out whether it is as ours are."""
+    """Check a matrix of another method, and whether it can be run like one of ours."""
     source = checkpoint.sources[name]
     expected = (source.height or shape[0], *shape[1:])
     needed = {"awq": AWQ_PARTS, "gptq": AWQ_PARTS, "fp8": ("",)}[layout.method]

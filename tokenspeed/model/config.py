@@ -20,11 +20,11 @@ class Stored:
 
     Attributes:
         names: our name of a layer's part, and the file's, where they differ.
-        is_fused: q, k and v are one matrix, and gate and up are.
+        is_fused: q, k and v are stored as one matrix, and so are gate and up.
         norm_offset: added to the weights of norms.
-        residual_scale: of what is added to the residual.
-        logit_scale: of the logits.
-        ignored: words in the names of tensors that are no part of the text model.
+        residual_scale: multiplies what is added to the residual.
+        logit_scale: multiplies the logits.
+        ignored: words in the names of tensors that do not belong to the text model.
     """
 
     names: tuple[tuple[str, str], ...] = ()
@@ -40,7 +40,7 @@ class ModelConfig:
     """The shape of a decoder-only transformer of LLaMA's kind, and its switches.
 
     With every switch off it is LLaMA: RMSNorm before each branch, rotation, grouped KV heads,
-    SwiGLU. Whatever can be folded into weights, or into cosines and sines, is no switch.
+    SwiGLU. What can be folded into weights, or into cosines and sines, needs no switch.
     """
 
     vocab_size: int
@@ -57,7 +57,7 @@ class ModelConfig:
     tie_word_embeddings: bool = False
     bos_token_id: int | None = 1
     eos_token_ids: tuple[int, ...] = (2,)
-    window: int = 0  # positions that some layer sees at most, its own among them; 0: all
+    window: int = 0  # the fewest positions that a layer sees, its own included; 0: all
     attention_scale: float = 0.0  # of scores; 0: head_dim ** -0.5
 
     # Switches.
@@ -65,7 +65,7 @@ class ModelConfig:
     qk_norm: Literal["", "head", "width"] = ""  # RMSNorm of q and k: of each head, or of all
     qk_norm_rotated: bool = False  # after the rotation, not before it
     activation: Literal["silu", "gelu_tanh"] = "silu"
-    norms: Literal["before", "after", "both"] = "before"  # where RMSNorm stands at a branch
+    norms: Literal["before", "after", "both"] = "before"  # where a branch has its RMSNorm
     attention_softcap: float = 0.0  # cap * tanh(score / cap); 0: none
     logit_softcap: float = 0.0
     embedding_scale: float = 1.0
@@ -92,7 +92,7 @@ class ModelConfig:
 
     @property
     def score_scale(self) -> float:
-        """What scores are multiplied with before softmax."""
+        """What scores are multiplied by before softmax."""
         return self.attention_scale or self.head_dim**-0.5
 
     @property
@@ -124,11 +124,11 @@ class EngineConfig:
     num_slots: int = 16  # sequences whose keys and values are kept at the same time
     max_length: int = 512  # positions of one slot, prompt and output together
     max_step_tokens: int = 256  # rows of one step; longer prompts are computed in chunks
-    max_step_ms: float = 60.0  # a step takes no more rows than fit this time, where it can be told
+    max_step_ms: float = 60.0  # a step gets only as many rows as fit this time, by earlier steps
     num_threads: int = 0  # of the CPU backend; 0: the cores that the process may use
 
     def check(self, model: ModelConfig) -> None:
-        """Refuse slots that a model cannot fill: no backend cuts attention off at a window.
+        """Refuse slots longer than a model's window: no backend limits attention to a window.
 
         Raises:
             BackendUnavailable: they are longer than what one of its layers sees.

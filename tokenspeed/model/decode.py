@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tokenspeed.model.llama import Llama, reach
 
-_SPAN = 16  # positions of the cache that are read, at least, and by which that grows
-_USUAL_LENGTH = 48  # tokens of a prompt; of longer ones fewer are decoded together
+_SPAN = 16  # the part of the cache that is read grows by so many positions
+_USUAL_LENGTH = 48  # tokens of a prompt; fewer prompts are decoded together if they are longer
 
 
 class BatchDecoder:
@@ -30,9 +30,9 @@ class BatchDecoder:
 
     @torch.inference_mode()
     def greedy(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Return the likeliest continuation, token by token, without its end mark.
+        """Return the greedy continuation of each prompt, without its end mark.
 
-        An output is cut at twice the prompt's length and 10 tokens more.
+        An output is cut at twice the prompt's length plus 10 tokens.
 
         Raises:
             ValueError: a prompt and its output are longer than the model's window.
@@ -45,7 +45,7 @@ class BatchDecoder:
 
     @torch.inference_mode()
     def beam(self, prompts: Sequence[Sequence[int]], width: int = 4) -> list[list[int]]:
-        """Return the best of `width` beams by log probability over length; else as `greedy`."""
+        """Like `greedy`, but the best of `width` beams, by log probability over length."""
         outputs: list[list[int]] = [[] for _ in prompts]
         for rows in self._batches(prompts, self.batch_size // width):
             found = self._beam([prompts[i] for i in rows], width)
@@ -75,7 +75,7 @@ class BatchDecoder:
             done = done | (token == self.eos) | (step + 1 > limits)
             token = token.masked_fill(done, self.eos)
             made[rows, step] = token
-            # Asking the device who is done costs a wait; every fourth step is enough.
+            # Asking the device which are done means waiting; every fourth step is enough.
             if step % 4 == 3:
                 (left,) = (~done).nonzero(as_tuple=True)
                 if not len(left):
@@ -128,8 +128,8 @@ class BatchDecoder:
     def _prefill(self, cache: "_Cache", prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         lengths = torch.tensor([len(p) for p in prompts], device=self.device)
         longest = int(lengths.max())
-        # Padding on the right writes behind the prompt, where decoding overwrites it before
-        # anything can see it.
+        # Padding on the right is written after the prompt, where decoding overwrites it before
+        # anything can attend to it.
         padded = torch.full((len(prompts), longest), self.eos, dtype=torch.int64)
         for row, prompt in enumerate(prompts):
             padded[row, : len(prompt)] = torch.tensor(prompt)
@@ -187,7 +187,7 @@ class _Cache:
         return self.model.hidden_states(tokens, positions, attend)
 
     def reorder(self, rows: Tensor) -> None:
-        """Let each row go on from the given row's past; fewer rows make a smaller batch."""
+        """Let each row go on from the past of a given row; fewer rows make a smaller batch."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
         self.rows, self.row_index = len(rows), self.row_index[: len(rows)]
 

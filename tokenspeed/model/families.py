@@ -1,7 +1,7 @@
-"""Hugging Face's config.json, one parser a family, all into one `ModelConfig`.
+"""Parsers of Hugging Face's config.json, one for each family, all into one `ModelConfig`.
 
 A new family is a parser here, its line in FAMILIES and a row in tests/tokenspeed/model/
-test_families.py. Knows the words of each family and what it leaves out; does not know tensors.
+test_families.py. Knows each family's fields and their defaults; does not know tensors.
 """
 
 import json
@@ -19,7 +19,7 @@ Raw = Mapping[str, Any]
 _TANH = ("gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_python_tanh")
 _ACTIVATIONS = {"silu": "silu", "swish": "silu"} | dict.fromkeys(_TANH, "gelu_tanh")
 
-# What a configuration leaves out stands in the class of transformers.
+# Defaults of what a configuration leaves out, from the classes of transformers.
 _GEMMA: dict[str, Any] = {
     "head_dim": 256,
     "num_key_value_heads": 16,
@@ -76,7 +76,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a file of a model directory that holds a JSON object.
 
     Raises:
-        CheckpointError: it is missing, cannot be read or is something else.
+        CheckpointError: it is missing, cannot be read, or is not a JSON object.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -92,7 +92,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def _with_generation(raw: Raw, path: Path) -> dict[str, Any]:
-    """Add the end tokens of a generation_config.json: some models name theirs only there."""
+    """Add the end tokens of generation_config.json: some models name theirs only there."""
     found = read_object(path).get("eos_token_id") if path.exists() else None
     if found is None:
         return dict(raw)
@@ -128,7 +128,7 @@ def _qwen3(raw: Raw) -> ModelConfig:
 
 def _gemma(raw: Raw) -> ModelConfig:
     raw = _GEMMA | dict(raw)
-    # The first releases say "gelu" and mean its approximation by tanh.
+    # The first releases say "gelu" but mean its approximation by tanh.
     activation = raw.get("hidden_activation") or raw.get("hidden_act") or "gelu"
     raw["hidden_act"] = "gelu_pytorch_tanh" if activation == "gelu" else activation
     return _decoder(raw, **_gemma_features(raw))
@@ -142,7 +142,7 @@ def _gemma2(raw: Raw) -> ModelConfig:
 
 def _gemma3(raw: Raw) -> ModelConfig:
     _only(raw, use_bidirectional_attention=False)
-    # What the files of this family say is little: the rest is in its class alone.
+    # The files of this family say little: the rest is only in its class.
     raw = _GEMMA | _GEMMA_AROUND | _GEMMA3 | dict(raw)
     count, pattern = _count(raw, "num_hidden_layers"), _count(raw, "sliding_window_pattern", 6)
     by_pattern = ["sliding" if (i + 1) % pattern else "full" for i in range(count)]
@@ -175,7 +175,7 @@ def _phi3(raw: Raw) -> ModelConfig:
     left_out |= {"rms_norm_eps": 1e-5, "bos_token_id": 1, "eos_token_id": 32000}
     raw = left_out | dict(raw)
     given = _rope_words(raw)
-    if given.get("rope_type", given.get("type")) in ("su", "yarn"):  # older names of it
+    if given.get("rope_type", given.get("type")) in ("su", "yarn"):  # its older names
         given |= {"rope_type": "longrope"}
     stored = Stored(is_fused=True)
     return _decoder(raw, ropes=(_rope(raw, given),), window=_window(raw), stored=stored)
@@ -202,7 +202,7 @@ def _smollm3(raw: Raw) -> ModelConfig:
     left_out |= {"rope_theta": 2e6, "bos_token_id": 128000, "eos_token_id": 128001}
     raw = left_out | dict(raw)
     count, interval = _count(raw, "num_hidden_layers"), _count(raw, "no_rope_layer_interval", 4)
-    # 1: with rotation, whatever the name says.
+    # 1 means with rotation, despite the name.
     rotated = raw.get("no_rope_layers") or [int((i + 1) % interval != 0) for i in range(count)]
     return _decoder(
         raw,
@@ -228,7 +228,7 @@ def _hunyuan(raw: Raw) -> ModelConfig:
     raw = {"rms_norm_eps": 1e-5, "bos_token_id": 1, "eos_token_id": 2} | dict(raw)
     given = _rope_words(raw)
     if given.get("rope_type", given.get("type")) == "dynamic" and given.get("alpha"):
-        # Called dynamic, but the same at every length.
+        # It is called dynamic, but is the same at every length.
         given |= {"rope_type": "alpha", "factor": given["alpha"]}
     names = (
         ("self_attn.q_norm", "self_attn.query_layernorm"),
@@ -269,7 +269,7 @@ FAMILIES: dict[str, Callable[[Raw], ModelConfig]] = {
 
 
 def _decoder(raw: Raw, **features: Any) -> ModelConfig:
-    """Read what all families say alike; `features` are what this one has beyond it."""
+    """Read the fields that all families share; `features` are what this one has besides."""
     heads = _count(raw, "num_attention_heads")
     activation = raw.get("hidden_activation") or raw.get("hidden_act") or "silu"
     if activation not in _ACTIVATIONS:
@@ -315,7 +315,7 @@ def _gemma_around(raw: Raw) -> dict[str, Any]:
 
 
 def _only(raw: Raw, **supported: Any) -> None:
-    """Refuse a feature that nothing here computes.
+    """Refuse a feature that is not implemented.
 
     Raises:
         ValueError: names it.
@@ -326,7 +326,7 @@ def _only(raw: Raw, **supported: Any) -> None:
 
 
 def _biases(raw: Raw, out: str = "attention_bias") -> tuple[str, ...]:
-    """Return which matrices have a bias. out: the field that says it of attention's output."""
+    """Return which matrices have a bias. out: the field for that of attention's output."""
     fields = {"qkv": "attention_bias", "out": out, "gate_up": "mlp_bias", "down": "mlp_bias"}
     return tuple(matrix for matrix, name in fields.items() if _flag(raw, name))
 
@@ -340,14 +340,14 @@ def _slides(raw: Raw) -> bool:
 
 
 def _chosen_window(raw: Raw) -> int:
-    """Return the window of Qwen's models, whose files name one that is mostly not used."""
+    """Return the window of Qwen's models, whose files name one that is rarely used."""
     raw = {"sliding_window": 4096} | dict(raw)
     return _window(raw) if _flag(raw, "use_sliding_window") and _slides(raw) else 0
 
 
 def _rope_words(raw: Raw) -> dict[str, Any]:
-    """Return what a file says of its one rotation, wherever it says it."""
-    # transformers 5 writes rope_parameters; before, rope_theta and rope_scaling stood apart.
+    """Return what a file says of its only rotation, in whichever fields."""
+    # transformers 5 writes rope_parameters; earlier versions rope_theta and rope_scaling.
     apart = {"rope_theta": _number(raw, "rope_theta", 10000.0)}
     return apart | _object(raw, "rope_parameters") | _object(raw, "rope_scaling")
 
@@ -358,8 +358,8 @@ def _rope(raw: Raw, given: Raw) -> Rope:
     Args:
         given: its kind and numbers.
     Raises:
-        KeyError: a number of its kind is missing. ValueError: the kind is unknown, or a number is
-            something else.
+        KeyError: a number that its kind needs is missing. ValueError: the kind is unknown, or a
+            number is not valid.
     """
     kind = given.get("rope_type", given.get("type", "default"))
     if kind not in _ROPES:
@@ -453,7 +453,7 @@ def _count(raw: Raw, name: str, default: int | None = None, at_least: int = 1) -
     """Return a whole number; the default where it is left out or null.
 
     Raises:
-        KeyError: there is neither. ValueError: it is something else.
+        KeyError: there is neither. ValueError: it is not a whole number, or too small.
     """
     value: Any = raw[name] if default is None else raw.get(name)
     if value is None and default is not None:
@@ -464,7 +464,7 @@ def _count(raw: Raw, name: str, default: int | None = None, at_least: int = 1) -
 
 
 def _number(raw: Raw, name: str, default: float | None = None) -> float:
-    """Return a number above 0; as `_count` does."""
+    """Return a number above 0; otherwise like `_count`."""
     value: Any = raw[name] if default is None else raw.get(name)
     if value is None and default is not None:
         return default

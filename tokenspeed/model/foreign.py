@@ -1,8 +1,8 @@
-"""Quantised checkpoints that are not read here, refused by the name of their method.
+"""Refuses quantised checkpoints that are not supported, and names their method.
 
-Many keep names and shapes that could pass for ours and mean other numbers: columns in another
-order, a zero that is not 0, a rotated basis. Which other methods are read, `layouts` knows. Knows
-the words of quantization_config and the names of tensors; does not know files.
+Many have names and shapes that could pass for ours but mean other numbers: columns in another
+order, a zero that is not 0, a rotated basis. `layouts` has the other methods that are supported.
+Knows the words of quantization_config and the names of tensors; does not know files.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from tokenspeed.model.layouts import Layout, layout_of
 
 _ADVICE = "use the original weights, and `tokenspeed quantize` to make them smaller"
 
-# quant_method, and its name where people call it otherwise.
+# quant_method -> the name that people know it by.
 _METHODS = {
     "awq": "AWQ",
     "bitnet": "BitNet",
@@ -25,8 +25,8 @@ _METHODS = {
     "mxfp4": "MXFP4",
 }
 
-# What names of tensors or their dtypes tell where the configuration says nothing: an end of the
-# name, or a dtype, and the method. The first that is found is named.
+# Where the configuration says nothing, the end of a tensor's name or its dtype -> the method. The
+# first match is reported.
 _ENDS = {
     ".g_idx": "GPTQ (g_idx: columns in another order)",
     ".weight_g_idx": "compressed-tensors with act-order (weight_g_idx: columns in another order)",
@@ -50,7 +50,7 @@ _DTYPES = {
 }
 
 
-# What a layout that is read explains, of the tables above.
+# The entries of the tables above that are expected in a supported layout.
 _EXPLAINED = {
     "awq": (".qweight", ".qzeros"),
     "gptq": (".qweight", ".qzeros", ".g_idx"),
@@ -65,7 +65,7 @@ def described_layout(raw: Mapping[str, Any]) -> Layout | None:
 
 
 def refusal(raw: Mapping[str, Any], dtypes: Mapping[str, str]) -> tuple[str, str | None] | None:
-    """Say why quantised weights cannot be read, and the tensor that shows it; None: they can.
+    """Return why quantised weights cannot be read, and the tensor that shows it; None: they can.
 
     Args:
         raw: config.json.
@@ -92,7 +92,7 @@ def _sentence(method: str) -> str:
 
 
 def _described(raw: Mapping[str, Any]) -> str | None:
-    """Return the method that a configuration names, where it is none that is read."""
+    """Return the method that a configuration names, if it is not supported."""
     for field, given in _places(raw):
         if given is None:
             continue
@@ -104,7 +104,7 @@ def _described(raw: Mapping[str, Any]) -> str | None:
 
 
 def _places(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what describes quantised weights, wherever it may stand, and the name of its field."""
+    """Yield each field that may describe quantised weights: its name and its value."""
     text = raw.get("text_config")
     for place in (raw, text) if isinstance(text, Mapping) else (raw,):
         for field in ("quantization_config", "compression_config"):
@@ -127,7 +127,7 @@ def _method(given: Mapping[str, Any]) -> str | None:
 
 
 def _unreadable(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what of compressed-tensors is not read, each by its name."""
+    """Yield the names of the features of compressed-tensors that are not supported."""
     groups = given.get("config_groups")
     groups = groups if isinstance(groups, Mapping) else {}
     forms = [given.get("format"), *(_object(g).get("format") for g in groups.values())]

@@ -1,23 +1,23 @@
-"""What stands before and after a text in a prompt, and the ids of all three together.
+"""What comes before and after a text in a prompt, and the ids of all three together.
 
 A tokenizer may join the end of the wording with the beginning of the text (":\n\nGood" has other
-ids than ":\n\n" and "Good"), so what is nearest to the text is encoded with it; what lies beyond
-the next control piece, which nothing joins, is encoded once. Knows ids and text; does not know
-wordings or models.
+ids than ":\n\n" and "Good"), so what is next to the text is encoded together with it. Nothing is
+joined across a control piece, so what lies beyond one is encoded only once. Knows ids and text;
+does not know wordings or models.
 """
 
 from tokenspeed.model.tokenizer import Tokenizer
 
 
 class Frame:
-    """The wording round a text.
+    """The wording around a text.
 
     Args:
         before, after: with control pieces, as a reference tokenizer would read them.
-        begin: ids that stand first.
+        begin: ids that come first.
 
     Attributes:
-        overhead: tokens without a text. controls: those of them that are control pieces.
+        overhead: tokens of a prompt without a text. controls: the control pieces among them.
 
     Raises:
         ValueError: a control piece is not read as one.
@@ -30,7 +30,7 @@ class Frame:
         spans, end_spans = tokenizer.find_controls(before), tokenizer.find_controls(after)
         start, end = spans[-1] if spans else (0, 0)
         first, stop = end_spans[0] if end_spans else (len(after), len(after))
-        # The control pieces at the seams go along, so that nothing is taken for a beginning.
+        # The control pieces at the seams are encoded too, so that nothing counts as a beginning.
         self._mark, self._before = before[start:end], before[end:]
         self._after, self._end_mark = after[:first], after[first:stop]
         for piece in filter(None, (self._mark, self._end_mark)):
@@ -46,7 +46,7 @@ class Frame:
         """Return the prompt of a text; nothing in the text becomes a control piece."""
         inner = self._joined(self._tokenizer.defused(text))
         if not self._tokenizer.control_ids.isdisjoint(inner):
-            # By what the file says of how texts are normalised one has come to be after all.
+            # The tokenizer's own normalisation has produced a control piece after all.
             before, after = self._joined(""), self._tokenizer.encode_frame(self._after)
             inner = [*before[: len(before) - len(after)], *self._tokenizer.encode(text), *after]
         return (*self._ids, *inner, *self._end_ids)

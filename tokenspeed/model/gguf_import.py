@@ -1,8 +1,7 @@
-"""A GGUF file made into a directory in Hugging Face's form: config.json, weights, tokenizer.
+"""Makes a GGUF file into a directory in Hugging Face's form: config.json, weights, tokenizer.
 
-Values are those that the file stands for, in floating point. What cannot come out right is refused
-by its name: an architecture, a tokenizer or a rotation that is not in the tables here. Needs the
-package `gguf`.
+Values are dequantised to floating point. What cannot be imported correctly is refused by name: an
+architecture, a tokenizer or a rotation that is not in the tables here. Needs the package `gguf`.
 """
 
 import json
@@ -19,7 +18,7 @@ from tokenspeed.model.gguf_tokenizer import tokenizer_files
 from tokenspeed.model.rope import Rope, rope_frequencies
 from tokenspeed.model.shards import write_model_shards
 
-# general.architecture and model_type. llama's file has Mistral's models too.
+# general.architecture -> model_type. Mistral's models are "llama" there.
 _ARCHITECTURES = {
     "gemma": "gemma",
     "gemma2": "gemma2",
@@ -28,7 +27,7 @@ _ARCHITECTURES = {
     "qwen2": "qwen2",
     "qwen3": "qwen3",
 }
-# Layers of the largest Gemma, whose scores are scaled by the width of all heads: no field says it.
+# Layers of the largest Gemma, whose scores are scaled by hidden size / heads; no field says so.
 _LARGEST = {"gemma2": 46, "gemma3": 62}
 _TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
 _LAYER = {
@@ -66,9 +65,9 @@ def import_gguf(
     """Write a directory that `open_checkpoint` reads.
 
     Args:
-        tracked: goes through the tensors, and may show how far.
+        tracked: iterates over the tensors, and may show progress.
     Raises:
-        CheckpointError: the file cannot be read, or holds what would not come out right.
+        CheckpointError: the file cannot be read, or cannot be imported correctly.
     """
     from gguf import GGUFReader
 
@@ -98,10 +97,10 @@ def import_gguf(
 
 
 def _config(fields: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stands in config.json.
+    """Return the content of config.json.
 
     Raises:
-        KeyError: a field is missing. ValueError: the model is none that comes out right.
+        KeyError: a field is missing. ValueError: the model cannot be imported correctly.
     """
     architecture = fields["general.architecture"]
     if architecture not in _ARCHITECTURES:
@@ -147,7 +146,7 @@ def _config(fields: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any
 
 
 def _gemma(architecture: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what Gemma's configurations say beyond the others."""
+    """Return the fields that only Gemma's configurations have."""
     said: dict[str, Any] = {"hidden_act": "gelu_pytorch_tanh"}
     said |= {"hidden_activation": "gelu_pytorch_tanh"}
     if architecture == "gemma":
@@ -178,7 +177,7 @@ def _scaling(
     """Return how the rotation is scaled, in Hugging Face's words; None: it is not.
 
     Raises:
-        ValueError: in a way that is not imported.
+        ValueError: it is scaled in a way that is not supported.
     """
     kind = own.get("rope.scaling.type", "none")
     original = own.get("rope.scaling.original_context_length", own["context_length"])
@@ -200,7 +199,7 @@ def _scaling(
 
 
 def _by_factors(factors: Tensor, theta: float, head_dim: int, original: int) -> dict[str, Any]:
-    """Find the words for factors of each pair: Llama 3.1's where they are its own."""
+    """Describe factors for each pair: as Llama 3.1's scaling if they equal it, else listed."""
     if len(factors) != head_dim // 2:
         raise ValueError(f"{_FACTORS} holds {len(factors)} factors, expected {head_dim // 2}")
     plain = rope_frequencies(Rope(theta), head_dim, original)
@@ -253,14 +252,14 @@ def _tensors(tensors: Iterable[Any], config: dict[str, Any]) -> Iterator[tuple[s
         tensor = torch.from_numpy(values)
         part = stored.name.split(".")[-2]
         if part in pairs and family in ("llama", "mistral"):
-            # Its file has the two of a rotated pair side by side, Hugging Face half a head apart.
+            # GGUF has the two rows of a rotated pair side by side, Hugging Face half a head apart.
             heads = config[pairs[part]]
             turned = tensor.view(heads, len(tensor) // heads // 2, 2, *tensor.shape[1:])
             tensor = turned.transpose(1, 2).reshape(tensor.shape)
         if part.endswith("norm") and family.startswith("gemma"):
-            tensor = tensor - 1  # which Gemma's own files leave out
+            tensor = tensor - 1  # GGUF has it added to Gemma's norms
         if stored.tensor_type.name != "F32":
-            # 11 bits hold a value of few bits times its scale better than the 8 of bfloat16.
+            # float16's 11 bits hold a quantised value times its scale better than bfloat16's 8.
             is_bf16 = stored.tensor_type.name == "BF16" or tensor.abs().max() > 65504
             tensor = tensor.to(torch.bfloat16 if is_bf16 else torch.float16)
         yield _name(stored.name, config), tensor

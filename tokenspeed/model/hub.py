@@ -1,9 +1,9 @@
-"""A model by its name on the Hugging Face hub: `organisation/model`, or with `@revision` behind it.
+"""A model by its name on the Hugging Face hub: `organisation/model`, optionally with `@revision`.
 
-What is in the cache is used as it is, without a question to the network: a service that starts
-again has the weights that it had. Else the revision is pinned to its commit, and those files are
-fetched that are read here: no pickle, no other format, no folder below. Needs the package
-`huggingface_hub`, which knows the cache, logging in and HF_ENDPOINT.
+What is in the cache is used as it is, without asking the network: a service that restarts has the
+same weights as before. Otherwise the files that are read here are fetched, all of one commit: no
+pickle, no other format, no subfolder. Needs the package `huggingface_hub`, which takes care of the
+cache, logging in and HF_ENDPOINT.
 """
 
 import re
@@ -25,7 +25,7 @@ _BESIDE = (
 def local_directory(model: Path) -> Path:
     """Return the directory of a model, fetched first where it is a name on the hub.
 
-    What is no such name, and any name where the package is missing, is returned as it is.
+    A path that is no such name is returned as it is; so is any name if the package is missing.
 
     Raises:
         CheckpointError: it cannot be fetched, or holds nothing that is read here.
@@ -37,10 +37,10 @@ def local_directory(model: Path) -> Path:
 
 
 def cached(repository: str, revision: str | None = None) -> Path | None:
-    """Return the directory of a model in the cache; None: it is not there, or not whole."""
+    """Return the directory of a model in the cache; None: it is missing or incomplete."""
     from huggingface_hub import try_to_load_from_cache
 
-    # Not a snapshot as a whole: newer versions miss the files that we left out.
+    # Not asked for as a whole snapshot: newer versions of the library miss the files we left out.
     found = try_to_load_from_cache(repository, "config.json", revision=revision)
     if not isinstance(found, str):
         return None
@@ -62,7 +62,7 @@ def needed(files: Collection[str]) -> list[str]:
     if "model.safetensors" in weights:
         weights = ["model.safetensors"]
     elif "model.safetensors.index.json" in files:
-        # Some releases carry the same weights once more, by other names.
+        # Some releases contain the same weights twice, under other names.
         weights = [name for name in weights if re.fullmatch(r"model-\d+-of-\d+\.\w+", name)]
     if not weights:
         others = {Path(name).suffix for name in files} & {".gguf", ".bin", ".pt", ".pth"}
@@ -78,7 +78,7 @@ def _fetched(repository: str, revision: str | None) -> Path:
     try:
         info: Any = HfApi().model_info(repository, revision=revision)
         files = needed([sibling.rfilename for sibling in info.siblings or []])
-        # By the name that was asked for, so that the cache knows it; of that commit, or none.
+        # By the requested name, so that the cache knows it; its commit is checked below.
         found = snapshot_download(repository, revision=revision, allow_patterns=files)
     except errors.GatedRepoError as exc:
         problem = "is gated: accept its terms on the hub, then log in with `hf auth login`"
@@ -93,7 +93,7 @@ def _fetched(repository: str, revision: str | None) -> Path:
         raise CheckpointError(place, problem) from exc
     except ValueError as exc:
         raise CheckpointError(place, str(exc)) from exc
-    except Exception as exc:  # of its library for HTTP, which is another one in each version
+    except Exception as exc:  # its versions use different HTTP libraries, each with its own errors
         raise CheckpointError(place, f"cannot be fetched from the hub: {exc}") from exc
     directory = Path(str(found))
     if directory.name != info.sha:
@@ -102,7 +102,7 @@ def _fetched(repository: str, revision: str | None) -> Path:
 
 
 def _is_whole(directory: Path) -> bool:
-    """Say whether a directory of the cache has what a start needs: a fetch can be cut off."""
+    """Return whether a directory of the cache is complete: a fetch can be interrupted."""
     files = {path.name for path in directory.iterdir()}
     if "config.json" not in files or not files & {"tokenizer.json", "tokenizer.model"}:
         return False

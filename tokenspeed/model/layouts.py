@@ -1,4 +1,4 @@
-"""Matrices as other people's quantisers lay them out: AWQ, GPTQ and FP8, made plain.
+"""Matrices as other quantisers lay them out, AWQ, GPTQ and FP8, unpacked.
 
 AWQ and GPTQ pack integers in words of 32 bits, input by output, with a zero and a scale for each
 group of inputs; a value is (q - zero) * scale. FP8 has a scale for a tensor, a row or a block.
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-# The parts of a matrix: ends of names behind that of the module, and behind that of the weight.
+# The parts of a matrix: suffixes of the module's name, and (FP8) of the weight's name.
 AWQ_PARTS = (".qweight", ".qzeros", ".scales")
 GPTQ_PARTS = (*AWQ_PARTS, ".g_idx")
 FP8_SCALES = ("_scale_inv", "_scale")
@@ -26,7 +26,7 @@ class Layout:
     Attributes:
         bits: of an integer; 8 for fp8.
         group: inputs that share a scale; -1: all.
-        zero_offset: what is added to a stored zero: the first GPTQ stores one less.
+        zero_offset: added to a stored zero: the first version of GPTQ stores one less.
         block: rows and columns that share a scale of fp8.
     """
 
@@ -60,7 +60,7 @@ def _weights(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _is_float8(given: Mapping[str, Any]) -> bool:
-    """Say whether compressed-tensors describes nothing but FP8 in plain tensors."""
+    """Return whether compressed-tensors describes only FP8 in plain tensors."""
     kinds = {(weights.get("type"), weights.get("num_bits")) for weights in _weights(given)}
     forms = (
         given.get("format"),
@@ -79,12 +79,12 @@ def integers(layout: Layout, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tenso
     """Unpack a matrix of AWQ or GPTQ.
 
     Args:
-        parts: what is stored, by the ends of names.
+        parts: the stored tensors, by the suffixes of their names.
     Returns:
-        q [out, in] and zeros [out, groups], both int16 and 0 and more; scale [out, groups] in
+        q [out, in] and zeros [out, groups], both int16 and at least 0; scale [out, groups] in
         float32; group of each column, [in] int64.
     Raises:
-        ValueError: the shapes are none of this layout.
+        ValueError: the shapes do not belong to this layout.
     """
     packed, scale = parts[".qweight"], parts[".scales"].float().T
     q = _by_rows(layout, packed) if layout.method == "awq" else _unpacked(packed.T, layout.bits)
@@ -105,7 +105,7 @@ def zeros_of(layout: Layout, stored: Tensor) -> Tensor:
 
 
 def group_of(columns: int, groups: int) -> Tensor:
-    """Return which group each column is in, where they are in order: [columns] int64."""
+    """Return each column's group where columns are in order: [columns] int64."""
     return torch.arange(columns) // (columns // groups)
 
 
@@ -120,7 +120,7 @@ def shape_of(layout: Layout, stored: tuple[int, ...]) -> tuple[int, int]:
 
 
 def is_plain(layout: Layout, zeros: Tensor, where: Tensor | None, columns: int) -> bool:
-    """Say whether a matrix is symmetric, with its columns in order: int4 or int8 as ours.
+    """Return whether a matrix is symmetric with its columns in order: int4 or int8 like ours.
 
     Args:
         where: the group of each column; None: they are in order.
@@ -130,10 +130,10 @@ def is_plain(layout: Layout, zeros: Tensor, where: Tensor | None, columns: int) 
 
 
 def dequantised(layout: Layout, parts: Mapping[str, Tensor]) -> Tensor:
-    """Return what a stored matrix stands for: [out, in] float32.
+    """Return the values of a stored matrix: [out, in] float32.
 
     Raises:
-        ValueError: the shapes are none of this layout.
+        ValueError: the shapes do not belong to this layout.
     """
     if layout.method == "fp8":
         (scale,) = (parts[end] for end in FP8_SCALES if end in parts)

@@ -1,10 +1,10 @@
 """The model in plain torch, read from top to bottom: the reference of every faster backend.
 
-LLaMA, and what the switches of `ModelConfig` make of it. The token dimension is flat and ragged, as
-in a step. How a token reaches earlier tokens is the caller's affair: `attend` gets the new q, k, v
-of a layer and returns the attended values, so that inference (KV slots) and training (packed
-examples) share every other line. Parameters have the names of `weights`. Knows no cache, no
-sampling, no files.
+LLaMA, as varied by the switches of `ModelConfig`. The token dimension is flat and ragged, as in a
+step. How a token attends to earlier ones is up to the caller: `attend` gets the new q, k, v of a
+layer and returns the attended values, so that inference (KV slots) and training (packed examples)
+share every other line. Parameters have the names of `weights`. Knows no cache, no sampling, no
+files.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """attend(layer, q, k, v) -> values.
 
 q and the result are [tokens, num_heads, head_dim], k and v [tokens, num_kv_heads, head_dim];
-q and k are already normed and rotated, and q is scaled so that head_dim ** -0.5 is left to do.
-Where the model caps scores, `attend` does: see `capped`.
+q and k are already normed and rotated, and q is scaled so that only head_dim ** -0.5 is left to do.
+Where the model caps scores, `attend` has to do it: see `capped`.
 """
 
 
@@ -43,7 +43,7 @@ class Llama(nn.Module):
 
         Args:
             tokens, positions: [tokens], integer.
-            attend: how a layer's tokens reach earlier ones.
+            attend: how a layer's tokens attend to earlier ones.
             dropout: share of the residual branches' values dropped in training mode.
         Returns:
             [tokens, hidden_size], dtype of the weights.
@@ -57,11 +57,11 @@ class Llama(nn.Module):
         return self.capped_logits(F.linear(hidden_states, head))
 
     def capped_logits(self, logits: Tensor) -> Tensor:
-        """Return the logits of products with the head."""
+        """Return the logits, given the products with the head."""
         return capped(logits, self.config.logit_softcap)
 
     def set_rotation(self, length: int, device: torch.device | str | None = None) -> None:
-        """Take the frequencies of slots of so many positions, in float32 whatever the weights."""
+        """Set the frequencies for slots of this length, in float32 whatever the weights are."""
         self.model.inv_freq, self.model.rope_factor = rotation(self.config, length, device)
 
 
@@ -96,7 +96,7 @@ class Decoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """One transformer layer with both residuals; norms stand before its branches, or behind."""
+    """One transformer layer with both residuals; norms come before its branches, after, or both."""
 
     def __init__(self, config: ModelConfig, index: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Projections, norms of heads, and rotation; the reach to other tokens is `attend`'s."""
+    """Projections, norms of heads, and rotation; `attend` does the attention itself."""
 
     def __init__(self, config: ModelConfig, index: int) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ def reach(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, softcap: float) -> Tens
 
     Args:
         q, k, v: [..., tokens, head_dim].
-        mask: boolean, of what may be seen.
+        mask: boolean, true for what may be seen.
     """
     if not softcap:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -227,7 +227,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def rotation(
     config: ModelConfig, length: int, device: torch.device | str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return what turns positions of slots of this length into cosines and sines.
+    """Return what turns positions into cosines and sines, in slots of this length.
 
     Returns:
         Angles per position of each pair, [ropes, head_dim / 2], and factors [ropes] of cosine and

@@ -1,8 +1,8 @@
-"""A profile: how one family of models is asked for translations, as data.
+"""A profile: how to ask one family of models for translations, as data.
 
-One TOML file each, in `profiles/` or a user's own. It says by what a model is recognised, the
-wording it was trained with, where the text stands in it, which languages it knows by which names,
-and what to expect of its output. Knows files and words; does not know ids.
+Each is a TOML file, in `profiles/` or a user's own. It says how to recognise a model, which wording
+it was trained with, where the text goes, which languages it knows under which names, and what to
+expect of its output. Knows files and words; does not know ids.
 """
 
 import tomllib
@@ -18,7 +18,7 @@ from tokenspeed.errors import ProfileError
 from tokenspeed.text.languages import name_of, normalise
 
 PROFILES: Final = Path(__file__).parent / "profiles"
-CHAT_TEMPLATE: Final = "chat_template"  # as `turns`: the model's own
+CHAT_TEMPLATE: Final = "chat_template"  # as the value of `turns`: use the model's own
 LAYOUTS: Final = ("frame", "marks")
 
 _HOLE: Final = regex.compile(r"\{([a-z_]*)\}")
@@ -28,7 +28,7 @@ _MESSAGE_HOLES: Final = frozenset(
         *("address", "open", "terms"),
     }
 )
-_MESSAGES: Final = {  # each wording, and what it alone must hold beside the text
+_MESSAGES: Final = {  # each wording, and the hole that only it has, and must have
     "message": "",
     "message_auto": "",
     "message_with_chinese": "",
@@ -42,13 +42,13 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Sign:
-    """What a model is recognised by: all that is given must hold.
+    """What a model is recognised by: everything given must match.
 
     Attributes:
-        model_types: of config.json, one of them.
-        name: found in the name of the directory, or in what config.json calls the model.
-        template: fragments of its chat template, all of them.
-        pieces: of its vocabulary, all of them.
+        model_types: possible values of model_type in config.json.
+        name: pattern found in the directory's name, or in the model's name in config.json.
+        template: fragments that its chat template must all contain.
+        pieces: control pieces that its vocabulary must all have.
     """
 
     model_types: tuple[str, ...] = ()
@@ -70,35 +70,36 @@ class Sign:
 
 @dataclass(frozen=True)
 class Profile:
-    """How one family of models is asked.
+    """How to ask one family of models for translations.
 
     Attributes:
         name: of its file. title, models, licence, notes, sources: for people.
-        sizes: of which there are: a name, parameters in 1e9, and how many of these are embedding.
-        signs: by any of them a model of the family is recognised.
-        layout: "frame", or "marks" of our own models, whose pairs stand in their config.json.
-        turns: what stands round `{message}`, or `chat_template`. fallback_turns: where a model has
-            no template of its own.
-        begins: whether the begin mark of config.json stands first.
-        system: of a chat template, "": none.
-        message: the wording, with `{text}` and names of languages. message_auto: where nobody says
-            which language the text is in. message_with_chinese: of pairs with Chinese.
-        message_terms: where words of a glossary are told, instead of `{terms}` in the others.
-        message_context: where earlier sentences are told, at `{context}`.
-        open: at `{open}` while the text may still grow. addresses: at `{address}`, by formality.
-        address_languages: in which that makes a difference.
-        term, terms: a word and how it is to be translated, `{source_term}` and `{target_term}`; and
-            what stands round all of them, at `{terms}`.
-        names: of each language, as the model was trained with, by code.
+        sizes: the released ones: name, parameters in 1e9, and how many of these are embedding.
+        signs: a model that matches any of them belongs to the family.
+        layout: "frame", or "marks" for our own models, whose pairs are in their config.json.
+        turns: what surrounds `{message}`, or `chat_template`. fallback_turns: for a model without
+            a template of its own.
+        begins: whether the begin mark of config.json comes first.
+        system: system message for a chat template; "": none.
+        message: the wording, with `{text}` and names of languages. message_auto: where the
+            language of the text is not given. message_with_chinese: for pairs with Chinese.
+        message_terms: for texts with glossary words; without it they go to `{terms}` of others.
+        message_context: for texts with earlier sentences, which go to `{context}`.
+        open: fills `{open}` while the text may still grow. addresses: fill `{address}`, by
+            formality.
+        address_languages: target languages in which that makes a difference.
+        term, terms: one word and its translation, `{source_term}` and `{target_term}`; and what
+            surrounds all of them, at `{terms}`.
+        names: of each language by code, as the model was trained with.
         chinese: their names in Chinese, for wordings in Chinese: `{target_chinese}`.
         pairs: source and target.
-        context: earlier sentences that may go along: told by `message_context`; without one in
-            front of the text, with their translations as the beginning of the output.
-        stop: control pieces that end an output, beside those of the model's files.
-        ends_at: text that a translation never has: what follows is no part of it.
+        context: how many earlier sentences a prompt may have: in `message_context`, or without one
+            in front of the text, with their translations as the beginning of the output.
+        stop: control pieces that end an output, besides those of the model's files.
+        ends_at: text that never occurs in a translation: it ends there.
         has_chatter: whether an output may begin with words about itself.
         has_stand_ins: whether it copies the names that stand for protected words.
-        max_ratio, margin: tokens of an output at most, for each of its text and beside them.
+        max_ratio, margin: an output has at most max_ratio * tokens of its text + margin tokens.
     """
 
     name: str
@@ -146,9 +147,9 @@ class Profile:
         context: str = "",
         text: str = "{text}",
     ) -> str:
-        """Return the message for a pair, with `text`, `terms` and `context` where these go.
+        """Return the message for a pair, with `text`, `terms` and `context` in their places.
 
-        Terms and context that it has no place for are left out; of both, terms are told.
+        Terms or context for which it has no place are left out; of the two, terms go first.
         """
         holes = {
             "text": text,
@@ -176,7 +177,7 @@ class Profile:
         return self.message if source is not None else self.message_auto or self.message
 
     def listed(self, terms: Sequence[tuple[str, str]]) -> str:
-        """Return what the model is told of words and what they are to become."""
+        """Return the wording that lists words and their required translations."""
         told = [_filled(self.term, {"source_term": a, "target_term": b}) for a, b in terms]
         return _filled(self.terms, {"terms": "\n".join(told)})
 
@@ -187,19 +188,19 @@ def _filled(wording: str, holes: Mapping[str, str]) -> str:
 
 @cache
 def shipped_names() -> tuple[str, ...]:
-    """Return the names of the profiles that come along."""
+    """Return the names of the shipped profiles."""
     return tuple(sorted(path.stem for path in PROFILES.glob("*.toml")))
 
 
 @cache
 def shipped_profile(name: str) -> Profile:
-    """Return one of them. The other files are not looked at: names of languages take a while."""
+    """Return a shipped profile. Other files are not read, as looking up language names is slow."""
     return read_profile(PROFILES / f"{name}.toml")
 
 
 def shipped_profiles() -> list[Profile]:
-    """Return all of them, in the order in which they are tried."""
-    # Those that ask for a name come first: what is left fits many.
+    """Return all shipped profiles, in the order in which they are tried."""
+    # Those that require a name come first: the others fit many models.
     return sorted(
         map(shipped_profile, shipped_names()),
         key=lambda profile: not any(sign.name for sign in profile.signs),
@@ -210,7 +211,7 @@ def read_profile(path: Path) -> Profile:
     """Read one profile.
 
     Raises:
-        ProfileError: the file cannot be read, or says something that no profile says.
+        ProfileError: the file cannot be read, or has fields or values that are not valid.
     """
     raw = _read_toml(path)
     try:
@@ -293,7 +294,7 @@ def _size(raw: Any) -> tuple[str, float, float]:
 
 
 def _pairs(codes: Sequence[str], through: str, listed: Sequence[Sequence[str]]) -> frozenset[Pair]:
-    """Return the pairs that are listed; else all of the languages, or those with one of them."""
+    """Return the listed pairs; else all pairs of the languages, or only those with `through`."""
     if listed:
         for pair in listed:
             if len(pair) != 2 or not all(code in codes for code in pair):
@@ -320,10 +321,10 @@ def _list(raw: Mapping[str, Any]) -> list[Any]:
 
 
 def _section(raw: Any, at: str, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Return the fields of a table, each of its kind; lists become tuples.
+    """Return the fields of a table, checked for their types; lists become tuples.
 
     Raises:
-        ValueError: a field is unknown or of another kind.
+        ValueError: a field is unknown or of another type.
     """
     if not isinstance(raw, dict):
         raise ValueError(f"{at.rstrip('.')} is {raw!r}, expected a table")

@@ -1,10 +1,10 @@
 """How a model is asked for a translation: text and languages in, prompt ids out.
 
-Keys and values of what stands before a change are used again. Our own models read the source first
-and the target mark after it, so that all targets of a source share them, too; other models want the
-order that they were trained in, mostly the instruction first. Earlier sentences as context need no
-marks of their own: they are the beginning of the source, and their translations the forced
-beginning of the output. A model that was trained to be told of them is told.
+The keys and values before the first change of a prompt are reused. Our own models read the source
+first and the target mark after it, so that all targets of a source share them too; other models
+need the order they were trained with, mostly the instruction first. Earlier sentences as context
+need no marks of their own: they are the beginning of the source, and their translations the forced
+beginning of the output. A model that was trained with context in its message gets it there.
 """
 
 import json
@@ -34,25 +34,25 @@ FORMALITIES: tuple[Formality, ...] = ("formal", "informal")
 Terms = Sequence[tuple[str, str]]
 _Asked = tuple[str | None, str, bool, Formality | None]  # source, target, is it open, formality
 
-# An output longer than this, for its source, is a model that runs in circles.
+# A model whose output is longer than this, for its source, repeats itself.
 MAX_LENGTH_RATIO: Final = 2.0
 LENGTH_MARGIN: Final = 10
 
-TERMS_PLACEHOLDER: Final = "xTERMSx"  # as that of the text
+TERMS_PLACEHOLDER: Final = "xTERMSx"  # like that of the text
 CONTEXT_PLACEHOLDER: Final = "xCONTEXTx"
 _OLD_NAMES: Final = {"instruction": "llama-3"}  # in config.json
 
 
 class PromptFormat(Protocol):
-    """The way one family of models wants its prompt."""
+    """The prompts of one family of models."""
 
     profile: Profile
     languages: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]  # (source, target) that the model translates
-    context_pairs: int  # earlier sentences that may go along, as many as it was trained with
-    tells_context: bool  # whether they are told, instead of standing in front of the text
+    context_pairs: int  # earlier sentences that a prompt may have, as many as in training
+    tells_context: bool  # whether they have a place in the message, else they precede the text
     formalities: frozenset[str]  # target languages whose form of address can be chosen
-    stop_ids: tuple[int, ...]  # that end an output, beside those of the model's files
+    stop_ids: tuple[int, ...]  # that end an output, besides those of the model's files
     answer: Answer  # where the translation begins and ends in an output
 
     def length_cap(
@@ -64,7 +64,7 @@ class PromptFormat(Protocol):
         terms: Terms = (),
         context: Sequence[str] = (),
     ) -> int:
-        """Return how many tokens a translation may have, by the tokens of its whole prompt.
+        """Return how many tokens a translation may have, given those of its whole prompt.
 
         Args:
             terms, context: what the prompt was built with.
@@ -86,23 +86,24 @@ class PromptFormat(Protocol):
 
         Args:
             source: text in the source language.
-            source_language: its code, or None where it is not known.
-            target_language: the code of the language wanted.
+            source_language: its code, or None if unknown.
+            target_language: code of the language to translate into.
             is_open: whether the source may still grow, so that the output must not run ahead.
             formality: how "you" is rendered; None leaves it to the model.
-            terms: words of the source and what they are to become, where the model is told so.
-            context: earlier sentences of the source, where the model is told of them.
+            terms: words of the source and their translations, if the profile has a place for them.
+            context: earlier sentences of the source, if the profile has a place for them.
         Raises:
-            ValueError: the model does not translate this pair, or cannot be asked for a formality
-                in the language wanted.
+            ValueError: the model does not translate this pair, or has no choice of formality in
+                the target language.
         """
         ...
 
 
 class MarksFormat:
-    """`<s> <en> source [<open>] [<formal>] <de>`: the default model's, its marks single pieces.
+    """`<s> <en> source [<open>] [<formal>] <de>`, for the default model; each mark is one piece.
 
-    The form of address stands by the target, so that the source's keys and values serve any.
+    The form of address comes next to the target, so that every form shares the source's keys and
+    values.
     """
 
     def __init__(
@@ -168,11 +169,11 @@ class MarksFormat:
 
 
 class FrameFormat:
-    """The wording of a profile, round the text.
+    """The wording of a profile, around the text.
 
     Args:
-        profile: names its pairs and how languages are called.
-        template: the model's own, where the profile leaves the turns to it.
+        profile: its pairs, wording and names of languages.
+        template: the model's own, used where the profile leaves the turns to it.
     Raises:
         ProfileError: the template fails.
         ValueError: there is no template, or the vocabulary lacks a control piece of the profile.
@@ -191,7 +192,7 @@ class FrameFormat:
         self.languages = tuple(sorted({language for pair in profile.pairs for language in pair}))
         self.stop_ids = tuple(self._piece(piece) for piece in profile.stop)
         if "\n" in profile.ends_at and not profile.has_chatter:
-            # Nothing is computed that would not be read.
+            # What follows would not be read, so it is not computed.
             self.stop_ids += tokenizer.line_breaks()
         self.answer = Answer(profile.ends_at, profile.has_chatter)
         self._turns, self._template = profile.turns, None
@@ -204,7 +205,7 @@ class FrameFormat:
             if tokenizer.bos_id is None:
                 raise ValueError("config.json names no bos_token_id, the prompt begins with it")
             self._begin = (tokenizer.bos_id,)
-        # Here, so that a template that fails does so at the start and not in front of a user.
+        # Done here, so that a bad template fails at start and not during a request.
         asked = [(None, target) for target in targets] + list(profile.pairs)
         told = [(False, False)]
         told += [(True, False)] if profile.term else []
@@ -219,7 +220,7 @@ class FrameFormat:
             for kind in told
         }
         self._frame = lru_cache(maxsize=4096)(self._make_frame)
-        # Of what users say: a few, which each word of a sentence asks for again.
+        # Frames with users' terms or context: a few, needed again for each word of a sentence.
         self._told_frame = lru_cache(maxsize=256)(self._make_frame)
 
     def length_cap(
@@ -253,7 +254,7 @@ class FrameFormat:
         return self._frame_of(asked, terms, context).ids(source.strip())
 
     def _frame_of(self, asked: _Asked, terms: Terms, context: Sequence[str]) -> Frame:
-        """Return the frame that tells terms, else context, if the profile says how."""
+        """Return the frame with terms, else context, if the profile has a place for them."""
         frame = self._frame(*self._wordings[*asked, False, False])
         has_terms = bool(terms and self.profile.term)
         has_context = not has_terms and bool(context) and self.tells_context
@@ -261,7 +262,7 @@ class FrameFormat:
             return frame
         told = self.profile.listed(terms) if has_terms else "\n".join(context)
         place = TERMS_PLACEHOLDER if has_terms else CONTEXT_PLACEHOLDER
-        # Words of users, too: those that would give orders are not told.
+        # These are users' words as well: they must not bring in control pieces.
         said = self._tokenizer.defused(told)
         around = self._wordings[*asked, has_terms, has_context]
         found = self._told_frame(*(part.replace(place, said) for part in around))
@@ -276,7 +277,7 @@ class FrameFormat:
         has_terms: bool,
         has_context: bool,
     ) -> tuple[str, str]:
-        """Return what stands before and after the text."""
+        """Return what comes before and after the text."""
         message = self.profile.wording(
             source,
             target,
@@ -302,26 +303,27 @@ class FrameFormat:
 
 
 def length_cap(source_tokens: int) -> int:
-    """Return how many tokens a translation of this many may have."""
+    """Return how many tokens the translation of this many tokens may have."""
     return int(source_tokens * MAX_LENGTH_RATIO) + LENGTH_MARGIN
 
 
 def load_prompt_format(
     directory: Path, tokenizer: Tokenizer, profile: Path | None = None
 ) -> PromptFormat:
-    """Choose how the model of a directory is asked.
+    """Choose how to prompt the model of a directory.
 
-    By the profile that a user gives; else by what config.json says: a directory made by
-    `tokenspeed train` has `"tokenspeed": {"prompt": "marks", "pairs": [["en", "de"], ...]}`, and
-    another may name any profile that ships; else by the profile that recognises it.
+    The profile is the one that a user gives; else the one that config.json names: a directory made
+    by `tokenspeed train` has `"tokenspeed": {"prompt": "marks", "pairs": [["en", "de"], ...]}`, and
+    others may name any shipped profile; else the one that recognises the model.
 
-    `"pairs"` are instead of those of the profile. `"context": 2` says that the model was trained
-    with up to two earlier sentences before its source; without it none are ever sent along.
+    `"pairs"` replace those of the profile. `"context": 2` says that the model was trained with up
+    to two earlier sentences before its source; without it the profile decides.
     `"formality": ["de", ...]` names the target languages whose form of address can be chosen.
 
     Raises:
-        CheckpointError: config.json says something else, or the vocabulary lacks the marks.
-        ProfileError: no profile fits, or the one that was given cannot be used.
+        CheckpointError: config.json has a field that is not valid, or the vocabulary lacks the
+            marks.
+        ProfileError: no profile fits, or the given one cannot be used.
     """
     path = directory / "config.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
@@ -395,7 +397,7 @@ def _profile_of(
             )
         return shipped_profile(name)
     names = [directory.resolve().name, str(raw.get("_name_or_path", ""))]
-    if directory.resolve().parent.name == "snapshots":  # of a cache of Hugging Face's
+    if directory.resolve().parent.name == "snapshots":  # in Hugging Face's cache
         names.append(directory.resolve().parents[1].name)
     source = template.source if template is not None else ""
     for profile in shipped_profiles():

@@ -1,4 +1,4 @@
-"""Weights in fewer bits: the arithmetic of the stored formats.
+"""The arithmetic of the stored formats: weights in fewer bits.
 
 int8 is symmetric with one scale for each output channel: w = q * scale, scale = max|row| / 127.
 int4 has one scale for each group of input columns: of 128, or fewer where 128 does not divide them.

@@ -1,8 +1,8 @@
-"""A model directory written anew in fewer bits, tensor by tensor.
+"""Writes a model directory again in fewer bits, tensor by tensor.
 
-By the names and the description of compressed-tensors, so that other engines load it too: integers
-packed in words, symmetric, a scale for each channel (int8) or group of columns (int4, and int8 in
-its finer form). The embedding stays as it is. Knows directories; does not know backends.
+It has the names and the description of compressed-tensors, so that other engines load it too:
+integers packed in words, symmetric, a scale for each channel (int8) or group of columns (int4, and
+int8 in its finer form). The embedding stays as it is. Knows directories; does not know backends.
 """
 
 import json
@@ -24,8 +24,8 @@ _BESIDE = (
     *("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "generation_config.json"),
     *("special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "LICENSE"),
 )
-_GROUPS = (128, 64, 32, 16, 8)  # columns that share a scale: the first that divides them
-_FINER = 64  # in int8: what a CPU makes of floats
+_GROUPS = (128, 64, 32, 16, 8)  # columns that share a scale: the first that divides all columns
+_FINER = 64  # the same for int8: what the CPU backend makes of floats
 
 Names = Iterable[tuple[str, Path]]  # tensors, and the files that hold them
 
@@ -33,7 +33,7 @@ Names = Iterable[tuple[str, Path]]  # tensors, and the files that hold them
 def write_int8(
     source_dir: Path | str, target_dir: Path | str, max_shard_bytes: int = MAX_SHARD_BYTES
 ) -> None:
-    """Write all matrices in int8, the embedding too: the smallest, which we alone read."""
+    """Write all matrices in int8, the embedding too: the smallest form, which only we read."""
     source = _opened(Path(source_dir))
     matrices = _matrices(source) | {source.sources[EMBEDDING].name: 0}
 
@@ -57,20 +57,20 @@ def write_quantized(
     tracked: Callable[[list[tuple[str, Path]]], Names] = iter,
     finer: bool = False,
 ) -> None:
-    """Write a model directory anew with its matrices in int8 or int4.
+    """Write a model directory again with its matrices in int8 or int4.
 
     Args:
         source_dir: a Hugging Face directory in floating point.
         target_dir: made if needed; its weights are replaced when all are written.
         bits: 8 or 4.
         max_shard_bytes: no file gets larger.
-        tracked: goes through the tensors, and may show how far.
+        tracked: iterates over the tensors, and may show progress.
         finer: in int8, a scale for 64 columns of a row; for all of a row where 64 does not divide
             them.
     Raises:
         CheckpointError: source_dir cannot be used.
         ValueError: a tensor alone is larger than a shard, source_dir is quantised already, a matrix
-            has no whole groups of columns, or int4 is to be finer.
+            has no whole groups of columns, or `finer` is given with int4.
     """
     if bits not in (8, 4):
         raise ValueError(f"bits is {bits}, expected 8 or 4")
@@ -126,7 +126,7 @@ def _read(path: Path, name: str) -> Tensor:
 def _converted(
     name: str, tensor: Tensor, bits: int, group: int | None
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield what is stored of a tensor. group: of its columns; None: it stays as it is."""
+    """Yield what to store of a tensor. group: columns that share a scale; None: stored as it is."""
     if group is None:
         yield name, tensor
         return
@@ -157,7 +157,7 @@ def _write(
 
 
 def _groups(bits: int, groups: dict[str, int]) -> list[dict[str, Any]]:
-    """Describe the matrices; those of other groups of columns are told apart by their names."""
+    """Describe the matrices; where groups of columns differ in size, matrices go by their names."""
     sizes = sorted(set(groups.values()), reverse=True)
     if len(sizes) == 1:
         return [_group(bits, ["Linear"], sizes[0])]

@@ -1,4 +1,4 @@
-"""Rotary positions: every kind of scaling, folded into one frequency a pair and one factor.
+"""Rotary positions: every kind of scaling, folded into a frequency for each pair and one factor.
 
 A backend gets cosines and sines, whatever the kind; a layer without rotation has frequencies of 0.
 Knows the words of Hugging Face configurations; does not know layers or devices.
@@ -24,9 +24,9 @@ class Rope:
         dim: dimensions of a head that are rotated, the first ones; 0 is all.
         factor: how much longer than the original the context is (HunYuan's alpha for "alpha").
         original: positions of the original context.
-        attention_factor: of cosines and sines ("yarn", "longrope").
+        attention_factor: multiplies cosines and sines ("yarn", "longrope").
         low, high: turns in the original context below which a pair is stretched, and above which
-            it is left ("llama3", "yarn").
+            it is left as it is ("llama3", "yarn").
         is_truncated: "yarn" rounds the bounds between those pairs to whole pairs.
         short_factors, long_factors: of each pair, in and beyond the original context ("longrope").
     """
@@ -54,10 +54,10 @@ def rope_frequencies(rope: Rope, head_dim: int, length: int) -> Tensor:
     """Return the angle per position of each pair: [head_dim / 2] float32, on the CPU.
 
     Args:
-        length: positions of a slot: "dynamic" and "longrope" depend on it. The same for short
-            sequences, so that a row's result does not depend on how long its sequence gets.
+        length: positions of a slot, on which "dynamic" and "longrope" depend. Short sequences use
+            it too, so that a row's result does not depend on how long its sequence gets.
     """
-    # Nor on "meta", whatever device is the default.
+    # On the CPU whatever the default device is; it may be "meta".
     if rope.kind == "none":
         return torch.zeros(head_dim // 2, device="cpu")
     dim = rope.dim or head_dim
@@ -67,12 +67,12 @@ def rope_frequencies(rope: Rope, head_dim: int, length: int) -> Tensor:
 
 
 def rope_factor(rope: Rope) -> float:
-    """Return what cosines and sines are multiplied with; 1 where nothing is rotated."""
+    """Return what cosines and sines are multiplied by; 1 for kinds without a factor."""
     return rope.attention_factor if rope.kind in ("yarn", "longrope") else 1.0
 
 
 def rotated_first(head_dim: int, dim: int) -> Tensor:
-    """Return the order of a head's rows in which `dim` rotated ones pair up as all others do.
+    """Return the order of a head's rows that pairs `dim` rotated ones as backends pair them.
 
     A model that rotates the first `dim` dimensions pairs i with i + dim / 2; every backend pairs i
     with i + head_dim / 2. Queries and keys in another order have the same scores.

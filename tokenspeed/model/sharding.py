@@ -1,9 +1,9 @@
 """Which part of each tensor a rank of a tensor-parallel group has.
 
 Attention is cut by heads, the MLP by channels, the LM head by tokens: q, k, v, gate, up and head by
-rows, the projections back to the hidden size by columns, so that their sums over the ranks are the
-products of the whole. Embedding and norms are on every rank. Knows names and shapes; does not know
-files or devices.
+rows, the projections back to the hidden size by columns, so that their outputs summed over the
+ranks are those of the whole. Embedding and norms are on every rank. Knows names and shapes; does
+not know files or devices.
 Source: Shoeybi et al. 2019, Megatron-LM.
 """
 

@@ -1,4 +1,4 @@
-"""Tensors in a few files of bounded size, with their index, written as they come.
+"""Writes tensors, as they come, into a few files of bounded size with an index.
 
 Knows safetensors files and their names; does not know what a model is.
 """
@@ -20,7 +20,7 @@ def write_model_shards(
     tensors: Iterable[tuple[str, Tensor]],
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Write `model-0000x-of-0000y.safetensors` and their index, in place of all that were there.
+    """Write `model-0000x-of-0000y.safetensors` and their index, replacing all that were there.
 
     Raises:
         ValueError: a tensor alone is larger than a shard.
@@ -49,7 +49,7 @@ def write_shards(
 ) -> dict[str, str]:
     """Write tensors, in order, into as few files as their order allows.
 
-    No more than one file's tensors are held. Nothing that was there changes before all is written.
+    Holds the tensors of one file at a time. Existing files change only after all is written.
 
     Returns:
         The name of the file that holds each tensor.

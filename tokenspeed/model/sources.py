@@ -1,7 +1,7 @@
-"""Where each tensor of the table stands in a checkpoint, and what is folded in when it is read.
+"""Where a checkpoint stores each tensor of the table, and what is folded in when it is read.
 
-Families name tensors otherwise, fuse matrices, leave out a 1 or keep a factor apart: nobody behind
-the loader knows. Knows names and numbers; does not read files.
+Families differ in names, fuse matrices, leave a 1 out of norms or keep a factor apart: after
+loading, none of this is visible. Knows names and numbers; does not read files.
 """
 
 from collections.abc import Collection, Iterator
@@ -26,11 +26,11 @@ from tokenspeed.model.weights import (
     layer_weight,
 )
 
-# What stands beside a quantised matrix, by compressed-tensors' names; "" is the tensor itself.
+# The parts of a quantised matrix in compressed-tensors' names; "" is the tensor itself.
 SUFFIXES = ("", "_packed", "_scale", "_shape")
-# What other methods store of a matrix, behind the name of its weight or that of its module.
+# The parts that other methods store, as suffixes of the weight's name or of its module's.
 OTHER_SUFFIXES = (*FP8_SCALES, *GPTQ_PARTS)
-# Scales of what another engine rounds while it runs: no number of the weights.
+# Scales of activations and caches that other engines round at run time; not part of the weights.
 _UNUSED = (".input_scale", ".output_scale", ".k_scale", ".v_scale", ".q_scale")
 
 _FUSED_NAMES = {"qkv": "self_attn.qkv_proj", "gate_up": "mlp.gate_up_proj"}
@@ -41,14 +41,14 @@ _TURNED = ("self_attn.q_proj", "self_attn.k_proj", Q_NORM, K_NORM)
 
 @dataclass(frozen=True)
 class Source:
-    """Where a tensor stands.
+    """Where a tensor is stored.
 
     Attributes:
         name: in the file, without a suffix of a quantised form.
-        rows: begin and end of it among the rows there; None: all.
-        height: rows there, or 0 where they are all its own.
-        order: of its rows, in each head; None: as they are.
-        times, plus: what its values are multiplied with, and then what is added to them.
+        rows: first and end row of it in the stored tensor; None: all.
+        height: rows of the stored tensor, or 0 where all are its own.
+        order: of its rows, in each head; None: as stored.
+        times, plus: factor of its values, and what is then added to them.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Source:
     plus: float = 0.0
 
     def part(self, suffix: str) -> str:
-        """Return the name in the file of what stands beside it."""
+        """Return the name in the file of one of its parts."""
         name = self.name.removesuffix(".weight") if suffix.startswith(".") else self.name
         return name + suffix
 
@@ -71,7 +71,7 @@ class Source:
         return heads[:, torch.tensor(self.order)].reshape(tensor.shape)
 
     def folded(self, tensor: Tensor) -> Tensor:
-        """Multiply and add, in float32; a tensor that nothing is done to stays as it is."""
+        """Multiply and add, in float32; without either, return the tensor as it is."""
         if self.times == 1 and self.plus == 0:
             return tensor
         return tensor.float() * self.times + self.plus
@@ -81,7 +81,7 @@ def find_sources(config: ModelConfig, names: Collection[str]) -> dict[str, Sourc
     """Return the source of each tensor of the table; the head's too, though it may be tied.
 
     Args:
-        names: of the tensors in the files. They tell what stands before each name.
+        names: of the tensors in the files; they show which prefix names have.
     """
     prefix, stored, scale = _prefix(names), config.stored, config.stored.logit_scale
     heads = [name.rpartition(HEAD) for name in names if HEAD in name]
@@ -101,7 +101,7 @@ def find_sources(config: ModelConfig, names: Collection[str]) -> dict[str, Sourc
 def unknown(
     names: Collection[str], sources: Collection[Source], ignored: Collection[str]
 ) -> Iterator[str]:
-    """Yield the tensors that nobody reads.
+    """Yield the tensors that are never read.
 
     Args:
         sources: of all tensors that are read.
@@ -115,7 +115,7 @@ def unknown(
 
 
 def _prefix(names: Collection[str]) -> str:
-    """Return what stands before the names of the text model: "model.", more, or nothing."""
+    """Return the prefix of the text model's names: "model.", a longer one, or none."""
     for name in names:
         for suffix in (*SUFFIXES, *FP8_SCALES):
             if name == _EMBEDDING + suffix or name.endswith(f".{_EMBEDDING}{suffix}"):

@@ -1,7 +1,7 @@
 """Text to ids and back, also piece by piece, for sentencepiece and Hugging Face tokenizers.
 
-A control piece (`<|eot_id|>`, `</s>`) is one in `encode_frame` alone, which is for prompts: in a
-user's text it is letters. Knows files and characters; does not know prompts or models.
+A control piece (`<|eot_id|>`, `</s>`) is read as one only in `encode_frame`, which is for prompts:
+in a user's text it is just letters. Knows files and characters; does not know prompts or models.
 """
 
 import re
@@ -18,12 +18,12 @@ from tokenspeed.model.families import load_model_config, read_object
 
 _REPLACEMENT = "\ufffd"  # what both libraries decode incomplete UTF-8 to
 _MAX_INCOMPLETE_BYTES = 3  # a character has at most four bytes
-_CONTEXT_IDS = 8  # ids given out that go along when the next ones are decoded
-# What controls a model looks like this, also where a file does not flag it: <start_of_turn>,
+_CONTEXT_IDS = 8  # earlier ids that are decoded together with the next ones
+# Control pieces look like this, even where a file does not flag them: <start_of_turn>,
 # <|im_end|>, [INST], <｜hy_User｜>. Runs of spaces and emoji that a vocabulary adds do not.
 _CONTROL_SHAPE: Final = re.compile(r"<[|｜/]?[^<>\s]+>|\[/?[A-Z_@]+\]")
 
-# normalizer_spec { add_dummy_prefix: false }: of two of a kind protobuf takes the later.
+# normalizer_spec { add_dummy_prefix: false }: of two values of a field, protobuf takes the later.
 _NO_DUMMY_PREFIX: Final = b"\x1a\x02\x18\x00"
 
 
@@ -35,7 +35,7 @@ class Tokenizer(ABC):
         bos_id: begin of sequence; None where the model has no such mark.
         eos_ids: ids that end an output.
         controls: control pieces and their ids.
-        control_ids: of them, what no text of a user may become.
+        control_ids: the ids among them that a user's text must never produce.
     """
 
     vocab_size: int
@@ -48,10 +48,10 @@ class Tokenizer(ABC):
     def load(directory: Path | str) -> "Tokenizer":
         """Open `tokenizer.json`, else `tokenizer.model` (sentencepiece), of a model directory.
 
-        Where both are there, the first has the pieces that were added for chats, too.
+        Where both exist, the first also has the pieces that were added for chats.
 
         Raises:
-            CheckpointError: neither is there, the file is damaged, or config.json is.
+            CheckpointError: neither exists, or the file or config.json is damaged.
         """
         directory = Path(directory)
         config = load_model_config(directory)
@@ -60,7 +60,7 @@ class Tokenizer(ABC):
             if path.exists():
                 try:
                     path.open("rb").close()
-                except OSError as exc:  # the libraries would say that it is no tokenizer
+                except OSError as exc:  # the libraries would report a damaged tokenizer
                     raise CheckpointError(path, f"cannot be read: {exc.strerror}") from exc
                 tokenizer = kind(path)
                 tokenizer.bos_id = config.bos_token_id
@@ -79,13 +79,13 @@ class Tokenizer(ABC):
         if self.control_ids.isdisjoint(ids):
             return ids
         ids = self._encode(self.defused(text))
-        # What still is one, by whatever a file says of how texts are normalised, is left out.
+        # Any that the tokenizer's own normalisation still produces are left out.
         return [token for token in ids if token not in self.control_ids]
 
     def encode_frame(self, text: str) -> list[int]:
-        """Return the ids of a prompt, in which the control pieces are what they are.
+        """Return the ids of a prompt, in which control pieces are read as such.
 
-        The ids of the reference tokenizer for the same string, without marks that it adds itself.
+        They are the reference tokenizer's ids of the same string, without marks that it adds.
         """
         return self._encode_frame(text)
 
@@ -100,7 +100,7 @@ class Tokenizer(ABC):
         if self._controls_pattern is None:
             return text
         while found := self._controls_pattern.search(text):
-            # A piece of one character, or one that spaces do not part, goes.
+            # A piece of a single character is replaced by a space.
             piece = found[0]
             apart = f"{piece[0]} {piece[1:]}" if len(piece) > 1 else " "
             text = text[: found.start()] + apart + text[found.end() :]
@@ -115,10 +115,10 @@ class Tokenizer(ABC):
         """Return the ids of a text with control pieces."""
 
     def _set_controls(self, controls: Mapping[str, int], unknown: str | None = None) -> None:
-        """Take in the control pieces.
+        """Set the control pieces.
 
         Args:
-            unknown: the piece that stands for what the vocabulary lacks, in any text.
+            unknown: the piece for what the vocabulary lacks, which may occur in any text.
         """
         self.controls = dict(controls)
         self.control_ids = frozenset(token for piece, token in controls.items() if piece != unknown)
@@ -165,12 +165,12 @@ class _SentencePiece(Tokenizer):
             piece: token
             for piece, token in pieces.items()
             if processor.is_control(token)
-            # Others of their shape are taken for a control piece wherever a text has them.
+            # Others of this shape would be read as control pieces wherever a text has them.
             or (_CONTROL_SHAPE.fullmatch(piece) and not _is_data(processor, token))
         }
         self._set_controls(controls | self._added)
-        # Up to transformers 4.31 a space stood before the text behind each mark, and models of that
-        # time were trained so; their files do not say `legacy`.
+        # Up to transformers 4.31 the text after each mark got a space in front, and models of that
+        # time were trained that way; their files do not mention `legacy`.
         self._unspaced: sentencepiece.SentencePieceProcessor | None = None
         if config.get("legacy") is False:
             proto = path.read_bytes() + _NO_DUMMY_PREFIX
@@ -208,18 +208,18 @@ class _SentencePiece(Tokenizer):
 
 
 def _is_data(processor: sentencepiece.SentencePieceProcessor, token: int) -> bool:
-    """Whether a piece is part of what texts are made of: a byte, or of the vocabulary's own."""
+    """Whether a piece is ordinary text: a byte, the unknown piece, or one learnt in training."""
     return (
         processor.is_byte(token)
         or processor.is_unknown(token)
-        # A piece that the vocabulary was trained to have is found in its own spelling by merging;
-        # one that a user defined is found at once, whatever stands round it.
+        # A piece learnt in training is only found by merging; one that a user defined is found
+        # at once, whatever is around it.
         or processor.encode(f"x{processor.id_to_piece(token)}x").count(token) == 0
     )
 
 
 def _added_pieces(directory: Path, config: Mapping[str, Any]) -> dict[str, int]:
-    """Return the pieces that stand beside a `tokenizer.model`, in either file that has them."""
+    """Return the pieces added to a `tokenizer.model` in the files beside it."""
     found: dict[str, int] = {}
     for piece, token in _read_if_there(directory / "added_tokens.json").items():
         if isinstance(token, int):
@@ -241,7 +241,7 @@ class _HuggingFace(Tokenizer):
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as exc:  # the library raises bare Exception
             raise CheckpointError(path, f"is no tokenizer: {exc}") from exc
-        # Saved from training: a prompt would be cut or filled up.
+        # Settings saved from training would cut or pad a prompt.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.vocab_size = self._tokenizer.get_vocab_size()
@@ -280,7 +280,7 @@ class IncrementalDecoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        # The first piece of a decoded sequence loses its space, so ids before it go along.
+        # The first piece of a decoded sequence loses its space, so earlier ids are decoded too.
         self._context: list[int] = []
         self._pending: list[int] = []
         self._given = 0  # characters of the pending text given out already
@@ -290,7 +290,7 @@ class IncrementalDecoder:
         return "".join(self._push_one(token) for token in ids)
 
     def flush(self) -> str:
-        """End the sequence: return what was held back, U+FFFD for what became no character."""
+        """End the sequence: return what was held back, U+FFFD for incomplete characters."""
         rest = self._pending_text()[self._given :]
         self._give_out()
         return rest

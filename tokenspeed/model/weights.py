@@ -1,17 +1,17 @@
 """The table of a model's tensors: names, shapes, order, and which of them engines run as one.
 
-Names are Hugging Face's; a matrix is [out, in]. Whoever reads, writes, draws or checks weights asks
-here. Knows no files, no stored forms and no devices.
+Names are Hugging Face's; a matrix is [out, in]. All that reads, writes, initialises or checks
+weights uses this table. Knows no files, no stored forms and no devices.
 """
 
 from tokenspeed.model.config import ModelConfig
 
 EMBEDDING = "model.embed_tokens.weight"
-NORM = "model.norm.weight"  # behind the last layer
+NORM = "model.norm.weight"  # after the last layer
 HEAD = "lm_head.weight"  # absent where the head is the embedding
 
-# The norms of a layer: before its attention and its MLP, behind them, and of q and k. Which of
-# them a model has, its switches say.
+# The norms of a layer: before its attention and its MLP, after them, and of q and k. The switches
+# of a model say which it has.
 INPUT_NORM = "input_layernorm"
 POST_NORM = "post_attention_layernorm"
 ATTENTION_OUT_NORM = "self_attn.out_norm"
