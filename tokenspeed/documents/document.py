@@ -1,7 +1,7 @@
-"""What a document is: texts out, translations in; and one whose texts are places in a string.
+"""What a document is: texts out, translations in; and one whose texts are spans of a string.
 
-Of such a document nothing but those places is written anew, and a place whose text comes back
-unchanged is not written at all: what is not translated survives byte for byte.
+Of such a document only those spans are rewritten, and a span whose text comes back unchanged is not
+touched: whatever is not translated survives byte for byte.
 """
 
 import codecs
@@ -21,12 +21,12 @@ _BOMS: Final = (
 _CONTROLS: Final = regex.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 _TAGS: Final = r"((?:<[^<>]*>|[\"'“”‘’»«)\]*_~\s])*)$"
 _ENDED: Final = regex.compile(rf"[.!?…:;。！？]{_TAGS}")
-_END_CHARS: Final = 200  # that are looked at
+_END_CHARS: Final = 200  # characters at the end that are searched
 # A period after a word of some letters: "etc." and initials keep theirs.
 _LAST_MARK: Final = regex.compile(
     rf"(?:(?<=[\p{{L}}\p{{N}}]{{4}})\.|(?<=[\p{{L}}\p{{N}}])\s?[!?]){_TAGS}"
 )
-_UNREADABLE: Final = "surrogateescape"  # keeps bytes that are no text, to be written as they were
+_UNREADABLE: Final = "surrogateescape"  # keeps bytes that are not text, to write them unchanged
 
 
 class Document(Protocol):
@@ -48,12 +48,12 @@ class Document(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A text and the places where it stands, in parts.
+    """A text and the places of its parts in the source.
 
     Attributes:
         text: to be translated.
         spans: (start, end) of each part in the source, ascending.
-        share: makes of a translation what is written in each span.
+        share: divides a translation into what is written to each span.
     """
 
     text: str
@@ -66,7 +66,7 @@ class Source:
     """A file's text, and how it was written as bytes.
 
     Attributes:
-        lacking: error handler for characters that the encoding lacks; None turns to UTF-8.
+        lacking: error handler for characters that the encoding lacks; None switches to UTF-8.
     """
 
     text: str
@@ -75,7 +75,7 @@ class Source:
     lacking: str | None = None
 
     def encode(self, text: str) -> bytes:
-        """Return bytes as those of the file."""
+        """Return a text as bytes in the encoding of the file."""
         try:
             return self.bom + text.encode(self.encoding, _UNREADABLE)
         except UnicodeEncodeError:
@@ -87,8 +87,8 @@ class Source:
 def read(data: bytes, declared: str | None = None) -> Source:
     """Return the text of a file.
 
-    By its byte order mark; by the encoding that it declares; as UTF-8, with bytes that are none
-    kept; or, where most of what is not ASCII is none, as Windows-1252.
+    It is decoded by its byte order mark; else by the encoding that it declares; else as UTF-8, with
+    invalid bytes kept; or, where most of what is not ASCII is invalid, as Windows-1252.
     """
     for bom, encoding in _BOMS:
         if data.startswith(bom):
@@ -107,26 +107,26 @@ def read(data: bytes, declared: str | None = None) -> Source:
         try:
             return Source(data.decode("cp1252"), "cp1252")
         except UnicodeDecodeError:
-            pass  # it has bytes that are nothing there either
+            pass  # it has bytes that are invalid there too
     return Source(text, "utf-8")
 
 
 def readable(text: str) -> str:
-    """Return a text with a replacement character for each byte that was none."""
+    """Return a text with a replacement character for each byte that could not be decoded."""
     return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def writable(text: str, translation: str) -> str:
     """Return a translation as it may be written in place of a text.
 
-    Without what no file should have: controls, and halves of characters. Without the mark that
-    models like to put behind what has none: a heading, a button, a cell of a table.
+    Removes what no file should have: control characters and halves of characters. Removes the
+    punctuation that models like to add where the text has none: a heading, a button, a table cell.
     """
     written = _CONTROLS.sub("", readable(translation))
     found = _LAST_MARK.search(written, max(0, len(written) - _END_CHARS))
     if found is None or _ENDED.search(text, max(0, len(text) - _END_CHARS)):
         return written
-    has_two = "¿" in written or "¡" in written  # the other one would be left alone
+    has_two = "¿" in written or "¡" in written  # the opening mark would be left without its partner
     return written if has_two else f"{written[: found.start()]}{found[1]}"
 
 
@@ -135,7 +135,7 @@ class SpanDocument:
 
     Args:
         source: of the file.
-        units: by the places of their first spans; spans do not overlap.
+        units: in the order of their first spans; spans do not overlap.
     """
 
     def __init__(self, source: Source, units: Iterable[Unit]) -> None:

@@ -1,7 +1,7 @@
 """Word (.docx): paragraphs of the text, of tables, headers and footers; their formats stay.
 
-`python-docx` reads and writes the package. Words of one format are one run; where a translation
-moves words of another format, they keep their order.
+`python-docx` reads and writes the package. Consecutive words of one format are one part; parts of
+other formats keep their order in a translation.
 """
 
 import io
@@ -24,11 +24,11 @@ from tokenspeed.documents.tagged import Tag, Tagged
 from tokenspeed.errors import DocumentError
 
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
-MAX_XML_BYTES: Final = 16 * 1024 * 1024  # which takes ten times as much memory
-MAX_TAGS: Final = 500_000  # of its XML: they are what takes time and memory, 2 s and 200 MB here
-_XML_LOOK: Final = 256  # bytes of a member that are looked at
+MAX_XML_BYTES: Final = 16 * 1024 * 1024  # parsed, it takes ten times as much memory
+MAX_TAGS: Final = 500_000  # of its XML: these take most time and memory, 2 s and 200 MB here
+_XML_LOOK: Final = 256  # bytes at the start of a member that show whether it is XML
 
-# What python-docx raises of a file that is damaged: it takes for granted what a writer would write.
+# What python-docx raises for a damaged file: it does not check what it reads.
 _DAMAGED: Final = (
     zipfile.BadZipFile, zlib.error, PackageNotFoundError, etree.LxmlError, LookupError,
     AttributeError, TypeError, RuntimeError, EOFError, OSError,
@@ -42,7 +42,7 @@ _SPACE: Final = "{http://www.w3.org/XML/1998/namespace}space"
 
 @dataclass(slots=True)
 class _Part:
-    """Words of one format, in as many elements as the writer made of them."""
+    """Consecutive words of one format, in one or more elements."""
 
     format: bytes
     elements: list[Any]
@@ -65,7 +65,7 @@ class DocxDocument:
         data: its bytes.
 
     Raises:
-        ValueError: it is no such file, or unpacks to very much.
+        ValueError: it is not a Word file, or unpacks to too much.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -83,11 +83,11 @@ class DocxDocument:
         return [readable(paragraph.tagged.text) for paragraph in self._paragraphs]
 
     def translated(self, translations: Sequence[str]) -> bytes:
-        """Return the file with these in place of `texts`; the very same file where none differs.
+        """Return the file with these in place of `texts`; the same bytes where none differs.
 
         Raises:
             ValueError: there are not as many.
-            DocumentError: the file cannot be written, as something in it is damaged.
+            DocumentError: the file is damaged and cannot be written.
         """
         texts = self.texts
         if len(translations) != len(texts):
@@ -109,7 +109,7 @@ def open_docx(data: bytes, target: str) -> DocxDocument:
     """Return a Word file as a document.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: it is not a Word file.
     """
     return DocxDocument(data)
 
@@ -133,7 +133,7 @@ def _check(what: str, count: int, most: int) -> None:
 
 
 def _is_xml(package: zipfile.ZipFile, name: str) -> bool:
-    """Whether a member may be read as XML, whatever its name and its kind say."""
+    """Whether a member may be read as XML, whatever its name or type says."""
     with package.open(name) as member:
         begin = member.read(_XML_LOOK).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")
     return not begin or begin.startswith(b"<")
@@ -148,7 +148,7 @@ def _paragraph_parts(file: Any) -> Iterator[list[_Part]]:
 
 
 def _stretches(paragraph: Any) -> Iterator[list[_Part]]:
-    """Return the parts of a paragraph, anew after each tab, line break or picture."""
+    """Return the parts of a paragraph, one list for each stretch between tabs, breaks, pictures."""
     parts: list[_Part] = []
     for element in _own(paragraph):
         if element.tag in _BREAKS and parts:
@@ -166,7 +166,7 @@ def _stretches(paragraph: Any) -> Iterator[list[_Part]]:
 
 
 def _own(paragraph: Any) -> Iterator[Any]:
-    """Return what is in a paragraph, but not what is in one inside it, such as a text box's."""
+    """Return the elements of a paragraph, without those of paragraphs inside it (text boxes)."""
     inside = [iter(paragraph)]
     while inside:
         element = next(inside[-1], None)
@@ -178,7 +178,7 @@ def _own(paragraph: Any) -> Iterator[Any]:
 
 
 def _format_of(run: Any) -> bytes:
-    """Return what tells runs apart: their format, and the link that they are in."""
+    """Return what distinguishes runs: their format, and the link that they are in."""
     found = run.find(_FORMAT)
     names = (
         []
@@ -194,12 +194,12 @@ def _format_of(run: Any) -> bytes:
     return "|".join([*names, link]).encode()
 
 
-# What programs note of runs, and nobody sees: spelling, language, hints.
+# Invisible properties that programs add to runs: language, no proofing.
 _UNSEEN: Final = frozenset({qn("w:lang"), qn("w:noProof")})
 
 
 class _Paragraph:
-    """Words in a row, of which those of the commonest format are plain and others tagged."""
+    """A stretch of words: those of the most common format are plain, all others tagged."""
 
     def __init__(self, parts: Sequence[_Part]) -> None:
         self._parts = parts
@@ -215,11 +215,11 @@ class _Paragraph:
         self.tagged = Tagged(pieces)
 
     def write(self, translation: str) -> None:
-        """Write words into the parts that they belong to, in their order."""
+        """Write the words of a translation into the parts that they belong to, in order."""
         pieces = self.tagged.restored(translation, in_order=True)
         starts = [p.number - 1 for p in pieces if isinstance(p, Tag) and p.kind == "start"]
         texts = [""] * len(self._parts)
-        inside, before = False, -1  # in a tagged part; the last of them
+        inside, before = False, -1  # whether in a tagged part; the last tagged part
         for piece in pieces:
             if isinstance(piece, Tag):
                 inside = piece.kind == "start"
@@ -229,7 +229,7 @@ class _Paragraph:
             elif piece:
                 after = starts[0] if starts else len(self._parts)
                 between = [i for i in self._plain if before < i < after]
-                # No plain words stood here: they go with their neighbours.
+                # If there were no plain words here, they join their neighbours.
                 texts[between[0] if between else before if before >= 0 else after] += piece
         for part, text in zip(self._parts, texts, strict=True):
             part.write(text)

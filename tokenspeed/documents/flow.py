@@ -1,8 +1,8 @@
-"""Sentences that run over several lines or cues: joined to be translated, shared out again.
+"""Sentences that run over several lines or cues: joined for translation, then divided again.
 
-A line takes of a translation what it had of the source: the cut is made where a word ends, nearest
-to the same share of the text, and rather at a mark where the source was cut at one. Knows lines;
-does not know what surrounds them.
+A line gets the same share of the translation as it had of the source: cuts are made where a word
+ends, nearest to that share, and preferably at punctuation if the source was cut at some. Knows
+lines; does not know what surrounds them.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from tokenspeed.documents.document import Unit
 from tokenspeed.documents.tagged import Tagged, raw
 from tokenspeed.text.segmenter import cut
 
-MAX_JOINED_CHARS: Final = 400  # of lines without any mark of an end
+MAX_JOINED_CHARS: Final = 400  # of joined lines without a sentence end
 
 _SENTENCE_END: Final = regex.compile(r"[.!?…:。！？｡][\"'”’»)\]]*$")
 _LIST_END: Final = regex.compile(r":[\"'”’»)\]]*$")
@@ -25,7 +25,7 @@ _WORD_END: Final = regex.compile(r"(?=\s)(?<=\S)")
 _IN_TAG: Final = "\ue000"  # stands for the spaces in tags, where no line ends
 LINE_END: Final = regex.compile(r"\s*[\r\n\t\x85\u2028\u2029]\s*")
 _ARROW: Final = regex.compile(r"-->")
-_SENTENCE_BONUS: Final = 24.0  # characters that a cut may move for a mark
+_SENTENCE_BONUS: Final = 24.0  # characters that a cut may move to meet punctuation
 _CLAUSE_BONUS: Final = 8.0
 
 
@@ -33,17 +33,17 @@ def goes_on(line: str, following: str) -> bool:
     """Whether a sentence of one line goes on in the next one."""
     if not line or not following or _LIST_END.search(line):
         return False
-    # What both ends look like is enough to know; the segmenter knows abbreviations.
+    # The text around the line break is enough; the segmenter knows abbreviations.
     tail, head = line[-_LOOK_CHARS:].strip(), following[:_LOOK_CHARS]
     return len(tail) not in accumulate(map(len, cut(f"{tail} {head}")))
 
 
 def groups(lines: Sequence[str], breaks: Sequence[bool]) -> list[range]:
-    """Return which lines are one text each, as ranges of indices.
+    """Return which lines together are one text, as ranges of indices.
 
     Args:
-        lines: without the space round them.
-        breaks: whether something stands between a line and the one before it.
+        lines: without surrounding space.
+        breaks: whether each line is separated from the one before it.
     """
     starts = [0] if lines else []
     chars = len(lines[0]) if lines else 0
@@ -65,7 +65,7 @@ def line_unit(
 
     Args:
         source: of the document. spans: the words of each line in it.
-        fills: which lines must not be left empty; another that gets no word goes away.
+        fills: which lines must not be left empty; any other that gets no word is removed.
         parse: finds the tags among the words.
     """
     lines = [source[start:end] for start, end in spans]
@@ -74,7 +74,7 @@ def line_unit(
 
     def share(translation: str) -> list[str]:
         parts, said = [], ""
-        # An end of a line, or an arrow between times, would be read as a part of the file.
+        # A line end, or an arrow as between times, would be read as structure of the file.
         words = _ARROW.sub("→", LINE_END.sub(" ", translation)).replace(_IN_TAG, "")
         shared = share_out(lines, raw(tagged.restored(words), _IN_TAG))
         for gap, part, is_filled in zip(gaps, shared, fills, strict=True):
@@ -85,16 +85,16 @@ def line_unit(
                 parts.append(gap.replace("\r", "").replace("\n", ""))
         return parts
 
-    # From the end of the line before: what stands between goes where a line goes.
+    # Each span begins at the end of the line before: a line is removed with its line break.
     starts = [spans[0][0], *(end for _, end in spans[:-1])]
     places = tuple(zip(starts, (end for _, end in spans), strict=True))
     return Unit(tagged.text, places, share)
 
 
 def share_out(lines: Sequence[str], translation: str) -> list[str]:
-    """Return what each line gets of a translation of all of them, joined with spaces.
+    """Divide the translation of all lines, joined with spaces, among them.
 
-    No line is empty while there are as many words as lines; with fewer words the last lines are.
+    No line is empty if there are at least as many words as lines; else the last ones are.
     """
     translation = translation.strip()
     if len(lines) == 1:
@@ -105,7 +105,7 @@ def share_out(lines: Sequence[str], translation: str) -> list[str]:
     position, first = 0, 0  # in the source; index of the first end that is still free
     for n, line in enumerate(lines[:-1]):
         position += len(line) + 1
-        # As many ends must be left as there are cuts to come.
+        # Enough word ends must be left for the cuts to come.
         last = len(ends) - (len(lines) - 2 - n)
         candidates = range(first, max(last, min(first + 1, len(ends))))
         if not candidates:
@@ -121,7 +121,7 @@ def share_out(lines: Sequence[str], translation: str) -> list[str]:
 
 
 def _bonus(line: str, translation: str, end: int) -> float:
-    """Return how many characters a cut may be away for being made where the source's was."""
+    """Return how many characters farther away a cut may be if it meets the same punctuation."""
     for mark, bonus in ((_SENTENCE_END, _SENTENCE_BONUS), (_CLAUSE_END, _CLAUSE_BONUS)):
         if mark.search(line):
             return bonus if mark.search(translation[max(0, end - 8) : end]) else 0.0

@@ -1,4 +1,4 @@
-"""The formats, by the ends of file names. A format's module is imported when a file needs it."""
+"""The formats, by the suffixes of file names. A format's module is imported when it is needed."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -9,7 +9,7 @@ from typing import Final
 from tokenspeed.documents.document import Document
 from tokenspeed.errors import DocumentError
 
-# Suffix -> module, and the library that it needs beside those of the package.
+# Suffix -> module, and the library that it needs besides those of the package.
 _FORMATS: Final = {
     ".srt": ("subtitles:open_srt", None),
     ".vtt": ("subtitles:open_vtt", None),
@@ -24,7 +24,7 @@ _FORMATS: Final = {
 
 
 def suffixes() -> list[str]:
-    """Return the ends of names of files that can be translated here."""
+    """Return the suffixes of files that can be translated here."""
     return [suffix for suffix, (_, library) in _FORMATS.items() if _is_here(library)]
 
 
@@ -32,12 +32,12 @@ def open_document(name: str, data: bytes, target: str) -> Document:
     """Return a file as a document.
 
     Args:
-        name: of the file; its end says the format.
+        name: of the file; its suffix gives the format.
         data: its bytes.
-        target: code of the language that it will be in.
+        target: code of the language to translate into.
 
     Raises:
-        DocumentError: the format is unknown, its library missing, or the file is not of it.
+        DocumentError: the format is unknown, its library is missing, or the file is not valid.
     """
     suffix = PurePath(name).suffix.lower()
     if suffix not in _FORMATS:

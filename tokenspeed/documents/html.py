@@ -1,7 +1,8 @@
 """HTML (.html): the words of each block, with the tags among them; all else stays as it is.
 
 Not translated: scripts, styles, code, pictures and formulas, `translate="no"`, class `notranslate`.
-Of attributes `title`, `alt`, `placeholder` and `aria-label` are, where no words stand round it.
+The attributes `title`, `alt`, `placeholder` and `aria-label` are translated if their tag is not
+among words.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ _INLINE: Final = frozenset(
 _ALONE: Final = frozenset(
     "area base br col embed hr img input link meta param source track wbr".split()
 )
-# Their content is no HTML, up to their end.
+# Elements whose content is not HTML, up to their end tag.
 _RAW: Final = frozenset("script style xmp iframe noembed noframes textarea plaintext".split())
 _CODE: Final = frozenset("code kbd samp var math svg".split())  # stands for a word
 _UNTOUCHED: Final = _CODE | frozenset("pre object canvas audio video".split())
@@ -43,7 +44,7 @@ _ATTRIBUTE: Final = regex.compile(
     regex.IGNORECASE,
 )
 _CHARSET: Final = regex.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w-]+)", regex.IGNORECASE)
-_HEAD_BYTES: Final = 1024  # in which the encoding is declared
+_HEAD_BYTES: Final = 1024  # the encoding is declared within these
 
 
 def open_html(data: bytes, target: str) -> SpanDocument:
@@ -56,7 +57,7 @@ def open_html(data: bytes, target: str) -> SpanDocument:
 
 
 def open_text(text: str) -> SpanDocument:
-    """Return HTML that is a string as a document."""
+    """Return a string of HTML as a document."""
     return SpanDocument(Source(text, "utf-8"), units(text, 0, len(text)))
 
 

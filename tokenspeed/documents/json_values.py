@@ -1,8 +1,8 @@
 """JSON (.json): the strings that are values; keys, order, numbers and layout stay as they are.
 
-Made for files of messages of user interfaces. Not translated: what has no letters, what stands
-under a key that begins with `$` or `@` (schemas, notes on messages), and messages with `plural` or
-`select` branches of ICU, whose grammar is more than text.
+Made for message files of user interfaces. Not translated: strings without letters, values under a
+key that begins with `$` or `@` (schemas, notes on messages), and messages with `plural` or `select`
+branches of ICU, whose syntax is more than text.
 """
 
 import json
@@ -25,7 +25,7 @@ def open_json(data: bytes, target: str) -> SpanDocument:
     """Return a JSON file as a document.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     source = read(data)
     try:
@@ -36,9 +36,9 @@ def open_json(data: bytes, target: str) -> SpanDocument:
 
 
 def _units(source: Source) -> Iterator[Unit]:
-    # Where nothing but ASCII was allowed, nothing else is written.
+    # A file that escapes all but ASCII is written the same way.
     is_escaped = source.text.isascii() and "\\u" in source.text
-    is_note = [False]  # of each value that is open
+    is_note = [False]  # whether each open object or array is a note
     key = ""
     for token in _TOKEN.finditer(source.text):
         if token[0] in "]}":

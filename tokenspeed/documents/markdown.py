@@ -1,7 +1,7 @@
 """Markdown (.md): paragraphs, headings, lists, quotes and tables, with the marks among the words.
 
 `markdown-it-py` finds the blocks; within them links, images, code, emphasis and tags are marks.
-Not translated: front matter, code, definitions of links, and what HTML blocks keep to themselves.
+Not translated: front matter, code, link definitions, and what `html` leaves in HTML blocks.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from tokenspeed.documents.document import SpanDocument, Unit, read
 from tokenspeed.documents.flow import groups, line_unit
 from tokenspeed.documents.tagged import Kind, Tag, Tagged, without_marks
 
-MAX_MARKED_CHARS: Final = 10_000  # of one paragraph; finding marks takes its square, at worst
+MAX_MARKED_CHARS: Final = 10_000  # of one paragraph; at worst finding marks takes quadratic time
 
 _LINE: Final = regex.compile(r"([^\r\n]*)(?:\r\n|\n|\r|$)")
 _FRONT: Final = regex.compile(r"(---|\+\+\+)[ \t]*\r?\n(?:.*\r?\n)*?\1[ \t]*(?:\r?\n|$)")
 _HARD_BREAK: Final = regex.compile(r"(?:  |\\)$")
-# GitHub's: a box to tick, the name of a footnote. CommonMark has them among the words.
+# GitHub's check boxes and footnote labels, which CommonMark reads as words.
 _LEAD: Final = regex.compile(r"(?:\[[ xX]\]|\[\^[^\[\]\s]+\]:)[ \t]+(?=\S)")
-_DEFINITION: Final = regex.compile(r"\[(?!\^)[^\[\]]+\]:[ \t]*\S")  # right behind a footnote
+_DEFINITION: Final = regex.compile(r"\[(?!\^)[^\[\]]+\]:[ \t]*\S")  # right after a footnote
 _FOOTNOTE: Final = regex.compile(r"\[\^[^\[\]\s]+\]:")
 _WORDS: Final = regex.compile(r"\p{L}")
 _MARKS: Final = regex.compile(
@@ -54,9 +54,9 @@ def _units(text: str) -> Iterator[Unit]:
     front = _FRONT.match(text)
     skipped = sum(end < front.end() for _, end in lines) if front else 0
     body = "\n" * skipped + "\n".join(text[start:end] for start, end in lines[skipped:])
-    # Blocks alone: what is in them is found below, with its places.
+    # Only blocks: what is in them is found below, with its places.
     parser = MarkdownIt("commonmark").enable("table").disable("inline")
-    at = 0  # in the source: cells of a row stand in one line
+    at = 0  # in the source, as the cells of a row are in one line
     for token in parser.parse(body):
         if token.map is None:
             continue
@@ -72,14 +72,14 @@ def _units(text: str) -> Iterator[Unit]:
 def _places(
     text: str, lines: list[tuple[int, int]], token: Token, at: int
 ) -> list[tuple[int, int]]:
-    """Return where each line of a block's content stands; nothing where one is not found."""
+    """Return where each line of a block's content is; nothing if one is not found."""
     spans = []
     first = token.map[0] if token.map else 0
     for number, content in enumerate(token.content.split("\n"), first):
         words = content.strip()
         start, end = lines[number]
         found = text.find(words, max(start, at), end)
-        if found < 0:  # written in another way than it is read, as an escaped bar in a table
+        if found < 0:  # the parser has changed it, like an escaped bar in a table
             return []
         spans.append((found, found + len(words)))
     return spans
@@ -103,7 +103,7 @@ def _inline(text: str, spans: list[tuple[int, int]]) -> Iterator[Unit]:
 def _without_leads(
     text: str, spans: list[tuple[int, int]]
 ) -> tuple[list[tuple[int, int]], list[bool]]:
-    """Return the lines of a block without what is no word of theirs, and which begin a text."""
+    """Return the lines of a block without labels and definitions, and which begin a new text."""
     found: list[tuple[int, int]] = []
     begins: list[bool] = []
     is_note = is_parted = False
@@ -115,7 +115,7 @@ def _without_leads(
             continue
         lead = _LEAD.match(text, start, end) if not i or is_begin else None
         start = lead.end() if lead else start
-        if i + 1 < len(spans) and text[start:end].endswith("\\"):  # a break, no sign
+        if i + 1 < len(spans) and text[start:end].endswith("\\"):  # a hard break
             end -= 1
         found.append((start, end))
         begins.append(is_begin and len(found) > 1)
@@ -123,7 +123,7 @@ def _without_leads(
 
 
 def _parse(text: str) -> Tagged:
-    """Return words with the marks of Markdown among them; a mark without its pair is a word."""
+    """Return words with Markdown's marks among them; a mark without its partner is a word."""
     if len(text) > MAX_MARKED_CHARS:
         return Tagged([text])
     found = list(_MARKS.finditer(text))
@@ -147,7 +147,7 @@ def _parse(text: str) -> Tagged:
                     break
             marks[j] = _Mark(found[j][0], "start", j + 1)
             marks[i] = _Mark(match[0], "end", j + 1)
-            # What was opened between and not closed is no pair.
+            # Marks opened in between and not closed have no partner.
         elif is_open:
             opened.append((name, i))
     pieces: list[str | Tag] = []

@@ -1,7 +1,7 @@
 """What HTML and XML share: tags and words with their places, and words with tags as one text.
 
-Cut as tokenisers of the standards do, but with places kept: libraries that parse write anew. Knows
-`<`, `>` and quotes; which tags mean what is told.
+It tokenises as the standards do, but keeps places, as parsing libraries rewrite the whole file.
+Knows `<`, `>` and quotes; callers say what tags mean.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ _SPACE: Final = regex.compile(rf"[{BLANKS}]+")
 
 @dataclass(slots=True)
 class Token:
-    """A part of the source: text, a tag, an element that stands for a word, or what is no text."""
+    """A part of the source: text, a tag, an element that stands for a word, or something else."""
 
     kind: Literal["text", "start", "end", "single", "word", "other"]
     start: int
@@ -44,7 +44,7 @@ def tokens(
     """Cut a part of a source into tokens; joined they are that part.
 
     Args:
-        alone: names of tags that have no end. raw: of those whose content is none.
+        alone: names of elements without an end tag. raw: of those whose content is not markup.
     """
     while at < end:
         mark = source.find("<", at, end)
@@ -62,7 +62,7 @@ def tokens(
             at = after
             continue
         close = _CLOSE.match(source, tag.end(), end)
-        if close is None:  # browsers drop what follows, too
+        if close is None:  # browsers also drop what follows
             yield Token("other", at, end)
             return
         name = tag[2].lower()
@@ -80,10 +80,10 @@ def tokens(
 def whole_elements(
     found: Sequence[Token], is_kept: Callable[[Token], Literal["word", "other"] | None]
 ) -> Iterator[Token]:
-    """Make one token of each element that is not to be touched.
+    """Make one token of each element that must not be touched.
 
     Args:
-        is_kept: says of a tag what its element becomes; None where it is looked into.
+        is_kept: returns what a tag's element becomes; None if its content is to be translated.
     """
     i = 0
     while i < len(found):
@@ -108,10 +108,10 @@ def run_units(
     run: Sequence[Token],
     around: Callable[[Sequence[Token]], list[Unit]] = lambda run: [],
 ) -> list[Unit]:
-    """Return the text that words and tags in a row make, none where there are no words.
+    """Return the text that consecutive words and tags make; none where there are no words.
 
     Args:
-        around: returns the texts of tags that no words stand round.
+        around: returns the texts of tags that are not among words.
     """
     texts = [i for i, token in enumerate(run) if token.kind == "text"]
     if not any(WORDS.search(unescape(source[run[i].start : run[i].end])) for i in texts):
@@ -125,7 +125,7 @@ def run_units(
     ]
     first, last = filled[0], filled[-1]
     while True:
-        # A pair of which one is among the words comes in whole.
+        # If one tag of a pair is among the words, the other is included too.
         inside = [partner[i] for i in range(first, last + 1) if i in partner]
         wider = min([first, *inside]), max([last, *inside])
         if wider == (first, last):
@@ -149,10 +149,10 @@ def run_units(
 
 
 def partners(run: Sequence[Token]) -> dict[int, int]:
-    """Return for each tag of a pair where the other one is."""
+    """Return the index of the partner of each tag that has one."""
     found: dict[int, int] = {}
     opened: list[int] = []
-    names = Counter[str]()  # of those opened
+    names = Counter[str]()  # of open tags
     for i, token in enumerate(run):
         if token.kind == "start":
             opened.append(i)
@@ -173,7 +173,7 @@ def escaped(text: str, has_nbsp: bool = False) -> str:
 
 
 def _other_end(source: str, at: int, end: int) -> int:
-    """Return where a comment or declaration ends; one character on where it is none."""
+    """Return where a comment or declaration ends; one character further if there is none."""
     for opening, closing, skip in (("<!--", "-->", 2), ("<![CDATA[", "]]>", 9), ("<?", ">", 2)):
         if source.startswith(opening, at):
             stop = source.find(closing, at + skip, end)
@@ -185,7 +185,7 @@ def _other_end(source: str, at: int, end: int) -> int:
 
 
 def _unit(source: str, start: int, end: int, pieces: list[str | Tag]) -> Unit:
-    # The space at both ends is not the translator's.
+    # Space at both ends is not translated.
     if isinstance(pieces[0], str):
         pieces[0] = pieces[0].lstrip()
         start += len(source[start:end]) - len(source[start:end].lstrip(BLANKS))

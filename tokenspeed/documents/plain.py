@@ -1,4 +1,4 @@
-"""Plain text (.txt): lines and paragraphs stay; a sentence that is wrapped is translated as one."""
+"""Plain text (.txt): lines and paragraphs stay; a wrapped sentence is translated as one."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ def units(text: str, start: int, end: int) -> list[Unit]:
     """Return the texts of a part of a source, as lines of plain text."""
     spans: list[tuple[int, int]] = []
     breaks: list[bool] = []
-    at: int | None = None  # where the line before ended, if it has words
+    at: int | None = None  # where the line before ended, if it had words
     for line in _LINE.finditer(text, start, end):
         margin = _MARGIN.match(text, line.start(), line.end())
         first = margin.end() if margin else line.start()

@@ -1,7 +1,7 @@
-"""Messages of gettext (.po): what has no translation, or only a fuzzy one, gets one.
+"""Messages of gettext (.po): those without a translation, or only a fuzzy one, get one.
 
-`polib` reads and writes: comments, places, contexts and flags stay, lines are wrapped as it wraps
-them. What is translated already stays.
+`polib` reads and writes: comments, places, contexts and flags stay, and lines are wrapped its way.
+Existing translations stay.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class PoDocument:
     """A file of messages.
 
     Args:
-        messages: that were read.
+        messages: as read by polib.
         target: code of the language of the translations.
     """
 
@@ -49,7 +49,7 @@ class PoDocument:
 
     @property
     def texts(self) -> Sequence[str]:
-        """What is to be translated: each message, and after it its plural."""
+        """What is to be translated: each message, followed by its plural if it has one."""
         found = []
         for entry in self._entries:
             found.append(entry.msgid.strip())
@@ -84,12 +84,12 @@ def open_po(data: bytes, target: str) -> PoDocument:
     """Return a file of messages as a document.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: it is not a file of messages.
     """
     declared = _CHARSET.search(data)
     source = read(data, declared[1].decode() if declared else None)
     try:
-        # A line break before it: the library would take one line for the name of a file.
+        # With a line break in front, as the library would take a single line for a file name.
         messages = polib.pofile("\n" + source.text)
     except (OSError, UnicodeError) as exc:
         raise ValueError(f"it is no file of messages: {exc}") from exc
@@ -99,6 +99,6 @@ def open_po(data: bytes, target: str) -> PoDocument:
 
 
 def _edged(message: str, translation: str) -> str:
-    """Return a translation with the space and line breaks at the ends of its message."""
+    """Return a translation with the spaces and line breaks around its message."""
     before, _, after = message.partition(message.strip())
     return f"{before}{writable(message, translation)}{after}"

@@ -1,8 +1,8 @@
 """SubRip (.srt) and WebVTT (.vtt): numbers, times, settings, notes and styles stay as they are.
 
-A sentence that runs over several cues is translated as one and shared out over them, so that each
-cue keeps its time. The libraries of the field (srt, pysubs2, webvtt-py) write a file anew, and lose
-what they do not know: settings, notes, odd times, blank lines.
+A sentence that runs over several cues is translated as one and divided among them, so that each cue
+keeps its time. The usual libraries (srt, pysubs2, webvtt-py) rewrite the whole file, and lose what
+they do not know: settings, notes, odd times, blank lines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ MAX_PAUSE_S: Final = 3.0  # between two cues of one sentence
 _TIME: Final = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,:](\d{1,3})"
 _TIMES: Final = regex.compile(rf"[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}(?:[ \t].*)?$")
 _LINE: Final = regex.compile(r"([^\r\n]*)(\r\n|\n|\r|$)")
-# What surrounds the words of a line and is not translated: tags, placing, notes of music, dashes.
+# What surrounds the words of a line and is not translated: tags, positions, music notes, dashes.
 _TAG: Final = r"<[^<>]{1,500}>|\{[\\/][^{}]{0,200}\}"
 _MARK: Final = r"\s|[♪♫]|#(?=\s)|[-–—]|>>+"
 _BEFORE: Final = regex.compile(rf"(?:{_TAG}|{_MARK})*")
@@ -39,18 +39,18 @@ _SPEAKER: Final = regex.compile(r"\p{Lu}[\p{Lu}\d .'’-]{0,30}:\s")  # JOHN: He
 
 @dataclass(slots=True)
 class _Line:
-    """A line of a cue: where its words stand, and whether they begin or end what is said."""
+    """A line of a cue: where its words are, and whether they begin or end an utterance."""
 
     start: int
     end: int
     cue: int
-    is_new: bool  # another speaker's, or of a song
+    is_new: bool  # of another speaker, or of a song
     is_last: bool
 
 
 @dataclass(slots=True)
 class _Cue:
-    """Where the text of a cue stands, and its time in seconds."""
+    """Where the text of a cue is, and its time in seconds."""
 
     start: int
     end: int
@@ -72,7 +72,7 @@ def open_vtt(data: bytes, target: str) -> SpanDocument:
     """Return a WebVTT file as a document.
 
     Raises:
-        ValueError: it does not begin as one.
+        ValueError: it does not begin with WEBVTT.
     """
     source = read(data)
     if not source.text.lstrip("\ufeff").startswith("WEBVTT"):
@@ -94,7 +94,7 @@ def _cues(text: str, *, is_vtt: bool) -> Iterator[_Cue]:
         first, last = at + 1, following  # lines of text
         number = lines[following - 1] if at < following - 1 and following < len(lines) else (0, 0)
         if text[slice(*number)].strip().isdecimal():
-            last = following - 1  # it is of the cue that follows
+            last = following - 1  # the number of the following cue
         if is_vtt:
             blank = (i for i in range(first, last) if not text[slice(*lines[i])].strip())
             last = next(blank, last)
@@ -110,7 +110,7 @@ def _units(text: str, cues: Sequence[_Cue]) -> Iterator[Unit]:
     for group in groups([text[line.start : line.end] for line in lines], breaks):
         members = lines[group.start : group.stop]
         numbers = [line.cue for line in members]
-        # Of fewer words than cues, the last stay on the screen.
+        # With fewer words than cues, the last words stay on the screen.
         fills = [True, *(a != b for a, b in pairwise(numbers))]
         spans = [(line.start, line.end) for line in members]
         yield line_unit(text, spans, fills, lambda words: parse(words, _INNER))
@@ -120,7 +120,7 @@ def _lines(text: str, number: int, cue: _Cue) -> Iterator[_Line]:
     for found in _LINE.finditer(text, cue.start, cue.end):
         start, end = found.span(1)
         first, last = _peeled(text, start, end, _BEFORE, _AFTER)
-        if not _is_balanced(text[first:last]):  # a tag that ends among the words begins there, too
+        if not _is_balanced(text[first:last]):  # keep the tags: a pair must not be cut in two
             first, last = _peeled(text, start, end, _BARE_BEFORE, _BARE_AFTER)
         if _WORDS.search(text, first, last):
             is_sound = _SOUND.fullmatch(text, first, last) is not None
@@ -130,7 +130,7 @@ def _lines(text: str, number: int, cue: _Cue) -> Iterator[_Line]:
 
 
 def _is_balanced(words: str) -> bool:
-    """Whether every tag among words that has an end ends there, and the other way round."""
+    """Whether each tag that opens among the words closes there, and the other way round."""
     opened: list[str] = []
     for tag in _INNER.finditer(words):
         name = _NAME.match(tag[0])
@@ -145,7 +145,7 @@ def _is_balanced(words: str) -> bool:
 def _peeled(
     text: str, start: int, end: int, before: regex.Pattern[str], after: regex.Pattern[str]
 ) -> tuple[int, int]:
-    """Return where the words of a line stand."""
+    """Return where the words of a line are."""
     found = before.match(text, start, end)
     first = found.end() if found else start
     found = after.search(text, first, end)

@@ -1,7 +1,7 @@
-"""Text with tags among its words: what a translator sees of them, and where they stand afterwards.
+"""Text with tags among its words: what a translator sees of them, and where they go afterwards.
 
 A translator gets `Press <g1>this</g1><x2/> {x3}` whatever the tags are, and should keep the marks.
-Where it did not, each tag is put at the same share of the translation: none is ever lost.
+If it does not, each tag goes to the same relative place in the translation: none is ever lost.
 """
 
 from bisect import bisect_left
@@ -20,11 +20,11 @@ _SPACES: Final = regex.compile(r"  +")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag of a document: the beginning or end of a pair, one alone, or what stands for a word."""
+    """A tag of a document: start or end of a pair, a single one, or one that stands for a word."""
 
     raw: str
     kind: Kind
-    number: int  # the same for both of a pair
+    number: int  # the same for both tags of a pair
 
     @property
     def mark(self) -> str:
@@ -40,7 +40,7 @@ class Tagged:
     """A text with tags.
 
     Args:
-        pieces: words and tags in their order.
+        pieces: words and tags in order.
     """
 
     def __init__(self, pieces: Sequence[str | Tag]) -> None:
@@ -56,7 +56,7 @@ class Tagged:
         """Return the words and tags of a translation.
 
         Args:
-            in_order: tags stay in their order; else words that they stand round may change places.
+            in_order: tags stay in their order; else tagged words may change places.
         """
         found = self._by_marks(translation)
         if (
@@ -70,7 +70,7 @@ class Tagged:
         return found
 
     def _by_marks(self, translation: str) -> list[str | Tag] | None:
-        """Return a translation in pieces, None where a mark is missing or twice."""
+        """Return a translation in pieces; None where a mark is missing or doubled."""
         left = {tag.mark: tag for tag in self._tags}
         pieces: list[str | Tag] = []
         at = 0
@@ -83,21 +83,21 @@ class Tagged:
         return None if left else [*pieces, translation[at:]]
 
     def _is_sound(self, pieces: Sequence[str | Tag]) -> bool:
-        """Whether pairs are pairs: none crosses another, none lost its words."""
+        """Whether no pair crosses another, and none has lost its words."""
         had, has = _words_inside(self._pieces), _words_inside(pieces)
         if has is None:
             return False
         return had is None or all(has[number] for number in had if had[number])
 
     def _by_share(self, translation: str) -> list[str | Tag]:
-        """Put each tag where it stood in the source, counted in characters, at a word's edge."""
+        """Put each tag at its relative place in the source, in characters, at a word's edge."""
         source = sum(len(piece) for piece in self._pieces if isinstance(piece, str))
         spaces = [match.span() for match in _SPACE.finditer(translation)]
         begins = [0, *(end for _, end in spaces)]  # of words
         ends = [*(start for start, _ in spaces), len(translation)]
         found: list[str | Tag] = []
         position = at = 0
-        least_end = 0  # an end stands behind the first word after its beginning
+        least_end = 0  # an end tag comes after at least one word
         for i, piece in enumerate(self._pieces):
             if isinstance(piece, str):
                 position += len(piece)
@@ -123,7 +123,7 @@ class Tagged:
 def _words_inside(pieces: Sequence[str | Tag]) -> dict[int, bool] | None:
     """Return for each pair whether there are words in it; None where pairs cross."""
     found: dict[int, bool] = {}
-    opened: list[tuple[int, int]] = []  # number, and words before it
+    opened: list[tuple[int, int]] = []  # (number, pieces of text before it)
     words = 0
     for piece in pieces:
         if isinstance(piece, str):
@@ -139,7 +139,7 @@ def _words_inside(pieces: Sequence[str | Tag]) -> dict[int, bool] | None:
 
 
 def _nearest(edges: Sequence[int], wanted: float, least: int, most: int) -> int:
-    """Return the edge nearest to a place, from `least` on; `most` where there is none."""
+    """Return the edge nearest to `wanted`, not before `least`; `most` where there is none."""
     first = bisect_left(edges, least)
     at = bisect_left(edges, wanted, lo=first)
     near = edges[max(first, at - 1) : at + 1]
@@ -147,7 +147,7 @@ def _nearest(edges: Sequence[int], wanted: float, least: int, most: int) -> int:
 
 
 def parse(text: str, tag: regex.Pattern[str]) -> Tagged:
-    """Return a text whose tags a pattern finds: `<i>`, `</i>`, and others that have no pair."""
+    """Return a text with the tags that a pattern finds: `<i>` and `</i>`, or single ones."""
     found = list(tag.finditer(text))
     opened: list[tuple[str, int]] = []
     pairs: dict[int, int] = {}
@@ -171,10 +171,10 @@ def parse(text: str, tag: regex.Pattern[str]) -> Tagged:
 
 
 def without_marks(text: str) -> str:
-    """Return the words of what a translator sees."""
+    """Return a translator's text without its marks."""
     return _MARK.sub("", text)
 
 
 def raw(pieces: Sequence[str | Tag], space: str = " ") -> str:
-    """Return words and tags as a document has them; `space` stands for those in tags."""
+    """Return words and tags as in a document; `space` replaces spaces within tags."""
     return "".join(p.raw.replace(" ", space) if isinstance(p, Tag) else p for p in pieces)

@@ -1,12 +1,12 @@
 """One file in a process of its own: `python -m tokenspeed.documents.worker`.
 
 A file of 2 MB can make half a million objects and take seconds: in a process that also serves
-speakers, Python's lock and its collector of garbage would hold them up meanwhile. So a server gives
-a file to this process, takes its texts, and later gives it again with their translations. Nothing
-is kept between the two; the process ends with its answer, or where it takes more than its share.
+speakers, the GIL and the garbage collector would delay them meanwhile. So a server gives a file to
+this process, gets its texts, and later gives it again with their translations. Nothing is kept
+between the two; the process ends with its answer, or when it exceeds its limits.
 
-The question, on stdin, is a line of JSON and then the file's bytes; the answer, on stdout, a line
-of JSON and then what was asked for: the texts in JSON, or the bytes of the translated file.
+The question, on stdin, is a line of JSON followed by the file's bytes; the answer, on stdout, is a
+line of JSON followed by what was asked for: the texts in JSON, or the bytes of the translated file.
 Knows formats; does not know who asks.
 """
 
@@ -23,9 +23,9 @@ from tokenspeed.documents.document import Document, readable
 from tokenspeed.documents.formats import open_document
 from tokenspeed.errors import DocumentError
 
-MAX_CPU_S: Final = 20  # of the processor
+MAX_CPU_S: Final = 20  # of processor time
 MAX_MEMORY_BYTES: Final = 2 * 1024 * 1024 * 1024  # of address space: 16 MiB of XML take 300 MB
-NICENESS: Final = 10  # who speaks comes first
+NICENESS: Final = 10  # speakers come first
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Question:
     """What is asked of a file.
 
     Attributes:
-        name: of the file; its end says the format.
-        target: code of the language that it will be in.
-        max_chars: of all its texts. max_texts: of those that differ.
-        translations: of `texts_of` the file; None asks for these.
+        name: of the file; its suffix gives the format.
+        target: code of the language to translate into.
+        max_chars: of all its texts together. max_texts: how many different texts it may have.
+        translations: of the texts in `texts_of`; None asks for those texts.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Answer:
     """The first line of an answer.
 
     Attributes:
-        problem: what is told to whom the file belongs; None: all went well, and more follows.
-        is_too_long: whether it has more texts than may be.
-        cpu_s: that the process took of the processor.
+        problem: what to tell the file's owner; None: all went well, and the result follows.
+        is_too_long: whether the file has more text than allowed.
+        cpu_s: processor time that the process took.
     """
 
     problem: str | None = None
@@ -70,7 +70,7 @@ def told(answer: bytes) -> tuple[Answer, bytes]:
     """Return what a process wrote.
 
     Raises:
-        ValueError: it is no answer; the process ended before it had one.
+        ValueError: there is no answer, as the process ended before it had one.
     """
     line, found, rest = answer.partition(b"\n")
     if not found:
@@ -79,7 +79,7 @@ def told(answer: bytes) -> tuple[Answer, bytes]:
 
 
 def texts_of(document: Document) -> list[str]:
-    """Return the texts of a document that differ, in the order of their first places."""
+    """Return the different texts of a document, in the order in which they first occur."""
     return list(dict.fromkeys(map(readable, document.texts)))
 
 
@@ -99,7 +99,7 @@ def answer(asked: bytes) -> bytes:
 
 
 class _TooLong(ValueError):
-    """The file has more texts than may be."""
+    """The file has more text than allowed."""
 
 
 def _found(question: Question, data: bytes) -> bytes:
@@ -122,14 +122,14 @@ def _line(found: Answer) -> bytes:
 
 
 def _limit(kind: int, most: int) -> None:
-    """Bound what this process takes, within what is allowed already."""
+    """Limit what this process may take, within the limits that it has already."""
     _, hard = resource.getrlimit(kind)
     soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(kind, (soft, hard))
 
 
 def main() -> int:
-    """Answer one question, within bounds."""
+    """Answer one question, within limits."""
     os.nice(NICENESS)
     _limit(resource.RLIMIT_CPU, MAX_CPU_S)
     if sys.platform == "linux":  # macOS refuses it

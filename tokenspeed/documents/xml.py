@@ -1,7 +1,7 @@
-"""XML that is a string: the words of each element, with the tags among them; all else stays.
+"""XML in a string: the words of each element, with the tags among them; all else stays.
 
-Which tags part sentences is told, or seen: an element is among words where its parent has words of
-its own beside it. Attributes, comments and CDATA are not translated.
+Which tags separate sentences is given, or inferred: an element is among words if its parent has
+words of its own beside it. Attributes, comments and CDATA are not translated.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,9 +22,9 @@ def open_text(
     """Return XML as a document.
 
     Args:
-        splitting: names of tags that part sentences. joining: of those that never do.
+        splitting: names of tags that separate sentences. joining: of those that never do.
         ignored: of those whose content is not translated.
-        is_outline_seen: whether tags that are in neither may part sentences.
+        is_outline_seen: whether it is inferred for other tags if they separate sentences.
     """
     kept = {name.lower() for name in ignored}
 
@@ -52,10 +52,10 @@ def _parting(
     *,
     is_outline_seen: bool,
 ) -> set[int]:
-    """Return the indices of the tags that part sentences."""
+    """Return the indices of the tags that separate sentences."""
     splits, joins = ({name.lower() for name in names} for names in (splitting, joining))
     pairs = partners(found)
-    children: list[list[int]] = [[]]  # of each element that is open: its tags
+    children: list[list[int]] = [[]]  # for each open element, the tags directly in it
     has_words = [False]
     parting: set[int] = set()
     for i, token in enumerate(found):
