@@ -1,10 +1,10 @@
 /**
- * Makes `dist`: the page's own modules that a client needs, without their comments, and their types.
+ * Builds `dist`: those of the page's modules that a client needs, without comments, and their types.
  *
  *     node build.js [FOLDER]
  *
- * The modules stay in `web/src`, where the service serves them. Nothing is bundled or made small, so
- * that a debugger shows what was written.
+ * The modules stay in `web/src`, where the service serves them. Nothing is bundled or minified, so
+ * that a debugger shows the original code.
  */
 
 import { execFileSync } from "node:child_process";
@@ -52,7 +52,7 @@ try {
   stage("livecaptions.js");
   compile("--removeComments");
   compile("--declaration", "--emitDeclarationOnly");
-  rmSync(join(DIST, "messages.js"), { force: true }); // types alone
+  rmSync(join(DIST, "messages.js"), { force: true }); // only types
 } finally {
   rmSync(staged, { recursive: true });
 }

@@ -1,6 +1,6 @@
 /**
- * Client of TokenSpeed: sessions of those who speak, lines of those who read, and reducers that turn
- * what comes into captions.
+ * Client of TokenSpeed: sessions for speakers, connections for readers, and reducers that turn events
+ * into captions.
  *
  * @module
  */

@@ -25,11 +25,11 @@ class Spoken:
     """One segment, in the language that is read.
 
     Attributes:
-        number: segments stand in the order of their numbers.
+        number: segments are shown in the order of their numbers.
         text: appended so far; never taken back.
         unstable: the tail that may still change.
-        speaker: "" = not told.
-        source: what is said, "" = not told.
+        speaker: "" if unknown.
+        source: the speaker's own words, "" if they were not sent.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """What is read.
+    """What a reader of a room has received.
 
     Attributes:
         room: None before the first event.
@@ -57,10 +57,10 @@ NOBODY: Final = Audience()
 
 
 def apply_room_event(state: Audience, event: object, is_source: bool = False) -> Audience:
-    """Return the state after an event; the same object where it says nothing about the room.
+    """Return the state after an event; the same object if it says nothing about the room.
 
     Args:
-        is_source: whether what is said is read itself.
+        is_source: whether the source is read instead of a translation.
     """
     match event:
         case RoomState():

@@ -12,7 +12,7 @@ def next_delay_s(previous_s: float, random: Callable[[], float]) -> float:
 
     Args:
         previous_s: 0 before the first try.
-        random: returns a number in [0, 1). It spreads out clients that lost one server together.
+        random: returns a number in [0, 1). It spreads out clients that lost a server together.
     """
     if previous_s == 0.0:
         return FIRST_DELAY_S * (0.5 + 0.5 * random())

@@ -3,9 +3,9 @@
 `state = apply_event(state, event)` for every event of a session, in order. The same frames give the
 same state as `captions.js` of the JavaScript client.
 
-What is shown of an open segment as `stable` only ever grows, also when the line breaks and a new
+The `stable` text of an open segment only ever grows, even if the connection is lost and a new
 session translates the segment again from its beginning. A final begins with all of it, unless such
-a new session came to another one, and never changes once it is shown.
+a new session arrived at another translation, and never changes once it is shown.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ class Segment:
 
     Attributes:
         is_committed: whether the source will not change any more.
-        start_ms: on the clock of whoever sends the source.
+        start_ms: on the clock of the client that sends the source.
         lines: by language.
     """
 
@@ -60,7 +60,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """All that was said.
+    """Everything that was said.
 
     Attributes:
         session_id: None before the first session.
@@ -73,7 +73,7 @@ class Captions:
 
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """What a program itself says; it need not wait for the server to read its own text."""
+    """Text that the program itself sends; it is shown without waiting for the server."""
 
     type: ClassVar[str] = "source.local"
     segment_id: str
@@ -88,7 +88,7 @@ EMPTY: Final = Captions()
 
 
 def apply_event(state: Captions, event: object) -> Captions:
-    """Return the state after an event; the same object where it says nothing new about text."""
+    """Return the state after an event; the same object if it says nothing new about text."""
     match event:
         case SessionCreated():
             return _begin_session(state, event.session.id)
@@ -154,7 +154,7 @@ def _told(segment: Segment, event: LocalSource) -> Segment:
 
 
 def _apply_snapshot(state: Captions, found: SnapshotSegment) -> Captions:
-    """What was appended in a gap is not known piece by piece, but the whole is."""
+    """The pieces that were appended during a gap are not known, but the whole text is."""
     return _change_line(
         state,
         found.segment_id,
@@ -203,7 +203,7 @@ def _change_line(
 
 
 def _change(state: Captions, segment_id: str, change: Callable[[Segment], Segment]) -> Captions:
-    """Change a segment, added where it is new."""
+    """Change a segment; a new one is added first."""
     segments = list(state.segments)
     # Almost always one of the last.
     index = len(segments) - 1

@@ -1,4 +1,4 @@
-"""A live translation session: says what is heard, hears what it means, survives a lost line.
+"""A live translation session: text goes out, translations come back; survives a lost connection.
 
     async with connect("ws://127.0.0.1:8000/v1/stream", source="en", targets=["de"]) as session:
         await session.update("Good morn")
@@ -40,9 +40,10 @@ Token: TypeAlias = str | Callable[[], Awaitable[str]]
 class Session:
     """One session. Use `connect()` to make it.
 
-    What is said is never waited for: updates are thinned and the newest wins, a commit is kept and
-    sent again until its finals are there. Iterating gives the server's events and
-    `ConnectionChanged`, to one reader at a time, and ends once the session is closed.
+    Sending never waits for the network: of updates in quick succession only the newest is sent; a
+    commit is kept, and sent again after a lost connection, until its finals have come. Iterating
+    yields the server's events and `ConnectionChanged`, to one reader at a time, and ends once the
+    session is closed.
     """
 
     def __init__(
@@ -76,12 +77,12 @@ class Session:
 
     @property
     def state(self) -> State:
-        """How the connection is."""
+        """The state of the connection."""
         return self._dialogue.state
 
     @property
     def settings(self) -> Settings:
-        """What is asked for."""
+        """The settings that the session is asked for."""
         return self._dialogue.settings
 
     @property
@@ -95,7 +96,7 @@ class Session:
         """Connect.
 
         Raises:
-            Refused: the server does not want us.
+            Refused: the server rejects this client.
             NotConnected: there was no session in time.
         """
         self._task = asyncio.create_task(self._run(), name="tokenspeed session")
@@ -123,7 +124,7 @@ class Session:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close; what was committed gets its finals first, unless an exception is on its way."""
+        """Close; wait first for the finals of what was committed, unless there is an exception."""
         if kind is None:
             await self.close()
         await self._stop()
@@ -138,12 +139,12 @@ class Session:
         end_ms: float | None = None,
         speaker: str | None = None,
     ) -> None:
-        """Say what a segment reads now: the whole of it, every time.
+        """Send the text of a segment as it is now: always the whole of it.
 
         Args:
             unstable: text that may still be rewritten.
             stable: text before it that will not be.
-            segment_id: names the segment; else it is the one that is open, or a new one.
+            segment_id: names the segment; by default the open one, or a new one.
             start_ms: when it begins, on a clock of yours; its finals repeat it.
             end_ms: when it ends, likewise.
             speaker: who says it.
@@ -154,7 +155,7 @@ class Session:
     async def append(
         self, text: str, *, segment_id: str | None = None, speaker: str | None = None
     ) -> None:
-        """Say more, for typed text and recognisers that never rewrite."""
+        """Add text to a segment, for typed text and recognisers that never rewrite."""
         self._dialogue.append(text, segment_id, speaker)
         await self._said()
 
@@ -168,9 +169,9 @@ class Session:
         """End a segment; return the name that its events carry.
 
         Args:
-            text: of the whole segment; None: what the last update said.
+            text: of the whole segment; None for the text of the last update.
         Raises:
-            ValueError: nothing is known of the segment and no text was given.
+            ValueError: the segment is not known and no text was given.
         """
         name = self._dialogue.commit(text, segment_id, speaker)
         await self._said()
@@ -182,7 +183,7 @@ class Session:
         await self._said()
 
     async def flush(self) -> None:
-        """Commit all that is open."""
+        """Commit all open segments."""
         self._dialogue.flush()
         await self._said()
 
@@ -194,15 +195,15 @@ class Session:
         await self._said()
 
     async def drain(self, max_waiting: int = 0) -> None:
-        """Wait until at most so many committed segments have no final yet."""
+        """Wait until at most `max_waiting` committed segments have no final yet."""
         while self.num_waiting > max_waiting and self.state != "closed":
             self._has_news.clear()
             await self._has_news.wait()
 
     async def close(self, timeout_s: float = 10.0) -> None:
-        """End the session; returns when all finals are there, or when the time is over.
+        """End the session; returns when all finals have come, or when the time is over.
 
-        Iterating goes on to give what has come, and then ends.
+        Iterating yields the events that are left, and then ends.
         """
         self._is_asked_to_close = True
         self._dialogue.close()
@@ -218,7 +219,7 @@ class Session:
         """Yield events until the session is closed.
 
         Raises:
-            Ended: it ended without `close()`; `Refused` where the server does not want us.
+            Ended: it ended without `close()`; `Refused` if the server rejects this client.
         """
         events = self._dialogue.events
         while True:
@@ -242,7 +243,7 @@ class Session:
 
     async def _said(self) -> None:
         self._has_work.set()
-        await asyncio.sleep(0)  # whoever says much lets the line work
+        await asyncio.sleep(0)  # lets the connection work while the caller sends a lot
 
     # ---- the line ----
 
@@ -286,7 +287,7 @@ class Session:
         """Serve one connection to its end; return its close code, None to open another at once."""
         try:
             headers = await self._credentials()
-        except Exception as exc:  # of the caller's own function, which has its own network
+        except Exception as exc:  # the caller's own function may raise anything
             return LOST, f"no token: {exc}"
         try:
             socket = await open_line(
@@ -302,7 +303,7 @@ class Session:
             await close_line(socket)
 
     async def _credentials(self) -> dict[str, str]:
-        # The token of a session that is resumed is its own credential; the other is used up.
+        # A session is resumed with a token of its own; a single-use token has been used up.
         if self._dialogue.is_resuming:
             return {}
         token = await self._token() if callable(self._token) else self._token
@@ -376,26 +377,26 @@ def connect(
 
     Args:
         url: of the service, such as http://127.0.0.1:8000, or of its `/v1/stream`.
-        source: language of the text; `auto` lets the server find out.
+        source: language of the text; `auto` lets the server detect it.
         targets: languages to translate into.
-        token: API key or single-use token; a function is asked for a fresh one for each new
+        token: API key or single-use token; a function is called for a fresh one for each new
             session.
-        mode: `append_only` gets only text that stays, for speech.
+        mode: `append_only` gets only text that will not change, for speech.
         stability: how long text waits before it is appended.
-        formality: by target, how whoever is spoken to is addressed.
+        formality: form of address, by target.
         glossary: words and their translations.
         do_not_translate: words that stay as they are.
         room: id of a room in which readers follow.
         host_token: of the room.
-        source_id: of an earlier session in the room (`session.settings.source_id`), to say segments
-            again by the same names that it did not see the finals of.
+        source_id: of an earlier session in the room (`session.settings.source_id`), so that
+            segments without finals can be sent again under the same names.
         connect_timeout_s: for the first session; None tries for ever.
-        answer_timeout_s: for a server to answer one try.
-        min_update_interval_s: updates are thinned to one in this time.
-        ping_interval_s: a server that is silent for so long after a question is given up.
+        answer_timeout_s: for a server to answer one attempt.
+        min_update_interval_s: between updates; of more the newest is sent.
+        ping_interval_s: between pings; a server that is silent for this long after one is given up.
         socket_options: for `websockets.connect`, such as `ssl` and `proxy`.
     Raises:
-        ValueError: the address is none of a service.
+        ValueError: this is not the address of a service.
     """
     settings = Settings(
         source,
@@ -425,7 +426,7 @@ def stream_url(url: str) -> str:
     """Return the WebSocket address of a service's stream.
 
     Raises:
-        ValueError: this is no address of a service.
+        ValueError: this is not the address of a service.
     """
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)

@@ -1,9 +1,8 @@
-"""One session over lines that come and go: what to say, what to tell the caller, when to try again.
+"""One session over connections that come and go: what to send, what to report, when to reconnect.
 
 All decisions of `client.py`, as values: it opens no socket, reads no clock and starts no task; time
-is an argument, in seconds. A lost line is recovered in one way: ask for the session that was there;
-where the server has forgotten it, go on with the new one. In both cases say all of `pending.py`
-again.
+is an argument, in seconds. A lost connection is recovered in one way: ask to resume the session; if
+the server has forgotten it, continue with a new one. In both cases send all of `pending.py` again.
 """
 
 import random
@@ -43,9 +42,9 @@ from tokenspeed_client.wire import Received
 
 STABLE_AFTER_S: Final = 10.0  # a connection that lived this long resets the backoff
 RESEND_S: Final = 0.3  # after the server had no room for a text
-LOST_CODE: Final = 1006  # of a line that ended without a close
-LATE_S: Final = 60.0  # that a server may take to hear what was asked on a line given up meanwhile
-# With these a server says that it does not know the session that it was asked for.
+LOST_CODE: Final = 1006  # of a connection that ended without a close
+LATE_S: Final = 60.0  # for how long a server may still act on a connection that was given up
+# Errors by which a server says that it does not know the session to resume.
 FORGOTTEN: Final = ("session_expired", "unauthorized")
 
 State = Literal["connecting", "open", "waiting", "idle", "closed"]
@@ -53,14 +52,14 @@ State = Literal["connecting", "open", "waiting", "idle", "closed"]
 
 @dataclass(frozen=True, slots=True)
 class ConnectionChanged:
-    """The line has changed; made here, never sent by a server.
+    """The state of the connection has changed; made here, never sent by a server.
 
     Attributes:
-        state: `waiting` is offline and tries again by itself; `idle` means that the server let go
-            of a silent session, and the next text wakes it; `closed` is over.
-        attempt: tries in a row that have failed.
-        retry_in_s: until the next try, where one is planned.
-        code: of the WebSocket's close, 0 where none was closed.
+        state: `waiting` is offline and reconnects by itself; `idle` means that the server closed a
+            silent session, and the next text opens it again; `closed` is final.
+        attempt: how many attempts in a row have failed.
+        retry_in_s: until the next attempt, if one is planned.
+        code: of the WebSocket's close, 0 if none was closed.
         reason: why, in English.
     """
 
@@ -74,7 +73,7 @@ class ConnectionChanged:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """How long a `ping` took there and back."""
+    """The round-trip time of a `ping`."""
 
     type: ClassVar[str] = "round_trip"
     seconds: float
@@ -82,16 +81,16 @@ class RoundTrip:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a session is to do.
+    """What a session is asked for.
 
     Attributes:
-        source: language of the text; with `auto` the server finds it out.
+        source: language of the text; with `auto` the server detects it.
         targets: languages to translate into.
-        formality: by target, how whoever is spoken to is addressed.
+        formality: form of address, by target.
         room: id of the room where readers follow what is said.
         host_token: of that room.
-        source_id: of an earlier session there, to say segments of it again by the same names;
-            else one is drawn, and readers would see them twice.
+        source_id: of an earlier session there, if its segments are to be sent again under the same
+            names; by default a new one is drawn, and readers would see them twice.
     """
 
     source: str = "auto"
@@ -106,7 +105,7 @@ class Settings:
     source_id: str | None = None
 
     def message(self) -> SessionUpdate:
-        """Return what tells a server."""
+        """Return the message that tells a server."""
         targets = tuple(TargetParams(code, self.formality.get(code)) for code in self.targets)
         params = SessionParams(
             source=SourceParams(self.source),
@@ -130,17 +129,17 @@ class Dialogue:
     """The client's side of one session.
 
     Args:
-        settings: to begin with.
-        min_update_interval_s: updates are thinned to one in this time; the newest wins.
-        ping_interval_s: between questions whether the server is there.
+        settings: at the beginning.
+        min_update_interval_s: between updates; of more the newest is sent.
+        ping_interval_s: between pings, by which the server shows that it is there.
         may_ask_again: whether fresh credentials can be had when the first are refused.
         draw: returns a number in [0, 1), for the backoff.
 
     Attributes:
         state: of the connection.
-        settings: as they are wanted now.
+        settings: the current ones.
         events: for the caller, oldest first; whoever reads them removes them.
-        pending: text on its way.
+        pending: what the server may not have yet.
     """
 
     def __init__(
@@ -154,7 +153,7 @@ class Dialogue:
     ) -> None:
         self.state: State = "connecting"
         self.settings = settings
-        # An earlier session may have begun to count as well.
+        # Names are counted, and an earlier session with this id may have used the same numbers.
         self._names = "" if settings.source_id is None else f"{secrets.token_hex(4)}-"
         if settings.source_id is None:
             self.settings = replace(settings, source_id=secrets.token_urlsafe(18))
@@ -166,7 +165,7 @@ class Dialogue:
         self._draw = draw
         self._outgoing: deque[ClientEvent] = deque()
         self._resume: SessionResume | None = None
-        self._greeting: SessionCreated | None = None  # of the session to go on with otherwise
+        self._greeting: SessionCreated | None = None  # if the old one cannot be resumed
         self._attempt = 0
         self._retry_delay_s = 0.0
         self._retry_at_s: float | None = None
@@ -175,10 +174,10 @@ class Dialogue:
         self._updated_s = -1e9
         self._resend_at_s: float | None = None
         self._ping_at_s: float | None = None
-        self._ping: tuple[str | None, float] | None = None  # that was not answered yet
+        self._ping: tuple[str | None, float] | None = None  # not answered yet
         self._num_refusals = 0  # of credentials, in a row
-        self._is_asking = False  # for the session that was there, without an answer yet
-        self._unanswered_s: list[float] = []  # when lines were given up on which it was asked for
+        self._is_asking = False  # to resume, without an answer yet
+        self._unanswered_s: list[float] = []  # when connections ended without an answer to that
         self._is_closing = False
         self._is_close_sent = False
         self._num_names = 0
@@ -205,7 +204,7 @@ class Dialogue:
             self._outgoing.extend(self.pending.open_again())
 
     def update(self, text: SourceText, segment_id: str | None = None) -> None:
-        """Take what a segment reads now."""
+        """Take the text of a segment as it is now."""
         self.pending.update(self.segment_id(segment_id), text)
         self._wake()
 
@@ -222,7 +221,7 @@ class Dialogue:
         """End a segment; return its name.
 
         Raises:
-            ValueError: nothing is known of it and no text was given.
+            ValueError: the segment is not known and no text was given.
         """
         name = self.segment_id(segment_id)
         message = self.pending.commit(name, text, self.settings.targets, speaker)
@@ -242,12 +241,12 @@ class Dialogue:
             self._say(message)
 
     def flush(self) -> None:
-        """Commit all that is open."""
+        """Commit all open segments."""
         for name in self.pending.open_ids:
             self.commit(segment_id=name)
 
     def close(self) -> None:
-        """End the session once all finals are there."""
+        """End the session once all finals have come."""
         self.flush()
         self._is_closing = True
         if self.state != "open" and not self.pending.num_commits:
@@ -263,25 +262,25 @@ class Dialogue:
 
     @property
     def is_resuming(self) -> bool:
-        """Whether an older session is asked for; its own token is the credential then."""
+        """Whether to resume an earlier session; its own token is the credential then."""
         return self._resume is not None
 
     def dialling(self) -> None:
-        """The line is being opened."""
+        """The connection is being opened."""
         self._retry_at_s = None
         self._tell(ConnectionChanged("connecting", self._attempt))
 
     def connected(self, now_s: float) -> None:
-        """The line is open; nothing was said yet."""
+        """The connection is open; nothing has been sent yet."""
         self._greeting = None
         self._heard_s = now_s
-        # Always a first word: a server without a place for another session waits for it, to hear
-        # whether an older one is asked for.
+        # Always send a first message: a server that has no place for another session waits for it,
+        # as it may ask to resume an earlier one.
         self._outgoing.append(self._resume or Ping())
         self._is_asking = self._resume is not None
 
     def received(self, event: Received, now_s: float) -> bool:
-        """Take an event of the server; return whether the line must be opened anew, at once."""
+        """Take an event of the server; return whether to reconnect at once."""
         self._heard_s = now_s
         if self.state == "open":
             self._take(event, now_s)
@@ -305,7 +304,7 @@ class Dialogue:
         return False
 
     def lost(self, code: int, reason: str, now_s: float) -> None:
-        """The line is gone: decide between another try, rest, and the end."""
+        """The connection is lost: decide whether to reconnect, stay idle, or end."""
         if self.state == "closed":
             return
         opened_s = self._opened_s
@@ -326,10 +325,10 @@ class Dialogue:
             self.finish(code, reason)
 
     def _was_us(self, now_s: float) -> bool:
-        """Whether it may be a line of our own, given up since, on which the session went on.
+        """Whether an earlier connection of our own may have taken the session from this one.
 
-        A slow server hears late of what was asked there. Each such line excuses one end, so that
-        two clients with one session do not take it from each other for ever.
+        A slow server may act late on a connection that was given up. Each of those excuses one
+        takeover, so that two clients with one session do not take it from each other for ever.
         """
         self._unanswered_s = [each for each in self._unanswered_s if now_s - each < LATE_S]
         if self._unanswered_s:
@@ -339,11 +338,11 @@ class Dialogue:
 
     @property
     def retry_at_s(self) -> float | None:
-        """When to open the line again; None: not before something happens."""
+        """When to reconnect; None: not before something happens."""
         return self._retry_at_s
 
     def messages(self, now_s: float) -> Sequence[ClientEvent]:
-        """Take what is to be said now."""
+        """Take the messages to send now."""
         if self.state == "open":
             self._add_due(now_s)
         found = tuple(self._outgoing)
@@ -361,7 +360,7 @@ class Dialogue:
         return self._ping[1] + self._ping_interval_s
 
     def next_s(self) -> float:
-        """When `messages` may have something by itself, or the server may have gone silent."""
+        """When `messages` may have something without new input, or the server may be too silent."""
         if self.state != "open":
             return float("inf")
         at_s = (self._ping_at_s, self._resend_at_s, self._silent_at_s)
@@ -377,7 +376,7 @@ class Dialogue:
         self.events.append(event)
 
     def _say(self, message: ClientEvent) -> None:
-        """Say it now, where there is a session; what is said after a lost line is `pending`'s."""
+        """Send it now if there is a session; otherwise `pending` has it sent later."""
         if self.state == "open":
             self._outgoing.append(message)
 
@@ -410,7 +409,7 @@ class Dialogue:
         self._begin(event, now_s)
 
     def _begin(self, event: SessionCreated | SessionResumed, now_s: float) -> None:
-        """The session is there: say what is wanted, then what it does not know yet."""
+        """There is a session: send the settings, then all that it may not know yet."""
         self._outgoing.clear()
         self._is_asking = False
         self.pending.begin_line()
@@ -422,7 +421,7 @@ class Dialogue:
         self._tell(ConnectionChanged("open", self._attempt))
 
     def _count(self, event: Received) -> None:
-        """The event need not be sent again."""
+        """Note that the event need not be sent again."""
         seq = getattr(event, "seq", None)
         if self._resume is not None and seq is not None:
             self._resume = replace(self._resume, last_seq=seq)

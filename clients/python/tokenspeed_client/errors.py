@@ -3,21 +3,21 @@
     ClientError
     +-- NotConnected      no session within the time that was given for it
     +-- Ended             the session is over, and the client did not ask for it
-        +-- Refused       and it makes no sense to try again: credentials, room or protocol
+        +-- Refused       and trying again is useless: credentials, room or protocol
 
 An `error` of the server that leaves the session open is an event, not an exception.
 """
 
 
 class ClientError(Exception):
-    """Base of all."""
+    """Base of all errors here."""
 
 
 class NotConnected(ClientError):
     """The time for connecting is over.
 
     Attributes:
-        seconds: that were tried.
+        seconds: for how long it was tried.
         reason: why the last try failed.
     """
 
@@ -31,7 +31,7 @@ class Ended(ClientError):
     """The session has ended.
 
     Attributes:
-        code: of the WebSocket's close; 0 where there was no connection.
+        code: of the WebSocket's close; 0 if there was no connection.
         reason: in English.
     """
 
@@ -42,4 +42,4 @@ class Ended(ClientError):
 
 
 class Refused(Ended):
-    """The server does not want this client, now or later."""
+    """The server rejects this client, and would do so again."""

@@ -1,10 +1,10 @@
-"""A speech-to-text for LiveKit Agents that also says what was heard in other languages.
+"""A speech-to-text for LiveKit Agents that also translates what it hears.
 
     stt = TranslatingSTT(deepgram.STT(), url="http://127.0.0.1:8000", source="en", targets=["de"])
     session = AgentSession(stt=stt, ...)
 
-Its finals carry `target_languages` and `target_texts`; `TranslationStreams` lets everybody in the
-room read them. Needs `tokenspeed-client[livekit]`.
+Its finals carry `target_languages` and `target_texts`; `TranslationStreams` shows them to
+everybody in the room. Needs `tokenspeed-client[livekit]`.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from tokenspeed_client.client import Session, connect
 from tokenspeed_client.errors import ClientError
 from tokenspeed_client.events import SessionNotice, TranslationFinal
 
-FINAL_S: Final = 2.0  # a final waits so long for its translations, and goes on without them then
+FINAL_S: Final = 2.0  # how long a final waits for its translations, before it goes on without them
 INTERIM: Final = stt.SpeechEventType.INTERIM_TRANSCRIPT
 FINAL: Final = stt.SpeechEventType.FINAL_TRANSCRIPT
 
@@ -40,18 +40,18 @@ FINAL: Final = stt.SpeechEventType.FINAL_TRANSCRIPT
 class TranslatingSTT(stt.STT):  # type: ignore[type-arg]
     """Wraps a speech-to-text that streams.
 
-    Events of it go on as they are, in their order. A final waits for its translations, which began
+    Its events are passed on unchanged and in order. A final waits for its translations, which began
     with the hypotheses before it.
 
     Args:
-        wrapped: what listens.
+        wrapped: the speech-to-text.
         url: of the service.
-        source: language that is spoken; `auto` finds out.
+        source: language that is spoken; `auto` detects it.
         targets: languages to translate into.
         final_s: how long a final waits, at most.
         options: for `tokenspeed_client.connect`.
     Raises:
-        ValueError: what listens does not stream, or the address is none of a service.
+        ValueError: `wrapped` does not stream, or the address is not that of a service.
     """
 
     def __init__(
@@ -73,22 +73,22 @@ class TranslatingSTT(stt.STT):  # type: ignore[type-arg]
         self._connect: dict[str, Any] = {
             "url": url, "source": source, "targets": self.targets, **(options or {}),
         }  # fmt: skip
-        self.session()  # raises where the address is wrong
+        self.session()  # raises if the address is wrong
         wrapped.on("metrics_collected", self._on_metrics)
-        self._recognize_metrics_needed = False  # those of what listens go on
+        self._recognize_metrics_needed = False  # the wrapped one's are passed on
 
     @property
     def model(self) -> str:
-        """Return the name of what listens."""
+        """Return the model of the wrapped speech-to-text."""
         return self.wrapped.model
 
     @property
     def provider(self) -> str:
-        """Return whose it is."""
+        """Return the provider of the wrapped speech-to-text."""
         return self.wrapped.provider
 
     def session(self) -> Session:
-        """Return a session that is still to be entered."""
+        """Return a session that has not been entered yet."""
         return connect(**self._connect)
 
     async def _recognize_impl(
@@ -99,7 +99,7 @@ class TranslatingSTT(stt.STT):  # type: ignore[type-arg]
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> stt.SpeechEvent:
         event = await self.wrapped.recognize(buffer, language=language, conn_options=conn_options)
-        with suppress(ClientError):  # without a service it is a speech-to-text
+        with suppress(ClientError):  # without a service it is a plain speech-to-text
             async with self.session() as session:
                 event = await Translations(session, self.targets, self.final_s).translated(event)
                 await session.close(self.final_s)
@@ -115,7 +115,7 @@ class TranslatingSTT(stt.STT):  # type: ignore[type-arg]
         return TranslatingStream(self, language, conn_options)
 
     async def aclose(self) -> None:
-        """Leave what listens to whoever made it."""
+        """Leave the wrapped speech-to-text open: its owner closes it."""
         self.wrapped.off("metrics_collected", self._on_metrics)
 
     def _on_metrics(self, *found: Any) -> None:
@@ -133,7 +133,7 @@ class TranslatingStream(stt.RecognizeStream):
         self._language = language
 
     async def _metrics_monitor_task(self, event_aiter: AsyncIterable[stt.SpeechEvent]) -> None:
-        async for _ in event_aiter:  # what listens has counted them
+        async for _ in event_aiter:  # the wrapped one has counted them
             pass
 
     async def _run(self) -> None:
@@ -145,9 +145,9 @@ class TranslatingStream(stt.RecognizeStream):
                 translations = Translations(session, outer.targets, outer.final_s)
                 async for event in inner:
                     self._event_ch.send_nowait(await translations.translated(event))
-                await session.close(outer.final_s)  # whoever hangs up does not wait
+                await session.close(outer.final_s)  # not longer: the speaker has hung up
         except ClientError:
-            async for event in inner:  # without a service it is a speech-to-text
+            async for event in inner:  # without a service it is a plain speech-to-text
                 self._event_ch.send_nowait(event)
         finally:
             pushing.cancel()
@@ -164,7 +164,7 @@ class TranslatingStream(stt.RecognizeStream):
 
 
 class Publisher(Protocol):
-    """What is used of `livekit.rtc.LocalParticipant`."""
+    """The part of `livekit.rtc.LocalParticipant` that is used."""
 
     async def send_text(
         self, text: str, *, topic: str = "", attributes: dict[str, str] | None = None
@@ -174,15 +174,15 @@ class Publisher(Protocol):
 
 
 class TranslationStreams:
-    """Publishes translations as text streams on `lk.transcription`, where captions are looked for.
+    """Publishes translations as text streams on `lk.transcription`, where clients expect captions.
 
     A stream has LiveKit's own attributes, and `language`. Streams of one sentence have the same
-    segment with its language behind it, so that a client which shows the newest text of a segment
+    segment id followed by their language, so that a client that shows the newest text of a segment
     shows each language.
 
     Args:
         participant: who publishes: `room.local_participant` of an agent.
-        track_id: of the track that is transcribed, where captions are to stand beside a speaker.
+        track_id: of the transcribed track, if captions are to be shown beside its speaker.
     """
 
     def __init__(self, participant: Publisher, track_id: str | None = None) -> None:
@@ -190,7 +190,7 @@ class TranslationStreams:
         self._track_id = track_id
 
     async def publish(self, event: stt.SpeechEvent) -> None:
-        """Publish the translations of a final; of another event there are none."""
+        """Publish the translations of a final; other events have none."""
         if event.type != FINAL or not event.alternatives:
             return
         best = event.alternatives[0]
@@ -221,7 +221,7 @@ class Translations:
         self._finals: dict[tuple[str, str], str] = {}  # by segment and language
 
     async def translated(self, event: stt.SpeechEvent) -> stt.SpeechEvent:
-        """Return an event, a final with its translations."""
+        """Return the event; a final with its translations."""
         if not event.alternatives or event.type not in (INTERIM, FINAL):
             return event
         best = event.alternatives[0]
@@ -252,7 +252,7 @@ class Translations:
         return replace(event, alternatives=[data, *event.alternatives[1:]])
 
     def _text(self, target: str) -> str:
-        """Return a translation, "" where parts of it are missing."""
+        """Return a translation, "" if parts of it are missing."""
         found = [self._finals.get((part, target), "") for part in self._parts]
         return " ".join(found) if all(found) else ""
 

@@ -1,8 +1,8 @@
-"""What the server may not know yet: open text, commits without their finals, what was withdrawn.
+"""What the server may not know yet: open text, commits without finals, and withdrawals.
 
-Decides what is to be said, and whether an answer is news; opens no socket and reads no clock. After
-a lost line all of it is said again, to the same session or to a new one. That does no harm: a
-segment is named by its id, and a server ignores what it knows.
+Decides what to send, and whether an answer is new; opens no socket and reads no clock. After a lost
+connection all of it is sent again, to the same session or to a new one. That does no harm: a
+segment is named by its id, and a server ignores what it already knows.
 """
 
 import re
@@ -27,12 +27,12 @@ from tokenspeed_client.events import (
 )
 from tokenspeed_client.wire import Received
 
-MAX_FINALS: Final = 1_000  # more than a server sends again
+MAX_FINALS: Final = 1_000  # more than a server repeats
 
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """What an open segment reads.
+    """The text of an open segment.
 
     Attributes:
         stable: text that will not be rewritten.
@@ -62,9 +62,9 @@ class _Commit:
     """A segment that waits for finals.
 
     Attributes:
-        waiting: how many characters have no final yet, by target. None at all: whoever speaks to
-            a room alone gets no finals, and waits for any answer to what was sent later.
-        ping: that was sent later, in the present session.
+        waiting: how many characters have no final yet, by target. Empty for a speaker in a room
+            who shows no translation: no finals come, so the answer to a later `ping` is awaited.
+        ping: the one sent after it, on the present connection.
     """
 
     message: SourceCommit
@@ -75,17 +75,17 @@ class _Commit:
 
 @dataclass(slots=True)
 class Pending:
-    """Text on its way."""
+    """Text that the server may not have yet."""
 
     _open: dict[str, _Open] = field(default_factory=dict)
     _commits: dict[str, _Commit] = field(default_factory=dict)
     _cancels: dict[str, SourceCancel] = field(default_factory=dict)  # until the server knows
-    _finals: dict[tuple[str, str], None] = field(default_factory=dict)  # the newest
+    _finals: dict[tuple[str, str], None] = field(default_factory=dict)  # the newest ones
     _num_events: int = 0
 
     @property
     def open_ids(self) -> Sequence[str]:
-        """The segments that are being written, the newest last."""
+        """The open segments, the newest last."""
         return tuple(self._open)
 
     @property
@@ -94,16 +94,16 @@ class Pending:
         return len(self._commits)
 
     def update(self, segment_id: str, text: SourceText) -> None:
-        """Take note of what a segment reads now."""
+        """Note the text of a segment as it is now."""
         was = self._open.setdefault(segment_id, _Open())
         was.text, was.rev = text, was.rev + 1
 
     def text_of(self, segment_id: str) -> SourceText:
-        """Return what is known of an open segment."""
+        """Return the text of an open segment, empty if it is not known."""
         return self._open[segment_id].text if segment_id in self._open else SourceText()
 
     def updates(self) -> list[ClientEvent]:
-        """Take the open texts that are newer than what was taken last."""
+        """Take the open texts that have changed since they were last taken."""
         return [
             self._message_of(segment_id, open_)
             for segment_id, open_ in self._open.items()
@@ -118,13 +118,13 @@ class Pending:
     def commit(
         self, segment_id: str, text: str | None, targets: Iterable[str], speaker: str | None
     ) -> ClientEvent:
-        """End a segment; it is kept until all its finals are there.
+        """End a segment; it is kept until all its finals have come.
 
         Args:
-            text: of the whole segment; None: what the last update said.
+            text: of the whole segment; None for the text of the last update.
             targets: whose finals it waits for.
         Raises:
-            ValueError: nothing is known of the segment and no text was given.
+            ValueError: the segment is not known and no text was given.
         """
         if text is None and segment_id not in self._open:
             raise ValueError(f"segment {segment_id!r} has no text to commit")
@@ -143,11 +143,11 @@ class Pending:
 
     @property
     def wants_ping(self) -> bool:
-        """Whether the answer to a `ping` would tell that a commit has arrived."""
+        """Whether a commit needs the answer to a `ping` to be known as arrived."""
         return any(not c.waiting and c.ping is None for c in self._commits.values())
 
     def ping(self) -> Ping:
-        """Ask for an answer; a server takes what comes in its order, so it tells of all before."""
+        """Ask for an answer: servers handle messages in order, so it confirms all earlier ones."""
         message = Ping(self.next_id("ping"))
         for commit in self._commits.values():
             if not commit.waiting and commit.ping is None and not commit.is_refused:
@@ -155,7 +155,7 @@ class Pending:
         return message
 
     def cancel(self, segment_id: str) -> ClientEvent | None:
-        """Withdraw a segment; None where no server has heard of it."""
+        """Withdraw a segment; None if no server has heard of it."""
         was = self._open.pop(segment_id, None)
         is_committed = self._commits.pop(segment_id, None) is not None
         if not (is_committed or (was is not None and was.sent_rev > 0)):
@@ -165,11 +165,11 @@ class Pending:
         return message
 
     def take(self, event: Received) -> Received | None:
-        """Take note of what the server says.
+        """Note what the server says.
 
         Returns:
-            The event as far as it is news: not of a translation that has its final, which a new
-            session gives once more, nor of a segment that was withdrawn.
+            The event as far as it is new: nothing of a translation that already has its final,
+            which a new session repeats, or of a segment that was withdrawn.
         """
         match event:
             case SessionSnapshot():
@@ -190,13 +190,13 @@ class Pending:
         return event
 
     def keep_targets(self, targets: Collection[str]) -> None:
-        """Wait for the finals of no others any more."""
+        """Stop waiting for the finals of other targets."""
         for commit in self._commits.values():
             commit.waiting = {t: left for t, left in commit.waiting.items() if t in targets}
 
     @property
     def has_refused(self) -> bool:
-        """Whether to offer `refused()` again after a while."""
+        """Whether to send `refused()` again after a while."""
         is_open_refused = any(open_.is_refused for open_ in self._open.values())
         return is_open_refused or any(commit.is_refused for commit in self._commits.values())
 
@@ -205,16 +205,16 @@ class Pending:
         return self._again([c for c in self._commits.values() if c.is_refused])
 
     def begin_session(self) -> None:
-        """Forget what a new session knows nothing of: what was withdrawn from an earlier one."""
+        """Forget what a new session need not be told: withdrawals from an earlier one."""
         self._cancels.clear()
 
     def begin_line(self) -> None:
-        """No answer comes any more to what was asked on an earlier line."""
+        """Forget the pings of an earlier connection: their answers no longer come."""
         for commit in self._commits.values():
             commit.ping = None
 
     def everything(self) -> list[ClientEvent]:
-        """Take all that was perhaps not received, oldest first."""
+        """Take everything that the server may not have received, oldest first."""
         return [*self._cancels.values(), *self._again(list(self._commits.values()))]
 
     def open_again(self) -> list[ClientEvent]:
@@ -274,15 +274,15 @@ class Pending:
                 del self._commits[segment_id]
 
     def _name_of(self, segment_id: str) -> str:
-        """Return what the caller calls a segment; a server cuts what is too long: s1, s1~2, ..."""
+        """Return the caller's name of a segment; a server cuts long ones into s1, s1~2, ..."""
         held = (self._commits, self._cancels, self._open)
         is_ours = any(segment_id in each for each in held)
         return segment_id if is_ours else re.sub(r"~\d+$", "", segment_id)
 
     def _refuse(self, error: ErrorInfo) -> bool:
-        """Take note of a message that the server did not take; return whether it is news.
+        """Note a message that the server refused; return whether that is new.
 
-        Text that it had no room for is kept, a commit that it will never take is forgotten. A
+        Text that it had no room for is kept; a commit that it will never accept is forgotten. A
         segment that it does not know need not be withdrawn.
         """
         if error.event_id is None:
@@ -291,7 +291,7 @@ class Pending:
             for segment_id, cancel in list(self._cancels.items()):
                 if cancel.event_id == error.event_id:
                     del self._cancels[segment_id]
-            return False  # said twice, it is refused the second time
+            return False  # it was sent twice, and refused the second time
         for segment_id, commit in list(self._commits.items()):
             if commit.message.event_id == error.event_id:
                 if error.retryable:

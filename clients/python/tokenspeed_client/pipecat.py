@@ -1,4 +1,4 @@
-"""A processor for pipecat: what a user says comes out in another language, to be read and spoken.
+"""A processor for pipecat that translates what users say, to be read and spoken.
 
     translator = TokenSpeedTranslator("http://127.0.0.1:8000", source="en", target="de")
     Pipeline([transport.input(), stt, translator, tts, transport.output()])
@@ -44,14 +44,14 @@ CLOSE_S: Final = 10.0  # for the last finals
 
 @dataclass
 class _Utterance:
-    """What one transcription is.
+    """One utterance of a user, and its translation so far.
 
     Attributes:
         before: the hypothesis before this one.
-        said: what was spoken of its translation.
-        behind: what a new session has told of that again, which begins anew; None where nothing is.
+        said: the part of its translation that was passed on to be spoken.
+        behind: how much of `said` a new session has sent again so far; None if it has caught up.
         is_speaking: whether a response has begun.
-        is_muted: whether the user has interrupted what was said before; captions still come.
+        is_muted: whether the user has interrupted it; captions still come.
     """
 
     name: str
@@ -64,7 +64,7 @@ class _Utterance:
     is_muted: bool = False
 
     def news(self, text: str) -> str:
-        """Take more of its translation; return what was not spoken yet."""
+        """Take more of its translation; return the part that is new."""
         received = (self.said if self.behind is None else self.behind) + text
         if not received.startswith(self.said):
             self.behind = received
@@ -77,19 +77,19 @@ class _Utterance:
 class TokenSpeedTranslator(FrameProcessor):
     """Translates transcriptions.
 
-    In come `InterimTranscriptionFrame` and `TranscriptionFrame`, which go on as they are. Out come,
-    besides, `TextFrame` with text that only grows, between the start and the end of a response as
-    synthesisers want it, and a `TranslationFrame` for each finished sentence, for captions, which
-    is not spoken. An `InterruptionFrame` ends the speech of sentences that were complete before it.
+    Takes `InterimTranscriptionFrame` and `TranscriptionFrame`, and passes them on unchanged. Adds
+    `TextFrame`s with text that only grows, between the start and the end of a response as
+    synthesisers expect, and a `TranslationFrame` for each finished sentence, for captions, which is
+    not spoken. An `InterruptionFrame` ends the speech of sentences that were complete before it.
 
     Args:
         url: of the service.
-        source: language that is spoken; `auto` finds out.
+        source: language that is spoken; `auto` detects it.
         target: language to translate into.
         is_spoken: whether `TextFrame`s come out.
         options: for `tokenspeed_client.connect`, such as `token` and `glossary`.
     Raises:
-        ValueError: the address is none of a service.
+        ValueError: this is not the address of a service.
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class TokenSpeedTranslator(FrameProcessor):
         self._task: Any = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Take a frame; all go on."""
+        """Take a frame, and pass it on."""
         await super().process_frame(frame, direction)
         if isinstance(frame, StartFrame):
             await self.push_frame(frame, direction)
             await self._start()
             return
         if self._task is None:
-            pass  # not connected, which was told; the rest of the pipeline works
+            pass  # not connected, which was reported; the rest of the pipeline works
         elif isinstance(frame, InterimTranscriptionFrame):
             await self._hear(frame)
         elif isinstance(frame, TranscriptionFrame):
@@ -135,7 +135,7 @@ class TokenSpeedTranslator(FrameProcessor):
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """End what is left at the teardown of a pipeline that had no end."""
+        """Stop what still runs, if the pipeline is torn down without an end."""
         if self._task is not None:
             await self._stop(0.0)
         await super().cleanup()  # type: ignore[no-untyped-call]
@@ -159,13 +159,13 @@ class TokenSpeedTranslator(FrameProcessor):
             await self.cancel_task(task)
 
     def _interrupt(self) -> None:
-        """Say no more of what is complete; what is being said now is why."""
+        """Stop speaking complete sentences; open ones are what the user is saying now."""
         for utterance in self._utterances.values():
-            utterance.is_speaking = False  # its response has been ended by those who spoke it
+            utterance.is_speaking = False  # the synthesiser has ended its response
             utterance.is_muted = utterance.name not in {each.name for each in self._open.values()}
 
     def _utterance(self, frame: InterimTranscriptionFrame | TranscriptionFrame) -> _Utterance:
-        """Return what a user is saying; each has a segment of their own."""
+        """Return the open utterance of a user; each user has a segment of their own."""
         found = self._open.get(frame.user_id)
         if found is None:
             self._count += 1
@@ -222,12 +222,12 @@ class TokenSpeedTranslator(FrameProcessor):
         return self._utterances.get(segment_id.partition("~")[0])
 
     def _begin_anew(self) -> None:
-        """A new session tells from the beginning what the one before has told in part."""
+        """Prepare for a new session, which sends open segments again from their beginning."""
         for utterance in self._utterances.values():
             utterance.behind = "" if utterance.said else None
 
     async def _catch_up(self, segment: SnapshotSegment) -> None:
-        """What came in a gap is not known piece by piece, but the whole is."""
+        """Take the whole text of a segment after a gap, whose pieces are not known."""
         utterance = self._of(segment.segment_id)
         if utterance is not None:
             utterance.behind = ""

@@ -1,4 +1,4 @@
-"""A reader of a room: gets what is said in it, in one language, and comes back where a line broke.
+"""A reader of a room: receives what is said there in one language, and reconnects when needed.
 
     async with listen("http://127.0.0.1:8000/r/ROOM", "fr") as reader:
         async for event in reader:
@@ -35,7 +35,7 @@ DONE: Final = 1000  # the room is closed
 class Reader:
     """Reads a room. Use `listen()` to make it.
 
-    Iterating gives the server's events and `ConnectionChanged`, and ends once the room is closed.
+    Iterating yields the server's events and `ConnectionChanged`, and ends once the room is closed.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class Reader:
         """Connect.
 
         Raises:
-            Refused: there is no such room, it asks for another pass phrase, or the service does
-                not know the language.
+            Refused: there is no such room, the pass phrase is wrong, or the service does not know
+                the language.
             NotConnected: the room did not answer in time.
         """
         self._task = asyncio.create_task(self._run(), name="tokenspeed reader")
@@ -99,7 +99,7 @@ class Reader:
         """Yield events until the room is closed.
 
         Raises:
-            Refused: the service does not let us in any more.
+            Refused: the service no longer lets this reader in.
         """
         while True:
             while self._events:
@@ -112,7 +112,7 @@ class Reader:
             raise self._exception()
 
     async def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._end(DONE, "closed")
         await self._stop()
 
@@ -167,13 +167,13 @@ class Reader:
         except TimeoutError:
             return LOST, "the server has gone silent"
         except ConnectionClosed:
-            pass  # told below
+            pass  # reported below
         finally:
             await close_line(socket)
         return socket.close_code or LOST, socket.close_reason or ""
 
     async def _follow(self, socket: ClientConnection, silence: asyncio.Timeout) -> None:
-        """Read frames until there are no more; each puts off the end that silence brings."""
+        """Read frames until there are no more; each one restarts the `silence` timeout."""
         loop = asyncio.get_running_loop()
         asking = asyncio.create_task(self._ask(socket))
         try:
@@ -190,7 +190,7 @@ class Reader:
             await asyncio.gather(asking, return_exceptions=True)
 
     async def _ask(self, socket: ClientConnection) -> None:
-        """A cable that was pulled closes nothing: silence does."""
+        """Send pings, so that a dead connection, which nothing closes, shows by its silence."""
         while True:
             await asyncio.sleep(self._ping_interval_s)
             await socket.send(serialise(Ping()))
@@ -212,13 +212,13 @@ def listen(
 
     Args:
         room_url: link of the room, such as http://127.0.0.1:8000/r/ROOM.
-        target: language; `source` for what is said itself.
-        mode: `append_only` gets only text that stays.
-        has_source: whether what is said comes as well.
+        target: language; `source` for the speaker's own words.
+        mode: `append_only` gets only text that will not change.
+        has_source: whether the source is sent as well.
         connect_timeout_s: for the first answer of the room; None tries for ever.
         socket_options: for `websockets.connect`.
     Raises:
-        ValueError: the address is none of a room.
+        ValueError: this is not the address of a room.
     """
     query = {"target": target, **({"mode": mode} if mode != "captions" else {})}
     if has_source:
@@ -237,7 +237,7 @@ def listen_url(room_url: str) -> str:
     """Return the WebSocket address of a room's readers.
 
     Raises:
-        ValueError: this is no address of a room.
+        ValueError: this is not the address of a room.
     """
     parts = urlsplit(room_url)
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)

@@ -38,12 +38,12 @@ async def open_room(
     Args:
         url: of the service, or of its `/v1/stream`.
         name: for people.
-        pass_phrase: that readers are asked for.
-        api_key: where the service has some.
+        pass_phrase: which readers need.
+        api_key: if the service has keys.
     Raises:
-        Refused: the service does not want it.
+        Refused: the service rejects the request.
         NotConnected: it did not answer.
-        ValueError: the address is none of a service.
+        ValueError: this is not the address of a service.
     """
     wanted = {"name": name, **({} if pass_phrase is None else {"pass_phrase": pass_phrase})}
     headers = {"Content-Type": "application/json", **trace_headers()}
@@ -58,7 +58,7 @@ def rooms_url(url: str) -> str:
     """Return the HTTP address of a service's rooms.
 
     Raises:
-        ValueError: this is no address of a service.
+        ValueError: this is not the address of a service.
     """
     parts = urlsplit(url)
     scheme = {"http": "http", "https": "https", "ws": "http", "wss": "https"}.get(parts.scheme)

@@ -1,4 +1,4 @@
-"""Opens and closes a WebSocket of the service, within a time."""
+"""Opens and closes a WebSocket of the service, within time limits."""
 
 import asyncio
 import contextlib
@@ -12,18 +12,18 @@ from websockets.typing import Subprotocol
 
 from tokenspeed_client.events import SUBPROTOCOL
 
-LOST: Final = 1006  # a line that ended without a close
+LOST: Final = 1006  # a connection that ended without a close
 CLOSE_S: Final = 1.0  # for a server to answer a close
 
 
 class NoLine(Exception):
-    """Nobody answered, or not as a WebSocket."""
+    """There was no answer, or not one of a WebSocket."""
 
 
 async def open_line(
     url: str, headers: Mapping[str, str], timeout_s: float, options: Mapping[str, Any]
 ) -> ClientConnection:
-    """Open a line.
+    """Open a connection.
 
     Args:
         options: for `websockets.connect`.
@@ -36,7 +36,7 @@ async def open_line(
                 url,
                 additional_headers={**trace_headers(), **headers},
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
-                ping_interval=None,  # the protocol has its own, which count as signs of life
+                ping_interval=None,  # the protocol has its own, which show that the server lives
                 close_timeout=CLOSE_S,
                 max_size=None,
                 **{"proxy": None, **options},
@@ -48,10 +48,10 @@ async def open_line(
 
 
 def trace_headers() -> dict[str, str]:
-    """Return what says of which trace this is, where the program has OpenTelemetry (W3C)."""
+    """Return the headers of the current trace (W3C), if the program uses OpenTelemetry."""
     if "opentelemetry.trace" not in sys.modules:
         return {}
-    from opentelemetry import propagate  # is there: the program has imported its sibling
+    from opentelemetry import propagate  # it is installed: the program has imported its sibling
 
     headers: dict[str, str] = {}
     propagate.inject(headers)
@@ -59,7 +59,7 @@ def trace_headers() -> dict[str, str]:
 
 
 async def close_line(socket: ClientConnection) -> None:
-    """Close it without waiting long for one that is dead."""
+    """Close a connection, without waiting long if it is dead."""
     with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(CLOSE_S):
             await socket.close()

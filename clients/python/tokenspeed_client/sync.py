@@ -63,7 +63,7 @@ class _Threaded(Generic[_Line, _Event]):
             self._end()
 
     def __iter__(self) -> Iterator[_Event]:
-        """Yield events until the end; see the class of the line for what is raised."""
+        """Yield events until the end; see the wrapped class for what is raised."""
         events: Any = self._line.__aiter__()
 
         async def following() -> _Event | None:
@@ -82,20 +82,20 @@ class Session(_Threaded[client.Session, SessionEvent]):
 
     @property
     def state(self) -> State:
-        """How the connection is."""
+        """The state of the connection."""
         return self._line.state
 
     @property
     def settings(self) -> Settings:
-        """What is asked for."""
+        """The settings that the session is asked for."""
         return self._line.settings
 
     def update(self, unstable: str = "", **options: Any) -> None:
-        """Say what a segment reads now: the whole of it, every time."""
+        """Send the text of a segment as it is now: always the whole of it."""
         self._do(self._line.update(unstable, **options))
 
     def append(self, text: str, **options: Any) -> None:
-        """Say more."""
+        """Add text to a segment."""
         self._do(self._line.append(text, **options))
 
     def commit(self, text: str | None = None, **options: Any) -> str:
@@ -107,7 +107,7 @@ class Session(_Threaded[client.Session, SessionEvent]):
         self._do(self._line.cancel(segment_id))
 
     def flush(self) -> None:
-        """Commit all that is open."""
+        """Commit all open segments."""
         self._do(self._line.flush())
 
     def configure(self, **settings: Any) -> None:
@@ -115,7 +115,7 @@ class Session(_Threaded[client.Session, SessionEvent]):
         self._do(self._line.configure(**settings))
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """End the session; returns when all finals are there."""
+        """End the session; returns when all finals have come, or when the time is over."""
         self._do(self._line.close(timeout_s))
 
 
@@ -127,15 +127,15 @@ class Reader(_Threaded[reading.Reader, ReaderEvent]):
         return self
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._do(self._line.close())
 
 
 def connect(url: str, **options: Any) -> Session:
-    """Return a session, to be used with `with`; options as of `tokenspeed_client.connect`."""
+    """Return a session, to be used with `with`; options as in `tokenspeed_client.connect`."""
     return Session(client.connect(url, **options))
 
 
 def listen(room_url: str, target: str, **options: Any) -> Reader:
-    """Return a reader, to be used with `with`; options as of `tokenspeed_client.listen`."""
+    """Return a reader, to be used with `with`; options as in `tokenspeed_client.listen`."""
     return Reader(reading.listen(room_url, target, **options))

@@ -1,7 +1,7 @@
-"""Frames to typed events and back; what a newer server adds is no error.
+"""Frames to typed events and back; what a newer server adds is not an error.
 
-Knows `events.py`, which is made from the service's own classes. Unlike the server this side checks
-little: it reads what it knows and leaves the rest.
+Knows `events.py`, which is generated from the service's own classes. Unlike the server this side
+checks little: it reads what it knows and ignores the rest.
 """
 
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ class UnknownEvent:
 
 @dataclass(frozen=True, slots=True)
 class FrameError:
-    """A frame that is no event at all, or lacks what its type must have; made here, never sent.
+    """A frame that is not an event, or lacks a required field; made here, never sent.
 
     Attributes:
-        message: what came.
+        message: what is wrong with the frame.
     """
 
     type: ClassVar[str] = "frame_error"
@@ -57,7 +57,7 @@ def parse(frame: str | bytes) -> Received:
         if isinstance(name, str):
             return UnknownEvent(name, raw)
     except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
-        pass  # told below
+        pass  # reported below
     start = frame[:80] if isinstance(frame, str) else frame[:80].decode(errors="replace")
     return FrameError(f"not an event of {SUBPROTOCOL}: {start}")
 
@@ -69,7 +69,7 @@ def serialise(event: ClientEvent) -> str:
 
 @cache
 def _fields_of(kind: type) -> tuple[tuple[str, Any, bool], ...]:
-    """Name, type without None, and whether it must be there, of each field."""
+    """Return of each field its name, its type without None, and whether it is required."""
     hints = get_type_hints(kind)
     return tuple((f.name, _without_none(hints[f.name]), f.default is MISSING) for f in fields(kind))
 
@@ -102,7 +102,7 @@ def _read(hint: Any, raw: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses to dicts, tuples to lists; None is left out."""
+    """Turn dataclasses into dicts and tuples into lists; None is left out."""
     if is_dataclass(value):
         found = ((f.name, getattr(value, f.name)) for f in fields(value))
         return {name: _plain(item) for name, item in found if item is not None}

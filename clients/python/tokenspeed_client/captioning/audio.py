@@ -1,4 +1,4 @@
-"""Sound as 16-bit samples of one channel at the rate that a recogniser wants. Knows no speech."""
+"""Audio as 16-bit mono samples at the rate that a recogniser wants. Knows nothing of speech."""
 
 import sys
 import wave
@@ -9,19 +9,19 @@ from typing import BinaryIO, Final
 
 from tokenspeed_client.errors import ClientError
 
-PIECE_S: Final = 0.1  # of sound, that a recogniser is given at once
-RAW_RATE: Final = 16_000  # of sound without a header
+PIECE_S: Final = 0.1  # of audio, in each piece that a recogniser is given
+RAW_RATE: Final = 16_000  # of audio without a header
 
 
 class NoSound(ClientError):
-    """A file is no sound that can be read."""
+    """A file is not audio that can be read."""
 
 
 def pieces_of_file(path: Path, rate: int) -> Iterator[bytes]:
     """Yield a WAV file in pieces of a tenth of a second.
 
     Raises:
-        NoSound: it is none, or not of 16 bits.
+        NoSound: it is not a WAV file, or not one of 16 bits.
     """
     try:
         with wave.open(str(path)) as file:
@@ -46,19 +46,19 @@ def pieces_of_stream(stream: BinaryIO, rate: int) -> Iterator[bytes]:
 
 
 class Resampler:
-    """Changes the rate by straight lines between samples, and makes one channel of several.
+    """Changes the sample rate by linear interpolation, and mixes several channels into one.
 
-    Recognisers look below 4 kHz; what this does above does not reach them.
+    Recognisers listen below 4 kHz; the distortion above that does not affect them.
     """
 
     def __init__(self, from_rate: int, to_rate: int, num_channels: int) -> None:
         self._step = from_rate / to_rate
         self._num_channels = num_channels
         self._at = 0.0  # of the next sample, counted from `_last`
-        self._last: int | None = None  # of the piece before
+        self._last: int | None = None  # sample of the piece before
 
     def __call__(self, data: bytes) -> bytes:
-        """Return the next piece; little-endian, as it came."""
+        """Convert the next piece; samples are little-endian before and after."""
         samples = array("h", data)
         if sys.byteorder == "big":
             samples.byteswap()

@@ -46,7 +46,7 @@ from tokenspeed_client.sinks.zoom import Zoom
 
 TOKEN_VARIABLE: Final = "TOKENSPEED_TOKEN"
 OBS_VARIABLE: Final = "TOKENSPEED_OBS_PASSWORD"
-MAX_WAITING: Final = 30  # sentences without their finals; more are read when there are fewer
+MAX_WAITING: Final = 30  # sentences without finals; further input is read once there are fewer
 CLOSE_S: Final = 60.0  # for the last finals
 
 
@@ -76,7 +76,7 @@ def add_captions(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> int:
-    """Run the command by itself."""
+    """Run the command on its own."""
     parser = argparse.ArgumentParser(prog="tokenspeed-captions")
     add_captions(parser)
     options = parser.parse_args()
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run until there is nothing more to hear, or until a signal; return the exit code."""
+    """Run until the input ends, or until a signal; return the exit code."""
     targets = tuple(filter(None, options.to.split(",")))
     if not targets and not options.room:
         return _refuse("name the languages: --to de,fr, or a --room in which readers choose")
@@ -137,7 +137,7 @@ def speech(options: argparse.Namespace) -> Iterator[Heard]:
 
 
 def _paced(pieces: Iterable[bytes], rate: int) -> Iterator[bytes]:
-    """Yield sound when it has been spoken."""
+    """Yield each piece at the time when it would have been spoken."""
     began_s, spoken_s = time.monotonic(), 0.0
     for piece in pieces:
         spoken_s += len(piece) / 2 / rate
@@ -155,7 +155,7 @@ def text_lines(descriptor: int) -> Iterator[Heard]:
 
 
 async def _from_thread(said: Iterator[Heard], is_over: asyncio.Event) -> AsyncIterator[Heard]:
-    """Yield what a blocking iterator gives, until it or the time is over."""
+    """Yield what a blocking iterator yields, until its end or until `is_over` is set."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Heard | Exception | None] = asyncio.Queue()
 
@@ -165,7 +165,7 @@ async def _from_thread(said: Iterator[Heard], is_over: asyncio.Event) -> AsyncIt
             try:
                 for heard in said:
                     loop.call_soon_threadsafe(queue.put_nowait, heard)
-            except Exception as exc:  # of a recogniser, whatever it is; raised where it is read
+            except Exception as exc:  # a recogniser may raise anything; it is raised again below
                 ending = exc
             loop.call_soon_threadsafe(queue.put_nowait, ending)
 
@@ -173,7 +173,7 @@ async def _from_thread(said: Iterator[Heard], is_over: asyncio.Event) -> AsyncIt
         await is_over.wait()
         queue.put_nowait(None)
 
-    # A daemon: a read of a terminal that nobody types into cannot be ended.
+    # A daemon: a blocking read, as of a terminal, cannot be interrupted.
     threading.Thread(target=read, name="what is said", daemon=True).start()
     ending = asyncio.create_task(end())
     try:
@@ -195,7 +195,7 @@ class Outputs:
     Attributes:
         files: subtitles by language.
         feeds: sinks that show finals, each with its language.
-        times: of committed segments: beginning and end in milliseconds.
+        times: beginning and end of committed segments, in milliseconds.
     """
 
     terminal: Terminal
@@ -215,7 +215,7 @@ class Outputs:
                     self.terminal.show(each.segment_id, each.target, each.text, each.unstable)
             case TranslationFinal():
                 self.terminal.end(event.segment_id, event.target, event.text)
-                # Parts of a text that was cut have its name: s1, s1~2.
+                # Parts of a text that was cut carry its name: s1, s1~2.
                 start_ms, end_ms = self.times[event.segment_id.partition("~")[0]]
                 for files in self.files:
                     files[event.target].add(event.text, start_ms, end_ms)
@@ -277,7 +277,7 @@ async def _caption(
 async def say(
     session: Session, said: AsyncIterator[Heard], times: dict[str, tuple[float, float]]
 ) -> None:
-    """Say what is heard, and close the session at its end."""
+    """Send what is heard, and close the session at the end."""
     before, began_s, start_ms = "", time.monotonic(), None
     try:
         async for heard in said:
@@ -304,7 +304,7 @@ async def say(
 
 
 async def _room(options: argparse.Namespace) -> tuple[str | None, str | None]:
-    """Return the room to speak in and its token; a new one is told to whoever shares it."""
+    """Return the room to speak in and its host token; print the link of a new one."""
     if options.room is None:
         return None, None
     if "://" in options.room:

@@ -1,4 +1,4 @@
-"""What a recogniser hears, and what of it can be relied on. Knows no recogniser."""
+"""What a recogniser hears, and how much of it can be relied on. Knows no recogniser."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What one utterance reads now: the whole of it, every time.
+    """The text of one utterance as it is now: always the whole of it.
 
     Attributes:
         text: "" with `is_final` withdraws it.
         is_final: whether the next one begins another utterance.
-        start_ms: when the utterance began, None where nobody knows.
-        end_ms: when it was last spoken to.
+        start_ms: when the utterance began, None if unknown.
+        end_ms: when its speech ended, None if unknown.
     """
 
     text: str
@@ -23,25 +23,25 @@ class Heard:
 
 
 class Recogniser(Protocol):
-    """Turns sound into text.
+    """Turns audio into text.
 
     Attributes:
-        sample_rate: of the sound that it takes: 16-bit samples, one channel.
+        sample_rate: of the audio that it takes, 16-bit mono samples.
     """
 
     sample_rate: int
 
     def accept(self, pcm: bytes) -> Iterable[Heard]:
-        """Take the next piece of sound; return what is news."""
+        """Take the next piece of audio; return what is new."""
 
     def finish(self) -> Iterable[Heard]:
-        """No more comes; return the end of what was being said."""
+        """End the audio; return the rest of what was being said."""
 
 
 def agreed(before: str, now: str) -> str:
-    """Return the words, from the first on, in which two hypotheses in a row agree.
+    """Return the leading words on which two hypotheses in a row agree.
 
-    The last word of the one before may have been cut off, so it needs another after it.
+    The last word of the earlier one may have been cut off, so it never counts.
 
     Source: Liu et al. 2020, Low-latency sequence-to-sequence speech recognition; "local agreement".
     """

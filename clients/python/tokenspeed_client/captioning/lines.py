@@ -1,4 +1,4 @@
-"""Text that other programs write: a line is an utterance, and until it ends it may be rewritten.
+"""Text from other programs: a line is an utterance, and may be rewritten until it ends.
 
 Knows what terminals do with a carriage return and an escape sequence, and the marks of
 `whisper-stream` (whisper.cpp), which uses both. Reads no file.
@@ -15,23 +15,23 @@ _OPEN_ESCAPE: Final = re.compile(r"\x1b(?:\[[0-9;?]*)?\Z")
 _TIMES: Final = re.compile(
     r"\[(\d+):(\d\d):(\d\d[.,]\d{3}) --> (\d+):(\d\d):(\d\d[.,]\d{3})\](?:\s|\Z)"
 )
-# What is no speech: [BLANK_AUDIO], (music), [Start speaking], ### Transcription 0 START | ...
+# What is not speech: [BLANK_AUDIO], (music), [Start speaking], ### Transcription 0 START | ...
 _NO_SPEECH: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|###.*")
-_OPEN_MARK: Final = re.compile(r"[\[(#]")  # the beginning of times, or of one of these
+_OPEN_MARK: Final = re.compile(r"[\[(#]")  # the beginning of times, or of one of those
 
 
 class Lines:
-    """Cuts what comes into utterances."""
+    """Cuts incoming text into utterances."""
 
     def __init__(self) -> None:
         self._line = ""
-        self._is_returned = False  # to the line's beginning: what comes next takes its place
-        self._told = ""  # of the line that is open
-        self._last = ""  # of the line that is open, before it was erased
-        self._rest = ""  # an escape sequence whose end is still to come
+        self._is_returned = False  # to the line's beginning: what comes next replaces it
+        self._told = ""  # of the open line, what was yielded last
+        self._last = ""  # of the open line, what stood there before it was erased
+        self._rest = ""  # an escape sequence that is not complete yet
 
     def accept(self, text: str) -> Iterator[Heard]:
-        """Take the next piece of text; yield what is news."""
+        """Take the next piece of text; yield what is new."""
         text = _ESCAPE.sub("\r", self._rest + text)
         held = _OPEN_ESCAPE.search(text)
         self._rest = held[0] if held else ""
@@ -48,7 +48,7 @@ class Lines:
             yield from self._tell()
 
     def finish(self) -> Iterator[Heard]:
-        """No more comes; yield the line that is open."""
+        """End the input; yield the open line."""
         yield from self._end()
 
     def _erase(self) -> None:

@@ -11,12 +11,12 @@ MAX_LINES: Final = 2
 
 
 class Terminal:
-    """Shows finals, and on a terminal what is still growing in the line below.
+    """Shows finals and, on a terminal, the text that is still growing in a line below them.
 
     Args:
         stream: where to write.
-        targets: languages; they are named where there are several.
-        width: of a line that is rewritten; 0 where none can be, as in a pipe.
+        targets: languages; shown before each text if there are several.
+        width: of the line that is rewritten; 0 if none can be, as in a pipe.
     """
 
     def __init__(self, stream: TextIO, targets: tuple[str, ...], width: int) -> None:
@@ -26,17 +26,17 @@ class Terminal:
         self._open: dict[tuple[str, str], tuple[str, str]] = {}
 
     def grow(self, segment_id: str, target: str, append: str, unstable: str) -> None:
-        """Show what a segment reads now."""
+        """Add to the text of a segment, and replace its tail."""
         stable = self._open.get((segment_id, target), ("", ""))[0] + append
         self._open[segment_id, target] = stable, unstable
         self._draw()
 
     def begin_anew(self) -> None:
-        """A new session tells what is open from its beginning."""
+        """Start open segments again: a new session sends them from their beginning."""
         self._open.clear()
 
     def show(self, segment_id: str, target: str, text: str, unstable: str) -> None:
-        """Show what a segment reads in all, after a gap."""
+        """Show the whole text of a segment, after a gap."""
         self._open[segment_id, target] = text, unstable
         self._draw()
 
@@ -48,7 +48,7 @@ class Terminal:
         self._draw()
 
     def drop(self, segment_id: str, target: str) -> None:
-        """A segment was withdrawn."""
+        """Remove a segment that was withdrawn."""
         self._open.pop((segment_id, target), None)
         self._draw()
 
@@ -71,7 +71,7 @@ class Terminal:
 
 
 class Subtitles:
-    """A file of cues, written as they come: SubRip, or WebVTT where its name says so."""
+    """A file of cues, written as they come: SubRip, or WebVTT if its name says so."""
 
     def __init__(self, path: Path) -> None:
         self._is_vtt = path.suffix == ".vtt"
@@ -82,10 +82,10 @@ class Subtitles:
             self._file.write("WEBVTT\n\n")
 
     def add(self, text: str, start_ms: float, end_ms: float) -> None:
-        """Write a text, in cues of two lines that share its time by their length."""
+        """Write a text in cues of at most two lines, which divide its time by their length."""
         cues = pieces(text, MAX_CHARS, MAX_LINES)
         num_chars = sum(len(line) for cue in cues for line in cue)
-        # No cue begins before the one before it has ended: players would show both at once.
+        # No cue begins before the previous one has ended: players would show both at once.
         at_ms = max(round(start_ms), self._end_ms)
         length_ms = max(round(end_ms - start_ms), 0)
         for cue in cues:
@@ -96,7 +96,7 @@ class Subtitles:
         self._file.flush()
 
     def close(self) -> None:
-        """No more comes."""
+        """Close the file."""
         self._file.close()
 
     def _write(self, lines: list[str], start_ms: int, end_ms: int) -> None:
@@ -108,7 +108,7 @@ class Subtitles:
 
 
 def subtitle_files(path: Path, targets: tuple[str, ...]) -> Mapping[str, Subtitles]:
-    """Open a file for each language: `talk.vtt`, or `talk.de.vtt` and others of several.
+    """Open a file for each language: `talk.vtt`, or `talk.de.vtt` and so on if there are several.
 
     Raises:
         OSError: it cannot be written.

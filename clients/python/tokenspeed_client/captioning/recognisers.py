@@ -1,6 +1,6 @@
-"""The recognisers of others, as a `Recogniser` each.
+"""Third-party recognisers, each as a `Recogniser`.
 
-None is imported before it is asked for. Any other program need only write lines: see `lines.py`.
+Each is imported only when it is used. Any other program only has to print lines: see `lines.py`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,11 +16,11 @@ RATE: Final = 16_000
 
 
 class NoRecogniser(ClientError):
-    """The package of a recogniser is not there, or its model."""
+    """The package of a recogniser, or its model, is missing."""
 
 
 class PocketSphinx:
-    """CMU PocketSphinx; its package carries a model of American English.
+    """CMU PocketSphinx; its package comes with a model of American English.
 
     Args:
         decoder: a `pocketsphinx.Decoder`.
@@ -36,7 +36,7 @@ class PocketSphinx:
         self._text = ""
 
     def accept(self, pcm: bytes) -> Iterator[Heard]:
-        """Take the next piece of sound; yield what is news."""
+        """Take the next piece of audio; yield what is new."""
         self._rest += pcm
         size: int = self._endpointer.frame_bytes
         while len(self._rest) > size:
@@ -45,7 +45,7 @@ class PocketSphinx:
             yield from self._take(self._endpointer.process(frame), was_in_speech)
 
     def finish(self) -> Iterator[Heard]:
-        """Yield the end of what was being said."""
+        """Yield the rest of what was being said."""
         was_in_speech = self._endpointer.in_speech
         if self._rest or was_in_speech:
             yield from self._take(self._endpointer.end_stream(self._rest), was_in_speech)
@@ -89,7 +89,7 @@ class Vosk:
         self._start_ms: float | None = None
 
     def accept(self, pcm: bytes) -> Iterator[Heard]:
-        """Take the next piece of sound; yield what is news."""
+        """Take the next piece of audio; yield what is new."""
         self._num_bytes += len(pcm)
         if self._recogniser.AcceptWaveform(pcm):
             yield from self._end(self._recogniser.Result())
@@ -102,7 +102,7 @@ class Vosk:
             yield Heard(text, False, self._start_ms)
 
     def finish(self) -> Iterator[Heard]:
-        """Yield the end of what was being said."""
+        """Yield the rest of what was being said."""
         yield from self._end(self._recogniser.FinalResult())
 
     @property
@@ -120,11 +120,11 @@ class Vosk:
 
 
 class FasterWhisper:
-    """faster-whisper: hears the whole utterance anew each second, until a silence ends it.
+    """faster-whisper: transcribes the whole utterance again every second, until a silence ends it.
 
     Args:
         transcribe: `faster_whisper.WhisperModel.transcribe`; takes float samples.
-        language: of the speech, None: the model finds out.
+        language: of the speech; None lets the model detect it.
     """
 
     sample_rate = RATE
@@ -133,18 +133,18 @@ class FasterWhisper:
         self._transcribe = transcribe
         self._language = language
         self._sound = b""
-        self._heard_bytes = 0  # of it, when it was last listened to
-        self._begin_ms = 0.0  # of the sound that is kept
+        self._heard_bytes = 0  # of it, that were transcribed last time
+        self._begin_ms = 0.0  # of the audio that is kept
         self._text = ""
 
     def accept(self, pcm: bytes) -> Iterator[Heard]:
-        """Take the next piece of sound; yield what is news."""
+        """Take the next piece of audio; yield what is new."""
         self._sound += pcm
         if len(self._sound) - self._heard_bytes >= 2 * RATE:
             yield from self._listen(is_end=False)
 
     def finish(self) -> Iterator[Heard]:
-        """Yield the end of what was being said."""
+        """Yield the rest of what was being said."""
         if self._sound:
             yield from self._listen(is_end=True)
 
@@ -188,7 +188,7 @@ def _vosk(model: str | None, language: str) -> Recogniser:
         raise NoRecogniser("vosk needs a model's folder: --model DIR")
     try:
         recogniser = module.KaldiRecognizer(module.Model(model), RATE)
-    except Exception as exc:  # of Vosk's, which raises nothing narrower
+    except Exception as exc:  # Vosk raises nothing narrower
         raise NoRecogniser(f"vosk: {model}: {exc}") from exc
     recogniser.SetWords(True)
     return Vosk(recogniser)
@@ -212,7 +212,7 @@ def load(name: str, model: str | None = None, language: str = "auto") -> Recogni
 
     Args:
         name: of `RECOGNISERS`.
-        model: what that recogniser calls a model; None is its own, where it has one.
+        model: what that recogniser calls a model; None for its default, if it has one.
         language: of the speech.
     Raises:
         NoRecogniser: its package or its model is missing.
@@ -229,7 +229,7 @@ def _package(module: str, extra: str) -> Any:
 
 
 def hear(recogniser: Recogniser, pieces: Iterable[bytes]) -> Iterator[Heard]:
-    """Yield what a recogniser hears in sound, to its end."""
+    """Yield what a recogniser hears in the audio, to its end."""
     for piece in pieces:
         yield from recogniser.accept(piece)
     yield from recogniser.finish()

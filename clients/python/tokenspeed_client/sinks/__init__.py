@@ -1,1 +1,1 @@
-"""Where finished captions go beside the screen: OBS, Zoom, a playlist of HLS."""
+"""Where finished captions can go besides the screen: OBS, Zoom, HLS playlists."""

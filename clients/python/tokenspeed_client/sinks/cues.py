@@ -1,4 +1,4 @@
-"""Text of captions as pieces of a few lines, and WebVTT. Pure."""
+"""Caption text cut into pieces of a few lines, and WebVTT. Pure."""
 
 import textwrap
 from typing import Final
@@ -7,7 +7,7 @@ READ_CHARS_PER_S: Final = 17.0  # how fast captions are read
 
 
 def pieces(text: str, max_chars: int, max_lines: int) -> list[list[str]]:
-    """Return a text in pieces of so many lines."""
+    """Return a text in pieces of at most `max_lines` lines."""
     lines = textwrap.wrap(text, max_chars)
     return [lines[i : i + max_lines] for i in range(0, len(lines), max_lines)]
 

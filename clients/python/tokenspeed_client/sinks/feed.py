@@ -1,4 +1,4 @@
-"""Gives captions to a sink, in their order, and tries again while they are still of use."""
+"""Passes captions to a sink in order, and retries while they are still of use."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from tokenspeed_client.backoff import next_delay_s
 from tokenspeed_client.errors import ClientError
 
-LATE_S: Final = 10.0  # a caption that could not be shown in this time is left out
+LATE_S: Final = 10.0  # a caption that could not be shown in this time is dropped
 
 
 class SinkError(ClientError):
@@ -26,7 +26,7 @@ class SinkError(ClientError):
 
 
 class SinkRefused(ClientError):
-    """A sink does not want us, now or later."""
+    """A sink rejects us, and would do so again."""
 
 
 class Sink(Protocol):
@@ -39,14 +39,14 @@ class Sink(Protocol):
         """Show a caption. Raises: SinkError, SinkRefused."""
 
     async def close(self) -> None:
-        """No more comes."""
+        """Close: there are no more captions."""
 
 
 class Feed:
-    """A queue before a sink: what is slow holds up nobody else.
+    """A queue in front of a sink, so that a slow one holds up nothing else.
 
     Args:
-        tell: is told what goes wrong, each thing once until a caption is shown again.
+        tell: called with what goes wrong, once for each problem until a caption is shown again.
     """
 
     def __init__(self, sink: Sink, tell: Callable[[str], None]) -> None:
@@ -57,10 +57,10 @@ class Feed:
         self._told = ""
 
     async def open(self) -> None:
-        """Begin.
+        """Start.
 
         Raises:
-            SinkRefused: the sink does not want us. One that is only not there yet is told.
+            SinkRefused: the sink rejects us. If it is only not there yet, that is told.
         """
         try:
             await self._sink.open()
@@ -73,7 +73,7 @@ class Feed:
         self._queue.put_nowait((time.monotonic(), text))
 
     async def close(self, timeout_s: float = LATE_S) -> None:
-        """Show what is waiting, within a time."""
+        """Show the captions that are still waiting, for at most `timeout_s`."""
         self._queue.put_nowait(None)
         if self._task is not None:
             with contextlib.suppress(TimeoutError):

@@ -1,7 +1,7 @@
 """Captions of a live stream: a playlist of HLS whose segments are WebVTT.
 
-A player reads `de.m3u8` again and again; it names the last segments alone, `de-000017.vtt` and so
-on. Each file appears at once and whole, whoever reads in that moment. Source: RFC 8216.
+A player reads `de.m3u8` again and again; it lists only the last segments, `de-000017.vtt` and so
+on. Each file is replaced atomically, so nobody reads half of one. Source: RFC 8216.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from tokenspeed_client.sinks.feed import SinkError
 MAX_CHARS: Final = 42
 MAX_LINES: Final = 2
 SEGMENT_S: Final = 6.0
-NUM_SEGMENTS: Final = 10  # that the playlist names
-CATCH_UP_S: Final = 3.0  # captions that are so late are shown for half as long
+NUM_SEGMENTS: Final = 10  # that the playlist lists
+CATCH_UP_S: Final = 3.0  # captions that are this late are shown for half as long
 
 
 class Playlist:
     """Files of one language. Times are seconds since the beginning; the caller holds the clock.
 
     Args:
-        folder: it is made where it is missing; segments of an earlier run are deleted.
+        folder: created if it is missing; segments of an earlier run are deleted.
         language: names the files.
-        began: when, for players that go by dates.
+        began: when time 0 was, for players that go by dates.
     Raises:
         OSError: files cannot be written.
     """
@@ -41,7 +41,7 @@ class Playlist:
         self._language = language
         self._began = began
         self._segment_s = segment_s
-        # Grows from one run to the next, too: a player takes no segment for one that it has.
+        # Grows from one run to the next, so that a player takes no segment for an earlier one.
         self._first = int(began.timestamp() // segment_s)
         self._num_written = 0
         self._cues: list[tuple[float, float, str]] = []  # begin, end, text
@@ -64,7 +64,7 @@ class Playlist:
             self._cues.append((begin_s, end_s, vtt_text(lines)))
 
     def advance(self, now_s: float) -> None:
-        """Write the segments that are over.
+        """Write the segments that have ended.
 
         Raises:
             OSError: one could not be written.
@@ -74,7 +74,7 @@ class Playlist:
             self._write_playlist(False)
 
     def finish(self) -> None:
-        """Write what is left, and that no more comes."""
+        """Write what is left, and end the playlist."""
         last_s = max((end_s for _, end_s, _ in self._cues), default=0.0)
         while self._num_written * self._segment_s < last_s:
             self._write_segment()
@@ -88,7 +88,7 @@ class Playlist:
         end_s = begin_s + self._segment_s
         text = "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n"
         for since_s, until_s, shown in self._cues:
-            # A cue that reaches into the next segment stands in both, with the same times.
+            # A cue that extends into the next segment is in both, with the same times.
             if since_s < end_s and until_s > begin_s:
                 times = (
                     f"{clock(round(1000 * since_s), '.')} --> {clock(round(1000 * until_s), '.')}"
@@ -97,7 +97,7 @@ class Playlist:
         self._write(self._name(self._num_written), text)
         self._num_written += 1
         self._cues = [cue for cue in self._cues if cue[1] > end_s]
-        # A player may still be at a segment that the playlist has just stopped naming.
+        # A player may still be at a segment that the playlist no longer lists.
         with contextlib.suppress(FileNotFoundError):
             (self._folder / self._name(self._num_written - 2 * NUM_SEGMENTS - 1)).unlink()
 
@@ -125,7 +125,7 @@ class Playlist:
 
 
 class Hls:
-    """A sink that keeps a `Playlist` going by the clock."""
+    """A sink that advances a `Playlist` by the clock."""
 
     def __init__(self, folder: Path, language: str, *, segment_s: float = SEGMENT_S) -> None:
         self._began_s = time.monotonic()
@@ -134,7 +134,7 @@ class Hls:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Begin to write segments, also while nobody speaks."""
+        """Start writing segments, also while nobody speaks."""
         self._task = asyncio.create_task(self._run(), name="segments")
 
     async def show(self, text: str) -> None:
@@ -153,7 +153,7 @@ class Hls:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        with contextlib.suppress(OSError):  # the disk is full: what is there stays
+        with contextlib.suppress(OSError):  # such as a full disk: what was written stays
             self._playlist.finish()
 
     def _now_s(self) -> float:
@@ -162,5 +162,5 @@ class Hls:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._segment_s - self._now_s() % self._segment_s)
-            with contextlib.suppress(OSError):  # `show` tells it
+            with contextlib.suppress(OSError):  # `show` reports it
                 self._playlist.advance(self._now_s())

@@ -1,6 +1,6 @@
 """Captions inside the stream of OBS Studio, through obs-websocket 5.
 
-They travel in the video itself (CEA-608), so that viewers of Twitch or YouTube turn them on in the
+They travel in the video itself (CEA-608), so viewers on Twitch or YouTube turn them on in the
 player. Source: obs-websocket 5 protocol, `SendStreamCaption`.
 """
 
@@ -32,9 +32,9 @@ class Obs:
 
     Args:
         url: such as ws://127.0.0.1:4455, or ws://:PASSWORD@127.0.0.1:4455.
-        password: where the address has none.
+        password: if the address has none.
     Raises:
-        ValueError: the address is none of a WebSocket.
+        ValueError: this is not the address of a WebSocket.
     """
 
     def __init__(self, url: str, password: str | None = None) -> None:
@@ -60,7 +60,7 @@ class Obs:
 
         Raises:
             SinkError: it was not sent.
-            SinkRefused: as of `open`.
+            SinkRefused: as in `open`.
         """
         for piece in pieces(text, MAX_CHARS, MAX_LINES):
             if self._socket is None:
@@ -68,7 +68,7 @@ class Obs:
             await self._within(self._send_caption("\n".join(piece)))
 
     async def close(self) -> None:
-        """Close the line."""
+        """Close the connection."""
         if self._socket is not None:
             await self._socket.close()
             self._socket = None
@@ -139,7 +139,7 @@ class Obs:
 
 
 def answer(password: str, salt: str, challenge: str) -> str:
-    """Return what proves that we know a password."""
+    """Return the proof that we know a password."""
     return _digest(_digest(password + salt) + challenge)
 
 

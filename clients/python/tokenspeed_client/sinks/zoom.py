@@ -1,4 +1,4 @@
-"""Captions of a Zoom meeting, through the address that its host copies.
+"""Captions of a Zoom meeting, through the URL that its host copies.
 
 Source: Zoom, "Closed captioning REST API": text by POST, counted by `seq`, which grows by one with
 each new caption and not when one is sent again.
@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 from tokenspeed_client.sinks.feed import SinkError
 
 TIMEOUT_S: Final = 5.0
-# What Zoom calls a language; of others the country is guessed from the language.
+# Zoom's codes of languages; for others the country is derived from the language.
 CODES: Final = {
     "ar": "ar-SA", "cs": "cs-CZ", "da": "da-DK", "en": "en-US", "hi": "hi-IN", "ja": "jp-JP",
     "ko": "ko-KR", "pt": "pt-BR", "sv": "sv-SE", "uk": "uk-UA", "zh": "zh-CN",
@@ -27,7 +27,7 @@ class Zoom:
         url: the caption URL, or API token, that the host copies. It is a secret.
         language: of the captions.
     Raises:
-        ValueError: this is no such address.
+        ValueError: this is not such a URL.
     """
 
     def __init__(self, url: str, language: str) -> None:
@@ -39,7 +39,7 @@ class Zoom:
         self._seq: int | None = None  # of the last caption
 
     async def open(self) -> None:
-        """Ask how far the meeting has counted; another program may have sent captions before.
+        """Ask for the meeting's last `seq`; another program may have sent captions before.
 
         Raises:
             SinkError: the meeting does not answer, or has not begun.
@@ -68,7 +68,7 @@ class Zoom:
         self._seq += 1
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is kept."""
 
     async def _ask(self, request: Request) -> str:
         try:
@@ -78,12 +78,12 @@ class Zoom:
             why = {400: "the meeting has not begun", 403: "the caption URL is not valid"}
             reason = why.get(exc.code, f"status {exc.code}")
             raise SinkError(f"Zoom takes no captions: {reason}") from None
-        except OSError as exc:  # its text has no address, which is a secret
+        except OSError as exc:  # its text does not contain the URL, which is a secret
             raise SinkError(f"Zoom does not answer: {exc}") from None
 
 
 def zoom_code(language: str) -> str:
-    """Return a language as Zoom names it: `de-DE`."""
+    """Return Zoom's code of a language, such as `de-DE`."""
     return language if "-" in language else CODES.get(language, f"{language}-{language.upper()}")
 
 
