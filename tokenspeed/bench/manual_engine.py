@@ -1,6 +1,6 @@
-"""An engine that its caller steps, and clocks that leave out waiting: replay faster than real time.
+"""An engine that its caller steps, and clocks that skip waiting, to replay faster than real time.
 
-The core is the engine's own; only who runs its steps and what time it is differ.
+The core is the engine's own; only the caller of its steps and the clock differ.
 """
 
 import math
@@ -13,11 +13,11 @@ from tokenspeed.engine.request import Request, Sequence
 
 
 class SkippingClock:
-    """Real time, except that idle stretches can be skipped: computation costs what it costs.
+    """Real time, except that idle stretches can be skipped: computation takes its real time.
 
     Args:
-        source: seconds. `time.process_time` leaves out what other programs take of the processor,
-            and counts all threads of this one: it is for computation on one core.
+        source: seconds. `time.process_time` leaves out other programs' processor time, and adds up
+            all threads of this one: it is for computation on one core.
     """
 
     def __init__(self, source: Callable[[], float] = time.perf_counter) -> None:
@@ -33,7 +33,7 @@ class SkippingClock:
 
 
 class SimulatedClock:
-    """Time that only passes when told: what a computation costs comes from a model of it."""
+    """Time that passes only when it is told to: the time of a computation comes from a model."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -52,7 +52,7 @@ class ManualEngine:
     Args:
         backend: the device.
         eos_token_ids: ids that end an output.
-        max_step_ms: a step takes no more rows than fit this time, by what steps took so far.
+        max_step_ms: a step takes no more rows than fit this time, judging by earlier steps.
         clock: seconds; deadlines are on the same clock.
     """
 
@@ -77,7 +77,7 @@ class ManualEngine:
         return not self._inbox and not self._core.has_work
 
     def submit(self, request: Request, deliver: Deliver) -> "ManualGeneration":
-        """Hand a request over; its tokens and its end are delivered during `step`.
+        """Submit a request; its tokens and its end are delivered during `step`.
 
         Raises:
             RequestTooLong: prompt and output cannot fit a slot.
@@ -87,7 +87,7 @@ class ManualEngine:
         return ManualGeneration(self._inbox, sequence)
 
     def step(self) -> None:
-        """Take in what was handed over and run one step."""
+        """Take what was submitted and run one step."""
         inbox = self._inbox[:]
         self._inbox.clear()
         for item in inbox:
@@ -98,7 +98,7 @@ class ManualEngine:
         self._core.step()
 
     def run_until_idle(self) -> None:
-        """Run steps until everything that was handed over has ended."""
+        """Run steps until everything submitted has ended."""
         while not self.is_idle:
             self.step()
 
@@ -107,12 +107,12 @@ class ManualEngine:
         return self._core.stats()
 
     def close(self) -> None:
-        """Give the backend's memory back."""
+        """Release the backend's memory."""
         self.backend.close()
 
 
 class ManualGeneration:
-    """The handle on a request of a manual engine."""
+    """The handle of a request to a manual engine."""
 
     def __init__(
         self, inbox: list[tuple[Sequence, Deliver] | Sequence], sequence: Sequence

@@ -1,1 +1,1 @@
-"""What a step costs here, against the limits of the machine and against other engines."""
+"""What a step costs, compared with the limits of the machine and with other engines."""

@@ -1,8 +1,8 @@
-"""Other engines beside this one: the same weights, the same work, rounds that take turns.
+"""Other engines compared with this one: the same weights, the same work, rounds in turns.
 
-Every engine is a process of its own (`peers/worker.py`), loaded once. One round of one engine
-follows a round of the next, so that a machine that slows down slows all of them; before it is
-timed it rests and warms up.
+Every engine is a process of its own (`peers/worker.py`), loaded once. Engines take turns round by
+round, so that a machine that slows down slows all of them; before each timed round an engine rests
+and warms up.
 """
 
 import json
@@ -31,7 +31,7 @@ _PEERS = Path(__file__).parent / "peers"
 
 @dataclass
 class Times:
-    """What the rounds of one engine with so many streams took, in ms."""
+    """Times of one engine's rounds with so many streams, in ms."""
 
     first: list[float] = field(default_factory=list)
     between: list[float] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Times:
         self.memory_mib = answer["memory_mib"]
 
     def summary(self, *more: int) -> Row:
-        """Return medians, 10th and 90th percentiles of all three, and further ones of a token."""
+        """Return medians, 10th and 90th percentiles of all three, and more of a token's."""
         row = {**_spread("first_token", self.first), **_spread("inter_token", self.between)}
         for percent in more:
             value = float(np.percentile(self.between, percent))
@@ -120,7 +120,7 @@ def compare(
 
     Args:
         python: the interpreter that has the peers installed.
-        work: a folder for converted weights; what is there already is used again.
+        work: a folder for converted weights; existing ones are reused.
         progress: called after each round of one engine.
     Returns:
         The rows; the versions of those that ran; the reasons of those that are absent.
@@ -156,10 +156,10 @@ def play(
     prompt_tokens: int = PROMPT_TOKENS,
     new_tokens: int = NEW_TOKENS,
 ) -> dict[Contestant, Times]:
-    """Let engines generate for all streams in turns; a first round warms up and does not count.
+    """Let engines generate for all streams in turns; the first round warms up and does not count.
 
     Returns:
-        What the rounds of each took, without those that failed in one: they are absent from then.
+        The times of each engine, except those that failed in a round and are absent from then on.
     """
     generator = np.random.default_rng(1)
 
@@ -212,13 +212,13 @@ def write_float(checkpoint: Checkpoint, directory: Path) -> Path:
     tensors = {name: checkpoint.weight(name).contiguous() for name in names}
     raw = json.loads((checkpoint.directory / "config.json").read_text(encoding="utf-8"))
     raw.pop("quantization_config", None)
-    config = checkpoint.config  # what peers read, whatever the checkpoint left out
+    config = checkpoint.config  # what peers need, even if the checkpoint leaves it out
     raw |= {"head_dim": config.head_dim, "num_key_value_heads": config.num_kv_heads}
     raw |= {"rope_theta": config.rope.theta, "torch_dtype": "float32"}
     raw |= {"rms_norm_eps": config.rms_norm_eps}
     (directory / "config.json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
     tokenizer = checkpoint.directory / "tokenizer.model"
-    if tokenizer.exists():  # onnxruntime-genai's builder wants one, though no text is used here
+    if tokenizer.exists():  # onnxruntime-genai's builder needs one, although no text is used here
         (directory / "tokenizer.model").write_bytes(tokenizer.read_bytes())
         described = {"tokenizer_class": "LlamaTokenizer", "legacy": True}
         described |= {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -232,7 +232,7 @@ def floors(checkpoint: Checkpoint, machine: Row) -> Row:
     """Return the ms that reading the weights once takes, by precision and size of the buffer.
 
     Args:
-        machine: with `read_gb_per_s_...` for each size that was measured.
+        machine: has `read_gb_per_s_...` for each measured size.
     """
     found: Row = {}
     for bits in (8, 4):
@@ -251,9 +251,9 @@ def floors(checkpoint: Checkpoint, machine: Row) -> Row:
 
 
 def ratios(rows: Sequence[Row]) -> Row:
-    """Return our times over those of the fastest peers: below 1 is faster.
+    """Return our times divided by those of the fastest peers: below 1 is faster.
 
-    Only ratios whose both sides were measured are there.
+    Only ratios of which both sides were measured are included.
     """
     table = {(row["engine"], row["dtype"], row["streams"]): row for row in rows}
     peers = [row for row in rows if row["engine"] != "tokenspeed"]

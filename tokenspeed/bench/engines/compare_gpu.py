@@ -1,7 +1,7 @@
-"""Other engines beside this one on a GPU: processes that are all loaded, rounds that take turns.
+"""Other engines compared with this one on a GPU: all processes loaded, rounds in turns.
 
-The shape is a named one with random weights, or a checkpoint. Unlike on a CPU an engine is started
-once for all numbers of streams: some need a minute for it.
+The shape is a named one with random weights, or a checkpoint. Unlike on a CPU, an engine is started
+once for all numbers of streams, as some need a minute to start.
 """
 
 import json
@@ -18,8 +18,8 @@ from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import ModelConfig
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 32
-_BITS = {"int8": 8, "int4": 4.125}  # int4 with a half-precision scale for 128 weights
-# file of each peer that runs on a GPU, and the name of bf16 there
+_BITS = {"int8": 8, "int4": 4.125}  # int4 with a half-precision scale for each 128 weights
+# The file of each peer that runs on a GPU.
 GPU_PEERS = {"tokenspeed": "own_gpu.py", "transformers": "hf_gpu.py", "vllm": "vllm.py"}
 
 
@@ -27,7 +27,7 @@ def contestants(names: Sequence[str], forms: Sequence[str]) -> list[Contestant]:
     """Return ours in every form, then the peers in bf16.
 
     Raises:
-        ValueError: a peer is not known.
+        ValueError: a peer is unknown.
     """
     unknown = sorted(set(names) - set(GPU_PEERS))
     if unknown:
@@ -39,7 +39,7 @@ def contestants(names: Sequence[str], forms: Sequence[str]) -> list[Contestant]:
 
 
 def write_shape(config: ModelConfig, directory: Path) -> Path:
-    """Write the config.json of a shape that has no weights, as peers read it."""
+    """Write the config.json of a shape without weights, as peers read it."""
     directory.mkdir(parents=True, exist_ok=True)
     described = _family(config) or _llama(config)
     (directory / "config.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
@@ -47,18 +47,18 @@ def write_shape(config: ModelConfig, directory: Path) -> Path:
 
 
 def _family(config: ModelConfig) -> Row | None:
-    """Return the words of a named shape of another family than LLaMA."""
+    """Return the config.json of a named shape of another family than LLaMA; None if it is none."""
     names = [name for name in FAMILY_WORDS if SHAPES[name] == config]
     if not names:
         return None
     words = FAMILY_WORDS[names[0]]
-    # Some ask for the class by its name.
+    # Some peers need the name of the class.
     named = {"architectures": [ARCHITECTURES[words["model_type"]]], "torch_dtype": "bfloat16"}
     return words | named
 
 
 def _llama(config: ModelConfig) -> Row:
-    """Return a LLaMA's words.
+    """Return the config.json of a LLaMA.
 
     Raises:
         BackendUnavailable: it is of another family.
@@ -95,11 +95,11 @@ def compare_on_gpu(
     """Measure engines in turns on one GPU, or on several that share each model.
 
     Args:
-        source: a folder with config.json, and weights or not.
+        source: a folder with config.json, with or without weights.
         python: the interpreter that has the peers installed.
         paths: folders to put first on a peer's PYTHONPATH, by its name.
         read_bytes_per_s: measured on this machine; 0 leaves shares out.
-        gpus: that engines share; transformers takes one all the same.
+        gpus: that each engine uses; transformers always uses one.
         label: the shape's or the model's name in the rows.
     Returns:
         The rows; the versions of those that ran; the reasons of those that are absent.
@@ -107,7 +107,7 @@ def compare_on_gpu(
     workers, starts = [], {}
     for one in who:
         began = time.perf_counter()
-        sizes = [str(gpus), str(max(streams))]  # GPUs in the place of threads
+        sizes = [str(gpus), str(max(streams))]  # GPUs in place of threads
         worker = Worker(one, python, source, source, sizes, paths.get(one.peer, ""))
         starts[one] = time.perf_counter() - began
         workers.append(worker)

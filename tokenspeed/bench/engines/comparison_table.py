@@ -1,9 +1,9 @@
-"""A comparison of engines as Markdown: the times, and what of the goals was reached."""
+"""A comparison of engines as Markdown: the times, and which goals were reached."""
 
 from tokenspeed.bench.page import markdown_table
 from tokenspeed.bench.result import Row
 
-# name in a result's "ratios": what it says, at most
+# name in a result's "ratios": its text, and the largest ratio that reaches the goal
 GOALS: dict[str, tuple[str, float]] = {
     "token_int8_to_llama_q8": ("a token, int8, to llama.cpp Q8_0", 0.45),
     "token_int4_to_best_int4": ("a token, int4, to the best int4", 0.55),

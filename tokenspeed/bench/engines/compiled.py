@@ -1,4 +1,4 @@
-"""Compile every kernel in use for GPUs that are not here, and show what each one takes.
+"""Compile every kernel in use for GPUs that need not be present, and show what each needs.
 
     python -m tokenspeed.bench.engines.compiled [--targets sm_80,gfx942] [--models default-38m:int8]
                                         [--decode] [--one-each] [--kernels NAME,...]
@@ -7,7 +7,7 @@
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
 rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
 kernel that does not compile. With `--kept`, a kernel that has passed the check and has not changed
-since is not compiled again: compiling all that the tests look at takes a minute and a half.
+since is not compiled again: compiling all that the tests check takes a minute and a half.
 """
 
 import argparse
@@ -56,10 +56,10 @@ IN_USE = [
 
 @dataclass(frozen=True)
 class KernelNeeds:
-    """What one kernel takes on one GPU.
+    """What one kernel needs on one GPU.
 
     Attributes:
-        registers: of a thread. shared_bytes: of a program. spill_bytes: of a thread.
+        registers: per thread. shared_bytes: per program. spill_bytes: per thread.
         problem: why it did not compile, or "".
     """
 
@@ -76,10 +76,10 @@ class KernelNeeds:
 
 
 def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
-    """Yield every kernel that a start of one of the models compiles, for one target."""
+    """Yield every kernel that starting any of the models compiles, for one target."""
     for shape, form in (model.split(":") for model in models):
         if form == "fp8" and target not in ("sm_90", "sm_100"):
-            continue  # refused at start there: see check_device
+            continue  # refused when starting there: see check_device
         config = SHAPES[shape]
         one = replace(config, num_layers=1, layer_ropes=config.layer_ropes[:1])
         weights = random_weights(one, form, "meta")
@@ -93,7 +93,7 @@ def is_decode(job: Job) -> bool:
 
 
 def compile_for(target: str, job: Job) -> KernelNeeds:
-    """Compile one kernel and read its binary's needs."""
+    """Compile one kernel and read from its binary what it needs."""
     try:
         compiled = job.compile(TARGETS[target])
     except Exception as exc:  # whatever Triton raises: it is reported, and the check fails
@@ -109,7 +109,7 @@ def compile_for(target: str, job: Job) -> KernelNeeds:
             4 * _number(text, r"\.vgpr_spill_count:\s+(\d+)"),
         )
     usage = _resource_usage(compiled.asm["cubin"])
-    # A stack alone is no spill; asking the assembler takes as long as compiling.
+    # A stack is not yet a spill, but asking the assembler takes as long as compiling.
     spilled = _spill_bytes(compiled.asm["ptx"]) if _number(usage, r"STACK:(\d+)") else 0
     return KernelNeeds(target, job, _number(usage, r"REG:(\d+)"), shared, spilled)
 
@@ -124,7 +124,7 @@ def _number(text: str, pattern: str) -> int:
 def _spill_bytes(ptx: str) -> int:
     architecture = re.search(r"\.target (\w+)", ptx)
     assert architecture is not None
-    # The newer of Triton's two assemblers, where it has two: Triton writes for that one.
+    # The newer of Triton's two assemblers, if it has two: Triton writes for that one.
     name = "ptxas-blackwell"
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
         file.write(ptx)
@@ -167,7 +167,7 @@ def _table(reports: list[KernelNeeds]) -> str:
 def _compile_all(work: list[tuple[str, Job]], processes: int) -> list[KernelNeeds]:
     if processes == 1:
         return [compile_for(target, job) for target, job in work]
-    # Not forked: torch's threads may hold a lock that a forked child would wait for.
+    # Not forked: torch's threads may hold a lock that a forked child would wait for endlessly.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         return list(pool.map(compile_for, *zip(*work, strict=True)))

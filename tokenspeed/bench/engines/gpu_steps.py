@@ -21,15 +21,15 @@ from tokenspeed.model.config import EngineConfig
 def open_backend(
     model: Path, shape: str, form: str, config: EngineConfig, gpus: int = 1
 ) -> CudaBackend | CudaGroup:
-    """Build the backend that is measured.
+    """Build the backend to measure.
 
     Args:
-        model: a checkpoint, used where no shape is named.
+        model: a checkpoint, used if no shape is named.
         shape: a key of SHAPES for random weights, or "".
         form: "bf16", "int8", "int4", "fp8", or "auto": as stored, bf16 for random weights.
         gpus: that share the model, the first ones of this machine.
     Raises:
-        BackendUnavailable: no such shape, GPU or form.
+        BackendUnavailable: there is no such shape, GPU or form.
         CheckpointError: the checkpoint cannot be used.
     """
     if not shape:
@@ -49,8 +49,8 @@ def measure_on_gpu(
     """Measure token times by number of streams (`steps.measure_backend`), and a caption update.
 
     Returns:
-        The machine, with its read bandwidth of this run, a row for each number of streams, and
-        one for the update.
+        The machine, with its read bandwidth in this run; and the rows, one for each number of
+        streams and one for the update.
     Raises:
         BackendUnavailable, CheckpointError: see `open_backend`.
     """

@@ -1,7 +1,7 @@
 """One run on a GPU machine: check, tune, measure. Writes $OUT/h200.json after every section.
 
-A section that fails is printed with its traceback and skipped; only a wrong result in the first
-one, the check, ends the run, since nothing after it would mean anything.
+A section that fails is printed with its traceback and skipped; only a failure of the first check
+ends the run, as nothing after it would mean anything.
 
     python -m tokenspeed.bench.engines.gpu_suite --seconds 300
 """
@@ -71,7 +71,7 @@ def save_result() -> None:
 
 
 def section(name: str, run: Callable[[], object], deadline: float) -> bool:
-    """Run one part; report instead of raising. False: it failed or there was no time."""
+    """Run one part; report its errors instead of raising. False: it failed, or time was up."""
     if time.monotonic() - BEGAN > deadline:
         say("SKIPPED for time:", name)
         result["failures"].append(f"{name}: no time")
@@ -93,7 +93,7 @@ def section(name: str, run: Callable[[], object], deadline: float) -> bool:
 
 
 def warm_up(launches: list[RecordedLaunch]) -> str:
-    """Compile as a launch would, under a launch's own key in Triton's cache."""
+    """Compile as launches would, under the same keys in Triton's cache."""
     problems = []
     for launch in launches:
         try:
@@ -138,7 +138,7 @@ def prefill(slot: int, tokens: list[int]) -> Step:
 # ---- the check
 
 
-# One with narrow tiles, one with wide ones and K in parts.
+# One shape uses narrow tiles, the other wide ones with K split into parts.
 CHECKED = {
     "narrow": replace(SHAPES["default-38m"], num_layers=4),
     "wide": replace(SHAPES["llama-3.2-1b"], num_layers=2, vocab_size=16000),
@@ -366,7 +366,7 @@ def measure_shape(shape: str, form: str, tuned: str, quick: bool = False) -> Non
 
 
 def start_times(shape: str, form: str) -> None:
-    """Start in processes of their own: with an empty kernel cache, then with the filled one."""
+    """Time the start in two new processes: with an empty kernel cache, then with a filled one."""
     code = (
         "import time,torch\n"
         "from tokenspeed.backends.cuda import CudaBackend\n"
@@ -394,7 +394,7 @@ def ceiling() -> None:
 
 
 def measure_only(models: str, limit: float) -> None:
-    """Measure some models with the tiles of the table, or with `default` without it."""
+    """Measure some models with the tuned tiles, or with `default` without them."""
     section("ceiling", ceiling, limit)
     table = dict(TUNED)
     for entry in models.split(","):

@@ -1,10 +1,10 @@
-"""A step that several GPUs share, beside one GPU's: equal tokens, equal bits, and time.
+"""A step that several GPUs share, compared with one GPU's: equal tokens, equal bits, time.
 
     python -m tokenspeed.bench.engines.group_step check bf16 int8 int4 --devices 0,1
     python -m tokenspeed.bench.engines.group_step time llama-3-8b:bf16 llama-3-70b:int4
 
-`check` runs on one GPU too, named twice: both ranks take their turns there. Prints JSON lines; with
-OUT set, also appends them to $OUT/group.jsonl.
+`check` also runs on one GPU that is named twice: both ranks take turns on it. Prints JSON lines;
+with OUT set, also appends them to $OUT/group.jsonl.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def check(form: str, devices: list[int]) -> None:
         write_shape(shape, Path(folder))
         save_file(tensors, Path(folder) / "model.safetensors")
         if form in ("int8", "int4"):
-            # Else each rank would draw its own scales of what it has of a row.
+            # Otherwise each rank would choose scales for its own part of a row.
             write_quantized(folder, Path(folder) / form, int(form[3:]), max_shard_bytes=1 << 32)
         checkpoint = open_checkpoint(Path(folder) / form if form != "bf16" else folder)
         one = CudaBackend.from_checkpoint(checkpoint, config, form)
@@ -125,20 +125,20 @@ def check(form: str, devices: list[int]) -> None:
 
 
 def streams(backend: CudaBackend | CudaGroup, width: int) -> Step:
-    """Return a step of one token at position 80 in each slot, or of one slot where they are few."""
+    """Return a step of one token at position 80 per slot, or in one slot if there are too few."""
     if width <= backend.num_slots:
         return rows(*((i, 80, [7 + i]) for i in range(width)))
     return rows((0, 80, [7] * width))
 
 
 def step_ms(backend: CudaBackend, width: int) -> float:
-    """Return what the graph of a step takes on the device of a backend that shares nothing."""
+    """Return the time of a step's graph on the device, for a backend on one GPU."""
     backend.step(streams(backend, width))
     return statistics.median(event_ms(backend._graphs[width].replay, 15))
 
 
 def host_ms(backend: CudaBackend | CudaGroup, width: int, repeats: int = 40) -> float:
-    """Return what a step of so many streams at position 80 takes as the host sees it."""
+    """Return the time of a step of so many streams at position 80, measured on the host."""
     step, times = streams(backend, width), list[float]()
     for _ in range(repeats):
         began = time.perf_counter()
@@ -148,7 +148,7 @@ def host_ms(backend: CudaBackend | CudaGroup, width: int, repeats: int = 40) -> 
 
 
 def timing(model: str, form: str, devices: list[int], quick: bool = False) -> None:
-    """Time a group, and one of its ranks that sums nothing: the difference is the exchanges."""
+    """Time a group, and one of its ranks without sums: the difference is the exchanges."""
     shape, count = SHAPES[model], len(devices)
     config = EngineConfig(num_slots=16, max_length=512, max_step_tokens=64)
     row: dict[str, Any] = {"model": model, "form": form, "gpus": count}

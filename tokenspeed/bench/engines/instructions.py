@@ -5,7 +5,7 @@
     python -m tokenspeed.bench.engines.instructions --check FILE  # fail where a step needs more
 
 Runs `step.cpp` under callgrind with AVX2 kernels (valgrind knows no AVX-512) and random weights of
-the default model's shape. Only what happens within the step counts, not loading.
+the default model's shape. Only the step itself counts, not loading.
 """
 
 import argparse
@@ -24,14 +24,14 @@ ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "tokenspeed" / "native"
 # vocabulary, hidden, intermediate, layers, heads, KV heads, head width
 SHAPE = ("16000", "512", "1408", "10", "8", "4", "64")
-# name: streams, rows of each, position
+# name: (streams, rows of each, position)
 STEPS = {
     "one token": (1, 1, 40),
     "8 streams": (8, 1, 40),
     "verify 24": (1, 24, 40),
     "prompt of 40": (1, 40, 0),
 }
-# What step.cpp is told.
+# Argument of step.cpp: what it means.
 FORMS = {"8": "int8", "8fine": "int8 by block", "8half": "int8, float16 cache", "4": "int4"}
 PARTS = {
     "products": r"tile_product|tiles<|multiply<|panel_product",
@@ -41,7 +41,7 @@ PARTS = {
     "choice": r"::choose\(",
 }
 TOLERANCE = 0.03
-OTHER_COMPILER = 0.15  # the kept counts are one compiler's
+OTHER_COMPILER = 0.15  # with another compiler than the kept counts'
 
 
 def build(folder: Path) -> Path:
@@ -73,7 +73,7 @@ def build(folder: Path) -> Path:
 
 
 def count(program: Path, folder: Path, form: str, step: tuple[int, int, int]) -> Counter[str]:
-    """Return the instructions of a run by part, with "all" of them."""
+    """Return the instructions of a run by part, and their sum as "all"."""
     out = folder / "callgrind.out"
     streams, rows, position = step
     numbers = [form, *(str(n) for n in (streams, rows, position, 1))]
@@ -122,14 +122,14 @@ def show(measured: dict[str, dict[str, int]]) -> None:
 
 
 def compiler_version() -> str:
-    """Return the first line that the compiler says of itself."""
+    """Return the first line of the compiler's version."""
     compiler = shutil.which("g++") or "clang++"
     said = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True)
     return said.stdout.splitlines()[0]
 
 
 def main() -> None:
-    """Measure, print, keep or compare."""
+    """Measure and print; write a file, or compare with one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--check", type=Path, metavar="FILE")

@@ -1,4 +1,4 @@
-"""What each kernel took when it was last compiled, so that an unchanged one need not be again.
+"""What each kernel needed when last compiled, so that unchanged ones are not compiled again.
 
 A digest covers everything that a binary depends on: the code of the kernel's module and of the
 modules of this package that it imports, the job, the target, and Triton's version. Knows files and
@@ -19,7 +19,7 @@ from tokenspeed.kernels.compile import Job
 
 
 class Needs(NamedTuple):
-    """What a kernel takes: registers of a thread, shared bytes of a program, spills of a thread."""
+    """What a kernel needs: registers and spilled bytes per thread, shared bytes per program."""
 
     registers: int
     shared_bytes: int
@@ -34,7 +34,7 @@ def read(path: Path) -> dict[str, Needs]:
 
 
 def write(path: Path, kept: dict[str, Needs]) -> None:
-    """Keep what kernels took, a line for each."""
+    """Write what kernels need, one line for each."""
     lines = (f'  "{digest}": {json.dumps(needs)}' for digest, needs in sorted(kept.items()))
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
@@ -47,7 +47,7 @@ def digest_of(target: str, job: Job) -> str:
 
 
 def code_of(source: str) -> str:
-    """Return a module's code without comments, docstrings, and where its lines are."""
+    """Return a module's code without comments, docstrings and line numbers."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
@@ -63,7 +63,7 @@ def module_code(module: str) -> str:
 
 @cache
 def _modules(module: str) -> tuple[str, ...]:
-    """Return a module and all that it imports of its own package, directly or not, sorted."""
+    """Return a module and all it imports from its own package, directly or not, sorted."""
     package = module.rpartition(".")[0]
     found, todo = {module}, [module]
     while todo:
@@ -79,7 +79,7 @@ def _modules(module: str) -> tuple[str, ...]:
 def _is_module(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is a module, not a package: it is a name in it
+    except ModuleNotFoundError:  # its parent is a module, so this is a name in that module
         return False
 
 

@@ -1,4 +1,4 @@
-"""Each matrix kernel against its bytes and against cuBLAS, every read cold."""
+"""Each matrix kernel compared with reading its bytes and with cuBLAS, on a cold L2."""
 
 import statistics
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from tokenspeed.model.weights import fused_shape
 def measure_kernels(
     shape: str, form: str, heights: Sequence[int], *, tune: bool
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Time the five uses of a matrix in a named shape.
+    """Time the five matrix kernels of a named shape.
 
     Args:
         shape: a key of SHAPES. form: "bf16", "int8", "int4" or "fp8".
         heights: rows of a step.
-        tune: take the best of all candidates in place of the tile in use.
+        tune: take the best of the tile in use and all candidates.
     Returns:
         The machine, and for each kernel and height: microseconds of this kernel, of cuBLAS in bf16
         over the same shape, and at the read bandwidth of the same run.

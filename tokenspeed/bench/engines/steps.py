@@ -1,8 +1,7 @@
 """What a step of a backend costs: first token, one token, several streams, a verification.
 
-Times the backend's steps themselves, with the tokens that a live translation would have; knows no
-scheduler and no sockets. Bandwidth is told as a share of what the same machine reads in the same
-run.
+Times the backend's steps themselves, with as many tokens as a live translation has; knows no
+scheduler and no sockets.
 """
 
 import statistics
@@ -32,9 +31,9 @@ def measure_backend(backend: Backend, streams: int, workload: Workload) -> Row:
 
     Returns:
         Milliseconds: `first_token_ms_p50` (prompts of all streams in one step),
-        `inter_token_ms_p50` and `_p95` (a step of one token a stream), `verify_ms_p50` (a draft in
-        a warm slot, all of its rows answered); and `weight_gb_per_s`, the weights read in the
-        median token's time.
+        `inter_token_ms_p50`, `_p95` and `_min` (a step of one token per stream), `verify_N_ms_p50`
+        (N tokens of a draft in a filled slot, with an output for every row); and
+        `weight_gb_per_s`, the weights divided by the median time of a token.
     """
     first: list[float] = []
     between: list[float] = []
@@ -90,7 +89,7 @@ def make_step(
 
 
 def prefill_step(prompts: list[NDArray[np.int32]], first_slot: int = 0) -> Step:
-    """Compute prompts of one length, one a slot; the next token of each is wanted."""
+    """Return a step over prompts of equal length, one per slot, with an output for each."""
     length = len(prompts[0])
     return make_step(
         np.concatenate(prompts),
@@ -101,13 +100,13 @@ def prefill_step(prompts: list[NDArray[np.int32]], first_slot: int = 0) -> Step:
 
 
 def decode_step(current: NDArray[np.int32], position: int) -> Step:
-    """Go on by one token in each slot."""
+    """Return a step of one more token in each slot."""
     rows = np.arange(len(current))
     return make_step(current, rows, np.full(len(current), position), rows)
 
 
 def verify_step(draft: NDArray[np.int32], start: int) -> Step:
-    """Compute a draft in slot 0; every row is answered."""
+    """Return a step over a draft in slot 0, with an output for every row."""
     rows = np.arange(len(draft))
     return make_step(draft, np.zeros(len(draft)), start + rows, rows)
 

@@ -1,4 +1,4 @@
-"""Choose tiles offline: every candidate of a matrix kernel, with a cold L2.
+"""Choose tiles offline: measure every candidate of a matrix kernel, with a cold L2.
 
 Weights are copied at least 8 times and until they exceed the L2 several times over, and one graph
 runs over all copies, so that no weight is in the L2 when it is read.
@@ -29,16 +29,16 @@ from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.weights import FUSED
 
 KERNELS = (*FUSED, "head")
-TUNING = Launch(pdl=3)  # tiles are chosen as they are used: one kernel behind another
-_COLD_BYTES = 400 << 20  # several times the L2 of any GPU so far
+TUNING = Launch(pdl=3)  # as tiles are used: one kernel right after another
+_COLD_BYTES = 400 << 20  # several times the L2 of any current GPU
 
 
 def candidates(
     kernel: str, form: str, n: int, k: int, block_m: int
 ) -> list[tuple[TileConfig, int]]:
-    """Return the tiles worth measuring, each with the parts that K is cut into.
+    """Return the tiles worth measuring, each with the number of parts that K is split into.
 
-    Above 16 rows only tiles that fit what is used at 16: the same parts, the same kind of tile.
+    Above 16 rows, K is split as it is at 16 rows.
     """
     grid = [*_NARROW, *_WIDE[form]] if block_m == 16 else [*_NARROW_TALL, *_TALL[form]]
     if kernel == "head":
@@ -82,9 +82,9 @@ class Bench:
     """One kernel over one (n, k, form): inputs, copies of the weight, and launches of it.
 
     Args:
-        kernel: one of KERNELS. matrices: copies of one weight; on "meta" only to record.
-        config: of the model, for the shapes around the weight.
-        rows: rows of a step.
+        kernel: one of KERNELS. matrices: copies of one weight; on "meta" to record launches only.
+        config: of the model, for the shapes of the other inputs.
+        rows: of a step.
     """
 
     def __init__(self, kernel: str, matrices: list[Matrix], config: ModelConfig, rows: int) -> None:
@@ -119,7 +119,7 @@ class Bench:
     def launch(
         self, matrix: Matrix, block_m: int, tile: TileConfig, launch: Launch, parts: int = 1
     ) -> None:
-        """Launch the kernel once over one copy, with K cut into parts."""
+        """Launch the kernel once over one copy, with K split into parts."""
         plan = Plan(block_m, tile, launch)
         x = Scaled(self.x, self.sums)
         if self.kernel in ("qkv", "out", "down"):
@@ -171,7 +171,7 @@ class Bench:
 
 
 def copies(matrix: Matrix) -> list[Matrix]:
-    """Return the matrix and as many copies of it as make every read a cold one."""
+    """Return the matrix and enough copies of it to make every read cold."""
     count = max(8, -(-_COLD_BYTES // matrix.nbytes))
     more = [
         Matrix(matrix.data.clone(), matrix.scale.clone(), matrix.n, matrix.k, matrix.format)
@@ -181,7 +181,7 @@ def copies(matrix: Matrix) -> list[Matrix]:
 
 
 def meta_matrix(form: str, n: int, k: int) -> Matrix:
-    """Return a matrix without values, to compile for."""
+    """Return a matrix without values, for compiling."""
     if form in BITS:
         units = -(-k // (WORDS * 16 // BITS[form]))
         data = torch.empty(-(-n // PANEL), units, PANEL, WORDS, dtype=torch.int16, device="meta")

@@ -1,8 +1,8 @@
-"""A caption update: the source has grown, most of the last translation still holds.
+"""A caption update: the source has grown, and most of the last translation still holds.
 
-The source grew from 64 to 68 tokens, whose first 64 a slot has; of the 24 tokens of the last
-translation 20 hold, which is for the engine to find out; 27 are wanted. Random weights do: what
-holds is made to hold.
+The source grew from 64 to 68 tokens, the first 64 of which are in a slot already; 20 of the last
+translation's 24 tokens hold, which the engine has to find out; the new output has 27. Random
+weights will do, because the draft is made to hold.
 """
 
 import statistics
@@ -21,14 +21,14 @@ def update_ms(backend: Backend, repeats: int = 12) -> dict[str, float]:
     """Time caption updates as the engine runs them; closes the backend.
 
     Returns:
-        Milliseconds, median and largest; steps, accepted and reused tokens of an update.
+        Milliseconds, median and largest; steps, accepted and reused tokens of the last update.
     """
     engine = Engine(backend, eos_token_ids=())
     generator = np.random.default_rng(2)
     times, completion = [], None
     for i in range(repeats):
         source = tuple(generator.integers(3, backend.config.vocab_size, SOURCE + GROWN).tolist())
-        # What will come out, from another request, so that the draft can be made to hold.
+        # The output is known from another request, so that the draft can be made to hold.
         (known,) = engine.run([Request(source, max_new_tokens=TOTAL)])
         engine.run([Request(source[:SOURCE], max_new_tokens=4, key=i)])
         wrong = tuple((t + 1) % backend.config.vocab_size for t in known.tokens[HOLD:KNOWN])

@@ -1,8 +1,9 @@
 """Other engines on the same weights, each in a process of its own.
 
 A peer is a file here with a class `Peer`; `worker.py` runs it under the Python that has it and
-speaks JSON lines with `tokenspeed.bench.engines.compare`. These files import nothing of tokenspeed
-(but the one that measures it), so that a peer's environment needs numpy, safetensors and the peer.
+exchanges JSON lines with `tokenspeed.bench.engines.compare`. Except for those that measure
+tokenspeed itself, these files import nothing of it, so a peer's environment needs only numpy,
+safetensors and the peer.
 """
 
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 class Contestant(NamedTuple):
     """One engine in one precision."""
 
-    peer: str  # as it is asked for
+    peer: str  # its name in --peers
     file: str  # in this folder
     dtype: str
 

@@ -51,4 +51,4 @@ class Peer:
         self.generator.generate_next_token()
 
     def verify(self, draft: list[int]) -> None:
-        self.prefill([draft])  # a batch cannot go on in one of its rows alone
+        self.prefill([draft])  # a batch cannot continue in only one of its rows

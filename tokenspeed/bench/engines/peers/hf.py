@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers
 
-# What the cache is called, as argument and in what comes back: "cache" in newer versions.
+# Name of the cache, as an argument and in the output: "cache" in newer versions.
 _ARGUMENTS = inspect.signature(transformers.LlamaForCausalLM.forward).parameters
 CACHE = "cache" if "cache" in _ARGUMENTS else "past_key_values"
 

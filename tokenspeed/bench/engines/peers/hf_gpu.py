@@ -1,7 +1,7 @@
 """transformers on a GPU with its static cache, each decode step replayed as a CUDA graph.
 
-Its cache counts positions by itself; positions and mask are passed all the same, as tensors that a
-replay changes, so that nothing in a captured step asks the host.
+Its cache counts positions by itself; positions and mask are passed anyway, as tensors that a replay
+changes, so that nothing in a captured step needs the host.
 """
 
 import inspect
@@ -13,7 +13,7 @@ import torch
 import transformers
 from torch import Tensor
 
-# What the cache is called: "cache" in newer versions.
+# Name of the cache: "cache" in newer versions.
 _ARGUMENTS = inspect.signature(transformers.LlamaForCausalLM.forward).parameters
 CACHE = "cache" if "cache" in _ARGUMENTS else "past_key_values"
 MAX_LENGTH = 256  # positions of the static cache
@@ -112,7 +112,7 @@ class Peer:
         batch.position.add_(1)
 
     def _capture(self, batch: _Batch) -> Any:
-        """Capture one step; the state that warming it up changed is put back."""
+        """Capture one step, and restore the state that warming up changed."""
         kept, position = batch.tokens.clone(), int(batch.position)
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())

@@ -124,7 +124,7 @@ class Peer:
         self._run([(token, 0, self.position + i, True) for i, token in enumerate(draft)])
 
     def logits(self, ids: list[int]) -> NDArray[np.float32]:
-        """Return the logits behind each token of a text: [tokens, vocab_size]."""
+        """Return the logits after each token of a text: [tokens, vocab_size]."""
         llama.llama_memory_clear(llama.llama_get_memory(self.context), True)
         return np.stack(self._decode([(token, 0, i, True) for i, token in enumerate(ids)]))
 
@@ -132,7 +132,7 @@ class Peer:
         return [int(row.argmax()) for row in self._decode(rows)]
 
     def _decode(self, rows: list[tuple[int, int, int, bool]]) -> list[NDArray[np.float32]]:
-        """Return the logits that are asked for; the next step writes over them."""
+        """Return the requested logits; the next step overwrites them."""
         wanted = []
         batch = self.batch
         batch.n_tokens = len(rows)

@@ -13,7 +13,7 @@ from tokenspeed.model.config import EngineConfig
 
 
 def prepare(source: Path, work: Path, dtype: str) -> Path:
-    """Return the checkpoint as it is; `source` is the float copy beside the link to it."""
+    """Return the stored checkpoint, which the float copy in `source` names."""
     return Path((source / "stored").read_text(encoding="utf-8"))
 
 

@@ -15,7 +15,7 @@ from tokenspeed.model.families import load_model_config
 
 
 def prepare(source: Path, work: Path, dtype: str) -> Path:
-    """Return the checkpoint as it is, or a folder of a configuration alone: random weights."""
+    """Return the stored checkpoint, or a folder with only a config.json, for random weights."""
     stored = source / "stored"
     return Path(stored.read_text(encoding="utf-8")) if stored.exists() else source
 

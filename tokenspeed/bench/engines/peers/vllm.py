@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-# It would otherwise look for a network, or compile kernels that its wheels do not need.
+# Otherwise it would access the network, or compile kernels that are not needed here.
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -42,9 +42,9 @@ class Peer:
             load_format="auto" if is_stored else "dummy",
             kv_cache_memory_bytes=CACHE_BYTES,
             seed=0,
-            # It refuses to start where less than this is free, and others are loaded beside it.
+            # It refuses to start if less than this is free, and other engines are loaded, too.
             gpu_memory_utilization=0.3,
-            tensor_parallel_size=threads,  # GPUs: threads are the CPU peers'
+            tensor_parallel_size=threads,  # on a GPU, `threads` is the number of GPUs
         )
 
     def generate(self, prompts: list[list[int]], new_tokens: int) -> None:
@@ -56,4 +56,4 @@ class Peer:
         assert all(len(one.outputs[0].token_ids) == new_tokens for one in done)
 
     def memory_mib(self) -> float:
-        return 0.0  # its weights are in another process; what that takes is set, not needed
+        return 0.0  # its memory is in another process, and is a setting rather than a need

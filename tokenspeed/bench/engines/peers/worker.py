@@ -1,8 +1,8 @@
 """Run one peer and answer rounds: `python worker.py FILE.py SOURCE WORK DTYPE THREADS STREAMS`.
 
-Reads a JSON object for each round from standard input, {"prompts": [[id, ...], ...], "draft":
-[id, ...], "new_tokens": n}, and writes one with the milliseconds that it took. The first line that
-it writes says what was loaded, or why it could not be.
+For each round reads a JSON object from standard input, {"prompts": [[id, ...], ...], "draft":
+[id, ...], "new_tokens": n}, and writes one with the milliseconds that it took. The first line it
+writes has the version of what was loaded, or why nothing could be.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ def main() -> None:
     file, source, work, dtype, threads, streams = sys.argv[1:]
     os.environ.setdefault("OMP_NUM_THREADS", threads)
     sys.path[0:1] = []  # this folder, where a name could hide a library
-    # Libraries print; what they print must not get between the lines.
+    # Libraries print to standard output; that must not get between the lines.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
@@ -38,10 +38,10 @@ def main() -> None:
     for line in sys.stdin:
         try:
             answer = _round(peer, json.loads(line))
-        except Exception as exc:  # as above: it falls out, and the others go on
+        except Exception as exc:  # as above: this engine drops out, and the others continue
             _say(out, {"absent": f"{type(exc).__name__}: {exc}"[:300]})
             return
-        # On a GPU the process's own memory says nothing.
+        # On a GPU the process's resident memory means nothing.
         on_gpu = getattr(peer, "memory_mib", None)
         answer["memory_mib"] = on_gpu() if on_gpu else _resident_mib() - before
         _say(out, answer)
@@ -50,7 +50,7 @@ def main() -> None:
 def _round(peer: Any, asked: dict[str, Any]) -> dict[str, Any]:
     prompts, draft, new = asked["prompts"], asked["draft"], asked["new_tokens"]
     generates = hasattr(peer, "generate")
-    # The engine before has emptied the caches and left threads that spin for a while.
+    # The previous engine has emptied the caches, and its threads may still spin.
     time.sleep(0.3)
     if generates:
         peer.generate(prompts, 4)
@@ -58,7 +58,7 @@ def _round(peer: Any, asked: dict[str, Any]) -> dict[str, Any]:
         peer.prefill(prompts)
         for _ in range(3):
             peer.decode()
-    if generates:  # no step of its own to be timed: the difference of two runs
+    if generates:  # it has no single step to time: take the difference of two runs
         first = _timed(lambda: peer.generate(prompts, 1))
         whole = _timed(lambda: peer.generate(prompts, new))
         between = [(whole - first) / (new - 1)]
