@@ -1,1 +1,1 @@
-"""Benchmarks: what a step costs here, against the machine's limits and against other engines."""
+"""Benchmarks: what steps cost, how good translations are, and pages made from the results."""

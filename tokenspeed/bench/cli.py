@@ -1,4 +1,4 @@
-"""`tokenspeed bench engine`, `compare`, `kernels` and `report`: arguments, and what runs."""
+"""`tokenspeed bench engine`, `compare`, `kernels` and `report`: arguments, and running them."""
 
 import argparse
 import json
@@ -82,7 +82,7 @@ def _engine_on_gpu(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _needs_triton() -> Iterator[None]:
-    """Say what is missing where an import fails."""
+    """Say what is missing if an import fails."""
     try:
         yield
     except ImportError as exc:

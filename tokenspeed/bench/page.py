@@ -1,4 +1,4 @@
-"""Tables in Markdown, and the places in pages that they are put into. Needs no other package."""
+"""Tables in Markdown, and putting them into pages. Needs no other package."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ def markdown_table(titles: str, aligned: str, rows: Iterable[Sequence[object]]) 
     """Return a table.
 
     Args:
-        titles: with bars between them, "set | lines".
+        titles: separated by bars, "set | lines".
         aligned: l or r for each column.
         rows: their cells.
     """
@@ -19,12 +19,12 @@ def markdown_table(titles: str, aligned: str, rows: Iterable[Sequence[object]]) 
 
 
 def cell(value: object, form: str, absent: str = "–") -> str:
-    """Return a value in a form such as "{:.1f}", or what stands for one that is not there."""
+    """Return a value in a format such as "{:.1f}", or `absent` for None."""
     return absent if value is None else form.format(value)
 
 
 def put_into_page(page: Path, name: str, text: str) -> None:
-    """Replace what a page has between the marks of a result file.
+    """Replace what is between the marks of a result file in a page.
 
     Args:
         name: of the result file; the marks are `<!-- NAME -->` and `<!-- end NAME -->`.

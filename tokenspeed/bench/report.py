@@ -1,4 +1,4 @@
-"""Markdown tables and SVG plots from result files. The README's figures come from here.
+"""Markdown tables and SVG plots from result files, for `tokenspeed bench report`.
 
 Reads only what is in the files; never measures, never rounds a goal into reach.
 """
@@ -29,7 +29,7 @@ def read_results(paths: Iterable[Path]) -> list[Row]:
     """Read result files, oldest date first.
 
     Raises:
-        ValueError: a file is no result.
+        ValueError: a file is not a result.
     """
     results = []
     for path in paths:
@@ -63,7 +63,7 @@ def result_table(result: Row) -> str:
 
 
 def bars(title: str, unit: str, values: Sequence[tuple[str, float]]) -> str:
-    """Return horizontal bars as an SVG that is readable on light and on dark pages."""
+    """Return horizontal bars as an SVG, readable on light and dark pages."""
     row, left, width = 26, 230, 760
     largest = max(value for _, value in values)
     height = 44 + row * len(values)
@@ -86,7 +86,7 @@ def bars(title: str, unit: str, values: Sequence[tuple[str, float]]) -> str:
 
 
 def token_bars(results: Iterable[Row]) -> str:
-    """Return the times between tokens of one stream, of the last row of each model, as bars."""
+    """Return the times between tokens with one stream as bars, from each model's last row."""
     latest = {
         f"{row.get('shape') or row.get('model')} {row['dtype']}": float(row["inter_token_ms_p50"])
         for result in results
@@ -102,7 +102,7 @@ def write_report(paths: Sequence[Path], into: Path) -> Path:
     Returns:
         The path of the tables.
     Raises:
-        ValueError: a file is no result, or there is none.
+        ValueError: a file is not a result, or there are none.
     """
     results = read_results(paths)
     if not results:

@@ -29,8 +29,8 @@ def make_result(
 
     Args:
         machine: see describe_cpu and describe_gpu.
-        packages: whose versions matter.
-        program: that this process runs, as a user calls it.
+        packages: those whose versions matter.
+        program: that this process runs, as a user would call it.
     """
     return {
         "machine": machine,
@@ -47,13 +47,13 @@ def make_result(
 
 
 def write_result(result: Row, path: Path) -> None:
-    """Write a result file, readable by people too."""
+    """Write a result file that people can read, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def describe_cpu() -> dict[str, Any]:
-    """Return the processor's name, its usable cores and what it can do."""
+    """Return the processor's name, its usable cores and its instruction sets."""
     fields = _cpuinfo()
     flags = fields.get("flags", fields.get("Features", "")).split()
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
@@ -66,7 +66,7 @@ def describe_cpu() -> dict[str, Any]:
 
 
 def describe_gpu(read_bytes_per_s: float) -> dict[str, Any]:
-    """Return the name of the GPU in use and what it was measured to read."""
+    """Return the name of the GPU in use and its measured read bandwidth."""
     import torch
 
     read = round(read_bytes_per_s / 1e12, 3)
@@ -74,10 +74,10 @@ def describe_gpu(read_bytes_per_s: float) -> dict[str, Any]:
 
 
 def read_rates(sizes: dict[str, int], threads: int) -> dict[str, float]:
-    """Measure how fast buffers are read, in 10^9 bytes a second; empty where it cannot be.
+    """Measure how fast buffers are read, in 10^9 bytes a second; empty if that is not possible.
 
     Args:
-        sizes: bytes, by label; the names of what comes back are `read_gb_per_s_LABEL`.
+        sizes: bytes, by label; results are named `read_gb_per_s_LABEL`.
     """
     measured = {label: read_bandwidth(size, threads) for label, size in sizes.items()}
     return {
@@ -88,7 +88,7 @@ def read_rates(sizes: dict[str, int], threads: int) -> dict[str, float]:
 
 
 def describe_model(directory: Path) -> dict[str, str]:
-    """Return a model's name, and twelve digits that tell its weights from others."""
+    """Return a model's name, and twelve digits that identify its weights."""
     digest = hashlib.sha256()
     for path in sorted(directory.glob("*.safetensors")):
         digest.update(path.read_bytes())
@@ -96,7 +96,7 @@ def describe_model(directory: Path) -> dict[str, str]:
 
 
 def _placeless(argument: str) -> str:
-    """Return an argument without the folders of this machine: of an absolute path its last name."""
+    """Return an argument without this machine's folders: only the last part of an absolute path."""
     option, equals, value = argument.rpartition("=")
     return f"{option}{equals}{Path(value).name if Path(value).is_absolute() else value}"
 

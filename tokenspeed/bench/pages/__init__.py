@@ -1,1 +1,1 @@
-"""Pages made from committed results: the README, the quality page and the model card."""
+"""Pages made from committed results: README, quality, model card, voice and pipelines."""

@@ -2,12 +2,11 @@
 
     python -m tokenspeed.bench.pages.model_card [FOLDER]
 
-With a folder, first merge what was measured there into `results/quality-default.json`: the files of
-`tokenspeed eval quality --json`, named by what they are of (`shipped.json`, `bf16.json`, ...), the
-`summary.json` of training runs in `FOLDER/training/NAME.json`, and rounds of `tokenspeed bench
-engine --json` with shapes in `FOLDER/engine/NAME-ROUND.json`. The pages come from the result
-file alone; goals are those that the project set itself. The model card's sentences are translated
-anew.
+With a folder, first merge its measurements into `results/quality-default.json`: the files of
+`tokenspeed eval quality --json`, named after what they measure (`shipped.json`, `bf16.json`, ...),
+the `summary.json` of training runs as `FOLDER/training/NAME.json`, and rounds of `tokenspeed bench
+engine --json` with shapes as `FOLDER/engine/NAME-ROUND.json`. The pages are made from the result
+file only; the goals are the project's own. The model card's sentences are translated again.
 """
 
 import json
@@ -70,7 +69,7 @@ def collect(folder: Path) -> Row:
 
 
 def _best(paths: Sequence[Path]) -> Row:
-    """Return the least of several rounds: what the machine's other users took is left out."""
+    """Return the least of several rounds, which other users of the machine disturbed least."""
     rounds = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     names = {"inter_token_ms_min": "token_ms", "first_token_ms_p50": "first_token_ms"}
     found: Row = {
@@ -84,7 +83,7 @@ def _best(paths: Sequence[Path]) -> Row:
 
 
 def _without_paths(command: str) -> str:
-    """Return a command with names in the place of somebody's folders."""
+    """Return a command with names in place of local folders."""
     words = command.split()
     names = {"--corpus": "TEST_SETS", "--model": "MODEL", "--json": "FILE", "--outputs": "FILE"}
     return " ".join(
@@ -101,7 +100,7 @@ def scores_of(run: Row, variant: str = "whole") -> dict[tuple[str, str], Row]:
 
 
 def set_rows(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield every set and direction, with the goal where there is one."""
+    """Yield every set and direction, with its goal if there is one."""
     auto = scores_of(runs["shipped"], "auto")
     for key, row in scores_of(runs["shipped"]).items():
         goal = GOALS.get(key)
@@ -117,7 +116,7 @@ def set_rows(runs: Runs) -> Iterator[tuple[object, ...]]:
 
 
 def stripped(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield what a source without case and punctuation costs, with theirs counted and without."""
+    """Yield what a source without case and punctuation costs, in BLEU with and without those."""
     bare = scores_of(runs["shipped"], "stripped")
     for key, row in scores_of(runs["shipped"]).items():
         yield (
@@ -140,7 +139,7 @@ def gains(runs: Runs) -> Iterator[tuple[object, ...]]:
 
 
 def precision(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield bfloat16, greedy and by beam, beside what is shipped."""
+    """Yield bfloat16, by beam and greedy, beside what is shipped."""
     exact, beam, shipped = (scores_of(runs[name]) for name in ("bf16", "beam4", "shipped"))
     differences = []
     for key, row in exact.items():
@@ -151,7 +150,7 @@ def precision(runs: Runs) -> Iterator[tuple[object, ...]]:
 
 
 def prefixes(rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
-    """Yield how translations of prefixes stand to the translation of the whole."""
+    """Yield how translations of prefixes compare with the translation of the whole."""
     for row in rows:
         kind = "said to be open" if row["marked"] else "as if it were whole"
         yield (
@@ -212,7 +211,7 @@ def address(runs: Runs) -> Iterator[tuple[object, ...]]:
 
 
 def context(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield what the sentence before, given as context, changes."""
+    """Yield what changes with the previous sentence as context."""
     alone = scores_of(runs["context"])
     for key, row in scores_of(runs["context"], "context").items():
         yield (
@@ -229,7 +228,7 @@ def _share(part: int, rest: int) -> str:
 
 
 def page(result: Row) -> str:
-    """Return all tables with what made them."""
+    """Return all tables, and how they were made."""
     runs: Runs = result["runs"]
     shipped = runs["shipped"]
     signatures = ", ".join(f"`{signature}`" for signature in result["signatures"])
@@ -306,7 +305,7 @@ def page(result: Row) -> str:
 
 
 def translate_samples(card: str) -> str:
-    """Return the model card with the translations of its sample sentences made anew."""
+    """Return the model card with its sample sentences translated again."""
     head, rest = card.split("<!-- samples -->")
     samples, tail = rest.split("<!-- end samples -->")
     sections = []
@@ -325,7 +324,7 @@ def translate_samples(card: str) -> str:
 
 
 def main() -> None:
-    """Merge results where a folder is named, then fill the pages."""
+    """Merge results if a folder is named, then fill the pages."""
     path = ROOT / "benchmarks" / "results" / NAME
     if len(sys.argv) > 1:
         merged = json.dumps(collect(Path(sys.argv[1])), indent=1, ensure_ascii=False)

@@ -3,9 +3,9 @@
     python -m tokenspeed.bench.pages.pipelines --json benchmarks/results/pipelines.json \\
         --page docs/voice.md
 
-As voice.py, but what it does by itself is done here by the packages that people use: a running
-pipeline of pipecat, and a running AgentSession of LiveKit Agents. The recogniser and the
-synthesiser are theirs in form (an `STT`, a `TTSService`) and PocketSphinx and espeak-ng inside.
+Like voice.py, but what that does by itself is done here by packages that people use: a running
+pipecat pipeline, and a running AgentSession of LiveKit Agents. Recogniser and synthesiser implement
+their interfaces (`STT`, `TTSService`) with PocketSphinx and espeak-ng.
 """
 
 import argparse
@@ -56,21 +56,20 @@ from tokenspeed_client.livekit import FINAL, INTERIM, TranslatingSTT
 from tokenspeed_client.pipecat import TokenSpeedTranslator
 
 NAME: Final = "pipelines.json"
-PAUSE_S: Final = 2.0  # between sentences, so that a recogniser takes none of two for one
-LATE_S: Final = 1.5  # for what comes after the last sound
+PAUSE_S: Final = 2.0  # between sentences, so that a recogniser does not join two
+LATE_S: Final = 1.5  # for results after the last sound
 OPTIONS: Final = {"min_update_interval_s": 0.0}
 
 
 @dataclass
 class Utterance:
-    """What a recogniser took for one; seconds since the speaker began.
+    """One utterance, as the recogniser delimits it; times in seconds since the speaker began.
 
     Attributes:
-        start_s: when its sound began. heard_s: when there was a first hypothesis. said_s: when its
-            final was there.
-        text: what the final says.
-        caption_s: when the whole of it was there in German. caption: what that says.
-        sound_s: when the first sound of German was.
+        start_s: when its sound began. heard_s: of the first hypothesis. said_s: of its final.
+        text: of the final.
+        caption_s: when its whole translation came. caption: its text.
+        sound_s: when German sound began.
     """
 
     start_s: float
@@ -84,13 +83,13 @@ class Utterance:
 
 @dataclass
 class Notes:
-    """When what happened. What comes out comes in the order of what was heard."""
+    """What happened, and when. Translations come in the order of the utterances."""
 
     began_s: float = 0.0
     utterances: list[Utterance] = field(default_factory=list)
     num_captions: int = 0
     num_sounds: int = 0
-    num_pieces: int = 0  # of sound, that were heard
+    num_pieces: int = 0  # pieces of sound processed
     is_open: bool = False
     has_news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -109,7 +108,7 @@ class Notes:
                 self.utterances.pop()  # it was taken back
 
     def captioned(self, text: str) -> None:
-        """Note a translation of a whole utterance; "" where none came in time."""
+        """Note the translation of a whole utterance; "" if none came in time."""
         utterance = self.utterances[self.num_captions]
         self.num_captions += 1
         if text:
@@ -126,7 +125,7 @@ class Notes:
 
 
 async def in_real_time(sound: bytes, notes: Notes, give: Callable[[bytes], Any]) -> None:
-    """Give sound as it is spoken; return once all of it was heard, and what came of that."""
+    """Give sound in real time; return once all is processed, and results had time to come."""
     size = 2 * round(PIECE_S * RATE)
     notes.began_s = time.monotonic()
     for at in range(0, len(sound), size):
@@ -134,21 +133,21 @@ async def in_real_time(sound: bytes, notes: Notes, give: Callable[[bytes], Any])
         spoken_s = (at + size) / 2 / RATE
         await asyncio.sleep(max(0.0, notes.began_s + spoken_s - time.monotonic()))
         await give(piece)
-    while notes.num_pieces < -(-len(sound) // size):  # a busy machine hears late
+    while notes.num_pieces < -(-len(sound) // size):  # a busy machine is late
         notes.has_news.clear()
         await notes.has_news.wait()
     await asyncio.sleep(LATE_S)
 
 
 class Ears:
-    """PocketSphinx, which is given sound piece by piece."""
+    """PocketSphinx, fed piece by piece."""
 
     def __init__(self, notes: Notes) -> None:
         self._recogniser = load("pocketsphinx")
         self._notes = notes
 
     async def hear(self, piece: bytes) -> list[Heard]:
-        """Return what is heard now."""
+        """Return what this piece adds."""
         found = await asyncio.to_thread(lambda: list(self._recogniser.accept(piece)))
         self._notes.num_pieces += 1
         self._notes.has_news.set()
@@ -161,14 +160,14 @@ class Ears:
 
 
 class PipecatEars(FrameProcessor):
-    """Makes transcriptions of sound."""
+    """Turns sound into transcriptions."""
 
     def __init__(self, ears: Ears) -> None:
         super().__init__()
         self._ears = ears
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Hear sound; all else goes on."""
+        """Transcribe sound; pass on all other frames."""
         await super().process_frame(frame, direction)
         if not isinstance(frame, InputAudioRawFrame):
             await self.push_frame(frame, direction)
@@ -179,7 +178,7 @@ class PipecatEars(FrameProcessor):
 
 
 class PipecatVoice(TTSService):
-    """Speaks text as it comes: it only grows, so that nothing needs to be waited for."""
+    """Speaks text as it comes: it only grows, so there is nothing to wait for."""
 
     def __init__(self, voice: Voice) -> None:
         super().__init__(
@@ -203,11 +202,11 @@ class PipecatEnd(FrameProcessor):
     def __init__(self, notes: Notes) -> None:
         super().__init__()
         self._notes = notes
-        self._spoken: str | None = None  # the utterance that sounds, as pipecat names it
+        self._spoken: str | None = None  # pipecat's id of the utterance being spoken
         self.has_begun = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Note a frame; all go on."""
+        """Note a frame, and pass it on."""
         await super().process_frame(frame, direction)
         if isinstance(frame, StartFrame):
             self.has_begun.set()
@@ -244,7 +243,7 @@ async def measure_pipecat(url: str, voice: Voice, sound: bytes) -> Notes:
 
 
 class LiveKitEars(stt.STT):  # type: ignore[type-arg]
-    """A speech-to-text that streams."""
+    """A streaming speech-to-text."""
 
     def __init__(self, ears: Ears) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
@@ -284,7 +283,7 @@ class LiveKitHearing(stt.RecognizeStream):
 
 
 class LiveKitVoice(tts.TTS):  # type: ignore[type-arg]
-    """A text-to-speech of whole texts."""
+    """A text-to-speech for whole texts."""
 
     def __init__(self, voice: Voice) -> None:
         super().__init__(
@@ -316,7 +315,7 @@ class LiveKitSpeech(tts.ChunkedStream):
 
 
 class Microphone(AudioInput):
-    """Sound that is given piece by piece."""
+    """Sound, given piece by piece."""
 
     def __init__(self) -> None:
         super().__init__(label="microphone")
@@ -328,7 +327,7 @@ class Microphone(AudioInput):
 
 
 class Loudspeaker(AudioOutput):
-    """Notes when sound begins; plays it in no time."""
+    """Notes when sound begins, and counts it as played at once."""
 
     def __init__(self, notes: Notes) -> None:
         super().__init__(label="loudspeaker", capabilities=AudioOutputCapabilities(pause=False))
@@ -344,7 +343,7 @@ class Loudspeaker(AudioOutput):
         self._length_s += frame.duration
 
     def flush(self) -> None:
-        """It is all there."""
+        """Note the end of an utterance."""
         super().flush()
         if self._length_s:
             self.on_playback_finished(playback_position=self._length_s, interrupted=False)
@@ -364,7 +363,7 @@ class Interpreter(Agent):
     async def stt_node(
         self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
     ) -> AsyncGenerator[stt.SpeechEvent, None]:
-        """Pass on what is heard; say what it means."""
+        """Pass on what is heard, and speak its translation."""
         async for event in Agent.default.stt_node(self, audio, model_settings):
             if event.type == FINAL and event.alternatives[0].text.strip():
                 (text,) = event.alternatives[0].target_texts or ("",)
@@ -406,7 +405,7 @@ MEASURES: Final = {
 
 
 def delays(sentences: Sequence[Sentence], notes: Notes) -> dict[str, list[float]]:
-    """Return delays in ms; of a sentence that nobody heard there are none."""
+    """Return delays in ms; a sentence that was not recognised has none."""
     found: dict[str, list[float]] = {name: [] for name in MEASURES}
     by_sentence: dict[int, list[Utterance]] = {}
     for utterance in notes.utterances:
@@ -424,7 +423,7 @@ def delays(sentences: Sequence[Sentence], notes: Notes) -> dict[str, list[float]
 
 
 def rows(package: str, sentences: Sequence[Sentence], notes: Notes) -> list[dict[str, Any]]:
-    """Return a row a measure, then what was noted."""
+    """Return a row for each measure, then one with all utterances."""
     found: list[dict[str, Any]] = []
     for name, values in delays(sentences, notes).items():
         ordered = sorted(values)
@@ -490,7 +489,7 @@ async def _run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, or write the page of a result that is there."""
+    """Measure, or write the page from an existing result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--url", help="of a running service; by default one is started")
     parser.add_argument("--package", choices=PACKAGES, action="append", help="default: all")

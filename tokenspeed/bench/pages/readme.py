@@ -2,7 +2,7 @@
 
     python -m tokenspeed.bench.pages.readme
 
-Numbers come from `results/*.json` alone; a file that is missing is an error, not an empty cell.
+Numbers come only from `results/*.json`; a missing file is an error, not an empty cell.
 """
 
 import json

@@ -4,8 +4,8 @@
         --page docs/voice.md --plot docs/pictures/voice.svg
 
 espeak-ng speaks a paragraph, PocketSphinx listens, the service translates so that text only grows,
-and espeak-ng speaks what has come. All of it runs on this machine; the synthesiser says when each
-word of the paragraph begins, so that a delay is that of a word and not of a sentence.
+and espeak-ng speaks the translation as it comes. Everything runs on this machine; the synthesiser
+reports when each word of the paragraph begins, so that delays are those of words, not of sentences.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Voice:
     """espeak-ng in this process; it has one voice at a time.
 
     Raises:
-        OSError: the library is not there.
+        OSError: the library is not installed.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Voice:
         self._sound = bytearray()
         self._starts_ms: list[int] = []
         self._first_s: float | None = None
-        self._callback = _CALLBACK(self._take)  # kept: C knows it by its address alone
+        self._callback = _CALLBACK(self._take)  # kept alive: C has only its address
         self.rate: int = self._library.espeak_Initialize(2, 0, None, 0)  # 2: no device, no thread
         self._library.espeak_SetSynthCallback(self._callback)
 
@@ -125,10 +125,10 @@ class Sentence:
 
     Attributes:
         words: (begin, end) of each spoken word.
-        hypotheses: when the recogniser said something new.
-        appends: (when, after its update in ms, what of that the service says it took, text).
-        spoken: when each append began to sound: its first sample was there and the one before was
-            over.
+        hypotheses: when the recogniser had something new.
+        appends: (when, ms since its update, ms of those that the service reports, text).
+        spoken: when each append began to sound: its first sample existed and the previous append
+            had ended.
         synthesis_ms: from each append to its first sample.
     """
 
@@ -144,7 +144,7 @@ class Sentence:
 def speak(
     voice: Voice, paragraph: Sequence[str], pause_s: float = PAUSE_S
 ) -> tuple[bytes, list[Sentence]]:
-    """Return the sound of a paragraph, at the recogniser's rate, and when its words are."""
+    """Return the sound of a paragraph, at the recogniser's rate, and the times of its words."""
     sound, sentences = bytearray(2 * round(0.5 * RATE)), list[Sentence]()
     for text in paragraph:
         at_s = len(sound) / 2 / RATE
@@ -176,7 +176,7 @@ class Run:
         return time.monotonic() - self.began_s
 
     def at(self, second: float) -> Sentence:
-        """Return the sentence that was the last to begin."""
+        """Return the last sentence that had begun by then."""
         begun = [each for each in self.sentences if each.words[0][0] <= second]
         return (begun or self.sentences)[-1 if begun else 0]
 
@@ -187,7 +187,7 @@ class Run:
             at_s, heard = found
             name = f"s{number}"
             if name not in self._names:
-                # When its sound began, of which the recogniser knows.
+                # Found by when its sound began, according to the recogniser.
                 start_s = (heard.start_ms or 0.0) / 1000
                 self._names[name] = self.at(start_s + 0.5)
             sentence = self._names[name]
@@ -238,7 +238,7 @@ def listen(
     began_s: float,
     put: Callable[[tuple[float, Heard] | None], object],
 ) -> None:
-    """Give sound to the recogniser as it is spoken, and put what it hears."""
+    """Give sound to the recogniser in real time, and put what it hears."""
     size = 2 * round(PIECE_S * RATE)
     for at in range(0, len(sound), size):
         piece = sound[at : at + size]
@@ -252,7 +252,7 @@ def listen(
 
 
 async def measure(url: str, paragraph: Sequence[str]) -> list[Sentence]:
-    """Run the pipeline once, at a running service."""
+    """Run the pipeline once, against a running service."""
     voice = Voice()
     sound, sentences = speak(voice, paragraph)
     recogniser = load("pocketsphinx")
@@ -275,7 +275,7 @@ async def measure(url: str, paragraph: Sequence[str]) -> list[Sentence]:
 
 @asynccontextmanager
 async def served() -> AsyncIterator[str]:
-    """Start a service on a free port; yield its address."""
+    """Run a service on a free port for as long as the context lasts; yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tokenspeed", "serve", "--port", str(port)]
@@ -305,7 +305,7 @@ async def _ready(url: str, process: Process) -> None:
 
 
 def stages(sentences: Sequence[Sentence]) -> dict[str, list[float]]:
-    """Return delays in ms of each stage; of a sentence that nobody heard there are none."""
+    """Return delays in ms of each stage; a sentence that was not recognised has none."""
     found: dict[str, list[float]] = {name: [] for name in STAGES}
     for sentence in sentences:
         if not (sentence.hypotheses and sentence.appends and sentence.spoken):
@@ -335,7 +335,7 @@ STAGES: Final = {
 
 
 def rows(sentences: Sequence[Sentence]) -> list[dict[str, Any]]:
-    """Return a row a stage, then one a sentence."""
+    """Return a row for each stage, then one for each sentence."""
     found: list[dict[str, Any]] = []
     for name, values in stages(sentences).items():
         ordered = sorted(values)
@@ -399,7 +399,7 @@ async def _measure(url: str | None, paragraph: Sequence[str]) -> list[Sentence]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, or write the page of a result that is there."""
+    """Measure, or write the page from an existing result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--url", help="of a running service; by default one is started")
     parser.add_argument("--sentences", type=int, default=len(PARAGRAPH))
