@@ -1,1 +1,1 @@
-"""How good the translations of a model are, and what fewer bits cost."""
+"""How good a model's translations are, and what quality fewer bits cost."""

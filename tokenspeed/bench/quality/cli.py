@@ -108,7 +108,7 @@ def run_quality(arguments: argparse.Namespace) -> int:
         on_gpu = arguments.device.startswith("cuda")
         machine = {"gpu": torch.cuda.get_device_name()} if on_gpu else describe_cpu()
         result = make_result((), machine=machine, packages=["torch", "sacrebleu"])
-        del result["rows"]  # three kinds of them in its place
+        del result["rows"]  # replaced by three kinds of rows
         result |= {"seconds": round(time.perf_counter() - started, 1), "beam": arguments.beam}
         kinds: dict[str, Sequence[Score | PrefixScore | AddressScore]]
         kinds = {"scores": scores, "prefixes": prefixes, "addresses": addresses}
@@ -167,7 +167,7 @@ def _engine_translator(directory: Path) -> Translate:
 
 
 def _prompt(ask: Ask, prompts: PromptFormat, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Return what to continue: with context, the translations of that are its end."""
+    """Return the prompt to continue; with context, it ends with the translations of that."""
     source = " ".join([*(text for text, _ in ask.context), ask.text])
     said = " ".join(translation for _, translation in ask.context)
     prompt = prompts.build(source, ask.source, ask.target, is_open=ask.is_open)

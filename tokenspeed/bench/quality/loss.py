@@ -1,4 +1,4 @@
-"""What fewer bits cost: perplexity and BLEU of two checkpoints over the same text.
+"""What quality fewer bits cost: perplexity and BLEU of two checkpoints over the same text.
 
 Both run in plain torch over their weights as stored, so that nothing but the weights differs.
 """
@@ -25,7 +25,7 @@ from tokenspeed.model.weights import weight_shapes
 
 LARGE_BYTES = 4 << 30  # of float32 weights; larger models are run in bf16
 
-# What is measured where no text is given: a few lines that we wrote, in every language.
+# Measured if no text is given: a few lines of our own, in every language.
 SAMPLE: tuple[dict[str, str], ...] = (
     {
         "en": "The train to the city leaves in ten minutes.",
@@ -56,7 +56,7 @@ SAMPLE: tuple[dict[str, str], ...] = (
 
 @dataclass(frozen=True)
 class Sample:
-    """A text and, for models that translate, what it is a translation of."""
+    """A text and, for models that translate, its source."""
 
     text: str
     source: str = ""
@@ -68,9 +68,9 @@ class Quality:
     """How well a checkpoint predicts some lines.
 
     Attributes:
-        perplexity: of the lines' tokens, each given what stands before it.
-        tokens: how many those are.
-        bleu: of greedy translations of the sources; None for a model that cannot be asked.
+        perplexity: of the lines' tokens, each given those before it.
+        tokens: their number.
+        bleu: of greedy translations of the sources; None for a model that does not translate.
     """
 
     perplexity: float
@@ -102,7 +102,7 @@ def sample_lines() -> list[Sample]:
 
 
 def measure_quality(checkpoint: Checkpoint, lines: Sequence[Sample]) -> Quality:
-    """Run a checkpoint over lines; those in directions that it does not know are plain text to it.
+    """Run a checkpoint over the lines in its directions; if there are none, over all as plain text.
 
     Raises:
         CheckpointError: it cannot be loaded, or has no tokenizer.
@@ -125,14 +125,14 @@ def measure_quality(checkpoint: Checkpoint, lines: Sequence[Sample]) -> Quality:
 
 
 def _begin(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Return what a text begins with: the mark for it, or the end of the text before."""
+    """Return the token before a text: its start mark, or else the end of a previous text."""
     return tokenizer.eos_ids[:1] if tokenizer.bos_id is None else (tokenizer.bos_id,)
 
 
 def _prompts(checkpoint: Checkpoint, tokenizer: Tokenizer) -> PromptFormat | None:
     try:
         return load_prompt_format(checkpoint.directory, tokenizer)
-    except (CheckpointError, ProfileError):  # a plain language model: its vocabulary has no marks
+    except (CheckpointError, ProfileError):  # a plain language model, whose vocabulary has no marks
         return None
 
 
@@ -169,7 +169,7 @@ def _causal(model: Llama) -> Attend:
 def _translate(
     model: Llama, tokenizer: Tokenizer, prompts: PromptFormat | None, lines: Sequence[Sample]
 ) -> tuple[tuple[str, ...], float | None]:
-    """Return the greedy translations and, where sacreBLEU is installed, their BLEU."""
+    """Return the greedy translations and, if sacreBLEU is installed, their BLEU."""
     decoder = BatchDecoder(model, tokenizer.eos_ids[0], 64)
     ids = decoder.greedy([_prompt(prompts, line) for line in lines])
     texts = tuple(tokenizer.decode(one) for one in ids)
@@ -180,7 +180,7 @@ def _translate(
 
 
 def compare_quality(source: Quality, target: Quality) -> str:
-    """Return what the target loses, in one or two lines."""
+    """Describe what the target loses, in one or two lines."""
     growth = target.perplexity / source.perplexity - 1
     text = f"perplexity over {source.tokens} tokens: {source.perplexity:.3f} -> "
     text += f"{target.perplexity:.3f} ({growth:+.2%})\n"

@@ -1,6 +1,6 @@
 """Translation quality on the public test sets: BLEU, chrF, stripped sources, prefixes, address.
 
-Knows sets, directions and metrics; how a text is translated is a function it is given.
+Knows sets, directions and metrics; is given a function that translates.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from tokenspeed.bench.quality.text_score import bleu, score_text
 from tokenspeed.text.style import FAMILIAR, FORMAL, YOU, strip_style
 
 ENGLISH = "en"
-VARIANTS = ("whole", "stripped", "auto")  # of a source; "context" is asked for by name
+VARIANTS = ("whole", "stripped", "auto")  # of a source; "context" only if asked for
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Ask:
     """One text to translate."""
 
     text: str
-    source: str | None  # None: not known
+    source: str | None  # None: unknown
     target: str
     is_open: bool = False
     context: tuple[tuple[str, str], ...] = ()  # sentences said before, with their translations
@@ -34,14 +34,14 @@ Translate = Callable[[Sequence[Ask]], list[str]]
 class TestSet:
     """A test set in one direction."""
 
-    __test__ = False  # not a test, whatever pytest thinks of its name
+    __test__ = False  # not a test, in spite of its name
 
     name: str
     source: str
     target: str
     sources: tuple[str, ...]
     references: tuple[str, ...]
-    documents: tuple[str, ...] = ()  # of each line, where the set has them
+    documents: tuple[str, ...] = ()  # of each line, if the set has them
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Score:
     """A row of the table.
 
     Attributes:
-        bleu_words: BLEU where case and punctuation of translation and reference are left out: what
-            a source without them costs in words.
+        bleu_words: BLEU without case and punctuation of translation and reference: shows what a
+            source without them costs in words.
     """
 
     set: str
@@ -66,14 +66,14 @@ class Score:
 
 @dataclass(frozen=True)
 class PrefixScore:
-    """What the translations of growing prefixes are to the translation of the whole.
+    """How translations of growing prefixes compare with the translation of the whole.
 
     Attributes:
         consistent: share of prefixes whose translation is a prefix, in words, of the whole's.
-        standing: share of their words that stand at the same place in the whole's.
+        standing: share of their words in the prefix that both translations have in common.
         length: mean words of a prefix's translation as a share of the whole's.
         said: mean words of the prefixes as a share of the whole source's.
-        ahead: mean by which the first exceeds the second, where it does.
+        ahead: mean by which a prefix's length exceeds its share said; 0 where it does not.
     """
 
     set: str
@@ -90,14 +90,15 @@ class PrefixScore:
 
 @dataclass(frozen=True)
 class AddressScore:
-    """How translations of English sentences with "you" address whoever that is.
+    """Which form of address translations of English sentences with "you" choose.
 
     Attributes:
         lines: of the set with "you" in the source.
-        formal, familiar: of the translations; what has both, or neither, is in neither.
-        reference_formal, reference_familiar: of the references.
-        bleu_with, bleu_without: of the lines with "you" and of all others; a model that keeps to
-            one form is wrong in some of the former whatever it knows.
+        formal, familiar: number of such translations; those with both forms, or none, count in
+            neither.
+        reference_formal, reference_familiar: number of such references.
+        bleu_with, bleu_without: of the lines with "you" and of all others; a model that always
+            uses one form must be wrong in some of the former.
     """
 
     set: str
@@ -121,7 +122,7 @@ def load_sets(
         directions: such as "en-de" and "de-en"; empty for all.
         limit: lines of a set; 0 for all.
     Raises:
-        FileNotFoundError: nothing in the folder fits.
+        FileNotFoundError: the folder has no such set.
     """
     sets = []
     for path in sorted(folder.glob("*.tsv")):
@@ -149,8 +150,8 @@ def translate_sets(
     """Translate every set in some of these ways.
 
     "whole" as it is; "stripped" without case and punctuation; "auto" without naming its language;
-    "context" after the line before it, where that belongs to the same document. The last needs
-    "whole" before it.
+    "context" after the line before it, if that belongs to the same document. The last one needs
+    "whole" earlier in `variants`.
 
     Returns:
         For each variant, the translations of each set.
@@ -175,7 +176,7 @@ def translate_sets(
 
 
 def _after_the_line_before(test_set: TestSet, wholes: Sequence[str]) -> list[Ask]:
-    """Ask for every line with the one before it in its document, as translated without context."""
+    """Ask for each line with the one before it, whose translation was made without context."""
     sources, documents = test_set.sources, test_set.documents or ("",) * len(test_set.sources)
     asks = []
     for i, text in enumerate(sources):
@@ -220,7 +221,7 @@ def score_set(test_set: TestSet, variant: str, hypotheses: Sequence[str]) -> Sco
 
 
 def score_address(test_set: TestSet, hypotheses: Sequence[str]) -> AddressScore | None:
-    """Count forms of address in translations; None where English is not the source."""
+    """Count forms of address in translations; None if the target's are not known."""
     formal, familiar = FORMAL.get(test_set.target), FAMILIAR.get(test_set.target)
     if formal is None or familiar is None:
         return None
@@ -255,8 +256,8 @@ def score_prefixes(
 
     Args:
         lines: sentences, evenly spread over the set.
-        marked: say that the source is unfinished, as the service does; without the mark this is
-            what a model would do that knows whole sentences alone.
+        marked: tell the model that the source is unfinished, as the service does; without the mark
+            it has to take prefixes for whole sentences.
         stripped: leave out case and punctuation, as a recogniser does.
     """
     every = max(1, len(test_set.sources) // lines)
@@ -292,7 +293,7 @@ def score_prefixes(
 
 
 def score_table(scores: Sequence[Score]) -> str:
-    """Return a Markdown table, the variants of a source side by side."""
+    """Return a Markdown table, with the variants of a source side by side."""
     variants = list(dict.fromkeys(s.variant for s in scores))
     found = {(s.set, s.direction, s.variant): s for s in scores}
     rows = []

@@ -1,4 +1,4 @@
-"""BLEU and chrF of many texts, by sacreBLEU, which is asked nowhere else."""
+"""BLEU and chrF of many texts, by sacreBLEU, which is used only here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """Corpus scores, with what sacreBLEU says about how they were made."""
+    """Corpus scores, with sacreBLEU's signatures."""
 
     bleu: float
     chrf: float
@@ -15,10 +15,10 @@ class TextScore:
 
 
 def score_text(predictions: Sequence[str], references: Sequence[str]) -> TextScore:
-    """Score texts against references, one of each.
+    """Score texts against references, one for each.
 
     Raises:
-        ValueError: there is none, or their numbers differ.
+        ValueError: there are none, or their numbers differ.
         ImportError: sacreBLEU is not installed.
     """
     from sacrebleu.metrics.bleu import BLEU
@@ -31,7 +31,7 @@ def score_text(predictions: Sequence[str], references: Sequence[str]) -> TextSco
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
-    """Return BLEU alone.
+    """Return only BLEU.
 
     Raises:
         ValueError, ImportError: see `score_text`.

@@ -1,1 +1,1 @@
-"""Texts with one right answer each, or one word that must be in it: kinds, passed and total."""
+"""Texts with one right translation, or with words that it must have: passed of total, by kind."""

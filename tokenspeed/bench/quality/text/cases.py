@@ -1,4 +1,4 @@
-"""A case of `tokenspeed eval text`, and what a run of many comes to.
+"""A case of `tokenspeed eval text`, and the results of many.
 
 Knows texts; does not know models. A translator is any function from texts to texts.
 """
@@ -13,12 +13,12 @@ from tokenspeed.bench.page import markdown_table
 # Texts, source language, target language -> translations.
 Translate: TypeAlias = Callable[[Sequence[str], str, str], Sequence[str]]
 
-_SHOWN: Final = 5  # failures of a row that are kept
+_SHOWN: Final = 5  # failures to keep in a row
 
 
 @dataclass(frozen=True)
 class Case:
-    """A text, and what is right of its translation."""
+    """A text, and a check of its translation."""
 
     kind: str
     source: str
@@ -30,7 +30,7 @@ class Case:
 def run_cases(cases: Iterable[Case], translate: Translate) -> list[dict[str, Any]]:
     """Translate all cases and return a row for each kind and direction.
 
-    A row has kind, direction, passed, total, and the first failures with what came out.
+    A row has kind, direction, passed, total, and the first failures with their outputs.
     """
     by_pair: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
@@ -59,7 +59,7 @@ def run_cases(cases: Iterable[Case], translate: Translate) -> list[dict[str, Any
 
 
 def totals(rows: Iterable[dict[str, Any]]) -> dict[str, tuple[int, int]]:
-    """Return passed and total of each group of kinds, named before the slash of a kind."""
+    """Return passed and total of each group of kinds; a kind is named GROUP/NAME."""
     found: dict[str, tuple[int, int]] = {}
     for row in rows:
         group = row["kind"].partition("/")[0]
@@ -72,7 +72,7 @@ def case_table(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Return a table of kinds, a column for each run; its last lines are the totals.
 
     Args:
-        runs: name, such as "model alone", and its rows.
+        runs: rows by name, such as "model alone".
     """
     kinds = sorted({row["kind"] for rows in runs.values() for row in rows})
     columns = []
@@ -98,5 +98,5 @@ def _share(counts: tuple[int, int] | None) -> str:
 
 
 def _percent(counts: tuple[int, int]) -> str:
-    """Return a share that is 100 only where all passed."""
+    """Return a percentage, rounded down: it is 100 only if all passed."""
     return f"{math.floor(1000 * counts[0] / counts[1]) / 10:.1f}"

@@ -24,7 +24,7 @@ from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.engine.translate import hygiene_of, translate
 from tokenspeed.errors import told
 
-# What is measured, by name. A new set is a function that returns its cases, and a line here.
+# The sets by name. A new set is a function that returns its cases, and a line here.
 SETS: Final[dict[str, Callable[[], list[Case]]]] = {
     "hygiene": hygiene_cases,
     "field": field_cases,
@@ -45,7 +45,7 @@ def add_text(parser: argparse.ArgumentParser) -> None:
 
 
 def run_text(options: argparse.Namespace) -> int:
-    """Translate the cases by the model alone and as the product does; count what is right."""
+    """Translate the cases with the model alone and as the product does; count what is right."""
     check_page(options)
     sets = SETS | {"numbers": partial(number_cases, seed=options.seed)}
     cases = [case for name in options.sets for case in sets[name]()[: options.limit or None]]

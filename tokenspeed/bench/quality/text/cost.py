@@ -1,7 +1,7 @@
 """What text hygiene costs an update of live text: texts that grow word by word, without a model.
 
-An update cuts the text so far, reads each open piece, and restores an output of its length, as a
-session does for one language. Times are those of the core alone, in milliseconds.
+An update cuts the text so far, reads its pieces, and restores an output as long as the open one, as
+a session does for one language. Times are of this thread's processor time, in milliseconds.
 """
 
 import time

@@ -1,7 +1,7 @@
-"""Texts as people send them, written by hand for the kinds in public bug reports, each read once.
+"""Texts as people send them, written by hand for the kinds of problem in public bug reports.
 
-What must be in a translation stands beside each: words, marks and codes in their order, or a
-pattern where there are several ways to say it right. No case asks for the wording of a model.
+Beside each is what its translation must contain: words, marks and codes in order, or a pattern if
+there are several right ways. No case depends on the wording of a model.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ _FILE: Final = Path(__file__).with_name("field.tsv")
 
 
 def field_cases() -> list[Case]:
-    """Return the cases of the table: kind, source, target, text, what must be there."""
+    """Return the cases of the table; its columns: kind, source, target, text, what is wanted."""
     lines = _FILE.read_text(encoding="utf-8").splitlines()
     return [_case(*line.split("\t")) for line in lines]
 
@@ -27,7 +27,7 @@ def _case(kind: str, source: str, target: str, text: str, wanted: str) -> Case:
 
 
 def _holds(wanted: list[str], output: str) -> bool:
-    """Whether all is there in this order; `/.../` is a pattern, whose case makes no difference."""
+    """Whether everything is there in this order; `/.../` is a pattern, matched in any case."""
     at = 0
     for each in wanted:
         pattern = each[1:-1] if each[0] == each[-1] == "/" and len(each) > 1 else regex.escape(each)

@@ -1,7 +1,8 @@
 """Ordinary sentences as people send them: with emoji, tags, addresses, capitals, odd characters.
 
-What is right is the same for every model: what is no word of a language is there, once and in its
-place, and the words between say what the plain sentence says, by its key words. Written by hand.
+What is right is the same for every model: anything that is not a word is there, once and in its
+place, and the words around it mean the same as the plain sentence, judged by key words. Written by
+hand.
 """
 
 import unicodedata
@@ -13,9 +14,9 @@ import regex
 
 from tokenspeed.bench.quality.text.cases import Case
 
-_PER_KIND: Final = 15  # sentences that each kind is tried on
+_PER_KIND: Final = 15  # sentences of each kind
 
-# Source, target, sentence, and what its translation must name: one of each group.
+# Source, target, sentence, and what its translation must have: one word of each group.
 _SENTENCES: Final = tuple(
     tuple(line.split("|"))
     for line in """
@@ -48,7 +49,7 @@ es|en|El libro está sobre la mesa.|book table/desk
 es|en|Los niños juegan en el jardín.|children/kids/boys garden/yard
 """.strip().splitlines()
 )
-# Sentences with a place for a word that is none, and what they say of it.
+# Sentences with a place for something that is not a word, and key words of their translations.
 _FRAMES: Final = tuple(
     tuple(line.split("|"))
     for line in """
@@ -103,7 +104,7 @@ def _wrapped() -> Iterator[Case]:
 
 
 def _with_words() -> Iterator[Case]:
-    """Yield sentences in which a word is none of a language."""
+    """Yield sentences in which one word belongs to no language."""
     for kind, said in _WORDS.items():
         for i in range(_PER_KIND):
             source, target, frame, words = _FRAMES[(i + len(kind)) % len(_FRAMES)]
@@ -141,7 +142,7 @@ def _shaped(pattern: str, output: str) -> bool:
 
 
 def _as_plain(change: Callable[[str], str]) -> Callable[[str, str, str, int], tuple[str, Told]]:
-    """A change of characters alone, of which the translation shows nothing."""
+    """Return a change that affects only characters, and leaves no trace in the translation."""
 
     def changed(sentence: str, source: str, target: str, i: int) -> tuple[str, Told]:
         return change(sentence), partial(_shaped, r"[\p{Latin}\p{N}\p{Zs}.,;:!?'’\"„“”«»-]+")

@@ -1,7 +1,7 @@
 """2,000 sentences with quantities, times and dates, judged by the values in their translations.
 
-Sentences are made from templates of this file, which training never sees; digits and words are both
-right. What a translation says is read by `tokenspeed.text.quantities`.
+Sentences are made from templates in this file, which training never sees; digits and words are
+equally right. Translations are read by `tokenspeed.text.quantities`.
 """
 
 import random
@@ -19,11 +19,11 @@ from tokenspeed.text.quantities.writing import write_date, write_number, write_t
 from tokenspeed.text.style import strip_style
 
 DIRECTIONS: Final = ("en-de", "en-fr", "en-es", "de-en", "fr-en", "es-en")
-_STRIPPED: Final = 0.3  # of the sentences, as recognisers write
+_STRIPPED: Final = 0.3  # of the sentences: without case and punctuation, as from recognisers
 
-Value = tuple[str, Quantity]  # as it stands in the sentence, and what it is worth
+Value = tuple[str, Quantity]  # text in the sentence, and its value
 
-# {0}, {1}: quantities. By language and kind.
+# By language and kind; {0} and {1} are quantities.
 _SENTENCES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "en": {
         "count": (
@@ -196,7 +196,7 @@ def number_cases(count: int = 2000, seed: int = 1) -> list[Case]:
 
 
 def holds(values: list[Quantity], target: str, output: str) -> bool:
-    """Return whether an output has all the values, each of them once."""
+    """Return whether an output has all the values, a repeated one as often as it is wanted."""
     given = read(output, target)
     for value in values:
         same = next((other for other in given if is_same(value, other)), None)
@@ -322,7 +322,7 @@ def _time(language: str, rng: random.Random) -> Value:
         text = _with_article(text, hour, language)
     else:
         text = clock_words(hour, minute, language, is_full=rng.random() < 0.6)
-    # Before noon is what a dial of twelve hours is read as.
+    # A time on a twelve-hour dial is read as before noon.
     return text, _quantity("time", minutes, is_exact=False)
 
 
@@ -378,7 +378,7 @@ _MAKERS: Final[dict[str, Callable[[str, random.Random], Value]]] = {
 
 
 def templates() -> Iterator[str]:
-    """Yield the sentences before they are filled."""
+    """Yield the sentences before values are filled in."""
     for kinds in _SENTENCES.values():
         for sentences in kinds.values():
             yield from sentences

@@ -1,7 +1,7 @@
-"""What the product makes of plain text, beside the model alone.
+"""How the product translates plain text, compared with the model alone.
 
-Text hygiene is for what is no plain text; public test sets have little else. So BLEU through the
-product must be that of the model alone, and where lines differ it must not lose.
+Text hygiene is for text that is not plain, while public test sets are nearly all plain text. So the
+product's BLEU must equal the model's, and where lines differ the product must not be worse.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ class PlainScore:
     """A set in one direction.
 
     Attributes:
-        differ: lines that are other through the product than by the model alone.
-        untranslated: of them, lines with a piece that stayed as it was: a loop, mostly.
+        differ: lines that the product translates differently from the model alone.
+        untranslated: lines with a piece that the product left as it was, mostly because of a loop.
         alone, product: BLEU of all lines.
-        differ_alone, differ_product: of those that differ; 0 where none does.
+        differ_alone, differ_product: BLEU of those that differ; 0 if none does.
     """
 
     set: str
@@ -43,7 +43,7 @@ class PlainScore:
 
 
 class _Remembering:
-    """An engine that is asked each question once: of plain text most are the same both ways."""
+    """An engine that runs equal requests once: for plain text most are the same both ways."""
 
     def __init__(self, engine: Engine) -> None:
         self.backend = engine.backend
@@ -58,7 +58,7 @@ class _Remembering:
 
 
 def score_plain(model: LoadedModel, test_set: TestSet, bar: Any) -> tuple[PlainScore, list[str]]:
-    """Translate a set both ways; return its score, and what differs, to be read."""
+    """Translate a set both ways; return its score, and the lines that differ, for reading."""
     engine: Any = _Remembering(model.engine)
     asked = replace(model, engine=engine)
     source, target = test_set.source, test_set.target

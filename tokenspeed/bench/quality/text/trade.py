@@ -1,7 +1,7 @@
-"""300 sentences of meetings, captions, streams and software, judged by their key word.
+"""300 sentences about meetings, captions, streams and software, judged by their key word.
 
-`trade.tsv` has source, target, the sentence, and the beginnings of words of which one must be in
-the translation, in any case. Written by hand; training never sees them.
+`trade.tsv` has source, target, the sentence, and beginnings of words, one of which must be in the
+translation, in any case. Written by hand; training never sees them.
 """
 
 from functools import partial
