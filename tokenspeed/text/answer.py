@@ -1,7 +1,7 @@
-"""What of a model's output is the translation: not what it says about that, nor what it adds.
+"""The translation within a model's output, without remarks about it and text added to it.
 
 A general model may begin with "Here is the translation:" and end with a note; one that was trained
-to translate may go on with a text of its own. Knows text; does not know ids or models.
+to translate may continue with text of its own. Knows text; does not know ids or models.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ _CHATTER: Final = regex.compile(
 class Answer:
     """Where a translation begins and ends in an output.
 
-    With neither it is the output as it is.
+    With neither attribute it is the whole output.
 
     Attributes:
-        ends_at: texts that no translation has; what follows is none of it.
-        has_chatter: whether words about the translation may come first.
+        ends_at: texts that never occur in a translation: it ends there.
+        has_chatter: whether remarks about the translation may come first.
     """
 
     ends_at: Sequence[str] = ()
@@ -40,11 +40,11 @@ class Answer:
         return output[start:end]
 
     def is_ended(self, output: str) -> bool:
-        """Whether the translation is over, though the output may go on."""
+        """Whether the translation has ended, even if the output goes on."""
         return self._span(output)[1] < len(output)
 
     def token_text(self, token_text: TokenText) -> TokenText:
-        """Return what turns the ids of an output into the text of its translation."""
+        """Return a function that turns the ids of an output into the text of its translation."""
         if not self.ends_at and not self.has_chatter:
             return token_text
 
@@ -60,7 +60,7 @@ class Answer:
             return 0, len(output)
         start = len(output) - len(output.lstrip())
         chatter = _CHATTER.match(output, start) if self.has_chatter else None
-        # Words alone before it are what is to be translated: "Translation: 5 euros a page".
+        # If nothing follows the remark, it is the translation of such words itself.
         if chatter is not None and chatter.end() < len(output):
             start = chatter.end()
         found = (output.find(mark, start) for mark in self.ends_at)

@@ -1,4 +1,4 @@
-"""Ids to text while they grow: what was decoded once is not decoded again.
+"""Turns a growing sequence of ids into text: what was decoded once is not decoded again.
 
 Knows ids and characters; does not know models or what the text means.
 """
@@ -17,7 +17,7 @@ class TextDecoder(Protocol):
 
 
 class Detokenizer:
-    """A `TokenText` that remembers its last ids: more of them, or fewer, cost only the difference.
+    """A `TokenText` that remembers its last ids: adding ids decodes only the new ones.
 
     Args:
         make_decoder: returns a fresh decoder for one sequence of ids.

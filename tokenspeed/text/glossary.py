@@ -1,6 +1,6 @@
-"""Words that must come out as they are wanted: glossary, do-not-translate, rare names.
+"""Words whose translation is fixed: glossary, do-not-translate, rare names.
 
-Knows text and words; does not know how a word is kept from a model.
+Knows text and words; does not know how words are protected from a model.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,19 +15,19 @@ from tokenspeed.text.terms import Phrase, PhraseIndex
 _SPACELESS: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _LETTER: Final = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{_SPACELESS}]]"
 BEFORE: Final = rf"(?<!{_LETTER})"
-# Capitals alone, "UNASUR". One capital makes no name that is to stay: of 1,992 rare words with one
-# in newstest, the model writes 74 in 100 as they are by itself, and of the others 9 in 10 are words
-# such as "Brussels", "Embassy", "Norwegian", which have a translation.
+# Only words in capitals, "UNASUR". An initial capital is no reason to keep a word: of 1,992 such
+# rare words in newstest, the model copies 74 % by itself, and 9 in 10 of the others are words such
+# as "Brussels", "Embassy", "Norwegian", which have a translation.
 _NAME: Final = regex.compile(
     rf"(?V1)(?<=[\p{{Ll}}\p{{N}},;:] ){BEFORE}(?![IVXLCDM]+\b)\p{{Lu}}{{3,12}}"
     r"(?![\p{L}\p{N}-])"
 )
-_BENT: Final = ("de", "en", "es", "fr")  # how words may be bent where nobody says the language
+_BENT: Final = ("de", "en", "es", "fr")  # whose inflections count where no language is given
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word or phrase and how it is to appear; `is_exact`: never with another case."""
+    """A word or phrase and its translation; `is_exact`: its case is never changed."""
 
     source: str
     target: str
@@ -37,13 +37,13 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where something stands in a text, and what is wanted in its place.
+    """A place in a text, and what must appear there in the translation.
 
     Attributes:
-        wanted: what is to be there. is_exact: never with another case.
-        kind: a "term" of a glossary, a rare "name", a "word" that is none of a language, or a
+        wanted: what must appear. is_exact: its case is never changed.
+        kind: a "term" of a glossary, a rare "name", a "word" that belongs to no language, or a
             "mark", which belongs to its place more than to its sentence.
-        is_shown: whether something stands for it in what a model reads.
+        is_shown: whether the model reads a stand-in for it.
     """
 
     start: int
@@ -58,9 +58,9 @@ class Glossary:
     """The terms of one target language, compiled once, at first use.
 
     Args:
-        terms: of two that match at one place the longer one counts.
-        is_rare: whether the model has no good spelling of a word; such a name is kept as it is.
-        source_language: of the texts, None where it is not known.
+        terms: if two match at one place, the longer one counts.
+        is_rare: whether the vocabulary spells a word badly; such a name is kept as it is.
+        source_language: of the texts; None if unknown.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Glossary:
 
     @cached_property
     def _index(self) -> PhraseIndex:
-        # When it is needed: settings may come often, and a thousand terms take 2 ms.
+        # Made only when needed: settings may change often, and a thousand terms take 2 ms.
         phrases = [Phrase(term.source, term.is_case_sensitive) for term in self._terms]
         return PhraseIndex(phrases, self._languages)
 

@@ -18,7 +18,7 @@ from tokenspeed.text.languages import code_of, primary, script_of
 MAX_ROWS: Final = 10_000
 MAX_CHARS: Final = 100  # of a term
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
-_NAMES: Final = {  # of columns, as files have them
+_NAMES: Final = {  # column names in files -> ours
     "source": "source",
     "target": "target",
     "source_language": "source_language",
@@ -32,7 +32,7 @@ _NAMES: Final = {  # of columns, as files have them
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A term and its translation; a language that is None may be any."""
+    """A term and its translation; a language of None stands for any."""
 
     source: str
     target: str
@@ -44,22 +44,22 @@ class Row:
 def read_glossary(path: Path) -> list[Row]:
     """Read a glossary.
 
-    - `.csv`, `.tsv`: two columns, source and target; with four, the languages of both follow (as
+    - `.csv`, `.tsv`: two columns, source and target; or four, followed by the languages of both (as
       in DeepL's files). A first line may name the columns: `source`, `target`,
-      `source_language`, `target_language`, `case_sensitive`; or be codes of languages, a column of
-      terms for each, which are translated from any into any other.
+      `source_language`, `target_language`, `case_sensitive`; or it has codes of languages, each
+      with a column of terms, which are translated from any language into any other.
     - `.tbx`: concepts with terms in several languages. All terms of a concept are translated into
-      the first one of another language.
+      its first term in another language.
 
     Raises:
-        GlossaryFileError: the file cannot be read, or a line of it not understood.
+        GlossaryFileError: the file or a line of it cannot be read.
     """
     kind = path.suffix.lower()
     try:
         if kind == ".tbx":
             rows = list(_concepts(path))
         elif kind in (".csv", ".tsv"):
-            # utf-8-sig: spreadsheets begin their files with a mark of the byte order.
+            # utf-8-sig: spreadsheets begin their files with a byte order mark.
             text = path.read_text(encoding="utf-8-sig")
             rows = list(_table(path, text.splitlines(), "\t" if kind == ".tsv" else ","))
         else:
@@ -72,7 +72,7 @@ def read_glossary(path: Path) -> list[Row]:
 
 
 class HouseGlossary:
-    """The terms of a service: they hold for every text, beneath those that come with it.
+    """The terms of a service: they apply to every text, after those that come with it.
 
     Args:
         rows: of all languages.
@@ -84,7 +84,7 @@ class HouseGlossary:
         self._glossaries: dict[tuple[str | None, str], Glossary] = {}
 
     def terms(self, source: str | None, target: str) -> tuple[Term, ...]:
-        """Return the terms of a pair of languages; a source that is None may be any."""
+        """Return the terms of a pair of languages; a source of None stands for any."""
         pair = (source, target)
         if pair not in self._terms:
             self._terms[pair] = tuple(
@@ -103,9 +103,9 @@ class HouseGlossary:
         target: str,
         is_rare: Callable[[str], bool] | None = None,
     ) -> Glossary:
-        """Return terms of a text's own, and beneath them those of the house.
+        """Return a glossary of a text's own terms, then those of the house.
 
-        Without any of its own the house's are made ready once, however many they are.
+        Without terms of its own the glossary is made once and reused.
         """
         pair = (source, target)
         if own:
@@ -123,7 +123,7 @@ class HouseGlossary:
         targets: Iterable[str],
         is_rare: Callable[[str], bool] | None = None,
     ) -> Glossary:
-        """Return what leaves the words of all these terms as they are, for another pass."""
+        """Return a glossary that keeps the words of all these terms, for another pass."""
         terms = [*own, *(term for target in targets for term in self.terms(source, target))]
         words = dict.fromkeys(term.source for term in terms)
         return Glossary([Term(word, word) for word in words], is_rare, source)
@@ -211,7 +211,7 @@ def _checked(
 
 
 def _language(name: str) -> str | None:
-    """Return a language by code, tag or English name, with its script where that is not its own."""
+    """Return a language by code, tag or English name, with its script if unusual."""
     code = primary(code_of(name)) if name else None
     if code is None or primary(name) != code or script_of(name) == script_of(code):
         return code
@@ -219,7 +219,7 @@ def _language(name: str) -> str | None:
 
 
 def _is_for(named: str | None, language: str) -> bool:
-    """Whether words said to be of a language are: in its script, whatever the region."""
+    """Whether words given for one language suit another: same script, whatever the region."""
     if named is None:
         return True
     return primary(named) == primary(language) and script_of(named) == script_of(language)

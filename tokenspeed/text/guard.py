@@ -1,4 +1,4 @@
-"""Outputs that no reader should see: those that run in circles, are far too long, or are no
+"""Outputs that no reader should see: those that repeat themselves, are far too long, or are no
 translation at all. Knows text; does not know models, or what is done about it.
 """
 
@@ -12,13 +12,13 @@ from tokenspeed.text.abbreviations import STARTERS
 Fault = Literal["loop", "long", "copy"]
 
 MAX_RATIO: Final = 2.5  # characters of an output to those of its source
-MARGIN: Final = 40  # characters that may be more in any case
-MIN_ROUNDS: Final = 4  # of the same words, more often than the source says them
-MAX_PERIOD: Final = 6  # words of one round
-MIN_SMALL: Final = 2  # of them such as begin sentences, "the", "is": few are the same in another
+MARGIN: Final = 40  # characters that are allowed beyond that
+MIN_ROUNDS: Final = 4  # repetitions of the same words, and more than the source has
+MAX_PERIOD: Final = 6  # words of one repetition
+MIN_SMALL: Final = 2  # words such as "the", "is", which are rarely the same in another language
 MIN_COPY: Final = 5  # words; fewer may well be the same in two languages
 
-# Scripts without spaces: each of their characters is counted as a word, and rounds twice as many.
+# Scripts without spaces: each character counts as a word, and twice as many repetitions are needed.
 _UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _WORD: Final = regex.compile(
     rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
@@ -28,10 +28,10 @@ _HALF_DENSE: Final = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Hangul}]")  # a
 
 
 def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool) -> Fault | None:
-    """Return what is wrong with an output, None where nothing looks wrong.
+    """Return what is wrong with an output; None if nothing looks wrong.
 
     Args:
-        source: what the model was shown. is_whole: whether it ended by itself.
+        source: what the model was shown. is_whole: whether the output ended by itself.
         is_same_language: whether the target may be the language of the source.
     """
     said, read = ([word.casefold() for word in _words(text)] for text in (output, source))
@@ -50,7 +50,7 @@ def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool
 
 
 def _length(text: str) -> int:
-    """Return about how many letters a text would have in an alphabet."""
+    """Return about how many letters a text would have in an alphabetic script."""
     return len(text) + 2 * len(_DENSE.findall(text)) + len(_HALF_DENSE.findall(text))
 
 
@@ -59,13 +59,13 @@ def _words(text: str) -> list[str]:
 
 
 def _rounds(words: list[str]) -> int:
-    """Return how often the same words follow one another, or begin the same run, at most."""
+    """Return the most repetitions of the same words, one after another or anywhere."""
     most = 1
     for period in range(1, MAX_PERIOD + 1):
         run = 0
         for a, b in zip(words, words[period:], strict=False):
             run = run + 1 if a == b else 0
             most = max(most, run // period + 1)
-    # Circles with something else between the rounds: the same three words again and again.
+    # Repetitions with something else between them: the same three words again and again.
     triples = Counter(zip(words, words[1:], words[2:], strict=False))
     return max(most, max(triples.values(), default=0))

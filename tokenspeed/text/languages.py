@@ -1,4 +1,4 @@
-"""Languages: their codes, and their names in any of them. All from CLDR, by way of `babel`.
+"""Languages: their codes, and their names in any language. All from CLDR, through `babel`.
 
 Knows every language that CLDR names; does not know which of them a model translates.
 """
@@ -13,12 +13,12 @@ import regex
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
-AUTO: Final = "auto"  # a source whose language nobody has named
+AUTO: Final = "auto"  # a source whose language is not given
 
 _SUBTAG: Final = regex.compile(r"[A-Za-z0-9]{1,8}")
 _WORD: Final = regex.compile(r"[\p{L}\p{M}]+(?:[-_](?:\p{L}{2,4}|\d{3})\b)*")
 _MAX_NAME_WORDS: Final = 3
-# What a name ends in where a sentence bends it: "ins Deutsche", "langue allemande", "inglesa".
+# Inflections of a name in a sentence: "ins Deutsche", "langue allemande", "inglesa".
 _ENDINGS: Final = ("en", "er", "em", "es", "as", "os", "e", "s", "a")
 _CONSTRUCTED: Final = frozenset({"ia", "ie", "io", "vo"})  # "has ido" names no language
 _QUOTES: Final = "\"'`“”„‘’«»<>[]()"
@@ -28,7 +28,7 @@ _ARROW_AFTER: Final = regex.compile(r"\s*(?:->|=>|→|⇒)")
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """Where a text names a language; `code` may be one that no model here knows."""
+    """Where a text names a language; `code` may be unknown to every model here."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ class Mention:
 def normalise(tag: str) -> str | None:
     """Return a tag as BCP 47 writes it: `EN_us` -> `en-US`, `deu` -> `de`, `iw` -> `he`.
 
-    None where it is no tag at all. Whether there is such a language is not looked at.
+    None if it is not a tag. Whether such a language exists is not checked.
     """
     subtags = tag.strip().replace("_", "-").split("-")
     if not all(map(_SUBTAG.fullmatch, subtags)):
@@ -54,7 +54,7 @@ def normalise(tag: str) -> str | None:
 def primary(tag: str | None) -> str | None:
     """Return the language of a tag without script and region: `de_AT` -> `de`.
 
-    None for `auto` and for no tag. What cannot be a tag comes back in small letters.
+    None for `auto` and for no tag. What cannot be a tag is returned in lower case.
     """
     language = (normalise(tag or AUTO) or str(tag).lower()).split("-")[0]
     return None if language == AUTO else language
@@ -63,8 +63,9 @@ def primary(tag: str | None) -> str | None:
 def matched(tag: str | None, languages: Iterable[str]) -> str | None:
     """Return which of some languages a tag asks for: ("zh-TW", ["zh", "zh-Hant"]) -> `zh-Hant`.
 
-    The same tag; else, of those of its language, one in its script, with its region or without any.
-    Where there is none, the language of the tag. None for `auto` and for no tag.
+    It is the same tag if there; else, among those of its language, preferably one in its script,
+    then with its region or without any. If there is none, the language of the tag. None for `auto`
+    and for no tag.
     """
     language = primary(tag)
     if tag is None or language is None:
@@ -87,7 +88,7 @@ def matched(tag: str | None, languages: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=4096)
 def script_of(tag: str) -> str | None:
-    """Return the script that a language is written in, as CLDR knows: `zh-TW` -> `Hant`."""
+    """Return the script that a language is written in, according to CLDR: `zh-TW` -> `Hant`."""
     subtags = (normalise(tag) or tag).split("-")
     named = [each for each in subtags[1:] if len(each) == 4 and each.isalpha()]
     if named:
@@ -100,7 +101,7 @@ def script_of(tag: str) -> str | None:
 
 
 def spaces_sentences(tag: str) -> bool:
-    """Whether a space stands between sentences; it does in Thai, which has none between words."""
+    """Whether sentences are separated by spaces; they are in Thai, though its words are not."""
     return primary(tag) not in ("zh", "yue", "ja")
 
 
@@ -110,15 +111,15 @@ def _region(tag: str) -> str | None:
 
 
 def _is_same(language: str | None, other: str | None) -> bool:
-    """Whether two codes name one language, as `no` and `nb` do where nobody says `nn`."""
+    """Whether two codes name one language; `no` counts as `nb`."""
     return language == other or {language, other} == {"no", "nb"}
 
 
 def name_of(tag: str, language: str = "en") -> str:
     """Return what a language is called in another: ("de", "fr") -> `allemand`.
 
-    A region is named where CLDR has a name for the two together (`pt-BR`). What has no name is
-    called by its tag.
+    A region is included if CLDR has a name for both together (`pt-BR`). Without a name, the tag is
+    returned.
     """
     names = _names(language)
     normal = normalise(tag) or tag
@@ -129,8 +130,8 @@ def code_of(name: str, languages: Iterable[str] = ()) -> str | None:
     """Return the code of a language: by its code or tag, or by its name.
 
     Args:
-        name: as somebody wrote it; capitals and accents do not count.
-        languages: codes of those that are there, and in which the name may be, beside English.
+        name: as somebody wrote it; case and accents do not matter.
+        languages: codes of those available, in which the name may also be, besides English.
     """
     ours = tuple(languages)
     tag = normalise(name)
@@ -149,9 +150,9 @@ def code_of(name: str, languages: Iterable[str] = ()) -> str | None:
 def mentions(text: str, languages: Iterable[str]) -> list[Mention]:
     """Return the languages that a text names, from left to right.
 
-    Names count in English and in any of `languages`, whatever their capitals and accents, with the
-    endings that grammar gives them. A code counts in capitals, between quotes or beside an arrow,
-    for many codes are words ("de", "es"); in capitals alone only one of `languages` ("DO IT").
+    Names count in English and in any of `languages`, whatever their case and accents, with their
+    grammatical endings. As many codes are words ("de", "es"), a code counts only between quotes,
+    next to an arrow, with a region, or, if it is one of `languages`, in capitals ("DO IT").
     """
     ours = tuple(dict.fromkeys(("en", *languages)))
     words = list(_WORD.finditer(text))
@@ -177,7 +178,7 @@ def _named(words: str, languages: tuple[str, ...]) -> str | None:
     for name in (folded, *bare):
         for language in languages:
             code = _codes(language).get(name)
-            # Of three letters are those of few speakers, some called like words ("Even", "Fang").
+            # Codes of three letters name small languages, some like words ("Even", "Fang").
             if code is not None and len(code) == 2 and code not in _CONSTRUCTED:
                 return code
     return None
@@ -200,21 +201,21 @@ def _coded(text: str, start: int, end: int, languages: tuple[str, ...]) -> str |
 
 
 def _subtag(subtag: str) -> str:
-    """Write a script with a capital, a region in capitals, all else small."""
+    """Write a script with an initial capital, a region in capitals, all else in lower case."""
     if len(subtag) == 4 and subtag.isalpha():
         return subtag.capitalize()
     return subtag.upper() if len(subtag) == 2 or subtag.isdigit() else subtag.lower()
 
 
 def _folded(name: str) -> str:
-    """Take from a name what people leave away: capitals and accents."""
+    """Return a name without what people leave out: capitals and accents."""
     apart = unicodedata.normalize("NFD", name.casefold())
     return " ".join("".join(c for c in apart if not unicodedata.combining(c)).split())
 
 
 @lru_cache(maxsize=64)
 def _names(language: str) -> dict[str, str]:
-    """Names of all languages in one, by CLDR code (`pt_BR`); none where CLDR lacks that one."""
+    """Names of all languages in one language, by CLDR code (`pt_BR`); {} if CLDR lacks it."""
     try:
         locale = Locale.parse((normalise(language) or "und").split("-")[0])
     except (UnknownLocaleError, ValueError):
@@ -224,6 +225,6 @@ def _names(language: str) -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _codes(language: str) -> dict[str, str]:
-    """Codes by folded name; of two languages of one name the one with the shorter code."""
+    """Codes by folded name; if two languages share a name, the shorter code."""
     names = sorted(_names(language).items(), key=lambda item: (-len(item[0]), item[0]))
     return {_folded(name): code.split("_")[0] for code, name in names}

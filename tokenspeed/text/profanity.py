@@ -1,7 +1,7 @@
-"""Swear words with stars: "f***", where a reader of captions is to be spared them.
+"""Swear words with stars, "f***", for readers of captions who do not want to see them.
 
-A short table of words for each language, those that broadcasters mask; libraries know English
-alone, and far more words that are none. Knows words; does not know who meant what by them.
+A short table of words for each language, those that broadcasters mask; libraries know only English,
+and many words that are not swear words. Knows words; does not know what somebody meant by them.
 """
 
 from functools import cache
@@ -24,7 +24,7 @@ _WORDS: Final = {
 
 
 def mask(text: str, language: str) -> str:
-    """Return a text with stars for all but the first letter of swear words; its length stays."""
+    """Return a text with stars for all but the first letter of swear words, of the same length."""
     pattern = _pattern(language)
     return text if pattern is None else pattern.sub(_stars, text)
 

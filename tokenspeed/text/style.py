@@ -1,6 +1,6 @@
-"""How people write: forms of address, and text as recognisers give it.
+"""How people write: forms of address, and text as speech recognisers produce it.
 
-Training chooses and makes examples by it, measuring counts by it; knows no tokens.
+Used to choose and make training examples, and to count in evaluation; knows no tokens.
 """
 
 import re
@@ -10,7 +10,7 @@ YOU = re.compile(r"\byou(r|rs|rself|rselves)?\b", re.IGNORECASE)
 FAMILIAR = {
     "de": re.compile(r"\b(du|dich|dir|dein\w*|euch|euer|eure\w*)\b", re.IGNORECASE),
     "fr": re.compile(r"\b(tu|te|toi|ton|ta|tes)\b|\bt['’]", re.IGNORECASE),
-    # Spanish says it in the verb alone: common verbs, and tenses whose endings nothing else has.
+    # Spanish often shows it only in the verb: common verbs, and tenses with unambiguous endings.
     "es": re.compile(
         r"\b(tú|te|ti|tus?|contigo|tuy[oa]s?|eres|estás|tienes|puedes|quieres|sabes|debes|has|vas"
         r"|haces|vienes|crees|piensas|necesitas|(dij|hic|v|fu|pud|estuv|tuv|quis)iste"
@@ -25,15 +25,15 @@ FORMAL = {
 }
 
 _PUNCTUATION = "".join(sorted(set(string.punctuation + "«»„“”‚‘’…¿¡–—") - set("'’-%$&@#+")))
-# What stands between digits is part of a number: 8:45, 2.5, 05/11.
+# A mark between digits is part of a number: 8:45, 2.5, 05/11.
 _MARK = re.compile(rf"(?<!\d)[{re.escape(_PUNCTUATION)}]|[{re.escape(_PUNCTUATION)}](?!\d)")
 
 
 def form_of_address(english: str, foreign: str, language: str) -> str | None:
-    """Return whether a translation of English is "formal" or "informal"; None where none shows.
+    """Return whether a translation of English is "formal" or "informal"; None if unclear.
 
-    A polite pronoun that begins its sentence may be another one ("Sie" is also "she"), unless the
-    English has a "you".
+    A polite pronoun at the beginning may be another one ("Sie" is also "she"), unless the English
+    has a "you".
     """
     if language not in FORMAL:
         return None
@@ -47,7 +47,12 @@ def form_of_address(english: str, foreign: str, language: str) -> str | None:
 
 
 def strip_style(text: str, style: float) -> str:
-    """Write a text as recognisers do: below 0.7 without case and marks, else without one."""
+    """Write a text as recognisers do.
+
+    Args:
+        style: below 0.7 in lower case and without marks, below 0.85 only without marks, else only
+            in lower case.
+    """
     if style < 0.85:
         text = _MARK.sub("", text)
     if style < 0.7 or style >= 0.85:

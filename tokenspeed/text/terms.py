@@ -1,9 +1,9 @@
-"""Where the words of a list stand in a text, in whatever form grammar gives them.
+"""Where the words of a list occur in a text, in any inflected form.
 
-A word matches by its stem (Snowball), where the two forms differ by an ending that bends a word and
-makes no other one: `tickets` is `ticket`, `Häuser` is `Haus`, but `university` is no `universe`.
-The list is read once, in a millisecond for 500 terms; a text is read once from left to right,
-whatever the length of the list. Knows words; does not know what is wanted in their place.
+Two forms of a word match by their stem (Snowball), if they differ only by an ending that inflects:
+`tickets` is `ticket`, `Häuser` is `Haus`, but `university` is not `universe`. The list is read
+once, in a millisecond for 500 terms; a text is read once from left to right, whatever the length of
+the list. Knows words; does not know what replaces them.
 """
 
 import unicodedata
@@ -22,16 +22,16 @@ _SPACELESS: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{
 _LETTER: Final = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{_SPACELESS}]]"
 _TOKEN: Final = regex.compile(rf"(?V1){_LETTER}+|[{_SPACELESS}]\p{{M}}*|\S")
 _IS_LETTER: Final = regex.compile(rf"(?V1){_LETTER}")
-_KEY_CHARS: Final = 3  # of its first word, by which a term is found
-_MIN_STEM: Final = 3  # characters that two forms have in common
-# What two forms of one word end in after what they have in common; both are of one group.
+_KEY_CHARS: Final = 3  # at the start of its first word, by which a term is looked up
+_MIN_STEM: Final = 3  # characters that two forms must share
+# Endings of two forms of a word after their common part; both must be in one group.
 _ENDINGS: Final = {
     "en": ("|s|es|ed|d|ing|e|y|ies|ied",),
     "de": ("|e|n|en|er|ern|es|s|em|t|st|te|ten|nen|se|ses",),
     "fr": ("|s|x", "l|ux", "er|e|es|ent|ez|ons|é|ée|és|ées"),
     "es": ("|s|es", "|r|n", "ón|ones", "án|anes", "én|enes"),
 }
-# Pairs of endings that need no common stem: one of a word, and of its plural.
+# Pairs of endings that need no common stem: of a singular and its plural.
 _PLURALS: Final = {
     "en": "s ses|x xes|ch ches|sh shes|y ies|fe ves|lf lves|man men|child children",
     "fr": "al aux|ail aux|eau eaux",
@@ -42,7 +42,7 @@ _ANY_ENDING: Final = 2  # characters of an ending in a language that is not in t
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words to be found; `is_exact`: in this very case and form."""
+    """Words to be found; `is_exact`: only in this case and form."""
 
     text: str
     is_exact: bool = False
@@ -57,11 +57,11 @@ class _Token(NamedTuple):
 
 
 class PhraseIndex:
-    """A list of phrases, made ready to be found.
+    """An index of phrases to find.
 
     Args:
-        phrases: of two that match at one place the longer one counts, then the exact one.
-        languages: of the texts; a word may be bent as in any of them.
+        phrases: if two match at one place, the longer one counts, then the exact one.
+        languages: of the texts; a word may be inflected as in any of them.
     """
 
     def __init__(self, phrases: Sequence[Phrase], languages: Sequence[str] = ()) -> None:
@@ -76,7 +76,7 @@ class PhraseIndex:
             entries.sort(key=lambda entry: (-len(entry[0]), not entry[2]))
 
     def find(self, text: str) -> list[tuple[int, int, int]]:
-        """Return (start, end, number of the phrase), from left to right, none over another."""
+        """Return (start, end, number of the phrase), from left to right, without overlaps."""
         if not self._by_key:
             return []
         tokens = _tokens(text)
@@ -118,7 +118,7 @@ class PhraseIndex:
 
 @lru_cache(maxsize=1 << 15)
 def are_forms(one: str, other: str, language: str) -> bool:
-    """Whether two words in small letters are forms of one word."""
+    """Whether two words in lower case are forms of one word."""
     if one == other:
         return True
     one_plain, other_plain = _plain(one, language), _plain(other, language)
@@ -133,7 +133,7 @@ def are_forms(one: str, other: str, language: str) -> bool:
     if language == "de":  # the umlaut of a plural: Haus, Häuser
         one, other = one_plain, other_plain
     common = len(commonprefix((one, other)))
-    # The ending may take a letter of what is common with it: "chev-al", "chev-aux".
+    # An ending may include a letter of the common part: "chev-al", "chev-aux".
     return any(
         cut >= _MIN_STEM and _is_ending_pair(one[cut:], other[cut:], language)
         for cut in range(common, max(common - 2, 0) - 1, -1)
@@ -156,7 +156,7 @@ def _plurals(language: str) -> list[tuple[str, str]]:
 
 
 def _plain(word: str, language: str) -> str:
-    """Take off the accents that come and go as a word is bent: `Häuser`, `jóvenes`."""
+    """Remove accents that change when a word is inflected: `Häuser`, `jóvenes`."""
     return _without_accents(word) if language in ("de", "es") else word
 
 
@@ -166,7 +166,7 @@ def _without_accents(text: str) -> str:
 
 
 def _is_apart(text: str, start: int, end: int) -> bool:
-    """Whether a match is no part of a longer word: `.NET` is none in `ASP.NET`."""
+    """Whether a match is not part of a longer word, as `.NET` is in `ASP.NET`."""
     before = start > 0 and _IS_LETTER.match(text[start - 1])
     after = end < len(text) and _IS_LETTER.match(text[end])
     return not (before or after)
@@ -183,7 +183,7 @@ def _tokens(text: str) -> list[_Token]:
 
 @lru_cache(maxsize=1 << 15)
 def _key(folded: str) -> str:
-    """Return what all forms of a word begin with, without accents, which may change."""
+    """Return the beginning that all forms of a word share, without accents, which may change."""
     return _without_accents(folded)[:_KEY_CHARS]
 
 

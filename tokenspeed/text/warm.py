@@ -1,7 +1,7 @@
-"""All that the first text of a language would wait for, done before anybody speaks.
+"""Does beforehand what the first text of a language would otherwise wait for.
 
-Tables of CLDR, patterns and rules are made where they are first needed and kept: 60 ms for the
-first sentence that ends in a period, 10 ms for the first number of a language.
+Tables of CLDR, patterns and rules are made on first use and kept: 60 ms for the first sentence that
+ends in a period, 10 ms for the first number of a language.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ _WORDS: Final = (Term("NATO", "NATO", is_exact=True), Term("house", "Haus"))
 
 
 def warm(pairs: Iterable[tuple[str, str]]) -> None:
-    """Let a text of each language go in and come out, without a model.
+    """Prepare and restore a text of each language, without a model.
 
     Args:
         pairs: (source, target) of the model.

@@ -1,6 +1,6 @@
 """Words of any script: Unicode word boundaries (UAX 29), with punctuation kept at its word.
 
-In scripts without spaces a word is a grapheme cluster, which is what is shown or held back there.
+In scripts without spaces a word is a grapheme cluster, the unit that is shown or held back there.
 Knows characters; does not know languages.
 """
 
@@ -14,7 +14,7 @@ from tokenspeed.text.clean import compose
 _BOUNDARY = regex.compile(r"(?V1w)\b")
 _IS_WORD = regex.compile(r"[\p{L}\p{N}\p{M}\p{Extended_Pictographic}\p{Regional_Indicator}_]")
 # Pairs of regional indicators (flags) with what extends them. The boundary rules for these look
-# back to the beginning of their run, in quadratic time, so a run is taken apart before.
+# back to the beginning of their run, in quadratic time, so runs are split beforehand.
 _FLAG_RUN = regex.compile(r"\p{Regional_Indicator}{3}")
 _FLAG = regex.compile(
     r"(?V1)((?:\p{Regional_Indicator}[\p{Word_Break=Extend}\p{Word_Break=Format}\u200d]*){1,2})"
@@ -33,7 +33,7 @@ def word_ends(text: str) -> list[int]:
     position = 0
     has_core = False
     for part in _parts(text):
-        # Most parts are told by one character, many times as fast as by the pattern.
+        # One character decides for most parts, many times as fast as the pattern.
         is_core = part[0].isalnum() or (part != " " and _IS_WORD.search(part) is not None)
         if has_core and (is_core or part.isspace()):
             ends.append(position)
@@ -50,7 +50,7 @@ def word_ends(text: str) -> list[int]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Split a text at the boundaries of words; no part is empty."""
+    """Split a text at word boundaries; no part is empty."""
     runs = _FLAG.split(text) if _FLAG_RUN.search(text) else [text]
     for i, run in enumerate(runs):
         if i % 2:  # a flag
@@ -60,19 +60,19 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def has_words(text: str) -> bool:
-    """Whether there is any word; marks alone are none."""
+    """Whether there is any word; punctuation alone is none."""
     return _IS_WORD.search(text) is not None
 
 
 def count_words(text: str) -> int:
-    """Return the number of words; marks alone count as none."""
+    """Return the number of words; punctuation alone counts as none."""
     return len(word_ends(text)) if has_words(text) else 0
 
 
 def normalise(text: str) -> str:
-    """Return what must differ for a revision to be worth translating again.
+    """Return what must change in a text for it to be worth translating again.
 
-    Case, spaces, composed against combining characters and marks at the end do not count.
+    Case, spaces, punctuation at the end, and composed or combining characters make no difference.
     """
     text = compose(text).casefold()
     return _TRAILING.sub("", _SPACES.sub(" ", text)).strip()
@@ -91,6 +91,6 @@ def erased_words(before: str, after: str) -> int:
     if after.startswith(before):
         return 0
     common = len(commonprefix((before, after)))
-    # Only the words from the last space that both have on: of a long text most stands still.
+    # Only words after the last common space are counted: most of a long text stays as it is.
     start = max(before.rfind(" ", 0, common), 0)
     return sum(start + end > common for end in word_ends(before[start:]))

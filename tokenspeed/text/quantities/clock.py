@@ -1,17 +1,18 @@
 """Times of day in words: "half past nine", "halb zehn", "neuf heures et demie".
 
-On a dial of twelve hours, as people talk. No library does this; see `locales` for how it is read.
+They are on a twelve-hour clock, as people say them. No library does this; `locales` has how they
+are read.
 """
 
 from tokenspeed.text.quantities.spelling import cardinal
 
 
 def clock_words(hour: int, minute: int, language: str, *, is_full: bool = True) -> str:
-    """Return a time on a dial of twelve hours in words, without a preposition.
+    """Return a time on a twelve-hour clock in words, without a preposition.
 
     Args:
         hour: 1 to 12, or 0 for midnight; 12 is noon.
-        is_full: with "o'clock" where English has a choice.
+        is_full: with "o'clock" and "a quarter", where English has a choice.
     """
     return {"en": _english, "de": _german, "fr": _french, "es": _spanish}[language](
         hour, minute, is_full

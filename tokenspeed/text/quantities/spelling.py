@@ -1,8 +1,8 @@
 """Numbers in words, as people say them in English, German, French and Spanish.
 
-The rules are CLDR's, by `unicode-rbnf` (MIT). It is chosen over `num2words` (LGPL), which knows no
-gender: "veintiuna páginas", "trois cent une pages". Here is only what CLDR leaves out: "and" in
-English, "hundert" beside "einhundert", spaces for hyphens in French.
+The rules are CLDR's, through `unicode-rbnf` (MIT). It was chosen over `num2words` (LGPL), which has
+no gender: "veintiuna páginas", "trois cent une pages". This file adds only what CLDR leaves out:
+"and" in English, "hundert" besides "einhundert", spaces instead of hyphens in French.
 """
 
 import re
@@ -38,11 +38,11 @@ def cardinal(number: int, language: str, gender: Gender = "", *, is_long: bool =
     """Return a whole number in words.
 
     Args:
-        gender: of what is counted, where the language asks for it.
+        gender: of what is counted, where the language needs it.
         is_long: "one hundred and two", "einhundertzwei" rather than "one hundred two" and
             "hundertzwei".
     Raises:
-        KeyError: the language is none of the four.
+        KeyError: the language is not one of the four.
     """
     return _cardinal(number, language, gender, is_long)
 
@@ -51,7 +51,7 @@ def ordinal(number: int, language: str, gender: Gender = "") -> str:
     """Return an ordinal in words; German ends in -e.
 
     Raises:
-        KeyError: the language is none of the four.
+        KeyError: the language is not one of the four.
     """
     rules = _ORDINAL[language]
     return _spell(number, language, rules.get(gender, rules[""])).replace("-et-", " et ")
@@ -61,9 +61,9 @@ def year(number: int, language: str) -> str:
     """Return a year as it is said: "nineteen eighty-four", "neunzehnhundertvierundachtzig".
 
     Raises:
-        KeyError: the language is none of the four.
+        KeyError: the language is not one of the four.
     """
-    if language in ("fr", "es"):  # "dix-neuf-cent" of CLDR is rare today
+    if language in ("fr", "es"):  # CLDR's "dix-neuf-cent" is rare today
         return cardinal(number, language)
     return _spell(number, language, "spellout-numbering-year")
 
