@@ -271,10 +271,10 @@ def _version(arguments: Arguments) -> str:
 
 
 def deploy(arguments: Arguments) -> None:
-    """Let the cluster have what the arguments say, in place of what it has; wait until it does.
+    """Deploy what the arguments say in place of what the cluster runs; wait until it is ready.
 
-    Replicas whose settings change are replaced one after the other; where only their number
-    changes, those that stay go on as they are.
+    Replicas whose settings change are replaced one after the other; if only their number changes,
+    the remaining ones keep running.
 
     Raises:
         ConfigError: a setting cannot be used.
@@ -284,7 +284,7 @@ def deploy(arguments: Arguments) -> None:
 
 
 def run(arguments: Arguments, port: int, on_ready: Callable[[], None]) -> None:
-    """Serve until a signal, on the cluster of `RAY_ADDRESS` or on this machine alone.
+    """Serve until a signal, on the cluster of `RAY_ADDRESS` or only on this machine.
 
     Args:
         port: of Serve's proxies.
@@ -311,8 +311,8 @@ def cluster(host: str, port: int, cpus: float) -> Iterator[None]:
 
     Args:
         host, port: of Serve's proxies.
-        cpus: that replicas want; a Ray that is started here lends no fewer, where the machine has
-            fewer cores, too: who asks for that many replicas gets them.
+        cpus: that replicas want; a Ray started here offers at least as many, even if the machine
+            has fewer cores: whoever asks for that many replicas gets them.
     """
     if os.environ.get("RAY_ADDRESS"):
         ray.init(namespace=NAMESPACE)

@@ -23,16 +23,16 @@ _T = TypeVar("_T")
 
 PREFIX: Final = "tokenspeed:"
 PATIENCE_S: Final = 2.0  # for a connection or an answer
-RESTART_S: Final = 0.5  # before what must not end is begun again
+RESTART_S: Final = 0.5  # before a task that must not end is restarted
 MAX_LINES: Final = 16  # connections to Redis at one time, besides the listening one
-# RuntimeError: what uvloop, on which Ray's replicas run, says of a line that was closed meanwhile.
+# RuntimeError: from uvloop, on which Ray's replicas run, if a connection was closed meanwhile.
 FAILURES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 async def for_ever(act: Callable[[], Awaitable[None]]) -> None:
-    """Run what must never end; where it does, for whatever reason, say so and begin it again.
+    """Run what must never end; if it does, for whatever reason, log that and restart it.
 
-    A replica in which nobody listens any more would go on as if nothing was said elsewhere.
+    Otherwise a replica could stop listening, and carry on as if nothing was said elsewhere.
     """
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Files that are read and written in processes of their own, one at a time.
+"""Reads and writes files in processes of their own, one at a time.
 
 Knows processes; formats are in tokenspeed/documents, what is done to their texts in files.py.
 """
@@ -16,16 +16,16 @@ from service.errors import RestError
 from service.load.meter import charge
 from tokenspeed.documents.worker import MAX_CPU_S, Question, ask, told
 
-MAX_S: Final = 60.0  # for one file, on a busy machine; its share of the processor is bounded, too
+MAX_S: Final = 60.0  # for one file, on a busy machine; its processor time is limited, too
 _PROGRAM: Final = ("-m", "tokenspeed.documents.worker")
-_OWN: Final = "TOKENSPEED_"  # settings: keys are nobody else's
+_OWN: Final = "TOKENSPEED_"  # settings, which are kept from it: they hold keys
 
 
 async def texts_of(question: Question, data: bytes) -> list[str]:
-    """Return the texts of a file that differ, in their order.
+    """Return the distinct texts of a file, in order.
 
     Raises:
-        RestError: it is no such file, has too much text, or takes too long.
+        RestError: it is not such a file, has too much text, or takes too long.
     """
     return list(orjson.loads(await _asked(question, data)))
 
@@ -47,7 +47,7 @@ async def _asked(question: Question, data: bytes) -> bytes:
         stdout=PIPE,
         stderr=DEVNULL,  # tracebacks show texts of users
         env={name: value for name, value in os.environ.items() if not name.startswith(_OWN)},
-        start_new_session=True,  # a signal of the terminal is the server's, which drains first
+        start_new_session=True,  # the terminal's signals are for the server, which drains first
     )
     try:
         async with asyncio.timeout(MAX_S):
@@ -68,7 +68,7 @@ async def _asked(question: Question, data: bytes) -> bytes:
 
 
 async def _ended(process: Process) -> None:
-    """Let nothing be left of a process, also where its client has gone."""
+    """Make sure that the process has ended, even if the client has gone."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.doors.lines import Lines
 
-LEFT_S: Final = 1.0  # for what goes on when the service ends, all that it waits for being over
+LEFT_S: Final = 1.0  # for answers still under way once the service has drained
 _HEADERS: Final = (
     (b"content-type", b"application/json"),
     (b"x-content-type-options", b"nosniff"),
@@ -96,7 +96,7 @@ class HttpLine(H11Protocol):
         super().handle_websocket_upgrade(event)
 
     def shutdown(self) -> None:
-        """The service ends: be done with what goes on within a moment, or have it cut off."""
+        """The service ends: cut off what is not finished within LEFT_S."""
         super().shutdown()
         self.loop.call_later(LEFT_S, self._cut_off)
 
@@ -104,7 +104,7 @@ class HttpLine(H11Protocol):
         if self.conn.our_state is h11.SEND_RESPONSE and not self.flow.write_paused:
             self._refuse(503, "the service is going away")
         else:
-            self.transport.abort()  # amid an answer, or one that nobody reads
+            self.transport.abort()  # in the middle of an answer, or of one that nobody reads
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""

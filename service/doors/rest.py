@@ -1,7 +1,7 @@
-"""The endpoints of LibreTranslate: whole texts over plain HTTP.
+"""The endpoints of LibreTranslate: whole texts over HTTP.
 
 `POST /translate`, `GET /languages`, `POST /detect`, `GET /frontend/settings`, and `POST /suggest`,
-which is refused. Knows requests; translations are the translator's.
+which is refused. Knows requests; the translator does the translating.
 """
 
 from collections.abc import Awaitable, Callable
@@ -43,7 +43,7 @@ MAX_ALTERNATIVES: Final = 3
 
 
 class Rest:
-    """Answers whole texts.
+    """Translates whole texts.
 
     Args:
         state: shared state of the service.
@@ -74,7 +74,7 @@ class Rest:
         )
 
     async def settings(self, request: Request) -> Response:
-        """Tell a LibreTranslate user interface what is there."""
+        """Tell a LibreTranslate user interface what is available."""
         return self._reply(
             {
                 "apiKeys": self._state.auth.is_required,
@@ -115,7 +115,7 @@ class Rest:
         is_list = isinstance(body["q"], list)
         reply: dict[str, Any] = {"translatedText": found if is_list else found[0]}
         if num_alternatives:
-            # Decoding is greedy: other answers are those with another form of address.
+            # Decoding is greedy: the only other answers have another form of address.
             forms = FORMALITIES if target in formalities else ()
             others = [(await translated(formality))[0] for formality in forms]
             alternatives = [
@@ -137,7 +137,7 @@ class Rest:
         *,
         is_html: bool,
     ) -> tuple[list[str], list[str]]:
-        """Return the translations, and of each text what its language can be seen by."""
+        """Return the translations, and for each text what to detect its language from."""
         if not is_html:
             return await translate_texts(self._state, request, texts, wanted), texts
         pages, written = await translate_documents(
@@ -158,11 +158,11 @@ class Rest:
         raise RestError(403, "Suggestions are disabled on this server.")
 
     async def _detect(self, text: str) -> list[tuple[str, float]]:
-        # In a thread: the first call reads a model, a long text takes milliseconds.
+        # In a thread: the first call loads a model, and a long text takes milliseconds.
         return await in_thread(partial(detect, text, self._codes()))
 
     async def fields(self, request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
-        """Read what was sent, and check the key.
+        """Read the request body, and check the key.
 
         Raises:
             RestError: the body or the key is wrong.
@@ -174,7 +174,7 @@ class Rest:
         return body
 
     def client(self, request: Request, body: dict[str, Any]) -> str:
-        """Return who asks; without keys of ours anybody could invent one, and be many."""
+        """Return who asks. If we have no keys, keys do not count: anybody could invent many."""
         is_key = self._state.auth.is_required
         return client_of(request, self._key(request, body) if is_key else None)
 
@@ -187,7 +187,7 @@ class Rest:
         return [info.code for info in self._state.model.languages]
 
     async def answer(self, request: Request, work: Callable[[Request], Awaitable[Any]]) -> Response:
-        """Return what work returns, or its error, as LibreTranslate does."""
+        """Return the result of `work`, or its error in LibreTranslate's form."""
         try:
             return self._reply(await work(request))
         except RestError as exc:
@@ -208,7 +208,7 @@ def languages_of(body: dict[str, Any], state: AppState) -> tuple[str | None, str
     """Return `source`, None for auto, and `target`, as the model calls them.
 
     Raises:
-        RestError: one is missing, or none.
+        RestError: one is missing, or `target` is auto.
     """
     source, target = (state.model.code_of(text_field(body, name)) for name in ("source", "target"))
     if target is None:
@@ -224,7 +224,7 @@ def _is_html(body: dict[str, Any]) -> bool:
 
 
 def _alternatives(body: dict[str, Any]) -> int:
-    """Return how many other translations are asked for; a form has numbers as strings."""
+    """Return how many alternatives are asked for; a form has numbers as strings."""
     raw = body.get("alternatives") or 0
     if isinstance(raw, str) and raw.strip().isdecimal() and len(raw) < 10:
         raw = int(raw)

@@ -1,11 +1,11 @@
-"""Stored glossaries that replicas share: given at one, used by their ids at every other.
+"""Stored glossaries that replicas share: uploaded to one, usable by id at every other.
 
-The same limits as in one process, counted over all replicas together; who uses the same Redis uses
-the same glossaries. Knows Redis; a client is known there by a digest alone.
+The same limits as in one process, counted over all replicas that use the same Redis. Knows Redis; a
+client is stored there only as a digest.
 
-Keys, all of which live for as long as in one process: `glossary:ID` (a hash: whose it is, and what
-it says), `glossaries:of:CLIENT` (the ids of one, in their order), `glossaries` (all, with the time
-at which each is forgotten) and `glossaries:entries` (how many those have together).
+Keys, which live for as long as glossaries in one process: `glossary:ID` (a hash: its owner and its
+contents), `glossaries:of:CLIENT` (a client's ids, in order), `glossaries` (all, with the time at
+which each expires) and `glossaries:entries` (how many entries they have together).
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from service.errors import RestError, StoreLost
 from service.store import PREFIX, Store
 from tokenspeed.text.glossary import Term
 
-MAX_READ: Final = 64  # glossaries that are kept as they were read, so that they are read once
+MAX_READ: Final = 64  # parsed glossaries to keep
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -79,7 +79,7 @@ return 1
 class SharedGlossaries:
     """Glossaries by their ids, in Redis.
 
-    What can be waited for raises RestError (503) where Redis is lost.
+    Its coroutines raise RestError (503) if Redis is lost.
 
     Args:
         store: the Redis.
@@ -101,7 +101,7 @@ class SharedGlossaries:
         created: float,
         now_s: float,
     ) -> StoredGlossary | None:
-        """Store a glossary; return it, or None if the store is full."""
+        """Store a glossary; return it, None if the store or the client's share is full."""
         key, owner = new_id(), owner_of(client)
         said = {"name": name, "source": source, "target": target, "created": created}
         data = orjson.dumps(said | {"terms": [asdict(term) for term in terms]})
@@ -181,7 +181,7 @@ _KEPT_MS: Final = int(KEPT_S * 1e3)
 
 
 def owner_of(client: Hashable) -> str:
-    """Return what a client is known by: its key, or its address, is not written down."""
+    """Return a client's digest: neither its key nor its address is stored."""
     return hashlib.sha256(str(client).encode()).hexdigest()
 
 

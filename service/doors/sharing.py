@@ -17,7 +17,7 @@ class News:
 
     Attributes:
         is_whole: whether this is all of it, rather than what changed.
-        parts: plain values by name; None for what is no more.
+        parts: plain values by name; None for a part that no longer exists.
         seq: number of the newest frame.
         frames, finals: to be added.
     """

@@ -34,8 +34,8 @@ class SocketLine(PricedFrames):
     """One connection, from the handshake on.
 
     Attributes:
-        address: where the client is.
-        is_stranger: whether it stands by without a session.
+        address: the client's.
+        is_stranger: whether it has no session and may be evicted.
         since_s: since when.
     """
 

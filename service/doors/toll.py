@@ -1,7 +1,7 @@
-"""429 for a client whose requests over plain HTTP cost more than its share.
+"""429 for a client whose HTTP requests cost more than its share.
 
-Prices are what is measured of all that is done for a request: on the event loop, in threads and in
-processes. Knows clients and accounts; does not know what is asked for.
+The cost is the measured processor time of everything done for a request: on the event loop, in
+threads and in processes. Knows clients and accounts; does not know what is asked for.
 """
 
 import math
@@ -15,7 +15,7 @@ from service.doors.guard import error_reply
 from service.doors.state import AppState
 from service.load.meter import Metered, paid_by
 
-# Texts and tokens. Pages and rooms are read by many people behind one address, such as a hall's.
+# Texts and tokens. Pages and rooms are free: a whole hall may read them from one address.
 TOLLED: Final = ("/translate", "/detect", "/suggest", "/v2/", "/v1/chat/", "/v1/sessions")
 
 
@@ -23,8 +23,8 @@ class Toll:
     """Wraps the application.
 
     Args:
-        app: what answers.
-        state: whose accounts they are, and which keys are known.
+        app: the application.
+        state: has the accounts and the keys.
     """
 
     def __init__(self, app: ASGIApp, state: AppState) -> None:
@@ -32,7 +32,7 @@ class Toll:
         self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or say when to come back."""
+        """Answer one request, or say when to try again."""
         if scope["type"] != "http" or not scope["path"].startswith(TOLLED):
             await self._app(scope, receive, send)
             return
@@ -47,7 +47,7 @@ class Toll:
             await Metered(self._app(scope, receive, send))
 
     def _client(self, scope: Scope) -> str:
-        """Return who asks: a key that is known, else the address; anybody can invent others."""
+        """Return who asks: a valid key, else the address, as anybody can invent keys."""
         given = Headers(scope=scope).get("authorization", "")
         scheme, _, key = given.partition(" ")
         key = key.strip() if scheme.lower() == "deepl-auth-key" else bearer(given) or ""

@@ -211,7 +211,7 @@ class TracedRecord(Record):
             return
         update.num_jobs -= 1
         if not update.num_jobs:
-            # What is told of it, and a second pass of it, come in this turn of the event loop.
+            # Its last events, and a second pass, follow in this same turn of the event loop.
             loop = asyncio.get_running_loop()
             loop.call_soon(self._end_if_over, _key(job), update, ending)
 

@@ -30,8 +30,8 @@ class Wanted:
     """How a request's texts are to be translated.
 
     Attributes:
-        source: their language, None where it is not known.
-        options: who asks, and how it is to be said.
+        source: their language, None if unknown.
+        options: who asks, and how to translate.
     """
 
     source: str | None
@@ -65,10 +65,10 @@ async def translate_documents(
     opened: Callable[[], Sequence[Document]],
     wanted: Wanted,
 ) -> tuple[Sequence[Document], list[bytes]]:
-    """Translate documents; return them, and as they are written then.
+    """Translate documents; return them, and the bytes of their translations.
 
     Args:
-        opened: reads them; in a thread, as a large one takes long.
+        opened: reads them; called in a thread, as a large one takes long.
 
     Raises:
         RestError, ClientGone: as `translate_texts`, and what `opened` raises.
@@ -131,7 +131,7 @@ async def _texts(state: AppState, texts: Sequence[str], wanted: Wanted) -> list[
         await asyncio.gather(*workers)
     finally:
         for worker in workers:
-            worker.cancel()  # where another one failed
+            worker.cancel()  # if another one failed
     return found
 
 
@@ -145,23 +145,23 @@ async def _passing(
     except TranslationFailed as exc:
         raise failed(exc) from exc
     finally:
-        work.close()  # where it never began
+        work.close()  # if it never began
 
 
 def failed(exc: TranslationFailed) -> RestError:
-    """Return what a request is told whose text could not be translated."""
+    """Return the error for a text that could not be translated."""
     return RestError(413 if exc.code == "text_too_long" else 503, str(exc))
 
 
 def check_pair(state: AppState, source: str | None, target: str, param: str = "target") -> None:
-    """Refuse what the model does not translate.
+    """Refuse a pair that the model does not translate.
 
     Args:
-        source: None where it is not known.
+        source: None if unknown.
         param: the field that names the target.
 
     Raises:
-        RestError: the model has not this pair.
+        RestError: the model does not have this pair.
     """
     if not state.model.translates(source, target):
         wanted = f"translation from {source or 'auto'} to {target} is not supported"

@@ -83,33 +83,33 @@ class Account:
 
 
 class Accounts:
-    """An account for each client that has cost anything lately.
+    """An account for each client that has had costs recently.
 
     Args:
-        share, burst_s: of each, as of an `Account`.
+        share, burst_s: of each `Account`.
     """
 
     def __init__(self, share: float, burst_s: float) -> None:
         self._share = share
         self._burst_s = burst_s
-        self._accounts: dict[Hashable, tuple[Account, float]] = {}  # until when they are needed
-        self._look_s = float("-inf")  # when all were looked at
+        self._accounts: dict[Hashable, tuple[Account, float]] = {}  # with the time until when
+        self._look_s = float("-inf")  # when those not needed were last removed
 
     def __len__(self) -> int:
         return len(self._accounts)
 
     def spend(self, client: Hashable, seconds: float, now_s: float) -> None:
-        """Take note of what something cost."""
+        """Charge what something cost to a client."""
         if now_s - self._look_s >= self._burst_s:
             self._look_s = now_s
             self._accounts = {c: kept for c, kept in self._accounts.items() if kept[1] > now_s}
         account, _ = self._accounts.get(client) or (Account(self._share, now_s, self._burst_s), 0)
         account.spend(seconds, now_s)
-        # Then all that it has cost has come back, and a new one would say the same.
+        # By then its balance is full again, as that of a new account.
         self._accounts[client] = account, max(account.ready_s(), now_s) + self._burst_s
 
     def ready_s(self, client: Hashable, now_s: float) -> float:
-        """Return when all that a client has spent is paid for; now or earlier: it may go on."""
+        """Return when everything a client has spent will be paid for; until then it has to wait."""
         kept = self._accounts.get(client)
         return now_s if kept is None else min(kept[0].ready_s(), kept[1])
 
@@ -118,8 +118,8 @@ class Misses:
     """Counts wrong attempts per client, so that names and secrets cannot be tried endlessly.
 
     Args:
-        most_of_one: of one client, then it is over. most_in_all: of all together.
-        period_s: after so long all are forgotten at once.
+        most_of_one: by one client, before it has to wait. most_in_all: by all together.
+        period_s: after this, all are forgotten at once.
     """
 
     def __init__(self, most_of_one: int, most_in_all: int, period_s: float) -> None:

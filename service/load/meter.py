@@ -1,6 +1,6 @@
-"""What is done for somebody, and what it costs of the processor: who it is for pays.
+"""Meters the processor time of work, and charges it to whomever the work is for.
 
-Measured at each step of a task, so that who waits pays nothing. Knows time; does not know clients.
+Measured at each step of a task, so that waiting is free. Knows time; does not know clients.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _spend: ContextVar[Callable[[float], None] | None] = ContextVar("spend", default
 
 @contextmanager
 def paid_by(spend: Callable[[float], None]) -> Iterator[None]:
-    """Let somebody pay for all that is metered meanwhile, also in tasks that are started then.
+    """Charge somebody for everything metered in this context, and in tasks started in it.
 
     Args:
         spend: takes seconds; called on the event loop.
@@ -31,23 +31,23 @@ def paid_by(spend: Callable[[float], None]) -> Iterator[None]:
 
 
 def charge(seconds: float) -> None:
-    """Let whoever it is for pay."""
+    """Charge seconds to whomever the current work is for."""
     spend = _spend.get()
     if spend is not None:
         spend(seconds)
 
 
 class Metered(Generic[_T]):
-    """Something to wait for whose own steps are paid for.
+    """An awaitable whose own steps are charged.
 
-    Tasks that it starts are not among them; they are metered by themselves.
+    Tasks that it starts are not included; they have to be metered themselves.
     """
 
     def __init__(self, work: Awaitable[_T]) -> None:
         self._work = work
 
     def __await__(self) -> Generator[Any, Any, _T]:
-        """Pass on what is waited for, and what comes of it."""
+        """Pass on what the work awaits, and the results."""
         steps = self._work.__await__()
         step: Callable[[], Any] = partial(next, steps)
         while True:
@@ -61,17 +61,17 @@ class Metered(Generic[_T]):
             try:
                 yield awaited
                 step = partial(next, steps)
-            except BaseException as exc:  # a cancellation: it is the work's to end
+            except BaseException as exc:  # such as a cancellation, which the work has to handle
                 step = partial(steps.throw, exc)
 
 
 async def metered(work: Awaitable[_T]) -> _T:
-    """Return what work returns, paid for: a task of its own."""
+    """Return the result of work, and charge it; for work that becomes a task of its own."""
     return await Metered(work)
 
 
 async def metered_each(parts: AsyncIterator[_T]) -> AsyncIterator[_T]:
-    """Yield what is yielded, paid for by whom it is made for now, whoever asks for it."""
+    """Yield parts, charged to whomever work is for at the start, whoever asks for them later."""
     spend = _spend.get()
     if spend is None:
         async for part in parts:
@@ -87,7 +87,7 @@ async def metered_each(parts: AsyncIterator[_T]) -> AsyncIterator[_T]:
 
 
 async def in_thread(act: Callable[[], _T]) -> _T:
-    """Return what an act returns, in a thread, paid for."""
+    """Return the result of an act that runs in a thread, and charge it."""
     took_s = 0.0
 
     def timed() -> _T:

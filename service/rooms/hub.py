@@ -28,7 +28,7 @@ OnLack = Callable[[Room, str], None]
 class Rooms(Protocol):
     """Keeps rooms, for this process or for all replicas.
 
-    All that looks a room up raises RestError: 404 where there is none of this name, 503 where it
+    Every look-up of a room raises RestError: 404 if there is none of this name, 503 if it
     cannot be reached now.
 
     Attributes:

@@ -141,9 +141,9 @@ class Room:
         opened_s: when it was opened, on the clock of all calls.
         max_lag: frames that are kept of a channel.
         origin: the replica that this is on.
-        submit: hands a change to all replicas; `apply` is called once its turn has come.
-        on_lack: told of a language that is read, where something lacks it that no session is about
-            to translate.
+        submit: sends a change to all replicas; `apply` is called once its turn has come.
+        on_lack: called with a language that is read, and that something lacks which no session is
+            about to translate.
 
     Attributes:
         segments: by number, oldest first.
@@ -184,9 +184,9 @@ class Room:
         self._claims: dict[str, str] = {}  # origin that translates what a language lacks
         self._channels: dict[str, Channel] = {}
         self._forgotten = 0  # number of the newest event whose frame is gone
-        # Segments that are over as readers of some channels are told them, by number.
+        # Finished segments, by number, as serialised for readers of some channels.
         self._written: dict[int, dict[tuple[tuple[str, ...], ReaderForm], tuple[int, Any]]] = {}
-        # By language: number of a segment up to which all are over and translated, if need be.
+        # By language: number of a segment up to which all are finished and, if needed, translated.
         self._complete: dict[str, int] = {}
         self._audience: frozenset[str] = frozenset()
         # The rest is local to this replica.
@@ -382,8 +382,8 @@ class Room:
         """Take an event of a speaking session.
 
         Args:
-            number: counts them where it may come again.
-            asked: what was read when the session said it, where it comes later; None: now.
+            number: counts its events, if they may come again.
+            asked: languages that were read when the session said it; None: those read now.
         """
         if self.is_closed or session_id not in self._speakers:
             return
@@ -788,7 +788,7 @@ class Room:
 
 
 def _in_form(event: ServerEvent, form: ReaderForm) -> ServerEvent | None:
-    """Return an event as a reader of a form is told it; None where that is no news."""
+    """Return an event for a reader of a form; None if it is no news to that reader."""
     if form == "captions":
         return event
     if isinstance(event, SourceDelta):

@@ -36,8 +36,8 @@ class Told:
     def grow(self, delta: TranslationDelta) -> TranslationDelta:
         """Append text; return what readers should be told.
 
-        A later session begins anew with what an earlier one had told: of that, only what goes on
-        with the text that stands there is news.
+        A later session starts over with what an earlier one had told: of that, only what continues
+        the known text is new.
         """
         if self.behind is None:
             self.text, self.unstable = self.text + delta.append, delta.unstable

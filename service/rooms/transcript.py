@@ -27,7 +27,7 @@ class Spoken:
 def transcript(segments: Iterable[Said], target: str) -> list[Spoken]:
     """Return the finished segments of a room, in order.
 
-    What has no translation stands there as it was said, rather than not at all.
+    A segment without a translation is included in its source language.
     """
     found = []
     for said in segments:
