@@ -55,6 +55,7 @@ async def test_replicas(cluster: Cluster, own_redis: RedisServer) -> None:
     await a_replica_is_killed(cluster)
     await redis_is_lost_and_comes_back(cluster, own_redis)
     await all_replicas_are_replaced(cluster)
+    await there_are_more_and_then_fewer(cluster)
     await their_number_follows_how_full_they_are(cluster)
 
 
@@ -165,6 +166,41 @@ async def all_replicas_are_replaced(cluster: Cluster) -> None:
         await crowd.finish()
     crowd.check()
     assert crowd.num_lost >= len(crowd.speakers)  # each was on a replica that went
+
+
+async def there_are_more_and_then_fewer(cluster: Cluster) -> None:
+    same = {**SMALL, "settings": {"token_s": 61.0}}
+    async with Crowd(cluster.http, speakers=6, readers=2) as crowd, AsyncExitStack() as stack:
+        crowd.begin()
+        await asyncio.to_thread(cluster.deploy, **same, replicas=1)
+        await crowd.until_everybody_spoke()
+        await asyncio.to_thread(cluster.deploy, **same, replicas=3)
+        await crowd.until_everybody_spoke()
+        clients = []
+        for number in range(9):
+            client = await stack.enter_async_context(session(cluster.ws))
+            await client.start("de")
+            await client.send(p.SourceUpdate(1, "The train leaves", segment_id=f"s{number}"))
+            await client.until(p.TranslationDelta)
+            clients.append(client)
+        before = set(cluster.replicas())
+        ends = [asyncio.create_task(close_code(client)) for client in clients]
+        await asyncio.to_thread(cluster.deploy, **same, replicas=1)
+        await eventually(lambda: as_many(cluster, 1))
+        assert set(cluster.replicas()) < before  # who stays was there before
+        await crowd.until_everybody_spoke()
+        await crowd.finish()
+        told_to_go = [each for each, end in zip(clients, ends, strict=True) if end.done()]
+        assert told_to_go  # those of the replicas that went
+        assert {end.result() for end in ends if end.done()} == {1001}
+        for client in told_to_go:  # to go on elsewhere, in mid-sentence
+            kinds = [event.type for event in client.received]
+            assert kinds.count("session.going_away") == 1
+            assert not {"translation.final", "session.closed"} & set(kinds)
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+    crowd.check()
 
 
 async def their_number_follows_how_full_they_are(cluster: Cluster) -> None:
