@@ -1,21 +1,21 @@
 /**
- * Which words of a recogniser's interim results can be relied on, by the agreement of successive
- * ones. Pure; knows no recogniser.
+ * Which words of a recogniser's interim results can be relied on, judged by whether successive
+ * results agree. Pure; knows no recogniser.
  *
  * A word is stable once two different results in a row have it at its place and `HELD` more have
- * followed it: recognisers revise the end of what they hear, seldom its beginning. What was stable
- * stays, whatever comes; the final result alone may say something else.
+ * followed it: recognisers revise the end of what they hear, seldom its beginning. Stable
+ * words stay, whatever comes; only the final result may differ from them.
  *
  * Source: Liu et al. 2020, local agreement.
  *
  * @module
  */
 
-const HELD = 2; // newest words, which two results in a row often have in common and both wrong
-const REACH = 2; // how far a rewritten beginning may have moved what follows, in words
+const HELD = 2; // newest words, on which two results in a row often agree though both are wrong
+const REACH = 2; // by how many words a rewritten beginning may have shifted what follows
 
 /**
- * @typedef {{stable: string, unstable: string}} Heard `stable` ends with a space where more follows
+ * @typedef {{stable: string, unstable: string}} Heard `stable` ends with a space if more follows
  */
 
 /** The interim results of one phrase. */
@@ -50,7 +50,7 @@ export class Agreement {
   }
 
   /**
-   * Where a result goes on after the stable words; it may have more or fewer words in their place.
+   * Where a result continues after the stable words; it may have more or fewer words in their place.
    *
    * @param {readonly string[]} words
    * @returns {number}
@@ -71,7 +71,7 @@ export class Agreement {
 /**
  * @param {readonly string[]} one
  * @param {readonly string[]} other
- * @returns {number} of words that both begin with
+ * @returns {number} how many words both begin with
  */
 function common(one, other) {
   let count = 0;

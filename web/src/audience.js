@@ -1,7 +1,7 @@
 /**
  * What a reader of a room has on the screen, as a pure reducer over the events of `listen.js`.
  *
- * Knows no page and no socket. Written without what browser sources of 2022 lack.
+ * Knows no page and no socket. Uses nothing that browser sources of 2022 lack.
  *
  * @module
  */
@@ -11,12 +11,12 @@
  * @typedef {import("./messages.js").ServerEvent} ServerEvent
  *
  * @typedef {object} Spoken one segment, in the language that is read
- * @property {number} number segments stand in the order of their numbers
+ * @property {number} number segments are shown in the order of their numbers
  * @property {string} text appended so far; never taken back
  * @property {string} unstable the tail that may still change
  * @property {boolean} isFinal
- * @property {string} speaker "" = not told
- * @property {string} source what is said, "" = not told
+ * @property {string} speaker "" = unknown
+ * @property {string} source the speaker's own words, "" = not sent
  *
  * @typedef {object} Audience
  * @property {RoomInfo | null} room
@@ -29,7 +29,7 @@ export const NOBODY = { room: null, segments: [] };
 /**
  * @param {Audience} state not changed
  * @param {ServerEvent} event types that say nothing about a room are ignored
- * @param {boolean} [isSource] whether what is said is read itself
+ * @param {boolean} [isSource] whether the source is read instead of a translation
  * @returns {Audience} the same object when nothing has changed
  */
 export function applyRoomEvent(state, event, isSource = false) {

@@ -12,7 +12,7 @@ const MAX_DELAY_MS = 10_000;
  *
  * @param {number} previousMs 0 before the first try
  * @param {() => number} random in [0, 1)
- * @returns {number} milliseconds, with jitter so that clients of one server do not come back as one
+ * @returns {number} milliseconds, with jitter, so that the clients of one server do not all return at once
  */
 export function nextDelayMs(previousMs, random) {
   if (previousMs === 0) return FIRST_DELAY_MS * (0.5 + 0.5 * random());

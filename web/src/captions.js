@@ -4,9 +4,9 @@
  * `state = applyEvent(state, event)` for every event of a session, in order. Nothing here opens a
  * socket, reads a clock or touches a page, so every user interface can share it.
  *
- * What is shown of an open segment as `stable` only ever grows, also when the line breaks and a new
+ * The `stable` text of an open segment only ever grows, even if the connection is lost and a new
  * session translates the segment again from its beginning. A final begins with all of it, unless
- * such a new session came to another one, and never changes once it is shown.
+ * such a new session arrived at another translation, and never changes once it is shown.
  *
  * @module
  */
@@ -28,7 +28,7 @@
  * @property {string} source
  * @property {string} sourceUnstable
  * @property {boolean} isCommitted the source will not change any more
- * @property {number | null} startMs on the clock of whoever sends the source
+ * @property {number | null} startMs on the clock of the client that sends the source
  * @property {number | null} endMs
  * @property {Readonly<Record<string, Line>>} lines by language
  *
@@ -38,7 +38,7 @@
  *
  * @typedef {{type: "source.local", segment_id: string, stable: string, unstable?: string,
  *   start_ms?: number, end_ms?: number, committed?: boolean}} LocalSource what the page itself sends;
- *   a producer need not wait for the server to read its own text
+ *   it is shown without waiting for the server
  * @typedef {{type: "translation.retracted", segment_id: string}} LocalRetraction likewise
  */
 
@@ -93,7 +93,7 @@ export function newestLines(state, target, count) {
 
 /**
  * @param {State} state
- * @returns {Segment[]} all that was said, from its first word
+ * @returns {Segment[]} everything that was said, also while it has no translation yet
  */
 export function transcript(state) {
   return state.segments.filter(({ source, sourceUnstable, lines }) =>
@@ -103,7 +103,7 @@ export function transcript(state) {
 
 /**
  * @param {Pick<Segment, "lines">} segment
- * @returns {boolean} whether all of its translation is still to come
+ * @returns {boolean} whether no language has its final yet
  */
 export function isWaiting({ lines }) {
   return !Object.values(lines).some((line) => line.isFinal);
@@ -161,7 +161,7 @@ function applyDelta(state, event) {
 }
 
 /**
- * What was appended in a gap is not known piece by piece, but the whole is.
+ * The pieces that were appended during a gap are not known, but the whole text is.
  *
  * @param {State} state
  * @param {import("./messages.js").SnapshotSegment} snapshot

@@ -4,8 +4,8 @@
  * Knows the wire protocol `tokenspeed.v1`, rate limiting and reconnection. It knows no page, no
  * DOM and no captions; `captions.js` turns the events that come out of here into text.
  *
- * A lost line is recovered in one way: ask for the session that was there; where the server has
- * forgotten it, go on with the new one. In both cases say all of `pending.js` again.
+ * A lost connection is recovered in one way: ask to resume the session; if the server has forgotten
+ * it, continue with a new one. In both cases send all of `pending.js` again.
  *
  *     const session = connect({ url: "ws://127.0.0.1:8000/v1/stream", targets: ["de"] });
  *     session.update({ segmentId: "s1", stable: "Good", unstable: " morn" });
@@ -30,8 +30,8 @@ import { EventQueue } from "./queue.js";
  * @typedef {import("./pending.js").Message} Message
  *
  * @typedef {"connecting" | "open" | "waiting" | "idle" | "closed"} ConnectionState
- * "waiting" = offline, tries again by itself; "idle" = the server let go of a silent session, the
- * next text wakes it; "closed" = over, `reason` says why.
+ * "waiting" = offline, reconnects by itself; "idle" = the server closed a silent session, the next
+ * text opens it again; "closed" = final, `reason` says why.
  * @typedef {{type: "connection", state: ConnectionState, attempt: number, retry_in_ms: number,
  *   code: number, reason: string}} ConnectionEvent made here, never sent by a server
  *
@@ -47,31 +47,31 @@ import { EventQueue } from "./queue.js";
  * @typedef {object} Settings
  * @property {string} [source] language of the text, "auto" lets the server detect it
  * @property {readonly string[]} [targets] languages to translate to
- * @property {Readonly<Record<string, "formal" | "informal">>} [formality] by target: how whoever is
- *   spoken to is addressed, where the model was taught to choose
+ * @property {Readonly<Record<string, "formal" | "informal">>} [formality] by target: the form
+ *   of address, if the model learnt to choose it
  * @property {readonly import("./messages.js").GlossaryEntry[]} [glossary]
  * @property {"captions" | "append_only"} [mode]
  * @property {"low" | "balanced" | "high"} [stability]
  * @property {{id: string, host_token: string, source_id?: string} | undefined} [room] where readers
- *   follow what is said; whoever says the same segments again in another session, as a page that was
- *   loaded anew, gives the `source_id` of the first (`newSourceId()`), else readers see them twice
+ *   follow; to send the same segments again in another session, as after a reload, give it the
+ *   `source_id` of the first (`newSourceId()`), or readers see them twice
  *
  * @typedef {object} ConnectOptions
  * @property {string} url of the service, such as https://host, or of its `/v1/stream`
  * @property {string | (() => Promise<string>)} [token] single-use token or key, sent in the query of
- *   a new session; a function is asked for a fresh one each time
+ *   a new session; a function is called for a fresh one each time
  * @property {string | (() => string | undefined)} [traceparent] of the span that this is part of, in
- *   W3C's form; sent in the query, as a browser sends no headers with a socket; a function is asked
- *   for each line
+ *   W3C's form; sent in the query, as a browser sends no headers with a socket; a function is called
+ *   for each connection
  * @property {AbortSignal} [signal] aborting ends the session at once
- * @property {number} [minUpdateIntervalMs] updates are thinned to one in this time; newest wins
+ * @property {number} [minUpdateIntervalMs] between updates; of more the newest is sent
  * @property {number} [connectTimeoutMs] how long a server may take to answer
- * @property {number} [pingIntervalMs] 0 turns pings, and the detection of dead lines, off
- * @property {typeof WebSocket} [WebSocket] for Node.js 20, which has none: that of the package `ws`
+ * @property {number} [pingIntervalMs] 0 turns off pings, and with them the detection of dead connections
+ * @property {typeof WebSocket} [WebSocket] for Node.js 20, which has none: the one of the package `ws`
  * @property {Partial<Environment>} [environment]
  *
  * @typedef {{session_id: string, resume_token: string, epoch: string,
- *   last_seq: number}} Resumption what the server knows a session by, and the newest event seen
+ *   last_seq: number}} Resumption what resumes a session, and the newest event seen
  * @typedef {"connect" | "retry" | "update" | "resend" | "ping" | "close"} TimerName
  */
 
@@ -79,9 +79,9 @@ const SOURCE_ID_BYTES = 18;
 const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the backoff
 const CLOSE_TIMEOUT_MS = 3_000;
 const RESEND_MS = 300; // after the server had no room for a text
-const LATE_MS = 60_000; // that a server may take to hear what was asked on a line given up meanwhile
+const LATE_MS = 60_000; // for how long a server may still act on a connection that was given up
 const LOST_CODE = 1006;
-// With these a server says that it does not know the session that it was asked for.
+// Errors by which a server says that it does not know the session to resume.
 const FORGOTTEN_CODES = new Set(["session_expired", "unauthorized"]);
 
 /** @type {Environment} */
@@ -105,7 +105,7 @@ export function connect(options) {
   return new Session(options);
 }
 
-/** @returns {string} what a speaker of a room is known by over many sessions, to nobody else */
+/** @returns {string} a secret by which a room knows its speaker again in later sessions */
 export function newSourceId() {
   const bytes = crypto.getRandomValues(new Uint8Array(SOURCE_ID_BYTES));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -132,13 +132,13 @@ export class Session {
   #pending = new Pending();
   /** @type {Resumption | null} */
   #resumption = null;
-  /** @type {SessionCreated | null} the session to go on with where the lost one is forgotten */
+  /** @type {SessionCreated | null} the new session, if the lost one cannot be resumed */
   #greeting = null;
   #sourceId = newSourceId();
   #attempt = 0;
-  #hasAskedAgain = false; // for a token, after one was refused
-  #isAsking = false; // for the session that was there, without an answer yet
-  /** @type {number[]} when lines were given up on which it was asked for */
+  #hasAskedAgain = false; // for another token, after one was refused
+  #isAsking = false; // to resume, without an answer yet
+  /** @type {number[]} when connections ended without an answer to that */
   #unansweredAtMs = [];
   #retryDelayMs = 0;
   #openedAtMs = 0;
@@ -200,9 +200,9 @@ export class Session {
   }
 
   /**
-   * Say what a segment reads now: the whole of it, every time. Several may be open at once.
+   * Send the text of a segment as it is now: always the whole of it. Several may be open at once.
    *
-   * Thinned to `minUpdateIntervalMs`; while offline only the newest texts are kept.
+   * At most one update is sent in `minUpdateIntervalMs`; while offline only the newest texts are kept.
    *
    * @param {SourceText} source
    */
@@ -226,8 +226,8 @@ export class Session {
    * End a segment. Kept, and sent again after a reconnection, until every target has its final.
    *
    * @param {{segmentId: string, text?: string, speaker?: string}} source `text` is the whole segment,
-   *   by default what the last update said
-   * @throws {TypeError} nothing is known of the segment and no text was given
+   *   by default the text of the last update
+   * @throws {TypeError} the segment is not known and no text was given
    */
   commit({ segmentId, text, speaker }) {
     const message = this.#pending.commit(segmentId, text, this.#settings.targets, speaker);
@@ -247,13 +247,13 @@ export class Session {
     if (message) this.#send(message);
   }
 
-  /** Make everything that is open final now. */
+  /** Commit all open segments. */
   flush() {
     for (const segmentId of this.#pending.openIds) this.commit({ segmentId });
     this.#send({ type: "source.flush" });
   }
 
-  /** Try again now instead of at the end of the wait; for "the network is back" and for a button. */
+  /** Reconnect now instead of at the end of the wait: when the network is back, or for a button. */
   reconnect() {
     if (this.#state === "waiting" || this.#state === "idle") {
       this.#clear("retry");
@@ -264,7 +264,7 @@ export class Session {
   /**
    * End the session; the server sends the finals that are still due first.
    *
-   * @returns {Promise<void>} when the server has said goodbye, or after three seconds
+   * @returns {Promise<void>} when the server has closed the session, or after three seconds
    */
   close() {
     if (this.#state === "closed") return Promise.resolve();
@@ -288,7 +288,7 @@ export class Session {
   #dial() {
     this.#setState("connecting");
     if (this.#resumption || typeof this.#token !== "function") {
-      // The token of a session that is resumed is its own credential; the other is used up.
+      // A session is resumed with a token of its own; a single-use token has been used up.
       this.#open(this.#resumption ? undefined : /** @type {string | undefined} */ (this.#token));
       return;
     }
@@ -343,7 +343,7 @@ export class Session {
   }
 
   /**
-   * Find out which session the line has: the one that was asked for, or a new one.
+   * Find out which session the connection has: the one to resume, or a new one.
    *
    * @param {ReceivedEvent} event
    */
@@ -365,7 +365,7 @@ export class Session {
     } else this.#events.push(event);
   }
 
-  /** @param {ReceivedEvent} event need not be sent again */
+  /** @param {ReceivedEvent} event that need not be sent again */
   #count(event) {
     if (this.#resumption && "seq" in event) this.#resumption.last_seq = event.seq;
   }
@@ -405,7 +405,7 @@ export class Session {
   }
 
   /**
-   * The session is there: say what we want, then what it does not know yet.
+   * There is a session: send the settings, then all that it may not know yet.
    *
    * @param {ReceivedEvent} event
    */
@@ -422,7 +422,7 @@ export class Session {
   }
 
   /**
-   * The line is gone: decide between another try, rest, and the end.
+   * The connection is lost: decide whether to reconnect, stay idle, or end.
    *
    * @param {number} code
    * @param {string} reason
@@ -440,9 +440,9 @@ export class Session {
   }
 
   /**
-   * Whether the session may have gone on on a line of our own that was given up since: a slow server
-   * hears late of what was asked there. Each such line excuses one end, so that two clients with one
-   * session do not take it from each other for ever.
+   * Whether an earlier connection of our own may have taken the session from this one: a slow server
+   * may act late on one that was given up. Each of those excuses one takeover, so that two clients
+   * with one session do not take it from each other for ever.
    */
   #wasUs() {
     const since = this.#env.now() - LATE_MS;
@@ -450,7 +450,7 @@ export class Session {
     return this.#unansweredAtMs.shift() !== undefined;
   }
 
-  /** A token may have expired on its way: a fresh one is worth one more try. */
+  /** A token may have expired on its way, so a fresh one is tried once. */
   #mayAskAgain() {
     const may = typeof this.#token === "function" && !this.#hasAskedAgain;
     this.#hasAskedAgain = true;
@@ -486,7 +486,7 @@ export class Session {
     this.#closing?.();
   }
 
-  /** Let go of the socket and of every timer; the socket's late events no longer reach us. */
+  /** Drop the socket and every timer; late events of the socket no longer reach us. */
   #drop() {
     const socket = this.#socket;
     if (socket) {
@@ -566,7 +566,7 @@ export class Session {
     for (const message of messages) this.#send(message);
   }
 
-  /** @param {Message} message undefined fields stay unsaid */
+  /** @param {Message} message undefined fields are left out */
   #send(message) {
     if (this.#state === "open") this.#write(message);
   }

@@ -1,11 +1,11 @@
 /**
  * A column of captions in one language: fills its box from the bottom and grows upward.
  *
- * Written so that nothing a reader has read moves against its will: committed text is added to the
- * end of a text node and never rewritten, older lines leave by scrolling alone, a tail that is taken
- * back leaves room below rather than pull the text down, and who reads back is left there.
+ * Written so that text never moves while somebody reads it: committed text is added to the end of a
+ * text node and never rewritten, older lines leave only by scrolling, a tail that is taken back
+ * leaves its space empty instead of pulling the text down, and readers who scroll back stay there.
  *
- * Knows the DOM, and neither sessions nor rooms.
+ * Knows the DOM, but neither sessions nor rooms.
  *
  * @module
  */
@@ -15,21 +15,21 @@ import { direction } from "./languages.js";
 /**
  * @typedef {object} Item one segment
  * @property {string} id
- * @property {string} text committed: only grows, unless a lost session came to another final
+ * @property {string} text committed: only grows, unless a new session arrived at another final
  * @property {string} unstable the tail that may still change
  * @property {boolean} isFinal
  * @property {boolean} isWaiting its translation is late
- * @property {string} source what was said, shown above, "" = not shown
- * @property {string} speaker shown where another one spoke before, "" = not told
+ * @property {string} source the speaker's own words, shown above, "" = not shown
+ * @property {string} speaker shown if another one spoke before, "" = unknown
  *
  * @typedef {object} ColumnOptions
- * @property {string} language "" = the browser decides what it is
- * @property {boolean} isLog whether screen readers are told of each final
+ * @property {string} language "" = unknown; the browser finds the direction
+ * @property {boolean} isLog whether screen readers announce each final
  */
 
-const NEAR_PX = 48; // so close to the end counts as at the end
-const MAX_SHOWN = 400; // captions of a column; the transcript has all
-const TRIMMED = 100; // at once, so that it is seldom
+const NEAR_PX = 48; // this close to the end counts as at the end
+const MAX_SHOWN = 400; // captions of a column; the transcript has them all
+const TRIMMED = 100; // at once, so that it happens seldom
 const ROLL_MS = 160;
 
 /** One language. */
@@ -45,10 +45,10 @@ export class Column {
   /** @type {Map<string, Block>} */
   #blocks = new Map();
   #language;
-  /** @type {string | null} the newest of the old captions that have left the page */
+  /** @type {string | null} the newest of the captions that were removed from the page */
   #trimmedId = null;
   #isFollowing = true;
-  #peakPx = 0; // the height that the captions had, while what was taken back is not filled again
+  #peakPx = 0; // the height that the captions had before text was taken back, until they reach it again
   #clientPx = 0;
   #contentPx = 0;
 
@@ -69,7 +69,7 @@ export class Column {
     if (isLog) {
       this.#live.role = "log";
       this.#live.ariaLive = "polite";
-      this.#live.ariaBusy = "true"; // what was said before is there to be read, not read out
+      this.#live.ariaBusy = "true"; // earlier text can be read, but is not read out
     }
     this.#live.append(this.#list);
     this.#scroller.append(this.#above, this.#live, this.#below);
@@ -79,14 +79,14 @@ export class Column {
       this.follow();
       this.#scroller.focus({ preventScroll: true });
     });
-    // Another size, a second language, a phone's keyboard, a turned phone: who was at the end stays there.
+    // Another size, a second language, a phone's keyboard, a turned phone: a view at the end stays there.
     const resized = new ResizeObserver(() => this.#resized());
     resized.observe(this.#scroller);
     resized.observe(this.#list);
   }
 
   /**
-   * @param {string} label the language's name, as people read it
+   * @param {string} label the language's name, as shown
    * @param {string} nowText of the button back to the end
    */
   setTexts(label, nowText) {
@@ -101,14 +101,14 @@ export class Column {
     this.#language = language;
   }
 
-  /** Back to the newest caption, and on with it. */
+  /** Go to the newest caption, and follow from there. */
   follow() {
     this.#isFollowing = true;
     this.#peakPx = 0;
     this.#settle(false);
   }
 
-  /** Begin anew. */
+  /** Remove all captions. */
   clear() {
     for (const { root } of this.#blocks.values()) root.remove();
     this.#blocks.clear();
@@ -117,7 +117,7 @@ export class Column {
     this.follow();
   }
 
-  /** What was said before is there: from now on finals are news. */
+  /** What was said earlier has been drawn: announce finals from now on. */
   begin() {
     if (this.#live.ariaBusy === "true") {
       requestAnimationFrame(() => (this.#live.ariaBusy = "false"));
@@ -146,10 +146,10 @@ export class Column {
   }
 
   /**
-   * Old captions leave the page, but not under the eyes of somebody who reads them.
+   * Remove old captions from the page, unless somebody is reading them.
    *
    * @param {readonly Item[]} all
-   * @returns {number} the height that has gone with them, in pixels
+   * @returns {number} their height, in pixels
    */
   #trim(all) {
     const isLong = all.length - this.#numTrimmed(all) > MAX_SHOWN + TRIMMED;
@@ -167,7 +167,7 @@ export class Column {
   }
 
   /**
-   * A final is a new element, so that a screen reader is told of all of it at once.
+   * A final becomes a new element, so that a screen reader announces all of it at once.
    *
    * @param {Item} item
    * @returns {Block}
@@ -183,11 +183,11 @@ export class Column {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    // The box or the text has changed, and the browser has moved the view: nobody has scrolled.
+    // The box or the text has changed, and the browser has moved the view: it was not the reader.
     if (clientHeight !== this.#clientPx || scrollHeight !== this.#contentPx) return;
     this.#isFollowing = scrollTop + clientHeight >= scrollHeight - NEAR_PX;
     this.#now.hidden = this.#isFollowing;
-    // Above the first caption is nothing to read.
+    // There is nothing to read above the first caption.
     const firstPx = Math.min(this.#above.offsetHeight, scrollHeight - clientHeight);
     if (scrollTop < firstPx) this.#scroller.scrollTop = firstPx;
   }
@@ -197,7 +197,7 @@ export class Column {
     this.#settle(false);
   }
 
-  /** @param {boolean} isRolling whether a new line comes in gently */
+  /** @param {boolean} isRolling whether a new line moves in smoothly */
   #settle(isRolling) {
     const scroller = this.#scroller;
     const heightPx = this.#list.offsetHeight;
@@ -213,7 +213,7 @@ export class Column {
     if (isRolling && rolledPx > 0 && rolledPx < scroller.clientHeight / 3) this.#roll(rolledPx);
   }
 
-  /** @param {number} px that the captions have moved up, at once */
+  /** @param {number} px by which the captions have just moved up */
   #roll(px) {
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     const from = [{ transform: `translateY(${px}px)` }, { transform: "translateY(0)" }];
@@ -239,7 +239,7 @@ class Block {
     this.root.className = "caption";
     this.root.dataset["segment"] = id;
     this.root.classList.add(isFinal ? "is-final" : "is-open");
-    // What may still change is read out once, when it is final.
+    // Text that may still change is announced only once it is final.
     if (!isFinal) this.root.ariaHidden = "true";
     this.#speaker.className = "speaker";
     this.#spoken.className = "spoken";
@@ -257,7 +257,7 @@ class Block {
 
   /**
    * @param {Item} item
-   * @param {boolean} isOther whether somebody else spoke before
+   * @param {boolean} isOther whether the caption before is another speaker's
    */
   draw({ text, unstable, isWaiting, source, speaker }, isOther) {
     this.#speaker.hidden = speaker === "" || !isOther;
@@ -269,7 +269,7 @@ class Block {
     if (text.startsWith(shown)) {
       if (text.length > shown.length) this.#stable.appendData(text.slice(shown.length));
     } else this.#stable.data = text;
-    setText(this.#unstable, unstable); // a new node each time: other words, nothing has moved
+    setText(this.#unstable, unstable); // a new text node each time: nothing else moves
   }
 }
 

@@ -1,8 +1,8 @@
 /**
- * Reads a short talk aloud and hands over its words as they are heard, as a recogniser would.
+ * Reads a short talk aloud and passes on its words as they are heard, as a recogniser would.
  *
- * The voice is the browser's own, on this device where it has one. Where it has none, or may not
- * speak yet, the words come at the same pace without a sound: no network is needed.
+ * The voice is the browser's own, preferably one on this device. If there is none, or it may not
+ * speak yet, the words come at the same pace without sound: no network is needed.
  *
  * @module
  */
@@ -45,7 +45,7 @@ const PAUSE_MS = 500; // between sentences
 const START_MS = 1_500; // a voice that has not begun by then never will
 
 /**
- * @param {string} language English where there is no talk in it
+ * @param {string} language English if there is no talk in it
  * @param {{write: (text: string) => void, finish: () => void}} box gets what was heard of a sentence,
  *   then its end
  * @param {() => void} done
@@ -64,8 +64,8 @@ class Talk {
   #done;
   #voice;
   #index = 0;
-  #heard = 0; // characters of the sentence
-  #hasBoundaries = false; // whether the voice tells where it is
+  #heard = 0; // how many characters of the sentence
+  #hasBoundaries = false; // whether the voice reports where it is
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -110,7 +110,7 @@ class Talk {
     const isPresent = () => this.#voice !== null && this.#sentence === sentence;
     utterance.onstart = () => {
       clearTimeout(this.#timer);
-      // A voice that does not tell where it is speaks at about this pace.
+      // A voice that does not report where it is speaks at about this pace.
       if (isPresent() && !this.#hasBoundaries) this.#pace(() => {});
     };
     utterance.onboundary = ({ name, charIndex }) => {
@@ -143,7 +143,7 @@ class Talk {
     }, (end - this.#heard) * CHAR_MS);
   }
 
-  /** @param {number} end of what is heard by now */
+  /** @param {number} end of what has been heard by now */
   #hear(end) {
     if (end <= this.#heard) return;
     this.#heard = end;
@@ -179,5 +179,5 @@ function wordEnd(text, start) {
   return space < 0 ? text.length : space;
 }
 
-// A browser looks for its voices when it is asked for them first.
+// A browser looks for its voices when it is first asked for them.
 globalThis.speechSynthesis?.getVoices();

@@ -1,5 +1,5 @@
 /**
- * The words of the pages in the language that their HTML is written in: they need not be fetched.
+ * The texts of the pages in English, the language of their HTML, so they need not be fetched.
  *
  * @module
  */

@@ -24,9 +24,9 @@ export const FORMATS = {
 };
 
 /**
- * @param {readonly Segment[]} segments one without any final stands as it was said
+ * @param {readonly Segment[]} segments one without any final appears in the speaker's own words
  * @param {Format} format
- * @param {readonly string[]} targets subtitle files with several hold them one under the other
+ * @param {readonly string[]} targets subtitle files with several show them one below the other
  * @returns {string}
  */
 export function exportTranscript(segments, format, targets) {
@@ -38,8 +38,8 @@ export function exportTranscript(segments, format, targets) {
 
 /**
  * @param {readonly Segment[]} segments
- * @param {readonly string[]} targets languages that are chosen now
- * @returns {string[]} those, then others that the transcript has
+ * @param {readonly string[]} targets languages that are selected now
+ * @returns {string[]} those with finals, then others that the transcript has
  */
 export function allTargets(segments, targets) {
   const said = segments.flatMap(({ lines }) =>
@@ -50,11 +50,11 @@ export function allTargets(segments, targets) {
 
 /**
  * Break a text into lines, greedily, so that lines do not change when text is added: at spaces, and
- * between any two characters of scripts that have none.
+ * between any two characters of scripts that use none.
  *
  * @param {string} text
  * @param {number} maxChars
- * @returns {string[]} words longer than a line stand alone
+ * @returns {string[]} words longer than a line get a line of their own
  */
 export function wrap(text, maxChars) {
   /** @type {string[]} */
@@ -78,7 +78,7 @@ const SPACELESS =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 
-/** @param {string} word @returns {string[]} what a line may break between, marks at what they follow */
+/** @param {string} word @returns {string[]} parts between which a line may break; marks stay at what they follow */
 function parts(word) {
   if (!SPACELESS.test(word)) return [word];
   /** @type {string[]} */
@@ -125,7 +125,7 @@ function toText(segments, targets) {
 }
 
 /**
- * Segments in their own time; a long one becomes several cues that share it by length.
+ * Segments at their own times; a long one becomes several cues, which divide its time by length.
  *
  * @param {readonly Segment[]} segments
  * @param {readonly string[]} targets
@@ -155,7 +155,7 @@ function toCues(segments, targets) {
 }
 
 /**
- * @param {readonly string[]} said one a language
+ * @param {readonly string[]} said one text per language
  * @returns {string[][]} lines of each cue, languages together
  */
 function paginate(said) {
@@ -205,7 +205,7 @@ function clock(ms, mark) {
 /**
  * @param {Segment} segment
  * @param {readonly string[]} targets
- * @returns {string[]} its finals; what was said where there is none: nothing said is left out
+ * @returns {string[]} its finals; if there are none the source, so that nothing is left out
  */
 function texts({ lines, source, sourceUnstable }, targets) {
   const finals = targets.flatMap((target) => finalText(lines[target]) ?? []);

@@ -1,9 +1,9 @@
 /**
- * Keeps the transcript on this device from its first word: over a reload, a crash, and days.
+ * Keeps the transcript on this device from its first word: across reloads, crashes, and days.
  *
  * A tab has one transcript at a time. A tab that was closed or has crashed leaves its transcript
- * behind, and the next one that is opened goes on with it. Where a browser allows no storage,
- * nothing is kept, and nothing else is different.
+ * behind, and the next one that is opened continues it. If the browser allows no storage, nothing
+ * is kept, and everything else works as usual.
  *
  * @module
  */
@@ -17,9 +17,9 @@ const DATABASE = "tokenspeed";
 const VERSION = 1; // changes with the shape of a segment
 const SEGMENTS = "segments";
 const OWN_KEY = "tokenspeed.transcript";
-const LAST_KEY = "tokenspeed.last"; // of a tab: what was not written when its page went
+const LAST_KEY = "tokenspeed.last"; // of a tab: what was not written yet when its page was left
 const MAX_LAST = 50; // segments of it
-const OPEN_MS = 2_000; // a database that another tab blocks is not waited for
+const OPEN_MS = 2_000; // how long to wait for a database that another tab may block
 
 /** One transcript in the database. */
 export class TranscriptStore {
@@ -43,7 +43,7 @@ export class TranscriptStore {
     this.#transcript = transcript;
   }
 
-  /** Its name: that of no other one on this device. */
+  /** Its name, unique on this device. */
   get transcript() {
     return this.#transcript;
   }
@@ -59,19 +59,19 @@ export class TranscriptStore {
     return [...segments.values()];
   }
 
-  /** The page goes, and a database is too slow for that: what is not written is left elsewhere. */
+  /** The page is being left, too fast for a database: put what is not written yet elsewhere. */
   leave() {
     if (!this.#isWriting) return;
     const last = { transcript: this.#transcript, segments: this.#newest.slice(-MAX_LAST) };
     try {
       sessionStorage.setItem(LAST_KEY, JSON.stringify(last));
     } catch {
-      // Then what was typed in the last few milliseconds is lost.
+      // Then the text of the last few milliseconds is lost.
     }
   }
 
   /**
-   * Write what has changed, now; while that goes on, the newest state waits.
+   * Write what has changed, now; if a write is going on, the newest state waits for its end.
    *
    * @param {readonly Segment[]} segments all of the transcript; never changed, only replaced
    */
@@ -103,14 +103,14 @@ export class TranscriptStore {
     }
     transaction.oncomplete = () => this.#write(database);
     transaction.onabort = () => {
-      this.#database = null; // full, or forbidden by now: the page goes on without
+      this.#database = null; // full, or forbidden by now: the page continues without it
     };
   }
 }
 
 /**
- * @returns {Promise<TranscriptStore>} of this tab: its own, else one that a closed tab left behind,
- *   else a new one
+ * @returns {Promise<TranscriptStore>} of this tab: its own, or one that a closed tab left behind,
+ *   or a new one
  */
 export async function openHistory() {
   const database = await open().catch(() => null);
@@ -134,7 +134,7 @@ function kept(database, transcript) {
   try {
     sessionStorage.setItem(OWN_KEY, transcript);
   } catch {
-    // Then a reload finds it as one that was left behind.
+    // Then after a reload it is one that was left behind.
   }
   return new TranscriptStore(database, transcript);
 }
@@ -151,7 +151,7 @@ function recalled() {
  * Make a transcript this tab's, for as long as the tab lives.
  *
  * @param {string} transcript
- * @param {boolean} isOwn known to be this tab's, where the browser cannot tell
+ * @param {boolean} isOwn known to be this tab's, if the browser cannot tell
  * @returns {Promise<boolean>} whether no other tab has it
  */
 function claim(transcript, isOwn) {
@@ -166,7 +166,7 @@ function claim(transcript, isOwn) {
 
 /**
  * @param {string} transcript
- * @returns {Segment[]} what its page left behind in a hurry
+ * @returns {Segment[]} what its page had no time to write
  */
 function lastOf(transcript) {
   try {

@@ -1,5 +1,5 @@
 /**
- * The key of a service that asks for one: kept for the tab, changed into a token for each session.
+ * The key of a service that asks for one: kept for the tab, exchanged for a token for each session.
  *
  * @module
  */
@@ -11,14 +11,14 @@ export class WrongKey extends Error {}
 
 /**
  * @param {string} base address of the service
- * @returns {Promise<boolean>} whether it asks for a key; false where it does not say
+ * @returns {Promise<boolean>} whether it asks for a key; false if it does not say
  */
 export async function isKeyRequired(base) {
   try {
     const reply = await fetch(new URL("frontend/settings", base));
     return reply.ok && (await reply.json()).keyRequired === true;
   } catch {
-    return false; // not reached: the session says so
+    return false; // not reached: the session will say so
   }
 }
 

@@ -8,7 +8,7 @@
  * @typedef {import("./messages.js").LanguageInfo} LanguageInfo
  */
 
-// Scripts; CLDR, which the browser has, knows which one a language is written in.
+// Scripts; the browser's CLDR knows which one a language is written in.
 const RIGHT_TO_LEFT = new Set(["Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"]);
 
 // What the page offers until the server has said what its model can do.
@@ -42,13 +42,13 @@ export function direction(language) {
 /**
  * @param {string} tag as somebody wrote it: `zh-TW`, `EN-us`
  * @param {readonly string[]} offered
- * @returns {string | undefined} the one of its language that fits it best: in its script, of its region
+ * @returns {string | undefined} the best match of the same language: script first, then region
  */
 export function closest(tag, offered) {
   if (offered.includes(tag)) return tag;
   const asked = likely(tag);
   if (asked === null) return undefined;
-  const written = new Intl.Locale(tag).toString(); // iw is he
+  const written = new Intl.Locale(tag).toString(); // canonical: iw becomes he
   if (offered.includes(written)) return written;
   const fits = offered.flatMap((code) => {
     const found = likely(code);
@@ -63,7 +63,7 @@ function likely(tag) {
   try {
     return new Intl.Locale(tag).maximize();
   } catch {
-    return null; // no tag: "", "de_", "x"
+    return null; // not a tag: "", "de_", "x"
   }
 }
 
@@ -78,7 +78,7 @@ export function offeredTargets(languages, source) {
 }
 
 /**
- * Languages of a link or an earlier visit that a model does not have make way for its own.
+ * Replace languages of a link or an earlier visit that the model does not have by ones it has.
  *
  * @param {readonly LanguageInfo[]} languages
  * @param {string} source

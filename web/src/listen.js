@@ -1,5 +1,5 @@
 /**
- * A reader's line to a room: opens it, notices when it is dead, comes back where it broke.
+ * A reader's connection to a room: opens it, notices when it is dead, resumes where it broke.
  *
  *     const line = listen({ url: link, target: "fr" }, { onEvent, onState });
  *     line.close();
@@ -18,16 +18,16 @@ import {
  * @typedef {import("./protocol.js").ReceivedEvent} ReceivedEvent
  *
  * @typedef {"connecting" | "open" | "waiting" | "closed" | "pass"} LineState "waiting" = offline,
- *   tries again by itself; "closed" = over, `reason` says why; "pass" = a pass phrase is wanted
+ *   reconnects by itself; "closed" = final, `reason` says why; "pass" = a pass phrase is needed
  *
  * @typedef {object} ListenOptions
  * @property {string} url link of a room, or of its `listen`
  * @property {string} target language, or "source"
  * @property {"captions" | "append_only"} [mode]
- * @property {boolean} [hasSource] whether what is said is wanted as well
+ * @property {boolean} [hasSource] whether the source is wanted as well
  * @property {string} [pass] pass phrase
  * @property {number} [pingIntervalMs]
- * @property {typeof WebSocket} [WebSocket] for Node.js 20, which has none: that of the package `ws`
+ * @property {typeof WebSocket} [WebSocket] for Node.js 20, which has none: the one of the package `ws`
  *
  * @typedef {object} Listener
  * @property {(event: ReceivedEvent) => void} onEvent
@@ -84,7 +84,7 @@ export function listen(options, listener) {
     line.onclose = ({ code, reason }) => lose(code, reason);
   }
 
-  /** A phone that slept, or a cable that was pulled, closes nothing: silence does. */
+  /** Send pings: a sleeping phone or a pulled cable closes nothing, so silence has to show it. */
   function watch() {
     timer = setTimeout(() => {
       if (performance.now() - heardAtMs > 2.5 * pingIntervalMs) {

@@ -3,11 +3,11 @@
  *
  *     <script type="module">import "@tokenspeed/client/element"</script>
  *
- * Attributes: `room` is the room's link; `lang` the language that is read, "source" for what is said
- * itself; `lines` how many sentences are in sight (2); `mode="append_only"` shows only text that
- * stays; `pass` is the pass phrase. The parts `line`, `stable`, `unstable` and `speaker` can be
- * styled with `::part()`. A change is told by the event `captions`, the state of the line by
- * `connection`.
+ * Attributes: `room` is the room's link; `lang` the language to read, "source" for the speaker's own
+ * words; `lines` how many sentences are shown (2); `mode="append_only"` shows only text that will not
+ * change; `pass` is the pass phrase. The parts `line`, `stable`, `unstable` and `speaker` can be
+ * styled with `::part()`. The event `captions` reports a change, `connection` the state of the
+ * connection.
  *
  * @module
  */
@@ -50,7 +50,7 @@ export class LiveCaptions extends HTMLElement {
     root.append(style, this.#log);
   }
 
-  /** @returns {Audience} all that was said */
+  /** @returns {Audience} everything that was received */
   get captions() {
     return this.#audience;
   }
@@ -88,7 +88,7 @@ export class LiveCaptions extends HTMLElement {
       },
       {
         onEvent: (event) => {
-          if (event.type === "error") return; // the line closes after it, and says why
+          if (event.type === "error") return; // the connection closes after it, and says why
           const before = this.#audience;
           this.#audience = applyRoomEvent(before, event, target === "source");
           if (this.#audience === before) return;
@@ -108,7 +108,7 @@ export class LiveCaptions extends HTMLElement {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  /** Once a frame at most. */
+  /** Draw, at most once a frame. */
   #drawSoon() {
     if (!this.#isDrawn) return;
     this.#isDrawn = false;
@@ -124,14 +124,14 @@ export class LiveCaptions extends HTMLElement {
     const kept = new Map([...this.#log.children].map((line) => [line.getAttribute("data-number"), line]));
     const lines = shown.map((spoken) => this.#update(kept.get(String(spoken.number)), spoken));
     for (const line of [...this.#log.children]) if (!lines.includes(line)) line.remove();
-    // What stands stays where it is, so that a screen reader hears only what is new.
+    // Lines that are already in place are not moved, so that a screen reader announces only new ones.
     lines.forEach((line, i) => {
       if (this.#log.children[i] !== line) this.#log.insertBefore(line, this.#log.children[i] ?? null);
     });
   }
 
   /**
-   * @param {Element | undefined} known the line of this sentence, where there is one
+   * @param {Element | undefined} known the line of this sentence, if there is one
    * @param {Spoken} spoken
    * @returns {Element}
    */

@@ -36,7 +36,7 @@ const THEMES = /** @type {const} */ ({
   light: "coloursLight",
   dark: "coloursDark",
 });
-const OVER_CODE = 1000; // nobody refused anything
+const OVER_CODE = 1000; // an ordinary close: nothing was refused
 const FULL_CODE = 1013;
 const RESTART_CODES = [1001, 1012];
 const KEY_CODE = 4401;
@@ -63,7 +63,7 @@ let languages = FIRST_LANGUAGES;
 let connection = { type: "connection", state: "connecting", attempt: 0, retry_in_ms: 0, code: 0, reason: "" };
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let noticeTimer;
-/** The code with which the line was lost the last time; 0 = none was. */
+/** The code with which the connection was last lost; 0 = it was not. */
 let lostCode = 0;
 /** @type {Speaking | null} */
 let speech = null;
@@ -78,7 +78,7 @@ const url = `${protocol === "https:" ? "wss:" : "ws:"}//${host}/v1/stream`;
 let session = begin();
 sayAgain();
 
-// The clock of the transcript goes on where it stood before a reload.
+// The clock of the transcript continues from where it was before a reload.
 const startedMs = performance.now() - (captions.segments.at(-1)?.endMs ?? 0);
 const sourceBox = new SourceBox(
   box,
@@ -119,7 +119,7 @@ function showSource({ id, stable, unstable, startMs, endMs }, committed) {
   draw();
 }
 
-/** What was said before a reload or a crash and has no translation yet is asked for again. */
+/** Send again what was said before a reload or a crash and has no translation yet. */
 function sayAgain() {
   for (const { id, source, sourceUnstable, ...segment } of captions.segments) {
     const text = source + sourceUnstable;
@@ -161,7 +161,7 @@ async function freshToken(given) {
   } catch (error) {
     if (error instanceof WrongKey && given === key) {
       askForKey(text("keyWrong"));
-      void session.close(); // asking again with the same key is of no use
+      void session.close(); // asking again with the same key is useless
     }
     throw error;
   }
@@ -175,7 +175,7 @@ function text(name, values) {
   return say(strings, name, values);
 }
 
-/** @param {string} problem with the last one */
+/** @param {string} problem with the last key, "" = none */
 function askForKey(problem) {
   key = null;
   rememberKey(tabStorage, null);
@@ -251,7 +251,7 @@ function connectionText(state) {
   return text(STATES[state] ?? "connecting");
 }
 
-/** What stays on the screen as long as it is true. */
+/** The notice that stays on the screen as long as it is true. */
 function standingNotice() {
   const { state, attempt, code, reason } = connection;
   if (state === "closed") {
@@ -309,7 +309,7 @@ function targetsOfSource() {
   return offeredTargets(languages, settings.source);
 }
 
-/** @param {string} [source] a new one */
+/** @param {string} [source] the new one, if it changes */
 function settleLanguages(source = settings.source) {
   const kept = keepOffered(languages, source, settings.targets);
   const isSame = kept.source === settings.source && String(kept.targets) === String(settings.targets);
@@ -335,7 +335,7 @@ function drawLanguages() {
     return chip;
   });
   element("targets").replaceChildren(...chips);
-  chips.find(({ lang }) => lang === focused)?.focus(); // whoever pressed one is still there
+  chips.find(({ lang }) => lang === focused)?.focus(); // keep the focus on the chip that was pressed
 }
 
 /** @param {string} code */
@@ -347,7 +347,7 @@ function toggleTarget(code) {
   if (wanted.length > 0) change({ targets: wanted });
 }
 
-/** Another language alone: the one after the first of the present ones. */
+/** Show only one other language: the one after the first of the present ones. */
 function nextTarget() {
   const offered = targetsOfSource();
   const next = offered[(offered.indexOf(settings.targets[0] ?? "") + 1) % offered.length];
@@ -379,7 +379,7 @@ async function share() {
   void showRoom(base, room, strings);
 }
 
-/** The room is no more, of a server that was restarted perhaps; the session goes on without it. */
+/** The room is gone, perhaps as the server was restarted; the session continues without it. */
 function forgetRoom() {
   room = null;
   roomMemory.remember(null);
@@ -472,7 +472,7 @@ function toggleSpeech() {
   drawControls();
 }
 
-/** @param {boolean} wanted holds back typing and stops what runs by itself */
+/** @param {boolean} wanted whether to hold back typing and stop the demo and the microphone */
 function setPaused(wanted) {
   isPaused = wanted;
   if (isPaused && demo) toggleDemo();
@@ -495,7 +495,7 @@ function nextTheme() {
   tell(text(THEMES[theme]));
 }
 
-/** @param {boolean} [wanted] whether the meter is seen */
+/** @param {boolean} [wanted] whether the meter is shown */
 function showDetails(wanted = element("meter").hidden === true) {
   element("meter").hidden = !wanted;
   element("details").ariaExpanded = String(wanted);
@@ -615,7 +615,7 @@ element("microphone").addEventListener("change", (event) => {
   toggleSpeech();
 });
 box.addEventListener("input", () => {
-  if (demo) toggleDemo(); // whoever types has taken over
+  if (demo) toggleDemo(); // typing takes over from the demo
 });
 addEventListener("online", () => session.reconnect());
 addEventListener("offline", draw);
@@ -623,7 +623,7 @@ addEventListener("pagehide", () => {
   history.leave();
   roomMemory.leave();
 });
-addEventListener("pageshow", () => roomMemory.remember(room)); // it was kept, and came back
+addEventListener("pageshow", () => roomMemory.remember(room)); // the page came back from the browser's cache
 
 element("mic").hidden = !canListen();
 drawTexts();

@@ -1,11 +1,11 @@
 /**
- * The latency meter: what the server measured and what the line adds. Pure; knows no page.
+ * The latency meter: what the server measured and what the network adds. Pure; knows no page.
  *
  * @module
  */
 
 export const BUDGET_MS = 200;
-export const WINDOW = 240; // updates that median and p95 look back on
+export const WINDOW = 240; // updates that median and p95 are taken over
 
 /**
  * @typedef {object} Meter
@@ -41,7 +41,7 @@ export function measure(meter, event) {
 /**
  * @param {readonly number[]} values
  * @param {number} share 0.5 for the median, 0.95 for p95
- * @returns {number | null} the smallest value that at least this share of all is not above
+ * @returns {number | null} the smallest value that at least this share of all values do not exceed
  */
 export function percentile(values, share) {
   const sorted = [...values].sort((a, b) => a - b);

@@ -1,8 +1,8 @@
 /**
  * The microphones of this device: which there are, and how loud one is.
  *
- * Knows no recogniser. Asks for a microphone of its own, which a browser may refuse; then there is
- * no level to be seen, and nothing else is different.
+ * Knows no recogniser. Opens a microphone of its own, which a browser may refuse; then no level is
+ * shown, and everything else works as usual.
  *
  * @module
  */
@@ -11,7 +11,7 @@
  * @typedef {{track: MediaStreamTrack | undefined, close: () => void}} Microphone
  */
 
-/** @returns {Promise<MediaDeviceInfo[]>} that can be chosen from: none unless the user let us ask */
+/** @returns {Promise<MediaDeviceInfo[]>} to choose from; none until the user has allowed it */
 export async function microphones() {
   const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
   return devices.filter(({ kind, deviceId }) => kind === "audioinput" && deviceId !== "");
@@ -21,7 +21,7 @@ export async function microphones() {
  * Open a microphone and watch how loud it is.
  *
  * @param {string} deviceId "" = the system's
- * @param {(level: number) => void} onLevel of each frame, 0 to 1
+ * @param {(level: number) => void} onLevel called each frame, 0 to 1
  * @returns {Promise<Microphone | null>} null = refused, or not there
  */
 export async function openMicrophone(deviceId, onLevel) {
@@ -60,7 +60,7 @@ const FLOOR_DB = -60; // a quiet room
 
 /**
  * @param {Float32Array} samples -1 to 1
- * @returns {number} 0 (silence) to 1 (as loud as can be), in even steps of decibels
+ * @returns {number} 0 (silence) to 1 (as loud as possible), linear in decibels
  */
 export function loudness(samples) {
   const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;

@@ -1,8 +1,8 @@
 /**
  * Captions of a room over a picture, for a browser source: `/overlay?room=ID&lang=de`.
  *
- * Shows captions and nothing else: on air there is no place for an error. Written without what
- * browser sources of 2022 (Chrome 103) lack.
+ * Shows captions and nothing else: an error has no place on air. Uses nothing that browser
+ * sources of 2022 (Chrome 103) lack.
  *
  * @module
  */
@@ -21,11 +21,11 @@ if (settings.color !== null) root.setProperty("--color", settings.color);
 if (settings.background !== null) root.setProperty("--background", settings.background);
 root.setProperty("--align", settings.align);
 
-const SHOWN = 4; // segments, of which the last lines are in sight
+const SHOWN = 4; // segments, of which the last lines are visible
 let audience = NOBODY;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let hiding;
-let firstNumber = 0; // of the segments that may be shown: what was said before is not on air
+let firstNumber = 0; // segments up to this one are not shown: they were said before
 
 /** @param {boolean} isNews */
 function draw(isNews) {
@@ -49,7 +49,7 @@ function draw(isNews) {
   if (settings.hideMs > 0) hiding = setTimeout(clear, settings.hideMs);
 }
 
-/** After a silence the picture is free, and what was said does not come back with the next word. */
+/** Clear the picture after a silence; old text does not come back with the next word. */
 function clear() {
   box.hidden = true;
   const finals = audience.segments.filter((spoken) => spoken.isFinal);
@@ -83,7 +83,7 @@ if (settings.room !== "") {
         draw(isNews && !(isState && before === NOBODY));
       },
       onState: (state) => {
-        document.documentElement.dataset.state = state; // for a scene's own style; nothing is shown
+        document.documentElement.dataset.state = state; // for a scene's own CSS; nothing is shown
       },
     },
   );

@@ -11,13 +11,13 @@ import { color, number } from "./query.js";
  * @property {string} room "" = none
  * @property {string} target language, or "source"
  * @property {string | null} pass
- * @property {number} lines in sight
+ * @property {number} lines how many are visible
  * @property {number | null} sizePx of the text, null = what fits the window
- * @property {number} hideMs after so long a silence captions go; 0 = never
+ * @property {number} hideMs how long a silence hides the captions; 0 = never
  * @property {string | null} color as CSS
  * @property {string | null} background as CSS
  * @property {"flex-start" | "center" | "flex-end"} align
- * @property {boolean} isSteady only text that stays
+ * @property {boolean} isSteady only text that will not change
  */
 
 const ALIGNMENTS = /** @type {const} */ ({

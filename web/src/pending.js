@@ -1,10 +1,9 @@
 /**
- * What the server may not know yet: the newest open texts, the commits without their finals, and what
- * was withdrawn.
+ * What the server may not know yet: the newest open texts, commits without finals, and withdrawals.
  *
- * Decides what is to be said, and whether an answer is news; opens no socket and reads no clock. After
- * a lost line all of it is said again, to the same session or to a new one. That does no harm: a
- * segment is named by its id, and a server ignores what it knows.
+ * Decides what to send, and whether an answer is new; opens no socket and reads no clock. After a
+ * lost connection all of it is sent again, to the same session or to a new one. That does no harm: a
+ * segment is named by its id, and a server ignores what it already knows.
  *
  * @module
  */
@@ -22,15 +21,15 @@
  *
  * @typedef {SourceText & {rev: number, sentRev: number, isRefused: boolean}} OpenSegment
  * @typedef {{message: Message, waiting: Map<string, number>, isRefused: boolean,
- *   ping: string | null}} Commit `waiting` says how many characters have no final yet, by target. None
- *   at all: whoever speaks to a room alone gets no finals, and waits for the answer to a `ping` that
- *   was sent later
+ *   ping: string | null}} Commit `waiting` says how many characters have no final yet, by target. It is
+ *   empty for a speaker in a room who shows no translation: no finals come, so the answer to a later
+ *   `ping` is awaited
  * @typedef {import("./messages.js").ClientEvent} Message
  */
 
-const MAX_FINALS = 1_000; // more than a server sends again
+const MAX_FINALS = 1_000; // more than a server repeats
 
-/** Text on its way. */
+/** Text that the server may not have yet. */
 export class Pending {
   /** @type {Map<string, OpenSegment>} */
   #open = new Map();
@@ -42,12 +41,12 @@ export class Pending {
   #finals = new Set();
   #eventCount = 0;
 
-  /** @returns {string[]} the segments that are being written, the newest last */
+  /** @returns {string[]} the open segments, the newest last */
   get openIds() {
     return [...this.#open.keys()];
   }
 
-  /** @param {SourceText} source takes the place of what the segment read before */
+  /** @param {SourceText} source replaces the segment's earlier text */
   update(source) {
     const open = this.#open.get(source.segmentId);
     const { rev, sentRev, isRefused } = open ?? { rev: 0, sentRev: 0, isRefused: false };
@@ -56,13 +55,13 @@ export class Pending {
 
   /**
    * @param {string} segmentId
-   * @returns {SourceText} what is known of it
+   * @returns {SourceText} its text, empty if it is not known
    */
   textOf(segmentId) {
     return this.#open.get(segmentId) ?? { segmentId, stable: "" };
   }
 
-  /** @returns {Message[]} the open texts that are newer than what was taken last */
+  /** @returns {Message[]} the open texts that have changed since they were last taken */
   updates() {
     const fresh = [...this.#open.values()].filter(({ rev, sentRev }) => sentRev !== rev);
     return fresh.map((open) => {
@@ -83,11 +82,11 @@ export class Pending {
 
   /**
    * @param {string} segmentId
-   * @param {string | undefined} text of the whole segment, else what the last update said
+   * @param {string | undefined} text of the whole segment, by default the text of the last update
    * @param {readonly string[]} targets whose finals it waits for
    * @param {string} [speaker] who says it
    * @returns {Message}
-   * @throws {TypeError} nothing is known of the segment and no text was given
+   * @throws {TypeError} the segment is not known and no text was given
    */
   commit(segmentId, text, targets, speaker) {
     const open = this.#open.get(segmentId);
@@ -109,8 +108,8 @@ export class Pending {
   }
 
   /**
-   * @returns {{type: "ping", id: string}} a server takes what comes in its order, so that its answer
-   *   tells of all before
+   * @returns {{type: "ping", id: string}} servers handle messages in order, so its answer confirms
+   *   all earlier ones
    */
   ping() {
     const id = this.nextId("ping");
@@ -120,7 +119,7 @@ export class Pending {
     return { type: "ping", id };
   }
 
-  /** No answer comes any more to what was asked on an earlier line. */
+  /** Forget the pings of an earlier connection: their answers no longer come. */
   beginLine() {
     for (const commit of this.#commits.values()) commit.ping = null;
   }
@@ -141,11 +140,11 @@ export class Pending {
   }
 
   /**
-   * Take note of what the server says.
+   * Note what the server says.
    *
    * @param {ReceivedEvent} event
-   * @returns {boolean} whether it is news: not of a translation that has its final, which a new
-   *   session gives once more, nor of a segment that was withdrawn
+   * @returns {boolean} whether it is new: not of a translation that already has its final, which a
+   *   new session repeats, nor of a segment that was withdrawn
    */
   take(event) {
     switch (event.type) {
@@ -173,7 +172,7 @@ export class Pending {
     }
   }
 
-  /** @param {readonly string[]} targets the others are not waited for any more */
+  /** @param {readonly string[]} targets whose finals are still awaited */
   keepTargets(targets) {
     for (const { waiting } of this.#commits.values()) {
       for (const target of waiting.keys()) {
@@ -182,7 +181,7 @@ export class Pending {
     }
   }
 
-  /** @returns {boolean} whether to offer `refused()` again after a while */
+  /** @returns {boolean} whether to send `refused()` again after a while */
   get hasRefused() {
     const kept = [...this.#open.values(), ...this.#commits.values()];
     return kept.some(({ isRefused }) => isRefused);
@@ -194,12 +193,12 @@ export class Pending {
     return this.#again(commits);
   }
 
-  /** A new session knows nothing of what was withdrawn from an earlier one. */
+  /** Forget what a new session need not be told: withdrawals from an earlier one. */
   beginSession() {
     this.#cancels.clear();
   }
 
-  /** @returns {Message[]} all that was perhaps not received, oldest first */
+  /** @returns {Message[]} everything that the server may not have received, oldest first */
   everything() {
     return [...this.#cancels.values(), ...this.#again([...this.#commits.values()])];
   }
@@ -247,11 +246,11 @@ export class Pending {
   }
 
   /**
-   * The server did not take a message: text that it had no room for is kept, a commit that it will
-   * never take is forgotten. A segment that it does not know need not be withdrawn.
+   * Note a message that the server refused: text that it had no room for is kept; a commit that it
+   * will never accept is forgotten. A segment that it does not know need not be withdrawn.
    *
    * @param {{event_id?: string, retryable?: boolean}} error
-   * @returns {boolean} whether it is news
+   * @returns {boolean} whether that is new
    */
   #refuse({ event_id, retryable }) {
     if (event_id === undefined) return true;
@@ -259,7 +258,7 @@ export class Pending {
       for (const [id, cancel] of this.#cancels) {
         if (cancel.event_id === event_id) this.#cancels.delete(id);
       }
-      return false; // said twice, it is refused the second time
+      return false; // it was sent twice, and refused the second time
     }
     const refused = [...this.#commits].find(([, { message }]) => message.event_id === event_id);
     if (refused && !retryable) this.#commits.delete(refused[0]);

@@ -31,7 +31,7 @@ export const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
 // ---- end of what is made ----
 
 /**
- * What comes out of a frame: an event of the server, or the error that it is none.
+ * What a frame is parsed into: an event of the server, or the error that it is not one.
  *
  * @typedef {import("./messages.js").ServerEvent} ServerEvent
  * @typedef {import("./messages.js").Pong} Pong
@@ -49,7 +49,7 @@ const SCHEMES = /** @type {Readonly<Record<string, string>>} */ ({
 /**
  * @param {string} url of a service, or of its `/v1/stream`
  * @returns {string} the WebSocket address of its stream
- * @throws {TypeError} it is none
+ * @throws {TypeError} it is neither
  */
 export function streamUrl(url) {
   const found = socketUrl(url);
@@ -61,7 +61,7 @@ export function streamUrl(url) {
 /**
  * @param {string} url link of a room (`/r/ID`), or of its `listen`
  * @returns {string} the WebSocket address of its readers
- * @throws {TypeError} it is none
+ * @throws {TypeError} it is neither
  */
 export function listenUrl(url) {
   const found = socketUrl(url);

@@ -1,5 +1,5 @@
 /**
- * Values of a page's address, checked: a link brings nothing along that was not asked for. Pure.
+ * Values in a page's address, checked, so that a link cannot bring anything unexpected. Pure.
  *
  * @module
  */

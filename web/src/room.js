@@ -1,5 +1,5 @@
 /**
- * Wires the readers' page of a room: its line, its captions, what the reader has chosen.
+ * Wires the readers' page of a room: its connection, its captions, and the reader's choices.
  *
  * @module
  */
@@ -54,7 +54,7 @@ let strings = {};
 let targets = [];
 /** @type {string | undefined} */
 let pass = query.get("pass") ?? undefined;
-/** @type {[import("./listen.js").LineState, string]} the state of the line, as it was shown last */
+/** @type {[import("./listen.js").LineState, string]} the state of the connection, as last shown */
 let shown = ["connecting", ""];
 let isNowhere = false; // there is no such room
 /** @type {Audience} */
@@ -94,11 +94,11 @@ function showState(state, reason) {
   };
   const isExplained = state === "closed" && !isClosed && reason !== "";
   setText(element("state-text"), isExplained ? reason : say(strings, names[state]));
-  keepScreenOn(state !== "closed"); // a phone that is read is not touched
+  keepScreenOn(state !== "closed"); // a reader does not touch the phone
   if (state === "pass") askForPass();
 }
 
-/** Read the room anew: another language, or the source beside it. */
+/** Start reading again: in another language, or with the source beside it. */
 function read() {
   line?.close();
   audience = { ...NOBODY, room: audience.room };
@@ -133,7 +133,7 @@ function change(changed) {
   try {
     localStorage.setItem(STORAGE_KEY, JSON.stringify(choice));
   } catch {
-    // A forbidden storage costs the memory of a choice, nothing else.
+    // Without storage the choice is not remembered; everything else works.
   }
   if ("target" in changed || "hasSource" in changed) read();
   drawControls();
@@ -203,7 +203,7 @@ function speak(words) {
   showState(...shown);
 }
 
-/** Ask what the room is, until there is an answer; null where there is no such room. */
+/** Ask for the room until there is an answer; null if there is no such room. */
 async function askForRoom() {
   for (let delayMs = 0; ; ) {
     const reply = await fetch(api).catch(() => null);

@@ -4,7 +4,7 @@
  * @module
  */
 
-// Abbreviations of the four languages that a full stop does not end a sentence after.
+// Abbreviations of the four languages, after which a full stop does not end a sentence.
 const ABBREVIATIONS = new Set(
   (
     "mr mrs ms dr prof st vs etc e.g i.e no fig approx dept est jr sr inc ltd " +
@@ -13,12 +13,12 @@ const ABBREVIATIONS = new Set(
   ).split(" "),
 );
 
-const MAX_CHARS = 400; // a text without any sentence end is cut at a space by then
+const MAX_CHARS = 400; // a text without the end of a sentence is cut at a space before this
 
 const SENTENCE_END = /[.!?…。！？]+["'”’»)\]]*(?=\s)|[。！？]|\n/gu;
 
 /**
- * Cut the sentences that are surely over from the front of a text.
+ * Cut the sentences that have certainly ended from the front of a text.
  *
  * A mark counts once a space follows, since "3." may still become "3.5"; a line break always
  * counts.

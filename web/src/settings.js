@@ -1,5 +1,5 @@
 /**
- * What a viewer has chosen: from the address, else from the last visit, else the defaults.
+ * What a viewer has chosen: taken from the address, the last visit or the defaults, in this order.
  *
  * Only this file reads the query string and the storage; it touches nothing else of the page.
  *
@@ -13,16 +13,16 @@ import { color, flag, languageCode, number } from "./query.js";
  * @property {string} source language of the text, "auto" = detect
  * @property {readonly string[]} targets at least one
  * @property {boolean} isDual the source is shown beside its translations
- * @property {number} numLines of captions alone on a page
+ * @property {number} numLines shown on a page of captions only (`isObs`)
  * @property {number | null} sizePx of captions, null = what fits the window
  * @property {"system" | "light" | "dark"} theme
  * @property {string | null} color of captions, as CSS
  * @property {string | null} background of captions, as CSS
  * @property {"start" | "center" | "end"} align
- * @property {string} ui language of the page itself, "" = as the browser
+ * @property {string} ui language of the page itself, "" = the browser's
  * @property {boolean} hasShortcuts single keys do something outside of the text box
  * @property {string} microphone id of the device, "" = the system's
- * @property {boolean} isObs captions alone on a transparent page, for a browser source
+ * @property {boolean} isObs only captions, on a transparent page, for a browser source
  * @property {boolean} isDemo starts by itself
  * @property {boolean} isListening the microphone starts by itself
  */
@@ -32,7 +32,7 @@ export const MIN_SIZE_PX = 16;
 export const MAX_SIZE_PX = 120;
 const MAX_LINES = 6;
 
-// What a link must not change for good; the rest is remembered.
+// These are remembered; a link changes the others for one visit only.
 const REMEMBERED = /** @type {const} */ ([
   "source", "targets", "isDual", "sizePx", "theme", "ui", "hasShortcuts", "microphone",
 ]);
@@ -121,6 +121,6 @@ export function remember(storage, settings) {
   try {
     storage.setItem(STORAGE_KEY, JSON.stringify(kept));
   } catch {
-    // A full or forbidden storage costs the memory of a choice, nothing else.
+    // Without storage the choice is not remembered; everything else works.
   }
 }

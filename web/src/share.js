@@ -1,7 +1,7 @@
 /**
- * The room of the page: opens one, remembers it over a reload, says who reads along.
+ * The room of the page: opens one, remembers it across reloads, reports who reads along.
  *
- * Knows the REST endpoints of rooms; the session speaks in it by itself.
+ * Knows the REST endpoints of rooms; speaking in the room is the session's part.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import { newSourceId } from "./client.js";
  * @property {string} id
  * @property {string} host_token
  * @property {string} view_url
- * @property {string} [source_id] what this page is known by in the room, over reloads
+ * @property {string} [source_id] by which the room knows this page again after a reload
  */
 
 const STORAGE_KEY = "tokenspeed.room";
-const CRASH_DAYS = 1; // after that a room is not gone on with
+const CRASH_DAYS = 1; // how long a room is rejoined after a crash
 
 /**
  * @param {string} base address of the service
- * @param {string | null} key API key, where the service asks for one
+ * @param {string | null} key API key, if the service asks for one
  * @returns {Promise<Room>}
  * @throws {Error} the service says why not
  */
@@ -37,7 +37,7 @@ export async function openRoom(base, key) {
  * @param {string} base
  * @param {Room} room
  * @returns {Promise<{readers: number, readers_by_target: Record<string, number>,
- *   is_closed: boolean} | null>} null = the room is no more
+ *   is_closed: boolean} | null>} null = the room no longer exists
  */
 export async function askRoom(base, room) {
   const reply = await fetch(roomUrl(base, room));
@@ -62,8 +62,9 @@ export function pictureUrl(base, room) {
 }
 
 /**
- * Remembers the room of a tab: over a reload, and over a crash for the tab that goes on with its
- * transcript. A tab that is closed leaves its room: the next one is not heard there unawares.
+ * Remembers the room of a tab: across a reload, and after a crash for the tab that continues its
+ * transcript. A tab that is closed leaves its room, so that the next one does not speak there
+ * without knowing it.
  */
 export class RoomMemory {
   #tab;
@@ -73,8 +74,8 @@ export class RoomMemory {
 
   /**
    * @param {Storage} tab lives as long as the tab does
-   * @param {Storage} device lives on
-   * @param {string} transcript of the tab, "" where none is kept
+   * @param {Storage} device outlives it
+   * @param {string} transcript of the tab, "" if none is kept
    * @param {() => number} [now] milliseconds
    */
   constructor(tab, device, transcript, now = Date.now) {
@@ -100,7 +101,7 @@ export class RoomMemory {
     if (this.#key) write(this.#device, this.#key, room && { room, at: this.#now() });
   }
 
-  /** The page goes as pages do: it has not crashed. */
+  /** The page is left in the ordinary way: it has not crashed. */
   leave() {
     if (this.#key) write(this.#device, this.#key, null);
   }
@@ -121,14 +122,14 @@ function read(storage, key) {
 /**
  * @param {Storage} storage
  * @param {string} key
- * @param {unknown} value null takes it away
+ * @param {unknown} value null removes it
  */
 function write(storage, key, value) {
   try {
     if (value) storage.setItem(key, JSON.stringify(value));
     else storage.removeItem(key);
   } catch {
-    // A storage that is full costs the room at a reload, nothing else.
+    // Without storage a reload loses the room; everything else works.
   }
 }
 

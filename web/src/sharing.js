@@ -1,5 +1,5 @@
 /**
- * The dialog of a room: its link, and who reads what.
+ * The dialog of a room: its link, and how many read which language.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { element } from "./view.js";
  * @typedef {import("./strings.js").Strings} Strings
  */
 
-const READERS_MS = 2_000; // between looks at who reads along, while the dialog is open
+const READERS_MS = 2_000; // between updates of who reads along, while the dialog is open
 const COPIED_MS = 2_000;
 
 /**
@@ -44,7 +44,7 @@ export async function copyLink(text, strings) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    return; // it is selected: a key does it
+    return; // the link is selected and can be copied by hand
   }
   button.textContent = say(strings, "copied");
   setTimeout(() => (button.textContent = say(strings, "copy")), COPIED_MS);

@@ -12,13 +12,13 @@ import { endsSentence, splitSentences } from "./sentences.js";
  * @typedef {{id: string, stable: string, unstable: string, startMs: number,
  *   endMs: number}} SourceSegment
  *
- * @typedef {object} Segments what the box feeds; a session and the captions
+ * @typedef {object} Segments what the box feeds: a session and the captions
  * @property {(segment: SourceSegment) => void} update
  * @property {(segment: SourceSegment) => void} commit
  * @property {(id: string) => void} cancel
  */
 
-const SETTLE_MS = 1_500; // a pause after a sentence mark means that the sentence is over
+const SETTLE_MS = 1_500; // a pause after a mark that ends sentences means that this one is over
 
 /** Text of one source, cut into segments. */
 export class SourceBox {
@@ -68,7 +68,7 @@ export class SourceBox {
   }
 
   /**
-   * Replace what the box holds by an interim result: no sentence of it is over yet.
+   * Replace what the box holds by an interim result, of which no sentence is over yet.
    *
    * @param {import("./agreement.js").Heard} heard
    */
@@ -84,7 +84,7 @@ export class SourceBox {
     this.#box.scrollTop = this.#box.scrollHeight;
   }
 
-  /** Take over what the box holds: commit whole sentences, update the one being written. */
+  /** Read what the box holds: commit whole sentences, update the one being written. */
   read() {
     clearTimeout(this.#settling);
     if (this.#isPaused) return;
@@ -116,7 +116,7 @@ export class SourceBox {
   }
 
   /**
-   * Leave only the end of the text in the box, and the caret where it stood in it.
+   * Leave only the end of the text in the box, with the caret where it was in that text.
    *
    * @param {string} rest
    */

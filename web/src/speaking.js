@@ -1,5 +1,5 @@
 /**
- * The microphone of the page: recognition, how loud it is, which device, who hears along.
+ * The microphone of the page: recognition, how loud it is, which device, and who receives the speech.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { keepScreenOn } from "./wakelock.js";
  * @property {Strings} strings
  */
 
-// On a phone the microphone has one listener at a time: a level would make the recogniser deaf.
+// A phone's microphone has one listener at a time: showing a level would leave the recogniser none.
 const canWatchLevel = matchMedia("(pointer: fine)").matches;
 
 /** Listens until it is stopped. */
@@ -65,7 +65,7 @@ export class Speaking {
     const { language, deviceId, strings } = this.#options;
     const isHere = await isLocal(language);
     element("privacy").textContent = say(strings, isHere ? "hearsHere" : "hearsThere");
-    // A device that was chosen must be open first; else recognition does not wait for the level.
+    // A chosen device must be open first; otherwise recognition does not wait for the level.
     const isChosen = deviceId !== "" && canChooseDevice();
     if (isChosen) await this.#open(deviceId);
     if (this.#isStopped) return;

@@ -1,8 +1,8 @@
 /**
- * Speech to text by the browser, where it has it (Chrome, Edge, Safari).
+ * Speech to text by the browser, if it can (Chrome, Edge, Safari).
  *
  * Knows no session: it reports text. Recognition ends by itself after a silence or a minute, so it
- * is started again until `stop()`, unless it fails time after time.
+ * is restarted until `stop()`, unless it fails again and again.
  *
  * @module
  */
@@ -32,22 +32,22 @@ import { Agreement } from "./agreement.js";
  *   install?: (options: LocalOptions) => Promise<boolean>}} RecognizerClass
  *
  * @typedef {object} SpeechHandlers
- * @property {(heard: import("./agreement.js").Heard) => void} onInterim the present guess, whole
+ * @property {(heard: import("./agreement.js").Heard) => void} onInterim the whole present guess
  * @property {(text: string) => void} onFinal a finished phrase
  * @property {(key: string) => void} onProblem recognition has stopped for good; a key of the strings
- * @property {(key: string) => void} onNotice it goes on
+ * @property {(key: string) => void} onNotice recognition continues; a key of the strings
  *
  * @typedef {object} SpeechOptions
- * @property {boolean} [isLocal] on this device alone
+ * @property {boolean} [isLocal] only on this device
  * @property {MediaStreamTrack | undefined} [track] of a device that was chosen
  */
 
 const RESTART_MS = 250;
 const MAX_RESTART_MS = 4_000;
 const MAX_FAILURES = 5; // in a row
-const LIVED_MS = 3_000; // who ends earlier without a word has failed
-const SILENCES = 2; // in a row, until it is said
-// Trying again is of no use.
+const LIVED_MS = 3_000; // a run that ends earlier without a word has failed
+const SILENCES = 2; // in a row, until a notice is shown
+// Errors after which trying again is useless.
 const FATAL_ERRORS = new Set([
   "not-allowed", "service-not-allowed", "audio-capture", "language-not-supported",
 ]);
@@ -71,14 +71,14 @@ export function canListen() {
   return recognizerClass() !== undefined;
 }
 
-/** @returns {boolean} whether the recogniser listens to a device of our choice */
+/** @returns {boolean} whether a device can be chosen for the recogniser */
 export function canChooseDevice() {
   return recognizerClass()?.available !== undefined; // came later than `start(track)`
 }
 
 /**
  * @param {string} language
- * @returns {Promise<boolean>} whether this device recognises it by itself; where it could learn to,
+ * @returns {Promise<boolean>} whether this device recognises it by itself; if it could install that,
  *   it is asked to, for the next time
  */
 export async function isLocal(language) {
@@ -116,11 +116,11 @@ class Listening {
   #recognizer;
   #handlers;
   #track;
-  // Chrome on Android calls each guess final, in a list where each holds the one before, and tells
-  // them from finals by their confidence; phrase by phrase this does no harm.
+  // Chrome on Android marks each guess as final, in a list where each contains the one before, and only
+  // their confidence tells them from finals; recognising phrase by phrase avoids that.
   #isAndroid = /Android/u.test(globalThis.navigator?.userAgent ?? "");
   #agreement = new Agreement();
-  #guess = ""; // of a phrase that has no final yet
+  #guess = ""; // at a phrase that has no final yet
   #numFinal = 0; // results of this run that were reported
   #hasHeard = false; // in this run
   #error = ""; // of this run
@@ -157,7 +157,7 @@ class Listening {
       if (this.#track) this.#recognizer.start(this.#track);
       else this.#recognizer.start();
     } catch {
-      this.#end(); // it runs already, or may not run
+      this.#end(); // it is running already, or may not run
     }
   }
 
@@ -176,7 +176,7 @@ class Listening {
     this.#numSilences = 0;
     const first = this.#isAndroid ? results.length - 1 : resultIndex;
     let guess = "";
-    // Safari names the first result each time: what was reported is not said again.
+    // Safari lists all results from the first each time: skip what was already reported.
     for (let i = Math.max(first, this.#numFinal); i < results.length; i += 1) {
       const result = results[i];
       const { transcript = "", confidence = 1 } = result?.[0] ?? {};
@@ -192,7 +192,7 @@ class Listening {
     this.#handlers.onInterim(this.#agreement.hear(this.#guess));
   }
 
-  /** The phrase is over; without a final, the last guess stands for it: nothing said is lost. */
+  /** The phrase is over; without a final, its last guess is used, so that nothing is lost. */
   #finish() {
     const text = this.#guess;
     this.#guess = "";

@@ -1,5 +1,5 @@
 /**
- * The storage of the browser, or what forgets everything where the browser allows none.
+ * The storage of the browser, or one that forgets everything if the browser allows none.
  *
  * @module
  */
@@ -10,7 +10,7 @@
  */
 export function storageOf(name) {
   try {
-    return globalThis[name]; // merely to look at it is an error where cookies are forbidden
+    return globalThis[name]; // even reading it throws if cookies are forbidden
   } catch {
     return new Forgetful();
   }

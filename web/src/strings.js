@@ -1,8 +1,8 @@
 /**
- * The words of the pages in the reader's language; `assets/strings/XX.json` each.
+ * The texts of the pages in the reader's language, each in `assets/strings/XX.json`.
  *
- * Another language is one more file, named in `assets/strings/languages.json`. What a file lacks is
- * said in English, whose words are in `english.js`; so is everything where the files do not come.
+ * To add a language, add a file and name it in `assets/strings/languages.json`. What a file lacks is
+ * shown in English (`english.js`), and so is everything if the files cannot be loaded.
  *
  * @module
  */
@@ -12,18 +12,18 @@ import { ENGLISH } from "./english.js";
 /**
  * @typedef {Readonly<Record<string, string>>} Strings
  * @typedef {{language: string, languages: readonly string[], strings: Strings}} Words `languages` are
- *   all that the pages speak
+ *   all that the pages have
  */
 
 export const FIRST_LANGUAGE = "en";
-const HIDDEN_MS = 800; // that the page waits for its words, and is not seen
+const HIDDEN_MS = 800; // for how long the page stays hidden while it waits for its texts
 
 /** @type {Words} */
 const FIRST_WORDS = { language: FIRST_LANGUAGE, languages: [FIRST_LANGUAGE], strings: ENGLISH };
 
 /**
- * @param {readonly string[]} wanted languages, the dearest first
- * @param {readonly string[]} known that there are files of
+ * @param {readonly string[]} wanted languages, most preferred first
+ * @param {readonly string[]} known languages that have files
  * @returns {string}
  */
 export function chooseLanguage(wanted, known) {
@@ -32,8 +32,8 @@ export function chooseLanguage(wanted, known) {
 
 /**
  * @param {string} base address of the page's folder
- * @param {readonly string[]} wanted languages, the dearest first
- * @returns {Promise<Words>} those in English where the others cannot be had
+ * @param {readonly string[]} wanted languages, most preferred first
+ * @returns {Promise<Words>} English ones if the others cannot be loaded
  */
 export async function loadStrings(base, wanted) {
   /** @param {string} name */
@@ -55,12 +55,12 @@ export async function loadStrings(base, wanted) {
 }
 
 /**
- * The words to begin with: English ones at once, others if they come soon.
+ * The texts to begin with: the wanted ones if they come soon, otherwise English ones.
  *
  * @param {string} base address of the page's folder
- * @param {readonly string[]} wanted languages, the dearest first
- * @returns {Promise<{words: Words, later: Promise<Words> | null}>} `later` are the right ones, where
- *   others are given first
+ * @param {readonly string[]} wanted languages, most preferred first
+ * @returns {Promise<{words: Words, later: Promise<Words> | null}>} `later` are the wanted ones, if
+ *   English ones are given first
  */
 export async function firstStrings(base, wanted) {
   const loading = loadStrings(base, wanted);
@@ -78,7 +78,7 @@ function primary(language) {
 /**
  * @param {Strings} strings
  * @param {string} key
- * @param {Readonly<Record<string, string | number>>} [values] take the place of `{name}`
+ * @param {Readonly<Record<string, string | number>>} [values] that replace `{name}`
  * @returns {string}
  */
 export function say(strings, key, values = {}) {
@@ -86,8 +86,8 @@ export function say(strings, key, values = {}) {
 }
 
 /**
- * Write the words into every element that asks for them, and let the page be seen: `data-text`,
- * `data-label` (what it is, for the eyes, too), `data-name` (what it is, for screen readers),
+ * Write the texts into every element that asks for them, and show the page: `data-text`,
+ * `data-label` (what it is, also visible), `data-name` (what it is, for screen readers),
  * `data-title` (what it does), `data-placeholder`, `data-alt`.
  *
  * @param {string} language

@@ -1,5 +1,5 @@
 /**
- * The page as it is seen: writes the DOM, at most once a frame, and never reads the network.
+ * What the page shows: writes the DOM, at most once a frame, and never uses the network.
  *
  * The captions themselves are in column.js.
  *
@@ -33,7 +33,7 @@ import { say } from "./strings.js";
 const SPARK_UPDATES = 48;
 const SPARK_CEILING_MS = 2 * BUDGET_MS;
 export const WAITING_MS = 700;
-const SOURCE = ""; // the column of what is said
+const SOURCE = ""; // the column of the source
 
 /**
  * @template {HTMLElement} [T=HTMLElement]
@@ -46,11 +46,11 @@ export function element(id) {
   return /** @type {T} */ (found);
 }
 
-/** Draws models; each frame shows the newest one. */
+/** Draws models, in each frame the newest one. */
 export class View {
-  /** @type {Map<string, Column>} in their order; that of the source first */
+  /** @type {Map<string, Column>} in order; that of the source first */
   #columns = new Map();
-  /** @type {Map<string, number>} when a segment without a final was seen first */
+  /** @type {Map<string, number>} when a segment without a final was first seen */
   #waiting = new Map();
   /** @type {Model | null} */
   #next = null;
@@ -100,7 +100,7 @@ export class View {
   }
 
   /**
-   * One column a target, in their order, and one for the source beside several.
+   * One column per target, in order, and one for the source if there are several.
    *
    * @param {PageSettings} settings
    * @param {Strings} strings
@@ -129,7 +129,7 @@ export class View {
   }
 
   /**
-   * A final comes soon, as a rule: only what waits for longer is said to be late.
+   * A final usually comes soon: only a segment that waits for longer is shown as late.
    *
    * @param {readonly Segment[]} segments
    * @returns {Set<string>}
@@ -171,7 +171,7 @@ function itemsOf(segments, target, { isDual, targets }, late) {
     const line = lines[target];
     if (line && (line.stable || line.unstable)) {
       const { stable: text, unstable, isFinal } = line;
-      const isWaiting = late.has(id); // the rest was said while there was no line
+      const isWaiting = late.has(id); // the rest was said while there was no connection
       return [{ ...item, text, unstable, isFinal, isWaiting, source: isWaiting ? said : above }];
     }
     if (late.has(id)) {
@@ -228,7 +228,7 @@ function milliseconds(ms) {
 /**
  * @param {CSSStyleDeclaration} style
  * @param {string} name
- * @param {string | null} value null = as the style sheet says
+ * @param {string | null} value null = as in the style sheet
  */
 function setProperty(style, name, value) {
   if (value === null) style.removeProperty(name);

@@ -1,7 +1,7 @@
 /**
- * Keeps the screen on while it is wanted, where the browser can.
+ * Keeps the screen on while that is wanted, if the browser can.
  *
- * A browser lets the lock go when the page is hidden; it is asked for again when it is seen.
+ * A browser releases the lock when the page is hidden; it is requested again when the page is shown.
  *
  * @module
  */
@@ -24,7 +24,7 @@ async function settle() {
     await held?.release().catch(() => {});
   } else if (!document.hidden) {
     lock = await navigator.wakeLock.request("screen").catch(() => null);
-    if (!isWanted) await settle(); // no more, meanwhile
+    if (!isWanted) await settle(); // no longer wanted by now
   }
 }
 
