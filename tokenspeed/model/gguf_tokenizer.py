@@ -6,12 +6,13 @@ refused. Knows the fields of a GGUF file; does not know weights.
 """
 
 import json
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from tokenspeed.model.protobuf import as_float, as_message, as_number
 
 # How a text is cut before merges, by tokenizer.ggml.pre: the patterns of the models' own
 # tokenizer.json. Those of two differ by how many digits stay together.
@@ -113,39 +114,16 @@ def _sentencepiece(fields: Mapping[str, Any]) -> bytes:
     if len(unknown) != 1:
         raise ValueError(f"has {len(unknown)} pieces for what is unknown, expected 1")
     pieces = b"".join(
-        _message(1, _message(1, token.encode()) + _float(2, score) + _number(3, kind))
+        as_message(1, as_message(1, token.encode()) + as_float(2, score) + as_number(3, kind))
         for token, score, kind in zip(tokens, scores, kinds, strict=True)
     )
     has_bytes = sum(kind == _BYTE for kind in kinds) == 256
-    trained = _number(3, _BPE) + _number(4, len(tokens)) + _number(35, has_bytes)
-    trained += _number(40, unknown[0])
+    trained = as_number(3, _BPE) + as_number(4, len(tokens)) + as_number(35, has_bytes)
+    trained += as_number(40, unknown[0])
     for field, mark in ((41, "bos"), (42, "eos"), (43, "padding")):
-        trained += _number(field, fields.get(f"tokenizer.ggml.{mark}_token_id", -1))
+        trained += as_number(field, fields.get(f"tokenizer.ggml.{mark}_token_id", -1))
     adds_space = fields.get("tokenizer.ggml.add_space_prefix", True)
     drops_spaces = fields.get("tokenizer.ggml.remove_extra_whitespaces", False)
-    normal = _message(1, b"identity") + _number(3, adds_space) + _number(4, drops_spaces)
-    normal += _number(5, True)  # a space is written as U+2581
-    return pieces + _message(2, trained) + _message(3, normal)
-
-
-# Protocol buffers' wire format: a number of the field and its kind, then the value.
-
-
-def _message(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _float(field: int, value: float) -> bytes:
-    return _varint(field << 3 | 5) + struct.pack("<f", value)
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(int(value) % 2**64)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
+    normal = as_message(1, b"identity") + as_number(3, adds_space) + as_number(4, drops_spaces)
+    normal += as_number(5, True)  # a space is written as U+2581
+    return pieces + as_message(2, trained) + as_message(3, normal)

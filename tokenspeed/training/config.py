@@ -18,6 +18,7 @@ class Mix:
 
     auto_share: float = 0.2  # source mark `<auto>` in place of the language
     prefix_share: float = 0.3  # source cut at a word, target cut by alignment, `<open>`
+    draft_share: float = 1.0  # of the prefixes: cut where a teacher did, if it did
     half_word_share: float = 0.25  # of the prefixes: the last source word is cut inside
     open_whole_share: float = 0.06  # whole sentence without its final mark, `<open>`
     stripped_share: float = 0.25  # source without case and punctuation
@@ -52,7 +53,7 @@ class Recipe:
     clip_norm: float = 1.0
     average_decay: float = 0.999  # of the moving average that is exported
     log_every: int = 100  # steps
-    valid_every: int = 1000
+    valid_every: int = 1000  # 0: at the end alone
     save_every: int = 5000
     num_workers: int = 2  # processes that make batches; 0: this one
     rules_scale: float = 0.0  # pairs made by rule: 1 is about 50,000 a language

@@ -32,7 +32,7 @@ from tokenspeed.training.corpus import (
 )
 from tokenspeed.training.examples import KnownCut, apply_cut
 
-_CHUNK = 16_384  # sentences that are sorted by length together
+_CHUNK = 8_192  # sentences that are sorted by length together
 _LONGEST = 160  # tokens of a prompt; what is longer is no caption
 _HALF_WORDS = 0.2  # of the cuts: the last word is not whole
 

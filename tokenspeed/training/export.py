@@ -19,6 +19,7 @@ def export_model(
     vocabulary: Path,
     languages: Sequence[str],
     dtype: torch.dtype = torch.bfloat16,
+    formality: Sequence[str] = (),
 ) -> None:
     """Write config.json, the sharded weights and tokenizer.model.
 
@@ -27,6 +28,7 @@ def export_model(
         weights: by Hugging Face name.
         vocabulary: the sentencepiece model.
         languages: foreign languages, each paired with English in both directions.
+        formality: those whose form of address can be asked for.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {n: t.detach().to("cpu", dtype) for n, t in weights.items()}
@@ -35,6 +37,8 @@ def export_model(
     write_model_shards(directory, tensors.items(), max(MAX_SHARD_BYTES, largest))
     (directory / "tokenizer.model").write_bytes(vocabulary.read_bytes())
     raw = hugging_face_config(config, languages)
+    if formality:
+        raw["tokenspeed"]["formality"] = list(formality)
     (directory / "config.json").write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ flow into the float32 weights. Knows batches and steps; does not know text.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from tqdm import tqdm
 
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.llama import Llama
-from tokenspeed.model.weights import TO_RESIDUAL
+from tokenspeed.model.weights import EMBEDDING, TO_RESIDUAL
 from tokenspeed.training.attention import Reach, find_reach, packed_attention
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.optimizer import Muon
 from tokenspeed.training.packing import IGNORED, Batch
 from tokenspeed.training.progress import Log
+from tokenspeed.training.replicas import Replicas
 from tokenspeed.training.state import has_state, load_state, save_state
 from tokenspeed.training.stream import Stream
 
@@ -49,11 +50,19 @@ class Trainer:
         valid: batches whose loss is reported.
         directory: of the checkpoints and the log.
         device: "cuda" or "cpu".
+        replicas: that learn together; each takes every `count`-th batch of the stream.
     """
 
     def __init__(
-        self, recipe: Recipe, stream: Stream, valid: list[Batch], directory: Path, device: str
+        self,
+        recipe: Recipe,
+        stream: Stream,
+        valid: list[Batch],
+        directory: Path,
+        device: str,
+        replicas: Replicas = Replicas(),  # noqa: B008 - it is frozen
     ) -> None:
+        self.replicas = replicas
         self.recipe, self.stream, self.valid = recipe, stream, valid
         self.directory, self.device = directory, torch.device(device)
         is_cuda = self.device.type == "cuda"
@@ -67,23 +76,27 @@ class Trainer:
         self.model.set_rotation(recipe.model.max_position_embeddings, self.device)
         self.optimizers = make_optimizers(self.weights, recipe, fused=is_cuda)
         self.loss = torch.compile(summed_loss, dynamic=False) if is_cuda else summed_loss
-        self.log = Log(directory, recipe, self.weights, self.device)
+        self.log = Log(directory, recipe, self.weights, self.device, replicas.count)
         self.progress = Progress()
 
-    def begin_with(self, checkpoint: Checkpoint) -> None:
+    def begin_with(self, checkpoint: Checkpoint, spellings: Sequence[Sequence[int]] = ()) -> None:
         """Take a trained model's weights; a run that is resumed replaces them by its own.
 
+        A smaller model grows: what it computes stays as it is.
+
+        Args:
+            spellings: of each piece that its vocabulary lacks, the ids of those it had instead.
         Raises:
             CheckpointError: a tensor is missing.
-            ValueError: the model has another shape.
+            ValueError: the model has a shape that does not grow into this one.
         """
         for name, weight in self.weights.items():
-            found = checkpoint.weight(name, torch.float32)
+            found = checkpoint.weight(name, torch.float32).to(self.device)
             if found.shape != weight.shape:
-                raise ValueError(
-                    f"{name} is {list(found.shape)} in {checkpoint.directory}, "
-                    f"expected {list(weight.shape)}"
-                )
+                try:
+                    found = grown(name, found, weight.detach(), spellings)
+                except ValueError as exc:
+                    raise ValueError(f"{checkpoint.directory}: {exc}") from exc
             weight.data.copy_(found)
             self.average[name].copy_(found)
 
@@ -101,11 +114,13 @@ class Trainer:
             loss = self.step(batch, learning_rate(self.recipe, self.progress.step, share))
             self.progress.step += 1
             self.progress.elapsed_s = time.perf_counter() - started
-            self._report(batch, loss, bar)
+            if self.replicas.is_first:
+                self._report(batch, loss, bar)
         bar.close()
-        self._validate()
-        self.save()
-        self.log.finish(self.progress.step, self.progress.elapsed_s)
+        if self.replicas.is_first:
+            self._validate()
+            self.save()
+            self.log.finish(self.progress.step, self.progress.elapsed_s)
         return self.progress
 
     def step(self, batch: Batch, rate: float) -> Tensor:
@@ -128,6 +143,7 @@ class Trainer:
             assert parameter.grad is not None
             self.weights[name].grad = parameter.grad.float()
             parameter.grad = None
+        self.replicas.average([w.grad for w in self.weights.values() if w.grad is not None])
         torch.nn.utils.clip_grad_norm_(list(self.weights.values()), recipe.clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -192,7 +208,9 @@ class Trainer:
         loader: DataLoader[Any] = DataLoader(
             self.stream,
             batch_size=None,
-            sampler=_From(self.progress.step),
+            sampler=_From(
+                self.progress.step * self.replicas.count + self.replicas.rank, self.replicas.count
+            ),
             num_workers=workers,
             collate_fn=None,  # the stream makes whole batches
             pin_memory=self.device.type == "cuda",
@@ -206,7 +224,7 @@ class Trainer:
         share = self.progress.step / self.recipe.max_steps
         if self.recipe.max_seconds:
             share = max(share, self.progress.elapsed_s / self.recipe.max_seconds)
-        return share
+        return self.replicas.agree(share)
 
     def _report(self, batch: Batch, loss: Tensor, bar: "tqdm[Any]") -> None:
         step, recipe = self.progress.step, self.recipe
@@ -215,7 +233,7 @@ class Trainer:
         if step % recipe.log_every == 0:
             text = self.log.train(step, float(loss), self.progress.elapsed_s)
             bar.set_postfix_str(text, refresh=False)
-        if step % recipe.valid_every == 0:
+        if recipe.valid_every and step % recipe.valid_every == 0:
             self._validate()
         if step % recipe.save_every == 0:
             self.save()
@@ -237,16 +255,16 @@ class Trainer:
 
 
 class _From:
-    """Numbers from a start on, as a sampler."""
+    """Every n-th number from a start on, as a sampler."""
 
-    def __init__(self, start: int) -> None:
-        self.start = start
+    def __init__(self, start: int, every: int) -> None:
+        self.start, self.every = start, every
 
     def __iter__(self) -> Iterator[int]:
         number = self.start
         while True:
             yield number
-            number += 1
+            number += self.every
 
 
 def summed_loss(
@@ -278,6 +296,40 @@ def summed_loss(
 
 def _owns(optimizer: torch.optim.Optimizer, weight: Tensor) -> bool:
     return any(weight is w for group in optimizer.param_groups for w in group["params"])
+
+
+def grown(
+    name: str, found: Tensor, wider: Tensor, spellings: Sequence[Sequence[int]] = ()
+) -> Tensor:
+    """Return a trained matrix with more rows or columns, so that its model computes the same.
+
+    New channels of a feed-forward network read what their random weights say and write nothing yet
+    (Chen et al. 2016, https://arxiv.org/abs/1511.05641, without noise); a new piece of the
+    vocabulary begins as the mean of those that spelled it.
+
+    Args:
+        found: [rows, columns]; wider: the same matrix as a new model has it, at random.
+        spellings: of each new piece, ids of the old ones.
+    Raises:
+        ValueError: this matrix does not grow like that.
+    """
+    rows, columns = found.shape if found.dim() == 2 else (0, 0)
+    more_rows, more_columns = wider.shape[0] - rows, wider.shape[-1] - columns
+    made = wider.clone()
+    part = name.removesuffix(".weight").rpartition(".")[2]
+    if part in ("gate_proj", "up_proj") and more_rows >= 0 and more_columns == 0:
+        made[:rows] = found
+    elif part == "down_proj" and more_rows == 0 and more_columns >= 0:
+        made[:, :columns] = found
+        made[:, columns:] = 0.0
+    elif name == EMBEDDING and more_columns == 0 and 0 <= more_rows <= len(spellings):
+        known = len(made) - len(spellings)  # the model may have rows that no piece had
+        made[:known] = found[:known]
+        for row, ids in enumerate(spellings, start=known):
+            made[row] = found[list(ids)].mean(dim=0)
+    else:
+        raise ValueError(f"{name} is {list(found.shape)}, expected {list(wider.shape)}")
+    return made
 
 
 def initialise(model: Llama) -> None:

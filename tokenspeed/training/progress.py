@@ -22,12 +22,17 @@ class Log:
     """Rows in `log.jsonl`, a summary and `loss.svg` in the directory of a run."""
 
     def __init__(
-        self, directory: Path, recipe: Recipe, weights: Mapping[str, Tensor], device: torch.device
+        self,
+        directory: Path,
+        recipe: Recipe,
+        weights: Mapping[str, Tensor],
+        device: torch.device,
+        num_devices: int = 1,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.recipe = directory, recipe
         self.num_parameters = sum(w.numel() for w in weights.values())
-        self.device = device
+        self.device, self.num_devices = device, num_devices
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         self.device_name = name
         self.peak_flops = next((f for key, f in _PEAK_FLOPS.items() if key in name), None)
@@ -52,9 +57,10 @@ class Log:
             self._tokens = self._targets = 0
             self._since = time.perf_counter()
             return
-        self._tokens += batch.num_tokens
-        self._targets += batch.num_targets
-        self._all_tokens += batch.num_tokens
+        # The others' batches are as full as this one, but for chance.
+        self._tokens += batch.num_tokens * self.num_devices
+        self._targets += batch.num_targets * self.num_devices
+        self._all_tokens += batch.num_tokens * self.num_devices
 
     def train(self, step: int, loss: float, elapsed_s: float) -> str:
         """Write a row; return its short form."""
@@ -69,7 +75,7 @@ class Log:
         if self.peak_flops:
             flops = self._tokens * body_flops(self.recipe.model)
             flops += self._targets * head_flops(self.recipe.model)
-            row["mfu"] = round(flops / seconds / self.peak_flops, 4)
+            row["mfu"] = round(flops / seconds / self.peak_flops / self.num_devices, 4)
         self._tokens = self._targets = 0
         self._since = time.perf_counter()
         self._write(row)
@@ -95,6 +101,7 @@ class Log:
             "final_valid": valids[-1] if valids else None,
             "num_parameters": self.num_parameters,
             "device": self.device_name,
+            "devices": self.num_devices,
             "torch": torch.__version__,
             "recipe": dataclasses.asdict(self.recipe),
         }

@@ -111,7 +111,7 @@ class Stream(Dataset[Batch]):
         side = (texts.english, texts.foreign)[:: 1 if from_english else -1]
         at, cut = item - int(self._starts[direction]), None
         others: list[int] = []
-        if known:
+        if known and rng.random() < mix.draft_share:
             if rng.random() < mix.prefix_share:
                 at = rng.choice(known)
                 cut = KnownCut.parse(rng.choice(texts.cuts[at].split()))

@@ -5,16 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sentencepiece
 import torch
 from safetensors.torch import load_file
 
+from tests.conftest import SENTENCES
+from tokenspeed.backends.reference import load_llama
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.translate import translate
 from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.llama import reach
 from tokenspeed.training.cli import CONFIGS
 from tokenspeed.training.config import Recipe, load_recipe
+from tokenspeed.training.corpus import Bitext
 from tokenspeed.training.loop import Trainer
 from tokenspeed.training.run import train
+from tokenspeed.training.vocabulary import train_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +76,44 @@ def test_a_run_can_begin_with_a_trained_model(
     with pytest.raises(ValueError, match="gate_proj.weight is .* expected"):
         train(other, toy_corpus, tmp_path / "third", "cpu", cache, model)
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "tokenizer.model").write_bytes(b"another")
+    bitext = Bitext("de", SENTENCES[:3], SENTENCES[3:6], ["talks"] * 3)
+    train_vocabulary([bitext], tmp_path / "cache" / "tokenizer.model", 350, 1.0, seed=1)
     with pytest.raises(ValueError, match="is not the vocabulary of"):
         train(recipe, toy_corpus, tmp_path / "fourth", "cpu", tmp_path / "cache", straight / "int8")
+
+
+def test_a_model_grows_into_a_larger_recipe_and_computes_what_it_did(
+    recipe: Recipe, straight: Path, toy_corpus: Path, tmp_path: Path
+) -> None:
+    shape = replace(recipe.model, vocab_size=800, intermediate_size=192)
+    stopped = replace(recipe, model=shape, max_steps=1, learning_rate=0.0, weight_decay=0.0)
+    train(stopped, toy_corpus, tmp_path, "cpu", tmp_path / "cache", straight / "model")
+    first, second = weights(straight / "model"), weights(tmp_path / "model")
+    assert {"#", "€"} <= pieces(tmp_path) - pieces(straight)
+    old, new = (
+        load_llama(open_checkpoint(d / "model"), "cpu", torch.float32) for d in (straight, tmp_path)
+    )
+    ids = torch.tensor([1, 40, 41, 42, 43, 44])
+    positions = torch.arange(len(ids))
+    mask = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
+
+    def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        groups = q.shape[1] // k.shape[1]
+        k, v = (x.repeat_interleave(groups, 1) for x in (k, v))
+        q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+        return reach(q, k, v, mask, 0.0).transpose(0, 1)
+
+    with torch.no_grad():
+        before, after = (m.logits(m.hidden_states(ids, positions, attend)) for m in (old, new))
+    known = len(pieces(straight))
+    assert torch.allclose(before[:, :known], after[:, :known], atol=1e-4)
+    embedding = "model.embed_tokens.weight"
+    assert torch.equal(first[embedding][:known], second[embedding][:known])
+
+
+def pieces(run: Path) -> set[str]:
+    found = sentencepiece.SentencePieceProcessor(model_file=str(run / "model" / "tokenizer.model"))
+    return {found.id_to_piece(i) for i in range(found.vocab_size())}
 
 
 class Stopped(Exception):

@@ -9,6 +9,7 @@ import sentencepiece
 import torch
 
 from tests.tokenspeed.training.conftest import toy_pairs
+from tokenspeed.training.align import Aligner, Lexicon
 from tokenspeed.training.cli import CONFIGS
 from tokenspeed.training.config import Mix, Recipe, load_recipe
 from tokenspeed.training.corpus import Bitext
@@ -104,3 +105,28 @@ def test_validation_takes_pairs_as_they_are(
     marks = [processor.piece_to_id(f"<{name}>") for name in ("en", "de")]
     source, target = (processor.encode(text) for text in PAIRS[0])
     assert first == [processor.bos_id(), marks[0], *source, marks[1], *target, processor.eos_id()]
+
+
+def test_a_share_of_the_prefixes_is_cut_where_a_teacher_did(
+    recipe: Recipe, processor: sentencepiece.SentencePieceProcessor
+) -> None:
+    pairs = bitext("distilled-foreign")
+    known = replace(pairs, cuts={i: "1:0" for i in range(len(pairs))})
+    lexicon = Lexicon.fit(
+        [text.split() for text in pairs.english], [text.split() for text in pairs.foreign]
+    )
+    shares = []
+    for share in (1.0, 0.5, 0.0):
+        mix = replace(PLAIN, prefix_share=1.0, draft_share=share)
+        stream = Stream(replace(recipe, mix=mix), [known], processor, [Aligner(lexicon, lexicon)])
+        examples = [
+            example
+            for number in range(6)
+            for example, source, _ in stream.examples(number)
+            if source == "en"
+        ]
+        # A teacher's cuts are all after one word here, and leave nothing of the translation.
+        drafts = [e for e in examples if len(e.source.split()) == 1 and not e.target]
+        shares.append(len(drafts) / len(examples))
+    assert shares[0] == 1.0
+    assert shares[0] > shares[1] > shares[2]

@@ -5,13 +5,17 @@ that name. `frames.is_taught` says which directions a source is for.
 """
 
 import random
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 
 from tokenspeed.training.rules import amounts, spoken, times
-from tokenspeed.training.rules.frames import Pair
+from tokenspeed.training.rules.frames import TO_FOREIGN, Pair
 from tokenspeed.training.rules.trade import trade
 
+_WITHOUT_HYPHEN = 0.4  # of the pairs that say a number in English words alone, as recognisers do
+_HYPHEN = re.compile(r"\b((?:twen|thir|for|fif|six|seven|eigh|nine)ty)-(?=[a-z])", re.IGNORECASE)
 _TRIES = 4  # draws for each pair that is wanted: rules with few values repeat themselves
 
 
@@ -37,9 +41,18 @@ def pairs(language: str, seed: int, scale: float = 1.0) -> Iterator[Pair]:
     seen: set[tuple[str, str]] = set()
     whole = chain(spoken.greetings(language), trade(language, next(rngs)))
     yield from _new(whole, seen)
+    hyphens = next(rngs)
     for made, wanted in endless:
         count = round(wanted * scale)
-        yield from islice(_new(islice(made, count * _TRIES), seen), count)
+        drawn = (_spelled(pair, hyphens) for pair in islice(made, count * _TRIES))
+        yield from islice(_new(drawn, seen), count)
+
+
+def _spelled(pair: Pair, rng: random.Random) -> Pair:
+    """Return a pair whose English side has "twenty three" for "twenty-three" now and then."""
+    if pair.source.endswith(TO_FOREIGN) and rng.random() < _WITHOUT_HYPHEN:
+        return replace(pair, english=_HYPHEN.sub(r"\1 ", pair.english))
+    return pair
 
 
 def _new(made: Iterator[Pair], seen: set[tuple[str, str]]) -> Iterator[Pair]:

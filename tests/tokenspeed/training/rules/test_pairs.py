@@ -1,5 +1,6 @@
 """The stream of pairs is the same for a seed, has no pair twice, and none of a test set."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -35,3 +36,15 @@ def test_no_pair_holds_a_tab_or_a_line_break() -> None:
     for pair in pairs("fr", 1, scale=0.01):
         assert pair.english.isprintable()
         assert pair.foreign.isprintable()
+
+
+def test_numbers_in_english_words_come_without_a_hyphen_too() -> None:
+    found = {"with": 0, "without": 0}
+    for pair in pairs("de", 1, scale=0.02):
+        hyphens = len(re.findall(r"(?i)\b(twenty|thirty|forty|fifty)-[a-z]", pair.english))
+        spaces = len(re.findall(r"(?i)\b(twenty|thirty|forty|fifty) (one|two|three)", pair.english))
+        found["with"] += bool(hyphens)
+        found["without"] += bool(spaces)
+        # What the model is to write keeps the hyphen.
+        assert not spaces or pair.source.endswith("-to-foreign") or "-" not in pair.foreign
+    assert min(found.values()) >= 5, found
