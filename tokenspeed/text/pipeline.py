@@ -177,9 +177,9 @@ class Hygiene:
                 continue
             terms = [t for t in terms if t not in inside]
             is_word = span.kind == "word"
-            is_shown = is_word or self.vocabulary.has_marks
+            # A stand-in of a tag or a picture takes the place of a word, or gets a comma.
             kind: Literal["word", "mark"] = "word" if is_word else "mark"
-            found.append(Found(span.start, span.end, span.wanted, True, kind, is_shown))
+            found.append(Found(span.start, span.end, span.wanted, True, kind, is_word))
         return sorted([*terms, *found], key=lambda item: item.start)
 
     def _is_read(self, text: str, span: Span) -> bool:
@@ -202,7 +202,7 @@ class Hygiene:
             return found
         for span in spans:
             is_break = span.kind == "break"
-            if not is_break and (span.kind != "picture" or self.vocabulary.has_marks):
+            if not is_break and span.kind != "picture":
                 continue
             begins = text.startswith((">>", "♪"), span.start) or _opens_block(span.wanted)
             at = span.start if begins else span.end
@@ -297,11 +297,11 @@ class Piece:
     def _seen(self, text: str, spans: Sequence[Span]) -> str:
         """Return what readers see of a text in which nothing is for a model yet.
 
-        Marks behind a word are left out where the model is not shown any: with the words that
-        follow they will be placed once these are complete.
+        Marks behind a word are left out: with the words that follow they will be placed once
+        these are complete.
         """
         end = len(text)
-        if self._is_open and not self._hygiene.vocabulary.has_marks:
+        if self._is_open:
             words = [span.start for span in spans if span.kind == "word"]
             marks = [span.start for span in spans if span.kind != "word"]
             end = min((at for at in marks if words and at > words[0]), default=end)

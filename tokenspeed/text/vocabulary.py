@@ -36,6 +36,11 @@ _SCRIPTS: Final = {
         "Thai": "กขคงจฉชซดตถทนบปผพฟมยรลวสหอ",
     }.items()
 }
+_COPIED: Final = regex.compile(
+    # Symbols and rare punctuation, which texts in sentences hardly have: with a piece of their own
+    # a model may still know nothing of them.
+    r"(?V1)[[\p{S}\p{P}\p{No}]--[\x00-\x7f]--[£€°½×«»‹›‘’‚“”„…–—−¡¿]]"
+)
 RARE_PIECES: Final = 4  # a name of so many pieces is one that a model cannot spell
 
 
@@ -83,11 +88,6 @@ class Vocabulary:
         found = (letters for script, letters in _SCRIPTS.items() if script.match(text))
         return all(map(self.is_known, next(found, text)))
 
-    @property
-    def has_marks(self) -> bool:
-        """Whether the stand-ins are no words of a language, and are copied where they stand."""
-        return bool(self.stand_ins) and self.stand_ins[0] in MARKS
-
 
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
     """Return what text must know of a tokenizer."""
@@ -99,11 +99,14 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
     def is_rare(word: str) -> bool:
         return count_pieces(word) >= RARE_PIECES
 
+    marks = tuple(mark for mark in MARKS if tokenizer.piece_id(mark) is not None)
+
     @cache
     def is_known(sign: str) -> bool:
+        if marks and _COPIED.match(sign):
+            return False
         return sign.isascii() or any(tokenizer.piece_id(p) is not None for p in (sign, "▁" + sign))
 
-    marks = tuple(mark for mark in MARKS if tokenizer.piece_id(mark) is not None)
     # Only where single bytes stand for other characters does the list of pieces tell.
     falls_to_bytes = tokenizer.piece_id("<0xC3>") is not None
     known = is_known if falls_to_bytes else _always

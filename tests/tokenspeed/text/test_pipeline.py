@@ -77,7 +77,7 @@ def test_what_is_around_a_text_is_no_concern_of_the_model(
     ("family", "expected"),
     [
         ("names", ["Great stream 😂", " see you", " -> we", " >> no."]),
-        ("marks", ["Great stream 😂 see you ->", " we", " >> no."]),
+        ("marks", ["Great stream 😂", " see you", " -> we", " >> no."]),
     ],
 )
 def test_texts_that_have_nothing_to_do_with_each_other_are_cut(
@@ -271,3 +271,18 @@ def test_a_page_of_signs_is_cut_in_time_that_grows_with_its_length(unit: str) ->
         return min(found)
 
     assert taken(8_000) < 32 * taken(500)  # 16 where it is linear, 256 where it is quadratic
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("We <b>go home</b> now", "We go home now"),
+        ("We <b> go </b> home", "We go home"),
+        ("We go<rt></rt> home", "We go home"),
+    ],
+)
+def test_a_mark_is_no_concern_of_the_model(family: str, text: str, shown: str) -> None:
+    piece = hygiene(family).piece()
+    piece.take(text)
+    assert piece.shown() == shown

@@ -18,9 +18,9 @@ class Pieces:
 
 def test_marks_stand_in_where_a_model_was_taught_to_copy_them() -> None:
     taught = vocabulary_of(Pieces("a", *MARKS))
-    assert (taught.has_marks, tuple(taught.stand_ins)) == (True, MARKS)
+    assert tuple(taught.stand_ins) == MARKS
     other = vocabulary_of(Pieces("a"))
-    assert (other.has_marks, other.stand_ins) == (False, NAMES)
+    assert other.stand_ins == NAMES
 
 
 def test_a_sign_is_known_that_has_a_piece_or_where_nobody_can_tell() -> None:
@@ -38,3 +38,10 @@ def test_a_script_is_read_where_all_its_common_letters_are_there() -> None:
     greek = vocabulary_of(Pieces("<0xC3>", *"αβγδεζηθικλμνξοπρστυφχψως"))
     assert greek.reads("καλημέρα")
     assert Vocabulary().reads("你好")
+
+
+def test_symbols_that_sentences_lack_are_copied_where_a_model_can() -> None:
+    pieces = ("<0xC3>", "é", "♪", "→", "€", "…", "‱")
+    taught, other = vocabulary_of(Pieces(*pieces, *MARKS)), vocabulary_of(Pieces(*pieces))
+    assert [sign for sign in "é♪→€…‱~" if not taught.is_known(sign)] == ["♪", "→", "‱"]
+    assert all(map(other.is_known, "é♪→€…‱~"))

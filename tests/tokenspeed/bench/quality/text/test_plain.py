@@ -10,7 +10,7 @@ from tokenspeed.cli import main
 
 
 def test_lines_that_differ_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = ("He is eighteen.\tEr ist achtzehn.", "Go home, OK? 👍\tGeh heim, ja? 👍")
+    lines = ("The book is old.\tDas Buch ist alt.", "Go home, OK? 👍\tGeh heim, ja? 👍")
     (tmp_path / "mine.en-de.tsv").write_text("\n".join(lines), encoding="utf-8")
     page, result, outputs = (tmp_path / name for name in ("page.md", "plain.json", "differ.txt"))
     page.write_text("<!-- plain.json -->\n<!-- end plain.json -->\n", encoding="utf-8")
