@@ -23,7 +23,7 @@ from tokenspeed.bench.page import markdown_table
 ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "tokenspeed" / "native"
 # vocabulary, hidden, intermediate, layers, heads, KV heads, head width
-SHAPE = ("16000", "512", "1408", "10", "8", "4", "64")
+SHAPE = ("17024", "512", "1536", "10", "8", "4", "64")
 # name: (streams, rows of each, position)
 STEPS = {
     "one token": (1, 1, 40),

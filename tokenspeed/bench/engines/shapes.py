@@ -68,6 +68,10 @@ SHAPES = {
         vocab_size=16000, hidden_size=512, intermediate_size=1408, num_layers=10, num_heads=8,
         num_kv_heads=4, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True,
     ),
+    "default-40m": ModelConfig(
+        vocab_size=17024, hidden_size=512, intermediate_size=1536, num_layers=10, num_heads=8,
+        num_kv_heads=4, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True,
+    ),
 }  # fmt: skip
 
 

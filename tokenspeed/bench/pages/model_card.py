@@ -2,42 +2,46 @@
 
     python -m tokenspeed.bench.pages.model_card [FOLDER]
 
-With a folder, first merge its measurements into `results/quality-default.json`: the files of
-`tokenspeed eval quality --json`, named after what they measure (`shipped.json`, `bf16.json`, ...),
-the `summary.json` of training runs as `FOLDER/training/NAME.json`, and rounds of `tokenspeed bench
-engine --json` with shapes as `FOLDER/engine/NAME-ROUND.json`. The pages are made from the result
-file only; the goals are the project's own. The model card's sentences are translated again.
+With a folder, first merge what was measured there into `results/quality-default.json`: the files of
+`tokenspeed eval quality --json`, named by what they are of (`shipped`, on all lines; `variants`,
+with other variants of the sources; `prefixes`), or by one set and direction of `shipped`
+(`shipped.tatoeba.en-de.json`), and the `summary.json` of training runs in
+`FOLDER/training/NAME.json`. What shipped before is `before`, from the file as it was. The pages
+come from the result files alone; goals are those that the project set itself. The model card's
+sentences are translated anew.
+
+What was measured on the model before, and not again, is in `results/earlier/quality-default.json`.
 """
 
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tokenspeed.bench.page import describe_machine, markdown_table, put_into_page
 from tokenspeed.bench.result import Row
 
 ROOT = Path(__file__).parents[3]
-NAME = "quality-default.json"
-PAGES = (
-    ROOT / "benchmarks" / "quality.md",
-    ROOT / "tokenspeed" / "models" / "default" / "README.md",
-)
+NAME, EARLIER = "quality-default.json", "earlier/quality-default.json"
+RESULTS = ROOT / "benchmarks" / "results"
+QUALITY = ROOT / "benchmarks" / "quality.md"
+CARD = ROOT / "tokenspeed" / "models" / "default" / "README.md"
 GOALS = {  # BLEU, greedy, shipped precision
-    ("tatoeba", "en-de"): 42,
+    ("tatoeba", "en-de"): 43,
     ("tatoeba", "en-fr"): 50,
-    ("tatoeba", "en-es"): 50,
-    ("multi30k-2016", "en-de"): 39,
-    ("multi30k-2016", "en-fr"): 58,
-    ("msctd-dialogue", "en-de"): 25,
-    ("ted-talks", "en-de"): 20,
-    ("newstest2014", "en-de"): 16,
-    ("newstest2014", "en-fr"): 22,
+    ("tatoeba", "en-es"): 52,
+    ("multi30k-2016", "en-de"): 42.5,
+    ("multi30k-2016", "en-fr"): 62.5,
+    ("ted-talks", "en-de"): 24,
+    ("ted-talks", "de-en"): 31,
+    ("wmt24-speech", "en-de"): 25,
+    ("wmt24-speech", "en-es"): 38,
+    ("newstest2014", "en-de"): 24,
+    ("newstest2014", "en-fr"): 34,
+    ("newstest2013", "en-es"): 31,
 }
-# Into English at least the same.
-GOALS |= {(name, "-".join(reversed(way.split("-")))): goal for (name, way), goal in GOALS.items()}
 SHAPES = {"d4": "4 x 768", "d6": "6 x 640", "d10": "10 x 512", "d16": "16 x 384"}
 Runs = dict[str, Row]
 
@@ -45,47 +49,36 @@ Runs = dict[str, Row]
 # ---- the result file ---------------------------------------------------------------------------
 
 
-def collect(folder: Path) -> Row:
-    """Merge the results of a folder."""
-    runs: Runs = {}
+def collect(folder: Path, shipped_before: Row) -> Row:
+    """Merge the results of a folder; `shipped_before` is the run of the model before."""
+    runs: Runs = {"before": shipped_before}
     signatures: set[str] = set()
     for path in sorted(folder.glob("*.json")):
         run = json.loads(path.read_text(encoding="utf-8"))
-        run["command"] = _without_paths(run["command"])
+        names = {"--sets": "SET", "--directions": "DIRECTION"} if "." in path.stem else {}
+        run["command"] = _without_paths(run["command"], names)
         for score in run["scores"]:
             signatures |= {score.pop("bleu_signature"), score.pop("chrf_signature")}
-        runs[path.stem] = run
+        name = path.stem.partition(".")[0]
+        if name not in runs:
+            runs[name] = run
+            continue
+        for kind in ("scores", "prefixes", "addresses"):
+            runs[name][kind] += run[kind]
+        runs[name]["seconds"] = round(runs[name]["seconds"] + run["seconds"], 1)
+    order = {key: i for i, key in enumerate(scores_of(shipped_before))}
+    runs["shipped"]["scores"].sort(key=lambda s: order[s["set"], s["direction"]])
     trainings = {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("training/*.json"))
     }
-    speeds = {name: _best(sorted(folder.glob(f"engine/{name}-*.json"))) for name in SHAPES}
-    return {
-        "signatures": sorted(signatures),
-        "runs": runs,
-        "trainings": trainings,
-        "speeds": speeds,
-    }
+    return {"signatures": sorted(signatures), "runs": runs, "trainings": trainings}
 
 
-def _best(paths: Sequence[Path]) -> Row:
-    """Return the least of several rounds, which other users of the machine disturbed least."""
-    rounds = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    names = {"inter_token_ms_min": "token_ms", "first_token_ms_p50": "first_token_ms"}
-    found: Row = {
-        f"{name}_{row['streams']}": min(other["rows"][i][key] for other in rounds)
-        for i, row in enumerate(rounds[0]["rows"])
-        for key, name in names.items()
-    }
-    about = {key: rounds[0][key] for key in ("machine", "date", "versions")}
-    command = _without_paths(rounds[0]["command"])
-    return {"rounds": len(rounds), **found, **about, "command": command}
-
-
-def _without_paths(command: str) -> str:
-    """Return a command with names in place of local folders."""
+def _without_paths(command: str, names: dict[str, str]) -> str:
+    """Return a command with names in the place of somebody's folders, and of other arguments."""
     words = command.split()
-    names = {"--corpus": "TEST_SETS", "--model": "MODEL", "--json": "FILE", "--outputs": "FILE"}
+    names |= {"--corpus": "TEST_SETS", "--model": "MODEL", "--json": "FILE", "--outputs": "FILE"}
     return " ".join(
         names.get(before, word) for before, word in zip(["", *words[:-1]], words, strict=True)
     )
@@ -100,46 +93,67 @@ def scores_of(run: Row, variant: str = "whole") -> dict[tuple[str, str], Row]:
 
 
 def set_rows(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield every set and direction, with its goal if there is one."""
-    auto = scores_of(runs["shipped"], "auto")
+    """Yield every set and direction beside the model before, with the goal where there is one."""
+    before = scores_of(runs["before"])
     for key, row in scores_of(runs["shipped"]).items():
-        goal = GOALS.get(key)
+        goal, old = GOALS.get(key), before[key]
         verdict = f"{goal}, {'met' if row['bleu'] >= goal else 'missed'}" if goal else ""
         yield (
             *key,
             f"{row['lines']:,}",
+            f"{old['bleu']:.1f}",
             f"{row['bleu']:.1f}",
+            f"{row['bleu'] - old['bleu']:+.1f}",
+            f"{old['chrf']:.1f}",
             f"{row['chrf']:.1f}",
             verdict,
-            f"{auto[key]['bleu']:.1f}",
         )
 
 
-def stripped(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield what a source without case and punctuation costs, in BLEU with and without those."""
-    bare = scores_of(runs["shipped"], "stripped")
-    for key, row in scores_of(runs["shipped"]).items():
+def variants(runs: Runs) -> Iterator[tuple[object, ...]]:
+    """Yield what it costs not to name the language, or a source without case and punctuation."""
+    run, before = runs["variants"], scores_of(runs["before"], "stripped")
+    bare, auto = scores_of(run, "stripped"), scores_of(run, "auto")
+    for key, row in scores_of(run).items():
         yield (
             *key,
+            f"{row['lines']:,}",
             f"{row['bleu']:.1f}",
+            f"{auto[key]['bleu']:.1f}",
             f"{bare[key]['bleu']:.1f}",
-            f"{bare[key]['bleu'] - row['bleu']:+.1f}",
+            f"{before[key]['bleu']:.1f}",
             f"{row['bleu_words']:.1f}",
             f"{bare[key]['bleu_words']:.1f}",
             f"{bare[key]['bleu_words'] - row['bleu_words']:+.1f}",
         )
 
 
-def gains(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield the default model before this one, the teacher, and this one."""
-    before, teacher = (scores_of(runs[name]) for name in ("before", "teacher"))
-    for key, row in scores_of(runs["shipped"]).items():
-        three = [before[key]["bleu"], teacher[key]["bleu"], row["bleu"]]
-        yield (*key, *(f"{bleu:.1f}" for bleu in three), f"{three[2] - three[0]:+.1f}")
+def prefixes(runs: Runs) -> Iterator[tuple[object, ...]]:
+    """Yield how often a prefix contradicts the whole, and how much of it is said, before and now.
+
+    A contradiction is a translation that is no beginning of the whole's.
+    """
+    old = {_prefix_key(row): row for row in runs["before"]["prefixes"]}
+    for row in runs["prefixes"]["prefixes"]:
+        before = old.get(_prefix_key(row))
+        if before is None or not row["marked"]:
+            continue
+        yield (
+            row["set"],
+            row["direction"],
+            "stripped" if row.get("stripped") else "as written",
+            f"{row['prefixes']:,}",
+            *(f"{1 - r['consistent']:.1%}" for r in (before, row)),
+            *(f"{r['ahead']:.1%}" for r in (before, row)),
+        )
+
+
+def _prefix_key(row: Row) -> tuple[object, ...]:
+    return (row["set"], row["direction"], row["marked"], bool(row.get("stripped")))
 
 
 def precision(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield bfloat16, by beam and greedy, beside what is shipped."""
+    """Yield bfloat16, greedy and by beam, beside what is shipped."""
     exact, beam, shipped = (scores_of(runs[name]) for name in ("bf16", "beam4", "shipped"))
     differences = []
     for key, row in exact.items():
@@ -147,21 +161,6 @@ def precision(runs: Runs) -> Iterator[tuple[object, ...]]:
         three = (beam[key]["bleu"], row["bleu"], shipped[key]["bleu"])
         yield (*key, *(f"{bleu:.2f}" for bleu in three), f"{differences[-1]:+.2f}")
     yield ("mean", "", "", "", "", f"{sum(differences) / len(differences):+.2f}")
-
-
-def prefixes(rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
-    """Yield how translations of prefixes compare with the translation of the whole."""
-    for row in rows:
-        kind = "said to be open" if row["marked"] else "as if it were whole"
-        yield (
-            row["set"],
-            row["direction"],
-            kind + (", stripped" if row.get("stripped") else ""),
-            f"{row['prefixes']:,}",
-            f"{row['consistent']:.1%}",
-            f"{row['standing']:.1%}",
-            f"{row['ahead']:.1%}",
-        )
 
 
 def prefix_training(runs: Runs) -> Iterator[tuple[object, ...]]:
@@ -211,7 +210,7 @@ def address(runs: Runs) -> Iterator[tuple[object, ...]]:
 
 
 def context(runs: Runs) -> Iterator[tuple[object, ...]]:
-    """Yield what changes with the previous sentence as context."""
+    """Yield what the sentence before, given as context, changes."""
     alone = scores_of(runs["context"])
     for key, row in scores_of(runs["context"], "context").items():
         yield (
@@ -228,45 +227,66 @@ def _share(part: int, rest: int) -> str:
 
 
 def page(result: Row) -> str:
-    """Return all tables, and how they were made."""
+    """Return the tables of the model that ships with what made them."""
     runs: Runs = result["runs"]
     shipped = runs["shipped"]
     signatures = ", ".join(f"`{signature}`" for signature in result["signatures"])
-    made_on, taught_on, checked_on = (
-        describe_machine(runs[name]["machine"]) for name in ("shipped", "teacher", "bf16")
-    )
-    steps = result["trainings"]["shape-d10"]["steps"]
+    where = f"{describe_machine(shipped['machine'])}, {shipped['date']}"
     parts = [
-        f"{made_on}, {shipped['date']}: the engine as users get it. sacreBLEU {signatures}.",
+        f"{where}: the engine as users get it, all lines of each set. sacreBLEU {signatures}.",
         markdown_table(
-            "set | direction | lines | BLEU | chrF | goal | BLEU, language not named",
-            "llrrrlr",
+            "set | direction | lines | BLEU before | BLEU | | chrF before | chrF | goal",
+            "llrrrrrrl",
             list(set_rows(runs)),
         ),
-        "Sources without case and punctuation, as recognisers give them. Which mark or capital the "
-        "reference has cannot always be known; *words* leaves both out of what is scored:",
+    ]
+    if "variants" in runs:
+        parts += [
+            "The source's language not named, and sources without case and punctuation, as "
+            "recognisers give them. Which mark or capital the reference has cannot always be "
+            "known; *words* leaves both out of what is scored:",
+            markdown_table(
+                "set | direction | lines | BLEU | not named | stripped | stripped, before | words "
+                "| words, stripped |",
+                "llrrrrrrrr",
+                list(variants(runs)),
+            ),
+        ]
+    if "prefixes" in runs:
+        parts += [
+            "Every prefix of the first sentences, said to be open, against the translation of the "
+            "whole sentence: how often it contradicts that. *Ahead* is by how much of the whole's "
+            "length a prefix's translation exceeds the share said so far:",
+            markdown_table(
+                "set | direction | source | prefixes | contradict, before | now | ahead, before "
+                "| now",
+                "lllrrrrr",
+                list(prefixes(runs)),
+            ),
+        ]
+    parts += [
+        'Formal address among translations of an English "you" that show which it is:',
         markdown_table(
-            "set | direction | BLEU | stripped source | | words | stripped source |",
+            "set | direction | lines with you | before | this model | references "
+            "| BLEU, lines with you | BLEU, others",
             "llrrrrrr",
-            list(stripped(runs)),
+            list(address(runs)),
         ),
-        f"The default model before this one, the teacher and this one, BLEU; the first two on "
-        f"{taught_on}:",
-        markdown_table(
-            "set | direction | before | teacher | this model |", "llrrrr", list(gains(runs))
-        ),
-        f"Precision and search, BLEU; bfloat16 weights on {checked_on} with float32 products:",
+    ]
+    return "\n\n".join(parts)
+
+
+def page_before(result: Row) -> str:
+    """Return what was measured on the model before this one, and not again."""
+    runs: Runs = result["runs"]
+    steps = result["trainings"]["shape-d10"]["steps"]
+    parts = [
+        f"Precision and search, BLEU; bfloat16 weights on "
+        f"{describe_machine(runs['bf16']['machine'])} with float32 products:",
         markdown_table(
             "set | direction | bf16, beam 4 | bf16, greedy | int8 as shipped, greedy | to bf16",
             "llrrrr",
             list(precision(runs)),
-        ),
-        "Every prefix of a sentence against the translation of the whole sentence. *Ahead* is by "
-        "how much of the whole's length a prefix's translation exceeds the share said so far:",
-        markdown_table(
-            "set | direction | the source | prefixes | is a prefix | words that stand | ahead",
-            "lllrrrr",
-            list(prefixes(runs["prefixes"]["prefixes"])),
         ),
         f"The same model trained for {steps:,} steps without prefixes and with them: how often the "
         "translation of a prefix contradicts the final one.",
@@ -284,13 +304,6 @@ def page(result: Row) -> str:
             "lrrrrrr",
             list(shapes(result)),
         ),
-        'Formal address among translations of an English "you" that show which it is:',
-        markdown_table(
-            "set | direction | lines with you | before | this model | references "
-            "| BLEU, lines with you | BLEU, others",
-            "llrrrrrr",
-            list(address(runs)),
-        ),
         "With the line before it, and its translation, as context, BLEU:",
         markdown_table(
             "set | direction | lines | alone | after the line before |",
@@ -301,11 +314,18 @@ def page(result: Row) -> str:
     return "\n\n".join(parts)
 
 
+PAGES: tuple[tuple[Path, str, Callable[[Row], str]], ...] = (
+    (QUALITY, NAME, page),
+    (CARD, NAME, page),
+    (QUALITY, EARLIER, page_before),
+)
+
+
 # ---- the model card ----------------------------------------------------------------------------
 
 
 def translate_samples(card: str) -> str:
-    """Return the model card with its sample sentences translated again."""
+    """Return the model card with the translations of its sample sentences made anew."""
     head, rest = card.split("<!-- samples -->")
     samples, tail = rest.split("<!-- end samples -->")
     sections = []
@@ -324,16 +344,21 @@ def translate_samples(card: str) -> str:
 
 
 def main() -> None:
-    """Merge results if a folder is named, then fill the pages."""
-    path = ROOT / "benchmarks" / "results" / NAME
+    """Merge results where a folder is named, then fill the pages."""
     if len(sys.argv) > 1:
-        merged = json.dumps(collect(Path(sys.argv[1])), indent=1, ensure_ascii=False)
-        path.write_text(merged + "\n", encoding="utf-8")
-    card = PAGES[1].read_text(encoding="utf-8")
-    PAGES[1].write_text(translate_samples(card), encoding="utf-8")
-    result = json.loads(path.read_text(encoding="utf-8"))
-    for target in PAGES:
-        put_into_page(target, NAME, page(result))
+        before = load(NAME)["runs"]["before"]
+        merged = json.dumps(collect(Path(sys.argv[1]), before), indent=1, ensure_ascii=False)
+        (RESULTS / NAME).write_text(merged + "\n", encoding="utf-8")
+    card = CARD.read_text(encoding="utf-8")
+    CARD.write_text(translate_samples(card), encoding="utf-8")
+    for target, name, made in PAGES:
+        put_into_page(target, name, made(load(name)))
+
+
+def load(name: str) -> Row:
+    """Return a result file."""
+    found: Row = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return found
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ def test_a_step_reads_the_weights_that_the_models_are_named_after() -> None:
     assert 11.6e9 < step_weights(SHAPES["gemma-3-12b"]) < 12e9
     assert 7.4e9 < step_weights(SHAPES["hunyuan-mt-7b"]) < 7.6e9
     assert 37e6 < step_weights(SHAPES["default-38m"]) < 39e6
+    assert 40e6 < step_weights(SHAPES["default-40m"]) < 41e6
 
 
 def test_the_default_shape_is_that_of_the_shipped_model() -> None:
-    shipped, named = load_model_config(DEFAULT_MODEL), SHAPES["default-38m"]
+    shipped, named = load_model_config(DEFAULT_MODEL), SHAPES["default-40m"]
     for name in (
         "vocab_size",
         "hidden_size",
