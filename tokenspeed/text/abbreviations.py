@@ -1,8 +1,8 @@
 """Words that end in a period and end no sentence, and words that begin one.
 
 For the languages of the default model, as their dictionaries have them; months are from CLDR. Lists
-of other projects were weighed: pysbd's calls "de", "en" and "un" abbreviations, syntok's knows
-three languages, CLDR's and ICU's come with no package that needs no compiler.
+of other projects were considered: pysbd's calls "de", "en" and "un" abbreviations, syntok's has
+three languages, and CLDR's and ICU's are in no package that installs without a compiler.
 """
 
 from functools import cache
@@ -31,7 +31,7 @@ _NUMBERED: Final = (
     " figs abb abs art arts sec sect § par z ziff tab tabl eq ex op v tel tél ext rd pos lfd"
     " al éd ed aufl"
 )
-# They may end a sentence or stand inside one; the word after them says which.
+# They may end a sentence or occur inside one; the word after them decides.
 _EITHER: Final = (
     # en
     " etc al inc ltd co corp bros jr esq llc plc assn dept univ ave blvd rd hwy st mt ft"
@@ -78,7 +78,7 @@ _STARTERS: Final = (
     " hoy mañana ayer ahora todo todos cada muchos hay es son fue era ha han"
 )
 
-# Beside another day or a number alone: a period after them mostly ends a sentence.
+# Only next to another day or a number: otherwise a period after them usually ends a sentence.
 _DAY_NAMES: Final = (
     ("Mon", "Monday"), ("Tues?", "Tuesday"), ("Wed", "Wednesday"), ("Thu(?:rs?)?", "Thursday"),
     ("Fri", "Friday"), ("Sat", "Saturday"), ("Sun", "Sunday"),
@@ -89,7 +89,7 @@ _DAYS: Final = (
     *((rf"(?<=(?:\b(?:and|or|to)\s|[-–/]))\b{short}\.(?=\s*$)", f"{name}.")
       for short, name in _DAY_NAMES),
 )  # fmt: skip
-# "No. 5" is read as "number 5": models take the short form for a "no". Others they leave out.
+# "No. 5" is read as "number 5": models take the short form for a "no", and leave others out.
 _SHORT: Final = {
     "en": (
         (r"\b[Nn]o\.\s*(?=\d)", "number "),
@@ -162,7 +162,7 @@ _SPELLED: Final = {
 
 
 def spell_out(text: str, language: str | None) -> str:
-    """Write out short forms that models do not read."""
+    """Write out short forms that models do not understand."""
     if language not in _SPELLED or _any_short(language).search(text) is None:
         return text
     for pattern, word in _SPELLED[language]:
@@ -175,13 +175,13 @@ def spell_out(text: str, language: str | None) -> str:
 
 @cache
 def _any_short(language: str) -> regex.Pattern[str]:
-    """Return what finds any short form: most texts have none, and are looked through once."""
+    """Return a pattern that finds any short form: most texts have none, and are searched once."""
     return regex.compile("|".join(pattern for pattern, _ in _SHORT[language]))
 
 
 @cache
 def either() -> frozenset[str]:
-    """Return what may end a sentence or stand inside one, the short names of months among it."""
+    """Return what may end a sentence or occur inside one, including short names of months."""
     months = (
         name.rstrip(".").lower()
         for language in _LANGUAGES

@@ -1,8 +1,8 @@
-"""Text in capitals alone, as stenographers and broadcasters write: read as a sentence, given back.
+"""Text all in capitals, as stenographers and broadcasters write: read as a sentence, given back.
 
-Models have seen little of it, and copy or lose its words; so they do with a word in capitals among
-others ("this is REALLY late"). Knows letters, and how many pieces a vocabulary has for a word; does
-not know languages beyond the English pronoun and German's nouns, nor which words are names.
+Models have seen little of it, and copy or lose its words; the same happens to a single word in
+capitals ("this is REALLY late"). Knows letters, and how many pieces a vocabulary has for a word;
+does not know languages beyond the English pronoun and German nouns, nor which words are names.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from tokenspeed.text.abbreviations import STARTERS
 _WORD: Final = regex.compile(r"[\p{L}\p{M}'’]+")
 _FIRST: Final = regex.compile(r"(?:^|(?<!\b\p{L})[.!?…]['\"”’»)]*\s+|[¿¡]\s*)['\"“„«(¿¡\s]*\K\p{L}")
 _PRONOUN: Final = regex.compile(r"\bi\b(?![.\-])")
-# Short forms that are written in capitals everywhere, and no words: models know them so.
+# Short forms that are always written in capitals, and are not words: models know them so.
 _SHORT: Final = (
     "NATO|EU|UN|UNO|USA|UK|BBC|CNN|FBI|CIA|NASA|UNESCO|UNICEF|IMF|GDP|CEO|TV|MP|DNA|HIV|UEFA|FIFA|NBA"
     "|NFL|BMW|IBM|ARD|ZDF|SPD|CDU|CSU|FDP|ONU|OTAN|PSOE|SNCF|PDF|USB|URL|HTML|API|GPS|COVID|EZB|ECB|FC"
 )
-# "US" where a country is meant, and no pronoun; letters with periods, "U.S.", but not "P.M.".
+# "US" as a country, not the pronoun; letters with periods, "U.S.", but not "P.M.".
 _KEPT: Final = regex.compile(
     rf"\b(?:{_SHORT})\b|(?<=\b(?:THE|A|AN|IN|FROM|BY|OF)\s)US\b"
     r"|\b(?!A\.M\.|P\.M\.|I\.E\.|E\.G\.|Z\.B\.|D\.H\.)(?:\p{Lu}\.){2,}"
@@ -35,7 +35,7 @@ _SHARP: Final = regex.compile(
 _LOUD: Final = regex.compile(
     r"(?:(?<![\p{L}\p{N}.&@#_/-])\p{Lu}{2,}(?![\p{L}\p{N}&@_/]|[-.]\p{L}) ?)+"
 )
-# Short words that nobody writes in capitals but to stress them, and that are no short forms.
+# Short words that are in capitals only to stress them, and are not abbreviations.
 _STRESSED: Final = frozenset(
     "not no now all yes you my he she we too so two did had why how her him his our off yet"
     " nie nur ja nein ich du wir ihr sie mir dir sehr pas non oui moi toi lui bon muy sí tú yo ya"
@@ -48,17 +48,17 @@ _TITLES: Final = frozenset(
 MIN_LOUDER: Final = 2  # pieces that a stressed word has more in capitals than in small letters
 MIN_LOUD_NOUN: Final = 4  # pieces of a German noun in capitals; of fewer are short forms as well
 
-BEGIN: Final = 0.95  # share of capital letters from where on a text is in capitals
-END: Final = 0.7  # below it, a growing text that began like that is not
-MIN_WORDS: Final = 2  # of two letters or more; one alone may be a name such as NATO
+BEGIN: Final = 0.95  # share of capital letters from which a text is in capitals
+END: Final = 0.7  # below it, a growing text that began in capitals no longer is
+MIN_WORDS: Final = 2  # of two letters or more; a single one may be a name such as NATO
 MIN_LETTERS: Final = 5
 
 
 def are_capitals(text: str, before: bool = False) -> bool:
-    """Whether a text is written in capitals alone.
+    """Whether a text is all in capitals.
 
     Args:
-        before: what was said of its beginning; a growing text does not change its mind at once.
+        before: the result for its beginning; for a growing text it does not change at once.
     """
     upper = lower = words = 0
     for match in _WORD.finditer(text):
@@ -74,13 +74,13 @@ def are_capitals(text: str, before: bool = False) -> bool:
 
 
 def unstressed(word: str, count_pieces: Callable[[str], int], language: str | None) -> str | None:
-    """Return a word in capitals as it is written where it is not stressed, None where it is a name.
+    """Return a stressed word in capitals as it is normally written; None if it is not stressed.
 
-    What a vocabulary knows in small letters, and spells out in capitals, is a word that somebody
-    stresses; short forms ("NATO", "HTML") and names ("SMITH") are not like that.
+    A word that the vocabulary knows in lower case, but needs several pieces for in capitals, is
+    stressed; short forms ("NATO", "HTML") and names ("SMITH") are not like that.
 
     Args:
-        count_pieces: of a word in a vocabulary. language: of the text, None where it is not known.
+        count_pieces: of a word in a vocabulary. language: of the text; None if unknown.
     """
     small, large = word.lower(), word.capitalize()
     if len(small) != len(word) or small in _TITLES or _KEPT.fullmatch(word):
@@ -105,11 +105,11 @@ def quieten(
     is_beginning: bool = True,
     language: str | None = None,
 ) -> str:
-    """Write stressed words of a text that is not in capitals in small letters.
+    """Write stressed words in lower case, in a text that is not all in capitals.
 
     Args:
-        count_pieces: of a word in a vocabulary. language: of the text, None where it is not known.
-        is_beginning: whether nothing stands before it.
+        count_pieces: of a word in a vocabulary. language: of the text; None if unknown.
+        is_beginning: whether nothing comes before it.
     """
 
     def quiet(match: regex.Match[str]) -> str:
@@ -132,11 +132,11 @@ def quieten(
 
 
 def to_sentence(text: str, *, is_beginning: bool = True, language: str | None = None) -> str:
-    """Write a text in capitals as a sentence: small but for first letters.
+    """Write a text in capitals as a sentence: in lower case except for first letters.
 
     Args:
-        language: of the text, None where it is not known.
-        is_beginning: whether nothing stands before it.
+        language: of the text; None if unknown.
+        is_beginning: whether nothing comes before it.
     """
     kept = {i for match in _KEPT.finditer(text) for i in range(*match.span())}
     small = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)

@@ -1,7 +1,7 @@
-"""Text hygiene, the one way in and out of a model for every door: what is shown to the model, and
-what a reader gets of its output.
+"""Text hygiene, the way of all texts to a model and back: what the model is shown, and what a
+reader gets of its output.
 
-A text is cut into pieces; of each piece it is said what stands before and after it, what the model
+A text is cut into pieces; for each piece it decides what comes before and after it, what the model
 reads, and how its output becomes text again. Knows text; does not know models, tokens or the wire.
 """
 
@@ -28,7 +28,7 @@ from tokenspeed.text.spans import Span, find_spans, has_text
 from tokenspeed.text.vocabulary import Vocabulary
 from tokenspeed.text.words import count_words
 
-MIN_HALVED: Final = 6  # spaces of a sentence that is worth cutting in two
+MIN_HALVED: Final = 6  # spaces that a sentence must have to be cut in two
 MAX_REMEMBERED: Final = 8  # texts whose spans are kept
 
 _STATE: Final = (
@@ -42,7 +42,7 @@ Profanity = Literal["raw", "mask"]
 _FOREIGN: Final = regex.compile(r"(?V1)[\p{L}--\p{Latin}]")
 _AFTER_PICTURE: Final = regex.compile(r"[.!?…)\]]*\s*$")
 _BRACKETED: Final = regex.compile(r"\[[^\[\]]{2,}\]|\([^()]{2,}\)")
-# One letter is no word, but for these; a model makes anything of it.
+# A single letter is no word, except these; a model's output for it is arbitrary.
 _LETTER_ALONE: Final = regex.compile(r"(?![iaoyeuàôIAOYEUÀÔ])\p{L}[.)]?")
 _LETTER_OF_LIST: Final = regex.compile(r"[AEOUYÀÔ][.)]?")  # in a text that does not grow
 _LEADING_MARK: Final = regex.compile(r"(?:^|(?<=[.!?…]\s))\s*\[[^\[\]\n]{2,60}\](?=\s+\p{L})")
@@ -76,10 +76,10 @@ class Hygiene:
 
     Args:
         vocabulary: of the model.
-        glossary: words that must come out as wanted.
-        source: language of the texts, None where it is not known. target: language that is wanted.
-        capitals: whether text in capitals is given back in capitals, or as sentences.
-        profanity: whether swear words are given back as they are, or with stars.
+        glossary: words whose translation is fixed.
+        source: language of the texts; None if unknown. target: language to translate into.
+        capitals: whether text in capitals is returned in capitals, or as sentences.
+        profanity: whether swear words are returned as they are, or with stars.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class Hygiene:
         self._last: tuple[str, list[Found]] = ("", [])  # asked for several times in a row
 
     def piece(self) -> "Piece":
-        """Return what is known of a piece that has not been read yet."""
+        """Return a new piece that has no text yet."""
         return Piece(self)
 
     def cut(self, text: str, min_words: int = 0, scale: int = 1) -> list[Cut]:
-        """Cut a text into pieces that are translated by themselves; joined they are the text.
+        """Cut a text into pieces that are translated separately; joined they are the text.
 
-        As `segmenter.cut`, but never within a span, and wherever two texts meet.
+        Like `segmenter.cut`, but never within a span, and also wherever two texts meet.
         """
         spans = self.spans(text)
         masked = _masked(text, spans) if spans else text
@@ -129,7 +129,7 @@ class Hygiene:
         return found
 
     def halves(self, text: str) -> tuple[str, ...]:
-        """Return a sentence in two, parted at a clause or a space; nothing where it is short."""
+        """Return a sentence cut in two, at a clause or a space; nothing if it is short."""
         masked = _masked(text, self.spans(text))
         spaces = [match.start() for match in _GAP.finditer(masked)]
         clauses = [at for at in spaces if masked[at - 1] in ",;:–—"]
@@ -141,8 +141,8 @@ class Hygiene:
         return ()
 
     def spans(self, text: str) -> list[Span]:
-        """Return what must come through, sound marks in the words of the target language."""
-        if text not in self._found_spans:  # a piece alone is looked at three times in a row
+        """Return what must be kept, with sound marks in the words of the target language."""
+        if text not in self._found_spans:  # a single piece is looked up three times in a row
             if len(self._found_spans) >= MAX_REMEMBERED:
                 self._found_spans.clear()
             self._found_spans[text] = self._find_spans(text)
@@ -164,7 +164,7 @@ class Hygiene:
         return list(self._last[1])
 
     def fault_of(self, shown: str, output: str, *, is_whole: bool) -> Fault | None:
-        """Return what is wrong with an output of the model, None where nothing looks wrong."""
+        """Return what is wrong with an output of the model; None if nothing looks wrong."""
         is_same = self.source is None or self.source == self.target
         return fault_of(shown, output, is_whole=is_whole, is_same_language=is_same)
 
@@ -183,20 +183,20 @@ class Hygiene:
         return sorted([*terms, *found], key=lambda item: item.start)
 
     def _is_read(self, text: str, span: Span) -> bool:
-        """Whether a span in other letters is in letters that the vocabulary has."""
+        """Whether a span in another script is in letters that the vocabulary has."""
         said = text[span.start : span.end]
         is_foreign = span.kind == "word" and _FOREIGN.match(said) is not None
         return is_foreign and self.vocabulary.reads(said)
 
     def _breaks(self, text: str, spans: Sequence[Span]) -> list[int]:
-        """Return where two texts meet: beside marks that part them, with words on both sides."""
+        """Return where two texts meet: next to marks that separate them, between words."""
         starts = [span.start for span in spans]
         found = [
             match.end()
             for match in _LEADING_MARK.finditer(text)
             if not _touches(spans, starts, *match.span())
         ]
-        # Looked for once: a page of signs without a letter would be read again for each of them.
+        # Searched once: else a page of signs without letters would be read again for each sign.
         first, last = _TEXT.search(text), _LAST_TEXT.search(text)
         if first is None or last is None:
             return found
@@ -212,15 +212,15 @@ class Hygiene:
 
 
 class Piece:
-    """A stretch of text that is translated by itself, as it grows.
+    """A stretch of text that is translated separately, as it grows.
 
     Attributes:
-        prefix, suffix: what stands before and after it, as readers get it.
-        core: what is between, cleaned; the empty text where there is nothing for a model.
-        placeholders: what stands for its protected words.
-        sight: what was all that there was while the text was shorter, in sight until more is.
-        language: of the text, None where it is not known: numbers in it are not computed then.
-        is_repaired: whether numbers of the output are put right, by looking at the whole of it.
+        prefix, suffix: what comes before and after it, as readers get it.
+        core: what is in between, cleaned; "" if there is nothing for a model.
+        placeholders: the stand-ins for its protected words.
+        sight: what readers saw while there was nothing for a model, shown until there is more.
+        language: of the text; None if unknown: then numbers in it are not computed.
+        is_repaired: whether numbers of the output are corrected, once it is complete.
     """
 
     def __init__(self, hygiene: Hygiene) -> None:
@@ -232,19 +232,19 @@ class Piece:
         self._hygiene = hygiene
         self._are_capitals = False
         self._is_one_loud_word = False  # which does not make capitals of what follows it
-        self._continues = False  # whether it stands in the middle of a sentence
+        self._continues = False  # whether it begins in the middle of a sentence
         self._taken: tuple[str, bool, bool] | None = None
 
     def dump(self) -> dict[str, Any]:
         """Return its state in plain values."""
         return {
             **{name: getattr(self, name) for name in _STATE},
-            # Those of a piece that goes on are the ones of the piece before.
+            # A piece that continues a sentence shares those of the piece before.
             "placeholders": None if self._continues else self.placeholders.dump(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Stand as another one did, whose state this is."""
+        """Take over the state that another piece has dumped."""
         for name in _STATE:
             setattr(self, name, state[name])
         self._taken = None if self._taken is None else (*self._taken,)
@@ -253,7 +253,7 @@ class Piece:
 
     @property
     def hygiene(self) -> Hygiene:
-        """What is done to it; a change holds from the next text on."""
+        """What is done to it; a change takes effect with the next text."""
         return self._hygiene
 
     @hygiene.setter
@@ -267,7 +267,7 @@ class Piece:
 
         Args:
             text: as it was sent. is_open: whether it may still grow.
-            committed: what readers have of its translation for good.
+            committed: the part of its translation that is final for readers.
         """
         if self._taken == (text, is_open, bool(committed)):
             return
@@ -283,7 +283,7 @@ class Piece:
             self.sight = self._seen(text, spans) or self.sight
             return
         start, end = _peel(text, spans)
-        if _BRACKETED.fullmatch(text, start, end):  # a mark that no table has: what it says
+        if _BRACKETED.fullmatch(text, start, end):  # an unknown mark: translate its words
             start, end = start + 1, end - 1
         is_letter = _LETTER_ALONE.fullmatch(text, start, end) is not None
         if is_letter or (not is_open and _LETTER_OF_LIST.fullmatch(text, start, end)):
@@ -295,10 +295,10 @@ class Piece:
         self.core = self._core(text, spans, start, end, is_fixed=bool(committed))
 
     def _seen(self, text: str, spans: Sequence[Span]) -> str:
-        """Return what readers see of a text in which nothing is for a model yet.
+        """Return what readers see of a text with nothing for a model yet.
 
-        Marks behind a word are left out: with the words that follow they will be placed once
-        these are complete.
+        Marks after a word are left out: they will be placed together with the words that follow,
+        once these are complete.
         """
         end = len(text)
         if self._is_open:
@@ -308,7 +308,7 @@ class Piece:
         return "".join(_wanted(text, spans, 0, end))
 
     def _leave(self, whole: str, committed: str) -> None:
-        """Take a text in which there is nothing for a model: readers get it, but what they have."""
+        """Take a text with nothing for a model: readers get it, except what they already have."""
         self.core = self.suffix = ""
         if not committed:
             self.prefix = whole
@@ -329,7 +329,7 @@ class Piece:
         return self._replaced(self.core, committed)
 
     def token_text(self, token_text: TokenText) -> TokenText:
-        """Return what turns ids of an output into text as readers get it, its edges left out."""
+        """Return a function from ids of an output to text for readers, without its edges."""
         restored = self.placeholders.token_text(token_text)
 
         def read(tokens: Sequence[int]) -> tuple[str, list[int]]:
@@ -347,7 +347,7 @@ class Piece:
         return mask(text, self._hygiene.target) if self._hygiene.profanity == "mask" else text
 
     def _without_stars(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
-        """Take off a model's own stars, round words that it does not know."""
+        """Remove stars that a model adds around words that it does not know."""
         if "*" not in text or "*" in self.core:
             return text, offsets
         stars = [match.span() for match in _STARRED.finditer(text)]
@@ -355,18 +355,18 @@ class Piece:
         return _STARRED.sub("", text), moved
 
     def placed(self, text: str, committed: str = "") -> str:
-        """Return a restored output with all that it lacks at the nearest place.
+        """Return a restored output with everything that it lacks put at the nearest place.
 
         Args:
-            text: the output. committed: its beginning that stays as it is.
+            text: the output. committed: its beginning, which stays as it is.
         """
         self.finish(text, committed)
         return self.placeholders.with_placed(text)
 
     def finish(self, text: str, committed: str = "") -> None:
-        """Say that an output is the last one, so that what it lacks is placed.
+        """Mark an output as the last one, so that what it lacks is placed.
 
-        Numbers that are wrong in it are put right, but for those that readers have.
+        Wrong numbers in it are corrected, except those that readers already have.
         """
         if self.language is not None:
             changes = corrections(self.core, text, self.language, self._hygiene.target)
@@ -376,9 +376,9 @@ class Piece:
         self.placeholders.place(self.core, text, committed, is_ended=is_ended)
 
     def certain_words(self, output: str, missing: Sequence[Found]) -> int | None:
-        """Return how many words of the core stand before the first that an output has wrong.
+        """Return how many words of the core come before the first one that is wrong in an output.
 
-        Or may have wrong: a number at the end of an open text. None where there is no such word.
+        A number at the end of an open text counts as wrong. None if there is no such word.
 
         Args:
             output: restored. missing: protected words that it lacks.
@@ -392,7 +392,7 @@ class Piece:
         return count_words(self.core[: min(at)]) if at else None
 
     def following(self) -> "Piece":
-        """Return a piece that goes on in the sentence of this one, with the same stand-ins."""
+        """Return a piece that continues the sentence of this one, with the same stand-ins."""
         piece = Piece(self._hygiene)
         piece.placeholders = self.placeholders
         piece._are_capitals = self._are_capitals
@@ -400,11 +400,11 @@ class Piece:
         return piece
 
     def fault_of(self, output: str, *, is_whole: bool) -> Fault | None:
-        """Return what is wrong with an output of the model, None where nothing looks wrong."""
+        """Return what is wrong with an output of the model; None if nothing looks wrong."""
         return self._hygiene.fault_of(self.shown(), output, is_whole=is_whole)
 
     def plainly(self) -> str:
-        """Return the core as a model may read it better that ran in circles over it."""
+        """Return the core with its final mark changed, for a model whose output was faulty."""
         return self.core[:-1] if self.core.endswith((".", "!", "?")) else self.core + "."
 
     def plainly_shown(self) -> str:
@@ -422,7 +422,7 @@ class Piece:
         )
 
     def untranslated(self) -> str:
-        """Return the text itself, for want of a translation, with its sound marks translated."""
+        """Return the text itself, if there is no translation, with its sound marks translated."""
         parts, at = [], 0
         for item in self._hygiene.find(self.core):
             said = self.core[item.start : item.end]
@@ -437,7 +437,7 @@ class Piece:
     def _core(
         self, text: str, spans: Sequence[Span], start: int, end: int, *, is_fixed: bool
     ) -> str:
-        """Return the text between prefix and suffix as a model reads it, but for its spans."""
+        """Return the text between prefix and suffix as a model reads it, except for its spans."""
         free = "".join(part for part, is_span in _parts(text, spans, start, end) if not is_span)
         if not is_fixed and not self._continues:
             before = self._are_capitals and not self._is_one_loud_word
@@ -466,7 +466,7 @@ class Piece:
         return "".join(parts)
 
     def _is_loud_word(self, text: str) -> bool:
-        """Whether a text is one word in capitals that is no short form and no name."""
+        """Whether a text is one word in capitals that is neither a short form nor a name."""
         word = text.strip(" .,!?…\"'")
         if not (word.isalpha() and word.isupper()):
             return False
@@ -476,19 +476,19 @@ class Piece:
 
 
 def goes_on(before: str, source: str) -> bool:
-    """Whether a piece goes on in the sentence of the one before: a picture parts them alone."""
+    """Whether a piece continues the sentence of the one before, with only a picture between."""
     return bool(before.strip()) and not _MARKED.search(before) and source[:1].islower()
 
 
 def begin_small(text: str) -> str:
-    """Take off the capital of a sentence that goes on, where a word that has none begins it."""
+    """Write the first word of a continued sentence in lower case, if it is an ordinary word."""
     word = _FIRST_WORD.match(text)
     is_small = word is not None and word[0].lower() in STARTERS - {"i", "i'm"}
     return text[0].lower() + text[1:] if is_small else text
 
 
 def _peel(text: str, spans: Sequence[Span]) -> tuple[int, int]:
-    """Return where the text without the marks at its edges begins and ends."""
+    """Return where a text begins and ends without the marks at its edges."""
     start, end = 0, len(text)
     for span in spans:
         if span.kind == "word" or _TEXT.search(text, start, span.start):
@@ -510,7 +510,7 @@ def _peel(text: str, spans: Sequence[Span]) -> tuple[int, int]:
 
 
 def _touches(spans: Sequence[Span], starts: Sequence[int], start: int, end: int) -> bool:
-    """Whether a span has a part of a stretch, or the place itself inside it where that is empty.
+    """Whether a span overlaps a stretch, or has an empty stretch inside it.
 
     Args:
         spans: in order, none overlapping another. starts: of the spans.
@@ -530,7 +530,7 @@ def _parts(text: str, spans: Sequence[Span], start: int, end: int) -> list[tuple
 
 
 def _wanted(text: str, spans: Sequence[Span], start: int, end: int) -> list[str]:
-    """Return a stretch with what is wanted for its spans."""
+    """Return the parts of a stretch, with spans replaced by what is wanted for them."""
     parts, at = [], start
     for span in spans:
         if start <= span.start and span.end <= end:
@@ -540,11 +540,11 @@ def _wanted(text: str, spans: Sequence[Span], start: int, end: int) -> list[str]
 
 
 def _masked(text: str, spans: Sequence[Span]) -> str:
-    """Return the text for the segmenter: no mark within a span ends a sentence."""
+    """Return the text for the segmenter, in which no mark within a span ends a sentence."""
     parts, at = [], 0
     for span in spans:
         length = span.end - span.start
-        # A tag that opens or closes, at a place where quotes would be two sides of a dialogue.
+        # Brackets for tags: with quotes two sentences would look like a dialogue.
         is_closing = text[span.end : span.end + 1].isspace() or span.end == len(text)
         said = ("x" if span.kind == "word" else ")" if is_closing else "(") * length
         if span.kind == "picture":  # one word, which ends no sentence

@@ -1,7 +1,7 @@
-"""Where a segment is cut into pieces that are translated by themselves.
+"""Where a segment is cut into pieces that are translated separately.
 
-At sentence marks; in longer text at a clause mark or before a conjunction; text without any marks
-by its length. A cut depends only on the text before it and the one word after it, where that is
+Cuts are at sentence marks; in longer text at a clause mark or before a conjunction; in text without
+marks by length. A cut depends only on the text before it and the one word after it, once that is
 whole, so a growing text keeps its cuts. Knows text; does not know revisions or translations.
 """
 
@@ -15,18 +15,18 @@ from tokenspeed.text import abbreviations
 from tokenspeed.text.words import has_words, word_ends
 
 CLAUSE_WORDS: Final = 28  # a clause mark cuts a piece of at least that many words
-CONJUNCTION_WORDS: Final = 34  # a conjunction cuts from here on
-MAX_WORDS: Final = 40  # anything is cut here
-MAX_CHARS: Final = 300  # also text that has no words
+CONJUNCTION_WORDS: Final = 34  # from here on, text is also cut before a conjunction
+MAX_WORDS: Final = 40  # any text is cut here
+MAX_CHARS: Final = 300  # also in text without words
 
-WINDOW_CHARS: Final = 4 * MAX_CHARS  # of a whole text that are looked at in one go
+WINDOW_CHARS: Final = 4 * MAX_CHARS  # of a whole text that are cut in one go
 _MARK_CHARS: Final = 64  # a mark and what may close after it: quotes, brackets, tags
 _PERIOD_CHARS: Final = 40  # a word with a period that may be an abbreviation, and its marks
 _SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥](?:\s?[\"'”’»)\]])*\s*$")
 _WIDE_END = regex.compile(r"[。！？｡।॥][\"'”’»」』）\])]*\s*$")
 _SPACED_MARK = regex.compile(r"\s{1,2}(?:[?!]+(?:\s?[»”\")])*|»)(?=\s)")  # « Où est-il ? Elle ... »
 _CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
-# Somebody answers: said as one, both sides get quotation marks of one kind.
+# Before an answer there is no cut: translated together, both sides get the same quotation marks.
 _QUOTED_END = regex.compile(r"[.!?…]\s?[\"”“’»]\s*$")
 _ANSWER = regex.compile(r"\s*(?:[-–—]\s*)?[\"“„«‘]")
 _PERIOD_WORD = regex.compile(r"(?r)([\p{L}\p{N}\p{M}.]+)\.[\"'”’»)\]]*\s*$")
@@ -48,7 +48,7 @@ def cut(text: str, min_words: int = 0, scale: int = 1) -> list[str]:
 
     Args:
         text: of one segment, from its beginning or from an earlier cut.
-        min_words: no cut before that many words, because a translation already covers them.
+        min_words: no cut before so many words, because a translation already covers them.
         scale: how many times as long a sentence may be before it is cut.
     """
     found: list[str] = []
@@ -68,7 +68,7 @@ def cut(text: str, min_words: int = 0, scale: int = 1) -> list[str]:
             end = spaced.end()
         is_within = ends[i + 1] - start <= MAX_CHARS * scale
         if is_within and words < CONJUNCTION_WORDS * scale and text[end - 1].isalnum():
-            continue  # most words, and quickly: there is no mark
+            continue  # a fast way for most words: there is no mark
         head, following = text[start:end], text[end : ends[i + 1]]
         is_allowed = bool(found) or words >= min_words
         is_whole = i + 2 < len(ends) or following[-1].isspace()
@@ -82,13 +82,13 @@ def cut(text: str, min_words: int = 0, scale: int = 1) -> list[str]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Yield what `cut` returns for a whole text, looking no further ahead than it has to."""
+    """Yield what `cut` returns for a whole text, reading no further ahead than necessary."""
     begin = 0
     while len(text) - begin > WINDOW_CHARS:
-        # The last but one may be followed by a word that goes on outside of the window.
+        # The last but one may be followed by a word that continues outside of the window.
         ready = cut(text[begin : begin + WINDOW_CHARS])[:-2]
-        # Marks belong to the word before them, also where that was too long for one piece. Where
-        # half of the window is marks, as of flags, that would read it again for each of them.
+        # Marks belong to the word before them, even if that was too long for one piece. If half of
+        # the window is marks, such as flags, this would read it again for each: so they are cut.
         ends = list(accumulate(map(len, ready), initial=begin))
         count = len(ready)
         while count > 1 and _MARK.match(text, ends[count]):
@@ -102,13 +102,13 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def is_sentence(piece: str) -> bool:
-    """Whether a piece ends where a sentence does, rather than in the middle of one."""
+    """Whether a piece ends where a sentence ends."""
     end = piece[-_MARK_CHARS:]
     return _SENTENCE_END.search(end) is not None or _WIDE_END.search(end) is not None
 
 
 def cut_at(text: str, max_chars: int) -> int:
-    """Return where a text that is too long is best cut: within `max_chars`, and in its latter half.
+    """Return where to cut a text that is too long: within `max_chars`, best in the latter half.
 
     After the last sentence there, else after a clause, a word, or at least a whole character.
     """
@@ -146,7 +146,7 @@ def _is_cut(head: str, following: str, words: int, is_whole: bool, scale: int) -
 
 
 def _ends_sentence(head: str, following: str, words: int, is_whole: bool) -> bool:
-    """Whether the mark at the end of `head` is no abbreviation, initial, ordinal or pause."""
+    """Whether the mark ending `head` belongs to no abbreviation, initial, ordinal or pause."""
     first = following.lstrip().lstrip("\"'“‘«([¿¡")[:1]
     if first.islower():
         return False
@@ -167,7 +167,7 @@ def _ends_sentence(head: str, following: str, words: int, is_whole: bool) -> boo
         return True
     begun = _WORD.search(following)
     if begun is None or (len(begun[0]) > 1 and begun[0].isupper()):
-        return False  # where all is in capitals they begin nothing
+        return False  # in text all in capitals they are no sign of a sentence
     return is_whole and begun[0].lower() in abbreviations.STARTERS
 
 
@@ -178,5 +178,5 @@ def _grapheme_offset(text: str, max_chars: int) -> int:
         if position and cluster.end() > max_chars:
             break
         position = cluster.end()
-    # A pile of combining marks longer than the limit is cut in its middle: nothing else bounds it.
+    # A pile of combining marks longer than the limit is cut in the middle: it has no other bound.
     return position if position <= max_chars else max_chars

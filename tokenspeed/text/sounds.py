@@ -1,6 +1,6 @@
 """Sound marks of captions, "[applause]" or "(inaudible)": the word for each in each language.
 
-A model guesses at single words in brackets, and what it makes of "(inaudible)" can be a slur.
+A model only guesses at single words in brackets, and its output for "(inaudible)" can be a slur.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import regex
 from tokenspeed.text.spans import Span
 
 LANGUAGES: Final = ("en", "de", "fr", "es")
-# A comma parts words that mean the same; the first is what is written.
+# A comma separates words of the same meaning; the first one is written.
 _SOUNDS: Final = tuple(
     tuple(tuple(cell.split(",")) for cell in line.split("|"))
     for line in """
@@ -111,7 +111,7 @@ def find_sounds(text: str, source: str | None, target: str) -> Iterator[Span]:
     """Return the sound marks of a text that have a word in the target language.
 
     Args:
-        source: a language, or None where it is not known.
+        source: a language; None if unknown.
     """
     if not any(sign in text for sign in "[(*♪"):
         return

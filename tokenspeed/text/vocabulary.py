@@ -1,4 +1,4 @@
-"""What text must know of a model's vocabulary: which signs it has, and what it copies.
+"""What text hygiene must know about a model's vocabulary: its characters, and what it copies.
 
 Knows pieces and characters; does not know ids or models.
 """
@@ -11,17 +11,16 @@ from typing import Final, Protocol
 import regex
 
 MARKS: Final = tuple(chr(0xE001 + i) for i in range(16))
-"""Pieces of a vocabulary that a model was taught to copy where they stand; nobody writes them."""
+"""Pieces of a vocabulary that a model was trained to copy in place; nobody writes them."""
 
 NAMES: Final = (
-    # Copied unchanged by models that were taught nothing of the kind, in most sentences of the
-    # test sets; no language here has another name for them, and nobody's translation depends on
-    # what they are.
+    # Models without such training copy them unchanged in most sentences of the test sets; no
+    # language here has another name for them, and translations do not depend on what they are.
     "Microsoft", "Python", "Toronto", "Google", "Twitter", "Obama", "Samsung", "Boston",
     "Toyota", "Facebook", "Houston", "Intel", "Linux", "Chicago", "Sony", "Honda",
 )  # fmt: skip
 _SCRIPTS: Final = {
-    # The letters of each alphabet, or the commonest characters.
+    # The letters of each alphabet, or the most common characters.
     regex.compile(rf"\p{{{name}}}"): letters
     for name, letters in {
         "Cyrillic": "абвгдежзийклмнопрстуфхцчшщыьэюя",
@@ -41,11 +40,11 @@ _COPIED: Final = regex.compile(
     # a model may still know nothing of them.
     r"(?V1)[[\p{S}\p{P}\p{No}]--[\x00-\x7f]--[£€°½×«»‹›‘’‚“”„…–—−¡¿]]"
 )
-RARE_PIECES: Final = 4  # a name of so many pieces is one that a model cannot spell
+RARE_PIECES: Final = 4  # a model cannot spell a name of so many pieces
 
 
 class Tokenizer(Protocol):
-    """What is asked of a tokenizer."""
+    """What is needed of a tokenizer."""
 
     def encode(self, text: str) -> list[int]: ...
     def piece_id(self, piece: str) -> int | None: ...
@@ -68,10 +67,10 @@ class Vocabulary:
     """A vocabulary as text sees it.
 
     Attributes:
-        is_rare: whether it has no good spelling of a word.
-        count_pieces: of a word; as many for each where that is not known.
+        is_rare: whether it spells a word badly.
+        count_pieces: of a word; the same for every word if unknown.
         is_known: whether it has a character.
-        stand_ins: what stands for protected words, in the order in which it is used.
+        stand_ins: what replaces protected words, in the order of use.
     """
 
     is_rare: Callable[[str], bool] = _never
@@ -80,17 +79,17 @@ class Vocabulary:
     count_pieces: Callable[[str], int] = _one
 
     def reads(self, text: str) -> bool:
-        """Whether it has the letters of the script, not Latin, that a text begins in.
+        """Whether it has the letters of the non-Latin script in which a text begins.
 
-        A few stray characters of a script, from the texts that a vocabulary was made of, are no
-        knowledge of it.
+        A few stray characters of a script, from the texts that the vocabulary was made from, are
+        not enough.
         """
         found = (letters for script, letters in _SCRIPTS.items() if script.match(text))
         return all(map(self.is_known, next(found, text)))
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
-    """Return what text must know of a tokenizer."""
+    """Return what text hygiene must know about a tokenizer."""
 
     @lru_cache(maxsize=4096)
     def count_pieces(word: str) -> int:
@@ -107,7 +106,7 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
             return False
         return sign.isascii() or any(tokenizer.piece_id(p) is not None for p in (sign, "▁" + sign))
 
-    # Only where single bytes stand for other characters does the list of pieces tell.
+    # Only with byte fallback does the list of pieces show which characters are known.
     falls_to_bytes = tokenizer.piece_id("<0xC3>") is not None
     known = is_known if falls_to_bytes else _always
     return Vocabulary(is_rare, known, marks or NAMES, count_pieces)
