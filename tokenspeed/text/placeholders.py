@@ -1,10 +1,9 @@
-"""What stands for protected words while a model translates, and how they come back.
+"""Stand-ins for protected words while a model translates, and how the words come back.
 
-A small model spells a word that it does not know in its own way. So it never sees one: in the
-source that it is given a stand-in takes its place, a mark that it was taught to copy or a
-well-known name, and in its output the wanted word takes that place again. What is wanted is then
-looked for in the output, and counted where it is missing. Knows text and words; does not know
-models, pieces or the wire.
+A small model misspells words that it does not know. So it never sees them: in the source that it
+gets, each is replaced by a stand-in, a mark that it was trained to copy or a well-known name, and
+in its output the wanted word takes that place again. Then the output is searched for the wanted
+words, and missing ones are counted. Knows text and words; does not know models, pieces or the wire.
 """
 
 import sys
@@ -31,7 +30,7 @@ _END_MARKS: Final = ".,;:!?…"
 _AFTER_MARK: Final = regex.compile(r"[.,;:!?…][\"'”’»)]?(?:<[^<>]{0,80}>|\{[^{}]{0,80}\})*$")
 _SPACES: Final = " \u00a0\u202f"  # French has them before some marks
 
-# A number by itself: no part of a date, a time, an amount or a word but "20-jährig".
+# A number by itself: not part of a date, a time, an amount or a word, except "20-jährig".
 _NUMBER: Final = regex.compile(
     r"(?<![\p{L}\p{N}.,:/$€£#-])(\d{2,3})"
     r"(?:-(?=jährig)|(?![\p{L}\p{N}:/%º°-]|[.,]\p{N}|\.\s*[\p{L}º]|\s?[%°€$£]))"
@@ -41,29 +40,29 @@ _SPELLED_AGAIN: Final = regex.compile(
     rf"(?|{_NUMBER.pattern}|(?<![\d/])((?:\d{{1,3}} )?\d/\d{{1,2}})(?![\d/]))"
 )
 
-MARKS_LENGTH: Final = 200  # characters of what closes before a mark that are looked at
+MARKS_LENGTH: Final = 200  # characters before a mark that are searched for closing ones
 
-_Key = tuple[str, int]  # a wanted word, and which of those in the text
+_Key = tuple[str, int]  # a wanted word, and which of its occurrences in the text
 
 
 class Finder(Protocol):
-    """Tells what of a text is protected: a glossary, or all of text hygiene."""
+    """Finds what is protected in a text: a glossary, or all of text hygiene."""
 
     def find(self, text: str) -> list[Found]: ...
 
 
 class Placeholders:
-    """Which stand-in is which word in one piece of source.
+    """Which stand-in replaces which word in one piece of source.
 
-    A stand-in keeps its word for as long as that is in the source or in committed text.
+    A stand-in keeps its word as long as this is in the source or in committed text.
 
     Args:
-        finder: what is protected.
+        finder: finds what is protected.
         stand_ins: marks, one for each place, or names, one for each different word; none for a
-            model that is told what words are to become.
+            model that gets the translations of words in its prompt.
 
     Attributes:
-        is_upper: whether the output is given in capitals, all but the wanted words.
+        is_upper: whether the output is written in capitals, except for the wanted words.
     """
 
     def __init__(self, finder: Finder, stand_ins: Sequence[str] = NAMES) -> None:
@@ -74,11 +73,11 @@ class Placeholders:
         before = "" if self._has_marks else BEFORE
         any_of = "|".join(stand_ins) or "(?!)"
         self._pattern = regex.compile(rf"(?V1){before}(?:{any_of})")
-        # A model may glue a name to the word before it: "BackPython" is no word of anybody.
+        # A model may glue a name to the word before it, as in "BackPython".
         self._shown = regex.compile(rf"(?V1)(?:{any_of})")
         self._held: dict[str, tuple[Found, _Key]] = {}  # by stand-in
         self._tried: dict[str, set[str]] = {}  # by wanted word: stand-ins that were not copied
-        self._spelled: dict[str, str] = {}  # numbers that a reader gets in words, by their digits
+        self._spelled: dict[str, str] = {}  # numbers that readers get in words, by their digits
         self._is_trimmed = False  # whether the last period is left out
         self._changes: list[Change] = []  # of the restored text
         self._inserted: list[tuple[int, str]] = []  # offsets in the changed text, ascending
@@ -96,7 +95,7 @@ class Placeholders:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Stand as another one did, whose state this is."""
+        """Take over the state that another one has dumped."""
         self.is_upper = state["is_upper"]
         self._held = {
             name: (Found(**item), (wanted, which))
@@ -110,7 +109,7 @@ class Placeholders:
 
     @property
     def are_used(self) -> bool:
-        """Whether any stand-in is one for a word."""
+        """Whether any stand-in is in use."""
         return bool(self._held)
 
     def replace(
@@ -123,12 +122,12 @@ class Placeholders:
         is_repaired: bool = False,
         target: str = "",
     ) -> str:
-        """Return the source for the model; numbers that are said in words are digits in it.
+        """Return the source for the model, with numbers in words written as digits.
 
         Args:
             text: the piece. committed: translated text, whose words keep their stand-ins.
-            language: of the text, None where it is not known.
-            is_open: the piece may still grow. is_repaired: numbers of the output will be put right.
+            language: of the text; None if unknown.
+            is_open: the piece may still grow. is_repaired: numbers of the output get corrected.
             target: language of the output, in whose words short numbers come back.
         """
         found = self._find(text)
@@ -155,7 +154,7 @@ class Placeholders:
         return "".join([*parts, text[at:]])
 
     def keep(self, signs: dict[str, str]) -> None:
-        """Let fractions that the model reads in digits come back as the signs that they were.
+        """Let fractions that the model reads as digits come back as the original signs.
 
         Args:
             signs: by their digits: "1 1/2" and "1½".
@@ -163,7 +162,7 @@ class Placeholders:
         self._spelled |= signs
 
     def token_text(self, token_text: TokenText) -> TokenText:
-        """Return what turns ids into text with the wanted words in their places."""
+        """Return a function that turns ids into text with the wanted words in their places."""
 
         def restored(tokens: Sequence[int]) -> tuple[str, list[int]]:
             return self.restore(*token_text(tokens))
@@ -171,7 +170,7 @@ class Placeholders:
         return restored
 
     def missing(self, text: str, output: str) -> list[Found]:
-        """Return what a source has and its translation lacks, each wanted word once."""
+        """Return what a source has but its translation lacks, each wanted word once."""
         needed: Counter[str] = Counter()
         lacking: dict[str, Found] = {}
         for item in self.finder.find(text):
@@ -181,14 +180,14 @@ class Placeholders:
         return list(lacking.values())
 
     def terms(self, text: str) -> tuple[tuple[str, str], ...]:
-        """Return the words of a source that nothing stands for, and what each is to become."""
+        """Return the terms of a source and their translations, for a model without stand-ins."""
         if self._stand_ins:
             return ()
         found = (item for item in self.finder.find(text) if item.kind == "term")
         return tuple({text[item.start : item.end]: item.wanted for item in found}.items())
 
     def protected(self, output: str) -> list[tuple[int, int]]:
-        """Return where wanted words stand in a restored output, in order."""
+        """Return where wanted words are in a restored output, in order."""
         wanted = {held.wanted for held, _ in self._held.values()} - {""}
         if not wanted:
             return []
@@ -199,18 +198,18 @@ class Placeholders:
         ]
 
     def count(self, text: str) -> int:
-        """Return how many different words of a source are protected, marks aside."""
+        """Return how many different words of a source are protected, not counting marks."""
         return len({item.wanted for item in self.finder.find(text) if item.kind != "mark"})
 
     def give_up(self, missing: Sequence[Found]) -> None:
-        """Let other stand-ins take the place of those that did not come through."""
+        """Let other stand-ins replace those that the model did not copy."""
         for item in missing:
             for name, (held, _) in list(self._held.items()):
                 if held.wanted == item.wanted:
                     self._tried.setdefault(item.wanted, set()).add(name)
 
     def correct(self, changes: Sequence[Change], output: str) -> str:
-        """Say what of a finished output is to be other than the model wrote it; return that.
+        """Set the corrections of a finished output, and return it corrected.
 
         Args:
             changes: from left to right. output: restored.
@@ -219,11 +218,11 @@ class Placeholders:
         return self._corrected(output, [])[0]
 
     def place(self, text: str, output: str, committed: str = "", *, is_ended: bool = True) -> None:
-        """Say where in a finished output is what the model did not place: near its old neighbours.
+        """Decide where in a finished output to put what the model did not place: near neighbours.
 
         Args:
-            text: the piece. output: its translation, restored. committed: its beginning that stays.
-            is_ended: False where a period at the end is the model's own, and something follows.
+            text: the piece. output: its translation, restored. committed: its fixed beginning.
+            is_ended: False if a period at the end was added by the model, and something follows.
         """
         self._is_trimmed = not is_ended and len(output) - 1 > len(committed)
         output = self._trimmed(output)
@@ -231,7 +230,7 @@ class Placeholders:
         found = self.finder.find(text)
         shown = "".join(_without(text, [item for item in found if not item.is_shown]))
         ends, source_words = word_ends(output), max(count_words(shown), 1)
-        # Looked up for each item, of which a page of tags has a thousand: found once.
+        # Computed once, as a page of tags has a thousand items to look up.
         counted = _WordsBefore(text, found)
         inside, words = _inside(output, found), _words_of(output)
         least = len(committed)
@@ -274,7 +273,7 @@ class Placeholders:
             return text, offsets
         parts: list[str] = []
         moved: list[int] = []
-        at = grown = 0  # in text; characters that the result has more
+        at = grown = 0  # place in text; how many characters longer the result is
         seen: set[str] = set()
         for match in self._shown.finditer(text):
             held = self._held.get(match[0])
@@ -291,7 +290,7 @@ class Placeholders:
             is_first = held is not None and _FIRST.search(text, 0, start) is None
             if is_first and held is not None and not held[0].is_exact and wanted.islower():
                 wanted = wanted[0].upper() + wanted[1:]
-            # An id that ends inside the stand-in completes nothing of the word.
+            # An id that ends inside the stand-in completes no part of the word.
             moved += [start + grown for o in offsets[len(moved) :] if o < end]
             parts.append(wanted)
             at, grown = end, grown + len(wanted) - (end - start)
@@ -300,13 +299,13 @@ class Placeholders:
         return self._with_inserted(*self._corrected(said, moved))
 
     def _spell(self, words: dict[str, str], committed: str) -> None:
-        """Take in numbers that are to come back in words, for good; not those that readers have."""
+        """Set numbers to come back in words from now on, except those that readers already have."""
         for digits, said in words.items():
             if digits not in self._spelled and digits not in committed:
                 self._spelled[digits] = said
 
     def _in_words(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
-        """Write short numbers in words that were said in words, and fractions as one sign."""
+        """Write short numbers in words again if the source had words, and fractions as signs."""
         if not self._spelled:
             return text, offsets
         changes = []
@@ -320,7 +319,7 @@ class Placeholders:
         return _changed(text, offsets, changes)
 
     def _corrected(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
-        """Change what was said to be wrong; an id that ends within that completes nothing."""
+        """Apply the corrections; an id that ends within one completes nothing of it."""
         return _changed(text, offsets, self._changes)
 
     def _copy(
@@ -334,7 +333,7 @@ class Placeholders:
     ) -> int:
         """Add the text between two stand-ins; return how much longer the result is after it."""
         within = offsets[len(moved) : bisect_right(offsets, at + len(text), lo=len(moved))]
-        # At its very end stands what the next stand-in may still add to.
+        # Offsets at the very end are included: they come before the next stand-in.
         if not self.is_upper:
             parts.append(text)
             moved += [offset + grown for offset in within]
@@ -347,7 +346,7 @@ class Placeholders:
     def _insert(
         self, text: str, item: Found, output: str, offset: int, least: int, *, opens: bool
     ) -> int:
-        """Note what is to stand near an offset, with the spaces that it had in the source."""
+        """Note what to insert near an offset, with the spaces that it had in the source."""
         is_before_word = opens and not text[item.end : item.end + 1].isspace()
         said = item.wanted
         if is_before_word:  # "<b>word"
@@ -355,7 +354,7 @@ class Placeholders:
                 offset += 1
         elif not opens and not self._stands_after_mark(text, item):
             marks = output[:offset].rstrip(_END_MARKS + _SPACES)
-            offset = max(len(marks), least)  # right behind one: "word</b>,"
+            offset = max(len(marks), least)  # right after a word: "word</b>,"
         elif opens:
             after = output[offset : offset + 1]
             said = f" {said}" if offset else said
@@ -365,7 +364,7 @@ class Placeholders:
         return offset
 
     def _stands_after_mark(self, text: str, item: Found) -> bool:
-        """Whether what is right behind a word stands behind its mark: "Never!</b>"."""
+        """Whether what follows a word comes after its mark: "Never!</b>"."""
         is_newline = item.wanted.startswith("\\")
         start = max(item.start - MARKS_LENGTH, 0)
         return is_newline or _AFTER_MARK.search(text, start, item.start) is not None
@@ -391,7 +390,7 @@ class Placeholders:
         return "".join(parts), moved
 
     def _find(self, text: str) -> list[Found]:
-        """Find what is protected, and names that are meant as themselves but stand for others."""
+        """Find what is protected, and names of the text that are in use as stand-ins for others."""
         found = self.finder.find(text)
         if self._has_marks:
             return found
@@ -414,16 +413,16 @@ class Placeholders:
     def _name_of(
         self, item: Found, key: _Key, now: set[_Key], said: set[str], committed: str
     ) -> str | None:
-        """Return the stand-in of a word, None where all are taken."""
+        """Return the stand-in of a word; None if all are taken."""
         tried = self._tried.get(item.wanted, set())
         for name, (_, holder) in self._held.items():
             if holder == key and name not in tried:
                 return name
         free = [name for name in self._stand_ins if name not in said and name not in tried]
         unused = (name for name in free if self._is_unused(name, now, committed))
-        # Rather than none at all, one that its word has given up; what was said with it is lost.
+        # Rather than none, one that its word has given up; earlier outputs with it are lost.
         given_up = (name for name in free if self._is_given_up(name, committed))
-        # Not of marks, one for each place: an earlier output may be the best, and has it in it.
+        # Not for marks, one for each place: an earlier output that has it may be the best one.
         chosen = next(unused, None) or (None if self._has_marks else next(given_up, None))
         if chosen is not None:
             self._held[chosen] = (replace(item, start=0, end=0), key)
@@ -444,7 +443,7 @@ class Placeholders:
 def _numbers(
     text: str, found: Sequence[Found], language: str | None, is_open: bool, is_repaired: bool
 ) -> list[Change]:
-    """Return what is written in digits for the model, and is no part of what is protected."""
+    """Return what is written in digits for the model, outside of what is protected."""
     if language is None:
         return []
     return [
@@ -455,7 +454,7 @@ def _numbers(
 
 
 def _changed(text: str, offsets: list[int], changes: Sequence[Change]) -> tuple[str, list[int]]:
-    """Put changes into a text; an offset within one moves to its beginning."""
+    """Apply changes to a text; an offset within one moves to its beginning."""
     for change in reversed(changes):
         start, end = change.start, change.end
         if end > len(text):
@@ -467,7 +466,7 @@ def _changed(text: str, offsets: list[int], changes: Sequence[Change]) -> tuple[
 
 
 def _has(output: str, item: Found, times: int = 1) -> bool:
-    """Whether a word is there; an ending may follow, and a sentence may begin with it."""
+    """Whether a word is in an output, perhaps with an ending or at the start with a capital."""
     if item.kind in ("word", "mark"):
         return output.count(item.wanted) >= times
     if regex.search(rf"(?V1){BEFORE}{regex.escape(item.wanted)}", output):
@@ -477,7 +476,7 @@ def _has(output: str, item: Found, times: int = 1) -> bool:
 
 
 def _inside(output: str, found: Sequence[Found]) -> dict[int, int]:
-    """Return the offsets that lie in a wanted word, and where that ends."""
+    """Return the offsets inside wanted words -> the end of that word."""
     places: dict[int, int] = {}
     for wanted in dict.fromkeys(item.wanted for item in found if item.wanted):
         at = output.find(wanted)
@@ -490,12 +489,12 @@ def _inside(output: str, found: Sequence[Found]) -> dict[int, int]:
 
 
 class _WordsBefore:
-    """How many words of a text are before each of its items, marks left out."""
+    """How many words of a text come before each of its items, without marks."""
 
     def __init__(self, text: str, found: Sequence[Found]) -> None:
         self._shown = "".join(_without(text, found))
         self._ends = word_ends(self._shown)
-        self._removed = [(0, 0)]  # (after which offset, characters of marks until there)
+        self._removed = [(0, 0)]  # (offset, characters of marks before it)
         for item in found:
             if item.kind == "mark":
                 removed = self._removed[-1][1] + item.end - item.start
@@ -511,7 +510,7 @@ class _WordsBefore:
 
 
 def _words_of(output: str) -> dict[str, list[tuple[int, int]]]:
-    """Return where each word of an output stands, by its letters without case."""
+    """Return where each word of an output is, by the word in lower case."""
     places: dict[str, list[tuple[int, int]]] = {}
     for match in _NEXT_WORD.finditer(output):
         places.setdefault(match[0].casefold(), []).append(match.span())
@@ -519,14 +518,14 @@ def _words_of(output: str) -> dict[str, list[tuple[int, int]]]:
 
 
 def _end_of_gap(text: str, item: Found) -> int:
-    """Return where the text goes on after what is left out; one space of two goes with it."""
+    """Return where the text continues after an omitted item; one of two spaces is omitted too."""
     before, after = text[: item.start], text[item.end : item.end + 1]
     has_two = after.isspace() and (not before or before[-1].isspace())
     return item.end + has_two
 
 
 def _gap(text: str, item: Found) -> str:
-    """Return what stands for a mark that is not shown: a space for a line break among words."""
+    """Return what replaces a mark that is not shown: a space for a line break between words."""
     is_newline = item.wanted.startswith("\\")
     around = text[item.start - 1 : item.start], text[item.end : item.end + 1]
     return " " if is_newline and all(each and not each.isspace() for each in around) else ""
@@ -549,7 +548,7 @@ _NEXT_WORD: Final = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*")
 def _anchor(
     text: str, item: Found, words: dict[str, list[tuple[int, int]]], *, opens: bool
 ) -> int | None:
-    """Return the place beside a neighbour that the translation has as well: a name, a number."""
+    """Return the place next to a neighbour that is also in the translation: a name, a number."""
     is_apart = text[item.end : item.end + 1].isspace() and text[item.start - 1 : item.start] == " "
     if opens and not is_apart:
         match = _NEXT_WORD.match(text, item.end)

@@ -1,8 +1,8 @@
-"""What of a text must come through a translation as it is: addresses, codes, tags, signs, pictures.
+"""What a translation must keep unchanged: addresses, codes, tags, signs, pictures.
 
 Knows the forms of such spans; does not know languages, models or how a span is protected. Every
-pattern is read once from left to right: what one look consumes no other looks at again, or its
-length is bounded, so that the time grows with the length of a text whatever stands in it.
+pattern reads a text once from left to right: no part is read again by another attempt, or its
+length is bounded, so that the time is linear whatever the text is.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ from tokenspeed.text.abbreviations import STARTERS
 from tokenspeed.text.clean import FRACTION, UNITS
 
 Kind = Literal["word", "mark", "picture", "break"]
-"""word: stands for a noun in its sentence. mark: belongs to a place, not to the sentence. picture:
-a mark that ends or begins a phrase. break: parts two texts that have nothing to do with each other.
+"""word: used like a noun in its sentence. mark: belongs to a place, not to the sentence. picture:
+a mark that ends or begins a phrase. break: separates two unrelated texts.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a text that must come through. `wanted` is what is to stand there."""
+    """A stretch of a text that must be kept. `wanted` is what must appear in its place."""
 
     start: int
     end: int
@@ -40,10 +40,10 @@ _TERM: Final = (  # of a formula: 3, 2x, x, x², f(x)
     rf"(?:{_NUMBER}(?:[a-z](?!\p{{L}}))?|[A-Za-z](?:\([a-z\d]\))?[²³]?(?![\p{{L}}\p{{N}}]))"
 )
 _MENU_WORD: Final = r"\p{Lu}[\p{L}\p{N}&]*+"
-# Letters of no script are those of the one before them: the long vowel of "ラーメン".
+# Letters common to several scripts belong to the one before them: the long vowel of "ラーメン".
 _FOREIGN: Final = r"(?:[\p{L}--[\p{Latin}\p{Common}]][\p{M}[\p{L}&&\p{Common}]]*+)"
-# Line breaks written out, as in ASS (`\N`) and in strings of programs (`\n`), where nothing looks
-# like a path.
+# Line breaks written out, as in ASS (`\N`) and in strings of programs (`\n`), unless they look like
+# part of a path.
 _NEWLINE: Final = (
     r"(?<![\\/:][^\s{}]{0,40})\\N(?![\w.]*[\\/]) | (?<=[\p{P}\s])\\[nrh](?!\p{Ll})"
     r" | (?<=\p{Ll})\\[nr](?=\p{Lu}|\s|$|\\n)"
@@ -108,7 +108,7 @@ _STRUCTURE: Final = regex.compile(
 )
 _AUTOLINK: Final = regex.compile(r"<(?:https?|ftp|mailto):")
 _KEYCAP: Final = regex.compile(r"[0-9#*]\ufe0f?\u20e3")
-# Any of these is in whatever `_STRUCTURE` finds; most texts have none, and are not looked through.
+# Whatever `_STRUCTURE` finds has one of these; most texts have none, and are not searched.
 _SIGN_OF_STRUCTURE: Final = regex.compile(r"(?V1)[^\p{Latin}\d\s.,!?'\"’‘“”„«»…]|[xX]D")
 _KINDS: Final[dict[str, Kind]] = {
     "code": "word", "tag": "mark", "hole": "word", "menu": "word", "sum": "word",
@@ -168,8 +168,8 @@ _FILES: Final = (
     "|webm|srt|vtt|ass|po|pot|log|ini|cfg|conf|env|lock|sql|db|bak|tmp|ipynb|tex|epub|ics|eml"
 )
 _CHUNK: Final = regex.compile(r"\S+")
-_MAX_WORD: Final = 500  # characters; of a longer word only addresses are told
-# No language with spaces between its words has one of so many letters; a model spells it out.
+_MAX_WORD: Final = 500  # characters; longer words are spans only if they are addresses
+# No language with spaces between words has a word of so many letters; a model would spell it out.
 _NO_WORD: Final = regex.compile(r"(?V1)(?:[\p{Latin}\p{Greek}\p{Cyrillic}][\p{M}\p{Cf}]*+){100}")
 _LITTLE: Final = STARTERS | {"de", "of"}
 _UNIT: Final = regex.compile(r"[kcdm]?m")
@@ -208,7 +208,7 @@ _WORD: Final = regex.compile(
   | \$[A-Za-z_]\w*+ | [\p{{L}}_][\w.-]*+={{1,3}}\S++ | \p{{Lu}}(?:\+\+|\#)
     )"""
 )
-# Dates and grouped numbers look like versions; they are written anew for each language.
+# Dates and grouped numbers look like versions, but are written differently in each language.
 _LOCAL: Final = regex.compile(r"\d{1,2}\.\d{1,2}\.(?:\d{4}|\d{2})|\d{1,3}(?:\.\d{3})+|\d+")
 _LEAD: Final = regex.compile(
     # Headings, bullets, dashes of dialogue, numbers of lists.
@@ -224,7 +224,7 @@ def find_spans(text: str, is_known: Callable[[str], bool] | None = None) -> list
     """Return the spans of a clean text from left to right, none overlapping another.
 
     Args:
-        is_known: whether a vocabulary has a sign; those that it has not are spans as well.
+        is_known: whether a vocabulary has a sign; those that it lacks are spans as well.
     """
     if text.isascii() and text.isalpha() and len(text) < 100:
         return []
@@ -258,9 +258,9 @@ def _is_amount(text: str, sign: regex.Match[str]) -> bool:
 
 
 def _is_code(text: str) -> bool:
-    """Whether a line is a statement of a programming language, by two signs that prose has not.
+    """Whether a line is a statement of a programming language, by two signs that prose lacks.
 
-    Or a command as it is typed.
+    Or a typed command.
     """
     if _COMMAND.fullmatch(text):
         return True
@@ -277,7 +277,7 @@ def has_text(text: str, spans: list[Span]) -> bool:
 def _structure(text: str) -> Iterator[Span]:
     if not _SIGN_OF_STRUCTURE.search(text):
         return
-    ended: set[str] | None = None  # names of end tags; looked for once, where a name is asked for
+    ended: set[str] | None = None  # names of end tags; searched once, when first needed
     for match in _STRUCTURE.finditer(text):
         name = match.lastgroup
         if name in ("link", "text", "url"):
@@ -312,12 +312,12 @@ def _structure(text: str) -> Iterator[Span]:
 
 
 def _is_glued(text: str, start: int, end: int) -> bool:
-    """Whether letters touch a stretch: what stands for it would become a part of their word."""
+    """Whether letters touch a stretch: a stand-in for it would become part of their word."""
     return text[max(start - 1, 0) : start].isalpha() or text[end : end + 1].isalpha()
 
 
 def _words(text: str, start: int, end: int) -> Iterator[Span]:
-    """Return the words among spaces that are no words of a language."""
+    """Return those parts between spaces that are not words of a language."""
     for match in _CHUNK.finditer(text, start, end):
         chunk = match[0]
         is_no_word = len(chunk) >= 100 and _NO_WORD.search(chunk) is not None
@@ -331,7 +331,7 @@ def _words(text: str, start: int, end: int) -> Iterator[Span]:
             continue
         is_plain = core.isalpha() and (len(core) == 1 or core[1:].islower())
         if is_plain and core not in _NUMERALS:
-            continue  # a plain word and the mark behind it, as most are
+            continue  # a plain word with a mark, as most are
         if "(" in core and len(core) <= _MAX_WORD:  # brackets that the word has opened: "f(x)"
             core = text[at : max(text.rfind(")", at, match.end()) + 1, at + len(core))]
             core = core[: len(core) - max(core.count(")") - core.count("("), 0)]

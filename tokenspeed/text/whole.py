@@ -1,8 +1,7 @@
 """A whole text on its way through a model: cut into pieces, and put together with its layout.
 
-Says what a model is to be shown of a piece, takes what it says, asks again where that is no
-translation, and gives the text as far as it is ready. Knows text; does not know how a model is
-asked.
+Decides what a model is shown of a piece, takes its answer, asks again if that is no translation,
+and returns the text as far as it is ready. Knows text; does not know how a model is asked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,37 +18,37 @@ from tokenspeed.text.pipeline import Hygiene, begin_small, goes_on
 from tokenspeed.text.words import count_words
 
 MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
-MAX_HALVINGS: Final = 2  # of a sentence that a model runs in circles over
+MAX_HALVINGS: Final = 2  # of a sentence without any usable answer
 MAX_LINES: Final = 50  # that one sentence may be broken into
-LONGER: Final = 2  # times as long a sentence may be as live, where waiting for it costs nothing
-MAX_LABEL: Final = 4  # words of a line without a mark at its end that gets none
+LONGER: Final = 2  # times as long as in live text, where waiting matters, a sentence may be
+MAX_LABEL: Final = 4  # words; a line up to this long without marks gets no period
 EMPTY_PARTS: Final = 64  # that are read in one go
-WINDOW_CHARS: Final = 2000  # of a line that are looked at together, in 2 to 4 ms
+WINDOW_CHARS: Final = 2000  # of a line that are processed together, in 2 to 4 ms
 
 _BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
 _ENDS: Final = regex.compile(r"[.!?…:;。！？][\"'”’»)\]]*\s*$")
 _GOES_ON: Final = regex.compile(r"\s*(?!\p{L}[.)]\s)[\"“„«(]?\p{Ll}")  # but not "b) second"
 _SENTENCE_MARK: Final = regex.compile(r"[.!?…:;。！？]")
-# One that ends a sentence: of no ordinal, and of no short form with periods inside it.
+# A period that ends a sentence, not one of an ordinal or of a short form with periods.
 _PERIOD: Final = regex.compile(r"(?<![.\d]|\.\p{L}{1,3}|\b\p{L})\.(?=(?:</\w+>|[*_~`|\s])*$)")
 _WORD_AFTER_COMMA: Final = regex.compile(r"\s*\p{L}")
 _CAPITALS: Final = regex.compile(r"[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*\s[^\p{Ll}]*$")
 
 
 class Exchange:
-    """What is asked of a model for one piece, and what comes of its answers.
+    """The questions to a model for one piece, and the result of its answers.
 
     Attributes:
-        shown: what the model is to be asked now, None once the text is ready.
-        text: the translation, once nothing is to be asked any more.
+        shown: what to ask the model now; None once the text is ready.
+        text: the translation, once there is nothing left to ask.
         is_untranslated: whether it is the source, because no answer was a translation.
-        faults: answers that were not used.
+        faults: number of answers that were not used.
 
     Args:
         hygiene: of the language pair. source: the piece.
-        language: of the piece, None where it is not known, or numbers are left to the model.
-        max_halvings: how often it is cut in two where no answer is a translation.
-        is_halved: whether that is so already, so that its halves are asked for.
+        language: of the piece; None if unknown, or to leave numbers to the model.
+        max_halvings: how often it may be cut in two if no answer is a translation.
+        is_halved: whether to begin with its two halves.
     """
 
     def __init__(
@@ -85,16 +84,16 @@ class Exchange:
 
     @property
     def core(self) -> str:
-        """The piece without what stands before and after it."""
+        """The piece without what comes before and after it."""
         return self._piece.core
 
     @property
     def terms(self) -> tuple[tuple[str, str], ...]:
-        """Words of what is asked now and what they are to become, of a model that is told so."""
+        """Terms in what is asked now and their translations, for a model that is told them."""
         return self._piece.placeholders.terms(self.shown or "")
 
     def take(self, output: str, *, is_whole: bool = True) -> str | None:
-        """Take in an answer; return what is to be asked next, None where that was all.
+        """Take an answer; return what to ask next, or None if that was all.
 
         Args:
             output: of the model. is_whole: whether it ended by itself.
@@ -116,7 +115,7 @@ class Exchange:
         return self.shown
 
     def _halve(self) -> None:
-        """Ask for both halves of what the model ran in circles over."""
+        """Ask for both halves of a piece for which no answer was usable."""
         found = self._hygiene.halves(self._piece.core)
         language = self._piece.language
         self._halves = [
@@ -158,7 +157,7 @@ class Exchange:
         self.shown = shown
 
     def _finish(self) -> None:
-        """Take the best answer, and put into it what it lacks."""
+        """Take the best answer, and add what it lacks."""
         piece = self._piece
         if self._halves and not any(half.is_untranslated for half in self._halves):
             first, second = (half.text for half in self._halves)
@@ -177,14 +176,14 @@ class Exchange:
 
 @dataclass(slots=True)
 class Part:
-    """A piece with the space around it, and its translation once that is there."""
+    """A piece with the space around it, and its translation once there is one."""
 
     before: str
     source: str
     after: str
     text: str | None = None
-    continues: bool = False  # the sentence of the part before it, after a picture
-    is_label: bool = False  # a line of a few words that are no sentence: a button, a heading
+    continues: bool = False  # whether it continues the sentence before it, after a picture
+    is_label: bool = False  # a line of a few words that is not a sentence: a button, a heading
 
 
 @dataclass(slots=True)
@@ -193,7 +192,7 @@ class _Unit:
 
     parts: list[Part]
     breaks: list[tuple[float, str]]
-    end: str  # the line break behind it
+    end: str  # the line break after it
     is_read: bool = False
 
 
@@ -207,16 +206,16 @@ class Whole:
     def __init__(self, text: str, hygiene: Hygiene) -> None:
         self._hygiene = hygiene
         self._has_no_spaces = not spaces_sentences(hygiene.target)
-        self._is_wide = False  # how what was said last ends
+        self._is_wide = False  # whether the last part ends in a wide character
         self._text = text
         self._units: list[_Unit] = []
         self._given = 0  # units
 
     def parts(self) -> Iterator[Part]:
-        """Yield the parts of the text in order, reading no further than it has to.
+        """Yield the parts of the text in order, reading no further than necessary.
 
-        Of parts without anything to translate, whose text is there already, some come as well: a
-        caller has a turn between pages of empty lines, too.
+        Of parts with nothing to translate, whose text is set already, some are yielded too, so that
+        a caller gets its turn between pages of empty lines.
         """
         num_empty = 0
         for lines, end in _units(self._text):
@@ -242,7 +241,7 @@ class Whole:
             unit.is_read = True
 
     def take_ready(self) -> str:
-        """Return what of the translation is ready and was not given before, in order."""
+        """Return the part of the translation that is ready and was not returned before."""
         said = []
         while self._given < len(self._units):
             unit = self._units[self._given]
@@ -277,7 +276,7 @@ _ENDS_WIDE: Final = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}。！？…
 
 
 def _line_of(lines: Sequence[tuple[str, str]]) -> tuple[str, list[tuple[float, str]]]:
-    """Write lines as one; return it with the breaks and after which share of it they stood."""
+    """Join lines into one; return it with its line breaks, each with its relative place."""
     text, breaks, length = lines[0][0], [], 0
     total = sum(len(line) for line, _ in lines) or 1
     for (line, ending), (following, _) in zip(lines, lines[1:], strict=False):
@@ -289,7 +288,7 @@ def _line_of(lines: Sequence[tuple[str, str]]) -> tuple[str, list[tuple[float, s
 
 
 def _windows(text: str) -> Iterator[str]:
-    """Part a text that is very long, after a piece of it."""
+    """Divide a very long text, between pieces."""
     if len(text) <= WINDOW_CHARS:
         yield text
         return
@@ -327,7 +326,7 @@ def _belong_together(line: str, following: str) -> bool:
 
 
 def _broken(text: str, breaks: Sequence[tuple[float, str]]) -> str:
-    """Put line breaks back where as much of the text has been said, at spaces."""
+    """Put line breaks back at their relative places, at spaces."""
     spaces = [match.start() for match in regex.finditer(r"(?<=\S)\s(?=\S)", text)]
     parts, at = [], 0
     for i, (share, ending) in enumerate(breaks):

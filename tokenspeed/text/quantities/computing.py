@@ -1,8 +1,8 @@
-"""What is computed rather than guessed: numbers for the model to copy, and a look at what it wrote.
+"""What is computed rather than guessed: numbers for the model to copy, and a check of its output.
 
-Before a translation, numbers in words become digits (`find`): a model copies those, and guesses at
-the others. After it, every quantity of the source is looked for by its value (`check`), and where
-one is wrong, and it is plain which, it is put right (`repair`). Knows two languages and no model.
+Before a translation, numbers in words become digits (`find`), which a model copies, where it would
+guess at words. After it, every quantity of the source is looked for by its value (`check`), and a
+wrong one is corrected if it is clear which it is (`repair`). Knows two languages and no model.
 """
 
 import re
@@ -26,13 +26,13 @@ _IN_WORDS: Final = 12  # up to here a writer uses words, and a model knows them 
 _MOST_SPELLED: Final = 100
 _ROUND: Final = frozenset({1e2, 1e3, 1e6, 1e9})  # "thanks a thousand times", "cent fois"
 _ONE: Final = re.compile(r"^(?:an?|one|eine?|une?)[ -]")
-_NOON: Final = ("noon", "midday")  # English; the others' words for it are known to models
+_NOON: Final = ("noon", "midday")  # English; models know the words of the other languages
 _BEGINS: Final = ".!?…:;\"'“”„«»‘’¿¡()[]-–—>"  # a sentence may begin after it
-_AT: Final = frozenset(  # French words before a time rather than so many hours
+_AT: Final = frozenset(  # French words before a time, as opposed to a number of hours
     "à a vers avant après dès jusqu'à jusqu’à est était sera déjà de et entre".split()
 )
 _HALF_DAY: Final = 12 * 60
-_CENTURY: Final = 1900  # of decades without theirs
+_CENTURY: Final = 1900  # added to decades without a century
 _CLOSE: Final = 1e-6
 _LONGEST_PARTED: Final = 1e12
 _SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|m|k)$")
@@ -42,7 +42,7 @@ _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A stretch of a text, and what is to stand there."""
+    """A stretch of a text, and what replaces it."""
 
     start: int
     end: int
@@ -52,16 +52,16 @@ class Change:
 def find(
     text: str, language: str, *, is_open: bool = False, is_repaired: bool = False
 ) -> list[Change]:
-    """Return where quantities are said in words, and how their own language writes them in digits.
+    """Return the quantities in words, and how their own language writes them in digits.
 
-    Whole numbers up to twelve stay, unless a month or a clock goes with them: models know them
-    well, and they are parts of idioms ("one of us", "at first", "no one", French "neuf").
+    Whole numbers up to twelve stay, unless they belong to a date or a time: models know them well,
+    and they are parts of idioms ("one of us", "at first", "no one", French "neuf").
 
     Args:
-        language: of the text; one that is not known has none.
+        language: of the text; an unsupported one has no quantities.
         is_open: the text may still grow; what may become another number is left alone.
-        is_repaired: the output will be; then a date such as 05/11/2026, of which nobody knows
-            whether May or November was meant, is shown as one of both, and comes out as it was.
+        is_repaired: the output will be repaired; then a date such as 05/11/2026, which may be in
+            May or in November, is shown as one of the two, and restored in the output.
     """
     found = read(text, language, is_open=is_open)
     unread_signs = _unread_signs(found, text)
@@ -82,11 +82,11 @@ def find(
 
 
 def spellings(text: str, language: str, target: str) -> dict[str, str]:
-    """Return what is said in words and short, by its digits, in the words of another language.
+    """Return short numbers that a text has in words, by digits, in the words of another language.
 
-    So that "fifteen years" is no "15 ans"; amounts of money and percent stay in digits. Of numbers
-    that end in one, words have a gender; those that stand in the text in digits as well are left to
-    the model.
+    So "fifteen years" does not become "15 ans"; amounts of money and percentages stay in digits.
+    Numbers that end in one are left out, as their words have a gender, and so are those that the
+    text also has in digits.
     """
     if language not in LANGUAGES or target not in LANGUAGES:
         return {}
@@ -105,14 +105,14 @@ def spellings(text: str, language: str, target: str) -> dict[str, str]:
 
 
 def rewrite(text: str, language: str) -> str:
-    """Return a complete text with its said quantities in digits, for an output to be repaired."""
+    """Return a complete text with its quantities in digits, for an output that gets repaired."""
     return _replaced(text, find(text, language, is_repaired=True))
 
 
 def check(source: str, output: str, source_language: str, target_language: str) -> list[Quantity]:
-    """Return the quantities of a source that its translation lacks, by value, in their order.
+    """Return the quantities of a source that its translation lacks, by value, in order.
 
-    Nothing is missing where one of the languages is none of the four.
+    Nothing is missing if either language is not one of the four.
     """
     missing, _ = _compare(source, output, source_language, target_language)
     return missing
@@ -121,10 +121,10 @@ def check(source: str, output: str, source_language: str, target_language: str) 
 def first_doubt(
     source: str, output: str, source_language: str, target_language: str, *, is_open: bool
 ) -> int | None:
-    """Return where in a source its first quantity stands that an output may yet say otherwise.
+    """Return where the first quantity of a source is that may still change in the output.
 
-    It may still grow, or the output lacks it and will be put right. None where there is none: what
-    is never put right is not worth waiting for, as in "wait a second", where no number is meant.
+    It may still grow, or the output lacks it and will be corrected. None if there is none: what is
+    never corrected is not waited for, as in "wait a second", where no number is meant.
 
     Args:
         is_open: the source may still grow.
@@ -136,10 +136,10 @@ def first_doubt(
 
 
 def repair(source: str, output: str, source_language: str, target_language: str) -> str:
-    """Return an output with wrong quantities put right, where it is plain which one is meant.
+    """Return an output with wrong quantities corrected, if it is clear which one is meant.
 
-    It is plain where as many of a kind are wrong in the output as are missing of the source; they
-    are taken in their order. Anything else stays as it is.
+    It is clear if as many of a kind are wrong in the output as are missing from the source; they
+    are matched in order. Anything else stays as it is.
     """
     return _replaced(output, corrections(source, output, source_language, target_language))
 
@@ -157,7 +157,7 @@ def corrections(
 
 
 def _one_by_one(changes: Sequence[Change]) -> list[Change]:
-    """Return changes in the order of their places; of two that touch the first given counts."""
+    """Return changes in the order of their places; if two overlap, the first given counts."""
     kept: list[Change] = []
     for change in changes:
         if all(change.end <= other.start or other.end <= change.start for other in kept):
@@ -173,7 +173,7 @@ def _replacing(
     missing: Sequence[Quantity],
     extra: Sequence[Quantity],
 ) -> list[Change]:
-    """Return what is to stand for quantities that an output has alone."""
+    """Return what replaces the quantities that only an output has."""
     missing = [q for q in missing if _is_put_right(q) and not _parted(q, output)]
     given = read(output, target_language)
     # "from 17 to 21 November": a day of a date in one language is a number in the other.
@@ -189,7 +189,7 @@ def _replacing(
     for kinds in (frozenset({"time"}), frozenset({"date", "digits"}), _NUMBERS):
         wanted = [quantity for quantity in missing if quantity.kind in kinds]
         wrong = [quantity for quantity in extra if quantity.kind in kinds]
-        if kinds is _NUMBERS:  # "1,250,50" is no number
+        if kinds is _NUMBERS:  # "1,250,50" is not a number
             wrong += [q for q in extra if q.kind == "digits" and _is_misgrouped(q.text)]
             wrong.sort(key=lambda quantity: quantity.start)
         if not wanted or len(wanted) != len(wrong):
@@ -208,9 +208,9 @@ def _replacing(
 def _lost_currencies(
     source: str, output: str, source_language: str, target_language: str
 ) -> list[Change]:
-    """Return the numbers of an output that were money, and have no currency any more.
+    """Return the numbers of an output that were money, but have lost their currency.
 
-    Only where the output names that currency nowhere: "5 or 10 dollars" is two amounts.
+    Only if the output never names that currency: "5 or 10 dollars" is two amounts.
     """
     if source_language not in LANGUAGES or target_language not in LANGUAGES:
         return []
@@ -236,7 +236,7 @@ def _lost_currencies(
 
 
 def _parted(quantity: Quantity, output: str) -> re.Match[str] | None:
-    """Return where the groups of a long number stand with spaces among them: "1, 234, 567"."""
+    """Return where a long number is written with spaces between its groups: "1, 234, 567"."""
     if quantity.kind not in _NUMBERS or not 1000 <= quantity.value < _LONGEST_PARTED:
         return None
     groups = f"{int(quantity.value):,}".split(",")
@@ -265,12 +265,12 @@ def _english_halves(output: str, language: str) -> list[Change]:
 
 
 def _is_misgrouped(text: str) -> bool:
-    """Return whether digits have marks of numbers, but are none."""
+    """Return whether digits have the marks of a number, but are not a valid one."""
     return any(mark in text for mark in ".,") and "/" not in text
 
 
 def _is_put_right(missing: Quantity) -> bool:
-    """Return whether an output that lacks a quantity is changed; short words are idioms as well."""
+    """Return whether a lacking quantity is corrected; small numbers in words may be idioms."""
     is_long = missing.value > _IN_WORDS or bool(missing.unit) or missing.day > 0
     return is_long or not missing.is_said
 
@@ -278,7 +278,7 @@ def _is_put_right(missing: Quantity) -> bool:
 def _of_other_half(
     wanted: Sequence[Quantity], wrong: Sequence[Quantity], language: str
 ) -> list[Change]:
-    """Return what replaces times that are right but for the half of the day."""
+    """Return what replaces times that are right except for the half of the day."""
     left = list(wrong)
     found = []
     for right in wanted:
@@ -309,7 +309,7 @@ def _correction(
     given, said = source[slice(*right.core)], output[slice(*wrong.core)]
     is_regrouped = given != said and _digits_of(given) == _digits_of(said)  # "3.355,443"
     if wrong.value and not is_regrouped and _is_power_of_ten(right.value / wrong.value):
-        # "between 4 and 5 million"; but what is grouped as in the source is not meant so.
+        # "between 4 and 5 million"; but digits grouped as in the source are just copied.
         shown = source[slice(*right.core)]
         if right.is_said:
             shown = write_number(right.value, source_language)
@@ -330,7 +330,7 @@ def _is_power_of_ten(ratio: float) -> bool:
 def _compare(
     source: str, output: str, source_language: str, target_language: str
 ) -> tuple[list[Quantity], list[Quantity]]:
-    """Return what a source has alone, and what an output has alone."""
+    """Return what only the source has, and what only the output has."""
     if source_language not in LANGUAGES or target_language not in LANGUAGES:
         return [], []
     wanted = [q for q in read(source, source_language) if _counts(q)]
@@ -349,12 +349,12 @@ def _compare(
 
 
 def is_same(wanted: Quantity, given: Quantity, *, may_be_late: bool = False) -> bool:
-    """Return whether a quantity of a source and one of its translation are worth the same.
+    """Return whether a quantity of a source and one of its translation have the same value.
 
-    A unit may be said in another way; a currency may not be another.
+    Units may differ in wording; currencies must be the same.
 
     Args:
-        may_be_late: a time that does not say so may be after noon: "tonight at seven".
+        may_be_late: a time may be after noon without saying so: "tonight at seven".
     """
     kinds = {wanted.kind, given.kind}
     if "digits" in kinds:
@@ -384,7 +384,7 @@ def _is_same_time(wanted: Quantity, given: Quantity, may_be_late: bool) -> bool:
         if number.kind != "number" or minute or number.unit:
             return False
         return number.value == hour or (number.value <= 12 and (hour - number.value) % 12 == 0)
-    if wanted.is_exact and not given.is_exact:  # "8:45" may be said of a morning alone
+    if wanted.is_exact and not given.is_exact:  # without more, "8:45" is in the morning
         return wanted.value == given.value
     is_late = given.value >= _HALF_DAY + 60
     if not wanted.is_exact and is_late and not may_be_late:
@@ -401,12 +401,12 @@ def _digits(quantity: Quantity) -> str:
 
 
 def _digits_of(text: str) -> str:
-    """Return all digits of a text: a number to call may be grouped in any way."""
+    """Return all digits of a text: a telephone number may be grouped in any way."""
     return "".join(c for c in text if c.isdigit())
 
 
 def _counts(quantity: Quantity) -> bool:
-    """Return whether a quantity must be in a translation: one and first may be anything."""
+    """Return whether a translation must have a quantity; "one" and "first" can vanish."""
     return quantity.kind not in ("number", "ordinal", "money") or quantity.value != 1
 
 
@@ -424,7 +424,7 @@ def _is_grouped_elsewhere(quantity: Quantity, text: str, language: str) -> bool:
 
 
 def _is_midnight(quantity: Quantity, language: str) -> bool:
-    """Return whether a time is "12 a.m.", which models take for noon."""
+    """Return whether a time is "12 a.m.", which models mistake for noon."""
     is_first = quantity.kind == "time" and quantity.value == 0
     return is_first and language == "en" and bool(quantity.part)
 
@@ -447,14 +447,14 @@ def _unread_signs(found: Sequence[Quantity], text: str) -> list[Quantity]:
 
 
 def _is_apart(quantity: Quantity, text: str) -> bool:
-    """Return whether an amount touches no letters, and is no end of a range: "S$5", "£10-11m"."""
+    """Return whether an amount touches no letters and is not in a range: "S$5", "£10-11m"."""
     before, after = text[: quantity.start][-1:], text[quantity.end :][:2]
     is_range = len(after) == 2 and after[0] in "-–" and (after[1].isdigit() or after[1] in SIGNS)
     return not (before.isalnum() or before in ("-", "–") or after[:1].isalnum() or is_range)
 
 
 def _is_better(quantity: Quantity, text: str, language: str) -> bool:
-    """Return whether a quantity that is said is better in digits."""
+    """Return whether a quantity in words is better shown in digits."""
     value, kind = quantity.value, quantity.kind
     if kind in ("date", "digits"):
         return True
@@ -502,7 +502,7 @@ def _is_year(value: float) -> bool:
 
 
 def _in_digits(quantity: Quantity, text: str, language: str) -> str:
-    """Return a quantity in the digits of its own language, with the unit as it was said."""
+    """Return a quantity in digits as its own language writes it, with its unit as it was."""
     said = text[quantity.start : quantity.end]
     if _is_midnight(quantity, language):
         return "midnight"
@@ -515,7 +515,7 @@ def _in_digits(quantity: Quantity, text: str, language: str) -> str:
     if quantity.kind == "time":
         is_exact = quantity.is_exact and said.lower() not in _NOON
         time = write_time(int(quantity.value), language, is_exact=is_exact)
-        # On a dial of 24 hours nothing else says "in the morning", which English needs.
+        # Other languages use 24 hours; "in the morning" is kept, as English needs it.
         is_early = language != "en" and quantity.value < _HALF_DAY
         if quantity.part and language == "es":  # on one of twelve, as people say it
             time = write_time(int(quantity.value), language, is_exact=False)

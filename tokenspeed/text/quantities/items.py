@@ -1,9 +1,9 @@
-"""The numbers of a text, in digits and in words, where they stand.
+"""The numbers of a text, in digits and in words, and their places.
 
-Number words are read by `text2num` (MIT): it knows all four languages, says where in a text a
-number stands, and takes hundredths of a millisecond. Weighed and left: `num2words` only writes and
-is LGPL; `dateparser` reads whole strings rather than finding places in them and takes milliseconds;
-`babel` reads digits alone. What makes times, dates and money of numbers is in `reading`.
+Number words are read by `text2num` (MIT): it knows all four languages, finds where a number is in a
+text, and takes hundredths of a millisecond. Not used: `num2words` only writes and is LGPL;
+`dateparser` reads whole strings rather than finding places in them and takes milliseconds; `babel`
+reads only digits. `reading` makes times, dates and money of numbers.
 """
 
 import re
@@ -57,11 +57,11 @@ _AS_READ: Final = {
     "veintiún": "veintiuno",
     "veintiun": "veintiuno",
 }
-_ARTICLES: Final = frozenset(  # before "achten" where it is no verb
+_ARTICLES: Final = frozenset(  # words before "achten" when it is not a verb
     "der die das den dem des im am zum zur vom beim ins jeden jedem unseren unserem meinem meinen"
     " seinem seinen ihrem ihren diesem diesen".split()
 )
-_UNREAD: Final = {"sixtieth": 60}  # an ordinal that text2num has not
+_UNREAD: Final = {"sixtieth": 60}  # an ordinal that text2num lacks
 _HALVES: Final = {"anderthalb": 1.5} | {
     f"{said}einhalb": number + 0.5
     for number, said in enumerate(
@@ -82,7 +82,7 @@ _NO_NUMBER_AFTER: Final = {
 }
 _DECADE: Final = re.compile(r"(\d{4}|\d0)(?:s|er|ern)$")  # "1980s", "80er"
 _ROMAN: Final = re.compile(r"(?=[IVX])X{0,2}(?:IX|IV|V?I{0,3})")  # up to the 29th century
-_CENTURY: Final = {  # before it, behind it
+_CENTURY: Final = {  # what comes before and after it
     "fr": (re.compile(""), re.compile(r"(?:,? (?:et|ou|au) \w+)? ?(?:siècle|s\.)")),
     "es": (re.compile(r"\bsiglos? (?:\w+ [yaoe] (?:el )?)?$", re.IGNORECASE), re.compile(r"\b")),
 }
@@ -92,7 +92,7 @@ _SPACES: Final = re.compile(r"[ \u00a0\u202f]")
 
 
 class _Token:
-    """A token as `text2num` asks for it."""
+    """A token with the interface that `text2num` needs."""
 
     __slots__ = ("_text", "end", "is_apart", "start")
 
@@ -113,7 +113,7 @@ def find_items(text: str, language: str) -> list[Item]:
     """Return the items of a text from left to right, none overlapping another.
 
     Raises:
-        KeyError: the language is none of the four.
+        KeyError: the language is not one of the four.
     """
     known, apart = words(language), _apart(language)
     tokens: list[_Token] = []
@@ -152,10 +152,10 @@ def find_items(text: str, language: str) -> list[Item]:
 
 
 def number_of(text: str, language: str) -> float | None:
-    """Return what digits are worth as a locale writes them, None where they are no number.
+    """Return the value of digits as a language writes them; None if they are not a number.
 
     "1.234" is 1.234 in English and 1234 in German. A mark that cannot group thousands is a decimal
-    one, whatever the locale.
+    mark, whatever the language.
     """
     known = words(language)
     plain = _SPACES.sub("", text)
@@ -175,7 +175,7 @@ def number_of(text: str, language: str) -> float | None:
 
 
 def _century(text: str, said: str, start: int, end: int, language: str) -> int:
-    """Return the number of a century in Roman numerals, 0 where it is none: "XXIe", "siglo XXI"."""
+    """Return the number of a century in Roman numerals ("XXIe", "siglo XXI"); 0 if it is none."""
     if language not in _CENTURY or not said[0].isupper():
         return 0
     numeral = re.sub("(?:e|è|ème|er)$", "", said) if language == "fr" else said
@@ -187,14 +187,14 @@ def _century(text: str, said: str, start: int, end: int, language: str) -> int:
 
 
 def from_roman(numeral: str) -> int:
-    """Return what a Roman numeral is worth, of I, V and X."""
+    """Return the value of a Roman numeral of I, V and X."""
     values = [{"I": 1, "V": 5, "X": 10}[letter] for letter in numeral]
     pairs = zip(values, [*values[1:], 0], strict=True)
     return sum(-value if value < after else value for value, after in pairs)
 
 
 def _joined(found: list[Item], text: str, language: str) -> list[Item]:
-    """Return numbers in words with those that a comma parts made one, as English says them:
+    """Return numbers in words, joined where English has a comma inside one:
     "eighty-six thousand, four hundred and twelve".
     """
     if language != "en":
@@ -219,7 +219,7 @@ def _is_grouped(text: str) -> bool:
 
 @cache
 def _apart(language: str) -> frozenset[str]:
-    """Return words that `text2num` would read into numbers, and that are read here instead."""
+    """Return words that `text2num` would join to numbers, but that are handled here."""
     known = words(language)
     return frozenset(
         known.plurals - known.scales.keys() | {*known.point.split("|"), "centavos", "centavo"}
@@ -227,7 +227,7 @@ def _apart(language: str) -> frozenset[str]:
 
 
 def _written(kind: str, said: str, start: int, language: str) -> Iterator[Item]:
-    """Yield what a token with digits in it is."""
+    """Yield the item that a token with digits is."""
     end = start + len(said)
     if kind in ("date", "mark", "iso"):
         yield Item(start, end, "D", 0.0, said, False)
@@ -248,7 +248,7 @@ def _written(kind: str, said: str, start: int, language: str) -> Iterator[Item]:
 
 
 def _said(text: str, tokens: list[_Token], language: str, known: Words) -> Iterator[Item]:
-    """Yield what number words are worth."""
+    """Yield the items of number words."""
     for found in find_numbers(tokens, language, 0.0):
         first, last = tokens[found.start], tokens[found.end - 1]
         if _is_misread([token.text() for token in tokens[found.start : found.end]], language):
@@ -287,7 +287,7 @@ def _is_misread(said: list[str], language: str) -> bool:
 
 
 def _word_before(tokens: list[_Token], at: int) -> str:
-    """Return the word that stands before a token, whatever hyphen is between them."""
+    """Return the word before a token, skipping hyphens."""
     while at and tokens[at - 1].text() == "-":
         at -= 1
     return tokens[at - 1].text() if at else ""

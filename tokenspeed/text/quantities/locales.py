@@ -1,9 +1,10 @@
-"""What four languages call and how they write numbers, times, dates and money.
+"""How four languages say and write numbers, times, dates and money.
 
-Months are CLDR's, by `babel`. Times of day are our own tables: no library reads "halb zehn", "neuf
-heures et demie" or "las nueve menos cuarto" (`dateparser` does not, and takes milliseconds a text).
-In a pattern {H} stands for the number of an hour, noon or midnight, {C} for the latter two alone,
-{M} for a number of minutes, {D} for a day, {O} for an ordinal, {Y} for a year, {m} for a month.
+Months are CLDR's, through `babel`. Times of day are our own tables: no library reads "halb zehn",
+"neuf heures et demie" or "las nueve menos cuarto" (`dateparser` does not, and takes milliseconds a
+text). In a pattern {H} stands for the number of an hour, noon or midnight, {C} for only the latter
+two, {M} for a number of minutes, {D} for a day, {O} for an ordinal, {Y} for a year, {m} for a
+month.
 """
 
 from dataclasses import dataclass
@@ -22,13 +23,13 @@ Clock = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a language that make a number into something else; all in lower case."""
+    """The words of a language that give a number a meaning; all in lower case."""
 
     point: str  # between a number and its decimals
     minus: str
     scales: dict[str, int]  # exponent of ten of what may follow a number
-    plurals: frozenset[str]  # "hundreds": no number by themselves
-    bare: frozenset[str]  # scales that are no number without something before them
+    plurals: frozenset[str]  # "hundreds": not numbers by themselves
+    bare: frozenset[str]  # scales that are not numbers without something before them
     before_scale: frozenset[str]  # "a" of "a million"
     vague: frozenset[str]  # "several" of "several hundred"
     ones: frozenset[str]  # also articles, pronouns, adjectives or nouns
@@ -36,11 +37,11 @@ class Words:
     currencies: dict[str, str]  # word -> code
     cents: str
     joint: str  # between money and its cents
-    of: str  # what may stand between a scale and what is counted
+    of: str  # what may come between a scale and what is counted
     half: str  # after a number: one half more
-    later: str  # says of a whole sentence that its times are after noon
+    later: str  # shows that all times of a sentence are after noon
     units: frozenset[str]
-    about: dict[str, int]  # nouns for a round number, of which "a" makes "about"
+    about: dict[str, int]  # nouns for a round number, which with "a" mean "about"
     clocks: tuple[Clock, ...]
     noons: dict[str, int]  # hours
     part: str  # of the day, after a time
@@ -279,7 +280,7 @@ def words(language: str) -> Words:
     """Return the words of a language.
 
     Raises:
-        KeyError: the language is none of the four.
+        KeyError: the language is not one of the four.
     """
     return _WORDS[language]
 
@@ -294,5 +295,5 @@ def months(language: str) -> dict[str, int]:
 
 
 def month_name(number: int, language: str) -> str:
-    """Return the name of a month as it stands in a sentence."""
+    """Return the name of a month as used in a sentence."""
     return str(Locale.parse(language).months["format"]["wide"][number])

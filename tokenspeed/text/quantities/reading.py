@@ -1,7 +1,7 @@
-"""What the quantities of a text are worth: numbers, ordinals, times of day, dates, money, percent.
+"""The quantities of a text and their values: numbers, ordinals, times, dates, money, percentages.
 
-Patterns of a language are tried on the text with its numbers replaced by one character each. Knows
-no second language and no models; a text of any kind has a reading, mostly an empty one.
+Patterns of a language are tried on the text with each number replaced by one character. Knows no
+second language and no models; any text can be read, most have no quantities.
 """
 
 import re
@@ -18,21 +18,21 @@ Kind = Literal["number", "ordinal", "time", "date", "money", "percent", "digits"
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What a stretch of text is worth."""
+    """The value of a stretch of text."""
 
     start: int
     end: int
     kind: Kind
     value: float  # of a time: minutes after midnight; of a date: its year or 0
-    core: tuple[int, int]  # where the number alone stands, without sign, unit or part of the day
+    core: tuple[int, int]  # place of the number itself, without sign, unit or part of the day
     is_said: bool = False  # in words, at least in part
     unit: str = ""  # code of a currency, or what follows a number and is counted by it
     day: int = 0
     month: int = 0
-    is_exact: bool = True  # a time of which the half of the day is known
-    part: str = ""  # of the day, as it is said
-    text: str = ""  # of kind `digits`; a date that reads in two orders has its month first
-    is_final: bool = True  # nothing that follows can make it another
+    is_exact: bool = True  # for a time: whether the half of the day is known
+    part: str = ""  # of the day, as written
+    text: str = ""  # of kind `digits`; a date that can be read in two orders has its month first
+    is_final: bool = True  # what follows cannot change it
 
 
 _MARKS: Final = {
@@ -54,7 +54,7 @@ def read(text: str, language: str, *, is_open: bool = False) -> list[Quantity]:
     """Return the quantities of a text from left to right, none overlapping another.
 
     Args:
-        language: a text in another than the four has none.
+        language: text in a language other than the four has none.
         is_open: the text may still grow, so what touches its end is not final.
     """
     found = list(_read(text, language)) if language in LANGUAGES else []
@@ -110,7 +110,7 @@ class _Reader:
         self._original = text
 
     def quantities(self) -> Iterator[Quantity]:
-        """Yield all that may be read; of two that overlap the first in order counts."""
+        """Yield all possible readings; if two overlap, the first in `_order` counts."""
         yield from self._times()
         yield from self._dates()
         yield from self._numbers()
@@ -152,7 +152,7 @@ class _Reader:
                 )
         for match in _digit_times(self._language).finditer(self._marked):
             item = self._items[match.start()]
-            # Where people count to 24, "8:45" in digits is before noon, but they may say it so.
+            # With 24 hours, "8:45" is before noon, but people also write it for the evening.
             yield self._time(match, int(item.value), False, is_24=not 60 <= item.value < 13 * 60)
 
     def _time(self, match: re.Match[str], minutes: int, is_said: bool, *, is_24: bool) -> Quantity:
@@ -202,7 +202,7 @@ class _Reader:
         numbers = [int(part) for part in re.split("[-/.]", item.text)]
         first, second, year = numbers if "-" not in item.text else (*numbers[:0:-1], numbers[0])
         if self._language == "en" and "-" not in item.text and "." not in item.text:
-            if max(first, second) <= 12 and first != second:  # nobody can know which was meant
+            if max(first, second) <= 12 and first != second:  # the order cannot be known
                 year += 2000 if year < 50 else 1900 if year < 100 else 0
                 return replace(_digits(item), value=year, day=second, month=first)
             if second > 12:
@@ -278,18 +278,18 @@ class _Reader:
             yield Quantity(start, end, "number", value, (start, end), True, unit="decade")
 
     def _scale_said(self, item: Item) -> int:
-        """Return what "half" is half of after a number: of the million of "un millón y medio"."""
+        """Return what "half" after a number is half of: the million of "un millón y medio"."""
         last = self._original[item.start : item.end].lower().rpartition(" ")[2]
         return 10 ** self._known.scales.get(last, 0)
 
     def _is_negative(self, match: re.Match[str], item: Item) -> bool:
-        """Return whether a minus is one: French and Spanish have the same word for "less"."""
+        """Return whether a minus is meant: in French and Spanish the word also means "less"."""
         if len(match["minus"]) == 1:
             return not item.is_said
         return self._language in ("en", "de") or (match["unit"] or "")[:5] in ("degré", "grado")
 
     def _core(self, match: re.Match[str]) -> tuple[int, int]:
-        """Return where the number of an amount stands, with its minus, decimals and scale."""
+        """Return where the number of an amount is, with its minus, decimals and scale."""
         if match["cents"] or (match["rest"] and self._items[match.start("rest")].value >= 10):
             return self._span(*match.span())
         item = self._items[match.start("n")]
@@ -308,7 +308,7 @@ class _Reader:
         return digits, ""
 
     def _runs(self) -> Iterator[Quantity]:
-        """Yield digits that are said one after another: a telephone number, a code."""
+        """Yield digits spoken one after another: a telephone number, a code."""
         for match in _RUN.finditer(self._marked):
             items = [self._items[at] for at in _marks_of(match, 0)]
             if len(items) < 4 or not all(item.is_said and item.value < 100 for item in items):
@@ -321,13 +321,13 @@ class _Reader:
             yield Quantity(start, end, "digits", 0.0, (start, end), True, text=text)
 
     def _span(self, start: int, end: int) -> tuple[int, int]:
-        """Return where a stretch of the marked text stands in the text."""
+        """Return where a stretch of the marked text is in the text."""
         last = self._items.get(end - 1)
         return self._places[start], last.end if last else self._places[end - 1] + 1
 
 
 def _is_clock(match: re.Match[str], text: str) -> bool:
-    """Return whether a time of an odd minute is surely one."""
+    """Return whether a time with an odd minute is certainly a time."""
     said = match[0]
     return any(
         word in said for word in ("past", "minut", "uhr", "clock", "heure", " h ", " y ")
@@ -335,7 +335,7 @@ def _is_clock(match: re.Match[str], text: str) -> bool:
 
 
 def _year(parts: list[Item]) -> float | None:
-    """Return what "nineteen" and "eighty-four" make together, or a year by itself."""
+    """Return the year that "nineteen" and "eighty-four" make, or that one number is."""
     value = parts[0].value
     if len(parts) == 1:
         return value if 1000 <= value < 3000 else None
@@ -346,7 +346,7 @@ def _year(parts: list[Item]) -> float | None:
 
 
 def _marks_of(match: re.Match[str], group: str | int) -> list[int]:
-    """Return where the marks in a group of a match stand."""
+    """Return where the marks in a group of a match are."""
     start = match.start(group)
     return [start + m.start() for m in _ANY.finditer(match[group])]
 
@@ -372,7 +372,7 @@ _PAIR: Final = re.compile(f"(?=({_N} {_N}))")
 
 @cache
 def _about(language: str) -> re.Pattern[str]:
-    """Return what matches a number that is said as a round one: "une vingtaine de personnes"."""
+    """Return a pattern for round numbers: "une vingtaine de personnes"."""
     names = "|".join(words(language).about) or "(?!)"
     # What is "more than about thirty" already is left as it is.
     hedged = r"(?<!\bplus d['’])(?<!\bmoins d['’])(?<!\bprès d['’])(?<!peine )(?<!environ )"
@@ -383,7 +383,7 @@ def _about(language: str) -> re.Pattern[str]:
 
 @cache
 def _clocks(language: str) -> tuple[tuple[re.Pattern[str], int, int], ...]:
-    """Return the compiled ways to say a time of day."""
+    """Return the compiled patterns for times of day."""
     known = words(language)
     compiled = []
     for pattern, minutes, sign in known.clocks:
@@ -415,7 +415,7 @@ def _dated(language: str) -> tuple[re.Pattern[str], ...]:
 
 @cache
 def _amounts(language: str) -> re.Pattern[str]:
-    """Return what matches a number with all that belongs to it."""
+    """Return a pattern for a number with everything that belongs to it."""
     known = words(language)
     signs = "".join(SIGNS)
     codes = "|".join(sorted({code.lower() for code in known.currencies.values()}))

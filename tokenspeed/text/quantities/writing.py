@@ -16,7 +16,7 @@ _SCALES: Final = {  # of 10**6 and 10**9: for one, for more
     "fr": {6: ("million", "millions"), 9: ("milliard", "milliards")},
     "es": {6: ("millón", "millones")},
 }
-_CURRENCIES: Final = {  # in the plural, which "1.50" takes as well
+_CURRENCIES: Final = {  # in the plural, which "1.50" also takes
     "en": {"USD": "dollars", "EUR": "euros", "GBP": "pounds", "JPY": "yen", "CHF": "francs",
            "MXN": "pesos", "INR": "rupees"},
     "de": {"USD": "Dollar", "EUR": "Euro", "GBP": "Pfund", "JPY": "Yen", "CHF": "Franken",
@@ -107,7 +107,7 @@ def write_time(minutes: int, language: str, *, is_exact: bool) -> str:
 
 
 def write_date(day: int, month: int, year: int, language: str) -> str:
-    """Return a date with the name of its month; year 0 is none."""
+    """Return a date with the name of its month; year 0 means none."""
     name = month_name(month, language)
     if language == "en":
         return f"{name} {day}, {year}" if year else f"{name} {day}"
@@ -120,7 +120,7 @@ def write_date(day: int, month: int, year: int, language: str) -> str:
 
 
 def write_roman(number: int) -> str:
-    """Return a Roman numeral up to 39: of centuries."""
+    """Return a Roman numeral up to 39, for centuries."""
     ones = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"]
     return "X" * (number // 10) + ones[number % 10]
 
