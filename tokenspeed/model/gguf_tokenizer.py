@@ -1,7 +1,7 @@
-"""The tokenizer of a GGUF file as the files that others read: tokenizer.json or tokenizer.model.
+"""Writes the tokenizer of a GGUF file in a common form: tokenizer.json or tokenizer.model.
 
 Byte-level vocabularies with merges become a tokenizer.json, sentencepiece's with scores a
-tokenizer.model. How a text is cut is a name in the file: one that is not in the tables here is
+tokenizer.model. The file only names how a text is cut: a name that is not in the tables here is
 refused. Knows the fields of a GGUF file; does not know weights.
 """
 
@@ -15,7 +15,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from tokenspeed.model.protobuf import as_float, as_message, as_number
 
 # How a text is cut before merges, by tokenizer.ggml.pre: the patterns of the models' own
-# tokenizer.json. Those of two differ by how many digits stay together.
+# tokenizer.json. Two of them differ only in how many digits stay together.
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -44,7 +44,7 @@ def tokenizer_files(fields: Mapping[str, Any]) -> dict[str, bytes]:
     Args:
         fields: of the GGUF file.
     Raises:
-        KeyError: a field is missing. ValueError: it is of a kind that would not come out right.
+        KeyError: a field is missing. ValueError: it is of a kind that cannot be imported correctly.
     """
     kind = fields["tokenizer.ggml.model"]
     if kind == "gpt2":
@@ -62,7 +62,7 @@ def tokenizer_files(fields: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _named(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Return the marks that stand for something, by the names of a tokenizer_config.json."""
+    """Return the special tokens, by their names in a tokenizer_config.json."""
     tokens = fields["tokenizer.ggml.tokens"]
     marks = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     places = {name: fields.get(f"tokenizer.ggml.{mark}_token_id") for name, mark in marks.items()}
@@ -106,7 +106,7 @@ def _sentencepiece(fields: Mapping[str, Any]) -> bytes:
     """Return a ModelProto of sentencepiece: pieces with scores, merged by the best score.
 
     Raises:
-        ValueError: there is no piece for what is unknown, or there are two.
+        ValueError: there is not exactly one piece for unknown text.
     """
     tokens, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     scores = fields["tokenizer.ggml.scores"]
