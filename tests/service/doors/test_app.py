@@ -172,7 +172,7 @@ async def test_a_flood_waits_and_nothing_of_it_is_lost(run: Run) -> None:
 
 
 async def test_who_commits_too_much_is_told_and_waits_and_loses_nothing(run: Run) -> None:
-    service = run(FakeEngine(delay_s=0.01), limits=Limits(pending_chars=1000))
+    service = run(FakeEngine(delay_s=0.01), limits=Limits(pending_chars=200))
     async with session(service.ws) as client:
         await client.start("de")
         for n in range(100):
