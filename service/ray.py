@@ -53,12 +53,16 @@ APART: Final = (
     "replicas without TOKENSPEED_REDIS_URL know nothing of each other: tokens of POST "
     "/v1/sessions, rooms and sessions that come back are found on one replica only, by chance"
 )
-# Seconds that a proxy waits for a replica to say how many it serves, at first and at most. A
-# replica's event loop has translations to see to beside that: with Serve's own 0.1 s and 1 s,
-# whoever comes back to a busy one is kept waiting.
-PROBES: Final = {
+OF_RAY: Final = {
+    # Seconds that a proxy waits for a replica to say how many it serves, at first and at most. A
+    # replica's event loop has translations to see to beside that: with Serve's own 0.1 s and 1 s,
+    # whoever comes back to a busy one is kept waiting.
     "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1",
     "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "4",
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
+    # Ray starts its workers at niceness 15. Beside any other busy program on the machine, replicas
+    # and proxies then get a few per cent of a processor, and captions wait for seconds.
+    "RAY_worker_niceness": "0",
 }
 OBJECT_STORE_BYTES: Final = 100_000_000  # of a Ray started here, which stores nothing in it
 
@@ -317,9 +321,8 @@ def cluster(host: str, port: int, cpus: float) -> Iterator[None]:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(namespace=NAMESPACE)
     else:
-        os.environ.setdefault("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "2")
-        for name, seconds in PROBES.items():
-            os.environ.setdefault(name, seconds)
+        for name, value in OF_RAY.items():
+            os.environ.setdefault(name, value)
         ray.init(
             address="local",
             num_cpus=max(math.ceil(cpus), os.cpu_count() or 1),

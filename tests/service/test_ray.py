@@ -49,6 +49,7 @@ def cluster(own_redis: RedisServer, tiny_translator: Path) -> Iterator[Cluster]:
 async def test_replicas(cluster: Cluster, own_redis: RedisServer) -> None:
     """One after the other on one cluster: to start it takes longer than all of this."""
     await every_door_opens(cluster)
+    nobody_is_less_urgent_than_other_programs(cluster)
     await a_session_speaks_and_a_reader_reads(cluster)
     await what_our_own_lines_would_refuse_is_refused(cluster)
     await a_scrape_speaks_of_all(cluster)
@@ -82,6 +83,11 @@ async def every_door_opens(cluster: Cluster) -> None:
                 (created,) = await client.until(p.SessionCreated)
                 assert isinstance(created, p.SessionCreated)
                 assert created.session.id == ticket["session_id"]
+
+
+def nobody_is_less_urgent_than_other_programs(cluster: Cluster) -> None:
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in cluster.replicas()} == {mine}
 
 
 async def a_session_speaks_and_a_reader_reads(cluster: Cluster) -> None:
