@@ -11,6 +11,8 @@ SOURCES := pyproject.toml clients/python/pyproject.toml constraints.txt $(wildca
 # Tests on every core; a worker without any left takes some of another's. PYTEST adds options.
 # Bytecode is written whatever the environment says: tests start a hundred processes of ours.
 TESTS := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not gpu" --numprocesses auto --dist worksteal
+# A Ray cluster is a dozen processes with deadlines of their own: it gets the machine to itself.
+ALONE := tests/service/test_ray.py
 # Tests of GPU code, whose lines are not counted: kernels on the interpreter take long to watch.
 UNCOVERED := --ignore tests/tokenspeed/kernels --ignore-glob '*/backends/test_cuda*' \
 	--ignore-glob '*/engines/test_compiled.py' --ignore tests/tokenspeed/native
@@ -37,7 +39,8 @@ test: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_espeak.sh
 	sh tests/install_redis.sh
 	sh tests/install_helm.sh
-	$(TESTS) $(PYTEST)
+	$(TESTS) --ignore $(ALONE) $(PYTEST)
+	$(BIN)/python -m pytest -m "not gpu" $(ALONE)
 
 coverage: $(VENV)/.test web/node_modules/.package-lock.json
 	sh tests/install_chromium.sh
