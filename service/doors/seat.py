@@ -3,8 +3,9 @@
 Knows rooms and events; does not know sockets.
 """
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from service.captions.session import Session
 from service.errors import ProtocolError, RestError
@@ -12,6 +13,8 @@ from service.rooms.changes import SpeakerEvent
 from service.rooms.hub import Rooms
 from service.rooms.room import Room
 from service.wire import protocol
+
+AGAIN_S: Final = 0.2  # after which a room that could not be reached is looked for again
 
 
 class _Unheard(NamedTuple):
@@ -89,16 +92,16 @@ class Seat:
     async def load(self, state: dict[str, Any], now_s: float) -> None:
         """Take over the place of a session that was on another replica, if its room exists.
 
-        The room hears again what it may not have heard.
+        The room hears again what it may not have heard. Waits until it is known whether there is
+        one: a session that went on without would speak, and nobody would ever hear it.
         """
         self.granted, self.may_speak_anywhere = state["granted"], state["may_speak_anywhere"]
         self._number = self._released = state["number"]
         wanted = self._session.settings.room
         if wanted is None:
             return
-        try:
-            self._found = await self._hub.room(wanted)
-        except RestError:
+        self._found = await self._reach(wanted)
+        if self._found is None:
             return
         self.follow()
         for number, (frame, asked) in state["unheard"].items():
@@ -106,6 +109,16 @@ class Seat:
             self._unheard[int(number)] = _Unheard(event, now_s, tuple(asked))
             if self._room is not None:
                 self._tell_room(int(number))
+
+    async def _reach(self, room_id: str) -> Room | None:
+        """Return a room, None where there is none of this name."""
+        while True:
+            try:
+                return await self._hub.room(room_id)
+            except RestError as exc:
+                if exc.status == 404:
+                    return None
+            await asyncio.sleep(AGAIN_S)
 
     def _tell_room(self, number: int) -> None:
         each = self._unheard[number]

@@ -5,10 +5,10 @@ import pytest
 from service.captions.session import Session
 from service.captions.settings import ModelInfo
 from service.doors.seat import Seat
-from service.errors import ProtocolError
+from service.errors import ProtocolError, RestError
 from service.load.limits import Limits
 from service.rooms.hub import Hub
-from service.rooms.room import Reader
+from service.rooms.room import Reader, Room
 from service.wire import protocol as p
 from tests.service.fakes import new_detokenizer
 
@@ -92,3 +92,39 @@ async def test_readers_and_the_client_get_what_each_asked_for() -> None:
         assert place.seat.pass_on(event, 2.0) is is_for_client
     told = [p.parse_server(frame).type for _, frame in room.take(reader)]
     assert told == ["translation.delta", "translation.final"]
+
+
+class FarHub(Hub):
+    """Rooms that cannot be reached at once."""
+
+    failures = 3
+
+    async def room(self, room_id: str) -> Room:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise RestError(503, "rooms cannot be reached")
+        return await super().room(room_id)
+
+
+async def test_who_comes_from_another_replica_waits_for_a_room_that_cannot_be_reached() -> None:
+    hub = FarHub(10, 100.0)
+    room, token = await hub.create("", None, 0.0)
+    hub.failures = 0
+    before = Place(hub)
+    await before.update(token, room=room.id)
+    before.seat.generation = 1
+    said = p.SourceFinal("s1", "We go home.", language="en")
+    before.seat.pass_on(said, 1.0)
+    state = before.seat.dump()
+    before.seat.let_go()
+
+    hub.failures = 3
+    after = Place(hub)
+    after.session.receive(p.SessionUpdate(p.SessionParams(room=room.id)), 2.0)
+    await after.seat.load(state, 2.0)
+    assert hub.failures < 0
+    assert [each.source.text for each in room.segments.values()] == ["We go home."]
+
+    gone = Place(hub)
+    gone.session.receive(p.SessionUpdate(p.SessionParams(room="nowhere")), 2.0)
+    await gone.seat.load(state, 2.0)  # there is none: not waited for
