@@ -162,8 +162,9 @@ class Admission:
     def _speakers(self, now_s: float) -> set[str]:
         """Return the sessions that speak, and the new ones that will."""
         begin_s = now_s - WINDOW_S
-        active = {who for at, _, who in self._updates if at >= begin_s}
-        fresh = {who for who, at in self._opened.items() if at >= begin_s}
+        # Copies: another thread may read what is exported as metrics.
+        active = {who for at, _, who in tuple(self._updates) if at >= begin_s}
+        fresh = {who for who, at in tuple(self._opened.items()) if at >= begin_s}
         return (active - self._departed.keys()) | fresh
 
     def _loads(self, now_s: float, speakers: int) -> tuple[float, float]:
@@ -173,7 +174,7 @@ class Admission:
         (begin_s, first), (end_s, last) = self._works[0], self._works[-1]
         spoken_s = sum(
             max(min(self._departed.get(who, end_s), end_s) - max(at, begin_s), 0.0)
-            for who, at in self._began.items()
+            for who, at in tuple(self._began.items())
         )
         # Guess and measurement combined: the more speech was measured, the less the guess counts.
         weight = 1 / (GUESS_S + spoken_s)
@@ -193,7 +194,7 @@ class Admission:
         )
 
     def _p95(self, now_s: float, window_s: float) -> float | None:
-        times = sorted(seconds for at, seconds, _ in self._updates if at >= now_s - window_s)
+        times = sorted(seconds for at, seconds, _ in tuple(self._updates) if at >= now_s - window_s)
         if len(times) < MIN_UPDATES:
             return None
         return times[math.ceil(0.95 * len(times)) - 1]

@@ -273,7 +273,7 @@ def test_partials_are_thinned_out_and_finals_never(
     for pause, is_final in events:
         run_due(d.now + pause)
         d.now = max(d.now, d.now + pause)
-        text += " home"
+        text += (" we", " go", " home", " today")[len(text.split()) % 4]
         name = f"s{segment}"
         d.send(update(text, len(text), name))
         d.answer()
