@@ -5,6 +5,7 @@ to its end. Knows ids; does not know text.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,21 @@ from tokenspeed.model.llama import Llama, reach
 
 _SPAN = 16  # the part of the cache that is read grows by so many positions
 _USUAL_LENGTH = 48  # tokens of a prompt; fewer prompts are decoded together if they are longer
+
+
+class Decoded(NamedTuple):
+    """A greedy output.
+
+    Attributes:
+        tokens: without the end mark.
+        margins: of each token, by how much its log probability exceeds the second best's; zeros if
+            they were not asked for.
+        is_whole: whether the model ended it, rather than the length limit.
+    """
+
+    tokens: list[int]
+    margins: list[float]
+    is_whole: bool
 
 
 class BatchDecoder:
@@ -37,11 +53,12 @@ class BatchDecoder:
         Raises:
             ValueError: a prompt and its output are longer than the model's window.
         """
-        outputs: list[list[int]] = [[] for _ in prompts]
-        for rows in self._batches(prompts, self.batch_size):
-            for row, ids in zip(rows, self._greedy([prompts[i] for i in rows]), strict=True):
-                outputs[row] = ids
-        return outputs
+        return [output.tokens for output in self._all_greedy(prompts, has_margins=False)]
+
+    @torch.inference_mode()
+    def greedy_with_margins(self, prompts: Sequence[Sequence[int]]) -> list[Decoded]:
+        """Like `greedy`, with how sure the model was of each token."""
+        return self._all_greedy(prompts, has_margins=True)
 
     @torch.inference_mode()
     def beam(self, prompts: Sequence[Sequence[int]], width: int = 4) -> list[list[int]]:
@@ -63,11 +80,20 @@ class BatchDecoder:
             yield order[at : at + rows]
             at += rows
 
-    def _greedy(self, prompts: list[Sequence[int]]) -> list[list[int]]:
+    def _all_greedy(self, prompts: Sequence[Sequence[int]], *, has_margins: bool) -> list[Decoded]:
+        outputs = [Decoded([], [], is_whole=False)] * len(prompts)
+        for rows in self._batches(prompts, self.batch_size):
+            made = self._greedy([prompts[i] for i in rows], has_margins)
+            for row, found in zip(rows, made, strict=True):
+                outputs[row] = found
+        return outputs
+
+    def _greedy(self, prompts: list[Sequence[int]], has_margins: bool) -> list[Decoded]:
         cache = _Cache(self.model, len(prompts), _max_length(prompts), self.device)
         logits, lengths = self._prefill(cache, prompts)
         limits = torch.tensor([_limit(p) for p in prompts], device=self.device)
         made = torch.full((len(prompts), int(limits.max()) + 2), self.eos, device=self.device)
+        margins = torch.zeros(made.shape, device=self.device)
         rows = torch.arange(len(prompts), device=self.device)  # prompts still being continued
         done = torch.zeros(len(prompts), dtype=torch.bool, device=self.device)
         for step in range(made.shape[1]):
@@ -75,6 +101,9 @@ class BatchDecoder:
             done = done | (token == self.eos) | (step + 1 > limits)
             token = token.masked_fill(done, self.eos)
             made[rows, step] = token
+            if has_margins:
+                best = logits.topk(2).values.float()
+                margins[rows, step] = best[:, 0] - best[:, 1]
             # Asking the device which are done means waiting; every fourth step is enough.
             if step % 4 == 3:
                 (left,) = (~done).nonzero(as_tuple=True)
@@ -88,7 +117,13 @@ class BatchDecoder:
             hidden = cache.run(token, torch.minimum(lengths, cache.last))
             logits = self.model.logits(hidden)
             lengths = lengths + 1
-        return [row[: row.index(self.eos)] if self.eos in row else row for row in made.tolist()]
+        ends = [row.index(self.eos) if self.eos in row else len(row) for row in made.tolist()]
+        return [
+            Decoded(row[:end], sure[:end], end < _limit(prompt))
+            for row, sure, end, prompt in zip(
+                made.tolist(), margins.tolist(), ends, prompts, strict=True
+            )
+        ]
 
     def _beam(self, prompts: list[Sequence[int]], width: int) -> list[list[int]]:
         rows = len(prompts)

@@ -63,6 +63,26 @@ def test_greedy_is_what_plain_decoding_gives(model: Llama) -> None:
     assert BatchDecoder(model, EOS, 5).greedy(asked) == [plainly(model, prompt) for prompt in asked]
 
 
+def test_margins_are_those_of_log_probabilities_computed_plainly(model: Llama) -> None:
+    asked = prompts(7)
+    said = BatchDecoder(model, EOS, 7).greedy(asked)[0]
+    decoder = BatchDecoder(model, said[-1], 7)  # an end that at least one of them reaches
+    plain, found = decoder.greedy(asked), decoder.greedy_with_margins(asked)
+    assert [output.tokens for output in found] == plain
+    for prompt, output in zip(asked, found, strict=True):
+        assert output.is_whole == (len(output.tokens) < 2 * len(prompt) + 10)
+        ids = torch.tensor([*prompt, *output.tokens])
+        borders = torch.tensor([0, len(ids)], dtype=torch.int32)
+        attend = packed_attention(find_reach(borders, len(ids)))
+        with torch.inference_mode():
+            hidden = model.hidden_states(ids, torch.arange(len(ids)), attend)
+            best = model.logits(hidden).log_softmax(-1).topk(2).values[len(prompt) - 1 : -1]
+        expected = (best[:, 0] - best[:, 1]).tolist()
+        assert output.margins == pytest.approx(expected, abs=1e-4)
+    assert {output.is_whole for output in found} == {True, False}
+    assert sum(len(output.margins) for output in found) > 50
+
+
 def test_a_beam_of_one_is_greedy(model: Llama) -> None:
     asked = [[i, i + 7, i + 20] for i in range(3, 9)]  # of one length, so cut at the same one
     decoder = BatchDecoder(model, EOS, 6)
