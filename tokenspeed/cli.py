@@ -82,6 +82,10 @@ _EVAL: Final[Table] = {
         "latency, flicker and quality of live translation, against baselines",
         "service.bench.cli:add_streaming",
     ),
+    "confidence": (
+        "whether the model's margins commit words earlier than agreement alone",
+        "service.bench.cli:add_confidence",
+    ),
     "untouched": (
         "live translation with text hygiene, beside text as it comes",
         "service.bench.cli:add_untouched",

@@ -12,6 +12,7 @@ from service.bench.captions.policies import POLICIES
 from service.errors import ServiceError
 from tokenspeed.arguments import (
     add_json_argument,
+    add_model_argument,
     add_model_arguments,
     add_page_arguments,
     check_page,
@@ -122,6 +123,40 @@ def _untouched(options: argparse.Namespace) -> int:
     with told(ServiceError, OSError, ValueError):
         rows = measure_untouched(options)
     print(untouched_table(rows))
+    return 0
+
+
+def add_confidence(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval confidence`."""
+    parser.add_argument(
+        "--corpus", type=Path, required=True, metavar="DIR", help="as of eval streaming"
+    )
+    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B")
+    parser.add_argument(
+        "--max-words", type=int, default=1000, help="source words of a set, in whole lines"
+    )
+    parser.add_argument(
+        "--device",
+        choices=["reference", "cuda"],
+        default="reference",
+        help="plain torch in float32, on the CPU or on a GPU",
+    )
+    parser.add_argument(
+        "--processes", type=int, default=1, help="each takes a set and a trace at a time"
+    )
+    add_model_argument(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_confidence)
+
+
+def _confidence(options: argparse.Namespace) -> int:
+    from service.bench.captions.confidence import measure_confidence
+    from service.bench.captions.confidence_tables import confidence_tables
+
+    check_page(options)
+    with told(OSError, ValueError):
+        rows = measure_confidence(options)
+    print(confidence_tables(rows))
     return 0
 
 

@@ -394,8 +394,15 @@ class Translation:
         self.shown = self._visible(found, mask_words) if is_seen else self.committed_text
 
     def _is_agreed(self, prefix: Tokens) -> bool:
-        """Whether the previous hypotheses had the same words there, ending at the same place."""
-        needed = self.preset.agreement - 1
+        """Whether a prefix of the hypothesis may be committed."""
+        return self._agree(prefix, self.preset.agreement)
+
+    def _agree(self, prefix: Tokens, count: int) -> bool:
+        """Whether `count` hypotheses, the newest one included, have the same words there.
+
+        They end at the same place.
+        """
+        needed = count - 1
         older = list(self._older)[-needed:] if needed else []
         return len(older) == needed and all(
             item.tokens[: len(prefix)] == prefix and len(prefix) in item.boundaries
