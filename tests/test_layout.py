@@ -14,7 +14,6 @@ NOT_HERE = frozenset(
         "tokenspeed/bench/engines/peers/ct2.py",  # CTranslate2; test_compare: its absence is told
         "tokenspeed/bench/engines/peers/genai.py",  # onnxruntime-genai; as above
         "tokenspeed/bench/engines/peers/llama.py",  # llama.cpp; as above
-        "tokenspeed/bench/engines/peers/vllm.py",  # vLLM; test_compare_gpu
         "tokenspeed/bench/engines/persistent_step.py",  # Hopper; test_cuda_persistent has its bits
         "tokenspeed/kernels/timing.py",  # events of a GPU
     }

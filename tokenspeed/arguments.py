@@ -70,6 +70,19 @@ def counts(text: str) -> list[int]:
     return parts
 
 
+def positive(text: str) -> int:
+    """Read one whole number, at least 1; for use as an argument's `type`."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r}: expected a number from 1 on")
+    return int(text)
+
+
+def gpu_numbers(text: str) -> list[int]:
+    """Return the GPUs that a checked device names: [0, 1] of "cuda:0,1", none of the others."""
+    _, _, numbers = text.partition(":")
+    return [int(number) for number in numbers.split(",")] if numbers else []
+
+
 def add_json_argument(parser: ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")

@@ -11,6 +11,8 @@ from tokenspeed.arguments import (
     check_page,
     counts,
     device,
+    gpu_numbers,
+    positive,
 )
 from tokenspeed.engine.loading import BACKENDS
 from tokenspeed.errors import CommandError
@@ -35,6 +37,8 @@ def test_gpus_that_share_a_model_are_named_by_number() -> None:
     for wrong in ("tpu", "cpu:0,1", "auto:", "", "cuda:0,x", "cuda:", "cuda:0"):
         with pytest.raises(ArgumentTypeError, match="cuda:0,1"):
             device(wrong)
+    assert gpu_numbers("cuda:2,3") == [2, 3]
+    assert gpu_numbers("auto") == gpu_numbers("cuda") == []
 
 
 def test_numbers_come_with_commas_and_count_from_one() -> None:
@@ -42,6 +46,10 @@ def test_numbers_come_with_commas_and_count_from_one() -> None:
     for wrong in ("", "1,,2", "0", "-1", "two", "1.5"):
         with pytest.raises(ArgumentTypeError, match="expected numbers such as 1,4,8"):
             counts(wrong)
+    assert positive("12") == 12
+    for wrong in ("", "0", "-1", "two", "1,2", "1.5"):
+        with pytest.raises(ArgumentTypeError, match="expected a number from 1 on"):
+            positive(wrong)
 
 
 def test_a_page_needs_the_file_that_its_marks_name() -> None:

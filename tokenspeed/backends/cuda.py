@@ -79,8 +79,9 @@ class CudaBackend:
         member: Member | None = None,
     ) -> None:
         config.check(weights.config)
-        launch = launch or default_launch(_target(), weights.step_bytes)
-        check_device(weights.form, pdl=launch.pdl > 0)
+        place = weights.embedding.device if weights.embedding.is_cuda else None
+        launch = launch or default_launch(_target(place), weights.step_bytes)
+        check_device(weights.form, pdl=launch.pdl > 0, device=place)
         self.weights, self.config, self.launch = weights, weights.config, launch
         self.num_slots, self.max_length = config.num_slots, config.max_length
         self.max_step_tokens = config.max_step_tokens
@@ -351,9 +352,11 @@ def default_launch(target: str, step_bytes: int) -> Launch:
     return Launch(pdl=DEPENDENT_LAUNCH, prefetch_bytes=prefetch, fast_unpack=True)
 
 
-def check_device(form: str, *, pdl: bool = False) -> None:
+def check_device(form: str, *, pdl: bool = False, device: torch.device | int | None = None) -> None:
     """Refuse a machine or a form that the kernels are not made for.
 
+    Args:
+        device: one of this machine's GPUs; None: the current one.
     Raises:
         BackendUnavailable: says what was found and what is needed.
     """
@@ -363,8 +366,8 @@ def check_device(form: str, *, pdl: bool = False) -> None:
         raise BackendUnavailable("no CUDA GPU was found; use --device cpu")
     if torch.version.hip is not None:
         return
-    major, minor = torch.cuda.get_device_capability()
-    found = f"{torch.cuda.get_device_name()} (sm_{major}{minor})"
+    major, minor = torch.cuda.get_device_capability(device)
+    found = f"{torch.cuda.get_device_name(device)} (sm_{major}{minor})"
     if major < 8:
         raise BackendUnavailable(f"{found} is too old, the kernels need sm_80 or later")
     if form == "fp8" and (major, minor) < (8, 9):
@@ -373,11 +376,11 @@ def check_device(form: str, *, pdl: bool = False) -> None:
         raise BackendUnavailable(f"{found} has no programmatic dependent launch (sm_90 and later)")
 
 
-def _target() -> str:
-    """Return the GPU of this process as the `target` of `default_launch`."""
+def _target(device: torch.device | None) -> str:
+    """Return a GPU, None for the current one, as the `target` of `default_launch`."""
     if INTERPRETED or torch.version.hip is not None or not torch.cuda.is_available():
         return ""
-    major, minor = torch.cuda.get_device_capability()
+    major, minor = torch.cuda.get_device_capability(device)
     return f"sm_{major}{minor}"
 
 

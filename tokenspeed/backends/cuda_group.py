@@ -116,8 +116,11 @@ class CudaGroup:
         devices: Sequence[int],
         form: str,
     ) -> "CudaGroup":
-        check_device(form)
+        if not torch.cuda.is_available():
+            check_device(form)
         check_devices(devices)
+        for device in devices:
+            check_device(form, device=device)
         count, places = len(devices), [f"cuda:{device}" for device in devices]
         shards = [Shard(rank, count) for rank in range(count)]
         with ThreadPoolExecutor(count) as pool:

@@ -14,6 +14,8 @@ from tokenspeed.arguments import (
     add_page_arguments,
     check_page,
     counts,
+    gpu_numbers,
+    positive,
 )
 from tokenspeed.bench.page import put_into_page
 from tokenspeed.bench.result import (
@@ -51,8 +53,23 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 def add_tensor_parallel_argument(parser: argparse.ArgumentParser) -> None:
     """Add --tensor-parallel."""
     parser.add_argument(
-        "--tensor-parallel", type=int, default=1, metavar="N", help="GPUs that share each layer"
+        "--tensor-parallel",
+        type=positive,
+        metavar="N",
+        help="GPU: the first N share each layer; --device cuda:0,1 names them instead",
     )
+
+
+def gpus_of(options: argparse.Namespace) -> list[int]:
+    """Return the GPUs that share the model.
+
+    Raises:
+        CommandError: --device and --tensor-parallel say different numbers of them.
+    """
+    named, wanted = gpu_numbers(options.device), options.tensor_parallel
+    if named and wanted not in (None, len(named)):
+        raise CommandError(f"--device names {len(named)} GPUs, --tensor-parallel is {wanted}")
+    return named or list(range(wanted or 1))
 
 
 def _engine(options: argparse.Namespace) -> int:
@@ -61,10 +78,17 @@ def _engine(options: argparse.Namespace) -> int:
     name = choose_backend() if options.device == "auto" else options.device
     if options.shape or options.dtype != "auto" or name.startswith("cuda"):
         return _engine_on_gpu(options)
+    _refuse_parallel(options, name)
     return _engine_on_cpu(options, name)
 
 
+def _refuse_parallel(options: argparse.Namespace, name: str) -> None:
+    if (options.tensor_parallel or 1) > 1:
+        raise CommandError(f"--tensor-parallel is for GPUs, this measures {name}")
+
+
 def _engine_on_gpu(options: argparse.Namespace) -> int:
+    gpus = gpus_of(options)
     with _needs_triton():
         from tokenspeed.backends.cuda import check_device
         from tokenspeed.bench.engines.gpu_steps import measure_on_gpu
@@ -75,7 +99,7 @@ def _engine_on_gpu(options: argparse.Namespace) -> int:
         options.dtype,
         options.streams,
         options.rounds,
-        options.tensor_parallel,
+        gpus,
     )
     return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
 
@@ -171,11 +195,18 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench compare`."""
     add_model_arguments(parser)
     parser.add_argument(
-        "--peers", help=f"comma-separated (default: {CPU_PEERS}; on a GPU: transformers,vllm)"
+        "--peers",
+        help=f"comma-separated (default: {CPU_PEERS}; on a GPU: transformers,vllm, in 16 bits; "
+        "vllm:int4 or vllm:int8 for quantised random weights)",
     )
     parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
     parser.add_argument("--dtype", default="", help="GPU: forms of ours (default: bf16,int8,int4)")
     add_tensor_parallel_argument(parser)
+    parser.add_argument(
+        "--apart",
+        action="store_true",
+        help="GPU: one engine after another, where they do not fit the memory together",
+    )
     parser.add_argument(
         "--peer-path",
         action="append",
@@ -203,11 +234,12 @@ def _compare(options: argparse.Namespace) -> int:
     from tokenspeed.bench.engines.peers import PEERS
     from tokenspeed.model.checkpoint import open_checkpoint
 
-    if options.shape or options.device == "cuda":
+    if options.shape or options.device.startswith("cuda"):
         return _compare_on_gpu(options)
     check_page(options)
     if options.device not in ("auto", "cpu"):
-        raise BackendUnavailable(f"compare measures cpu, not {options.device}")
+        raise BackendUnavailable(f"compare measures cpu and cuda, not {options.device}")
+    _refuse_parallel(options, "cpu")
     peers = CPU_PEERS if options.peers is None else options.peers
     names = ["tokenspeed", *filter(None, peers.split(","))]
     unknown = sorted(set(names) - set(PEERS))
@@ -253,6 +285,13 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
     from tokenspeed.bench.engines.compare import write_float
     from tokenspeed.model.checkpoint import open_checkpoint
 
+    gpus = gpus_of(options)
+    if gpus != list(range(len(gpus))):
+        numbers = ",".join(map(str, gpus))
+        raise CommandError(
+            f"engines are compared on the first GPUs: CUDA_VISIBLE_DEVICES={numbers} and "
+            f"--tensor-parallel {len(gpus)}"
+        )
     forms = (options.dtype or "bf16,int8,int4").split(",")
     for form in forms:
         check_device(form)
@@ -283,12 +322,13 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
                 paths=dict(part.split("=", 1) for part in options.peer_path),
                 streams=options.streams,
                 rounds=options.rounds,
-                read_bytes_per_s=read * options.tensor_parallel,
-                gpus=options.tensor_parallel,
+                read_bytes_per_s=read * len(gpus),
+                gpus=len(gpus),
+                is_apart=options.apart,
                 label=options.shape or options.model.resolve().name,
                 progress=bar.update,
             )
     result = make_result(rows, machine=machine, packages=["torch", "triton"])
     result["versions"] |= versions
-    result["absent"] = absent
+    result |= {"absent": absent, "turns": "none, one after another" if options.apart else "rounds"}
     return _show(result, options.json)

@@ -128,11 +128,15 @@ def measured_bandwidth(backend: Backend) -> float:
         return read_bandwidth(backend.weight_bytes, usable_cores(), seconds=0.03) or 0.0
     from tokenspeed.kernels import timing
 
-    if not torch.cuda.is_available() or torch.cuda.mem_get_info()[0] < 2 << 30:
+    if not torch.cuda.is_available():
         return 0.0
-    measured = timing.read_bandwidth(gib=1, repeats=5)
-    torch.cuda.empty_cache()
-    return measured * len(getattr(backend, "ranks", [backend]))
+    ranks = getattr(backend, "ranks", [backend])
+    with torch.cuda.device(ranks[0].device):  # the current GPU may be none of a group's
+        if torch.cuda.mem_get_info()[0] < 2 << 30:
+            return 0.0
+        measured = timing.read_bandwidth(gib=1, repeats=5)
+        torch.cuda.empty_cache()
+    return measured * len(ranks)
 
 
 def _cuda(checkpoint: Checkpoint, config: EngineConfig) -> Backend:

@@ -26,14 +26,14 @@ def event_ms(run: Callable[[], object], repeats: int, warmup: int = 3) -> list[f
 
 
 def read_bandwidth(gib: int = 4, repeats: int = 10) -> float:
-    """Return the best median rate of a few plain read kernels, in bytes per second.
+    """Return the best median rate of a few plain read kernels on the current GPU, in bytes/s.
 
     Raises:
         RuntimeError: a kernel did not read everything.
     """
     x = torch.randint(-(2**31), 2**31 - 1, (gib << 28,), dtype=torch.int32, device="cuda")
     want = read_ref(x)
-    processors = torch.cuda.get_device_properties(0).multi_processor_count
+    processors = torch.cuda.get_device_properties(x.device).multi_processor_count
     best = 0.0
     for block, warps, per_processor, stages in ((4096, 8, 4, 3), (8192, 8, 4, 1), (4096, 4, 8, 1)):
         out = torch.zeros(processors * per_processor, dtype=torch.int32, device="cuda")

@@ -1,5 +1,6 @@
 """Several ranks as one backend: equal to one rank, the same bits at every width, and what fails."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,14 @@ from tests.conftest import MakeModel
 from tests.tokenspeed.backends.group_process import open_group
 from tests.tokenspeed.backends.test_cuda import rows
 from tests.tokenspeed.kernels.support import assert_as_exact
+from tokenspeed.backends import cuda, cuda_group
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_group import CudaGroup, check_devices, group_of
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import load_weights
+from tokenspeed.engine.core import FAILURES_OF_ONE
+from tokenspeed.engine.engine import MAX_FAILURES, Engine, TokenStream
+from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels import exchange
 from tokenspeed.kernels.exchange import join
@@ -171,6 +176,52 @@ def test_gpus_that_are_not_there_are_named() -> None:
         check_devices([count, count + 1])
     with pytest.raises(BackendUnavailable, match="named twice in 0, 0"):
         check_devices([0, 0])
+
+
+def test_gpus_that_cannot_reach_each_other_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "can_device_access_peer", lambda one, other: False)
+    with pytest.raises(BackendUnavailable, match="GPU 1 cannot reach the memory of GPU 3; use GPU"):
+        check_devices([1, 3])
+
+
+def test_each_gpu_of_a_group_has_to_be_new_enough(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {2: (9, 0), 3: (7, 0)}
+    monkeypatch.setattr(cuda, "INTERPRETED", False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu: sizes[gpu])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu: f"card {gpu}")
+    monkeypatch.setattr(cuda_group, "check_devices", lambda devices: None)
+    with pytest.raises(BackendUnavailable, match=r"card 3 \(sm_70\) is too old"):
+        CudaGroup.from_checkpoint(open_checkpoint(model), CONFIG, [2, 3])
+
+
+async def test_a_group_that_has_lost_a_gpu_is_built_anew(model: Path) -> None:
+    config, closed, answers = open_checkpoint(model).config, list[int](), [7, -1]
+
+    class Told(Fake):
+        num_slots, max_length, max_step_tokens = 4, 64, 16
+
+        def finish(self, outputs: int) -> np.ndarray:
+            return np.full(outputs, self.tokens[0], np.int32)
+
+        def close(self) -> None:
+            closed.append(int(self.tokens[0]))
+
+    def build() -> CudaGroup:
+        return CudaGroup([Told(answers.pop()), Told(7)], config)
+
+    engine = Engine(build(), eos_token_ids=(2,), rebuild=build)
+    streams = [TokenStream(engine.submit, Request((5 + i, 6), max_new_tokens=3)) for i in range(6)]
+    endings = await asyncio.gather(*(s.completion() for s in streams), return_exceptions=True)
+    assert closed == [-1, 7]
+    whole = [ending.tokens for ending in endings if isinstance(ending, Completion)]
+    assert whole == [(7, 7, 7)] * len(whole)
+    assert len(whole) >= len(streams) - MAX_FAILURES // FAILURES_OF_ONE
+    assert engine.health().is_alive
+    engine.close()
 
 
 def test_heads_that_gpus_cannot_share_are_named(model: Path) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 
+from tokenspeed.bench.cli import add_engine, gpus_of
 from tokenspeed.bench.pages.readme import ROOT
 from tokenspeed.cli import main
 
@@ -30,11 +32,34 @@ def test_engines_that_cannot_be_compared_are_named(
     assert "peers are nobody, expected some of" in said
     assert "llama.cpp" in said
     said = refusal(capsys, *model, "--device", "reference")
-    assert "compare measures cpu, not reference" in said
+    assert "compare measures cpu and cuda, not reference" in said
     said = refusal(capsys, *model, "--shape", "llama-9", "--dtype", "bf16")
     assert "shape is 'llama-9'" in said
     page = tmp_path / "page.md"
     assert "--json" in refusal(capsys, *model, "--device", "cpu", "--page", str(page))
+
+
+def test_gpus_are_those_that_are_named_or_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    def gpus(*arguments: str) -> list[int]:
+        parser = ArgumentParser()
+        add_engine(parser)
+        return gpus_of(parser.parse_args(arguments))
+
+    assert gpus() == gpus("--device", "cuda") == [0]
+    assert gpus("--tensor-parallel", "2") == [0, 1]
+    assert gpus("--device", "cuda:2,3") == gpus("--device", "cuda:2,3", "--tensor-parallel", "2")
+    assert gpus("--device", "cuda:2,3") == [2, 3]
+    said = refusal(capsys, "engine", "--device", "cuda:0,1", "--tensor-parallel", "4")
+    assert "--device names 2 GPUs, --tensor-parallel is 4" in said
+    for command in ("engine", "compare"):
+        said = refusal(capsys, command, "--device", "cpu", "--tensor-parallel", "2")
+        assert "--tensor-parallel is for GPUs, this measures cpu" in said
+    said = refusal(capsys, "compare", "--device", "cuda:2,3", "--shape", "llama-3-8b")
+    assert "CUDA_VISIBLE_DEVICES=2,3 and --tensor-parallel 2" in said
+    for wrong in ("0", "two"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["bench", "engine", "--tensor-parallel", wrong])
+        assert "expected a number from 1 on" in capsys.readouterr().err
 
 
 def test_a_shape_has_to_be_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tokenizers
@@ -15,9 +19,10 @@ from tests.tokenspeed.model.test_layouts import of_gptq
 from tests.tokenspeed.vocabularies import write_vocabulary
 from tokenspeed.commands.doctor import examine
 from tokenspeed.engine import loading
-from tokenspeed.engine.loading import BACKENDS, choose_backend, load_engine
+from tokenspeed.engine.loading import BACKENDS, choose_backend, load_engine, measured_bandwidth
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import BackendUnavailable, CheckpointError
+from tokenspeed.kernels import timing
 
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "torch-int8"])
@@ -45,6 +50,35 @@ def test_gpus_that_are_not_there_are_told(tiny_translator: Path) -> None:
         load_engine(tiny_translator, device=f"cuda:{count},{count + 1}")
     with pytest.raises(ValueError, match="expected GPUs as in cuda:0,1"):
         load_engine(tiny_translator, device="cuda:first,second")
+
+
+def test_the_bandwidth_of_a_group_is_measured_on_its_own_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    current = [0]
+
+    @contextmanager
+    def device(index: int) -> Iterator[None]:
+        before, current[0] = current[0], index
+        yield
+        current[0] = before
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (current[0] << 30, 0))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(timing, "read_bandwidth", lambda gib, repeats: float(current[0]))
+
+    def bandwidth(*devices: int) -> float:
+        ranks = [SimpleNamespace(device=index) for index in devices]
+        one: Any = SimpleNamespace(name="cuda", device=devices[0])
+        group: Any = SimpleNamespace(name="cuda", ranks=ranks)
+        return measured_bandwidth(one if len(devices) == 1 else group)
+
+    assert bandwidth(5) == 5
+    assert bandwidth(2, 3) == 4
+    assert bandwidth(1, 3) == 0  # too little memory is free there
+    assert current == [0]
 
 
 def test_a_directory_without_a_vocabulary_is_told(make_model: MakeModel) -> None:

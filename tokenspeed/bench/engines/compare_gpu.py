@@ -1,7 +1,8 @@
 """Other engines compared with this one on a GPU: all processes loaded, rounds in turns.
 
 The shape is a named one with random weights, or a checkpoint. Unlike on a CPU, an engine is started
-once for all numbers of streams, as some need a minute to start.
+once for all numbers of streams, as some need a minute to start. Engines that do not fit the memory
+together run one after another.
 """
 
 import json
@@ -19,23 +20,32 @@ from tokenspeed.model.config import ModelConfig
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 32
 _BITS = {"int8": 8, "int4": 4.125}  # int4 with a half-precision scale for each 128 weights
-# The file of each peer that runs on a GPU.
+# The file of each peer that runs on a GPU, and the forms of weights in which it is compared.
 GPU_PEERS = {"tokenspeed": "own_gpu.py", "transformers": "hf_gpu.py", "vllm": "vllm.py"}
+PEER_FORMS = {"transformers": ("bf16",), "vllm": ("bf16", "int8", "int4")}
 
 
 def contestants(names: Sequence[str], forms: Sequence[str]) -> list[Contestant]:
-    """Return ours in every form, then the peers in bf16.
+    """Return ours in every form, then the peers in bf16, or as "vllm:int4" says.
 
     Raises:
-        ValueError: a peer is unknown.
+        ValueError: a peer is unknown, or is not compared in that form.
     """
-    unknown = sorted(set(names) - set(GPU_PEERS))
+    asked = [name.partition(":")[::2] for name in names]
+    unknown = sorted({name for name, _ in asked} - set(GPU_PEERS))
     if unknown:
         known = ", ".join(GPU_PEERS)
         raise ValueError(f"peers on a GPU are {', '.join(unknown)}, expected some of {known}")
-    ours = [Contestant("tokenspeed", GPU_PEERS["tokenspeed"], form) for form in forms]
-    others = [name for name in names if name != "tokenspeed"]
-    return ours + [Contestant(name, GPU_PEERS[name], "bfloat16") for name in others]
+    who = [Contestant("tokenspeed", GPU_PEERS["tokenspeed"], form) for form in forms]
+    for name, form in asked:
+        if name == "tokenspeed":
+            continue
+        if form and form not in PEER_FORMS[name]:
+            known = ", ".join(PEER_FORMS[name])
+            raise ValueError(f"{name} in {form} is not compared, expected some of {known}")
+        dtype = "bfloat16" if form in ("", "bf16") else form
+        who.append(Contestant(name, GPU_PEERS[name], dtype))
+    return who
 
 
 def write_shape(config: ModelConfig, directory: Path) -> Path:
@@ -90,9 +100,10 @@ def compare_on_gpu(
     read_bytes_per_s: float,
     label: str,
     gpus: int = 1,
+    is_apart: bool = False,
     progress: Callable[[], object] = lambda: None,
 ) -> tuple[list[Row], dict[str, str], dict[str, str]]:
-    """Measure engines in turns on one GPU, or on several that share each model.
+    """Measure engines on one GPU, or on several that share each model.
 
     Args:
         source: a folder with config.json, with or without weights.
@@ -100,31 +111,35 @@ def compare_on_gpu(
         paths: folders to put first on a peer's PYTHONPATH, by its name.
         read_bytes_per_s: measured on this machine; 0 leaves shares out.
         gpus: that each engine uses; transformers always uses one.
+        is_apart: each engine is alone, one after another, in place of all in turns.
         label: the shape's or the model's name in the rows.
     Returns:
         The rows; the versions of those that ran; the reasons of those that are absent.
     """
-    workers, starts = [], {}
-    for one in who:
-        began = time.perf_counter()
-        sizes = [str(gpus), str(max(streams))]  # GPUs in place of threads
-        worker = Worker(one, python, source, source, sizes, paths.get(one.peer, ""))
-        starts[one] = time.perf_counter() - began
-        workers.append(worker)
     rows: list[Row] = []
-    try:
-        for count in streams:
-            times = play(
-                workers, config.vocab_size, count, rounds, progress, PROMPT_TOKENS, NEW_TOKENS
-            )
-            for one, taken in times.items():
-                row = _row(one, config, count, taken, starts[one], read_bytes_per_s)
-                rows.append({"engine": one.peer, "shape": label, **row})
-    finally:
-        for worker in workers:
-            worker.close()
-    absent = {f"{w.who.peer} {w.who.dtype}": w.absent for w in workers if w.absent is not None}
-    versions = {w.who.peer: w.version for w in workers if w.version is not None}
+    ran: list[Worker] = []
+    for together in [[one] for one in who] if is_apart else [who]:
+        workers, starts = [], {}
+        try:
+            for one in together:
+                began = time.perf_counter()
+                sizes = [str(gpus), str(max(streams))]  # GPUs in place of threads
+                worker = Worker(one, python, source, source, sizes, paths.get(one.peer, ""))
+                starts[one] = time.perf_counter() - began
+                workers.append(worker)
+            for count in streams:
+                times = play(
+                    workers, config.vocab_size, count, rounds, progress, PROMPT_TOKENS, NEW_TOKENS
+                )
+                for one, taken in times.items():
+                    row = _row(one, config, count, taken, starts[one], read_bytes_per_s)
+                    rows.append({"engine": one.peer, "shape": label, **row})
+        finally:
+            for worker in workers:
+                worker.close()
+        ran += workers
+    absent = {f"{w.who.peer} {w.who.dtype}": w.absent for w in ran if w.absent is not None}
+    versions = {w.who.peer: w.version for w in ran if w.version is not None}
     return rows, versions, absent
 
 
@@ -134,8 +149,15 @@ def _row(
     row: dict[str, Any] = {"dtype": "bf16" if who.dtype == "bfloat16" else who.dtype}
     row |= {"streams": streams, "prompt_tokens": PROMPT_TOKENS, "new_tokens": NEW_TOKENS}
     row |= times.summary(95)
-    weight_bytes = step_weights(config) * _BITS.get(who.dtype, 16) / 8
     if read:
+        weight_bytes = _step_bytes(who, config)
         row["bandwidth_share"] = round(weight_bytes / (row["inter_token_ms_p50"] / 1e3) / read, 3)
     row |= {"memory_mib": round(times.memory_mib) or None, "start_s": round(start_s, 1)}
     return row
+
+
+def _step_bytes(who: Contestant, config: ModelConfig) -> float:
+    head = config.vocab_size * config.hidden_size
+    bits = _BITS.get(who.dtype, 16)
+    head_bits = bits if who.peer == "tokenspeed" else 16  # vLLM's head stays in 16 bits
+    return ((step_weights(config) - head) * bits + head * head_bits) / 8

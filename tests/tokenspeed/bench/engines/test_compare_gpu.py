@@ -4,14 +4,17 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import transformers
 
 from tests.conftest import MakeModel
+from tokenspeed.bench.engines import compare_gpu
+from tokenspeed.bench.engines.compare import Worker
 from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
 from tokenspeed.bench.engines.peers import hf_gpu
-from tokenspeed.bench.engines.shapes import FAMILY_WORDS, SHAPES
+from tokenspeed.bench.engines.shapes import FAMILY_WORDS, SHAPES, step_weights
 from tokenspeed.cli import main
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -46,6 +49,47 @@ def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_p
         assert row["prompt_tokens"] == 64
         assert row["start_s"] > 0
         assert row["bandwidth_share"] >= 0
+
+
+def test_engines_can_run_one_after_another(make_model: MakeModel) -> None:
+    model = make_model()
+    twice = contestants(["transformers", "transformers:bf16"], [])
+    asked: dict[str, Any] = {"python": sys.executable, "paths": {}, "label": "tiny"}
+    asked |= {"streams": [1, 2], "rounds": 1, "read_bytes_per_s": 0, "is_apart": True}
+    events: list[str] = []
+
+    class Seen(Worker):
+        def __init__(self, *arguments: Any) -> None:
+            events.append("starts")
+            super().__init__(*arguments)
+
+        def close(self) -> None:
+            super().close()
+            events.append("ends")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare_gpu, "Worker", Seen)
+        rows, *_ = compare_on_gpu(open_checkpoint(model).config, model, twice, **asked)
+    assert events == ["starts", "ends"] * 2
+    assert [row["streams"] for row in rows] == [1, 2, 1, 2]
+
+
+def test_peers_are_compared_in_the_forms_that_they_have(make_model: MakeModel) -> None:
+    who = contestants(["tokenspeed", "transformers", "vllm:int4", "vllm:bf16"], ["int8"])
+    assert [(one.peer, one.dtype) for one in who] == [
+        ("tokenspeed", "int8"),
+        ("transformers", "bfloat16"),
+        ("vllm", "int4"),
+        ("vllm", "bfloat16"),
+    ]
+    with pytest.raises(ValueError, match="transformers in int4 is not compared, expected some"):
+        contestants(["transformers:int4"], [])
+    # Of quantised peers, the head is not quantised.
+    config = open_checkpoint(make_model()).config
+    head, all_weights = config.vocab_size * config.hidden_size, step_weights(config)
+    ours, theirs = (compare_gpu._step_bytes(one, config) for one in (who[0], who[2]))
+    assert ours == all_weights
+    assert theirs == (all_weights - head) * 4.125 / 8 + head * 2
 
 
 def test_a_gpu_comparison_knows_its_shapes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,10 @@
-"""vLLM on a GPU, offline: its own batching, graphs and compilation, without its prefix cache."""
+"""vLLM on a GPU, offline: its own batching, graphs and compilation, without its prefix cache.
+
+Random weights may be quantised: int8 and int4 are its W8A16 and W4A16, in groups of 128.
+"""
 
 import importlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,11 +21,33 @@ os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
 
 vllm: Any = importlib.import_module("vllm")
 
-CACHE_BYTES = 4 << 30
+CACHE_BYTES = 1 << 30  # 3,276 positions of a model of 70 billion weights
+BITS = {"int8": 8, "int4": 4}
+_LINEAR = [f"self_attn.{name}_proj" for name in "qkvo"]
+_LINEAR += [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
 
 
 def prepare(source: Path, work: Path, dtype: str) -> Path:
-    return source
+    """Return the folder to load; for quantised random weights one with another config.json.
+
+    Raises:
+        ValueError: stored weights would have to be quantised.
+    """
+    if dtype not in BITS:
+        return source
+    if any(source.glob("*.safetensors")):
+        raise ValueError(f"vLLM gets {dtype} of random weights only, not of a checkpoint")
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {
+        "quant_method": "gptq", "bits": BITS[dtype], "group_size": 128, "desc_act": False,
+        "sym": True, "lm_head": False,
+        # Without files of weights it finds no quantised layer by itself, and runs all in 16 bits.
+        "modules_in_block_to_quantize": [_LINEAR],
+    }  # fmt: skip
+    folder = work / f"vllm-{dtype}"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
 
 
 def version() -> str:
@@ -33,7 +59,7 @@ class Peer:
         is_stored = any(model.glob("*.safetensors"))
         self.llm: Any = vllm.LLM(
             model=str(model),
-            dtype=dtype,
+            dtype="float16" if dtype in BITS else dtype,
             skip_tokenizer_init=True,
             max_model_len=1024,
             max_num_seqs=max(2, streams),
