@@ -21,6 +21,7 @@ from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.words import word_ends
 
 AGREEMENTS: Final = (2, 3, 4)
+MORE_AGREEMENTS: Final = (1, *AGREEMENTS)  # 1: whatever the newest hypothesis says
 WAITS: Final = (0, 5)  # those of the product's presets
 MORE_WAITS: Final = (0, 3, 5, 7)  # of agreement alone, which has no other knob
 MARGINS: Final = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
@@ -60,7 +61,7 @@ class Rule:
 
 def all_rules() -> list[Rule]:
     """Return the rules that are compared."""
-    rules = [Rule(AGREEMENT, (Condition(n),), k) for k in MORE_WAITS for n in AGREEMENTS]
+    rules = [Rule(AGREEMENT, (Condition(n),), k) for k in MORE_WAITS for n in MORE_AGREEMENTS]
     for k in WAITS:
         for x in MARGINS:
             both = Condition(2, x)

@@ -14,6 +14,7 @@ from service.bench.captions.commit_rules import (
     AGREEMENTS,
     FAMILIES,
     MARGINS,
+    MORE_AGREEMENTS,
     MORE_WAITS,
     WAITS,
 )
@@ -46,7 +47,8 @@ def _line_table(rows: Sequence[Row]) -> str:
     for name, trace in dict.fromkeys((row["set"], row["trace"]) for row in rows):
         here = [row for row in rows if (row["set"], row["trace"]) == (name, trace)]
         for base in here:
-            if base["family"] != AGREEMENT or base["wait_words"] not in WAITS:
+            is_ours = base["wait_words"] in WAITS and base["agreement"] in AGREEMENTS
+            if base["family"] != AGREEMENT or not is_ours:
                 continue
             found = [earliest(here, family, base["contradicting"]) for family in FAMILIES]
             cells.append(
@@ -136,16 +138,21 @@ class Comparison:
 def compare(
     rows: Sequence[Row], family: str, wait_words: int, margin: float, measure: str
 ) -> Comparison | None:
-    """Compare one rule with agreement; None if agreement always has more wrong words.
+    """Compare one rule with the earliest agreement that has no more wrong words.
 
     Where no rule of agreement has as many, two are mixed: one for some sentences, the other for the
     rest. Otherwise rules with few knobs would lose to rules with many.
+
+    Returns:
+        None if all agreement has more wrong words, or all has fewer.
     """
     found = _same(rows, family, wait_words, margin)
     share = together(found, measure)
-    alone = [_same(rows, AGREEMENT, k, 0.0, n) for k in MORE_WAITS for n in AGREEMENTS]
-    mixed = []
+    alone = [_same(rows, AGREEMENT, k, 0.0, n) for k in MORE_WAITS for n in MORE_AGREEMENTS]
     ordered = sorted(alone, key=lambda each: together(each, measure))
+    if not together(ordered[0], measure) <= share <= together(ordered[-1], measure):
+        return None
+    mixed = []
     for few, many in combinations_with_replacement(ordered, 2):
         least, most = together(few, measure), together(many, measure)
         if least > share:
@@ -160,8 +167,6 @@ def compare(
                 for column in ("delay_words", measure)
             ]
         )
-    if not mixed:
-        return None
     delays, shares = min(mixed, key=lambda each: math.fsum(each[0]))
     own = [row["delay_words"] for row in found]
     return Comparison(

@@ -50,10 +50,17 @@ def test_two_rules_of_agreement_are_mixed_where_none_contradicts_as_often() -> N
     found = compare(rows(75, (4.0, 4.5)), FAMILIES[0], 0, 2.0, MEASURE)
     assert found is not None
     assert found.gains == pytest.approx((0.5, 0.0))  # half of 80 at 4.0, half of 70 at 5.0
-    rash = compare(rows(500, (1.0, 1.0)), FAMILIES[0], 0, 2.0, MEASURE)
-    assert rash is not None
-    assert rash.gains == pytest.approx((3.0, 3.0))  # the earliest that there is
-    assert rash.extra == pytest.approx((0.42, 0.42))
+
+
+def test_agreement_that_is_right_more_often_and_earlier_counts() -> None:
+    own = rows(70, (4.0, 4.5))
+    for each in own:
+        if (each["family"], each["agreement"], each["wait_words"]) == (AGREEMENT, 4, 0):
+            each["delay_words"] = 2.5
+    found = compare(own, FAMILIES[0], 0, 2.0, MEASURE)
+    assert found is not None
+    assert found.gains == pytest.approx((-1.5, -2.0))
+    assert found.extra == pytest.approx((0.01, 0.01))
 
 
 def test_each_measure_is_compared_by_itself() -> None:
@@ -66,7 +73,8 @@ def test_each_measure_is_compared_by_itself() -> None:
     assert found.gains == pytest.approx((0.0, -0.5))  # n = 2 has 80, and commits after 4.0
 
 
-def test_what_contradicts_less_than_any_agreement_has_nothing_beside_it() -> None:
+def test_what_contradicts_less_or_more_than_all_agreement_has_nothing_beside_it() -> None:
+    assert compare(rows(500, (1.0, 1.0)), FAMILIES[0], 0, 2.0, MEASURE) is None
     assert compare(rows(-20, (1.0, 1.0)), FAMILIES[0], 0, 2.0, MEASURE) is None
     assert "| margin | – |" in confidence_tables(rows(-20, (1.0, 1.0)))
 
