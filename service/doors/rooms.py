@@ -38,7 +38,8 @@ from service.doors.socket import Disconnected, Socket, StarletteSocket, send_awa
 from service.doors.state import AppState
 from service.errors import ProtocolError, RestError, TranslationFailed
 from service.load.limits import Misses
-from service.rooms.room import Reader, Room
+from service.rooms.readers import Reader
+from service.rooms.room import Room
 from service.rooms.said import SOURCE
 from service.rooms.transcript import FORMS, transcript, write
 from service.translator import TextOptions

@@ -9,7 +9,6 @@ hands it on, and applies all changes of all replicas in the order in which they 
 I/O and reads no clock; `wake` and `set_audience` are called at once.
 """
 
-from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any, Final, Protocol
@@ -30,12 +29,14 @@ from service.rooms.changes import (
     Translated,
     Unclaimed,
 )
+from service.rooms.frames import Frame
+from service.rooms.presence import Presence
+from service.rooms.readers import Reader, Readers
 from service.rooms.said import SOURCE, Said, Told
+from service.rooms.written import Written, changed_for
 from service.wire import protocol
 from service.wire.protocol import (
-    ReaderForm,
     RoomInfo,
-    RoomSegment,
     ServerEvent,
     SourceDelta,
     SourceFinal,
@@ -45,7 +46,6 @@ from service.wire.protocol import (
 
 MAX_LAG: Final = 128  # frames in a channel; a reader further behind gets the current state instead
 PREPARED: Final = 256  # segments written for a newcomer at one time
-MAX_HEARD: Final = 1000  # sessions whose progress is remembered
 MAX_SEGMENTS: Final = 10_000  # in a transcript; the oldest are dropped
 
 
@@ -62,74 +62,6 @@ class Speaker(Protocol):
 
 
 Heard = Callable[[int], None]
-
-
-class Channel:
-    """The newest frames of a language or of the source. dropped: number of the last one dropped."""
-
-    def __init__(self, max_frames: int, dropped: int = 0) -> None:
-        self.dropped = dropped
-        self._max_frames = max_frames
-        self._frames: deque[Frame] = deque()
-
-    def append(self, frame: "Frame") -> None:
-        """Add a frame; the oldest is dropped if there are too many."""
-        self._frames.append(frame)
-        if len(self._frames) > self._max_frames:
-            self.dropped = self._frames.popleft().number
-
-    def after(self, number: int) -> list["Frame"]:
-        """Return the frames that are newer than an event."""
-        found: list[Frame] = []
-        for frame in reversed(self._frames):
-            if frame.number <= number:
-                break
-            found.append(frame)
-        return found[::-1]
-
-
-class Frame:
-    """An event of a channel, serialised once for all its readers of one form."""
-
-    def __init__(self, number: int, event: ServerEvent) -> None:
-        self.number = number
-        self.event = event
-        self._texts: dict[ReaderForm, str | None] = {}
-
-    def text(self, form: ReaderForm) -> str | None:
-        """Return the frame; None if a reader of this form has no use for it."""
-        if form not in self._texts:
-            event = _in_form(self.event, form)
-            self._texts[form] = None if event is None else protocol.serialise(event)
-        return self._texts[form]
-
-
-class Reader:
-    """A reader of the room.
-
-    Args:
-        target: the language wanted.
-        form: `captions` with text that may still change, or `append_only`.
-        has_source: whether what is said is wanted as well.
-        wake: called when there is something to `take`.
-    """
-
-    def __init__(
-        self, target: str, form: ReaderForm, has_source: bool, wake: "Wake", last_seq: int = 0
-    ) -> None:
-        self.target = target
-        self.form = form
-        self.channels = (target, SOURCE) if has_source and target != SOURCE else (target,)
-        self.wake = wake
-        self.seen = last_seq  # number of the newest event the reader was told
-        self.is_new = True
-        self.notices: list[ServerEvent] = []  # to be told before anything else
-
-
-class Wake(Protocol):
-    """Tells a reader's connection that there is something to take."""
-
-    def __call__(self) -> None: ...
 
 
 class Room:
@@ -171,30 +103,20 @@ class Room:
         self.guard: str | None = None
         self._submit = submit or self.apply
         self._on_lack = on_lack
-        self._max_lag = max_lag
         self._number = 0  # of the newest event
         self._t_ms = 0.0  # time of the newest event
         self._said = 0  # number of the newest segment
         self._over = 0  # number of the newest finished segment
         self._by_key: dict[tuple[str, str], Said] = {}
-        self._speaking: dict[str, str] = {}  # origin by session
-        self._newest: dict[str, str] = {}  # session by speaker
-        self._heard: dict[str, tuple[int, int]] = {}  # generation and number, by session
-        self._reads: dict[str, dict[str, int]] = {}  # readers by language, by origin
-        self._claims: dict[str, str] = {}  # origin that translates what a language lacks
-        self._channels: dict[str, Channel] = {}
-        self._forgotten = 0  # number of the newest event whose frame is gone
-        # Finished segments, by number, as serialised for readers of some channels.
-        self._written: dict[int, dict[tuple[tuple[str, ...], ReaderForm], tuple[int, Any]]] = {}
+        self._presence = Presence()
+        self._written = Written()
         # By language: number of a segment up to which all are finished and, if needed, translated.
         self._complete: dict[str, int] = {}
-        self._audience: frozenset[str] = frozenset()
         # The rest is local to this replica.
         self._speakers: dict[str, Speaker] = {}
         self._sources: dict[str, str] = {}  # speaker by session
         self._here: dict[str, tuple[int, Heard]] = {}  # generation and callback, by session
-        self._readers: dict[str, list[Reader]] = {}  # by channel
-        self._lingering: dict[str, int] = {}  # languages kept for readers who may come back
+        self._readers = Readers(max_lag)
         self._told_reads: dict[str, int] = {}
         self._trouble: ServerEvent | None = None
 
@@ -203,7 +125,7 @@ class Room:
     @property
     def audience(self) -> frozenset[str]:
         """Languages that somebody reads."""
-        return self._audience
+        return self._presence.audience
 
     @property
     def num_readers(self) -> int:
@@ -213,15 +135,12 @@ class Room:
     @property
     def readers_by_target(self) -> dict[str, int]:
         """How many readers each language has; `source` counts those who read only the source."""
-        counts: Counter[str] = Counter()
-        for reads in self._reads.values():
-            counts.update(reads)
-        return {target: count for target, count in counts.items() if count}
+        return self._presence.readers_by_target
 
     @property
     def num_readers_here(self) -> int:
         """How many of them are on this replica."""
-        return sum(self._count_here().values())
+        return sum(self._readers.count().values())
 
     @property
     def newest(self) -> int:
@@ -236,12 +155,13 @@ class Room:
     @property
     def is_kept(self) -> bool:
         """Whether anybody does, or may come back, or something is being translated for it here."""
-        return self.is_used or bool(self._lingering) or self.origin in self._claims.values()
+        is_claimed = self.origin in self._presence.claims.values()
+        return self.is_used or self._readers.has_lingering or is_claimed
 
     @property
     def origins(self) -> frozenset[str]:
         """Replicas on which something of the room is."""
-        return frozenset((*self._speaking.values(), *self._reads, *self._claims.values()))
+        return self._presence.replicas
 
     @property
     def has_speakers_here(self) -> bool:
@@ -250,9 +170,8 @@ class Room:
 
     def info(self) -> RoomInfo:
         """Return what readers are told of the room."""
-        return RoomInfo(
-            self.id, self.name, len(self._speaking), self.num_readers, is_closed=self.is_closed
-        )
+        speakers = self._presence.num_speakers
+        return RoomInfo(self.id, self.name, speakers, self.num_readers, is_closed=self.is_closed)
 
     def join(
         self,
@@ -272,7 +191,7 @@ class Room:
         self._speakers[session_id] = speaker
         self._sources[session_id] = source_id or session_id
         self._here[session_id] = (generation, on_heard)
-        speaker.set_audience(self._audience)
+        speaker.set_audience(self.audience)
         if self._trouble is not None:
             speaker.tell(self._trouble)
         self._submit(Joined(session_id, self.origin, self._sources[session_id], generation))
@@ -294,8 +213,7 @@ class Room:
 
     def read(self, reader: Reader) -> None:
         """Add a reader."""
-        for channel in reader.channels:
-            self._readers.setdefault(channel, []).append(reader)
+        self._readers.add(reader)
         if self._trouble is not None:
             reader.notices.append(self._trouble)
         self._tell_reads()
@@ -303,20 +221,12 @@ class Room:
 
     def unread(self, reader: Reader, *, lingers: bool = False) -> None:
         """Remove a reader. `lingers`: the language is kept until `forget`."""
-        for channel in reader.channels:
-            readers = self._readers[channel]
-            readers.remove(reader)
-            if not readers:
-                del self._readers[channel]
-        if lingers:
-            self._lingering[reader.target] = self._lingering.get(reader.target, 0) + 1
+        self._readers.remove(reader, lingers=lingers)
         self._tell_reads()
 
     def forget(self, target: str) -> None:
         """A reader who left long ago will not come back."""
-        left = self._lingering.pop(target) - 1
-        if left:
-            self._lingering[target] = left
+        self._readers.forget(target)
         self._tell_reads()
 
     def claim(self, target: str) -> None:
@@ -329,7 +239,7 @@ class Room:
 
     def is_claimed_here(self, target: str) -> bool:
         """Whether this replica translates what a language lacks."""
-        return self._claims.get(target) == self.origin
+        return self._presence.claims.get(target) == self.origin
 
     def rename(self, name: str) -> None:
         """Rename the room."""
@@ -345,13 +255,11 @@ class Room:
 
     def wake_all(self) -> None:
         """Wake all readers."""
-        for readers in self._readers.values():
-            for reader in readers:
-                reader.wake()
+        self._readers.wake_all()
 
     def return_here(self) -> list[Change]:
         """Return the changes that describe what is on this replica."""
-        self._told_reads = self._wanted_here()
+        self._told_reads = self._readers.wanted()
         joined = [
             Joined(each, self.origin, source, self._here[each][0])
             for each, source in self._sources.items()
@@ -361,13 +269,9 @@ class Room:
     def set_trouble(self, notice: ServerEvent, *, is_over: bool) -> None:
         """Tell everybody here that the room is cut off from other replicas, or no longer is."""
         self._trouble = None if is_over else notice
-        for target, readers in self._readers.items():
-            for reader in readers:
-                if reader.target == target:
-                    reader.notices.append(notice)
+        self._readers.notify(notice)
         for speaker in list(self._speakers.values()):
             speaker.tell(notice)
-        self.wake_all()
 
     # ---- what is said ----
 
@@ -391,7 +295,7 @@ class Room:
         if isinstance(event, TranslationDelta | TranslationFinal) and event.timing is not None:
             event = replace(event, timing=None)
         t_ms = round((now_s - self.opened_s) * 1e3, 3)
-        wanted = self._audience if asked is None else asked
+        wanted = self.audience if asked is None else asked
         told = tuple(sorted(wanted)) if isinstance(event, SourceFinal) else ()
         # Names that the server assigns start over in each session.
         is_named = not event.segment_id.startswith(UNNAMED)
@@ -413,7 +317,8 @@ class Room:
                 continue
             undone = said.number
             # Without what its own session is about to translate.
-            is_left = not (target in said.asked and self._is_at_work(said))
+            is_at_work = self._presence.is_newest(said.session_id, said.key[0])
+            is_left = not (target in said.asked and is_at_work)
             if said.source.is_final and is_left:
                 found.append(said)
         self._complete[target] = (undone or self._said + 1) - 1
@@ -427,11 +332,6 @@ class Room:
         is_told = told is not None and (told.is_final or told.is_retracted)
         return is_told or said.language == target or not said.source.text.strip()
 
-    def _is_at_work(self, said: Said) -> bool:
-        """Whether the session that said it is present, and nobody speaks in its place."""
-        newest = self._newest.get(said.key[0], said.session_id)
-        return said.session_id in self._speaking and said.session_id == newest
-
     # ---- changes, in their order ----
 
     def apply(self, change: Change) -> None:
@@ -439,19 +339,13 @@ class Room:
         if isinstance(change, Spoke):
             self._apply_spoke(change)
         elif isinstance(change, Joined):
-            generation, number = self._heard.get(change.session_id, (0, 0))
-            if not self.is_closed and change.generation >= generation:
-                if change.generation > generation:
-                    self._note_heard(change.session_id, change.generation, number)
-                self._speaking[change.session_id] = change.origin
-                before = self._newest.get(change.source, change.session_id)
-                self._newest[change.source] = change.session_id
+            if not self.is_closed and not self._presence.is_older(change):
+                is_in_place = self._presence.join(change)
                 self._tell_info()
-                if before != change.session_id:
+                if is_in_place:
                     self._tell_lacks()
         elif isinstance(change, Left):
-            if self._speaking.get(change.session_id) == change.origin:
-                self._forget_session(change.session_id)
+            if self._presence.leave(change.session_id, change.origin):
                 self._tell_info()
                 self._tell_lacks()
         elif isinstance(change, Gone):
@@ -461,22 +355,18 @@ class Room:
         elif isinstance(change, Translated):
             self._apply_translated(change)
         elif isinstance(change, Claimed):
-            self._claims.setdefault(change.target, change.origin)
+            self._presence.claims.setdefault(change.target, change.origin)
         elif isinstance(change, Unclaimed):
-            if self._claims.get(change.target) == change.origin:
-                del self._claims[change.target]
+            if self._presence.claims.get(change.target) == change.origin:
+                del self._presence.claims[change.target]
         elif isinstance(change, Renamed):
             self.name = change.name
             self._tell_info()
         elif isinstance(change, Guarded):
             self.guard = change.guard
         else:
-            self.is_closed = True
-            self._speakers.clear()
-            self._sources.clear()
-            self._here.clear()
-            self._speaking.clear()
-            self._newest.clear()
+            self._end()
+            self._presence.end_all()
             self._tell_info()
 
     def _apply_spoke(self, change: Spoke) -> None:
@@ -490,7 +380,7 @@ class Room:
                 return
             said.asked = said.asked or frozenset(change.asked)
             self._note(said, SOURCE, event)
-            if isinstance(event, SourceFinal) and not self._audience <= said.asked:
+            if isinstance(event, SourceFinal) and not self.audience <= said.asked:
                 self._tell_lacks()
             return
         known = self._by_key.get((change.source, event.segment_id))
@@ -500,50 +390,26 @@ class Room:
 
     def _is_heard(self, change: Spoke) -> bool:
         """Whether an event is new, and comes from the replica that its session is on."""
-        generation, number = self._heard.get(change.session_id, (0, 0))
-        is_told = 0 < change.number <= number  # on its previous replica
-        # One that was wrongly taken for gone speaks on; one that moved elsewhere does not.
-        if not is_told and (
-            self._speaking.setdefault(change.session_id, change.origin) != change.origin
-        ):
+        is_told = self._presence.has_heard(change.session_id, change.number)
+        if not is_told and not self._presence.is_at(change.session_id, change.origin):
             return False
         if change.number and change.session_id in self._here:
             self._here[change.session_id][1](change.number)
         if change.number and not is_told:
-            self._note_heard(change.session_id, generation, change.number)
+            self._presence.hear(change.session_id, change.number)
         return not is_told
 
-    def _note_heard(self, session_id: str, generation: int, number: int) -> None:
-        self._heard.pop(session_id, None)
-        self._heard[session_id] = (generation, number)  # the newest is the last
-        if len(self._heard) > MAX_HEARD:
-            del self._heard[next(iter(self._heard))]
-
     def _apply_gone(self, origin: str) -> None:
-        left = [each for each, at in self._speaking.items() if at == origin]
-        for session_id in left:
-            self._forget_session(session_id)
-        for target in [target for target, at in self._claims.items() if at == origin]:
-            del self._claims[target]
+        has_left = self._presence.lose(origin)
         self._apply_reads(origin, {})
-        if left:
+        if has_left:
             self._tell_info()
         self._tell_lacks()  # another one may have to go on with what it claimed
 
-    def _forget_session(self, session_id: str) -> None:
-        del self._speaking[session_id]
-        self._newest = {source: each for source, each in self._newest.items() if each != session_id}
-
     def _apply_reads(self, origin: str, readers: dict[str, int]) -> None:
-        if readers:
-            self._reads[origin] = readers
-        else:
-            self._reads.pop(origin, None)
-        read = {target for each in self._reads.values() for target in each} - {SOURCE}
-        if read != self._audience:
-            self._audience = frozenset(read)
+        if self._presence.set_reads(origin, readers):
             for speaker in list(self._speakers.values()):
-                speaker.set_audience(self._audience)
+                speaker.set_audience(self.audience)
 
     def _apply_translated(self, change: Translated) -> None:
         said = self.segments.get(change.number)
@@ -564,9 +430,9 @@ class Room:
             if len(self.segments) > MAX_SEGMENTS:
                 oldest = self.segments.pop(next(iter(self.segments)))
                 self._by_key.pop(oldest.key, None)
-                self._written.pop(oldest.number, None)
+                self._written.forget(oldest.number)
         said = self._by_key[key]
-        if said.session_id not in (session_id, self._newest.get(change.source)):
+        if said.session_id not in (session_id, self._presence.newest(change.source)):
             said.session_id, said.asked = session_id, frozenset()
             for told in said.channels.values():
                 told.behind = ""
@@ -598,15 +464,12 @@ class Room:
             told_as = replace(told_as, speaker=said.speaker, timing=None)
         if isinstance(told_as, TranslationFinal | SourceFinal):
             told_as = replace(told_as, start_ms=said.start_ms, end_ms=said.end_ms)
-        self._channel(channel).append(Frame(self._number, told_as))
-        for reader in self._readers.get(channel, ()):
-            reader.wake()
+        self._readers.send(channel, Frame(self._number, told_as))
 
     # ---- what readers get ----
 
     def take(self, reader: Reader) -> list[tuple[int, str]]:
         """Return the frames that a reader lacks, each with the number to resume from."""
-        channels = [self._channel(name) for name in reader.channels]
         since, reader.seen = reader.seen, self._number
         is_new, reader.is_new = reader.is_new, False
         notices, reader.notices = reader.notices, []
@@ -614,26 +477,24 @@ class Room:
             (self._number, protocol.serialise(replace(each, seq=self._number, t_ms=self._t_ms)))
             for each in notices
         ]
-        if is_new or any(channel.dropped > since for channel in channels):
+        missed = None if is_new else self._readers.missed(reader, since)
+        if missed is None:
             return [*told, (self._number, protocol.serialise(self.state(reader, since)))]
-        frames = [frame for channel in channels for frame in channel.after(since)]
-        if len(channels) > 1:
-            frames.sort(key=lambda frame: frame.number)
-        texts = ((frame.number, frame.text(reader.form)) for frame in frames)
+        texts = ((frame.number, frame.text(reader.form)) for frame in missed)
         return told + [(number, text) for number, text in texts if text is not None]
 
     def prepare(self, reader: Reader) -> Iterator[None]:
         """Serialise what a newcomer will be told, some segments at a time."""
         for i, said in enumerate(list(self.segments.values()), 1):
-            if self._changed(said, reader) > reader.seen:
-                self._segment(said, reader)
+            if changed_for(reader, said) > reader.seen:
+                self._written.segment(said, reader)
             if i % PREPARED == 0:
                 yield
 
     def state(self, reader: Reader, since: int) -> protocol.RoomState:
         """Return the state of the segments that changed for a reader after an event, serialised."""
-        own = (said for said in self.segments.values() if self._changed(said, reader) > since)
-        segments: list[Any] = [self._segment(said, reader) for said in own]
+        own = (said for said in self.segments.values() if changed_for(reader, said) > since)
+        segments: list[Any] = [self._written.segment(said, reader) for said in own]
         return protocol.RoomState(
             self.info(),
             reader.target,
@@ -643,76 +504,20 @@ class Room:
             t_ms=self._t_ms,
         )
 
-    def _changed(self, said: Said, reader: Reader) -> int:
-        """Return the number of the event that told a reader the newest of a segment."""
-        newest = 0
-        for name in reader.channels:
-            told = said.channels.get(name)
-            if told is not None and told.changed > newest:
-                newest = told.changed
-        return newest
-
-    def _segment(self, said: Said, reader: Reader) -> Any:
-        """Return a segment as a reader is told it; serialised once for a whole audience."""
-        changed, key = self._changed(said, reader), (reader.channels, reader.form)
-        kept = self._written.get(said.number, {}).get(key)
-        if kept is not None and kept[0] == changed:
-            return kept[1]
-        own = said.channels.get(reader.target, Told())
-        is_open_text = reader.form == "captions"
-        source = said.source if SOURCE in reader.channels and reader.target != SOURCE else None
-        written = protocol.write_part(
-            RoomSegment(
-                segment_id=str(said.number),
-                text=own.text,
-                unstable=own.unstable if is_open_text else "",
-                is_final=own.is_final,
-                is_retracted=own.is_retracted,
-                speaker=said.speaker,
-                source=None if source is None else source.text + source.unstable,
-                start_ms=said.start_ms,
-                end_ms=said.end_ms,
-            )
-        )
-        if said.source.is_final:  # otherwise its times may still change
-            self._written.setdefault(said.number, {})[key] = (changed, written)
-        return written
-
     def _tell_info(self) -> None:
         """Tell all readers of a change to the room itself."""
         self._number += 1
-        frame = Frame(
-            self._number, protocol.RoomUpdated(self.info(), seq=self._number, t_ms=self._t_ms)
-        )
-        for target in {reader.target for readers in self._readers.values() for reader in readers}:
-            self._channel(target).append(frame)
-        self.wake_all()
+        event = protocol.RoomUpdated(self.info(), seq=self._number, t_ms=self._t_ms)
+        self._readers.send_all(Frame(self._number, event))
 
     def _tell_lacks(self) -> None:
         """Report the languages read here: what nobody is about to translate any more, they lack."""
-        for target in [target for target in self._readers if target != SOURCE]:
+        for target in self._readers.targets:
             self._on_lack(self, target)
-
-    def _channel(self, name: str) -> Channel:
-        if name not in self._channels:
-            self._channels[name] = Channel(self._max_lag, self._forgotten)
-        return self._channels[name]
-
-    def _count_here(self) -> dict[str, int]:
-        counts = Counter(
-            reader.target
-            for name, readers in self._readers.items()
-            for reader in readers
-            if reader.target == name
-        )
-        return dict(counts)
-
-    def _wanted_here(self) -> dict[str, int]:
-        return dict.fromkeys(self._lingering, 0) | self._count_here()
 
     def _tell_reads(self) -> None:
         """Tell everybody which languages are read here."""
-        reads = self._wanted_here()
+        reads = self._readers.wanted()
         if reads != self._told_reads:
             self._told_reads = reads
             self._submit(Reads(self.origin, reads))
@@ -730,12 +535,7 @@ class Room:
             "said": self._said,
             "over": self._over,
             "oldest": next(iter(self.segments), self._said + 1),
-            "speaking": self._speaking,
-            "newest": self._newest,
-            "heard": self._heard,
-            "reads": self._reads,
-            "claims": self._claims,
-        }
+        } | self._presence.dump()
         changed = {
             number: asdict(said) | {"asked": sorted(said.asked)}
             for number, said in self.segments.items()
@@ -746,15 +546,9 @@ class Room:
     def load(self, head: dict[str, Any], segments: Iterable[tuple[int, dict[str, Any]]]) -> None:
         """Restore another replica's state; readers here are told all of it again."""
         self.name, self.guard = head["name"], head["guard"]
-        self._number = self._forgotten = head["number"]
-        self._t_ms, self._said, self._over = head["t_ms"], head["said"], head["over"]
-        self._speaking, self._claims = dict(head["speaking"]), dict(head["claims"])
-        self._newest, self._reads = dict(head["newest"]), dict(head["reads"])
-        self._reads = dict(head["reads"])
-        self._heard = {
-            session_id: (generation, number)
-            for session_id, (generation, number) in head["heard"].items()
-        }
+        self._number, self._t_ms = head["number"], head["t_ms"]
+        self._said, self._over = head["said"], head["over"]
+        self._presence.load(head)
         self.segments = {
             number: Said(
                 **each
@@ -768,31 +562,20 @@ class Room:
             if number >= head["oldest"]
         }
         self._by_key = {said.key: said for said in self.segments.values()}
-        self._channels.clear()
         self._written.clear()
         self._complete.clear()
         if head["is_closed"]:
-            self.is_closed = True
-            self._speakers.clear()
-            self._sources.clear()
-            self._here.clear()
+            self._end()
         self._apply_reads("", {})
-        for readers in self._readers.values():
-            for reader in readers:
-                reader.is_new, reader.seen = True, 0
-        self.wake_all()
+        self._readers.start_over(self._number)
 
     def skip(self, numbers: int) -> None:
         """Skip event numbers that others may have used for lost events."""
         self._number += numbers
 
-
-def _in_form(event: ServerEvent, form: ReaderForm) -> ServerEvent | None:
-    """Return an event for a reader of a form; None if it is no news to that reader."""
-    if form == "captions":
-        return event
-    if isinstance(event, SourceDelta):
-        return None
-    if isinstance(event, TranslationDelta):
-        return replace(event, unstable="") if event.append else None
-    return event
+    def _end(self) -> None:
+        """Nobody here speaks any more, and nobody will."""
+        self.is_closed = True
+        self._speakers.clear()
+        self._sources.clear()
+        self._here.clear()

@@ -8,7 +8,8 @@ from service.doors.seat import Seat
 from service.errors import ProtocolError, RestError
 from service.load.limits import Limits
 from service.rooms.hub import Hub
-from service.rooms.room import Reader, Room
+from service.rooms.readers import Reader
+from service.rooms.room import Room
 from service.wire import protocol as p
 from tests.service.fakes import new_detokenizer
 

@@ -4,7 +4,7 @@ import pytest
 
 from service.errors import RestError
 from service.rooms.hub import GUESSES, GUESSES_IN_ALL, GUESSES_S, MAX_NAME_CHARS, Hub
-from service.rooms.room import Reader
+from service.rooms.readers import Reader
 
 
 def status_of(problem: pytest.ExceptionInfo[RestError]) -> int:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from service.rooms import changes as c
-from service.rooms.room import MAX_HEARD, Reader, Room
+from service.rooms.readers import Reader
+from service.rooms.room import Room
 from service.rooms.said import SOURCE
 from service.wire import protocol as p
 
@@ -460,11 +461,3 @@ def test_what_two_replicas_say_of_a_session_is_heard_once_in_order(data: st.Data
     assert said.channels["de"].text == "".join(words)
     assert room.info().speakers == 1
     assert max(heard, default=num_known) == len(words) + 1 or num_known == len(words) + 1
-
-
-def test_only_so_many_sessions_are_remembered_by_what_was_heard_of_them() -> None:
-    room = Room("room", "", 0.0)
-    for number in range(MAX_HEARD + 10):
-        room.apply(c.Joined(f"s{number}", "", f"s{number}", 1))
-    head, _ = room.dump()
-    assert list(head["heard"]) == [f"s{number}" for number in range(10, MAX_HEARD + 10)]

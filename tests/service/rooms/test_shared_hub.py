@@ -18,7 +18,8 @@ from service.errors import RestError
 from service.rooms.changes import SpeakerEvent
 from service.rooms.hub import GUESSES, Hub
 from service.rooms.log import RoomLog
-from service.rooms.room import Reader, Room
+from service.rooms.readers import Reader
+from service.rooms.room import Room
 from service.rooms.shared_hub import SharedHub
 from service.store import Store
 from service.wire import protocol as p
