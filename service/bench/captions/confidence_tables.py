@@ -1,4 +1,4 @@
-"""What replays by many rules say: who commits earlier with no more contradictions.
+"""What replays by many rules say: who commits earlier with no more words that are wrong.
 
 Knows rows; does not know how they were made.
 """
@@ -30,8 +30,8 @@ MEASURES: Final = {
 def confidence_tables(rows: Sequence[Row]) -> str:
     """Return what agreement does, and what margins gain where no more words are wrong."""
     parts = [
-        "Agreement of n hypotheses, and the delay of the earliest rule of each family that "
-        "contradicts no more often, its x and k chosen for this line alone:",
+        "Agreement of n hypotheses, and the delay of the earliest rule of each family of whose words "
+        "no more differ, its x and k chosen for this line alone:",
         _line_table(rows),
         "One x for all of these, chosen for the largest of the least gains, beside agreement alone "
         "with as many wrong words (of all of these together; two of its rules mixed where none has "
@@ -50,7 +50,7 @@ def _line_table(rows: Sequence[Row]) -> str:
             is_ours = base["wait_words"] in WAITS and base["agreement"] in AGREEMENTS
             if base["family"] != AGREEMENT or not is_ours:
                 continue
-            found = [earliest(here, family, base["contradicting"]) for family in FAMILIES]
+            found = [earliest(here, family, base["differing"]) for family in FAMILIES]
             cells.append(
                 [
                     name,
@@ -76,8 +76,8 @@ def _cell(row: Row) -> str:
 
 
 def earliest(rows: Iterable[Row], family: str, share: float) -> Row | None:
-    """Return the earliest row of a family with at most a share of contradictions, if any."""
-    fitting = [row for row in rows if row["family"] == family and row["contradicting"] <= share]
+    """Return the earliest row of a family with at most a share of words that differ, if any."""
+    fitting = [row for row in rows if row["family"] == family and row["differing"] <= share]
     return min(fitting, key=lambda row: row["delay_words"], default=None)
 
 

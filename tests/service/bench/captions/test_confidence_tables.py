@@ -79,7 +79,7 @@ def test_what_contradicts_less_or_more_than_all_agreement_has_nothing_beside_it(
     assert "| margin | – |" in confidence_tables(rows(-20, (1.0, 1.0)))
 
 
-def test_the_earliest_rule_contradicts_no_more_often() -> None:
+def test_the_earliest_rule_has_no_more_words_that_differ() -> None:
     own = [row(PLACES[0], wrong, delay, margin=delay) for wrong, delay in ((10, 5.0), (20, 4.0))]
     assert earliest(own, AGREEMENT, 0.02) == own[1]
     assert earliest(own, AGREEMENT, 0.015) == own[0]
