@@ -16,14 +16,12 @@ import logging
 import re
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from redis.asyncio.client import PubSub
-
 from service.errors import RestError, StoreLost
-from service.rooms.changes import Change, Closed, Gone, Reads, Spoke, decode, encode
+from service.rooms.changes import Change, Closed, Gone
+from service.rooms.copies import Copy
 from service.rooms.hub import (
     GUESSES,
     GUESSES_IN_ALL,
@@ -32,73 +30,28 @@ from service.rooms.hub import (
     OnLack,
     check_name,
     check_pass_phrase,
-    new_guesses,
     no_such_room,
     too_many_guesses,
     wrong_pass_phrase,
 )
+from service.rooms.listener import Listener
 from service.rooms.log import Entry, Found, Picture, RoomLog, channel, published
+from service.rooms.phrases import guard_of
 from service.rooms.room import Room
-from service.store import FAILURES, PREFIX, Store, for_ever
-from service.wire.protocol import (
-    SessionNotice,
-    SourceDelta,
-    SourceFinal,
-    TranslationDelta,
-    TranslationFinal,
-)
+from service.rooms.signs import Signs
+from service.store import Store, for_ever
+from service.wire.protocol import SessionNotice
 
 logger = logging.getLogger("service.rooms")
 
 BEAT_S: Final = 3.0  # between a replica's signs of life
-SILENT_BEATS: Final = 3  # without one, before a replica counts as gone
-DEAF_S: Final = 10.0  # without our own signs of life, before the connection counts as dead
-BATCH: Final = 256  # changes written at one time
 DRAW_EVERY: Final = 512  # changes between pictures
-MAX_SENT: Final = 2000  # changes kept in case Redis loses them
-MANY_WAITING: Final = 1000  # from here on, deltas of finished segments are not kept
-SETTLE_S: Final = 3.0  # to wait for a change to happen
+FIND_S: Final = 3.0  # to wait for Redis at the start
 TOLERATED_S: Final = 0.5  # that Redis may be lost before readers are told
 UNUSED_S: Final = 30.0  # that an unused copy is kept here
 LOST_EVENTS: Final = 1000  # numbers to skip if Redis lost its memory
-# AttributeError: from redis-py, if one task writes to a connection while another reopens it.
-LINE_FAILURES: Final = (*FAILURES, AttributeError)
-SCRYPT: Final = {"n": 2**12, "r": 8, "p": 1}  # 4 MiB and some 10 ms, once per replica and phrase
 
 _ROOM_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-class _Copy:
-    """This replica's copy of a room.
-
-    Attributes:
-        at: number of the newest change that happened here.
-        seen: newest count of each replica among those.
-        waiting: changes of this replica to be written. flight: perhaps written already. sent: that
-            were written.
-        count: of this replica's newest change.
-        drawn: event of the room that the newest picture known of was taken at.
-    """
-
-    def __init__(self, opened_s: float, opened_ms: int, host: str) -> None:
-        self.room: Room  # set at once by who makes it
-        self.life = ""
-        self.opened_ms = opened_ms
-        self.opened_s = opened_s
-        self.host = host
-        self.at = 0
-        self.seen: dict[str, int] = {}
-        self.waiting: deque[tuple[int, Change]] = deque()
-        self.flight: list[tuple[int, bytes]] = []
-        self.sent: deque[tuple[int, bytes]] = deque(maxlen=MAX_SENT)
-        self.count = 0
-        self.drawn = 0
-        self.used_s = 0.0
-        self.lock = asyncio.Lock()  # held while it is being read or restored
-        self.is_behind = False
-        self.guesses = new_guesses()
-        self.known_phrases: set[bytes] = set()
-        self.settling: list[tuple[int, asyncio.Future[None]]] = []
 
 
 class SharedHub:
@@ -131,18 +84,22 @@ class SharedHub:
         self._max_rooms = max_rooms
         self._clock = clock
         self._beat_s = beat_s
-        self._copies: dict[str, _Copy] = {}
-        self._loading: dict[str, asyncio.Task[_Copy | None]] = {}
-        self._salt = secrets.token_bytes(16)
+        self._copies: dict[str, Copy] = {}
+        self._loading: dict[str, asyncio.Task[Copy | None]] = {}
         self._born = b""  # identifies the memory of Redis
-        self._silent: dict[str, int] = {}  # beats without a sign of life, by replica
+        self._signs = Signs(store, beat_s)
         self._has_changes = asyncio.Event()
         self._is_found = asyncio.Event()
         self._is_stopping = False
-        self._pubsub: PubSub | None = None
-        self._reading: asyncio.Task[None] | None = None  # of what is published
-        self._confirmed: dict[str, asyncio.Future[None]] = {}  # by channel
-        self._heard_s = 0.0
+        self._listener = Listener(
+            store,
+            self._signs.channel,
+            beat_s,
+            clock,
+            on_message=self._hear,
+            on_open=self._find,
+            on_lost=self._lose,
+        )
         self._told_trouble: asyncio.TimerHandle | None = None
         self._has_told = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -169,7 +126,7 @@ class SharedHub:
         room_id, token = secrets.token_urlsafe(ID_BYTES), secrets.token_urlsafe(32)
         opened_ms = int(time.time() * 1e3)
         room = Room(room_id, name, now_s)
-        room.set_guard(await _guard(pass_phrase))
+        room.set_guard(await guard_of(pass_phrase))
         head, _ = room.dump()
         picture = Picture(secrets.token_hex(8), 0, opened_ms, _digest(token), head, {})
         try:
@@ -228,7 +185,7 @@ class SharedHub:
                 raise too_many_guesses()
         if not pass_phrase:
             raise wrong_pass_phrase()
-        if await self._fits(copy, pass_phrase):
+        if await copy.phrases.fits(room.guard, pass_phrase):
             copy.guesses.take_back(address)
             return room
         with contextlib.suppress(StoreLost):
@@ -242,7 +199,7 @@ class SharedHub:
             RestError: it is too long.
         """
         check_pass_phrase(pass_phrase)
-        room.set_guard(await _guard(pass_phrase))
+        room.set_guard(await guard_of(pass_phrase))
 
     def rename(self, room: Room, name: str) -> None:
         """Rename a room.
@@ -256,18 +213,7 @@ class SharedHub:
     async def settled(self, room: Room) -> bool:
         """Wait until a change made here has happened; return whether it has."""
         copy = self._copies.get(room.id)
-        if copy is None or copy.room is not room:
-            return False
-        if copy.seen.get(self._store.replica, 0) >= copy.count:
-            return True
-        future = asyncio.get_running_loop().create_future()
-        copy.settling.append((copy.count, future))
-        try:
-            async with asyncio.timeout(SETTLE_S):
-                await future
-        except TimeoutError:
-            return False
-        return True
+        return copy is not None and copy.room is room and await copy.settled()
 
     def wake_all(self) -> None:
         """Wake all readers: the service is shutting down."""
@@ -278,10 +224,10 @@ class SharedHub:
 
     async def start(self) -> None:
         """Listen, write and give signs of life from now on."""
-        for act in (self._listen, self._write, self._beat):
+        for act in (self._listener.listen, self._write, self._beat):
             self._spawn(for_ever(act))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
+            async with asyncio.timeout(FIND_S):
                 await self._is_found.wait()
 
     async def stop(self) -> None:
@@ -297,7 +243,7 @@ class SharedHub:
             self._told_trouble.cancel()
         await self.end_tasks()
         with contextlib.suppress(StoreLost):
-            await self._store.ask(lambda client: client.delete(_replica_key(self._store.replica)))
+            await self._signs.take_back()
 
     async def end_tasks(self) -> None:
         """Stop everything running here, without telling the other replicas."""
@@ -309,7 +255,7 @@ class SharedHub:
 
     # ---- copies ----
 
-    async def _copy(self, room_id: str) -> _Copy:
+    async def _copy(self, room_id: str) -> Copy:
         copy = self._copies.get(room_id)
         if copy is None or room_id in self._loading:  # it is still being read
             if not _ROOM_ID.fullmatch(room_id):
@@ -327,7 +273,7 @@ class SharedHub:
         copy.used_s = self._clock()
         return copy
 
-    async def _load(self, room_id: str) -> _Copy | None:
+    async def _load(self, room_id: str) -> Copy | None:
         """Make a copy of a room; None where there is none.
 
         Raises:
@@ -335,9 +281,9 @@ class SharedHub:
         """
         if await self._log.read(room_id) is None:
             return None
-        await self._subscribe(room_id)  # first, so that everything from here on is heard
-        copy = _Copy(0.0, 0, "")
-        # Changes heard in the meantime are read a second time.
+        # First, so that everything from here on is heard; changes heard meanwhile are read again.
+        await self._listener.subscribe(channel(room_id))
+        copy = Copy(self._store.replica)
         async with copy.lock:
             copy.room = Room(
                 room_id,
@@ -361,53 +307,27 @@ class SharedHub:
             await self._catch(copy)
         return copy
 
-    def _take_found(self, copy: _Copy, found: Found) -> None:
+    def _take_found(self, copy: Copy, found: Found) -> None:
         picture = found.picture
         if picture is not None:
-            is_other_life = copy.life not in ("", picture.life)
-            copy.life, copy.at, copy.drawn = picture.life, picture.at, picture.room["number"]
-            copy.opened_ms, copy.host, copy.seen = picture.opened_ms, picture.host, picture.seen
-            copy.opened_s = self._clock() - (time.time() - copy.opened_ms / 1e3)
-            copy.room.opened_s = copy.opened_s
-            copy.room.load(picture.room, picture.segments.items())
-            copy.count = max(copy.count, copy.seen.get(self._store.replica, 0))
-            if is_other_life:
-                self._send_again(copy)
+            copy.load(picture, self._clock() - (time.time() - picture.opened_ms / 1e3))
+            self._has_changes.set()
         for entry in found.entries:
             self._take(copy, entry)
 
-    def _send_again(self, copy: _Copy) -> None:
-        """Write again what Redis has lost of this replica's changes."""
-        seen = copy.seen.get(self._store.replica, 0)
-        again = {count: data for count, data in (*copy.sent, *copy.flight) if count > seen}
-        copy.flight, copy.sent = sorted(again.items()), deque(maxlen=MAX_SENT)
-        for change in copy.room.return_here():
-            self._submit(copy, change)
-        self._has_changes.set()
-
-    def _take(self, copy: _Copy, entry: Entry) -> None:
+    def _take(self, copy: Copy, entry: Entry) -> None:
         """Apply the change whose turn it is."""
-        if entry.number <= copy.at:
+        change = copy.apply(entry)
+        if change is None:
             return
-        if entry.number > copy.at + 1:
-            copy.is_behind = True
-            return
-        copy.at, copy.seen[entry.origin] = entry.number, entry.count
-        change = decode(entry.data)
-        copy.room.apply(change)
         if isinstance(change, Gone) and change.origin == self._store.replica:
             if not self._is_stopping:  # wrongly taken for gone while Redis was out of reach
-                for each in copy.room.return_here():
-                    self._submit(copy, each)
-        if copy.settling and entry.origin == self._store.replica:
-            for count, future in copy.settling:
-                if count <= entry.count and not future.done():
-                    future.set_result(None)
-            copy.settling = [each for each in copy.settling if not each[1].done()]
+                copy.rejoin()
+                self._has_changes.set()
         if entry.number % DRAW_EVERY == 0 and entry.origin == self._store.replica:
             self._spawn(self._draw(copy))
 
-    async def _catch(self, copy: _Copy) -> None:
+    async def _catch(self, copy: Copy) -> None:
         """Read what a copy missed; bring the room back where Redis has lost it.
 
         Raises:
@@ -428,11 +348,11 @@ class SharedHub:
                     await self._restore(copy)
                     copy.is_behind = True
 
-    async def _is_forgotten(self, copy: _Copy) -> bool:
+    async def _is_forgotten(self, copy: Copy) -> bool:
         """Whether a room has expired, as opposed to Redis having lost its memory."""
-        return self._born == await self._read_born() and not copy.room.is_used
+        return self._born == await self._signs.memory() and not copy.room.is_used
 
-    async def _restore(self, copy: _Copy) -> None:
+    async def _restore(self, copy: Copy) -> None:
         """Write this copy back to where the room was."""
         # First the replica with its speakers, so that their newest changes need no second sending.
         if not copy.room.has_speakers_here:
@@ -451,7 +371,7 @@ class SharedHub:
         is_restored = await self._log.restore(copy.room.id, picture, int(time.time() * 1e3))
         logger.info("room restored", extra={"data": {"is_first": is_restored}})
 
-    async def _draw(self, copy: _Copy) -> None:
+    async def _draw(self, copy: Copy) -> None:
         """Take a picture of the room, so that newcomers need not read all changes."""
         since = copy.drawn
         with contextlib.suppress(StoreLost):
@@ -469,14 +389,9 @@ class SharedHub:
 
     # ---- changes to be written ----
 
-    def _submit(self, copy: _Copy, change: Change) -> None:
-        copy.count += 1
+    def _submit(self, copy: Copy, change: Change) -> None:
+        copy.put(change)
         copy.used_s = self._clock()
-        if isinstance(change, Reads):  # only the newest counts
-            copy.waiting = deque(each for each in copy.waiting if not isinstance(each[1], Reads))
-        elif len(copy.waiting) > MANY_WAITING and _ends(change):
-            copy.waiting = deque(each for each in copy.waiting if not _is_over(each[1], change))
-        copy.waiting.append((copy.count, change))
         self._has_changes.set()
 
     async def _write(self) -> None:
@@ -484,13 +399,9 @@ class SharedHub:
             await self._has_changes.wait()
             await self._is_found.wait()
             self._has_changes.clear()
-            batches = [copy for copy in self._copies.values() if copy.waiting or copy.flight]
-            for copy in batches:
-                while copy.waiting and len(copy.flight) < BATCH:
-                    count, change = copy.waiting.popleft()
-                    copy.flight.append((count, encode(change)))
+            unwritten = [copy for copy in self._copies.values() if copy.has_unwritten]
+            flights = [(copy, copy.take_flight()) for copy in unwritten]
             try:
-                flights = [(copy, list(copy.flight)) for copy in batches]
                 written = await self._log.append(
                     [(copy.room.id, copy.life, flight) for copy, flight in flights]
                 )
@@ -499,16 +410,15 @@ class SharedHub:
                 self._has_changes.set()
                 continue
             for (copy, flight), is_written in zip(flights, written, strict=True):
-                if not is_written:  # Redis has lost the room, or another replica restored it
+                if is_written:
+                    copy.note_written(flight)
+                else:  # Redis has lost the room, or another replica restored it
                     await self._try_to_catch(copy)
                     self._has_changes.set()
-                elif copy.flight[: len(flight)] == flight:
-                    copy.sent.extend(flight)
-                    del copy.flight[: len(flight)]
-                if copy.waiting or copy.flight:
+                if copy.has_unwritten:
                     self._has_changes.set()
 
-    async def _try_to_catch(self, copy: _Copy) -> None:
+    async def _try_to_catch(self, copy: Copy) -> None:
         try:
             await self._catch(copy)
         except StoreLost:
@@ -516,70 +426,25 @@ class SharedHub:
 
     # ---- what is heard ----
 
-    async def _listen(self) -> None:
-        delay_s = 0.05
-        while True:
-            try:
-                async with self._store.client.pubsub() as pubsub:
-                    await pubsub.subscribe(_replica_key(self._store.replica))
-                    self._pubsub = pubsub
-                    reading, finding = self._spawn(self._hear(pubsub)), self._spawn(self._find())
-                    self._reading = reading
-                    try:
-                        await asyncio.wait([reading, finding], return_when=asyncio.FIRST_COMPLETED)
-                        if finding.done():
-                            finding.result()
-                            delay_s = 0.05
-                        await asyncio.wait([reading])
-                        if not reading.cancelled():
-                            reading.result()
-                    finally:
-                        self._pubsub = self._reading = None
-                        for task in (reading, finding):
-                            task.cancel()
-                        await asyncio.gather(reading, finding, return_exceptions=True)
-            except (StoreLost, *LINE_FAILURES) as exc:
-                self._store.note(exc)
-                self._lose()
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, 1.0)
-
-    async def _hear(self, pubsub: PubSub) -> None:
-        self._heard_s = self._clock()
-        while True:
-            message = await pubsub.get_message(timeout=self._beat_s)
-            if message is None:
-                if self._clock() - self._heard_s > DEAF_S:
-                    raise TimeoutError
-                continue
-            self._heard_s = self._clock()
-            name = message["channel"].decode()
-            if message["type"] == "subscribe":
-                waiting = self._confirmed.pop(name, None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(None)
-            elif message["type"] == "message":
-                copy = self._copies.get(name.rpartition(":")[2])
-                if copy is not None and name == channel(copy.room.id):
-                    self._hear_change(copy, published(message["data"]))
-
-    def _hear_change(self, copy: _Copy, entry: Entry) -> None:
-        if copy.lock.locked():
-            copy.is_behind = True
-            return
-        self._take(copy, entry)
-        if copy.is_behind:
-            self._spawn(self._try_to_catch(copy))
+    def _hear(self, name: str, data: bytes) -> None:
+        copy = self._copies.get(name.rpartition(":")[2])
+        if copy is not None and name == channel(copy.room.id):
+            if copy.lock.locked():
+                copy.is_behind = True
+                return
+            self._take(copy, published(data))
+            if copy.is_behind:
+                self._spawn(self._try_to_catch(copy))
 
     async def _find(self) -> None:
         """Redis is back: listen to all rooms again, and catch up with them."""
         for room_id in list(self._copies):
-            await self._subscribe(room_id)
-        await self._give_sign()
-        self._born = self._born or await self._read_born()
+            await self._listener.subscribe(channel(room_id))
+        await self._signs.give()
+        self._born = self._born or await self._signs.memory()
         for copy in list(self._copies.values()):
             await self._catch(copy)
-        self._born = await self._read_born()
+        self._born = await self._signs.memory()
         self.is_lost = False
         self._is_found.set()
         if self._told_trouble is not None:
@@ -596,13 +461,10 @@ class SharedHub:
         if not self.is_lost:
             self.is_lost = True
             self._is_found.clear()
-            self._silent.clear()
+            self._signs.start_over()
             loop = asyncio.get_running_loop()
             self._told_trouble = loop.call_later(TOLERATED_S, self._tell_trouble)
-        # Not by closing the connection: its reader may be reopening it, and would then raise
-        # unexpected errors.
-        if self._reading is not None:
-            self._reading.cancel()
+        self._listener.reopen()
 
     def _tell_trouble(self) -> None:
         self._told_trouble = None
@@ -613,21 +475,6 @@ class SharedHub:
         for copy in list(self._copies.values()):
             copy.room.set_trouble(notice, is_over=False)
 
-    async def _subscribe(self, room_id: str) -> None:
-        name = channel(room_id)
-        pubsub = self._pubsub
-        if pubsub is None:
-            raise StoreLost("nobody listens")
-        future = self._confirmed.get(name)
-        if future is None or future.done():
-            future = self._confirmed[name] = asyncio.get_running_loop().create_future()
-        try:
-            await pubsub.subscribe(name)
-            async with asyncio.timeout(SETTLE_S):
-                await asyncio.shield(future)
-        except LINE_FAILURES as exc:
-            raise StoreLost(type(exc).__name__) from exc
-
     # ---- signs of life ----
 
     async def _beat(self) -> None:
@@ -636,35 +483,21 @@ class SharedHub:
             if self.is_lost:
                 continue
             try:
-                await self._give_sign()
+                await self._signs.give()
                 await self._look_after_rooms()
                 await self._look_after_others()
-                self._born = await self._read_born()
+                self._born = await self._signs.memory()
             except StoreLost:
                 self._lose()
-
-    async def _give_sign(self) -> None:
-        """Give a sign of life, to ourselves as well, to know that we still hear."""
-        key, life_ms = _replica_key(self._store.replica), int(SILENT_BEATS * self._beat_s * 1e3)
-
-        async def act(client: Any) -> None:
-            async with client.pipeline(transaction=False) as pipe:
-                pipe.set(key, 1, px=life_ms)
-                pipe.publish(key, b"")
-                await pipe.execute()
-
-        await self._store.ask(act)
 
     async def _look_after_rooms(self) -> None:
         """Keep used rooms alive, drop copies that nobody here uses, and find those that lag."""
         now_s = self._clock()
         for room_id, copy in list(self._copies.items()):
-            is_unsent = copy.waiting or copy.flight or copy.lock.locked()
+            is_unsent = copy.has_unwritten or copy.lock.locked()
             if not (copy.room.is_kept or is_unsent) and now_s - copy.used_s > UNUSED_S:
                 del self._copies[room_id]
-                if self._pubsub is not None:
-                    with contextlib.suppress(*LINE_FAILURES):
-                        await self._pubsub.unsubscribe(channel(room_id))
+                await self._listener.unsubscribe(channel(room_id))
         copies = list(self._copies.values())
         wanted = [(copy.room.id, copy.host if copy.room.is_kept else "") for copy in copies]
         before = [copy.at for copy in copies]
@@ -677,47 +510,10 @@ class SharedHub:
         """Treat replicas without signs of life as gone."""
         copies = list(self._copies.values())
         others = {origin for copy in copies for origin in copy.room.origins}
-        names = sorted(others - {self._store.replica})
-        if not names:
-            self._silent.clear()
-            return
-        alive = await self._store.ask(
-            lambda client: client.mget([_replica_key(name) for name in names])
-        )
-        silent = [name for name, sign in zip(names, alive, strict=True) if sign is None]
-        self._silent = {name: self._silent.get(name, 0) + 1 for name in silent}
-        for name, beats in self._silent.items():
-            if beats > 1:  # not at once: Redis may have lost its memory a moment ago
-                for copy in copies:
-                    if name in copy.room.origins:
-                        self._submit(copy, Gone(name))
-
-    async def _read_born(self) -> bytes:
-        """Return what identifies the memory of Redis; it changes when that is lost."""
-        key = f"{PREFIX}born"
-
-        async def act(client: Any) -> bytes:
-            await client.set(key, secrets.token_hex(8), nx=True)
-            return await client.get(key)
-
-        return await self._store.ask(act)
-
-    # ---- pass phrases ----
-
-    async def _fits(self, copy: _Copy, pass_phrase: str | None) -> bool:
-        guard = copy.room.guard
-        if not pass_phrase or len(pass_phrase) > 1000 or guard is None:
-            return guard is None
-        # Known by a digest that is worth nothing elsewhere: readers who come back cost nothing.
-        known = hashlib.sha256(self._salt + guard.encode() + pass_phrase.encode()).digest()
-        if known in copy.known_phrases:
-            return True
-        salt, _, wanted = guard.partition("$")
-        given = await asyncio.to_thread(_scrypt, pass_phrase, salt)
-        if not hmac.compare_digest(given, wanted):
-            return False
-        copy.known_phrases = {known}
-        return True
+        for name in await self._signs.gone(others - {self._store.replica}):
+            for copy in copies:
+                if name in copy.room.origins:
+                    self._submit(copy, Gone(name))
 
     def _spawn(self, act: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(act)
@@ -726,42 +522,10 @@ class SharedHub:
         return task
 
 
-async def _guard(pass_phrase: str | None) -> str | None:
-    """Return a salted, slow hash: whoever reads Redis must still try phrases one by one."""
-    if not pass_phrase:
-        return None
-    salt = secrets.token_hex(16)
-    return f"{salt}${await asyncio.to_thread(_scrypt, pass_phrase, salt)}"
-
-
-def _scrypt(pass_phrase: str, salt: str) -> str:
-    return hashlib.scrypt(pass_phrase.encode(), salt=bytes.fromhex(salt), dklen=32, **SCRYPT).hex()
-
-
 def _digest(token: str) -> str:
     # 256 random bits: a slow hash would add nothing.
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _replica_key(replica: str) -> str:
-    return f"{PREFIX}replica:{replica}"
-
-
 def _unreachable() -> RestError:
     return RestError(503, "rooms cannot be reached now; try again", 1)
-
-
-def _ends(change: Change) -> bool:
-    return isinstance(change, Spoke) and isinstance(change.event, TranslationFinal | SourceFinal)
-
-
-def _is_over(change: Change, ending: Change) -> bool:
-    """Whether a delta tells nothing that a final does not tell as well."""
-    if not isinstance(change, Spoke) or not isinstance(ending, Spoke):
-        return False
-    event, final = change.event, ending.event
-    if change.session_id != ending.session_id or event.segment_id != final.segment_id:
-        return False
-    if isinstance(final, TranslationFinal):
-        return isinstance(event, TranslationDelta) and event.target == final.target
-    return isinstance(event, SourceDelta)
