@@ -120,7 +120,8 @@ class Replica:
         self._watch = asyncio.create_task(self._look())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return Relayed(make_app(self._state), self._config)
+        # Of RayError where the proxy that holds a socket has died.
+        return Relayed(make_app(self._state), self._config, failures=(RayError,))
 
     def check_health(self) -> None:
         """Check whether this replica should live, like `/readyz`.

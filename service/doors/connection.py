@@ -20,7 +20,7 @@ from service.doors.record import Record
 from service.doors.resume import LOST_LINE, Resumes
 from service.doors.seat import Seat
 from service.doors.sharing import Found, News, Share, digest_of
-from service.doors.socket import NOBODY, Disconnected, Socket
+from service.doors.socket import NOBODY, Disconnected, Socket, send_away
 from service.doors.state import AppState
 from service.doors.turns import Turns
 from service.driver import Driver, StartJob
@@ -110,11 +110,12 @@ class Connection:
         self._leaving: asyncio.Task[None] | None = None
         self._is_going = False  # being handed to another replica: takes no more events
         self._is_left = False  # has been handed over
+        self._is_retired = False  # nobody resumes it any more
         self.share: Share | None = None
         if state.shared is not None:
             self.share = Share(session_id, self.digest, self.epoch)
             self.share.generation = self._seat.generation = 1 if found is None else found.generation
-            self.share.on_superseded, self.share.on_back = self._supersede, self._has_news.set
+            self.share.on_superseded, self.share.on_back = self._supersede, self._save_again
             self.share.is_known = found is not None
             state.shared.share(self.share)
 
@@ -176,12 +177,17 @@ class Connection:
             if self._socket is line and not self.ended.is_set():
                 line.abort()
                 await self.ended.wait()
+        if self._is_retired:  # it ended while its client was on its way back, which may ask again
+            with contextlib.suppress(Disconnected):
+                await send_away(socket, protocol.CLOSE_RESTARTED, "the session has just ended")
+            return
         self._state.sessions.add(self)
         self._socket = socket
         await self._attached(self._replay(last_seq))
 
     def retire(self) -> None:
         """Note that nobody will resume the session here."""
+        self._is_retired = True
         if self._is_left or (self.share is not None and self.share.is_superseded):
             self._seat.let_go()
         else:
@@ -459,7 +465,7 @@ class Connection:
                 share.needs_whole = True  # until it is known to have been written
                 outcome = await shared.save(share, news)
                 if outcome == "saved":
-                    share.needs_whole = False
+                    share.needs_whole = share.is_unsure = False
                 if outcome != "missing" or news.is_whole:
                     break
             if share.is_superseded:
@@ -491,10 +497,20 @@ class Connection:
 
     def _supersede(self) -> None:
         """Another replica has the session."""
+        share = self.share
         if self.ended.is_set():
             self._state.sessions.retire(self)
+        elif share is not None and share.is_unsure:
+            # Its client has no other line: it came back here while Redis was lost.
+            self.close(Close(protocol.CLOSE_RESTARTED, "the session was at another replica"))
         else:
             self.close(Close(protocol.CLOSE_SUPERSEDED, "the session went on elsewhere"))
+
+    def _save_again(self) -> None:
+        """Redis is back, perhaps without the session: write all of it, even if nobody is there."""
+        self._has_news.set()
+        if self.ended.is_set() and self._is_created and not self._is_retired:
+            self._leaving = asyncio.create_task(self._park())
 
     def _stop_sharing(self) -> None:
         if self._save_due is not None:

@@ -31,10 +31,14 @@ class Relayed:
     Args:
         app: what answers.
         config: says who may ask, whose word on addresses is believed, and how long a frame may be.
+        failures: raised by `receive` where whoever holds the sockets is gone, and they with it.
     """
 
-    def __init__(self, app: ASGIApp, config: Config) -> None:
+    def __init__(
+        self, app: ASGIApp, config: Config, failures: tuple[type[Exception], ...] = ()
+    ) -> None:
         self._config = config
+        self._failures = failures
         self._app = app
         if config.proxies:
             trusted = list(config.proxies)
@@ -50,11 +54,18 @@ class Relayed:
             # Whoever holds the sockets may listen beyond this machine, where keys are required.
             await _refuse(scope, receive, send)
         elif scope["type"] == "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, partial(self._next_of, receive), send)
         else:
-            bounded = _Frames(receive, send, self._config.limits.frame_bytes)
+            max_bytes = self._config.limits.frame_bytes
+            bounded = _Frames(receive, send, max_bytes, self._failures)
             scope["extensions"][LINE] = bounded
             await self._app(scope, bounded.receive, bounded.send)
+
+    async def _next_of(self, receive: Receive) -> Message:
+        try:
+            return await receive()
+        except self._failures:
+            return {"type": "http.disconnect"}
 
 
 class _Cut(OSError):
@@ -64,10 +75,13 @@ class _Cut(OSError):
 class _Frames:
     """A socket with a limit on its frames; a longer one closes it with 1009. Also a `Line`."""
 
-    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, max_bytes: int, failures: tuple[type[Exception], ...]
+    ) -> None:
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
+        self._failures: tuple[type[Exception], ...] = (_Cut, *failures)
         self._is_closed = False
         self._is_cut = False
         self._waits: set[asyncio.Timeout] = set()  # for the client
@@ -93,7 +107,8 @@ class _Frames:
             return _gone(CloseCode.ABNORMAL_CLOSURE)
         try:
             message = await self._unless_cut(self._receive)
-        except _Cut:
+        except self._failures:
+            self._is_cut = True
             return _gone(CloseCode.ABNORMAL_CLOSURE)
         if message["type"] != "websocket.receive" or self._is_short(message):
             return message

@@ -23,8 +23,9 @@ logger = logging.getLogger("service.doors.resume")
 
 RESUME_S: Final = 60.0  # that a session waits for its client to return
 FIRST_WORD_S: Final = 1.0  # that a full service waits for a client to say whose session it is
-# Without a word of farewell. 1011 is what libraries say of a line on which no pong came.
-LOST_LINE: Final = (1005, 1006, 1011, protocol.CLOSE_SUPERSEDED)
+# Codes of a line whose client did not say goodbye. Libraries use 1011 if no pong came, and a server
+# that holds our sockets, such as a proxy of Ray's, uses 1012 when it stops.
+LOST_LINE: Final = (1005, 1006, 1011, protocol.CLOSE_RESTARTED, protocol.CLOSE_SUPERSEDED)
 
 
 class Resumable(Protocol):
@@ -191,7 +192,11 @@ class ResumableSessions:
         try:
             found = await shared.claim(event.session_id, digest, event.epoch, event.last_seq, own)
         except StoreLost:
-            return older
+            found = None
+            if own is not None:
+                own.is_unsure = True
+        if found == "ours" and own is not None:
+            own.is_unsure = False
         if isinstance(found, Found):
             try:
                 return self.restore(found)
@@ -199,8 +204,10 @@ class ResumableSessions:
                 data = {"session": event.session_id, "problem": str(exc)}
                 logger.warning("session not restored", extra={"data": data})
                 return None
-        is_elsewhere = own is not None and own.is_superseded
-        return None if is_elsewhere else older
+        if own is not None and own.is_superseded:
+            return None
+        # Meanwhile it may have been forgotten here, and then it must not be continued.
+        return older if self._known.get(event.session_id) is older else None
 
 
 def _none_restored(found: Found) -> Resumable:

@@ -14,6 +14,7 @@ whose it is, and its parts), `session:ID:frames` and `session:ID:finals` (lists,
 
 import asyncio
 import logging
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ _SAVE: Final = """
 local found = redis.call('HMGET', KEYS[1], 'generation', 'is_over', 'count')
 local generation, count = tonumber(found[1] or 0), tonumber(found[3] or 0)
 local own = tonumber(ARGV[1])
-if generation > own or found[2] then return -1 end
+if generation > own or (found[2] and generation == own) then return -1 end
 if ARGV[3] == '1' then
   if generation == own and count > tonumber(ARGV[2]) then return 1 end
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
@@ -69,24 +70,28 @@ redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'count', ARGV[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEPT) end
 return 1
 """
-# Whoever takes it over counts its own writes from 0. -1: another replica has it, and saved less
+# Whoever takes it over counts its own writes from 0. A claim whose answer was late is sent again
+# with its number: run a second time, it changes nothing. -1: another replica has it, and saved less
 # than its client saw.
 _CLAIM: Final = """
-local found = redis.call('HMGET', KEYS[1], 'generation', 'owner', 'seq')
+local found = redis.call('HMGET', KEYS[1], 'generation', 'owner', 'seq', 'claim')
 if not found[3] or redis.call('HGET', KEYS[1], 'digest') ~= ARGV[1]
   or redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return {} end
 if found[2] == ARGV[3] and found[1] == ARGV[4] then return {tonumber(found[1])} end
 if tonumber(ARGV[5]) > tonumber(found[3]) then return {-1} end
-local generation = redis.call('HINCRBY', KEYS[1], 'generation', 1)
-redis.call('HSET', KEYS[1], 'owner', ARGV[3], 'count', 0)
+local generation = tonumber(found[1])
+if found[4] ~= ARGV[6] then
+  generation = redis.call('HINCRBY', KEYS[1], 'generation', 1)
+  redis.call('HSET', KEYS[1], 'owner', ARGV[3], 'count', 0, 'claim', ARGV[6])
+end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEPT) end
 return {generation, redis.call('HGETALL', KEYS[1]), redis.call('LRANGE', KEYS[2], 0, -1),
   redis.call('LRANGE', KEYS[3], 0, -1)}
 """
 _KEEP: Final = """
-local generation = redis.call('HGET', KEYS[1], 'generation')
-if not generation then return -2 end
-if generation ~= ARGV[1] then return -1 end
+local generation = tonumber(redis.call('HGET', KEYS[1], 'generation') or 0)
+if generation > tonumber(ARGV[1]) then return -1 end
+if generation < tonumber(ARGV[1]) then return -2 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEPT) end
 return 1
 """
@@ -302,7 +307,8 @@ class SharedSessions:
             StoreLost: Redis is lost, and not back soon; the client then starts a new session.
         """
         generation = 0 if own is None else own.generation
-        args = [digest, epoch, self._store.replica, generation, last_seq]
+        number = secrets.randbits(53)
+        args = [digest, epoch, self._store.replica, generation, last_seq, number]
 
         async def act(client: Redis) -> list[Any]:
             async with client.pipeline(transaction=False) as pipe:
@@ -369,7 +375,7 @@ class SharedSessions:
             for share, state in zip(shares, found, strict=True):
                 if state == -1:
                     self._supersede(share)
-                elif state == -2:  # Redis has lost its memory
+                elif state == -2:  # Redis has lost its memory, or has it from an older copy
                     share.needs_whole = True
                     share.on_back()
 
@@ -407,7 +413,7 @@ class SharedSessions:
         task.add_done_callback(self._tasks.discard)
 
 
-_OF_A_SHARE: Final = frozenset({"generation", "count", "digest", "epoch", "owner", "seq"})
+_OF_A_SHARE: Final = frozenset({"generation", "count", "digest", "epoch", "owner", "seq", "claim"})
 
 
 def _keys(session_id: str) -> list[str]:

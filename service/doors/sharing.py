@@ -61,6 +61,7 @@ class Share:
         generation: counts the replicas that it was on.
         needs_whole: whether what Redis has of it is not known.
         is_superseded: whether another replica has it.
+        is_unsure: whether its client came back while Redis could not say if another replica has it.
         on_superseded: called once that is so. on_back: called once Redis is there again.
     """
 
@@ -70,6 +71,7 @@ class Share:
     generation: int = 1
     needs_whole: bool = True
     is_superseded: bool = False
+    is_unsure: bool = False
     is_known: bool = False  # whether Redis may have some of it
     count: int = 0  # of writes
     paused_until_s: float = 0.0

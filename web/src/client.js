@@ -80,7 +80,6 @@ const STABLE_AFTER_MS = 10_000; // a connection that lived this long resets the 
 const CLOSE_TIMEOUT_MS = 3_000;
 const RESEND_MS = 300; // after the server had no room for a text
 const LATE_MS = 60_000; // for how long a server may still act on a connection that was given up
-const LOST_CODE = 1006;
 // Errors by which a server says that it does not know the session to resume.
 const FORGOTTEN_CODES = new Set(["session_expired", "unauthorized"]);
 
@@ -362,7 +361,10 @@ export class Session {
         this.#drop(); // such a server wants the token before it gives a new session
         this.#dial();
       }
-    } else this.#events.push(event);
+    } else {
+      if (event.type === "error") this.#isAsking = false; // it has no place, and will not act on it later
+      this.#events.push(event);
+    }
   }
 
   /** @param {ReceivedEvent} event that need not be sent again */
@@ -428,7 +430,9 @@ export class Session {
    * @param {string} reason
    */
   #lose(code, reason) {
-    if (this.#isAsking && code === LOST_CODE) this.#unansweredAtMs.push(this.#env.now());
+    // Whatever the code: a proxy closes with one of its own, and a server may still get the message.
+    // Who closes as superseded has acted on it already.
+    if (this.#isAsking && code !== SUPERSEDED_CODE) this.#unansweredAtMs.push(this.#env.now());
     this.#isAsking = false;
     this.#drop();
     if (this.#closing) this.#finish(code, reason);

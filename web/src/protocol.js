@@ -10,7 +10,7 @@ export const SUBPROTOCOL = "tokenspeed.v1";
 export const IDLE_CODE = 4408;
 export const UNAUTHENTICATED_CODE = 4401;
 export const SUPERSEDED_CODE = 4409;
-export const RETRYABLE_CODES = new Set([1001, 1005, 1006, 1012, 1013]);
+export const RETRYABLE_CODES = new Set([1001, 1005, 1006, 1011, 1012, 1013]);
 export const CLOSE_REASONS = /** @type {Readonly<Record<number, string>>} */ ({
   1000: "The session has ended",
   1001: "The server goes away; every final was sent",

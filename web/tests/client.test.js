@@ -3,7 +3,7 @@ import { beforeEach, describe, test } from "node:test";
 
 import { nextDelayMs } from "../src/backoff.js";
 import { connect } from "../src/client.js";
-import { listenUrl } from "../src/protocol.js";
+import { RETRYABLE_CODES, listenUrl } from "../src/protocol.js";
 import { FakeWorld, drain } from "./fakes.js";
 
 const URL_ = "ws://translator.example/v1/stream";
@@ -372,7 +372,7 @@ describe("a lost line", () => {
     assert.equal(world.socket.of("source.update")[0].stable, "Hello");
   });
 
-  for (const code of [1000, 1011, 4400, 4401, 4409]) {
+  for (const code of [1000, 1002, 4400, 4401, 4409]) {
     test(`close code ${code} is final, with a reason to read`, async () => {
       const session = start();
       world.greet();
@@ -414,6 +414,39 @@ describe("a lost line", () => {
     }
     world.socket.drop(4409);
     assert.equal(session.state, "closed");
+  });
+
+  /** Ask for a session, get these answers, then that end; ask again, go on, be superseded. */
+  function supersededAfter(code, ...answers) {
+    const session = start();
+    const created = { id: "a", epoch: "1", resume_token: "t", languages: [] };
+    world.socket.open();
+    world.socket.receive({ type: "session.created", seq: 1, t_ms: 0, session: created });
+    world.socket.drop();
+    world.advance(1_000);
+    world.socket.open();
+    for (const answer of answers) world.socket.receive(answer);
+    world.socket.drop(code);
+    if (session.state === "closed") return "closed";
+    world.advance(2_000);
+    world.socket.open();
+    world.socket.receive({ type: "session.resumed", seq: 1, recovered: true, from_seq: 2 });
+    world.socket.drop(4409);
+    return session.state;
+  }
+
+  for (const code of RETRYABLE_CODES) {
+    test(`a line may be closed with ${code} by somebody else before the server acts`, () => {
+      assert.equal(supersededAfter(code), "waiting");
+    });
+  }
+
+  test("a server that has answered does not act later", () => {
+    const resumed = { type: "session.resumed", seq: 1, recovered: true, from_seq: 2 };
+    assert.equal(supersededAfter(1006, resumed), "closed");
+    const error = { type: "limit", code: "too_many_sessions", message: "full", retryable: true };
+    assert.equal(supersededAfter(1013, { type: "error", seq: 1, t_ms: 0, error }), "closed");
+    assert.equal(supersededAfter(4409), "closed"); // it had acted: this was somebody else
   });
 
   test("events of a socket that was given up do not count", async () => {

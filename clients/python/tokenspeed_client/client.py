@@ -296,7 +296,11 @@ class Session:
         except NoLine as exc:
             return LOST, str(exc)
         try:
-            return await self._converse(socket)
+            code, reason = await self._converse(socket)
+            if code == LOST:
+                # Given up, without a farewell: one that arrives late would end the session.
+                socket.transport.abort()
+            return code, reason
         except ConnectionClosed:
             return socket.close_code or LOST, socket.close_reason or ""
         finally:

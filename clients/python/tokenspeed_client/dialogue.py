@@ -42,7 +42,6 @@ from tokenspeed_client.wire import Received
 
 STABLE_AFTER_S: Final = 10.0  # a connection that lived this long resets the backoff
 RESEND_S: Final = 0.3  # after the server had no room for a text
-LOST_CODE: Final = 1006  # of a connection that ended without a close
 LATE_S: Final = 60.0  # for how long a server may still act on a connection that was given up
 # Errors by which a server says that it does not know the session to resume.
 FORGOTTEN: Final = ("session_expired", "unauthorized")
@@ -300,6 +299,8 @@ class Dialogue:
                 self._begin_new(self._greeting, now_s)
                 self._count(event)
             case _:
+                if isinstance(event, Error):  # it has no place, and will not act on it later
+                    self._is_asking = False
                 self.events.append(event)
         return False
 
@@ -308,7 +309,9 @@ class Dialogue:
         if self.state == "closed":
             return
         opened_s = self._opened_s
-        if self._is_asking and code == LOST_CODE:
+        # Whatever the code: a proxy closes with one of its own, and a server may still get the
+        # message. Who closes as superseded has acted on it already.
+        if self._is_asking and code != SUPERSEDED_CODE:
             self._unanswered_s.append(now_s)
         self._forget_line()
         reason = reason or CLOSE_REASONS.get(code, f"closed with code {code}")

@@ -11,7 +11,7 @@ SUBPROTOCOL: Final = "tokenspeed.v1"
 IDLE_CODE: Final = 4408
 UNAUTHENTICATED_CODE: Final = 4401
 SUPERSEDED_CODE: Final = 4409
-RETRYABLE_CODES: Final = frozenset({1001, 1005, 1006, 1012, 1013})
+RETRYABLE_CODES: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013})
 CLOSE_REASONS: Final[Mapping[int, str]] = {
     1000: "The session has ended",
     1001: "The server goes away; every final was sent",

@@ -44,6 +44,7 @@ RETRYABLE_ERRORS: Final = frozenset({"rate_limited", "too_many_sessions", "overl
 CLOSE_DONE: Final = 1000
 CLOSE_DRAINED: Final = 1001
 CLOSE_INTERNAL: Final = 1011
+CLOSE_RESTARTED: Final = 1012
 CLOSE_OVERLOADED: Final = 1013
 CLOSE_BAD_SESSION: Final = 4400
 CLOSE_UNAUTHENTICATED: Final = 4401
@@ -60,7 +61,7 @@ CLOSE_CODES: Final[Mapping[int, str]] = {
     1007: "A frame was not UTF-8",
     1009: "A message was too big",
     CLOSE_INTERNAL: "The server made an error",
-    1012: "The server restarts",
+    CLOSE_RESTARTED: "The server restarts",
     CLOSE_OVERLOADED: "The server has no room, or the client read too slowly",
     CLOSE_BAD_SESSION: "The client speaks another protocol",
     CLOSE_UNAUTHENTICATED: "Not signed in",
@@ -69,4 +70,6 @@ CLOSE_CODES: Final[Mapping[int, str]] = {
     CLOSE_SUPERSEDED: "The session went on elsewhere",
 }
 """What the end of a connection means. 1005 and 1006 are set by the client's own side."""
-RETRYABLE_CLOSE_CODES: Final = frozenset({1001, 1005, 1006, 1012, 1013})
+# 1011 as well: proxies and libraries close with it where only the line has failed, and a replica
+# whose engine is lost, which another replaces.
+RETRYABLE_CLOSE_CODES: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013})

@@ -11,8 +11,10 @@ from tests.clients.faults import FAULTS, Faults, Restarted
 from tests.clients.javascript.conftest import Package
 from tests.clients.javascript.program import Program, speaking
 from tests.clients.network import Network
+from tests.clients.relay import Broken, Relay
 from tests.service.conftest import Run, Service
 from tests.service.redis_server import RedisServer
+from tokenspeed_client.events import RETRYABLE_CODES
 
 KEY = "a-key-of-somebody"
 SENTENCES = [f"this is sentence number {number} of all" for number in ("one", "two", "three")]
@@ -136,6 +138,67 @@ async def test_replicas_that_die_in_mid_sentence_leave_the_session_to_the_next(
     assert finals == [each.upper() for each in SENTENCES]
     assert [event["type"] for event in events].count("session.created") == 1
     assert all(event["recovered"] for event in events if event["type"] == "session.resumed")
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+@pytest.mark.parametrize("code", sorted(RETRYABLE_CODES))
+async def test_an_attempt_without_an_answer_ends_no_session_whatever_closed_it_and_when_it_arrives(
+    package: Package, run: Run, redis: RedisServer, code: int, is_late: bool
+) -> None:
+    one, two = (run(redis_url=redis.url) for _ in range(2))
+    events: list[dict[str, Any]] = []
+
+    async with asyncio.timeout(60), Relay(one.ws).running() as relay:
+        options = {"targets": ["de"], "minUpdateIntervalMs": 2}
+        async with speaking(package, url=relay.http, source="en", **options) as program:
+
+            async def come(kind: str) -> None:
+                async for event in program.events():
+                    events.append(event)
+                    if event["type"] == kind:
+                        break
+
+            program.do("update", {"segmentId": "a", "stable": "we go"})
+            await come("translation.delta")
+            relay.broken.append(Broken(two.ws, code, is_late))
+            relay.cut()
+            await come("session.resumed")
+            await relay.deliver()
+            program.do("update", {"segmentId": "a", "stable": "we go home"})
+            if is_late:
+                await come("session.resumed")
+            program.do("commit", {"segmentId": "a", "text": "we go home and rest"})
+            await come("translation.final")
+            program.do("close")
+            await come("nothing")
+    told = [event["text"] for event in events if event["type"] == "translation.final"]
+    assert told == ["WE GO HOME AND REST"]
+    ends = [event["code"] for event in events if event.get("state") == "waiting"]
+    assert ends == [1006, code, 4409][: 2 + is_late]
+    assert [event["type"] for event in events].count("session.created") == 1
+    assert all(event["recovered"] for event in events if event["type"] == "session.resumed")
+
+
+async def test_a_server_that_goes_silent_is_given_up_and_found_again_as_it_was(
+    package: Package, run: Run
+) -> None:
+    service = run()
+    async with asyncio.timeout(60), Network(service.port).running() as network:
+        options = {"targets": ["de"], "pingIntervalMs": 150}
+        async with speaking(package, url=network.http, source="en", **options) as program:
+            await program.until("session.updated")
+            network.is_deaf = True
+            program.do("commit", {"segmentId": "a", "text": "Yes."})
+            async for event in program.events():
+                if event.get("state") == "waiting":
+                    break
+            network.is_deaf = False
+            (resumed,) = await program.until("session.resumed")
+            (final,) = await program.until("translation.final")
+            program.do("close")
+            assert "silent" in event["reason"]
+            assert resumed["recovered"]
+            assert final["text"] == "YES."
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))

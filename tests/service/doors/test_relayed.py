@@ -113,6 +113,33 @@ async def test_a_line_that_does_not_end_by_itself_can_be_cut(is_stuck_in: str) -
     assert [(end["type"], end["code"]) for end in ends] == [("websocket.disconnect", 1006)] * 2
 
 
+class Died(Exception):
+    """Whoever holds the sockets is gone."""
+
+
+@pytest.mark.parametrize(("kind", "code"), [("websocket", 1006), ("http", None)])
+async def test_whoever_holds_the_sockets_may_die(kind: str, code: int | None) -> None:
+    ends: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        ends.extend([await receive(), await receive()])
+        if kind == "websocket":
+            with pytest.raises(OSError, match="cut"):
+                await send({"type": "websocket.send", "text": "too late"})
+
+    async def receive() -> Message:
+        raise Died
+
+    async def send(message: Message) -> None:
+        raise AssertionError
+
+    scope: Scope = {**socket_from("127.0.0.1"), "type": kind}
+    await Relayed(app, Config(), failures=(Died,))(scope, receive, send)
+    assert [(end["type"], end.get("code")) for end in ends] == [(f"{kind}.disconnect", code)] * 2
+    with pytest.raises(Died):  # a failure that nobody named is a bug
+        await Relayed(app, Config())(scope, receive, send)
+
+
 @pytest.mark.parametrize(
     ("client", "settings", "is_let_in"),
     [

@@ -69,6 +69,36 @@ async def test_the_gap_is_replayed_and_the_segment_goes_on(run: Run) -> None:
     await eventually(lambda: len(service.state.sessions) == 0)
 
 
+@pytest.mark.parametrize("code", [1011, 1012])
+async def test_a_line_that_was_closed_by_what_lies_between_is_lost_too(run: Run, code: int) -> None:
+    service = run()
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        await first.socket.close(code)
+    await eventually(lambda: not service.state.connections)
+    async with session(service.ws) as second:
+        await second.receive()
+        await second.send(resume(info, first.last_seq))
+        assert isinstance(await second.receive(), p.SessionResumed)
+
+
+async def test_a_session_that_ends_while_it_is_asked_for_is_not_continued(run: Run) -> None:
+    state = run().state
+    first, second = Line(), Line()
+    connection = Connection(state, first, "s")
+    serving = asyncio.create_task(connection.run(None))
+    first.say(p.SessionUpdate(p.SessionParams(p.SourceParams("en"), (p.TargetParams("de"),))))
+    await eventually(lambda: first.has(p.SessionUpdated))
+    first.lose()
+    await serving
+    assert "s" in state.sessions
+    state.sessions.retire(connection)  # as one that waited for too long
+    await connection.resume(second, first.sent[-1].seq)
+    assert second.codes == [1012]  # its client asks again, and is told
+    assert not second.sent
+    assert "s" not in state.sessions
+
+
 async def test_work_that_was_cut_off_is_done_again(run: Run) -> None:
     service = run(FakeEngine(delay_s=0.3))
     async with session(service.ws) as first:
@@ -137,6 +167,7 @@ class Line:
 
     def __init__(self) -> None:
         self.sent: list[p.ServerEvent] = []
+        self.codes: list[int] = []  # that it was closed with
         self.reads = asyncio.Event()
         self.reads.set()
         self._frames: asyncio.Queue[str | None] = asyncio.Queue()
@@ -161,6 +192,7 @@ class Line:
         self.sent.append(p.parse_server(frame))
 
     async def close(self, code: int, reason: str) -> None:
+        self.codes.append(code)
         self.lose()
 
     def abort(self) -> None:

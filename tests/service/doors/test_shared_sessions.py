@@ -248,6 +248,77 @@ async def test_sessions_go_on_without_redis_and_are_shared_again_once_it_is_back
             assert (final.segment_id, final.text) == ("b", "WE SLEEP AND REST NOW")
 
 
+async def test_a_session_that_waits_for_its_client_is_written_to_a_redis_that_forgot_it(
+    run: Run, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SharedSessions.__init__, "__defaults__", (0.1,))  # the loss is noticed soon
+    one, two = (run(redis_url=own_redis.url) for _ in range(2))
+    async with session(one.ws) as first:
+        info = await begin(first, one)
+        await cut(first, one)
+    own_redis.stop()
+    await until(lambda: one.state.shared.is_lost)  # type: ignore[union-attr]
+    own_redis.start()
+    await until(lambda: is_saved(one))
+    async with resumed(two, info, first.last_seq) as (_, answer):
+        assert isinstance(answer, p.SessionResumed)
+        assert answer.recovered
+
+
+async def test_who_came_back_while_nobody_knew_whose_a_session_is_may_come_back_again(
+    run: Run, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replica had it once, and did not learn in time that another one has it now."""
+    monkeypatch.setattr(SharedSessions.__init__, "__defaults__", (1e6,))
+    monkeypatch.setattr(shared_sessions, "CLAIM_S", 0.2)
+    monkeypatch.setattr(shared_sessions, "SAVE_S", 0.1)
+    one, two = (run(redis_url=own_redis.url) for _ in range(2))
+    process = own_redis._process
+    assert process is not None
+    async with session(one.ws) as first:
+        info = await begin(first, one)
+        await cut(first, one)
+    async with resumed(two, info, first.last_seq) as (second, answer):
+        assert isinstance(answer, p.SessionResumed)
+        await cut(second, two)
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        async with resumed(one, info, second.last_seq) as (third, answer):
+            assert isinstance(answer, p.SessionResumed)
+            await third.send(p.SourceCommit("a"))
+            await third.until(p.TranslationFinal)
+            os.kill(process.pid, signal.SIGCONT)
+            assert await close_code(third) == p.CLOSE_RESTARTED  # it is not somebody else's
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+
+
+async def test_a_session_that_ends_while_redis_is_asked_whose_it_is_is_over(
+    run: Run, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = run(redis_url=redis.url)
+    shared, sessions = service.state.shared, service.state.sessions
+    assert shared is not None
+    async with session(service.ws) as first:
+        info = await begin(first, service)
+        await cut(first, service)
+    older = sessions._known[info.id]
+    claim = shared.claim
+
+    async def late(*args: Any) -> Any:
+        found = await claim(*args)
+        assert found == "ours"
+        sessions.retire(older)
+        return found
+
+    monkeypatch.setattr(shared, "claim", late)
+    async with resumed(service, info, first.last_seq) as (second, answer):
+        assert isinstance(answer, p.Error)
+        assert answer.error.code == "session_expired"
+        await second.start("de")
+        await second.until(p.SessionUpdated)
+
+
 async def test_a_redis_that_hangs_holds_nobody_up_for_long(
     run: Run, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,6 +468,56 @@ async def test_who_takes_over_from_one_that_wrote_often_is_believed_at_once(
         assert await two.save(later, News(False, {}, 21, ["c"], [])) == "saved"
         found = await claim(one, share, seq=21)  # what the second has written is there
         assert (found.seq, found.frames) == (21, ["b", "c"])
+
+
+async def test_a_claim_whose_answer_was_late_counts_once(
+    redis: RedisServer, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_replicas(redis) as (one, two):
+        assert await one.save(one.share(share), whole(2, "a")) == "saved"
+        ask, num_asked = two._store.ask, 0
+
+        async def late(act: Any) -> Any:
+            nonlocal num_asked
+            found = await ask(act)
+            if "claim" in act.__qualname__:
+                num_asked += 1
+                if num_asked == 1:
+                    raise StoreLost("TimeoutError")
+            return found
+
+        monkeypatch.setattr(two._store, "ask", late)
+        found = await claim(two, share)
+        assert (num_asked, found.generation, found.frames) == (2, 2, ["a"])
+        later = two.share(Share(share.session_id, share.digest, "epoch", found.generation))
+        assert await two.save(later, whole(3, "b")) == "saved"
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_an_older_copy_in_redis_is_written_over(
+    redis: RedisServer, share: Share, is_over: bool
+) -> None:
+    """Of a replica that was first to write when Redis came back without its memory."""
+    async with two_replicas(redis) as (one, two):
+        assert await one.save(one.share(share), whole(2, "a")) == "saved"
+        found = await claim(two, share)
+        later = two.share(Share(share.session_id, share.digest, "epoch", found.generation))
+        assert await two.save(later, whole(3, "b")) == "saved"
+        back = asyncio.Event()
+        later.on_back = back.set
+        client = two._store.client
+        keys = shared_sessions._keys(share.session_id)
+        await client.delete(*keys)
+        assert await one.save(share, whole(2, "a")) == "saved"
+        if is_over:
+            await one._end(share)
+            assert await client.hexists(keys[0], "is_over")
+        back.clear()
+        async with asyncio.timeout(WAIT_S):
+            await back.wait()
+        assert not later.is_superseded
+        assert await two.save(later, whole(4, "b", "c")) == "saved"
+        assert (await claim(one, share, seq=4)).frames == ["b", "c"]
 
 
 async def test_who_was_superseded_hears_of_it_without_writing(

@@ -14,6 +14,7 @@ import tokenspeed_client
 from service.load.limits import Limits
 from tests.clients.faults import FAULTS, Faults, Restarted
 from tests.clients.network import Network
+from tests.clients.relay import Broken, Relay
 from tests.service.conftest import Run, Service, running
 from tests.service.fakes import FakeEngine
 from tests.service.redis_server import RedisServer
@@ -21,6 +22,7 @@ from tokenspeed_client import ConnectionChanged, NotConnected, Refused, Session,
 from tokenspeed_client.client import stream_url
 from tokenspeed_client.dialogue import SessionEvent
 from tokenspeed_client.events import (
+    RETRYABLE_CODES,
     SessionCreated,
     SessionResumed,
     TranslationDelta,
@@ -199,13 +201,18 @@ async def test_a_server_that_goes_silent_is_given_up(service: Service) -> None:
             network.is_deaf = True
             await session.commit("Yes.")
             states = []
+            answers = []
             async for event in session:
                 if isinstance(event, ConnectionChanged):
                     states.append((event.state, event.reason))
                     network.is_deaf = len(states) < 4  # nor does it answer the first new line
+                if isinstance(event, SessionCreated | SessionResumed):
+                    answers.append(event)
                 if isinstance(event, TranslationFinal):
                     break
             assert ("waiting", "the server has gone silent") in states
+            # The server only lost its voice: that the client gave up does not end the session.
+            assert [type(answer) for answer in answers] == [SessionCreated, SessionResumed]
 
 
 async def test_an_idle_session_is_woken_by_text(run: Run) -> None:
@@ -341,6 +348,48 @@ async def test_replicas_that_die_in_mid_sentence_leave_the_session_to_the_next(
     finals = [event for event in events if isinstance(event, TranslationFinal)]
     for target in ("de", "fr"):
         assert [f.text for f in finals if f.target == target] == [s.upper() for s in SENTENCES[:2]]
+    assert len([event for event in events if isinstance(event, SessionCreated)]) == 1
+    assert all(event.recovered for event in events if isinstance(event, SessionResumed))
+
+
+async def come(events: list[SessionEvent], kind: type[SessionEvent], count: int) -> None:
+    while sum(isinstance(event, kind) for event in events) < count:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+@pytest.mark.parametrize("code", sorted(RETRYABLE_CODES))
+async def test_an_attempt_without_an_answer_ends_no_session_whatever_closed_it_and_when_it_arrives(
+    run: Run, redis: RedisServer, code: int, is_late: bool
+) -> None:
+    one, two = (run(redis_url=redis.url) for _ in range(2))
+    events: list[SessionEvent] = []
+
+    async def listen(session: Session) -> None:
+        async for event in session:
+            events.append(event)
+
+    async with asyncio.timeout(60), Relay(one.ws).running() as relay:
+        async with connect(
+            relay.http, source="en", targets=["de"], min_update_interval_s=0.002
+        ) as session:
+            listening = asyncio.create_task(listen(session))
+            await session.update("we go")
+            await come(events, TranslationDelta, 1)
+            relay.broken.append(Broken(two.ws, code, is_late))
+            relay.cut()
+            await come(events, SessionResumed, 1)
+            await relay.deliver()
+            await session.update("we go home")
+            await come(events, SessionResumed, 1 + is_late)
+            await session.commit("we go home and rest")
+            await session.close(30)
+            await listening
+    finals = [event.text for event in events if isinstance(event, TranslationFinal)]
+    assert finals == ["WE GO HOME AND REST"]
+    changes = [event for event in events if isinstance(event, ConnectionChanged)]
+    ends = [change.code for change in changes if change.state == "waiting"]
+    assert ends == [1006, code, 4409][: 2 + is_late]
     assert len([event for event in events if isinstance(event, SessionCreated)]) == 1
     assert all(event.recovered for event in events if isinstance(event, SessionResumed))
 

@@ -92,7 +92,7 @@ def test_a_line_that_lived_begins_anew_with_short_waits() -> None:
     assert dialogue.retry_at_s < 30.2
 
 
-@pytest.mark.parametrize("code", [1000, 1011, 4400, 4401, 4404, 4409])
+@pytest.mark.parametrize("code", [1000, 1002, 4400, 4401, 4404, 4409])
 def test_where_trying_again_is_useless_it_is_over(code: int) -> None:
     dialogue = new()
     open_(dialogue)
@@ -125,6 +125,38 @@ def test_an_end_by_a_line_of_ones_own_that_was_given_up_is_none() -> None:
     assert dialogue.state == "closed"
 
 
+def ask(dialogue: Dialogue, at_s: float) -> None:
+    dialogue.dialling()
+    dialogue.connected(at_s)
+
+
+def superseded_after(code: int, *answers: Received) -> str:
+    """Ask for a session and get these answers, then that end; ask again, go on, be superseded."""
+    dialogue = new()
+    open_(dialogue)
+    dialogue.lost(1006, "", 1.0)
+    ask(dialogue, 2.0)
+    for answer in answers:
+        dialogue.received(answer, 2.0)
+    dialogue.lost(code, "", 3.0)
+    if dialogue.state == "waiting":
+        ask(dialogue, 4.0)
+        dialogue.received(e.SessionResumed(True, 2, seq=1), 4.0)
+        dialogue.lost(4409, "", 5.0)
+    return dialogue.state
+
+
+@pytest.mark.parametrize("code", sorted(e.RETRYABLE_CODES))
+def test_a_line_may_be_closed_by_somebody_else_before_the_server_acts(code: int) -> None:
+    assert superseded_after(code) == "waiting"
+
+
+def test_a_server_that_has_answered_does_not_act_later() -> None:
+    assert superseded_after(1006, e.SessionResumed(True, 2, seq=1)) == "closed"
+    assert superseded_after(1013, refusal("too_many_sessions", retryable=True)) == "closed"
+    assert superseded_after(4409) == "closed"  # it had acted: this was somebody else
+
+
 def test_an_end_long_after_a_line_that_was_given_up_is_one() -> None:
     dialogue = new()
     open_(dialogue)
@@ -134,7 +166,7 @@ def test_an_end_long_after_a_line_that_was_given_up_is_one() -> None:
     dialogue.lost(1006, "no answer", 10.0)
     dialogue.dialling()
     dialogue.connected(10.0)
-    dialogue.lost(1013, "full", 10.0)  # which is an answer
+    dialogue.lost(1013, "full", 10.0)
     dialogue.dialling()
     dialogue.connected(11.0)
     dialogue.received(e.SessionResumed(True, 2, seq=1), 11.0)
