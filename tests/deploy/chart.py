@@ -46,7 +46,12 @@ SCENARIOS: dict[str, Resource] = {
         "service": {"annotations": {"a": "b"}},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "dashboard": {"enabled": True},
-        "ingress": {"enabled": True, "tlsSecret": "tls", "annotations": {"a": "b"}},
+        "ingress": {
+            "enabled": True,
+            "tlsSecret": "tls",
+            "sticky": True,
+            "annotations": {"a": "b"},
+        },
         "networkPolicy": {
             "from": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
             "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],

@@ -26,7 +26,7 @@ import tokenspeed
 from service.config import load_config
 from service.doors.guard import WATCHERS
 from service.load.metrics import Metrics
-from service.ray import STOP_S, Arguments
+from service.ray import OF_RAY, STOP_S, Arguments
 from service.tracing import LAST_S
 from tests.deploy.chart import (
     CHART,
@@ -174,6 +174,11 @@ def test_a_ray_service_deploys_what_serve_takes(name: str) -> None:
     assert config["applications"][0].keys() == other["applications"][0].keys()
     assert config["applications"][0]["args"].keys() == other["applications"][0]["args"].keys()
     assert config["http_options"] == other["http_options"]
+    # Its nodes have what a Ray that we start has.
+    for group in (cluster["headGroupSpec"], workers):
+        (container,) = group["template"]["spec"]["containers"]
+        environment = {each["name"]: each.get("value") for each in container["env"]}
+        assert OF_RAY.items() <= environment.items()
 
 
 @every_scenario
@@ -347,6 +352,10 @@ def test_sockets_are_not_cut_by_what_stands_in_front() -> None:
     for name in ("read", "send"):
         assert int(notes[f"nginx.ingress.kubernetes.io/proxy-{name}-timeout"]) >= 60
     assert notes["nginx.ingress.kubernetes.io/proxy-http-version"] == "1.1"
+    assert notes["nginx.ingress.kubernetes.io/affinity"] == "cookie"
+    assert notes["nginx.ingress.kubernetes.io/session-cookie-secure"] == "true"
+    others = of_kind(scenario("ray on gpus"), "Ingress")["metadata"]["annotations"]
+    assert not any("cookie" in name for name in others)  # nobody gets one who did not ask for it
     (rule,) = of_kind(scenario("gateway"), "HTTPRoute")["spec"]["rules"]
     assert set(rule["timeouts"].values()) == {"0s"}
 
@@ -418,7 +427,8 @@ def selectors(expression: Any) -> list[Any]:
     return found
 
 
-DISCOVERED = {"namespace", "pod"}  # labels that Prometheus adds
+# Labels that Prometheus adds, and the one that a scrape has where it answers for all of Ray's.
+DISCOVERED = {"namespace", "pod", "replica"}
 
 
 def test_the_dashboard_reads_metrics_that_there_are(metrics_told: dict[str, set[str]]) -> None:
