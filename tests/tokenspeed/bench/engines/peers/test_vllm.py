@@ -1,0 +1,72 @@
+"""What vLLM is asked for, with a double in its place: forms of weights, GPUs, token counts."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.conftest import MakeModel
+from tokenspeed.bench.engines import peers
+from tokenspeed.bench.engines.compare_gpu import write_shape
+from tokenspeed.bench.engines.shapes import SHAPES
+
+
+class Llm:
+    """Keeps its settings; generates as many tokens as are asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def generate(self, asked: list[dict[str, Any]], wanted: Any, use_tqdm: bool) -> list[Any]:
+        one = SimpleNamespace(outputs=[SimpleNamespace(token_ids=[7] * wanted.max_tokens)])
+        return [one for _ in asked]
+
+
+@pytest.fixture
+def peer(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    double = SimpleNamespace(__version__="0", LLM=Llm, SamplingParams=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "vllm", double)
+    path = Path(peers.__file__).with_name("vllm.py")
+    spec = importlib.util.spec_from_file_location("peer", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    for name in ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "HF_HUB_OFFLINE", "NCCL_NVLS_ENABLE"):
+        monkeypatch.setenv(name, "0")  # what it sets itself does not outlive the test
+    for name in ("FLASHINFER_SAMPLER", "DEEP_GEMM"):
+        monkeypatch.setenv(f"VLLM_USE_{name}", "0")
+    monkeypatch.setenv("VLLM_ALLREDUCE_USE_SYMM_MEM", "0")
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_random_weights_are_quantised_where_that_is_asked_for(
+    peer: ModuleType, tmp_path: Path
+) -> None:
+    source = write_shape(SHAPES["llama-3-70b"], tmp_path)
+    assert peer.prepare(source, tmp_path, "bfloat16") == source
+    for dtype, bits in (("int8", 8), ("int4", 4)):
+        folder = peer.prepare(source, tmp_path, dtype)
+        config = json.loads((folder / "config.json").read_text())
+        method = config.pop("quantization_config")
+        assert config == json.loads((source / "config.json").read_text())
+        assert (method["quant_method"], method["bits"]) == ("gptq", bits)
+        (named,) = method["modules_in_block_to_quantize"]
+        assert len(named) == 7
+        assert peer.Peer(folder, dtype, 2, 16).llm.settings["dtype"] == "float16"
+
+
+def test_settings_are_those_of_the_comparison(peer: ModuleType, make_model: MakeModel) -> None:
+    model = make_model()
+    with pytest.raises(ValueError, match="int4 of random weights only"):
+        peer.prepare(model, model, "int4")
+    it = peer.Peer(model, "bfloat16", 2, 1)
+    wanted = {"load_format": "auto", "tensor_parallel_size": 2, "max_num_seqs": 2}
+    assert wanted.items() <= it.llm.settings.items()
+    it.generate([[1, 2], [3, 4]], 5)
+    assert it.memory_mib() == 0
+    assert peer.version() == "0"
