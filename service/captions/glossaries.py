@@ -38,17 +38,12 @@ class Glossaries(Protocol):
     Its coroutines raise RestError (503) if the glossaries cannot be reached at the moment.
     """
 
-    async def add(
-        self,
-        client: Hashable,
-        name: str,
-        source: str,
-        target: str,
-        terms: tuple[Term, ...],
-        created: float,
-        now_s: float,
-    ) -> StoredGlossary | None:
-        """Store a glossary; return it, None if the store or the client's share is full."""
+    async def add(self, glossary: StoredGlossary, now_s: float) -> StoredGlossary | None:
+        """Store a new glossary.
+
+        Returns:
+            The glossary as it is stored; None if the store or the client's share is full.
+        """
         ...
 
     async def find(self, key: str, now_s: float) -> StoredGlossary | None:
@@ -78,25 +73,14 @@ class StoredGlossaries:
     def __init__(self) -> None:
         self._kept: dict[str, StoredGlossary] = {}
 
-    async def add(
-        self,
-        client: Hashable,
-        name: str,
-        source: str,
-        target: str,
-        terms: tuple[Term, ...],
-        created: float,
-        now_s: float,
-    ) -> StoredGlossary | None:
-        """Store a glossary; return it, None if the store or the client's share is full."""
+    async def add(self, glossary: StoredGlossary, now_s: float) -> StoredGlossary | None:
+        """Store a new glossary; return it, None if the store or the client's share is full."""
         self._forget(now_s)
         entries = sum(len(kept.terms) for kept in self._kept.values())
-        is_full = entries + len(terms) > MAX_ENTRIES_IN_ALL
-        if is_full or len(await self.of(client, now_s)) >= MAX_OF_CLIENT:
+        is_full = entries + len(glossary.terms) > MAX_ENTRIES_IN_ALL
+        if is_full or len(await self.of(glossary.client, now_s)) >= MAX_OF_CLIENT:
             return None
-        key = new_id()
-        made = StoredGlossary(key, client, name, source, target, terms, created, now_s + KEPT_S)
-        self._kept[key] = made
+        made = self._kept[glossary.id] = replace(glossary, until_s=now_s + KEPT_S)
         return made
 
     async def find(self, key: str, now_s: float) -> StoredGlossary | None:

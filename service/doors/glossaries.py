@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.captions.glossaries import MAX_ENTRIES, MAX_OF_CLIENT, StoredGlossary
+from service.captions.glossaries import MAX_ENTRIES, MAX_OF_CLIENT, StoredGlossary, new_id
 from service.captions.settings import MAX_TERM_CHARS
 from service.doors.deepl import DeepL
 from service.doors.http import text_field
@@ -82,9 +82,8 @@ class Glossaries:
             terms = await in_thread(lambda: tuple(_terms(lines, _DELIMITERS[form])))
         except csv.Error as exc:
             raise RestError(400, f"entries: {exc}", param="entries") from exc
-        made = await self._state.glossaries.add(
-            client, name, source, target, terms, time.time(), self._state.now_s()
-        )
+        glossary = StoredGlossary(new_id(), client, name, source, target, terms, time.time())
+        made = await self._state.glossaries.add(glossary, self._state.now_s())
         if made is None:
             raise RestError(456, f"at most {MAX_OF_CLIENT} glossaries of a client; delete one")
         return _told(made)

@@ -13,7 +13,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import orjson
@@ -23,7 +23,6 @@ from service.captions.glossaries import (
     MAX_ENTRIES_IN_ALL,
     MAX_OF_CLIENT,
     StoredGlossary,
-    new_id,
 )
 from service.errors import RestError, StoreLost
 from service.store import PREFIX, Store
@@ -91,27 +90,19 @@ class SharedGlossaries:
         self._remove = store.script(_REMOVE)
         self._read: OrderedDict[str, tuple[list[bytes], StoredGlossary]] = OrderedDict()
 
-    async def add(
-        self,
-        client: Hashable,
-        name: str,
-        source: str,
-        target: str,
-        terms: tuple[Term, ...],
-        created: float,
-        now_s: float,
-    ) -> StoredGlossary | None:
-        """Store a glossary; return it, None if the store or the client's share is full."""
-        key, owner = new_id(), owner_of(client)
-        said = {"name": name, "source": source, "target": target, "created": created}
+    async def add(self, glossary: StoredGlossary, now_s: float) -> StoredGlossary | None:
+        """Store a new glossary; return it, None if the store or the client's share is full."""
+        key, owner, terms = glossary.id, owner_of(glossary.client), glossary.terms
+        said = {
+            field: getattr(glossary, field) for field in ("name", "source", "target", "created")
+        }
         data = orjson.dumps(said | {"terms": [asdict(term) for term in terms]})
         keys = [_key(key), _ALL, _ENTRIES, _OF + owner]
         args = [
             _now_ms(), _KEPT_MS, key, len(terms), owner, data, MAX_OF_CLIENT, MAX_ENTRIES_IN_ALL,
             _key(""),
         ]  # fmt: skip
-        is_made = await self._ask(self._add, keys, args)
-        return _glossary(key, owner, data) if is_made else None
+        return replace(glossary, client=owner) if await self._ask(self._add, keys, args) else None
 
     async def find(self, key: str, now_s: float) -> StoredGlossary | None:
         """Return a glossary by its id, and keep it for another day."""

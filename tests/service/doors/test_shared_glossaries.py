@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.captions.glossaries import KEPT_S, MAX_OF_CLIENT, StoredGlossary
+from service.captions.glossaries import KEPT_S, MAX_OF_CLIENT, StoredGlossary, new_id
 from service.doors import shared_glossaries
 from service.doors.shared_glossaries import SharedGlossaries
 from service.errors import RestError
@@ -34,7 +34,8 @@ async def two_replicas(
 
 
 async def add(kept: SharedGlossaries, client: str, *terms: Term) -> StoredGlossary | None:
-    return await kept.add(client, "mine", "en", "de", terms or TERMS, 1.5, 0.0)
+    made = StoredGlossary(new_id(), client, "mine", "en", "de", terms or TERMS, 1.5)
+    return await kept.add(made, 0.0)
 
 
 def asked(service: Service) -> str:

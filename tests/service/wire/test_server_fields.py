@@ -11,6 +11,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from service.captions.glossaries import StoredGlossary, new_id
 from service.captions.job import JobKey
 from service.config import load_config
 from service.load.limits import Limits
@@ -64,7 +65,8 @@ async def a_model(url: str) -> Client:
 
 async def all_settings(service: Service) -> Client:
     terms = (Term("the house", "Haus"),)
-    stored = await service.state.glossaries.add("me", "mine", "en", "de", terms, 0.0, 0.0)
+    glossary = StoredGlossary(new_id(), "me", "mine", "en", "de", terms, 0.0)
+    stored = await service.state.glossaries.add(glossary, 0.0)
     assert stored is not None
     async with session(service.ws) as client:
         for flag in (True, False):
