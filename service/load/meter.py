@@ -6,12 +6,18 @@ Measured at each step of a task, so that waiting is free. Knows time; does not k
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 _T = TypeVar("_T")
+
+# One thread, as threads that compute take Python's lock in turns: more of them finish no sooner,
+# and each makes the event loop wait once more after every call to the system, of which a turn has
+# dozens.
+_WORKER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
 
 _spend: ContextVar[Callable[[float], None] | None] = ContextVar("spend", default=None)
 
@@ -87,7 +93,10 @@ async def metered_each(parts: AsyncIterator[_T]) -> AsyncIterator[_T]:
 
 
 async def in_thread(act: Callable[[], _T]) -> _T:
-    """Return the result of an act that runs in a thread, and charge it."""
+    """Return the result of an act that runs in the one worker thread, and charge it.
+
+    Acts run one after the other, so none may wait for another.
+    """
     took_s = 0.0
 
     def timed() -> _T:
@@ -98,7 +107,8 @@ async def in_thread(act: Callable[[], _T]) -> _T:
         finally:
             took_s = time.thread_time() - before_s
 
+    context = copy_context()
     try:
-        return await asyncio.to_thread(timed)
+        return await asyncio.get_running_loop().run_in_executor(_WORKER, context.run, timed)
     finally:
         charge(took_s)

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from functools import partial
 
 import pytest
 
@@ -60,6 +62,24 @@ async def test_threads_and_what_is_told_of_elsewhere_are_paid_for() -> None:
         charge(1.0)
     charge(1.0)  # for nobody
     assert 1.0 + BURN_S <= purse.spent_s < 1.0 + BURN_S + ROOM_S
+
+
+async def test_acts_run_one_after_the_other_in_the_context_of_their_callers() -> None:
+    running: list[int] = []
+    name: ContextVar[int] = ContextVar("name")
+
+    def act(number: int) -> int:
+        running.append(number)
+        time.sleep(0.01)
+        assert running == [number]
+        running.clear()
+        return name.get()
+
+    async def ask(number: int) -> int:
+        name.set(number)
+        return await in_thread(partial(act, number))
+
+    assert await asyncio.gather(*map(ask, range(5))) == list(range(5))
 
 
 async def test_parts_are_paid_for_whoever_asks_for_them() -> None:
