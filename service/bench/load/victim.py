@@ -71,6 +71,8 @@ async def speak(
                     report.partials += 1
                 elif event["type"] == "error":
                     report.errors.append(event["error"]["code"])
+        except ConnectionClosed:
+            pass  # whatever was pending counts as lost
         finally:
             report.closed = socket.close_code
 
