@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
@@ -102,8 +103,7 @@ class Server(uvicorn.Server):
         """If the engine is lost, tell everybody and let the process end."""
         while not self._state.is_lost():
             await asyncio.sleep(WATCH_S)
-            if self._state.is_idle():
-                garbage.tidy()
+            garbage.tidy(time.monotonic(), is_idle=self._state.is_idle())
         problem = self._state.problem() or "the engine is lost"
         logger.critical("engine lost", extra={"data": {"problem": problem}})
         self.is_engine_lost = True

@@ -4,16 +4,24 @@ Nearly every object is freed as soon as nothing refers to it. Cycles have to be 
 nothing else can run, and each session has 250 objects to look through. So objects that last are
 never looked through, young ones a few at a time, and all of them only while nobody is there. Knows
 numbers of objects; does not know whose they are.
+
+Where somebody is always there, all of them are looked through now and then all the same: cycles of
+sessions that ended would take two megabytes a minute for ever.
 """
 
 import gc
+import time
 from typing import Final
 
 # New objects before the youngest generation is collected; such collections before the middle one
 # is; collections of that before the oldest is.
 THRESHOLDS: Final = (2_000, 5, 500)
 
+PAUSE_S: Final = 30.0  # between full collections while somebody is there
+SHARE: Final = 1 / 5_000  # of the time that they may take
+
 _is_settled = False
+_due_s = 0.0
 
 
 def settle() -> None:
@@ -25,11 +33,20 @@ def settle() -> None:
     _is_settled = True
 
 
-def tidy() -> None:
-    """Collect all generations, if the oldest may have news; call it while nobody is held up.
+def tidy(now_s: float, *, is_idle: bool) -> None:
+    """Collect all generations, if the oldest may have news and nobody is held up for long.
 
     Does nothing before `settle`, as the objects that last would be looked through as well.
+
+    Args:
+        now_s: seconds of a clock that only goes on.
+        is_idle: whether nobody is there. Otherwise a collection comes once in `PAUSE_S`, or later
+            if the last one took long.
     """
+    global _due_s
     # Not gc.get_freeze_count(), which counts them one by one: 20 ms.
-    if _is_settled and gc.get_count()[2]:
-        gc.collect()
+    if not _is_settled or not gc.get_count()[2] or not (is_idle or now_s >= _due_s):
+        return
+    before_s = time.thread_time()
+    gc.collect()
+    _due_s = now_s + max(PAUSE_S, (time.thread_time() - before_s) / SHARE)

@@ -1,4 +1,4 @@
-"""Full collections come while nobody is there, and do not look at what lasts."""
+"""Full collections come while nobody is there, else seldom, and do not look at what lasts."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def full():
     return found
 
 Knot()
-garbage.tidy()
+garbage.tidy(0.0, is_idle=True)
 assert not full(), "what lasts was not told"
 kept = [[] for _ in range(100_000)]
 full()
@@ -34,7 +34,7 @@ garbage.settle()
 assert (full(), Knot.alive) == (1, 0)
 assert sum(map(len, map(gc.get_objects, range(3)))) < 1000, "it is looked through again"
 assert gc.get_threshold() == garbage.THRESHOLDS
-garbage.tidy()
+garbage.tidy(0.0, is_idle=True)
 assert not full(), "nothing has come since"
 most, grown = 0, []
 for _ in range(100_000):
@@ -43,8 +43,23 @@ for _ in range(100_000):
 assert not full(), "a hundred thousand objects are no reason, while somebody is there"
 assert most <= 2 * garbage.THRESHOLDS[0]
 Knot()
-garbage.tidy()
+garbage.tidy(100.0, is_idle=True)
 assert (full(), Knot.alive) == (1, 0)
+
+
+def later(seconds):
+    Knot()
+    made = [[] for _ in range(30_000)]
+    full()
+    garbage.tidy(seconds, is_idle=False)
+    return full()
+
+
+assert later(100.0 + garbage.PAUSE_S - 1.0) == 0, "somebody is there"
+assert (later(100.0 + garbage.PAUSE_S), Knot.alive) == (1, 0), "somebody is always there"
+gc.callbacks.append(lambda _, info: info["generation"] == 2 and sum(range(3_000_000)))
+assert later(200.0) == 1
+assert later(200.0 + garbage.PAUSE_S) == 0, "it took long"
 """
 
 
