@@ -33,6 +33,11 @@ def find(rows: list[Row], **wanted: object) -> Row:
     return found[-1]
 
 
+def last(rows: list[Row], key: str) -> Row:
+    """Return the last row that has a key."""
+    return [row for row in rows if key in row][-1]
+
+
 def updates() -> Iterator[str]:
     """Yield rows about a caption update of a large model, vLLM beside it."""
     result = load("h100-update.json")
@@ -52,28 +57,47 @@ def updates() -> Iterator[str]:
 
 
 def large() -> Iterator[str]:
-    """Yield rows about a model of 70 billion weights, on one GPU and on two."""
-    one, two = load("h100-70b.json"), load("h100-two-gpus.json")
-    where = f"{one['machine']['gpu']}, random weights, {one['date']}"
-    for result, gpus, text in ((one, 1, "one H100"), (two, 2, "two H100")):
-        rows = [
-            row
-            for row in result["rows"]
-            if (row["shape"], row["dtype"], row["gpus"]) == ("llama-3-70b", "int4", gpus)
-            and row.get("path", "graph") == "graph"
-        ]
-        update = next(row["update_ms_p50"] for row in rows if "update_ms_p50" in row)
-        token = find(rows, streams=1)["inter_token_ms_p50"]
-        yield (
-            f"| {text}, LLaMA-3-70B int4: a caption update; a token "
-            f"| **{update:.0f} ms**; {token:.1f} ms | {where} |"
-        )
-        where = ""
-    speakers = [row for row in one["rows"] if "speakers" in row and row["within"] == 1]
+    """Yield rows about a model of 70 billion weights, and about two GPUs, vLLM beside both."""
+    one, two, pair = (
+        load(f"h100-{name}.json") for name in ("70b-vllm", "two-gpus", "two-gpus-vllm")
+    )
+    where = f"{one['machine']['gpu']}, random weights, vLLM {one['versions']['vllm']}, "
+    where += one["date"]
+    own, theirs = (
+        [row for row in one["rows"] if row["engine"] == engine] for engine in ("tokenspeed", "vllm")
+    )
+    peer = last(theirs, "update_ms_p50")
+    beside = f"vLLM W4A16 {peer['update_ms_p50']:.0f}; told which words hold "
+    beside += f"{peer['update_told_which_hold_ms_p50']:.0f}"
+    yield (
+        "| one H100, LLaMA-3-70B int4: a caption update; a token "
+        f"| **{last(own, 'update_ms_p50')['update_ms_p50']:.0f} ms** ({beside}); "
+        f"{find(own, streams=1)['inter_token_ms_p50']:.1f} ms "
+        f"({find(theirs, streams=1)['inter_token_ms_p50']:.1f}) | {where} |"
+    )
+    rows = [row for row in two["rows"] if (row["shape"], row["dtype"]) == ("llama-3-70b", "int4")]
+    yield (
+        "| two H100, LLaMA-3-70B int4: a caption update; a token "
+        f"| **{last(rows, 'update_ms_p50')['update_ms_p50']:.0f} ms**; "
+        f"{find(rows, streams=1)['inter_token_ms_p50']:.1f} ms | {two['date']} |"
+    )
+    own, theirs = (
+        [row for row in pair["rows"] if row["engine"] == engine]
+        for engine in ("tokenspeed", "vllm")
+    )
+    yield (
+        "| two H100, LLaMA-3-8B bf16: a caption update; a token "
+        f"| **{last(own, 'update_ms_p50')['update_ms_p50']:.1f} ms** "
+        f"(vLLM {last(theirs, 'update_ms_p50')['update_ms_p50']:.0f}); "
+        f"{find(own, streams=1, turns='rounds')['inter_token_ms_p50']:.2f} ms "
+        f"({find(theirs, streams=1, turns='rounds')['inter_token_ms_p50']:.2f}) | {pair['date']} |"
+    )
+    real = load("h100-70b.json")
+    speakers = [row for row in real["rows"] if "speakers" in row and row["within"] == 1]
     most = max(speakers, key=lambda row: row["speakers"])
     yield (
         f"| one H100, LLaMA-3-70B int4: {most['speakers']} speakers at once, updates, p95 "
-        f"| **{most['p95_ms']:.0f} ms** | real steps, random weights |"
+        f"| **{most['p95_ms']:.0f} ms** | real steps, random weights, {real['date']} |"
     )
 
 
