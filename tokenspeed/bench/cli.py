@@ -312,7 +312,8 @@ def _compare_on_gpu(options: argparse.Namespace) -> int:
         else:
             checkpoint = open_checkpoint(options.model)
             config, source = checkpoint.config, write_float(checkpoint, work / "float32")
-        total = len(options.streams) * len(who) * (options.rounds + 1)
+        turns = len(options.streams) + 1  # and caption updates
+        total = turns * len(who) * (options.rounds + 1)
         with tqdm(total=total, leave=False) as bar:
             rows, versions, absent = compare_on_gpu(
                 config,

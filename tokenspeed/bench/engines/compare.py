@@ -46,11 +46,11 @@ class Times:
 
     def summary(self, *more: int) -> Row:
         """Return medians, 10th and 90th percentiles of all three, and more of a token's."""
-        row = {**_spread("first_token", self.first), **_spread("inter_token", self.between)}
+        row = {**spread("first_token", self.first), **spread("inter_token", self.between)}
         for percent in more:
             value = float(np.percentile(self.between, percent))
             row[f"inter_token_ms_p{percent}"] = round(value, 4)
-        row |= _spread(f"verify_{VERIFY_TOKENS}", self.verify)
+        row |= spread(f"verify_{VERIFY_TOKENS}", self.verify)
         return row | {"rounds": len(self.first)}
 
 
@@ -193,7 +193,8 @@ def _row(who: Contestant, streams: int, threads: int, times: Times) -> Row:
     }
 
 
-def _spread(name: str, times: list[float]) -> Row:
+def spread(name: str, times: list[float]) -> Row:
+    """Return the median, the 10th and the 90th percentile of times in ms, as fields of a row."""
     low, high = np.percentile(times, [10, 90])
     return {
         f"{name}_ms_p50": round(statistics.median(times), 3),

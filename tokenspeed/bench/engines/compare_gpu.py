@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenspeed.bench.engines.compare import Times, Worker, play
+import numpy as np
+
+from tokenspeed.bench.engines.compare import Times, Worker, play, spread
 from tokenspeed.bench.engines.peers import Contestant
 from tokenspeed.bench.engines.shapes import ARCHITECTURES, FAMILY_WORDS, SHAPES, step_weights
+from tokenspeed.bench.engines.update import GROWN, HOLD, SOURCE, TOTAL
 from tokenspeed.bench.result import Row
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import ModelConfig
@@ -114,7 +117,8 @@ def compare_on_gpu(
         is_apart: each engine is alone, one after another, in place of all in turns.
         label: the shape's or the model's name in the rows.
     Returns:
-        The rows; the versions of those that ran; the reasons of those that are absent.
+        The rows, one for each engine and number of streams, then one for the caption updates of
+        each engine; the versions of those that ran; the reasons of those that are absent.
     """
     rows: list[Row] = []
     ran: list[Worker] = []
@@ -134,6 +138,8 @@ def compare_on_gpu(
                 for one, taken in times.items():
                     row = _row(one, config, count, taken, starts[one], read_bytes_per_s)
                     rows.append({"engine": one.peer, "shape": label, **row})
+            updates = play_updates(workers, config.vocab_size, rounds, progress)
+            rows += [_update_row(one, label, taken) for one, taken in updates.items()]
         finally:
             for worker in workers:
                 worker.close()
@@ -143,10 +149,51 @@ def compare_on_gpu(
     return rows, versions, absent
 
 
+def play_updates(
+    workers: Sequence[Worker], vocab_size: int, rounds: int, progress: Callable[[], object]
+) -> dict[Contestant, dict[str, list[float]]]:
+    """Let engines answer the same caption updates (see `update`) in turns, after all else.
+
+    Returns:
+        The times of each engine that knows updates, in ms, by their names; the first round warms up
+        and does not count.
+    """
+    generator = np.random.default_rng(2)
+
+    def ids(count: int) -> list[int]:
+        return [int(i) for i in generator.integers(3, vocab_size, count)]
+
+    times: dict[Contestant, dict[str, list[float]]] = {}
+    for turn in range(rounds + 1):
+        asked = {"source": ids(SOURCE + GROWN), "other": ids(SOURCE + GROWN), "held": ids(HOLD)}
+        for worker in workers:
+            if worker.absent is None:
+                answer = worker.ask({"update": asked | {"grown": GROWN, "new_tokens": TOTAL}})
+                worker.absent = answer.get("absent")
+                if worker.absent is not None:
+                    times.pop(worker.who, None)
+                elif turn > 0:
+                    for name, ms in answer["update"].items():
+                        times.setdefault(worker.who, {}).setdefault(name, []).append(ms)
+            progress()
+    return times
+
+
+def _update_row(who: Contestant, label: str, times: dict[str, list[float]]) -> Row:
+    row: Row = {"engine": who.peer, "shape": label, "dtype": _form(who)}
+    for name, each in times.items():
+        row |= spread(name.removesuffix("_ms"), each) | {"rounds": len(each)}
+    return row
+
+
+def _form(who: Contestant) -> str:
+    return "bf16" if who.dtype == "bfloat16" else who.dtype
+
+
 def _row(
     who: Contestant, config: ModelConfig, streams: int, times: Times, start_s: float, read: float
 ) -> Row:
-    row: dict[str, Any] = {"dtype": "bf16" if who.dtype == "bfloat16" else who.dtype}
+    row: dict[str, Any] = {"dtype": _form(who)}
     row |= {"streams": streams, "prompt_tokens": PROMPT_TOKENS, "new_tokens": NEW_TOKENS}
     row |= times.summary(95)
     if read:

@@ -7,12 +7,13 @@ weights will do, because the draft is made to hold.
 
 import statistics
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from tokenspeed.backends import Backend
 from tokenspeed.engine.engine import Engine
-from tokenspeed.engine.request import Request
+from tokenspeed.engine.request import Completion, Request
 
 SOURCE, GROWN, KNOWN, HOLD, TOTAL = 64, 4, 24, 20, 27  # tokens
 
@@ -27,16 +28,9 @@ def update_ms(backend: Backend, repeats: int = 12) -> dict[str, float]:
     generator = np.random.default_rng(2)
     times, completion = [], None
     for i in range(repeats):
-        source = tuple(generator.integers(3, backend.config.vocab_size, SOURCE + GROWN).tolist())
-        # The output is known from another request, so that the draft can be made to hold.
-        (known,) = engine.run([Request(source, max_new_tokens=TOTAL)])
-        engine.run([Request(source[:SOURCE], max_new_tokens=4, key=i)])
-        wrong = tuple((t + 1) % backend.config.vocab_size for t in known.tokens[HOLD:KNOWN])
-        draft = known.tokens[:HOLD] + wrong
-        began = time.perf_counter()
-        (completion,) = engine.run([Request(source, draft=draft, max_new_tokens=TOTAL, key=i)])
-        times.append((time.perf_counter() - began) * 1e3)
-        assert completion.tokens == known.tokens, "the draft changed the output"
+        source = generator.integers(3, backend.config.vocab_size, SOURCE + GROWN).tolist()
+        ms, completion = one_update(engine, source, i)
+        times.append(ms)
     assert completion is not None
     engine.close()  # and the backend with it
     return {
@@ -46,3 +40,24 @@ def update_ms(backend: Backend, repeats: int = 12) -> dict[str, float]:
         "accepted": completion.accepted,
         "reused": completion.reused,
     }
+
+
+def one_update(engine: Engine, source: Sequence[int], key: int) -> tuple[float, Completion]:
+    """Time one caption update, in milliseconds.
+
+    Args:
+        source: SOURCE + GROWN tokens that the engine has not seen.
+        key: of the caption; no other one has it.
+    """
+    source = tuple(source)
+    # The output is known from another request, so that the draft can be made to hold.
+    (known,) = engine.run([Request(source, max_new_tokens=TOTAL)])
+    engine.run([Request(source[:SOURCE], max_new_tokens=4, key=key)])
+    vocab_size = engine.backend.config.vocab_size
+    wrong = tuple((t + 1) % vocab_size for t in known.tokens[HOLD:KNOWN])
+    draft = known.tokens[:HOLD] + wrong
+    began = time.perf_counter()
+    (completion,) = engine.run([Request(source, draft=draft, max_new_tokens=TOTAL, key=key)])
+    ms = (time.perf_counter() - began) * 1e3
+    assert completion.tokens == known.tokens, "the draft changed the output"
+    return ms, completion

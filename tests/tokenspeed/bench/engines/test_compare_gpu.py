@@ -12,8 +12,13 @@ import transformers
 from tests.conftest import MakeModel
 from tokenspeed.bench.engines import compare_gpu
 from tokenspeed.bench.engines.compare import Worker
-from tokenspeed.bench.engines.compare_gpu import compare_on_gpu, contestants, write_shape
-from tokenspeed.bench.engines.peers import hf_gpu
+from tokenspeed.bench.engines.compare_gpu import (
+    compare_on_gpu,
+    contestants,
+    play_updates,
+    write_shape,
+)
+from tokenspeed.bench.engines.peers import Contestant, hf_gpu
 from tokenspeed.bench.engines.shapes import FAMILY_WORDS, SHAPES, step_weights
 from tokenspeed.cli import main
 from tokenspeed.errors import BackendUnavailable
@@ -38,7 +43,7 @@ def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_p
     )
     assert absent == {"vllm bfloat16": "ImportError: only a name"}
     assert list(versions) == ["transformers"]
-    assert len(seen) == 8
+    assert len(seen) == 8 + 4  # and updates, of which these two know nothing
     assert [(row["engine"], row["dtype"], row["streams"]) for row in rows] == [
         ("transformers", "bf16", 1),
         ("transformers", "bf16", 2),
@@ -90,6 +95,40 @@ def test_peers_are_compared_in_the_forms_that_they_have(make_model: MakeModel) -
     ours, theirs = (compare_gpu._step_bytes(one, config) for one in (who[0], who[2]))
     assert ours == all_weights
     assert theirs == (all_weights - head) * 4.125 / 8 + head * 2
+
+
+class Waiting:
+    """A worker whose engine takes ever longer, and may fail."""
+
+    def __init__(self, name: str, fails_at: int = 99) -> None:
+        self.who = Contestant(name, f"{name}.py", "bfloat16")
+        self.absent: str | None = None
+        self.asked: list[dict[str, Any]] = []
+        self._fails_at = fails_at
+
+    def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(asked["update"])
+        turn = len(self.asked)
+        if turn == self._fails_at:
+            return {"absent": "out of memory"}
+        return {"update": {"update_ms": float(turn)}}
+
+
+def test_every_engine_gets_the_same_updates_and_the_first_does_not_count() -> None:
+    first, other, failing = Waiting("a"), Waiting("b"), Waiting("c", fails_at=3)
+    seen: list[int] = []
+    workers: Any = [first, other, failing]
+    times = play_updates(workers, 100, 3, lambda: seen.append(1))
+    assert times == {worker.who: {"update_ms": [2.0, 3.0, 4.0]} for worker in (first, other)}
+    assert failing.absent == "out of memory"
+    assert len(failing.asked) == 3
+    assert first.asked == other.asked
+    for asked in first.asked:
+        assert len(asked["source"]) == len(asked["other"]) == 68
+        assert len(asked["held"]) == 20
+        assert (asked["grown"], asked["new_tokens"]) == (4, 27)
+    assert len({tuple(asked["source"]) for asked in first.asked}) == 4
+    assert len(seen) == 12
 
 
 def test_a_gpu_comparison_knows_its_shapes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,8 @@ from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_group import CudaGroup
 from tokenspeed.bench.engines.peers import own
 from tokenspeed.bench.engines.steps import prefill_step
+from tokenspeed.bench.engines.update import one_update
+from tokenspeed.engine.engine import Engine
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.families import load_model_config
@@ -24,6 +26,9 @@ version = own.version
 
 
 class Peer(own.Peer):
+    engine: Engine | None = None  # once updates are asked for; from then on it alone runs steps
+    updates = 0
+
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
         config = EngineConfig(num_slots=streams, max_length=512, max_step_tokens=256)
         gpus = range(threads)
@@ -51,6 +56,13 @@ class Peer(own.Peer):
             self.backend.step(prefill_step(step, i * at_once)) for i, step in enumerate(steps)
         ]
         self.current = np.concatenate(chosen)
+
+    def update(self, source: list[int], **_: Any) -> dict[str, float]:
+        """Time one caption update, in ms; which tokens of the draft hold is found out."""
+        self.engine = self.engine or Engine(self.backend, eos_token_ids=())
+        self.updates += 1
+        ms, _completion = one_update(self.engine, source, key=self.updates)
+        return {"update_ms": ms}
 
     def memory_mib(self) -> float:
         return sum(self.backend.memory_bytes.values()) / 2**20

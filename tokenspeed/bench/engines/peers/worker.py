@@ -1,8 +1,9 @@
 """Run one peer and answer rounds: `python worker.py FILE.py SOURCE WORK DTYPE THREADS STREAMS`.
 
 For each round reads a JSON object from standard input, {"prompts": [[id, ...], ...], "draft":
-[id, ...], "new_tokens": n}, and writes one with the milliseconds that it took. The first line it
-writes has the version of what was loaded, or why nothing could be.
+[id, ...], "new_tokens": n}, and writes one with the milliseconds that it took. A round of a caption
+update is {"update": {...}}, the arguments of a peer's `update`; its answer is empty if the peer has
+no such method. The first line it writes has the version of what was loaded, or why nothing could be.
 """
 
 import importlib.util
@@ -37,7 +38,11 @@ def main() -> None:
     _say(out, {"version": module.version()})
     for line in sys.stdin:
         try:
-            answer = _round(peer, json.loads(line))
+            asked = json.loads(line)
+            if "update" in asked:
+                _say(out, {"update": _update(peer, asked["update"])})
+                continue
+            answer = _round(peer, asked)
         except Exception as exc:  # as above: this engine drops out, and the others continue
             _say(out, {"absent": f"{type(exc).__name__}: {exc}"[:300]})
             return
@@ -68,6 +73,14 @@ def _round(peer: Any, asked: dict[str, Any]) -> dict[str, Any]:
         between = [_timed(peer.decode) for _ in range(new - 1)]
         verify = _timed(lambda: peer.verify(draft))
     return {"first_token_ms": first, "inter_token_ms": between, "verify_ms": verify}
+
+
+def _update(peer: Any, asked: dict[str, Any]) -> dict[str, float]:
+    if not hasattr(peer, "update"):
+        return {}
+    time.sleep(0.3)  # as above
+    times: dict[str, float] = peer.update(**asked)
+    return times
 
 
 def _timed(run: Callable[[], object]) -> float:

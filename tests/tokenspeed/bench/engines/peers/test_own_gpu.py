@@ -5,7 +5,9 @@ import numpy as np
 from tests.conftest import MakeModel
 from tests.tokenspeed.backends.test_cuda import rows
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.bench.engines.peers.own_gpu import Peer
+from tokenspeed.bench.engines.update import GROWN, SOURCE
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 
@@ -27,3 +29,17 @@ def test_it_generates_what_the_backend_does(make_model: MakeModel) -> None:
     assert np.array_equal(peer.current, decoded)
     peer.verify([5, 6])
     assert peer.memory_mib() > 0
+
+
+def test_it_answers_caption_updates_by_its_engine(make_model: MakeModel) -> None:
+    model = make_model()
+    peer = Peer(model, "bf16", 1, 2)
+    peer.backend.close()
+    config = EngineConfig(num_slots=2, max_length=128, max_step_tokens=64)
+    peer.backend = ReferenceBackend(open_checkpoint(model), config)
+    for first in (3, 4):
+        source = [first + i % 80 for i in range(SOURCE + GROWN)]
+        found = peer.update(source, other=[], held=[], grown=GROWN, new_tokens=27)
+        assert found["update_ms"] > 0
+    assert peer.engine is not None
+    peer.engine.close()

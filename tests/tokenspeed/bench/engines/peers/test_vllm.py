@@ -16,12 +16,16 @@ from tokenspeed.bench.engines.shapes import SHAPES
 
 
 class Llm:
-    """Keeps its settings; generates as many tokens as are asked for."""
+    """Keeps its settings and what it is asked for; generates as many tokens as are wanted."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
+        # Prompts, new tokens, whether they may not read the prefix cache.
+        self.asked: list[tuple[list[list[int]], int, bool]] = []
 
     def generate(self, asked: list[dict[str, Any]], wanted: Any, use_tqdm: bool) -> list[Any]:
+        prompts = [each["prompt_token_ids"] for each in asked]
+        self.asked.append((prompts, wanted.max_tokens, wanted.skip_reading_prefix_cache))
         one = SimpleNamespace(outputs=[SimpleNamespace(token_ids=[7] * wanted.max_tokens)])
         return [one for _ in asked]
 
@@ -70,3 +74,18 @@ def test_settings_are_those_of_the_comparison(peer: ModuleType, make_model: Make
     it.generate([[1, 2], [3, 4]], 5)
     assert it.memory_mib() == 0
     assert peer.version() == "0"
+
+
+def test_only_caption_updates_read_what_is_cached(peer: ModuleType, tmp_path: Path) -> None:
+    it = peer.Peer(write_shape(SHAPES["llama-3-8b"], tmp_path), "bfloat16", 1, 2)
+    assert it.llm.settings["enable_prefix_caching"]
+    it.generate([[1, 2], [3, 4]], 5)
+    times = it.update([1, 2, 3, 4], [5, 6, 7, 8], [9, 9], grown=1, new_tokens=6)
+    assert set(times) == {"update_ms", "update_told_which_hold_ms"}
+    assert it.llm.asked == [
+        ([[1, 2], [3, 4]], 5, True),
+        ([[1, 2, 3]], 4, False),
+        ([[1, 2, 3, 4]], 6, False),
+        ([[5, 6, 7]], 4, False),
+        ([[5, 6, 7, 8, 9, 9]], 4, False),
+    ]

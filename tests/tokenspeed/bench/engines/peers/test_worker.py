@@ -54,6 +54,9 @@ class Peer:
 
     def memory_mib(self):
         return self.done
+
+    def update(self, source, grown):
+        return {"update_ms": len(source) - grown}
 """
 ROUND = {"prompts": [[1, 2], [3, 4]], "draft": [5, 6], "new_tokens": 4}
 
@@ -95,3 +98,14 @@ def test_an_engine_without_steps_is_timed_by_the_difference_of_two_runs(tmp_path
     _, answer = answers(tmp_path, GENERATES, ROUND)
     assert len(answer["inter_token_ms"]) == 1
     assert answer["memory_mib"] == 4 + 1 + 4 + 1  # as the peer says: warm, first, whole, verified
+
+
+def test_a_caption_update_is_the_peers_own_or_none(tmp_path: Path) -> None:
+    asked = {"update": {"source": [5, 6, 7], "grown": 1}}
+    loaded, known, _ = answers(tmp_path, GENERATES, asked, ROUND)
+    assert loaded == {"version": "2"}
+    assert known == {"update": {"update_ms": 2}}
+    _, unknown = answers(tmp_path, PEER, asked)
+    assert unknown == {"update": {}}
+    _, failed = answers(tmp_path, GENERATES, {"update": {"source": []}}, asked)
+    assert failed["absent"].startswith("TypeError: ")
