@@ -71,14 +71,14 @@ def profile_part(profile: Profile) -> str:
         rows = [(name, *_memory(parameters, of)) for name, parameters, of in profile.sizes]
         table = markdown_table("weights | 16 bits | int8 | int4", "lrrr", rows)
         text += f"\n{table}\n"
-    turns = profile.turns
-    if turns == CHAT_TEMPLATE:
-        turns = profile.fallback_turns or "{message}"
+    is_own = profile.turns == CHAT_TEMPLATE
+    turns = (profile.fallback_turns or ("{message}",)) if is_own else (profile.turns,)
     begin = "(begin mark)" if profile.begins else ""
     message = profile.wording("en", "de", text="TEXT", terms="")
-    asked = f"{begin}{turns.replace('{message}', message)}"
-    by = " through the model's own chat template" if profile.turns == CHAT_TEMPLATE else ""
-    text += f"\nIt is asked like this{by}:\n\n```text\n{asked}\n```\n"
+    asked = [f"{begin}{each.replace('{message}', message)}" for each in turns]
+    by = " through the model's own chat template" if is_own else ""
+    blocks = "\nor\n\n".join(f"```text\n{each}\n```\n" for each in asked)
+    text += f"\nIt is asked like this{by}:\n\n{blocks}"
     for told, wording in _told(profile).items():
         text += f"\n{told}, the message is:\n\n```text\n{wording}\n```\n"
     count = f"{len(codes)} languages in {len(profile.pairs)} pairs"

@@ -24,7 +24,8 @@ KINDS = ("bytes", "spaces", "first", "pieces", "pieces-legacy")
 MARKS = (
     *("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     *("<|im_start|>", "<|im_end|>", "<bos>", "<start_of_turn>", "<end_of_turn>"),
-    *("<｜hy_begin▁of▁sentence｜>", "<｜hy_User｜>", "<｜hy_Assistant｜>", "</s>", "<s>", "[INST]"),
+    *("<｜hy_begin▁of▁sentence｜>", "<｜hy_User｜>", "<｜hy_Assistant｜>"),
+    *("<|startoftext|>", "<|extra_0|>", "</s>", "<s>", "[INST]"),
 )
 _SPLIT = r"\s*\n+|\s+(?!\S)|\s+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+[\n]*"
 

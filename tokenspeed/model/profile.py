@@ -78,7 +78,7 @@ class Profile:
         signs: a model that matches any of them belongs to the family.
         layout: "frame", or "marks" for our own models, whose pairs are in their config.json.
         turns: what surrounds `{message}`, or `chat_template`. fallback_turns: for a model without
-            a template of its own.
+            a template of its own, the first of these whose control pieces its vocabulary has.
         begins: whether the begin mark of config.json comes first.
         system: system message for a chat template; "": none.
         message: the wording, with `{text}` and names of languages. message_auto: where the
@@ -112,7 +112,7 @@ class Profile:
     signs: tuple[Sign, ...] = ()
     layout: str = "frame"
     turns: str = "{message}"
-    fallback_turns: str = ""
+    fallback_turns: tuple[str, ...] = ()
     begins: bool = False
     system: str = ""
     message: str = "{text}"
@@ -244,9 +244,12 @@ def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
         for hole in filter(None, ("text", own)):
             if field_name in prompt and said.count(f"{{{hole}}}") != 1:
                 raise ValueError(f"prompt.{field_name} has no {{{hole}}}, or several")
-    for field_name in ("turns", "fallback_turns"):
-        said = prompt.get(field_name, "")
-        if said not in ("", CHAT_TEMPLATE):
+    turns = {
+        "turns": (prompt.get("turns", ""),),
+        "fallback_turns": prompt.get("fallback_turns", ()),
+    }
+    for field_name, each in turns.items():
+        for said in filter(lambda said: said not in ("", CHAT_TEMPLATE), each):
             _check_holes(f"prompt.{field_name}", said, {"message"})
             if said.count("{message}") != 1:
                 raise ValueError(f"prompt.{field_name} has no {{message}}, or several")
@@ -372,7 +375,7 @@ _SIGN: Final[Mapping[str, type]] = {
 }
 _PROMPT: Final[Mapping[str, type]] = {
     "turns": str,
-    "fallback_turns": str,
+    "fallback_turns": list,
     "bos": bool,
     "system": str,
     "message": str,

@@ -25,7 +25,7 @@ from tokenspeed.model.profile import (
     shipped_profile,
     shipped_profiles,
 )
-from tokenspeed.model.tokenizer import Tokenizer
+from tokenspeed.model.tokenizer import CONTROL_SHAPE, Tokenizer
 from tokenspeed.text.answer import Answer
 from tokenspeed.text.languages import name_of
 
@@ -176,7 +176,8 @@ class FrameFormat:
         template: the model's own, used where the profile leaves the turns to it.
     Raises:
         ProfileError: the template fails.
-        ValueError: there is no template, or the vocabulary lacks a control piece of the profile.
+        ValueError: there is no template and no other turns that the vocabulary has, or it lacks a
+            control piece of the profile.
     """
 
     def __init__(
@@ -197,9 +198,8 @@ class FrameFormat:
         self.answer = Answer(profile.ends_at, profile.has_chatter)
         self._turns, self._template = profile.turns, None
         if profile.turns == CHAT_TEMPLATE:
-            self._turns, self._template = profile.fallback_turns, template
-            if template is None and not profile.fallback_turns:
-                raise ValueError("it has no chat template")
+            self._template = template
+            self._turns = self._fallback_turns() if template is None else ""
         self._begin: tuple[int, ...] = ()
         if profile.begins:
             if tokenizer.bos_id is None:
@@ -291,6 +291,17 @@ class FrameFormat:
             return self._template.around(message, self.profile.system)
         before, after = self._turns.replace("{message}", message).split(PLACEHOLDER)
         return before, after
+
+    def _fallback_turns(self) -> str:
+        """Return what surrounds a message of a model that lost its chat template."""
+        missing = []
+        for turns in self.profile.fallback_turns:
+            pieces = [p for p in CONTROL_SHAPE.findall(turns) if p not in self._tokenizer.controls]
+            if not pieces:
+                return turns
+            missing += pieces
+        lacks = f", and the vocabulary has no {' or '.join(missing)}" if missing else ""
+        raise ValueError(f"it has no chat template{lacks}")
 
     def _make_frame(self, before: str, after: str) -> Frame:
         return Frame(self._tokenizer, before, after, self._begin)

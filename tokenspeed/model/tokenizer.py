@@ -21,7 +21,7 @@ _MAX_INCOMPLETE_BYTES = 3  # a character has at most four bytes
 _CONTEXT_IDS = 8  # earlier ids that are decoded together with the next ones
 # Control pieces look like this, even where a file does not flag them: <start_of_turn>,
 # <|im_end|>, [INST], <｜hy_User｜>. Runs of spaces and emoji that a vocabulary adds do not.
-_CONTROL_SHAPE: Final = re.compile(r"<[|｜/]?[^<>\s]+>|\[/?[A-Z_@]+\]")
+CONTROL_SHAPE: Final = re.compile(r"<[|｜/]?[^<>\s]+>|\[/?[A-Z_@]+\]")
 
 # normalizer_spec { add_dummy_prefix: false }: of two values of a field, protobuf takes the later.
 _NO_DUMMY_PREFIX: Final = b"\x1a\x02\x18\x00"
@@ -166,7 +166,7 @@ class _SentencePiece(Tokenizer):
             for piece, token in pieces.items()
             if processor.is_control(token)
             # Others of this shape would be read as control pieces wherever a text has them.
-            or (_CONTROL_SHAPE.fullmatch(piece) and not _is_data(processor, token))
+            or (CONTROL_SHAPE.fullmatch(piece) and not _is_data(processor, token))
         }
         self._set_controls(controls | self._added)
         # Up to transformers 4.31 the text after each mark got a space in front, and models of that
@@ -250,7 +250,7 @@ class _HuggingFace(Tokenizer):
             {
                 piece.content: token
                 for token, piece in added.items()
-                if piece.special or _CONTROL_SHAPE.fullmatch(piece.content)
+                if piece.special or CONTROL_SHAPE.fullmatch(piece.content)
             },
             getattr(self._tokenizer.model, "unk_token", None),
         )

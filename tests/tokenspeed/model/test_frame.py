@@ -7,6 +7,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tokenspeed.families import change_config
 from tests.tokenspeed.vocabularies import KINDS, MARKS, converted, write_vocabulary
 from tokenspeed.model.frame import Frame
 from tokenspeed.model.tokenizer import Tokenizer
@@ -106,9 +107,7 @@ def test_a_mark_that_normalisation_makes_is_letters_too(tmp_path: Path) -> None:
     made.normalizer = tokenizers.normalizers.NFKC()
     made.add_special_tokens([tokenizers.AddedToken("<|end|>", special=True, normalized=True)])
     made.save(str(path))
-    (tmp_path / "config.json").write_text(
-        (tmp_path / "config.json").read_text().replace('"vocab_size": 515', '"vocab_size": 600')
-    )
+    change_config(tmp_path, vocab_size=600)
     tokenizer = Tokenizer.load(tmp_path)
     mark, wide = tokenizer.controls["<|end|>"], "＜|end|＞"
     assert mark in made.encode(f"a {wide} b").ids

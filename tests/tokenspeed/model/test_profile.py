@@ -117,6 +117,7 @@ def test_terms_count_more_than_context_and_both_more_than_the_pair() -> None:
         ("{text}", "{text}{context}", "prompt.message has {context}, known: "),
         ("{target}", "{target_chinese}", "languages.chinese does not name en, pt-BR, zh-Hant"),
         ("[prompt]", "[prompt]\nturns = 'x'", "prompt.turns has no {message}"),
+        ("[prompt]", "[prompt]\nfallback_turns = ['x']", "prompt.fallback_turns has no {message}"),
         ("[prompt]", "[prompt]\nbos = 1", "prompt.bos is 1, expected true or false"),
         ("[prompt]", "[prompt]\ncontext = -1", "prompt.context is -1, expected a number from 0 on"),
         ('"en",', "5,", "languages.codes is .*, expected a list of strings"),
