@@ -18,7 +18,8 @@ _NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*?)(?:@([\w.-]+))?")
 _BESIDE = (
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer.model"),
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("chat_template.jinja", "model.safetensors.index.json", "LICENSE"),
+    *("chat_template.jinja", "chat_template.json", "model.safetensors.index.json"),
+    *("LICENSE", "LICENSE.txt", "LICENSE.md"),
 )
 
 

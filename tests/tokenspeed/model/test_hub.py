@@ -29,6 +29,7 @@ class Mirror:
         self.files = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
         self.files |= {"pytorch_model.bin": b"a pickle", "onnx/model.safetensors": b"another form"}
         self.files |= {"training.safetensors": b"what was kept from training"}
+        self.files |= {"chat_template.json": b"{}", "LICENSE.txt": b"what is allowed"}
         self.fetched: list[str] = []
         mirror = self
 
@@ -137,6 +138,7 @@ def test_what_is_read_is_fetched_once_and_at_one_commit(
     assert Path(first).name == Path(again).name == COMMIT
     wanted = needed(mirror.files)
     assert "pytorch_model.bin" not in wanted
+    assert {"chat_template.json", "LICENSE.txt"} <= set(wanted)
     assert sorted(set(mirror.fetched)) == wanted
     assert sorted(mirror.fetched) == wanted, "v1 is the same commit: nothing is fetched again"
     assert {path.name for path in Path(first).iterdir()} == set(wanted)
