@@ -1,5 +1,6 @@
 """The native step against the same arithmetic in torch, and against itself on every path."""
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ def instruction_sets() -> list[str]:
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     found = ["plain"]
     found += ["avx2"] if " avx2" in flags and " f16c" in flags else []
-    return found + (["avx512"] if "avx512_vnni" in flags and "avx512vl" in flags else [])
+    found += ["avx512"] if "avx512_vnni" in flags and "avx512vl" in flags else []
+    is_apple = (platform.system(), platform.machine()) == ("Darwin", "arm64")
+    return found + (["neon"] if " asimddp" in flags or is_apple else [])
 
 
 class QuantizedLinear(nn.Module):

@@ -48,6 +48,8 @@ const tokenspeed::Kernels& kernels_of(const std::string& isa) {
 #if defined(__x86_64__)
   if (isa == "avx512") return tokenspeed::kAvx512;
   if (isa == "avx2") return tokenspeed::kAvx2;
+#elif defined(__aarch64__)
+  if (isa == "neon") return tokenspeed::kNeon;
 #endif
   return tokenspeed::kPlain;
 }

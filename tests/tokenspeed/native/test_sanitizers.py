@@ -12,14 +12,13 @@ from tests.tokenspeed.backends.test_cpu import instruction_sets
 
 HERE = Path(__file__).parent
 NATIVE = Path(__file__).parents[3] / "tokenspeed" / "native"
-ISA_FLAGS: dict[str, list[str]] = {"plain": []} | (
-    {
-        "avx2": ["-mavx2", "-mf16c"],
-        "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"],
-    }
-    if platform.machine() in ("x86_64", "AMD64")
-    else {}
-)
+_X86 = {
+    "avx2": ["-mavx2", "-mf16c"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"],
+}
+_ARM = {"neon": ["-march=armv8.2-a+dotprod"]}
+_OF_MACHINE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}
+ISA_FLAGS: dict[str, list[str]] = {"plain": []} | _OF_MACHINE.get(platform.machine(), {})
 
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
