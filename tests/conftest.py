@@ -33,6 +33,7 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which a GPU machine may lack
 def pytest_xdist_auto_num_workers() -> int:
     """With `--numprocesses auto`: three for two cores, as tests wait for servers and browsers."""
     cores = os.cpu_count() or 1

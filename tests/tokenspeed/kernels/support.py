@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tokenspeed.backends.cuda_weights import row_dtype
 from tokenspeed.kernels.launch import Launch
 from tokenspeed.kernels.matrix import Matrix, pack_channels, pack_float, pack_int4
 from tokenspeed.kernels.plan import Plan
@@ -21,6 +22,11 @@ EPS = 1e-5
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator).to(DEVICE, dtype)
+
+
+def random_rows(form: str, *shape: int, seed: int = 0) -> Tensor:
+    """Draw activations in the dtype that they have beside weights of this form."""
+    return random(*shape, seed=seed, dtype=row_dtype(form))
 
 
 def nans(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:

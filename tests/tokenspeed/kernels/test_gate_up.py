@@ -14,6 +14,7 @@ from tests.tokenspeed.kernels.support import (
     nans,
     plan,
     random,
+    random_rows,
 )
 from tokenspeed.kernels.gate_up import gate_up, gate_up_ref, interleave_gate_up
 from tokenspeed.kernels.norm import Scaled, square_sum_ref
@@ -24,14 +25,14 @@ from tokenspeed.kernels.norm import Scaled, square_sum_ref
     ("rows", "exist", "inner", "k"), [(1, 1, 50, 128), (17, 11, 96, 384), (63, 63, 100, 256)]
 )
 def test_it_equals_torch(form: str, rows: int, exist: int, inner: int, k: int) -> None:
-    x = random(rows, k, seed=1)
+    x = random_rows(form, rows, k, seed=1)
     sums = square_sum_ref(random(rows, k, seed=2, dtype=torch.float32))
     gate, up = random(inner, k, seed=3) * 0.2, random(inner, k, seed=4) * 0.2
     weight = matrix(interleave_gate_up(gate, up), form)
-    out = nans(rows, inner)
+    out = nans(rows, inner, dtype=x.dtype)
     gate_up(Scaled(x, sums), weight, ints(exist), out, eps=EPS, plan=plan(rows))
     table = weight.dequantize()
-    ref = gate_up_ref(Scaled(x, sums), table.bfloat16(), EPS)
+    ref = gate_up_ref(Scaled(x, sums), table.to(x.dtype), EPS)
     exact = gate_up_ref(Scaled(x.float(), sums), table, EPS)
     assert_as_exact(out[:exist], ref[:exist], exact[:exist])
     assert torch.isnan(out[exist:]).all()
@@ -40,14 +41,14 @@ def test_it_equals_torch(form: str, rows: int, exist: int, inner: int, k: int) -
 @pytest.mark.parametrize("form", ["bf16", "int4"])
 def test_biases_and_gelu_of_rows_that_come_normed(form: str) -> None:
     rows, inner, k = 17, 50, 128
-    x, unused = random(rows, k, seed=1), torch.zeros(rows, dtype=torch.int64)
+    x, unused = random_rows(form, rows, k, seed=1), torch.zeros(rows, dtype=torch.int64)
     gate, up = random(inner, k, seed=3) * 0.2, random(inner, k, seed=4) * 0.2
     bias = random(2 * inner, seed=5, dtype=torch.float32)
     weight = replace(matrix(interleave_gate_up(gate, up), form), bias=bias)
-    out, scaled = nans(rows, inner), Scaled(x, unused.to(x.device))
+    out, scaled = nans(rows, inner, dtype=x.dtype), Scaled(x, unused.to(x.device))
     gate_up(scaled, weight, ints(rows), out, eps=None, plan=plan(rows), activation="gelu_tanh")
     table, wide = weight.dequantize(), scaled._replace(states=x.float())
-    ref = gate_up_ref(scaled, table.bfloat16(), None, bias, "gelu_tanh")
+    ref = gate_up_ref(scaled, table.to(x.dtype), None, bias, "gelu_tanh")
     exact = gate_up_ref(wide, table, None, bias, "gelu_tanh")
     assert_as_exact(out, ref, exact)
     for other in (gate_up_ref(wide, table, None, bias), gate_up_ref(wide, table, None)):

@@ -13,6 +13,7 @@ from tests.tokenspeed.kernels.support import (
     nans,
     plan,
     random,
+    random_rows,
 )
 from tokenspeed.kernels.head_norm import head_norm, head_norm_ref
 from tokenspeed.kernels.norm import Scaled, square_sum_ref
@@ -66,7 +67,7 @@ def test_it_equals_torch(kind: str, after: bool, rows: int, exist: int, head_dim
 @pytest.mark.parametrize("form", ["bf16", "int8"])
 def test_what_it_reads_is_what_the_projection_leaves(form: str) -> None:
     rows, hidden, head_dim = 5, 128, 16
-    x = random(rows, hidden, seed=1)
+    x = random_rows(form, rows, hidden, seed=1)
     sums = square_sum_ref(random(rows, hidden, seed=2, dtype=torch.float32))
     width = (HEADS + 2 * KV_HEADS) * head_dim
     weight = matrix(interleave_heads(random(width, hidden, seed=3) * 0.1, head_dim), form)

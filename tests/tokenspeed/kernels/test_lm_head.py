@@ -17,6 +17,7 @@ from tests.tokenspeed.kernels.support import (
     nans,
     plan,
     random,
+    random_rows,
 )
 from tokenspeed.kernels.lm_head import NextStep, Wanted, head_scratch, lm_head, lm_head_ref, select
 from tokenspeed.kernels.matrix import Matrix
@@ -53,7 +54,7 @@ def choose(
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(("rows", "vocab"), [(1, 1000), (20, 1100), (63, 463)])
 def test_it_equals_torch(form: str, rows: int, vocab: int) -> None:
-    x = random(rows + 3, 128, seed=1)
+    x = random_rows(form, rows + 3, 128, seed=1)
     sums = square_sum_ref(random(rows + 3, 128, seed=2, dtype=torch.float32))
     weight = matrix(random(vocab, 128, seed=3) * 0.3, form)
     outputs = torch.arange(rows, dtype=torch.int32, device=DEVICE) + 2
@@ -69,7 +70,7 @@ def test_it_equals_torch(form: str, rows: int, vocab: int) -> None:
     logits, tokens, next_tokens, next_positions = choose(
         Scaled(x, sums), weight, outputs, drafts, biases
     )
-    assert_as_exact(logits, reference(torch.bfloat16)[0], reference(torch.float32)[0])
+    assert_as_exact(logits, reference(x.dtype)[0], reference(torch.float32)[0])
     assert torch.equal(tokens.long(), logits.argmax(-1))
     assert torch.equal(next_tokens[wanted], tokens)
     assert torch.equal(next_positions[wanted], outputs + 1)

@@ -15,6 +15,7 @@ from tests.tokenspeed.kernels.support import (
     nans,
     plan,
     random,
+    random_rows,
 )
 from tokenspeed.kernels.matrix import pack_float, pack_tiles
 from tokenspeed.kernels.norm import HiddenStates
@@ -28,15 +29,15 @@ from tokenspeed.kernels.tile import TileConfig
     ("rows", "exist", "n", "k"), [(1, 1, 100, 128), (17, 12, 64, 384), (63, 63, 200, 256)]
 )
 def test_it_equals_torch(form: str, rows: int, exist: int, n: int, k: int) -> None:
-    x, norm = random(rows, k, seed=1), random(n, seed=2)
+    x, norm = random_rows(form, rows, k, seed=1), random_rows(form, n, seed=2)
     weight = matrix(random(n, k, seed=3) * 0.1, form)
     before = random(rows, n, seed=4, dtype=torch.float32)
-    hidden, scaled = before.clone(), nans(rows, n)
+    hidden, scaled = before.clone(), nans(rows, n, dtype=x.dtype)
     sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
     states = HiddenStates(hidden, scaled, sums)
     projection(x, weight, norm, ints(exist), states, plan=plan(rows))
     table = weight.dequantize()
-    refs = projection_ref(x, table.bfloat16(), before, norm)
+    refs = projection_ref(x, table.to(x.dtype), before, norm)
     exacts = projection_ref(x.float(), table, before, norm)
     for got, ref, exact in zip((hidden, scaled), refs, exacts, strict=False):
         assert_as_exact(got[:exist], ref[:exist], exact[:exist])
@@ -66,10 +67,11 @@ def test_odd_columns_are_read_to_the_last() -> None:
 def test_a_bias_is_added_once(form: str, adds: bool) -> None:
     """Also where the product alone is written, for a norm behind the branch."""
     rows, exist, n, k = 5, 4, 100, 512
-    x, bias, norm = random(rows, k, seed=1), random(n, seed=2, dtype=torch.float32), random(n)
+    x, norm = random_rows(form, rows, k, seed=1), random_rows(form, n)
+    bias = random(n, seed=2, dtype=torch.float32)
     weight = replace(matrix(random(n, k, seed=3) * 0.1, form), bias=bias)
     before = random(rows, n, seed=4, dtype=torch.float32)
-    hidden, scaled = before.clone(), nans(rows, n)
+    hidden, scaled = before.clone(), nans(rows, n, dtype=x.dtype)
     sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
     states = HiddenStates(hidden, scaled, sums)
     scratch = split_scratch(*split_needs(64, n, 64, CONFIG, 2), DEVICE)
@@ -77,7 +79,7 @@ def test_a_bias_is_added_once(form: str, adds: bool) -> None:
     projection(x, weight, norm if adds else None, ints(exist), states, plan=how)
     start = before if adds else torch.zeros_like(before)
     table = weight.dequantize()
-    ref = projection_ref(x, table.bfloat16(), start, norm, bias)[0]
+    ref = projection_ref(x, table.to(x.dtype), start, norm, bias)[0]
     assert_as_exact(
         hidden[:exist], ref[:exist], projection_ref(x.float(), table, start, norm, bias)[0][:exist]
     )
@@ -98,13 +100,13 @@ def test_a_foreign_input_is_refused() -> None:
 def test_parts_side_by_side_or_in_turn_give_the_same_bits(
     form: str, rows: int, n: int, k: int
 ) -> None:
-    x, norm = random(rows, k, seed=1), random(n, seed=2)
+    x, norm = random_rows(form, rows, k, seed=1), random_rows(form, n, seed=2)
     weight = matrix(random(n, k, seed=3) * 0.1, form)
     before = random(rows, n, seed=4, dtype=torch.float32)
     scratch = split_scratch(*split_needs(64, n, 64, CONFIG, 2), DEVICE)
     results = []
     for shared, height in ((scratch, rows), (scratch, 64), (None, 64)):
-        hidden, scaled = before.clone(), nans(rows, n)
+        hidden, scaled = before.clone(), nans(rows, n, dtype=x.dtype)
         sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
         states = HiddenStates(hidden, scaled, sums)
         how = plan(height, split_k=2, scratch=shared)
@@ -115,7 +117,7 @@ def test_parts_side_by_side_or_in_turn_give_the_same_bits(
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
     table = weight.dequantize()
     exact = projection_ref(x.float(), table, before, norm)
-    assert_as_exact(results[0][0], projection_ref(x, table.bfloat16(), before, norm)[0], exact[0])
+    assert_as_exact(results[0][0], projection_ref(x, table.to(x.dtype), before, norm)[0], exact[0])
 
 
 def test_parts_have_to_be_whole() -> None:

@@ -15,6 +15,7 @@ from tests.tokenspeed.kernels.support import (
     nans,
     plan,
     random,
+    random_rows,
 )
 from tokenspeed.kernels.norm import Scaled, square_sum_ref
 from tokenspeed.kernels.qkv import Rotation, interleave_heads, qkv, qkv_ref
@@ -31,7 +32,7 @@ HEADS, KV_HEADS, LENGTH, SLOTS = 4, 2, 40, 3
 def test_it_equals_torch(
     form: str, rows: int, exist: int, hidden: int, head_dim: int, has_bias: bool
 ) -> None:
-    x = random(rows, hidden, seed=1)
+    x = random_rows(form, rows, hidden, seed=1)
     sums = square_sum_ref(random(rows, hidden, seed=2, dtype=torch.float32))
     width = (HEADS + 2 * KV_HEADS) * head_dim
     weight = matrix(interleave_heads(random(width, hidden, seed=3) * 0.1, head_dim), form)
@@ -42,7 +43,8 @@ def test_it_equals_torch(
     slots, positions = torch.arange(rows) % SLOTS, torch.arange(rows) // SLOTS
     places = Places(slots.int().to(DEVICE), positions.int().to(DEVICE))
     cache = (SLOTS, KV_HEADS, LENGTH, head_dim)
-    k, v, q = nans(*cache), nans(*cache), nans(rows, HEADS, head_dim)
+    q = nans(rows, HEADS, head_dim, dtype=x.dtype)
+    k, v = (nans(*cache, dtype=x.dtype) for _ in range(2))
     rotation = Rotation(cos, sin)
     args = Scaled(x, sums), weight, rotation, places, ints(exist), q, Cache(k, v)
     qkv(*args, eps=EPS, plan=plan(rows))
@@ -55,7 +57,7 @@ def test_it_equals_torch(
         q = qkv_ref(rows, table, rotation, at, Cache(k, v), EPS, bias)
         return q, k, v
 
-    refs, exacts = reference(torch.bfloat16), reference(torch.float32)
+    refs, exacts = reference(x.dtype), reference(torch.float32)
     assert_as_exact(q[:exist], refs[0], exacts[0])
     assert torch.isnan(q[exist:]).all()
     for got, ref, exact in zip((k, v), refs[1:], exacts[1:], strict=True):
