@@ -51,6 +51,8 @@ def why_not_shape(weights: Weights) -> str | None:
                 f"{name} is [{matrix.n}, {matrix.k}], no multiple of [{persistent.TILE}, {columns}]"
             )
     head = weights.head
+    if head.format != form:
+        return f"its head is in {head.format}, not in {form}"
     if tile_config("head", form, head.n, head.k, 16).block_n != persistent.TILE:
         return f"its head's tiles are not {persistent.TILE} wide"
     return None

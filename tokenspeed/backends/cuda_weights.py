@@ -14,7 +14,7 @@ from tokenspeed.errors import BackendUnavailable, CheckpointError
 from tokenspeed.kernels.gate_up import interleave_gate_up
 from tokenspeed.kernels.matrix import GROUP_SIZE, Matrix, pack_channels, pack_float, pack_int4
 from tokenspeed.kernels.qkv import interleave_heads
-from tokenspeed.model.checkpoint import Checkpoint
+from tokenspeed.model.checkpoint import Checkpoint, Form
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8
 from tokenspeed.model.sharding import WHOLE, Shard
@@ -29,6 +29,7 @@ from tokenspeed.model.weights import (
     NORM,
     POST_NORM,
     Q_NORM,
+    head_weight,
     layer_bias,
     layer_weight,
     weight_shapes,
@@ -99,21 +100,25 @@ def load_weights(
 ) -> Weights:
     """Read a checkpoint, or the part of it that belongs to its shard.
 
-    Values already stored in `form` are taken as they are.
+    Values already stored in `form` are taken as they are. A head that was stored in more bits than
+    int4 layers, as whoever wrote them chose, runs in int8.
 
     Raises:
         CheckpointError: a tensor is missing, unreadable, or holds NaN or infinity.
         BackendUnavailable: the shape does not allow this form, or this many GPUs.
     """
     dtype = dtype or row_dtype(form)
+    head = head_weight(checkpoint.config)
+    is_finer = checkpoint.is_int4 and not _is_int4(checkpoint.forms[head])
+    head_form = "int8" if form == "int4" and is_finer else form
 
     def read(name: str) -> Parts:
-        stored = checkpoint.forms[name]
-        if form == f"int{stored.bits}":
+        stored, wanted = checkpoint.forms[name], head_form if name == head else form
+        if wanted == f"int{stored.bits}":
             values, scale = (part.to(device) for part in checkpoint.integers(name))
-            if form == "int8" and scale.shape[1] == 1:
+            if wanted == "int8" and scale.shape[1] == 1:
                 return values, scale
-            if form == "int4" and stored.group == GROUP_SIZE:
+            if wanted == "int4" and _is_int4(stored):
                 return values, scale.half()
         if not stored.group and not stored.layout:
             tensor = checkpoint.tensor(name).to(device)
@@ -121,7 +126,7 @@ def load_weights(
                 raise CheckpointError(checkpoint.files[name], "holds NaN or infinity", name)
         else:
             tensor = checkpoint.weight(name).to(device)
-        return _quantized(tensor, form, dtype)
+        return _quantized(tensor, wanted, dtype)
 
     def plain(name: str) -> Tensor:
         source = checkpoint.sources[name]
@@ -184,11 +189,18 @@ def row_dtype(form: str) -> torch.dtype:
 
 
 def stored_form(checkpoint: Checkpoint) -> str:
-    """Return the form of the checkpoint's matrices."""
-    if checkpoint.is_int4:  # the kernels support one group size
-        forms = (f for name, f in checkpoint.forms.items() if name != EMBEDDING)
-        return "int4" if all(f.group in (0, GROUP_SIZE) for f in forms) else "int8"
-    return "int8" if checkpoint.is_int8 else "bf16"
+    """Return the form in which a checkpoint's layers lose nothing, or as little as int8 does."""
+    parts = [part for fused in FUSED.values() for part in fused]
+    layers = range(checkpoint.config.num_layers)
+    forms = [checkpoint.forms[layer_weight(i, part)] for i in layers for part in parts]
+    if all(_is_int4(form) for form in forms):
+        return "int4"
+    return "int8" if any(form.group or form.layout for form in forms) else "bf16"
+
+
+def _is_int4(form: Form) -> bool:
+    """Return whether a matrix is stored in the groups of int4 that the kernels know."""
+    return form.bits == 4 and form.group == GROUP_SIZE
 
 
 def _quantized(weight: Tensor, form: str, dtype: torch.dtype) -> Parts:

@@ -99,8 +99,7 @@ class Checkpoint:
         method = unpacked[0].method.upper()
         return (
             f"matrices of {method} are unpacked ({len(unpacked)}), as they have zero points, "
-            "columns in another order or floats of 8 bits: a CPU runs them in int8, a GPU in 16 "
-            "bits"
+            "columns in another order or floats of 8 bits, and run in int8"
         )
 
     def integers(self, name: str) -> tuple[Tensor, Tensor]:
