@@ -4,6 +4,7 @@ TokenSpeedError
 ├── CheckpointError      a model directory is missing, damaged or foreign; names file and tensor
 ├── ProfileError         no profile says how to prompt a model, or one is wrong; names the file
 ├── BackendUnavailable   the requested device or kernel cannot run here; says what to do
+├── DeviceLost           a device of a backend no longer answers; no request is at fault
 ├── RequestError         a request that can never run
 │   └── RequestTooLong   more tokens than a slot holds
 ├── EngineStopped        the engine was closed, or its loop failed, while the request was waiting
@@ -50,6 +51,10 @@ class ProfileError(TokenSpeedError):
 
 class BackendUnavailable(TokenSpeedError):
     """The requested backend cannot run on this machine; the text says why and what to do."""
+
+
+class DeviceLost(TokenSpeedError):
+    """A device of a backend did not answer in time, whatever it was asked for."""
 
 
 class RequestError(TokenSpeedError):

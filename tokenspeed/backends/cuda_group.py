@@ -23,7 +23,7 @@ from tokenspeed.backends.cuda_weights import (
     random_weights,
     stored_form,
 )
-from tokenspeed.errors import BackendUnavailable
+from tokenspeed.errors import BackendUnavailable, DeviceLost
 from tokenspeed.kernels.exchange import Group, join
 from tokenspeed.model.checkpoint import Checkpoint
 from tokenspeed.model.config import EngineConfig, ModelConfig
@@ -137,7 +137,7 @@ class CudaGroup:
         """Run one step; see `Backend.step`.
 
         Raises:
-            RuntimeError: a GPU did not answer another one in time.
+            DeviceLost: a GPU did not answer another one in time.
         """
         first, *others = self.ranks
         first.begin(batch)
@@ -147,7 +147,7 @@ class CudaGroup:
         if (chosen < 0).any():
             for rank in self.ranks:
                 rank.forgive()
-            raise RuntimeError("a GPU waited in vain for another one of its group")
+            raise DeviceLost("a GPU waited in vain for another one of its group")
         return chosen
 
     def logits(self, batch: Step) -> NDArray[np.float32]:

@@ -164,7 +164,7 @@ class EngineCore:
             self.on_step(plan, before, now_s)
         self._distribute(plan, predicted, now_s, now_s - before)
 
-    def recover(self) -> None:
+    def recover(self, *, is_device: bool = False) -> None:
         """Go on after a step that raised: try its sequences again, each in a step of its own.
 
         A step writes only the rows that it was given, so what was computed before stays valid. If
@@ -174,6 +174,9 @@ class EngineCore:
         A sequence that fails in a step of its own is tried once more. If it fails again without
         having made progress, it is at fault and ends with an error. One failure proves nothing:
         sporadic failures can hit any sequence, and a long output may meet several.
+
+        Args:
+            is_device: the device is at fault; the sequences are tried again as they were.
         """
         self._count(failures=1)
         self.failures_in_a_row += 1
@@ -182,6 +185,8 @@ class EngineCore:
             suspects = list(self._scheduler.running)
             self._scheduler.restart_running()
             self._scheduler.cache.forget()
+        if is_device:
+            return
         is_alone = len(suspects) == 1 and suspects[0] in self._scheduler.alone
         if is_alone and suspects[0].fail_alone() >= FAILURES_OF_ONE:
             self._fail(suspects[0], EngineStopped("its step failed; the log has the traceback"))

@@ -17,11 +17,12 @@ from typing import Final, Protocol
 from tokenspeed.backends import Backend
 from tokenspeed.engine.core import Deliver, EngineCore, EngineStats, OnStep
 from tokenspeed.engine.request import Completion, Request, Sequence
-from tokenspeed.errors import EngineStopped
+from tokenspeed.errors import DeviceLost, EngineStopped
 
 logger = logging.getLogger("tokenspeed.engine")
 
 MAX_FAILURES: Final = 6  # in a row before a new backend is made; as many again, and it is given up
+LOST_COUNTS: Final = 3  # failures: a device that does not answer takes seconds to say so
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Engine:
         self.clock = clock
         self._rebuild = rebuild
         self._is_given_up = False
+        self._failures = 0  # in a row, a lost device counted as several
         self._step_began_s: float | None = None
         self._core = EngineCore(
             backend,
@@ -205,10 +207,10 @@ class Engine:
             self._step_began_s = self.clock()
             try:
                 core.step()
-            except BaseException:
+            except BaseException as exc:
                 # One broken step must not end the service; SystemExit would end only this thread.
                 logger.exception("step failed")
-                self._recover()
+                self._recover(exc)
             finally:
                 self._step_began_s = None
 
@@ -240,15 +242,18 @@ class Engine:
             finally:
                 deliver((), error)
 
-    def _recover(self) -> None:
+    def _recover(self, error: BaseException) -> None:
         """Try the sequences of a failed step again; after repeated failures, on a new backend."""
-        core = self._core
-        core.recover()
-        if core.failures_in_a_row == 0 or core.failures_in_a_row % MAX_FAILURES:
+        core, is_device = self._core, isinstance(error, DeviceLost)
+        core.recover(is_device=is_device)
+        before = self._failures if core.failures_in_a_row > 1 else 0
+        self._failures = before + (LOST_COUNTS if is_device else 1)
+        times = self._failures // MAX_FAILURES
+        if times == before // MAX_FAILURES:
             return
-        if self._rebuild is not None and core.failures_in_a_row == MAX_FAILURES:
+        if self._rebuild is not None and times == 1:
             try:
-                logger.error("the backend is built anew after %d failures", MAX_FAILURES)
+                logger.error("the backend is built anew after %d failures", core.failures_in_a_row)
                 core.backend.close()
                 core.replace_backend(self._rebuild())
             except Exception:

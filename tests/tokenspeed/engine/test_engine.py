@@ -22,7 +22,7 @@ from tokenspeed.engine.engine import MAX_FAILURES, Engine, TokenStream
 from tokenspeed.engine.loading import load_engine
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.engine.scheduler import Scheduler
-from tokenspeed.errors import EngineStopped, RequestTooLong
+from tokenspeed.errors import DeviceLost, EngineStopped, RequestTooLong
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 
@@ -288,6 +288,37 @@ async def test_a_backend_that_fails_again_and_again_is_built_anew(tiny_model: Pa
     assert engine.health().is_alive
     engine.close()
     assert engine.health().failures_in_a_row == 0
+
+
+async def test_a_device_that_is_lost_is_no_fault_of_a_request(tiny_model: Path) -> None:
+    config = EngineConfig(num_slots=4, max_length=96, max_step_tokens=40)
+    built: list[GatedReference] = []
+
+    def build() -> GatedReference:
+        built.append(GatedReference(open_checkpoint(tiny_model), config))
+        return built[-1]
+
+    engine = Engine(build(), eos_token_ids=(2,), rebuild=build)
+    expected = greedy(engine, [7, 8, 9])
+    for failures, in_all in ((1, 1), (2, 2)):
+        built[-1].error, built[-1].fail_next = DeviceLost("gone"), failures
+        assert greedy(engine, [7, 8, 9]) == expected
+        assert len(built) == in_all
+    # Where the new backend has lost it as well, no third one is made.
+    built[-1].error, built[-1].fail_next = DeviceLost("gone"), 2
+    engine._rebuild = lambda: broken(build())
+    stream = TokenStream(engine.submit, Request((5, 6), max_new_tokens=4))
+    with pytest.raises(EngineStopped, match="given up"):
+        await stream.completion()
+    assert len(built) == 3
+    assert engine.stats().failures == 1 + 2 + 4
+    assert not engine.health().is_alive
+    engine.close()
+
+
+def broken(backend: GatedReference) -> GatedReference:
+    backend.error, backend.fail_next = DeviceLost("gone, too"), 10**9
+    return backend
 
 
 async def test_an_engine_without_a_way_back_says_that_it_has_stopped(tiny_model: Path) -> None:
