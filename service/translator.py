@@ -133,8 +133,8 @@ class Translator:
         self.engine = engine
         self.prompts = prompts
         self.vocabulary = vocabulary_of(tokenizer)
-        if not prompts.profile.has_stand_ins:
-            self.vocabulary = replace(self.vocabulary, stand_ins=())
+        if not prompts.profile.has_placeholders:
+            self.vocabulary = replace(self.vocabulary, placeholders=())
         self.on_faults: Callable[[str, int, int], None] = _ignore
         self._tokenizer = tokenizer
         self._sources = frozenset(source for source, _ in prompts.pairs)

@@ -245,7 +245,7 @@ async def test_what_a_model_says_beside_the_translation_is_left_out() -> None:
 
 async def test_a_glossary_is_told_to_a_model_that_no_names_stand_in_for() -> None:
     prompts = FakePrompts()
-    prompts.profile = Profile("fake", "Fake", has_stand_ins=False)
+    prompts.profile = Profile("fake", "Fake", has_placeholders=False)
     told: list[object] = []
     build = prompts.build
 

@@ -98,7 +98,7 @@ class Profile:
         stop: control pieces that end an output, besides those of the model's files.
         ends_at: text that never occurs in a translation: it ends there.
         has_chatter: whether an output may begin with words about itself.
-        has_stand_ins: whether it copies the names that stand for protected words.
+        has_placeholders: whether it copies the names that stand for protected words.
         max_ratio, margin: an output has at most max_ratio * tokens of its text + margin tokens.
     """
 
@@ -132,7 +132,7 @@ class Profile:
     stop: tuple[str, ...] = ()
     ends_at: tuple[str, ...] = ()
     has_chatter: bool = False
-    has_stand_ins: bool = True
+    has_placeholders: bool = True
     max_ratio: float = 2.0
     margin: int = 10
 
@@ -394,11 +394,11 @@ _OUTPUT: Final[Mapping[str, type]] = {
     "stop": list,
     "ends_at": list,
     "chatter": bool,
-    "stand_ins": bool,
+    "placeholders": bool,
     "max_ratio": float,
     "margin": int,
 }
-_OUTPUT_NAMES: Final = {"chatter": "has_chatter", "stand_ins": "has_stand_ins"}
+_OUTPUT_NAMES: Final = {"chatter": "has_chatter", "placeholders": "has_placeholders"}
 _LANGUAGES: Final[Mapping[str, type]] = {
     "codes": list,
     "names": dict,

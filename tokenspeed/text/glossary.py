@@ -43,7 +43,7 @@ class Found:
         wanted: what must appear. is_exact: its case is never changed.
         kind: a "term" of a glossary, a rare "name", a "word" that belongs to no language, or a
             "mark", which belongs to its place more than to its sentence.
-        is_shown: whether the model reads a stand-in for it.
+        is_shown: whether the model reads a placeholder for it.
     """
 
     start: int

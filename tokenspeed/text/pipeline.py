@@ -177,7 +177,7 @@ class Hygiene:
                 continue
             terms = [t for t in terms if t not in inside]
             is_word = span.kind == "word"
-            # A stand-in of a tag or a picture takes the place of a word, or gets a comma.
+            # A placeholder of a tag or a picture takes the place of a word, or gets a comma.
             kind: Literal["word", "mark"] = "word" if is_word else "mark"
             found.append(Found(span.start, span.end, span.wanted, True, kind, is_word))
         return sorted([*terms, *found], key=lambda item: item.start)
@@ -217,7 +217,7 @@ class Piece:
     Attributes:
         prefix, suffix: what comes before and after it, as readers get it.
         core: what is in between, cleaned; "" if there is nothing for a model.
-        placeholders: the stand-ins for its protected words.
+        placeholders: what replaces its protected words.
         sight: what readers saw while there was nothing for a model, shown until there is more.
         language: of the text; None if unknown: then numbers in it are not computed.
         is_repaired: whether numbers of the output are corrected, once it is complete.
@@ -228,7 +228,7 @@ class Piece:
         self.language: str | None = None
         self.is_repaired = False
         self._is_open = False
-        self.placeholders = Placeholders(hygiene, hygiene.vocabulary.stand_ins)
+        self.placeholders = Placeholders(hygiene, hygiene.vocabulary.placeholders)
         self._hygiene = hygiene
         self._are_capitals = False
         self._is_one_loud_word = False  # which does not make capitals of what follows it
@@ -392,7 +392,7 @@ class Piece:
         return count_words(self.core[: min(at)]) if at else None
 
     def following(self) -> "Piece":
-        """Return a piece that continues the sentence of this one, with the same stand-ins."""
+        """Return a piece that continues the sentence of this one, with the same placeholders."""
         piece = Piece(self._hygiene)
         piece.placeholders = self.placeholders
         piece._are_capitals = self._are_capitals
@@ -408,7 +408,7 @@ class Piece:
         return self.core[:-1] if self.core.endswith((".", "!", "?")) else self.core + "."
 
     def plainly_shown(self) -> str:
-        """Return `plainly` with its stand-ins."""
+        """Return `plainly` with its placeholders."""
         return self._replaced(self.plainly())
 
     def _replaced(self, text: str, committed: str = "") -> str:

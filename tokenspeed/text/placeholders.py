@@ -1,7 +1,7 @@
-"""Stand-ins for protected words while a model translates, and how the words come back.
+"""Placeholders for protected words while a model translates, and how the words come back.
 
 A small model misspells words that it does not know. So it never sees them: in the source that it
-gets, each is replaced by a stand-in, a mark that it was trained to copy or a well-known name, and
+gets, each is replaced by a placeholder (a mark that it was trained to copy, or a known name), and
 in its output the wanted word takes that place again. Then the output is searched for the wanted
 words, and missing ones are counted. Knows text and words; does not know models, pieces or the wire.
 """
@@ -52,31 +52,31 @@ class Finder(Protocol):
 
 
 class Placeholders:
-    """Which stand-in replaces which word in one piece of source.
+    """Which placeholder replaces which word in one piece of source.
 
-    A stand-in keeps its word as long as this is in the source or in committed text.
+    A placeholder keeps its word as long as this is in the source or in committed text.
 
     Args:
         finder: finds what is protected.
-        stand_ins: marks, one for each place, or names, one for each different word; none for a
+        placeholders: marks, one for each place, or names, one for each different word; none for a
             model that gets the translations of words in its prompt.
 
     Attributes:
         is_upper: whether the output is written in capitals, except for the wanted words.
     """
 
-    def __init__(self, finder: Finder, stand_ins: Sequence[str] = NAMES) -> None:
+    def __init__(self, finder: Finder, placeholders: Sequence[str] = NAMES) -> None:
         self.finder = finder
         self.is_upper = False
-        self._stand_ins = stand_ins
-        self._has_marks = bool(stand_ins) and stand_ins[0] in MARKS
+        self._placeholders = placeholders
+        self._has_marks = bool(placeholders) and placeholders[0] in MARKS
         before = "" if self._has_marks else BEFORE
-        any_of = "|".join(stand_ins) or "(?!)"
+        any_of = "|".join(placeholders) or "(?!)"
         self._pattern = regex.compile(rf"(?V1){before}(?:{any_of})")
         # A model may glue a name to the word before it, as in "BackPython".
         self._shown = regex.compile(rf"(?V1)(?:{any_of})")
-        self._held: dict[str, tuple[Found, _Key]] = {}  # by stand-in
-        self._tried: dict[str, set[str]] = {}  # by wanted word: stand-ins that were not copied
+        self._held: dict[str, tuple[Found, _Key]] = {}  # by placeholder
+        self._tried: dict[str, set[str]] = {}  # by wanted word: placeholders that were not copied
         self._spelled: dict[str, str] = {}  # numbers that readers get in words, by their digits
         self._is_trimmed = False  # whether the last period is left out
         self._changes: list[Change] = []  # of the restored text
@@ -109,7 +109,7 @@ class Placeholders:
 
     @property
     def are_used(self) -> bool:
-        """Whether any stand-in is in use."""
+        """Whether any placeholder is in use."""
         return bool(self._held)
 
     def replace(
@@ -125,7 +125,7 @@ class Placeholders:
         """Return the source for the model, with numbers in words written as digits.
 
         Args:
-            text: the piece. committed: translated text, whose words keep their stand-ins.
+            text: the piece. committed: translated text, whose words keep their placeholders.
             language: of the text; None if unknown.
             is_open: the piece may still grow. is_repaired: numbers of the output get corrected.
             target: language of the output, in whose words short numbers come back.
@@ -148,8 +148,8 @@ class Placeholders:
             if name is not None:
                 shown.append((item.start, item.end, name))
         parts, at = [], 0
-        for start, end, stand_in in sorted(shown):
-            parts += [text[at:start], stand_in]
+        for start, end, placeholder in sorted(shown):
+            parts += [text[at:start], placeholder]
             at = end
         return "".join([*parts, text[at:]])
 
@@ -180,8 +180,8 @@ class Placeholders:
         return list(lacking.values())
 
     def terms(self, text: str) -> tuple[tuple[str, str], ...]:
-        """Return the terms of a source and their translations, for a model without stand-ins."""
-        if self._stand_ins:
+        """Return the terms of a source and their translations, for a model without placeholders."""
+        if self._placeholders:
             return ()
         found = (item for item in self.finder.find(text) if item.kind == "term")
         return tuple({text[item.start : item.end]: item.wanted for item in found}.items())
@@ -202,7 +202,7 @@ class Placeholders:
         return len({item.wanted for item in self.finder.find(text) if item.kind != "mark"})
 
     def give_up(self, missing: Sequence[Found]) -> None:
-        """Let other stand-ins replace those that the model did not copy."""
+        """Let other placeholders replace those that the model did not copy."""
         for item in missing:
             for name, (held, _) in list(self._held.items()):
                 if held.wanted == item.wanted:
@@ -290,7 +290,7 @@ class Placeholders:
             is_first = held is not None and _FIRST.search(text, 0, start) is None
             if is_first and held is not None and not held[0].is_exact and wanted.islower():
                 wanted = wanted[0].upper() + wanted[1:]
-            # An id that ends inside the stand-in completes no part of the word.
+            # An id that ends inside the placeholder completes no part of the word.
             moved += [start + grown for o in offsets[len(moved) :] if o < end]
             parts.append(wanted)
             at, grown = end, grown + len(wanted) - (end - start)
@@ -331,9 +331,9 @@ class Placeholders:
         parts: list[str],
         moved: list[int],
     ) -> int:
-        """Add the text between two stand-ins; return how much longer the result is after it."""
+        """Add the text between two placeholders; return how much longer the result is after it."""
         within = offsets[len(moved) : bisect_right(offsets, at + len(text), lo=len(moved))]
-        # Offsets at the very end are included: they come before the next stand-in.
+        # Offsets at the very end are included: they come before the next placeholder.
         if not self.is_upper:
             parts.append(text)
             moved += [offset + grown for offset in within]
@@ -390,7 +390,7 @@ class Placeholders:
         return "".join(parts), moved
 
     def _find(self, text: str) -> list[Found]:
-        """Find what is protected, and names of the text that are in use as stand-ins for others."""
+        """Find what is protected, and names of the text that are placeholders for others."""
         found = self.finder.find(text)
         if self._has_marks:
             return found
@@ -413,12 +413,12 @@ class Placeholders:
     def _name_of(
         self, item: Found, key: _Key, now: set[_Key], said: set[str], committed: str
     ) -> str | None:
-        """Return the stand-in of a word; None if all are taken."""
+        """Return the placeholder of a word; None if all are taken."""
         tried = self._tried.get(item.wanted, set())
         for name, (_, holder) in self._held.items():
             if holder == key and name not in tried:
                 return name
-        free = [name for name in self._stand_ins if name not in said and name not in tried]
+        free = [name for name in self._placeholders if name not in said and name not in tried]
         unused = (name for name in free if self._is_unused(name, now, committed))
         # Rather than none, one that its word has given up; earlier outputs with it are lost.
         given_up = (name for name in free if self._is_given_up(name, committed))

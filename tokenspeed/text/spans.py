@@ -312,7 +312,7 @@ def _structure(text: str) -> Iterator[Span]:
 
 
 def _is_glued(text: str, start: int, end: int) -> bool:
-    """Whether letters touch a stretch: a stand-in for it would become part of their word."""
+    """Whether letters touch a stretch: a placeholder for it would become part of their word."""
     return text[max(start - 1, 0) : start].isalpha() or text[end : end + 1].isalpha()
 
 

@@ -70,12 +70,12 @@ class Vocabulary:
         is_rare: whether it spells a word badly.
         count_pieces: of a word; the same for every word if unknown.
         is_known: whether it has a character.
-        stand_ins: what replaces protected words, in the order of use.
+        placeholders: what replaces protected words, in the order of use.
     """
 
     is_rare: Callable[[str], bool] = _never
     is_known: Callable[[str], bool] = _always
-    stand_ins: Sequence[str] = NAMES
+    placeholders: Sequence[str] = NAMES
     count_pieces: Callable[[str], int] = _one
 
     def reads(self, text: str) -> bool:

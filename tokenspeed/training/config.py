@@ -23,7 +23,7 @@ class Mix:
     open_whole_share: float = 0.06  # whole sentence without its final mark, `<open>`
     stripped_share: float = 0.25  # source without case and punctuation
     joined_share: float = 0.15  # 2 to 4 sentences in one segment
-    stand_in_share: float = 0.0  # with characters that stand for what must be copied
+    placeholder_share: float = 0.0  # with characters that stand for what must be copied
     formality_share: float = 0.0  # of those that address someone: with the mark of how
     capitals_share: float = 0.0  # source in capitals
     familiar_weight: float = 0.15  # of a familiar variant whose formal sibling exists, en to xx

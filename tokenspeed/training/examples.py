@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tokenspeed.text.style import strip_style
 from tokenspeed.training.align import Aligner, target_words_within
 from tokenspeed.training.config import Mix
-from tokenspeed.training.stand_ins import Pair, alone, with_stand_ins
+from tokenspeed.training.placeholders import Pair, alone, with_placeholders
 
 MARKS = ("<en>", "<de>", "<fr>", "<es>", "<auto>", "<open>", "<formal>", "<informal>")
 _FINAL = ".!?…。"
-_ALONE = 0.03  # of the examples with stand-ins: nothing else
+_ALONE = 0.03  # of the examples with placeholders: they have nothing else
 
 
 Cut = Callable[[str, str], NDArray[np.int16]]  # as `Aligner.cut`
@@ -72,13 +72,13 @@ def make_example(
     Args:
         pairs: at least one.
         mix: the shares.
-        aligner: tells which words translate which; asked for prefixes and stand-ins alone.
+        aligner: tells which words translate which; asked for prefixes and placeholders alone.
         rng: consumed in a fixed order, so that equal seeds give equal examples.
         known: how a single pair is cut; else an aligner's cut is one of the things that may happen.
         formality: how the target addresses someone, if it does.
     """
     kind, style, is_auto = rng.random(), rng.random(), rng.random() < mix.auto_share
-    has_stand_ins = mix.stand_in_share > 0 and rng.random() < mix.stand_in_share
+    has_placeholders = mix.placeholder_share > 0 and rng.random() < mix.placeholder_share
     is_asked = mix.formality_share > 0 and rng.random() < mix.formality_share
     source, target = (" ".join(texts) for texts in zip(*pairs, strict=True))
     is_open = False
@@ -94,12 +94,12 @@ def make_example(
         is_open = True
     elif kind < mix.prefix_share + mix.open_whole_share:
         source, is_open = source.rstrip(_FINAL + " ") or source, True
-    if has_stand_ins:
+    if has_placeholders:
         assert aligner is not None
         if rng.random() < _ALONE:
             (source, target), is_open = alone(rng), False
         else:
-            source, target = with_stand_ins((source, target), aligner, rng, is_open=is_open)
+            source, target = with_placeholders((source, target), aligner, rng, is_open=is_open)
     if style < mix.stripped_share:
         source = strip_style(source, style / mix.stripped_share) or source
     elif style > 1 - mix.capitals_share:

@@ -32,7 +32,7 @@ class Stream(Dataset[Batch]):
         recipe: the mix, the seed and the batch size.
         bitexts: one for each language of the recipe.
         processor: the vocabulary, with the marks.
-        aligners: one for each bitext, where the recipe cuts prefixes or has stand-ins.
+        aligners: one for each bitext, where the recipe cuts prefixes or has placeholders.
     Raises:
         ValueError: aligners are needed and missing.
     """
@@ -163,8 +163,8 @@ def _both_ways(
 
 
 def needs_aligners(recipe: Recipe) -> bool:
-    """Return whether a recipe cuts prefixes or puts stand-ins for words."""
-    return recipe.mix.prefix_share > 0 or recipe.mix.stand_in_share > 0
+    """Return whether a recipe cuts prefixes or replaces words by placeholders."""
+    return recipe.mix.prefix_share > 0 or recipe.mix.placeholder_share > 0
 
 
 class Coder:

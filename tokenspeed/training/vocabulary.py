@@ -13,7 +13,7 @@ import sentencepiece
 from tokenspeed.model.protobuf import as_float, as_message, as_number
 from tokenspeed.training.corpus import Bitext
 from tokenspeed.training.examples import MARKS
-from tokenspeed.training.stand_ins import STAND_INS
+from tokenspeed.training.placeholders import PLACEHOLDERS
 
 _LOWER_SHARE = 0.15  # of the sentences, in lower case, as recognisers write
 # Documentation, whose words are rare in speech, and bare words of dictionaries.
@@ -41,7 +41,7 @@ def _signs() -> str:
 def train_vocabulary(
     bitexts: Iterable[Bitext], path: Path, size: int, tatoeba_sample: float, seed: int
 ) -> None:
-    """Train unigram pieces with byte fallback, single digits, stand-ins and marks of the prompt.
+    """Train unigram pieces with byte fallback, single digits, placeholders and marks of the prompt.
 
     Args:
         bitexts: whose sentences are read; each distinct sentence once.
@@ -63,7 +63,7 @@ def train_vocabulary(
         normalization_rule_name="identity",
         character_coverage=0.9999,
         control_symbols=list(MARKS),
-        user_defined_symbols=list(STAND_INS),
+        user_defined_symbols=list(PLACEHOLDERS),
         required_chars=_signs() if size >= _ROOM_FOR_SIGNS else "",
         unk_id=0,
         bos_id=1,
@@ -97,7 +97,7 @@ def extend_vocabulary(
 ) -> bytes:
     """Return a vocabulary with more pieces behind its own, which keep their ids.
 
-    First the marks and the stand-ins that are missing, then signs, then words that are often
+    First the marks and the placeholders that are missing, then signs, then words that are often
     spelled in several pieces, in order of the pieces that they save. A unigram model weighs whole
     spellings by their probability, so each word gets its own, as if the others were counted anew.
 
@@ -116,7 +116,7 @@ def extend_vocabulary(
         if not (old.is_control(i) or old.is_byte(i))
     )
     reserved = [(mark, 0.0, _CONTROL) for mark in MARKS]
-    reserved += [(mark, 0.0, _USER_DEFINED) for mark in STAND_INS]
+    reserved += [(mark, 0.0, _USER_DEFINED) for mark in PLACEHOLDERS]
     reserved += [(sign, lowest, _NORMAL) for sign in dict.fromkeys(_signs())]
     added = [piece for piece in reserved if old.piece_to_id(piece[0]) == old.unk_id()]
     if len(added) > room:

@@ -1,8 +1,8 @@
-"""How many numbers, names, addresses and glossary words come through, with and without stand-ins.
+"""How many numbers, names, addresses and glossary words come through, with placeholders or without.
 
 Numbers and names are those of the test sets that the human translation keeps as well. Addresses,
 protected and glossary words are rare there, so they replace one noun in each sentence. With
-stand-ins, the service's own session translates, retries included.
+placeholders, the service's own session translates, retries included.
 """
 
 import re
@@ -123,7 +123,7 @@ def retention_table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         shares = [f"{row[name] / row['cases']:.1%}" for name in ("kept", "kept_without")]
         cells.append([row["kind"], f"{row['source']} to {row['target']}", row["cases"], *shares])
-    return markdown_table("what | direction | cases | kept | without stand-ins", "llrrr", cells)
+    return markdown_table("what | direction | cases | kept | without placeholders", "llrrr", cells)
 
 
 def _plain(stage: Stage, texts: Sequence[str], source: str, target: str) -> list[str]:

@@ -1,5 +1,5 @@
 """What is no word of a language, in text that is still spoken: it stays, and nothing shown for good
-changes, whichever stand-ins a model has and whatever it does to them."""
+changes, whichever placeholders a model has and whatever it does to them."""
 
 import re
 from random import Random
@@ -17,8 +17,8 @@ from tokenspeed.text.vocabulary import MARKS, NAMES, Vocabulary
 from tokenspeed.text.whole import Exchange, Whole
 
 FAMILIES = {
-    "names": Vocabulary(is_known=str.isascii, stand_ins=NAMES),
-    "marks": Vocabulary(is_known=str.isascii, stand_ins=MARKS),
+    "names": Vocabulary(is_known=str.isascii, placeholders=NAMES),
+    "marks": Vocabulary(is_known=str.isascii, placeholders=MARKS),
 }
 SPANS = ("a@b.de", "{name}", "<b>", "</b>", "👍", "#tag", "`x y`", "Привет", "[applause]", ">>")
 WORDS = ("we", "go", "home", "and", "rest,", "then", "sleep.", "Never", "THE", "TRAIN", "IS")

@@ -300,7 +300,7 @@ def test_terms_and_context_are_told_as_the_model_was_trained(
     config, template, _ = GOLDEN[name]
     tokenizer, prompts = open_chat(tmp_path, kind, config, template)
     assert (prompts.tells_context, prompts.context_pairs) == (True, 2)
-    assert not prompts.profile.has_stand_ins  # else nobody would be told
+    assert not prompts.profile.has_placeholders  # else nobody would be told
     terms, context = [("train", "Bahn"), ("city", "Ort")], ("It is late.", "We run.")
     text = "The train leaves the city."
     start, end = (HY, HY_END) if name == "hy-mt" else (HY_7B, HY_7B_END)
@@ -415,7 +415,7 @@ def test_words_of_a_glossary_are_told_where_the_profile_says_how(tmp_path: Path)
     own.write_text(
         'title = "Own"\n[prompt]\nturns = "<|im_start|>{message}<|im_end|>"\n'
         'message = "{terms}To {target}: {text}"\nterm = "{source_term} is {target_term}"\n'
-        'terms = "Use these words:\\n{terms}\\n"\n[output]\nstand_ins = false\n'
+        'terms = "Use these words:\\n{terms}\\n"\n[output]\nplaceholders = false\n'
         '[languages]\ncodes = ["en", "de"]\n'
     )
     prompts = load_prompt_format(tmp_path, tokenizer, own)

@@ -15,8 +15,8 @@ from tokenspeed.text.pipeline import Hygiene, Piece
 from tokenspeed.text.vocabulary import MARKS, NAMES, Vocabulary
 
 FAMILIES = {
-    "names": Vocabulary(is_known=str.isascii, stand_ins=NAMES),
-    "marks": Vocabulary(is_known=str.isascii, stand_ins=MARKS),
+    "names": Vocabulary(is_known=str.isascii, placeholders=NAMES),
+    "marks": Vocabulary(is_known=str.isascii, placeholders=MARKS),
 }
 SPANS = (
     "a@b.de", "http://x.org/a", "{name}", "%s", "<b>", "</b>", "👍", "#tag", "@ana", "v1.2.3",
@@ -124,9 +124,9 @@ def test_what_a_model_drops_or_says_twice_is_there_once(
     found = hygiene(family)
     piece = found.piece()
     piece.take(text)
-    stand_ins = found.vocabulary.stand_ins
+    placeholders = found.vocabulary.placeholders
     output = piece.shown()
-    for i, name in enumerate(stand_ins):
+    for i, name in enumerate(placeholders):
         output = output.replace(name, "" if i in lost else f"{name} {name}")
     output = " ".join(output.split())
     if family == "names":  # a name that is said twice may well be meant twice
@@ -241,7 +241,7 @@ def test_a_mark_is_put_back_beside_its_old_neighbour() -> None:
     assert placed("Great job 👍", "Gute Arbeit.") == "Gute Arbeit 👍"
 
 
-def test_a_piece_that_goes_on_keeps_stand_ins_and_case() -> None:
+def test_a_piece_that_goes_on_keeps_placeholders_and_case() -> None:
     first: Piece = hygiene().piece()
     first.take("WE SEE a@b.de AND")
     first.shown()

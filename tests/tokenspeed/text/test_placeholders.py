@@ -97,7 +97,7 @@ def test_a_number_that_readers_have_in_digits_stays() -> None:
     assert found.restore("Zimmer 18", [])[0] == "Zimmer 18"
 
 
-def test_no_stand_in_shows_where_a_model_glued_it_to_a_word() -> None:
+def test_no_placeholder_shows_where_a_model_glued_it_to_a_word() -> None:
     found = Placeholders(Glossary(TERMS))
     assert found.replace("a machine") == f"a {NAMES[0]}"
     assert found.restore(f"ein Ding{NAMES[0]} da", [0, 8, 17, 20]) == ("ein Ding da", [0, 8, 8, 11])

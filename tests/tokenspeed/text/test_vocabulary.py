@@ -18,9 +18,9 @@ class Pieces:
 
 def test_marks_stand_in_where_a_model_was_taught_to_copy_them() -> None:
     taught = vocabulary_of(Pieces("a", *MARKS))
-    assert tuple(taught.stand_ins) == MARKS
+    assert tuple(taught.placeholders) == MARKS
     other = vocabulary_of(Pieces("a"))
-    assert other.stand_ins == NAMES
+    assert other.placeholders == NAMES
 
 
 def test_a_sign_is_known_that_has_a_piece_or_where_nobody_can_tell() -> None:

@@ -1,4 +1,4 @@
-"""What must come through is found in lines, and counted with and without stand-ins."""
+"""What must come through is found in lines, and counted with and without placeholders."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stand-ins: the same on both sides, whatever else happens to a pair."""
+"""Placeholders: the same on both sides, whatever else happens to a pair."""
 
 import random
 
@@ -7,33 +7,33 @@ from hypothesis import strategies as st
 
 from tests.tokenspeed.training.conftest import toy_pairs
 from tokenspeed.training.align import Aligner, Lexicon
-from tokenspeed.training.stand_ins import STAND_INS, alone, with_stand_ins
+from tokenspeed.training.placeholders import PLACEHOLDERS, alone, with_placeholders
 
 PAIRS = toy_pairs()
 ENGLISH, GERMAN = ([pair[side].split() for pair in PAIRS] for side in (0, 1))
 ALIGNER = Aligner(Lexicon.fit(ENGLISH, GERMAN), Lexicon.fit(GERMAN, ENGLISH))
 
 
-def stand_ins(text: str) -> list[str]:
-    return [c for c in text if c in STAND_INS]
+def placeholders(text: str) -> list[str]:
+    return [c for c in text if c in PLACEHOLDERS]
 
 
 @given(seed=st.integers(0, 10_000), at=st.integers(0, len(PAIRS) - 1), is_open=st.booleans())
 def test_both_sides_have_the_same_once(seed: int, at: int, is_open: bool) -> None:
-    source, target = with_stand_ins(PAIRS[at], ALIGNER, random.Random(seed), is_open=is_open)
-    said = stand_ins(source)
+    source, target = with_placeholders(PAIRS[at], ALIGNER, random.Random(seed), is_open=is_open)
+    said = placeholders(source)
     assert len(set(said)) == len(said), "none stands twice"
-    if is_open and source.endswith(STAND_INS) and source[-1] not in target:
+    if is_open and source.endswith(PLACEHOLDERS) and source[-1] not in target:
         said.pop()  # the last word of a source that goes on is not translated yet
-    assert sorted(said) == sorted(stand_ins(target))
-    assert (source, target) == with_stand_ins(
+    assert sorted(said) == sorted(placeholders(target))
+    assert (source, target) == with_placeholders(
         PAIRS[at], ALIGNER, random.Random(seed), is_open=is_open
     )
 
 
 def test_words_are_replaced_by_what_translates_them() -> None:
     made = [
-        with_stand_ins(
+        with_placeholders(
             ("The train is beautiful here.", "der Zug ist hier schön."),
             ALIGNER,
             random.Random(seed),
@@ -49,4 +49,4 @@ def test_words_are_replaced_by_what_translates_them() -> None:
 def test_a_text_of_nothing_else_is_its_own_translation() -> None:
     source, target = alone(random.Random(1))
     assert source == target
-    assert stand_ins(source)
+    assert placeholders(source)

@@ -1,9 +1,9 @@
-"""Characters that stand for what a model must copy, and examples that teach it to.
+"""Placeholders: characters that replace what a model must copy, and examples that teach copying.
 
-Whatever must pass a model unchanged (an address, a tag, an emoji, a number, a name) can be replaced
+Whatever must come through unchanged (an address, a tag, an emoji, a number, a name) can be replaced
 by a character of the private use area, which is a piece of its own, and put back afterwards. A
-model learns that where both sides of a pair have the same stand-in at the same place. Knows words
-and their links; does not know tokens.
+model learns to copy these from pairs with the same placeholder at the same place on both sides.
+Knows words and their links; does not know tokens.
 """
 
 import random
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from tokenspeed.text.vocabulary import MARKS
 from tokenspeed.training.align import Aligner
 
-STAND_INS = MARKS
+PLACEHOLDERS = MARKS
 Pair = tuple[str, str]  # a sentence and its translation
 
 _CORE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)  # what stands around a word, and the word
@@ -22,11 +22,11 @@ _IN_ORDER = 0.7  # of the examples: numbered from the first one on, as users' te
 _AROUND = ("{}", "{}", "{}", "({})", "[{}]", "{},", "{}.", "“{}”", "{}:")
 
 
-def with_stand_ins(pair: Pair, aligner: Aligner, rng: random.Random, *, is_open: bool) -> Pair:
-    """Put stand-ins into both sides of a pair: for words, around them, or between them.
+def with_placeholders(pair: Pair, aligner: Aligner, rng: random.Random, *, is_open: bool) -> Pair:
+    """Put placeholders into both sides of a pair: for words, around them, or between them.
 
     Args:
-        pair: any; one without a place for a stand-in comes back as it is.
+        pair: any; one without a place for a placeholder comes back as it is.
         aligner: from the first side's words to the second's.
         rng: consumed in a fixed order.
         is_open: the first side may go on, so what is new at its end is not translated yet.
@@ -35,7 +35,7 @@ def with_stand_ins(pair: Pair, aligner: Aligner, rng: random.Random, *, is_open:
     if not sides[0] or not sides[1]:
         return pair
     links = _sure_links(*sides, aligner)
-    places: dict[int, int] = {}  # where the first side has a stand-in: the second side's place
+    places: dict[int, int] = {}  # where the first side has a placeholder: the second side's place
     kind = rng.random()
     wanted = rng.choice((1, 1, 1, 2, 2, 3, 4))
     sides = list(sides[0]), list(sides[1])
@@ -55,7 +55,7 @@ def with_stand_ins(pair: Pair, aligner: Aligner, rng: random.Random, *, is_open:
 
 
 def alone(rng: random.Random) -> Pair:
-    """Return a text of nothing but stand-ins, which is its own translation."""
+    """Return a text of nothing but placeholders, which is its own translation."""
     marks = _marks(rng)[: rng.choice((1, 1, 1, 2, 3))]
     text = rng.choice((" ", " ", "", ", ")).join(marks) + rng.choice(("", "", ".", "!", "?"))
     return text, text
@@ -63,8 +63,8 @@ def alone(rng: random.Random) -> Pair:
 
 def _marks(rng: random.Random) -> list[str]:
     if rng.random() < _IN_ORDER:
-        return list(STAND_INS)
-    return rng.sample(STAND_INS, len(STAND_INS))
+        return list(PLACEHOLDERS)
+    return rng.sample(PLACEHOLDERS, len(PLACEHOLDERS))
 
 
 def _sure_links(source: Sequence[str], target: Sequence[str], aligner: Aligner) -> dict[int, int]:
@@ -77,7 +77,7 @@ def _sure_links(source: Sequence[str], target: Sequence[str], aligner: Aligner) 
 def _replaced(
     sides: tuple[list[str], list[str]], links: dict[int, int], wanted: int, rng: random.Random
 ) -> dict[int, int]:
-    """Choose words that a stand-in may replace on both sides."""
+    """Choose words that a placeholder may replace on both sides."""
     cores = [[_parts(word)[1] for word in side] for side in sides]
     equal = {
         i: cores[1].index(word)
@@ -108,7 +108,7 @@ def _enclose(
     marks: Iterator[str],
     rng: random.Random,
 ) -> None:
-    """Put a pair of stand-ins around words, as tags stand around them, in place."""
+    """Put a pair of placeholders around words, as tags stand around them, in place."""
     chosen = sorted(rng.sample(sorted(links), min(len(links), 1 + wanted // 3)))
     for i in chosen:
         opening, closing = next(marks), next(marks)
@@ -126,7 +126,7 @@ def _insert(
     *,
     is_open: bool,
 ) -> None:
-    """Put stand-ins between words, where what is before and after is the same on both sides."""
+    """Put placeholders between words, where what is before and after is the same on both sides."""
     source, target = sides
     ends = [(0, 0)] if is_open else [(0, 0), (len(source), len(target))]
     inner = [
