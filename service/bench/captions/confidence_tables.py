@@ -4,7 +4,7 @@ Knows rows; does not know how they were made.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Final
@@ -13,39 +13,42 @@ from service.bench.captions.commit_rules import (
     AGREEMENT,
     AGREEMENTS,
     FAMILIES,
-    MARGINS,
-    MORE_AGREEMENTS,
-    MORE_WAITS,
     WAITS,
 )
 from tokenspeed.bench.page import markdown_table
 from tokenspeed.bench.result import Row
 
-MEASURES: Final = {
-    "contradicting": "Words that contradict the whole's translation, all after the first included",
-    "differing": "Words that the whole's translation does not have in that order",
+MEASURES: Final[dict[str, Callable[[Row], float]]] = {
+    "as many words contradict the whole's translation, all after the first included": (
+        lambda row: float(row["contradicting"])
+    ),
+    "as many words are not in the whole's translation in that order": (
+        lambda row: float(row["differing"])
+    ),
+    "finals are as far from offline in chrF": lambda row: 100.0 - row["chrf_offline"],
 }
 
 
 def confidence_tables(rows: Sequence[Row]) -> str:
     """Return what agreement does, and what margins gain where no more words are wrong."""
     parts = [
-        "Agreement of n hypotheses, and the delay of the earliest rule of each family of whose words "
-        "no more differ, its x and k chosen for this line alone:",
+        "Agreement of n hypotheses, and the delay of the earliest rule of each family of whose "
+        "words no more differ, its x and k chosen for this line alone:",
         _line_table(rows),
-        "One x for all of these, chosen for the largest of the least gains, beside agreement alone "
-        "with as many wrong words (of all of these together; two of its rules mixed where none has "
-        "as many). Gains are source words.",
+        "One x for all, chosen for the largest of the least gains: source words that it commits "
+        "earlier than agreement alone. Agreement is taken with as much wrong on that set and "
+        "trace, two of its rules mixed where none has as much; ≥ where all of its rules have more "
+        "wrong, and the one with the least is taken.",
     ]
-    for measure, title in MEASURES.items():
-        parts += [f"{title}:", _setting_table(rows, measure)]
+    for title, wrong in MEASURES.items():
+        parts += [f"Where {title}:", _setting_table(rows, wrong)]
     return "\n\n".join(parts)
 
 
 def _line_table(rows: Sequence[Row]) -> str:
     cells = []
-    for name, trace in dict.fromkeys((row["set"], row["trace"]) for row in rows):
-        here = [row for row in rows if (row["set"], row["trace"]) == (name, trace)]
+    for name, trace in _places(rows):
+        here = [row for row in rows if _place(row) == (name, trace)]
         for base in here:
             is_ours = base["wait_words"] in WAITS and base["agreement"] in AGREEMENTS
             if base["family"] != AGREEMENT or not is_ours:
@@ -81,116 +84,93 @@ def earliest(rows: Iterable[Row], family: str, share: float) -> Row | None:
     return min(fitting, key=lambda row: row["delay_words"], default=None)
 
 
-def _setting_table(rows: Sequence[Row], measure: str) -> str:
+def _setting_table(rows: Sequence[Row], wrong: Callable[[Row], float]) -> str:
     cells = []
     for family in FAMILIES:
         for wait_words in WAITS:
-            compared = [
-                found
-                for margin in MARGINS
-                if (found := compare(rows, family, wait_words, margin, measure)) is not None
-            ]
-            if not compared:
-                cells.append([family, *["–"] * 8])
+            found = best_setting(rows, family, wait_words, wrong)
+            if found is None:
+                cells.append([family, "–", str(wait_words), *["–"] * (len(_places(rows)) + 2)])
                 continue
-            best = max(compared, key=lambda found: min(found.gains))
+            margin, gains = found
+            words = [gain.words for gain in gains]
+            told = [f"{'≥ ' if gain.is_least else ''}{gain.words:+.2f}" for gain in gains]
+            mean = math.fsum(words) / len(words)
             cells.append(
                 [
                     family,
-                    f"{best.margin:g}",
+                    f"{margin:g}",
                     str(wait_words),
-                    f"{best.wrong:.1%}",
-                    f"{best.delay:.2f}",
-                    f"{best.delay + best.mean_gain:.2f}",
-                    f"{min(best.gains):+.2f}",
-                    f"{best.mean_gain:+.2f}",
-                    f"{max(best.extra) * 100:+.1f} points",
+                    *told,
+                    f"{min(words):+.2f}",
+                    f"{mean:+.2f}",
                 ]
             )
-    titles = "rule | x | k | wrong | delay | agreement alone | least gain | mean gain"
-    return markdown_table(f"{titles} | most wrong more", "lrrrrrrrr", cells)
+    titles = ["rule", "x", "k", *(f"{name}, {trace}" for name, trace in _places(rows))]
+    aligned = "l" + "r" * (len(titles) + 1)
+    return markdown_table(" | ".join([*titles, "least", "mean"]), aligned, cells)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A rule beside agreement alone with as many wrong words.
+class Gain:
+    """What a rule gains over agreement.
 
     Attributes:
-        margin: of the rule.
-        wrong: share of committed words, of all sets and traces together.
-        delay: of the rule in words, mean of sets and traces.
-        gains: words that it commits earlier, on each set and trace.
-        extra: by how much its share of wrong words is larger there.
+        words: of the source, by which it commits earlier.
+        is_least: whether all agreement has more wrong, so that the true gain is larger.
     """
 
-    margin: float
-    wrong: float
-    delay: float
-    gains: tuple[float, ...]
-    extra: tuple[float, ...]
-
-    @property
-    def mean_gain(self) -> float:
-        """The mean of all gains."""
-        return math.fsum(self.gains) / len(self.gains)
+    words: float
+    is_least: bool = False
 
 
-def compare(
-    rows: Sequence[Row], family: str, wait_words: int, margin: float, measure: str
-) -> Comparison | None:
-    """Compare one rule with the earliest agreement that has no more wrong words.
+def best_setting(
+    rows: Sequence[Row], family: str, wait_words: int, wrong: Callable[[Row], float]
+) -> tuple[float, list[Gain]] | None:
+    """Return the margin of a family whose least gain is largest, and its gains by set and trace.
 
-    Where no rule of agreement has as many, two are mixed: one for some sentences, the other for the
+    None if each margin has more wrong somewhere than all agreement.
+    """
+    found: list[tuple[float, list[Gain]]] = []
+    for margin in dict.fromkeys(row["margin"] for row in rows if row["family"] == family):
+        gains = [
+            gain(row, [each for each in rows if _place(each) == _place(row)], wrong)
+            for row in rows
+            if (row["family"], row["wait_words"], row["margin"]) == (family, wait_words, margin)
+        ]
+        known = [each for each in gains if each is not None]
+        if known and len(known) == len(gains):
+            found.append((margin, known))
+    return max(found, key=lambda each: min(one.words for one in each[1]), default=None)
+
+
+def gain(row: Row, rows: Sequence[Row], wrong: Callable[[Row], float]) -> Gain | None:
+    """Compare a rule with the earliest agreement of the same rows that has no more wrong.
+
+    Where no rule of agreement has as much, two are mixed: one for some sentences, the other for the
     rest. Otherwise rules with few knobs would lose to rules with many.
 
     Returns:
-        None if all agreement has more wrong words, or all has fewer.
+        None if all agreement has less wrong.
     """
-    found = _same(rows, family, wait_words, margin)
-    share = together(found, measure)
-    alone = [_same(rows, AGREEMENT, k, 0.0, n) for k in MORE_WAITS for n in MORE_AGREEMENTS]
-    ordered = sorted(alone, key=lambda each: together(each, measure))
-    if not together(ordered[0], measure) <= share <= together(ordered[-1], measure):
+    alone = sorted((each for each in rows if each["family"] == AGREEMENT), key=wrong)
+    share, own = wrong(row), row["delay_words"]
+    if share < wrong(alone[0]):
+        return Gain(alone[0]["delay_words"] - own, is_least=True)
+    if share > wrong(alone[-1]):
         return None
-    mixed = []
-    for few, many in combinations_with_replacement(ordered, 2):
-        least, most = together(few, measure), together(many, measure)
-        if least > share:
-            continue
-        weight = min(1.0, (share - least) / (most - least)) if most > least else 0.0  # of `many`
-        mixed.append(
-            [
-                [
-                    (1 - weight) * a[column] + weight * b[column]
-                    for a, b in zip(few, many, strict=True)
-                ]
-                for column in ("delay_words", measure)
-            ]
-        )
-    delays, shares = min(mixed, key=lambda each: math.fsum(each[0]))
-    own = [row["delay_words"] for row in found]
-    return Comparison(
-        margin,
-        share,
-        math.fsum(own) / len(own),
-        tuple(a - b for a, b in zip(delays, own, strict=True)),
-        tuple(row[measure] - other for row, other in zip(found, shares, strict=True)),
-    )
+    delays = []
+    for few, many in combinations_with_replacement(alone, 2):
+        least, most = wrong(few), wrong(many)
+        if least <= share:
+            weight = min(1.0, (share - least) / (most - least)) if most > least else 0.0  # of many
+            delays.append((1 - weight) * few["delay_words"] + weight * many["delay_words"])
+    return Gain(min(delays) - own)
 
 
-def _same(
-    rows: Sequence[Row], family: str, wait_words: int, margin: float, agreement: int | None = None
-) -> list[Row]:
-    """Return the rows of one rule, in the order of sets and traces."""
-    return [
-        row
-        for row in rows
-        if (row["family"], row["wait_words"], row["margin"]) == (family, wait_words, margin)
-        and agreement in (None, row["agreement"])
-    ]
+def _place(row: Row) -> tuple[str, str]:
+    return row["set"], row["trace"]
 
 
-def together(rows: Sequence[Row], measure: str) -> float:
-    """Return the share of committed words that are wrong, of several rows together."""
-    committed = sum(row["committed_words"] for row in rows)
-    return sum(row[f"{measure}_words"] for row in rows) / committed if committed else 0.0
+def _places(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(map(_place, rows)))

@@ -1,13 +1,22 @@
-"""Which rule is earlier at the same contradictions: on rows whose numbers are chosen."""
+"""Which rule is earlier with as much wrong: on rows whose numbers are chosen."""
 
 import pytest
 
 from service.bench.captions.commit_rules import AGREEMENT, FAMILIES, all_rules
-from service.bench.captions.confidence_tables import compare, confidence_tables, earliest, together
+from service.bench.captions.confidence_tables import (
+    Gain,
+    best_setting,
+    confidence_tables,
+    earliest,
+    gain,
+)
 from tokenspeed.bench.result import Row
 
-MEASURE = "contradicting"
 PLACES = (("talks.en-de", "words"), ("talks.en-de", "recogniser"))
+
+
+def wrong_of(row: Row) -> float:
+    return float(row["contradicting"])
 
 
 def row(place: tuple[str, str], wrong: int, delay: float, **about: object) -> Row:
@@ -29,7 +38,7 @@ def rows(wrong: int, delays: tuple[float, float]) -> list[Row]:
             about = {"family": rule.family, "agreement": n, "wait_words": rule.wait_words}
             if rule.family == AGREEMENT:
                 late = n + rule.wait_words
-                found.append(row(place, 100 - 10 * late, 2.0 + late, **about))
+                found.append(row(place, 100 - 9 * late, 2.0 + late, **about))
             elif (rule.family, x, rule.wait_words) == (FAMILIES[0], 2.0, 0):
                 found.append(row(place, wrong, chosen, margin=x, **about))
             else:
@@ -37,46 +46,41 @@ def rows(wrong: int, delays: tuple[float, float]) -> list[Row]:
     return found
 
 
-def test_a_rule_is_compared_with_agreement_that_contradicts_as_often() -> None:
-    found = compare(rows(70, (4.0, 4.5)), FAMILIES[0], 0, 2.0, MEASURE)
+AGREEMENTS = [row(PLACES[0], wrong, delay) for wrong, delay in ((80, 4.0), (60, 5.0), (40, 8.0))]
+
+
+def told(wrong: int, delay: float, *more: Row) -> Gain | None:
+    own = row(PLACES[0], wrong, delay, family="margin")
+    found = gain(own, [*AGREEMENTS, *more, own], wrong_of)
+    return None if found is None else Gain(round(found.words, 6), found.is_least)
+
+
+def test_a_rule_is_compared_with_agreement_that_has_as_much_wrong() -> None:
+    assert told(60, 4.5) == Gain(0.5)
+    assert told(80, 4.5) == Gain(-0.5)
+
+
+def test_two_rules_of_agreement_are_mixed_where_none_has_as_much() -> None:
+    assert told(70, 4.0) == Gain(0.5)  # half of the one at 4.0, half of that at 5.0
+    assert told(45, 5.0) == Gain(2.25)
+
+
+def test_agreement_that_is_earlier_and_has_less_wrong_counts() -> None:
+    assert told(60, 4.0) == Gain(1.0)
+    assert told(60, 4.0, row(PLACES[0], 50, 3.0)) == Gain(-1.0)
+
+
+def test_a_rule_with_less_or_more_wrong_than_all_agreement() -> None:
+    assert told(30, 7.0) == Gain(1.0, is_least=True)
+    assert told(81, 1.0) is None
+
+
+def test_one_margin_is_chosen_for_all_sets_and_traces() -> None:
+    found = best_setting(rows(73, (4.0, 4.5)), FAMILIES[0], 0, wrong_of)
     assert found is not None
-    assert (found.wrong, found.delay) == (0.07, 4.25)
-    assert found.gains == pytest.approx((1.0, 0.5))  # n = 3 has 70, and commits after 5.0
-    assert found.mean_gain == pytest.approx(0.75)
-    assert found.extra == pytest.approx((0.0, 0.0))
-
-
-def test_two_rules_of_agreement_are_mixed_where_none_contradicts_as_often() -> None:
-    found = compare(rows(75, (4.0, 4.5)), FAMILIES[0], 0, 2.0, MEASURE)
-    assert found is not None
-    assert found.gains == pytest.approx((0.5, 0.0))  # half of 80 at 4.0, half of 70 at 5.0
-
-
-def test_agreement_that_is_right_more_often_and_earlier_counts() -> None:
-    own = rows(70, (4.0, 4.5))
-    for each in own:
-        if (each["family"], each["agreement"], each["wait_words"]) == (AGREEMENT, 4, 0):
-            each["delay_words"] = 2.5
-    found = compare(own, FAMILIES[0], 0, 2.0, MEASURE)
-    assert found is not None
-    assert found.gains == pytest.approx((-1.5, -2.0))
-    assert found.extra == pytest.approx((0.01, 0.01))
-
-
-def test_each_measure_is_compared_by_itself() -> None:
-    own = rows(70, (4.0, 4.5))
-    for each in own:
-        if (each["family"], each["margin"]) == (FAMILIES[0], 2.0):
-            each |= {"differing_words": 80, "differing": 0.08}
-    found = compare(own, FAMILIES[0], 0, 2.0, "differing")
-    assert found is not None
-    assert found.gains == pytest.approx((0.0, -0.5))  # n = 2 has 80, and commits after 4.0
-
-
-def test_what_contradicts_less_or_more_than_all_agreement_has_nothing_beside_it() -> None:
-    assert compare(rows(500, (1.0, 1.0)), FAMILIES[0], 0, 2.0, MEASURE) is None
-    assert compare(rows(-20, (1.0, 1.0)), FAMILIES[0], 0, 2.0, MEASURE) is None
-    assert "| margin | – |" in confidence_tables(rows(-20, (1.0, 1.0)))
+    assert found[0] == 2.0
+    assert [each.words for each in found[1]] == pytest.approx([1.0, 0.5])
+    assert best_setting(rows(500, (1.0, 1.0)), FAMILIES[0], 0, wrong_of) is None
 
 
 def test_the_earliest_rule_has_no_more_words_that_differ() -> None:
@@ -87,20 +91,11 @@ def test_the_earliest_rule_has_no_more_words_that_differ() -> None:
     assert earliest(own, FAMILIES[0], 1.0) is None
 
 
-def test_shares_of_several_rows_count_words() -> None:
-    assert (
-        together([row(PLACES[0], 10, 1.0), row(PLACES[1], 0, 1.0, committed_words=0)], MEASURE)
-        == 0.01
-    )
-    assert together([row(PLACES[0], 0, 1.0, committed_words=0)], MEASURE) == 0.0
-
-
 def test_the_tables_have_a_line_for_each_agreement_and_each_family() -> None:
-    text = confidence_tables(rows(70, (4.0, 4.5)))
+    text = confidence_tables(rows(73, (4.0, 4.5)))
     lines = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(lines) == 1 + 2 * 6 + 2 * (1 + 2 * len(FAMILIES))
-    assert (
-        "| talks.en-de | words | 3 | 0 | 7.0% | 7.0% | 50% | 90.0 | 5.00 | 4.00 (x 2, k 0) |"
-        in text
-    )
-    assert "| margin | 2 | 0 | 7.0% | 4.25 | 5.00 | +0.50 | +0.75 | +0.0 points |" in text
+    assert len(lines) == 1 + 2 * 6 + 3 * (1 + 2 * len(FAMILIES))
+    assert "| words | 3 | 0 | 7.3% | 7.3% | 50% | 90.0 | 5.00 | 4.00 (x 2, k 0) |" in text
+    assert "| margin | 2 | 0 | +1.00 | +0.50 | +0.50 | +0.75 |" in text
+    assert "≥ " in confidence_tables(rows(-50, (4.0, 4.5)))
+    assert "| margin | – | 0 | – | – | – | – |" in confidence_tables(rows(500, (1.0, 1.0)))
