@@ -161,6 +161,13 @@ def add_kernels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="bf16", choices=["bf16", "int8", "int4", "fp8"])
     parser.add_argument("--rows", type=counts, default=[1, 32], help="of a step (default: 1,32)")
     parser.add_argument("--tune", action="store_true", help="try every tile, print the best ones")
+    parser.add_argument(
+        "--tensor-parallel",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="measure what each of N GPUs would have of the shape, on one",
+    )
     add_json_argument(parser)
     parser.set_defaults(run=_kernels)
 
@@ -169,10 +176,13 @@ def _kernels(options: argparse.Namespace) -> int:
     with _needs_triton():
         from tokenspeed.backends.cuda import check_device
         from tokenspeed.bench.engines.kernel_times import measure_kernels
-        from tokenspeed.bench.engines.shapes import named_shape
+        from tokenspeed.bench.engines.shapes import part_of
     check_device(options.dtype)
-    named_shape(options.shape)
-    machine, rows = measure_kernels(options.shape, options.dtype, options.rows, tune=options.tune)
+    gpus = options.tensor_parallel
+    part_of(options.shape, gpus)
+    machine, rows = measure_kernels(
+        options.shape, options.dtype, options.rows, tune=options.tune, gpus=gpus
+    )
     return _show(make_result(rows, machine=machine, packages=["torch", "triton"]), options.json)
 
 

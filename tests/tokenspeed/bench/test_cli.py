@@ -65,6 +65,8 @@ def test_gpus_are_those_that_are_named_or_counted(capsys: pytest.CaptureFixture[
 def test_a_shape_has_to_be_known(capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, "kernels", "--shape", "llama-9")
     assert "shape is 'llama-9', known: llama-3-8b" in said
+    said = refusal(capsys, "kernels", "--shape", "llama-3-8b", "--tensor-parallel", "3")
+    assert "num_heads is 32, which 3 GPUs cannot share evenly" in said
 
 
 def test_streams_are_numbers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from tokenspeed.backends.cuda_weights import random_weights
-from tokenspeed.bench.engines.shapes import named_shape
+from tokenspeed.bench.engines.shapes import part_of
 from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies
 from tokenspeed.bench.result import Row, describe_gpu
 from tokenspeed.kernels.matrix import Matrix
@@ -22,7 +22,7 @@ from tokenspeed.model.weights import fused_shape
 
 
 def measure_kernels(
-    shape: str, form: str, heights: Sequence[int], *, tune: bool
+    shape: str, form: str, heights: Sequence[int], *, tune: bool, gpus: int = 1
 ) -> tuple[dict[str, Any], list[Row]]:
     """Time the five matrix kernels of a named shape.
 
@@ -30,13 +30,14 @@ def measure_kernels(
         shape: a key of SHAPES. form: "bf16", "int8", "int4" or "fp8".
         heights: rows of a step.
         tune: take the best of the tile in use and all candidates.
+        gpus: that would share the model; the part of one of them is measured, without sums.
     Returns:
         The machine, and for each kernel and height: microseconds of this kernel, of cuBLAS in bf16
         over the same shape, and at the read bandwidth of the same run.
     """
     read = read_bandwidth()
     machine = describe_gpu(read)
-    config, rows = named_shape(shape), []
+    config, rows = part_of(shape, gpus), []
     for kernel in tqdm(KERNELS, desc="kernels", leave=False):
         matrices = copies(one_matrix(config, kernel, form))
         n, k = matrices[0].n, matrices[0].k
@@ -53,6 +54,7 @@ def measure_kernels(
                 {
                     "engine": "tokenspeed",
                     "shape": shape,
+                    "gpus": gpus,
                     "dtype": form,
                     "kernel": kernel,
                     "n": n,

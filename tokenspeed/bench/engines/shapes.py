@@ -1,11 +1,13 @@
 """Shapes that are measured by name, with random weights."""
 
+from dataclasses import replace
 from typing import Any
 
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.families import FAMILIES
 from tokenspeed.model.rope import Rope
+from tokenspeed.model.sharding import Shard
 
 # The classes of families, as transformers names them, and others after it.
 ARCHITECTURES = {
@@ -84,6 +86,20 @@ def named_shape(name: str) -> ModelConfig:
     if name not in SHAPES:
         raise BackendUnavailable(f"shape is {name!r}, known: {', '.join(SHAPES)}")
     return SHAPES[name]
+
+
+def part_of(name: str, gpus: int) -> ModelConfig:
+    """Return what each of several GPUs has of a shape, with its part of the LM head.
+
+    Raises:
+        BackendUnavailable: there is no such shape, or that many GPUs cannot share it.
+    """
+    whole, shard = named_shape(name), Shard(0, gpus)
+    try:
+        part = shard.config(whole)
+    except ValueError as exc:
+        raise BackendUnavailable(str(exc)) from exc
+    return replace(part, vocab_size=shard.tokens(whole.vocab_size).stop)
 
 
 def step_weights(config: ModelConfig) -> int:

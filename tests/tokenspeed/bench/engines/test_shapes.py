@@ -2,10 +2,11 @@
 
 import pytest
 
-from tokenspeed.bench.engines.shapes import SHAPES, named_shape, step_weights
+from tokenspeed.bench.engines.shapes import SHAPES, named_shape, part_of, step_weights
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import DEFAULT_MODEL
 from tokenspeed.model.families import load_model_config
+from tokenspeed.model.weights import fused_shape
 
 
 def test_a_step_reads_the_weights_that_the_models_are_named_after() -> None:
@@ -38,3 +39,17 @@ def test_the_default_shape_is_that_of_the_shipped_model() -> None:
 def test_an_unknown_shape_is_named_with_those_that_there_are() -> None:
     with pytest.raises(BackendUnavailable, match="shape is 'llama-9', known: llama-3-8b"):
         named_shape("llama-9")
+
+
+def test_a_part_of_a_shape_is_what_a_gpu_has_of_it() -> None:
+    assert part_of("llama-3-70b", 1) == SHAPES["llama-3-70b"]
+    half = part_of("llama-3-70b", 2)
+    found = {kernel: fused_shape(half, kernel) for kernel in ("qkv", "out", "down", "head")}
+    assert found == {
+        "qkv": (5120, 8192),
+        "out": (8192, 4096),
+        "down": (8192, 14336),
+        "head": (64128, 8192),
+    }
+    with pytest.raises(BackendUnavailable, match="num_heads is 64, which 3 GPUs cannot share"):
+        part_of("llama-3-70b", 3)
