@@ -351,7 +351,7 @@ class Session:
 
     def _on_session_resume(self, event: protocol.SessionResume, now_s: float) -> list[Action]:
         raise ProtocolError(
-            "session_expired", "there is no such session any more; go on with the new one"
+            "session_expired", "the session no longer exists; continue with the new one"
         )
 
     def _on_session_close(self, event: protocol.SessionClose, now_s: float) -> list[Action]:

@@ -293,7 +293,7 @@ class Settings:
                     "glossary_invalid", problem, f"session.targets[{i}].glossary_id"
                 )
             if target in self.formality and target not in model.formalities:
-                problem = f"the model has no choice of address in {target}"
+                problem = f"the model cannot choose a form of address in {target}"
                 raise ProtocolError("unsupported", problem, f"session.targets[{i}].formality")
 
 
@@ -305,7 +305,7 @@ def _stored(targets: Sequence[TargetParams], model: ModelInfo) -> dict[str, Stor
         stored = model.stored(target.glossary_id)
         at = f"session.targets[{i}].glossary_id"
         if stored is None:
-            raise ProtocolError("glossary_invalid", "is not there, or its time is over", at)
+            raise ProtocolError("glossary_invalid", "is unknown or has expired", at)
         if stored.target != model.code_of(target.language):
             problem = f"is for {stored.source} to {stored.target}"
             raise ProtocolError("glossary_invalid", problem, at)

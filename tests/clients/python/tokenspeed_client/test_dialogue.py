@@ -79,7 +79,7 @@ def test_the_line_is_tried_again_later_and_later() -> None:
     assert delays[-1] <= 10
     last = dialogue.events[-1]
     assert isinstance(last, ConnectionChanged)
-    assert (last.state, last.attempt, last.reason) == ("waiting", 12, "The line was lost")
+    assert (last.state, last.attempt, last.reason) == ("waiting", 12, "The connection was lost")
 
 
 def test_a_line_that_lived_begins_anew_with_short_waits() -> None:
