@@ -50,7 +50,8 @@ def lines(title: str, across: str, up: str, series: Sequence[Series]) -> str:
         parts += [
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="{INK}" '
             f'stroke-opacity="0.25"/>',
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{INK}">{mark:,.10g}</text>',
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{INK}">'
+            f"{mark:,.10g}</text>",
         ]
     for mark in marks(least_x, most_x):
         x, _ = place(mark, 0.0)
