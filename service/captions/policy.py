@@ -76,6 +76,7 @@ class Source:
         is_open: whether the piece may still grow.
         is_cut: whether it is complete but its sentence continues in the next piece.
         continues: whether its sentence began in the piece before.
+        touches: whether the piece before it ends where it begins, without a space: "one.<br>two".
         is_final: whether it can no longer change, so that all of it can be committed.
         language: of the text, None if unknown.
     """
@@ -87,6 +88,7 @@ class Source:
     is_cut: bool = False
     continues: bool = False
     language: str | None = None
+    touches: bool = False
 
 
 @dataclass(frozen=True, slots=True)

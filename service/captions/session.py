@@ -22,7 +22,7 @@ from service.load.limits import Limits
 from service.wire import protocol
 from tokenspeed.text.detokenizer import TokenText
 
-DUMP_VERSION: Final = 1  # of the state that replicas hand each other
+DUMP_VERSION: Final = 2  # of the state that replicas hand each other
 MAX_BACKLOG: Final = 64  # jobs waiting for the engine, above which a long text is not cut further
 
 

@@ -28,7 +28,7 @@ _STATE: Final = (
 )  # of every stream, besides its pieces and times  # fmt: skip
 _PIECE_STATE: Final = (
     "source", "is_open", "rev", "is_remembered", "continues", "retries", "is_plain", "instead",
-    "begins_small", "language", "is_cut",
+    "begins_small", "language", "is_cut", "touches",
 )  # of every piece, besides its texts and times  # fmt: skip
 
 
@@ -52,6 +52,7 @@ class _Piece:
     language: str | None = None  # of the source that its translation reads
     held: Source | None = None  # source to translate once the previous piece is done
     is_cut: bool = False  # whether its sentence continues in the next piece
+    touches: bool = False  # whether no space is between it and the previous piece
 
 
 class TargetStream:
@@ -202,6 +203,7 @@ class TargetStream:
                 continue
             piece.source, piece.rev, piece.arrival_s = source.text, rev, arrival_s
             piece.is_open, piece.is_cut = source.is_open, source.is_cut
+            piece.touches = source.touches
             if index and not piece.translation.committed_text:
                 before_it = self._pieces[index - 1].source
                 piece.begins_small = goes_on(before_it, source.text.lstrip())
@@ -542,7 +544,7 @@ class TargetStream:
     def _join(self, before: str, text: str, piece: _Piece) -> str:
         if piece.continues:  # it brings its own space, or a comma
             return text if before else text.lstrip()
-        return self._joiner + text if before and text else text
+        return self._joiner + text if before and text and not piece.touches else text
 
     def _piece_of(self, job: Job) -> _Piece | None:
         index = job.key.piece

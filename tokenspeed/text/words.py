@@ -21,6 +21,10 @@ _FLAG = regex.compile(
 )
 _SPACES = regex.compile(r"\s+")
 _TRAILING = regex.compile(r"[\p{P}\s]+$")
+# After these, text goes on without a space.
+_SPACELESS = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}。！？｡।॥…」』）”]\p{M}*$"
+)
 
 
 def word_ends(text: str) -> list[int]:
@@ -67,6 +71,16 @@ def has_words(text: str) -> bool:
 def count_words(text: str) -> int:
     """Return the number of words; punctuation alone counts as none."""
     return len(word_ends(text)) if has_words(text) else 0
+
+
+def are_apart(before: str, after: str) -> bool:
+    """Whether there is a space between two stretches of a text that follow each other."""
+    return before[-1:].isspace() or after[:1].isspace()
+
+
+def ends_spaceless(text: str) -> bool:
+    """Whether a text ends in a letter or mark of a script without spaces."""
+    return _SPACELESS.search(text[-8:]) is not None
 
 
 def normalise(text: str) -> str:

@@ -1,5 +1,7 @@
 """Pieces of a segment joined into the one text of the wire."""
 
+from dataclasses import replace
+
 from service.captions.job import Job, JobKey
 from service.captions.policy import PRESETS, Source
 from service.captions.stream import TargetStream
@@ -36,6 +38,18 @@ def test_languages_without_spaces_are_joined_without() -> None:
     for job in jobs:
         answer(found, job, "一。")
     assert found.take(11.0)[0] == "一。一。"
+
+
+def test_pieces_that_touch_are_joined_without_a_space() -> None:
+    found = stream()
+    pieces = [final("One.<br>"), replace(final("Two."), touches=True), final(" Three.")]
+    jobs, _ = found.revise(pieces, 1, 10.0)
+    for job, said in zip(jobs, ("Eins.", "Zwei.", "Drei."), strict=True):
+        answer(found, job, said)
+    assert found.take(11.0)[0] == "Eins.<br>Zwei. Drei."
+    again = stream()
+    again.load(found.dump(), 0.0)
+    assert again.take(12.0) == ("", "", False)
 
 
 def test_a_piece_without_a_translation_leaves_no_space() -> None:
