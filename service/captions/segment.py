@@ -190,7 +190,7 @@ def _part_id(client_id: str, part: int) -> str:
 
 
 def _linked(sources: list[Source]) -> list[Source]:
-    """Tell each piece whether the previous one was cut in mid-sentence, and whether it touches it."""
+    """Tell each piece whether the previous one was cut in mid-sentence, and whether they touch."""
     found = sources[:1]
     for before, source in pairwise(sources):
         cut, touches = before.is_cut, _touches(before.text, source.text)

@@ -152,6 +152,9 @@ _SHORT: Final = {
     ),
 }  # fmt: skip
 
+# Whatever is in `_SHORT` has one of these; most texts that still grow have none.
+_SIGN_OF_SHORT: Final = regex.compile(r"[./\d]|MwSt|UU")
+
 LEADING: Final = frozenset(_LEADING.split())
 NUMBERED: Final = frozenset(_NUMBERED.split())
 STARTERS: Final = frozenset(_STARTERS.split())
@@ -163,7 +166,9 @@ _SPELLED: Final = {
 
 def spell_out(text: str, language: str | None) -> str:
     """Write out short forms that models do not understand."""
-    if language not in _SPELLED or _any_short(language).search(text) is None:
+    if language not in _SPELLED or not _SIGN_OF_SHORT.search(text):
+        return text
+    if not _any_short(language).search(text):
         return text
     for pattern, word in _SPELLED[language]:
         for match in reversed(list(pattern.finditer(text))):

@@ -62,6 +62,9 @@ _INCOMPLETE: Final = regex.compile(
     r"|\bhttps?:?/{0,2}|\bwww\.?|[@#])$"
 )
 
+# Whatever `_INCOMPLETE` finds has one of these.
+_SIGN_OF_INCOMPLETE: Final = regex.compile(r"[<{`\[%@#]|http|www")
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -190,6 +193,8 @@ class Hygiene:
 
     def _breaks(self, text: str, spans: Sequence[Span]) -> list[int]:
         """Return where two texts meet: next to marks that separate them, between words."""
+        if not spans and "[" not in text:
+            return []
         starts = [span.start for span in spans]
         found = [
             match.end()
@@ -275,7 +280,9 @@ class Piece:
         self._is_open = is_open
         text = read_entities(clean(text)).strip()
         if is_open:
-            text = _INCOMPLETE.sub("", text).rstrip()
+            if _SIGN_OF_INCOMPLETE.search(text):
+                text = _INCOMPLETE.sub("", text)
+            text = text.rstrip()
         spans = self._hygiene.spans(text)
         if not has_text(text, spans):
             whole = "".join(_wanted(text, spans, 0, len(text)))
@@ -459,9 +466,11 @@ class Piece:
                     part, count_pieces, is_beginning=is_beginning, language=self.language
                 )
             is_known = self._hygiene.vocabulary.is_known
-            signs = [match[0] for match in _FRACTION.finditer(part) if not is_known(match[0][-1])]
-            self.placeholders.keep({fold(sign, is_known): sign for sign in signs})
-            part = fold(part, is_known)
+            if not part.isascii():
+                fractions = (match[0] for match in _FRACTION.finditer(part))
+                signs = [sign for sign in fractions if not is_known(sign[-1])]
+                self.placeholders.keep({fold(sign, is_known): sign for sign in signs})
+                part = fold(part, is_known)
             parts.append(plainly_spelled(part, count_pieces, self.language))
         return "".join(parts)
 

@@ -180,6 +180,11 @@ _NUMERALS: Final = frozenset("ii iii iv vii viii ix xi xii xiii xiv xv".split())
 _TRIGGER: Final = regex.compile(
     r"^[\p{P}]*(?:i{2,3}|iv|vi{2,3}|ix|xi{1,3}|xi?v)[\p{P}]*$|\p{L}\(\p{L}\)|::|[@#/\\_.\d=$+\-*(²³¹⁰-⁹₀-₉]|\p{Ll}\p{Lu}|\(\)"
 )
+# Whatever `_TRIGGER` or `_NO_WORD` leads to has one of these; most texts have none.
+_SIGN_OF_WORD: Final = regex.compile(
+    r"\b(?:i{2,3}|iv|vi{2,3}|ix|xi{1,3}|xi?v)\b|\p{L}\(\p{L}\)|::|[@#/\\_\d=$+\-*(²³¹⁰-⁹₀-₉]"
+    r"|\p{Ll}\p{Lu}|\.[^\s.,;:!?…)\]}>\"'”“»’‘]|(?:\G|(?<!\S))\S{100}"
+)
 _WORD: Final = regex.compile(
     rf"""(?V1)(?x:
     (?:[A-Za-z][A-Za-z0-9+.-]{{1,15}}+://|www\.|mailto:|tel:)\S++           # address
@@ -264,7 +269,7 @@ def _is_code(text: str) -> bool:
     """
     if _COMMAND.fullmatch(text):
         return True
-    if not _CODE_END.search(text):
+    if not text.rstrip().endswith((";", "{", "}")) or not _CODE_END.search(text):
         return False
     return sum(sign.search(text) is not None for sign in _CODE_SIGNS) >= 1
 
@@ -318,6 +323,8 @@ def _is_glued(text: str, start: int, end: int) -> bool:
 
 def _words(text: str, start: int, end: int) -> Iterator[Span]:
     """Return those parts between spaces that are not words of a language."""
+    if not _SIGN_OF_WORD.search(text, start, end):
+        return
     for match in _CHUNK.finditer(text, start, end):
         chunk = match[0]
         is_no_word = len(chunk) >= 100 and _NO_WORD.search(chunk) is not None

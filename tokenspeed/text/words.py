@@ -6,6 +6,7 @@ Knows characters; does not know languages.
 
 from collections.abc import Iterator
 from os.path import commonprefix
+from typing import Final
 
 import regex
 
@@ -20,6 +21,11 @@ _FLAG = regex.compile(
     r"(?V1)((?:\p{Regional_Indicator}[\p{Word_Break=Extend}\p{Word_Break=Format}\u200d]*){1,2})"
 )
 _SPACES = regex.compile(r"\s+")
+# Words of Latin letters or digits with single spaces between them and marks at their ends: most
+# text is such, and a word ends at each space.
+_PLAIN: Final = regex.compile(
+    r" ?(?:[A-Za-z0-9À-ÖØ-öø-ÿ]++(?:(?<!\d)['’][A-Za-zÀ-ÖØ-öø-ÿ]++)*+[.,;:!?]{0,3}+(?: |$))++"
+)
 _TRAILING = regex.compile(r"[\p{P}\s]+$")
 # After these, text goes on without a space.
 _SPACELESS = regex.compile(
@@ -33,6 +39,10 @@ def word_ends(text: str) -> list[int]:
     A word takes the spaces and opening marks before it and the marks right after it. Text without
     any word is one word.
     """
+    if _PLAIN.fullmatch(text):
+        spaces = [i for i, char in enumerate(text) if char == " "]
+        first, last = int(text[0] == " "), len(spaces) - text.endswith(" ")
+        return [*spaces[first:last], len(text)]
     ends: list[int] = []
     position = 0
     has_core = False

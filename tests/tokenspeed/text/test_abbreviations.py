@@ -1,7 +1,9 @@
 """Lists of abbreviations hold nothing that is two things at once."""
 
 import pytest
+import regex
 
+from tokenspeed.text import abbreviations
 from tokenspeed.text.abbreviations import LEADING, NUMBERED, STARTERS, either, spell_out
 
 
@@ -50,3 +52,17 @@ def test_short_forms_of_numbers_are_written_out(
     text: str, language: str | None, written: str
 ) -> None:
     assert spell_out(text, language) == written
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es"])
+def test_a_quick_look_misses_no_short_form(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorts = (
+        "No. 5", "Nos. 5", "approx.", "incl.", "Min. of", "hrs. now", "5 lbs.", "5 ft.",
+        "5 in. long", "Mon. 5", "w/ it", "w/o it", "Nr. 5", "z.B.", "MwSt", "Std.", "S. 5",
+        "Fr. Ott", "25.–", "n° 5", "no 5", "nos 5", "p. ex.", "pers.", "c-à-d.", "núm. 5",
+        "EE UU", "EEUU", "Ing. Ott", "word",
+    )  # fmt: skip
+    found = [spell_out(short, language) for short in shorts]
+    assert found[:-1] != list(shorts[:-1])
+    monkeypatch.setattr(abbreviations, "_SIGN_OF_SHORT", regex.compile(""))
+    assert [spell_out(short, language) for short in shorts] == found

@@ -286,3 +286,28 @@ def test_a_mark_is_no_concern_of_the_model(family: str, text: str, shown: str) -
     piece = hygiene(family).piece()
     piece.take(text)
     assert piece.shown() == shown
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "<",
+        "</i",
+        "<say-as x>5",
+        "{",
+        "${na",
+        "`x",
+        "[mus",
+        "%",
+        "%1$",
+        "http",
+        "https:/",
+        "www.",
+        "@",
+        "#",
+    ],
+)
+def test_what_is_not_complete_yet_is_left_out(end: str) -> None:
+    piece = hygiene().piece()
+    piece.take(f"We go {end}", is_open=True)
+    assert piece.shown() == "We go"

@@ -1,6 +1,7 @@
 """What must come through as it is: found by its form, in time that grows with the length."""
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -204,3 +205,23 @@ def test_names_that_stand_for_words_are_looked_up_once() -> None:
     text = " ".join([*names, "</Nameb1>", "</Namec2 >"])
     words = [span.wanted for span in find_spans(text) if span.kind == "word"]
     assert words == [name for name in names if name not in ("<Nameb1>", "<Namec2>")]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ("iii", "xIv", "ix", "U.S.", "a.b", ".net", "f(x)", "()", "(a)", "::", "@a", "n²", "3",
+             "aB", "no.", "well-known", "end...", "(iv),", "x" * 120, "a" * 60, "…", "<b>",
+             "</b>", "www.a", "tel:1", ";", "{", "}", "x = 1")
+        ),
+        max_size=6,
+    ),
+    st.sampled_from((" ", "")),
+)  # fmt: skip
+def test_a_quick_look_misses_nothing(parts: list[str], gap: str) -> None:
+    text = gap.join(parts)
+    found = find_spans(text)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_SIGN_OF_WORD", "_SIGN_OF_STRUCTURE"):
+            patch.setattr(spans, name, regex.compile(""))
+        assert find_spans(text) == found

@@ -64,6 +64,8 @@ def find(
             May or in November, is shown as one of the two, and restored in the output.
     """
     found = read(text, language, is_open=is_open)
+    if not found:
+        return []
     unread_signs = _unread_signs(found, text)
     return [
         Change(q.start, q.end, _in_digits(q, text, language))
