@@ -52,10 +52,21 @@ def test_pieces_that_touch_are_joined_without_a_space() -> None:
     assert again.take(12.0) == ("", "", False)
 
 
+def test_a_mark_between_two_pieces_is_seen_while_the_first_may_still_change() -> None:
+    found = stream()
+    # As a second pass has them: open until the first pass is done.
+    pieces = [Source("One.<br>", 0), Source("Two", 0, touches=True)]
+    jobs, _ = found.revise(pieces, 1, 10.0)
+    for job, said in zip(jobs, ("Eins.", "Zwei"), strict=True):
+        answer(found, job, said)
+    assert found.take(11.0)[1] == "Eins.<br>Zwei"
+
+
 def test_a_piece_without_a_translation_leaves_no_space() -> None:
     found = stream()
     jobs, _ = found.revise([final("Hm."), final(" Two."), Source(" Three", 1)], 1, 10.0)
-    for job, output in zip(jobs, ("", "Zwei.", "Drei"), strict=True):
+    found.fail(jobs[0])
+    for job, output in zip(jobs[1:], ("Zwei.", "Drei"), strict=True):
         answer(found, job, output)
     assert found.take(11.0) == ("Zwei.", " Drei", True)
 

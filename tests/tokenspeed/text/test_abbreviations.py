@@ -37,9 +37,15 @@ def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
         (
             "Hr. Ott und Fr. Ott, Mo. bis Fr. Abb. 3",
             "de",
-            "Herr Ott und Frau Ott, Mo. bis Fr. Abbildung 3",
+            "Herr Ott und Frau Ott, Montag bis Freitag Abbildung 3",
         ),
         ("25.– Franken", "de", "25 Franken"),
+        ("See p. 5, pp. 6-8, fig. 3", "en", "See page 5, pages 6-8, figure 3"),
+        (
+            "Mo.–Fr. von 8 bis 12, Sa. und So. nie, So. ist es.",
+            "de",
+            "Montag bis Freitag von 8 bis 12, Samstag und Sonntag nie, So. ist es.",
+        ),
         ("on Mon., Wed. and Fri.", "en", "on Monday, Wednesday and Friday."),
         ("5 ft. 10 in. tall; under the Sun.", "en", "5 feet 10 inches tall; under the Sun."),
         ("env. 20 pers.", "fr", "Environ 20 personnes"),

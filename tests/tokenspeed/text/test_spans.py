@@ -176,6 +176,27 @@ ICU = "{n, plural, one {# day} other {# days}}"
         ("¯\\_(ツ)_/¯ (^_^)", [("¯\\_(ツ)_/¯", "picture"), ("(^_^)", "picture")]),
         ("**Note:** go *on*", [("**", MARK), ("**", MARK), ("*", MARK), ("*", MARK)]),
         ("Press 3\ufe0f\u20e3 now", [("3\ufe0f\u20e3", WORD)]),
+        (
+            "1\ufe0f\u20e3 Open it 2\ufe0f\u20e3 Go",
+            [("1\ufe0f\u20e3", BREAK), ("2\ufe0f\u20e3", BREAK)],
+        ),
+        ("✓ one ✘ two", [("✓", PICTURE), ("✘", PICTURE)]),
+        ("Ann <a@b.de>, x", [("<a@b.de>", WORD)]),
+        ("≥ 20 °C, ≤ 5 km", [("≥ 20 °C", WORD), ("≤ 5", WORD)]),
+        ("1 1/2 cups, 24/7, 3/4", [("1 1/2", WORD)]),
+        ("see $HOME/a.b, $5/day", [("$HOME/a.b", WORD), ("$5/day", WORD)]),
+        ("is ^[a-z]+$ ok", [("^[a-z]+$", WORD)]),
+        (
+            "Hi [NAME], [ORDER_ID] [SIGHS] [YOUR NAME]",
+            [(f, WORD) for f in ("[NAME]", "[ORDER_ID]", "[YOUR NAME]")],
+        ),
+        ("GET /api/v1/users?id=5&x#a", [("/api/v1/users?id=5&x#a", WORD)]),
+        ("at 2027-03-04T10:00:00Z.", [("2027-03-04T10:00:00Z", WORD)]),
+        ("def main(a, b):", [("def main(a, b):", WORD)]),
+        (
+            "==high== ^^up^^ a == b",
+            [("==", MARK), ("==", MARK), ("^^", MARK), ("^^", MARK), ("==", BREAK)],
+        ),
         ("$5/month, −5 °C", [("$5/month", WORD)]),
     ],
 )
