@@ -24,7 +24,7 @@ _WORD: Final = regex.compile(
     rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
 )
 _LETTER: Final = regex.compile(r"\p{L}")
-_SAID: Final = regex.compile(r"[\p{L}\p{N}\p{Co}]")  # also a stand-in
+_SAID: Final = regex.compile(r"[\p{L}\p{N}\p{Co}]")  # also a placeholder
 _DENSE: Final = regex.compile(r"\p{Han}")  # says as much as three letters
 _HALF_DENSE: Final = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Hangul}]")  # as two
 
