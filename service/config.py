@@ -249,7 +249,7 @@ class Config:
         metadata=_from(
             "REDIS_URL",
             _redis_address,
-            "Redis for what replicas share (rooms, tokens, sessions): redis://host:6379/0",
+            "Redis for what replicas share (rooms, tokens, sessions, glossaries): redis://host:6379/0",
             is_secret=True,
         ),
     )

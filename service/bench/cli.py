@@ -104,7 +104,7 @@ def _streaming(options: argparse.Namespace) -> int:
 def add_retention(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval retention`."""
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
-    parser.add_argument("--sets", default=RETENTION_SETS, metavar="A,B")
+    parser.add_argument("--sets", default=RETENTION_SETS, metavar="A,B", help="names of test sets")
     parser.add_argument("--limit", type=int, default=150, help="lines to take of each set; 0: all")
     add_model_arguments(parser)
     add_page_arguments(parser)
@@ -125,7 +125,7 @@ def _retention(options: argparse.Namespace) -> int:
 def add_untouched(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval untouched`."""
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
-    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B")
+    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B", help="names of test sets")
     parser.add_argument(
         "--max-words", type=int, default=500, help="source words to take of each set"
     )
@@ -147,7 +147,7 @@ def _untouched(options: argparse.Namespace) -> int:
 def add_confidence(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval confidence`."""
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
-    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B")
+    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B", help="names of test sets")
     parser.add_argument(
         "--max-words",
         type=int,
@@ -190,7 +190,9 @@ def add_capacity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="seconds that each speaker speaks"
     )
-    parser.add_argument("--max-sessions", type=int, default=1024)
+    parser.add_argument(
+        "--max-sessions", type=int, default=1024, help="the most sessions to simulate"
+    )
     _add_words_per_minute(parser)
     parser.add_argument(
         "--overhead-ms",
@@ -198,7 +200,7 @@ def add_capacity(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="what an update costs besides the steps of the model, in ms",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
     add_model_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=_capacity)
@@ -229,9 +231,18 @@ def add_loadtest(parser: argparse.ArgumentParser) -> None:
         default=20.0,
         help="seconds of measuring for each number of sessions",
     )
-    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
-    parser.add_argument("--to", dest="target", default="de", metavar="LANG")
-    parser.add_argument("--stability", default="balanced", choices=["low", "balanced", "high"])
+    parser.add_argument(
+        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
+    )
+    parser.add_argument(
+        "--to", dest="target", default="de", metavar="LANG", help="language to translate into"
+    )
+    parser.add_argument(
+        "--stability",
+        default="balanced",
+        choices=["low", "balanced", "high"],
+        help="preset of the sessions",
+    )
     parser.add_argument("--append-only", action="store_true", help="use the mode append_only")
     _add_words_per_minute(parser)
     parser.add_argument(
@@ -326,7 +337,7 @@ def _overload(options: argparse.Namespace) -> int:
 
 def add_soak(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench soak`."""
-    parser.add_argument("--minutes", type=int, default=10)
+    parser.add_argument("--minutes", type=int, default=10, help="length of the run")
     parser.add_argument(
         "--minute-s",
         type=float,
@@ -334,7 +345,7 @@ def add_soak(parser: argparse.ArgumentParser) -> None:
         help="length of a minute in seconds, for a shorter run",
     )
     parser.add_argument("--speakers", type=int, default=6, help="speakers at the same time")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_soak)
@@ -372,7 +383,9 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
         default=15.0,
         help="seconds of measuring for each number of sessions",
     )
-    parser.add_argument("--cpus-per-replica", type=float, default=1.0, metavar="C")
+    parser.add_argument(
+        "--cpus-per-replica", type=float, default=1.0, metavar="C", help="cores reserved for each"
+    )
     _add_words_per_minute(parser)
     parser.add_argument(
         "--budget-ms", type=float, default=200.0, help="updates that take longer count as late"
@@ -407,7 +420,9 @@ def add_room(parser: argparse.ArgumentParser) -> None:
         default=20.0,
         help="seconds of measuring for each number of readers",
     )
-    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
+    parser.add_argument(
+        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
+    )
     parser.add_argument(
         "--to",
         dest="targets",
@@ -440,7 +455,7 @@ def add_replicas(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="Redis that the replicas share; `own` starts one, which the strike `redis` needs",
     )
-    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--replicas", type=int, default=2, help="number of replicas")
     parser.add_argument("--speakers", type=int, default=4, help="speakers in one room")
     parser.add_argument("--viewers", type=int, default=12, help="readers of the same room")
     parser.add_argument(
@@ -454,7 +469,9 @@ def add_replicas(parser: argparse.ArgumentParser) -> None:
         help="what happens to replicas in turn: kill (SIGKILL), or pause (SIGSTOP until "
         "their clients have left, then SIGCONT); or redis: it is killed, and comes back empty",
     )
-    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
+    parser.add_argument(
+        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
+    )
     parser.add_argument(
         "--to",
         dest="targets",
@@ -544,7 +561,7 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="number of exact simulations for comparison, each with its own seed",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
     parser.add_argument(
         "--host",
         type=Path,

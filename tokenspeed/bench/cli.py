@@ -60,7 +60,9 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="GPU: number format of the weights (default: as stored)",
     )
     add_tensor_parallel_argument(parser)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds of measuring, of which the median counts"
+    )
     add_json_argument(parser)
     parser.set_defaults(run=_engine)
 
@@ -173,7 +175,12 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
 def add_kernels(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench kernels`."""
     parser.add_argument("--shape", default="llama-3-8b", help="shape of the model")
-    parser.add_argument("--dtype", default="bf16", choices=["bf16", "int8", "int4", "fp8"])
+    parser.add_argument(
+        "--dtype",
+        default="bf16",
+        choices=["bf16", "int8", "int4", "fp8"],
+        help="number format of the weights",
+    )
     parser.add_argument(
         "--rows", type=counts, default=[1, 32], help="numbers of rows of a step (default: 1,32)"
     )
@@ -207,8 +214,16 @@ def _kernels(options: argparse.Namespace) -> int:
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench report`."""
-    parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--into", type=Path, default=Path("benchmarks"), metavar="DIR")
+    parser.add_argument(
+        "files", nargs="+", type=Path, help="results that other commands wrote with --json"
+    )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        default=Path("benchmarks"),
+        metavar="DIR",
+        help="folder for tables and plot",
+    )
     parser.set_defaults(run=_report)
 
 
@@ -259,7 +274,9 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         help="numbers of streams at the same time (default: 1,8)",
     )
     parser.add_argument("--threads", type=int, help="threads of every engine (default: all cores)")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds of measuring, of which the median counts"
+    )
     parser.add_argument(
         "--work", type=Path, help="keep converted weights in this folder for the next run"
     )

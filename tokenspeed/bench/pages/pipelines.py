@@ -1,4 +1,4 @@
-"""Two frameworks for voice agents, measured: English is spoken to them, German comes out as sound.
+"""Measure two frameworks for voice agents: they hear English and speak German.
 
     python -m tokenspeed.bench.pages.pipelines --json benchmarks/results/pipelines.json \\
         --page docs/voice.md

@@ -1,4 +1,4 @@
-"""A voice pipeline, measured: English is spoken in real time, and German comes out as sound.
+"""Measure a voice pipeline: it hears English in real time, and speaks German.
 
     python -m tokenspeed.bench.pages.voice --json benchmarks/results/voice.json \\
         --page docs/voice.md --plot docs/pictures/voice.svg

@@ -70,7 +70,7 @@ def add_quality(parser: argparse.ArgumentParser) -> None:
         choices=(*VARIANTS, "context"),
         help="forms of the source (default: whole stripped auto); context: with the line before it",
     )
-    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=256, help="texts translated together")
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, help="processes for scoring"
     )

@@ -68,7 +68,12 @@ def add_captions(parser: argparse.ArgumentParser) -> None:
         metavar="LANG[,LANG]",
         help="languages to translate into; not needed in a room",
     )
-    parser.add_argument("--mode", choices=("captions", "append_only"), default="captions")
+    parser.add_argument(
+        "--mode",
+        choices=("captions", "append_only"),
+        default="captions",
+        help="append_only: text is never taken back",
+    )
     parser.add_argument(
         "--token",
         default=os.environ.get(TOKEN_VARIABLE),
@@ -81,7 +86,12 @@ def add_captions(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a WAV file; -: 16-bit samples at 16 kHz from standard input",
     )
-    parser.add_argument("--recogniser", choices=sorted(RECOGNISERS), default="pocketsphinx")
+    parser.add_argument(
+        "--recogniser",
+        choices=sorted(RECOGNISERS),
+        default="pocketsphinx",
+        help="what turns --audio into text",
+    )
     parser.add_argument("--model", help="model of the speech recogniser")
     parser.add_argument(
         "--real-time", action="store_true", help="read a file at the speed at which it was spoken"
