@@ -21,6 +21,7 @@ MAX_WIDTH = 16  # rows of the widest step that takes this path
 GAIN_LAYER_BYTES = 1 << 27  # this path is the default where a layer has at least so many
 SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
 ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
+IN_FLIGHT = 2  # stages of weights; measured best in every form and width
 
 
 def why_not(weights: Weights) -> str | None:
@@ -62,7 +63,7 @@ def gains(weights: Weights) -> bool:
     """Return whether the persistent kernel measured faster than the graph (notes-cuda.md).
 
     Its barriers cost some 25 us a layer; a ring hides the more of it, the more bytes a layer has.
-    int4 is bound by its unpacking.
+    int4 is bound by its products, whose instruction spends 64 columns on 8.
     """
     layer = _layer_matrices(weights.layers[0]).values()
     return weights.form != "int4" and sum(m.nbytes for m in layer) >= GAIN_LAYER_BYTES
@@ -109,7 +110,7 @@ def default_ring(form: str, width: int, head_dim: int) -> Ring:
     cache = 2 * 32 * head_dim * 2
     finish = persistent.TILE * width * 4 + 1024
     slots = (SHARED_BYTES - rows - cache - finish) // stage
-    return Ring(slots, ROW_SLOTS, 2 if form == "int8" or width <= 8 and form == "bf16" else 3)
+    return Ring(slots, ROW_SLOTS, IN_FLIGHT)
 
 
 class PersistentStep:
@@ -140,11 +141,12 @@ class PersistentStep:
         self._norms = torch.stack([norm for norm in weights.norms if norm is not None])
         units = [first[k].n * p for k, p in zip(("qkv", "out", "down"), self._parts, strict=True)]
         width = max(8, max_width)
-        self._part_sums = torch.full((max(units) * width,), float("nan"), device=device)
-        tiles = max(m.n for m in first.values()) // persistent.TILE
+        # Words of parts that have not arrived.
+        parts = torch.full((max(units) * width,), persistent.EMPTY, dtype=torch.int32)
+        self._part_sums = parts.to(device).view(torch.float32)
         lines = config.num_layers * persistent.PHASES
         self._counters = torch.zeros(
-            lines * persistent.COUNTER_STRIDE + tiles, dtype=torch.int32, device=device
+            lines * persistent.COUNTER_STRIDE, dtype=torch.int32, device=device
         )
         self._grid = torch.cuda.get_device_properties(device).multi_processor_count
         self._descriptors = self._describe_weights()
@@ -167,7 +169,6 @@ class PersistentStep:
         head, fields, cache = memory.head_scratch, memory.fields, memory.cache
         form, wide = self._weights.form, max(8, width)
         ring = self.ring or default_ring(form, wide, config.head_dim)
-        lines = config.num_layers * persistent.PHASES * persistent.COUNTER_STRIDE
         self._counters.zero_()
         rows = (memory.scaled, memory.values, memory.inner)
         persistent.persistent_kernel[(self._grid,)](
@@ -193,10 +194,10 @@ class PersistentStep:
             *head,
             head.best if logits is None else logits,
             self._part_sums,
-            self._counters[lines:],
             self._counters,
             config.num_layers,
             memory.sums.shape[1],
+            min(ring.in_flight, ring.slots),
             SHAPE=(
                 config.hidden_size,
                 config.intermediate_size,
@@ -213,9 +214,8 @@ class PersistentStep:
             EPS=config.rms_norm_eps,
             SLOTS=ring.slots,
             ROW_SLOTS=ring.row_slots,
-            IN_FLIGHT=min(ring.in_flight, ring.slots),
             STORE_LOGITS=logits is not None,
-            num_warps=8,
+            num_warps=4,
             enable_fp_fusion=False,
             launch_cooperative_grid=True,
         )
@@ -249,9 +249,9 @@ def _describe_matrix(matrix: Matrix, layers: int) -> Any:
         return _describe(data.view(-1, 64), [persistent.TILE, 64], persistent.FLOAT_LAYOUT)
     if matrix.layout == "bf16":
         return _describe(data, [persistent.TILE, 64], persistent.FLOAT_LAYOUT)
-    # [panels, units * 16, 32] words
+    # [panels, units * rows of a panel, 32] words
     panels = data.view(len(data), -1, data.shape[-1])
-    return _describe(panels, [persistent.TILE // 16, 16, 32], persistent.WORD_LAYOUT)
+    return _describe(panels, persistent.WORD_BLOCK, persistent.WORD_LAYOUT)
 
 
 def _describe_scales(matrix: Matrix, layers: int) -> Any:

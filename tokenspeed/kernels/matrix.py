@@ -15,7 +15,7 @@ from torch import Tensor
 from tokenspeed.kernels.arithmetic import INTERPRETED
 
 GROUP_SIZE = 128  # input columns that share one int4 scale
-PANEL = 16  # rows of a quantised weight whose units lie side by side: 1 KiB in one piece
+PANEL = 128  # rows of a quantised weight whose units lie side by side: 8 KiB in one piece
 WORDS = 32  # of a unit: words of 16 bits that hold neighbouring columns of a row
 BITS = {"int8": 8, "int4": 4}  # of a field of a word
 
@@ -48,7 +48,7 @@ class Matrix:
     Attributes:
         data: bf16 (or float32) or float8 [n, k]; bf16 also in tiles, [n / 128, k / 64, 128, 64],
             each 16 KiB in one piece; int8 and int4 as int16 words
-            [n / 16, k / unit, 16, 32], rounded up, in units of 64 columns (int8) or 128 (int4):
+            [n / 128, k / unit, 128, 32], rounded up, in units of 64 columns (int8) or 128 (int4):
             field i of word j holds column j + 32 * i, plus 128 or 8. So two neighbouring words
             unpack to the pairs of columns that a thread of the tensor core needs.
         scale: [n] float32; int4: [k / 256, n] int32, rounded up, the float16 scales of two groups
@@ -92,7 +92,7 @@ class Matrix:
         bits = BITS[self.format]
         shifts = torch.arange(0, 16, bits, device=self.data.device, dtype=torch.int16)
         fields = self.data[..., None, :] >> shifts[:, None] & 2**bits - 1
-        # [n / 16, k / unit, 16, fields, 32]
+        # [n / 128, k / unit, 128, fields, 32]
         q = (fields - 2 ** (bits - 1)).transpose(1, 2).reshape(len(self.data) * PANEL, -1)
         q = q[: self.n, : self.k].float()
         if bits == 8:

@@ -30,34 +30,44 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_wait,
 )
 
-from tokenspeed.kernels.gluon_names import barrier, tma_load
+from tokenspeed.kernels.gluon_names import barrier, reinterpret, tma_load
+from tokenspeed.kernels.matrix import PANEL
 from tokenspeed.kernels.norm import SUM_UNIT
 
-TILE = 128  # rows of a weight that a program takes at once: 64 for each of two warp groups
+TILE = 128  # rows of a weight that a program takes at once: a half for each partition of consumers
+HALF = 64
 COLUMNS = {"bf16": 64, "int8": 128, "int4": 256}  # of a stage of the ring: 16 KiB
 STAGE_BYTES = 16384
 COUNTER_STRIDE = 32  # int32 between two counters: a line of the L2 each
 PHASES = 5  # counters of a layer: qkv, attention, out, gate_up, down
 MAX_POLLS = 1 << 22  # of a grid barrier, some seconds: then the kernel traps
+EMPTY = -0x3F2153  # a word of a part that has not arrived: a NaN that no arithmetic makes
 
 _TILE, _STAGE, _STRIDE = gl.constexpr(TILE), gl.constexpr(STAGE_BYTES), gl.constexpr(COUNTER_STRIDE)
 _PHASES = gl.constexpr(PHASES)
+_HALF, _PANEL = gl.constexpr(HALF), gl.constexpr(PANEL)
+_EMPTY = gl.constexpr(EMPTY)
 _SUM_UNIT = gl.constexpr(SUM_UNIT)
 _EXP_UNIT = gl.constexpr(2.0**-30)  # as in lm_head
 _LOG2E = gl.constexpr(1.4426950408889634)
 _SPLIT, _BLOCK = gl.constexpr(128), gl.constexpr(32)  # positions, as in attention
 
-# Blocks as TMA copies them. Quantised weights: 8 panels of one unit.
+# Blocks as TMA copies them: a tile's columns of one unit.
 FLOAT_LAYOUT = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
 WORD_LAYOUT = gl.NVMMASharedLayout(swizzle_byte_width=64, element_bitwidth=16, rank=3)
 SCALE_LAYOUT = gl.NVMMASharedLayout(swizzle_byte_width=0, element_bitwidth=32, rank=2)
 _FLOAT, _WORD, _SCALE = (gl.constexpr(x) for x in (FLOAT_LAYOUT, WORD_LAYOUT, SCALE_LAYOUT))
-# How consumers hold the sums of a tile when they finish it: neighbouring rows of a weight, which
-# are rotated or gated together, in one thread.
-_FINISH = gl.constexpr(gl.BlockedLayout([2, 1], [32, 1], [2, 4], [0, 1]))
-_PAIRS = gl.constexpr(gl.BlockedLayout([1, 1], [32, 1], [2, 4], [0, 1]))
+WORD_BLOCK = [TILE // PANEL, PANEL, 32]
+_HALF_SCALES = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [0]))
+# The same memory as a half of the consumers reads it.
+_WORDS_2D = gl.constexpr(gl.NVMMASharedLayout(swizzle_byte_width=64, element_bitwidth=16, rank=2))
+# How consumers hold the sums of half a tile when they finish it: neighbouring rows of a weight,
+# which are rotated or gated together, in one thread.
+_FINISH = gl.constexpr(gl.BlockedLayout([2, 1], [32, 1], [1, 4], [0, 1]))
+_PAIRS = gl.constexpr(gl.BlockedLayout([1, 1], [32, 1], [1, 4], [0, 1]))
+_FINISH_SHARED = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [0, 1]))
 # Attention: 16 query heads (few of them used) by 32 positions, or by the columns of a head.
-_mma = gl.NVMMADistributedLayout(version=[2, 0], warps_per_cta=[1, 8], instr_shape=[16, 8])
+_mma = gl.NVMMADistributedLayout(version=[2, 0], warps_per_cta=[1, 4], instr_shape=[16, 8])
 _ATTEND = gl.constexpr(_mma)
 _ATTEND_A = gl.constexpr(gl.DotOperandLayout(0, _mma, k_width=2))
 _ATTEND_B = gl.constexpr(gl.DotOperandLayout(1, _mma, k_width=2))
@@ -137,14 +147,13 @@ def wait(counter, target):
 
 @gluon.jit
 def stream_weights(
-    ring, weight, scale, turn, offset, layer, N: gl.constexpr, K: gl.constexpr,
-    PARTS: gl.constexpr, FORM: gl.constexpr, SLOTS: gl.constexpr, IN_FLIGHT: gl.constexpr,
-    TILED: gl.constexpr,
+    ring, weight, scale, turn, offset, in_flight, layer, N: gl.constexpr, K: gl.constexpr,
+    PARTS: gl.constexpr, FORM: gl.constexpr, SLOTS: gl.constexpr, TILED: gl.constexpr,
 ):  # fmt: skip
     """Send this program's share of one matrix. turn counts stages since the start.
 
-    At most IN_FLIGHT stages are in flight: more would only delay activations and counters. The rest
-    of the ring has arrived and waits for the consumers.
+    At most `in_flight` stages are under way: more would only delay activations and counters. The
+    rest of the ring has arrived and waits for the consumers.
     """
     data, scales, full, empty = ring
     COLUMNS: gl.constexpr = 64 if FORM == "bf16" else 128 if FORM == "int8" else 256
@@ -159,8 +168,8 @@ def stream_weights(
             slot = turn % SLOTS
             bar = full.index(slot)
             mbarrier.wait(empty.index(slot), (turn // SLOTS & 1) ^ 1)
-            before = gl.maximum(turn - IN_FLIGHT, 0)
-            mbarrier.wait(full.index(before % SLOTS), before // SLOTS & 1, pred=turn >= IN_FLIGHT)
+            before = gl.maximum(turn - in_flight, 0)
+            mbarrier.wait(full.index(before % SLOTS), before // SLOTS & 1, pred=turn >= in_flight)
             mbarrier.expect(bar, _STAGE + (512 if FORM == "int4" else 0))
             if FORM == "bf16":
                 if TILED:
@@ -170,8 +179,9 @@ def stream_weights(
                     tma_load(weight, [row, (begin + s) * 64], bar, data.index(slot))
             else:
                 at = (begin + s) * 2
-                tma_load(weight, [row // 16, at * 16, 0], bar, data.index(slot * 2))
-                tma_load(weight, [row // 16, at * 16 + 16, 0], bar, data.index(slot * 2 + 1))
+                panel = row // _PANEL
+                tma_load(weight, [panel, at * _PANEL, 0], bar, data.index(slot * 2))
+                tma_load(weight, [panel, (at + 1) * _PANEL, 0], bar, data.index(slot * 2 + 1))
             if FORM == "int4":
                 pair = layer * (K // 256) + begin + s
                 tma_load(scale, [pair, tile * _TILE], bar, scales.index(slot))
@@ -185,11 +195,11 @@ def produce_weights(
     weights,
     scales,
     layers,
+    in_flight,
     SHAPE: gl.constexpr,
     PARTS: gl.constexpr,
     FORM: gl.constexpr,
     SLOTS: gl.constexpr,
-    IN_FLIGHT: gl.constexpr,
 ):
     HIDDEN: gl.constexpr = SHAPE[0]
     INNER: gl.constexpr = SHAPE[1]
@@ -199,17 +209,17 @@ def produce_weights(
     turn = 0
     offset = 0
     for layer in range(layers):
-        turn, offset = stream_weights(ring, weights[0], scales[0], turn, offset, layer, QKV, HIDDEN,
-                                      PARTS[0], FORM, SLOTS, IN_FLIGHT, TILED)  # fmt: skip
-        turn, offset = stream_weights(ring, weights[1], scales[1], turn, offset, layer, HIDDEN,
-                                      WIDTH, PARTS[1], FORM, SLOTS, IN_FLIGHT, TILED)  # fmt: skip
-        turn, offset = stream_weights(ring, weights[2], scales[2], turn, offset, layer, 2 * INNER,
-                                      HIDDEN, 1, FORM, SLOTS, IN_FLIGHT, TILED)  # fmt: skip
-        turn, offset = stream_weights(ring, weights[3], scales[3], turn, offset, layer, HIDDEN,
-                                      INNER, PARTS[2], FORM, SLOTS, IN_FLIGHT, TILED)  # fmt: skip
+        turn, offset = stream_weights(ring, weights[0], scales[0], turn, offset, in_flight, layer,
+                                      QKV, HIDDEN, PARTS[0], FORM, SLOTS, TILED)  # fmt: skip
+        turn, offset = stream_weights(ring, weights[1], scales[1], turn, offset, in_flight, layer,
+                                      HIDDEN, WIDTH, PARTS[1], FORM, SLOTS, TILED)  # fmt: skip
+        turn, offset = stream_weights(ring, weights[2], scales[2], turn, offset, in_flight, layer,
+                                      2 * INNER, HIDDEN, 1, FORM, SLOTS, TILED)  # fmt: skip
+        turn, offset = stream_weights(ring, weights[3], scales[3], turn, offset, in_flight, layer,
+                                      HIDDEN, INNER, PARTS[2], FORM, SLOTS, TILED)  # fmt: skip
     # The head may be the embedding's own memory, which is not tiled.
-    stream_weights(ring, weights[4], scales[4], turn, offset, 0, SHAPE[5], HIDDEN, 1, FORM,
-                   SLOTS, IN_FLIGHT, False)  # fmt: skip
+    stream_weights(ring, weights[4], scales[4], turn, offset, in_flight, 0, SHAPE[5], HIDDEN, 1,
+                   FORM, SLOTS, False)  # fmt: skip
 
 
 # The producer of activations.
@@ -226,9 +236,14 @@ def stream_rows(
     PARTS: gl.constexpr,
     FORM: gl.constexpr,
     SLOTS: gl.constexpr,
+    ROW_SLOTS: gl.constexpr,
     BYTES: gl.constexpr,
 ):
-    """Send the rows' columns for each stage of `stream_weights`."""
+    """Send the rows' columns for each stage of `stream_weights`.
+
+    Consumers leave a stage of weights and its activations together: a slot is free when `empty` of
+    the stage says so that used it before.
+    """
     data, full, empty = ring
     PIECES: gl.constexpr = 1 if FORM == "bf16" else 2 if FORM == "int8" else 4
     STAGES: gl.constexpr = K // PARTS // (64 * PIECES)
@@ -237,9 +252,10 @@ def stream_rows(
     for unit in range(first, units, gl.num_programs(0)):
         begin = unit % PARTS * STAGES
         for s in range(STAGES):
-            slot = turn % SLOTS
+            slot = turn % ROW_SLOTS
             bar = full.index(slot)
-            mbarrier.wait(empty.index(slot), (turn // SLOTS & 1) ^ 1)
+            before = gl.maximum(turn - ROW_SLOTS, 0)
+            mbarrier.wait(empty.index(before % SLOTS), before // SLOTS & 1, pred=turn >= ROW_SLOTS)
             mbarrier.expect(bar, BYTES)
             for i in gl.static_range(PIECES):
                 column = ((begin + s) * PIECES + i) * 64
@@ -259,6 +275,7 @@ def produce_rows(
     PARTS: gl.constexpr,
     FORM: gl.constexpr,
     SLOTS: gl.constexpr,
+    ROW_SLOTS: gl.constexpr,
     BYTES: gl.constexpr,
 ):
     scaled, values, inner = rows
@@ -272,27 +289,27 @@ def produce_rows(
     for layer in range(layers):
         done = counters + layer * (_PHASES * _STRIDE)
         if layer > 0:
-            wait(done - _STRIDE, HIDDEN // _TILE)
+            wait(done - _STRIDE, HIDDEN // _HALF)
         turn, offset = stream_rows(
-            ring, scaled, turn, offset, QKV, HIDDEN, PARTS[0], FORM, SLOTS, BYTES
+            ring, scaled, turn, offset, QKV, HIDDEN, PARTS[0], FORM, SLOTS, ROW_SLOTS, BYTES
         )
         if attended > 0:
             wait(done + _STRIDE, attended)
         else:  # no rows: parts of the next matrix must not meet those of this one
-            wait(done, QKV // _TILE)
+            wait(done, QKV // _HALF)
         turn, offset = stream_rows(
-            ring, values, turn, offset, HIDDEN, WIDTH, PARTS[1], FORM, SLOTS, BYTES
+            ring, values, turn, offset, HIDDEN, WIDTH, PARTS[1], FORM, SLOTS, ROW_SLOTS, BYTES
         )
-        wait(done + 2 * _STRIDE, HIDDEN // _TILE)
+        wait(done + 2 * _STRIDE, HIDDEN // _HALF)
         turn, offset = stream_rows(
-            ring, scaled, turn, offset, 2 * INNER, HIDDEN, 1, FORM, SLOTS, BYTES
+            ring, scaled, turn, offset, 2 * INNER, HIDDEN, 1, FORM, SLOTS, ROW_SLOTS, BYTES
         )
-        wait(done + 3 * _STRIDE, 2 * INNER // _TILE)
+        wait(done + 3 * _STRIDE, 2 * INNER // _HALF)
         turn, offset = stream_rows(
-            ring, inner, turn, offset, HIDDEN, INNER, PARTS[2], FORM, SLOTS, BYTES
+            ring, inner, turn, offset, HIDDEN, INNER, PARTS[2], FORM, SLOTS, ROW_SLOTS, BYTES
         )
-    wait(counters + (layers * _PHASES - 1) * _STRIDE, HIDDEN // _TILE)
-    stream_rows(ring, scaled, turn, offset, SHAPE[5], HIDDEN, 1, FORM, SLOTS, BYTES)
+    wait(counters + (layers * _PHASES - 1) * _STRIDE, HIDDEN // _HALF)
+    stream_rows(ring, scaled, turn, offset, SHAPE[5], HIDDEN, 1, FORM, SLOTS, ROW_SLOTS, BYTES)
 
 
 # Consumers: products.
@@ -352,14 +369,14 @@ def unpack_int4(words, scale):
 
 @gluon.jit
 def side_by_side(left, right, OPERAND: gl.constexpr):
-    """Return [128, 64] from two [128, 32]; moves nothing between threads."""
-    both = gl.permute(gl.join(left, right), (0, 2, 1))  # [128, 2, 32]
-    return gl.convert_layout(gl.reshape(both, [128, 64]), OPERAND)
+    """Return [64, 64] from two [64, 32]; moves nothing between threads."""
+    both = gl.permute(gl.join(left, right), (0, 2, 1))  # [64, 2, 32]
+    return gl.convert_layout(gl.reshape(both, [64, 64]), OPERAND)
 
 
 @gluon.jit
 def fields_int8(words, OPERAND: gl.constexpr):
-    """Return the 64 columns of a unit, [128, 64] float16."""
+    """Return the 64 columns of a unit, [64, 64] float16."""
     low, high = unpack_int8(words)
     return side_by_side(low, high, OPERAND)
 
@@ -368,7 +385,7 @@ def fields_int8(words, OPERAND: gl.constexpr):
 def fields_int4(words, pair, OPERAND: gl.constexpr):
     """Return the two halves of the 128 columns of a unit, scaled by the low half of `pair`."""
     scale = pair.to(gl.int16).to(gl.float16, bitcast=True)
-    a, b, c, d = unpack_int4(words, gl.expand_dims(scale, 1).broadcast_to(_TILE, 32))
+    a, b, c, d = unpack_int4(words, gl.expand_dims(scale, 1).broadcast_to(_HALF, 32))
     return side_by_side(a, b, OPERAND), side_by_side(c, d, OPERAND)
 
 
@@ -382,40 +399,30 @@ def product(
     WIDTH: gl.constexpr,
     SLOTS: gl.constexpr,
     ROW_SLOTS: gl.constexpr,
+    PART: gl.constexpr,
 ):
-    """Return the next STAGES of the ring times the rows, [128, WIDTH] float32, and the turn."""
+    """Return half of the next STAGES of the ring times the rows, [64, WIDTH] float32, and turn."""
     data, scales, full, empty = ring
-    x, x_full, x_empty = rows
+    x, x_full = rows
     ACC: gl.constexpr = gl.NVMMADistributedLayout(
-        version=[3, 0], warps_per_cta=[8, 1], instr_shape=[16, WIDTH, 16]
+        version=[3, 0], warps_per_cta=[4, 1], instr_shape=[16, WIDTH, 16]
     )
     OPERAND: gl.constexpr = gl.DotOperandLayout(0, ACC, k_width=2)
-    acc = gl.zeros([_TILE, WIDTH], gl.float32, ACC)
-    if FORM == "bf16":
-        for s in range(STAGES):
-            slot = turn % SLOTS
-            x_slot = turn % ROW_SLOTS
-            mbarrier.wait(full.index(slot), turn // SLOTS & 1)
-            mbarrier.wait(x_full.index(x_slot), turn // ROW_SLOTS & 1)
+    acc = gl.zeros([_HALF, WIDTH], gl.float32, ACC)
+    for s in range(STAGES):
+        slot = turn % SLOTS
+        x_slot = turn % ROW_SLOTS
+        mbarrier.wait(full.index(slot), turn // SLOTS & 1)
+        mbarrier.wait(x_full.index(x_slot), turn // ROW_SLOTS & 1)
+        if FORM == "bf16":
             b = x.index(x_slot).permute((1, 0))
-            acc = warpgroup_mma(data.index(slot), b, acc, is_async=True)
+            acc = warpgroup_mma(data.index(slot * 2 + PART), b, acc, is_async=True)
             # The product before this one has read its stage.
             acc = warpgroup_mma_wait(1, deps=[acc])
-            last = gl.maximum(turn - 1, 0)
-            mbarrier.arrive(empty.index(last % SLOTS), pred=s > 0)
-            mbarrier.arrive(x_empty.index(last % ROW_SLOTS), pred=s > 0)
-            turn += 1
-        acc = warpgroup_mma_wait(0, deps=[acc])
-        mbarrier.arrive(empty.index((turn - 1) % SLOTS))
-        mbarrier.arrive(x_empty.index((turn - 1) % ROW_SLOTS))
-    else:
-        for _ in range(STAGES):
-            slot = turn % SLOTS
-            x_slot = turn % ROW_SLOTS
-            mbarrier.wait(full.index(slot), turn // SLOTS & 1)
-            words0 = data.index(slot * 2).reshape([_TILE, 32]).load(OPERAND)
-            words1 = data.index(slot * 2 + 1).reshape([_TILE, 32]).load(OPERAND)
-            mbarrier.wait(x_full.index(x_slot), turn // ROW_SLOTS & 1)
+            mbarrier.arrive(empty.index(gl.maximum(turn - 1, 0) % SLOTS), pred=s > 0)
+        else:
+            words0 = data.index(slot * 4 + PART).load(OPERAND)
+            words1 = data.index(slot * 4 + 2 + PART).load(OPERAND)
             if FORM == "int8":
                 a0 = fields_int8(words0, OPERAND)
                 acc = warpgroup_mma(a0, x.index(x_slot * 2).permute((1, 0)), acc, is_async=True)
@@ -423,7 +430,7 @@ def product(
                 acc = warpgroup_mma(a1, x.index(x_slot * 2 + 1).permute((1, 0)), acc, is_async=True)
                 acc = warpgroup_mma_wait(0, deps=[acc, a0, a1])[0]
             else:
-                pair = scales.index(slot).reshape([_TILE]).load(gl.SliceLayout(1, OPERAND))
+                pair = scales.index(slot * 2 + PART).load(gl.SliceLayout(1, OPERAND))
                 a0, a1 = fields_int4(words0, pair, OPERAND)
                 acc = warpgroup_mma(a0, x.index(x_slot * 4).permute((1, 0)), acc, is_async=True)
                 acc = warpgroup_mma(a1, x.index(x_slot * 4 + 1).permute((1, 0)), acc, is_async=True)
@@ -432,22 +439,27 @@ def product(
                 acc = warpgroup_mma(a3, x.index(x_slot * 4 + 3).permute((1, 0)), acc, is_async=True)
                 acc = warpgroup_mma_wait(0, deps=[acc, a0, a1, a2, a3])[0]
             mbarrier.arrive(empty.index(slot))
-            mbarrier.arrive(x_empty.index(x_slot))
-            turn += 1
+        turn += 1
+    if FORM == "bf16":
+        acc = warpgroup_mma_wait(0, deps=[acc])
+        mbarrier.arrive(empty.index((turn - 1) % SLOTS))
     return acc, turn
 
 
 @gluon.jit
-def inverse_rms(sums, n, mask, K: gl.constexpr, EPS: gl.constexpr):
-    """Return 1 / rms of each row, float32; see `norm.inverse_rms`."""
-    total = gl.load(sums + n, mask=mask, other=0, cache_modifier=".cg").to(gl.float32)
+def inverse_rms(total, K: gl.constexpr, EPS: gl.constexpr):
+    """Return 1 / rms of each row, float32, from its sum of squares; see `norm.inverse_rms`.
+
+    Apart from the load of the sum: products do not wait for it.
+    """
+    total = total.to(gl.float32)
     return gl.rsqrt(gl.fma(total, gl.full_like(total, _SUM_UNIT / K), gl.full_like(total, EPS)))
 
 
 @gluon.jit
 def pairs(v, WIDTH: gl.constexpr):
-    """Return the even and the odd rows of [128, WIDTH]; moves nothing between threads."""
-    even, odd = gl.split(gl.permute(gl.reshape(v, [_TILE // 2, 2, WIDTH]), (0, 2, 1)))
+    """Return the even and the odd rows of [64, WIDTH]; moves nothing between threads."""
+    even, odd = gl.split(gl.permute(gl.reshape(v, [_HALF // 2, 2, WIDTH]), (0, 2, 1)))
     return gl.convert_layout(even, _PAIRS), gl.convert_layout(odd, _PAIRS)
 
 
@@ -457,55 +469,61 @@ def first_rows(rows, turn, ROW_SLOTS: gl.constexpr):
 
     What finishing a tile needs is loaded after this wait, and arrives during the product.
     """
-    x, x_full, x_empty = rows
+    x, x_full = rows
     mbarrier.wait(x_full.index(turn % ROW_SLOTS), turn // ROW_SLOTS & 1)
 
 
 @gluon.jit
-def qkv_operands(
-    tile, work, layer, num_rows, SHAPE: gl.constexpr, EPS: gl.constexpr, WIDTH: gl.constexpr
-):
-    """Return 1 / rms of the rows, and the cosines and sines of each pair."""
+def row_places(work, num_rows, WIDTH: gl.constexpr):
+    """Return the slots and positions of the rows: loaded once, as the chains of loads are long."""
     fields, tables, buffers = work
     slots_ptr, positions_ptr = fields
+    n = gl.arange(0, WIDTH, gl.SliceLayout(0, _PAIRS))
+    slots = gl.load(slots_ptr + n, mask=n < num_rows, other=0).to(gl.int64)
+    return slots, gl.load(positions_ptr + n, mask=n < num_rows, other=0)
+
+
+@gluon.jit
+def qkv_operands(half, work, places, layer, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr):
+    """Return the rows' sums of squares, and the cosines and sines of each pair."""
+    fields, tables, buffers = work
+    slots, positions = places
     cos_ptr, sin_ptr, norms_ptr = tables
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
     HALF: gl.constexpr = SHAPE[4] // 2
     L: gl.constexpr = _PAIRS
-    pair = tile * (_TILE // 2) + gl.arange(0, _TILE // 2, gl.SliceLayout(1, L))
+    pair = half * (_HALF // 2) + gl.arange(0, _HALF // 2, gl.SliceLayout(1, L))
     n = gl.arange(0, WIDTH, gl.SliceLayout(0, L))
     row_mask = n < num_rows
-    inverse = inverse_rms(sums_ptr + 2 * layer * max_rows, n, row_mask, SHAPE[0], EPS)
-    positions = gl.load(positions_ptr + n, mask=row_mask, other=0)
+    at = sums_ptr + 2 * layer * max_rows + n
+    sums = gl.load(at, mask=row_mask, other=0, cache_modifier=".cg")
     head = gl.expand_dims(pair // HALF, 1)
     angle = gl.expand_dims(positions, 0) * HALF + gl.expand_dims(pair % HALF, 1)
     rotates = gl.expand_dims(row_mask, 0) & (head < SHAPE[2] + SHAPE[3])
     cos = gl.load(cos_ptr + angle, mask=rotates, other=1.0)
     sin = gl.load(sin_ptr + angle, mask=rotates, other=0.0)
-    return inverse, cos, sin
+    return sums, cos, sin
 
 
 @gluon.jit
-def finish_qkv(v, operands, tile, work, layer, num_rows, SHAPE: gl.constexpr,
-               MAX_LENGTH: gl.constexpr, SLOT_COUNT: gl.constexpr,
+def finish_qkv(v, operands, half, work, places, layer, num_rows, SHAPE: gl.constexpr,
+               MAX_LENGTH: gl.constexpr, SLOT_COUNT: gl.constexpr, EPS: gl.constexpr,
                WIDTH: gl.constexpr):  # fmt: skip
     """Rotate q and k, keep q, write k and v to their slots."""
-    inverse, cos, sin = operands
+    sums, cos, sin = operands
+    slots, positions = places
     fields, tables, buffers = work
-    slots_ptr, positions_ptr = fields
-    cos_ptr, sin_ptr, norms_ptr = tables
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
     HEADS: gl.constexpr = SHAPE[2]
     KV_HEADS: gl.constexpr = SHAPE[3]
     HEAD_DIM: gl.constexpr = SHAPE[4]
     HALF: gl.constexpr = HEAD_DIM // 2
     first, second = pairs(v, WIDTH)
+    inverse = inverse_rms(sums, SHAPE[0], EPS)
     L: gl.constexpr = _PAIRS
-    pair = tile * (_TILE // 2) + gl.arange(0, _TILE // 2, gl.SliceLayout(1, L))
+    pair = half * (_HALF // 2) + gl.arange(0, _HALF // 2, gl.SliceLayout(1, L))
     n = gl.arange(0, WIDTH, gl.SliceLayout(0, L))
     row_mask = n < num_rows
-    slots = gl.load(slots_ptr + n, mask=row_mask, other=0).to(gl.int64)
-    positions = gl.load(positions_ptr + n, mask=row_mask, other=0)
     head = gl.expand_dims(pair // HALF, 1)
     at = gl.expand_dims(pair % HALF, 1)
     mask = gl.expand_dims(row_mask, 0) & (head >= 0)
@@ -534,12 +552,12 @@ def finish_qkv(v, operands, tile, work, layer, num_rows, SHAPE: gl.constexpr,
 
 
 @gluon.jit
-def projection_operands(tile, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr):
-    """Return the hidden states of a tile and the next norm's weight."""
+def projection_operands(half, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr):
+    """Return the hidden states of half a tile and the next norm's weight."""
     fields, tables, buffers = work
     cos_ptr, sin_ptr, norms_ptr = tables
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
-    column = tile * _TILE + gl.arange(0, _TILE, gl.SliceLayout(1, _FINISH))
+    column = half * _HALF + gl.arange(0, _HALF, gl.SliceLayout(1, _FINISH))
     n = gl.arange(0, WIDTH, gl.SliceLayout(0, _FINISH))
     weight = gl.load(norms_ptr + norm * SHAPE[0] + column).to(gl.float32)
     at = gl.expand_dims(n, 0) * SHAPE[0] + gl.expand_dims(column, 1)
@@ -549,7 +567,7 @@ def projection_operands(tile, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: 
 
 @gluon.jit
 def finish_projection(
-    v, operands, tile, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr
+    v, operands, half, work, norm, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr
 ):
     """Add to the hidden states and prepare norm number `norm`; see `projection`."""
     hidden, weight = operands
@@ -558,7 +576,7 @@ def finish_projection(
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
     HIDDEN: gl.constexpr = SHAPE[0]
     L: gl.constexpr = _FINISH
-    column = tile * _TILE + gl.arange(0, _TILE, gl.SliceLayout(1, L))
+    column = half * _HALF + gl.arange(0, _HALF, gl.SliceLayout(1, L))
     n = gl.arange(0, WIDTH, gl.SliceLayout(0, L))
     row_mask = n < num_rows
     at = gl.expand_dims(n, 0) * HIDDEN + gl.expand_dims(column, 1)
@@ -573,26 +591,27 @@ def finish_projection(
 
 
 @gluon.jit
-def gate_up_operands(
-    work, layer, num_rows, SHAPE: gl.constexpr, EPS: gl.constexpr, WIDTH: gl.constexpr
-):
-    """Return 1 / rms of the rows."""
+def gate_up_operands(work, layer, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr):
+    """Return the rows' sums of squares."""
     fields, tables, buffers = work
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
     n = gl.arange(0, WIDTH, gl.SliceLayout(0, _PAIRS))
-    sums_ptr += (2 * layer + 1) * max_rows
-    return inverse_rms(sums_ptr, n, n < num_rows, SHAPE[0], EPS)
+    at = sums_ptr + (2 * layer + 1) * max_rows + n
+    return gl.load(at, mask=n < num_rows, other=0, cache_modifier=".cg")
 
 
 @gluon.jit
-def finish_gate_up(v, inverse, tile, work, num_rows, SHAPE: gl.constexpr, WIDTH: gl.constexpr):
+def finish_gate_up(
+    v, sums, half, work, num_rows, SHAPE: gl.constexpr, EPS: gl.constexpr, WIDTH: gl.constexpr
+):
     """Write silu(gate) * up."""
     fields, tables, buffers = work
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
     INNER: gl.constexpr = SHAPE[1]
+    inverse = inverse_rms(sums, SHAPE[0], EPS)
     gate, up = pairs(v, WIDTH)
     L: gl.constexpr = _PAIRS
-    column = tile * (_TILE // 2) + gl.arange(0, _TILE // 2, gl.SliceLayout(1, L))
+    column = half * (_HALF // 2) + gl.arange(0, _HALF // 2, gl.SliceLayout(1, L))
     n = gl.arange(0, WIDTH, gl.SliceLayout(0, L))
     row_mask = n < num_rows
     gate = gate * gl.expand_dims(inverse, 0)
@@ -604,72 +623,120 @@ def finish_gate_up(v, inverse, tile, work, num_rows, SHAPE: gl.constexpr, WIDTH:
 
 
 @gluon.jit
-def finish_head(v, tile, work, outs, wanted, drafts, head, layers, SHAPE: gl.constexpr,
-                EPS: gl.constexpr, WIDTH: gl.constexpr, STORE_LOGITS: gl.constexpr):  # fmt: skip
-    """Store what `select` needs of a block of logits; see `lm_head`."""
+def last_sums(work, wanted, layers, WIDTH: gl.constexpr):
+    """Return the sums of squares that the last norm needs."""
     fields, tables, buffers = work
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
+    n = gl.arange(0, WIDTH, gl.SliceLayout(0, _FINISH))
+    at = sums_ptr + 2 * layers * max_rows + n
+    return gl.load(at, mask=wanted, other=0, cache_modifier=".cg")
+
+
+@gluon.jit
+def finish_head(lower, upper, inverse, tile, outs, wanted, drafts, head, SHAPE: gl.constexpr,
+                WIDTH: gl.constexpr, STORE_LOGITS: gl.constexpr):  # fmt: skip
+    """Store what `select` needs of a block of logits, given in halves; see `lm_head`."""
     best_ptr, index_ptr, exps_ptr, draft_logit_ptr, logits_ptr = head
     VOCAB: gl.constexpr = SHAPE[5]
     BLOCKS: gl.constexpr = (VOCAB + _TILE - 1) // _TILE
     L: gl.constexpr = _FINISH
-    column = gl.expand_dims(tile * _TILE + gl.arange(0, _TILE, gl.SliceLayout(1, L)), 1)
-    n = gl.arange(0, WIDTH, gl.SliceLayout(0, L))
-    inverse = inverse_rms(sums_ptr + 2 * layers * max_rows, n, wanted, SHAPE[0], EPS)
-    logits = v * gl.expand_dims(inverse, 0)
+    column = gl.expand_dims(tile * _TILE + gl.arange(0, _HALF, gl.SliceLayout(1, L)), 1)
+    above = column + _HALF
+    lower = lower * gl.expand_dims(inverse, 0)
+    upper = upper * gl.expand_dims(inverse, 0)
     if STORE_LOGITS:
-        at = gl.expand_dims(outs.to(gl.int64) * VOCAB, 0) + column
-        gl.store(logits_ptr + at, logits, mask=gl.expand_dims(wanted, 0) & (column < VOCAB))
-    logits = gl.where(column < VOCAB, logits, float("-inf"))
-    best = gl.max(logits, 0)
+        at = gl.expand_dims(outs.to(gl.int64) * VOCAB, 0)
+        mask = gl.expand_dims(wanted, 0)
+        gl.store(logits_ptr + (at + column), lower, mask=mask & (column < VOCAB))
+        gl.store(logits_ptr + (at + above), upper, mask=mask & (above < VOCAB))
+    lower = gl.where(column < VOCAB, lower, float("-inf"))
+    upper = gl.where(above < VOCAB, upper, float("-inf"))
+    best = gl.max(gl.maximum(lower, upper), 0)
     top = gl.expand_dims(best, 0)
-    index = gl.min(gl.where(logits == top, column, VOCAB), 0)
-    exps = gl.exp2((logits - top) * _LOG2E)
-    total = gl.sum((exps * (1.0 / _EXP_UNIT)).to(gl.int64), 0)
+    first = gl.where(lower == top, column, gl.where(upper == top, above, VOCAB))
+    index = gl.min(first, 0)
+    exps = (gl.exp2((lower - top) * _LOG2E) * (1.0 / _EXP_UNIT)).to(gl.int64)
+    exps += (gl.exp2((upper - top) * _LOG2E) * (1.0 / _EXP_UNIT)).to(gl.int64)
+    total = gl.sum(exps, 0)
     at = outs * BLOCKS + tile
     gl.store(best_ptr + at, best, mask=wanted)
     gl.store(index_ptr + at, index, mask=wanted)
     gl.store(exps_ptr + at, total.to(gl.float32) * _EXP_UNIT, mask=wanted)
     mine = wanted & (drafts >= tile * _TILE) & (drafts < (tile + 1) * _TILE)
-    is_draft = column == gl.expand_dims(drafts, 0)
-    draft_logit = gl.max(gl.where(is_draft, logits, float("-inf")), 0)
-    gl.store(draft_logit_ptr + outs, draft_logit, mask=mine)
+    drafted = gl.expand_dims(drafts, 0)
+    lower = gl.where(column == drafted, lower, float("-inf"))
+    upper = gl.where(above == drafted, upper, float("-inf"))
+    gl.store(draft_logit_ptr + outs, gl.max(gl.maximum(lower, upper), 0), mask=mine)
+
+
+# Parts of a sum along K.
 
 
 @gluon.jit
-def add_parts(acc, unit, parts_ptr, counters_ptr, PARTS: gl.constexpr, WIDTH: gl.constexpr):
-    """Store a part of a tile; return whether it was the last one to arrive."""
+def part_words(part, L: gl.constexpr, WIDTH: gl.constexpr):
+    """Return where the words of a part lie: [64, WIDTH]."""
+    at = gl.expand_dims(gl.arange(0, _HALF, gl.SliceLayout(1, L)), 1)
+    return at + gl.expand_dims(part * WIDTH + gl.arange(0, WIDTH, gl.SliceLayout(0, L)), 0) * _HALF
+
+
+@gluon.jit
+def send_part(acc, part, parts_ptr, num_rows, WIDTH: gl.constexpr):
+    """Leave a part for the program that adds up; its words say by themselves that they are here."""
     L: gl.constexpr = acc.type.layout
-    at = gl.expand_dims(gl.arange(0, _TILE, gl.SliceLayout(1, L)), 1)
-    at = at + gl.expand_dims(gl.arange(0, WIDTH, gl.SliceLayout(0, L)) * _TILE, 0)
-    gl.store(parts_ptr + unit * (_TILE * WIDTH) + at, acc)
-    barrier()  # all threads have stored before one of them announces it
-    last = gl.atomic_add(counters_ptr + unit // PARTS, 1, sem="acq_rel", scope="gpu") == PARTS - 1
-    barrier()
-    return last
+    exists = gl.expand_dims(gl.arange(0, WIDTH, gl.SliceLayout(0, L)) < num_rows, 0)
+    at = part_words(part, L, WIDTH)
+    gl.store(parts_ptr + at, acc, mask=exists & (at >= 0), cache_modifier=".cg")
 
 
 @gluon.jit
-def sum_parts(tile, parts_ptr, counters_ptr, PARTS: gl.constexpr, WIDTH: gl.constexpr):
-    """Return the parts' sum, in order."""
+def receive_parts(acc, part, parts_ptr, num_rows, PARTS: gl.constexpr, WIDTH: gl.constexpr):
+    """Wait for the parts before the last, `acc`, and return the sum of all, in order."""
     L: gl.constexpr = _FINISH
-    gl.store(counters_ptr + tile, 0)  # for the next matrix
-    at = gl.expand_dims(gl.arange(0, _TILE, gl.SliceLayout(1, L)), 1)
-    at = at + gl.expand_dims(gl.arange(0, WIDTH, gl.SliceLayout(0, L)) * _TILE, 0)
-    at += tile * (PARTS * _TILE * WIDTH)
-    v = gl.load(parts_ptr + at, cache_modifier=".cg")
-    for i in gl.static_range(1, PARTS):
-        v += gl.load(parts_ptr + at + i * (_TILE * WIDTH), cache_modifier=".cg")
-    return v
+    last = gl.convert_layout(acc, L)
+    exists = gl.expand_dims(gl.arange(0, WIDTH, gl.SliceLayout(0, L)) < num_rows, 0)
+    at = part_words(part, L, WIDTH)
+    exists = exists & (at >= 0)
+    words = parts_ptr.to(gl.pointer_type(gl.int32), bitcast=True) + at
+    v = last
+    missing = gl.to_tensor(1)
+    polls = gl.to_tensor(0)
+    while missing > 0:
+        word = gl.load(words, mask=exists, other=0, volatile=True)
+        absent = (word == _EMPTY).to(gl.int32)
+        v = word.to(gl.float32, bitcast=True)
+        for i in gl.static_range(1, PARTS - 1):
+            word = gl.load(words + i * (2 * _HALF * WIDTH), mask=exists, other=0, volatile=True)
+            absent = absent | (word == _EMPTY).to(gl.int32)
+            v += word.to(gl.float32, bitcast=True)
+        missing = gl.max(gl.max(absent, 0), 0)
+        polls += 1
+        bound(polls)
+    nothing = gl.full([_HALF, WIDTH], _EMPTY, gl.int32, L)
+    for i in gl.static_range(0, PARTS - 1):
+        gl.store(words + i * (2 * _HALF * WIDTH), nothing, mask=exists)
+    return v + last
 
 
 @gluon.jit
-def row_scale(scale, layer, tile, N: gl.constexpr, FORM: gl.constexpr, WIDTH: gl.constexpr):
-    """Return int8's scale of each row of a tile; for other forms, a value that is not used."""
-    ACC: gl.constexpr = gl.NVMMADistributedLayout(
-        version=[3, 0], warps_per_cta=[8, 1], instr_shape=[16, WIDTH, 16]
+def bound(polls):
+    """End the kernel with an error if something that it waits for does not come."""
+    gl.inline_asm_elementwise(
+        "{ .reg .pred p; setp.gt.s32 p, $1, 4194304; @p trap; mov.u32 $0, 0; }",
+        "=r,r",
+        [polls],
+        dtype=gl.int32,
+        is_pure=False,
+        pack=1,
     )
-    row = tile * _TILE + gl.arange(0, _TILE, gl.SliceLayout(1, ACC))
+
+
+@gluon.jit
+def row_scale(scale, layer, half, N: gl.constexpr, FORM: gl.constexpr, WIDTH: gl.constexpr):
+    """Return int8's scale of each row of half a tile; for other forms, a value that is not used."""
+    ACC: gl.constexpr = gl.NVMMADistributedLayout(
+        version=[3, 0], warps_per_cta=[4, 1], instr_shape=[16, WIDTH, 16]
+    )
+    row = half * _HALF + gl.arange(0, _HALF, gl.SliceLayout(1, ACC))
     if FORM == "int8":
         return gl.load(scale + layer * N + row, mask=row < N, other=0.0)
     else:
@@ -680,16 +747,31 @@ def row_scale(scale, layer, tile, N: gl.constexpr, FORM: gl.constexpr, WIDTH: gl
 
 
 @gluon.jit
+def cache_block(k_ptr, v_ptr, tile, at, start, last, wanted):
+    """Return the keys and values of a block of positions, up to `last`; zeros if not wanted."""
+    inside = (tile * 0 + (start + at) <= last) & wanted
+    HEAD_DIM: gl.constexpr = tile.shape[1]
+    tile += start * HEAD_DIM
+    k = gl.load(k_ptr + tile, mask=inside, other=0.0, cache_modifier=".cg")
+    return k, gl.load(v_ptr + tile, mask=inside, other=0.0, cache_modifier=".cg")
+
+
+@gluon.jit
 def attend(
     unit,
     work,
     layer,
     cache_shared,
     SHAPE: gl.constexpr,
+    done,
     MAX_LENGTH: gl.constexpr,
     SLOT_COUNT: gl.constexpr,
+    WIDTH: gl.constexpr,
 ):
-    """Let the query heads of one row and kv head attend; the sums are those of `attention`."""
+    """Let the query heads of one row and kv head attend; the sums are those of `attention`.
+
+    Waits until qkv is `done`. Keys and values of steps before this one are asked for before that.
+    """
     fields, tables, buffers = work
     slots_ptr, positions_ptr = fields
     hidden_ptr, scaled_ptr, sums_ptr, max_rows, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr = buffers
@@ -698,19 +780,32 @@ def attend(
     HEAD_DIM: gl.constexpr = SHAPE[4]
     GROUP: gl.constexpr = HEADS // KV_HEADS
     dtype: gl.constexpr = q_ptr.dtype.element_ty
-    LOAD: gl.constexpr = gl.BlockedLayout([1, 8], [256 // HEAD_DIM, HEAD_DIM // 8], [8, 1], [1, 0])
+    LOAD: gl.constexpr = gl.BlockedLayout([1, 8], [256 // HEAD_DIM, HEAD_DIM // 8], [4, 1], [1, 0])
     ROW: gl.constexpr = gl.SliceLayout(1, _ATTEND)
     row = unit // KV_HEADS
     kv_head = unit % KV_HEADS
     last = gl.load(positions_ptr + row)
     slot = gl.load(slots_ptr + row).to(gl.int64) + layer * SLOT_COUNT
     head_at = (slot * KV_HEADS + kv_head) * (MAX_LENGTH * HEAD_DIM)
+    at = gl.expand_dims(gl.arange(0, _BLOCK, gl.SliceLayout(1, LOAD)), 1)
+    tile = at * HEAD_DIM + gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, LOAD)), 0)
+    # Rows of a slot have positions one after the other, so that a step writes none before
+    # last - WIDTH + 1: the blocks before that are there already.
+    k_ptr += head_at
+    v_ptr += head_at
+    is_old = last >= _BLOCK + WIDTH - 1
+    next_is_old = last >= 2 * _BLOCK + WIDTH - 1
+    k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, is_old)
+    next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, _BLOCK, last, next_is_old)
+    wait(done, (HEADS + 2 * KV_HEADS) * HEAD_DIM // _HALF)
+    if not is_old:
+        k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, True)
+    if not next_is_old:
+        next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, _BLOCK, last, True)
     m = gl.expand_dims(gl.arange(0, 16, gl.SliceLayout(1, _ATTEND_A)), 1)
     d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND_A)), 0)
     q_at = (row * HEADS + kv_head * GROUP + m) * HEAD_DIM + d
     q = gl.load(q_ptr + q_at, mask=(m < GROUP) & (d >= 0), other=0.0, cache_modifier=".cg")
-    at = gl.expand_dims(gl.arange(0, _BLOCK, gl.SliceLayout(1, LOAD)), 1)
-    tile = at * HEAD_DIM + gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, LOAD)), 0)
     k_shared = cache_shared.index(0)
     v_shared = cache_shared.index(1)
     column = gl.expand_dims(gl.arange(0, _BLOCK, gl.SliceLayout(0, _ATTEND)), 0)
@@ -720,9 +815,6 @@ def attend(
     maximum = gl.full([16], float("-inf"), gl.float32, ROW)
     total = gl.zeros([16], gl.float32, ROW)
     values = gl.zeros([16, HEAD_DIM], gl.float32, _ATTEND)
-    inside = tile * 0 + at <= last
-    k = gl.load(k_ptr + head_at + tile, mask=inside, other=0.0, cache_modifier=".cg")
-    v = gl.load(v_ptr + head_at + tile, mask=inside, other=0.0, cache_modifier=".cg")
     for begin in range(0, last + 1, _SPLIT):
         top = gl.full([16], float("-inf"), gl.float32, ROW)
         sums = gl.zeros([16, 8], gl.float32, _ATTEND)
@@ -731,11 +823,8 @@ def attend(
             barrier()  # all warps have read the previous block
             k_shared.store(k)
             v_shared.store(v)
-            following = start + _BLOCK
-            inside = tile * 0 + (following + at) <= last
-            ahead = head_at + following * HEAD_DIM
-            k = gl.load(k_ptr + ahead + tile, mask=inside, other=0.0, cache_modifier=".cg")
-            v = gl.load(v_ptr + ahead + tile, mask=inside, other=0.0, cache_modifier=".cg")
+            k, v = next_k, next_v
+            next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, start + 2 * _BLOCK, last, True)
             barrier()
             b = k_shared.permute((1, 0)).load(_ATTEND_B)
             scores = mma_v2(q, b, gl.zeros([16, _BLOCK], gl.float32, _ATTEND)) * scale
@@ -767,13 +856,44 @@ def attend(
 
 
 @gluon.jit
+def rows_to_finish(unit, num_rows, PARTS: gl.constexpr):
+    """Return how many rows need what finishes a tile: none where another program finishes it."""
+    if PARTS > 1:
+        return gl.where(unit % PARTS == PARTS - 1, num_rows, 0)
+    else:
+        return num_rows
+
+
+@gluon.jit
+def add_parts(acc, unit, parts_ptr, num_rows, PARTS: gl.constexpr, WIDTH: gl.constexpr,
+              PART: gl.constexpr):  # fmt: skip
+    """Add up the parts of half a tile; return the sum, and whether this partition has it.
+
+    The program of the last part waits for the others. It cannot do so for ever: they are units
+    before its own, and every program takes its units in order.
+    """
+    has_sum = unit % PARTS == PARTS - 1
+    if PARTS == 1:
+        v = gl.convert_layout(acc, _FINISH)
+    else:
+        v = gl.zeros([_HALF, WIDTH], gl.float32, _FINISH)
+        if has_sum:
+            first = (unit - (PARTS - 1)) * 2 + PART
+            v = receive_parts(acc, first, parts_ptr, num_rows, PARTS, WIDTH)
+        else:
+            send_part(acc, unit * 2 + PART, parts_ptr, num_rows, WIDTH)
+    return v, has_sum
+
+
+@gluon.jit
 def consume(
-    ring, rows, scales, work, outputs, head, scratch, counters, num_rows_ptr, layers, cache_shared,
+    ring, rows, scales, work, outputs, head, parts_ptr, counters, num_rows_ptr, layers, shared,
     SHAPE: gl.constexpr, PARTS: gl.constexpr, FORM: gl.constexpr, WIDTH: gl.constexpr,
     MAX_LENGTH: gl.constexpr, SLOT_COUNT: gl.constexpr, EPS: gl.constexpr, SLOTS: gl.constexpr,
-    ROW_SLOTS: gl.constexpr, STORE_LOGITS: gl.constexpr,
+    ROW_SLOTS: gl.constexpr, STORE_LOGITS: gl.constexpr, PART: gl.constexpr,
 ):  # fmt: skip
-    parts_ptr, tiles_ptr = scratch
+    """Multiply and finish half of each tile: the lower 64 rows (PART 0) or the upper."""
+    cache_shared, logits_shared, logits_full, logits_empty = shared
     HIDDEN: gl.constexpr = SHAPE[0]
     INNER: gl.constexpr = SHAPE[1]
     KV_HEADS: gl.constexpr = SHAPE[3]
@@ -788,6 +908,8 @@ def consume(
     DOWN_STAGES: gl.constexpr = INNER // DOWN_PARTS // COLUMNS
     GATE_UP_STAGES: gl.constexpr = HIDDEN // COLUMNS
     num_rows = gl.load(num_rows_ptr)
+    places = row_places(work, num_rows, WIDTH)
+    grid = gl.num_programs(0)
     turn = 0
     offset = 0
     for layer in range(layers):
@@ -795,119 +917,110 @@ def consume(
 
         units = QKV // _TILE * QKV_PARTS
         first, offset = share(units, offset)
-        for unit in range(first, units, gl.num_programs(0)):
-            scale = row_scale(scales[0], layer, unit // QKV_PARTS, QKV, FORM, WIDTH)
+        for unit in range(first, units, grid):
+            half = unit // QKV_PARTS * 2 + PART
+            scale = row_scale(scales[0], layer, half, QKV, FORM, WIDTH)
             first_rows(rows, turn, ROW_SLOTS)
-            tile = unit // QKV_PARTS
-            operands = qkv_operands(tile, work, layer, num_rows, SHAPE, EPS, WIDTH)
-            acc, turn = product(ring, rows, turn, QKV_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS)
+            mine = rows_to_finish(unit, num_rows, QKV_PARTS)
+            operands = qkv_operands(half, work, places, layer, mine, SHAPE, WIDTH)
+            acc, turn = product(ring, rows, turn, QKV_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS, PART)
             if FORM == "int8":
                 acc = acc * gl.expand_dims(scale, 1)
-            if QKV_PARTS == 1:
-                finish_qkv(gl.convert_layout(acc, _FINISH), operands, tile, work, layer, num_rows,
-                           SHAPE, MAX_LENGTH, SLOT_COUNT, WIDTH)  # fmt: skip
-                arrive(done, 1)
-            elif add_parts(acc, unit, parts_ptr, tiles_ptr, QKV_PARTS, WIDTH):
-                v = sum_parts(tile, parts_ptr, tiles_ptr, QKV_PARTS, WIDTH)
-                finish_qkv(
-                    v, operands, tile, work, layer, num_rows, SHAPE, MAX_LENGTH, SLOT_COUNT, WIDTH
-                )
+            v, has_sum = add_parts(acc, unit, parts_ptr, num_rows, QKV_PARTS, WIDTH, PART)
+            if has_sum:
+                finish_qkv(v, operands, half, work, places, layer, num_rows, SHAPE, MAX_LENGTH,
+                           SLOT_COUNT, EPS, WIDTH)  # fmt: skip
                 arrive(done, 1)
 
-        # The programs that have fewer tiles of the next matrix attend first.
-        grid = gl.num_programs(0)
-        first = (gl.program_id(0) + grid - offset) % grid
-        if first < num_rows * KV_HEADS:
-            wait(done, QKV // _TILE)
+        if PART == 0:
+            # The programs that have fewer tiles of the next matrix attend first.
+            first = (gl.program_id(0) + grid - offset) % grid
             for unit in range(first, num_rows * KV_HEADS, grid):
-                attend(unit, work, layer, cache_shared, SHAPE, MAX_LENGTH, SLOT_COUNT)
+                attend(unit, work, layer, cache_shared, SHAPE, done, MAX_LENGTH, SLOT_COUNT, WIDTH)
                 arrive(done + _STRIDE, 1)
 
         units = HIDDEN // _TILE * OUT_PARTS
         first, offset = share(units, offset)
-        for unit in range(first, units, gl.num_programs(0)):
-            scale = row_scale(scales[1], layer, unit // OUT_PARTS, HIDDEN, FORM, WIDTH)
+        for unit in range(first, units, grid):
+            half = unit // OUT_PARTS * 2 + PART
+            scale = row_scale(scales[1], layer, half, HIDDEN, FORM, WIDTH)
             first_rows(rows, turn, ROW_SLOTS)
-            tile = unit // OUT_PARTS
-            operands = projection_operands(tile, work, 2 * layer + 1, num_rows, SHAPE, WIDTH)
-            acc, turn = product(ring, rows, turn, OUT_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS)
+            mine = rows_to_finish(unit, num_rows, OUT_PARTS)
+            operands = projection_operands(half, work, 2 * layer + 1, mine, SHAPE, WIDTH)
+            acc, turn = product(ring, rows, turn, OUT_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS, PART)
             if FORM == "int8":
                 acc = acc * gl.expand_dims(scale, 1)
-            if OUT_PARTS == 1:
-                finish_projection(
-                    gl.convert_layout(acc, _FINISH),
-                    operands,
-                    tile,
-                    work,
-                    2 * layer + 1,
-                    num_rows,
-                    SHAPE,
-                    WIDTH,
-                )
-                arrive(done + 2 * _STRIDE, 1)
-            elif add_parts(acc, unit, parts_ptr, tiles_ptr, OUT_PARTS, WIDTH):
-                v = sum_parts(tile, parts_ptr, tiles_ptr, OUT_PARTS, WIDTH)
-                finish_projection(v, operands, tile, work, 2 * layer + 1, num_rows, SHAPE, WIDTH)
+            v, has_sum = add_parts(acc, unit, parts_ptr, num_rows, OUT_PARTS, WIDTH, PART)
+            if has_sum:
+                finish_projection(v, operands, half, work, 2 * layer + 1, num_rows, SHAPE, WIDTH)
                 arrive(done + 2 * _STRIDE, 1)
 
         units = 2 * INNER // _TILE
         first, offset = share(units, offset)
-        for unit in range(first, units, gl.num_programs(0)):
-            scale = row_scale(scales[2], layer, unit, 2 * INNER, FORM, WIDTH)
+        for unit in range(first, units, grid):
+            half = unit * 2 + PART
+            scale = row_scale(scales[2], layer, half, 2 * INNER, FORM, WIDTH)
             first_rows(rows, turn, ROW_SLOTS)
-            operands = gate_up_operands(work, layer, num_rows, SHAPE, EPS, WIDTH)
-            acc, turn = product(ring, rows, turn, GATE_UP_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS)
+            operands = gate_up_operands(work, layer, num_rows, SHAPE, WIDTH)
+            acc, turn = product(
+                ring, rows, turn, GATE_UP_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS, PART
+            )
             if FORM == "int8":
                 acc = acc * gl.expand_dims(scale, 1)
-            finish_gate_up(
-                gl.convert_layout(acc, _FINISH), operands, unit, work, num_rows, SHAPE, WIDTH
-            )
+            v = gl.convert_layout(acc, _FINISH)
+            finish_gate_up(v, operands, half, work, num_rows, SHAPE, EPS, WIDTH)
             arrive(done + 3 * _STRIDE, 1)
 
         units = HIDDEN // _TILE * DOWN_PARTS
         first, offset = share(units, offset)
-        for unit in range(first, units, gl.num_programs(0)):
-            scale = row_scale(scales[3], layer, unit // DOWN_PARTS, HIDDEN, FORM, WIDTH)
+        for unit in range(first, units, grid):
+            half = unit // DOWN_PARTS * 2 + PART
+            scale = row_scale(scales[3], layer, half, HIDDEN, FORM, WIDTH)
             first_rows(rows, turn, ROW_SLOTS)
-            tile = unit // DOWN_PARTS
-            operands = projection_operands(tile, work, 2 * layer + 2, num_rows, SHAPE, WIDTH)
-            acc, turn = product(ring, rows, turn, DOWN_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS)
+            mine = rows_to_finish(unit, num_rows, DOWN_PARTS)
+            operands = projection_operands(half, work, 2 * layer + 2, mine, SHAPE, WIDTH)
+            acc, turn = product(ring, rows, turn, DOWN_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS, PART)
             if FORM == "int8":
                 acc = acc * gl.expand_dims(scale, 1)
-            if DOWN_PARTS == 1:
-                finish_projection(
-                    gl.convert_layout(acc, _FINISH),
-                    operands,
-                    tile,
-                    work,
-                    2 * layer + 2,
-                    num_rows,
-                    SHAPE,
-                    WIDTH,
-                )
-                arrive(done + 4 * _STRIDE, 1)
-            elif add_parts(acc, unit, parts_ptr, tiles_ptr, DOWN_PARTS, WIDTH):
-                v = sum_parts(tile, parts_ptr, tiles_ptr, DOWN_PARTS, WIDTH)
-                finish_projection(v, operands, tile, work, 2 * layer + 2, num_rows, SHAPE, WIDTH)
+            v, has_sum = add_parts(acc, unit, parts_ptr, num_rows, DOWN_PARTS, WIDTH, PART)
+            if has_sum:
+                finish_projection(v, operands, half, work, 2 * layer + 2, num_rows, SHAPE, WIDTH)
                 arrive(done + 4 * _STRIDE, 1)
 
     outs, wanted, drafts = wanted_rows(outputs, WIDTH)
     units = (VOCAB + _TILE - 1) // _TILE
     first, offset = share(units, offset)
-    for unit in range(first, units, gl.num_programs(0)):
-        scale = row_scale(scales[4], 0, unit, VOCAB, FORM, WIDTH)
-        acc, turn = product(ring, rows, turn, GATE_UP_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS)
+    count = 0
+    inverse = gl.zeros([WIDTH], gl.float32, gl.SliceLayout(0, _FINISH))
+    if first < units:
+        first_rows(rows, turn, ROW_SLOTS)
+        inverse = inverse_rms(last_sums(work, wanted, layers, WIDTH), HIDDEN, EPS)
+    for unit in range(first, units, grid):
+        scale = row_scale(scales[4], 0, unit * 2 + PART, VOCAB, FORM, WIDTH)
+        acc, turn = product(ring, rows, turn, GATE_UP_STAGES, FORM, WIDTH, SLOTS, ROW_SLOTS, PART)
         if FORM == "int8":
             acc = acc * gl.expand_dims(scale, 1)
-        finish_head(gl.convert_layout(acc, _FINISH), unit, work, outs, wanted, drafts, head, layers,
-                    SHAPE, EPS, WIDTH, STORE_LOGITS)  # fmt: skip
+        v = gl.convert_layout(acc, _FINISH)
+        # A block of logits is a whole tile: its upper half goes to the partition of the lower.
+        if PART == 0:
+            mbarrier.wait(logits_full, count & 1)
+            upper = logits_shared.load(_FINISH)
+            mbarrier.arrive(logits_empty)
+            finish_head(
+                v, upper, inverse, unit, outs, wanted, drafts, head, SHAPE, WIDTH, STORE_LOGITS
+            )
+        else:
+            mbarrier.wait(logits_empty, (count & 1) ^ 1)
+            logits_shared.store(v)
+            mbarrier.arrive(logits_full)
+        count += 1
 
 
 @gluon.jit
 def wanted_rows(outputs, WIDTH: gl.constexpr):
     """Return each row's number among the outputs, whether it is one, and its draft."""
     outputs_ptr, num_outputs_ptr, drafts_ptr = outputs
-    L: gl.constexpr = gl.BlockedLayout([1, 1], [8, 4], [8, 1], [1, 0])
+    L: gl.constexpr = gl.BlockedLayout([1, 1], [8, 4], [4, 1], [1, 0])
     N: gl.constexpr = gl.SliceLayout(0, _FINISH)
     i = gl.arange(0, WIDTH, gl.SliceLayout(1, L))
     exists = i < gl.load(num_outputs_ptr)
@@ -919,7 +1032,7 @@ def wanted_rows(outputs, WIDTH: gl.constexpr):
     return outs, wanted, gl.load(drafts_ptr + outs, mask=wanted, other=-1)
 
 
-@gluon.jit
+@gluon.jit(do_not_specialize=["layers", "in_flight"])
 def persistent_kernel(
     w_qkv, w_out, w_gate_up, w_down, w_head, s_qkv, s_out, s_gate_up, s_down, s_head,
     x_scaled, x_values, x_inner,
@@ -927,38 +1040,49 @@ def persistent_kernel(
     cos_ptr, sin_ptr, norms_ptr,
     hidden_ptr, scaled_ptr, sums_ptr, q_ptr, values_ptr, inner_ptr, k_ptr, v_ptr,
     best_ptr, index_ptr, exps_ptr, draft_logit_ptr, logits_ptr,
-    parts_ptr, tiles_ptr, counters_ptr, layers, max_rows,
+    parts_ptr, counters_ptr, layers, max_rows, in_flight,
     SHAPE: gl.constexpr, PARTS: gl.constexpr, FORM: gl.constexpr, WIDTH: gl.constexpr,
     MAX_LENGTH: gl.constexpr, SLOT_COUNT: gl.constexpr, EPS: gl.constexpr, SLOTS: gl.constexpr,
-    ROW_SLOTS: gl.constexpr, IN_FLIGHT: gl.constexpr, STORE_LOGITS: gl.constexpr,
+    ROW_SLOTS: gl.constexpr, STORE_LOGITS: gl.constexpr,
 ):  # fmt: skip
-    """Launch as a cooperative grid of one program a multiprocessor, eight warps.
+    """Launch as a cooperative grid of one program a multiprocessor, four warps.
 
     SHAPE: hidden, inner, heads, kv_heads, head_dim, vocab. PARTS: of qkv, out, down along K.
     """
     PIECES: gl.constexpr = 1 if FORM == "bf16" else 2 if FORM == "int8" else 4
     dtype: gl.constexpr = q_ptr.dtype.element_ty
+    # Each piece of memory as producers write it and as each half of the consumers reads it.
     if FORM == "bf16":
-        data = gl.allocate_shared_memory(gl.bfloat16, [SLOTS, _TILE, 64], _FLOAT)
+        data = gl.allocate_shared_memory(gl.bfloat16, [2 * SLOTS, _HALF, 64], _FLOAT)
+        tiles = reinterpret(data, gl.bfloat16, [SLOTS, _TILE, 64], _FLOAT)
     else:
-        data = gl.allocate_shared_memory(gl.int16, [2 * SLOTS, _TILE // 16, 16, 32], _WORD)
-    group_scales = gl.allocate_shared_memory(
-        gl.int32, [SLOTS if FORM == "int4" else 1, 1, _TILE], _SCALE
-    )
+        data = gl.allocate_shared_memory(gl.int16, [4 * SLOTS, _HALF, 32], _WORDS_2D)
+        tiles = reinterpret(data, gl.int16, [2 * SLOTS, _TILE // _PANEL, _PANEL, 32], _WORD)
+    SCALES: gl.constexpr = SLOTS if FORM == "int4" else 1
+    half_scales = gl.allocate_shared_memory(gl.int32, [2 * SCALES, _HALF], _HALF_SCALES)
+    group_scales = reinterpret(half_scales, gl.int32, [SCALES, 1, _TILE], _SCALE)
     x = gl.allocate_shared_memory(dtype, [ROW_SLOTS * PIECES, WIDTH, 64], _FLOAT)
     cache_shared = gl.allocate_shared_memory(dtype, [2, _BLOCK, SHAPE[4]], _CACHE_SHARED)
     full = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
     x_full = gl.allocate_shared_memory(gl.int64, [ROW_SLOTS, 1], mbarrier.MBarrierLayout())
-    x_empty = gl.allocate_shared_memory(gl.int64, [ROW_SLOTS, 1], mbarrier.MBarrierLayout())
+    logits_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    logits_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    # The head comes after all attention.
+    LOGITS: gl.constexpr = SHAPE[4] // (2 * WIDTH)
+    logits_shared = reinterpret(
+        cache_shared, gl.float32, [LOGITS, _HALF, WIDTH], _FINISH_SHARED
+    ).index(0)
     for i in gl.static_range(SLOTS):
         mbarrier.init(full.index(i), count=1)
-        mbarrier.init(empty.index(i), count=1)
+        mbarrier.init(empty.index(i), count=2)
     for i in gl.static_range(ROW_SLOTS):
         mbarrier.init(x_full.index(i), count=1)
-        mbarrier.init(x_empty.index(i), count=1)
-    ring = (data, group_scales, full, empty)
-    rows = (x, x_full, x_empty)
+    mbarrier.init(logits_full, count=1)
+    mbarrier.init(logits_empty, count=1)
+    ring = (data, half_scales, full, empty)
+    rows = (x, x_full)
+    shared = (cache_shared, logits_shared, logits_full, logits_empty)
     scales = (s_qkv, s_out, s_gate_up, s_down, s_head)
     work = (
         (slots_ptr, positions_ptr),
@@ -970,16 +1094,20 @@ def persistent_kernel(
     weights = (w_qkv, w_out, w_gate_up, w_down, w_head)
     gl.warp_specialize(
         [
-            (consume, (ring, rows, scales, work, outputs, head, (parts_ptr, tiles_ptr),
-                       counters_ptr, num_rows_ptr, layers, cache_shared, SHAPE, PARTS, FORM, WIDTH,
-                       MAX_LENGTH, SLOT_COUNT, EPS, SLOTS, ROW_SLOTS, STORE_LOGITS)),
-            (produce_weights, (ring, weights, scales, layers, SHAPE, PARTS, FORM, SLOTS,
-                               IN_FLIGHT)),
-            (produce_rows, (rows, (x_scaled, x_values, x_inner), counters_ptr, num_rows_ptr, layers,
-                            SHAPE, PARTS, FORM, ROW_SLOTS, PIECES * WIDTH * 128)),
+            (consume, (ring, rows, scales, work, outputs, head, parts_ptr, counters_ptr,
+                       num_rows_ptr, layers, shared, SHAPE, PARTS, FORM, WIDTH,
+                       MAX_LENGTH, SLOT_COUNT, EPS, SLOTS, ROW_SLOTS, STORE_LOGITS, 0)),
+            (consume, (ring, rows, scales, work, outputs, head, parts_ptr, counters_ptr,
+                       num_rows_ptr, layers, shared, SHAPE, PARTS, FORM, WIDTH,
+                       MAX_LENGTH, SLOT_COUNT, EPS, SLOTS, ROW_SLOTS, STORE_LOGITS, 1)),
+            (produce_weights, ((tiles, group_scales, full, empty), weights, scales, layers,
+                               in_flight, SHAPE, PARTS, FORM, SLOTS)),
+            (produce_rows, ((x, x_full, empty), (x_scaled, x_values, x_inner), counters_ptr,
+                            num_rows_ptr, layers, SHAPE, PARTS, FORM, SLOTS, ROW_SLOTS,
+                            PIECES * WIDTH * 128)),
         ],
-        [1, 1],
-        [24, 24],
+        [4, 1, 1],
+        [224, 40, 40],
     )  # fmt: skip
 
 
@@ -990,7 +1118,6 @@ def compile_step(
     width: int,
     slots: int,
     row_slots: int,
-    in_flight: int,
 ) -> Any:
     """Compile the kernel for sm_90 without a GPU; returns Triton's compiled kernel.
 
@@ -998,7 +1125,7 @@ def compile_step(
         shape, parts: SHAPE and PARTS of `persistent_kernel`. width: 8, 16, 32 or 64.
     """
     half, panel = ("bf16", FLOAT_LAYOUT) if form == "bf16" else ("fp16", WORD_LAYOUT)
-    block = f"bf16[{TILE}, 64]" if form == "bf16" else f"i16[{TILE // 16}, 16, 32]"
+    block = f"bf16[{TILE}, 64]" if form == "bf16" else f"i16{WORD_BLOCK}"
     scales = f"tensordesc<i32[1, {TILE}],{SCALE_LAYOUT!r}>" if form == "int4" else "*fp32"
     constants = {
         "SHAPE": shape,
@@ -1010,10 +1137,9 @@ def compile_step(
         "EPS": 1e-5,
         "SLOTS": slots,
         "ROW_SLOTS": row_slots,
-        "IN_FLIGHT": in_flight,
         "STORE_LOGITS": False,
     }
-    kinds = {"layers": "i32", "max_rows": "i32", "sums_ptr": "*i64"}
+    kinds = {"layers": "i32", "max_rows": "i32", "in_flight": "i32", "sums_ptr": "*i64"}
     kinds |= dict.fromkeys(constants, "constexpr")
     for names, kind in (
         ("w_qkv w_out w_gate_up w_down w_head", f"tensordesc<{block},{panel!r}>"),
@@ -1021,7 +1147,7 @@ def compile_step(
         ("x_scaled x_values x_inner", f"tensordesc<{half}[{width}, 64],{FLOAT_LAYOUT!r}>"),
         ("scaled_ptr q_ptr values_ptr inner_ptr k_ptr v_ptr norms_ptr", f"*{half}"),
         ("slots_ptr positions_ptr outputs_ptr num_outputs_ptr drafts_ptr num_rows_ptr", "*i32"),
-        ("index_ptr tiles_ptr counters_ptr", "*i32"),
+        ("index_ptr counters_ptr", "*i32"),
     ):
         kinds |= dict.fromkeys(names.split(), kind)
     names = persistent_kernel.arg_names
@@ -1034,5 +1160,5 @@ def compile_step(
     source = GluonASTSource(
         persistent_kernel, signature, {(names.index(n),): v for n, v in constants.items()}, aligned
     )
-    options = {"num_warps": 8, "enable_fp_fusion": False}
+    options = {"num_warps": 4, "enable_fp_fusion": False}
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)

@@ -84,11 +84,9 @@ def test_append_only_takes_nothing_back_in_any_script(
         is_final = n == len(words)
         source = Source(" ".join(words[:n]), n, is_open=not is_final, is_final=is_final)
         jobs, _ = stream.revise([source], n, float(n))
-        while jobs:
-            job = jobs.pop(0)
+        for job in jobs:
             output = ids(data.draw(TEXTS))
-            again = stream.complete(job, job.forced + output, is_whole=True)
-            jobs += [] if again is None else [again]
+            stream.complete(job, job.forced + output, is_whole=True)
         append, unstable, _ = stream.take(float(n))
         given_out += append
         assert unstable == ""

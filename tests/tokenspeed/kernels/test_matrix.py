@@ -25,7 +25,7 @@ def test_int4_is_packed_without_loss() -> None:
     packed = pack_int4(q, scale)
     expected = q.float().view(50, 3, 128) * scale.float()[..., None]
     assert torch.equal(packed.dequantize(), expected.view(50, 384))
-    assert packed.nbytes == 64 * 192 + 2 * 50 * 4  # four panels; scales of two groups a word
+    assert packed.nbytes == 128 * 192 + 2 * 50 * 4  # a panel; scales of two groups a word
 
 
 def test_int4_needs_whole_groups() -> None:
