@@ -62,7 +62,7 @@ class Share:
         needs_whole: whether what Redis has of it is not known.
         is_superseded: whether another replica has it.
         is_unsure: whether its client came back while Redis could not say if another replica has it.
-        on_superseded: called once that is so. on_back: called once Redis is back.
+        on_superseded: called once that is so. on_back: called once Redis is there again.
     """
 
     session_id: str
