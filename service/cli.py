@@ -31,38 +31,51 @@ EXIT_ENGINE_LOST: Final = 70  # EX_SOFTWARE: a supervisor restarts the service
 def add_serve(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `serve`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "environment variables, over which arguments win:\n" + "\n".join(
+    parser.epilog = "environment variables (arguments take precedence):\n" + "\n".join(
         f"  {variable.name:26} {variable.meaning}" + (f" (default: {default})" if default else "")
         for variable, default in variables()
     )
-    parser.add_argument("--model", type=Path, metavar="DIR", help="default: the shipped model")
-    parser.add_argument("--host", help="default: 127.0.0.1")
-    parser.add_argument("--port", type=int, help="default: 8000; 0 takes any free port")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="directory of the model (default: the shipped model)",
+    )
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, help="port to listen on; 0 takes any free port (default: 8000)"
+    )
     add_device_argument(parser)
     add_profile_argument(parser)
     parser.add_argument(
-        "--glossary", type=Path, metavar="FILE", help="terms for every text: .csv, .tsv or .tbx"
+        "--glossary", type=Path, metavar="FILE", help="glossary for all texts: .csv, .tsv or .tbx"
     )
-    parser.add_argument("--web", type=Path, metavar="DIR", help="folder of the page")
+    parser.add_argument("--web", type=Path, metavar="DIR", help="folder of the web page")
     parser.add_argument(
         "--insecure",
         action="store_const",
         const=True,
-        help="listen beyond this machine without API keys",
+        help="let other machines connect without API keys",
     )
     replicas = parser.add_argument_group("replicas (tokenspeed-live[ray])")
     replicas.add_argument("--ray", action="store_true", help="run on Ray Serve")
     replicas.add_argument(
-        "--replicas", type=_replicas, metavar="N|auto", help="default: 1; auto: as speakers need"
+        "--replicas",
+        type=_replicas,
+        metavar="N|auto",
+        help="number of replicas, or auto: as many as speakers need (default: 1)",
     )
     replicas.add_argument(
-        "--max-replicas", type=int, metavar="N", help="with --replicas auto; default: 4"
+        "--max-replicas",
+        type=int,
+        metavar="N",
+        help="the most replicas with --replicas auto (default: 4)",
     )
     replicas.add_argument(
-        "--cpus-per-replica", type=float, metavar="C", help="cores set aside for each; default: 1"
+        "--cpus-per-replica", type=float, metavar="C", help="cores reserved for each (default: 1)"
     )
     replicas.add_argument(
-        "--gpus-per-replica", type=float, metavar="G", help="GPUs set aside for each; default: 0"
+        "--gpus-per-replica", type=float, metavar="G", help="GPUs reserved for each (default: 0)"
     )
     parser.set_defaults(run=serve)
 

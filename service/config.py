@@ -109,11 +109,13 @@ class Config:
 
     host: str = field(
         default="127.0.0.1",
-        metadata=_from("HOST", str, "address to listen on; beyond this machine it needs keys"),
+        metadata=_from(
+            "HOST", str, "address to listen on; keys are required if other machines can connect"
+        ),
     )
     port: int = field(
         default=8000,
-        metadata=_from("PORT", _between(int, 0, 65535), "port to listen on; 0 takes any free one"),
+        metadata=_from("PORT", _between(int, 0, 65535), "port to listen on; 0: any free one"),
     )
     model: Path = field(
         default=DEFAULT_MODEL,
@@ -121,19 +123,21 @@ class Config:
     )
     profile: Path | None = field(
         default=None,
-        metadata=_from("PROFILE", Path, "how the model is asked, a .toml; empty: what fits it"),
+        metadata=_from(
+            "PROFILE", Path, "profile of the model, a .toml file; empty: the one that recognises it"
+        ),
     )
     device: str = field(
         default="auto",
-        metadata=_from("DEVICE", str, "auto, the backend to use, or cuda:0,1 for two GPUs"),
+        metadata=_from("DEVICE", str, "backend to use: auto, a name, or cuda:0,1 for two GPUs"),
     )
     web: Path = field(
         default_factory=find_page,
-        metadata=_from("WEB", Path, "folder of the page"),
+        metadata=_from("WEB", Path, "folder of the web page"),
     )
     glossary: Path | None = field(
         default=None,
-        metadata=_from("GLOSSARY", Path, "file of terms for every text: .csv, .tsv or .tbx"),
+        metadata=_from("GLOSSARY", Path, "glossary for all texts: a .csv, .tsv or .tbx file"),
     )
     api_keys: tuple[str, ...] = field(
         default=(),
@@ -141,20 +145,22 @@ class Config:
         metadata=_from(
             "API_KEYS",
             _keys,
-            "keys of 16 characters or more, with commas between",
+            "API keys of at least 16 characters, comma-separated",
             is_secret=True,
         ),
     )
     origins: tuple[str, ...] = field(
         default=(),
         metadata=_from(
-            "ORIGINS", _list, "other sites whose pages may connect, with commas; * for all"
+            "ORIGINS", _list, "other sites whose pages may connect, comma-separated; *: all"
         ),
     )
     public_url: str = field(
         default="",
         metadata=_from(
-            "PUBLIC_URL", _web_address, "where browsers find the service: https://captions.example"
+            "PUBLIC_URL",
+            _web_address,
+            "address of the service for browsers: https://captions.example",
         ),
     )
     proxies: tuple[str, ...] = field(
@@ -163,7 +169,7 @@ class Config:
             "PROXIES",
             _networks,
             "addresses or networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and Host "
-            "are believed, with commas",
+            "are trusted, comma-separated",
         ),
     )
     metrics_port: int = field(
@@ -171,17 +177,17 @@ class Config:
         metadata=_from(
             "METRICS_PORT",
             _between(int, 0, 65535),
-            "port of its own for /metrics and the probes; 0: the service's, with a key where "
-            "there are keys",
+            "separate port for /metrics and the probes; 0: the port of the service, where /metrics "
+            "needs a key if there are keys",
         ),
     )
     is_insecure: bool = field(
         default=False,
-        metadata=_from("INSECURE", _flag, "1: no keys, whoever can reach it may use it"),
+        metadata=_from("INSECURE", _flag, "1: no keys; whoever can reach the service may use it"),
     )
     log_text: bool = field(
         default=False,
-        metadata=_from("LOG_TEXT", _flag, "1: users' text goes into the logs"),
+        metadata=_from("LOG_TEXT", _flag, "1: log users' text"),
     )
     log_level: str = field(
         default="INFO",
@@ -189,42 +195,52 @@ class Config:
     )
     budget_ms: float = field(
         default=200.0,
-        metadata=_from("BUDGET_MS", _between(float, 1, 60_000), "milliseconds for one update"),
+        metadata=_from(
+            "BUDGET_MS", _between(float, 1, 60_000), "milliseconds that one update may take"
+        ),
     )
     context: int = field(
         default=0,
-        metadata=_from("CONTEXT", _between(int, 0, 2), "earlier sentence pairs that go along"),
+        metadata=_from(
+            "CONTEXT",
+            _between(int, 0, 2),
+            "earlier sentence pairs that the model is given as context",
+        ),
     )
     max_sessions: int = field(
         default=64,
-        metadata=_from("MAX_SESSIONS", _between(int, 1, 100_000), "sessions at one time"),
+        metadata=_from("MAX_SESSIONS", _between(int, 1, 100_000), "maximum number of sessions"),
     )
     max_connections: int = field(
         default=0,
         metadata=_from(
             "MAX_CONNECTIONS",
             _between(int, 0, 1_000_000),
-            "connections at one time; 0: room for sessions, readers and 320 more",
+            "maximum number of connections; 0: enough for sessions, readers and 320 more",
         ),
     )
     admission: bool = field(
         default=True,
-        metadata=_from("ADMISSION", _flag, "0: let in more sessions than fit the budget"),
+        metadata=_from("ADMISSION", _flag, "0: admit more sessions than fit the budget"),
     )
     max_rooms: int = field(
         default=256,
-        metadata=_from("MAX_ROOMS", _between(int, 0, 100_000), "rooms at one time"),
+        metadata=_from("MAX_ROOMS", _between(int, 0, 100_000), "maximum number of rooms"),
     )
     max_readers: int = field(
         default=2000,
-        metadata=_from("MAX_READERS", _between(int, 1, 1_000_000), "readers of all rooms"),
+        metadata=_from(
+            "MAX_READERS",
+            _between(int, 1, 1_000_000),
+            "maximum number of readers of all rooms together",
+        ),
     )
     room_idle_s: float = field(
         default=6 * 3600.0,
         metadata=_from(
             "ROOM_IDLE_S",
             _between(float, 1, 30 * 86_400),
-            "seconds that a room is kept which nobody speaks or reads in",
+            "seconds after which a room that nobody uses is forgotten",
         ),
     )
     redis_url: str = field(
@@ -233,18 +249,22 @@ class Config:
         metadata=_from(
             "REDIS_URL",
             _redis_address,
-            "Redis that replicas share rooms, tokens and sessions through: redis://host:6379/0",
+            "Redis for what replicas share (rooms, tokens, sessions, glossaries): redis://host:6379/0",
             is_secret=True,
         ),
     )
     drain_s: float = field(
         default=10.0,
-        metadata=_from("DRAIN_S", _between(float, 0, 3600), "seconds from SIGTERM to the end"),
+        metadata=_from(
+            "DRAIN_S", _between(float, 0, 3600), "seconds for open segments to finish after SIGTERM"
+        ),
     )
     token_s: float = field(
         default=60.0,
         metadata=_from(
-            "TOKEN_S", _between(float, 1, 3600), "seconds that a token of POST /v1/sessions lives"
+            "TOKEN_S",
+            _between(float, 1, 3600),
+            "seconds for which a token of POST /v1/sessions is valid",
         ),
     )
     step_spans: float = field(
@@ -252,14 +272,14 @@ class Config:
         metadata=_from(
             "STEP_SPANS",
             _between(float, 0, 10_000),
-            "spans of engine steps a second at most, where traces are on (OTEL_EXPORTER_OTLP_"
-            "ENDPOINT)",
+            "maximum number of spans of engine steps per second, if traces are enabled "
+            "(OTEL_EXPORTER_OTLP_ENDPOINT)",
         ),
     )
     is_traced: bool = False  # by the variables of OpenTelemetry
     deflate: bool = field(
         default=False,
-        metadata=_from("DEFLATE", _flag, "1: compress frames, for 64 KiB a connection"),
+        metadata=_from("DEFLATE", _flag, "1: compress frames, at a cost of 64 KiB per connection"),
     )
     limits: Limits = Limits()  # only those in _LIMITS can be set
 
@@ -305,7 +325,9 @@ class Config:
         if not 0 <= self.port <= 65535:
             raise ConfigError("--port", f"is {self.port}, expected 0 to 65535")
         if self.port and self.metrics_port == self.port:
-            raise ConfigError("TOKENSPEED_METRICS_PORT", f"is {self.port}, which is taken already")
+            raise ConfigError(
+                "TOKENSPEED_METRICS_PORT", f"is {self.port}, which is the port of the service"
+            )
         if self.redis_url and find_spec("redis") is None:
             raise ConfigError(
                 "TOKENSPEED_REDIS_URL",
@@ -325,8 +347,8 @@ class Config:
         if self.is_open and not self.is_loopback and not self.is_insecure:
             raise ConfigError(
                 "TOKENSPEED_API_KEYS",
-                f"is needed to listen on {self.host}; or --insecure lets everybody in who can "
-                "reach it",
+                f"is required to listen on {self.host}; or use --insecure to admit everybody who "
+                "can reach it",
             )
 
 
@@ -392,12 +414,12 @@ _LIMITS: Final[Mapping[str, Variable]] = {
     "idle_s": Variable(
         "TOKENSPEED_IDLE_S",
         _between(float, 1, 86_400),
-        "seconds without a frame from the client after which a session ends",
+        "seconds after which a session ends if its client sends nothing",
     ),
     "updates_per_s": Variable(
         "TOKENSPEED_UPDATES_PER_S",
         _between(int, 1, 1000),
-        "updates of a session that are translated a second",
+        "updates of a session that are translated per second",
     ),
 }
 
@@ -417,7 +439,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Path):
-        return "what is installed"
+        return "the shipped one"
     if isinstance(value, tuple):
         return ",".join(value)
     return f"{value:g}" if isinstance(value, bool | float) else str(value)

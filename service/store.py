@@ -38,7 +38,7 @@ async def for_ever(act: Callable[[], Awaitable[None]]) -> None:
         try:
             await act()
         except Exception:  # a bug, ours or a library's
-            logger.exception("begun again", extra={"data": {"what": act.__name__}})
+            logger.exception("started again", extra={"data": {"what": act.__name__}})
         await asyncio.sleep(RESTART_S)
 
 
@@ -86,7 +86,7 @@ class Store:
         if problem is not None and not self._is_told:
             logger.error("Redis is lost", extra={"data": {"problem": type(problem).__name__}})
         elif problem is None and self._is_told:
-            logger.info("Redis is there again")
+            logger.info("Redis is back")
         self._is_told = problem is not None
 
     async def close(self) -> None:

@@ -23,7 +23,7 @@ from tokenspeed.engine.engine import Cancellable, TokenStream
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.prompt import Formality, PromptFormat
-from tokenspeed.text.detection import language_of
+from tokenspeed.text.detection import guess_of, language_of
 from tokenspeed.text.detokenizer import Detokenizer, TextDecoder, TokenText
 from tokenspeed.text.glossary import Term
 from tokenspeed.text.glossary_files import HouseGlossary
@@ -168,6 +168,7 @@ class Translator:
             self.prompts.formalities,
             self._house,
             fingerprint=self._fingerprint(name),
+            guess_of=self._guess_of,
         )
 
     def _fingerprint(self, name: str) -> str:
@@ -300,6 +301,8 @@ class Translator:
                     else:
                         is_known = self._is_known(marked.language, target)
                         language = marked.language if is_known else source
+                        if language is None:
+                            language = self._route_of(part.source, target)
                         said = self._say(part.source, language, target, going)
                         ahead.append((part, asyncio.create_task(said)))
                     if part.text is not None and not ahead:
@@ -406,6 +409,15 @@ class Translator:
 
     def _language_of(self, text: str, expected: str | None) -> str | None:
         return language_of(text, self._sources, expected)
+
+    def _guess_of(self, text: str) -> str | None:
+        return guess_of(text, self._sources)
+
+    def _route_of(self, text: str, target: str) -> str | None:
+        """Return the language of an unclear text if it then takes two passes; see `ModelInfo`."""
+        guess = self._guess_of(text)
+        is_pivoted = guess is not None and target in _pivots(self.prompts.pairs, guess)
+        return guess if is_pivoted and guess != target else None
 
     def _submit(self, request: Request, deliver: Deliver) -> Cancellable:
         try:

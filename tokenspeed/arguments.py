@@ -34,8 +34,8 @@ def device(text: str) -> str:
         raise ArgumentTypeError(f"{text!r}: expected {', '.join(DEVICES)}, or cuda:0,1")
     if colon and (text.count(",") == 0 or not all(n.isdecimal() for n in numbers.split(","))):
         raise ArgumentTypeError(
-            f"{text!r}: expected two or more GPUs, such as cuda:0,1; CUDA_VISIBLE_DEVICES says "
-            "which one cuda is"
+            f"{text!r}: expected two or more GPUs, such as cuda:0,1; for a single one, set "
+            "CUDA_VISIBLE_DEVICES and use cuda"
         )
     return text
 
@@ -58,7 +58,7 @@ def add_profile_argument(parser: ArgumentParser) -> None:
         "--profile",
         type=Path,
         metavar="FILE.toml",
-        help="how the model is asked (default: by what recognises it)",
+        help="prompt format and languages of the model (default: the profile that recognises it)",
     )
 
 
@@ -73,7 +73,7 @@ def counts(text: str) -> list[int]:
 def positive(text: str) -> int:
     """Read one whole number, at least 1; for use as an argument's `type`."""
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r}: expected a number from 1 on")
+        raise ArgumentTypeError(f"{text!r}: expected a whole number, at least 1")
     return int(text)
 
 
@@ -85,7 +85,9 @@ def gpu_numbers(text: str) -> list[int]:
 
 def add_json_argument(parser: ArgumentParser) -> None:
     """Add --json."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the result to this file"
+    )
 
 
 def add_page_arguments(parser: ArgumentParser) -> None:
@@ -95,7 +97,7 @@ def add_page_arguments(parser: ArgumentParser) -> None:
         "--page",
         type=Path,
         metavar="FILE.md",
-        help="put the tables between this page's marks of the file of --json",
+        help="insert the tables into this page, between its marks for the file of --json",
     )
 
 

@@ -20,78 +20,78 @@ Table: TypeAlias = Mapping[str, tuple[str, "str | Table"]]
 
 _BENCH: Final[Table] = {
     "engine": (
-        "first token, ms a token, share of the bandwidth",
+        "measure the time to the first token, ms per token, and the share of the bandwidth",
         "tokenspeed.bench.cli:add_engine",
     ),
     "compare": (
-        "other engines on the same weights, in turns",
+        "measure other engines with the same weights, in turns",
         "tokenspeed.bench.cli:add_compare",
     ),
     "kernels": (
-        "each GPU kernel, cold, against its bytes and cuBLAS",
+        "time each GPU kernel with cold caches, beside its bytes and cuBLAS",
         "tokenspeed.bench.cli:add_kernels",
     ),
-    "report": ("tables and a plot from result files", "tokenspeed.bench.cli:add_report"),
+    "report": ("write tables and a plot from result files", "tokenspeed.bench.cli:add_report"),
     "abuse": (
-        "a speaker beside clients that misbehave, each on a server of its own",
+        "measure a speaker beside clients that misbehave, each on its own server",
         "service.bench.cli:add_abuse",
     ),
     "overload": (
-        "several times the speakers that the door takes",
+        "let several times as many speakers connect as are admitted",
         "service.bench.cli:add_overload",
     ),
     "soak": (
-        "speakers who come, go and come back, for minutes: what grows",
+        "let speakers come, go and come back for minutes, and see what grows",
         "service.bench.cli:add_soak",
     ),
     "fleet": (
-        "how many cards many speakers take, what fails and what it costs, by simulation",
+        "simulate how many cards many speakers need, what fails and what it costs",
         "service.bench.cli:add_fleet",
     ),
     "host": (
-        "what an update and a step cost the processor besides the model",
+        "measure what updates and steps cost the processor besides the model",
         "service.bench.cli:add_host",
     ),
     "ray": (
-        "the same speakers on one process and on replicas of Ray Serve",
+        "measure the same speakers on one process and on replicas of Ray Serve",
         "service.bench.cli:add_ray",
     ),
     "room": (
-        "one speaker and many readers: how soon each of them sees a frame",
+        "measure how soon many readers of one speaker see a frame",
         "service.bench.cli:add_room",
     ),
     "replicas": (
-        "speakers and readers of a room while one of their replicas is killed: what is lost",
+        "kill replicas under speakers and readers of a room, and count what is lost",
         "service.bench.cli:add_replicas",
     ),
 }
 _EVAL: Final[Table] = {
     "quality": (
-        "BLEU, chrF and prefix consistency on test sets",
+        "measure BLEU, chrF and prefix consistency on test sets",
         "tokenspeed.bench.quality.cli:add_quality",
     ),
     "text": (
-        "numbers, times, dates, money and words of the trade: passed and total of each kind",
+        "check numbers, times, dates, money and technical terms, by kind",
         "tokenspeed.bench.quality.text.cli:add_text",
     ),
     "plain": (
-        "BLEU of plain text through text hygiene, beside the model alone",
+        "measure BLEU of plain text with text hygiene and without",
         "tokenspeed.bench.quality.text.cli:add_plain",
     ),
     "streaming": (
-        "latency, flicker and quality of live translation, against baselines",
+        "measure latency, erased words and quality of live translation, beside baselines",
         "service.bench.cli:add_streaming",
     ),
     "confidence": (
-        "whether the model's margins commit words earlier than agreement alone",
+        "measure whether the model's margins commit words earlier than agreement alone",
         "service.bench.cli:add_confidence",
     ),
     "untouched": (
-        "live translation with text hygiene, beside text as it comes",
+        "measure live translation with text hygiene and without",
         "service.bench.cli:add_untouched",
     ),
     "retention": (
-        "term retention: numbers, names, addresses and glossary words that come through",
+        "measure term retention: numbers, names, addresses and glossary words that come through",
         "service.bench.cli:add_retention",
     ),
     "capacity": (
@@ -102,15 +102,15 @@ _EVAL: Final[Table] = {
 COMMANDS: Final[Table] = {
     "serve": ("start the live translation service", "service.cli:add_serve"),
     "translate": (
-        "translate a text, or standard input by lines",
+        "translate a text, files, or standard input line by line",
         "service.commands.translate:add_translate",
     ),
     "captions": (
-        "lines of text or speech in; a terminal, a room and subtitles out",
+        "caption text or speech: in a terminal, in a room, as subtitles",
         "tokenspeed_client.captioning.command:add_captions",
     ),
     "doctor": (
-        "say what was found here and what is missing",
+        "check this machine: what was found and what is missing",
         "tokenspeed.commands.doctor:add_doctor",
     ),
     "quantize": (
@@ -122,7 +122,7 @@ COMMANDS: Final[Table] = {
         "tokenspeed.commands.import_gguf:add_import",
     ),
     "loadtest": (
-        "let many speakers use a running service, and see how soon it answers",
+        "let many speakers use a running service, and measure how soon it answers",
         "service.bench.cli:add_loadtest",
     ),
     "bench": ("measure this machine, alone or beside other engines", _BENCH),
@@ -171,7 +171,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         return _command_parser(program, place).parse_args(rest)
     parser = _group_parser(program, place)
     parser.parse_args(rest)
-    parser.error("the command comes first")  # `tokenspeed -- translate`: argparse goes on after --
+    parser.error("expected a command first")  # `tokenspeed -- translate`: argparse goes on after --
 
 
 def _choose(arguments: Sequence[str]) -> tuple[list[str], "str | Table"]:
@@ -194,7 +194,7 @@ def _command_parser(program: str, place: str) -> argparse.ArgumentParser:
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] != "tokenspeed_client":
             raise
-        raise TokenSpeedError("the client is not there: pip install tokenspeed-client") from exc
+        raise TokenSpeedError("the client is not installed: pip install tokenspeed-client") from exc
     parser = argparse.ArgumentParser(prog=program)
     add_arguments(parser)
     return parser

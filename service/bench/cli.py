@@ -24,6 +24,8 @@ DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
 UNTOUCHED_SETS: Final = f"{DEFAULT_SETS},wmt24-speech.en-es"
 RETENTION_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
 
+_CORPUS: Final = "folder with test sets, NAME.en-xx.tsv: source, translation, document"
+
 
 def add_streaming(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval streaming`."""
@@ -32,7 +34,7 @@ def add_streaming(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder of NAME.en-xx.tsv: source, translation, document",
+        help=_CORPUS,
     )
     parser.add_argument(
         "--sets",
@@ -41,14 +43,25 @@ def add_streaming(parser: argparse.ArgumentParser) -> None:
         help=f"NAME.en-xx, or NAME.xx-en for the other direction (default: {DEFAULT_SETS})",
     )
     parser.add_argument(
-        "--policies", default=",".join(POLICIES), metavar="A,B", help="default: all of them"
+        "--policies",
+        default=",".join(POLICIES),
+        metavar="A,B",
+        help="comma-separated (default: all of them)",
     )
-    parser.add_argument("--traces", default="words", metavar="A,B", help="words, recogniser")
-    parser.add_argument("--limit", type=int, default=40, help="lines of a set; 0 for all")
     parser.add_argument(
-        "--max-words", type=int, default=0, help="source words of a set, in whole lines; 0 for all"
+        "--traces",
+        default="words",
+        metavar="A,B",
+        help="how the source arrives: words, recogniser (default: words)",
     )
-    parser.add_argument("--speakers", type=int, default=4, help="that talk side by side")
+    parser.add_argument("--limit", type=int, default=40, help="lines to take of each set; 0: all")
+    parser.add_argument(
+        "--max-words",
+        type=int,
+        default=0,
+        help="source words to take of each set, in whole lines; 0: all",
+    )
+    parser.add_argument("--speakers", type=int, default=4, help="speakers at the same time")
     parser.add_argument(
         "--clock",
         choices=["socket", "simulated", "cpu"],
@@ -56,13 +69,18 @@ def add_streaming(parser: argparse.ArgumentParser) -> None:
         help="socket: a server process in real time; simulated: in process, waiting left out; "
         "cpu: the same, and time that other programs took too (run it on one core)",
     )
-    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
-    parser.add_argument("--rewriting-share", type=float, default=REWRITING_SHARE)
-    parser.add_argument("--seed", type=int, default=0, help="of the recogniser's mistakes")
+    _add_words_per_minute(parser)
+    parser.add_argument(
+        "--rewriting-share",
+        type=float,
+        default=REWRITING_SHARE,
+        help="share of the recogniser's updates that correct earlier words",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the recogniser's mistakes")
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.add_argument(
-        "--keep", action="store_true", help="keep the rows of other policies that FILE has"
+        "--keep", action="store_true", help="keep the rows of other policies that are in FILE"
     )
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.svg", help="plot the first set and trace"
@@ -85,9 +103,9 @@ def _streaming(options: argparse.Namespace) -> int:
 
 def add_retention(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval retention`."""
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="as above")
-    parser.add_argument("--sets", default=RETENTION_SETS, metavar="A,B")
-    parser.add_argument("--limit", type=int, default=150, help="lines of a set; 0 for all")
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
+    parser.add_argument("--sets", default=RETENTION_SETS, metavar="A,B", help="names of test sets")
+    parser.add_argument("--limit", type=int, default=150, help="lines to take of each set; 0: all")
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_retention)
@@ -106,11 +124,11 @@ def _retention(options: argparse.Namespace) -> int:
 
 def add_untouched(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval untouched`."""
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
+    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B", help="names of test sets")
     parser.add_argument(
-        "--corpus", type=Path, required=True, metavar="DIR", help="as of eval streaming"
+        "--max-words", type=int, default=500, help="source words to take of each set"
     )
-    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B")
-    parser.add_argument("--max-words", type=int, default=500, help="source words of a set")
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_untouched)
@@ -128,21 +146,22 @@ def _untouched(options: argparse.Namespace) -> int:
 
 def add_confidence(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval confidence`."""
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
+    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B", help="names of test sets")
     parser.add_argument(
-        "--corpus", type=Path, required=True, metavar="DIR", help="as of eval streaming"
-    )
-    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B")
-    parser.add_argument(
-        "--max-words", type=int, default=1000, help="source words of a set, in whole lines"
+        "--max-words",
+        type=int,
+        default=1000,
+        help="source words to take of each set, in whole lines",
     )
     parser.add_argument(
         "--device",
         choices=["reference", "cuda"],
         default="reference",
-        help="plain torch in float32, on the CPU or on a GPU",
+        help="plain PyTorch in float32: on the CPU (reference) or on a GPU (cuda)",
     )
     parser.add_argument(
-        "--processes", type=int, default=1, help="each takes a set and a trace at a time"
+        "--processes", type=int, default=1, help="processes; each takes one set and trace at a time"
     )
     add_model_argument(parser)
     add_page_arguments(parser)
@@ -165,16 +184,23 @@ def add_capacity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cost",
         metavar="BASE,ROW[,CONTEXT]",
-        help="of a step in ms: of itself, of each row, of each row's positions; "
-        "without it, steps of the model are measured here",
+        help="what a step costs in ms: by itself, for each row, for each position of a row; "
+        "without it, the model's steps are measured on this machine",
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="that each speaker speaks")
-    parser.add_argument("--max-sessions", type=int, default=1024)
-    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
     parser.add_argument(
-        "--overhead-ms", type=float, default=0.0, help="of an update, outside of the steps"
+        "--seconds", type=float, default=20.0, help="seconds that each speaker speaks"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--max-sessions", type=int, default=1024, help="the most sessions to simulate"
+    )
+    _add_words_per_minute(parser)
+    parser.add_argument(
+        "--overhead-ms",
+        type=float,
+        default=0.0,
+        help="what an update costs besides the steps of the model, in ms",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
     add_model_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=_capacity)
@@ -191,31 +217,56 @@ def _capacity(options: argparse.Namespace) -> int:
 
 def add_loadtest(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `loadtest`."""
-    parser.add_argument("--url", default="ws://127.0.0.1:8000", help="of the service")
+    parser.add_argument("--url", default="ws://127.0.0.1:8000", help="address of the service")
     parser.add_argument(
-        "--sessions", type=counts, default=[1, 4, 8, 16], metavar="N,N", help="side by side"
+        "--sessions",
+        type=counts,
+        default=[1, 4, 8, 16],
+        metavar="N,N",
+        help="numbers of sessions at the same time",
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each number of sessions")
-    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
-    parser.add_argument("--to", dest="target", default="de", metavar="LANG")
-    parser.add_argument("--stability", default="balanced", choices=["low", "balanced", "high"])
-    parser.add_argument("--append-only", action="store_true", help="mode append_only")
-    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
-    parser.add_argument("--budget-ms", type=float, default=200.0)
-    parser.add_argument("--api-key", help="default: TOKENSPEED_API_KEY")
     parser.add_argument(
-        "--allow-remote", action="store_true", help="also where the service is not on this machine"
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="seconds of measuring for each number of sessions",
+    )
+    parser.add_argument(
+        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
+    )
+    parser.add_argument(
+        "--to", dest="target", default="de", metavar="LANG", help="language to translate into"
+    )
+    parser.add_argument(
+        "--stability",
+        default="balanced",
+        choices=["low", "balanced", "high"],
+        help="preset of the sessions",
+    )
+    parser.add_argument("--append-only", action="store_true", help="use the mode append_only")
+    _add_words_per_minute(parser)
+    parser.add_argument(
+        "--budget-ms", type=float, default=200.0, help="updates that take longer count as late"
+    )
+    parser.add_argument("--api-key", help="default: the variable TOKENSPEED_API_KEY")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="allow a service that is not on this machine"
     )
     parser.add_argument(
         "--cost",
         metavar="BASE,ROW[,CONTEXT]",
-        help="of a step in ms, as `eval capacity` measures it: predict the numbers as well",
+        help="what a step costs in ms, as `eval capacity` measures it: also predict the results",
     )
     parser.add_argument(
-        "--overhead-ms", type=float, default=0.0, help="of an update, outside of the steps"
+        "--overhead-ms",
+        type=float,
+        default=0.0,
+        help="what an update costs besides the steps of the model, in ms",
     )
     parser.add_argument(
-        "--unverified", action="store_true", help="predict a service that verifies no hypothesis"
+        "--unverified",
+        action="store_true",
+        help="predict for a service that does not verify drafts",
     )
     add_page_arguments(parser)
     parser.set_defaults(run=_loadtest)
@@ -233,8 +284,12 @@ def _loadtest(options: argparse.Namespace) -> int:
 
 def add_abuse(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench abuse`."""
-    parser.add_argument("--attacks", metavar="A,B", help="default: all, and the speaker alone")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each attack")
+    parser.add_argument(
+        "--attacks",
+        metavar="A,B",
+        help="comma-separated (default: all, and a speaker alone for comparison)",
+    )
+    parser.add_argument("--seconds", type=float, default=8.0, help="seconds of each attack")
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_abuse)
@@ -252,10 +307,19 @@ def _abuse(options: argparse.Namespace) -> int:
 
 def add_overload(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench overload`."""
-    parser.add_argument("--times", type=int, default=4, help="the speakers that the door takes")
-    parser.add_argument("--seconds", type=float, default=30.0, help="that each speaker speaks")
-    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
-    parser.add_argument("--max-speakers", type=int, default=200, help="that are offered the door")
+    parser.add_argument(
+        "--times",
+        type=int,
+        default=4,
+        help="how many times as many speakers as are admitted (default: 4)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="seconds that each speaker speaks"
+    )
+    _add_words_per_minute(parser)
+    parser.add_argument(
+        "--max-speakers", type=int, default=200, help="the most speakers that try to connect"
+    )
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_overload)
@@ -273,10 +337,15 @@ def _overload(options: argparse.Namespace) -> int:
 
 def add_soak(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench soak`."""
-    parser.add_argument("--minutes", type=int, default=10)
-    parser.add_argument("--minute-s", type=float, default=60.0, help="seconds of a minute")
-    parser.add_argument("--speakers", type=int, default=6, help="at one time")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=int, default=10, help="length of the run")
+    parser.add_argument(
+        "--minute-s",
+        type=float,
+        default=60.0,
+        help="length of a minute in seconds, for a shorter run",
+    )
+    parser.add_argument("--speakers", type=int, default=6, help="speakers at the same time")
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_soak)
@@ -295,15 +364,32 @@ def _soak(options: argparse.Namespace) -> int:
 def add_ray(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench ray`."""
     parser.add_argument(
-        "--replicas", type=counts, default=[1, 2, 3], metavar="N,N", help="after one process"
+        "--replicas",
+        type=counts,
+        default=[1, 2, 3],
+        metavar="N,N",
+        help="numbers of replicas to measure, after a single process",
     )
     parser.add_argument(
-        "--sessions", type=counts, default=[1, 4, 8, 16, 32], metavar="N,N", help="side by side"
+        "--sessions",
+        type=counts,
+        default=[1, 4, 8, 16, 32],
+        metavar="N,N",
+        help="numbers of sessions at the same time",
     )
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each number of sessions")
-    parser.add_argument("--cpus-per-replica", type=float, default=1.0, metavar="C")
-    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
-    parser.add_argument("--budget-ms", type=float, default=200.0)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=15.0,
+        help="seconds of measuring for each number of sessions",
+    )
+    parser.add_argument(
+        "--cpus-per-replica", type=float, default=1.0, metavar="C", help="cores reserved for each"
+    )
+    _add_words_per_minute(parser)
+    parser.add_argument(
+        "--budget-ms", type=float, default=200.0, help="updates that take longer count as late"
+    )
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_ray)
@@ -322,19 +408,30 @@ def _ray(options: argparse.Namespace) -> int:
 def add_room(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench room`."""
     parser.add_argument(
-        "--readers", type=counts, default=[10, 100, 1000], metavar="N,N", help="of one room"
+        "--readers",
+        type=counts,
+        default=[10, 100, 1000],
+        metavar="N,N",
+        help="numbers of readers of one room",
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each number of readers")
-    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="seconds of measuring for each number of readers",
+    )
+    parser.add_argument(
+        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
+    )
     parser.add_argument(
         "--to",
         dest="targets",
         type=lambda text: text.split(","),
         default=["de", "fr", "es"],
         metavar="A,B",
-        help="languages that the readers share out among them",
+        help="languages, shared out among the readers",
     )
-    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    _add_words_per_minute(parser)
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_room)
@@ -356,30 +453,34 @@ def add_replicas(parser: argparse.ArgumentParser) -> None:
         "--redis",
         default="",
         metavar="URL",
-        help="that the replicas share; `own` starts one, which the strike `redis` needs",
+        help="Redis that the replicas share; `own` starts one, which the strike `redis` needs",
     )
-    parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--speakers", type=int, default=4, help="of one room")
-    parser.add_argument("--viewers", type=int, default=12, help="of the same room")
-    parser.add_argument("--seconds", type=float, default=20.0, help="that each speaker speaks")
+    parser.add_argument("--replicas", type=int, default=2, help="number of replicas")
+    parser.add_argument("--speakers", type=int, default=4, help="speakers in one room")
+    parser.add_argument("--viewers", type=int, default=12, help="readers of the same room")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="seconds that each speaker speaks"
+    )
     parser.add_argument(
         "--strikes",
         type=lambda text: [kind for kind in text.split(",") if kind],
         default=["kill"],
         metavar="A,B",
-        help="what replicas suffer one after the other: kill (SIGKILL), or pause (SIGSTOP until "
+        help="what happens to replicas in turn: kill (SIGKILL), or pause (SIGSTOP until "
         "their clients have left, then SIGCONT); or redis: it is killed, and comes back empty",
     )
-    parser.add_argument("--from", dest="source", default="en", metavar="LANG")
+    parser.add_argument(
+        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
+    )
     parser.add_argument(
         "--to",
         dest="targets",
         type=lambda text: text.split(","),
         default=["de"],
         metavar="A,B",
-        help="languages of the speakers, which the viewers share out among them",
+        help="target languages of the speakers, shared out among the viewers",
     )
-    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    _add_words_per_minute(parser)
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_replicas)
@@ -398,10 +499,19 @@ def _replicas(options: argparse.Namespace) -> int:
 def add_host(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench host`."""
     parser.add_argument(
-        "--speakers", type=counts, default=[4, 16, 32], metavar="N,N", help="side by side"
+        "--speakers",
+        type=counts,
+        default=[4, 16, 32],
+        metavar="N,N",
+        help="numbers of speakers at the same time",
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each number of speakers")
-    parser.add_argument("--words-per-minute", type=float, default=WORDS_PER_MINUTE)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="seconds of measuring for each number of speakers",
+    )
+    _add_words_per_minute(parser)
     add_model_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=_host)
@@ -418,23 +528,40 @@ def _host(options: argparse.Namespace) -> int:
 
 def add_fleet(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench fleet`."""
-    parser.add_argument("--peak", type=int, default=1_000_000, help="speakers, at the busiest time")
-    parser.add_argument("--trough", type=float, default=0.35, help="share of them at the quietest")
-    parser.add_argument("--stay-s", type=float, default=1200.0, help="of a speaker, on the average")
+    parser.add_argument(
+        "--peak", type=int, default=1_000_000, help="speakers at the busiest time of the day"
+    )
+    parser.add_argument(
+        "--trough", type=float, default=0.35, help="share of them at the quietest time"
+    )
+    parser.add_argument(
+        "--stay-s",
+        type=float,
+        default=1200.0,
+        help="how long a speaker stays, in seconds, on average",
+    )
     parser.add_argument(
         "--cards",
         type=lambda text: text.split(","),
         metavar="A,B",
-        help="of them alone, as in 'llama-3-8b int4' (default: all that were measured on an H100)",
+        help="simulate only these, such as 'llama-3-8b int4' (default: all measured on an H100)",
     )
     parser.add_argument(
-        "--card-hour", type=float, metavar="PRICE", help="of a card, in any currency: adds prices"
+        "--card-hour",
+        type=float,
+        metavar="PRICE",
+        help="price of a card for an hour, in any currency: adds costs to the tables",
     )
     parser.add_argument(
-        "--seconds", type=float, default=8.0, help="that each number of speakers is simulated"
+        "--seconds", type=float, default=8.0, help="simulated seconds for each number of speakers"
     )
-    parser.add_argument("--seeds", type=int, default=1, help="of the exact simulations beside")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        help="number of exact simulations for comparison, each with its own seed",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
     parser.add_argument(
         "--host",
         type=Path,
@@ -443,22 +570,34 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
         help="a result of `bench host`",
     )
     parser.add_argument(
-        "--beside", type=Path, metavar="FILE", help="a result of `loadtest`: simulate its speakers"
+        "--beside",
+        type=Path,
+        metavar="FILE",
+        help="a result of `loadtest`: simulate the same speakers",
     )
-    parser.add_argument("--replicas", type=int, default=1, help="with --beside: that it ran on")
     parser.add_argument(
-        "--router", default="round-robin", help="with --beside: least-p95, round-robin, sticky"
+        "--replicas",
+        type=int,
+        default=1,
+        help="with --beside: the number of replicas that it ran on",
     )
     parser.add_argument(
-        "--cost", metavar="BASE,ROW[,CONTEXT]", help="with --beside: of a step, else the file's"
+        "--router",
+        default="round-robin",
+        help="with --beside: how sessions are routed: least-p95, round-robin or sticky",
+    )
+    parser.add_argument(
+        "--cost",
+        metavar="BASE,ROW[,CONTEXT]",
+        help="with --beside: what a step costs in ms (default: as in that file)",
     )
     parser.add_argument(
         "--slower",
         type=float,
         default=1.0,
-        help="with --beside: times that a step and an update take, where replicas share cores",
+        help="with --beside: how many times slower all is where replicas share cores",
     )
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the plots there")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the plots to this folder")
     add_page_arguments(parser)
     parser.set_defaults(run=_fleet)
 
@@ -471,3 +610,12 @@ def _fleet(options: argparse.Namespace) -> int:
         result = run_fleet(options)
     print(fleet_tables(result))
     return 0
+
+
+def _add_words_per_minute(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--words-per-minute",
+        type=float,
+        default=WORDS_PER_MINUTE,
+        help=f"how fast each speaker speaks (default: {WORDS_PER_MINUTE:g})",
+    )

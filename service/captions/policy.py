@@ -54,15 +54,15 @@ class Preset:
 
 
 PRESETS: Final = {
-    # Chosen by `tokenspeed eval streaming`, benchmarks/streaming.md. Requiring three agreeing
-    # hypotheses instead of two takes back three more words in a hundred and gains half a point of
-    # BLEU; a bias above 0.2 clings to mistakes. Where uncommitted words are shown anyway,
-    # committing them five source words late is barely visible, and brings finals up to offline
-    # quality.
-    "low": Preset(3, 0, 0.1, 1, wait_words=5),
-    "balanced": Preset(3, 2, 0.2, 2, wait_words=5),
-    "high": Preset(3, 4, 0.2, 3, wait_words=5),
-    "append_only": Preset(3, 1, 0.2, 1, shows_unstable=False),
+    # Chosen by `tokenspeed eval streaming`, benchmarks/streaming.md. Where uncommitted words are
+    # shown anyway, committing them six source words late is barely visible, and brings finals to
+    # within 0.3 chrF of offline (five: 0.1 to 0.3 further away where the recogniser rewrites). A
+    # bias above 0.2 clings to what the recogniser got wrong. Without words that may change, two
+    # hypotheses that agree and two hidden words are as early as three and one, and 0.2 chrF nearer.
+    "low": Preset(3, 0, 0.2, 1, wait_words=6),
+    "balanced": Preset(3, 2, 0.2, 2, wait_words=6),
+    "high": Preset(3, 3, 0.2, 3, wait_words=6),
+    "append_only": Preset(2, 2, 0.2, 1, shows_unstable=False),
 }
 
 
@@ -76,6 +76,7 @@ class Source:
         is_open: whether the piece may still grow.
         is_cut: whether it is complete but its sentence continues in the next piece.
         continues: whether its sentence began in the piece before.
+        touches: whether the piece before it ends where it begins, without a space: "one.<br>two".
         is_final: whether it can no longer change, so that all of it can be committed.
         language: of the text, None if unknown.
     """
@@ -87,6 +88,7 @@ class Source:
     is_cut: bool = False
     continues: bool = False
     language: str | None = None
+    touches: bool = False
 
 
 @dataclass(frozen=True, slots=True)

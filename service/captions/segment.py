@@ -6,12 +6,13 @@ not looked at again. Knows text; does not know translations, targets or the wire
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Final
 
 from service.captions.policy import Source
 from service.captions.spoken import Spoken
 from tokenspeed.text.pipeline import Hygiene
-from tokenspeed.text.words import count_words, skip_words, word_ends
+from tokenspeed.text.words import are_apart, count_words, ends_spaceless, skip_words, word_ends
 
 MAX_HISTORY: Final = 64 * 1024  # characters; no revision is longer, so older ones are never needed
 MAX_REWRITTEN: Final = 4000  # characters; a longer rewritten prefix is skipped by characters
@@ -189,12 +190,18 @@ def _part_id(client_id: str, part: int) -> str:
 
 
 def _linked(sources: list[Source]) -> list[Source]:
-    """Tell each piece whether the previous one was cut in mid-sentence."""
-    cuts = [False, *(source.is_cut for source in sources)]
-    return [
-        source if source.continues == cut else replace(source, continues=cut)
-        for source, cut in zip(sources, cuts, strict=False)
-    ]
+    """Tell each piece whether the previous one was cut in mid-sentence, and whether they touch."""
+    found = sources[:1]
+    for before, source in pairwise(sources):
+        cut, touches = before.is_cut, _touches(before.text, source.text)
+        if (source.continues, source.touches) != (cut, touches):
+            source = replace(source, continues=cut, touches=touches)
+        found.append(source)
+    return found
+
+
+def _touches(before: str, after: str) -> bool:
+    return not (are_apart(before, after) or ends_spaceless(before))
 
 
 def _offset_after(full: str, prefix: str) -> int:

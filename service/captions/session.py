@@ -22,7 +22,7 @@ from service.load.limits import Limits
 from service.wire import protocol
 from tokenspeed.text.detokenizer import TokenText
 
-DUMP_VERSION: Final = 1  # of the state that replicas hand each other
+DUMP_VERSION: Final = 2  # of the state that replicas hand each other
 MAX_BACKLOG: Final = 64  # jobs waiting for the engine, above which a long text is not cut further
 
 
@@ -351,7 +351,7 @@ class Session:
 
     def _on_session_resume(self, event: protocol.SessionResume, now_s: float) -> list[Action]:
         raise ProtocolError(
-            "session_expired", "there is no such session any more; go on with the new one"
+            "session_expired", "the session no longer exists; continue with the new one"
         )
 
     def _on_session_close(self, event: protocol.SessionClose, now_s: float) -> list[Action]:

@@ -3,7 +3,7 @@
 Knows the protocol's parameters; does not know segments or time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -46,6 +46,10 @@ def _unknown(text: str, expected: str | None) -> str | None:
     return expected
 
 
+def _no_guess(text: str) -> str | None:
+    return None
+
+
 def _none_stored(key: str) -> StoredGlossary | None:
     return None
 
@@ -60,6 +64,7 @@ class ModelInfo:
         max_context: pairs that the model was trained with; more are never used.
         vocabulary: as `tokenspeed.text` sees it.
         language_of: detects which of the model's languages a text is in.
+        guess_of: says which it is most likely in, where that is not clear.
         formalities: languages in which the form of address can be chosen.
         house: terms of the operator; a session's own terms take precedence.
         stored: looks up a glossary by its id.
@@ -78,6 +83,7 @@ class ModelInfo:
     stored: Callable[[str], StoredGlossary | None] = _none_stored
     hygiene: type[Hygiene] = Hygiene
     fingerprint: str = ""
+    guess_of: Callable[[str], str | None] = _no_guess
 
     def translates(self, source: str | None, target: str) -> bool:
         """Whether the model can translate a pair, in one pass or two; None is an unknown source.
@@ -96,6 +102,17 @@ class ModelInfo:
         """Return the model's language for a tag; None for `auto` or no tag."""
         codes = {code for info in self.languages for code in (info.code, *info.targets)}
         return matched(tag, codes)
+
+    def route_of(self, text: str, targets: Collection[str]) -> str | None:
+        """Return the language to translate a text from if its own is not clear; None: unknown.
+
+        A model that is not told the language of a text reads it as English or translates it into
+        English: what is likely in a language that takes two passes is taken for that.
+        """
+        guess = self.guess_of(text)
+        if guess in targets or not any(self.needs_pivot(guess, target) for target in targets):
+            return None  # a guess is not enough to pass a text through
+        return guess
 
     def needs_pivot(self, source: str | None, target: str) -> bool:
         """Whether a pair takes two passes, through English."""
@@ -293,7 +310,7 @@ class Settings:
                     "glossary_invalid", problem, f"session.targets[{i}].glossary_id"
                 )
             if target in self.formality and target not in model.formalities:
-                problem = f"the model has no choice of address in {target}"
+                problem = f"the model cannot choose a form of address in {target}"
                 raise ProtocolError("unsupported", problem, f"session.targets[{i}].formality")
 
 
@@ -305,7 +322,7 @@ def _stored(targets: Sequence[TargetParams], model: ModelInfo) -> dict[str, Stor
         stored = model.stored(target.glossary_id)
         at = f"session.targets[{i}].glossary_id"
         if stored is None:
-            raise ProtocolError("glossary_invalid", "is not there, or its time is over", at)
+            raise ProtocolError("glossary_invalid", "is unknown or has expired", at)
         if stored.target != model.code_of(target.language):
             problem = f"is for {stored.source} to {stored.target}"
             raise ProtocolError("glossary_invalid", problem, at)

@@ -28,7 +28,7 @@ _STATE: Final = (
 )  # of every stream, besides its pieces and times  # fmt: skip
 _PIECE_STATE: Final = (
     "source", "is_open", "rev", "is_remembered", "continues", "retries", "is_plain", "instead",
-    "begins_small", "language", "is_cut",
+    "begins_small", "language", "is_cut", "touches",
 )  # of every piece, besides its texts and times  # fmt: skip
 
 
@@ -52,6 +52,7 @@ class _Piece:
     language: str | None = None  # of the source that its translation reads
     held: Source | None = None  # source to translate once the previous piece is done
     is_cut: bool = False  # whether its sentence continues in the next piece
+    touches: bool = False  # whether no space is between it and the previous piece
 
 
 class TargetStream:
@@ -157,7 +158,7 @@ class TargetStream:
         What is committed here will not change, so it is stable source text there.
         """
         known = index < len(self._pieces)
-        committed, rest = self._text_of(self._pieces[index]) if known else ("", "")
+        committed, rest = self._text_of(index) if known else ("", "")
         is_done = known and self._pieces[index].translation.is_done
         return replace(
             source,
@@ -202,6 +203,8 @@ class TargetStream:
                 continue
             piece.source, piece.rev, piece.arrival_s = source.text, rev, arrival_s
             piece.is_open, piece.is_cut = source.is_open, source.is_cut
+            if not piece.translation.committed_text:  # what readers have is joined already
+                piece.touches = source.touches
             if index and not piece.translation.committed_text:
                 before_it = self._pieces[index - 1].source
                 piece.begins_small = goes_on(before_it, source.text.lstrip())
@@ -512,8 +515,8 @@ class TargetStream:
         """Join the pieces: (committed, unstable)."""
         committed = unstable = ""
         is_committed = True
-        for piece in self._pieces:
-            own, rest = self._text_of(piece)
+        for index, piece in enumerate(self._pieces):
+            own, rest = self._text_of(index)
             if is_committed:
                 committed += self._join(committed, own, piece)
                 unstable += rest if own else self._join(committed, rest, piece)
@@ -522,9 +525,12 @@ class TargetStream:
                 unstable += self._join(committed + unstable, own + rest, piece)
         return committed, unstable if self._preset.shows_unstable else ""
 
-    def _text_of(self, piece: _Piece) -> tuple[str, str]:
+    def _text_of(self, index: int) -> tuple[str, str]:
         """Return what is committed of a piece and the rest that is shown, with its surroundings."""
+        piece = self._pieces[index]
         translation, text = piece.translation, piece.text
+        # In a second pass one is open until the first is done, even if another one follows.
+        may_grow = piece.is_open and index == len(self._pieces) - 1
         own = translation.committed_text
         rest = translation.shown[len(own) :]
         if piece.begins_small and not text.prefix:
@@ -537,12 +543,12 @@ class TargetStream:
         is_awaited = piece.is_open and not text.core
         alone = text.sight if is_awaited else text.prefix or text.sight
         rest = text.prefix + rest if rest else alone.rstrip()
-        return "", rest if piece.is_open or not translation.shown else rest + text.suffix
+        return "", rest if may_grow or not translation.shown else rest + text.suffix
 
     def _join(self, before: str, text: str, piece: _Piece) -> str:
         if piece.continues:  # it brings its own space, or a comma
             return text if before else text.lstrip()
-        return self._joiner + text if before and text else text
+        return self._joiner + text if before and text and not piece.touches else text
 
     def _piece_of(self, job: Job) -> _Piece | None:
         index = job.key.piece

@@ -360,9 +360,14 @@ class Translations:
     def _mark(self, revision: Revision, part: range) -> list[Action]:
         """Find out which language some pieces are in; start a first pass if one is needed."""
         segment, sources = revision.segment, revision.sources or []
-        sources[part.start : part.stop] = segment.spoken.mark(
+        marked = segment.spoken.mark(
             sources, part, self._model.language_of, self.settings.source, self._spoken
         )
+        targets = self._targets_of(segment)
+        sources[part.start : part.stop] = [
+            replace(each, language=each.language or self._model.route_of(each.text, targets))
+            for each in marked
+        ]
         segment.sources = sources
         self._open_pivot(segment)
         notice = mismatch_of(segment, self.settings.source, self._model)

@@ -32,28 +32,39 @@ def add_translate(parser: argparse.ArgumentParser) -> None:
         "text",
         nargs="*",
         metavar="TEXT or FILE",
-        help=f"a text, or files ({' '.join(suffixes())}); without any, lines of standard input",
+        help=f"a text, or files ({' '.join(suffixes())}); without any, standard input line by line",
     )
     parser.add_argument("--to", required=True, metavar="LANG", help="target language, e.g. de")
-    parser.add_argument("--from", dest="source", default=AUTO, metavar="LANG", help="default: auto")
-    parser.add_argument("--formality", choices=FORMALITIES, help='how "you" is rendered')
+    parser.add_argument(
+        "--from",
+        dest="source",
+        default=AUTO,
+        metavar="LANG",
+        help="source language (default: auto)",
+    )
+    parser.add_argument("--formality", choices=FORMALITIES, help='how "you" is translated')
     parser.add_argument(
         "--capitals",
         choices=("keep", "sentence"),
         default="keep",
-        help="text in capitals comes back in capitals, or as sentences",
+        help="what text in capitals becomes: capitals again (keep), or sentences",
     )
     parser.add_argument(
-        "--profanity", choices=("raw", "mask"), default="raw", help="mask: swear words as f***"
+        "--profanity", choices=("raw", "mask"), default="raw", help="mask: show swear words as f***"
     )
     parser.add_argument(
-        "--glossary", type=Path, metavar="FILE", help="terms for every text: .csv, .tsv or .tbx"
+        "--glossary", type=Path, metavar="FILE", help="glossary for all texts: .csv, .tsv or .tbx"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line or file")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="for one file; default: NAME.LANG.SUFFIX"
+        "--json", action="store_true", help="print a JSON object for each line or file"
     )
-    parser.add_argument("--force", action="store_true", help="overwrite outputs that are there")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="output for a single file (default: NAME.LANG.SUFFIX)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite existing outputs")
     add_model_arguments(parser)
     add_profile_argument(parser)
     parser.set_defaults(run=_run)
@@ -101,7 +112,7 @@ class _Speaker:
             pair = f"from {self.source or AUTO} to {self.target}"
             raise CommandError(f"translation {pair} is not supported")
         if options.formality and self.target not in translator.prompts.formalities:
-            raise CommandError(f"the model has no choice of formality in {self.target}")
+            raise CommandError(f"the model cannot choose a form of address in {self.target}")
         self.kept = 0
         self.count_tokens = translator.count_tokens
         self._options = TextOptions(

@@ -55,9 +55,7 @@ async def _asked(question: Question, data: bytes) -> bytes:
         answer, found = told(written)
     except (TimeoutError, ValueError) as exc:
         charge(MAX_CPU_S)
-        raise RestError(
-            400, f"{question.name}: it takes too long to be read", param="file"
-        ) from exc
+        raise RestError(400, f"{question.name}: reading it takes too long", param="file") from exc
     finally:
         await _ended(process)
     charge(answer.cpu_s)

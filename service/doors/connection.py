@@ -18,8 +18,9 @@ from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.session import Session
 from service.doors.record import Record
 from service.doors.resume import LOST_LINE, Resumes
+from service.doors.saving import Saving
 from service.doors.seat import Seat
-from service.doors.sharing import Found, News, Share, digest_of
+from service.doors.sharing import Found, Share, digest_of
 from service.doors.socket import NOBODY, Disconnected, Socket, send_away
 from service.doors.state import AppState
 from service.doors.turns import Turns
@@ -31,7 +32,6 @@ from tokenspeed.engine.engine import Cancellable
 
 logger = logging.getLogger("service.connection")
 
-SAVE_WITHIN_S: Final = 0.05  # after a client event, if no frame is sent sooner
 LOOK_S: Final = 0.02  # between checks whether all finals are there
 SAVE_STUCK_S: Final = 0.25  # between saves for a client that does not read
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
@@ -102,9 +102,6 @@ class Connection:
         self._cut_off: asyncio.TimerHandle | None = None
         self._is_created = False
         self._is_first = True  # no client event has been processed yet
-        self._began = time.time() - (state.now_s() - now_s)  # wall-clock time
-        self._saving = asyncio.Lock()
-        self._save_due: asyncio.TimerHandle | None = None  # saves what the client said
         self._is_sending = False
         self._found = found  # the stored session, until it is resumed here
         self._leaving: asyncio.Task[None] | None = None
@@ -112,12 +109,23 @@ class Connection:
         self._is_left = False  # has been handed over
         self._is_retired = False  # nobody resumes it any more
         self.share: Share | None = None
+        self._saving: Saving | None = None
         if state.shared is not None:
             self.share = Share(session_id, self.digest, self.epoch)
             self.share.generation = self._seat.generation = 1 if found is None else found.generation
             self.share.on_superseded, self.share.on_back = self._supersede, self._save_again
             self.share.is_known = found is not None
-            state.shared.share(self.share)
+            self._saving = Saving(
+                state.shared,
+                self.share,
+                self._session,
+                self._seat,
+                self._outbox,
+                self._turns,
+                state.now_s,
+                began_s=now_s,
+                on_due=self._has_news.set,
+            )
 
     @classmethod
     def restored(cls, state: AppState, found: Found) -> "Connection":
@@ -135,7 +143,8 @@ class Connection:
             raise
         line = found.parts["line"]
         connection._outbox.load(found.seq, found.frames, found.finals, line["waiting"])
-        connection._is_first, connection._is_created = False, True
+        connection._note_begun()
+        connection._is_created = True
         connection.ended.set()
         return connection
 
@@ -276,8 +285,8 @@ class Connection:
         if self._found is not None:
             await self._seat.load(self._found.parts["seat"], self._state.now_s())
             self._found = None
-        elif self.share is not None:
-            await self._save(has_reader=False)  # other replicas must know what is replayed
+        elif self._saving is not None:
+            await self._saving.save(has_reader=False)  # others must know what is replayed
         missed = self._outbox.replay(last_seq)
         last_seq = min(last_seq, self._outbox.last_seq)  # it cannot have what was never sent
         # Numbered as the client's newest event: replayed events come after it.
@@ -305,7 +314,9 @@ class Connection:
 
     async def _serve(self) -> int:
         """Run until the session is closed or the client gone; return the close code."""
-        writer = asyncio.create_task(self._write() if self.share is None else self._write_shared())
+        writer = asyncio.create_task(
+            self._write() if self._saving is None else self._write_shared(self._saving)
+        )
         others: list[asyncio.Task[None]] = [
             asyncio.create_task(self._read()),
             asyncio.create_task(self._tick()),
@@ -340,7 +351,7 @@ class Connection:
         if event is not None:
             if self._is_first:
                 await self._state.sessions.check(event, self)
-                self._is_first = False
+                self._note_begun()
             try:
                 await self._seat.check(event)
                 await self._look_up(event)
@@ -375,9 +386,13 @@ class Connection:
     def _receive(self, event: protocol.ClientEvent) -> None:
         self._driver.receive(event, time.time())
         self._seat.follow()
-        if self.share is not None and self._save_due is None:
-            loop = asyncio.get_running_loop()
-            self._save_due = loop.call_later(SAVE_WITHIN_S, self._has_news.set)
+        if self._saving is not None:
+            self._saving.note_event()
+
+    def _note_begun(self) -> None:
+        self._is_first = False
+        if self._saving is not None:
+            self._saving.has_begun = True
 
     async def _write(self) -> int:
         num_sent = 0
@@ -395,14 +410,14 @@ class Connection:
 
     # ---- what replicas share ----
 
-    async def _write_shared(self) -> int:
+    async def _write_shared(self, saving: Saving) -> int:
         """Like `_write`, but no frame is sent before other replicas can know of it."""
-        meanwhile = asyncio.create_task(self._save_meanwhile())
+        meanwhile = asyncio.create_task(self._save_meanwhile(saving))
         try:
             while True:
                 await self._has_news.wait()
                 self._has_news.clear()
-                while frames := await self._save():
+                while frames := await saving.save():
                     self._is_sending = True
                     for number, frame in enumerate(frames, start=1):
                         await self._socket.send(frame)
@@ -417,16 +432,17 @@ class Connection:
             meanwhile.cancel()
             await asyncio.gather(meanwhile, return_exceptions=True)
 
-    async def _save_meanwhile(self) -> None:
+    async def _save_meanwhile(self, saving: Saving) -> None:
         """Let the room hear what is said by a client that does not read."""
         while True:
             await asyncio.sleep(SAVE_STUCK_S)
             if self._is_sending and self._seat.holds:
-                await self._save(has_reader=False)
+                await saving.save(has_reader=False)
 
     async def _park(self) -> None:
         """The connection was lost: save what has not been saved, so that the room hears it."""
-        await self._save(has_reader=False)
+        if self._saving is not None:
+            await self._saving.save(has_reader=False)
 
     async def _leave(self, time_left_s: float) -> None:
         """Close once everything committed has its finals, and let another replica continue."""
@@ -438,62 +454,6 @@ class Connection:
         self._is_left = True
         self._driver.suspend()
         self.close(Close(protocol.CLOSE_DRAINED, "the session goes on at another replica"))
-
-    async def _save(self, *, has_reader: bool = True) -> list[str]:
-        """Save the session's state; return the frames that may now be sent.
-
-        If nothing can be saved, the session continues anyway.
-
-        Args:
-            has_reader: whether frames are to be sent; otherwise events keep waiting and are saved
-                as such.
-        """
-        share, shared = self.share, self._state.shared
-        assert share is not None
-        assert shared is not None
-        async with self._saving:
-            if self._save_due is not None:
-                self._save_due.cancel()
-            has_news = self._save_due is not None or self._seat.holds or share.needs_whole
-            self._save_due = None
-            frames, finals = self._popped() if has_reader else ([], [])
-            if self._is_first or not (frames or has_news):
-                return frames
-            number = self._seat.number
-            while shared.takes(share):
-                news = self._turns.charge(partial(self._news, share, frames, finals))
-                share.needs_whole = True  # until it is known to have been written
-                outcome = await shared.save(share, news)
-                if outcome == "saved":
-                    share.needs_whole = share.is_unsure = False
-                if outcome != "missing" or news.is_whole:
-                    break
-            if share.is_superseded:
-                return []
-            self._seat.release(number)
-            return frames
-
-    def _popped(self) -> tuple[list[str], list[str]]:
-        """Take all waiting frames, and which of them are finals."""
-        frames, finals = [], []
-        while (popped := self._outbox.pop(self._state.now_s())) is not None:
-            frames.append(popped[1])
-            if isinstance(popped[0], protocol.TranslationFinal):
-                finals.append(popped[1])
-        return frames, finals
-
-    def _news(self, share: Share, frames: list[str], finals: list[str]) -> News:
-        is_whole = share.needs_whole
-        line = {
-            "began": self._began,
-            "t_ms": self._outbox.t_ms(self._state.now_s()),
-            "waiting": self._outbox.waiting(),
-        }
-        parts = self._session.dump(is_whole=is_whole)
-        parts |= {"line": line, "seat": self._seat.dump()}
-        if is_whole:
-            frames, finals = self._outbox.kept(), self._outbox.kept_finals()
-        return News(is_whole, parts, self._outbox.last_seq, frames, finals)
 
     def _supersede(self) -> None:
         """Another replica has the session."""
@@ -513,10 +473,8 @@ class Connection:
             self._leaving = asyncio.create_task(self._park())
 
     def _stop_sharing(self) -> None:
-        if self._save_due is not None:
-            self._save_due.cancel()
-        if self.share is not None and self._state.shared is not None:
-            self._state.shared.end(self.share, is_over=not self._is_left)
+        if self._saving is not None:
+            self._saving.end(is_over=not self._is_left)
 
     async def _tick(self) -> None:
         while True:

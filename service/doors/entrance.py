@@ -66,7 +66,7 @@ async def _admit(
     """
     first = None
     if state.is_draining:
-        raise _Full("overloaded", "the server is going away")
+        raise _Full("overloaded", "the server is shutting down")
     if state.auth.is_required and credential is None:
         line.stand_by()
         first, credential = await _first_frame(state, line)
@@ -102,7 +102,7 @@ async def _first_frame(state: AppState, line: Socket) -> tuple[str | bytes, str 
             frame = await line.receive()
         event = protocol.parse_client(frame)
     except TimeoutError:
-        raise AuthError("no credentials came") from None
+        raise AuthError("no credentials were sent") from None
     except ProtocolError as exc:
         raise AuthError("the first message must be a session.update with a token") from exc
     await state.sessions.check(event, has_place=_is_full(state) is None)

@@ -117,10 +117,10 @@ class Files:
         name = f"{path.stem}.{target}{path.suffix}"
         key = self._kept.keep(client, name, data, self._state.now_s())
         if key is None:
-            raise RestError(503, "too many translated files wait to be fetched", 60)
+            raise RestError(503, "too many translated files are waiting to be fetched", 60)
         place = public_url(self._state.config, request, "http")
         return {"translatedFileUrl": f"{place}/download_file/{key}{path.suffix.lower()}"}
 
 
 async def _gone(request: Request) -> None:
-    raise RestError(404, "there is no such file, or its time is over")
+    raise RestError(404, "there is no such file, or it has expired")

@@ -173,10 +173,10 @@ def check_gate(gate: RequestGate, client: str) -> None:
     """Check that one more request of a client may begin.
 
     Raises:
-        RestError: too many are under way, or the service is going away.
+        RestError: too many are under way, or the service is shutting down.
     """
     if gate.is_closed:
-        raise RestError(503, "the service is going away", 1)
+        raise RestError(503, "the service is shutting down", 1)
     if not gate.is_open(client):
         raise RestError(429, "too many requests are under way; wait for one to end", 1)
 

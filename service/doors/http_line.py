@@ -102,7 +102,7 @@ class HttpLine(H11Protocol):
 
     def _cut_off(self) -> None:
         if self.conn.our_state is h11.SEND_RESPONSE and not self.flow.write_paused:
-            self._refuse(503, "the service is going away")
+            self._refuse(503, "the service is shutting down")
         else:
             self.transport.abort()  # in the middle of an answer, or of one that nobody reads
 

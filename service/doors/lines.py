@@ -84,6 +84,6 @@ class Lines(ServerState):
         held = Counter(line.address for line in found)
         victim = max(found, key=lambda line: (held[line.address], -line.since_s))
         self._metrics.connections_refused.labels("gave_way").inc()
-        logger.warning("connections that wait give way: there are too many")
+        logger.warning("waiting connections are closed: there are too many")
         victim.give_way()
         return True

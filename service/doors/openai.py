@@ -220,7 +220,7 @@ class OpenAI:
         check_pair(self._state, languages.source, languages.target, "messages")
         n = body.get("n")
         if n not in (None, 1):
-            raise RestError(400, f"n is {n!r}, there is 1 translation of a text", param="n")
+            raise RestError(400, f"n is {n!r}, expected 1: a text has one translation", param="n")
         wishes = body.get("translation") or {}
         options = body.get("stream_options")
         wanted = await options_of(
@@ -320,7 +320,7 @@ def _named(asked: dict[str, Any], name: str, languages: list[str]) -> str | None
         raise RestError(400, f"{param} must be a string, not {kind_of(raw)}", param=param)
     code = code_of(raw, languages)
     if code is None:
-        raise RestError(400, f"{raw!r} is no language", param=f"translation.{name}")
+        raise RestError(400, f"{raw!r} is not a language", param=f"translation.{name}")
     return code
 
 
@@ -330,7 +330,9 @@ def _max_tokens(body: dict[str, Any]) -> int | None:
         if raw is not None:
             if type(raw) is not int or raw < 1:
                 said = raw if type(raw) is int else kind_of(raw)
-                raise RestError(400, f"{name} must be a number from 1, not {said}", param=name)
+                raise RestError(
+                    400, f"{name} must be a whole number from 1, not {said}", param=name
+                )
             return raw
     return None
 

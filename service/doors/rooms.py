@@ -177,7 +177,9 @@ class Rooms:
     async def _done(self, room: Room) -> Response:
         """Reply once a change has happened everywhere."""
         if not await self._state.rooms.settled(room):
-            raise RestError(503, "the room is cut off; the change is kept and happens later", 5)
+            raise RestError(
+                503, "the room is cut off; the change is kept and will be made later", 5
+            )
         return _json(self._described(room))
 
     # ---- readers ----
@@ -370,7 +372,7 @@ class Rooms:
 
     def _check_places(self) -> None:
         if self._state.is_draining:
-            raise RestError(503, "the server is going away", 1)
+            raise RestError(503, "the server is shutting down", 1)
         if self._state.rooms.num_readers >= self._state.config.max_readers:
             raise RestError(503, "all places are taken", 10)
 
@@ -416,7 +418,7 @@ class Rooms:
         address = connection.client.host if connection.client else ""
         if self._misses.is_over(address, self._state.now_s()):
             raise RestError(
-                429, "too many rooms that are not there; try again later", int(MISSES_S)
+                429, "too many requests for unknown rooms; try again later", int(MISSES_S)
             )
         try:
             yield
@@ -505,7 +507,7 @@ async def _answer(line: Socket, frame: str | bytes) -> None:
     try:
         event = protocol.parse_client(frame)
         if not isinstance(event, protocol.Ping):
-            raise ProtocolError("invalid_event", "a reader may send pings alone", "type")
+            raise ProtocolError("invalid_event", "a reader may only send pings", "type")
     except ProtocolError as exc:
         await line.send(protocol.serialise(protocol.error_event(exc)))
         return
@@ -520,7 +522,7 @@ async def _body(request: Request) -> dict[str, Any]:
 def _text(body: Mapping[str, Any], name: str) -> str | None:
     value = body.get(name)
     if value is not None and not isinstance(value, str):
-        raise RestError(400, f"{name} is no string")
+        raise RestError(400, f"{name} is not a string")
     return value
 
 

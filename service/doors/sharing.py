@@ -62,7 +62,7 @@ class Share:
         needs_whole: whether what Redis has of it is not known.
         is_superseded: whether another replica has it.
         is_unsure: whether its client came back while Redis could not say if another replica has it.
-        on_superseded: called once that is so. on_back: called once Redis is there again.
+        on_superseded: called once that is so. on_back: called once Redis is back.
     """
 
     session_id: str

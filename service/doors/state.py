@@ -84,12 +84,12 @@ class AppState:
         store: the Redis that replicas share, where there is one.
         turns: of the pieces of all their texts, on the event loop.
         documents: held while one is read or written: threads share the event loop's processor.
-        files: the same for those that have processes of their own.
+        files: the same for files, which are read and written in processes of their own.
         glossaries: that were given once, to be named by their ids.
         rooms: where readers follow what is said.
         tracing: makes spans of what happens, where they are asked for.
         scrape: returns the text for Prometheus; of this process, or of all replicas.
-        is_draining: the service is going away and takes nobody new.
+        is_draining: the service is shutting down and takes nobody new.
         is_drained: and all sessions have ended, so that readers have nothing to wait for.
     """
 

@@ -76,7 +76,7 @@ async def stored_terms(
         return ()
     found = await state.glossaries.find(raw, state.now_s()) if isinstance(raw, str) else None
     if found is None:
-        raise RestError(404, f"{param} is not there, or its time is over", param=param)
+        raise RestError(404, f"{param} is unknown or has expired", param=param)
     if found.target != target or source not in (None, found.source):
         said = f"{param} is for {found.source} to {found.target}"
         raise RestError(400, said, param=param)
@@ -103,7 +103,7 @@ def _listed(text: str, param: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as exc:
-        raise RestError(400, f"{param} is no list in JSON", param=param) from exc
+        raise RestError(400, f"{param} is not a list in JSON", param=param) from exc
 
 
 def _choice(body: dict[str, Any], name: str, path: str, values: tuple[str, str]) -> bool:
@@ -164,7 +164,7 @@ def formality_field(
         expected = ", ".join(FORMALITIES)
         raise RestError(400, f"{param} is {str(raw)[:40]!r}, expected {expected}", param=param)
     if target not in formalities:
-        raise RestError(400, f"the model has no choice of address in {target}", param=param)
+        raise RestError(400, f"the model cannot choose a form of address in {target}", param=param)
     return found
 
 

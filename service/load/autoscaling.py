@@ -15,7 +15,7 @@ BUSY: Final = "busy"  # share of the bearable load
 LATE: Final = "late"  # p95 of an update with one more speaker, relative to the budget
 
 TARGET: Final = 0.6  # of a replica's bearable load; the rest is for a crowd or a lost replica
-SLACK: Final = 0.1  # below TARGET that the rest would have to be before one replica goes
+SLACK: Final = 0.1  # below TARGET that the others would have to be before a replica goes
 MIN_BUSY: Final = 0.3  # below it lateness has other causes, and more replicas help nothing
 
 
@@ -32,8 +32,8 @@ def wanted_replicas(busy: Sequence[float], late: Sequence[float], target: int) -
     wanted = max(math.ceil(total / TARGET), 1)
     if late and min(late) > 1.0 and total > MIN_BUSY * len(busy):
         wanted = max(wanted, len(busy) + 1)  # no replica has room for one more speaker
-    if wanted < target and total > wanted * (TARGET - SLACK):
-        wanted = target
+    if wanted < target:  # fewer, but as many as have the slack
+        wanted = min(target, max(math.ceil(total / (TARGET - SLACK)), 1))
     return wanted
 
 

@@ -452,7 +452,7 @@ class SharedHub:
             self._told_trouble = None
         if self._has_told:
             self._has_told = False
-            notice = SessionNotice("room_back", "all of the room is together again")
+            notice = SessionNotice("room_back", "the room is connected again")
             for copy in list(self._copies.values()):
                 copy.room.set_trouble(notice, is_over=True)
 
@@ -470,7 +470,7 @@ class SharedHub:
         self._told_trouble = None
         self._has_told = True
         notice = SessionNotice(
-            "room_cut_off", "the room is cut off; what is said is kept and comes later"
+            "room_cut_off", "the room is cut off; what is said is kept and will be shown later"
         )
         for copy in list(self._copies.values()):
             copy.room.set_trouble(notice, is_over=False)

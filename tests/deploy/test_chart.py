@@ -598,7 +598,7 @@ def test_notes_warn_of_what_will_not_work() -> None:
     assert "WARNING" not in whole
     assert "custom metrics API" in whole
     assert "networkPolicy.egress" in notes(SCENARIOS["gateway"])
-    assert "nobody needs a key" in notes(SCENARIOS["insecure"])
+    assert "without a key (auth.insecure)" in notes(SCENARIOS["insecure"])
     assert "serve-svc" in notes(SCENARIOS["ray"])
 
 

@@ -30,7 +30,7 @@ def check_refusal(code: int, out: str, err: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "problem"),
     [
-        (["--host", "0.0.0.0"], {}, "TOKENSPEED_API_KEYS: is needed to listen on 0.0.0.0"),
+        (["--host", "0.0.0.0"], {}, "TOKENSPEED_API_KEYS: is required to listen on 0.0.0.0"),
         (["--host", "no.such.host.invalid"], {"TOKENSPEED_INSECURE": "1"}, "no.such.host.invalid"),
         ([], {"TOKENSPEED_PORT": "many"}, "TOKENSPEED_PORT: is 'many'"),
         (["--port", "70000"], {}, "--port: is 70000"),
@@ -60,7 +60,7 @@ def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         main(["serve", "--help"])
     shown = capsys.readouterr().out
     assert [variable.name for variable, _ in variables() if variable.name not in shown] == []
-    assert "TOKENSPEED_IDLE_S          seconds without" in shown
+    assert "TOKENSPEED_IDLE_S          seconds after" in shown
 
 
 def test_a_port_in_use_is_told_by_the_process() -> None:

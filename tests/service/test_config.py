@@ -53,14 +53,14 @@ def test_a_checkout_has_the_page_beside_the_service_and_settings_may_say_another
 def test_every_setting_says_what_it_means_and_its_default_can_be_read() -> None:
     for variable, default in variables():
         assert variable.meaning
-        if default not in ("", "what is installed"):
+        if default not in ("", "the shipped one"):
             load_config({variable.name: default})
     shown = dict((variable.name, default) for variable, default in variables())
     assert shown["TOKENSPEED_PORT"] == "8000"
     assert shown["TOKENSPEED_ADMISSION"] == "1"
     assert shown["TOKENSPEED_IDLE_S"] == "60"
     assert (
-        load_config({name: value for name, value in shown.items() if "installed" not in value})
+        load_config({name: value for name, value in shown.items() if "shipped" not in value})
         == Config()
     )
 

@@ -67,6 +67,32 @@ async def test_a_speaker_who_switches_languages_reads_well_in_one(port: int, sou
     )
 
 
+async def test_a_text_that_is_in_the_wanted_language_is_its_own_translation(port: int) -> None:
+    text = "Wir haben 120 neue Kunden gewonnen."
+    assert finals(await meeting(port, "auto", *commits(text))) == {"s0": text}
+
+
+async def test_a_pair_that_takes_two_passes_streams_while_its_words_come(port: int) -> None:
+    words = GERMAN.split()
+    async with (
+        asyncio.timeout(60),
+        session(f"ws://127.0.0.1:{port}/v1/stream") as client,
+    ):
+        await client.start("fr", source=p.SourceParams("de"), stability="low")
+        for n in (4, 8, len(words)):
+            await client.send(p.SourceUpdate(n, " ".join(words[:n]), "", "a"))
+            told: Any = None
+            while told is None or told.source_rev < n:
+                (told,) = await client.until(p.TranslationDelta)
+        before = [e for e in client.received if isinstance(e, p.TranslationDelta)]
+        await client.send(p.SourceCommit("a"))
+        await client.until(p.TranslationFinal)
+    assert {delta.target for delta in before} == {"fr"}
+    assert len({delta.append + delta.unstable for delta in before}) > 2  # it grew
+    assert finals(client, "fr")["a"].startswith("".join(delta.append for delta in before))
+    assert "lundi" in finals(client, "fr")["a"]
+
+
 async def test_what_grows_in_the_wanted_language_passes_through(port: int) -> None:
     words = ENGLISH.split()
     growing = [p.SourceUpdate(n, "", " ".join(words[:n]), "a") for n in range(1, len(words) + 1)]

@@ -25,7 +25,7 @@ async def test_what_is_kept_is_there_and_a_loss_is_told_once(
                 await store.ask(lambda client: client.get("a"))
         own_redis.start()
         assert await store.ask(lambda client: client.get("a")) is None
-    assert caplog.messages == ["Redis is lost", "Redis is there again"]
+    assert caplog.messages == ["Redis is lost", "Redis is back"]
     await store.close()
 
 
@@ -85,5 +85,5 @@ async def test_what_must_not_end_is_begun_again(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [(record.getMessage(), record.data) for record in caplog.records] == [  # type: ignore[attr-defined]
-        ("begun again", {"what": "listen"})
+        ("started again", {"what": "listen"})
     ]

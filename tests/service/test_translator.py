@@ -222,6 +222,19 @@ def test_the_model_tells_its_pairs(translator: Translator) -> None:
     assert info.language_of("Wir haben neue Kunden gewonnen.", "en") == "de"
 
 
+async def test_an_unclear_text_goes_through_english_where_it_likely_needs_to() -> None:
+    engine = FakeEngine()
+    translator = Translator(engine, FakeTokenizer(), FakePrompts(), 4096, budget_s=0.2)
+    for text, target, passes in (
+        ("Demain matin", "es", 2),
+        ("Demain matin", "fr", 1),
+        ("Taxi", "es", 1),
+    ):
+        before = len(engine.requests)
+        await translator.whole(text, None, target)
+        assert len(engine.requests) - before == passes
+
+
 async def test_a_text_that_has_no_translation_stays_and_is_told() -> None:
     translator = Translator(FakeEngine(), FakeTokenizer(), FakePrompts(), 4096, budget_s=0.2)
     told: list[tuple[str, int, int]] = []

@@ -48,7 +48,7 @@ def test_numbers_come_with_commas_and_count_from_one() -> None:
             counts(wrong)
     assert positive("12") == 12
     for wrong in ("", "0", "-1", "two", "1,2", "1.5"):
-        with pytest.raises(ArgumentTypeError, match="expected a number from 1 on"):
+        with pytest.raises(ArgumentTypeError, match="expected a whole number, at least 1"):
             positive(wrong)
 
 

@@ -297,7 +297,7 @@ class CudaBackend:
         except Exception as exc:
             raise BackendUnavailable(
                 f"a kernel does not compile or run on this GPU "
-                f"({torch.cuda.get_device_name()}): {exc}; use --device reference to run without"
+                f"({torch.cuda.get_device_name()}): {exc}; without it: --device reference"
             ) from exc
         self._stream.synchronize()
         self.start_s["graphs"] = time.perf_counter() - began - self.start_s["compile"]

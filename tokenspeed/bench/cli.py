@@ -34,18 +34,35 @@ CPU_PEERS = "transformers,ctranslate2,llama.cpp,onnxruntime-genai"
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench engine`."""
     add_model_arguments(parser)
-    parser.add_argument("--streams", type=counts, default=[1, 8], help="default: 1,8")
-    parser.add_argument("--threads", type=int, help="of the CPU backend (default: all cores)")
-    parser.add_argument("--isa", default="", help="avx512, avx2 or plain (default: the best)")
-    parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
+    parser.add_argument(
+        "--streams",
+        type=counts,
+        default=[1, 8],
+        help="numbers of streams at the same time (default: 1,8)",
+    )
+    parser.add_argument(
+        "--threads", type=int, help="threads of the CPU backend (default: all cores)"
+    )
+    parser.add_argument(
+        "--isa",
+        default="",
+        help="instructions to use: avx512, avx2 or plain (default: the best available)",
+    )
+    parser.add_argument(
+        "--shape",
+        default="",
+        help="GPU: measure this shape with random weights, such as llama-3-8b",
+    )
     parser.add_argument(
         "--dtype",
         default="auto",
         choices=["auto", "bf16", "int8", "int4", "fp8"],
-        help="GPU: the form of the weights (default: as stored)",
+        help="GPU: number format of the weights (default: as stored)",
     )
     add_tensor_parallel_argument(parser)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds of measuring, of which the median counts"
+    )
     add_json_argument(parser)
     parser.set_defaults(run=_engine)
 
@@ -56,7 +73,7 @@ def add_tensor_parallel_argument(parser: argparse.ArgumentParser) -> None:
         "--tensor-parallel",
         type=positive,
         metavar="N",
-        help="GPU: the first N share each layer; --device cuda:0,1 names them instead",
+        help="GPU: the first N GPUs share each layer; or name them with --device cuda:0,1",
     )
 
 
@@ -157,16 +174,25 @@ def _engine_on_cpu(options: argparse.Namespace, name: str) -> int:
 
 def add_kernels(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench kernels`."""
-    parser.add_argument("--shape", default="llama-3-8b", help="a named shape")
-    parser.add_argument("--dtype", default="bf16", choices=["bf16", "int8", "int4", "fp8"])
-    parser.add_argument("--rows", type=counts, default=[1, 32], help="of a step (default: 1,32)")
-    parser.add_argument("--tune", action="store_true", help="try every tile, print the best ones")
+    parser.add_argument("--shape", default="llama-3-8b", help="shape of the model")
+    parser.add_argument(
+        "--dtype",
+        default="bf16",
+        choices=["bf16", "int8", "int4", "fp8"],
+        help="number format of the weights",
+    )
+    parser.add_argument(
+        "--rows", type=counts, default=[1, 32], help="numbers of rows of a step (default: 1,32)"
+    )
+    parser.add_argument(
+        "--tune", action="store_true", help="try all tile sizes and print the best ones"
+    )
     parser.add_argument(
         "--tensor-parallel",
         type=positive,
         default=1,
         metavar="N",
-        help="measure what each of N GPUs would have of the shape, on one",
+        help="measure the part of the shape that each of N GPUs would have, on a single one",
     )
     add_json_argument(parser)
     parser.set_defaults(run=_kernels)
@@ -188,8 +214,16 @@ def _kernels(options: argparse.Namespace) -> int:
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench report`."""
-    parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--into", type=Path, default=Path("benchmarks"), metavar="DIR")
+    parser.add_argument(
+        "files", nargs="+", type=Path, help="results that other commands wrote with --json"
+    )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        default=Path("benchmarks"),
+        metavar="DIR",
+        help="folder for tables and plot",
+    )
     parser.set_defaults(run=_report)
 
 
@@ -206,29 +240,46 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument(
         "--peers",
-        help=f"comma-separated (default: {CPU_PEERS}; on a GPU: transformers,vllm, in 16 bits; "
-        "vllm:int4 or vllm:int8 for quantised random weights)",
+        help=f"engines to compare with, comma-separated (default: {CPU_PEERS}; on a GPU: "
+        "transformers,vllm in 16 bits; vllm:int4 or vllm:int8 for quantised random weights)",
     )
-    parser.add_argument("--shape", default="", help="GPU: a named shape with random weights")
-    parser.add_argument("--dtype", default="", help="GPU: forms of ours (default: bf16,int8,int4)")
+    parser.add_argument(
+        "--shape",
+        default="",
+        help="GPU: measure this shape with random weights, such as llama-3-8b",
+    )
+    parser.add_argument(
+        "--dtype", default="", help="GPU: our number formats to measure (default: bf16,int8,int4)"
+    )
     add_tensor_parallel_argument(parser)
     parser.add_argument(
         "--apart",
         action="store_true",
-        help="GPU: one engine after another, where they do not fit the memory together",
+        help="GPU: one engine after another, if they do not fit into memory together",
     )
     parser.add_argument(
         "--peer-path",
         action="append",
         default=[],
         metavar="PEER=FOLDER",
-        help="GPU: put a folder first on a peer's PYTHONPATH",
+        help="GPU: put a folder first on the PYTHONPATH of a peer",
     )
-    parser.add_argument("--peer-python", default=sys.executable, help="the Python that has them")
-    parser.add_argument("--streams", type=counts, default=[1, 8], help="default: 1,8")
-    parser.add_argument("--threads", type=int, help="of every engine (default: all cores)")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--work", type=Path, help="keep converted weights there for the next run")
+    parser.add_argument(
+        "--peer-python", default=sys.executable, help="Python in which the peers are installed"
+    )
+    parser.add_argument(
+        "--streams",
+        type=counts,
+        default=[1, 8],
+        help="numbers of streams at the same time (default: 1,8)",
+    )
+    parser.add_argument("--threads", type=int, help="threads of every engine (default: all cores)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds of measuring, of which the median counts"
+    )
+    parser.add_argument(
+        "--work", type=Path, help="keep converted weights in this folder for the next run"
+    )
     add_page_arguments(parser)
     parser.set_defaults(run=_compare)
 

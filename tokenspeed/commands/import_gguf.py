@@ -16,8 +16,8 @@ from tokenspeed.model.tokenizer import Tokenizer
 
 def add_import(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `import`."""
-    parser.add_argument("source", type=Path, metavar="FILE.gguf")
-    parser.add_argument("target", type=Path, metavar="OUT")
+    parser.add_argument("source", type=Path, metavar="FILE.gguf", help="file of the model")
+    parser.add_argument("target", type=Path, metavar="OUT", help="directory to write")
     parser.set_defaults(run=_run)
 
 

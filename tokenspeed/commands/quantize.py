@@ -17,18 +17,18 @@ from tokenspeed.model.weights import weight_shapes
 
 def add_quantize(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `quantize`."""
-    parser.add_argument("--bits", type=int, choices=[8, 4], required=True)
-    parser.add_argument("source", type=Path, metavar="IN")
-    parser.add_argument("target", type=Path, metavar="OUT")
+    parser.add_argument("--bits", type=int, choices=[8, 4], required=True, help="bits of a weight")
+    parser.add_argument("source", type=Path, metavar="IN", help="directory of the model")
+    parser.add_argument("target", type=Path, metavar="OUT", help="directory to write")
     parser.add_argument(
         "--finer",
         action="store_true",
-        help="in int8, a scale for 64 columns instead of a whole row: nearer, and slower on CPUs",
+        help="int8: a scale for 64 columns, not for a whole row: more accurate, slower on CPUs",
     )
     parser.add_argument(
         "--loss",
         action="store_true",
-        help="measure what the smaller weights cost; implied by --text",
+        help="measure how much worse the smaller weights translate; implied by --text",
     )
     parser.add_argument(
         "--text",
@@ -36,8 +36,12 @@ def add_quantize(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="measure the loss on these lines, SOURCE TAB TARGET or plain (default: a few of ours)",
     )
-    parser.add_argument("--direction", default="en-de", help="of --text (default: en-de)")
-    parser.add_argument("--lines", type=int, default=100, help="of --text; 0: all (default: 100)")
+    parser.add_argument(
+        "--direction", default="en-de", help="direction of the lines of --text (default: en-de)"
+    )
+    parser.add_argument(
+        "--lines", type=int, default=100, help="lines of --text to take; 0: all (default: 100)"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -45,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
     options.source = local_directory(options.source)
     source = open_checkpoint(options.source)
     if options.source.resolve() == options.target.resolve():
-        raise CheckpointError(options.target, "is the source too; name another directory")
+        raise CheckpointError(options.target, "is also the source; choose another directory")
     largest = max(math.prod(shape) for shape in weight_shapes(source.config).values())
     room = max(1 << 30, 4 * largest + (1 << 20))  # one file's tensors are held at a time
     try:

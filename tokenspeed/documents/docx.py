@@ -124,7 +124,7 @@ def _opened(data: bytes) -> Any:
             _check("tags", sum(package.read(each).count(b"<") for each in xml), MAX_TAGS)
         return docx.Document(io.BytesIO(data))
     except _DAMAGED as exc:
-        raise ValueError("it is no Word file, or a damaged one") from exc
+        raise ValueError("it is not a Word file, or it is damaged") from exc
 
 
 def _check(what: str, count: int, most: int) -> None:

@@ -31,7 +31,7 @@ def open_json(data: bytes, target: str) -> SpanDocument:
     try:
         json.loads(source.text)
     except (json.JSONDecodeError, RecursionError) as exc:
-        raise ValueError(f"it is no JSON: {exc}") from exc
+        raise ValueError(f"it is not JSON: {exc}") from exc
     return SpanDocument(source, _units(source))
 
 

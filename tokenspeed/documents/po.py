@@ -92,9 +92,9 @@ def open_po(data: bytes, target: str) -> PoDocument:
         # With a line break in front, as the library would take a single line for a file name.
         messages = polib.pofile("\n" + source.text)
     except (OSError, UnicodeError) as exc:
-        raise ValueError(f"it is no file of messages: {exc}") from exc
+        raise ValueError(f"it is not a PO file: {exc}") from exc
     if not messages.metadata and not len(messages):
-        raise ValueError("it is no file of messages: it has none")
+        raise ValueError("it is not a PO file: it has no messages")
     return PoDocument(messages, target)
 
 

@@ -1,4 +1,4 @@
-"""One request and its arithmetic: what is sure, what is a draft, what a step taught us.
+"""One request and its arithmetic: what is known, what is a draft, what a step taught us.
 
 Pure: no clock, no device, no thread. Times are arguments, in seconds on the engine's clock.
 """
@@ -97,7 +97,7 @@ class Rows:
 class Sequence:
     """A request while it runs; compared by identity.
 
-    The slot holds keys and values of `tokens[:computed]`. A step computes the sure tokens that are
+    The slot holds keys and values of `tokens[:computed]`. A step computes the known tokens that are
     missing, then the draft; each of these last rows predicts its next token, which confirms the
     draft or replaces it.
     """
@@ -109,7 +109,7 @@ class Sequence:
     slot: int = -1
     computed: int = 0
     reused: int = 0
-    tokens: list[int] = field(default_factory=list)  # prompt, forced, output: all sure
+    tokens: list[int] = field(default_factory=list)  # prompt, forced, output: all known
     draft: list[int] = field(default_factory=list)  # on offer, after `tokens`
     refuted: list[int] = field(default_factory=list)  # old draft from the first difference on
     finish_reason: str | None = None
@@ -121,7 +121,7 @@ class Sequence:
     first_token_s: float | None = None
     compute_s: float = 0.0
     failures_alone: int = 0  # steps of its own that raised since it last made progress
-    failed_at: tuple[int, int] = (0, 0)  # (sure tokens, computed tokens) when it failed
+    failed_at: tuple[int, int] = (0, 0)  # (known tokens, computed tokens) when it failed
 
     def __post_init__(self) -> None:
         request = self.request
@@ -159,7 +159,7 @@ class Sequence:
     def begin(self, slot: int, reused: int, now_s: float) -> None:
         """Take a slot that already holds the first `reused` tokens."""
         self.slot = slot
-        # The last sure token is computed in any case: its row predicts the first new one.
+        # The last known token is computed in any case: its row predicts the first new one.
         self.computed = self.reused = min(reused, len(self.tokens) - 1)
         if self.started_s is None:
             self.started_s = now_s
@@ -175,7 +175,7 @@ class Sequence:
     def rows(self, max_rows: int) -> Rows:
         """Choose the rows of the next step, at most `max_rows`.
 
-        No row is answered while sure tokens are still missing afterwards (a chunk of a prompt).
+        No row is answered while known tokens are still missing afterwards (a chunk of a prompt).
         """
         missing = self.tokens[self.computed : self.computed + max_rows]
         if len(missing) < self.missing:
@@ -193,7 +193,7 @@ class Sequence:
             rows: what the step computed for this sequence.
             predicted: the next token of each answered row, as many as `rows.drafts`.
         Returns:
-            The tokens that became sure, end mark excluded.
+            The tokens that became known, end mark excluded.
         """
         self.steps += 1
         if not rows.drafts:

@@ -459,7 +459,7 @@ def _count(raw: Raw, name: str, default: int | None = None, at_least: int = 1) -
     if value is None and default is not None:
         return default
     if type(value) is not int or value < at_least:
-        raise ValueError(f"{name} is {value!r}, expected a whole number from {at_least} on")
+        raise ValueError(f"{name} is {value!r}, expected a whole number, at least {at_least}")
     return value
 
 

@@ -75,7 +75,7 @@ def import_gguf(
         reader = GGUFReader(source)
         fields = {name: field.contents() for name, field in reader.fields.items()}
     except (OSError, ValueError, IndexError) as exc:
-        raise CheckpointError(source, f"is no readable GGUF file: {exc}") from exc
+        raise CheckpointError(source, f"is not a readable GGUF file: {exc}") from exc
     try:
         config = _config(fields, {tensor.name: tensor for tensor in reader.tensors})
         files = tokenizer_files(fields)
@@ -116,7 +116,7 @@ def _config(fields: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any
     heads, hidden = own["attention.head_count"], own["embedding_length"]
     head_dim = own.get("attention.key_length", own.get("rope.dimension_count", hidden // heads))
     if own.get("rope.dimension_count", head_dim) != head_dim:
-        raise ValueError("rotates a part of each head, which is not imported")
+        raise ValueError("rotates only a part of each head, which is not supported")
     ends = [fields["tokenizer.ggml.eos_token_id"]]
     ends += [e for e in [fields.get("tokenizer.ggml.eot_token_id")] if e not in (None, *ends)]
     config = {

@@ -264,7 +264,7 @@ def _profile(name: str, raw: Mapping[str, Any]) -> Profile:
     own_names, chinese = languages.pop("names", {}), languages.pop("chinese", {})
     for code in (*codes, *own_names, *chinese):
         if not isinstance(code, str) or normalise(code) != code:
-            raise ValueError(f"languages: {code!r} is no tag as BCP 47 writes it")
+            raise ValueError(f"languages: {code!r} is not a BCP 47 tag")
     if any("{target_chinese}" in prompt.get(name, "") for name in _MESSAGES):
         if unnamed := [code for code in codes if code not in chinese]:
             raise ValueError(f"languages.chinese does not name {', '.join(unnamed)}")
@@ -344,7 +344,7 @@ def _section(raw: Any, at: str, kinds: Mapping[str, type]) -> dict[str, Any]:
         if kind is list and name not in _NESTED and not all(isinstance(v, str) for v in value):
             raise ValueError(f"{at}{name} is {value!r}, expected a list of strings")
         if kind in (int, float) and value < 0:
-            raise ValueError(f"{at}{name} is {value!r}, expected a number from 0 on")
+            raise ValueError(f"{at}{name} is {value!r}, expected a number, at least 0")
         found[name] = tuple(value) if kind is list else value
     return found
 

@@ -153,7 +153,7 @@ class _SentencePiece(Tokenizer):
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
         except (RuntimeError, OSError) as exc:
-            raise CheckpointError(path, "is no sentencepiece model") from exc
+            raise CheckpointError(path, "is not a sentencepiece model") from exc
         processor = self._processor
         size = processor.vocab_size()
         self._size = size
@@ -240,7 +240,7 @@ class _HuggingFace(Tokenizer):
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as exc:  # the library raises bare Exception
-            raise CheckpointError(path, f"is no tokenizer: {exc}") from exc
+            raise CheckpointError(path, f"is not a tokenizer: {exc}") from exc
         # Settings saved from training would cut or pad a prompt.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()

@@ -89,12 +89,27 @@ _DAYS: Final = (
     *((rf"(?<=(?:\b(?:and|or|to)\s|[-–/]))\b{short}\.(?=\s*$)", f"{name}.")
       for short, name in _DAY_NAMES),
 )  # fmt: skip
+_DAY_NAMES_DE: Final = (
+    ("Mo", "Montag"), ("Di", "Dienstag"), ("Mi", "Mittwoch"), ("Do", "Donnerstag"),
+    ("Fr", "Freitag"), ("Sa", "Samstag"), ("So", "Sonntag"),
+)  # fmt: skip
+_SHORT_DAY_DE: Final = r"(?:Mo|Di|Mi|Do|Fr|Sa|So)\."
+_DAYS_DE: Final = (
+    *((rf"\b{short}\.(?=(?:\s?[-–/,]\s?|\s(?:bis|und|oder)\s){_SHORT_DAY_DE})", name)
+      for short, name in _DAY_NAMES_DE),
+    *((rf"(?<=(?:tag|woch)(?:\s?[-–/,]\s?|\s(?:bis|und|oder)\s)){short}\.", name)
+      for short, name in _DAY_NAMES_DE),
+)  # fmt: skip
 # "No. 5" is read as "number 5": models take the short form for a "no", and leave others out.
 _SHORT: Final = {
     "en": (
         (r"\b[Nn]o\.\s*(?=\d)", "number "),
         (r"\b[Nn]os\.\s*(?=\d)", "numbers "),
         (r"\b[Aa]pprox\.", "approximately"),
+        (r"\bpp\.\s?(?=\d)", "pages "),
+        (r"\bp\.\s?(?=\d)", "page "),
+        (r"\b[Ff]igs\.\s?(?=\d)", "figures "),
+        (r"\b[Ff]ig\.\s?(?=\d)", "figure "),
         (r"\bincl\.", "including"),
         (r"\bexcl\.", "excluding"),
         (r"\b[Mm]in\.(?= of\b|,)", "minutes"),
@@ -127,6 +142,10 @@ _SHORT: Final = {
         (r"\bTab\.\s?(?=\d)", "Tabelle "),
         (r"\bKap\.\s?(?=\d)", "Kapitel "),
         (r"\bAbs\.\s?(?=\d)", "Absatz "),
+        *_DAYS_DE,
+        # A model takes "Montag–Freitag" for one word.
+        (r"(?<=(?:Mon|Diens|Donners|Frei|Sams|Sonn)tag|Mittwoch)\s?[-–]\s?(?=\p{Lu}\p{Ll}+(?:tag|och)\b)",
+         " bis "),
         (r"\bHr\.\s?(?=\p{Lu})", "Herr "),
         (r"(?<![-–/,]\s?|\b(?:am|bis|oder|ab)\s)\bFr\.\s?(?=\p{Lu})", "Frau "),
         (r"(?<=\d)[.,][–—-]{1,2}(?=[\s.,;!?]|$)", ""),  # "CHF 25.–": no cents
@@ -152,6 +171,9 @@ _SHORT: Final = {
     ),
 }  # fmt: skip
 
+# Whatever is in `_SHORT` has one of these; most texts that still grow have none.
+_SIGN_OF_SHORT: Final = regex.compile(r"[./\d]|MwSt|UU")
+
 LEADING: Final = frozenset(_LEADING.split())
 NUMBERED: Final = frozenset(_NUMBERED.split())
 STARTERS: Final = frozenset(_STARTERS.split())
@@ -163,7 +185,9 @@ _SPELLED: Final = {
 
 def spell_out(text: str, language: str | None) -> str:
     """Write out short forms that models do not understand."""
-    if language not in _SPELLED or _any_short(language).search(text) is None:
+    if language not in _SPELLED or not _SIGN_OF_SHORT.search(text):
+        return text
+    if not _any_short(language).search(text):
         return text
     for pattern, word in _SPELLED[language]:
         for match in reversed(list(pattern.finditer(text))):

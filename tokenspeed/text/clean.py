@@ -104,11 +104,13 @@ def clean(text: str, is_known: Callable[[str], bool] | None = None) -> str:
     """
     if _PLAIN.fullmatch(text) is None:
         text = _visible(text)
-    return text if is_known is None or text.isascii() else fold(text, is_known)
+    return text if is_known is None else fold(text, is_known)
 
 
 def fold(text: str, is_known: Callable[[str], bool]) -> str:
     """Write typographic variants as a vocabulary has them; the number of words stays."""
+    if text.isascii():
+        return text
 
     def plain(match: regex.Match[str]) -> str:
         sign = match[0]

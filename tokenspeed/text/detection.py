@@ -77,6 +77,15 @@ def language_of(text: str, languages: Iterable[str], expected: str | None = None
     return None if found is None else named.get(found, found)
 
 
+def guess_of(text: str, languages: Iterable[str]) -> str | None:
+    """Return the likeliest of some languages, where one stands out, though it may be wrong.
+
+    For choosing between two ways of translating a text; nobody is told it.
+    """
+    found = detect(text, languages)
+    return found[0][0] if found and found[0][1] else None
+
+
 @lru_cache(maxsize=256)
 def _named(ours: tuple[str, ...], expected: str | None) -> Mapping[str, str]:
     """Return the library's codes of some languages -> our codes.

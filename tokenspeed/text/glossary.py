@@ -22,6 +22,7 @@ _NAME: Final = regex.compile(
     rf"(?V1)(?<=[\p{{Ll}}\p{{N}},;:] ){BEFORE}(?![IVXLCDM]+\b)\p{{Lu}}{{3,12}}"
     r"(?![\p{L}\p{N}-])"
 )
+_LOUD: Final = regex.compile(r"\p{Lu}{3}")  # in every `_NAME`; found at once that there is none
 _BENT: Final = ("de", "en", "es", "fr")  # whose inflections count where no language is given
 
 
@@ -90,7 +91,7 @@ class Glossary:
             if not found or found[-1].end <= place.start:
                 found.append(place)
         taken = [(item.start, item.end) for item in found]
-        for match in _NAME.finditer(text) if self._is_rare else ():
+        for match in _NAME.finditer(text) if self._is_rare and _LOUD.search(text) else ():
             is_free = all(match.end() <= start or end <= match.start() for start, end in taken)
             if is_free and self._is_rare and self._is_rare(match[0]):
                 found.append(Found(*match.span(), match[0], kind="name"))

@@ -163,7 +163,7 @@ def _rows(cells: list[str], header: list[str], languages: list[str | None]) -> I
     said_by = dict(zip(names, cells, strict=False))
     for name in ("source_language", "target_language"):
         if said_by.get(name) and _language(said_by[name]) is None:
-            raise ValueError(f"{said_by[name]!r} is no language")
+            raise ValueError(f"{said_by[name]!r} is not a language")
     is_case_sensitive = said_by.get("case_sensitive", "").lower() in ("1", "true", "yes", "x")
     yield _checked(
         said_by.get("source", ""),

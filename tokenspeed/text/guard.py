@@ -9,7 +9,7 @@ import regex
 
 from tokenspeed.text.abbreviations import STARTERS
 
-Fault = Literal["loop", "long", "copy"]
+Fault = Literal["loop", "long", "copy", "empty"]
 
 MAX_RATIO: Final = 2.5  # characters of an output to those of its source
 MARGIN: Final = 40  # characters that are allowed beyond that
@@ -23,6 +23,8 @@ _UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{M
 _WORD: Final = regex.compile(
     rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
 )
+_LETTER: Final = regex.compile(r"\p{L}")
+_SAID: Final = regex.compile(r"[\p{L}\p{N}\p{Co}]")  # also a placeholder
 _DENSE: Final = regex.compile(r"\p{Han}")  # says as much as three letters
 _HALF_DENSE: Final = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Hangul}]")  # as two
 
@@ -34,6 +36,8 @@ def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool
         source: what the model was shown. is_whole: whether the output ended by itself.
         is_same_language: whether the target may be the language of the source.
     """
+    if _LETTER.search(source) and not _SAID.search(output):
+        return "empty"
     said, read = ([word.casefold() for word in _words(text)] for text in (output, source))
     is_unspaced = regex.search(f"[{_UNSPACED}]", output) is not None
     least = MIN_ROUNDS * 2 if is_unspaced else MIN_ROUNDS

@@ -30,7 +30,7 @@ _STAMMER: Final = regex.compile(
 )
 _CUT_OFF: Final = regex.compile(r"\b(?i:(\p{L}{1,20})[-–—] (?:\1[-–—] )*(?=\1\b))")  # "the- the"
 # A word repeated again and again: models lose what comes after it.
-_STUTTER: Final = regex.compile(r"\b(\p{L}[\p{L}'’]{0,40})(,? )(?i:\1)(?:,? (?i:\1)){3,}\b")
+_STUTTER: Final = regex.compile(r"\b(\p{L}[\p{L}'’]{0,40}+)(,? )(?i:\1)(?:,? (?i:\1)){3,}\b")
 _COUNTED: Final = frozenset(
     "zero oh one two three four five six seven eight nine ten null eins zwei drei vier fünf sechs"
     " sieben acht neun zéro un deux trois quatre cinq sept huit neuf cero uno dos tres cuatro cinco"

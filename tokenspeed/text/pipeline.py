@@ -33,7 +33,7 @@ MAX_REMEMBERED: Final = 8  # texts whose spans are kept
 
 _STATE: Final = (
     "prefix", "core", "suffix", "sight", "language", "is_repaired", "_is_open", "_are_capitals",
-    "_is_one_loud_word", "_continues", "_taken",
+    "_is_one_loud_word", "_is_bracketed", "_continues", "_taken",
 )  # of a piece  # fmt: skip
 
 Capitals = Literal["keep", "sentence"]
@@ -48,6 +48,7 @@ _LETTER_OF_LIST: Final = regex.compile(r"[AEOUYÀÔ][.)]?")  # in a text that do
 _LEADING_MARK: Final = regex.compile(r"(?:^|(?<=[.!?…]\s))\s*\[[^\[\]\n]{2,60}\](?=\s+\p{L})")
 _ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
 _STARRED: Final = regex.compile(r"\*+(?=\w)|(?<=\w)\*+")
+_BRACKETS: Final = regex.compile(r"^[(\[]|[)\]][.!]?$")
 _MARKED: Final = regex.compile(r"[\p{L}\p{N}.!?…:;>)\]\"'”’»*]\s*$")  # no picture
 _FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
 _FRACTION: Final = regex.compile(rf"\d{{0,3}}{FRACTION.pattern}")
@@ -61,6 +62,9 @@ _INCOMPLETE: Final = regex.compile(
     r"|</?[A-Za-z!][^<>]{0,200}|<|\$?\{+[^{}\n]{0,80}|`[^`\n]{0,200}|\[[^\[\]]{0,60}|%\d{0,2}\$?"
     r"|\bhttps?:?/{0,2}|\bwww\.?|[@#])$"
 )
+
+# Whatever `_INCOMPLETE` finds has one of these.
+_SIGN_OF_INCOMPLETE: Final = regex.compile(r"[<{`\[%@#]|http|www")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,8 @@ class Hygiene:
 
     def _breaks(self, text: str, spans: Sequence[Span]) -> list[int]:
         """Return where two texts meet: next to marks that separate them, between words."""
+        if not spans and "[" not in text:
+            return []
         starts = [span.start for span in spans]
         found = [
             match.end()
@@ -205,6 +211,7 @@ class Hygiene:
             if not is_break and span.kind != "picture":
                 continue
             begins = text.startswith((">>", "♪"), span.start) or _opens_block(span.wanted)
+            begins = begins or span.wanted.endswith("\u20e3")  # a keycap numbers what follows
             at = span.start if begins else span.end
             if first.start() < span.start and span.end <= last.start():
                 found.append(at)
@@ -232,6 +239,7 @@ class Piece:
         self._hygiene = hygiene
         self._are_capitals = False
         self._is_one_loud_word = False  # which does not make capitals of what follows it
+        self._is_bracketed = False  # whether prefix and suffix are brackets around all of it
         self._continues = False  # whether it begins in the middle of a sentence
         self._taken: tuple[str, bool, bool] | None = None
 
@@ -275,7 +283,9 @@ class Piece:
         self._is_open = is_open
         text = read_entities(clean(text)).strip()
         if is_open:
-            text = _INCOMPLETE.sub("", text).rstrip()
+            if _SIGN_OF_INCOMPLETE.search(text):
+                text = _INCOMPLETE.sub("", text)
+            text = text.rstrip()
         spans = self._hygiene.spans(text)
         if not has_text(text, spans):
             whole = "".join(_wanted(text, spans, 0, len(text)))
@@ -283,7 +293,8 @@ class Piece:
             self.sight = self._seen(text, spans) or self.sight
             return
         start, end = _peel(text, spans)
-        if _BRACKETED.fullmatch(text, start, end):  # an unknown mark: translate its words
+        self._is_bracketed = _BRACKETED.fullmatch(text, start, end) is not None
+        if self._is_bracketed:  # an unknown mark: translate its words
             start, end = start + 1, end - 1
         is_letter = _LETTER_ALONE.fullmatch(text, start, end) is not None
         if is_letter or (not is_open and _LETTER_OF_LIST.fullmatch(text, start, end)):
@@ -333,7 +344,7 @@ class Piece:
         restored = self.placeholders.token_text(token_text)
 
         def read(tokens: Sequence[int]) -> tuple[str, list[int]]:
-            text, offsets = self._without_stars(*restored(tokens))
+            text, offsets = self._without_additions(*restored(tokens))
             is_masked = self._hygiene.profanity == "mask"
             return mask(text, self._hygiene.target) if is_masked else text, offsets
 
@@ -341,18 +352,23 @@ class Piece:
 
     def restore(self, output: str) -> str:
         """Return a finished output of the model as readers get it, without prefix and suffix."""
-        text, _ = self._without_stars(*self.placeholders.restore(output, []))
+        text, _ = self._without_additions(*self.placeholders.restore(output, []))
         if self.language is not None and self.is_repaired:
             text = repair(self.core, text, self.language, self._hygiene.target)
         return mask(text, self._hygiene.target) if self._hygiene.profanity == "mask" else text
 
-    def _without_stars(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
-        """Remove stars that a model adds around words that it does not know."""
-        if "*" not in text or "*" in self.core:
+    def _without_additions(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
+        """Remove stars that a model adds around words that it does not know, and extra brackets."""
+        added = None
+        if self._is_bracketed and text[:1] in ("(", "["):
+            added = _BRACKETS
+        elif "*" in text and "*" not in self.core:
+            added = _STARRED
+        if added is None:
             return text, offsets
-        stars = [match.span() for match in _STARRED.finditer(text)]
-        moved = [o - sum(min(max(o - a, 0), b - a) for a, b in stars) for o in offsets]
-        return _STARRED.sub("", text), moved
+        places = [match.span() for match in added.finditer(text)]
+        moved = [o - sum(min(max(o - a, 0), b - a) for a, b in places) for o in offsets]
+        return added.sub("", text), moved
 
     def placed(self, text: str, committed: str = "") -> str:
         """Return a restored output with everything that it lacks put at the nearest place.
@@ -459,9 +475,11 @@ class Piece:
                     part, count_pieces, is_beginning=is_beginning, language=self.language
                 )
             is_known = self._hygiene.vocabulary.is_known
-            signs = [match[0] for match in _FRACTION.finditer(part) if not is_known(match[0][-1])]
-            self.placeholders.keep({fold(sign, is_known): sign for sign in signs})
-            part = fold(part, is_known)
+            if not part.isascii():
+                fractions = (match[0] for match in _FRACTION.finditer(part))
+                signs = [sign for sign in fractions if not is_known(sign[-1])]
+                self.placeholders.keep({fold(sign, is_known): sign for sign in signs})
+                part = fold(part, is_known)
             parts.append(plainly_spelled(part, count_pieces, self.language))
         return "".join(parts)
 

@@ -28,6 +28,7 @@ _OPENS: Final = regex.compile(r"[\s(\[{\"“„«]$|^$")
 _END_MARKS: Final = ".,;:!?…"
 # "Never!</i></b>": what closes behind a mark.
 _AFTER_MARK: Final = regex.compile(r"[.,;:!?…][\"'”’»)]?(?:<[^<>]{0,80}>|\{[^{}]{0,80}\})*$")
+_FULL_STOP: Final = regex.compile(r"(?<!\.|\.\p{L}{1,3})\.$")  # not that of "a.m."
 _SPACES: Final = " \u00a0\u202f"  # French has them before some marks
 
 # A number by itself: not part of a date, a time, an amount or a word, except "20-jährig".
@@ -173,7 +174,7 @@ class Placeholders:
         """Return what a source has but its translation lacks, each wanted word once."""
         needed: Counter[str] = Counter()
         lacking: dict[str, Found] = {}
-        for item in self.finder.find(text):
+        for item in self._found(text):
             needed[item.wanted] += 1
             if item.is_shown and not _has(output, item, needed[item.wanted]):
                 lacking.setdefault(item.wanted, item)
@@ -183,7 +184,7 @@ class Placeholders:
         """Return the terms of a source and their translations, for a model without placeholders."""
         if self._placeholders:
             return ()
-        found = (item for item in self.finder.find(text) if item.kind == "term")
+        found = (item for item in self._found(text) if item.kind == "term")
         return tuple({text[item.start : item.end]: item.wanted for item in found}.items())
 
     def protected(self, output: str) -> list[tuple[int, int]]:
@@ -199,7 +200,7 @@ class Placeholders:
 
     def count(self, text: str) -> int:
         """Return how many different words of a source are protected, not counting marks."""
-        return len({item.wanted for item in self.finder.find(text) if item.kind != "mark"})
+        return len({item.wanted for item in self._found(text) if item.kind != "mark"})
 
     def give_up(self, missing: Sequence[Found]) -> None:
         """Let other placeholders replace those that the model did not copy."""
@@ -227,7 +228,7 @@ class Placeholders:
         self._is_trimmed = not is_ended and len(output) - 1 > len(committed)
         output = self._trimmed(output)
         lost = {item.wanted for item in self.missing(text, output) if item.kind in ("word", "mark")}
-        found = self.finder.find(text)
+        found = self._found(text)
         shown = "".join(_without(text, [item for item in found if not item.is_shown]))
         ends, source_words = word_ends(output), max(count_words(shown), 1)
         # Computed once, as a page of tags has a thousand items to look up.
@@ -235,21 +236,30 @@ class Placeholders:
         inside, words = _inside(output, found), _words_of(output)
         least = len(committed)
         there = {wanted: output.count(wanted) for wanted in lost}
+        beside = _Neighbours(found, output)
+        last: tuple[int, int] | None = None  # words before an inserted mark, and where it is
         for item in found:
             if item.is_shown and there.get(item.wanted, 1):
                 if item.wanted in there:
                     there[item.wanted] -= 1
                 continue
             opens = _OPENS.search(text[: item.start]) is not None
-            offset = _anchor(text, item, words, opens=opens)
+            offset = beside.place_of(item, opens=opens)
             if offset is None:
-                before = counted.before(item)
+                offset = _anchor(text, item, words, opens=opens)
+            before = counted.before(item)
+            if offset is None:
                 index = min(round(before * len(ends) / source_words), len(ends))
                 offset = ends[index - 1] if index else 0
             offset = inside.get(offset, offset)
+            if last is not None and not opens and before > last[0] and offset <= last[1]:
+                # What two tags enclose is not empty in the translation either.
+                index = bisect_right(ends, last[1]) + before - last[0] - 1
+                offset = ends[min(index, len(ends) - 1)]
             if not text[item.end :].strip(_END_MARKS + " "):
                 offset = len(output)
             least = self._insert(text, item, output, max(offset, least), least, opens=opens)
+            last = before, least
 
     def with_placed(self, text: str) -> str:
         """Return a restored output with what `place` put into it."""
@@ -260,7 +270,7 @@ class Placeholders:
         return bool(self._inserted or self._changes) or self._is_trimmed
 
     def _trimmed(self, text: str) -> str:
-        is_trimmed = self._is_trimmed and text.endswith(".") and not text.endswith("..")
+        is_trimmed = self._is_trimmed and _FULL_STOP.search(text) is not None
         return text[:-1] if is_trimmed else text
 
     def restore(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
@@ -389,9 +399,17 @@ class Placeholders:
         ]
         return "".join(parts), moved
 
+    def _found(self, text: str) -> list[Found]:
+        """Find what is protected; of a fraction that was a sign, the sign must appear."""
+        found = self.finder.find(text)
+        signs = {digits: sign for digits, sign in self._spelled.items() if "/" in digits}
+        if not signs:
+            return found
+        return [replace(item, wanted=signs.get(item.wanted, item.wanted)) for item in found]
+
     def _find(self, text: str) -> list[Found]:
         """Find what is protected, and names of the text that are placeholders for others."""
-        found = self.finder.find(text)
+        found = self._found(text)
         if self._has_marks:
             return found
         taken = [(item.start, item.end) for item in found]
@@ -507,6 +525,23 @@ class _WordsBefore:
         whole = bisect_right(self._ends, offset)
         begin = self._ends[whole - 1] if whole else 0
         return whole + has_words(self._shown[begin:offset])
+
+
+class _Neighbours:
+    """Where the protected words that touch an item in the source are in an output."""
+
+    def __init__(self, found: Sequence[Found], output: str) -> None:
+        shown = [item for item in found if item.is_shown and item.wanted]
+        self._by_start = {item.start: item.wanted for item in shown}
+        self._by_end = {item.end: item.wanted for item in shown}
+        self._output = output
+
+    def place_of(self, item: Found, *, opens: bool) -> int | None:
+        """Return the place before or after the one that it touches; None if there is no such."""
+        wanted = self._by_start.get(item.end) if opens else self._by_end.get(item.start)
+        if wanted is None or self._output.count(wanted) != 1:
+            return None
+        return self._output.find(wanted) + (0 if opens else len(wanted))
 
 
 def _words_of(output: str) -> dict[str, list[tuple[int, int]]]:

@@ -104,6 +104,9 @@ in spanish,speaking spanish|auf Spanisch|en espagnol|en español
 _MARK: Final = regex.compile(
     r"(?<opening>[\[(*♪])\s*+(?<sound>[\p{L}♪][^\[\]()*♪\n]{0,60}+)(?<closing>[\])*♪])"
 )
+_TIMED: Final = regex.compile(
+    r"(.*\p{L}),? (?:\d\d?:)?\d\d?:\d\d(?:[.,]\d+)?"
+)  # "[inaudible 1:23]"
 _PAIRS: Final = {"[": "]", "(": ")", "*": "*", "♪": "♪"}
 
 
@@ -119,6 +122,8 @@ def find_sounds(text: str, source: str | None, target: str) -> Iterator[Span]:
         said = match["sound"].strip()
         if match["closing"] != _PAIRS[match["opening"]]:
             continue
+        timed = _TIMED.fullmatch(said)
+        said = timed[1] if timed else said
         found = sound_in(said, source, target)
         if found is not None:
             yield Span(*match.span(), "picture", match[0].replace(said, found))

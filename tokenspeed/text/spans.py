@@ -31,11 +31,18 @@ class Span:
 
 
 _PICTURE_PART: Final = (
-    r"(?:\p{Regional_Indicator}{2}|[0-9#*]\ufe0f?\u20e3"
+    r"(?:\p{Regional_Indicator}{2}|[0-9#*]\ufe0f?\u20e3|[\u2713\u2717\u2718]"  # ✓ ✗ ✘
     r"|\p{Extended_Pictographic}[\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*+"
     r"(?:\u200d\p{Extended_Pictographic}[\ufe0f\U0001f3fb-\U0001f3ff]*+)*+)"
 )
 _NUMBER: Final = r"\d++(?:[.,]\d++)*+"
+# In templates; other words in brackets and capitals are sounds.
+_FIELD: Final = (
+    r"\p{Lu}[\p{Lu}\d]*+_[\p{Lu}\d_]++"
+    r"|(?:FIRST|LAST|FULL|USER|YOUR|COMPANY|CUSTOMER|ORDER|PRODUCT)?[ ]?(?:NAME|NUMBER|ID)"
+    r"|ADDRESS|AMOUNT|CITY|CODE|COMPANY|COUNT|COUNTRY|CUSTOMER|DATE|EMAIL|LINK|PHONE|PRICE|PRODUCT"
+    r"|TIME|TITLE|URL|USER"
+)
 _TERM: Final = (  # of a formula: 3, 2x, x, x², f(x)
     rf"(?:{_NUMBER}(?:[a-z](?!\p{{L}}))?|[A-Za-z](?:\([a-z\d]\))?[²³]?(?![\p{{L}}\p{{N}}]))"
 )
@@ -50,7 +57,8 @@ _NEWLINE: Final = (
 )
 
 _STRUCTURE: Final = regex.compile(
-    rf"""(?V1)(?x:
+    # Nothing begins with a space, or within a Latin word: most places are passed by one look.
+    rf"""(?V1)(?x: (?![\s,] | (?<=\p{{Latin}})\p{{Latin}}) (?:
     (?P<code> ```[^`]*+(?:```|$) | `[^`\n]++`
       | <(?P<verbatim>code|kbd|samp|tt|var|script|style|say-as|time)\b[^<>]{{0,200}}+>[^<]{{0,200}}+
           </(?P=verbatim)>
@@ -71,6 +79,7 @@ _STRUCTURE: Final = regex.compile(
   | (?P<newline> {_NEWLINE} )
   | (?P<hole>
         \{{\w{{1,40}}+,[^{{}}]{{0,80}}+(?:\{{[^{{}}]{{0,200}}+\}}[^{{}}]{{0,80}}+){{1,12}}\}}
+      | \[(?:{_FIELD})\]
       | \*\|[^|\n]{{1,60}}+\|\* | \[%[^%\[\]\n]{{1,60}}+%\] | (?<!\S)![a-z_]\w{{1,30}}+
       | (?<![\w%])%{{1,2}}[A-Za-z]\w{{2,30}}+%{{1,2}}
       | (?<!\w)(?P<fence>\#\#|@@|~)\w{{2,30}}+(?P=fence)(?!\w)
@@ -91,7 +100,8 @@ _STRUCTURE: Final = regex.compile(
   | (?P<sum> (?<![^\s(\["'“„])[-+±]?{_TERM}
         (?:[ ]?[+*×÷=^<>≤≥≠≈±][ ]?[-+]?{_TERM}|[ ][-−/][ ]{_TERM}(?=[ ]?=))++%?
         (?![^\s.,;:!?)\]"'”’]) )
-  | (?P<signed> (?<!\w)(?:§§?|¶|№|\#|[±≈≥≤<>~])[ ]?{_NUMBER}(?!\w) )
+  | (?P<signed> (?<!\w)(?:§§?|¶|№|\#|[±≈≥≤<>~])[ ]?{_NUMBER}(?!\w)(?:[ ]?°[CFK]?(?!\w))?
+      | (?<![\w/.,])\d{{1,3}}[ ]\d/\d{{1,2}}(?![\w/]) )                       # 1 1/2
   | (?P<picture> {_PICTURE_PART}(?:[ ]?{_PICTURE_PART})*+ )
   | (?P<shortcode> (?<![\w:]):(?:[a-z][a-z0-9_+-]{{1,30}}+|[+-]1):(?![\w:]) )
   | (?P<foreign> {_FOREIGN}(?:[\s\p{{P}}\p{{N}}\p{{M}}\p{{Cf}}]*+{_FOREIGN})*+[。！？、，：；]*+ )
@@ -101,12 +111,14 @@ _STRUCTURE: Final = regex.compile(
       | \p{{L}}{{2,8}}+\*\p{{L}}{{1,3}}+(?![\p{{L}}*])) )                       # "bullsh*t"
   | (?P<emphasis> (?<![\p{{L}}\p{{N}}*])\*{{1,3}}+(?=[\p{{L}}\p{{N}}"'“`\[<{{])
       | (?<=[\p{{L}}\p{{N}}.!?,:;…"'”)`\]>}}])\*{{1,3}}+(?![\p{{L}}\p{{N}}])
-      | ~~ | (?<![\p{{L}}\p{{N}}_])_{{1,2}}+(?=\p{{L}})
+      | ~~ | (?:==|\^\^)(?=\p{{L}}) | (?<=[\p{{L}}.!?])(?:==|\^\^)
+      | (?<![\p{{L}}\p{{N}}_])_{{1,2}}+(?=\p{{L}})
       | (?<=[\p{{L}}.!?])_{{1,2}}+(?![\p{{L}}\p{{N}}_]) )
   | (?P<lone> (?<![^\s])(?:[|=+•·~^*/\\>]++|<{{2,}}+)(?![^\s]) )
-    )""",
+    ))""",
 )
-_AUTOLINK: Final = regex.compile(r"<(?:https?|ftp|mailto):")
+_AUTOLINK: Final = regex.compile(r"<(?:https?|ftp|mailto):|<[^<>\s@]+@[^<>\s@]+>")
+_NUMBERED: Final = regex.compile(r"\s?\p{Lu}\p{L}*")
 _KEYCAP: Final = regex.compile(r"[0-9#*]\ufe0f?\u20e3")
 # Whatever `_STRUCTURE` finds has one of these; most texts have none, and are not searched.
 _SIGN_OF_STRUCTURE: Final = regex.compile(r"(?V1)[^\p{Latin}\d\s.,!?'\"’‘“”„«»…]|[xX]D")
@@ -149,6 +161,7 @@ _COMMAND: Final = regex.compile(
     r"(?: (?!(?:is|was|the|an?|it|to|for|and|or|of|in|on|with|does|has|can|will)\b)\S+)*"
     r"|(?:curl|wget|ssh|scp|chmod|chown|mkdir|rm|cp|mv|ls|cd|cat|grep|export)"
     r" (?:-|/|~|\.|\d|https?:)\S*(?: \S+)*"
+    r"|(?:def|class) \w+\([^()]*\):"
     r"|import [\w.]+(?: as \w+)?|from [\w.]+ import [\w., *]+"
     r")(?<![.!?])\s*"
 )
@@ -180,6 +193,11 @@ _NUMERALS: Final = frozenset("ii iii iv vii viii ix xi xii xiii xiv xv".split())
 _TRIGGER: Final = regex.compile(
     r"^[\p{P}]*(?:i{2,3}|iv|vi{2,3}|ix|xi{1,3}|xi?v)[\p{P}]*$|\p{L}\(\p{L}\)|::|[@#/\\_.\d=$+\-*(²³¹⁰-⁹₀-₉]|\p{Ll}\p{Lu}|\(\)"
 )
+# Whatever `_TRIGGER` or `_NO_WORD` leads to has one of these; most texts have none.
+_SIGN_OF_WORD: Final = regex.compile(
+    r"\b(?:i{2,3}|iv|vi{2,3}|ix|xi{1,3}|xi?v)\b|\p{L}\(\p{L}\)|::|[@#/\\_\d=$+\-*(²³¹⁰-⁹₀-₉]"
+    r"|\p{Ll}\p{Lu}|\.[^\s.,;:!?…)\]}>\"'”“»’‘]|(?:\G|(?<!\S))\S{100}"
+)
 _WORD: Final = regex.compile(
     rf"""(?V1)(?x:
     (?:[A-Za-z][A-Za-z0-9+.-]{{1,15}}+://|www\.|mailto:|tel:)\S++           # address
@@ -187,13 +205,15 @@ _WORD: Final = regex.compile(
   | [\p{{L}}\p{{N}}-]++(?:\.[\p{{L}}\p{{N}}-]++)*\.(?:{_DOMAINS})(?:[:/]\S*+)?
   | @{{1,2}}[\p{{L}}\p{{N}}_][\p{{L}}\p{{N}}_.-]*+ | \#\p{{N}}*+[\p{{L}}_][\p{{L}}\p{{N}}\p{{M}}_]*+
   | (?:[A-Za-z]:)?[\\/~]?[\w.\-\\/]*+(?<=[\w/\\-]\.(?i:{_FILES}))           # files
-  | [A-Za-z]:[\\/]\S*+ | \S*+(?<=\\\S{{0,500}}) | ~?/[\w.@%+-]++(?:/[\w.@%+-]*+)++ | ~/\S++
+  | [A-Za-z]:[\\/]\S*+ | \S*+(?<=\\\S{{0,500}}) | ~/\S++
+  | ~?/[\w.@%+-]++(?:/[\w.@%+-]*+)++(?:[?\#][\w.@%+&=/?\#-]*+)?              # paths
   | \.{{1,2}}/\S++ | \.[a-z][a-z0-9_-]++ | \.\p{{Lu}}{{2,}}+
   | v\d++(?:\.\d++)*+[\w.+-]*+ | \d++\.\d++\.\d++(?:\.\d++)*+(?:[-+][\w.]++)?  # versions
   | (?=[\p{{Lu}}\p{{N}}_-]*+$)(?=.*\p{{Lu}})(?=.*\d)[\p{{Lu}}\p{{N}}][\p{{Lu}}\p{{N}}_-]{{2,}}+
   | \p{{L}}[\p{{L}}\p{{N}}]{{0,8}}+(?<=[²³¹⁰-⁹₀-₉].{{0,8}})                      # H₂O, m²
   | (?=\p{{L}}\S*(?<=\p{{Ll}})\d)[\p{{L}}\p{{N}}]++(?:[-.][\p{{Ll}}\p{{N}}]++)*+  # mp3
   | (?=[^/]*+/\S*\d)(?=[^/]*+/\S*\p{{L}})[\w.-]++/(?:[\w.]|-(?!\p{{Lu}}))++  # 10.1000/xyz1
+  | \d{{4}}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d++)?)?(?:Z|[+-]\d\d:?\d\d)?     # ISO 8601
   | 0[xX][0-9a-fA-F]++
   | (?=[0-9a-fA-F:]*::|(?:[0-9a-fA-F]*+:){{4}})                                 # IPv6
       [0-9a-fA-F]{{0,4}}(?::[0-9a-fA-F]{{0,4}}){{2,7}}+(?:/\d++)?
@@ -205,7 +225,8 @@ _WORD: Final = regex.compile(
   | --?[A-Za-z][\w-]*+(?:=\S++)?
   | \d++(?:[.,]\d++)?°\S*[′″'"]\S*+                                            # 40°26′46″N
   | \d++(?:\*\*|\^)\d++ | [$€£]\d[\d.,]*+/\p{{L}}++                          # 2**8, $5/month
-  | \$[A-Za-z_]\w*+ | [\p{{L}}_][\w.-]*+={{1,3}}\S++ | \p{{Lu}}(?:\+\+|\#)
+  | \$[A-Za-z_]\w*+(?:/[\w.@%+-]++)*+/? | \^\S{{2,}}+(?<=\$)                # $HOME/docs, ^a+$
+  | [\p{{L}}_][\w.-]*+={{1,3}}\S++ | \p{{Lu}}(?:\+\+|\#)
     )"""
 )
 # Dates and grouped numbers look like versions, but are written differently in each language.
@@ -216,8 +237,8 @@ _LEAD: Final = regex.compile(
 )
 _TEXT: Final = regex.compile(r"[\p{L}\p{N}]")
 _COUNTED_BY: Final = regex.compile(r"\s?\p{Ll}")
-_ALWAYS_KNOWN: Final = frozenset("−⁄∕∗∙⋅°€£$¥%‰’‘“”„«»‹›–—…·¿¡&§ªº")
-_SIGN: Final = regex.compile(r"[\p{So}\p{Sm}\p{Sk}\p{No}\ufffd]+")
+_ALWAYS_KNOWN: Final = frozenset("−⁄∕∗∙⋅°€£$¥₹%‰’‘“”„«»‹›–—…·¿¡&§ªº")
+_SIGN: Final = regex.compile(r"[\p{So}\p{Sm}\p{Sk}\p{Sc}\p{No}\ufffd]+")
 
 
 def find_spans(text: str, is_known: Callable[[str], bool] | None = None) -> list[Span]:
@@ -264,7 +285,7 @@ def _is_code(text: str) -> bool:
     """
     if _COMMAND.fullmatch(text):
         return True
-    if not _CODE_END.search(text):
+    if not text.rstrip().endswith((";", "{", "}")) or not _CODE_END.search(text):
         return False
     return sum(sign.search(text) is not None for sign in _CODE_SIGNS) >= 1
 
@@ -304,7 +325,8 @@ def _structure(text: str) -> Iterator[Span]:
         if name == "hole" and _is_glued(text, *match.span()):
             kind = "mark"
         if name == "picture" and _KEYCAP.fullmatch(match[0]):
-            kind = "word"  # a keycap is a noun
+            # A keycap is a noun, unless it numbers what follows.
+            kind = "break" if _NUMBERED.match(text, match.end()) else "word"
         around = text[match.start() - 1 : match.start()] + text[match.end() : match.end() + 1]
         if name == "arrow" and around.strip() == around:
             kind = "mark"
@@ -318,6 +340,8 @@ def _is_glued(text: str, start: int, end: int) -> bool:
 
 def _words(text: str, start: int, end: int) -> Iterator[Span]:
     """Return those parts between spaces that are not words of a language."""
+    if not _SIGN_OF_WORD.search(text, start, end):
+        return
     for match in _CHUNK.finditer(text, start, end):
         chunk = match[0]
         is_no_word = len(chunk) >= 100 and _NO_WORD.search(chunk) is not None

@@ -15,7 +15,7 @@ from tokenspeed.text import segmenter
 from tokenspeed.text.glossary import Found
 from tokenspeed.text.languages import spaces_sentences
 from tokenspeed.text.pipeline import Hygiene, begin_small, goes_on
-from tokenspeed.text.words import count_words
+from tokenspeed.text.words import are_apart, count_words, ends_spaceless
 
 MAX_RETRIES: Final = 2  # of a piece that lacks a protected word
 MAX_HALVINGS: Final = 2  # of a sentence without any usable answer
@@ -184,6 +184,7 @@ class Part:
     text: str | None = None
     continues: bool = False  # whether it continues the sentence before it, after a picture
     is_label: bool = False  # a line of a few words that is not a sentence: a button, a heading
+    lacks_space: bool = False  # before it, as its script needs none: a translation may
 
 
 @dataclass(slots=True)
@@ -222,7 +223,7 @@ class Whole:
             text, breaks = _line_of(lines)
             unit = _Unit([], breaks, end)
             self._units.append(unit)
-            before = ""
+            before = said = ""
             for window in _windows(text):
                 cuts = self._hygiene.cut(window, scale=LONGER)
                 for cut in cuts:
@@ -231,7 +232,8 @@ class Whole:
                     part = Part(cut.text[:at], core, cut.text[at + len(core) :])
                     part.continues = goes_on(before, core)
                     part.is_label = len(cuts) == 1 and _is_label(window)
-                    before = core
+                    part.lacks_space = ends_spaceless(before) and not are_apart(said, cut.text)
+                    before, said = core, cut.text
                     unit.parts.append(part)
                     if not core:
                         part.text = ""
@@ -261,6 +263,8 @@ class Whole:
         if part.is_label and part.text:
             part.text = _PERIOD.sub("", part.text)
         before, after = part.before, part.after
+        if part.lacks_space and part.text != part.source and not self._has_no_spaces:
+            before = f" {before}"
         if self._has_no_spaces:  # a wide mark has its own
             before = before.strip(" ") if self._is_wide else before
             self._is_wide = _ENDS_WIDE.search(part.text or "") is not None

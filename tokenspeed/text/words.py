@@ -6,6 +6,7 @@ Knows characters; does not know languages.
 
 from collections.abc import Iterator
 from os.path import commonprefix
+from typing import Final
 
 import regex
 
@@ -20,7 +21,16 @@ _FLAG = regex.compile(
     r"(?V1)((?:\p{Regional_Indicator}[\p{Word_Break=Extend}\p{Word_Break=Format}\u200d]*){1,2})"
 )
 _SPACES = regex.compile(r"\s+")
+# Words of Latin letters or digits with single spaces between them and marks at their ends: most
+# text is such, and a word ends at each space.
+_PLAIN: Final = regex.compile(
+    r" ?(?:[A-Za-z0-9À-ÖØ-öø-ÿ]++(?:(?<!\d)['’][A-Za-zÀ-ÖØ-öø-ÿ]++)*+[.,;:!?]{0,3}+(?: |$))++"
+)
 _TRAILING = regex.compile(r"[\p{P}\s]+$")
+# After these, text goes on without a space.
+_SPACELESS = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}。！？｡।॥…」』）”]\p{M}*$"
+)
 
 
 def word_ends(text: str) -> list[int]:
@@ -29,6 +39,10 @@ def word_ends(text: str) -> list[int]:
     A word takes the spaces and opening marks before it and the marks right after it. Text without
     any word is one word.
     """
+    if _PLAIN.fullmatch(text):
+        spaces = [i for i, char in enumerate(text) if char == " "]
+        first, last = int(text[0] == " "), len(spaces) - text.endswith(" ")
+        return [*spaces[first:last], len(text)]
     ends: list[int] = []
     position = 0
     has_core = False
@@ -67,6 +81,16 @@ def has_words(text: str) -> bool:
 def count_words(text: str) -> int:
     """Return the number of words; punctuation alone counts as none."""
     return len(word_ends(text)) if has_words(text) else 0
+
+
+def are_apart(before: str, after: str) -> bool:
+    """Whether there is a space between two stretches of a text that follow each other."""
+    return before[-1:].isspace() or after[:1].isspace()
+
+
+def ends_spaceless(text: str) -> bool:
+    """Whether a text ends in a letter or mark of a script without spaces."""
+    return _SPACELESS.search(text[-8:]) is not None
 
 
 def normalise(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Which source word a target word translates: IBM model 1 with a diagonal prior.
+"""Word alignment: IBM model 1 with a diagonal prior.
 
-Used to cut a target where its source is cut. Words are what stands between spaces. Knows token
-lists; does not know languages or files.
+Used to cut a target where its source is cut. Words are separated by spaces. Knows lists of words;
+does not know languages or files.
 Source: Brown et al. 1993; the prior of Dyer et al. 2013 (fast_align), its sharpness fixed.
 """
 
@@ -19,7 +19,7 @@ _SHARPNESS = 4.0  # of the diagonal; 0 is plain IBM 1
 _NULL_SHARE = 0.08  # prior of a target word that translates nothing
 _FLOOR = 1e-9
 _RARE = 1e-4  # probability below which a link is forgotten
-_NEAR = 0.15  # of the sentence: how far off the diagonal a link is believed by itself
+_NEAR = 0.15  # of the sentence: links this close to the diagonal need no confirmation
 _TRIM = string.punctuation + "«»„“”‚‘’…¿¡–—"
 
 Words = Sequence[str]
@@ -28,10 +28,10 @@ Floats = NDArray[np.float32]
 
 
 class Lexicon:
-    """Which words of one language translate which of another, as learnt from sentence pairs.
+    """Translation probabilities of words, learnt from sentence pairs.
 
     Attributes:
-        source_ids, target_ids: the number of each word; 0 is no word, and every unknown one.
+        source_ids, target_ids: the number of each word; 0 stands for no word and for unknown words.
         table: [2 ** 24] float32; probability of a target word given a source word, by `_hash`.
     """
 
@@ -109,7 +109,7 @@ class Lexicon:
 
 @dataclass(frozen=True)
 class Aligner:
-    """Two lexicons, one each way, that check one another.
+    """Two lexicons, one for each direction, which confirm each other's links.
 
     Attributes:
         there: from the source's words to the target's.
@@ -120,7 +120,7 @@ class Aligner:
     back: Lexicon
 
     def cut(self, source: str, target: str) -> NDArray[np.int16]:
-        """Return [target words] int16: the furthest source word that it and those before need."""
+        """Return [target words] int16: the last source word that each and those before it need."""
         source_words, target_words = source.split(), target.split()
         found = self.there.align(source_words, target_words)
         reverse = self.back.align(target_words, source_words)
@@ -151,7 +151,7 @@ def agree(there: NDArray[np.int16], back: NDArray[np.int16]) -> NDArray[np.int16
 
 
 def running_cut(alignment: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return, for each target word, the furthest source word that it and those before it need."""
+    """Return, for each target word, the last source word that it and those before it need."""
     if not len(alignment):
         return alignment
     return np.maximum.accumulate(alignment)
@@ -179,7 +179,7 @@ class _Links:
         self.sizes: Ints = np.concatenate(groups)  # links of each target word
 
     def posterior(self, table: Floats) -> Floats:
-        """Return the probability of each link among those of its target word."""
+        """Return the probability of each link, given its target word."""
         weights = table[self.keys] * self.priors + _FLOOR * self.priors
         starts = np.cumsum(self.sizes) - self.sizes
         sums = np.add.reduceat(weights, starts) if len(starts) else weights
@@ -189,7 +189,7 @@ class _Links:
 def _normalise(
     counts: NDArray[np.float64], totals: NDArray[np.float64], chunks: Sequence[_Links]
 ) -> Floats:
-    """Divide each link's count by its source word's; the link names its source word."""
+    """Divide the count of each link by the total of its source word."""
     divisors = np.ones(len(counts), np.float64)
     for links in chunks:
         divisors[links.keys] = totals[links.source_words]
@@ -218,7 +218,7 @@ def _hash(source: Ints, target: Ints) -> Ints:
 
 @lru_cache(maxsize=10000)
 def _prior(num_source: int, num_target: int) -> Floats:
-    """Return [target, 1 + source]: where a target word looks before any word is known."""
+    """Return each target word's prior over no word and the source words: [target, 1 + source]."""
     i = (np.arange(num_source, dtype=np.float32) + 0.5) / max(num_source, 1)
     j = (np.arange(num_target, dtype=np.float32) + 0.5) / max(num_target, 1)
     near = np.exp(-_SHARPNESS * np.abs(i[None, :] - j[:, None]))

@@ -1,4 +1,4 @@
-"""How a packed token reaches earlier tokens of its own example, on a GPU and on a CPU."""
+"""Causal attention within each example of a packed stream, on a GPU and on a CPU."""
 
 from typing import NamedTuple
 
@@ -9,16 +9,16 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from tokenspeed.model.llama import Attend
 
-_BLOCK = 128  # rows and columns of the scores that a GPU takes or skips together
+_BLOCK = 128  # rows and columns of scores that a GPU computes or skips together
 
 
 class Reach(NamedTuple):
-    """What may be seen in a packed stream.
+    """Which keys the queries of a packed stream attend to.
 
     Attributes:
         document: [tokens] int32; the example that a token belongs to.
         num_blocks: [1, 1, blocks] int32; how many blocks of keys a block of queries needs.
-        blocks: [1, 1, blocks, blocks] int32; which, the needed ones first.
+        blocks: [1, 1, blocks, blocks] int32; their numbers, needed ones first.
     """
 
     document: Tensor
@@ -27,7 +27,7 @@ class Reach(NamedTuple):
 
 
 def find_reach(borders: Tensor, num_tokens: int) -> Reach:
-    """Find the reach of every token; run outside of a compiled step, which cannot take it apart.
+    """Find the reach of every token; to be called outside the compiled step.
 
     Args:
         borders: [documents + 1] int32, cumulative.
@@ -48,7 +48,7 @@ def packed_attention(reach: Reach) -> Attend:
 
 
 def _blocked(reach: Reach) -> Attend:
-    """Many short examples share a block; a kernel for ragged batches gives each its own.
+    """Let many short examples share a block; a kernel for ragged batches gives each its own.
 
     On an H200, 1,250 examples in 49,152 tokens, eight heads of 64, forward and backward: 0.73 ms
     instead of 1.62 with torch's varlen_attn.

@@ -18,15 +18,26 @@ CONFIGS = Path(__file__).parent / "configs"
 def add_train(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `train`."""
     parser.add_argument(
-        "config", help="a TOML file, or the name of a shipped one: default, teacher, tiny"
+        "config", help="a recipe: a TOML file, or the name of a shipped one: default, teacher, tiny"
     )
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of en-xx.train.tsv.xz")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed")
-    parser.add_argument("--cache", type=Path, help="folder of lexicons and vocabulary")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder with en-xx.train.tsv.xz")
     parser.add_argument(
-        "--init", type=Path, help="a model whose weights a new run begins with, such as the shipped"
+        "--out", type=Path, required=True, help="folder of the run; a run found there is resumed"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for lexicons and the vocabulary (default: OUT/cache)"
+    )
+    parser.add_argument(
+        "--init",
+        type=Path,
+        help="model whose weights a new run begins with, such as the shipped one",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="default: a GPU if there is one",
+    )
     parser.set_defaults(run=run)
 
 
@@ -46,24 +57,43 @@ def run(arguments: argparse.Namespace) -> int:
 
 def add_distill(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `distill`."""
-    parser.add_argument("--model", type=Path, required=True, help="the teacher's directory")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of en-xx.train.tsv.xz")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the synthetic pairs")
-    parser.add_argument("--languages", default="de,fr,es", help="foreign ones (default: de,fr,es)")
+    parser.add_argument("--model", type=Path, required=True, help="directory of the teacher")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder with en-xx.train.tsv.xz")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the synthetic pairs")
     parser.add_argument(
-        "--part", type=_part, default=(1, 1), metavar="I/N", help="this process's share"
+        "--languages", default="de,fr,es", help="languages besides English (default: de,fr,es)"
     )
     parser.add_argument(
-        "--only", choices=("pairs", "mono"), help="sentences of pairs, or single ones alone"
+        "--part",
+        type=_part,
+        default=(1, 1),
+        metavar="I/N",
+        help="which share of the work this process takes, such as 2/4",
     )
-    parser.add_argument("--leave-out", nargs="*", default=(), help="sources not translated")
     parser.add_argument(
-        "--prefix-share", type=float, default=0.0, help="of the sentences also cut and compared"
+        "--only",
+        choices=("pairs", "mono"),
+        help="translate only the sentences of pairs, or only single ones",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--batch-size", type=int, default=2048)
+    parser.add_argument("--leave-out", nargs="*", default=(), help="names of sources to leave out")
     parser.add_argument(
-        "--max-seconds", type=float, default=math.inf, help="stop then; what is done is usable"
+        "--prefix-share",
+        type=float,
+        default=0.0,
+        help="share of the sentences of which a beginning is translated as well",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="default: a GPU if there is one",
+    )
+    parser.add_argument("--batch-size", type=int, default=2048, help="texts translated together")
+    parser.add_argument(
+        "--max-seconds",
+        type=float,
+        default=math.inf,
+        help="stop after so many seconds; what is done by then can be used",
     )
     parser.set_defaults(run=run_distill)
 

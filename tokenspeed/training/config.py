@@ -14,26 +14,28 @@ from tokenspeed.model.config import ModelConfig
 
 @dataclass(frozen=True)
 class Mix:
-    """How examples are drawn. Shares are probabilities of one example."""
+    """How examples are made. A share is the probability that an example has a property."""
 
     auto_share: float = 0.2  # source mark `<auto>` in place of the language
     prefix_share: float = 0.3  # source cut at a word, target cut by alignment, `<open>`
-    draft_share: float = 1.0  # of the prefixes: cut where a teacher did, if it did
-    half_word_share: float = 0.25  # of the prefixes: the last source word is cut inside
+    draft_share: float = 1.0  # of the prefixes: cut where a teacher's translation was, if it was
+    half_word_share: float = 0.25  # of the prefixes: cut within the last source word
     open_whole_share: float = 0.06  # whole sentence without its final mark, `<open>`
     stripped_share: float = 0.25  # source without case and punctuation
     joined_share: float = 0.15  # 2 to 4 sentences in one segment
-    placeholder_share: float = 0.0  # with characters that stand for what must be copied
-    formality_share: float = 0.0  # of those that address someone: with the mark of how
+    placeholder_share: float = 0.0  # with characters in place of what must be copied
+    formality_share: float = (
+        0.0  # of those that address someone: with the mark of their form of address
+    )
     capitals_share: float = 0.0  # source in capitals
-    familiar_weight: float = 0.15  # of a familiar variant whose formal sibling exists, en to xx
-    formal_odds: float = 0.0  # formal draws of an English "you" for each familiar one, at least
-    weights: dict[str, float] = field(default_factory=dict)  # by name of the source; else 1
+    familiar_weight: float = 0.15  # of a familiar translation beside a formal one, en to xx
+    formal_odds: float = 0.0  # fewest formal draws of an English "you" for each familiar one
+    weights: dict[str, float] = field(default_factory=dict)  # by name of the source; 1 for others
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a run depends on, but for the data."""
+    """All that a run depends on, except for the data."""
 
     languages: tuple[str, ...]  # foreign languages, each paired with English
     model: ModelConfig
@@ -42,7 +44,7 @@ class Recipe:
     batch_tokens: int = 65536  # positions of one packed batch
     max_example_tokens: int = 320
     max_steps: int = 20000
-    max_seconds: float = 0.0  # the schedule ends by then at the latest; 0: by steps alone
+    max_seconds: float = 0.0  # the schedule ends by then at the latest; 0: only by steps
     warmup_steps: int = 1000
     optimizer: str = "muon"  # or "adamw"
     learning_rate: float = 1.5e-3
@@ -53,10 +55,10 @@ class Recipe:
     clip_norm: float = 1.0
     average_decay: float = 0.999  # of the moving average that is exported
     log_every: int = 100  # steps
-    valid_every: int = 1000  # 0: at the end alone
+    valid_every: int = 1000  # 0: only at the end
     save_every: int = 5000
-    num_workers: int = 2  # processes that make batches; 0: this one
-    rules_scale: float = 0.0  # pairs made by rule: 1 is about 50,000 a language
+    num_workers: int = 2  # processes that make batches; 0: in this process
+    rules_scale: float = 0.0  # of pairs made by rule; 1: about 50,000 per language
     vocabulary_sample: float = 0.5  # share of Tatoeba sentences that the vocabulary is trained on
 
 

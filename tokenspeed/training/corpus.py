@@ -24,14 +24,13 @@ from tokenspeed.training.rules.frames import is_taught
 from tokenspeed.training.rules.pairs import pairs as rule_pairs
 
 ENGLISH = "en"
-DISTILLED = ("distilled-foreign", "distilled-english")  # the side that a teacher wrote
+DISTILLED = ("distilled-foreign", "distilled-english")  # by the side that a teacher wrote
 DICTIONARIES = frozenset({"ding-dictionary", "freedict"})
-_ATTESTED = 3  # times that a sentence says a word for an entry with it to be taken
+# Sentences that must have a word; a dictionary's entries with rarer words are left out.
+_ATTESTED = 3
 _CACHE_VERSION = b"2"
-_LEXICON_PAIRS = 150_000  # more teach rare words alone
-_LEAST_FAMILIAR = (
-    0.3  # share of familiar pairs that is left at least where formal ones are preferred
-)
+_LEXICON_PAIRS = 150_000  # more would teach only rare words
+_LEAST_FAMILIAR = 0.3  # share of familiar pairs that is kept where formal ones are preferred
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def load_bitext(corpus: Path, language: str, *, has_distilled: bool = True) -> B
     """Read the training pairs of a language, the synthetic ones last.
 
     Entries of dictionaries are left out unless the English of other pairs has all of their words:
-    what nobody says in a sentence is slang, or a term of a trade that nobody asked for.
+    what is in no sentence is slang, or a technical term.
 
     Raises:
         FileNotFoundError: the corpus has no such language.
@@ -98,7 +97,7 @@ def add_rules(bitext: Bitext, seed: int, scale: float, cache: Path) -> Bitext:
 
 
 def read_mono(corpus: Path, language: str, left_out: Sequence[str] = ()) -> list[str]:
-    """Read the sentences of one language but for those of some sources; none without a file."""
+    """Read the sentences of one language, without those of some sources; none without a file."""
     path = corpus / f"{language}.mono.txt.xz"
     if not path.exists():
         return []
@@ -162,8 +161,8 @@ def _prefer_formal(weights: NDArray[np.float64], bitext: Bitext, mix: Mix) -> No
     """Lower the weights of pairs in familiar address, in place.
 
     First where the English sentence also has a formal translation, then all alike until formal
-    ones are drawn `formal_odds` times as often: a model says what it has seen more of. Sentences
-    with "you" must not get rare: a language with too few formal pairs is left as it is.
+    ones are drawn `formal_odds` times as often: a model writes what it has seen more often.
+    Sentences with "you" must not become rare: a language with too few formal pairs is left alone.
     """
     formal, familiar = _address(bitext)
     with_formal = {english for english, is_so in zip(bitext.english, formal, strict=True) if is_so}
@@ -175,7 +174,7 @@ def _prefer_formal(weights: NDArray[np.float64], bitext: Bitext, mix: Mix) -> No
 
 
 def _address(bitext: Bitext) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which pairs render an English "you" formally alone, and which familiarly: [pairs]."""
+    """Return which pairs address an English "you" only formally, and which familiarly: [pairs]."""
     formal, familiar = FORMAL[bitext.language], FAMILIAR[bitext.language]
     found = np.zeros((2, len(bitext)), np.bool_)
     for i, (english, foreign) in enumerate(zip(bitext.english, bitext.foreign, strict=True)):

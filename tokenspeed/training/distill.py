@@ -1,10 +1,9 @@
-"""Synthetic pairs from a teacher: what a larger model makes of every sentence of the corpus.
+"""Synthetic pairs: every sentence of the corpus, translated by a larger model, the teacher.
 
-Every English sentence, of pairs or alone, goes into every foreign language, every foreign one into
-English. Such a
-pair is learned from in both directions: as distillation where the teacher wrote the target (Kim and
-Rush, 2016, https://aclanthology.org/D16-1139), as back-translation where it wrote the source
-(Sennrich et al., 2016, https://aclanthology.org/P16-1009).
+Every English sentence, of a pair or single, is translated into every foreign language, and every
+foreign one into English. Such a pair teaches both directions: as distillation where the teacher
+wrote the target (Kim and Rush, 2016, https://aclanthology.org/D16-1139), as back-translation where
+it wrote the source (Sennrich et al., 2016, https://aclanthology.org/P16-1009).
 """
 
 import contextlib
@@ -32,9 +31,9 @@ from tokenspeed.training.corpus import (
 )
 from tokenspeed.training.examples import KnownCut, apply_cut
 
-_CHUNK = 8_192  # sentences that are sorted by length together
-_LONGEST = 160  # tokens of a prompt; what is longer is no caption
-_HALF_WORDS = 0.2  # of the cuts: the last word is not whole
+_CHUNK = 8_192  # sentences sorted by length at one time
+_LONGEST = 160  # tokens of a prompt; no caption is longer
+_HALF_WORDS = 0.2  # of the cuts: within the last word
 
 
 class Decode(Protocol):
@@ -51,7 +50,7 @@ class Plan:
         languages: foreign ones.
         has_pairs, has_mono: the sentences of `en-xx.train.tsv.xz`, and of `xx.mono.txt.xz`.
         left_out: sources of either that are not translated.
-        prefix_share: of the sentences that are also cut once, to learn what stands.
+        prefix_share: of the sentences of which a beginning is translated as well.
         part: (I, N): the I-th of N processes, each with its own sentences.
         seed: of the order and of the cuts.
     """
@@ -79,7 +78,7 @@ def distill(
         corpus: folder of `en-xx.train.tsv.xz` and `xx.mono.txt.xz`.
         decode: translates texts; an empty string where it gave up.
         progress: called with the number of sentences done.
-        is_over: asked before each chunk of sentences; then what is done is the result.
+        is_over: asked before each chunk of sentences; whether to stop with what is done.
     Raises:
         FileNotFoundError: the corpus lacks a language.
     """
@@ -97,7 +96,7 @@ def distill(
             )
             for language in plan.languages
         }
-        # All directions in turn: whoever stops early has some of each.
+        # All directions in turn, so that a run that is stopped early has some of each.
         for language, there, number, chunk in _jobs(corpus, plan):
             if is_over():
                 break
@@ -148,11 +147,11 @@ def _find_cuts(
     plan: Plan,
     rng: random.Random,
 ) -> list[KnownCut | None]:
-    """Cut some sentences at a random word, and keep of each translation what stands.
+    """Cut some sentences at a random word, and keep what is certain of each translation.
 
-    A prefix is translated as well, and what its translation has in common with the whole's is what
-    a model can say of it already. Source: Niehues et al. 2018, https://arxiv.org/abs/1808.00491,
-    where the share of length decides; here the teacher does.
+    The beginning is translated as well. What its translation has in common with that of the whole
+    can be said already. Source: Niehues et al. 2018, https://arxiv.org/abs/1808.00491,
+    where the share of the length decides; here the teacher does.
     """
     tried: list[tuple[int, KnownCut]] = []
     for i, (text, _) in enumerate(pairs):
@@ -170,7 +169,7 @@ def _find_cuts(
 def words_in_common(beginning: str, whole: str) -> int:
     """Return how many words of a prefix's translation the whole's begins with.
 
-    The stop that a translation of a prefix ends with is no part of it.
+    A full stop at the end of a prefix's translation is left out.
     """
     words = beginning.rstrip(".!?… ").split()
     count = 0
@@ -182,7 +181,7 @@ def words_in_common(beginning: str, whole: str) -> int:
 
 
 def is_plausible(source: str, made: str) -> bool:
-    """Tell whether a machine's translation may teach: not empty, a copy, a loop or far too long."""
+    """Whether a machine's translation may teach: not empty, no copy, no loop, not far too long."""
     words, made_words = source.split(), made.split()
     if not made_words or "\t" in made or "\n" in made:
         return False

@@ -18,7 +18,7 @@ from tokenspeed.training.placeholders import Pair, alone, with_placeholders
 
 MARKS = ("<en>", "<de>", "<fr>", "<es>", "<auto>", "<open>", "<formal>", "<informal>")
 _FINAL = ".!?…。"
-_ALONE = 0.03  # of the examples with placeholders: they have nothing else
+_ALONE = 0.03  # of the examples with placeholders: consist of nothing else
 
 
 Cut = Callable[[str, str], NDArray[np.int16]]  # as `Aligner.cut`
@@ -37,7 +37,7 @@ class Example:
 
 @dataclass(frozen=True)
 class KnownCut:
-    """A prefix whose translation is known: a beginning of the whole's.
+    """A prefix whose translation is known: a beginning of the whole translation.
 
     Attributes:
         source_words, target_words: how many of each side are left.
@@ -72,9 +72,9 @@ def make_example(
     Args:
         pairs: at least one.
         mix: the shares.
-        aligner: tells which words translate which; asked for prefixes and placeholders alone.
+        aligner: which words translate which; used only for prefixes and placeholders.
         rng: consumed in a fixed order, so that equal seeds give equal examples.
-        known: how a single pair is cut; else an aligner's cut is one of the things that may happen.
+        known: how a single pair is cut; without it, it may be cut by alignment.
         formality: how the target addresses someone, if it does.
     """
     kind, style, is_auto = rng.random(), rng.random(), rng.random() < mix.auto_share
@@ -124,9 +124,9 @@ def cut_prefix(pairs: Sequence[Pair], num_words: int, cut: Cut, *, half: bool) -
         pairs: whole, at least one.
         num_words: source words that are kept, at least one.
         cut: as in `make_example`.
-        half: keep also the first half of the next word, as someone typing would have left it.
+        half: also keep the first half of the next word, as while somebody types it.
     Returns:
-        The source and the longest target whose words need only what is kept.
+        The source, and the longest target whose words need only that much of it.
     """
     sources: list[str] = []
     targets: list[str] = []

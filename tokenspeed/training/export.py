@@ -28,11 +28,11 @@ def export_model(
         weights: by Hugging Face name.
         vocabulary: the sentencepiece model.
         languages: foreign languages, each paired with English in both directions.
-        formality: those whose form of address can be asked for.
+        formality: those in which a form of address can be asked for.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {n: t.detach().to("cpu", dtype) for n, t in weights.items()}
-    # A teacher's embedding alone may be larger than the shards that are shipped.
+    # A teacher's embedding alone may be larger than a shipped shard.
     largest = max(t.nbytes for t in tensors.values()) + 2**20
     write_model_shards(directory, tensors.items(), max(MAX_SHARD_BYTES, largest))
     (directory / "tokenizer.model").write_bytes(vocabulary.read_bytes())

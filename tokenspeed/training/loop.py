@@ -1,7 +1,7 @@
 """The training loop: schedule, step, moving average, checkpoints.
 
-Weights, moments and the average are float32; on a GPU a bfloat16 copy computes, and its gradients
-flow into the float32 weights. Knows batches and steps; does not know text.
+Weights, moments and the average are float32; on a GPU, a bfloat16 copy computes, and its gradients
+are applied to the float32 weights. Knows batches and steps; does not know text.
 """
 
 import math
@@ -29,13 +29,13 @@ from tokenspeed.training.replicas import Replicas
 from tokenspeed.training.state import has_state, load_state, save_state
 from tokenspeed.training.stream import Stream
 
-_WARM_STEPS = 10  # compilation and the first kernels, left out of the measured speed
+_WARM_STEPS = 10  # with compilation and the first kernels; left out of the measured speed
 _PREFETCH = 6  # batches that each worker keeps ready
 
 
 @dataclass
 class Progress:
-    """Where a run stands; saved with it."""
+    """How far a run is; saved with it."""
 
     step: int = 0
     elapsed_s: float = 0.0
@@ -50,7 +50,7 @@ class Trainer:
         valid: batches whose loss is reported.
         directory: of the checkpoints and the log.
         device: "cuda" or "cpu".
-        replicas: that learn together; each takes every `count`-th batch of the stream.
+        replicas: processes that train together; each takes every `count`-th batch of the stream.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Trainer:
         self.progress = Progress()
 
     def begin_with(self, checkpoint: Checkpoint, spellings: Sequence[Sequence[int]] = ()) -> None:
-        """Take a trained model's weights; a run that is resumed replaces them by its own.
+        """Begin with the weights of a trained model; a resumed run replaces them by its own.
 
-        A smaller model grows: what it computes stays as it is.
+        A smaller model grows, and computes the same as before.
 
         Args:
-            spellings: of each piece that its vocabulary lacks, the ids of those it had instead.
+            spellings: for each piece that its vocabulary lacks, the ids that spelled it.
         Raises:
             CheckpointError: a tensor is missing.
             ValueError: the model has a shape that does not grow into this one.
@@ -150,7 +150,7 @@ class Trainer:
                 group["lr"] = rate
             optimizer.step()
         self._copy_to_model()
-        # Early averages forget fast, or the random beginning would stay in them.
+        # The average forgets fast at first, or the random initial weights would stay in it.
         decay = min(recipe.average_decay, (1 + self.progress.step) / (10 + self.progress.step))
         torch._foreach_lerp_(
             list(self.average.values()), [w.detach() for w in self.weights.values()], 1 - decay
@@ -220,7 +220,7 @@ class Trainer:
         yield from loader
 
     def _share(self) -> float:
-        """Return how much of the schedule is over, by steps or by the clock."""
+        """Return which share of the schedule is over, by steps or by time."""
         share = self.progress.step / self.recipe.max_steps
         if self.recipe.max_seconds:
             share = max(share, self.progress.elapsed_s / self.recipe.max_seconds)
@@ -303,15 +303,15 @@ def grown(
 ) -> Tensor:
     """Return a trained matrix with more rows or columns, so that its model computes the same.
 
-    New channels of a feed-forward network read what their random weights say and write nothing yet
+    New channels of a feed-forward network have random input weights, and output weights of zero
     (Chen et al. 2016, https://arxiv.org/abs/1511.05641, without noise); a new piece of the
     vocabulary begins as the mean of those that spelled it.
 
     Args:
-        found: [rows, columns]; wider: the same matrix as a new model has it, at random.
+        found: [rows, columns]. wider: the matrix of the new model, with random weights.
         spellings: of each new piece, ids of the old ones.
     Raises:
-        ValueError: this matrix does not grow like that.
+        ValueError: this matrix cannot grow into that shape.
     """
     rows, columns = found.shape if found.dim() == 2 else (0, 0)
     more_rows, more_columns = wider.shape[0] - rows, wider.shape[-1] - columns
@@ -323,7 +323,7 @@ def grown(
         made[:, :columns] = found
         made[:, columns:] = 0.0
     elif name == EMBEDDING and more_columns == 0 and 0 <= more_rows <= len(spellings):
-        known = len(made) - len(spellings)  # the model may have rows that no piece had
+        known = len(made) - len(spellings)  # the model may have had rows without a piece
         made[:known] = found[:known]
         for row, ids in enumerate(spellings, start=known):
             made[row] = found[list(ids)].mean(dim=0)
@@ -333,7 +333,7 @@ def grown(
 
 
 def initialise(model: Llama) -> None:
-    """Draw matrices from a normal distribution; those that write to the residual get less."""
+    """Draw matrices from normal distributions, narrower for those that add to the residual."""
     layers = model.config.num_layers
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2:
@@ -347,7 +347,7 @@ def initialise(model: Llama) -> None:
 def make_optimizers(
     weights: dict[str, Tensor], recipe: Recipe, *, fused: bool
 ) -> list[torch.optim.Optimizer]:
-    """Return AdamW alone, or Muon for the layers' matrices beside it."""
+    """Return AdamW, or Muon for the layers' matrices and AdamW for the rest."""
     for weight in weights.values():
         weight.requires_grad_()
     matrices = [w for n, w in weights.items() if w.dim() == 2 and "embed" not in n]

@@ -1,8 +1,8 @@
-"""Muon for matrices, AdamW for what is no matrix or is looked up.
+"""Muon for matrices; AdamW for vectors and embeddings.
 
-Muon replaces a matrix's momentum by the nearest orthogonal matrix, so that every direction learns
-at the same pace. Source: Jordan et al. 2024; the scale that lets it share AdamW's learning rate is
-that of arXiv 2502.16982.
+Muon replaces the momentum of a matrix by the nearest orthogonal matrix, so that all directions
+learn at the same pace. Source: Jordan et al. 2024; the scale, with which it shares AdamW's
+learning rate, is that of arXiv 2502.16982.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,8 +13,8 @@ from torch import Tensor
 
 _MOMENTUM = 0.95
 _ROUNDS = 5
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic; steep at zero, loose around one
-_ADAM_SCALE = 0.2  # root mean square of an AdamW update, in learning rates
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic; steep at zero, inexact around one
+_ADAM_SCALE = 0.2  # root mean square of AdamW's updates, in learning rates
 
 
 class Muon(torch.optim.Optimizer):

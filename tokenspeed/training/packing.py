@@ -1,7 +1,7 @@
-"""Packed batches: many examples behind one another in one flat stream of a fixed size.
+"""Packed batches: many examples one after another in a flat stream of a fixed size.
 
-Every batch has the same shapes, so that a compiled step is compiled once: `tokens` positions,
-`documents` borders, `targets` predictions; what is left over is padding that no loss counts.
+Every batch has the same shapes, so that a step is compiled once: `tokens` positions, `documents`
+borders, `targets` predictions; the rest is padding, which does not count in the loss.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IGNORED = -100  # label that no loss counts
+IGNORED = -100  # label that does not count in the loss
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Shapes:
 
     @staticmethod
     def for_tokens(tokens: int, max_length: int) -> "Shapes":
-        """Derive sizes that short sentences fit: 24 positions an example or more."""
+        """Derive sizes that fit short sentences, with 24 positions or more per example."""
         padding = -(-tokens // max_length)
         return Shapes(tokens, tokens // 2, tokens // 24 + padding, max_length)
 
@@ -89,11 +89,11 @@ def pack(examples: Iterable[Sequenced], shapes: Shapes, padding_id: int) -> Batc
     """
     tokens = np.full(shapes.tokens, padding_id, np.int32)
     positions = np.zeros(shapes.tokens, np.int32)
-    # Padding predicts from distinct rows: writes of its zero gradient to one row would queue.
+    # Padding predicts from distinct rows: its zero gradients, all written to one row, would wait.
     rows = np.arange(shapes.targets, dtype=np.int32)
     labels = np.full(shapes.targets, IGNORED, np.int64)
     borders, at, num_targets = [0], 0, 0
-    reserved = -(-shapes.tokens // shapes.max_length)  # documents that padding may need
+    reserved = -(-shapes.tokens // shapes.max_length)  # documents that the padding may need
     for example in examples:
         length, predicted = len(example.ids), len(example.ids) - example.num_prompt
         fits = at + length <= shapes.tokens and num_targets + predicted <= shapes.targets

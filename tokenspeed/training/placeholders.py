@@ -16,9 +16,9 @@ from tokenspeed.training.align import Aligner
 PLACEHOLDERS = MARKS
 Pair = tuple[str, str]  # a sentence and its translation
 
-_CORE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)  # what stands around a word, and the word
-_LEAST = 5  # letters of a word that is no number and no name
-_IN_ORDER = 0.7  # of the examples: numbered from the first one on, as users' text is
+_CORE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)  # what surrounds a word, and the word
+_LEAST = 5  # fewest letters of a word that is neither a number nor a name
+_IN_ORDER = 0.7  # of the examples: numbered in order, as in users' text
 _AROUND = ("{}", "{}", "{}", "({})", "[{}]", "{},", "{}.", "“{}”", "{}:")
 
 
@@ -26,10 +26,10 @@ def with_placeholders(pair: Pair, aligner: Aligner, rng: random.Random, *, is_op
     """Put placeholders into both sides of a pair: for words, around them, or between them.
 
     Args:
-        pair: any; one without a place for a placeholder comes back as it is.
+        pair: any; one without a place for a placeholder is returned unchanged.
         aligner: from the first side's words to the second's.
         rng: consumed in a fixed order.
-        is_open: the first side may go on, so what is new at its end is not translated yet.
+        is_open: the first side may continue, so a placeholder at its end is not translated yet.
     """
     sides = pair[0].split(), pair[1].split()
     if not sides[0] or not sides[1]:
@@ -55,7 +55,7 @@ def with_placeholders(pair: Pair, aligner: Aligner, rng: random.Random, *, is_op
 
 
 def alone(rng: random.Random) -> Pair:
-    """Return a text of nothing but placeholders, which is its own translation."""
+    """Return a text of placeholders only, which is its own translation."""
     marks = _marks(rng)[: rng.choice((1, 1, 1, 2, 3))]
     text = rng.choice((" ", " ", "", ", ")).join(marks) + rng.choice(("", "", ".", "!", "?"))
     return text, text
@@ -108,7 +108,7 @@ def _enclose(
     marks: Iterator[str],
     rng: random.Random,
 ) -> None:
-    """Put a pair of placeholders around words, as tags stand around them, in place."""
+    """Put a pair of placeholders around words, as tags would be, in place."""
     chosen = sorted(rng.sample(sorted(links), min(len(links), 1 + wanted // 3)))
     for i in chosen:
         opening, closing = next(marks), next(marks)

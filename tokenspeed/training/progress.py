@@ -1,4 +1,4 @@
-"""What a run tells about itself: a JSON log, tokens/s, model FLOPs utilisation, a curve."""
+"""The records of a run: a JSON log, tokens/s, model FLOPs utilisation, a plot of the loss."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from tokenspeed.model.config import ModelConfig
 from tokenspeed.training.config import Recipe
 from tokenspeed.training.packing import Batch
 
-# Dense bfloat16 rates by datasheet, FLOP/s; a GPU not named here gets no utilisation.
+# Dense bfloat16 FLOP/s by data sheet; for other GPUs no utilisation is reported.
 _PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "RTX 4090": 165e12}
 
 
@@ -43,7 +43,7 @@ class Log:
         self._since = time.perf_counter()
 
     def resume(self, step: int) -> None:
-        """Keep the rows of an earlier process up to its checkpoint."""
+        """Keep the rows that an earlier process wrote before its last checkpoint."""
         if self._path.exists():
             lines = self._path.read_text(encoding="utf-8").splitlines()
             self.rows = [row for row in map(json.loads, lines) if row["step"] <= step]
@@ -57,7 +57,7 @@ class Log:
             self._tokens = self._targets = 0
             self._since = time.perf_counter()
             return
-        # The others' batches are as full as this one, but for chance.
+        # Batches of other processes are about as full as this one.
         self._tokens += batch.num_tokens * self.num_devices
         self._targets += batch.num_targets * self.num_devices
         self._all_tokens += batch.num_tokens * self.num_devices
@@ -121,7 +121,7 @@ class Log:
 
 
 def body_flops(config: ModelConfig) -> int:
-    """Return training FLOPs of one token through the layers, attention's products left out."""
+    """Return training FLOPs of one token in the layers, without the products of attention."""
     width, kv_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     attention = config.hidden_size * (2 * width + 2 * kv_width)
     layer = attention + 3 * config.hidden_size * config.intermediate_size
@@ -156,7 +156,7 @@ def loss_curve(
         'font-family="sans-serif" font-size="11">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<clipPath id="plot"><rect x="{left}" y="12" width="{width - left - 12}" '
-        f'height="{height - bottom - 10}"/></clipPath>',  # the steep beginning comes in from above
+        f'height="{height - bottom - 10}"/></clipPath>',  # the steep beginning is cut off
     ]
     for i in range(5):
         y = low + span * i / 4

@@ -1,6 +1,6 @@
-"""Several processes of one host, a GPU each, that learn from different batches and stay equal.
+"""Data parallelism: processes of one host, with a GPU each, that train on different batches.
 
-A launcher such as `torchrun` starts them and says in the environment who they are. Knows tensors;
+A launcher such as `torchrun` starts them and sets their ranks in the environment. Knows tensors;
 does not know models.
 """
 
@@ -19,7 +19,7 @@ class Replicas:
 
     Attributes:
         rank: of this process; the first one, 0, writes the files of a run.
-        count: 1 where it trains alone, and nothing is exchanged.
+        count: 1 if it trains alone, and exchanges nothing.
     """
 
     rank: int = 0
@@ -27,7 +27,7 @@ class Replicas:
 
     @staticmethod
     def join() -> "Replicas":
-        """Meet the others that RANK and WORLD_SIZE tell of, and take the GPU of LOCAL_RANK."""
+        """Join the processes of RANK and WORLD_SIZE, and use the GPU of LOCAL_RANK."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return Replicas()
@@ -39,11 +39,11 @@ class Replicas:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes what all would write alike."""
+        """Whether this process writes the files, which would be the same for all."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait for all processes."""
         if self.count > 1:
             dist.barrier()
 
@@ -60,7 +60,7 @@ class Replicas:
         )
 
     def agree(self, value: float) -> float:
-        """Return the first process's value: clocks differ, and rates must not."""
+        """Return the value of the first process: clocks differ, and learning rates must not."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64)

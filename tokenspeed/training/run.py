@@ -34,8 +34,8 @@ def train(
 ) -> None:
     """Train a recipe and write `out/model` (bfloat16) and `out/int8`.
 
-    Started by `torchrun`, several processes train together, a GPU each; each takes a batch of its
-    own in a step.
+    If `torchrun` starts several processes, they train together, with a GPU each and a different
+    batch in each step.
 
     Args:
         corpus: folder of `en-xx.train.tsv.xz` and `en-xx.valid.tsv`.
@@ -55,7 +55,7 @@ def train(
     cache.mkdir(parents=True, exist_ok=True)
     bitexts = [load_bitext(corpus, language) for language in recipe.languages]
     if not replicas.is_first:
-        replicas.wait()  # until the first has filled the cache
+        replicas.wait()  # until the first process has filled the cache
     if recipe.rules_scale:
         bitexts = [add_rules(b, recipe.seed, recipe.rules_scale, cache) for b in bitexts]
     vocabulary = cache / "tokenizer.model"
@@ -87,7 +87,7 @@ def train(
 
 
 def _make_vocabulary(recipe: Recipe, bitexts: list[Bitext], path: Path, init: Path | None) -> None:
-    """Write the vocabulary of a run: a new one, or that of the model it begins with, extended."""
+    """Write the vocabulary of a run: a new one, or an extended one of the model it begins with."""
     size, sample = recipe.model.vocab_size, recipe.vocabulary_sample
     if init is None:
         train_vocabulary(bitexts, path, size, sample, recipe.seed)
@@ -112,12 +112,12 @@ def _spellings(
         found = spell_new_pieces(old, processor)
     except ValueError as exc:
         raise ValueError(f"{vocabulary} is not the vocabulary of {init}: {exc}") from exc
-    # A row that no piece has is like the one for what is unknown, and is never asked for.
+    # A row without a piece is a copy of the one for unknown pieces, and is never used.
     return found + [[old.unk_id()]] * (size - processor.vocab_size())
 
 
 def choose_device() -> str:
-    """Return "cuda" where there is a GPU."""
+    """Return "cuda" if there is a GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

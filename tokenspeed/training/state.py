@@ -1,4 +1,4 @@
-"""A run on disk: everything that the next step depends on, in files below 16 MiB."""
+"""Checkpoints of a run: everything that the next step depends on, in files below 16 MiB."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ _META = "state.json"
 
 
 def save_state(directory: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Write tensors, then what belongs to them; a directory without the latter is unfinished."""
+    """Write tensors, then their metadata; a directory without metadata is unfinished."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / _META).unlink(missing_ok=True)
     pieces = {}
@@ -47,5 +47,5 @@ def load_state(directory: Path, device: torch.device) -> tuple[dict[str, Tensor]
 
 
 def has_state(directory: Path) -> bool:
-    """Return whether a finished state lies there."""
+    """Return whether there is a finished state."""
     return (directory / _META).exists()

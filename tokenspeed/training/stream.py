@@ -1,7 +1,7 @@
-"""The stream of training batches: batch number in, batch out, whatever process asks.
+"""The stream of training batches: a batch is a function of its number, in any process.
 
-An epoch is a seeded shuffle in which a pair stands as often as its weight says. A batch takes a
-fixed number of draws from it, so any batch can be made alone, and a run resumes by its number.
+An epoch is a seeded shuffle in which a pair occurs as often as its weight says. A batch takes a
+fixed number of draws from it, so any batch can be made by itself, and a run resumes by number.
 """
 
 import random
@@ -22,7 +22,7 @@ from tokenspeed.training.examples import Example, KnownCut, make_example
 from tokenspeed.training.packing import Batch, Sequenced, Shapes, pack
 
 _PROBE = 3000  # examples drawn to learn their mean length
-_FILL = 0.985  # of the batch, on average; the rest is room for chance
+_FILL = 0.985  # of the batch, on average; the rest allows for variation
 
 
 class Stream(Dataset[Batch]):
@@ -47,13 +47,13 @@ class Stream(Dataset[Batch]):
         self.recipe = recipe
         self.shapes = Shapes.for_tokens(recipe.batch_tokens, recipe.max_example_tokens)
         self._bitexts = list(bitexts)
-        # Where a teacher has cut its own translations, no reference is cut by alignment.
+        # If there are cuts by a teacher, no reference is cut by alignment.
         self._without_cuts = replace(recipe.mix, prefix_share=0.0)
         self._coder = Coder(processor)
         # A direction is (bitext, from English?); an item is a pair in a direction.
         self._directions = [(b, d) for b in range(len(self._bitexts)) for d in (True, False)]
         self._aligners = _both_ways(aligners, self._directions, recipe)
-        # The pairs of each direction whose prefixes are known; which way, their source says.
+        # The pairs of each direction whose prefixes are known; their source says which direction.
         self._known = [
             [i for i in self._bitexts[b].cuts if self._bitexts[b].sources[i] == DISTILLED[not d]]
             for b, d in self._directions
@@ -99,7 +99,7 @@ class Stream(Dataset[Batch]):
     @lru_cache(maxsize=2)  # noqa: B019
     def _epoch(self, epoch: int) -> NDArray[np.int32]:
         rng = np.random.default_rng((self.recipe.seed, epoch))
-        # A weight of 1.3 stands once in every epoch and a second time in three of ten.
+        # A pair of weight 1.3 occurs once in every epoch, and twice in three of ten.
         times = np.floor(self._weights + rng.random(len(self._weights))).astype(np.int64)
         items = np.repeat(np.arange(len(times), dtype=np.int32), times)
         return rng.permutation(items)
@@ -128,7 +128,7 @@ class Stream(Dataset[Batch]):
         return example, source, target
 
     def _other(self, direction: int, rng: random.Random) -> int:
-        """Choose any pair of a direction that is drawn at all."""
+        """Choose a pair of a direction at random, among those with a weight."""
         start, end = (int(at) for at in self._starts[direction : direction + 2])
         while True:
             at = rng.randrange(end - start)
@@ -137,7 +137,7 @@ class Stream(Dataset[Batch]):
 
     @staticmethod
     def _formality(texts: Bitext, items: Sequence[int]) -> str | None:
-        """Return the one form of address that some pairs have."""
+        """Return the form of address of some pairs, if they have only one."""
         found = {
             form_of_address(texts.english[i], texts.foreign[i], texts.language) for i in items
         } - {None}
@@ -201,7 +201,7 @@ def whole_batches(
     processor: SentencePieceProcessor,
     shapes: Shapes,
 ) -> list[Batch]:
-    """Pack (source, target, source language, target language) whole, without any change."""
+    """Pack (source, target, source language, target language) whole and unchanged."""
     coder = Coder(processor)
     examples = [(Example(s, t, False, False), a, b) for s, t, a, b in pairs]
     sequences = coder.encode(examples)

@@ -16,14 +16,14 @@ from tokenspeed.training.examples import MARKS
 from tokenspeed.training.placeholders import PLACEHOLDERS
 
 _LOWER_SHARE = 0.15  # of the sentences, in lower case, as recognisers write
-# Documentation, whose words are rare in speech, and bare words of dictionaries.
+# Documentation, whose words are rare in speech, and single words of dictionaries.
 _LEFT_OUT = frozenset(
     {"python-docs", "mdn", "mdn-old", "canada-law", "ding-dictionary", "freedict"}
 )
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # kinds of a piece in sentencepiece's ModelProto
 _WORD = re.compile(r"(?<!\S)[^\W\d_]{3,}")  # with the space that sentencepiece puts before it
-_LEAST_SOURCES = 3  # that have a word: one that has it alone may speak of nothing else
-_ROOM_FOR_SIGNS = 4000  # pieces; a smaller vocabulary spells rare signs in bytes
+_LEAST_SOURCES = 3  # fewest sources that must have a word: a single one may be about nothing else
+_ROOM_FOR_SIGNS = 4000  # pieces; smaller vocabularies spell rare signs in bytes
 _EMOJI = (
     "😀😃😄😁😆😅😂🤣🙂🙃😉😊😇🥰😍😘😋😛😜🤔🤗🤩😎😏😐😑😒😓😔😕😖😞😟😠😡😢😣😤😥😨😩😪😫😬😭😮😱😲😳😴😵😷🙄"
     "🤐🤒🤓🤝🤞🤦🤷🤯🥳🥲🥺👀👋👍👎👌👏👐👉👈👇👆✊✋✌💪🙏🙌❤💔💕💖💙💚💛💜🔥✨⭐🌟🎉🎊🎁🎂🎵🎶🎤🎧📢📣📷📞📱💻📧📅📈📉📊📌"
@@ -32,7 +32,7 @@ _EMOJI = (
 
 
 def _signs() -> str:
-    """Return what is a piece however rare: printable ASCII, Latin-1, punctuation, money, emoji."""
+    """Return signs that are pieces even if rare: ASCII, Latin-1, punctuation, currencies, emoji."""
     ranges = (range(0x21, 0x7F), range(0xA1, 0x100), range(0x2010, 0x2028), range(0x2030, 0x205F))
     codes = [code for codes in ranges for code in codes if code != 0xAD]
     return "".join(map(chr, codes)) + "ŒœŠšŽžŸ€₤₿™♪♫→←↑↓−≈≠≤≥" + _EMOJI + "\u200d\ufe0f"
@@ -95,16 +95,16 @@ def _sentences(
 def extend_vocabulary(
     bitexts: Iterable[Bitext], model: bytes, size: int, tatoeba_sample: float, seed: int
 ) -> bytes:
-    """Return a vocabulary with more pieces behind its own, which keep their ids.
+    """Return a vocabulary with pieces added at the end, so that its own keep their ids.
 
     First the marks and the placeholders that are missing, then signs, then words that are often
-    spelled in several pieces, in order of the pieces that they save. A unigram model weighs whole
-    spellings by their probability, so each word gets its own, as if the others were counted anew.
+    spelled in several pieces, in order of the pieces that they save. A unigram model compares the
+    probabilities of whole spellings, so each word gets the probability of its own count.
 
     Args:
         bitexts, tatoeba_sample, seed: as for `train_vocabulary`; its sample is counted.
         model: a sentencepiece model.
-        size: number of pieces wanted; fewer where the corpus has no more words.
+        size: number of pieces wanted; fewer if the corpus does not have enough words.
     Raises:
         ValueError: the model has more pieces already, or lacks room for marks and signs.
     """
@@ -133,7 +133,7 @@ def extend_vocabulary(
 def spell_new_pieces(
     old: sentencepiece.SentencePieceProcessor, new: sentencepiece.SentencePieceProcessor
 ) -> list[list[int]]:
-    """Return how an old vocabulary spells each piece that a new one has behind its own.
+    """Return how an old vocabulary spells each piece that a new one adds.
 
     Raises:
         ValueError: the new one does not begin with the pieces of the old one.
@@ -147,7 +147,7 @@ def spell_new_pieces(
     for i in range(count, new.vocab_size()):
         piece = new.id_to_piece(i)
         ids = old.encode(piece.replace("\u2581", " ").strip())
-        # A sign alone gets a space before it, which is no part of the piece.
+        # A single sign gets a space before it, which is not part of the piece.
         if not piece.startswith("\u2581") and len(ids) > 1 and old.id_to_piece(ids[0]) == "\u2581":
             ids = ids[1:]
         spellings.append(ids)
@@ -160,7 +160,7 @@ def _count_words(
     tatoeba_sample: float,
     seed: int,
 ) -> tuple[Iterator[tuple[str, int]], int]:
-    """Return words spelled in several pieces, the most wasteful first, and all pieces counted."""
+    """Return words of several pieces, those with most pieces in all first, and counts of pieces."""
     counts: Counter[str] = Counter()
     homes: dict[str, set[str]] = {}
     for text, source in _sentences(bitexts, tatoeba_sample, random.Random(seed)):

@@ -190,7 +190,9 @@ export class Session {
    * @param {Settings} settings what is left out stays as it is
    */
   configure(settings) {
+    const roomId = this.#settings.room?.id;
     this.#settings = { ...this.#settings, ...settings };
+    if (this.#settings.room?.id !== roomId) this.#pending.beginRoom();
     this.#pending.keepTargets(this.#settings.targets);
     if (this.#state !== "open") return;
     this.#sendSettings();
@@ -403,15 +405,17 @@ export class Session {
       resume_token === undefined ? null : { session_id: id, resume_token, epoch, last_seq: 0 };
     this.#pending.beginSession();
     this.#hasAskedAgain = false;
-    this.#begin(event);
+    // Nobody remembers the earlier session, and its room may lack the last of it.
+    this.#begin(event, this.#settings.room ? this.#pending.said() : []);
   }
 
   /**
    * There is a session: send the settings, then all that it may not know yet.
    *
    * @param {ReceivedEvent} event
+   * @param {readonly Message[]} [again] what an earlier session knew already
    */
-  #begin(event) {
+  #begin(event, again = []) {
     this.#clear("connect");
     this.#isAsking = false;
     this.#pending.beginLine();
@@ -419,6 +423,7 @@ export class Session {
     this.#openedAtMs = this.#env.now();
     this.#setState("open");
     this.#sendSettings();
+    this.#sendAll(again);
     this.#sendAll(this.#pending.everything());
     this.#schedulePing();
   }

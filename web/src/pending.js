@@ -28,6 +28,7 @@
  */
 
 const MAX_FINALS = 1_000; // more than a server repeats
+const MAX_SAID = 32; // finished commits that a room may not have heard
 
 /** Text that the server may not have yet. */
 export class Pending {
@@ -39,6 +40,8 @@ export class Pending {
   #cancels = new Map();
   /** @type {Set<string>} segment and target of the newest finals */
   #finals = new Set();
+  /** @type {Map<string, Message>} the newest finished commits */
+  #said = new Map();
   #eventCount = 0;
 
   /** @returns {string[]} the open segments, the newest last */
@@ -161,8 +164,8 @@ export class Pending {
         this.#cancels.delete(this.#nameOf(event.segment_id));
         return true;
       case "pong":
-        for (const [id, { ping, isRefused }] of this.#commits) {
-          if (ping !== null && ping === event.id && !isRefused) this.#commits.delete(id);
+        for (const [id, { ping, isRefused }] of [...this.#commits]) {
+          if (ping !== null && ping === event.id && !isRefused) this.#end(id);
         }
         return true;
       case "error":
@@ -191,6 +194,21 @@ export class Pending {
   refused() {
     const commits = [...this.#commits.values()].filter(({ isRefused }) => isRefused);
     return this.#again(commits);
+  }
+
+  /**
+   * A session that could not be resumed may have ended with its replica, before the room heard what
+   * the client did. A room ignores what it knows.
+   *
+   * @returns {Message[]} the newest commits that have their finals, oldest first
+   */
+  said() {
+    return [...this.#said.values()];
+  }
+
+  /** Forget what was said in an earlier room. */
+  beginRoom() {
+    this.#said.clear();
   }
 
   /** Forget what a new session need not be told: withdrawals from an earlier one. */
@@ -231,7 +249,17 @@ export class Pending {
     const numLeft = (waiting.get(target) ?? 0) - source_text.length;
     if (numLeft > 0) waiting.set(target, numLeft);
     else waiting.delete(target);
-    if (waiting.size === 0) this.#commits.delete(name);
+    if (waiting.size === 0) this.#end(name);
+  }
+
+  /** @param {string} name of a commit that needs no answer any more */
+  #end(name) {
+    const commit = this.#commits.get(name);
+    this.#commits.delete(name);
+    this.#said.delete(name);
+    if (commit) this.#said.set(name, commit.message);
+    const [oldest] = this.#said.keys();
+    if (this.#said.size > MAX_SAID) this.#said.delete(String(oldest));
   }
 
   /**

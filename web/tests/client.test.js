@@ -487,6 +487,36 @@ describe("a room without languages of the speaker's own", () => {
   });
 });
 
+describe("a room whose last sentences may be lost with a replica", () => {
+  for (const room of [{ id: "r", host_token: "t" }, undefined]) {
+    test(`is told them again by a new session${room ? "" : ", but no session without a room"}`, async () => {
+      const session = start({ room });
+      const created = { id: "a", epoch: "1", resume_token: "t", languages: [] };
+      world.socket.open();
+      world.socket.receive({ type: "session.created", seq: 1, t_ms: 0, session: created });
+      session.commit({ segmentId: "s1", text: "Yes." });
+      world.socket.receive(final("s1"));
+      world.socket.drop();
+      world.advance(1_000);
+      world.socket.open();
+      world.socket.receive({ type: "session.created", seq: 1, t_ms: 0, session: created });
+      const error = { type: "auth", code: "session_expired", message: "gone", retryable: false };
+      await drain(session);
+      world.socket.receive({ type: "error", seq: 2, t_ms: 0, error });
+      assert.equal(world.socket.of("source.commit").length, room ? 1 : 0);
+      world.socket.receive(final("s1")); // it had come
+      assert.ok(!(await drain(session)).some(({ type }) => type === "translation.final"));
+      session.configure({ room: { id: "another", host_token: "t" } });
+      world.socket.drop(1001);
+      world.advance(2_000);
+      world.socket.open();
+      world.socket.receive({ type: "session.created", seq: 1, t_ms: 0, session: created });
+      world.socket.receive({ type: "error", seq: 2, t_ms: 0, error });
+      assert.equal(world.socket.of("source.commit").length, 0);
+    });
+  }
+});
+
 describe("a token that has expired", () => {
   test("is asked for once more, and that is all", async () => {
     let count = 0;

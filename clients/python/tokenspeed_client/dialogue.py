@@ -195,6 +195,8 @@ class Dialogue:
 
     def configure(self, settings: Settings) -> None:
         """Change the settings while the session runs."""
+        if settings.room != self.settings.room:
+            self.pending.begin_room()
         self.settings = settings
         self.pending.keep_targets(settings.targets)
         if self.state == "open":
@@ -409,9 +411,15 @@ class Dialogue:
             else SessionResume(told.id, told.resume_token, 0, told.epoch)
         )
         self.pending.begin_session()
-        self._begin(event, now_s)
+        # Nobody remembers the earlier session, and its room may lack the last of it.
+        self._begin(event, now_s, [] if self.settings.room is None else self.pending.said())
 
-    def _begin(self, event: SessionCreated | SessionResumed, now_s: float) -> None:
+    def _begin(
+        self,
+        event: SessionCreated | SessionResumed,
+        now_s: float,
+        again: Sequence[ClientEvent] = (),
+    ) -> None:
         """There is a session: send the settings, then all that it may not know yet."""
         self._outgoing.clear()
         self._is_asking = False
@@ -420,6 +428,7 @@ class Dialogue:
         self._opened_s = self._ping_at_s = now_s
         self._num_refusals = 0
         self._outgoing.append(self.settings.message())
+        self._outgoing.extend(again)
         self._outgoing.extend(self.pending.everything())
         self._tell(ConnectionChanged("open", self._attempt))
 

@@ -14,20 +14,20 @@ SUPERSEDED_CODE: Final = 4409
 RETRYABLE_CODES: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013})
 CLOSE_REASONS: Final[Mapping[int, str]] = {
     1000: "The session has ended",
-    1001: "The server goes away; every final was sent",
-    1002: "A frame broke the rules of WebSocket",
-    1005: "The line was closed without a code",
-    1006: "The line was lost",
+    1001: "The server is shutting down; all finals were sent",
+    1002: "A frame violated the WebSocket protocol",
+    1005: "The connection was closed without a code",
+    1006: "The connection was lost",
     1007: "A frame was not UTF-8",
     1009: "A message was too big",
-    1011: "The server made an error",
-    1012: "The server restarts",
-    1013: "The server has no room, or the client read too slowly",
+    1011: "The server failed",
+    1012: "The server is restarting",
+    1013: "The server is full, or the client read too slowly",
     4400: "The client speaks another protocol",
-    4401: "Not signed in",
+    4401: "Not authenticated",
     4404: "There is no such room",
-    4408: "Nothing was sent for too long",
-    4409: "The session went on elsewhere",
+    4408: "The client sent nothing for too long",
+    4409: "The session was continued on another connection",
 }
 
 Formality = Literal[

@@ -28,6 +28,7 @@ from tokenspeed_client.events import (
 from tokenspeed_client.wire import Received
 
 MAX_FINALS: Final = 1_000  # more than a server repeats
+MAX_SAID: Final = 32  # finished commits that a room may not have heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Pending:
     _commits: dict[str, _Commit] = field(default_factory=dict)
     _cancels: dict[str, SourceCancel] = field(default_factory=dict)  # until the server knows
     _finals: dict[tuple[str, str], None] = field(default_factory=dict)  # the newest ones
+    _said: dict[str, SourceCommit] = field(default_factory=dict)  # the newest finished ones
     _num_events: int = 0
 
     @property
@@ -204,6 +206,18 @@ class Pending:
         """Take the refused commits and the open texts."""
         return self._again([c for c in self._commits.values() if c.is_refused])
 
+    def said(self) -> list[ClientEvent]:
+        """Return the newest commits that have their finals, oldest first.
+
+        A session that could not be resumed may have ended with its replica, before the room heard
+        what the client did. A room ignores what it knows.
+        """
+        return list(self._said.values())
+
+    def begin_room(self) -> None:
+        """Forget what was said in an earlier room."""
+        self._said.clear()
+
     def begin_session(self) -> None:
         """Forget what a new session need not be told: withdrawals from an earlier one."""
         self._cancels.clear()
@@ -266,12 +280,18 @@ class Pending:
         if left > 0:
             commit.waiting[event.target] = left
         if not commit.waiting:
-            del self._commits[name]
+            self._end(name)
+
+    def _end(self, name: str) -> None:
+        self._said.pop(name, None)
+        self._said[name] = self._commits.pop(name).message
+        if len(self._said) > MAX_SAID:
+            del self._said[next(iter(self._said))]
 
     def _answered(self, ping: str | None) -> None:
         for segment_id, commit in list(self._commits.items()):
             if commit.ping is not None and commit.ping == ping and not commit.is_refused:
-                del self._commits[segment_id]
+                self._end(segment_id)
 
     def _name_of(self, segment_id: str) -> str:
         """Return the caller's name of a segment; a server cuts long ones into s1, s1~2, ..."""

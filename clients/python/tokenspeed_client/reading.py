@@ -245,7 +245,9 @@ def listen_url(room_url: str) -> str:
     before, _, room = path.rpartition("/")
     prefix = next((p for p in ("/v1/rooms", "/r") if before.endswith(p)), None)
     if scheme is None or not parts.hostname or prefix is None or not room:
-        raise ValueError(f"room_url is {room_url!r}, expected such as http://127.0.0.1:8000/r/ROOM")
+        raise ValueError(
+            f"room_url is {room_url!r}, expected a URL such as http://127.0.0.1:8000/r/ROOM"
+        )
     path = f"{before.removesuffix(prefix)}/v1/rooms/{room}/listen"
     return urlunsplit((scheme, parts.netloc, path, "", ""))
 

@@ -1,5 +1,6 @@
 """Lines over time as an SVG, readable on light and dark pages. Knows only numbers."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Final
@@ -12,7 +13,8 @@ TOP: Final = 44
 BOTTOM: Final = 40
 COLORS: Final = ("#3a86c8", "#c8643a", "#5a9e4b", "#9a5ab8", "#b8a13a", "#4bb0a8")
 INK: Final = "#888"
-NUM_MARKS: Final = 5  # of each axis
+NUM_MARKS: Final = 5  # of each axis, or a few more
+DASHES: Final = ("", "7 4", "2 3")  # by turns: a line that lies on another shows it
 
 Series = tuple[str, Sequence[tuple[float, float]]]
 
@@ -43,24 +45,37 @@ def lines(title: str, across: str, up: str, series: Sequence[Series]) -> str:
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end" fill="{INK}">'
         f"{escape(across)}</text>",
     ]
-    for i in range(NUM_MARKS):
-        share = i / (NUM_MARKS - 1)
-        x, y = place(least_x + share * (most_x - least_x), share * most_y)
+    for mark in marks(0.0, most_y):
+        _, y = place(least_x, mark)
         parts += [
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="{INK}" '
             f'stroke-opacity="0.25"/>',
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{INK}">'
-            f"{share * most_y:.3g}</text>",
-            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="{INK}">'
-            f"{least_x + share * (most_x - least_x):.3g}</text>",
+            f"{mark:,.10g}</text>",
         ]
+    for mark in marks(least_x, most_x):
+        x, _ = place(mark, 0.0)
+        parts.append(
+            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="{INK}">'
+            f"{mark:,.10g}</text>"
+        )
     for i, (name, points) in enumerate(series):
         color = COLORS[i % len(COLORS)]
         path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in points)
         y = TOP + 14 + 18 * i
         parts += [
-            f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>',
+            f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2" '
+            f'stroke-dasharray="{DASHES[i % len(DASHES)]}"/>',
             f'<rect x="{WIDTH - RIGHT + 12}" y="{y - 9}" width="10" height="10" fill="{color}"/>',
             f'<text x="{WIDTH - RIGHT + 27}" y="{y}" fill="{INK}">{escape(name)}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def marks(least: float, most: float) -> list[float]:
+    """Return round numbers from `least` to `most`, about `NUM_MARKS` of them."""
+    rough = max(most - least, 1e-9) / (NUM_MARKS - 1)
+    unit = 10 ** math.floor(math.log10(rough))
+    step = unit * min((1, 2, 5, 10), key=lambda each: abs(math.log(rough / (each * unit))))
+    first, last = math.ceil(least / step - 1e-9), math.floor(most / step + 1e-9)
+    return [round(i * step, 9) for i in range(first, last + 1)]

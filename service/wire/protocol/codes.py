@@ -54,20 +54,20 @@ CLOSE_SUPERSEDED: Final = 4409
 
 CLOSE_CODES: Final[Mapping[int, str]] = {
     CLOSE_DONE: "The session has ended",
-    CLOSE_DRAINED: "The server goes away; every final was sent",
-    1002: "A frame broke the rules of WebSocket",
-    1005: "The line was closed without a code",
-    1006: "The line was lost",
+    CLOSE_DRAINED: "The server is shutting down; all finals were sent",
+    1002: "A frame violated the WebSocket protocol",
+    1005: "The connection was closed without a code",
+    1006: "The connection was lost",
     1007: "A frame was not UTF-8",
     1009: "A message was too big",
-    CLOSE_INTERNAL: "The server made an error",
-    CLOSE_RESTARTED: "The server restarts",
-    CLOSE_OVERLOADED: "The server has no room, or the client read too slowly",
+    CLOSE_INTERNAL: "The server failed",
+    CLOSE_RESTARTED: "The server is restarting",
+    CLOSE_OVERLOADED: "The server is full, or the client read too slowly",
     CLOSE_BAD_SESSION: "The client speaks another protocol",
-    CLOSE_UNAUTHENTICATED: "Not signed in",
+    CLOSE_UNAUTHENTICATED: "Not authenticated",
     CLOSE_NO_ROOM: "There is no such room",
-    CLOSE_IDLE: "Nothing was sent for too long",
-    CLOSE_SUPERSEDED: "The session went on elsewhere",
+    CLOSE_IDLE: "The client sent nothing for too long",
+    CLOSE_SUPERSEDED: "The session was continued on another connection",
 }
 """What the end of a connection means. 1005 and 1006 are set by the client's own side."""
 # 1011 as well: proxies and libraries close with it where only the line has failed, and a replica

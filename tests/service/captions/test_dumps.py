@@ -235,7 +235,7 @@ def test_wherever_the_replica_changes_as_much_is_committed_and_as_soon(text: str
 
 def test_a_session_in_the_middle_of_a_sentence_goes_on_with_what_was_committed() -> None:
     d, store = desk(), Store()
-    words = "we go home now and rest".split()
+    words = "we go home now and then rest".split()
     for n in range(1, len(words) + 1):
         d.send(update(" ".join(words[:n]), n))
         d.answer()
@@ -246,7 +246,7 @@ def test_a_session_in_the_middle_of_a_sentence_goes_on_with_what_was_committed()
     new.send(p.SourceCommit("a"))
     new.answer()
     (final,) = new.of(p.TranslationFinal)
-    assert final.text == "WE GO HOME NOW AND REST"
+    assert final.text == "WE GO HOME NOW AND THEN REST"
     assert final.stats.updates > 3
 
 

@@ -18,17 +18,17 @@ from tokenspeed.text import vocabulary
 
 def test_a_sentence_word_by_word() -> None:
     d = desk()
-    words = "we go home now and rest".split()
+    words = "we go home now and then rest".split()
     for n in range(1, len(words) + 1):
         d.send(update(" ".join(words[:n]), n))
         d.answer()
     appended = "".join(delta.append for delta in d.of(p.TranslationDelta))
-    assert appended == "WE GO"  # agreed on, and four source words behind
-    assert d.of(p.TranslationDelta)[-1].source_rev == 6
+    assert appended == "WE GO"  # agreed on, and five source words behind
+    assert d.of(p.TranslationDelta)[-1].source_rev == 7
     d.send(p.SourceCommit("a"))
     d.answer()
     (final,) = d.of(p.TranslationFinal)
-    assert (final.text, final.source_text) == ("WE GO HOME NOW AND REST", "we go home now and rest")
+    assert (final.text, final.source_text) == (" ".join(words).upper(), " ".join(words))
     assert final.stats.updates > 2
     assert final.stats.erased == 0
 

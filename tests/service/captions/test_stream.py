@@ -1,5 +1,7 @@
 """Pieces of a segment joined into the one text of the wire."""
 
+from dataclasses import replace
+
 from service.captions.job import Job, JobKey
 from service.captions.policy import PRESETS, Source
 from service.captions.stream import TargetStream
@@ -38,10 +40,33 @@ def test_languages_without_spaces_are_joined_without() -> None:
     assert found.take(11.0)[0] == "一。一。"
 
 
+def test_pieces_that_touch_are_joined_without_a_space() -> None:
+    found = stream()
+    pieces = [final("One.<br>"), replace(final("Two."), touches=True), final(" Three.")]
+    jobs, _ = found.revise(pieces, 1, 10.0)
+    for job, said in zip(jobs, ("Eins.", "Zwei.", "Drei."), strict=True):
+        answer(found, job, said)
+    assert found.take(11.0)[0] == "Eins.<br>Zwei. Drei."
+    again = stream()
+    again.load(found.dump(), 0.0)
+    assert again.take(12.0) == ("", "", False)
+
+
+def test_a_mark_between_two_pieces_is_seen_while_the_first_may_still_change() -> None:
+    found = stream()
+    # As a second pass has them: open until the first pass is done.
+    pieces = [Source("One.<br>", 0), Source("Two", 0, touches=True)]
+    jobs, _ = found.revise(pieces, 1, 10.0)
+    for job, said in zip(jobs, ("Eins.", "Zwei"), strict=True):
+        answer(found, job, said)
+    assert found.take(11.0)[1] == "Eins.<br>Zwei"
+
+
 def test_a_piece_without_a_translation_leaves_no_space() -> None:
     found = stream()
     jobs, _ = found.revise([final("Hm."), final(" Two."), Source(" Three", 1)], 1, 10.0)
-    for job, output in zip(jobs, ("", "Zwei.", "Drei"), strict=True):
+    found.fail(jobs[0])
+    for job, output in zip(jobs[1:], ("Zwei.", "Drei"), strict=True):
         answer(found, job, output)
     assert found.take(11.0) == ("Zwei.", " Drei", True)
 

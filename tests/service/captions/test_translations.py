@@ -24,6 +24,7 @@ from tests.service.captions.desk import (
     update,
 )
 from tests.service.fakes import LANGUAGES, ids, new_detokenizer
+from tokenspeed.text.detection import guess_of
 from tokenspeed.text.detection import language_of as detected
 
 
@@ -180,6 +181,7 @@ PIVOTED = replace(
         for info in MODEL.languages
     ),
     language_of=lambda text, expected: detected(text, LANGUAGES, expected),
+    guess_of=lambda text: guess_of(text, LANGUAGES),
 )
 
 
@@ -297,6 +299,27 @@ def test_a_pair_that_the_model_lacks_goes_through_english() -> None:
     said = {final.target: final.text for final in d.of(p.TranslationFinal)}
     assert set(said) == {"fr", "en"}  # the first pass itself is not told
     assert said["fr"] == f"{GERMAN} Wir sehen uns dann.".upper()
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "passes"),
+    [
+        ("Demain matin", "es", [("fr", "en"), ("en", "es")]),  # French, most likely
+        ("Demain matin", "fr", [(None, "fr")]),  # not sure enough to pass through
+        ("Demain matin", "en", [(None, "en")]),  # one pass, whatever it is
+        ("Tomorrow", "es", [(None, "es")]),
+        ("Taxi", "es", [(None, "es")]),
+    ],
+)
+def test_an_unclear_text_takes_two_passes_where_it_likely_needs_them(
+    text: str, target: str, passes: list[tuple[str | None, str]]
+) -> None:
+    d = meeting(target)
+    d.send(p.SourceCommit("a", text=text))
+    d.answer()
+    assert [(job.source_language, job.target) for _, job in d.started] == passes
+    (final,) = d.of(p.TranslationFinal)
+    assert final.text == text.upper()
 
 
 def test_a_meeting_of_three_languages_reads_well_in_one() -> None:

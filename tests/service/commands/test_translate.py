@@ -38,7 +38,7 @@ def test_translate_reads_standard_input_by_lines(
         (["--model", "nowhere", "--to", "de"], "nowhere: not found"),
         (["--to", "xx"], "translation from auto to xx is not supported"),
         (["--to", "de", "--from", "ja"], "translation from ja to de is not supported"),
-        (["--to", "de", "--formality", "formal"], "no choice of formality in de"),
+        (["--to", "de", "--formality", "formal"], "form of address in de"),
         (["--to", "de", "--glossary", "none.csv"], "none.csv"),
     ],
 )

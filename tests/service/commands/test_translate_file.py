@@ -106,7 +106,7 @@ def test_notes_of_another_origin_are_not_taken_over(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_or_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(DocumentError, match="it is no JSON"):
+    with pytest.raises(DocumentError, match="it is not JSON"):
         translate_file(tmp_path / "a.json", tmp_path / "b.json", "de", "", Translator())
     with pytest.raises(CommandError, match="No such file"):
         translate_file(tmp_path / "none.txt", tmp_path / "b.txt", "de", "", Translator())

@@ -128,7 +128,7 @@ async def test_credentials_are_not_waited_for_long(run: Run) -> None:
     async with session(service.ws) as client:
         (event,) = await client.until(p.Error)
         assert isinstance(event, p.Error)
-        assert event.error.message == "no credentials came"
+        assert event.error.message == "no credentials were sent"
         assert await close_code(client) == 4401
 
 

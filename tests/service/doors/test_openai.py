@@ -122,7 +122,7 @@ def test_an_output_without_an_end_says_length(run: Run) -> None:
         ({"messages": []}, "messages", "1 to 20000 characters"),
         ({"translation": "de"}, "translation", "an object, not a string"),
         ({"translation": {"target": ["de"]}}, "translation.target", "a string, not a list"),
-        ({"translation": {"target": "nonsense"}}, "translation.target", "no language"),
+        ({"translation": {"target": "nonsense"}}, "translation.target", "not a language"),
         ({"translation": {"target": "it"}}, "messages", "from auto to it is not supported"),
         ({"translation": {"source": "en"}}, "messages", "name the target language"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.load.autoscaling import BUSY, LATE, TARGET, policy, wanted_replicas
+from service.load.autoscaling import BUSY, LATE, SLACK, TARGET, policy, wanted_replicas
 
 shares = st.floats(0.0, 3.0)
 
@@ -33,6 +33,14 @@ def test_a_steady_load_comes_to_rest(total: float) -> None:
     assert len(set(seen[50:])) == 1
     up_again = any(b > a for a, b in zip(seen, seen[1:], strict=False) if a < seen[0])
     assert not up_again
+
+
+@given(st.integers(2, 2000), st.floats(0.0, TARGET))
+def test_a_fleet_of_any_size_shrinks_to_what_has_slack(count: int, each: float) -> None:
+    wanted = wanted_replicas([each] * count, [0.1] * count, count)
+    slack = TARGET - SLACK
+    assert each * count <= wanted * slack * 1.001 or wanted >= count
+    assert wanted == 1 or (wanted - 1) * slack < each * count * 1.001 or wanted >= count
 
 
 @given(st.lists(shares, min_size=1, max_size=10), st.integers(11, 20))

@@ -442,7 +442,7 @@ async def test_what_nobody_thought_of_makes_no_replica_deaf(
             await eventually(lambda: not left)
         room.speak("x", p.SourceFinal("a", "hello"), room.opened_s)
         await together(room, copy)
-        assert {record.getMessage() for record in caplog.records} >= {"begun again"}
+        assert {record.getMessage() for record in caplog.records} >= {"started again"}
 
 
 async def test_redis_is_lost_with_all_that_it_had_and_comes_back(own_redis: RedisServer) -> None:

@@ -59,7 +59,7 @@ def test_gpus_are_those_that_are_named_or_counted(capsys: pytest.CaptureFixture[
     for wrong in ("0", "two"):
         with pytest.raises(SystemExit, match="2"):
             main(["bench", "engine", "--tensor-parallel", wrong])
-        assert "expected a number from 1 on" in capsys.readouterr().err
+        assert "expected a whole number, at least 1" in capsys.readouterr().err
 
 
 def test_a_shape_has_to_be_known(capsys: pytest.CaptureFixture[str]) -> None:

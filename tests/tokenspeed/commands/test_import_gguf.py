@@ -21,4 +21,4 @@ def test_a_file_becomes_a_directory(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert tokenizer.eos_ids == (2,)
     assert tokenizer.piece_id("<110>") == 110
     assert main(["import", str(tmp_path / "source"), str(out)]) == 2
-    assert "is no readable GGUF file" in capsys.readouterr().err
+    assert "is not a readable GGUF file" in capsys.readouterr().err

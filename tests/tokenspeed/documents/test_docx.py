@@ -97,7 +97,7 @@ def test_what_is_no_word_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with zipfile.ZipFile(empty, "w") as package:
         package.writestr("a.txt", "a")
     for data in (b"", b"PK", empty.getvalue()):
-        with pytest.raises(ValueError, match="no Word file"):
+        with pytest.raises(ValueError, match="not a Word file"):
             open_docx(data, "de")
     for limit, what in (
         ("MAX_UNPACKED_BYTES", "bytes"),

@@ -25,7 +25,7 @@ def test_every_format_is_here() -> None:
     [
         ("a.pdf", b"", "a.pdf: files of this kind are not translated; known are .srt .vtt"),
         ("a", b"", "a: files of this kind"),
-        ("a.json", b"{", "a.json: it is no JSON"),
+        ("a.json", b"{", "a.json: it is not JSON"),
         ("a.srt", b"Hi", "a.srt: it has no cue"),
     ],
 )

@@ -61,5 +61,5 @@ def test_a_file_that_escapes_goes_on_to() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"{'a': 1}", b"[" * 100_000])
 def test_what_is_no_json_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="it is no JSON"):
+    with pytest.raises(ValueError, match="it is not JSON"):
         open_json(data, "de")

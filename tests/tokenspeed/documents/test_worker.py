@@ -57,7 +57,7 @@ def test_texts_go_out_and_translations_come_in(name: str) -> None:
     ("name", "data", "problem", "is_too_long"),
     [
         ("a.pdf", b"x", "files of this kind are not translated", False),
-        ("a.json", b"{", "it is no JSON", False),
+        ("a.json", b"{", "it is not JSON", False),
         ("a.txt", b"word " * 400, "the file has 1999 characters, at most 1000", True),
         ("a.json", b"[%s]" % b",".join(b'"a%d"' % n for n in range(101)), "101 texts, at m", True),
     ],

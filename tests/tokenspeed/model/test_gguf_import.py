@@ -265,7 +265,7 @@ def test_a_scaled_rotation_has_the_logits_of_the_model(kind: str, tmp_path: Path
     [
         ({"llama.rope.scaling.type": "longrope"}, "has a rotation scaled by 'longrope'"),
         ({"llama.expert_count": 8}, "is a mixture of experts"),
-        ({"llama.rope.dimension_count": 8}, "rotates a part of each head"),
+        ({"llama.rope.dimension_count": 8}, "rotates only a part of each head"),
         ({"tokenizer.ggml.pre": "viking"}, "cuts text by the rule 'viking'"),
         ({"tokenizer.ggml.model": "t5"}, "a tokenizer of the kind 't5', supported: gpt2, llama"),
         ({"general.architecture": "mamba"}, "of the architecture 'mamba', supported: gemma"),
@@ -295,5 +295,5 @@ def test_a_tensor_that_no_model_has_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "no.gguf").write_bytes(b"GGU" + bytes(100))
-    with pytest.raises(CheckpointError, match="no.gguf: is no readable GGUF file"):
+    with pytest.raises(CheckpointError, match="no.gguf: is not a readable GGUF file"):
         import_gguf(tmp_path / "no.gguf", tmp_path / "out")

@@ -1,7 +1,9 @@
 """Lists of abbreviations hold nothing that is two things at once."""
 
 import pytest
+import regex
 
+from tokenspeed.text import abbreviations
 from tokenspeed.text.abbreviations import LEADING, NUMBERED, STARTERS, either, spell_out
 
 
@@ -35,9 +37,15 @@ def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
         (
             "Hr. Ott und Fr. Ott, Mo. bis Fr. Abb. 3",
             "de",
-            "Herr Ott und Frau Ott, Mo. bis Fr. Abbildung 3",
+            "Herr Ott und Frau Ott, Montag bis Freitag Abbildung 3",
         ),
         ("25.– Franken", "de", "25 Franken"),
+        ("See p. 5, pp. 6-8, fig. 3", "en", "See page 5, pages 6-8, figure 3"),
+        (
+            "Mo.–Fr. von 8 bis 12, Sa. und So. nie, So. ist es.",
+            "de",
+            "Montag bis Freitag von 8 bis 12, Samstag und Sonntag nie, So. ist es.",
+        ),
         ("on Mon., Wed. and Fri.", "en", "on Monday, Wednesday and Friday."),
         ("5 ft. 10 in. tall; under the Sun.", "en", "5 feet 10 inches tall; under the Sun."),
         ("env. 20 pers.", "fr", "Environ 20 personnes"),
@@ -50,3 +58,17 @@ def test_short_forms_of_numbers_are_written_out(
     text: str, language: str | None, written: str
 ) -> None:
     assert spell_out(text, language) == written
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es"])
+def test_a_quick_look_misses_no_short_form(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorts = (
+        "No. 5", "Nos. 5", "approx.", "incl.", "Min. of", "hrs. now", "5 lbs.", "5 ft.",
+        "5 in. long", "Mon. 5", "w/ it", "w/o it", "Nr. 5", "z.B.", "MwSt", "Std.", "S. 5",
+        "Fr. Ott", "25.–", "n° 5", "no 5", "nos 5", "p. ex.", "pers.", "c-à-d.", "núm. 5",
+        "EE UU", "EEUU", "Ing. Ott", "word",
+    )  # fmt: skip
+    found = [spell_out(short, language) for short in shorts]
+    assert found[:-1] != list(shorts[:-1])
+    monkeypatch.setattr(abbreviations, "_SIGN_OF_SHORT", regex.compile(""))
+    assert [spell_out(short, language) for short in shorts] == found

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.text.detection import detect, language_of, load
+from tokenspeed.text.detection import detect, guess_of, language_of, load
 from tokenspeed.text.words import count_words
 
 LANGUAGES = ("de", "en", "es", "fr")
@@ -111,3 +111,12 @@ def test_scripts_and_regions_are_those_that_are_there() -> None:
     assert language_of("Onde fica a estação de trem mais próxima?", ["en", "pt-BR"]) == "pt-BR"
     assert language_of("Kan du si meg hvor den neste stasjonen er?", ["en", "nb"]) == "nb"
     assert detect(chinese, ["en", "zh-Hant"])[0][0] == "zh-Hant"
+
+
+@pytest.mark.parametrize(
+    ("text", "guess"),
+    [("Demain matin", "fr"), ("El tren", "es"), ("We go", "en"), ("Taxi", None), ("OK", None)],
+)
+def test_a_guess_is_made_where_one_language_stands_out(text: str, guess: str | None) -> None:
+    assert language_of(text, LANGUAGES) is None
+    assert guess_of(text, LANGUAGES) == guess

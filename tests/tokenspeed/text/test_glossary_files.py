@@ -61,7 +61,7 @@ def test_termbases(tmp_path: Path, text: str) -> None:
         ("a.txt", "a,b", "ends in '.txt', expected .csv, .tsv or .tbx"),
         ("a.csv", "a,b\na,b,c", "line 2: has 3 columns, expected 2 or 4"),
         ("a.csv", "a,b\na,", "line 2: has no target"),
-        ("a.csv", "a,b,en,klingonisch", "line 1: 'klingonisch' is no language"),
+        ("a.csv", "a,b,en,klingonisch", "line 1: 'klingonisch' is not a language"),
         ("a.csv", "a," + "b" * 101, "has 101 characters, at most 100"),
         ("a.csv", b"a,\xff", "can't decode byte"),
         ("a.tbx", "<tbx>", "no element found"),

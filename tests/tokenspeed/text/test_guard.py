@@ -32,6 +32,10 @@ EN = (
         ("good", "好好好好好好好好好", "loop"),
         ("good", "早上好早上好早上好早上好早上好早上好早上好早上好", "loop"),
         (ZH, EN * 3, "long"),
+        ("==a== and ^^up^^", "", "empty"),
+        ("hm?", "?!", "empty"),
+        ("\ue001 now", "\ue001", None),
+        ("12", "", None),
         ("no, never, not today, never", "nein, niemals, nicht heute, niemals", None),
     ],
 )

@@ -239,6 +239,31 @@ def test_a_mark_is_put_back_beside_its_old_neighbour() -> None:
         placed("I read the **book** now.", "Ich las das Buch nun.") == "Ich las das **Buch** nun."
     )
     assert placed("Great job 👍", "Gute Arbeit.") == "Gute Arbeit 👍"
+    # What two tags enclose is not empty in the translation.
+    assert placed("I really <em>love</em> it.", "Realmente me encanta.") == (
+        "Realmente me <em>encanta</em>."
+    )
+    shown = "New: <b>{count}</b> mails."
+    assert placed(shown, "{count} neue Mails.") == "<b>{count}</b> neue Mails."
+    assert placed("We meet at 5 a.m. 👍", "Um 5 a.m.") == "Um 5 a.m. 👍"
+
+
+@pytest.mark.parametrize("output", ["Vítores", "(Vítores)", "[Vítores]."])
+def test_an_unknown_sound_has_its_own_brackets_alone(output: str) -> None:
+    piece = hygiene().piece()
+    piece.take("[crowd goes wild]")
+    assert piece.shown() == "crowd goes wild"
+    assert piece.prefix + piece.placed(piece.restore(output)) + piece.suffix == "[Vítores]"
+    read = piece.token_text(token_text)
+    assert read(ids("(Olé)"))[0] == "Olé"
+
+
+def test_numbered_lines_are_cut_before_their_keycap() -> None:
+    text = "1\ufe0f\u20e3 Open it 2\ufe0f\u20e3 Go on"
+    assert [cut.text for cut in hygiene().cut(text)] == [
+        "1\ufe0f\u20e3 Open it ",
+        "2\ufe0f\u20e3 Go on",
+    ]
 
 
 def test_a_piece_that_goes_on_keeps_placeholders_and_case() -> None:
@@ -286,3 +311,28 @@ def test_a_mark_is_no_concern_of_the_model(family: str, text: str, shown: str) -
     piece = hygiene(family).piece()
     piece.take(text)
     assert piece.shown() == shown
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "<",
+        "</i",
+        "<say-as x>5",
+        "{",
+        "${na",
+        "`x",
+        "[mus",
+        "%",
+        "%1$",
+        "http",
+        "https:/",
+        "www.",
+        "@",
+        "#",
+    ],
+)
+def test_what_is_not_complete_yet_is_left_out(end: str) -> None:
+    piece = hygiene().piece()
+    piece.take(f"We go {end}", is_open=True)
+    assert piece.shown() == "We go"

@@ -14,6 +14,12 @@ from tokenspeed.text.sounds import LANGUAGES, find_sounds, sound_in
         ("[APPLAUSE] [Laughter]", "en", "fr", ["[APPLAUDISSEMENTS]", "[Rires]"]),
         ("(Beifall)", "de", "en", ["(applause)"]),
         ("♪ music ♪ and *sighs*", None, "de", ["♪ Musik ♪", "*seufzt*"]),
+        (
+            "[inaudible 00:01:23] (Music, 1:05.5)",
+            "en",
+            "fr",
+            ["[inaudible 00:01:23]", "(Musique, 1:05.5)"],
+        ),
         ("[the president] (2019) (", "en", "de", []),
         ("[music) no", "en", "de", []),
         ("(music)", "en", "xx", []),

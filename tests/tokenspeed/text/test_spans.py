@@ -1,6 +1,7 @@
 """What must come through as it is: found by its form, in time that grows with the length."""
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -175,6 +176,27 @@ ICU = "{n, plural, one {# day} other {# days}}"
         ("¯\\_(ツ)_/¯ (^_^)", [("¯\\_(ツ)_/¯", "picture"), ("(^_^)", "picture")]),
         ("**Note:** go *on*", [("**", MARK), ("**", MARK), ("*", MARK), ("*", MARK)]),
         ("Press 3\ufe0f\u20e3 now", [("3\ufe0f\u20e3", WORD)]),
+        (
+            "1\ufe0f\u20e3 Open it 2\ufe0f\u20e3 Go",
+            [("1\ufe0f\u20e3", BREAK), ("2\ufe0f\u20e3", BREAK)],
+        ),
+        ("✓ one ✘ two", [("✓", PICTURE), ("✘", PICTURE)]),
+        ("Ann <a@b.de>, x", [("<a@b.de>", WORD)]),
+        ("≥ 20 °C, ≤ 5 km", [("≥ 20 °C", WORD), ("≤ 5", WORD)]),
+        ("1 1/2 cups, 24/7, 3/4", [("1 1/2", WORD)]),
+        ("see $HOME/a.b, $5/day", [("$HOME/a.b", WORD), ("$5/day", WORD)]),
+        ("is ^[a-z]+$ ok", [("^[a-z]+$", WORD)]),
+        (
+            "Hi [NAME], [ORDER_ID] [SIGHS] [YOUR NAME]",
+            [(f, WORD) for f in ("[NAME]", "[ORDER_ID]", "[YOUR NAME]")],
+        ),
+        ("GET /api/v1/users?id=5&x#a", [("/api/v1/users?id=5&x#a", WORD)]),
+        ("at 2027-03-04T10:00:00Z.", [("2027-03-04T10:00:00Z", WORD)]),
+        ("def main(a, b):", [("def main(a, b):", WORD)]),
+        (
+            "==high== ^^up^^ a == b",
+            [("==", MARK), ("==", MARK), ("^^", MARK), ("^^", MARK), ("==", BREAK)],
+        ),
         ("$5/month, −5 °C", [("$5/month", WORD)]),
     ],
 )
@@ -204,3 +226,23 @@ def test_names_that_stand_for_words_are_looked_up_once() -> None:
     text = " ".join([*names, "</Nameb1>", "</Namec2 >"])
     words = [span.wanted for span in find_spans(text) if span.kind == "word"]
     assert words == [name for name in names if name not in ("<Nameb1>", "<Namec2>")]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ("iii", "xIv", "ix", "U.S.", "a.b", ".net", "f(x)", "()", "(a)", "::", "@a", "n²", "3",
+             "aB", "no.", "well-known", "end...", "(iv),", "x" * 120, "a" * 60, "…", "<b>",
+             "</b>", "www.a", "tel:1", ";", "{", "}", "x = 1")
+        ),
+        max_size=6,
+    ),
+    st.sampled_from((" ", "")),
+)  # fmt: skip
+def test_a_quick_look_misses_nothing(parts: list[str], gap: str) -> None:
+    text = gap.join(parts)
+    found = find_spans(text)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_SIGN_OF_WORD", "_SIGN_OF_STRUCTURE"):
+            patch.setattr(spans, name, regex.compile(""))
+        assert find_spans(text) == found

@@ -14,7 +14,9 @@ from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.warm import warm
 
 LANGUAGES = ("en", "de", "fr", "es")
-BY_TEXT = "_cardinal _read _ranked_head _named are_forms _key normalise script_of".split()
+BY_TEXT = (
+    "_cardinal _may_count _read _ranked_head _named are_forms _key normalise script_of".split()
+)
 
 def kept():
     found = {"modules": len(sys.modules), "locales": len(localedata._cache)}

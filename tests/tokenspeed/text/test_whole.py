@@ -131,6 +131,14 @@ def test_sentences_are_joined_as_their_language_joins(
     assert text.take_ready() == whole
 
 
+def test_sentences_of_a_language_without_spaces_are_joined_with_them() -> None:
+    said = {"早上好。": "Guten Morgen.", "今天很好。": "Heute ist es schön.", "はい。": "はい。"}
+    text = Whole("早上好。今天很好。\n早上好。はい。", Hygiene(source="zh", target="de"))
+    for part in text.parts():
+        part.text = said[part.source]
+    assert text.take_ready() == "Guten Morgen. Heute ist es schön.\nGuten Morgen.はい。"
+
+
 @pytest.mark.parametrize(
     ("source", "output", "text"),
     [

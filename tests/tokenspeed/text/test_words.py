@@ -3,11 +3,15 @@
 from itertools import pairwise
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenspeed.text import words as words_module
 from tokenspeed.text.words import (
+    are_apart,
     count_words,
+    ends_spaceless,
     erased_words,
     has_words,
     normalise,
@@ -102,3 +106,34 @@ def test_erased_words_are_those_that_end_behind_what_stands(
 @given(st.text(max_size=20))
 def test_there_are_words_where_some_are_counted(text: str) -> None:
     assert has_words(text) == (count_words(text) > 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [("a.", " b", True), ("a. ", "b", True), ("a.\n", "b", True), ("a.<br>", "b", False)],
+)
+def test_a_space_on_either_side_keeps_texts_apart(before: str, after: str, expected: bool) -> None:
+    assert are_apart(before, after) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("你好。", True),
+        ("はい", True),
+        ("सड़क।", True),
+        ("สวัสดี", True),
+        ("Hi.", False),
+        ("你好<br>", False),
+    ],
+)
+def test_some_scripts_go_on_without_a_space(text: str, expected: bool) -> None:
+    assert ends_spaceless(text) == expected
+
+
+@given(st.text(alphabet="aZ\u00e95 '\u2019.,;:!?-\u201c", max_size=16))
+def test_plain_text_ends_its_words_as_any_other(text: str) -> None:
+    found = word_ends(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words_module, "_PLAIN", regex.compile("(?!)"))
+        assert word_ends(text) == found

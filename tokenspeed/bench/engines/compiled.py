@@ -177,15 +177,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the table; return 1 if a kernel does not compile or a decode kernel spills."""
     parser = argparse.ArgumentParser(prog="tokenspeed.bench.engines.compiled")
     parser.add_argument("--targets", default=",".join(TARGETS))
-    parser.add_argument("--models", default=",".join(IN_USE), help="SHAPE:FORM,...")
-    parser.add_argument("--decode", action="store_true", help="tiles of 16 rows alone")
     parser.add_argument(
-        "--one-each", action="store_true", help="of what differs in sizes of models and steps alone"
+        "--models", default=",".join(IN_USE), help="models to compile for: SHAPE:FORM,..."
     )
-    parser.add_argument("--kernels", help="these alone: NAME,...")
-    parser.add_argument("--kept", type=Path, help="what kernels took before, as JSON")
-    parser.add_argument("--update", action="store_true", help="write what they take now there")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--decode", action="store_true", help="only tiles of 16 rows")
+    parser.add_argument(
+        "--one-each",
+        action="store_true",
+        help="only one of those that differ only in the sizes of models and steps",
+    )
+    parser.add_argument("--kernels", help="only these kernels: NAME,...")
+    parser.add_argument("--kept", type=Path, help="file with what kernels used before, as JSON")
+    parser.add_argument(
+        "--update", action="store_true", help="write what they use now to that file"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes to compile with"
+    )
     options = parser.parse_args(arguments)
     names = options.kernels.split(",") if options.kernels else None
     work: dict[Any, tuple[str, Job]] = {}

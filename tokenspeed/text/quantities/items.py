@@ -9,7 +9,7 @@ reads only digits. `reading` makes times, dates and money of numbers.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, Literal
 
 from text_to_num import find_numbers
@@ -89,6 +89,9 @@ _CENTURY: Final = {  # what comes before and after it
 _OH: Final = re.compile(r"oh(?: (?:zero|oh|one|two|three|four|five|six|seven|eight|nine)\b){3}")
 _BENT_ONE: Final = re.compile(r"(?<=hundert|tausend)eine$")
 _SPACES: Final = re.compile(r"[ \u00a0\u202f]")
+_DIGIT: Final = re.compile(r"\d")
+_SPOKEN: Final = re.compile(r"[^\W\d_]+['’]?")  # the `word` of `_TOKEN`, in a text without digits
+_CENTURY_LIKE: Final = re.compile(r"[ivx]+(?:e|è|ème|er)?['’]?")
 
 
 class _Token:
@@ -116,6 +119,8 @@ def find_items(text: str, language: str) -> list[Item]:
         KeyError: the language is not one of the four.
     """
     known, apart = words(language), _apart(language)
+    if not _has_items(text, language):
+        return []
     tokens: list[_Token] = []
     items: list[Item] = []
     for match in _TOKEN.finditer(text):
@@ -128,9 +133,10 @@ def find_items(text: str, language: str) -> list[Item]:
             lowered = _AS_READ.get(lowered, lowered)
             if language == "de":  # "hunderteine Millionen"
                 lowered = _BENT_ONE.sub("eins", lowered)
-            is_zero = before in _HOURS or _OH.match(text.lower(), start)
-            if lowered == "oh" and is_zero:  # "nine oh five", "oh one seven two"
-                lowered = "o"
+            if lowered == "oh" and (
+                before in _HOURS or _OH.match(text[start : start + 40].lower())
+            ):
+                lowered = "o"  # "nine oh five", "oh one seven two"
             century = _century(text, said, start, end, language)
             if century:
                 items.append(Item(start, end, "O", century, str(century), True))
@@ -149,6 +155,26 @@ def find_items(text: str, language: str) -> list[Item]:
     items += _joined(list(_said(text, tokens, language, known)), text, language)
     items.sort(key=lambda item: item.start)
     return items
+
+
+def _has_items(text: str, language: str) -> bool:
+    """Whether a text may have items: most have neither digits nor a word that counts."""
+    if _DIGIT.search(text):
+        return True
+    return any(_may_count(word, language) for word in _SPOKEN.findall(text))
+
+
+@lru_cache(maxsize=1 << 14)
+def _may_count(word: str, language: str) -> bool:
+    """Whether a word may be an item, or the beginning of one."""
+    known, lowered = words(language), word.lower()
+    if lowered in known.noons or any(lowered in table for table in (_AS_READ, _HALVES, _UNREAD)):
+        return True
+    if language in _CENTURY and _CENTURY_LIKE.fullmatch(lowered):
+        return True
+    if language == "de":
+        lowered = _BENT_ONE.sub("eins", lowered)
+    return bool(list(find_numbers([_Token(lowered, 0, len(word), False)], language, 0.0)))
 
 
 def number_of(text: str, language: str) -> float | None:

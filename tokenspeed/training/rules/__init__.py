@@ -1,5 +1,5 @@
-"""Training pairs made by rule: what no corpus has enough of, right in four languages by design.
+"""Training pairs made by rule, of what corpora have too little of; correct by construction.
 
-Every pair comes from a template written here and from slots whose values are computed, so a seed
-gives the same pairs anywhere. Knows no tokens and no files.
+Every pair is a template with computed values in its slots, so a seed gives the same pairs
+everywhere. Knows no tokens and no files.
 """

@@ -1,4 +1,4 @@
-"""Pairs of how many and how much: counts, decimals, shares, ordinals, years, money, measures."""
+"""Pairs with amounts: counts, decimals, shares, ordinals, years, money, measures."""
 
 import random
 from collections.abc import Iterator
@@ -173,7 +173,7 @@ _WHOLES: Final = (  # English; German genitive; French and Spanish with "de"
 
 
 def counts(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield pairs with so many things or people, for ever."""
+    """Yield pairs with counts of things or people, without end."""
     while True:
         kind = rng.choices(("things", "people", "any"), (60, 35, 5))[0]
         frame = choose(kind, rng)
@@ -181,7 +181,7 @@ def counts(language: str, rng: random.Random) -> Iterator[Pair]:
         nouns = _PEOPLE if is_people else _THINGS
         noun = rng.choice(nouns)
         if frame[2].endswith("contrôlés cette semaine.") and noun[4][0] == "f":
-            continue  # the participle agrees with a masculine alone
+            continue  # the participle agrees with a masculine only
         if " unos " in frame[3].lower() + " " and noun[4][1] == "f":
             continue
         if frame[3].startswith("Unos") and (noun[4] != "mm"):
@@ -206,14 +206,14 @@ def counts(language: str, rng: random.Random) -> Iterator[Pair]:
 
 
 def bare(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield pairs with a number alone: ages, pages, decimals, shares, ordinals, years, scores."""
+    """Yield pairs with a bare number: ages, pages, decimals, shares, ordinals, years, scores."""
     kinds = (_number, _number, _decimal, _share, _share, _ordinal, _year, _score, _phone, _fraction)
     while True:
         yield rng.choice(kinds)(language, rng)
 
 
 def money(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield pairs with prices, for ever."""
+    """Yield pairs with prices, without end."""
     while True:
         currency = rng.choice(_CURRENCIES[: 3 if rng.random() < 0.75 else None])
         style = rng.random()
@@ -223,7 +223,7 @@ def money(language: str, rng: random.Random) -> Iterator[Pair]:
 
 
 def measures(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield pairs with lengths, weights, temperatures, sizes and durations, for ever."""
+    """Yield pairs with lengths, weights, temperatures, sizes and durations, without end."""
     while True:
         unit = rng.choice(_MEASURES)
         kind = unit[5]
@@ -247,7 +247,7 @@ def measures(language: str, rng: random.Random) -> Iterator[Pair]:
 @lru_cache(maxsize=4096)
 def digits(number: float | int, language: str) -> str:
     """Return a number as a locale writes it, with plain spaces."""
-    # CLDR's least number of digits that are grouped, which babel does not read.
+    # CLDR's minimum number of digits for grouping, which babel does not read.
     is_grouped = language != "es" or abs(number) >= 10000
     text = str(
         format_decimal(
@@ -333,7 +333,7 @@ def _millions(number: int, language: str) -> str:
 
 
 def _of(language: str, name: str) -> str:
-    """Return what stands between a million and what is counted."""
+    """Return the word between a million and what is counted."""
     if language == "fr":
         return " d'" if name[0].lower() in "aeéiouhœ" and name != "huit" else " de "
     return " de " if language == "es" else " "

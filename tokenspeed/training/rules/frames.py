@@ -1,8 +1,8 @@
 """A sentence in four languages with slots, and what fills them.
 
-A frame is written by hand four times; `sentences.tsv` and `trade.tsv` hold them by their kind. A
-slot says its value in a language, in words or in digits; which of the two is chosen so that what a
-translation should look like follows from its source.
+A frame is written by hand in four languages; `sentences.tsv` and `trade.tsv` hold them by kind. A
+slot gives its value in a language, in words or in digits, chosen so that the form of a translation
+follows from its source.
 """
 
 import random
@@ -16,7 +16,7 @@ LANGUAGES: Final = ("en", "de", "fr", "es")  # the order of a frame
 TO_FOREIGN, TO_ENGLISH = "-to-foreign", "-to-english"
 
 Frame = tuple[str, str, str, str]  # English, German, French, Spanish
-Form = Literal["words", "digits", "mixed"]  # mixed: words up to twelve, as writers have it
+Form = Literal["words", "digits", "mixed"]  # mixed: words up to twelve, as writers do
 WORDS: Final = "words"
 DIGITS: Final = "digits"
 MIXED: Final = "mixed"
@@ -37,7 +37,7 @@ class Pair:
 
 
 def is_taught(source: str, *, from_english: bool) -> bool:
-    """Return whether pairs of a source are for a direction; those of a corpus are for both."""
+    """Return whether pairs of a source teach a direction; those of a corpus teach both."""
     return not source.endswith(TO_ENGLISH if from_english else TO_FOREIGN)
 
 
@@ -68,7 +68,7 @@ def pair_of(
     rng: random.Random,
     words_share: float,
 ) -> Pair:
-    """Return a frame as a pair; words are said in a share of them, and mostly written as digits.
+    """Return a frame as a pair; a share of sources has words, mostly translated as digits.
 
     Digits are translated as digits. Numbers over twelve in words become digits in four of five
     pairs, which are for that direction alone.

@@ -1,7 +1,7 @@
 """All pairs that are made by rule, in one stream.
 
-`tokenspeed train` takes them as it takes the pairs of a corpus: a name of the source, a weight by
-that name. `frames.is_taught` says which directions a source is for.
+`tokenspeed train` uses them like the pairs of a corpus, with a weight by the name of the source.
+`frames.is_taught` says which directions a source teaches.
 """
 
 import random
@@ -14,9 +14,11 @@ from tokenspeed.training.rules import amounts, spoken, times
 from tokenspeed.training.rules.frames import TO_FOREIGN, Pair
 from tokenspeed.training.rules.trade import trade
 
-_WITHOUT_HYPHEN = 0.4  # of the pairs that say a number in English words alone, as recognisers do
+_WITHOUT_HYPHEN = (
+    0.4  # of the pairs with English numbers in words: without hyphens, as recognisers write them
+)
 _HYPHEN = re.compile(r"\b((?:twen|thir|for|fif|six|seven|eigh|nine)ty)-(?=[a-z])", re.IGNORECASE)
-_TRIES = 4  # draws for each pair that is wanted: rules with few values repeat themselves
+_TRIES = 4  # for each wanted pair: rules with few values repeat themselves
 
 
 def pairs(language: str, seed: int, scale: float = 1.0) -> Iterator[Pair]:
@@ -24,8 +26,8 @@ def pairs(language: str, seed: int, scale: float = 1.0) -> Iterator[Pair]:
 
     Args:
         language: `de`, `fr` or `es`.
-        seed: equal ones give equal pairs, in equal order.
-        scale: how many of the kinds that have no end; greetings and the trade come whole.
+        seed: equal seeds give equal pairs in equal order.
+        scale: of the kinds without end; greetings and pairs of the trade are complete.
     """
     rngs = (random.Random(f"{seed}/{language}/{number}") for number in range(99))
     endless = (

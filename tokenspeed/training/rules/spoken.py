@@ -1,7 +1,7 @@
-"""Pairs of speech as it comes: fillers, stutters, false starts, sound marks, greetings.
+"""Pairs of spontaneous speech: fillers, stutters, false starts, sound marks, greetings.
 
-A source may stutter; a translation never does. So these pairs are for one direction each, but for
-sound marks, which have a word of their own in each language, and for greetings.
+A source may stutter; a translation never does. So each of these pairs is for one direction, except
+for sound marks, which have a word in each language, and for greetings.
 """
 
 import random
@@ -59,13 +59,13 @@ _RESTARTS: Final = {
     "fr": ("non attendez", "pardon", "je veux dire", "je recommence"),
     "es": ("no espera", "perdón", "quiero decir", "empiezo otra vez"),
 }
-_STAMMERED: Final = {  # first words of speech, that people say again
+_STAMMERED: Final = {  # first words, which people repeat
     "en": {"i", "we", "the", "it", "so", "and", "this", "that", "you", "they", "if", "in", "to"},
     "de": {"ich", "wir", "das", "die", "der", "es", "und", "sie", "wenn", "in", "zu", "ist"},
     "fr": {"je", "nous", "le", "la", "les", "on", "il", "elle", "et", "vous", "de", "à"},
     "es": {"yo", "el", "la", "los", "y", "que", "en", "de", "no", "se", "es", "nos"},
 }
-_REPEATED: Final = (  # said many times over, and still once or twice each after translation
+_REPEATED: Final = (  # words said many times, of which a translation keeps one or two
     ("very", "sehr", "très", "muy", (
         ("big", "groß", "grand", "grande"), ("good", "gut", "bien", "bien"),
         ("important", "wichtig", "important", "importante"), ("fast", "schnell", "vite", "rápido"),
@@ -102,7 +102,7 @@ _ALONE: Final = (  # one word, said again and again
 
 
 def sounds(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield pairs with sound marks, alone, before, within or after a sentence, for ever."""
+    """Yield pairs with sound marks, alone, before, within or after a sentence, without end."""
     frames = _sentences()
     at = LANGUAGES.index(language)
     while True:
@@ -126,7 +126,7 @@ def sounds(language: str, rng: random.Random) -> Iterator[Pair]:
 
 
 def stutters(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield pairs whose source hesitates and whose target does not, for ever."""
+    """Yield pairs whose source hesitates and whose target does not, without end."""
     frames = _sentences()
     while True:
         to_foreign = rng.random() < 0.5
@@ -143,7 +143,7 @@ def stutters(language: str, rng: random.Random) -> Iterator[Pair]:
 
 
 def greetings(language: str) -> Iterator[Pair]:
-    """Yield greetings and other very short lines, each as it is and without its mark."""
+    """Yield greetings and other very short lines, with their final mark and without."""
     at = LANGUAGES.index(language)
     for kind in ("greeting", "greeting-to-foreign"):
         for frame in read_frames("trade.tsv")[kind]:
@@ -155,7 +155,7 @@ def greetings(language: str) -> Iterator[Pair]:
 
 
 def hesitate(text: str, language: str, rng: random.Random) -> str:
-    """Return a sentence as somebody says it who looks for words."""
+    """Return a sentence as said by somebody who is searching for words."""
     words = text.split()
     if language != "de" or words[0].lower() in _STAMMERED["de"]:
         words[0] = words[0] if words[0] == "I" else _lower(words[0])
@@ -182,7 +182,7 @@ def hesitate(text: str, language: str, rng: random.Random) -> str:
 
 
 def _over_and_over(language: str, rng: random.Random, *, to_foreign: bool) -> tuple[str, str]:
-    """Return a word said up to twelve times, and up to three times on the other side."""
+    """Return a word repeated up to twelve times, and up to three times on the other side."""
     at = LANGUAGES.index(language)
     times = rng.randrange(2, 13)
     kept = min(times, 3)

@@ -1,9 +1,9 @@
-"""Pairs of when: times of day, dates, weekdays, and spans between them.
+"""Pairs with times: times of day, dates, weekdays, and periods between them.
 
 English writes "8:45 p.m." and "May 11, 2026"; German "20:45 Uhr" and "11. Mai 2026"; French
 "20 h 45" and "11 mai 2026"; Spanish "20:45" and "11 de mayo de 2026". A date of digits and slashes
-in English that could be read in two orders is copied as it is: nobody can know which was meant.
-From the other languages it is always the day that comes first.
+in English that could be read in two orders is copied unchanged: nobody can know which is meant.
+In the other languages the day always comes first.
 """
 
 import random
@@ -39,7 +39,7 @@ DAYS: Final = {language: _LOCALES[language].days["format"]["wide"] for language 
 
 
 def times(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield pairs with times of day, for ever."""
+    """Yield pairs with times of day, without end."""
     while True:
         kind = rng.random()
         if kind < 0.55:
@@ -51,7 +51,7 @@ def times(language: str, rng: random.Random) -> Iterator[Pair]:
 
 
 def dates(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield pairs with dates and weekdays, for ever."""
+    """Yield pairs with dates and weekdays, without end."""
     while True:
         kind = rng.random()
         if kind < 0.2:
@@ -62,7 +62,7 @@ def dates(language: str, rng: random.Random) -> Iterator[Pair]:
             yield _date_of_digits(language, rng)
 
 
-_PARTS: Final = {  # after "nine o'clock"; hours of the day in which all four say so
+_PARTS: Final = {  # after "nine o'clock"; the hours for which all four languages say so
     "morning": (range(6, 12), (" in the morning", " morgens", " du matin", " de la mañana")),
     "afternoon": (
         range(14, 18),
@@ -119,7 +119,7 @@ def _dial(rng: random.Random) -> Slot:
 
 
 def written(hour: int, minute: int, language: str, *, is_24: bool = False) -> str:
-    """Return a time of day in digits as a writer has it."""
+    """Return a time of day in digits, as writers write it."""
     if language == "en":
         if is_24:
             return f"{hour}:{minute:02d}"
@@ -133,7 +133,7 @@ def written(hour: int, minute: int, language: str, *, is_24: bool = False) -> st
 
 
 def _written_time(language: str, rng: random.Random) -> Pair:
-    """Return a pair in digits; a source may also be on a dial of 24 hours, or said so."""
+    """Return a pair in digits; the source may use 24 hours, or be in words."""
     frame = choose("time", rng)
     values = [(rng.randrange(24), rng.choice((0, 15, 30, 45, rng.randrange(60)))) for _ in "12"]
     way = rng.random()
@@ -370,7 +370,7 @@ def _date_of_digits(language: str, rng: random.Random) -> Pair:
         return Pair(side("en", "iso"), side(language, "iso"), "rules-dates")
     if way < 0.55:
         return Pair(named("en"), side(language, "own"), "rules-dates" + TO_ENGLISH)
-    if max(days) > 12 and min(days) > 12:  # one reading alone
+    if max(days) > 12 and min(days) > 12:  # only one reading
         return Pair(side("en", "month-first"), side(language, "own"), "rules-dates" + TO_FOREIGN)
     days = [min(day, 12) for day in days]
     return Pair(side("en", "slashes"), side(language, "slashes"), "rules-dates" + TO_FOREIGN)

@@ -1,7 +1,7 @@
-"""Pairs of the trade: meetings, captions, streams and software, by templates over a list of nouns.
+"""Pairs with technical terms of meetings, captions, streams and software, from templates and nouns.
 
-The words are those that people of the trade use in each language; a German article bends with its
-case, French and Spanish prepositions melt into theirs.
+The words are those that professionals use in each language. German articles are inflected; French
+and Spanish ones are contracted with prepositions.
 """
 
 import random
@@ -18,12 +18,12 @@ _ARTICLES: Final = {  # nominative, accusative, dative, genitive
     "f": ("die", "die", "der", "der"),
     "n": ("das", "das", "dem", "des"),
 }
-_BENT: Final = re.compile(r"(\w+),(\w+)")  # "long,longue": an adjective for each gender
+_BENT: Final = re.compile(r"(\w+),(\w+)")  # "long,longue": a form of the adjective for each gender
 _NO_SLOT: Final = ("plain", "meeting", "talk")
 
 
 class Noun(NamedTuple):
-    """A noun in four languages, with what its article and adjectives go by."""
+    """A noun in four languages, with what its article and adjectives depend on."""
 
     kind: str
     english: str
@@ -35,7 +35,7 @@ class Noun(NamedTuple):
 
 
 def trade(language: str, rng: random.Random) -> Iterator[Pair]:
-    """Yield each sentence of the trade once, in an order of its own."""
+    """Yield each sentence once, in random order."""
     frames = read_frames("trade.tsv")
     found = [(frame, None) for kind in _NO_SLOT for frame in frames[kind]]
     filled = [(frame, noun) for noun in nouns() for frame in frames[f"of-{noun.kind}"]]

@@ -54,24 +54,59 @@ def add_captions(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (__doc__ or "").partition("\n\n")[2]
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the service")
-    parser.add_argument("--from", dest="source", default="auto", metavar="LANG", help="spoken")
-    parser.add_argument("--to", default="", metavar="LANG[,LANG]", help="wanted; none in a room")
-    parser.add_argument("--mode", choices=("captions", "append_only"), default="captions")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
     parser.add_argument(
-        "--token", default=os.environ.get(TOKEN_VARIABLE), help=f"key; default: ${TOKEN_VARIABLE}"
+        "--from",
+        dest="source",
+        default="auto",
+        metavar="LANG",
+        help="language that is spoken (default: auto)",
     )
-    parser.add_argument("--room", help="a name: open a room; a room's link: speak there")
-    parser.add_argument("--host-token", help="of the room whose link was given")
-    parser.add_argument("--audio", metavar="FILE", help="WAV; -: 16-bit samples, 16000 a second")
-    parser.add_argument("--recogniser", choices=sorted(RECOGNISERS), default="pocketsphinx")
-    parser.add_argument("--model", help="of the recogniser")
-    parser.add_argument("--real-time", action="store_true", help="give a file out as it is spoken")
-    parser.add_argument("--srt", type=Path, metavar="FILE", help="write subtitles")
-    parser.add_argument("--vtt", type=Path, metavar="FILE", help="write subtitles")
-    parser.add_argument("--obs", metavar="URL", help=f"send to OBS; password: ${OBS_VARIABLE}")
-    parser.add_argument("--zoom", metavar="URL", help="send to a meeting's caption URL")
-    parser.add_argument("--hls", type=Path, metavar="DIR", help="write playlists of WebVTT")
+    parser.add_argument(
+        "--to",
+        default="",
+        metavar="LANG[,LANG]",
+        help="languages to translate into; not needed in a room",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("captions", "append_only"),
+        default="captions",
+        help="append_only: text is never taken back",
+    )
+    parser.add_argument(
+        "--token",
+        default=os.environ.get(TOKEN_VARIABLE),
+        help=f"API key (default: ${TOKEN_VARIABLE})",
+    )
+    parser.add_argument("--room", help="a name: open a room; the link of a room: speak in it")
+    parser.add_argument("--host-token", help="token of the host of the room whose link was given")
+    parser.add_argument(
+        "--audio",
+        metavar="FILE",
+        help="a WAV file; -: 16-bit samples at 16 kHz from standard input",
+    )
+    parser.add_argument(
+        "--recogniser",
+        choices=sorted(RECOGNISERS),
+        default="pocketsphinx",
+        help="what turns --audio into text",
+    )
+    parser.add_argument("--model", help="model of the speech recogniser")
+    parser.add_argument(
+        "--real-time", action="store_true", help="read a file at the speed at which it was spoken"
+    )
+    parser.add_argument("--srt", type=Path, metavar="FILE", help="write subtitles to this file")
+    parser.add_argument("--vtt", type=Path, metavar="FILE", help="write subtitles to this file")
+    parser.add_argument(
+        "--obs", metavar="URL", help=f"send captions to OBS; its password: ${OBS_VARIABLE}"
+    )
+    parser.add_argument(
+        "--zoom", metavar="URL", help="send captions to the caption URL of a meeting"
+    )
+    parser.add_argument(
+        "--hls", type=Path, metavar="DIR", help="write WebVTT playlists to this folder"
+    )
     parser.set_defaults(run=run)
 
 

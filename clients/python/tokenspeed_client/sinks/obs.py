@@ -40,7 +40,7 @@ class Obs:
     def __init__(self, url: str, password: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise ValueError("the address of OBS is such as ws://127.0.0.1:4455")
+            raise ValueError("expected an address of OBS such as ws://127.0.0.1:4455")
         self._password = unquote(parts.password) if parts.password else password
         self._url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         self._socket: ClientConnection | None = None
@@ -82,7 +82,7 @@ class Obs:
             code = exc.rcvd.code if exc.rcvd else None
             if code == AUTHENTICATION_FAILED:
                 raise SinkRefused("OBS: the password is wrong") from exc
-            raise SinkError("OBS has closed the line") from exc
+            raise SinkError("OBS has closed the connection") from exc
         except (OSError, TimeoutError, WebSocketException, KeyError, ValueError) as exc:
             await self.close()
             raise SinkError(f"OBS does not answer: {exc or 'it is silent'}") from exc
@@ -96,7 +96,7 @@ class Obs:
         if "authentication" in hello:
             if self._password is None:
                 await self.close()
-                raise SinkRefused("OBS wants a password")
+                raise SinkRefused("OBS requires a password")
             challenge = hello["authentication"]
             told["authentication"] = answer(
                 self._password, challenge["salt"], challenge["challenge"]
@@ -120,7 +120,7 @@ class Obs:
             reply = await self._read(RESPONSE)
         status = reply["requestStatus"]
         if status["code"] == NOT_STREAMING:
-            raise SinkError("OBS is not streaming: captions go nowhere", is_retryable=False)
+            raise SinkError("OBS is not streaming: captions are not shown", is_retryable=False)
         if not status["result"]:
             problem = f"OBS: {status.get('comment', '')} (code {status['code']})"
             raise SinkError(problem, is_retryable=False)

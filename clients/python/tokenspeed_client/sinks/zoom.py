@@ -33,7 +33,9 @@ class Zoom:
     def __init__(self, url: str, language: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not parts.query:
-            raise ValueError("the caption URL of Zoom is such as https://.../closedcaption?id=...")
+            raise ValueError(
+                "expected a caption URL of Zoom such as https://.../closedcaption?id=..."
+            )
         self._parts = parts
         self._language = zoom_code(language)
         self._seq: int | None = None  # of the last caption
@@ -77,7 +79,7 @@ class Zoom:
             exc.close()
             why = {400: "the meeting has not begun", 403: "the caption URL is not valid"}
             reason = why.get(exc.code, f"status {exc.code}")
-            raise SinkError(f"Zoom takes no captions: {reason}") from None
+            raise SinkError(f"Zoom refuses captions: {reason}") from None
         except OSError as exc:  # its text does not contain the URL, which is a secret
             raise SinkError(f"Zoom does not answer: {exc}") from None
 

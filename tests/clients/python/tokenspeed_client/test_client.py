@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -18,7 +19,15 @@ from tests.clients.relay import Broken, Relay
 from tests.service.conftest import Run, Service, running
 from tests.service.fakes import FakeEngine
 from tests.service.redis_server import RedisServer
-from tokenspeed_client import ConnectionChanged, NotConnected, Refused, Session, connect
+from tokenspeed_client import (
+    ConnectionChanged,
+    NotConnected,
+    Refused,
+    Session,
+    connect,
+    listen,
+    open_room,
+)
 from tokenspeed_client.client import stream_url
 from tokenspeed_client.dialogue import SessionEvent
 from tokenspeed_client.events import (
@@ -28,6 +37,7 @@ from tokenspeed_client.events import (
     TranslationDelta,
     TranslationFinal,
 )
+from tokenspeed_client.reading import Reader
 from tokenspeed_client.sockets import close_line, open_line
 from tokenspeed_client.wire import serialise
 
@@ -392,6 +402,67 @@ async def test_an_attempt_without_an_answer_ends_no_session_whatever_closed_it_a
     assert ends == [1006, code, 4409][: 2 + is_late]
     assert len([event for event in events if isinstance(event, SessionCreated)]) == 1
     assert all(event.recovered for event in events if isinstance(event, SessionResumed))
+
+
+async def test_a_room_gets_what_was_said_on_a_replica_that_is_lost_after_its_redis(
+    run: Run, redis: RedisServer
+) -> None:
+    """The speaker has the finals; Redis and the other replica have not heard of them."""
+    two = run(redis_url=redis.url)
+    room = await open_room(two.http)
+    events: list[SessionEvent] = []
+    read: list[str] = []
+
+    async def hear(session: Session) -> None:
+        async for event in session:
+            events.append(event)
+
+    async def read_along(reader: Reader) -> None:
+        async for event in reader:
+            if isinstance(event, TranslationFinal):
+                read.append(event.text)
+
+    async with (
+        asyncio.timeout(60),
+        Network(redis.port).running() as to_redis,
+        Network().running() as network,
+    ):
+        stack = ExitStack()
+        url = redis.url.replace(str(redis.port), str(to_redis.port))
+        one = stack.enter_context(running(FakeEngine(), redis_url=url))
+        network.server_port = one.port
+        async with listen(f"{two.http}/r/{room.id}", "de") as reader:
+            reading = asyncio.create_task(read_along(reader))
+            async with connect(
+                network.http,
+                source="en",
+                targets=["de"],
+                room=room.id,
+                host_token=room.host_token,
+            ) as session:
+                hearing = asyncio.create_task(hear(session))
+                await session.commit("one")
+                await come(events, TranslationFinal, 1)
+                while read != ["ONE"]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                to_redis.is_down = True
+                to_redis.cut()
+                await session.commit("two")
+                await come(events, TranslationFinal, 2)
+                network.server_port = two.port
+                network.cut()
+                await come(events, SessionCreated, 2)
+                await session.commit("three")
+                await come(events, TranslationFinal, 3)
+                while len(read) < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                await session.close()
+                await hearing
+        await reading
+        to_redis.is_down = False
+        await asyncio.to_thread(stack.close)
+    assert read == ["ONE", "TWO", "THREE"]
+    assert [e.text for e in events if isinstance(e, TranslationFinal)] == read
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))

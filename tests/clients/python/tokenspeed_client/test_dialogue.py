@@ -1,6 +1,7 @@
 """The decisions of a session, without a network: time and luck are the test's."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -78,7 +79,7 @@ def test_the_line_is_tried_again_later_and_later() -> None:
     assert delays[-1] <= 10
     last = dialogue.events[-1]
     assert isinstance(last, ConnectionChanged)
-    assert (last.state, last.attempt, last.reason) == ("waiting", 12, "The line was lost")
+    assert (last.state, last.attempt, last.reason) == ("waiting", 12, "The connection was lost")
 
 
 def test_a_line_that_lived_begins_anew_with_short_waits() -> None:
@@ -258,6 +259,28 @@ def test_closing_waits_for_what_was_committed() -> None:
     assert kinds(dialogue.messages(1.1)) == ["SessionClose"]
     dialogue.received(e.SessionClosed("client", e.Usage(0, 0, 0.0)), 1.2)
     assert dialogue.state == "closed"
+
+
+@pytest.mark.parametrize("room", ["room", None])
+def test_a_new_session_says_again_what_its_room_may_lack(room: str | None) -> None:
+    dialogue = Dialogue(Settings("en", ("de",), room=room), draw=lambda: 0.5)
+    open_(dialogue)
+    name = dialogue.commit("Yes.")
+    dialogue.messages(0.5)
+    stats = e.FinalStats(0, 0, 0.0, 0.0)
+    final = e.TranslationFinal(name, "de", "Ja.", "Yes.", stats, seq=2)
+    assert not dialogue.received(final, 1.0)
+    dialogue.lost(1006, "", 2.0)
+    ask(dialogue, 3.0)
+    dialogue.received(e.SessionCreated(INFO, seq=1), 3.0)
+    dialogue.received(refusal("session_expired"), 3.0)
+    said = kinds(dialogue.messages(3.0))
+    assert said == ["SessionUpdate", *(["SourceCommit"] if room else []), "Ping"]
+    events = list(dialogue.events)
+    dialogue.received(final, 4.0)  # it had come
+    assert list(dialogue.events) == events
+    dialogue.configure(replace(dialogue.settings, room="another"))
+    assert dialogue.pending.said() == []
 
 
 def test_closing_a_room_waits_for_an_answer() -> None:

@@ -106,6 +106,17 @@ def test_a_new_session_is_told_nothing_of_what_was_withdrawn() -> None:
     assert names(pending.everything()) == ["2"]
 
 
+def test_the_newest_finished_ones_can_be_said_again_until_the_room_changes() -> None:
+    pending = Pending()
+    committed(pending, *map(str, range(40)))
+    for number in range(39):
+        pending.take(final(str(number), f"text of {number}"))
+    assert names(pending.said()) == [str(number) for number in range(7, 39)]
+    assert names(pending.everything()) == ["39"]
+    pending.begin_room()
+    assert pending.said() == []
+
+
 def refusal(event_id: str | None, retryable: bool) -> e.Error:
     return e.Error(e.ErrorInfo("limit", "overloaded", "m", None, event_id, retryable))
 
@@ -200,7 +211,7 @@ CALLS = st.lists(
         st.tuples(st.just("keepTargets"), TARGETS),
         st.tuples(st.sampled_from(
             ["updates", "ping", "beginLine", "beginSession", "everything", "refused", "openAgain",
-             "openIds", "hasRefused"],
+             "openIds", "hasRefused", "said", "beginRoom"],
         )),
     ),
     max_size=25,

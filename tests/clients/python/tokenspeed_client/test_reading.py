@@ -160,5 +160,5 @@ def test_addresses_lead_to_the_readers() -> None:
     for path in ("r/x", "v1/rooms/x", "v1/rooms/x/listen"):
         assert listen_url(f"https://a.example/base/{path}") == wanted
     for url in ("https://a.example/", "a.example/r/x", "http://a.example/r/"):
-        with pytest.raises(ValueError, match="expected such as"):
+        with pytest.raises(ValueError, match="expected a URL such as"):
             listen_url(url)

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from service.bench.fleet.plot import HEIGHT, WIDTH, lines
+from service.bench.fleet.plot import HEIGHT, WIDTH, lines, marks
 
 
 def test_every_series_is_there_and_within_the_picture() -> None:
@@ -21,3 +21,10 @@ def test_every_series_is_there_and_within_the_picture() -> None:
             assert 0 <= x <= WIDTH
             assert 0 <= y <= HEIGHT
     assert "one &amp; two" in text
+
+
+def test_marks_are_round_numbers() -> None:
+    assert marks(0.0, 43_872.0) == [0, 10_000, 20_000, 30_000, 40_000]
+    assert marks(1.0, 24.0) == [5, 10, 15, 20]
+    assert marks(0.0, 34.2) == [0, 10, 20, 30]
+    assert marks(0.0, 0.0) == [0]

@@ -139,6 +139,7 @@ def test_wrong_values_are_put_right(source: str, output: str, pair: str, repaire
         ("1.5 million", "1.500.000", "en-de"),
         ("5 percent", "5 %", "en-de"),
         ("call five five five one two", "rufen Sie 555 12 an", "en-de"),
+        ("Use 192.168.100.200", "Use 192.168.100.200", "de-en"),
     ],
 )
 def test_right_values_are_left(source: str, output: str, pair: str) -> None:
@@ -160,6 +161,8 @@ def test_right_values_are_left(source: str, output: str, pair: str) -> None:
         ("at 5:30 a.m.", "um 6:30 a.m.", "en-de", "um 5:30 Uhr"),
         ("in the 21st century", "en el siglo XX", "en-es", "en el siglo XXI"),
         ("in the 21st century", "au XXe siècle", "en-fr", "au XXIe siècle"),
+        ("3,355,443 bytes", "3,355,443 bytes", "en-es", "3.355.443 bytes"),
+        ("1.234.567 Byte", "1.234.567 bytes", "de-en", "1,234,567 bytes"),
     ],
 )
 def test_what_is_no_number_or_lost_its_currency_is_put_right(

@@ -1,7 +1,10 @@
 """Numbers are found where they stand, in digits and in words."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tokenspeed.text.quantities import items
 from tokenspeed.text.quantities.items import find_items, number_of
 
 
@@ -41,3 +44,25 @@ def test_items_stand_where_they_are(
 
 def test_codes_are_no_numbers() -> None:
     assert find_items("B2B, v1.2.3, COVID19, x86_64, 3D", "en") == []
+
+
+SAID = {
+    "en": "a an oh o hundred thousand twenty-three first third half quarter noon midnight point"
+    " dozen the sixtieth fiftieth percent million eighties and zero nil",
+    "de": "ein eine eins hundert tausend dreiundzwanzig anderthalb zweieinhalb erste achten mittag"
+    " hunderteine komma zwanzigste million und null viertel",
+    "fr": "un une cent mille vingt et deux soixante-dix premier seconde midi virgule vingtaine"
+    " XXIe XVIIe Louis XIV zéro pour cents quatre",
+    "es": "un una uno ciento mil veintiún primer tercer décimo mediodía coma punto siglo XXI y"
+    " medio veinti dos cuarto por cientos cero",
+}
+
+
+@given(st.data(), st.sampled_from(sorted(SAID)))
+def test_a_quick_look_misses_no_item(data: st.DataObject, language: str) -> None:
+    known = st.sampled_from((*SAID[language].split(), "word", "I", "5"))
+    text = " ".join(data.draw(st.lists(known, max_size=5)))
+    found = find_items(text, language)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(items, "_has_items", lambda text, language: True)
+        assert find_items(text, language) == found

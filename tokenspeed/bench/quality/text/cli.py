@@ -38,8 +38,8 @@ def add_text(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval text`."""
     add_model_arguments(parser)
     parser.add_argument("--sets", nargs="*", default=tuple(SETS), choices=tuple(SETS))
-    parser.add_argument("--limit", type=int, default=0, help="cases of a set; 0 for all")
-    parser.add_argument("--seed", type=int, default=1, help="of the generated numbers")
+    parser.add_argument("--limit", type=int, default=0, help="cases to take of each set; 0: all")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the generated numbers")
     add_page_arguments(parser)
     parser.set_defaults(run=run_text)
 
@@ -74,10 +74,14 @@ def run_text(options: argparse.Namespace) -> int:
 def add_plain(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval plain`."""
     add_model_arguments(parser)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of name.en-xx.tsv")
-    parser.add_argument("--sets", nargs="*", default=(), help="names; all by default")
-    parser.add_argument("--limit", type=int, default=0, help="lines of a set; 0 for all")
-    parser.add_argument("--outputs", type=Path, help="write every line that differs here, as text")
+    parser.add_argument(
+        "--corpus", type=Path, required=True, help="folder with test sets, NAME.en-xx.tsv"
+    )
+    parser.add_argument("--sets", nargs="*", default=(), help="names of sets (default: all)")
+    parser.add_argument("--limit", type=int, default=0, help="lines to take of each set; 0: all")
+    parser.add_argument(
+        "--outputs", type=Path, help="write all lines that differ to this file, as text"
+    )
     add_page_arguments(parser)
     parser.set_defaults(run=run_plain)
 

@@ -54,6 +54,7 @@ def _update(text: str, hygiene: Hygiene, pieces: list[Piece]) -> None:
         if i == len(pieces):
             pieces.append(hygiene.piece())
         is_open = i == len(cuts) - 1
+        pieces[i].language = hygiene.source
         pieces[i].take(cut.text, is_open=is_open)
         if pieces[i].core and is_open:
             output = pieces[i].shown()

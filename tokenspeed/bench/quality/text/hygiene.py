@@ -33,7 +33,7 @@ en|de|The children are playing in the garden.|Kinder Garten
 en|fr|The children are playing in the garden.|enfants jardin
 en|es|The children are playing in the garden.|niños/chicos jardín
 en|de|The weather is beautiful today.|Wetter heute
-en|fr|The weather is beautiful today.|temps/météo/fait aujourd
+en|fr|The weather is beautiful today.|temps/météo/fait beau/magnifique/superbe aujourd
 en|es|The weather is beautiful today.|tiempo/clima/día hoy
 de|en|Der Zug zum Flughafen ist wieder zu spät.|train airport
 de|en|Meine Schwester arbeitet in einem Krankenhaus.|sister hospital

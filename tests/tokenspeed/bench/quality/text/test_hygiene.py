@@ -25,6 +25,13 @@ def test_a_copy_of_the_source_is_right_for_texts_that_have_no_words_alone() -> N
         assert not case.is_right("")
 
 
+def test_a_sentence_says_what_the_plain_one_says() -> None:
+    cases = [case for case in hygiene_cases() if case.kind == "hygiene/decomposed"]
+    (case,) = [c for c in cases if c.target == "fr" and c.text.startswith("The weather")]
+    assert case.is_right("Il fait beau aujourd'hui.")
+    assert not case.is_right("Il fait froid aujourd'hui.")
+
+
 def test_a_translation_is_right_with_all_that_was_around_it() -> None:
     right = {
         "hygiene/addresses": "Bitte schreiben Sie heute an anna.meier@example.com.",
