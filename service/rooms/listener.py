@@ -89,8 +89,8 @@ class Listener:
         if self._reading is not None:
             self._reading.cancel()
 
-    async def subscribe(self, name: str) -> None:
-        """Listen to a channel; on return, everything published from now on is heard.
+    async def subscribe(self, *names: str) -> None:
+        """Listen to channels; on return, everything published from now on is heard.
 
         Raises:
             StoreLost: there is no connection, or nothing was confirmed.
@@ -98,13 +98,16 @@ class Listener:
         pubsub = self._pubsub
         if pubsub is None:
             raise StoreLost("nobody listens")
-        future = self._confirmed.get(name)
-        if future is None or future.done():
-            future = self._confirmed[name] = asyncio.get_running_loop().create_future()
+        futures = []
+        for name in names:
+            future = self._confirmed.get(name)
+            if future is None or future.done():
+                future = self._confirmed[name] = asyncio.get_running_loop().create_future()
+            futures.append(future)
         try:
-            await pubsub.subscribe(name)
+            await pubsub.subscribe(*names)
             async with asyncio.timeout(CONFIRM_S):
-                await asyncio.shield(future)
+                await asyncio.gather(*map(asyncio.shield, futures))
         except LINE_FAILURES as exc:
             raise StoreLost(type(exc).__name__) from exc
 

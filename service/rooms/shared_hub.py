@@ -438,12 +438,13 @@ class SharedHub:
 
     async def _find(self) -> None:
         """Redis is back: listen to all rooms again, and catch up with them."""
-        for room_id in list(self._copies):
-            await self._listener.subscribe(channel(room_id))
+        # All at once: on a starved machine one answer of many is always late, and all of this would
+        # begin over and over, while nothing that is said here reaches any room.
+        if self._copies:
+            await self._listener.subscribe(*map(channel, self._copies))
         await self._signs.give()
         self._born = self._born or await self._signs.memory()
-        for copy in list(self._copies.values()):
-            await self._catch(copy)
+        await asyncio.gather(*map(self._catch, self._copies.values()))
         self._born = await self._signs.memory()
         self.is_lost = False
         self._is_found.set()
