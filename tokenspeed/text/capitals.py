@@ -42,7 +42,7 @@ _STRESSED: Final = frozenset(
     " nie nur ja nein ich du wir ihr sie mir dir sehr pas non oui moi toi lui bon muy sí tú yo ya"
     " hoy más qué".split()
 )
-_SENTENCE_BEFORE: Final = regex.compile(r"[.!?…]['\"”’»)]*\s+$")
+_SENTENCE_BEFORE: Final = regex.compile(r"(?r)[.!?…]['\"”’»)]*\s+")
 _TITLES: Final = frozenset(
     "visa seat bild zeit welt stern focus opel mini smart orange live".split()
 )
@@ -125,7 +125,7 @@ def quieten(
             if is_short and count_pieces(word.lower()) == 1 < count_pieces(word):
                 said[i] = word.lower()
         is_first = is_beginning and not _WORD.search(text, 0, match.start())
-        if is_first or _SENTENCE_BEFORE.search(text[: match.start()]):
+        if is_first or _SENTENCE_BEFORE.match(text, 0, match.start()):
             said[0] = said[0] and said[0][0].upper() + said[0][1:]
         return " ".join(
             word if quiet is None else quiet for word, quiet in zip(words, said, strict=True)

@@ -17,6 +17,7 @@ from tokenspeed.text.languages import code_of, primary, script_of
 
 MAX_ROWS: Final = 10_000
 MAX_CHARS: Final = 100  # of a term
+KEPT: Final = 32  # glossaries of requests, of a megabyte at the most
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _NAMES: Final = {  # column names in files -> ours
     "source": "source",
@@ -82,6 +83,8 @@ class HouseGlossary:
         self._rows = tuple(rows)
         self._terms: dict[tuple[str | None, str], tuple[Term, ...]] = {}
         self._glossaries: dict[tuple[str | None, str], Glossary] = {}
+        # Of the newest requests, with their terms, so that no others have the same id.
+        self._recent: dict[tuple[int, str | None, str], tuple[Sequence[Term], Glossary]] = {}
 
     def terms(self, source: str | None, target: str) -> tuple[Term, ...]:
         """Return the terms of a pair of languages; a source of None stands for any."""
@@ -105,16 +108,32 @@ class HouseGlossary:
     ) -> Glossary:
         """Return a glossary of a text's own terms, then those of the house.
 
-        Without terms of its own the glossary is made once and reused.
+        Without terms of its own the glossary is made once and reused; with a tuple of them, for as
+        long as that is used: a request may have hundreds of texts.
         """
         pair = (source, target)
+        if own and isinstance(own, tuple):
+            kept = self._recent.get((id(own), *pair))
+            if kept is None or kept[0] is not own:
+                kept = self._recent[id(own), *pair] = own, self._made(own, pair, is_rare)
+                if len(self._recent) > KEPT:
+                    del self._recent[next(iter(self._recent))]
+            return kept[1]
         if own:
-            named = {term.source.casefold() for term in own}
-            rest = (t for t in self.terms(*pair) if t.source.casefold() not in named)
-            return Glossary([*own, *rest], is_rare, source)
+            return self._made(own, pair, is_rare)
         if pair not in self._glossaries:
             self._glossaries[pair] = Glossary(self.terms(*pair), is_rare, source)
         return self._glossaries[pair]
+
+    def _made(
+        self,
+        own: Sequence[Term],
+        pair: tuple[str | None, str],
+        is_rare: Callable[[str], bool] | None,
+    ) -> Glossary:
+        named = {term.source.casefold() for term in own}
+        rest = (t for t in self.terms(*pair) if t.source.casefold() not in named)
+        return Glossary([*own, *rest], is_rare, pair[0])
 
     def keeping(
         self,

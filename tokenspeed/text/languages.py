@@ -15,6 +15,7 @@ from babel.core import get_global
 
 AUTO: Final = "auto"  # a source whose language is not given
 
+_MAX_TAG: Final = 128  # characters, with space around it
 _SUBTAG: Final = regex.compile(r"[A-Za-z0-9]{1,8}")
 _WORD: Final = regex.compile(r"[\p{L}\p{M}]+(?:[-_](?:\p{L}{2,4}|\d{3})\b)*")
 _MAX_NAME_WORDS: Final = 3
@@ -35,12 +36,16 @@ class Mention:
     code: str
 
 
-@lru_cache(maxsize=4096)
 def normalise(tag: str) -> str | None:
     """Return a tag as BCP 47 writes it: `EN_us` -> `en-US`, `deu` -> `de`, `iw` -> `he`.
 
     None if it is not a tag. Whether such a language exists is not checked.
     """
+    return _normalised(tag) if len(tag) <= _MAX_TAG else None  # whole texts are not kept in memory
+
+
+@lru_cache(maxsize=4096)
+def _normalised(tag: str) -> str | None:
     subtags = tag.strip().replace("_", "-").split("-")
     if not all(map(_SUBTAG.fullmatch, subtags)):
         return None
@@ -86,9 +91,13 @@ def matched(tag: str | None, languages: Iterable[str]) -> str | None:
     )
 
 
-@lru_cache(maxsize=4096)
 def script_of(tag: str) -> str | None:
     """Return the script that a language is written in, according to CLDR: `zh-TW` -> `Hant`."""
+    return _script_of(tag) if len(tag) <= _MAX_TAG else None
+
+
+@lru_cache(maxsize=4096)
+def _script_of(tag: str) -> str | None:
     subtags = (normalise(tag) or tag).split("-")
     named = [each for each in subtags[1:] if len(each) == 4 and each.isalpha()]
     if named:

@@ -29,6 +29,7 @@ from tokenspeed.text.vocabulary import Vocabulary
 from tokenspeed.text.words import count_words
 
 MIN_HALVED: Final = 6  # spaces that a sentence must have to be cut in two
+MAX_SPANS: Final = 40  # without a gap; more of them are cut like words
 MAX_REMEMBERED: Final = 8  # texts whose spans are kept
 
 _STATE: Final = (
@@ -119,14 +120,24 @@ class Hygiene:
         starts = [span.start for span in spans]
         found: list[Cut] = []
         start = end = 0
+        behind = -1  # a span after which there was a cut
         for piece in segmenter.cut(masked, min_words, scale):
             end += len(piece)
+            if end <= behind:
+                continue
             for at in breaks[bisect_right(breaks, start) : bisect_left(breaks, end)]:
                 if found or count_words(text[start:at]) >= min_words:
                     found.append(Cut(text[start:at], is_cut=False))
                     start = at
             if _touches(spans, starts, end, end):
-                continue  # longer than any piece
+                # Longer than any piece; but hundreds of spans without a gap are not one.
+                num_spans = bisect_left(starts, end) - bisect_left(starts, start)
+                is_long = end - start >= 2 * segmenter.MAX_CHARS * scale
+                if is_long or num_spans > MAX_SPANS:
+                    at = spans[bisect_left(starts, end) - 1].end
+                    found.append(Cut(text[start:at], is_cut=at < len(text)))
+                    start = behind = at
+                continue
             is_cut = end < len(text) and not segmenter.is_sentence(masked[start:end])
             found.append(Cut(text[start:end], is_cut and end not in breaks))
             start = end
@@ -146,11 +157,13 @@ class Hygiene:
 
     def spans(self, text: str) -> list[Span]:
         """Return what must be kept, with sound marks in the words of the target language."""
-        if text not in self._found_spans:  # a single piece is looked up three times in a row
+        found = self._found_spans.get(text)  # a single piece is looked up three times in a row
+        if found is None:
+            found = self._find_spans(text)
             if len(self._found_spans) >= MAX_REMEMBERED:
-                self._found_spans.clear()
-            self._found_spans[text] = self._find_spans(text)
-        return self._found_spans[text]
+                self._found_spans.clear()  # by another thread, perhaps, before it is asked again
+            self._found_spans[text] = found
+        return found
 
     def _find_spans(self, text: str) -> list[Span]:
         known = self.vocabulary.is_known
@@ -163,9 +176,10 @@ class Hygiene:
 
     def find(self, text: str) -> list[Found]:
         """Return all that is protected in a piece, from left to right, none overlapping another."""
-        if text != self._last[0]:
-            self._last = (text, self._find(text))
-        return list(self._last[1])
+        last = self._last
+        if text != last[0]:
+            last = self._last = (text, self._find(text))
+        return list(last[1])
 
     def fault_of(self, shown: str, output: str, *, is_whole: bool) -> Fault | None:
         """Return what is wrong with an output of the model; None if nothing looks wrong."""

@@ -17,17 +17,17 @@ from typing import Any, Final, Protocol
 import regex
 
 from tokenspeed.text.detokenizer import TokenText
-from tokenspeed.text.glossary import BEFORE, Found
+from tokenspeed.text.glossary import BEFORE, Found, has_word
 from tokenspeed.text.quantities.computing import Change, spellings
 from tokenspeed.text.quantities.computing import find as find_said
 from tokenspeed.text.vocabulary import MARKS, NAMES
 from tokenspeed.text.words import count_words, has_words, word_ends
 
 _FIRST: Final = regex.compile(r"[\p{L}\p{N}]")
-_OPENS: Final = regex.compile(r"[\s(\[{\"“„«]$|^$")
+_OPENS: Final = regex.compile(r"[\s(\[{\"“„«]?")
 _END_MARKS: Final = ".,;:!?…"
 # "Never!</i></b>": what closes behind a mark.
-_AFTER_MARK: Final = regex.compile(r"[.,;:!?…][\"'”’»)]?(?:<[^<>]{0,80}>|\{[^{}]{0,80}\})*$")
+_AFTER_MARK: Final = regex.compile(r"(?r)[.,;:!?…][\"'”’»)]?(?:<[^<>]{0,80}>|\{[^{}]{0,80}\})*+")
 _FULL_STOP: Final = regex.compile(r"(?<!\.|\.\p{L}{1,3})\.$")  # not that of "a.m."
 _SPACES: Final = " \u00a0\u202f"  # French has them before some marks
 
@@ -173,11 +173,20 @@ class Placeholders:
     def missing(self, text: str, output: str) -> list[Found]:
         """Return what a source has but its translation lacks, each wanted word once."""
         needed: Counter[str] = Counter()
+        there: dict[str, int] = {}  # a page of marks has a thousand items
         lacking: dict[str, Found] = {}
         for item in self._found(text):
             needed[item.wanted] += 1
-            if item.is_shown and not _has(output, item, needed[item.wanted]):
-                lacking.setdefault(item.wanted, item)
+            if not item.is_shown or item.wanted in lacking:
+                continue
+            if item.kind not in ("word", "mark"):
+                is_lacking = not _has(output, item)
+            else:
+                if item.wanted not in there:
+                    there[item.wanted] = output.count(item.wanted)
+                is_lacking = there[item.wanted] < needed[item.wanted]
+            if is_lacking:
+                lacking[item.wanted] = item
         return list(lacking.values())
 
     def terms(self, text: str) -> tuple[tuple[str, str], ...]:
@@ -192,11 +201,20 @@ class Placeholders:
         wanted = {held.wanted for held, _ in self._held.values()} - {""}
         if not wanted:
             return []
-        longest_first = sorted(wanted, key=len, reverse=True)
-        return [
-            match.span()
-            for match in regex.finditer("|".join(map(regex.escape, longest_first)), output)
-        ]
+        found: list[tuple[int, int]] = []
+        at = 0
+        places = {word: output.find(word) for word in wanted}
+        while places := {
+            word: place if place >= at else output.find(word, at)
+            for word, place in places.items()
+            if place >= 0
+        }:
+            # Of two at one place the longer one, as in "10" and "100".
+            start, length = min((place, -len(word)) for word, place in places.items())
+            at = start - length
+            if start >= 0:
+                found.append((start, at))
+        return found
 
     def count(self, text: str) -> int:
         """Return how many different words of a source are protected, not counting marks."""
@@ -243,7 +261,8 @@ class Placeholders:
                 if item.wanted in there:
                     there[item.wanted] -= 1
                 continue
-            opens = _OPENS.search(text[: item.start]) is not None
+            sign = text[max(item.start - 1, 0) : item.start]
+            opens = _OPENS.fullmatch(sign) is not None
             offset = beside.place_of(item, opens=opens)
             if offset is None:
                 offset = _anchor(text, item, words, opens=opens)
@@ -377,7 +396,7 @@ class Placeholders:
         """Whether what follows a word comes after its mark: "Never!</b>"."""
         is_newline = item.wanted.startswith("\\")
         start = max(item.start - MARKS_LENGTH, 0)
-        return is_newline or _AFTER_MARK.search(text, start, item.start) is not None
+        return is_newline or _AFTER_MARK.match(text, start, item.start) is not None
 
     def _with_inserted(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
         text = self._trimmed(text)
@@ -472,22 +491,34 @@ def _numbers(
 
 
 def _changed(text: str, offsets: list[int], changes: Sequence[Change]) -> tuple[str, list[int]]:
-    """Apply changes to a text; an offset within one moves to its beginning."""
-    for change in reversed(changes):
-        start, end = change.start, change.end
-        if end > len(text):
-            continue
-        grown = len(change.wanted) - (end - start)
-        text = text[:start] + change.wanted + text[end:]
-        offsets = [o + grown if o >= end else min(o, start) for o in offsets]
-    return text, offsets
+    """Apply changes to a text; an offset within one moves to its beginning.
+
+    Args:
+        changes: in order, none overlapping another; those past the end of the text are left out.
+    """
+    changes = [change for change in changes if change.end <= len(text)]
+    if not changes:
+        return text, offsets
+    parts, at = [], 0
+    for change in changes:
+        parts += [text[at : change.start], change.wanted]
+        at = change.end
+    ends = [change.end for change in changes]
+    grown = list(accumulate((len(c.wanted) - (c.end - c.start) for c in changes), initial=0))
+    starts = [*(change.start for change in changes), len(text)]
+    moved = []
+    for offset in offsets:
+        before = bisect_right(ends, offset)
+        moved.append(min(offset, starts[before]) + grown[before])
+    return "".join([*parts, text[at:]]), moved
 
 
 def _has(output: str, item: Found, times: int = 1) -> bool:
     """Whether a word is in an output, perhaps with an ending or at the start with a capital."""
     if item.kind in ("word", "mark"):
         return output.count(item.wanted) >= times
-    if regex.search(rf"(?V1){BEFORE}{regex.escape(item.wanted)}", output):
+    # No pattern is compiled for it: a glossary has more words than patterns are kept.
+    if has_word(output, item.wanted):
         return True
     capital = item.wanted[:1].upper() + item.wanted[1:]
     return not item.is_exact and output.lstrip().startswith(capital)
@@ -578,6 +609,7 @@ def _without(text: str, found: Sequence[Found]) -> list[str]:
 
 
 _NEXT_WORD: Final = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}'’-]*")
+_WORD_BEFORE: Final = regex.compile(rf"(?r){_NEXT_WORD.pattern}")
 
 
 def _anchor(
@@ -589,8 +621,7 @@ def _anchor(
         match = _NEXT_WORD.match(text, item.end)
         side = 0
     else:
-        before = list(_NEXT_WORD.finditer(text, max(item.start - 60, 0), item.start))
-        match = before[-1] if before and before[-1].end() == item.start - is_apart else None
+        match = _WORD_BEFORE.match(text, max(item.start - 60, 0), item.start - is_apart)
         side = 1
     if match is None:
         return None

@@ -22,12 +22,13 @@ MAX_CHARS: Final = 300  # also in text without words
 WINDOW_CHARS: Final = 4 * MAX_CHARS  # of a whole text that are cut in one go
 _MARK_CHARS: Final = 64  # a mark and what may close after it: quotes, brackets, tags
 _PERIOD_CHARS: Final = 40  # a word with a period that may be an abbreviation, and its marks
-_SENTENCE_END = regex.compile(r"[.!?…。！？｡؟۔।॥](?:\s?[\"'”’»)\]])*\s*$")
-_WIDE_END = regex.compile(r"[。！？｡।॥][\"'”’»」』）\])]*\s*$")
+# Ends are read backwards: forwards, each place of a long end would be tried.
+_SENTENCE_END = regex.compile(r"(?r)[.!?…。！？｡؟۔।॥](?:\s?[\"'”’»)\]])*\s*")
+_WIDE_END = regex.compile(r"(?r)[。！？｡।॥][\"'”’»」』）\])]*\s*")
 _SPACED_MARK = regex.compile(r"\s{1,2}(?:[?!]+(?:\s?[»”\")])*|»)(?=\s)")  # « Où est-il ? Elle ... »
-_CLAUSE_END = regex.compile(r"[,;:،؛、；：，—–][\"'”’»)\]]*\s*$")
+_CLAUSE_END = regex.compile(r"(?r)[,;:،؛、；：，—–][\"'”’»)\]]*\s*")
 # Before an answer there is no cut: translated together, both sides get the same quotation marks.
-_QUOTED_END = regex.compile(r"[.!?…]\s?[\"”“’»]\s*$")
+_QUOTED_END = regex.compile(r"(?r)[.!?…]\s?[\"”“’»]\s*")
 _ANSWER = regex.compile(r"\s*(?:[-–—]\s*)?[\"“„«‘]")
 _PERIOD_WORD = regex.compile(r"(?r)([\p{L}\p{N}\p{M}.]+)\.[\"'”’»)\]]*\s*$")
 _MARK: Final = regex.compile(r"[^\s\p{L}\p{N}\p{M}]")
@@ -104,7 +105,7 @@ def pieces(text: str) -> Iterator[str]:
 def is_sentence(piece: str) -> bool:
     """Whether a piece ends where a sentence ends."""
     end = piece[-_MARK_CHARS:]
-    return _SENTENCE_END.search(end) is not None or _WIDE_END.search(end) is not None
+    return _SENTENCE_END.match(end) is not None or _WIDE_END.match(end) is not None
 
 
 def cut_at(text: str, max_chars: int) -> int:
@@ -115,12 +116,11 @@ def cut_at(text: str, max_chars: int) -> int:
     head = text[: max_chars + 1]
     ends = list(accumulate(map(len, cut(head)[:-1])))
     late = [end for end in ends if max_chars // 2 <= end <= max_chars]
-    sentences = [end for end in late if is_sentence(head[:end])]
+    sentence = next((end for end in reversed(late) if is_sentence(head[:end])), None)
+    if sentence is not None or late:
+        return late[-1] if sentence is None else sentence
     words = [end for end in word_ends(head) if end <= max_chars]
-    for fitting in (sentences, late, words):
-        if fitting:
-            return fitting[-1]
-    return _grapheme_offset(text, max_chars)
+    return words[-1] if words else _grapheme_offset(text, max_chars)
 
 
 def _is_hard_limit(head: str, following: str, words: int, scale: int) -> bool:
@@ -132,14 +132,14 @@ def _is_cut(head: str, following: str, words: int, is_whole: bool, scale: int) -
     if not has_words(following):
         return False
     end = head[-_MARK_CHARS:]
-    if _WIDE_END.search(end):
+    if _WIDE_END.match(end):
         return True
-    if following[0].isspace() and _SENTENCE_END.search(end):
-        is_answer = _QUOTED_END.search(end) and _ANSWER.match(following)
+    if following[0].isspace() and _SENTENCE_END.match(end):
+        is_answer = _QUOTED_END.match(end) and _ANSWER.match(following)
         if is_answer and words < CLAUSE_WORDS * scale:
             return False
         return _ends_sentence(head, following, words, is_whole)
-    if words >= CLAUSE_WORDS * scale and following[0].isspace() and _CLAUSE_END.search(end):
+    if words >= CLAUSE_WORDS * scale and following[0].isspace() and _CLAUSE_END.match(end):
         return True
     is_conjunction = following.strip().casefold() in _CONJUNCTIONS
     return words >= CONJUNCTION_WORDS * scale and is_whole and is_conjunction
@@ -173,6 +173,9 @@ def _ends_sentence(head: str, following: str, words: int, is_whole: bool) -> boo
 
 def _grapheme_offset(text: str, max_chars: int) -> int:
     """Return the largest end of a whole character within `max_chars`, at least one character."""
+    around = text[max_chars - 1 : max_chars + 1]
+    if around.isascii() and around != "\r\n":
+        return min(max_chars, len(text))
     position = 0
     for cluster in regex.finditer(r"\X", text):
         if position and cluster.end() > max_chars:

@@ -7,6 +7,7 @@ length is bounded, so that the time is linear whatever the text is.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
 from typing import Final, Literal
 
 import regex
@@ -56,28 +57,29 @@ _NEWLINE: Final = (
     r" | (?<=\p{Ll})\\[nr](?=\p{Lu}|\s|$|\\n)"
 )
 
-_STRUCTURE: Final = regex.compile(
-    # Nothing begins with a space, or within a Latin word: most places are passed by one look.
-    rf"""(?V1)(?x: (?![\s,] | (?<=\p{{Latin}})\p{{Latin}}) (?:
-    (?P<code> ```[^`]*+(?:```|$) | `[^`\n]++`
-      | <(?P<verbatim>code|kbd|samp|tt|var|script|style|say-as|time)\b[^<>]{{0,200}}+>[^<]{{0,200}}+
+# Forms in the order of their importance: of two at one place the first one counts. Each is searched
+# by itself, which takes a fifth of the time of one pattern for all of them.
+_FORMS: Final = {
+    name: regex.compile(f"(?V1)(?x:{form}\n)")  # the last line may have a comment
+    for name, form in {
+        "code": r"""```[^`]*+(?:```|$) | `[^`\n]++`
+      | <(?P<verbatim>code|kbd|samp|tt|var|script|style|say-as|time)\b[^<>]{0,200}+>[^<]{0,200}+
           </(?P=verbatim)>
-      | (?<![\p{{L}}\p{{N}}])[\p{{L}}\p{{N}}]{{0,8}}+                  # H<sub>2</sub>O
-          (?:<su[bp]>[^<>]{{1,20}}+</su[bp]>[\p{{L}}\p{{N}}]{{0,8}}+)++
-      | \$\$[^$]{{1,200}}+\$\$ | \$(?=[^$\n]{{0,100}}[\\^_=])[^$\s][^$\n]{{0,100}}+\$(?!\d) )
-  | (?P<tag>
-        </?[A-Za-z][^<>]{{0,500}}+> | <!--.{{0,500}}?-->         # HTML, SRT, VTT, SSML
-      | </?\d{{1,2}}/?>                                         # of React
+      | (?<![\p{L}\p{N}])[\p{L}\p{N}]{0,8}+                  # H<sub>2</sub>O
+          (?:<su[bp]>[^<>]{1,20}+</su[bp]>[\p{L}\p{N}]{0,8}+)++
+      | \$\$[^$]{1,200}+\$\$ | \$(?=[^$\n]{0,100}[\\^_=])[^$\s][^$\n]{0,100}+\$(?!\d)""",
+        "tag": r"""</?[A-Za-z][^<>]{0,500}+> | <!--.{0,500}?-->         # HTML, SRT, VTT, SSML
+      | </?\d{1,2}/?>                                         # of React
       | </?(?i:b|i|u|p|a|em|br|li|td|tr|div|span|font|strong|h\d)(?=\s)     # cut off
-      | <\d\d[:.\d]{{2,12}}+> | \{{\\[^{{}}]{{0,80}}+\}}         # times within cues, ASS
-      | &lt;/?[A-Za-z][^&<>]{{0,80}}+&gt;                        # escaped tags
-      | \[\^\w{{1,20}}\]                                         # footnotes
-      | \{{%[^{{}}]{{0,200}}?%\}} | <%(?!=)[^<>]{{0,200}}?%> | \{{\{{[\#/^!>][^{{}}]{{0,80}}+\}}\}}
-      | &(?:[A-Za-z]{{2,8}}|\#\d{{1,6}}|\#x[0-9A-Fa-f]{{1,6}});
-      | (?:\d\d:)?\d\d:\d\d[.,]\d{{3}}\s?-->\s?(?:\d\d:)?\d\d:\d\d[.,]\d{{3}}
-          (?:\s{{1,4}}(?:align|line|position|region|size|vertical):\S{{1,40}}+)*+ )
-  | (?P<newline> {_NEWLINE} )
-  | (?P<hole>
+      | <\d\d[:.\d]{2,12}+> | \{\\[^{}]{0,80}+\}         # times within cues, ASS
+      | &lt;/?[A-Za-z][^&<>]{0,80}+&gt;                        # escaped tags
+      | \[\^\w{1,20}\]                                         # footnotes
+      | \{%[^{}]{0,200}?%\} | <%(?!=)[^<>]{0,200}?%> | \{\{[\#/^!>][^{}]{0,80}+\}\}
+      | &(?:[A-Za-z]{2,8}|\#\d{1,6}|\#x[0-9A-Fa-f]{1,6});
+      | (?:\d\d:)?\d\d:\d\d[.,]\d{3}\s?-->\s?(?:\d\d:)?\d\d:\d\d[.,]\d{3}
+          (?:\s{1,4}(?:align|line|position|region|size|vertical):\S{1,40}+)*+""",
+        "newline": rf"""{_NEWLINE}""",
+        "hole": rf"""
         \{{\w{{1,40}}+,[^{{}}]{{0,80}}+(?:\{{[^{{}}]{{0,200}}+\}}[^{{}}]{{0,80}}+){{1,12}}\}}
       | \[(?:{_FIELD})\]
       | \*\|[^|\n]{{1,60}}+\|\* | \[%[^%\[\]\n]{{1,60}}+%\] | (?<!\S)![a-z_]\w{{1,30}}+
@@ -86,41 +88,42 @@ _STRUCTURE: Final = regex.compile(
       | <%=[^<>]{{0,200}}?%> | (?<!\S):[a-z_]{{2,30}}+(?![:\p{{L}}])
       | \{{\{{[^{{}}]{{0,80}}+\}}\}} | [$\#%]?\{{[^{{}}\n]{{0,80}}+\}} | \[\[[^\[\]\n]{{0,80}}+\]\]
       | (?<![\w%])%(?:\(\w{{1,40}}+\))?(?:\d{{1,2}}\$)?[-+0\#]?\d{{0,3}}(?:\.\d{{1,3}})?
-        (?:l{{0,2}}[sdifgxXcuo]|@)(?!\w)(?:%%)? )
-  | (?P<blank> (?<!\w)_{{3,}}+(?!\w) )                              # to be filled in
-  | (?P<rule> (?<=\s)\.{{4,}}+(?=\s) | (?:-{{4,}}+|={{4,}}+|~{{4,}}+|\*{{4,}}+|\#{{4,}}+)(?!\w)
-      | \[[^\p{{L}}\p{{N}}\s\[\]]{{3,60}}+\] )
-  | (?P<face> ¯\\_\(ツ\)_/¯ | \([^\p{{L}}\p{{N}}\s()]{{2,8}}\)
-      | (?<!\S)(?:[:;=]['’]?-?[)(\]\[DPpOo/\\|*3]++|<3++|\^\^|[xX]D++)(?![\p{{L}}\p{{N}}]) )
-  | (?P<call> (?<!\w)[A-Za-z_][\w.]{{0,40}}+\([^()\n]{{0,60}}?[,="'\d\[][^()\n]{{0,60}}+\) )
-  | (?P<link> !?\[(?P<text>[^\[\]\n]{{0,500}}+)\](?P<url>\([^()\s]{{0,500}}+\)) )
-  | (?P<tail> \]\([^()\s]{{0,500}}+\) )                              # of one cut off before
-  | (?P<menu> (?<![\p{{L}}\p{{N}}]){_MENU_WORD}
-        (?:[ ](?:>|→|›|»|➔)[ ]{_MENU_WORD}(?:[ ]{_MENU_WORD}){{0,2}})++ )
-  | (?P<sum> (?<![^\s(\["'“„])[-+±]?{_TERM}
+        (?:l{{0,2}}[sdifgxXcuo]|@)(?!\w)(?:%%)?""",
+        "blank": r"""(?<!\w)_{3,}+(?!\w)""",  # to be filled in
+        "rule": r"""(?<=\s)\.{4,}+(?=\s) | (?:-{4,}+|={4,}+|~{4,}+|\*{4,}+|\#{4,}+)(?!\w)
+      | \[[^\p{L}\p{N}\s\[\]]{3,60}+\]""",
+        "face": r"""¯\\_\(ツ\)_/¯ | \([^\p{L}\p{N}\s()]{2,8}\)
+      | (?<!\S)(?:[:;=]['’]?-?[)(\]\[DPpOo/\\|*3]++|<3++|\^\^|[xX]D++)(?![\p{L}\p{N}])""",
+        "call": r"""(?<!\w)[A-Za-z_][\w.]{0,40}+\([^()\n]{0,60}?[,="'\d\[][^()\n]{0,60}+\)""",
+        "link": r"""!?\[(?P<text>[^\[\]\n]{0,500}+)\](?P<url>\([^()\s]{0,500}+\))""",
+        "tail": r"""\]\([^()\s]{0,500}+\)""",  # of one cut off before
+        "menu": rf"""(?<![\p{{L}}\p{{N}}]){_MENU_WORD}
+        (?:[ ](?:>|→|›|»|➔)[ ]{_MENU_WORD}(?:[ ]{_MENU_WORD}){{0,2}})++""",
+        "sum": rf"""(?<![^\s(\["'“„])[-+±]?{_TERM}
         (?:[ ]?[+*×÷=^<>≤≥≠≈±][ ]?[-+]?{_TERM}|[ ][-−/][ ]{_TERM}(?=[ ]?=))++%?
-        (?![^\s.,;:!?)\]"'”’]) )
-  | (?P<signed> (?<!\w)(?:§§?|¶|№|\#|[±≈≥≤<>~])[ ]?{_NUMBER}(?!\w)(?:[ ]?°[CFK]?(?!\w))?
-      | (?<![\w/.,])\d{{1,3}}[ ]\d/\d{{1,2}}(?![\w/]) )                       # 1 1/2
-  | (?P<picture> {_PICTURE_PART}(?:[ ]?{_PICTURE_PART})*+ )
-  | (?P<shortcode> (?<![\w:]):(?:[a-z][a-z0-9_+-]{{1,30}}+|[+-]1):(?![\w:]) )
-  | (?P<foreign> {_FOREIGN}(?:[\s\p{{P}}\p{{N}}\p{{M}}\p{{Cf}}]*+{_FOREIGN})*+[。！？、，：；]*+ )
-  | (?P<speaker> >{{2,}}+ | (?<=^\s{{0,8}})>++(?=\s) )
-  | (?P<arrow> (?<![-=])[-=]++> | <[-=]++ | [\u2190-\u21ff\u27f0-\u27ff\u2794-\u27be] )
-  | (?P<censored> (?<![\p{{L}}*])(?:\p{{L}}{{1,3}}+\*{{2,}}+\p{{L}}{{0,8}}+(?!\*)      # "f***"
-      | \p{{L}}{{2,8}}+\*\p{{L}}{{1,3}}+(?![\p{{L}}*])) )                       # "bullsh*t"
-  | (?P<emphasis> (?<![\p{{L}}\p{{N}}*])\*{{1,3}}+(?=[\p{{L}}\p{{N}}"'“`\[<{{])
-      | (?<=[\p{{L}}\p{{N}}.!?,:;…"'”)`\]>}}])\*{{1,3}}+(?![\p{{L}}\p{{N}}])
-      | ~~ | (?:==|\^\^)(?=\p{{L}}) | (?<=[\p{{L}}.!?])(?:==|\^\^)
-      | (?<![\p{{L}}\p{{N}}_])_{{1,2}}+(?=\p{{L}})
-      | (?<=[\p{{L}}.!?])_{{1,2}}+(?![\p{{L}}\p{{N}}_]) )
-  | (?P<lone> (?<![^\s])(?:[|=+•·~^*/\\>]++|<{{2,}}+)(?![^\s]) )
-    ))""",
-)
+        (?![^\s.,;:!?)\]"'”’])""",
+        "signed": rf"""(?<!\w)(?:§§?|¶|№|\#|[±≈≥≤<>~])[ ]?{_NUMBER}(?!\w)(?:[ ]?°[CFK]?(?!\w))?
+      | (?<![\w/.,])\d{{1,3}}[ ]\d/\d{{1,2}}(?![\w/])""",  # 1 1/2
+        "picture": rf"""{_PICTURE_PART}(?:[ ]?{_PICTURE_PART})*+""",
+        "shortcode": r"""(?<![\w:]):(?:[a-z][a-z0-9_+-]{1,30}+|[+-]1):(?![\w:])""",
+        "foreign": rf"""{_FOREIGN}(?:[\s\p{{P}}\p{{N}}\p{{M}}\p{{Cf}}]*+{_FOREIGN})*+
+        [。！？、，：；]*+""",
+        "speaker": r""">{2,}+ | (?<=^\s{0,8})>++(?=\s)""",
+        "arrow": r"""(?<![-=])[-=]++> | <[-=]++ | [\u2190-\u21ff\u27f0-\u27ff\u2794-\u27be]""",
+        "censored": r"""(?<![\p{L}*])(?:\p{L}{1,3}+\*{2,}+\p{L}{0,8}+(?!\*)      # "f***"
+      | \p{L}{2,8}+\*\p{L}{1,3}+(?![\p{L}*]))""",  # "bullsh*t"
+        "emphasis": r"""(?<![\p{L}\p{N}*])\*{1,3}+(?=[\p{L}\p{N}"'“`\[<{])
+      | (?<=[\p{L}\p{N}.!?,:;…"'”)`\]>}])\*{1,3}+(?![\p{L}\p{N}])
+      | ~~ | (?:==|\^\^)(?=\p{L}) | (?<=[\p{L}.!?])(?:==|\^\^)
+      | (?<![\p{L}\p{N}_])_{1,2}+(?=\p{L})
+      | (?<=[\p{L}.!?])_{1,2}+(?![\p{L}\p{N}_])""",
+        "lone": r"""(?<![^\s])(?:[|=+•·~^*/\\>]++|<{2,}+)(?![^\s])""",
+    }.items()
+}
 _AUTOLINK: Final = regex.compile(r"<(?:https?|ftp|mailto):|<[^<>\s@]+@[^<>\s@]+>")
 _NUMBERED: Final = regex.compile(r"\s?\p{Lu}\p{L}*")
 _KEYCAP: Final = regex.compile(r"[0-9#*]\ufe0f?\u20e3")
-# Whatever `_STRUCTURE` finds has one of these; most texts have none, and are not searched.
+# Whatever is found by `_FORMS` has one of these; most texts have none, and are not searched.
 _SIGN_OF_STRUCTURE: Final = regex.compile(r"(?V1)[^\p{Latin}\d\s.,!?'\"’‘“”„«»…]|[xX]D")
 _KINDS: Final[dict[str, Kind]] = {
     "code": "word", "tag": "mark", "hole": "word", "menu": "word", "sum": "word",
@@ -131,6 +134,7 @@ _KINDS: Final[dict[str, Kind]] = {
     "call": "word",
 }  # fmt: skip
 _SENTENCE_BEFORE: Final = regex.compile(r"[.!?…][\"'”’»)]?(?:[<{][^<>{}]{0,80}[>}])?$")
+_LONGEST_END: Final = 84  # characters of what that matches
 _NAME_TAG: Final = regex.compile(r"<(\p{Lu}[\p{L}\d_ -]*)>")  # "<NAME>", in place of a word
 _NAME_END: Final = regex.compile(r"</(\p{Lu}[\p{L}\d_ -]*)")
 _HTML: Final = regex.compile(
@@ -299,18 +303,17 @@ def _structure(text: str) -> Iterator[Span]:
     if not _SIGN_OF_STRUCTURE.search(text):
         return
     ended: set[str] | None = None  # names of end tags; searched once, when first needed
-    for match in _STRUCTURE.finditer(text):
-        name = match.lastgroup
-        if name in ("link", "text", "url"):
+    for name, match in _forms(text):
+        if name == "link":
             for start, end in (
                 (match.start(), match.start("text")),
                 (match.end("text"), match.end()),
             ):
                 yield Span(start, end, "mark", text[start:end])
             continue
-        assert name is not None
         kind = _KINDS[name]
-        if name == "newline" and _SENTENCE_BEFORE.search(text[: match.start()]):
+        before = text[max(match.start() - _LONGEST_END, 0) : match.start()]
+        if name == "newline" and _SENTENCE_BEFORE.search(before):
             kind = "break"
         named = _NAME_TAG.fullmatch(match[0])
         if named and not _HTML.match(match[0]):
@@ -331,6 +334,28 @@ def _structure(text: str) -> Iterator[Span]:
         if name == "arrow" and around.strip() == around:
             kind = "mark"
         yield Span(*match.span(), kind, match[0])
+
+
+def _forms(text: str) -> Iterator[tuple[str, regex.Match[str]]]:
+    """Return the forms of a text by name, from left to right, none overlapping another."""
+    names = list(_FORMS)
+    places: list[tuple[int, int, regex.Match[str]]] = []  # with the number of the form
+    for number, form in enumerate(_FORMS.values()):
+        match = form.search(text)
+        if match is not None:
+            places.append((match.start(), number, match))
+    heapify(places)
+    at = 0
+    while places:
+        start, number, match = places[0]
+        if start >= at:
+            yield names[number], match
+            at = match.end()
+        following = _FORMS[names[number]].search(text, at)
+        if following is None:
+            heappop(places)
+        else:
+            heapreplace(places, (following.start(), number, following))
 
 
 def _is_glued(text: str, start: int, end: int) -> bool:

@@ -2,8 +2,8 @@
 
 Two forms of a word match by their stem (Snowball), if they differ only by an ending that inflects:
 `tickets` is `ticket`, `Häuser` is `Haus`, but `university` is not `universe`. The list is read
-once, in a millisecond for 500 terms; a text is read once from left to right, whatever the length of
-the list. Knows words; does not know what replaces them.
+once, in milliseconds for 500 terms; a text is read once from left to right, whatever the length of
+the list and however alike its terms are. Knows words; does not know what replaces them.
 """
 
 import unicodedata
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from os.path import commonprefix
+from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import regex
@@ -23,6 +24,7 @@ _LETTER: Final = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{_SPACELESS}]]"
 _TOKEN: Final = regex.compile(rf"(?V1){_LETTER}+|[{_SPACELESS}]\p{{M}}*|\S")
 _IS_LETTER: Final = regex.compile(rf"(?V1){_LETTER}")
 _KEY_CHARS: Final = 3  # at the start of its first word, by which a term is looked up
+_stemming = Lock()  # a stemmer keeps the word that it is at
 _MIN_STEM: Final = 3  # characters that two forms must share
 # Endings of two forms of a word after their common part; both must be in one group.
 _ENDINGS: Final = {
@@ -38,6 +40,24 @@ _PLURALS: Final = {
     "es": "z ces|n nes|l les|r res|d des|s ses",
 }
 _ANY_ENDING: Final = 2  # characters of an ending in a language that is not in the table
+MAX_BENT: Final = 128  # characters of a word that has other forms
+MAX_ALIKE: Final = 32  # words of phrases that have one beginning in common
+MAX_TRIES: Final = 100  # words of phrases that are compared with one text, and
+MAX_TRIES_A_WORD: Final = 2  # for each of its own; a comparison takes up to 20 µs
+
+
+def _without_accents(text: str) -> str:
+    apart = unicodedata.normalize("NFD", text)
+    return "".join(char for char in apart if not unicodedata.combining(char))
+
+
+_ALL_ENDINGS: Final = frozenset(
+    _without_accents(ending)
+    for parts in (*_ENDINGS.values(), *((pairs.replace(" ", "|"),) for pairs in _PLURALS.values()))
+    for part in parts
+    for ending in part.split("|")
+)
+_LENGTHS: Final = tuple(sorted({len(ending) for ending in _ALL_ENDINGS}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,26 @@ class _Token(NamedTuple):
     has_space: bool  # before it
 
 
+class _Node:
+    """A place in the index: the words so far, and those that may follow.
+
+    Attributes:
+        number: of the first phrase that ends here, None if none does.
+        following: by whether there is space before it, and a word: the place after it.
+        forms: by the same and a key of the word: words and the places after them.
+    """
+
+    __slots__ = ("following", "forms", "number")
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.following: dict[tuple[bool, str], _Node] = {}
+        self.forms: dict[tuple[bool, str], list[tuple[str, _Node]]] = {}
+
+
+_State = tuple[_Node, tuple[str, ...]]  # a place, and the languages in which words are forms so far
+
+
 class PhraseIndex:
     """An index of phrases to find.
 
@@ -66,24 +106,38 @@ class PhraseIndex:
 
     def __init__(self, phrases: Sequence[Phrase], languages: Sequence[str] = ()) -> None:
         self._languages = tuple(languages)
-        self._by_key: dict[str, list[tuple[list[_Token], int, bool]]] = {}
+        self._is_other = any(language not in _ENDINGS for language in languages)
+        self._exact, self._bent = _Node(), _Node()
         for number, phrase in enumerate(phrases):
-            tokens = _tokens(phrase.text)
-            if tokens:
-                entry = (tokens, number, phrase.is_exact)
-                self._by_key.setdefault(_key(tokens[0].folded), []).append(entry)
-        for entries in self._by_key.values():
-            entries.sort(key=lambda entry: (-len(entry[0]), not entry[2]))
+            self._add(_tokens(phrase.text), number, is_exact=phrase.is_exact)
+
+    def _add(self, tokens: list[_Token], number: int, *, is_exact: bool) -> None:
+        if not tokens:
+            return
+        node = self._exact if is_exact else self._bent
+        for i, token in enumerate(tokens):
+            word = token.text if is_exact else token.folded
+            edge = (i > 0 and token.has_space, word)
+            if edge not in node.following:
+                node.following[edge] = _Node()
+                for key in () if is_exact else _keys(word, self._is_other):
+                    alike = node.forms.setdefault((edge[0], key), [])
+                    if len(alike) < MAX_ALIKE:
+                        alike.append((word, node.following[edge]))
+            node = node.following[edge]
+        node.number = number if node.number is None else node.number
 
     def find(self, text: str) -> list[tuple[int, int, int]]:
         """Return (start, end, number of the phrase), from left to right, without overlaps."""
-        if not self._by_key:
+        if not (self._exact.following or self._bent.following):
             return []
         tokens = _tokens(text)
         found: list[tuple[int, int, int]] = []
         at = 0
-        while at < len(tokens):
-            match = self._match(text, tokens, at)
+        left = MAX_TRIES + MAX_TRIES_A_WORD * len(tokens)
+        while at < len(tokens) and left > 0:
+            match, tries = self._match(text, tokens, at, left)
+            left -= tries
             if match is None:
                 at += 1
                 continue
@@ -92,28 +146,57 @@ class PhraseIndex:
             at += count
         return found
 
-    def _match(self, text: str, tokens: list[_Token], at: int) -> tuple[int, int] | None:
-        for wanted, number, is_exact in self._by_key.get(_key(tokens[at].folded), ()):
-            said = tokens[at : at + len(wanted)]
-            if len(said) < len(wanted) or not _is_apart(text, said[0].start, said[-1].end):
-                continue
-            is_spaced_alike = all(
-                a.has_space == b.has_space for a, b in zip(said[1:], wanted[1:], strict=True)
-            )
-            if is_spaced_alike and self._is_same(said, wanted, is_exact):
-                return len(wanted), number
-        return None
+    def _match(
+        self, text: str, tokens: list[_Token], at: int, left: int
+    ) -> tuple[tuple[int, int] | None, int]:
+        """Return (words, number) of the longest phrase that begins at a word, and the tries."""
+        found: tuple[int, int] | None = None
+        exact: _Node | None = self._exact
+        bent: list[_State] = [(self._bent, self._languages)]
+        tries = 0
+        start = tokens[at].start
+        for count in range(1, len(tokens) - at + 1):
+            token = tokens[at + count - 1]
+            has_space = count > 1 and token.has_space
+            exact = exact and exact.following.get((has_space, token.text))
+            following: list[_State] = []
+            for state in bent:
+                if tries > left:
+                    break
+                alike, tried = self._following(state, token, has_space, is_first=count == 1)
+                following += alike
+                tries += tried
+            bent = following
+            if tries > left or not (exact or bent):
+                break
+            ended = [node.number for node, _ in bent if node.number is not None]
+            if exact is not None and exact.number is not None:
+                ended = [exact.number]
+            if ended and _is_apart(text, start, token.end):
+                found = count, min(ended)
+        return found, tries + 1
 
-    def _is_same(self, said: list[_Token], wanted: list[_Token], is_exact: bool) -> bool:
-        pairs = list(zip(said, wanted, strict=True))
-        if is_exact:
-            return all(a.text == b.text for a, b in pairs)
-        if all(a.folded == b.folded for a, b in pairs):
-            return True
-        return any(
-            all(are_forms(a.folded, b.folded, language) for a, b in pairs)
-            for language in self._languages
-        )
+    def _following(
+        self, state: _State, token: _Token, has_space: bool, *, is_first: bool
+    ) -> tuple[list[_State], int]:
+        """Return the places after one more word, and how many were tried."""
+        node, languages = state
+        same = node.following.get((has_space, token.folded))
+        found = [] if same is None else [(same, languages)]
+        if not (languages and node.forms):
+            return found, 1
+        seen = {token.folded}
+        for key in _keys(token.folded, self._is_other):
+            for word, after in node.forms.get((has_space, key), ()):
+                if word in seen:
+                    continue
+                seen.add(word)
+                if is_first and _key(word) != _key(token.folded):
+                    continue
+                alike = tuple(each for each in languages if are_forms(token.folded, word, each))
+                if alike:
+                    found.append((after, alike))
+        return found, len(seen)
 
 
 @lru_cache(maxsize=1 << 15)
@@ -127,17 +210,16 @@ def are_forms(one: str, other: str, language: str) -> bool:
             stem = a.removesuffix(singular)
             if len(stem) + 1 >= _MIN_STEM and stem != a and stem + plural == b:
                 return True
-    stemmer = _stemmer(language)
-    if stemmer is None or stemmer.stemWord(one) != stemmer.stemWord(other):
+    if _stemmer(language) is None:
         return False
-    if language == "de":  # the umlaut of a plural: Haus, Häuser
-        one, other = one_plain, other_plain
-    common = len(commonprefix((one, other)))
+    a, b = (one_plain, other_plain) if language == "de" else (one, other)  # umlauts: Haus, Häuser
+    common = len(commonprefix((a, b)))
     # An ending may include a letter of the common part: "chev-al", "chev-aux".
-    return any(
-        cut >= _MIN_STEM and _is_ending_pair(one[cut:], other[cut:], language)
+    is_bent = any(
+        cut >= _MIN_STEM and _is_ending_pair(a[cut:], b[cut:], language)
         for cut in range(common, max(common - 2, 0) - 1, -1)
     )
+    return is_bent and _stem(one, language) == _stem(other, language)
 
 
 def _is_ending_pair(one: str, other: str, language: str) -> bool:
@@ -160,11 +242,6 @@ def _plain(word: str, language: str) -> str:
     return _without_accents(word) if language in ("de", "es") else word
 
 
-def _without_accents(text: str) -> str:
-    apart = unicodedata.normalize("NFD", text)
-    return "".join(char for char in apart if not unicodedata.combining(char))
-
-
 def _is_apart(text: str, start: int, end: int) -> bool:
     """Whether a match is not part of a longer word, as `.NET` is in `ASP.NET`."""
     before = start > 0 and _IS_LETTER.match(text[start - 1])
@@ -181,10 +258,35 @@ def _tokens(text: str) -> list[_Token]:
     return found
 
 
-@lru_cache(maxsize=1 << 15)
 def _key(folded: str) -> str:
     """Return the beginning that all forms of a word share, without accents, which may change."""
     return _without_accents(folded)[:_KEY_CHARS]
+
+
+def _keys(word: str, is_other: bool) -> tuple[str, ...]:
+    """Return what a word may have in common with its other forms: itself without an ending.
+
+    Args:
+        is_other: whether it may be of a language whose endings are not known.
+    """
+    return _keys_of(word, is_other) if len(word) <= MAX_BENT else ()  # no phrase is as long
+
+
+@lru_cache(maxsize=1 << 14)
+def _keys_of(word: str, is_other: bool) -> tuple[str, ...]:
+    plain = word if word.isascii() else _without_accents(word)
+    return tuple(
+        plain[: len(plain) - length]
+        for length in _LENGTHS
+        if length < len(plain)
+        and (plain[len(plain) - length :] in _ALL_ENDINGS or (is_other and length <= _ANY_ENDING))
+    )
+
+
+@lru_cache(maxsize=1 << 14)
+def _stem(word: str, language: str) -> str:
+    with _stemming:
+        return str(_stemmer(language).stemWord(word))
 
 
 @lru_cache(maxsize=32)

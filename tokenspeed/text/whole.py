@@ -4,6 +4,7 @@ Decides what a model is shown of a piece, takes its answer, asks again if that i
 and returns the text as far as it is ready. Knows text; does not know how a model is asked.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,7 +23,8 @@ MAX_HALVINGS: Final = 2  # of a sentence without any usable answer
 MAX_LINES: Final = 50  # that one sentence may be broken into
 LONGER: Final = 2  # times as long as in live text, where waiting matters, a sentence may be
 MAX_LABEL: Final = 4  # words; a line up to this long without marks gets no period
-EMPTY_PARTS: Final = 64  # that are read in one go
+EMPTY_PARTS: Final = 64  # that are read in one go, and
+EMPTY_CHARS: Final = 2000  # in them
 WINDOW_CHARS: Final = 2000  # of a line that are processed together, in 2 to 4 ms
 
 _BREAK: Final = regex.compile(r"\r\n|[\n\v\f\r\x85\u2028\u2029]")
@@ -32,7 +34,9 @@ _SENTENCE_MARK: Final = regex.compile(r"[.!?…:;。！？]")
 # A period that ends a sentence, not one of an ordinal or of a short form with periods.
 _PERIOD: Final = regex.compile(r"(?<![.\d]|\.\p{L}{1,3}|\b\p{L})\.(?=(?:</\w+>|[*_~`|\s])*$)")
 _WORD_AFTER_COMMA: Final = regex.compile(r"\s*\p{L}")
-_CAPITALS: Final = regex.compile(r"[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*\s[^\p{Ll}]*$")
+_SMALL: Final = regex.compile(r"\p{Ll}")
+_TWO_CAPITALS: Final = regex.compile(r"\p{Lu}{2}")
+_SPACE: Final = regex.compile(r"\s")
 
 
 class Exchange:
@@ -218,7 +222,7 @@ class Whole:
         Of parts with nothing to translate, whose text is set already, some are yielded too, so that
         a caller gets its turn between pages of empty lines.
         """
-        num_empty = 0
+        num_empty = num_chars = 0
         for lines, end in _units(self._text):
             text, breaks = _line_of(lines)
             unit = _Unit([], breaks, end)
@@ -238,14 +242,21 @@ class Whole:
                     if not core:
                         part.text = ""
                         num_empty += 1
-                    if core or not num_empty % EMPTY_PARTS:
+                        num_chars += len(cut.text)
+                    if core or num_empty == EMPTY_PARTS or num_chars > EMPTY_CHARS:
+                        num_empty = num_chars = 0
                         yield part
             unit.is_read = True
 
-    def take_ready(self) -> str:
-        """Return the part of the translation that is ready and was not returned before."""
+    def take_ready(self, most: int | None = None) -> str:
+        """Return the part of the translation that is ready and was not returned before.
+
+        Args:
+            most: lines to put together in one go; None: all that are ready.
+        """
         said = []
-        while self._given < len(self._units):
+        last = len(self._units) if most is None else min(self._given + most, len(self._units))
+        while self._given < last:
             unit = self._units[self._given]
             if not unit.breaks:
                 while unit.parts and unit.parts[0].text is not None:
@@ -324,9 +335,15 @@ def _belong_together(line: str, following: str) -> bool:
         return False
     if line.rstrip().endswith(","):
         return _WORD_AFTER_COMMA.match(following) is not None
-    if _CAPITALS.fullmatch(line) and _CAPITALS.fullmatch(following):
+    if _is_loud(line) and _is_loud(following):
         return True
     return _GOES_ON.match(following) is not None
+
+
+def _is_loud(line: str) -> bool:
+    """Whether a line is in capitals, and has a space after the first two of them."""
+    capitals = None if _SMALL.search(line) else _TWO_CAPITALS.search(line)
+    return capitals is not None and _SPACE.search(line, capitals.end()) is not None
 
 
 def _broken(text: str, breaks: Sequence[tuple[float, str]]) -> str:
@@ -334,12 +351,17 @@ def _broken(text: str, breaks: Sequence[tuple[float, str]]) -> str:
     spaces = [match.start() for match in regex.finditer(r"(?<=\S)\s(?=\S)", text)]
     parts, at = [], 0
     for i, (share, ending) in enumerate(breaks):
-        left = [place for place in spaces if place >= at]
-        left = left[: max(len(left) - (len(breaks) - 1 - i), 0)] or left
-        if not left:
+        first = bisect_left(spaces, at)
+        # One for each break that follows, if there are as many.
+        last = len(spaces) - (len(breaks) - 1 - i)
+        last = last if last > first else len(spaces)
+        if first == last:
             parts.append(ending)
             continue
-        place = min(left, key=lambda place: abs(place - share * len(text)))
+        wanted = share * len(text)
+        near = bisect_left(spaces, wanted, first, last)
+        nearest = spaces[max(near - 1, first) : min(near + 1, last)]
+        place = min(nearest, key=lambda place: abs(place - wanted))
         parts += [text[at:place], ending]
         at = place + 1
     return "".join([*parts, text[at:]]) if spaces else text + "".join(parts)

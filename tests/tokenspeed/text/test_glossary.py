@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenspeed.text.glossary import Glossary, Term
+from tokenspeed.text.glossary import Glossary, Term, has_word
 from tokenspeed.text.pipeline import Hygiene
 
 TERMS = (
@@ -58,3 +58,20 @@ def test_a_rare_name_in_capitals_is_kept_and_no_other_one() -> None:
     text = "UNASUR met OPCW's and NATO, then Brussels, in XVIII BC. UNHCR-led OPCW2 left."
     found = Glossary((), lambda word: word != "NATO", "en").find(text)
     assert [item.wanted for item in found] == ["OPCW"]
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "is_there"),
+    [
+        ("ein Maschinchen", "Maschin", True),
+        ("Maschinchen", "Maschin", True),
+        ("Kaffeemaschine", "maschine", False),
+        ("Kaffeemaschine, maschine", "maschine", True),
+        ("在maschine", "maschine", True),
+        ("aaa", "a", True),
+        ("baa", "a", False),
+        ("", "a", False),
+    ],
+)
+def test_a_word_is_there_where_no_letter_is_before_it(text: str, word: str, is_there: bool) -> None:
+    assert has_word(text, word) is is_there

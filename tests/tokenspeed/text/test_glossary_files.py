@@ -6,7 +6,7 @@ import pytest
 
 from tokenspeed.errors import GlossaryFileError
 from tokenspeed.text.glossary import Term
-from tokenspeed.text.glossary_files import MAX_ROWS, HouseGlossary, Row, read_glossary
+from tokenspeed.text.glossary_files import KEPT, MAX_ROWS, HouseGlossary, Row, read_glossary
 
 
 def read(path: Path, name: str, text: str | bytes) -> list[Row]:
@@ -98,3 +98,16 @@ def test_the_terms_of_a_house_are_those_of_a_pair_and_made_ready_once() -> None:
     kept = house.keeping([Term("pass", "Pass")], "en", ["de"])
     assert [item.wanted for item in kept.find("two tickets, a pass")] == ["ticket", "pass"]
     assert HouseGlossary().terms("en", "de") == ()
+
+
+def test_the_glossary_of_a_request_is_made_once_for_all_its_texts() -> None:
+    house = HouseGlossary([Row("a", "b")])
+    own, same = (Term("x", "y"),), (Term("x", "y"),)
+    made = house.with_terms(own, "en", "de")
+    assert house.with_terms(own, "en", "de") is made
+    assert house.with_terms(own, "en", "fr") is not made
+    assert house.with_terms(same, "en", "de") is not made
+    others = [(Term(f"x{i}", "y"),) for i in range(KEPT)]
+    for i, each in enumerate(others):
+        assert house.with_terms(each, "en", "de").find(f"x{i}")[0].wanted == "y"
+    assert house.with_terms(own, "en", "de") is not made

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenspeed.text import languages
 from tokenspeed.text.languages import (
     code_of,
     matched,
@@ -162,3 +163,13 @@ def test_names_may_say_the_region_or_the_script_of_what_is_there() -> None:
     assert [script_of(tag) for tag in ("ar", "he", "th", "uz-Arab", "sr")] == [
         *("Arab", "Hebr", "Thai", "Arab", "Cyrl"),
     ]
+
+
+def test_what_is_too_long_for_a_tag_is_none_and_is_not_kept() -> None:
+    before = languages._normalised.cache_info().currsize, languages._script_of.cache_info().currsize
+    for i in range(10):
+        assert normalise(f"{i}" + "x" * 10_000) is None
+        assert script_of(f"{i}" + "x" * 10_000) is None
+        assert primary("DE" + "x" * 10_000) == "de" + "x" * 10_000
+    after = languages._normalised.cache_info().currsize, languages._script_of.cache_info().currsize
+    assert after == before

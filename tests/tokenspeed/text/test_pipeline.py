@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.service.fakes import ids, token_text
 from tokenspeed.text.glossary import Glossary, Term
 from tokenspeed.text.pipeline import Hygiene, Piece
+from tokenspeed.text.segmenter import MAX_CHARS
 from tokenspeed.text.vocabulary import MARKS, NAMES, Vocabulary
 
 FAMILIES = {
@@ -336,3 +337,13 @@ def test_what_is_not_complete_yet_is_left_out(end: str) -> None:
     piece = hygiene().piece()
     piece.take(f"We go {end}", is_open=True)
     assert piece.shown() == "We go"
+
+
+@pytest.mark.parametrize("unit", ["\\n", "</b>", "&amp;", "{x}"])
+@pytest.mark.parametrize("before", ["", "n", "na", "nah"])
+def test_a_page_of_spans_without_a_gap_is_no_single_piece(unit: str, before: str) -> None:
+    text = before + unit * 700
+    for scale in (1, 2):
+        cuts = [cut.text for cut in hygiene().cut(text, scale=scale)]
+        assert "".join(cuts) == text
+        assert max(map(len, cuts)) <= 3 * MAX_CHARS * scale

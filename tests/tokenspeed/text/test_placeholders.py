@@ -1,11 +1,15 @@
 """What stands for protected words: put back, counted, and placed where it is lost."""
 
+import re
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.service.fakes import ids, token_text
+from tokenspeed.text import placeholders
 from tokenspeed.text.glossary import Glossary, Term
 from tokenspeed.text.placeholders import Placeholders
+from tokenspeed.text.quantities.computing import Change
 from tokenspeed.text.vocabulary import NAMES
 
 TERMS = (
@@ -102,3 +106,40 @@ def test_no_placeholder_shows_where_a_model_glued_it_to_a_word() -> None:
     assert found.replace("a machine") == f"a {NAMES[0]}"
     assert found.restore(f"ein Ding{NAMES[0]} da", [0, 8, 17, 20]) == ("ein Ding da", [0, 8, 8, 11])
     assert found.restore(f"ein Ding{NAMES[1]} da", [])[0] == f"ein Ding{NAMES[1]} da"
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4), st.text("xyz", max_size=5)), max_size=5
+)
+
+
+@given(st.text("abc", max_size=20), CHANGES, st.lists(st.integers(0, 20), max_size=8).map(sorted))
+def test_offsets_move_with_what_changes(
+    text: str, steps: list[tuple[int, int, str]], offsets: list[int]
+) -> None:
+    """As with one change after another, from the last to the first."""
+    changes, at = [], 0
+    for gap, length, wanted in steps:
+        changes.append(Change(at + gap, at + gap + length, wanted))
+        at += gap + length
+    offsets = [min(offset, len(text)) for offset in offsets]
+    expected, moved = text, list(offsets)
+    for change in reversed([each for each in changes if each.end <= len(text)]):
+        grown = len(change.wanted) - (change.end - change.start)
+        expected = expected[: change.start] + change.wanted + expected[change.end :]
+        moved = [o + grown if o >= change.end else min(o, change.start) for o in moved]
+    assert placeholders._changed(text, offsets, changes) == (expected, moved)
+
+
+@given(st.lists(st.sampled_from(("10", "100", "0", "a@b.de", "de")), max_size=4), st.data())
+def test_wanted_words_are_found_in_an_output_from_left_to_right(
+    words: list[str], data: st.DataObject
+) -> None:
+    parts = st.lists(st.sampled_from(("10", "100", "1000", "a@b.de", " ", "x")), max_size=8)
+    output = "".join(data.draw(parts))
+    found = Placeholders(Glossary([Term(word, word) for word in words]))
+    found.replace(" ".join(words))
+    wanted = {item.wanted for item, _ in found._held.values()}
+    pattern = "|".join(sorted(wanted, key=len, reverse=True)).replace(".", "[.]")
+    expected = [match.span() for match in re.finditer(pattern, output)] if wanted else []
+    assert found.protected(output) == expected

@@ -1,10 +1,21 @@
 """Words of a list, found in the forms that grammar gives them."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenspeed.text.terms import Phrase, PhraseIndex, are_forms
+from tokenspeed.text.terms import (
+    MAX_ALIKE,
+    MAX_TRIES,
+    MAX_TRIES_A_WORD,
+    Phrase,
+    PhraseIndex,
+    are_forms,
+)
+
+W = ("walk", "walks", "walked", "walking")
 
 
 @pytest.mark.parametrize(
@@ -100,3 +111,47 @@ def test_places_are_in_order_and_say_what_is_wanted(phrases: list[str], text: st
         said, wanted = text[start:end], phrases[number]
         assert said.casefold().split() == wanted.casefold().split()
         last = end
+
+
+def test_terms_that_begin_alike_are_told_apart() -> None:
+    terms = [f"Acme {i}" for i in range(300)] + [f"Acme {i} plus" for i in range(300)] + ["Acme"]
+    index = PhraseIndex([Phrase(term) for term in terms], ["en"])
+    text = "Acme 7, Acmes, Acme 299 plus; an Acme 5 minus and Acme 300"
+    said = [(text[start:end], terms[number]) for start, end, number in index.find(text)]
+    assert said == [
+        ("Acme 7", "Acme 7"), ("Acmes", "Acme"), ("Acme 299 plus", "Acme 299 plus"),
+        ("Acme 5", "Acme 5"), ("Acme", "Acme"),
+    ]  # fmt: skip
+
+
+def test_every_word_of_a_phrase_is_bent_as_in_one_language() -> None:
+    assert found("main stages, mains stage", "main stage") == ["main stages", "mains stage"]
+    assert found("boletos luces", "boleto luz", languages=("es",)) == ["boletos luces"]
+    # Each word is a form in another language.
+    assert found("häuser luces", "haus luz", languages=("es", "de")) == []
+
+
+@pytest.mark.parametrize(
+    ("terms", "text"),
+    [
+        ([f"con{i:04d}" for i in range(1000)], "con0001 " * 300),
+        ([f"the {i}" for i in range(1000)], "the " * 1000),
+        (["walk " * 5 + "x"] + [f"{a} {b} {c} x" for a in W for b in W for c in W], "walk " * 500),
+        (["".join("aà"[i >> b & 1] for b in range(9)) for i in range(500)], "aaaaaaaaa " * 300),
+    ],
+)
+def test_alike_terms_take_no_more_than_the_text_is_long(
+    monkeypatch: pytest.MonkeyPatch, terms: list[str], text: str
+) -> None:
+    index = PhraseIndex([Phrase(term) for term in terms], ["en", "de", "fr", "es"])
+    tried = []
+    match = index._match
+
+    def counted(*given: Any) -> Any:
+        tried.append(match(*given)[1])
+        return match(*given)
+
+    monkeypatch.setattr(index, "_match", counted)
+    index.find(text)
+    most = MAX_TRIES + MAX_TRIES_A_WORD * len(text.split())
+    assert sum(tried) <= most + 10 * MAX_ALIKE  # the last word may take a few more

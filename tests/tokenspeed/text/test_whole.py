@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenspeed.text import whole as whole_text
 from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.vocabulary import NAMES, Vocabulary
 from tokenspeed.text.whole import EMPTY_PARTS, WINDOW_CHARS, Exchange, Whole
@@ -171,3 +172,44 @@ def test_a_text_gets_back_what_it_had_and_no_more(source: str, output: str, text
 def test_lines_of_a_list_are_texts_of_their_own() -> None:
     parts = [part.source for part in Whole("a) first\nb) second\nand more", HYGIENE).parts()]
     assert parts == ["a) first", "b) second and more"]
+
+
+@given(
+    st.lists(st.sampled_from(("we", " ", "go", "  ", "a")), max_size=30).map("".join),
+    st.lists(st.floats(0, 1), max_size=8).map(sorted),
+)
+def test_line_breaks_stand_at_the_nearest_spaces(text: str, shares: list[float]) -> None:
+    """As found by looking at every space for every break."""
+    breaks = [(share, f"\n{i}") for i, share in enumerate(shares)]
+    spaces = [
+        i
+        for i in range(1, len(text) - 1)
+        if text[i] == " " and " " not in text[i - 1] + text[i + 1]
+    ]
+    parts, at = [], 0
+    for i, (share, ending) in enumerate(breaks):
+        left = [place for place in spaces if place >= at]
+        left = left[: max(len(left) - (len(breaks) - 1 - i), 0)] or left
+        if not left:
+            parts.append(ending)
+            continue
+        place = min(left, key=lambda place: abs(place - share * len(text)))
+        parts += [text[at:place], ending]
+        at = place + 1
+    expected = "".join([*parts, text[at:]]) if spaces else text + "".join(parts)
+    assert whole_text._broken(text, breaks) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "are_one"),
+    [
+        ("WE GO", "HOME NOW", True),
+        ("WE GO", "HOME", False),
+        ("WE", "HOME NOW", False),
+        ("We GO", "HOME NOW", False),
+        ("A 5 B", "C D", False),
+    ],
+)
+def test_lines_in_capitals_are_one_text(first: str, second: str, are_one: bool) -> None:
+    parts = [part.source for part in Whole(f"{first}\n{second}", HYGIENE).parts()]
+    assert parts == ([f"{first} {second}"] if are_one else [first, second])

@@ -276,3 +276,22 @@ def test_a_number_in_words_that_came_out_with_the_marks_of_its_own_language_is_p
 
 def test_a_sentence_ends_in_one_period() -> None:
     assert repair("um 14:30 Uhr.", "at 1:30.", "de", "en") == "at 2:30 p.m."
+
+
+def test_a_page_of_figures_is_not_compared_number_by_number() -> None:
+    source = " of ".join(str(number) for number in range(100, 300))
+    output = " of ".join(str(number) for number in range(400, 600))
+    assert check(source, output, "en", "de") == []
+    assert repair(source, source, "en", "de") == source
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "repaired"),
+    [
+        ("1,234 and 1,235", "1, 234 und 1, 235", "1.234 und 1.235"),
+        ("1,234,567 and 34,567", "1, 234, 567 und 34, 567", "1.234.567 und 34.567"),
+        ("1,234 of us", "11, 234 und 1, 2345 von uns", "11, 234 und 1, 2345 von uns"),
+    ],
+)
+def test_numbers_in_parts_are_put_together(source: str, output: str, repaired: str) -> None:
+    assert repair(source, output, "en", "de") == repaired
