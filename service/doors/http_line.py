@@ -5,24 +5,16 @@ not know what is asked for.
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Final
 
 import h11
-import orjson
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from service.doors.lines import Lines
+from service.doors.http_slices import SlicedHttp
 
 LEFT_S: Final = 1.0  # for answers still under way once the service has drained
-_HEADERS: Final = (
-    (b"content-type", b"application/json"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"connection", b"close"),
-)
 
 
-class HttpLine(H11Protocol):
+class HttpLine(SlicedHttp):
     """One HTTP connection, until it ends or becomes a WebSocket.
 
     Attributes:
@@ -30,12 +22,10 @@ class HttpLine(H11Protocol):
         since_s: when waiting for the client began.
     """
 
-    server_state: Lines
     is_stranger = False
     since_s = 0.0
     _owed = ""  # what the client has to do next
     _deadline: asyncio.TimerHandle | None = None
-    _is_upgraded = False
     _gave_way = False
 
     @property
@@ -59,7 +49,7 @@ class HttpLine(H11Protocol):
         super().connection_made(transport)
         self.since_s = self.loop.time()
         if not self.server_state.make_room():
-            self._refuse(503, "too many connections")
+            self.refuse(503, "too many connections")
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -72,6 +62,11 @@ class HttpLine(H11Protocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
+        self._watch()
+
+    def parse(self) -> None:
+        """Parse some of what has come; then the client may have to do something else."""
+        super().parse()
         self._watch()
 
     def on_response_complete(self) -> None:
@@ -91,7 +86,6 @@ class HttpLine(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over."""
-        self._is_upgraded = True
         self._forget_deadline()
         super().handle_websocket_upgrade(event)
 
@@ -102,13 +96,9 @@ class HttpLine(H11Protocol):
 
     def _cut_off(self) -> None:
         if self.conn.our_state is h11.SEND_RESPONSE and not self.flow.write_paused:
-            self._refuse(503, "the service is shutting down")
+            self.refuse(503, "the service is shutting down")
         else:
             self.transport.abort()  # in the middle of an answer, or of one that nobody reads
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP."""
-        self._refuse(400, msg)
 
     def _watch(self) -> None:
         """Note what the client has to do, and by when."""
@@ -135,23 +125,8 @@ class HttpLine(H11Protocol):
         elif self._owed == "head":
             self.transport.close()  # nobody has asked for anything yet
         else:
-            self._refuse(408, "the body of the request took too long")
+            self.refuse(408, "the body of the request took too long")
         self._watch()
-
-    def _refuse(self, status: int, message: str) -> None:
-        """Answer, if that is still possible, and close."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = orjson.dumps({"error": message})
-            headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]
-            for event in (
-                h11.Response(
-                    status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()
-                ),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
 
     def _forget_deadline(self) -> None:
         self._owed = ""

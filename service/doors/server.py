@@ -16,6 +16,7 @@ import uvicorn
 
 from service.doors.app import make_app
 from service.doors.http_line import HttpLine
+from service.doors.http_slices import MAX_TRAILER_BYTES
 from service.doors.lines import Lines
 from service.doors.socket_line import SocketLine
 from service.doors.state import AppState
@@ -61,6 +62,7 @@ class Server(uvicorn.Server):
                 proxy_headers=bool(config.proxies),
                 forwarded_allow_ips=list(config.proxies),
                 timeout_graceful_shutdown=2,
+                h11_max_incomplete_event_size=MAX_TRAILER_BYTES,  # heads are bounded before
             )
         )
         self.server_state = Lines(room.connections, config.strangers, config.limits, state.metrics)

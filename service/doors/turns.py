@@ -64,6 +64,31 @@ class Turns:
             self._waiting.popleft()()
 
 
+class Slices:
+    """Acts of many clients, as many in a turn of the event loop as fit, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_due = False
+
+    def do(self, act: Callable[[], None]) -> None:
+        """Schedule something for the next turn, after everything already waiting."""
+        self._waiting.append(act)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._do_some)
+
+    def _do_some(self) -> None:
+        end_s = time.thread_time() + SLICE_S
+        try:
+            while self._waiting and time.thread_time() < end_s:
+                self._waiting.popleft()()
+        finally:
+            self._is_due = bool(self._waiting)
+            if self._is_due:
+                asyncio.get_running_loop().call_soon(self._do_some)
+
+
 class OneByOne:
     """Lets tasks continue, a few per turn of the event loop, in order of arrival.
 

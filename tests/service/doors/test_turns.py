@@ -3,11 +3,12 @@
 import asyncio
 import time
 from functools import partial
+from typing import Any
 
 import pytest
 
 from service.doors import turns
-from service.doors.turns import TASKS_OF_A_TURN, OneByOne, Turns
+from service.doors.turns import TASKS_OF_A_TURN, OneByOne, Slices, Turns
 
 
 def burn() -> None:
@@ -84,3 +85,34 @@ async def test_many_tasks_go_on_some_at_a_turn_in_their_order(at_once: int) -> N
     assert done == [number for number in range(20) if number != 3]
     assert most == at_once
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_acts_of_many_share_a_turn_and_come_in_order() -> None:
+    slices = Slices()
+    done: list[str] = []
+
+    def work(name: str) -> None:
+        burn()
+        done.append(name)
+
+    for number in range(2):
+        slices.do(partial(work, f"long {number}"))
+        slices.do(partial(done.append, f"short {number}"))
+    assert done == []
+    await asyncio.sleep(0)
+    assert done == ["long 0"]
+    await asyncio.sleep(0)
+    assert done == ["long 0", "short 0", "long 1"]
+    await asyncio.sleep(0)
+    assert done == ["long 0", "short 0", "long 1", "short 1"]
+
+
+async def test_who_fails_holds_up_nobody() -> None:
+    slices, done, told = Slices(), list[int](), list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what["exception"]))
+    slices.do(lambda: done.append(1 // 0))
+    slices.do(lambda: done.append(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert done == [1]
+    assert isinstance(told[0], ZeroDivisionError)
