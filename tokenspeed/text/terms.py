@@ -2,7 +2,7 @@
 
 Two forms of a word match by their stem (Snowball), if they differ only by an ending that inflects:
 `tickets` is `ticket`, `Häuser` is `Haus`, but `university` is not `universe`. The list is read
-once, in milliseconds for 500 terms; a text is read once from left to right, whatever the length of
+once, no further than texts need it; a text is read once from left to right, whatever the length of
 the list and however alike its terms are. Knows words; does not know what replaces them.
 """
 
@@ -83,14 +83,16 @@ class _Node:
         number: of the first phrase that ends here, None if none does.
         following: by whether there is space before it, and a word: the place after it.
         forms: by the same and a key of the word: words and the places after them.
+        unread: numbers of phrases that come here, read no further before a text does as well.
     """
 
-    __slots__ = ("following", "forms", "number")
+    __slots__ = ("following", "forms", "number", "unread")
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.following: dict[tuple[bool, str], _Node] = {}
         self.forms: dict[tuple[bool, str], list[tuple[str, _Node]]] = {}
+        self.unread: list[int] = []
 
 
 _State = tuple[_Node, tuple[str, ...]]  # a place, and the languages in which words are forms so far
@@ -107,25 +109,41 @@ class PhraseIndex:
     def __init__(self, phrases: Sequence[Phrase], languages: Sequence[str] = ()) -> None:
         self._languages = tuple(languages)
         self._is_other = any(language not in _ENDINGS for language in languages)
+        self._phrases = phrases
+        self._reading = Lock()  # texts are searched in several threads
         self._exact, self._bent = _Node(), _Node()
         for number, phrase in enumerate(phrases):
-            self._add(_tokens(phrase.text), number, is_exact=phrase.is_exact)
+            first = _TOKEN.search(phrase.text)
+            if first is not None:
+                root = self._exact if phrase.is_exact else self._bent
+                self._grow(root, _token(first, 0), number, is_first=True)
 
-    def _add(self, tokens: list[_Token], number: int, *, is_exact: bool) -> None:
-        if not tokens:
-            return
-        node = self._exact if is_exact else self._bent
-        for i, token in enumerate(tokens):
-            word = token.text if is_exact else token.folded
-            edge = (i > 0 and token.has_space, word)
-            if edge not in node.following:
-                node.following[edge] = _Node()
-                for key in () if is_exact else _keys(word, self._is_other):
-                    alike = node.forms.setdefault((edge[0], key), [])
-                    if len(alike) < MAX_ALIKE:
-                        alike.append((word, node.following[edge]))
-            node = node.following[edge]
-        node.number = number if node.number is None else node.number
+    def _grow(self, node: _Node, token: _Token, number: int, *, is_first: bool) -> None:
+        """Let a phrase go on from a place with one more word."""
+        is_exact = self._phrases[number].is_exact
+        word = token.text if is_exact else token.folded
+        edge = (not is_first and token.has_space, word)
+        following = node.following.get(edge)
+        if following is None:
+            following = node.following[edge] = _Node()
+            for key in () if is_exact else _keys(word, self._is_other):
+                alike = node.forms.setdefault((edge[0], key), [])
+                if len(alike) < MAX_ALIKE:
+                    alike.append((word, following))
+        following.unread.append(number)
+
+    def _read(self, node: _Node, count: int) -> _Node:
+        """Return a place that is that many words deep, with what follows it read."""
+        if node.unread:
+            with self._reading:
+                for number in node.unread:
+                    tokens = _tokens(self._phrases[number].text)
+                    if len(tokens) > count:
+                        self._grow(node, tokens[count], number, is_first=False)
+                    elif node.number is None:
+                        node.number = number
+                node.unread.clear()
+        return node
 
     def find(self, text: str) -> list[tuple[int, int, int]]:
         """Return (start, end, number of the phrase), from left to right, without overlaps."""
@@ -159,6 +177,8 @@ class PhraseIndex:
             token = tokens[at + count - 1]
             has_space = count > 1 and token.has_space
             exact = exact and exact.following.get((has_space, token.text))
+            if exact is not None:
+                self._read(exact, count)
             following: list[_State] = []
             for state in bent:
                 if tries > left:
@@ -166,7 +186,7 @@ class PhraseIndex:
                 alike, tried = self._following(state, token, has_space, is_first=count == 1)
                 following += alike
                 tries += tried
-            bent = following
+            bent = [(self._read(node, count), languages) for node, languages in following]
             if tries > left or not (exact or bent):
                 break
             ended = [node.number for node, _ in bent if node.number is not None]
@@ -252,10 +272,14 @@ def _is_apart(text: str, start: int, end: int) -> bool:
 def _tokens(text: str) -> list[_Token]:
     found, last = [], 0
     for match in _TOKEN.finditer(text):
-        has_space = match.start() > last
-        found.append(_Token(*match.span(), match[0], match[0].casefold(), has_space))
+        found.append(_token(match, last))
         last = match.end()
     return found
+
+
+def _token(match: regex.Match[str], last: int) -> _Token:
+    """Return a word; `last` is where the one before it ends."""
+    return _Token(*match.span(), match[0], match[0].casefold(), match.start() > last)
 
 
 def _key(folded: str) -> str:
