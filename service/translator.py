@@ -9,7 +9,9 @@ import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from functools import partial
+from itertools import islice
+from typing import Final, Protocol, TypeVar
 
 from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.pacing import Reader
@@ -17,6 +19,7 @@ from service.captions.policy import Source
 from service.captions.settings import PIVOT, ModelInfo
 from service.captions.spoken import Spoken
 from service.errors import TranslationFailed
+from service.load.meter import in_thread
 from service.wire.protocol import LanguageInfo, Timing
 from tokenspeed.engine.core import Deliver
 from tokenspeed.engine.engine import Cancellable, TokenStream
@@ -34,9 +37,13 @@ from tokenspeed.text.vocabulary import vocabulary_of
 from tokenspeed.text.whole import Exchange, Part, Whole
 
 MAX_AHEAD: Final = 32  # pieces of a whole text that the engine has at one time
+PARTS_READ: Final = 32  # of a text that are read in one go, in a thread
+UNITS_GIVEN: Final = 100  # lines of a translation that are put together in one go
+AT_ONCE_CHARS: Final = 150  # of a text that is worked on here; a longer one in a thread
 SAMPLE: Final = "The quick brown fox: 0123456789 Straße, où, mañana; πάντα ῥεῖ, привет, 你好 (that)"
 MIN_ROOM: Final = 8  # tokens that an output must have room for
 Pairs = frozenset[tuple[str, str]]  # (source, target)
+_T = TypeVar("_T")
 
 
 def _ignore(*_: object) -> None:
@@ -277,6 +284,8 @@ class Translator:
         glossary = self._house.with_terms(options.terms, source, target, self.vocabulary.is_rare)
         whole = Whole(text, Hygiene(self.vocabulary, glossary, source, target))
         unread = whole.parts()
+        read: deque[Part] = deque()
+        is_read = False
         ahead: deque[tuple[Part, asyncio.Task[str]]] = deque()
         sources: list[Source] = []
         spoken = Spoken()
@@ -285,11 +294,18 @@ class Translator:
             while True:
                 while len(ahead) < MAX_AHEAD:
                     await options.turn()
-                    part = next(unread, None)
+                    if not read and not is_read:
+                        following: Callable[[], list[Part]]
+                        following = partial(list, islice(unread, PARTS_READ))
+                        read.extend(await _worked(following, len(text)))
+                        is_read = not read
+                    part = read.popleft() if read else None
                     if part is None:
                         break
-                    if part.text is not None:
-                        continue  # nothing to translate
+                    if part.text is not None:  # nothing to translate
+                        if ahead:
+                            continue
+                        break
                     at = range(len(sources), len(sources) + 1)
                     sources.append(Source(part.source, 0))
                     (marked,) = spoken.mark(sources, at, self._language_of, source, None)
@@ -307,8 +323,9 @@ class Translator:
                         ahead.append((part, asyncio.create_task(said)))
                     if part.text is not None and not ahead:
                         break
-                if ready := whole.take_ready():
+                while ready := whole.take_ready(UNITS_GIVEN):
                     yield ready
+                    await options.turn()
                 if ahead:
                     part, task = ahead[0]
                     part.text = await task
@@ -363,7 +380,8 @@ class Translator:
                 going.options.capitals,
                 going.options.profanity if is_last else "raw",
             )
-        exchange = Exchange(going.hygienes[key], text, source)
+        begun = partial(Exchange, going.hygienes[key], text, source)
+        exchange = await _worked(begun, len(text))
         formality = going.options.formality if target == going.target else None
         while exchange.shown is not None:
             prompt = self.prompts.build(
@@ -386,8 +404,11 @@ class Translator:
                 completion = await stream.completion()
             finally:
                 stream.cancel()  # no effect on one that is done
+            # Many pieces may end with one step of the engine.
+            await going.options.turn()
             is_whole = completion.finish_reason == "stop" or self._is_ended(completion.tokens)
-            exchange.take(self._text_of(completion.tokens), is_whole=is_whole)
+            output = self._text_of(completion.tokens)
+            await _worked(partial(exchange.take, output, is_whole=is_whole), len(text))
         if exchange.is_untranslated and not is_whole:
             going.options.on_cut()
         self.on_faults(target, exchange.faults, int(exchange.is_untranslated))
@@ -426,6 +447,11 @@ class Translator:
             raise TranslationFailed("text_too_long", str(exc)) from exc
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
+
+
+async def _worked(act: Callable[[], _T], num_chars: int) -> _T:
+    """Return the result of work on a text; in a thread if it might hold up the event loop."""
+    return act() if num_chars <= AT_ONCE_CHARS else await in_thread(act)
 
 
 def _outcome(completion: Completion, skip: int) -> Outcome:

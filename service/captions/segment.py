@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from service.captions.policy import Source
 from service.captions.spoken import Spoken
-from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.pipeline import Cut, Hygiene
 from tokenspeed.text.words import are_apart, count_words, ends_spaceless, skip_words, word_ends
 
 MAX_HISTORY: Final = 64 * 1024  # characters; no revision is longer, so older ones are never needed
 MAX_REWRITTEN: Final = 4000  # characters; a longer rewritten prefix is skipped by characters
+MAX_CUT: Final = 500  # characters of a long text that are cut in one go, in 2 ms
 MAX_LAST_WORD: Final = 300  # characters to look back for the start of a word
 _STATE: Final = (
     "segment_id", "client_id", "first_arrival_s", "base", "part", "rev", "stable", "unstable",
@@ -58,6 +59,7 @@ class Segment:
     is_dirty: bool = False  # has changes that the translations have not been given
     frozen: list[Source] = field(default_factory=list)
     _found: tuple[str, str, int] = ("", "", 0)  # full text, prefix left out, offset of the rest
+    _begun: tuple[tuple[str, int], tuple[Cut, ...]] = (("", 0), ())  # a text; its cuts so far
     sources: list[Source] = field(default_factory=list)  # its pieces as last translated
     spoken: Spoken = field(default_factory=Spoken)
     is_mismatch_told: bool = False
@@ -130,6 +132,7 @@ class Segment:
             is_dirty=False,
             frozen=[],
             _found=("", "", 0),
+            _begun=(("", 0), ()),
             sources=[],
             spoken=Spoken(),
         )
@@ -141,8 +144,11 @@ class Segment:
         self.part += 1
         self.segment_id = _part_id(self.client_id, self.part)
 
-    def pieces(self, covered_words: int, hygiene: Hygiene | None = None) -> list[Source]:
+    def pieces(self, covered_words: int, hygiene: Hygiene | None = None) -> list[Source] | None:
         """Cut the newest text into pieces, freeze what can no longer change, return all pieces.
+
+        None if only the beginning of a long text has been cut, which takes milliseconds: the rest
+        is cut by calling again.
 
         Args:
             covered_words: source words of the first unfrozen piece that committed text covers
@@ -153,7 +159,20 @@ class Segment:
         frozen = "".join(source.text for source in self.frozen)
         offset = _offset_after(full, self.base + frozen)
         stable_end = len(full) if self.is_committed else self._stable_end()
-        cuts = (hygiene or Hygiene()).cut(full[offset:], covered_words)
+        hygiene = hygiene or Hygiene()
+        begun, cuts = self._begun
+        if begun != (full, offset):
+            cuts = ()
+        rest = full[offset + sum(len(cut.text) for cut in cuts) :]
+        least = 0 if cuts else covered_words
+        if len(rest) > 2 * MAX_CUT:
+            # The last piece is not whole, and the one before it may be followed by half a word.
+            some = hygiene.cut(rest[:MAX_CUT], least)[:-2]
+            if some:
+                self._begun = (full, offset), (*cuts, *some)
+                return None
+        cuts = (*cuts, *hygiene.cut(rest, least))
+        self._begun = ("", 0), ()
         sources: list[Source] = []
         is_prefix = True
         for i, cut in enumerate(cuts):

@@ -5,6 +5,7 @@ Knows the protocol's parameters; does not know segments or time.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from service.captions.glossaries import StoredGlossary
@@ -38,8 +39,14 @@ MAX_CONTEXT: Final = 2  # earlier sentence pairs
 MIN_SOURCE_ID_CHARS: Final = 16  # whoever guesses one could continue as another speaker
 MAX_TERMS: Final = 500  # glossary entries of a session, and as many protected words
 MAX_TERM_CHARS: Final = 100
+MAX_TAG_CHARS: Final = 128
 MAX_CUE_CHARS: Final = 200  # in a line
 MAX_CUE_LINES: Final = 10
+
+
+@lru_cache(maxsize=4096)
+def _matched(tag: str, languages: frozenset[str]) -> str | None:
+    return matched(tag, languages)
 
 
 def _unknown(text: str, expected: str | None) -> str | None:
@@ -70,6 +77,7 @@ class ModelInfo:
         stored: looks up a glossary by its id.
         hygiene: the class that cleans texts; replaced for comparisons.
         fingerprint: equal if token ids mean the same.
+        codes: all its languages.
     """
 
     name: str
@@ -84,6 +92,12 @@ class ModelInfo:
     hygiene: type[Hygiene] = Hygiene
     fingerprint: str = ""
     guess_of: Callable[[str], str | None] = _no_guess
+    codes: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once, as a glossary of 500 entries asks for each of them.
+        codes = frozenset(code for info in self.languages for code in (info.code, *info.targets))
+        object.__setattr__(self, "codes", codes)
 
     def translates(self, source: str | None, target: str) -> bool:
         """Whether the model can translate a pair, in one pass or two; None is an unknown source.
@@ -100,8 +114,9 @@ class ModelInfo:
 
     def code_of(self, tag: str | None) -> str | None:
         """Return the model's language for a tag; None for `auto` or no tag."""
-        codes = {code for info in self.languages for code in (info.code, *info.targets)}
-        return matched(tag, codes)
+        if tag is None or len(tag) > MAX_TAG_CHARS:  # whole texts are not kept in memory
+            return matched(tag, self.codes)
+        return _matched(tag, self.codes)
 
     def route_of(self, text: str, targets: Collection[str]) -> str | None:
         """Return the language to translate a text from if its own is not clear; None: unknown.

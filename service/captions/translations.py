@@ -324,7 +324,7 @@ class Translations:
             self._segments.touch(segment)
             if revision.sources is None:
                 revision.sources = self._pieces_of(segment, now_s)
-                if len(segment.text) > SHORT and revision.sources:
+                if revision.sources is None or (revision.sources and len(segment.text) > SHORT):
                     break
             streams = self._streams.of(segment)
             begin = revision.num_taken
@@ -343,8 +343,8 @@ class Translations:
                 self._delivery.forget_if_done(segment)
         return actions
 
-    def _pieces_of(self, segment: Segment, now_s: float) -> list[Source]:
-        """Return the pieces of a segment that are to be translated."""
+    def _pieces_of(self, segment: Segment, now_s: float) -> list[Source] | None:
+        """Return the pieces of a segment that are to be translated; None if more is to be cut."""
         if not segment.is_committed:
             if not self._segments.check_length(segment):
                 return []  # it is cut first

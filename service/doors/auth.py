@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -48,7 +49,10 @@ class Auth:
 
     async def issue(self, session_id: str, now_s: float) -> tuple[str, float]:
         """Return a new single-use token for a session, and its lifetime in seconds."""
-        self._tokens = {token: kept for token, kept in self._tokens.items() if kept[1] > now_s}
+        # The oldest come first, and each has one turn: a hundred thousand may wait to be used.
+        oldest = list(islice(self._tokens.items(), 2))
+        for old in [token for token, (_, until_s) in oldest if until_s <= now_s]:
+            del self._tokens[old]
         token = secrets.token_urlsafe(32)
         if self._store is not None:
             key, life_ms = _token_key(self._store, token), int(self._token_s * 1e3)
@@ -137,6 +141,8 @@ def is_origin_allowed(
 def host_name(host: str | None) -> str:
     """Return the name in a Host header, without its port; "" if it is not one."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+        parts = urlsplit(f"//{host}")
+        name, _ = parts.hostname, parts.port
+    except ValueError:  # such as a port of a thousand digits
         return ""
+    return name or ""

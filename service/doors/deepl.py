@@ -6,6 +6,7 @@ translating.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import orjson
@@ -24,12 +25,12 @@ from service.doors.http import (
     texts_field,
 )
 from service.doors.state import AppState
-from service.doors.whole import Wanted, translate_documents, translate_texts
+from service.doors.whole import Wanted, seen_of, translate_documents, translate_texts
 from service.doors.wishes import options_of
 from service.errors import RestError
+from service.load.meter import in_thread
 from tokenspeed.documents import html, xml
 from tokenspeed.documents.document import SpanDocument
-from tokenspeed.documents.tagged import without_marks
 from tokenspeed.model.prompt import Formality
 from tokenspeed.text.detection import detect
 from tokenspeed.text.languages import name_of
@@ -43,6 +44,7 @@ _FORMALITY: Final[dict[str, Formality | None]] = {
     "prefer_more": "formal",
     "prefer_less": "informal",
 }
+MAX_TAGS: Final = 1000  # names in one list of them
 _UNLIMITED: Final = 1_000_000_000_000  # characters a month: what DeepL reports if there is no limit
 _REFUSED: Final = (
     "glossary_ids",
@@ -106,19 +108,21 @@ class DeepL:
         if tags is None:
             found = await translate_texts(self._state, request, texts, wanted)
         else:
+            opened = _opener(tags, body)
             documents, written = await translate_documents(
-                self._state,
-                request,
-                lambda: [_opened(text, tags, body) for text in texts],
-                wanted,
+                self._state, request, lambda: [opened(text) for text in texts], wanted
             )
             found = [each.decode("utf-8", "replace") for each in written]
-            seen = [" ".join(map(without_marks, document.texts)) for document in documents]
+            seen = await seen_of(documents)
         self._chars += sum(map(len, texts))
         codes = [info.code for info in self._state.model.languages]
+        if source is None:
+            # In a thread: that many texts take a quarter of a second.
+            sources = await in_thread(lambda: [detect(words, codes)[0][0] for words in seen])
+        else:
+            sources = [source] * len(texts)
         translations = []
-        for text, words, translation in zip(texts, seen, found, strict=True):
-            language = source or detect(words, codes)[0][0]
+        for text, language, translation in zip(texts, sources, found, strict=True):
             translations.append(
                 {
                     "detected_source_language": language.upper(),
@@ -189,7 +193,9 @@ class DeepL:
         header = request.headers.get("authorization")
         scheme, _, value = (header or "").partition(" ")
         is_deepl = scheme.lower() == "deepl-auth-key"
-        given = value.strip() if is_deepl else bearer(header) or str(body.get("auth_key") or "")
+        by_field = body.get("auth_key")
+        given = value.strip() if is_deepl else bearer(header)
+        given = given or (by_field if isinstance(by_field, str) else "")
         auth = self._state.auth
         if auth.is_required and not auth.is_key(given):
             raise RestError(403, "Authorization failed: send DeepL-Auth-Key with a key")
@@ -211,14 +217,15 @@ class DeepL:
         return Response(content, status, headers, "application/json")
 
 
-def _opened(text: str, tags: Literal["html", "xml"], body: dict[str, Any]) -> SpanDocument:
+def _opener(tags: Literal["html", "xml"], body: dict[str, Any]) -> Callable[[str], SpanDocument]:
+    """Return what reads the texts of a request."""
     if tags == "html":
-        return html.open_text(text)
-    return xml.open_text(
-        text,
-        _names(body, "splitting_tags"),
-        _names(body, "non_splitting_tags"),
-        _names(body, "ignore_tags"),
+        return html.open_text
+    return partial(
+        xml.open_text,
+        splitting=_names(body, "splitting_tags"),
+        joining=_names(body, "non_splitting_tags"),
+        ignored=_names(body, "ignore_tags"),
         is_outline_seen=_is_on(body, "outline_detection", default=True),
     )
 
@@ -229,6 +236,8 @@ def _names(body: dict[str, Any], name: str) -> Sequence[str]:
     parts = raw if isinstance(raw, list) else [raw]
     if not all(isinstance(part, str) for part in parts) or len(parts) > MAX_TEXTS:
         raise RestError(400, f"{name} must be a list of strings, not {kind_of(raw)}", param=name)
+    if len(parts) + sum(part.count(",") for part in parts) > MAX_TAGS:
+        raise RestError(413, f"{name} has more than {MAX_TAGS} tags", param=name)
     return [tag.strip() for part in parts for tag in part.split(",")]
 
 

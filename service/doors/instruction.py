@@ -18,6 +18,10 @@ _Part = Literal["source", "into", "to", "bare", "not"]
 
 MAX_READ_CHARS: Final = 4000  # a longer instruction is read only at its beginning and end
 MAX_MENTIONS: Final = 50  # of languages; time grows with the square of their number
+MAX_BEFORE: Final = 200  # characters before a language that say what part it plays
+MAX_FENCE: Final = 40  # characters of a delimiter
+MAX_FENCES: Final = 50  # delimiters that are taken off, one within another
+MAX_LABEL: Final = 100  # characters of a label before or after a text, with the space around it
 
 
 class UnclearInstruction(ValueError):
@@ -92,8 +96,9 @@ _TRANSLATE: Final = regex.compile(
     r"\b(?:translat|render|convert|interpret|put|turn|übersetz|übertrag|dolmetsch|tradu|transla)\w*",
     regex.IGNORECASE,
 )
-_CLAUSE_END: Final = regex.compile(r"[.;!?\n,()]")
-_SENTENCE_END: Final = regex.compile(r"[.;!?\n]")
+# Read from their end, as only the last one before a place is wanted.
+_CLAUSE_END: Final = regex.compile(r"(?r)[.;!?\n,()]")
+_SENTENCE_END: Final = regex.compile(r"(?r)[.;!?\n]")
 _LIST: Final = regex.compile(
     r"[\s,/&]*(?:\b(?:or|nor|and|oder|und|noch|ou|et|ni|o|u|y|e)\b[\s,]*)?"
 )
@@ -105,18 +110,21 @@ _SMALL_CODE: Final = regex.compile(
     r"(?<![\w-])(?:from|into|to|in|aus|nach|ins|auf|vers|(?:target|source)(?:[ _-]?lang(?:uage)?)?"
     r"|lang(?:uage)?)[\"'`]?\s*(?:is\s+|[:=]\s*)?[\"'`]?(?!(?:to|from|in)\b)(?P<code>[a-z]{2,3})(?![\w-])"
 )
-_USER_HEAD: Final = regex.compile(
-    r"(?s)\s*(?P<head>[^\n]{1,200}?)(?::\s*\n|:\s+|\n)\s*(?P<text>\S.*)"
-)
+# Of a text without space around it.
+_USER_HEAD: Final = regex.compile(r"(?P<head>[^\n]{1,200}?)(?::\s|\n)")
 
 _LABEL_BEFORE: Final = regex.compile(
-    r"\A\s*(?:(?:source|original|input)?\s*(?:text|sentence)|source|original|input)\s*:\s*",
+    r"\s*+(?:(?:source|original|input)?\s*+(?:text|sentence)|source|original|input)\s*+:\s*+",
     regex.IGNORECASE,
 )
 _LABEL_AFTER: Final = regex.compile(
-    r"(?:\n\s*(?:translat\w+(?:\s+text)?|output|target(?:\s+text)?)\s*:|\s*(?:=>|->))\s*\Z",
+    r"(?:\n\s*+(?:translat\w++(?:\s++text)?|output|target(?:\s++text)?)\s*+:|(?:=>|->))\Z",
     regex.IGNORECASE,
 )
+_FENCE: Final = regex.compile(r"\"\"\"|'''|```|#{3,40}+|-{3,40}+")
+_TAG: Final = regex.compile(r"<([\p{L}_][\w-]{0,38}+)>")
+_SPACES: Final = regex.compile(r"\s{2,}+")  # many of them take the square of their number
+_SIGNS: Final = regex.compile(r"[^\p{L}\p{N}\s]+")
 
 _PREPOSITIONS: Final = frozenset({"to", "in"})  # which are language codes, too
 _CERTAIN, _LIKELY, _BARE, _VERB = 3, 2, 1, 2  # how strongly words suggest a target
@@ -131,8 +139,7 @@ def languages_of(instruction: str, languages: Sequence[str]) -> Languages:
     Raises:
         UnclearInstruction: it could be one of several.
     """
-    if len(instruction) > MAX_READ_CHARS:
-        instruction = f"{instruction[: MAX_READ_CHARS // 2]}\n{instruction[-MAX_READ_CHARS // 2 :]}"
+    instruction = _SPACES.sub(_one_space, _ends_of(instruction))
     named = _mentions(instruction, languages)
     if len(named) > MAX_MENTIONS:
         named = named[: MAX_MENTIONS // 2] + named[-MAX_MENTIONS // 2 :]
@@ -205,18 +212,24 @@ def instruction_of(user_text: str, languages: Sequence[str]) -> tuple[Languages,
 
     None if it does not begin with an instruction.
     """
-    found = _USER_HEAD.fullmatch(user_text)
+    user_text = user_text.strip()
+    found = _USER_HEAD.match(user_text)
     if found is None or not _TRANSLATE.search(found["head"]):
         return None
     asked = languages_of(found["head"], languages)
-    return (asked, _bare(found["text"])) if asked.target else None
+    return (asked, _bare(user_text[found.end() :].lstrip())) if asked.target else None
 
 
 def _bare(text: str) -> str:
     """Return the text of a filled-in form: `Source text: Hello` followed by `Translation:`."""
-    text = _LABEL_AFTER.sub("", _LABEL_BEFORE.sub("", text)).strip()
-    fenced = regex.fullmatch(r"(?s)(\"\"\"|'\'\'|```|###+|---+)\s*(.*?)\s*\1", text)
-    return fenced[2] if fenced and fenced[2] else text
+    label = _LABEL_BEFORE.match(text)
+    text = text[label.end() if label else 0 :].rstrip()
+    label = _LABEL_AFTER.search(text, max(len(text) - MAX_LABEL, 0))
+    text = text[: label.start() if label else len(text)].strip()
+    fence = _FENCE.match(text)
+    if fence and len(text) > 2 * len(fence[0]) and text.endswith(fence[0]):
+        return text[fence.end() : -len(fence[0])].strip() or text
+    return text
 
 
 def without_fence(text: str, instruction: str) -> str:
@@ -224,20 +237,32 @@ def without_fence(text: str, instruction: str) -> str:
 
     A delimiter is a run of symbols, or a pair of tags, at both ends, once or several times.
     """
-    while True:
-        stripped = text.strip()
-        tag = regex.fullmatch(r"(?s)<([\p{L}_][\w-]*)>(.*)</\1>", stripped)
-        if tag is not None and f"<{tag[1]}>" in instruction:
-            text = tag[2]
+    instruction, text = _ends_of(instruction), text.strip()
+    for _ in range(MAX_FENCES):
+        tag = _TAG.match(text)
+        if tag is not None and text.endswith(f"</{tag[1]}>") and tag[0] in instruction:
+            text = text[tag.end() : -len(tag[0]) - 1].strip()
             continue
-        fence = _fence(stripped, instruction)
+        fence = _fence(text, instruction)
         if not fence:
-            return stripped
-        text = stripped[len(fence) : -len(fence)]
+            break
+        text = text[len(fence) : -len(fence)].strip()
+    return text
+
+
+def _one_space(spaces: regex.Match[str]) -> str:
+    return "\n" if "\n" in spaces[0] else " "
+
+
+def _ends_of(instruction: str) -> str:
+    """Return what is read of an instruction."""
+    if len(instruction) <= MAX_READ_CHARS:
+        return instruction
+    return f"{instruction[: MAX_READ_CHARS // 2]}\n{instruction[-MAX_READ_CHARS // 2 :]}"
 
 
 def _fence(text: str, instruction: str) -> str:
-    signs = regex.match(r"[^\p{L}\p{N}\s]+", text)
+    signs = _SIGNS.match(text[:MAX_FENCE])
     for length in range(len(signs[0]) if signs else 0, 0, -1):
         fence = text[:length]
         is_round = len(text) > 2 * length and text.endswith(fence)
@@ -250,6 +275,7 @@ def _fence(text: str, instruction: str) -> str:
 
 def _part(before: str) -> _Part:
     """Return the part of a language, from the words before it in its clause."""
+    before = before[-MAX_BEFORE:]
     negation = _NEGATION.search(before)
     if negation is not None:
         tail = negation["tail"]
@@ -305,4 +331,5 @@ def _listed(codes: Iterable[str]) -> str:
 
 def _since(mark: regex.Pattern[str], text: str, end: int) -> int:
     """Return the start of the clause or sentence that contains `end`."""
-    return max((found.end() for found in mark.finditer(text, 0, end)), default=0)
+    found = mark.search(text, 0, end)
+    return found.end() if found else 0

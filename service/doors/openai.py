@@ -47,6 +47,8 @@ from tokenspeed.text.languages import code_of
 from tokenspeed.text.words import has_words
 
 MAX_STOPS: Final = 4
+MAX_STOP_CHARS: Final = 500
+COUNTED_CHARS: Final = 2000  # of a message that are counted in one go: Python's lock is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,23 +190,9 @@ class OpenAI:
         Raises:
             RestError: it does not say what to do, or asks for something unsupported.
         """
-        messages = body.get("messages")
-        if not isinstance(messages, list):
-            raise RestError(
-                400, f"messages must be a list, not {kind_of(messages)}", param="messages"
-            )
-        for message in messages:
-            if not isinstance(message, dict):
-                problem = f"messages must hold objects, not {kind_of(message)}"
-                raise RestError(400, problem, param="messages")
-        said = [
-            (str(message.get("role")), _content(message.get("content"))) for message in messages
-        ]
-        instruction = "\n".join(text for role, text in said if role in ("system", "developer"))
-        text = next((text for role, text in reversed(said) if role == "user"), "")
-        languages, text = self._languages(body, instruction, text)
-        text = without_fence(text, instruction)
-        if not text or len(text) > MAX_CHARS:
+        # In a thread: thousands of messages, or names of languages, take tens of milliseconds.
+        said, languages, text = await in_thread(partial(self._read, body))
+        if not text:
             raise RestError(
                 400,
                 f"the last user message must have 1 to {MAX_CHARS} characters",
@@ -220,7 +208,8 @@ class OpenAI:
         check_pair(self._state, languages.source, languages.target, "messages")
         n = body.get("n")
         if n not in (None, 1):
-            raise RestError(400, f"n is {n!r}, expected 1: a text has one translation", param="n")
+            given = n if type(n) is int else kind_of(n)
+            raise RestError(400, f"n is {given}, expected 1: a text has one translation", param="n")
         wishes = body.get("translation") or {}
         options = body.get("stream_options")
         wanted = await options_of(
@@ -230,7 +219,7 @@ class OpenAI:
             text,
             languages.source,
             languages.target,
-            tuple(content for _, content in said),
+            said,
             0,
             _max_tokens(body),
             _stops(body),
@@ -240,7 +229,37 @@ class OpenAI:
         )
 
     def _count(self, question: _Question) -> int:
-        return sum(map(self._state.translator.count_tokens, question.said))
+        count = self._state.translator.count_tokens
+        return sum(
+            count(text[at : at + COUNTED_CHARS])
+            for text in question.said
+            for at in range(0, len(text), COUNTED_CHARS)
+        )
+
+    def _read(self, body: dict[str, Any]) -> tuple[tuple[str, ...], Languages, str]:
+        """Return what all messages say, the requested languages, and the text alone.
+
+        The text is empty if there is none, or too much.
+        """
+        messages = body.get("messages")
+        if not isinstance(messages, list):
+            raise RestError(
+                400, f"messages must be a list, not {kind_of(messages)}", param="messages"
+            )
+        for message in messages:
+            if not isinstance(message, dict):
+                problem = f"messages must hold objects, not {kind_of(message)}"
+                raise RestError(400, problem, param="messages")
+        roles = [message.get("role") for message in messages]
+        said = tuple(_content(message.get("content")) for message in messages)
+        named = zip(roles, said, strict=True)
+        instruction = "\n".join(text for role, text in named if role in ("system", "developer"))
+        users = (text for role, text in zip(roles[::-1], said[::-1], strict=True) if role == "user")
+        text = next(users, "")
+        if len(text) > MAX_CHARS:
+            return said, Languages(None, None), ""
+        languages, text = self._languages(body, instruction, text)
+        return said, languages, without_fence(text, instruction)
 
     def _languages(
         self, body: dict[str, Any], instruction: str, text: str
@@ -306,7 +325,8 @@ class OpenAI:
 def _content(raw: Any) -> str:
     """A message's text, given as a string or in parts."""
     if isinstance(raw, list):
-        return "".join(str(part.get("text", "")) for part in raw if isinstance(part, dict))
+        texts = (part.get("text") for part in raw if isinstance(part, dict))
+        return "".join(text for text in texts if isinstance(text, str))
     return raw if isinstance(raw, str) else ""
 
 
@@ -343,6 +363,8 @@ def _stops(body: dict[str, Any]) -> tuple[str, ...]:
     if len(stops) > MAX_STOPS or not all(isinstance(stop, str) for stop in stops):
         said = f"stop must be a string or up to {MAX_STOPS} of them"
         raise RestError(400, said, param="stop")
+    if any(len(stop) > MAX_STOP_CHARS for stop in stops):
+        raise RestError(413, f"stop has more than {MAX_STOP_CHARS} characters", param="stop")
     return tuple(stops)
 
 

@@ -9,14 +9,16 @@ from typing import Final
 
 import regex
 
-_WORD: Final = regex.compile(r"\s*\S+")
+LONGEST: Final = 256  # characters of a word that are counted at one time
+_WORD: Final = regex.compile(rf"\S{{1,{LONGEST}}}+")
 _LAST_SPACE: Final = regex.compile(r"(?r)\s+")
 
 
 class Output:
     """Cuts a growing text at a stop string or after so many tokens.
 
-    Tokens are counted word by word, so that the count does not depend on how the text arrived.
+    Tokens are counted word by word, so that the count does not depend on how the text arrived; a
+    very long word in parts, as a text without spaces is one.
 
     Args:
         count_tokens: counts the tokens of a text.
@@ -81,7 +83,7 @@ class Output:
         """Count a text, and cut it once no tokens are left."""
         end = 0
         for word in _WORD.finditer(text):
-            cost = self._count_tokens(word[0].strip())
+            cost = self._count_tokens(word[0])
             if self._max_tokens is not None and self.tokens + cost > self._max_tokens:
                 self.finish_reason, self.is_over, self._held = "length", True, ""
                 return text[:end]
@@ -95,7 +97,12 @@ class Output:
         if self._held[len(ready) : len(ready) + 1].isspace():
             return ready.rstrip()
         space = _LAST_SPACE.search(ready)
-        return ready[: space.start() if space else 0]
+        begin = space.start() if space else 0
+        word = ready[begin:]
+        # Of a very long word, whole parts.
+        spaces = len(word) - len(word.lstrip())
+        begin += spaces + (len(word) - spaces) // LONGEST * LONGEST if len(word) > LONGEST else 0
+        return ready[:begin]
 
     def _beginning_of_stop(self) -> int:
         """Return how many characters at the end may be the start of a stop string."""

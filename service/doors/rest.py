@@ -28,13 +28,12 @@ from service.doors.http import (
     texts_field,
 )
 from service.doors.state import AppState
-from service.doors.whole import Wanted, check_pair, translate_documents, translate_texts
+from service.doors.whole import Wanted, check_pair, seen_of, translate_documents, translate_texts
 from service.doors.wishes import options_of
 from service.errors import RestError
 from service.load.meter import in_thread
 from tokenspeed.documents.formats import suffixes
 from tokenspeed.documents.html import open_text
-from tokenspeed.documents.tagged import without_marks
 from tokenspeed.model.prompt import FORMALITIES, Formality
 from tokenspeed.text.detection import detect
 from tokenspeed.text.languages import AUTO
@@ -143,8 +142,7 @@ class Rest:
         pages, written = await translate_documents(
             self._state, request, lambda: list(map(open_text, texts)), wanted
         )
-        seen = [" ".join(map(without_marks, page.texts)) for page in pages]
-        return [page.decode("utf-8", "replace") for page in written], seen
+        return [page.decode("utf-8", "replace") for page in written], await seen_of(pages)
 
     async def _guess(self, request: Request) -> list[dict[str, Any]]:
         text = text_field(await self.fields(request), "q")
@@ -180,8 +178,9 @@ class Rest:
 
     def _key(self, request: Request, body: dict[str, Any]) -> str:
         # The npm package `libretranslate` writes it as one word.
-        given = body.get("api_key") or body.get("apiKey") or ""
-        return bearer(request.headers.get("authorization")) or str(given)
+        given = body.get("api_key") or body.get("apiKey")
+        by_field = given if isinstance(given, str) else ""
+        return bearer(request.headers.get("authorization")) or by_field
 
     def _codes(self) -> list[str]:
         return [info.code for info in self._state.model.languages]
@@ -219,7 +218,8 @@ def languages_of(body: dict[str, Any], state: AppState) -> tuple[str | None, str
 def _is_html(body: dict[str, Any]) -> bool:
     given = body.get("format") or "text"
     if given not in ("text", "html"):
-        raise RestError(400, f"format is {given!r}, expected 'text' or 'html'", param="format")
+        said = repr(given[:40]) if isinstance(given, str) else kind_of(given)
+        raise RestError(400, f"format is {said}, expected 'text' or 'html'", param="format")
     return bool(given == "html")
 
 

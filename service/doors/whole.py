@@ -17,6 +17,7 @@ from service.errors import RestError, TranslationFailed
 from service.load.meter import in_thread, metered
 from service.translator import TextOptions
 from tokenspeed.documents.document import Document
+from tokenspeed.documents.tagged import without_marks
 from tokenspeed.documents.worker import Question
 from tokenspeed.text.words import has_words
 
@@ -91,6 +92,15 @@ async def translate_documents(
             return documents, await in_thread(written)
 
     return await _passing(state, request, wanted.client, work())
+
+
+async def seen_of(documents: Sequence[Document]) -> list[str]:
+    """Return the words of each document, without marks: what to detect its language from."""
+
+    def words() -> list[str]:
+        return [" ".join(map(without_marks, document.texts)) for document in documents]
+
+    return await in_thread(words)
 
 
 async def translate_file(

@@ -42,7 +42,8 @@ async def options_of(
     Raises:
         RestError: a field cannot be used, or is for a session.
     """
-    for name in _OF_SESSIONS if not path else sorted(body.keys() - _KNOWN):
+    # Not sorted: there may be thousands.
+    for name in _OF_SESSIONS if not path else (name for name in body if name not in _KNOWN):
         if body.get(name) is not None:
             what = "is a setting of sessions" if name in _OF_SESSIONS else "is not known"
             raise RestError(400, f"{path}{name} {what}", param=f"{path}{name}")
@@ -112,7 +113,7 @@ def _choice(body: dict[str, Any], name: str, path: str, values: tuple[str, str])
     if raw is None or raw == "":
         return False
     if raw not in values:
-        said = f"{path}{name} is {str(raw)[:40]!r}, expected {' or '.join(values)}"
+        said = f"{path}{name} is {_said(raw)}, expected {' or '.join(values)}"
         raise RestError(400, said, param=f"{path}{name}")
     return bool(raw == values[1])
 
@@ -162,10 +163,15 @@ def formality_field(
     found = next((formality for formality in FORMALITIES if formality == raw), None)
     if found is None:
         expected = ", ".join(FORMALITIES)
-        raise RestError(400, f"{param} is {str(raw)[:40]!r}, expected {expected}", param=param)
+        raise RestError(400, f"{param} is {_said(raw)}, expected {expected}", param=param)
     if target not in formalities:
         raise RestError(400, f"the model cannot choose a form of address in {target}", param=param)
     return found
+
+
+def _said(raw: Any) -> str:
+    """Return the beginning of a wrong value, or what kind it is: a list may be deep."""
+    return repr(raw[:40]) if isinstance(raw, str) else kind_of(raw)
 
 
 def _term(entry: Any, param: str) -> Term:

@@ -185,7 +185,9 @@ async def test_a_long_text_waits_as_text_and_leaves_nothing_behind() -> None:
     engine = FakeEngine(delay_s=30)
     translator = Translator(engine, FakeTokenizer(), FakePrompts(), 4096, budget_s=0.2)
     waiting = asyncio.create_task(translator.whole("We go home. " * 500, "en", "de"))
-    for _ in range(2 * MAX_AHEAD):  # a piece at each turn of the loop
+    while len(engine.running) < MAX_AHEAD:  # noqa: ASYNC110 - a piece at a time
+        await asyncio.sleep(0)
+    for _ in range(2 * MAX_AHEAD):
         await asyncio.sleep(0)
     assert len(engine.running) == MAX_AHEAD
     waiting.cancel()

@@ -17,6 +17,7 @@ from service.wire.protocol.server import SERVER_EVENTS, Error, ServerEvent
 _T = TypeVar("_T")
 
 MAX_ID_CHARS: Final = 128
+MAX_ITEMS: Final = 1000  # in an array of settings; each takes a microsecond to be read
 MAX_INT: Final = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
 ID_FIELDS: Final = frozenset(
     {"segment_id", "event_id", "id", "language", "speaker", "room", "source_id"}
@@ -79,9 +80,7 @@ def _parse(frame: str | bytes, kinds: Mapping[str, type[_T]]) -> _T:
     try:
         kind = kinds.get(raw["type"]) if isinstance(raw.get("type"), str) else None
         if kind is None:
-            raise ProtocolError(
-                "invalid_event", f"unknown type {str(raw.get('type'))[:80]!r}", "type"
-            )
+            raise ProtocolError("invalid_event", f"unknown type {_said(raw.get('type'))}", "type")
         return _read_object(kind, raw, "")
     except ProtocolError as exc:
         raise ProtocolError(exc.code, exc.message, exc.param, event_id) from exc
@@ -116,11 +115,13 @@ def _read(hint: Any, raw: Any, path: str) -> Any:
     if origin is Literal:
         if raw not in get_args(hint):
             expected = ", ".join(get_args(hint))
-            raise _wrong(f"is {str(raw)[:80]!r}, expected one of {expected}", path)
+            raise _wrong(f"is {_said(raw)}, expected one of {expected}", path)
         return raw
     if origin is tuple:
         if not isinstance(raw, list):
             raise _wrong(f"expected an array, got {_name(raw)}", path)
+        if len(raw) > MAX_ITEMS and path.startswith("session."):
+            raise _wrong(f"has {len(raw)} items, at most {MAX_ITEMS}", path)
         item = get_args(hint)[0]
         return tuple(_read(item, value, f"{path}[{i}]") for i, value in enumerate(raw))
     if is_dataclass(hint):
@@ -157,6 +158,11 @@ _JSON_NAMES: Final[Mapping[Any, str]] = {
 
 def _name(raw: Any) -> str:
     return _JSON_NAMES[type(raw)]
+
+
+def _said(raw: Any) -> str:
+    """Return the beginning of a value; of an array or an object, which may be deep, what it is."""
+    return _name(raw) if isinstance(raw, list | dict) else repr(str(raw)[:80])
 
 
 def _wrong(message: str, path: str) -> ProtocolError:

@@ -1,7 +1,11 @@
 """The source of a segment: what is stable, what is frozen, and what a client rewrites."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from service.captions.policy import Source
-from service.captions.segment import Segment
+from service.captions.segment import MAX_CUT, Segment
+from tokenspeed.text.pipeline import Hygiene
 
 
 def segment(stable: str, unstable: str = "", **more: bool) -> Segment:
@@ -34,7 +38,7 @@ def test_frozen_text_is_not_looked_at_again() -> None:
     found = segment("We go home. Then we")
     found.pieces(0)
     found.stable = "We went home! Then we sleep"
-    assert [source.text for source in found.pieces(0)] == ["We go home.", " Then we sleep"]
+    assert [source.text for source in found.pieces(0) or ()] == ["We go home.", " Then we sleep"]
     assert found.text == "We went home! Then we sleep"
 
 
@@ -64,7 +68,7 @@ def test_a_segment_that_goes_on_leaves_out_what_came_before() -> None:
 def test_a_cut_inside_a_sentence_is_told_to_both_sides() -> None:
     long = "one " * 30 + "two, three four. Five"
     found = segment(long)
-    assert [(s.is_cut, s.continues, s.is_open, s.is_final) for s in found.pieces(0)] == [
+    assert [(s.is_cut, s.continues, s.is_open, s.is_final) for s in found.pieces(0) or ()] == [
         (True, False, False, True),
         (False, True, False, True),
         (False, False, True, False),
@@ -112,5 +116,24 @@ def test_the_last_word_of_a_long_typed_text_may_still_grow() -> None:
     long = "we go home and rest " * 40
     found = segment(f"{long}and sleep", is_appended=True)
     assert found.stable.endswith(" and sleep")
-    stable = sum(source.stable_words for source in found.pieces(0))
+    stable = sum(source.stable_words for source in found.pieces(0) or ())
     assert stable == 5 * 40 + 1
+
+
+@given(
+    st.lists(
+        st.sampled_from(("We go home. ", "and so on ", "Yes! ", "see {x} or <b>a</b> ", "a")),
+        min_size=50, max_size=400,
+    ).map("".join),
+    st.booleans(),
+    st.integers(0, 20),
+)  # fmt: skip
+def test_a_long_text_is_cut_in_steps_as_in_one(text: str, is_stable: bool, covered: int) -> None:
+    found = segment(text if is_stable else "", "" if is_stable else text)
+    steps = 1
+    while (pieces := found.pieces(covered)) is None:
+        steps += 1
+    assert "".join(source.text for source in pieces) == text
+    assert steps >= len(text) // (2 * MAX_CUT) or max(len(s.text) for s in pieces) > MAX_CUT / 2
+    whole = Hygiene().cut(text, covered)
+    assert [source.text for source in pieces] == [cut.text for cut in whole]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.doors.auth import Auth, bearer, is_origin_allowed
+from service.doors.auth import Auth, bearer, host_name, is_origin_allowed
 from service.errors import AuthError
 
 KEY = "a-key-of-more-than-16"
@@ -59,3 +59,29 @@ def test_bearer() -> None:
 def test_origins(origin: str | None, host: str, is_local: bool, is_allowed: bool) -> None:
     allowed = ("https://friend.example",)
     assert is_origin_allowed(origin, host, allowed, is_local=is_local) is is_allowed
+
+
+async def test_tokens_that_have_expired_are_forgotten_as_others_are_made() -> None:
+    auth = Auth([], token_s=60)
+    for number in range(100):
+        await auth.issue(f"s{number}", now_s=number)
+    assert len(auth._tokens) == 60
+    for number in range(100):
+        await auth.issue(f"t{number}", now_s=1000)
+    assert len(auth._tokens) == 100
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("localhost:8000", "localhost"),
+        ("[::1]:8000", "::1"),
+        ("localhost", "localhost"),
+        ("localhost:99999", ""),
+        ("localhost:" + "9" * 5000, ""),
+        ("[", ""),
+        (None, "none"),
+    ],
+)
+def test_a_host_has_a_port_that_there_can_be(host: str | None, name: str) -> None:
+    assert host_name(host) == name

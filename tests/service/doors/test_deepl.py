@@ -8,6 +8,7 @@ import deepl
 import httpx
 import pytest
 
+from service.doors.deepl import MAX_TAGS
 from service.load.limits import Limits
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine, FakePrompts
@@ -174,3 +175,18 @@ async def test_forms_and_errors_over_http(run: Run, service: Service) -> None:
     async with httpx.AsyncClient(base_url=full.http, trust_env=False) as http:
         reply = await http.post("/v2/translate", json=asked)
         assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
+
+
+def test_each_text_has_the_language_that_it_is_in(client: deepl.DeepLClient) -> None:
+    said = ["Guten Morgen zusammen, wie geht es euch?", "Good morning, how are you today?"]
+    found: Any = client.translate_text(said, target_lang="FR")
+    assert [each.detected_source_lang for each in found] == ["DE", "EN"]
+
+
+async def test_names_of_tags_are_bounded(service: Service) -> None:
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        body = {"text": ["a"], "target_lang": "DE", "tag_handling": "xml"}
+        for names in ("," * MAX_TAGS, ["," * 500] * 3):
+            reply = await http.post("/v2/translate", json=body | {"splitting_tags": names})
+            assert reply.status_code == 413
+            assert "splitting_tags" in reply.text

@@ -8,9 +8,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from service.config import Config
-from service.doors.guard import Guard, json_failure
+from service.doors.guard import MAX_PARAMS, Guard, json_failure
 from service.load.metrics import Metrics
 from tests.service.conftest import Run, Service
 from tokenspeed.engine.core import EngineStats
@@ -183,3 +185,15 @@ async def test_who_sends_far_too_much_is_told_so(service: Service, path: str) ->
             found = await http.post(path, content=b"x" * 5_000_000, headers=headers)
             assert found.status_code in (400, 404, 405, 413, 415)
             assert "error" in found.json()
+
+
+async def test_an_address_with_thousands_of_parameters_is_refused(service: Service) -> None:
+    async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+        for path in ("/v2/languages", "/livez", "/v1/rooms/x/events"):
+            reply = await http.get(f"{path}?{'a&' * MAX_PARAMS}")
+            assert reply.status_code == 414
+            assert "parameters" in reply.text
+        assert (await http.get(f"/livez?{'a&' * (MAX_PARAMS - 1)}")).status_code == 200
+    with pytest.raises(InvalidStatus, match="403"):
+        async with connect(f"{service.ws}?{'a&' * MAX_PARAMS}", proxy=None):
+            pass

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from service.doors.http import (
     MAX_BRACKETS,
     MAX_CHARS,
+    MAX_COMMAS,
     MAX_TEXTS,
     kind_of,
     parse_body,
@@ -139,7 +140,7 @@ def test_a_body_of_very_many_objects_is_refused_before_they_are_made() -> None:
         with pytest.raises(RestError, match="brackets") as caught:
             parse_body(b'{"q":[%s]}' % b",".join([inner] * MAX_BRACKETS), "application/json")
         assert caught.value.status == 413
-    text = "[" * MAX_CHARS
+    text = "[" * (MAX_CHARS - 1)
     assert parse_body(orjson.dumps({"q": text}), "application/json") == {"q": text}
 
 
@@ -170,3 +171,23 @@ async def test_a_large_form_leaves_turns_to_others(kind: str) -> None:
     other.cancel()
     assert found == {"q": "A" * 50_000}
     assert turns > before
+
+
+def test_a_body_of_very_many_values_is_refused_unparsed() -> None:
+    numbers = b"[" + b"1," * (MAX_COMMAS + 1) + b"1]"
+    with pytest.raises(RestError, match="commas"):
+        parse_body(b'{"q": ' + numbers + b"}", "application/json")
+
+
+async def test_a_form_in_parts_has_no_charset_of_its_own(service: Service) -> None:
+    """Some of them, as punycode, take the square of a text's length."""
+    text = "We go. " * 300
+    for boundary in ("q", '"a b"'):
+        mark = boundary.strip('"')
+        part = f'--{mark}\r\ncontent-disposition: form-data; name="{{}}"\r\n\r\n{{}}\r\n'
+        fields = {"q": text, "source": "en", "target": "de"}
+        body = "".join(part.format(*field) for field in fields.items()) + f"--{mark}--\r\n"
+        kind = f"multipart/form-data; charset=punycode; boundary={boundary}"
+        async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
+            reply = await http.post("/translate", content=body, headers={"content-type": kind})
+        assert reply.json() == {"translatedText": text.upper()}, kind

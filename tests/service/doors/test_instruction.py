@@ -161,3 +161,34 @@ def test_a_text_without_its_fence_has_none(text: str, instruction: str) -> None:
     bare = without_fence(text, instruction)
     assert bare in text
     assert without_fence(bare, instruction) == bare
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:" + " " * 200_000 + "b", "Translate to German:" + " " * 200_000 + "x", " " * 200_000,
+        "Translate to German:\n" + "x" + " " * 200_000 + "=",
+        "Translate to German: " + "#" * 200_000,
+        "Translate to German: x" + "\n" * 200_000 + "=", "Translate to German: " + "->" * 100_000,
+    ],
+    ids=lambda text: ascii(text[:25]),
+)  # fmt: skip
+def test_no_message_takes_more_than_its_length(text: str) -> None:
+    """With the square of its length one of these would take minutes, and the test's time end."""
+    asked = instruction_of(text, OURS)
+    assert asked is None or asked[1] in text
+
+
+@pytest.mark.parametrize("text", ["#" * 100_000, "#*" * 50_000, "<a>" * 30_000 + "</a>" * 30_000])
+def test_no_fence_takes_more_than_its_length(text: str) -> None:
+    bare = without_fence(text, "between # and #* and ## in <a>")
+    assert bare in text
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\u3000"])
+def test_space_in_an_instruction_takes_no_more_than_its_length(space: str) -> None:
+    said = f"Translate from{space * 3000}English x into{space * 800}German"
+    try:
+        assert languages_of(said, OURS).target == "de"
+    except UnclearInstruction:
+        pytest.fail("space is no language")

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.doors.output import Output
+from service.doors.output import LONGEST, Output
 
 TEXTS = st.text(alphabet="ab. \n", max_size=30)
 
@@ -41,6 +41,16 @@ def test_the_end_does_not_depend_on_the_parts(
     assert max_tokens is None or tokens <= max_tokens
     if reason == "stop" and text != "".join(parts):
         assert any("".join(parts)[len(text) :].startswith(stop) for stop in stops)
+
+
+@given(st.lists(st.sampled_from(("a" * 100, "a" * 300, " b", "a")), max_size=9))
+def test_a_very_long_word_is_given_and_counted_in_parts(parts: list[str]) -> None:
+    output = Output(lambda text: 1 + len(text) // 10)
+    text = "".join(map(output.push, parts))
+    whole = Output(lambda text: 1 + len(text) // 10)
+    assert text + output.end() == whole.push("".join(parts)) + whole.end() == "".join(parts)
+    assert output.tokens == whole.tokens
+    assert len("".join(parts)) - len(text) <= 2 * LONGEST
 
 
 def test_what_the_model_did_not_end_is_told() -> None:

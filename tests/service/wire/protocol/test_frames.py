@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from service.errors import ProtocolError
 from service.wire import protocol
+from service.wire.protocol import parse_client
+from service.wire.protocol.frames import MAX_ITEMS
 from tests.service.asyncapi import check_frame
 
 IDS = st.text(min_size=1, max_size=20)
@@ -118,3 +120,21 @@ def test_an_error_echoes_the_event_id_and_unknown_fields_are_ignored() -> None:
     error = protocol.error_event(caught.value).error
     assert (error.event_id, error.type, error.retryable) == ("e7", "invalid_request", False)
     assert protocol.parse_client('{"type": "ping", "id": "a", "new": {}}') == protocol.Ping("a")
+
+
+def test_a_list_of_settings_is_bounded_before_it_is_read() -> None:
+    for name in ("targets", "do_not_translate", "glossary"):
+        event = {"type": "session.update", "session": {name: [None] * (MAX_ITEMS + 1)}}
+        with pytest.raises(ProtocolError, match="at most") as caught:
+            parse_client(orjson.dumps(event))
+        assert caught.value.param == f"session.{name}"
+
+
+def test_a_deep_value_is_not_repeated() -> None:
+    deep: list[object] = []
+    for _ in range(200):
+        deep = [deep]
+    with pytest.raises(ProtocolError, match="unknown type an array"):
+        parse_client(orjson.dumps({"type": deep}))
+    with pytest.raises(ProtocolError, match="is an array, expected one of"):
+        parse_client(orjson.dumps({"type": "session.update", "session": {"mode": deep}}))
