@@ -140,6 +140,7 @@ class FakeEngine:
     row_s: float = 0.0  # that it says a row takes
     never_ends: bool = False  # every output is cut at its length cap
     says: dict[str, str] = field(default_factory=dict)  # whatever is asked, by form of address
+    at_once: int = 5  # tokens that are delivered together
 
     def submit(self, request: Request, deliver: Deliver) -> "FakeGeneration":
         needed = len(request.prompt) + request.max_new_tokens
@@ -202,8 +203,9 @@ class FakeGeneration:
             self._deliver((), EngineStopped("the engine was closed"))
             return
         rest = self._output()[len(self.request.forced) :]
-        for start in range(0, len(rest), 5):
-            self._deliver(rest[start : start + 5], None)
+        at_once = self.engine.at_once
+        for start in range(0, len(rest), at_once):
+            self._deliver(rest[start : start + at_once], None)
         ending = "length" if self.engine.never_ends and reason == "stop" else reason
         self._deliver((), Completion(self._output(), ending, decoded=1))
 

@@ -20,6 +20,7 @@ from service.bench.captions.scores import percentile
 from service.bench.load.attacks import ATTACKS as SESSION_ATTACKS
 from service.bench.load.attacks import Attack, Outcome
 from service.bench.load.door_attacks import DOOR_ATTACKS
+from service.bench.load.http_attacks import HTTP_ATTACKS
 from service.bench.load.victim import Report
 from service.bench.served import Served, ServerFailed, serving
 from tokenspeed.bench.page import cell, markdown_table, put_into_page
@@ -27,7 +28,7 @@ from tokenspeed.bench.result import describe_cpu, make_result, write_result
 
 LEAD_S: Final = 1.0  # of speech before the attack
 LOOK_S: Final = 0.25  # between checks of the engine's queue
-ATTACKS: Final[dict[str, Attack]] = SESSION_ATTACKS | DOOR_ATTACKS
+ATTACKS: Final[dict[str, Attack]] = SESSION_ATTACKS | DOOR_ATTACKS | HTTP_ATTACKS
 NOTHING: Final = "nothing"  # in place of an attack: the speaker alone
 
 

@@ -30,17 +30,25 @@ _REPLAYED: Final = 60_000  # bytes of a room to read before starting over
 _FORM: Final = "content-type: application/x-www-form-urlencoded"
 
 
-async def _ask(
-    address: str, outcome: Outcome, path: str, data: bytes = b"", head: str = "", method: str = ""
+async def ask(
+    address: str,
+    outcome: Outcome,
+    path: str,
+    data: bytes = b"",
+    head: str = "",
+    method: str = "",
+    host: str = "",
 ) -> bytes:
     """Ask once on a connection of its own; return the body of the answer."""
+    named = host or address
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         method = method or ("POST" if data else "GET")
-        length = f"content-length: {len(data)}\r\n" if data else ""
+        is_measured = data and "transfer-encoding" not in head
+        length = f"content-length: {len(data)}\r\n" if is_measured else ""
         kind = "" if "content-type" in head else "content-type: application/json\r\n"
-        said = f"{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n"
+        said = f"{method} {path} HTTP/1.1\r\nhost: {named}\r\nconnection: close\r\n"
         writer.write(f"{said}{kind}{head}{length}\r\n".encode() + data)
         outcome.sent += 1
         answer = await reader.read()
@@ -53,7 +61,7 @@ async def _ask(
     return answer.partition(b"\r\n\r\n")[2]
 
 
-async def _again(
+async def again(
     seconds: float, count: int, act: Callable[[int], Coroutine[Any, Any, object]]
 ) -> None:
     """Let so many clients repeat something for a while."""
@@ -69,9 +77,10 @@ async def _again(
     await asyncio.gather(*(work(number) for number in range(count)))
 
 
-async def _room(address: str, outcome: Outcome, **wanted: str) -> dict[str, Any]:
+async def opened_room(address: str, outcome: Outcome, **wanted: str) -> dict[str, Any]:
+    """Open a room; return what its host is told."""
     return orjson.loads(
-        await _ask(address, outcome, "/v1/rooms", orjson.dumps(wanted or {"name": ""}))
+        await ask(address, outcome, "/v1/rooms", orjson.dumps(wanted or {"name": ""}))
     )
 
 
@@ -111,7 +120,7 @@ async def _unread(
     address: str, seconds: float, listen: Callable[[str], Coroutine[Any, Any, Any]]
 ) -> Outcome:
     outcome = Outcome()
-    room = await _room(address, outcome)
+    room = await opened_room(address, outcome)
     lines = [await listen(room["id"]) for _ in range(NUM_READERS)]
     outcome.sent += len(lines)
     try:
@@ -132,7 +141,7 @@ async def _unread(
 async def transcripts(address: str, seconds: float) -> Outcome:
     """Transcripts of a long evening, each with another line width, eight at once."""
     outcome = Outcome()
-    room = await _room(address, outcome)
+    room = await opened_room(address, outcome)
     async with _host(address, room) as speaker:
         for number in range(NUM_SEGMENTS):
             text = f"{number} {PROSE}"
@@ -141,9 +150,9 @@ async def transcripts(address: str, seconds: float) -> Outcome:
         async def fetch(number: int) -> None:
             width = 20 + (outcome.sent + number) % 60
             path = f"/v1/rooms/{room['id']}/transcript.vtt?target=source&max_chars={width}"
-            await _ask(address, outcome, path)
+            await ask(address, outcome, path)
 
-        await _again(seconds, 8, fetch)
+        await again(seconds, 8, fetch)
     return outcome
 
 
@@ -154,25 +163,25 @@ def _host(address: str, room: dict[str, Any]) -> Any:
 async def guesses(address: str, seconds: float) -> Outcome:
     """Pass phrases, names of rooms and host tokens, guessed."""
     outcome = Outcome()
-    room = await _room(address, outcome, pass_phrase="open sesame")
+    room = await opened_room(address, outcome, pass_phrase="open sesame")
 
     async def guess(number: int) -> None:
         secret = secrets.token_urlsafe(12)
         path = f"/v1/rooms/{room['id']}"
-        await _ask(address, outcome, f"{path}/events?target=de&pass={secret}")
-        await _ask(address, outcome, f"/v1/rooms/{secret}")
-        await _ask(
+        await ask(address, outcome, f"{path}/events?target=de&pass={secret}")
+        await ask(address, outcome, f"/v1/rooms/{secret}")
+        await ask(
             address, outcome, path, head=f"authorization: Bearer {secret}\r\n", method="DELETE"
         )
 
-    await _again(seconds, 4, guess)
+    await again(seconds, 4, guess)
     return outcome
 
 
 async def tickets(address: str, seconds: float) -> Outcome:
     """Tokens for browsers that nobody uses, again and again."""
     outcome = Outcome()
-    await _again(seconds, 8, lambda _: _ask(address, outcome, "/v1/sessions", method="POST"))
+    await again(seconds, 8, lambda _: ask(address, outcome, "/v1/sessions", method="POST"))
     return outcome
 
 
@@ -184,11 +193,11 @@ async def glossary_uploads(address: str, seconds: float) -> Outcome:
     body = orjson.dumps({**wanted, "entries_format": "tsv"})
 
     async def upload(_: int) -> None:
-        made = orjson.loads(await _ask(address, outcome, "/v2/glossaries", body) or b"{}")
+        made = orjson.loads(await ask(address, outcome, "/v2/glossaries", body) or b"{}")
         path = f"/v2/glossaries/{made.get('glossary_id', 'none')}"
-        await _ask(address, outcome, path, method="DELETE")
+        await ask(address, outcome, path, method="DELETE")
 
-    await _again(seconds, 4, upload)
+    await again(seconds, 4, upload)
     return outcome
 
 
@@ -209,9 +218,9 @@ async def bombs(address: str, seconds: float) -> Outcome:
             )
         )
         head = f"content-type: multipart/form-data; boundary={boundary}\r\n"
-        await _ask(address, outcome, "/translate_file", parts + f"--{boundary}--".encode(), head)
+        await ask(address, outcome, "/translate_file", parts + f"--{boundary}--".encode(), head)
 
-    await _again(seconds, 4, upload)
+    await again(seconds, 4, upload)
     return outcome
 
 
@@ -292,11 +301,11 @@ async def _bodies(address: str, seconds: float, bodies: Iterable[bytes]) -> Outc
         for body in bodies
     ]
 
-    async def ask(_: int) -> None:
+    async def send(_: int) -> None:
         path, body, head = asked[outcome.sent % len(asked)]
-        await _ask(address, outcome, path, body, head)
+        await ask(address, outcome, path, body, head)
 
-    await _again(seconds, 4, ask)
+    await again(seconds, 4, send)
     return outcome
 
 
@@ -329,9 +338,9 @@ async def forms(address: str, seconds: float) -> Outcome:
 
     async def post(_: int) -> None:
         path = f"{_DOORS[outcome.sent % 3]}?source=en&target=de"
-        await _ask(address, outcome, path, bodies[outcome.sent // 3 % 3], f"{_FORM}\r\n")
+        await ask(address, outcome, path, bodies[outcome.sent // 3 % 3], f"{_FORM}\r\n")
 
-    await _again(seconds, 4, post)
+    await again(seconds, 4, post)
     return outcome
 
 
@@ -352,9 +361,9 @@ async def tags(address: str, seconds: float) -> Outcome:
             "tag_handling": ("xml", "html")[outcome.sent % 2],
         }
         body = orjson.dumps(wanted | {"splitting_tags": names, "ignore_tags": names})
-        await _ask(address, outcome, "/v2/translate", body)
+        await ask(address, outcome, "/v2/translate", body)
 
-    await _again(seconds, 8, post)
+    await again(seconds, 8, post)
     return outcome
 
 
@@ -379,7 +388,7 @@ async def resumes(address: str, seconds: float) -> Outcome:
             finally:
                 line.transport.abort()
 
-    await _again(seconds, 8, guess)
+    await again(seconds, 8, guess)
     return outcome
 
 
@@ -387,7 +396,7 @@ async def replays(address: str, seconds: float) -> Outcome:
     """A room with a long history, read from its beginning by server-sent events, repeatedly."""
     outcome = Outcome()
     host, _, port = address.partition(":")
-    room = await _room(address, outcome)
+    room = await opened_room(address, outcome)
     async with _host(address, room) as speaker:
         for number in range(NUM_SEGMENTS):
             text = f"{number} {PROSE}"
@@ -405,7 +414,7 @@ async def replays(address: str, seconds: float) -> Outcome:
             finally:
                 writer.transport.abort()
 
-        await _again(seconds, 16, read)
+        await again(seconds, 16, read)
     return outcome
 
 
@@ -413,15 +422,15 @@ async def heads(address: str, seconds: float) -> Outcome:
     """Enormous addresses and headers."""
     outcome = Outcome()
 
-    async def ask(number: int) -> None:
+    async def send(number: int) -> None:
         path = (*_DOORS, "/", "/v1/stream")[number % 7]
         long = "a" * 1_000_000
         if outcome.sent % 2:
-            await _ask(address, outcome, f"{path}?{long}")
+            await ask(address, outcome, f"{path}?{long}")
         else:
-            await _ask(address, outcome, path, head=f"x: {long}\r\n")
+            await ask(address, outcome, path, head=f"x: {long}\r\n")
 
-    await _again(seconds, 4, ask)
+    await again(seconds, 4, send)
     return outcome
 
 

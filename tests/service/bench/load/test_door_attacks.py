@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from service.bench.load.attacks import Attack
 from service.bench.load.door_attacks import DOOR_ATTACKS, hostile_files
 from service.bench.load.victim import SENTENCE, speak
 from service.bench.served import Served
@@ -17,8 +18,13 @@ MAX_MEMORY_MB = 400  # that an attack may add: texts of files, answers that nobo
 
 @pytest.mark.parametrize("name", DOOR_ATTACKS)
 async def test_a_speaker_beside_an_attack_loses_nothing(server: Served, name: str) -> None:
+    await check_beside(server, DOOR_ATTACKS[name])
+
+
+async def check_beside(server: Served, attack: Attack) -> None:
+    """Let somebody speak beside an attack, and check that only the attacker is held up."""
     before_mb = server.memory_mb()
-    attacking = asyncio.create_task(DOOR_ATTACKS[name](server.address, ATTACK_S))
+    attacking = asyncio.create_task(attack(server.address, ATTACK_S))
     report = await speak(server.address, 0.9 * ATTACK_S, pace_s=PACE_S)
     outcome = await attacking
     assert outcome.sent
