@@ -16,6 +16,7 @@ MARGIN: Final = 40  # characters that are allowed beyond that
 MIN_ROUNDS: Final = 4  # repetitions of the same words, and more than the source has
 MAX_PERIOD: Final = 6  # words of one repetition
 MIN_SMALL: Final = 2  # words such as "the", "is", which are rarely the same in another language
+MIN_LOST: Final = 2  # words beside a number or a placeholder, of which an output must have one
 MIN_COPY: Final = 5  # words; fewer may well be the same in two languages
 
 # Scripts without spaces: each character counts as a word, and twice as many repetitions are needed.
@@ -24,7 +25,7 @@ _WORD: Final = regex.compile(
     rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
 )
 _LETTER: Final = regex.compile(r"\p{L}")
-_SAID: Final = regex.compile(r"[\p{L}\p{N}\p{Co}]")  # also a placeholder
+_SAID: Final = regex.compile(r"[\p{N}\p{Co}]")  # a number or a placeholder
 _DENSE: Final = regex.compile(r"\p{Han}")  # says as much as three letters
 _HALF_DENSE: Final = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Hangul}]")  # as two
 
@@ -36,7 +37,7 @@ def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool
         source: what the model was shown. is_whole: whether the output ended by itself.
         is_same_language: whether the target may be the language of the source.
     """
-    if _LETTER.search(source) and not _SAID.search(output):
+    if not _LETTER.search(output) and _is_lost(source, output):
         return "empty"
     said, read = ([word.casefold() for word in _words(text)] for text in (output, source))
     is_unspaced = regex.search(f"[{_UNSPACED}]", output) is not None
@@ -51,6 +52,12 @@ def fault_of(source: str, output: str, *, is_whole: bool, is_same_language: bool
     if is_copied and not is_same_language:
         return "copy"
     return None
+
+
+def _is_lost(source: str, output: str) -> bool:
+    """Whether an output without letters lacks the words of its source; one may be an article."""
+    num_words = sum(_LETTER.search(word) is not None for word in _words(source))
+    return num_words >= MIN_LOST if _SAID.search(output) else num_words > 0
 
 
 def _length(text: str) -> int:

@@ -34,7 +34,7 @@ MAX_REMEMBERED: Final = 8  # texts whose spans are kept
 
 _STATE: Final = (
     "prefix", "core", "suffix", "sight", "language", "is_repaired", "_is_open", "_are_capitals",
-    "_is_one_loud_word", "_is_bracketed", "_continues", "_taken",
+    "_is_one_loud_word", "_is_bracketed", "_is_labelled", "_continues", "_taken",
 )  # of a piece  # fmt: skip
 
 Capitals = Literal["keep", "sentence"]
@@ -49,6 +49,8 @@ _LETTER_OF_LIST: Final = regex.compile(r"[AEOUYÀÔ][.)]?")  # in a text that do
 _LEADING_MARK: Final = regex.compile(r"(?:^|(?<=[.!?…]\s))\s*\[[^\[\]\n]{2,60}\](?=\s+\p{L})")
 _ENDED: Final = regex.compile(r"[.!?…:;,。！？][\"'”’»)\]]*$")
 _STARRED: Final = regex.compile(r"\*+(?=\w)|(?<=\w)\*+")
+_LABEL: Final = regex.compile(r"\p{Lu}[\p{Lu}\p{N} .'’-]{1,30}:\s")  # "JOHN: I am late."
+_LABEL_SAID: Final = regex.compile(r"[^\s:.!?][^:.!?\n]{0,40}:(?=\s)")
 _BRACKETS: Final = regex.compile(r"^[(\[]|[)\]][.!]?$")
 _MARKED: Final = regex.compile(r"[\p{L}\p{N}.!?…:;>)\]\"'”’»*]\s*$")  # no picture
 _FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
@@ -254,6 +256,7 @@ class Piece:
         self._are_capitals = False
         self._is_one_loud_word = False  # which does not make capitals of what follows it
         self._is_bracketed = False  # whether prefix and suffix are brackets around all of it
+        self._is_labelled = False  # whether it begins with a label in capitals
         self._continues = False  # whether it begins in the middle of a sentence
         self._taken: tuple[str, bool, bool] | None = None
 
@@ -359,6 +362,7 @@ class Piece:
 
         def read(tokens: Sequence[int]) -> tuple[str, list[int]]:
             text, offsets = self._without_additions(*restored(tokens))
+            text = self._with_label(text)
             is_masked = self._hygiene.profanity == "mask"
             return mask(text, self._hygiene.target) if is_masked else text, offsets
 
@@ -367,6 +371,7 @@ class Piece:
     def restore(self, output: str) -> str:
         """Return a finished output of the model as readers get it, without prefix and suffix."""
         text, _ = self._without_additions(*self.placeholders.restore(output, []))
+        text = self._with_label(text)
         if self.language is not None and self.is_repaired:
             text = repair(self.core, text, self.language, self._hygiene.target)
         return mask(text, self._hygiene.target) if self._hygiene.profanity == "mask" else text
@@ -383,6 +388,12 @@ class Piece:
         places = [match.span() for match in added.finditer(text)]
         moved = [o - sum(min(max(o - a, 0), b - a) for a, b in places) for o in offsets]
         return added.sub("", text), moved
+
+    def _with_label(self, text: str) -> str:
+        """Write who speaks, or "WARNING:", in capitals again, if that changes no offsets."""
+        label = _LABEL_SAID.match(text) if self._is_labelled else None
+        loud = label[0].upper() if label else ""
+        return loud + text[len(loud) :] if label and len(loud) == len(label[0]) else text
 
     def placed(self, text: str, committed: str = "") -> str:
         """Return a restored output with everything that it lacks put at the nearest place.
@@ -474,6 +485,7 @@ class Piece:
             self._is_one_loud_word = self._is_loud_word(free)
             self._are_capitals = self._is_one_loud_word or are_capitals(free, before)
             self.placeholders.is_upper = self._are_capitals and self._hygiene.capitals == "keep"
+        self._is_labelled = not self._are_capitals and bool(_LABEL.match(text, start, end))
         parts: list[str] = []
         count_pieces = self._hygiene.vocabulary.count_pieces
         for part, is_span in _parts(text, spans, start, end):

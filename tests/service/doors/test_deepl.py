@@ -110,7 +110,7 @@ def test_deepl_s_client_lists_languages_and_usage(client: deepl.DeepLClient) -> 
         ({"source_lang": "IT"}, "Value for 'source_lang' not supported."),
         ({"tag_handling": "pdf"}, "Value for 'tag_handling' not supported."),
         ({"formality": "rude"}, "Value for 'formality' not supported."),
-        ({"source_lang": "EN", "glossary": "an-id"}, "glossary_id is not there"),
+        ({"source_lang": "EN", "glossary": "an-id"}, "glossary_id is unknown or has expired"),
         ({"context": "Two"}, "Value for 'context' not supported."),
         ({"model_type": "quality_optimized"}, "Value for 'model_type' not supported."),
         ({"extra_body_parameters": {"capitals": "no"}}, "capitals is 'no'"),

@@ -35,6 +35,8 @@ EN = (
         ("==a== and ^^up^^", "", "empty"),
         ("hm?", "?!", "empty"),
         ("\ue001 now", "\ue001", None),
+        ("Found \ue001 file", "\ue001", "empty"),
+        ("the 5", "5", None),
         ("12", "", None),
         ("no, never, not today, never", "nein, niemals, nicht heute, niemals", None),
     ],

@@ -259,6 +259,27 @@ def test_an_unknown_sound_has_its_own_brackets_alone(output: str) -> None:
     assert read(ids("(Olé)"))[0] == "Olé"
 
 
+@pytest.mark.parametrize(
+    ("text", "output", "said"),
+    [
+        ("JOHN: I am late.", "John: Ich bin spät.", "JOHN: Ich bin spät."),
+        (
+            "WARNING: do not open.",
+            "Avertissement : ne pas ouvrir.",
+            "AVERTISSEMENT : ne pas ouvrir.",
+        ),
+        ("John: I am late.", "John: Ich bin spät.", "John: Ich bin spät."),
+        ("JOHN: I am late.", "Ich bin um 5:30 da.", "Ich bin um 5:30 da."),
+        ("STREET: one", "Straße: eins", "Straße: eins"),  # a letter more
+    ],
+)
+def test_a_label_in_capitals_stays_in_capitals(text: str, output: str, said: str) -> None:
+    piece = hygiene().piece()
+    piece.take(text)
+    assert piece.placed(piece.restore(output)) == said
+    assert piece.token_text(token_text)(ids(output))[0] == said
+
+
 def test_numbered_lines_are_cut_before_their_keycap() -> None:
     text = "1\ufe0f\u20e3 Open it 2\ufe0f\u20e3 Go on"
     assert [cut.text for cut in hygiene().cut(text)] == [
