@@ -3,7 +3,8 @@
 For each round reads a JSON object from standard input, {"prompts": [[id, ...], ...], "draft":
 [id, ...], "new_tokens": n}, and writes one with the milliseconds that it took. A round of a caption
 update is {"update": {...}}, the arguments of a peer's `update`; its answer is empty if the peer has
-no such method. The first line it writes has the version of what was loaded, or why nothing could be.
+no such method. The first line that it writes has the version of what was loaded, or why nothing
+could be.
 """
 
 import importlib.util
