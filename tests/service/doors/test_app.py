@@ -46,7 +46,7 @@ async def eventually(condition: Callable[[], bool], within_s: float = 20) -> Non
 
 
 async def test_a_session_with_two_targets(service: Service) -> None:
-    words = "we go home now and we rest".split()
+    words = "we go home now and then we rest".split()
     async with session(service.ws) as client:
         assert client.socket.subprotocol == p.SUBPROTOCOL
         created = await client.receive()
@@ -57,7 +57,7 @@ async def test_a_session_with_two_targets(service: Service) -> None:
             text = " ".join(words[: rev + 1])
             await client.send(p.SourceUpdate(rev, text, segment_id="a"))
             await client.until(p.TranslationDelta, count=2)
-        await client.send(p.SourceCommit("a", text="We go home now and we rest."))
+        await client.send(p.SourceCommit("a", text="We go home now and then we rest."))
         await client.until(p.TranslationFinal, count=2)
         await client.send(p.SessionClose())
         assert await close_code(client) == 1000
@@ -69,7 +69,7 @@ async def test_a_session_with_two_targets(service: Service) -> None:
     assert all(e.timing and e.timing.total_ms >= 0 for e in deltas)
     closed = client.received[-1]
     assert isinstance(closed, p.SessionClosed)
-    assert closed.usage.source_chars == len("We go home now and we rest.")
+    assert closed.usage.source_chars == len("We go home now and then we rest.")
 
 
 async def test_a_glossary_over_the_socket(service: Service) -> None:

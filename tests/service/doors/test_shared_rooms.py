@@ -22,6 +22,8 @@ async def test_one_speaks_and_is_read_wherever_readers_are(run: Run, redis: Redi
         await speaker.start(room=room["id"])
         for reader in (far, near):
             await next_of(reader, p.RoomState)
+        async with http(two) as there:  # the speaker's replica knows what is read elsewhere
+            await eventually_readers(there, f"/v1/rooms/{room['id']}", 2)
         await speaker.send(p.SourceCommit(text="Good morning.", speaker="Ann"))
         for reader in (far, near):
             assert await finals(reader, 1) == ["GOOD MORNING."]

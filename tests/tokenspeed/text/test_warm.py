@@ -15,7 +15,8 @@ from tokenspeed.text.warm import warm
 
 LANGUAGES = ("en", "de", "fr", "es")
 BY_TEXT = (
-    "_cardinal _may_count _read _ranked_head _named are_forms _key normalise script_of".split()
+    "_cardinal _may_count _read _ranked_head _named are_forms _key _keys_of normalise "
+    "_normalised script_of".split()
 )
 
 def kept():

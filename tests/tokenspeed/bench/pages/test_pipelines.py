@@ -30,10 +30,14 @@ def test_a_sentence_goes_all_the_way(
     page.write_text(f"# Voice\n<!-- {NAME} -->\n<!-- end {NAME} -->\n")
     file, of_one = tmp_path / "pipelines.json", ["--sentences", "1", "--package", package]
     into = ["--page", str(page)]
-    assert main(["--url", service.http, *of_one, "--json", str(file), *into]) == 0
-    found = json.loads(file.read_text())["rows"]
+    for _ in range(3):  # sound comes in real time: a busy machine drops some, and hears other words
+        assert main(["--url", service.http, *of_one, "--json", str(file), *into]) == 0
+        found = json.loads(file.read_text())["rows"]
+        utterances = next(row["utterances"] for row in found if "utterances" in row)
+        if any("welcome to" in each["text"] for each in utterances):
+            break
     assert [row["measure"] for row in found if "measure" in row] == list(MEASURES)
-    (utterance,) = next(row["utterances"] for row in found if "utterances" in row)
+    (utterance,) = utterances
     assert "welcome to" in utterance["text"]
     # The service of the tests says everything in capitals, and goes on with what it had committed
     # of earlier hypotheses, which depend on how fast the machine is.
