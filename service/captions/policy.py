@@ -55,10 +55,10 @@ class Preset:
 
 PRESETS: Final = {
     # Chosen by `tokenspeed eval streaming`, benchmarks/streaming.md. Where uncommitted words are
-    # shown anyway, committing them six source words late is barely visible, and brings finals to
-    # within 0.3 chrF of offline (five: 0.1 to 0.3 further away where the recogniser rewrites). A
-    # bias above 0.2 clings to what the recogniser got wrong. Without words that may change, two
-    # hypotheses that agree and two hidden words are as early as three and one, and 0.2 chrF nearer.
+    # shown anyway, committing them six source words late is barely visible, and brings finals 0.2
+    # to 0.3 chrF nearer to offline than five where the recogniser rewrites. A bias above 0.2 clings
+    # to what the recogniser got wrong. Without words that may change, two hypotheses that agree
+    # and two hidden words are as early as three and one, and 0.2 chrF nearer.
     "low": Preset(3, 0, 0.2, 1, wait_words=6),
     "balanced": Preset(3, 2, 0.2, 2, wait_words=6),
     "high": Preset(3, 3, 0.2, 3, wait_words=6),
