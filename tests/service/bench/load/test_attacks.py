@@ -8,24 +8,19 @@ import asyncio
 import pytest
 
 from service.bench.load.attacks import ATTACKS, attacker
-from service.bench.load.victim import SENTENCE, speak
 from service.bench.served import Served
 from service.driver import MAX_RUNNING
 from service.load.limits import Limits
 from service.translator import MAX_AHEAD
+from tests.service.bench.load.beside import speak_beside
 
-ATTACK_S = 0.6
-PACE_S = ATTACK_S / len(SENTENCE)  # one sentence
 # Requests that may wait in the engine: of the attacker's session or posts, and the speaker's.
 BOUND = MAX_RUNNING + Limits().requests_of_client * MAX_AHEAD
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_a_speaker_beside_an_attack_loses_nothing(server: Served, name: str) -> None:
-    attacking = asyncio.create_task(ATTACKS[name](server.address, ATTACK_S))
-    report = await speak(server.address, 0.9 * ATTACK_S, pace_s=PACE_S, targets=("de", "fr"))
-    outcome = await attacking
-    assert outcome.sent
+    report, outcome = await speak_beside(server, ATTACKS[name], targets=("de", "fr"))
     assert outcome.closed is None, outcome
     assert (report.lost, report.closed, report.errors) == (0, None, [])
     assert len(report.finals) == 2

@@ -6,13 +6,11 @@ import pytest
 
 from service.bench.load.attacks import Attack
 from service.bench.load.door_attacks import DOOR_ATTACKS, hostile_files
-from service.bench.load.victim import SENTENCE, speak
 from service.bench.served import Served
+from tests.service.bench.load.beside import speak_beside
 from tokenspeed.documents.formats import open_document
 from tokenspeed.errors import DocumentError
 
-ATTACK_S = 0.6
-PACE_S = ATTACK_S / len(SENTENCE)  # one sentence
 MAX_MEMORY_MB = 400  # that an attack may add: texts of files, answers that nobody reads
 
 
@@ -24,10 +22,7 @@ async def test_a_speaker_beside_an_attack_loses_nothing(server: Served, name: st
 async def check_beside(server: Served, attack: Attack) -> None:
     """Let somebody speak beside an attack, and check that only the attacker is held up."""
     before_mb = server.memory_mb()
-    attacking = asyncio.create_task(attack(server.address, ATTACK_S))
-    report = await speak(server.address, 0.9 * ATTACK_S, pace_s=PACE_S)
-    outcome = await attacking
-    assert outcome.sent
+    report, outcome = await speak_beside(server, attack)
     assert not [status for status in outcome.statuses if status >= 500 and status != 503], outcome
     assert (report.lost, report.closed, report.errors) == (0, None, [])
     assert len(report.finals) == 1
