@@ -61,8 +61,25 @@ async def read_along(page: Page, reader: Page, language: str) -> None:
     await page.keyboard.press("Escape")
 
 
-async def crashed(page: Page, url: str) -> Page:
-    """Let a page crash; return the one that goes on with its transcript."""
+KEPT = """(text) => new Promise((resolve, reject) => {
+  const opening = indexedDB.open("tokenspeed");
+  opening.onerror = () => reject(opening.error);
+  opening.onsuccess = () => {
+    const reading = opening.result.transaction("segments").objectStore("segments").getAll();
+    reading.onsuccess = () => {
+      opening.result.close();
+      resolve(JSON.stringify(reading.result).includes(text));
+    };
+  };
+})"""
+
+
+async def crashed(page: Page, url: str, *, kept: str) -> Page:
+    """Let a page crash when it has kept a text; return the one that goes on with its transcript.
+
+    What is typed is sent before the browser has written it: readers may see it a moment earlier.
+    """
+    await page.wait_for_function(KEPT, arg=kept)
     context = page.context
     with contextlib.suppress(Error):
         await page.goto("chrome://crash")
@@ -168,7 +185,7 @@ async def test_a_page_that_goes_before_its_final_is_read_once(
             if ending == "reload":
                 await page.reload()
             else:
-                page = await crashed(page, f"{service.http}/?target=de")
+                page = await crashed(page, f"{service.http}/?target=de", kept="and half of")
             await expect(page.locator("#share")).to_have_attribute("aria-pressed", "true")
             await expect(page.locator(".column[data-target=de] .is-final .said")).to_have_text(
                 ["SAID BEFORE", "AND HALF OF"]
