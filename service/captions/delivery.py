@@ -84,7 +84,7 @@ class Delivery:
             stream.is_final_sent = True
             pivot = self._streams.pivot_of(segment)
             has_two = is_pivoted(segment.sources, target, self._model)
-            lost_terms = pivot.violations if pivot is not None and has_two else 0
+            lost_terms = pivot.counts.violations if pivot is not None and has_two else 0
             final = final_of(segment, stream, self._wanted(stream.timing), now_s, lost_terms)
             actions += [Send(final, segment.committed_s), *self._cues(segment, stream, now_s)]
             told.append(segment)

@@ -160,7 +160,7 @@ def test_a_final_that_is_no_translation_is_asked_for_once_more_without_anything(
     assert (again.text, again.context, again.bias) == (f"{BABBLE} is said.", (), 0.0)
     assert found.complete(again, ids("So ist es."), is_whole=True) is None
     assert found.take(2.0)[0] == "So ist es 👍"
-    assert (found.faults, found.untranslated) == (1, 0)
+    assert (found.counts.faults, found.counts.untranslated) == (1, 0)
 
 
 def test_a_final_without_a_translation_is_its_source_and_is_no_context() -> None:
@@ -171,7 +171,7 @@ def test_a_final_without_a_translation_is_its_source_and_is_no_context() -> None
     assert again is not None
     assert found.complete(again, ids(translation_of(again.text)), is_whole=True) is None
     assert found.take(2.0)[0] == f"{BABBLE} is said 👍"
-    assert (found.faults, found.untranslated, found.remember()) == (2, 1, [])
+    assert (found.counts.faults, found.counts.untranslated, found.remember()) == (2, 1, [])
 
 
 LOOP = "und so " * 40
@@ -228,7 +228,7 @@ def test_live_text_is_what_the_whole_text_is(text: str, answers: list[str], want
 def test_halves_that_are_no_translations_leave_the_source() -> None:
     found = live(SENTENCE, [LOOP] * 20)
     assert found.committed == SENTENCE
-    assert (found.untranslated, found.remember()) == (1, [])
+    assert (found.counts.untranslated, found.remember()) == (1, [])
 
 
 def test_what_stands_before_a_text_stays_in_sight_while_its_words_are_awaited() -> None:

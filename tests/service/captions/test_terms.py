@@ -53,7 +53,7 @@ def test_a_final_that_lacks_a_term_is_asked_for_again_and_the_best_one_counts() 
     assert answer(found, third, "das hier") is None
     assert found.is_done
     assert found.take(11.0)[0] == "das TokenSpeed Ding"
-    assert (found.terms, found.violations) == (2, 1)
+    assert (found.counts.terms, found.counts.violations) == (2, 1)
 
 
 def test_a_second_try_that_has_everything_is_taken_at_once() -> None:
@@ -63,7 +63,7 @@ def test_a_second_try_that_has_everything_is_taken_at_once() -> None:
     assert second is not None
     assert answer(found, second, f"ein {NAMES[1]}") is None
     assert found.take(11.0)[0] == "ein maschinchen"
-    assert (found.terms, found.violations) == (1, 0)
+    assert (found.counts.terms, found.counts.violations) == (1, 0)
 
 
 def test_nothing_is_committed_from_where_a_term_is_missing() -> None:
@@ -107,7 +107,7 @@ def test_terms_go_on_through_a_sentence_that_had_to_be_cut() -> None:
     assert last.text.strip() == f"a {NAMES[1]}"
     assert answer(found, last, f", ein {NAMES[1]}") is None
     assert found.take(12.0)[0] == "das TokenSpeed, ein maschinchen"
-    assert (found.terms, found.violations) == (2, 0)
+    assert (found.counts.terms, found.counts.violations) == (2, 0)
 
 
 def test_a_new_glossary_holds_from_the_next_revision_on() -> None:
