@@ -28,7 +28,7 @@ from tokenspeed.errors import EngineStopped, RequestTooLong
 from tokenspeed.model.prompt import Formality, PromptFormat
 from tokenspeed.text.detection import guess_of, language_of
 from tokenspeed.text.detokenizer import Detokenizer, TextDecoder, TokenText
-from tokenspeed.text.glossary import Term
+from tokenspeed.text.glossary import Glossary, Term
 from tokenspeed.text.glossary_files import HouseGlossary
 from tokenspeed.text.languages import name_of
 from tokenspeed.text.pipeline import Capitals, Hygiene, Profanity
@@ -89,12 +89,14 @@ class _Text:
         reader: who reads along.
         hygienes: what is done to its pieces, by the language that they were in at first, and the
             two of a pass.
+        making: held by whoever adds to them.
     """
 
     target: str
     options: TextOptions
     reader: Reader = field(default_factory=Reader)
     hygienes: dict[tuple[str | None, str | None, str], Hygiene] = field(default_factory=dict)
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Tokenizer(Protocol):
@@ -282,6 +284,7 @@ class Translator:
         """
         # A long text waits as text: neither this event loop nor the engine gets it all at once.
         glossary = self._house.with_terms(options.terms, source, target, self.vocabulary.is_rare)
+        await _compiled(glossary)
         whole = Whole(text, Hygiene(self.vocabulary, glossary, source, target))
         unread = whole.parts()
         read: deque[Part] = deque()
@@ -348,6 +351,32 @@ class Translator:
             source = PIVOT
         return await self._exchange(text, source, target, origin, deadline_s, going)
 
+    async def _hygiene(
+        self, origin: str | None, source: str | None, target: str, going: _Text
+    ) -> Hygiene:
+        """Return what is done to pieces in one pass, the same for all of them."""
+        key = (origin, source, target)
+        async with going.making:  # once, though several pieces are under way
+            if key in going.hygienes:
+                return going.hygienes[key]
+            is_rare = self.vocabulary.is_rare
+            is_last = target == going.target
+            glossary = (
+                self._house.with_terms(going.options.terms, origin, going.target, is_rare)
+                if is_last
+                else self._house.keeping(going.options.terms, origin, [going.target], is_rare)
+            )
+            await _compiled(glossary)
+            going.hygienes[key] = Hygiene(
+                self.vocabulary,
+                glossary,
+                source,
+                target,
+                going.options.capitals,
+                going.options.profanity if is_last else "raw",
+            )
+            return going.hygienes[key]
+
     async def _exchange(
         self,
         text: str,
@@ -363,24 +392,8 @@ class Translator:
             origin: the language that the text was in before a first pass. A first pass leaves the
                 glossary's terms untranslated, for the second.
         """
-        key = (origin, source, target)
-        if key not in going.hygienes:
-            is_rare = self.vocabulary.is_rare
-            is_last = target == going.target
-            glossary = (
-                self._house.with_terms(going.options.terms, origin, going.target, is_rare)
-                if is_last
-                else self._house.keeping(going.options.terms, origin, [going.target], is_rare)
-            )
-            going.hygienes[key] = Hygiene(
-                self.vocabulary,
-                glossary,
-                source,
-                target,
-                going.options.capitals,
-                going.options.profanity if is_last else "raw",
-            )
-        begun = partial(Exchange, going.hygienes[key], text, source)
+        hygiene = await self._hygiene(origin, source, target, going)
+        begun = partial(Exchange, hygiene, text, source)
         exchange = await _worked(begun, len(text))
         formality = going.options.formality if target == going.target else None
         while exchange.shown is not None:
@@ -447,6 +460,12 @@ class Translator:
             raise TranslationFailed("text_too_long", str(exc)) from exc
         except EngineStopped as exc:
             raise TranslationFailed("internal", str(exc)) from exc
+
+
+async def _compiled(glossary: Glossary) -> None:
+    """Have a glossary compiled before a text needs it on the event loop."""
+    if glossary.takes_long:
+        await in_thread(glossary.compile)
 
 
 async def _worked(act: Callable[[], _T], num_chars: int) -> _T:

@@ -151,6 +151,19 @@ class Session:
         """The settings as applied."""
         return self._translations.settings
 
+    def preparation(self, event: protocol.ClientEvent) -> Callable[[], None] | None:
+        """Return what makes an event cheap that would take long; it may run in a thread.
+
+        Until the event itself comes, nothing of it is applied.
+        """
+        if not isinstance(event, protocol.SessionUpdate):
+            return None
+        try:
+            settings = self.settings.merged(event.session, self._model, self._limits.targets)
+        except ProtocolError:
+            return None  # it is refused when it comes
+        return self._translations.preparation(settings)
+
     def set_audience(self, targets: frozenset[str], now_s: float) -> list[Action]:
         """Translate into these languages as well: readers of the session's room want them.
 

@@ -6,6 +6,7 @@ client may send when, nor how results are reported to it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from service.captions.actions import Action, Send, Start, Stop
@@ -85,14 +86,22 @@ class Translations:
     @property
     def targets(self) -> tuple[str, ...]:
         """Languages that the client wants, then those of its readers that the model can produce."""
-        source = self.settings.source
-        read = sorted(t for t in self._audience if self._model.translates(source, t))
-        return tuple(dict.fromkeys((*self.settings.targets, *read)))
+        return self._wanted(self.settings)
+
+    def _wanted(self, settings: Settings) -> tuple[str, ...]:
+        read = sorted(t for t in self._audience if self._model.translates(settings.source, t))
+        return tuple(dict.fromkeys((*settings.targets, *read)))
 
     @property
     def is_waiting(self) -> bool:
         """Whether some text has not been asked for yet."""
         return len(self._revisions) > 0
+
+    def preparation(self, settings: Settings) -> Callable[[], None] | None:
+        """Return what makes `follow` fast if it would take long; it may run in a thread."""
+        if not self._hygienes.takes_long(settings):
+            return None
+        return partial(self._hygienes.prepare, settings, self._wanted(settings))
 
     def follow(self, settings: Settings, now_s: float) -> list[Action]:
         """Apply new settings from now on."""

@@ -26,6 +26,7 @@ from service.doors.state import AppState
 from service.doors.turns import Turns
 from service.driver import Driver, StartJob
 from service.errors import ProtocolError, RestError, TranslationFailed
+from service.load.meter import in_thread
 from service.wire import protocol
 from service.wire.outbox import Outbox
 from tokenspeed.engine.engine import Cancellable
@@ -358,6 +359,9 @@ class Connection:
             except ProtocolError as exc:
                 self._driver.refuse(exc)
             else:
+                prepare = self._turns.charge(partial(self._session.preparation, event))
+                if prepare is not None:
+                    await in_thread(prepare)
                 self._turns.charge(partial(self._receive, event))
         self._changed_tick.set()
 

@@ -24,6 +24,7 @@ _NAME: Final = regex.compile(
     r"(?![\p{L}\p{N}-])"
 )
 _LOUD: Final = regex.compile(r"\p{Lu}{3}")  # in every `_NAME`; found at once that there is none
+FEW_TERMS: Final = 50  # take a millisecond to compile
 _BENT: Final = ("de", "en", "es", "fr")  # whose inflections count where no language is given
 
 
@@ -65,7 +66,7 @@ class Found:
 
 
 class Glossary:
-    """The terms of one target language, compiled once, at first use.
+    """The terms of one target language, compiled once: by `compile`, or else at first use.
 
     Args:
         terms: if two match at one place, the longer one counts.
@@ -83,9 +84,18 @@ class Glossary:
         self._terms = tuple(terms)
         self._languages = _BENT if source_language is None else (source_language,)
 
+    @property
+    def takes_long(self) -> bool:
+        """Whether the first text has to wait for longer than a millisecond."""
+        return len(self._terms) > FEW_TERMS and "_index" not in self.__dict__
+
+    def compile(self) -> None:
+        """Compile the terms, in any thread: a thousand usual ones take 5 ms."""
+        if "_index" not in self.__dict__:
+            self._index.compile()
+
     @cached_property
     def _index(self) -> PhraseIndex:
-        # Made only when needed: settings may change often, and a thousand terms take 2 ms.
         phrases = [Phrase(term.source, term.is_case_sensitive) for term in self._terms]
         return PhraseIndex(phrases, self._languages)
 

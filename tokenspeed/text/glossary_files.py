@@ -86,6 +86,11 @@ class HouseGlossary:
         # Of the newest requests, with their terms, so that no others have the same id.
         self._recent: dict[tuple[int, str | None, str], tuple[Sequence[Term], Glossary]] = {}
 
+    @property
+    def num_rows(self) -> int:
+        """Terms of all pairs of languages."""
+        return len(self._rows)
+
     def terms(self, source: str | None, target: str) -> tuple[Term, ...]:
         """Return the terms of a pair of languages; a source of None stands for any."""
         pair = (source, target)

@@ -2,8 +2,9 @@
 
 Two forms of a word match by their stem (Snowball), if they differ only by an ending that inflects:
 `tickets` is `ticket`, `Häuser` is `Haus`, but `university` is not `universe`. The list is read
-once, no further than texts need it; a text is read once from left to right, whatever the length of
-the list and however alike its terms are. Knows words; does not know what replaces them.
+once, word by word: where several phrases begin alike, all of them when it is compiled, and a phrase
+that goes on alone no further than texts do. A text is read once from left to right, whatever the
+length of the list and however alike its terms are. Knows words; does not know what replaces them.
 """
 
 import unicodedata
@@ -83,7 +84,8 @@ class _Node:
         number: of the first phrase that ends here, None if none does.
         following: by whether there is space before it, and a word: the place after it.
         forms: by the same and a key of the word: words and the places after them.
-        unread: numbers of phrases that come here, read no further before a text does as well.
+        unread: phrases that come here and are read no further yet: their numbers, and where in
+            their text the last word that was read ends.
     """
 
     __slots__ = ("following", "forms", "number", "unread")
@@ -92,7 +94,7 @@ class _Node:
         self.number: int | None = None
         self.following: dict[tuple[bool, str], _Node] = {}
         self.forms: dict[tuple[bool, str], list[tuple[str, _Node]]] = {}
-        self.unread: list[int] = []
+        self.unread: list[tuple[int, int]] = []
 
 
 _State = tuple[_Node, tuple[str, ...]]  # a place, and the languages in which words are forms so far
@@ -113,35 +115,45 @@ class PhraseIndex:
         self._reading = Lock()  # texts are searched in several threads
         self._exact, self._bent = _Node(), _Node()
         for number, phrase in enumerate(phrases):
-            first = _TOKEN.search(phrase.text)
-            if first is not None:
-                root = self._exact if phrase.is_exact else self._bent
-                self._grow(root, _token(first, 0), number, is_first=True)
+            self._grow(self._exact if phrase.is_exact else self._bent, number, 0)
 
-    def _grow(self, node: _Node, token: _Token, number: int, *, is_first: bool) -> None:
-        """Let a phrase go on from a place with one more word."""
-        is_exact = self._phrases[number].is_exact
-        word = token.text if is_exact else token.folded
-        edge = (not is_first and token.has_space, word)
+    def compile(self) -> None:
+        """Read the phrases as far as they are alike: what a text may need of them takes no time.
+
+        May run in a thread, and takes up to 50 ms for 500 phrases of 50 words each.
+        """
+        todo = [*self._exact.following.values(), *self._bent.following.values()]
+        while todo:
+            node = todo.pop()
+            if len(node.unread) > 1:
+                todo += self._read(node).following.values()
+
+    def _grow(self, node: _Node, number: int, at: int) -> None:
+        """Let a phrase go on from a place with one more word, the next after a character."""
+        phrase = self._phrases[number]
+        match = _TOKEN.search(phrase.text, at)
+        if match is None:
+            if at and node.number is None:
+                node.number = number
+            return
+        token = _token(match, at)
+        word = token.text if phrase.is_exact else token.folded
+        edge = (at > 0 and token.has_space, word)
         following = node.following.get(edge)
         if following is None:
             following = node.following[edge] = _Node()
-            for key in () if is_exact else _keys(word, self._is_other):
+            for key in () if phrase.is_exact else _keys(word, self._is_other):
                 alike = node.forms.setdefault((edge[0], key), [])
                 if len(alike) < MAX_ALIKE:
                     alike.append((word, following))
-        following.unread.append(number)
+        following.unread.append((number, token.end))
 
-    def _read(self, node: _Node, count: int) -> _Node:
-        """Return a place that is that many words deep, with what follows it read."""
+    def _read(self, node: _Node) -> _Node:
+        """Return a place with what follows it read."""
         if node.unread:
             with self._reading:
-                for number in node.unread:
-                    tokens = _tokens(self._phrases[number].text)
-                    if len(tokens) > count:
-                        self._grow(node, tokens[count], number, is_first=False)
-                    elif node.number is None:
-                        node.number = number
+                for number, at in node.unread:
+                    self._grow(node, number, at)
                 node.unread.clear()
         return node
 
@@ -178,7 +190,7 @@ class PhraseIndex:
             has_space = count > 1 and token.has_space
             exact = exact and exact.following.get((has_space, token.text))
             if exact is not None:
-                self._read(exact, count)
+                self._read(exact)
             following: list[_State] = []
             for state in bent:
                 if tries > left:
@@ -186,7 +198,7 @@ class PhraseIndex:
                 alike, tried = self._following(state, token, has_space, is_first=count == 1)
                 following += alike
                 tries += tried
-            bent = [(self._read(node, count), languages) for node, languages in following]
+            bent = [(self._read(node), languages) for node, languages in following]
             if tries > left or not (exact or bent):
                 break
             ended = [node.number for node, _ in bent if node.number is not None]

@@ -1,10 +1,18 @@
 """What is done to texts follows the settings, and is compiled again only where words changed."""
 
+from dataclasses import replace
+
 import pytest
 
 from service.captions.hygienes import Hygienes
 from service.captions.settings import Settings
-from service.wire.protocol import GlossaryEntry, SessionParams, SourceParams, TargetParams
+from service.wire.protocol import (
+    GlossaryEntry,
+    LanguageInfo,
+    SessionParams,
+    SourceParams,
+    TargetParams,
+)
 from tests.service.captions.test_settings import MODEL
 
 BASE = Settings().merged(
@@ -71,3 +79,45 @@ def test_an_entry_of_one_language_is_in_no_other(hygienes: Hygienes) -> None:
 
 def test_texts_can_be_cut_before_anybody_wants_them() -> None:
     assert list(Hygienes(MODEL).cutting.cut("We go. We rest.")) != []
+
+
+def test_what_was_made_ahead_is_used_when_the_settings_come(hygienes: Hygienes) -> None:
+    entries = tuple(GlossaryEntry(f"word {i}", f"Wort {i}") for i in range(100))
+    before = dict(hygienes.by_target)
+    coming = changed(glossary=entries)
+    assert hygienes.takes_long(coming)
+    hygienes.prepare(coming, ("de", "fr"))
+    assert hygienes.by_target == before  # not yet
+    hygienes.follow(coming, ("de", "fr", "en"))
+    assert set(hygienes.by_target) == {"de", "fr", "en"}
+    for hygiene in hygienes.by_target.values():
+        assert not hygiene.glossary.takes_long
+        assert [found.wanted for found in hygiene.glossary.find("the word 7")] == ["Wort 7"]
+    assert not hygienes.takes_long(coming)
+
+
+def test_what_was_made_for_other_settings_is_not_used(hygienes: Hygienes) -> None:
+    many = tuple(GlossaryEntry(f"word {i}", f"Wort {i}") for i in range(100))
+    hygienes.prepare(changed(glossary=many), ("de", "fr"))
+    hygienes.follow(changed(glossary=(*many, GlossaryEntry("word 100", "other"))), ("de",))
+    (found,) = hygienes.by_target["de"].glossary.find("word 100")
+    assert found.wanted == "other"
+
+
+@pytest.mark.parametrize("params", [{"stability": "high"}, {"do_not_translate": ("Quid",)}])
+def test_a_few_words_are_not_made_ahead(hygienes: Hygienes, params: dict[str, object]) -> None:
+    assert not hygienes.takes_long(changed(**params))
+
+
+def test_the_first_of_two_passes_is_made_ahead_where_there_is_one() -> None:
+    german = LanguageInfo("de", "German", ("en", "fr"), pivot_targets=("fr",))
+    model = replace(MODEL, languages=(MODEL.languages[0], german))
+    entries = tuple(GlossaryEntry(f"Wort {i}", f"mot {i}") for i in range(100))
+    params = SessionParams(
+        source=SourceParams("de"), targets=(TargetParams("fr"),), glossary=entries
+    )
+    coming = Settings().merged(params, model, 3)
+    hygienes = Hygienes(model)
+    hygienes.prepare(coming, ("fr",))
+    hygienes.follow(coming, ("fr",))
+    assert not hygienes.pivot.glossary.takes_long

@@ -72,6 +72,18 @@ async def test_a_session_with_two_targets(service: Service) -> None:
     assert closed.usage.source_chars == len("We go home now and then we rest.")
 
 
+async def test_a_long_glossary_counts_from_the_next_message_on(service: Service) -> None:
+    # It is compiled in a thread; what comes after it waits.
+    entries = tuple(p.GlossaryEntry(f"cable {i}", f"KABEL X{i}") for i in range(400))
+    async with session(service.ws) as client:
+        await client.start("de")
+        await client.send(p.SessionUpdate(p.SessionParams(glossary=entries)))
+        await client.send(p.SourceCommit("a", text="a cable 7 and"))
+        (final,) = await client.until(p.TranslationFinal)
+        assert isinstance(final, p.TranslationFinal)
+        assert final.stats.terms == 1
+
+
 async def test_a_glossary_over_the_socket(service: Service) -> None:
     async with session(service.ws) as client:
         entry = p.GlossaryEntry("good morning", "moin")

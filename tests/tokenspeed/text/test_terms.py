@@ -155,3 +155,37 @@ def test_alike_terms_take_no_more_than_the_text_is_long(
     index.find(text)
     most = MAX_TRIES + MAX_TRIES_A_WORD * len(text.split())
     assert sum(tried) <= most + 10 * MAX_ALIKE  # the last word may take a few more
+
+
+WORDS = st.lists(st.sampled_from(("a", "walk", "walks", "Walked", "b.", "你")), max_size=12)
+
+
+@given(st.lists(WORDS.map(" ".join), max_size=8), st.lists(WORDS.map(" ".join), max_size=3))
+def test_a_compiled_index_finds_the_same(phrases: list[str], texts: list[str]) -> None:
+    compiled, other = (PhraseIndex([Phrase(p) for p in phrases], ("en",)) for _ in range(2))
+    compiled.compile()
+    for text in (*texts, *phrases):
+        assert compiled.find(text) == other.find(text)
+
+
+def test_a_phrase_is_read_once_and_texts_wait_for_none_that_begin_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    num_read = 0
+    grow = PhraseIndex._grow
+
+    def counted(self: PhraseIndex, *given: Any) -> None:
+        nonlocal num_read
+        num_read += 1
+        grow(self, *given)
+
+    monkeypatch.setattr(PhraseIndex, "_grow", counted)
+    index = PhraseIndex([Phrase("a " * 45 + str(i)) for i in range(200)], ("en",))
+    index.compile()
+    assert 200 * 45 <= num_read <= 200 * 47
+    num_read = 0
+    index.find("a " * 400)
+    assert num_read == 0
+    (place,) = index.find("a " * 45 + "7")
+    assert place[2] == 7
+    assert num_read <= 2
