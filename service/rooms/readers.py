@@ -37,7 +37,7 @@ class Reader:
         self.wake = wake
         self.seen = last_seq  # number of the newest event the reader was told
         self.is_new = True
-        self.notices: list[ServerEvent] = []  # to be told before anything else
+        self.notices: list[ServerEvent] = []  # to be told with what comes next
 
 
 class Readers:
@@ -114,7 +114,7 @@ class Readers:
         self.wake_all()
 
     def notify(self, notice: ServerEvent) -> None:
-        """Tell everybody here something about the room before anything else, and wake them."""
+        """Tell everybody here something about the room, and wake them."""
         for reader in self:
             reader.notices.append(notice)
         self.wake_all()

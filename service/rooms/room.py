@@ -389,15 +389,21 @@ class Room:
             self._note(known, event.target, event)
 
     def _is_heard(self, change: Spoke) -> bool:
-        """Whether an event is new, and comes from the replica that its session is on."""
+        """Whether an event is new, and comes from the replica that its session is on.
+
+        An end is taken whatever its number: a replica may have been lost with events that were
+        heard and not saved, and the next one says other things under their numbers. Told twice, an
+        end changes nothing.
+        """
         is_told = self._presence.has_heard(change.session_id, change.number)
-        if not is_told and not self._presence.is_at(change.session_id, change.origin):
+        is_taken = not is_told or isinstance(change.event, SourceFinal | TranslationFinal)
+        if is_taken and not self._presence.is_at(change.session_id, change.origin):
             return False
         if change.number and change.session_id in self._here:
             self._here[change.session_id][1](change.number)
         if change.number and not is_told:
             self._presence.hear(change.session_id, change.number)
-        return not is_told
+        return is_taken
 
     def _apply_gone(self, origin: str) -> None:
         has_left = self._presence.lose(origin)
@@ -434,6 +440,7 @@ class Room:
         said = self._by_key[key]
         if said.session_id not in (session_id, self._presence.newest(change.source)):
             said.session_id, said.asked = session_id, frozenset()
+            said.moved = self._number + 1  # whether or not what it says is news
             for told in said.channels.values():
                 told.behind = ""
         if not said.source.is_final:
@@ -473,15 +480,16 @@ class Room:
         since, reader.seen = reader.seen, self._number
         is_new, reader.is_new = reader.is_new, False
         notices, reader.notices = reader.notices, []
+        # Last, as they have the newest number: whoever is cut off after one resumes from there.
         told = [
             (self._number, protocol.serialise(replace(each, seq=self._number, t_ms=self._t_ms)))
             for each in notices
         ]
         missed = None if is_new else self._readers.missed(reader, since)
         if missed is None:
-            return [*told, (self._number, protocol.serialise(self.state(reader, since)))]
+            return [(self._number, protocol.serialise(self.state(reader, since))), *told]
         texts = ((frame.number, frame.text(reader.form)) for frame in missed)
-        return told + [(number, text) for number, text in texts if text is not None]
+        return [(number, text) for number, text in texts if text is not None] + told
 
     def prepare(self, reader: Reader) -> Iterator[None]:
         """Serialise what a newcomer will be told, some segments at a time."""
@@ -539,7 +547,7 @@ class Room:
         changed = {
             number: asdict(said) | {"asked": sorted(said.asked)}
             for number, said in self.segments.items()
-            if any(told.changed > since for told in said.channels.values())
+            if max((said.moved, *(told.changed for told in said.channels.values()))) > since
         }
         return head, changed
 

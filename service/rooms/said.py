@@ -54,7 +54,12 @@ class Told:
 
 @dataclass(slots=True)
 class Said:
-    """A segment of the room. start_ms, end_ms: since the room was opened."""
+    """A segment of the room.
+
+    Attributes:
+        start_ms, end_ms: since the room was opened.
+        moved: number of an event from which on another session says it.
+    """
 
     number: int
     key: tuple[str, str]  # speaker, and that speaker's name for the segment
@@ -65,6 +70,7 @@ class Said:
     end_ms: float
     asked: frozenset[str] = frozenset()  # languages that had readers when it ended
     channels: dict[str, Told] = field(default_factory=dict)
+    moved: int = 0
 
     @property
     def source(self) -> Told:

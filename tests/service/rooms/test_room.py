@@ -461,3 +461,67 @@ def test_what_two_replicas_say_of_a_session_is_heard_once_in_order(data: st.Data
     assert said.channels["de"].text == "".join(words)
     assert room.info().speakers == 1
     assert max(heard, default=num_known) == len(words) + 1 or num_known == len(words) + 1
+
+
+def test_an_end_is_heard_under_a_number_that_a_lost_replica_has_used() -> None:
+    """The old one said more than it saved; the new one says other things from there on."""
+    room = Room("room", "", 0.0)
+    room.apply(c.Joined("x", "old", "x", 1))
+    saved: list[c.SpeakerEvent] = [p.SourceDelta("a", "we", ""), p.SourceDelta("a", "we go", "")]
+    unsaved = [p.SourceDelta("a", "we go", "ho"), p.SourceDelta("a", "we go", "home")]
+    for number, event in enumerate([*saved, *unsaved], start=1):
+        room.apply(c.Spoke("x", "old", "x", event, 0.0, number=number))
+    room.apply(c.Joined("x", "new", "x", 2))
+    ends = [
+        p.SourceFinal("a", "we go home", None, "en"),
+        p.TranslationFinal("a", "de", "wir gehen heim", "we go home", STATS),
+    ]
+    for number, event in enumerate(ends, start=3):
+        room.apply(c.Spoke("x", "old", "x", event, 0.0, number=number))  # it is not there any more
+    assert not room.segments[1].source.is_final
+    for number, event in enumerate(ends, start=3):
+        room.apply(c.Spoke("x", "new", "x", event, 0.0, number=number))
+    (said,) = room.segments.values()
+    assert (said.source.text, said.channels["de"].text) == ("we go home", "wir gehen heim")
+    reader = Reader("de", "captions", has_source=True, wake=lambda: None, last_seq=1)
+    (state,) = [p.parse_server(frame) for _, frame in room.take(reader)]
+    assert isinstance(state, p.RoomState)
+    (segment,) = state.segments
+    assert (segment.source, segment.text) == ("we go home", "wir gehen heim")
+
+
+def test_who_is_cut_off_after_a_notice_misses_nothing() -> None:
+    room, _ = a_room()
+    reader = Reader("de", "captions", has_source=False, wake=lambda: None)
+    room.read(reader)
+    notice = p.SessionNotice("room_cut_off", "the room is cut off")
+    for is_new in (True, False):
+        room.speak("x", p.SourceDelta(f"is new: {is_new}", "hello", ""), 1.0)
+        room.speak("x", p.TranslationDelta(f"is new: {is_new}", "de", 1, "hallo", ""), 1.0)
+        reader.notices.append(notice)
+        frames = room.take(reader)
+        assert len(frames) > 1
+        for cut in range(1, len(frames) + 1):
+            seen = frames[cut - 1][0]
+            again = Reader("de", "captions", has_source=False, wake=lambda: None, last_seq=seen)
+            again.is_new = False
+            rest = [text for _, text in frames[cut:] if "session.notice" not in text]
+            assert [text for _, text in room.take(again)] == rest
+
+
+def test_a_picture_of_what_is_new_says_who_says_a_segment_now() -> None:
+    room = Room("r", "", 0.0)
+    room.join("x", Speaker(), "who speaks")
+    room.speak("x", p.SourceFinal("a", "hello", None, "en"), 1.0)
+    head, segments = room.dump()
+    room.join("y", Speaker(), "who speaks")
+    before = head["number"]
+    room.speak("y", p.SourceFinal("a", "hello", None, "en"), 2.0)  # no news to anybody
+    head, changed = room.dump(before)
+    anew = Room("r", "", 0.0)
+    anew.load(head, (segments | changed).items())
+    final = p.TranslationFinal("a", "de", "hallo", "hello", STATS)
+    for each in (room, anew):
+        each.apply(c.Spoke("y", "", "who speaks", final, 3.0))
+        assert each.segments[1].channels["de"].text == "hallo"
+    assert room.newest == anew.newest

@@ -477,7 +477,7 @@ async def test_redis_is_lost_with_all_that_it_had_and_comes_back(own_redis: Redi
             assert notice.code == "room_cut_off"
         late = reader("de")
         room.read(late)
-        assert [event.type for event in told(room, late)] == ["session.notice", "room.state"]
+        assert [event.type for event in told(room, late)] == ["room.state", "session.notice"]
         with pytest.raises(RestError) as problem:
             await one.hub.create("", None, 0.0)
         assert problem.value.status == 503
