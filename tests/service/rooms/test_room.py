@@ -472,7 +472,7 @@ def test_an_end_is_heard_under_a_number_that_a_lost_replica_has_used() -> None:
     for number, event in enumerate([*saved, *unsaved], start=1):
         room.apply(c.Spoke("x", "old", "x", event, 0.0, number=number))
     room.apply(c.Joined("x", "new", "x", 2))
-    ends = [
+    ends: list[c.SpeakerEvent] = [
         p.SourceFinal("a", "we go home", None, "en"),
         p.TranslationFinal("a", "de", "wir gehen heim", "we go home", STATS),
     ]
