@@ -7,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenspeed.text.terms import (
+    _TOKEN,
     MAX_ALIKE,
     MAX_TRIES,
     MAX_TRIES_A_WORD,
     Phrase,
     PhraseIndex,
+    _is_apart,
+    _tokens,
     are_forms,
 )
 
@@ -113,6 +116,35 @@ def test_places_are_in_order_and_say_what_is_wanted(phrases: list[str], text: st
         last = end
 
 
+def longest(text: str, phrases: list[str]) -> list[tuple[int, int, int]]:
+    """Find phrases without inflection, by trying each of them at each word."""
+    words = [_tokens(phrase) for phrase in phrases]
+    tokens, at, found = _tokens(text), 0, []
+    while at < len(tokens):
+        best = (0, 0)
+        for number, wanted in enumerate(words):
+            here = tokens[at : at + len(wanted)]
+            is_same = [each.folded for each in here] == [each.folded for each in wanted]
+            are_spaced = [a.has_space for a in here[1:]] == [b.has_space for b in wanted[1:]]
+            is_apart = bool(wanted) and _is_apart(text, here[0].start, here[-1].end)
+            if is_same and are_spaced and is_apart and len(wanted) > best[0]:
+                best = (len(wanted), number)
+        if best[0]:
+            found.append((tokens[at].start, tokens[at + best[0] - 1].end, best[1]))
+        at += best[0] or 1
+    return found
+
+
+PARTS = st.lists(st.sampled_from(["a", "ab", "é", "ß", "SS", " ", "  ", "\n", ".", "-", "你"]))
+
+
+@given(st.lists(PARTS.map("".join), max_size=8), st.lists(PARTS.map("".join), max_size=3))
+def test_the_longest_phrase_is_found_at_each_word(phrases: list[str], between: list[str]) -> None:
+    text = "".join(map("".join, zip(phrases, [*between, *[" "] * 8], strict=False)))
+    index = PhraseIndex([Phrase(phrase) for phrase in phrases])
+    assert index.find(text) == longest(text, phrases)
+
+
 def test_terms_that_begin_alike_are_told_apart() -> None:
     terms = [f"Acme {i}" for i in range(300)] + [f"Acme {i} plus" for i in range(300)] + ["Acme"]
     index = PhraseIndex([Phrase(term) for term in terms], ["en"])
@@ -157,6 +189,44 @@ def test_alike_terms_take_no_more_than_the_text_is_long(
     assert sum(tried) <= most + 10 * MAX_ALIKE  # the last word may take a few more
 
 
+@pytest.mark.parametrize(
+    ("terms", "text"),
+    [
+        (["a " * 45 + f"{i}" for i in range(500)], "a " * 150),
+        (["!" * 95 + f"{i}" for i in range(500)], "!" * 300),
+        (["!" * (i % 99) + f"{i}" for i in range(500)], "!" * 300),
+        ([" ".join(f"{i:048b}") for i in range(500)], "0 1 " * 75),
+    ],
+    ids=["words", "signs", "chain", "branches"],
+)
+def test_long_terms_are_read_no_further_than_a_text_is_long(
+    monkeypatch: pytest.MonkeyPatch, terms: list[str], text: str
+) -> None:
+    read = []
+
+    class Pattern:
+        def search(self, phrase: str, at: int) -> Any:
+            read.append(phrase)
+            return _TOKEN.search(phrase, at)
+
+        def finditer(self, text: str) -> Any:
+            return _TOKEN.finditer(text)
+
+    monkeypatch.setattr("tokenspeed.text.terms._TOKEN", Pattern())
+    index = PhraseIndex([Phrase(term) for term in terms], ["en"])
+    index.find(text)
+    # Each term once where it parts from the others, and the words that terms have in common.
+    assert len(read) <= 2 * len(terms) + len(text)
+    num_read = len(read)
+    index.find(text)
+    assert len(read) == num_read
+    index = PhraseIndex([Phrase(term) for term in terms], ["en"])
+    index.compile()
+    num_read = len(read)
+    index.find(text)
+    assert len(read) <= num_read + 100  # of terms that nothing is like
+
+
 WORDS = st.lists(st.sampled_from(("a", "walk", "walks", "Walked", "b.", "你")), max_size=12)
 
 
@@ -166,26 +236,3 @@ def test_a_compiled_index_finds_the_same(phrases: list[str], texts: list[str]) -
     compiled.compile()
     for text in (*texts, *phrases):
         assert compiled.find(text) == other.find(text)
-
-
-def test_a_phrase_is_read_once_and_texts_wait_for_none_that_begin_alike(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    num_read = 0
-    grow = PhraseIndex._grow
-
-    def counted(self: PhraseIndex, *given: Any) -> None:
-        nonlocal num_read
-        num_read += 1
-        grow(self, *given)
-
-    monkeypatch.setattr(PhraseIndex, "_grow", counted)
-    index = PhraseIndex([Phrase("a " * 45 + str(i)) for i in range(200)], ("en",))
-    index.compile()
-    assert 200 * 45 <= num_read <= 200 * 47
-    num_read = 0
-    index.find("a " * 400)
-    assert num_read == 0
-    (place,) = index.find("a " * 45 + "7")
-    assert place[2] == 7
-    assert num_read <= 2
