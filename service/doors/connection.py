@@ -1,7 +1,8 @@
-"""One socket and its session: reads frames, writes events, ends in order.
+"""One client's connection: its session, on one socket after another, and how each of them ends.
 
-Decisions are made by the session, which a `Driver` runs; this file owns the tasks, the timers and
-the socket.
+Decisions are made by the session, which a `Driver` runs; frames come in by `Intake` and go out by
+`Sending`. This file owns the tasks, the timers and the socket, and knows how a session is resumed,
+drained, and left to another replica; it does not know what is in a frame.
 """
 
 import asyncio
@@ -16,17 +17,19 @@ from typing import Final
 from service.captions.actions import Close
 from service.captions.job import FollowJob, Job, Outcome, Tokens
 from service.captions.session import Session
+from service.doors.intake import Intake
 from service.doors.record import Record
 from service.doors.resume import LOST_LINE, Resumes
 from service.doors.saving import Saving
 from service.doors.seat import Seat
+from service.doors.sending import Sending
 from service.doors.sharing import Found, Share, digest_of
 from service.doors.socket import NOBODY, Disconnected, Socket, send_away
 from service.doors.state import AppState
+from service.doors.ticker import Ticker
 from service.doors.turns import Turns
 from service.driver import Driver, StartJob
-from service.errors import ProtocolError, RestError, TranslationFailed
-from service.load.meter import in_thread
+from service.errors import ProtocolError, TranslationFailed
 from service.wire import protocol
 from service.wire.outbox import Outbox
 from tokenspeed.engine.engine import Cancellable
@@ -34,9 +37,7 @@ from tokenspeed.engine.engine import Cancellable
 logger = logging.getLogger("service.connection")
 
 LOOK_S: Final = 0.02  # between checks whether all finals are there
-SAVE_STUCK_S: Final = 0.25  # between saves for a client that does not read
 GRACE_S: Final = 5.0  # for a client to take the last frames and the close
-FRAMES_OF_A_TURN: Final = 8  # sent in a row before others get a turn
 
 
 class Connection:
@@ -48,6 +49,7 @@ class Connection:
         session_id: unique.
         credential: the client's credential, verified.
         granted: the room that the credential makes the client host of.
+        found: the session as another replica left it; None for a new one.
 
     Attributes:
         ended: set while no socket is attached.
@@ -65,13 +67,7 @@ class Connection:
         granted: str | None = None,
         found: Found | None = None,
     ) -> None:
-        now_s = state.now_s()
-        if found is not None:
-            # The age is at least any `t_ms` that the client has seen, whatever the clocks say.
-            age_s = max(
-                time.time() - found.parts["line"]["began"], found.parts["line"]["t_ms"] / 1e3
-            )
-            now_s -= age_s
+        now_s = state.now_s() - (0.0 if found is None else _age_s(found))
         limits = state.config.limits
         translator = state.translator
         self.ended = asyncio.Event()
@@ -96,25 +92,17 @@ class Connection:
         self._seat.may_speak_anywhere = state.auth.is_key(credential)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
         self._turns = Turns(limits.work_share, state.now_s)
-        self._has_news = asyncio.Event()
-        self._changed_tick = asyncio.Event()
-        self._has_room = asyncio.Event()  # a job ended
-        self._close: Close | None = None
+        self._ticker = Ticker(self._driver, self._turns, state.now_s)
         self._cut_off: asyncio.TimerHandle | None = None
         self._is_created = False
-        self._is_first = True  # no client event has been processed yet
-        self._is_sending = False
         self._found = found  # the stored session, until it is resumed here
         self._leaving: asyncio.Task[None] | None = None
-        self._is_going = False  # being handed to another replica: takes no more events
         self._is_left = False  # has been handed over
         self._is_retired = False  # nobody resumes it any more
         self.share: Share | None = None
         self._saving: Saving | None = None
         if state.shared is not None:
-            self.share = Share(session_id, self.digest, self.epoch)
-            self.share.generation = self._seat.generation = 1 if found is None else found.generation
-            self.share.on_superseded, self.share.on_back = self._supersede, self._save_again
+            self.share = self._new_share(1 if found is None else found.generation)
             self.share.is_known = found is not None
             self._saving = Saving(
                 state.shared,
@@ -125,8 +113,18 @@ class Connection:
                 self._turns,
                 state.now_s,
                 began_s=now_s,
-                on_due=self._has_news.set,
+                on_due=lambda: self._sending.note(),
             )
+        self._sending = Sending(self._outbox, state.now_s, self._saving)
+        self._intake = Intake(
+            state,
+            self._driver,
+            self._seat,
+            self._turns,
+            self._saving,
+            check_first=partial(state.sessions.check, asking=self),
+            on_taken=self._ticker.note,
+        )
 
     @classmethod
     def restored(cls, state: AppState, found: Found) -> "Connection":
@@ -144,7 +142,7 @@ class Connection:
             raise
         line = found.parts["line"]
         connection._outbox.load(found.seq, found.frames, found.finals, line["waiting"])
-        connection._note_begun()
+        connection._intake.note_begun()
         connection._is_created = True
         connection.ended.set()
         return connection
@@ -212,7 +210,7 @@ class Connection:
             self.close(Close(protocol.CLOSE_OVERLOADED, "going away"))
         elif self.share is not None and shared is not None and shared.takes(self.share):
             self.send(protocol.SessionGoingAway(time_left_s * 1e3, "shutdown"), None)
-            self._is_going = True
+            self._intake.is_over = True  # the client repeats what it says from now on elsewhere
             self._leaving = asyncio.create_task(self._leave(time_left_s))
         else:
             self._driver.drain(time_left_s)
@@ -221,6 +219,13 @@ class Connection:
         """Tell the client that nothing more will come, then close."""
         self.send(protocol.make_error("internal", problem), None)
         self.close(Close(protocol.CLOSE_INTERNAL, problem))
+
+    def _new_share(self, generation: int) -> Share:
+        """Return the session as saved; `generation` counts the replicas that it was on."""
+        share = Share(self.session_id, self.digest, self.epoch)
+        share.generation = self._seat.generation = generation
+        share.on_superseded, share.on_back = self._supersede, self._save_again
+        return share
 
     def _recording(self) -> tuple[Record, StartJob]:
         """Return what records the session, and what starts its jobs."""
@@ -257,7 +262,7 @@ class Connection:
             raise
         except Disconnected as exc:
             code = exc.code
-            may_resume = code in LOST_LINE and self._is_created and self._close is None
+            may_resume = code in LOST_LINE and self._is_created and self._sending.close is None
         except Exception:
             # The outermost edge: a bug of ours ends this session, not the service.
             logger.exception("session failed", extra={"data": {"session": self.session_id}})
@@ -269,7 +274,7 @@ class Connection:
             if may_resume and not state.is_draining and not is_elsewhere:
                 state.sessions.park(self)
                 if self.share is not None:  # the room still hears what it was due to hear
-                    self._leaving = asyncio.create_task(self._park())
+                    self._leaving = asyncio.create_task(self._sending.save())
             else:
                 self._is_left |= may_resume and self.share is not None
                 state.sessions.retire(self)
@@ -279,30 +284,18 @@ class Connection:
         self._state.sessions.add(self)
         self._driver.open(self.epoch, self._resume_token)
         if first is not None:
-            await self._take(first)
+            await self._intake.take(first)
 
     async def _replay(self, last_seq: int) -> None:
         """Send what a client missed, then let the session continue."""
         if self._found is not None:
             await self._seat.load(self._found.parts["seat"], self._state.now_s())
             self._found = None
-        elif self._saving is not None:
-            await self._saving.save(has_reader=False)  # others must know what is replayed
-        missed = self._outbox.replay(last_seq)
-        last_seq = min(last_seq, self._outbox.last_seq)  # it cannot have what was never sent
-        # Numbered as the client's newest event: replayed events come after it.
-        t_ms = self._outbox.t_ms(self._state.now_s())
-        resumed = protocol.SessionResumed(missed is not None, last_seq + 1, seq=last_seq, t_ms=t_ms)
-        await self._socket.send(protocol.serialise(resumed))
-        for number, frame in enumerate(self._outbox.finals(last_seq) if missed is None else missed):
-            await self._socket.send(frame)
-            if not (number + 1) % FRAMES_OF_A_TURN:
-                await asyncio.sleep(0)
-        if missed is None:
-            self._outbox.drop_deltas()
-            self._outbox.push(protocol.SessionSnapshot(self._session.snapshot()))
+        else:
+            await self._sending.save()  # others must know what is replayed
+        await self._sending.replay(self._socket, last_seq, self._session.snapshot)
         self._driver.wake()
-        self._has_news.set()  # the snapshot, and what was waiting when the connection was lost
+        self._sending.note()  # the snapshot, and what was waiting when the connection was lost
 
     def _detach(self, code: int, seconds: float) -> None:
         """Let go of the socket and free the engine at once."""
@@ -315,12 +308,10 @@ class Connection:
 
     async def _serve(self) -> int:
         """Run until the session is closed or the client gone; return the close code."""
-        writer = asyncio.create_task(
-            self._write() if self._saving is None else self._write_shared(self._saving)
-        )
+        writer = asyncio.create_task(self._write())
         others: list[asyncio.Task[None]] = [
-            asyncio.create_task(self._read()),
-            asyncio.create_task(self._tick()),
+            asyncio.create_task(self._intake.run(self._socket)),
+            asyncio.create_task(self._ticker.run()),
         ]
         try:
             await asyncio.wait([writer, *others], return_when=asyncio.FIRST_COMPLETED)
@@ -333,120 +324,12 @@ class Connection:
                 each.cancel()
             await asyncio.gather(writer, *others, return_exceptions=True)
 
-    async def _read(self) -> None:
-        """Read frames; a client that costs or asks too much is read more slowly."""
-        while True:
-            frame = await self._socket.receive()
-            if self._is_going:
-                continue  # the client repeats it where the session continues
-            while self._driver.is_full:
-                self._has_room.clear()
-                await self._has_room.wait()
-            await self._take(frame)
-            delay_s = self._turns.delay_s()
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
-
-    async def _take(self, frame: str | bytes) -> None:
-        event = self._turns.charge(partial(self._parse, frame))
-        if event is not None:
-            if self._is_first:
-                await self._state.sessions.check(event, self)
-                self._note_begun()
-            try:
-                await self._seat.check(event)
-                await self._look_up(event)
-            except ProtocolError as exc:
-                self._driver.refuse(exc)
-            else:
-                prepare = self._turns.charge(partial(self._session.preparation, event))
-                if prepare is not None:
-                    await in_thread(prepare)
-                self._turns.charge(partial(self._receive, event))
-        self._changed_tick.set()
-
-    async def _look_up(self, event: protocol.ClientEvent) -> None:
-        """Have the stored glossaries at hand that an event names.
-
-        Raises:
-            ProtocolError: they cannot be reached now.
-        """
-        if not isinstance(event, protocol.SessionUpdate):
-            return
-        targets = (event.session.targets or ())[: self._state.config.limits.targets]
-        try:
-            for key in {each.glossary_id for each in targets if each.glossary_id is not None}:
-                await self._state.glossaries.find(key, self._state.now_s())
-        except RestError as exc:
-            raise ProtocolError("overloaded", str(exc), "session.targets") from exc
-
-    def _parse(self, frame: str | bytes) -> protocol.ClientEvent | None:
-        try:
-            return protocol.parse_client(frame)
-        except ProtocolError as exc:
-            self._driver.refuse(exc)
-            return None
-
-    def _receive(self, event: protocol.ClientEvent) -> None:
-        self._driver.receive(event, time.time())
-        self._seat.follow()
-        if self._saving is not None:
-            self._saving.note_event()
-
-    def _note_begun(self) -> None:
-        self._is_first = False
-        if self._saving is not None:
-            self._saving.has_begun = True
-
     async def _write(self) -> int:
-        num_sent = 0
-        while True:
-            await self._has_news.wait()
-            self._has_news.clear()
-            while (popped := self._outbox.pop(self._state.now_s())) is not None:
-                await self._socket.send(popped[1])
-                num_sent += 1
-                if not num_sent % FRAMES_OF_A_TURN:
-                    await asyncio.sleep(0)
-            if self._close is not None:
-                await self._end(self._close.code, self._close.reason)
-                return self._close.code
+        close = await self._sending.run(self._socket)
+        await self._end(close.code, close.reason)
+        return close.code
 
     # ---- what replicas share ----
-
-    async def _write_shared(self, saving: Saving) -> int:
-        """Like `_write`, but no frame is sent before other replicas can know of it."""
-        meanwhile = asyncio.create_task(self._save_meanwhile(saving))
-        try:
-            while True:
-                await self._has_news.wait()
-                self._has_news.clear()
-                while frames := await saving.save():
-                    self._is_sending = True
-                    for number, frame in enumerate(frames, start=1):
-                        await self._socket.send(frame)
-                        if not number % FRAMES_OF_A_TURN:
-                            await asyncio.sleep(0)
-                    self._is_sending = False
-                if self._close is not None:
-                    await self._end(self._close.code, self._close.reason)
-                    return self._close.code
-        finally:
-            self._is_sending = False
-            meanwhile.cancel()
-            await asyncio.gather(meanwhile, return_exceptions=True)
-
-    async def _save_meanwhile(self, saving: Saving) -> None:
-        """Let the room hear what is said by a client that does not read."""
-        while True:
-            await asyncio.sleep(SAVE_STUCK_S)
-            if self._is_sending and self._seat.holds:
-                await saving.save(has_reader=False)
-
-    async def _park(self) -> None:
-        """The connection was lost: save what has not been saved, so that the room hears it."""
-        if self._saving is not None:
-            await self._saving.save(has_reader=False)
 
     async def _leave(self, time_left_s: float) -> None:
         """Close once everything committed has its finals, and let another replica continue."""
@@ -455,7 +338,7 @@ class Connection:
                 while self._session.is_pending:  # noqa: ASYNC110 - many things end it
                     await asyncio.sleep(LOOK_S)
         # From here on, nothing happens to the session that its client would not be told.
-        self._is_left = True
+        self._is_left = self._ticker.is_over = True
         self._driver.suspend()
         self.close(Close(protocol.CLOSE_DRAINED, "the session goes on at another replica"))
 
@@ -472,34 +355,13 @@ class Connection:
 
     def _save_again(self) -> None:
         """Redis is back, perhaps without the session: write all of it, even if nobody is there."""
-        self._has_news.set()
+        self._sending.note()
         if self.ended.is_set() and self._is_created and not self._is_retired:
-            self._leaving = asyncio.create_task(self._park())
+            self._leaving = asyncio.create_task(self._sending.save())
 
     def _stop_sharing(self) -> None:
         if self._saving is not None:
             self._saving.end(is_over=not self._is_left)
-
-    async def _tick(self) -> None:
-        while True:
-            delay_s = self._driver.next_tick_s() - self._state.now_s()
-            delay_s = max(delay_s, self._turns.delay_s())
-            self._changed_tick.clear()
-            if delay_s <= 0:
-                await asyncio.sleep(0)
-            elif await self._is_changed_within(delay_s):
-                continue
-            if not self._is_left:
-                self._turns.charge(self._driver.tick)
-
-    async def _is_changed_within(self, seconds: float) -> bool:
-        try:
-            # Not wait_for: before Python 3.12 it can swallow a cancellation.
-            async with asyncio.timeout(min(seconds, 3600.0)):
-                await self._changed_tick.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def _start_job(self, job: Job, follow: FollowJob) -> Cancellable:
         """Hand a job to the engine; a bug in handling its results ends this session only."""
@@ -527,9 +389,9 @@ class Connection:
         """Put an event into the outbox, and let the session's room hear it."""
         if not self._seat.pass_on(event, self._state.now_s()):
             if self.share is not None:
-                self._has_news.set()
+                self._sending.note()
             return
-        if self._close is not None:
+        if self._sending.close is not None:
             return
         self._record.told(event)
         self._outbox.push(event, arrival_s)
@@ -539,14 +401,14 @@ class Connection:
             message = "frames were read too slowly"
             self._outbox.push(protocol.SessionNotice("slow_consumer", message))
             self.close(Close(protocol.CLOSE_OVERLOADED, "slow consumer"))
-        self._has_news.set()
+        self._sending.note()
 
     def close(self, close: Close) -> None:
         """Close once everything is sent; a client that does not take it is disconnected."""
-        if self._close is None:
-            self._close = close
+        if self._sending.close is None:
+            self._sending.close = close
             self._cut_off = asyncio.get_running_loop().call_later(GRACE_S, self._socket.abort)
-        self._has_news.set()
+        self._sending.note()
 
     def job_started(self, job: Job) -> None:
         """Count an update."""
@@ -564,9 +426,9 @@ class Connection:
 
     def _job_over(self) -> None:
         """There may be room to read more, or to cut more of a long text."""
-        self._has_room.set()
+        self._intake.note_room()
         if self._driver.next_tick_s() <= 0.0:
-            self._changed_tick.set()
+            self._ticker.note()
 
     # ---- the end ----
 
@@ -578,3 +440,9 @@ class Connection:
             pass
         except TimeoutError:
             self._socket.abort()
+
+
+def _age_s(found: Found) -> float:
+    """Return how long ago a session began: at least any `t_ms` that its client has seen, in s."""
+    line = found.parts["line"]
+    return max(time.time() - line["began"], line["t_ms"] / 1e3)  # whatever the clocks say

@@ -64,6 +64,11 @@ class Saving:
         self._due: asyncio.TimerHandle | None = None  # saves what the client said
         shared.share(share)
 
+    @property
+    def holds(self) -> bool:
+        """Whether something that the room is to hear waits to be saved."""
+        return self._seat.holds
+
     def note_event(self) -> None:
         """A client event was processed, which may change what is to be saved."""
         if self._due is None:
