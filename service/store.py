@@ -5,9 +5,10 @@ password, is never logged.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -23,6 +24,8 @@ _T = TypeVar("_T")
 
 PREFIX: Final = "tokenspeed:"
 PATIENCE_S: Final = 2.0  # for a connection or an answer
+PARTS: Final = 20  # that a wait for Redis is counted in
+HANGING_S: Final = 20.0  # for the same, by the clock, however starved this process is
 RESTART_S: Final = 0.5  # before a task that must not end is restarted
 MAX_LINES: Final = 16  # connections to Redis at one time, besides the listening one
 # RuntimeError: from uvloop, on which Ray's replicas run, if a connection was closed meanwhile.
@@ -42,6 +45,35 @@ async def for_ever(act: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(RESTART_S)
 
 
+@contextlib.asynccontextmanager
+async def patience(seconds: float) -> AsyncIterator[None]:
+    """Wait for Redis no longer than this, not counting time in which this process stood still.
+
+    A process that gets too little of a busy machine finds that its time is over when it next runs,
+    although the answer has long been there. It would take Redis for lost, and go on without having
+    saved what its clients see.
+
+    Raises:
+        TimeoutError: there was no answer in time.
+    """
+    loop = asyncio.get_running_loop()
+    left, timer = PARTS, loop.call_later(seconds / PARTS, lambda: count())
+
+    def count() -> None:
+        nonlocal left, timer
+        left -= 1
+        if left:
+            timer = loop.call_later(seconds / PARTS, count)
+        else:
+            limit.reschedule(loop.time())
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            yield
+    finally:
+        timer.cancel()
+
+
 class Store:
     """What replicas share.
 
@@ -58,9 +90,9 @@ class Store:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_LINES,
-            timeout=PATIENCE_S,
-            socket_timeout=PATIENCE_S,
-            socket_connect_timeout=PATIENCE_S,
+            timeout=HANGING_S,
+            socket_timeout=HANGING_S,
+            socket_connect_timeout=HANGING_S,
             retry=Retry(NoBackoff(), 0),
         )
         self.client: Redis = Redis(connection_pool=pool)
@@ -73,7 +105,7 @@ class Store:
             StoreLost: it could not be done, or nobody knows whether it was.
         """
         try:
-            async with asyncio.timeout(2 * PATIENCE_S):
+            async with patience(2 * PATIENCE_S):
                 found = await act(self.client)
         except FAILURES as exc:
             self.note(exc)

@@ -26,7 +26,7 @@ from redis.asyncio.client import Pipeline
 
 from service.doors.sharing import Found, News, Outcome, Share
 from service.errors import StoreLost
-from service.store import Store, for_ever
+from service.store import Store, for_ever, patience
 
 logger = logging.getLogger("service.doors.shared_sessions")
 
@@ -202,7 +202,7 @@ class SharedSessions:
         self._waiting.append(waiting)
         self._has_work.set()
         try:
-            async with asyncio.timeout(SAVE_S):
+            async with patience(SAVE_S):
                 outcome = await waiting.outcome
         except TimeoutError:
             self._lose()
@@ -384,7 +384,7 @@ class SharedSessions:
             return await client.ping()
 
         try:
-            async with asyncio.timeout(SAVE_S):
+            async with patience(SAVE_S):
                 await self._store.ask(act)
         except (StoreLost, TimeoutError):
             return

@@ -11,7 +11,7 @@ from typing import Any, Final
 from redis.asyncio.client import PubSub
 
 from service.errors import StoreLost
-from service.store import FAILURES, Store
+from service.store import FAILURES, PATIENCE_S, Store, patience
 
 # AttributeError: from redis-py, if one task writes to a connection while another reopens it.
 LINE_FAILURES: Final = (*FAILURES, AttributeError)
@@ -59,7 +59,8 @@ class Listener:
         while True:
             try:
                 async with self._store.client.pubsub() as pubsub:
-                    await pubsub.subscribe(self._own)
+                    async with patience(PATIENCE_S):
+                        await pubsub.subscribe(self._own)
                     self._pubsub = pubsub
                     reading = asyncio.create_task(self._read(pubsub))
                     opening = asyncio.create_task(self._on_open())
@@ -106,7 +107,7 @@ class Listener:
             futures.append(future)
         try:
             await pubsub.subscribe(*names)
-            async with asyncio.timeout(CONFIRM_S):
+            async with patience(CONFIRM_S):
                 await asyncio.gather(*map(asyncio.shield, futures))
         except LINE_FAILURES as exc:
             raise StoreLost(type(exc).__name__) from exc

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import time
 from contextlib import nullcontext
 
 import pytest
+from redis.asyncio import Redis
 
 from service import store as store_module
 from service.errors import StoreLost
-from service.store import Store, for_ever
+from service.store import Store, for_ever, patience
 from tests.service.redis_server import RedisServer
 
 
@@ -61,6 +63,34 @@ async def test_what_uvloop_says_of_a_closed_line_is_a_loss() -> None:
     with pytest.raises(StoreLost, match="RuntimeError"):
         await store.ask(act)
     await store.close()
+
+
+async def test_time_in_which_this_process_stood_still_is_not_waited_for_redis(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it goes on, the answer has been there for long, and the time is over as well."""
+    monkeypatch.setattr(store_module, "PATIENCE_S", 0.1)
+    store = Store(redis.url)
+    await store.ask(lambda client: client.ping())  # connects
+
+    async def act(client: Redis) -> bool:
+        asyncio.get_running_loop().call_soon(time.sleep, 0.5)
+        return await client.ping()
+
+    assert await store.ask(act)
+    await store.close()
+
+
+async def test_patience_ends_where_nobody_stands_still_and_what_failed_is_told_as_it_is() -> None:
+    with pytest.raises(TimeoutError):
+        async with patience(0.01):
+            await asyncio.Event().wait()
+    with pytest.raises(KeyError):
+        async with patience(10.0):
+            raise KeyError
+    async with patience(0.01):
+        pass
+    await asyncio.sleep(0.05)  # nothing is left that could end what comes later
 
 
 async def test_what_must_not_end_is_begun_again(
