@@ -15,6 +15,7 @@ from service.rooms.room import Room
 from service.wire import protocol
 
 AGAIN_S: Final = 0.2  # after which a room that could not be reached is looked for again
+NUMBERS: Final = 2**32  # more than there are events of a session on one replica
 
 
 class _Unheard(NamedTuple):
@@ -96,7 +97,9 @@ class Seat:
         one: a session that went on without would speak, and nobody would ever hear it.
         """
         self.granted, self.may_speak_anywhere = state["granted"], state["may_speak_anywhere"]
-        self._number = self._released = state["number"]
+        # Beyond all numbers of earlier replicas: one of them may have told the room more than it
+        # saved, while Redis was lost to it, and what is said now would pass for that.
+        self._number = self._released = self.generation * NUMBERS
         wanted = self._session.settings.room
         if wanted is None:
             return

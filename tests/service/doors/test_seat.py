@@ -129,3 +129,31 @@ async def test_who_comes_from_another_replica_waits_for_a_room_that_cannot_be_re
     gone = Place(hub)
     gone.session.receive(p.SessionUpdate(p.SessionParams(room="nowhere")), 2.0)
     await gone.seat.load(state, 2.0)  # there is none: not waited for
+
+
+async def test_what_is_said_anew_is_not_taken_for_what_an_earlier_replica_told_unsaved() -> None:
+    """Redis seemed lost to it: the room heard more than was saved, and then it was killed."""
+    hub = Hub(10, 100.0)
+    room, token = await hub.create("", None, 0.0)
+    before = Place(hub)
+    await before.update(token, room=room.id, targets=(p.TargetParams("de"),))
+    before.seat.generation = 1
+    before.seat.pass_on(p.SourceDelta("a", "We go", "", language="en"), 1.0)
+    state = before.seat.dump()
+    before.seat.release(before.seat.number)
+    for words in ("We go ho", "We go home"):
+        before.seat.pass_on(p.SourceDelta("a", words, "", language="en"), 1.5)
+        before.seat.release(before.seat.number)
+
+    after = Place(hub)
+    after.session.receive(p.SessionUpdate(p.SessionParams(room=room.id)), 2.0)
+    after.seat.generation = 2
+    await after.seat.load(state, 2.0)
+    after.seat.pass_on(p.SourceFinal("a", "We go home.", language="en"), 2.0)
+    final = p.TranslationFinal("a", "de", "Wir gehen heim.", "We go home.", STATS)
+    after.seat.pass_on(final, 2.0)
+    after.seat.release(after.seat.number)
+    (said,) = room.segments.values()
+    assert said.source.text == "We go home."
+    assert said.channels["de"].text == "Wir gehen heim."
+    assert after.seat.dump()["unheard"] == {}
