@@ -477,17 +477,18 @@ class Room:
 
     def take(self, reader: Reader) -> list[tuple[int, str]]:
         """Return the frames that a reader lacks, each with the number to resume from."""
-        since, reader.seen = reader.seen, self._number
+        # Who comes from a replica that was further has seen more than is known here yet.
+        since, reader.seen = reader.seen, max(reader.seen, self._number)
         is_new, reader.is_new = reader.is_new, False
         notices, reader.notices = reader.notices, []
         # Last, as they have the newest number: whoever is cut off after one resumes from there.
         told = [
-            (self._number, protocol.serialise(replace(each, seq=self._number, t_ms=self._t_ms)))
+            (reader.seen, protocol.serialise(replace(each, seq=self._number, t_ms=self._t_ms)))
             for each in notices
         ]
         missed = None if is_new else self._readers.missed(reader, since)
         if missed is None:
-            return [(self._number, protocol.serialise(self.state(reader, since))), *told]
+            return [(reader.seen, protocol.serialise(self.state(reader, since))), *told]
         texts = ((frame.number, frame.text(reader.form)) for frame in missed)
         return [(number, text) for number, text in texts if text is not None] + told
 

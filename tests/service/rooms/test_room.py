@@ -214,6 +214,21 @@ def test_a_frame_is_written_once_for_all() -> None:
     assert (event.segment_id, event.append) == ("1", "Hallo")
 
 
+def test_who_comes_from_a_replica_that_was_further_is_told_nothing_twice() -> None:
+    (far, _), (near, _) = a_room(), a_room()
+    for number in range(6):
+        far.speak("x", p.SourceFinal(f"s{number}", "hello"), 1.0)
+    ahead = a_reader(far, SOURCE)
+    (last,) = [number for number, _ in far.take(ahead)]
+    here = a_reader(near, SOURCE, last=last)
+    resumed_from = [number for number, _ in near.take(here)]
+    for number in range(8):
+        near.speak("x", p.SourceFinal(f"s{number}", "hello"), 1.0)
+        resumed_from += [number for number, _ in near.take(here)]
+    assert resumed_from[0] == last
+    assert resumed_from[1:] == [last + 1, last + 2]
+
+
 def test_a_language_is_asked_for_while_somebody_reads_it_and_a_little_longer() -> None:
     room, speaker = a_room()
     assert speaker.audience == frozenset()
