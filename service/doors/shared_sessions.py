@@ -339,9 +339,9 @@ class SharedSessions:
         Raises:
             StoreLost: it was not there for too long.
         """
-        now_s = asyncio.get_running_loop().time()
+        lost_for_s = asyncio.get_running_loop().time() - self._lost_s if self.is_lost else 0.0
         try:
-            async with asyncio.timeout_at((self._lost_s if self.is_lost else now_s) + CLAIM_S):
+            async with patience(max(CLAIM_S - lost_for_s, 0.0)):
                 while True:
                     await self._is_found.wait()
                     try:

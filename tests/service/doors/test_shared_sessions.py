@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -615,6 +616,16 @@ async def test_a_lost_redis_takes_over_nothing(
         own_redis.start()
         await until(lambda: one.takes(share))
         assert await one.save(share, whole(2, "a")) == "saved"
+
+
+async def test_who_comes_back_to_a_replica_that_stands_still_goes_on_with_the_session(
+    redis: RedisServer, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_sessions, "CLAIM_S", 0.1)
+    async with two_replicas(redis) as (one, two):
+        assert await one.save(one.share(share), whole(2, "a")) == "saved"
+        asyncio.get_running_loop().call_soon(time.sleep, 0.5)
+        assert (await claim(two, share)).frames == ["a"]
 
 
 async def test_who_comes_back_waits_for_a_redis_that_was_lost_for_a_moment(
