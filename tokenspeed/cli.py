@@ -86,6 +86,10 @@ _EVAL: Final[Table] = {
         "measure whether the model's margins commit words earlier than agreement alone",
         "service.bench.cli:add_confidence",
     ),
+    "presets": (
+        "measure the presets of captions beside others that differ in one setting",
+        "service.bench.cli:add_presets",
+    ),
     "untouched": (
         "measure live translation with text hygiene and without",
         "service.bench.cli:add_untouched",

@@ -144,6 +144,31 @@ def _untouched(options: argparse.Namespace) -> int:
     return 0
 
 
+def add_presets(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eval presets`."""
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
+    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B", help="names of test sets")
+    parser.add_argument(
+        "--max-words",
+        type=int,
+        default=250,
+        help="source words to take of each set, in whole lines",
+    )
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    parser.set_defaults(run=_presets)
+
+
+def _presets(options: argparse.Namespace) -> int:
+    from service.bench.captions.preset_grid import measure_presets, preset_tables
+
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        rows = measure_presets(options)
+    print(preset_tables(rows))
+    return 0
+
+
 def add_confidence(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval confidence`."""
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
