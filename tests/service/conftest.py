@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from service.cli import bind
-from service.config import Config
+from service.config import Config, load_config
 from service.doors.server import Server
 from service.doors.state import AppState
 from service.translator import Translator
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
+from tests.service.process import serving
 from tests.service.redis_server import RedisServer
 
 
@@ -67,6 +68,13 @@ def service() -> Iterator[Service]:
     """A server with all defaults, shared by the tests that leave it as it was."""
     with running(FakeEngine()) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Iterator[int]:
+    """The port of a process that serves the default model to everybody, shared likewise."""
+    with serving(load_config().model, TOKENSPEED_ADMISSION="0") as (_, port):
+        yield port
 
 
 Run = Callable[..., Service]

@@ -5,25 +5,21 @@ any right one has.
 """
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from service.config import load_config
 from service.wire import protocol as p
 from tests.service.client import Client, session
-from tests.service.process import serving
 
 GERMAN = "Die Folien schicke ich euch später per E-Mail und dann sehen wir uns am Montag."
 ENGLISH = "The patch was merged yesterday and it will be deployed tonight by the operations team"
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with serving(load_config().model, TOKENSPEED_ADMISSION="0") as (_, port):
-        yield port
+@pytest.fixture
+def port(shipped: int) -> int:
+    return shipped
 
 
 async def meeting(port: int, source: str, *frames: p.ClientEvent, **params: Any) -> Client:

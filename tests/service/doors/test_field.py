@@ -16,10 +16,8 @@ import openai
 import pytest
 import regex
 
-from service.config import load_config
 from service.wire import protocol as p
 from tests.service.client import session
-from tests.service.process import serving
 from tokenspeed.cli import main
 
 GREETING = "Good morning, everyone."
@@ -40,11 +38,10 @@ this afternoon.</i>
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
-    with serving(load_config().model, TOKENSPEED_ADMISSION="0") as (_, port):
-        url = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
-            yield client
+def http(shipped: int) -> Iterator[httpx.Client]:
+    url = f"http://127.0.0.1:{shipped}"
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        yield client
 
 
 def translate(http: httpx.Client, q: Any, target: str = "de", **more: Any) -> Any:
