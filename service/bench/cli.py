@@ -24,18 +24,10 @@ DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
 UNTOUCHED_SETS: Final = f"{DEFAULT_SETS},wmt24-speech.en-es"
 RETENTION_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
 
-_CORPUS: Final = "folder with test sets, NAME.en-xx.tsv: source, translation, document"
-
 
 def add_streaming(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval streaming`."""
-    parser.add_argument(
-        "--corpus",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help=_CORPUS,
-    )
+    _add_corpus(parser)
     parser.add_argument(
         "--sets",
         default=DEFAULT_SETS,
@@ -103,8 +95,8 @@ def _streaming(options: argparse.Namespace) -> int:
 
 def add_retention(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval retention`."""
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
-    parser.add_argument("--sets", default=RETENTION_SETS, metavar="A,B", help="names of test sets")
+    _add_corpus(parser)
+    _add_sets(parser, RETENTION_SETS)
     parser.add_argument("--limit", type=int, default=150, help="lines to take of each set; 0: all")
     add_model_arguments(parser)
     add_page_arguments(parser)
@@ -124,8 +116,8 @@ def _retention(options: argparse.Namespace) -> int:
 
 def add_untouched(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval untouched`."""
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
-    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B", help="names of test sets")
+    _add_corpus(parser)
+    _add_sets(parser, UNTOUCHED_SETS)
     parser.add_argument(
         "--max-words", type=int, default=500, help="source words to take of each set"
     )
@@ -171,8 +163,8 @@ def _presets(options: argparse.Namespace) -> int:
 
 def add_confidence(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval confidence`."""
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
-    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B", help="names of test sets")
+    _add_corpus(parser)
+    _add_sets(parser, UNTOUCHED_SETS)
     parser.add_argument(
         "--max-words",
         type=int,
@@ -212,20 +204,13 @@ def add_capacity(parser: argparse.ArgumentParser) -> None:
         help="what a step costs in ms: by itself, for each row, for each position of a row; "
         "without it, the model's steps are measured on this machine",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="seconds that each speaker speaks"
-    )
+    _add_speech(parser, seconds=20.0)
     parser.add_argument(
         "--max-sessions", type=int, default=1024, help="the most sessions to simulate"
     )
     _add_words_per_minute(parser)
-    parser.add_argument(
-        "--overhead-ms",
-        type=float,
-        default=0.0,
-        help="what an update costs besides the steps of the model, in ms",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
+    _add_overhead(parser)
+    _add_seed(parser)
     add_model_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=_capacity)
@@ -243,22 +228,10 @@ def _capacity(options: argparse.Namespace) -> int:
 def add_loadtest(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `loadtest`."""
     parser.add_argument("--url", default="ws://127.0.0.1:8000", help="address of the service")
-    parser.add_argument(
-        "--sessions",
-        type=counts,
-        default=[1, 4, 8, 16],
-        metavar="N,N",
-        help="numbers of sessions at the same time",
+    _add_levels(
+        parser, "sessions", [1, 4, 8, 16], "numbers of sessions at the same time", seconds=20.0
     )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=20.0,
-        help="seconds of measuring for each number of sessions",
-    )
-    parser.add_argument(
-        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
-    )
+    _add_source(parser)
     parser.add_argument(
         "--to", dest="target", default="de", metavar="LANG", help="language to translate into"
     )
@@ -270,9 +243,7 @@ def add_loadtest(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--append-only", action="store_true", help="use the mode append_only")
     _add_words_per_minute(parser)
-    parser.add_argument(
-        "--budget-ms", type=float, default=200.0, help="updates that take longer count as late"
-    )
+    _add_budget(parser)
     parser.add_argument("--api-key", help="default: the variable TOKENSPEED_API_KEY")
     parser.add_argument(
         "--allow-remote", action="store_true", help="allow a service that is not on this machine"
@@ -282,12 +253,7 @@ def add_loadtest(parser: argparse.ArgumentParser) -> None:
         metavar="BASE,ROW[,CONTEXT]",
         help="what a step costs in ms, as `eval capacity` measures it: also predict the results",
     )
-    parser.add_argument(
-        "--overhead-ms",
-        type=float,
-        default=0.0,
-        help="what an update costs besides the steps of the model, in ms",
-    )
+    _add_overhead(parser)
     parser.add_argument(
         "--unverified",
         action="store_true",
@@ -338,9 +304,7 @@ def add_overload(parser: argparse.ArgumentParser) -> None:
         default=4,
         help="how many times as many speakers as are admitted (default: 4)",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=30.0, help="seconds that each speaker speaks"
-    )
+    _add_speech(parser, seconds=30.0)
     _add_words_per_minute(parser)
     parser.add_argument(
         "--max-speakers", type=int, default=200, help="the most speakers that try to connect"
@@ -370,7 +334,7 @@ def add_soak(parser: argparse.ArgumentParser) -> None:
         help="length of a minute in seconds, for a shorter run",
     )
     parser.add_argument("--speakers", type=int, default=6, help="speakers at the same time")
-    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
+    _add_seed(parser)
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_soak)
@@ -395,26 +359,14 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
         metavar="N,N",
         help="numbers of replicas to measure, after a single process",
     )
-    parser.add_argument(
-        "--sessions",
-        type=counts,
-        default=[1, 4, 8, 16, 32],
-        metavar="N,N",
-        help="numbers of sessions at the same time",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=15.0,
-        help="seconds of measuring for each number of sessions",
+    _add_levels(
+        parser, "sessions", [1, 4, 8, 16, 32], "numbers of sessions at the same time", seconds=15.0
     )
     parser.add_argument(
         "--cpus-per-replica", type=float, default=1.0, metavar="C", help="cores reserved for each"
     )
     _add_words_per_minute(parser)
-    parser.add_argument(
-        "--budget-ms", type=float, default=200.0, help="updates that take longer count as late"
-    )
+    _add_budget(parser)
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_ray)
@@ -432,22 +384,8 @@ def _ray(options: argparse.Namespace) -> int:
 
 def add_room(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench room`."""
-    parser.add_argument(
-        "--readers",
-        type=counts,
-        default=[10, 100, 1000],
-        metavar="N,N",
-        help="numbers of readers of one room",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=20.0,
-        help="seconds of measuring for each number of readers",
-    )
-    parser.add_argument(
-        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
-    )
+    _add_levels(parser, "readers", [10, 100, 1000], "numbers of readers of one room", seconds=20.0)
+    _add_source(parser)
     parser.add_argument(
         "--to",
         dest="targets",
@@ -483,9 +421,7 @@ def add_replicas(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicas", type=int, default=2, help="number of replicas")
     parser.add_argument("--speakers", type=int, default=4, help="speakers in one room")
     parser.add_argument("--viewers", type=int, default=12, help="readers of the same room")
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="seconds that each speaker speaks"
-    )
+    _add_speech(parser, seconds=20.0)
     parser.add_argument(
         "--strikes",
         type=lambda text: [kind for kind in text.split(",") if kind],
@@ -494,9 +430,7 @@ def add_replicas(parser: argparse.ArgumentParser) -> None:
         help="what happens to replicas in turn: kill (SIGKILL), or pause (SIGSTOP until "
         "their clients have left, then SIGCONT); or redis: it is killed, and comes back empty",
     )
-    parser.add_argument(
-        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
-    )
+    _add_source(parser)
     parser.add_argument(
         "--to",
         dest="targets",
@@ -523,18 +457,8 @@ def _replicas(options: argparse.Namespace) -> int:
 
 def add_host(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bench host`."""
-    parser.add_argument(
-        "--speakers",
-        type=counts,
-        default=[4, 16, 32],
-        metavar="N,N",
-        help="numbers of speakers at the same time",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=20.0,
-        help="seconds of measuring for each number of speakers",
+    _add_levels(
+        parser, "speakers", [4, 16, 32], "numbers of speakers at the same time", seconds=20.0
     )
     _add_words_per_minute(parser)
     add_model_arguments(parser)
@@ -586,7 +510,7 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="number of exact simulations for comparison, each with its own seed",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
+    _add_seed(parser)
     parser.add_argument(
         "--host",
         type=Path,
@@ -635,6 +559,67 @@ def _fleet(options: argparse.Namespace) -> int:
         result = run_fleet(options)
     print(fleet_tables(result))
     return 0
+
+
+# Arguments that several commands have.
+
+
+def _add_corpus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with test sets, NAME.en-xx.tsv: source, translation, document",
+    )
+
+
+def _add_sets(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--sets", default=default, metavar="A,B", help="names of test sets")
+
+
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from", dest="source", default="en", metavar="LANG", help="language that is spoken"
+    )
+
+
+def _add_levels(
+    parser: argparse.ArgumentParser, what: str, default: list[int], about: str, seconds: float
+) -> None:
+    """Add how many of something to measure at one time, and for how long."""
+    parser.add_argument(f"--{what}", type=counts, default=default, metavar="N,N", help=about)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=seconds,
+        help=f"seconds of measuring for each number of {what}",
+    )
+
+
+def _add_speech(parser: argparse.ArgumentParser, seconds: float) -> None:
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help="seconds that each speaker speaks"
+    )
+
+
+def _add_budget(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--budget-ms", type=float, default=200.0, help="updates that take longer count as late"
+    )
+
+
+def _add_overhead(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--overhead-ms",
+        type=float,
+        default=0.0,
+        help="what an update costs besides the steps of the model, in ms",
+    )
 
 
 def _add_words_per_minute(parser: argparse.ArgumentParser) -> None:
