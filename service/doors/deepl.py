@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +18,7 @@ from service.doors.http import (
     MAX_TEXTS,
     ClientGone,
     client_of,
+    json_reply,
     kind_of,
     read_fields,
     text_field,
@@ -213,8 +213,9 @@ class DeepL:
             status, value, headers = exc.status, {"message": str(exc)}, exc.headers
         except ClientGone:
             status, value = CLIENT_GONE, {"message": "the client has gone"}
-        content = b"" if status == 204 else orjson.dumps(value)
-        return Response(content, status, headers, "application/json")
+        if status == 204:
+            return Response(b"", status, headers, "application/json")
+        return json_reply(value, status, headers)
 
 
 def _opener(tags: Literal["html", "xml"], body: dict[str, Any]) -> Callable[[str], SpanDocument]:

@@ -1,11 +1,11 @@
-"""What HTTP requests share: their fields, who sent them, and whether the client is still there.
+"""What HTTP requests share: their fields, who sent them, whether the client is there, and replies.
 
 Fields come as JSON, as a form of either kind, or in the query. Knows HTTP; does not know what is
 asked for.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -16,6 +16,7 @@ import regex
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
+from starlette.responses import Response
 
 from service.errors import RestError
 from service.load.gate import RequestGate
@@ -54,6 +55,11 @@ class Upload:
 
     name: str
     data: bytes
+
+
+def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a reply in JSON."""
+    return Response(orjson.dumps(value), status, headers, "application/json")
 
 
 async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:

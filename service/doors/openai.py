@@ -24,6 +24,7 @@ from service.doors.http import (
     ClientGone,
     check_gate,
     client_of,
+    json_reply,
     kind_of,
     parse_body,
     read_body,
@@ -80,13 +81,13 @@ class OpenAI:
 
     async def models(self, request: Request) -> Response:
         """List the one model."""
-        return self._reply({"object": "list", "data": [self._model()]})
+        return json_reply({"object": "list", "data": [self._model()]})
 
     async def model(self, request: Request) -> Response:
         """Describe the one model."""
         name = request.path_params["name"]
         if name == self._state.model.name:
-            return self._reply(self._model())
+            return json_reply(self._model())
         error = RestError(404, f"The model {name!r} does not exist", param="model")
         return self._error(error, "model_not_found")
 
@@ -118,7 +119,7 @@ class OpenAI:
                     "finish_reason": output.finish_reason,
                 },
             )
-            return self._reply(reply | {"usage": _usage(question, output)})
+            return json_reply(reply | {"usage": _usage(question, output)})
         except TranslationFailed as exc:
             return self._error(failed(exc))
         except RestError as exc:
@@ -311,15 +312,7 @@ class OpenAI:
 
     def _error(self, error: RestError, code: str | None = None) -> Response:
         reply = {"error": _error_of(error, code)}
-        return self._reply(reply, error.status, error.headers)
-
-    def _reply(
-        self,
-        value: Any,
-        status: int = 200,
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        return Response(orjson.dumps(value), status, headers, "application/json")
+        return json_reply(reply, error.status, error.headers)
 
 
 def _content(raw: Any) -> str:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,6 +21,7 @@ from service.doors.http import (
     MAX_TEXTS,
     ClientGone,
     client_of,
+    json_reply,
     kind_of,
     read_fields,
     text_field,
@@ -65,7 +65,7 @@ class Rest:
 
     async def languages(self, request: Request) -> Response:
         """List what can be translated into what."""
-        return self._reply(
+        return json_reply(
             [
                 {"code": info.code, "name": info.name, "targets": list(info.targets)}
                 for info in self._state.model.languages
@@ -74,7 +74,7 @@ class Rest:
 
     async def settings(self, request: Request) -> Response:
         """Tell a LibreTranslate user interface what is available."""
-        return self._reply(
+        return json_reply(
             {
                 "apiKeys": self._state.auth.is_required,
                 "keyRequired": self._state.auth.is_required,
@@ -188,19 +188,11 @@ class Rest:
     async def answer(self, request: Request, work: Callable[[Request], Awaitable[Any]]) -> Response:
         """Return the result of `work`, or its error in LibreTranslate's form."""
         try:
-            return self._reply(await work(request))
+            return json_reply(await work(request))
         except RestError as exc:
-            return self._reply({"error": str(exc)}, exc.status, exc.headers)
+            return json_reply({"error": str(exc)}, exc.status, exc.headers)
         except ClientGone:
-            return self._reply({"error": "the client has gone"}, CLIENT_GONE)
-
-    def _reply(
-        self,
-        value: Any,
-        status: int = 200,
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        return Response(orjson.dumps(value), status, headers, "application/json")
+            return json_reply({"error": "the client has gone"}, CLIENT_GONE)
 
 
 def languages_of(body: dict[str, Any], state: AppState) -> tuple[str | None, str]:

@@ -15,7 +15,6 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-import orjson
 import segno
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
@@ -29,6 +28,7 @@ from service.doors.http import (
     ClientGone,
     check_gate,
     client_of,
+    json_reply,
     parse_body,
     read_body,
     while_connected,
@@ -558,5 +558,4 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
 
 
 def _json(value: Any, status: int = 200) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(orjson.dumps(value), status, headers, "application/json")
+    return json_reply(value, status, {"cache-control": "no-store"})

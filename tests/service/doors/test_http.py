@@ -13,6 +13,7 @@ from service.doors.http import (
     MAX_CHARS,
     MAX_COMMAS,
     MAX_TEXTS,
+    json_reply,
     kind_of,
     parse_body,
     read_fields,
@@ -191,3 +192,10 @@ async def test_a_form_in_parts_has_no_charset_of_its_own(service: Service) -> No
         async with httpx.AsyncClient(base_url=service.http, trust_env=False) as http:
             reply = await http.post("/translate", content=body, headers={"content-type": kind})
         assert reply.json() == {"translatedText": text.upper()}, kind
+
+
+def test_a_reply_in_json_says_so() -> None:
+    reply = json_reply({"text": "größer"}, 201, {"x-more": "yes"})
+    assert (reply.status_code, orjson.loads(reply.body)) == (201, {"text": "größer"})
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["x-more"] == "yes"
