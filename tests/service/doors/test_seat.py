@@ -1,13 +1,19 @@
 """A seat in a room: who may take it, and what of a session's events goes where."""
 
+import asyncio
+from dataclasses import dataclass, field
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.captions.session import Session
 from service.captions.settings import ModelInfo
 from service.doors.seat import Seat
 from service.errors import ProtocolError, RestError
 from service.load.limits import Limits
-from service.rooms.hub import Hub
+from service.rooms.changes import Change
+from service.rooms.hub import Hub, _Entry, new_guesses
 from service.rooms.readers import Reader
 from service.rooms.room import Room
 from service.wire import protocol as p
@@ -40,9 +46,9 @@ async def test_a_seat_needs_the_token_of_its_own_room() -> None:
         await hub.create("", None, 0.0),
     )
     place = Place(hub)
-    for given in (None, "wrong", other_token):
+    for each in (None, "wrong", other_token):
         with pytest.raises(ProtocolError) as problem:
-            await place.update(given, room=room.id)
+            await place.update(each, room=room.id)
         assert (problem.value.code, problem.value.param) == ("unauthorized", "session.room")
     assert room.info().speakers == 0
     await place.update(token, room=room.id)
@@ -157,3 +163,116 @@ async def test_what_is_said_anew_is_not_taken_for_what_an_earlier_replica_told_u
     assert said.source.text == "We go home."
     assert said.channels["de"].text == "Wir gehen heim."
     assert after.seat.dump()["unheard"] == {}
+
+
+@dataclass
+class Fleet:
+    """Replicas with copies of a room, one of which a session is on; and a reader.
+
+    The session's state is how far it is in what it says: each segment is a delta, the end of the
+    source and the end of the translation.
+
+    Attributes:
+        log: of the room; what is not in there is lost with its replica.
+        unwritten, heard: by replica, what is still to go there, and how far its copy is.
+        saved: state of the session, and of its seat.
+        said, furthest: events of the session, now and before it was thrown back.
+        names: translations that the reader was told the end of, as they came.
+        last: number of the newest event that the reader has.
+    """
+
+    log: list[Change] = field(default_factory=list)
+    rooms: dict[str, Room] = field(default_factory=dict)
+    unwritten: dict[str, list[Change]] = field(default_factory=dict)
+    heard: dict[str, int] = field(default_factory=dict)
+    saved: tuple[int, dict[str, object]] | None = None
+    said: int = 0
+    furthest: int = 0
+    names: list[str] = field(default_factory=list)
+    last: int = 0
+
+    def start(self) -> None:
+        """Start a session on a new replica, where an earlier one left it."""
+        name = str(len(self.rooms))
+        changes: list[Change] = []
+        room = Room("r", "", 0.0, origin=name, submit=changes.append)
+        self.rooms[name], self.unwritten[name], self.heard[name] = room, changes, 0
+        self.hear(name)
+        hub = Hub(1, 100.0)
+        hub._entries["r"] = _Entry(room, b"", new_guesses())
+        self.at = name
+        self.place = Place(hub, "x")
+        self.place.seat.generation = len(self.rooms)
+        self.place.session.receive(p.SessionUpdate(p.SessionParams(room="r")), 0.0)
+        if self.saved is None:
+            self.place.seat._found = room
+            self.place.seat.follow()
+        else:
+            self.said, state = self.saved
+            asyncio.run(self.place.seat.load(state, 0.0))
+
+    def say(self) -> None:
+        number, part = divmod(self.said, 3)
+        events: list[p.ServerEvent] = [
+            p.SourceDelta(f"s{number}", "hello", "", language="en"),
+            p.SourceFinal(f"s{number}", "hello", language="en"),
+            p.TranslationFinal(f"s{number}", "de", f"hallo {number}", "hello", STATS),
+        ]
+        self.said += 1
+        self.furthest = max(self.furthest, self.said)
+        self.place.seat.pass_on(events[part], 0.0)
+
+    def save(self) -> None:
+        self.saved = self.said, self.place.seat.dump()
+        self.release()
+
+    def release(self) -> None:
+        self.place.seat.release(self.place.seat.number)
+
+    def write(self) -> None:
+        for changes in self.unwritten.values():
+            self.log += changes
+            changes.clear()
+
+    def hear(self, name: str) -> None:
+        for change in self.log[self.heard[name] :]:
+            self.rooms[name].apply(change)
+        self.heard[name] = len(self.log)
+
+    def kill(self) -> None:
+        self.unwritten[self.at] = []  # and nobody hears of it any more
+        self.start()
+
+    def read(self, name: str) -> None:
+        """The reader comes to a replica, is told what there is, and loses the line."""
+        reader = Reader("de", "captions", False, lambda: None, self.last)
+        for number, frame in self.rooms[name].take(reader):
+            self.last = number
+            event = p.parse_server(frame)
+            assert isinstance(event, p.RoomState)
+            self.names += [each.text for each in event.segments if each.is_final]
+
+
+ACTS = ("say", "say", "say", "save", "release", "write", "hear", "read", "kill")
+
+
+@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 9)), max_size=60))
+def test_whatever_is_killed_a_reader_is_told_each_end_once_and_in_order(
+    acts: list[tuple[str, int]],
+) -> None:
+    fleet = Fleet()
+    fleet.start()
+    fleet.save()
+    for act, number in acts:
+        if act in ("hear", "read"):
+            getattr(fleet, act)(str(number % len(fleet.rooms)))
+        else:
+            getattr(fleet, act)()
+    while fleet.said % 3 or fleet.said < fleet.furthest:
+        fleet.say()
+    fleet.save()
+    fleet.write()
+    for name in fleet.rooms:
+        fleet.hear(name)
+        fleet.read(name)
+    assert fleet.names == [f"hallo {number}" for number in range(fleet.said // 3)]
