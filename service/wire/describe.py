@@ -8,6 +8,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -53,7 +54,7 @@ def fields_of(kind: type) -> list[Field]:
     Raises:
         ValueError: the docstring does not describe exactly these, or omits a value of a literal.
     """
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     is_sent = kind in parts_of(protocol.SERVER_EVENTS) - parts_of(protocol.CLIENT_EVENTS)
     owners = [owner for owner in reversed(kind.__mro__) if is_dataclass(owner)]
     described = {name: (o, text) for o in owners for name, text in description_of(o)[1].items()}
@@ -94,11 +95,17 @@ def objects() -> list[type]:
 def _parts(kind: type) -> Iterator[type]:
     """Yield a dataclass and everything its fields hold."""
     yield kind
-    for hint in get_type_hints(kind).values():
+    for hint in _hints(kind).values():
         inner = _without_none(hint)
         inner = get_args(inner)[0] if get_origin(inner) is tuple else inner
         if is_dataclass(inner):
             yield from _parts(inner)  # type: ignore[arg-type]
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Return the types of a class's fields; generating asks for them thousands of times."""
+    return get_type_hints(kind)
 
 
 def _without_none(hint: Any) -> Any:

@@ -8,6 +8,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from service.wire import protocol
@@ -58,15 +59,14 @@ def _classes() -> list[type]:
     return list(found)
 
 
-def _names(kind: type) -> Iterator[str]:
-    """Yield the names in the annotations of a class's own fields."""
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the names in the annotations of a class's own fields."""
     (node,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(node, ast.ClassDef)
-    for statement in node.body:
-        if isinstance(statement, ast.AnnAssign):
-            for part in ast.walk(statement.annotation):
-                if isinstance(part, ast.Name):
-                    yield part.id
+    annotations = [each.annotation for each in node.body if isinstance(each, ast.AnnAssign)]
+    parts = [part for annotation in annotations for part in ast.walk(annotation)]
+    return tuple(part.id for part in parts if isinstance(part, ast.Name))
 
 
 def _literals_of(kind: type) -> Iterator[tuple[str, tuple[str, ...]]]:
