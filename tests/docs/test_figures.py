@@ -198,6 +198,17 @@ def test_what_is_said_of_right_text() -> None:
         assert said in text, said
 
 
+def test_what_the_model_alone_makes_of_numbers() -> None:
+    text = text_of("docs/numbers.md")
+    alone = [row for row in result("text")["rows"] if row["through"] == "model alone"]
+    right = []
+    for kind in ("numbers/", "field/numbers and times"):
+        of = [row for row in alone if row["kind"].startswith(kind)]
+        right.append(sum(row["passed"] for row in of) * 100 // sum(row["total"] for row in of))
+    assert f"{right[0]} of 100 generated sentences" in text
+    assert f"{right[1]} of 100 texts with numbers and times" in text
+
+
 def test_what_is_said_of_the_default_model() -> None:
     text = text_of("benchmarks/quality.md")
     made = result("quality-default")
