@@ -164,6 +164,9 @@ def _live(
         speaker.say(SessionUpdate(params))
         speaker.say(SourceCommit(f"case-{i}", 0, case.text))
         stage.engine.run_until_idle()
+        while speaker.next_tick_s() <= stage.clock():  # a text of more pieces than one turn takes
+            speaker.tick()
+            stage.engine.run_until_idle()
         final = _last_final(speaker.transcript)
         texts.append(final.text)
         violations.append(final.stats.violations)

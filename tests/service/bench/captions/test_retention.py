@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from service.bench.captions.documents import Line
-from service.bench.captions.retention import Case, find_cases, retention_table
+from service.bench.captions.retention import Case, count_kept, find_cases, retention_table
+from service.bench.captions.simulated_replay import Stage
 from tokenspeed.cli import main
 
 LINES = [
@@ -31,6 +32,12 @@ def test_cases_are_what_the_human_translation_keeps_and_what_is_put_in() -> None
         ("city", glossary.wanted)
     ]
     assert all(isinstance(case, Case) for case in cases)
+
+
+def test_a_text_of_more_pieces_than_one_turn_takes_is_waited_for(stage: Stage) -> None:
+    text = "One day. Two days. The best way... | Le Devoir. Three? Four! Five. Six. Seven."
+    (row,) = count_kept(stage, [Case("name", text, "Devoir")], "en", "de")
+    assert (row["kind"], row["cases"]) == ("name", 1)
 
 
 def test_the_command_counts_and_writes(
