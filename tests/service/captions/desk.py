@@ -176,3 +176,16 @@ def check_history(events: list[p.ServerEvent], mode: str) -> None:
     while (popped := outbox.pop(101.0)) is not None:
         seqs.append(check_frame(popped[1])["seq"])
     assert seqs == list(range(1, len(seqs) + 1))
+
+
+def check_end(desk: Desk, mode: str) -> None:
+    """A client that says goodbye has its history, and all that it was shown has come to an end."""
+    desk.send(p.SessionClose())
+    desk.answer()
+    assert desk.closed == Close(1000, "client")
+    check_history(desk.events, mode)
+    told = desk.of(p.TranslationDelta)
+    shown = {(each.segment_id, each.target) for each in told if each.append or each.unstable}
+    ended = {(each.segment_id, each.target) for each in desk.of(p.TranslationFinal)}
+    retracted = {(each.segment_id, each.target) for each in desk.of(p.TranslationRetracted)}
+    assert shown <= ended | retracted

@@ -11,7 +11,15 @@ from service.captions.actions import Close
 from service.captions.job import Outcome
 from service.errors import TranslationFailed
 from service.wire import protocol as p
-from tests.service.captions.desk import LIMITS, Desk, check_history, desk, entries, targets, update
+from tests.service.captions.desk import (
+    LIMITS,
+    Desk,
+    check_end,
+    desk,
+    entries,
+    targets,
+    update,
+)
 from tests.service.fakes import ids
 from tokenspeed.text import vocabulary
 
@@ -366,13 +374,7 @@ def test_whatever_happens_appended_text_stays(
                 d.finish(job, Outcome(tokens, len(output) < 5))
         d.now += 0.11
         d.tick()
-    d.send(p.SessionClose())
-    d.answer()
-    assert d.closed == Close(1000, "client")
-    check_history(d.events, mode)
-    shown = {(e.segment_id, e.target) for e in d.of(p.TranslationDelta) if e.append or e.unstable}
-    ended = {(e.segment_id, e.target) for e in d.of(p.TranslationFinal)}
-    assert shown <= ended | {(e.segment_id, e.target) for e in d.of(p.TranslationRetracted)}
+    check_end(d, mode)
 
 
 def test_a_pasted_page_is_cut_a_part_at_a_tick_and_then_committed() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.captions.actions import Close, events_of
+from service.captions.actions import events_of
 from service.captions.job import Outcome
 from service.captions.pacing import READING_CHARS_PER_S
 from service.captions.session import Session
@@ -17,6 +17,7 @@ from tests.service.captions.desk import (
     LIMITS,
     MODEL,
     Desk,
+    check_end,
     check_history,
     desk,
     entries,
@@ -407,10 +408,4 @@ def test_whatever_is_spoken_appended_text_stays_and_all_finals_come(
             d.finish(job, Outcome((*job.forced, *ids(job.text.upper())[len(job.forced) :])))
         d.now += 0.11
         d.tick()
-    d.send(p.SessionClose())
-    d.answer()
-    assert d.closed == Close(1000, "client")
-    check_history(d.events, mode)
-    shown = {(e.segment_id, e.target) for e in d.of(p.TranslationDelta) if e.append or e.unstable}
-    ended = {(e.segment_id, e.target) for e in d.of(p.TranslationFinal)}
-    assert shown <= ended | {(e.segment_id, e.target) for e in d.of(p.TranslationRetracted)}
+    check_end(d, mode)
