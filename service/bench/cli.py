@@ -138,8 +138,8 @@ def _untouched(options: argparse.Namespace) -> int:
 
 def add_presets(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eval presets`."""
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help=_CORPUS)
-    parser.add_argument("--sets", default=UNTOUCHED_SETS, metavar="A,B", help="names of test sets")
+    _add_corpus(parser)
+    _add_sets(parser, UNTOUCHED_SETS)
     parser.add_argument(
         "--max-words",
         type=int,
