@@ -389,21 +389,15 @@ class Room:
             self._note(known, event.target, event)
 
     def _is_heard(self, change: Spoke) -> bool:
-        """Whether an event is new, and comes from the replica that its session is on.
-
-        An end is taken whatever its number: a replica may have been lost with events that were
-        heard and not saved, and the next one says other things under their numbers. Told twice, an
-        end changes nothing.
-        """
+        """Whether an event is new, and comes from the replica that its session is on."""
         is_told = self._presence.has_heard(change.session_id, change.number)
-        is_taken = not is_told or isinstance(change.event, SourceFinal | TranslationFinal)
-        if is_taken and not self._presence.is_at(change.session_id, change.origin):
+        if not is_told and not self._presence.is_at(change.session_id, change.origin):
             return False
         if change.number and change.session_id in self._here:
             self._here[change.session_id][1](change.number)
         if change.number and not is_told:
             self._presence.hear(change.session_id, change.number)
-        return is_taken
+        return not is_told
 
     def _apply_gone(self, origin: str) -> None:
         has_left = self._presence.lose(origin)

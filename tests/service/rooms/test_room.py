@@ -478,33 +478,6 @@ def test_what_two_replicas_say_of_a_session_is_heard_once_in_order(data: st.Data
     assert max(heard, default=num_known) == len(words) + 1 or num_known == len(words) + 1
 
 
-def test_an_end_is_heard_under_a_number_that_a_lost_replica_has_used() -> None:
-    """The old one said more than it saved; the new one says other things from there on."""
-    room = Room("room", "", 0.0)
-    room.apply(c.Joined("x", "old", "x", 1))
-    saved: list[c.SpeakerEvent] = [p.SourceDelta("a", "we", ""), p.SourceDelta("a", "we go", "")]
-    unsaved = [p.SourceDelta("a", "we go", "ho"), p.SourceDelta("a", "we go", "home")]
-    for number, event in enumerate([*saved, *unsaved], start=1):
-        room.apply(c.Spoke("x", "old", "x", event, 0.0, number=number))
-    room.apply(c.Joined("x", "new", "x", 2))
-    ends: list[c.SpeakerEvent] = [
-        p.SourceFinal("a", "we go home", None, "en"),
-        p.TranslationFinal("a", "de", "wir gehen heim", "we go home", STATS),
-    ]
-    for number, end in enumerate(ends, start=3):
-        room.apply(c.Spoke("x", "old", "x", end, 0.0, number=number))  # it is not there any more
-    assert not room.segments[1].source.is_final
-    for number, end in enumerate(ends, start=3):
-        room.apply(c.Spoke("x", "new", "x", end, 0.0, number=number))
-    (said,) = room.segments.values()
-    assert (said.source.text, said.channels["de"].text) == ("we go home", "wir gehen heim")
-    reader = Reader("de", "captions", has_source=True, wake=lambda: None, last_seq=1)
-    (state,) = [p.parse_server(frame) for _, frame in room.take(reader)]
-    assert isinstance(state, p.RoomState)
-    (segment,) = state.segments
-    assert (segment.source, segment.text) == ("we go home", "wir gehen heim")
-
-
 def test_who_is_cut_off_after_a_notice_misses_nothing() -> None:
     room, _ = a_room()
     reader = Reader("de", "captions", has_source=False, wake=lambda: None)
