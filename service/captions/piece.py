@@ -45,7 +45,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """A final that is a translation; `missing` is the number of protected words that it lacks."""
+    """A final that readers may get.
+
+    Attributes:
+        missing: number of protected words that it lacks.
+        tokens: its ids, the forced ones included. is_whole: whether the model ended it by itself.
+    """
 
     missing: int
     tokens: Tokens

@@ -1,4 +1,4 @@
-"""One connection as a state machine: client events in; server events and translation jobs out.
+"""One session as a state machine: client events in; server events and translation jobs out.
 
 Knows the protocol and which segments are open; their text is handled in `translations`. Does
 no I/O and reads no clock: every call is given the time, in seconds on one monotonic clock, and
@@ -27,7 +27,7 @@ MAX_BACKLOG: Final = 64  # jobs waiting for the engine, above which a long text 
 
 
 class Session:
-    """The state of one connection.
+    """The state of one session, on one connection after another.
 
     Args:
         session_id: names the session in events and job keys.

@@ -308,6 +308,6 @@ class TargetStream:
         piece = self._pieces[index]
         # Pieces further back matter only if committed text may hold a placeholder.
         first = 0 if piece.has_placeholders else max(index - 1, 0)
-        told = self._pieces[first:] if first == 0 else self._pieces[first : index + 1]
-        committed = " ".join(each.translation.committed_text for each in told)
+        around = self._pieces[first:] if first == 0 else self._pieces[first : index + 1]
+        committed = " ".join(each.translation.committed_text for each in around)
         return piece.filled(job, committed, self.formality)
