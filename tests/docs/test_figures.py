@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from service.bench.captions.confidence_tables import confidence_tables
+from service.bench.captions.preset_grid import preset_tables
 from service.bench.captions.retention import retention_table
 from service.bench.captions.rows import policy_tables
 from service.bench.captions.untouched import untouched_table
+from service.captions.policy import PRESETS
 from tokenspeed.bench.pages.model_card import scores_of
 from tokenspeed.bench.quality.text.cases import case_table
 from tokenspeed.bench.quality.text.plain import PlainScore, plain_table
@@ -107,6 +110,7 @@ def cases_of(rows: Rows) -> str:
         ("streaming.md", "streaming-socket", policy_tables),
         ("streaming.md", "streaming-terms", retention_table),
         ("streaming.md", "streaming-confidence", confidence_tables),
+        ("streaming.md", "streaming-presets", preset_tables),
     ],
 )
 def test_a_table_of_quality_holds_the_rows_of_its_file(
@@ -120,7 +124,7 @@ def test_a_table_of_quality_holds_the_rows_of_its_file(
 @pytest.mark.parametrize(
     "name",
     ["text", "text-seed-2026", "plain", "untouched", "streaming-policies",
-     "streaming-confidence"],
+     "streaming-confidence", "streaming-presets"],
 )  # fmt: skip
 def test_quality_was_measured_with_the_weights_that_ship(name: str) -> None:
     assert result(name)["model"] == shipped()
@@ -166,6 +170,12 @@ def test_goals_of_captions() -> None:
     ):
         assert said in text, said
     assert not any(row["erasure"] for row in captions("append_only"))
+
+
+def test_the_presets_of_the_grid_are_those_that_ship() -> None:
+    assert result("streaming-presets")["presets"] == {
+        name: asdict(preset) for name, preset in PRESETS.items()
+    }
 
 
 def test_what_is_said_of_right_text() -> None:

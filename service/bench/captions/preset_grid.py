@@ -29,7 +29,7 @@ SHIPPED: Final = "as shipped"  # in place of what is changed
 
 _TITLES: Final = {
     "agreement": "agreement of {}",
-    "mask_words": "{} words hidden",
+    "mask_words": "mask of {}",
     "bias": "bias {}",
     "wait_words": "committed {} words late",
 }

@@ -25,7 +25,7 @@ def test_a_neighbour_differs_in_one_setting(name: str) -> None:
 
 def test_what_cannot_be_is_no_neighbour() -> None:
     found = neighbours(Preset(2, 0, 0.2, 1))
-    assert set(found) == {"agreement of 3", "1 words hidden", "bias 0.1", "bias 0.3"}
+    assert set(found) == {"agreement of 3", "mask of 1", "bias 0.1", "bias 0.3"}
     assert "committed 7 words late" in neighbours(Preset(2, 0, 0.2, 1, wait_words=6))
 
 
