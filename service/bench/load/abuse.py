@@ -21,10 +21,10 @@ from service.bench.load.attacks import ATTACKS as SESSION_ATTACKS
 from service.bench.load.attacks import Attack, Outcome
 from service.bench.load.door_attacks import DOOR_ATTACKS
 from service.bench.load.http_attacks import HTTP_ATTACKS
+from service.bench.load.kept import keep
 from service.bench.load.victim import Report
 from service.bench.served import Served, ServerFailed, serving
-from tokenspeed.bench.page import cell, markdown_table, put_into_page
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.page import cell, markdown_table
 
 LEAD_S: Final = 1.0  # of speech before the attack
 LOOK_S: Final = 0.25  # between checks of the engine's queue
@@ -83,13 +83,8 @@ def run_abuse(options: argparse.Namespace) -> list[dict[str, Any]]:
         if name != NOTHING and name not in ATTACKS:
             raise ValueError(f"attack {name!r} is none of {', '.join(ATTACKS)}")
     rows = asyncio.run(_run_all(names, options.model, options.device, options.seconds))
-    if options.json:
-        made = make_result(
-            rows, machine=describe_cpu(), packages=("torch", "websockets", "uvicorn")
-        )
-        write_result({"seconds": options.seconds, **made, **summary(rows)}, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, abuse_table(rows))
+    about = {"seconds": options.seconds, **summary(rows)}
+    keep(options, rows, about, abuse_table(rows))
     return rows
 
 

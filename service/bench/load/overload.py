@@ -15,10 +15,10 @@ from typing import Any, Final
 from websockets.exceptions import WebSocketException
 
 from service.bench.captions.scores import percentile
+from service.bench.load.kept import keep
 from service.bench.load.victim import SENTENCE, Report, speak
 from service.bench.served import Served, serving
-from tokenspeed.bench.page import cell, markdown_table, put_into_page
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.page import cell, markdown_table
 
 ARRIVAL_S: Final = 0.3  # between speakers who come one by one
 SETTLED_S: Final = 5.0  # without anybody let in, before the door counts as closed
@@ -69,14 +69,8 @@ def run_overload(options: argparse.Namespace) -> list[dict[str, Any]]:
         ValueError: a page has no place for the table.
     """
     rows = asyncio.run(_run(options))
-    if options.json:
-        made = make_result(
-            rows, machine=describe_cpu(), packages=("torch", "websockets", "uvicorn")
-        )
-        about = {"words_per_minute": options.words_per_minute, "seconds": options.seconds}
-        write_result(about | made, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, overload_table(rows))
+    about = {"words_per_minute": options.words_per_minute, "seconds": options.seconds}
+    keep(options, rows, about, overload_table(rows))
     return rows
 
 

@@ -24,6 +24,7 @@ from websockets.typing import Subprotocol
 from service.bench.captions.documents import Update
 from service.bench.captions.scores import percentile
 from service.bench.captions.transcript import client_event
+from service.bench.load.kept import keep
 from service.bench.load.loadtest import script
 from service.bench.served import Served, ServerFailed, serving
 from service.wire.protocol import (
@@ -33,8 +34,7 @@ from service.wire.protocol import (
     SourceParams,
     serialise,
 )
-from tokenspeed.bench.page import cell, markdown_table, put_into_page
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.page import cell, markdown_table
 
 OPENED_AT_ONCE: Final = 50  # connections
 SETTLE_S: Final = 1.0  # before the speaker begins
@@ -151,16 +151,12 @@ def run_room_test(options: argparse.Namespace) -> list[Heard]:
     if options.seconds <= 0 or not options.targets:
         raise ValueError("expected some seconds and some languages")
     found = asyncio.run(_run_levels(options))
-    if options.json:
-        about = {"targets": options.targets, "seconds": options.seconds}
-        about["words_per_minute"] = options.words_per_minute
-        rows = [heard.numbers() for heard in found]
-        made = make_result(
-            rows, machine=describe_cpu(), packages=("torch", "websockets", "uvicorn")
-        )
-        write_result(about | made, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, room_table(found))
+    about = {
+        "targets": options.targets,
+        "seconds": options.seconds,
+        "words_per_minute": options.words_per_minute,
+    }
+    keep(options, [heard.numbers() for heard in found], about, room_table(found))
     return found
 
 

@@ -20,11 +20,11 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from service.bench.captions.scores import percentile
+from service.bench.load.kept import keep
 from service.bench.load.victim import SENTENCE, SESSION
 from service.bench.served import PATIENCE_S, Served, serving
 from service.wire.protocol import SUBPROTOCOL
-from tokenspeed.bench.page import cell, markdown_table, put_into_page
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.page import cell, markdown_table
 
 PACE_S: Final = 0.15  # between words
 SETTLED: Final = 2  # minutes after which nothing may grow
@@ -172,13 +172,8 @@ def run_soak(options: argparse.Namespace) -> list[dict[str, Any]]:
         ValueError: a page has no place for the table.
     """
     rows = asyncio.run(_run(options))
-    if options.json:
-        made = make_result(
-            rows, machine=describe_cpu(), packages=("torch", "websockets", "uvicorn")
-        )
-        write_result({"speakers": options.speakers, **growth(rows), **made}, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, soak_table(rows))
+    about = {"speakers": options.speakers, **growth(rows)}
+    keep(options, rows, about, soak_table(rows))
     return rows
 
 
