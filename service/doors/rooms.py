@@ -266,10 +266,10 @@ class Rooms:
     async def _sent_events(
         self, room: Room, reader: Reader, has_news: asyncio.Event
     ) -> AsyncIterator[str]:
-        await _prepare(room, reader)
         with self._reading(room, reader):
             yield f"retry: {RETRY_MS}\n\n"
             while True:
+                await _prepare(room, reader)  # again if the room was restored
                 # Together: to send each by itself takes ten times as long.
                 frames = [f"id: {number}\ndata: {frame}\n\n" for number, frame in room.take(reader)]
                 if frames:
@@ -310,7 +310,6 @@ class Rooms:
                 )
                 return
             line.keep()
-            await _prepare(room, reader)
             with self._reading(room, reader):
                 await self._serve(line, room, reader, has_news)
         except Disconnected:
@@ -321,6 +320,7 @@ class Rooms:
     ) -> None:
         async def write_frames() -> None:
             while True:
+                await _prepare(room, reader)  # again if the room was restored
                 has_news.clear()
                 for number, (_, frame) in enumerate(room.take(reader), 1):
                     await line.send(frame)

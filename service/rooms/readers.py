@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from service.rooms.frames import Channel, Frame
+from service.rooms.ready import Ready
 from service.rooms.said import SOURCE
 from service.wire.protocol import ReaderForm, ServerEvent
 
@@ -26,6 +27,11 @@ class Reader:
         form: `captions` with text that may still change, or `append_only`.
         has_source: whether what is said is wanted as well.
         wake: called when there is something to `take`.
+
+    Attributes:
+        seen: number of the newest event the reader was told.
+        notices: to be told after anything else.
+        ready: what a newcomer will be told; None if nothing is prepared.
     """
 
     def __init__(
@@ -35,9 +41,10 @@ class Reader:
         self.form = form
         self.channels = (target, SOURCE) if has_source and target != SOURCE else (target,)
         self.wake = wake
-        self.seen = last_seq  # number of the newest event the reader was told
+        self.seen = last_seq
         self.is_new = True
-        self.notices: list[ServerEvent] = []  # to be told with what comes next
+        self.notices: list[ServerEvent] = []
+        self.ready: Ready | None = None
 
 
 class Readers:
@@ -139,7 +146,7 @@ class Readers:
         self._forgotten = number
         self._channels.clear()
         for reader in self:
-            reader.is_new, reader.seen = True, 0
+            reader.is_new, reader.seen, reader.ready = True, 0, None
         self.wake_all()
 
     def _channel(self, name: str) -> Channel:

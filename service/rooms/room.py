@@ -11,6 +11,7 @@ I/O and reads no clock; `wake` and `set_audience` are called at once.
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, replace
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from service.captions.segments import UNNAMED
@@ -32,6 +33,7 @@ from service.rooms.changes import (
 from service.rooms.frames import Frame
 from service.rooms.presence import Presence
 from service.rooms.readers import Reader, Readers
+from service.rooms.ready import Ready
 from service.rooms.said import SOURCE, Said, Told
 from service.rooms.written import Written, changed_for
 from service.wire import protocol
@@ -45,7 +47,7 @@ from service.wire.protocol import (
 )
 
 MAX_LAG: Final = 128  # frames in a channel; a reader further behind gets the current state instead
-PREPARED: Final = 256  # segments written for a newcomer at one time
+PREPARED: Final = 64  # segments written for a newcomer at one time: a millisecond
 MAX_SEGMENTS: Final = 10_000  # in a transcript; the oldest are dropped
 
 
@@ -108,6 +110,8 @@ class Room:
         self._said = 0  # number of the newest segment
         self._over = 0  # number of the newest finished segment
         self._by_key: dict[tuple[str, str], Said] = {}
+        # By number of a segment: the event that changed it last; the newest one comes last.
+        self._changed: dict[int, int] = {}
         self._presence = Presence()
         self._written = Written()
         # By language: number of a segment up to which all are finished and, if needed, translated.
@@ -430,6 +434,7 @@ class Room:
             if len(self.segments) > MAX_SEGMENTS:
                 oldest = self.segments.pop(next(iter(self.segments)))
                 self._by_key.pop(oldest.key, None)
+                self._changed.pop(oldest.number, None)
                 self._written.forget(oldest.number)
         said = self._by_key[key]
         if said.session_id not in (session_id, self._presence.newest(change.source)):
@@ -449,6 +454,8 @@ class Room:
             return
         self._number += 1
         told.changed = self._number
+        self._changed.pop(said.number, None)
+        self._changed[said.number] = self._number
         if isinstance(event, TranslationFinal):
             told.end(event.text)
         elif isinstance(event, SourceFinal):
@@ -487,21 +494,37 @@ class Room:
         return [(number, text) for number, text in texts if text is not None] + told
 
     def prepare(self, reader: Reader) -> Iterator[None]:
-        """Serialise what a newcomer will be told, some segments at a time."""
-        for i, said in enumerate(list(self.segments.values()), 1):
-            if changed_for(reader, said) > reader.seen:
-                self._written.segment(said, reader)
-            if i % PREPARED == 0:
+        """Get ready what a newcomer will be told, some segments at a time."""
+        while reader.is_new and reader.ready is None:
+            segments, ready = self.segments, Ready(self._number)
+            for i, said in enumerate(list(segments.values()), 1):
+                if changed_for(reader, said) > reader.seen:
+                    ready.add(said.number, self._written.segment(said, reader))
+                if i % PREPARED == 0:
+                    yield
+            for _ in ready.join():
                 yield
+            if segments is self.segments:  # otherwise the room was restored in the meantime
+                reader.ready = ready
 
     def state(self, reader: Reader, since: int) -> protocol.RoomState:
-        """Return the state of the segments that changed for a reader after an event, serialised."""
-        own = (said for said in self.segments.values() if changed_for(reader, said) > since)
-        segments: list[Any] = [self._written.segment(said, reader) for said in own]
+        """Return the state of the segments that changed for a reader after an event, serialised.
+
+        Takes only as long as there are changes, for a reader that is prepared as well: those that
+        came after `prepare` had begun are looked at again, whatever it saw of them.
+        """
+        ready, reader.ready = reader.ready or Ready(since), None
+        for number, changed in reversed(self._changed.items()):
+            if changed <= ready.at:
+                break
+            said = self.segments[number]
+            if changed_for(reader, said) > since:
+                ready.add(number, self._written.segment(said, reader))
+        ready.drop_before(next(iter(self.segments), 0))
         return protocol.RoomState(
             self.info(),
             reader.target,
-            tuple(segments),
+            tuple(ready.join()),
             self._over,
             seq=self._number,
             t_ms=self._t_ms,
@@ -565,6 +588,11 @@ class Room:
             if number >= head["oldest"]
         }
         self._by_key = {said.key: said for said in self.segments.values()}
+        newest = {
+            number: max((told.changed for told in said.channels.values()), default=0)
+            for number, said in self.segments.items()
+        }
+        self._changed = dict(sorted(newest.items(), key=itemgetter(1)))
         self._written.clear()
         self._complete.clear()
         if head["is_closed"]:

@@ -3,8 +3,6 @@
 Knows segments and readers; does not know in which order anything happened.
 """
 
-from typing import Any
-
 from service.rooms.readers import Reader
 from service.rooms.said import SOURCE, Said, Told
 from service.wire import protocol
@@ -17,9 +15,9 @@ class Written:
     """Finished segments, by number, as they were serialised for readers of some channels."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, dict[_Audience, tuple[int, Any]]] = {}
+        self._kept: dict[int, dict[_Audience, tuple[int, bytes]]] = {}
 
-    def segment(self, said: Said, reader: Reader) -> Any:
+    def segment(self, said: Said, reader: Reader) -> bytes:
         """Return a segment as a reader is told it, serialised."""
         changed, audience = changed_for(reader, said), (reader.channels, reader.form)
         kept = self._kept.get(said.number, {}).get(audience)

@@ -1,6 +1,6 @@
 """Frames to events and back: each field is checked against the type that its dataclass declares."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -47,9 +47,14 @@ def serialise(event: ClientEvent | ServerEvent) -> str:
     return orjson.dumps({"type": event.type, **_plain(event)}).decode()
 
 
-def write_part(part: Any) -> orjson.Fragment:
-    """Serialise a part of many events once; it can take the place of itself in any of them."""
-    return orjson.Fragment(orjson.dumps(_plain(part)))
+def write_part(part: Any) -> bytes:
+    """Serialise a part of many events once."""
+    return orjson.dumps(_plain(part))
+
+
+def join_parts(parts: Iterable[bytes]) -> orjson.Fragment:
+    """Join serialised parts that follow each other in a list; the result stands for all of them."""
+    return orjson.Fragment(b",".join(parts))
 
 
 def error_event(exc: ProtocolError) -> Error:

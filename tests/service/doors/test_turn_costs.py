@@ -30,8 +30,15 @@ from service.doors.server import Server
 from service.doors.state import AppState
 from service.load.limits import Limits
 from service.load.stalls import Stalls
+from service.rooms.hub import Rooms
 from service.translator import Translator
-from service.wire.protocol import SUBPROTOCOL
+from service.wire.protocol import (
+    SUBPROTOCOL,
+    FinalStats,
+    ServerEvent,
+    SourceFinal,
+    TranslationFinal,
+)
 from tests.service.doors.test_http_slices import POST, in_chunks
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
 from tokenspeed.text.warm import warm
@@ -51,6 +58,7 @@ class Watched:
     """
 
     port: int
+    rooms: Rooms
     worst_s: float = 0.0
 
     def tell(self, seconds: float, own_s: float) -> None:
@@ -65,15 +73,17 @@ class Watched:
 @pytest.fixture(scope="module", name="watched")
 def _watched() -> Iterator[Watched]:
     stalls, listener = Stalls(), bind("127.0.0.1", 0)
-    watched = Watched(listener.getsockname()[1])
+    port = listener.getsockname()[1]
     # Costs are what is tested here, not what is refused because of them.
     limits = Limits(work_share=1.0, request_share=64.0, requests_of_client=64)
-    config = Config(port=watched.port, limits=limits)
+    config = Config(port=port, limits=limits)
     engine = FakeEngine(at_once=10_000)
     translator = Translator(engine, FakeTokenizer(), FakePrompts(), 4096, config.budget_ms / 1e3)
     warm(FakePrompts.pairs)
     started = threading.Event()
-    server = Server(AppState(config, translator, "fake", engine), started.set)
+    state = AppState(config, translator, "fake", engine)
+    watched = Watched(port, state.rooms)
+    server = Server(state, started.set)
 
     def serve() -> None:
         with asyncio.Runner(loop_factory=stalls.new_loop) as runner:
@@ -408,3 +418,55 @@ def test_no_frame_holds_up_the_loop(watched: Watched) -> None:
                     pass
 
         check(watched, act, OF_SESSION)
+
+
+# ---- rooms ----
+
+LONG: Final = 10_000  # segments, as many as a room keeps
+
+
+@pytest.fixture(scope="module", name="long_room")
+def _long_room(watched: Watched) -> str:
+    with httpx.Client(base_url=watched.http, trust_env=False) as client:
+        room_id = client.post("/v1/rooms", json={"name": "long"}).json()["id"]
+    room = asyncio.run(watched.rooms.room(room_id))
+    room.join("x", FakeSpeaker())
+    stats = FinalStats(0, 0, 0.0, 0.0)
+    for i in range(LONG):
+        room.speak("x", SourceFinal(f"{i}", "We go home, and you?"), 1.0)
+        room.speak("x", TranslationFinal(f"{i}", "de", "Wir gehen, du?", "", stats), 1.0)
+    return room_id
+
+
+class FakeSpeaker:
+    """A session that nobody hears of its readers."""
+
+    def set_audience(self, targets: frozenset[str]) -> None:
+        """Ignore who reads."""
+
+    def tell(self, event: ServerEvent) -> None:
+        """Ignore it."""
+
+
+@pytest.mark.parametrize("query", ["target=de", "target=de&source=1", "target=source"])
+def test_no_newcomer_to_a_long_room_holds_up_the_loop(
+    watched: Watched, long_room: str, query: str
+) -> None:
+    def listen() -> None:
+        uri = f"ws://127.0.0.1:{watched.port}/v1/rooms/{long_room}/listen?{query}"
+        with connect(uri, proxy=None, max_size=None) as line:
+            state = json.loads(line.recv(timeout=20))
+            assert len(state["segments"]) == LONG
+
+    def follow() -> None:
+        path = f"/v1/rooms/{long_room}/events?{query}"
+        with (
+            httpx.Client(base_url=watched.http, trust_env=False, timeout=20) as client,
+            client.stream("GET", path) as reply,
+        ):
+            lines = reply.iter_lines()
+            data = next(line for line in lines if line.startswith("data:"))
+            assert data.count("segment_id") == LONG
+
+    check(watched, listen)
+    check(watched, follow)

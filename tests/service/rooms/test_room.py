@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from service.rooms import changes as c
 from service.rooms.readers import Reader
-from service.rooms.room import Room
-from service.rooms.said import SOURCE
+from service.rooms.room import PREPARED, Room
+from service.rooms.said import SOURCE, Said
+from service.rooms.written import changed_for
 from service.wire import protocol as p
 
 STATS = p.FinalStats(0, 0, 0.0, 0.0)
@@ -434,12 +436,92 @@ def test_what_is_kept_of_a_room_is_what_would_be_found_anew(acts: list[object], 
         anew.load(head, segments.items())
         for target, form, has_source in _READERS:
             reader = Reader(target, form, has_source, lambda: None)  # type: ignore[arg-type]
-            assert list(room.prepare(reader)) == []
+            reader.seen = since
+            list(room.prepare(reader))
             found, wanted = room.state(reader, since), anew.state(reader, since)
+            assert p.serialise(found) == p.serialise(room.state(reader, since))
             assert p.serialise(found) == p.serialise(replace(wanted, room=found.room))
         for language in ("de", "fr"):
             lacking = [said.number for said in room.untranslated(language)]
             assert lacking == [said.number for said in anew.untranslated(language)]
+
+
+@given(
+    st.lists(_EVENTS, max_size=30),
+    st.sampled_from(_READERS),
+    st.lists(st.integers(0, 3), max_size=20),
+    st.integers(0, 30),
+    st.integers(0, 30),
+)
+def test_who_comes_while_somebody_speaks_misses_nothing_and_gets_nothing_twice(
+    acts: list[c.SpeakerEvent],
+    who: tuple[str, p.ReaderForm, bool],
+    said: list[int],
+    last: int,
+    early: int,
+) -> None:
+    """A newcomer is told a long room in slices, between which it goes on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.rooms.room.PREPARED", 1)
+        patch.setattr("service.rooms.room.MAX_SEGMENTS", 4)
+        room, _ = a_room()
+        for at_s, act in enumerate(acts[:early], 12):
+            room.speak("x", act, at_s)
+        target, form, has_source = who
+        since = min(last, room.newest)
+        reader = Reader(target, form, has_source, lambda: None, since)
+        room.read(reader)
+        left = acts[early:]
+        for (number, _), count in zip(enumerate(room.prepare(reader)), said, strict=False):
+            for act in left[:count]:
+                room.speak("x", act, 100 + number)
+            del left[:count]
+        list(room.prepare(reader))
+        for act in left[:1]:
+            room.speak("x", act, 200)
+        other = Reader(target, form, has_source, lambda: None, since)
+        [(number, frame)] = room.take(reader)
+        [(_, wanted)] = room.take(other)
+        assert (number, frame) == (room.newest, wanted)
+        for act in left[1:]:
+            room.speak("x", act, 300)
+        view, late = View(reader), View(Reader(target, form, False, lambda: None))
+        view.show(p.parse_server(frame))
+        view.take(room)
+        late.take(room)
+        if not since and reader.channels == (target,) != (SOURCE,):  # views know translations
+            kept = {number: line for number, line in view.lines.items() if number in room.segments}
+            assert kept == late.lines
+
+
+def test_a_newcomer_costs_as_much_of_a_turn_as_is_said_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room, _ = a_room()
+    for number in range(2000):
+        room.speak("x", p.SourceFinal(f"{number}", "hello"), 11.0)
+        room.speak("x", p.TranslationFinal(f"{number}", "de", "Hallo", "hello", STATS), 11.0)
+    looked = 0
+
+    def counted(reader: Reader, said: Said) -> int:
+        nonlocal looked
+        looked += 1
+        return changed_for(reader, said)
+
+    monkeypatch.setattr("service.rooms.room.changed_for", counted)
+    reader = a_reader(room, "de")
+    slices = before = 0
+    for _ in room.prepare(reader):
+        assert looked - before <= PREPARED
+        before = looked
+        slices += 1
+        room.speak("x", p.SourceFinal(f"more {slices}", "hello"), 12.0)
+    before = looked
+    [(_, frame)] = room.take(reader)
+    assert looked - before <= slices
+    state = p.parse_server(frame)
+    assert isinstance(state, p.RoomState)
+    assert [each.segment_id for each in state.segments] == [str(n) for n in range(1, 2001)]
 
 
 @given(st.data())

@@ -29,7 +29,7 @@ def a_reader(target: str, form: ReaderForm = "captions", *, has_source: bool = F
 
 
 def read(written: Written, said: Said, reader: Reader) -> dict[str, object]:
-    return orjson.loads(orjson.dumps(written.segment(said, reader)))
+    return orjson.loads(written.segment(said, reader))
 
 
 def test_each_is_told_what_it_reads() -> None:
