@@ -21,9 +21,9 @@ from tokenspeed_client.reading import Reader
 from tokenspeed_client.rooms import Room
 
 TARGET: Final = "de"
-WORDS: Final = "please tell me where the next train to the city leaves".split()
+WORDS: Final = "please tell me where the next".split()
 PATIENCE_S: Final = 90.0  # for what is still on its way
-WORD_S: Final = 0.2
+WORD_S: Final = 0.15
 MAX_WAITING: Final = 8  # sentences without a final that one speaks on after, on a slow machine
 
 
@@ -164,7 +164,7 @@ class Crowd:
         await asyncio.sleep(WORD_S * number / self._num_speakers)
         while not self._is_over.is_set():
             name = f"s{len(speaker.committed)}"
-            words = WORDS[: 4 + (number + len(speaker.committed)) % 6]
+            words = WORDS[: 3 + (number + len(speaker.committed)) % 4]
             for count in range(1, len(words) + 1):
                 await speaker.session.update(" ".join(words[:count]), segment_id=name)
                 await asyncio.sleep(WORD_S)
