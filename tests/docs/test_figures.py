@@ -124,7 +124,7 @@ def test_a_table_of_quality_holds_the_rows_of_its_file(
 @pytest.mark.parametrize(
     "name",
     ["text", "text-seed-2026", "plain", "untouched", "streaming-policies",
-     "streaming-confidence", "streaming-presets"],
+     "streaming-terms", "streaming-confidence", "streaming-presets"],
 )  # fmt: skip
 def test_quality_was_measured_with_the_weights_that_ship(name: str) -> None:
     assert result(name)["model"] == shipped()
