@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs
 
 import orjson
 import regex
@@ -18,6 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.doors.forms import parse_form
 from service.errors import RestError
 from service.load.gate import RequestGate
 from service.load.meter import in_thread, metered
@@ -90,7 +90,7 @@ async def read_fields(request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict
     if content_type.lower().startswith(_MULTIPART):
         return query | await _multipart(request, data)
     if content_type.lower().startswith(_FORM) and len(data) > SLICE_BYTES:
-        # In a thread: 80,000 escaped characters take 10 ms.
+        # In a thread: letters and escapes in turns, 60,000 of each, take 20 ms.
         return query | await in_thread(partial(parse_body, data, content_type))
     return query | parse_body(data, content_type)
 
@@ -104,9 +104,7 @@ def parse_body(data: bytes, content_type: str) -> dict[str, Any]:
     # curl labels everything it sends as a form, unless told otherwise.
     if content_type.lower().startswith(_FORM) and not data.lstrip().startswith(b"{"):
         try:
-            found = parse_qs(
-                data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS
-            )
+            found = parse_form(data, MAX_FIELDS)
         except ValueError as exc:
             raise RestError(400, f"the form has more than {MAX_FIELDS} fields") from exc
         return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
