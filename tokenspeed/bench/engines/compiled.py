@@ -2,12 +2,14 @@
 
     python -m tokenspeed.bench.engines.compiled [--targets sm_80,gfx942] [--models default-38m:int8]
                                         [--decode] [--one-each] [--kernels NAME,...]
-                                        [--kept FILE [--update]]
+                                        [--persistent] [--kept FILE [--update]]
 
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
 rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
-kernel that does not compile. With `--kept`, a kernel that has passed the check and has not changed
-since is not compiled again: compiling all that the tests check takes a minute and a half.
+kernel that does not compile, and a persistent step that does not fit or lacks what it is there for
+(the one of int4, which is not used, spills 20 to 28 bytes).
+With `--kept`, a kernel that has passed the check and has not changed since is not compiled again:
+compiling all that the tests check takes two minutes.
 """
 
 import argparse
@@ -21,19 +23,22 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import triton
 from triton.backends.compiler import GPUTarget
 
 from tokenspeed.backends.cuda import default_launch
+from tokenspeed.backends.cuda_persistent import SHARED_BYTES, default_ring
 from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines import kept_kernels
 from tokenspeed.bench.engines.kept_kernels import Needs, digest_of
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.page import markdown_table
+from tokenspeed.kernels import persistent
 from tokenspeed.kernels.compile import Job, jobs
+from tokenspeed.kernels.tuned import split_parts
 from tokenspeed.model.config import EngineConfig
 
 TARGETS = {
@@ -52,6 +57,35 @@ IN_USE = [
     "qwen3-8b:int4",
     "gemma-3-4b:bf16",
 ]
+PERSISTENT = "llama-3-8b"  # whose persistent step is compiled
+STEP_FORMS, STEP_WIDTHS = ("bf16", "int8", "int4"), (8, 16)
+USED_IN_A_STEP = ("wgmma.mma_async", "cp.async.bulk.tensor")  # products and copies of Hopper's own
+
+
+@dataclass(frozen=True)
+class StepJob:
+    """A persistent step to compile, as a `Job` is a kernel."""
+
+    shape: tuple[int, ...]
+    parts: tuple[int, ...]
+    form: str
+    width: int
+    slots: int
+    row_slots: int
+    module: ClassVar[str] = persistent.__name__
+    kernel: ClassVar[str] = "persistent_kernel"
+
+    @property
+    def label(self) -> str:
+        """Return what tells them apart."""
+        return f"format={self.form} tokens={self.width}"
+
+    def compile(self, target: GPUTarget) -> Any:
+        """Compile for Hopper; return Triton's compiled kernel."""
+        assert target == TARGETS["sm_90"]
+        return persistent.compile_step(
+            self.shape, self.parts, self.form, self.width, self.slots, self.row_slots
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +98,7 @@ class KernelNeeds:
     """
 
     target: str
-    job: Job
+    job: Job | StepJob
     registers: int = 0
     shared_bytes: int = 0
     spill_bytes: int = 0
@@ -87,18 +121,41 @@ def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
         yield from jobs(recorded_step(weights, EngineConfig(), launch))
 
 
-def is_decode(job: Job) -> bool:
-    """Return whether a step of up to 16 rows uses the kernel."""
-    return job.values.get("block_m", 16) == 16
+def step_jobs() -> Iterator[StepJob]:
+    """Yield the persistent step in each form, for few rows and for many."""
+    config = SHAPES[PERSISTENT]
+    heads = config.num_heads, config.num_kv_heads, config.head_dim
+    width, inner = config.hidden_size, config.intermediate_size
+    values = config.num_heads * config.head_dim
+    sizes = {
+        "qkv": (values + 2 * config.num_kv_heads * config.head_dim, width),
+        "out": (width, values),
+        "down": (width, inner),
+    }
+    for form in STEP_FORMS:
+        parts = tuple(split_parts(name, form, n, k) for name, (n, k) in sizes.items())
+        for rows in STEP_WIDTHS:
+            ring = default_ring(form, rows, config.head_dim)
+            shape = (width, inner, *heads, config.vocab_size)
+            yield StepJob(shape, parts, form, rows, ring.slots, ring.row_slots)
 
 
-def compile_for(target: str, job: Job) -> KernelNeeds:
+def is_decode(job: Job | StepJob) -> bool:
+    """Return whether a step of up to 16 rows uses the kernel; a whole step is none."""
+    return isinstance(job, Job) and job.values.get("block_m", 16) == 16
+
+
+def compile_for(target: str, job: Job | StepJob) -> KernelNeeds:
     """Compile one kernel and read from its binary what it needs."""
     try:
         compiled = job.compile(TARGETS[target])
     except Exception as exc:  # whatever Triton raises: it is reported, and the check fails
         return KernelNeeds(target, job, problem=repr(exc)[:300])
     shared = compiled.metadata.shared
+    if isinstance(job, StepJob):
+        lacking = [each for each in USED_IN_A_STEP if each not in compiled.asm["ptx"]]
+        if lacking or shared > SHARED_BYTES:
+            return KernelNeeds(target, job, 0, shared, problem=f"too large, or lacks {lacking}")
     if target.startswith("gfx"):
         text = compiled.asm["amdgcn"]
         return KernelNeeds(
@@ -164,7 +221,7 @@ def _table(reports: list[KernelNeeds]) -> str:
     return markdown_table(titles, "llllll", rows)
 
 
-def _compile_all(work: list[tuple[str, Job]], processes: int) -> list[KernelNeeds]:
+def _compile_all(work: list[tuple[str, Job | StepJob]], processes: int) -> list[KernelNeeds]:
     if processes == 1:
         return [compile_for(target, job) for target, job in work]
     # Not forked: torch's threads may hold a lock that a forked child would wait for endlessly.
@@ -187,6 +244,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="only one of those that differ only in the sizes of models and steps",
     )
     parser.add_argument("--kernels", help="only these kernels: NAME,...")
+    parser.add_argument(
+        "--persistent", action="store_true", help=f"also the persistent step of {PERSISTENT}"
+    )
     parser.add_argument("--kept", type=Path, help="file with what kernels used before, as JSON")
     parser.add_argument(
         "--update", action="store_true", help="write what they use now to that file"
@@ -196,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     names = options.kernels.split(",") if options.kernels else None
-    work: dict[Any, tuple[str, Job]] = {}
+    work: dict[Any, tuple[str, Job | StepJob]] = {}
     for target in options.targets.split(","):
         for job in jobs_in_use(target, options.models.split(",")):
             if names is not None and job.kernel not in names:
@@ -204,6 +264,8 @@ def main(arguments: list[str] | None = None) -> int:
             if is_decode(job) or not options.decode:
                 kind = (job.kernel, job.label) if options.one_each else job
                 work.setdefault((target, kind), (target, job))
+    if options.persistent:
+        work |= {job: ("sm_90", job) for job in step_jobs()}
     digests = {(target, job): digest_of(target, job) for target, job in work.values()}
     kept = kept_kernels.read(options.kept) if options.kept else {}
     new = [each for each, digest in digests.items() if digest not in kept]

@@ -11,11 +11,9 @@ import importlib.util
 import json
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import triton
-
-from tokenspeed.kernels.compile import Job
 
 
 class Needs(NamedTuple):
@@ -39,7 +37,14 @@ def write(path: Path, kept: dict[str, Needs]) -> None:
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def digest_of(target: str, job: Job) -> str:
+class Compilable(Protocol):
+    """A kernel to compile; its representation is all that its binary depends on but code."""
+
+    @property
+    def module(self) -> str: ...
+
+
+def digest_of(target: str, job: Compilable) -> str:
     """Return the digest of a kernel for a target."""
     code = [module_code(module) for module in _modules(job.module)]
     parts = (triton.__version__, target, repr(job), *code)

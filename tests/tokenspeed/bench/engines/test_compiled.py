@@ -44,7 +44,7 @@ def compiled(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("targets", "models", "more"),
     [
-        ("sm_90", ",".join(IN_USE), []),
+        ("sm_90", ",".join(IN_USE), ["--persistent"]),
         # Tiles were not chosen for these.
         ("sm_80,sm_100,gfx942", "default-38m:int8,llama-3-8b:int4", ["--one-each"]),
     ],
@@ -54,7 +54,8 @@ def test_decode_kernels_compile_without_spills(targets: str, models: str, more: 
     shown = compiled(*asked, "--kept", str(KEPT))
     for target in targets.split(","):
         kernels = ["qkv", "attention", "projection", "gate_up", "lm_head"]
-        kernels += [] if more else ["head_norm", "branch_norm"]
+        kernels += [] if "--one-each" in more else ["head_norm", "branch_norm"]
+        kernels += ["persistent"] if "--persistent" in more else []
         for kernel in kernels:
             assert re.search(rf"\| {target} \| {kernel}_kernel \|.* \d+ \|", shown)
 
