@@ -96,8 +96,8 @@ class PricedFrames(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """Send a message."""
         await super().send(message)
-        if message["type"] == "websocket.close":
-            self._read_on()  # to find the client's own close
+        if message["type"] in ("websocket.accept", "websocket.close"):
+            self._read_on()  # what came before the answer, or to find the client's own close
 
     def handle_ping(self) -> None:
         """Answer a ping, unless the client does not read: answers would pile up here."""
@@ -114,12 +114,21 @@ class PricedFrames(WebSocketsSansIOProtocol):
         else:
             super().keepalive_timeout()
 
+    @property
+    def _is_asking(self) -> bool:
+        """Whether the handshake is not answered yet: frames that come before are parsed after."""
+        return self.handshake_initiated and not self.handshake_complete
+
+    def _may_parse(self) -> bool:
+        is_left = self._offset < len(self._unread)
+        return is_left and not self.read_paused and not self._is_asking
+
     def _look(self) -> None:
         """Parse some of what has arrived."""
         self._stop_timer()
         begin_s = time.thread_time()
         spent_s = 0.0
-        while self._offset < len(self._unread) and spent_s < SLICE_S and not self.read_paused:
+        while self._may_parse() and spent_s < SLICE_S:
             if self.transport.is_closing():
                 self._unread, self._offset = b"", 0
                 break
@@ -139,7 +148,9 @@ class PricedFrames(WebSocketsSansIOProtocol):
             return
         is_left = self._offset < len(self._unread)
         delay_s = self._account.ready_s() - self.loop.time()
-        if is_left or delay_s > 0:
+        if is_left and self._is_asking:
+            self.transport.pause_reading()
+        elif is_left or delay_s > 0:
             self.transport.pause_reading()
             self._timer = self.loop.call_later(max(delay_s, 0.0), self._look)
         else:

@@ -10,7 +10,7 @@ how long a client may take.
 import asyncio
 import re
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 import h11
 import orjson
@@ -65,9 +65,12 @@ class SlicedHttp(H11Protocol):
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over."""
         self._is_upgraded = True
+        early = bytes(self._unread)
         self._drop()
         self.transport.resume_reading()
         super().handle_websocket_upgrade(event)
+        if early:  # the client did not wait for the answer to its handshake
+            cast("asyncio.Protocol", self.transport.get_protocol()).data_received(early)
 
     def refuse(self, status: int, message: str) -> None:
         """Answer, if that is still possible, and close."""

@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from tests.service.conftest import Service
 from tests.service.doors.test_lines import answer, connected
@@ -11,6 +12,7 @@ HANDSHAKE = (
     b"host: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
 )
+OPENING = b"GET /v1/stream HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
 
 
 @pytest.mark.parametrize(
@@ -31,19 +33,31 @@ def test_handshakes_that_cannot_be_taken_are_answered(
         assert answer(line, head + b"\r\n").startswith(b"HTTP/1.1 " + status + b" ")
 
 
-def test_who_sends_far_too_much_is_told_so(service: Service) -> None:
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_sends_far_too_much_is_told_so(service: Service, waits: bool) -> None:
+    """Also whoever does not wait for the answer to the handshake."""
+    size = 16_000_000
+    frame = b"\x81\xff" + size.to_bytes(8) + bytes(4) + b"x" * size
     with connected(service) as line:
-        line.sendall(b"GET /v1/stream HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
-        size = 16_000_000
-        line.sendall(b"\x81\xff" + size.to_bytes(8) + bytes(4) + b"x" * size)
-        found = answer(line)
-        assert b"\x88" in found
+        line.sendall(OPENING + (b"" if waits else frame))
+        found = line.recv(65536)
+        found += answer(line, frame if waits else b"")
+        assert found.startswith(b"HTTP/1.1 101 ")
         assert (1009).to_bytes(2) + b"frame with 16000000 bytes" in found
+
+
+def test_what_comes_with_the_handshake_is_read(service: Service) -> None:
+    asked = Frame(Opcode.TEXT, b'{"type": "session.nonsense"}').serialize(mask=True)
+    ends = Frame(Opcode.CLOSE, (1000).to_bytes(2)).serialize(mask=True)
+    with connected(service) as line:
+        found = answer(line, OPENING + asked + ends)
+    assert found.startswith(b"HTTP/1.1 101 ")
+    assert b"session.nonsense" in found
 
 
 def test_who_goes_on_sending_after_that_is_cut_off(service: Service) -> None:
     with connected(service) as line:
-        line.sendall(b"GET /v1/stream HTTP/1.1\r\n" + HANDSHAKE + b"\r\n\x83\x80abcd")
+        line.sendall(OPENING + b"\x83\x80abcd")
         with pytest.raises(ConnectionError):
             send_on(line)
 
