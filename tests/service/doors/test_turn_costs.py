@@ -384,10 +384,14 @@ REQUESTS: Final = {
         PART % 1 + b"a" * 60_000 + b"-" + b"b" * 60_000 + b"\r\n--q--\r\n",
         b"charset=punycode; boundary=q",
     ),
-    "numbers": _json(b"[" + b"1," * 100_000 + b"1]"),
-    "strings": _json(b'{"q":[' + b'"a",' * 55_000 + b'"a"]}'),
-    "objects": _json(b'{"q":[' + b'{"a":1},' * 29_000 + b"1]}"),
-    "keys": _json(b"{" + b",".join(b'"%d":1' % i for i in range(25_000)) + b"}"),
+    "numbers": _json(b"[" + b"1," * 29_000 + b"1]"),
+    "strings": _json(b'{"q":[' + b'"a",' * 29_000 + b'"a"]}'),
+    "objects": _json(b'{"q":[' + b'{"a":1},' * 9_900 + b"1]}"),
+    "keys": _json(b"{" + b",".join(b'"%d":1' % i for i in range(15_000)) + b"}"),
+    "too many keys": _json(b"{" + b",".join(b'"%d":1' % i for i in range(25_000)) + b"}"),
+    "objects of objects": _json(
+        b'{"q":[' + b",".join(b'{"%d":{}}' % i for i in range(7_400)) + b"]}"
+    ),
     "tags": _json(json.dumps({"splitting_tags": "," * 100_000, "text": ["a"]}).encode()).replace(
         b"/translate", b"/v2/translate"
     ),
