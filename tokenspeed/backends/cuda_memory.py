@@ -17,8 +17,12 @@ from tokenspeed.kernels.attention import attention_scratch
 from tokenspeed.kernels.exchange import Member, alone
 from tokenspeed.kernels.lm_head import head_scratch
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
-from tokenspeed.kernels.tile import block_rows
-from tokenspeed.kernels.tuned import matrix_parts, matrix_tile
+from tokenspeed.kernels.tuned import (
+    matrix_parts,
+    matrix_tile,
+    shares_parts,
+    tile_height,
+)
 from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.llama import rotation_tables
 
@@ -177,14 +181,15 @@ class StepMemory:
 
 
 def _split_scratch(weights: Weights, widths: list[int], device: str) -> SplitScratch:
-    """Allocate what short steps need for matrices that are cut along K; all of them share it."""
+    """Allocate what steps need for matrices that are cut along K; all of them share it."""
     layer, elements, counters = weights.layers[0], 0, 0
     for kernel, matrix in (("qkv", layer.qkv), ("out", layer.out), ("down", layer.down)):
-        for rows in (w for w in widths if w <= MAX_NARROW_ROWS):
-            tile = matrix_tile(kernel, matrix, block_rows(rows))
-            parts = matrix_parts(kernel, matrix)
-            needs = split_needs(rows, matrix.n, block_rows(rows), tile, parts)
-            elements, counters = max(elements, needs[0]), max(counters, needs[1])
+        for rows in widths:
+            block_m = tile_height(kernel, matrix, rows)
+            tile, parts = matrix_tile(kernel, matrix, block_m), matrix_parts(kernel, matrix)
+            if shares_parts(rows, matrix.n, block_m, tile):
+                needs = split_needs(rows, matrix.n, block_m, tile, parts)
+                elements, counters = max(elements, needs[0]), max(counters, needs[1])
     return split_scratch(elements, counters, device)
 
 

@@ -9,7 +9,6 @@ from typing import Protocol
 from torch import Tensor
 
 from tokenspeed.backends.cuda_memory import (
-    MAX_NARROW_ROWS,
     StepMemory,
     step_widths,
     tile_tokens,
@@ -122,11 +121,9 @@ def _run_layer(
     heads = (width, model.num_heads, model.head_dim)
     q, values = memory.q[:width].view(heads), memory.values[:width].view(heads)
     scaled, inner, sums = memory.scaled[:width], memory.inner[:width], memory.sums
-    # A wide step has enough programs: each computes all parts of its tile in turn.
-    shared = memory.split_scratch if width <= MAX_NARROW_ROWS else None
 
     def plan(kernel: str, matrix: Matrix) -> Plan:
-        return matrix_plan(kernel, matrix, width, launch, shared)
+        return matrix_plan(kernel, matrix, width, launch, memory.split_scratch)
 
     rope = model.rope_of(i)
     rotation, x = Rotation(memory.cos[rope], memory.sin[rope]), Scaled(scaled, sums[2 * i])

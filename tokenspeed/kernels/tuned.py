@@ -13,6 +13,10 @@ from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.split_k import SplitScratch
 from tokenspeed.kernels.tile import TileConfig, block_rows
 
+HIGH = (256, 128)  # tiles of long prompts, which read a weight less often
+_SHORT = 64  # rows of a step in which tiles are few, so that their parts run side by side
+_PROCESSORS = 132  # of an H100 or H200
+
 # Measured on an H200 (benchmarks/results); block_n, block_k, warps, stages.
 TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("qkv", "bf16", 6144, 4096, 16): TileConfig(64, 128, 4, 3),
@@ -188,7 +192,7 @@ def tile_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileCon
         kernel: which use of the matrix.
         form: "bf16", "int8", "int4", "fp8".
         n, k: shape of the weight.
-        block_m: 16, 32 or 64.
+        block_m: a height that `tile_height` returns.
     """
     found = TUNED.get((kernel, form, n, k, block_m))
     return found or default_config(kernel, form, n, k, block_m)
@@ -210,11 +214,26 @@ def matrix_plan(
     """Return how a kernel runs over one matrix in a step of so many rows.
 
     Args:
-        scratch: where the programs of a tile may share its parts; None: one takes all in turn.
+        scratch: where the programs of a tile may share its parts, if that pays; None: one takes
+            all in turn.
     """
-    block_m = block_rows(rows)
-    parts = matrix_parts(kernel, matrix)
-    return Plan(block_m, matrix_tile(kernel, matrix, block_m), launch, parts, scratch)
+    block_m = tile_height(kernel, matrix, rows)
+    tile, parts = matrix_tile(kernel, matrix, block_m), matrix_parts(kernel, matrix)
+    shared = scratch if shares_parts(rows, matrix.n, block_m, tile) else None
+    return Plan(block_m, tile, launch, parts, shared)
+
+
+def tile_height(kernel: str, matrix: Matrix, rows: int) -> int:
+    """Return the rows of a tile in a step of so many: over 64 only where that was measured."""
+    key = kernel, matrix.format, matrix.n, matrix.k
+    measured = (height for height in HIGH if height <= rows and (*key, height) in TUNED)
+    return next(measured, block_rows(rows))
+
+
+def shares_parts(rows: int, n: int, block_m: int, tile: TileConfig) -> bool:
+    """Return whether the parts of a tile run side by side: where there are too few tiles."""
+    tiles = triton.cdiv(rows, block_m) * triton.cdiv(n, tile.block_n)
+    return rows <= _SHORT or (block_m in HIGH and tiles < _PROCESSORS)
 
 
 def is_narrow(kernel: str, form: str, n: int, k: int) -> bool:

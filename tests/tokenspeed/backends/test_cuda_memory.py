@@ -8,9 +8,12 @@ from tests.tokenspeed.backends.test_cuda import rows
 from tests.tokenspeed.kernels.support import DEVICE
 from tokenspeed.backends.cuda_memory import StepMemory, split_tiles, step_width, step_widths
 from tokenspeed.backends.cuda_weights import load_weights
+from tokenspeed.kernels import tuned
+from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 
+HIGH = TileConfig(32, 16, 2, 2)
 CONFIG = EngineConfig(num_slots=3, max_length=32, max_step_tokens=72)
 
 
@@ -58,6 +61,18 @@ def test_a_wide_upload_brings_tiles(memory: StepMemory) -> None:
     assert counts.sum() == 71
     assert np.array_equal(np.cumsum(counts[:-1]), starts[1:])
     assert 68 in starts
+
+
+def test_a_wide_step_whose_parts_have_programs_has_room_for_them(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = load_weights(open_checkpoint(make_model()), "bf16", DEVICE)
+    down, config = weights.layers[0].down, EngineConfig(1, 256, 256)
+    monkeypatch.setitem(tuned.SPLIT_K, ("down", "bf16", down.n, down.k), 2)
+    small = StepMemory(weights, config).split_scratch
+    monkeypatch.setitem(tuned.TUNED, ("down", "bf16", down.n, down.k, 256), HIGH)
+    high = StepMemory(weights, config).split_scratch
+    assert len(small.parts) < len(high.parts) == 2 * 256 * down.n
 
 
 def test_the_results_of_two_steps_lie_apart(memory: StepMemory) -> None:

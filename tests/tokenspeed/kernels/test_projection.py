@@ -9,6 +9,7 @@ from tests.tokenspeed.kernels.support import (
     CONFIG,
     DEVICE,
     FORMATS,
+    LAUNCH,
     assert_as_exact,
     ints,
     matrix,
@@ -19,9 +20,12 @@ from tests.tokenspeed.kernels.support import (
 )
 from tokenspeed.kernels.matrix import pack_float, pack_tiles
 from tokenspeed.kernels.norm import HiddenStates
+from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.projection import projection, projection_ref
 from tokenspeed.kernels.split_k import split_needs, split_scratch
 from tokenspeed.kernels.tile import TileConfig
+
+WIDE = TileConfig(64, 256, 4, 2)  # for the GPU's wide instruction
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -96,20 +100,23 @@ def test_a_foreign_input_is_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["bf16", "int8", "int4"])
-@pytest.mark.parametrize(("rows", "n", "k"), [(1, 100, 512), (20, 70, 1024)])
+@pytest.mark.parametrize(("rows", "n", "k"), [(1, 100, 512), (20, 70, 1024), (130, 70, 512)])
+@pytest.mark.parametrize("config", [CONFIG, WIDE], ids=["narrow", "wide"])
 def test_parts_side_by_side_or_in_turn_give_the_same_bits(
-    form: str, rows: int, n: int, k: int
+    form: str, rows: int, n: int, k: int, config: TileConfig
 ) -> None:
+    """Whatever the height of a tile."""
     x, norm = random_rows(form, rows, k, seed=1), random_rows(form, n, seed=2)
     weight = matrix(random(n, k, seed=3) * 0.1, form)
     before = random(rows, n, seed=4, dtype=torch.float32)
-    scratch = split_scratch(*split_needs(64, n, 64, CONFIG, 2), DEVICE)
+    needs = [split_needs(256, n, height, config, 2) for height in (16, 256)]
+    scratch = split_scratch(max(needs)[0], max(tiles for _, tiles in needs), DEVICE)
     results = []
-    for shared, height in ((scratch, rows), (scratch, 64), (None, 64)):
+    for shared, height in ((scratch, 16), (None, 64), (scratch, 128), (None, 128), (None, 256)):
         hidden, scaled = before.clone(), nans(rows, n, dtype=x.dtype)
         sums = torch.zeros(rows, dtype=torch.int64, device=DEVICE)
         states = HiddenStates(hidden, scaled, sums)
-        how = plan(height, split_k=2, scratch=shared)
+        how = Plan(height, config, LAUNCH, split_k=2, scratch=shared)
         projection(x, weight, norm, ints(rows), states, plan=how)
         assert not scratch.counters.any()
         results.append((hidden, scaled, sums))

@@ -14,9 +14,9 @@ from tokenspeed.bench.engines.shapes import part_of
 from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies
 from tokenspeed.bench.result import Row, describe_gpu
 from tokenspeed.kernels.matrix import Matrix
-from tokenspeed.kernels.tile import block_rows
+from tokenspeed.kernels.tile import TileConfig, block_rows
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
-from tokenspeed.kernels.tuned import split_parts, tile_config
+from tokenspeed.kernels.tuned import HIGH, matrix_parts, matrix_tile, tile_height
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.weights import fused_shape
 
@@ -42,12 +42,15 @@ def measure_kernels(
         matrices = copies(one_matrix(config, kernel, form))
         n, k = matrices[0].n, matrices[0].k
         for height in heights:
-            block_m = block_rows(height)
             bench = Bench(kernel, matrices, config, height)
-            tiles = [(tile_config(kernel, form, n, k, block_m), split_parts(kernel, form, n, k))]
+            tiles = [tile_in_use(kernel, matrices[0], height)]
             if tune:
-                tiles = [*tiles, *candidates(kernel, form, n, k, block_m)]
-            times = {tile: bench.microseconds(block_m, *tile) for tile in tiles}
+                tiles += [
+                    (block_m, *tile)
+                    for block_m in (block_rows(height), *(high for high in HIGH if high <= height))
+                    for tile in candidates(kernel, form, n, k, block_m)
+                ]
+            times = {tile: bench.microseconds(*tile) for tile in tiles}
             best = min(times, key=lambda tile: times[tile])
             floor = matrices[0].nbytes / read * 1e6
             rows.append(
@@ -60,8 +63,9 @@ def measure_kernels(
                     "n": n,
                     "k": k,
                     "rows": height,
-                    "tile": astuple(best[0]),
-                    "parts": best[1],
+                    "tile_rows": best[0],
+                    "tile": astuple(best[1]),
+                    "parts": best[2],
                     "us": round(times[best], 2),
                     "floor_us": round(floor, 2),
                     "bandwidth_share": round(floor / times[best], 3),
@@ -69,6 +73,12 @@ def measure_kernels(
                 }
             )
     return machine, rows
+
+
+def tile_in_use(kernel: str, matrix: Matrix, rows: int) -> tuple[int, TileConfig, int]:
+    """Return the rows of a tile, the tile, and the parts of K with which a step runs."""
+    block_m = tile_height(kernel, matrix, rows)
+    return block_m, matrix_tile(kernel, matrix, block_m), matrix_parts(kernel, matrix)
 
 
 def one_matrix(config: ModelConfig, kernel: str, form: str) -> Matrix:

@@ -4,12 +4,14 @@ Weights are copied at least 8 times and until they exceed the L2 several times o
 runs over all copies, so that no weight is in the L2 when it is read.
 """
 
+import math
 import statistics
 from dataclasses import replace
 
 import torch
 import triton
 from torch import Tensor
+from triton.runtime.errors import OutOfResources
 
 from tokenspeed.backends.cuda_weights import row_dtype
 from tokenspeed.kernels.gate_up import gate_up
@@ -24,7 +26,13 @@ from tokenspeed.kernels.slots import Cache, Places
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms
-from tokenspeed.kernels.tuned import head_block_n, split_parts
+from tokenspeed.kernels.tuned import (
+    HIGH,
+    head_block_n,
+    is_narrow,
+    shares_parts,
+    split_parts,
+)
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.weights import FUSED
 
@@ -38,9 +46,13 @@ def candidates(
 ) -> list[tuple[TileConfig, int]]:
     """Return the tiles worth measuring, each with the number of parts that K is split into.
 
-    Above 16 rows, K is split as it is at 16 rows.
+    Above 16 rows, K is split as it is at 16 rows. Tiles over 64 rows are for matrices whose tiles
+    are wide: narrow ones are on another instruction at every height.
     """
-    grid = [*_NARROW, *_WIDE[form]] if block_m == 16 else [*_NARROW_TALL, *_TALL[form]]
+    if block_m in HIGH:
+        grid = [] if is_narrow(kernel, form, n, k) else _HIGH[form]
+    else:
+        grid = [*_NARROW, *_WIDE[form]] if block_m == 16 else [*_NARROW_TALL, *_TALL[form]]
     if kernel == "head":
         grid = [tile for tile in grid if tile[0] == head_block_n(n, k)]
     least = 256 if form == "int4" else 0
@@ -76,6 +88,15 @@ _TALL = {
     "int4": [(64, 256, 4, 2), (64, 256, 4, 3), (128, 256, 8, 2), (128, 256, 8, 3)],
     "fp8": [(64, 128, 4, 4), (128, 64, 8, 4)],
 }
+# Tried at 128 and 256 rows; what does not fit is passed over.
+_HIGH = {
+    "bf16": [(64, 64, 4, 3), (64, 64, 4, 4), (128, 32, 8, 4), (128, 64, 4, 3), (128, 64, 8, 2),
+             (128, 64, 8, 3), (128, 64, 8, 4), (256, 64, 8, 3)],
+    "int8": [(64, 64, 4, 4), (64, 128, 4, 3), (128, 64, 8, 3), (128, 64, 8, 4), (128, 128, 8, 2),
+             (128, 128, 8, 3), (256, 64, 8, 3)],
+    "int4": [(64, 256, 4, 2), (128, 256, 8, 2)],
+    "fp8": [(64, 64, 4, 4), (128, 64, 8, 3), (128, 128, 8, 3)],
+}  # fmt: skip
 
 
 class Bench:
@@ -123,8 +144,9 @@ class Bench:
         plan = Plan(block_m, tile, launch)
         x = Scaled(self.x, self.sums)
         if self.kernel in ("qkv", "out", "down"):
-            shared = self._shared(matrix, block_m, tile, parts)
-            plan = replace(plan, split_k=parts, scratch=shared)
+            plan = replace(plan, split_k=parts)
+            if shares_parts(self.rows, matrix.n, block_m, tile):
+                plan = replace(plan, scratch=self._shared(matrix, block_m, tile, parts))
         if self.kernel == "qkv":
             rotation, places = (
                 Rotation(self.angles, self.angles),
@@ -158,9 +180,16 @@ class Bench:
     def microseconds(
         self, block_m: int, tile: TileConfig, parts: int = 1, repeats: int = 5
     ) -> float:
-        """Time one launch, cold: the median over replays of a graph over all copies."""
+        """Time one launch, cold: the median over replays of a graph over all copies.
+
+        Returns:
+            Infinity: the tile does not fit the GPU.
+        """
         launch = TUNING
-        self.launch(self.matrices[0], block_m, tile, launch, parts)
+        try:
+            self.launch(self.matrices[0], block_m, tile, launch, parts)
+        except OutOfResources:
+            return math.inf
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
