@@ -39,7 +39,6 @@ _EITHER: Final = (
     " fig figs pp"
     # de
     " usw usf uhr std sek mio mrd tsd mwst abk abt abb abs anm allg jh jhd gmbh ff dgl bspw"
-    " ehem eigtl einschl entspr frz engl dt insb kath urspr zit ebd nrn bd kap ing str hl"
     " geb betr"
     # fr
     " hab suiv sqq ibid dép fém masc trad boul tél av pág págs núm"
@@ -120,6 +119,23 @@ _SHORT: Final = {
         *_DAYS,
         (r"\bw/o(?=\s)", "without"),
         (r"\bw/(?=\s)", "with"),
+        (r"\bb/c(?=\s)", "because"),
+        (r"\bU\.K(?:\.(?=\s+[\p{Ll}&]|[,;:'’])|(?=\.\s*$))", "UK"),
+        (r"\bU\.N(?:\.(?=\s+[\p{Ll}&]|[,;:'’])|(?=\.\s*$))", "UN"),
+        (r"\bE\.U(?:\.(?=\s+[\p{Ll}&]|[,;:'’])|(?=\.\s*$))", "EU"),
+        (r"\b[Rr]m\.\s?(?=\d)", "room "),
+        (r"\b[Aa]pt\.\s?(?=\d)", "apartment "),
+        (r"(?<=\b1 |\d/\d |[½¼¾] )[Tt]bsp\b\.?(?= \p{Ll})", "tablespoon"),
+        (r"(?<=\d )[Tt]bsps?\b\.?(?= \p{Ll})", "tablespoons"),
+        (r"(?<=\d )hrs(?=\s|[,.!?]|$)", "hours"),
+        (r"(?<=\d )mins(?=\s|[,.!?]|$)", "minutes"),
+        (r"(?<=\d )secs(?=\s|[,.!?]|$)", "seconds"),
+        (r"(?<=\d )yrs(?=\s|[,.!?]|$)", "years"),
+        (r"(?<=\d )wks(?=\s|[,.!?]|$)", "weeks"),
+        (r"(?<=\d )lbs(?=\s|[,.!?]|$)", "pounds"),
+        (r"(?<=\d )oz\b\.?(?= of)", "ounces"),
+        (r"(?<=[\p{L}\d] )@(?= [\p{L}\d$€£])", "at"),
+        (r"(?<=(?:\p{Ll}|UK|UN|EU|U\.S\.),? )&(?= \p{Ll})", "and"),
     ),
     "de": (
         (r"\bNr\.\s*(?=\d)", "Nummer "),
@@ -142,6 +158,7 @@ _SHORT: Final = {
         (r"\bTab\.\s?(?=\d)", "Tabelle "),
         (r"\bKap\.\s?(?=\d)", "Kapitel "),
         (r"\bAbs\.\s?(?=\d)", "Absatz "),
+        (r"(?<=\p{Ll},? )&(?= \p{Ll})", "und"),
         *_DAYS_DE,
         # A model takes "Montag–Freitag" for one word.
         (r"(?<=(?:Mon|Diens|Donners|Frei|Sams|Sonn)tag|Mittwoch)\s?[-–]\s?(?=\p{Lu}\p{Ll}+(?:tag|och)\b)",
@@ -158,6 +175,7 @@ _SHORT: Final = {
         (r"\bpers\.", "personnes"),
         (r"(?<=\d )min\.(?= \p{Ll}|,)", "minutes"),
         (r"\bc\.?-à-d\.", "c'est-à-dire"),
+        (r"(?<=\p{Ll},? )&(?= \p{Ll})", "et"),
     ),
     "es": (
         (r"\b(?:[Nn]úm\.|[Nn]\.?\s?[º°]|No\.)\s*(?=\d)", "número "),
@@ -168,11 +186,12 @@ _SHORT: Final = {
         (r"(?<=\d )min\.(?= \p{Ll}|,)", "minutos"),
         (r"\bing\.\s?(?=\p{Lu})|\bIng\.\s?(?=\p{Lu})", "ingeniero "),
         (r"\bEE\.?\s?UU\b\.?", "Estados Unidos"),
+        (r"(?<=\p{Ll},? )&(?= \p{Ll})", "y"),
     ),
 }  # fmt: skip
 
 # Whatever is in `_SHORT` has one of these; most texts that still grow have none.
-_SIGN_OF_SHORT: Final = regex.compile(r"[./\d]|MwSt|UU")
+_SIGN_OF_SHORT: Final = regex.compile(r"[./\d@&]|MwSt|UU")
 
 LEADING: Final = frozenset(_LEADING.split())
 NUMBERED: Final = frozenset(_NUMBERED.split())

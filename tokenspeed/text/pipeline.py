@@ -7,7 +7,7 @@ reads, and how its output becomes text again. Knows text; does not know models, 
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import regex
@@ -15,6 +15,7 @@ import regex
 from tokenspeed.text import segmenter
 from tokenspeed.text.abbreviations import STARTERS, spell_out
 from tokenspeed.text.capitals import are_capitals, quieten, to_sentence, unstressed
+from tokenspeed.text.chat import written_out
 from tokenspeed.text.clean import FRACTION, clean, fold, read_entities
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Found, Glossary
@@ -53,6 +54,27 @@ _LABEL: Final = regex.compile(r"\p{Lu}[\p{Lu}\p{N} .'’-]{1,30}:\s")  # "JOHN: 
 _LABEL_SAID: Final = regex.compile(r"[^\s:.!?][^:.!?\n]{0,40}:(?=\s)")
 _BRACKETS: Final = regex.compile(r"^[(\[]|[)\]][.!]?$")
 _MARKED: Final = regex.compile(r"[\p{L}\p{N}.!?…:;>)\]\"'”’»*]\s*$")  # no picture
+# A noun follows these words, be it a picture.
+_NOUN_FOLLOWS: Final = regex.compile(
+    r"(?<![\p{L}'’])(?i:an?|the|my|your|his|her|our|their|some|more|this|these|those|and|or|of|with"
+    r"|for|to|like|vs\.?|versus|ein(?:e[nmrs]?)?|der|die|das|den|dem|mein(?:e[nmrs]?)?|und|oder|mit"
+    r"|für|gegen|une?|des|les?|la|mon|ma|mes|et|ou|avec|pour|contre|una?|los|las|mi|mis|y|con|para"
+    r"|contra) $"
+)
+_LONGEST_BEFORE: Final = 10  # characters of what that matches, with one before it
+_VERSUS: Final = regex.compile(
+    r" (?:(?i:vs\.?|versus|gegen|contre|contra) |(?:and|or|und|oder|et|ou|y|o) (?=[^\p{L}\p{N}\s]))"
+)
+_GOES_ON: Final = regex.compile(r" ?(\p{Ll}[\p{L}'’]*)")
+_UNENDED: Final = regex.compile(r"[\p{L}\p{N},] ?$")
+# In small letters behind a picture they begin another sentence, as people write in chats.
+_BEGIN_ANEW: Final = frozenset(
+    "i i'm i’m i'll i’ll i've i’ve we we're we’re he he's he’s she she's she’s they that's that’s"
+    " there's there’s let's let’s lets see come go please thanks thank thx love miss hope happy"
+    " good nice great congrats lol haha omg yes no ok okay hey hi hello bye sorry don't don’t"
+    " ich wir du er bitte danke ja nein hallo tschüss bis j'ai j’ai je tu il elle on merci bonjour"
+    " salut oui non yo gracias hola sí adiós".split()
+)
 _FIRST_WORD: Final = regex.compile(r"[\p{L}'’]+")
 _FRACTION: Final = regex.compile(rf"\d{{0,3}}{FRACTION.pattern}")
 _GAP: Final = regex.compile(r"(?<=\S) (?=\S)")
@@ -169,7 +191,11 @@ class Hygiene:
 
     def _find_spans(self, text: str) -> list[Span]:
         known = self.vocabulary.is_known
-        spans = [span for span in find_spans(text, known) if not self._is_read(text, span)]
+        spans = [
+            replace(span, kind="word") if _is_noun(text, span) else span
+            for span in find_spans(text, known)
+            if not self._is_read(text, span)
+        ]
         sounds = list(find_sounds(text, self.source, self.target))
         if sounds:
             starts = [sound.start for sound in sounds]
@@ -209,7 +235,10 @@ class Hygiene:
         return is_foreign and self.vocabulary.reads(said)
 
     def _breaks(self, text: str, spans: Sequence[Span]) -> list[int]:
-        """Return where two texts meet: next to marks that separate them, between words."""
+        """Return where two texts meet: next to marks that separate them, between words.
+
+        A picture within a sentence separates nothing: "my cat 🐈 is asleep".
+        """
         if not spans and "[" not in text:
             return []
         starts = [span.start for span in spans]
@@ -229,6 +258,8 @@ class Hygiene:
             begins = text.startswith((">>", "♪"), span.start) or _opens_block(span.wanted)
             begins = begins or span.wanted.endswith("\u20e3")  # a keycap numbers what follows
             at = span.start if begins else span.end
+            if not (is_break or begins) and _is_within(text, span):
+                continue
             if first.start() < span.start and span.end <= last.start():
                 found.append(at)
         return sorted(found)
@@ -487,8 +518,9 @@ class Piece:
             self.placeholders.is_upper = self._are_capitals and self._hygiene.capitals == "keep"
         self._is_labelled = not self._are_capitals and bool(_LABEL.match(text, start, end))
         parts: list[str] = []
-        count_pieces = self._hygiene.vocabulary.count_pieces
+        count_pieces, at = self._hygiene.vocabulary.count_pieces, start
         for part, is_span in _parts(text, spans, start, end):
+            at += len(part)
             if is_span:
                 parts.append(part)
                 continue
@@ -506,6 +538,8 @@ class Piece:
                 signs = [sign for sign in fractions if not is_known(sign[-1])]
                 self.placeholders.keep({fold(sign, is_known): sign for sign in signs})
                 part = fold(part, is_known)
+            is_growing = self._is_open and at == end
+            part = written_out(part, self.language, is_open=is_growing)
             parts.append(plainly_spelled(part, count_pieces, self.language))
         return "".join(parts)
 
@@ -517,6 +551,25 @@ class Piece:
         vocabulary = self._hygiene.vocabulary
         is_known = len(word) >= 5 and not vocabulary.is_rare(word.lower())
         return is_known or unstressed(word, vocabulary.count_pieces, self.language) is not None
+
+
+def _is_noun(text: str, span: Span) -> bool:
+    """Whether a picture stands for a word of its sentence: "we saw a 🦊", "🇩🇪 vs 🇫🇷"."""
+    if span.kind != "picture":
+        return False
+    before = text[max(span.start - _LONGEST_BEFORE, 0) : span.start]
+    return bool(_VERSUS.match(text, span.end) or _NOUN_FOLLOWS.search(before))
+
+
+def _is_within(text: str, picture: Span) -> bool:
+    """Whether a sentence goes on behind a picture."""
+    following = _GOES_ON.match(text, picture.end)
+    if following is None:
+        return False
+    is_whole = following.end() < len(text)  # else it may still become another word
+    is_anew = is_whole and following[1] in _BEGIN_ANEW
+    before = text[max(picture.start - 2, 0) : picture.start]
+    return not is_anew and _UNENDED.search(before) is not None
 
 
 def goes_on(before: str, source: str) -> bool:

@@ -151,7 +151,8 @@ class Placeholders:
         parts, at = [], 0
         for start, end, placeholder in sorted(shown):
             parts += [text[at:start], placeholder]
-            at = end
+            # "p.m." ends with a mark of its own.
+            at = end + (placeholder.endswith(".") and text[end : end + 1] == ".")
         return "".join([*parts, text[at:]])
 
     def keep(self, signs: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ marks by length. A cut depends only on the text before it and the one word after
 whole, so a growing text keeps its cuts. Knows text; does not know revisions or translations.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
@@ -86,14 +87,17 @@ def pieces(text: str) -> Iterator[str]:
     """Yield what `cut` returns for a whole text, reading no further ahead than necessary."""
     begin = 0
     while len(text) - begin > WINDOW_CHARS:
-        # The last but one may be followed by a word that continues outside of the window.
-        ready = cut(text[begin : begin + WINDOW_CHARS])[:-2]
-        # Marks belong to the word before them, even if that was too long for one piece. If half of
-        # the window is marks, such as flags, this would read it again for each: so they are cut.
-        ends = list(accumulate(map(len, ready), initial=begin))
-        count = len(ready)
-        while count > 1 and _MARK.match(text, ends[count]):
-            count -= 1
+        window = text[begin : begin + WINDOW_CHARS]
+        ready, words = cut(window)[:-2], word_ends(window)
+        # A cut depends on the word after it. The last of the window may go on outside of it, or its
+        # marks belong to the next one. If most of the window is one word, it is cut nevertheless,
+        # or else it would be read again and again; but not before marks, which belong to it.
+        certain, ends = words[-3] if len(words) > 2 else 0, list(accumulate(map(len, ready)))
+        count = bisect_right(ends, certain)
+        if 2 * count <= len(ready):
+            count = len(ready)
+            while count > 1 and _MARK.match(window, ends[count - 1]):
+                count -= 1
         if 2 * count > len(ready):
             ready = ready[:count]
         for piece in ready:
@@ -148,7 +152,7 @@ def _is_cut(head: str, following: str, words: int, is_whole: bool, scale: int) -
 def _ends_sentence(head: str, following: str, words: int, is_whole: bool) -> bool:
     """Whether the mark ending `head` belongs to no abbreviation, initial, ordinal or pause."""
     first = following.lstrip().lstrip("\"'“‘«([¿¡")[:1]
-    if first.islower():
+    if first.islower() or first == "&":
         return False
     found = _PERIOD_WORD.search(head[-_PERIOD_CHARS:])
     if found is None:

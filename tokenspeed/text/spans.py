@@ -13,6 +13,7 @@ from typing import Final, Literal
 import regex
 
 from tokenspeed.text.abbreviations import STARTERS
+from tokenspeed.text.chat import WITH_DIGITS
 from tokenspeed.text.clean import FRACTION, UNITS
 
 Kind = Literal["word", "mark", "picture", "break"]
@@ -104,6 +105,8 @@ _FORMS: Final = {
         (?![^\s.,;:!?)\]"'”’])""",
         "signed": rf"""(?<!\w)(?:§§?|¶|№|\#|[±≈≥≤<>~])[ ]?{_NUMBER}(?!\w)(?:[ ]?°[CFK]?(?!\w))?
       | (?<![\w/.,])\d{{1,3}}[ ]\d/\d{{1,2}}(?![\w/])""",  # 1 1/2
+        "inches": r"""(?<![\w'’.,])\d{1,2}['’]\ ?\d{1,2}(?:["”″]|'')(?!\w)   # 5'7"
+      | (?<![\w"“”.,'’])\d{1,3}(?:[.,]\d)?["”](?=[\s-]\p{L})""",  # 27" monitor
         "picture": rf"""{_PICTURE_PART}(?:[ ]?{_PICTURE_PART})*+""",
         "shortcode": r"""(?<![\w:]):(?:[a-z][a-z0-9_+-]{1,30}+|[+-]1):(?![\w:])""",
         "foreign": rf"""{_FOREIGN}(?:[\s\p{{P}}\p{{N}}\p{{M}}\p{{Cf}}]*+{_FOREIGN})*+
@@ -124,17 +127,21 @@ _AUTOLINK: Final = regex.compile(r"<(?:https?|ftp|mailto):|<[^<>\s@]+@[^<>\s@]+>
 _NUMBERED: Final = regex.compile(r"\s?\p{Lu}\p{L}*")
 _KEYCAP: Final = regex.compile(r"[0-9#*]\ufe0f?\u20e3")
 # Whatever is found by `_FORMS` has one of these; most texts have none, and are not searched.
-_SIGN_OF_STRUCTURE: Final = regex.compile(r"(?V1)[^\p{Latin}\d\s.,!?'\"’‘“”„«»…]|[xX]D")
+_SIGN_OF_STRUCTURE: Final = regex.compile(
+    r"(?V1)[^\p{Latin}\d\s.,!?'\"’‘“”„«»…]|[xX]D|\d(?:[\"”]|'')"
+)
 _KINDS: Final[dict[str, Kind]] = {
     "code": "word", "tag": "mark", "hole": "word", "menu": "word", "sum": "word",
     "signed": "word", "picture": "picture", "shortcode": "picture", "foreign": "word",
     "censored": "word", "speaker": "break", "arrow": "break", "emphasis": "mark", "lone": "break",
     "tail": "mark", "newline": "mark", "blank": "word", "rule": "mark",
     "face": "picture",
-    "call": "word",
+    "call": "word", "inches": "word",
 }  # fmt: skip
 _SENTENCE_BEFORE: Final = regex.compile(r"[.!?…][\"'”’»)]?(?:[<{][^<>{}]{0,80}[>}])?$")
 _LONGEST_END: Final = 84  # characters of what that matches
+_QUOTE: Final = regex.compile(r'(?<!\d)"')
+_LONGEST_QUOTE: Final = 500  # characters in which a quotation may have begun
 _NAME_TAG: Final = regex.compile(r"<(\p{Lu}[\p{L}\d_ -]*)>")  # "<NAME>", in place of a word
 _NAME_END: Final = regex.compile(r"</(\p{Lu}[\p{L}\d_ -]*)")
 _HTML: Final = regex.compile(
@@ -212,6 +219,7 @@ _WORD: Final = regex.compile(
   | [A-Za-z]:[\\/]\S*+ | \S*+(?<=\\\S{{0,500}}) | ~/\S++
   | ~?/[\w.@%+-]++(?:/[\w.@%+-]*+)++(?:[?\#][\w.@%+&=/?\#-]*+)?              # paths
   | \.{{1,2}}/\S++ | \.[a-z][a-z0-9_-]++ | \.\p{{Lu}}{{2,}}+
+  | (?!(?:[01]?\d|2[0-4]):[0-5]\d$)\d{{1,4}}(?::\d{{1,4}}){{1,3}}              # 16:9, no time
   | v\d++(?:\.\d++)*+[\w.+-]*+ | \d++\.\d++\.\d++(?:\.\d++)*+(?:[-+][\w.]++)?  # versions
   | (?=[\p{{Lu}}\p{{N}}_-]*+$)(?=.*\p{{Lu}})(?=.*\d)[\p{{Lu}}\p{{N}}][\p{{Lu}}\p{{N}}_-]{{2,}}+
   | \p{{L}}[\p{{L}}\p{{N}}]{{0,8}}+(?<=[²³¹⁰-⁹₀-₉].{{0,8}})                      # H₂O, m²
@@ -233,8 +241,10 @@ _WORD: Final = regex.compile(
   | [\p{{L}}_][\w.-]*+={{1,3}}\S++ | \p{{Lu}}(?:\+\+|\#)
     )"""
 )
-# Dates and grouped numbers look like versions, but are written differently in each language.
-_LOCAL: Final = regex.compile(r"\d{1,2}\.\d{1,2}\.(?:\d{4}|\d{2})|\d{1,3}(?:\.\d{3})+|\d+")
+# Dates, grouped and scaled numbers look like versions and codes, but each language has its own.
+_LOCAL: Final = regex.compile(
+    r"\d{1,2}\.\d{1,2}\.(?:\d{4}|\d{2})|\d{1,3}(?:\.\d{3})+|\d+|\d{1,3}[KM]"
+)
 _LEAD: Final = regex.compile(
     # Headings, bullets, dashes of dialogue, numbers of lists.
     r"\s*(?:\#{1,6}|[-*+•‣◦▪–—]|>+|\d{1,3}\)|\(\d{1,3}\)|[a-z]\))(?=\s+\S)|\s*\[[ xX]\](?=\s)"
@@ -311,6 +321,8 @@ def _structure(text: str) -> Iterator[Span]:
             ):
                 yield Span(start, end, "mark", text[start:end])
             continue
+        if name == "inches" and _is_quoted(match):
+            continue
         kind = _KINDS[name]
         before = text[max(match.start() - _LONGEST_END, 0) : match.start()]
         if name == "newline" and _SENTENCE_BEFORE.search(before):
@@ -358,6 +370,14 @@ def _forms(text: str) -> Iterator[tuple[str, regex.Match[str]]]:
             heapreplace(places, (following.start(), number, following))
 
 
+def _is_quoted(inches: regex.Match[str]) -> bool:
+    """Whether the mark after a number ends a quotation: "I am 27"."""
+    if "'" in inches[0] or "’" in inches[0]:
+        return False
+    before = inches.string[max(inches.start() - _LONGEST_QUOTE, 0) : inches.start()]
+    return len(_QUOTE.findall(before)) % 2 == 1 or before.count("“") > before.count("”")
+
+
 def _is_glued(text: str, start: int, end: int) -> bool:
     """Whether letters touch a stretch: a placeholder for it would become part of their word."""
     return text[max(start - 1, 0) : start].isalpha() or text[end : end + 1].isalpha()
@@ -391,7 +411,8 @@ def _words(text: str, start: int, end: int) -> Iterator[Span]:
 def _is_word(core: str) -> bool:
     if len(core) > _MAX_WORD:
         return _ADDRESS.match(core) is not None
-    if _LOCAL.fullmatch(core) or _WORD.fullmatch(core) is None:
+    is_ordinary = _LOCAL.fullmatch(core) or core.lower() in WITH_DIGITS
+    if is_ordinary or _WORD.fullmatch(core) is None:
         return False
     # "km2" is counted; in "de1 000" a space is missing.
     letters = core.rstrip("0123456789")

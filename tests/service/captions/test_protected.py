@@ -206,10 +206,11 @@ def live(text: str, answers: list[str]) -> TargetStream:
     ("text", "answers", "wanted"),
     [
         (
-            "We go now 👍 and we rest",
-            ["Wir gehen", "Und wir ruhen."],
-            "Wir gehen 👍 und wir ruhen.",
+            "We go now 👍 he can rest",
+            ["Wir gehen", "Und er ruht."],
+            "Wir gehen 👍 und er ruht.",
         ),
+        ("We go now 👍 and rest", ["Wir gehen nun und ruhen."], "Wir gehen nun 👍 und ruhen."),
         ("We go now 👍 Anna can rest", ["Wir gehen", "Anna ruht."], "Wir gehen 👍 Anna ruht."),
         ("It is a gadget", ["Es ist *ein* Gerät* dort"], "Es ist ein Gerät dort"),
         (

@@ -48,6 +48,16 @@ def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
         ),
         ("on Mon., Wed. and Fri.", "en", "on Monday, Wednesday and Friday."),
         ("5 ft. 10 in. tall; under the Sun.", "en", "5 feet 10 inches tall; under the Sun."),
+        (
+            "The U.K.'s law, the U.K. and the E.U., in the U.N.",
+            "en",
+            "The UK's law, the UK and the EU, in the UN.",
+        ),
+        ("Made in the U.K. It is new.", "en", "Made in the U.K. It is new."),
+        ("bread & butter @ home, 3 @ $5", "en", "bread and butter at home, 3 at $5"),
+        ("Marks & Spencer, Q&A, a@b", "en", "Marks & Spencer, Q&A, a@b"),
+        ("in Rm. 5, 2 yrs and 3 hrs, b/c", "en", "in room 5, 2 years and 3 hours, b/c"),
+        ("hier & da", "de", "hier und da"),
         ("env. 20 pers.", "fr", "Environ 20 personnes"),
         ("aprox. 30 min. de espera", "es", "Aproximadamente 30 minutos de espera"),
         ("p. ex. ici, c.-à-d. là", "fr", "Par exemple ici, c'est-à-dire là"),
@@ -66,7 +76,7 @@ def test_a_quick_look_misses_no_short_form(language: str, monkeypatch: pytest.Mo
         "No. 5", "Nos. 5", "approx.", "incl.", "Min. of", "hrs. now", "5 lbs.", "5 ft.",
         "5 in. long", "Mon. 5", "w/ it", "w/o it", "Nr. 5", "z.B.", "MwSt", "Std.", "S. 5",
         "Fr. Ott", "25.–", "n° 5", "no 5", "nos 5", "p. ex.", "pers.", "c-à-d.", "núm. 5",
-        "EE UU", "EEUU", "Ing. Ott", "word",
+        "EE UU", "EEUU", "Ing. Ott", "U.K. law", "bread & butter", "home @ noon", "5 yrs", "word",
     )  # fmt: skip
     found = [spell_out(short, language) for short in shorts]
     assert found[:-1] != list(shorts[:-1])

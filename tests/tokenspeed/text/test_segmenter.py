@@ -57,6 +57,7 @@ WORDS = st.lists(
         ("No. 5 is alive. No. I am not.", ["No. 5 is alive.", " No.", " I am not."]),
         ("We met near the U.S. Embassy.", ["We met near the U.S. Embassy."]),
         ("the No. 2 player in the U.S. Open", ["the No. 2 player in the U.S. Open"]),
+        ("in the U.K. & the U.S. He is", ["in the U.K. & the U.S.", " He is"]),
         ("He lives in the U.S. He is", ["He lives in the U.S.", " He is"]),
         ("THE U.S. AND THE EU", ["THE U.S. AND THE EU"]),
         ("viven en EE. UU. desde", ["viven en EE. UU. desde"]),

@@ -34,7 +34,9 @@ def translated(text: str) -> str:
         ("We are happy\nto see you\nthere", "wE ARE HAPPY\nTO SEE YOU\nTHERE"),
         ("Title\n\nA text,\nDear all", "tITLE\n\na TEXT,\ndEAR ALL"),
         ("- one\n- two\n😀\n\n", "- ONE\n- TWO\n😀\n\n"),
-        ("We go 👍 and rest", "wE GO 👍 aND REST"),
+        ("We go 👍 and rest", "wE GO 👍 AND REST"),
+        ("We go 👍 see you", "wE GO 👍 sEE YOU"),
+        ("We go 👍 See you", "wE GO 👍 sEE YOU"),
         ("One.  Two.   Three.", "oNE.  tWO.   tHREE."),
         ("", ""),
         ("\n", "\n"),
@@ -147,7 +149,11 @@ def test_sentences_of_a_language_without_spaces_are_joined_with_them() -> None:
         ("Save it.", "Speichern.", "Speichern."),
         ("Room 5", "Zimmer 5.", "Zimmer 5."),  # an ordinal, for all that is known
         ("In the U.S.", "In den U.S.", "In den U.S."),
-        ("We go \N{THUMBS UP SIGN} home", "Wir.", "Wir \N{THUMBS UP SIGN} wir."),
+        ("We go \N{THUMBS UP SIGN} Go home", "Wir.", "Wir \N{THUMBS UP SIGN} Wir."),
+        ("We go \N{THUMBS UP SIGN} see you", "Wir.", "Wir \N{THUMBS UP SIGN} wir."),
+        ("We \N{THUMBS UP SIGN} are going", "Wir gehen", "Wir \N{THUMBS UP SIGN} gehen"),
+        ("We saw a \N{COW} here", f"Hier war eine {NAMES[0]}.", "Hier war eine \N{COW}."),
+        ("Thx 4 ur help", "Danke für deine Hilfe.", "Danke für deine Hilfe"),
         ("so we go home at last", "Wir gehen.", "Wir gehen."),  # said, not written on a button
         ("A", "", "A"),
         ("<b>Stop!</b> he said.", "Halt! sagte er.", "<b>Halt!</b> sagte er."),

@@ -39,7 +39,7 @@ _LONGEST_PARTED: Final = 1e12
 _GAP: Final = re.compile(r"[,.]?[ \u00a0\u202f]")
 _TWO_GROUPS: Final = re.compile(r"(?<![\d.,])(\d{1,3})(?=[,.]?[ \u00a0\u202f](\d{3}))")
 MAX_COMPARED: Final = 1000  # pairs of quantities; a text with more is all figures, and not checked
-_SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|m|k)$")
+_SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|[mMkK])$")
 _ABOUT: Final = {"fr": "environ", "es": "alrededor de"}  # "une vingtaine de" is about twenty
 _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
 
@@ -482,10 +482,15 @@ def _is_midnight(quantity: Quantity, language: str) -> bool:
 
 
 def _unread_signs(found: Sequence[Quantity], text: str) -> list[Quantity]:
-    """Return amounts whose signs models lose: "£3", "$2.5bn", "$5, €4.50 and 600¥".
+    """Return amounts whose signs models lose: "£3", "$2.5bn", "1.5M", "$5, €4.50 and 600¥".
 
     "$5" and "€4 million" they know.
     """
+    short = [q for q in found if q.kind == "number" and _SHORT_SCALE.search(text[slice(*q.core)])]
+    return [*short, *_unread_money(found, text)]
+
+
+def _unread_money(found: Sequence[Quantity], text: str) -> list[Quantity]:
     money = [q for q in found if q.kind == "money" and _is_apart(q, text)]
     signed = [q for q in money if text[q.start] in SIGNS]
     if signed and len({q.unit for q in money}) > 1:
@@ -591,7 +596,8 @@ def _in_digits(quantity: Quantity, text: str, language: str) -> str:
 
 
 def _places(quantity: Quantity) -> int:
-    return 2 if quantity.kind == "money" and quantity.value % 1 else 0
+    is_price = quantity.kind == "money" or quantity.unit == "price"
+    return 2 if is_price and quantity.value % 1 else 0
 
 
 def _replaced(text: str, found: Sequence[Change]) -> str:

@@ -45,8 +45,13 @@ _MARKS: Final = {
 }
 _N, _O, _C, _T, _D = (_MARKS[name] for name in "NOCTD")
 _ANY: Final = re.compile(f"[{''.join(_MARKS.values())}]")
-_SHORT_SCALES: Final = {"k": 3, "m": 6, "bn": 9, "md": 9, "mrd": 9}
-_NO_MARKS: Final = {ord(mark): " " for mark in _MARKS.values()}
+_THOUSANDS, _MILLIONS = "\ue006", "\ue007"  # "250K", "1.5M"
+_SHORT_SCALES: Final = {
+    "k": 3, "m": 6, "bn": 9, "md": 9, "mrd": 9, _THOUSANDS: 3, _MILLIONS: 6,
+}  # fmt: skip
+_NO_MARKS: Final = {ord(mark): " " for mark in (*_MARKS.values(), _THOUSANDS, _MILLIONS)}
+# What names a thing rather than counts: 4K pictures, a 10K race, 32K of memory, the firm 3M.
+_NAMES: Final = {"k": (1, 2, 4, 5, 8, 10, 16, 32, 64, 128, 256, 401), "m": (3,)}
 _HALF_DAY: Final = 12 * 60
 
 
@@ -104,6 +109,11 @@ class _Reader:
             self._items[len(self._places)] = item
             self._places.append(item.start)
             at = item.end
+            scale = _short_scale(item, text)
+            if scale:
+                parts.append(scale)
+                self._places.append(at)
+                at += 1
         parts.append(lowered[at:])
         self._places += range(at, len(text) + 1)
         self._marked = "".join(parts)
@@ -254,6 +264,12 @@ class _Reader:
                 end = self._span(match.start(), match.end("currency"))[1]
             is_said = item.is_said or bool(match["cents"] or match["rest"])
             yield Quantity(start, end, kind, round(value, 6), core, is_said, unit)
+        for match in _PRICE.finditer(self._marked) if self._language == "en" else ():
+            count, rest = (self._items[at] for at in _marks_of(match, 1))
+            if count.is_said and rest.is_said and count.value < 100 > rest.value >= 10:
+                span = self._span(match.start(1), match.end(1))
+                value = count.value + rest.value / 100
+                yield Quantity(*span, "number", value, span, True, unit="price")
         for match in _PAIR.finditer(self._marked):
             year = _year([self._items[at] for at in _marks_of(match, 1)])
             if self._language == "en" and year is not None:
@@ -326,6 +342,15 @@ class _Reader:
         return self._places[start], last.end if last else self._places[end - 1] + 1
 
 
+def _short_scale(item: Item, text: str) -> str:
+    """Return the mark for the letter after a number that scales it, or "": not for "5m", "4K"."""
+    letter, after = text[item.end : item.end + 1], text[item.end + 1 : item.end + 2]
+    if letter not in ("K", "k", "M") or item.mark != "N" or item.is_said or after.isalnum():
+        return ""
+    is_name = item.value in _NAMES[letter.lower()]
+    return "" if is_name else _MILLIONS if letter == "M" else _THOUSANDS
+
+
 def _is_clock(match: re.Match[str], text: str) -> bool:
     """Return whether a time with an odd minute is certainly a time."""
     said = match[0]
@@ -366,6 +391,11 @@ _TENS: Final = {
 _DECADE: Final = re.compile(rf"{_N} ({'|'.join(_TENS)})ties\b")
 _AGE: Final = re.compile(
     rf"\b(?:my|his|her|our|your|their) (?:(?:early|mid|late)[ -])?({'|'.join(_TENS)})ties\b"
+)
+_PRICE: Final = re.compile(
+    r"\b(?:costs?|costing|pays?|paid|sells? for|sold for|priced at)"
+    r"(?: (?:me|you|us|him|her|them|only|just|about|around|nearly|almost)){0,3} "
+    rf"({_N} {_N})(?![-\w]| (?:hundred|thousand|million|billion)\b)"
 )
 _PAIR: Final = re.compile(f"(?=({_N} {_N}))")
 
@@ -429,7 +459,8 @@ def _amounts(language: str) -> re.Pattern[str]:
         rf"(?P<n>{_N})"
         rf"(?: (?:{known.point}) (?P<places>{_N}(?: {_N})*))?"
         rf"(?P<half>{known.half}\b)?"
-        rf"(?P<scale>[ -](?:{scales})\b| ?(?:m|md|mrd|bn)\.?(?= ?[{signs}])"
+        rf"(?P<scale>[ -](?:{scales})\b|[{_THOUSANDS}{_MILLIONS}]"
+        rf"| ?(?:k|m|md|mrd|bn)\.?(?= ?[{signs}])"
         rf"|(?(sign)(?:bn|m|k)\b|(?!)))?"
         rf"(?P<scale2> (?:{scales})\b)?"
         rf"(?(scale)(?P<half2>{known.half}\b)?|)"  # "un millón y medio"
