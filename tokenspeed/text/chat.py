@@ -14,7 +14,7 @@ import regex
 # Forms in lower case, and what is meant. "i" is written "I" where a form begins with it.
 _FORMS: Final = {
     "en": """
-    thx|thnx|tnx=thanks  pls|plz=please  u=you  ur=your  urs=yours  l8r=later  gr8=great
+    thx|thnx|tnx=thanks  pls|plz=please  ur=your  urs=yours  l8r=later  gr8=great
     2nite|tonite=tonight  2day=today  2moro|2morrow|tmrw|tmw=tomorrow  cya=see+you
     idk=I+don't+know  imo|imho=in+my+opinion  btw=by+the+way  omg=oh+my+God
     brb=I'll+be+right+back  ttyl=talk+to+you+later  lmk=let+me+know  nvm=never+mind
@@ -41,12 +41,12 @@ _FORMS: Final = {
     stp=s'il+te+plaît  svp=s'il+vous+plaît  bcp=beaucoup  pcq|pck=parce+que  pk=pourquoi  qd=quand
     tt=tout  tjs|tjrs=toujours  jsp=je+ne+sais+pas  jsuis=je+suis  slt=salut  bjr=bonjour
     bsr=bonsoir  rdv=rendez-vous  dc=donc  ds=dans  qqn=quelqu'un  qqch=quelque+chose
-    ptdr=mort+de+rire  msg=message  auj=aujourd'hui  dsl=désolé  mtn=maintenant
+    ptdr=mort+de+rire  auj=aujourd'hui  dsl=désolé  mtn=maintenant
     qq=quelques  nb=nombre
     """,
     "es": """
-    xq|pq=porque  q=que  tb|tmb=también  xfa|xfavor=por+favor  msj=mensaje  grax=gracias
-    finde=fin+de+semana  ntp=no+te+preocupes  tqm=te+quiero+mucho  bn=bien  dnd=donde  cdo=cuando
+    xq|pq=porque  q=que  tmb=también  xfa|xfavor=por+favor  msj=mensaje  grax=gracias
+    finde=fin+de+semana  tqm=te+quiero+mucho  bn=bien  dnd=donde  cdo=cuando
     mñn=mañana  salu2=saludos
     """,
 }  # fmt: skip
@@ -55,24 +55,44 @@ WITH_DIGITS: Final = frozenset(
 )
 # Those that people write in capitals, too; other words in capitals may be names: "RN", "PPL".
 _LOUD: Final = frozenset("OMG BTW IDK IMO IMHO TBH BRB LMK NVM TTYL ASAP FYI".split())
-# What only counts next to other words: "c u", "how r u", "4 ur help", "talk 2 you".
+# What only counts next to other words: "c u", "how r u", "4 ur help", "talk 2 you". A "u" alone is
+# often the beginning of a word that a speaker broke off.
+_BEFORE_U: Final = (
+    "do did can could will would are were have if when what how why where that than hope see love"
+    " miss thank thanks tell help call let for to with and because know think want give send ask"
+    " bless hey wish show saw met"
+)
+_AFTER_U: Final = (
+    "r are were can could have know want need should will would guys all too there come going said"
+    " do did get like think wanna gonna"
+)
 _NEXT_TO: Final = {
     "en": (
         (regex.compile(r"(?<![\p{L}\p{N}'’&])[cC](?= u\b)"), "see"),
         (regex.compile(r"(?<![\p{L}\p{N}'’&])r(?= u\b)"), "are"),
-        (regex.compile(r"(?<=\b(?:how|where|who|what|u|you|we|they) )r(?= \p{Ll}|$)"), "are"),
         (regex.compile(r"\b4(?= ur?\b)"), "for"),
         (
             regex.compile(
-                r"(?<=\b(?:talk|text|write|going|nice|used) )2(?= (?:u|you|me|go|see|meet|be)\b)"
+                r"(?<![\p{L}\p{N}'’@#_./&-])(?:(?<=\b\L<before> )u"
+                r"(?![\p{L}\p{N}'’_@/&-]|\.\p{L}| \p{Lu})|u(?= \L<after>\b))",
+                before=_BEFORE_U.split(),
+                after=_AFTER_U.split(),
+            ),
+            "you",
+        ),
+        (regex.compile(r"(?<=\b(?:how|where|who|what|you|we|they) )r(?= \p{Ll}|$)"), "are"),
+        (
+            regex.compile(
+                r"(?<=\b(?:talk|text|write|going|nice|used) )2(?= (?:you|me|go|see|meet|be)\b)"
             ),
             "to",
         ),
     ),
     "es": ((regex.compile(r"\b[qk](?= (?:tal|haces|hora|pasa|pasó|quieres|hay|es)\b)"), "qué"),),
 }
+_BEGINS: Final = ".!?…"  # a sentence may begin after it, or after nothing
 _WORD: Final = re.compile(r"[\w'’]+")
-_SIGN_OF_NEXT_TO: Final = regex.compile(r"\b[cC4] u|\br\b|\b2 |\b[qk] ")
+_SIGN_OF_NEXT_TO: Final = regex.compile(r"\b[ur]\b|\b4 ur|\b2 |\b[qk] ")
 
 
 def written_out(text: str, language: str | None, *, is_open: bool = False) -> str:
@@ -84,6 +104,9 @@ def written_out(text: str, language: str | None, *, is_open: bool = False) -> st
     """
     if language not in _FORMS:
         return text
+    if is_open:
+        known, space, last = text.rpartition(" ")
+        return written_out(known, language) + space + last
     if _SIGN_OF_NEXT_TO.search(text):
         for pattern, word in _NEXT_TO.get(language, ()):
             text = pattern.sub(word, text)
@@ -92,14 +115,14 @@ def written_out(text: str, language: str | None, *, is_open: bool = False) -> st
         return text  # as most texts: a third of the time of a search for the forms
 
     def words(match: regex.Match[str]) -> str:
-        form, is_first = match[0], not text[: match.start()].strip()
-        said = table[form.lower()]
-        if form in _LOUD:
-            return said[0].upper() + said[1:] if is_first else said
-        is_name = form[1:] != form[1:].lower() or (len(form) == 1 and form.isupper())
-        if is_name or (is_open and match.end() == len(text)):
+        form, said = match[0], table[match[0].lower()]
+        before = text[: match.start()].rstrip()[-1:]
+        is_first, is_loud = before in _BEGINS, form in _LOUD and before in f"{_BEGINS},;:"
+        is_name = form[1:] != form[1:].lower() or (form[0].isupper() and not is_first)
+        is_place = text[match.end() + 1 : match.end() + 2].isupper()  # "Rainbach im Innkreis"
+        if not is_loud and (is_name or is_place):
             return form
-        return said[0].upper() + said[1:] if form[0].isupper() else said
+        return said[0].upper() + said[1:] if is_first and form[0].isupper() else said
 
     return pattern.sub(words, text)
 

@@ -65,6 +65,7 @@ _LONGEST_BEFORE: Final = 10  # characters of what that matches, with one before 
 _VERSUS: Final = regex.compile(
     r" (?:(?i:vs\.?|versus|gegen|contre|contra) |(?:and|or|und|oder|et|ou|y|o) (?=[^\p{L}\p{N}\s]))"
 )
+_SPACES: Final = regex.compile(r"\s*+")
 _GOES_ON: Final = regex.compile(r" ?(\p{Ll}[\p{L}'’]*)")
 _UNENDED: Final = regex.compile(r"[\p{L}\p{N},] ?$")
 # In small letters behind a picture they begin another sentence, as people write in chats.
@@ -558,7 +559,11 @@ def _is_noun(text: str, span: Span) -> bool:
     if span.kind != "picture":
         return False
     before = text[max(span.start - _LONGEST_BEFORE, 0) : span.start]
-    return bool(_VERSUS.match(text, span.end) or _NOUN_FOLLOWS.search(before))
+    # A growing text must not lose a break: there is none here, whatever follows.
+    is_first = _SPACES.fullmatch(text, 0, span.start) is not None
+    is_unbroken = is_first or _UNENDED.search(before[-2:]) is not None
+    is_beside = is_unbroken and _VERSUS.match(text, span.end) is not None
+    return is_beside or _NOUN_FOLLOWS.search(before) is not None
 
 
 def _is_within(text: str, picture: Span) -> bool:

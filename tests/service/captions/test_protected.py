@@ -82,6 +82,8 @@ def answer(found: TargetStream, job: Job, lost: set[int]) -> Job | None:
 )
 @example(words="THE TRAIN IS late and a@b.de is not".split(), preset="append_only", lost={0})
 @example(words=["a@b.de", "`x y`", "`x y`", "`x y`", "a@b.de"], preset="append_only", lost=set())
+@example(words=["{name}", "👍", "and", "{name}"], preset="append_only", lost=set())
+@example(words=["we", "👍", "and", "👍", "{name}", "he", "👍", "vs"], preset="low", lost=set())
 def test_all_that_is_protected_is_in_the_final(
     family: str, words: list[str], preset: str, lost: set[int]
 ) -> None:

@@ -11,7 +11,7 @@ from tokenspeed.text.chat import _FORMS, WITH_DIGITS, _table, written_out
     ("text", "language", "written"),
     [
         ("Thx 4 ur help, c u l8r", "en", "Thanks for your help, see you later"),
-        ("im late, Im sorry, cant talk rn", "en", "I'm late, I'm sorry, can't talk right now"),
+        ("Im late. im sorry, cant talk rn", "en", "I'm late. I'm sorry, can't talk right now"),
         ("how r u? r u home", "en", "how are you? are you home"),
         ("BTW, OMG, he left btw", "en", "By the way, oh my God, he left by the way"),
         ("text 2 me, y'all", "en", "text to me, you all"),
@@ -31,6 +31,8 @@ def test_forms_become_words(text: str, language: str, written: str) -> None:
         ("We have 4 you can use, 2 cats, a 2 and a 4", "en"),
         ("Q&A, a u-boat, u.com, @u, #u, u/x, x_u", "en"),
         ("You won't; it's ill, well, its lets", "en"),
+        ("I u I do, a more u user friendly u, so u u it", "en"),  # a speaker breaks words off
+        ("Rainbach im Innkreis, Jony Ive, the IMO, u Brna", "en"),
         ("im Haus, am u", "de"),
         ("im late, thx", None),
         ("im late, thx", "it"),
