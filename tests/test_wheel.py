@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.process import serving
+from tests.service.process import serving_anew
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "tokenspeed", "service", "web")
@@ -65,7 +65,10 @@ def test_an_installed_wheel_serves_the_page(
     run(*pip, "--target", str(target), str(wheel))
     page = target / "service" / "page"
     (page / "index.html").write_text("the installed page", encoding="utf-8")
-    with serving(tiny_translator, PYTHONPATH=str(target), PYTHONSAFEPATH="1") as (_, port):
+    with serving_anew(tiny_translator, PYTHONPATH=str(target), PYTHONSAFEPATH="1") as (
+        _,
+        port,
+    ):
         for name in ("", "src/main.js"):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=20) as answer:
                 assert answer.read() == (page / (name or "index.html")).read_bytes()

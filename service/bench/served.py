@@ -119,9 +119,7 @@ async def running(
         ServerFailed: it did not come up.
     """
     options = ["--model", str(model), "--device", device, "--host", "127.0.0.1", "--port", "0"]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *program, *options, stdout=PIPE, env=environment
-    )
+    process = await start([*program, *options], environment)
     try:
         yield Served(await asyncio.wait_for(_address(process), START_S), process.pid)
     except TimeoutError as exc:
@@ -134,6 +132,13 @@ async def running(
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+async def start(program: Sequence[str], environment: Mapping[str, str]) -> Process:
+    """Start a module with arguments, whose output is read."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *program, stdout=PIPE, env=environment
+    )
 
 
 async def _address(process: Process) -> str:

@@ -1,13 +1,16 @@
-"""The service as a process of its own, as users run it."""
+"""The service as a process of its own."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from tests.forked import Forked
+
 ROOT = Path(__file__).parents[2]
+RunningProgram = subprocess.Popen[str] | Forked
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -16,22 +19,34 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **variables}
 
 
-@contextmanager
 def serving(
     model: Path, *program: str, options: Sequence[str] = (), **variables: str
-) -> Iterator[tuple[subprocess.Popen[str], int]]:
+) -> AbstractContextManager[tuple[RunningProgram, int]]:
     """Start `serve` on a free port; yield the process and the port once it is ready.
 
     Args:
         program: module, and arguments of its own, in place of `tokenspeed`.
         options: of `serve`.
     """
-    module, *first = program or ("tokenspeed",)
-    command = [sys.executable, "-m", module, *first]
-    command += ["serve", "--model", str(model), "--port", "0", *options]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment(**variables)
-    )
+    return _ready(Forked(_command(model, program, options), environment(**variables)))
+
+
+def serving_anew(
+    model: Path, *, options: Sequence[str] = (), **variables: str
+) -> AbstractContextManager[tuple[RunningProgram, int]]:
+    """Start `serve` in an interpreter of its own, as users do; see `serving`."""
+    command = [sys.executable, "-m", *_command(model, (), options)]
+    given = environment(**variables)
+    return _ready(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=given))
+
+
+def _command(model: Path, program: Sequence[str], options: Sequence[str]) -> list[str]:
+    served = ["serve", "--model", str(model), "--port", "0", *options]
+    return [*(program or ("tokenspeed",)), *served]
+
+
+@contextmanager
+def _ready(process: RunningProgram) -> Iterator[tuple[RunningProgram, int]]:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -16,7 +16,7 @@ from service.cli import bind
 from service.config import variables
 from service.wire import protocol as p
 from tests.service.client import session
-from tests.service.process import environment, serving
+from tests.service.process import environment, serving_anew
 from tokenspeed.cli import main
 
 
@@ -91,7 +91,10 @@ async def test_answers_do_not_wait_for_acknowledgements() -> None:
 
 async def test_sigterm_drains(tiny_translator: Path, capfd: pytest.CaptureFixture[str]) -> None:
     secret = "nobody logs this sentence"
-    with serving(tiny_translator, TOKENSPEED_LOG_LEVEL="DEBUG") as (process, port):
+    with serving_anew(tiny_translator, TOKENSPEED_LOG_LEVEL="DEBUG") as (
+        process,
+        port,
+    ):
         async with session(f"ws://127.0.0.1:{port}/v1/stream") as client:
             await client.start("de", timing=True)
             await client.send(p.SourceUpdate(1, secret, segment_id="a"))

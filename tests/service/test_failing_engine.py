@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from subprocess import Popen
 
 import httpx
 import pytest
@@ -17,7 +16,7 @@ from service.cli import EXIT_ENGINE_LOST
 from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.faulty import HANGING_S
-from tests.service.process import serving
+from tests.service.process import RunningProgram, serving
 
 HANGS = "a step of the engine hangs"
 
@@ -25,7 +24,7 @@ HANGS = "a step of the engine hangs"
 @asynccontextmanager
 async def speaking(
     model: Path, fault: str
-) -> AsyncIterator[tuple[Popen[str], httpx.AsyncClient, Client]]:
+) -> AsyncIterator[tuple[RunningProgram, httpx.AsyncClient, Client]]:
     """Say three sentences to a service with a fault."""
     variables = {"TOKENSPEED_ADMISSION": "0", "TOKENSPEED_LOG_LEVEL": "ERROR"}
     with serving(model, "tests.service.faulty", fault, **variables) as (process, port):

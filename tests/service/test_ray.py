@@ -19,7 +19,7 @@ from service.wire import protocol as p
 from tests.service.client import session
 from tests.service.crowd import Crowd
 from tests.service.doors.test_app import close_code
-from tests.service.process import ROOT, environment, serving
+from tests.service.process import ROOT, environment, serving_anew
 from tests.service.ray_cluster import Cluster
 from tests.service.redis_server import RedisServer
 
@@ -299,7 +299,10 @@ def test_serve_without_ray_imports_none_of_it() -> None:
 
 async def test_serve_on_ray_as_a_process(tiny_translator: Path) -> None:
     options = ("--ray", "--cpus-per-replica", "0.5")
-    with serving(tiny_translator, options=options, RAY_AUTH_TOKEN="0" * 64) as (process, port):
+    with serving_anew(tiny_translator, options=options, RAY_AUTH_TOKEN="0" * 64) as (
+        process,
+        port,
+    ):
         async with session(f"ws://127.0.0.1:{port}/v1/stream") as client:
             await client.start("de")
             await client.send(p.SourceUpdate(1, "The train leaves", segment_id="a"))

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, WebSocket, expect
 
+from tests.forked import ForkedAsync
 from tests.tokenspeed.dictionary import LANGUAGES, translation, write_dictionary
 from tests.web.cable import Cable
 from tests.web.test_page import WATCH, stable, type_text
@@ -35,7 +35,7 @@ SENTENCE = "The train to the city leaves in ten minutes, please tell me where th
 class Running:
     """A service that has said where it is."""
 
-    process: asyncio.subprocess.Process
+    process: ForkedAsync
     url: str
 
     @property
@@ -53,15 +53,9 @@ class Running:
 @asynccontextmanager
 async def serving(model: Path | None, port: int = 0, **settings: str) -> AsyncIterator[Running]:
     """Run `tokenspeed serve`; without a model, the shipped one. Settings are of the environment."""
-    command = [sys.executable, "-m", "tokenspeed", "serve", "--port", str(port)]
+    command = ["tokenspeed", "serve", "--port", str(port)]
     command += [] if model is None else ["--model", str(model)]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **settings},
-        cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout is not None
+    process = await ForkedAsync.start(command, {**os.environ, **settings})
     running = Running(process, "")
     try:
         line = await asyncio.wait_for(process.stdout.readline(), START_S)
