@@ -51,9 +51,11 @@ class Served:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 reader, writer = await asyncio.open_connection(host, int(port))
-                writer.write(f"GET {path} HTTP/1.0\r\nhost: {self.address}\r\n\r\n".encode())
-                answer = await reader.read()
-                writer.close()
+                try:
+                    writer.write(f"GET {path} HTTP/1.0\r\nhost: {self.address}\r\n\r\n".encode())
+                    answer = await reader.read()
+                finally:  # also when whoever asks is cancelled
+                    writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError) as exc:
             raise ServerFailed(f"{path} does not answer: {exc}") from exc

@@ -20,7 +20,6 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from prometheus_client.parser import text_string_to_metric_families
-from ray.serve.schema import ServeDeploySchema
 
 import tokenspeed
 from service.config import load_config
@@ -165,6 +164,9 @@ def test_a_ray_service_deploys_what_serve_takes(name: str) -> None:
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
 
     config = yaml.safe_load(spec["serveConfigV2"])
+    # Imported here: Ray takes a second, which not all who collect tests should need.
+    from ray.serve.schema import ServeDeploySchema
+
     (application,) = ServeDeploySchema.model_validate(config).applications
     arguments = Arguments.model_validate(application.args)
     assert arguments.gpus_per_replica == SCENARIOS[name].get("gpu", {}).get("count", 0)

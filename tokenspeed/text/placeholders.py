@@ -535,7 +535,16 @@ def _inside(output: str, found: Sequence[Found]) -> dict[int, int]:
             for offset in range(at + 1, end):
                 places.setdefault(offset, end)
             at = output.find(wanted, end)
-    return places
+    if not places:
+        return places
+    # In their order one may end within what reads like a longer one: "a", then "a a".
+    at, edges = 0, set[int]()
+    for item in found:
+        start = output.find(item.wanted, at) if item.wanted else -1
+        if start >= 0:
+            at = start + len(item.wanted)
+            edges |= {start, at}
+    return {offset: end for offset, end in places.items() if offset not in edges}
 
 
 class _WordsBefore:

@@ -368,12 +368,12 @@ async def test_a_slow_reader_delays_nobody_and_catches_up(run: Run) -> None:
         async with slow_line as slow:
             slow.socket.transport.pause_reading()
             text = "we go home now " * 120
-            for i in range(150):
+            for i in range(60):
                 await speaker.send(p.SourceCommit(text=f"{i} {text}"))
                 assert (await finals(quick, 1))[0].startswith(f"{i} ")
             slow.socket.transport.resume_reading()
             seen: set[str] = set()
-            while len(seen) < 150:
+            while len(seen) < 60:
                 event = await next_of(slow, p.ServerEvent)
                 if isinstance(event, p.RoomState):
                     seen |= {segment.segment_id for segment in event.segments}

@@ -158,9 +158,9 @@ async def slow_reading(service: Service) -> Client:
         client.socket.transport.pause_reading()
         text = "we go home now " * 100
         while b"tokenspeed_slow_consumers_total 1.0" not in service.state.metrics.render():
-            for _ in range(
-                50
-            ):  # more than what the kernel takes, so that the server has to keep it
+            # Until there is more than what the kernel takes, so that the server has to keep it; but
+            # hardly more, or the line is reset before the client has read why it was closed.
+            for _ in range(4):
                 await client.send(p.SourceCommit(text=text))
         client.socket.transport.resume_reading()
         await hear(client)

@@ -100,8 +100,11 @@ def test_a_foreign_input_is_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["bf16", "int8", "int4"])
-@pytest.mark.parametrize(("rows", "n", "k"), [(1, 100, 512), (20, 70, 1024), (130, 70, 512)])
-@pytest.mark.parametrize("config", [CONFIG, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize(
+    ("rows", "n", "k", "config"),
+    [(1, 100, 512, CONFIG), (20, 70, 1024, CONFIG), (130, 70, 512, WIDE)],
+    ids=["one", "narrow", "wide"],
+)
 def test_parts_side_by_side_or_in_turn_give_the_same_bits(
     form: str, rows: int, n: int, k: int, config: TileConfig
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.service.fakes import ids, token_text
@@ -97,6 +97,7 @@ def test_no_cut_falls_within_a_span() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @given(text=TEXTS)
+@example(text="Привет <b> Привет Привет we")
 def test_spans_survive_in_order(family: str, text: str) -> None:
     found = hygiene(family)
     wanted = [span.wanted for span in found.spans(text)]
