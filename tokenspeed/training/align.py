@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-_TABLE_BITS = 24
+_TABLE_BITS = 12, 24  # at least, at most
+_ROOM = 64  # buckets of a table for each link that is learnt
 _SHARPNESS = 4.0  # of the diagonal; 0 is plain IBM 1
 _NULL_SHARE = 0.08  # prior of a target word that translates nothing
 _FLOOR = 1e-9
@@ -32,7 +33,8 @@ class Lexicon:
 
     Attributes:
         source_ids, target_ids: the number of each word; 0 stands for no word and for unknown words.
-        table: [2 ** 24] float32; probability of a target word given a source word, by `_hash`.
+        table: [2 ** bits] float32; probability of a target word given a source word, by `_hash`.
+            24 bits for a corpus; a few sentences need no table of 64 MiB.
     """
 
     def __init__(
@@ -52,14 +54,17 @@ class Lexicon:
             chunk: pairs that one vectorised pass takes.
         """
         source_ids, target_ids = _number(sources), _number(targets)
-        lexicon = cls(source_ids, target_ids, np.full(1 << _TABLE_BITS, 1.0, np.float32))
+        num_links = sum(len(s) * len(t) for s, t in zip(sources, targets, strict=True))
+        least, most = _TABLE_BITS
+        bits = min(max((_ROOM * num_links).bit_length(), least), most)
+        lexicon = cls(source_ids, target_ids, np.full(1 << bits, 1.0, np.float32))
         chunks = [
             lexicon._links(sources[start : start + chunk], targets[start : start + chunk])
             for start in range(0, len(sources), chunk)
         ]
         # Links are hashed into one table; a few collisions cost less than an index of all links.
         for _ in range(rounds):
-            counts = np.zeros(1 << _TABLE_BITS, np.float64)
+            counts = np.zeros(1 << bits, np.float64)
             totals = np.zeros(len(source_ids) + 1, np.float64)
             for links in chunks:
                 share = links.posterior(lexicon.table)
@@ -86,13 +91,20 @@ class Lexicon:
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
-            np.savez(file, keys=keys, values=self.table[keys], sources=sources, targets=targets)
+            np.savez(
+                file,
+                size=len(self.table),
+                keys=keys,
+                values=self.table[keys],
+                sources=sources,
+                targets=targets,
+            )
 
     @classmethod
     def load(cls, path: Path) -> "Lexicon":
         """Read what `save` wrote."""
         with np.load(path) as stored:
-            table = np.zeros(1 << _TABLE_BITS, np.float32)
+            table = np.zeros(int(stored["size"]), np.float32)
             table[stored["keys"]] = stored["values"]
             sources, targets = (
                 {word: number for number, word in enumerate(text.split("\n"), start=1)}
@@ -104,6 +116,7 @@ class Lexicon:
         return _Links(
             [[self.source_ids.get(_plain(word), 0) for word in words] for words in sources],
             [[self.target_ids.get(_plain(word), 0) for word in words] for words in targets],
+            len(self.table),
         )
 
 
@@ -163,13 +176,17 @@ def target_words_within(cut: NDArray[np.int16], num_source_words: int) -> int:
 
 
 class _Links:
-    """All (source word, target word) links of some pairs; the first source word is the null."""
+    """All (source word, target word) links of some pairs; the first source word is the null.
 
-    def __init__(self, sources: list[list[int]], targets: list[list[int]]) -> None:
+    Args:
+        size: of the table, a power of two.
+    """
+
+    def __init__(self, sources: list[list[int]], targets: list[list[int]], size: int) -> None:
         keys, words, priors, groups = [], [], [], []
         for source, target in zip(sources, targets, strict=True):
             s, t = np.asarray([0, *source], np.int64), np.asarray(target, np.int64)
-            keys.append(_hash(s[None, :], t[:, None]).ravel())
+            keys.append(_hash(s[None, :], t[:, None], size).ravel())
             words.append(np.broadcast_to(s, (len(t), len(s))).ravel())
             priors.append(_prior(len(source), len(target)).ravel())
             groups.append(np.full(len(t), len(s), np.int64))
@@ -211,9 +228,9 @@ def _plain(word: str) -> str:
     return word.lower().strip(_TRIM) or word
 
 
-def _hash(source: Ints, target: Ints) -> Ints:
+def _hash(source: Ints, target: Ints, size: int) -> Ints:
     mixed = source * 0x9E3779B1 + target * 0x85EBCA77
-    return (mixed ^ (mixed >> 19)) & ((1 << _TABLE_BITS) - 1)
+    return (mixed ^ (mixed >> 19)) & (size - 1)
 
 
 @lru_cache(maxsize=10000)

@@ -28,7 +28,8 @@ DISTILLED = ("distilled-foreign", "distilled-english")  # by the side that a tea
 DICTIONARIES = frozenset({"ding-dictionary", "freedict"})
 # Sentences that must have a word; a dictionary's entries with rarer words are left out.
 _ATTESTED = 3
-_CACHE_VERSION = b"2"
+_CACHE_VERSION = b"3"
+_SMALL_BYTES = 100_000  # of a compressed file; some ten thousand pairs
 _LEXICON_PAIRS = 150_000  # more would teach only rare words
 _LEAST_FAMILIAR = 0.3  # share of familiar pairs that is kept where formal ones are preferred
 
@@ -108,7 +109,8 @@ def read_mono(corpus: Path, language: str, left_out: Sequence[str] = ()) -> list
 def load_aligners(corpus: Path, languages: Sequence[str], cache: Path) -> list[Aligner]:
     """Learn which words translate which, from English, or take it from `cache`.
 
-    Each lexicon that is missing is learnt in a process of its own.
+    Each lexicon that is missing is learnt in a process of its own, unless that takes longer to
+    start than a small corpus to learn.
 
     Raises:
         FileNotFoundError: the corpus lacks a language.
@@ -119,7 +121,10 @@ def load_aligners(corpus: Path, languages: Sequence[str], cache: Path) -> list[A
         for is_there in (True, False)
     ]
     missing = [path for path in paths if not path[1].exists()]
-    if missing:
+    if all(train.stat().st_size < _SMALL_BYTES for train, _, _ in missing):
+        for path in missing:
+            _fit_lexicon(*path)
+    else:
         # Not forked: the parent may have threads, of torch or of a compiler.
         with multiprocessing.get_context("spawn").Pool(min(len(missing), _processors())) as pool:
             pool.starmap(_fit_lexicon, missing)
