@@ -99,6 +99,21 @@ _DAYS_DE: Final = (
     *((rf"(?<=(?:tag|woch)(?:\s?[-–/,]\s?|\s(?:bis|und|oder)\s)){short}\.", name)
       for short, name in _DAY_NAMES_DE),
 )  # fmt: skip
+_SHORT_DAY_FR: Final = r"(?:lun|mar|mer|jeu|ven|sam|dim)\."
+_SHORT_DAY_ES: Final = r"(?:lun|mar|mié|jue|vie|sáb|dom)\."
+# The first of two, then the second, behind what has become of the first.
+_DAYS_FR: Final = (
+    *((rf"\b{name[:3]}\.(?=(?:\s?[-–/,]\s?|\s(?:au|et|ou|à)\s){_SHORT_DAY_FR})", name)
+      for name in ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")),
+    *((rf"(?<=(?:di|dimanche)(?:\s?[-–/,]\s?|\s(?:au|et|ou|à)\s)){name[:3]}\.", name)
+      for name in ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")),
+)  # fmt: skip
+_DAYS_ES: Final = (
+    *((rf"\b{name[:3]}\.(?=(?:\s?[-–/,]\s?|\s(?:al?|y|o)\s){_SHORT_DAY_ES})", name)
+      for name in ("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo")),
+    *((rf"(?<=(?:es|sábado|domingo)(?:\s?[-–/,]\s?|\s(?:al?|y|o)\s)){name[:3]}\.", name)
+      for name in ("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo")),
+)  # fmt: skip
 # "No. 5" is read as "number 5": models take the short form for a "no", and leave others out.
 _SHORT: Final = {
     "en": (
@@ -176,6 +191,7 @@ _SHORT: Final = {
         (r"(?<=\d )min\.(?= \p{Ll}|,)", "minutes"),
         (r"\bc\.?-à-d\.", "c'est-à-dire"),
         (r"(?<=\p{Ll},? )&(?= \p{Ll})", "et"),
+        *_DAYS_FR,
     ),
     "es": (
         (r"\b(?:[Nn]úm\.|[Nn]\.?\s?[º°]|No\.)\s*(?=\d)", "número "),
@@ -187,6 +203,7 @@ _SHORT: Final = {
         (r"\bing\.\s?(?=\p{Lu})|\bIng\.\s?(?=\p{Lu})", "ingeniero "),
         (r"\bEE\.?\s?UU\b\.?", "Estados Unidos"),
         (r"(?<=\p{Ll},? )&(?= \p{Ll})", "y"),
+        *_DAYS_ES,
     ),
 }  # fmt: skip
 

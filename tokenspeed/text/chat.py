@@ -116,7 +116,7 @@ def written_out(text: str, language: str | None, *, is_open: bool = False) -> st
 
     def words(match: regex.Match[str]) -> str:
         form, said = match[0], table[match[0].lower()]
-        before = text[: match.start()].rstrip()[-1:]
+        before = text[max(match.start() - 3, 0) : match.start()].rstrip()[-1:]
         is_first, is_loud = before in _BEGINS, form in _LOUD and before in f"{_BEGINS},;:"
         is_name = form[1:] != form[1:].lower() or (form[0].isupper() and not is_first)
         is_place = text[match.end() + 1 : match.end() + 2].isupper()  # "Rainbach im Innkreis"

@@ -23,7 +23,7 @@ from tokenspeed.text.guard import Fault, fault_of
 from tokenspeed.text.informal import plainly_spelled
 from tokenspeed.text.placeholders import Placeholders
 from tokenspeed.text.profanity import mask
-from tokenspeed.text.quantities.computing import corrections, first_doubt, repair
+from tokenspeed.text.quantities.computing import Change, corrections, first_doubt, replaced
 from tokenspeed.text.sounds import find_sounds
 from tokenspeed.text.spans import Span, find_spans, has_text
 from tokenspeed.text.vocabulary import Vocabulary
@@ -63,9 +63,9 @@ _NOUN_FOLLOWS: Final = regex.compile(
 )
 _LONGEST_BEFORE: Final = 10  # characters of what that matches, with one before it
 _VERSUS: Final = regex.compile(
-    r" (?:(?i:vs\.?|versus|gegen|contre|contra) |(?:and|or|und|oder|et|ou|y|o) (?=[^\p{L}\p{N}\s]))"
+    r" (?:(?i:vs\.?|versus|gegen|contre|contra) |(?:and|or|und|oder|et|ou|y|o) "
+    r"(?=\p{Extended_Pictographic}|\p{Regional_Indicator}))"
 )
-_SPACES: Final = regex.compile(r"\s*+")
 _GOES_ON: Final = regex.compile(r" ?(\p{Ll}[\p{L}'’]*)")
 _UNENDED: Final = regex.compile(r"[\p{L}\p{N},] ?$")
 # In small letters behind a picture they begin another sentence, as people write in chats.
@@ -404,8 +404,8 @@ class Piece:
         """Return a finished output of the model as readers get it, without prefix and suffix."""
         text, _ = self._without_additions(*self.placeholders.restore(output, []))
         text = self._with_label(text)
-        if self.language is not None and self.is_repaired:
-            text = repair(self.core, text, self.language, self._hygiene.target)
+        if self.is_repaired:
+            text = replaced(text, self._corrections(text))
         return mask(text, self._hygiene.target) if self._hygiene.profanity == "mask" else text
 
     def _without_additions(self, text: str, offsets: list[int]) -> tuple[str, list[int]]:
@@ -442,11 +442,19 @@ class Piece:
         Wrong numbers in it are corrected, except those that readers already have.
         """
         if self.language is not None:
-            changes = corrections(self.core, text, self.language, self._hygiene.target)
             least = len(committed)
-            text = self.placeholders.correct([c for c in changes if c.start >= least], text)
+            changes = [c for c in self._corrections(text) if c.start >= least]
+            text = self.placeholders.correct(changes, text)
         is_ended = bool(_ENDED.search(self.core)) or not self.suffix
         self.placeholders.place(self.core, text, committed, is_ended=is_ended)
+
+    def _corrections(self, text: str) -> list[Change]:
+        """Return what is wrong with the numbers of an output, but for those that are protected."""
+        if self.language is None:
+            return []
+        found = corrections(self.core, text, self.language, self._hygiene.target)
+        kept = self.placeholders.protected(text) if found else []
+        return [c for c in found if all(c.end <= start or end <= c.start for start, end in kept)]
 
     def certain_words(self, output: str, missing: Sequence[Found]) -> int | None:
         """Return how many words of the core come before the first one that is wrong in an output.
@@ -555,14 +563,13 @@ class Piece:
 
 
 def _is_noun(text: str, span: Span) -> bool:
-    """Whether a picture stands for a word of its sentence: "we saw a 🦊", "🇩🇪 vs 🇫🇷"."""
+    """Whether a picture stands for a word of its sentence: "we saw a 🦊", "I love 🍕 and 🍔"."""
     if span.kind != "picture":
         return False
     before = text[max(span.start - _LONGEST_BEFORE, 0) : span.start]
-    # A growing text must not lose a break: there is none here, whatever follows.
-    is_first = _SPACES.fullmatch(text, 0, span.start) is not None
-    is_unbroken = is_first or _UNENDED.search(before[-2:]) is not None
-    is_beside = is_unbroken and _VERSUS.match(text, span.end) is not None
+    # Within a sentence only: a growing text must not lose a break, nor what readers see already.
+    is_within = _UNENDED.search(before[-2:]) is not None
+    is_beside = is_within and _VERSUS.match(text, span.end) is not None
     return is_beside or _NOUN_FOLLOWS.search(before) is not None
 
 

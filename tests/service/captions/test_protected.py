@@ -119,6 +119,8 @@ GROWING_SPANS = (
 )
 @example(["{{ .Name }}"], ["we", "go"], "balanced", Random(0))
 @example(["$$E=mc^2$$"], ["we", "go"], "high", Random(0))
+@example(["👍", "{{ .Name }}"], ["and"], "low", Random(0))
+@example(["👍", "❤️"], ["and"], "low", Random(0))
 @example(["https://a.example/b-c?d=e", "<b>"], ["we"], "balanced", Random(0))
 def test_what_is_in_sight_of_a_span_does_not_vanish_while_words_are_added(
     family: str, spans: list[str], words: list[str], preset: str, rng: Random

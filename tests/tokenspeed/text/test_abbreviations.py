@@ -58,6 +58,16 @@ def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
         ("Marks & Spencer, Q&A, a@b", "en", "Marks & Spencer, Q&A, a@b"),
         ("in Rm. 5, 2 yrs and 3 hrs, b/c", "en", "in room 5, 2 years and 3 hours, b/c"),
         ("hier & da", "de", "hier und da"),
+        (
+            "du lun. au ven., sam. et dim., en mar.",
+            "fr",
+            "du lundi au vendredi, samedi et dimanche, en mar.",
+        ),
+        (
+            "de lun. a vie., sáb. y dom., el mar.",
+            "es",
+            "de lunes a viernes, sábado y domingo, el mar.",
+        ),
         ("env. 20 pers.", "fr", "Environ 20 personnes"),
         ("aprox. 30 min. de espera", "es", "Aproximadamente 30 minutos de espera"),
         ("p. ex. ici, c.-à-d. là", "fr", "Par exemple ici, c'est-à-dire là"),

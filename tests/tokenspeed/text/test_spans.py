@@ -24,6 +24,7 @@ WORD, MARK, PICTURE, BREAK = "word", "mark", "picture", "break"
         ("if (a < b && c > d) { return; }", [("if (a < b && c > d) { return; }", WORD)]),
         ("We went home (late);", []),
         ("16:9, not 4:3 at 16:45", [("16:9", WORD), ("4:3", WORD)]),
+        ("Open 24/7, section 3(b)(ii) or 7(a)", [("24/7", WORD), ("3(b)(ii)", WORD)]),
         ("1:23:45 and 1:500", [("1:23:45", WORD), ("1:500", WORD)]),
         ('I\'m 5\'7" and have a 27" and a 6.1" one', [(n, WORD) for n in ("5'7\"", '27"', '6.1"')]),
         ('He said "I am 27" and "27" again', []),
@@ -188,7 +189,7 @@ ICU = "{n, plural, one {# day} other {# days}}"
         ("✓ one ✘ two", [("✓", PICTURE), ("✘", PICTURE)]),
         ("Ann <a@b.de>, x", [("<a@b.de>", WORD)]),
         ("≥ 20 °C, ≤ 5 km", [("≥ 20 °C", WORD), ("≤ 5", WORD)]),
-        ("1 1/2 cups, 24/7, 3/4", [("1 1/2", WORD)]),
+        ("1 1/2 cups, 24/7, 3/4", [("1 1/2", WORD), ("24/7", WORD)]),
         ("see $HOME/a.b, $5/day", [("$HOME/a.b", WORD), ("$5/day", WORD)]),
         ("is ^[a-z]+$ ok", [("^[a-z]+$", WORD)]),
         (

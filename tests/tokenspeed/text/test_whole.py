@@ -161,6 +161,7 @@ def test_sentences_of_a_language_without_spaces_are_joined_with_them() -> None:
         ("1½ cups of milk", "1 1/2 Tassen Milch", "1½ Tassen Milch"),
         ("¾ of it", "3/4 davon", "¾ davon"),
         ("Tom &amp; Anna", "Tom Anna", "Tom &amp; Anna"),
+        ("It costs $1,000.00/yr.", f"Es kostet {NAMES[0]}.", "Es kostet $1,000.00/yr."),
         ("Use <code>x</code> now.", f"Nimm {NAMES[0]} jetzt.", "Nimm <code>x</code> jetzt."),
     ],
 )

@@ -40,6 +40,7 @@ _GAP: Final = re.compile(r"[,.]?[ \u00a0\u202f]")
 _TWO_GROUPS: Final = re.compile(r"(?<![\d.,])(\d{1,3})(?=[,.]?[ \u00a0\u202f](\d{3}))")
 MAX_COMPARED: Final = 1000  # pairs of quantities; a text with more is all figures, and not checked
 _SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|[mMkK])$")
+_AFTER_NOON: Final = re.compile(r"(?:1[3-9]|2[0-3])[:.]\d\d")
 _ABOUT: Final = {"fr": "environ", "es": "alrededor de"}  # "une vingtaine de" is about twenty
 _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
 
@@ -112,7 +113,7 @@ def spellings(text: str, language: str, target: str) -> dict[str, str]:
 
 def rewrite(text: str, language: str) -> str:
     """Return a complete text with its quantities in digits, for an output that gets repaired."""
-    return _replaced(text, find(text, language, is_repaired=True))
+    return replaced(text, find(text, language, is_repaired=True))
 
 
 def check(source: str, output: str, source_language: str, target_language: str) -> list[Quantity]:
@@ -147,7 +148,7 @@ def repair(source: str, output: str, source_language: str, target_language: str)
     It is clear if as many of a kind are wrong in the output as are missing from the source; they
     are matched in order. Anything else stays as it is.
     """
-    return _replaced(output, corrections(source, output, source_language, target_language))
+    return replaced(output, corrections(source, output, source_language, target_language))
 
 
 def corrections(
@@ -300,13 +301,18 @@ def _copied_groups(
 
 
 def _english_halves(output: str, language: str) -> list[Change]:
-    """Return the times of an output that a model has left half in English: "0 h 30 a.m."."""
-    if language not in ("de", "fr"):
+    """Return the times of an output that a model has left half in English: "0 h 30 a.m.".
+
+    Spanish has the halves, too, but not after noon on a dial of 24 hours: "18:00 p.m.".
+    """
+    if language not in ("de", "fr", "es"):
         return []
     return [
         Change(q.start, q.end, write(q, language))
         for q in read(output, language)
-        if q.kind == "time" and q.part.strip().lower().startswith(("a.", "p."))
+        if q.kind == "time"
+        and q.part.strip().lower().startswith(("a.", "p."))
+        and (language != "es" or _AFTER_NOON.match(output, q.start))
     ]
 
 
@@ -600,7 +606,8 @@ def _places(quantity: Quantity) -> int:
     return 2 if is_price and quantity.value % 1 else 0
 
 
-def _replaced(text: str, found: Sequence[Change]) -> str:
+def replaced(text: str, found: Sequence[Change]) -> str:
+    """Return a text with changes made, which are in order and do not overlap."""
     parts, at = [], 0
     for item in found:
         parts += [text[at : item.start], item.wanted]

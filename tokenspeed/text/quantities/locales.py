@@ -207,7 +207,7 @@ _WORDS: Final = {
             "litres degrés mégaoctets gigaoctets watts kilowatts volts millisecondes hertz km cm "
             "mm kg"
         ),
-        about={"dizaine": 10, "vingtaine": 20, "trentaine": 30, "quarantaine": 40,
+        about={"dizaine": 10, "quinzaine": 15, "vingtaine": 20, "trentaine": 30, "quarantaine": 40,
                "cinquantaine": 50, "soixantaine": 60, "centaine": 100},
         clocks=(
             ("{H}(?: ?h(?:eures?)?)? et quart", 15, 0),

@@ -306,7 +306,7 @@ class _Reader:
 
     def _core(self, match: re.Match[str]) -> tuple[int, int]:
         """Return where the number of an amount is, with its minus, decimals and scale."""
-        if match["cents"] or (match["rest"] and self._items[match.start("rest")].value >= 10):
+        if match["cents"] or (match["rest"] and 10 <= self._items[match.start("rest")].value < 100):
             return self._span(*match.span())
         item = self._items[match.start("n")]
         is_negative = match["minus"] and self._is_negative(match, item)

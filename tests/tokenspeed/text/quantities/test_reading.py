@@ -1,7 +1,7 @@
 """Quantities are worth what people mean by them, in four languages, in any text, in linear time."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tokenspeed.text.quantities.clock import clock_words
@@ -192,6 +192,7 @@ SCRAPS = st.sampled_from(
 
 @settings(deadline=None)  # patterns are compiled when first needed
 @given(languages, st.one_of(st.text(), st.lists(SCRAPS).map(" ".join)), st.booleans())
+@example(text="TWENTY$ 100", language="en", is_open=False)
 def test_any_text_is_read(language: str, text: str, is_open: bool) -> None:
     at = 0
     for quantity in read(text, language, is_open=is_open):
