@@ -18,11 +18,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from typing import IO, Any, Final
 
+ROOT: Final = Path(__file__).parents[1]
 PRELOADED: Final = "tests.preloaded"
 _PR_SET_PDEATHSIG: Final = 1  # of prctl(2)
 
@@ -164,6 +168,9 @@ def start(program: Sequence[str], environment: Mapping[str, str]) -> tuple[ForkS
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOADED])
+    # Started elsewhere it would find nothing of ours, and say so nowhere: each child would import.
+    with chdir(ROOT):
+        forkserver.ensure_running()
     return context
 
 
@@ -186,8 +193,12 @@ def _run(
     program: list[str], environment: dict[str, str], folder: str, stdout: int, stderr: int
 ) -> None:
     """Be that program, in a child."""
-    # The fork server ends with the process that tests run in, and its children with it.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The fork server ends with the process that tests run in, and its children with it: once none
+    # of them holds the pipe any more which multiprocessing hands to all.
+    assert forkserver._forkserver._forkserver_alive_fd is not None  # type: ignore[attr-defined]
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+    forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
     for given, number in ((stdout, 1), (stderr, 2)):
         os.dup2(given, number)
         os.close(given)

@@ -2,21 +2,37 @@
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.forked import Forked, ForkedAsync
+from tests.forked import ROOT, Forked, ForkedAsync
 
 SCRIPT = """
 import os, random, sys, time
 print(sys.argv[1:], os.environ.get("GIVEN"), os.environ.get("HOME"), random.random(), flush=True)
-print(sorted(map(int, os.listdir("/proc/self/fd"))), __name__, flush=True)
+print([name for name in ("torch", "tests.service.process") if name in sys.modules], __name__)
+sys.stdout.flush()
 if sys.argv[1] == "wait":
     time.sleep(60)
 sys.exit(int(sys.argv[2]))
+"""
+
+# What tests run in, in a folder from which nothing of ours can be imported. It preloads little.
+TESTS = """
+import os, sys, time
+sys.path[:0] = sys.argv[1:]
+from tests import forked
+forked.PRELOADED = "tests.service.process"
+waiting = forked.Forked(["says", "wait", "0"], dict(os.environ))
+waiting.stdout.readline()
+print(waiting.stdout.readline(), end="")
+print(waiting.pid, flush=True)
+time.sleep(60)
 """
 
 
@@ -38,7 +54,7 @@ def test_it_gets_what_it_is_given(program: str) -> None:
     assert said[0][0].startswith("['end', '0'] x None 0.")
     assert said[1][0].startswith("['end', '7'] x None 0.")
     assert said[0][0].split()[-1] != said[1][0].split()[-1]  # each draws its own
-    assert said[0][1].endswith(" __main__")
+    assert said[0][1] == "['torch'] __main__"  # which was there before the fork
 
 
 def test_it_is_ended_by_signals(program: str) -> None:
@@ -64,3 +80,16 @@ async def test_an_event_loop_waits_for_it(program: str) -> None:
     assert b"__main__" in await ended.stdout.read()
     assert await asyncio.wait_for(ended.wait(), 20) == 3
     ended.kill()  # nothing happens
+
+
+def test_it_ends_with_tests_that_are_killed(program: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TESTS, str(ROOT), str(tmp_path)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        found = tests.stdout.readline()
+        waiting = os.pidfd_open(int(tests.stdout.readline()))
+        tests.kill()
+    ended, _, _ = select.select([waiting], [], [], 20)
+    os.close(waiting)
+    assert found == "['tests.service.process'] __main__\n"
+    assert ended
