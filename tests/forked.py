@@ -31,7 +31,33 @@ PRELOADED: Final = "tests.preloaded"
 _PR_SET_PDEATHSIG: Final = 1  # of prctl(2)
 
 
-class Forked:
+class _Program:
+    """A running program: who it is, and how it is ended."""
+
+    def __init__(self, process: ForkServerProcess) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Of the program."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self._process.exitcode is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Forked(_Program):
     """A running program, as `subprocess.Popen` has it.
 
     Args:
@@ -44,15 +70,10 @@ class Forked:
     """
 
     def __init__(self, program: Sequence[str], environment: Mapping[str, str]) -> None:
+        process, reader = start(program, environment)
+        super().__init__(process)
         self.returncode: int | None = None
-        self._process, reader = start(program, environment)
         self.stdout: IO[str] = os.fdopen(reader, encoding="utf-8")
-
-    @property
-    def pid(self) -> int:
-        """Of the program."""
-        assert self._process.pid is not None
-        return self._process.pid
 
     def poll(self) -> int | None:
         """Return the exit code, if it has ended."""
@@ -71,21 +92,8 @@ class Forked:
             raise subprocess.TimeoutExpired("a forked program", timeout or 0.0)
         return code
 
-    def send_signal(self, number: int) -> None:
-        """Send a signal, if it still runs."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
 
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        self.send_signal(signal.SIGKILL)
-
-
-class ForkedAsync:
+class ForkedAsync(_Program):
     """A running program, as `asyncio.subprocess.Process` has it; see `Forked`.
 
     Attributes:
@@ -93,8 +101,8 @@ class ForkedAsync:
     """
 
     def __init__(self, process: ForkServerProcess, stdout: asyncio.StreamReader) -> None:
+        super().__init__(process)
         self.stdout = stdout
-        self._process = process
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(process.sentinel, self._end)
@@ -114,12 +122,6 @@ class ForkedAsync:
         self._ended.set()
 
     @property
-    def pid(self) -> int:
-        """Of the program."""
-        assert self._process.pid is not None
-        return self._process.pid
-
-    @property
     def returncode(self) -> int | None:
         """The exit code, once it has ended."""
         return self._process.exitcode
@@ -129,19 +131,6 @@ class ForkedAsync:
         await self._ended.wait()
         assert self.returncode is not None
         return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, if it still runs."""
-        if self.returncode is None:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        self.send_signal(signal.SIGKILL)
 
 
 def start(program: Sequence[str], environment: Mapping[str, str]) -> tuple[ForkServerProcess, int]:

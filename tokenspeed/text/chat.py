@@ -11,7 +11,7 @@ from typing import Final
 
 import regex
 
-# Forms in lower case, and what is meant. "i" is written "I" where a form begins with it.
+# Forms in lower case, and what is meant: "+" stands for a space.
 _FORMS: Final = {
     "en": """
     thx|thnx|tnx=thanks  pls|plz=please  ur=your  urs=yours  l8r=later  gr8=great

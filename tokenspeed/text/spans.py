@@ -18,7 +18,7 @@ from tokenspeed.text.clean import FRACTION, UNITS
 
 Kind = Literal["word", "mark", "picture", "break"]
 """word: used like a noun in its sentence. mark: belongs to a place, not to the sentence. picture:
-a mark that ends or begins a phrase. break: separates two unrelated texts.
+a mark that ends or begins a phrase, or stands within one. break: separates two unrelated texts.
 """
 
 
