@@ -144,6 +144,10 @@ class Segment:
         self.part += 1
         self.segment_id = _part_id(self.client_id, self.part)
 
+    def forget_cuts(self) -> None:
+        """Cut the newest text from its beginning again, as any replica would that takes it over."""
+        self._begun = ("", 0), ()
+
     def pieces(self, covered_words: int, hygiene: Hygiene | None = None) -> list[Source] | None:
         """Cut the newest text into pieces, freeze what can no longer change, return all pieces.
 
@@ -172,7 +176,7 @@ class Segment:
                 self._begun = (full, offset), (*cuts, *some)
                 return None
         cuts = (*cuts, *hygiene.cut(rest, least))
-        self._begun = ("", 0), ()
+        self.forget_cuts()
         sources: list[Source] = []
         is_prefix = True
         for i, cut in enumerate(cuts):

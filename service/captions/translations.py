@@ -163,6 +163,7 @@ class Translations:
         """The connection was lost: stop waiting for jobs."""
         self._revisions.clear()
         for segment in self._segments:
+            segment.forget_cuts()
             for stream in self._streams.running_of(segment):
                 stream.stop()
 

@@ -233,6 +233,21 @@ def test_wherever_the_replica_changes_as_much_is_committed_and_as_soon(text: str
         session.teardown()
 
 
+@pytest.mark.parametrize("num_ticks", range(4))
+def test_a_long_text_that_was_being_cut_is_cut_like_one_that_stayed(num_ticks: int) -> None:
+    session = TwoSessions()
+    session.configure_with(())
+    session.append("we we home then,", "a", times=90)
+    for _ in range(num_ticks):
+        session.tick()
+    session.change_replica()
+    session.tick()
+    session.both_told_the_same()
+    session.update("we", "a", stable=0)
+    session.both_told_the_same()
+    session.teardown()
+
+
 def test_a_session_in_the_middle_of_a_sentence_goes_on_with_what_was_committed() -> None:
     d, store = desk(), Store()
     words = "we go home now and then rest".split()
