@@ -34,35 +34,35 @@ _BENCH: Final[Table] = {
     "report": ("write tables and a plot from result files", "tokenspeed.bench.cli:add_report"),
     "abuse": (
         "measure a speaker beside clients that misbehave, each on its own server",
-        "service.bench.cli:add_abuse",
+        "service.bench.load.cli:add_abuse",
     ),
     "overload": (
         "let several times as many speakers connect as are admitted",
-        "service.bench.cli:add_overload",
+        "service.bench.load.cli:add_overload",
     ),
     "soak": (
         "let speakers come, go and come back for minutes, and see what grows",
-        "service.bench.cli:add_soak",
+        "service.bench.load.cli:add_soak",
     ),
     "fleet": (
         "simulate how many cards many speakers need, what fails and what it costs",
-        "service.bench.cli:add_fleet",
+        "service.bench.fleet.cli:add_fleet",
     ),
     "host": (
         "measure what updates and steps cost the processor besides the model",
-        "service.bench.cli:add_host",
+        "service.bench.load.cli:add_host",
     ),
     "ray": (
         "measure the same speakers on one process and on replicas of Ray Serve",
-        "service.bench.cli:add_ray",
+        "service.bench.load.cli:add_ray",
     ),
     "room": (
         "measure how soon many readers of one speaker see a frame",
-        "service.bench.cli:add_room",
+        "service.bench.load.cli:add_room",
     ),
     "replicas": (
         "kill replicas under speakers and readers of a room, and count what is lost",
-        "service.bench.cli:add_replicas",
+        "service.bench.load.cli:add_replicas",
     ),
 }
 _EVAL: Final[Table] = {
@@ -80,27 +80,27 @@ _EVAL: Final[Table] = {
     ),
     "streaming": (
         "measure latency, erased words and quality of live translation, beside baselines",
-        "service.bench.cli:add_streaming",
+        "service.bench.captions.cli:add_streaming",
     ),
     "confidence": (
         "measure whether the model's margins commit words earlier than agreement alone",
-        "service.bench.cli:add_confidence",
+        "service.bench.captions.cli:add_confidence",
     ),
     "presets": (
         "measure the presets of captions beside others that differ in one setting",
-        "service.bench.cli:add_presets",
+        "service.bench.captions.cli:add_presets",
     ),
     "untouched": (
         "measure live translation with text hygiene and without",
-        "service.bench.cli:add_untouched",
+        "service.bench.captions.cli:add_untouched",
     ),
     "retention": (
         "measure term retention: numbers, names, addresses and glossary words that come through",
-        "service.bench.cli:add_retention",
+        "service.bench.captions.cli:add_retention",
     ),
     "capacity": (
         "predict how many speakers a machine holds, by simulation",
-        "service.bench.cli:add_capacity",
+        "service.bench.load.cli:add_capacity",
     ),
 }
 COMMANDS: Final[Table] = {
@@ -127,7 +127,7 @@ COMMANDS: Final[Table] = {
     ),
     "loadtest": (
         "let many speakers use a running service, and measure how soon it answers",
-        "service.bench.cli:add_loadtest",
+        "service.bench.load.cli:add_loadtest",
     ),
     "bench": ("measure this machine, alone or beside other engines", _BENCH),
     "eval": ("measure quality, latency and capacity", _EVAL),

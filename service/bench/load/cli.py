@@ -1,199 +1,20 @@
-"""The commands that measure the service: its live translations, and how much load it bears.
+"""The commands that measure how much load the service bears, and what it does beyond that.
 
 Only their arguments: the rest is imported when one runs, so that other commands start fast.
 """
 
 import argparse
-from pathlib import Path
-from typing import Final
 
-from service.bench.captions.documents import REWRITING_SHARE, WORDS_PER_MINUTE
-from service.bench.captions.policies import POLICIES
+from service.bench.captions.cli import add_words_per_minute
 from service.errors import ServiceError
 from tokenspeed.arguments import (
     add_json_argument,
-    add_model_argument,
     add_model_arguments,
     add_page_arguments,
     check_page,
     counts,
 )
 from tokenspeed.errors import told
-
-DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
-UNTOUCHED_SETS: Final = f"{DEFAULT_SETS},wmt24-speech.en-es"
-RETENTION_SETS: Final = "newstest2014.en-de,newstest2014.en-fr,newstest2013.en-es"
-
-
-def add_streaming(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `eval streaming`."""
-    _add_corpus(parser)
-    parser.add_argument(
-        "--sets",
-        default=DEFAULT_SETS,
-        metavar="A,B",
-        help=f"NAME.en-xx, or NAME.xx-en for the other direction (default: {DEFAULT_SETS})",
-    )
-    parser.add_argument(
-        "--policies",
-        default=",".join(POLICIES),
-        metavar="A,B",
-        help="comma-separated (default: all of them)",
-    )
-    parser.add_argument(
-        "--traces",
-        default="words",
-        metavar="A,B",
-        help="how the source arrives: words, recogniser (default: words)",
-    )
-    parser.add_argument("--limit", type=int, default=40, help="lines to take of each set; 0: all")
-    parser.add_argument(
-        "--max-words",
-        type=int,
-        default=0,
-        help="source words to take of each set, in whole lines; 0: all",
-    )
-    parser.add_argument("--speakers", type=int, default=4, help="speakers at the same time")
-    parser.add_argument(
-        "--clock",
-        choices=["socket", "simulated", "cpu"],
-        default="socket",
-        help="socket: a server process in real time; simulated: in process, waiting left out; "
-        "cpu: the same, and time that other programs took too (run it on one core)",
-    )
-    _add_words_per_minute(parser)
-    parser.add_argument(
-        "--rewriting-share",
-        type=float,
-        default=REWRITING_SHARE,
-        help="share of the recogniser's updates that correct earlier words",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the recogniser's mistakes")
-    add_model_arguments(parser)
-    add_page_arguments(parser)
-    parser.add_argument(
-        "--keep", action="store_true", help="keep the rows of other policies that are in FILE"
-    )
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE.svg", help="plot the first set and trace"
-    )
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="write SimulEval's instance logs")
-    parser.set_defaults(run=_streaming)
-
-
-def _streaming(options: argparse.Namespace) -> int:
-    from service.bench.captions.rows import policy_tables
-    from service.bench.captions.streaming import measure_policies
-
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = measure_policies(options)
-    print(policy_tables(rows))
-    print(f"BLEU: {rows[0]['bleu_signature']}\nchrF: {rows[0]['chrf_signature']}")
-    return 0
-
-
-def add_retention(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `eval retention`."""
-    _add_corpus(parser)
-    _add_sets(parser, RETENTION_SETS)
-    parser.add_argument("--limit", type=int, default=150, help="lines to take of each set; 0: all")
-    add_model_arguments(parser)
-    add_page_arguments(parser)
-    parser.set_defaults(run=_retention)
-
-
-def _retention(options: argparse.Namespace) -> int:
-    from service.bench.captions.retention import retention_table
-    from service.bench.captions.streaming import measure_retention
-
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = measure_retention(options)
-    print(retention_table(rows))
-    return 0
-
-
-def add_untouched(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `eval untouched`."""
-    _add_corpus(parser)
-    _add_sets(parser, UNTOUCHED_SETS)
-    parser.add_argument(
-        "--max-words", type=int, default=500, help="source words to take of each set"
-    )
-    add_model_arguments(parser)
-    add_page_arguments(parser)
-    parser.set_defaults(run=_untouched)
-
-
-def _untouched(options: argparse.Namespace) -> int:
-    from service.bench.captions.untouched import measure_untouched, untouched_table
-
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = measure_untouched(options)
-    print(untouched_table(rows))
-    return 0
-
-
-def add_presets(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `eval presets`."""
-    _add_corpus(parser)
-    _add_sets(parser, UNTOUCHED_SETS)
-    parser.add_argument(
-        "--max-words",
-        type=int,
-        default=250,
-        help="source words to take of each set, in whole lines",
-    )
-    add_model_arguments(parser)
-    add_page_arguments(parser)
-    parser.set_defaults(run=_presets)
-
-
-def _presets(options: argparse.Namespace) -> int:
-    from service.bench.captions.preset_grid import measure_presets, preset_tables
-
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = measure_presets(options)
-    print(preset_tables(rows))
-    return 0
-
-
-def add_confidence(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `eval confidence`."""
-    _add_corpus(parser)
-    _add_sets(parser, UNTOUCHED_SETS)
-    parser.add_argument(
-        "--max-words",
-        type=int,
-        default=1000,
-        help="source words to take of each set, in whole lines",
-    )
-    parser.add_argument(
-        "--device",
-        choices=["reference", "cuda"],
-        default="reference",
-        help="plain PyTorch in float32: on the CPU (reference) or on a GPU (cuda)",
-    )
-    parser.add_argument(
-        "--processes", type=int, default=1, help="processes; each takes one set and trace at a time"
-    )
-    add_model_argument(parser)
-    add_page_arguments(parser)
-    parser.set_defaults(run=_confidence)
-
-
-def _confidence(options: argparse.Namespace) -> int:
-    from service.bench.captions.confidence import measure_confidence
-    from service.bench.captions.confidence_tables import confidence_tables
-
-    check_page(options)
-    with told(OSError, ValueError):
-        rows = measure_confidence(options)
-    print(confidence_tables(rows))
-    return 0
 
 
 def add_capacity(parser: argparse.ArgumentParser) -> None:
@@ -208,9 +29,9 @@ def add_capacity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-sessions", type=int, default=1024, help="the most sessions to simulate"
     )
-    _add_words_per_minute(parser)
+    add_words_per_minute(parser)
     _add_overhead(parser)
-    _add_seed(parser)
+    add_seed(parser)
     add_model_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=_capacity)
@@ -242,7 +63,7 @@ def add_loadtest(parser: argparse.ArgumentParser) -> None:
         help="preset of the sessions",
     )
     parser.add_argument("--append-only", action="store_true", help="use the mode append_only")
-    _add_words_per_minute(parser)
+    add_words_per_minute(parser)
     _add_budget(parser)
     parser.add_argument("--api-key", help="default: the variable TOKENSPEED_API_KEY")
     parser.add_argument(
@@ -305,7 +126,7 @@ def add_overload(parser: argparse.ArgumentParser) -> None:
         help="how many times as many speakers as are admitted (default: 4)",
     )
     _add_speech(parser, seconds=30.0)
-    _add_words_per_minute(parser)
+    add_words_per_minute(parser)
     parser.add_argument(
         "--max-speakers", type=int, default=200, help="the most speakers that try to connect"
     )
@@ -334,7 +155,7 @@ def add_soak(parser: argparse.ArgumentParser) -> None:
         help="length of a minute in seconds, for a shorter run",
     )
     parser.add_argument("--speakers", type=int, default=6, help="speakers at the same time")
-    _add_seed(parser)
+    add_seed(parser)
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_soak)
@@ -365,7 +186,7 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpus-per-replica", type=float, default=1.0, metavar="C", help="cores reserved for each"
     )
-    _add_words_per_minute(parser)
+    add_words_per_minute(parser)
     _add_budget(parser)
     add_model_arguments(parser)
     add_page_arguments(parser)
@@ -394,7 +215,7 @@ def add_room(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="languages, shared out among the readers",
     )
-    _add_words_per_minute(parser)
+    add_words_per_minute(parser)
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_room)
@@ -439,7 +260,7 @@ def add_replicas(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="target languages of the speakers, shared out among the viewers",
     )
-    _add_words_per_minute(parser)
+    add_words_per_minute(parser)
     add_model_arguments(parser)
     add_page_arguments(parser)
     parser.set_defaults(run=_replicas)
@@ -460,7 +281,7 @@ def add_host(parser: argparse.ArgumentParser) -> None:
     _add_levels(
         parser, "speakers", [4, 16, 32], "numbers of speakers at the same time", seconds=20.0
     )
-    _add_words_per_minute(parser)
+    add_words_per_minute(parser)
     add_model_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=_host)
@@ -475,110 +296,10 @@ def _host(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_fleet(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `bench fleet`."""
-    parser.add_argument(
-        "--peak", type=int, default=1_000_000, help="speakers at the busiest time of the day"
-    )
-    parser.add_argument(
-        "--trough", type=float, default=0.35, help="share of them at the quietest time"
-    )
-    parser.add_argument(
-        "--stay-s",
-        type=float,
-        default=1200.0,
-        help="how long a speaker stays, in seconds, on average",
-    )
-    parser.add_argument(
-        "--cards",
-        type=lambda text: text.split(","),
-        metavar="A,B",
-        help="simulate only these, such as 'llama-3-8b int4' (default: all measured on an H100)",
-    )
-    parser.add_argument(
-        "--card-hour",
-        type=float,
-        metavar="PRICE",
-        help="price of a card for an hour, in any currency: adds costs to the tables",
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=8.0, help="simulated seconds for each number of speakers"
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        default=1,
-        help="number of exact simulations for comparison, each with its own seed",
-    )
-    _add_seed(parser)
-    parser.add_argument(
-        "--host",
-        type=Path,
-        default=Path("benchmarks/results/host.json"),
-        metavar="FILE",
-        help="a result of `bench host`",
-    )
-    parser.add_argument(
-        "--beside",
-        type=Path,
-        metavar="FILE",
-        help="a result of `loadtest`: simulate the same speakers",
-    )
-    parser.add_argument(
-        "--replicas",
-        type=int,
-        default=1,
-        help="with --beside: the number of replicas that it ran on",
-    )
-    parser.add_argument(
-        "--router",
-        default="round-robin",
-        help="with --beside: how sessions are routed: least-p95, round-robin or sticky",
-    )
-    parser.add_argument(
-        "--cost",
-        metavar="BASE,ROW[,CONTEXT]",
-        help="with --beside: what a step costs in ms (default: as in that file)",
-    )
-    parser.add_argument(
-        "--slower",
-        type=float,
-        default=1.0,
-        help="with --beside: how many times slower all is where replicas share cores",
-    )
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the plots to this folder")
-    add_page_arguments(parser)
-    parser.set_defaults(run=_fleet)
-
-
-def _fleet(options: argparse.Namespace) -> int:
-    from service.bench.fleet.report import fleet_tables, run_fleet
-
-    check_page(options)
-    with told(OSError, ValueError):
-        result = run_fleet(options)
-    print(fleet_tables(result))
-    return 0
-
-
 # Arguments that several commands have.
 
 
-def _add_corpus(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--corpus",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder with test sets, NAME.en-xx.tsv: source, translation, document",
-    )
-
-
-def _add_sets(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--sets", default=default, metavar="A,B", help="names of test sets")
-
-
-def _add_seed(parser: argparse.ArgumentParser) -> None:
+def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of what is random")
 
 
@@ -619,13 +340,4 @@ def _add_overhead(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         help="what an update costs besides the steps of the model, in ms",
-    )
-
-
-def _add_words_per_minute(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--words-per-minute",
-        type=float,
-        default=WORDS_PER_MINUTE,
-        help=f"how fast each speaker speaks (default: {WORDS_PER_MINUTE:g})",
     )
