@@ -19,9 +19,15 @@ NOT_HERE = frozenset(
     }
 )
 
+# One kernel in parts, for which Triton has no interpreter.
+PERSISTENT = "grid layouts producers products parts qkv attention projection gate_up head kernel"
+
 # Parts of something larger: the test that runs them. A line goes away when they get their own.
 ELSEWHERE = {
     "tokenspeed/kernels/slots.py": "tokenspeed/kernels/test_attention.py",  # two named tuples
+} | {
+    f"tokenspeed/kernels/persistent/{name}.py": "tokenspeed/backends/test_cuda_persistent.py"
+    for name in PERSISTENT.split()
 }
 
 

@@ -13,9 +13,13 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_weights import LayerWeights, Weights
-from tokenspeed.kernels import persistent
 from tokenspeed.kernels.matrix import Matrix, pack_tiles
+from tokenspeed.kernels.persistent import layouts, sizes
+from tokenspeed.kernels.persistent.arguments import Buffers, Outputs, Plan, Residual, Tables
+from tokenspeed.kernels.persistent.kernel import persistent_kernel
+from tokenspeed.kernels.slots import Cache, Places
 from tokenspeed.kernels.tuned import is_narrow, split_parts, tile_config
+from tokenspeed.model.config import ModelConfig
 
 MAX_WIDTH = 16  # rows of the widest step that takes this path
 GAIN_LAYER_BYTES = 1 << 27  # this path is the default where a layer has at least so many
@@ -39,23 +43,21 @@ def why_not_shape(weights: Weights) -> str | None:
     if config.switches or config.attention_scale or len(config.ropes) > 1:
         beyond = ", ".join(config.switches) or "scale of scores or rotations"
         return f"it knows plain LLaMA alone, not this model's {beyond}"
-    if form not in persistent.COLUMNS:
-        return f"it does not know {form}, only {', '.join(persistent.COLUMNS)}"
+    if form not in sizes.COLUMNS:
+        return f"it does not know {form}, only {', '.join(sizes.COLUMNS)}"
     if config.head_dim not in (64, 128) or config.num_heads // config.num_kv_heads > 16:
         return "it needs heads of 64 or 128, at most 16 to a kv head"
     for name, matrix in _layer_matrices(weights.layers[0]).items():
         if is_narrow(name, form, matrix.n, matrix.k):
             return f"{name} is so small that its tiles are narrow"
-        columns = split_parts(name, form, matrix.n, matrix.k) * persistent.COLUMNS[form]
-        if matrix.n % persistent.TILE or matrix.k % columns:
-            return (
-                f"{name} is [{matrix.n}, {matrix.k}], no multiple of [{persistent.TILE}, {columns}]"
-            )
+        columns = split_parts(name, form, matrix.n, matrix.k) * sizes.COLUMNS[form]
+        if matrix.n % sizes.TILE or matrix.k % columns:
+            return f"{name} is [{matrix.n}, {matrix.k}], no multiple of [{sizes.TILE}, {columns}]"
     head = weights.head
     if head.format != form:
         return f"its head is in {head.format}, not in {form}"
-    if tile_config("head", form, head.n, head.k, 16).block_n != persistent.TILE:
-        return f"its head's tiles are not {persistent.TILE} wide"
+    if tile_config("head", form, head.n, head.k, 16).block_n != sizes.TILE:
+        return f"its head's tiles are not {sizes.TILE} wide"
     return None
 
 
@@ -105,12 +107,59 @@ class Ring:
 
 def default_ring(form: str, width: int, head_dim: int) -> Ring:
     """Return the deepest ring that fits, with as many stages under way as measured best."""
-    stage = persistent.STAGE_BYTES + (512 if form == "int4" else 0)
-    rows = ROW_SLOTS * persistent.COLUMNS[form] * width * 2
+    stage = sizes.STAGE_BYTES + (512 if form == "int4" else 0)
+    rows = ROW_SLOTS * sizes.COLUMNS[form] * width * 2
     cache = 2 * 32 * head_dim * 2
-    finish = persistent.TILE * width * 4 + 1024
+    finish = sizes.TILE * width * 4 + 1024
     slots = (SHARED_BYTES - rows - cache - finish) // stage
     return Ring(slots, ROW_SLOTS, IN_FLIGHT)
+
+
+def plan_of(
+    config: ModelConfig,
+    form: str,
+    width: int,
+    max_length: int,
+    num_slots: int,
+    *,
+    ring: Ring | None = None,
+    store_logits: bool = False,
+) -> Plan:
+    """Return what the kernel is compiled for.
+
+    Args:
+        config: of a model that `why_not_shape` accepts, all of whose matrices have this form.
+        width: rows of the step.
+        max_length, num_slots: of the cache.
+        ring: None is the default for this form and width.
+    """
+    wide = max(8, width)
+    hidden, inner = config.hidden_size, config.intermediate_size
+    attended = config.num_heads * config.head_dim
+    qkv = attended + 2 * config.num_kv_heads * config.head_dim
+    ring = ring or default_ring(form, wide, config.head_dim)
+    return Plan(
+        form=form,
+        columns=sizes.COLUMNS[form],
+        width=wide,
+        hidden=hidden,
+        inner=inner,
+        heads=config.num_heads,
+        kv_heads=config.num_kv_heads,
+        head_dim=config.head_dim,
+        qkv=qkv,
+        attended=attended,
+        vocab=config.vocab_size,
+        qkv_parts=split_parts("qkv", form, qkv, hidden),
+        out_parts=split_parts("out", form, hidden, attended),
+        down_parts=split_parts("down", form, hidden, inner),
+        max_length=max_length,
+        slot_count=num_slots,
+        eps=config.rms_norm_eps,
+        slots=ring.slots,
+        row_slots=ring.row_slots,
+        store_logits=store_logits,
+    )
 
 
 class PersistentStep:
@@ -133,22 +182,20 @@ class PersistentStep:
     ) -> None:
         self.max_width, self.ring = max_width, ring
         self._weights, self._memory = weights, memory
-        config, form, device = weights.config, weights.form, memory.device
-        first = _layer_matrices(weights.layers[0])
-        self._parts = tuple(
-            split_parts(k, form, first[k].n, first[k].k) for k in ("qkv", "out", "down")
-        )
+        device = memory.device
         self._norms = torch.stack([norm for norm in weights.norms if norm is not None])
-        units = [first[k].n * p for k, p in zip(("qkv", "out", "down"), self._parts, strict=True)]
-        width = max(8, max_width)
-        # Words of parts that have not arrived.
-        parts = torch.full((max(units) * width,), persistent.EMPTY, dtype=torch.int32)
-        self._part_sums = parts.to(device).view(torch.float32)
-        lines = config.num_layers * persistent.PHASES
-        self._counters = torch.zeros(
-            lines * persistent.COUNTER_STRIDE, dtype=torch.int32, device=device
+        plan = self._plan(max_width)
+        split = (
+            (plan.qkv, plan.qkv_parts),
+            (plan.hidden, plan.out_parts),
+            (plan.hidden, plan.down_parts),
         )
-        self._grid = torch.cuda.get_device_properties(device).multi_processor_count
+        words = max(rows * parts for rows, parts in split) * plan.width
+        # Words of parts that have not arrived.
+        absent = torch.full((words,), sizes.EMPTY, dtype=torch.int32)
+        self._part_sums = absent.to(device).view(torch.float32)
+        lines = weights.config.num_layers * sizes.PHASES
+        self._counters = torch.zeros(lines * sizes.COUNTER_STRIDE, dtype=torch.int32, device=device)
         self._descriptors = self._describe_weights()
 
     @property
@@ -165,68 +212,68 @@ class PersistentStep:
         Raises:
             RuntimeError: the grid cannot be resident as a whole: something else uses the GPU.
         """
-        config, memory = self._weights.config, self._memory
-        head, fields, cache = memory.head_scratch, memory.fields, memory.cache
-        form, wide = self._weights.form, max(8, width)
-        ring = self.ring or default_ring(form, wide, config.head_dim)
         self._counters.zero_()
-        rows = (memory.scaled, memory.values, memory.inner)
-        persistent.persistent_kernel[(self._grid,)](
-            *self._descriptors,
-            *(_describe(x[:width], [wide, 64], persistent.FLOAT_LAYOUT) for x in rows),
-            fields.slots,
-            fields.positions,
-            fields.outputs,
-            memory.num_outputs,
-            fields.drafts,
-            memory.num_rows,
-            memory.cos,
-            memory.sin,
-            self._norms,
-            memory.hidden,
-            memory.scaled,
-            memory.sums,
-            memory.q,
-            memory.values,
-            memory.inner,
-            cache[0],
-            cache[1],
-            *head,
-            head.best if logits is None else logits,
-            self._part_sums,
-            self._counters,
-            config.num_layers,
-            memory.sums.shape[1],
-            min(ring.in_flight, ring.slots),
-            SHAPE=(
-                config.hidden_size,
-                config.intermediate_size,
-                config.num_heads,
-                config.num_kv_heads,
-                config.head_dim,
-                config.vocab_size,
-            ),
-            PARTS=self._parts,
-            FORM=form,
-            WIDTH=wide,
-            MAX_LENGTH=cache.shape[4],
-            SLOT_COUNT=cache.shape[2],
-            EPS=config.rms_norm_eps,
-            SLOTS=ring.slots,
-            ROW_SLOTS=ring.row_slots,
-            STORE_LOGITS=logits is not None,
+        device = self._memory.device
+        grid = (torch.cuda.get_device_properties(device).multi_processor_count,)
+        *arguments, plan = self.arguments(width, logits).values()
+        persistent_kernel[grid](
+            *arguments,
+            PLAN=plan,
             num_warps=4,
             enable_fp_fusion=False,
             launch_cooperative_grid=True,
         )
 
-    def _describe_weights(self) -> tuple[Any, ...]:
+    def arguments(self, width: int, logits: Tensor | None = None) -> dict[str, Any]:
+        """Return what the kernel is launched with, by the names of its parameters, in their order.
+
+        Args: those of `run`.
+        """
+        memory, fields, cache = self._memory, self._memory.fields, self._memory.cache
+        plan = self._plan(width, store_logits=logits is not None)
+        in_flight = (self.ring or default_ring(plan.form, plan.width, plan.head_dim)).in_flight
+        rows = {"scaled": memory.scaled, "values": memory.values, "inner": memory.inner}
+        return {
+            **self._descriptors,
+            **{
+                f"x_{name}": _describe(x[:width], [plan.width, 64], layouts.FLOAT_BLOCK)
+                for name, x in rows.items()
+            },
+            "places": Places(fields.slots, fields.positions),
+            "outputs": Outputs(fields.outputs, memory.num_outputs, fields.drafts),
+            "num_rows_ptr": memory.num_rows,
+            "tables": Tables(memory.cos, memory.sin, self._norms),
+            "residual": Residual(memory.hidden, memory.scaled, memory.sums),
+            "buffers": Buffers(memory.q, memory.values, memory.inner),
+            "cache": Cache(cache[0], cache[1]),
+            "head": memory.head_scratch,
+            "logits_ptr": memory.head_scratch.best if logits is None else logits,
+            "parts_ptr": self._part_sums,
+            "counters_ptr": self._counters,
+            "layers": self._weights.config.num_layers,
+            "max_rows": memory.sums.shape[1],
+            "in_flight": min(in_flight, plan.slots),
+            "PLAN": plan,
+        }
+
+    def _plan(self, width: int, *, store_logits: bool = False) -> Plan:
+        weights, cache = self._weights, self._memory.cache
+        return plan_of(
+            weights.config,
+            weights.form,
+            width,
+            max_length=cache.shape[4],
+            num_slots=cache.shape[2],
+            ring=self.ring,
+            store_logits=store_logits,
+        )
+
+    def _describe_weights(self) -> dict[str, Any]:
         weights, layers = self._weights, len(self._weights.layers)
-        stacked = [(m, layers) for m in _layer_matrices(weights.layers[0]).values()]
-        matrices = [*stacked, (weights.head, 1)]
-        data = [_describe_matrix(m, count) for m, count in matrices]
-        scales = [_describe_scales(m, count) for m, count in matrices]
-        return (*data, *scales)
+        matrices = {k: (m, layers) for k, m in _layer_matrices(weights.layers[0]).items()}
+        matrices["head"] = (weights.head, 1)
+        data = {f"w_{k}": _describe_matrix(*each) for k, each in matrices.items()}
+        return data | {f"s_{k}": _describe_scales(*each) for k, each in matrices.items()}
 
 
 def _layer_matrices(layer: LayerWeights) -> dict[str, Matrix]:
@@ -246,19 +293,19 @@ def _over_layers(first: Tensor, layers: int) -> Tensor:
 def _describe_matrix(matrix: Matrix, layers: int) -> Any:
     data = _over_layers(matrix.data, layers)
     if matrix.layout == "tiled":
-        return _describe(data.view(-1, 64), [persistent.TILE, 64], persistent.FLOAT_LAYOUT)
+        return _describe(data.view(-1, 64), [sizes.TILE, 64], layouts.FLOAT_BLOCK)
     if matrix.layout == "bf16":
-        return _describe(data, [persistent.TILE, 64], persistent.FLOAT_LAYOUT)
+        return _describe(data, [sizes.TILE, 64], layouts.FLOAT_BLOCK)
     # [panels, units * rows of a panel, 32] words
     panels = data.view(len(data), -1, data.shape[-1])
-    return _describe(panels, persistent.WORD_BLOCK, persistent.WORD_LAYOUT)
+    return _describe(panels, layouts.WORD_BLOCK_SHAPE, layouts.WORD_BLOCK)
 
 
 def _describe_scales(matrix: Matrix, layers: int) -> Any:
     scale = _over_layers(matrix.scale, layers if matrix.format != "bf16" else 1)
     if matrix.format != "int4":
         return scale
-    return _describe(scale, [1, persistent.TILE], persistent.SCALE_LAYOUT)
+    return _describe(scale, [1, sizes.TILE], layouts.SCALE_BLOCK)
 
 
 def _describe(tensor: Tensor, block: list[int], layout: Any) -> Any:

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from tests.tokenspeed.backends.test_cuda import rows
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_persistent import (
+    PersistentStep,
+    default_ring,
     gains,
     stack_layers,
     why_not_shape,
@@ -17,11 +22,16 @@ from tokenspeed.backends.cuda_persistent import (
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels.persistent.compiling import signature_of
 from tokenspeed.model.config import EngineConfig, ModelConfig
 
 FORMS = ["bf16", "int8", "int4"]
 LARGE, SMALL = SHAPES["llama-3-8b"], SHAPES["default-38m"]
 WIDE = replace(SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=24064)
+TYPES = {
+    torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32",
+    torch.int16: "i16", torch.int32: "i32", torch.int64: "i64",
+}  # fmt: skip
 PROMPT = np.random.default_rng(3).integers(3, WIDE.vocab_size, 240).tolist()
 
 
@@ -61,6 +71,40 @@ def test_it_is_the_default_where_it_measured_faster() -> None:
 
     assert [chosen(LARGE, form) for form in FORMS] == [True, True, False]
     assert not chosen(WIDE, "bf16")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_run_ahead_of_the_barriers(form: str) -> None:
+    # That it compiles and fits, test_compiled.py holds.
+    for width in (8, 16):
+        assert default_ring(form, width, LARGE.head_dim).slots >= 8
+
+
+def kind(argument: Any) -> Any:
+    """Triton's type of an argument, a group's as a group; of a descriptor, up to its layout."""
+    if isinstance(argument, tuple):
+        return type(argument)(*(kind(part) for part in argument))
+    if isinstance(argument, TensorDescriptor):
+        return f"tensordesc<{TYPES[argument.base.dtype]}{argument.block_shape}"
+    return f"*{TYPES[argument.dtype]}" if isinstance(argument, torch.Tensor) else "i32"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_is_launched_with_what_is_compiled_without_a_gpu(form: str) -> None:
+    small = replace(WIDE, hidden_size=1024, intermediate_size=2048, num_heads=8, num_kv_heads=2)
+    small = replace(small, num_layers=2, vocab_size=256)
+    weights = stack_layers(random_weights(small, form, "cpu", seed=5))
+    memory = StepMemory(weights, EngineConfig(num_slots=2, max_length=64, max_step_tokens=32))
+    for logits in (None, torch.empty(16, small.vocab_size)):
+        arguments = PersistentStep(weights, memory).arguments(16, logits)
+        plan = arguments.pop("PLAN")
+        assert (plan.width, plan.store_logits) == (16, logits is not None)
+        signature = signature_of(plan)
+        assert list(signature) == [*arguments, "PLAN"]
+        for name, argument in arguments.items():
+            compiled, launched = signature[name], kind(argument)
+            is_described = isinstance(argument, TensorDescriptor)
+            assert compiled.startswith(launched) if is_described else compiled == launched, name
 
 
 def test_it_is_refused_without_a_hopper_gpu() -> None:

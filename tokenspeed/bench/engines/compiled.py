@@ -29,16 +29,16 @@ import triton
 from triton.backends.compiler import GPUTarget
 
 from tokenspeed.backends.cuda import default_launch
-from tokenspeed.backends.cuda_persistent import SHARED_BYTES, default_ring
+from tokenspeed.backends.cuda_persistent import SHARED_BYTES, plan_of
 from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines import kept_kernels
 from tokenspeed.bench.engines.kept_kernels import Needs, digest_of
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.page import markdown_table
-from tokenspeed.kernels import persistent
 from tokenspeed.kernels.compile import Job, jobs
-from tokenspeed.kernels.tuned import split_parts
+from tokenspeed.kernels.persistent import compiling
+from tokenspeed.kernels.persistent.arguments import Plan
 from tokenspeed.model.config import EngineConfig
 
 TARGETS = {
@@ -59,6 +59,7 @@ IN_USE = [
 ]
 PERSISTENT = "llama-3-8b"  # whose persistent step is compiled
 STEP_FORMS, STEP_WIDTHS = ("bf16", "int8", "int4"), (8, 16)
+MAX_LENGTH, NUM_SLOTS = 512, 16  # of its cache
 USED_IN_A_STEP = ("wgmma.mma_async", "cp.async.bulk.tensor")  # products and copies of Hopper's own
 
 
@@ -66,26 +67,19 @@ USED_IN_A_STEP = ("wgmma.mma_async", "cp.async.bulk.tensor")  # products and cop
 class StepJob:
     """A persistent step to compile, as a `Job` is a kernel."""
 
-    shape: tuple[int, ...]
-    parts: tuple[int, ...]
-    form: str
-    width: int
-    slots: int
-    row_slots: int
-    module: ClassVar[str] = persistent.__name__
+    plan: Plan
+    module: ClassVar[str] = compiling.__name__
     kernel: ClassVar[str] = "persistent_kernel"
 
     @property
     def label(self) -> str:
         """Return what tells them apart."""
-        return f"format={self.form} tokens={self.width}"
+        return f"format={self.plan.form} tokens={self.plan.width}"
 
     def compile(self, target: GPUTarget) -> Any:
         """Compile for Hopper; return Triton's compiled kernel."""
         assert target == TARGETS["sm_90"]
-        return persistent.compile_step(
-            self.shape, self.parts, self.form, self.width, self.slots, self.row_slots
-        )
+        return compiling.compile_step(self.plan)
 
 
 @dataclass(frozen=True)
@@ -124,20 +118,9 @@ def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
 def step_jobs() -> Iterator[StepJob]:
     """Yield the persistent step in each form, for few rows and for many."""
     config = SHAPES[PERSISTENT]
-    heads = config.num_heads, config.num_kv_heads, config.head_dim
-    width, inner = config.hidden_size, config.intermediate_size
-    values = config.num_heads * config.head_dim
-    sizes = {
-        "qkv": (values + 2 * config.num_kv_heads * config.head_dim, width),
-        "out": (width, values),
-        "down": (width, inner),
-    }
     for form in STEP_FORMS:
-        parts = tuple(split_parts(name, form, n, k) for name, (n, k) in sizes.items())
         for rows in STEP_WIDTHS:
-            ring = default_ring(form, rows, config.head_dim)
-            shape = (width, inner, *heads, config.vocab_size)
-            yield StepJob(shape, parts, form, rows, ring.slots, ring.row_slots)
+            yield StepJob(plan_of(config, form, rows, MAX_LENGTH, NUM_SLOTS))
 
 
 def is_decode(job: Job | StepJob) -> bool:

@@ -15,6 +15,8 @@ from typing import NamedTuple, Protocol
 
 import triton
 
+_KERNELS = "tokenspeed.kernels."
+
 
 class Needs(NamedTuple):
     """What a kernel needs: registers and spilled bytes per thread, shared bytes per program."""
@@ -68,14 +70,13 @@ def module_code(module: str) -> str:
 
 @cache
 def _modules(module: str) -> tuple[str, ...]:
-    """Return a module and all it imports from its own package, directly or not, sorted."""
-    package = module.rpartition(".")[0]
+    """Return a module and all it imports from this package's kernels, directly or not, sorted."""
     found, todo = {module}, [module]
     while todo:
         for node in ast.walk(ast.parse(_source(todo.pop()))):
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = {node.module} | {f"{node.module}.{each.name}" for each in node.names}
-                new = {n for n in names - found if n.startswith(package + ".") and _is_module(n)}
+                new = {n for n in names - found if n.startswith(_KERNELS) and _is_module(n)}
                 found |= new
                 todo += new
     return tuple(sorted(found))

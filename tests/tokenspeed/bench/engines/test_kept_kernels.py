@@ -48,7 +48,7 @@ def test_another_target_version_or_code_has_another_digest(monkeypatch: pytest.M
         assert digest_of("sm_90", JOB) != before
     code = kept_kernels.module_code
     # Modules count that the kernel's own imports, directly or not.
-    for module, counts in (("arithmetic", True), ("split_k", True), ("persistent", False)):
+    for module, counts in (("arithmetic", True), ("split_k", True), ("persistent.kernel", False)):
         name = f"tokenspeed.kernels.{module}"
         with monkeypatch.context() as patch:
             patch.setattr(kept_kernels, "module_code", lambda m, n=name: code(m) + "x" * (m == n))

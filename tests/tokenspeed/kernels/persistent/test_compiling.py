@@ -1,0 +1,17 @@
+"""What is compiled without a GPU has the kernel's own parameters; test_compiled.py compiles it."""
+
+import pytest
+
+from tokenspeed.backends.cuda_persistent import plan_of
+from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.kernels.persistent.compiling import signature_of
+from tokenspeed.kernels.persistent.kernel import persistent_kernel
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8", "int4"])
+def test_the_signature_names_every_parameter_in_its_order(form: str) -> None:
+    signature = signature_of(plan_of(SHAPES["llama-3-8b"], form, 1, 512, 16))
+    assert list(signature) == persistent_kernel.arg_names
+    scales = "*fp32" if form != "int4" else "tensordesc<i32[1, 128]"
+    assert signature["s_down"].startswith(scales)
+    assert f"[{8}, 64]" in signature["x_scaled"]

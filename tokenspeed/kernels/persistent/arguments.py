@@ -1,0 +1,142 @@
+"""What the kernel is given: groups of pointers, and the constants that a step is compiled for.
+
+`slots.Places`, `slots.Cache` and `lm_head.HeadScratch` are more of these groups. Copy descriptors
+are in none: Triton 3.6 does not look for them in a tuple. No field is called `values` or `type`:
+Triton's own tuples, which these become in a kernel, have these attributes.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Plan(NamedTuple):
+    """The constants of a step.
+
+    Attributes:
+        form: of all matrices. columns: of a stage, `sizes.COLUMNS[form]`.
+        width: rows of a step, rounded up to what a product takes: 8, 16, 32 or 64.
+        hidden, inner, vocab: sizes of the model. qkv: rows of its matrix; attended: columns of
+            out's, of all heads.
+        qkv_parts, out_parts, down_parts: programs that share a tile of a matrix, along K.
+        max_length, slot_count, eps: of the cache, and of the norms.
+        slots: stages of weights in the ring. row_slots: of activations.
+    """
+
+    form: str
+    columns: int
+    width: int
+    hidden: int
+    inner: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    qkv: int
+    attended: int
+    vocab: int
+    qkv_parts: int
+    out_parts: int
+    down_parts: int
+    max_length: int
+    slot_count: int
+    eps: float
+    slots: int
+    row_slots: int
+    store_logits: bool
+
+
+class Outputs(NamedTuple):
+    """Which rows choose a token.
+
+    Attributes:
+        rows: [outputs] int32, ascending. num: [1] int32.
+        drafts: [outputs] int32; the draft that a row verifies, or -1.
+    """
+
+    rows: Any
+    num: Any
+    drafts: Any
+
+
+class Tables(NamedTuple):
+    """What every step reads: cos, sin [positions, head_dim / 2] float32; norms [norms, hidden]."""
+
+    cos: Any
+    sin: Any
+    norms: Any
+
+
+class Residual(NamedTuple):
+    """The hidden states, and what their norms need.
+
+    Attributes:
+        hidden: [rows, hidden] float32. scaled: the same times the next norm's weight.
+        sums: [norms, max rows] int64, of squares.
+    """
+
+    hidden: Any
+    scaled: Any
+    sums: Any
+
+
+class Buffers(NamedTuple):
+    """What the phases of a layer leave for each other.
+
+    Attributes:
+        q, attended: [rows, heads, head_dim].
+        inner: [rows, inner].
+    """
+
+    q: Any
+    attended: Any
+    inner: Any
+
+
+class Work(NamedTuple):
+    """All that consumers read and write in memory, and how much of it there is."""
+
+    places: Any
+    tables: Any
+    residual: Any
+    max_rows: Any
+    buffers: Any
+    cache: Any
+    outputs: Any
+    head: Any
+    logits: Any
+    parts: Any
+    counters: Any
+    num_rows: Any
+    layers: Any
+
+
+class Loaded(NamedTuple):
+    """What each partition of consumers loads once, at the start: chains of loads are long."""
+
+    num_rows: Any
+    slots: Any
+    positions: Any
+    grid: Any
+
+
+class Ring(NamedTuple):
+    """Weights in shared memory, and the barriers of each stage."""
+
+    data: Any
+    scales: Any
+    full: Any
+    empty: Any
+
+
+class RowRing(NamedTuple):
+    """Activations in shared memory; a stage is free when that of the weights is."""
+
+    data: Any
+    full: Any
+
+
+class Shared(NamedTuple):
+    """Other shared memory: a block of the cache, then of logits, with its barriers."""
+
+    cache: Any
+    logits: Any
+    logits_full: Any
+    logits_empty: Any

@@ -1,0 +1,124 @@
+"""The phase of attention: query heads of one row and kv head over the row's slot."""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.ampere import mma_v2
+
+from tokenspeed.kernels import attention
+from tokenspeed.kernels.gluon_names import barrier
+from tokenspeed.kernels.persistent.grid import arrive, wait
+from tokenspeed.kernels.persistent.layouts import ATTENTION, HALF, STRIDE, narrow
+
+BLOCK = gl.constexpr(attention.BLOCK)
+CACHE_SHARED = gl.constexpr(gl.SwizzledSharedLayout(8, 1, 8, [1, 0]))
+_SPLIT = gl.constexpr(attention.SPLIT)
+# 16 query heads (few of them used) by 32 positions, or by the columns of a head.
+_mma = gl.NVMMADistributedLayout(version=[2, 0], warps_per_cta=[1, 4], instr_shape=[16, 8])
+_ATTEND = gl.constexpr(_mma)
+_ATTEND_A = gl.constexpr(gl.DotOperandLayout(0, _mma, k_width=2))
+_ATTEND_B = gl.constexpr(gl.DotOperandLayout(1, _mma, k_width=2))
+
+
+@gluon.jit
+def cache_block(k_ptr, v_ptr, tile, at, start, last, wanted):
+    """Return the keys and values of a block of positions, up to `last`; zeros if not wanted."""
+    inside = (tile * 0 + (start + at) <= last) & wanted
+    HEAD_DIM: gl.constexpr = tile.shape[1]
+    tile += start * HEAD_DIM
+    k = gl.load(k_ptr + tile, mask=inside, other=0.0, cache_modifier=".cg")
+    return k, gl.load(v_ptr + tile, mask=inside, other=0.0, cache_modifier=".cg")
+
+
+@gluon.jit
+def attend(unit, work, layer, cache_shared, done, PLAN: gl.constexpr):
+    """Let the query heads of one row and kv head attend; the sums are those of `attention`.
+
+    Waits until qkv is `done`. Keys and values of steps before this one are asked for before that.
+    """
+    HEADS: gl.constexpr = PLAN.heads
+    KV_HEADS: gl.constexpr = PLAN.kv_heads
+    HEAD_DIM: gl.constexpr = PLAN.head_dim
+    GROUP: gl.constexpr = HEADS // KV_HEADS
+    WIDTH: gl.constexpr = PLAN.width
+    q_ptr = work.buffers.q
+    dtype: gl.constexpr = q_ptr.dtype.element_ty
+    LOAD: gl.constexpr = gl.BlockedLayout([1, 8], [256 // HEAD_DIM, HEAD_DIM // 8], [4, 1], [1, 0])
+    ROW: gl.constexpr = gl.SliceLayout(1, _ATTEND)
+    row = unit // KV_HEADS
+    kv_head = unit % KV_HEADS
+    last = gl.load(work.places.positions + row)
+    slot = gl.load(work.places.slots + row).to(gl.int64) + layer * PLAN.slot_count
+    head_at = (slot * KV_HEADS + kv_head) * (PLAN.max_length * HEAD_DIM)
+    at = gl.expand_dims(gl.arange(0, BLOCK, gl.SliceLayout(1, LOAD)), 1)
+    tile = at * HEAD_DIM + gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, LOAD)), 0)
+    # Rows of a slot have positions one after the other, so that a step writes none before
+    # last - WIDTH + 1: the blocks before that are there already.
+    k_ptr = work.cache.k + head_at
+    v_ptr = work.cache.v + head_at
+    is_old = last >= BLOCK + WIDTH - 1
+    next_is_old = last >= 2 * BLOCK + WIDTH - 1
+    k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, is_old)
+    next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, last, next_is_old)
+    wait(done, (HEADS + 2 * KV_HEADS) * HEAD_DIM // HALF)
+    if not is_old:
+        k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, True)
+    if not next_is_old:
+        next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, last, True)
+    m = gl.expand_dims(gl.arange(0, 16, gl.SliceLayout(1, _ATTEND_A)), 1)
+    d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND_A)), 0)
+    q_at = (row * HEADS + kv_head * GROUP + m) * HEAD_DIM + d
+    q = gl.load(q_ptr + q_at, mask=(m < GROUP) & (d >= 0), other=0.0, cache_modifier=".cg")
+    k_shared = cache_shared.index(0)
+    v_shared = cache_shared.index(1)
+    column = gl.expand_dims(gl.arange(0, BLOCK, gl.SliceLayout(0, _ATTEND)), 0)
+    ones = gl.full([BLOCK, 8], 1.0, dtype, _ATTEND_B)
+    scale: gl.constexpr = HEAD_DIM**-0.5 * 1.4426950408889634
+
+    maximum = gl.full([16], float("-inf"), gl.float32, ROW)
+    total = gl.zeros([16], gl.float32, ROW)
+    values = gl.zeros([16, HEAD_DIM], gl.float32, _ATTEND)
+    for begin in range(0, last + 1, _SPLIT):
+        top = gl.full([16], float("-inf"), gl.float32, ROW)
+        sums = gl.zeros([16, 8], gl.float32, _ATTEND)
+        out = gl.zeros([16, HEAD_DIM], gl.float32, _ATTEND)
+        for start in range(begin, gl.minimum(begin + _SPLIT, last + 1), BLOCK):
+            barrier()  # all warps have read the previous block
+            k_shared.store(k)
+            v_shared.store(v)
+            k, v = next_k, next_v
+            next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, start + 2 * BLOCK, last, True)
+            barrier()
+            b = k_shared.permute((1, 0)).load(_ATTEND_B)
+            scores = mma_v2(q, b, gl.zeros([16, BLOCK], gl.float32, _ATTEND)) * scale
+            scores = gl.where(start + column <= last, scores, float("-inf"))
+            new = gl.maximum(top, gl.max(scores, 1))
+            finite = gl.where(new == float("-inf"), 0.0, new)
+            weights = narrow(gl.exp2(scores - gl.expand_dims(finite, 1)), dtype)
+            shrink = gl.expand_dims(gl.exp2(top - finite), 1)
+            a = gl.convert_layout(weights, _ATTEND_A)
+            out = mma_v2(a, v_shared.load(_ATTEND_B), out * shrink)
+            sums = mma_v2(a, ones, sums * shrink)
+            top = new
+        more = gl.max(sums, 1)
+        new = gl.maximum(maximum, top)
+        finite = gl.where(new == float("-inf"), 0.0, new)
+        old_share = gl.exp2(maximum - finite)
+        new_share = gl.exp2(top - finite)
+        total = total * old_share + more * new_share
+        values = values * gl.expand_dims(old_share, 1) + out * gl.expand_dims(new_share, 1)
+        maximum = new
+    y = narrow(values / gl.expand_dims(total, 1), dtype)
+    m = gl.expand_dims(gl.arange(0, 16, ROW), 1)
+    d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND)), 0)
+    y_at = (row * HEADS + kv_head * GROUP + m) * HEAD_DIM + d
+    gl.store(work.buffers.attended + y_at, y, mask=(m < GROUP) & (d >= 0))
+
+
+@gluon.jit
+def attend_all(work, own, layer, cache_shared, done, offset, PLAN: gl.constexpr):
+    """Let this program's rows and kv heads attend."""
+    # The programs that have fewer tiles of the next matrix attend first.
+    first = (gl.program_id(0) + own.grid - offset) % own.grid
+    for unit in range(first, own.num_rows * PLAN.kv_heads, own.grid):
+        attend(unit, work, layer, cache_shared, done, PLAN)
+        arrive(done + ATTENTION * STRIDE, 1)

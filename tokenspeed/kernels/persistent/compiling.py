@@ -1,0 +1,73 @@
+"""The kernel compiled for Hopper without a GPU."""
+
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.experimental.gluon._runtime import GluonASTSource
+
+from tokenspeed.kernels.lm_head import HeadScratch
+from tokenspeed.kernels.persistent.arguments import Buffers, Outputs, Plan, Residual, Tables
+from tokenspeed.kernels.persistent.kernel import persistent_kernel
+from tokenspeed.kernels.persistent.layouts import (
+    FLOAT_BLOCK,
+    SCALE_BLOCK,
+    WORD_BLOCK,
+    WORD_BLOCK_SHAPE,
+)
+from tokenspeed.kernels.persistent.sizes import TILE
+from tokenspeed.kernels.slots import Cache, Places
+
+
+def signature_of(plan: Plan) -> dict[str, Any]:
+    """Return Triton's types of the kernel's arguments by their names, in their order."""
+    half, panel = ("bf16", FLOAT_BLOCK) if plan.form == "bf16" else ("fp16", WORD_BLOCK)
+    block = f"bf16[{TILE}, 64]" if plan.form == "bf16" else f"i16{WORD_BLOCK_SHAPE}"
+    scales = f"tensordesc<i32[1, {TILE}],{SCALE_BLOCK!r}>" if plan.form == "int4" else "*fp32"
+    halves = f"*{half}"
+    return {
+        **dict.fromkeys(
+            ("w_qkv", "w_out", "w_gate_up", "w_down", "w_head"), f"tensordesc<{block},{panel!r}>"
+        ),
+        **dict.fromkeys(("s_qkv", "s_out", "s_gate_up", "s_down", "s_head"), scales),
+        **dict.fromkeys(
+            ("x_scaled", "x_values", "x_inner"),
+            f"tensordesc<{half}[{plan.width}, 64],{FLOAT_BLOCK!r}>",
+        ),
+        "places": Places("*i32", "*i32"),
+        "outputs": Outputs("*i32", "*i32", "*i32"),
+        "num_rows_ptr": "*i32",
+        "tables": Tables("*fp32", "*fp32", halves),
+        "residual": Residual("*fp32", halves, "*i64"),
+        "buffers": Buffers(halves, halves, halves),
+        "cache": Cache(halves, halves),
+        "head": HeadScratch("*fp32", "*i32", "*fp32", "*fp32"),
+        "logits_ptr": "*fp32",
+        "parts_ptr": "*fp32",
+        "counters_ptr": "*i32",
+        "layers": "i32",
+        "max_rows": "i32",
+        "in_flight": "i32",
+        "PLAN": "constexpr",
+    }
+
+
+def compile_step(plan: Plan) -> Any:
+    """Compile the kernel for sm_90; return Triton's compiled kernel."""
+    signature = signature_of(plan)
+    paths = [path for i, kind in enumerate(signature.values()) for path in _pointers(kind, (i,))]
+    source = GluonASTSource(
+        persistent_kernel,
+        signature,
+        {(len(signature) - 1,): plan},
+        {path: [["tt.divisibility", 16]] for path in paths},
+    )
+    options = {"num_warps": 4, "enable_fp_fusion": False}
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def _pointers(kind: Any, path: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the paths of the pointers in an argument."""
+    if isinstance(kind, tuple):
+        return [at for i, part in enumerate(kind) for at in _pointers(part, (*path, i))]
+    return [path] if kind.startswith("*") else []

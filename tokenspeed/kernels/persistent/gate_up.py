@@ -1,0 +1,63 @@
+"""The phase of gate and up: silu(gate) * up, whose rows alternate in the weight."""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+
+from tokenspeed.kernels.persistent.grid import arrive, share
+from tokenspeed.kernels.persistent.layouts import (
+    FINISH,
+    GATE_UP,
+    HALF,
+    PAIRS,
+    STRIDE,
+    TILE,
+    inverse_rms,
+    narrow,
+    pairs,
+)
+from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
+
+
+@gluon.jit
+def gate_up_operands(work, layer, num_rows, PLAN: gl.constexpr):
+    """Return the rows' sums of squares."""
+    n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
+    at = work.residual.sums + (2 * layer + 1) * work.max_rows + n
+    return gl.load(at, mask=n < num_rows, other=0, cache_modifier=".cg")
+
+
+@gluon.jit
+def finish_gate_up(v, sums, half, work, num_rows, PLAN: gl.constexpr):
+    """Write silu(gate) * up."""
+    inner_ptr = work.buffers.inner
+    inverse = inverse_rms(sums, PLAN.hidden, PLAN.eps)
+    gate, up = pairs(v, PLAN.width)
+    column = half * (HALF // 2) + gl.arange(0, HALF // 2, gl.SliceLayout(1, PAIRS))
+    n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
+    row_mask = n < num_rows
+    gate = gate * gl.expand_dims(inverse, 0)
+    up = up * gl.expand_dims(inverse, 0)
+    out = gate / (1.0 + gl.exp(-gate)) * up
+    at = gl.expand_dims(n, 0) * PLAN.inner + gl.expand_dims(column, 1)
+    mask = gl.expand_dims(row_mask, 0) & (at >= 0)
+    gl.store(inner_ptr + at, narrow(out, inner_ptr.dtype.element_ty), mask=mask)
+
+
+@gluon.jit
+def project_gate_up(
+    ring, rows, scale_ptr, work, own, layer, done, turn, offset, PART: gl.constexpr,
+    PLAN: gl.constexpr,
+):  # fmt: skip
+    """Multiply and finish this program's tiles; return `turn` and `offset` behind them."""
+    units = 2 * PLAN.inner // TILE
+    first, offset = share(units, offset)
+    for unit in range(first, units, own.grid):
+        half = unit * 2 + PART
+        scale = row_scale(scale_ptr, layer, half, 2 * PLAN.inner, PLAN)
+        first_rows(rows, turn, PLAN)
+        operands = gate_up_operands(work, layer, own.num_rows, PLAN)
+        acc, turn = product(ring, rows, scale, turn, PLAN.hidden, PART, PLAN)
+        v = gl.convert_layout(acc, FINISH)
+        finish_gate_up(v, operands, half, work, own.num_rows, PLAN)
+        arrive(done + GATE_UP * STRIDE, 1)
+    return turn, offset

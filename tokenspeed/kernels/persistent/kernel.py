@@ -1,0 +1,129 @@
+"""The kernel: its memory and barriers, its partitions of warps, and the phases of a step."""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier
+
+from tokenspeed.kernels.gluon_names import reinterpret
+from tokenspeed.kernels.persistent.arguments import Loaded, Ring, RowRing, Shared, Work
+from tokenspeed.kernels.persistent.attention import BLOCK, CACHE_SHARED, attend_all
+from tokenspeed.kernels.persistent.gate_up import project_gate_up
+from tokenspeed.kernels.persistent.head import project_head
+from tokenspeed.kernels.persistent.layouts import (
+    DOWN,
+    FINISH_SHARED,
+    FLOATS,
+    HALF,
+    HALF_SCALES,
+    HALF_WORDS,
+    OUT,
+    PAIRS,
+    PANEL,
+    PHASES,
+    SCALES,
+    STRIDE,
+    TILE,
+    WORDS,
+)
+from tokenspeed.kernels.persistent.producers import produce_rows, produce_weights
+from tokenspeed.kernels.persistent.projection import project
+from tokenspeed.kernels.persistent.qkv import project_qkv
+
+
+@gluon.jit
+def load_once(work, WIDTH: gl.constexpr):
+    """Return what a partition of consumers needs in every phase."""
+    num_rows = gl.load(work.num_rows)
+    n = gl.arange(0, WIDTH, gl.SliceLayout(0, PAIRS))
+    slots = gl.load(work.places.slots + n, mask=n < num_rows, other=0).to(gl.int64)
+    positions = gl.load(work.places.positions + n, mask=n < num_rows, other=0)
+    return Loaded(num_rows, slots, positions, gl.num_programs(0))
+
+
+@gluon.jit
+def consume(ring, rows, scales, work, shared, PART: gl.constexpr, PLAN: gl.constexpr):
+    """Multiply and finish half of each tile: the lower 64 rows (PART 0) or the upper."""
+    own = load_once(work, PLAN.width)
+    turn = 0
+    offset = 0
+    for layer in range(work.layers):
+        done = work.counters + layer * (PHASES * STRIDE)
+        turn, offset = project_qkv(ring, rows, scales[0], work, own, layer, done, turn, offset,
+                                   PART, PLAN)  # fmt: skip
+        if PART == 0:
+            attend_all(work, own, layer, shared.cache, done, offset, PLAN)
+        turn, offset = project(ring, rows, scales[1], work, own, layer, done, turn, offset,
+                               PLAN.attended, PLAN.out_parts, OUT, PART, PLAN)  # fmt: skip
+        turn, offset = project_gate_up(ring, rows, scales[2], work, own, layer, done, turn, offset,
+                                       PART, PLAN)  # fmt: skip
+        turn, offset = project(ring, rows, scales[3], work, own, layer, done, turn, offset,
+                               PLAN.inner, PLAN.down_parts, DOWN, PART, PLAN)  # fmt: skip
+    project_head(ring, rows, scales[4], work, own, shared, turn, offset, PART, PLAN)
+
+
+@gluon.jit(do_not_specialize=["layers", "in_flight"])
+def persistent_kernel(
+    w_qkv, w_out, w_gate_up, w_down, w_head, s_qkv, s_out, s_gate_up, s_down, s_head,
+    x_scaled, x_values, x_inner,
+    places, outputs, num_rows_ptr, tables, residual, buffers, cache, head, logits_ptr,
+    parts_ptr, counters_ptr, layers, max_rows, in_flight, PLAN: gl.constexpr,
+):  # fmt: skip
+    """Launch as a cooperative grid of one program a multiprocessor, four warps.
+
+    w, x: copy descriptors. s: too for int4, else scales. The groups are those of `arguments`.
+    """
+    SLOTS: gl.constexpr = PLAN.slots
+    ROW_SLOTS: gl.constexpr = PLAN.row_slots
+    PIECES: gl.constexpr = PLAN.columns // 64
+    WIDTH: gl.constexpr = PLAN.width
+    dtype: gl.constexpr = buffers.q.dtype.element_ty
+    # Each piece of memory as producers write it and as each half of the consumers reads it.
+    if PLAN.form == "bf16":
+        data = gl.allocate_shared_memory(gl.bfloat16, [2 * SLOTS, HALF, 64], FLOATS)
+        tiles = reinterpret(data, gl.bfloat16, [SLOTS, TILE, 64], FLOATS)
+    else:
+        data = gl.allocate_shared_memory(gl.int16, [4 * SLOTS, HALF, 32], HALF_WORDS)
+        tiles = reinterpret(data, gl.int16, [2 * SLOTS, TILE // PANEL, PANEL, 32], WORDS)
+    SCALE_SLOTS: gl.constexpr = SLOTS if PLAN.form == "int4" else 1
+    half_scales = gl.allocate_shared_memory(gl.int32, [2 * SCALE_SLOTS, HALF], HALF_SCALES)
+    group_scales = reinterpret(half_scales, gl.int32, [SCALE_SLOTS, 1, TILE], SCALES)
+    x = gl.allocate_shared_memory(dtype, [ROW_SLOTS * PIECES, WIDTH, 64], FLOATS)
+    cache_shared = gl.allocate_shared_memory(dtype, [2, BLOCK, PLAN.head_dim], CACHE_SHARED)
+    full = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
+    empty = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
+    x_full = gl.allocate_shared_memory(gl.int64, [ROW_SLOTS, 1], mbarrier.MBarrierLayout())
+    logits_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    logits_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    # The head comes after all attention.
+    LOGITS: gl.constexpr = PLAN.head_dim // (2 * WIDTH)
+    logits_shared = reinterpret(
+        cache_shared, gl.float32, [LOGITS, HALF, WIDTH], FINISH_SHARED
+    ).index(0)
+    for i in gl.static_range(SLOTS):
+        mbarrier.init(full.index(i), count=1)
+        mbarrier.init(empty.index(i), count=2)
+    for i in gl.static_range(ROW_SLOTS):
+        mbarrier.init(x_full.index(i), count=1)
+    mbarrier.init(logits_full, count=1)
+    mbarrier.init(logits_empty, count=1)
+    ring = Ring(data, half_scales, full, empty)
+    rows = RowRing(x, x_full)
+    shared = Shared(cache_shared, logits_shared, logits_full, logits_empty)
+    weights = (w_qkv, w_out, w_gate_up, w_down, w_head)
+    scales = (s_qkv, s_out, s_gate_up, s_down, s_head)
+    work = Work(
+        places, tables, residual, max_rows, buffers, cache, outputs, head, logits_ptr,
+        parts_ptr, counters_ptr, num_rows_ptr, layers,
+    )  # fmt: skip
+    gl.warp_specialize(
+        [
+            (consume, (ring, rows, scales, work, shared, 0, PLAN)),
+            (consume, (ring, rows, scales, work, shared, 1, PLAN)),
+            (produce_weights, (Ring(tiles, group_scales, full, empty), weights, scales, layers,
+                               in_flight, PLAN)),
+            (produce_rows, (rows, empty, (x_scaled, x_values, x_inner), counters_ptr,
+                            num_rows_ptr, layers, PLAN)),
+        ],
+        [4, 1, 1],
+        [224, 40, 40],
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""Half of a tile times the rows: consumers take weights and activations from the rings."""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import (
+    mbarrier,
+    warpgroup_mma,
+    warpgroup_mma_wait,
+)
+
+from tokenspeed.kernels.persistent.layouts import HALF
+
+
+@gluon.jit
+def unpack_int8(words):
+    """Turn words into the columns of their two fields, float16; see `matrix.unpack_int8`."""
+    return gl.inline_asm_elementwise(
+        """{
+        .reg .b32 a, b, hundreds, offset;
+        mov.b32 hundreds, 0x64646464;
+        mov.b32 offset, 0x64806480;
+        prmt.b32 a, $2, hundreds, 0x4240;
+        prmt.b32 b, $2, hundreds, 0x4341;
+        sub.rn.f16x2 $0, a, offset;
+        sub.rn.f16x2 $1, b, offset;
+        }""",
+        "=r,=r,r",
+        [words],
+        dtype=(gl.float16, gl.float16),
+        is_pure=True,
+        pack=2,
+    )
+
+
+@gluon.jit
+def unpack_int4(words, scale):
+    """Turn words into the columns of their four fields, float16; see `matrix.unpack_int4`."""
+    return gl.inline_asm_elementwise(
+        """{
+        .reg .b32 a, b, c, d, h, offset, sixteenth, small;
+        mov.b32 offset, 0x64086408;
+        mov.b32 sixteenth, 0x2C002C00;
+        mov.b32 small, 0xD480D480;
+        shr.u32 h, $4, 8;
+        lop3.b32 a, $4, 0x000F000F, 0x64006400, 0xEA;
+        lop3.b32 b, $4, 0x00F000F0, 0x64006400, 0xEA;
+        lop3.b32 c, h, 0x000F000F, 0x64006400, 0xEA;
+        lop3.b32 d, h, 0x00F000F0, 0x64006400, 0xEA;
+        sub.rn.f16x2 a, a, offset;
+        fma.rn.f16x2 b, b, sixteenth, small;
+        sub.rn.f16x2 c, c, offset;
+        fma.rn.f16x2 d, d, sixteenth, small;
+        mul.rn.f16x2 $0, a, $5;
+        mul.rn.f16x2 $1, b, $5;
+        mul.rn.f16x2 $2, c, $5;
+        mul.rn.f16x2 $3, d, $5;
+        }""",
+        "=&r,=&r,=&r,=r,r,r",
+        [words, scale],
+        dtype=(gl.float16, gl.float16, gl.float16, gl.float16),
+        is_pure=True,
+        pack=2,
+    )
+
+
+@gluon.jit
+def side_by_side(left, right, OPERAND: gl.constexpr):
+    """Return [64, 64] from two [64, 32]; moves nothing between threads."""
+    both = gl.permute(gl.join(left, right), (0, 2, 1))  # [64, 2, 32]
+    return gl.convert_layout(gl.reshape(both, [64, 64]), OPERAND)
+
+
+@gluon.jit
+def fields_int8(words, OPERAND: gl.constexpr):
+    """Return the 64 columns of a unit, [64, 64] float16."""
+    low, high = unpack_int8(words)
+    return side_by_side(low, high, OPERAND)
+
+
+@gluon.jit
+def fields_int4(words, pair, OPERAND: gl.constexpr):
+    """Return the two halves of the 128 columns of a unit, scaled by the low half of `pair`."""
+    scale = pair.to(gl.int16).to(gl.float16, bitcast=True)
+    a, b, c, d = unpack_int4(words, gl.expand_dims(scale, 1).broadcast_to(HALF, 32))
+    return side_by_side(a, b, OPERAND), side_by_side(c, d, OPERAND)
+
+
+@gluon.jit
+def row_scale(scale, layer, half, N: gl.constexpr, PLAN: gl.constexpr):
+    """Return int8's scale of each row of half a tile; for other forms, a value that is not used."""
+    ACC: gl.constexpr = gl.NVMMADistributedLayout(
+        version=[3, 0], warps_per_cta=[4, 1], instr_shape=[16, PLAN.width, 16]
+    )
+    row = half * HALF + gl.arange(0, HALF, gl.SliceLayout(1, ACC))
+    if PLAN.form == "int8":
+        return gl.load(scale + layer * N + row, mask=row < N, other=0.0)
+    else:
+        return row
+
+
+@gluon.jit
+def first_rows(rows, turn, PLAN: gl.constexpr):
+    """Wait until the next product has activations: then all matrices before it are finished.
+
+    What finishing a tile needs is loaded after this wait, and arrives during the product.
+    """
+    mbarrier.wait(rows.full.index(turn % PLAN.row_slots), turn // PLAN.row_slots & 1)
+
+
+@gluon.jit
+def multiply(a, rows, piece, acc):
+    """Start to add [64, 64] of a weight times 64 columns of the rows."""
+    return warpgroup_mma(a, rows.data.index(piece).permute((1, 0)), acc, is_async=True)
+
+
+@gluon.jit
+def product(ring, rows, scale, turn, K: gl.constexpr, PART: gl.constexpr, PLAN: gl.constexpr):
+    """Return half of a tile's next K columns in the ring times the rows, and turn.
+
+    Args:
+        scale: of `row_scale`. PART: 0, the lower 64 rows of the tile, or 1.
+    Returns:
+        [64, width] float32, and the stages since the start.
+    """
+    SLOTS: gl.constexpr = PLAN.slots
+    ROW_SLOTS: gl.constexpr = PLAN.row_slots
+    WIDTH: gl.constexpr = PLAN.width
+    ACC: gl.constexpr = gl.NVMMADistributedLayout(
+        version=[3, 0], warps_per_cta=[4, 1], instr_shape=[16, WIDTH, 16]
+    )
+    OPERAND: gl.constexpr = gl.DotOperandLayout(0, ACC, k_width=2)
+    acc = gl.zeros([HALF, WIDTH], gl.float32, ACC)
+    for s in range(K // PLAN.columns):
+        slot = turn % SLOTS
+        x_slot = turn % ROW_SLOTS
+        mbarrier.wait(ring.full.index(slot), turn // SLOTS & 1)
+        mbarrier.wait(rows.full.index(x_slot), turn // ROW_SLOTS & 1)
+        if PLAN.form == "bf16":
+            b = rows.data.index(x_slot).permute((1, 0))
+            acc = warpgroup_mma(ring.data.index(slot * 2 + PART), b, acc, is_async=True)
+            # The product before this one has read its stage.
+            acc = warpgroup_mma_wait(1, deps=[acc])
+            mbarrier.arrive(ring.empty.index(gl.maximum(turn - 1, 0) % SLOTS), pred=s > 0)
+        else:
+            words0 = ring.data.index(slot * 4 + PART).load(OPERAND)
+            words1 = ring.data.index(slot * 4 + 2 + PART).load(OPERAND)
+            if PLAN.form == "int8":
+                a0 = fields_int8(words0, OPERAND)
+                acc = multiply(a0, rows, x_slot * 2, acc)
+                a1 = fields_int8(words1, OPERAND)
+                acc = multiply(a1, rows, x_slot * 2 + 1, acc)
+                acc = warpgroup_mma_wait(0, deps=[acc, a0, a1])[0]
+            else:
+                pair = ring.scales.index(slot * 2 + PART).load(gl.SliceLayout(1, OPERAND))
+                a0, a1 = fields_int4(words0, pair, OPERAND)
+                acc = multiply(a0, rows, x_slot * 4, acc)
+                acc = multiply(a1, rows, x_slot * 4 + 1, acc)
+                a2, a3 = fields_int4(words1, pair >> 16, OPERAND)
+                acc = multiply(a2, rows, x_slot * 4 + 2, acc)
+                acc = multiply(a3, rows, x_slot * 4 + 3, acc)
+                acc = warpgroup_mma_wait(0, deps=[acc, a0, a1, a2, a3])[0]
+            mbarrier.arrive(ring.empty.index(slot))
+        turn += 1
+    if PLAN.form == "bf16":
+        acc = warpgroup_mma_wait(0, deps=[acc])
+        mbarrier.arrive(ring.empty.index((turn - 1) % SLOTS))
+    if PLAN.form == "int8":
+        acc = acc * gl.expand_dims(scale, 1)
+    return acc, turn
