@@ -42,12 +42,18 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect no garbage among modules and tests, which stay: a quarter of this phase's time."""
+    """Look for no garbage among modules and tests, which stay, neither now nor as tests run."""
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """Let go of them before the interpreter ends, else libraries tell of what they leak."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
