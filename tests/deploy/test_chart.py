@@ -25,7 +25,6 @@ import tokenspeed
 from service.config import load_config
 from service.doors.guard import WATCHERS
 from service.load.metrics import Metrics
-from service.ray import OF_RAY, STOP_S, Arguments
 from service.tracing import LAST_S
 from tests.deploy.chart import (
     CHART,
@@ -167,6 +166,8 @@ def test_a_ray_service_deploys_what_serve_takes(name: str) -> None:
     # Imported here: Ray takes a second, which not all who collect tests should need.
     from ray.serve.schema import ServeDeploySchema
 
+    from service.ray import OF_RAY, Arguments
+
     (application,) = ServeDeploySchema.model_validate(config).applications
     arguments = Arguments.model_validate(application.args)
     assert arguments.gpus_per_replica == SCENARIOS[name].get("gpu", {}).get("count", 0)
@@ -208,6 +209,8 @@ def test_pods_have_no_more_rights_than_they_need(name: str) -> None:
 
 @every_scenario
 def test_a_pod_has_the_time_that_its_drain_takes(name: str) -> None:
+    from service.ray import STOP_S  # as above
+
     for pod in pods(scenario(name)):
         variables = environment(pod)
         if "TOKENSPEED_DRAIN_S" not in variables:

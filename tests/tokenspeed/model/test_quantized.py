@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from compressed_tensors.compressors import BaseCompressor
-from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeModel
@@ -153,6 +151,10 @@ def test_transformers_reads_what_we_write(
 def test_we_read_what_compressed_tensors_writes(
     make_model: MakeModel, tmp_path: Path, form: str, bits: int, group: int | None
 ) -> None:
+    # Seconds of imports, which every worker of the tests would make if they stood above.
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+
     source = make_model(hidden_size=64, intermediate_size=128, head_dim=16)
     weights: dict[str, Any] = {"num_bits": bits, "strategy": "group" if group else "channel"}
     weights |= {"group_size": group, "symmetric": True, "type": "int"}

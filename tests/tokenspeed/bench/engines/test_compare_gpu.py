@@ -18,7 +18,7 @@ from tokenspeed.bench.engines.compare_gpu import (
     play_updates,
     write_shape,
 )
-from tokenspeed.bench.engines.peers import Contestant, hf_gpu
+from tokenspeed.bench.engines.peers import Contestant
 from tokenspeed.bench.engines.shapes import FAMILY_WORDS, SHAPES, step_weights
 from tokenspeed.cli import main
 from tokenspeed.errors import BackendUnavailable
@@ -147,6 +147,9 @@ def test_a_family_is_written_as_itself(name: str, tmp_path: Path) -> None:
 
 
 def test_a_shape_is_written_as_it_is_read(make_model: MakeModel, tmp_path: Path) -> None:
+    # Seconds of imports, which every worker of the tests would make if they stood above.
+    from tokenspeed.bench.engines.peers import hf_gpu
+
     config = open_checkpoint(make_model()).config
     assert load_model_config(write_shape(config, tmp_path)) == config
     peer = hf_gpu.Peer(tmp_path, "bfloat16", 1, 1)  # random weights
