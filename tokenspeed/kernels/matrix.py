@@ -23,6 +23,37 @@ BITS = {"int8": 8, "int4": 4}  # of a field of a word
 _INTERPRETED = tl.constexpr(INTERPRETED)
 _PANEL = tl.constexpr(PANEL)
 _WORDS = tl.constexpr(WORDS)
+# Instructions for two words at a time; the persistent kernel has them too.
+UNPACK_INT8 = tl.constexpr("""{
+.reg .b32 a, b, hundreds, offset;
+mov.b32 hundreds, 0x64646464;
+mov.b32 offset, 0x64806480;
+prmt.b32 a, $2, hundreds, 0x4240;
+prmt.b32 b, $2, hundreds, 0x4341;
+sub.rn.f16x2 $0, a, offset;
+sub.rn.f16x2 $1, b, offset;
+}
+""")
+UNPACK_INT4 = tl.constexpr("""{
+.reg .b32 a, b, c, d, h, offset, sixteenth, small;
+mov.b32 offset, 0x64086408;
+mov.b32 sixteenth, 0x2C002C00;
+mov.b32 small, 0xD480D480;
+shr.u32 h, $4, 8;
+lop3.b32 a, $4, 0x000F000F, 0x64006400, 0xEA;
+lop3.b32 b, $4, 0x00F000F0, 0x64006400, 0xEA;
+lop3.b32 c, h, 0x000F000F, 0x64006400, 0xEA;
+lop3.b32 d, h, 0x00F000F0, 0x64006400, 0xEA;
+sub.rn.f16x2 a, a, offset;
+fma.rn.f16x2 b, b, sixteenth, small;
+sub.rn.f16x2 c, c, offset;
+fma.rn.f16x2 d, d, sixteenth, small;
+mul.rn.f16x2 $0, a, $5;
+mul.rn.f16x2 $1, b, $5;
+mul.rn.f16x2 $2, c, $5;
+mul.rn.f16x2 $3, d, $5;
+}
+""")
 
 
 class MatrixType(NamedTuple):
@@ -204,17 +235,7 @@ def unpack_int8(
     """
     if FAST and dtype == tl.float16:
         low, high = tl.inline_asm_elementwise(
-            """
-            {
-            .reg .b32 a, b, hundreds, offset;
-            mov.b32 hundreds, 0x64646464;
-            mov.b32 offset, 0x64806480;
-            prmt.b32 a, $2, hundreds, 0x4240;
-            prmt.b32 b, $2, hundreds, 0x4341;
-            sub.rn.f16x2 $0, a, offset;
-            sub.rn.f16x2 $1, b, offset;
-            }
-            """,
+            UNPACK_INT8,
             "=r,=r,r",
             [words],
             dtype=(tl.float16, tl.float16),
@@ -248,27 +269,7 @@ def unpack_int4(
     scale = tl.reshape(scale, (BLOCK_N, UNITS * _WORDS))
     if FAST and dtype == tl.float16:
         q0, q1, q2, q3 = tl.inline_asm_elementwise(
-            """
-            {
-            .reg .b32 a, b, c, d, h, offset, sixteenth, small;
-            mov.b32 offset, 0x64086408;
-            mov.b32 sixteenth, 0x2C002C00;
-            mov.b32 small, 0xD480D480;
-            shr.u32 h, $4, 8;
-            lop3.b32 a, $4, 0x000F000F, 0x64006400, 0xEA;
-            lop3.b32 b, $4, 0x00F000F0, 0x64006400, 0xEA;
-            lop3.b32 c, h, 0x000F000F, 0x64006400, 0xEA;
-            lop3.b32 d, h, 0x00F000F0, 0x64006400, 0xEA;
-            sub.rn.f16x2 a, a, offset;
-            fma.rn.f16x2 b, b, sixteenth, small;
-            sub.rn.f16x2 c, c, offset;
-            fma.rn.f16x2 d, d, sixteenth, small;
-            mul.rn.f16x2 $0, a, $5;
-            mul.rn.f16x2 $1, b, $5;
-            mul.rn.f16x2 $2, c, $5;
-            mul.rn.f16x2 $3, d, $5;
-            }
-            """,
+            UNPACK_INT4,
             "=&r,=&r,=&r,=r,r,r",
             [words, scale],
             dtype=(tl.float16, tl.float16, tl.float16, tl.float16),
