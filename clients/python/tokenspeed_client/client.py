@@ -16,11 +16,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from tokenspeed_client.addresses import stream_url
 from tokenspeed_client.dialogue import ConnectionChanged, Dialogue, SessionEvent, Settings, State
 from tokenspeed_client.errors import Ended, NotConnected, Refused
 from tokenspeed_client.events import (
@@ -424,19 +424,3 @@ def connect(
         ping_interval_s=ping_interval_s,
         socket_options=socket_options,
     )
-
-
-def stream_url(url: str) -> str:
-    """Return the WebSocket address of a service's stream.
-
-    Raises:
-        ValueError: this is not the address of a service.
-    """
-    parts = urlsplit(url)
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-    if scheme is None or not parts.hostname:
-        raise ValueError(f"url is {url!r}, expected http://, https://, ws:// or wss://")
-    path = parts.path.rstrip("/")
-    if not path.endswith("/v1/stream"):
-        path += "/v1/stream"
-    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))

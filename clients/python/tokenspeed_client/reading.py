@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from tokenspeed_client.addresses import listen_url, with_query
 from tokenspeed_client.backoff import next_delay_s
 from tokenspeed_client.dialogue import STABLE_AFTER_S, ConnectionChanged
 from tokenspeed_client.errors import Ended, NotConnected, Refused
@@ -154,7 +154,7 @@ class Reader:
 
     async def _one_line(self) -> tuple[int, str]:
         """Serve one connection to its end; return its close code and why."""
-        url = _with_query(self._url, {"last_seq": str(self._last_seq)} if self._last_seq else {})
+        url = with_query(self._url, {"last_seq": str(self._last_seq)} if self._last_seq else {})
         try:
             socket = await open_line(
                 url, self._headers, self._answer_timeout_s, self._socket_options
@@ -224,35 +224,10 @@ def listen(
     if has_source:
         query["source"] = "1"
     return Reader(
-        _with_query(listen_url(room_url), query),
+        with_query(listen_url(room_url), query),
         headers={} if pass_phrase is None else {"X-Pass-Phrase": pass_phrase},
         connect_timeout_s=connect_timeout_s,
         answer_timeout_s=answer_timeout_s,
         ping_interval_s=ping_interval_s,
         socket_options=socket_options,
     )
-
-
-def listen_url(room_url: str) -> str:
-    """Return the WebSocket address of a room's readers.
-
-    Raises:
-        ValueError: this is not the address of a room.
-    """
-    parts = urlsplit(room_url)
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-    path = parts.path.rstrip("/").removesuffix("/listen")
-    before, _, room = path.rpartition("/")
-    prefix = next((p for p in ("/v1/rooms", "/r") if before.endswith(p)), None)
-    if scheme is None or not parts.hostname or prefix is None or not room:
-        raise ValueError(
-            f"room_url is {room_url!r}, expected a URL such as http://127.0.0.1:8000/r/ROOM"
-        )
-    path = f"{before.removesuffix(prefix)}/v1/rooms/{room}/listen"
-    return urlunsplit((scheme, parts.netloc, path, "", ""))
-
-
-def _with_query(url: str, query: Mapping[str, str]) -> str:
-    parts = urlsplit(url)
-    found = {**dict(parse_qsl(parts.query)), **query}
-    return urlunsplit(parts._replace(query=urlencode(found)))

@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 import orjson
 
+from tokenspeed_client.addresses import rooms_url
 from tokenspeed_client.errors import NotConnected, Refused
 from tokenspeed_client.sockets import trace_headers
 
@@ -52,20 +52,6 @@ async def open_room(
     request = Request(rooms_url(url), orjson.dumps(wanted), headers, method="POST")
     told = orjson.loads(await asyncio.to_thread(_ask, request))
     return Room(told["id"], told["name"], told["host_token"], told["view_url"])
-
-
-def rooms_url(url: str) -> str:
-    """Return the HTTP address of a service's rooms.
-
-    Raises:
-        ValueError: this is not the address of a service.
-    """
-    parts = urlsplit(url)
-    scheme = {"http": "http", "https": "https", "ws": "http", "wss": "https"}.get(parts.scheme)
-    if scheme is None or not parts.hostname:
-        raise ValueError(f"url is {url!r}, expected http://, https://, ws:// or wss://")
-    path = parts.path.rstrip("/").removesuffix("/v1/stream")
-    return urlunsplit((scheme, parts.netloc, f"{path}/v1/rooms", "", ""))
 
 
 def _ask(request: Request) -> bytes:

@@ -28,7 +28,7 @@ from tokenspeed_client import (
     listen,
     open_room,
 )
-from tokenspeed_client.client import stream_url
+from tokenspeed_client.addresses import stream_url
 from tokenspeed_client.dialogue import SessionEvent
 from tokenspeed_client.events import (
     RETRYABLE_CODES,
@@ -107,12 +107,6 @@ async def test_nothing_known_cannot_be_committed(service: Service) -> None:
 def test_an_address_of_no_service_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="expected http"):
         connect(url)
-
-
-def test_addresses_lead_to_the_stream() -> None:
-    assert stream_url("http://a.example") == "ws://a.example/v1/stream"
-    assert stream_url("https://a.example/base/") == "wss://a.example/base/v1/stream"
-    assert stream_url("wss://a.example/v1/stream") == "wss://a.example/v1/stream"
 
 
 # ---- who is not let in ----

@@ -22,7 +22,6 @@ from tokenspeed_client import (
 )
 from tokenspeed_client.audience import NOBODY, Audience, apply_room_event
 from tokenspeed_client.events import TranslationDelta
-from tokenspeed_client.reading import listen_url
 
 
 def speaker(service: Service, room: Room) -> Session:
@@ -153,12 +152,3 @@ async def test_a_full_room_is_waited_for_in_vain(run: Run) -> None:
         with pytest.raises(NotConnected, match="all places are taken"):
             async with listen(room.view_url, "de", connect_timeout_s=0.3):
                 pass
-
-
-def test_addresses_lead_to_the_readers() -> None:
-    wanted = "wss://a.example/base/v1/rooms/x/listen"
-    for path in ("r/x", "v1/rooms/x", "v1/rooms/x/listen"):
-        assert listen_url(f"https://a.example/base/{path}") == wanted
-    for url in ("https://a.example/", "a.example/r/x", "http://a.example/r/"):
-        with pytest.raises(ValueError, match="expected a URL such as"):
-            listen_url(url)

@@ -4,7 +4,6 @@ import pytest
 
 from tests.service.conftest import Run, Service
 from tokenspeed_client import NotConnected, Refused, open_room
-from tokenspeed_client.rooms import rooms_url
 
 
 async def test_a_room_is_opened(service: Service) -> None:
@@ -25,9 +24,3 @@ async def test_a_service_with_keys_wants_one(run: Run) -> None:
 async def test_nobody_there_is_told() -> None:
     with pytest.raises(NotConnected):
         await open_room("http://127.0.0.1:1")
-
-
-def test_addresses_lead_to_the_rooms() -> None:
-    assert rooms_url("wss://a.example/base/v1/stream") == "https://a.example/base/v1/rooms"
-    with pytest.raises(ValueError, match="expected http"):
-        rooms_url("a.example")
