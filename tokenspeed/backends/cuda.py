@@ -349,7 +349,8 @@ def default_launch(target: str, step_bytes: int) -> Launch:
     if int(target[3:]) < 90:
         return Launch(fast_unpack=True)
     prefetch = PREFETCH_BYTES if step_bytes <= AHEAD_BYTES else 0
-    return Launch(pdl=DEPENDENT_LAUNCH, prefetch_bytes=prefetch, fast_unpack=True)
+    is_hopper = target == "sm_90"
+    return Launch(DEPENDENT_LAUNCH, prefetch, fast_unpack=True, tall=is_hopper)
 
 
 def check_device(form: str, *, pdl: bool = False, device: torch.device | int | None = None) -> None:

@@ -18,10 +18,10 @@ from tokenspeed.kernels.exchange import Member, alone
 from tokenspeed.kernels.lm_head import head_scratch
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tuned import (
+    head_block_n,
     matrix_parts,
-    matrix_tile,
     shares_parts,
-    tile_height,
+    step_tile,
 )
 from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.llama import rotation_tables
@@ -122,7 +122,7 @@ class StepMemory:
             config.max_length,
             device,
         )
-        block_n = matrix_tile("head", weights.head, 16).block_n
+        block_n = head_block_n(weights.head.n, weights.head.k)
         self.head_scratch = head_scratch(padded, weights.head.n, block_n, device)
         self.split_scratch = _split_scratch(weights, step_widths(config.max_step_tokens), device)
 
@@ -185,10 +185,12 @@ def _split_scratch(weights: Weights, widths: list[int], device: str) -> SplitScr
     layer, elements, counters = weights.layers[0], 0, 0
     for kernel, matrix in (("qkv", layer.qkv), ("out", layer.out), ("down", layer.down)):
         for rows in widths:
-            block_m = tile_height(kernel, matrix, rows)
-            tile, parts = matrix_tile(kernel, matrix, block_m), matrix_parts(kernel, matrix)
-            if shares_parts(rows, matrix.n, block_m, tile):
-                needs = split_needs(rows, matrix.n, block_m, tile, parts)
+            if shares_parts(rows):
+                (height, tile), parts = (
+                    step_tile(kernel, matrix, rows),
+                    matrix_parts(kernel, matrix),
+                )
+                needs = split_needs(rows, matrix.n, height, tile, parts)
                 elements, counters = max(elements, needs[0]), max(counters, needs[1])
     return split_scratch(elements, counters, device)
 

@@ -30,12 +30,14 @@ class Launch:
         prefetch_bytes: with pdl, how many bytes at the start of each weight row are prefetched
             before waiting for the preceding kernel; a multiple of 128, 0 is none.
         fast_unpack: unpack int8 and int4 by PTX (NVIDIA only).
+        tall: long steps may take tiles of 128 and 256 rows, which need 200 KiB of shared memory.
         recorded: if given, launches are recorded here instead of made, to compile them beforehand.
     """
 
     pdl: int = 0
     prefetch_bytes: int = 0
     fast_unpack: bool = not INTERPRETED
+    tall: bool = False
     recorded: "list[RecordedLaunch] | None" = None
 
     @property

@@ -13,11 +13,10 @@ from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.split_k import SplitScratch
 from tokenspeed.kernels.tile import TileConfig, block_rows
 
-HIGH = (256, 128)  # tiles of long prompts, which read a weight less often
 _SHORT = 64  # rows of a step in which tiles are few, so that their parts run side by side
-_PROCESSORS = 132  # of an H100 or H200
+_ENOUGH = 96  # tall tiles; fewer leave too much of an H100 idle
 
-# Measured on an H200 (benchmarks/results); block_n, block_k, warps, stages.
+# Measured on an H200, some on an H100 (benchmarks/results); block_n, block_k, warps, stages.
 TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("qkv", "bf16", 6144, 4096, 16): TileConfig(64, 128, 4, 3),
     ("out", "bf16", 4096, 4096, 16): TileConfig(64, 128, 4, 4),
@@ -41,7 +40,7 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("head", "int8", 128256, 4096, 16): TileConfig(128, 256, 4, 2),
     ("qkv", "int8", 6144, 4096, 32): TileConfig(64, 256, 4, 3),
     ("out", "int8", 4096, 4096, 32): TileConfig(64, 256, 4, 3),
-    ("gate_up", "int8", 28672, 4096, 32): TileConfig(128, 256, 8, 3),
+    ("gate_up", "int8", 28672, 4096, 32): TileConfig(128, 128, 4, 3),
     ("down", "int8", 4096, 14336, 32): TileConfig(64, 256, 4, 3),
     ("head", "int8", 128256, 4096, 32): TileConfig(128, 128, 4, 4),
     ("qkv", "int8", 6144, 4096, 64): TileConfig(128, 256, 8, 3),
@@ -55,9 +54,9 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("down", "int4", 4096, 14336, 16): TileConfig(64, 256, 4, 3),
     ("head", "int4", 128256, 4096, 16): TileConfig(128, 256, 4, 3),
     ("qkv", "int4", 6144, 4096, 32): TileConfig(64, 256, 4, 3),
-    ("out", "int4", 4096, 4096, 32): TileConfig(64, 256, 4, 3),
-    ("gate_up", "int4", 28672, 4096, 32): TileConfig(128, 256, 8, 3),
-    ("down", "int4", 4096, 14336, 32): TileConfig(64, 256, 4, 3),
+    ("out", "int4", 4096, 4096, 32): TileConfig(128, 256, 4, 3),
+    ("gate_up", "int4", 28672, 4096, 32): TileConfig(128, 256, 4, 3),
+    ("down", "int4", 4096, 14336, 32): TileConfig(128, 256, 4, 3),
     ("head", "int4", 128256, 4096, 32): TileConfig(128, 256, 4, 3),
     ("qkv", "int4", 6144, 4096, 64): TileConfig(64, 256, 4, 3),
     ("out", "int4", 4096, 4096, 64): TileConfig(64, 256, 4, 2),
@@ -73,6 +72,11 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("out", "int8", 512, 512, 16): TileConfig(16, 128, 2, 4),
     ("gate_up", "int8", 2816, 512, 16): TileConfig(16, 128, 2, 4),
     ("down", "int8", 512, 1408, 16): TileConfig(16, 256, 2, 3),
+    ("gate_up", "int8", 3072, 512, 16): TileConfig(16, 128, 2, 4),
+    ("down", "int8", 512, 1536, 16): TileConfig(16, 256, 2, 3),
+    ("gate_up", "bf16", 3072, 512, 16): TileConfig(16, 128, 2, 4),
+    ("down", "bf16", 512, 1536, 16): TileConfig(16, 512, 2, 3),
+    ("head", "bf16", 17024, 512, 16): TileConfig(64, 128, 4, 3),
     ("head", "int8", 16000, 512, 16): TileConfig(64, 256, 4, 4),
     ("qkv", "bf16", 1024, 512, 16): TileConfig(16, 512, 2, 2),
     ("out", "bf16", 512, 512, 16): TileConfig(16, 128, 2, 4),
@@ -127,6 +131,27 @@ for (_use, _n, _k), _shapes in _LIKE.items():
                 _tile = TUNED[(_use, _form, _n, _k, _height)]
                 TUNED.setdefault((_use, _form, *_shape, _height), _tile)
 
+# Tiles of long prompts, which read a weight less often, by (kernel, stored form): height, tile.
+# Measured on an H100 over LLaMA-3-8B in steps of 256, 512 and 1,024 rows (benchmarks/results).
+TALL: dict[tuple[str, str], tuple[int, TileConfig]] = {
+    ("qkv", "bf16"): (128, TileConfig(128, 64, 8, 4)),
+    ("qkv", "int8"): (128, TileConfig(128, 64, 8, 4)),
+    ("qkv", "int4"): (128, TileConfig(128, 256, 8, 2)),
+    ("qkv", "fp8"): (128, TileConfig(128, 64, 8, 4)),
+    ("out", "bf16"): (128, TileConfig(128, 64, 8, 4)),
+    ("out", "int8"): (128, TileConfig(128, 64, 8, 4)),
+    ("out", "int4"): (128, TileConfig(128, 256, 8, 2)),
+    ("out", "fp8"): (128, TileConfig(128, 64, 8, 4)),
+    ("down", "bf16"): (128, TileConfig(128, 64, 8, 4)),
+    ("down", "int8"): (128, TileConfig(128, 64, 8, 4)),
+    ("down", "int4"): (128, TileConfig(128, 256, 8, 2)),
+    ("down", "fp8"): (128, TileConfig(128, 64, 8, 4)),
+    ("gate_up", "bf16"): (256, TileConfig(128, 64, 8, 4)),
+    ("gate_up", "int8"): (128, TileConfig(256, 64, 8, 3)),
+    ("gate_up", "fp8"): (256, TileConfig(128, 64, 8, 3)),
+    ("head", "bf16"): (256, TileConfig(128, 64, 8, 4)),
+}
+
 # Parts that K is cut into, by (kernel, stored form, n, k) and never by the number of rows: a row's
 # sums are the same at every width.
 SPLIT_K: dict[tuple[str, str, int, int], int] = {
@@ -163,6 +188,7 @@ SPLIT_K: dict[tuple[str, str, int, int], int] = {
     ("qkv", "int8", 1024, 512): 1,
     ("out", "int8", 512, 512): 1,
     ("down", "int8", 512, 1408): 2,
+    ("down", "int8", 512, 1536): 2,
     ("qkv", "bf16", 1024, 512): 1,
     ("out", "bf16", 512, 512): 1,
     ("down", "bf16", 512, 1408): 8,
@@ -192,15 +218,10 @@ def tile_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileCon
         kernel: which use of the matrix.
         form: "bf16", "int8", "int4", "fp8".
         n, k: shape of the weight.
-        block_m: a height that `tile_height` returns.
+        block_m: 16, 32 or 64, see `block_rows`.
     """
     found = TUNED.get((kernel, form, n, k, block_m))
     return found or default_config(kernel, form, n, k, block_m)
-
-
-def matrix_tile(kernel: str, matrix: Matrix, block_m: int) -> TileConfig:
-    """Return the tile of a kernel for one matrix; see `tile_config`."""
-    return tile_config(kernel, matrix.format, matrix.n, matrix.k, block_m)
 
 
 def matrix_parts(kernel: str, matrix: Matrix) -> int:
@@ -217,23 +238,32 @@ def matrix_plan(
         scratch: where the programs of a tile may share its parts, if that pays; None: one takes
             all in turn.
     """
-    block_m = tile_height(kernel, matrix, rows)
-    tile, parts = matrix_tile(kernel, matrix, block_m), matrix_parts(kernel, matrix)
-    shared = scratch if shares_parts(rows, matrix.n, block_m, tile) else None
-    return Plan(block_m, tile, launch, parts, shared)
+    height, tile = step_tile(kernel, matrix, rows, tall=launch.tall)
+    shared = scratch if shares_parts(rows) else None
+    return Plan(height, tile, launch, matrix_parts(kernel, matrix), shared)
 
 
-def tile_height(kernel: str, matrix: Matrix, rows: int) -> int:
-    """Return the rows of a tile in a step of so many: over 64 only where that was measured."""
-    key = kernel, matrix.format, matrix.n, matrix.k
-    measured = (height for height in HIGH if height <= rows and (*key, height) in TUNED)
-    return next(measured, block_rows(rows))
+def step_tile(
+    kernel: str, matrix: Matrix, rows: int, *, tall: bool = False
+) -> tuple[int, TileConfig]:
+    """Return the height of a matrix's tiles, in rows of the step, and the tile.
+
+    Args:
+        tall: whether the GPU has room for tall ones.
+    """
+    form, n, k = matrix.format, matrix.n, matrix.k
+    if tall and (kernel, form) in TALL and not is_narrow(kernel, form, n, k):
+        height, tile = TALL[(kernel, form)]
+        is_whole = kernel != "head" or tile.block_n == head_block_n(n, k)
+        if is_whole and rows // height * triton.cdiv(n, tile.block_n) >= _ENOUGH:
+            return height, tile
+    height = block_rows(rows)
+    return height, tile_config(kernel, form, n, k, height)
 
 
-def shares_parts(rows: int, n: int, block_m: int, tile: TileConfig) -> bool:
-    """Return whether the parts of a tile run side by side: where there are too few tiles."""
-    tiles = triton.cdiv(rows, block_m) * triton.cdiv(n, tile.block_n)
-    return rows <= _SHORT or (block_m in HIGH and tiles < _PROCESSORS)
+def shares_parts(rows: int) -> bool:
+    """Return whether the parts of a tile run side by side: in steps of few tiles."""
+    return rows <= _SHORT
 
 
 def is_narrow(kernel: str, form: str, n: int, k: int) -> bool:

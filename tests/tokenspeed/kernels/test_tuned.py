@@ -4,21 +4,19 @@ from dataclasses import replace
 
 import pytest
 
+from tokenspeed.backends.cuda import default_launch
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.tune import KERNELS, candidates, meta_matrix
-from tokenspeed.kernels import tuned
-from tokenspeed.kernels.launch import Launch
 from tokenspeed.kernels.split_k import check_split, split_scratch
-from tokenspeed.kernels.tile import TileConfig
+from tokenspeed.kernels.tile import block_rows
 from tokenspeed.kernels.tuned import (
-    HIGH,
     SPLIT_K,
     TUNED,
     is_narrow,
     matrix_plan,
     split_parts,
+    step_tile,
     tile_config,
-    tile_height,
 )
 from tokenspeed.model.sharding import Shard
 from tokenspeed.model.weights import fused_shape
@@ -33,7 +31,7 @@ SIZES += [(48, 32), (100, 128), (5120, 13824), (1536, 8960), (2000, 256)]
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_matrix_keeps_its_kind_of_tile_at_every_height(kernel: str, form: str) -> None:
     for n, k in SIZES:
-        tiles = [tile_config(kernel, form, n, k, height) for height in (16, 32, 64, *HIGH)]
+        tiles = [tile_config(kernel, form, n, k, height) for height in (16, 32, 64)]
         assert len({tile.block_n < 64 or tile.warps < 4 for tile in tiles}) == 1, (n, k, tiles)
         assert is_narrow(kernel, form, n, k) == (tiles[0].block_n < 64 or tiles[0].warps < 4)
         if kernel == "head":
@@ -70,23 +68,39 @@ def test_candidates_differ_in_nothing_that_would_change_bits() -> None:
     assert all(k // p >= tile.block_k for tile, p in candidates("down", "int8", n, k, 16) if p > 1)
 
 
-def test_a_tile_is_as_high_as_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over 64 rows only in steps that fill it, with parts side by side where tiles are few."""
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_tall_tiles_are_for_steps_that_have_enough_of_them(kernel: str, form: str) -> None:
+    for n, k in SIZES:
+        if form == "int4" and k % 128:
+            continue
+        matrix, before = meta_matrix(form, n, k), 0
+        for rows in (1, 17, 64, 128, 256, 512, 1024, 4096):
+            height, tile = step_tile(kernel, matrix, rows, tall=True)
+            assert height >= before
+            before = height
+            if height <= 64:
+                assert (height, tile) == (
+                    block_rows(rows),
+                    tile_config(kernel, form, n, k, block_rows(rows)),
+                )
+                continue
+            assert rows // height * -(-n // tile.block_n) >= 96
+            # What would change a row's bits beside steps of few rows.
+            assert not is_narrow(kernel, form, n, k)
+            assert tile.block_n >= 64
+            assert tile.warps >= 4
+            if kernel == "head":
+                assert tile.block_n == tile_config(kernel, form, n, k, 16).block_n
+
+
+def test_prompts_of_a_large_model_take_tall_tiles() -> None:
     n, k = fused_shape(SHAPES["llama-3-8b"], "down")
-    matrix = meta_matrix("bf16", n, k)
-    scratch, high = split_scratch(1, 1, "cpu"), TileConfig(128, 64, 8, 3)
-    monkeypatch.setattr(
-        tuned, "TUNED", {name: tile for name, tile in TUNED.items() if name[4] < 65}
-    )
-    heights = [tile_height("down", matrix, rows) for rows in (1, 17, 64, 128, 256)]
-    assert heights == [16, 32, 64, 64, 64]
-    assert matrix_plan("down", matrix, 256, Launch(), scratch).scratch is None
-    monkeypatch.setitem(tuned.TUNED, ("down", "bf16", n, k, 128), high)
-    heights = [tile_height("down", matrix, rows) for rows in (64, 127, 128, 256)]
-    assert heights == [64, 64, 128, 128]
-    plan = matrix_plan("down", matrix, 256, Launch(), scratch)
-    assert (plan.block_m, plan.config, plan.scratch) == (128, high, scratch)
-    gate_up = meta_matrix("bf16", 28672, 4096)
-    monkeypatch.setitem(tuned.TUNED, ("gate_up", "bf16", 28672, 4096, 128), high)
-    plan = matrix_plan("gate_up", gate_up, 256, Launch(), scratch)
-    assert (plan.block_m, plan.scratch) == (128, None)  # 448 tiles, more than processors
+    matrix, scratch = meta_matrix("bf16", n, k), split_scratch(1, 1, "cpu")
+    hopper = default_launch("sm_90", 1 << 34)
+    plans = [matrix_plan("down", matrix, rows, hopper, scratch) for rows in (1, 17, 64, 256, 1024)]
+    assert [plan.block_m for plan in plans] == [16, 32, 64, 64, 128]
+    assert [plan.scratch is scratch for plan in plans] == [True, True, True, False, False]
+    for target in ("sm_80", "sm_100", "gfx942"):  # not measured, or without room for them
+        launch = default_launch(target, 1 << 34)
+        assert matrix_plan("down", matrix, 1024, launch, scratch).block_m == 64

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import part_of
-from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies
+from tokenspeed.bench.engines.tune import KERNELS, TALL_HEIGHTS, TUNING, Bench, candidates, copies
 from tokenspeed.bench.result import Row, describe_gpu
 from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.tile import TileConfig, block_rows
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
-from tokenspeed.kernels.tuned import HIGH, matrix_parts, matrix_tile, tile_height
+from tokenspeed.kernels.tuned import matrix_parts, step_tile
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.weights import fused_shape
 
@@ -47,7 +47,7 @@ def measure_kernels(
             if tune:
                 tiles += [
                     (block_m, *tile)
-                    for block_m in (block_rows(height), *(high for high in HIGH if high <= height))
+                    for block_m in (block_rows(height), *(h for h in TALL_HEIGHTS if h <= height))
                     for tile in candidates(kernel, form, n, k, block_m)
                 ]
             times = {tile: bench.microseconds(*tile) for tile in tiles}
@@ -77,8 +77,7 @@ def measure_kernels(
 
 def tile_in_use(kernel: str, matrix: Matrix, rows: int) -> tuple[int, TileConfig, int]:
     """Return the rows of a tile, the tile, and the parts of K with which a step runs."""
-    block_m = tile_height(kernel, matrix, rows)
-    return block_m, matrix_tile(kernel, matrix, block_m), matrix_parts(kernel, matrix)
+    return *step_tile(kernel, matrix, rows, tall=TUNING.tall), matrix_parts(kernel, matrix)
 
 
 def one_matrix(config: ModelConfig, kernel: str, form: str) -> Matrix:

@@ -26,18 +26,13 @@ from tokenspeed.kernels.slots import Cache, Places
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.timing import event_ms
-from tokenspeed.kernels.tuned import (
-    HIGH,
-    head_block_n,
-    is_narrow,
-    shares_parts,
-    split_parts,
-)
+from tokenspeed.kernels.tuned import head_block_n, is_narrow, shares_parts, split_parts
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.weights import FUSED
 
 KERNELS = (*FUSED, "head")
-TUNING = Launch(pdl=3)  # as tiles are used: one kernel right after another
+TUNING = Launch(pdl=3, tall=True)  # as tiles are used: one kernel right after another
+TALL_HEIGHTS = (256, 128)  # of tiles of long prompts
 _COLD_BYTES = 400 << 20  # several times the L2 of any current GPU
 
 
@@ -49,8 +44,8 @@ def candidates(
     Above 16 rows, K is split as it is at 16 rows. Tiles over 64 rows are for matrices whose tiles
     are wide: narrow ones are on another instruction at every height.
     """
-    if block_m in HIGH:
-        grid = [] if is_narrow(kernel, form, n, k) else _HIGH[form]
+    if block_m in TALL_HEIGHTS:
+        grid = [] if is_narrow(kernel, form, n, k) else _PROMPT[form]
     else:
         grid = [*_NARROW, *_WIDE[form]] if block_m == 16 else [*_NARROW_TALL, *_TALL[form]]
     if kernel == "head":
@@ -89,7 +84,7 @@ _TALL = {
     "fp8": [(64, 128, 4, 4), (128, 64, 8, 4)],
 }
 # Tried at 128 and 256 rows; what does not fit is passed over.
-_HIGH = {
+_PROMPT = {
     "bf16": [(64, 64, 4, 3), (64, 64, 4, 4), (128, 32, 8, 4), (128, 64, 4, 3), (128, 64, 8, 2),
              (128, 64, 8, 3), (128, 64, 8, 4), (256, 64, 8, 3)],
     "int8": [(64, 64, 4, 4), (64, 128, 4, 3), (128, 64, 8, 3), (128, 64, 8, 4), (128, 128, 8, 2),
@@ -145,7 +140,7 @@ class Bench:
         x = Scaled(self.x, self.sums)
         if self.kernel in ("qkv", "out", "down"):
             plan = replace(plan, split_k=parts)
-            if shares_parts(self.rows, matrix.n, block_m, tile):
+            if shares_parts(self.rows):
                 plan = replace(plan, scratch=self._shared(matrix, block_m, tile, parts))
         if self.kernel == "qkv":
             rotation, places = (

@@ -6,9 +6,16 @@ from hypothesis import strategies as st
 
 from tests.tokenspeed.kernels.support import FORMATS, matrix, random
 from tokenspeed.bench.engines.shapes import SHAPES
-from tokenspeed.bench.engines.tune import KERNELS, Bench, candidates, copies, meta_matrix
+from tokenspeed.bench.engines.tune import (
+    KERNELS,
+    TALL_HEIGHTS,
+    Bench,
+    candidates,
+    copies,
+    meta_matrix,
+)
 from tokenspeed.kernels.launch import Launch
-from tokenspeed.kernels.tuned import HIGH, head_block_n, is_narrow, split_parts, tile_config
+from tokenspeed.kernels.tuned import head_block_n, is_narrow, split_parts, tile_config
 from tokenspeed.model.weights import fused_shape
 
 
@@ -16,14 +23,14 @@ from tokenspeed.model.weights import fused_shape
     st.sampled_from(KERNELS),
     st.sampled_from(FORMATS),
     st.sampled_from(sorted(SHAPES)),
-    st.sampled_from([16, 32, 64, *HIGH]),
+    st.sampled_from([16, 32, 64, *TALL_HEIGHTS]),
 )
 def test_candidates_fit_the_matrix(kernel: str, form: str, shape: str, block_m: int) -> None:
     n, k = fused_shape(SHAPES[shape], kernel)
     found = candidates(kernel, form, n, k, block_m)
     assert len(found) == len(set(found))
     # int4 in groups of 256 columns needs a K of whole groups; narrow tiles are never high.
-    is_none = block_m in HIGH and is_narrow(kernel, form, n, k)
+    is_none = block_m in TALL_HEIGHTS and is_narrow(kernel, form, n, k)
     assert found or is_none or (form == "int4" and k % 256)
     for tile, parts in found:
         assert k % parts == 0
