@@ -4,8 +4,9 @@ Only their arguments: the rest is imported when one runs, so that other commands
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from service.bench.captions.documents import REWRITING_SHARE, WORDS_PER_MINUTE
 from service.bench.captions.policies import POLICIES
@@ -17,6 +18,8 @@ from tokenspeed.arguments import (
     check_page,
 )
 from tokenspeed.errors import told
+
+T = TypeVar("T")
 
 DEFAULT_SETS: Final = "ted-talks.en-de,diabla-dialogue.en-fr"
 UNTOUCHED_SETS: Final = f"{DEFAULT_SETS},wmt24-speech.en-es"
@@ -83,9 +86,7 @@ def _streaming(options: argparse.Namespace) -> int:
     from service.bench.captions.rows import policy_tables
     from service.bench.captions.streaming import measure_policies
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = measure_policies(options)
+    rows = measured(options, measure_policies)
     print(policy_tables(rows))
     print(f"BLEU: {rows[0]['bleu_signature']}\nchrF: {rows[0]['chrf_signature']}")
     return 0
@@ -105,9 +106,7 @@ def _retention(options: argparse.Namespace) -> int:
     from service.bench.captions.retention import retention_table
     from service.bench.captions.streaming import measure_retention
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = measure_retention(options)
+    rows = measured(options, measure_retention)
     print(retention_table(rows))
     return 0
 
@@ -127,9 +126,7 @@ def add_untouched(parser: argparse.ArgumentParser) -> None:
 def _untouched(options: argparse.Namespace) -> int:
     from service.bench.captions.untouched import measure_untouched, untouched_table
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = measure_untouched(options)
+    rows = measured(options, measure_untouched)
     print(untouched_table(rows))
     return 0
 
@@ -152,9 +149,7 @@ def add_presets(parser: argparse.ArgumentParser) -> None:
 def _presets(options: argparse.Namespace) -> int:
     from service.bench.captions.preset_grid import measure_presets, preset_tables
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = measure_presets(options)
+    rows = measured(options, measure_presets)
     print(preset_tables(rows))
     return 0
 
@@ -187,14 +182,23 @@ def _confidence(options: argparse.Namespace) -> int:
     from service.bench.captions.confidence import measure_confidence
     from service.bench.captions.confidence_tables import confidence_tables
 
-    check_page(options)
-    with told(OSError, ValueError):
-        rows = measure_confidence(options)
+    rows = measured(options, measure_confidence)
     print(confidence_tables(rows))
     return 0
 
 
-# Arguments that several commands have.
+# What several commands have.
+
+
+def measured(options: argparse.Namespace, measure: Callable[[argparse.Namespace], T]) -> T:
+    """Return what `measure` finds.
+
+    Raises:
+        CommandError: --page without --json, or an error that a user can expect.
+    """
+    check_page(options)
+    with told(ServiceError, OSError, ValueError):
+        return measure(options)
 
 
 def _add_corpus(parser: argparse.ArgumentParser) -> None:

@@ -34,9 +34,9 @@ from service.bench.captions.documents import Line, as_recogniser, first_words, w
 from service.bench.captions.scores import mean_lagging
 from service.bench.captions.streaming import TRACES, load_set
 from tokenspeed.backends.reference import load_llama
-from tokenspeed.bench.page import put_into_page
+from tokenspeed.bench.kept import SCORED, keep
 from tokenspeed.bench.quality.text_score import score_text
-from tokenspeed.bench.result import Row, describe_cpu, describe_model, make_result, write_result
+from tokenspeed.bench.result import Row
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.decode import BatchDecoder, Decoded
 from tokenspeed.model.prompt import load_prompt_format
@@ -64,15 +64,15 @@ def measure_confidence(options: argparse.Namespace) -> list[Row]:
     else:
         found = [measure_place(*task) for task in tasks]
     rows = [row for part in found for row in part]
-    if options.json:
-        on_gpu = options.device == "cuda"
-        machine = {"gpu": torch.cuda.get_device_name()} if on_gpu else describe_cpu()
-        made = make_result(rows, machine=machine, packages=("torch", "numpy", "sacrebleu"))
-        settings = {"max_words": options.max_words, "device": options.device}
-        about = {"model": describe_model(options.model), "settings": settings}
-        write_result(about | made, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, confidence_tables(rows))
+    keep(
+        options,
+        rows,
+        confidence_tables(rows),
+        packages=SCORED,
+        about={"settings": {"max_words": options.max_words, "device": options.device}},
+        machine={"gpu": torch.cuda.get_device_name()} if options.device == "cuda" else None,
+        is_of_model=True,
+    )
     return rows
 
 

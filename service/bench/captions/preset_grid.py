@@ -19,9 +19,10 @@ from service.bench.captions.streaming import TRACES, load_set
 from service.bench.captions.transcript import segment_logs
 from service.captions.policy import PRESETS, Preset
 from service.translator import Translator
-from tokenspeed.bench.page import markdown_table, put_into_page
+from tokenspeed.bench.kept import SCORED, keep
+from tokenspeed.bench.page import markdown_table
 from tokenspeed.bench.quality.text_score import score_text
-from tokenspeed.bench.result import Row, describe_cpu, describe_model, make_result, write_result
+from tokenspeed.bench.result import Row
 from tokenspeed.engine.loading import load_engine
 
 NUM_SPEAKERS: Final = 4
@@ -71,16 +72,12 @@ def measure_presets(options: argparse.Namespace) -> list[Row]:
         for trace in TRACES
         for row in measure_place(options, name, trace)
     ]
-    if options.json:
-        made = make_result(rows, machine=describe_cpu(), packages=("torch", "numpy", "sacrebleu"))
-        about = {
-            "model": describe_model(options.model),
-            "settings": {"max_words": options.max_words, "speakers": NUM_SPEAKERS},
-            "presets": {name: asdict(preset) for name, preset in PRESETS.items()},
-        }
-        write_result(about | made, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, preset_tables(rows))
+    about = {
+        "settings": {"max_words": options.max_words, "speakers": NUM_SPEAKERS},
+        "presets": {name: asdict(preset) for name, preset in PRESETS.items()},
+    }
+    table = preset_tables(rows)
+    keep(options, rows, table, packages=SCORED, about=about, is_of_model=True)
     return rows
 
 

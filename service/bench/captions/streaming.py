@@ -39,6 +39,7 @@ from service.bench.captions.scores import SegmentLog, instance
 from service.bench.captions.simulated_replay import Spoken
 from service.bench.captions.transcript import EngineUsage, Transcript
 from service.translator import Translator
+from tokenspeed.bench.kept import keep
 from tokenspeed.bench.page import put_into_page
 from tokenspeed.bench.result import Row, describe_cpu, describe_model, make_result, write_result
 from tokenspeed.engine.loading import load_engine
@@ -128,11 +129,8 @@ def measure_retention(options: argparse.Namespace) -> list[dict[str, Any]]:
             rows += [
                 {"set": name, **row} for row in retention.count_kept(stage, cases, source, target)
             ]
-    if options.json:
-        made = make_result(rows, machine=describe_cpu(), packages=("torch", "numpy"))
-        write_result({"model": describe_model(options.model), **made}, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, retention.retention_table(rows))
+    table = retention.retention_table(rows)
+    keep(options, rows, table, packages=("torch", "numpy"), is_of_model=True)
     return rows
 
 

@@ -18,9 +18,10 @@ from service.bench.captions.policies import DEFAULT_STABILITY, POLICIES
 from service.bench.captions.scores import mean_lagging, normalised_erasure
 from service.bench.captions.streaming import TRACES, load_set
 from service.bench.captions.transcript import segment_logs
-from tokenspeed.bench.page import markdown_table, put_into_page
+from tokenspeed.bench.kept import SCORED, keep
+from tokenspeed.bench.page import markdown_table
 from tokenspeed.bench.quality.text_score import score_text
-from tokenspeed.bench.result import Row, describe_cpu, describe_model, make_result, write_result
+from tokenspeed.bench.result import Row
 from tokenspeed.text import segmenter
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.glossary import Found
@@ -100,11 +101,7 @@ def measure_untouched(options: argparse.Namespace) -> list[Row]:
     stage = simulated_replay.open_stage(options.model, options.device, time.process_time)
     with closing(stage):
         rows = [_row(stage, options, *asked) for asked in tqdm(plan, unit="replay", leave=False)]
-    if options.json:
-        made = make_result(rows, machine=describe_cpu(), packages=("torch", "numpy", "sacrebleu"))
-        write_result({"model": describe_model(options.model), **made}, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, untouched_table(rows))
+    keep(options, rows, untouched_table(rows), packages=SCORED, is_of_model=True)
     return rows
 
 

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from service.bench.captions.cli import measured
 from service.bench.load.cli import add_seed
-from tokenspeed.arguments import add_page_arguments, check_page
-from tokenspeed.errors import told
+from tokenspeed.arguments import add_page_arguments
 
 
 def add_fleet(parser: argparse.ArgumentParser) -> None:
@@ -87,8 +87,6 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
 def _fleet(options: argparse.Namespace) -> int:
     from service.bench.fleet.report import fleet_tables, run_fleet
 
-    check_page(options)
-    with told(OSError, ValueError):
-        result = run_fleet(options)
+    result = measured(options, run_fleet)
     print(fleet_tables(result))
     return 0

@@ -21,9 +21,9 @@ from service.bench.load.attacks import ATTACKS as SESSION_ATTACKS
 from service.bench.load.attacks import Attack, Outcome
 from service.bench.load.door_attacks import DOOR_ATTACKS
 from service.bench.load.http_attacks import HTTP_ATTACKS
-from service.bench.load.kept import keep
 from service.bench.load.victim import Report
 from service.bench.served import Served, ServerFailed, serving
+from tokenspeed.bench.kept import SERVICE, keep
 from tokenspeed.bench.page import cell, markdown_table
 
 LEAD_S: Final = 1.0  # of speech before the attack
@@ -84,7 +84,7 @@ def run_abuse(options: argparse.Namespace) -> list[dict[str, Any]]:
             raise ValueError(f"attack {name!r} is none of {', '.join(ATTACKS)}")
     rows = asyncio.run(_run_all(names, options.model, options.device, options.seconds))
     about = {"seconds": options.seconds, **summary(rows)}
-    keep(options, rows, about, abuse_table(rows))
+    keep(options, rows, abuse_table(rows), packages=SERVICE, about=about)
     return rows
 
 

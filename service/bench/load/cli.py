@@ -5,13 +5,12 @@ Only their arguments: the rest is imported when one runs, so that other commands
 
 import argparse
 
-from service.bench.captions.cli import add_words_per_minute
+from service.bench.captions.cli import add_words_per_minute, measured
 from service.errors import ServiceError
 from tokenspeed.arguments import (
     add_json_argument,
     add_model_arguments,
     add_page_arguments,
-    check_page,
     counts,
 )
 from tokenspeed.errors import told
@@ -87,9 +86,7 @@ def add_loadtest(parser: argparse.ArgumentParser) -> None:
 def _loadtest(options: argparse.Namespace) -> int:
     from service.bench.load.loadtest import describe, run_load_test
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        levels = run_load_test(options)
+    levels = measured(options, run_load_test)
     print(describe(levels, options.budget_ms))
     return 1 if any(level.failures for level in levels) else 0
 
@@ -110,9 +107,7 @@ def add_abuse(parser: argparse.ArgumentParser) -> None:
 def _abuse(options: argparse.Namespace) -> int:
     from service.bench.load.abuse import abuse_table, run_abuse
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = run_abuse(options)
+    rows = measured(options, run_abuse)
     print(abuse_table(rows))
     return 1 if any(row["victim_lost"] for row in rows) else 0
 
@@ -138,9 +133,7 @@ def add_overload(parser: argparse.ArgumentParser) -> None:
 def _overload(options: argparse.Namespace) -> int:
     from service.bench.load.overload import overload_table, run_overload
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = run_overload(options)
+    rows = measured(options, run_overload)
     print(overload_table(rows))
     return 1 if any(row["finals_lost"] or row["finals_late"] for row in rows) else 0
 
@@ -164,9 +157,7 @@ def add_soak(parser: argparse.ArgumentParser) -> None:
 def _soak(options: argparse.Namespace) -> int:
     from service.bench.load.soak import run_soak, soak_table
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = run_soak(options)
+    rows = measured(options, run_soak)
     print(soak_table(rows))
     return 1 if any(row["finals_lost"] for row in rows) else 0
 
@@ -196,9 +187,7 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
 def _ray(options: argparse.Namespace) -> int:
     from service.bench.load.on_ray import ray_table, run_on_ray
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        rows = run_on_ray(options)
+    rows = measured(options, run_on_ray)
     print(ray_table(rows, options.budget_ms))
     return 1 if any(row["failed_sessions"] for row in rows) else 0
 
@@ -224,9 +213,7 @@ def add_room(parser: argparse.ArgumentParser) -> None:
 def _room(options: argparse.Namespace) -> int:
     from service.bench.load.readers import room_table, run_room_test
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        found = run_room_test(options)
+    found = measured(options, run_room_test)
     print(room_table(found))
     return 1 if any(heard.lost for heard in found) else 0
 
@@ -269,9 +256,7 @@ def add_replicas(parser: argparse.ArgumentParser) -> None:
 def _replicas(options: argparse.Namespace) -> int:
     from service.bench.load.replicas import FAULTS, replicas_table, run_replicas
 
-    check_page(options)
-    with told(ServiceError, OSError, ValueError):
-        found = run_replicas(options)
+    found = measured(options, run_replicas)
     print(replicas_table(found))
     return 1 if any(found.faults[name] for name in FAULTS) else 0
 

@@ -26,8 +26,8 @@ from service.bench.load.capacity import read_cost
 from service.bench.load.simulator import LinearCost, SimulatedLoad, Simulation, Traffic
 from service.captions.policy import PRESETS
 from service.wire.protocol import SessionParams, SessionUpdate, SourceParams, TargetParams
-from tokenspeed.bench.page import cell, markdown_table, put_into_page
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.kept import keep
+from tokenspeed.bench.page import cell, markdown_table
 from tokenspeed.model.config import EngineConfig
 
 STAGGER_S: Final = 1.0  # within which the speakers of one level begin
@@ -120,21 +120,17 @@ def run_load_test(options: argparse.Namespace) -> list[Level]:
     for level in levels:
         if cost is not None:
             level.predicted = simulate_level(cost, level.sessions, options)
-    if options.json:
-        rows = [level.numbers(options.budget_ms) for level in levels]
-        about = {
-            "budget_ms": options.budget_ms,
-            "words_per_minute": options.words_per_minute,
-            "seconds": options.seconds,
-            "stability": "append_only" if options.append_only else options.stability,
-            "cost": None if cost is None else asdict(cost),
-            "verifies": not options.unverified,
-        }
-        packages = ("torch", "numpy", "websockets", "uvicorn")
-        made = make_result(rows, machine=describe_cpu(), packages=packages)
-        write_result(about | made, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, level_table(levels, options.budget_ms))
+    rows = [level.numbers(options.budget_ms) for level in levels]
+    about = {
+        "budget_ms": options.budget_ms,
+        "words_per_minute": options.words_per_minute,
+        "seconds": options.seconds,
+        "stability": "append_only" if options.append_only else options.stability,
+        "cost": None if cost is None else asdict(cost),
+        "verifies": not options.unverified,
+    }
+    table = level_table(levels, options.budget_ms)
+    keep(options, rows, table, packages=("torch", "numpy", "websockets", "uvicorn"), about=about)
     return levels
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from service.bench.load.loadtest import Level, run_levels
 from service.bench.served import running
-from tokenspeed.bench.page import cell, markdown_table, put_into_page
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.kept import keep
+from tokenspeed.bench.page import cell, markdown_table
 
 
 def run_on_ray(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -32,19 +32,15 @@ def run_on_ray(options: argparse.Namespace) -> list[dict[str, Any]]:
     for replicas in (0, *options.replicas):
         levels = asyncio.run(_measure(options, replicas))
         rows += [_row(replicas, level, options.budget_ms) for level in levels]
-    if options.json:
-        about = {
-            "budget_ms": options.budget_ms,
-            "words_per_minute": options.words_per_minute,
-            "seconds": options.seconds,
-            "cpus_per_replica": options.cpus_per_replica,
-            "capacity": capacities(rows, options.budget_ms),
-        }
-        packages = ("torch", "ray", "websockets", "uvicorn")
-        made = make_result(rows, machine=describe_cpu(), packages=packages)
-        write_result(about | made, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, ray_table(rows, options.budget_ms))
+    about = {
+        "budget_ms": options.budget_ms,
+        "words_per_minute": options.words_per_minute,
+        "seconds": options.seconds,
+        "cpus_per_replica": options.cpus_per_replica,
+        "capacity": capacities(rows, options.budget_ms),
+    }
+    table = ray_table(rows, options.budget_ms)
+    keep(options, rows, table, packages=("torch", "ray", "websockets", "uvicorn"), about=about)
     return rows
 
 

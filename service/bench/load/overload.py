@@ -15,9 +15,9 @@ from typing import Any, Final
 from websockets.exceptions import WebSocketException
 
 from service.bench.captions.scores import percentile
-from service.bench.load.kept import keep
 from service.bench.load.victim import SENTENCE, Report, speak
 from service.bench.served import Served, serving
+from tokenspeed.bench.kept import SERVICE, keep
 from tokenspeed.bench.page import cell, markdown_table
 
 ARRIVAL_S: Final = 0.3  # between speakers who come one by one
@@ -70,7 +70,7 @@ def run_overload(options: argparse.Namespace) -> list[dict[str, Any]]:
     """
     rows = asyncio.run(_run(options))
     about = {"words_per_minute": options.words_per_minute, "seconds": options.seconds}
-    keep(options, rows, about, overload_table(rows))
+    keep(options, rows, overload_table(rows), packages=SERVICE, about=about)
     return rows
 
 

@@ -24,7 +24,6 @@ from websockets.typing import Subprotocol
 from service.bench.captions.documents import Update
 from service.bench.captions.scores import percentile
 from service.bench.captions.transcript import client_event
-from service.bench.load.kept import keep
 from service.bench.load.loadtest import script
 from service.bench.served import Served, ServerFailed, serving
 from service.wire.protocol import (
@@ -34,6 +33,7 @@ from service.wire.protocol import (
     SourceParams,
     serialise,
 )
+from tokenspeed.bench.kept import SERVICE, keep
 from tokenspeed.bench.page import cell, markdown_table
 
 OPENED_AT_ONCE: Final = 50  # connections
@@ -156,7 +156,8 @@ def run_room_test(options: argparse.Namespace) -> list[Heard]:
         "seconds": options.seconds,
         "words_per_minute": options.words_per_minute,
     }
-    keep(options, [heard.numbers() for heard in found], about, room_table(found))
+    rows = [heard.numbers() for heard in found]
+    keep(options, rows, room_table(found), packages=SERVICE, about=about)
     return found
 
 

@@ -29,8 +29,8 @@ from service.bench.load.loadtest import script
 from service.bench.load.own_redis import OwnRedis
 from service.bench.served import Served, ServerFailed, serving
 from service.wire import protocol as p
-from tokenspeed.bench.page import cell, markdown_table, put_into_page
-from tokenspeed.bench.result import describe_cpu, make_result, write_result
+from tokenspeed.bench.kept import keep
+from tokenspeed.bench.page import cell, markdown_table
 
 PING_S: Final = 1.0  # between pings, and for the answer to one
 RETRY_S: Final = 0.2  # between attempts to reach a replica, on average
@@ -389,17 +389,12 @@ def run_replicas(options: argparse.Namespace) -> Watched:
     if "redis" in options.strikes and options.redis != OWN:
         raise ValueError(f"the strike redis needs --redis {OWN}: nobody else's is killed")
     found = asyncio.run(_run(options))
-    if options.json:
-        about = {
-            name: getattr(options, name)
-            for name in ("replicas", "speakers", "viewers", "seconds", "strikes", "targets")
-        } | {"is_shared": bool(options.redis)}
-        made = make_result(
-            [found.numbers()], machine=describe_cpu(), packages=("torch", "websockets", "redis")
-        )
-        write_result(about | made, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, replicas_table(found))
+    about = {
+        name: getattr(options, name)
+        for name in ("replicas", "speakers", "viewers", "seconds", "strikes", "targets")
+    } | {"is_shared": bool(options.redis)}
+    packages = ("torch", "websockets", "redis")
+    keep(options, [found.numbers()], replicas_table(found), packages=packages, about=about)
     return found
 
 

@@ -20,10 +20,10 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from service.bench.captions.scores import percentile
-from service.bench.load.kept import keep
 from service.bench.load.victim import SENTENCE, SESSION
 from service.bench.served import PATIENCE_S, Served, serving
 from service.wire.protocol import SUBPROTOCOL
+from tokenspeed.bench.kept import SERVICE, keep
 from tokenspeed.bench.page import cell, markdown_table
 
 PACE_S: Final = 0.15  # between words
@@ -173,7 +173,7 @@ def run_soak(options: argparse.Namespace) -> list[dict[str, Any]]:
     """
     rows = asyncio.run(_run(options))
     about = {"speakers": options.speakers, **growth(rows)}
-    keep(options, rows, about, soak_table(rows))
+    keep(options, rows, soak_table(rows), packages=SERVICE, about=about)
     return rows
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from tokenspeed.arguments import add_model_arguments, add_page_arguments, check_page
-from tokenspeed.bench.page import put_into_page
+from tokenspeed.bench.kept import keep
 from tokenspeed.bench.quality.sets import load_sets
 from tokenspeed.bench.quality.text.cases import Case, Translate, case_table, run_cases
 from tokenspeed.bench.quality.text.cost import cost_row, update_costs
@@ -19,7 +19,6 @@ from tokenspeed.bench.quality.text.hygiene import hygiene_cases
 from tokenspeed.bench.quality.text.numbers import number_cases
 from tokenspeed.bench.quality.text.plain import plain_table, score_plain
 from tokenspeed.bench.quality.text.trade import trade_cases
-from tokenspeed.bench.result import describe_cpu, describe_model, make_result, write_result
 from tokenspeed.engine.loading import LoadedModel, load_engine
 from tokenspeed.engine.translate import hygiene_of, translate
 from tokenspeed.errors import told
@@ -61,13 +60,9 @@ def run_text(options: argparse.Namespace) -> int:
     table = case_table(runs)
     print(table)
     print(f"hygiene, an update: p50 {cost['p50_ms']} ms, p95 {cost['p95_ms']} ms")
-    if options.json:
-        rows = [row | {"through": name} for name, rows in runs.items() for row in rows]
-        rows.append(cost | {"through": "product"})
-        result = make_result(rows, machine=describe_cpu(), packages=["torch", "text2num"])
-        write_result(result | {"model": describe_model(options.model)}, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, table)
+    rows = [row | {"through": name} for name, rows in runs.items() for row in rows]
+    rows.append(cost | {"through": "product"})
+    keep(options, rows, table, packages=("torch", "text2num"), is_of_model=True)
     return 0
 
 
@@ -105,12 +100,8 @@ def run_plain(options: argparse.Namespace) -> int:
     print(table)
     if options.outputs:
         options.outputs.write_text("\n".join(told_lines), encoding="utf-8")
-    if options.json:
-        rows = [asdict(score) for score in scores]
-        result = make_result(rows, machine=describe_cpu(), packages=["torch", "sacrebleu"])
-        write_result(result | {"model": describe_model(options.model)}, options.json)
-    if options.page:
-        put_into_page(options.page, options.json.name, table)
+    rows = [asdict(score) for score in scores]
+    keep(options, rows, table, packages=("torch", "sacrebleu"), is_of_model=True)
     return 0
 
 
