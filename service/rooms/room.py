@@ -10,9 +10,8 @@ I/O and reads no clock; `wake` and `set_audience` are called at once.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, replace
-from operator import itemgetter
-from typing import Any, Final, Protocol
+from dataclasses import replace
+from typing import Any, Final
 
 from service.captions.segments import UNNAMED
 from service.rooms.changes import (
@@ -34,7 +33,9 @@ from service.rooms.frames import Frame
 from service.rooms.presence import Presence
 from service.rooms.readers import Reader, Readers
 from service.rooms.ready import Ready
+from service.rooms.record import Record
 from service.rooms.said import SOURCE, Said, Told
+from service.rooms.speakers import Speaker, Speakers
 from service.rooms.written import Written, changed_for
 from service.wire import protocol
 from service.wire.protocol import (
@@ -48,22 +49,6 @@ from service.wire.protocol import (
 
 MAX_LAG: Final = 128  # frames in a channel; a reader further behind gets the current state instead
 PREPARED: Final = 64  # segments written for a newcomer at one time: a millisecond
-MAX_SEGMENTS: Final = 10_000  # in a transcript; the oldest are dropped
-
-
-class Speaker(Protocol):
-    """A session that speaks in a room."""
-
-    def set_audience(self, targets: frozenset[str]) -> None:
-        """Translate into these languages as well; they are what readers want now."""
-        ...
-
-    def tell(self, event: ServerEvent) -> None:
-        """Tell the client something about the room."""
-        ...
-
-
-Heard = Callable[[int], None]
 
 
 class Room:
@@ -80,7 +65,6 @@ class Room:
             about to translate.
 
     Attributes:
-        segments: by number, oldest first.
         is_closed: whether nothing more will be said.
         guard: hash of the pass phrase; None if readers need none.
         used_s: when anybody here last did anything.
@@ -100,29 +84,23 @@ class Room:
         self.name = name
         self.opened_s = self.used_s = opened_s
         self.origin = origin
-        self.segments: dict[int, Said] = {}
         self.is_closed = False
         self.guard: str | None = None
         self._submit = submit or self.apply
         self._on_lack = on_lack
-        self._number = 0  # of the newest event
-        self._t_ms = 0.0  # time of the newest event
-        self._said = 0  # number of the newest segment
-        self._over = 0  # number of the newest finished segment
-        self._by_key: dict[tuple[str, str], Said] = {}
-        # By number of a segment: the event that changed it last; the newest one comes last.
-        self._changed: dict[int, int] = {}
         self._presence = Presence()
-        self._written = Written()
-        # By language: number of a segment up to which all are finished and, if needed, translated.
-        self._complete: dict[str, int] = {}
+        self._record = Record()
         # The rest is local to this replica.
-        self._speakers: dict[str, Speaker] = {}
-        self._sources: dict[str, str] = {}  # speaker by session
-        self._here: dict[str, tuple[int, Heard]] = {}  # generation and callback, by session
+        self._written = Written()
+        self._speakers = Speakers()
         self._readers = Readers(max_lag)
         self._told_reads: dict[str, int] = {}
         self._trouble: ServerEvent | None = None
+
+    @property
+    def segments(self) -> dict[int, Said]:
+        """What was said, by number, oldest first."""
+        return self._record.segments
 
     # ---- who is there ----
 
@@ -149,7 +127,7 @@ class Room:
     @property
     def newest(self) -> int:
         """Number of the newest event."""
-        return self._number
+        return self._record.number
 
     @property
     def is_used(self) -> bool:
@@ -183,7 +161,7 @@ class Room:
         speaker: Speaker,
         source_id: str | None = None,
         generation: int = 0,
-        on_heard: Heard = lambda number: None,
+        on_heard: Callable[[int], None] = lambda number: None,
     ) -> None:
         """Let a session speak.
 
@@ -192,13 +170,12 @@ class Room:
             generation: counts the replicas that it was on.
             on_heard: called with the number of what it said, once everybody hears it.
         """
-        self._speakers[session_id] = speaker
-        self._sources[session_id] = source_id or session_id
-        self._here[session_id] = (generation, on_heard)
+        source = source_id or session_id
+        self._speakers.add(session_id, speaker, source, generation, on_heard)
         speaker.set_audience(self.audience)
         if self._trouble is not None:
             speaker.tell(self._trouble)
-        self._submit(Joined(session_id, self.origin, self._sources[session_id], generation))
+        self._submit(Joined(session_id, self.origin, source, generation))
 
     def leave(self, session_id: str, speaker: Speaker) -> None:
         """A session stops speaking; segments it left open end as they stand."""
@@ -210,10 +187,7 @@ class Room:
 
         It may have come back already, as another one.
         """
-        if self._speakers.get(session_id) is not speaker:
-            return False
-        del self._speakers[session_id], self._sources[session_id], self._here[session_id]
-        return True
+        return self._speakers.remove(session_id, speaker)
 
     def read(self, reader: Reader) -> None:
         """Add a reader."""
@@ -264,18 +238,13 @@ class Room:
     def return_here(self) -> list[Change]:
         """Return the changes that describe what is on this replica."""
         self._told_reads = self._readers.wanted()
-        joined = [
-            Joined(each, self.origin, source, self._here[each][0])
-            for each, source in self._sources.items()
-        ]
-        return [*joined, Reads(self.origin, self._told_reads)]
+        return [*self._speakers.joined(self.origin), Reads(self.origin, self._told_reads)]
 
     def set_trouble(self, notice: ServerEvent, *, is_over: bool) -> None:
         """Tell everybody here that the room is cut off from other replicas, or no longer is."""
         self._trouble = None if is_over else notice
         self._readers.notify(notice)
-        for speaker in list(self._speakers.values()):
-            speaker.tell(notice)
+        self._speakers.tell(notice)
 
     # ---- what is said ----
 
@@ -303,7 +272,7 @@ class Room:
         told = tuple(sorted(wanted)) if isinstance(event, SourceFinal) else ()
         # Names that the server assigns start over in each session.
         is_named = not event.segment_id.startswith(UNNAMED)
-        source = self._sources[session_id] if is_named else session_id
+        source = self._speakers.source_of(session_id) if is_named else session_id
         self._submit(Spoke(session_id, self.origin, source, event, t_ms, told, number))
 
     def translated(self, number: int, target: str, text: str) -> None:
@@ -312,29 +281,12 @@ class Room:
 
     def untranslated(self, target: str) -> list[Said]:
         """Return the finished segments that lack a language, newest first."""
-        found: list[Said] = []
-        complete, undone = self._complete.get(target, 0), 0
-        for said in reversed(self.segments.values()):
-            if said.number <= complete:
-                break
-            if self._is_complete(said, target):
-                continue
-            undone = said.number
+        return [
+            said
+            for said in self._record.lacking(target)
             # Without what its own session is about to translate.
-            is_at_work = self._presence.is_newest(said.session_id, said.key[0])
-            is_left = not (target in said.asked and is_at_work)
-            if said.source.is_final and is_left:
-                found.append(said)
-        self._complete[target] = (undone or self._said + 1) - 1
-        return found
-
-    def _is_complete(self, said: Said, target: str) -> bool:
-        """Whether a segment will never lack a language again."""
-        if not said.source.is_final:
-            return False
-        told = said.channels.get(target)
-        is_told = told is not None and (told.is_final or told.is_retracted)
-        return is_told or said.language == target or not said.source.text.strip()
+            if not (target in said.asked and self._presence.is_newest(said.session_id, said.key[0]))
+        ]
 
     # ---- changes, in their order ----
 
@@ -377,9 +329,13 @@ class Room:
         if self.is_closed or not self._is_heard(change):
             return
         event = change.event
-        self._t_ms = max(self._t_ms, change.t_ms)
+        self._record.t_ms = max(self._record.t_ms, change.t_ms)
         if isinstance(event, SourceDelta | SourceFinal):
-            said = self._said_of(change, event)
+            key = (change.source, event.segment_id)
+            newest = self._presence.newest(change.source)
+            said = self._record.continued(key, change.session_id, event, newest)
+            if (dropped := self._record.drop_oldest()) is not None:
+                self._written.forget(dropped)
             if said.session_id != change.session_id:
                 return
             said.asked = said.asked or frozenset(change.asked)
@@ -387,7 +343,7 @@ class Room:
             if isinstance(event, SourceFinal) and not self.audience <= said.asked:
                 self._tell_lacks()
             return
-        known = self._by_key.get((change.source, event.segment_id))
+        known = self._record.find(change.source, event.segment_id)
         # Otherwise it began before the session joined, or a later session continues it.
         if known is not None and known.session_id == change.session_id:
             self._note(known, event.target, event)
@@ -397,8 +353,8 @@ class Room:
         is_told = self._presence.has_heard(change.session_id, change.number)
         if not is_told and not self._presence.is_at(change.session_id, change.origin):
             return False
-        if change.number and change.session_id in self._here:
-            self._here[change.session_id][1](change.number)
+        if change.number:
+            self._speakers.heard(change.session_id, change.number)
         if change.number and not is_told:
             self._presence.hear(change.session_id, change.number)
         return not is_told
@@ -412,8 +368,7 @@ class Room:
 
     def _apply_reads(self, origin: str, readers: dict[str, int]) -> None:
         if self._presence.set_reads(origin, readers):
-            for speaker in list(self._speakers.values()):
-                speaker.set_audience(self.audience)
+            self._speakers.set_audience(self.audience)
 
     def _apply_translated(self, change: Translated) -> None:
         said = self.segments.get(change.number)
@@ -423,68 +378,25 @@ class Room:
         name, target, source = str(change.number), change.target, said.source.text
         self._note(said, target, TranslationFinal(name, target, change.text, source, stats))
 
-    def _said_of(self, change: Spoke, event: SourceDelta | SourceFinal) -> Said:
-        key, session_id = (change.source, event.segment_id), change.session_id
-        if key not in self._by_key:
-            self._said += 1
-            said = Said(
-                self._said, key, session_id, event.speaker, event.language, self._t_ms, self._t_ms
-            )
-            self._by_key[key] = self.segments[self._said] = said
-            if len(self.segments) > MAX_SEGMENTS:
-                oldest = self.segments.pop(next(iter(self.segments)))
-                self._by_key.pop(oldest.key, None)
-                self._changed.pop(oldest.number, None)
-                self._written.forget(oldest.number)
-        said = self._by_key[key]
-        if said.session_id not in (session_id, self._presence.newest(change.source)):
-            said.session_id, said.asked = session_id, frozenset()
-            said.moved = self._number + 1  # whether or not what it says is news
-            for told in said.channels.values():
-                told.behind = ""
-        if not said.source.is_final:
-            said.speaker = event.speaker or said.speaker
-            said.language = event.language or said.language
-            said.end_ms = self._t_ms
-        return said
-
     def _note(self, said: Said, channel: str, event: SpeakerEvent) -> None:
-        told = said.channels.setdefault(channel, Told())
-        if told.is_final or told.is_retracted:
-            return
-        self._number += 1
-        told.changed = self._number
-        self._changed.pop(said.number, None)
-        self._changed[said.number] = self._number
-        if isinstance(event, TranslationFinal):
-            told.end(event.text)
-        elif isinstance(event, SourceFinal):
-            told.end(event.text)
-            self._over = max(self._over, said.number)
-        elif isinstance(event, TranslationDelta):
-            event = told.grow(event)
-        elif isinstance(event, SourceDelta):
-            told.text, told.unstable = event.stable, event.unstable
-        else:
-            told.end("", is_retracted=True)
-        told_as = replace(event, segment_id=str(said.number), seq=self._number, t_ms=self._t_ms)
-        if isinstance(told_as, TranslationDelta | TranslationFinal):
-            told_as = replace(told_as, speaker=said.speaker, timing=None)
-        if isinstance(told_as, TranslationFinal | SourceFinal):
-            told_as = replace(told_as, start_ms=said.start_ms, end_ms=said.end_ms)
-        self._readers.send(channel, Frame(self._number, told_as))
+        told_as = self._record.note(said, channel, event)
+        if told_as is not None:
+            self._readers.send(channel, Frame(self._record.number, told_as))
 
     # ---- what readers get ----
 
     def take(self, reader: Reader) -> list[tuple[int, str]]:
         """Return the frames that a reader lacks, each with the number to resume from."""
         # Who comes from a replica that was further has seen more than is known here yet.
-        since, reader.seen = reader.seen, max(reader.seen, self._number)
+        since, reader.seen = reader.seen, max(reader.seen, self._record.number)
         is_new, reader.is_new = reader.is_new, False
         notices, reader.notices = reader.notices, []
         # Last, as they have the newest number: whoever is cut off after one resumes from there.
         told = [
-            (reader.seen, protocol.serialise(replace(each, seq=self._number, t_ms=self._t_ms)))
+            (
+                reader.seen,
+                protocol.serialise(replace(each, seq=self._record.number, t_ms=self._record.t_ms)),
+            )
             for each in notices
         ]
         missed = None if is_new else self._readers.missed(reader, since)
@@ -496,7 +408,7 @@ class Room:
     def prepare(self, reader: Reader) -> Iterator[None]:
         """Get ready what a newcomer will be told, some segments at a time."""
         while reader.is_new and reader.ready is None:
-            segments, ready = self.segments, Ready(self._number)
+            segments, ready = self.segments, Ready(self._record.number)
             for i, said in enumerate(list(segments.values()), 1):
                 if changed_for(reader, said) > reader.seen:
                     ready.add(said.number, self._written.segment(said, reader))
@@ -514,27 +426,24 @@ class Room:
         came after `prepare` had begun are looked at again, whatever it saw of them.
         """
         ready, reader.ready = reader.ready or Ready(since), None
-        for number, changed in reversed(self._changed.items()):
-            if changed <= ready.at:
-                break
-            said = self.segments[number]
+        for said in self._record.changed_after(ready.at):
             if changed_for(reader, said) > since:
-                ready.add(number, self._written.segment(said, reader))
+                ready.add(said.number, self._written.segment(said, reader))
         ready.drop_before(next(iter(self.segments), 0))
         return protocol.RoomState(
             self.info(),
             reader.target,
             tuple(ready.join()),
-            self._over,
-            seq=self._number,
-            t_ms=self._t_ms,
+            self._record.over,
+            seq=self._record.number,
+            t_ms=self._record.t_ms,
         )
 
     def _tell_info(self) -> None:
         """Tell all readers of a change to the room itself."""
-        self._number += 1
-        event = protocol.RoomUpdated(self.info(), seq=self._number, t_ms=self._t_ms)
-        self._readers.send_all(Frame(self._number, event))
+        self._record.number += 1
+        event = protocol.RoomUpdated(self.info(), seq=self.newest, t_ms=self._record.t_ms)
+        self._readers.send_all(Frame(self.newest, event))
 
     def _tell_lacks(self) -> None:
         """Report the languages read here: what nobody is about to translate any more, they lack."""
@@ -552,61 +461,26 @@ class Room:
 
     def dump(self, since: int = 0) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
         """Return the room's state, and the segments that changed after an event."""
-        head = {
-            "name": self.name,
-            "is_closed": self.is_closed,
-            "guard": self.guard,
-            "number": self._number,
-            "t_ms": self._t_ms,
-            "said": self._said,
-            "over": self._over,
-            "oldest": next(iter(self.segments), self._said + 1),
-        } | self._presence.dump()
-        changed = {
-            number: asdict(said) | {"asked": sorted(said.asked)}
-            for number, said in self.segments.items()
-            if max((said.moved, *(told.changed for told in said.channels.values()))) > since
-        }
-        return head, changed
+        numbers, changed = self._record.dump(since)
+        head = {"name": self.name, "is_closed": self.is_closed, "guard": self.guard}
+        return head | numbers | self._presence.dump(), changed
 
     def load(self, head: dict[str, Any], segments: Iterable[tuple[int, dict[str, Any]]]) -> None:
         """Restore another replica's state; readers here are told all of it again."""
         self.name, self.guard = head["name"], head["guard"]
-        self._number, self._t_ms = head["number"], head["t_ms"]
-        self._said, self._over = head["said"], head["over"]
+        self._record.load(head, segments)
         self._presence.load(head)
-        self.segments = {
-            number: Said(
-                **each
-                | {
-                    "key": tuple(each["key"]),
-                    "asked": frozenset(each["asked"]),
-                    "channels": {name: Told(**told) for name, told in each["channels"].items()},
-                }
-            )
-            for number, each in sorted(segments)
-            if number >= head["oldest"]
-        }
-        self._by_key = {said.key: said for said in self.segments.values()}
-        newest = {
-            number: max((told.changed for told in said.channels.values()), default=0)
-            for number, said in self.segments.items()
-        }
-        self._changed = dict(sorted(newest.items(), key=itemgetter(1)))
         self._written.clear()
-        self._complete.clear()
         if head["is_closed"]:
             self._end()
         self._apply_reads("", {})
-        self._readers.start_over(self._number)
+        self._readers.start_over(self.newest)
 
     def skip(self, numbers: int) -> None:
         """Skip event numbers that others may have used for lost events."""
-        self._number += numbers
+        self._record.number += numbers
 
     def _end(self) -> None:
         """Nobody here speaks any more, and nobody will."""
         self.is_closed = True
         self._speakers.clear()
-        self._sources.clear()
-        self._here.clear()

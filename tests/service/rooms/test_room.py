@@ -463,7 +463,7 @@ def test_who_comes_while_somebody_speaks_misses_nothing_and_gets_nothing_twice(
     """A newcomer is told a long room in slices, between which it goes on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("service.rooms.room.PREPARED", 1)
-        patch.setattr("service.rooms.room.MAX_SEGMENTS", 4)
+        patch.setattr("service.rooms.record.MAX_SEGMENTS", 4)
         room, _ = a_room()
         for at_s, act in enumerate(acts[:early], 12):
             room.speak("x", act, at_s)
