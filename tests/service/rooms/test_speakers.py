@@ -27,10 +27,11 @@ def test_all_are_told_and_each_hears_of_its_own() -> None:
     speakers.add("x", ann, "ann", 2, ann.heard.append)
     speakers.add("y", bob, "bob", 0, bob.heard.append)
     speakers.set_audience(frozenset({"de"}))
-    notice = p.Error(p.ErrorInfo("server_error", "room_unavailable", "cut off"))
+    notice = p.SessionNotice("room_cut_off", "the room is cut off")
     speakers.tell(notice)
     for each in (ann, bob):
-        assert (each.targets, each.told) == ({"de"}, [notice])
+        assert each.targets == {"de"}
+        assert each.told == [notice]
     speakers.heard("x", 7)
     speakers.heard("of another replica", 8)
     assert (ann.heard, bob.heard) == ([7], [])
