@@ -3,7 +3,7 @@
 Knows whose turn it is; does not know translations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.captions.policy import Source
 from service.captions.segment import Segment
@@ -16,11 +16,13 @@ class Revision:
     Attributes:
         sources: its pieces, None while it is not cut into them yet.
         num_taken: pieces already handed to the translations.
+        asked: which of these have the next one as well: targets, and whether it is a first pass.
     """
 
     segment: Segment
     sources: list[Source] | None = None
     num_taken: int = 0
+    asked: set[tuple[str, bool]] = field(default_factory=set)
 
 
 class Revisions:

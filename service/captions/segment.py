@@ -5,24 +5,37 @@ not looked at again. Knows text; does not know translations, targets or the wire
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from service.captions.policy import Source
 from service.captions.spoken import Spoken
 from tokenspeed.text.pipeline import Cut, Hygiene
-from tokenspeed.text.words import are_apart, count_words, ends_spaceless, skip_words, word_ends
+from tokenspeed.text.steps import Steps, never, some_of
+from tokenspeed.text.words import (
+    are_apart,
+    count_words,
+    ends_spaceless,
+    has_words,
+    skip_words,
+    word_ends,
+)
 
 MAX_HISTORY: Final = 64 * 1024  # characters; no revision is longer, so older ones are never needed
 MAX_REWRITTEN: Final = 4000  # characters; a longer rewritten prefix is skipped by characters
-MAX_CUT: Final = 500  # characters of a long text that are cut in one go, in 2 ms
+MAX_CUT: Final = 500  # characters of a long text that are looked at for each cut
 MAX_LAST_WORD: Final = 300  # characters to look back for the start of a word
+PIECES_OF_A_STEP: Final = 10  # whose words are found in one go
 _STATE: Final = (
     "segment_id", "client_id", "first_arrival_s", "base", "part", "rev", "stable", "unstable",
     "start_ms", "end_ms", "speaker", "arrival_s", "committed_s", "last_update", "is_appended",
     "is_ending", "is_dirty", "is_mismatch_told", "number", "commit_number",
 )  # fmt: skip
+
+
+_Piece: TypeAlias = tuple[Cut, list[int]]  # where its words end
 
 
 @dataclass(slots=True)
@@ -59,7 +72,7 @@ class Segment:
     is_dirty: bool = False  # has changes that the translations have not been given
     frozen: list[Source] = field(default_factory=list)
     _found: tuple[str, str, int] = ("", "", 0)  # full text, prefix left out, offset of the rest
-    _begun: tuple[tuple[str, int], tuple[Cut, ...]] = (("", 0), ())  # a text; its cuts so far
+    _begun: tuple[tuple[object, ...], Steps[list[_Piece]]] | None = None  # of what; its pieces
     sources: list[Source] = field(default_factory=list)  # its pieces as last translated
     spoken: Spoken = field(default_factory=Spoken)
     is_mismatch_told: bool = False
@@ -132,7 +145,7 @@ class Segment:
             is_dirty=False,
             frozen=[],
             _found=("", "", 0),
-            _begun=(("", 0), ()),
+            _begun=None,
             sources=[],
             spoken=Spoken(),
         )
@@ -146,47 +159,48 @@ class Segment:
 
     def forget_cuts(self) -> None:
         """Cut the newest text from its beginning again, as any replica would that takes it over."""
-        self._begun = ("", 0), ()
+        self._begun = None
 
-    def pieces(self, covered_words: int, hygiene: Hygiene | None = None) -> list[Source] | None:
+    def pieces(
+        self,
+        covered_words: int,
+        hygiene: Hygiene | None = None,
+        is_spent: Callable[[], bool] = never,
+    ) -> list[Source] | None:
         """Cut the newest text into pieces, freeze what can no longer change, return all pieces.
 
-        None if only the beginning of a long text has been cut, which takes milliseconds: the rest
-        is cut by calling again.
+        None if time ran out before a long text was cut: calling again goes on.
 
         Args:
             covered_words: source words of the first unfrozen piece that committed text covers
                 already; no cut falls among them.
             hygiene: decides where a text is cut.
+            is_spent: whether time has run out.
         """
         full = self.stable + self.unstable
         frozen = "".join(source.text for source in self.frozen)
         offset = _offset_after(full, self.base + frozen)
         stable_end = len(full) if self.is_committed else self._stable_end()
-        hygiene = hygiene or Hygiene()
-        begun, cuts = self._begun
-        if begun != (full, offset):
-            cuts = ()
-        rest = full[offset + sum(len(cut.text) for cut in cuts) :]
-        least = 0 if cuts else covered_words
-        if len(rest) > 2 * MAX_CUT:
-            # The last piece is not whole, and the one before it may be followed by half a word.
-            some = hygiene.cut(rest[:MAX_CUT], least)[:-2]
-            if some:
-                self._begun = (full, offset), (*cuts, *some)
-                return None
-        cuts = (*cuts, *hygiene.cut(rest, least))
+        begun = (full, offset, stable_end, covered_words)
+        if self._begun is None or self._begun[0] != begun:
+            cutting = _cutting(
+                full[offset:], stable_end - offset, covered_words, hygiene or Hygiene()
+            )
+            self._begun = begun, cutting
+        cuts = some_of(self._begun[1], is_spent)
+        if cuts is None:
+            return None
         self.forget_cuts()
         sources: list[Source] = []
         is_prefix = True
-        for i, cut in enumerate(cuts):
-            text, is_last = cut.text, i == len(cuts) - 1
+        for i, (cut, ends) in enumerate(cuts[0]):
+            text, is_last = cut.text, i == len(cuts[0]) - 1
             is_complete = self.is_committed or not is_last
             is_prefix = is_prefix and offset + len(text) <= stable_end and is_complete
             if is_prefix and not is_last:
-                self.frozen.append(Source(text, count_words(text), False, True, cut.is_cut))
+                num_words = len(ends) if has_words(text) else 0
+                self.frozen.append(Source(text, num_words, False, True, cut.is_cut))
             else:
-                ends = word_ends(text) if offset < stable_end else ()  # otherwise none is stable
                 stable_words = sum(offset + end <= stable_end for end in ends)
                 sources.append(
                     Source(text, stable_words, not is_complete, self.is_committed, cut.is_cut)
@@ -201,6 +215,34 @@ class Segment:
         begin = max(len(self.stable) - MAX_LAST_WORD, 0)
         ends = word_ends(self.stable[begin:])
         return begin + (ends[-2] if len(ends) > 1 else 0)
+
+
+def _cutting(text: str, stable: int, covered_words: int, hygiene: Hygiene) -> Steps[list[_Piece]]:
+    """Cut a text in steps; the places where words end are found of pieces with stable text only.
+
+    Args:
+        stable: its first characters that will not be revised.
+    """
+    found: list[_Piece] = []
+    at, least = 0, covered_words
+    while True:
+        is_long = len(text) - at > 2 * MAX_CUT
+        cuts: list[Cut] = []
+        if is_long:
+            # The last piece is not whole, and the one before it may be followed by half a word.
+            cuts = (yield from hygiene.cutting(text[at : at + MAX_CUT], least))[:-2]
+            yield
+        if not cuts:
+            is_long = False
+            cuts = yield from hygiene.cutting(text[at:], least)
+        for cut in cuts:
+            found.append((cut, word_ends(cut.text) if at < stable else []))
+            at += len(cut.text)
+            if not len(found) % PIECES_OF_A_STEP:
+                yield
+        if not is_long:
+            return found
+        least = 0
 
 
 def digest_of(text: str) -> str:

@@ -6,13 +6,14 @@ source text; does not know translations.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from service.captions.segment import Segment, digest_of
 from service.errors import ProtocolError
-from tokenspeed.text.segmenter import cut_at
+from tokenspeed.text.segmenter import cutting_at
+from tokenspeed.text.steps import Steps, never, some_of
 
 MAX_CLOSED_SEGMENTS: Final = 1000  # names of finished segments to remember
 UNNAMED: Final = (
@@ -79,6 +80,7 @@ class Segments:
         self._long: dict[str, Segment] = {}  # segments to be cut, by wire id
         self._count = 0  # of segments so far
         self._num_closed = 0
+        self._begun: tuple[tuple[str, str], Steps[int]] | None = None  # which text; where to cut
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(list(self._open.values()))
@@ -162,11 +164,23 @@ class Segments:
             self._note_pending(segment, 0)
         return True
 
-    def cut(self, segment: Segment, now_s: float) -> Segment:
-        """Cut a segment that is too long; return the segment that continues it."""
+    def cut(
+        self, segment: Segment, now_s: float, is_spent: Callable[[], bool] = never
+    ) -> Segment | None:
+        """Cut a segment that is too long; return the segment that continues it.
+
+        None if time ran out before it was found where: calling again goes on.
+        """
+        begun = segment.segment_id, segment.text
+        if self._begun is None or self._begun[0] != begun:
+            self._begun = begun, cutting_at(segment.text, self._max_chars)
+        length = some_of(self._begun[1], is_spent)
+        if length is None:
+            return None
+        self._begun = None
         self.touch(segment)
         del self._long[segment.segment_id]
-        rest = segment.cut(cut_at(segment.text, self._max_chars), now_s)
+        rest = segment.cut(length[0], now_s)
         while rest.segment_id in self._open or rest.segment_id in self._names:
             rest.rename()  # a client has used that name for a segment
         self._note_pending(segment, 0)

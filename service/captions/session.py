@@ -21,6 +21,7 @@ from service.errors import ProtocolError
 from service.load.limits import Limits
 from service.wire import protocol
 from tokenspeed.text.detokenizer import TokenText
+from tokenspeed.text.steps import never
 
 DUMP_VERSION: Final = 2  # of the state that replicas hand each other
 MAX_BACKLOG: Final = 64  # jobs waiting for the engine, above which a long text is not cut further
@@ -36,6 +37,7 @@ class Session:
         new_detokenizer: makes a detokenizer for the ids of one output.
         now_s: when the session begins.
         presets: how eager translations are, by the name of a stability and "append_only".
+        is_spent: whether there is no time for more in this turn; what is left waits for a tick.
 
     Attributes:
         pacing: when revisions are translated.
@@ -53,6 +55,7 @@ class Session:
         new_detokenizer: Callable[[], TokenText],
         now_s: float,
         presets: Mapping[str, Preset] = PRESETS,
+        is_spent: Callable[[], bool] = never,
     ) -> None:
         self.id = session_id
         self.pacing = Pacing(limits.updates_per_s, now_s)
@@ -62,11 +65,19 @@ class Session:
         self.backlog = 0
         self._model = model
         self._limits = limits
+        self._is_spent = is_spent
         self._started_s = self._last_frame_s = now_s
         self._is_suspended = False
         self._segments = Segments(limits.open_segments, limits.segment_chars)
         self._translations = Translations(
-            session_id, model, self._segments, self.pacing, new_detokenizer, presets, now_s
+            session_id,
+            model,
+            self._segments,
+            self.pacing,
+            new_detokenizer,
+            presets,
+            now_s,
+            is_spent,
         )
         self._close: Close | None = None
         self._source_chars = 0
@@ -417,7 +428,9 @@ class Session:
 
     def _cut(self, segment: Segment, now_s: float) -> list[Action]:
         """Force a boundary in a segment that is too long; the rest becomes a segment of its own."""
-        rest = self._segments.cut(segment, now_s)
+        rest = self._segments.cut(segment, now_s, self._is_spent)
+        if rest is None:
+            return []
         message = (
             f"segment {segment.segment_id!r} is longer than {self._limits.segment_chars} "
             f"characters: it is cut and goes on as {rest.segment_id!r}"

@@ -5,6 +5,7 @@ done, so the joined text only grows at its end. Knows translations and text; doe
 wire's messages, engines or clocks (times are arguments, in seconds).
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -79,6 +80,7 @@ class TargetStream:
         self._new_detokenizer = new_detokenizer
         self._joiner = " " if spaces_sentences(target) else ""
         self._pieces: list[TargetPiece] = []
+        self._joined = (0, "")  # pieces at the beginning that are done, and their text
 
     @property
     def preset(self) -> Preset:
@@ -105,7 +107,8 @@ class TargetStream:
     @property
     def is_done(self) -> bool:
         """Whether every piece has had its final pass."""
-        return all(piece.is_done for piece in self._pieces)
+        rest = itertools.islice(self._pieces, self._joined[0], None)
+        return all(piece.is_done for piece in rest)
 
     @property
     def num_pieces(self) -> int:
@@ -157,6 +160,8 @@ class TargetStream:
         """
         dropped = [self._key(i) for i in range(len(sources), len(self._pieces))]
         del self._pieces[len(sources) :]
+        if len(sources) < self._joined[0]:
+            self._joined = 0, ""
         jobs = []
         for index in range(len(sources)) if part is None else part:
             source = sources[index]
@@ -239,6 +244,7 @@ class TargetStream:
         assert not self.committed
         self._source_language = source_language
         self._pieces.clear()
+        self._joined = 0, ""
 
     def remember(self) -> list[tuple[str | None, ContextPair]]:
         """Return language and pair of the pieces that were finished since the last call."""
@@ -261,14 +267,18 @@ class TargetStream:
 
     def _text(self) -> tuple[str, str]:
         """Join the pieces: (committed, unstable)."""
-        committed = unstable = ""
+        begin, committed = self._joined
+        unstable = ""
         is_committed = True
-        for index, piece in enumerate(self._pieces):
+        for index in range(begin, len(self._pieces)):
+            piece = self._pieces[index]
             own, rest = self._texts_of(index)
             if is_committed:
                 committed += self._join(committed, own, piece)
                 unstable += rest if own else self._join(committed, rest, piece)
                 is_committed = piece.is_done
+                if is_committed:  # hundreds of pieces are not joined anew for each of them
+                    self._joined = index + 1, committed
             else:
                 unstable += self._join(committed + unstable, own + rest, piece)
         return committed, unstable if self._preset.shows_unstable else ""

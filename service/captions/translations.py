@@ -29,6 +29,7 @@ from service.wire import protocol
 from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.steps import never
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
 MAX_PIECES: Final = 2  # per turn, over all languages (but one in each at least): about 2 ms
@@ -46,6 +47,7 @@ class Translations:
         new_detokenizer: makes a detokenizer for the ids of one output.
         presets: how eager translations are, by the name of a stability and "append_only".
         now_s: when the session begins.
+        is_spent: whether there is no time for more in this turn.
 
     Attributes:
         settings: what the client asks for, as applied.
@@ -61,6 +63,7 @@ class Translations:
         new_detokenizer: Callable[[], TokenText],
         presets: Mapping[str, Preset],
         now_s: float,
+        is_spent: Callable[[], bool] = never,
     ) -> None:
         self.settings = Settings(context=model.default_context)
         self.num_tokens = 0
@@ -70,6 +73,7 @@ class Translations:
         self._pacing = pacing
         self._new_detokenizer = new_detokenizer
         self._presets = presets
+        self._is_spent = is_spent
         self._audience: frozenset[str] = frozenset()  # languages that readers of the room want
         self._streams = Streams()
         self._revisions = Revisions()
@@ -334,24 +338,42 @@ class Translations:
             self._segments.touch(segment)
             if revision.sources is None:
                 revision.sources = self._pieces_of(segment, now_s)
-                if revision.sources is None or (revision.sources and len(segment.text) > SHORT):
+                is_long = len(segment.text) > SHORT or self._is_spent()
+                if revision.sources is None or (revision.sources and is_long):
                     break
-            streams = self._streams.of(segment)
-            begin = revision.num_taken
-            end = min(begin + max(room // max(len(streams), 1), 1), len(revision.sources))
-            room -= max((end - begin) * len(streams), 1)
-            actions += self._mark(revision, range(begin, end))
-            rev, arrival_s = max(segment.rev, 0), segment.arrival_s or now_s
-            for stream in self._streams.running_of(segment):
-                actions += self._ask(segment, stream, range(begin, end), rev, arrival_s, now_s)
-            revision.num_taken = end
-            if end == len(revision.sources):
+            room -= self._hand_over(revision, revision.sources, actions, now_s)
+            if revision.num_taken >= len(revision.sources):
                 self._revisions.drop(segment)
                 self._spoken = segment.spoken.language or self._spoken
-                for stream in streams:
+                for stream in self._streams.of(segment):
                     actions += self._revised(segment, stream, now_s)
                 self._delivery.forget_if_done(segment)
+            if self._is_spent():
+                break
         return actions
+
+    def _hand_over(
+        self, revision: Revision, sources: Sequence[Source], actions: list[Action], now_s: float
+    ) -> int:
+        """Hand the next piece to the translations, or to some of them; return to how many."""
+        segment, begin = revision.segment, revision.num_taken
+        part = range(begin, min(begin + 1, len(sources)))
+        if not revision.asked:
+            actions += self._mark(revision, part)
+        rev, arrival_s = max(segment.rev, 0), segment.arrival_s or now_s
+        count = 0
+        for stream in self._streams.running_of(segment):
+            name = stream.target, stream.is_pivot
+            if name in revision.asked:
+                continue
+            if count and self._is_spent():
+                return count
+            actions += self._ask(segment, stream, part, rev, arrival_s, now_s)
+            revision.asked.add(name)
+            count += 1
+        revision.num_taken += 1
+        revision.asked.clear()
+        return max(count, 1)
 
     def _pieces_of(self, segment: Segment, now_s: float) -> list[Source] | None:
         """Return the pieces of a segment that are to be translated; None if more is to be cut."""
@@ -365,7 +387,7 @@ class Translations:
         frozen = len(segment.frozen)
         running = self._streams.running_of(segment)
         covered = max((stream.covered_words(frozen) for stream in running), default=0)
-        return segment.pieces(covered, self._hygienes.cutting)
+        return segment.pieces(covered, self._hygienes.cutting, self._is_spent)
 
     def _mark(self, revision: Revision, part: range) -> list[Action]:
         """Find out which language some pieces are in; start a first pass if one is needed."""

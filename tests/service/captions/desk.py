@@ -70,7 +70,7 @@ class Desk:
         self.interval_s = 0.0
         self.sink = Record()
         self.events = self.sink.events
-        self.session = Session("s", model, limits, new_detokenizer, self.now)
+        self.session = self.new_session(model, limits)
         self.driver = Driver(
             self.session, self.start, lambda: self.now, self.sink, lambda: self.interval_s
         )
@@ -81,6 +81,9 @@ class Desk:
         self.driver.open("e")
         if params:
             self.send(p.SessionUpdate(p.SessionParams(**params)))
+
+    def new_session(self, model: ModelInfo, limits: Limits) -> Session:
+        return Session("s", model, limits, new_detokenizer, self.now)
 
     @property
     def closed(self) -> Close | None:

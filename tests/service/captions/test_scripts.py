@@ -11,7 +11,8 @@ from service.captions.job import JobKey
 from service.captions.policy import PRESETS, Preset, Source, Translation
 from service.captions.stream import TargetStream
 from tests.service.fakes import ids, new_detokenizer, token_text
-from tokenspeed.text.segmenter import cut, cut_at
+from tokenspeed.text.segmenter import cut, cutting_at
+from tokenspeed.text.steps import at_once
 from tokenspeed.text.words import word_ends
 
 SAMPLES = {
@@ -46,7 +47,7 @@ def test_cuts_fall_between_characters(text: str, limit: int) -> None:
     assert set(itertools.accumulate(len(piece) for piece in cut(text))) <= character_ends(text)
     longest = max((len(cluster) for cluster in regex.findall(r"\X", text)), default=0)
     if text and longest <= limit:
-        assert cut_at(text, limit) in character_ends(text)
+        assert at_once(cutting_at(text, limit)) in character_ends(text)
 
 
 @pytest.mark.parametrize("name", SAMPLES)

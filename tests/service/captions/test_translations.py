@@ -1,6 +1,7 @@
 """Translations of a session: which languages, by which way, with what going along."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from service.captions.actions import events_of
 from service.captions.job import Outcome
 from service.captions.pacing import READING_CHARS_PER_S
 from service.captions.session import Session
+from service.captions.settings import ModelInfo
 from service.errors import TranslationFailed
+from service.load.limits import Limits
 from service.wire import protocol as p
 from tests.service.captions.desk import (
     LIMITS,
@@ -409,3 +412,64 @@ def test_whatever_is_spoken_appended_text_stays_and_all_finals_come(
         d.now += 0.11
         d.tick()
     check_end(d, mode)
+
+
+class Hurried(Desk):
+    """A session that has no more time than for one step of its work."""
+
+    is_spent = False
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(replace(LIMITS, segment_chars=300), **params)
+
+    def new_session(self, model: ModelInfo, limits: Limits) -> Session:
+        return Session(
+            "s", model, limits, new_detokenizer, self.now, is_spent=lambda: self.is_spent
+        )
+
+
+PARTS = st.sampled_from(
+    (
+        "We go home. ",
+        "and so on ",
+        GERMAN + " ",
+        "see {x} or <b>a</b> ",
+        "<b>a</b> " * 50,
+        "👍",
+        "a",
+        "A, b; ",
+    )
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(PARTS, min_size=1, max_size=60).map("".join), st.booleans())
+def test_a_session_without_time_says_the_same_in_more_turns(text: str, is_typed: bool) -> None:
+    said = []
+    for is_spent in (False, True):
+        d = Hurried(source=p.SourceParams("en"), targets=targets("de", "es", "fr"))
+        d.is_spent = is_spent
+        for part in (text[: len(text) // 2], text):
+            if is_typed:
+                d.send(p.SourceAppend(part, "a"))
+            else:
+                d.send(p.SourceUpdate(len(part), part, "", "a"))
+            d.answer()
+        d.send(p.SourceCommit("a"))
+        d.answer()
+        finals = d.of(p.TranslationFinal)
+        said.append([(f.segment_id, f.target, f.source_text, f.text) for f in finals])
+    assert said[0]
+    assert sorted(said[0]) == sorted(said[1])
+
+
+def test_languages_are_asked_one_by_one_where_there_is_no_time() -> None:
+    d = Hurried(source=p.SourceParams("en"), targets=targets("de", "es", "fr"))
+    d.is_spent = True
+    d.send(update("We go home. We rest.", 1))
+    asked = [len(d.started)]
+    while d.driver.next_tick_s() == 0.0:
+        d.tick()
+        asked.append(len(d.started))
+    assert asked[-1] == 6
+    assert max(b - a for a, b in pairwise([0, *asked])) == 1

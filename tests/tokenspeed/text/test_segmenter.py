@@ -9,11 +9,17 @@ from tokenspeed.text.segmenter import (
     MAX_WORDS,
     WINDOW_CHARS,
     cut,
-    cut_at,
+    cutting_at,
     is_sentence,
     pieces,
 )
+from tokenspeed.text.steps import at_once
 from tokenspeed.text.words import count_words, word_ends
+
+
+def cut_at(text: str, max_chars: int) -> int:
+    return at_once(cutting_at(text, max_chars))
+
 
 WORDS = st.lists(
     st.sampled_from(
