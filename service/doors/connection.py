@@ -77,7 +77,13 @@ class Connection:
         self._state = state
         self._socket = socket
         self._session = Session(
-            session_id, state.model, limits, translator.new_detokenizer, now_s, state.presets
+            session_id,
+            state.model,
+            limits,
+            translator.new_detokenizer,
+            now_s,
+            state.presets,
+            state.round.is_spent,
         )
         self._record, start = self._recording()
         self._driver = Driver(
@@ -87,11 +93,11 @@ class Connection:
             self,
             state.partial_interval_s,
         )
-        self._seat = Seat(state.rooms, self._session, self._driver.set_audience, self._tell)
+        self._seat = Seat(state.rooms, self._session, self._set_audience, self._tell)
         self._seat.granted = granted
         self._seat.may_speak_anywhere = state.auth.is_key(credential)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
-        self._turns = Turns(limits.work_share, state.now_s)
+        self._turns = Turns(limits.work_share, state.now_s, state.round)
         self._ticker = Ticker(self._driver, self._turns, state.now_s)
         self._cut_off: asyncio.TimerHandle | None = None
         self._is_created = False
@@ -214,6 +220,7 @@ class Connection:
             self._leaving = asyncio.create_task(self._leave(time_left_s))
         else:
             self._driver.drain(time_left_s)
+            self._ticker.note()
 
     def give_up(self, problem: str) -> None:
         """Tell the client that nothing more will come, then close."""
@@ -378,6 +385,11 @@ class Connection:
             self._turns.do(partial(take, tokens, ending))
 
         return self._state.translator.start(job, guarded)
+
+    def _set_audience(self, targets: frozenset[str]) -> None:
+        """Readers of the session's room want these languages."""
+        self._driver.set_audience(targets)
+        self._ticker.note()
 
     def _tell(self, event: protocol.ServerEvent) -> None:
         """Send an event that does not come from the session itself."""

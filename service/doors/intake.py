@@ -91,7 +91,7 @@ class Intake:
         Raises:
             Resumes: the client resumes an older session instead.
         """
-        event = self._turns.charge(partial(self._parse, frame))
+        event = await self._turns.turn(partial(self._take_plain, frame))
         if event is not None:
             if self._is_first:
                 await self._check_first(event)
@@ -102,18 +102,23 @@ class Intake:
             except ProtocolError as exc:
                 self._driver.refuse(exc)
             else:
-                prepare = self._turns.charge(partial(self._driver.session.preparation, event))
+                prepare = await self._turns.turn(partial(self._driver.session.preparation, event))
                 if prepare is not None:
                     await in_thread(prepare)
-                self._turns.charge(partial(self._receive, event))
+                await self._turns.turn(partial(self._receive, event))
         self._on_taken()
 
-    def _parse(self, frame: str | bytes) -> protocol.ClientEvent | None:
+    def _take_plain(self, frame: str | bytes) -> protocol.ClientEvent | None:
+        """Take a frame, or return its event if more has to be known before the session gets it."""
         try:
-            return protocol.parse_client(frame)
+            event = protocol.parse_client(frame)
         except ProtocolError as exc:
             self._driver.refuse(exc)
             return None
+        if self._is_first or isinstance(event, protocol.SessionUpdate):
+            return event
+        self._receive(event)
+        return None
 
     async def _look_up(self, event: protocol.ClientEvent) -> None:
         """Have the stored glossaries at hand that an event names.

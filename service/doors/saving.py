@@ -92,7 +92,7 @@ class Saving:
                 return frames
             number = self._seat.number
             while self._shared.takes(share):
-                news = self._turns.charge(partial(self._news, frames, finals))
+                news = await self._turns.turn(partial(self._news, frames, finals))
                 share.needs_whole = True  # until it is known to have been written
                 outcome = await self._shared.save(share, news)
                 if outcome == "saved":

@@ -12,7 +12,7 @@ from service.captions.policy import PRESETS, Preset
 from service.config import Config
 from service.doors.auth import Auth
 from service.doors.resume import ResumableSessions
-from service.doors.turns import OneByOne
+from service.doors.turns import OneByOne, Round
 from service.load.admission import Admission, Work
 from service.load.gate import RequestGate
 from service.load.limits import Accounts
@@ -82,7 +82,7 @@ class AppState:
         admission: who is let in, and how often partials come.
         gate: how many requests over plain HTTP are under way. accounts: what they have cost.
         store: the Redis that replicas share, where there is one.
-        turns: of the pieces of all their texts, on the event loop.
+        turns: of the pieces of all their texts, on the event loop. round: of sessions there.
         documents: held while one is read or written: threads share the event loop's processor.
         files: the same for files, which are read and written in processes of their own.
         glossaries: that were given once, to be named by their ids.
@@ -120,6 +120,7 @@ class AppState:
         self.accounts = Accounts(config.limits.request_share, BURST_S)
         self.rooms = _open_rooms(config, self.store, self.now_s)
         self.turns = OneByOne()
+        self.round = Round()
         self.documents = asyncio.Lock()
         self.files = asyncio.Lock()
         self.tracing = _open_tracing(config, translator, engine, self.epoch)

@@ -41,12 +41,13 @@ class Ticker:
         while True:
             delay_s = max(self._driver.next_tick_s() - self._now_s(), self._turns.delay_s())
             self._is_changed.clear()
-            if delay_s <= 0:
-                await asyncio.sleep(0)
-            elif await self._is_changed_within(min(delay_s, MAX_WAIT_S)):
+            if delay_s > 0 and await self._is_changed_within(min(delay_s, MAX_WAIT_S)):
                 continue
-            if not self.is_over:
-                self._turns.charge(self._driver.tick)
+            await self._turns.turn(self._tick)
+
+    def _tick(self) -> None:
+        if not self.is_over:
+            self._driver.tick()
 
     async def _is_changed_within(self, seconds: float) -> bool:
         try:

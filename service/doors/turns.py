@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from service.load.limits import Account
@@ -15,7 +16,67 @@ from service.load.limits import Account
 _T = TypeVar("_T")
 
 SLICE_S: Final = 0.002  # per turn; a single piece of work may exceed it
+ROUND_S: Final = 0.001  # likewise, for all sessions together
 TASKS_OF_A_TURN: Final = 1  # each takes a millisecond or two
+
+
+class Round:
+    """The time that each turn of the event loop has for the work of all clients.
+
+    Clients that have something to do come one after another, an act each; who comes too late for
+    this turn is among the first of the next one.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Turns] = deque()
+        self._is_due = False  # whether the next turn of the loop is ours to give
+        self._is_acting = False
+        self._end_s = 0.0  # of the time of this turn
+
+    def is_spent(self) -> bool:
+        """Whether an act should leave the rest of its work for a later turn."""
+        return time.thread_time() >= self._end_s
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has done anything in this turn, nor waits for one."""
+        return not (self._is_due or self._is_acting)
+
+    def join(self, turns: "Turns") -> None:
+        """Let a client come in its turn."""
+        self._waiting.append(turns)
+        self._arrange()
+
+    def begin(self) -> None:
+        """The time of this turn begins, with an act of a client that need not wait."""
+        self._end_s = time.thread_time() + ROUND_S
+        self._arrange()
+
+    def _arrange(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._go_round)
+
+    def _go_round(self) -> None:
+        self._is_due = False
+        if not self._waiting:
+            return
+        self.begin()
+        self._is_acting = True
+        try:
+            while self._waiting:
+                self._let(self._waiting.popleft())
+                if self.is_spent():
+                    break
+        finally:
+            self._is_acting = False
+
+    def _let(self, turns: "Turns") -> None:
+        try:
+            turns.take()
+        finally:
+            if turns.is_waiting:
+                self._waiting.append(turns)
 
 
 class Turns:
@@ -24,20 +85,29 @@ class Turns:
     Args:
         share: of the event loop's time that the client may cost.
         clock: seconds, monotonic.
+        round: shared by all clients.
     """
 
-    def __init__(self, share: float, clock: Callable[[], float]) -> None:
+    def __init__(self, share: float, clock: Callable[[], float], round: Round) -> None:
         self._clock = clock
+        self._round = round
         self._account = Account(share, clock())
         self._waiting: deque[Callable[[], None]] = deque()
-        self._is_due = False
 
     def do(self, act: Callable[[], None]) -> None:
-        """Schedule something for the next turn, after everything already waiting."""
+        """Schedule something for one of the next turns, after everything already waiting."""
         self._waiting.append(act)
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._take_turn)
+        if len(self._waiting) == 1:
+            self._round.join(self)
+
+    async def turn(self, act: Callable[[], _T]) -> _T:
+        """Do something at once if this turn is free, else in one of the next; return its result."""
+        if not self._waiting and self._round.is_idle:
+            self._round.begin()
+            return self.charge(act)
+        result: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self.do(partial(_settle, result, act))
+        return await result
 
     def charge(self, act: Callable[[], _T]) -> _T:
         """Do something at once, and charge it to the client."""
@@ -52,16 +122,27 @@ class Turns:
         """Return how long the client must wait until everything is paid for."""
         return max(self._account.ready_s() - self._clock(), 0.0)
 
-    def _take_turn(self) -> None:
-        self.charge(self._do_some)
-        self._is_due = bool(self._waiting)
-        if self._is_due:
-            asyncio.get_running_loop().call_soon(self._take_turn)
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something waits to be done."""
+        return bool(self._waiting)
 
-    def _do_some(self) -> None:
-        end_s = time.thread_time() + SLICE_S
-        while self._waiting and time.thread_time() < end_s:
-            self._waiting.popleft()()
+    def take(self) -> None:
+        """Do what is first."""
+        try:
+            self.charge(self._waiting[0])
+        finally:
+            self._waiting.popleft()
+
+
+def _settle(result: "asyncio.Future[_T]", act: Callable[[], _T]) -> None:
+    """Do something for a task that waits for it, unless it no longer does."""
+    if result.done():
+        return
+    try:
+        result.set_result(act())
+    except Exception as exc:
+        result.set_exception(exc)
 
 
 class Slices:

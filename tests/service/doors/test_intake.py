@@ -12,7 +12,7 @@ from service.doors.saving import Saving
 from service.doors.seat import Seat
 from service.doors.socket import Disconnected, Socket
 from service.doors.state import AppState
-from service.doors.turns import Turns
+from service.doors.turns import Round, Turns
 from service.driver import Driver
 from service.errors import ProtocolError, RestError
 from service.load.limits import Limits
@@ -94,7 +94,7 @@ def intake(around: Around) -> Intake:
         cast(AppState, any_of),
         cast(Driver, any_of),
         cast(Seat, any_of),
-        Turns(1.0, lambda: 5.0),
+        Turns(1.0, lambda: 5.0, Round()),
         cast(Saving, any_of),
         around.check_first,
         around.on_taken,

@@ -8,7 +8,7 @@ from service.doors.saving import SAVE_WITHIN_S, Saving
 from service.doors.seat import Seat
 from service.doors.shared_sessions import SharedSessions
 from service.doors.sharing import News, Outcome, Share
-from service.doors.turns import Turns
+from service.doors.turns import Round, Turns
 from service.wire import protocol as p
 from service.wire.outbox import Outbox
 
@@ -68,7 +68,7 @@ class Case:
             cast(Session, Parts()),
             cast(Seat, self.seat),
             self.outbox,
-            Turns(1.0, lambda: 5.0),
+            Turns(1.0, lambda: 5.0, Round()),
             lambda: 5.0,
             began_s=2.0,
             on_due=self.due.set,

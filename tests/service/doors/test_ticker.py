@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from service.doors.ticker import Ticker
-from service.doors.turns import Turns
+from service.doors.turns import Round, Turns
 from service.driver import Driver
 from tests.service.doors.test_app import eventually
 
@@ -49,7 +49,7 @@ async def ticking(due: Due, turns: Turns) -> AsyncIterator[Ticker]:
 async def test_it_ticks_once_what_is_due() -> None:
     due = Due()
     due.due_s = 5.01
-    async with ticking(due, Paid(1.0, lambda: due.now_s)):
+    async with ticking(due, Paid(1.0, lambda: due.now_s, Round())):
         await eventually(lambda: due.ticks == [5.0])
         await asyncio.sleep(0.02)
         assert len(due.ticks) == 1
@@ -57,7 +57,7 @@ async def test_it_ticks_once_what_is_due() -> None:
 
 async def test_it_hears_that_something_is_due_sooner() -> None:
     due = Due()
-    async with ticking(due, Paid(1.0, lambda: due.now_s)) as ticker:
+    async with ticking(due, Paid(1.0, lambda: due.now_s, Round())) as ticker:
         due.due_s = 4.0
         await asyncio.sleep(0.02)
         assert due.ticks == []
@@ -66,7 +66,7 @@ async def test_it_hears_that_something_is_due_sooner() -> None:
 
 
 async def test_it_waits_until_the_work_is_paid_for() -> None:
-    due, turns = Due(), Paid(1.0, lambda: 5.0)
+    due, turns = Due(), Paid(1.0, lambda: 5.0, Round())
     due.due_s, turns.wait_s = 4.0, 60.0
     async with ticking(due, turns) as ticker:
         await asyncio.sleep(0.02)
@@ -78,7 +78,7 @@ async def test_it_waits_until_the_work_is_paid_for() -> None:
 
 async def test_nothing_is_done_for_a_session_that_goes_on_elsewhere() -> None:
     due = Due()
-    async with ticking(due, Paid(1.0, lambda: due.now_s)) as ticker:
+    async with ticking(due, Paid(1.0, lambda: due.now_s, Round())) as ticker:
         ticker.is_over = True
         due.due_s = 4.0
         ticker.note()

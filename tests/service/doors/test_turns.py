@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.doors import turns
-from service.doors.turns import TASKS_OF_A_TURN, OneByOne, Slices, Turns
+from service.doors.turns import TASKS_OF_A_TURN, OneByOne, Round, Slices, Turns
 
 
 def burn() -> None:
@@ -18,8 +18,13 @@ def burn() -> None:
         pass
 
 
+def two() -> tuple[Turns, Turns]:
+    shared = Round()
+    return Turns(1.0, time.monotonic, shared), Turns(1.0, time.monotonic, shared)
+
+
 async def test_who_has_much_to_do_lets_others_have_their_turn() -> None:
-    greedy, patient = Turns(1.0, time.monotonic), Turns(1.0, time.monotonic)
+    greedy, patient = two()
     done: list[str] = []
 
     def work(name: str) -> None:
@@ -32,11 +37,66 @@ async def test_who_has_much_to_do_lets_others_have_their_turn() -> None:
         patient.do(partial(done.append, f"patient {number}"))
     for _ in range(5):
         await asyncio.sleep(0)
-    assert done == ["greedy 0", "patient 0", "patient 1", "greedy 1", "greedy 2"]
+    assert done == ["greedy 0", "patient 0", "greedy 1", "patient 1", "greedy 2"]
+
+
+async def test_what_many_do_in_one_turn_of_the_loop_is_bounded() -> None:
+    shared, done = Round(), list[int]()
+
+    def work(number: int) -> None:
+        burn()
+        done.append(number)
+
+    for number in range(4):
+        Turns(1.0, time.monotonic, shared).do(partial(work, number))
+    for count in range(1, 5):
+        await asyncio.sleep(0)
+        assert done == list(range(count))
+
+
+async def test_who_comes_first_need_not_wait_but_others_do() -> None:
+    first, second = two()
+    done: list[str] = []
+
+    async def act(turns: Turns, name: str) -> None:
+        await turns.turn(partial(done.append, name))
+        done.append(f"{name} goes on")
+
+    tasks = [asyncio.create_task(act(turns, name)) for turns, name in ((first, "a"), (second, "b"))]
+    await asyncio.sleep(0)
+    assert done == ["a", "a goes on"]
+    await asyncio.gather(*tasks)
+    assert done == ["a", "a goes on", "b", "b goes on"]
+
+
+async def test_an_act_knows_when_its_time_is_over() -> None:
+    shared = Round()
+    turns = Turns(1.0, time.monotonic, shared)
+
+    def act() -> tuple[bool, bool]:
+        before = shared.is_spent()
+        burn()
+        return before, shared.is_spent()
+
+    for _ in range(2):  # at once, then in the next turn
+        assert await turns.turn(act) == (False, True)
+    assert shared.is_spent()
+
+
+async def test_what_nobody_waits_for_any_more_is_not_done() -> None:
+    first, second = two()
+    done: list[int] = []
+    first.do(burn)
+    task = asyncio.create_task(second.turn(lambda: done.append(1)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert done == []
 
 
 async def test_what_is_added_meanwhile_comes_after_what_waits() -> None:
-    client = Turns(1.0, time.monotonic)
+    client, _ = two()
     done: list[int] = []
 
     def first() -> None:
@@ -50,9 +110,22 @@ async def test_what_is_added_meanwhile_comes_after_what_waits() -> None:
     assert done == [1, 2, 3]
 
 
+async def test_a_failure_is_told_who_waits_and_holds_up_nobody() -> None:
+    client, other = two()
+    done, told = list[int](), list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what["exception"]))
+    client.do(lambda: done.append(1 // 0))
+    client.do(lambda: done.append(1))
+    other.do(lambda: done.append(2))
+    with pytest.raises(ZeroDivisionError):
+        await other.turn(lambda: 1 // 0)
+    assert sorted(done) == [1, 2]
+    assert isinstance(told[0], ZeroDivisionError)
+
+
 def test_work_is_charged_to_its_client_also_where_it_fails() -> None:
     now_s = 5.0
-    client = Turns(0.001, lambda: now_s)
+    client = Turns(0.001, lambda: now_s, Round())
     assert client.delay_s() == 0.0
 
     def fail() -> None:
