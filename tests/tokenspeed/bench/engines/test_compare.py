@@ -18,17 +18,27 @@ from tokenspeed.model.quantized import write_int8
 def test_absent_peers_are_named_and_the_others_measured(
     tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # This Python has transformers; ctranslate2 it may have or not, no-such-module never.
+    # This Python has transformers; where llama.cpp is asked for, it has no libraries.
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\ncase "$2" in */llama.py) bare="-S -I" ;; esac\n'
+        f'exec {sys.executable} $bare "$@"\n'
+    )
+    python.chmod(0o755)
     out = tmp_path / "result.json"
     arguments = ["bench", "compare", "--device", "cpu", "--model", str(tiny_translator)]
-    arguments += ["--peers", "transformers", "--peer-python", sys.executable, "--streams", "1"]
+    arguments += ["--peers", "transformers,llama.cpp", "--peer-python", str(python)]
     page = tmp_path / "page.md"
     page.write_text("Ours:\n<!-- result.json -->\nold\n<!-- end result.json -->\nThe end.\n")
-    arguments += ["--rounds", "2", "--json", str(out), "--page", str(page)]
+    arguments += ["--streams", "1", "--rounds", "2", "--json", str(out), "--page", str(page)]
     assert main(arguments) == 0
     result = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == result
-    assert result["absent"] == {}
+    assert sorted(result["absent"]) == [
+        f"llama.cpp {d}, 1 streams" for d in ("f16", "q4_0", "q8_0")
+    ]
+    assert all("ModuleNotFoundError" in reason for reason in result["absent"].values())
+    assert "token_int8_to_llama_q8" not in result["ratios"]
     assert "transformers" in result["versions"]
     engines = [(row["engine"], row["dtype"]) for row in result["rows"]]
     assert engines == [("tokenspeed", "int8"), ("tokenspeed", "int4"), ("transformers", "float32")]
@@ -44,24 +54,6 @@ def test_absent_peers_are_named_and_the_others_measured(
     assert f"| **tokenspeed** int8 | {result['rows'][0]['first_token_ms_p50']:.2f} <sub>" in shown
     assert "| first token, int8, to the best peer | 0.65 |" in shown
     assert result["ratios"].keys() >= {"first_token_int8_to_best", "verify_24_int8_to_best"}
-
-
-def test_a_python_without_the_peers_is_told(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bare = tmp_path / "python"
-    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
-    bare.chmod(0o755)
-    arguments = ["bench", "compare", "--device", "cpu", "--model", str(tiny_translator)]
-    arguments += ["--peers", "llama.cpp", "--peer-python", str(bare), "--streams", "1"]
-    assert main([*arguments, "--rounds", "1"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert sorted(result["absent"]) == [
-        f"llama.cpp {d}, 1 streams" for d in ("f16", "q4_0", "q8_0")
-    ]
-    assert all("ModuleNotFoundError" in reason for reason in result["absent"].values())
-    assert {row["engine"] for row in result["rows"]} == {"tokenspeed"}
-    assert "token_int8_to_llama_q8" not in result["ratios"]
 
 
 def test_float_copy_holds_the_values_of_the_stored_weights(

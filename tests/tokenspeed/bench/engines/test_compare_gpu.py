@@ -56,9 +56,23 @@ def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_p
         assert row["bandwidth_share"] >= 0
 
 
-def test_engines_can_run_one_after_another(make_model: MakeModel) -> None:
-    model = make_model()
-    twice = contestants(["transformers", "transformers:bf16"], [])
+TOY = """
+prepare = lambda source, work, dtype: source
+version = lambda: "1"
+
+class Peer:
+    def __init__(self, *_):
+        pass
+
+    def generate(self, *_):
+        pass
+"""
+
+
+def test_engines_can_run_one_after_another(make_model: MakeModel, tmp_path: Path) -> None:
+    toy = tmp_path / "toy.py"
+    toy.write_text(TOY, encoding="utf-8")
+    twice = [Contestant("toy", str(toy), dtype) for dtype in ("float32", "bfloat16")]
     asked: dict[str, Any] = {"python": sys.executable, "paths": {}, "label": "tiny"}
     asked |= {"streams": [1, 2], "rounds": 1, "read_bytes_per_s": 0, "is_apart": True}
     events: list[str] = []
@@ -72,6 +86,7 @@ def test_engines_can_run_one_after_another(make_model: MakeModel) -> None:
             super().close()
             events.append("ends")
 
+    model = make_model()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare_gpu, "Worker", Seen)
         rows, *_ = compare_on_gpu(open_checkpoint(model).config, model, twice, **asked)
