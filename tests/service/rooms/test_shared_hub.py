@@ -303,7 +303,7 @@ async def test_places_are_counted_for_all_and_rooms_are_forgotten(own_redis: Red
         used.read(reader())
         await asyncio.sleep(1.2)
         assert await two.hub.hosted_by(token) == used.id
-        await eventually(lambda: left.id not in two.hub._copies)
+        await eventually(lambda: two.hub._following.get(left.id) is None)
         assert await one.hub.hosted_by(other_token) is None
         for each in (one, two):
             with pytest.raises(RestError) as problem:
