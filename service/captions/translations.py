@@ -6,13 +6,11 @@ client may send when, nor how results are reported to it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 from service.captions.actions import Action, Send, Start, Stop
 from service.captions.context import Context
 from service.captions.delivery import Delivery
-from service.captions.hygienes import Hygienes
 from service.captions.job import Job, JobKey, Outcome
 from service.captions.pacing import Pacing, Reader
 from service.captions.policy import Preset, Source
@@ -21,14 +19,14 @@ from service.captions.revisions import Revision, Revisions
 from service.captions.routes import for_pivot, for_target, is_pivoted
 from service.captions.segment import Segment
 from service.captions.segments import Segments
-from service.captions.settings import PIVOT, ModelInfo, Settings
+from service.captions.settings import ModelInfo, Settings
 from service.captions.spoken import Spoken
 from service.captions.stream import TargetStream
 from service.captions.streams import Streams
+from service.captions.wanted import Wanted
 from service.wire import protocol
 from service.wire.protocol import Timing
 from tokenspeed.text.detokenizer import TokenText
-from tokenspeed.text.pipeline import Hygiene
 from tokenspeed.text.steps import never
 
 PROGRESS_INTERVAL_S: Final = 0.05  # between deltas of an update that is still being decoded
@@ -50,7 +48,6 @@ class Translations:
         is_spent: whether there is no time for more in this turn.
 
     Attributes:
-        settings: what the client asks for, as applied.
         num_tokens: that the model produced, partials included.
     """
 
@@ -65,22 +62,17 @@ class Translations:
         now_s: float,
         is_spent: Callable[[], bool] = never,
     ) -> None:
-        self.settings = Settings(context=model.default_context)
         self.num_tokens = 0
-        self._session_id = session_id
         self._model = model
+        self._wanted = Wanted(session_id, model, new_detokenizer, presets)
         self._segments = segments
         self._pacing = pacing
-        self._new_detokenizer = new_detokenizer
-        self._presets = presets
         self._is_spent = is_spent
-        self._audience: frozenset[str] = frozenset()  # languages that readers of the room want
         self._streams = Streams()
         self._revisions = Revisions()
         self._delivery = Delivery(
             model, self.settings, segments, self._streams, self._revisions, now_s
         )
-        self._hygienes = Hygienes(model)
         self._context = Context()
         self._spoken: str | None = None  # the language of the newest segment
         self._readers: dict[str, Reader] = {}  # by target
@@ -88,13 +80,9 @@ class Translations:
     # ---- what is wanted ----
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Languages that the client wants, then those of its readers that the model can produce."""
-        return self._wanted(self.settings)
-
-    def _wanted(self, settings: Settings) -> tuple[str, ...]:
-        read = sorted(t for t in self._audience if self._model.translates(settings.source, t))
-        return tuple(dict.fromkeys((*settings.targets, *read)))
+    def settings(self) -> Settings:
+        """What the client asks for, as applied."""
+        return self._wanted.settings
 
     @property
     def is_waiting(self) -> bool:
@@ -103,16 +91,14 @@ class Translations:
 
     def preparation(self, settings: Settings) -> Callable[[], None] | None:
         """Return what makes `follow` fast if it would take long; it may run in a thread."""
-        if not self._hygienes.takes_long(settings):
-            return None
-        return partial(self._hygienes.prepare, settings, self._wanted(settings))
+        return self._wanted.preparation(settings)
 
     def follow(self, settings: Settings, now_s: float) -> list[Action]:
         """Apply new settings from now on."""
         is_other_source = settings.source != self.settings.source
-        self.settings = self._delivery.settings = settings
-        if settings.room is None:
-            self._audience = frozenset()
+        self._delivery.settings = settings
+        audience = frozenset[str]() if settings.room is None else self._wanted.audience
+        self._wanted.follow(settings, audience)
         if is_other_source:
             self._context.clear()
             self._spoken = None
@@ -125,11 +111,8 @@ class Translations:
 
     def set_audience(self, targets: frozenset[str], *, is_suspended: bool) -> list[Action]:
         """Translate into these languages as well; without a connection they are only noted."""
-        self._audience = targets
-        if is_suspended:
-            self._hygienes.follow(self.settings, self.targets)
-            return []
-        return self._retarget()
+        self._wanted.follow(self.settings, targets)
+        return [] if is_suspended else self._retarget()
 
     def revise(self, segment: Segment) -> None:
         """Queue the newest text of a segment for its translations."""
@@ -142,7 +125,7 @@ class Translations:
         self._delivery.await_finals(segment)
         self._streams.resume_shown(segment)
         for stream in self._streams.of(segment):
-            self._renew(stream)
+            self._wanted.renew(stream)
         self._open_streams(segment)  # in the languages wanted now, whenever its turn comes
         self.revise(segment)
 
@@ -183,12 +166,11 @@ class Translations:
             )
             for segment in self._segments
             for stream in self._streams.of(segment)
-            if stream.target in self.settings.targets or stream.target not in self._audience
+            if self._wanted.is_told(stream.target)
         )
 
     def _retarget(self, *, is_other_source: bool = False) -> list[Action]:
-        """Apply the settings and the audience to open segments."""
-        self._hygienes.follow(self.settings, self.targets)
+        """Apply what is wanted to open segments."""
         actions: list[Action] = []
         for segment in self._segments:
             actions += self._apply_settings(segment, is_other_source)
@@ -202,16 +184,14 @@ class Translations:
         actions: list[Action] = []
         pivot = self._streams.pivot_of(segment)
         if pivot is not None and not segment.is_committed:
-            pivot.preset = self.settings.preset(self._presets)
-            pivot.hygiene = self._hygienes.pivot
+            self._wanted.renew(pivot)
             if is_other_source:
                 actions += [Stop(key) for key in pivot.stop()]
                 self._streams.remove_pivot(segment)
         for stream in self._streams.of(segment):
-            stream.formality = self.settings.formality.get(stream.target)
-            self._renew(stream)
+            self._wanted.address(stream)
             # Text that has been appended cannot be translated again from another language.
-            is_wanted = stream.target in self.targets
+            is_wanted = stream.target in self._wanted.targets
             is_open = not segment.is_committed
             is_restarted = is_other_source and is_wanted and is_open and not stream.committed
             if stream.is_final_sent or not is_open or (is_wanted and not is_restarted):
@@ -226,51 +206,24 @@ class Translations:
 
     def _open_streams(self, segment: Segment) -> None:
         """Start or continue the wanted translations of a segment."""
-        for target in self.targets:
+        for target in self._wanted.targets:
             if not self._streams.resume(segment, target):
-                self._streams.add(self._stream(segment, target, self._hygienes.by_target[target]))
+                self._streams.add(self._wanted.stream(segment.segment_id, target))
             stream = self._streams.get(segment.segment_id, target)
             assert stream is not None
-            stream.formality = self.settings.formality.get(target)
-            self._renew(stream)
-
-    def _renew(self, stream: TargetStream) -> None:
-        """Apply the current settings to a translation."""
-        preset = self.settings.preset(self._presets)
-        if stream.preset is not preset:
-            stream.preset = preset
-        hygiene = self._hygiene_of(stream.target, is_pivot=False)
-        if stream.hygiene is not hygiene:
-            stream.hygiene = hygiene
-
-    def _hygiene_of(self, target: str, *, is_pivot: bool) -> Hygiene:
-        return self._hygienes.pivot if is_pivot else self._hygienes.of(target)
+            self._wanted.address(stream)
 
     def _open_pivot(self, segment: Segment) -> None:
         """Start the first pass of a segment's translations if any of them takes two."""
         targets = self._targets_of(segment)
         is_needed = any(is_pivoted(segment.sources, target, self._model) for target in targets)
         if is_needed and self._streams.pivot_of(segment) is None:
-            self._streams.add(self._stream(segment, PIVOT, self._hygienes.pivot, is_pivot=True))
-
-    def _stream(
-        self, segment: Segment, target: str, hygiene: Hygiene, *, is_pivot: bool = False
-    ) -> TargetStream:
-        return TargetStream(
-            self._session_id,
-            segment.segment_id,
-            self.settings.source,
-            target,
-            self.settings.preset(self._presets),
-            self._new_detokenizer,
-            hygiene,
-            is_pivot=is_pivot,
-        )
+            self._streams.add(self._wanted.pivot(segment.segment_id))
 
     def _targets_of(self, segment: Segment) -> tuple[str, ...]:
         """The wanted ones, and any no longer wanted that were begun and will be finished."""
         begun = [stream.target for stream in self._streams.of(segment)]
-        return tuple(dict.fromkeys((*self.targets, *begun)))
+        return tuple(dict.fromkeys((*self._wanted.targets, *begun)))
 
     # ---- written down for another replica ----
 
@@ -278,7 +231,7 @@ class Translations:
         """Return the state that belongs to no single segment; times count from `origin_s`."""
         return {
             "num_tokens": self.num_tokens,
-            "audience": sorted(self._audience),
+            "audience": sorted(self._wanted.audience),
             "spoken": self._spoken,
             "context": self._context.dump(),
             "readers": {t: each.until_s - origin_s for t, each in self._readers.items()},
@@ -308,21 +261,16 @@ class Translations:
             streams: by wire id of their segments.
             origin_s: what times count from. later_s: added to the times of segments.
         """
-        self.settings = self._delivery.settings = settings
-        self._audience = frozenset(state["audience"])
+        self._delivery.settings = settings
+        self._wanted.follow(settings, frozenset(state["audience"]))
         self.num_tokens, self._spoken = state["num_tokens"], state["spoken"]
         self._context.load(state["context"])
         self._readers = {t: Reader(until_s + origin_s) for t, until_s in state["readers"].items()}
-        self._hygienes.follow(settings, self.targets)
         self._streams.expect(state["targets"])
         for segment in self._segments:
             for each in streams[segment.segment_id]:
-                stream = self._stream(
-                    segment,
-                    each["target"],
-                    self._hygiene_of(each["target"], is_pivot=each["is_pivot"]),
-                    is_pivot=each["is_pivot"],
-                )
+                name, is_pivot = each["target"], each["is_pivot"]
+                stream = self._wanted.stream(segment.segment_id, name, is_pivot=is_pivot)
                 stream.load(each["stream"], later_s)
                 self._streams.add(stream)
         self._delivery.load(state["delivery"])
@@ -387,7 +335,7 @@ class Translations:
         frozen = len(segment.frozen)
         running = self._streams.running_of(segment)
         covered = max((stream.covered_words(frozen) for stream in running), default=0)
-        return segment.pieces(covered, self._hygienes.cutting, self._is_spent)
+        return segment.pieces(covered, self._wanted.cutting, self._is_spent)
 
     def _mark(self, revision: Revision, part: range) -> list[Action]:
         """Find out which language some pieces are in; start a first pass if one is needed."""
