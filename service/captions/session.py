@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from service.captions.actions import Action, Close, Counters, Send
+from service.captions.dumps import Dumps
 from service.captions.job import Job, Outcome
 from service.captions.pacing import Pacing
 from service.captions.policy import PRESETS, Preset
@@ -23,7 +24,6 @@ from service.wire import protocol
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.steps import never
 
-DUMP_VERSION: Final = 2  # of the state that replicas hand each other
 MAX_BACKLOG: Final = 64  # jobs waiting for the engine, above which a long text is not cut further
 
 
@@ -81,7 +81,7 @@ class Session:
         )
         self._close: Close | None = None
         self._source_chars = 0
-        self._dumped_settings: Settings | None = None
+        self._dumps = Dumps(model, self._segments, self._translations, now_s)
 
     # ---- what comes in ----
 
@@ -239,40 +239,12 @@ class Session:
         Returns:
             Parts by name; None for a part that no longer exists.
         """
-        segments = self._segments
-        changed, closed = segments.changed, segments.closed_anew
-        if is_whole or changed is None or closed is None:
-            changed = {segment.segment_id for segment in segments}
-            closed = set(segments.closed_names)
-            self._dumped_settings = None
-        segments.changed, segments.closed_anew = set(), set()
-        parts: dict[str, Any] = {
-            "head": {
-                "version": DUMP_VERSION,
-                "model": self._model.fingerprint,
-                "started_s": self._started_s,
-                "is_closing": self.is_closing,
-                "close": None if self._close is None else (self._close.code, self._close.reason),
-                "source_chars": self._source_chars,
-                "segments": segments.dump(),
-                "translations": self._translations.dump(self._started_s),
-            }
+        own = {
+            "is_closing": self.is_closing,
+            "close": None if self._close is None else (self._close.code, self._close.reason),
+            "source_chars": self._source_chars,
         }
-        if self._dumped_settings is not self.settings:
-            self._dumped_settings = self.settings
-            parts["settings"] = self.settings.dump()
-        for segment_id in changed:
-            segment = segments.get(segment_id)
-            parts[f"segment:{segment_id}"] = (
-                None
-                if segment is None
-                else {
-                    **segments.dump_segment(segment),
-                    "streams": self._translations.dump_segment(segment),
-                }
-            )
-        parts |= {f"closed:{name}": segments.dump_closed(name) for name in closed}
-        return parts
+        return self._dumps.write(own, is_whole=is_whole)
 
     def load(self, parts: Mapping[str, Any]) -> None:
         """Restore the state of another session whose connection was lost; `wake` resumes it.
@@ -283,27 +255,12 @@ class Session:
             ValueError: it comes from another version or model.
             ProtocolError: the model cannot do what that session asked for.
         """
-        head = parts["head"]
-        if (head["version"], head["model"]) != (DUMP_VERSION, self._model.fingerprint):
-            raise ValueError("the session is of another version or model")
+        own = self._dumps.own(parts)
         self._is_suspended = True
-        self.is_closing = head["is_closing"]
-        self._close = None if head["close"] is None else Close(*head["close"])
-        self._source_chars = head["source_chars"]
-        later_s = self._started_s - head["started_s"]
-        found = {
-            kind: {
-                name.partition(":")[2]: part
-                for name, part in parts.items()
-                if name.startswith(f"{kind}:")
-            }
-            for kind in ("segment", "closed")
-        }
-        segments = found["segment"]
-        self._segments.load(head["segments"], segments.values(), found["closed"].items(), later_s)
-        settings = Settings.loaded(parts["settings"], self._model, self._limits.targets)
-        streams = {name: part["streams"] for name, part in segments.items()}
-        self._translations.load(settings, head["translations"], streams, self._started_s, later_s)
+        self.is_closing = own["is_closing"]
+        self._close = None if own["close"] is None else Close(*own["close"])
+        self._source_chars = own["source_chars"]
+        self._dumps.restore(parts, self._limits.targets)
 
     # ---- handlers of client events ----
 
