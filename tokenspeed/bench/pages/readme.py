@@ -56,6 +56,21 @@ def updates() -> Iterator[str]:
         where = ""
 
 
+def prompts() -> Iterator[str]:
+    """Yield a row about many prompts at once."""
+    result = load("h100-tall-tiles.json")
+    wanted = {"shape": "llama-3-8b", "dtype": "bf16", "max_step": 1024}
+    now, before = (
+        find(result["rows"], tiles=tiles, **wanted)["first_token_ms_p50"]
+        for tiles in ("now", "before")
+    )
+    yield (
+        "| GPU, LLaMA-3-8B bf16: first tokens of 16 prompts of 64 at once "
+        f"| **{now:.1f} ms** (in tiles of 64 rows {before:.1f}) "
+        f"| {result['machine']['gpu']}, random weights, {result['date']} |"
+    )
+
+
 def large() -> Iterator[str]:
     """Yield rows about a model of 70 billion weights, and about two GPUs, vLLM beside both."""
     one, two, pair = (
@@ -186,7 +201,7 @@ def figures() -> Iterator[str]:
     """Yield the lines of the whole table."""
     yield "| what | measured | where |"
     yield "|---|---|---|"
-    for part in (updates, large, captions, processor, graphics, default_model):
+    for part in (updates, prompts, large, captions, processor, graphics, default_model):
         yield from part()
 
 
