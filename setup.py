@@ -55,7 +55,9 @@ setup(
         Extension(
             "tokenspeed.native._step",
             sources=[str(NATIVE / "step.cpp"), str(NATIVE / "bandwidth.cpp")],
-            depends=[str(NATIVE / name) for name in ("kernels.h", "kernels.cpp", "pool.h")],
+            depends=[
+                str(NATIVE / name) for name in ("kernels.h", "kernels.cpp", "pool.h", "step.h")
+            ],
             extra_compile_args=COMMON,
             extra_link_args=["-pthread"],
             language="c++",

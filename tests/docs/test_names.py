@@ -87,7 +87,7 @@ def classes() -> dict[str, dict[str, set[str]]]:
                 name: members for top in tops for name, members in defined(top)
             }
     defining = re.compile(r"\b(?:class|struct|@typedef \{.*\}) +(\w+)")
-    for pattern in ("web/src/*.js", "clients/javascript/*.ts", "tokenspeed/native/*.cpp"):
+    for pattern in ("web/src/*.js", "clients/javascript/*.ts", "tokenspeed/native/*.h"):
         for path in ROOT.glob(pattern):
             names = defining.findall(path.read_text(encoding="utf-8"))
             found[relative(path)] = {name: set() for name in names}

@@ -53,7 +53,7 @@ _MORE_NORMS = (ATTENTION_OUT_NORM, MLP_OUT_NORM, Q_NORM, K_NORM)
 
 
 class _Shape(ctypes.Structure):
-    """`tokenspeed::Shape` of native/step.cpp."""
+    """`tokenspeed::Shape` of native/step.h."""
 
     _fields_ = [
         *(
@@ -82,7 +82,7 @@ class _Shape(ctypes.Structure):
 
 
 class _Switches(ctypes.Structure):
-    """`tokenspeed::Switches` of native/step.cpp."""
+    """`tokenspeed::Switches` of native/step.h."""
 
     _fields_ = [
         *(

@@ -1,8 +1,8 @@
 // A whole ragged step in one call: embedding, layers, head, choice of the next tokens, for LLaMA and
 // its variants by switches.
 //
-// Knows int8 weights, KV slots and threads; does not know files, Python objects or requests. The C
-// functions at the end are its interface (tokenspeed/backends/cpu.py calls them through ctypes).
+// Knows int8 weights, KV slots and threads; does not know files, Python objects or requests. Its
+// interface is step.h.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -25,6 +25,7 @@
 
 #include "kernels.h"
 #include "pool.h"
+#include "step.h"
 
 namespace tokenspeed {
 namespace {
@@ -172,27 +173,6 @@ struct Layer {
 };
 
 }  // namespace
-
-// Sizes of a model and of what is set aside for it.
-struct Shape {
-  int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
-  int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
-  float rms_norm_eps;
-  int32_t head_bits;  // of the head, and so of a tied embedding
-  // Whether int8 has scales for blocks, activations for halves of one, and those of q, k and v, which
-  // matter most, twice the bits.
-  int32_t fine;
-  int32_t half_cache;  // whether keys and values are kept in float16
-};
-
-enum NormOfHeads { kNoNorm, kEachHead, kAllHeads };
-
-// Where a model differs from LLaMA; see ModelConfig.
-struct Switches {
-  int32_t qk_norm = kNoNorm, qk_norm_rotated = 0, gelu = 0, norms_after = 0, num_ropes = 1;
-  float attention_scale = 0.0f, attention_softcap = 0.0f, logit_softcap = 0.0f;
-  float embedding_scale = 1.0f;
-};
 
 class Model {
  public:
@@ -573,39 +553,29 @@ const Kernels* find_kernels(const char* name) {
 
 }  // namespace
 
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
-
 extern "C" {
 
-// Returns nullptr if memory or the requested instruction set is not available. `isa` may be empty.
-EXPORT Model* tokenspeed_create(const Shape* shape, const char* isa) try {
+Model* tokenspeed_create(const Shape* shape, const char* isa) try {
   const Kernels* kernels = find_kernels(isa);
   return kernels ? new Model(*shape, *kernels) : nullptr;
 } catch (const std::exception&) {
   return nullptr;
 }
 
-EXPORT void tokenspeed_destroy(Model* model) { delete model; }
+void tokenspeed_destroy(Model* model) { delete model; }
 
-// For the caller to compare with its own structure: a difference means another version.
-EXPORT int tokenspeed_shape_bytes() { return sizeof(Shape); }
+int tokenspeed_shape_bytes() { return sizeof(Shape); }
 
-// Call before weights are set. Returns 0, or 1 if memory is not available.
-EXPORT int tokenspeed_switch_on(Model* model, const Switches* switches) try {
+int tokenspeed_switch_on(Model* model, const Switches* switches) try {
   model->switch_on(*switches);
   return 0;
 } catch (const std::exception&) {
   return 1;
 }
 
-EXPORT const char* tokenspeed_isa(const Model* model) { return model->kernels_.name; }
+const char* tokenspeed_isa(const Model* model) { return model->kernels_.name; }
 
-// which: 0 qkv, 1 output, 2 gate and up, 3 down. weights: [rows, cols]; scales: [rows].
-EXPORT void tokenspeed_set_matrix(Model* model, int layer, int which, const int8_t* weights,
+void tokenspeed_set_matrix(Model* model, int layer, int which, const int8_t* weights,
                            const float* scales, int rows, int cols) {
   tokenspeed::PackedMatrix* matrices[] = {
       &model->layers_[layer].qkv, &model->layers_[layer].output, &model->layers_[layer].gate_up,
@@ -613,15 +583,13 @@ EXPORT void tokenspeed_set_matrix(Model* model, int layer, int which, const int8
   model->set(*matrices[which], weights, scales, rows, cols);
 }
 
-// The norms before attention and MLP; nullptr: there is none.
-EXPORT void tokenspeed_set_norms(Model* model, int layer, const float* attention, const float* mlp) {
+void tokenspeed_set_norms(Model* model, int layer, const float* attention, const float* mlp) {
   const int size = model->shape_.hidden_size;
   assign(model->layers_[layer].attention_norm, attention, size);
   assign(model->layers_[layer].mlp_norm, mlp, size);
 }
 
-// The norms after attention and MLP, and those of q and k; nullptr: there is none.
-EXPORT void tokenspeed_set_more_norms(Model* model, int layer, const float* attention,
+void tokenspeed_set_more_norms(Model* model, int layer, const float* attention,
                                       const float* mlp, const float* q, const float* k) {
   const Shape& shape = model->shape_;
   const bool all = model->switches_.qk_norm == tokenspeed::kAllHeads;
@@ -632,35 +600,32 @@ EXPORT void tokenspeed_set_more_norms(Model* model, int layer, const float* atte
   assign(weights.k_norm, k, shape.head_dim * (all ? shape.num_kv_heads : 1));
 }
 
-// which: as in tokenspeed_set_matrix. bias: [rows of the matrix].
-EXPORT void tokenspeed_set_bias(Model* model, int layer, int which, const float* bias) {
+void tokenspeed_set_bias(Model* model, int layer, int which, const float* bias) {
   tokenspeed::Layer& weights = model->layers_[layer];
   tokenspeed::PackedMatrix* matrices[] = {&weights.qkv, &weights.output, &weights.gate_up,
                                           &weights.down};
   assign(matrices[which]->bias, bias, matrices[which]->rows);
 }
 
-// rope: which of the rotations the layer takes.
-EXPORT void tokenspeed_set_rope(Model* model, int layer, int rope) {
+void tokenspeed_set_rope(Model* model, int layer, int rope) {
   model->layers_[layer].rope = rope;
 }
 
-EXPORT void tokenspeed_set_head(Model* model, const int8_t* weights, const float* scales,
+void tokenspeed_set_head(Model* model, const int8_t* weights, const float* scales,
                          const float* norm) {
   const Shape& shape = model->shape_;
   model->set(model->head_, weights, scales, shape.vocab_size, shape.hidden_size);
   model->norm_.assign(norm, norm + shape.hidden_size);
 }
 
-EXPORT void tokenspeed_set_embedding(Model* model, const int8_t* weights, const float* scales) {
+void tokenspeed_set_embedding(Model* model, const int8_t* weights, const float* scales) {
   const Shape& shape = model->shape_;
   const size_t size = static_cast<size_t>(shape.vocab_size) * shape.hidden_size;
   model->embedding_.assign(weights, weights + size);
   model->embedding_scales_.assign(scales, scales + shape.vocab_size);
 }
 
-// cos, sin: [ropes, max_length, head_dim / 2].
-EXPORT void tokenspeed_set_rotation(Model* model, const float* cos, const float* sin) {
+void tokenspeed_set_rotation(Model* model, const float* cos, const float* sin) {
   const Shape& shape = model->shape_;
   const size_t size = static_cast<size_t>(model->switches_.num_ropes) * shape.max_length *
                       (shape.head_dim / 2);
@@ -668,8 +633,7 @@ EXPORT void tokenspeed_set_rotation(Model* model, const float* cos, const float*
   model->sin_.assign(sin, sin + size);
 }
 
-// logits: nullptr, or [num_outputs, vocab_size].
-EXPORT void tokenspeed_step(Model* model, int count, const int32_t* tokens, const int32_t* slots,
+void tokenspeed_step(Model* model, int count, const int32_t* tokens, const int32_t* slots,
                      const int32_t* positions, int num_outputs, const int32_t* outputs,
                      const int32_t* drafts, const float* biases, int32_t* next_tokens,
                      float* logits) {
@@ -677,18 +641,17 @@ EXPORT void tokenspeed_step(Model* model, int count, const int32_t* tokens, cons
               logits);
 }
 
-EXPORT void tokenspeed_copy_slot(Model* model, int source, int target, int length) {
+void tokenspeed_copy_slot(Model* model, int source, int target, int length) {
   model->copy_slot(source, target, length);
 }
 
-// Return memory that loading needed temporarily to the system.
-EXPORT void tokenspeed_trim() {
+void tokenspeed_trim() {
 #if defined(__GLIBC__)
   malloc_trim(0);
 #endif
 }
 
-EXPORT int64_t tokenspeed_cache_bytes(const Model* model) {
+int64_t tokenspeed_cache_bytes(const Model* model) {
   return static_cast<int64_t>(2 * model->cache_size());
 }
 

@@ -6,41 +6,11 @@
 #include <vector>
 
 #include "kernels.h"
+#include "step.h"
 
-namespace tokenspeed {
-class Model;
-struct Shape {
-  int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
-  int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
-  float rms_norm_eps;
-  int32_t head_bits, fine, half_cache;
-};
-struct Switches {
-  int32_t qk_norm, qk_norm_rotated, gelu, norms_after, num_ropes;
-  float attention_scale, attention_softcap, logit_softcap, embedding_scale;
-};
-}  // namespace tokenspeed
 using tokenspeed::Model;
 using tokenspeed::Shape;
 using tokenspeed::Switches;
-
-extern "C" {
-Model* tokenspeed_create(const Shape*, const char*);
-void tokenspeed_destroy(Model*);
-void tokenspeed_set_matrix(Model*, int, int, const int8_t*, const float*, int, int);
-int tokenspeed_switch_on(Model*, const Switches*);
-void tokenspeed_set_norms(Model*, int, const float*, const float*);
-void tokenspeed_set_more_norms(Model*, int, const float*, const float*, const float*,
-                               const float*);
-void tokenspeed_set_bias(Model*, int, int, const float*);
-void tokenspeed_set_rope(Model*, int, int);
-void tokenspeed_set_head(Model*, const int8_t*, const float*, const float*);
-void tokenspeed_set_embedding(Model*, const int8_t*, const float*);
-void tokenspeed_set_rotation(Model*, const float*, const float*);
-void tokenspeed_step(Model*, int, const int32_t*, const int32_t*, const int32_t*, int,
-                     const int32_t*, const int32_t*, const float*, int32_t*, float*);
-void tokenspeed_copy_slot(Model*, int, int, int);
-}
 
 namespace {
 

@@ -8,28 +8,10 @@
 #include <cstdlib>
 #include <vector>
 
-namespace tokenspeed {
-class Model;
-struct Shape {
-  int32_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
-  int32_t num_slots, max_length, max_rows, num_threads, tied, bits;
-  float rms_norm_eps;
-  int32_t head_bits, fine, half_cache;
-};
-}  // namespace tokenspeed
+#include "step.h"
+
 using tokenspeed::Model;
 using tokenspeed::Shape;
-
-extern "C" {
-Model* tokenspeed_create(const Shape*, const char*);
-void tokenspeed_destroy(Model*);
-void tokenspeed_set_matrix(Model*, int, int, const int8_t*, const float*, int, int);
-void tokenspeed_set_norms(Model*, int, const float*, const float*);
-void tokenspeed_set_head(Model*, const int8_t*, const float*, const float*);
-void tokenspeed_set_rotation(Model*, const float*, const float*);
-void tokenspeed_step(Model*, int, const int32_t*, const int32_t*, const int32_t*, int,
-                     const int32_t*, const int32_t*, const float*, int32_t*, float*);
-}
 
 int main(int argc, char** argv) {
   if (argc != 14) return 2;
