@@ -10,7 +10,8 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from tokenspeed.backends import NO_DRAFT, Step
+from tests.tokenspeed.steps import whole_sequence
+from tokenspeed.backends import Step
 
 VOCAB = 120
 TOKENS: NDArray[np.int32] = np.random.default_rng(0).integers(3, VOCAB, 40).astype(np.int32)
@@ -135,12 +136,4 @@ def change_config(directory: Path, **changes: Any) -> None:
 
 def whole(tokens: NDArray[np.int32] = TOKENS, slot: int = 0, start: int = 0) -> Step:
     """A step over consecutive tokens of one slot that answers every row."""
-    count = len(tokens)
-    return Step(
-        tokens=tokens,
-        slots=np.full(count, slot, np.int32),
-        positions=np.arange(start, start + count, dtype=np.int32),
-        outputs=np.arange(count, dtype=np.int32),
-        drafts=np.full(count, NO_DRAFT, np.int32),
-        biases=np.zeros(count, np.float32),
-    )
+    return whole_sequence(tokens, slot, start)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.conftest import MakeModel
-from tests.tokenspeed.model.test_llama import LLAMA3, whole_sequence
+from tests.tokenspeed.model.test_llama import LLAMA3
+from tests.tokenspeed.steps import whole_sequence
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cpu import (
     BLOCK,

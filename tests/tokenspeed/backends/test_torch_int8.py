@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from tests.conftest import MakeModel
 from tests.tokenspeed.backends.test_cpu import CONFIG, SHAPES, opened
-from tests.tokenspeed.model.test_llama import whole_sequence
+from tests.tokenspeed.steps import whole_sequence
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.torch_int8 import BlockLinear, TorchInt8Backend, dequantized
 from tokenspeed.model.checkpoint import open_checkpoint

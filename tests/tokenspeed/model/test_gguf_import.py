@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tokenspeed.families import change_config, make_family
-from tests.tokenspeed.model.test_llama import whole_sequence
+from tests.tokenspeed.steps import whole_sequence
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import open_checkpoint

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from tests.conftest import MakeModel
-from tokenspeed.backends import NO_DRAFT, Step
+from tests.tokenspeed.steps import whole_sequence
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -58,18 +58,3 @@ def test_cached_decoding_equals_a_full_prefill(make_model: MakeModel) -> None:
     ]
 
     assert np.array_equal(full, np.stack(one_by_one))
-
-
-def whole_sequence(
-    tokens: np.ndarray[Any, np.dtype[np.int32]], slot: int = 0, start: int = 0
-) -> Step:
-    """A step over consecutive tokens of one slot that answers every row."""
-    count = len(tokens)
-    return Step(
-        tokens=tokens,
-        slots=np.full(count, slot, np.int32),
-        positions=np.arange(start, start + count, dtype=np.int32),
-        outputs=np.arange(count, dtype=np.int32),
-        drafts=np.full(count, NO_DRAFT, np.int32),
-        biases=np.zeros(count, np.float32),
-    )

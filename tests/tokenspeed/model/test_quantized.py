@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeModel
 from tests.tokenspeed.families import make_family
-from tests.tokenspeed.model.test_llama import whole_sequence
+from tests.tokenspeed.steps import whole_sequence
 from tokenspeed.backends.cpu import int8_blocks
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.errors import CheckpointError
