@@ -13,7 +13,8 @@ from service.captions.stream import TargetStream
 
 def is_pivoted(sources: Sequence[Source], target: str, model: ModelInfo) -> bool:
     """Whether any of these pieces takes two passes into a language."""
-    return any(model.needs_pivot(source.language, target) for source in sources)
+    languages = {source.language for source in sources}  # few, of what may be a thousand pieces
+    return any(model.needs_pivot(language, target) for language in languages)
 
 
 def for_pivot(source: Source, targets: Collection[str], model: ModelInfo) -> Source:
