@@ -96,9 +96,12 @@ MakeModel = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
-    """Return a function that writes a random checkpoint; keywords change its config.json."""
+    """Return a function that writes a random checkpoint; keywords change its config.json.
 
-    def make(*, seed: int = 0, **changes: Any) -> Path:
+    With `is_brief`, the last token comes after a few others; else hardly ever.
+    """
+
+    def make(*, seed: int = 0, is_brief: bool = False, **changes: Any) -> Path:
         directory = tmp_path_factory.mktemp("model")
         config = TINY | changes
         (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -108,6 +111,8 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
             noise = torch.randn(shape, generator=generator)
             # Large enough that attention and the choice of a token really depend on the input.
             tensors[name] = noise * shape[-1] ** -0.5 * 2 if len(shape) == 2 else 1 + 0.1 * noise
+        if is_brief:
+            tensors["model.embed_tokens.weight"][config["eos_token_id"]] *= 2.5
         save_file(tensors, directory / "model.safetensors")
         return directory
 
@@ -145,9 +150,20 @@ def sentencepiece_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_translator(make_model: MakeModel, sentencepiece_model: Path) -> Path:
     """A random model with a vocabulary and the marks prompt: says nonsense, but all of the way."""
-    size = sentencepiece.SentencePieceProcessor(model_file=str(sentencepiece_model)).vocab_size()
+    return _translator(make_model, sentencepiece_model)
+
+
+@pytest.fixture(scope="session")
+def brief_translator(make_model: MakeModel, sentencepiece_model: Path) -> Path:
+    """Another, whose texts end after a few words, as translations do."""
+    return _translator(make_model, sentencepiece_model, is_brief=True)
+
+
+def _translator(make_model: MakeModel, vocabulary: Path, **how: Any) -> Path:
+    size = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary)).vocab_size()
     pairs = [["en", other] for other in ("de", "fr", "es")]
     pairs += [[b, a] for a, b in pairs]
-    directory = make_model(vocab_size=size, tokenspeed={"prompt": "marks", "pairs": pairs})
-    (directory / "tokenizer.model").write_bytes(sentencepiece_model.read_bytes())
+    prompt = {"prompt": "marks", "pairs": pairs}
+    directory = make_model(vocab_size=size, tokenspeed=prompt, **how)
+    (directory / "tokenizer.model").write_bytes(vocabulary.read_bytes())
     return directory

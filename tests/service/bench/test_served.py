@@ -8,8 +8,8 @@ from service.bench.served import Served, ServerFailed, serving
 from tests.service.conftest import Service
 
 
-async def test_a_server_is_started_with_settings_and_ended(tiny_translator: Path) -> None:
-    async with serving(tiny_translator, "cpu", MAX_SESSIONS="3") as server:
+async def test_a_server_is_started_with_settings_and_ended(brief_translator: Path) -> None:
+    async with serving(brief_translator, "cpu", MAX_SESSIONS="3") as server:
         assert server.url.startswith("ws://127.0.0.1:")
         assert '"ok"' in await server.get("/readyz")
         assert (await server.metrics())["tokenspeed_sessions"] == 0

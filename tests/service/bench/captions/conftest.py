@@ -12,8 +12,8 @@ from tests.service.bench.captions.replays import Replay, run
 
 
 @pytest.fixture(scope="module")
-def stage(tiny_translator: Path) -> Iterator[simulated_replay.Stage]:
-    found = simulated_replay.open_stage(tiny_translator, "cpu")
+def stage(brief_translator: Path) -> Iterator[simulated_replay.Stage]:
+    found = simulated_replay.open_stage(brief_translator, "cpu")
     yield found
     found.close()
 

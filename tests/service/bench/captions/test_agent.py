@@ -15,7 +15,7 @@ from tests.service.bench.lines import LINES
 AGENT = Path(service.bench.captions.__file__).parent / "agent.py"
 
 
-def test_simuleval_runs_the_agent(tiny_translator: Path, tmp_path: Path) -> None:
+def test_simuleval_runs_the_agent(brief_translator: Path, tmp_path: Path) -> None:
     lines = LINES[:2]
     for name in ("source", "reference"):
         text = "\n".join(getattr(line, name) for line in lines)
@@ -25,14 +25,14 @@ def test_simuleval_runs_the_agent(tiny_translator: Path, tmp_path: Path) -> None
         "--agent", AGENT, "--source", tmp_path / "source", "--target", tmp_path / "reference",
         "--source-type", "text", "--target-type", "text", "--output", tmp_path / "out",
         "--latency-metrics", "AL", "LAAL", "--quality-metrics", "BLEU", "--no-progress-bar",
-        "--model", tiny_translator, "--engine-device", "cpu", "--policy", "wait-3",
+        "--model", brief_translator, "--engine-device", "cpu", "--policy", "wait-3",
     ]  # fmt: skip
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     log = (tmp_path / "out" / "instances.log").read_text(encoding="utf-8")
     instances = [json.loads(line) for line in log.splitlines()]
 
-    stage = simulated_replay.open_stage(tiny_translator, "cpu")
+    stage = simulated_replay.open_stage(brief_translator, "cpu")
     # SimulEval says with the last word that it is the last.
     updates = [
         update

@@ -19,12 +19,12 @@ def test_all_policies_are_compared_over_a_socket_by_default(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("command", ["streaming", "retention"])
 def test_a_corpus_is_needed_and_has_to_be_there(
-    command: str, tmp_path: Path, tiny_translator: Path, capsys: pytest.CaptureFixture[str]
+    command: str, tmp_path: Path, brief_translator: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["eval", command])
     assert "--corpus" in capsys.readouterr().err
-    absent = ["--corpus", str(tmp_path), "--sets", "talks.en-de", "--model", str(tiny_translator)]
+    absent = ["--corpus", str(tmp_path), "--sets", "talks.en-de", "--model", str(brief_translator)]
     assert main(["eval", command, *absent, "--device", "reference"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("tokenspeed: ")

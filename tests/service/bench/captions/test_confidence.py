@@ -13,14 +13,14 @@ from tokenspeed.cli import main
 
 
 def test_the_command_replays_every_rule_on_both_traces(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "\n".join(f"{line.source}\t{line.reference}" for line in LINES[4:])
     (tmp_path / "own.en-de.tsv").write_text(text, encoding="utf-8")
     page, result = tmp_path / "page.md", tmp_path / "rows.json"
     page.write_text("<!-- rows.json --><!-- end rows.json -->", encoding="utf-8")
     command = ["eval", "confidence", "--corpus", str(tmp_path), "--sets", "own.en-de"]
-    command += ["--model", str(tiny_translator)]
+    command += ["--model", str(brief_translator)]
     assert main([*command, "--json", str(result), "--page", str(page)]) == 0
     assert "least gain" in capsys.readouterr().out
     rows = json.loads(result.read_text(encoding="utf-8"))["rows"]

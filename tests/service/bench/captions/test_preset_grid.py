@@ -30,14 +30,14 @@ def test_what_cannot_be_is_no_neighbour() -> None:
 
 
 def test_the_command_measures_twice_the_same(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "\n".join(f"{line.source}\t{line.reference}" for line in LINES[:1])
     (tmp_path / "own.en-de.tsv").write_text(text, encoding="utf-8")
     page, file = tmp_path / "page.md", tmp_path / "rows.json"
     page.write_text("<!-- rows.json --><!-- end rows.json -->", encoding="utf-8")
     command = ["eval", "presets", "--corpus", str(tmp_path), "--sets", "own.en-de"]
-    command += ["--model", str(tiny_translator), "--device", "cpu"]
+    command += ["--model", str(brief_translator), "--device", "cpu"]
     assert main([*command, "--json", str(file), "--page", str(page)]) == 0
     found = json.loads(file.read_text(encoding="utf-8"))
     shipped = [row for row in found["rows"] if row["changed"] == "as shipped"]

@@ -41,7 +41,7 @@ def test_a_text_of_more_pieces_than_one_turn_takes_is_waited_for(stage: Stage) -
 
 
 def test_the_command_counts_and_writes(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "\n".join(f"{line.source}\t{line.reference}" for line in LINES)
     (tmp_path / "own.en-de.tsv").write_text(text, encoding="utf-8")
@@ -49,7 +49,7 @@ def test_the_command_counts_and_writes(
     page.write_text("<!-- rows.json --><!-- end rows.json -->", encoding="utf-8")
     command = [
         "eval", "retention", "--corpus", str(tmp_path), "--sets", "own.en-de",
-        "--model", str(tiny_translator), "--device", "cpu",
+        "--model", str(brief_translator), "--device", "cpu",
         "--page", str(page),
     ]  # fmt: skip
     assert main([*command, "--json", str(tmp_path / "rows.json")]) == 0

@@ -14,9 +14,9 @@ from tests.service.bench.captions.replays import WORDS, finals, run
 
 
 @pytest.fixture(scope="module")
-def over_socket(tiny_translator: Path) -> tuple[list[Transcript], EngineUsage]:
+def over_socket(brief_translator: Path) -> tuple[list[Transcript], EngineUsage]:
     async def replay() -> tuple[list[Transcript], EngineUsage]:
-        async with socket_replay.running_server("mask-2", tiny_translator, "cpu") as server:
+        async with socket_replay.running_server("mask-2", brief_translator, "cpu") as server:
             return await socket_replay.replay(server, WORDS, POLICIES["mask-2"], "en", "de")
 
     return asyncio.run(replay())

@@ -12,14 +12,14 @@ from tokenspeed.cli import main
 
 
 def test_the_command_writes_rows_plot_and_logs(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "\n".join(f"{line.source}\t{line.reference}" for line in LINES)
     (tmp_path / "own.en-de.tsv").write_text(text, encoding="utf-8")
     command = [
         "eval", "streaming", "--corpus", str(tmp_path), "--sets", "own.de-en",
         "--traces", "recogniser", "--limit", "2",
-        "--clock", "simulated", "--model", str(tiny_translator), "--device", "cpu",
+        "--clock", "simulated", "--model", str(brief_translator), "--device", "cpu",
         "--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "plot.svg"),
         "--logs", str(tmp_path / "logs"), "--page", str(tmp_path / "page.md"),
     ]  # fmt: skip

@@ -11,14 +11,14 @@ from tokenspeed.cli import main
 
 
 def test_the_command_writes_both_ways_beside_each_other(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "\n".join(f"{line.source}\t{line.reference}" for line in LINES[:2])
     (tmp_path / "own.en-de.tsv").write_text(text, encoding="utf-8")
     page, rows = tmp_path / "page.md", tmp_path / "rows.json"
     page.write_text("<!-- rows.json --><!-- end rows.json -->", encoding="utf-8")
     command = ["eval", "untouched", "--corpus", str(tmp_path), "--sets", "own.en-de"]
-    command += ["--model", str(tiny_translator), "--device", "cpu"]
+    command += ["--model", str(brief_translator), "--device", "cpu"]
     assert main([*command, "--json", str(rows), "--page", str(page)]) == 0
     assert "BLEU, without" in capsys.readouterr().out
     found = json.loads(rows.read_text(encoding="utf-8"))["rows"]

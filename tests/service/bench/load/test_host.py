@@ -10,10 +10,10 @@ from tokenspeed.cli import main
 
 
 def test_a_real_server_is_measured(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "host.json"
-    command = ["bench", "host", "--model", str(tiny_translator), "--device", "cpu"]
+    command = ["bench", "host", "--model", str(brief_translator), "--device", "cpu"]
     command += ["--speakers", "2", "--seconds", "1", "--words-per-minute", "900"]
     assert main([*command, "--json", str(path)]) == 0
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]

@@ -13,12 +13,12 @@ from tokenspeed.cli import main
 
 
 def test_speakers_load_a_real_server(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "levels.json"
 
     async def load(arguments: Sequence[str]) -> int:
-        async with serving(tiny_translator, "cpu") as server:
+        async with serving(brief_translator, "cpu") as server:
             command = ["loadtest", "--url", f"ws://{server.address}", *arguments]
             return await asyncio.to_thread(main, command)
 
@@ -87,7 +87,7 @@ def test_a_histogram_counts_everything_once() -> None:
 
 
 def test_capacity_is_predicted_from_a_cost(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "capacity.json"
     arguments = ["--seconds", "3", "--max-sessions", "8", "--json", str(path)]
@@ -95,7 +95,7 @@ def test_capacity_is_predicted_from_a_cost(
     assert "speakers at p95 <= 200 ms" in capsys.readouterr().out
     found = json.loads(path.read_text(encoding="utf-8"))
     assert found["sessions"] >= found["sessions_without_verification"]
-    model = ["--model", str(tiny_translator), "--device", "cpu"]
+    model = ["--model", str(brief_translator), "--device", "cpu"]
     assert main(["eval", "capacity", *model, *arguments]) == 0
     assert json.loads(path.read_text(encoding="utf-8"))["cost"]["base_ms"] >= 0
     assert main(["eval", "capacity", "--cost", "cheap"]) == 2

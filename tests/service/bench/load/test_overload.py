@@ -25,6 +25,6 @@ async def test_the_door_is_tried_until_it_refuses(run: Run) -> None:
     assert await admitted_by(server, 0.05, 2) == 2
 
 
-async def test_a_crowd_loses_nothing(tiny_translator: Path) -> None:
-    found = (await crowd(tiny_translator, "cpu", 2, 2, 0.02, 0.2)).numbers()
+async def test_a_crowd_loses_nothing(brief_translator: Path) -> None:
+    found = (await crowd(brief_translator, "cpu", 2, 2, 0.02, 0.2)).numbers()
     assert (found["speakers"], found["finals_lost"], found["closed"]) == (4, 0, 0)

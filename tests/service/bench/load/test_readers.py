@@ -10,11 +10,11 @@ from tokenspeed.cli import main
 
 
 def test_every_reader_hears_all_and_when(
-    tiny_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    brief_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "readers.json"
     arguments = ["bench", "room", "--readers", "3,6", "--seconds", "1", "--words-per-minute", "900"]
-    arguments += ["--model", str(tiny_translator), "--device", "cpu", "--to", "de"]
+    arguments += ["--model", str(brief_translator), "--device", "cpu", "--to", "de"]
     assert main([*arguments, "--json", str(path)]) == 0
     assert "| readers | frames |" in capsys.readouterr().out
     found = json.loads(path.read_text(encoding="utf-8"))

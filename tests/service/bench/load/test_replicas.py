@@ -23,14 +23,14 @@ def run(model: Path, path: Path, redis: RedisServer, *more: str) -> tuple[int, d
 
 
 def test_a_replica_that_is_paused_and_one_that_is_killed_lose_nothing(
-    tiny_translator: Path,
+    brief_translator: Path,
     tmp_path: Path,
     redis: RedisServer,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # Who was paused comes back, and all go to it with the other one's death.
     more = ["--speakers", "4", "--viewers", "6", "--strikes", "pause,kill"]
-    code, numbers = run(tiny_translator, tmp_path / "found.json", redis, *more)
+    code, numbers = run(brief_translator, tmp_path / "found.json", redis, *more)
     assert {name: numbers[name] for name in FAULTS} == dict.fromkeys(FAULTS, 0)
     assert code == 0
     assert numbers["finals"] == numbers["segments"] >= 4
@@ -41,10 +41,10 @@ def test_a_replica_that_is_paused_and_one_that_is_killed_lose_nothing(
 
 
 def test_a_redis_that_is_killed_and_a_replica_after_it_lose_nothing(
-    tiny_translator: Path, tmp_path: Path
+    brief_translator: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "found.json"
-    arguments = ["bench", "replicas", "--redis", "own", "--model", str(tiny_translator)]
+    arguments = ["bench", "replicas", "--redis", "own", "--model", str(brief_translator)]
     arguments += ["--device", "cpu", "--words-per-minute", "400", "--seconds", "2"]
     arguments += ["--speakers", "3", "--viewers", "3", "--strikes", "redis,kill"]
     assert main([*arguments, "--json", str(path)]) == 0
