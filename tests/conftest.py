@@ -107,12 +107,13 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
         (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
         generator = torch.Generator().manual_seed(seed)
         tensors = {}
-        for name, shape in weight_shapes(load_model_config(directory)).items():
+        model = load_model_config(directory)
+        for name, shape in weight_shapes(model).items():
             noise = torch.randn(shape, generator=generator)
             # Large enough that attention and the choice of a token really depend on the input.
             tensors[name] = noise * shape[-1] ** -0.5 * 2 if len(shape) == 2 else 1 + 0.1 * noise
         if is_brief:
-            tensors["model.embed_tokens.weight"][config["eos_token_id"]] *= 2.5
+            tensors["model.embed_tokens.weight"][list(model.eos_token_ids)] *= 2.5
         save_file(tensors, directory / "model.safetensors")
         return directory
 
