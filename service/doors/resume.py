@@ -6,10 +6,10 @@ Knows sessions by name and token; what is sent again is the connection's affair.
 import asyncio
 import contextlib
 import hmac
+import itertools
 import logging
-from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from service.doors.sharing import Found, Share, digest_of
 from service.doors.socket import Socket
@@ -84,6 +84,14 @@ class Resumes(Exception):
         super().__init__(f"resumes after {last_seq}")
 
 
+class _Waiting(NamedTuple):
+    """A session that has lost its connection."""
+
+    address: str
+    worth: int
+    expiry: asyncio.TimerHandle
+
+
 class ResumableSessions:
     """The sessions of this process that can be resumed, by id.
 
@@ -100,7 +108,10 @@ class ResumableSessions:
         self._shared = shared
         self._max_kept = 2 * max_sessions
         self._known: dict[str, Resumable] = {}
-        self._expiries: dict[str, asyncio.TimerHandle] = {}  # of waiting sessions, oldest first
+        self._waiting: dict[str, _Waiting] = {}  # for their clients, by session
+        # By address and worth, oldest first: a crowd that leaves at once is not ranked each time.
+        self._ranked: dict[str, dict[int, dict[str, int]]] = {}
+        self._numbers = itertools.count()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -111,9 +122,7 @@ class ResumableSessions:
     def add(self, connection: Resumable) -> None:
         """Keep a session while it has a connection."""
         self._known[connection.session_id] = connection
-        expiry = self._expiries.pop(connection.session_id, None)
-        if expiry is not None:
-            expiry.cancel()
+        self._unpark(connection.session_id)
 
     def park(self, connection: Resumable) -> None:
         """Keep a session that has lost its connection, for RESUME_S at most.
@@ -121,20 +130,43 @@ class ResumableSessions:
         If there are too many, one of the address that has most of them is forgotten: the least
         valuable, then the oldest. So nobody evicts others by dropping many connections.
         """
-        loop = asyncio.get_running_loop()
-        self._expiries[connection.session_id] = loop.call_later(RESUME_S, self.retire, connection)
+        session_id, address, worth = connection.session_id, connection.address, connection.worth
+        self._unpark(session_id)
+        expiry = asyncio.get_running_loop().call_later(RESUME_S, self.retire, connection)
+        self._waiting[session_id] = _Waiting(address, worth, expiry)
+        ranked = self._ranked.setdefault(address, {}).setdefault(worth, {})
+        ranked[session_id] = next(self._numbers)
         if len(self._known) > self._max_kept:
-            waiting = [self._known[session_id] for session_id in self._expiries]
-            held = Counter(each.address for each in waiting)
-            self.retire(min(waiting, key=lambda each: (-held[each.address], each.worth)))
+            self.retire(self._known[self._least()])
+
+    def _unpark(self, session_id: str) -> None:
+        waiting = self._waiting.pop(session_id, None)
+        if waiting is None:
+            return
+        waiting.expiry.cancel()
+        by_worth = self._ranked[waiting.address]
+        del by_worth[waiting.worth][session_id]
+        if not by_worth[waiting.worth]:
+            del by_worth[waiting.worth]
+        if not by_worth:
+            del self._ranked[waiting.address]
+
+    def _least(self) -> str:
+        """Return which session to forget first."""
+        held = {address: sum(map(len, each.values())) for address, each in self._ranked.items()}
+        most = max(held.values())
+        firsts = []
+        for address in (each for each in held if held[each] == most):
+            worth = min(self._ranked[address])
+            session_id, number = next(iter(self._ranked[address][worth].items()))
+            firsts.append((worth, number, session_id))
+        return min(firsts)[2]
 
     def retire(self, connection: Resumable) -> None:
         """Forget a session, but not one that has taken its place here."""
         if self._known.get(connection.session_id) is connection:
             del self._known[connection.session_id]
-            expiry = self._expiries.pop(connection.session_id, None)
-            if expiry is not None:
-                expiry.cancel()
+            self._unpark(connection.session_id)
         connection.retire()
 
     async def check_next(self, socket: Socket) -> None:

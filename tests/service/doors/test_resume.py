@@ -394,10 +394,11 @@ async def test_an_older_copy_of_a_session_goes_without_the_newer_one() -> None:
     sessions.park(newer)
     sessions.retire(older)
     assert "x" in sessions
-    assert len(sessions._expiries) == 1
+    assert len(sessions._waiting) == 1
     sessions.retire(newer)
     assert "x" not in sessions
-    assert not sessions._expiries
+    assert not sessions._waiting
+    assert not sessions._ranked
 
 
 async def test_a_speaker_comes_back_after_many_have_left(run: Run) -> None:
