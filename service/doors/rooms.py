@@ -36,14 +36,16 @@ from service.doors.http import (
 from service.doors.operations import public_url
 from service.doors.socket import Disconnected, Socket, StarletteSocket, send_away
 from service.doors.state import AppState
+from service.doors.turns import OneByOne
 from service.errors import ProtocolError, RestError, TranslationFailed
 from service.load.limits import Misses
 from service.rooms.readers import Reader
 from service.rooms.room import Room
-from service.rooms.said import SOURCE
+from service.rooms.said import SOURCE, Said
 from service.rooms.transcript import FORMS, transcript, write
 from service.translator import TextOptions
 from service.wire import protocol
+from tokenspeed.text.steps import some_of
 
 logger = logging.getLogger("service.doors.rooms")
 
@@ -125,6 +127,7 @@ class Rooms:
         self._qr_codes: dict[str, bytes] = {}  # by address
         self._pen = asyncio.Lock()
         self._bell = _Bell()
+        self._turns = OneByOne()
         # A name has 96 bits and a token 256: guessing is hopeless anyway. But each guess may cost a
         # request to the Redis that replicas share.
         self._misses = Misses(MISSES, sys.maxsize, MISSES_S)
@@ -269,7 +272,7 @@ class Rooms:
         with self._reading(room, reader):
             yield f"retry: {RETRY_MS}\n\n"
             while True:
-                await _prepare(room, reader)  # again if the room was restored
+                await self._prepare(room, reader)  # again if the room was restored
                 # Together: to send each by itself takes ten times as long.
                 frames = [f"id: {number}\ndata: {frame}\n\n" for number, frame in room.take(reader)]
                 if frames:
@@ -320,7 +323,7 @@ class Rooms:
     ) -> None:
         async def write_frames() -> None:
             while True:
-                await _prepare(room, reader)  # again if the room was restored
+                await self._prepare(room, reader)  # again if the room was restored
                 has_news.clear()
                 for number, (_, frame) in enumerate(room.take(reader), 1):
                     await line.send(frame)
@@ -350,6 +353,14 @@ class Rooms:
                 await line.close(code, "the room is closed" if is_over else "shutdown")
         except TimeoutError:
             line.abort()
+
+    async def _prepare(self, room: Room, reader: Reader) -> None:
+        """Get ready what a newcomer is told, and wait for the turn in which it may be sent."""
+        is_new = reader.is_new
+        for _ in room.prepare(reader):
+            await self._turns.turn()
+        if is_new:
+            await self._turns.turn()
 
     def _is_over(self, room: Room) -> bool:
         """Whether nothing more will be said: during a drain, speakers may still finish."""
@@ -455,7 +466,7 @@ class Rooms:
     # ---- what was said before ----
 
     def _begin_catching_up(self, room: Room, target: str) -> None:
-        if target != SOURCE and room.untranslated(target):
+        if target != SOURCE and room.may_lack(target):
             self._catching(room, target)
 
     def _catching(self, room: Room, target: str) -> asyncio.Task[None]:
@@ -475,9 +486,11 @@ class Rooms:
     async def _catch_up(self, room: Room, target: str) -> None:
         """Translate what was said before anybody wanted to read it, newest first."""
         rooms = self._state.rooms
+        has_claimed = False
         try:
-            while waiting := room.untranslated(target):
+            while waiting := await self._untranslated(room, target):
                 if not room.is_claimed_here(target):
+                    has_claimed = True
                     room.claim(target)
                     await rooms.settled(room)
                 if not room.is_claimed_here(target):
@@ -497,7 +510,15 @@ class Rooms:
                 while not (await rooms.settled(room) or room.is_closed):  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_S)
         finally:
-            room.unclaim(target)
+            if has_claimed:
+                room.unclaim(target)
+
+    async def _untranslated(self, room: Room, target: str) -> list[Said]:
+        """Return the finished segments that lack a language, newest first."""
+        finding = room.untranslated(target)
+        while (found := some_of(finding, lambda: True)) is None:
+            await self._turns.turn()
+        return found[0]
 
     async def _translate(self, room: Room, text: str, source: str | None, target: str) -> str:
         try:
@@ -519,11 +540,6 @@ def _qr_code(url: str) -> bytes:
     # Dark on light with the quiet zone that cameras need, whatever the page's colours.
     code.save(picture, kind="svg", scale=8, border=4, light="#fff", xmldecl=False)
     return picture.getvalue()
-
-
-async def _prepare(room: Room, reader: Reader) -> None:
-    for _ in room.prepare(reader):
-        await asyncio.sleep(0)
 
 
 async def _answer(line: Socket, frame: str | bytes) -> None:

@@ -12,8 +12,10 @@ from typing import Any, Final
 from service.rooms.changes import SpeakerEvent
 from service.rooms.said import Said, Told
 from service.wire.protocol import SourceDelta, SourceFinal, TranslationDelta, TranslationFinal
+from tokenspeed.text.steps import Steps
 
 MAX_SEGMENTS: Final = 10_000  # in a transcript; the oldest are dropped
+SEGMENTS_OF_A_STEP: Final = 500  # looked at in one go, in half a millisecond
 
 
 class Record:
@@ -112,19 +114,29 @@ class Record:
             told_as = replace(told_as, start_ms=said.start_ms, end_ms=said.end_ms)
         return told_as
 
-    def lacking(self, target: str) -> list[Said]:
-        """Return the finished segments that may still lack a language, newest first."""
+    def may_lack(self, target: str) -> bool:
+        """Whether it is not known that all segments have a language."""
+        return self._complete.get(target, 0) < self._said
+
+    def lacking(self, target: str) -> Steps[list[Said]]:
+        """Find in steps the finished segments that may still lack a language, newest first."""
         found: list[Said] = []
+        if not self.may_lack(target):
+            return found
+        segments, last = self.segments, self._said
         complete, undone = self._complete.get(target, 0), 0
-        for said in reversed(self.segments.values()):
+        for count, said in enumerate(list(reversed(segments.values())), 1):
             if said.number <= complete:
                 break
+            if not count % SEGMENTS_OF_A_STEP:
+                yield
             if _is_complete(said, target):
                 continue
             undone = said.number
             if said.source.is_final:
                 found.append(said)
-        self._complete[target] = (undone or self._said + 1) - 1
+        if segments is self.segments:  # otherwise the room was restored in the meantime
+            self._complete[target] = (undone or last + 1) - 1
         return found
 
     def changed_after(self, number: int) -> Iterator[Said]:

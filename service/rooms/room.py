@@ -33,7 +33,7 @@ from service.rooms.frames import Frame
 from service.rooms.presence import Presence
 from service.rooms.readers import Reader, Readers
 from service.rooms.ready import Ready
-from service.rooms.record import Record
+from service.rooms.record import SEGMENTS_OF_A_STEP, Record
 from service.rooms.said import SOURCE, Said, Told
 from service.rooms.speakers import Speaker, Speakers
 from service.rooms.written import Written, changed_for
@@ -46,6 +46,7 @@ from service.wire.protocol import (
     TranslationDelta,
     TranslationFinal,
 )
+from tokenspeed.text.steps import Steps
 
 MAX_LAG: Final = 128  # frames in a channel; a reader further behind gets the current state instead
 PREPARED: Final = 64  # segments written for a newcomer at one time: a millisecond
@@ -279,14 +280,23 @@ class Room:
         """Take a translation of a segment that nobody read when it was said."""
         self._submit(Translated(number, target, text))
 
-    def untranslated(self, target: str) -> list[Said]:
-        """Return the finished segments that lack a language, newest first."""
-        return [
-            said
-            for said in self._record.lacking(target)
+    def may_lack(self, target: str) -> bool:
+        """Whether `untranslated` may find any segment."""
+        return self._record.may_lack(target)
+
+    def untranslated(self, target: str) -> Steps[list[Said]]:
+        """Find in steps the finished segments that lack a language, newest first."""
+        found: list[Said] = []
+        lacking = yield from self._record.lacking(target)
+        for count, said in enumerate(lacking, 1):
+            if not count % SEGMENTS_OF_A_STEP:
+                yield
             # Without what its own session is about to translate.
-            if not (target in said.asked and self._presence.is_newest(said.session_id, said.key[0]))
-        ]
+            if not (
+                target in said.asked and self._presence.is_newest(said.session_id, said.key[0])
+            ):
+                found.append(said)
+        return found
 
     # ---- changes, in their order ----
 

@@ -7,11 +7,14 @@ on it matter; and of several tries the best counts, as caches of processors are 
 
 import asyncio
 import gc
+import itertools
 import json
 import random
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +22,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from service.cli import bind
@@ -67,16 +70,43 @@ class Watched:
         return f"http://127.0.0.1:{self.port}"
 
 
+class ManyPrompts(FakePrompts):
+    """The same in more languages, all from and to English."""
+
+    more = ("da", "it", "nl", "pl", "pt", "sv")
+    languages = (*FakePrompts.languages, *more)
+    pairs = FakePrompts.pairs | {("en", each) for each in more} | {(each, "en") for each in more}
+
+    def build(
+        self, source: str, source_language: str | None, target_language: str, **more: Any
+    ) -> tuple[int, ...]:
+        known = target_language if target_language in FakePrompts.languages else "de"
+        return super().build(source, source_language, known, **more)
+
+
 @pytest.fixture(scope="module", name="watched")
 def _watched() -> Iterator[Watched]:
+    with serving(FakePrompts()) as watched:
+        yield watched
+
+
+@pytest.fixture(scope="module", name="watched_by_many")
+def _watched_by_many() -> Iterator[Watched]:
+    with serving(ManyPrompts()) as watched:
+        yield watched
+
+
+@contextmanager
+def serving(prompts: FakePrompts) -> Iterator[Watched]:
+    """Run a service whose turns are measured."""
     stalls, listener = Stalls(), bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     # Costs are what is tested here, not what is refused because of them.
     limits = Limits(work_share=1.0, request_share=64.0, requests_of_client=64)
-    config = Config(port=port, limits=limits)
+    config = Config(port=port, limits=limits, max_sessions=120, admission=False)
     engine = FakeEngine(at_once=10_000)
-    translator = Translator(engine, FakeTokenizer(), FakePrompts(), 4096, config.budget_ms / 1e3)
-    warm(FakePrompts.pairs)
+    translator = Translator(engine, FakeTokenizer(), prompts, 4096, config.budget_ms / 1e3)
+    warm(prompts.pairs)
     started = threading.Event()
     state = AppState(config, translator, "fake", engine)
     watched = Watched(port, state.rooms)
@@ -157,10 +187,15 @@ def translate(watched: Watched, text: str | list[str], **more: Any) -> None:
     post(watched, "/translate", q=text, source="en", target="de", **more)
 
 
+def stream(watched: Watched) -> ClientConnection:
+    """Connect a session."""
+    uri = f"ws://127.0.0.1:{watched.port}/v1/stream"
+    return connect(uri, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None, max_size=None)
+
+
 def speak(watched: Watched, text: str, **more: Any) -> None:
     """Say a text in a session, as it grows, and wait for its end."""
-    uri = f"ws://127.0.0.1:{watched.port}/v1/stream"
-    with connect(uri, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None) as line:
+    with stream(watched) as line:
         session = {"source": {"language": "en"}, "targets": [{"language": "de"}], **more}
         line.send(json.dumps({"type": "session.update", "session": session}))
         for rev, length in enumerate((len(text) // 2, len(text)), start=1):
@@ -408,17 +443,124 @@ def test_no_frame_holds_up_the_loop(watched: Watched) -> None:
         json.dumps({"type": "session.update", "session": {"glossary": [{}] * 15_000}}),
         json.dumps({"type": "session.update", "session": {"targets": [{"language": "de"}] * 1500}}),
         json.dumps({"type": "session.update", "session": {"do_not_translate": ["a"] * 12_000}}),
+        json.dumps({"type": "source.commit", "session": dict.fromkeys(map(str, range(5000)), {})}),
+        json.dumps({"type": "session.update", "session": dict.fromkeys(map(str, range(5500)), 0)}),
+        '{"type":"source.append","text":"a","x":[' + "{}," * 21_000 + "1]}",
+        '{"type":"source.append","text":"a","x":[' + '"",' * 21_000 + "1]}",
+        '{"type":"source.append","text":"' + "\\u0301" * 10_000 + '"}',
+        '{"type":"source.update","rev":1,"stable":"' + "\\n" * 30_000 + '"}',
     ):
-        uri = f"ws://127.0.0.1:{watched.port}/v1/stream"
 
-        def act(uri: str = uri, frame: str = frame) -> None:
-            with connect(uri, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None) as line:
+        def act(frame: str = frame) -> None:
+            with stream(watched) as line:
                 line.send(frame)
                 line.send(json.dumps({"type": "session.close"}))
                 for _ in line:
                     pass
 
         check(watched, act)
+
+
+# ---- many at a time, and long ones ----
+
+
+def many(count: int, act: Callable[[int], None]) -> None:
+    """Let so many clients act at the same time."""
+    threads = [threading.Thread(target=act, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("unit", ["<b>a</b> ", "You. ", "\\n", "We go home, and you? "])
+def test_no_number_of_sessions_holds_up_the_loop(watched: Watched, unit: str) -> None:
+    text = hostile([unit], 1000)
+    check(watched, lambda: many(8, lambda _: speak(watched, text)))
+
+
+@pytest.mark.parametrize("unit", ["<b>a</b> ", "We go home, and you? "])
+def test_no_number_of_languages_holds_up_the_loop(watched_by_many: Watched, unit: str) -> None:
+    targets = [{"language": target} for target in ("de", "es", "fr", *ManyPrompts.more)][:8]
+    text = hostile([unit], 1000)
+    check(watched_by_many, lambda: speak(watched_by_many, text, targets=targets))
+
+
+SPEECH: Final = {"source": {"language": "en"}, "targets": [{"language": "de"}]}
+
+
+def open_session(watched: Watched, lines: ExitStack) -> tuple[ClientConnection, dict[str, Any]]:
+    """Return a connection with a session that translates, and what it is told of itself."""
+    line = lines.enter_context(stream(watched))
+    line.send(json.dumps({"type": "session.update", "session": SPEECH}))
+    created: dict[str, Any] = json.loads(line.recv(timeout=20))["session"]
+    return line, created
+
+
+def leave(line: ClientConnection) -> None:
+    """Be gone, without a word."""
+    line.socket.shutdown(socket.SHUT_RDWR)
+
+
+def test_no_number_of_clients_that_come_at_once_holds_up_the_loop(watched: Watched) -> None:
+    def come() -> None:
+        with ExitStack() as lines:
+            for _ in range(200):
+                line = lines.enter_context(socket.socket())
+                line.setblocking(False)
+                line.connect_ex(("127.0.0.1", watched.port))
+            translate(watched, "We go.")
+        translate(watched, "We go.")
+
+    check(watched, come)
+
+
+@pytest.mark.parametrize("num_segments", [40, 1000], ids=["all frames", "finals alone"])
+def test_no_long_session_that_is_resumed_holds_up_the_loop(
+    watched: Watched, num_segments: int
+) -> None:
+    text = "We go home, and you? " * 20
+    with ExitStack() as lines:
+        line, created = open_session(watched, lines)
+        for number in range(num_segments):
+            said = {"segment_id": f"{number}", "text": text}
+            line.send(json.dumps({"type": "source.commit", **said}))
+            hear_finals(line, 1)
+
+        def resume() -> None:
+            nonlocal line
+            leave(line)
+            line = lines.enter_context(stream(watched))
+            wanted = {"session_id": created["id"], "resume_token": created["resume_token"]}
+            wanted |= {"type": "session.resume", "last_seq": 2, "epoch": created["epoch"]}
+            line.send(json.dumps(wanted))
+            while "session.resumed" not in str(line.recv(timeout=20)):
+                pass
+            hear_finals(line, min(num_segments, 500))
+
+        check(watched, resume)
+
+
+def hear_finals(line: ClientConnection, count: int) -> None:
+    while count:
+        count -= "translation.final" in str(line.recv(timeout=20))
+
+
+def test_no_number_of_clients_that_leave_at_once_holds_up_the_loop(watched: Watched) -> None:
+    def come_and_go() -> None:
+        with ExitStack() as open_lines:
+            lines = [open_session(watched, open_lines)[0] for _ in range(100)]
+            for line in lines:
+                said = {"rev": 1, "stable": "We go home. We", "unstable": " rest"}
+                line.send(json.dumps({"type": "source.update", **said}))
+                while "WE GO HOME" not in str(line.recv(timeout=20)):
+                    pass
+            watched.worst_s = 0.0
+            for line in lines:
+                leave(line)
+        translate(watched, "We go.")
+
+    check(watched, come_and_go)
 
 
 # ---- rooms ----
@@ -471,3 +613,41 @@ def test_no_newcomer_to_a_long_room_holds_up_the_loop(
 
     check(watched, listen)
     check(watched, follow)
+
+
+def test_no_crowd_of_newcomers_to_a_long_room_holds_up_the_loop(
+    watched: Watched, long_room: str
+) -> None:
+    uri = f"ws://127.0.0.1:{watched.port}/v1/rooms/{long_room}/listen?target=de"
+
+    def listen(_: int) -> None:
+        with connect(uri, proxy=None, max_size=None) as line:
+            line.recv(timeout=60)
+
+    check(watched, lambda: many(20, listen))
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt", "txt", "json"])
+def test_no_transcript_of_a_long_room_holds_up_the_loop(
+    watched: Watched, long_room: str, form: str
+) -> None:
+    widths = itertools.count(30)  # each is another transcript
+
+    def export() -> None:
+        path = f"/v1/rooms/{long_room}/transcript.{form}?target=de&max_chars={next(widths)}"
+        with httpx.Client(base_url=watched.http, trust_env=False, timeout=60) as client:
+            assert client.get(path).status_code == 200
+
+    check(watched, export)
+
+
+def test_no_language_that_a_long_room_lacks_holds_up_the_loop(
+    watched: Watched, long_room: str
+) -> None:
+    def listen() -> None:
+        uri = f"ws://127.0.0.1:{watched.port}/v1/rooms/{long_room}/listen?target=es"
+        with connect(uri, proxy=None, max_size=None) as line:
+            for _ in range(50):
+                line.recv(timeout=20)
+
+    check(watched, listen)

@@ -14,6 +14,7 @@ from service.rooms.room import PREPARED, Room
 from service.rooms.said import SOURCE, Said
 from service.rooms.written import changed_for
 from service.wire import protocol as p
+from tokenspeed.text.steps import at_once
 
 STATS = p.FinalStats(0, 0, 0.0, 0.0)
 
@@ -276,8 +277,8 @@ def test_what_nobody_read_is_translated_later_and_only_once() -> None:
     room.speak("x", p.SourceFinal("b", "  ", None, "en"), 11.0)
     reader = a_reader(room, "de")
     room.speak("x", p.SourceFinal("c", "now", None, "en"), 12.0)  # its own session translates it
-    assert [said.number for said in room.untranslated("de")] == [1]
-    assert not room.untranslated("en")  # it was said in English
+    assert [said.number for said in at_once(room.untranslated("de"))] == [1]
+    assert not at_once(room.untranslated("en"))  # it was said in English
     told(room, reader)
     room.translated(1, "de", "Hallo")
     room.translated(1, "de", "Hallo?")
@@ -285,7 +286,7 @@ def test_what_nobody_read_is_translated_later_and_only_once() -> None:
     assert isinstance(final, p.TranslationFinal)
     assert final.text == "Hallo"
     room.leave("x", speaker)  # and leaves the last segment untranslated
-    assert [said.number for said in room.untranslated("de")] == [3]
+    assert [said.number for said in at_once(room.untranslated("de"))] == [3]
 
 
 def test_nothing_is_said_in_a_closed_room() -> None:
@@ -389,16 +390,16 @@ def test_what_an_earlier_session_left_behind_is_lacked_at_once() -> None:
     room.join("x", before, "who speaks")
     a_reader(room, "de")
     room.speak("x", p.SourceFinal("a", "hello", None, "en"), 1.0)
-    assert not room.untranslated("de")  # its session does it
+    assert not at_once(room.untranslated("de"))  # its session does it
     room.join("y", after, "who speaks")  # a page that was loaded anew
     assert lacked == ["de"]
-    assert [said.number for said in room.untranslated("de")] == [1]
+    assert [said.number for said in at_once(room.untranslated("de"))] == [1]
     room.speak("y", p.SourceFinal("a", "hello", None, "en"), 2.0)  # which says it again
-    assert not room.untranslated("de")
+    assert not at_once(room.untranslated("de"))
     room.leave("x", before)
-    assert not room.untranslated("de")
+    assert not at_once(room.untranslated("de"))
     room.leave("y", after)
-    assert [said.number for said in room.untranslated("de")] == [1]
+    assert [said.number for said in at_once(room.untranslated("de"))] == [1]
 
 
 _NAMES = st.sampled_from(["a", "b", "c"])
@@ -442,8 +443,8 @@ def test_what_is_kept_of_a_room_is_what_would_be_found_anew(acts: list[object], 
             assert p.serialise(found) == p.serialise(room.state(reader, since))
             assert p.serialise(found) == p.serialise(replace(wanted, room=found.room))
         for language in ("de", "fr"):
-            lacking = [said.number for said in room.untranslated(language)]
-            assert lacking == [said.number for said in anew.untranslated(language)]
+            lacking = [said.number for said in at_once(room.untranslated(language))]
+            assert lacking == [said.number for said in at_once(anew.untranslated(language))]
 
 
 @given(
