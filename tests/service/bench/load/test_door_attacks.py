@@ -12,6 +12,7 @@ from tokenspeed.documents.formats import open_document
 from tokenspeed.errors import DocumentError
 
 MAX_MEMORY_MB = 400  # that an attack may add: texts of files, answers that nobody reads
+FILES = hostile_files()
 
 
 @pytest.mark.parametrize("name", DOOR_ATTACKS)
@@ -34,10 +35,10 @@ async def check_beside(server: Served, attack: Attack) -> None:
     assert server.memory_mb() - before_mb < MAX_MEMORY_MB
 
 
-@pytest.mark.parametrize("name", hostile_files())
+@pytest.mark.parametrize("name", FILES)
 def test_a_hostile_file_is_refused_or_read_as_what_it_says(name: str) -> None:
     try:
-        document = open_document(name, hostile_files()[name], "de")
+        document = open_document(name, FILES[name], "de")
     except DocumentError:
         return
     texts = document.texts
