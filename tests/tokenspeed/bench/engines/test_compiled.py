@@ -3,10 +3,12 @@
 A kernel that has not changed since it passed is not compiled again; `make kernels` keeps anew.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,27 +19,52 @@ from tokenspeed.bench.engines.compiled import IN_USE
 ROOT = Path(__file__).parents[4]
 KEPT = ROOT / "benchmarks" / "results" / "compiled.json"
 
+# Importing torch and Triton takes longer than what is asked: all tests ask one process.
+ANSWERING = """
+import contextlib, io, json, os, sys, traceback
+from tokenspeed.bench.engines.compiled import main
 
-def compiled(*arguments: str) -> str:
-    """Run the command; return what it printed."""
+for line in sys.stdin:
+    arguments, variables = json.loads(line)
+    os.environ.update(variables)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        try:
+            code = main(arguments)
+        except BaseException:
+            code = traceback.format_exc()
+    print(json.dumps([code, shown.getvalue()]), flush=True)
+"""
+
+Compiled = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Iterator[Compiled]:
+    """Run the command, with more environment variables; return what it printed."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     jobs = max(1, usable_cores() // workers)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tokenspeed.bench.engines.compiled",
-            "--jobs",
-            str(jobs),
-            *arguments,
-        ],
+    program = subprocess.Popen(
+        [sys.executable, "-c", ANSWERING],
         # A process of its own: in this one Triton interprets.
         env={**os.environ, "TRITON_INTERPRET": "0"},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+
+    def ask(*arguments: str, **variables: str) -> str:
+        assert program.stdin
+        assert program.stdout
+        asked = ["--jobs", str(jobs), *arguments], variables
+        program.stdin.write(json.dumps(asked) + "\n")
+        program.stdin.flush()
+        code, shown = json.loads(program.stdout.readline())
+        assert code == 0, f"{shown}{code}"
+        return str(shown)
+
+    with program:
+        yield ask
 
 
 @pytest.mark.timeout(400)
@@ -49,7 +76,9 @@ def compiled(*arguments: str) -> str:
         ("sm_80,sm_100,gfx942", "default-38m:int8,llama-3-8b:int4", ["--one-each"]),
     ],
 )
-def test_decode_kernels_compile_without_spills(targets: str, models: str, more: list[str]) -> None:
+def test_decode_kernels_compile_without_spills(
+    compiled: Compiled, targets: str, models: str, more: list[str]
+) -> None:
     asked = ["--decode", "--targets", targets, "--models", models, *more]
     shown = compiled(*asked, "--kept", str(KEPT))
     for target in targets.split(","):
@@ -60,13 +89,11 @@ def test_decode_kernels_compile_without_spills(targets: str, models: str, more: 
             assert re.search(rf"\| {target} \| {kernel}_kernel \|.* \d+ \|", shown)
 
 
-def test_what_is_kept_is_what_compiling_finds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+def test_what_is_kept_is_what_compiling_finds(compiled: Compiled, tmp_path: Path) -> None:
     asked = ["--targets", "sm_90", "--models", "default-38m:int8", "--kernels", "embedding_kernel"]
     kept = tmp_path / "kept.json"
-    first = compiled(*asked, "--kept", str(kept), "--update")
+    cache = str(tmp_path / "triton")  # where nothing was compiled yet
+    first = compiled(*asked, "--kept", str(kept), "--update", TRITON_CACHE_DIR=cache)
     again = compiled(*asked, "--kept", str(kept))
     assert "1 kernels, 1 of them compiled now, 0 fail" in first
     assert "1 kernels, 0 of them compiled now, 0 fail" in again
