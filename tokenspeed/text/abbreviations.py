@@ -29,7 +29,7 @@ _LEADING: Final = (
 _NUMBERED: Final = (
     " no nos nr nrn num núm n nº p pp pg pgs pág págs s vol vols bd bde ch chap kap cap fig"
     " figs abb abs art arts sec sect § par z ziff tab tabl eq ex op v tel tél ext rd pos lfd"
-    " al éd ed aufl"
+    " al éd ed aufl rs"
 )
 # They may end a sentence or occur inside one; the word after them decides.
 _EITHER: Final = (
@@ -150,6 +150,11 @@ _SHORT: Final = {
         (r"(?<=\d )lbs(?=\s|[,.!?]|$)", "pounds"),
         (r"(?<=\d )oz\b\.?(?= of)", "ounces"),
         (r"(?<=[\p{L}\d] )@(?= [\p{L}\d$€£])", "at"),
+        (r"\bRs\.?\s?(?=\d)", "₹"),
+        (r"(?<=\b[ap]\.? ?m\b\.?|\bnoon|\bmidnight|\bat \d{1,2}(?::\d\d)?) sharp"
+         r"(?=\s*(?:[.,;!?]|$))", " exactly"),
+        (r"(?<=o['’] ?clock) sharp(?=\s*(?:[.,;!?]|$))", ""),
+        (r"(?<=(?<![\p{L}\d.])\d{1,4}\.\d{1,3})s(?=[\s,;!?)]|\.?\s*$|\.\s)", " s"),  # seconds
         (r"(?<=(?:\p{Ll}|UK|UN|EU|U\.S\.),? )&(?= \p{Ll})", "and"),
     ),
     "de": (
@@ -208,7 +213,7 @@ _SHORT: Final = {
 }  # fmt: skip
 
 # Whatever is in `_SHORT` has one of these; most texts that still grow have none.
-_SIGN_OF_SHORT: Final = regex.compile(r"[./\d@&]|MwSt|UU")
+_SIGN_OF_SHORT: Final = regex.compile(r"[./\d@&]|MwSt|UU|sharp")
 
 LEADING: Final = frozenset(_LEADING.split())
 NUMBERED: Final = frozenset(_NUMBERED.split())

@@ -57,6 +57,10 @@ def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
         ("bread & butter @ home, 3 @ $5", "en", "bread and butter at home, 3 at $5"),
         ("Marks & Spencer, Q&A, a@b", "en", "Marks & Spencer, Q&A, a@b"),
         ("in Rm. 5, 2 yrs and 3 hrs, b/c", "en", "in room 5, 2 years and 3 hours, b/c"),
+        ("Rs. 5,00,000 and Rs 40, Mrs. 5", "en", "₹5,00,000 and ₹40, Mrs. 5"),
+        ("at 3 p.m. sharp, at 5 sharp.", "en", "at 3 p.m. exactly, at 5 exactly."),
+        ("nine o'clock sharp! 5 sharp knives", "en", "nine o'clock! 5 sharp knives"),
+        ("in 9.58s, v2.0s, 1.5s.", "en", "in 9.58 s, v2.0s, 1.5 s."),
         ("hier & da", "de", "hier und da"),
         (
             "du lun. au ven., sam. et dim., en mar.",

@@ -39,8 +39,9 @@ _LONGEST_PARTED: Final = 1e12
 _GAP: Final = re.compile(r"[,.]?[ \u00a0\u202f]")
 _TWO_GROUPS: Final = re.compile(r"(?<![\d.,])(\d{1,3})(?=[,.]?[ \u00a0\u202f](\d{3}))")
 MAX_COMPARED: Final = 1000  # pairs of quantities; a text with more is all figures, and not checked
-_SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|[mMkK])$")
+_SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|[mMkK]|[Ll]akhs?|[Cc]rores?)$")  # models lose these
 _AFTER_NOON: Final = re.compile(r"(?:1[3-9]|2[0-3])[:.]\d\d")
+_LATE_HOUR: Final = re.compile(r"(?<![\d:.,])(1[3-9]|2[0-3]) p\. ?m\.")
 _ABOUT: Final = {"fr": "environ", "es": "alrededor de"}  # "une vingtaine de" is about twenty
 _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
 
@@ -307,13 +308,16 @@ def _english_halves(output: str, language: str) -> list[Change]:
     """
     if language not in ("de", "fr", "es"):
         return []
-    return [
+    found = [
         Change(q.start, q.end, write(q, language))
         for q in read(output, language)
         if q.kind == "time"
         and q.part.strip().lower().startswith(("a.", "p."))
         and (language != "es" or _AFTER_NOON.match(output, q.start))
     ]
+    if language == "es":  # a whole hour alone may also be counted: "23 p.m."
+        found += [Change(*m.span(), f"{m[1]}:00") for m in _LATE_HOUR.finditer(output)]
+    return found
 
 
 def _is_misgrouped(text: str) -> bool:
@@ -360,6 +364,8 @@ def _correction(
         return Change(wrong.start, wrong.end, write_ordinal(int(right.value), language))
     given, said = source[slice(*right.core)], output[slice(*wrong.core)]
     is_regrouped = given != said and _digits_of(given) == _digits_of(said)  # "3.355,443"
+    if _is_misread_group(right, wrong, said, language):
+        is_regrouped = True
     if wrong.value and not is_regrouped and _is_power_of_ten(right.value / wrong.value):
         # "between 4 and 5 million"; but digits grouped as in the source are just copied.
         shown = source[slice(*right.core)]
@@ -373,6 +379,13 @@ def _correction(
     is_year = right.kind == "number" and _is_year(right.value)
     number = write_number(right.value, language, is_year=is_year, places=_places(right))
     return Change(*wrong.core, number)
+
+
+def _is_misread_group(right: Quantity, wrong: Quantity, said: str, language: str) -> bool:
+    """Whether thousands are marked like decimals: Spanish "3,400 millones" for 3.4 billion."""
+    mark = re.escape(words(language).decimal)
+    is_group = re.match(rf"\d{{1,3}}{mark}\d{{3}}(?![\d.,])", said) is not None
+    return is_group and abs(right.value - 1e3 * wrong.value) <= _CLOSE * right.value
 
 
 def _is_power_of_ten(ratio: float) -> bool:

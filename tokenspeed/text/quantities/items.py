@@ -86,7 +86,10 @@ _CENTURY: Final = {  # what comes before and after it
     "fr": (re.compile(""), re.compile(r"(?:,? (?:et|ou|au) \w+)? ?(?:siècle|s\.)")),
     "es": (re.compile(r"\bsiglos? (?:\w+ [yaoe] (?:el )?)?$", re.IGNORECASE), re.compile(r"\b")),
 }
-_OH: Final = re.compile(r"oh(?: (?:zero|oh|one|two|three|four|five|six|seven|eight|nine)\b){3}")
+_DIGITS_SAID: Final = "zero|one|two|three|four|five|six|seven|eight|nine"
+_OH: Final = re.compile(  # "oh one seven two", not "oh oh oh oh"
+    rf"oh(?=(?: oh)* (?:{_DIGITS_SAID})\b)(?: (?:oh|{_DIGITS_SAID})\b){{3}}"
+)
 _BENT_ONE: Final = re.compile(r"(?<=hundert|tausend)eine$")
 _SPACES: Final = re.compile(r"[ \u00a0\u202f]")
 _DIGIT: Final = re.compile(r"\d")
@@ -240,7 +243,9 @@ def _joined(found: list[Item], text: str, language: str) -> list[Item]:
 
 
 def _is_grouped(text: str) -> bool:
-    return re.fullmatch(r"[1-9]\d{0,2}(?:([.,])\d{3})?(?:\1\d{3})*", text) is not None
+    """Whether marks stand between thousands, or as in India: "5,00,000"."""
+    pattern = r"[1-9]\d{0,2}(?:([.,])\d{3})?(?:\1\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3}"
+    return re.fullmatch(pattern, text) is not None
 
 
 @cache

@@ -42,6 +42,7 @@ class Words:
     later: str  # shows that all times of a sentence are after noon
     units: frozenset[str]
     about: dict[str, int]  # nouns for a round number, which with "a" mean "about"
+    numbered: str  # what has a number whose digits are said one after another
     clocks: tuple[Clock, ...]
     noons: dict[str, int]  # hours
     part: str  # of the day, after a time
@@ -65,7 +66,8 @@ _WORDS: Final = {
     "en": Words(
         point="point",
         minus="minus|negative",
-        scales={"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12},
+        scales={"hundred": 2, "thousand": 3, "lakh": 5, "lakhs": 5, "million": 6, "crore": 7,
+                "crores": 7, "billion": 9, "trillion": 12},
         plurals=_names("tens hundreds thousands millions billions trillions dozens"),
         bare=_names("hundred thousand million billion trillion"),
         before_scale=_names("a"),
@@ -94,6 +96,10 @@ _WORDS: Final = {
             "gigabytes terabytes kilobytes watts kilowatts volts milliseconds hertz km cm mm kg"
         ),
         about={},
+        numbered=(
+            r"(?:room|flight|gate|bus|line|route|highway|extension|channel|platform|track|code|pin"
+            r"|number|dial|apartment|suite|unit)(?: number)?(?: is| was)?"
+        ),
         clocks=(
             ("(?:a )?quarter (?:past|after) {H}(?: o['’] ?clock)?", 15, 0),
             ("(?:a )?quarter (?:to|till|of|before) {H}(?: o['’] ?clock)?", -15, 0),
@@ -154,6 +160,10 @@ _WORDS: Final = {
             "kilobyte watt kilowatt volt millisekunden hertz km cm mm kg"
         ),
         about={},
+        numbered=(
+            r"(?:zimmer|raum|flug|gate|bus|linie|kanal|gleis|code|pin|nummer|durchwahl|wohnung)"
+            r"(?:nummer)?(?: ist| war| lautet)?"
+        ),
         clocks=(
             ("viertel nach {H}(?: uhr)?", 15, 0),
             ("eine minute nach {H}(?: uhr)?", 1, 0),
@@ -209,6 +219,10 @@ _WORDS: Final = {
         ),
         about={"dizaine": 10, "quinzaine": 15, "vingtaine": 20, "trentaine": 30, "quarantaine": 40,
                "cinquantaine": 50, "soixantaine": 60, "centaine": 100},
+        numbered=(
+            r"(?:chambre|salle|vol|porte|bus|ligne|canal|voie|code|numéro|poste|appartement)"
+            r"(?: numéro)?(?: est(?: le)?| était(?: le)?)?"
+        ),
         clocks=(
             ("{H}(?: ?h(?:eures?)?)? et quart", 15, 0),
             ("{H}(?: ?h(?:eures?)?)? et demie?", 30, 0),
@@ -255,6 +269,10 @@ _WORDS: Final = {
             "hercios km cm mm kg"
         ),
         about={"decena": 10, "veintena": 20, "treintena": 30, "cincuentena": 50, "centenar": 100},
+        numbered=(
+            r"(?:habitación|sala|vuelo|puerta|autobús|línea|canal|andén|vía|código|número|extensión"
+            r"|apartamento)(?: número)?(?: es(?: el)?| era(?: el)?)?"
+        ),
         clocks=(
             ("(?:(?<=\\bla )|(?<=\\blas )){H} y cuarto", 15, 0),
             ("(?:(?<=\\bla )|(?<=\\blas )){H} y media", 30, 0),

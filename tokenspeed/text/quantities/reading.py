@@ -324,16 +324,25 @@ class _Reader:
         return digits, ""
 
     def _runs(self) -> Iterator[Quantity]:
-        """Yield digits spoken one after another: a telephone number, a code."""
-        for match in _RUN.finditer(self._marked):
+        """Yield digits spoken one after another: a telephone number, a code, a room."""
+        for match in _run(self._language).finditer(self._marked):
             items = [self._items[at] for at in _marks_of(match, 0)]
-            if len(items) < 4 or not all(item.is_said and item.value < 100 for item in items):
+            times = [_TIMES.get(said[1], 1) for said in _SAID.finditer(match[0])]
+            if not all(item.is_said and item.value < 100 for item in items):
                 continue
-            steps = {b.value - a.value for a, b in zip(items, items[1:], strict=False)}
-            if steps == {1} and items[0].value < 3:  # somebody counts
-                continue
+            if any(t > 1 and len(item.text) > 1 for t, item in zip(times, items, strict=True)):
+                continue  # "double twenty"
+            text = "".join(item.text * t for t, item in zip(times, items, strict=True))
+            before = self._marked[: match.start()]
+            if len(text) < 3 or not _numbered(self._language).search(before[-_LONGEST_NAME:]):
+                # "oh oh four" is one item of three digits.
+                sizes = [len(item.text) if item.text[0] == "0" else 1 for item in items]
+                if sum(t * size for t, size in zip(times, sizes, strict=True)) < 4:
+                    continue
+                steps = {b.value - a.value for a, b in zip(items, items[1:], strict=False)}
+                if steps == {1} and items[0].value < 3:  # somebody counts
+                    continue
             start, end = self._span(*match.span())
-            text = "".join(item.text for item in items)
             yield Quantity(start, end, "digits", 0.0, (start, end), True, text=text)
 
     def _span(self, start: int, end: int) -> tuple[int, int]:
@@ -384,7 +393,9 @@ def _span_of(item: Item) -> tuple[int, int]:
     return item.start, item.end
 
 
-_RUN: Final = re.compile(f"{_N}(?: {_N}){{2,}}(?:, {_N}(?: {_N})+| {_N})*")
+_TIMES: Final = {"double": 2, "triple": 3, "treble": 3}  # "double five"
+_SAID: Final = re.compile(f"(?:({'|'.join(_TIMES)}) )?{_N}")
+_LONGEST_NAME: Final = 40  # characters of what has a number
 _TENS: Final = {
     name: tens for tens, name in enumerate("twen thir for fif six seven eigh nine".split(), 2)
 }
@@ -398,6 +409,18 @@ _PRICE: Final = re.compile(
     rf"({_N} {_N})(?![-\w]| (?:hundred|thousand|million|billion)\b)"
 )
 _PAIR: Final = re.compile(f"(?=({_N} {_N}))")
+
+
+@cache
+def _run(language: str) -> re.Pattern[str]:
+    """Return a pattern for digits that are said one after another."""
+    one = f"(?:(?:{'|'.join(_TIMES)}) )?{_N}" if language == "en" else _N
+    return re.compile(f"{one} {one}(?:(?: {one})+(?:, {one}(?: {one})+| {one})*)?")
+
+
+@cache
+def _numbered(language: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w)(?:{words(language).numbered}),? $")
 
 
 @cache

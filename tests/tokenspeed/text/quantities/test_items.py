@@ -15,6 +15,7 @@ from tokenspeed.text.quantities.items import find_items, number_of
         ("1.234", "de", 1234), ("1.234", "en", 1.234), ("1,234", "en", 1234),
         ("1,234", "fr", 1.234), ("12.345.678", "es", 12345678), ("3.14", "de", 3.14),
         ("0.500", "de", 0.5), ("1.2.3", "en", None), ("007", "en", 7), ("1,2,3", "en", None),
+        ("5,00,000", "en", 500_000), ("12,34,567.5", "en", 1234567.5), ("1,23", "en", 1.23),
     ],
 )  # fmt: skip
 def test_digits_are_read_as_a_locale_writes_them(

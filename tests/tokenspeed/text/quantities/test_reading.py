@@ -73,6 +73,8 @@ def test_a_date_that_reads_in_two_orders_is_digits() -> None:
     [
         ("twenty three dollars and fifty cents", "en", 23.5, "USD"),
         ("$23.50", "en", 23.5, "USD"),
+        ("₹5 lakh", "en", 5e5, "INR"),
+        ("4.5 crore rupees", "en", 45e6, "INR"),
         ("two million euros", "en", 2e6, "EUR"),
         ("2,5 Millionen Euro", "de", 2.5e6, "EUR"),
         ("trois millions d'euros", "fr", 3e6, "EUR"),
