@@ -142,7 +142,7 @@ def start(program: Sequence[str], environment: Mapping[str, str]) -> tuple[ForkS
     reader, writer = os.pipe()
     given = list(program), dict(environment), os.getcwd(), _Descriptor(writer), _Descriptor(2)
     # Daemonic: what a failed test has left is ended with this process.
-    process = _context().Process(target=_run, args=given, daemon=True)
+    process = context().Process(target=_run, args=given, daemon=True)
     try:
         process.start()
     except BaseException:
@@ -154,13 +154,14 @@ def start(program: Sequence[str], environment: Mapping[str, str]) -> tuple[ForkS
 
 
 @cache
-def _context() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([PRELOADED])
+def context() -> ForkServerContext:
+    """Return what forks processes from one that has imported torch and the service."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([PRELOADED])
     # Started elsewhere it would find nothing of ours, and say so nowhere: each child would import.
     with chdir(ROOT):
         forkserver.ensure_running()
-    return context
+    return found
 
 
 class _Descriptor:

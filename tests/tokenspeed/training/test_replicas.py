@@ -1,6 +1,5 @@
 """Processes that train together: what they exchange, and that their weights stay equal."""
 
-import multiprocessing
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.forked import context
 from tests.tokenspeed.training.test_loop import EXAMPLES, RECIPE, SHAPES
 from tokenspeed.training.loop import Trainer
 from tokenspeed.training.packing import Batch, pack
@@ -63,9 +63,8 @@ def test_two_learn_from_the_mean_of_their_batches_and_stay_equal(tmp_path: Path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Not forked: the parent may have threads of torch.
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=together, args=(r, port, tmp_path)) for r in range(2)]
+    # Not forked from this process, which may have threads of torch.
+    processes = [context().Process(target=together, args=(r, port, tmp_path)) for r in range(2)]
     for process in processes:
         process.start()
     for process in processes:
