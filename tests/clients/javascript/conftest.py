@@ -1,11 +1,14 @@
 """The package as npm would publish it, unpacked where a program finds it."""
 
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,22 +44,39 @@ class Package:
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    """Build it, pack it, unpack it."""
-    built, program = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("program")
-    for name in ("package.json", "README.md"):
-        shutil.copy(SOURCE / name, built)
-    subprocess.run([str(find_node()), str(SOURCE / "build.js"), str(built)], check=True, timeout=90)
-    packing = subprocess.run(
-        ["npm", "pack", "--json", "--ignore-scripts", "--offline"],
-        cwd=built, capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    (packed,) = json.loads(packing.stdout)
+    """Build and pack it, once for all processes that tests run in; unpack it for this one."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "package.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        packed = _packed(shared / "package")
+    program = tmp_path_factory.mktemp("program")
     found = Package(program, packed["size"], [each["path"] for each in packed["files"]])
-    with tarfile.open(built / packed["filename"]) as archive:
-        archive.extractall(built / "unpacked", filter="data")
+    with tarfile.open(shared / "package" / packed["filename"]) as archive:
+        archive.extractall(program / "unpacked", filter="data")
     found.installed.parent.mkdir(parents=True)
-    shutil.move(built / "unpacked" / "package", found.installed)
+    shutil.move(program / "unpacked" / "package", found.installed)
     shutil.copytree(WEB / "node_modules" / "ws", program / "node_modules" / "ws")
     (program / "package.json").write_text('{"type": "module"}')
     shutil.copy(HERE / "speak.mjs", program)
     return found
+
+
+def _packed(folder: Path) -> dict[str, Any]:
+    """Return what npm says of the package that it packed in a folder; build it if it has not."""
+    told = folder / "packed.json"
+    if not told.exists():
+        shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+        folder.mkdir()
+        for name in ("package.json", "README.md"):
+            shutil.copy(SOURCE / name, folder)
+        build = [str(find_node()), str(SOURCE / "build.js"), str(folder)]
+        subprocess.run(build, check=True, timeout=90)
+        packing = subprocess.run(
+            ["npm", "pack", "--json", "--ignore-scripts", "--offline"],
+            cwd=folder, capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        told.write_text(packing.stdout)
+    (packed,) = json.loads(told.read_text())
+    return dict(packed)
