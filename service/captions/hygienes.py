@@ -5,11 +5,12 @@ result is reused until a setting that it depends on changes; and it can be made 
 thread. Knows settings and languages; does not know segments.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from service.captions.settings import ModelInfo, Settings
-from tokenspeed.text.glossary import FEW_TERMS
+from tokenspeed.text.glossary import FEW_TERMS, Glossary
 from tokenspeed.text.pipeline import Hygiene
 
 
@@ -37,16 +38,21 @@ class Hygienes:
         self._pivot: Hygiene | None = None  # made on first use
         self._ahead: _Made | None = None  # for settings to come
 
-    def takes_long(self, settings: Settings) -> bool:
+    def takes_long(self, settings: Settings, targets: Sequence[str]) -> bool:
         """Whether `follow` would have much to compile that `prepare` could."""
         stored = (each.terms for each in settings.stored.values())
         own = sum(map(len, (settings.glossary, settings.do_not_translate, *stored)))
-        is_long = own + self._model.house.num_rows > FEW_TERMS
-        return is_long and _words_of(settings) != self._words
+        if own + self._model.house.num_rows <= FEW_TERMS:
+            return False
+        if _words_of(settings) != self._words:
+            return True
+        return not self._is_for_all(settings) and any(t not in self.by_target for t in targets)
 
     def prepare(self, settings: Settings, targets: Sequence[str]) -> None:
         """Compile what `follow` will need for these settings; may run in a thread."""
-        by_target = self._made(settings, targets, {})
+        words, by_target = self._words, self.by_target
+        known = by_target if words == _words_of(settings) else {}
+        by_target = self._made(settings, targets, known)
         pivot = None
         if any(self._model.needs_pivot(settings.source, target) for target in targets):
             pivot = settings.pivot_hygiene(self._model)
@@ -54,23 +60,36 @@ class Hygienes:
             hygiene.glossary.compile()
         self._ahead = _Made(_words_of(settings), by_target, pivot)
 
+    def compiling(self) -> Callable[[], None] | None:
+        """Return what compiles all that would take long, None if there is nothing."""
+        found = {id(each.glossary): each.glossary for each in self.by_target.values()}
+        long = [glossary for glossary in found.values() if glossary.takes_long]
+        return partial(_compile, long) if long else None
+
     def follow(self, settings: Settings, targets: Sequence[str]) -> None:
         """Apply settings; afterwards there is one for each target and no others."""
         words = _words_of(settings)
-        known = _Made(words, {}, None)
+        known: dict[str, Hygiene] = {}
+        pivot = None
         for made in (self._ahead, _Made(self._words, self.by_target, self._pivot)):
             if made is not None and made.words == words:
-                known = made
+                known |= made.by_target
+                pivot = made.pivot or pivot
         self._settings, self._words, self._ahead = settings, words, None
-        self._pivot = known.pivot if known.by_target else None
+        self._pivot = pivot if known else None
         self._others = {}
-        self.by_target = self._made(settings, targets, known.by_target)
+        self.by_target = self._made(settings, targets, known)
+
+    def _is_for_all(self, settings: Settings) -> bool:
+        """Whether the terms are the same in all languages."""
+        has_own = settings.stored or any(each.language for each in settings.glossary)
+        return not (has_own or self._model.house.num_rows)
 
     def _made(
         self, settings: Settings, targets: Sequence[str], known: Mapping[str, Hygiene]
     ) -> dict[str, Hygiene]:
         """Return a hygiene for each target, those that are known as they are."""
-        is_for_all = not settings.stored and all(e.language is None for e in settings.glossary)
+        is_for_all = self._is_for_all(settings)
         shared = next(iter(known.values())).glossary if known and is_for_all else None
         by_target: dict[str, Hygiene] = {}
         for target in targets:
@@ -96,6 +115,11 @@ class Hygienes:
         if self._pivot is None:
             self._pivot = self._settings.pivot_hygiene(self._model)
         return self._pivot
+
+
+def _compile(glossaries: Sequence[Glossary]) -> None:
+    for glossary in glossaries:
+        glossary.compile()
 
 
 def _words_of(settings: Settings) -> object:

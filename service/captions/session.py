@@ -175,6 +175,30 @@ class Session:
             return None  # it is refused when it comes
         return self._translations.preparation(settings)
 
+    def hold(self, targets: frozenset[str]) -> bool:
+        """Hand nothing to translations until `let_go`, if `set_audience` would take long else.
+
+        Returns:
+            Whether it does, so that what `compiling` returns has to be done first.
+        """
+        if self._translations.preparation(self.settings, targets) is not None:
+            self._translations.is_held = True
+        return self._translations.is_held
+
+    def compiling(self) -> Callable[[], None] | None:
+        """Return what is to be done while nothing is handed over; it may run in a thread."""
+        return self._translations.compiling()
+
+    def let_go(self) -> None:
+        """Hand texts to translations again, at the next tick."""
+        self._translations.is_held = False
+
+    def preparation_to_load(self, parts: Mapping[str, Any]) -> Callable[[], None] | None:
+        """Return what makes `load` cheap if it would take long, or raise what that would."""
+        own = self._dumps.own(parts)
+        settings = Settings.loaded(parts["settings"], self._model, self._limits.targets)
+        return self._translations.preparation(settings, frozenset(own["translations"]["audience"]))
+
     def set_audience(self, targets: frozenset[str], now_s: float) -> list[Action]:
         """Translate into these languages as well: readers of the session's room want them.
 

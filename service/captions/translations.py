@@ -49,6 +49,7 @@ class Translations:
 
     Attributes:
         num_tokens: that the model produced, partials included.
+        is_held: whether texts are handed over later.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Translations:
         is_spent: Callable[[], bool] = never,
     ) -> None:
         self.num_tokens = 0
+        self.is_held = False
         self._model = model
         self._wanted = Wanted(session_id, model, new_detokenizer, presets)
         self._segments = segments
@@ -86,12 +88,22 @@ class Translations:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether some text has not been asked for yet."""
-        return len(self._revisions) > 0
+        """Whether some text has not been asked for yet, and may be."""
+        return len(self._revisions) > 0 and not self.is_held
 
-    def preparation(self, settings: Settings) -> Callable[[], None] | None:
-        """Return what makes `follow` fast if it would take long; it may run in a thread."""
-        return self._wanted.preparation(settings)
+    def preparation(
+        self, settings: Settings, audience: frozenset[str] | None = None
+    ) -> Callable[[], None] | None:
+        """Return what makes new settings fast if they would take long; it may run in a thread.
+
+        Args:
+            audience: languages that readers want then; None: those of now.
+        """
+        return self._wanted.preparation(settings, audience)
+
+    def compiling(self) -> Callable[[], None] | None:
+        """Return what makes the first texts fast if they would take long; may run in a thread."""
+        return self._wanted.compiling()
 
     def follow(self, settings: Settings, now_s: float) -> list[Action]:
         """Apply new settings from now on."""
@@ -280,7 +292,7 @@ class Translations:
     def take(self, now_s: float) -> list[Action]:
         """Hand some pieces of text to the translations; the rest follows at the next tick."""
         actions: list[Action] = []
-        room = MAX_PIECES
+        room = 0 if self.is_held else MAX_PIECES
         while room > 0 and (revision := self._revisions.first()) is not None:
             segment = revision.segment
             self._segments.touch(segment)

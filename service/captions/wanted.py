@@ -47,7 +47,7 @@ class Wanted:
     @property
     def targets(self) -> tuple[str, ...]:
         """Languages that the client wants, then those of its readers that the model can produce."""
-        return self._targets(self.settings)
+        return self._targets(self.settings, self.audience)
 
     @property
     def cutting(self) -> Hygiene:
@@ -58,11 +58,22 @@ class Wanted:
         """Whether the client itself is told of a language, and not its readers alone."""
         return target in self.settings.targets or target not in self.audience
 
-    def preparation(self, settings: Settings) -> Callable[[], None] | None:
-        """Return what makes `follow` fast if it would take long; it may run in a thread."""
-        if not self._hygienes.takes_long(settings):
+    def preparation(
+        self, settings: Settings, audience: frozenset[str] | None = None
+    ) -> Callable[[], None] | None:
+        """Return what makes `follow` fast if it would take long; it may run in a thread.
+
+        Args:
+            audience: languages that readers want then; None: those of now.
+        """
+        targets = self._targets(settings, self.audience if audience is None else audience)
+        if not self._hygienes.takes_long(settings, targets):
             return None
-        return partial(self._hygienes.prepare, settings, self._targets(settings))
+        return partial(self._hygienes.prepare, settings, targets)
+
+    def compiling(self) -> Callable[[], None] | None:
+        """Return what compiles all that would take long, None if there is nothing."""
+        return self._hygienes.compiling()
 
     def follow(self, settings: Settings, audience: frozenset[str]) -> None:
         """Take new settings, or another audience."""
@@ -100,8 +111,8 @@ class Wanted:
         stream.formality = self.settings.formality.get(stream.target)
         self.renew(stream)
 
-    def _targets(self, settings: Settings) -> tuple[str, ...]:
-        read = sorted(t for t in self.audience if self._model.translates(settings.source, t))
+    def _targets(self, settings: Settings, audience: frozenset[str]) -> tuple[str, ...]:
+        read = sorted(t for t in audience if self._model.translates(settings.source, t))
         return tuple(dict.fromkeys((*settings.targets, *read)))
 
     def _hygiene_of(self, target: str, *, is_pivot: bool) -> Hygiene:

@@ -30,6 +30,7 @@ from service.doors.ticker import Ticker
 from service.doors.turns import Turns
 from service.driver import Driver, StartJob
 from service.errors import ProtocolError, TranslationFailed
+from service.load.meter import in_thread
 from service.wire import protocol
 from service.wire.outbox import Outbox
 from tokenspeed.engine.engine import Cancellable
@@ -103,6 +104,7 @@ class Connection:
         self._is_created = False
         self._found = found  # the stored session, until it is resumed here
         self._leaving: asyncio.Task[None] | None = None
+        self._compiling: asyncio.Task[None] | None = None  # what languages of readers need
         self._is_left = False  # has been handed over
         self._is_retired = False  # nobody resumes it any more
         self.share: Share | None = None
@@ -133,7 +135,7 @@ class Connection:
         )
 
     @classmethod
-    def restored(cls, state: AppState, found: Found) -> "Connection":
+    async def restored(cls, state: AppState, found: Found) -> "Connection":
         """Return a session that another replica had; `resume` continues it.
 
         Raises:
@@ -142,6 +144,9 @@ class Connection:
         """
         connection = cls(state, NOBODY, found.session_id, found=found)
         try:
+            prepare = connection._session.preparation_to_load(found.parts)
+            if prepare is not None:
+                await in_thread(prepare)
             connection._session.load(found.parts)
         except (ValueError, ProtocolError):
             connection._stop_sharing()
@@ -388,8 +393,20 @@ class Connection:
 
     def _set_audience(self, targets: frozenset[str]) -> None:
         """Readers of the session's room want these languages."""
+        if self._session.hold(targets) and self._compiling is None:
+            self._compiling = asyncio.create_task(self._compile())
         self._driver.set_audience(targets)
         self._ticker.note()
+
+    async def _compile(self) -> None:
+        """Compile in a thread what new languages need, then translate into them."""
+        try:
+            while (compiling := self._session.compiling()) is not None:
+                await in_thread(compiling)
+        finally:
+            self._compiling = None
+            self._session.let_go()
+            self._ticker.note()
 
     def _tell(self, event: protocol.ServerEvent) -> None:
         """Send an event that does not come from the session itself."""

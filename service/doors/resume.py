@@ -8,7 +8,7 @@ import contextlib
 import hmac
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from service.doors.sharing import Found, Share, digest_of
@@ -104,7 +104,7 @@ class ResumableSessions:
     """
 
     def __init__(self, max_sessions: int, shared: "SharedSessions | None" = None) -> None:
-        self.restore: Callable[[Found], Resumable] = _none_restored
+        self.restore: Callable[[Found], Awaitable[Resumable]] = _none_restored
         self._shared = shared
         self._max_kept = 2 * max_sessions
         self._known: dict[str, Resumable] = {}
@@ -231,7 +231,7 @@ class ResumableSessions:
             own.is_unsure = False
         if isinstance(found, Found):
             try:
-                return self.restore(found)
+                return await self.restore(found)
             except (ValueError, ProtocolError) as exc:
                 data = {"session": event.session_id, "problem": str(exc)}
                 logger.warning("session not restored", extra={"data": data})
@@ -242,5 +242,5 @@ class ResumableSessions:
         return older if self._known.get(event.session_id) is older else None
 
 
-def _none_restored(found: Found) -> Resumable:
+async def _none_restored(found: Found) -> Resumable:
     raise ValueError("nothing restores it")

@@ -14,6 +14,7 @@ from service.wire.protocol import (
     TargetParams,
 )
 from tests.service.captions.test_settings import MODEL
+from tokenspeed.text.glossary_files import HouseGlossary, Row
 
 BASE = Settings().merged(
     SessionParams(
@@ -85,7 +86,7 @@ def test_what_was_made_ahead_is_used_when_the_settings_come(hygienes: Hygienes) 
     entries = tuple(GlossaryEntry(f"word {i}", f"Wort {i}") for i in range(100))
     before = dict(hygienes.by_target)
     coming = changed(glossary=entries)
-    assert hygienes.takes_long(coming)
+    assert hygienes.takes_long(coming, ("de", "fr"))
     hygienes.prepare(coming, ("de", "fr"))
     assert hygienes.by_target == before  # not yet
     hygienes.follow(coming, ("de", "fr", "en"))
@@ -93,7 +94,7 @@ def test_what_was_made_ahead_is_used_when_the_settings_come(hygienes: Hygienes) 
     for hygiene in hygienes.by_target.values():
         assert not hygiene.glossary.takes_long
         assert [found.wanted for found in hygiene.glossary.find("the word 7")] == ["Wort 7"]
-    assert not hygienes.takes_long(coming)
+    assert not hygienes.takes_long(coming, ("de", "fr"))
 
 
 def test_what_was_made_for_other_settings_is_not_used(hygienes: Hygienes) -> None:
@@ -106,7 +107,7 @@ def test_what_was_made_for_other_settings_is_not_used(hygienes: Hygienes) -> Non
 
 @pytest.mark.parametrize("params", [{"stability": "high"}, {"do_not_translate": ("Quid",)}])
 def test_a_few_words_are_not_made_ahead(hygienes: Hygienes, params: dict[str, object]) -> None:
-    assert not hygienes.takes_long(changed(**params))
+    assert not hygienes.takes_long(changed(**params), ("de", "fr"))
 
 
 def test_the_first_of_two_passes_is_made_ahead_where_there_is_one() -> None:
@@ -121,3 +122,32 @@ def test_the_first_of_two_passes_is_made_ahead_where_there_is_one() -> None:
     hygienes.prepare(coming, ("fr",))
     hygienes.follow(coming, ("fr",))
     assert not hygienes.pivot.glossary.takes_long
+
+
+def test_a_language_that_comes_later_is_made_ahead_if_it_has_terms_of_its_own() -> None:
+    both = ("de", "fr")
+    entries = tuple(GlossaryEntry(f"word {i}", f"mot {i}", language="fr") for i in range(100))
+    settings = changed(glossary=entries)
+    hygienes = Hygienes(MODEL)
+    hygienes.follow(settings, ("de",))
+    german = hygienes.by_target["de"]
+    assert not hygienes.takes_long(settings, ("de",))
+    assert hygienes.takes_long(settings, both)
+    hygienes.prepare(settings, both)
+    hygienes.follow(settings, both)
+    assert hygienes.by_target["de"] is german
+    french = hygienes.by_target["fr"].glossary
+    assert not french.takes_long
+    assert [found.wanted for found in french.find("a word 7")] == ["mot 7"]
+    assert not hygienes.takes_long(settings, both)
+
+
+def test_terms_of_the_house_for_one_language_are_in_no_other() -> None:
+    rows = (Row("tower", "TURM", None, "de"), Row("bridge", "PONT", None, "fr"))
+    hygienes = Hygienes(replace(MODEL, house=HouseGlossary(rows)))
+    hygienes.follow(BASE, ("de", "fr"))
+    french = hygienes.by_target["fr"].glossary
+    assert [found.wanted for found in french.find("a tower, a bridge, a cable")] == [
+        "PONT",
+        "KABEL",
+    ]

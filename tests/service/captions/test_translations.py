@@ -473,3 +473,21 @@ def test_languages_are_asked_one_by_one_where_there_is_no_time() -> None:
         asked.append(len(d.started))
     assert asked[-1] == 6
     assert max(b - a for a, b in pairwise([0, *asked])) == 1
+
+
+def test_a_language_of_readers_with_many_terms_waits_until_they_are_compiled() -> None:
+    terms = tuple(p.GlossaryEntry(f"word {i}", f"mot {i}", language="fr") for i in range(100))
+    d = desk(glossary=terms, room="r")
+    assert not d.session.hold(frozenset())
+    assert d.session.hold(frozenset({"fr"}))
+    d.driver.set_audience(frozenset({"fr"}))
+    d.send(p.SourceCommit("a", text="a word 7"))
+    assert not d.started
+    assert d.driver.next_tick_s() > d.now
+    compiling = d.session.compiling()
+    assert compiling is not None
+    compiling()
+    assert d.session.compiling() is None
+    d.session.let_go()
+    d.answer()
+    assert {final.target for final in d.of(p.TranslationFinal)} == {"de", "fr"}
