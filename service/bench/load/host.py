@@ -166,6 +166,7 @@ def _load_test(options: argparse.Namespace, served: Served, speakers: int) -> ar
         api_key=None,
         allow_remote=False,
         cost=None,
+        unverified=False,
         json=None,
         page=None,
     )
