@@ -1,8 +1,8 @@
 """Frames to events and back: each field is checked against the type that its dataclass declares."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -91,49 +91,81 @@ def _parse(frame: str | bytes, kinds: Mapping[str, type[_T]]) -> _T:
         raise ProtocolError(exc.code, exc.message, exc.param, event_id) from exc
 
 
+_Reader = Callable[[Any, str], Any]
+"""Checks a JSON value, of the given path, and returns it as a field has it."""
+
+
 @cache
-def _fields_of(kind: type) -> tuple[tuple[str, Any, bool], ...]:
-    """Name, type and whether it is required, for each field of a dataclass."""
+def _fields_of(kind: type) -> tuple[tuple[str, _Reader, bool], ...]:
+    """Name, reader and whether it is required, for each field of a dataclass."""
     hints = get_type_hints(kind)
-    return tuple((f.name, hints[f.name], f.default is MISSING) for f in fields(kind))
+    return tuple(
+        (f.name, _reader(hints[f.name], f.name), f.default is MISSING) for f in fields(kind)
+    )
 
 
 def _read_object(kind: type[_T], raw: Mapping[str, Any], path: str) -> _T:
     """Read the fields of the dataclass; anything else in the object is ignored."""
     values: dict[str, Any] = {}
     by_name: Any = kind  # typeshed does not count a type variable as hashable
-    for name, hint, is_required in _fields_of(by_name):
-        where = f"{path}.{name}" if path else name
-        if raw.get(name) is not None:
-            values[name] = _read(hint, raw[name], where)
+    prefix = f"{path}." if path else ""
+    for name, read, is_required in _fields_of(by_name):
+        value = raw.get(name)
+        if value is not None:
+            values[name] = read(value, prefix + name)
         elif is_required:
-            raise _wrong("is missing", where)
+            raise _wrong("is missing", prefix + name)
     return kind(**values)
 
 
-def _read(hint: Any, raw: Any, path: str) -> Any:
-    """Check one JSON value against the type of its field."""
+def _reader(hint: Any, name: str) -> _Reader:
+    """Return what reads the values of a field; looked up once, as there may be thousands."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
         origin = get_origin(hint)
     if origin is Literal:
-        if raw not in get_args(hint):
-            expected = ", ".join(get_args(hint))
-            raise _wrong(f"is {_said(raw)}, expected one of {expected}", path)
-        return raw
+        return partial(_read_choice, get_args(hint))
     if origin is tuple:
-        if not isinstance(raw, list):
-            raise _wrong(f"expected an array, got {_name(raw)}", path)
-        if len(raw) > MAX_ITEMS and path.startswith("session."):
-            raise _wrong(f"has {len(raw)} items, at most {MAX_ITEMS}", path)
-        item = get_args(hint)[0]
-        return tuple(_read(item, value, f"{path}[{i}]") for i, value in enumerate(raw))
+        return partial(_read_array, _reader(get_args(hint)[0], name))
     if is_dataclass(hint):
-        if not isinstance(raw, dict):
-            raise _wrong(f"expected an object, got {_name(raw)}", path)
-        return _read_object(hint, raw, path)  # type: ignore[arg-type]
-    return _read_scalar(hint, raw, path)
+        return partial(_read_part, hint)
+    if hint is str:
+        return _read_id if name in ID_FIELDS else _read_text
+    return partial(_read_scalar, hint)
+
+
+def _read_choice(choices: tuple[Any, ...], raw: Any, path: str) -> Any:
+    if raw not in choices:
+        raise _wrong(f"is {_said(raw)}, expected one of {', '.join(choices)}", path)
+    return raw
+
+
+def _read_array(read: _Reader, raw: Any, path: str) -> tuple[Any, ...]:
+    if not isinstance(raw, list):
+        raise _wrong(f"expected an array, got {_name(raw)}", path)
+    if len(raw) > MAX_ITEMS and path.startswith("session."):
+        raise _wrong(f"has {len(raw)} items, at most {MAX_ITEMS}", path)
+    return tuple([read(value, f"{path}[{i}]") for i, value in enumerate(raw)])
+
+
+def _read_part(kind: Any, raw: Any, path: str) -> Any:
+    if not isinstance(raw, dict):
+        raise _wrong(f"expected an object, got {_name(raw)}", path)
+    return _read_object(kind, raw, path)
+
+
+def _read_id(raw: Any, path: str) -> str:
+    text = _read_text(raw, path)
+    if not 0 < len(text) <= MAX_ID_CHARS:
+        raise _wrong(f"has {len(text)} characters, expected 1 to {MAX_ID_CHARS}", path)
+    return text
+
+
+def _read_text(raw: Any, path: str) -> str:
+    if type(raw) is not str:
+        raise _wrong(f"expected {_JSON_NAMES[str]}, got {_name(raw)}", path)
+    return raw
 
 
 def _read_scalar(hint: Any, raw: Any, path: str) -> Any:
@@ -145,8 +177,6 @@ def _read_scalar(hint: Any, raw: Any, path: str) -> Any:
         raise _wrong(f"expected {_JSON_NAMES[hint]}, got {_name(raw)}", path)
     if hint is int and not 0 <= raw <= MAX_INT:
         raise _wrong(f"is {raw}, expected 0 to 2**53 - 1", path)
-    if hint is str and path.rpartition(".")[2] in ID_FIELDS and not 0 < len(raw) <= MAX_ID_CHARS:
-        raise _wrong(f"has {len(raw)} characters, expected 1 to {MAX_ID_CHARS}", path)
     return raw
 
 
@@ -177,9 +207,17 @@ def _wrong(message: str, path: str) -> ProtocolError:
 
 def _plain(value: Any) -> Any:
     """Dataclasses to dicts, tuples to lists; None is omitted."""
-    if is_dataclass(value):
-        found = ((f.name, getattr(value, f.name)) for f in fields(value))
-        return {name: _plain(item) for name, item in found if item is not None}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return value
+    kind: Any = type(value)  # typeshed does not count it as hashable
+    names = _names_of(kind)
+    if not names:
+        return value
+    found = [(name, getattr(value, name)) for name in names]
+    return {name: _plain(item) for name, item in found if item is not None}
+
+
+@cache
+def _names_of(kind: type) -> tuple[str, ...]:
+    """Return the fields of a dataclass; none of any other type."""
+    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else ()

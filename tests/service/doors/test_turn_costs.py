@@ -435,6 +435,9 @@ def test_no_request_holds_up_the_loop(watched: Watched, name: str) -> None:
     check(watched, lambda: raw(watched, REQUESTS[name]))
 
 
+ENTRIES: Final = [{"source": f"{i}", "target": "a", "language": "de"} for i in range(1000)]
+
+
 def test_no_frame_holds_up_the_loop(watched: Watched) -> None:
     for frame in (
         "[" * 60_000,
@@ -443,6 +446,7 @@ def test_no_frame_holds_up_the_loop(watched: Watched) -> None:
         json.dumps({"type": "session.update", "session": {"glossary": [{}] * 15_000}}),
         json.dumps({"type": "session.update", "session": {"targets": [{"language": "de"}] * 1500}}),
         json.dumps({"type": "session.update", "session": {"do_not_translate": ["a"] * 12_000}}),
+        json.dumps({"type": "session.update", "session": {"glossary": ENTRIES}}),
         json.dumps({"type": "source.commit", "session": dict.fromkeys(map(str, range(5000)), {})}),
         json.dumps({"type": "session.update", "session": dict.fromkeys(map(str, range(5500)), 0)}),
         '{"type":"source.append","text":"a","x":[' + "{}," * 21_000 + "1]}",
@@ -651,3 +655,30 @@ def test_no_language_that_a_long_room_lacks_holds_up_the_loop(
                 line.recv(timeout=20)
 
     check(watched, listen)
+
+
+@pytest.mark.parametrize("kind", ["same beginning", "accents", "any"])
+def test_no_reader_of_a_language_with_a_glossary_holds_up_the_loop(
+    watched: Watched, kind: str
+) -> None:
+    glossary = [{"source": term, "target": "x", "language": "fr"} for term in _terms(kind)]
+    while len(json.dumps(glossary)) > FRAME_BYTES:
+        glossary.pop()
+
+    def read() -> None:
+        with httpx.Client(base_url=watched.http, trust_env=False) as client:
+            room = client.post("/v1/rooms", json={"name": "a"}).json()
+        session = SPEECH | {"room": room["id"], "glossary": glossary}
+        update = {"type": "session.update", "session": session, "token": room["host_token"]}
+        uri = f"ws://127.0.0.1:{watched.port}/v1/rooms/{room['id']}/listen?target=fr"
+        with stream(watched) as line:
+            line.send(json.dumps(update))
+            while "session.updated" not in str(line.recv(timeout=20)):
+                pass
+            with connect(uri, proxy=None) as reader:
+                reader.recv(timeout=20)
+                said = {"segment_id": "a", "text": "We go home."}
+                line.send(json.dumps({"type": "source.commit", **said}))
+                hear_finals(reader, 1)
+
+    check(watched, read)
