@@ -29,7 +29,7 @@ _LEADING: Final = (
 _NUMBERED: Final = (
     " no nos nr nrn num núm n nº p pp pg pgs pág págs s vol vols bd bde ch chap kap cap fig"
     " figs abb abs art arts sec sect § par z ziff tab tabl eq ex op v tel tél ext rd pos lfd"
-    " al éd ed aufl rs"
+    " al éd ed aufl rs párr"
 )
 # They may end a sentence or occur inside one; the word after them decides.
 _EITHER: Final = (
@@ -114,6 +114,15 @@ _DAYS_ES: Final = (
     *((rf"(?<=(?:es|sábado|domingo)(?:\s?[-–/,]\s?|\s(?:al?|y|o)\s)){name[:3]}\.", name)
       for name in ("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo")),
 )  # fmt: skip
+_DAY_DE: Final = "(?:Mo|Di|Mi|Do|Fr|Sa|So)"
+_NO_DIGIT_BEFORE: Final = r"(?<![\d.,:–-])(?<!\d )"
+_HOUR_DE: Final = r"\d{1,2}(?:[:.]\d\d)?"
+_HOURS_DE: Final = rf"\s{_HOUR_DE}(?:\s?[-–]\s?|\sbis\s)\d"  # "Sa 10-14 Uhr"
+_BARE_DAYS_DE: Final = tuple(
+    (rf"\b{name[:2]}(?=\s?[-–]\s?{_DAY_DE}\b|{_HOURS_DE})"
+     rf"|(?<=(?:\b{_DAY_DE}|tag|Mittwoch)\s?[-–]\s?){name[:2]}\b(?!\.)", name)
+    for name in ("Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag")
+)  # fmt: skip
 # "No. 5" is read as "number 5": models take the short form for a "no", and leave others out.
 _SHORT: Final = {
     "en": (
@@ -139,6 +148,7 @@ _SHORT: Final = {
         (r"\bU\.N(?:\.(?=\s+[\p{Ll}&]|[,;:'’])|(?=\.\s*$))", "UN"),
         (r"\bE\.U(?:\.(?=\s+[\p{Ll}&]|[,;:'’])|(?=\.\s*$))", "EU"),
         (r"\b[Rr]m\.\s?(?=\d)", "room "),
+        (r"\bArt\.\s?(?=\d)", "Article "),
         (r"\b[Aa]pt\.\s?(?=\d)", "apartment "),
         (r"(?<=\b1 |\d/\d |[½¼¾] )[Tt]bsp\b\.?(?= \p{Ll})", "tablespoon"),
         (r"(?<=\d )[Tt]bsps?\b\.?(?= \p{Ll})", "tablespoons"),
@@ -178,6 +188,14 @@ _SHORT: Final = {
         (r"\bTab\.\s?(?=\d)", "Tabelle "),
         (r"\bKap\.\s?(?=\d)", "Kapitel "),
         (r"\bAbs\.\s?(?=\d)", "Absatz "),
+        (r"\bArt\.\s?(?=\d)", "Artikel "),
+        (r"\brd\.\s?(?=\d)", "rund "),
+        (r"(?<=[\p{L}\d],? )u\.(?= \p{L}(?!\.))", "und"),
+        *_BARE_DAYS_DE,
+        # "Geöffnet 9-18 Uhr": without "von" models take the first hour for a time of its own.
+        (rf"(?<!\b(?:von|zwischen) ){_NO_DIGIT_BEFORE}"
+         rf"(?={_HOUR_DE}(?:\s?[-–]\s?|\sbis\s){_HOUR_DE}\s?Uhr\b)", "von "),
+        (rf"(?<=\d)\s?[-–]\s?(?={_HOUR_DE}\s?Uhr\b)", " bis "),
         (r"(?<=\p{Ll},? )&(?= \p{Ll})", "und"),
         *_DAYS_DE,
         # A model takes "Montag–Freitag" for one word.
@@ -193,6 +211,13 @@ _SHORT: Final = {
         (r"\bp\.\s?ex\.", "par exemple"),
         (r"\benv\.\s?(?=\d)", "environ "),
         (r"\bpers\.", "personnes"),
+        (r"\bart\.\s?(?=\d)", "article "),
+        (r"(?<!\bet )\bal\.\s?(?=\d)", "alinéa "),
+        (r"\bet suiv\.", "et suivantes"),
+        (r"(?<=[\d€$£]\s?)TTC\b", "toutes taxes comprises"),
+        (r"(?<=[\d€$£]\s?)HT\b", "hors taxes"),
+        (rf"(?<!\bde ){_NO_DIGIT_BEFORE}(?=\d{{1,2}}\s?h\s?(?:\d\d)?\s?[-–]\s?\d{{1,2}}\s?h)", "de "),
+        (r"(?<=\d\s?h\s?(?:\d\d)?)\s?[-–]\s?(?=\d{1,2}\s?h)", " à "),
         (r"(?<=\d )min\.(?= \p{Ll}|,)", "minutes"),
         (r"\bc\.?-à-d\.", "c'est-à-dire"),
         (r"(?<=\p{Ll},? )&(?= \p{Ll})", "et"),
@@ -202,6 +227,13 @@ _SHORT: Final = {
         (r"\b(?:[Nn]úm\.|[Nn]\.?\s?[º°]|No\.)\s*(?=\d)", "número "),
         (r"\b(?:[Nn]úms\.|Nos\.)\s*(?=\d)", "números "),
         (r"\bp\.\s?ej\.", "por ejemplo"),
+        (r"\b[Aa]rt\.\s?(?=\d)", "artículo "),
+        (r"\bpárr\.\s?(?=\d)", "párrafo "),
+        (r"\by ss\.", "y siguientes"),
+        (r"\bC/\s?(?=\p{Lu})", "calle "),
+        (rf"(?<!\bde ){_NO_DIGIT_BEFORE}"
+         r"(?=\d{1,2}(?::\d\d)?\s?[-–]\s?\d{1,2}(?::\d\d)?\s?h\b)", "de "),
+        (r"(?<=\d)\s?[-–]\s?(?=\d{1,2}(?::\d\d)?\s?h\b)", " a "),
         (r"\b[Aa]prox\.", "aproximadamente"),
         (r"\b[Aa]v(?:da|d)?\.(?=\s(?:de|del|\p{Lu}))", "avenida"),
         (r"(?<=\d )min\.(?= \p{Ll}|,)", "minutos"),

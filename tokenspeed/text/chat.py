@@ -41,13 +41,13 @@ _FORMS: Final = {
     stp=s'il+te+plaît  svp=s'il+vous+plaît  bcp=beaucoup  pcq|pck=parce+que  pk=pourquoi  qd=quand
     tt=tout  tjs|tjrs=toujours  jsp=je+ne+sais+pas  jsuis=je+suis  slt=salut  bjr=bonjour
     bsr=bonsoir  rdv=rendez-vous  dc=donc  ds=dans  qqn=quelqu'un  qqch=quelque+chose
-    ptdr=mort+de+rire  auj=aujourd'hui  dsl=désolé  mtn=maintenant
+    ptdr|mdr=mort+de+rire  auj=aujourd'hui  dsl=désolé  mtn=maintenant
     qq=quelques  nb=nombre
     """,
     "es": """
     xq|pq=porque  q=que  tmb=también  xfa|xfavor=por+favor  msj=mensaje  grax=gracias
     finde=fin+de+semana  tqm=te+quiero+mucho  bn=bien  dnd=donde  cdo=cuando
-    mñn=mañana  salu2=saludos
+    mñn=mañana  salu2=saludos  jaja=haha  jajaja=hahaha  jajajaja=hahahaha
     """,
 }  # fmt: skip
 WITH_DIGITS: Final = frozenset(

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import regex
 
-from tokenspeed.text.abbreviations import STARTERS
+from tokenspeed.text.abbreviations import LEADING, STARTERS
 from tokenspeed.text.chat import WITH_DIGITS
 from tokenspeed.text.clean import FRACTION, UNITS
 from tokenspeed.text.steps import Steps
@@ -437,7 +437,9 @@ def _word(text: str, match: regex.Match[str]) -> Span | None:
 def _is_word(core: str) -> bool:
     if len(core) > _MAX_WORD:
         return _ADDRESS.match(core) is not None
-    is_ordinary = _LOCAL.fullmatch(core) or core.lower() in WITH_DIGITS
+    lowered = core.lower()
+    is_written_out = lowered in WITH_DIGITS or lowered in LEADING or core == "MwSt"
+    is_ordinary = is_written_out or _LOCAL.fullmatch(core)
     if is_ordinary or _WORD.fullmatch(core) is None:
         return False
     # "km2" is counted; in "de1 000" a space is missing.

@@ -63,6 +63,23 @@ def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
         ("in 9.58s, v2.0s, 1.5s.", "en", "in 9.58 s, v2.0s, 1.5 s."),
         ("hier & da", "de", "hier und da"),
         (
+            "Mo-Fr 9-18 Uhr, Sa 10-14 Uhr, So ist es",
+            "de",
+            "Montag bis Freitag von 9 bis 18 Uhr, Samstag von 10 bis 14 Uhr, So ist es",
+        ),
+        ("von 9-18 Uhr, 10 bis 11.30 Uhr", "de", "von 9 bis 18 Uhr, von 10 bis 11.30 Uhr"),
+        ("rd. 10 u. mehr, u. a. in Art. 5", "de", "Rund 10 und mehr, unter anderem in Artikel 5"),
+        (
+            "9h-18h, 9 € TTC, art. 5, al. 2, X et al. 2023",
+            "fr",
+            "De 9h à 18h, 9 € toutes taxes comprises, article 5, alinéa 2, X et al. 2023",
+        ),
+        (
+            "el art. 5, párr. 2 y ss., C/ Mayor, 9-18 h",
+            "es",
+            "el artículo 5, párrafo 2 y siguientes, calle Mayor, de 9 a 18 h",
+        ),
+        (
             "du lun. au ven., sam. et dim., en mar.",
             "fr",
             "du lundi au vendredi, samedi et dimanche, en mar.",

@@ -147,6 +147,10 @@ def test_spans_are_in_order_and_say_what_is_there(text: str) -> None:
         at = span.end
 
 
+def test_what_is_written_out_is_no_span() -> None:
+    assert spans_of("10 Uhr, d.h. spät, z.B. hier, u.a. inkl. MwSt., p.ej. c.-à-d.") == []
+
+
 @given(st.text("abcdefghjk äöüßéñ,;:?'’-", max_size=60))  # no i: "ii" is a numeral
 def test_plain_words_are_no_spans(text: str) -> None:
     assert [span for span in spans_of(text) if span.kind == "word" and span.wanted.isalpha()] == []

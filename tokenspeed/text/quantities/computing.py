@@ -42,6 +42,8 @@ MAX_COMPARED: Final = 1000  # pairs of quantities; a text with more is all figur
 _SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|[mMkK]|[Ll]akhs?|[Cc]rores?)$")  # models lose these
 _AFTER_NOON: Final = re.compile(r"(?:1[3-9]|2[0-3])[:.]\d\d")
 _LATE_HOUR: Final = re.compile(r"(?<![\d:.,])(1[3-9]|2[0-3]) p\. ?m\.")
+_LATE_HOUR_EN: Final = re.compile(r"(?<![\d:.,])(1[3-9]|2[0-3])(:[0-5]\d)? ?(?:p\. ?m\.|pm\b)")
+_COMMA_DECIMAL: Final = re.compile(r"\d+,(?:\d{1,2}|\d{4,})")  # no thousands in any language
 _ABOUT: Final = {"fr": "environ", "es": "alrededor de"}  # "une vingtaine de" is about twenty
 _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
 
@@ -162,6 +164,8 @@ def corrections(
         found += _replacing(source, output, source_language, target_language, missing, extra)
     found += _lost_currencies(source, output, source_language, target_language)
     found += _copied_groups(source, output, source_language, target_language)
+    found += _copied_decimals(source, output, source_language, target_language)
+    found += _late_hours(output, target_language)
     return _one_by_one([*found, *_english_halves(output, target_language)])
 
 
@@ -318,6 +322,30 @@ def _english_halves(output: str, language: str) -> list[Change]:
     if language == "es":  # a whole hour alone may also be counted: "23 p.m."
         found += [Change(*m.span(), f"{m[1]}:00") for m in _LATE_HOUR.finditer(output)]
     return found
+
+
+def _late_hours(output: str, language: str) -> list[Change]:
+    """Return the times of an English output that are on a dial of 24 hours: "14 p.m."."""
+    if language != "en":
+        return []
+    return [
+        Change(*m.span(), f"{int(m[1]) - 12}{m[2] or ''} p.m.")
+        for m in _LATE_HOUR_EN.finditer(output)
+    ]
+
+
+def _copied_decimals(
+    source: str, output: str, source_language: str, target_language: str
+) -> list[Change]:
+    """Return the numbers of an English output that have the decimal mark of others: "$1,0845"."""
+    if source_language not in LANGUAGES or target_language != "en":
+        return []
+    wanted = {q.value for q in read(source, source_language)}
+    return [
+        Change(*q.core, output[slice(*q.core)].replace(",", "."))
+        for q in read(output, target_language)
+        if q.value in wanted and _COMMA_DECIMAL.fullmatch(output, *q.core)
+    ]
 
 
 def _is_misgrouped(text: str) -> bool:
