@@ -216,7 +216,8 @@ _SHORT: Final = {
         (r"\bet suiv\.", "et suivantes"),
         (r"(?<=[\d€$£]\s?)TTC\b", "toutes taxes comprises"),
         (r"(?<=[\d€$£]\s?)HT\b", "hors taxes"),
-        (rf"(?<!\bde ){_NO_DIGIT_BEFORE}(?=\d{{1,2}}\s?h\s?(?:\d\d)?\s?[-–]\s?\d{{1,2}}\s?h)", "de "),
+        (rf"(?<!\bde ){_NO_DIGIT_BEFORE}"
+         r"(?=\d{1,2}\s?h\s?(?:\d\d)?\s?[-–]\s?\d{1,2}\s?h)", "de "),
         (r"(?<=\d\s?h\s?(?:\d\d)?)\s?[-–]\s?(?=\d{1,2}\s?h)", " à "),
         (r"(?<=\d )min\.(?= \p{Ll}|,)", "minutes"),
         (r"\bc\.?-à-d\.", "c'est-à-dire"),
