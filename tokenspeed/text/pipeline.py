@@ -130,7 +130,8 @@ class Hygiene:
         self.profanity = profanity
         self.glossary = glossary or Glossary()
         self._found_spans: dict[str, list[Span]] = {}
-        self._last: tuple[str, list[Found]] = ("", [])  # asked for several times in a row
+        # Asked for several times in a row, while the next piece of its segment begins.
+        self._newest = self._last = ("", list[Found]())
 
     def piece(self) -> "Piece":
         """Return a new piece that has no text yet."""
@@ -228,10 +229,13 @@ class Hygiene:
 
     def find(self, text: str) -> list[Found]:
         """Return all that is protected in a piece, from left to right, none overlapping another."""
-        last = self._last
-        if text != last[0]:
-            last = self._last = (text, self._find(text))
-        return list(last[1])
+        newest, last = self._newest, self._last
+        if text == last[0]:
+            newest = last
+        elif text != newest[0]:
+            self._last, newest = newest, (text, self._find(text))
+            self._newest = newest
+        return list(newest[1])
 
     def fault_of(self, shown: str, output: str, *, is_whole: bool) -> Fault | None:
         """Return what is wrong with an output of the model; None if nothing looks wrong."""
