@@ -45,8 +45,8 @@ from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
 from tokenspeed.text.warm import warm
 
 ROUNDS: Final = 300_000  # of an empty loop: 5 ms where the limit was measured
-# Times as much, of texts of nothing but terms in a session: the result of one piece and the beginning
-# of the next are not parted, and each looks for hundreds of terms.
+# Times as much, of texts of nothing but terms in a session: the result of one piece is not parted
+# from the beginning of the next, and each looks for hundreds of terms.
 OF_GLOSSARY: Final = 1.5
 TRIES: Final = 8  # where one is enough, there is no other
 
