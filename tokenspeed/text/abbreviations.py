@@ -192,10 +192,10 @@ _SHORT: Final = {
         (r"\brd\.\s?(?=\d)", "rund "),
         (r"(?<=[\p{L}\d],? )u\.(?= \p{L}(?!\.))", "und"),
         *_BARE_DAYS_DE,
+        (rf"(?<!\b(?:von|zwischen) {_HOUR_DE})(?<=\d)\s?[-–]\s?(?={_HOUR_DE}\s?Uhr\b)", " bis "),
         # "Geöffnet 9-18 Uhr": without "von" models take the first hour for a time of its own.
         (rf"(?<!\b(?:von|zwischen) ){_NO_DIGIT_BEFORE}"
-         rf"(?={_HOUR_DE}(?:\s?[-–]\s?|\sbis\s){_HOUR_DE}\s?Uhr\b)", "von "),
-        (rf"(?<=\d)\s?[-–]\s?(?={_HOUR_DE}\s?Uhr\b)", " bis "),
+         rf"(?={_HOUR_DE} bis {_HOUR_DE}\s?Uhr\b)", "von "),
         (r"(?<=\p{Ll},? )&(?= \p{Ll})", "und"),
         *_DAYS_DE,
         # A model takes "Montag–Freitag" for one word.
