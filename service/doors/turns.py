@@ -31,24 +31,33 @@ class Round:
         self._waiting: deque[Turns] = deque()
         self._is_due = False  # whether the next turn of the loop is ours to give
         self._is_acting = False
+        self._holder: Turns | None = None  # who came first
+        self._has_gone_on = False  # whether they have acted again
         self._end_s = 0.0  # of the time of this turn
 
     def is_spent(self) -> bool:
         """Whether an act should leave the rest of its work for a later turn."""
         return time.thread_time() >= self._end_s
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody has done anything in this turn, nor waits for one."""
-        return not (self._is_due or self._is_acting)
+    def admits(self, turns: "Turns") -> bool:
+        """Whether a client may act at once: nobody else has in this turn, nor waits for one."""
+        if self._is_acting:
+            return False
+        return not self._is_due or (self._holder is turns and not self.is_spent())
+
+    def hold(self, turns: "Turns") -> None:
+        """A client acts that need not wait; with it the time of this turn begins, or goes on."""
+        self._has_gone_on = self._is_due
+        if not self._is_due:
+            self._holder = turns
+            self._begin()
 
     def join(self, turns: "Turns") -> None:
         """Let a client come in its turn."""
         self._waiting.append(turns)
         self._arrange()
 
-    def begin(self) -> None:
-        """The time of this turn begins, with an act of a client that need not wait."""
+    def _begin(self) -> None:
         self._end_s = time.thread_time() + ROUND_S
         self._arrange()
 
@@ -59,9 +68,14 @@ class Round:
 
     def _go_round(self) -> None:
         self._is_due = False
+        if self._has_gone_on:  # in this turn, perhaps
+            self._has_gone_on = False
+            self._arrange()
+            return
+        self._holder = None
         if not self._waiting:
             return
-        self.begin()
+        self._begin()
         self._is_acting = True
         try:
             while self._waiting:
@@ -102,8 +116,8 @@ class Turns:
 
     async def turn(self, act: Callable[[], _T]) -> _T:
         """Do something at once if this turn is free, else in one of the next; return its result."""
-        if not self._waiting and self._round.is_idle:
-            self._round.begin()
+        if not self._waiting and self._round.admits(self):
+            self._round.hold(self)
             return self.charge(act)
         result: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         self.do(partial(_settle, result, act))

@@ -69,6 +69,18 @@ async def test_who_comes_first_need_not_wait_but_others_do() -> None:
     assert done == ["a", "a goes on", "b", "b goes on"]
 
 
+async def test_who_came_first_goes_on_at_once_until_its_time_is_over() -> None:
+    first, second = two()
+    done: list[str] = []
+    await first.turn(partial(done.append, "a"))
+    second.do(partial(done.append, "c"))
+    await first.turn(partial(done.append, "b"))  # as two frames that came in one go
+    assert done == ["a", "b"]
+    burn()
+    await first.turn(partial(done.append, "d"))
+    assert done == ["a", "b", "c", "d"]
+
+
 async def test_an_act_knows_when_its_time_is_over() -> None:
     shared = Round()
     turns = Turns(1.0, time.monotonic, shared)
