@@ -17,6 +17,8 @@ from service.load.limits import Account
 SLICE_BYTES: Final = 1024  # parsed in one go: 170 of the smallest frames, about 2 ms
 SLICE_S: Final = 0.001  # in one turn; its last slice may exceed it
 FRAMES_SHARE: Final = 0.1  # of the event loop's time, for parsing one client's frames
+# A message that takes longer does not keep us from finding that its client is gone.
+HANDLING_S: Final = 0.25
 
 
 class Messages:
@@ -70,10 +72,12 @@ class PricedFrames(WebSocketsSansIOProtocol):
         self._unread = b""
         self._offset = 0  # of the bytes that have not been parsed yet
         self._timer: asyncio.TimerHandle | None = None  # until they are parsed
+        self._handling: asyncio.TimerHandle | None = None  # of the last message
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop what has not been parsed."""
         self._stop_timer()
+        self._stop_handling()
         self._unread = b""
         super().connection_lost(exc)
 
@@ -84,14 +88,32 @@ class PricedFrames(WebSocketsSansIOProtocol):
             self._look()
 
     async def receive(self) -> ASGIReceiveEvent:
-        """Return the next message; nothing is parsed beyond it."""
+        """Return the next message; what comes after it is parsed once it has been dealt with.
+
+        Whoever asks for a message has dealt with the one before: were a close found earlier, it
+        would be answered before that message is.
+        """
+        if self.queue.empty():
+            self._go_on()
         message = await self.queue.get()
         if not self.queue.empty():
             await asyncio.sleep(0)  # others get a turn before the next one
         elif self.read_paused:
+            self._stop_handling()
+            self._handling = self.loop.call_later(HANDLING_S, self._go_on)
+        return message
+
+    def _go_on(self) -> None:
+        """Parse and read what comes after the messages so far."""
+        self._stop_handling()
+        if self.read_paused:
             self.read_paused = False
             self._read_on()
-        return message
+
+    def _stop_handling(self) -> None:
+        if self._handling is not None:
+            self._handling.cancel()
+            self._handling = None
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send a message."""

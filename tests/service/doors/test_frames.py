@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from service.doors.frames import SLICE_BYTES, PricedFrames
+from service.doors.intake import Intake
+from service.doors.turns import Round
 from service.load.limits import Limits
 from service.wire import protocol as p
 from tests.service.client import Client, session
 from tests.service.conftest import Run
 
+CLOSE = struct.pack("!BB4sH", 0x88, 0x80 | 2, b"\0\0\0\0", 1000)
 PING = struct.pack("!BB4s", 0x89, 0x80, b"\0\0\0\0")
 
 
@@ -78,3 +81,41 @@ async def test_a_client_is_heard_when_it_closes_after_a_flood(run: Run) -> None:
         await client.until(p.SessionClosed)
         await client.socket.wait_closed()
         assert client.socket.close_code == 1000
+
+
+async def test_what_a_client_said_before_it_closed_is_answered_before_its_close(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Round, "admits", lambda *_: False)  # everybody has to wait for a turn
+    async with session(run().ws) as client:
+        frames = [frame(f'{{"type":"ping","id":"{n}"}}') for n in range(20)]
+        client.socket.transport.write(b"".join(frames) + CLOSE)
+        assert await pongs(client, 20) == [str(n) for n in range(20)]
+        await client.socket.wait_closed()
+
+
+async def test_a_client_that_goes_while_its_message_takes_long_is_noticed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, gone = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    take, lost = Intake.take, PricedFrames.connection_lost
+
+    async def never_done(intake: Intake, said: str | bytes) -> None:
+        if "ping" not in str(said):
+            return await take(intake, said)
+        loop.call_soon_threadsafe(reached.set)
+        await asyncio.Event().wait()
+        return None
+
+    def connection_lost(protocol: PricedFrames, exc: Exception | None) -> None:
+        lost(protocol, exc)
+        loop.call_soon_threadsafe(gone.set)
+
+    monkeypatch.setattr(Intake, "take", never_done)
+    monkeypatch.setattr(PricedFrames, "connection_lost", connection_lost)
+    async with session(run().ws) as client:
+        client.socket.transport.write(frame('{"type":"ping"}'))
+        await reached.wait()
+        client.socket.transport.abort()
+        await gone.wait()
