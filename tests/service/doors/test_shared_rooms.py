@@ -123,6 +123,8 @@ async def test_what_is_said_again_at_another_replica_is_read_once(
     room = await opened(one)
     source = {"room": room["id"], "source_id": "drawn-at-random-once"}
     async with reading(two, room) as reader, reading(two, room, "target=source") as other:
+        for each in (reader, other):  # who is there from the beginning on
+            await next_of(each, p.RoomState)
         async with speaking(one, room) as speaker:
             await speaker.start("de", **source)
             await speaker.send(p.SourceCommit("a", text="good morning"))
