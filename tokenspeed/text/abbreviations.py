@@ -120,7 +120,8 @@ _HOUR_DE: Final = r"\d{1,2}(?:[:.]\d\d)?"
 _HOURS_DE: Final = rf"\s{_HOUR_DE}(?:\s?[-–]\s?|\sbis\s)\d"  # "Sa 10-14 Uhr"
 _BARE_DAYS_DE: Final = tuple(
     (rf"\b{name[:2]}(?=\s?[-–]\s?{_DAY_DE}\b|{_HOURS_DE})"
-     rf"|(?<=(?:\b{_DAY_DE}|tag|Mittwoch)\s?[-–]\s?){name[:2]}\b(?!\.)", name)
+     rf"|(?<=(?:\b{_DAY_DE}|tag|Mittwoch)\s?[-–]\s?){name[:2]}\b(?!\.)"
+     + (r"(?=\s*(?:[,;)\d]|von\b|ab\b|$))" if name == "Sonntag" else ""), name)  # also "so"
     for name in ("Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag")
 )  # fmt: skip
 # "No. 5" is read as "number 5": models take the short form for a "no", and leave others out.

@@ -67,6 +67,11 @@ def test_what_never_ends_a_sentence_is_in_no_other_list() -> None:
             "de",
             "Montag bis Freitag von 9 bis 18 Uhr, Samstag von 10 bis 14 Uhr, So ist es",
         ),
+        (
+            "Fr-So 10-18 Uhr; Freitag – So war es",
+            "de",
+            "Freitag bis Sonntag von 10 bis 18 Uhr; Freitag – So war es",
+        ),
         ("von 9-18 Uhr, 10–11.30 Uhr", "de", "von 9-18 Uhr, von 10 bis 11.30 Uhr"),
         ("rd. 10 u. mehr, u. a. in Art. 5", "de", "Rund 10 und mehr, unter anderem in Artikel 5"),
         (

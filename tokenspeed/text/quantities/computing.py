@@ -43,7 +43,7 @@ _SHORT_SCALE: Final = re.compile(r"\d ?(?:bn|[mMkK]|[Ll]akhs?|[Cc]rores?)$")  # 
 _AFTER_NOON: Final = re.compile(r"(?:1[3-9]|2[0-3])[:.]\d\d")
 _LATE_HOUR: Final = re.compile(r"(?<![\d:.,])(1[3-9]|2[0-3]) p\. ?m\.")
 _LATE_HOUR_EN: Final = re.compile(r"(?<![\d:.,])(1[3-9]|2[0-3])(:[0-5]\d)? ?(?:p\. ?m\.|pm\b)")
-_COMMA_DECIMAL: Final = re.compile(r"\d+,(?:\d{1,2}|\d{4,})")  # no thousands in any language
+_COMMA_DECIMAL: Final = re.compile(r"\d+,(?:\d{1,2}|\d{4,})(?![\d,.]?\d)")  # no thousands anywhere
 _ABOUT: Final = {"fr": "environ", "es": "alrededor de"}  # "une vingtaine de" is about twenty
 _NUMBERS: Final = frozenset({"number", "ordinal", "money", "percent"})
 
@@ -341,11 +341,12 @@ def _copied_decimals(
     if source_language not in LANGUAGES or target_language != "en":
         return []
     wanted = {q.value for q in read(source, source_language)}
-    return [
-        Change(*q.core, output[slice(*q.core)].replace(",", "."))
-        for q in read(output, target_language)
-        if q.value in wanted and _COMMA_DECIMAL.fullmatch(output, *q.core)
-    ]
+    found = []
+    for quantity in read(output, target_language):
+        number = _COMMA_DECIMAL.match(output, *quantity.core)  # its scale may follow
+        if number and quantity.value in wanted:
+            found.append(Change(*number.span(), number[0].replace(",", ".")))
+    return found
 
 
 def _is_misgrouped(text: str) -> bool:

@@ -194,6 +194,7 @@ def test_right_values_are_left(source: str, output: str, pair: str) -> None:
         ("a las 14:00", "at 14 p.m.", "es-en", "at 2 p.m."),
         ("um 14:30 Uhr", "at 14:30 p.m.", "de-en", "at 2:30 p.m."),
         ("bei 1,0845 $", "at $1,0845", "de-en", "at $1.0845"),
+        ("2,5 Millionen Euro", "2,5 million euros", "de-en", "2.5 million euros"),
         ("at 5:30 a.m.", "à 15 h 30 a.m.", "en-fr", "à 5 h 30"),
         ("at 5:30 a.m.", "um 6:30 a.m.", "en-de", "um 5:30 Uhr"),
         ("in the 21st century", "en el siglo XX", "en-es", "en el siglo XXI"),
