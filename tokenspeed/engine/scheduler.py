@@ -30,9 +30,16 @@ MAX_AGING_S: Final = 0.15  # the most a partial gains by waiting; less than a fi
 MAX_DEFERRED: Final = 8  # beginnings to wait for in one `admit`; at more it stops looking
 LIVE_S: Final = 0.5  # somebody may be waiting for what is due this soon
 # What background work may take of `max_step_s`. A caption that arrives during a background step
-# waits for it to end; and as it takes several steps itself, background work beside it delays each.
+# waits for it to end; so the step is shorter while somebody speaks.
 BACKGROUND_STEP: Final = 1 / 3
-MIXED_STEP: Final = 1 / 6
+ATTENDED_STEP: Final = 1 / 6
+ATTENDED_S: Final = 0.5  # somebody speaks for so long after the last live rows
+# A caption takes a step for each word that it decodes, and background work beside it delays each of
+# them: by this part of what a step takes whatever its rows.
+BESIDE_LIVE: Final = 1 / 3
+# Tokens that are copied from slot to slot for background work before a step; the last copy may go
+# beyond. On a CPU each takes 20 us in a slot that is written for the first time.
+MAX_COPIED: Final = 128
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Scheduler:
         self.shares = FairShares()
         self.waiting = WaitingSequences(self.shares)
         self.running: list[Sequence] = []
+        self._last_live_s = -math.inf
         self.alone: set[Sequence] = set()  # suspected of making steps fail: each runs alone once
 
     def add(self, sequence: Sequence) -> None:
@@ -82,13 +90,17 @@ class Scheduler:
 
         Before the next step the caller must copy what a lease forks. When all slots are in use,
         live work takes a slot of background work, which waits again and goes on from its tokens.
+        Background work waits for the next step once enough is to be copied before this one.
         """
         leases: list[Lease] = []
+        num_copied = 0
         deferred: list[list[int]] = []  # beginnings that a running sequence will soon hold
         with closing(self.waiting.ordered()) as ordered:
             for num_seen, sequence in enumerate(ordered):
                 if num_seen > 2 * len(self.cache.slots) or len(deferred) > MAX_DEFERRED:
                     break  # what is left is looked at after the next step
+                if num_copied >= MAX_COPIED and not self.is_live(sequence, now_s):
+                    break  # live work came before it
                 preempted = None if self.cache.num_free else self._background(sequence, now_s)
                 if not self.cache.num_free and preempted is None:
                     break
@@ -102,7 +114,9 @@ class Scheduler:
                     continue
                 if preempted is not None:
                     self._restart(preempted)
-                leases.append(self._begin(sequence, now_s, best))
+                lease = self._begin(sequence, now_s, best)
+                num_copied += lease.reused if lease.fork_from is not None else 0
+                leases.append(lease)
         return leases
 
     def plan(self, now_s: float) -> Plan | None:
@@ -119,7 +133,13 @@ class Scheduler:
         rest = [s for s in ordered if not self.is_live(s, now_s)]
         parts = self._rows_of(live, self._room(1.0))
         taken = sum(len(rows.tokens) for _, rows in parts)
-        parts += self._rows_of(rest, self._room(MIXED_STEP if live else BACKGROUND_STEP) - taken)
+        if live:
+            self._last_live_s = now_s
+            room = self._room_beside(taken)
+        else:
+            is_attended = now_s - self._last_live_s <= ATTENDED_S
+            room = self._room(ATTENDED_STEP if is_attended else BACKGROUND_STEP)
+        parts += self._rows_of(rest, room)
         return Plan(build_step(parts), parts, taken) if parts else None
 
     def observe(self, plan: Plan, seconds: float) -> None:
@@ -158,6 +178,12 @@ class Scheduler:
 
     def _room(self, share: float) -> int:
         return min(self.max_step_tokens, self.cost.rows_within(self.max_step_s * share))
+
+    def _room_beside(self, num_live_rows: int) -> int:
+        """Return the rows of background work in a step with live rows."""
+        base_s, _ = self.cost.line()
+        room = self.max_step_tokens - num_live_rows
+        return min(room, self.cost.more_rows(base_s * BESIDE_LIVE))
 
     def _rows_of(self, sequences: list[Sequence], room: int) -> list[tuple[Sequence, Rows]]:
         if room <= 0:
@@ -351,7 +377,6 @@ class StepCost:
     """
 
     DECAY = 0.98
-    MIN_ROWS = 16  # narrower steps would cost throughput without making a caption faster
 
     def __init__(self) -> None:
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
@@ -370,11 +395,17 @@ class StepCost:
         return base + slope * rows
 
     def rows_within(self, seconds: float) -> int:
-        """Return how many rows fit the time, at least MIN_ROWS."""
-        base, slope = self.line()
-        if slope <= 0 or math.isinf(seconds):
-            return sys.maxsize
-        return max(self.MIN_ROWS, int((seconds - base) / slope))
+        """Return how many rows fit the time, at least as many as cost what a step costs anyway.
+
+        Narrower steps would cost throughput, and not make a caption much faster.
+        """
+        base, _ = self.line()
+        return self.more_rows(max(seconds - base, base))
+
+    def more_rows(self, seconds: float) -> int:
+        """Return how many rows lengthen a step by the time, at least one."""
+        _, slope = self.line()
+        return max(1, int(min(seconds / slope, sys.maxsize))) if slope else sys.maxsize
 
     def line(self) -> tuple[float, float]:
         """Return a step's fixed seconds, and those of each row; zeros before any measurement."""
