@@ -1,5 +1,6 @@
 """Small random models and tokenizers that the tests make for themselves."""
 
+import atexit
 import gc
 import json
 import logging
@@ -9,28 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sentencepiece
-import torch
-from hypothesis import settings
 
-# Kernels run on Triton's interpreter where there is no GPU. Said before anything imports Triton,
-# which transformers does too.
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
-
-from safetensors.torch import save_file
-
-from service.logs import JsonFormatter
-from tokenspeed.model.families import load_model_config
-from tokenspeed.model.weights import weight_shapes
-
-settings.register_profile("tests", deadline=None)  # a busy machine is no failure
-settings.load_profile("tests")
-
-# The models are tiny: more threads would only wait for each other, and for other tests. This goes
-# for the processes that tests start, too.
-torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
+# Nothing large is imported here: the process that only hands out tests to workers reads this too,
+# and they wait for it.
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which a GPU machine may lack
@@ -41,24 +23,41 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Look for no garbage among modules and tests, which stay, neither now nor as tests run."""
+    if not session.config.pluginmanager.has_plugin("dsession"):  # whose tests workers run
+        _prepare()
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        # Else libraries tell of what they leak. Not before: pytest looks for garbage as it ends.
+        atexit.register(gc.unfreeze)
         gc.enable()
 
 
-def pytest_sessionfinish() -> None:
-    """Let go of them before the interpreter ends, else libraries tell of what they leak."""
-    gc.unfreeze()
+def _prepare() -> None:
+    """Set what goes for this process, and for those that tests start."""
+    import torch
+    from hypothesis import settings
+
+    # Kernels run on Triton's interpreter where there is no GPU. Said before anything imports
+    # Triton, which transformers does too.
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
+    # The models are tiny: more threads would only wait for each other, and for other tests.
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+    settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)
 def _logs_go_where_they_went() -> Iterator[None]:
     """A test that runs `serve` sends logs to what is standard error for as long as it runs."""
+    from service.logs import JsonFormatter
+
     yield
     root = logging.getLogger()
     root.handlers[:] = [h for h in root.handlers if not isinstance(h.formatter, JsonFormatter)]
@@ -100,6 +99,11 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
 
     With `is_brief`, the last token comes after a few others; else hardly ever.
     """
+    import torch
+    from safetensors.torch import save_file
+
+    from tokenspeed.model.families import load_model_config
+    from tokenspeed.model.weights import weight_shapes
 
     def make(*, seed: int = 0, is_brief: bool = False, **changes: Any) -> Path:
         directory = tmp_path_factory.mktemp("model")
@@ -128,6 +132,8 @@ def tiny_model(make_model: MakeModel) -> Path:
 @pytest.fixture(scope="session")
 def sentencepiece_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A vocabulary of 400 pieces with byte fallback and the marks of the default model."""
+    import sentencepiece
+
     directory = tmp_path_factory.mktemp("vocabulary")
     text = directory / "text.txt"
     text.write_text("\n".join(SENTENCES * 4), encoding="utf-8")
@@ -161,6 +167,8 @@ def brief_translator(make_model: MakeModel, sentencepiece_model: Path) -> Path:
 
 
 def _translator(make_model: MakeModel, vocabulary: Path, **how: Any) -> Path:
+    import sentencepiece
+
     size = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary)).vocab_size()
     pairs = [["en", other] for other in ("de", "fr", "es")]
     pairs += [[b, a] for a, b in pairs]

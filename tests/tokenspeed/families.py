@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 
+from tests.lazily import Lazily
 from tests.tokenspeed.steps import whole_sequence
 from tokenspeed.backends import Step
+
+transformers = Lazily("transformers")
 
 VOCAB = 120
 TOKENS: NDArray[np.int32] = np.random.default_rng(0).integers(3, VOCAB, 40).astype(np.int32)

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-import transformers
 
+from tests.lazily import Lazily
 from tests.tokenspeed.vocabularies import write_vocabulary
 from tokenspeed.errors import CheckpointError, ProfileError
 from tokenspeed.model.chat_template import PLACEHOLDER, ChatTemplate, find_chat_template
+
+transformers = Lazily("transformers")
 
 CHATML = (
     "{%- for message in messages %}\n"

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import TINY
+from tests.lazily import Lazily
 from tests.tokenspeed.families import (
     BASE,
     FAMILIES,
@@ -31,6 +31,8 @@ from tokenspeed.model.config import DEFAULT_MODEL, EngineConfig, ModelConfig, St
 from tokenspeed.model.families import load_model_config
 from tokenspeed.model.rope import Rope
 from tokenspeed.model.sources import find_sources
+
+transformers = Lazily("transformers")
 
 CONFIG = EngineConfig(num_slots=2, max_length=64)
 CLOSE = 1e-4

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.lazily import Lazily
 from tests.tokenspeed.families import change_config, make_family, peer_logits, whole
 from tokenspeed.backends.cpu import CpuBackend
 from tokenspeed.backends.reference import ReferenceBackend
@@ -18,6 +18,8 @@ from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.sharding import Shard
+
+transformers = Lazily("transformers")
 
 CONFIG = EngineConfig(num_slots=1, max_length=64, max_step_tokens=64)
 

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from tests.conftest import MakeModel
+from tests.lazily import Lazily
 from tests.tokenspeed.steps import whole_sequence
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
+
+transformers = Lazily("transformers")
 
 LLAMA3 = {
     "rope_type": "llama3",

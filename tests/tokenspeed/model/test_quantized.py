@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeModel
+from tests.lazily import Lazily
 from tests.tokenspeed.families import make_family
 from tests.tokenspeed.steps import whole_sequence
 from tokenspeed.backends.cpu import int8_blocks
@@ -20,6 +20,8 @@ from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.quantize import dequantize, quantize_int4
 from tokenspeed.model.quantized import write_quantized
+
+transformers = Lazily("transformers")
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
+from tests.lazily import Lazily
 from tokenspeed.model.rope import (
     Rope,
     longrope_attention_factor,
@@ -15,6 +15,8 @@ from tokenspeed.model.rope import (
     rotated_first,
     yarn_attention_factor,
 )
+
+transformers = Lazily("transformers")
 
 DIM = 32
 

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
-import transformers
 
+from tests.lazily import Lazily
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.model.llama import Llama
 from tokenspeed.model.weights import FUSED, fused_shape, layer_shapes, weight_shapes
+
+transformers = Lazily("transformers")
 
 CONFIG = replace(
     SHAPES["llama-3.2-1b"],

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import transformers
 
 from tests.conftest import MakeModel
+from tests.lazily import Lazily
 from tokenspeed.bench.engines import compare_gpu
 from tokenspeed.bench.engines.compare import Worker
 from tokenspeed.bench.engines.compare_gpu import (
@@ -24,6 +24,8 @@ from tokenspeed.cli import main
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.families import load_model_config
+
+transformers = Lazily("transformers")
 
 
 def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_path: Path) -> None:
