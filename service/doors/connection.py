@@ -10,9 +10,10 @@ import contextlib
 import logging
 import secrets
 import time
+import weakref
 from collections.abc import Coroutine
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from service.captions.actions import Close
 from service.captions.job import FollowJob, Job, Outcome, Tokens
@@ -71,6 +72,9 @@ class Connection:
         now_s = state.now_s() - (0.0 if found is None else _age_s(found))
         limits = state.config.limits
         translator = state.translator
+        # What belongs to a connection refers to it only weakly, so that all of it goes with the
+        # connection: as a cycle, hundreds of objects would wait for the collector of garbage.
+        me = weakref.proxy(self)
         self.ended = asyncio.Event()
         self._resume_token = secrets.token_urlsafe(24)
         self.epoch = state.epoch if found is None else found.epoch
@@ -91,10 +95,15 @@ class Connection:
             self._session,
             start,
             state.now_s,
-            self,
+            me,
             state.partial_interval_s,
         )
-        self._seat = Seat(state.rooms, self._session, self._set_audience, self._tell)
+        self._seat = Seat(
+            state.rooms,
+            self._session,
+            lambda targets: me._set_audience(targets),
+            lambda event: me.send(event, None),
+        )
         self._seat.granted = granted
         self._seat.may_speak_anywhere = state.auth.is_key(credential)
         self._outbox = Outbox(limits.queue_events, limits.queue_bytes, now_s)
@@ -121,7 +130,7 @@ class Connection:
                 self._turns,
                 state.now_s,
                 began_s=now_s,
-                on_due=lambda: self._sending.note(),
+                on_due=lambda: me._sending.note(),
             )
         self._sending = Sending(self._outbox, state.now_s, self._saving)
         self._intake = Intake(
@@ -130,7 +139,7 @@ class Connection:
             self._seat,
             self._turns,
             self._saving,
-            check_first=partial(state.sessions.check, asking=self),
+            check_first=lambda event: me._check_first(event),
             on_taken=self._ticker.note,
         )
 
@@ -241,12 +250,18 @@ class Connection:
 
     def _recording(self) -> tuple[Record, StartJob]:
         """Return what records the session, and what starts its jobs."""
+        me = weakref.proxy(self)
+
+        def start(job: Job, follow: FollowJob) -> Cancellable:
+            started: Cancellable = me._start_job(job, follow)
+            return started
+
         if self._state.tracing is None:
-            return Record(self._state, self._session), self._start_job
+            return Record(self._state, self._session), start
         from service.doors.traced import TracedRecord  # needs an optional extra
 
         record = TracedRecord(self._state, self._session, self._state.tracing)
-        return record, record.starting(self._start_job)
+        return record, record.starting(start)
 
     # ---- connecting and disconnecting ----
 
@@ -318,6 +333,10 @@ class Connection:
 
     # ---- the session ----
 
+    async def _check_first(self, event: protocol.ClientEvent) -> None:
+        """Let the client's first event take over an older session; see `ResumableSessions`."""
+        await self._state.sessions.check(event, asking=self)
+
     async def _serve(self) -> int:
         """Run until the session is closed or the client gone; return the close code."""
         writer = asyncio.create_task(self._write())
@@ -325,16 +344,20 @@ class Connection:
             asyncio.create_task(self._intake.run(self._socket)),
             asyncio.create_task(self._ticker.run()),
         ]
+        each: asyncio.Task[Any] = writer
         try:
             await asyncio.wait([writer, *others], return_when=asyncio.FIRST_COMPLETED)
-            for task in others:
-                if task.done():
-                    task.result()  # raises whatever ended it
+            for each in others:
+                if each.done():
+                    each.result()  # raises whatever ended it
             return await writer
         finally:
             for each in (writer, *others):
                 each.cancel()
             await asyncio.gather(writer, *others, return_exceptions=True)
+            # What is raised refers to this frame. If that referred to the tasks, which refer to
+            # what they raised, all of it would stay until the collector of garbage finds it.
+            del each, others, writer
 
     async def _write(self) -> int:
         close = await self._sending.run(self._socket)
@@ -407,10 +430,6 @@ class Connection:
             self._compiling = None
             self._session.let_go()
             self._ticker.note()
-
-    def _tell(self, event: protocol.ServerEvent) -> None:
-        """Send an event that does not come from the session itself."""
-        self.send(event, None)
 
     # ---- the sink of the driver ----
 

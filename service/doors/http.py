@@ -206,6 +206,8 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T
         for each in (task, gone):
             each.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)
+        # What is raised refers to this frame; the tasks refer to what they raised.
+        del each, task, gone
 
 
 async def _disconnected(request: Request) -> None:

@@ -95,6 +95,13 @@ class SocketLine(PricedFrames):
 
     # ---- what comes in ----
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone: nobody finds it in its scope any more, nor keeps both there."""
+        super().connection_lost(exc)
+        scope: Any = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"].pop(LINE, None)
+
     def data_received(self, data: bytes) -> None:
         """Take bytes; those after a failure are discarded."""
         if self._drained_bytes < 0:

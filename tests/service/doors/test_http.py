@@ -1,6 +1,8 @@
 """Fields of plain HTTP: JSON, a form of either kind or the query, and nothing else."""
 
 import asyncio
+import gc
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -18,6 +20,7 @@ from service.doors.http import (
     read_fields,
     text_field,
     texts_field,
+    while_connected,
 )
 from service.errors import RestError
 from tests.service.conftest import Service
@@ -196,3 +199,24 @@ def test_a_reply_in_json_says_so() -> None:
     assert (reply.status_code, orjson.loads(reply.body)) == (201, {"text": "größer"})
     assert reply.headers["content-type"] == "application/json"
     assert reply.headers["x-more"] == "yes"
+
+
+async def test_what_work_raises_is_kept_by_nothing() -> None:
+    async def receive() -> dict[str, str]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def failing() -> None:
+        raise RestError(418, "")
+
+    def left() -> list[RestError]:
+        return [o for o in gc.get_objects() if isinstance(o, RestError) and o.status == 418]
+
+    gc.disable()  # it would find it
+    try:
+        with suppress(RestError):
+            await while_connected(Request({"type": "http"}, receive), failing())
+        await asyncio.sleep(0)  # the loop lets go of what it has just called
+        assert not left()
+    finally:
+        gc.enable()

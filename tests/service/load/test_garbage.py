@@ -64,7 +64,9 @@ def later(seconds):
     return full()
 
 
-assert later(100.0 + garbage.PAUSE_S - 1.0) == 0, "somebody is there"
+assert later(100.0 + garbage.PAUSE_S - 2.0) == 0, "somebody is there"
+garbage.tidy(100.0 + garbage.PAUSE_S - 1.0, is_idle=True)
+assert not full(), "somebody was there just now"
 assert (later(100.0 + garbage.PAUSE_S), Knot.alive) == (1, 0), "somebody is always there"
 
 def take_long(phase, info):
@@ -73,6 +75,8 @@ def take_long(phase, info):
 gc.callbacks.append(take_long)
 assert later(200.0) == 1
 assert later(200.0 + garbage.PAUSE_S) == 0, "it took long"
+garbage.tidy(200.0 + garbage.PAUSE_S + garbage.IDLE_S, is_idle=True)
+assert full() == 1, "nobody came for a while"
 """
 
 

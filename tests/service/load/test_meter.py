@@ -1,8 +1,11 @@
 """What is done for somebody is paid for by whoever it is for, step by step."""
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 
@@ -137,3 +140,36 @@ async def test_errors_and_cancellation_go_through_it() -> None:
     await asyncio.sleep(0)
     task_of_words.cancel()
     assert await task_of_words == "stayed"
+
+
+class Problem(Exception):
+    """What went wrong."""
+
+
+async def test_what_is_raised_is_kept_by_nothing() -> None:
+    made: list[weakref.ref[Problem]] = []
+
+    def problem() -> Problem:
+        found = Problem()
+        made.append(weakref.ref(found))
+        return found
+
+    async def failing() -> None:
+        raise problem()
+
+    async def several() -> None:
+        await asyncio.gather(failing())
+
+    gc.disable()  # it would find them
+    try:
+        with suppress(Problem):
+            await Metered(several())
+        steps = Metered(asyncio.sleep(60)).__await__()
+        next(steps)
+        with suppress(Problem):
+            steps.throw(problem())
+        del steps
+        await asyncio.sleep(0)
+        assert [each() for each in made] == [None, None]
+    finally:
+        gc.enable()
