@@ -20,6 +20,15 @@ _ARM = {"neon": ["-march=armv8.2-a+dotprod"]}
 _OF_MACHINE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}
 ISA_FLAGS: dict[str, list[str]] = {"plain": []} | _OF_MACHINE.get(platform.machine(), {})
 
+WAYS: tuple[list[str], ...] = (
+    [],
+    ["tied"],
+    ["fine"],
+    ["half"],
+    ["heads"],
+    ["tied", "fine", "half", "width"],
+)
+
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str) -> None:
@@ -39,20 +48,16 @@ def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str) -> None:
     subprocess.run([compiler, *flags, *sources, "-o", program], check=True)
     results = set()
     for isa in instruction_sets():
-        ways: tuple[list[str], ...] = (
-            [],
-            ["tied"],
-            ["fine"],
-            ["half"],
-            ["heads"],
-            ["tied", "fine", "half", "width"],
-        )
-        for how in ways:
+        # The plain kernels are slowest by far, and divided among threads as those with vectors are:
+        # these show all of the ways to that sanitizer.
+        is_slow = sanitizer == "thread" and isa == "plain" and len(instruction_sets()) > 1
+        for how in WAYS[-1:] if is_slow else WAYS:
             done = subprocess.run([program, isa, *how], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[-3000:]
             results.add((*how, done.stdout))
-        check_halves(program, isa)
-    assert len(results) == 6, "the paths disagree"
+        if sanitizer != "thread":  # one thread does it
+            check_halves(program, isa)
+    assert len(results) == len(WAYS), "the paths disagree"
 
 
 def check_halves(program: Path, isa: str) -> None:
