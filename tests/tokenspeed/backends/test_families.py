@@ -131,9 +131,9 @@ def test_kernels_give_the_logits_of_transformers(family: Family) -> None:
     dtype = torch.float32 if INTERPRETED else None
     backend = on_the_gpu(checkpoint, "bf16", dtype)
     found = backend.logits(whole(SHORT))
-    alone = backend.logits(whole(SHORT[:6], slot=1))
-    last = backend.logits(whole(SHORT[6:], slot=1, start=6))
-    assert np.array_equal(np.concatenate((alone, last)), found)
+    backend.copy_slot(0, 1, 6)
+    alone = backend.logits(whole(SHORT[6:], slot=1, start=6))
+    assert np.array_equal(alone, found[6:])
     if name in SELECTIONS:
         assert (backend.step(whole(SHORT)) == found.argmax(-1)).all()
     reference = step_ref(backend.weights, SHORT.tolist(), torch.float32).cpu().numpy()
