@@ -35,7 +35,7 @@ BACKGROUND_STEP: Final = 1 / 3
 ATTENDED_STEP: Final = 1 / 6
 ATTENDED_S: Final = 0.5  # somebody speaks for so long after the last live rows
 # A caption takes a step for each word that it decodes, and background work beside it delays each of
-# them: by this part of what a step takes whatever its rows.
+# them: by this part of what the step takes without it.
 BESIDE_LIVE: Final = 1 / 3
 # Tokens that are copied from slot to slot for background work before a step; the last copy may go
 # beyond. On a CPU each takes 20 us in a slot that is written for the first time.
@@ -181,9 +181,8 @@ class Scheduler:
 
     def _room_beside(self, num_live_rows: int) -> int:
         """Return the rows of background work in a step with live rows."""
-        base_s, _ = self.cost.line()
         room = self.max_step_tokens - num_live_rows
-        return min(room, self.cost.more_rows(base_s * BESIDE_LIVE))
+        return min(room, self.cost.more_rows(self.cost.predict(num_live_rows) * BESIDE_LIVE))
 
     def _rows_of(self, sequences: list[Sequence], room: int) -> list[tuple[Sequence, Rows]]:
         if room <= 0:
@@ -377,6 +376,7 @@ class StepCost:
     """
 
     DECAY = 0.98
+    MIN_ROWS = 8  # also where rows are all that costs: planning and delivering a step cost too
 
     def __init__(self) -> None:
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
@@ -400,7 +400,7 @@ class StepCost:
         Narrower steps would cost throughput, and not make a caption much faster.
         """
         base, _ = self.line()
-        return self.more_rows(max(seconds - base, base))
+        return max(self.MIN_ROWS, self.more_rows(max(seconds - base, base)))
 
     def more_rows(self, seconds: float) -> int:
         """Return how many rows lengthen a step by the time, at least one."""

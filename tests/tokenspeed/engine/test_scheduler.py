@@ -110,6 +110,16 @@ def test_a_step_is_never_so_narrow_that_most_of_it_is_lost() -> None:
     assert [cost.rows_within(seconds) for seconds in (0.01, 0.05, 0.1)] == [20, 20, 30]
 
 
+def test_where_rows_are_all_that_costs_background_work_does_not_crawl_a_row_a_step() -> None:
+    scheduler = Scheduler(KVCache(4, 512), max_step_tokens=256, max_step_s=0.001)
+    for rows in (1, 16, 64):
+        scheduler.cost.observe(rows, 0.001 * rows)
+    scheduler.add(sequence(100.0, prompt=300, client="a"))
+    assert num_rows(scheduler, 0.0) == [StepCost.MIN_ROWS]
+    scheduler.add(sequence(0.2, prompt=10, first=9, client="b"))
+    assert num_rows(scheduler, 0.0) == [8, 2]
+
+
 def test_steps_narrow_when_the_machine_slows_down() -> None:
     scheduler = Scheduler(KVCache(4, 512), max_step_tokens=256, max_step_s=0.05)
     scheduler.add(sequence(0.2, prompt=200))
@@ -234,7 +244,7 @@ def test_background_rows_hardly_stretch_a_step_with_live_ones() -> None:
     assert num_rows(scheduler, 0.0) == [30]
     word = sequence(0.2, prompt=10, first=9, client="b")
     scheduler.add(word)
-    assert num_rows(scheduler, 0.0) == [10, 3]
+    assert num_rows(scheduler, 0.0) == [10, 6]
     plan = scheduler.plan(0.0)
     assert plan is not None
     assert plan.num_live_rows == 10
