@@ -121,12 +121,13 @@ class CudaBackend:
                 return None
             raise BackendUnavailable(f"no persistent kernel without Triton 3.6: {exc}") from exc
         problem = cuda_persistent.why_not(self.weights)
-        if wanted is None and (problem or not cuda_persistent.gains(self.weights)):
+        width = cuda_persistent.MAX_WIDTH if wanted else cuda_persistent.widest(self.weights)
+        if wanted is None and (problem or not width):
             return None
         if problem:
             raise BackendUnavailable(f"no persistent kernel here: {problem}")
         self.weights = cuda_persistent.stack_layers(self.weights)
-        return cuda_persistent.PersistentStep(self.weights, self.memory)
+        return cuda_persistent.PersistentStep(self.weights, self.memory, max_width=width)
 
     @classmethod
     def from_checkpoint(

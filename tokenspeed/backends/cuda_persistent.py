@@ -4,10 +4,12 @@ It reads the same weights and buffers as the graph of kernels that it replaces, 
 bits. Knows shapes, descriptors and the launch; the kernel itself is `kernels.persistent`.
 """
 
+import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import triton
 from torch import Tensor
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
@@ -15,7 +17,14 @@ from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_weights import LayerWeights, Weights
 from tokenspeed.kernels.matrix import Matrix, pack_tiles
 from tokenspeed.kernels.persistent import layouts, sizes
-from tokenspeed.kernels.persistent.arguments import Buffers, Outputs, Plan, Residual, Tables
+from tokenspeed.kernels.persistent.arguments import (
+    Buffers,
+    Outputs,
+    Plan,
+    Residual,
+    Tables,
+    Words,
+)
 from tokenspeed.kernels.persistent.kernel import persistent_kernel
 from tokenspeed.kernels.slots import Cache, Places
 from tokenspeed.kernels.tuned import is_narrow, split_parts, tile_config
@@ -23,9 +32,11 @@ from tokenspeed.model.config import ModelConfig
 
 MAX_WIDTH = 16  # rows of the widest step that takes this path
 GAIN_LAYER_BYTES = 1 << 27  # this path is the default where a layer has at least so many
+GAIN_ROW_BYTES = 50 << 20  # the same for steps of one row; the smallest measured has 58 MiB
+MAX_LAYERS = (sizes.TAGS - 1) // 3  # whose words have tags of their own
 SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
+MIN_WIDTH = 8  # that a product takes
 ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
-IN_FLIGHT = 2  # stages of weights; measured best in every form and width
 
 
 def why_not(weights: Weights) -> str | None:
@@ -47,6 +58,8 @@ def why_not_shape(weights: Weights) -> str | None:
         return f"it does not know {form}, only {', '.join(sizes.COLUMNS)}"
     if config.head_dim not in (64, 128) or config.num_heads // config.num_kv_heads > 16:
         return "it needs heads of 64 or 128, at most 16 to a kv head"
+    if config.num_layers > MAX_LAYERS:
+        return f"it has {config.num_layers} layers, more than {MAX_LAYERS}"
     for name, matrix in _layer_matrices(weights.layers[0]).items():
         if is_narrow(name, form, matrix.n, matrix.k):
             return f"{name} is so small that its tiles are narrow"
@@ -61,14 +74,19 @@ def why_not_shape(weights: Weights) -> str | None:
     return None
 
 
-def gains(weights: Weights) -> bool:
-    """Return whether the persistent kernel measured faster than the graph (notes-cuda.md).
+def widest(weights: Weights) -> int:
+    """Return the rows of the widest step in which this path measured faster; 0: in none.
 
-    Its barriers cost some 25 us a layer; a ring hides the more of it, the more bytes a layer has.
-    int4 is bound by its products, whose instruction spends 64 columns on 8.
+    Grid barriers cost some 25 us a layer; a ring hides the more of it, the more bytes a layer has.
+    A step of one row has none, and gains in smaller models too. int4 is bound by its products,
+    whose instruction spends 64 columns on 8. (notes-cuda.md, versions 6 and 8)
     """
-    layer = _layer_matrices(weights.layers[0]).values()
-    return weights.form != "int4" and sum(m.nbytes for m in layer) >= GAIN_LAYER_BYTES
+    if weights.form == "int4":
+        return 0
+    layer_bytes = sum(m.nbytes for m in _layer_matrices(weights.layers[0]).values())
+    if layer_bytes >= GAIN_LAYER_BYTES:
+        return MAX_WIDTH
+    return 1 if layer_bytes >= GAIN_ROW_BYTES else 0
 
 
 def stack_layers(weights: Weights) -> Weights:
@@ -92,27 +110,53 @@ def stack_layers(weights: Weights) -> Weights:
     return weights
 
 
+class InFlight(NamedTuple):
+    """Stages of weights under way at once: of most matrices, of down and of the head.
+
+    More keep the memory busier, and delay what programs tell each other. Where down begins, a third
+    of the programs has been ready for long: the others have had a second tile of gate and up.
+    """
+
+    most: int
+    down: int
+    head: int
+
+
+# As measured best: of steps of one row, then of all others.
+IN_FLIGHT_SINGLE = {
+    "bf16": InFlight(3, 3, 4),
+    "int8": InFlight(2, 3, 2),
+    "int4": InFlight(2, 2, 2),
+}
+IN_FLIGHT = InFlight(2, 2, 2)
+
+
 @dataclass(frozen=True)
 class Ring:
     """How a program's shared memory is used.
 
     Attributes:
-        slots: stages of weights; row_slots: of activations; in_flight: weight stages under way.
+        slots: stages of weights; row_slots: of activations; in_flight: of weights, under way.
     """
 
     slots: int
     row_slots: int
-    in_flight: int
+    in_flight: InFlight
 
 
 def default_ring(form: str, width: int, head_dim: int) -> Ring:
-    """Return the deepest ring that fits, with as many stages under way as measured best."""
+    """Return the deepest ring that fits, with as many stages under way as measured best.
+
+    width: rows of the step.
+    """
+    in_flight = IN_FLIGHT_SINGLE[form] if width == 1 else IN_FLIGHT
+    width = max(MIN_WIDTH, width)
     stage = sizes.STAGE_BYTES + (512 if form == "int4" else 0)
     rows = ROW_SLOTS * sizes.COLUMNS[form] * width * 2
     cache = 2 * 32 * head_dim * 2
     finish = sizes.TILE * width * 4 + 1024
     slots = (SHARED_BYTES - rows - cache - finish) // stage
-    return Ring(slots, ROW_SLOTS, IN_FLIGHT)
+    return Ring(slots, ROW_SLOTS, in_flight)
 
 
 def plan_of(
@@ -133,14 +177,20 @@ def plan_of(
         max_length, num_slots: of the cache.
         ring: None is the default for this form and width.
     """
-    wide = max(8, width)
+    wide = max(MIN_WIDTH, width)
+    single = width == 1
     hidden, inner = config.hidden_size, config.intermediate_size
     attended = config.num_heads * config.head_dim
     qkv = attended + 2 * config.num_kv_heads * config.head_dim
-    ring = ring or default_ring(form, wide, config.head_dim)
+    qkv_parts = split_parts("qkv", form, qkv, hidden)
+    out_parts = split_parts("out", form, hidden, attended)
+    down_parts = split_parts("down", form, hidden, inner)
+    ring = ring or default_ring(form, width, config.head_dim)
+    columns = sizes.COLUMNS[form]
+    lengths = (hidden, hidden // qkv_parts, attended // out_parts, inner // down_parts)
     return Plan(
         form=form,
-        columns=sizes.COLUMNS[form],
+        columns=columns,
         width=wide,
         hidden=hidden,
         inner=inner,
@@ -150,15 +200,18 @@ def plan_of(
         qkv=qkv,
         attended=attended,
         vocab=config.vocab_size,
-        qkv_parts=split_parts("qkv", form, qkv, hidden),
-        out_parts=split_parts("out", form, hidden, attended),
-        down_parts=split_parts("down", form, hidden, inner),
+        qkv_parts=qkv_parts,
+        out_parts=out_parts,
+        down_parts=down_parts,
         max_length=max_length,
         slot_count=num_slots,
         eps=config.rms_norm_eps,
         slots=ring.slots,
         row_slots=ring.row_slots,
         store_logits=store_logits,
+        single=single,
+        group=math.gcd(ring.row_slots // 2, *(length // columns for length in lengths)),
+        square_words=triton.next_power_of_2(hidden // sizes.HALF),
     )
 
 
@@ -168,7 +221,7 @@ class PersistentStep:
     Args:
         weights: stacked (`stack_layers`).
         memory: of the backend.
-        max_width: rows of the widest step.
+        max_width: rows of the widest step, up to MAX_WIDTH.
         ring: None is the default for each width.
     """
 
@@ -194,6 +247,7 @@ class PersistentStep:
         # Words of parts that have not arrived.
         absent = torch.full((words,), sizes.EMPTY, dtype=torch.int32)
         self._part_sums = absent.to(device).view(torch.float32)
+        self._words = self._make_words(plan, device)
         lines = weights.config.num_layers * sizes.PHASES
         self._counters = torch.zeros(lines * sizes.COUNTER_STRIDE, dtype=torch.int32, device=device)
         self._descriptors = self._describe_weights()
@@ -201,7 +255,7 @@ class PersistentStep:
     @property
     def nbytes(self) -> int:
         """Bytes of its own buffers."""
-        return sum(t.nbytes for t in (self._norms, self._part_sums, self._counters))
+        return sum(t.nbytes for t in (self._norms, self._part_sums, self._counters, *self._words))
 
     def run(self, width: int, logits: Tensor | None = None) -> None:
         """Launch the step, after `embedding` and before `select`.
@@ -212,7 +266,10 @@ class PersistentStep:
         Raises:
             RuntimeError: the grid cannot be resident as a whole: something else uses the GPU.
         """
-        self._counters.zero_()
+        if width == 1:
+            self._words.step.add_(1)
+        else:
+            self._counters.zero_()
         device = self._memory.device
         grid = (torch.cuda.get_device_properties(device).multi_processor_count,)
         *arguments, plan = self.arguments(width, logits).values()
@@ -231,7 +288,7 @@ class PersistentStep:
         """
         memory, fields, cache = self._memory, self._memory.fields, self._memory.cache
         plan = self._plan(width, store_logits=logits is not None)
-        in_flight = (self.ring or default_ring(plan.form, plan.width, plan.head_dim)).in_flight
+        ring = self.ring or default_ring(plan.form, width, plan.head_dim)
         rows = {"scaled": memory.scaled, "values": memory.values, "inner": memory.inner}
         return {
             **self._descriptors,
@@ -250,9 +307,12 @@ class PersistentStep:
             "logits_ptr": memory.head_scratch.best if logits is None else logits,
             "parts_ptr": self._part_sums,
             "counters_ptr": self._counters,
+            "words": self._words,
             "layers": self._weights.config.num_layers,
             "max_rows": memory.sums.shape[1],
-            "in_flight": min(in_flight, plan.slots),
+            "in_flight": ring.in_flight.most,
+            "in_flight_down": ring.in_flight.down,
+            "in_flight_head": ring.in_flight.head,
             "PLAN": plan,
         }
 
@@ -266,6 +326,16 @@ class PersistentStep:
             num_slots=cache.shape[2],
             ring=self.ring,
             store_logits=store_logits,
+        )
+
+    @staticmethod
+    def _make_words(plan: Plan, device: str) -> Words:
+        split = plan.qkv * plan.qkv_parts + plan.hidden * (plan.out_parts + plan.down_parts)
+        narrow = (1, plan.hidden, plan.attended, plan.inner, plan.qkv)
+        wide = (plan.hidden, plan.hidden // sizes.HALF * 2, split)
+        return Words(
+            *(torch.zeros(size, dtype=torch.int32, device=device) for size in narrow),
+            *(torch.zeros(size, dtype=torch.int64, device=device) for size in wide),
         )
 
     def _describe_weights(self) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from tests.tokenspeed.backends.test_cuda import rows
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_persistent import (
+    MAX_LAYERS,
     PersistentStep,
     default_ring,
-    gains,
     stack_layers,
     why_not_shape,
+    widest,
 )
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
@@ -65,19 +66,31 @@ def test_it_says_which_model_it_cannot_run(
     assert found is None if reason is None else reason in str(found)
 
 
-def test_it_is_the_default_where_it_measured_faster() -> None:
-    def chosen(config: ModelConfig, form: str) -> bool:
-        return gains(random_weights(replace(config, num_layers=1), form, "meta"))
+def test_layers_beyond_the_tags_of_a_step_are_refused() -> None:
+    few = random_weights(replace(WIDE, num_layers=1), "bf16", "meta")
+    for layers, reason in ((MAX_LAYERS, None), (MAX_LAYERS + 1, "86 layers, more than 85")):
+        found = why_not_shape(replace(few, config=replace(WIDE, num_layers=layers)))
+        assert found is None if reason is None else reason in str(found)
 
-    assert [chosen(LARGE, form) for form in FORMS] == [True, True, False]
-    assert not chosen(WIDE, "bf16")
+
+def test_it_is_the_default_where_it_measured_faster() -> None:
+    def chosen(config: ModelConfig, form: str) -> int:
+        return widest(random_weights(replace(config, num_layers=1), form, "meta"))
+
+    assert [chosen(LARGE, form) for form in FORMS] == [16, 16, 0]
+    assert [chosen(WIDE, form) for form in FORMS] == [1, 1, 0]
+    assert not chosen(replace(WIDE, hidden_size=1024), "int8")
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_weights_run_ahead_of_the_barriers(form: str) -> None:
     # That it compiles and fits, test_compiled.py holds.
-    for width in (8, 16):
-        assert default_ring(form, width, LARGE.head_dim).slots >= 8
+    for width in (1, 8, 16):
+        ring = default_ring(form, width, LARGE.head_dim)
+        assert ring.slots >= 8
+        assert max(ring.in_flight) <= ring.slots
+        # A stage of weights is not used again before its activations were.
+        assert ring.row_slots < ring.slots
 
 
 def kind(argument: Any) -> Any:
@@ -95,10 +108,11 @@ def test_it_is_launched_with_what_is_compiled_without_a_gpu(form: str) -> None:
     small = replace(small, num_layers=2, vocab_size=256)
     weights = stack_layers(random_weights(small, form, "cpu", seed=5))
     memory = StepMemory(weights, EngineConfig(num_slots=2, max_length=64, max_step_tokens=32))
-    for logits in (None, torch.empty(16, small.vocab_size)):
-        arguments = PersistentStep(weights, memory).arguments(16, logits)
+    for width, logits in ((1, None), (16, None), (16, torch.empty(16, small.vocab_size))):
+        arguments = PersistentStep(weights, memory).arguments(width, logits)
         plan = arguments.pop("PLAN")
-        assert (plan.width, plan.store_logits) == (16, logits is not None)
+        assert (plan.width, plan.single) == (max(8, width), width == 1)
+        assert plan.store_logits == (logits is not None)
         signature = signature_of(plan)
         assert list(signature) == [*arguments, "PLAN"]
         for name, argument in arguments.items():

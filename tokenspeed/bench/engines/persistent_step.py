@@ -22,7 +22,7 @@ import triton
 
 from tokenspeed.backends import NO_DRAFT, Step, cuda_persistent
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.backends.cuda_persistent import Ring, default_ring
+from tokenspeed.backends.cuda_persistent import InFlight, Ring, default_ring
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.update import update_ms
@@ -162,9 +162,9 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
         path = one.persistent
         if path is None or width > path.max_width:
             continue
-        base = default_ring(form, max(8, width), shape.head_dim)
+        base = default_ring(form, width, shape.head_dim)
         for in_flight in in_flights:
-            path.ring = Ring(base.slots, base.row_slots, in_flight)
+            path.ring = Ring(base.slots, base.row_slots, InFlight(*[in_flight] * 3))
             one._upload(streams(width))
             graph = graph_of(lambda width=width, path=path: path.run(width))
             ms = median_ms(graph.replay)

@@ -11,14 +11,16 @@ bits whether it runs through this kernel or through those, and reads the same we
 
 Grid barriers are counters of finished tiles, one for each matrix, so a program without a tile of a
 matrix does not take part in its barrier. They are zeroed before each launch, not by the kernel: a
-step that was aborted leaves nothing behind.
+step that was aborted leaves nothing behind. A step of one row has no barriers: its phases hand over
+words that say by themselves that they are here (`tagged`).
 
 From below to above:
 
     sizes, arguments  what the host and the kernel agree on
     layouts           the same for the kernel; how memory and registers are laid out
     grid              shares of work, and waiting for other programs
-    producers         weights and activations into shared memory
+    tagged            what the phases of a step of one row hand over
+    producers         weights and activations into shared memory; word_producer: those of one row
     products          from shared memory to the sums of a tile
     parts             sums along K, from several programs
     qkv, attention, projection, gate_up, head

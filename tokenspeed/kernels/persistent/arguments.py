@@ -19,6 +19,9 @@ class Plan(NamedTuple):
         qkv_parts, out_parts, down_parts: programs that share a tile of a matrix, along K.
         max_length, slot_count, eps: of the cache, and of the norms.
         slots: stages of weights in the ring. row_slots: of activations.
+        single: the step has one row, and its phases hand over tagged words (`tagged`).
+        group: stages of activations that are sent at once in such a step.
+        square_words: sums of squares of a row in such a step, a power of 2.
     """
 
     form: str
@@ -41,6 +44,9 @@ class Plan(NamedTuple):
     slots: int
     row_slots: int
     store_logits: bool
+    single: bool
+    group: int
+    square_words: int
 
 
 class Outputs(NamedTuple):
@@ -90,6 +96,26 @@ class Buffers(NamedTuple):
     inner: Any
 
 
+class Words(NamedTuple):
+    """What the phases of a step of one row hand over; see `tagged`.
+
+    Attributes:
+        step: [1] int32, another number each step.
+        scaled, attended, inner, qkv: int32, of a row of these.
+        hidden: [hidden] int64. squares: [hidden / 32] int64, two for each half of a tile.
+        parts: [parts of a matrix * its rows] int64.
+    """
+
+    step: Any
+    scaled: Any
+    attended: Any
+    inner: Any
+    qkv: Any
+    hidden: Any
+    squares: Any
+    parts: Any
+
+
 class Work(NamedTuple):
     """All that consumers read and write in memory, and how much of it there is."""
 
@@ -106,6 +132,7 @@ class Work(NamedTuple):
     counters: Any
     num_rows: Any
     layers: Any
+    words: Any
 
 
 class Loaded(NamedTuple):
@@ -115,6 +142,7 @@ class Loaded(NamedTuple):
     slots: Any
     positions: Any
     grid: Any
+    first_tag: Any
 
 
 class Ring(NamedTuple):

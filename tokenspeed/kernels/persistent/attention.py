@@ -6,8 +6,9 @@ from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 
 from tokenspeed.kernels import attention
 from tokenspeed.kernels.gluon_names import barrier
-from tokenspeed.kernels.persistent.grid import arrive, wait
+from tokenspeed.kernels.persistent.grid import arrive, bound, wait
 from tokenspeed.kernels.persistent.layouts import ATTENTION, HALF, STRIDE, narrow
+from tokenspeed.kernels.persistent.tagged import ask, halves_absent, halves_of, leave_halves, tag_of
 
 BLOCK = gl.constexpr(attention.BLOCK)
 CACHE_SHARED = gl.constexpr(gl.SwizzledSharedLayout(8, 1, 8, [1, 0]))
@@ -30,10 +31,55 @@ def cache_block(k_ptr, v_ptr, tile, at, start, last, wanted):
 
 
 @gluon.jit
-def attend(unit, work, layer, cache_shared, done, PLAN: gl.constexpr):
+def prefetch_block(pointer, start, last, HEAD_DIM: gl.constexpr):
+    """Ask for a block of keys or values into the L2, up to position `last`."""
+    LINES: gl.constexpr = HEAD_DIM // 64  # of 128 bytes, at a position
+    L: gl.constexpr = gl.BlockedLayout([1, 1], [32 // LINES, LINES], [4, 1], [1, 0])
+    at = gl.expand_dims(start + gl.arange(0, BLOCK, gl.SliceLayout(1, L)), 1)
+    line = gl.expand_dims(gl.arange(0, LINES, gl.SliceLayout(0, L)), 0)
+    gl.inline_asm_elementwise(
+        """{
+        .reg .pred p;
+        setp.ne.s32 p, $2, 0;
+        @p prefetch.global.L2 [$1];
+        mov.u32 $0, 0;
+        }""",
+        "=r,l,r",
+        [pointer + at * HEAD_DIM + line * 64, ((at <= last) & (line >= 0)).to(gl.int32)],
+        dtype=gl.int32,
+        is_pure=False,
+        pack=1,
+    )
+
+
+@gluon.jit
+def own_words(q_pointers, q_mask, new, tag, dtype: gl.constexpr, PLAN: gl.constexpr):
+    """Wait for the queries of a kv head, and for the key and value of the step's own row."""
+    V: gl.constexpr = PLAN.kv_heads * PLAN.head_dim  # from a key to its value
+    L: gl.constexpr = new.type.layout
+    everywhere = gl.arange(0, PLAN.head_dim, L) >= 0
+    q = ask(q_pointers, q_mask)
+    k = ask(new, everywhere)
+    v = ask(new + V, everywhere)
+    missing = gl.to_tensor(1)
+    polls = gl.to_tensor(0)
+    while missing > 0:
+        q = ask(q_pointers, q_mask)
+        k = ask(new, everywhere)
+        v = ask(new + V, everywhere)
+        absent = halves_absent(k, tag, everywhere) | halves_absent(v, tag, everywhere)
+        missing = gl.max(gl.max(halves_absent(q, tag, q_mask), 1), 0) | gl.max(absent, 0)
+        polls += 1
+        bound(polls)
+    return halves_of(q, dtype), halves_of(k, dtype), halves_of(v, dtype)
+
+
+@gluon.jit
+def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
     """Let the query heads of one row and kv head attend; the sums are those of `attention`.
 
     Waits until qkv is `done`. Keys and values of steps before this one are asked for before that.
+    In a step of one row its own come as words, and so do its queries.
     """
     HEADS: gl.constexpr = PLAN.heads
     KV_HEADS: gl.constexpr = PLAN.kv_heads
@@ -51,23 +97,38 @@ def attend(unit, work, layer, cache_shared, done, PLAN: gl.constexpr):
     head_at = (slot * KV_HEADS + kv_head) * (PLAN.max_length * HEAD_DIM)
     at = gl.expand_dims(gl.arange(0, BLOCK, gl.SliceLayout(1, LOAD)), 1)
     tile = at * HEAD_DIM + gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, LOAD)), 0)
-    # Rows of a slot have positions one after the other, so that a step writes none before
-    # last - WIDTH + 1: the blocks before that are there already.
     k_ptr = work.cache.k + head_at
     v_ptr = work.cache.v + head_at
-    is_old = last >= BLOCK + WIDTH - 1
-    next_is_old = last >= 2 * BLOCK + WIDTH - 1
-    k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, is_old)
-    next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, last, next_is_old)
-    wait(done, (HEADS + 2 * KV_HEADS) * HEAD_DIM // HALF)
-    if not is_old:
-        k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, True)
-    if not next_is_old:
-        next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, last, True)
+    # Blocks behind the first two take longer from memory than these do to be used.
+    for start in range(2 * BLOCK, last, BLOCK):
+        prefetch_block(k_ptr, start, last, HEAD_DIM)
+        prefetch_block(v_ptr, start, last, HEAD_DIM)
     m = gl.expand_dims(gl.arange(0, 16, gl.SliceLayout(1, _ATTEND_A)), 1)
     d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND_A)), 0)
     q_at = (row * HEADS + kv_head * GROUP + m) * HEAD_DIM + d
-    q = gl.load(q_ptr + q_at, mask=(m < GROUP) & (d >= 0), other=0.0, cache_modifier=".cg")
+    q_mask = (m < GROUP) & (d >= 0)
+    if PLAN.single:
+        in_cache = last - 1
+        k, v = cache_block(k_ptr, v_ptr, tile, at, 0, in_cache, True)
+        next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, in_cache, True)
+        tag = tag_of(own.first_tag, layer, 1)
+        new_at = work.words.qkv + HEADS * HEAD_DIM + kv_head * HEAD_DIM
+        new_at += gl.arange(0, HEAD_DIM, gl.SliceLayout(0, LOAD))
+        q, new_k, new_v = own_words(work.words.qkv + q_at, q_mask, new_at, tag, dtype, PLAN)
+    else:
+        in_cache = last
+        # Rows of a slot have positions one after the other, so that a step writes none before
+        # last - WIDTH + 1: the blocks before that are there already.
+        is_old = last >= BLOCK + WIDTH - 1
+        next_is_old = last >= 2 * BLOCK + WIDTH - 1
+        k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, is_old)
+        next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, last, next_is_old)
+        wait(done, (HEADS + 2 * KV_HEADS) * HEAD_DIM // HALF)
+        if not is_old:
+            k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, True)
+        if not next_is_old:
+            next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, last, True)
+        q = gl.load(q_ptr + q_at, mask=q_mask, other=0.0, cache_modifier=".cg")
     k_shared = cache_shared.index(0)
     v_shared = cache_shared.index(1)
     column = gl.expand_dims(gl.arange(0, BLOCK, gl.SliceLayout(0, _ATTEND)), 0)
@@ -82,11 +143,16 @@ def attend(unit, work, layer, cache_shared, done, PLAN: gl.constexpr):
         sums = gl.zeros([16, 8], gl.float32, _ATTEND)
         out = gl.zeros([16, HEAD_DIM], gl.float32, _ATTEND)
         for start in range(begin, gl.minimum(begin + _SPLIT, last + 1), BLOCK):
+            if PLAN.single:
+                if start + BLOCK > last:
+                    is_own = start + at == last
+                    k = gl.where(is_own, gl.expand_dims(new_k, 0), k)
+                    v = gl.where(is_own, gl.expand_dims(new_v, 0), v)
             barrier()  # all warps have read the previous block
             k_shared.store(k)
             v_shared.store(v)
             k, v = next_k, next_v
-            next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, start + 2 * BLOCK, last, True)
+            next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, start + 2 * BLOCK, in_cache, True)
             barrier()
             b = k_shared.permute((1, 0)).load(_ATTEND_B)
             scores = mma_v2(q, b, gl.zeros([16, BLOCK], gl.float32, _ATTEND)) * scale
@@ -111,7 +177,11 @@ def attend(unit, work, layer, cache_shared, done, PLAN: gl.constexpr):
     m = gl.expand_dims(gl.arange(0, 16, ROW), 1)
     d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND)), 0)
     y_at = (row * HEADS + kv_head * GROUP + m) * HEAD_DIM + d
-    gl.store(work.buffers.attended + y_at, y, mask=(m < GROUP) & (d >= 0))
+    y_mask = (m < GROUP) & (d >= 0)
+    if PLAN.single:
+        leave_halves(work.words.attended + y_at, y, tag_of(own.first_tag, layer, 2), y_mask)
+    else:
+        gl.store(work.buffers.attended + y_at, y, mask=y_mask)
 
 
 @gluon.jit
@@ -120,5 +190,6 @@ def attend_all(work, own, layer, cache_shared, done, offset, PLAN: gl.constexpr)
     # The programs that have fewer tiles of the next matrix attend first.
     first = (gl.program_id(0) + own.grid - offset) % own.grid
     for unit in range(first, own.num_rows * PLAN.kv_heads, own.grid):
-        attend(unit, work, layer, cache_shared, done, PLAN)
-        arrive(done + ATTENTION * STRIDE, 1)
+        attend(unit, work, own, layer, cache_shared, done, PLAN)
+        if not PLAN.single:
+            arrive(done + ATTENTION * STRIDE, 1)

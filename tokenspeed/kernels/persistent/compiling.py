@@ -7,7 +7,7 @@ from triton.backends.compiler import GPUTarget
 from triton.experimental.gluon._runtime import GluonASTSource
 
 from tokenspeed.kernels.lm_head import HeadScratch
-from tokenspeed.kernels.persistent.arguments import Buffers, Outputs, Plan, Residual, Tables
+from tokenspeed.kernels.persistent.arguments import Buffers, Outputs, Plan, Residual, Tables, Words
 from tokenspeed.kernels.persistent.kernel import persistent_kernel
 from tokenspeed.kernels.persistent.layouts import (
     FLOAT_BLOCK,
@@ -45,9 +45,12 @@ def signature_of(plan: Plan) -> dict[str, Any]:
         "logits_ptr": "*fp32",
         "parts_ptr": "*fp32",
         "counters_ptr": "*i32",
+        "words": Words(*["*i32"] * 5, *["*i64"] * 3),
         "layers": "i32",
         "max_rows": "i32",
         "in_flight": "i32",
+        "in_flight_down": "i32",
+        "in_flight_head": "i32",
         "PLAN": "constexpr",
     }
 

@@ -16,31 +16,42 @@ from tokenspeed.kernels.persistent.layouts import (
     pairs,
 )
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
+from tokenspeed.kernels.persistent.tagged import ask_squares, leave_halves, row_squares, tag_of
 
 
 @gluon.jit
 def gate_up_operands(work, layer, num_rows, PLAN: gl.constexpr):
     """Return the rows' sums of squares."""
-    n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
-    at = work.residual.sums + (2 * layer + 1) * work.max_rows + n
-    return gl.load(at, mask=n < num_rows, other=0, cache_modifier=".cg")
+    if PLAN.single:
+        return ask_squares(work, PLAN)
+    else:
+        n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
+        at = work.residual.sums + (2 * layer + 1) * work.max_rows + n
+        return gl.load(at, mask=n < num_rows, other=0, cache_modifier=".cg")
 
 
 @gluon.jit
-def finish_gate_up(v, sums, half, work, num_rows, PLAN: gl.constexpr):
+def finish_gate_up(v, sums, half, work, own, layer, PLAN: gl.constexpr):
     """Write silu(gate) * up."""
     inner_ptr = work.buffers.inner
+    dtype: gl.constexpr = inner_ptr.dtype.element_ty
+    if PLAN.single:
+        sums = row_squares(sums, work, tag_of(own.first_tag, layer, 2), PAIRS, PLAN)
     inverse = inverse_rms(sums, PLAN.hidden, PLAN.eps)
     gate, up = pairs(v, PLAN.width)
     column = half * (HALF // 2) + gl.arange(0, HALF // 2, gl.SliceLayout(1, PAIRS))
     n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
-    row_mask = n < num_rows
+    row_mask = n < own.num_rows
     gate = gate * gl.expand_dims(inverse, 0)
     up = up * gl.expand_dims(inverse, 0)
     out = gate / (1.0 + gl.exp(-gate)) * up
     at = gl.expand_dims(n, 0) * PLAN.inner + gl.expand_dims(column, 1)
     mask = gl.expand_dims(row_mask, 0) & (at >= 0)
-    gl.store(inner_ptr + at, narrow(out, inner_ptr.dtype.element_ty), mask=mask)
+    if PLAN.single:
+        tag = tag_of(own.first_tag, layer, 3)
+        leave_halves(work.words.inner + at, narrow(out, dtype), tag, mask)
+    else:
+        gl.store(inner_ptr + at, narrow(out, dtype), mask=mask)
 
 
 @gluon.jit
@@ -58,6 +69,7 @@ def project_gate_up(
         operands = gate_up_operands(work, layer, own.num_rows, PLAN)
         acc, turn = product(ring, rows, scale, turn, PLAN.hidden, PART, PLAN)
         v = gl.convert_layout(acc, FINISH)
-        finish_gate_up(v, operands, half, work, own.num_rows, PLAN)
-        arrive(done + GATE_UP * STRIDE, 1)
+        finish_gate_up(v, operands, half, work, own, layer, PLAN)
+        if not PLAN.single:
+            arrive(done + GATE_UP * STRIDE, 1)
     return turn, offset

@@ -7,17 +7,22 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 from tokenspeed.kernels.persistent.grid import share
 from tokenspeed.kernels.persistent.layouts import FINISH, HALF, TILE, inverse_rms
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
+from tokenspeed.kernels.persistent.tagged import ask_squares, row_squares
 
 _EXP_UNIT = gl.constexpr(2.0**-30)  # as in lm_head
 _LOG2E = gl.constexpr(1.4426950408889634)
 
 
 @gluon.jit
-def last_sums(work, wanted, PLAN: gl.constexpr):
+def last_sums(work, own, wanted, PLAN: gl.constexpr):
     """Return the sums of squares that the last norm needs."""
-    n = gl.arange(0, PLAN.width, gl.SliceLayout(0, FINISH))
-    at = work.residual.sums + 2 * work.layers * work.max_rows + n
-    return gl.load(at, mask=wanted, other=0, cache_modifier=".cg")
+    if PLAN.single:
+        tag = own.first_tag + 3 * work.layers
+        return row_squares(ask_squares(work, PLAN), work, tag, FINISH, PLAN)
+    else:
+        n = gl.arange(0, PLAN.width, gl.SliceLayout(0, FINISH))
+        at = work.residual.sums + 2 * work.layers * work.max_rows + n
+        return gl.load(at, mask=wanted, other=0, cache_modifier=".cg")
 
 
 @gluon.jit
@@ -82,7 +87,7 @@ def project_head(
     inverse = gl.zeros([WIDTH], gl.float32, gl.SliceLayout(0, FINISH))
     if first < units:
         first_rows(rows, turn, PLAN)
-        inverse = inverse_rms(last_sums(work, wanted, PLAN), PLAN.hidden, PLAN.eps)
+        inverse = inverse_rms(last_sums(work, own, wanted, PLAN), PLAN.hidden, PLAN.eps)
     for unit in range(first, units, own.grid):
         scale = row_scale(scale_ptr, 0, unit * 2 + PART, PLAN.vocab, PLAN)
         acc, turn = product(ring, rows, scale, turn, PLAN.hidden, PART, PLAN)

@@ -28,22 +28,29 @@ from tokenspeed.kernels.persistent.layouts import (
 from tokenspeed.kernels.persistent.producers import produce_rows, produce_weights
 from tokenspeed.kernels.persistent.projection import project
 from tokenspeed.kernels.persistent.qkv import project_qkv
+from tokenspeed.kernels.persistent.tagged import first_tag, leave_first
+from tokenspeed.kernels.persistent.word_producer import FIRST_ROWS, produce_words
 
 
 @gluon.jit
-def load_once(work, WIDTH: gl.constexpr):
+def load_once(work, PLAN: gl.constexpr):
     """Return what a partition of consumers needs in every phase."""
-    num_rows = gl.load(work.num_rows)
+    # A step of one row takes it for granted, as the kernels do that this one replaces.
+    num_rows = gl.to_tensor(1) if PLAN.single else gl.load(work.num_rows)
+    first = first_tag(work.words.step) if PLAN.single else 0
+    WIDTH: gl.constexpr = PLAN.width
     n = gl.arange(0, WIDTH, gl.SliceLayout(0, PAIRS))
     slots = gl.load(work.places.slots + n, mask=n < num_rows, other=0).to(gl.int64)
     positions = gl.load(work.places.positions + n, mask=n < num_rows, other=0)
-    return Loaded(num_rows, slots, positions, gl.num_programs(0))
+    return Loaded(num_rows, slots, positions, gl.num_programs(0), first)
 
 
 @gluon.jit
 def consume(ring, rows, scales, work, shared, PART: gl.constexpr, PLAN: gl.constexpr):
     """Multiply and finish half of each tile: the lower 64 rows (PART 0) or the upper."""
-    own = load_once(work, PLAN.width)
+    own = load_once(work, PLAN)
+    if PLAN.single and PART == 0:
+        leave_first(work, own.first_tag, PLAN)
     turn = 0
     offset = 0
     for layer in range(work.layers):
@@ -61,12 +68,13 @@ def consume(ring, rows, scales, work, shared, PART: gl.constexpr, PLAN: gl.const
     project_head(ring, rows, scales[4], work, own, shared, turn, offset, PART, PLAN)
 
 
-@gluon.jit(do_not_specialize=["layers", "in_flight"])
+@gluon.jit(do_not_specialize=["layers", "in_flight", "in_flight_down", "in_flight_head"])
 def persistent_kernel(
     w_qkv, w_out, w_gate_up, w_down, w_head, s_qkv, s_out, s_gate_up, s_down, s_head,
     x_scaled, x_values, x_inner,
     places, outputs, num_rows_ptr, tables, residual, buffers, cache, head, logits_ptr,
-    parts_ptr, counters_ptr, layers, max_rows, in_flight, PLAN: gl.constexpr,
+    parts_ptr, counters_ptr, words, layers, max_rows, in_flight, in_flight_down,
+    in_flight_head, PLAN: gl.constexpr,
 ):  # fmt: skip
     """Launch as a cooperative grid of one program a multiprocessor, four warps.
 
@@ -113,17 +121,36 @@ def persistent_kernel(
     scales = (s_qkv, s_out, s_gate_up, s_down, s_head)
     work = Work(
         places, tables, residual, max_rows, buffers, cache, outputs, head, logits_ptr,
-        parts_ptr, counters_ptr, num_rows_ptr, layers,
+        parts_ptr, counters_ptr, num_rows_ptr, layers, words,
     )  # fmt: skip
-    gl.warp_specialize(
-        [
-            (consume, (ring, rows, scales, work, shared, 0, PLAN)),
-            (consume, (ring, rows, scales, work, shared, 1, PLAN)),
-            (produce_weights, (Ring(tiles, group_scales, full, empty), weights, scales, layers,
-                               in_flight, PLAN)),
-            (produce_rows, (rows, empty, (x_scaled, x_values, x_inner), counters_ptr,
-                            num_rows_ptr, layers, PLAN)),
-        ],
-        [4, 1, 1],
-        [224, 40, 40],
-    )  # fmt: skip
+    sent = Ring(tiles, group_scales, full, empty)
+    under_way = (in_flight, in_flight_down, in_flight_head)
+    if PLAN.single:
+        PIECES_AT_ONCE: gl.constexpr = PLAN.group * PIECES
+        groups = reinterpret(
+            x, dtype, [ROW_SLOTS // PLAN.group, PIECES_AT_ONCE, WIDTH * 64], FIRST_ROWS
+        )
+        row = RowRing(groups, x_full)
+        gl.warp_specialize(
+            [
+                (consume, (ring, rows, scales, work, shared, 0, PLAN)),
+                (consume, (ring, rows, scales, work, shared, 1, PLAN)),
+                (produce_weights, (sent, weights, scales, layers, under_way, PLAN)),
+                (produce_words, (row, empty, words, layers, 0, PLAN)),
+                (produce_words, (row, empty, words, layers, 1, PLAN)),
+            ],
+            [4, 1, 1, 1],
+            [224, 40, 40, 40],
+        )
+    else:
+        gl.warp_specialize(
+            [
+                (consume, (ring, rows, scales, work, shared, 0, PLAN)),
+                (consume, (ring, rows, scales, work, shared, 1, PLAN)),
+                (produce_weights, (sent, weights, scales, layers, under_way, PLAN)),
+                (produce_rows, (rows, empty, (x_scaled, x_values, x_inner), counters_ptr,
+                                num_rows_ptr, layers, PLAN)),
+            ],
+            [4, 1, 1],
+            [224, 40, 40],
+        )  # fmt: skip

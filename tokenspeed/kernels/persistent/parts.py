@@ -5,6 +5,7 @@ from triton.experimental.gluon import language as gl
 
 from tokenspeed.kernels.persistent.grid import bound
 from tokenspeed.kernels.persistent.layouts import EMPTY, FINISH, HALF
+from tokenspeed.kernels.persistent.tagged import ask, floats_of, leave_floats, words_absent
 
 
 @gluon.jit
@@ -53,6 +54,44 @@ def receive_parts(acc, part, parts_ptr, num_rows, PARTS: gl.constexpr, WIDTH: gl
 
 
 @gluon.jit
+def part_pointers(part, parts_ptr, L: gl.constexpr, WIDTH: gl.constexpr):
+    """Return where the tagged words of a part of one row lie, and which there are: [64, WIDTH]."""
+    at = gl.expand_dims(gl.arange(0, HALF, gl.SliceLayout(1, L)), 1)
+    n = gl.expand_dims(gl.arange(0, WIDTH, gl.SliceLayout(0, L)), 0)
+    return parts_ptr + part * HALF + at + n * 0, (n < 1) & (at >= 0)
+
+
+@gluon.jit
+def leave_part(acc, part, parts_ptr, tag, WIDTH: gl.constexpr):
+    """Leave a part of one row for the program that adds up."""
+    L: gl.constexpr = acc.type.layout
+    pointers, mask = part_pointers(part, parts_ptr, L, WIDTH)
+    leave_floats(pointers, acc, tag, mask)
+
+
+@gluon.jit
+def collect_parts(acc, part, parts_ptr, tag, PARTS: gl.constexpr, WIDTH: gl.constexpr):
+    """Wait for the parts of one row before the last, `acc`; return the sum of all, in order."""
+    last = gl.convert_layout(acc, FINISH)
+    pointers, mask = part_pointers(part, parts_ptr, FINISH, WIDTH)
+    v = last
+    missing = gl.to_tensor(1)
+    polls = gl.to_tensor(0)
+    while missing > 0:
+        words = ask(pointers, mask)
+        absent = words_absent(words, tag, mask)
+        v = floats_of(words)
+        for i in gl.static_range(1, PARTS - 1):
+            words = ask(pointers + i * (2 * HALF), mask)
+            absent = absent | words_absent(words, tag, mask)
+            v += floats_of(words)
+        missing = gl.max(gl.max(absent, 0), 0)
+        polls += 1
+        bound(polls)
+    return v + last
+
+
+@gluon.jit
 def rows_to_finish(unit, num_rows, PARTS: gl.constexpr):
     """Return how many rows need what finishes a tile: none where another program finishes it."""
     if PARTS > 1:
@@ -62,21 +101,31 @@ def rows_to_finish(unit, num_rows, PARTS: gl.constexpr):
 
 
 @gluon.jit
-def add_parts(acc, unit, parts_ptr, num_rows, PARTS: gl.constexpr, WIDTH: gl.constexpr,
-              PART: gl.constexpr):  # fmt: skip
+def add_parts(acc, unit, work, own, tag, REGION: gl.constexpr, PARTS: gl.constexpr,
+              PART: gl.constexpr, PLAN: gl.constexpr):  # fmt: skip
     """Add up the parts of half a tile; return the sum, and whether this partition has it.
+
+    tag, REGION: of the words of a step of one row. Each matrix has a region of its own: a program
+    may send parts of the next one while another still waits for parts of this one.
 
     The program of the last part waits for the others. It cannot do so for ever: they are units
     before its own, and every program takes its units in order.
     """
+    WIDTH: gl.constexpr = PLAN.width
     has_sum = unit % PARTS == PARTS - 1
     if PARTS == 1:
         v = gl.convert_layout(acc, FINISH)
     else:
         v = gl.zeros([HALF, WIDTH], gl.float32, FINISH)
-        if has_sum:
-            first = (unit - (PARTS - 1)) * 2 + PART
-            v = receive_parts(acc, first, parts_ptr, num_rows, PARTS, WIDTH)
+        first = (unit - (PARTS - 1)) * 2 + PART
+        if PLAN.single:
+            if has_sum:
+                v = collect_parts(acc, first, work.words.parts + REGION, tag, PARTS, WIDTH)
+            else:
+                leave_part(acc, unit * 2 + PART, work.words.parts + REGION, tag, WIDTH)
         else:
-            send_part(acc, unit * 2 + PART, parts_ptr, num_rows, WIDTH)
+            if has_sum:
+                v = receive_parts(acc, first, work.parts, own.num_rows, PARTS, WIDTH)
+            else:
+                send_part(acc, unit * 2 + PART, work.parts, own.num_rows, WIDTH)
     return v, has_sum

@@ -57,7 +57,10 @@ def stream_weights(
 
 @gluon.jit
 def produce_weights(ring, weights, scales, layers, in_flight, PLAN: gl.constexpr):
-    """Send this program's share of all matrices of all layers, and of the head."""
+    """Send this program's share of all matrices of all layers, and of the head.
+
+    in_flight: stages under way at once: of most matrices, of down and of the head.
+    """
     HIDDEN: gl.constexpr = PLAN.hidden
     INNER: gl.constexpr = PLAN.inner
     TILED: gl.constexpr = PLAN.form == "bf16"
@@ -65,24 +68,24 @@ def produce_weights(ring, weights, scales, layers, in_flight, PLAN: gl.constexpr
     offset = 0
     for layer in range(layers):
         turn, offset = stream_weights(
-            ring, weights[0], scales[0], turn, offset, in_flight, layer, PLAN.qkv, HIDDEN,
+            ring, weights[0], scales[0], turn, offset, in_flight[0], layer, PLAN.qkv, HIDDEN,
             PLAN.qkv_parts, TILED, PLAN,
         )  # fmt: skip
         turn, offset = stream_weights(
-            ring, weights[1], scales[1], turn, offset, in_flight, layer, HIDDEN, PLAN.attended,
+            ring, weights[1], scales[1], turn, offset, in_flight[0], layer, HIDDEN, PLAN.attended,
             PLAN.out_parts, TILED, PLAN,
         )  # fmt: skip
         turn, offset = stream_weights(
-            ring, weights[2], scales[2], turn, offset, in_flight, layer, 2 * INNER, HIDDEN, 1,
+            ring, weights[2], scales[2], turn, offset, in_flight[0], layer, 2 * INNER, HIDDEN, 1,
             TILED, PLAN,
         )  # fmt: skip
         turn, offset = stream_weights(
-            ring, weights[3], scales[3], turn, offset, in_flight, layer, HIDDEN, INNER,
+            ring, weights[3], scales[3], turn, offset, in_flight[1], layer, HIDDEN, INNER,
             PLAN.down_parts, TILED, PLAN,
         )  # fmt: skip
     # The head may be the embedding's own memory, which is not tiled.
-    stream_weights(ring, weights[4], scales[4], turn, offset, in_flight, 0, PLAN.vocab, HIDDEN, 1,
-                   False, PLAN)  # fmt: skip
+    stream_weights(ring, weights[4], scales[4], turn, offset, in_flight[2], 0, PLAN.vocab, HIDDEN,
+                   1, False, PLAN)  # fmt: skip
 
 
 @gluon.jit

@@ -7,6 +7,15 @@ from tokenspeed.kernels.persistent.grid import arrive, share
 from tokenspeed.kernels.persistent.layouts import FINISH, HALF, OUT, STRIDE, SUM_UNIT, TILE, narrow
 from tokenspeed.kernels.persistent.parts import add_parts, rows_to_finish
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
+from tokenspeed.kernels.persistent.tagged import (
+    ask,
+    floats_of,
+    leave_floats,
+    leave_halves,
+    leave_long,
+    settle_words,
+    tag_of,
+)
 
 
 @gluon.jit
@@ -17,27 +26,42 @@ def projection_operands(half, work, norm, num_rows, PLAN: gl.constexpr):
     weight = gl.load(work.tables.norms + norm * PLAN.hidden + column).to(gl.float32)
     at = gl.expand_dims(n, 0) * PLAN.hidden + gl.expand_dims(column, 1)
     mask = gl.expand_dims(n < num_rows, 0) & (at >= 0)
-    return gl.load(work.residual.hidden + at, mask=mask, other=0.0, cache_modifier=".cg"), weight
+    if PLAN.single:
+        hidden = ask(work.words.hidden + at, mask)
+    else:
+        hidden = gl.load(work.residual.hidden + at, mask=mask, other=0.0, cache_modifier=".cg")
+    return hidden, weight
 
 
 @gluon.jit
-def finish_projection(v, operands, half, work, norm, num_rows, PLAN: gl.constexpr):
-    """Add to the hidden states and prepare norm number `norm`; see `kernels.projection`."""
+def finish_projection(v, operands, half, work, own, layer, PHASE: gl.constexpr, PLAN: gl.constexpr):
+    """Add to the hidden states and prepare the next norm; see `kernels.projection`."""
     hidden, weight = operands
     scaled_ptr = work.residual.scaled
     column = half * HALF + gl.arange(0, HALF, gl.SliceLayout(1, FINISH))
     n = gl.arange(0, PLAN.width, gl.SliceLayout(0, FINISH))
-    row_mask = n < num_rows
+    row_mask = n < own.num_rows
     at = gl.expand_dims(n, 0) * PLAN.hidden + gl.expand_dims(column, 1)
     mask = gl.expand_dims(row_mask, 0) & (at >= 0)
+    if PLAN.single:
+        # What the phase two before left: out needs the hidden states of the layer before.
+        before = own.first_tag + 3 * layer + (0 if PHASE == OUT else 2)
+        hidden = floats_of(settle_words(hidden, work.words.hidden + at, before, mask))
     hidden += v
-    gl.store(work.residual.hidden + at, hidden, mask=mask)
     scaled = narrow(hidden * gl.expand_dims(weight, 1), scaled_ptr.dtype.element_ty)
-    gl.store(scaled_ptr + at, scaled, mask=mask)
     kept = gl.where(mask, hidden, 0.0)
     squares = gl.sum((kept * kept * (1.0 / SUM_UNIT)).to(gl.int64), 0)
-    sums_at = work.residual.sums + norm * work.max_rows + n
-    gl.atomic_add(sums_at, squares, mask=row_mask, sem="relaxed")
+    if PLAN.single:
+        tag = tag_of(own.first_tag, layer, 2 if PHASE == OUT else 3)
+        leave_halves(work.words.scaled + at, scaled, tag, mask)
+        leave_long(work.words.squares + 2 * half + n * 0, squares, tag, row_mask)
+        leave_floats(work.words.hidden + at, hidden, tag, mask)
+    else:
+        gl.store(work.residual.hidden + at, hidden, mask=mask)
+        gl.store(scaled_ptr + at, scaled, mask=mask)
+        norm = 2 * layer + (1 if PHASE == OUT else 2)
+        sums_at = work.residual.sums + norm * work.max_rows + n
+        gl.atomic_add(sums_at, squares, mask=row_mask, sem="relaxed")
 
 
 @gluon.jit
@@ -47,6 +71,8 @@ def project(
 ):  # fmt: skip
     """Multiply and finish this program's tiles; return `turn` and `offset` behind them."""
     NORM: gl.constexpr = 1 if PHASE == OUT else 2  # the norms before and in this layer
+    BEFORE: gl.constexpr = 0 if PHASE == OUT else PLAN.hidden * PLAN.out_parts
+    REGION: gl.constexpr = PLAN.qkv * PLAN.qkv_parts + BEFORE
     units = PLAN.hidden // TILE * PARTS
     first, offset = share(units, offset)
     for unit in range(first, units, own.grid):
@@ -56,8 +82,10 @@ def project(
         mine = rows_to_finish(unit, own.num_rows, PARTS)
         operands = projection_operands(half, work, 2 * layer + NORM, mine, PLAN)
         acc, turn = product(ring, rows, scale, turn, K // PARTS, PART, PLAN)
-        v, has_sum = add_parts(acc, unit, work.parts, own.num_rows, PARTS, PLAN.width, PART)
+        tag = tag_of(own.first_tag, layer, 2 if PHASE == OUT else 3)
+        v, has_sum = add_parts(acc, unit, work, own, tag, REGION, PARTS, PART, PLAN)
         if has_sum:
-            finish_projection(v, operands, half, work, 2 * layer + NORM, own.num_rows, PLAN)
-            arrive(done + PHASE * STRIDE, 1)
+            finish_projection(v, operands, half, work, own, layer, PHASE, PLAN)
+            if not PLAN.single:
+                arrive(done + PHASE * STRIDE, 1)
     return turn, offset
