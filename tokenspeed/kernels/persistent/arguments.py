@@ -103,7 +103,7 @@ class Words(NamedTuple):
         step: [1] int32, another number each step.
         scaled, attended, inner, qkv: int32, of a row of these.
         hidden: [hidden] int64. squares: [hidden / 32] int64, two for each half of a tile.
-        parts: [parts of a matrix * its rows] int64.
+        parts: int64, [parts * rows] of qkv's matrix, then of out's, then of down's.
     """
 
     step: Any

@@ -5,8 +5,9 @@ this step. So a handover costs a store and a load, where a grid barrier costs a 
 poll of the counter and only then the load. (NCCL's LL protocol does the same between GPUs.)
 
 A word is not emptied: its tag differs from those of the phase before and of the step before. It is
-not overwritten before everybody has read it, because each phase needs all of the one before: who
-writes a phase's words depends on results of everybody who read the last ones.
+not overwritten before everybody has read it, because whoever writes it needs, through others, the
+results of all who read what it held; the test of this module walks through that. For parts it holds
+only where each matrix has words of its own: a part needs some tiles of the phase before, not all.
 """
 
 from triton.experimental import gluon
