@@ -189,13 +189,15 @@ class Driver:
         if isinstance(ending, TranslationFailed):
             self._fail(job, ending)
         else:
-            self._sink.job_ended(job, ending)
-            self._do(self.session.complete(job, ending, self._now_s()))
+            actions = self.session.complete(job, ending, self._now_s())
+            self._sink.job_ended(job, ending)  # only now it is known whether more is due at once
+            self._do(actions)
         self._fill()
 
     def _fail(self, job: Job, problem: TranslationFailed) -> None:
+        actions = self.session.fail(job, problem.code, str(problem), self._clock())
         self._sink.job_failed(job, problem)
-        self._do(self.session.fail(job, problem.code, str(problem), self._clock()))
+        self._do(actions)
 
 
 class _WaitingJobs:

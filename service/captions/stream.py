@@ -17,6 +17,7 @@ from service.wire.protocol import Formality, Timing
 from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.languages import spaces_sentences
 from tokenspeed.text.pipeline import Hygiene
+from tokenspeed.text.steps import never
 from tokenspeed.text.words import count_words, erased_words
 
 _STATE: Final = (
@@ -181,13 +182,21 @@ class TargetStream:
         if piece is not None:
             piece.translation.progress(job.number, tokens)
 
-    def complete(self, job: Job, tokens: Tokens, *, is_whole: bool) -> Job | None:
-        """Take a finished output; return the job that was waiting for it, if any."""
+    def complete(
+        self, job: Job, tokens: Tokens, *, is_whole: bool, is_spent: Callable[[], bool] = never
+    ) -> Job | None:
+        """Take a finished output; return the job that was waiting for it, if any.
+
+        Args:
+            is_spent: whether there is no time for more then: the next piece waits for `release`.
+        """
         piece = self._piece_of(job)
         if piece is None or not piece.translation.awaits(job.number):
             return None
         following = piece.complete(job, tokens, is_whole=is_whole)
-        return self._release(job.key.piece + 1) if following is None else self._filled(following)
+        if following is not None:
+            return self._filled(following)
+        return None if is_spent() else self.release(job.key.piece + 1)
 
     def fail(self, job: Job) -> Job | None:
         """Note that a job could not be run; return the one that was waiting for it, if any."""
@@ -195,16 +204,19 @@ class TargetStream:
         if piece is None:
             return None
         piece.translation.fail(job.number)
-        return self._release(job.key.piece + 1)
+        return self.release(job.key.piece + 1)
 
-    def _release(self, index: int) -> Job | None:
+    def may_release(self, index: int) -> bool:
+        """Whether a piece still waits for the previous one, although that is done."""
+        is_waiting = index < len(self._pieces) and self._pieces[index].is_held
+        return is_waiting and self._pieces[index - 1].is_done
+
+    def release(self, index: int) -> Job | None:
         """Return the job of a piece that was waiting for the previous one."""
-        if index >= len(self._pieces) or not self._pieces[index].is_held:
-            return None
-        if not self._pieces[index - 1].is_done:
+        if not self.may_release(index):
             return None
         job = self._pieces[index].release(self._pieces[index - 1])
-        return self._release(index + 1) if job is None else self._filled(job)
+        return self.release(index + 1) if job is None else self._filled(job)
 
     def stop(self) -> list[JobKey]:
         """Stop waiting for jobs; return the keys of those that were awaited."""

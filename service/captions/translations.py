@@ -4,6 +4,7 @@ Knows which languages are wanted, and by which route a piece gets into each; doe
 client may send when, nor how results are reported to it.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -76,6 +77,9 @@ class Translations:
             model, self.settings, segments, self._streams, self._revisions, now_s
         )
         self._context = Context()
+        # Finished outputs of which nothing was told yet, as there was no time to begin the next
+        # piece. Not written down: whoever goes on with the session looks at each segment anew.
+        self._completed: deque[tuple[Job, Timing | None]] = deque()
         self._spoken: str | None = None  # the language of the newest segment
         self._readers: dict[str, Reader] = {}  # by target
 
@@ -89,7 +93,7 @@ class Translations:
     @property
     def is_waiting(self) -> bool:
         """Whether some text has not been asked for yet, and may be."""
-        return len(self._revisions) > 0 and not self.is_held
+        return bool(self._completed) or (len(self._revisions) > 0 and not self.is_held)
 
     def preparation(
         self, settings: Settings, audience: frozenset[str] | None = None
@@ -160,6 +164,7 @@ class Translations:
 
     def suspend(self) -> None:
         """The connection was lost: stop waiting for jobs."""
+        self._completed.clear()
         self._revisions.clear()
         for segment in self._segments:
             segment.forget_cuts()
@@ -292,6 +297,10 @@ class Translations:
     def take(self, now_s: float) -> list[Action]:
         """Hand some pieces of text to the translations; the rest follows at the next tick."""
         actions: list[Action] = []
+        while self._completed:
+            actions += self._release(now_s)
+            if self._is_spent():
+                return actions
         room = 0 if self.is_held else MAX_PIECES
         while room > 0 and (revision := self._revisions.first()) is not None:
             segment = revision.segment
@@ -427,10 +436,13 @@ class Translations:
         segment, stream = self._find(job.key)
         if segment is None or stream is None or not outcome.is_current:
             return []
-        following = stream.complete(job, outcome.tokens, is_whole=outcome.is_whole)
-        actions: list[Action] = [] if following is None else [Start(following)]
-        self._context.add(stream.target, stream.remember())
-        return actions + self._after_job(segment, stream, job, outcome.timing, now_s)
+        following = stream.complete(
+            job, outcome.tokens, is_whole=outcome.is_whole, is_spent=self._is_spent
+        )
+        if stream.may_release(job.key.piece + 1):
+            self._completed.append((job, outcome.timing))
+            return []
+        return self._completed_by(segment, stream, job, following, outcome.timing, now_s)
 
     def fail(self, job: Job, code: str, message: str, now_s: float) -> list[Action]:
         """Note that a job could not be run; a final is sent anyway, with what there is."""
@@ -443,6 +455,29 @@ class Translations:
         if following is not None:
             actions.append(Start(following))
         return actions + self._after_job(segment, stream, job, None, now_s)
+
+    def _release(self, now_s: float) -> list[Action]:
+        """Go on after a finished output from where there was no time for more."""
+        job, timing = self._completed.popleft()
+        segment, stream = self._find(job.key)
+        if segment is None or stream is None:
+            return []
+        following = stream.release(job.key.piece + 1)
+        return self._completed_by(segment, stream, job, following, timing, now_s)
+
+    def _completed_by(
+        self,
+        segment: Segment,
+        stream: TargetStream,
+        job: Job,
+        following: Job | None,
+        timing: Timing | None,
+        now_s: float,
+    ) -> list[Action]:
+        """Start the job that was waiting for another, and tell what that brought."""
+        actions: list[Action] = [] if following is None else [Start(following)]
+        self._context.add(stream.target, stream.remember())
+        return actions + self._after_job(segment, stream, job, timing, now_s)
 
     def _find(self, key: JobKey) -> tuple[Segment | None, TargetStream | None]:
         """Return the stream of a job, if it is still wanted."""

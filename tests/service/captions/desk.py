@@ -68,6 +68,7 @@ class Desk:
     def __init__(self, limits: Limits = LIMITS, model: ModelInfo = MODEL, **params: Any) -> None:
         self.now = self.began_s = 100.0
         self.interval_s = 0.0
+        self.is_spent = False  # whether there is no time for more than one step of the work
         self.sink = Record()
         self.events = self.sink.events
         self.session = self.new_session(model, limits)
@@ -83,7 +84,9 @@ class Desk:
             self.send(p.SessionUpdate(p.SessionParams(**params)))
 
     def new_session(self, model: ModelInfo, limits: Limits) -> Session:
-        return Session("s", model, limits, new_detokenizer, self.now)
+        return Session(
+            "s", model, limits, new_detokenizer, self.now, is_spent=lambda: self.is_spent
+        )
 
     @property
     def closed(self) -> Close | None:
@@ -109,7 +112,7 @@ class Desk:
         return self.new(self.driver.tick)
 
     def cut(self) -> list[p.ServerEvent]:
-        """Let the session cut what is too long, a part at each tick."""
+        """Let the session go on with what it has to do, a part at each tick."""
         found: list[p.ServerEvent] = []
         while self.driver.next_tick_s() == 0.0:
             found += self.tick()
@@ -135,6 +138,7 @@ class Desk:
             job = next(iter(self.jobs.values()))
             said = ids(job.text.strip().upper() if output is None else output)
             found += self.finish(job, Outcome(job.forced + said[len(job.forced) :]))
+            found += self.cut()
         return found
 
     def of(self, kind: type[E]) -> list[E]:

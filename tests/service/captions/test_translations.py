@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -383,6 +383,7 @@ def test_a_failed_first_pass_is_told_and_the_final_still_comes() -> None:
             st.integers(1, 12),
             st.sampled_from(["update", "commit", "cancel", "cut", "targets"]),
             st.integers(0, 3),
+            st.booleans(),
         ),
         max_size=14,
     ),
@@ -390,10 +391,10 @@ def test_a_failed_first_pass_is_told_and_the_final_still_comes() -> None:
     st.sampled_from(["captions", "append_only"]),
 )
 def test_whatever_is_spoken_appended_text_stays_and_all_finals_come(
-    steps: list[tuple[str, int, str, int]], source: str, mode: str
+    steps: list[tuple[str, int, str, int, bool]], source: str, mode: str
 ) -> None:
     d = meeting("fr", "en", source=source, mode=mode)
-    for rev, (text, count, act, answers) in enumerate(steps):
+    for rev, (text, count, act, answers, d.is_spent) in enumerate(steps):
         text = " ".join(text.split()[:count])
         if act == "commit":
             d.send(p.SourceCommit("a", text=f"{text} {GERMAN}"))
@@ -414,20 +415,7 @@ def test_whatever_is_spoken_appended_text_stays_and_all_finals_come(
     check_end(d, mode)
 
 
-class Hurried(Desk):
-    """A session that has no more time than for one step of its work."""
-
-    is_spent = False
-
-    def __init__(self, **params: Any) -> None:
-        super().__init__(replace(LIMITS, segment_chars=300), **params)
-
-    def new_session(self, model: ModelInfo, limits: Limits) -> Session:
-        return Session(
-            "s", model, limits, new_detokenizer, self.now, is_spent=lambda: self.is_spent
-        )
-
-
+SHORT = replace(LIMITS, segment_chars=300)
 PARTS = st.sampled_from(
     (
         "We go home. ",
@@ -447,7 +435,7 @@ PARTS = st.sampled_from(
 def test_a_session_without_time_says_the_same_in_more_turns(text: str, is_typed: bool) -> None:
     said = []
     for is_spent in (False, True):
-        d = Hurried(source=p.SourceParams("en"), targets=targets("de", "es", "fr"))
+        d = Desk(SHORT, source=p.SourceParams("en"), targets=targets("de", "es", "fr"))
         d.is_spent = is_spent
         for part in (text[: len(text) // 2], text):
             if is_typed:
@@ -463,8 +451,45 @@ def test_a_session_without_time_says_the_same_in_more_turns(text: str, is_typed:
     assert sorted(said[0]) == sorted(said[1])
 
 
+LONG_SENTENCE: Final = "we go home, and so we rest, " * 20
+
+
+def test_a_piece_begins_in_a_turn_of_its_own_where_there_is_no_time() -> None:
+    d = desk()
+    d.is_spent = True
+    d.send(p.SourceCommit("a", text=LONG_SENTENCE))
+    d.cut()
+    told: list[p.ServerEvent] = []
+    pieces = []
+    while d.jobs:
+        (job,) = d.jobs.values()
+        pieces.append(job.key.piece)
+        told += d.finish(job, Outcome(ids(job.text.upper())))
+        assert not d.jobs
+        told += d.cut()
+    assert len(pieces) > 2
+    assert pieces == list(range(len(pieces)))
+    (final,) = (event for event in told if isinstance(event, p.TranslationFinal))
+    said = final.text.upper().replace(" ", "")  # a piece that goes on begins as engines write that
+    assert said == LONG_SENTENCE.upper().replace(" ", "")
+
+
+def test_what_waits_for_its_turn_as_the_line_is_lost_is_asked_for_again() -> None:
+    d = desk()
+    d.is_spent = True
+    d.send(p.SourceCommit("a", text=LONG_SENTENCE))
+    d.cut()
+    (job,) = d.jobs.values()
+    d.finish(job, Outcome(ids(job.text.upper())))
+    d.driver.suspend()
+    assert d.driver.next_tick_s() > d.now
+    d.driver.wake()
+    d.answer()
+    assert len(d.of(p.TranslationFinal)) == 1
+
+
 def test_languages_are_asked_one_by_one_where_there_is_no_time() -> None:
-    d = Hurried(source=p.SourceParams("en"), targets=targets("de", "es", "fr"))
+    d = Desk(SHORT, source=p.SourceParams("en"), targets=targets("de", "es", "fr"))
     d.is_spent = True
     d.send(update("We go home. We rest.", 1))
     asked = [len(d.started)]

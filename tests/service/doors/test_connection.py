@@ -145,5 +145,5 @@ async def test_nothing_of_a_lost_line_stays_but_its_session(run: Run) -> None:
         await client.start("de")
         client.socket.transport.abort()
         await eventually(lambda: not service.state.connections)
-    assert len(service.state.sessions) == 1
+    await eventually(lambda: len(service.state.sessions) == 1)
     await eventually(lambda: not [o for o in gc.get_objects() if type(o) is Disconnected])
