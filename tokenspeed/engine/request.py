@@ -109,6 +109,7 @@ class Sequence:
     slot: int = -1
     computed: int = 0
     reused: int = 0
+    lost: int = 0  # tokens that its slot held when it had to give that up
     tokens: list[int] = field(default_factory=list)  # prompt, forced, output: all known
     draft: list[int] = field(default_factory=list)  # on offer, after `tokens`
     refuted: list[int] = field(default_factory=list)  # old draft from the first difference on
@@ -163,6 +164,15 @@ class Sequence:
         self.computed = self.reused = min(reused, len(self.tokens) - 1)
         if self.started_s is None:
             self.started_s = now_s
+
+    @property
+    def may_lose_slot(self) -> bool:
+        """Whether it has got half as far again as when it last gave up a slot.
+
+        So whoever takes slots from each other comes to an end all the same, and no token is
+        computed more than three times on average.
+        """
+        return 2 * self.computed >= 3 * self.lost
 
     def fail_alone(self) -> int:
         """Count a step of its own that raised; return how many did since it last progressed."""

@@ -6,7 +6,8 @@ but deadlines are absolute, so a waiting partial still gets its turn. A partial 
 others before they were done gains from their waiting too. Ties go to the shortest.
 
 Work whose deadline is far off, or whose client is over its share, is background work: it fills the
-room that live work leaves in a step, and gives up its slot to live work.
+room that live work leaves in a step, and gives up its slot to live work. Who gave one up keeps the
+next for longer, so that everything ends, however many take slots from each other.
 """
 
 import heapq
@@ -113,6 +114,7 @@ class Scheduler:
                     deferred.append(sequence.tokens[:needed])
                     continue
                 if preempted is not None:
+                    preempted.lost = preempted.computed
                     self._restart(preempted)
                 lease = self._begin(sequence, now_s, best)
                 num_copied += lease.reused if lease.fork_from is not None else 0
@@ -203,7 +205,7 @@ class Scheduler:
         """Return the least urgent background work, whose slot `sequence` may take if it is live."""
         if not self.is_live(sequence, now_s):
             return None
-        background = [s for s in self.running if not self.is_live(s, now_s)]
+        background = [s for s in self.running if s.may_lose_slot and not self.is_live(s, now_s)]
         return max(background, key=self._rank, default=None)
 
     def _is_about_to_hold(self, tokens: list[int], count: int) -> bool:

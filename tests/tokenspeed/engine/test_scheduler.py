@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
@@ -226,6 +226,46 @@ def test_live_work_takes_the_slot_of_background_work_which_goes_on_later() -> No
     scheduler.remove(near)
     scheduler.admit(now_s=0.1)
     assert scheduler.running == [far]
+
+
+@settings(deadline=None)
+@given(
+    prompts=st.lists(st.integers(2, 60), min_size=1, max_size=12),
+    num_slots=st.integers(1, 4),
+    num_clients=st.integers(1, 12),
+    base_s=st.floats(0, 0.2),
+    row_s=st.floats(0, 0.02),
+    new_tokens=st.integers(1, 10),
+)
+@example([15] * 6, 2, 6, 0.029, 0.002, 6)
+def test_all_come_to_an_end_however_many_take_slots_from_each_other(
+    prompts: list[int], num_slots: int, num_clients: int, base_s: float, row_s: float,
+    new_tokens: int,
+) -> None:  # fmt: skip
+    """Steps so slow that each takes a client over its share, and the next one its slot."""
+    scheduler = Scheduler(KVCache(num_slots, 128), max_step_tokens=64, max_step_s=0.03)
+    num_tokens = 0
+    for i, prompt in enumerate(prompts):
+        tokens = (100 + i, *range(2, prompt + 1))
+        request = Request(tokens, deadline_s=0.2, max_new_tokens=new_tokens, client=i % num_clients)
+        num_tokens += prompt + new_tokens
+        scheduler.add(Sequence(request, frozenset([0])))
+    now_s, num_computed = 0.0, 0
+    while scheduler.waiting or scheduler.running:
+        for lease in scheduler.admit(now_s):
+            assert lease.fork_from is None
+        plan = scheduler.plan(now_s)
+        assert plan is not None
+        took_s = base_s + row_s * len(plan.batch.tokens)
+        now_s += took_s
+        for s, rows in plan.parts:
+            s.advance(rows, [7] * len(rows.drafts))
+            scheduler.cache.hold(s.slot, s.tokens, s.computed)
+        scheduler.observe(plan, took_s)
+        for s in [s for s in scheduler.running if s.finish_reason]:
+            scheduler.remove(s)
+        num_computed += len(plan.batch.tokens)
+        assert num_computed <= 3 * num_tokens
 
 
 def num_rows(scheduler: Scheduler, now_s: float) -> list[int]:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.bench.load.simulator import (
@@ -43,6 +43,7 @@ def scripts(
     st.booleans(),
     st.integers(0, 99),
 )
+@example(LinearCost(29.0, 2.0, 0.01), 12, 2, False, 94)  # two slots, and steps over a share
 def test_no_update_is_lost_and_every_final_ends(
     cost: LinearCost, sessions: int, num_slots: int, verifies: bool, seed: int
 ) -> None:
