@@ -10,8 +10,7 @@ Sources: re-translation with masks, arXiv 2004.03643; biased verification, arXiv
 agreement, whisper_streaming.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from tokenspeed.text.detokenizer import TokenText
 from tokenspeed.text.words import count_words, has_words, normalise, skip_words, word_ends
 
 MAX_SUPERSEDED: Final = 3  # partials superseded in a row; after that the next one may finish
+MAX_OLDER: Final = 8  # hypotheses to compare the newest one with
 MAX_REPEATS: Final = 3  # of the same ids at the end of a stopped output: this many are a loop
 _STATE: Final = (
     "committed", "committed_text", "shown", "covered_words", "is_done", "_number",
@@ -113,8 +113,16 @@ def _hypothesis(state: dict[str, Any]) -> _Hypothesis:
     return _Hypothesis(**state | {"tokens": tuple(state["tokens"]), "spans": spans})
 
 
+_NOTHING: Final = _Hypothesis((), "", [], [], [])
+_NO_SOURCE: Final = Source("", 0)
+
+
 def _none_protected(text: str) -> list[tuple[int, int]]:
     return []
+
+
+def _read_no_more(tokens: Sequence[int]) -> tuple[str, list[int]]:
+    raise AssertionError("the final pass has ended")
 
 
 class Translation:
@@ -150,11 +158,11 @@ class Translation:
         self.is_done = False
         self.token_text = token_text
         self._protected = protected
-        self._hypothesis = _Hypothesis((), "", [], [], [])
-        self._older: deque[_Hypothesis] = deque(maxlen=8)
-        self._source = Source("", 0)
+        self._hypothesis = _NOTHING
+        self._older: list[_Hypothesis] = []
+        self._source = _NO_SOURCE
         self._job: Job | None = None
-        self._answered = Source("", 0)  # what the hypothesis translates
+        self._answered = _NO_SOURCE  # what the hypothesis translates
         self._pending: Source | None = None
         self._number = number
         self._job_is_open = True
@@ -181,7 +189,7 @@ class Translation:
         """Return its state as plain values, as it will be once no job is under way."""
         state: dict[str, Any] = {name: getattr(self, name) for name in _STATE}
         if not self.is_done:  # otherwise no more hypotheses will be compared
-            older = list(self._older)[-self.preset.agreement :]
+            older = self._older[-self.preset.agreement :]
             state |= {
                 "hypothesis": asdict(self._hypothesis),
                 "older": [asdict(each) for each in older],
@@ -283,7 +291,7 @@ class Translation:
         if _whole_words(job.text) != _whole_words(self._answered.text):
             # Revisions that differ only in the word being typed count as one source: agreement
             # between their translations would prove nothing.
-            self._older.append(self._hypothesis)
+            self._older = [*self._older[1 - MAX_OLDER :], self._hypothesis]
         self._hypothesis = found
         self._answered = Source(job.text, self._source.stable_words, self._job_is_open)
         self._commit()
@@ -304,7 +312,7 @@ class Translation:
     def stop(self) -> None:
         """Stop waiting for jobs; the next revision asks for one even if its text is the same."""
         self._job = self._pending = None
-        self._source = Source("", 0)
+        self._source = _NO_SOURCE
 
     def _start(self, source: Source) -> Job:
         self._superseded = self._superseded + 1 if self._job is not None else 0
@@ -405,7 +413,7 @@ class Translation:
         They end at the same place.
         """
         needed = count - 1
-        older = list(self._older)[-needed:] if needed else []
+        older = self._older[-needed:] if needed else []
         return len(older) == needed and all(
             item.tokens[: len(prefix)] == prefix and len(prefix) in item.boundaries
             for item in older
@@ -416,9 +424,13 @@ class Translation:
         if not text.startswith(self.committed_text):  # what follows changes how it reads
             text = self.committed_text + text[skip_words(text, count_words(self.committed_text)) :]
         self.committed, self.committed_text = found.tokens, text
-        self._hypothesis = found
         self.shown = self.committed_text
         self.is_done = True
+        # Nothing more will be read or compared. What was kept for that goes now: letting go of what
+        # hundreds of pieces hold takes milliseconds, and they end together.
+        self._hypothesis, self._older = _NOTHING, []
+        self._source = self._answered = _NO_SOURCE
+        self.token_text, self._protected = _read_no_more, _none_protected
 
 
 def _whole_words(text: str) -> str:

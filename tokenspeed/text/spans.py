@@ -18,6 +18,7 @@ from tokenspeed.text.clean import FRACTION, UNITS
 from tokenspeed.text.steps import Steps
 
 SPANS_OF_A_STEP: Final = 40  # found in one go, in 0.3 ms
+MAX_CODE: Final = 400  # characters of a statement; a longer line is read as text
 
 Kind = Literal["word", "mark", "picture", "break"]
 """word: used like a noun in its sentence. mark: belongs to a place, not to the sentence. picture:
@@ -313,6 +314,8 @@ def _is_code(text: str) -> bool:
 
     Or a typed command.
     """
+    if len(text) > MAX_CODE:
+        return False
     if _COMMAND.fullmatch(text):
         return True
     if not text.rstrip().endswith((";", "{", "}")) or not _CODE_END.search(text):

@@ -1,8 +1,9 @@
 """What one turn of the event loop costs, whatever a client sends: milliseconds of a processor.
 
 A whole service runs over an engine without a model. Counted is the processor time of the event
-loop's thread, in units of a fixed piece of work, so that neither a slow machine nor other programs
-on it matter; and of several tries the best counts, as caches of processors are shared.
+loop's thread, against a limit that is longer where a fixed piece of work takes longer, so that
+neither a slow machine nor other programs on it matter; and of several tries the best counts, as
+caches of processors are shared.
 """
 
 import asyncio
@@ -44,7 +45,8 @@ from tests.service.doors.test_http_slices import POST, in_chunks
 from tests.service.fakes import FakeEngine, FakePrompts, FakeTokenizer
 from tokenspeed.text.warm import warm
 
-ROUNDS: Final = 300_000  # of an empty loop: 5 ms where the limit was measured
+LIMIT_S: Final = 0.005  # of a processor, in one turn
+ROUNDS: Final = 300_000  # of an empty loop take as long on a processor that is just fast enough
 TRIES: Final = 8  # where one is enough, there is no other
 
 
@@ -128,20 +130,20 @@ def serving(prompts: FakePrompts) -> Iterator[Watched]:
 
 
 def limit_s() -> float:
-    """Return what the fixed piece of work takes."""
+    """Return what a turn may cost: on a slow processor, what the fixed piece of work takes."""
     began_s = time.thread_time()
     for _ in range(ROUNDS):
         pass
-    return time.thread_time() - began_s
+    return max(time.thread_time() - began_s, LIMIT_S)
 
 
-def check(watched: Watched, act: Any, times: float = 1.0) -> None:
+def check(watched: Watched, act: Any) -> None:
     """Check that an act costs no turn more than the limit, in the best of some tries."""
     found = []
     for _ in range(TRIES):
         watched.worst_s = 0.0
         act()
-        found.append((watched.worst_s * 1e3, times * limit_s() * 1e3))
+        found.append((watched.worst_s * 1e3, limit_s() * 1e3))
         if found[-1][0] < found[-1][1]:
             return
     pytest.fail(f"a turn takes {found} (ms, limit)")

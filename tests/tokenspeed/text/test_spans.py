@@ -120,6 +120,12 @@ def test_each_form_is_found(text: str, expected: list[tuple[str, str]]) -> None:
     assert [(span.wanted, span.kind) for span in spans_of(text)] == expected
 
 
+def test_a_statement_is_one_span_and_a_line_without_end_is_text() -> None:
+    line = "} else if (a < b) { c = 1;"
+    assert [span.wanted for span in spans_of(line)] == [line]
+    assert max(len(span.wanted) for span in spans_of(" ".join([line] * 40))) < len(line)
+
+
 def test_signs_that_the_vocabulary_lacks_are_spans() -> None:
     found = spans_of("x² and ½, ™ at 5 €", str.isascii)
     assert [span.wanted for span in found] == ["x²", "½", "™"]
