@@ -12,9 +12,7 @@ from service.captions.actions import events_of
 from service.captions.job import Outcome
 from service.captions.pacing import READING_CHARS_PER_S
 from service.captions.session import Session
-from service.captions.settings import ModelInfo
 from service.errors import TranslationFailed
-from service.load.limits import Limits
 from service.wire import protocol as p
 from tests.service.captions.desk import (
     LIMITS,
