@@ -12,7 +12,6 @@ import secrets
 import time
 import weakref
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any, Final
 
 from service.captions.actions import Close
@@ -28,7 +27,7 @@ from service.doors.sharing import Found, Share, digest_of
 from service.doors.socket import NOBODY, Disconnected, Socket, send_away
 from service.doors.state import AppState
 from service.doors.ticker import Ticker
-from service.doors.turns import Turns
+from service.doors.turns import Newest, Turns
 from service.driver import Driver, StartJob
 from service.errors import ProtocolError, TranslationFailed
 from service.load.meter import in_thread
@@ -409,10 +408,8 @@ class Connection:
                 logger.exception("job failed", extra={"data": {"session": self.session_id}})
                 self.close(Close(protocol.CLOSE_INTERNAL, "internal error"))
 
-        def guarded(tokens: Tokens, ending: Outcome | TranslationFailed | None) -> None:
-            self._turns.do(partial(take, tokens, ending))
-
-        return self._state.translator.start(job, guarded)
+        # While many wait for their turn, words come faster than they are told.
+        return self._state.translator.start(job, Newest(self._turns, take))
 
     def _set_audience(self, targets: frozenset[str]) -> None:
         """Readers of the session's room want these languages."""

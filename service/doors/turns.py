@@ -9,11 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Generic, ParamSpec, TypeVar
 
 from service.load.limits import Account
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 SLICE_S: Final = 0.002  # per turn; a single piece of work may exceed it
 ROUND_S: Final = 0.001  # likewise, for all sessions together
@@ -147,6 +148,32 @@ class Turns:
             self.charge(self._waiting[0])
         finally:
             self._waiting.popleft()
+
+
+class Newest(Generic[_P]):
+    """An act of a client for which only the newest call counts: earlier ones need no turn.
+
+    Args:
+        turns: of the client.
+        act: takes the arguments of the newest call.
+    """
+
+    def __init__(self, turns: Turns, act: Callable[_P, None]) -> None:
+        self._turns = turns
+        self._act = act
+        self._newest: Callable[[], None] | None = None  # while it waits for its turn
+
+    def __call__(self, *arguments: _P.args, **named: _P.kwargs) -> None:
+        """Act in one of the next turns, unless there is a newer call by then."""
+        is_waiting = self._newest is not None
+        self._newest = partial(self._act, *arguments, **named)
+        if not is_waiting:
+            self._turns.do(self._take)
+
+    def _take(self) -> None:
+        newest, self._newest = self._newest, None
+        assert newest is not None
+        newest()
 
 
 def _settle(result: "asyncio.Future[_T]", act: Callable[[], _T]) -> None:

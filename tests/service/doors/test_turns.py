@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.doors import turns
-from service.doors.turns import TASKS_OF_A_TURN, OneByOne, Round, Slices, Turns
+from service.doors.turns import TASKS_OF_A_TURN, Newest, OneByOne, Round, Slices, Turns
 
 
 def burn() -> None:
@@ -52,6 +52,21 @@ async def test_what_many_do_in_one_turn_of_the_loop_is_bounded() -> None:
     for count in range(1, 5):
         await asyncio.sleep(0)
         assert done == list(range(count))
+
+
+async def test_of_calls_that_wait_for_a_turn_the_newest_gets_it() -> None:
+    """Else words of a hundred speakers, told one by one, hold up everything else for seconds."""
+    turns, _ = two()
+    done: list[str] = []
+    tell, other = Newest(turns, done.append), Newest(turns, done.append)
+    for said in ("a", "a b", "a b c"):
+        tell(said)
+        other(said.upper())
+    await asyncio.sleep(0)
+    tell("a b c d")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert done == ["a b c", "A B C", "a b c d"]
 
 
 async def test_who_comes_first_need_not_wait_but_others_do() -> None:
