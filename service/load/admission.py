@@ -36,6 +36,7 @@ GUESSED_ROWS_PER_S: Final = 40.0
 GUESSED_LOOP_S: Final = 0.01  # of the event loop, per second
 GUESSED_STEPS: Final = 10.0  # in an update, at the 95th percentile
 GUESS_S: Final = 5.0  # of one speaker's talk weigh as much as the guess
+DEAR_S: Final = 0.25  # likewise, of speakers who cost more than that
 HEARD_S: Final = 3.0  # of speech, until a speaker's cost shows in the measurements
 MIN_CROWD: Final = 4  # may come at once, however slow the machine is
 
@@ -176,10 +177,8 @@ class Admission:
             max(min(self._departed.get(who, end_s), end_s) - max(at, begin_s), 0.0)
             for who, at in tuple(self._began.items())
         )
-        # Guess and measurement combined: the more speech was measured, the less the guess counts.
-        weight = 1 / (GUESS_S + spoken_s)
-        rows_per_s = (GUESSED_ROWS_PER_S * GUESS_S + last.rows - first.rows) * weight
-        loop_share = (GUESSED_LOOP_S * GUESS_S + last.loop_s - first.loop_s) * weight
+        rows_per_s = _per_second(GUESSED_ROWS_PER_S, last.rows - first.rows, spoken_s)
+        loop_share = _per_second(GUESSED_LOOP_S, last.loop_s - first.loop_s, spoken_s)
         return rows_per_s * last.row_s * speakers, loop_share * speakers
 
     def _measured_loads(self) -> tuple[float, float]:
@@ -212,3 +211,12 @@ class Admission:
             self.interval_s *= 0.85
             if self.interval_s < MIN_INTERVAL_S:
                 self.interval_s = 0.0
+
+
+def _per_second(guess: float, measured: float, spoken_s: float) -> float:
+    """Return what a second of speech costs.
+
+    The more speech was measured, the less the guess counts: soon for what is dearer than that, as
+    one speaker too many harms everybody, and later for what is cheaper.
+    """
+    return max((guess * each_s + measured) / (each_s + spoken_s) for each_s in (GUESS_S, DEAR_S))

@@ -6,7 +6,7 @@ import random
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
@@ -127,6 +127,7 @@ class Machine:
     alone_s=st.floats(0.005, 0.05),
     crowds=st.lists(st.tuples(st.integers(1, 60), st.floats(0.4, 4.0)), min_size=1, max_size=8),
 )
+@example(56.0, 0.002, 0.0361, [(5, 1.0), (1, 1.0), (1, 4.0), (1, 4.0), (1, 1.0)])  # all are dear
 def test_a_crowd_that_comes_at_once_is_let_in_no_further_than_the_budget(
     rows_per_s: float, row_s: float, alone_s: float,
     crowds: list[tuple[int, float]],
