@@ -91,10 +91,18 @@ class Driver:
         """Greet the client."""
         self._do(self.session.open(self._clock(), epoch, resume_token))
 
-    def receive(self, event: ClientEvent, wall_time_s: float = 0.0) -> None:
-        """Take an event from the client; `wall_time_s`, seconds since 1970, is for `pong`."""
+    def receive(
+        self, event: ClientEvent, wall_time_s: float = 0.0, arrived_s: float | None = None
+    ) -> None:
+        """Take an event from the client.
+
+        Args:
+            wall_time_s: seconds since 1970, for `pong`.
+            arrived_s: on the clock; None: just now.
+        """
         now_s = self._now_s()
-        self._do(self.session.receive(event, now_s, wall_time_s))
+        waited_s = 0.0 if arrived_s is None else now_s - arrived_s
+        self._do(self.session.receive(event, now_s, wall_time_s, waited_s))
         self._do(self.session.measure_pending(now_s))
 
     def refuse(self, problem: ProtocolError) -> None:

@@ -67,6 +67,7 @@ class Session:
         self._limits = limits
         self._is_spent = is_spent
         self._started_s = self._last_frame_s = now_s
+        self._waited_s = 0.0  # of the event that is being taken: since it arrived
         self._is_suspended = False
         self._segments = Segments(limits.open_segments, limits.segment_chars)
         self._translations = Translations(
@@ -102,10 +103,20 @@ class Session:
         return [Send(protocol.SessionCreated(info))]
 
     def receive(
-        self, event: protocol.ClientEvent, now_s: float, wall_time_s: float = 0.0
+        self,
+        event: protocol.ClientEvent,
+        now_s: float,
+        wall_time_s: float = 0.0,
+        waited_s: float = 0.0,
     ) -> list[Action]:
-        """Take an event; `wall_time_s`, seconds since 1970, is only for `pong`."""
+        """Take an event.
+
+        Args:
+            wall_time_s: seconds since 1970, for `pong` alone.
+            waited_s: how long it waited for its turn after it arrived.
+        """
         self._last_frame_s = now_s
+        self._waited_s = waited_s
         try:
             if isinstance(event, protocol.Ping):
                 return [Send(protocol.Pong(wall_time_s, event.id))]
@@ -116,6 +127,8 @@ class Session:
         except ProtocolError as exc:
             exc.event_id = event.event_id
             return [self._error(exc)]
+        finally:
+            self._waited_s = 0.0
 
     def refuse(self, exc: ProtocolError, now_s: float) -> list[Action]:
         """Take a frame that is not a valid event."""
@@ -391,7 +404,7 @@ class Session:
 
     def _updated(self, segment: Segment, now_s: float) -> list[Action]:
         """A segment has changed: translate it, or leave it for later if there are too many."""
-        segment.arrival_s = now_s
+        segment.arrival_s = now_s - self._waited_s
         if not self._segments.check_length(segment):
             return []
         told = self._told(source_delta_of(segment, self.settings.source))
@@ -446,7 +459,7 @@ class Session:
         return []
 
     def _commit_whole(self, segment: Segment, now_s: float) -> list[Action]:
-        segment.committed_s = segment.arrival_s = now_s
+        segment.committed_s = segment.arrival_s = now_s - self._waited_s
         self._source_chars += len(segment.text)
         self._segments.close(segment)
         self._translations.commit(segment)

@@ -396,7 +396,7 @@ class Translations:
         jobs, dropped = stream.revise(sources, rev, arrival_s, context, part)
         return [
             *(Stop(key) for key in dropped),
-            *(Start(self._timed(job, now_s)) for job in jobs),
+            *(Start(self._timed(job)) for job in jobs),
         ]
 
     def _read_by(self, stream: TargetStream, segment: Segment, part: range) -> list[Source]:
@@ -411,11 +411,11 @@ class Translations:
                 sources[i] = for_target(sources[i], i, target, pivot, named, model)
         return sources
 
-    def _timed(self, job: Job, now_s: float) -> Job:
+    def _timed(self, job: Job) -> Job:
         """Say when a reader gets to a job's text: not all of a pasted page is needed at once."""
         reader = self._readers.setdefault(job.target, Reader())
         final_chars = len(job.text) if job.is_final else 0
-        return replace(job, reached_s=reader.reaches_s(now_s, final_chars))
+        return replace(job, reached_s=reader.reaches_s(job.arrival_s, final_chars))
 
     # ---- from jobs to what the client is told ----
 

@@ -53,6 +53,7 @@ class Intake:
         self._saving = saving
         self._check_first = check_first
         self._on_taken = on_taken
+        self._arrived_s = state.now_s()  # the newest frame; it may wait long for its turn
         self._is_first = True  # no event has been processed yet
         self._has_room = asyncio.Event()
 
@@ -80,6 +81,7 @@ class Intake:
             while self._driver.is_full:
                 self._has_room.clear()
                 await self._has_room.wait()
+            self._arrived_s = self._state.now_s()
             await self.take(frame)
             delay_s = self._turns.delay_s()
             if delay_s > 0:
@@ -136,7 +138,7 @@ class Intake:
             raise ProtocolError("overloaded", str(exc), "session.targets") from exc
 
     def _receive(self, event: protocol.ClientEvent) -> None:
-        self._driver.receive(event, time.time())
+        self._driver.receive(event, time.time(), self._arrived_s)
         self._seat.follow()
         if self._saving is not None:
             self._saving.note_event()

@@ -440,3 +440,16 @@ def test_a_text_that_is_short_again_before_it_was_cut_stays_whole() -> None:
         ("a", "we go home")
     ]
     assert d.of(p.Error) == []
+
+
+def test_an_event_that_waited_for_its_turn_counts_from_its_arrival() -> None:
+    d = desk(timing=True)
+    d.driver.receive(update("we go home", 1), arrived_s=d.now - 3.0)
+    (job,) = d.jobs.values()
+    assert (job.arrival_s, job.reached_s) == (d.now - 3.0, d.now - 3.0)
+    d.answer()
+    d.driver.receive(p.SourceCommit("a"), arrived_s=d.now - 2.0)
+    (job,) = d.jobs.values()
+    assert (job.arrival_s, job.reached_s) == (d.now - 2.0, d.now - 2.0)
+    d.send(p.SourceUpdate(1, "we rest", "", "b"))
+    assert d.jobs[job.key._replace(segment_id="b")].arrival_s == d.now

@@ -40,7 +40,7 @@ class Around:
         self.limits = Limits(targets=2)
 
     # The driver, the seat and what saves.
-    def receive(self, event: p.ClientEvent, wall_time_s: float) -> None:
+    def receive(self, event: p.ClientEvent, wall_time_s: float, arrived_s: float) -> None:
         self.received.append(event)
 
     def refuse(self, problem: ProtocolError) -> None:
