@@ -12,6 +12,7 @@ from service.load.limits import Bucket
 from service.wire.protocol import SessionNotice
 
 NOTICE_INTERVAL_S: Final = 1.0
+SELDOM_S: Final = 1.0  # partials that come less often than this make way for finals
 READING_CHARS_PER_S: Final = 50.0  # of source text; three times as fast as captions are meant for
 
 
@@ -32,6 +33,11 @@ class Pacing:
         self._bucket = Bucket(updates_per_s, now_s)
         self._partial_s = float("-inf")  # start of the newest partial
         self._noticed_s = float("-inf")
+
+    @property
+    def is_for_finals(self) -> bool:
+        """Whether the machine is so late that all of its time should go to finals."""
+        return self.interval_s > SELDOM_S
 
     def is_thinned(self, now_s: float) -> bool:
         """Whether another partial would come too soon for a busy machine."""

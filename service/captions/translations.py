@@ -422,7 +422,8 @@ class Translations:
     def progress(self, job: Job, tokens: tuple[int, ...], now_s: float) -> list[Action]:
         """Take an output that is still being decoded."""
         segment, stream = self._find(job.key)
-        if segment is None or stream is None or stream.next_progress_s > now_s:
+        is_due = stream is not None and stream.next_progress_s <= now_s
+        if segment is None or stream is None or not is_due or self._pacing.is_for_finals:
             return []
         stream.next_progress_s = now_s + PROGRESS_INTERVAL_S
         stream.progress(job, tokens)

@@ -449,6 +449,18 @@ def test_a_session_without_time_says_the_same_in_more_turns(text: str, is_typed:
     assert sorted(said[0]) == sorted(said[1])
 
 
+def test_of_finals_nothing_is_told_before_they_are_whole_where_these_are_late() -> None:
+    d = desk()
+    told = []
+    for d.interval_s in (0.5, 10.0):
+        d.send(p.SourceCommit(f"at {d.interval_s}", text="We go home and we rest."))
+        (job,) = d.jobs.values()
+        told.append(len(d.progress(job, ids("WE GO HOME"))))
+        d.answer()
+    assert told == [1, 0]
+    assert len(d.of(p.TranslationFinal)) == 2
+
+
 LONG_SENTENCE: Final = "we go home, and so we rest, " * 20
 
 
