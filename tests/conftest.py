@@ -17,9 +17,8 @@ import pytest
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which a GPU machine may lack
 def pytest_xdist_auto_num_workers() -> int:
-    """With `--numprocesses auto`: three for two cores, as tests wait for servers and browsers."""
-    cores = os.cpu_count() or 1
-    return cores + cores // 2
+    """With `--numprocesses auto`: two for a core, as tests wait for servers and browsers."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True)
