@@ -8,11 +8,11 @@ Knows numbers; reads no clock (times are arguments, in seconds).
 
 from typing import Final
 
+from service.load.admission import MAX_INTERVAL_S
 from service.load.limits import Bucket
 from service.wire.protocol import SessionNotice
 
 NOTICE_INTERVAL_S: Final = 1.0
-SELDOM_S: Final = 1.0  # partials that come less often than this make way for finals
 READING_CHARS_PER_S: Final = 50.0  # of source text; three times as fast as captions are meant for
 
 
@@ -37,7 +37,7 @@ class Pacing:
     @property
     def is_for_finals(self) -> bool:
         """Whether the machine is so late that all of its time should go to finals."""
-        return self.interval_s > SELDOM_S
+        return self.interval_s > MAX_INTERVAL_S
 
     def is_thinned(self, now_s: float) -> bool:
         """Whether another partial would come too soon for a busy machine."""

@@ -67,7 +67,6 @@ class Session:
         self._limits = limits
         self._is_spent = is_spent
         self._started_s = self._last_frame_s = now_s
-        self._waited_s = 0.0  # of the event that is being taken: since it arrived
         self._is_suspended = False
         self._segments = Segments(limits.open_segments, limits.segment_chars)
         self._translations = Translations(
@@ -116,7 +115,7 @@ class Session:
             waited_s: how long it waited for its turn after it arrived.
         """
         self._last_frame_s = now_s
-        self._waited_s = waited_s
+        self._translations.waited_s = waited_s
         try:
             if isinstance(event, protocol.Ping):
                 return [Send(protocol.Pong(wall_time_s, event.id))]
@@ -128,7 +127,7 @@ class Session:
             exc.event_id = event.event_id
             return [self._error(exc)]
         finally:
-            self._waited_s = 0.0
+            self._translations.waited_s = 0.0
 
     def refuse(self, exc: ProtocolError, now_s: float) -> list[Action]:
         """Take a frame that is not a valid event."""
@@ -404,7 +403,7 @@ class Session:
 
     def _updated(self, segment: Segment, now_s: float) -> list[Action]:
         """A segment has changed: translate it, or leave it for later if there are too many."""
-        segment.arrival_s = now_s - self._waited_s
+        segment.arrival_s = now_s - self._translations.waited_s
         if not self._segments.check_length(segment):
             return []
         told = self._told(source_delta_of(segment, self.settings.source))
@@ -459,7 +458,7 @@ class Session:
         return []
 
     def _commit_whole(self, segment: Segment, now_s: float) -> list[Action]:
-        segment.committed_s = segment.arrival_s = now_s - self._waited_s
+        segment.committed_s = segment.arrival_s = now_s - self._translations.waited_s
         self._source_chars += len(segment.text)
         self._segments.close(segment)
         self._translations.commit(segment)

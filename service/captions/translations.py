@@ -51,6 +51,7 @@ class Translations:
     Attributes:
         num_tokens: that the model produced, partials included.
         is_held: whether texts are handed over later.
+        waited_s: how long the event that is being taken waited for its turn.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Translations:
     ) -> None:
         self.num_tokens = 0
         self.is_held = False
+        self.waited_s = 0.0
         self._model = model
         self._wanted = Wanted(session_id, model, new_detokenizer, presets)
         self._segments = segments
@@ -396,7 +398,7 @@ class Translations:
         jobs, dropped = stream.revise(sources, rev, arrival_s, context, part)
         return [
             *(Stop(key) for key in dropped),
-            *(Start(self._timed(job)) for job in jobs),
+            *(Start(self._timed(job, now_s)) for job in jobs),
         ]
 
     def _read_by(self, stream: TargetStream, segment: Segment, part: range) -> list[Source]:
@@ -411,11 +413,13 @@ class Translations:
                 sources[i] = for_target(sources[i], i, target, pivot, named, model)
         return sources
 
-    def _timed(self, job: Job) -> Job:
+    def _timed(self, job: Job, now_s: float) -> Job:
         """Say when a reader gets to a job's text: not all of a pasted page is needed at once."""
         reader = self._readers.setdefault(job.target, Reader())
         final_chars = len(job.text) if job.is_final else 0
-        return replace(job, reached_s=reader.reaches_s(job.arrival_s, final_chars))
+        # Not from its arrival: a text that was held back, or is asked for again, is not late.
+        reached_s = reader.reaches_s(now_s - self.waited_s, final_chars)
+        return replace(job, reached_s=reached_s)
 
     # ---- from jobs to what the client is told ----
 

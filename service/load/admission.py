@@ -28,6 +28,9 @@ MIN_LOAD: Final = 0.25  # of rows: below it lateness has other causes, and refus
 MAX_INTERVAL_S: Final = 1.0  # between a session's partials while finals are on time
 LATE_FINAL_S: Final = 1.0  # a final that takes longer leaves no time for partials
 FINALS_ALONE_S: Final = 60.0  # between a session's partials then: next to none
+RECOVERY: Final = (
+    0.75  # of a pause for finals alone is left after each change, once they are in time
+)
 MIN_INTERVAL_S: Final = 0.1  # a shorter pause is no pause at all
 
 # A speaker of whom nothing was measured yet: three updates a second, each a prompt's new words, a
@@ -205,10 +208,10 @@ class Admission:
         if late_finals > len(self._finals) / 20:
             self.interval_s = min(max(2 * self.interval_s, MAX_INTERVAL_S), FINALS_ALONE_S)
         elif late_s is not None and late_s > 0.9 * self._budget_s:
-            most_s = max(MAX_INTERVAL_S, 0.75 * self.interval_s)
+            most_s = max(MAX_INTERVAL_S, RECOVERY * self.interval_s)
             self.interval_s = min(max(1.5 * self.interval_s, 0.2), most_s)
         elif late_s is None or late_s < 0.6 * self._budget_s:
-            self.interval_s *= 0.85
+            self.interval_s *= RECOVERY if self.interval_s > MAX_INTERVAL_S else 0.85
             if self.interval_s < MIN_INTERVAL_S:
                 self.interval_s = 0.0
 

@@ -453,3 +453,24 @@ def test_an_event_that_waited_for_its_turn_counts_from_its_arrival() -> None:
     assert (job.arrival_s, job.reached_s) == (d.now - 2.0, d.now - 2.0)
     d.send(p.SourceUpdate(1, "we rest", "", "b"))
     assert d.jobs[job.key._replace(segment_id="b")].arrival_s == d.now
+
+
+def test_what_was_held_back_or_is_asked_for_again_is_not_late() -> None:
+    """Else thinned partials would be thinned further, and who comes back would close the door."""
+    d = desk()
+    d.interval_s = 0.5
+    d.send(update("we go", 1))
+    d.answer()
+    d.now += 0.1
+    d.send(update("we go home now", 2))
+    assert not d.jobs
+    d.now += 0.5
+    d.tick()
+    (job,) = d.jobs.values()
+    assert job.reached_s == d.now
+    d.driver.suspend()
+    d.jobs.clear()
+    d.now += 60.0
+    d.driver.wake()
+    (job,) = d.jobs.values()
+    assert job.reached_s == d.now
