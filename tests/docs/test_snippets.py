@@ -18,17 +18,23 @@ from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
 from markdown_it import MarkdownIt
 
 from service.config import variables
+from tests.lazily import Lazily
 from tests.service.conftest import Service, service
 from tests.web.test_client import find_node
 from tokenspeed.cli import main, parse
 from tokenspeed.model.profile import read_profile
 from tokenspeed.text.glossary_files import read_glossary
+
+if TYPE_CHECKING:
+    import openai
+else:
+    openai = Lazily("openai")
 
 __all__ = ["service"]
 ROOT = Path(__file__).parents[2]

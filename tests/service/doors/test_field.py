@@ -9,16 +9,21 @@ import io
 import json
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import openai
 import pytest
 import regex
 
 from service.wire import protocol as p
+from tests.lazily import Lazily
 from tests.service.client import session
 from tokenspeed.cli import main
+
+if TYPE_CHECKING:
+    import openai
+else:
+    openai = Lazily("openai")
 
 GREETING = "Good morning, everyone."
 SRT = """1

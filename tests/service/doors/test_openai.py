@@ -3,15 +3,20 @@
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import openai
 import pytest
-from openai.types.chat import ChatCompletion
 
+from tests.lazily import Lazily
 from tests.service.conftest import Run, Service
 from tests.service.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletion
+else:
+    openai = Lazily("openai")
 
 KEY = "a-key-of-more-than-16"
 FENCED = "Interpret the sentence between the 🔤 marks into German, on one line. Leave out the 🔤."
@@ -23,18 +28,18 @@ def question(text: object, system: str = "Translate from English to German.") ->
 
 
 @pytest.fixture
-def client(service: Service) -> Iterator[openai.OpenAI]:
+def client(service: Service) -> Iterator["openai.OpenAI"]:
     with openai.OpenAI(base_url=f"{service.http}/v1", api_key="none", max_retries=0) as found:
         yield found
 
 
-def ask(client: openai.OpenAI, text: str, system: str, **more: Any) -> ChatCompletion:
+def ask(client: "openai.OpenAI", text: str, system: str, **more: Any) -> "ChatCompletion":
     create: Any = client.chat.completions.create
     found: ChatCompletion = create(**question(text, system), **more)
     return found
 
 
-def test_openai_s_client_translates(client: openai.OpenAI) -> None:
+def test_openai_s_client_translates(client: "openai.OpenAI") -> None:
     reply = ask(client, "Hello there.", "Translate into German")
     assert reply.choices[0].message.role == "assistant"
     assert reply.choices[0].message.content == "HELLO THERE."
@@ -47,7 +52,7 @@ def test_openai_s_client_translates(client: openai.OpenAI) -> None:
     assert reply.usage.total_tokens == 11 + 12 + 21
 
 
-def test_openai_s_client_finds_the_model(client: openai.OpenAI) -> None:
+def test_openai_s_client_finds_the_model(client: "openai.OpenAI") -> None:
     (model,) = client.models.list().data
     assert client.models.retrieve(model.id) == model
     assert model.created > 1_700_000_000
@@ -57,7 +62,7 @@ def test_openai_s_client_finds_the_model(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize("has_usage", [True, False])
-def test_openai_s_client_streams(client: openai.OpenAI, has_usage: bool) -> None:
+def test_openai_s_client_streams(client: "openai.OpenAI", has_usage: bool) -> None:
     options: Any = {"stream_options": {"include_usage": True}} if has_usage else {}
     create: Any = client.chat.completions.create
     stream = create(**question("Hello there. Good night."), stream=True, **options)
@@ -90,7 +95,7 @@ def test_openai_s_client_streams(client: openai.OpenAI, has_usage: bool) -> None
     ],
 )
 def test_an_answer_is_cut_where_it_is_asked_to(
-    client: openai.OpenAI, options: dict[str, Any], text: str, reason: Any
+    client: "openai.OpenAI", options: dict[str, Any], text: str, reason: Any
 ) -> None:
     asked = "Hello there. Good night."
     choice = ask(client, asked, "to German", **options).choices[0]
@@ -148,7 +153,7 @@ async def test_what_cannot_be_done_is_refused_with_its_name(
     ],
 )
 def test_an_instruction_that_cannot_be_followed_is_refused(
-    client: openai.OpenAI, system: str, words: str
+    client: "openai.OpenAI", system: str, words: str
 ) -> None:
     with pytest.raises(openai.BadRequestError, match=words):
         ask(client, "Hello", system)
@@ -170,7 +175,7 @@ def asked_for(service: Service) -> str:
     ],
 )
 def test_the_language_asked_for_is_translated_into(
-    service: Service, client: openai.OpenAI, system: str, target: str
+    service: Service, client: "openai.OpenAI", system: str, target: str
 ) -> None:
     text = "🔤 Good morning, everyone. 🔤" if system == FENCED else "Good morning, everyone."
     reply = ask(client, text, system)
@@ -178,7 +183,7 @@ def test_the_language_asked_for_is_translated_into(
     assert asked_for(service) == target
 
 
-def test_a_translation_is_named_outright(service: Service, client: openai.OpenAI) -> None:
+def test_a_translation_is_named_outright(service: Service, client: "openai.OpenAI") -> None:
     for named in (
         {"target": "fr"},
         {"source": "en", "target": "French"},
@@ -190,7 +195,7 @@ def test_a_translation_is_named_outright(service: Service, client: openai.OpenAI
         assert asked_for(service) == "fr"
 
 
-def test_a_user_message_alone_may_bring_its_instruction(client: openai.OpenAI) -> None:
+def test_a_user_message_alone_may_bring_its_instruction(client: "openai.OpenAI") -> None:
     message: Any = {"role": "user", "content": "Translate to German: Good night."}
     reply = client.chat.completions.create(model="any", messages=[message])
     assert reply.choices[0].message.content == "GOOD NIGHT."
