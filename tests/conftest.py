@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+# The models are tiny: more threads would only wait for each other, and for other tests. Said before
+# anything imports numpy, which reads it then.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # Nothing large is imported here: the process that only hands out tests to workers reads this too,
 # and they wait for it.
 
@@ -45,9 +49,7 @@ def _prepare() -> None:
     # Triton, which transformers does too.
     if not torch.cuda.is_available():
         os.environ["TRITON_INTERPRET"] = "1"
-    # The models are tiny: more threads would only wait for each other, and for other tests.
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)  # also where something imported it before
     settings.register_profile("tests", deadline=None)  # a busy machine is no failure
     settings.load_profile("tests")
 
