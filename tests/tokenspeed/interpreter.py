@@ -26,6 +26,7 @@ def quicken() -> None:
     _replace(core.block_type, "__init__", _block_types_kept)
     _replace(core.tensor, "__init__", _shapes_kept)
     _replace(interpreter, "_get_np_dtype", _numpy_types_kept)
+    _replace(interpreter, "_convert_float", _halves_taken)
     # Each sum of integers is made in 64 bits too, for an assertion that only `debug` looks at.
     builder = interpreter.interpreter_builder
     _replace(builder, "options", lambda given: replace(given, sanitize_overflow=given.debug))
@@ -96,3 +97,23 @@ def _numpy_types_kept(look_up: Any) -> Any:
         return known[name]
 
     return numpy_type
+
+
+def _halves_taken(convert: Any) -> Any:
+    # Triton takes any two formats apart, in thirty passes. A bfloat16 is the upper half of a
+    # float32, and Triton cuts the lower one off where it is told no rounding.
+    def convert_float(values: Any, given: Any, wanted: Any, rounding: Any) -> Any:
+        if rounding is None and {given, wanted} == {core.bfloat16, core.float32}:
+            bits = np.ascontiguousarray(values).view(f"u{values.itemsize}")
+            magnitudes = bits << bits.dtype.type(1)  # without the sign
+            least = 1 << given.fp_mantissa_width + 1
+            # Of numbers below the least normal one, Triton makes something else.
+            if not ((magnitudes < least) & (magnitudes != 0)).any():
+                if wanted == core.float32:
+                    found = bits.astype(np.uint32) << np.uint32(16)
+                else:
+                    found = (bits >> np.uint32(16)).astype(np.uint16)
+                return found.reshape(values.shape)
+        return convert(values, given, wanted, rounding)
+
+    return convert_float

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from triton._C.libtriton.ir import ROUNDING_MODE
 from triton.language import core
 from triton.runtime import interpreter
 
@@ -80,6 +82,32 @@ def test_a_number_is_described_as_it_was(kind: Any) -> None:
 
     quick, slow = both(told)
     assert quick == slow
+
+
+@pytest.mark.parametrize("rounding", [None, ROUNDING_MODE.RTZ, ROUNDING_MODE.RTNE])
+@pytest.mark.parametrize("has_subnormal", [False, True])
+def test_floats_have_the_bits_that_they_had(has_subnormal: bool, rounding: Any) -> None:
+    every_half = np.arange(1 << 16, dtype=np.uint16)
+    tail = np.random.default_rng(1).integers(0, 1 << 16, 1 << 16, dtype=np.uint32)
+    words = (every_half.astype(np.uint32) << 16) | tail
+    if not has_subnormal:  # nor anything near: these may go another way together
+        every_half = every_half[(every_half & 0x7F80 != 0) | (every_half & 0x7F == 0)]
+        words = words[words & 0x7F800000 != 0]
+    for bits, given, wanted in (
+        (every_half, core.bfloat16, core.float32),
+        (words, core.float32, core.bfloat16),
+        (words, core.float32, core.float16),
+    ):
+        for values in (bits, bits[: len(bits) // 8 * 8].reshape(-1, 8).T, bits[:1].reshape(())):
+
+            def told(values: Any = values, given: Any = given, wanted: Any = wanted) -> Any:
+                return interpreter._convert_float(values, given, wanted, rounding)
+
+            quick, slow = both(told)
+            assert type(quick) is type(slow)
+            assert quick.dtype == slow.dtype
+            assert quick.shape == slow.shape
+            assert np.array_equal(quick, slow)
 
 
 def test_a_pointer_is_known_by_more_than_its_name() -> None:
