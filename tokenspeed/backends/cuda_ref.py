@@ -6,6 +6,7 @@ from torch import Tensor
 from tokenspeed.backends.cuda_step import reader_eps
 from tokenspeed.backends.cuda_weights import Weights
 from tokenspeed.kernels.attention import attention_ref
+from tokenspeed.kernels.blocks import share_exponent_ref
 from tokenspeed.kernels.branch_norm import branch_norm_ref
 from tokenspeed.kernels.gate_up import gate_up_ref
 from tokenspeed.kernels.head_norm import head_norm_ref
@@ -37,6 +38,10 @@ def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:
     tables = [table.to(device) for table in rotation_tables(config, count)]
     places = Places(slots, positions)
 
+    def read_by(matrix: Matrix, rows: Tensor) -> Tensor:
+        shares = matrix.reads_blocks and dtype == torch.float16
+        return share_exponent_ref(rows) if shares else rows
+
     def scaled_by(hidden: Tensor, norm: Tensor | None) -> Tensor:
         if norm is None:
             return hidden.to(dtype)
@@ -45,6 +50,7 @@ def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:
     def add(
         x: Tensor, matrix: Matrix, out_norm: Tensor | None, norm: Tensor | None, hidden: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        x = read_by(matrix, x)
         weight = matrix.dequantize().to(dtype)
         if out_norm is None:
             assert norm is not None
@@ -58,6 +64,7 @@ def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:
         qkv_weight, gate_up_weight = (
             matrix.dequantize().to(dtype) for matrix in (layer.qkv, layer.gate_up)
         )
+        scaled = read_by(layer.qkv, scaled)
         shape = (1, config.num_kv_heads, count, config.head_dim)
         cache = Cache(*torch.zeros(2, *shape, dtype=dtype, device=device))
         rotation = Rotation(*(table[config.rope_of(i)] for table in tables))
@@ -76,13 +83,13 @@ def step_ref(weights: Weights, tokens: list[int], dtype: torch.dtype) -> Tensor:
         values = attention_ref(q, cache, places, scale, cap).view(count, -1)
         out_norm, norm = layer.attention_out_norm, norms[2 * i + 1]
         hidden, scaled, sums = add(values, layer.out, out_norm, norm, hidden)
-        x, bias = Scaled(scaled, sums), layer.gate_up.bias
+        x, bias = Scaled(read_by(layer.gate_up, scaled), sums), layer.gate_up.bias
         inner = gate_up_ref(x, gate_up_weight, eps, bias, config.activation)
         out_norm, norm = layer.mlp_out_norm, norms[2 * i + 2]
         hidden, scaled, sums = add(inner, layer.down, out_norm, norm, hidden)
     nothing = torch.zeros(count, device=device)
     head = weights.head.dequantize()
-    x, cap = Scaled(scaled, sums), config.logit_softcap
+    x, cap = Scaled(read_by(weights.head, scaled), sums), config.logit_softcap
     return lm_head_ref(x, head, nothing.int(), nothing, eps, cap)[0]
 
 

@@ -69,6 +69,7 @@ def run_step(
         launch=launch,
         scale=model.embedding_scale,
         row_eps=row_eps,
+        in_blocks=weights.readers[0].reads_blocks,
     )
     wanted, scratch = Wanted(fields.outputs, memory.num_outputs, fields.drafts), memory.head_scratch
     if persistent is not None and width <= persistent.max_width:
@@ -76,7 +77,8 @@ def run_step(
             persistent.run(width, logits)
     else:
         for i, layer in enumerate(weights.layers):
-            _run_layer(i, layer, norms[2 * i + 1 : 2 * i + 3], memory, width, launch)
+            after = norms[2 * i + 1 : 2 * i + 3]
+            _run_layer(i, layer, after, weights.readers[i + 1], memory, width, launch)
         plan, last = matrix_plan("head", weights.head, width, launch), memory.sums[-1]
         x = Scaled(memory.scaled, last)
         lm_head(
@@ -110,11 +112,17 @@ def _run_layer(
     i: int,
     layer: LayerWeights,
     norms: list[Tensor | None],
+    reader: Matrix,
     memory: StepMemory,
     width: int,
     launch: Launch,
 ) -> None:
-    """Launch a layer's kernels. norms: the next ones after its attention and after its MLP."""
+    """Launch a layer's kernels.
+
+    Args:
+        norms: the next ones after its attention and after its MLP.
+        reader: of the rows that it leaves.
+    """
     fields, rows, model = memory.fields, memory.num_rows, memory.model
     eps = reader_eps(model)
     cache, places = Cache(*memory.cache[:, i]), Places(fields.slots, fields.positions)
@@ -153,27 +161,50 @@ def _run_layer(
         launch=launch,
         scale=model.score_scale,
         softcap=model.attention_softcap,
+        in_blocks=layer.out.reads_blocks,
     )
 
     def add(
-        x: Tensor, matrix: Matrix, how: Plan, out_norm: Tensor | None, norm: Tensor | None, at: int
+        x: Tensor,
+        matrix: Matrix,
+        how: Plan,
+        out_norm: Tensor | None,
+        norm: Tensor | None,
+        reader: Matrix,
+        at: int,
     ) -> None:
         """Add a branch to the hidden states, through its output norm where it has one."""
+        in_blocks = reader.reads_blocks
         hidden = HiddenStates(memory.hidden, memory.scaled, sums[at + 1])
         peers, group = memory.member.peers(memory.turn, at), memory.member.group
         if out_norm is None:
-            projection(x, matrix, norm, rows, hidden, plan=how, peers=peers, group=group)
+            projection(
+                *(x, matrix, norm, rows, hidden),
+                plan=how,
+                peers=peers,
+                group=group,
+                in_blocks=in_blocks,
+            )
             return
         branch, row_eps = memory.branch[:width], model.rms_norm_eps
         into = hidden._replace(states=branch)
         projection(x, matrix, None, rows, into, plan=how, peers=peers, group=group)
-        branch_norm(branch, out_norm, norm, rows, hidden, eps=row_eps, launch=launch)
+        branch_norm(
+            branch, out_norm, norm, rows, hidden, eps=row_eps, launch=launch, in_blocks=in_blocks
+        )
 
     out, down = plan("out", layer.out), plan("down", layer.down)
-    add(values.view(width, -1), layer.out, out, layer.attention_out_norm, norms[0], 2 * i)
+    attended = values.view(width, -1)
+    add(attended, layer.out, out, layer.attention_out_norm, norms[0], layer.gate_up, 2 * i)
     x, gated = Scaled(scaled, sums[2 * i + 1]), plan("gate_up", layer.gate_up)
-    gate_up(x, layer.gate_up, rows, inner, eps=eps, plan=gated, activation=model.activation)
-    add(inner, layer.down, down, layer.mlp_out_norm, norms[1], 2 * i + 1)
+    gate_up(
+        *(x, layer.gate_up, rows, inner),
+        eps=eps,
+        plan=gated,
+        activation=model.activation,
+        in_blocks=layer.down.reads_blocks,
+    )
+    add(inner, layer.down, down, layer.mlp_out_norm, norms[1], reader, 2 * i + 1)
 
 
 def reader_eps(model: ModelConfig) -> float | None:

@@ -87,6 +87,11 @@ class Weights:
         return [*norms, self.norm]
 
     @property
+    def readers(self) -> list[Matrix]:
+        """The matrices that read the hidden states in front of each layer, and the head."""
+        return [*(layer.qkv for layer in self.layers), self.head]
+
+    @property
     def step_bytes(self) -> int:
         """Bytes that one step reads at least: all but the embedding."""
         matrices = [self.head]

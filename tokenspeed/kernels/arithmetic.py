@@ -33,6 +33,14 @@ def dot(a, b, acc):
 
 
 @triton.jit
+def fma(a, b, c):
+    """a * b + c of float32, rounded once; the interpreter's own rounds the product, too."""
+    if _INTERPRETED:
+        return (a.to(tl.float64) * b.to(tl.float64) + c.to(tl.float64)).to(tl.float32)
+    return tl.fma(a, b, c)
+
+
+@triton.jit
 def tanh(x):
     """Return the hyperbolic tangent of float32, within some 1e-7."""
     small = tl.exp(-2.0 * tl.abs(x))  # at most 1, whatever x is

@@ -15,6 +15,8 @@ import triton.language as tl
 from torch import Tensor
 
 from tokenspeed.kernels.arithmetic import dot, narrow, tanh
+from tokenspeed.kernels.blocks import BLOCK as SHARED_BLOCK
+from tokenspeed.kernels.blocks import narrow_rows, share_rows
 from tokenspeed.kernels.launch import Launch, wait_for_inputs
 from tokenspeed.kernels.slots import Cache, Places
 
@@ -168,6 +170,7 @@ def attention_kernel(
     scale_log2,
     SHAPE: tl.constexpr,
     ONE_TILE: tl.constexpr,
+    IN_BLOCKS: tl.constexpr,
     PDL: tl.constexpr,
 ):
     wait_for_inputs(PDL)
@@ -246,7 +249,7 @@ def attention_kernel(
                     t = tl.load(stats + 1, row_mask, 1.0, cache_modifier=".cg")
                     maximum, total, values = merge(maximum, total, values, m, t, v)
     if finishes:
-        out = narrow(values / total[:, None], out_ptr.dtype.element_ty)
+        out = narrow_rows(values / total[:, None], out_ptr.dtype.element_ty, IN_BLOCKS)
         tl.store(out_ptr + q_at, out, mask=q_mask)
 
 
@@ -263,6 +266,7 @@ def attention(
     launch: Launch,
     scale: float | None = None,
     softcap: float = 0.0,
+    in_blocks: bool = False,
 ) -> None:
     """Let each row attend to its own slot, up to and including its own position.
 
@@ -273,6 +277,7 @@ def attention(
         max_tiles: tiles that programs are started for.
         scale: of scores; None is head_dim ** -0.5.
         softcap: of scores; 0 is none.
+        in_blocks: an int4 matrix reads out; see `blocks`.
     Raises:
         ValueError: heads is not a multiple of kv_heads.
     """
@@ -295,6 +300,7 @@ def attention(
         softcap * _LOG2E,
     )
     scale = scale or head_dim**-0.5
+    is_whole = head_dim % SHARED_BLOCK == 0  # else heads share blocks, which no program has whole
     launch.start(
         attention_kernel,
         (max_tiles, kv_heads, triton.cdiv(max_length, SPLIT) if tile_tokens == 1 else 1),
@@ -307,7 +313,10 @@ def attention(
         scale / softcap if softcap else scale * _LOG2E,
         SHAPE=shape,
         ONE_TILE=max_tiles == 1,
+        IN_BLOCKS=in_blocks and is_whole,
         PDL=launch.pdl,
         num_warps=4 if tile_tokens == 1 else 8,
         num_stages=STAGES if tile_tokens == 1 else 2,
     )
+    if in_blocks and not is_whole:
+        share_rows(out.flatten(1), launch=launch)

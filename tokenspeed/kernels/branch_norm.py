@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.blocks import check_blocks, narrow_rows
 from tokenspeed.kernels.launch import Launch, wait_for_inputs
 from tokenspeed.kernels.norm import HiddenStates, normed, normed_ref
 
@@ -31,6 +31,7 @@ def branch_norm_kernel(
     SIZE: tl.constexpr,
     BLOCK: tl.constexpr,
     EPS: tl.constexpr,
+    IN_BLOCKS: tl.constexpr,
     PDL: tl.constexpr,
 ):
     wait_for_inputs(PDL)
@@ -48,7 +49,7 @@ def branch_norm_kernel(
     if next_norm_ptr is not None:
         next_norm = tl.load(next_norm_ptr + at, mask=mask, other=0.0).to(tl.float32)
         scaled = normed(states, SIZE, EPS) * next_norm
-    scaled = narrow(scaled, hidden.scaled.dtype.element_ty)
+    scaled = narrow_rows(scaled, hidden.scaled.dtype.element_ty, IN_BLOCKS)
     tl.store(hidden.scaled + row * SIZE + at, scaled, mask=mask)
 
 
@@ -61,6 +62,7 @@ def branch_norm(
     *,
     eps: float,
     launch: Launch,
+    in_blocks: bool = False,
 ) -> None:
     """Add norm(branch) to the hidden states, and norm them for the next kernel.
 
@@ -70,7 +72,12 @@ def branch_norm(
         num_rows: [1] int32, rows that exist.
         hidden: states are updated and scaled is written; square_sum is not, since readers of
             normed rows do not need it.
+        in_blocks: an int4 matrix reads the normed rows; see `blocks`.
+    Raises:
+        ValueError: blocks do not fill the rows.
     """
+    if in_blocks:
+        check_blocks(branch.shape[1], "branch")
     launch.start(
         branch_norm_kernel,
         (len(branch),),
@@ -78,6 +85,7 @@ def branch_norm(
         SIZE=branch.shape[1],
         BLOCK=triton.next_power_of_2(branch.shape[1]),
         EPS=eps,
+        IN_BLOCKS=in_blocks,
         PDL=launch.pdl,
         num_warps=4,
     )

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.blocks import check_blocks, narrow_rows
 from tokenspeed.kernels.launch import Launch, wait_for_inputs
 from tokenspeed.kernels.norm import HiddenStates, normed, square_sum, square_sum_ref
 
@@ -28,6 +28,7 @@ def embedding_kernel(
     BLOCK: tl.constexpr,
     SCALE: tl.constexpr,
     ROW_EPS: tl.constexpr,
+    IN_BLOCKS: tl.constexpr,
     PDL: tl.constexpr,
 ):
     wait_for_inputs(PDL)
@@ -54,7 +55,7 @@ def embedding_kernel(
     if norm_ptr is not None:
         scaled *= norm
     scaled_ptrs = hidden.scaled + row * SIZE + at
-    tl.store(scaled_ptrs, narrow(scaled, hidden.scaled.dtype.element_ty), mask)
+    tl.store(scaled_ptrs, narrow_rows(scaled, hidden.scaled.dtype.element_ty, IN_BLOCKS), mask)
     squares = square_sum(tl.reshape(states, (1, BLOCK)))
     tl.store(sums_ptr + row + tl.arange(0, 1), squares)
 
@@ -69,6 +70,7 @@ def embedding(
     launch: Launch,
     scale: float = 1.0,
     row_eps: float | None = None,
+    in_blocks: bool = False,
 ) -> None:
     """Look up the rows of the table and prepare the first norm.
 
@@ -80,7 +82,12 @@ def embedding(
             the others are zeroed.
         scale: of the rows of the table.
         row_eps: epsilon of the norm that rows get here; None: their readers norm them.
+        in_blocks: an int4 matrix reads them; see `blocks`.
+    Raises:
+        ValueError: blocks do not fill the rows.
     """
+    if in_blocks:
+        check_blocks(table.shape[1], "table")
     launch.start(
         embedding_kernel,
         (len(tokens),),
@@ -95,6 +102,7 @@ def embedding(
         BLOCK=triton.next_power_of_2(table.shape[1]),
         SCALE=scale,
         ROW_EPS=row_eps,
+        IN_BLOCKS=in_blocks,
         PDL=launch.pdl,
         num_warps=4,
     )

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.blocks import check_blocks, narrow_rows
 from tokenspeed.kernels.launch import main_loop_done
 from tokenspeed.kernels.matrix import Matrix, add_bias
 from tokenspeed.kernels.norm import Scaled, inverse_rms, inverse_rms_ref
@@ -50,6 +50,7 @@ def gate_up_kernel(
     MATRIX: tl.constexpr,
     EPS: tl.constexpr,
     ACTIVATION: tl.constexpr,
+    IN_BLOCKS: tl.constexpr,
     TILE: tl.constexpr,
     OVERLAP: tl.constexpr,
     ONE_ROW: tl.constexpr,
@@ -76,7 +77,7 @@ def gate_up_kernel(
     cols = col_start // 2 + tl.arange(0, HALF)
     at = rows[:, None].to(tl.int64) * (MATRIX.n // 2) + cols[None, :]
     mask = row_mask[:, None] & (cols < MATRIX.n // 2)[None, :]
-    tl.store(out_ptr + at, narrow(out, out_ptr.dtype.element_ty), mask=mask)
+    tl.store(out_ptr + at, narrow_rows(out, out_ptr.dtype.element_ty, IN_BLOCKS), mask=mask)
 
 
 def gate_up(
@@ -88,6 +89,7 @@ def gate_up(
     eps: float | None,
     plan: Plan,
     activation: str = "silu",
+    in_blocks: bool = False,
 ) -> None:
     """Write activation(gate(norm(x))) * up(norm(x)).
 
@@ -97,11 +99,15 @@ def gate_up(
         out: [rows, intermediate], written.
         eps: None: x is normed already.
         activation: "silu" or "gelu_tanh".
+        in_blocks: an int4 matrix reads out; see `blocks`.
     Raises:
-        ValueError: out does not fit the weight.
+        ValueError: out does not fit the weight, or blocks do not fill what a tile makes of it.
     """
     if out.shape[1] * 2 != weight.n:
         raise ValueError(f"out has {out.shape[1]} columns, expected {weight.n // 2}")
+    if in_blocks:
+        check_blocks(plan.config.block_n // 2, "half a tile")
+        check_blocks(out.shape[1], "out")
     rows = len(x.states)
     plan.start(
         gate_up_kernel,
@@ -110,5 +116,6 @@ def gate_up(
         *(x, weight.arrays, num_rows, out),
         EPS=eps,
         ACTIVATION=activation,
+        IN_BLOCKS=in_blocks,
         ONE_ROW=rows == 1,
     )

@@ -56,6 +56,32 @@ mul.rn.f16x2 $3, d, $5;
 """)
 
 
+# The same words, without scales: the columns of fields 0 and 1, then those of 2 and 3.
+UNPACK_FIRST = tl.constexpr("""{
+.reg .b32 a, b, offset, sixteenth, small;
+mov.b32 offset, 0x64086408;
+mov.b32 sixteenth, 0x2C002C00;
+mov.b32 small, 0xD480D480;
+lop3.b32 a, $2, 0x000F000F, 0x64006400, 0xEA;
+lop3.b32 b, $2, 0x00F000F0, 0x64006400, 0xEA;
+sub.rn.f16x2 $0, a, offset;
+fma.rn.f16x2 $1, b, sixteenth, small;
+}
+""")
+UNPACK_SECOND = tl.constexpr("""{
+.reg .b32 a, b, h, offset, sixteenth, small;
+mov.b32 offset, 0x64086408;
+mov.b32 sixteenth, 0x2C002C00;
+mov.b32 small, 0xD480D480;
+shr.u32 h, $2, 8;
+lop3.b32 a, h, 0x000F000F, 0x64006400, 0xEA;
+lop3.b32 b, h, 0x00F000F0, 0x64006400, 0xEA;
+sub.rn.f16x2 $0, a, offset;
+fma.rn.f16x2 $1, b, sixteenth, small;
+}
+""")
+
+
 class MatrixType(NamedTuple):
     """The properties of a matrix that a kernel is compiled for: a constant of the kernel."""
 
@@ -106,6 +132,11 @@ class Matrix:
     def nbytes(self) -> int:
         scale = self.scale.nbytes if self.format != "bf16" else 0
         return self.data.nbytes + scale + (0 if self.bias is None else self.bias.nbytes)
+
+    @property
+    def reads_blocks(self) -> bool:
+        """Whether its rows have to share exponents; see `blocks`."""
+        return self.format == "int4"
 
     @property
     def layout(self) -> str:
@@ -251,38 +282,24 @@ def unpack_int8(
 
 
 @triton.jit
-def unpack_int4(
-    words,
-    scales,
-    dtype: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    UNITS: tl.constexpr,
-    FAST: tl.constexpr,
-):
-    """Turn words [BLOCK_N, UNITS * 32] into weights [BLOCK_N, UNITS * 128], rounded to dtype.
+def unpack_int4(words, SECOND: tl.constexpr, dtype: tl.constexpr, FAST: tl.constexpr):
+    """Turn half of the fields of words [BLOCK_N, 32] into integers [BLOCK_N, 64], without scales.
 
-    scales [BLOCK_N, UNITS / 2] holds those of two units each. Fast: the bytes 0x64, 0x0n and
+    SECOND: the unit's columns 64 to 127, else those before them. Fast: the bytes 0x64, 0x0n and
     0x64, 0xn0 are 1024 + n and 1024 + 16 * n in float16.
     """
-    scale = tl.reshape(tl.join(scales, scales >> 16), (BLOCK_N, UNITS, 1)).to(tl.int16)
-    scale = tl.broadcast_to(scale.to(tl.float16, bitcast=True), (BLOCK_N, UNITS, _WORDS))
-    scale = tl.reshape(scale, (BLOCK_N, UNITS * _WORDS))
     if FAST and dtype == tl.float16:
-        q0, q1, q2, q3 = tl.inline_asm_elementwise(
-            UNPACK_INT4,
-            "=&r,=&r,=&r,=r,r,r",
-            [words, scale],
-            dtype=(tl.float16, tl.float16, tl.float16, tl.float16),
+        a, b = tl.inline_asm_elementwise(
+            UNPACK_SECOND if SECOND else UNPACK_FIRST,
+            "=&r,=r,r",
+            [words],
+            dtype=(tl.float16, tl.float16),
             is_pure=True,
             pack=2,
         )
     else:
         wide = tl.float32 if _INTERPRETED else dtype
-        by = scale.to(tl.float32)
-        q0 = (((words & 15).to(tl.float32) - 8.0) * by).to(wide)
-        q1 = ((((words >> 4) & 15).to(tl.float32) - 8.0) * by).to(wide)
-        q2 = ((((words >> 8) & 15).to(tl.float32) - 8.0) * by).to(wide)
-        q3 = ((((words >> 12) & 15).to(tl.float32) - 8.0) * by).to(wide)
-    q = tl.join(tl.join(q0, q2), tl.join(q1, q3))
-    q = tl.permute(tl.reshape(q, (BLOCK_N, UNITS, _WORDS, 2, 2)), (0, 1, 3, 4, 2))
-    return tl.reshape(q, (BLOCK_N, UNITS * 4 * _WORDS))
+        SHIFT: tl.constexpr = 8 if SECOND else 0
+        a = (((words >> SHIFT) & 15).to(tl.float32) - 8.0).to(wide)
+        b = (((words >> SHIFT + 4) & 15).to(tl.float32) - 8.0).to(wide)
+    return tl.reshape(tl.permute(tl.join(a, b), (0, 2, 1)), (words.shape[0], 2 * _WORDS))

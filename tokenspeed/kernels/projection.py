@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenspeed.kernels.arithmetic import narrow
+from tokenspeed.kernels.blocks import check_blocks, narrow_rows
 from tokenspeed.kernels.exchange import ALONE, Group, Peers, exchange_number, rank_sum
 from tokenspeed.kernels.matrix import Matrix, add_bias
 from tokenspeed.kernels.norm import HiddenStates, square_sum, square_sum_ref
@@ -43,6 +43,7 @@ def projection_kernel(
     OVERLAP: tl.constexpr,
     ONE_ROW: tl.constexpr,
     GROUP: tl.constexpr,
+    IN_BLOCKS: tl.constexpr,
 ):
     col_start, num_rows = start_tile(weight, num_rows_ptr, MATRIX, TILE, OVERLAP, ONE_ROW)
     if tl.program_id(0) * TILE.block_m >= num_rows:
@@ -71,7 +72,8 @@ def projection_kernel(
     else:
         states += acc
         tl.store(hidden.states + at, states, mask=mask)
-        scaled = narrow(states * norm[None, :], hidden.scaled.dtype.element_ty)
+        scaled = states * norm[None, :]
+        scaled = narrow_rows(scaled, hidden.scaled.dtype.element_ty, IN_BLOCKS)
         tl.store(hidden.scaled + at, scaled, mask=mask)
         squares = square_sum(tl.where(mask, states, 0.0))
         # Integers: the order in which programs add does not matter.
@@ -88,6 +90,7 @@ def projection(
     plan: Plan,
     peers: Peers | None = None,
     group: Group = ALONE,
+    in_blocks: bool = False,
 ) -> None:
     """Add x @ weight.T to the hidden states, and prepare the next norm.
 
@@ -100,11 +103,16 @@ def projection(
         hidden: states are updated, scaled is written, the squares are added to square_sum, which
             is zero before.
         peers, group: other GPUs whose products are added; all of them run this.
+        in_blocks: an int4 matrix reads what is scaled; see `blocks`.
     Raises:
-        ValueError: x does not fit the weight, or K cannot be cut into the plan's parts.
+        ValueError: x does not fit the weight, K cannot be cut into the plan's parts, or blocks do
+            not fill its tiles.
     """
     if x.shape[1] != weight.k:
         raise ValueError(f"x has {x.shape[1]} columns, expected {weight.k}")
+    if in_blocks:
+        check_blocks(plan.config.block_n, "a tile")
+        check_blocks(weight.n, "hidden")
     nobody = Peers(hidden.square_sum, num_rows, num_rows, num_rows)  # not read
     plan.start_split(
         projection_kernel,
@@ -115,4 +123,5 @@ def projection(
         # A step without rows, which only loads kernels, must not wait for others.
         ONE_ROW=len(x) == 1 and group.ranks == 1,
         GROUP=group,
+        IN_BLOCKS=in_blocks and next_norm is not None,
     )

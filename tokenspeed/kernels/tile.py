@@ -4,7 +4,8 @@ The weight is the left operand of the tensor core and the rows are the right one
 weight fill an instruction whatever the width of the step, and quantised weights go from shared
 memory through registers straight into it. A row's dot products run over K in ascending order in
 one accumulator, by the same kind of instruction at every width, so a row's result does not depend
-on the number of rows. No sum that could depend on a tile's layout is ever taken in floating point.
+on the number of rows; those of int4 do not even depend on the instruction, see `int4`. No sum that
+could depend on a tile's layout is ever taken in floating point.
 Knows matrices; does not know layers.
 """
 
@@ -15,8 +16,9 @@ import triton
 import triton.language as tl
 
 from tokenspeed.kernels.arithmetic import dot, widen
+from tokenspeed.kernels.int4 import multiply_int4
 from tokenspeed.kernels.launch import wait_for_inputs
-from tokenspeed.kernels.matrix import PANEL, WORDS, prefetch_weight, unpack_int4, unpack_int8
+from tokenspeed.kernels.matrix import PANEL, WORDS, prefetch_weight, unpack_int8
 
 # Constants of the kernels have to be constexpr.
 _PANEL = tl.constexpr(PANEL)
@@ -113,8 +115,10 @@ def multiply_part(
     col_mask = cols < N
     x_rows = x_ptr + rows[:, None].to(tl.int64) * K
     EXACT: tl.constexpr = PART_K % BLOCK_K == 0  # else BLOCK_K may reach past the part
-    if MATRIX.format == "int8" or MATRIX.format == "int4":
-        UNIT: tl.constexpr = 64 if MATRIX.format == "int8" else 128
+    if MATRIX.format == "int4":
+        acc = multiply_int4(x_ptr, rows, row_mask, weight, col_start, begin, PART_K, MATRIX, TILE)
+    elif MATRIX.format == "int8":
+        UNIT: tl.constexpr = 64
         UNITS: tl.constexpr = BLOCK_K // UNIT
         word = tl.arange(0, UNITS * _WORDS)
         PANEL_WORDS: tl.constexpr = (K + UNIT - 1) // UNIT * _PANEL * _WORDS
@@ -136,15 +140,7 @@ def multiply_part(
                 words = tl.load(w_ptrs)
             else:
                 words = tl.load(w_ptrs, mask=w_mask, other=0)
-            if MATRIX.format == "int8":
-                w = unpack_int8(words, a.dtype, BLOCK_N, UNITS, TILE.fast_unpack)
-            else:
-                pair = start // (2 * UNIT) + tl.arange(0, UNITS // 2)
-                pair_mask = col_mask[:, None] & (pair * (2 * UNIT) < K)[None, :]
-                scales = tl.load(
-                    weight.scale + pair[None, :] * N + cols[:, None], mask=pair_mask, other=0
-                )
-                w = unpack_int4(words, scales, a.dtype, BLOCK_N, UNITS, TILE.fast_unpack)
+            w = unpack_int8(words, a.dtype, BLOCK_N, UNITS, TILE.fast_unpack)
             acc = dot(w, a.T, acc)
     else:
         k = tl.arange(0, BLOCK_K)

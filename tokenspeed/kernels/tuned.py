@@ -60,7 +60,7 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("head", "int4", 128256, 4096, 32): TileConfig(128, 256, 4, 3),
     ("qkv", "int4", 6144, 4096, 64): TileConfig(64, 256, 4, 3),
     ("out", "int4", 4096, 4096, 64): TileConfig(64, 256, 4, 2),
-    ("gate_up", "int4", 28672, 4096, 64): TileConfig(64, 256, 4, 3),
+    ("gate_up", "int4", 28672, 4096, 64): TileConfig(128, 256, 8, 3),
     ("down", "int4", 4096, 14336, 64): TileConfig(64, 256, 4, 3),
     ("head", "int4", 128256, 4096, 64): TileConfig(128, 256, 4, 2),
     ("qkv", "bf16", 3072, 2048, 16): TileConfig(64, 64, 4, 6),
@@ -111,7 +111,7 @@ TUNED |= {
     ("down", "int8", 8192, 14336, 16): TileConfig(64, 256, 4, 4),
     ("qkv", "int8", 5120, 8192, 16): TileConfig(64, 128, 4, 4),
     ("out", "int8", 8192, 4096, 16): TileConfig(64, 256, 4, 4),
-    ("gate_up", "int4", 14336, 4096, 16): TileConfig(64, 256, 4, 4),
+    ("gate_up", "int4", 14336, 4096, 16): TileConfig(128, 256, 4, 3),
     ("down", "int4", 4096, 7168, 16): TileConfig(64, 512, 4, 3),
     ("qkv", "int4", 3072, 4096, 16): TileConfig(64, 256, 4, 4),
 }
@@ -272,6 +272,8 @@ def is_narrow(kernel: str, form: str, n: int, k: int) -> bool:
     64 rows of a weight and four warps fill Hopper's wide instruction; fewer take an older one that
     rounds differently, so the choice has to be the same at every height.
     """
+    if form == "int4":  # its programs write whole blocks
+        return False
     found = TUNED.get((kernel, form, n, k, 16))
     if found:
         return found.block_n < 64 or found.warps < 4
@@ -289,6 +291,8 @@ def default_config(kernel: str, form: str, n: int, k: int, block_m: int) -> Tile
     if is_narrow(kernel, form, n, k):
         return TileConfig(32 if block_m == 64 else 16, min(256, widest), 2, 3)
     block_n = head_block_n(n, k) if kernel == "head" else 64 if block_m < 64 else 128
+    if form == "int4" and kernel == "gate_up":
+        block_n = 128
     if form in ("int8", "fp8"):
         return TileConfig(block_n, 128, 8 if block_m == 64 else 4, 4)
     if form == "int4":

@@ -45,7 +45,9 @@ def backend(model: Path) -> Iterator[CudaBackend]:
         if INTERPRETED:
             # numpy rounds to float32 once for each BLOCK_K, a GPU for each 16 columns.
             def same(kernel: str, form: str, *_: int) -> TileConfig:
-                return TileConfig(64, 256 if form == "int4" else 64, 4, 2)
+                if form == "int4":
+                    return TileConfig(128 if kernel == "gate_up" else 64, 256, 4, 2)
+                return TileConfig(64, 64, 4, 2)
 
             patch.setattr(tuned, "tile_config", same)
         yield CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG)

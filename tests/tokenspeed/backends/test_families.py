@@ -117,7 +117,9 @@ def _same_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """One tile for every form: numpy rounds once for each BLOCK_K, a GPU for each 16 columns."""
 
     def same(kernel: str, form: str, *_: int) -> TileConfig:
-        return TileConfig(64, 256 if form == "int4" else 64, 4, 2)
+        if form == "int4":
+            return TileConfig(128 if kernel == "gate_up" else 64, 256, 4, 2)
+        return TileConfig(64, 64, 4, 2)
 
     if INTERPRETED:
         monkeypatch.setattr(tuned, "tile_config", same)
