@@ -34,10 +34,12 @@ def multiply_int4(
     """Return `tile.multiply_part` of int4, transposed: [BLOCK_N, BLOCK_M] float32."""
     N: tl.constexpr = MATRIX.n
     K: tl.constexpr = MATRIX.k
+    BLOCK_M: tl.constexpr = TILE.block_m
+    BLOCK_N: tl.constexpr = TILE.block_n
     GROUPS: tl.constexpr = TILE.block_k // _GROUP
     EXACT: tl.constexpr = PART_K % TILE.block_k == 0  # else BLOCK_K may reach past the part
-    acc = tl.zeros((TILE.block_n, TILE.block_m), tl.float32)
-    cols = col_start + tl.arange(0, TILE.block_n)
+    acc = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
+    cols = col_start + tl.arange(0, BLOCK_N)
     w_ptrs = weight.data + (cols // _PANEL).to(tl.int64)[:, None] * (K // _GROUP * _PANEL * _WORDS)
     word, at = tl.arange(0, _WORDS), tl.arange(0, _BLOCK)
     w_ptrs += (cols % _PANEL)[:, None] * _WORDS + word[None, :]
@@ -51,7 +53,7 @@ def multiply_int4(
                 left = begin + PART_K - group * _GROUP
                 w_mask = w_mask & (word < left)[None, :]
                 x_mask = x_mask & (at < left)[None, :]
-            if EXACT and N % TILE.block_n == 0:
+            if EXACT and N % BLOCK_N == 0:
                 words = tl.load(w_ptrs + group * (_PANEL * _WORDS))
             else:
                 words = tl.load(w_ptrs + group * (_PANEL * _WORDS), mask=w_mask, other=0)
@@ -60,11 +62,14 @@ def multiply_int4(
                 pair = tl.load(weight.scale + number * N + cols, mask=cols < N, other=0)
             first = tl.load(x_ptrs + group * _GROUP, mask=x_mask, other=0.0)
             second = tl.load(x_ptrs + group * _GROUP + _BLOCK, mask=x_mask, other=0.0)
-            zeros = tl.zeros((TILE.block_n, TILE.block_m), tl.float32)
+            zeros = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
             w = unpack_int4(words, False, first.dtype, TILE.fast_unpack)
-            sums = dot(w, first.T, zeros)
+            sum1 = dot(w, first.T, zeros)
             w = unpack_int4(words, True, first.dtype, TILE.fast_unpack)
-            sums += dot(w, second.T, zeros)
+            sum2 = dot(w, second.T, zeros)
             scale = (pair >> 16 if i % 2 else pair).to(tl.int16).to(tl.float16, bitcast=True)
+            # Written as a sum, Triton would let the second product go on from the first, which rounds
+            # in ways of the tensor core.
+            sums = fma(sum1, tl.full(acc.shape, 1.0, tl.float32), sum2)
             acc = fma(sums, tl.broadcast_to(scale.to(tl.float32)[:, None], acc.shape), acc)
     return acc
