@@ -59,7 +59,10 @@ def multiply_int4(
                 words = tl.load(w_ptrs + group * (_PANEL * _WORDS), mask=w_mask, other=0)
             if i % 2 == 0:
                 number = group // 2 if EXACT else tl.minimum(group // 2, (K - 1) // (2 * _GROUP))
-                pair = tl.load(weight.scale + number * N + cols, mask=cols < N, other=0)
+                if N % BLOCK_N == 0:
+                    pair = tl.load(weight.scale + number * N + cols)
+                else:
+                    pair = tl.load(weight.scale + number * N + cols, mask=cols < N, other=0)
             first = tl.load(x_ptrs + group * _GROUP, mask=x_mask, other=0.0)
             second = tl.load(x_ptrs + group * _GROUP + _BLOCK, mask=x_mask, other=0.0)
             zeros = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
@@ -67,9 +70,11 @@ def multiply_int4(
             sum1 = dot(w, first.T, zeros)
             w = unpack_int4(words, True, first.dtype, TILE.fast_unpack)
             sum2 = dot(w, second.T, zeros)
-            scale = (pair >> 16 if i % 2 else pair).to(tl.int16).to(tl.float16, bitcast=True)
-            # Written as a sum, Triton would let the second product go on from the first, which rounds
-            # in ways of the tensor core.
+            # With one group to a turn, which half of the word it has is known only then.
+            shift = 16 * (group % 2 if GROUPS == 1 else i % 2)
+            scale = (pair >> shift).to(tl.int16).to(tl.float16, bitcast=True)
+            # No +: Triton would let the second product go on from the first, and a tensor core
+            # rounds what it sums in a way of its own.
             sums = fma(sum1, tl.full(acc.shape, 1.0, tl.float32), sum2)
             acc = fma(sums, tl.broadcast_to(scale.to(tl.float32)[:, None], acc.shape), acc)
     return acc

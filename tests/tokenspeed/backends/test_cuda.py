@@ -17,6 +17,7 @@ from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.kernels import tuned
 from tokenspeed.kernels.arithmetic import INTERPRETED
+from tokenspeed.kernels.blocks import share_exponent_ref
 from tokenspeed.kernels.tile import TileConfig
 from tokenspeed.kernels.tuned import SPLIT_K
 from tokenspeed.model.checkpoint import open_checkpoint
@@ -105,6 +106,23 @@ def test_cut_matrices_keep_a_rows_bits_too(
         step_ref(backend.weights, prompt, d).cpu() for d in (torch.bfloat16, torch.float32)
     )
     assert_as_exact(torch.from_numpy(whole), ref, exact)
+    backend.close()
+
+
+def test_int4_keeps_a_rows_bits_in_tiles_of_its_own_for_each_height(model: Path) -> None:
+    """And whatever an int4 matrix reads lies on the grids of its blocks."""
+    backend = CudaBackend.from_checkpoint(open_checkpoint(model), CONFIG, "int4")
+    prompt = np.random.default_rng(1).integers(3, 90, 36).tolist()
+    whole, memory = backend.logits(rows((0, 0, prompt))), backend.memory
+    for read in (memory.scaled, memory.values, memory.inner):
+        assert read[:36].any()
+        assert torch.equal(read[:36], share_exponent_ref(read[:36]))
+    backend.copy_slot(0, 1, 16)
+    parts = [
+        backend.logits(rows((1, 16, prompt[16:35]))),
+        backend.logits(rows((1, 35, [prompt[35]]))),
+    ]
+    assert np.array_equal(np.concatenate(parts), whole[16:])
     backend.close()
 
 
