@@ -54,15 +54,15 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("down", "int4", 4096, 14336, 16): TileConfig(64, 256, 4, 3),
     ("head", "int4", 128256, 4096, 16): TileConfig(128, 256, 4, 3),
     ("qkv", "int4", 6144, 4096, 32): TileConfig(64, 256, 4, 3),
-    ("out", "int4", 4096, 4096, 32): TileConfig(128, 256, 4, 3),
-    ("gate_up", "int4", 28672, 4096, 32): TileConfig(128, 256, 4, 3),
-    ("down", "int4", 4096, 14336, 32): TileConfig(128, 256, 4, 3),
-    ("head", "int4", 128256, 4096, 32): TileConfig(128, 256, 4, 3),
-    ("qkv", "int4", 6144, 4096, 64): TileConfig(64, 256, 4, 3),
-    ("out", "int4", 4096, 4096, 64): TileConfig(64, 256, 4, 2),
-    ("gate_up", "int4", 28672, 4096, 64): TileConfig(128, 256, 8, 3),
-    ("down", "int4", 4096, 14336, 64): TileConfig(64, 256, 4, 3),
-    ("head", "int4", 128256, 4096, 64): TileConfig(128, 256, 4, 2),
+    ("out", "int4", 4096, 4096, 32): TileConfig(64, 256, 4, 3),
+    ("gate_up", "int4", 28672, 4096, 32): TileConfig(128, 256, 8, 3),
+    ("down", "int4", 4096, 14336, 32): TileConfig(64, 256, 4, 3),
+    ("head", "int4", 128256, 4096, 32): TileConfig(128, 256, 8, 3),
+    ("qkv", "int4", 6144, 4096, 64): TileConfig(128, 128, 8, 3),
+    ("out", "int4", 4096, 4096, 64): TileConfig(64, 128, 4, 3),
+    ("gate_up", "int4", 28672, 4096, 64): TileConfig(128, 128, 8, 3),
+    ("down", "int4", 4096, 14336, 64): TileConfig(128, 128, 8, 3),
+    ("head", "int4", 128256, 4096, 64): TileConfig(128, 128, 8, 3),
     ("qkv", "bf16", 3072, 2048, 16): TileConfig(64, 64, 4, 6),
     ("out", "bf16", 2048, 2048, 16): TileConfig(64, 256, 4, 3),
     ("gate_up", "bf16", 16384, 2048, 16): TileConfig(64, 128, 4, 3),
@@ -112,7 +112,7 @@ TUNED |= {
     ("qkv", "int8", 5120, 8192, 16): TileConfig(64, 128, 4, 4),
     ("out", "int8", 8192, 4096, 16): TileConfig(64, 256, 4, 4),
     ("gate_up", "int4", 14336, 4096, 16): TileConfig(128, 256, 4, 3),
-    ("down", "int4", 4096, 7168, 16): TileConfig(64, 512, 4, 3),
+    ("down", "int4", 4096, 7168, 16): TileConfig(64, 256, 4, 4),
     ("qkv", "int4", 3072, 4096, 16): TileConfig(64, 256, 4, 4),
 }
 
@@ -136,15 +136,12 @@ for (_use, _n, _k), _shapes in _LIKE.items():
 TALL: dict[tuple[str, str], tuple[int, TileConfig]] = {
     ("qkv", "bf16"): (128, TileConfig(128, 64, 8, 4)),
     ("qkv", "int8"): (128, TileConfig(128, 64, 8, 4)),
-    ("qkv", "int4"): (128, TileConfig(128, 256, 8, 2)),
     ("qkv", "fp8"): (128, TileConfig(128, 64, 8, 4)),
     ("out", "bf16"): (128, TileConfig(128, 64, 8, 4)),
     ("out", "int8"): (128, TileConfig(128, 64, 8, 4)),
-    ("out", "int4"): (128, TileConfig(128, 256, 8, 2)),
     ("out", "fp8"): (128, TileConfig(128, 64, 8, 4)),
     ("down", "bf16"): (128, TileConfig(128, 64, 8, 4)),
     ("down", "int8"): (128, TileConfig(128, 64, 8, 4)),
-    ("down", "int4"): (128, TileConfig(128, 256, 8, 2)),
     ("down", "fp8"): (128, TileConfig(128, 64, 8, 4)),
     ("gate_up", "bf16"): (256, TileConfig(128, 64, 8, 4)),
     ("gate_up", "int8"): (128, TileConfig(256, 64, 8, 3)),
@@ -287,7 +284,7 @@ def head_block_n(n: int, k: int) -> int:
 
 def default_config(kernel: str, form: str, n: int, k: int, block_m: int) -> TileConfig:
     """Return a tile that does well with any shape: some 48 KiB of weights in flight a program."""
-    widest = max(256 if form == "int4" else 128, triton.next_power_of_2(k))
+    widest = max(128, triton.next_power_of_2(k))
     if is_narrow(kernel, form, n, k):
         return TileConfig(32 if block_m == 64 else 16, min(256, widest), 2, 3)
     block_n = head_block_n(n, k) if kernel == "head" else 64 if block_m < 64 else 128
@@ -296,5 +293,6 @@ def default_config(kernel: str, form: str, n: int, k: int, block_m: int) -> Tile
     if form in ("int8", "fp8"):
         return TileConfig(block_n, 128, 8 if block_m == 64 else 4, 4)
     if form == "int4":
-        return TileConfig(block_n, min(256, widest), 8 if block_n == 128 else 4, 3)
+        block_k = 128 if block_m == 64 else 256  # each block has an accumulator of its own
+        return TileConfig(block_n, block_k, 8 if block_n == 128 else 4, 3)
     return TileConfig(block_n, 64 if block_n == 128 else 128, 8 if block_m == 64 else 4, 4)

@@ -42,15 +42,19 @@ def candidates(
     """Return the tiles worth measuring, each with the number of parts that K is split into.
 
     Above 16 rows, K is split as it is at 16 rows. Tiles over 64 rows are for matrices whose tiles
-    are wide: narrow ones are on another instruction at every height.
+    are wide: narrow ones are on another instruction at every height. Those of int4 are all wide,
+    and those of its `gate_up` write whole blocks.
     """
     if block_m in TALL_HEIGHTS:
         grid = [] if is_narrow(kernel, form, n, k) else _PROMPT[form]
     else:
         grid = [*_NARROW, *_WIDE[form]] if block_m == 16 else [*_NARROW_TALL, *_TALL[form]]
+    if form == "int4":
+        least_n = 128 if kernel == "gate_up" else 64
+        grid = [tile for tile in grid if tile[0] >= least_n and tile[2] >= 4]
     if kernel == "head":
         grid = [tile for tile in grid if tile[0] == head_block_n(n, k)]
-    least = 256 if form == "int4" else 0
+    least = 128 if form == "int4" else 0
     fits = [tile for tile in grid if least <= tile[1] <= max(triton.next_power_of_2(k), 256)]
     unit = {"int8": 64, "int4": 256}.get(form, 16)
     if block_m > 16:
@@ -73,14 +77,25 @@ _WIDE = {
              (128, 128, 4, 3), (128, 128, 8, 3)],
     "int8": [(64, 128, 4, 4), (64, 256, 4, 2), (64, 256, 4, 3), (64, 256, 4, 4), (64, 512, 4, 2),
              (128, 128, 4, 4), (128, 256, 4, 3), (128, 256, 8, 3)],
-    "int4": [(64, 256, 4, 2), (64, 256, 4, 3), (64, 256, 4, 4), (64, 512, 4, 2), (64, 512, 4, 3),
-             (128, 256, 4, 3), (128, 256, 8, 3), (128, 512, 8, 2)],
+    "int4": [(64, 128, 4, 4), (64, 128, 4, 6), (64, 256, 4, 2), (64, 256, 4, 3), (64, 256, 4, 4),
+             (64, 512, 4, 2), (128, 128, 4, 4), (128, 128, 8, 6), (128, 256, 4, 3),
+             (128, 256, 8, 3), (128, 256, 8, 4)],
     "fp8": [(64, 128, 4, 4), (64, 256, 4, 3), (128, 128, 4, 4)],
 }  # fmt: skip
 _TALL = {
     "bf16": [(64, 64, 4, 4), (64, 128, 4, 3), (128, 64, 4, 4), (128, 64, 8, 4), (128, 128, 8, 3)],
     "int8": [(64, 128, 4, 4), (64, 256, 4, 3), (128, 128, 8, 4), (128, 128, 4, 3)],
-    "int4": [(64, 256, 4, 2), (64, 256, 4, 3), (128, 256, 8, 2), (128, 256, 8, 3)],
+    "int4": [
+        (64, 128, 4, 3),
+        (64, 128, 4, 4),
+        (64, 256, 4, 2),
+        (64, 256, 4, 3),
+        (128, 128, 8, 3),
+        (128, 128, 8, 4),
+        (128, 256, 4, 3),
+        (128, 256, 8, 2),
+        (128, 256, 8, 3),
+    ],
     "fp8": [(64, 128, 4, 4), (128, 64, 8, 4)],
 }
 # Tried at 128 and 256 rows; what does not fit is passed over.
@@ -89,7 +104,7 @@ _PROMPT = {
              (128, 64, 8, 3), (128, 64, 8, 4), (256, 64, 8, 3)],
     "int8": [(64, 64, 4, 4), (64, 128, 4, 3), (128, 64, 8, 3), (128, 64, 8, 4), (128, 128, 8, 2),
              (128, 128, 8, 3), (256, 64, 8, 3)],
-    "int4": [(64, 256, 4, 2), (128, 256, 8, 2)],
+    "int4": [(64, 128, 4, 3), (64, 256, 8, 2), (128, 128, 8, 3), (128, 256, 8, 2)],
     "fp8": [(64, 64, 4, 4), (128, 64, 8, 3), (128, 128, 8, 3)],
 }  # fmt: skip
 
@@ -137,7 +152,7 @@ class Bench:
     ) -> None:
         """Launch the kernel once over one copy, with K split into parts."""
         plan = Plan(block_m, tile, launch)
-        x = Scaled(self.x, self.sums)
+        x, in_blocks = Scaled(self.x, self.sums), matrix.reads_blocks  # all of a model alike
         if self.kernel in ("qkv", "out", "down"):
             plan = replace(plan, split_k=parts)
             if shares_parts(self.rows):
@@ -150,7 +165,8 @@ class Bench:
             cache = Cache(self.cache, self.cache)
             qkv(x, matrix, rotation, places, self.count, self.q, cache, eps=1e-5, plan=plan)
         elif self.kernel == "gate_up":
-            gate_up(x, matrix, self.count, self.inner, eps=1e-5, plan=plan)
+            inner = self.count, self.inner
+            gate_up(x, matrix, *inner, eps=1e-5, plan=plan, in_blocks=in_blocks)
         elif self.kernel == "head":
             if tile.block_n not in self.scratch:
                 device = str(self.x.device)
@@ -160,7 +176,8 @@ class Bench:
             lm_head(x, matrix, wanted, scratch, None, rows=self.rows, eps=1e-5, plan=plan)
         else:
             hidden = HiddenStates(self.hidden, self.scaled, self.sums)
-            projection(self.x, matrix, self.norm, self.count, hidden, plan=plan)
+            written = self.norm, self.count, hidden
+            projection(self.x, matrix, *written, plan=plan, in_blocks=in_blocks)
 
     def _shared(self, matrix: Matrix, block_m: int, tile: TileConfig, parts: int) -> SplitScratch:
         elements, tiles = split_needs(self.rows, matrix.n, block_m, tile, parts)

@@ -35,7 +35,10 @@ def test_candidates_fit_the_matrix(kernel: str, form: str, shape: str, block_m: 
     for tile, parts in found:
         assert k % parts == 0
         assert parts == 1 or tile.block_k <= k // parts
-        assert form != "int4" or tile.block_k >= 256  # a group of scales
+        if form == "int4":  # groups of a scale, and whole blocks of what is written
+            assert tile.block_k % 128 == 0
+            assert tile.block_n >= (128 if kernel == "gate_up" else 64)
+            assert tile.warps >= 4
         assert kernel != "head" or tile.block_n == head_block_n(n, k)
         assert kernel not in ("gate_up", "head") or parts == 1
         # Tall steps sum in the same parts as short ones, or their bits would differ.
