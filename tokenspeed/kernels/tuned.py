@@ -48,7 +48,7 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("gate_up", "int8", 28672, 4096, 64): TileConfig(128, 256, 8, 3),
     ("down", "int8", 4096, 14336, 64): TileConfig(128, 256, 8, 3),
     ("head", "int8", 128256, 4096, 64): TileConfig(128, 128, 4, 4),
-    ("qkv", "int4", 6144, 4096, 16): TileConfig(64, 256, 4, 4),
+    ("qkv", "int4", 6144, 4096, 16): TileConfig(64, 256, 4, 3),
     ("out", "int4", 4096, 4096, 16): TileConfig(64, 256, 4, 3),
     ("gate_up", "int4", 28672, 4096, 16): TileConfig(128, 256, 4, 3),
     ("down", "int4", 4096, 14336, 16): TileConfig(64, 256, 4, 3),
