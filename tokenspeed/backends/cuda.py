@@ -121,7 +121,9 @@ class CudaBackend:
                 return None
             raise BackendUnavailable(f"no persistent kernel without Triton 3.6: {exc}") from exc
         problem = cuda_persistent.why_not(self.weights)
-        width = cuda_persistent.MAX_WIDTH if wanted else cuda_persistent.widest(self.weights)
+        width = cuda_persistent.widest(self.weights)
+        if wanted:
+            width = cuda_persistent.max_width(self.weights.form)
         if wanted is None and (problem or not width):
             return None
         if problem:

@@ -74,18 +74,20 @@ def why_not_shape(weights: Weights) -> str | None:
     return None
 
 
+def max_width(form: str) -> int:
+    """Return the rows of the widest step that the kernel runs: of int4, one alone."""
+    return 1 if form == "int4" else MAX_WIDTH
+
+
 def widest(weights: Weights) -> int:
     """Return the rows of the widest step in which this path measured faster; 0: in none.
 
     Grid barriers cost some 25 us a layer; a ring hides the more of it, the more bytes a layer has.
-    A step of one row has none, and gains in smaller models too. int4 is bound by its products,
-    whose instruction spends 64 columns on 8. (notes-cuda.md, versions 6 and 8)
+    A step of one row has none, and gains in smaller models too. (notes-cuda.md, versions 6, 8, 9)
     """
-    if weights.form == "int4":
-        return 0
     layer_bytes = sum(m.nbytes for m in _layer_matrices(weights.layers[0]).values())
     if layer_bytes >= GAIN_LAYER_BYTES:
-        return MAX_WIDTH
+        return max_width(weights.form)
     return 1 if layer_bytes >= GAIN_ROW_BYTES else 0
 
 
@@ -152,9 +154,12 @@ def default_ring(form: str, width: int, head_dim: int) -> Ring:
     in_flight = IN_FLIGHT_SINGLE[form] if width == 1 else IN_FLIGHT
     width = max(MIN_WIDTH, width)
     stage = sizes.STAGE_BYTES + (512 if form == "int4" else 0)
-    rows = ROW_SLOTS * sizes.COLUMNS[form] * width * 2
+    # One row of int4: eight rows of bytes, and the units of each 128 columns.
+    column_bytes = width * 2 if form != "int4" else 8 + 16 / 128
+    rows = int(ROW_SLOTS * sizes.COLUMNS[form] * column_bytes)
     cache = 2 * 32 * head_dim * 2
-    finish = sizes.TILE * width * 4 + 1024
+    # Sums on their way to other threads, and barriers.
+    finish = sizes.TILE * (width if form != "int4" else 4) * 4 + 1024
     slots = (SHARED_BYTES - rows - cache - finish) // stage
     return Ring(slots, ROW_SLOTS, in_flight)
 
@@ -173,7 +178,7 @@ def plan_of(
 
     Args:
         config: of a model that `why_not_shape` accepts, all of whose matrices have this form.
-        width: rows of the step.
+        width: rows of the step, up to `max_width` of the form.
         max_length, num_slots: of the cache.
         ring: None is the default for this form and width.
     """
@@ -210,6 +215,7 @@ def plan_of(
         row_slots=ring.row_slots,
         store_logits=store_logits,
         single=single,
+        exact=form == "int4",
         group=math.gcd(ring.row_slots // 2, *(length // columns for length in lengths)),
         square_words=triton.next_power_of_2(hidden // sizes.HALF),
     )
@@ -221,7 +227,7 @@ class PersistentStep:
     Args:
         weights: stacked (`stack_layers`).
         memory: of the backend.
-        max_width: rows of the widest step, up to MAX_WIDTH.
+        max_width: rows of the widest step, up to that of the form (`max_width`).
         ring: None is the default for each width.
     """
 

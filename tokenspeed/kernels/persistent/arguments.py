@@ -20,6 +20,7 @@ class Plan(NamedTuple):
         max_length, slot_count, eps: of the cache, and of the norms.
         slots: stages of weights in the ring. row_slots: of activations.
         single: the step has one row, and its phases hand over tagged words (`tagged`).
+        exact: the step has one row of int4, whose products are those of integers (`int4`).
         group: stages of activations that are sent at once in such a step.
         square_words: sums of squares of a row in such a step, a power of 2.
     """
@@ -45,6 +46,7 @@ class Plan(NamedTuple):
     row_slots: int
     store_logits: bool
     single: bool
+    exact: bool
     group: int
     square_words: int
 
@@ -155,9 +157,13 @@ class Ring(NamedTuple):
 
 
 class RowRing(NamedTuple):
-    """Activations in shared memory; a stage is free when that of the weights is."""
+    """Activations in shared memory; a stage is free when that of the weights is.
+
+    units: of one row for int4, the units of its blocks (`int4`); elsewhere not used.
+    """
 
     data: Any
+    units: Any
     full: Any
 
 

@@ -7,6 +7,7 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 from tokenspeed.kernels.gluon_names import reinterpret
 from tokenspeed.kernels.persistent.arguments import Loaded, Ring, RowRing, Shared, Work
 from tokenspeed.kernels.persistent.attention import BLOCK, CACHE_SHARED, attend_all
+from tokenspeed.kernels.persistent.int4 import BYTES, GROUP_UNITS, TILE_WORDS, UNITS
 from tokenspeed.kernels.persistent.gate_up import project_gate_up
 from tokenspeed.kernels.persistent.head import project_head
 from tokenspeed.kernels.persistent.layouts import (
@@ -95,7 +96,14 @@ def persistent_kernel(
     SCALE_SLOTS: gl.constexpr = SLOTS if PLAN.form == "int4" else 1
     half_scales = gl.allocate_shared_memory(gl.int32, [2 * SCALE_SLOTS, HALF], HALF_SCALES)
     group_scales = reinterpret(half_scales, gl.int32, [SCALE_SLOTS, 1, TILE], SCALES)
-    x = gl.allocate_shared_memory(dtype, [ROW_SLOTS * PIECES, WIDTH, 64], FLOATS)
+    if PLAN.exact:
+        x = gl.allocate_shared_memory(gl.int8, [ROW_SLOTS * PIECES, 8, 64], BYTES)
+        weights_read = reinterpret(data, gl.int8, [4 * SLOTS, HALF, 64], BYTES)
+    else:
+        x = gl.allocate_shared_memory(dtype, [ROW_SLOTS * PIECES, WIDTH, 64], FLOATS)
+        weights_read = data
+    UNIT_SLOTS: gl.constexpr = ROW_SLOTS * PIECES // 2 if PLAN.exact else 1
+    units = gl.allocate_shared_memory(gl.float32, [UNIT_SLOTS, 4], UNITS)
     cache_shared = gl.allocate_shared_memory(dtype, [2, BLOCK, PLAN.head_dim], CACHE_SHARED)
     full = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
@@ -114,8 +122,8 @@ def persistent_kernel(
         mbarrier.init(x_full.index(i), count=1)
     mbarrier.init(logits_full, count=1)
     mbarrier.init(logits_empty, count=1)
-    ring = Ring(data, half_scales, full, empty)
-    rows = RowRing(x, x_full)
+    ring = Ring(weights_read, half_scales, full, empty)
+    rows = RowRing(x, units, x_full)
     shared = Shared(cache_shared, logits_shared, logits_full, logits_empty)
     weights = (w_qkv, w_out, w_gate_up, w_down, w_head)
     scales = (s_qkv, s_out, s_gate_up, s_down, s_head)
@@ -126,11 +134,16 @@ def persistent_kernel(
     sent = Ring(tiles, group_scales, full, empty)
     under_way = (in_flight, in_flight_down, in_flight_head)
     if PLAN.single:
+        GROUPS: gl.constexpr = ROW_SLOTS // PLAN.group
         PIECES_AT_ONCE: gl.constexpr = PLAN.group * PIECES
-        groups = reinterpret(
-            x, dtype, [ROW_SLOTS // PLAN.group, PIECES_AT_ONCE, WIDTH * 64], FIRST_ROWS
-        )
-        row = RowRing(groups, x_full)
+        if PLAN.exact:
+            groups = reinterpret(x, gl.int16, [GROUPS, PIECES_AT_ONCE, 8, 32], TILE_WORDS)
+            UNITS_AT_ONCE: gl.constexpr = PIECES_AT_ONCE // 2
+            group_units = reinterpret(units, gl.float32, [GROUPS, UNITS_AT_ONCE, 4], GROUP_UNITS)
+            row = RowRing(groups, group_units, x_full)
+        else:
+            groups = reinterpret(x, dtype, [GROUPS, PIECES_AT_ONCE, WIDTH * 64], FIRST_ROWS)
+            row = RowRing(groups, units, x_full)
         gl.warp_specialize(
             [
                 (consume, (ring, rows, scales, work, shared, 0, PLAN)),

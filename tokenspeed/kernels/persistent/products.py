@@ -8,7 +8,8 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_wait,
 )
 
-from tokenspeed.kernels.matrix import UNPACK_INT4, UNPACK_INT8
+from tokenspeed.kernels.matrix import UNPACK_INT8
+from tokenspeed.kernels.persistent.int4 import block_product
 from tokenspeed.kernels.persistent.layouts import HALF
 
 
@@ -26,19 +27,6 @@ def unpack_int8(words):
 
 
 @gluon.jit
-def unpack_int4(words, scale):
-    """Turn words into the columns of their four fields, float16; see `matrix.unpack_int4`."""
-    return gl.inline_asm_elementwise(
-        UNPACK_INT4,
-        "=&r,=&r,=&r,=r,r,r",
-        [words, scale],
-        dtype=(gl.float16, gl.float16, gl.float16, gl.float16),
-        is_pure=True,
-        pack=2,
-    )
-
-
-@gluon.jit
 def side_by_side(left, right, OPERAND: gl.constexpr):
     """Return [64, 64] from two [64, 32]; moves nothing between threads."""
     both = gl.permute(gl.join(left, right), (0, 2, 1))  # [64, 2, 32]
@@ -50,14 +38,6 @@ def fields_int8(words, OPERAND: gl.constexpr):
     """Return the 64 columns of a unit, [64, 64] float16."""
     low, high = unpack_int8(words)
     return side_by_side(low, high, OPERAND)
-
-
-@gluon.jit
-def fields_int4(words, pair, OPERAND: gl.constexpr):
-    """Return the two halves of the 128 columns of a unit, scaled by the low half of `pair`."""
-    scale = pair.to(gl.int16).to(gl.float16, bitcast=True)
-    a, b, c, d = unpack_int4(words, gl.expand_dims(scale, 1).broadcast_to(HALF, 32))
-    return side_by_side(a, b, OPERAND), side_by_side(c, d, OPERAND)
 
 
 @gluon.jit
@@ -97,6 +77,15 @@ def product(ring, rows, scale, turn, K: gl.constexpr, PART: gl.constexpr, PLAN: 
     Returns:
         [64, width] float32, and the stages since the start.
     """
+    if PLAN.exact:
+        return block_product(ring, rows, turn, K, PART, PLAN)
+    else:
+        return float_product(ring, rows, scale, turn, K, PART, PLAN)
+
+
+@gluon.jit
+def float_product(ring, rows, scale, turn, K: gl.constexpr, PART: gl.constexpr, PLAN: gl.constexpr):
+    """Return what `product` does, of bf16 or int8."""
     SLOTS: gl.constexpr = PLAN.slots
     ROW_SLOTS: gl.constexpr = PLAN.row_slots
     WIDTH: gl.constexpr = PLAN.width
@@ -119,21 +108,11 @@ def product(ring, rows, scale, turn, K: gl.constexpr, PART: gl.constexpr, PLAN: 
         else:
             words0 = ring.data.index(slot * 4 + PART).load(OPERAND)
             words1 = ring.data.index(slot * 4 + 2 + PART).load(OPERAND)
-            if PLAN.form == "int8":
-                a0 = fields_int8(words0, OPERAND)
-                acc = multiply(a0, rows, x_slot * 2, acc)
-                a1 = fields_int8(words1, OPERAND)
-                acc = multiply(a1, rows, x_slot * 2 + 1, acc)
-                acc = warpgroup_mma_wait(0, deps=[acc, a0, a1])[0]
-            else:
-                pair = ring.scales.index(slot * 2 + PART).load(gl.SliceLayout(1, OPERAND))
-                a0, a1 = fields_int4(words0, pair, OPERAND)
-                acc = multiply(a0, rows, x_slot * 4, acc)
-                acc = multiply(a1, rows, x_slot * 4 + 1, acc)
-                a2, a3 = fields_int4(words1, pair >> 16, OPERAND)
-                acc = multiply(a2, rows, x_slot * 4 + 2, acc)
-                acc = multiply(a3, rows, x_slot * 4 + 3, acc)
-                acc = warpgroup_mma_wait(0, deps=[acc, a0, a1, a2, a3])[0]
+            a0 = fields_int8(words0, OPERAND)
+            acc = multiply(a0, rows, x_slot * 2, acc)
+            a1 = fields_int8(words1, OPERAND)
+            acc = multiply(a1, rows, x_slot * 2 + 1, acc)
+            acc = warpgroup_mma_wait(0, deps=[acc, a0, a1])[0]
             mbarrier.arrive(ring.empty.index(slot))
         turn += 1
     if PLAN.form == "bf16":

@@ -4,6 +4,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier
 
+from tokenspeed.kernels.persistent.int4 import store_blocks
 from tokenspeed.kernels.persistent.grid import bound, share
 from tokenspeed.kernels.persistent.layouts import TILE
 from tokenspeed.kernels.persistent.tagged import ask, first_tag, halves_absent, halves_of, tag_of
@@ -23,14 +24,13 @@ def stream_words(
     """Send the row's columns for each stage of `stream_weights`, some stages at once.
 
     Two producers take turns, and each asks for its next ones before it sends these.
-    `ring.data`: [groups, pieces, width * 64].
+    `ring.data`: [groups, pieces, width * 64], or as `int4.store_blocks` takes it.
     """
     SLOTS: gl.constexpr = PLAN.slots
     ROW_SLOTS: gl.constexpr = PLAN.row_slots
     GROUP: gl.constexpr = PLAN.group
     PIECES: gl.constexpr = GROUP * (PLAN.columns // 64)
     GROUPS: gl.constexpr = K // PARTS // PLAN.columns // GROUP
-    dtype: gl.constexpr = ring.data.dtype
     units: gl.constexpr = (N + TILE - 1) // TILE * PARTS
     at = gl.expand_dims(gl.arange(0, PIECES, gl.SliceLayout(1, WORDS)), 1) * 64
     at += gl.expand_dims(gl.arange(0, 64, gl.SliceLayout(0, WORDS)), 0)
@@ -57,8 +57,11 @@ def stream_words(
             # Consumers leave stages in order: the last one of this group's places is enough.
             before = gl.maximum(now + (GROUP - 1) - ROW_SLOTS, 0)
             mbarrier.wait(empty.index(before % SLOTS), before // SLOTS & 1, pred=now >= ROW_SLOTS)
-            rows = ring.data.index(slot // GROUP).slice(0, 64, 1)
-            rows.store(halves_of(got, dtype))
+            if PLAN.exact:
+                store_blocks(ring, slot // GROUP, got, PIECES)
+            else:
+                rows = ring.data.index(slot // GROUP).slice(0, 64, 1)
+                rows.store(halves_of(got, ring.data.dtype))
             fence_async_shared()
             for i in gl.static_range(GROUP):
                 mbarrier.arrive(ring.full.index(slot + i))
