@@ -16,6 +16,7 @@ from tokenspeed.backends.cuda_persistent import (
     MAX_LAYERS,
     PersistentStep,
     default_ring,
+    max_width,
     stack_layers,
     why_not_shape,
     widest,
@@ -34,6 +35,10 @@ TYPES = {
     torch.int16: "i16", torch.int32: "i32", torch.int64: "i64",
 }  # fmt: skip
 PROMPT = np.random.default_rng(3).integers(3, WIDE.vocab_size, 240).tolist()
+
+
+def widths(form: str) -> list[int]:
+    return [width for width in (1, 8, 16) if width <= max_width(form)]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -77,7 +82,7 @@ def test_it_is_the_default_where_it_measured_faster() -> None:
     def chosen(config: ModelConfig, form: str) -> int:
         return widest(random_weights(replace(config, num_layers=1), form, "meta"))
 
-    assert [chosen(LARGE, form) for form in FORMS] == [16, 16, 0]
+    assert [chosen(LARGE, form) for form in FORMS] == [16, 16, 1]
     assert [chosen(WIDE, form) for form in FORMS] == [1, 1, 0]
     assert not chosen(replace(WIDE, hidden_size=1024), "int8")
 
@@ -85,7 +90,7 @@ def test_it_is_the_default_where_it_measured_faster() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_weights_run_ahead_of_the_barriers(form: str) -> None:
     # That it compiles and fits, test_compiled.py holds.
-    for width in (1, 8, 16):
+    for width in widths(form):
         ring = default_ring(form, width, LARGE.head_dim)
         assert ring.slots >= 8
         assert max(ring.in_flight) <= ring.slots
@@ -108,10 +113,13 @@ def test_it_is_launched_with_what_is_compiled_without_a_gpu(form: str) -> None:
     small = replace(small, num_layers=2, vocab_size=256)
     weights = stack_layers(random_weights(small, form, "cpu", seed=5))
     memory = StepMemory(weights, EngineConfig(num_slots=2, max_length=64, max_step_tokens=32))
-    for width, logits in ((1, None), (16, None), (16, torch.empty(16, small.vocab_size))):
-        arguments = PersistentStep(weights, memory).arguments(width, logits)
+    most = max_width(form)
+    step = PersistentStep(weights, memory, max_width=most)
+    for width, logits in ((1, None), (most, None), (most, torch.empty(16, small.vocab_size))):
+        arguments = step.arguments(width, logits)
         plan = arguments.pop("PLAN")
         assert (plan.width, plan.single) == (max(8, width), width == 1)
+        assert plan.exact == (form == "int4")
         assert plan.store_logits == (logits is not None)
         signature = signature_of(plan)
         assert list(signature) == [*arguments, "PLAN"]
@@ -155,7 +163,6 @@ def test_a_short_step_has_the_bits_of_a_long_one(
 ) -> None:
     backend.copy_slot(0, 1, begin)
     for at in range(begin, begin + 2 * width, width):
-        assert width <= persistent_width(backend)
         got = backend.logits(rows((1, at, PROMPT[at : at + width])))
         assert np.array_equal(got, whole[at : at + width])
 
@@ -189,8 +196,3 @@ def test_repetition_gives_the_same_bits(backend: CudaBackend, whole: np.ndarray)
     step = rows((1, 120, PROMPT[120:136]))
     for _ in range(20):
         assert np.array_equal(backend.logits(step), whole[120:136])
-
-
-def persistent_width(backend: CudaBackend) -> int:
-    assert backend.persistent is not None
-    return backend.persistent.max_width
