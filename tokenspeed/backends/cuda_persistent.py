@@ -217,6 +217,7 @@ def plan_of(
         single=single,
         exact=form == "int4",
         group=math.gcd(ring.row_slots // 2, *(length // columns for length in lengths)),
+        query_rows=triton.next_power_of_2(config.num_heads // config.num_kv_heads),
         square_words=triton.next_power_of_2(hidden // sizes.HALF),
     )
 
@@ -337,7 +338,7 @@ class PersistentStep:
     @staticmethod
     def _make_words(plan: Plan, device: str) -> Words:
         split = plan.qkv * plan.qkv_parts + plan.hidden * (plan.out_parts + plan.down_parts)
-        narrow = (1, plan.hidden, plan.attended, plan.inner, plan.qkv)
+        narrow = (1, plan.hidden, plan.attended, plan.inner)
         wide = (plan.hidden, plan.hidden // sizes.HALF * 2, split)
         return Words(
             *(torch.zeros(size, dtype=torch.int32, device=device) for size in narrow),

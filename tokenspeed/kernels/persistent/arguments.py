@@ -22,6 +22,7 @@ class Plan(NamedTuple):
         single: the step has one row, and its phases hand over tagged words (`tagged`).
         exact: the step has one row of int4, whose products are those of integers (`int4`).
         group: stages of activations that are sent at once in such a step.
+        query_rows: query heads of a kv head, rounded up to a power of 2.
         square_words: sums of squares of a row in such a step, a power of 2.
     """
 
@@ -48,6 +49,7 @@ class Plan(NamedTuple):
     single: bool
     exact: bool
     group: int
+    query_rows: int
     square_words: int
 
 
@@ -103,7 +105,7 @@ class Words(NamedTuple):
 
     Attributes:
         step: [1] int32, another number each step.
-        scaled, attended, inner, qkv: int32, of a row of these.
+        scaled, attended, inner: int32, of a row of these.
         hidden: [hidden] int64. squares: [hidden / 32] int64, two for each half of a tile.
         parts: int64, [parts * rows] of qkv's matrix, then of out's, then of down's.
     """
@@ -112,7 +114,6 @@ class Words(NamedTuple):
     scaled: Any
     attended: Any
     inner: Any
-    qkv: Any
     hidden: Any
     squares: Any
     parts: Any

@@ -6,9 +6,10 @@ from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 
 from tokenspeed.kernels import attention
 from tokenspeed.kernels.gluon_names import barrier
-from tokenspeed.kernels.persistent.grid import arrive, bound, wait
+from tokenspeed.kernels.persistent.grid import arrive, wait
 from tokenspeed.kernels.persistent.layouts import ATTENTION, HALF, STRIDE, narrow
-from tokenspeed.kernels.persistent.tagged import ask, halves_absent, halves_of, leave_halves, tag_of
+from tokenspeed.kernels.persistent.own_row import own_row
+from tokenspeed.kernels.persistent.tagged import leave_halves, tag_of
 
 BLOCK = gl.constexpr(attention.BLOCK)
 CACHE_SHARED = gl.constexpr(gl.SwizzledSharedLayout(8, 1, 8, [1, 0]))
@@ -53,33 +54,11 @@ def prefetch_block(pointer, start, last, HEAD_DIM: gl.constexpr):
 
 
 @gluon.jit
-def own_words(q_pointers, q_mask, new, tag, dtype: gl.constexpr, PLAN: gl.constexpr):
-    """Wait for the queries of a kv head, and for the key and value of the step's own row."""
-    V: gl.constexpr = PLAN.kv_heads * PLAN.head_dim  # from a key to its value
-    L: gl.constexpr = new.type.layout
-    everywhere = gl.arange(0, PLAN.head_dim, L) >= 0
-    q = ask(q_pointers, q_mask)
-    k = ask(new, everywhere)
-    v = ask(new + V, everywhere)
-    missing = gl.to_tensor(1)
-    polls = gl.to_tensor(0)
-    while missing > 0:
-        q = ask(q_pointers, q_mask)
-        k = ask(new, everywhere)
-        v = ask(new + V, everywhere)
-        absent = halves_absent(k, tag, everywhere) | halves_absent(v, tag, everywhere)
-        missing = gl.max(gl.max(halves_absent(q, tag, q_mask), 1), 0) | gl.max(absent, 0)
-        polls += 1
-        bound(polls)
-    return halves_of(q, dtype), halves_of(k, dtype), halves_of(v, dtype)
-
-
-@gluon.jit
 def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
     """Let the query heads of one row and kv head attend; the sums are those of `attention`.
 
     Waits until qkv is `done`. Keys and values of steps before this one are asked for before that.
-    In a step of one row its own come as words, and so do its queries.
+    In a step of one row its own come as parts of qkv, and so do its queries (`own_row`).
     """
     HEADS: gl.constexpr = PLAN.heads
     KV_HEADS: gl.constexpr = PLAN.kv_heads
@@ -103,18 +82,15 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
     for start in range(2 * BLOCK, last, BLOCK):
         prefetch_block(k_ptr, start, last, HEAD_DIM)
         prefetch_block(v_ptr, start, last, HEAD_DIM)
-    m = gl.expand_dims(gl.arange(0, 16, gl.SliceLayout(1, _ATTEND_A)), 1)
-    d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND_A)), 0)
-    q_at = (row * HEADS + kv_head * GROUP + m) * HEAD_DIM + d
-    q_mask = (m < GROUP) & (d >= 0)
     if PLAN.single:
         in_cache = last - 1
         k, v = cache_block(k_ptr, v_ptr, tile, at, 0, in_cache, True)
         next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, in_cache, True)
-        tag = tag_of(own.first_tag, layer, 1)
-        new_at = work.words.qkv + HEADS * HEAD_DIM + kv_head * HEAD_DIM
-        new_at += gl.arange(0, HEAD_DIM, gl.SliceLayout(0, LOAD))
-        q, new_k, new_v = own_words(work.words.qkv + q_at, q_mask, new_at, tag, dtype, PLAN)
+        NEW: gl.constexpr = gl.SliceLayout(0, LOAD)
+        memory = cache_shared.index(0).slice(0, 16)
+        q, new_k, new_v = own_row(
+            kv_head, last, k_ptr, v_ptr, memory, work, own, layer, _ATTEND_A, NEW, PLAN
+        )
     else:
         in_cache = last
         # Rows of a slot have positions one after the other, so that a step writes none before
@@ -128,7 +104,10 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
             k, v = cache_block(k_ptr, v_ptr, tile, at, 0, last, True)
         if not next_is_old:
             next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, last, True)
-        q = gl.load(q_ptr + q_at, mask=q_mask, other=0.0, cache_modifier=".cg")
+        m = gl.expand_dims(gl.arange(0, 16, gl.SliceLayout(1, _ATTEND_A)), 1)
+        d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND_A)), 0)
+        q_at = (row * HEADS + kv_head * GROUP + m) * HEAD_DIM + d
+        q = gl.load(q_ptr + q_at, mask=(m < GROUP) & (d >= 0), other=0.0, cache_modifier=".cg")
     k_shared = cache_shared.index(0)
     v_shared = cache_shared.index(1)
     column = gl.expand_dims(gl.arange(0, BLOCK, gl.SliceLayout(0, _ATTEND)), 0)

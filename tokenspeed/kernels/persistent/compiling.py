@@ -45,7 +45,7 @@ def signature_of(plan: Plan) -> dict[str, Any]:
         "logits_ptr": "*fp32",
         "parts_ptr": "*fp32",
         "counters_ptr": "*i32",
-        "words": Words(*["*i32"] * 5, *["*i64"] * 3),
+        "words": Words(*["*i32"] * 4, *["*i64"] * 3),
         "layers": "i32",
         "max_rows": "i32",
         "in_flight": "i32",

@@ -1,13 +1,16 @@
-"""The phase of qkv: rotated queries, and keys and values in their slots."""
+"""The phase of qkv: rotated queries, and keys and values in their slots.
+
+In a step of one row it ends with its parts: attention adds them up (`own_row`).
+"""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
 from tokenspeed.kernels.persistent.grid import arrive, share
 from tokenspeed.kernels.persistent.layouts import HALF, PAIRS, TILE, inverse_rms, narrow, pairs
-from tokenspeed.kernels.persistent.parts import add_parts, rows_to_finish
+from tokenspeed.kernels.persistent.parts import add_parts, leave_part, rows_to_finish
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
-from tokenspeed.kernels.persistent.tagged import ask_squares, leave_halves, row_squares, tag_of
+from tokenspeed.kernels.persistent.tagged import tag_of
 
 
 @gluon.jit
@@ -17,11 +20,8 @@ def qkv_operands(half, work, own, layer, num_rows, PLAN: gl.constexpr):
     pair = half * (HALF // 2) + gl.arange(0, HALF // 2, gl.SliceLayout(1, PAIRS))
     n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
     row_mask = n < num_rows
-    if PLAN.single:
-        sums = ask_squares(work, PLAN)
-    else:
-        at = work.residual.sums + 2 * layer * work.max_rows + n
-        sums = gl.load(at, mask=row_mask, other=0, cache_modifier=".cg")
+    at = work.residual.sums + 2 * layer * work.max_rows + n
+    sums = gl.load(at, mask=row_mask, other=0, cache_modifier=".cg")
     head = gl.expand_dims(pair // HALF_DIM, 1)
     angle = gl.expand_dims(own.positions, 0) * HALF_DIM + gl.expand_dims(pair % HALF_DIM, 1)
     rotates = gl.expand_dims(row_mask, 0) & (head < PLAN.heads + PLAN.kv_heads)
@@ -39,8 +39,6 @@ def finish_qkv(v, operands, half, work, own, layer, PLAN: gl.constexpr):
     HEAD_DIM: gl.constexpr = PLAN.head_dim
     HALF_DIM: gl.constexpr = HEAD_DIM // 2
     first, second = pairs(v, PLAN.width)
-    if PLAN.single:
-        sums = row_squares(sums, work, own.first_tag + 3 * layer, PAIRS, PLAN)
     inverse = inverse_rms(sums, PLAN.hidden, PLAN.eps)
     pair = half * (HALF // 2) + gl.arange(0, HALF // 2, gl.SliceLayout(1, PAIRS))
     n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
@@ -55,16 +53,10 @@ def finish_qkv(v, operands, half, work, own, layer, PLAN: gl.constexpr):
     dtype: gl.constexpr = q_ptr.dtype.element_ty
     turned = narrow(first * cos - second * sin, dtype)
     turned_second = narrow(second * cos + first * sin, dtype)
-    if PLAN.single:
-        tag = tag_of(own.first_tag, layer, 1)
-        word = work.words.qkv + (head * HEAD_DIM + at) + gl.expand_dims(n, 0) * 0
-        leave_halves(word, turned, tag, mask)
-        leave_halves(word + HALF_DIM, turned_second, tag, mask)
     is_q = mask & (head < HEADS)
     q_at = gl.expand_dims(n, 0) * (HEADS * HEAD_DIM) + (head * HEAD_DIM + at)
-    if not PLAN.single:
-        gl.store(q_ptr + q_at, turned, mask=is_q)
-        gl.store(q_ptr + q_at + HALF_DIM, turned_second, mask=is_q)
+    gl.store(q_ptr + q_at, turned, mask=is_q)
+    gl.store(q_ptr + q_at + HALF_DIM, turned_second, mask=is_q)
     is_k = rotates & (head >= HEADS)
     is_v = mask & (head >= HEADS + KV_HEADS)
     kv_head = (head + (2 * KV_HEADS - HEADS % KV_HEADS)) % KV_HEADS
@@ -92,14 +84,17 @@ def project_qkv(
     for unit in range(first, units, own.grid):
         half = unit // PARTS * 2 + PART
         scale = row_scale(scale_ptr, layer, half, PLAN.qkv, PLAN)
-        first_rows(rows, turn, PLAN)
-        mine = rows_to_finish(unit, own.num_rows, PARTS)
-        operands = qkv_operands(half, work, own, layer, mine, PLAN)
-        acc, turn = product(ring, rows, scale, turn, PLAN.hidden // PARTS, PART, PLAN)
-        tag = tag_of(own.first_tag, layer, 1)
-        v, has_sum = add_parts(acc, unit, work, own, tag, 0, PARTS, PART, PLAN)
-        if has_sum:
-            finish_qkv(v, operands, half, work, own, layer, PLAN)
-            if not PLAN.single:
+        if PLAN.single:
+            acc, turn = product(ring, rows, scale, turn, PLAN.hidden // PARTS, PART, PLAN)
+            tag = tag_of(own.first_tag, layer, 1)
+            leave_part(acc, unit * 2 + PART, work.words.parts, tag, PLAN.width)
+        else:
+            first_rows(rows, turn, PLAN)
+            mine = rows_to_finish(unit, own.num_rows, PARTS)
+            operands = qkv_operands(half, work, own, layer, mine, PLAN)
+            acc, turn = product(ring, rows, scale, turn, PLAN.hidden // PARTS, PART, PLAN)
+            v, has_sum = add_parts(acc, unit, work, own, 0, 0, PARTS, PART, PLAN)
+            if has_sum:
+                finish_qkv(v, operands, half, work, own, layer, PLAN)
                 arrive(done, 1)
     return turn, offset

@@ -133,15 +133,20 @@ def ask_squares(work, PLAN: gl.constexpr):
 
 
 @gluon.jit
-def row_squares(words, work, tag, L: gl.constexpr, PLAN: gl.constexpr):
-    """Return the sum of squares of the hidden states for every row, int64, as `norm` takes it.
+def total_squares(words, work, tag, PLAN: gl.constexpr):
+    """Return the sum of squares of the hidden states, int64, as `norm` takes it.
 
-    Args:
-        words: what `ask_squares` returned. L: layout of a tile that has the rows side by side.
+    words: what `ask_squares` returned.
     """
     pointers, mask = square_pointers(work, PLAN)
-    total = gl.sum(settle_long(words[0], words[1], pointers, tag, mask), 0)
+    return gl.sum(settle_long(words[0], words[1], pointers, tag, mask), 0)
+
+
+@gluon.jit
+def row_squares(words, work, tag, L: gl.constexpr, PLAN: gl.constexpr):
+    """Return `total_squares` for every row of a tile. L: its layout, with the rows side by side."""
     WIDTH: gl.constexpr = PLAN.width
+    total = total_squares(words, work, tag, PLAN)
     return gl.full([WIDTH], total, gl.int64, gl.SliceLayout(0, L))
 
 

@@ -23,12 +23,12 @@ Word = tuple[str | int, ...]
 class Phases:
     """Who reads and writes which words; nodes are (phase, layer, tile, and part if it is one)."""
 
-    def __init__(self, *, one_region: bool = False) -> None:
+    def __init__(self, *, one_region: bool = False, qkv_parts: int = QKV_PARTS) -> None:
         self.writer: dict[Word, Node] = {}  # the last one so far
         self.readers = defaultdict[Word, list[Node]](list)  # of its word
         self.needs = defaultdict[Node, list[Node]](list)
         self.overwritten: list[tuple[Node, Node, Word]] = []  # (reader before, writer, word)
-        self._one_region = one_region
+        self._one_region, self._qkv_parts = one_region, qkv_parts
         for tile in range(HIDDEN // TILE):
             self._write(("embedding", tile), [("x", tile), ("hidden", tile), ("squares", tile)])
         for layer in range(LAYERS):
@@ -44,23 +44,31 @@ class Phases:
             self.overwritten += [(reader, node, word) for reader in self.readers.pop(word, [])]
             self.writer[word] = node
 
-    def _matrix(
+    def _parts(
         self, name: str, layer: int, tiles: int, parts: int, x: str, x_tiles: int
-    ) -> dict[int, Node]:
-        """Multiply: each part reads its share of x; return who adds up the parts, by tile."""
+    ) -> list[list[Word]]:
+        """Multiply: each part reads its share of x; return the words of each tile's parts."""
         region = "parts" if self._one_region else f"parts of {name}"
+        words: list[list[Word]] = []
         for tile in range(tiles):
+            words.append([(region, tile * parts + part) for part in range(parts)])
             for part in range(parts):
                 node: Node = (name, layer, tile, part)
                 share = range(part * x_tiles // parts, (part + 1) * x_tiles // parts)
                 self._read(node, [(x, i) for i in share])
-                if parts > 1:
-                    self._write(node, [(region, tile * parts + part)])
+                if parts > 1 or name == "qkv":
+                    self._write(node, [words[tile][part]])
+        return words
+
+    def _matrix(
+        self, name: str, layer: int, tiles: int, parts: int, x: str, x_tiles: int
+    ) -> dict[int, Node]:
+        """Multiply; return who adds up the parts, by tile."""
         finishers: dict[int, Node] = {}
-        for tile in range(tiles):
-            node = (name, layer, tile)
+        for tile, words in enumerate(self._parts(name, layer, tiles, parts, x, x_tiles)):
+            node: Node = (name, layer, tile)
             if parts > 1:
-                self._read(node, [(region, tile * parts + part) for part in range(parts)])
+                self._read(node, words)
             else:
                 self.needs[node].append((name, layer, tile, 0))
             finishers[tile] = node
@@ -71,15 +79,14 @@ class Phases:
         squares: list[Word] = [("squares", i) for i in range(tiles)]
         heads = HEADS + 2 * KV_HEADS
         per_tile = TILE // HEAD_DIM
-        finishers = self._matrix("qkv", layer, heads // per_tile, QKV_PARTS, "x", tiles)
-        for tile, node in finishers.items():
-            self._read(node, squares)
-            self._write(node, [("qkv", tile * per_tile + i) for i in range(per_tile)])
+        parts = self._parts("qkv", layer, heads // per_tile, self._qkv_parts, "x", tiles)
         group = HEADS // KV_HEADS
         for kv in range(KV_HEADS):
-            node = ("attention", layer, kv)
+            node: Node = ("attention", layer, kv)
             queries = range(kv * group, (kv + 1) * group)
-            self._read(node, [("qkv", i) for i in (*queries, HEADS + kv, HEADS + KV_HEADS + kv)])
+            needed = {i // per_tile for i in (*queries, HEADS + kv, HEADS + KV_HEADS + kv)}
+            self._read(node, [word for tile in sorted(needed) for word in parts[tile]])
+            self._read(node, squares)
             own = range(kv * group // per_tile, (kv + 1) * group // per_tile)
             self._write(node, [("attended", i) for i in own])
         self._project("out", layer, OUT_PARTS, "attended", HEADS * HEAD_DIM // TILE)
@@ -109,11 +116,12 @@ class Phases:
         ]
 
 
-def test_no_word_is_overwritten_before_everybody_has_read_it() -> None:
-    phases = Phases()
+@pytest.mark.parametrize("qkv_parts", [1, QKV_PARTS])
+def test_no_word_is_overwritten_before_everybody_has_read_it(qkv_parts: int) -> None:
+    phases = Phases(qkv_parts=qkv_parts)
     kinds = {word[0] for _, _, word in phases.overwritten}
     parts = {f"parts of {name}" for name in ("qkv", "out", "down")}
-    assert kinds == {"x", "hidden", "squares", "qkv", "attended", "inner", *parts}
+    assert kinds == {"x", "hidden", "squares", "attended", "inner", *parts}
     assert not phases.early()
 
 
@@ -122,7 +130,7 @@ def test_matrices_must_not_share_the_words_of_their_parts() -> None:
     early = Phases(one_region=True).early()
     assert {(reader[0], writer[0]) for reader, writer, _ in early} == {
         ("down", "qkv"),
-        ("qkv", "out"),
+        ("attention", "out"),
     }
 
 
