@@ -22,7 +22,7 @@ NOT_HERE = frozenset(
 # One kernel in parts, for which Triton has no interpreter.
 PERSISTENT = (
     "grid layouts producers word_producer products parts qkv attention projection gate_up head "
-    "kernel"
+    "ranks kernel"
 )
 
 # Parts of something larger: the test that runs them. A line goes away when they get their own.

@@ -61,7 +61,8 @@ class CudaBackend:
         persistent: run short steps as one kernel, with the same bits; see `cuda_persistent`. None:
             where that measured faster.
         member: its place among GPUs that share the model, each with a backend that runs every
-            step; see `cuda_group`. Steps are then neither launched ahead nor persistent.
+            step; see `cuda_group`. Steps are then not launched ahead, and only those of one row are
+            persistent, on all of these GPUs or on none.
     Raises:
         BackendUnavailable: no such GPU, or a kernel does not compile for it.
     """
@@ -88,7 +89,7 @@ class CudaBackend:
         self.weight_bytes = weights.step_bytes
         self.memory = StepMemory(weights, config, member)
         if member is not None:
-            launch_ahead = persistent = False
+            launch_ahead = False
         self.cache_bytes = self.memory.cache.nbytes
         self.device, self._on_gpu = self.memory.device, weights.embedding.is_cuda
         self.persistent = self._make_persistent(persistent)
@@ -112,22 +113,11 @@ class CudaBackend:
         Raises:
             BackendUnavailable: it is wanted, but this Triton, GPU or model does not support it.
         """
-        if wanted is False or (wanted is None and not self._on_gpu):
+        width = persistent_rows(self.weights, wanted, self.memory.member.group.ranks)
+        if not width:
             return None
-        try:
-            from tokenspeed.backends import cuda_persistent
-        except ImportError as exc:
-            if wanted is None:
-                return None
-            raise BackendUnavailable(f"no persistent kernel without Triton 3.6: {exc}") from exc
-        problem = cuda_persistent.why_not(self.weights)
-        width = cuda_persistent.widest(self.weights)
-        if wanted:
-            width = cuda_persistent.max_width(self.weights.form)
-        if wanted is None and (problem or not width):
-            return None
-        if problem:
-            raise BackendUnavailable(f"no persistent kernel here: {problem}")
+        from tokenspeed.backends import cuda_persistent
+
         self.weights = cuda_persistent.stack_layers(self.weights)
         return cuda_persistent.PersistentStep(self.weights, self.memory, max_width=width)
 
@@ -225,7 +215,7 @@ class CudaBackend:
         self._ahead = None
         width = self._width(len(batch.tokens))
         is_shared = self.memory.member.group.ranks > 1
-        if is_shared:  # a step of width 1 does not check that its row exists
+        if is_shared and self.persistent is None:  # width 1 does not check that its row exists
             width = max(width, 2)
         shape = (width, len(self.weights.tokens))
         if not self._on_gpu:
@@ -338,6 +328,24 @@ class CudaBackend:
         ):
             return None
         return replace(batch, positions=batch.positions + 1)
+
+
+def persistent_rows(weights: Weights, wanted: bool | None, ranks: int = 1) -> int:
+    """Return the rows of the widest step that runs as one kernel; 0: none does.
+
+    Args: those of `cuda_persistent.rows_of`, which can only be asked where Triton is new enough.
+    Raises:
+        BackendUnavailable: it is wanted, but this Triton, GPU or model does not support it.
+    """
+    if wanted is False or (wanted is None and not weights.embedding.is_cuda):
+        return 0
+    try:
+        from tokenspeed.backends import cuda_persistent
+    except ImportError as exc:
+        if wanted is None:
+            return 0
+        raise BackendUnavailable(f"no persistent kernel without Triton 3.6: {exc}") from exc
+    return cuda_persistent.rows_of(weights, ranks, wanted)
 
 
 def default_launch(target: str, step_bytes: int) -> Launch:

@@ -2,7 +2,8 @@
 
 One process and one thread launch the graphs of all GPUs; the sums between them are taken inside
 the kernels, over peer memory (`kernels.exchange`), so that the host takes no part in a step.
-Launching on all GPUs in turn costs less than waking a second thread or process would.
+Launching on all GPUs in turn costs less than waking a second thread or process would. Where it
+measured faster, a step of one row is one kernel on each of them (`cuda_persistent`).
 Knows ranks and devices; does not know layers.
 """
 
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from tokenspeed.backends import Step
-from tokenspeed.backends.cuda import CudaBackend, check_device
+from tokenspeed.backends.cuda import CudaBackend, check_device, persistent_rows
 from tokenspeed.backends.cuda_memory import padded_rows
 from tokenspeed.backends.cuda_weights import (
     Weights,
@@ -78,9 +79,12 @@ class CudaGroup:
         config: EngineConfig,
         devices: Sequence[int],
         form: str = "auto",
+        persistent: bool | None = None,
     ) -> "CudaGroup":
         """Load a checkpoint, all ranks side by side; each reads only its own part.
 
+        Args:
+            persistent: see `make_ranks`.
         Raises:
             CheckpointError: the checkpoint cannot be used.
             BackendUnavailable: no such GPUs, or they cannot share this model.
@@ -90,14 +94,21 @@ class CudaGroup:
         def load(shard: Shard, device: str) -> Weights:
             return load_weights(checkpoint.part(shard), form, device)
 
-        return cls._open(load, checkpoint.config, config, devices, form)
+        return cls._open(load, checkpoint.config, config, devices, form, persistent)
 
     @classmethod
     def from_random(
-        cls, model: ModelConfig, config: EngineConfig, form: str, devices: Sequence[int]
+        cls,
+        model: ModelConfig,
+        config: EngineConfig,
+        form: str,
+        devices: Sequence[int],
+        persistent: bool | None = None,
     ) -> "CudaGroup":
         """Build a model of random weights, for benchmarks.
 
+        Args:
+            persistent: see `make_ranks`.
         Raises:
             BackendUnavailable: no such GPUs, or they cannot share this model.
         """
@@ -105,7 +116,7 @@ class CudaGroup:
         def load(shard: Shard, device: str) -> Weights:
             return random_weights(model, form, device, shard=shard)
 
-        return cls._open(load, model, config, devices, form)
+        return cls._open(load, model, config, devices, form, persistent)
 
     @classmethod
     def _open(
@@ -115,6 +126,7 @@ class CudaGroup:
         config: EngineConfig,
         devices: Sequence[int],
         form: str,
+        persistent: bool | None,
     ) -> "CudaGroup":
         if not torch.cuda.is_available():
             check_device(form)
@@ -125,7 +137,7 @@ class CudaGroup:
         shards = [Shard(rank, count) for rank in range(count)]
         with ThreadPoolExecutor(count) as pool:
             weights = list(pool.map(load, shards, places))
-        return cls(make_ranks(weights, model, config), model)
+        return cls(make_ranks(weights, model, config, persistent), model)
 
     @property
     def memory_bytes(self) -> dict[str, int]:
@@ -175,21 +187,46 @@ def group_of(rank: int, ranks: int, model: ModelConfig, config: EngineConfig) ->
 
 
 def make_ranks(
-    weights: Sequence[Weights], model: ModelConfig, config: EngineConfig
+    weights: Sequence[Weights],
+    model: ModelConfig,
+    config: EngineConfig,
+    persistent: bool | None = None,
 ) -> list[CudaBackend]:
-    """Build the backends of a group over the weights of its ranks, each on its GPU."""
+    """Build the backends of a group over the weights of its ranks, each on its GPU.
+
+    Args:
+        persistent: run steps of one row as one kernel on each GPU, with the same bits. None: where
+            that measured faster, if all of the GPUs can: its words are not those of the graph.
+    Raises:
+        BackendUnavailable: it is wanted, but these GPUs or this model do not support it.
+    """
     groups = [group_of(rank, len(weights), model, config) for rank in range(len(weights))]
     devices = [str(part.embedding.device) for part in weights]
     inboxes = [
         torch.zeros(group.inbox_words, dtype=torch.int64, device=device)
         for group, device in zip(groups, devices, strict=True)
     ]
+    persistent = are_persistent(weights, persistent)
     for device in devices:
         torch.cuda.synchronize(device)  # no GPU may push into an inbox that is not yet zero
     return [
-        CudaBackend(part, config, member=join(group, inboxes, device))
+        CudaBackend(part, config, persistent=persistent, member=join(group, inboxes, device))
         for part, group, device in zip(weights, groups, devices, strict=True)
     ]
+
+
+def are_persistent(weights: Sequence[Weights], wanted: bool | None) -> bool:
+    """Return whether steps of one row run as one kernel on each GPU of a group; see `make_ranks`.
+
+    Raises:
+        BackendUnavailable: it is wanted, but these GPUs or this model do not support it.
+    """
+    devices = {part.embedding.device for part in weights}
+    if len(devices) < len(weights):  # each kernel takes its GPU as a whole, and waits for the other
+        if wanted:
+            raise BackendUnavailable("no persistent kernel for ranks that have one GPU together")
+        return False
+    return all([persistent_rows(part, wanted, len(weights)) for part in weights])
 
 
 def check_devices(devices: Sequence[int]) -> None:

@@ -15,6 +15,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_weights import LayerWeights, Weights
+from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.matrix import Matrix, pack_tiles
 from tokenspeed.kernels.persistent import layouts, sizes
 from tokenspeed.kernels.persistent.arguments import (
@@ -37,13 +38,15 @@ MAX_LAYERS = (sizes.TAGS - 1) // 3  # whose words have tags of their own
 SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
 MIN_WIDTH = 8  # that a product takes
 ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
+_OPTIONS = {"num_warps": 4, "enable_fp_fusion": False, "launch_cooperative_grid": True}
 
 
 def why_not(weights: Weights) -> str | None:
     """Return why a model cannot run through the persistent kernel on this GPU; None: it can."""
     if torch.version.hip is not None or not torch.cuda.is_available():
         return "it needs an NVIDIA GPU"
-    if torch.cuda.get_device_capability()[0] != 9:
+    device = weights.embedding.device
+    if torch.cuda.get_device_capability(device if device.type == "cuda" else None)[0] != 9:
         return "it needs a Hopper GPU (sm_90)"
     return why_not_shape(weights)
 
@@ -83,12 +86,30 @@ def widest(weights: Weights) -> int:
     """Return the rows of the widest step in which this path measured faster; 0: in none.
 
     Grid barriers cost some 25 us a layer; a ring hides the more of it, the more bytes a layer has.
-    A step of one row has none, and gains in smaller models too. (notes-cuda.md, versions 6, 8, 9)
+    A step of one row has none, and gains in smaller models too. Of a model that GPUs share, one's
+    part counts, and wider steps stay with the graph (`rows_of`). (notes-cuda.md, versions 6, 8, 9)
     """
     layer_bytes = sum(m.nbytes for m in _layer_matrices(weights.layers[0]).values())
     if layer_bytes >= GAIN_LAYER_BYTES:
         return max_width(weights.form)
     return 1 if layer_bytes >= GAIN_ROW_BYTES else 0
+
+
+def rows_of(weights: Weights, ranks: int, wanted: bool | None) -> int:
+    """Return the rows of the widest step that takes this path; 0: none does.
+
+    Args:
+        ranks: that share the model; steps of one row alone know how to add up their sums.
+        wanted: None: where it measured faster.
+    Raises:
+        BackendUnavailable: it is wanted, but this GPU or model does not support it.
+    """
+    if wanted is False:
+        return 0
+    problem, rows = why_not(weights), max_width(weights.form) if wanted else widest(weights)
+    if problem and wanted:
+        raise BackendUnavailable(f"no persistent kernel here: {problem}")
+    return 0 if problem else rows if ranks == 1 else min(rows, 1)
 
 
 def stack_layers(weights: Weights) -> Weights:
@@ -173,6 +194,9 @@ def plan_of(
     *,
     ring: Ring | None = None,
     store_logits: bool = False,
+    vocab: int | None = None,
+    ranks: int = 1,
+    inbox_rows: int = 0,
 ) -> Plan:
     """Return what the kernel is compiled for.
 
@@ -181,6 +205,8 @@ def plan_of(
         width: rows of the step, up to `max_width` of the form.
         max_length, num_slots: of the cache.
         ring: None is the default for this form and width.
+        vocab: tokens of the head; None: the whole vocabulary.
+        ranks, inbox_rows: of the group that shares the model, `exchange.Group`.
     """
     wide = max(MIN_WIDTH, width)
     single = width == 1
@@ -190,6 +216,7 @@ def plan_of(
     qkv_parts = split_parts("qkv", form, qkv, hidden)
     out_parts = split_parts("out", form, hidden, attended)
     down_parts = split_parts("down", form, hidden, inner)
+    assert ranks == 1 or (single and max(out_parts, down_parts) <= inbox_rows)
     ring = ring or default_ring(form, width, config.head_dim)
     columns = sizes.COLUMNS[form]
     lengths = (hidden, hidden // qkv_parts, attended // out_parts, inner // down_parts)
@@ -204,7 +231,7 @@ def plan_of(
         head_dim=config.head_dim,
         qkv=qkv,
         attended=attended,
-        vocab=config.vocab_size,
+        vocab=vocab or config.vocab_size,
         qkv_parts=qkv_parts,
         out_parts=out_parts,
         down_parts=down_parts,
@@ -219,6 +246,8 @@ def plan_of(
         group=math.gcd(ring.row_slots // 2, *(length // columns for length in lengths)),
         query_rows=triton.next_power_of_2(config.num_heads // config.num_kv_heads),
         square_words=triton.next_power_of_2(hidden // sizes.HALF),
+        ranks=ranks,
+        inbox_rows=inbox_rows,
     )
 
 
@@ -227,7 +256,7 @@ class PersistentStep:
 
     Args:
         weights: stacked (`stack_layers`).
-        memory: of the backend.
+        memory: of the backend; its member says who shares the model.
         max_width: rows of the widest step, up to that of the form (`max_width`).
         ring: None is the default for each width.
     """
@@ -269,7 +298,7 @@ class PersistentStep:
 
         Args:
             width: rows that the step may have.
-            logits: [width, vocab_size] float32, written if given.
+            logits: [width, tokens of this GPU] float32, written if given.
         Raises:
             RuntimeError: the grid cannot be resident as a whole: something else uses the GPU.
         """
@@ -280,13 +309,12 @@ class PersistentStep:
         device = self._memory.device
         grid = (torch.cuda.get_device_properties(device).multi_processor_count,)
         *arguments, plan = self.arguments(width, logits).values()
-        persistent_kernel[grid](
-            *arguments,
-            PLAN=plan,
-            num_warps=4,
-            enable_fp_fusion=False,
-            launch_cooperative_grid=True,
-        )
+        persistent_kernel[grid](*arguments, PLAN=plan, **_OPTIONS)
+
+    def compile(self, width: int, logits: Tensor | None = None) -> None:
+        """Compile what `run` launches, for the current GPU; all memory may be on "meta"."""
+        *arguments, plan = self.arguments(width, logits).values()
+        persistent_kernel.warmup(*arguments, PLAN=plan, grid=(1,), **_OPTIONS)
 
     def arguments(self, width: int, logits: Tensor | None = None) -> dict[str, Any]:
         """Return what the kernel is launched with, by the names of its parameters, in their order.
@@ -315,6 +343,9 @@ class PersistentStep:
             "parts_ptr": self._part_sums,
             "counters_ptr": self._counters,
             "words": self._words,
+            "peers": memory.member.peers(memory.turn),
+            "rank": memory.member.group.rank,
+            "first_token": self._weights.tokens.start,
             "layers": self._weights.config.num_layers,
             "max_rows": memory.sums.shape[1],
             "in_flight": ring.in_flight.most,
@@ -324,7 +355,7 @@ class PersistentStep:
         }
 
     def _plan(self, width: int, *, store_logits: bool = False) -> Plan:
-        weights, cache = self._weights, self._memory.cache
+        weights, cache, group = self._weights, self._memory.cache, self._memory.member.group
         return plan_of(
             weights.config,
             weights.form,
@@ -333,6 +364,9 @@ class PersistentStep:
             num_slots=cache.shape[2],
             ring=self.ring,
             store_logits=store_logits,
+            vocab=len(weights.tokens),
+            ranks=group.ranks,
+            inbox_rows=group.rows,
         )
 
     @staticmethod

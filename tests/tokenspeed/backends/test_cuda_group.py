@@ -15,7 +15,12 @@ from tests.tokenspeed.backends.test_cuda import rows
 from tests.tokenspeed.kernels.support import assert_as_exact
 from tokenspeed.backends import cuda, cuda_group
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.backends.cuda_group import CudaGroup, check_devices, group_of
+from tokenspeed.backends.cuda_group import (
+    CudaGroup,
+    are_persistent,
+    check_devices,
+    group_of,
+)
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import load_weights
 from tokenspeed.engine.engine import Engine, TokenStream
@@ -130,6 +135,21 @@ def test_a_rank_that_is_gone_is_not_waited_for_for_ever(
     assert backend.memory.member.failed[0] == 1
     backend.forgive()
     assert not backend.memory.member.failed.any()
+
+
+def test_steps_of_one_row_are_one_kernel_on_all_gpus_or_on_none(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [load_weights(open_checkpoint(model).part(Shard(i, 2)), "bf16", "cpu") for i in (0, 1)]
+    # Two ranks on one device: each would wait for a kernel that has no place there.
+    assert not are_persistent(parts, None)
+    with pytest.raises(BackendUnavailable, match="one GPU together"):
+        are_persistent(parts, True)
+    apart = [replace(parts[0], embedding=parts[0].embedding.to("meta")), parts[1]]
+    for each, expected in (([1, 1], True), ([1, 0], False), ([0, 1], False)):
+        found = iter(each)
+        monkeypatch.setattr(cuda_group, "persistent_rows", lambda *_, found=found: next(found))
+        assert are_persistent(apart, None) is expected
 
 
 class Fake:

@@ -10,22 +10,27 @@ import torch
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from tests.tokenspeed.backends.test_cuda import rows
+from tokenspeed.backends import cuda_persistent
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_group import group_of
 from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_persistent import (
     MAX_LAYERS,
     PersistentStep,
     default_ring,
     max_width,
+    rows_of,
     stack_layers,
     why_not_shape,
     widest,
 )
-from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.backends.cuda_weights import Weights, random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels.exchange import join
 from tokenspeed.kernels.persistent.compiling import signature_of
 from tokenspeed.model.config import EngineConfig, ModelConfig
+from tokenspeed.model.sharding import Shard
 
 FORMS = ["bf16", "int8", "int4"]
 LARGE, SMALL = SHAPES["llama-3-8b"], SHAPES["default-38m"]
@@ -127,6 +132,47 @@ def test_it_is_launched_with_what_is_compiled_without_a_gpu(form: str) -> None:
             compiled, launched = signature[name], kind(argument)
             is_described = isinstance(argument, TensorDescriptor)
             assert compiled.startswith(launched) if is_described else compiled == launched, name
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("rank", "ranks"), [(0, 2), (1, 2), (3, 4)])
+def test_ranks_that_share_a_model_launch_the_same_kernel(form: str, rank: int, ranks: int) -> None:
+    whole = replace(WIDE, hidden_size=1024, intermediate_size=4096, num_heads=16, num_kv_heads=4)
+    whole = replace(whole, num_layers=2, vocab_size=512)
+    part = random_weights(whole, form, "cpu", seed=5, shard=Shard(rank, ranks))
+    config = EngineConfig(num_slots=2, max_length=64, max_step_tokens=32)
+    group = group_of(rank, ranks, whole, config)
+    inboxes = [torch.zeros(group.inbox_words, dtype=torch.int64) for _ in range(ranks)]
+    memory = StepMemory(part, config, join(group, inboxes, "cpu"))
+    step = PersistentStep(stack_layers(part), memory, max_width=1)
+    arguments = step.arguments(1)
+    plan = arguments.pop("PLAN")
+    # The rank is no constant: the ranks of a group compile one kernel.
+    assert (arguments["rank"], arguments["first_token"]) == (rank, rank * 512 // ranks)
+    assert (plan.ranks, plan.vocab, plan.heads) == (ranks, 512 // ranks, 16 // ranks)
+    assert (plan.hidden, plan.inner, plan.attended) == (1024, 4096 // ranks, 1024 // ranks)
+    assert arguments["peers"].inboxes.tolist() == [inbox.data_ptr() for inbox in inboxes]
+    assert arguments["peers"].turn.data_ptr() == memory.turn.data_ptr()
+    # Each part of the row takes a row of its own of an inbox.
+    assert max(plan.out_parts, plan.down_parts) <= plan.inbox_rows == group.rows
+    signature = signature_of(plan)
+    assert list(signature) == [*arguments, "PLAN"]
+    for name in ("peers", "rank", "first_token", "words"):
+        assert signature[name] == kind(arguments[name]), name
+
+
+def test_only_steps_of_one_row_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def part(form: str, ranks: int) -> Weights:
+        return random_weights(replace(LARGE, num_layers=1), form, "meta", shard=Shard(0, ranks))
+
+    monkeypatch.setattr(cuda_persistent, "why_not", cuda_persistent.why_not_shape)
+    assert [rows_of(part(form, 1), 1, None) for form in FORMS] == [16, 16, 1]
+    assert [rows_of(part(form, 2), 2, None) for form in FORMS] == [1, 1, 1]
+    assert [rows_of(part(form, 8), 8, None) for form in FORMS] == [1, 0, 0]
+    assert [rows_of(part(form, 2), 2, True) for form in FORMS] == [1, 1, 1]
+    assert not rows_of(part("bf16", 2), 2, False)
+    with pytest.raises(BackendUnavailable, match="does not know fp8"):
+        rows_of(part("fp8", 2), 2, True)
 
 
 def test_it_is_refused_without_a_hopper_gpu() -> None:

@@ -7,7 +7,7 @@
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
 rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
 kernel that does not compile, and a persistent step that does not fit or lacks what it is there for
-(those of one row spill around attention, 64 bytes with Triton 3.6 and 376 to 520 with 3.9).
+(those of one row spill around attention, 32 to 112 bytes with Triton 3.6 and up to 536 with 3.9).
 With `--kept`, a kernel that has passed the check and has not changed since is not compiled again:
 compiling all that the tests check takes two minutes.
 """
@@ -29,6 +29,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 
 from tokenspeed.backends.cuda import default_launch
+from tokenspeed.backends.cuda_memory import padded_rows
 from tokenspeed.backends.cuda_persistent import SHARED_BYTES, max_width, plan_of
 from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
@@ -40,6 +41,7 @@ from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.kernels.persistent import compiling
 from tokenspeed.kernels.persistent.arguments import Plan
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.sharding import Shard
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -74,7 +76,10 @@ class StepJob:
     @property
     def label(self) -> str:
         """Return what tells them apart."""
-        return f"format={self.plan.form} tokens={1 if self.plan.single else self.plan.width}"
+        tokens = 1 if self.plan.single else self.plan.width
+        return f"format={self.plan.form} tokens={tokens}" + (
+            f" GPUs={self.plan.ranks}" if self.plan.ranks > 1 else ""
+        )
 
     def compile(self, target: GPUTarget) -> Any:
         """Compile for Hopper; return Triton's compiled kernel."""
@@ -116,12 +121,15 @@ def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
 
 
 def step_jobs() -> Iterator[StepJob]:
-    """Yield the persistent step in each form, for one row, for few and for many."""
-    config = SHAPES[PERSISTENT]
+    """Yield the persistent step in each form, for one row, for few and many, and for two GPUs."""
+    config, shard = SHAPES[PERSISTENT], Shard(0, 2)
+    tokens, most = shard.tokens(config.vocab_size), padded_rows(EngineConfig())
+    shared = {"vocab": tokens.stop, "ranks": shard.ranks, "inbox_rows": most}
     for form in STEP_FORMS:
         for rows in STEP_WIDTHS:
             if rows <= max_width(form):
                 yield StepJob(plan_of(config, form, rows, MAX_LENGTH, NUM_SLOTS))
+        yield StepJob(plan_of(shard.config(config), form, 1, MAX_LENGTH, NUM_SLOTS, **shared))
 
 
 def is_decode(job: Job | StepJob) -> bool:

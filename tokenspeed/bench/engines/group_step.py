@@ -1,20 +1,26 @@
 """A step that several GPUs share, compared with one GPU's: equal tokens, equal bits, time.
 
+    python -m tokenspeed.bench.engines.group_step compile bf16 llama-3-8b:bf16
     python -m tokenspeed.bench.engines.group_step check bf16 int8 int4 --devices 0,1
     python -m tokenspeed.bench.engines.group_step time llama-3-8b:bf16 llama-3-70b:int4
 
-`check` also runs on one GPU that is named twice: both ranks take turns on it. Prints JSON lines;
-with OUT set, also appends them to $OUT/group.jsonl.
+`compile` fills Triton's cache with the persistent kernels of the other two, each in a process of
+its own. `check` also runs on one GPU that is named twice: both ranks take turns on it, and only the
+graph of kernels runs. `time` runs both, one after the other over the same weights; with `--split
+out:4,down:4` once more with these parts along K. Prints JSON lines; with OUT set, also appends them
+to $OUT/group.jsonl.
 """
 
 import argparse
 import gc
 import json
+import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,22 +31,32 @@ from safetensors.torch import save_file
 
 from tokenspeed.backends import Step
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.backends.cuda_group import CudaGroup, check_devices, make_ranks
+from tokenspeed.backends.cuda_group import CudaGroup, check_devices, group_of, make_ranks
+from tokenspeed.backends.cuda_memory import StepMemory
+from tokenspeed.backends.cuda_persistent import PersistentStep, stack_layers
 from tokenspeed.backends.cuda_ref import step_ref
-from tokenspeed.backends.cuda_weights import load_weights, random_weights
+from tokenspeed.backends.cuda_weights import Weights, load_weights, random_weights
 from tokenspeed.bench.engines.compare_gpu import write_shape
 from tokenspeed.bench.engines.persistent_step import rows
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.steps import Workload, measure_backend
 from tokenspeed.bench.engines.update import update_ms
+from tokenspeed.kernels import tuned
+from tokenspeed.kernels.exchange import join
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.checkpoint import open_checkpoint
-from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.quantized import write_quantized
 from tokenspeed.model.sharding import Shard
 from tokenspeed.model.weights import weight_shapes
 
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
+# Of `check`: halves of its head are as wide as the persistent kernel takes them.
+SMALL = replace(
+    SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=33280, ropes=SHAPES["llama-3-8b"].ropes
+)
+CHECKED = EngineConfig(num_slots=16, max_length=512, max_step_tokens=256)
+TIMED = EngineConfig(num_slots=16, max_length=512, max_step_tokens=64)
 
 
 def say(**row: Any) -> None:
@@ -51,9 +67,11 @@ def say(**row: Any) -> None:
 
 
 def check(form: str, devices: list[int]) -> None:
-    """Compare a small model on a group with float32, with one GPU, and with itself."""
-    shape = replace(SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=24064)
-    shape = replace(shape, ropes=SHAPES["llama-3-8b"].ropes)
+    """Compare a small model on a group with float32, with one GPU, and with itself.
+
+    On several GPUs its steps of one row run through the persistent kernel, all others never do.
+    """
+    shape, config = SMALL, CHECKED
     generator = torch.Generator().manual_seed(5)
     tensors = {
         name: torch.randn(size, generator=generator).mul(size[-1] ** -0.5).bfloat16()
@@ -61,7 +79,6 @@ def check(form: str, devices: list[int]) -> None:
         else torch.ones(size).bfloat16()
         for name, size in weight_shapes(shape).items()
     }
-    config = EngineConfig(num_slots=16, max_length=512, max_step_tokens=256)
     with tempfile.TemporaryDirectory() as folder:
         write_shape(shape, Path(folder))
         save_file(tensors, Path(folder) / "model.safetensors")
@@ -74,12 +91,14 @@ def check(form: str, devices: list[int]) -> None:
             load_weights(checkpoint.part(Shard(i, len(devices))), form, f"cuda:{device}")
             for i, device in enumerate(devices)
         ]
-    group = CudaGroup(make_ranks(parts, shape, config), shape)
+    are_apart = len(set(devices)) == len(devices)
+    group = CudaGroup(make_ranks(parts, shape, config, are_apart), shape)
     tokens = np.random.default_rng(3).integers(3, shape.vocab_size, 240).tolist()
     exact, ref = (step_ref(one.weights, tokens, d).cpu() for d in (torch.float32, torch.bfloat16))
     whole, alone = group.logits(rows((0, 0, tokens))), one.logits(rows((0, 0, tokens)))
     say(
         check=form,
+        persistent=are_apart,
         error=float(np.abs(whole - exact.numpy()).max()),
         error_of_one=float(np.abs(alone - exact.numpy()).max()),
         error_of_torch=float((ref - exact).abs().max()),
@@ -112,6 +131,7 @@ def check(form: str, devices: list[int]) -> None:
     best = whole[100:116].argmax(-1)
     repeated = [bool((group.step(together) == best).all()) for _ in range(300)]
     say(check=form, repeated_steps=len(repeated), equal=all(repeated))
+    check_rows(form, group, tokens, whole)
     drafts = np.argsort(whole[100:116], -1)[:, -2].astype(np.int32)
     biased = replace(together, drafts=drafts, biases=np.full(16, 0.02, np.float32))
     p = torch.from_numpy(whole[100:116]).double().softmax(-1).numpy()
@@ -120,8 +140,40 @@ def check(form: str, devices: list[int]) -> None:
     held = np.where(gap <= 0.02 / 0.98, drafts, best)
     clear = np.abs(gap - 0.02 / 0.98) > 1e-6
     say(check=form, drafts_equal=bool((group.step(biased) == held)[clear].all()))
+    one_by_one = [
+        group.step(
+            replace(
+                rows((i, 100 + i, [tokens[100 + i]])),
+                drafts=drafts[i : i + 1],
+                biases=np.full(1, 0.02, np.float32),
+            )
+        )[0]
+        for i in range(16)
+    ]
+    say(check=form, drafts_of_one_row_equal=bool((np.array(one_by_one) == held)[clear].all()))
     group.close()
     one.close()
+
+
+def check_rows(form: str, group: CudaGroup, tokens: list[int], whole: Any) -> None:
+    """Compare steps of one row, many times and between wider ones, with one wide step."""
+    best = whole.argmax(-1)
+    group.copy_slot(0, 1, 16)
+    decoded = [group.step(rows((1, at, [tokens[at]])))[0] == best[at] for at in range(16, 240)]
+    say(check=form, one_row_steps=len(decoded), equal=bool(np.all(decoded)))
+    repeated = [group.step(rows((1, 239, [tokens[239]])))[0] == best[239] for _ in range(300)]
+    say(check=form, one_row_repeated=len(repeated), equal=bool(np.all(repeated)))
+    mixed = []
+    for i in range(60):  # one row, then two, then one, in the slots of those above
+        at, count = 100 + i, 1 + i % 2
+        chosen = group.step(rows((1, at, tokens[at : at + count])))
+        mixed.append((chosen == best[at : at + count]).all())
+    say(check=form, one_row_between_others=len(mixed), equal=bool(np.all(mixed)))
+    again = [
+        np.array_equal(group.logits(rows((1, at, [tokens[at]])))[0], whole[at])
+        for at in range(20, 240, 20)
+    ]
+    say(check=form, one_row_logits=len(again), equal=all(again))
 
 
 def streams(backend: CudaBackend | CudaGroup, width: int) -> Step:
@@ -147,11 +199,66 @@ def host_ms(backend: CudaBackend | CudaGroup, width: int, repeats: int = 40) -> 
     return statistics.median(times[5:])
 
 
-def timing(model: str, form: str, devices: list[int], quick: bool = False) -> None:
-    """Time a group, and one of its ranks without sums: the difference is the exchanges."""
+def token_ms(group: CudaGroup, repeats: int = 40) -> float:
+    """Return the time of a step of one row on the first GPU, launched without waiting for it.
+
+    What numbers the exchanges is counted on the devices here: steps must not have the same number.
+    """
+    group.step(streams(group, 1))
+    ranks = [rank for rank in group.ranks if isinstance(rank, CudaBackend)]
+    events = [
+        [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
+        for _ in ranks
+    ]
+    # Nothing may be loaded or allocated once a GPU waits for another one: the first round does it.
+    for count in (0, repeats):
+        for rank, (begin, _) in zip(ranks, events, strict=True):
+            with torch.cuda.stream(rank._stream):
+                rank.memory.turn.add_(0)
+                begin.record()
+        for _ in range(count):
+            for rank in ranks:
+                with torch.cuda.stream(rank._stream):
+                    rank.memory.turn.add_(1)
+                    rank._graphs[1].replay()
+        for rank, (_, end) in zip(ranks, events, strict=True):
+            with torch.cuda.stream(rank._stream):
+                end.record()
+        for rank in ranks:
+            rank._stream.synchronize()
+            rank._turn += count
+    begin, end = events[0]
+    return begin.elapsed_time(end) / repeats
+
+
+def split_k(form: str, weights: Weights, parts: str) -> None:
+    """Set the parts along K of a rank's matrices: "out:4,down:4"; "" leaves them as they are."""
+    for kernel, count in (each.split(":") for each in parts.split(",") if each):
+        matrix = getattr(weights.layers[0], kernel)
+        tuned.SPLIT_K[(kernel, form, matrix.n, matrix.k)] = int(count)
+
+
+def compile_ahead(case: str, ranks: int, parts: str) -> None:
+    """Compile the persistent kernels of a case of `check` or `time` into the cache."""
+    began = time.perf_counter()
+    model, _, form = case.rpartition(":")
+    shape, config = (SHAPES[model], TIMED) if model else (SMALL, CHECKED)
+    shape = replace(shape, num_layers=2)
+    weights = random_weights(shape, form, "meta", shard=Shard(0, ranks))
+    split_k(form, weights, parts)
+    group = group_of(0, ranks, shape, config)
+    inboxes = [torch.zeros(group.inbox_words, dtype=torch.int64, device="meta")] * ranks
+    memory = StepMemory(weights, config, join(group, inboxes, "meta"))
+    step = PersistentStep(stack_layers(weights), memory, max_width=1)
+    step.compile(1)
+    if not model:
+        step.compile(1, torch.empty(1, len(weights.tokens), device="meta"))
+    say(compiled=case, parts=parts, seconds=time.perf_counter() - began)
+
+
+def timing(model: str, form: str, devices: list[int], quick: bool, parts: str) -> None:
+    """Time a group with the graph alone and with the persistent step, over the same weights."""
     shape, count = SHAPES[model], len(devices)
-    config = EngineConfig(num_slots=16, max_length=512, max_step_tokens=64)
-    row: dict[str, Any] = {"model": model, "form": form, "gpus": count}
     began = time.perf_counter()
     with ThreadPoolExecutor(count) as pool:
         weights = list(
@@ -160,39 +267,66 @@ def timing(model: str, form: str, devices: list[int], quick: bool = False) -> No
                 range(count),
             )
         )
-    row["weights_s"] = time.perf_counter() - began
-    alone = CudaBackend(weights[0], config, persistent=False)
-    row["rank_alone_ms"] = {width: step_ms(alone, width) for width in (1, 16)}
-    row["rank_alone_host_ms"] = host_ms(alone, 1)
-    alone.close()
+    say(model=model, form=form, gpus=count, weights_s=time.perf_counter() - began)
+    for each in ("", parts) if parts else ("",):
+        split_k(form, weights[0], each)
+        for persistent in (False, True):
+            row = {"model": model, "form": form, "gpus": count, "persistent": persistent}
+            time_group(shape, weights, row | {"parts": each}, quick)
+    del weights
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def time_group(
+    shape: ModelConfig, weights: list[Weights], row: dict[str, Any], quick: bool
+) -> None:
+    """Time a group, and one of its ranks without sums: the difference is the exchanges."""
+    persistent, named = row["persistent"], dict(row)
     began = time.perf_counter()
-    group = CudaGroup(make_ranks(weights, shape, config), shape)
+    group = CudaGroup(make_ranks(weights, shape, TIMED, persistent), shape)
     row["start_s"] = time.perf_counter() - began
     row["memory_gib"] = sum(group.memory_bytes.values()) / 2**30
     row["weight_bytes"] = group.weight_bytes
-    row["host_ms"] = {width: host_ms(group, width) for width in WIDTHS}
-    row["exchange_us"] = (
-        (row["host_ms"][1] - row["rank_alone_host_ms"]) * 1e3 / (2 * shape.num_layers)
-    )
+    row["device_ms"] = token_ms(group)
+    row["host_ms"] = {width: host_ms(group, width) for width in (WIDTHS if not quick else (1, 16))}
+    row["device_ms_again"] = token_ms(group)
     say(**row)
     for streams in () if quick else (1, 16):
         prompt = 64 if streams == 1 else 4  # 16 of them fit a step
         workload = Workload(prompt_tokens=prompt, new_tokens=32, rounds=4)
-        say(model=model, form=form, gpus=count, **measure_backend(group, streams, workload))
-    say(model=model, form=form, gpus=count, **update_ms(group))
-    del group, weights, alone
+        say(**named, **measure_backend(group, streams, workload))
+    say(**named, **update_ms(group))  # closes it
+    alone = CudaBackend(weights[0], replace(TIMED, max_step_tokens=1), persistent=persistent)
+    alone_ms = step_ms(alone, 1)
+    exchange_us = (row["device_ms"] - alone_ms) * 1e3 / (2 * shape.num_layers)
+    say(**named, rank_alone_ms=alone_ms, exchange_us=exchange_us)
+    alone.close()
+    del group, alone
     gc.collect()
     torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["check", "time"])
+    parser.add_argument("what", choices=["compile", "check", "time"])
     parser.add_argument("cases", nargs="+")
     parser.add_argument("--devices", default="0,1")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--split", default="", help="parts to time too: KERNEL:PARTS,...")
     args = parser.parse_args()
     numbers = [int(i) for i in args.devices.split(",")]
+    if args.what == "compile":
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(8, mp_context=context, max_tasks_per_child=1) as workers:
+            jobs = [
+                workers.submit(compile_ahead, case, len(numbers), parts)
+                for case in args.cases
+                for parts in (("", args.split) if args.split and ":" in case else ("",))
+            ]
+            for job in jobs:
+                job.result()
+        sys.exit()
     if len(set(numbers)) > 1:
         check_devices(numbers)
     if args.what == "time":
@@ -208,4 +342,4 @@ if __name__ == "__main__":
             check(case, numbers)
         else:
             model, form = case.split(":")
-            timing(model, form, numbers, args.quick)
+            timing(model, form, numbers, args.quick, args.split)

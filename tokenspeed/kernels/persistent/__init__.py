@@ -22,7 +22,7 @@ From below to above:
     tagged            what the phases of a step of one row hand over
     producers         weights and activations into shared memory; word_producer: those of one row
     products          from shared memory to the sums of a tile
-    parts             sums along K, from several programs
+    parts             sums along K, from several programs; ranks: from several GPUs, of one row
     qkv, attention, projection, gate_up, head
                       the phases of a step, named as the kernels that they replace
     kernel            all of it; compiling: for a GPU that need not be present

@@ -1,8 +1,8 @@
 """What the kernel is given: groups of pointers, and the constants that a step is compiled for.
 
-`slots.Places`, `slots.Cache` and `lm_head.HeadScratch` are more of these groups. Copy descriptors
-are in none: Triton 3.6 does not look for them in a tuple. No field is called `values` or `type`:
-Triton's own tuples, which these become in a kernel, have these attributes.
+`slots.Places`, `slots.Cache`, `lm_head.HeadScratch` and `exchange.Peers` are more of these groups.
+Copy descriptors are in none: Triton 3.6 does not look for them in a tuple. No field is called
+`values` or `type`: Triton's own tuples, which these become in a kernel, have these attributes.
 """
 
 from typing import Any, NamedTuple
@@ -14,8 +14,8 @@ class Plan(NamedTuple):
     Attributes:
         form: of all matrices. columns: of a stage, `sizes.COLUMNS[form]`.
         width: rows of a step, rounded up to what a product takes: 8, 16, 32 or 64.
-        hidden, inner, vocab: sizes of the model. qkv: rows of its matrix; attended: columns of
-            out's, of all heads.
+        hidden, inner, vocab: sizes of the model, or of the part that one GPU of several has. qkv:
+            rows of its matrix; attended: columns of out's, of all heads.
         qkv_parts, out_parts, down_parts: programs that share a tile of a matrix, along K.
         max_length, slot_count, eps: of the cache, and of the norms.
         slots: stages of weights in the ring. row_slots: of activations.
@@ -24,6 +24,8 @@ class Plan(NamedTuple):
         group: stages of activations that are sent at once in such a step.
         query_rows: query heads of a kv head, rounded up to a power of 2.
         square_words: sums of squares of a row in such a step, a power of 2.
+        ranks: GPUs that share the model; several only in such a step (`ranks`).
+        inbox_rows: of each rank in half an inbox, `exchange.Group.rows`.
     """
 
     form: str
@@ -51,6 +53,8 @@ class Plan(NamedTuple):
     group: int
     query_rows: int
     square_words: int
+    ranks: int
+    inbox_rows: int
 
 
 class Outputs(NamedTuple):
@@ -136,6 +140,9 @@ class Work(NamedTuple):
     num_rows: Any
     layers: Any
     words: Any
+    peers: Any
+    rank: Any
+    first_token: Any
 
 
 class Loaded(NamedTuple):
@@ -146,6 +153,18 @@ class Loaded(NamedTuple):
     positions: Any
     grid: Any
     first_tag: Any
+
+
+class Exchange(NamedTuple):
+    """What summing over ranks needs, loaded before the product that it waits for; see `ranks`.
+
+    Attributes:
+        number: of the exchange. inbox: the address of this rank's own; inboxes: of all.
+    """
+
+    number: Any
+    inbox: Any
+    inboxes: Any
 
 
 class Ring(NamedTuple):

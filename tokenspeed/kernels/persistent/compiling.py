@@ -6,6 +6,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.experimental.gluon._runtime import GluonASTSource
 
+from tokenspeed.kernels.exchange import Peers
 from tokenspeed.kernels.lm_head import HeadScratch
 from tokenspeed.kernels.persistent.arguments import Buffers, Outputs, Plan, Residual, Tables, Words
 from tokenspeed.kernels.persistent.kernel import persistent_kernel
@@ -46,6 +47,9 @@ def signature_of(plan: Plan) -> dict[str, Any]:
         "parts_ptr": "*fp32",
         "counters_ptr": "*i32",
         "words": Words(*["*i32"] * 4, *["*i64"] * 3),
+        "peers": Peers("*i64", "*i32", "*i32", "*i32"),
+        "rank": "i32",
+        "first_token": "i32",
         "layers": "i32",
         "max_rows": "i32",
         "in_flight": "i32",

@@ -1,6 +1,7 @@
 """Programs among each other: their shares of work, and waiting for what others have written.
 
-Whoever waits for something that does not come traps after 2**22 polls, some seconds.
+Whoever waits for something that does not come traps: after 2**22 polls of a counter, some seconds,
+or 2**24 of words, as others of its GPU may wait for another GPU meanwhile (`ranks`).
 """
 
 from triton.experimental import gluon
@@ -68,7 +69,7 @@ def wait(counter, target):
 def bound(polls):
     """End the kernel with an error if something that it waits for does not come."""
     gl.inline_asm_elementwise(
-        "{ .reg .pred p; setp.gt.s32 p, $1, 4194304; @p trap; mov.u32 $0, 0; }",
+        "{ .reg .pred p; setp.gt.s32 p, $1, 16777216; @p trap; mov.u32 $0, 0; }",
         "=r,r",
         [polls],
         dtype=gl.int32,

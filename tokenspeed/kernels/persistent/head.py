@@ -65,7 +65,7 @@ def finish_head(lower, upper, inverse, tile, outs, wanted, drafts, work, PLAN: g
     total = gl.sum(exps, 0)
     at = outs * BLOCKS + tile
     gl.store(work.head.best + at, best, mask=wanted)
-    gl.store(work.head.index + at, index, mask=wanted)
+    gl.store(work.head.index + at, index + work.first_token, mask=wanted)
     gl.store(work.head.exps + at, total.to(gl.float32) * _EXP_UNIT, mask=wanted)
     mine = wanted & (drafts >= tile * TILE) & (drafts < (tile + 1) * TILE)
     drafted = gl.expand_dims(drafts, 0)
@@ -81,6 +81,7 @@ def project_head(
     """Multiply this program's tiles and reduce their logits."""
     WIDTH: gl.constexpr = PLAN.width
     outs, wanted, drafts = wanted_rows(work.outputs, WIDTH)
+    drafts -= work.first_token  # the head may have some tokens only
     units = (PLAN.vocab + TILE - 1) // TILE
     first, offset = share(units, offset)
     count = 0

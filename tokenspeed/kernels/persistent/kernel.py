@@ -69,18 +69,25 @@ def consume(ring, rows, scales, work, shared, PART: gl.constexpr, PLAN: gl.const
     project_head(ring, rows, scales[4], work, own, shared, turn, offset, PART, PLAN)
 
 
-@gluon.jit(do_not_specialize=["layers", "in_flight", "in_flight_down", "in_flight_head"])
+@gluon.jit(
+    do_not_specialize=[
+        "rank", "first_token", "layers", "in_flight", "in_flight_down", "in_flight_head",
+    ]
+)  # fmt: skip
 def persistent_kernel(
     w_qkv, w_out, w_gate_up, w_down, w_head, s_qkv, s_out, s_gate_up, s_down, s_head,
     x_scaled, x_values, x_inner,
     places, outputs, num_rows_ptr, tables, residual, buffers, cache, head, logits_ptr,
-    parts_ptr, counters_ptr, words, layers, max_rows, in_flight, in_flight_down,
-    in_flight_head, PLAN: gl.constexpr,
+    parts_ptr, counters_ptr, words, peers, rank, first_token, layers, max_rows, in_flight,
+    in_flight_down, in_flight_head, PLAN: gl.constexpr,
 ):  # fmt: skip
     """Launch as a cooperative grid of one program a multiprocessor, four warps.
 
     w, x: copy descriptors. s: too for int4, else scales. The groups are those of `arguments`.
     """
+    if PLAN.ranks > 1:
+        # A step without rows, which only loads the kernel, must not wait for others.
+        layers = gl.where(gl.load(num_rows_ptr) > 0, layers, 0)
     SLOTS: gl.constexpr = PLAN.slots
     ROW_SLOTS: gl.constexpr = PLAN.row_slots
     PIECES: gl.constexpr = PLAN.columns // 64
@@ -129,7 +136,7 @@ def persistent_kernel(
     scales = (s_qkv, s_out, s_gate_up, s_down, s_head)
     work = Work(
         places, tables, residual, max_rows, buffers, cache, outputs, head, logits_ptr,
-        parts_ptr, counters_ptr, num_rows_ptr, layers, words,
+        parts_ptr, counters_ptr, num_rows_ptr, layers, words, peers, rank, first_token,
     )  # fmt: skip
     sent = Ring(tiles, group_scales, full, empty)
     under_way = (in_flight, in_flight_down, in_flight_head)

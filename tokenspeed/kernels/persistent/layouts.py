@@ -15,6 +15,7 @@ STRIDE, PHASES = gl.constexpr(sizes.COUNTER_STRIDE), gl.constexpr(sizes.PHASES)
 ATTENTION, OUT = gl.constexpr(sizes.ATTENTION), gl.constexpr(sizes.OUT)
 GATE_UP, DOWN = gl.constexpr(sizes.GATE_UP), gl.constexpr(sizes.DOWN)
 EMPTY = gl.constexpr(sizes.EMPTY)
+MAX_PEER_POLLS = gl.constexpr(sizes.MAX_PEER_POLLS)
 PANEL, SUM_UNIT = gl.constexpr(matrix.PANEL), gl.constexpr(norm.SUM_UNIT)
 
 # Blocks as TMA copies them: a tile's columns of one unit.

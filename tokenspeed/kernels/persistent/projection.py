@@ -7,6 +7,7 @@ from tokenspeed.kernels.persistent.grid import arrive, share
 from tokenspeed.kernels.persistent.layouts import FINISH, HALF, OUT, STRIDE, SUM_UNIT, TILE, narrow
 from tokenspeed.kernels.persistent.parts import add_parts, rows_to_finish
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
+from tokenspeed.kernels.persistent.ranks import collect_ranks, exchange_of, push_part
 from tokenspeed.kernels.persistent.tagged import (
     ask,
     floats_of,
@@ -73,17 +74,27 @@ def project(
     NORM: gl.constexpr = 1 if PHASE == OUT else 2  # the norms before and in this layer
     BEFORE: gl.constexpr = 0 if PHASE == OUT else PLAN.hidden * PLAN.out_parts
     REGION: gl.constexpr = PLAN.qkv * PLAN.qkv_parts + BEFORE
+    WIDTH: gl.constexpr = PLAN.width
     units = PLAN.hidden // TILE * PARTS
     first, offset = share(units, offset)
     for unit in range(first, units, own.grid):
         half = unit // PARTS * 2 + PART
         scale = row_scale(scale_ptr, layer, half, PLAN.hidden, PLAN)
+        if PLAN.ranks > 1:
+            exchange = exchange_of(work, layer, PHASE, PLAN)
         first_rows(rows, turn, PLAN)
         mine = rows_to_finish(unit, own.num_rows, PARTS)
         operands = projection_operands(half, work, 2 * layer + NORM, mine, PLAN)
         acc, turn = product(ring, rows, scale, turn, K // PARTS, PART, PLAN)
         tag = tag_of(own.first_tag, layer, 2 if PHASE == OUT else 3)
-        v, has_sum = add_parts(acc, unit, work, own, tag, REGION, PARTS, PART, PLAN)
+        if PLAN.ranks > 1:
+            push_part(acc, unit % PARTS, half, work, exchange, PLAN)
+            v = gl.zeros([HALF, WIDTH], gl.float32, FINISH)
+            has_sum = unit % PARTS == PARTS - 1
+            if has_sum:
+                v = collect_ranks(half, work, exchange, PARTS, PLAN)
+        else:
+            v, has_sum = add_parts(acc, unit, work, own, tag, REGION, PARTS, PART, PLAN)
         if has_sum:
             finish_projection(v, operands, half, work, own, layer, PHASE, PLAN)
             if not PLAN.single:

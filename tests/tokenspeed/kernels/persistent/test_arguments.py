@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import triton.language as tl
 
+from tokenspeed.kernels.exchange import Peers
 from tokenspeed.kernels.lm_head import HeadScratch
 from tokenspeed.kernels.persistent import arguments
 from tokenspeed.kernels.slots import Cache, Places
@@ -12,7 +13,7 @@ from tokenspeed.kernels.slots import Cache, Places
 GROUPS = [each for each in vars(arguments).values() if hasattr(each, "_fields")]
 
 
-@pytest.mark.parametrize("group", [*GROUPS, Cache, HeadScratch, Places])
+@pytest.mark.parametrize("group", [*GROUPS, Cache, HeadScratch, Peers, Places])
 def test_a_field_is_not_hidden_by_what_such_a_tuple_has_itself(group: Any) -> None:
     like = tl.core.tuple([tl.constexpr(0)])
     assert not [name for name in group._fields if hasattr(like, name)]

@@ -5,6 +5,7 @@ each word whoever writes it must need, through others, all who read what it held
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 
 import pytest
@@ -21,85 +22,124 @@ Word = tuple[str | int, ...]
 
 
 class Phases:
-    """Who reads and writes which words; nodes are (phase, layer, tile, and part if it is one)."""
+    """Who reads and writes which words; nodes are (phase, layer, tile, part if it is one, rank).
 
-    def __init__(self, *, one_region: bool = False, qkv_parts: int = QKV_PARTS) -> None:
+    Words of a rank end with its number, those of an inbox with the ranks that receive and send it.
+    """
+
+    def __init__(self, *, one_region: bool = False, ranks: int = 1, halves: int = 2) -> None:
         self.writer: dict[Word, Node] = {}  # the last one so far
         self.readers = defaultdict[Word, list[Node]](list)  # of its word
         self.needs = defaultdict[Node, list[Node]](list)
         self.overwritten: list[tuple[Node, Node, Word]] = []  # (reader before, writer, word)
-        self._one_region, self._qkv_parts = one_region, qkv_parts
-        for tile in range(HIDDEN // TILE):
-            self._write(("embedding", tile), [("x", tile), ("hidden", tile), ("squares", tile)])
+        self._one_region, self._ranks, self._halves = one_region, range(ranks), halves
+        self._exchanges = 0
+        for rank in self._ranks:
+            for tile in range(HIDDEN // TILE):
+                words = [(name, tile, rank) for name in ("x", "hidden", "squares")]
+                self._write(("embedding", tile, rank), words)
         for layer in range(LAYERS):
             self._layer(layer)
 
-    def _read(self, node: Node, words: list[Word]) -> None:
+    def _read(self, node: Node, words: Iterable[Word]) -> None:
         for word in words:
             self.needs[node].append(self.writer[word])
             self.readers[word].append(node)
 
-    def _write(self, node: Node, words: list[Word]) -> None:
+    def _write(self, node: Node, words: Iterable[Word]) -> None:
         for word in words:
             self.overwritten += [(reader, node, word) for reader in self.readers.pop(word, [])]
             self.writer[word] = node
 
-    def _parts(
-        self, name: str, layer: int, tiles: int, parts: int, x: str, x_tiles: int
-    ) -> list[list[Word]]:
-        """Multiply: each part reads its share of x; return the words of each tile's parts."""
-        region = "parts" if self._one_region else f"parts of {name}"
-        words: list[list[Word]] = []
+    def _multiply(
+        self, name: str, layer: int, tiles: int, parts: int, x: str, x_tiles: int, rank: int
+    ) -> list[Node]:
+        """Let each part read its share of x; return the parts, tile by tile."""
+        nodes: list[Node] = []
         for tile in range(tiles):
-            words.append([(region, tile * parts + part) for part in range(parts)])
             for part in range(parts):
-                node: Node = (name, layer, tile, part)
+                nodes.append((name, layer, tile, part, rank))
                 share = range(part * x_tiles // parts, (part + 1) * x_tiles // parts)
-                self._read(node, [(x, i) for i in share])
-                if parts > 1 or name == "qkv":
-                    self._write(node, [words[tile][part]])
-        return words
+                self._read(nodes[-1], [(x, i, rank) for i in share])
+        return nodes
 
     def _matrix(
-        self, name: str, layer: int, tiles: int, parts: int, x: str, x_tiles: int
+        self, name: str, layer: int, tiles: int, parts: int, x: str, x_tiles: int, rank: int
     ) -> dict[int, Node]:
-        """Multiply; return who adds up the parts, by tile."""
+        """Multiply and add up the parts; return who does so, by tile."""
+        region = "parts" if self._one_region else f"parts of {name}"
+        nodes = self._multiply(name, layer, tiles, parts, x, x_tiles, rank)
+        for i, node in enumerate(nodes if parts > 1 else []):
+            self._write(node, [(region, i, rank)])
         finishers: dict[int, Node] = {}
-        for tile, words in enumerate(self._parts(name, layer, tiles, parts, x, x_tiles)):
-            node: Node = (name, layer, tile)
+        for tile in range(tiles):
+            node = (name, layer, tile, rank)
             if parts > 1:
-                self._read(node, words)
+                self._read(node, [(region, tile * parts + part, rank) for part in range(parts)])
             else:
-                self.needs[node].append((name, layer, tile, 0))
+                self.needs[node].append(nodes[tile])
             finishers[tile] = node
         return finishers
 
     def _layer(self, layer: int) -> None:
         tiles = HIDDEN // TILE
-        squares: list[Word] = [("squares", i) for i in range(tiles)]
         heads = HEADS + 2 * KV_HEADS
-        per_tile = TILE // HEAD_DIM
-        parts = self._parts("qkv", layer, heads // per_tile, self._qkv_parts, "x", tiles)
-        group = HEADS // KV_HEADS
-        for kv in range(KV_HEADS):
-            node: Node = ("attention", layer, kv)
-            queries = range(kv * group, (kv + 1) * group)
-            needed = {i // per_tile for i in (*queries, HEADS + kv, HEADS + KV_HEADS + kv)}
-            self._read(node, [word for tile in sorted(needed) for word in parts[tile]])
-            self._read(node, squares)
-            own = range(kv * group // per_tile, (kv + 1) * group // per_tile)
-            self._write(node, [("attended", i) for i in own])
+        per_tile, group = TILE // HEAD_DIM, HEADS // KV_HEADS
+        for r in self._ranks:
+            squares: list[Word] = [("squares", i, r) for i in range(tiles)]
+            parts = self._multiply("qkv", layer, heads // per_tile, QKV_PARTS, "x", tiles, r)
+            region = "parts" if self._one_region else "parts of qkv"
+            for i, node in enumerate(parts):
+                self._write(node, [(region, i, r)])
+            for kv in range(KV_HEADS):
+                node = ("attention", layer, kv, r)
+                queries = range(kv * group, (kv + 1) * group)
+                needed = (*queries, HEADS + kv, HEADS + KV_HEADS + kv)
+                for tile in sorted({head // per_tile for head in needed}):
+                    own_parts = range(tile * QKV_PARTS, (tile + 1) * QKV_PARTS)
+                    self._read(node, [(region, i, r) for i in own_parts])
+                self._read(node, squares)
+                own = range(kv * group // per_tile, (kv + 1) * group // per_tile)
+                self._write(node, [("attended", i, r) for i in own])
         self._project("out", layer, OUT_PARTS, "attended", HEADS * HEAD_DIM // TILE)
-        finishers = self._matrix("gate_up", layer, 2 * INNER // TILE, 1, "x", tiles)
-        for tile, node in finishers.items():
-            self._read(node, squares)
-            self._write(node, [("inner", tile)])
+        for r in self._ranks:
+            squares = [("squares", i, r) for i in range(tiles)]
+            finishers = self._matrix("gate_up", layer, 2 * INNER // TILE, 1, "x", tiles, r)
+            for tile, node in finishers.items():
+                self._read(node, squares)
+                self._write(node, [("inner", tile, r)])
         self._project("down", layer, DOWN_PARTS, "inner", 2 * INNER // TILE)
 
     def _project(self, name: str, layer: int, parts: int, x: str, x_tiles: int) -> None:
-        for tile, node in self._matrix(name, layer, HIDDEN // TILE, parts, x, x_tiles).items():
-            self._read(node, [("hidden", tile)])
-            self._write(node, [("x", tile), ("squares", tile), ("hidden", tile)])
+        tiles = HIDDEN // TILE
+        if len(self._ranks) == 1:
+            finishers = [self._matrix(name, layer, tiles, parts, x, x_tiles, 0)]
+        else:
+            finishers = self._exchange(name, layer, tiles, parts, x, x_tiles)
+        for rank in self._ranks:
+            for tile, node in finishers[rank].items():
+                self._read(node, [("hidden", tile, rank)])
+                self._write(node, [(each, tile, rank) for each in ("x", "squares", "hidden")])
+
+    def _exchange(
+        self, name: str, layer: int, tiles: int, parts: int, x: str, x_tiles: int
+    ) -> list[dict[int, Node]]:
+        """Push the parts of each rank into the inboxes of all, and add them up there: `ranks`."""
+        half = self._exchanges % self._halves
+        self._exchanges += 1
+        for sender in self._ranks:
+            nodes = self._multiply(name, layer, tiles, parts, x, x_tiles, sender)
+            for node in nodes:
+                tile, part = node[2:4]
+                self._write(node, [("inbox", half, tile, part, to, sender) for to in self._ranks])
+        finishers: list[dict[int, Node]] = []
+        for rank in self._ranks:
+            finishers.append({tile: (name, layer, tile, rank) for tile in range(tiles)})
+            for tile, node in finishers[-1].items():
+                for sender in self._ranks:
+                    received = ("inbox", half, tile)
+                    self._read(node, [(*received, part, rank, sender) for part in range(parts)])
+        return finishers
 
     def early(self) -> list[tuple[Node, Node, Word]]:
         """Return the readers that a writer does not need, and so might come before."""
@@ -116,9 +156,8 @@ class Phases:
         ]
 
 
-@pytest.mark.parametrize("qkv_parts", [1, QKV_PARTS])
-def test_no_word_is_overwritten_before_everybody_has_read_it(qkv_parts: int) -> None:
-    phases = Phases(qkv_parts=qkv_parts)
+def test_no_word_is_overwritten_before_everybody_has_read_it() -> None:
+    phases = Phases()
     kinds = {word[0] for _, _, word in phases.overwritten}
     parts = {f"parts of {name}" for name in ("qkv", "out", "down")}
     assert kinds == {"x", "hidden", "squares", "attended", "inner", *parts}
@@ -132,6 +171,25 @@ def test_matrices_must_not_share_the_words_of_their_parts() -> None:
         ("down", "qkv"),
         ("attention", "out"),
     }
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_no_word_of_another_gpu_is_overwritten_before_everybody_has_read_it(ranks: int) -> None:
+    phases = Phases(ranks=ranks)
+    received = {word for _, _, word in phases.overwritten if word[0] == "inbox"}
+    # The exchanges of out take one half, those of down the other.
+    assert len(received) == ranks**2 * HIDDEN // TILE * (OUT_PARTS + DOWN_PARTS)
+    assert not phases.early()
+
+
+def test_one_half_of_an_inbox_is_not_enough() -> None:
+    """A rank may send parts of the next matrix while another still waits for parts of this one."""
+    early = Phases(ranks=2, halves=1).early()
+    assert {(reader[0], writer[0]) for reader, writer, _ in early} == {
+        ("out", "down"),
+        ("down", "out"),
+    }
+    assert {word[0] for _, _, word in early} == {"inbox"}
 
 
 @pytest.mark.parametrize("layers", [1, 32, 80, MAX_LAYERS])
