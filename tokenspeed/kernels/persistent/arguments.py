@@ -22,8 +22,9 @@ class Plan(NamedTuple):
         single: the step has one row, and its phases hand over tagged words (`tagged`).
         exact: the step has one row of int4, whose products are those of integers (`int4`).
         group: stages of activations that are sent at once in such a step.
-        query_rows: query heads of a kv head, rounded up to a power of 2.
-        square_words: sums of squares of a row in such a step, a power of 2.
+        group_rows: of what attention of such a step polls: query heads of a kv head, its key and
+            its value, rounded up to a power of 2. square_words: the same for sums of squares of a
+            row. Both are so many that no two threads have the same word.
         ranks: GPUs that share the model; several only in such a step (`ranks`).
         inbox_rows: of each rank in half an inbox, `exchange.Group.rows`.
     """
@@ -51,7 +52,7 @@ class Plan(NamedTuple):
     single: bool
     exact: bool
     group: int
-    query_rows: int
+    group_rows: int
     square_words: int
     ranks: int
     inbox_rows: int

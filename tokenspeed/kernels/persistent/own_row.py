@@ -19,22 +19,22 @@ from tokenspeed.kernels.persistent.tagged import (
     words_absent,
 )
 
-# [heads, pairs of a head, 2]: neighbouring rows of qkv's weight are rotated together. Each warp has
-# query heads of its own; the key and the value, which are parted later, are in one thread.
-_QUERIES = gl.constexpr(gl.BlockedLayout([1, 1, 2], [1, 32, 1], [4, 1, 1], [2, 1, 0]))
-_KEY_VALUE = gl.constexpr(gl.BlockedLayout([2, 1, 2], [1, 32, 1], [1, 4, 1], [2, 1, 0]))
+# [heads, pairs of a head, 2]: neighbouring rows of qkv's weight are rotated together. No two threads
+# have the same word: one could find it absent and the other not, and both would go on.
+_WORDS = gl.constexpr(gl.BlockedLayout([1, 1, 2], [1, 32, 1], [4, 1, 1], [2, 1, 0]))
+_PAIRS = gl.constexpr(gl.SliceLayout(2, _WORDS))
 
 
 @gluon.jit
-def head_words(work, head, L: gl.constexpr, PLAN: gl.constexpr):
-    """Return where the first parts of heads lie: [heads, pairs, 2], in layout L.
+def head_words(work, head, PLAN: gl.constexpr):
+    """Return where the first parts of heads lie: [heads, pairs, 2].
 
     head: [heads], numbered as qkv has them.
     """
-    pair = gl.arange(0, PLAN.head_dim // 2, gl.SliceLayout(0, gl.SliceLayout(2, L)))
+    pair = gl.arange(0, PLAN.head_dim // 2, gl.SliceLayout(0, _PAIRS))
     row = gl.expand_dims(head, 1) * PLAN.head_dim + gl.expand_dims(pair, 0) * 2
     tile = row // TILE * (2 * PLAN.qkv_parts) + row // HALF % 2
-    which = gl.arange(0, 2, gl.SliceLayout(0, gl.SliceLayout(1, L)))
+    which = gl.arange(0, 2, gl.SliceLayout(0, gl.SliceLayout(1, _WORDS)))
     at = gl.expand_dims(tile * HALF + row % HALF, 2)
     return work.words.parts + at + gl.expand_dims(gl.expand_dims(which, 0), 1)
 
@@ -54,25 +54,35 @@ def ask_sum(pointers, mask, tag, PARTS: gl.constexpr):
 
 
 @gluon.jit
-def angles(position, work, L: gl.constexpr, PLAN: gl.constexpr):
-    """Return the cosines and sines of a position, [1, pairs]."""
-    HALF_DIM: gl.constexpr = PLAN.head_dim // 2
-    at = position * HALF_DIM + gl.expand_dims(gl.arange(0, HALF_DIM, gl.SliceLayout(0, L)), 0)
-    return gl.load(work.tables.cos + at), gl.load(work.tables.sin + at)
-
-
-@gluon.jit
-def turn(first, second, total, cos, sin, dtype: gl.constexpr, PLAN: gl.constexpr):
-    """Return the halves of heads, [heads, pairs], normed and rotated.
+def turn(v, is_v, position, total, work, dtype: gl.constexpr, PLAN: gl.constexpr):
+    """Return heads [heads, head_dim], normed, and rotated but for values.
 
     total: of the squares of the hidden states.
     """
-    L: gl.constexpr = first.type.layout
-    total = gl.full([PLAN.head_dim // 2], total, gl.int64, gl.SliceLayout(0, L))
+    HALF_DIM: gl.constexpr = PLAN.head_dim // 2
+    total = gl.full([HALF_DIM], total, gl.int64, gl.SliceLayout(0, _PAIRS))
     inverse = gl.expand_dims(inverse_rms(total, PLAN.hidden, PLAN.eps), 0)
-    first = first * inverse
-    second = second * inverse
-    return narrow(first * cos - second * sin, dtype), narrow(second * cos + first * sin, dtype)
+    first, second = gl.split(v)
+    first = gl.convert_layout(first, _PAIRS) * inverse
+    second = gl.convert_layout(second, _PAIRS) * inverse
+    at = position * HALF_DIM + gl.expand_dims(gl.arange(0, HALF_DIM, gl.SliceLayout(0, _PAIRS)), 0)
+    rotates = (is_v == 0) & (at >= 0)
+    cos = gl.load(work.tables.cos + at + is_v.to(gl.int32) * 0, mask=rotates, other=1.0)
+    sin = gl.load(work.tables.sin + at + is_v.to(gl.int32) * 0, mask=rotates, other=0.0)
+    turned = narrow(first * cos - second * sin, dtype)
+    turned_second = narrow(second * cos + first * sin, dtype)
+    halves = gl.permute(gl.join(turned, turned_second), (0, 2, 1))
+    return gl.reshape(halves, [v.shape[0], PLAN.head_dim])
+
+
+@gluon.jit
+def pick(heads, number, L: gl.constexpr):
+    """Return one of some heads, [head_dim] in layout L."""
+    H: gl.constexpr = heads.type.layout
+    bits = heads.to(gl.int16, bitcast=True)
+    row = gl.expand_dims(gl.arange(0, heads.shape[0], gl.SliceLayout(1, H)), 1)
+    picked = gl.sum(gl.where(row == number, bits, 0).to(gl.int32), 0)
+    return gl.convert_layout(picked.to(gl.int16), L).to(heads.dtype, bitcast=True)
 
 
 @gluon.jit
@@ -82,63 +92,37 @@ def own_row(kv_head, position, k_ptr, v_ptr, memory, work, own, layer, Q: gl.con
 
     Args:
         k_ptr, v_ptr: of the slot's head, from position 0.
-        memory: shared memory for the queries, [16, head_dim]; all warps have read what it held.
+        memory: shared memory for 32 heads; all warps have read what it held.
         Q, NEW: layouts of [16, head_dim] and [head_dim].
     Returns:
-        The queries, of which those behind the group's are copies; the key and the value.
+        The queries, of which those behind the group's mean nothing; the key and the value.
     """
-    HEADS: gl.constexpr = PLAN.heads
     KV_HEADS: gl.constexpr = PLAN.kv_heads
-    HEAD_DIM: gl.constexpr = PLAN.head_dim
-    GROUP: gl.constexpr = HEADS // KV_HEADS
-    ROWS: gl.constexpr = PLAN.query_rows
-    PARTS: gl.constexpr = PLAN.qkv_parts
-    Q_PAIRS: gl.constexpr = gl.SliceLayout(2, _QUERIES)
-    KV_PAIRS: gl.constexpr = gl.SliceLayout(2, _KEY_VALUE)
+    GROUP: gl.constexpr = PLAN.heads // KV_HEADS
+    ROWS: gl.constexpr = PLAN.group_rows
     dtype: gl.constexpr = work.buffers.q.dtype.element_ty
     tag = tag_of(own.first_tag, layer, 1)
     squares = ask_squares(work, PLAN)
-    cos, sin = angles(position, work, Q_PAIRS, PLAN)
-    k_cos, k_sin = angles(position, work, KV_PAIRS, PLAN)
-    m = gl.arange(0, ROWS, gl.SliceLayout(1, Q_PAIRS))
-    q_words = head_words(work, kv_head * GROUP + m, _QUERIES, PLAN)
-    q_mask = gl.expand_dims(gl.expand_dims(m < GROUP, 1), 2)
-    which = gl.arange(0, 2, gl.SliceLayout(1, KV_PAIRS))
-    kv_words = head_words(work, HEADS + which * KV_HEADS + kv_head, _KEY_VALUE, PLAN)
-    everywhere = gl.expand_dims(gl.expand_dims(which >= 0, 1), 2)
-    q, missing = ask_sum(q_words, q_mask, tag, PARTS)
-    kv, more = ask_sum(kv_words, everywhere, tag, PARTS)
-    missing = missing | more
+    m = gl.arange(0, ROWS, gl.SliceLayout(1, _PAIRS))
+    key = PLAN.heads + kv_head
+    head = gl.where(m < GROUP, kv_head * GROUP + m, key + (m - GROUP) * KV_HEADS)
+    exists = m < GROUP + 2
+    words = head_words(work, gl.where(exists, head, 0), PLAN)
+    mask = gl.expand_dims(gl.expand_dims(exists, 1), 2)
+    v, missing = ask_sum(words, mask, tag, PLAN.qkv_parts)
     polls = gl.to_tensor(0)
     while missing > 0:
-        q, missing = ask_sum(q_words, q_mask, tag, PARTS)
-        kv, more = ask_sum(kv_words, everywhere, tag, PARTS)
-        missing = missing | more
+        v, missing = ask_sum(words, mask, tag, PLAN.qkv_parts)
         polls += 1
         bound(polls)
     total = total_squares(squares, work, own.first_tag + 3 * layer, PLAN)
-    first, second = gl.split(q)
-    first = gl.convert_layout(first, Q_PAIRS)
-    second = gl.convert_layout(second, Q_PAIRS)
-    first, second = turn(first, second, total, cos, sin, dtype, PLAN)
-    q = gl.reshape(gl.permute(gl.join(first, second), (0, 2, 1)), [ROWS, HEAD_DIM])
-    for _ in gl.static_range(4):
-        if q.shape[0] < 16:
-            q = gl.reshape(gl.permute(gl.join(q, q), (2, 0, 1)), [2 * q.shape[0], HEAD_DIM])
-    first, second = gl.split(kv)
-    first = gl.convert_layout(first, KV_PAIRS)
-    second = gl.convert_layout(second, KV_PAIRS)
-    is_k = gl.expand_dims(which, 1) == 0
-    k_cos = gl.where(is_k, k_cos, 1.0)
-    k_sin = gl.where(is_k, k_sin, 0.0)
-    first, second = turn(first, second, total, k_cos, k_sin, dtype, PLAN)
-    both = gl.reshape(gl.permute(gl.join(first, second), (2, 1, 0)), [HEAD_DIM, 2])
-    k, v = gl.split(both)
-    k = gl.convert_layout(k, NEW)
-    v = gl.convert_layout(v, NEW)
-    d = gl.arange(0, HEAD_DIM, NEW)
-    gl.store(k_ptr + (position * HEAD_DIM + d), k)
-    gl.store(v_ptr + (position * HEAD_DIM + d), v)
-    memory.store(q)
+    is_v = gl.expand_dims(m == GROUP + 1, 1)
+    heads = turn(v, is_v, position, total, work, dtype, PLAN)
+    memory.slice(0, ROWS).store(heads)
+    k = pick(heads, GROUP, NEW)
+    v = pick(heads, GROUP + 1, NEW)
+    d = gl.arange(0, PLAN.head_dim, NEW)
+    gl.store(k_ptr + (position * PLAN.head_dim + d), k)
+    gl.store(v_ptr + (position * PLAN.head_dim + d), v)
     barrier()
-    return memory.load(Q), k, v
+    return memory.slice(0, 16).load(Q), k, v
