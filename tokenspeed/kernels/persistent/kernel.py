@@ -20,11 +20,11 @@ from tokenspeed.kernels.persistent.layouts import (
     OUT,
     PAIRS,
     PANEL,
+    PANELS,
     PHASES,
     SCALES,
     STRIDE,
     TILE,
-    WORDS,
 )
 from tokenspeed.kernels.persistent.producers import produce_rows, produce_weights
 from tokenspeed.kernels.persistent.projection import project
@@ -99,7 +99,7 @@ def persistent_kernel(
         tiles = reinterpret(data, gl.bfloat16, [SLOTS, TILE, 64], FLOATS)
     else:
         data = gl.allocate_shared_memory(gl.int16, [4 * SLOTS, HALF, 32], HALF_WORDS)
-        tiles = reinterpret(data, gl.int16, [2 * SLOTS, TILE // PANEL, PANEL, 32], WORDS)
+        tiles = reinterpret(data, gl.int16, [2 * SLOTS, TILE // PANEL, PANEL, 32], PANELS)
     SCALE_SLOTS: gl.constexpr = SLOTS if PLAN.form == "int4" else 1
     half_scales = gl.allocate_shared_memory(gl.int32, [2 * SCALE_SLOTS, HALF], HALF_SCALES)
     group_scales = reinterpret(half_scales, gl.int32, [SCALE_SLOTS, 1, TILE], SCALES)

@@ -23,7 +23,7 @@ FLOAT_BLOCK = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, 
 WORD_BLOCK = gl.NVMMASharedLayout(swizzle_byte_width=64, element_bitwidth=16, rank=3)
 SCALE_BLOCK = gl.NVMMASharedLayout(swizzle_byte_width=0, element_bitwidth=32, rank=2)
 WORD_BLOCK_SHAPE = [sizes.TILE // matrix.PANEL, matrix.PANEL, 32]
-FLOATS, WORDS, SCALES = (gl.constexpr(x) for x in (FLOAT_BLOCK, WORD_BLOCK, SCALE_BLOCK))
+FLOATS, PANELS, SCALES = (gl.constexpr(x) for x in (FLOAT_BLOCK, WORD_BLOCK, SCALE_BLOCK))
 # The same memory as a half of the consumers reads it.
 HALF_WORDS = gl.constexpr(gl.NVMMASharedLayout(swizzle_byte_width=64, element_bitwidth=16, rank=2))
 HALF_SCALES = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [0]))
