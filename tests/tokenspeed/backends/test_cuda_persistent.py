@@ -15,6 +15,7 @@ from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_group import group_of
 from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_persistent import (
+    FASTER_FROM_BYTES,
     MAX_LAYERS,
     PersistentStep,
     default_ring,
@@ -99,6 +100,9 @@ def test_weights_run_ahead_of_the_barriers(form: str) -> None:
         ring = default_ring(form, width, LARGE.head_dim)
         assert ring.slots >= 8
         assert max(ring.in_flight) <= ring.slots
+        faster = default_ring(form, width, LARGE.head_dim, FASTER_FROM_BYTES)
+        assert faster.slots == ring.slots
+        assert max(ring.in_flight) <= max(faster.in_flight) <= ring.slots
         # A stage of weights is not used again before its activations were.
         assert ring.row_slots < ring.slots
 
