@@ -21,8 +21,8 @@ NOT_HERE = frozenset(
 
 # One kernel in parts, for which Triton has no interpreter.
 PERSISTENT = (
-    "grid layouts producers word_producer products parts qkv attention projection gate_up head "
-    "ranks kernel"
+    "grid layouts producers word_producer products int4 parts qkv own_row attention projection "
+    "gate_up head ranks kernel"
 )
 
 # Parts of something larger: the test that runs them. A line goes away when they get their own.

@@ -51,9 +51,13 @@ from tokenspeed.model.sharding import Shard
 from tokenspeed.model.weights import weight_shapes
 
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
-# Of `check`: halves of its head are as wide as the persistent kernel takes them.
+# Of `check`: halves of its head are as wide as the persistent kernel takes them, and in its form.
 SMALL = replace(
-    SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=33280, ropes=SHAPES["llama-3-8b"].ropes
+    SHAPES["llama-3.2-1b"],
+    num_layers=3,
+    vocab_size=33280,
+    ropes=SHAPES["llama-3-8b"].ropes,
+    tie_word_embeddings=False,
 )
 CHECKED = EngineConfig(num_slots=16, max_length=512, max_step_tokens=256)
 TIMED = EngineConfig(num_slots=16, max_length=512, max_step_tokens=64)
