@@ -33,7 +33,7 @@ from tokenspeed.model.config import ModelConfig
 
 MAX_WIDTH = 16  # rows of the widest step that takes this path
 GAIN_LAYER_BYTES = 1 << 27  # this path is the default where a layer has at least so many
-GAIN_ROW_BYTES = 50 << 20  # the same for steps of one row; the smallest measured has 58 MiB
+GAIN_ROW_BYTES = 28 << 20  # the same for steps of one row; the smallest measured has 30 MiB
 MAX_LAYERS = (sizes.TAGS - 1) // 3  # whose words have tags of their own
 SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
 MIN_WIDTH = 8  # that a product takes

@@ -89,8 +89,8 @@ def test_it_is_the_default_where_it_measured_faster() -> None:
         return widest(random_weights(replace(config, num_layers=1), form, "meta"))
 
     assert [chosen(LARGE, form) for form in FORMS] == [16, 16, 1]
-    assert [chosen(WIDE, form) for form in FORMS] == [1, 1, 0]
-    assert not chosen(replace(WIDE, hidden_size=1024), "int8")
+    assert [chosen(WIDE, form) for form in FORMS] == [1, 1, 1]
+    assert not chosen(replace(WIDE, hidden_size=512), "int8")
 
 
 @pytest.mark.parametrize("form", FORMS)
