@@ -21,10 +21,11 @@ From below to above:
     grid              shares of work, and waiting for other programs
     tagged            what the phases of a step of one row hand over
     producers         weights and activations into shared memory; word_producer: those of one row
-    products          from shared memory to the sums of a tile
+    products          from shared memory to the sums of a tile; int4: those of one row, in integers
     parts             sums along K, from several programs; ranks: from several GPUs, of one row
     qkv, attention, projection, gate_up, head
-                      the phases of a step, named as the kernels that they replace
+                      the phases of a step, named as the kernels that they replace; own_row: what
+                      attention of one row makes of qkv's parts
     kernel            all of it; compiling: for a GPU that need not be present
 
 Knows a whole step between the embedding and the choice of tokens; does not know requests.

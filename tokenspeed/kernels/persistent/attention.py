@@ -87,9 +87,9 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
         k, v = cache_block(k_ptr, v_ptr, tile, at, 0, in_cache, True)
         next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, in_cache, True)
         NEW: gl.constexpr = gl.SliceLayout(0, LOAD)
-        q, new_k, new_v = own_row(
-            kv_head, last, k_ptr, v_ptr, cache_shared.index(0), work, own, layer, _ATTEND_A, NEW, PLAN
-        )
+        memory = cache_shared.index(0)
+        q, new_k, new_v = own_row(kv_head, last, k_ptr, v_ptr, memory, work, own, layer,
+                                  _ATTEND_A, NEW, PLAN)  # fmt: skip
     else:
         in_cache = last
         # Rows of a slot have positions one after the other, so that a step writes none before

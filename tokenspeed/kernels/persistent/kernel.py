@@ -7,9 +7,9 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 from tokenspeed.kernels.gluon_names import reinterpret
 from tokenspeed.kernels.persistent.arguments import Loaded, Ring, RowRing, Shared, Work
 from tokenspeed.kernels.persistent.attention import BLOCK, CACHE_SHARED, attend_all
-from tokenspeed.kernels.persistent.int4 import BYTES, GROUP_UNITS, TILE_WORDS, UNITS
 from tokenspeed.kernels.persistent.gate_up import project_gate_up
 from tokenspeed.kernels.persistent.head import project_head
+from tokenspeed.kernels.persistent.int4 import BYTES, GROUP_UNITS, TILE_WORDS, UNITS
 from tokenspeed.kernels.persistent.layouts import (
     DOWN,
     FINISH_SHARED,

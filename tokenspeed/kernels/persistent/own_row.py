@@ -19,8 +19,8 @@ from tokenspeed.kernels.persistent.tagged import (
     words_absent,
 )
 
-# [heads, pairs of a head, 2]: neighbouring rows of qkv's weight are rotated together. No two threads
-# have the same word: one could find it absent and the other not, and both would go on.
+# [heads, pairs of a head, 2]: neighbouring rows of qkv's weight are rotated together. No two
+# threads have the same word: one could find it absent and the other not, and part in a loop.
 _WORDS = gl.constexpr(gl.BlockedLayout([1, 1, 2], [1, 32, 1], [4, 1, 1], [2, 1, 0]))
 _PAIRS = gl.constexpr(gl.SliceLayout(2, _WORDS))
 

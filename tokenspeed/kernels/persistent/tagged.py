@@ -8,6 +8,9 @@ A word is not emptied: its tag differs from those of the phase before and of the
 not overwritten before everybody has read it, because whoever writes it needs, through others, the
 results of all who read what it held; the test of this module walks through that. For parts it holds
 only where each matrix has words of its own: a part needs some tiles of the phase before, not all.
+
+What a partition polls together, each word by one thread: two that load the same word for themselves
+may find it absent and present, and then part in a loop that has barriers.
 """
 
 from triton.experimental import gluon

@@ -4,8 +4,8 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier
 
-from tokenspeed.kernels.persistent.int4 import store_blocks
 from tokenspeed.kernels.persistent.grid import bound, share
+from tokenspeed.kernels.persistent.int4 import store_blocks
 from tokenspeed.kernels.persistent.layouts import TILE
 from tokenspeed.kernels.persistent.tagged import ask, first_tag, halves_absent, halves_of, tag_of
 
