@@ -23,7 +23,7 @@ BITS = {"int8": 8, "int4": 4}  # of a field of a word
 _INTERPRETED = tl.constexpr(INTERPRETED)
 _PANEL = tl.constexpr(PANEL)
 _WORDS = tl.constexpr(WORDS)
-# Instructions for two words at a time; the persistent kernel has them too.
+# Instructions for two words at a time; the persistent kernel has the first ones too.
 UNPACK_INT8 = tl.constexpr("""{
 .reg .b32 a, b, hundreds, offset;
 mov.b32 hundreds, 0x64646464;
@@ -34,29 +34,7 @@ sub.rn.f16x2 $0, a, offset;
 sub.rn.f16x2 $1, b, offset;
 }
 """)
-UNPACK_INT4 = tl.constexpr("""{
-.reg .b32 a, b, c, d, h, offset, sixteenth, small;
-mov.b32 offset, 0x64086408;
-mov.b32 sixteenth, 0x2C002C00;
-mov.b32 small, 0xD480D480;
-shr.u32 h, $4, 8;
-lop3.b32 a, $4, 0x000F000F, 0x64006400, 0xEA;
-lop3.b32 b, $4, 0x00F000F0, 0x64006400, 0xEA;
-lop3.b32 c, h, 0x000F000F, 0x64006400, 0xEA;
-lop3.b32 d, h, 0x00F000F0, 0x64006400, 0xEA;
-sub.rn.f16x2 a, a, offset;
-fma.rn.f16x2 b, b, sixteenth, small;
-sub.rn.f16x2 c, c, offset;
-fma.rn.f16x2 d, d, sixteenth, small;
-mul.rn.f16x2 $0, a, $5;
-mul.rn.f16x2 $1, b, $5;
-mul.rn.f16x2 $2, c, $5;
-mul.rn.f16x2 $3, d, $5;
-}
-""")
-
-
-# The same words, without scales: the columns of fields 0 and 1, then those of 2 and 3.
+# int4, without scales: the columns of fields 0 and 1, then those of 2 and 3.
 UNPACK_FIRST = tl.constexpr("""{
 .reg .b32 a, b, offset, sixteenth, small;
 mov.b32 offset, 0x64086408;
