@@ -28,6 +28,13 @@ CHOICE_WORDS = 4  # of a rank's candidate for a token: logit, token, sum of expo
 _INTERPRETED = tl.constexpr(INTERPRETED)
 _MAX_POLLS = tl.constexpr(MAX_POLLS)
 _CHOICE_WORDS = tl.constexpr(CHOICE_WORDS)
+# A store that other GPUs see, if the third operand is not 0; the persistent kernel has it too.
+PUSH = tl.constexpr("""{
+.reg .pred p;
+setp.ne.s32 p, $3, 0;
+@p st.relaxed.sys.global.b64 [$1], $2;
+mov.u32 $0, 0;
+}""")
 
 
 class Group(NamedTuple):
@@ -128,12 +135,7 @@ def push(ptrs, words, mask):
         tl.store(ptrs, words, mask=mask)
     else:
         tl.inline_asm_elementwise(
-            """{
-            .reg .pred p;
-            setp.ne.s32 p, $3, 0;
-            @p st.relaxed.sys.global.b64 [$1], $2;
-            mov.u32 $0, 0;
-            }""",
+            PUSH,
             "=r,l,l,r",
             [ptrs, words, mask.to(tl.int32)],
             dtype=tl.int32,

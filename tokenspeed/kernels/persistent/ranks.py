@@ -18,6 +18,7 @@ Knows parts of one row; does not know what is finished with their sum.
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
+from tokenspeed.kernels.exchange import PUSH
 from tokenspeed.kernels.persistent.arguments import Exchange
 from tokenspeed.kernels.persistent.layouts import DOWN, FINISH, HALF, MAX_PEER_POLLS
 from tokenspeed.kernels.persistent.tagged import LINE, ask, floats_of, words_absent
@@ -63,12 +64,7 @@ def push_part(acc, part, half, work, exchange, PLAN: gl.constexpr):
     words |= exchange.number.to(gl.int64) << 32
     for rank in gl.static_range(RANKS):
         gl.inline_asm_elementwise(
-            """{
-            .reg .pred p;
-            setp.ne.s32 p, $3, 0;
-            @p st.relaxed.sys.global.b64 [$1], $2;
-            mov.u32 $0, 0;
-            }""",
+            PUSH,
             "=r,l,l,r",
             [exchange.inboxes[rank] + at, words, mask.to(gl.int32)],
             dtype=gl.int32,
