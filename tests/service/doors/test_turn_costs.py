@@ -48,6 +48,7 @@ from tokenspeed.text.warm import warm
 LIMIT_S: Final = 0.005  # of a processor, in one turn
 ROUNDS: Final = 300_000  # of an empty loop take as long on a processor that is just fast enough
 TRIES: Final = 8  # where one is enough, there is no other
+PAUSE_S: Final = 0.2  # longer before each further try
 
 
 @dataclass
@@ -148,6 +149,8 @@ def check(watched: Watched, act: Any) -> None:
         found.append((watched.worst_s * 1e3, slow_limit_s() * 1e3))
         if found[-1][0] < found[-1][1]:
             return
+        # What runs beside this test slows memory more than a loop, for a while: try it again later.
+        time.sleep(PAUSE_S * len(found))
     pytest.fail(f"a turn takes {found} (ms, limit)")
 
 
