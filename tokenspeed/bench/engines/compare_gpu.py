@@ -22,10 +22,14 @@ from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.config import ModelConfig
 
 PROMPT_TOKENS, NEW_TOKENS = 64, 32
-_BITS = {"int8": 8, "int4": 4.125}  # int4 with a half-precision scale for each 128 weights
+_BITS = {
+    "fp8": 8,
+    "int8": 8,
+    "int4": 4.125,
+}  # int4 with a half-precision scale for each 128 weights
 # The file of each peer that runs on a GPU, and the forms of weights in which it is compared.
 GPU_PEERS = {"tokenspeed": "own_gpu.py", "transformers": "hf_gpu.py", "vllm": "vllm.py"}
-PEER_FORMS = {"transformers": ("bf16",), "vllm": ("bf16", "int8", "int4")}
+PEER_FORMS = {"transformers": ("bf16",), "vllm": ("bf16", "fp8", "int8", "int4")}
 
 
 def contestants(names: Sequence[str], forms: Sequence[str]) -> list[Contestant]:

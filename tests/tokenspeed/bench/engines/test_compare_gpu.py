@@ -97,12 +97,14 @@ def test_engines_can_run_one_after_another(make_model: MakeModel, tmp_path: Path
 
 
 def test_peers_are_compared_in_the_forms_that_they_have(make_model: MakeModel) -> None:
-    who = contestants(["tokenspeed", "transformers", "vllm:int4", "vllm:bf16"], ["int8"])
+    names = ["tokenspeed", "transformers", "vllm:int4", "vllm:bf16", "vllm:fp8"]
+    who = contestants(names, ["int8"])
     assert [(one.peer, one.dtype) for one in who] == [
         ("tokenspeed", "int8"),
         ("transformers", "bfloat16"),
         ("vllm", "int4"),
         ("vllm", "bfloat16"),
+        ("vllm", "fp8"),
     ]
     with pytest.raises(ValueError, match="transformers in int4 is not compared, expected some"):
         contestants(["transformers:int4"], [])

@@ -1,7 +1,8 @@
 """vLLM on a GPU, offline: its own batching, graphs and compilation.
 
-Random weights may be quantised: int8 and int4 are its W8A16 and W4A16, in groups of 128. Its prefix
-cache is on, as it is by default; only caption updates read from it, as rounds repeat their prompts.
+Random weights may be quantised: int8 and int4 are its W8A16 and W4A16, in groups of 128, and fp8 is
+what it makes of 16 bits when it starts, of stored weights too. Its prefix cache is on, as it is by
+default; only caption updates read from it, as rounds repeat their prompts.
 """
 
 import importlib
@@ -61,7 +62,8 @@ class Peer:
         is_stored = any(model.glob("*.safetensors"))
         self.llm: Any = vllm.LLM(
             model=str(model),
-            dtype="float16" if dtype in BITS else dtype,
+            dtype="float16" if dtype in BITS else "bfloat16" if dtype == "fp8" else dtype,
+            quantization="fp8" if dtype == "fp8" else None,
             skip_tokenizer_init=True,
             max_model_len=1024,
             max_num_seqs=max(2, streams),
@@ -71,7 +73,7 @@ class Peer:
             kv_cache_memory_bytes=CACHE_BYTES,
             seed=0,
             # It refuses to start if less than this is free, and other engines are loaded, too.
-            gpu_memory_utilization=0.3,
+            gpu_memory_utilization=0.15,
             tensor_parallel_size=threads,  # on a GPU, `threads` is the number of GPUs
         )
 
