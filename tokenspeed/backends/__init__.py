@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tokenspeed.model.config import ModelConfig
 
 NO_DRAFT = -1
+ANY_TOKEN = -1  # in `Step.stops`
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Step:
             empty.
         drafts: [R] int32, the token that the caller expects after that row, or NO_DRAFT.
         biases: [R] float32 in [0, 1), how much the draft is favoured; 0 is plain greedy decoding.
+        stops: [S, 2] int32, when the caller will not simply decode all rows on: a row's own token,
+            or ANY_TOKEN, and the token that is chosen after it. None: it will not in any case.
+            Changes no result; a device may begin the next step before this one has been read.
     """
 
     tokens: NDArray[np.int32]
@@ -38,6 +42,7 @@ class Step:
     outputs: NDArray[np.int32]
     drafts: NDArray[np.int32]
     biases: NDArray[np.float32]
+    stops: NDArray[np.int32] | None = None
 
 
 class Backend(Protocol):
@@ -76,6 +81,10 @@ class Backend(Protocol):
 
     def copy_slot(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another (a fork)."""
+        ...
+
+    def hold(self, is_held: bool) -> None:
+        """Let no step begin before it is asked for, or again let it; callable from any thread."""
         ...
 
     def close(self) -> None:

@@ -179,6 +179,9 @@ class CpuBackend:
         """Copy the first `length` positions of one slot to another."""
         self._library.tokenspeed_copy_slot(self._model, source, target, length)
 
+    def hold(self, is_held: bool) -> None:
+        """No step begins before it is asked for."""
+
     def close(self) -> None:
         """End the threads and free the memory."""
         if self._model:

@@ -3,18 +3,20 @@
 Everything is allocated, compiled and captured before the constructor returns; a step uploads its
 rows in one copy, replays the graph of its width, and reads the tokens from pinned memory. Where
 the next step follows from this one (each sequence decodes one more token), it is launched before
-this one is read. Knows rows and slots; does not know requests.
+this one is read (`cuda_ahead`). Knows rows and slots; does not know requests.
 """
 
 import time
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tokenspeed.backends import NO_DRAFT, Step
+from tokenspeed.backends import Step
+from tokenspeed.backends.cuda_ahead import StepsAhead
 from tokenspeed.backends.cuda_memory import StepMemory, step_width, step_widths
 from tokenspeed.backends.cuda_step import run_step
 from tokenspeed.backends.cuda_weights import (
@@ -39,15 +41,6 @@ AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms
 PREFETCH_BYTES = 512  # of each weight row, in models of up to AHEAD_BYTES
 
 
-@dataclass(frozen=True)
-class _Ahead:
-    """A step that was launched before anybody asked for it."""
-
-    batch: Step  # what it computes; its tokens are the results of the step before
-    parity: int
-    done: torch.cuda.Event
-
-
 class CudaBackend:
     """Runs steps on one NVIDIA GPU (or, in tests, on Triton's interpreter).
 
@@ -55,14 +48,12 @@ class CudaBackend:
         weights: on the device; see `load_weights` and `random_weights`.
         config: slots, their length and the widest step; all memory is allocated here, once.
         launch: how kernels are launched; the default is what measured best.
-        launch_ahead: launch the next decode step before this one is read. A wrong guess costs a
-            whole step, so by default this is done only where a step is as short as the host's own
-            work between two steps.
+        launch_ahead: launch the next decode step before this one is read.
         persistent: run short steps as one kernel, with the same bits; see `cuda_persistent`. None:
             where that measured faster.
         member: its place among GPUs that share the model, each with a backend that runs every
-            step; see `cuda_group`. Steps are then not launched ahead, and only those of one row are
-            persistent, on all of these GPUs or on none.
+            step; see `cuda_group`. Only steps of one row are then persistent, on all of these GPUs
+            or on none.
     Raises:
         BackendUnavailable: no such GPU, or a kernel does not compile for it.
     """
@@ -75,7 +66,7 @@ class CudaBackend:
         config: EngineConfig,
         *,
         launch: Launch | None = None,
-        launch_ahead: bool | None = None,
+        launch_ahead: bool = True,
         persistent: bool | None = None,
         member: Member | None = None,
     ) -> None:
@@ -88,15 +79,14 @@ class CudaBackend:
         self.max_step_tokens = config.max_step_tokens
         self.weight_bytes = weights.step_bytes
         self.memory = StepMemory(weights, config, member)
-        if member is not None:
-            launch_ahead = False
         self.cache_bytes = self.memory.cache.nbytes
         self.device, self._on_gpu = self.memory.device, weights.embedding.is_cuda
         self.persistent = self._make_persistent(persistent)
-        if launch_ahead is None:
-            launch_ahead = self.weight_bytes <= AHEAD_BYTES
-        self._launch_ahead = launch_ahead and self._on_gpu
-        self._ahead: _Ahead | None = None
+        self._launch_ahead = launch_ahead
+        self._hold = self.memory.hold.numpy()  # may be asked for when all else is given back
+        self._ahead = StepsAhead()
+        # Of the steps that were launched and are not finished: their halves of the results.
+        self._begun: deque[tuple[int, torch.cuda.Event | None]] = deque()
         self._parity = self._turn = 0
         # The numbers of exchanges do not repeat within days.
         self._max_turn = (1 << 31) // max(2, self.memory.member.group.exchanges) - 2
@@ -170,37 +160,65 @@ class CudaBackend:
         """
         if not self._on_gpu:
             self._upload(batch)
-            self._run(self._width(len(batch.tokens)), self.launch)
+            self._launch(self._width(len(batch.tokens)))
             return
         with torch.cuda.stream(self._stream):
             self._upload(batch, written)
-            self._done = self._replay(len(batch.tokens))
+            self._launch(self._width(len(batch.tokens)))
+
+    def may_follow(self, rows: int) -> bool:
+        """Return whether a step of so many rows may be launched behind one that is not read yet."""
+        return self._launch_ahead and not self._hold[0] and self._ahead_width(rows) is not None
+
+    def follow(self, rows: int) -> None:
+        """Launch the step that decodes the rows of the last one on, if it does not turn out void.
+
+        Args:
+            rows: of that step, all of which are outputs without a draft.
+        """
+        width = self._ahead_width(rows)
+        assert width is not None
+        self._count_step()
+        if not self._on_gpu:
+            self._launch(width)
+            return
+        with torch.cuda.stream(self._stream):
+            self._launch(width)
+
+    def _ahead_width(self, rows: int) -> int | None:
+        """Return the width of a step launched ahead: one that costs little if it is void.
+
+        A graph of one row takes that for granted; the next wider one gives the same bits, and asks.
+        In a small model the asking would cost more than steps that nobody wants.
+        """
+        width, persistent = self._width(rows), self.persistent
+        is_one_kernel = persistent is not None and width <= persistent.max_width
+        if width > 1 or is_one_kernel or self.weight_bytes <= AHEAD_BYTES:
+            return width
+        return 2 if self.max_step_tokens > 1 else None
 
     def finish(self, outputs: int) -> NDArray[np.int32]:
-        """Wait for the step that was begun and return its tokens."""
-        if self._on_gpu:
-            self._done.synchronize()
-        return self.memory.read(self._parity, outputs)
+        """Wait for the first step that was begun and not finished, and return its tokens."""
+        self._read, done = self._begun.popleft()
+        if done is not None:
+            done.synchronize()
+        return self.memory.read(self._read, outputs)
+
+    def has_ended(self) -> bool:
+        """Return whether the step behind the one that was finished last is void."""
+        return bool(self.memory.ended[self._read])
+
+    def drop(self) -> None:
+        """Do not wait for what was launched: nobody wants its results."""
+        self._begun.clear()
+
+    def hold(self, is_held: bool) -> None:
+        """Let no step begin before it is asked for, or again let it; see `Backend.hold`."""
+        self._hold[0] = int(is_held)
 
     def step(self, batch: Step) -> NDArray[np.int32]:
         """Run one step; see `Backend.step`."""
-        if not self._launch_ahead:
-            self.begin(batch)
-            return self.finish(len(batch.outputs))
-        with torch.cuda.stream(self._stream):
-            ahead, self._ahead = self._ahead, None
-            if ahead is not None and _same(batch, ahead.batch):
-                done, self._parity = ahead.done, ahead.parity
-            else:
-                self._upload(batch)
-                done = self._replay(len(batch.tokens))
-            following = self._following(batch)
-            later = self._replay(len(batch.tokens)) if following else None
-        done.synchronize()
-        chosen = self.memory.read(self._parity, len(batch.outputs))
-        if following is not None and later is not None:
-            self._ahead = _Ahead(replace(following, tokens=chosen), 1 - self._parity, later)
-        return chosen
+        return self._ahead.step([self], batch)
 
     def logits(self, batch: Step) -> NDArray[np.float32]:
         """Run one step and return its logits; see `Backend.logits`. Allocates: not for serving."""
@@ -212,7 +230,7 @@ class CudaBackend:
         In a group this must come before any GPU begins the step: memory allocated on one GPU is
         mapped for the others too, which waits for what they run, while they would wait for this.
         """
-        self._ahead = None
+        self._ahead.forget([self])
         width = self._width(len(batch.tokens))
         is_shared = self.memory.member.group.ranks > 1
         if is_shared and self.persistent is None:  # width 1 does not check that its row exists
@@ -261,7 +279,7 @@ class CudaBackend:
 
     def close(self) -> None:
         """Give graphs and memory back."""
-        self._ahead = None
+        self._ahead.forget([self])
         if self._on_gpu:
             self._stream.synchronize()
         self._graphs.clear()
@@ -303,31 +321,27 @@ class CudaBackend:
         return step_width(rows, self.max_step_tokens)
 
     def _upload(self, batch: Step, written: "CudaBackend | None" = None) -> None:
-        self._parity, self._turn = 1 - self._parity, self._turn % self._max_turn + 1
+        self._count_step()
         if written is None:
             self.memory.upload(batch, self._parity, self._turn)
         else:
             assert written._turn == self._turn
             self.memory.send(written.memory)
 
-    def _replay(self, rows: int) -> torch.cuda.Event:
-        self._graphs[self._width(rows)].replay()
-        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        done.record()
-        return done
+    def _count_step(self) -> None:
+        self._parity, self._turn = 1 - self._parity, self._turn % self._max_turn + 1
+        self.memory.ended[self._parity] = 0
 
-    def _following(self, batch: Step) -> Step | None:
-        """Return the step that follows if each sequence decodes on, but with this one's tokens."""
-        rows = len(batch.tokens)
-        if not (
-            self._launch_ahead
-            and rows == len(batch.outputs)
-            and (batch.drafts == NO_DRAFT).all()
-            and (batch.positions + 1 < self.max_length).all()
-            and len(np.unique(batch.slots)) == rows
-        ):
-            return None
-        return replace(batch, positions=batch.positions + 1)
+    def _launch(self, width: int) -> None:
+        """Launch what was uploaded, or what the last step left to the one behind it."""
+        done = None
+        if self._on_gpu:
+            self._graphs[width].replay()
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            done.record()
+        else:
+            self._run(width, self.launch)
+        self._begun.append((self._parity, done))
 
 
 def persistent_rows(weights: Weights, wanted: bool | None, ranks: int = 1) -> int:
@@ -398,8 +412,3 @@ def _target(device: torch.device | None) -> str:
 
 def _device() -> str:
     return "cpu" if INTERPRETED else "cuda"
-
-
-def _same(a: Step, b: Step) -> bool:
-    names = ("positions", "tokens", "slots", "outputs", "drafts")
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)

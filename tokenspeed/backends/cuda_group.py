@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tokenspeed.backends import Step
 from tokenspeed.backends.cuda import CudaBackend, check_device, persistent_rows
+from tokenspeed.backends.cuda_ahead import Launches, StepsAhead
 from tokenspeed.backends.cuda_memory import padded_rows
 from tokenspeed.backends.cuda_weights import (
     Weights,
@@ -31,21 +32,19 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.sharding import Shard
 
 
-class Rank(Protocol):
+class Rank(Launches, Protocol):
     """One GPU of a group; see `CudaBackend`."""
 
     num_slots: int
-    max_length: int
     max_step_tokens: int
     weight_bytes: int
     cache_bytes: int
 
-    def begin(self, batch: Step, written: Any = None) -> None: ...
-    def finish(self, outputs: int) -> NDArray[np.int32]: ...
     def make_logits(self, batch: Step) -> Any: ...
     def launch_logits(self, batch: Step, out: Any) -> Any: ...
     def finish_logits(self, out: Any) -> NDArray[np.float32]: ...
     def copy_slot(self, source: int, target: int, length: int) -> None: ...
+    def hold(self, is_held: bool) -> None: ...
     def forgive(self) -> None: ...
     def close(self) -> None: ...
 
@@ -66,6 +65,7 @@ class CudaGroup:
     def __init__(self, ranks: Sequence[Rank], config: ModelConfig) -> None:
         first = ranks[0]
         self.ranks, self.config = ranks, config
+        self._ahead = StepsAhead()
         self.num_slots, self.max_length = first.num_slots, first.max_length
         self.max_step_tokens = first.max_step_tokens
         self.form = getattr(getattr(first, "weights", None), "form", "")
@@ -151,12 +151,9 @@ class CudaGroup:
         Raises:
             DeviceLost: a GPU did not answer another one in time.
         """
-        first, *others = self.ranks
-        first.begin(batch)
-        for rank in others:
-            rank.begin(batch, first)
-        chosen, *_ = [rank.finish(len(batch.outputs)) for rank in self.ranks]
+        chosen = self._ahead.step(self.ranks, batch)
         if (chosen < 0).any():
+            self._ahead.forget(self.ranks)
             for rank in self.ranks:
                 rank.forgive()
             raise DeviceLost("a GPU waited in vain for another one of its group")
@@ -164,6 +161,7 @@ class CudaGroup:
 
     def logits(self, batch: Step) -> NDArray[np.float32]:
         """Run one step and return its logits; see `Backend.logits`. Allocates: not for serving."""
+        self._ahead.forget(self.ranks)
         # All are launched before any is waited for; the queue of a GPU holds about 1,000 kernels.
         made = [(rank, rank.make_logits(batch)) for rank in self.ranks]
         begun = [(rank, rank.launch_logits(batch, out)) for rank, out in made]
@@ -174,6 +172,11 @@ class CudaGroup:
         """Copy the first `length` positions of one slot to another."""
         for rank in self.ranks:
             rank.copy_slot(source, target, length)
+
+    def hold(self, is_held: bool) -> None:
+        """Let no step begin before it is asked for, or again let it; see `Backend.hold`."""
+        for rank in self.ranks:
+            rank.hold(is_held)
 
     def close(self) -> None:
         """Give graphs and memory back."""

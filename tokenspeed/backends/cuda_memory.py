@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tokenspeed.backends import Step
+from tokenspeed.backends import ANY_TOKEN, Step
 from tokenspeed.backends.cuda_weights import Weights
 from tokenspeed.kernels.attention import attention_scratch
+from tokenspeed.kernels.embedding import Begin
 from tokenspeed.kernels.exchange import Member, alone
-from tokenspeed.kernels.lm_head import head_scratch
+from tokenspeed.kernels.lm_head import MAX_STOPS, NO_TOKEN, Ahead, head_scratch
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tuned import (
     head_block_n,
@@ -27,7 +28,8 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.llama import rotation_tables
 
 MAX_NARROW_ROWS = 64  # in steps up to this width each row attends in programs of its own
-_COUNT_PLACES = (0, 4, 8, 12)  # 16 bytes apart, as each is passed as an aligned pointer
+# 16 bytes apart, as each is passed as an aligned pointer.
+_ROWS, _OUTPUTS, _TILES, _VOID, _BEFORE, _TURN = range(0, 24, 4)
 
 
 class RowFields(NamedTuple):
@@ -38,7 +40,9 @@ class RowFields(NamedTuple):
         outputs, drafts, biases: of each wanted row; biases are float32.
         parity: which half of the results each wanted row goes to.
         tile_starts, tile_counts: runs of rows of one slot that attend together.
-        counts: rows, outputs, tiles and turn, at _COUNT_PLACES.
+        stop_previous, stop_tokens: MAX_STOPS pairs; see `Step.stops`.
+        counts: rows, outputs, tiles, whether the step is void, and the numbers of the step before
+            and of this one, each at its place.
     """
 
     tokens: Any
@@ -50,6 +54,8 @@ class RowFields(NamedTuple):
     parity: Any
     tile_starts: Any
     tile_counts: Any
+    stop_previous: Any
+    stop_tokens: Any
     counts: Any
 
 
@@ -64,8 +70,11 @@ class StepMemory:
         fields: on the device, [max_step_tokens] each, padded.
         num_rows, num_outputs, num_tiles: [1] int32 on the device. turn: the same, the number of the
             step, from 1 on.
+        begin, ahead: what the first and the last kernel of a step agree on; see there.
+        singles: [1] int32 on the device, counts steps that were started for one row.
         member: the place among GPUs that share the model.
-        chosen: [2, max_step_tokens] int32, pinned; written by `select`.
+        chosen: [2, max_step_tokens] int32, ended: [2], pinned; written by `select`.
+        hold: [1] int32, pinned; read by `select`.
         cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v.
         cos, sin: [ropes, max_length, head_dim / 2] float32.
         hidden: [rows, hidden_size] float32. scaled: the same in the dtype of rows.
@@ -86,16 +95,25 @@ class StepMemory:
         # Fields are views into one buffer, each aligned for vector loads.
         padded = padded_rows(config)
         pinned = weights.embedding.is_cuda
-        host = torch.zeros(len(RowFields._fields), padded, dtype=torch.int32, pin_memory=pinned)
+        shape = (len(RowFields._fields), max(padded, MAX_STOPS))
+        host = torch.zeros(shape, dtype=torch.int32, pin_memory=pinned)
         self._host = host
         self._host_fields = RowFields(*host.numpy())
         self._buffer = torch.zeros_like(host, device=device)
         fields = RowFields(*self._buffer)
         self.fields = fields._replace(biases=fields.biases.view(torch.float32))
-        self.num_rows, self.num_outputs, self.num_tiles, self.turn = (
-            fields.counts[i : i + 1] for i in _COUNT_PLACES
+        self.num_rows, self.num_outputs, self.num_tiles, void, before, self.turn = (
+            fields.counts[i : i + 1] for i in (_ROWS, _OUTPUTS, _TILES, _VOID, _BEFORE, _TURN)
         )
         self.chosen = torch.zeros(2, padded, dtype=torch.int32, pin_memory=pinned)
+        self.ended = torch.zeros(2, dtype=torch.int32, pin_memory=pinned)
+        self.hold = torch.zeros(1, dtype=torch.int32, pin_memory=pinned)
+        self.singles = torch.zeros(1, dtype=torch.int32, device=device)
+        counts = (self.num_rows, self.num_outputs, self.num_tiles)
+        self.begin = Begin(*counts, void, before, self.turn)
+        stops = (fields.stop_previous[:MAX_STOPS], fields.stop_tokens[:MAX_STOPS])
+        host_words = (self.hold, void, self.ended)
+        self.ahead = Ahead(*stops, *host_words, self.singles, self.turn, before)
 
         dtype = weights.embedding.dtype
         slots = (config.num_slots, model.num_kv_heads, config.max_length, model.head_dim)
@@ -169,7 +187,12 @@ class StepMemory:
             tiles = len(starts)
             host.tile_starts[:tiles] = starts
             host.tile_counts[:tiles] = counts
-        host.counts[list(_COUNT_PLACES)] = rows, outputs, tiles, turn
+        stops = np.zeros((0, 2), np.int32) if batch.stops is None else batch.stops[:MAX_STOPS]
+        host.stop_previous[: len(stops)], host.stop_tokens[: len(stops)] = stops.T
+        host.stop_previous[len(stops) :] = ANY_TOKEN
+        host.stop_tokens[len(stops) :] = NO_TOKEN.value
+        host.counts[[_ROWS, _OUTPUTS, _TILES]] = rows, outputs, tiles
+        host.counts[[_VOID, _BEFORE]] = 0, turn - 1
 
     def read(self, parity: int, count: int) -> NDArray[np.int32]:
         """Return the first `count` tokens of one half of the results."""

@@ -294,7 +294,7 @@ class PersistentStep:
         # Words of parts that have not arrived.
         absent = torch.full((words,), sizes.EMPTY, dtype=torch.int32)
         self._part_sums = absent.to(device).view(torch.float32)
-        self._words = self._make_words(plan, device)
+        self._words = self._make_words(plan, memory.singles)
         lines = weights.config.num_layers * sizes.PHASES
         self._counters = torch.zeros(lines * sizes.COUNTER_STRIDE, dtype=torch.int32, device=device)
         self._descriptors = self._describe_weights()
@@ -305,7 +305,7 @@ class PersistentStep:
         return sum(t.nbytes for t in (self._norms, self._part_sums, self._counters, *self._words))
 
     def run(self, width: int, logits: Tensor | None = None) -> None:
-        """Launch the step, after `embedding` and before `select`.
+        """Launch the step, before `select`, and after `embedding` if it is for more than one row.
 
         Args:
             width: rows that the step may have.
@@ -313,9 +313,7 @@ class PersistentStep:
         Raises:
             RuntimeError: the grid cannot be resident as a whole: something else uses the GPU.
         """
-        if width == 1:
-            self._words.step.add_(1)
-        else:
+        if width > 1:
             self._counters.zero_()
         device = self._memory.device
         grid = (torch.cuda.get_device_properties(device).multi_processor_count,)
@@ -335,6 +333,7 @@ class PersistentStep:
         memory, fields, cache = self._memory, self._memory.fields, self._memory.cache
         plan = self._plan(width, store_logits=logits is not None)
         ring = self.ring or default_ring(plan.form, width, plan.head_dim, self._gpu_bytes)
+        turn = memory.begin.before  # `Peers` of this kernel
         rows = {"scaled": memory.scaled, "values": memory.values, "inner": memory.inner}
         return {
             **self._descriptors,
@@ -342,10 +341,11 @@ class PersistentStep:
                 f"x_{name}": _describe(x[:width], [plan.width, 64], layouts.FLOAT_BLOCK)
                 for name, x in rows.items()
             },
+            "tokens_ptr": fields.tokens,
             "places": Places(fields.slots, fields.positions),
             "outputs": Outputs(fields.outputs, memory.num_outputs, fields.drafts),
-            "num_rows_ptr": memory.num_rows,
-            "tables": Tables(memory.cos, memory.sin, self._norms),
+            "begin": memory.begin,
+            "tables": Tables(memory.cos, memory.sin, self._norms, self._weights.embedding),
             "residual": Residual(memory.hidden, memory.scaled, memory.sums),
             "buffers": Buffers(memory.q, memory.values, memory.inner),
             "cache": Cache(cache[0], cache[1]),
@@ -354,7 +354,7 @@ class PersistentStep:
             "parts_ptr": self._part_sums,
             "counters_ptr": self._counters,
             "words": self._words,
-            "peers": memory.member.peers(memory.turn),
+            "peers": memory.member.peers(turn),
             "rank": memory.member.group.rank,
             "first_token": self._weights.tokens.start,
             "layers": self._weights.config.num_layers,
@@ -381,13 +381,14 @@ class PersistentStep:
         )
 
     @staticmethod
-    def _make_words(plan: Plan, device: str) -> Words:
+    def _make_words(plan: Plan, step: Tensor) -> Words:
         split = plan.qkv * plan.qkv_parts + plan.hidden * (plan.out_parts + plan.down_parts)
-        narrow = (1, plan.hidden, plan.attended, plan.inner)
+        narrow = (plan.hidden, plan.attended, plan.inner)
         wide = (plan.hidden, plan.hidden // sizes.HALF * 2, split)
         return Words(
-            *(torch.zeros(size, dtype=torch.int32, device=device) for size in narrow),
-            *(torch.zeros(size, dtype=torch.int64, device=device) for size in wide),
+            step,
+            *(torch.zeros(size, dtype=torch.int32, device=step.device) for size in narrow),
+            *(torch.zeros(size, dtype=torch.int64, device=step.device) for size in wide),
         )
 
     def _describe_weights(self) -> dict[str, Any]:

@@ -32,7 +32,10 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 
 
 class LayersAndHead(Protocol):
-    """Runs everything between embedding and choice of tokens as one kernel, in short steps."""
+    """Runs everything before the choice of tokens as one kernel, in short steps.
+
+    If there is more than one row, the embedding comes before it.
+    """
 
     max_width: int
 
@@ -57,22 +60,24 @@ def run_step(
         logits: [width, vocab_size] float32, written; None: not stored.
         persistent: replaces the kernels of layers and head in short steps, with the same bits.
     """
-    fields, rows, model = memory.fields, memory.num_rows, weights.config
+    fields, model = memory.fields, weights.config
     norms, eps, row_eps = weights.norms, reader_eps(model), writer_eps(model)
     hidden = HiddenStates(memory.hidden, memory.scaled, memory.sums)
-    embedding(
-        fields.tokens[:width],
-        weights.embedding,
-        norms[0],
-        rows,
-        hidden,
-        launch=launch,
-        scale=model.embedding_scale,
-        row_eps=row_eps,
-        in_blocks=weights.readers[0].reads_blocks,
-    )
+    is_persistent = persistent is not None and width <= persistent.max_width
+    if not (is_persistent and width == 1):  # such a step looks its row up itself
+        embedding(
+            fields.tokens[:width],
+            weights.embedding,
+            norms[0],
+            memory.begin,
+            hidden,
+            launch=launch,
+            scale=model.embedding_scale,
+            row_eps=row_eps,
+            in_blocks=weights.readers[0].reads_blocks,
+        )
     wanted, scratch = Wanted(fields.outputs, memory.num_outputs, fields.drafts), memory.head_scratch
-    if persistent is not None and width <= persistent.max_width:
+    if persistent is not None and is_persistent:
         if launch.recorded is None:  # it is compiled by its first launch
             persistent.run(width, logits)
     else:
@@ -99,6 +104,7 @@ def run_step(
         wanted,
         fields.biases,
         following,
+        memory.ahead,
         memory.chosen,
         rows=width,
         launch=launch,

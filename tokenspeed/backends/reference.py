@@ -83,6 +83,9 @@ class ReferenceBackend:
         for cache in (self._k_cache, self._v_cache):
             cache[:, target, :, :length] = cache[:, source, :, :length]
 
+    def hold(self, is_held: bool) -> None:
+        """No step begins before it is asked for."""
+
     def close(self) -> None:
         """Nothing to give back but memory."""
 

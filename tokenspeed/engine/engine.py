@@ -184,6 +184,7 @@ class Engine:
             if self._stopping:
                 raise EngineStopped("the engine was closed")
             self._inbox.append(item)
+            self.backend.hold(True)  # the step under way may not be followed by one like it
             self._wake.notify()
 
     # Everything below runs on the engine's thread.
@@ -195,6 +196,8 @@ class Engine:
                 while not (self._inbox or self._stopping or core.has_work):
                     self._wake.wait()
                 inbox, self._inbox = self._inbox, []
+                if inbox:
+                    self.backend.hold(False)
                 stopping = self._stopping
             for item in inbox:
                 self._take_in(item)

@@ -8,7 +8,10 @@ from collections.abc import Hashable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from tokenspeed.backends import NO_DRAFT
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenspeed.backends import ANY_TOKEN, NO_DRAFT
 
 MAX_DRAFT_TOKENS = 64  # rows that one verification adds; more would widen the step for everybody
 
@@ -121,6 +124,7 @@ class Sequence:
     started_s: float | None = None
     first_token_s: float | None = None
     compute_s: float = 0.0
+    _stops: NDArray[np.int32] | None = None  # of `refuted` as it is
     failures_alone: int = 0  # steps of its own that raised since it last made progress
     failed_at: tuple[int, int] = (0, 0)  # (known tokens, computed tokens) when it failed
 
@@ -224,13 +228,34 @@ class Sequence:
         self.computed = min(held, rows.start + len(rows.tokens))
         return tuple(self.tokens[before:])
 
+    def stops(self, rows: Rows) -> NDArray[np.int32] | None:
+        """Return when the step behind one with these rows will not simply decode on.
+
+        The end marks, and each place of the refuted draft from which the rest would be offered.
+
+        Returns:
+            [stops, 2], see `Step.stops`; None: it will not in any case.
+        """
+        is_last = self.num_output + 1 >= self.request.max_new_tokens
+        if is_last or len(rows.tokens) > 1 or rows.drafts != [NO_DRAFT]:
+            return None
+        if self._stops is None:
+            old, width = self.refuted, self.request.resync
+            ends = old[width - 1 : -1] if width else []  # of each n-gram that has something behind
+            before = old[width - 2 :] if width > 1 else [ANY_TOKEN] * len(ends)
+            pairs = [(ANY_TOKEN, token) for token in self.eos_token_ids]
+            pairs += zip(before, ends, strict=False)
+            self._stops = np.array(pairs, np.int32).reshape(-1, 2)
+        return self._stops
+
     def _append(self, token: int, is_accepted: bool) -> None:
         if is_accepted:
             self.draft.pop(0)
             self.accepted += 1
         else:
             self.decoded += 1
-            self.refuted, self.draft = self.draft or self.refuted, []
+            if self.draft:
+                self.refuted, self.draft, self._stops = self.draft, [], None
         if token in self.eos_token_ids:
             self.finish_reason = "stop"
             return
@@ -249,6 +274,7 @@ class Sequence:
         for i in range(len(self.refuted) - width):
             if self.refuted[i : i + width] == tail:
                 self.draft, self.refuted = self.refuted[i + width :], []
+                self._stops = None
                 return
 
     def hypothesis(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenspeed.backends import Step
 from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
@@ -142,7 +143,7 @@ class Scheduler:
             is_attended = now_s - self._last_live_s <= ATTENDED_S
             room = self._room(ATTENDED_STEP if is_attended else BACKGROUND_STEP)
         parts += self._rows_of(rest, room)
-        return Plan(build_step(parts), parts, taken) if parts else None
+        return Plan(build_step(parts, self._stops(parts)), parts, taken) if parts else None
 
     def observe(self, plan: Plan, seconds: float) -> None:
         """Record how long a step took: this predicts later ones, and is charged to its clients."""
@@ -174,6 +175,14 @@ class Scheduler:
         """Whether somebody may be waiting for the output, and the client is within its share."""
         request = sequence.request
         return request.deadline_s - now_s <= LIVE_S and not self.shares.is_over(request.client)
+
+    def _stops(self, parts: list[tuple[Sequence, Rows]]) -> NDArray[np.int32] | None:
+        """Return when the step behind these rows will be another one than theirs, decoded on."""
+        if self.waiting or self.alone or len(parts) < len(self.running):
+            return None
+        stops = [sequence.stops(rows) for sequence, rows in parts]
+        known = [pairs for pairs in stops if pairs is not None]
+        return np.concatenate(known) if len(known) == len(stops) else None
 
     def _rank(self, sequence: Sequence) -> tuple[bool, float, int, float]:
         return (self.shares.is_over(sequence.request.client), *urgency(sequence))
@@ -450,8 +459,8 @@ def urgency(sequence: Sequence) -> tuple[float, int, float]:
     return (due, sequence.remaining_steps, sequence.arrival_s)
 
 
-def build_step(parts: list[tuple[Sequence, Rows]]) -> Step:
-    """Lay the rows of several sequences side by side."""
+def build_step(parts: list[tuple[Sequence, Rows]], stops: NDArray[np.int32] | None = None) -> Step:
+    """Lay the rows of several sequences side by side; for `stops` see `Step`."""
     tokens: list[int] = []
     slots: list[int] = []
     positions: list[int] = []
@@ -472,4 +481,5 @@ def build_step(parts: list[tuple[Sequence, Rows]]) -> Step:
         outputs=np.array(outputs, np.int32),
         drafts=np.array(drafts, np.int32),
         biases=np.array(biases, np.float32),
+        stops=stops,
     )

@@ -1,4 +1,9 @@
-"""Token embedding: the hidden states that the first layer starts from. First kernel of a step."""
+"""Token embedding: the hidden states that the first layer starts from. First kernel of a step.
+
+A step of one row that is one kernel (`persistent`) looks its row up itself, and settles the same.
+"""
+
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
@@ -7,6 +12,23 @@ from torch import Tensor
 from tokenspeed.kernels.blocks import check_blocks, narrow_rows
 from tokenspeed.kernels.launch import Launch, wait_for_inputs
 from tokenspeed.kernels.norm import HiddenStates, normed, square_sum, square_sum_ref
+
+
+class Begin(NamedTuple):
+    """What the first kernel of a step settles for all that follow, [1] int32 each.
+
+    Attributes:
+        rows, outputs, tiles: how many the step has; written, to 0, if it is void.
+        void: 1 if the step is not to be run: it was launched ahead, and is not wanted.
+        before: the number of the step before. turn: written, the number of this one.
+    """
+
+    rows: Any
+    outputs: Any
+    tiles: Any
+    void: Any
+    before: Any
+    turn: Any
 
 
 def embedding_ref(tokens: Tensor, table: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -20,7 +42,7 @@ def embedding_kernel(
     tokens_ptr,
     table_ptr,
     norm_ptr,
-    num_rows_ptr,
+    begin,
     hidden,
     NUM_SUMS: tl.constexpr,
     MAX_ROWS: tl.constexpr,
@@ -33,7 +55,15 @@ def embedding_kernel(
 ):
     wait_for_inputs(PDL)
     row = tl.program_id(0)
-    if row >= tl.load(num_rows_ptr):
+    num_rows = tl.load(begin.rows)
+    void = tl.load(begin.void)
+    if row == 0:
+        tl.store(begin.turn, tl.load(begin.before) + 1)
+        if void != 0:
+            tl.store(begin.rows, 0)
+            tl.store(begin.outputs, 0)
+            tl.store(begin.tiles, 0)
+    if (row >= num_rows) | (void != 0):
         return
     sums_ptr = hidden.square_sum
     for start in tl.static_range(0, NUM_SUMS, 32):  # the sums that the layers will add to
@@ -64,7 +94,7 @@ def embedding(
     tokens: Tensor,
     table: Tensor,
     norm: Tensor | None,
-    num_rows: Tensor,
+    begin: Begin,
     hidden: HiddenStates,
     *,
     launch: Launch,
@@ -75,7 +105,7 @@ def embedding(
     """Look up the rows of the table and prepare the first norm.
 
     Args:
-        tokens: [rows] int32. num_rows: [1] int32, rows that exist.
+        tokens: [rows] int32. begin: how many there are, and whether the step is run at all.
         table: [vocab_size, hidden_size], bf16 or float16. norm: [hidden_size], of the first layer;
             None: it has none.
         hidden: written. Its square_sum is that of all norms, [norms, max_rows]: row 0 is written,
@@ -94,7 +124,7 @@ def embedding(
         tokens,
         table,
         norm,
-        num_rows,
+        begin,
         hidden,
         NUM_SUMS=hidden.square_sum.shape[0],
         MAX_ROWS=hidden.square_sum.shape[1],

@@ -22,7 +22,9 @@ from torch import Tensor
 from tokenspeed.kernels.arithmetic import INTERPRETED
 
 MAX_POLLS = 1 << 24  # of an inbox, about ten seconds; then the step has failed
-CHOICE_WORDS = 4  # of a rank's candidate for a token: logit, token, sum of exponentials, draft
+# Of a rank's candidate for a token: logit, token, sum of exponentials, the draft's logit, and
+# whether its host wants no further step; three are not used.
+CHOICE_WORDS = 8
 
 # Constants of the kernels have to be constexpr.
 _INTERPRETED = tl.constexpr(INTERPRETED)
@@ -197,11 +199,11 @@ def rank_sum(part, rows, cols, mask, peers, number, GROUP: tl.constexpr):
 
 
 @triton.jit
-def exchange_choices(best, index, total, draft, row, peers, GROUP: tl.constexpr):
+def exchange_choices(best, index, total, draft, held, row, peers, GROUP: tl.constexpr):
     """Send the other ranks this one's candidate for a row's token; see `choice_of`.
 
     Args:
-        best, total, draft: float32; index: int32. row: of the results.
+        best, total, draft: float32; index, held: int32. row: of the results.
     """
     RANK: tl.constexpr = GROUP.rank
     RANKS: tl.constexpr = GROUP.ranks
@@ -210,6 +212,7 @@ def exchange_choices(best, index, total, draft, row, peers, GROUP: tl.constexpr)
     bits = tl.where(field == 0, best.to(tl.int32, bitcast=True), index)
     bits = tl.where(field == 2, total.to(tl.int32, bitcast=True), bits)
     bits = tl.where(field == 3, draft.to(tl.int32, bitcast=True), bits)
+    bits = tl.where(field == 4, held, bits)
     words = (bits.to(tl.int64) & 0xFFFFFFFF) | (number.to(tl.int64) << 32)
     at = 2 * RANKS * GROUP.rows * GROUP.columns + field
     at += (RANK * GROUP.rows + row) * _CHOICE_WORDS
@@ -220,7 +223,7 @@ def exchange_choices(best, index, total, draft, row, peers, GROUP: tl.constexpr)
 
 @triton.jit
 def choice_of(rank: tl.constexpr, row, peers, GROUP: tl.constexpr):
-    """Wait for another rank's candidate: best, index, total, draft."""
+    """Wait for another rank's candidate: best, index, total, draft, held."""
     field = tl.arange(0, _CHOICE_WORDS)
     at = 2 * GROUP.ranks * GROUP.rows * GROUP.columns + field
     at += (rank * GROUP.rows + row) * _CHOICE_WORDS
@@ -231,4 +234,5 @@ def choice_of(rank: tl.constexpr, row, peers, GROUP: tl.constexpr):
     index = tl.sum(tl.where(field == 1, bits, 0))
     total = tl.sum(tl.where(field == 2, bits, 0)).to(tl.float32, bitcast=True)
     draft = tl.sum(tl.where(field == 3, bits, 0)).to(tl.float32, bitcast=True)
-    return best, index, total, draft
+    held = tl.sum(tl.where(field == 4, bits, 0))
+    return best, index, total, draft, held

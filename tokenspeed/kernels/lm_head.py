@@ -21,6 +21,8 @@ from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.tile import multiply, start_tile, tile_rows
 
 NO_TOKEN = tl.constexpr(-1)  # chosen where another GPU did not answer in time
+MAX_STOPS = 128  # of a step that the next one may follow without the host
+_MAX_STOPS = tl.constexpr(MAX_STOPS)
 _EXP_UNIT = tl.constexpr(2.0**-30)  # exponentials are at most 1, and at most 2**33 are summed
 _LOG2E = tl.constexpr(1.4426950408889634)
 
@@ -51,6 +53,30 @@ class NextStep(NamedTuple):
     tokens: Any
     positions: Any
     parity: Any
+
+
+class Ahead(NamedTuple):
+    """What decides whether the next step, which may have been launched already, is run.
+
+    Attributes:
+        previous, tokens: [MAX_STOPS] int32, what ends plain decoding; see `Step.stops`.
+        hold: [1] int32, not 0: the host wants no step that it has not asked for.
+        void: [1] int32, written: 1 if the next step is not to be run.
+        ended: [2] int32, the same for the host, by the half of the results.
+        singles: [1] int32, written: counts steps that are started for one row; successive ones have
+            different numbers.
+        turn: [1] int32, the number of this step. before: [1] int32, written: the same, for the next
+            step (`embedding`).
+    """
+
+    previous: Any
+    tokens: Any
+    hold: Any
+    void: Any
+    ended: Any
+    singles: Any
+    turn: Any
+    before: Any
 
 
 class HeadScratch(NamedTuple):
@@ -151,11 +177,13 @@ def select_kernel(
     wanted,
     biases_ptr,
     next_step,
+    ahead,
     chosen_ptr,
     peers,
     NUM_BLOCKS: tl.constexpr,
     MAX_ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    SINGLE: tl.constexpr,
     FIRST_TOKEN: tl.constexpr,
     NUM_TOKENS: tl.constexpr,
     GROUP: tl.constexpr,
@@ -165,8 +193,17 @@ def select_kernel(
     out = tl.program_id(0)
     parity = tl.load(next_step.parity + out)
     tl.store(next_step.parity + out, 1 - parity)  # one for each program: no race
+    if SINGLE:
+        tl.store(ahead.singles, tl.load(ahead.singles) + 1)
     if out >= tl.load(wanted.num):
         return
+    # Asked for at once, as the host's memory is far. One program is enough, for all rows.
+    held = tl.load(ahead.hold, mask=out == 0, other=0, volatile=True)
+    row = tl.load(wanted.rows + out)
+    stop = tl.arange(0, _MAX_STOPS)
+    stop_previous = tl.load(ahead.previous + stop)
+    stop_tokens = tl.load(ahead.tokens + stop)
+    previous = tl.load(next_step.tokens + row)
     best = float("-inf")
     index = 2147483647
     total = 0.0
@@ -189,9 +226,9 @@ def select_kernel(
     mine = (draft >= FIRST_TOKEN) & (draft < FIRST_TOKEN + NUM_TOKENS)
     draft_logit = tl.load(scratch.draft_logit + out, mask=mine, other=float("-inf"))
     if GROUP.ranks > 1:
-        exchange_choices(best, index, total, draft_logit, out, peers, GROUP)
-        best, index, total, draft_logit = merge_choices(
-            best, index, total, draft_logit, out, peers, GROUP
+        exchange_choices(best, index, total, draft_logit, held, out, peers, GROUP)
+        best, index, total, draft_logit, held = merge_choices(
+            best, index, total, draft_logit, held, out, peers, GROUP
         )
     gap = (1.0 - tl.exp2((draft_logit - best) * _LOG2E)) / total
     accepted = (draft >= 0) & (bias > 0.0) & (gap <= bias / (1.0 - bias))
@@ -200,14 +237,22 @@ def select_kernel(
         token = tl.where(tl.load(peers.failed, volatile=True) != 0, NO_TOKEN, token)
     tl.store(chosen_ptr + parity * MAX_ROWS + out, token)
     # If all sequences simply decode on, the next step is this one, one token further.
-    row = tl.load(wanted.rows + out)
     tl.store(next_step.tokens + row, token)
     tl.store(next_step.positions + row, tl.load(next_step.positions + row) + 1)
+    stops = (stop_tokens == token) & ((stop_previous == previous) | (stop_previous < 0))
+    if (tl.max(stops.to(tl.int32), 0) > 0) | (held != 0) | (token < 0):
+        tl.store(ahead.void, 1)
+        tl.store(ahead.ended + parity, 1)
+    if out == 0:
+        tl.store(ahead.before, tl.load(ahead.turn))
 
 
 @triton.jit
-def merge_choices(best, index, total, draft_logit, out, peers, GROUP: tl.constexpr):
-    """Put the ranks' candidates for a token together, in the order of the ranks."""
+def merge_choices(best, index, total, draft_logit, held, out, peers, GROUP: tl.constexpr):
+    """Put the ranks' candidates for a token together, in the order of the ranks.
+
+    held: whether this rank's host wants no further step; returned, whether any rank's does.
+    """
     RANK: tl.constexpr = GROUP.rank
     RANKS: tl.constexpr = GROUP.ranks
     own_best, own_index, own_total, own_draft = best, index, total, draft_logit
@@ -216,14 +261,15 @@ def merge_choices(best, index, total, draft_logit, out, peers, GROUP: tl.constex
         if rank == RANK:
             b, i, t, d = own_best, own_index, own_total, own_draft
         else:
-            b, i, t, d = choice_of(rank, out, peers, GROUP)
+            b, i, t, d, h = choice_of(rank, out, peers, GROUP)
+            held |= h
         new_best = tl.maximum(best, b)
         # Ranks come in the order of their tokens: on a tie the earlier index is the lower one.
         index = tl.where(b > best, i, index)
         total = total * tl.exp2((best - new_best) * _LOG2E) + t * tl.exp2((b - new_best) * _LOG2E)
         best = new_best
         draft_logit = tl.maximum(draft_logit, d)
-    return best, index, total, draft_logit
+    return best, index, total, draft_logit, held
 
 
 def lm_head(
@@ -276,6 +322,7 @@ def select(
     wanted: Wanted,
     biases: Tensor,
     next_step: NextStep,
+    ahead: Ahead,
     chosen: Tensor,
     *,
     rows: int,
@@ -301,11 +348,13 @@ def select(
         wanted,
         biases,
         next_step,
+        ahead,
         chosen,
         peers or Peers(next_step.positions, wanted.num, wanted.num, wanted.num),  # not read
         NUM_BLOCKS=scratch.best.shape[1],
         MAX_ROWS=chosen.shape[1],
         BLOCK=1024,
+        SINGLE=rows == 1,
         FIRST_TOKEN=tokens.start,
         NUM_TOKENS=len(tokens),
         GROUP=group,

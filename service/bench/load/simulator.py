@@ -169,6 +169,9 @@ class ToyBackend:
     def copy_slot(self, source: int, target: int, length: int) -> None:
         self._held[target][:length] = self._held[source][:length]
 
+    def hold(self, is_held: bool) -> None:
+        """No step begins before it is asked for."""
+
     def close(self) -> None:
         """There is nothing to release."""
 

@@ -26,8 +26,13 @@ _CONTEXT = torch.multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
 
 
+ANSWERED = ("finish", "has_ended", "logits")
+
+
 class RankProcess:
     """A rank behind a pipe; begins what it is told and answers when it is finished."""
+
+    launches_ahead = False
 
     def __init__(
         self, model: Path, form: str, config: EngineConfig, rank: int, inboxes: list[torch.Tensor]
@@ -45,11 +50,30 @@ class RankProcess:
         self.weight_bytes, self.cache_bytes = sizes[3:]
         return self
 
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        self._pipe.send((name, *arguments))
+        return self._pipe.recv()
+
     def begin(self, batch: Any, written: Any = None) -> None:
-        self._pipe.send(("step", batch))
+        self._pipe.send(("begin", batch))
+
+    def may_follow(self, rows: int) -> bool:
+        return self.launches_ahead
+
+    def follow(self, rows: int) -> None:
+        self._pipe.send(("follow", rows))
 
     def finish(self, outputs: int) -> Any:
-        return self._pipe.recv()
+        return self._ask("finish", outputs)
+
+    def has_ended(self) -> bool:
+        return bool(self._ask("has_ended"))
+
+    def drop(self) -> None:
+        self._pipe.send(("drop",))
+
+    def hold(self, is_held: bool) -> None:
+        self._pipe.send(("hold", is_held))
 
     def make_logits(self, batch: Any) -> None: ...
     def launch_logits(self, batch: Any, out: Any) -> None:
@@ -60,11 +84,9 @@ class RankProcess:
 
     def copy_slot(self, source: int, target: int, length: int) -> None:
         self._pipe.send(("copy_slot", source, target, length))
-        self._pipe.recv()
 
     def forgive(self) -> None:
         self._pipe.send(("forgive",))
-        self._pipe.recv()
 
     def close(self) -> None:
         self._pipe.close()  # it ends by itself
@@ -110,4 +132,6 @@ def _run_rank(
             name, *arguments = pipe.recv()
         except EOFError:
             return
-        pipe.send(getattr(backend, name)(*arguments))
+        answer = getattr(backend, name)(*arguments)
+        if name in ANSWERED:
+            pipe.send(answer)

@@ -14,6 +14,7 @@ from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import FORMS, random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.engine.engine import Engine, TokenStream
 from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable
@@ -31,7 +32,7 @@ WIDE = replace(SHAPES["llama-3.2-1b"], num_layers=2, vocab_size=SHAPE.vocab_size
 def backend(request: pytest.FixtureRequest) -> Iterator[CudaBackend]:
     shape, form = request.param
     weights = random_weights(SHAPE if shape == "narrow" else WIDE, form, "cuda", seed=7)
-    backend = CudaBackend(weights, ENGINE, launch_ahead=True)
+    backend = CudaBackend(weights, ENGINE)
     yield backend
     backend.close()
 
@@ -73,7 +74,8 @@ def test_graphs_and_launches_ahead_change_nothing(backend: CudaBackend) -> None:
     sequence = prompt(64)
     sequence.append(int(backend.step(last_only(rows((2, 0, sequence))))[0]))
     for _ in range(40):
-        sequence.append(int(backend.step(rows((2, len(sequence) - 1, sequence[-1:])))[0]))
+        step = rows((2, len(sequence) - 1, sequence[-1:]))
+        sequence.append(int(backend.step(replace(step, stops=NEVER))[0]))
     eager = backend.logits(rows((3, 0, sequence[:-1])))[63:].argmax(-1)
     assert sequence[64:] == eager.tolist()
     assert backend.step(rows((4, 0, sequence[:-1])))[63:].tolist() == sequence[64:]
@@ -84,7 +86,23 @@ def test_a_wrong_guess_of_the_next_step_is_harmless(backend: CudaBackend) -> Non
     backend.step(rows((5, 0, tokens[:20])))
     expected = backend.logits(rows((6, 0, tokens)))[19:].argmax(-1)
     for at in range(20, 40):  # each step is guessed to go on with its own token, which it does not
-        assert backend.step(rows((5, at, tokens[at : at + 1])))[0] == expected[at - 19]
+        step = replace(rows((5, at, tokens[at : at + 1])), stops=NEVER)
+        assert backend.step(step)[0] == expected[at - 19]
+
+
+def test_a_void_step_leaves_no_trace(backend: CudaBackend) -> None:
+    """Of one row and of two: what comes behind it is what comes without it."""
+    tokens = prompt(41)
+    for slot in (5, 6):
+        backend.step(rows((slot, 0, tokens[:20])))
+    expected = backend.logits(rows((7, 0, tokens)))[20:].argmax(-1)
+    for at in range(20, 40):
+        parts = [(5, at, tokens[at : at + 1]), (6, at, tokens[at : at + 1])][: 1 + at % 2]
+        stop = np.array([(tokens[at], expected[at - 20])], np.int32)
+        chosen = backend.step(replace(rows(*parts), stops=stop))
+        assert (chosen == expected[at - 20]).all()
+        assert backend.has_ended()
+        backend.step(rows((6, at, tokens[at : at + 1])))
 
 
 def test_steps_allocate_nothing(backend: CudaBackend) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,37 @@ def test_tokens_are_the_best_of_all_ranks(group: CudaGroup) -> None:
     assert (chosen == np.where(gap <= threshold, second, best)).all()
 
 
+def test_ranks_agree_on_what_is_launched_ahead(group: CudaGroup) -> None:
+    ranks: Any = group.ranks
+    group.step(rows((0, 0, PROMPT[:8])))
+    step = replace(rows((0, 8, PROMPT[8:9])), stops=np.zeros((0, 2), np.int32))
+    expected = []
+    for launches_ahead in (False, True):
+        for rank in ranks:
+            rank.launches_ahead = launches_ahead
+        found, current = [], step
+        for _ in range(3):
+            chosen = group.step(current)
+            found.append(int(chosen[0]))
+            current = replace(current, tokens=chosen, positions=current.positions + 1)
+        expected.append(found)
+        group.logits(rows((0, 0, PROMPT[:1])))  # lets go of what is behind the last one
+    assert expected[0] == expected[1]
+    for rank in ranks:
+        rank.launches_ahead = False
+    ranks[1].hold(True)  # before the other one knows
+    for rank in ranks:
+        rank.begin(step)
+    for rank in ranks:
+        rank.follow(1)
+    assert [rank.finish(1).tolist() for rank in ranks] == [expected[0][:1]] * 2
+    assert [rank.has_ended() for rank in ranks] == [True, True]
+    for rank in ranks:
+        rank.hold(False)
+        rank.drop()
+    assert group.step(step).tolist() == expected[0][:1]
+
+
 def test_a_tie_between_ranks_goes_to_the_lowest_id(make_model: MakeModel) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -158,9 +190,20 @@ class Fake:
     num_slots = max_length = max_step_tokens = weight_bytes = cache_bytes = 8
 
     def __init__(self, *tokens: int) -> None:
-        self.tokens, self.forgiven = np.array(tokens, np.int32), 0
+        self.tokens, self.forgiven, self.held = np.array(tokens, np.int32), 0, False
 
     def begin(self, batch: object, written: object = None) -> None: ...
+    def may_follow(self, rows: int) -> bool:
+        return False
+
+    def follow(self, rows: int) -> None: ...
+    def has_ended(self) -> bool:
+        return False
+
+    def drop(self) -> None: ...
+    def hold(self, is_held: bool) -> None:
+        self.held = is_held
+
     def finish(self, outputs: int) -> np.ndarray:
         return self.tokens[:outputs]
 
@@ -186,6 +229,9 @@ def test_a_rank_that_does_not_answer_fails_the_step_alone(model: Path) -> None:
     assert lost.forgiven == there.forgiven == 1
     lost.tokens = there.tokens
     assert group.step(rows((0, 0, [5]))).tolist() == [7]
+    group.hold(True)
+    assert lost.held
+    assert there.held
 
 
 def test_gpus_that_are_not_there_are_named() -> None:

@@ -156,7 +156,7 @@ def test_ranks_that_share_a_model_launch_the_same_kernel(form: str, rank: int, r
     assert (plan.ranks, plan.vocab, plan.heads) == (ranks, 512 // ranks, 16 // ranks)
     assert (plan.hidden, plan.inner, plan.attended) == (1024, 4096 // ranks, 1024 // ranks)
     assert arguments["peers"].inboxes.tolist() == [inbox.data_ptr() for inbox in inboxes]
-    assert arguments["peers"].turn.data_ptr() == memory.turn.data_ptr()
+    assert arguments["peers"].turn.data_ptr() == memory.begin.before.data_ptr()
     # Each part of the row takes a row of its own of an inbox.
     assert max(plan.out_parts, plan.down_parts) <= plan.inbox_rows == group.rows
     signature = signature_of(plan)

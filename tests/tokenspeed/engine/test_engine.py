@@ -36,12 +36,12 @@ class Gate:
     fail_next = 0  # steps that fail from now on
     error: BaseException = RuntimeError("the device fell over")
     poison: int | None = None  # a token that makes any step fail
-    hold: threading.Event | None = None
+    gate: threading.Event | None = None
 
     def step(self, batch: Step) -> NDArray[np.int32]:
         self.steps += 1
-        if self.hold is not None:
-            self.hold.wait(30)
+        if self.gate is not None:
+            self.gate.wait(30)
         if self.fail_next:
             self.fail_next -= 1
             raise self.error
@@ -354,7 +354,7 @@ async def test_neither_an_intake_that_raises_nor_an_exit_ends_the_thread(
 async def test_a_step_that_hangs_is_seen_and_does_not_hold_up_the_end(tiny_model: Path) -> None:
     engine = make_engine(tiny_model)
     release = threading.Event()
-    engine.backend.hold = release  # type: ignore[attr-defined]
+    engine.backend.gate = release  # type: ignore[attr-defined]
     stream = TokenStream(engine.submit, Request((5, 6), max_new_tokens=4))
     while not engine.health().step_s:  # noqa: ASYNC110 - a hanging thread sets no event
         await asyncio.sleep(0.01)

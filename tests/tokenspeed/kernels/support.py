@@ -5,8 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tokenspeed.backends import ANY_TOKEN
 from tokenspeed.backends.cuda_weights import row_dtype
+from tokenspeed.kernels.embedding import Begin
 from tokenspeed.kernels.launch import Launch
+from tokenspeed.kernels.lm_head import MAX_STOPS, Ahead
 from tokenspeed.kernels.matrix import Matrix, pack_channels, pack_float, pack_int4
 from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.tile import TileConfig, block_rows
@@ -35,6 +38,18 @@ def nans(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
 
 def ints(*values: int) -> Tensor:
     return torch.tensor(values, dtype=torch.int32, device=DEVICE)
+
+
+def begin(rows: int) -> Begin:
+    """What the first kernel of a step of so many rows settles; all of it zero but the rows."""
+    return Begin(ints(rows), ints(rows), ints(rows), *(ints(0) for _ in range(3)))
+
+
+def ahead(*stops: tuple[int, int]) -> Ahead:
+    """What may end a step's successor: pairs of a token and the one chosen after it."""
+    padded = [*stops, *[(ANY_TOKEN, -1)] * (MAX_STOPS - len(stops))]
+    previous, tokens = (ints(*column) for column in zip(*padded, strict=True))
+    return Ahead(previous, tokens, ints(0), ints(0), ints(0, 0), ints(5), ints(7), ints(6))
 
 
 def plan(rows: int, config: TileConfig = CONFIG, **how: Any) -> Plan:

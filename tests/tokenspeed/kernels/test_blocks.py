@@ -12,6 +12,7 @@ from tests.tokenspeed.kernels.support import (
     DEVICE,
     EPS,
     LAUNCH,
+    begin,
     ints,
     matrix,
     nans,
@@ -120,7 +121,7 @@ def test_embedding_and_branch_norm_write_blocks() -> None:
             sums = torch.zeros(1, 3, dtype=torch.int64, device=DEVICE)
             hidden = HiddenStates(nans(3, 192, dtype=torch.float32), nans(3, 192, dtype=HALF), sums)
             embedding(
-                *(ints(1, 5, 6), table, norm, ints(3), hidden),
+                *(ints(1, 5, 6), table, norm, begin(3), hidden),
                 launch=LAUNCH,
                 row_eps=row_eps,
                 in_blocks=in_blocks,
@@ -138,7 +139,7 @@ def test_embedding_and_branch_norm_write_blocks() -> None:
             assert torch.equal(rows, share_exponent_ref(plain))
             assert not torch.equal(rows, plain)
     with pytest.raises(ValueError, match="table has 96 columns"):
-        embedding(*(ints(1), random(7, 96), None, ints(1), hidden), launch=LAUNCH, in_blocks=True)
+        embedding(*(ints(1), random(7, 96), None, begin(1), hidden), launch=LAUNCH, in_blocks=True)
     with pytest.raises(ValueError, match="branch has 96 columns"):
         branch_norm(
             *(random(3, 96), norm, norm, ints(3), hidden), eps=EPS, launch=LAUNCH, in_blocks=True

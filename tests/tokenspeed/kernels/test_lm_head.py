@@ -11,6 +11,7 @@ from tests.tokenspeed.kernels.support import (
     EPS,
     FORMATS,
     LAUNCH,
+    ahead,
     assert_as_exact,
     ints,
     matrix,
@@ -19,6 +20,7 @@ from tests.tokenspeed.kernels.support import (
     random,
     random_rows,
 )
+from tokenspeed.backends import ANY_TOKEN
 from tokenspeed.kernels.lm_head import NextStep, Wanted, head_scratch, lm_head, lm_head_ref, select
 from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.norm import Scaled, square_sum_ref
@@ -43,7 +45,17 @@ def choose(
     how = {"eps": EPS} | how
     lm_head(x, weight, wanted, scratch, logits, rows=rows, plan=plan(rows), **how)
     tokens_here = range(weight.n)
-    select(scratch, wanted, biases, following, chosen, rows=rows, launch=LAUNCH, tokens=tokens_here)
+    state = ahead()
+    select(
+        *(scratch, wanted, biases, following, state, chosen),
+        rows=rows,
+        launch=LAUNCH,
+        tokens=tokens_here,
+    )
+    assert not state.void.any()
+    assert not state.ended.any()
+    assert state.before.item() == 7
+    assert state.singles.item() == (6 if rows == 1 else 5)
     assert not parity.any()
     assert (chosen[0] == -7).all()
     assert (chosen[1, count:] == -7).all()
@@ -121,3 +133,38 @@ def test_scratch_of_another_size_is_refused() -> None:
     args = Scaled(x, square_sum_ref(x)), weight, Wanted(ints(0), ints(1), ints(-1)), scratch, None
     with pytest.raises(ValueError, match="scratch has 32 blocks, expected 2"):
         lm_head(*args, rows=1, eps=EPS, plan=plan(1))
+
+
+@pytest.mark.parametrize(
+    ("stops", "held", "is_void"),
+    [
+        ([], 0, False),
+        ([(5, 250)], 0, False),  # the best token, after another one
+        ([(9, 200)], 0, False),
+        ([(8, 1), (9, 250)], 0, True),
+        ([(ANY_TOKEN, 250)], 0, True),
+        ([], 1, True),
+    ],
+)
+def test_the_next_step_is_void_where_a_row_ends_or_the_host_asks_for_it(
+    stops: list[tuple[int, int]], held: int, is_void: bool
+) -> None:
+    scratch, rows = head_scratch(3, 320, CONFIG.block_n, DEVICE), 3
+    for each, value in zip(scratch, (0.0, 3, 1.0, 0.0), strict=True):
+        each.fill_(value)
+    scratch.best[1, 4], scratch.index[1, 4] = 5.0, 250  # of the second row
+    tokens = ints(4, 9, 4)
+    following = NextStep(tokens, ints(0, 1, 2), ints(1, 1, 1))
+    state = ahead(*stops)._replace(hold=ints(held))
+    chosen = torch.full((2, rows), -7, dtype=torch.int32, device=DEVICE)
+    wanted = Wanted(ints(0, 1, 2), ints(rows), ints(-1, -1, -1))
+    biases = torch.zeros(rows, device=DEVICE)
+    select(
+        *(scratch, wanted, biases, following, state, chosen),
+        rows=rows,
+        launch=LAUNCH,
+        tokens=range(320),
+    )
+    assert chosen[1].tolist() == tokens.tolist() == [3, 250, 3]
+    assert state.void.item() == is_void
+    assert state.ended.tolist() == [0, int(is_void)]

@@ -34,7 +34,7 @@ from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines import tune
 from tokenspeed.bench.engines.kernel_times import one_matrix
 from tokenspeed.bench.engines.shapes import SHAPES
-from tokenspeed.bench.engines.steps import make_step, prefill_step
+from tokenspeed.bench.engines.steps import NEVER, make_step, prefill_step
 from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.bench.result import make_result
 from tokenspeed.kernels.launch import Launch, RecordedLaunch
@@ -150,7 +150,7 @@ def check(form: str, launch: Launch, shape: str = "narrow") -> None:
     weights = random_weights(config, form, "cuda", seed=7)
     engine = EngineConfig(num_slots=8, max_length=512, max_step_tokens=256)
     began = time.monotonic()
-    backend = CudaBackend(weights, engine, launch=launch, launch_ahead=True)
+    backend = CudaBackend(weights, engine, launch=launch)
     say(
         form,
         launch,
@@ -186,8 +186,8 @@ def check(form: str, launch: Launch, shape: str = "narrow") -> None:
     first = backend.step(prefill(4, tokens[:64]))
     sequence = [*tokens[:64], int(first[0])]
     for _ in range(40):
-        sequence.append(int(backend.step(rows_step([(4, len(sequence) - 1, sequence[-1:])]))[0]))
-    backend._ahead = None
+        step = rows_step([(4, len(sequence) - 1, sequence[-1:])])
+        sequence.append(int(backend.step(replace(step, stops=NEVER))[0]))
     eager = backend.logits(rows_step([(5, 0, sequence[:-1])]))[63:].argmax(-1).tolist()
     checks["decode_equals_eager"] = sequence[64:] == eager
     drafted = backend.step(rows_step([(6, 0, sequence[:-1])]))[63:].tolist()
@@ -270,7 +270,8 @@ def decode_ms(backend: CudaBackend, streams: int) -> tuple[list[float], list[flo
             prompts.append(prompt)
         for i in range(NEW - 1):
             began = time.perf_counter()
-            chosen = backend.step(rows_step([(s, PROMPT + i, [last[s]]) for s in range(streams)]))
+            step = rows_step([(s, PROMPT + i, [last[s]]) for s in range(streams)])
+            chosen = backend.step(step if i == NEW - 2 else replace(step, stops=NEVER))
             if i:
                 gaps.append((time.perf_counter() - began) * 1e3)
             last = chosen.tolist()
@@ -280,7 +281,6 @@ def decode_ms(backend: CudaBackend, streams: int) -> tuple[list[float], list[flo
 def widths_ms(backend: CudaBackend, widths: list[int]) -> dict[int, float]:
     """Time one step on the device: rows of one slot from position 64 on (verification)."""
     backend.step(prefill(0, list(range(3, 3 + PROMPT))))
-    backend._ahead = None
     found = {}
     for width in widths:
         step = rows_step([(0, PROMPT, [7] * width)])

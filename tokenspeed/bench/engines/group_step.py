@@ -39,7 +39,7 @@ from tokenspeed.backends.cuda_weights import Weights, load_weights, random_weigh
 from tokenspeed.bench.engines.compare_gpu import write_shape
 from tokenspeed.bench.engines.persistent_step import rows
 from tokenspeed.bench.engines.shapes import SHAPES
-from tokenspeed.bench.engines.steps import Workload, measure_backend
+from tokenspeed.bench.engines.steps import NEVER, Workload, measure_backend
 from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.kernels import tuned
 from tokenspeed.kernels.exchange import join
@@ -194,36 +194,31 @@ def step_ms(backend: CudaBackend, width: int) -> float:
 
 
 def host_ms(backend: CudaBackend | CudaGroup, width: int, repeats: int = 40) -> float:
-    """Return the time of a step of so many streams at position 80, measured on the host."""
+    """Return the time of a step of so many streams from position 80 on, measured on the host."""
     step, times = streams(backend, width), list[float]()
-    for _ in range(repeats):
+    for i in range(repeats):
         began = time.perf_counter()
-        backend.step(step)
+        chosen = backend.step(replace(step, stops=NEVER if i < repeats - 1 else None))
         times.append((time.perf_counter() - began) * 1e3)
+        step = replace(step, tokens=chosen, positions=step.positions + 1)
     return statistics.median(times[5:])
 
 
 def token_ms(group: CudaGroup, repeats: int = 40) -> float:
-    """Return the time of a step of one row on the first GPU, launched without waiting for it.
-
-    What numbers the exchanges is counted on the devices here: steps must not have the same number.
-    """
+    """Return the time of a step of one row on the first GPU, launched without waiting for it."""
     group.step(streams(group, 1))
     ranks = [rank for rank in group.ranks if isinstance(rank, CudaBackend)]
     events = [
         [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
         for _ in ranks
     ]
-    # Nothing may be loaded or allocated once a GPU waits for another one: the first round does it.
-    for count in (0, repeats):
+    for count in (0, repeats):  # nothing may be allocated once a GPU waits for another one
         for rank, (begin, _) in zip(ranks, events, strict=True):
             with torch.cuda.stream(rank._stream):
-                rank.memory.turn.add_(0)
                 begin.record()
         for _ in range(count):
             for rank in ranks:
                 with torch.cuda.stream(rank._stream):
-                    rank.memory.turn.add_(1)
                     rank._graphs[1].replay()
         for rank, (_, end) in zip(ranks, events, strict=True):
             with torch.cuda.stream(rank._stream):

@@ -25,6 +25,7 @@ from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_persistent import InFlight, Ring, default_ring
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.config import EngineConfig
@@ -111,18 +112,31 @@ def median_ms(run: Any, repeats: int = 20) -> float:
 
 
 def whole_engine(model: str, form: str) -> None:
-    """Time tokens and caption updates in the engine, with and without the persistent step."""
+    """Time tokens and caption updates in the engine: with and without what makes them faster.
+
+    As a graph; as one kernel, where there is one; and with the next step launched before this one
+    has been read.
+    """
     config = EngineConfig(num_slots=32, max_length=512, max_step_tokens=64)
     weights = random_weights(SHAPES[model], form, "cuda", seed=7)
-    for persistent in (False, True):
-        backend = CudaBackend(weights, config, persistent=persistent)
-        times = []
+    has_kernel = cuda_persistent.why_not(weights) is None
+    ways = [(False, False), (False, True), (has_kernel, False), (has_kernel, True)]
+    for persistent, ahead in dict.fromkeys(ways):
+        backend = CudaBackend(weights, config, persistent=persistent, launch_ahead=ahead)
+        times, token = list[float](), 9
         for i in range(100):
+            step = replace(rows((0, 64 + i, [token])), stops=NEVER if i < 99 else None)
             began = time.perf_counter()
-            backend.step(rows((0, 64 + i, [9])))
+            (token,) = backend.step(step).tolist()
             times.append((time.perf_counter() - began) * 1e3)
-        token_ms = statistics.median(times)
-        say(model=model, form=form, persistent=persistent, token_ms=token_ms, **update_ms(backend))
+        say(
+            model=model,
+            form=form,
+            persistent=persistent,
+            launched_ahead=ahead,
+            token_ms=statistics.median(times),
+            **update_ms(backend),
+        )
 
 
 def streams(width: int) -> Step:
@@ -166,7 +180,12 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
         for in_flight in in_flights:
             path.ring = Ring(base.slots, base.row_slots, InFlight(*[in_flight] * 3))
             one._upload(streams(width))
-            graph = graph_of(lambda width=width, path=path: path.run(width))
+
+            def run(width: int = width, path: cuda_persistent.PersistentStep = path) -> None:
+                one.memory.singles.add_(1)
+                path.run(width)
+
+            graph = graph_of(run)
             ms = median_ms(graph.replay)
             say(
                 model=model,

@@ -43,7 +43,8 @@ def measure_backend(backend: Backend, streams: int, workload: Workload) -> Row:
         first.append(_timed(backend.step, prefill_step(prompts)))
         current = backend.step(prefill_step(prompts))
         for i in range(workload.new_tokens - 1):
-            step = decode_step(current, workload.prompt_tokens + i)
+            is_last = i == workload.new_tokens - 2
+            step = decode_step(current, workload.prompt_tokens + i, is_last=is_last)
             started = time.perf_counter()
             current = backend.step(step)
             between.append((time.perf_counter() - started) * 1e3)
@@ -77,15 +78,23 @@ def _tokens(backend: Backend, count: int, seed: int) -> NDArray[np.int32]:
     return generator.integers(3, backend.config.vocab_size, count, dtype=np.int32)
 
 
+NEVER = np.zeros((0, 2), np.int32)  # the `stops` of who decodes on whatever comes
+
+
 def make_step(
-    tokens: ArrayLike, slots: ArrayLike, positions: ArrayLike, outputs: ArrayLike
+    tokens: ArrayLike,
+    slots: ArrayLike,
+    positions: ArrayLike,
+    outputs: ArrayLike,
+    stops: NDArray[np.int32] | None = None,
 ) -> Step:
     """Return a step without drafts and biases; see `Step`."""
     tokens, slots, positions, outputs = (
         np.ascontiguousarray(values, np.int32) for values in (tokens, slots, positions, outputs)
     )
     drafts = np.full(len(outputs), NO_DRAFT, np.int32)
-    return Step(tokens, slots, positions, outputs, drafts, np.zeros(len(outputs), np.float32))
+    biases = np.zeros(len(outputs), np.float32)
+    return Step(tokens, slots, positions, outputs, drafts, biases, stops)
 
 
 def prefill_step(prompts: list[NDArray[np.int32]], first_slot: int = 0) -> Step:
@@ -99,10 +108,15 @@ def prefill_step(prompts: list[NDArray[np.int32]], first_slot: int = 0) -> Step:
     )
 
 
-def decode_step(current: NDArray[np.int32], position: int) -> Step:
-    """Return a step of one more token in each slot."""
+def decode_step(current: NDArray[np.int32], position: int, *, is_last: bool = False) -> Step:
+    """Return a step of one more token in each slot.
+
+    Args:
+        is_last: the step behind it is another one.
+    """
     rows = np.arange(len(current))
-    return make_step(current, rows, np.full(len(current), position), rows)
+    stops = None if is_last else NEVER
+    return make_step(current, rows, np.full(len(current), position), rows, stops)
 
 
 def verify_step(draft: NDArray[np.int32], start: int) -> Step:

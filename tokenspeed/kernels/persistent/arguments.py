@@ -1,6 +1,7 @@
 """What the kernel is given: groups of pointers, and the constants that a step is compiled for.
 
-`slots.Places`, `slots.Cache`, `lm_head.HeadScratch` and `exchange.Peers` are more of these groups.
+`embedding.Begin`, `slots.Places`, `slots.Cache`, `lm_head.HeadScratch` and `exchange.Peers`, whose
+turn is that of the step before, are more of these groups.
 Copy descriptors are in none: Triton 3.6 does not look for them in a tuple. No field is called
 `values` or `type`: Triton's own tuples, which these become in a kernel, have these attributes.
 """
@@ -72,11 +73,17 @@ class Outputs(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What every step reads: cos, sin [positions, head_dim / 2] float32; norms [norms, hidden]."""
+    """What every step reads.
+
+    Attributes:
+        cos, sin: [positions, head_dim / 2] float32.
+        norms: [norms, hidden]. embedding: [whole vocabulary, hidden].
+    """
 
     cos: Any
     sin: Any
     norms: Any
+    embedding: Any
 
 
 class Residual(NamedTuple):
@@ -140,6 +147,7 @@ class Work(NamedTuple):
     counters: Any
     num_rows: Any
     layers: Any
+    tokens: Any
     words: Any
     peers: Any
     rank: Any

@@ -6,6 +6,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.experimental.gluon._runtime import GluonASTSource
 
+from tokenspeed.kernels.embedding import Begin
 from tokenspeed.kernels.exchange import Peers
 from tokenspeed.kernels.lm_head import HeadScratch
 from tokenspeed.kernels.persistent.arguments import Buffers, Outputs, Plan, Residual, Tables, Words
@@ -35,10 +36,11 @@ def signature_of(plan: Plan) -> dict[str, Any]:
             ("x_scaled", "x_values", "x_inner"),
             f"tensordesc<{half}[{plan.width}, 64],{FLOAT_BLOCK!r}>",
         ),
+        "tokens_ptr": "*i32",
         "places": Places("*i32", "*i32"),
         "outputs": Outputs("*i32", "*i32", "*i32"),
-        "num_rows_ptr": "*i32",
-        "tables": Tables("*fp32", "*fp32", halves),
+        "begin": Begin(*["*i32"] * 6),
+        "tables": Tables("*fp32", "*fp32", halves, halves),
         "residual": Residual("*fp32", halves, "*i64"),
         "buffers": Buffers(halves, halves, halves),
         "cache": Cache(halves, halves),

@@ -34,6 +34,18 @@ from tokenspeed.kernels.persistent.word_producer import FIRST_ROWS, produce_word
 
 
 @gluon.jit
+def begin_step(begin):
+    """Do for a step of one row what `embedding` does for others; return whether it is run."""
+    is_void = gl.load(begin.void) != 0
+    turn = gl.load(begin.before) + 1
+    if gl.program_id(0) == 0:
+        gl.store(begin.turn, turn)
+        if is_void:
+            gl.store(begin.outputs, 0)
+    return is_void == 0
+
+
+@gluon.jit
 def load_once(work, PLAN: gl.constexpr):
     """Return what a partition of consumers needs in every phase."""
     # A step of one row takes it for granted, as the kernels do that this one replaces.
@@ -77,7 +89,7 @@ def consume(ring, rows, scales, work, shared, PART: gl.constexpr, PLAN: gl.const
 def persistent_kernel(
     w_qkv, w_out, w_gate_up, w_down, w_head, s_qkv, s_out, s_gate_up, s_down, s_head,
     x_scaled, x_values, x_inner,
-    places, outputs, num_rows_ptr, tables, residual, buffers, cache, head, logits_ptr,
+    tokens_ptr, places, outputs, begin, tables, residual, buffers, cache, head, logits_ptr,
     parts_ptr, counters_ptr, words, peers, rank, first_token, layers, max_rows, in_flight,
     in_flight_down, in_flight_head, PLAN: gl.constexpr,
 ):  # fmt: skip
@@ -85,9 +97,12 @@ def persistent_kernel(
 
     w, x: copy descriptors. s: too for int4, else scales. The groups are those of `arguments`.
     """
-    if PLAN.ranks > 1:
-        # A step without rows, which only loads the kernel, must not wait for others.
-        layers = gl.where(gl.load(num_rows_ptr) > 0, layers, 0)
+    # A step that is void, or only loads the kernel, has no rows.
+    is_run = gl.load(begin.rows) > 0
+    if PLAN.single:
+        is_run = is_run & begin_step(begin)
+    if is_run == 0:
+        return
     SLOTS: gl.constexpr = PLAN.slots
     ROW_SLOTS: gl.constexpr = PLAN.row_slots
     PIECES: gl.constexpr = PLAN.columns // 64
@@ -136,7 +151,7 @@ def persistent_kernel(
     scales = (s_qkv, s_out, s_gate_up, s_down, s_head)
     work = Work(
         places, tables, residual, max_rows, buffers, cache, outputs, head, logits_ptr,
-        parts_ptr, counters_ptr, num_rows_ptr, layers, words, peers, rank, first_token,
+        parts_ptr, counters_ptr, begin.rows, layers, tokens_ptr, words, peers, rank, first_token,
     )  # fmt: skip
     sent = Ring(tiles, group_scales, full, empty)
     under_way = (in_flight, in_flight_down, in_flight_head)
@@ -169,7 +184,7 @@ def persistent_kernel(
                 (consume, (ring, rows, scales, work, shared, 1, PLAN)),
                 (produce_weights, (sent, weights, scales, layers, under_way, PLAN)),
                 (produce_rows, (rows, empty, (x_scaled, x_values, x_inner), counters_ptr,
-                                num_rows_ptr, layers, PLAN)),
+                                begin.rows, layers, PLAN)),
             ],
             [4, 1, 1],
             [224, 40, 40],

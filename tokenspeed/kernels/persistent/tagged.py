@@ -18,7 +18,7 @@ from triton.experimental.gluon import language as gl
 
 from tokenspeed.kernels.persistent import sizes
 from tokenspeed.kernels.persistent.grid import bound
-from tokenspeed.kernels.persistent.layouts import HALF
+from tokenspeed.kernels.persistent.layouts import HALF, SUM_UNIT, narrow
 
 TAGS = gl.constexpr(sizes.TAGS)
 # One-dimensional words of a partition of consumers.
@@ -158,13 +158,14 @@ def leave_first(work, first, PLAN: gl.constexpr):
     """Leave the row of the embedding as a phase leaves it: hidden states and what norms need."""
     at = gl.arange(0, HALF, LINE)
     is_one = at < 1
+    token = gl.load(work.tokens).to(gl.int64)
     for half in range(gl.program_id(0), PLAN.hidden // HALF, gl.num_programs(0)):
         column = half * HALF + at
         everywhere = column >= 0
-        hidden = gl.load(work.residual.hidden + column)
+        hidden = gl.load(work.tables.embedding + token * PLAN.hidden + column).to(gl.float32)
+        weight = gl.load(work.tables.norms + column).to(gl.float32)
         leave_floats(work.words.hidden + column, hidden, first, everywhere)
-        scaled = gl.load(work.residual.scaled + column)
+        scaled = narrow(hidden * weight, work.residual.scaled.dtype.element_ty)
         leave_halves(work.words.scaled + column, scaled, first, everywhere)
-        total = gl.load(work.residual.sums + at * 0)
-        total = gl.where(half == 0, total, 0)
+        total = gl.sum((hidden * hidden * (1.0 / SUM_UNIT)).to(gl.int64), 0)
         leave_long(work.words.squares + 2 * half + at * 0, total, first, is_one)

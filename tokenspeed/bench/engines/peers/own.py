@@ -22,6 +22,8 @@ def version() -> str:
 
 
 class Peer:
+    left = 0  # tokens that are still to be decoded
+
     def __init__(self, model: Path, dtype: str, threads: int, streams: int) -> None:
         config = EngineConfig(num_slots=streams, max_length=128, max_step_tokens=64 * streams)
         checkpoint = open_checkpoint(model)
@@ -31,8 +33,13 @@ class Peer:
         self.position = len(prompts[0])
         self.current = self.backend.step(prefill_step([np.array(p, np.int32) for p in prompts]))
 
+    def expect(self, tokens: int) -> None:
+        self.left = tokens
+
     def decode(self) -> None:
-        self.current = self.backend.step(decode_step(self.current, self.position))
+        self.left -= 1
+        step = decode_step(self.current, self.position, is_last=self.left <= 0)
+        self.current = self.backend.step(step)
         self.position += 1
 
     def verify(self, draft: list[int]) -> None:

@@ -1,0 +1,302 @@
+"""Steps that are launched before they are asked for: the same tokens, none that nobody wants."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tokenspeed.backends.test_cuda import rows
+from tests.tokenspeed.kernels.support import DEVICE
+from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
+from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_ahead import StepsAhead, decodes_on
+from tokenspeed.backends.cuda_weights import load_weights
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.request import Completion, Request
+from tokenspeed.kernels.lm_head import MAX_STOPS
+from tokenspeed.model.checkpoint import open_checkpoint
+from tokenspeed.model.config import EngineConfig
+
+CONFIG = EngineConfig(num_slots=3, max_length=96, max_step_tokens=24)
+NEVER = np.zeros((0, 2), np.int32)
+
+
+class Counter:
+    """A GPU whose token after t is t + 1, and that says what it was told to do."""
+
+    max_length = 64
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.queue: list[tuple[np.ndarray, bool]] = []  # tokens, whether void
+        self.rows = np.zeros(0, np.int32)
+        self.stops: set[int] = set()
+        self.is_held = False
+        self.void = self.ended = False
+
+    def begin(self, batch: Step, written: Any = None) -> None:
+        self.rows, self.void = batch.tokens[batch.outputs], False
+        self.stops = {int(token) for _, token in ([] if batch.stops is None else batch.stops)}
+        self._run("begin")
+
+    def may_follow(self, rows: int) -> bool:
+        return not self.is_held
+
+    def follow(self, rows: int) -> None:
+        self._run("follow")
+
+    def _run(self, how: str) -> None:
+        if not self.void:
+            self.rows = self.rows + 1
+        self.told.append(how)
+        self.void = self.void or bool(self.stops & set(self.rows.tolist()))
+        self.queue.append((self.rows, self.void))
+
+    def finish(self, outputs: int) -> np.ndarray:
+        tokens, self.ended = self.queue.pop(0)
+        return tokens
+
+    def has_ended(self) -> bool:
+        return self.ended
+
+    def drop(self) -> None:
+        self.told.append("drop")
+        self.queue.clear()
+
+
+def decoding(tokens: list[int], position: int, *stops: tuple[int, int]) -> Step:
+    step = rows(*((slot, position, [token]) for slot, token in enumerate(tokens)))
+    return replace(step, stops=np.array(stops, np.int32).reshape(-1, 2))
+
+
+def test_a_step_that_decodes_on_has_been_launched_when_it_is_asked_for() -> None:
+    gpu, steps = Counter(), StepsAhead()
+    assert steps.step([gpu], decoding([5], 0)).tolist() == [6]
+    assert steps.step([gpu], decoding([6], 1)).tolist() == [7]
+    assert gpu.told == ["begin", "follow", "follow"]
+    assert steps.step([gpu], replace(decoding([7], 2), stops=None)).tolist() == [8]
+    assert gpu.told == ["begin", "follow", "follow"]  # nothing is wanted behind the last one
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        decoding([9], 1),
+        decoding([6], 2),
+        decoding([6, 6], 1),
+        rows((1, 1, [6])),
+        rows((0, 1, [6, 7])),
+    ],
+)
+def test_another_step_than_the_one_launched_is_begun(other: Step) -> None:
+    gpu, steps = Counter(), StepsAhead()
+    steps.step([gpu], decoding([5], 0))
+    assert steps.step([gpu], other).tolist() == (other.tokens + 1).tolist()
+    assert gpu.told[:4] == ["begin", "follow", "drop", "begin"]
+
+
+def test_what_has_ended_is_not_waited_for() -> None:
+    gpu, steps = Counter(), StepsAhead()
+    assert steps.step([gpu], decoding([5], 0, (ANY_TOKEN, 6))).tolist() == [6]
+    assert gpu.told == ["begin", "follow", "drop"]
+    # It may go on all the same: then it is begun anew.
+    assert steps.step([gpu], decoding([6], 1)).tolist() == [7]
+    assert gpu.told == ["begin", "follow", "drop", "begin", "follow"]
+
+
+def test_rows_may_come_in_another_order() -> None:
+    gpu, steps = Counter(), StepsAhead()
+    steps.step([gpu], decoding([5, 15, 25], 0))
+    turned = rows((2, 1, [26]), (0, 1, [6]), (1, 1, [16]))
+    assert steps.step([gpu], turned).tolist() == [27, 7, 17]
+    assert gpu.told == ["begin", "follow"]
+
+
+def test_nothing_is_launched_while_the_host_holds() -> None:
+    gpu, steps = Counter(), StepsAhead()
+    gpu.is_held = True
+    steps.step([gpu], decoding([5], 0))
+    assert gpu.told == ["begin"]
+
+
+def test_all_ranks_do_the_same() -> None:
+    gpus, steps = [Counter(), Counter()], StepsAhead()
+    assert steps.step(gpus, decoding([5], 0)).tolist() == [6]
+    gpus[1].is_held = True  # by chance asked a moment later
+    assert steps.step(gpus, decoding([6], 1)).tolist() == [7]
+    steps.step(gpus, decoding([40], 0))
+    assert gpus[0].told == gpus[1].told == ["begin", "follow", "begin"]
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (decoding([5], 62), True),
+        (decoding([5], 63), False),  # the slot is full
+        (replace(decoding([5], 0), stops=None), False),
+        (replace(decoding([5], 0), drafts=np.array([6], np.int32)), False),
+        (replace(rows((0, 0, [5, 6])), stops=NEVER), False),
+        (replace(rows((0, 0, [5, 6]), outputs=[1]), stops=NEVER), False),
+        (decoding([5], 0, *[(1, 2)] * MAX_STOPS), True),
+        (decoding([5], 0, *[(1, 2)] * (MAX_STOPS + 1)), False),
+    ],
+)
+def test_which_steps_may_be_followed(step: Step, expected: bool) -> None:
+    assert decodes_on(step, 64) is expected
+
+
+@pytest.fixture(scope="module")
+def backends(model: Path) -> Iterator[tuple[CudaBackend, CudaBackend]]:
+    """One that launches ahead, on the interpreter or a GPU, and one that does not."""
+    weights = load_weights(open_checkpoint(model), "bf16", DEVICE)
+    both = [CudaBackend(weights, CONFIG, launch_ahead=how) for how in (True, False)]
+    yield both[0], both[1]
+    for one in both:
+        one.close()
+
+
+class Device(Counter):
+    """A GPU whose next token depends on a row's token and position alone."""
+
+    num_slots, max_step_tokens, weight_bytes, cache_bytes = 4, 16, 1, 1
+    name, config, max_length = "cuda", None, 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps, self.unwanted = StepsAhead(), 0
+        self.pairs: set[tuple[int, int]] = set()
+        self.positions = np.zeros(0, np.int32)
+
+    def begin(self, batch: Step, written: Any = None) -> None:
+        self.rows, self.positions = batch.tokens[batch.outputs], batch.positions[batch.outputs]
+        self.pairs = set() if batch.stops is None else {(int(a), int(b)) for a, b in batch.stops}
+        self.void = False
+        self._run("begin")
+
+    def _run(self, how: str) -> None:
+        self.told.append("void" if self.void else how)
+        is_run = not self.void
+        if is_run:
+            before, self.rows = self.rows, following(self.rows, self.positions)
+            self.positions = self.positions + 1
+            ends = zip(before.tolist(), self.rows.tolist(), strict=True)
+            self.void = any(self.pairs & {(a, b), (ANY_TOKEN, b)} for a, b in ends)
+        self.queue.append((self.rows, self.void))
+
+    def drop(self) -> None:
+        self.unwanted += self.told[-1] != "void"
+        super().drop()
+
+    def step(self, batch: Step) -> np.ndarray:
+        return self.steps.step([self], batch)
+
+    def copy_slot(self, source: int, target: int, length: int) -> None: ...
+    def hold(self, is_held: bool) -> None: ...
+    def close(self) -> None: ...
+
+
+def following(tokens: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    return (tokens * 7 + positions // 3 * 5 + 3) % 6
+
+
+class Plain(Device):
+    def may_follow(self, rows: int) -> bool:
+        return False
+
+
+TOKENS = st.integers(0, 5)
+
+
+@given(
+    prompts=st.lists(st.lists(TOKENS, min_size=1, max_size=4), min_size=1, max_size=3),
+    drafts=st.lists(st.lists(TOKENS, max_size=12), min_size=3, max_size=3),
+    eos=st.sets(TOKENS, max_size=1),
+    width=st.integers(0, 3),
+    most=st.integers(1, 14),
+)
+def test_launching_ahead_changes_no_output(
+    prompts: list[list[int]], drafts: list[list[int]], eos: set[int], width: int, most: int
+) -> None:
+    """Ends of sentences, drafts that are refuted and offered again, requests side by side."""
+    requests = [
+        Request(tuple(prompt), draft=tuple(draft), max_new_tokens=most, resync=width)
+        for prompt, draft in zip(prompts, drafts, strict=False)
+    ]
+    gpu = Device()
+    first, second = (run(backend, requests, eos) for backend in (gpu, Plain()))
+    assert [one.tokens for one in first] == [one.tokens for one in second]
+    if len(requests) == 1:  # what is launched ahead is wanted, or was not run
+        assert not gpu.unwanted
+
+
+def test_the_kernels_decide_as_the_engine_does(backends: tuple[CudaBackend, CudaBackend]) -> None:
+    (plain,) = run(backends[1], [Request((5, 6), max_new_tokens=9)], ())
+    wrong = (plain.tokens[0], 91, *plain.tokens[1:])
+    requests = [
+        Request((5, 6), draft=wrong, max_new_tokens=9, resync=1),
+        Request((7,), max_new_tokens=6),
+    ]
+    for eos in ((), plain.tokens[-2:-1]):
+        first, second = (run(backend, requests, eos) for backend in backends)
+        assert [one.tokens for one in first] == [one.tokens for one in second]
+
+
+def run(backend: Any, requests: list[Request], eos: Any) -> list[Completion]:
+    engine = Engine(Kept(backend), eos_token_ids=eos)
+    found = engine.run(requests)
+    engine.close()
+    return found
+
+
+class Kept:
+    """A backend that outlives its engine."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def close(self) -> None: ...
+
+
+def test_a_held_step_is_not_followed(backends: tuple[CudaBackend, CudaBackend]) -> None:
+    backend, _ = backends
+    first = replace(rows((0, 0, [5])), stops=NEVER)
+    expected = backend.step(first)
+    assert not backend.has_ended()
+    backend.drop()  # the one behind it
+    backend.begin(first)
+    backend.hold(True)
+    assert not backend.may_follow(1)
+    backend.hold(False)
+    assert backend.may_follow(1)
+    assert backend.finish(1) == expected
+
+
+def test_ends_are_seen_on_the_device(backends: tuple[CudaBackend, CudaBackend]) -> None:
+    backend, plain = backends
+    (token,) = plain.step(rows((0, 0, [5]))).tolist()
+    for stops, ended in (([(5, token)], True), ([(6, token)], False), ([(ANY_TOKEN, token)], True)):
+        batch = replace(rows((0, 0, [5])), stops=np.array(stops, np.int32))
+        backend.begin(batch)
+        backend.follow(1)
+        assert backend.finish(1).tolist() == [token]
+        assert backend.has_ended() is ended
+        assert backend.memory.num_outputs.item() == (0 if ended else 1)  # of the step behind it
+        backend.drop()
+
+
+def test_a_step_is_no_draft(backends: tuple[CudaBackend, CudaBackend]) -> None:
+    backend, plain = backends
+    step = replace(rows((0, 0, [5])), stops=NEVER)
+    (token,) = backend.step(step).tolist()
+    verified = replace(rows((0, 1, [token])), drafts=np.array([7], np.int32))
+    assert (verified.drafts != NO_DRAFT).all()
+    plain.step(step)
+    assert backend.step(verified).tolist() == plain.step(verified).tolist()
