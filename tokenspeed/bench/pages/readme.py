@@ -39,21 +39,39 @@ def last(rows: list[Row], key: str) -> Row:
 
 
 def updates() -> Iterator[str]:
-    """Yield rows about a caption update of a large model, vLLM beside it."""
-    result = load("h100-update.json")
-    where = f"{result['machine']['gpu']}, vLLM {result['versions']['vllm']}, {result['date']}"
-    measured = [row for row in result["rows"] if "update_ms_p50" in row]
-    for dtype in ("bf16", "fp8", "int8", "int4"):
-        own, theirs, *guessing = (row for row in measured if row["dtype"] == dtype)
-        beside = f"vLLM {theirs['update_ms_p50']:.1f}"
-        beside += f"; told which words hold {theirs['update_told_which_hold_ms_p50']:.1f}"
-        for row in guessing:
-            beside += f"; guessing by n-grams, at best {row['update_ms_p50']:.1f}"
+    """Yield rows about a large model, vLLM beside it in the same run."""
+    result = load("h100-launched-ahead.json")
+    where = f"{result['machine']['gpu']}, vLLM {result['versions']['vllm']}, one run, in turns, "
+    where += result["date"]
+    own, theirs = (
+        [row for row in result["rows"] if row["engine"] == engine]
+        for engine in ("tokenspeed", "vllm")
+    )
+    earlier = load("h100-update.json")  # of another run
+    (guessing,) = (row for row in earlier["rows"] if "guesses" in row and "update_ms_p50" in row)
+    for form, other in (("bf16", "bf16"), ("int8", "fp8"), ("int4", "int4")):
+        mine, peer = (
+            last([row for row in rows if row["dtype"] == dtype], "update_ms_p50")
+            for rows, dtype in ((own, form), (theirs, other))
+        )
+        beside = f"vLLM {'' if other == form else other + ' '}{peer['update_ms_p50']:.1f}"
+        beside += f"; told which words hold {peer['update_told_which_hold_ms_p50']:.1f}"
+        if form == "bf16":
+            beside += f"; guessing by n-grams, in an earlier run, {guessing['update_ms_p50']:.1f}"
+        token, their_token = (
+            find(rows, dtype=dtype, streams=1)["inter_token_ms_p50"]
+            for rows, dtype in ((own, form), (theirs, other))
+        )
         yield (
-            f"| GPU, LLaMA-3-8B {dtype}: a caption update "
-            f"| **{own['update_ms_p50']:.1f} ms** ({beside}) | {where} |"
+            f"| GPU, LLaMA-3-8B {form}: a caption update; a token "
+            f"| **{mine['update_ms_p50']:.1f} ms** ({beside}); "
+            f"**{token:.2f} ms** ({their_token:.2f}) | {where} |"
         )
         where = ""
+    first, their_first = (
+        find(rows, dtype="bf16", streams=1)["first_token_ms_p50"] for rows in (own, theirs)
+    )
+    yield f"| GPU, LLaMA-3-8B bf16: first token | **{first:.1f} ms** ({their_first:.1f}) |  |"
 
 
 def prompts() -> Iterator[str]:
@@ -73,39 +91,40 @@ def prompts() -> Iterator[str]:
 
 def large() -> Iterator[str]:
     """Yield rows about a model of 70 billion weights, and about two GPUs, vLLM beside both."""
-    one, two, pair = (
-        load(f"h100-{name}.json") for name in ("70b-vllm", "two-gpus", "two-gpus-vllm")
-    )
-    where = f"{one['machine']['gpu']}, random weights, vLLM {one['versions']['vllm']}, "
-    where += one["date"]
-    own, theirs = (
-        [row for row in one["rows"] if row["engine"] == engine] for engine in ("tokenspeed", "vllm")
-    )
+    now, beside, pair = (
+        load(name)
+        for name in (
+            "h100-launched-ahead.json", "h100-70b-vllm.json", "h200-two-gpus-launched-ahead.json",
+        )
+    )  # fmt: skip
+    own = now["large"]["engine"][-1]
+    theirs = [row for row in beside["rows"] if row["engine"] == "vllm"]
     peer = last(theirs, "update_ms_p50")
-    beside = f"vLLM W4A16 {peer['update_ms_p50']:.0f}; told which words hold "
-    beside += f"{peer['update_told_which_hold_ms_p50']:.0f}"
+    said = f"vLLM W4A16, {beside['date']}: {peer['update_ms_p50']:.0f}; told which words hold "
+    said += f"{peer['update_told_which_hold_ms_p50']:.0f}"
     yield (
         "| one H100, LLaMA-3-70B int4: a caption update; a token "
-        f"| **{last(own, 'update_ms_p50')['update_ms_p50']:.0f} ms** ({beside}); "
-        f"{find(own, streams=1)['inter_token_ms_p50']:.1f} ms "
-        f"({find(theirs, streams=1)['inter_token_ms_p50']:.1f}) | {where} |"
+        f"| **{own['update_ms_p50']:.0f} ms** ({said}); **{own['token_ms']:.1f} ms** "
+        f"({find(theirs, streams=1)['inter_token_ms_p50']:.1f}) "
+        f"| {now['machine']['gpu']}, random weights, {now['date']} |"
     )
-    rows = [row for row in two["rows"] if (row["shape"], row["dtype"]) == ("llama-3-70b", "int4")]
-    yield (
-        "| two H100, LLaMA-3-70B int4: a caption update; a token "
-        f"| **{last(rows, 'update_ms_p50')['update_ms_p50']:.0f} ms**; "
-        f"{find(rows, streams=1)['inter_token_ms_p50']:.1f} ms | {two['date']} |"
-    )
+    for form in ("int4", "int8"):
+        row = find(pair["groups"], model="llama-3-70b", form=form, persistent=True)
+        yield (
+            f"| two H200, LLaMA-3-70B {form}: a caption update; a token "
+            f"| **{row['update_ms_p50']:.0f} ms**; {row['host_ms']['1']:.1f} ms | {pair['date']} |"
+        )
     own, theirs = (
         [row for row in pair["rows"] if row["engine"] == engine]
         for engine in ("tokenspeed", "vllm")
     )
     yield (
-        "| two H100, LLaMA-3-8B bf16: a caption update; a token "
+        "| two H200, LLaMA-3-8B bf16: a caption update; a token "
         f"| **{last(own, 'update_ms_p50')['update_ms_p50']:.1f} ms** "
         f"(vLLM {last(theirs, 'update_ms_p50')['update_ms_p50']:.0f}); "
-        f"{find(own, streams=1, turns='rounds')['inter_token_ms_p50']:.2f} ms "
-        f"({find(theirs, streams=1, turns='rounds')['inter_token_ms_p50']:.2f}) | {pair['date']} |"
+        f"{find(own, streams=1)['inter_token_ms_p50']:.2f} ms "
+        f"({find(theirs, streams=1)['inter_token_ms_p50']:.2f}) "
+        f"| vLLM {pair['versions']['vllm']}, one run, in turns, {pair['date']} |"
     )
     real = load("h100-70b.json")
     speakers = [row for row in real["rows"] if "speakers" in row and row["within"] == 1]
@@ -161,24 +180,6 @@ def processor() -> Iterator[str]:
         where = ""
 
 
-def graphics() -> Iterator[str]:
-    """Yield rows about the GPU engine and vLLM beside it."""
-    result = load("h200-compare.json")
-    rows = result["rows"]
-    where = f"{result['machine']['gpu']}, one run, engines in turns, {result['date']}"
-    theirs = {
-        name: find(rows, engine=name, dtype="bf16", streams=1) for name in ("vllm", "transformers")
-    }
-    versions = result["versions"]
-    for text, key in (("a token", "inter_token_ms_p50"), ("first token", "first_token_ms_p50")):
-        own = find(rows, engine="tokenspeed", dtype="bf16", streams=1)
-        beside = ", ".join(
-            f"{name} {versions[name]} {row[key]:.2f}" for name, row in theirs.items()
-        )
-        yield f"| GPU, LLaMA-3-8B bf16: {text} | **{own[key]:.2f} ms** ({beside}) | {where} |"
-        where = ""
-
-
 def default_model() -> Iterator[str]:
     """Yield a row about the default model."""
     shipped = load("quality-default.json")["runs"]["shipped"]
@@ -201,7 +202,7 @@ def figures() -> Iterator[str]:
     """Yield the lines of the whole table."""
     yield "| what | measured | where |"
     yield "|---|---|---|"
-    for part in (updates, prompts, large, captions, processor, graphics, default_model):
+    for part in (updates, prompts, large, captions, processor, default_model):
         yield from part()
 
 
