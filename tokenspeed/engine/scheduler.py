@@ -178,11 +178,14 @@ class Scheduler:
 
     def _stops(self, parts: list[tuple[Sequence, Rows]]) -> NDArray[np.int32] | None:
         """Return when the step behind these rows will be another one than theirs, decoded on."""
-        if self.waiting or self.alone or len(parts) < len(self.running):
+        may_admit = self.waiting and self.cache.num_free
+        if may_admit or self.alone or len(parts) < len(self.running):
             return None
         stops = [sequence.stops(rows) for sequence, rows in parts]
         known = [pairs for pairs in stops if pairs is not None]
-        return np.concatenate(known) if len(known) == len(stops) else None
+        if len(known) < len(stops):
+            return None
+        return known[0] if len(known) == 1 else np.unique(np.concatenate(known), axis=0)
 
     def _rank(self, sequence: Sequence) -> tuple[bool, float, int, float]:
         return (self.shares.is_over(sequence.request.client), *urgency(sequence))

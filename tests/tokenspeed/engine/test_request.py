@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenspeed.backends import ANY_TOKEN, NO_DRAFT
 from tokenspeed.engine.request import Request, Rows, Sequence
 
 EOS = 0
@@ -94,3 +95,28 @@ def test_a_successor_inherits_what_was_expected() -> None:
     assert rows == Rows([5, 6, 7, 1, 2, 3, 4], 0, [1, 2, 3, 4, -1])
     assert sequence.advance(rows, [1, 4, 9, 9, 9]) == (1, 4)
     assert sequence.hypothesis() == (1, 4, 2, 3, 4)
+
+
+@given(target=TARGETS, draft=DRAFTS, resync=st.integers(0, 3), most=st.integers(1, 30))
+def test_where_plain_decoding_ends_is_foreseen(
+    target: list[int], draft: list[int], resync: int, most: int
+) -> None:
+    request = Request(PROMPT, draft=tuple(draft), resync=resync, max_new_tokens=most)
+    sequence = Sequence(request, frozenset({EOS}))
+    sequence.begin(slot=0, reused=0, now_s=0.0)
+    held = list[int]()
+    while sequence.finish_reason is None:
+        rows = sequence.rows(1000)
+        stops, seen = sequence.stops(rows), [*held, *rows.tokens]
+        is_plain = len(rows.tokens) == 1 and rows.drafts == [NO_DRAFT]
+        assert is_plain or stops is None
+        answers = range(len(seen) - len(rows.drafts) + 1, len(seen) + 1)
+        predicted = [predict(seen[:end], target) for end in answers]
+        sequence.advance(rows, predicted)
+        held = seen[: sequence.computed]
+        if stops is None:
+            continue
+        pairs = [tuple(pair) for pair in stops.tolist()]
+        is_foreseen = {(ANY_TOKEN, predicted[0]), (rows.tokens[0], predicted[0])} & set(pairs)
+        goes_on = sequence.finish_reason is None and sequence.rows(1000).tokens == predicted
+        assert is_foreseen or goes_on

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tokenspeed.backends import ANY_TOKEN
 from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
 from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Slot
 from tokenspeed.engine.request import Request, Sequence
@@ -536,3 +537,31 @@ def test_waiting_sequences_come_in_order_and_leave_for_good(
     assert [s.request.deadline_s for s in found] == sorted(s.request.deadline_s for s in kept)
     assert list(waiting.ordered()) == found  # looking changes nothing
     assert waiting.clients == {s.request.client for s in kept}
+
+
+def decode(scheduler: Scheduler) -> list[list[int]] | None:
+    """Run a step in which everybody decodes token 9; return its `stops`."""
+    scheduler.admit(0.0)
+    plan = scheduler.plan(0.0)
+    assert plan is not None
+    for s, rows in plan.parts:
+        s.advance(rows, [9] * len(rows.drafts))
+    return None if plan.batch.stops is None else plan.batch.stops.tolist()
+
+
+def test_a_step_says_when_the_next_one_is_another() -> None:
+    scheduler = Scheduler(KVCache(2, 64), max_step_tokens=16)
+    first, second, third = sequence(1.0), sequence(1.0, first=20), sequence(1.0, first=30)
+    scheduler.add(first)
+    assert decode(scheduler) is None  # its prompt
+    assert decode(scheduler) == [[ANY_TOKEN, 0]]
+    scheduler.add(second)
+    assert decode(scheduler) is None
+    assert decode(scheduler) == [[ANY_TOKEN, 0]]  # the same end mark of both
+    scheduler.add(third)  # there is no slot for it, until one of them ends
+    assert decode(scheduler) == [[ANY_TOKEN, 0]]
+    scheduler.remove(second)
+    assert decode(scheduler) is None  # the prompt of the third
+    assert decode(scheduler) == [[ANY_TOKEN, 0]]
+    scheduler.alone.add(first)
+    assert decode(scheduler) is None
