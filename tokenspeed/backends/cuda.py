@@ -265,6 +265,7 @@ class CudaBackend:
 
     def copy_slot(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another."""
+        self._ahead.forget([self])  # it may have read what the slot held before
         if not self._on_gpu:
             self.memory.copy_slot(source, target, length)
             return
@@ -273,9 +274,12 @@ class CudaBackend:
 
     def forgive(self) -> None:
         """Go on after a step in which another GPU did not answer."""
-        if self._on_gpu:
-            self._stream.synchronize()
-        self.memory.member.failed.zero_()
+        if not self._on_gpu:
+            self.memory.member.failed.zero_()
+            return
+        with torch.cuda.stream(self._stream):
+            self.memory.member.failed.zero_()
+        self._stream.synchronize()
 
     def close(self) -> None:
         """Give graphs and memory back."""
@@ -321,15 +325,18 @@ class CudaBackend:
         return step_width(rows, self.max_step_tokens)
 
     def _upload(self, batch: Step, written: "CudaBackend | None" = None) -> None:
-        self._count_step()
         if written is None:
+            self._count_step()
             self.memory.upload(batch, self._parity, self._turn)
         else:
-            assert written._turn == self._turn
+            # Not its own count: it is behind if a step raised before this GPU had its turn.
+            self._count_step(written._parity, written._turn)
             self.memory.send(written.memory)
 
-    def _count_step(self) -> None:
-        self._parity, self._turn = 1 - self._parity, self._turn % self._max_turn + 1
+    def _count_step(self, parity: int | None = None, turn: int | None = None) -> None:
+        """Give the next step its half of the results and its number, or those of another GPU."""
+        self._parity = 1 - self._parity if parity is None else parity
+        self._turn = self._turn % self._max_turn + 1 if turn is None else turn
         self.memory.ended[self._parity] = 0
 
     def _launch(self, width: int) -> None:

@@ -37,17 +37,16 @@ class StepsAhead:
         self._ahead: Step | None = None  # launched, but not asked for; its tokens are known
 
     def forget(self, ranks: Sequence[Launches]) -> None:
-        """Do not use what was launched ahead: something else is launched now."""
-        if self._ahead is not None:
-            self._ahead = None
-            for rank in ranks:
-                rank.drop()
+        """Do not use what was launched: something else comes, or a slot gets another content."""
+        self._ahead = None
+        for rank in ranks:
+            rank.drop()
 
     def step(self, ranks: Sequence[Launches], batch: Step) -> NDArray[np.int32]:
         """Run one step on all ranks; see `Backend.step`."""
         ran, order = self._ahead, _order(batch, self._ahead)
         if ran is None or order is None:
-            self.forget(ranks)
+            self.forget(ranks)  # also what a step that raised has left
             ran, order = batch, np.arange(len(batch.outputs))
             first, *others = ranks
             first.begin(batch)
@@ -60,7 +59,8 @@ class StepsAhead:
         if follows:
             for rank in ranks:
                 rank.follow(len(ran.tokens))
-        chosen, *_ = [rank.finish(len(ran.outputs)) for rank in ranks]
+        # All choose the same tokens, but for one that another did not answer: it has none.
+        chosen = np.minimum.reduce([rank.finish(len(ran.outputs)) for rank in ranks])
         if follows:
             self._ahead = replace(ran, positions=ran.positions + 1, tokens=chosen)
             if ranks[0].has_ended():

@@ -170,6 +170,7 @@ class CudaGroup:
 
     def copy_slot(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another."""
+        self._ahead.forget(self.ranks)
         for rank in self.ranks:
             rank.copy_slot(source, target, length)
 

@@ -108,7 +108,7 @@ class StepMemory:
         self.chosen = torch.zeros(2, padded, dtype=torch.int32, pin_memory=pinned)
         self.ended = torch.zeros(2, dtype=torch.int32, pin_memory=pinned)
         self.hold = torch.zeros(1, dtype=torch.int32, pin_memory=pinned)
-        self.singles = torch.zeros(1, dtype=torch.int32, device=device)
+        self.singles = torch.ones(1, dtype=torch.int32, device=device)  # empty words say 0
         counts = (self.num_rows, self.num_outputs, self.num_tiles)
         self.begin = Begin(*counts, void, before, self.turn)
         stops = (fields.stop_previous[:MAX_STOPS], fields.stop_tokens[:MAX_STOPS])

@@ -65,7 +65,8 @@ class Counter:
         return self.ended
 
     def drop(self) -> None:
-        self.told.append("drop")
+        if self.queue:
+            self.told.append("drop")
         self.queue.clear()
 
 
@@ -122,6 +123,34 @@ def test_nothing_is_launched_while_the_host_holds() -> None:
     gpu.is_held = True
     steps.step([gpu], decoding([5], 0))
     assert gpu.told == ["begin"]
+
+
+class Failing(Counter):
+    """A GPU on which a launch may fail."""
+
+    fails = False
+
+    def follow(self, rows: int) -> None:
+        if self.fails:
+            self.fails = False
+            raise RuntimeError("launch failed")
+        super().follow(rows)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_launch_that_fails_leaves_nothing_behind(which: int) -> None:
+    gpus, steps = [Failing(), Failing()], StepsAhead()
+    gpus[which].fails = True
+    with pytest.raises(RuntimeError, match="launch failed"):
+        steps.step(gpus, decoding([5], 0))
+    assert steps.step(gpus, decoding([20], 0)).tolist() == [21]
+    assert steps.step(gpus, decoding([21], 1)).tolist() == [22]
+
+
+def test_a_rank_that_was_not_answered_fails_the_step() -> None:
+    gpus, steps = [Counter(), Counter()], StepsAhead()
+    gpus[1].finish = lambda outputs: np.array([-1], np.int32)  # type: ignore[method-assign]
+    assert steps.step(gpus, replace(decoding([5], 0), stops=None)).tolist() == [-1]
 
 
 def test_all_ranks_do_the_same() -> None:
@@ -189,7 +218,7 @@ class Device(Counter):
         self.queue.append((self.rows, self.void))
 
     def drop(self) -> None:
-        self.unwanted += self.told[-1] != "void"
+        self.unwanted += bool(self.queue) and self.told[-1] != "void"
         super().drop()
 
     def step(self, batch: Step) -> np.ndarray:
@@ -277,6 +306,20 @@ def test_a_held_step_is_not_followed(backends: tuple[CudaBackend, CudaBackend]) 
     backend.hold(False)
     assert backend.may_follow(1)
     assert backend.finish(1) == expected
+
+
+def test_a_slot_that_is_copied_onto_is_read_anew(
+    backends: tuple[CudaBackend, CudaBackend],
+) -> None:
+    found = []
+    for backend in backends:
+        backend.step(rows((1, 0, list(range(11, 23)))))
+        backend.step(rows((0, 0, list(range(30, 41)))))
+        tokens = backend.step(replace(rows((0, 11, [5])), stops=NEVER)).tolist()
+        backend.copy_slot(1, 0, 12)
+        found.append([tokens, backend.step(rows((0, 12, tokens))).tolist()])
+        assert found[-1][1] == backend.step(rows((1, 12, tokens))).tolist()
+    assert found[0] == found[1]
 
 
 def test_ends_are_seen_on_the_device(backends: tuple[CudaBackend, CudaBackend]) -> None:
