@@ -241,7 +241,8 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peers",
         help=f"engines to compare with, comma-separated (default: {CPU_PEERS}; on a GPU: "
-        "transformers,vllm in 16 bits; vllm:fp8; vllm:int8 or vllm:int4 of random weights)",
+        "transformers,vllm in 16 bits; vllm:fp8; vllm:int8 or vllm:int4 of random weights; "
+        "vllm:ngram guesses tokens)",
     )
     parser.add_argument(
         "--shape",

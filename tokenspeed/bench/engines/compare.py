@@ -7,9 +7,11 @@ and warms up.
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,8 @@ from tokenspeed.model.weights import weight_shapes
 
 PROMPT_TOKENS, NEW_TOKENS, VERIFY_TOKENS = 40, 24, 24
 _PEERS = Path(__file__).parent / "peers"
+# What vLLM logs: whether weights were quantised at all shows there alone.
+_LOADED = re.compile(r"Model loading took ([\d.]+) GiB")
 
 
 @dataclass
@@ -71,11 +75,12 @@ class Worker:
             python = sys.executable
         folders = [more_path, str(Path(__file__).parents[3])]
         self.who = who
+        self._log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [python, script, engine, source, work, who.dtype, *sizes],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._log,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
         )
@@ -89,12 +94,19 @@ class Worker:
         self.process.stdin.flush()
         return self._read()
 
+    def weights_gib(self) -> float | None:
+        """Return what its log says that the weights take on a GPU; None: it says nothing."""
+        self._log.seek(0)
+        found = _LOADED.findall(self._log.read().decode(errors="replace"))
+        return float(found[-1]) if found else None
+
     def close(self) -> None:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.close()
         self.process.wait(timeout=30)
         self.process.stdout.close()
+        self._log.close()
 
     def _read(self) -> dict[str, Any]:
         assert self.process.stdout

@@ -29,7 +29,8 @@ _BITS = {
 }  # int4 with a half-precision scale for each 128 weights
 # The file of each peer that runs on a GPU, and the forms of weights in which it is compared.
 GPU_PEERS = {"tokenspeed": "own_gpu.py", "transformers": "hf_gpu.py", "vllm": "vllm.py"}
-PEER_FORMS = {"transformers": ("bf16",), "vllm": ("bf16", "fp8", "int8", "int4")}
+# "ngram" is bf16 that guesses tokens.
+PEER_FORMS = {"transformers": ("bf16",), "vllm": ("bf16", "ngram", "fp8", "int8", "int4")}
 
 
 def contestants(names: Sequence[str], forms: Sequence[str]) -> list[Contestant]:
@@ -139,8 +140,11 @@ def compare_on_gpu(
                 times = play(
                     workers, config.vocab_size, count, rounds, progress, PROMPT_TOKENS, NEW_TOKENS
                 )
+                loaded = {worker.who: worker.weights_gib() for worker in workers}
                 for one, taken in times.items():
                     row = _row(one, config, count, taken, starts[one], read_bytes_per_s)
+                    if loaded[one] is not None:
+                        row["weights_gib"] = loaded[one]  # as it reports itself
                     rows.append({"engine": one.peer, "shape": label, **row})
             updates = play_updates(workers, config.vocab_size, rounds, progress)
             rows += [_update_row(one, label, taken) for one, taken in updates.items()]
@@ -184,20 +188,24 @@ def play_updates(
 
 
 def _update_row(who: Contestant, label: str, times: dict[str, list[float]]) -> Row:
-    row: Row = {"engine": who.peer, "shape": label, "dtype": _form(who)}
+    row: Row = {"engine": who.peer, "shape": label, **_form(who)}
     for name, each in times.items():
         row |= spread(name.removesuffix("_ms"), each) | {"rounds": len(each)}
     return row
 
 
-def _form(who: Contestant) -> str:
-    return "bf16" if who.dtype == "bfloat16" else who.dtype
+def _form(who: Contestant) -> Row:
+    """Return the form of an engine's weights, and what else tells it from others."""
+    if who.dtype == "ngram":
+        best = "guesses by n-grams, the best case: random weights soon repeat themselves"
+        return {"dtype": "bf16", "detail": best}
+    return {"dtype": "bf16" if who.dtype == "bfloat16" else who.dtype}
 
 
 def _row(
     who: Contestant, config: ModelConfig, streams: int, times: Times, start_s: float, read: float
 ) -> Row:
-    row: dict[str, Any] = {"dtype": _form(who)}
+    row: dict[str, Any] = _form(who)
     row |= {"streams": streams, "prompt_tokens": PROMPT_TOKENS, "new_tokens": NEW_TOKENS}
     row |= times.summary(95)
     if read:

@@ -46,6 +46,7 @@ def test_peers_take_turns_and_absent_ones_are_named(make_model: MakeModel, tmp_p
     assert absent == {"vllm bfloat16": "ImportError: only a name"}
     assert list(versions) == ["transformers"]
     assert len(seen) == 8 + 4  # and updates, of which these two know nothing
+    assert all("weights_gib" not in row for row in rows)  # they do not say it
     assert [(row["engine"], row["dtype"], row["streams"]) for row in rows] == [
         ("transformers", "bf16", 1),
         ("transformers", "bf16", 2),
@@ -64,7 +65,7 @@ version = lambda: "1"
 
 class Peer:
     def __init__(self, *_):
-        pass
+        print("Model loading took 5.35 GiB memory and 0.9 seconds")
 
     def generate(self, *_):
         pass
@@ -94,10 +95,11 @@ def test_engines_can_run_one_after_another(make_model: MakeModel, tmp_path: Path
         rows, *_ = compare_on_gpu(open_checkpoint(model).config, model, twice, **asked)
     assert events == ["starts", "ends"] * 2
     assert [row["streams"] for row in rows] == [1, 2, 1, 2]
+    assert [row["weights_gib"] for row in rows] == [5.35] * 4  # as it said itself
 
 
 def test_peers_are_compared_in_the_forms_that_they_have(make_model: MakeModel) -> None:
-    names = ["tokenspeed", "transformers", "vllm:int4", "vllm:bf16", "vllm:fp8"]
+    names = ["tokenspeed", "transformers", "vllm:int4", "vllm:bf16", "vllm:fp8", "vllm:ngram"]
     who = contestants(names, ["int8"])
     assert [(one.peer, one.dtype) for one in who] == [
         ("tokenspeed", "int8"),
@@ -105,7 +107,12 @@ def test_peers_are_compared_in_the_forms_that_they_have(make_model: MakeModel) -
         ("vllm", "int4"),
         ("vllm", "bfloat16"),
         ("vllm", "fp8"),
+        ("vllm", "ngram"),
     ]
+    assert compare_gpu._form(who[4]) == {"dtype": "fp8"}
+    guessing = compare_gpu._form(who[5])  # not to be taken for plain decoding
+    assert guessing["dtype"] == "bf16"
+    assert "best case" in guessing["detail"]
     with pytest.raises(ValueError, match="transformers in int4 is not compared, expected some"):
         contestants(["transformers:int4"], [])
     # Of quantised peers, the head is not quantised.

@@ -1,8 +1,10 @@
 """vLLM on a GPU, offline: its own batching, graphs and compilation.
 
 Random weights may be quantised: int8 and int4 are its W8A16 and W4A16, in groups of 128, and fp8 is
-what it makes of 16 bits when it starts, of stored weights too. Its prefix cache is on, as it is by
-default; only caption updates read from it, as rounds repeat their prompts.
+what it makes of 16 bits when it starts, of stored weights too. "ngram" is bf16 that guesses up to
+20 tokens from those before them; random weights soon repeat themselves, which is its best case. Its
+prefix cache is on, as it is by default; only caption updates read from it, as rounds repeat their
+prompts.
 """
 
 import importlib
@@ -26,6 +28,9 @@ vllm: Any = importlib.import_module("vllm")
 
 CACHE_BYTES = 1 << 30  # 3,276 positions of a model of 70 billion weights
 BITS = {"int8": 8, "int4": 4}
+GUESSING = {
+    "method": "ngram", "num_speculative_tokens": 20, "prompt_lookup_max": 3, "prompt_lookup_min": 1,
+}  # fmt: skip
 _LINEAR = [f"self_attn.{name}_proj" for name in "qkvo"]
 _LINEAR += [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
 
@@ -62,8 +67,9 @@ class Peer:
         is_stored = any(model.glob("*.safetensors"))
         self.llm: Any = vllm.LLM(
             model=str(model),
-            dtype="float16" if dtype in BITS else "bfloat16" if dtype == "fp8" else dtype,
+            dtype="float16" if dtype in BITS else "bfloat16",
             quantization="fp8" if dtype == "fp8" else None,
+            speculative_config=GUESSING if dtype == "ngram" else None,
             skip_tokenizer_init=True,
             max_model_len=1024,
             max_num_seqs=max(2, streams),
