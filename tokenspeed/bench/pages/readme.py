@@ -68,10 +68,6 @@ def updates() -> Iterator[str]:
             f"**{token:.2f} ms** ({their_token:.2f}) | {where} |"
         )
         where = ""
-    first, their_first = (
-        find(rows, dtype="bf16", streams=1)["first_token_ms_p50"] for rows in (own, theirs)
-    )
-    yield f"| GPU, LLaMA-3-8B bf16: first token | **{first:.1f} ms** ({their_first:.1f}) |  |"
 
 
 def prompts() -> Iterator[str]:
