@@ -61,6 +61,14 @@ class Backend(Protocol):
     weight_bytes: int  # bytes of weights that one step reads, LM head included
     cache_bytes: int
 
+    @property
+    def was_ahead(self) -> bool:
+        """Whether the last step had been launched before it was asked for.
+
+        It then began when the one before it ended.
+        """
+        ...
+
     def step(self, batch: Step) -> NDArray[np.int32]:
         """Run one step.
 

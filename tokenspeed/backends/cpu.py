@@ -119,6 +119,7 @@ class CpuBackend:
     """
 
     name = "cpu"
+    was_ahead = False
 
     def __init__(
         self,

@@ -148,6 +148,11 @@ class CudaBackend:
         }
 
     @property
+    def was_ahead(self) -> bool:
+        """Whether the last step had been launched before it was asked for."""
+        return self._ahead.was_ahead
+
+    @property
     def form(self) -> str:
         """The form of the weights."""
         return self.weights.form

@@ -31,9 +31,14 @@ class Launches(Protocol):
 
 
 class StepsAhead:
-    """Runs the steps of a GPU, or of those that share a model, and launches the next one early."""
+    """Runs the steps of a GPU, or of those that share a model, and launches the next one early.
+
+    Attributes:
+        was_ahead: whether the last step had been launched before it was asked for.
+    """
 
     def __init__(self) -> None:
+        self.was_ahead = False
         self._ahead: Step | None = None  # launched, but not asked for; its tokens are known
 
     def forget(self, ranks: Sequence[Launches]) -> None:
@@ -45,6 +50,7 @@ class StepsAhead:
     def step(self, ranks: Sequence[Launches], batch: Step) -> NDArray[np.int32]:
         """Run one step on all ranks; see `Backend.step`."""
         ran, order = self._ahead, _order(batch, self._ahead)
+        self.was_ahead = order is not None
         if ran is None or order is None:
             self.forget(ranks)  # also what a step that raised has left
             ran, order = batch, np.arange(len(batch.outputs))

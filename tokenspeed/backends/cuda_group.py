@@ -145,6 +145,11 @@ class CudaGroup:
         each = [rank.memory_bytes for rank in self.ranks if isinstance(rank, CudaBackend)]
         return {name: sum(one[name] for one in each) for name in each[0]}
 
+    @property
+    def was_ahead(self) -> bool:
+        """Whether the last step had been launched before it was asked for."""
+        return self._ahead.was_ahead
+
     def step(self, batch: Step) -> NDArray[np.int32]:
         """Run one step; see `Backend.step`.
 

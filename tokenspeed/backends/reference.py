@@ -38,6 +38,7 @@ class ReferenceBackend:
     """
 
     name = "reference"
+    was_ahead = False
 
     def __init__(
         self,

@@ -99,6 +99,7 @@ class EngineCore:
             max_step_ms / 1e3,
         )
         self._deliver: dict[Sequence, Deliver] = {}
+        self._ended_s = 0.0  # when the last step did
         self._in_step: list[Sequence] = []  # those with rows in the step under way
         self._partials: dict[Hashable, Sequence] = {}  # by key: what a newer request supersedes
         self._stats = EngineStats(
@@ -150,6 +151,9 @@ class EngineCore:
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
         now_s = self.clock()
+        if self.backend.was_ahead:
+            before = self._ended_s
+        self._ended_s = now_s
         self._in_step, self.failures_in_a_row = [], 0
         self._scheduler.observe(plan, now_s - before)
         self._count(

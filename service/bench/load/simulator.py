@@ -119,6 +119,7 @@ class ToyBackend:
     """
 
     name = "simulated"
+    was_ahead = False
     weight_bytes = 0
     cache_bytes = 0
     config = ModelConfig(

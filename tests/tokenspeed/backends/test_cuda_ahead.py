@@ -80,6 +80,7 @@ def test_a_step_that_decodes_on_has_been_launched_when_it_is_asked_for() -> None
     assert steps.step([gpu], decoding([5], 0)).tolist() == [6]
     assert steps.step([gpu], decoding([6], 1)).tolist() == [7]
     assert gpu.told == ["begin", "follow", "follow"]
+    assert steps.was_ahead
     assert steps.step([gpu], replace(decoding([7], 2), stops=None)).tolist() == [8]
     assert gpu.told == ["begin", "follow", "follow"]  # nothing is wanted behind the last one
 
@@ -99,6 +100,7 @@ def test_another_step_than_the_one_launched_is_begun(other: Step) -> None:
     steps.step([gpu], decoding([5], 0))
     assert steps.step([gpu], other).tolist() == (other.tokens + 1).tolist()
     assert gpu.told[:4] == ["begin", "follow", "drop", "begin"]
+    assert not steps.was_ahead
 
 
 def test_what_has_ended_is_not_waited_for() -> None:
@@ -220,6 +222,10 @@ class Device(Counter):
     def drop(self) -> None:
         self.unwanted += bool(self.queue) and self.told[-1] != "void"
         super().drop()
+
+    @property
+    def was_ahead(self) -> bool:
+        return self.steps.was_ahead
 
     def step(self, batch: Step) -> np.ndarray:
         return self.steps.step([self], batch)

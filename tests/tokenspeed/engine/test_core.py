@@ -4,11 +4,14 @@ import itertools
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.tokenspeed.engine.test_engine import GatedReference
+from tokenspeed.backends import Step
 from tokenspeed.engine.core import EngineCore
 from tokenspeed.engine.request import Completion, Request, Sequence
 from tokenspeed.errors import EngineStopped, RequestTooLong
@@ -73,6 +76,28 @@ def test_tokens_come_as_they_become_sure_and_then_the_end(ears: Ears) -> None:
     assert isinstance(ending, Completion)
     assert tuple(ears.tokens[sequence]) == ending.tokens
     assert ears.core.stats().slots_in_use == 0
+
+
+def test_a_step_that_was_launched_ahead_began_when_the_one_before_it_ended(
+    ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, seen = [100.0], list[tuple[float, float]]()
+    monkeypatch.setattr(ears.core, "clock", lambda: now_s[0])
+    step = ears.core.backend.step
+
+    def slow(batch: Step) -> NDArray[np.int32]:
+        now_s[0] += 2
+        return step(batch)
+
+    monkeypatch.setattr(ears.core.backend, "step", slow)
+    ears.core.on_step = lambda plan, began_s, ended_s: seen.append((began_s, ended_s))
+    ears.add(Request((5, 6), max_new_tokens=3))
+    for was_ahead in (False, True, False):
+        monkeypatch.setattr(ears.core.backend, "was_ahead", was_ahead)
+        ears.core.step()
+        now_s[0] += 1  # what the host does between two steps
+    assert seen == [(100, 102), (102, 105), (106, 108)]
+    assert ears.core.stats().busy_s == 2 + 3 + 2
 
 
 def test_a_newer_request_of_a_key_ends_the_older_partial_at_once(ears: Ears) -> None:
