@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from tests.tokenspeed.backends.test_cuda import rows
 from tests.tokenspeed.kernels.support import DEVICE
-from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
+from tokenspeed.backends import ANY_TOKEN, Step
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ahead import StepsAhead, decodes_on
 from tokenspeed.backends.cuda_weights import load_weights
+from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.kernels.lm_head import MAX_STOPS
@@ -23,7 +24,6 @@ from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 
 CONFIG = EngineConfig(num_slots=3, max_length=96, max_step_tokens=24)
-NEVER = np.zeros((0, 2), np.int32)
 
 
 class Counter:
@@ -341,11 +341,20 @@ def test_ends_are_seen_on_the_device(backends: tuple[CudaBackend, CudaBackend]) 
         backend.drop()
 
 
-def test_a_step_is_no_draft(backends: tuple[CudaBackend, CudaBackend]) -> None:
+def test_a_draft_is_not_answered_by_what_was_launched_ahead(
+    backends: tuple[CudaBackend, CudaBackend],
+) -> None:
+    """The row is the same, and a bias accepts the draft in place of the best token."""
     backend, plain = backends
     step = replace(rows((0, 0, [5])), stops=NEVER)
     (token,) = backend.step(step).tolist()
-    verified = replace(rows((0, 1, [token])), drafts=np.array([7], np.int32))
-    assert (verified.drafts != NO_DRAFT).all()
     plain.step(step)
-    assert backend.step(verified).tolist() == plain.step(verified).tolist()
+    asked = rows((0, 1, [token]))
+    (best,) = plain.step(asked).tolist()
+    draft, bias = np.array([best - 1], np.int32), np.array([1 - 2.0**-20], np.float32)
+    backend.step(step)
+    assert backend.step(replace(asked, drafts=draft, biases=bias)).tolist() == [best - 1]
+    assert not backend.was_ahead
+    backend.step(step)
+    assert backend.step(asked).tolist() == [best]
+    assert backend.was_ahead
