@@ -88,6 +88,7 @@ class CudaBackend:
         # Of the steps that were launched and are not finished: their halves of the results.
         self._begun: deque[tuple[int, torch.cuda.Event | None]] = deque()
         self._parity = self._turn = 0
+        self._read = 0  # the half of the step that was finished last
         # The numbers of exchanges do not repeat within days.
         self._max_turn = (1 << 31) // max(2, self.memory.member.group.exchanges) - 2
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}

@@ -333,7 +333,7 @@ class PersistentStep:
         memory, fields, cache = self._memory, self._memory.fields, self._memory.cache
         plan = self._plan(width, store_logits=logits is not None)
         ring = self.ring or default_ring(plan.form, width, plan.head_dim, self._gpu_bytes)
-        turn = memory.begin.before  # `Peers` of this kernel
+        turn = memory.begin.before  # this kernel itself counts the step: see `ranks`
         rows = {"scaled": memory.scaled, "values": memory.values, "inner": memory.inner}
         return {
             **self._descriptors,

@@ -151,7 +151,7 @@ class EngineCore:
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
         now_s = self.clock()
-        if self.backend.was_ahead:
+        if self.backend.was_ahead:  # the device has been at it since the one before
             before = self._ended_s
         self._ended_s = now_s
         self._in_step, self.failures_in_a_row = [], 0
