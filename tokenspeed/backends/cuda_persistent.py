@@ -20,6 +20,7 @@ from tokenspeed.kernels.matrix import Matrix, pack_tiles
 from tokenspeed.kernels.persistent import layouts, sizes
 from tokenspeed.kernels.persistent.arguments import (
     Buffers,
+    Family,
     Outputs,
     Plan,
     Residual,
@@ -38,6 +39,7 @@ MAX_LAYERS = (sizes.TAGS - 1) // 3  # whose words have tags of their own
 SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
 MIN_WIDTH = 8  # that a product takes
 ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
+_SWITCHES = ("activation", "attention_softcap", "logit_softcap", "embedding_scale")  # it knows
 _OPTIONS = {"num_warps": 4, "enable_fp_fusion": False, "launch_cooperative_grid": True}
 
 
@@ -54,9 +56,9 @@ def why_not(weights: Weights) -> str | None:
 def why_not_shape(weights: Weights) -> str | None:
     """Return why the kernel does not support a model's shape or form; None: it does."""
     config, form = weights.config, weights.form
-    if config.switches or config.attention_scale or len(config.ropes) > 1:
-        beyond = ", ".join(config.switches) or "scale of scores or rotations"
-        return f"it knows plain LLaMA alone, not this model's {beyond}"
+    beyond = [switch for switch in config.switches if switch not in _SWITCHES]
+    if beyond:
+        return f"it does not know this model's {', '.join(beyond)}"
     if form not in sizes.COLUMNS:
         return f"it does not know {form}, only {', '.join(sizes.COLUMNS)}"
     if config.head_dim not in (64, 128) or config.num_heads // config.num_kv_heads > 16:
@@ -257,6 +259,12 @@ def plan_of(
         square_words=max(128, triton.next_power_of_2(hidden // sizes.HALF)),
         ranks=ranks,
         inbox_rows=inbox_rows,
+        scale=config.score_scale,
+        score_cap=config.attention_softcap,
+        logit_cap=config.logit_softcap,
+        embedding_scale=config.embedding_scale,
+        activation=config.activation,
+        ropes=len(config.ropes),
     )
 
 
@@ -284,6 +292,7 @@ class PersistentStep:
         is_gpu = torch.device(device).type == "cuda"
         self._gpu_bytes = torch.cuda.get_device_properties(device).total_memory if is_gpu else 0
         self._norms = torch.stack([norm for norm in weights.norms if norm is not None])
+        self._family = self._describe_family()
         plan = self._plan(max_width)
         split = (
             (plan.qkv, plan.qkv_parts),
@@ -346,6 +355,7 @@ class PersistentStep:
             "outputs": Outputs(fields.outputs, memory.num_outputs, fields.drafts),
             "begin": memory.begin,
             "tables": Tables(memory.cos, memory.sin, self._norms, self._weights.embedding),
+            "family": self._family,
             "residual": Residual(memory.hidden, memory.scaled, memory.sums),
             "buffers": Buffers(memory.q, memory.values, memory.inner),
             "cache": Cache(cache[0], cache[1]),
@@ -389,6 +399,13 @@ class PersistentStep:
             step,
             *(torch.zeros(size, dtype=torch.int32, device=step.device) for size in narrow),
             *(torch.zeros(size, dtype=torch.int64, device=step.device) for size in wide),
+        )
+
+    def _describe_family(self) -> Family:
+        config, device = self._weights.config, self._memory.device
+        ropes = [config.rope_of(i) for i in range(config.num_layers)]
+        return Family(
+            torch.tensor(ropes, dtype=torch.int32, device=device) if len(config.ropes) > 1 else None
         )
 
     def _describe_weights(self) -> dict[str, Any]:

@@ -42,6 +42,17 @@ def gate_up_ref(
 
 
 @triton.jit
+def gated(gate, up, ACTIVATION: tl.constexpr):
+    """Return activation(gate) * up, float32."""
+    if ACTIVATION == "silu":
+        return gate / (1.0 + tl.exp(-gate)) * up
+    else:
+        # (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u)).
+        twice = _GELU * (gate + 0.044715 * gate * gate * gate)
+        return gate / (1.0 + tl.exp(tl.minimum(-twice, 80.0))) * up  # e^80 does not overflow
+
+
+@triton.jit
 def gate_up_kernel(
     x,
     weight,
@@ -68,12 +79,7 @@ def gate_up_kernel(
     BLOCK_M: tl.constexpr = TILE.block_m
     HALF: tl.constexpr = TILE.block_n // 2
     gate, up = tl.split(tl.reshape(acc, (BLOCK_M, HALF, 2)))
-    if ACTIVATION == "silu":
-        out = gate / (1.0 + tl.exp(-gate)) * up
-    else:
-        # (1 + tanh(u)) / 2 is 1 / (1 + exp(-2 u)).
-        twice = _GELU * (gate + 0.044715 * gate * gate * gate)
-        out = gate / (1.0 + tl.exp(tl.minimum(-twice, 80.0))) * up  # e^80 does not overflow
+    out = gated(gate, up, ACTIVATION)
     cols = col_start // 2 + tl.arange(0, HALF)
     at = rows[:, None].to(tl.int64) * (MATRIX.n // 2) + cols[None, :]
     mask = row_mask[:, None] & (cols < MATRIX.n // 2)[None, :]

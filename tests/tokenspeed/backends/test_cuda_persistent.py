@@ -31,6 +31,7 @@ from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.exchange import join
 from tokenspeed.kernels.persistent.compiling import signature_of
 from tokenspeed.model.config import EngineConfig, ModelConfig
+from tokenspeed.model.rope import Rope
 from tokenspeed.model.sharding import Shard
 
 FORMS = ["bf16", "int8", "int4"]
@@ -40,6 +41,17 @@ TYPES = {
     torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32",
     torch.int16: "i16", torch.int32: "i32", torch.int64: "i64",
 }  # fmt: skip
+# Switches of other families that the kernel knows.
+VARIED = replace(
+    WIDE,
+    ropes=(WIDE.rope, Rope(kind="none")),
+    layer_ropes=(0, 1, 0),
+    attention_scale=0.1,
+    attention_softcap=20.0,
+    logit_softcap=10.0,
+    embedding_scale=2.0,
+    activation="gelu_tanh",
+)
 PROMPT = np.random.default_rng(3).integers(3, WIDE.vocab_size, 240).tolist()
 
 
@@ -68,12 +80,15 @@ def test_stacked_layers_are_the_same_weights(form: str) -> None:
         (SMALL, "int8", "narrow"),
         (LARGE, "fp8", "does not know fp8"),
         (replace(LARGE, vocab_size=512), "bf16", "head's tiles"),
+        (VARIED, "int4", None),
+        (replace(VARIED, norms="both"), "bf16", "does not know this model's norms"),
     ],
 )
 def test_it_says_which_model_it_cannot_run(
     config: ModelConfig, form: str, reason: str | None
 ) -> None:
-    found = why_not_shape(random_weights(replace(config, num_layers=1), form, "meta"))
+    one = replace(config, num_layers=1, layer_ropes=config.layer_ropes[:1])
+    found = why_not_shape(random_weights(one, form, "meta"))
     assert found is None if reason is None else reason in str(found)
 
 
@@ -112,15 +127,18 @@ def kind(argument: Any) -> Any:
     """Triton's type of an argument, a group's as a group; of a descriptor, up to its layout."""
     if isinstance(argument, tuple):
         return type(argument)(*(kind(part) for part in argument))
+    if argument is None:
+        return "constexpr"
     if isinstance(argument, TensorDescriptor):
         return f"tensordesc<{TYPES[argument.base.dtype]}{argument.block_shape}"
     return f"*{TYPES[argument.dtype]}" if isinstance(argument, torch.Tensor) else "i32"
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_it_is_launched_with_what_is_compiled_without_a_gpu(form: str) -> None:
-    small = replace(WIDE, hidden_size=1024, intermediate_size=2048, num_heads=8, num_kv_heads=2)
-    small = replace(small, num_layers=2, vocab_size=256)
+@pytest.mark.parametrize("config", [WIDE, VARIED])
+def test_it_is_launched_with_what_is_compiled_without_a_gpu(config: ModelConfig, form: str) -> None:
+    small = replace(config, hidden_size=1024, intermediate_size=2048, num_heads=8, num_kv_heads=2)
+    small = replace(small, vocab_size=256)
     weights = stack_layers(random_weights(small, form, "cpu", seed=5))
     memory = StepMemory(weights, EngineConfig(num_slots=2, max_length=64, max_step_tokens=32))
     most = max_width(form)
@@ -189,11 +207,11 @@ def test_it_is_refused_without_a_hopper_gpu() -> None:
         CudaBackend(weights, EngineConfig(num_slots=1, max_length=32), persistent=True)
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=[(c, form) for c in (WIDE, VARIED) for form in FORMS])
 def backend(request: pytest.FixtureRequest) -> Iterator[CudaBackend]:
     if torch.cuda.get_device_capability()[0] != 9:
         pytest.skip("needs a Hopper GPU")
-    weights = random_weights(WIDE, request.param, "cuda", seed=7)
+    weights = random_weights(*request.param, "cuda", seed=7)
     config = EngineConfig(num_slots=16, max_length=512, max_step_tokens=256)
     backend = CudaBackend(weights, config, persistent=True)
     yield backend

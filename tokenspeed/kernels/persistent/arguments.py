@@ -28,6 +28,9 @@ class Plan(NamedTuple):
             row. Both are so many that no two threads have the same word.
         ranks: GPUs that share the model; several only in such a step (`ranks`).
         inbox_rows: of each rank in half an inbox, `exchange.Group.rows`.
+        scale, score_cap: of scores of attention; the cap is 0 where there is none.
+        logit_cap, embedding_scale, activation: those of `ModelConfig`.
+        ropes: tables of angles.
     """
 
     form: str
@@ -57,6 +60,12 @@ class Plan(NamedTuple):
     square_words: int
     ranks: int
     inbox_rows: int
+    scale: float
+    score_cap: float
+    logit_cap: float
+    embedding_scale: float
+    activation: str
+    ropes: int
 
 
 class Outputs(NamedTuple):
@@ -76,7 +85,7 @@ class Tables(NamedTuple):
     """What every step reads.
 
     Attributes:
-        cos, sin: [positions, head_dim / 2] float32.
+        cos, sin: [ropes, positions, head_dim / 2] float32.
         norms: [norms, hidden]. embedding: [whole vocabulary, hidden].
     """
 
@@ -84,6 +93,16 @@ class Tables(NamedTuple):
     sin: Any
     norms: Any
     embedding: Any
+
+
+class Family(NamedTuple):
+    """What other families than LLaMA have besides, over all layers; None: this model has none.
+
+    Attributes:
+        ropes: [layers] int32, which of the tables of angles each takes.
+    """
+
+    ropes: Any = None
 
 
 class Residual(NamedTuple):
@@ -136,6 +155,7 @@ class Work(NamedTuple):
 
     places: Any
     tables: Any
+    family: Any
     residual: Any
     max_rows: Any
     buffers: Any
@@ -162,6 +182,16 @@ class Loaded(NamedTuple):
     positions: Any
     grid: Any
     first_tag: Any
+
+
+class Extras(NamedTuple):
+    """What heads of a step of one row need in other families than LLaMA; see `own_row`.
+
+    Attributes:
+        first_angle: where the layer's angles begin in the tables.
+    """
+
+    first_angle: Any
 
 
 class Exchange(NamedTuple):

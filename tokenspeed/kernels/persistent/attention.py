@@ -7,13 +7,14 @@ from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 from tokenspeed.kernels import attention
 from tokenspeed.kernels.gluon_names import barrier
 from tokenspeed.kernels.persistent.grid import arrive, wait
-from tokenspeed.kernels.persistent.layouts import ATTENTION, HALF, STRIDE, narrow
+from tokenspeed.kernels.persistent.layouts import ATTENTION, HALF, STRIDE, narrow, tanh
 from tokenspeed.kernels.persistent.own_row import own_row
 from tokenspeed.kernels.persistent.tagged import leave_halves, tag_of
 
 BLOCK = gl.constexpr(attention.BLOCK)
 CACHE_SHARED = gl.constexpr(gl.SwizzledSharedLayout(8, 1, 8, [1, 0]))
 _SPLIT = gl.constexpr(attention.SPLIT)
+_LOG2E = gl.constexpr(1.4426950408889634)
 # 16 query heads (few of them used) by 32 positions, or by the columns of a head.
 _mma = gl.NVMMADistributedLayout(version=[2, 0], warps_per_cta=[1, 4], instr_shape=[16, 8])
 _ATTEND = gl.constexpr(_mma)
@@ -111,7 +112,8 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
     v_shared = cache_shared.index(1)
     column = gl.expand_dims(gl.arange(0, BLOCK, gl.SliceLayout(0, _ATTEND)), 0)
     ones = gl.full([BLOCK, 8], 1.0, dtype, _ATTEND_B)
-    scale: gl.constexpr = HEAD_DIM**-0.5 * 1.4426950408889634
+    CAP: gl.constexpr = PLAN.score_cap
+    scale: gl.constexpr = PLAN.scale / CAP if CAP > 0.0 else PLAN.scale * _LOG2E
 
     maximum = gl.full([16], float("-inf"), gl.float32, ROW)
     total = gl.zeros([16], gl.float32, ROW)
@@ -134,6 +136,8 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
             barrier()
             b = k_shared.permute((1, 0)).load(_ATTEND_B)
             scores = mma_v2(q, b, gl.zeros([16, BLOCK], gl.float32, _ATTEND)) * scale
+            if CAP > 0.0:
+                scores = tanh(scores) * (CAP * _LOG2E)
             scores = gl.where(start + column <= last, scores, float("-inf"))
             new = gl.maximum(top, gl.max(scores, 1))
             finite = gl.where(new == float("-inf"), 0.0, new)

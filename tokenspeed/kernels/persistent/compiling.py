@@ -1,5 +1,6 @@
 """The kernel compiled for Hopper without a GPU."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import triton
@@ -9,7 +10,15 @@ from triton.experimental.gluon._runtime import GluonASTSource
 from tokenspeed.kernels.embedding import Begin
 from tokenspeed.kernels.exchange import Peers
 from tokenspeed.kernels.lm_head import HeadScratch
-from tokenspeed.kernels.persistent.arguments import Buffers, Outputs, Plan, Residual, Tables, Words
+from tokenspeed.kernels.persistent.arguments import (
+    Buffers,
+    Family,
+    Outputs,
+    Plan,
+    Residual,
+    Tables,
+    Words,
+)
 from tokenspeed.kernels.persistent.kernel import persistent_kernel
 from tokenspeed.kernels.persistent.layouts import (
     FLOAT_BLOCK,
@@ -41,6 +50,7 @@ def signature_of(plan: Plan) -> dict[str, Any]:
         "outputs": Outputs("*i32", "*i32", "*i32"),
         "begin": Begin(*["*i32"] * 6),
         "tables": Tables("*fp32", "*fp32", halves, halves),
+        "family": Family("*i32" if plan.ropes > 1 else "constexpr"),
         "residual": Residual("*fp32", halves, "*i64"),
         "buffers": Buffers(halves, halves, halves),
         "cache": Cache(halves, halves),
@@ -64,19 +74,22 @@ def signature_of(plan: Plan) -> dict[str, Any]:
 def compile_step(plan: Plan) -> Any:
     """Compile the kernel for sm_90; return Triton's compiled kernel."""
     signature = signature_of(plan)
-    paths = [path for i, kind in enumerate(signature.values()) for path in _pointers(kind, (i,))]
+    leaves = dict(leaf for i, kind in enumerate(signature.values()) for leaf in _leaves(kind, (i,)))
+    absent = dict.fromkeys(path for path, kind in leaves.items() if kind == "constexpr")
     source = GluonASTSource(
         persistent_kernel,
         signature,
-        {(len(signature) - 1,): plan},
-        {path: [["tt.divisibility", 16]] for path in paths},
+        absent | {(len(signature) - 1,): plan},
+        {path: [["tt.divisibility", 16]] for path, kind in leaves.items() if kind[0] == "*"},
     )
     options = {"num_warps": 4, "enable_fp_fusion": False}
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 
 
-def _pointers(kind: Any, path: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the paths of the pointers in an argument."""
+def _leaves(kind: Any, path: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Yield the paths of what an argument consists of, and their types."""
     if isinstance(kind, tuple):
-        return [at for i, part in enumerate(kind) for at in _pointers(part, (*path, i))]
-    return [path] if kind.startswith("*") else []
+        for i, part in enumerate(kind):
+            yield from _leaves(part, (*path, i))
+    else:
+        yield path, kind

@@ -1,8 +1,9 @@
-"""The phase of gate and up: silu(gate) * up, whose rows alternate in the weight."""
+"""The phase of gate and up: activation(gate) * up, whose rows alternate in the weight."""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
+from tokenspeed.kernels import gate_up
 from tokenspeed.kernels.persistent.grid import arrive, share
 from tokenspeed.kernels.persistent.layouts import (
     FINISH,
@@ -18,6 +19,8 @@ from tokenspeed.kernels.persistent.layouts import (
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
 from tokenspeed.kernels.persistent.tagged import ask_squares, leave_halves, row_squares, tag_of
 
+gated = gluon.jit(gate_up.gated.fn)
+
 
 @gluon.jit
 def gate_up_operands(work, layer, num_rows, PLAN: gl.constexpr):
@@ -32,7 +35,7 @@ def gate_up_operands(work, layer, num_rows, PLAN: gl.constexpr):
 
 @gluon.jit
 def finish_gate_up(v, sums, half, work, own, layer, PLAN: gl.constexpr):
-    """Write silu(gate) * up."""
+    """Write activation(gate) * up."""
     inner_ptr = work.buffers.inner
     dtype: gl.constexpr = inner_ptr.dtype.element_ty
     if PLAN.single:
@@ -44,7 +47,8 @@ def finish_gate_up(v, sums, half, work, own, layer, PLAN: gl.constexpr):
     row_mask = n < own.num_rows
     gate = gate * gl.expand_dims(inverse, 0)
     up = up * gl.expand_dims(inverse, 0)
-    out = gate / (1.0 + gl.exp(-gate)) * up
+    ACTIVATION: gl.constexpr = PLAN.activation
+    out = gated(gate, up, ACTIVATION)
     at = gl.expand_dims(n, 0) * PLAN.inner + gl.expand_dims(column, 1)
     mask = gl.expand_dims(row_mask, 0) & (at >= 0)
     if PLAN.single:

@@ -5,7 +5,7 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from tokenspeed.kernels.persistent.grid import share
-from tokenspeed.kernels.persistent.layouts import FINISH, HALF, TILE, inverse_rms
+from tokenspeed.kernels.persistent.layouts import FINISH, HALF, TILE, inverse_rms, tanh
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
 from tokenspeed.kernels.persistent.tagged import ask_squares, row_squares
 
@@ -49,6 +49,10 @@ def finish_head(lower, upper, inverse, tile, outs, wanted, drafts, work, PLAN: g
     above = column + HALF
     lower = lower * gl.expand_dims(inverse, 0)
     upper = upper * gl.expand_dims(inverse, 0)
+    CAP: gl.constexpr = PLAN.logit_cap
+    if CAP > 0.0:
+        lower = tanh(lower * (1.0 / CAP)) * CAP
+        upper = tanh(upper * (1.0 / CAP)) * CAP
     if PLAN.store_logits:
         at = gl.expand_dims(outs.to(gl.int64) * VOCAB, 0)
         mask = gl.expand_dims(wanted, 0)

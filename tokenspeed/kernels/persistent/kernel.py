@@ -89,7 +89,7 @@ def consume(ring, rows, scales, work, shared, PART: gl.constexpr, PLAN: gl.const
 def persistent_kernel(
     w_qkv, w_out, w_gate_up, w_down, w_head, s_qkv, s_out, s_gate_up, s_down, s_head,
     x_scaled, x_values, x_inner,
-    tokens_ptr, places, outputs, begin, tables, residual, buffers, cache, head, logits_ptr,
+    tokens_ptr, places, outputs, begin, tables, family, residual, buffers, cache, head, logits_ptr,
     parts_ptr, counters_ptr, words, peers, rank, first_token, layers, max_rows, in_flight,
     in_flight_down, in_flight_head, PLAN: gl.constexpr,
 ):  # fmt: skip
@@ -150,7 +150,7 @@ def persistent_kernel(
     weights = (w_qkv, w_out, w_gate_up, w_down, w_head)
     scales = (s_qkv, s_out, s_gate_up, s_down, s_head)
     work = Work(
-        places, tables, residual, max_rows, buffers, cache, outputs, head, logits_ptr,
+        places, tables, family, residual, max_rows, buffers, cache, outputs, head, logits_ptr,
         parts_ptr, counters_ptr, begin.rows, layers, tokens_ptr, words, peers, rank, first_token,
     )  # fmt: skip
     sent = Ring(tiles, group_scales, full, empty)

@@ -6,7 +6,7 @@
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from tokenspeed.kernels import matrix, norm
+from tokenspeed.kernels import arithmetic, matrix, norm
 from tokenspeed.kernels.persistent import sizes
 
 TILE, HALF = gl.constexpr(sizes.TILE), gl.constexpr(sizes.HALF)
@@ -32,6 +32,8 @@ HALF_SCALES = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [0]))
 FINISH = gl.constexpr(gl.BlockedLayout([2, 1], [32, 1], [1, 4], [0, 1]))
 PAIRS = gl.constexpr(gl.BlockedLayout([1, 1], [32, 1], [1, 4], [0, 1]))
 FINISH_SHARED = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [0, 1]))
+
+tanh = gluon.jit(arithmetic.tanh.fn)  # Gluon compiles the lines of a Triton function as well
 
 
 @gluon.jit

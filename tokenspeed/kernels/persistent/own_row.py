@@ -8,6 +8,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
 from tokenspeed.kernels.gluon_names import barrier
+from tokenspeed.kernels.persistent.arguments import Extras
 from tokenspeed.kernels.persistent.grid import bound
 from tokenspeed.kernels.persistent.layouts import HALF, TILE, inverse_rms, narrow
 from tokenspeed.kernels.persistent.tagged import (
@@ -54,10 +55,19 @@ def ask_sum(pointers, mask, tag, PARTS: gl.constexpr):
 
 
 @gluon.jit
-def turn(v, is_v, position, total, work, dtype: gl.constexpr, PLAN: gl.constexpr):
+def head_extras(head, work, layer, PLAN: gl.constexpr):
+    """Return what other families need besides, loaded while the parts are on their way."""
+    first_angle = 0
+    if PLAN.ropes > 1:
+        first_angle = gl.load(work.family.ropes + layer) * (PLAN.max_length * PLAN.head_dim // 2)
+    return Extras(first_angle)
+
+
+@gluon.jit
+def turn(v, is_v, position, extras, total, work, dtype: gl.constexpr, PLAN: gl.constexpr):
     """Return heads [heads, head_dim], normed, and rotated but for values.
 
-    total: of the squares of the hidden states.
+    extras: of `head_extras`. total: of the squares of the hidden states.
     """
     HALF_DIM: gl.constexpr = PLAN.head_dim // 2
     total = gl.full([HALF_DIM], total, gl.int64, gl.SliceLayout(0, _PAIRS))
@@ -66,6 +76,8 @@ def turn(v, is_v, position, total, work, dtype: gl.constexpr, PLAN: gl.constexpr
     first = gl.convert_layout(first, _PAIRS) * inverse
     second = gl.convert_layout(second, _PAIRS) * inverse
     at = position * HALF_DIM + gl.expand_dims(gl.arange(0, HALF_DIM, gl.SliceLayout(0, _PAIRS)), 0)
+    if PLAN.ropes > 1:
+        at += extras.first_angle
     rotates = (is_v == 0) & (at >= 0)
     cos = gl.load(work.tables.cos + at + is_v.to(gl.int32) * 0, mask=rotates, other=1.0)
     sin = gl.load(work.tables.sin + at + is_v.to(gl.int32) * 0, mask=rotates, other=0.0)
@@ -107,7 +119,9 @@ def own_row(kv_head, position, k_ptr, v_ptr, memory, work, own, layer, Q: gl.con
     key = PLAN.heads + kv_head
     head = gl.where(m < GROUP, kv_head * GROUP + m, key + (m - GROUP) * KV_HEADS)
     exists = m < GROUP + 2
-    words = head_words(work, gl.where(exists, head, 0), PLAN)
+    head = gl.where(exists, head, 0)
+    words = head_words(work, head, PLAN)
+    extras = head_extras(head, work, layer, PLAN)
     mask = gl.expand_dims(gl.expand_dims(exists, 1), 2)
     v, missing = ask_sum(words, mask, tag, PLAN.qkv_parts)
     polls = gl.to_tensor(0)
@@ -117,7 +131,7 @@ def own_row(kv_head, position, k_ptr, v_ptr, memory, work, own, layer, Q: gl.con
         bound(polls)
     total = total_squares(squares, work, own.first_tag + 3 * layer, PLAN)
     is_v = gl.expand_dims(m == GROUP + 1, 1)
-    heads = turn(v, is_v, position, total, work, dtype, PLAN)
+    heads = turn(v, is_v, position, extras, total, work, dtype, PLAN)
     memory.slice(0, ROWS).store(heads)
     k = pick(heads, GROUP, NEW)
     v = pick(heads, GROUP + 1, NEW)

@@ -24,6 +24,8 @@ def qkv_operands(half, work, own, layer, num_rows, PLAN: gl.constexpr):
     sums = gl.load(at, mask=row_mask, other=0, cache_modifier=".cg")
     head = gl.expand_dims(pair // HALF_DIM, 1)
     angle = gl.expand_dims(own.positions, 0) * HALF_DIM + gl.expand_dims(pair % HALF_DIM, 1)
+    if PLAN.ropes > 1:
+        angle += gl.load(work.family.ropes + layer) * (PLAN.max_length * HALF_DIM)
     rotates = gl.expand_dims(row_mask, 0) & (head < PLAN.heads + PLAN.kv_heads)
     cos = gl.load(work.tables.cos + angle, mask=rotates, other=1.0)
     sin = gl.load(work.tables.sin + angle, mask=rotates, other=0.0)

@@ -163,6 +163,8 @@ def leave_first(work, first, PLAN: gl.constexpr):
         column = half * HALF + at
         everywhere = column >= 0
         hidden = gl.load(work.tables.embedding + token * PLAN.hidden + column).to(gl.float32)
+        if PLAN.embedding_scale != 1.0:
+            hidden *= PLAN.embedding_scale
         weight = gl.load(work.tables.norms + column).to(gl.float32)
         leave_floats(work.words.hidden + column, hidden, first, everywhere)
         scaled = narrow(hidden * weight, work.residual.scaled.dtype.element_ty)
