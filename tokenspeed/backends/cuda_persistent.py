@@ -39,7 +39,13 @@ MAX_LAYERS = (sizes.TAGS - 1) // 3  # whose words have tags of their own
 SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
 MIN_WIDTH = 8  # that a product takes
 ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
-_SWITCHES = ("activation", "attention_softcap", "logit_softcap", "embedding_scale")  # it knows
+_SWITCHES = (  # of `ModelConfig`, that the kernel knows
+    "biases",
+    "activation",
+    "attention_softcap",
+    "logit_softcap",
+    "embedding_scale",
+)
 _OPTIONS = {"num_warps": 4, "enable_fp_fusion": False, "launch_cooperative_grid": True}
 
 
@@ -265,6 +271,7 @@ def plan_of(
         embedding_scale=config.embedding_scale,
         activation=config.activation,
         ropes=len(config.ropes),
+        biases=config.biases,
     )
 
 
@@ -311,7 +318,8 @@ class PersistentStep:
     @property
     def nbytes(self) -> int:
         """Bytes of its own buffers."""
-        return sum(t.nbytes for t in (self._norms, self._part_sums, self._counters, *self._words))
+        own = (self._norms, self._part_sums, self._counters, *self._words, *self._family)
+        return sum(t.nbytes for t in own if t is not None)
 
     def run(self, width: int, logits: Tensor | None = None) -> None:
         """Launch the step, before `select`, and after `embedding` if it is for more than one row.
@@ -402,11 +410,11 @@ class PersistentStep:
         )
 
     def _describe_family(self) -> Family:
-        config, device = self._weights.config, self._memory.device
-        ropes = [config.rope_of(i) for i in range(config.num_layers)]
-        return Family(
-            torch.tensor(ropes, dtype=torch.int32, device=device) if len(config.ropes) > 1 else None
-        )
+        config, layers = self._weights.config, self._weights.layers
+        matrices = [_layer_matrices(layer) for layer in layers]
+        biases = [_stacked([each[name].bias for each in matrices]) for name in matrices[0]]
+        ropes = torch.tensor([config.rope_of(i) for i in range(len(layers))], dtype=torch.int32)
+        return Family(*biases, ropes.to(self._memory.device) if len(config.ropes) > 1 else None)
 
     def _describe_weights(self) -> dict[str, Any]:
         weights, layers = self._weights, len(self._weights.layers)
@@ -418,6 +426,11 @@ class PersistentStep:
 
 def _layer_matrices(layer: LayerWeights) -> dict[str, Matrix]:
     return {"qkv": layer.qkv, "out": layer.out, "gate_up": layer.gate_up, "down": layer.down}
+
+
+def _stacked(parts: list[Tensor | None]) -> Tensor | None:
+    found = [part for part in parts if part is not None]
+    return torch.stack(found) if found else None
 
 
 def _stored(matrix: Matrix) -> Tensor:

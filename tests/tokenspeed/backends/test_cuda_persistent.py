@@ -44,6 +44,7 @@ TYPES = {
 # Switches of other families that the kernel knows.
 VARIED = replace(
     WIDE,
+    biases=("qkv", "out", "gate_up", "down"),
     ropes=(WIDE.rope, Rope(kind="none")),
     layer_ropes=(0, 1, 0),
     attention_scale=0.1,

@@ -30,7 +30,7 @@ class Plan(NamedTuple):
         inbox_rows: of each rank in half an inbox, `exchange.Group.rows`.
         scale, score_cap: of scores of attention; the cap is 0 where there is none.
         logit_cap, embedding_scale, activation: those of `ModelConfig`.
-        ropes: tables of angles.
+        ropes: tables of angles. biases: of `ModelConfig`, which of `Family`'s there are.
     """
 
     form: str
@@ -66,6 +66,7 @@ class Plan(NamedTuple):
     embedding_scale: float
     activation: str
     ropes: int
+    biases: tuple[str, ...]
 
 
 class Outputs(NamedTuple):
@@ -99,10 +100,15 @@ class Family(NamedTuple):
     """What other families than LLaMA have besides, over all layers; None: this model has none.
 
     Attributes:
+        qkv_bias, out_bias, gate_up_bias, down_bias: [layers, rows of the matrix] float32.
         ropes: [layers] int32, which of the tables of angles each takes.
     """
 
-    ropes: Any = None
+    qkv_bias: Any
+    out_bias: Any
+    gate_up_bias: Any
+    down_bias: Any
+    ropes: Any
 
 
 class Residual(NamedTuple):
@@ -189,9 +195,11 @@ class Extras(NamedTuple):
 
     Attributes:
         first_angle: where the layer's angles begin in the tables.
+        bias: of the first and the second row of each pair, [heads, pairs] float32 each.
     """
 
     first_angle: Any
+    bias: Any
 
 
 class Exchange(NamedTuple):

@@ -36,6 +36,8 @@ def signature_of(plan: Plan) -> dict[str, Any]:
     block = f"bf16[{TILE}, 64]" if plan.form == "bf16" else f"i16{WORD_BLOCK_SHAPE}"
     scales = f"tensordesc<i32[1, {TILE}],{SCALE_BLOCK!r}>" if plan.form == "int4" else "*fp32"
     halves = f"*{half}"
+    matrices = ("qkv", "out", "gate_up", "down")
+    biases = ["*fp32" if name in plan.biases else "constexpr" for name in matrices]
     return {
         **dict.fromkeys(
             ("w_qkv", "w_out", "w_gate_up", "w_down", "w_head"), f"tensordesc<{block},{panel!r}>"
@@ -50,7 +52,7 @@ def signature_of(plan: Plan) -> dict[str, Any]:
         "outputs": Outputs("*i32", "*i32", "*i32"),
         "begin": Begin(*["*i32"] * 6),
         "tables": Tables("*fp32", "*fp32", halves, halves),
-        "family": Family("*i32" if plan.ropes > 1 else "constexpr"),
+        "family": Family(*biases, "*i32" if plan.ropes > 1 else "constexpr"),
         "residual": Residual("*fp32", halves, "*i64"),
         "buffers": Buffers(halves, halves, halves),
         "cache": Cache(halves, halves),

@@ -14,6 +14,7 @@ from tokenspeed.kernels.persistent.layouts import (
     TILE,
     inverse_rms,
     narrow,
+    pair_bias,
     pairs,
 )
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
@@ -23,19 +24,21 @@ gated = gluon.jit(gate_up.gated.fn)
 
 
 @gluon.jit
-def gate_up_operands(work, layer, num_rows, PLAN: gl.constexpr):
-    """Return the rows' sums of squares."""
+def gate_up_operands(half, work, layer, num_rows, PLAN: gl.constexpr):
+    """Return the rows' sums of squares, and biases."""
+    bias = pair_bias(work.family.gate_up_bias, layer, half, 2 * PLAN.inner)
     if PLAN.single:
-        return ask_squares(work, PLAN)
+        return ask_squares(work, PLAN), bias
     else:
         n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
         at = work.residual.sums + (2 * layer + 1) * work.max_rows + n
-        return gl.load(at, mask=n < num_rows, other=0, cache_modifier=".cg")
+        return gl.load(at, mask=n < num_rows, other=0, cache_modifier=".cg"), bias
 
 
 @gluon.jit
-def finish_gate_up(v, sums, half, work, own, layer, PLAN: gl.constexpr):
+def finish_gate_up(v, operands, half, work, own, layer, PLAN: gl.constexpr):
     """Write activation(gate) * up."""
+    sums, bias = operands
     inner_ptr = work.buffers.inner
     dtype: gl.constexpr = inner_ptr.dtype.element_ty
     if PLAN.single:
@@ -47,6 +50,9 @@ def finish_gate_up(v, sums, half, work, own, layer, PLAN: gl.constexpr):
     row_mask = n < own.num_rows
     gate = gate * gl.expand_dims(inverse, 0)
     up = up * gl.expand_dims(inverse, 0)
+    if work.family.gate_up_bias is not None:
+        gate += bias[0]
+        up += bias[1]
     ACTIVATION: gl.constexpr = PLAN.activation
     out = gated(gate, up, ACTIVATION)
     at = gl.expand_dims(n, 0) * PLAN.inner + gl.expand_dims(column, 1)
@@ -70,7 +76,7 @@ def project_gate_up(
         half = unit * 2 + PART
         scale = row_scale(scale_ptr, layer, half, 2 * PLAN.inner, PLAN)
         first_rows(rows, turn, PLAN)
-        operands = gate_up_operands(work, layer, own.num_rows, PLAN)
+        operands = gate_up_operands(half, work, layer, own.num_rows, PLAN)
         acc, turn = product(ring, rows, scale, turn, PLAN.hidden, PART, PLAN)
         v = gl.convert_layout(acc, FINISH)
         finish_gate_up(v, operands, half, work, own, layer, PLAN)

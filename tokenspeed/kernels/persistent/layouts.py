@@ -44,6 +44,20 @@ def pairs(v, WIDTH: gl.constexpr):
 
 
 @gluon.jit
+def pair_bias(bias, layer, half, N: gl.constexpr):
+    """Return the biases of the even and the odd rows of half a tile, [32, 1] each; 0: none.
+
+    bias: [layers, N], or None.
+    """
+    if bias is None:
+        return 0.0, 0.0
+    else:
+        pair = half * (HALF // 2) + gl.arange(0, HALF // 2, gl.SliceLayout(1, PAIRS))
+        at = bias + (layer * N + gl.expand_dims(pair, 1) * 2)
+        return gl.load(at), gl.load(at + 1)
+
+
+@gluon.jit
 def narrow(x, dtype: gl.constexpr):
     """Round float32 to dtype, to the nearest; too large for float16 becomes its largest."""
     if dtype == gl.float16:

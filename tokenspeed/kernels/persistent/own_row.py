@@ -27,13 +27,19 @@ _PAIRS = gl.constexpr(gl.SliceLayout(2, _WORDS))
 
 
 @gluon.jit
+def head_rows(head, PLAN: gl.constexpr):
+    """Return the first row of qkv's weight of each pair of heads: [heads, pairs]."""
+    pair = gl.arange(0, PLAN.head_dim // 2, gl.SliceLayout(0, _PAIRS))
+    return gl.expand_dims(head, 1) * PLAN.head_dim + gl.expand_dims(pair, 0) * 2
+
+
+@gluon.jit
 def head_words(work, head, PLAN: gl.constexpr):
     """Return where the first parts of heads lie: [heads, pairs, 2].
 
     head: [heads], numbered as qkv has them.
     """
-    pair = gl.arange(0, PLAN.head_dim // 2, gl.SliceLayout(0, _PAIRS))
-    row = gl.expand_dims(head, 1) * PLAN.head_dim + gl.expand_dims(pair, 0) * 2
+    row = head_rows(head, PLAN)
     tile = row // TILE * (2 * PLAN.qkv_parts) + row // HALF % 2
     which = gl.arange(0, 2, gl.SliceLayout(0, gl.SliceLayout(1, _WORDS)))
     at = gl.expand_dims(tile * HALF + row % HALF, 2)
@@ -60,7 +66,11 @@ def head_extras(head, work, layer, PLAN: gl.constexpr):
     first_angle = 0
     if PLAN.ropes > 1:
         first_angle = gl.load(work.family.ropes + layer) * (PLAN.max_length * PLAN.head_dim // 2)
-    return Extras(first_angle)
+    bias = (0.0, 0.0)
+    if work.family.qkv_bias is not None:
+        at = work.family.qkv_bias + (layer * PLAN.qkv + head_rows(head, PLAN))
+        bias = (gl.load(at), gl.load(at + 1))
+    return Extras(first_angle, bias)
 
 
 @gluon.jit
@@ -75,6 +85,9 @@ def turn(v, is_v, position, extras, total, work, dtype: gl.constexpr, PLAN: gl.c
     first, second = gl.split(v)
     first = gl.convert_layout(first, _PAIRS) * inverse
     second = gl.convert_layout(second, _PAIRS) * inverse
+    if work.family.qkv_bias is not None:
+        first += extras.bias[0]
+        second += extras.bias[1]
     at = position * HALF_DIM + gl.expand_dims(gl.arange(0, HALF_DIM, gl.SliceLayout(0, _PAIRS)), 0)
     if PLAN.ropes > 1:
         at += extras.first_angle

@@ -20,8 +20,8 @@ from tokenspeed.kernels.persistent.tagged import (
 
 
 @gluon.jit
-def projection_operands(half, work, norm, num_rows, PLAN: gl.constexpr):
-    """Return the hidden states of half a tile and the next norm's weight."""
+def projection_operands(half, work, bias_ptr, layer, norm, num_rows, PLAN: gl.constexpr):
+    """Return the hidden states of half a tile, the next norm's weight, and the matrix' bias."""
     column = half * HALF + gl.arange(0, HALF, gl.SliceLayout(1, FINISH))
     n = gl.arange(0, PLAN.width, gl.SliceLayout(0, FINISH))
     weight = gl.load(work.tables.norms + norm * PLAN.hidden + column).to(gl.float32)
@@ -31,13 +31,16 @@ def projection_operands(half, work, norm, num_rows, PLAN: gl.constexpr):
         hidden = ask(work.words.hidden + at, mask)
     else:
         hidden = gl.load(work.residual.hidden + at, mask=mask, other=0.0, cache_modifier=".cg")
-    return hidden, weight
+    bias = 0.0
+    if bias_ptr is not None:
+        bias = gl.load(bias_ptr + layer * PLAN.hidden + column)
+    return hidden, weight, bias
 
 
 @gluon.jit
 def finish_projection(v, operands, half, work, own, layer, PHASE: gl.constexpr, PLAN: gl.constexpr):
     """Add to the hidden states and prepare the next norm; see `kernels.projection`."""
-    hidden, weight = operands
+    hidden, weight, bias = operands
     scaled_ptr = work.residual.scaled
     column = half * HALF + gl.arange(0, HALF, gl.SliceLayout(1, FINISH))
     n = gl.arange(0, PLAN.width, gl.SliceLayout(0, FINISH))
@@ -48,6 +51,8 @@ def finish_projection(v, operands, half, work, own, layer, PHASE: gl.constexpr, 
         # What the phase two before left: out needs the hidden states of the layer before.
         before = own.first_tag + 3 * layer + (0 if PHASE == OUT else 2)
         hidden = floats_of(settle_words(hidden, work.words.hidden + at, before, mask))
+    if (work.family.out_bias if PHASE == OUT else work.family.down_bias) is not None:
+        v += gl.expand_dims(bias, 1)
     hidden += v
     scaled = narrow(hidden * gl.expand_dims(weight, 1), scaled_ptr.dtype.element_ty)
     kept = gl.where(mask, hidden, 0.0)
@@ -84,7 +89,8 @@ def project(
             exchange = exchange_of(work, layer, PHASE, PLAN)
         first_rows(rows, turn, PLAN)
         mine = rows_to_finish(unit, own.num_rows, PARTS)
-        operands = projection_operands(half, work, 2 * layer + NORM, mine, PLAN)
+        bias_ptr = work.family.out_bias if PHASE == OUT else work.family.down_bias
+        operands = projection_operands(half, work, bias_ptr, layer, 2 * layer + NORM, mine, PLAN)
         acc, turn = product(ring, rows, scale, turn, K // PARTS, PART, PLAN)
         tag = tag_of(own.first_tag, layer, 2 if PHASE == OUT else 3)
         if PLAN.ranks > 1:

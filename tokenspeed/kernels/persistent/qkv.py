@@ -7,7 +7,15 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
 from tokenspeed.kernels.persistent.grid import arrive, share
-from tokenspeed.kernels.persistent.layouts import HALF, PAIRS, TILE, inverse_rms, narrow, pairs
+from tokenspeed.kernels.persistent.layouts import (
+    HALF,
+    PAIRS,
+    TILE,
+    inverse_rms,
+    narrow,
+    pair_bias,
+    pairs,
+)
 from tokenspeed.kernels.persistent.parts import add_parts, leave_part, rows_to_finish
 from tokenspeed.kernels.persistent.products import first_rows, product, row_scale
 from tokenspeed.kernels.persistent.tagged import tag_of
@@ -15,7 +23,7 @@ from tokenspeed.kernels.persistent.tagged import tag_of
 
 @gluon.jit
 def qkv_operands(half, work, own, layer, num_rows, PLAN: gl.constexpr):
-    """Return the rows' sums of squares, and the cosines and sines of each pair."""
+    """Return the rows' sums of squares, the cosines and sines of each pair, and biases."""
     HALF_DIM: gl.constexpr = PLAN.head_dim // 2
     pair = half * (HALF // 2) + gl.arange(0, HALF // 2, gl.SliceLayout(1, PAIRS))
     n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
@@ -29,13 +37,13 @@ def qkv_operands(half, work, own, layer, num_rows, PLAN: gl.constexpr):
     rotates = gl.expand_dims(row_mask, 0) & (head < PLAN.heads + PLAN.kv_heads)
     cos = gl.load(work.tables.cos + angle, mask=rotates, other=1.0)
     sin = gl.load(work.tables.sin + angle, mask=rotates, other=0.0)
-    return sums, cos, sin
+    return sums, cos, sin, pair_bias(work.family.qkv_bias, layer, half, PLAN.qkv)
 
 
 @gluon.jit
 def finish_qkv(v, operands, half, work, own, layer, PLAN: gl.constexpr):
     """Rotate q and k, keep q, write k and v to their slots."""
-    sums, cos, sin = operands
+    sums, cos, sin, bias = operands
     HEADS: gl.constexpr = PLAN.heads
     KV_HEADS: gl.constexpr = PLAN.kv_heads
     HEAD_DIM: gl.constexpr = PLAN.head_dim
@@ -51,6 +59,9 @@ def finish_qkv(v, operands, half, work, own, layer, PLAN: gl.constexpr):
     rotates = mask & (head < HEADS + KV_HEADS)
     first = first * gl.expand_dims(inverse, 0)
     second = second * gl.expand_dims(inverse, 0)
+    if work.family.qkv_bias is not None:
+        first += bias[0]
+        second += bias[1]
     q_ptr = work.buffers.q
     dtype: gl.constexpr = q_ptr.dtype.element_ty
     turned = narrow(first * cos - second * sin, dtype)
