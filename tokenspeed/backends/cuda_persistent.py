@@ -41,6 +41,7 @@ MIN_WIDTH = 8  # that a product takes
 ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
 _SWITCHES = (  # of `ModelConfig`, that the kernel knows
     "biases",
+    "qk_norm",
     "activation",
     "attention_softcap",
     "logit_softcap",
@@ -65,6 +66,8 @@ def why_not_shape(weights: Weights) -> str | None:
     beyond = [switch for switch in config.switches if switch not in _SWITCHES]
     if beyond:
         return f"it does not know this model's {', '.join(beyond)}"
+    if config.qk_norm == "width":
+        return "it norms heads of q and k alone, not all of them together"
     if form not in sizes.COLUMNS:
         return f"it does not know {form}, only {', '.join(sizes.COLUMNS)}"
     if config.head_dim not in (64, 128) or config.num_heads // config.num_kv_heads > 16:
@@ -85,9 +88,12 @@ def why_not_shape(weights: Weights) -> str | None:
     return None
 
 
-def max_width(form: str) -> int:
-    """Return the rows of the widest step that the kernel runs: of int4, one alone."""
-    return 1 if form == "int4" else MAX_WIDTH
+def max_width(form: str, config: ModelConfig) -> int:
+    """Return the rows of the widest step that the kernel runs.
+
+    One alone of int4, and where heads are normed: a half of a tile has only a half of a head.
+    """
+    return 1 if form == "int4" or config.qk_norm else MAX_WIDTH
 
 
 def widest(weights: Weights) -> int:
@@ -99,7 +105,7 @@ def widest(weights: Weights) -> int:
     """
     layer_bytes = sum(m.nbytes for m in _layer_matrices(weights.layers[0]).values())
     if layer_bytes >= GAIN_LAYER_BYTES:
-        return max_width(weights.form)
+        return max_width(weights.form, weights.config)
     return 1 if layer_bytes >= GAIN_ROW_BYTES else 0
 
 
@@ -114,10 +120,11 @@ def rows_of(weights: Weights, ranks: int, wanted: bool | None) -> int:
     """
     if wanted is False:
         return 0
-    problem, rows = why_not(weights), max_width(weights.form) if wanted else widest(weights)
+    most = max_width(weights.form, weights.config) if wanted else widest(weights)
+    problem = why_not(weights)
     if problem and wanted:
         raise BackendUnavailable(f"no persistent kernel here: {problem}")
-    return 0 if problem else rows if ranks == 1 else min(rows, 1)
+    return 0 if problem else most if ranks == 1 else min(most, 1)
 
 
 def stack_layers(weights: Weights) -> Weights:
@@ -128,7 +135,7 @@ def stack_layers(weights: Weights) -> Weights:
     for the largest kind.
     """
     layers = weights.layers
-    for name in ("qkv", "out", "gate_up", "down"):
+    for name in sizes.MATRICES:
         matrices = [_layer_matrices(layer)[name] for layer in layers]
         first = _stored(matrices[0])
         data = torch.empty((len(layers), *first.shape), dtype=first.dtype, device=first.device)
@@ -219,7 +226,7 @@ def plan_of(
 
     Args:
         config: of a model that `why_not_shape` accepts, all of whose matrices have this form.
-        width: rows of the step, up to `max_width` of the form.
+        width: rows of the step, up to `max_width`.
         max_length, num_slots: of the cache.
         ring: None is the default for this form and width.
         vocab: tokens of the head; None: the whole vocabulary.
@@ -272,6 +279,7 @@ def plan_of(
         activation=config.activation,
         ropes=len(config.ropes),
         biases=config.biases,
+        head_norm=("after" if config.qk_norm_rotated else "before") if config.qk_norm else "",
     )
 
 
@@ -281,7 +289,7 @@ class PersistentStep:
     Args:
         weights: stacked (`stack_layers`).
         memory: of the backend; its member says who shares the model.
-        max_width: rows of the widest step, up to that of the form (`max_width`).
+        max_width: rows of the widest step, up to that of form and model (`max_width`).
         ring: None is the default for each width.
     """
 
@@ -412,9 +420,16 @@ class PersistentStep:
     def _describe_family(self) -> Family:
         config, layers = self._weights.config, self._weights.layers
         matrices = [_layer_matrices(layer) for layer in layers]
-        biases = [_stacked([each[name].bias for each in matrices]) for name in matrices[0]]
+        biases = {
+            f"{name}_bias": _stacked([each[name].bias for each in matrices])
+            for name in sizes.MATRICES
+        }
         ropes = torch.tensor([config.rope_of(i) for i in range(len(layers))], dtype=torch.int32)
-        return Family(*biases, ropes.to(self._memory.device) if len(config.ropes) > 1 else None)
+        return Family(
+            **biases,
+            ropes=ropes.to(self._memory.device) if len(config.ropes) > 1 else None,
+            head_norms=_stacked([layer.head_norms for layer in layers]),
+        )
 
     def _describe_weights(self) -> dict[str, Any]:
         weights, layers = self._weights, len(self._weights.layers)

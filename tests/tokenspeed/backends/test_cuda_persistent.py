@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,14 @@ VARIED = replace(
     embedding_scale=2.0,
     activation="gelu_tanh",
 )
+# Norms of heads, before and after the rotation; heads of two sizes.
+NORMED = replace(WIDE, biases=("qkv",), qk_norm="head", head_dim=128, num_heads=16)
+ROTATED = replace(WIDE, qk_norm="head", qk_norm_rotated=True)
 PROMPT = np.random.default_rng(3).integers(3, WIDE.vocab_size, 240).tolist()
 
 
 def widths(form: str) -> list[int]:
-    return [width for width in (1, 8, 16) if width <= max_width(form)]
+    return [width for width in (1, 8, 16) if width <= max_width(form, LARGE)]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -82,6 +86,9 @@ def test_stacked_layers_are_the_same_weights(form: str) -> None:
         (LARGE, "fp8", "does not know fp8"),
         (replace(LARGE, vocab_size=512), "bf16", "head's tiles"),
         (VARIED, "int4", None),
+        (NORMED, "bf16", None),
+        (ROTATED, "int8", None),
+        (replace(WIDE, qk_norm="width"), "bf16", "not all of them together"),
         (replace(VARIED, norms="both"), "bf16", "does not know this model's norms"),
     ],
 )
@@ -106,6 +113,7 @@ def test_it_is_the_default_where_it_measured_faster() -> None:
 
     assert [chosen(LARGE, form) for form in FORMS] == [16, 16, 1]
     assert [chosen(WIDE, form) for form in FORMS] == [1, 1, 1]
+    assert [chosen(SHAPES["qwen3-8b"], form) for form in FORMS] == [1, 1, 1]
     assert not chosen(replace(WIDE, hidden_size=512), "int8")
 
 
@@ -136,13 +144,13 @@ def kind(argument: Any) -> Any:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("config", [WIDE, VARIED])
+@pytest.mark.parametrize("config", [WIDE, VARIED, ROTATED])
 def test_it_is_launched_with_what_is_compiled_without_a_gpu(config: ModelConfig, form: str) -> None:
     small = replace(config, hidden_size=1024, intermediate_size=2048, num_heads=8, num_kv_heads=2)
     small = replace(small, vocab_size=256)
     weights = stack_layers(random_weights(small, form, "cpu", seed=5))
     memory = StepMemory(weights, EngineConfig(num_slots=2, max_length=64, max_step_tokens=32))
-    most = max_width(form)
+    most = max_width(form, config)
     step = PersistentStep(weights, memory, max_width=most)
     for width, logits in ((1, None), (most, None), (most, torch.empty(16, small.vocab_size))):
         arguments = step.arguments(width, logits)
@@ -208,11 +216,15 @@ def test_it_is_refused_without_a_hopper_gpu() -> None:
         CudaBackend(weights, EngineConfig(num_slots=1, max_length=32), persistent=True)
 
 
-@pytest.fixture(scope="module", params=[(c, form) for c in (WIDE, VARIED) for form in FORMS])
+@pytest.fixture(scope="module", params=product((WIDE, VARIED, NORMED, ROTATED), FORMS))
 def backend(request: pytest.FixtureRequest) -> Iterator[CudaBackend]:
     if torch.cuda.get_device_capability()[0] != 9:
         pytest.skip("needs a Hopper GPU")
-    weights = random_weights(*request.param, "cuda", seed=7)
+    model, form = request.param
+    weights = random_weights(model, form, "cuda", seed=7)
+    for i, layer in enumerate(weights.layers):
+        norms = None if layer.head_norms is None else torch.rand_like(layer.head_norms) * 2
+        weights.layers[i] = replace(layer, head_norms=norms)
     config = EngineConfig(num_slots=16, max_length=512, max_step_tokens=256)
     backend = CudaBackend(weights, config, persistent=True)
     yield backend

@@ -127,7 +127,7 @@ def step_jobs() -> Iterator[StepJob]:
     shared = {"vocab": tokens.stop, "ranks": shard.ranks, "inbox_rows": most}
     for form in STEP_FORMS:
         for rows in STEP_WIDTHS:
-            if rows <= max_width(form):
+            if rows <= max_width(form, config):
                 yield StepJob(plan_of(config, form, rows, MAX_LENGTH, NUM_SLOTS))
         yield StepJob(plan_of(shard.config(config), form, 1, MAX_LENGTH, NUM_SLOTS, **shared))
 

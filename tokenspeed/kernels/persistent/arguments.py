@@ -31,6 +31,7 @@ class Plan(NamedTuple):
         scale, score_cap: of scores of attention; the cap is 0 where there is none.
         logit_cap, embedding_scale, activation: those of `ModelConfig`.
         ropes: tables of angles. biases: of `ModelConfig`, which of `Family`'s there are.
+        head_norm: of heads of q and k, "before" or "after" their rotation; "": none.
     """
 
     form: str
@@ -67,6 +68,7 @@ class Plan(NamedTuple):
     activation: str
     ropes: int
     biases: tuple[str, ...]
+    head_norm: str
 
 
 class Outputs(NamedTuple):
@@ -102,6 +104,7 @@ class Family(NamedTuple):
     Attributes:
         qkv_bias, out_bias, gate_up_bias, down_bias: [layers, rows of the matrix] float32.
         ropes: [layers] int32, which of the tables of angles each takes.
+        head_norms: [layers, (heads + kv_heads) * head_dim] float32.
     """
 
     qkv_bias: Any
@@ -109,6 +112,7 @@ class Family(NamedTuple):
     gate_up_bias: Any
     down_bias: Any
     ropes: Any
+    head_norms: Any
 
 
 class Residual(NamedTuple):
@@ -195,11 +199,13 @@ class Extras(NamedTuple):
 
     Attributes:
         first_angle: where the layer's angles begin in the tables.
-        bias: of the first and the second row of each pair, [heads, pairs] float32 each.
+        bias, norm: of the first and the second row of each pair, [heads, pairs] float32 each; of
+            values the norm is 1.
     """
 
     first_angle: Any
     bias: Any
+    norm: Any
 
 
 class Exchange(NamedTuple):

@@ -26,7 +26,7 @@ from tokenspeed.kernels.persistent.layouts import (
     WORD_BLOCK,
     WORD_BLOCK_SHAPE,
 )
-from tokenspeed.kernels.persistent.sizes import TILE
+from tokenspeed.kernels.persistent.sizes import MATRICES, TILE
 from tokenspeed.kernels.slots import Cache, Places
 
 
@@ -36,8 +36,6 @@ def signature_of(plan: Plan) -> dict[str, Any]:
     block = f"bf16[{TILE}, 64]" if plan.form == "bf16" else f"i16{WORD_BLOCK_SHAPE}"
     scales = f"tensordesc<i32[1, {TILE}],{SCALE_BLOCK!r}>" if plan.form == "int4" else "*fp32"
     halves = f"*{half}"
-    matrices = ("qkv", "out", "gate_up", "down")
-    biases = ["*fp32" if name in plan.biases else "constexpr" for name in matrices]
     return {
         **dict.fromkeys(
             ("w_qkv", "w_out", "w_gate_up", "w_down", "w_head"), f"tensordesc<{block},{panel!r}>"
@@ -52,7 +50,13 @@ def signature_of(plan: Plan) -> dict[str, Any]:
         "outputs": Outputs("*i32", "*i32", "*i32"),
         "begin": Begin(*["*i32"] * 6),
         "tables": Tables("*fp32", "*fp32", halves, halves),
-        "family": Family(*biases, "*i32" if plan.ropes > 1 else "constexpr"),
+        "family": Family(
+            **{
+                f"{name}_bias": "*fp32" if name in plan.biases else "constexpr" for name in MATRICES
+            },
+            ropes="*i32" if plan.ropes > 1 else "constexpr",
+            head_norms="*fp32" if plan.head_norm else "constexpr",
+        ),
         "residual": Residual("*fp32", halves, "*i64"),
         "buffers": Buffers(halves, halves, halves),
         "cache": Cache(halves, halves),

@@ -66,11 +66,35 @@ def head_extras(head, work, layer, PLAN: gl.constexpr):
     first_angle = 0
     if PLAN.ropes > 1:
         first_angle = gl.load(work.family.ropes + layer) * (PLAN.max_length * PLAN.head_dim // 2)
-    bias = (0.0, 0.0)
+    bias, norm = (0.0, 0.0), (1.0, 1.0)
     if work.family.qkv_bias is not None:
         at = work.family.qkv_bias + (layer * PLAN.qkv + head_rows(head, PLAN))
         bias = (gl.load(at), gl.load(at + 1))
-    return Extras(first_angle, bias)
+    if PLAN.head_norm != "":
+        NORMED: gl.constexpr = PLAN.heads + PLAN.kv_heads
+        pair = gl.arange(0, PLAN.head_dim // 2, gl.SliceLayout(0, _PAIRS))
+        column = gl.expand_dims(head, 1) * PLAN.head_dim + gl.expand_dims(pair, 0)
+        at = work.family.head_norms + (layer * NORMED * PLAN.head_dim + column)
+        is_normed = column < NORMED * PLAN.head_dim
+        norm = (
+            gl.load(at, mask=is_normed, other=1.0),
+            gl.load(at + PLAN.head_dim // 2, mask=is_normed, other=1.0),
+        )
+    return Extras(first_angle, bias, norm)
+
+
+@gluon.jit
+def head_norms(first, second, is_v, norm, PLAN: gl.constexpr):
+    """Return what the norm of heads multiplies each pair by; the order of sums is `head_norm`'s."""
+    squares = first * first + second * second
+    if PLAN.head_dim == 128:  # a thread there has neighbours, and adds these first
+        neighbours = gl.reshape(squares, [squares.shape[0], PLAN.head_dim // 4, 2])
+        total = gl.convert_layout(gl.sum(gl.sum(neighbours, 2), 1), gl.SliceLayout(1, _PAIRS))
+    else:
+        total = gl.sum(squares, 1)
+    inverse = gl.expand_dims(gl.rsqrt(total / PLAN.head_dim + PLAN.eps), 1)
+    inverse = gl.where(is_v, 1.0, inverse)
+    return norm[0] * inverse, norm[1] * inverse
 
 
 @gluon.jit
@@ -88,14 +112,25 @@ def turn(v, is_v, position, extras, total, work, dtype: gl.constexpr, PLAN: gl.c
     if work.family.qkv_bias is not None:
         first += extras.bias[0]
         second += extras.bias[1]
+    if PLAN.head_norm != "":
+        norm, norm_second = head_norms(first, second, is_v, extras.norm, PLAN)
+    if PLAN.head_norm == "before":
+        first *= norm
+        second *= norm_second
     at = position * HALF_DIM + gl.expand_dims(gl.arange(0, HALF_DIM, gl.SliceLayout(0, _PAIRS)), 0)
     if PLAN.ropes > 1:
         at += extras.first_angle
     rotates = (is_v == 0) & (at >= 0)
     cos = gl.load(work.tables.cos + at + is_v.to(gl.int32) * 0, mask=rotates, other=1.0)
     sin = gl.load(work.tables.sin + at + is_v.to(gl.int32) * 0, mask=rotates, other=0.0)
-    turned = narrow(first * cos - second * sin, dtype)
-    turned_second = narrow(second * cos + first * sin, dtype)
+    turned = first * cos - second * sin
+    if PLAN.head_norm == "after":
+        turned *= norm
+    turned = narrow(turned, dtype)
+    turned_second = second * cos + first * sin
+    if PLAN.head_norm == "after":
+        turned_second *= norm_second
+    turned_second = narrow(turned_second, dtype)
     halves = gl.permute(gl.join(turned, turned_second), (0, 2, 1))
     return gl.reshape(halves, [v.shape[0], PLAN.head_dim])
 

@@ -1,5 +1,6 @@
 """Sizes on which the kernel, its launch and what lays out memory agree."""
 
+MATRICES = ("qkv", "out", "gate_up", "down")  # of a layer, in this order
 TILE = 128  # rows of a weight that a program takes at once: a half for each partition of consumers
 HALF = 64
 COLUMNS = {"bf16": 64, "int8": 128, "int4": 256}  # of a stage of the ring: 16 KiB
