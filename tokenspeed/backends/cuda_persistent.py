@@ -268,7 +268,8 @@ def plan_of(
         single=single,
         exact=form == "int4",
         group=math.gcd(ring.row_slots // 2, *(length // columns for length in lengths)),
-        group_rows=max(4, triton.next_power_of_2(config.num_heads // config.num_kv_heads + 2)),
+        # Fewer than 8 rows of shared memory, across which columns are swizzled, are no slice.
+        group_rows=max(8, triton.next_power_of_2(config.num_heads // config.num_kv_heads + 2)),
         square_words=max(128, triton.next_power_of_2(hidden // sizes.HALF)),
         ranks=ranks,
         inbox_rows=inbox_rows,

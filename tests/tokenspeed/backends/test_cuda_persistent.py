@@ -21,6 +21,7 @@ from tokenspeed.backends.cuda_persistent import (
     PersistentStep,
     default_ring,
     max_width,
+    plan_of,
     rows_of,
     stack_layers,
     why_not_shape,
@@ -191,6 +192,12 @@ def test_ranks_that_share_a_model_launch_the_same_kernel(form: str, rank: int, r
     assert list(signature) == [*arguments, "PLAN"]
     for name in ("peers", "rank", "first_token", "words"):
         assert signature[name] == kind(arguments[name]), name
+
+
+@pytest.mark.parametrize(("kv_heads", "rows"), [(32, 8), (16, 8), (8, 8), (4, 16), (2, 32)])
+def test_heads_of_a_group_are_a_slice_of_swizzled_memory(kv_heads: int, rows: int) -> None:
+    plan = plan_of(replace(LARGE, num_kv_heads=kv_heads), "bf16", 1, 64, 2)
+    assert plan.group_rows == rows
 
 
 def test_only_steps_of_one_row_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:

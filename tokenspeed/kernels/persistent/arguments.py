@@ -24,8 +24,8 @@ class Plan(NamedTuple):
         exact: the step has one row of int4, whose products are those of integers (`int4`).
         group: stages of activations that are sent at once in such a step.
         group_rows: of what attention of such a step polls: query heads of a kv head, its key and
-            its value, rounded up to a power of 2. square_words: the same for sums of squares of a
-            row. Both are so many that no two threads have the same word.
+            its value, rounded up to a power of 2 from 8 on. square_words: the same for sums of
+            squares of a row. Both are so many that no two threads have the same word.
         ranks: GPUs that share the model; several only in such a step (`ranks`).
         inbox_rows: of each rank in half an inbox, `exchange.Group.rows`.
         scale, score_cap: of scores of attention; the cap is 0 where there is none.
