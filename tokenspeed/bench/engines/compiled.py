@@ -60,6 +60,7 @@ IN_USE = [
     "gemma-3-4b:bf16",
 ]
 PERSISTENT = "llama-3-8b"  # whose persistent step is compiled
+NORMED = "qwen3-8b"  # the same for one row, where heads are normed
 STEP_FORMS, STEP_WIDTHS = ("bf16", "int8", "int4"), (1, 8, 16)
 MAX_LENGTH, NUM_SLOTS = 512, 16  # of its cache
 USED_IN_A_STEP = ("wgmma.mma_async", "cp.async.bulk.tensor")  # products and copies of Hopper's own
@@ -77,8 +78,10 @@ class StepJob:
     def label(self) -> str:
         """Return what tells them apart."""
         tokens = 1 if self.plan.single else self.plan.width
-        return f"format={self.plan.form} tokens={tokens}" + (
-            f" GPUs={self.plan.ranks}" if self.plan.ranks > 1 else ""
+        return (
+            f"format={self.plan.form} tokens={tokens}"
+            + (f" GPUs={self.plan.ranks}" if self.plan.ranks > 1 else "")
+            + (" normed" if self.plan.head_norm else "")
         )
 
     def compile(self, target: GPUTarget) -> Any:
@@ -121,7 +124,7 @@ def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
 
 
 def step_jobs() -> Iterator[StepJob]:
-    """Yield the persistent step in each form, for one row, for few and many, and for two GPUs."""
+    """Yield the persistent step in each form: for one row, few and many, two GPUs, normed heads."""
     config, shard = SHAPES[PERSISTENT], Shard(0, 2)
     tokens, most = shard.tokens(config.vocab_size), padded_rows(EngineConfig())
     shared = {"vocab": tokens.stop, "ranks": shard.ranks, "inbox_rows": most}
@@ -130,6 +133,7 @@ def step_jobs() -> Iterator[StepJob]:
             if rows <= max_width(form, config):
                 yield StepJob(plan_of(config, form, rows, MAX_LENGTH, NUM_SLOTS))
         yield StepJob(plan_of(shard.config(config), form, 1, MAX_LENGTH, NUM_SLOTS, **shared))
+        yield StepJob(plan_of(SHAPES[NORMED], form, 1, MAX_LENGTH, NUM_SLOTS))
 
 
 def is_decode(job: Job | StepJob) -> bool:
