@@ -122,7 +122,7 @@ def load_weights(
         if wanted == f"int{stored.bits}":
             values, scale = (part.to(device) for part in checkpoint.integers(name))
             if wanted == "int8" and scale.shape[1] == 1:
-                return values, scale
+                return values, scale.float()  # float16 is the mark of int4
             if wanted == "int4" and _is_int4(stored):
                 return values, scale.half()
         if not stored.group and not stored.layout:

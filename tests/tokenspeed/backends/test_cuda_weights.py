@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeModel
 from tests.tokenspeed.families import TOKENS, whole
@@ -37,6 +38,22 @@ def test_a_stored_form_is_read_as_it_is(model: Path, tmp_path: Path, bits: int) 
     exact = open_checkpoint(tmp_path).weight(name)
     assert stored_form(open_checkpoint(tmp_path)) == weights.form == f"int{bits}"
     assert torch.equal(weights.layers[1].down.dequantize().cpu(), exact)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scales_of_int8_may_be_stored_in_half_precision(
+    model: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    write_quantized(model, tmp_path, 8)
+    (file,) = tmp_path.glob("*.safetensors")
+    stored = load_file(file)
+    halves = {k: v.to(dtype) if k.endswith("_scale") else v for k, v in stored.items()}
+    save_file(halves, file)
+    checkpoint = open_checkpoint(tmp_path)
+    down = load_weights(checkpoint, "int8", DEVICE).layers[1].down
+    assert down.format == "int8"
+    exact = checkpoint.weight("model.layers.1.mlp.down_proj.weight")
+    assert torch.equal(down.dequantize().cpu(), exact)
 
 
 def test_a_head_that_is_kept_in_more_than_four_bits_runs_in_int8(
