@@ -1,7 +1,8 @@
 """vLLM on a GPU, offline: its own batching, graphs and compilation.
 
 Random weights may be quantised: int8 and int4 are its W8A16 and W4A16, in groups of 128, and fp8 is
-what it makes of 16 bits when it starts, of stored weights too. "ngram" is bf16 that guesses up to
+what it makes of 16 bits when it starts, of stored weights too. Stored int8 and int4 it takes as
+they are. "ngram" is bf16 that guesses up to
 20 tokens from those before them; random weights soon repeat themselves, which is its best case. Its
 prefix cache is on, as it is by default; only caption updates read from it, as rounds repeat their
 prompts.
@@ -13,6 +14,8 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 # Otherwise it would access the network, or compile kernels that are not needed here.
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -43,9 +46,11 @@ def prepare(source: Path, work: Path, dtype: str) -> Path:
     """
     if dtype not in BITS:
         return source
-    if any(source.glob("*.safetensors")):
-        raise ValueError(f"vLLM gets {dtype} of random weights only, not of a checkpoint")
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    if any(source.glob("*.safetensors")):
+        if "quantization_config" in config:
+            return source
+        raise ValueError(f"vLLM gets {dtype} of random weights only, or of such a checkpoint")
     config["quantization_config"] = {
         "quant_method": "gptq", "bits": BITS[dtype], "group_size": 128, "desc_act": False,
         "sym": True, "lm_head": False,
@@ -71,6 +76,7 @@ class Peer:
             quantization="fp8" if dtype == "fp8" else None,
             speculative_config=GUESSING if dtype == "ngram" else None,
             skip_tokenizer_init=True,
+            max_logprobs=-1,
             max_model_len=1024,
             max_num_seqs=max(2, streams),
             enable_prefix_caching=True,
@@ -109,6 +115,29 @@ class Peer:
             "update_ms": timed(source, []),
             "update_told_which_hold_ms": timed(other, held),
         }
+
+    def logprobs(self, prompts: list[list[int]], file: str) -> None:
+        """Save log-probabilities of all tokens after each token but the last, float32.
+
+        Args:
+            prompts: of equal length.
+            file: gets [prompts * (tokens - 1), vocab_size].
+        """
+        wanted = vllm.SamplingParams(
+            temperature=0.0, max_tokens=1, detokenize=False, prompt_logprobs=-1, flat_logprobs=True
+        )
+        asked = [{"prompt_token_ids": prompt} for prompt in prompts]
+        found = [one.prompt_logprobs for one in self.llm.generate(asked, wanted, use_tqdm=False)]
+        # In front of all tokens, the most likely first, is the one that the prompt goes on with.
+        rows = len(prompts) * (len(prompts[0]) - 1)
+        ids, values = (
+            np.concatenate([np.array(part, dtype) for part in parts]).reshape(rows, -1)[:, 1:]
+            for parts, dtype in (
+                ([one.token_ids for one in found], np.int32),
+                ([one.logprobs for one in found], np.float32),
+            )
+        )
+        np.save(file, np.take_along_axis(values, ids.argsort(-1), -1))
 
     def _run(self, prompts: list[list[int]], new_tokens: int, is_cached: bool) -> None:
         wanted = vllm.SamplingParams(

@@ -3,8 +3,9 @@
 For each round reads a JSON object from standard input, {"prompts": [[id, ...], ...], "draft":
 [id, ...], "new_tokens": n}, and writes one with the milliseconds that it took. A round of a caption
 update is {"update": {...}}, the arguments of a peer's `update`; its answer is empty if the peer has
-no such method. The first line that it writes has the version of what was loaded, or why nothing
-could be.
+no such method. {"logprobs": {...}} has the arguments of a peer's `logprobs`, which saves a file;
+its answer is empty. The first line that it writes has the version of what was loaded, or why
+nothing could be.
 """
 
 import importlib.util
@@ -42,6 +43,10 @@ def main() -> None:
             asked = json.loads(line)
             if "update" in asked:
                 _say(out, {"update": _update(peer, asked["update"])})
+                continue
+            if "logprobs" in asked:
+                peer.logprobs(**asked["logprobs"])
+                _say(out, {})
                 continue
             answer = _round(peer, asked)
         except Exception as exc:  # as above: this engine drops out, and the others continue

@@ -7,12 +7,14 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import MakeModel
 from tokenspeed.bench.engines import peers
 from tokenspeed.bench.engines.compare_gpu import write_shape
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.model.quantized import write_quantized
 
 
 class Llm:
@@ -64,10 +66,15 @@ def test_random_weights_are_quantised_where_that_is_asked_for(
         assert peer.Peer(folder, dtype, 2, 16).llm.settings["dtype"] == "float16"
 
 
-def test_settings_are_those_of_the_comparison(peer: ModuleType, make_model: MakeModel) -> None:
+def test_settings_are_those_of_the_comparison(
+    peer: ModuleType, make_model: MakeModel, tmp_path: Path
+) -> None:
     model = make_model()
     with pytest.raises(ValueError, match="int4 of random weights only"):
         peer.prepare(model, model, "int4")
+    stored = tmp_path / "stored"
+    write_quantized(make_model(hidden_size=128), stored, 4)
+    assert peer.prepare(stored, model, "int4") == stored
     it = peer.Peer(model, "bfloat16", 2, 1)
     wanted = {"load_format": "auto", "tensor_parallel_size": 2, "max_num_seqs": 2}
     assert wanted.items() <= it.llm.settings.items()
@@ -89,3 +96,29 @@ def test_only_caption_updates_read_what_is_cached(peer: ModuleType, tmp_path: Pa
         ([[5, 6, 7]], 4, False),
         ([[5, 6, 7, 8, 9, 9]], 4, False),
     ]
+
+
+def test_logprobs_are_put_in_the_order_of_tokens(
+    peer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What vLLM returns of a position: the prompt's next token, then all, the likeliest first."""
+    it = peer.Peer(write_shape(SHAPES["llama-3-8b"], tmp_path), "bfloat16", 1, 2)
+    given = np.log(np.random.default_rng(0).dirichlet(np.ones(5), (2, 3))).astype(np.float32)
+    prompts = [[1, 2, 3, 4], [4, 3, 2, 1]]
+
+    def generate(asked: list[dict[str, Any]], wanted: Any, use_tqdm: bool) -> list[Any]:
+        assert (wanted.prompt_logprobs, wanted.flat_logprobs, wanted.max_tokens) == (-1, True, 1)
+        found = []
+        for each, values in zip(asked, given, strict=True):
+            ids = [
+                [following, *np.argsort(-row).tolist()]
+                for following, row in zip(each["prompt_token_ids"][1:], values, strict=True)
+            ]
+            flat = [float(values[i, token]) for i, row in enumerate(ids) for token in row]
+            one = SimpleNamespace(token_ids=[t for row in ids for t in row], logprobs=flat)
+            found.append(SimpleNamespace(prompt_logprobs=one))
+        return found
+
+    monkeypatch.setattr(it.llm, "generate", generate)
+    it.logprobs(prompts, str(tmp_path / "found.npy"))
+    assert np.array_equal(np.load(tmp_path / "found.npy"), given.reshape(6, 5))

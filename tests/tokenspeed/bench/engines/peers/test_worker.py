@@ -57,6 +57,10 @@ class Peer:
 
     def update(self, source, grown):
         return {"update_ms": len(source) - grown}
+
+    def logprobs(self, prompts, file):
+        with open(file, "w") as out:
+            out.write(repr(prompts))
 """
 ROUND = {"prompts": [[1, 2], [3, 4]], "draft": [5, 6], "new_tokens": 4}
 
@@ -109,3 +113,12 @@ def test_a_caption_update_is_the_peers_own_or_none(tmp_path: Path) -> None:
     assert unknown == {"update": {}}
     _, failed = answers(tmp_path, GENERATES, {"update": {"source": []}}, asked)
     assert failed["absent"].startswith("TypeError: ")
+
+
+def test_logprobs_go_into_a_file(tmp_path: Path) -> None:
+    asked = {"logprobs": {"prompts": [[1, 2]], "file": str(tmp_path / "saved")}}
+    _, answer, _ = answers(tmp_path, GENERATES, asked, ROUND)
+    assert answer == {}
+    assert (tmp_path / "saved").read_text() == "[[1, 2]]"
+    _, failed = answers(tmp_path, PEER, asked)
+    assert failed["absent"].startswith("AttributeError: ")
