@@ -94,10 +94,14 @@ class Worker:
         self.process.stdin.flush()
         return self._read()
 
+    def log(self) -> str:
+        """Return all that its libraries have printed."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
     def weights_gib(self) -> float | None:
         """Return what its log says that the weights take on a GPU; None: it says nothing."""
-        self._log.seek(0)
-        found = _LOADED.findall(self._log.read().decode(errors="replace"))
+        found = _LOADED.findall(self.log())
         return float(found[-1]) if found else None
 
     def close(self) -> None:
