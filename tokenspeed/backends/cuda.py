@@ -109,7 +109,7 @@ class CudaBackend:
             return None
         from tokenspeed.backends import cuda_persistent
 
-        self.weights = cuda_persistent.stack_layers(self.weights)
+        self.weights = cuda_persistent.tile_layers(self.weights)
         return cuda_persistent.PersistentStep(self.weights, self.memory, max_width=width)
 
     @classmethod

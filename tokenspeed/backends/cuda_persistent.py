@@ -127,24 +127,14 @@ def rows_of(weights: Weights, ranks: int, wanted: bool | None) -> int:
     return 0 if problem else most if ranks == 1 else min(most, 1)
 
 
-def stack_layers(weights: Weights) -> Weights:
-    """Return the same weights, each kind of matrix in one piece of memory over all layers.
+def tile_layers(weights: Weights) -> Weights:
+    """Return the same weights, the layers' bf16 in tiles where it lay.
 
-    A copy descriptor covers one piece of memory. bf16 goes into tiles: copying 16 KiB in one piece
-    is faster than copying 128 bytes from each of 128 rows. While it runs, it needs extra memory
-    for the largest kind.
+    Copying 16 KiB in one piece is faster than copying 128 bytes from each of 128 rows.
     """
-    layers = weights.layers
-    for name in sizes.MATRICES:
-        matrices = [_layer_matrices(layer)[name] for layer in layers]
-        first = _stored(matrices[0])
-        data = torch.empty((len(layers), *first.shape), dtype=first.dtype, device=first.device)
-        scale = torch.stack([m.scale for m in matrices])
-        for i, matrix in enumerate(matrices):
-            data[i].copy_(_stored(matrix))
-            changed: Any = {name: replace(matrix, data=data[i], scale=scale[i])}
-            layers[i] = replace(layers[i], **changed)  # frees what was copied
-            matrices[i] = changed[name]
+    for i, layer in enumerate(weights.layers):
+        tiled: Any = {name: _tiled(matrix) for name, matrix in _layer_matrices(layer).items()}
+        weights.layers[i] = replace(layer, **tiled)
     return weights
 
 
@@ -288,7 +278,7 @@ class PersistentStep:
     """The launch of the persistent kernel over a backend's buffers.
 
     Args:
-        weights: stacked (`stack_layers`).
+        weights: in tiles (`tile_layers`).
         memory: of the backend; its member says who shares the model.
         max_width: rows of the widest step, up to that of form and model (`max_width`).
         ring: None is the default for each width.
@@ -449,8 +439,11 @@ def _stacked(parts: list[Tensor | None]) -> Tensor | None:
     return torch.stack(found) if found else None
 
 
-def _stored(matrix: Matrix) -> Tensor:
-    return pack_tiles(matrix.data) if matrix.layout == "bf16" else matrix.data
+def _tiled(matrix: Matrix) -> Matrix:
+    if matrix.layout != "bf16":
+        return matrix
+    tiles = pack_tiles(matrix.data)
+    return replace(matrix, data=matrix.data.view(tiles.shape).copy_(tiles))
 
 
 def _over_layers(first: Tensor, layers: int) -> Tensor:

@@ -65,6 +65,8 @@ class LayerWeights:
 class Weights:
     """A whole model, or the part that one GPU of several has.
 
+    Each kind of a layer's matrices lies in one piece of memory, layer after layer.
+
     Attributes:
         config: the shape of this part, but with the whole vocabulary.
         embedding: [vocab_size, hidden_size] bf16; only the rows of a step's tokens are read.
@@ -233,13 +235,25 @@ def _assemble(
     _check_form(config, form)
     embedding = plain(EMBEDDING)
     dtype = embedding.dtype
+    stacks: dict[str, list[Tensor]] = {}  # of each kind of matrix: data and scales of all layers
+
+    def kept(layer: int, kernel: str, packed: Matrix) -> Matrix:
+        """Move a matrix to its place.
+
+        Left where it was packed, it would hold on to memory that packing took several times of.
+        """
+        if kernel not in stacks:
+            parts = (packed.data, packed.scale)
+            stacks[kernel] = [part.new_empty(config.num_layers, *part.shape) for part in parts]
+        data, scale = (stack[layer] for stack in stacks[kernel])
+        return replace(packed, data=data.copy_(packed.data), scale=scale.copy_(packed.scale))
 
     def matrix(layer: int, kernel: str) -> Matrix:
         names = [layer_weight(layer, part) for part in FUSED[kernel]]
         values, scales = zip(*(read(name) for name in names), strict=True)
         order = orders.get(kernel, _one)
         scale = None if scales[0] is None else order([s for s in scales if s is not None])
-        packed = _packed((order(list(values)), scale), dtype)
+        packed = kept(layer, kernel, _packed((order(list(values)), scale), dtype))
         if kernel not in config.biases:
             return packed
         biases = [plain(layer_bias(layer, part))[:, None] for part in FUSED[kernel]]

@@ -137,7 +137,9 @@ class Matrix:
         q = q[: self.n, : self.k].float()
         if bits == 8:
             return q * self.scale[:, None]
-        scale = self.scale.t().contiguous().view(torch.float16)[:, : self.k // GROUP_SIZE]
+        # `contiguous` would keep the stride of a dimension of one word.
+        words = self.scale.t().clone(memory_format=torch.contiguous_format)
+        scale = words.view(torch.float16)[:, : self.k // GROUP_SIZE]
         return (q.view(self.n, -1, GROUP_SIZE) * scale.float()[..., None]).view(self.n, self.k)
 
 

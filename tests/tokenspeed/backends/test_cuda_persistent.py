@@ -23,7 +23,7 @@ from tokenspeed.backends.cuda_persistent import (
     max_width,
     plan_of,
     rows_of,
-    stack_layers,
+    tile_layers,
     why_not_shape,
     widest,
 )
@@ -66,15 +66,14 @@ def widths(form: str) -> list[int]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_stacked_layers_are_the_same_weights(form: str) -> None:
+def test_layers_in_tiles_are_the_same_weights_at_the_same_place(form: str) -> None:
     small = replace(WIDE, hidden_size=256, intermediate_size=512, num_heads=8, num_kv_heads=2)
     weights = random_weights(replace(small, num_layers=2, vocab_size=256), form, "cpu", seed=5)
-    before = [layer.down.dequantize() for layer in weights.layers]
-    stacked = stack_layers(weights)
-    for layer, want in zip(stacked.layers, before, strict=True):
+    before = [(layer.down.data.data_ptr(), layer.down.dequantize()) for layer in weights.layers]
+    for layer, (place, want) in zip(tile_layers(weights).layers, before, strict=True):
+        assert layer.down.layout == ("tiled" if form == "bf16" else form)
         assert torch.equal(layer.down.dequantize(), want)
-    first, second = (layer.down.data for layer in stacked.layers)
-    assert second.data_ptr() - first.data_ptr() == first.nbytes
+        assert layer.down.data.data_ptr() == place
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,7 @@ def kind(argument: Any) -> Any:
 def test_it_is_launched_with_what_is_compiled_without_a_gpu(config: ModelConfig, form: str) -> None:
     small = replace(config, hidden_size=1024, intermediate_size=2048, num_heads=8, num_kv_heads=2)
     small = replace(small, vocab_size=256)
-    weights = stack_layers(random_weights(small, form, "cpu", seed=5))
+    weights = tile_layers(random_weights(small, form, "cpu", seed=5))
     memory = StepMemory(weights, EngineConfig(num_slots=2, max_length=64, max_step_tokens=32))
     most = max_width(form, config)
     step = PersistentStep(weights, memory, max_width=most)
@@ -177,7 +176,7 @@ def test_ranks_that_share_a_model_launch_the_same_kernel(form: str, rank: int, r
     group = group_of(rank, ranks, whole, config)
     inboxes = [torch.zeros(group.inbox_words, dtype=torch.int64) for _ in range(ranks)]
     memory = StepMemory(part, config, join(group, inboxes, "cpu"))
-    step = PersistentStep(stack_layers(part), memory, max_width=1)
+    step = PersistentStep(tile_layers(part), memory, max_width=1)
     arguments = step.arguments(1)
     plan = arguments.pop("PLAN")
     # The rank is no constant: the ranks of a group compile one kernel.

@@ -1,6 +1,7 @@
 """Weights on a GPU: stored forms as they are read, foreign files, and what cannot be stored."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from tests.tokenspeed.kernels.support import DEVICE, matrix
 from tests.tokenspeed.model.test_layouts import SIZES, of_awq, of_fp8, of_gptq, quantised
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ref import step_ref
-from tokenspeed.backends.cuda_weights import load_weights, row_dtype, stored_form
+from tokenspeed.backends.cuda_weights import (
+    load_weights,
+    random_weights,
+    row_dtype,
+    stored_form,
+)
+from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
@@ -28,6 +35,21 @@ def test_int4_says_which_shape_it_cannot_have(make_model: MakeModel) -> None:
     checkpoint = open_checkpoint(make_model())
     with pytest.raises(BackendUnavailable, match="groups of 128, this model has 32; use int8"):
         CudaBackend.from_checkpoint(checkpoint, CONFIG, "int4")
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8", "int4", "fp8"])
+def test_matrices_of_a_kind_lie_in_one_piece_of_memory(form: str) -> None:
+    shape = replace(SHAPES["default-38m"], num_layers=3, biases=("qkv",))
+    layers = random_weights(shape, form, DEVICE).layers
+    for kernel in ("qkv", "out", "gate_up", "down"):
+        matrices = [getattr(layer, kernel) for layer in layers]
+        for part in ("data", "scale"):
+            parts = [getattr(matrix, part) for matrix in matrices]
+            assert len({part.untyped_storage().data_ptr() for part in parts}) == 1
+            at = [part.storage_offset() for part in parts]
+            assert at == [0, parts[0].numel(), 2 * parts[0].numel()]
+        first, second, _ = (matrix.dequantize() for matrix in matrices)
+        assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize("bits", [8, 4])

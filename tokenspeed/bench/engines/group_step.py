@@ -33,7 +33,7 @@ from tokenspeed.backends import Step
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_group import CudaGroup, check_devices, group_of, make_ranks
 from tokenspeed.backends.cuda_memory import StepMemory
-from tokenspeed.backends.cuda_persistent import PersistentStep, stack_layers
+from tokenspeed.backends.cuda_persistent import PersistentStep, tile_layers
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import Weights, load_weights, random_weights
 from tokenspeed.bench.engines.compare_gpu import write_shape
@@ -248,7 +248,7 @@ def compile_ahead(case: str, ranks: int, parts: str) -> None:
     group = group_of(0, ranks, shape, config)
     inboxes = [torch.zeros(group.inbox_words, dtype=torch.int64, device="meta")] * ranks
     memory = StepMemory(weights, config, join(group, inboxes, "meta"))
-    step = PersistentStep(stack_layers(weights), memory, max_width=1)
+    step = PersistentStep(tile_layers(weights), memory, max_width=1)
     step.compile(1)
     if not model:
         step.compile(1, torch.empty(1, len(weights.tokens), device="meta"))
