@@ -162,6 +162,9 @@ IN_FLIGHT_FASTER = {
     "int4": InFlight(2, 2, 3),
 }
 FASTER_FROM_BYTES = 100 << 30  # memory of a Hopper GPU that has HBM3e; the others read 3.2 TB/s
+# Of int4 on either memory, in models of so many channels: some programs have a long tile more than
+# others of gate and up, and the fewer that still read need more under way.
+IN_FLIGHT_LARGE, LARGE_HIDDEN = InFlight(3, 2, 3), 8192
 IN_FLIGHT = InFlight(2, 2, 2)
 
 
@@ -178,15 +181,20 @@ class Ring:
     in_flight: InFlight
 
 
-def default_ring(form: str, width: int, head_dim: int, memory_bytes: int = 0) -> Ring:
+def default_ring(
+    form: str, width: int, head_dim: int, memory_bytes: int = 0, hidden: int = 0
+) -> Ring:
     """Return the deepest ring that fits, with as many stages under way as measured best.
 
     Args:
         width: rows of the step.
         memory_bytes: of the GPU; 0: one with the slower memory.
+        hidden: channels of the model; 0: few.
     """
     single = IN_FLIGHT_FASTER if memory_bytes >= FASTER_FROM_BYTES else IN_FLIGHT_SINGLE
     in_flight = single[form] if width == 1 else IN_FLIGHT
+    if width == 1 and form == "int4" and hidden >= LARGE_HIDDEN:
+        in_flight = IN_FLIGHT_LARGE
     width = max(MIN_WIDTH, width)
     stage = sizes.STAGE_BYTES + (512 if form == "int4" else 0)
     # One row of int4: eight rows of bytes, and the units of each 128 columns.
@@ -348,7 +356,8 @@ class PersistentStep:
         """
         memory, fields, cache = self._memory, self._memory.fields, self._memory.cache
         plan = self._plan(width, store_logits=logits is not None)
-        ring = self.ring or default_ring(plan.form, width, plan.head_dim, self._gpu_bytes)
+        shape = (plan.form, width, plan.head_dim)
+        ring = self.ring or default_ring(*shape, self._gpu_bytes, plan.hidden)
         turn = memory.begin.before  # this kernel itself counts the step: see `ranks`
         rows = {"scaled": memory.scaled, "values": memory.values, "inner": memory.inner}
         return {

@@ -17,6 +17,8 @@ from tokenspeed.backends.cuda_group import group_of
 from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_persistent import (
     FASTER_FROM_BYTES,
+    IN_FLIGHT_LARGE,
+    LARGE_HIDDEN,
     MAX_LAYERS,
     PersistentStep,
     default_ring,
@@ -128,6 +130,10 @@ def test_weights_run_ahead_of_the_barriers(form: str) -> None:
         assert faster.slots == ring.slots
         assert max(faster.in_flight) <= ring.slots
         assert ring.in_flight.most <= faster.in_flight.most
+        large = default_ring(form, width, LARGE.head_dim, hidden=LARGE_HIDDEN)
+        has_more = form == "int4" and width == 1
+        assert large.in_flight == (IN_FLIGHT_LARGE if has_more else ring.in_flight)
+        assert max(large.in_flight) <= large.slots
         # A stage of weights is not used again before its activations were.
         assert ring.row_slots < ring.slots
 
