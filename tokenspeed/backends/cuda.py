@@ -6,6 +6,7 @@ the next step follows from this one (each sequence decodes one more token), it i
 this one is read (`cuda_ahead`). Knows rows and slots; does not know requests.
 """
 
+import logging
 import time
 from collections import deque
 from dataclasses import replace
@@ -35,6 +36,8 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 
 if TYPE_CHECKING:
     from tokenspeed.backends.cuda_persistent import PersistentStep
+
+logger = logging.getLogger("tokenspeed.backends")
 
 DEPENDENT_LAUNCH = 3  # after the main loop: the only kind that measured faster
 AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms
@@ -96,7 +99,7 @@ class CudaBackend:
         if self._on_gpu:
             with torch.cuda.device(self.device):
                 self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-                self._prepare()
+                self._start(persistent)
 
     def _make_persistent(self, wanted: bool | None) -> "PersistentStep | None":
         """Prepare the path that runs a step as one kernel; None where it is not taken.
@@ -295,6 +298,21 @@ class CudaBackend:
         self._graphs.clear()
         for name in ("weights", "memory", "persistent"):
             self.__dict__.pop(name, None)
+
+    def _start(self, persistent: bool | None) -> None:
+        """Prepare all steps; as graphs, if one kernel that nobody asked for cannot be had.
+
+        GPUs that share a model do the same or nothing: what one leaves for the others differs.
+        """
+        try:
+            self._prepare()
+        except BackendUnavailable as exc:
+            if self.persistent is None or persistent or self.memory.member.group.ranks > 1:
+                raise
+            logger.warning("steps run as graphs, not as one kernel: %s", exc)
+            self.persistent = None
+            self._graphs.clear()
+            self._prepare()
 
     def _prepare(self) -> None:
         """Compile every kernel, then capture a graph for each width."""

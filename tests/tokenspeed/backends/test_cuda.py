@@ -1,20 +1,23 @@
 """The whole step of the GPU backend against the reference backend, on tiny models."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
-from tests.tokenspeed.kernels.support import assert_as_exact
+from tests.tokenspeed.kernels.support import DEVICE, assert_as_exact
 from tokenspeed.backends import NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ref import step_ref
-from tokenspeed.backends.cuda_weights import FORMS
+from tokenspeed.backends.cuda_weights import FORMS, load_weights
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
+from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels import tuned
 from tokenspeed.kernels.arithmetic import INTERPRETED
 from tokenspeed.kernels.blocks import share_exponent_ref
@@ -148,6 +151,31 @@ def test_every_form_runs_and_says_what_it_reads(model: Path, form: str) -> None:
     bits = {"bf16": 16, "int8": 8, "fp8": 8, "int4": 4}[form]
     assert elements * bits / 8 <= backend.weight_bytes < padded * bits / 8 * 1.08
     backend.close()
+
+
+class Uncompiled(CudaBackend):
+    """Whose one kernel does not compile."""
+
+    def _prepare(self) -> None:
+        if self.persistent is not None:
+            raise BackendUnavailable("a kernel does not compile")
+        self.start_s["graphs"] = 1.0
+
+
+def test_it_starts_with_graphs_where_one_kernel_does_not_compile(
+    model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = load_weights(open_checkpoint(model), "bf16", DEVICE)
+    made = Uncompiled(weights, CONFIG, persistent=False)
+    for wanted, ranks, starts in ((None, 1, True), (True, 1, False), (None, 2, False)):
+        made.persistent, made.start_s = cast(Any, "one kernel"), {}
+        member = made.memory.member
+        shared = member._replace(group=member.group._replace(ranks=ranks))
+        monkeypatch.setattr(made.memory, "member", shared)
+        with nullcontext() if starts else pytest.raises(BackendUnavailable):
+            made._start(wanted)
+        assert (made.persistent is None) == bool(made.start_s) == starts
+    assert caplog.messages == ["steps run as graphs, not as one kernel: a kernel does not compile"]
 
 
 def test_the_engine_runs_on_it(model: Path) -> None:
