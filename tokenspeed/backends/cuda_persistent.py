@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 import triton
 from torch import Tensor
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
@@ -39,7 +40,7 @@ MAX_LAYERS = (sizes.TAGS - 1) // 3  # whose words have tags of their own
 SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
 MIN_WIDTH = 8  # that a product takes
 ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
-_SWITCHES = (  # of `ModelConfig`, that the kernel knows
+_KNOWN = (  # switches of `ModelConfig` that the kernel has
     "biases",
     "qk_norm",
     "activation",
@@ -63,7 +64,7 @@ def why_not(weights: Weights) -> str | None:
 def why_not_shape(weights: Weights) -> str | None:
     """Return why the kernel does not support a model's shape or form; None: it does."""
     config, form = weights.config, weights.form
-    beyond = [switch for switch in config.switches if switch not in _SWITCHES]
+    beyond = [switch for switch in config.switches if switch not in _KNOWN]
     if beyond:
         return f"it does not know this model's {', '.join(beyond)}"
     if config.qk_norm == "width":
@@ -91,7 +92,7 @@ def why_not_shape(weights: Weights) -> str | None:
 def max_width(form: str, config: ModelConfig) -> int:
     """Return the rows of the widest step that the kernel runs.
 
-    One alone of int4, and where heads are normed: a half of a tile has only a half of a head.
+    One alone of int4, and where heads are normed: a half of a tile has a half of a head of 128.
     """
     return 1 if form == "int4" or config.qk_norm else MAX_WIDTH
 
@@ -130,7 +131,8 @@ def rows_of(weights: Weights, ranks: int, wanted: bool | None) -> int:
 def tile_layers(weights: Weights) -> Weights:
     """Return the same weights, the layers' bf16 in tiles where it lay.
 
-    Copying 16 KiB in one piece is faster than copying 128 bytes from each of 128 rows.
+    Copying 16 KiB in one piece is faster than copying 128 bytes from each of 128 rows. No backend
+    may use them any more that was made before.
     """
     for i, layer in enumerate(weights.layers):
         tiled: Any = {name: _tiled(matrix) for name, matrix in _layer_matrices(layer).items()}
@@ -357,7 +359,9 @@ class PersistentStep:
         memory, fields, cache = self._memory, self._memory.fields, self._memory.cache
         plan = self._plan(width, store_logits=logits is not None)
         shape = (plan.form, width, plan.head_dim)
-        ring = self.ring or default_ring(*shape, self._gpu_bytes, plan.hidden)
+        # Of parts of a model this was not measured.
+        hidden = plan.hidden if plan.ranks == 1 else 0
+        ring = self.ring or default_ring(*shape, self._gpu_bytes, hidden)
         turn = memory.begin.before  # this kernel itself counts the step: see `ranks`
         rows = {"scaled": memory.scaled, "values": memory.values, "inner": memory.inner}
         return {
@@ -444,8 +448,7 @@ def _layer_matrices(layer: LayerWeights) -> dict[str, Matrix]:
 
 
 def _stacked(parts: list[Tensor | None]) -> Tensor | None:
-    found = [part for part in parts if part is not None]
-    return torch.stack(found) if found else None
+    return None if parts[0] is None else torch.stack([part for part in parts if part is not None])
 
 
 def _tiled(matrix: Matrix) -> Matrix:
@@ -476,6 +479,8 @@ def _describe_scales(matrix: Matrix, layers: int) -> Any:
     scale = _over_layers(matrix.scale, layers if matrix.format != "bf16" else 1)
     if matrix.format != "int4":
         return scale
+    if missing := -scale.shape[1] % 4:  # of a vocabulary; copies want rows of whole 16 bytes
+        scale = F.pad(scale, (0, missing))
     return _describe(scale, [1, sizes.TILE], layouts.SCALE_BLOCK)
 
 

@@ -6,6 +6,7 @@ one GPU's part. Knows no steps.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -235,18 +236,21 @@ def _assemble(
     _check_form(config, form)
     embedding = plain(EMBEDDING)
     dtype = embedding.dtype
-    stacks: dict[str, list[Tensor]] = {}  # of each kind of matrix: data and scales of all layers
+    stacks: dict[tuple[str, str], Tensor] = {}  # of each kind: data, and scales, of all layers
 
     def kept(layer: int, kernel: str, packed: Matrix) -> Matrix:
         """Move a matrix to its place.
 
         Left where it was packed, it would hold on to memory that packing took several times of.
         """
-        if kernel not in stacks:
-            parts = (packed.data, packed.scale)
-            stacks[kernel] = [part.new_empty(config.num_layers, *part.shape) for part in parts]
-        data, scale = (stack[layer] for stack in stacks[kernel])
-        return replace(packed, data=data.copy_(packed.data), scale=scale.copy_(packed.scale))
+        parts: Any = {"data": packed.data}
+        if packed.scale.numel() > 1:  # the one that floats do not use stays aligned
+            parts["scale"] = packed.scale
+        for name, part in parts.items():
+            if (kernel, name) not in stacks:
+                stacks[kernel, name] = part.new_empty(config.num_layers, *part.shape)
+            parts[name] = stacks[kernel, name][layer].copy_(part)
+        return replace(packed, **parts)
 
     def matrix(layer: int, kernel: str) -> Matrix:
         names = [layer_weight(layer, part) for part in FUSED[kernel]]

@@ -199,6 +199,20 @@ def test_ranks_that_share_a_model_launch_the_same_kernel(form: str, rank: int, r
         assert signature[name] == kind(arguments[name]), name
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("vocab_size", [256, 257, 510])
+def test_a_vocabulary_of_any_size_can_be_copied(form: str, vocab_size: int) -> None:
+    small = replace(WIDE, hidden_size=1024, intermediate_size=2048, num_heads=8, num_kv_heads=2)
+    config = replace(small, num_layers=1, vocab_size=vocab_size)
+    weights = tile_layers(random_weights(config, form, "cpu", seed=5))
+    memory = StepMemory(weights, EngineConfig(num_slots=2, max_length=64, max_step_tokens=1))
+    arguments = PersistentStep(weights, memory, max_width=1).arguments(1)
+    scale = arguments["s_head"]
+    if form == "int4":
+        assert scale.base.shape[1] % 4 == 0
+        assert torch.equal(scale.base[:, :vocab_size], weights.head.scale)
+
+
 @pytest.mark.parametrize(("kv_heads", "rows"), [(32, 8), (16, 8), (8, 8), (4, 16), (2, 32)])
 def test_heads_of_a_group_are_a_slice_of_swizzled_memory(kv_heads: int, rows: int) -> None:
     plan = plan_of(replace(LARGE, num_kv_heads=kv_heads), "bf16", 1, 64, 2)
@@ -249,44 +263,55 @@ def whole(backend: CudaBackend) -> np.ndarray:
     return backend.logits(rows((0, 0, PROMPT)))
 
 
+@pytest.fixture(scope="module")
+def most(backend: CudaBackend) -> int:
+    """Rows of the widest step that is one kernel."""
+    assert backend.persistent is not None
+    return backend.persistent.max_width
+
+
 @pytest.mark.gpu
-@pytest.mark.parametrize("width", [1, 2, 5, 8, 16])
 @pytest.mark.parametrize("begin", [0, 16, 80, 200])
 def test_a_short_step_has_the_bits_of_a_long_one(
-    backend: CudaBackend, whole: np.ndarray, begin: int, width: int
+    backend: CudaBackend, whole: np.ndarray, most: int, begin: int
 ) -> None:
-    backend.copy_slot(0, 1, begin)
-    for at in range(begin, begin + 2 * width, width):
-        got = backend.logits(rows((1, at, PROMPT[at : at + width])))
-        assert np.array_equal(got, whole[at : at + width])
+    for width in [width for width in (1, 2, 5, 8, 16) if width <= most]:
+        backend.copy_slot(0, 1, begin)
+        for at in range(begin, begin + 2 * width, width):
+            got = backend.logits(rows((1, at, PROMPT[at : at + width])))
+            assert np.array_equal(got, whole[at : at + width])
 
 
 @pytest.mark.gpu
-def test_streams_side_by_side_do_not_meet(backend: CudaBackend, whole: np.ndarray) -> None:
+def test_streams_do_not_meet(backend: CudaBackend, whole: np.ndarray, most: int) -> None:
+    at = [100 + 7 * i for i in range(16)]
     for i in range(1, 16):
-        backend.copy_slot(0, i, 100 + 7 * i)
-    step = rows(*((i, 100 + 7 * i, [PROMPT[100 + 7 * i]]) for i in range(16)))
-    assert np.array_equal(backend.logits(step), whole[100:206:7])
+        backend.copy_slot(0, i, at[i])
+    for first in range(0, 16, most):
+        streams = range(first, first + most)
+        step = rows(*((i, at[i], [PROMPT[at[i]]]) for i in streams))
+        assert np.array_equal(backend.logits(step), whole[[at[i] for i in streams]])
 
 
 @pytest.mark.gpu
-def test_drafts_biases_and_chosen_outputs_count(backend: CudaBackend, whole: np.ndarray) -> None:
+def test_drafts_biases_and_chosen_outputs_count(
+    backend: CudaBackend, whole: np.ndarray, most: int
+) -> None:
     backend.copy_slot(0, 1, 60)
-    step = rows((1, 60, PROMPT[60:76]), outputs=[3, 7, 15])
-    best = whole[60:76].argmax(-1)
-    assert backend.step(step).tolist() == best[[3, 7, 15]].tolist()
-    second = np.argsort(whole[60:76], -1)[[3, 7, 15], -2].astype(np.int32)
-    biases = np.array([0.0, 0.999, 0.999], np.float32)
-    assert backend.step(replace(step, drafts=second, biases=biases)).tolist() == [
-        best[3],
-        second[1],
-        second[2],
-    ]
+    places = sorted({most // 4, most - 1})
+    step = rows((1, 60, PROMPT[60 : 60 + most]), outputs=places)
+    ranked = np.argsort(whole[[60 + i for i in places]], -1).astype(np.int32)
+    best, second = ranked[:, -1], ranked[:, -2].copy()
+    assert backend.step(step).tolist() == best.tolist()
+    for bias, chosen in ((0.0, best), (0.999, second)):
+        biases = np.full(len(places), bias, np.float32)
+        got = backend.step(replace(step, drafts=second, biases=biases))
+        assert got.tolist() == chosen.tolist()
 
 
 @pytest.mark.gpu
-def test_repetition_gives_the_same_bits(backend: CudaBackend, whole: np.ndarray) -> None:
+def test_repetition_gives_the_same_bits(backend: CudaBackend, whole: np.ndarray, most: int) -> None:
     backend.copy_slot(0, 1, 120)
-    step = rows((1, 120, PROMPT[120:136]))
+    step = rows((1, 120, PROMPT[120 : 120 + most]))
     for _ in range(20):
-        assert np.array_equal(backend.logits(step), whole[120:136])
+        assert np.array_equal(backend.logits(step), whole[120 : 120 + most])

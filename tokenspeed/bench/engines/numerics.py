@@ -27,8 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tokenspeed.backends import Backend
-from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.backends.cuda_persistent import why_not
+from tokenspeed.backends.cuda import CudaBackend, persistent_rows
 from tokenspeed.backends.cuda_weights import FORMS, load_weights, row_dtype
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.bench.engines.compare import Worker
@@ -157,7 +156,7 @@ def own_logprobs(folder: Path, prompts: NDArray[np.int32], form: str) -> list[Fo
     """
     weights = load_weights(open_checkpoint(folder), form, DEVICE)
     paths = {"graph": prompts.shape[1] - 1}
-    if why_not(weights) is None:
+    if persistent_rows(weights, None):
         paths["one kernel"] = 1
     found = list[Found]()
     for path, width in paths.items():
@@ -188,9 +187,8 @@ def peer_logprobs(
             asked = {"prompts": prompts.tolist(), "file": str(file)}
             worker.absent = worker.ask({"logprobs": asked}).get("absent")
         if worker.absent is not None:
-            print(
-                worker.log()[-4000:], file=sys.stderr
-            )  # why, where it starts others, stands there
+            # The reason is in the log where vLLM starts other processes.
+            print(worker.log()[-4000:], file=sys.stderr)
             raise BackendUnavailable(worker.absent)
         weights_gib = worker.weights_gib()
     finally:

@@ -2,10 +2,9 @@
 
 Random weights may be quantised: int8 and int4 are its W8A16 and W4A16, in groups of 128, and fp8 is
 what it makes of 16 bits when it starts, of stored weights too. Stored int8 and int4 it takes as
-they are. "ngram" is bf16 that guesses up to
-20 tokens from those before them; random weights soon repeat themselves, which is its best case. Its
-prefix cache is on, as it is by default; only caption updates read from it, as rounds repeat their
-prompts.
+they are. "ngram" is bf16 that guesses up to 20 tokens from those before them; random weights soon
+repeat themselves, which is its best case. Its prefix cache is on, as it is by default; only caption
+updates read from it, as rounds repeat their prompts.
 """
 
 import importlib
