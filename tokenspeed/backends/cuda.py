@@ -113,7 +113,23 @@ class CudaBackend:
         from tokenspeed.backends import cuda_persistent
 
         self.weights = cuda_persistent.tile_layers(self.weights)
-        return cuda_persistent.PersistentStep(self.weights, self.memory, max_width=width)
+        try:
+            return cuda_persistent.PersistentStep(self.weights, self.memory, max_width=width)
+        except Exception as exc:  # whatever its copies do not take
+            self._do_without(exc, wanted)
+            return None
+
+    def _do_without(self, problem: BaseException, wanted: bool | None) -> None:
+        """Say in the log that no step is one kernel; `wanted`: whether somebody asked for it.
+
+        GPUs that share a model do the same or nothing: what one leaves for the others differs.
+
+        Raises:
+            BackendUnavailable: that is no choice here.
+        """
+        if wanted or self.memory.member.group.ranks > 1:
+            raise BackendUnavailable(f"no persistent kernel here: {problem}") from problem
+        logger.warning("steps run as graphs, not as one kernel: %s", problem)
 
     @classmethod
     def from_checkpoint(
@@ -300,16 +316,13 @@ class CudaBackend:
             self.__dict__.pop(name, None)
 
     def _start(self, persistent: bool | None) -> None:
-        """Prepare all steps; as graphs, if one kernel that nobody asked for cannot be had.
-
-        GPUs that share a model do the same or nothing: what one leaves for the others differs.
-        """
+        """Prepare all steps; as graphs, if one kernel that nobody asked for cannot be had."""
         try:
             self._prepare()
         except BackendUnavailable as exc:
-            if self.persistent is None or persistent or self.memory.member.group.ranks > 1:
+            if self.persistent is None:
                 raise
-            logger.warning("steps run as graphs, not as one kernel: %s", exc)
+            self._do_without(exc.__cause__ or exc, persistent)
             self.persistent = None
             self._graphs.clear()
             self._prepare()

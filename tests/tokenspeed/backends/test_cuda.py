@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.tokenspeed.kernels.support import DEVICE, assert_as_exact
-from tokenspeed.backends import NO_DRAFT, Step
+from tokenspeed.backends import NO_DRAFT, Step, cuda, cuda_persistent
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import FORMS, load_weights
@@ -176,6 +176,27 @@ def test_it_starts_with_graphs_where_one_kernel_does_not_compile(
             made._start(wanted)
         assert (made.persistent is None) == bool(made.start_s) == starts
     assert caplog.messages == ["steps run as graphs, not as one kernel: a kernel does not compile"]
+
+
+def test_it_starts_with_graphs_where_one_kernel_cannot_copy_what_it_reads(
+    model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("strides must be 16-byte aligned")
+
+    monkeypatch.setattr(cuda, "persistent_rows", lambda *_: 1)
+    monkeypatch.setattr(cuda_persistent, "tile_layers", lambda weights: weights)
+    monkeypatch.setattr(cuda_persistent, "PersistentStep", refuse)
+    weights = load_weights(open_checkpoint(model), "bf16", DEVICE)
+    made = CudaBackend(weights, CONFIG)
+    assert made.persistent is None
+    assert made.step(rows((0, 0, [5, 6]))).shape == (2,)
+    made.close()
+    assert caplog.messages == [
+        "steps run as graphs, not as one kernel: strides must be 16-byte aligned"
+    ]
+    with pytest.raises(BackendUnavailable, match="no persistent kernel here: strides must be"):
+        CudaBackend(weights, CONFIG, persistent=True)
 
 
 def test_the_engine_runs_on_it(model: Path) -> None:
