@@ -21,7 +21,7 @@ NOT_HERE = frozenset(
 
 # One kernel in parts, for which Triton has no interpreter.
 PERSISTENT = (
-    "grid layouts producers word_producer products int4 parts qkv own_row attention projection "
+    "grid layouts producers word_producer products int4 parts qkv own_rows attention projection "
     "gate_up head ranks kernel"
 )
 

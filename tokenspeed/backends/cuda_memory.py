@@ -16,7 +16,13 @@ from tokenspeed.backends.cuda_weights import Weights
 from tokenspeed.kernels.attention import attention_scratch
 from tokenspeed.kernels.embedding import Begin
 from tokenspeed.kernels.exchange import Member, alone
-from tokenspeed.kernels.lm_head import MAX_STOPS, NO_TOKEN, Ahead, head_scratch
+from tokenspeed.kernels.lm_head import (
+    COUNT_STRIDE,
+    MAX_STOPS,
+    NO_TOKEN,
+    Ahead,
+    head_scratch,
+)
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tuned import (
     head_block_n,
@@ -71,7 +77,7 @@ class StepMemory:
         num_rows, num_outputs, num_tiles: [1] int32 on the device. turn: the same, the number of the
             step, from 1 on.
         begin, ahead: what the first and the last kernel of a step agree on; see there.
-        singles: [1] int32 on the device, counts steps that were started for one row.
+        launched: int32 on the device, counts steps of each width; see `Ahead`.
         member: the place among GPUs that share the model.
         chosen: [2, max_step_tokens] int32, ended: [2], pinned; written by `select`.
         hold: [1] int32, pinned; read by `select`.
@@ -108,12 +114,12 @@ class StepMemory:
         self.chosen = torch.zeros(2, padded, dtype=torch.int32, pin_memory=pinned)
         self.ended = torch.zeros(2, dtype=torch.int32, pin_memory=pinned)
         self.hold = torch.zeros(1, dtype=torch.int32, pin_memory=pinned)
-        self.singles = torch.ones(1, dtype=torch.int32, device=device)  # empty words say 0
-        counts = (self.num_rows, self.num_outputs, self.num_tiles)
-        self.begin = Begin(*counts, void, before, self.turn)
+        counts = 32 * COUNT_STRIDE
+        self.launched = torch.ones(counts, dtype=torch.int32, device=device)  # empty words say 0
+        self.begin = Begin(self.num_rows, self.num_outputs, self.num_tiles, void, before, self.turn)
         stops = (fields.stop_previous[:MAX_STOPS], fields.stop_tokens[:MAX_STOPS])
         host_words = (self.hold, void, self.ended)
-        self.ahead = Ahead(*stops, *host_words, self.singles, self.turn, before)
+        self.ahead = Ahead(*stops, *host_words, self.launched, self.turn, before)
 
         dtype = weights.embedding.dtype
         slots = (config.num_slots, model.num_kv_heads, config.max_length, model.head_dim)

@@ -17,6 +17,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_weights import LayerWeights, Weights
 from tokenspeed.errors import BackendUnavailable
+from tokenspeed.kernels.lm_head import count_of
 from tokenspeed.kernels.matrix import Matrix, pack_tiles
 from tokenspeed.kernels.persistent import layouts, sizes
 from tokenspeed.kernels.persistent.arguments import (
@@ -34,12 +35,16 @@ from tokenspeed.kernels.tuned import is_narrow, split_parts, tile_config
 from tokenspeed.model.config import ModelConfig
 
 MAX_WIDTH = 16  # rows of the widest step that takes this path
+# The same of those whose phases hand over words, and where wider ones have grid barriers.
+WORD_ROWS = {"bf16": 4, "int8": 4, "int4": 2}
+WORD_ROWS_BEFORE_BARRIERS = {"bf16": 4, "int8": 2, "int4": 2}
 GAIN_LAYER_BYTES = 1 << 27  # this path is the default where a layer has at least so many
-GAIN_ROW_BYTES = 28 << 20  # the same for steps of one row; the smallest measured has 30 MiB
+GAIN_ROW_BYTES = 28 << 20  # the same without barriers; the smallest measured has 30 MiB
 MAX_LAYERS = (sizes.TAGS - 1) // 3  # whose words have tags of their own
 SHARED_BYTES = 232448  # shared memory that one program may use on a multiprocessor (Hopper)
 MIN_WIDTH = 8  # that a product takes
 ROW_SLOTS = 4  # stages of activations in flight or waiting for the consumers
+MAX_WORDS = 1024  # of these stages that a warp asks for at once
 _KNOWN = (  # switches of `ModelConfig` that the kernel has
     "biases",
     "qk_norm",
@@ -89,25 +94,35 @@ def why_not_shape(weights: Weights) -> str | None:
     return None
 
 
-def max_width(form: str, config: ModelConfig) -> int:
+def most_rows(form: str, config: ModelConfig) -> int:
     """Return the rows of the widest step that the kernel runs.
 
-    One alone of int4, and where heads are normed: a half of a tile has a half of a head of 128.
+    Words alone of int4, and where heads are normed: a half of a tile has a half of a head of 128.
     """
-    return 1 if form == "int4" or config.qk_norm else MAX_WIDTH
+    return WORD_ROWS[form] if form == "int4" or config.qk_norm else MAX_WIDTH
 
 
 def widest(weights: Weights) -> int:
     """Return the rows of the widest step in which this path measured faster; 0: in none.
 
     Grid barriers cost some 25 us a layer; a ring hides the more of it, the more bytes a layer has.
-    A step of one row has none, and gains in smaller models too. Of a model that GPUs share, one's
-    part counts, and wider steps stay with the graph (`rows_of`). (notes-cuda.md, versions 6, 8, 9)
+    A step of few rows has none, and gains in smaller models too. Of a model that GPUs share, one's
+    part counts, and wider steps stay with the graph (`rows_of`). (notes-cuda.md, versions 6 to 12)
     """
     layer_bytes = sum(m.nbytes for m in _layer_matrices(weights.layers[0]).values())
     if layer_bytes >= GAIN_LAYER_BYTES:
-        return max_width(weights.form, weights.config)
-    return 1 if layer_bytes >= GAIN_ROW_BYTES else 0
+        return most_rows(weights.form, weights.config)
+    return WORD_ROWS[weights.form] if layer_bytes >= GAIN_ROW_BYTES else 0
+
+
+def word_rows(form: str, width: int, most: int) -> int:
+    """Return how many rows the phases of a step hand over as words; 0: it has grid barriers.
+
+    Args:
+        width: of the step. most: rows of the widest one that is one kernel.
+    """
+    limits = WORD_ROWS if most <= WORD_ROWS[form] else WORD_ROWS_BEFORE_BARRIERS
+    return next((rows for rows in sizes.WORD_ROWS if width <= rows <= limits[form]), 0)
 
 
 def rows_of(weights: Weights, ranks: int, wanted: bool | None) -> int:
@@ -121,7 +136,7 @@ def rows_of(weights: Weights, ranks: int, wanted: bool | None) -> int:
     """
     if wanted is False:
         return 0
-    most = max_width(weights.form, weights.config) if wanted else widest(weights)
+    most = most_rows(weights.form, weights.config) if wanted else widest(weights)
     problem = why_not(weights)
     if problem and wanted:
         raise BackendUnavailable(f"no persistent kernel here: {problem}")
@@ -152,8 +167,8 @@ class InFlight(NamedTuple):
     head: int
 
 
-# As measured best: of steps of one row, the same with a faster memory (H200), then of all others.
-IN_FLIGHT_SINGLE = {
+# As measured best: of steps without barriers, the same with a faster memory (H200), then of others.
+IN_FLIGHT_WORDS = {
     "bf16": InFlight(3, 3, 4),
     "int8": InFlight(2, 4, 3),
     "int4": InFlight(2, 2, 3),
@@ -184,23 +199,24 @@ class Ring:
 
 
 def default_ring(
-    form: str, width: int, head_dim: int, memory_bytes: int = 0, hidden: int = 0
+    form: str, width: int, words: int, head_dim: int, memory_bytes: int = 0, hidden: int = 0
 ) -> Ring:
     """Return the deepest ring that fits, with as many stages under way as measured best.
 
     Args:
-        width: rows of the step.
+        width: rows of the step. words: of these as words, `word_rows`.
         memory_bytes: of the GPU; 0: one with the slower memory.
         hidden: channels of the model; 0: few.
     """
-    single = IN_FLIGHT_FASTER if memory_bytes >= FASTER_FROM_BYTES else IN_FLIGHT_SINGLE
-    in_flight = single[form] if width == 1 else IN_FLIGHT
-    if width == 1 and form == "int4" and hidden >= LARGE_HIDDEN:
+    of_words = IN_FLIGHT_FASTER if memory_bytes >= FASTER_FROM_BYTES else IN_FLIGHT_WORDS
+    in_flight = of_words[form] if words else IN_FLIGHT
+    if words and form == "int4" and hidden >= LARGE_HIDDEN:
         in_flight = IN_FLIGHT_LARGE
     width = max(MIN_WIDTH, width)
     stage = sizes.STAGE_BYTES + (512 if form == "int4" else 0)
-    # One row of int4: eight rows of bytes, and the units of each 128 columns.
-    column_bytes = width * 2 if form != "int4" else 8 + 16 / 128
+    # Rows of int4: four of bytes each, eight at least, and their units of each 128 columns.
+    byte_rows = max(8, 4 * words)
+    column_bytes = width * 2 if form != "int4" else byte_rows + 2 * byte_rows / 128
     rows = int(ROW_SLOTS * sizes.COLUMNS[form] * column_bytes)
     cache = 2 * 32 * head_dim * 2
     # Sums on their way to other threads, and barriers.
@@ -216,6 +232,7 @@ def plan_of(
     max_length: int,
     num_slots: int,
     *,
+    most: int | None = None,
     ring: Ring | None = None,
     store_logits: bool = False,
     vocab: int | None = None,
@@ -226,24 +243,28 @@ def plan_of(
 
     Args:
         config: of a model that `why_not_shape` accepts, all of whose matrices have this form.
-        width: rows of the step, up to `max_width`.
+        width: rows of the step.
         max_length, num_slots: of the cache.
+        most: rows of the widest step that is one kernel; None: `most_rows`.
         ring: None is the default for this form and width.
         vocab: tokens of the head; None: the whole vocabulary.
         ranks, inbox_rows: of the group that shares the model, `exchange.Group`.
     """
     wide = max(MIN_WIDTH, width)
-    single = width == 1
+    words = word_rows(form, width, most or most_rows(form, config))
     hidden, inner = config.hidden_size, config.intermediate_size
     attended = config.num_heads * config.head_dim
     qkv = attended + 2 * config.num_kv_heads * config.head_dim
     qkv_parts = split_parts("qkv", form, qkv, hidden)
     out_parts = split_parts("out", form, hidden, attended)
     down_parts = split_parts("down", form, hidden, inner)
-    assert ranks == 1 or (single and max(out_parts, down_parts) <= inbox_rows)
-    ring = ring or default_ring(form, width, config.head_dim)
+    assert ranks == 1 or (width == 1 and max(out_parts, down_parts) <= inbox_rows)
+    ring = ring or default_ring(form, width, words, config.head_dim)
     columns = sizes.COLUMNS[form]
     lengths = (hidden, hidden // qkv_parts, attended // out_parts, inner // down_parts)
+    # So many words of activations that a thread holds those that it sends and the next ones.
+    at_once = min(ring.row_slots // 2, MAX_WORDS // (max(1, words) * columns))
+    group_heads = config.num_heads // config.num_kv_heads
     return Plan(
         form=form,
         columns=columns,
@@ -265,12 +286,12 @@ def plan_of(
         slots=ring.slots,
         row_slots=ring.row_slots,
         store_logits=store_logits,
-        single=single,
+        word_rows=words,
         exact=form == "int4",
-        group=math.gcd(ring.row_slots // 2, *(length // columns for length in lengths)),
+        group=math.gcd(at_once, *(length // columns for length in lengths)),
         # Fewer than 8 rows of shared memory, across which columns are swizzled, are no slice.
-        group_rows=max(8, triton.next_power_of_2(config.num_heads // config.num_kv_heads + 2)),
-        square_words=max(128, triton.next_power_of_2(hidden // sizes.HALF)),
+        group_rows=max(8, triton.next_power_of_2(group_heads + 2 * words)),
+        square_words=max(128 if words == 1 else 32, triton.next_power_of_2(hidden // sizes.HALF)),
         ranks=ranks,
         inbox_rows=inbox_rows,
         scale=config.score_scale,
@@ -290,7 +311,7 @@ class PersistentStep:
     Args:
         weights: in tiles (`tile_layers`).
         memory: of the backend; its member says who shares the model.
-        max_width: rows of the widest step, up to that of form and model (`max_width`).
+        max_width: rows of the widest step, up to `most_rows`.
         ring: None is the default for each width.
     """
 
@@ -319,7 +340,13 @@ class PersistentStep:
         # Words of parts that have not arrived.
         absent = torch.full((words,), sizes.EMPTY, dtype=torch.int32)
         self._part_sums = absent.to(device).view(torch.float32)
-        self._words = self._make_words(plan, memory.singles)
+        plans = [self._plan(rows) for rows in sizes.WORD_ROWS if rows <= max_width]
+        self._words = {
+            plan.word_rows: self._make_words(plan, count_of(memory.launched, plan.word_rows))
+            for plan in plans
+            if plan.word_rows
+        }
+        self.max_lookup = max(self._words)
         lines = weights.config.num_layers * sizes.PHASES
         self._counters = torch.zeros(lines * sizes.COUNTER_STRIDE, dtype=torch.int32, device=device)
         self._descriptors = self._describe_weights()
@@ -327,11 +354,12 @@ class PersistentStep:
     @property
     def nbytes(self) -> int:
         """Bytes of its own buffers."""
-        own = (self._norms, self._part_sums, self._counters, *self._words, *self._family)
+        words = [each for words in self._words.values() for each in words]
+        own = (self._norms, self._part_sums, self._counters, *words, *self._family)
         return sum(t.nbytes for t in own if t is not None)
 
     def run(self, width: int, logits: Tensor | None = None) -> None:
-        """Launch the step, before `select`, and after `embedding` if it is for more than one row.
+        """Launch the step, before `select`, and after `embedding` if it is wider than `max_lookup`.
 
         Args:
             width: rows that the step may have.
@@ -339,7 +367,7 @@ class PersistentStep:
         Raises:
             RuntimeError: the grid cannot be resident as a whole: something else uses the GPU.
         """
-        if width > 1:
+        if width > self.max_lookup:
             self._counters.zero_()
         device = self._memory.device
         grid = (torch.cuda.get_device_properties(device).multi_processor_count,)
@@ -358,7 +386,7 @@ class PersistentStep:
         """
         memory, fields, cache = self._memory, self._memory.fields, self._memory.cache
         plan = self._plan(width, store_logits=logits is not None)
-        shape = (plan.form, width, plan.head_dim)
+        shape = (plan.form, width, plan.word_rows, plan.head_dim)
         # Of parts of a model this was not measured.
         hidden = plan.hidden if plan.ranks == 1 else 0
         ring = self.ring or default_ring(*shape, self._gpu_bytes, hidden)
@@ -383,7 +411,7 @@ class PersistentStep:
             "logits_ptr": memory.head_scratch.best if logits is None else logits,
             "parts_ptr": self._part_sums,
             "counters_ptr": self._counters,
-            "words": self._words,
+            "words": self._words[plan.word_rows or 1],
             "peers": memory.member.peers(turn),
             "rank": memory.member.group.rank,
             "first_token": self._weights.tokens.start,
@@ -403,6 +431,7 @@ class PersistentStep:
             width,
             max_length=cache.shape[4],
             num_slots=cache.shape[2],
+            most=self.max_width,
             ring=self.ring,
             store_logits=store_logits,
             vocab=len(weights.tokens),
@@ -413,8 +442,9 @@ class PersistentStep:
     @staticmethod
     def _make_words(plan: Plan, step: Tensor) -> Words:
         split = plan.qkv * plan.qkv_parts + plan.hidden * (plan.out_parts + plan.down_parts)
-        narrow = (plan.hidden, plan.attended, plan.inner)
-        wide = (plan.hidden, plan.hidden // sizes.HALF * 2, split)
+        rows = plan.word_rows
+        narrow = (rows * plan.hidden, rows * plan.attended, rows * plan.inner)
+        wide = (rows * plan.hidden, rows * plan.hidden // sizes.HALF * 2, rows * split)
         return Words(
             step,
             *(torch.zeros(size, dtype=torch.int32, device=step.device) for size in narrow),

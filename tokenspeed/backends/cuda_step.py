@@ -34,10 +34,13 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 class LayersAndHead(Protocol):
     """Runs everything before the choice of tokens as one kernel, in short steps.
 
-    If there is more than one row, the embedding comes before it.
+    Attributes:
+        max_width: of these. max_lookup: up to this width it looks the rows up itself; before wider
+            ones comes the embedding.
     """
 
     max_width: int
+    max_lookup: int
 
     def run(self, width: int, logits: Tensor | None = None) -> None:
         """Launch it."""
@@ -64,7 +67,7 @@ def run_step(
     norms, eps, row_eps = weights.norms, reader_eps(model), writer_eps(model)
     hidden = HiddenStates(memory.hidden, memory.scaled, memory.sums)
     is_persistent = persistent is not None and width <= persistent.max_width
-    if not (is_persistent and width == 1):  # such a step looks its row up itself
+    if persistent is None or width > min(persistent.max_width, persistent.max_lookup):
         embedding(
             fields.tokens[:width],
             weights.embedding,

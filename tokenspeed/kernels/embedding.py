@@ -1,6 +1,6 @@
 """Token embedding: the hidden states that the first layer starts from. First kernel of a step.
 
-A step of one row that is one kernel (`persistent`) looks its row up itself, and settles the same.
+A step of few rows that is one kernel (`persistent`) looks them up itself, and settles the same.
 """
 
 from typing import Any, NamedTuple

@@ -21,6 +21,7 @@ from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.tile import multiply, start_tile, tile_rows
 
 NO_TOKEN = tl.constexpr(-1)  # chosen where another GPU did not answer in time
+COUNT_STRIDE = 4  # int32 between two counts: each is passed as an aligned pointer
 MAX_STOPS = 128  # of a step that the next one may follow without the host
 _MAX_STOPS = tl.constexpr(MAX_STOPS)
 _EXP_UNIT = tl.constexpr(2.0**-30)  # exponentials are at most 1, and at most 2**33 are summed
@@ -63,8 +64,7 @@ class Ahead(NamedTuple):
         hold: [1] int32, not 0: the host wants no step that it has not asked for.
         void: [1] int32, written: 1 if the next step is not to be run.
         ended: [2] int32, the same for the host, by the half of the results.
-        singles: [1] int32, written: counts steps that are started for one row; successive ones have
-            different numbers.
+        launched: [32 * COUNT_STRIDE] int32, written: counts the steps of each width (`count_of`).
         turn: [1] int32, the number of this step. before: [1] int32, written: the same, for the next
             step (`embedding`).
     """
@@ -74,7 +74,7 @@ class Ahead(NamedTuple):
     hold: Any
     void: Any
     ended: Any
-    singles: Any
+    launched: Any
     turn: Any
     before: Any
 
@@ -171,6 +171,16 @@ def lm_head_kernel(
     tl.store(scratch.draft_logit + outs, draft_logit, mask=mine)
 
 
+def count_of(launched: Tensor, width: int) -> Tensor:
+    """Return the number of steps of a width that were launched, [1]; see `Ahead`."""
+    at = _count_at(width)
+    return launched[at : at + 1]
+
+
+def _count_at(width: int) -> int:
+    return (width - 1).bit_length() * COUNT_STRIDE
+
+
 @triton.jit
 def select_kernel(
     scratch,
@@ -183,7 +193,7 @@ def select_kernel(
     NUM_BLOCKS: tl.constexpr,
     MAX_ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
-    SINGLE: tl.constexpr,
+    COUNT_AT: tl.constexpr,
     FIRST_TOKEN: tl.constexpr,
     NUM_TOKENS: tl.constexpr,
     GROUP: tl.constexpr,
@@ -193,8 +203,8 @@ def select_kernel(
     out = tl.program_id(0)
     parity = tl.load(next_step.parity + out)
     tl.store(next_step.parity + out, 1 - parity)  # one for each program: no race
-    if SINGLE:
-        tl.store(ahead.singles, tl.load(ahead.singles) + 1)
+    if out == 0:
+        tl.store(ahead.launched + COUNT_AT, tl.load(ahead.launched + COUNT_AT) + 1)
     if out >= tl.load(wanted.num):
         return
     # Asked for at once, as the host's memory is far. One program is enough, for all rows.
@@ -354,7 +364,7 @@ def select(
         NUM_BLOCKS=scratch.best.shape[1],
         MAX_ROWS=chosen.shape[1],
         BLOCK=1024,
-        SINGLE=rows == 1,
+        COUNT_AT=_count_at(rows),
         FIRST_TOKEN=tokens.start,
         NUM_TOKENS=len(tokens),
         GROUP=group,

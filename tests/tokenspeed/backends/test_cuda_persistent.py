@@ -20,19 +20,22 @@ from tokenspeed.backends.cuda_persistent import (
     IN_FLIGHT_LARGE,
     LARGE_HIDDEN,
     MAX_LAYERS,
+    MAX_WORDS,
     PersistentStep,
     default_ring,
-    max_width,
+    most_rows,
     plan_of,
     rows_of,
     tile_layers,
     why_not_shape,
     widest,
+    word_rows,
 )
 from tokenspeed.backends.cuda_weights import Weights, random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.exchange import join
+from tokenspeed.kernels.lm_head import count_of
 from tokenspeed.kernels.persistent.compiling import signature_of
 from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.rope import Rope
@@ -64,7 +67,7 @@ PROMPT = np.random.default_rng(3).integers(3, WIDE.vocab_size, 240).tolist()
 
 
 def widths(form: str) -> list[int]:
-    return [width for width in (1, 8, 16) if width <= max_width(form, LARGE)]
+    return [width for width in (1, 2, 4, 8, 16) if width <= most_rows(form, LARGE)]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -113,25 +116,38 @@ def test_it_is_the_default_where_it_measured_faster() -> None:
     def chosen(config: ModelConfig, form: str) -> int:
         return widest(random_weights(replace(config, num_layers=1), form, "meta"))
 
-    assert [chosen(LARGE, form) for form in FORMS] == [16, 16, 1]
-    assert [chosen(WIDE, form) for form in FORMS] == [1, 1, 1]
-    assert [chosen(SHAPES["qwen3-8b"], form) for form in FORMS] == [1, 1, 1]
+    assert [chosen(LARGE, form) for form in FORMS] == [16, 16, 2]
+    assert [chosen(WIDE, form) for form in FORMS] == [4, 4, 2]
+    assert [chosen(SHAPES["qwen3-8b"], form) for form in FORMS] == [4, 4, 2]
     assert not chosen(replace(WIDE, hidden_size=512), "int8")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_few_rows_are_handed_over_as_words(form: str) -> None:
+    def words(most: int) -> list[int]:
+        return [word_rows(form, width, most) for width in range(1, most + 1)]
+
+    assert words(1) == [1]
+    assert words(2) == [1, 2]
+    assert words(4) == ([1, 2, 0, 0] if form == "int4" else [1, 2, 4, 4])
+    with_barriers = {"bf16": [1, 2, 4, 4], "int8": [1, 2, 0, 0], "int4": [1, 2, 0, 0]}
+    assert words(16) == with_barriers[form] + [0] * 12
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_weights_run_ahead_of_the_barriers(form: str) -> None:
     # That it compiles and fits, test_compiled.py holds.
     for width in widths(form):
-        ring = default_ring(form, width, LARGE.head_dim)
+        words = word_rows(form, width, most_rows(form, LARGE))
+        ring = default_ring(form, width, words, LARGE.head_dim)
         assert ring.slots >= 8
         assert max(ring.in_flight) <= ring.slots
-        faster = default_ring(form, width, LARGE.head_dim, FASTER_FROM_BYTES)
+        faster = default_ring(form, width, words, LARGE.head_dim, FASTER_FROM_BYTES)
         assert faster.slots == ring.slots
         assert max(faster.in_flight) <= ring.slots
         assert ring.in_flight.most <= faster.in_flight.most
-        large = default_ring(form, width, LARGE.head_dim, hidden=LARGE_HIDDEN)
-        has_more = form == "int4" and width == 1
+        large = default_ring(form, width, words, LARGE.head_dim, hidden=LARGE_HIDDEN)
+        has_more = form == "int4"
         assert large.in_flight == (IN_FLIGHT_LARGE if has_more else ring.in_flight)
         assert max(large.in_flight) <= large.slots
         # A stage of weights is not used again before its activations were.
@@ -156,12 +172,22 @@ def test_it_is_launched_with_what_is_compiled_without_a_gpu(config: ModelConfig,
     small = replace(small, vocab_size=256)
     weights = tile_layers(random_weights(small, form, "cpu", seed=5))
     memory = StepMemory(weights, EngineConfig(num_slots=2, max_length=64, max_step_tokens=32))
-    most = max_width(form, config)
+    most = most_rows(form, config)
     step = PersistentStep(weights, memory, max_width=most)
-    for width, logits in ((1, None), (most, None), (most, torch.empty(16, small.vocab_size))):
+    every = [(width, None) for width in (1, 2, 4, 8, 16) if width <= most]
+    places = set[int]()
+    for width, logits in (*every, (most, torch.empty(16, small.vocab_size))):
         arguments = step.arguments(width, logits)
         plan = arguments.pop("PLAN")
-        assert (plan.width, plan.single) == (max(8, width), width == 1)
+        assert (plan.width, plan.word_rows) == (max(8, width), word_rows(form, width, most))
+        assert (width <= step.max_lookup) == (plan.word_rows > 0)
+        words = arguments["words"]
+        if plan.word_rows and logits is None:
+            assert len(words.scaled) == plan.word_rows * plan.hidden
+            # Steps of so many rows count themselves, as their words are written by no others.
+            assert words.step.data_ptr() == count_of(memory.launched, width).data_ptr()
+            assert places.isdisjoint({each.data_ptr() for each in words})
+            places |= {each.data_ptr() for each in words}
         assert plan.exact == (form == "int4")
         assert plan.store_logits == (logits is not None)
         signature = signature_of(plan)
@@ -213,10 +239,23 @@ def test_a_vocabulary_of_any_size_can_be_copied(form: str, vocab_size: int) -> N
         assert torch.equal(scale.base[:, :vocab_size], weights.head.scale)
 
 
-@pytest.mark.parametrize(("kv_heads", "rows"), [(32, 8), (16, 8), (8, 8), (4, 16), (2, 32)])
-def test_heads_of_a_group_are_a_slice_of_swizzled_memory(kv_heads: int, rows: int) -> None:
-    plan = plan_of(replace(LARGE, num_kv_heads=kv_heads), "bf16", 1, 64, 2)
+@pytest.mark.parametrize(
+    ("kv_heads", "width", "rows"),
+    [(32, 1, 8), (16, 1, 8), (8, 1, 8), (4, 1, 16), (2, 1, 32),
+     (8, 2, 8), (8, 4, 16), (4, 2, 16), (2, 2, 32), (2, 4, 32)],
+)  # fmt: skip
+def test_heads_of_a_group_are_a_slice_of_swizzled_memory(
+    kv_heads: int, width: int, rows: int
+) -> None:
+    plan = plan_of(replace(LARGE, num_kv_heads=kv_heads), "bf16", width, 64, 2)
     assert plan.group_rows == rows
+
+
+def test_a_warp_asks_for_no_more_words_at_once_than_its_registers_hold() -> None:
+    for form, width in product(FORMS, (1, 2, 4)):
+        plan = plan_of(SHAPES["llama-3-70b"], form, width, 64, 2, most=4)
+        at_once = max(1, plan.word_rows) * plan.group * plan.columns
+        assert 0 < at_once <= MAX_WORDS
 
 
 def test_only_steps_of_one_row_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +263,7 @@ def test_only_steps_of_one_row_are_shared(monkeypatch: pytest.MonkeyPatch) -> No
         return random_weights(replace(LARGE, num_layers=1), form, "meta", shard=Shard(0, ranks))
 
     monkeypatch.setattr(cuda_persistent, "why_not", cuda_persistent.why_not_shape)
-    assert [rows_of(part(form, 1), 1, None) for form in FORMS] == [16, 16, 1]
+    assert [rows_of(part(form, 1), 1, None) for form in FORMS] == [16, 16, 2]
     assert [rows_of(part(form, 2), 2, None) for form in FORMS] == [1, 1, 1]
     assert [rows_of(part(form, 8), 8, None) for form in FORMS] == [1, 0, 0]
     assert [rows_of(part(form, 2), 2, True) for form in FORMS] == [1, 1, 1]
@@ -275,7 +314,7 @@ def most(backend: CudaBackend) -> int:
 def test_a_short_step_has_the_bits_of_a_long_one(
     backend: CudaBackend, whole: np.ndarray, most: int, begin: int
 ) -> None:
-    for width in [width for width in (1, 2, 5, 8, 16) if width <= most]:
+    for width in [width for width in (1, 2, 3, 4, 5, 8, 16) if width <= most]:
         backend.copy_slot(0, 1, begin)
         for at in range(begin, begin + 2 * width, width):
             got = backend.logits(rows((1, at, PROMPT[at : at + width])))
@@ -291,6 +330,22 @@ def test_streams_do_not_meet(backend: CudaBackend, whole: np.ndarray, most: int)
         streams = range(first, first + most)
         step = rows(*((i, at[i], [PROMPT[at[i]]]) for i in streams))
         assert np.array_equal(backend.logits(step), whole[[at[i] for i in streams]])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("runs", [(1, 1), (2, 1), (1, 2), (1, 3), (2, 2), (1, 1, 2)])
+def test_rows_of_a_slot_see_each_other_and_no_others(
+    backend: CudaBackend, whole: np.ndarray, most: int, runs: tuple[int, ...]
+) -> None:
+    if sum(runs) > most:
+        pytest.skip("that is a graph here")
+    at = [100 + 7 * i for i in range(len(runs))]
+    for i in range(1, len(runs)):
+        backend.copy_slot(0, i, at[i])
+    parts = [(i, at[i], PROMPT[at[i] : at[i] + run]) for i, run in enumerate(runs)]
+    for order in (parts, parts[::-1]):
+        want = np.concatenate([whole[first : first + len(tokens)] for _, first, tokens in order])
+        assert np.array_equal(backend.logits(rows(*order)), want)
 
 
 @pytest.mark.gpu

@@ -9,7 +9,7 @@ from tokenspeed.backends import ANY_TOKEN
 from tokenspeed.backends.cuda_weights import row_dtype
 from tokenspeed.kernels.embedding import Begin
 from tokenspeed.kernels.launch import Launch
-from tokenspeed.kernels.lm_head import MAX_STOPS, Ahead
+from tokenspeed.kernels.lm_head import COUNT_STRIDE, MAX_STOPS, Ahead
 from tokenspeed.kernels.matrix import Matrix, pack_channels, pack_float, pack_int4
 from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.tile import TileConfig, block_rows
@@ -49,7 +49,8 @@ def ahead(*stops: tuple[int, int]) -> Ahead:
     """What may end a step's successor: pairs of a token and the one chosen after it."""
     padded = [*stops, *[(ANY_TOKEN, -1)] * (MAX_STOPS - len(stops))]
     previous, tokens = (ints(*column) for column in zip(*padded, strict=True))
-    return Ahead(previous, tokens, ints(0), ints(0), ints(0, 0), ints(5), ints(7), ints(6))
+    launched = ints(*[5] * 32 * COUNT_STRIDE)
+    return Ahead(previous, tokens, ints(0), ints(0), ints(0, 0), launched, ints(7), ints(6))
 
 
 def plan(rows: int, config: TileConfig = CONFIG, **how: Any) -> Plan:

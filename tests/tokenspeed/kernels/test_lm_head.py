@@ -21,7 +21,15 @@ from tests.tokenspeed.kernels.support import (
     random_rows,
 )
 from tokenspeed.backends import ANY_TOKEN
-from tokenspeed.kernels.lm_head import NextStep, Wanted, head_scratch, lm_head, lm_head_ref, select
+from tokenspeed.kernels.lm_head import (
+    NextStep,
+    Wanted,
+    count_of,
+    head_scratch,
+    lm_head,
+    lm_head_ref,
+    select,
+)
 from tokenspeed.kernels.matrix import Matrix
 from tokenspeed.kernels.norm import Scaled, square_sum_ref
 
@@ -55,7 +63,8 @@ def choose(
     assert not state.void.any()
     assert not state.ended.any()
     assert state.before.item() == 7
-    assert state.singles.item() == (6 if rows == 1 else 5)
+    counts = [count_of(state.launched, 1 << i).item() for i in range(8)]
+    assert counts == [5 + (i == (rows - 1).bit_length()) for i in range(8)]
     assert not parity.any()
     assert (chosen[0] == -7).all()
     assert (chosen[1, count:] == -7).all()

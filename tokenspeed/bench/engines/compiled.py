@@ -7,7 +7,7 @@
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
 rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
 kernel that does not compile, and a persistent step that does not fit or lacks what it is there for
-(those of one row spill around attention, 32 to 112 bytes with Triton 3.6 and up to 536 with 3.9).
+(those of few rows spill around attention: up to 136 bytes with Triton 3.6, more with 3.9).
 With `--kept`, a kernel that has passed the check and has not changed since is not compiled again:
 compiling all that the tests check takes two minutes.
 """
@@ -30,7 +30,7 @@ from triton.backends.compiler import GPUTarget
 
 from tokenspeed.backends.cuda import default_launch
 from tokenspeed.backends.cuda_memory import padded_rows
-from tokenspeed.backends.cuda_persistent import SHARED_BYTES, max_width, plan_of
+from tokenspeed.backends.cuda_persistent import SHARED_BYTES, most_rows, plan_of
 from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines import kept_kernels
@@ -60,8 +60,8 @@ IN_USE = [
     "gemma-3-4b:bf16",
 ]
 PERSISTENT = "llama-3-8b"  # whose persistent step is compiled
-NORMED = "qwen3-8b"  # the same for one row, where heads are normed
-STEP_FORMS, STEP_WIDTHS = ("bf16", "int8", "int4"), (1, 8, 16)
+NORMED = "qwen3-8b"  # the same for one row and few, where heads are normed
+STEP_FORMS, STEP_WIDTHS = ("bf16", "int8", "int4"), (1, 2, 8, 16)
 MAX_LENGTH, NUM_SLOTS = 512, 16  # of its cache
 USED_IN_A_STEP = ("wgmma.mma_async", "cp.async.bulk.tensor")  # products and copies of Hopper's own
 
@@ -77,7 +77,7 @@ class StepJob:
     @property
     def label(self) -> str:
         """Return what tells them apart."""
-        tokens = 1 if self.plan.single else self.plan.width
+        tokens = self.plan.word_rows or self.plan.width
         return (
             f"format={self.plan.form} tokens={tokens}"
             + (f" GPUs={self.plan.ranks}" if self.plan.ranks > 1 else "")
@@ -130,10 +130,12 @@ def step_jobs() -> Iterator[StepJob]:
     shared = {"vocab": tokens.stop, "ranks": shard.ranks, "inbox_rows": most}
     for form in STEP_FORMS:
         for rows in STEP_WIDTHS:
-            if rows <= max_width(form, config):
+            if rows <= most_rows(form, config):
                 yield StepJob(plan_of(config, form, rows, MAX_LENGTH, NUM_SLOTS))
         yield StepJob(plan_of(shard.config(config), form, 1, MAX_LENGTH, NUM_SLOTS, **shared))
-        yield StepJob(plan_of(SHAPES[NORMED], form, 1, MAX_LENGTH, NUM_SLOTS))
+        normed = SHAPES[NORMED]
+        for rows in (1, most_rows(form, normed)):
+            yield StepJob(plan_of(normed, form, rows, MAX_LENGTH, NUM_SLOTS))
 
 
 def is_decode(job: Job | StepJob) -> bool:

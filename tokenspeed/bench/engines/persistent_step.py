@@ -27,6 +27,7 @@ from tokenspeed.backends.cuda_weights import random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.bench.engines.update import update_ms
+from tokenspeed.kernels.lm_head import count_of
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.config import EngineConfig
 
@@ -65,7 +66,7 @@ def check(form: str) -> None:
     backend.persistent = plain
     say(check=form, graph_equal=bool(np.array_equal(reference[0], whole[239])))
     for begin in (16, 80, 200):
-        for width in [w for w in (1, 2, 5, 8, 16, 32, 64) if w <= cuda_persistent.MAX_WIDTH]:
+        for width in [w for w in (1, 2, 3, 4, 5, 8, 16, 32, 64) if w <= cuda_persistent.MAX_WIDTH]:
             backend.copy_slot(0, 1, begin)
             got = np.concatenate(
                 [
@@ -77,24 +78,31 @@ def check(form: str) -> None:
             error = float(np.abs(got - want).max())
             equal = bool(np.array_equal(got, want))
             say(check=form, width=width, position=begin, equal=equal, largest_difference=error)
-    together = rows(*((i, 100 + i, [tokens[100 + i]]) for i in range(16)))
     for i in range(1, 16):
         backend.copy_slot(0, i, 100 + i)
-    got = backend.logits(together)
-    say(check=form, streams=16, equal=bool(np.array_equal(got, whole[100:116])))
-    drafts = whole[100:116].argmax(-1).astype(np.int32)
-    drafts[::2] = np.argsort(whole[100:116], -1)[::2, -2]
-    biased = replace(together, drafts=drafts, biases=np.full(16, 0.05, np.float32))
-    chosen = backend.step(biased)
-    backend.persistent = None
-    backend._graphs.clear()
-    backend._run(16, backend.launch)
-    torch.cuda.synchronize()
-    backend._upload(biased)
-    backend._run(16, backend.launch)
-    torch.cuda.synchronize()
-    same = bool((backend.memory.read(backend._parity, 16) == chosen).all())
-    say(check=form, drafts_and_biases_equal=same)
+    # Rows of slots of their own, then runs of rows of several slots.
+    for count in (2, 3, 4, 16):
+        got = backend.logits(rows(*((i, 100 + i, [tokens[100 + i]]) for i in range(count))))
+        say(check=form, streams=count, equal=bool(np.array_equal(got, whole[100 : 100 + count])))
+    for runs in ((2, 1), (1, 2), (1, 3), (2, 2), (1, 1, 2)):
+        parts = [(i, 100 + i, tokens[100 + i : 100 + i + run]) for i, run in enumerate(runs)]
+        got = backend.logits(rows(*parts))
+        want = np.concatenate([whole[at : at + len(ts)] for _, at, ts in parts])
+        say(check=form, runs=runs, equal=bool(np.array_equal(got, want)))
+    for count in (1, 3, 4, 16):
+        together = rows(*((i, 100 + i, [tokens[100 + i]]) for i in range(count)))
+        logits = whole[100 : 100 + count]
+        drafts = logits.argmax(-1).astype(np.int32)
+        drafts[::2] = np.argsort(logits, -1)[::2, -2]
+        biased = replace(together, drafts=drafts, biases=np.full(count, 0.05, np.float32))
+        plain, backend.persistent = backend.persistent, None
+        backend._upload(biased)
+        backend._run(16, backend.launch)
+        torch.cuda.synchronize()
+        chosen = backend.memory.read(backend._parity, count)
+        backend.persistent = plain
+        same = bool((chosen == backend.step(biased)).all())
+        say(check=form, rows=count, drafts_and_biases_equal=same)
     backend.close()
 
 
@@ -176,13 +184,14 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
         path = one.persistent
         if path is None or width > path.max_width:
             continue
-        base = default_ring(form, width, shape.head_dim)
+        words = cuda_persistent.word_rows(form, width, path.max_width)
+        base = default_ring(form, width, words, shape.head_dim)
         for in_flight in in_flights:
             path.ring = Ring(base.slots, base.row_slots, InFlight(*[in_flight] * 3))
             one._upload(streams(width))
 
             def run(width: int = width, path: cuda_persistent.PersistentStep = path) -> None:
-                one.memory.singles.add_(1)
+                count_of(one.memory.launched, width).add_(1)
                 path.run(width)
 
             graph = graph_of(run)

@@ -11,21 +11,21 @@ bits whether it runs through this kernel or through those, and reads the same we
 
 Grid barriers are counters of finished tiles, one for each matrix, so a program without a tile of a
 matrix does not take part in its barrier. They are zeroed before each launch, not by the kernel: a
-step that was aborted leaves nothing behind. A step of one row has no barriers: its phases hand over
-words that say by themselves that they are here (`tagged`).
+step that was aborted leaves nothing behind. A step of few rows has no barriers: its phases hand
+over words that say by themselves that they are here (`tagged`).
 
 From below to above:
 
     sizes, arguments  what the host and the kernel agree on
     layouts           the same for the kernel; how memory and registers are laid out
     grid              shares of work, and waiting for other programs
-    tagged            what the phases of a step of one row hand over
-    producers         weights and activations into shared memory; word_producer: those of one row
-    products          from shared memory to the sums of a tile; int4: those of one row, in integers
+    tagged            what the phases of a step of few rows hand over
+    producers         weights and activations into shared memory; word_producer: those of few rows
+    products          from shared memory to the sums of a tile; int4: those of few rows, in integers
     parts             sums along K, from several programs; ranks: from several GPUs, of one row
     qkv, attention, projection, gate_up, head
-                      the phases of a step, named as the kernels that they replace; own_row: what
-                      attention of one row makes of qkv's parts
+                      the phases of a step, named as the kernels that they replace; own_rows: what
+                      attention of few rows makes of qkv's parts
     kernel            all of it; compiling: for a GPU that need not be present
 
 Knows a whole step between the embedding and the choice of tokens; does not know requests.

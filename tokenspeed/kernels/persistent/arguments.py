@@ -20,13 +20,14 @@ class Plan(NamedTuple):
         qkv_parts, out_parts, down_parts: programs that share a tile of a matrix, along K.
         max_length, slot_count, eps: of the cache, and of the norms.
         slots: stages of weights in the ring. row_slots: of activations.
-        single: the step has one row, and its phases hand over tagged words (`tagged`).
-        exact: the step has one row of int4, whose products are those of integers (`int4`).
-        group: stages of activations that are sent at once in such a step.
-        group_rows: of what attention of such a step polls: query heads of a kv head, its key and
-            its value, rounded up to a power of 2 from 8 on. square_words: the same for sums of
-            squares of a row. Both are so many that no two threads have the same word.
-        ranks: GPUs that share the model; several only in such a step (`ranks`).
+        word_rows: rows that the phases of a step hand over as tagged words (`tagged`), one of
+            `sizes.WORD_ROWS`; what a step has fewer are zeros. 0: phases end with grid barriers.
+        exact: words of int4, whose products are those of integers (`int4`).
+        group: stages of activations that are sent at once as words.
+        group_rows: of what attention polls then: query heads of a kv head, keys and values of all
+            rows, rounded up to a power of 2 from 8 on. square_words: the same for sums of squares
+            of a row. Both are so many that no two threads have the same word.
+        ranks: GPUs that share the model; several only in a step of one row (`ranks`).
         inbox_rows: of each rank in half an inbox, `exchange.Group.rows`.
         scale, score_cap: of scores of attention; the cap is 0 where there is none.
         logit_cap, embedding_scale, activation: those of `ModelConfig`.
@@ -54,7 +55,7 @@ class Plan(NamedTuple):
     slots: int
     row_slots: int
     store_logits: bool
-    single: bool
+    word_rows: int
     exact: bool
     group: int
     group_rows: int
@@ -142,13 +143,15 @@ class Buffers(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What the phases of a step of one row hand over; see `tagged`.
+    """What the phases of a step of few rows hand over; see `tagged`.
 
     Attributes:
-        step: [1] int32, another number each step.
-        scaled, attended, inner: int32, of a row of these.
-        hidden: [hidden] int64. squares: [hidden / 32] int64, two for each half of a tile.
-        parts: int64, [parts * rows] of qkv's matrix, then of out's, then of down's.
+        step: [1] int32, another number each step of so many rows.
+        scaled, attended, inner: int32, of the rows of these.
+        hidden: [rows, hidden] int64. squares: [rows, hidden / 32] int64, two for each half of a
+            tile.
+        parts: int64, of qkv's matrix, then of out's, then of down's: [halves of tiles, parts, 2],
+            as units have them, and for each of these [rows, 64].
     """
 
     step: Any
@@ -185,9 +188,14 @@ class Work(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What each partition of consumers loads once, at the start: chains of loads are long."""
+    """What each partition of consumers loads once, at the start: chains of loads are long.
+
+    num_rows: that phases compute and hand over. count: rows that the step has; of words the others
+    are zeros.
+    """
 
     num_rows: Any
+    count: Any
     slots: Any
     positions: Any
     grid: Any
@@ -195,7 +203,7 @@ class Loaded(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """What heads of a step of one row need in other families than LLaMA; see `own_row`.
+    """What heads of a step of few rows need in other families than LLaMA; see `own_rows`.
 
     Attributes:
         first_angle: where the layer's angles begin in the tables.
@@ -232,7 +240,7 @@ class Ring(NamedTuple):
 class RowRing(NamedTuple):
     """Activations in shared memory; a stage is free when that of the weights is.
 
-    units: of one row for int4, the units of its blocks (`int4`); elsewhere not used.
+    units: of words for int4, the units of their blocks (`int4`); elsewhere not used.
     """
 
     data: Any

@@ -8,8 +8,13 @@ from tokenspeed.kernels import attention
 from tokenspeed.kernels.gluon_names import barrier
 from tokenspeed.kernels.persistent.grid import arrive, wait
 from tokenspeed.kernels.persistent.layouts import ATTENTION, HALF, STRIDE, narrow, tanh
-from tokenspeed.kernels.persistent.own_row import own_row
-from tokenspeed.kernels.persistent.tagged import leave_halves, tag_of
+from tokenspeed.kernels.persistent.own_rows import own_rows, rows_of_slot
+from tokenspeed.kernels.persistent.tagged import (
+    ask_squares,
+    leave_halves,
+    tag_of,
+    total_squares,
+)
 
 BLOCK = gl.constexpr(attention.BLOCK)
 CACHE_SHARED = gl.constexpr(gl.SwizzledSharedLayout(8, 1, 8, [1, 0]))
@@ -59,13 +64,14 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
     """Let the query heads of one row and kv head attend; the sums are those of `attention`.
 
     Waits until qkv is `done`. Keys and values of steps before this one are asked for before that.
-    In a step of one row its own come as parts of qkv, and so do its queries (`own_row`).
+    In a step of few rows these come as parts of qkv, and so do the queries (`own_rows`).
     """
     HEADS: gl.constexpr = PLAN.heads
     KV_HEADS: gl.constexpr = PLAN.kv_heads
     HEAD_DIM: gl.constexpr = PLAN.head_dim
     GROUP: gl.constexpr = HEADS // KV_HEADS
     WIDTH: gl.constexpr = PLAN.width
+    ROWS: gl.constexpr = PLAN.word_rows
     q_ptr = work.buffers.q
     dtype: gl.constexpr = q_ptr.dtype.element_ty
     LOAD: gl.constexpr = gl.BlockedLayout([1, 8], [256 // HEAD_DIM, HEAD_DIM // 8], [4, 1], [1, 0])
@@ -83,14 +89,15 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
     for start in range(2 * BLOCK, last, BLOCK):
         prefetch_block(k_ptr, start, last, HEAD_DIM)
         prefetch_block(v_ptr, start, last, HEAD_DIM)
-    if PLAN.single:
-        in_cache = last - 1
+    if ROWS > 0:
+        new_at, first_new = rows_of_slot(row, last, work, own, PLAN)
+        in_cache = first_new - 1
         k, v = cache_block(k_ptr, v_ptr, tile, at, 0, in_cache, True)
         next_k, next_v = cache_block(k_ptr, v_ptr, tile, at, BLOCK, in_cache, True)
         NEW: gl.constexpr = gl.SliceLayout(0, LOAD)
         memory = cache_shared.index(0)
-        q, new_k, new_v = own_row(kv_head, last, k_ptr, v_ptr, memory, work, own, layer,
-                                  _ATTEND_A, NEW, PLAN)  # fmt: skip
+        q, new_k, new_v = own_rows(row, kv_head, last, k_ptr, v_ptr, memory, work, own, layer,
+                                   _ATTEND_A, NEW, PLAN)  # fmt: skip
     else:
         in_cache = last
         # Rows of a slot have positions one after the other, so that a step writes none before
@@ -123,11 +130,12 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
         sums = gl.zeros([16, 8], gl.float32, _ATTEND)
         out = gl.zeros([16, HEAD_DIM], gl.float32, _ATTEND)
         for start in range(begin, gl.minimum(begin + _SPLIT, last + 1), BLOCK):
-            if PLAN.single:
-                if start + BLOCK > last:
-                    is_own = start + at == last
-                    k = gl.where(is_own, gl.expand_dims(new_k, 0), k)
-                    v = gl.where(is_own, gl.expand_dims(new_v, 0), v)
+            if ROWS > 0:
+                if start + BLOCK > first_new:
+                    for j in gl.static_range(ROWS):
+                        is_new = start + at == new_at[j]
+                        k = gl.where(is_new, gl.expand_dims(new_k[j], 0), k)
+                        v = gl.where(is_new, gl.expand_dims(new_v[j], 0), v)
             barrier()  # all warps have read the previous block
             k_shared.store(k)
             v_shared.store(v)
@@ -160,10 +168,27 @@ def attend(unit, work, own, layer, cache_shared, done, PLAN: gl.constexpr):
     d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND)), 0)
     y_at = (row * HEADS + kv_head * GROUP + m) * HEAD_DIM + d
     y_mask = (m < GROUP) & (d >= 0)
-    if PLAN.single:
+    if ROWS > 0:
         leave_halves(work.words.attended + y_at, y, tag_of(own.first_tag, layer, 2), y_mask)
     else:
         gl.store(work.buffers.attended + y_at, y, mask=y_mask)
+
+
+@gluon.jit
+def leave_nothing(unit, work, own, layer, PLAN: gl.constexpr):
+    """Leave zeros as what the query heads of a kv head give for a row that the step does not have.
+
+    Needs nothing, but waits for the layer before: somebody may still read what the words held.
+    """
+    total_squares(ask_squares(work, PLAN), work, own.first_tag + 3 * layer, PLAN)
+    GROUP: gl.constexpr = PLAN.heads // PLAN.kv_heads
+    HEAD_DIM: gl.constexpr = PLAN.head_dim
+    m = gl.expand_dims(gl.arange(0, 16, gl.SliceLayout(1, _ATTEND)), 1)
+    d = gl.expand_dims(gl.arange(0, HEAD_DIM, gl.SliceLayout(0, _ATTEND)), 0)
+    at = (unit * GROUP + m) * HEAD_DIM + d
+    nothing = gl.zeros([16, HEAD_DIM], gl.int16, _ATTEND)
+    mask = (m < GROUP) & (d >= 0)
+    leave_halves(work.words.attended + at, nothing, tag_of(own.first_tag, layer, 2), mask)
 
 
 @gluon.jit
@@ -172,6 +197,12 @@ def attend_all(work, own, layer, cache_shared, done, offset, PLAN: gl.constexpr)
     # The programs that have fewer tiles of the next matrix attend first.
     first = (gl.program_id(0) + own.grid - offset) % own.grid
     for unit in range(first, own.num_rows * PLAN.kv_heads, own.grid):
-        attend(unit, work, own, layer, cache_shared, done, PLAN)
-        if not PLAN.single:
-            arrive(done + ATTENTION * STRIDE, 1)
+        if PLAN.word_rows > 1:
+            if unit < own.count * PLAN.kv_heads:
+                attend(unit, work, own, layer, cache_shared, done, PLAN)
+            else:
+                leave_nothing(unit, work, own, layer, PLAN)
+        else:
+            attend(unit, work, own, layer, cache_shared, done, PLAN)
+            if PLAN.word_rows == 0:
+                arrive(done + ATTENTION * STRIDE, 1)

@@ -27,7 +27,7 @@ gated = gluon.jit(gate_up.gated.fn)
 def gate_up_operands(half, work, layer, num_rows, PLAN: gl.constexpr):
     """Return the rows' sums of squares, and biases."""
     bias = pair_bias(work.family.gate_up_bias, layer, half, 2 * PLAN.inner)
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         return ask_squares(work, PLAN), bias
     else:
         n = gl.arange(0, PLAN.width, gl.SliceLayout(0, PAIRS))
@@ -41,7 +41,7 @@ def finish_gate_up(v, operands, half, work, own, layer, PLAN: gl.constexpr):
     sums, bias = operands
     inner_ptr = work.buffers.inner
     dtype: gl.constexpr = inner_ptr.dtype.element_ty
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         sums = row_squares(sums, work, tag_of(own.first_tag, layer, 2), PAIRS, PLAN)
     inverse = inverse_rms(sums, PLAN.hidden, PLAN.eps)
     gate, up = pairs(v, PLAN.width)
@@ -57,7 +57,7 @@ def finish_gate_up(v, operands, half, work, own, layer, PLAN: gl.constexpr):
     out = gated(gate, up, ACTIVATION)
     at = gl.expand_dims(n, 0) * PLAN.inner + gl.expand_dims(column, 1)
     mask = gl.expand_dims(row_mask, 0) & (at >= 0)
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         tag = tag_of(own.first_tag, layer, 3)
         leave_halves(work.words.inner + at, narrow(out, dtype), tag, mask)
     else:
@@ -80,6 +80,6 @@ def project_gate_up(
         acc, turn = product(ring, rows, scale, turn, PLAN.hidden, PART, PLAN)
         v = gl.convert_layout(acc, FINISH)
         finish_gate_up(v, operands, half, work, own, layer, PLAN)
-        if not PLAN.single:
+        if PLAN.word_rows == 0:
             arrive(done + GATE_UP * STRIDE, 1)
     return turn, offset

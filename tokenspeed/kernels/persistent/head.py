@@ -16,7 +16,7 @@ _LOG2E = gl.constexpr(1.4426950408889634)
 @gluon.jit
 def last_sums(work, own, wanted, PLAN: gl.constexpr):
     """Return the sums of squares that the last norm needs."""
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         tag = own.first_tag + 3 * work.layers
         return row_squares(ask_squares(work, PLAN), work, tag, FINISH, PLAN)
     else:

@@ -9,7 +9,7 @@ from tokenspeed.kernels.persistent.arguments import Loaded, Ring, RowRing, Share
 from tokenspeed.kernels.persistent.attention import BLOCK, CACHE_SHARED, attend_all
 from tokenspeed.kernels.persistent.gate_up import project_gate_up
 from tokenspeed.kernels.persistent.head import project_head
-from tokenspeed.kernels.persistent.int4 import BYTES, GROUP_UNITS, TILE_WORDS, UNITS
+from tokenspeed.kernels.persistent.int4 import BYTES, GROUP_UNITS, TILE_WORDS, UNITS, tile_rows
 from tokenspeed.kernels.persistent.layouts import (
     DOWN,
     FINISH_SHARED,
@@ -33,9 +33,21 @@ from tokenspeed.kernels.persistent.tagged import first_tag, leave_first
 from tokenspeed.kernels.persistent.word_producer import FIRST_ROWS, produce_words
 
 
+@gluon.constexpr_function
+def registers(form: str, word_rows: int) -> list[int]:
+    """Return those of a thread of each partition but the first; see there.
+
+    The first half of the consumers attends and gets what the others leave, up to all that a thread
+    can have; with fewer it spills, with more than 144 the second half does nothing. Producers of
+    words hold as many as they ask for at once, twice.
+    """
+    second, words = (144, 112) if form == "int8" and word_rows == 1 else (160, 96)
+    return [second, 40, words, words]
+
+
 @gluon.jit
 def begin_step(begin):
-    """Do for a step of one row what `embedding` does for others; return whether it is run."""
+    """Do for a step of few rows what `embedding` does for others; return whether it is run."""
     is_void = gl.load(begin.void) != 0
     turn = gl.load(begin.before) + 1
     if gl.program_id(0) == 0:
@@ -49,21 +61,22 @@ def begin_step(begin):
 def load_once(work, PLAN: gl.constexpr):
     """Return what a partition of consumers needs in every phase."""
     # A step of one row takes it for granted, as the kernels do that this one replaces.
-    num_rows = gl.to_tensor(1) if PLAN.single else gl.load(work.num_rows)
-    first = first_tag(work.words.step) if PLAN.single else 0
+    count = gl.to_tensor(1) if PLAN.word_rows == 1 else gl.load(work.num_rows)
+    num_rows = gl.to_tensor(PLAN.word_rows) if PLAN.word_rows > 0 else count
+    first = first_tag(work.words.step) if PLAN.word_rows > 0 else 0
     WIDTH: gl.constexpr = PLAN.width
     n = gl.arange(0, WIDTH, gl.SliceLayout(0, PAIRS))
-    slots = gl.load(work.places.slots + n, mask=n < num_rows, other=0).to(gl.int64)
-    positions = gl.load(work.places.positions + n, mask=n < num_rows, other=0)
-    return Loaded(num_rows, slots, positions, gl.num_programs(0), first)
+    slots = gl.load(work.places.slots + n, mask=n < count, other=0).to(gl.int64)
+    positions = gl.load(work.places.positions + n, mask=n < count, other=0)
+    return Loaded(num_rows, count, slots, positions, gl.num_programs(0), first)
 
 
 @gluon.jit
 def consume(ring, rows, scales, work, shared, PART: gl.constexpr, PLAN: gl.constexpr):
     """Multiply and finish half of each tile: the lower 64 rows (PART 0) or the upper."""
     own = load_once(work, PLAN)
-    if PLAN.single and PART == 0:
-        leave_first(work, own.first_tag, PLAN)
+    if PLAN.word_rows > 0 and PART == 0:
+        leave_first(work, own, PLAN)
     turn = 0
     offset = 0
     for layer in range(work.layers):
@@ -99,7 +112,7 @@ def persistent_kernel(
     """
     # A step that is void, or only loads the kernel, has no rows.
     is_run = gl.load(begin.rows) > 0
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         is_run = is_run & begin_step(begin)
     if is_run == 0:
         return
@@ -119,13 +132,15 @@ def persistent_kernel(
     half_scales = gl.allocate_shared_memory(gl.int32, [2 * SCALE_SLOTS, HALF], HALF_SCALES)
     group_scales = reinterpret(half_scales, gl.int32, [SCALE_SLOTS, 1, TILE], SCALES)
     if PLAN.exact:
-        x = gl.allocate_shared_memory(gl.int8, [ROW_SLOTS * PIECES, 8, 64], BYTES)
+        TILE_ROWS: gl.constexpr = tile_rows(PLAN.word_rows)
+        x = gl.allocate_shared_memory(gl.int8, [ROW_SLOTS * PIECES, TILE_ROWS, 64], BYTES)
         weights_read = reinterpret(data, gl.int8, [4 * SLOTS, HALF, 64], BYTES)
     else:
         x = gl.allocate_shared_memory(dtype, [ROW_SLOTS * PIECES, WIDTH, 64], FLOATS)
         weights_read = data
     UNIT_SLOTS: gl.constexpr = ROW_SLOTS * PIECES // 2 if PLAN.exact else 1
-    units = gl.allocate_shared_memory(gl.float32, [UNIT_SLOTS, 4], UNITS)
+    BLOCKS: gl.constexpr = tile_rows(PLAN.word_rows) // 2
+    units = gl.allocate_shared_memory(gl.float32, [UNIT_SLOTS, BLOCKS], UNITS)
     cache_shared = gl.allocate_shared_memory(dtype, [2, BLOCK, PLAN.head_dim], CACHE_SHARED)
     full = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
@@ -155,13 +170,15 @@ def persistent_kernel(
     )  # fmt: skip
     sent = Ring(tiles, group_scales, full, empty)
     under_way = (in_flight, in_flight_down, in_flight_head)
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         GROUPS: gl.constexpr = ROW_SLOTS // PLAN.group
         PIECES_AT_ONCE: gl.constexpr = PLAN.group * PIECES
         if PLAN.exact:
-            groups = reinterpret(x, gl.int16, [GROUPS, PIECES_AT_ONCE, 8, 32], TILE_WORDS)
+            groups = reinterpret(x, gl.int16, [GROUPS, PIECES_AT_ONCE, TILE_ROWS, 32], TILE_WORDS)
             UNITS_AT_ONCE: gl.constexpr = PIECES_AT_ONCE // 2
-            group_units = reinterpret(units, gl.float32, [GROUPS, UNITS_AT_ONCE, 4], GROUP_UNITS)
+            group_units = reinterpret(
+                units, gl.float32, [GROUPS, UNITS_AT_ONCE, BLOCKS], GROUP_UNITS
+            )
             row = RowRing(groups, group_units, x_full)
         else:
             groups = reinterpret(x, dtype, [GROUPS, PIECES_AT_ONCE, WIDTH * 64], FIRST_ROWS)
@@ -175,7 +192,7 @@ def persistent_kernel(
                 (produce_words, (row, empty, words, layers, 1, PLAN)),
             ],
             [4, 1, 1, 1],
-            [224, 40, 40, 40],
+            registers(PLAN.form, PLAN.word_rows),
         )
     else:
         gl.warp_specialize(

@@ -54,26 +54,28 @@ def receive_parts(acc, part, parts_ptr, num_rows, PARTS: gl.constexpr, WIDTH: gl
 
 
 @gluon.jit
-def part_pointers(part, parts_ptr, L: gl.constexpr, WIDTH: gl.constexpr):
-    """Return where the tagged words of a part of one row lie, and which there are: [64, WIDTH]."""
+def part_pointers(part, parts_ptr, L: gl.constexpr, PLAN: gl.constexpr):
+    """Return where the tagged words of a part lie, and which there are: [64, width]."""
+    ROWS: gl.constexpr = PLAN.word_rows
     at = gl.expand_dims(gl.arange(0, HALF, gl.SliceLayout(1, L)), 1)
-    n = gl.expand_dims(gl.arange(0, WIDTH, gl.SliceLayout(0, L)), 0)
-    return parts_ptr + part * HALF + at + n * 0, (n < 1) & (at >= 0)
+    n = gl.expand_dims(gl.arange(0, PLAN.width, gl.SliceLayout(0, L)), 0)
+    return parts_ptr + (part * ROWS + n) * HALF + at, (n < ROWS) & (at >= 0)
 
 
 @gluon.jit
-def leave_part(acc, part, parts_ptr, tag, WIDTH: gl.constexpr):
-    """Leave a part of one row for the program that adds up."""
+def leave_part(acc, part, parts_ptr, tag, PLAN: gl.constexpr):
+    """Leave a part as tagged words for whoever adds up."""
     L: gl.constexpr = acc.type.layout
-    pointers, mask = part_pointers(part, parts_ptr, L, WIDTH)
+    pointers, mask = part_pointers(part, parts_ptr, L, PLAN)
     leave_floats(pointers, acc, tag, mask)
 
 
 @gluon.jit
-def collect_parts(acc, part, parts_ptr, tag, PARTS: gl.constexpr, WIDTH: gl.constexpr):
-    """Wait for the parts of one row before the last, `acc`; return the sum of all, in order."""
+def collect_parts(acc, part, parts_ptr, tag, PARTS: gl.constexpr, PLAN: gl.constexpr):
+    """Wait for the tagged parts before the last, `acc`; return the sum of all, in order."""
+    NEXT: gl.constexpr = 2 * HALF * PLAN.word_rows
     last = gl.convert_layout(acc, FINISH)
-    pointers, mask = part_pointers(part, parts_ptr, FINISH, WIDTH)
+    pointers, mask = part_pointers(part, parts_ptr, FINISH, PLAN)
     v = last
     missing = gl.to_tensor(1)
     polls = gl.to_tensor(0)
@@ -82,7 +84,7 @@ def collect_parts(acc, part, parts_ptr, tag, PARTS: gl.constexpr, WIDTH: gl.cons
         absent = words_absent(words, tag, mask)
         v = floats_of(words)
         for i in gl.static_range(1, PARTS - 1):
-            words = ask(pointers + i * (2 * HALF), mask)
+            words = ask(pointers + i * NEXT, mask)
             absent = absent | words_absent(words, tag, mask)
             v += floats_of(words)
         missing = gl.max(gl.max(absent, 0), 0)
@@ -105,8 +107,8 @@ def add_parts(acc, unit, work, own, tag, REGION: gl.constexpr, PARTS: gl.constex
               PART: gl.constexpr, PLAN: gl.constexpr):  # fmt: skip
     """Add up the parts of half a tile; return the sum, and whether this partition has it.
 
-    tag, REGION: of the words of a step of one row. Each matrix has a region of its own: a program
-    may send parts of the next one while another still waits for parts of this one.
+    tag, REGION: of the words, if parts are left as such. Each matrix has a region of its own: a
+    program may send parts of the next one while another still waits for parts of this one.
 
     The program of the last part waits for the others. It cannot do so for ever: they are units
     before its own, and every program takes its units in order.
@@ -118,11 +120,11 @@ def add_parts(acc, unit, work, own, tag, REGION: gl.constexpr, PARTS: gl.constex
     else:
         v = gl.zeros([HALF, WIDTH], gl.float32, FINISH)
         first = (unit - (PARTS - 1)) * 2 + PART
-        if PLAN.single:
+        if PLAN.word_rows > 0:
             if has_sum:
-                v = collect_parts(acc, first, work.words.parts + REGION, tag, PARTS, WIDTH)
+                v = collect_parts(acc, first, work.words.parts + REGION, tag, PARTS, PLAN)
             else:
-                leave_part(acc, unit * 2 + PART, work.words.parts + REGION, tag, WIDTH)
+                leave_part(acc, unit * 2 + PART, work.words.parts + REGION, tag, PLAN)
         else:
             if has_sum:
                 v = receive_parts(acc, first, work.parts, own.num_rows, PARTS, WIDTH)

@@ -27,7 +27,7 @@ def projection_operands(half, work, bias_ptr, layer, norm, num_rows, PLAN: gl.co
     weight = gl.load(work.tables.norms + norm * PLAN.hidden + column).to(gl.float32)
     at = gl.expand_dims(n, 0) * PLAN.hidden + gl.expand_dims(column, 1)
     mask = gl.expand_dims(n < num_rows, 0) & (at >= 0)
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         hidden = ask(work.words.hidden + at, mask)
     else:
         hidden = gl.load(work.residual.hidden + at, mask=mask, other=0.0, cache_modifier=".cg")
@@ -47,7 +47,7 @@ def finish_projection(v, operands, half, work, own, layer, PHASE: gl.constexpr, 
     row_mask = n < own.num_rows
     at = gl.expand_dims(n, 0) * PLAN.hidden + gl.expand_dims(column, 1)
     mask = gl.expand_dims(row_mask, 0) & (at >= 0)
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         # What the phase two before left: out needs the hidden states of the layer before.
         before = own.first_tag + 3 * layer + (0 if PHASE == OUT else 2)
         hidden = floats_of(settle_words(hidden, work.words.hidden + at, before, mask))
@@ -57,10 +57,11 @@ def finish_projection(v, operands, half, work, own, layer, PHASE: gl.constexpr, 
     scaled = narrow(hidden * gl.expand_dims(weight, 1), scaled_ptr.dtype.element_ty)
     kept = gl.where(mask, hidden, 0.0)
     squares = gl.sum((kept * kept * (1.0 / SUM_UNIT)).to(gl.int64), 0)
-    if PLAN.single:
+    if PLAN.word_rows > 0:
         tag = tag_of(own.first_tag, layer, 2 if PHASE == OUT else 3)
         leave_halves(work.words.scaled + at, scaled, tag, mask)
-        leave_long(work.words.squares + 2 * half + n * 0, squares, tag, row_mask)
+        squares_at = work.words.squares + 2 * (n * (PLAN.hidden // HALF) + half)
+        leave_long(squares_at, squares, tag, row_mask)
         leave_floats(work.words.hidden + at, hidden, tag, mask)
     else:
         gl.store(work.residual.hidden + at, hidden, mask=mask)
@@ -78,7 +79,7 @@ def project(
     """Multiply and finish this program's tiles; return `turn` and `offset` behind them."""
     NORM: gl.constexpr = 1 if PHASE == OUT else 2  # the norms before and in this layer
     BEFORE: gl.constexpr = 0 if PHASE == OUT else PLAN.hidden * PLAN.out_parts
-    REGION: gl.constexpr = PLAN.qkv * PLAN.qkv_parts + BEFORE
+    REGION: gl.constexpr = (PLAN.qkv * PLAN.qkv_parts + BEFORE) * PLAN.word_rows
     WIDTH: gl.constexpr = PLAN.width
     units = PLAN.hidden // TILE * PARTS
     first, offset = share(units, offset)
@@ -103,6 +104,6 @@ def project(
             v, has_sum = add_parts(acc, unit, work, own, tag, REGION, PARTS, PART, PLAN)
         if has_sum:
             finish_projection(v, operands, half, work, own, layer, PHASE, PLAN)
-            if not PLAN.single:
+            if PLAN.word_rows == 0:
                 arrive(done + PHASE * STRIDE, 1)
     return turn, offset

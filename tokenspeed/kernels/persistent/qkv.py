@@ -1,6 +1,6 @@
 """The phase of qkv: rotated queries, and keys and values in their slots.
 
-In a step of one row it ends with its parts: attention adds them up (`own_row`).
+In a step of few rows it ends with its parts: attention adds them up (`own_rows`).
 """
 
 from triton.experimental import gluon
@@ -97,10 +97,10 @@ def project_qkv(
     for unit in range(first, units, own.grid):
         half = unit // PARTS * 2 + PART
         scale = row_scale(scale_ptr, layer, half, PLAN.qkv, PLAN)
-        if PLAN.single:
+        if PLAN.word_rows > 0:
             acc, turn = product(ring, rows, scale, turn, PLAN.hidden // PARTS, PART, PLAN)
             tag = tag_of(own.first_tag, layer, 1)
-            leave_part(acc, unit * 2 + PART, work.words.parts, tag, PLAN.width)
+            leave_part(acc, unit * 2 + PART, work.words.parts, tag, PLAN)
         else:
             first_rows(rows, turn, PLAN)
             mine = rows_to_finish(unit, own.num_rows, PARTS)

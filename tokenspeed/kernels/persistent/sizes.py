@@ -10,4 +10,5 @@ QKV, ATTENTION, OUT, GATE_UP, DOWN = range(5)  # counters of a layer
 PHASES = 5
 EMPTY = -0x3F2153  # a word of a part that has not arrived: a NaN that no arithmetic makes
 MAX_PEER_POLLS = 1 << 22  # for words of another GPU, some seconds; then the step has failed
-TAGS = 256  # of the words of one step of one row: three a layer, and one of what it starts from
+TAGS = 256  # of the words of one step: three a layer, and one of what it starts from
+WORD_ROWS = (1, 2, 4)  # rows of steps whose phases hand over words (`tagged`)

@@ -1,4 +1,4 @@
-"""Words that say by themselves that they are here: what the phases of a step of one row hand over.
+"""Words that say by themselves that they are here: what the phases of a step of few rows hand over.
 
 A word in memory is a value and a tag. Whoever needs it polls until it has the tag of this phase of
 this step. So a handover costs a store and a load, where a grid barrier costs a fence, a counter, a
@@ -8,6 +8,8 @@ A word is not emptied: its tag differs from those of the phase before and of the
 not overwritten before everybody has read it, because whoever writes it needs, through others, the
 results of all who read what it held; the test of this module walks through that. For parts it holds
 only where each matrix has words of its own: a part needs some tiles of the phase before, not all.
+Rows that a step does not have are handed over as zeros: no word stays for so many steps that its
+tag comes again.
 
 What a partition polls together, each word by one thread: two that load the same word for themselves
 may find it absent and present, and then part in a loop that has barriers.
@@ -21,8 +23,9 @@ from tokenspeed.kernels.persistent.grid import bound
 from tokenspeed.kernels.persistent.layouts import HALF, SUM_UNIT, narrow
 
 TAGS = gl.constexpr(sizes.TAGS)
-# One-dimensional words of a partition of consumers.
+# Words of a partition of consumers: in one dimension, and [rows, words] with warps for the rows.
 LINE = gl.constexpr(gl.BlockedLayout([1], [32], [4], [0]))
+LINES = gl.constexpr(gl.BlockedLayout([1, 1], [1, 32], [4, 1], [1, 0]))
 
 
 @gluon.jit
@@ -95,13 +98,22 @@ def floats_of(words):
 
 
 @gluon.jit
+def largest(x):
+    """Return the largest element of [n] or [m, n]."""
+    if len(x.shape) == 2:
+        return gl.max(gl.max(x, 1), 0)
+    else:
+        return gl.max(x, 0)
+
+
+@gluon.jit
 def settle_words(words, pointers, tag, mask):
     """Ask for [m, n] int64 words again until all are here, and return them."""
-    missing = gl.max(gl.max(words_absent(words, tag, mask), 1), 0)
+    missing = largest(words_absent(words, tag, mask))
     polls = gl.to_tensor(0)
     while missing > 0:
         words = ask(pointers, mask)
-        missing = gl.max(gl.max(words_absent(words, tag, mask), 1), 0)
+        missing = largest(words_absent(words, tag, mask))
         polls += 1
         bound(polls)
     return words
@@ -109,13 +121,13 @@ def settle_words(words, pointers, tag, mask):
 
 @gluon.jit
 def settle_long(low, high, pointers, tag, mask):
-    """Ask for [n] pairs of words again until all are here; return their values, int64."""
-    missing = gl.max(words_absent(low, tag, mask) | words_absent(high, tag, mask), 0)
+    """Ask for pairs of words again until all are here; return their values, int64."""
+    missing = largest(words_absent(low, tag, mask) | words_absent(high, tag, mask))
     polls = gl.to_tensor(0)
     while missing > 0:
         low = ask(pointers, mask)
         high = ask(pointers + 1, mask)
-        missing = gl.max(words_absent(low, tag, mask) | words_absent(high, tag, mask), 0)
+        missing = largest(words_absent(low, tag, mask) | words_absent(high, tag, mask))
         polls += 1
         bound(polls)
     return (high << 32) | (low & 0xFFFFFFFF)
@@ -123,9 +135,18 @@ def settle_long(low, high, pointers, tag, mask):
 
 @gluon.jit
 def square_pointers(work, PLAN: gl.constexpr):
-    """Return where each half of a tile leaves its sum of squares, and which there are."""
-    i = gl.arange(0, PLAN.square_words, LINE)
-    return work.words.squares + 2 * i, i < PLAN.hidden // HALF
+    """Return where each half of a tile leaves its sums of squares, and which there are.
+
+    Of one row: [square_words]; of more: [width, square_words].
+    """
+    COUNT: gl.constexpr = PLAN.hidden // HALF
+    if PLAN.word_rows == 1:
+        i = gl.arange(0, PLAN.square_words, LINE)
+        return work.words.squares + 2 * i, i < COUNT
+    else:
+        n = gl.expand_dims(gl.arange(0, PLAN.width, gl.SliceLayout(1, LINES)), 1)
+        i = gl.expand_dims(gl.arange(0, PLAN.square_words, gl.SliceLayout(0, LINES)), 0)
+        return work.words.squares + 2 * (n * COUNT + i), (n < PLAN.word_rows) & (i < COUNT)
 
 
 @gluon.jit
@@ -137,12 +158,16 @@ def ask_squares(work, PLAN: gl.constexpr):
 
 @gluon.jit
 def total_squares(words, work, tag, PLAN: gl.constexpr):
-    """Return the sum of squares of the hidden states, int64, as `norm` takes it.
+    """Return the sums of squares of the hidden states, int64, as `norm` takes them.
 
-    words: what `ask_squares` returned.
+    Args:
+        words: what `ask_squares` returned.
+    Returns:
+        Of one row a scalar; of more [width].
     """
     pointers, mask = square_pointers(work, PLAN)
-    return gl.sum(settle_long(words[0], words[1], pointers, tag, mask), 0)
+    squares = settle_long(words[0], words[1], pointers, tag, mask)
+    return gl.sum(squares, len(squares.shape) - 1)
 
 
 @gluon.jit
@@ -150,24 +175,34 @@ def row_squares(words, work, tag, L: gl.constexpr, PLAN: gl.constexpr):
     """Return `total_squares` for every row of a tile. L: its layout, with the rows side by side."""
     WIDTH: gl.constexpr = PLAN.width
     total = total_squares(words, work, tag, PLAN)
-    return gl.full([WIDTH], total, gl.int64, gl.SliceLayout(0, L))
+    if PLAN.word_rows == 1:
+        return gl.full([WIDTH], total, gl.int64, gl.SliceLayout(0, L))
+    else:
+        return gl.convert_layout(total, gl.SliceLayout(0, L))
 
 
 @gluon.jit
-def leave_first(work, first, PLAN: gl.constexpr):
-    """Leave the row of the embedding as a phase leaves it: hidden states and what norms need."""
+def leave_first(work, own, PLAN: gl.constexpr):
+    """Leave rows of the embedding as a phase leaves them: hidden states and what norms need."""
+    COUNT: gl.constexpr = PLAN.hidden // HALF
+    first = own.first_tag
     at = gl.arange(0, HALF, LINE)
     is_one = at < 1
-    token = gl.load(work.tokens).to(gl.int64)
-    for half in range(gl.program_id(0), PLAN.hidden // HALF, gl.num_programs(0)):
-        column = half * HALF + at
+    for half in range(gl.program_id(0), PLAN.word_rows * COUNT, gl.num_programs(0)):
+        row = half // COUNT
+        column = half % COUNT * HALF + at
+        # A row that the step does not have may have any token.
         everywhere = column >= 0
-        hidden = gl.load(work.tables.embedding + token * PLAN.hidden + column).to(gl.float32)
+        exists = everywhere & (row < own.count)
+        token = gl.load(work.tokens + row).to(gl.int64)
+        states = work.tables.embedding + token * PLAN.hidden + column
+        hidden = gl.load(states, mask=exists, other=0.0).to(gl.float32)
         if PLAN.embedding_scale != 1.0:
             hidden *= PLAN.embedding_scale
         weight = gl.load(work.tables.norms + column).to(gl.float32)
-        leave_floats(work.words.hidden + column, hidden, first, everywhere)
+        place = row * PLAN.hidden + column
+        leave_floats(work.words.hidden + place, hidden, first, everywhere)
         scaled = narrow(hidden * weight, work.residual.scaled.dtype.element_ty)
-        leave_halves(work.words.scaled + column, scaled, first, everywhere)
+        leave_halves(work.words.scaled + place, scaled, first, everywhere)
         total = gl.sum((hidden * hidden * (1.0 / SUM_UNIT)).to(gl.int64), 0)
         leave_long(work.words.squares + 2 * half + at * 0, total, first, is_one)

@@ -1,4 +1,4 @@
-"""The producer of a step of one row: tagged words into the ring of activations."""
+"""The producer of a step of few rows: tagged words into the ring of activations."""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -10,10 +10,30 @@ from tokenspeed.kernels.persistent.layouts import TILE
 from tokenspeed.kernels.persistent.tagged import ask, first_tag, halves_absent, halves_of, tag_of
 
 PRODUCERS = gl.constexpr(2)
-# [pieces of a group, 64] words of one warp.
+# [pieces of a group, rows * 64] words of one warp.
 WORDS = gl.constexpr(gl.BlockedLayout([1, 2], [1, 32], [1, 1], [1, 0]))
-# The first rows of the pieces of a group, which no swizzling moves: [groups, pieces, width * 64].
+# The first rows of the pieces of a group, as they lie: [groups, pieces, width * 64].
 FIRST_ROWS = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [1, 0]))
+
+
+@gluon.jit
+def places(K: gl.constexpr, PIECES: gl.constexpr, PLAN: gl.constexpr):
+    """Return which words go to which places: [PIECES, rows * 64], from the first word of row 0.
+
+    K: words of a row.
+    """
+    ROWS: gl.constexpr = PLAN.word_rows
+    piece = gl.expand_dims(gl.arange(0, PIECES, gl.SliceLayout(1, WORDS)), 1) * 64
+    place = gl.expand_dims(gl.arange(0, ROWS * 64, gl.SliceLayout(0, WORDS)), 0)
+    if ROWS == 1:
+        return piece + place
+    else:
+        row, column = place // 64, place % 64
+        if not PLAN.exact:
+            # Swizzling moves the eight 16 bytes of a row about; a product expects them so.
+            column = ((column // 8) ^ row) * 8 + column % 8
+        at = row * K + piece + column
+        return gl.max_contiguous(gl.multiple_of(at, [1, 2]), [1, 2])
 
 
 @gluon.jit
@@ -21,7 +41,7 @@ def stream_words(
     ring, empty, words, tag, turn, offset, N: gl.constexpr, K: gl.constexpr, PARTS: gl.constexpr,
     WHICH: gl.constexpr, PLAN: gl.constexpr,
 ):  # fmt: skip
-    """Send the row's columns for each stage of `stream_weights`, some stages at once.
+    """Send the rows' columns for each stage of `stream_weights`, some stages at once.
 
     Two producers take turns, and each asks for its next ones before it sends these.
     `ring.data`: [groups, pieces, width * 64], or as `int4.store_blocks` takes it.
@@ -32,8 +52,7 @@ def stream_words(
     PIECES: gl.constexpr = GROUP * (PLAN.columns // 64)
     GROUPS: gl.constexpr = K // PARTS // PLAN.columns // GROUP
     units: gl.constexpr = (N + TILE - 1) // TILE * PARTS
-    at = gl.expand_dims(gl.arange(0, PIECES, gl.SliceLayout(1, WORDS)), 1) * 64
-    at += gl.expand_dims(gl.arange(0, 64, gl.SliceLayout(0, WORDS)), 0)
+    at = places(K, PIECES, PLAN)
     everywhere = at >= 0
     STEP: gl.constexpr = PRODUCERS * PIECES * 64
     first, offset = share(units, offset)
@@ -58,9 +77,9 @@ def stream_words(
             before = gl.maximum(now + (GROUP - 1) - ROW_SLOTS, 0)
             mbarrier.wait(empty.index(before % SLOTS), before // SLOTS & 1, pred=now >= ROW_SLOTS)
             if PLAN.exact:
-                store_blocks(ring, slot // GROUP, got, PIECES)
+                store_blocks(ring, slot // GROUP, got, PIECES, PLAN.word_rows)
             else:
-                rows = ring.data.index(slot // GROUP).slice(0, 64, 1)
+                rows = ring.data.index(slot // GROUP).slice(0, PLAN.word_rows * 64, 1)
                 rows.store(halves_of(got, ring.data.dtype))
             fence_async_shared()
             for i in gl.static_range(GROUP):

@@ -5,7 +5,7 @@ each word whoever writes it must need, through others, all who read what it held
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import pytest
@@ -25,14 +25,28 @@ class Phases:
     """Who reads and writes which words; nodes are (phase, layer, tile, part if it is one, rank).
 
     Words of a rank end with its number, those of an inbox with the ranks that receive and send it.
+    Rows of a step go together but for attention, whose nodes and words have a row before the rank.
+
+    Args:
+        rows: the slots of a step's rows; None: the step does not have this row.
+        waits: whether who leaves nothing for such a row waits for the layer before.
     """
 
-    def __init__(self, *, one_region: bool = False, ranks: int = 1, halves: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        one_region: bool = False,
+        ranks: int = 1,
+        halves: int = 2,
+        rows: Sequence[int | None] = (0,),
+        waits: bool = True,
+    ) -> None:
         self.writer: dict[Word, Node] = {}  # the last one so far
         self.readers = defaultdict[Word, list[Node]](list)  # of its word
         self.needs = defaultdict[Node, list[Node]](list)
         self.overwritten: list[tuple[Node, Node, Word]] = []  # (reader before, writer, word)
         self._one_region, self._ranks, self._halves = one_region, range(ranks), halves
+        self._rows, self._waits = rows, waits
         self._exchanges = 0
         for rank in self._ranks:
             for tile in range(HIDDEN // TILE):
@@ -60,7 +74,8 @@ class Phases:
             for part in range(parts):
                 nodes.append((name, layer, tile, part, rank))
                 share = range(part * x_tiles // parts, (part + 1) * x_tiles // parts)
-                self._read(nodes[-1], [(x, i, rank) for i in share])
+                rows = [(row,) for row in range(len(self._rows))] if x == "attended" else [()]
+                self._read(nodes[-1], [(x, i, *row, rank) for i in share for row in rows])
         return nodes
 
     def _matrix(
@@ -90,17 +105,24 @@ class Phases:
             parts = self._multiply("qkv", layer, heads // per_tile, QKV_PARTS, "x", tiles, r)
             region = "parts" if self._one_region else "parts of qkv"
             for i, node in enumerate(parts):
-                self._write(node, [(region, i, r)])
-            for kv in range(KV_HEADS):
-                node = ("attention", layer, kv, r)
-                queries = range(kv * group, (kv + 1) * group)
-                needed = (*queries, HEADS + kv, HEADS + KV_HEADS + kv)
-                for tile in sorted({head // per_tile for head in needed}):
-                    own_parts = range(tile * QKV_PARTS, (tile + 1) * QKV_PARTS)
-                    self._read(node, [(region, i, r) for i in own_parts])
-                self._read(node, squares)
-                own = range(kv * group // per_tile, (kv + 1) * group // per_tile)
-                self._write(node, [("attended", i, r) for i in own])
+                rows = range(len(self._rows))
+                self._write(node, [(region, i, *([row] if row else []), r) for row in rows])
+            for row, slot in enumerate(self._rows):
+                before = [i for i, other in enumerate(self._rows[:row]) if other == slot]
+                for kv in range(KV_HEADS):
+                    node = ("attention", layer, kv, row, r)
+                    queries = range(kv * group, (kv + 1) * group)
+                    new = (HEADS + kv, HEADS + KV_HEADS + kv)
+                    needed = [(row, (*queries, *new)), *((i, new) for i in before)]
+                    for source, heads_of in needed if slot is not None else []:
+                        for tile in sorted({head // per_tile for head in heads_of}):
+                            own_parts = range(tile * QKV_PARTS, (tile + 1) * QKV_PARTS)
+                            place = [source] if source else []
+                            self._read(node, [(region, i, *place, r) for i in own_parts])
+                    if slot is not None or self._waits:
+                        self._read(node, squares)
+                    own = range(kv * group // per_tile, (kv + 1) * group // per_tile)
+                    self._write(node, [("attended", i, row, r) for i in own])
         self._project("out", layer, OUT_PARTS, "attended", HEADS * HEAD_DIM // TILE)
         for r in self._ranks:
             squares = [("squares", i, r) for i in range(tiles)]
@@ -170,6 +192,25 @@ def test_matrices_must_not_share_the_words_of_their_parts() -> None:
     assert {(reader[0], writer[0]) for reader, writer, _ in early} == {
         ("down", "qkv"),
         ("attention", "out"),
+    }
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [(0, 1), (0, 0), (0, None), (0, 1, 2, 3), (0, 0, 0, 0), (0, 0, 1, None), (0, 1, 1, None)],
+)
+def test_rows_do_not_overwrite_what_others_have_to_read(slots: tuple[int | None, ...]) -> None:
+    phases = Phases(rows=slots)
+    rows = {word[-2] for _, _, word in phases.overwritten if word[0] == "attended"}
+    assert rows == set(range(len(slots)))
+    assert not phases.early()
+
+
+def test_zeros_of_an_absent_row_must_wait_for_the_layer_before() -> None:
+    """Nothing else keeps a program without a tile from leaving them while others still read."""
+    early = Phases(rows=(0, None), waits=False).early()
+    assert {(reader[0], writer[0], word[0]) for reader, writer, word in early} == {
+        ("out", "attention", "attended")
     }
 
 
