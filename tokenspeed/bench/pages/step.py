@@ -170,6 +170,22 @@ def times(result: Row) -> str:
     return markdown_table(titles, "llrrr", rows)
 
 
+def by_rows(result: Row) -> str:
+    """Return the table of steps by how many rows they have."""
+    found = result["models"]["rows"]
+    widths = list(found[0]["step_ms"])
+    rows = []
+    for model, name in MODELS.items():
+        for row in found:
+            if row["model"] == model:
+                ms = [row["step_ms"][width] for width in widths]
+                rows.append(
+                    (name, row["form"], *(f"{each:.{2 if each >= 1 else 3}f}" for each in ms))
+                )
+    titles = "ms a step of so many rows | | " + " | ".join(widths)
+    return markdown_table(titles, "ll" + "r" * len(widths), rows)
+
+
 def errors(result: Row) -> str:
     """Return the table of errors of log-probabilities beside float32, one cell an engine."""
 
@@ -197,7 +213,12 @@ def shared(result: Row) -> str:
     return markdown_table("largest error of a logit | one GPU | two GPUs", "lrr", rows)
 
 
-EXACT: Final = {"h200-numerics.json": errors, "h200-two-gpus-one-kernel.json": shared}
+TABLES: Final = {
+    "h100-launched-ahead.json": times,
+    "h100-few-rows.json": by_rows,
+    "h200-numerics.json": errors,
+    "h200-two-gpus-one-kernel.json": shared,
+}
 
 
 def main() -> None:
@@ -205,8 +226,7 @@ def main() -> None:
     one_row = load("h100-one-row.json")
     (timeline,) = (one_row[key] for key in one_row if key.startswith("timeline"))
     (ROOT / "docs" / "step.svg").write_text(picture(timeline), encoding="utf-8")
-    put_into_page(page, "h100-launched-ahead.json", times(load("h100-launched-ahead.json")))
-    for name, table in EXACT.items():
+    for name, table in TABLES.items():
         put_into_page(page, name, table(load(name)))
 
 
