@@ -340,13 +340,13 @@ class PersistentStep:
         # Words of parts that have not arrived.
         absent = torch.full((words,), sizes.EMPTY, dtype=torch.int32)
         self._part_sums = absent.to(device).view(torch.float32)
-        plans = [self._plan(rows) for rows in sizes.WORD_ROWS if rows <= max_width]
+        plans = {width: self._plan(width) for width in range(1, max_width + 1)}
+        self.max_lookup = max(width for width, plan in plans.items() if plan.word_rows)
+        of_words = {plan.word_rows: plan for plan in plans.values() if plan.word_rows}
         self._words = {
-            plan.word_rows: self._make_words(plan, count_of(memory.launched, plan.word_rows))
-            for plan in plans
-            if plan.word_rows
+            rows: self._make_words(plan, count_of(memory.launched, rows))
+            for rows, plan in of_words.items()
         }
-        self.max_lookup = max(self._words)
         lines = weights.config.num_layers * sizes.PHASES
         self._counters = torch.zeros(lines * sizes.COUNTER_STRIDE, dtype=torch.int32, device=device)
         self._descriptors = self._describe_weights()

@@ -67,7 +67,7 @@ def run_step(
     norms, eps, row_eps = weights.norms, reader_eps(model), writer_eps(model)
     hidden = HiddenStates(memory.hidden, memory.scaled, memory.sums)
     is_persistent = persistent is not None and width <= persistent.max_width
-    if persistent is None or width > min(persistent.max_width, persistent.max_lookup):
+    if persistent is None or width > persistent.max_lookup:
         embedding(
             fields.tokens[:width],
             weights.embedding,

@@ -33,6 +33,7 @@ from tokenspeed.backends.cuda_persistent import (
 )
 from tokenspeed.backends.cuda_weights import Weights, random_weights
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.exchange import join
 from tokenspeed.kernels.lm_head import count_of
@@ -63,6 +64,7 @@ VARIED = replace(
 # Norms of heads, before and after the rotation; heads of two sizes.
 NORMED = replace(WIDE, biases=("qkv",), qk_norm="head", head_dim=128, num_heads=16)
 ROTATED = replace(WIDE, qk_norm="head", qk_norm_rotated=True)
+DECODED = 300  # tokens of each stream, more than there are tags of steps
 PROMPT = np.random.default_rng(3).integers(3, WIDE.vocab_size, 240).tolist()
 
 
@@ -281,17 +283,20 @@ def test_it_is_refused_without_a_hopper_gpu() -> None:
         CudaBackend(weights, EngineConfig(num_slots=1, max_length=32), persistent=True)
 
 
-@pytest.fixture(scope="module", params=product((WIDE, VARIED, NORMED, ROTATED), FORMS))
+CASES = [(*case, True) for case in product((WIDE, VARIED, NORMED, ROTATED), FORMS)]
+
+
+@pytest.fixture(scope="module", params=[*CASES, (WIDE, "int8", None)])  # int8: four rows as words
 def backend(request: pytest.FixtureRequest) -> Iterator[CudaBackend]:
     if torch.cuda.get_device_capability()[0] != 9:
         pytest.skip("needs a Hopper GPU")
-    model, form = request.param
+    model, form, wanted = request.param
     weights = random_weights(model, form, "cuda", seed=7)
     for i, layer in enumerate(weights.layers):
         norms = None if layer.head_norms is None else torch.rand_like(layer.head_norms) * 2
         weights.layers[i] = replace(layer, head_norms=norms)
     config = EngineConfig(num_slots=16, max_length=512, max_step_tokens=256)
-    backend = CudaBackend(weights, config, persistent=True)
+    backend = CudaBackend(weights, config, persistent=wanted)
     yield backend
     backend.close()
 
@@ -346,6 +351,45 @@ def test_rows_of_a_slot_see_each_other_and_no_others(
     for order in (parts, parts[::-1]):
         want = np.concatenate([whole[first : first + len(tokens)] for _, first, tokens in order])
         assert np.array_equal(backend.logits(rows(*order)), want)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("streams", [1, 2, 3])
+def test_words_of_steps_long_ago_and_of_void_ones_are_not_taken(
+    backend: CudaBackend, most: int, streams: int
+) -> None:
+    """The tags of words of 32 bits come again after 256 steps."""
+    if streams > most:
+        pytest.skip("that is a graph here")
+    slots = [3 + i for i in range(streams)]
+    begin = 20
+    for i, slot in enumerate(slots):
+        backend.step(rows((slot, 0, PROMPT[i : i + begin])))
+
+    def decode(sequences: list[list[int]], known: list[list[int]] | None) -> None:
+        """Decode on; with known tokens every third step ends, and what is behind it is void."""
+        for turn in range(DECODED):
+            at = [(slot, begin + turn, s[-1:]) for slot, s in zip(slots, sequences, strict=True)]
+            ends = known is not None and turn % 3 == 0
+            stops = NEVER if known is None or turn % 3 == 1 else None
+            if known is not None and ends:
+                stops = np.array([known[0][turn : turn + 2]], np.int32)
+            chosen = backend.step(replace(rows(*at), stops=stops)).tolist()
+            assert backend.has_ended() == ends
+            for sequence, token in zip(sequences, chosen, strict=True):
+                sequence.append(token)
+
+    first = [[PROMPT[i + begin]] for i in range(streams)]
+    decode(first, None)
+    again = [tokens[:1] for tokens in first]
+    decode(again, first)
+    assert again == first
+    for i, tokens in enumerate(first):
+        whole = PROMPT[i : i + begin] + tokens[:-1]
+        got = [
+            backend.step(rows((8, at, whole[at : at + 200]))) for at in range(0, len(whole), 200)
+        ]
+        assert np.concatenate(got)[begin:].tolist() == tokens[1:]
 
 
 @pytest.mark.gpu

@@ -1,13 +1,14 @@
 """All layers and the head of a step as one persistent kernel, for Hopper (sm_90a), in Gluon.
 
-Each multiprocessor runs one program of eight consumer warps and two producer warps. One producer
+Each multiprocessor runs one program of eight consumer warps and two or three that produce. One
 streams this program's share of all matrices of all layers, in the order of use, through a ring in
 shared memory: it needs no activations and waits only for the consumers, so the weights of the next
-matrix arrive while the grid synchronises between two matrices. The other producer waits for the
-grid, then streams the rows' activations beside them. The consumers multiply (wgmma: 128 rows of a
-weight on the left, the rows of the step on the right, 8 to 64 wide), and finish a tile as the other
-kernels of this package do: same instruction, same order of sums, same rounding. A step has the same
-bits whether it runs through this kernel or through those, and reads the same weights in memory.
+matrix arrive while the grid synchronises between two matrices. Another waits for the grid, then
+streams the rows' activations beside them; in a step of few rows two do so, and wait for words. The
+consumers multiply (wgmma: 128 rows of a weight on the left, the rows of the step on the right, 8 to
+64 wide), and finish a tile as the other kernels of this package do: same instruction, same order of
+sums, same rounding. A step has the same bits whether it runs through this kernel or through those,
+and reads the same weights in memory.
 
 Grid barriers are counters of finished tiles, one for each matrix, so a program without a tile of a
 matrix does not take part in its barrier. They are zeroed before each launch, not by the kernel: a

@@ -21,7 +21,7 @@ class Plan(NamedTuple):
         max_length, slot_count, eps: of the cache, and of the norms.
         slots: stages of weights in the ring. row_slots: of activations.
         word_rows: rows that the phases of a step hand over as tagged words (`tagged`), one of
-            `sizes.WORD_ROWS`; what a step has fewer are zeros. 0: phases end with grid barriers.
+            `sizes.WORD_ROWS`; those that a step has fewer, too. 0: phases end with grid barriers.
         exact: words of int4, whose products are those of integers (`int4`).
         group: stages of activations that are sent at once as words.
         group_rows: of what attention polls then: query heads of a kv head, keys and values of all
@@ -190,8 +190,8 @@ class Work(NamedTuple):
 class Loaded(NamedTuple):
     """What each partition of consumers loads once, at the start: chains of loads are long.
 
-    num_rows: that phases compute and hand over. count: rows that the step has; of words the others
-    are zeros.
+    num_rows: that phases compute and hand over. count: rows that the step has; the others start
+    from zeros, and attend to nothing.
     """
 
     num_rows: Any

@@ -35,11 +35,11 @@ from tokenspeed.kernels.persistent.word_producer import FIRST_ROWS, produce_word
 
 @gluon.constexpr_function
 def registers(form: str, word_rows: int) -> list[int]:
-    """Return those of a thread of each partition but the first; see there.
+    """Return the registers of a thread of each partition of the kernel but the first.
 
-    The first half of the consumers attends and gets what the others leave, up to all that a thread
-    can have; with fewer it spills, with more than 144 the second half does nothing. Producers of
-    words hold as many as they ask for at once, twice.
+    That half of the consumers attends and gets what the others leave, up to all that a thread can
+    have; with fewer it spills. The other half needs no more than 144, and is not faster with more.
+    Producers of words hold as many words as they ask for at once, twice.
     """
     second, words = (144, 112) if form == "int8" and word_rows == 1 else (160, 96)
     return [second, 40, words, words]

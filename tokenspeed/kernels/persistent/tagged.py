@@ -8,8 +8,9 @@ A word is not emptied: its tag differs from those of the phase before and of the
 not overwritten before everybody has read it, because whoever writes it needs, through others, the
 results of all who read what it held; the test of this module walks through that. For parts it holds
 only where each matrix has words of its own: a part needs some tiles of the phase before, not all.
-Rows that a step does not have are handed over as zeros: no word stays for so many steps that its
-tag comes again.
+Rows that a step does not have are handed over, too, from an embedding of zeros: no word stays for
+so many steps that its tag comes again (after 256, as words of 32 bits have 16 of it; a void step
+leaves none, but comes behind one that does).
 
 What a partition polls together, each word by one thread: two that load the same word for themselves
 may find it absent and present, and then part in a loop that has barriers.
