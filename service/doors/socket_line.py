@@ -122,11 +122,15 @@ class SocketLine(PricedFrames):
         code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.transport.write_eof()
         self.close_sent = True
         self._drained_bytes = 0
         if self.close_timer is not None:
             self.close_timer.cancel()
+        try:
+            self.transport.write_eof()
+        except OSError:  # gone already: whoever is not read from is not missed before
+            self.transport.abort()
+            return
         self.close_timer = self.loop.call_later(FAREWELL_S, self.transport.abort)
 
     def handle_connect(self, event: Any) -> None:

@@ -6,6 +6,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from tests.service.conftest import Service
+from tests.service.doors.test_app import eventually
 from tests.service.doors.test_lines import answer, connected
 
 HANDSHAKE = (
@@ -60,6 +61,19 @@ def test_who_goes_on_sending_after_that_is_cut_off(service: Service) -> None:
         line.sendall(OPENING + b"\x83\x80abcd")
         with pytest.raises(ConnectionError):
             send_on(line)
+
+
+async def test_who_is_gone_when_his_frame_fails_is_dropped(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is still said to him is answered with a reset, and then there is no line to end."""
+    with connected(service) as line:
+        line.sendall(OPENING)
+        assert line.recv(65536).startswith(b"HTTP/1.1 101 ")
+        # So much is parsed in slices, the last of them when he has gone.
+        line.sendall(b"\x8a\x80abcd" * 5000 + b"\x83\x80abcd")
+    await eventually(lambda: not service.server.server_state.connections)
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 def send_on(line: socket.socket) -> None:
