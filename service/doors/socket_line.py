@@ -128,7 +128,7 @@ class SocketLine(PricedFrames):
             self.close_timer.cancel()
         try:
             self.transport.write_eof()
-        except OSError:  # gone already: whoever is not read from is not missed before
+        except OSError:  # the client had gone, which nobody notices while nothing is read
             self.transport.abort()
             return
         self.close_timer = self.loop.call_later(FAREWELL_S, self.transport.abort)

@@ -167,7 +167,8 @@ class InFlight(NamedTuple):
     head: int
 
 
-# As measured best: of steps without barriers, the same with a faster memory (H200), then of others.
+# As measured best: of steps without barriers, the same with a faster memory (H200, where only steps
+# of one row were measured), then of others.
 IN_FLIGHT_WORDS = {
     "bf16": InFlight(3, 3, 4),
     "int8": InFlight(2, 4, 3),
