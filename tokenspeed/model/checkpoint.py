@@ -31,6 +31,7 @@ from tokenspeed.model.layouts import (
     shape_of,
     zeros_of,
 )
+from tokenspeed.model.mtp import MTP_FILE
 from tokenspeed.model.quantize import dequantize, unpack_words
 from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.sources import OTHER_SUFFIXES, SUFFIXES, Source, find_sources, unknown
@@ -354,6 +355,7 @@ def _weight_files(directory: Path) -> list[Path]:
     single = directory / "model.safetensors"
     # Some releases contain the same weights twice, under other names.
     files = [single] if single.exists() else sorted(directory.glob("*.safetensors"))
+    files = [path for path in files if path.name != MTP_FILE]
     if not files:
         raise CheckpointError(directory, "holds no *.safetensors file")
     return files

@@ -83,6 +83,12 @@ class Decoder(nn.Module):
         self.register_buffer("rope_factor", factor, persistent=False)
 
     def forward(self, tokens: Tensor, positions: Tensor, attend: Attend, dropout: float) -> Tensor:
+        return self.norm(self.states(tokens, positions, attend, dropout))
+
+    def states(
+        self, tokens: Tensor, positions: Tensor, attend: Attend, dropout: float = 0.0
+    ) -> Tensor:
+        """Run all layers: the hidden states before the final norm, [tokens, hidden_size]."""
         x = self.embed_tokens(tokens)  # [tokens, hidden_size]
         if self.embedding_scale != 1:
             x = x * self.embedding_scale
@@ -92,7 +98,7 @@ class Decoder(nn.Module):
         cos, sin = (part * self.rope_factor[:, None, None] for part in (angles.cos(), angles.sin()))
         for layer, rope in zip(self.layers, self.layer_ropes, strict=True):
             x = layer(x, cos[rope][:, None], sin[rope][:, None], attend, dropout)
-        return self.norm(x)
+        return x
 
 
 class Layer(nn.Module):
